@@ -1,0 +1,88 @@
+//! Messages over a pipe: a length of four bytes, least significant first, then the message.
+
+use std::io::{Read, Write};
+
+use prost::Message;
+
+use crate::{ProtocolError, bounds};
+
+/// Writes one message and flushes.
+pub fn write<M: Message>(out: &mut impl Write, message: &M) -> Result<(), ProtocolError> {
+    let body = message.encode_to_vec();
+    let limit = bounds::MAX_REPLY_BYTES as u64;
+    let length = body.len() as u64;
+    if length > limit {
+        return Err(ProtocolError::FrameTooLong { length, limit });
+    }
+    out.write_all(&(length as u32).to_le_bytes())?;
+    out.write_all(&body)?;
+    out.flush()?;
+    Ok(())
+}
+
+/// Reads one message; `None` when the other side closed the pipe between two messages.
+pub fn read<M: Message + Default>(
+    from: &mut impl Read,
+    name: &'static str,
+) -> Result<Option<M>, ProtocolError> {
+    let mut length = [0u8; 4];
+    let mut have = 0;
+    while have < length.len() {
+        match from.read(&mut length[have..]) {
+            Ok(0) if have == 0 => return Ok(None),
+            Ok(0) => return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into()),
+            Ok(n) => have += n,
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error.into()),
+        }
+    }
+    let length = u64::from(u32::from_le_bytes(length));
+    let limit = bounds::MAX_REPLY_BYTES as u64;
+    if length > limit {
+        return Err(ProtocolError::FrameTooLong { length, limit });
+    }
+    // Grows with what arrives: a length alone reserves nothing.
+    let mut body = Vec::new();
+    from.take(length).read_to_end(&mut body)?;
+    if (body.len() as u64) < length {
+        return Err(std::io::Error::from(std::io::ErrorKind::UnexpectedEof).into());
+    }
+    crate::decode(&body, name).map(Some)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::wire;
+
+    #[test]
+    fn a_message_comes_back_and_the_end_is_told_from_a_break() {
+        let message = wire::HelloRequest {
+            protocol: 7,
+            client: "x".into(),
+        };
+        let mut pipe = Vec::new();
+        write(&mut pipe, &message).unwrap();
+        let whole = pipe.clone();
+        let mut from = &whole[..];
+        assert_eq!(
+            read::<wire::HelloRequest>(&mut from, "HelloRequest").unwrap(),
+            Some(message)
+        );
+        assert_eq!(
+            read::<wire::HelloRequest>(&mut from, "HelloRequest").unwrap(),
+            None
+        );
+        for cut in 1..whole.len() {
+            assert!(
+                read::<wire::HelloRequest>(&mut &whole[..cut], "HelloRequest").is_err(),
+                "{cut}"
+            );
+        }
+        let long = u32::MAX.to_le_bytes();
+        assert!(matches!(
+            read::<wire::HelloRequest>(&mut &long[..], "HelloRequest"),
+            Err(ProtocolError::FrameTooLong { .. })
+        ));
+    }
+}

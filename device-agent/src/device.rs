@@ -1,0 +1,184 @@
+//! What the system tells about the device: identity and state. What it does not tell is left out.
+
+use std::path::Path;
+use std::str::FromStr;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use agent_protocol::{Battery, CoreState, DeviceInfo, DeviceState, ThermalZone, bounds};
+
+/// Nanoseconds of one tick of `/proc/stat`: USER_HZ is 100 on every architecture this runs on.
+const TICK_NS: u64 = 10_000_000;
+
+/// Now, ns since 1970.
+pub fn now_unix_ns() -> u64 {
+    let since = SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .unwrap_or_default();
+    u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
+}
+
+/// A file's text without surrounding space, if it can be had, shortened to what the protocol takes.
+fn text(path: impl AsRef<Path>) -> Option<String> {
+    let text = std::fs::read_to_string(path).ok()?;
+    let clean: String = text
+        .trim()
+        .chars()
+        .filter(|c| !c.is_control())
+        .take(bounds::MAX_NAME_BYTES / 4)
+        .collect();
+    (!clean.is_empty()).then_some(clean)
+}
+
+fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
+    text(path)?.parse().ok()
+}
+
+/// The device's identity.
+pub fn info(runtime_version: String) -> DeviceInfo {
+    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let board = || text("/proc/device-tree/model");
+    DeviceInfo {
+        profile: String::new(),
+        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+        runtime_version,
+        cpu_model: cpu_model(&cpu).or_else(board).unwrap_or_default(),
+        cores: std::thread::available_parallelism()
+            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+        memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(0),
+        os: std::env::consts::OS.to_owned(),
+        arch: std::env::consts::ARCH.to_owned(),
+        hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
+    }
+}
+
+/// The device's state now.
+pub fn state() -> DeviceState {
+    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+    let (busy, steal) = cpu_times(&stat).unzip();
+    DeviceState {
+        taken_unix_ns: now_unix_ns(),
+        cores: cores(),
+        thermal: thermal(),
+        load1: text("/proc/loadavg").and_then(|line| line.split(' ').next()?.parse().ok()),
+        available_memory_bytes: meminfo_bytes(&meminfo, "MemAvailable:"),
+        cpu_busy_ns: busy,
+        cpu_steal_ns: steal,
+        battery: battery(),
+    }
+}
+
+fn cpu_model(cpuinfo: &str) -> Option<String> {
+    let line = cpuinfo
+        .lines()
+        .find(|line| line.starts_with("model name") || line.starts_with("Hardware"))?;
+    let name = line.split_once(':')?.1.trim();
+    Some(
+        name.chars()
+            .filter(|c| !c.is_control())
+            .take(bounds::MAX_NAME_BYTES / 4)
+            .collect(),
+    )
+}
+
+fn meminfo_bytes(meminfo: &str, field: &str) -> Option<u64> {
+    let line = meminfo.lines().find(|line| line.starts_with(field))?;
+    line.split_whitespace()
+        .nth(1)?
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+/// Busy and stolen time of all cores together, ns.
+fn cpu_times(stat: &str) -> Option<(u64, u64)> {
+    let line = stat.lines().find(|line| line.starts_with("cpu "))?;
+    let ticks: Vec<u64> = line
+        .split_whitespace()
+        .skip(1)
+        .map_while(|field| field.parse().ok())
+        .collect();
+    // user, nice, system, idle, iowait, irq, softirq, steal
+    let at = |i: usize| ticks.get(i).copied().unwrap_or(0);
+    let busy = [0, 1, 2, 5, 6].into_iter().map(at).sum::<u64>();
+    (ticks.len() >= 4).then(|| (busy * TICK_NS, at(7) * TICK_NS))
+}
+
+fn cores() -> Vec<CoreState> {
+    let mhz = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+    let mut from_cpuinfo = mhz
+        .lines()
+        .filter(|line| line.starts_with("cpu MHz"))
+        .map(|line| {
+            let mhz: f64 = line.split_once(':')?.1.trim().parse().ok()?;
+            Some((mhz * 1000.0) as u64)
+        });
+    (0..bounds::MAX_CORES)
+        .map(|core| Path::new("/sys/devices/system/cpu").join(format!("cpu{core}")))
+        .take_while(|folder| folder.is_dir())
+        .map(|folder| CoreState {
+            frequency_khz: number(folder.join("cpufreq/scaling_cur_freq"))
+                .or_else(|| from_cpuinfo.next().flatten()),
+            governor: text(folder.join("cpufreq/scaling_governor")),
+            throttle_count: number(folder.join("thermal_throttle/core_throttle_count")),
+        })
+        .collect()
+}
+
+fn thermal() -> Vec<ThermalZone> {
+    (0..bounds::MAX_ZONES)
+        .map(|zone| Path::new("/sys/class/thermal").join(format!("thermal_zone{zone}")))
+        .take_while(|folder| folder.is_dir())
+        .filter_map(|folder| {
+            Some(ThermalZone {
+                name: text(folder.join("type")).unwrap_or_default(),
+                millicelsius: number(folder.join("temp"))?,
+            })
+        })
+        .collect()
+}
+
+fn battery() -> Option<Battery> {
+    let supplies = std::fs::read_dir("/sys/class/power_supply").ok()?;
+    supplies
+        .filter_map(Result::ok)
+        .map(|entry| entry.path())
+        .find_map(|folder| {
+            (text(folder.join("type"))? == "Battery").then_some(())?;
+            Some(Battery {
+                percent: number(folder.join("capacity"))?,
+                charging: text(folder.join("status")).map(|status| status != "Discharging"),
+            })
+        })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_proc_says_is_read_and_what_it_leaves_out_is_absent() {
+        let stat = "cpu  10 1 5 1000 7 2 3 4 0 0\ncpu0 1 1 1 1\n";
+        assert_eq!(cpu_times(stat), Some((21 * TICK_NS, 4 * TICK_NS)));
+        assert_eq!(cpu_times(""), None);
+        assert_eq!(cpu_times("cpu  1 2"), None);
+        assert_eq!(
+            meminfo_bytes("MemTotal:       2048 kB\n", "MemTotal:"),
+            Some(2048 * 1024)
+        );
+        assert_eq!(meminfo_bytes("", "MemTotal:"), None);
+        assert_eq!(
+            cpu_model("model name\t: A chip\n").as_deref(),
+            Some("A chip")
+        );
+        assert_eq!(cpu_model("processor : 0\n"), None);
+    }
+
+    #[test]
+    fn this_machine_has_a_core_and_a_clock() {
+        let state = state();
+        assert!(!state.cores.is_empty() && state.taken_unix_ns > 0);
+        assert!(info("1".into()).cores > 0);
+    }
+}

@@ -1,0 +1,81 @@
+//! `graphprune-agent`: measures ONNX models on the device it runs on.
+//!
+//! `serve` answers gRPC calls on the loopback interface. It never runs a model in its own process: each pass of a measurement
+//! is a child, this same program as `worker`, with limits on time and memory. So a crash, a hang or an out-of-memory kill
+//! costs one measurement, never the agent, and a model's bytes are only ever parsed in a worker.
+//!
+//! Invariants: a worker does not outlive the agent, nor the agent its host when it was told so; every call carries the token
+//! of this start; what the system does not tell about the device is left out, never made up.
+//!
+//! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on a network.
+
+mod child;
+mod device;
+mod measure;
+mod models;
+mod runtime;
+mod serve;
+mod summary;
+mod worker;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+/// Measures ONNX models on the device it runs on.
+#[derive(Parser)]
+#[command(
+    version,
+    after_help = "Examples:\n  graphprune-agent info\n  GRAPHPRUNE_AGENT_TOKEN=$(openssl rand -hex 32) graphprune-agent serve --port 7070"
+)]
+struct Arguments {
+    #[command(subcommand)]
+    command: Task,
+}
+
+#[derive(Subcommand)]
+enum Task {
+    /// Answer calls until told to end. Prints one line of JSON with the port when ready.
+    Serve(serve::Options),
+    /// Print the device and its state as JSON.
+    Info {
+        /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this program]
+        #[arg(long, value_name = "FILE")]
+        runtime: Option<PathBuf>,
+    },
+    /// One pass of a measurement, over standard input and output.
+    #[command(hide = true)]
+    Worker,
+}
+
+fn main() -> ExitCode {
+    match run() {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn run() -> anyhow::Result<()> {
+    match Arguments::parse().command {
+        Task::Serve(options) => serve::serve(options),
+        Task::Info { runtime } => {
+            let library = runtime::find(runtime.as_deref())?;
+            let folder = tempfile::Builder::new()
+                .prefix("graphprune-agent-")
+                .tempdir()?;
+            let version = measure::runtime_version(&library, folder.path())?;
+            let what = serde_json::json!({
+                "device": device::info(version),
+                "runtime_library": library,
+                "state": device::state(),
+            });
+            println!("{}", serde_json::to_string_pretty(&what)?);
+            Ok(())
+        }
+        Task::Worker => worker::main(),
+    }
+}

@@ -1,0 +1,30 @@
+//! Where ONNX Runtime's library is.
+
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, bail};
+
+/// The library: the one named, otherwise the one in ORT_DYLIB_PATH, otherwise one next to this program.
+pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let variable = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
+    let (path, from) = match (named, variable) {
+        (Some(path), _) => (path.to_owned(), "--runtime"),
+        (None, Some(path)) => (PathBuf::from(path), "ORT_DYLIB_PATH"),
+        (None, None) => {
+            let own = std::env::current_exe().context("finding this program's own place")?;
+            (
+                own.with_file_name("libonnxruntime.so"),
+                "the agent's own folder",
+            )
+        }
+    };
+    if !path.is_file() {
+        bail!(
+            "ONNX Runtime's library {} (from {from}) is not there: name it with --runtime or ORT_DYLIB_PATH, or put libonnxruntime.so next to the agent",
+            path.display()
+        );
+    }
+    // The worker runs in another folder.
+    path.canonicalize()
+        .with_context(|| format!("resolving {}", path.display()))
+}

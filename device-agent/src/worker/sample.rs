@@ -1,0 +1,224 @@
+//! The pass that counts: interleaved rounds of short blocks, until the interval is narrow enough or time is up.
+
+use std::path::Path;
+use std::time::Instant;
+
+use agent_protocol::{Stage, bounds, stats, wire};
+use nix::sys::resource::{UsageWho, getrusage};
+
+use super::model::{Bench, Runner, nanoseconds};
+use super::{Events, Trouble};
+
+/// How often whoever waits hears of progress, ns.
+const REPORT_NS: u64 = 100_000_000;
+/// The most runs that warm up, however fast they are.
+const MAX_WARMUP_RUNS: usize = 2048;
+
+/// How often a run is repeated, on average over a block, because it was preempted.
+const MAX_REPEATS: usize = 2;
+
+struct Series {
+    runner: Runner,
+    name: String,
+    finite: bool,
+    warmup_ns: Vec<u64>,
+    samples_ns: Vec<u64>,
+    preempted_ns: Vec<u64>,
+    block_runs: usize,
+    medians: Vec<f64>,
+}
+
+/// Measures all models of the job.
+pub fn pass(
+    job: &wire::WorkerJob,
+    bench: &Bench,
+    runtime_version: String,
+    events: &mut Events,
+) -> Result<wire::WorkerSamples, Trouble> {
+    let begun = Instant::now();
+    let mut all = Vec::new();
+    for model in &job.models {
+        events.enter(Stage::Load, &model.name);
+        all.push(Series {
+            runner: Runner::load(bench, Path::new(&model.path), None)?,
+            name: model.name.clone(),
+            finite: true,
+            warmup_ns: Vec::new(),
+            samples_ns: Vec::new(),
+            preempted_ns: Vec::new(),
+            block_runs: 1,
+            medians: Vec::new(),
+        });
+    }
+    for series in &mut all {
+        events.enter(Stage::Warmup, &series.name);
+        warm_up(series, bench)?;
+    }
+    events.enter(Stage::Sampling, "");
+    sample(&mut all, bench, job.first_is_reference, events)?;
+    for series in &mut all {
+        series.finite &= series.runner.run_and_look()?;
+    }
+    let cpu_ns = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
+        [usage.user_time(), usage.system_time()]
+            .iter()
+            .map(|time| {
+                u64::try_from(time.tv_sec()).unwrap_or(0) * 1_000_000_000
+                    + u64::try_from(time.tv_usec()).unwrap_or(0) * 1000
+            })
+            .sum()
+    });
+    let nice = rustix::process::getpriority_process(None).unwrap_or(0);
+    let series = all.into_iter().map(|series| wire::WorkerSeries {
+        warmup_ns: series.warmup_ns,
+        samples_ns: series.samples_ns,
+        preempted_ns: series.preempted_ns,
+        block_runs: series.block_runs as u32,
+        finite: series.finite,
+        load_ns: series.runner.load_ns,
+    });
+    Ok(wire::WorkerSamples {
+        series: series.collect(),
+        runtime_version,
+        cpu_ns,
+        elapsed_ns: nanoseconds(begun),
+        nice,
+    })
+}
+
+/// Runs that do not count, and from which the length of a block follows.
+fn warm_up(series: &mut Series, bench: &Bench) -> Result<(), Trouble> {
+    let sampling = &bench.sampling;
+    series.finite = series.runner.run_and_look()?;
+    let begun = Instant::now();
+    let fewest = (sampling.warmup_runs as usize).clamp(1, MAX_WARMUP_RUNS);
+    while series.warmup_ns.len() < fewest
+        || (nanoseconds(begun) < sampling.warmup_ns && series.warmup_ns.len() < MAX_WARMUP_RUNS)
+    {
+        series.warmup_ns.push(series.runner.run()?);
+    }
+    let late: Vec<f64> = series.warmup_ns[series.warmup_ns.len() / 2..]
+        .iter()
+        .map(|&ns| ns as f64)
+        .collect();
+    // The fastest of them: on a busy machine the others tell more about their neighbours.
+    let run_ns = late
+        .iter()
+        .copied()
+        .min_by(f64::total_cmp)
+        .unwrap_or(1.0)
+        .max(1.0);
+    series.block_runs =
+        ((sampling.block_ns as f64 / run_ns) as usize).clamp(1, bounds::MAX_BLOCK_RUNS as usize);
+    Ok(())
+}
+
+fn sample(
+    all: &mut [Series],
+    bench: &Bench,
+    first_is_reference: bool,
+    events: &mut Events,
+) -> Result<(), Trouble> {
+    let sampling = &bench.sampling;
+    let longest = all
+        .iter()
+        .map(|series| series.block_runs)
+        .max()
+        .unwrap_or(1);
+    let most = (sampling.max_rounds as usize)
+        .min(bounds::MAX_SAMPLES / longest)
+        .max(6);
+    let begun = Instant::now();
+    let mut reported = 0;
+    for round in 0..most {
+        let count = all.len();
+        for place in 0..count {
+            // Each model comes first, last and after each other one equally often.
+            let turned = (round + place) % count;
+            let index = if (round / count).is_multiple_of(2) {
+                turned
+            } else {
+                count - 1 - turned
+            };
+            block(&mut all[index])?;
+        }
+        let elapsed = nanoseconds(begun);
+        let rounds = round + 1;
+        let enough = rounds >= (sampling.min_rounds as usize).min(most);
+        let widest = if enough {
+            widest_ci(all, first_is_reference)
+        } else {
+            None
+        };
+        if elapsed - reported >= REPORT_NS {
+            reported = elapsed;
+            events.at.rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+            events.at.elapsed_ns = elapsed;
+            events.at.widest_ci_rel = widest;
+            events.step();
+        }
+        // Six rounds give an interval at all; fewer would tell nothing, however little time there is.
+        if widest.is_some_and(|widest| widest <= sampling.ci_target_rel)
+            || (elapsed >= sampling.max_duration_ns && rounds >= 6)
+        {
+            break;
+        }
+    }
+    Ok(())
+}
+
+fn block(series: &mut Series) -> Result<(), Trouble> {
+    let from = series.samples_ns.len();
+    // The model before it left the caches full of its own. One run sets that right and counts for nothing; for a model so
+    // slow that its block is a single run it makes no difference.
+    if series.block_runs > 1 {
+        series.runner.run()?;
+    }
+    // A model slower than a scheduler's slice never gets through undisturbed on a busy core: then a disturbed run counts.
+    let mut repeats = series.block_runs * MAX_REPEATS;
+    while series.samples_ns.len() < from + series.block_runs {
+        let before = preemptions();
+        let ns = series.runner.run()?;
+        if repeats > 0 && preemptions() != before && series.preempted_ns.len() < bounds::MAX_SAMPLES
+        {
+            repeats -= 1;
+            series.preempted_ns.push(ns);
+        } else {
+            series.samples_ns.push(ns);
+        }
+    }
+    let block: Vec<f64> = series.samples_ns[from..]
+        .iter()
+        .map(|&ns| ns as f64)
+        .collect();
+    series.medians.extend(stats::median(&block));
+    Ok(())
+}
+
+/// How often the kernel took the core away from this process while it wanted to run; `None` where that is not told.
+fn preemptions() -> Option<i64> {
+    getrusage(UsageWho::RUSAGE_SELF)
+        .ok()
+        .map(|usage| usage.involuntary_context_switches())
+}
+
+/// Half the widest interval relative to its median: of the ratios to the reference where there is one, else of the times.
+fn widest_ci(all: &[Series], first_is_reference: bool) -> Option<f64> {
+    let widths: Option<Vec<f64>> = match all {
+        [reference, candidates @ ..] if first_is_reference && !candidates.is_empty() => candidates
+            .iter()
+            .map(|candidate| {
+                stats::ratio(&candidate.medians, &reference.medians, 1.0)
+                    .map(|ratio| ratio.ci_rel())
+            })
+            .collect(),
+        _ => all
+            .iter()
+            .map(|series| {
+                let (low, high) = stats::median_ci(&series.medians)?;
+                Some((high - low) / 2.0 / stats::median(&series.medians)?)
+            })
+            .collect(),
+    };
+    widths?.into_iter().max_by(f64::total_cmp)
+}

@@ -1,0 +1,194 @@
+//! What fails costs one measurement and is told by name; the agent lives on.
+
+use latency::{
+    FailureKind, LatencyError, LatencySource, Limits, LocalDevice, MeasureRequest, Model, Stage,
+    Verdict,
+};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{Convolution, device, endless, quick, request};
+use crate::lives::worker_of;
+
+/// The request fails as it should, and the same agent then measures something else.
+fn check(device: &mut LocalDevice, wrong: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
+    let agent = device.agent_pid();
+    match device.measure(wrong) {
+        Err(LatencyError::Failed(failure)) => {
+            assert_eq!(failure.kind, kind, "{failure}");
+            for needle in needles {
+                assert!(failure.to_string().contains(needle), "{needle}: {failure}");
+            }
+        }
+        other => panic!("{needles:?}: {other:?}"),
+    }
+    let right = request(Convolution::default().model("fine"), quick());
+    assert!(device.measure(&right).unwrap()[0].is_valid());
+    assert_eq!(device.agent_pid(), agent, "it is the same agent");
+}
+
+#[test]
+fn a_model_that_is_none_is_refused_by_name() {
+    let mut device = device();
+    let onnx = Convolution::default().model("x").onnx().clone();
+    let cut = Model::new("truncated", &onnx[..onnx.len() / 2]);
+    check(
+        &mut device,
+        &request(cut, quick()),
+        FailureKind::ModelRefused,
+        &["loading `truncated`"],
+    );
+    let noise = Model::new("noise", vec![0xffu8; 300]);
+    check(
+        &mut device,
+        &request(noise, quick()),
+        FailureKind::ModelRefused,
+        &["`noise`", "no ONNX file"],
+    );
+    let unknown = String::from_utf8_lossy(&onnx).contains("Relu").then(|| {
+        let mut bytes = onnx.to_vec();
+        let at = bytes
+            .windows(4)
+            .position(|window| window == b"Relu")
+            .expect("the operator's name");
+        bytes[at..at + 4].copy_from_slice(b"Rxlu");
+        Model::new("unknown operator", bytes)
+    });
+    let unknown = unknown.expect("the fixture has a Relu");
+    check(
+        &mut device,
+        &request(unknown, quick()),
+        FailureKind::ModelRefused,
+        &["`unknown operator`", "Rxlu"],
+    );
+}
+
+#[test]
+fn a_model_is_refused_that_the_agent_cannot_or_may_not_run() {
+    let mut device = device();
+    let external = Convolution {
+        external: true,
+        ..Convolution::default()
+    }
+    .model("external");
+    check(
+        &mut device,
+        &request(external, quick()),
+        FailureKind::ModelRefused,
+        &["`weight`", "another file"],
+    );
+    let dynamic = Convolution {
+        any_height: true,
+        ..Convolution::default()
+    }
+    .model("dynamic");
+    check(
+        &mut device,
+        &request(dynamic, quick()),
+        FailureKind::ModelRefused,
+        &["`x`", "axis 2"],
+    );
+    let empty = device.measure(&request(Model::new("empty", Vec::new()), quick()));
+    assert!(matches!(empty, Err(LatencyError::Model { name, .. }) if name == "empty"));
+}
+
+#[test]
+fn a_model_that_computes_nan_is_measured_and_invalid() {
+    let wrong = Convolution {
+        weight: f32::NAN,
+        ..Convolution::default()
+    }
+    .model("nan");
+    let all = device().measure(&request(wrong, quick())).unwrap();
+    assert!(
+        matches!(&all[0].verdict, Verdict::Invalid { reason } if reason.contains("not finite")),
+        "{:?}",
+        all[0].verdict
+    );
+}
+
+#[test]
+fn a_worker_over_its_time_is_ended() {
+    let mut device = device();
+    let model = || Convolution::default().model("slow");
+    let at_once = MeasureRequest {
+        limits: Limits {
+            time_ns: 1,
+            ..Limits::default()
+        },
+        ..request(model(), quick())
+    };
+    check(&mut device, &at_once, FailureKind::TimedOut, &["0 ms"]);
+    let later = MeasureRequest {
+        limits: Limits {
+            time_ns: 2_000_000_000,
+            ..Limits::default()
+        },
+        ..request(model(), endless())
+    };
+    check(&mut device, &later, FailureKind::TimedOut, &["2000 ms"]);
+}
+
+#[test]
+fn a_worker_over_its_memory_is_ended() {
+    let mut device = device();
+    let limits = |memory_bytes| Limits {
+        memory_bytes,
+        ..Limits::default()
+    };
+    let tiny = MeasureRequest {
+        limits: limits(48 << 20),
+        ..request(Convolution::default().model("any"), quick())
+    };
+    check(&mut device, &tiny, FailureKind::OutOfMemory, &[]);
+    // One and a half gigabytes of output do not fit into one.
+    let mut large = request(
+        Convolution {
+            channels: 512,
+            ..Convolution::default()
+        }
+        .model("large"),
+        quick(),
+    );
+    large.sampling.batch = 4000;
+    large.limits = limits(1 << 30);
+    check(&mut device, &large, FailureKind::OutOfMemory, &["`large`"]);
+}
+
+#[test]
+fn a_worker_killed_in_the_middle_is_told_by_its_signal() {
+    let mut device = device();
+    let model = Convolution::default().model("victim");
+    let agent = device.agent_pid().unwrap();
+    let job = agent_protocol::MeasureJob {
+        models: vec![agent_protocol::ModelRef {
+            name: "victim".into(),
+            sha256: model.sha256(),
+        }],
+        reference: None,
+        sampling: endless(),
+        limits: Limits::default(),
+        evidence: latency::Evidence::Quick,
+    };
+    let client = device.client().unwrap();
+    client.upload(&model).unwrap();
+    let silence = std::time::Duration::from_secs(60);
+    let outcome = client.measure(&job, silence, &mut |step| {
+        if let (Stage::Sampling, Some(worker)) = (step.stage, worker_of(agent)) {
+            // The second time around it is dead already.
+            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+        }
+    });
+    match outcome {
+        Err(LatencyError::Failed(failure)) => {
+            assert_eq!(
+                (failure.kind, failure.stage),
+                (FailureKind::Crashed, Stage::Sampling)
+            );
+            assert!(failure.detail.contains("SIGKILL"), "{failure}");
+        }
+        other => panic!("{other:?}"),
+    }
+    assert!(device.measure(&request(model, quick())).unwrap()[0].is_valid());
+    assert_eq!(device.agent_pid(), Some(agent));
+}

@@ -1,0 +1,265 @@
+//! Small ONNX models, written as protobuf, and an agent to measure them.
+
+use std::path::PathBuf;
+
+use latency::{LocalConfig, LocalDevice, MeasureRequest, Model, Sampling};
+use prost::Message;
+
+#[derive(Clone, PartialEq, Message)]
+struct ModelProto {
+    #[prost(int64, tag = "1")]
+    ir_version: i64,
+    #[prost(message, optional, tag = "7")]
+    graph: Option<GraphProto>,
+    #[prost(message, repeated, tag = "8")]
+    opset_import: Vec<OpsetProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct OpsetProto {
+    #[prost(int64, tag = "2")]
+    version: i64,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct GraphProto {
+    #[prost(message, repeated, tag = "1")]
+    node: Vec<NodeProto>,
+    #[prost(string, tag = "2")]
+    name: String,
+    #[prost(message, repeated, tag = "5")]
+    initializer: Vec<TensorProto>,
+    #[prost(message, repeated, tag = "11")]
+    input: Vec<ValueProto>,
+    #[prost(message, repeated, tag = "12")]
+    output: Vec<ValueProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct NodeProto {
+    #[prost(string, repeated, tag = "1")]
+    input: Vec<String>,
+    #[prost(string, repeated, tag = "2")]
+    output: Vec<String>,
+    #[prost(string, tag = "3")]
+    name: String,
+    #[prost(string, tag = "4")]
+    op_type: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorProto {
+    #[prost(int64, repeated, tag = "1")]
+    dims: Vec<i64>,
+    #[prost(int32, tag = "2")]
+    data_type: i32,
+    #[prost(float, repeated, tag = "4")]
+    float_data: Vec<f32>,
+    #[prost(string, tag = "8")]
+    name: String,
+    #[prost(message, repeated, tag = "13")]
+    external_data: Vec<EntryProto>,
+    #[prost(int32, tag = "14")]
+    data_location: i32,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct EntryProto {
+    #[prost(string, tag = "1")]
+    key: String,
+    #[prost(string, tag = "2")]
+    value: String,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ValueProto {
+    #[prost(string, tag = "1")]
+    name: String,
+    #[prost(message, optional, tag = "2")]
+    kind: Option<TypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TypeProto {
+    #[prost(message, optional, tag = "1")]
+    tensor: Option<TensorTypeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct TensorTypeProto {
+    #[prost(int32, tag = "1")]
+    element: i32,
+    #[prost(message, optional, tag = "2")]
+    shape: Option<ShapeProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct ShapeProto {
+    #[prost(message, repeated, tag = "1")]
+    dim: Vec<DimProto>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+struct DimProto {
+    #[prost(int64, optional, tag = "1")]
+    value: Option<i64>,
+    #[prost(string, optional, tag = "2")]
+    symbol: Option<String>,
+}
+
+const FLOAT: i32 = 1;
+
+/// A 3x3 convolution of 3 channels on 16x16, with all weights the same, and a ReLU; the batch is dynamic.
+pub struct Convolution {
+    /// Output channels.
+    pub channels: i64,
+    /// Every weight.
+    pub weight: f32,
+    /// Whether the weights are said to be in another file.
+    pub external: bool,
+    /// Whether the height, too, is dynamic.
+    pub any_height: bool,
+}
+
+impl Default for Convolution {
+    fn default() -> Self {
+        Self {
+            channels: 16,
+            weight: 0.1,
+            external: false,
+            any_height: false,
+        }
+    }
+}
+
+impl Convolution {
+    /// The model.
+    pub fn model(&self, name: &str) -> Model {
+        let symbol = |text: &str| DimProto {
+            value: None,
+            symbol: Some(text.into()),
+        };
+        let size = |value| DimProto {
+            value: Some(value),
+            symbol: None,
+        };
+        let height = |value| {
+            if self.any_height {
+                symbol("H")
+            } else {
+                size(value)
+            }
+        };
+        let value = |name: &str, dim| ValueProto {
+            name: name.into(),
+            kind: Some(TypeProto {
+                tensor: Some(TensorTypeProto {
+                    element: FLOAT,
+                    shape: Some(ShapeProto { dim }),
+                }),
+            }),
+        };
+        let node = |op: &str, input: &[&str], output: &str| NodeProto {
+            input: input.iter().map(|&name| name.into()).collect(),
+            output: vec![output.into()],
+            name: op.to_lowercase(),
+            op_type: op.into(),
+        };
+        let count = self.channels as usize * 3 * 9;
+        let entry = |key: &str, value: &str| EntryProto {
+            key: key.into(),
+            value: value.into(),
+        };
+        let weight = TensorProto {
+            dims: vec![self.channels, 3, 3, 3],
+            data_type: FLOAT,
+            float_data: if self.external {
+                Vec::new()
+            } else {
+                vec![self.weight; count]
+            },
+            name: "weight".into(),
+            external_data: if self.external {
+                vec![entry("location", "../weights.bin")]
+            } else {
+                Vec::new()
+            },
+            data_location: i32::from(self.external),
+        };
+        let graph = GraphProto {
+            node: vec![
+                node("Conv", &["x", "weight"], "y"),
+                node("Relu", &["y"], "z"),
+            ],
+            name: "g".into(),
+            initializer: vec![weight],
+            input: vec![value("x", vec![symbol("N"), size(3), height(16), size(16)])],
+            output: vec![value(
+                "z",
+                vec![symbol("N"), size(self.channels), height(14), size(14)],
+            )],
+        };
+        let model = ModelProto {
+            ir_version: 8,
+            graph: Some(graph),
+            opset_import: vec![OpsetProto { version: 13 }],
+        };
+        Model::new(name, model.encode_to_vec())
+    }
+}
+
+/// The agent that was built along with these tests.
+pub fn agent() -> PathBuf {
+    PathBuf::from(env!("CARGO_BIN_EXE_graphprune-agent"))
+}
+
+/// A configuration that repeats nothing, so that every failure is seen.
+pub fn config() -> LocalConfig {
+    LocalConfig {
+        agent: Some(agent()),
+        retries: 0,
+        restarts: 0,
+        ..LocalConfig::default()
+    }
+}
+
+/// A device.
+pub fn device() -> LocalDevice {
+    LocalDevice::start(&config()).expect("the agent starts")
+}
+
+/// Sampling that is over quickly and finds every interval narrow enough.
+pub fn quick() -> Sampling {
+    Sampling {
+        warmup_ns: 1_000_000,
+        block_ns: 500_000,
+        min_rounds: 8,
+        max_rounds: 400,
+        max_duration_ns: 400_000_000,
+        ci_target_rel: 10.0,
+        ci_accept_rel: 10.0,
+        drift_accept_rel: 1e6,
+        ..Sampling::default()
+    }
+}
+
+/// Sampling that does not end by itself before a test does.
+pub fn endless() -> Sampling {
+    Sampling {
+        min_rounds: 16_384,
+        max_rounds: 16_384,
+        block_ns: 20_000_000,
+        ci_target_rel: 1e-6,
+        max_duration_ns: 100_000_000_000,
+        ..quick()
+    }
+}
+
+/// A request for one model.
+pub fn request(model: Model, sampling: Sampling) -> MeasureRequest {
+    MeasureRequest {
+        models: vec![model],
+        sampling,
+        ..MeasureRequest::default()
+    }
+}

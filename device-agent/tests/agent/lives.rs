@@ -1,0 +1,193 @@
+//! Who outlives whom.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use latency::{LatencyError, LatencySource, LocalConfig, LocalDevice};
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+
+use crate::fixture::{Convolution, agent, config, device, endless, quick, request};
+
+/// A worker of this agent, if it has one.
+pub fn worker_of(agent: u32) -> Option<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
+    threads.filter_map(Result::ok).find_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    })
+}
+
+/// Waits until something is so; a minute is more than any of it takes.
+fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+    let begun = Instant::now();
+    loop {
+        if let Some(found) = look() {
+            return found;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "{what}");
+        std::thread::yield_now();
+    }
+}
+
+/// Whether a process runs: a zombie does not.
+fn runs(pid: impl std::fmt::Display) -> bool {
+    std::fs::read_to_string(format!("/proc/{pid}/stat")).is_ok_and(|stat| {
+        !stat
+            .rsplit(')')
+            .next()
+            .is_some_and(|rest| rest.trim_start().starts_with('Z'))
+    })
+}
+
+fn gone(pid: impl std::fmt::Display + Copy) {
+    eventually("the process is gone", || (!runs(pid)).then_some(()));
+}
+
+/// Does `harm` to the agent while its worker measures. The host starts another and the measurement comes to its end.
+fn the_search_goes_on(config: &LocalConfig, harm: Signal) {
+    let mut device = LocalDevice::start(config).unwrap();
+    let first = device.agent_pid().unwrap();
+    let sampling = latency::Sampling {
+        min_rounds: 200,
+        max_duration_ns: 10_000_000_000,
+        ..quick()
+    };
+    let victim = std::thread::spawn(move || {
+        let worker = eventually("a worker measures", || worker_of(first));
+        kill(Pid::from_raw(first as i32), harm).unwrap();
+        worker
+    });
+    let all = device
+        .measure(&request(Convolution::default().model("m"), sampling))
+        .unwrap();
+    let worker = victim.join().unwrap();
+    assert!(all[0].is_valid());
+    assert_ne!(device.agent_pid(), Some(first), "it is another agent");
+    gone(first);
+    gone(worker);
+}
+
+#[test]
+fn an_agent_killed_in_the_middle_is_replaced_and_takes_its_worker_along() {
+    the_search_goes_on(
+        &LocalConfig {
+            restarts: 3,
+            ..config()
+        },
+        Signal::SIGKILL,
+    );
+}
+
+#[test]
+fn an_agent_that_hangs_in_the_middle_is_replaced() {
+    let config = LocalConfig {
+        restarts: 3,
+        silence_timeout_ns: 5_000_000_000,
+        ..config()
+    };
+    the_search_goes_on(&config, Signal::SIGSTOP);
+}
+
+#[test]
+fn an_agent_that_cannot_be_kept_alive_is_given_up_with_a_count() {
+    let mut device = device();
+    kill(
+        Pid::from_raw(device.agent_pid().unwrap() as i32),
+        Signal::SIGKILL,
+    )
+    .unwrap();
+    let outcome = device.measure(&request(Convolution::default().model("m"), quick()));
+    assert!(
+        matches!(outcome, Err(LatencyError::AgentLost { times: 1, .. })),
+        "{outcome:?}"
+    );
+    // Asked again, it starts anew.
+    assert!(
+        device
+            .measure(&request(Convolution::default().model("m"), quick()))
+            .is_ok()
+    );
+}
+
+#[test]
+fn the_agent_ends_with_its_host_and_leaves_no_files() {
+    let device = device();
+    let pid = device.agent_pid().unwrap();
+    let lock = std::fs::read_dir(format!("/proc/{pid}/fd"))
+        .unwrap()
+        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
+        .find(|path| path.ends_with("lock"))
+        .expect("the agent holds the lock of its folder");
+    let folder = lock.parent().unwrap();
+    assert!(folder.exists());
+    drop(device);
+    gone(pid);
+    assert!(!folder.exists());
+}
+
+#[test]
+fn a_measurement_nobody_waits_for_is_ended() {
+    let mut device = device();
+    let agent = device.agent_pid().unwrap();
+    let model = Convolution::default().model("m");
+    let client = device.client().unwrap();
+    client.upload(&model).unwrap();
+    let job = agent_protocol::MeasureJob {
+        models: vec![agent_protocol::ModelRef {
+            name: "m".into(),
+            sha256: model.sha256(),
+        }],
+        reference: None,
+        sampling: endless(),
+        limits: latency::Limits::default(),
+        evidence: latency::Evidence::Quick,
+    };
+    // Not even the first sign of life is waited for.
+    let outcome = client.measure(&job, Duration::from_nanos(1), &mut |_| {});
+    assert!(outcome.is_err_and(|error| error.is_agent_lost()));
+    // The agent's one turn is free again, so another measurement comes through.
+    let all = device.measure(&request(model, quick())).unwrap();
+    assert!(all[0].is_valid());
+    assert_eq!(device.agent_pid(), Some(agent));
+}
+
+#[test]
+fn what_is_needed_to_start_is_named_when_it_is_missing() {
+    let nowhere = Path::new("/nonexistent/thing").to_owned();
+    let start = |config: LocalConfig| match LocalDevice::start(&config) {
+        Ok(_) => panic!("it started: {config:?}"),
+        Err(error) => error,
+    };
+    let error = start(LocalConfig {
+        agent: Some(nowhere.clone()),
+        ..config()
+    });
+    assert!(
+        matches!(&error, LatencyError::AgentNotFound { looked } if *looked == [nowhere.clone()])
+    );
+    let error = start(LocalConfig {
+        runtime_library: Some(nowhere),
+        ..config()
+    })
+    .to_string();
+    assert!(
+        error.contains("/nonexistent/thing") && error.contains("ORT_DYLIB_PATH"),
+        "{error}"
+    );
+    let error = start(LocalConfig {
+        runtime_library: Some(agent()),
+        ..config()
+    })
+    .to_string();
+    assert!(
+        error.contains("graphprune-agent") && error.contains("ONNX Runtime"),
+        "{error}"
+    );
+    let error = start(LocalConfig {
+        agent: Some("/bin/true".into()),
+        ..config()
+    })
+    .to_string();
+    assert!(error.contains("/bin/true"), "{error}");
+}

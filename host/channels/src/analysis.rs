@@ -1,0 +1,289 @@
+//! From a graph to its groups of coupled channels.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use onnx_graph::{Graph, NodeId, ValueId};
+
+use crate::atoms::{Context, Edit};
+use crate::error::ChannelError;
+use crate::rules;
+
+/// Position of a group in [`Analysis::groups`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct GroupId(pub usize);
+
+/// Who owns one index of a channel axis.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub struct AxisUnit {
+    /// The group.
+    pub group: GroupId,
+    /// The unit within the group, below [`Group::channels`].
+    pub unit: usize,
+}
+
+/// Channels that appear on the same axes throughout the network: each of its units can be kept or dropped.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Group {
+    /// The first producing layer's name, numbered where several groups share it.
+    pub name: String,
+    /// Number of units.
+    pub channels: usize,
+    /// Layers with weights whose output channels belong to this group, in topological order.
+    pub producers: Vec<NodeId>,
+}
+
+/// Channels that must stay.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Pinned {
+    /// The node, input or output that pins them.
+    pub node: String,
+    /// How many coupled sets of channels.
+    pub channels: usize,
+    /// Why, for the user.
+    pub reason: String,
+}
+
+/// The groups of a graph. Refers to the graph it was made of by node and value ids.
+#[derive(Debug, Clone)]
+pub struct Analysis {
+    groups: Vec<Group>,
+    pinned: Vec<Pinned>,
+    /// Per atom its unit; `None` is pinned.
+    units: Vec<Option<AxisUnit>>,
+    pub(crate) values: Vec<Option<(usize, Arc<[u32]>)>>,
+    pub(crate) constants: BTreeMap<ValueId, Vec<(usize, Arc<[u32]>)>>,
+    pub(crate) edits: BTreeMap<NodeId, Edit>,
+    /// Output channels of each layer with weights.
+    pub(crate) made: Vec<(NodeId, Arc<[u32]>)>,
+}
+
+impl Analysis {
+    /// Prunable groups, in topological order of their first producer.
+    #[must_use]
+    pub fn groups(&self) -> &[Group] {
+        &self.groups
+    }
+
+    /// What is pinned and why, most channels first.
+    #[must_use]
+    pub fn pinned(&self) -> &[Pinned] {
+        &self.pinned
+    }
+
+    /// The channel axis of a value, and who owns each of its indices (`None`: pinned).
+    #[must_use]
+    pub fn value_channels(&self, value: ValueId) -> Option<(usize, Vec<Option<AxisUnit>>)> {
+        let (axis, atoms) = self.values.get(value.index())?.as_ref()?;
+        Some((*axis, self.owners(atoms)))
+    }
+
+    /// The axes of a constant that follow channels, and who owns each index (`None`: pinned).
+    #[must_use]
+    pub fn constant_axes(&self, value: ValueId) -> Vec<(usize, Vec<Option<AxisUnit>>)> {
+        let axes = self.constants.get(&value).map_or(&[][..], Vec::as_slice);
+        axes.iter().map(|(axis, atoms)| (*axis, self.owners(atoms))).collect()
+    }
+
+    /// The layers with weights and who owns each of their output channels.
+    pub fn layers(&self) -> impl Iterator<Item = (NodeId, Vec<Option<AxisUnit>>)> + '_ {
+        self.made.iter().map(|(id, atoms)| (*id, self.owners(atoms)))
+    }
+
+    fn owners(&self, atoms: &[u32]) -> Vec<Option<AxisUnit>> {
+        atoms.iter().map(|&a| self.unit(a)).collect()
+    }
+
+    pub(crate) fn unit(&self, atom: u32) -> Option<AxisUnit> {
+        self.units[atom as usize]
+    }
+}
+
+/// Finds the groups of `graph`, whose shapes must have been inferred.
+///
+/// Nothing is refused: what no rule describes is pinned.
+///
+/// # Errors
+/// [`ChannelError::Graph`] when the graph breaks its own invariants.
+pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
+    graph.check()?;
+    let mut cx = Context::new(graph);
+    for &input in graph.inputs() {
+        if let Some(channels) = graph.value(input).shape.as_ref().and_then(|s| s.get(1)).and_then(|d| d.known()) {
+            let atoms = cx.fresh(channels);
+            cx.pin(&atoms, &graph.value(input).name, "channels of a graph input");
+            cx.set(input, 1, atoms);
+        }
+    }
+    for (id, node) in graph.iter() {
+        rules::apply(&mut cx, id, node);
+    }
+    for &output in graph.outputs() {
+        if let Some(map) = cx.maps[output.index()].clone() {
+            cx.pin(&map.atoms, &graph.value(output).name, "channels of a graph output");
+        }
+    }
+    pin_half_bound_constants(&mut cx);
+    Ok(Builder::new(cx).build())
+}
+
+/// A constant whose axis one reader ties to channels and another does not cannot be cropped.
+fn pin_half_bound_constants(cx: &mut Context<'_>) {
+    let readers = cx.graph.consumers();
+    let mut pins = Vec::new();
+    for (id, usage) in &cx.constants {
+        let reads = readers[id.index()].len() + cx.graph.outputs().iter().filter(|o| *o == id).count();
+        for (axis, atoms) in &usage.axes {
+            if usage.bound[axis] < reads {
+                pins.push((atoms.clone(), cx.graph.value(*id).name.clone()));
+            }
+        }
+    }
+    for (atoms, name) in pins {
+        cx.pin(&atoms, &name, "a constant shared with a reader that does not follow these channels");
+    }
+}
+
+struct Builder<'g> {
+    cx: Context<'g>,
+    roots: Vec<u32>,
+}
+
+impl<'g> Builder<'g> {
+    fn new(mut cx: Context<'g>) -> Self {
+        let roots = (0..cx.union.len() as u32).map(|a| cx.union.root(a)).collect();
+        Self { cx, roots }
+    }
+
+    fn root(&self, atom: u32) -> usize {
+        self.roots[atom as usize] as usize
+    }
+
+    fn build(mut self) -> Analysis {
+        let made_by = self.producers();
+        self.pin_without_producer(&made_by);
+        let pinned_by = self.pinned_roots();
+        let signatures = self.signatures();
+
+        let mut groups: Vec<Group> = Vec::new();
+        let mut by_signature: HashMap<(u64, &[NodeId]), usize> = HashMap::new();
+        let mut units = vec![None; self.roots.len()];
+        for root in 0..self.roots.len() {
+            if self.roots[root] as usize != root || pinned_by[root].is_some() {
+                continue;
+            }
+            let producers = made_by[root].as_slice();
+            let at = *by_signature.entry((signatures[root], producers)).or_insert_with(|| {
+                groups.push(Group { name: String::new(), channels: 0, producers: producers.to_vec() });
+                groups.len() - 1
+            });
+            units[root] = Some(AxisUnit { group: GroupId(at), unit: groups[at].channels });
+            groups[at].channels += 1;
+        }
+        self.sort_and_name(&mut groups, &mut units);
+        let units = self.roots.iter().map(|&r| units[r as usize]).collect();
+        let pinned = self.pinned_summary(&pinned_by);
+
+        let Self { cx, .. } = self;
+        Analysis {
+            groups,
+            pinned,
+            units,
+            values: cx.maps.into_iter().map(|m| m.map(|m| (m.axis, m.atoms))).collect(),
+            constants: cx.constants.into_iter().map(|(id, u)| (id, u.axes.into_iter().collect())).collect(),
+            edits: cx.edits,
+            made: cx.made.into_iter().map(|(id, range)| (id, range.collect())).collect(),
+        }
+    }
+
+    /// Per root the layers whose output channels it holds, in topological order.
+    fn producers(&self) -> Vec<Vec<NodeId>> {
+        let mut made_by: Vec<Vec<NodeId>> = vec![Vec::new(); self.roots.len()];
+        for (id, range) in &self.cx.made {
+            for atom in range.clone() {
+                let list = &mut made_by[self.root(atom)];
+                if list.last() != Some(id) {
+                    list.push(*id);
+                }
+            }
+        }
+        made_by
+    }
+
+    fn pin_without_producer(&mut self, made_by: &[Vec<NodeId>]) {
+        let orphans: Vec<u32> =
+            (0..self.roots.len()).filter(|&a| made_by[self.root(a as u32)].is_empty()).map(|a| a as u32).collect();
+        if !orphans.is_empty() {
+            self.cx.pin(&orphans, "graph", "no layer with weights makes these channels");
+        }
+    }
+
+    fn pinned_roots(&self) -> Vec<Option<usize>> {
+        let mut pinned = vec![None; self.roots.len()];
+        for &(atom, reason) in &self.cx.pins {
+            let slot = &mut pinned[self.root(atom)];
+            if slot.is_none() {
+                *slot = Some(reason);
+            }
+        }
+        pinned
+    }
+
+    /// Per root a hash of the axes it appears on, counting repeats. Two units with equal signatures stand in one
+    /// group; a chance collision would only put unlike units under one width, never prune wrongly, since cutting
+    /// goes by unit.
+    fn signatures(&self) -> Vec<u64> {
+        let mut signatures = vec![0u64; self.roots.len()];
+        let mut seen: HashMap<*const u32, ()> = HashMap::new();
+        let values = self.cx.maps.iter().flatten().map(|m| &m.atoms);
+        let constants = self.cx.constants.values().flat_map(|u| u.axes.values());
+        for (member, atoms) in values.chain(constants).enumerate() {
+            if seen.insert(atoms.as_ptr(), ()).is_some() {
+                continue;
+            }
+            for &atom in atoms.iter() {
+                let s = &mut signatures[self.root(atom)];
+                *s = (s.rotate_left(5) ^ (member as u64 + 1)).wrapping_mul(0x517c_c1b7_2722_0a95);
+            }
+        }
+        signatures
+    }
+
+    fn sort_and_name(&self, groups: &mut Vec<Group>, units: &mut [Option<AxisUnit>]) {
+        let mut order: Vec<usize> = (0..groups.len()).collect();
+        order.sort_by_key(|&g| groups[g].producers.first().copied());
+        let mut place = vec![0; groups.len()];
+        for (new, &old) in order.iter().enumerate() {
+            place[old] = new;
+        }
+        let mut sorted: Vec<Group> = order.iter().map(|&g| groups[g].clone()).collect();
+        for unit in units.iter_mut().flatten() {
+            unit.group = GroupId(place[unit.group.0]);
+        }
+        let mut used: HashMap<String, usize> = HashMap::new();
+        for group in &mut sorted {
+            let base = group.producers.first().map_or("group", |&p| self.cx.graph.node(p).name.as_str()).to_owned();
+            let n = used.entry(base.clone()).or_default();
+            *n += 1;
+            group.name = if *n == 1 { base } else { format!("{base}#{n}") };
+        }
+        *groups = sorted;
+    }
+
+    fn pinned_summary(&self, pinned_by: &[Option<usize>]) -> Vec<Pinned> {
+        let mut counts: BTreeMap<&crate::atoms::PinReason, usize> = BTreeMap::new();
+        for (root, reason) in pinned_by.iter().enumerate() {
+            if self.roots[root] as usize == root
+                && let Some(reason) = reason
+            {
+                *counts.entry(&self.cx.reasons[*reason]).or_default() += 1;
+            }
+        }
+        let mut out: Vec<Pinned> = counts
+            .into_iter()
+            .map(|(r, channels)| Pinned { node: r.node.clone(), channels, reason: r.reason.clone() })
+            .collect();
+        out.sort_by_key(|p| std::cmp::Reverse(p.channels));
+        out
+    }
+}

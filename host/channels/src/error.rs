@@ -1,0 +1,46 @@
+//! Errors of this crate.
+
+use onnx_graph::GraphError;
+
+/// What can go wrong with a plan or a graph.
+#[derive(Debug, Clone, PartialEq, thiserror::Error)]
+#[non_exhaustive]
+pub enum ChannelError {
+    /// The plan has another number of groups than the analysis.
+    #[error("the plan has {plan} groups, the network has {network}")]
+    GroupCount {
+        /// Groups in the plan.
+        plan: usize,
+        /// Groups of the network.
+        network: usize,
+    },
+    /// A group would lose all its channels.
+    #[error("group '{group}' would keep no channel; keep at least one")]
+    EmptyGroup {
+        /// The group's name.
+        group: String,
+    },
+    /// A kept unit does not exist, or the kept units are not ascending.
+    #[error("group '{group}': unit {unit} is out of range or out of order (the group has {channels})")]
+    BadUnit {
+        /// The group's name.
+        group: String,
+        /// The offending unit.
+        unit: usize,
+        /// Units in the group.
+        channels: usize,
+    },
+    /// A width is zero or larger than the group.
+    #[error("group '{group}': width {width} is not between 1 and {channels}")]
+    BadWidth {
+        /// The group's name.
+        group: String,
+        /// The width asked for.
+        width: usize,
+        /// Units in the group.
+        channels: usize,
+    },
+    /// The graph does not accept an edit.
+    #[error(transparent)]
+    Graph(#[from] GraphError),
+}

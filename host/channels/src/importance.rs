@@ -1,0 +1,91 @@
+//! Ranking the units of each group by the magnitude of their weights.
+
+use std::collections::BTreeMap;
+
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, NodeId, ValueId};
+
+use crate::analysis::Analysis;
+
+/// Per group its units from the most to the least important.
+///
+/// The score of a unit is the mean, over the layers that make or read it, of the squared L2 norm of its weights
+/// divided by the layer's mean per channel: the grouped magnitude of DepGraph (Fang et al., CVPR 2023). Where a
+/// batch normalisation follows a layer, its scale over its deviation counts as part of the layer's weights, so
+/// that the order does not depend on whether it was folded. Ties go by index.
+#[must_use]
+pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
+    let mut scores: Vec<Vec<f64>> = analysis.groups().iter().map(|g| vec![0.0; g.channels]).collect();
+    let norms = norm_factors(graph);
+    let makers: BTreeMap<ValueId, NodeId> =
+        analysis.made.iter().filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id))).collect();
+    for (&constant, axes) in &analysis.constants {
+        let Some(tensor) = graph.constant(constant) else { continue };
+        let (dims, Some(data)) = (tensor.dims(), tensor.as_f32()) else { continue };
+        if dims.len() < 2 {
+            continue;
+        }
+        let out_axis = makers.get(&constant).map(|&n| out_axis(&graph.node(n).op));
+        for (axis, atoms) in axes {
+            let mut energy = axis_energy(dims, data, *axis);
+            if out_axis == Some(*axis)
+                && let Some(factors) = makers.get(&constant).and_then(|n| norms.get(n))
+            {
+                energy.iter_mut().zip(factors).for_each(|(e, f)| *e *= f);
+            }
+            let mean = energy.iter().sum::<f64>() / energy.len().max(1) as f64;
+            if mean <= 0.0 {
+                continue;
+            }
+            for (&atom, e) in atoms.iter().zip(&energy) {
+                if let Some(unit) = analysis.unit(atom) {
+                    scores[unit.group.0][unit.unit] += e / mean;
+                }
+            }
+        }
+    }
+    scores
+        .into_iter()
+        .map(|scores| {
+            let mut order: Vec<usize> = (0..scores.len()).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+            order
+        })
+        .collect()
+}
+
+fn out_axis(op: &Op) -> usize {
+    match op {
+        Op::Gemm(gemm) if !gemm.trans_b => 1,
+        Op::MatMul(_) | Op::ConvTranspose(_) => 1,
+        _ => 0,
+    }
+}
+
+/// Sum of squares per index of `axis`.
+fn axis_energy(dims: &[usize], data: &[f32], axis: usize) -> Vec<f64> {
+    let inner: usize = dims[axis + 1..].iter().product();
+    let mut energy = vec![0.0; dims[axis]];
+    for (i, chunk) in data.chunks(inner.max(1)).enumerate() {
+        energy[i % dims[axis]] += chunk.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    }
+    energy
+}
+
+/// Per layer that a batch normalisation follows: the square of scale over deviation, per output channel.
+fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
+    let producers = graph.producers();
+    let mut out = BTreeMap::new();
+    for node in graph.nodes() {
+        let Op::BatchNormalization(norm) = &node.op else { continue };
+        let layer = node.input(0).and_then(|v| producers[v.index()]);
+        let scale = graph.constant_input(node, 1).and_then(|t| t.as_f32());
+        let variance = graph.constant_input(node, 4).and_then(|t| t.as_f32());
+        if let (Some(layer), Some(scale), Some(variance)) = (layer, scale, variance) {
+            let epsilon = f64::from(norm.epsilon);
+            let factor = |(&s, &v): (&f32, &f32)| f64::from(s) * f64::from(s) / (f64::from(v) + epsilon);
+            out.insert(layer, scale.iter().zip(variance).map(factor).collect());
+        }
+    }
+    out
+}

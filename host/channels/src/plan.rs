@@ -1,0 +1,187 @@
+//! Plans: which units of each group stay, and what that means for every axis of the network.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, NodeId, ValueId};
+use serde::{Deserialize, Serialize};
+
+use crate::analysis::Analysis;
+use crate::atoms::Edit;
+use crate::error::ChannelError;
+
+/// Which units of each group stay.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct PrunePlan {
+    /// Per group of the [`Analysis`], in its order: the kept units, ascending, at least one.
+    pub keep: Vec<Vec<usize>>,
+}
+
+impl PrunePlan {
+    /// Keeps everything.
+    #[must_use]
+    pub fn full(analysis: &Analysis) -> Self {
+        Self { keep: analysis.groups().iter().map(|g| (0..g.channels).collect()).collect() }
+    }
+
+    /// Keeps the first `widths[g]` units of `order[g]`, which lists each group's units from the most to the
+    /// least important.
+    ///
+    /// # Errors
+    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] when the lists do not fit the network.
+    pub fn from_widths(analysis: &Analysis, order: &[Vec<usize>], widths: &[usize]) -> Result<Self, ChannelError> {
+        let groups = analysis.groups();
+        for len in [order.len(), widths.len()] {
+            if len != groups.len() {
+                return Err(ChannelError::GroupCount { plan: len, network: groups.len() });
+            }
+        }
+        let mut keep = Vec::with_capacity(groups.len());
+        for ((group, order), &width) in groups.iter().zip(order).zip(widths) {
+            if width == 0 || width > group.channels || order.len() != group.channels {
+                return Err(ChannelError::BadWidth {
+                    group: group.name.clone(),
+                    width,
+                    channels: group.channels,
+                });
+            }
+            let mut kept = order[..width].to_vec();
+            kept.sort_unstable();
+            keep.push(kept);
+        }
+        let plan = Self { keep };
+        plan.check(analysis)?;
+        Ok(plan)
+    }
+
+    /// Kept units per group.
+    #[must_use]
+    pub fn widths(&self) -> Vec<usize> {
+        self.keep.iter().map(Vec::len).collect()
+    }
+
+    /// Checks that the plan fits the network.
+    ///
+    /// # Errors
+    /// The first group that does not fit.
+    pub fn check(&self, analysis: &Analysis) -> Result<(), ChannelError> {
+        let groups = analysis.groups();
+        if self.keep.len() != groups.len() {
+            return Err(ChannelError::GroupCount { plan: self.keep.len(), network: groups.len() });
+        }
+        for (group, keep) in groups.iter().zip(&self.keep) {
+            if keep.is_empty() {
+                return Err(ChannelError::EmptyGroup { group: group.name.clone() });
+            }
+            let mut next = 0;
+            for &unit in keep {
+                if unit < next || unit >= group.channels {
+                    return Err(ChannelError::BadUnit {
+                        group: group.name.clone(),
+                        unit,
+                        channels: group.channels,
+                    });
+                }
+                next = unit + 1;
+            }
+        }
+        Ok(())
+    }
+}
+
+/// The kept indices of a constant's axes.
+#[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
+pub struct Crop {
+    /// Axis and its kept indices, ascending; axes that keep everything are left out.
+    pub axes: Vec<(usize, Vec<usize>)>,
+}
+
+/// What a plan changes: attributes of nodes and axes of constants. Node and value ids are the original's.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Cut {
+    /// Nodes whose attributes change, with the operator to use instead.
+    pub ops: BTreeMap<NodeId, Op>,
+    /// Constants that shrink.
+    pub crops: BTreeMap<ValueId, Crop>,
+}
+
+/// Kept or not, for every atom.
+pub(crate) struct Kept<'a> {
+    analysis: &'a Analysis,
+    units: Vec<Vec<bool>>,
+}
+
+impl<'a> Kept<'a> {
+    pub fn new(analysis: &'a Analysis, plan: &PrunePlan) -> Result<Self, ChannelError> {
+        plan.check(analysis)?;
+        let units = analysis
+            .groups()
+            .iter()
+            .zip(&plan.keep)
+            .map(|(group, keep)| {
+                let mut kept = vec![false; group.channels];
+                keep.iter().for_each(|&k| kept[k] = true);
+                kept
+            })
+            .collect();
+        Ok(Self { analysis, units })
+    }
+
+    pub fn atom(&self, atom: u32) -> bool {
+        self.analysis.unit(atom).is_none_or(|u| self.units[u.group.0][u.unit])
+    }
+
+    pub fn count(&self, atoms: &[u32]) -> usize {
+        atoms.iter().filter(|&&a| self.atom(a)).count()
+    }
+
+    /// The kept indices, or `None` when all are kept.
+    pub fn indices(&self, atoms: &[u32]) -> Option<Vec<usize>> {
+        let kept: Vec<usize> = (0..atoms.len()).filter(|&i| self.atom(atoms[i])).collect();
+        (kept.len() < atoms.len()).then_some(kept)
+    }
+}
+
+/// Works out what `plan` changes in `graph`, without touching a weight.
+///
+/// # Errors
+/// As [`PrunePlan::check`].
+pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, ChannelError> {
+    let kept = Kept::new(analysis, plan)?;
+    let mut known: HashMap<*const u32, Option<Vec<usize>>> = HashMap::new();
+    let mut indices = |atoms: &Arc<[u32]>| known.entry(atoms.as_ptr()).or_insert_with(|| kept.indices(atoms)).clone();
+    let mut out = Cut::default();
+    for (&id, axes) in &analysis.constants {
+        let axes: Vec<_> =
+            axes.iter().filter_map(|(axis, atoms)| indices(atoms).map(|keep| (*axis, keep))).collect();
+        if !axes.is_empty() {
+            out.crops.insert(id, Crop { axes });
+        }
+    }
+    for (&id, edit) in &analysis.edits {
+        let mut op = graph.node(id).op.clone();
+        match (&mut op, edit) {
+            (Op::Conv(conv), Edit::Depthwise { input }) => conv.group = kept.count(input),
+            (Op::Split(split), Edit::Split { parts }) => {
+                split.sizes = parts.iter().map(|p| kept.count(p)).collect();
+            }
+            (Op::Slice(slice), Edit::Slice { position, input, start, end }) => {
+                slice.starts[*position] = kept.count(&input[..*start]) as i64;
+                slice.ends[*position] = kept.count(&input[..*end]) as i64;
+            }
+            (Op::Pad(pad), Edit::Pad { axis, rank, before, after }) => {
+                pad.pads[*axis] = kept.count(before) as i64;
+                pad.pads[axis + rank] = kept.count(after) as i64;
+            }
+            (Op::Reshape(reshape), Edit::Reshape { position, output }) => {
+                reshape.target[*position] = kept.count(output) as i64;
+            }
+            (op, edit) => unreachable!("{edit:?} was recorded for another operator than {}", op.name()),
+        }
+        if op != graph.node(id).op {
+            out.ops.insert(id, op);
+        }
+    }
+    Ok(out)
+}

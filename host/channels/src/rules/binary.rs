@@ -1,0 +1,87 @@
+//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div with NumPy broadcasting: equal indices of
+//! the channel axis go together; a constant operand follows the channels it meets.
+
+use std::sync::Arc;
+
+use onnx_graph::{Dim, Node, ValueId};
+
+use crate::atoms::Context;
+
+enum Operand {
+    /// Atoms on this axis, counted from the right.
+    Channels { from_right: usize, atoms: Arc<[u32]> },
+    Constant { id: ValueId, dims: Vec<usize> },
+    Unknown,
+}
+
+fn operand(cx: &Context<'_>, id: ValueId) -> Operand {
+    if let Some(constant) = cx.graph.constant(id) {
+        return Operand::Constant { id, dims: constant.dims().to_vec() };
+    }
+    match (&cx.maps[id.index()], cx.rank(id)) {
+        (Some(map), Some(rank)) => Operand::Channels { from_right: rank - map.axis, atoms: map.atoms.clone() },
+        _ => Operand::Unknown,
+    }
+}
+
+pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
+    let (Some(left), Some(right)) = (node.input(0), node.input(1)) else { return };
+    let Some(out_rank) = cx.rank(left).zip(cx.rank(right)).map(|(l, r)| l.max(r)) else {
+        return cx.pin_inputs(node, "an operand of unknown shape");
+    };
+    match (operand(cx, left), operand(cx, right)) {
+        (Operand::Channels { from_right, atoms }, Operand::Constant { id, dims })
+        | (Operand::Constant { id, dims }, Operand::Channels { from_right, atoms }) => {
+            with_constant(cx, node, (from_right, atoms), (id, &dims), out_rank);
+        }
+        (Operand::Channels { from_right: fa, atoms: a }, Operand::Channels { from_right: fb, atoms: b }) => {
+            if fa != fb || a.len() != b.len() {
+                let reason = "the operands' channels do not line up index by index";
+                return cx.pin_inputs(node, reason);
+            }
+            cx.unite(&a, &b);
+            cx.set(node.output(), out_rank - fa, a);
+        }
+        (Operand::Channels { from_right, atoms }, Operand::Unknown) => {
+            with_unknown(cx, node, right, (from_right, atoms), out_rank);
+        }
+        (Operand::Unknown, Operand::Channels { from_right, atoms }) => {
+            with_unknown(cx, node, left, (from_right, atoms), out_rank);
+        }
+        _ => {}
+    }
+}
+
+fn with_constant(
+    cx: &mut Context<'_>,
+    node: &Node,
+    (from_right, atoms): (usize, Arc<[u32]>),
+    (id, dims): (ValueId, &[usize]),
+    out_rank: usize,
+) {
+    match dims.len().checked_sub(from_right).map(|axis| (axis, dims[axis])) {
+        Some((axis, size)) if size == atoms.len() && size > 1 => cx.bind(id, axis, &atoms),
+        Some((_, 1)) | None => {}
+        Some(_) if atoms.len() == 1 => {
+            return cx.pin_inputs(node, "one channel spread over many by a constant");
+        }
+        Some(_) => return cx.pin_inputs(node, "a constant whose size does not fit the channels"),
+    }
+    cx.set(node.output(), out_rank - from_right, atoms);
+}
+
+/// The other operand's channels are not followed: safe only where it has one value for all channels.
+fn with_unknown(
+    cx: &mut Context<'_>,
+    node: &Node,
+    other: ValueId,
+    (from_right, atoms): (usize, Arc<[u32]>),
+    out_rank: usize,
+) {
+    let shape = cx.graph.value(other).shape.clone().unwrap_or_default();
+    let met = shape.len().checked_sub(from_right).map(|axis| shape[axis].clone());
+    match met {
+        None | Some(Dim::Known(1)) => cx.set(node.output(), out_rank - from_right, atoms),
+        Some(_) => cx.pin_inputs(node, "the other operand's channels are not followed"),
+    }
+}

@@ -1,0 +1,32 @@
+//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html): along the channels it cuts the atoms.
+
+use onnx_graph::ops::Split;
+use onnx_graph::{Node, NodeId};
+
+use crate::atoms::{Context, Edit};
+
+pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Split) {
+    let Some(map) = cx.map(node, 0) else { return };
+    let axis = node.input(0).and_then(|v| cx.rank(v)).and_then(|rank| Context::axis(op.axis, rank));
+    let Some(axis) = axis else { return cx.pin_inputs(node, "a split of unknown rank") };
+    if axis != map.axis {
+        for &output in node.outputs.iter().flatten() {
+            cx.set(output, map.axis, map.atoms.clone());
+        }
+        return;
+    }
+    if op.sizes.len() != node.outputs.len() || op.sizes.iter().sum::<usize>() != map.atoms.len() {
+        return cx.pin_inputs(node, "a split whose sizes do not cover the channels");
+    }
+    let mut at = 0;
+    let mut parts = Vec::new();
+    for (&size, output) in op.sizes.iter().zip(&node.outputs) {
+        let part: std::sync::Arc<[u32]> = map.atoms[at..at + size].into();
+        at += size;
+        if let Some(output) = output {
+            cx.set(*output, axis, part.clone());
+        }
+        parts.push(part);
+    }
+    cx.edits.insert(id, Edit::Split { parts });
+}

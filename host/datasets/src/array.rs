@@ -1,0 +1,241 @@
+//! Images held in memory as bytes.
+
+use std::path::Path;
+
+use image::{GrayImage, RgbImage, imageops};
+use sha2::{Digest, Sha256};
+
+use crate::{DataError, DataSpec, Dataset, InputSpec};
+
+/// Images of one shape in memory, one byte per value.
+pub struct ArrayDataset {
+    name: String,
+    pixels: Vec<u8>,
+    labels: Vec<u16>,
+    shape: [usize; 3],
+    classes: Vec<String>,
+    input: InputSpec,
+    hash: String,
+}
+
+impl ArrayDataset {
+    /// `pixels` holds the images one after the other, each channels x height x width of `input`; `labels` one class per
+    /// image. `name` is for messages. Fails with [`DataError::InputMismatch`] or [`DataError::Split`] if lengths or labels
+    /// do not fit.
+    pub fn new(
+        name: &str,
+        pixels: Vec<u8>,
+        labels: Vec<u16>,
+        classes: Vec<String>,
+        input: &InputSpec,
+    ) -> Result<Self, DataError> {
+        let shape = input.shape();
+        let split = |reason: String| DataError::Split {
+            data: name.to_owned(),
+            reason,
+        };
+        if pixels.len() != labels.len() * shape.iter().product::<usize>() {
+            let reason = format!(
+                "{} bytes are not {} images of {shape:?}",
+                pixels.len(),
+                labels.len()
+            );
+            return Err(split(reason));
+        }
+        if let Some(&label) = labels
+            .iter()
+            .find(|&&label| usize::from(label) >= classes.len())
+        {
+            return Err(split(format!(
+                "label {label} is none of the {} classes",
+                classes.len()
+            )));
+        }
+        let mut hasher = Sha256::new();
+        for dim in shape {
+            hasher.update((dim as u64).to_le_bytes());
+        }
+        for label in &labels {
+            hasher.update(label.to_le_bytes());
+        }
+        hasher.update(&pixels);
+        let hash = hex(&hasher.finalize());
+        Ok(Self {
+            name: name.to_owned(),
+            pixels,
+            labels,
+            shape,
+            classes,
+            input: input.clone(),
+            hash,
+        })
+    }
+}
+
+impl Dataset for ArrayDataset {
+    fn len(&self) -> usize {
+        self.labels.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.shape
+    }
+
+    fn label(&self, index: usize) -> usize {
+        usize::from(self.labels[index])
+    }
+
+    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        let size = self.shape.iter().product::<usize>();
+        for (value, &byte) in out
+            .iter_mut()
+            .zip(&self.pixels[index * size..(index + 1) * size])
+        {
+            *value = f32::from(byte) * (1.0 / 255.0);
+        }
+        Ok(())
+    }
+
+    fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
+    fn identity(&self) -> String {
+        format!(
+            "{} ({} images, sha256 {})",
+            self.name,
+            self.len(),
+            self.hash
+        )
+    }
+}
+
+pub(crate) fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+}
+
+/// Undecoded records of an array data set, at the size of their files.
+pub(crate) struct Raw {
+    pub(crate) pixels: Vec<u8>,
+    pub(crate) labels: Vec<u16>,
+    pub(crate) shape: [usize; 3],
+}
+
+impl Raw {
+    /// Applies `resize` and `pad`, checks against the model's input, and builds the data set.
+    pub(crate) fn into_dataset(
+        self,
+        name: &str,
+        dir: &Path,
+        classes: Vec<String>,
+        spec: &DataSpec,
+        input: &InputSpec,
+    ) -> Result<ArrayDataset, DataError> {
+        let mut raw = self;
+        if let Some(side) = spec.resize {
+            raw = raw.resized(side);
+        }
+        if let Some(side) = spec.pad {
+            raw = raw.padded(side, name)?;
+        }
+        if raw.shape != input.shape() {
+            return Err(mismatch(
+                &format!("{} ('{}')", spec.kind(), dir.display()),
+                raw.shape,
+                input,
+            ));
+        }
+        ArrayDataset::new(name, raw.pixels, raw.labels, classes, input)
+    }
+
+    fn resized(self, side: usize) -> Self {
+        let [channels, height, width] = self.shape;
+        if (height, width) == (side, side) {
+            return self;
+        }
+        let (old, new) = ((width as u32, height as u32), side as u32);
+        let mut pixels = Vec::with_capacity(self.labels.len() * channels * side * side);
+        for plane in self.pixels.chunks_exact(height * width) {
+            let image = GrayImage::from_raw(old.0, old.1, plane.to_vec()).unwrap_or_default();
+            pixels.extend_from_slice(&imageops::resize(
+                &image,
+                new,
+                new,
+                imageops::FilterType::Triangle,
+            ));
+        }
+        Self {
+            pixels,
+            labels: self.labels,
+            shape: [channels, side, side],
+        }
+    }
+
+    fn padded(self, side: usize, name: &str) -> Result<Self, DataError> {
+        let [channels, height, width] = self.shape;
+        if height > side || width > side {
+            let reason = format!(
+                "pad={side} is smaller than its images of {height}x{width}; use resize={side}"
+            );
+            return Err(DataError::Split {
+                data: name.to_owned(),
+                reason,
+            });
+        }
+        let (top, left) = ((side - height) / 2, (side - width) / 2);
+        let mut pixels = vec![0; self.labels.len() * channels * side * side];
+        for (from, to) in self
+            .pixels
+            .chunks_exact(height * width)
+            .zip(pixels.chunks_exact_mut(side * side))
+        {
+            for (y, row) in from.chunks_exact(width).enumerate() {
+                let start = (y + top) * side + left;
+                to[start..start + width].copy_from_slice(row);
+            }
+        }
+        Ok(Self {
+            pixels,
+            labels: self.labels,
+            shape: [channels, side, side],
+        })
+    }
+}
+
+/// The error for images that do not fit, with the way out.
+pub(crate) fn mismatch(data: &str, images: [usize; 3], input: &InputSpec) -> DataError {
+    let model = input.shape();
+    let hint = if images[0] != model[0] {
+        "grey and colour are not converted into one another; choose data or a model with as many channels".to_owned()
+    } else if model[1] == model[2] {
+        let side = model[1];
+        let pad = if images[1] <= side && images[2] <= side {
+            format!(" or ,pad={side}")
+        } else {
+            String::new()
+        };
+        format!("to adapt the images, add ,resize={side}{pad} to the data option")
+    } else {
+        "choose data or a model of the other's size".to_owned()
+    };
+    DataError::InputMismatch {
+        data: data.to_owned(),
+        model,
+        images,
+        hint,
+    }
+}
+
+/// Writes an RGB image as planes of 0..=1.
+pub(crate) fn planes(image: &RgbImage, out: &mut [f32]) {
+    let size = image.width() as usize * image.height() as usize;
+    for (index, pixel) in image.pixels().enumerate() {
+        for (channel, &byte) in pixel.0.iter().enumerate() {
+            out[channel * size + index] = f32::from(byte) * (1.0 / 255.0);
+        }
+    }
+}

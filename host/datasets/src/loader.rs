@@ -1,0 +1,337 @@
+//! Batches, decoded and augmented by worker threads ahead of their use.
+
+use std::{
+    collections::BTreeMap,
+    panic::{AssertUnwindSafe, catch_unwind},
+    sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError},
+    thread::JoinHandle,
+};
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::{Augment, DataError, Dataset};
+
+/// How batches are made.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LoaderConfig {
+    /// Images per batch.
+    pub batch: usize,
+    /// Draw a new order each epoch; otherwise images come in the order of the data set.
+    pub shuffle: bool,
+    /// Seed of order and augmentation.
+    pub seed: u64,
+    /// Random changes.
+    pub augment: Augment,
+    /// Worker threads; 0 for one per processor.
+    pub workers: usize,
+    /// Batches kept ready beyond those in work.
+    pub prefetch: usize,
+    /// Leave out a last, smaller batch.
+    pub drop_last: bool,
+}
+
+impl Default for LoaderConfig {
+    fn default() -> Self {
+        Self {
+            batch: 128,
+            shuffle: true,
+            seed: 0,
+            augment: Augment::none(),
+            workers: 2,
+            prefetch: 4,
+            drop_last: false,
+        }
+    }
+}
+
+impl LoaderConfig {
+    /// For evaluation: in order, unchanged, every image once.
+    pub fn evaluation(batch: usize) -> Self {
+        Self {
+            batch,
+            shuffle: false,
+            ..Self::default()
+        }
+    }
+}
+
+/// Images and their classes, ready for a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Batch {
+    /// NCHW, normalised.
+    pub images: Vec<f32>,
+    /// One class per image.
+    pub labels: Vec<i64>,
+    /// Images, channels, height, width.
+    pub shape: [usize; 4],
+}
+
+/// Makes the batches of a data set, epoch by epoch. Cheap to clone.
+#[derive(Clone)]
+pub struct Loader {
+    dataset: Arc<dyn Dataset>,
+    config: LoaderConfig,
+}
+
+impl Loader {
+    /// Checks the configuration against the data set.
+    pub fn new(dataset: Arc<dyn Dataset>, config: LoaderConfig) -> Result<Self, DataError> {
+        config.augment.check(dataset.input())?;
+        if config.batch == 0 {
+            return Err(DataError::Option {
+                option: "batch",
+                reason: "must be at least 1".into(),
+            });
+        }
+        if dataset.image_shape() != dataset.input().shape() {
+            return Err(crate::array::mismatch(
+                &dataset.identity(),
+                dataset.image_shape(),
+                dataset.input(),
+            ));
+        }
+        let loader = Self { dataset, config };
+        if loader.batches() == 0 {
+            let reason = format!(
+                "an epoch of {} images has no batch of {}",
+                loader.dataset.len(),
+                loader.config.batch
+            );
+            return Err(DataError::Option {
+                option: "batch",
+                reason,
+            });
+        }
+        Ok(loader)
+    }
+
+    /// The data.
+    pub fn dataset(&self) -> &Arc<dyn Dataset> {
+        &self.dataset
+    }
+
+    /// How batches are made.
+    pub fn config(&self) -> &LoaderConfig {
+        &self.config
+    }
+
+    /// Batches per epoch.
+    pub fn batches(&self) -> usize {
+        let (images, batch) = (self.dataset.len(), self.config.batch);
+        if self.config.drop_last {
+            images / batch
+        } else {
+            images.div_ceil(batch)
+        }
+    }
+
+    /// The batches of epoch `epoch`, in an order that depends only on (seed, epoch).
+    pub fn epoch(&self, epoch: u64) -> Epoch {
+        self.epoch_from(epoch, 0)
+    }
+
+    /// As [`Loader::epoch`], from batch number `first` on: what a run that was interrupted within an epoch still has to do.
+    pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
+        let mut order: Vec<usize> = (0..self.dataset.len()).collect();
+        if self.config.shuffle {
+            order.shuffle(&mut keyed(self.config.seed, epoch, u64::MAX));
+        }
+        let batches = self.batches();
+        let workers = match self.config.workers {
+            0 => std::thread::available_parallelism().map_or(1, |n| n.get()),
+            n => n,
+        }
+        .min(batches.saturating_sub(first));
+        let shared = Arc::new(Shared {
+            job: Job {
+                loader: self.clone(),
+                epoch,
+                order,
+                batches,
+            },
+            window: workers + self.config.prefetch,
+            state: Mutex::new(State {
+                next: first,
+                wanted: first,
+                ready: BTreeMap::new(),
+                stop: false,
+            }),
+            changed: Condvar::new(),
+        });
+        let threads = (0..workers)
+            .map(|_| {
+                let shared = shared.clone();
+                std::thread::spawn(move || shared.work())
+            })
+            .collect();
+        Epoch { shared, threads }
+    }
+}
+
+/// A generator for one purpose: independent streams for different (seed, epoch, index).
+fn keyed(seed: u64, epoch: u64, index: u64) -> ChaCha8Rng {
+    let mut key = [0; 32];
+    key[..8].copy_from_slice(&seed.to_le_bytes());
+    key[8..16].copy_from_slice(&epoch.to_le_bytes());
+    key[16..24].copy_from_slice(&index.to_le_bytes());
+    ChaCha8Rng::from_seed(key)
+}
+
+struct Job {
+    loader: Loader,
+    epoch: u64,
+    order: Vec<usize>,
+    batches: usize,
+}
+
+impl Job {
+    fn make(&self, number: usize) -> Result<Batch, DataError> {
+        let (dataset, config) = (&*self.loader.dataset, &self.loader.config);
+        let start = number * config.batch;
+        let indices = &self.order[start..(start + config.batch).min(self.order.len())];
+        let [channels, height, width] = dataset.image_shape();
+        let size = channels * height * width;
+        let mut images = vec![0.0; indices.len() * size];
+        let mut labels = Vec::with_capacity(indices.len());
+        for (&index, image) in indices.iter().zip(images.chunks_exact_mut(size)) {
+            let mut rng = keyed(config.seed, self.epoch, index as u64);
+            if config.augment.random_resized_crop {
+                dataset.decode_random_crop(index, &mut rng, image)?;
+            } else {
+                dataset.decode(index, image)?;
+            }
+            config.augment.apply(image, dataset.input(), &mut rng);
+            dataset.input().normalise(image);
+            labels.push(dataset.label(index) as i64);
+        }
+        Ok(Batch {
+            images,
+            labels,
+            shape: [indices.len(), channels, height, width],
+        })
+    }
+}
+
+struct State {
+    /// The next batch a worker starts.
+    next: usize,
+    /// The next batch the consumer takes.
+    wanted: usize,
+    ready: BTreeMap<usize, Result<Batch, DataError>>,
+    stop: bool,
+}
+
+struct Shared {
+    job: Job,
+    /// Workers start no batch this far beyond `wanted`, which bounds memory.
+    window: usize,
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+impl Shared {
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn wait<'a>(&self, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+        self.changed
+            .wait(guard)
+            .unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn work(&self) {
+        loop {
+            let number = {
+                let mut state = self.lock();
+                while !state.stop
+                    && state.next < self.job.batches
+                    && state.next >= state.wanted + self.window
+                {
+                    state = self.wait(state);
+                }
+                if state.stop || state.next >= self.job.batches {
+                    return;
+                }
+                state.next += 1;
+                state.next - 1
+            };
+            // A data set that panics must not leave the consumer waiting for ever.
+            let made =
+                catch_unwind(AssertUnwindSafe(|| self.job.make(number))).unwrap_or_else(|panic| {
+                    let reason = panic
+                        .downcast_ref::<String>()
+                        .cloned()
+                        .or_else(|| panic.downcast_ref::<&str>().map(|s| (*s).to_owned()))
+                        .unwrap_or_else(|| "panic".to_owned());
+                    Err(DataError::Worker {
+                        epoch: self.job.epoch,
+                        batch: number,
+                        reason,
+                    })
+                });
+            self.lock().ready.insert(number, made);
+            self.changed.notify_all();
+        }
+    }
+}
+
+/// The batches of one epoch. After an error it ends. Dropping it stops the workers.
+pub struct Epoch {
+    shared: Arc<Shared>,
+    threads: Vec<JoinHandle<()>>,
+}
+
+impl Epoch {
+    fn stop(&self) {
+        self.shared.lock().stop = true;
+        self.shared.changed.notify_all();
+    }
+}
+
+impl Iterator for Epoch {
+    type Item = Result<Batch, DataError>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        let mut state = self.shared.lock();
+        if state.stop || state.wanted >= self.shared.job.batches {
+            return None;
+        }
+        loop {
+            let wanted = state.wanted;
+            if let Some(made) = state.ready.remove(&wanted) {
+                state.wanted += 1;
+                drop(state);
+                self.shared.changed.notify_all();
+                if made.is_err() {
+                    self.stop();
+                }
+                return Some(made);
+            }
+            state = self.shared.wait(state);
+        }
+    }
+
+    fn size_hint(&self) -> (usize, Option<usize>) {
+        let state = self.shared.lock();
+        let left = if state.stop {
+            0
+        } else {
+            self.shared.job.batches.saturating_sub(state.wanted)
+        };
+        (0, Some(left))
+    }
+}
+
+impl Drop for Epoch {
+    fn drop(&mut self) {
+        self.stop();
+        for thread in self.threads.drain(..) {
+            // The worker catches panics of the data set itself; nothing else of it can fail.
+            let _ = thread.join();
+        }
+    }
+}

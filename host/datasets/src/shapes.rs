@@ -1,0 +1,73 @@
+//! The built-in data: ten classes of shapes, rendered with clutter, noise, rotation, stretch, colour and occlusion, hard
+//! enough that a network's width costs accuracy. Image `index` of (seed, part) is always the same.
+//!
+//! No class is the mirror image of another, so that mirrored training images keep their label.
+
+mod draw;
+mod outline;
+
+use rayon::prelude::*;
+
+use crate::{ArrayDataset, DataError, DataSpec, InputSpec, array::mismatch};
+
+pub use draw::render_shape;
+
+/// The classes; labels are indices into it.
+pub const SHAPE_CLASSES: [&str; 10] = [
+    "circle", "square", "triangle", "pentagon", "star", "cross", "ring", "crescent", "heart",
+    "arrow",
+];
+
+const TRAIN: usize = 20_000;
+const TEST: usize = 4_000;
+const SMALLEST: usize = 16;
+
+pub(crate) fn open(
+    spec: &DataSpec,
+    input: &InputSpec,
+) -> Result<(ArrayDataset, ArrayDataset), DataError> {
+    if input.channels != 3 {
+        return Err(mismatch("shapes", [3, input.height, input.width], input));
+    }
+    for (option, given) in [("resize", spec.resize), ("pad", spec.pad)] {
+        if given.is_some() {
+            let reason = "shapes are rendered at the size the model takes".to_owned();
+            return Err(DataError::Option { option, reason });
+        }
+    }
+    if input.height.min(input.width) < SMALLEST {
+        let reason = format!("shapes cannot be told apart below {SMALLEST} x {SMALLEST} pixels");
+        return Err(DataError::Option {
+            option: "input",
+            reason,
+        });
+    }
+    let build = |name: &str, part: u64, count: usize| {
+        let size = input.channels * input.height * input.width;
+        let mut pixels = vec![0; count * size];
+        pixels
+            .par_chunks_exact_mut(size)
+            .enumerate()
+            .for_each(|(index, image)| {
+                render_shape(
+                    index % SHAPE_CLASSES.len(),
+                    [spec.seed, part, index as u64],
+                    input.height,
+                    input.width,
+                    image,
+                );
+            });
+        let labels = (0..count)
+            .map(|index| (index % SHAPE_CLASSES.len()) as u16)
+            .collect();
+        ArrayDataset::new(
+            name,
+            pixels,
+            labels,
+            SHAPE_CLASSES.map(str::to_owned).to_vec(),
+            input,
+        )
+    };
+    let train = build("shapes train", 0, spec.train.unwrap_or(TRAIN))?;
+    Ok((train, build("shapes test", 1, spec.test.unwrap_or(TEST))?))
+}

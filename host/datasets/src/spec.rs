@@ -1,0 +1,372 @@
+//! The text form of "which data": `cifar10:DIR`, `shapes:train=20000,seed=1`, ...
+
+use std::{fmt, path::PathBuf, str::FromStr};
+
+use serde::{Deserialize, Serialize};
+
+use crate::{Augment, ColourJitter, DataError};
+
+const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR or folder:DIR, each with optional \
+                     ,train=N ,test=N ,search=N (or a fraction) ,seed=N ,resize=N ,pad=N";
+
+/// Where the records come from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Source {
+    /// Rendered here: ten classes of shapes in clutter.
+    Shapes,
+    /// CIFAR-10's binary version: `data_batch_*.bin`, `test_batch.bin`, optionally `batches.meta.txt`.
+    Cifar10 {
+        /// Folder of the files.
+        dir: PathBuf,
+    },
+    /// IDX files, gzipped or not: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`.
+    Idx {
+        /// Folder of the files.
+        dir: PathBuf,
+        /// Decides class names and augmentation.
+        flavour: IdxFlavour,
+    },
+    /// A folder of images per class, below `train/`, `test/` and optionally `validation/`, or alone.
+    Folder {
+        /// The outer folder.
+        dir: PathBuf,
+    },
+}
+
+/// Which data an IDX folder holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum IdxFlavour {
+    /// Handwritten digits.
+    Mnist,
+    /// Clothing.
+    FashionMnist,
+    /// Anything: as many classes as the training labels say.
+    Plain,
+}
+
+/// A part of a whole.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Portion {
+    /// A fraction strictly between 0 and 1.
+    Fraction(f64),
+    /// A number of records.
+    Count(usize),
+}
+
+impl Portion {
+    /// How many of `total`.
+    pub fn of(self, total: usize) -> usize {
+        match self {
+            Self::Fraction(fraction) => (fraction * total as f64).round() as usize,
+            Self::Count(count) => count,
+        }
+    }
+}
+
+/// Which data, how much of it and how it is split. Parsed from and written as text.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct DataSpec {
+    /// Where the records come from.
+    pub source: Source,
+    /// At most this many training records (before the search split is taken out); for shapes, how many are rendered.
+    pub train: Option<usize>,
+    /// At most this many test records.
+    pub test: Option<usize>,
+    /// How many of the training records are held out for the search.
+    pub search: Portion,
+    /// Seed of splits and, for shapes, of rendering.
+    pub seed: u64,
+    /// Array data only: resize images to N x N.
+    pub resize: Option<usize>,
+    /// Array data only: pad images with black to N x N (after `resize`).
+    pub pad: Option<usize>,
+}
+
+impl DataSpec {
+    /// A specification with every option at its default.
+    pub fn new(source: Source) -> Self {
+        Self {
+            source,
+            train: None,
+            test: None,
+            search: Portion::Fraction(0.1),
+            seed: 0,
+            resize: None,
+            pad: None,
+        }
+    }
+
+    /// Short name of the kind: `shapes`, `cifar10`, `mnist`, `fashion-mnist`, `idx` or `folder`.
+    pub fn kind(&self) -> &'static str {
+        match &self.source {
+            Source::Shapes => "shapes",
+            Source::Cifar10 { .. } => "cifar10",
+            Source::Idx {
+                flavour: IdxFlavour::Mnist,
+                ..
+            } => "mnist",
+            Source::Idx {
+                flavour: IdxFlavour::FashionMnist,
+                ..
+            } => "fashion-mnist",
+            Source::Idx {
+                flavour: IdxFlavour::Plain,
+                ..
+            } => "idx",
+            Source::Folder { .. } => "folder",
+        }
+    }
+
+    /// The folder of the data; none for shapes.
+    pub fn dir(&self) -> Option<&std::path::Path> {
+        match &self.source {
+            Source::Shapes => None,
+            Source::Cifar10 { dir } | Source::Idx { dir, .. } | Source::Folder { dir } => Some(dir),
+        }
+    }
+
+    /// Channels, height and width of this data as it comes, for a network that is built to fit it. Photographs of a folder
+    /// are taken at ImageNet's usual 224 x 224.
+    pub fn natural_shape(&self) -> [usize; 3] {
+        let (channels, side) = match &self.source {
+            Source::Shapes | Source::Cifar10 { .. } => (3, 32),
+            Source::Idx { .. } => (1, 28),
+            Source::Folder { .. } => (3, 224),
+        };
+        let side = self.pad.or(self.resize).unwrap_or(side);
+        [channels, side, side]
+    }
+
+    /// The normalisation preset that suits this data when nothing is known of the model.
+    pub fn default_preset(&self) -> &'static str {
+        match self.kind() {
+            "cifar10" => "cifar10",
+            "mnist" | "fashion-mnist" => "mnist",
+            "folder" => "imagenet",
+            _ => "half",
+        }
+    }
+
+    /// The augmentation that suits this data: no mirror images of digits, random resized crops of photographs.
+    pub fn default_augment(&self) -> Augment {
+        let none = Augment::none();
+        match self.kind() {
+            "cifar10" => Augment {
+                crop_pad: 4,
+                flip: true,
+                ..none
+            },
+            "shapes" | "fashion-mnist" => Augment {
+                crop_pad: 2,
+                flip: true,
+                ..none
+            },
+            "folder" => Augment {
+                random_resized_crop: true,
+                flip: true,
+                colour: Some(ColourJitter::default()),
+                ..none
+            },
+            _ => Augment {
+                crop_pad: 2,
+                ..none
+            },
+        }
+    }
+}
+
+impl FromStr for DataSpec {
+    type Err = DataError;
+
+    fn from_str(text: &str) -> Result<Self, DataError> {
+        let fail = |reason: String| DataError::Spec {
+            text: text.to_owned(),
+            reason,
+        };
+        let trimmed = text.trim();
+        let (kind, rest) = match trimmed.split_once([':', ',']) {
+            Some((kind, rest)) => (kind, rest),
+            None => (trimmed, ""),
+        };
+        // A folder's name may hold commas: only trailing parts that look like a known option are options.
+        let mut dir = rest;
+        let mut options = Vec::new();
+        loop {
+            let (head, tail) = dir.rsplit_once(',').unwrap_or(("", dir));
+            let Some((key, value)) = tail.split_once('=') else {
+                break;
+            };
+            let known = ["train", "test", "search", "seed", "resize", "pad"].contains(&key);
+            if !known {
+                if kind == "shapes" {
+                    return Err(fail(format!("unknown option '{key}'; accepted: {KINDS}")));
+                }
+                break;
+            }
+            options.push((key, value));
+            dir = head;
+            if dir.is_empty() {
+                break;
+            }
+        }
+        let needs_dir = || {
+            if dir.is_empty() {
+                Err(fail(format!("needs a folder, as {kind}:DIR")))
+            } else {
+                Ok(PathBuf::from(dir))
+            }
+        };
+        let source = match kind {
+            "shapes" if dir.is_empty() => Source::Shapes,
+            "shapes" => return Err(fail(format!("'{dir}' is not an option; accepted: {KINDS}"))),
+            "cifar10" => Source::Cifar10 { dir: needs_dir()? },
+            "mnist" => Source::Idx {
+                dir: needs_dir()?,
+                flavour: IdxFlavour::Mnist,
+            },
+            "fashion-mnist" => Source::Idx {
+                dir: needs_dir()?,
+                flavour: IdxFlavour::FashionMnist,
+            },
+            "idx" => Source::Idx {
+                dir: needs_dir()?,
+                flavour: IdxFlavour::Plain,
+            },
+            "folder" => Source::Folder { dir: needs_dir()? },
+            _ => {
+                return Err(fail(format!(
+                    "'{kind}' is no kind of data; accepted: {KINDS}"
+                )));
+            }
+        };
+        let mut spec = Self::new(source);
+        for (key, value) in options.into_iter().rev() {
+            let number = || {
+                value
+                    .parse::<usize>()
+                    .map_err(|_| fail(format!("{key}={value}: not a whole number")))
+            };
+            let positive = || match number()? {
+                0 => Err(fail(format!("{key}=0: must be at least 1"))),
+                n => Ok(n),
+            };
+            match key {
+                "train" => spec.train = Some(positive()?),
+                "test" => spec.test = Some(positive()?),
+                "seed" => spec.seed = number()? as u64,
+                "resize" => spec.resize = Some(positive()?),
+                "pad" => spec.pad = Some(positive()?),
+                _ => {
+                    spec.search = if value.contains('.') {
+                        match value.parse::<f64>() {
+                            Ok(f) if f > 0.0 && f < 1.0 => Portion::Fraction(f),
+                            _ => {
+                                return Err(fail(format!(
+                                    "search={value}: a fraction lies between 0 and 1"
+                                )));
+                            }
+                        }
+                    } else {
+                        Portion::Count(positive()?)
+                    };
+                }
+            }
+        }
+        Ok(spec)
+    }
+}
+
+impl fmt::Display for DataSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.kind())?;
+        let mut separator = ':';
+        if let Some(dir) = self.dir() {
+            write!(f, ":{}", dir.display())?;
+            separator = ',';
+        }
+        let mut option = |key: &str, value: Option<String>| {
+            let Some(value) = value else { return Ok(()) };
+            write!(f, "{separator}{key}={value}")?;
+            separator = ',';
+            Ok(())
+        };
+        option("train", self.train.map(|v| v.to_string()))?;
+        option("test", self.test.map(|v| v.to_string()))?;
+        option(
+            "search",
+            match self.search {
+                Portion::Fraction(0.1) => None,
+                Portion::Fraction(fraction) => Some(fraction.to_string()),
+                Portion::Count(count) => Some(count.to_string()),
+            },
+        )?;
+        option("seed", (self.seed != 0).then(|| self.seed.to_string()))?;
+        option("resize", self.resize.map(|v| v.to_string()))?;
+        option("pad", self.pad.map(|v| v.to_string()))
+    }
+}
+
+impl TryFrom<String> for DataSpec {
+    type Error = DataError;
+
+    fn try_from(text: String) -> Result<Self, DataError> {
+        text.parse()
+    }
+}
+
+impl From<DataSpec> for String {
+    fn from(spec: DataSpec) -> Self {
+        spec.to_string()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_specification_reads_back_as_written() {
+        let check = |text: &str, kind: &str, dir: Option<&str>| {
+            let spec: DataSpec = text.parse().unwrap();
+            assert_eq!(spec.kind(), kind, "{text}");
+            assert_eq!(spec.dir().map(|d| d.to_str().unwrap()), dir, "{text}");
+            assert_eq!(spec.to_string(), text);
+            let json = serde_json::to_string(&spec).unwrap();
+            assert_eq!(serde_json::from_str::<DataSpec>(&json).unwrap(), spec);
+        };
+        check("shapes", "shapes", None);
+        check("shapes:train=20000,test=4000,seed=1", "shapes", None);
+        check("cifar10:a/b", "cifar10", Some("a/b"));
+        check("mnist:C:/digits,search=500", "mnist", Some("C:/digits"));
+        check(
+            "fashion-mnist:x,search=0.25,resize=32",
+            "fashion-mnist",
+            Some("x"),
+        );
+        check("idx:x,resize=28,pad=32", "idx", Some("x"));
+        check("folder:a,b=c,d,seed=3", "folder", Some("a,b=c,d"));
+    }
+
+    #[test]
+    fn a_wrong_specification_says_what_is_accepted() {
+        let check = |text: &str, part: &str| {
+            let error = text.parse::<DataSpec>().unwrap_err().to_string();
+            assert!(
+                error.contains(part) && error.contains(text),
+                "{text}: {error}"
+            );
+        };
+        check("", "cifar10:DIR");
+        check("imagenet:x", "folder:DIR");
+        check("cifar10", "cifar10:DIR");
+        check("cifar10:", "needs a folder");
+        check("cifar10:train=5", "needs a folder");
+        check("shapes:x", "'x' is not an option");
+        check("shapes:tren=5", "unknown option 'tren'");
+        check("shapes:train=five", "not a whole number");
+        check("shapes:train=0", "at least 1");
+        check("shapes:search=1.5", "between 0 and 1");
+    }
+}

@@ -1,0 +1,229 @@
+//! Parts of a data set.
+
+use std::sync::Arc;
+
+use rand::{SeedableRng, seq::SliceRandom};
+use rand_chacha::ChaCha8Rng;
+use sha2::{Digest, Sha256};
+
+use crate::{DataError, DataSpec, Dataset, InputSpec, Portion, Splits, array::hex};
+
+/// Some images of another data set.
+#[derive(Clone)]
+pub struct Subset {
+    base: Arc<dyn Dataset>,
+    indices: Arc<[usize]>,
+    name: String,
+}
+
+impl Subset {
+    /// The images of `base` at `indices`, in that order. `name` says what the part is for.
+    pub fn new(base: Arc<dyn Dataset>, indices: Vec<usize>, name: &str) -> Result<Self, DataError> {
+        if let Some(&index) = indices.iter().find(|&&index| index >= base.len()) {
+            let reason = format!("there is no image {index} among {}", base.len());
+            return Err(DataError::Split {
+                data: base.identity(),
+                reason,
+            });
+        }
+        Ok(Self {
+            base,
+            indices: indices.into(),
+            name: name.to_owned(),
+        })
+    }
+
+    /// Indices into the underlying data set.
+    pub fn indices(&self) -> &[usize] {
+        &self.indices
+    }
+
+    /// `count` images of `base`, of every class about as large a part as in `base`; seeded. All of them if there are no
+    /// more than `count`.
+    pub fn stratified(
+        base: Arc<dyn Dataset>,
+        count: usize,
+        seed: u64,
+        name: &str,
+    ) -> Result<Self, DataError> {
+        let all: Vec<usize> = (0..base.len()).collect();
+        let (taken, _) = stratify(&*base, &all, count, seed);
+        Self::new(base, taken, name)
+    }
+}
+
+impl Dataset for Subset {
+    fn len(&self) -> usize {
+        self.indices.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        self.base.classes()
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.base.image_shape()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.base.label(self.indices[index])
+    }
+
+    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        self.base.decode(self.indices[index], out)
+    }
+
+    fn decode_random_crop(
+        &self,
+        index: usize,
+        rng: &mut ChaCha8Rng,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        self.base.decode_random_crop(self.indices[index], rng, out)
+    }
+
+    fn input(&self) -> &InputSpec {
+        self.base.input()
+    }
+
+    fn identity(&self) -> String {
+        let mut hasher = Sha256::new();
+        for &index in self.indices.iter() {
+            hasher.update((index as u64).to_le_bytes());
+        }
+        let hash = hex(&hasher.finalize());
+        format!(
+            "{}: {} images (indices {}) of {}",
+            self.name,
+            self.len(),
+            &hash[..16],
+            self.base.identity()
+        )
+    }
+}
+
+/// Divides `indices` of `data` into (`count` taken, the rest), both ascending; the same share of every class as far as
+/// whole numbers allow (largest remainder), the members of a class drawn by `seed`.
+fn stratify(
+    data: &dyn Dataset,
+    indices: &[usize],
+    count: usize,
+    seed: u64,
+) -> (Vec<usize>, Vec<usize>) {
+    let total = indices.len();
+    let count = count.min(total);
+    let mut members = vec![Vec::new(); data.classes().len()];
+    for &index in indices {
+        members[data.label(index)].push(index);
+    }
+    let mut shares: Vec<usize> = members
+        .iter()
+        .map(|m| m.len() * count / total.max(1))
+        .collect();
+    let mut by_remainder: Vec<usize> = (0..members.len()).collect();
+    by_remainder.sort_by_key(|&class| {
+        (
+            std::cmp::Reverse(members[class].len() * count % total.max(1)),
+            class,
+        )
+    });
+    let missing = count - shares.iter().sum::<usize>();
+    for &class in by_remainder.iter().take(missing) {
+        shares[class] += 1;
+    }
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut taken, mut rest) = (Vec::with_capacity(count), Vec::with_capacity(total - count));
+    for (indices, share) in members.iter_mut().zip(shares) {
+        indices.shuffle(&mut rng);
+        taken.extend_from_slice(&indices[..share]);
+        rest.extend_from_slice(&indices[share..]);
+    }
+    taken.sort_unstable();
+    rest.sort_unstable();
+    (taken, rest)
+}
+
+/// Share of a data set without test data that becomes the test split.
+const TEST_SHARE: f64 = 0.2;
+/// Mixed into the seed, so that the draws of the splits do not depend on one another.
+const TEST_DRAW: u64 = 0x7e57;
+const SEARCH_DRAW: u64 = 0x5ea2c4;
+
+/// Makes the three splits. `held_out` is the data's own validation part, `test` its own test part.
+pub(crate) fn splits(
+    spec: &DataSpec,
+    whole: Arc<dyn Dataset>,
+    held_out: Option<Arc<dyn Dataset>>,
+    test: Option<Arc<dyn Dataset>>,
+) -> Result<Splits, DataError> {
+    let fail = |reason: String| DataError::Split {
+        data: spec.to_string(),
+        reason,
+    };
+    let mut pool: Vec<usize> = (0..whole.len()).collect();
+    let test = match test {
+        Some(test) => limited(test, spec.test, spec.seed, "test")?,
+        None => {
+            let wanted = spec
+                .test
+                .unwrap_or((whole.len() as f64 * TEST_SHARE).round() as usize);
+            let (taken, rest) = stratify(&*whole, &pool, wanted, spec.seed ^ TEST_DRAW);
+            pool = rest;
+            Arc::new(Subset::new(whole.clone(), taken, "test")?)
+        }
+    };
+    if let Some(most) = spec.train {
+        pool = stratify(&*whole, &pool, most, spec.seed).0;
+    }
+    let search = match held_out {
+        Some(held_out) => {
+            let most = match spec.search {
+                Portion::Count(count) => Some(count),
+                Portion::Fraction(_) => None,
+            };
+            limited(held_out, most, spec.seed, "search")?
+        }
+        None => {
+            let count = spec.search.of(pool.len());
+            if count == 0 || count >= pool.len() {
+                let reason = format!(
+                    "search={count} of {} training images leaves one of the two empty",
+                    pool.len()
+                );
+                return Err(fail(reason));
+            }
+            let (taken, rest) = stratify(&*whole, &pool, count, spec.seed ^ SEARCH_DRAW);
+            pool = rest;
+            Arc::new(Subset::new(whole.clone(), taken, "search")?)
+        }
+    };
+    let splits = Splits {
+        train: Arc::new(Subset::new(whole, pool, "train")?),
+        search,
+        test,
+    };
+    for (name, part) in [
+        ("train", &splits.train),
+        ("search", &splits.search),
+        ("test", &splits.test),
+    ] {
+        if part.is_empty() {
+            return Err(fail(format!("the {name} split would be empty")));
+        }
+    }
+    Ok(splits)
+}
+
+fn limited(
+    data: Arc<dyn Dataset>,
+    most: Option<usize>,
+    seed: u64,
+    name: &str,
+) -> Result<Arc<dyn Dataset>, DataError> {
+    match most {
+        Some(most) if most < data.len() => {
+            Ok(Arc::new(Subset::stratified(data, most, seed, name)?))
+        }
+        _ => Ok(data),
+    }
+}

@@ -1,0 +1,87 @@
+//! `graphprune inspect`: what can be pruned in a network, what cannot and why, and what it costs.
+
+use std::process::ExitCode;
+
+use pipeline::{Inspection, ModelSpec};
+
+/// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect --zoo")]
+pub struct Args {
+    /// ONNX file, or a network of the zoo by name
+    #[arg(required_unless_present = "zoo")]
+    model: Option<String>,
+    /// Also list every layer with its costs
+    #[arg(long)]
+    layers: bool,
+    /// Image of a zoo network: channels x height x width
+    #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
+    input: String,
+    /// Classes of a zoo network
+    #[arg(long, default_value_t = 10)]
+    classes: usize,
+    /// List the networks of the zoo
+    #[arg(long)]
+    zoo: bool,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the inspection.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.zoo {
+        for (name, description) in pipeline::zoo_networks() {
+            println!("{name:14} {description}");
+        }
+        return Ok(ExitCode::SUCCESS);
+    }
+    let spec = ModelSpec(args.model.clone().unwrap_or_default());
+    let inspection = pipeline::inspect_model(&spec, args.classes, image(&args.input)?)?;
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&inspection)?);
+    } else {
+        print(&inspection, args.layers);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn image(text: &str) -> anyhow::Result<[usize; 3]> {
+    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+    match sizes.as_deref() {
+        Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),
+        _ => anyhow::bail!("--input '{text}': write channels x height x width, such as 3x224x224"),
+    }
+}
+
+fn print(inspection: &Inspection, layers: bool) {
+    for (kind, ports) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
+        for (name, shape) in ports {
+            println!("{kind} {name} [{}]", shape.join(", "));
+        }
+    }
+    println!(
+        "opset {}, {} nodes, {:.3} M MACs, {:.3} M parameters, {:.2} MB of activations per image",
+        inspection.opset,
+        inspection.nodes,
+        inspection.macs as f64 / 1e6,
+        inspection.parameters as f64 / 1e6,
+        inspection.activation_bytes as f64 / 1e6
+    );
+    println!("\n{} prunable groups:", inspection.groups.len());
+    for group in &inspection.groups {
+        let more = group.producers.len() - 1;
+        let others = if more > 0 { format!("  with {}", group.producers[1..].join(", ")) } else { String::new() };
+        println!("  {:5}  {}{others}", group.channels, group.name);
+    }
+    println!("\npinned channels:");
+    for pinned in &inspection.pinned {
+        println!("  {:5}  {}: {}", pinned.channels, pinned.node, pinned.reason);
+    }
+    if layers {
+        println!("\nlayers (MACs, parameters):");
+        for layer in &inspection.layers {
+            println!("  {:>12} {:>10}  {} ({})", layer.macs, layer.parameters, layer.name, layer.operator);
+        }
+    }
+}

@@ -1,0 +1,59 @@
+//! `graphprune measure`: the latency of one or more models on a device, with the evidence.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pipeline::{DeviceSpec, Measured, measure_models};
+
+/// Measure models on a device, interleaved with the first one as reference.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json")]
+pub struct Args {
+    /// ONNX files; the first is the reference of the others
+    #[arg(required = true)]
+    models: Vec<PathBuf>,
+    /// Device: `local`, or a profile's path
+    #[arg(long, default_value = "local")]
+    device: String,
+    /// Sampling effort, as a multiple of a search's
+    #[arg(long, default_value_t = 4.0)]
+    effort: f64,
+    /// Print JSON with all samples
+    #[arg(long)]
+    json: bool,
+}
+
+/// Measures and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let measured = measure_models(&DeviceSpec(args.device.clone()), &args.models, args.effort)?;
+    let valid = measured.iter().all(|m| m.invalid.is_none());
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&measured)?);
+    } else {
+        measured.iter().for_each(print);
+    }
+    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+}
+
+fn print(m: &Measured) {
+    println!(
+        "{}: median {:.3} ms (95 % interval {:.3} to {:.3}), minimum {:.3}, p95 {:.3}, {} samples",
+        m.name,
+        m.median_ns / 1e6,
+        m.interval_ns.0 / 1e6,
+        m.interval_ns.1 / 1e6,
+        m.minimum_ns / 1e6,
+        m.p95_ns / 1e6,
+        m.samples_ns.len()
+    );
+    if let Some((ratio, low, high)) = m.ratio {
+        println!("  {ratio:.4}x of the reference ({low:.4} to {high:.4})");
+    }
+    if let Some(bytes) = m.peak_memory_bytes {
+        println!("  peak memory {:.1} MB", bytes as f64 / 1e6);
+    }
+    println!("  {}", m.runtime);
+    if let Some(reason) = &m.invalid {
+        println!("  NOT VALID: {reason}");
+    }
+}

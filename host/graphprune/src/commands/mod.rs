@@ -1,0 +1,8 @@
+//! The sub-commands, one a file.
+
+pub mod completions;
+pub mod inspect;
+pub mod measure;
+pub mod prune;
+pub mod report;
+pub mod stage;

@@ -1,0 +1,55 @@
+//! `graphprune prune`: the main job, from a network to its pruned, fine-tuned, exported and measured form.
+
+use std::process::ExitCode;
+
+use pipeline::{Outcome, Stage};
+
+use crate::options::RunOptions;
+use crate::progress::Terminal;
+use crate::stop;
+
+/// Prune a network for a device: train, search, fine-tune, export, measure, report.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    graphprune prune resnet20.onnx --data cifar10:cifar-10-batches-bin --device local --latency 0.7x --out runs/a\n  \
+    graphprune prune model.onnx --data folder:photos --latency 12ms --config my.toml --out runs/b\n  \
+    graphprune prune shapes-net --data shapes --macs 0.5 --out runs/c\n  \
+    graphprune prune --out runs/a --resume")]
+pub struct Args {
+    #[command(flatten)]
+    options: RunOptions,
+}
+
+/// Runs all stages.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    advance(&args.options, Stage::Export)
+}
+
+/// Goes on with a run until `stage` is finished and prints what came of it.
+pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
+    let stop = stop::on_interrupt()?;
+    let mut run = options.open()?;
+    let outcome = run.advance(stage, &stop, &mut Terminal::new(options.quiet))?;
+    if options.json {
+        println!("{}", serde_json::to_string_pretty(&outcome)?);
+    } else {
+        print(&outcome);
+    }
+    Ok(if outcome.within_budget == Some(false) { ExitCode::from(3) } else { ExitCode::SUCCESS })
+}
+
+fn print(outcome: &Outcome) {
+    if let Some(table) = outcome.table() {
+        println!("{table}");
+    }
+    if outcome.within_budget == Some(false) {
+        println!("The budget is NOT met by the final measurement.");
+    }
+    if let Some(model) = &outcome.model {
+        println!("pruned network: {}", model.display());
+    }
+    match &outcome.report {
+        Some(report) => println!("report: {}", report.display()),
+        None => println!("{:?} stage finished; go on with: graphprune prune --out {} --resume", outcome.stage, outcome.folder.display()),
+    }
+}

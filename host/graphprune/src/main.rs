@@ -1,0 +1,66 @@
+//! `graphprune`: prune a CNN for one device by measured latency.
+//!
+//! This binary holds words and wiring only: a file per sub-command, the progress bars, the exit codes. The work is
+//! done by the `pipeline` crate.
+#![forbid(unsafe_code)]
+
+mod commands;
+mod options;
+mod progress;
+mod stop;
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+use tracing_subscriber::EnvFilter;
+
+/// Prune a CNN for one device by latency measured on that device.
+#[derive(Debug, Parser)]
+#[command(
+    name = "graphprune",
+    version,
+    after_help = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 finished, but the budget is not met by the final \
+                  measurement; 130 stopped by Ctrl-C (go on with --resume).\n\
+                  RUST_LOG=info (or debug) logs to standard error what happens inside."
+)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    Inspect(commands::inspect::Args),
+    Prune(commands::prune::Args),
+    Train(commands::stage::TrainArgs),
+    Search(commands::stage::SearchArgs),
+    Finetune(commands::stage::FinetuneArgs),
+    Export(commands::stage::ExportArgs),
+    Measure(commands::measure::Args),
+    Report(commands::report::Args),
+    Completions(commands::completions::Args),
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).init();
+    let result = match Cli::parse().command {
+        Command::Inspect(args) => commands::inspect::run(&args),
+        Command::Prune(args) => commands::prune::run(&args),
+        Command::Train(args) => commands::stage::train(&args),
+        Command::Search(args) => commands::stage::search(&args),
+        Command::Finetune(args) => commands::stage::finetune(&args),
+        Command::Export(args) => commands::stage::export(&args),
+        Command::Measure(args) => commands::measure::run(&args),
+        Command::Report(args) => commands::report::run(&args),
+        Command::Completions(args) => commands::completions::run(&args),
+    };
+    match result {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("error: {error:#}");
+            let stopped = matches!(error.downcast_ref(), Some(pipeline::PipelineError::Stopped));
+            ExitCode::from(if stopped { 130 } else { 1 })
+        }
+    }
+}

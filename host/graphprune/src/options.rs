@@ -1,0 +1,148 @@
+//! The options of a run, shared by `prune` and its stages: a TOML file, overridden by flags.
+
+use std::path::PathBuf;
+
+use anyhow::Context as _;
+use clap::Args;
+use pipeline::{DeviceSpec, ModelSpec, Run, RunConfig, StrategyKind};
+
+/// What to prune, on what data, for which device, within which budget.
+#[derive(Debug, Args)]
+pub struct RunOptions {
+    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed with --resume
+    pub model: Option<String>,
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, folder:DIR, shapes
+    #[arg(long, value_name = "DATA")]
+    pub data: Option<String>,
+    /// Device: `local`, or a profile's path
+    #[arg(long)]
+    pub device: Option<String>,
+    /// Latency budget: a share of the original's (0.7x) or a time (1.8ms)
+    #[arg(long)]
+    pub latency: Option<String>,
+    /// Budget of multiply-accumulates, as a share of the original's (0.5)
+    #[arg(long)]
+    pub macs: Option<f64>,
+    /// Folder of the run
+    #[arg(long, value_name = "DIR")]
+    pub out: PathBuf,
+    /// Go on with the run in --out, with the configuration it was started with
+    #[arg(long)]
+    pub resume: bool,
+    /// TOML configuration; flags override it. A run writes all its settings to DIR/config.toml
+    #[arg(long, value_name = "FILE")]
+    pub config: Option<PathBuf>,
+    /// Seed of everything random
+    #[arg(long)]
+    pub seed: Option<u64>,
+    /// Search strategy: ddpg, evolution, random, uniform
+    #[arg(long)]
+    pub strategy: Option<String>,
+    /// Configurations the search tries
+    #[arg(long)]
+    pub episodes: Option<u64>,
+    /// Epochs of joint training
+    #[arg(long)]
+    pub epochs: Option<usize>,
+    /// Epochs of fine-tuning
+    #[arg(long, value_name = "EPOCHS")]
+    pub finetune_epochs: Option<usize>,
+    /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255
+    #[arg(long, value_name = "PRESET")]
+    pub normalise: Option<String>,
+    /// Where to train: cpu, cuda, cuda:1
+    #[arg(long, value_name = "WHERE")]
+    pub train_on: Option<String>,
+    /// Threads of the training (default: all cores)
+    #[arg(long)]
+    pub threads: Option<usize>,
+    /// Print the outcome as JSON on standard output
+    #[arg(long)]
+    pub json: bool,
+    /// Show warnings only
+    #[arg(long, short)]
+    pub quiet: bool,
+}
+
+impl RunOptions {
+    /// Starts or resumes the run.
+    pub fn open(&self) -> anyhow::Result<Run> {
+        if self.resume {
+            let given = self.given();
+            anyhow::ensure!(
+                given.is_empty(),
+                "--resume goes on with the settings the run was started with; leave out {}",
+                given.join(", ")
+            );
+            return Ok(Run::resume(&self.out)?);
+        }
+        Ok(Run::start(self.configuration()?, &self.out)?)
+    }
+
+    /// The settings given on the command line besides the folder.
+    fn given(&self) -> Vec<&'static str> {
+        [
+            ("MODEL", self.model.is_some()),
+            ("--data", self.data.is_some()),
+            ("--device", self.device.is_some()),
+            ("--latency", self.latency.is_some()),
+            ("--macs", self.macs.is_some()),
+            ("--config", self.config.is_some()),
+            ("--seed", self.seed.is_some()),
+            ("--strategy", self.strategy.is_some()),
+            ("--episodes", self.episodes.is_some()),
+            ("--epochs", self.epochs.is_some()),
+            ("--finetune-epochs", self.finetune_epochs.is_some()),
+            ("--normalise", self.normalise.is_some()),
+            ("--train-on", self.train_on.is_some()),
+            ("--threads", self.threads.is_some()),
+        ]
+        .into_iter()
+        .filter_map(|(name, given)| given.then_some(name))
+        .collect()
+    }
+
+    fn configuration(&self) -> anyhow::Result<RunConfig> {
+        let mut config = match &self.config {
+            Some(path) => {
+                let text = std::fs::read_to_string(path)
+                    .with_context(|| format!("cannot read the configuration '{}'", path.display()))?;
+                RunConfig::from_toml(&text, Some(path.clone()))?
+            }
+            None => RunConfig::default(),
+        };
+        if let Some(model) = &self.model {
+            config.model = ModelSpec(model.clone());
+        }
+        if let Some(device) = &self.device {
+            config.device = DeviceSpec(device.clone());
+        }
+        if let Some(latency) = &self.latency {
+            config.budget.latency = Some(latency.parse()?);
+        }
+        if self.macs.is_some() {
+            config.budget.macs = self.macs;
+        }
+        if let Some(strategy) = &self.strategy {
+            config.search.strategy = strategy.parse::<StrategyKind>()?;
+        }
+        set(&mut config.data, self.data.clone());
+        set(&mut config.seed, self.seed);
+        set(&mut config.search.episodes, self.episodes);
+        set(&mut config.joint.epochs, self.epochs);
+        set(&mut config.finetune.epochs, self.finetune_epochs);
+        set(&mut config.train_on, self.train_on.clone());
+        set(&mut config.threads, self.threads);
+        if self.normalise.is_some() {
+            config.normalise.clone_from(&self.normalise);
+        }
+        anyhow::ensure!(!config.model.0.is_empty(), "give a model: an ONNX file or the name of a zoo network");
+        Ok(config)
+    }
+}
+
+fn set<T>(slot: &mut T, value: Option<T>) {
+    if let Some(value) = value {
+        *slot = value;
+    }
+}

@@ -1,0 +1,127 @@
+//! Latency of networks, measured on devices.
+//!
+//! A [`LatencySource`] answers a [`MeasureRequest`] with one [`Measurement`] a model. [`LocalDevice`] is this machine through
+//! the same agent and protocol as a board or phone; [`Remembering`] puts a [`Store`] before any source so that nothing is
+//! measured twice; [`Profile`] holds a device's settings.
+//!
+//! Invariants:
+//! - a measurement carries its evidence (raw samples, interval, device state) and a verdict; only valid ones are found again
+//!   in the store, and a caller must look at [`Measurement::is_valid`] before it uses one;
+//! - candidates and reference run interleaved in one process, and whether a measurement is valid hangs on the interval of
+//!   that *ratio*, not on how busy the machine is: on a shared machine absolute load says little and would stall everything;
+//! - an agent that dies or hangs is started anew and the measurement repeated, a bounded number of times; a worker that dies
+//!   costs one measurement.
+//!
+//! Deliberately absent: running any model in this process, knowledge of pruning, and predicted latency.
+//!
+//! The calls block and run a small executor of their own: do not call them from inside an asynchronous executor.
+#![forbid(unsafe_code)]
+
+mod client;
+mod error;
+mod local;
+mod profile;
+mod remember;
+mod store;
+
+use std::sync::Arc;
+
+pub use agent_protocol::{
+    Battery, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, Limits,
+    Measurement, NodeProvider, Progress, ProtocolError, Ratio, RunJob, RunOutput, RuntimeInfo,
+    Sampling, Sha256, Stage, ThermalZone, Token, Verdict, stats,
+};
+
+pub use client::Client;
+pub use error::LatencyError;
+pub use local::{LocalConfig, LocalDevice};
+pub use profile::{Profile, Transport};
+pub use remember::Remembering;
+pub use store::{Key, Record, Store};
+
+/// A model to measure.
+#[derive(Clone)]
+pub struct Model {
+    name: String,
+    onnx: Arc<[u8]>,
+    sha256: Sha256,
+}
+
+impl Model {
+    /// A model from the bytes of its ONNX file. External data is refused by the agent.
+    pub fn new(name: impl Into<String>, onnx: impl Into<Arc<[u8]>>) -> Self {
+        let onnx = onnx.into();
+        Self {
+            name: name.into(),
+            sha256: Sha256::of(&onnx),
+            onnx,
+        }
+    }
+
+    /// The name used in messages.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The file's bytes.
+    pub fn onnx(&self) -> &Arc<[u8]> {
+        &self.onnx
+    }
+
+    /// The digest of the bytes: the model's identity.
+    pub fn sha256(&self) -> Sha256 {
+        self.sha256
+    }
+}
+
+impl std::fmt::Debug for Model {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(
+            f,
+            "Model({}, {} bytes, {})",
+            self.name,
+            self.onnx.len(),
+            self.sha256
+        )
+    }
+}
+
+/// What to measure, and how.
+#[derive(Clone, Debug, Default)]
+pub struct MeasureRequest {
+    /// The candidates.
+    pub models: Vec<Model>,
+    /// The network every candidate is interleaved with; candidates then carry a ratio to it.
+    pub reference: Option<Model>,
+    /// How to sample.
+    pub sampling: Sampling,
+    /// What the worker may use.
+    pub limits: Limits,
+    /// How much to find out. `Full` costs two more short processes a model.
+    pub evidence: Evidence,
+}
+
+/// Something that knows how long networks take on one device.
+pub trait LatencySource {
+    /// Measures: one [`Measurement`] per model in the request's order, then one for the reference, if there is one.
+    ///
+    /// A measurement can come back with [`Verdict::Invalid`] after the source has repeated it as often as it may.
+    ///
+    /// # Errors
+    /// When nothing could be measured. [`LatencyError::Failed`] concerns one of the models (its name is in there) and leaves
+    /// the source usable; so does [`LatencyError::Model`].
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError>;
+
+    /// The device.
+    fn describe(&self) -> DeviceInfo;
+}
+
+impl<S: LatencySource + ?Sized> LatencySource for Box<S> {
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+        (**self).measure(request)
+    }
+
+    fn describe(&self) -> DeviceInfo {
+        (**self).describe()
+    }
+}

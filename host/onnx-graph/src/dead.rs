@@ -1,0 +1,76 @@
+//! Dropping what nothing reads.
+
+use crate::graph::{Graph, ValueId};
+use crate::names::Names;
+
+impl Graph {
+    /// Drops nodes and constants that no graph output depends on. Value ids stay as they are; node ids do not.
+    pub fn remove_dead(&mut self) {
+        let mut read = vec![false; self.values.len()];
+        for id in &self.outputs {
+            read[id.index()] = true;
+        }
+        let mut keep = vec![false; self.nodes.len()];
+        for (keep, node) in keep.iter_mut().zip(&self.nodes).rev() {
+            *keep = node.outputs.iter().flatten().any(|v| read[v.index()]);
+            if *keep {
+                for v in node.inputs.iter().flatten() {
+                    read[v.index()] = true;
+                }
+            }
+        }
+        let mut kept = keep.into_iter();
+        self.nodes.retain(|_| kept.next().unwrap_or(true));
+        self.constants.retain(|id, _| read[id.index()]);
+        self.rename_nodes();
+    }
+
+    pub(crate) fn rename_nodes(&mut self) {
+        self.node_names = Names::default();
+        for node in &self.nodes {
+            self.node_names.take(&node.name, 0);
+        }
+    }
+
+    /// Drops values that are not used, which renumbers the others.
+    pub(crate) fn compact(&mut self) {
+        let mut used = vec![false; self.values.len()];
+        let nodes = self
+            .nodes
+            .iter()
+            .flat_map(|n| n.inputs.iter().chain(&n.outputs))
+            .flatten();
+        for id in nodes
+            .chain(&self.inputs)
+            .chain(&self.outputs)
+            .chain(self.constants.keys())
+        {
+            used[id.index()] = true;
+        }
+        let mut map = vec![ValueId(0); used.len()];
+        let mut next = 0;
+        for (slot, &used) in map.iter_mut().zip(&used) {
+            *slot = ValueId(next);
+            next += u32::from(used);
+        }
+        let mut it = used.iter();
+        self.values.retain(|_| it.next().copied().unwrap_or(true));
+        for node in &mut self.nodes {
+            for id in node.inputs.iter_mut().chain(&mut node.outputs).flatten() {
+                *id = map[id.index()];
+            }
+        }
+        for id in self.inputs.iter_mut().chain(&mut self.outputs) {
+            *id = map[id.index()];
+        }
+        let constants = std::mem::take(&mut self.constants);
+        self.constants = constants
+            .into_iter()
+            .map(|(id, t)| (map[id.index()], t))
+            .collect();
+        self.value_names = Names::default();
+        for (i, value) in self.values.iter().enumerate() {
+            self.value_names.take(&value.name, i as u32);
+        }
+    }
+}

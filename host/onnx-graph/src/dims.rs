@@ -1,0 +1,175 @@
+//! Arithmetic on dimensions, fixed or symbolic, without overflow.
+//!
+//! A product that involves a symbol is a symbol again, written `64*N`; such a name is taken apart when it is met
+//! later, so that a Reshape that merges and splits the batch again comes out as the batch it started from.
+
+use crate::graph::{Dim, Shape};
+
+/// A product of sizes: a number times symbols.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct Product {
+    pub number: usize,
+    symbols: Vec<String>,
+}
+
+fn is_plain(symbol: &str) -> bool {
+    !symbol.is_empty()
+        && symbol
+            .chars()
+            .all(|c| c.is_ascii_alphanumeric() || c == '_' || c == '.' || c == '-')
+}
+
+impl Product {
+    pub fn one() -> Self {
+        Self {
+            number: 1,
+            symbols: Vec::new(),
+        }
+    }
+
+    /// Multiplies by `dim`; `None` on overflow.
+    pub fn times(mut self, dim: &Dim) -> Option<Self> {
+        match dim {
+            Dim::Known(n) => self.number = self.number.checked_mul(*n)?,
+            Dim::Symbol(s) => {
+                let parts: Vec<&str> = s.split('*').collect();
+                let (number, names) = match parts[0].parse::<usize>() {
+                    Ok(n) if parts.len() > 1 => (n, &parts[1..]),
+                    _ => (1, &parts[..]),
+                };
+                if names.iter().all(|n| is_plain(n)) {
+                    self.number = self.number.checked_mul(number)?;
+                    self.symbols.extend(names.iter().map(|&n| n.to_owned()));
+                } else {
+                    self.symbols.push(s.clone());
+                }
+            }
+        }
+        Some(self)
+    }
+
+    pub fn of(dims: &[Dim]) -> Option<Self> {
+        dims.iter().try_fold(Self::one(), Self::times)
+    }
+
+    /// `self / other`, when it divides.
+    pub fn over(mut self, other: &Self) -> Option<Self> {
+        for symbol in &other.symbols {
+            let at = self.symbols.iter().position(|s| s == symbol)?;
+            self.symbols.remove(at);
+        }
+        if other.number == 0 || !self.number.is_multiple_of(other.number) {
+            return None;
+        }
+        self.number /= other.number;
+        Some(self)
+    }
+
+    pub fn dim(mut self) -> Dim {
+        if self.symbols.is_empty() || self.number == 0 {
+            return Dim::Known(self.number);
+        }
+        if self.number == 1 && self.symbols.len() == 1 {
+            return Dim::Symbol(self.symbols.swap_remove(0));
+        }
+        self.symbols.sort();
+        let names = self.symbols.join("*");
+        Dim::Symbol(if self.number == 1 {
+            names
+        } else {
+            format!("{}*{names}", self.number)
+        })
+    }
+}
+
+/// The shape of an elementwise operation on two values
+/// ([broadcasting](https://onnx.ai/onnx/repo-docs/Broadcasting.html)).
+pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
+    let rank = a.len().max(b.len());
+    let at = |s: &[Dim], i: usize| {
+        (i + s.len())
+            .checked_sub(rank)
+            .map_or(Dim::Known(1), |j| s[j].clone())
+    };
+    (0..rank)
+        .map(|i| match (at(a, i), at(b, i)) {
+            (x, y) if x == y => Ok(x),
+            (Dim::Known(1), y) => Ok(y),
+            (x, Dim::Known(1)) => Ok(x),
+            (Dim::Known(x), Dim::Known(y)) => Err(format!(
+                "sizes {x} and {y} at axis {i} of {a:?} and {b:?} do not broadcast"
+            )),
+            (Dim::Known(x), Dim::Symbol(_)) | (Dim::Symbol(_), Dim::Known(x)) => Ok(Dim::Known(x)),
+            (Dim::Symbol(x), Dim::Symbol(y)) => Ok(Dim::Symbol(format!("max({x},{y})"))),
+        })
+        .collect()
+}
+
+/// The position of `axis` (negative counts from the end) in a value of `rank` dimensions.
+pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
+    let signed = i64::try_from(rank).map_err(|e| e.to_string())?;
+    let at = if axis < 0 {
+        axis.checked_add(signed)
+    } else {
+        Some(axis)
+    };
+    match at {
+        Some(a) if (0..signed).contains(&a) => Ok(a as usize),
+        _ => Err(format!("axis {axis} is out of range for rank {rank}")),
+    }
+}
+
+/// Positions of several axes, ascending, each once.
+pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, String> {
+    let mut out = list
+        .iter()
+        .map(|&a| axis(a, rank))
+        .collect::<Result<Vec<_>, _>>()?;
+    out.sort_unstable();
+    if out.windows(2).any(|w| w[0] == w[1]) {
+        return Err(format!("axes {list:?} name one axis twice"));
+    }
+    Ok(out)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sym(s: &str) -> Dim {
+        Dim::Symbol(s.into())
+    }
+
+    #[test]
+    fn a_merged_batch_comes_apart_again() {
+        let merged = Product::of(&[sym("N"), Dim::Known(64)]).unwrap().dim();
+        assert_eq!(merged, sym("64*N"));
+        let split = Product::of(&[merged])
+            .unwrap()
+            .over(&Product::of(&[Dim::Known(64)]).unwrap())
+            .unwrap();
+        assert_eq!(split.dim(), sym("N"));
+        assert_eq!(Product::of(&[Dim::Known(usize::MAX), Dim::Known(2)]), None);
+    }
+
+    #[test]
+    fn broadcasting_follows_the_trailing_axes() {
+        let known = |v: &[usize]| v.iter().map(|&n| Dim::Known(n)).collect::<Shape>();
+        assert_eq!(
+            broadcast(&known(&[2, 3, 1]), &known(&[4])).unwrap(),
+            known(&[2, 3, 4])
+        );
+        assert_eq!(
+            broadcast(&[sym("N"), Dim::Known(3)], &known(&[1, 3])).unwrap(),
+            [sym("N"), Dim::Known(3)]
+        );
+        assert!(broadcast(&known(&[2, 3]), &known(&[2])).is_err());
+    }
+
+    #[test]
+    fn axes_count_from_either_end() {
+        assert_eq!(axis(-1, 4), Ok(3));
+        assert!(axis(4, 4).is_err() && axis(i64::MIN, 4).is_err());
+        assert!(axes(&[1, -3], 4).is_err());
+    }
+}

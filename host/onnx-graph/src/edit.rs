@@ -1,0 +1,52 @@
+//! Edits that keep node and value ids: for passes that shrink a network in place.
+
+use crate::graph::{Graph, NodeId, ValueId};
+use crate::ops::Op;
+use crate::{GraphError, Node};
+
+impl Graph {
+    /// Replaces the operator of a node by one of the same kind. Shapes are stale until
+    /// [`Graph::infer_shapes`] runs.
+    ///
+    /// # Errors
+    /// [`GraphError::Patch`] when the operator is of another kind.
+    pub fn set_op(&mut self, id: NodeId, op: Op) -> Result<(), GraphError> {
+        let node = &mut self.nodes[id.index()];
+        if std::mem::discriminant(&node.op) != std::mem::discriminant(&op) {
+            let reason = format!("{} cannot stand in for {}", op.name(), node.op.name());
+            return Err(GraphError::Patch {
+                node: node.name.clone(),
+                reason,
+            });
+        }
+        node.op = op;
+        Ok(())
+    }
+
+    /// Appends a node with `outputs` new outputs, whose shapes are inferred, and returns them. The name is made
+    /// unique.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    pub fn push_node(
+        &mut self,
+        name: &str,
+        op: Op,
+        inputs: Vec<Option<ValueId>>,
+        outputs: &[Option<&str>],
+    ) -> Result<Vec<Option<ValueId>>, GraphError> {
+        let outputs: Vec<_> = outputs
+            .iter()
+            .map(|o| o.map(|name| self.add_value(name, None, None)))
+            .collect();
+        let name = self.take_node_name(name);
+        self.nodes.push(Node {
+            name,
+            op,
+            inputs,
+            outputs: outputs.clone(),
+        });
+        self.infer_node(self.nodes.len() - 1)?;
+        Ok(outputs)
+    }
+}

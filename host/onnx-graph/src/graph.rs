@@ -1,0 +1,379 @@
+//! The graph: values, nodes in topological order, inputs, outputs, constants.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+
+use crate::names::Names;
+use crate::ops::Op;
+use crate::{DType, GraphError, Tensor};
+
+/// A value (an edge of the graph): the output of a node, a graph input or a constant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct ValueId(pub(crate) u32);
+
+impl ValueId {
+    /// Position in [`Graph::values`]-ordered tables.
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// Position of a node in [`Graph::nodes`]. Valid until the graph is edited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct NodeId(pub(crate) u32);
+
+impl NodeId {
+    /// Position in [`Graph::nodes`].
+    #[must_use]
+    pub fn index(self) -> usize {
+        self.0 as usize
+    }
+}
+
+/// One dimension of a shape.
+#[derive(Debug, Clone, PartialEq, Eq, Hash)]
+pub enum Dim {
+    /// A fixed size.
+    Known(usize),
+    /// A size left open until run time, by name: usually the batch.
+    Symbol(String),
+}
+
+impl Dim {
+    /// The fixed size, if there is one.
+    #[must_use]
+    pub fn known(&self) -> Option<usize> {
+        if let Dim::Known(n) = self {
+            Some(*n)
+        } else {
+            None
+        }
+    }
+}
+
+/// Dimensions of a value, outermost first (NCHW for images).
+pub type Shape = Vec<Dim>;
+
+/// What is known of a value.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Value {
+    /// Name, unique in the graph.
+    pub name: String,
+    /// Element type, when known.
+    pub dtype: Option<DType>,
+    /// Shape, when known (filled in by [`Graph::infer_shapes`]).
+    pub shape: Option<Shape>,
+}
+
+/// One operator application.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Node {
+    /// Name, unique in the graph (made up on import where the file had none).
+    pub name: String,
+    /// The operator with its attributes.
+    pub op: Op,
+    /// Inputs; `None` is an optional input left out.
+    pub inputs: Vec<Option<ValueId>>,
+    /// Outputs; `None` is an optional output left out.
+    pub outputs: Vec<Option<ValueId>>,
+}
+
+impl Node {
+    /// The `i`-th input, if present.
+    #[must_use]
+    pub fn input(&self, i: usize) -> Option<ValueId> {
+        self.inputs.get(i).copied().flatten()
+    }
+
+    /// The first output.
+    ///
+    /// # Panics
+    /// Never for a node of a checked graph: every node has a first output.
+    #[must_use]
+    pub fn output(&self) -> ValueId {
+        self.outputs[0].expect("a checked node has a first output")
+    }
+}
+
+/// A network. Invariants, checked by [`Graph::check`]: nodes are in topological order, every value has one
+/// producer (a node, a graph input or a constant), names are unique, every node has a first output.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct Graph {
+    /// Name of the graph.
+    pub name: String,
+    /// Version of the default operator set.
+    pub opset: i64,
+    /// ONNX intermediate representation version.
+    pub ir_version: i64,
+    pub(crate) values: Vec<Value>,
+    pub(crate) nodes: Vec<Node>,
+    pub(crate) inputs: Vec<ValueId>,
+    pub(crate) outputs: Vec<ValueId>,
+    pub(crate) constants: BTreeMap<ValueId, Tensor>,
+    /// Versions of the other operator sets in use.
+    pub(crate) imports: Vec<(String, i64)>,
+    /// Functions of the model, encoded: carried along for the opaque nodes that call them.
+    pub(crate) functions: Vec<Vec<u8>>,
+    pub(crate) value_names: Names,
+    pub(crate) node_names: Names,
+}
+
+impl Graph {
+    /// An empty graph at `opset`.
+    #[must_use]
+    pub fn new(name: impl Into<String>, opset: i64) -> Self {
+        Self {
+            name: name.into(),
+            opset,
+            ir_version: 8,
+            ..Self::default()
+        }
+    }
+
+    /// Nodes in topological order.
+    #[must_use]
+    pub fn nodes(&self) -> &[Node] {
+        &self.nodes
+    }
+
+    /// Nodes with their ids, in topological order.
+    pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
+        self.nodes
+            .iter()
+            .enumerate()
+            .map(|(i, n)| (NodeId(i as u32), n))
+    }
+
+    /// The node at `id`.
+    #[must_use]
+    pub fn node(&self, id: NodeId) -> &Node {
+        &self.nodes[id.index()]
+    }
+
+    /// All values, indexed by [`ValueId::index`]; some may be unused.
+    #[must_use]
+    pub fn values(&self) -> &[Value] {
+        &self.values
+    }
+
+    /// The value at `id`.
+    #[must_use]
+    pub fn value(&self, id: ValueId) -> &Value {
+        &self.values[id.index()]
+    }
+
+    /// Graph inputs (constants are not inputs).
+    #[must_use]
+    pub fn inputs(&self) -> &[ValueId] {
+        &self.inputs
+    }
+
+    /// Graph outputs.
+    #[must_use]
+    pub fn outputs(&self) -> &[ValueId] {
+        &self.outputs
+    }
+
+    /// Constants by value.
+    #[must_use]
+    pub fn constants(&self) -> &BTreeMap<ValueId, Tensor> {
+        &self.constants
+    }
+
+    /// The constant held by `id`, if it is one.
+    #[must_use]
+    pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
+        self.constants.get(&id)
+    }
+
+    /// The constant at input `i` of `node`, if there is one.
+    #[must_use]
+    pub fn constant_input(&self, node: &Node, i: usize) -> Option<&Tensor> {
+        self.constant(node.input(i)?)
+    }
+
+    /// The shape of `id` with every dimension known, if it is.
+    #[must_use]
+    pub fn dims(&self, id: ValueId) -> Option<Vec<usize>> {
+        self.value(id)
+            .shape
+            .as_ref()?
+            .iter()
+            .map(Dim::known)
+            .collect()
+    }
+
+    /// Looks a value up by name.
+    #[must_use]
+    pub fn find_value(&self, name: &str) -> Option<ValueId> {
+        self.value_names.find(name).map(ValueId)
+    }
+
+    /// Channels, height and width of the first input, when it is an image of known size.
+    #[must_use]
+    pub fn input_image(&self) -> Option<(usize, usize, usize)> {
+        let [_, c, h, w] = self.value(*self.inputs.first()?).shape.as_deref()? else {
+            return None;
+        };
+        Some((c.known()?, h.known()?, w.known()?))
+    }
+
+    /// For each value (by index) the node that produces it.
+    #[must_use]
+    pub fn producers(&self) -> Vec<Option<NodeId>> {
+        let mut out = vec![None; self.values.len()];
+        for (id, node) in self.iter() {
+            for v in node.outputs.iter().flatten() {
+                out[v.index()] = Some(id);
+            }
+        }
+        out
+    }
+
+    /// For each value (by index) the nodes that read it, in topological order, once per use.
+    #[must_use]
+    pub fn consumers(&self) -> Vec<Vec<NodeId>> {
+        let mut out = vec![Vec::new(); self.values.len()];
+        for (id, node) in self.iter() {
+            for v in node.inputs.iter().flatten() {
+                out[v.index()].push(id);
+            }
+        }
+        out
+    }
+
+    /// Adds a value. A name already taken gets a numbered suffix.
+    pub fn add_value(&mut self, name: &str, dtype: Option<DType>, shape: Option<Shape>) -> ValueId {
+        let id = self.values.len() as u32;
+        let name = self.value_names.unused(name);
+        self.value_names.take(&name, id);
+        self.values.push(Value { name, dtype, shape });
+        ValueId(id)
+    }
+
+    /// Turns a value without producer into a constant.
+    pub(crate) fn make_constant(&mut self, id: ValueId, tensor: Tensor) {
+        let value = &mut self.values[id.index()];
+        value.shape = Some(tensor.dims().iter().map(|&d| Dim::Known(d)).collect());
+        value.dtype = Some(tensor.dtype());
+        self.constants.insert(id, tensor);
+    }
+
+    /// Adds a graph input.
+    pub fn add_input(&mut self, name: &str, dtype: DType, shape: Shape) -> ValueId {
+        let id = self.add_value(name, Some(dtype), Some(shape));
+        self.inputs.push(id);
+        id
+    }
+
+    /// Adds a constant.
+    pub fn add_constant(&mut self, name: &str, tensor: Tensor) -> ValueId {
+        let id = self.add_value(name, None, None);
+        self.make_constant(id, tensor);
+        id
+    }
+
+    /// Replaces the tensor of a constant; its shape follows.
+    ///
+    /// # Errors
+    /// [`GraphError::NotConstant`] when `id` is not a constant.
+    pub fn set_constant(&mut self, id: ValueId, tensor: Tensor) -> Result<(), GraphError> {
+        let slot = self
+            .constants
+            .get_mut(&id)
+            .ok_or_else(|| GraphError::NotConstant {
+                value: self.values[id.index()].name.clone(),
+            })?;
+        let value = &mut self.values[id.index()];
+        value.shape = Some(tensor.dims().iter().map(|&d| Dim::Known(d)).collect());
+        value.dtype = Some(tensor.dtype());
+        *slot = tensor;
+        Ok(())
+    }
+
+    /// Appends a node with one new output, whose shape is inferred, and returns that output.
+    /// The node's name is made unique; the output is named `<node>_out`.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    pub fn push(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, GraphError> {
+        let out = self.add_value(&format!("{name}_out"), None, None);
+        let node = Node {
+            name: self.take_node_name(name),
+            op,
+            inputs: inputs.iter().map(|&v| Some(v)).collect(),
+            outputs: vec![Some(out)],
+        };
+        self.nodes.push(node);
+        self.infer_node(self.nodes.len() - 1)?;
+        Ok(out)
+    }
+
+    /// Marks a value as a graph output.
+    pub fn add_output(&mut self, id: ValueId) {
+        self.outputs.push(id);
+    }
+
+    /// Takes `name`, or one made from it, for a node.
+    pub(crate) fn take_node_name(&mut self, name: &str) -> String {
+        let name = self
+            .node_names
+            .unused(if name.is_empty() { "node" } else { name });
+        self.node_names.take(&name, 0);
+        name
+    }
+
+    /// Checks the invariants of the type.
+    ///
+    /// # Errors
+    /// The first broken invariant, with the node's or value's name.
+    pub fn check(&self) -> Result<(), GraphError> {
+        let mut names = HashMap::new();
+        for (i, v) in self.values.iter().enumerate() {
+            if let Some(other) = names.insert(v.name.as_str(), i) {
+                return Err(GraphError::DuplicateName {
+                    name: self.values[other].name.clone(),
+                });
+            }
+        }
+        let mut node_names = HashSet::new();
+        let mut ready: HashSet<ValueId> = self.inputs.iter().copied().collect();
+        ready.extend(self.constants.keys());
+        for node in &self.nodes {
+            if !node_names.insert(node.name.as_str()) {
+                return Err(GraphError::DuplicateName {
+                    name: node.name.clone(),
+                });
+            }
+            for v in node.inputs.iter().flatten() {
+                if !ready.contains(v) {
+                    return Err(GraphError::NotReady {
+                        node: node.name.clone(),
+                        value: self.value(*v).name.clone(),
+                    });
+                }
+            }
+            if node.outputs.first().copied().flatten().is_none() {
+                return Err(GraphError::NoOutput {
+                    node: node.name.clone(),
+                });
+            }
+            for v in node.outputs.iter().flatten() {
+                if !ready.insert(*v) {
+                    return Err(GraphError::TwoProducers {
+                        value: self.value(*v).name.clone(),
+                    });
+                }
+            }
+        }
+        for v in &self.outputs {
+            if !ready.contains(v) {
+                return Err(GraphError::NotReady {
+                    node: "graph output".into(),
+                    value: self.value(*v).name.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+}

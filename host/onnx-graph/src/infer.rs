@@ -1,0 +1,61 @@
+//! Shape inference.
+
+use crate::GraphError;
+use crate::graph::Graph;
+use crate::ops::{Facts, Op};
+
+impl Graph {
+    /// Infers shapes and element types of the outputs of the node at `index` of [`Graph::nodes`].
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    pub fn infer_node(&mut self, index: usize) -> Result<(), GraphError> {
+        let node = &self.nodes[index];
+        let shapes = node
+            .op
+            .shapes(&Facts { graph: self, node })
+            .map_err(|reason| GraphError::Shape {
+                node: node.name.clone(),
+                op: node.op.name().to_owned(),
+                reason,
+            })?;
+        // What the file says of an operator without a rule stands.
+        let Some(shapes) = shapes else { return Ok(()) };
+        let dtype = node
+            .inputs
+            .iter()
+            .flatten()
+            .find_map(|v| self.values[v.index()].dtype);
+        let outputs = node.outputs.clone();
+        for (value, shape) in outputs.into_iter().zip(shapes) {
+            if let Some(value) = value {
+                let value = &mut self.values[value.index()];
+                value.dtype = dtype.or(value.dtype);
+                if shape.is_some() {
+                    value.shape = shape;
+                }
+            }
+        }
+        Ok(())
+    }
+
+    /// Infers the shapes of all nodes' outputs from the inputs' and constants' shapes. Outputs of
+    /// [`Op::Opaque`] nodes keep the shapes they have, and so do outputs of the graph that nothing is known of.
+    ///
+    /// # Errors
+    /// [`GraphError::Shape`] at the first node that does not accept its inputs' shapes.
+    pub fn infer_shapes(&mut self) -> Result<(), GraphError> {
+        for index in 0..self.nodes.len() {
+            if !matches!(self.nodes[index].op, Op::Opaque(_)) {
+                for value in self.nodes[index].outputs.iter().flatten() {
+                    // A declared output keeps its shape where no rule finds one: ONNX asks for it.
+                    if !self.outputs.contains(value) {
+                        self.values[value.index()].shape = None;
+                    }
+                }
+            }
+            self.infer_node(index)?;
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,35 @@
+//! ONNX bytes to [`Graph`] and back: typed operators, shape rules, costs, checked patches.
+//!
+//! Invariants: reading never panics on any bytes; what is read and not understood is kept as
+//! [`ops::Op::Opaque`] and written back unchanged; `write(read(bytes))` describes the same network.
+//! Deliberately absent: files, libtorch, ONNX Runtime, execution, channel analysis.
+#![forbid(unsafe_code)]
+
+mod attribute;
+pub mod cost;
+mod dead;
+mod dims;
+mod edit;
+mod error;
+mod external;
+mod fold;
+mod graph;
+mod infer;
+mod names;
+pub mod ops;
+mod order;
+mod patch;
+mod proto;
+
+mod read;
+mod tensor;
+mod write;
+
+pub use attribute::{Attribute, AttributeValue};
+pub use error::GraphError;
+pub use external::{ExternalData, NoExternalData};
+pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
+pub use patch::{InsertedNorm, Patch, Wire, fold_batch_norm, insert_batch_norm};
+pub use read::read;
+pub use tensor::{DType, Tensor, TensorData};
+pub use write::write;

@@ -1,0 +1,67 @@
+//! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html).
+
+use super::context::{Emission, Facts, Operator, Parsing, one};
+use crate::GraphError;
+use crate::dims::broadcast;
+use crate::graph::{Dim, Shape};
+
+/// `alpha * A' B' + beta * C`, where `A'` is (M, K), `B'` is (K, N) and `C`, optional, broadcasts to (M, N).
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gemm {
+    /// Factor of the product.
+    pub alpha: f32,
+    /// Factor of `C`.
+    pub beta: f32,
+    /// Whether `A` is given as (K, M).
+    pub trans_a: bool,
+    /// Whether `B` is given as (N, K).
+    pub trans_b: bool,
+}
+
+impl Default for Gemm {
+    /// The plain product of a batch by a (K, N) weight.
+    fn default() -> Self {
+        Self { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false }
+    }
+}
+
+impl Operator for Gemm {
+    const NAME: &'static str = "Gemm";
+    const INPUTS: (usize, usize) = (2, 3);
+
+    fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+        node.int("broadcast", 1)?;
+        Ok(Some(Self {
+            alpha: node.float("alpha", 1.0)?,
+            beta: node.float("beta", 1.0)?,
+            trans_a: node.flag("transA", false)?,
+            trans_b: node.flag("transB", false)?,
+        }))
+    }
+
+    fn emit(&self, out: &mut Emission) {
+        out.float("alpha", self.alpha);
+        out.float("beta", self.beta);
+        out.int("transA", i64::from(self.trans_a));
+        out.int("transB", i64::from(self.trans_b));
+    }
+
+    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+        let (Some(a), Some(b)) = (facts.ranked(0, 2, "A")?, facts.ranked(1, 2, "B")?) else { return one(None) };
+        let (m, k) = if self.trans_a { (&a[1], &a[0]) } else { (&a[0], &a[1]) };
+        let (kb, n) = if self.trans_b { (&b[1], &b[0]) } else { (&b[0], &b[1]) };
+        if let (Dim::Known(k), Dim::Known(kb)) = (k, kb)
+            && k != kb
+        {
+            return Err(format!("A has {k} columns, B has {kb} rows"));
+        }
+        let out = vec![m.clone(), n.clone()];
+        if let Some(c) = facts.shape(2) {
+            let wide = broadcast(&out, c)?;
+            if wide.len() != 2 || wide.iter().zip(&out).any(|(w, o)| w.known().is_some() && o.known().is_some() && w != o) {
+                return Err(format!("C {c:?} does not broadcast to {out:?}"));
+            }
+        }
+        one(Some(out))
+    }
+}

@@ -1,0 +1,109 @@
+//! Nodes that are kept as they are.
+
+use super::context::Facts;
+use crate::attribute::Attribute;
+use crate::graph::{Dim, Shape};
+
+/// A node this crate does not interpret: an operator it has no rule for, or one in a form it has no rule for.
+/// It is written back unchanged.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opaque {
+    /// Operator domain; empty is ONNX's own.
+    pub domain: String,
+    /// Operator name in the domain.
+    pub op_type: String,
+    /// Attributes as the file has them.
+    pub attributes: Vec<Attribute>,
+}
+
+/// Operators whose first output has the shape and type of their first input.
+const SHAPE_KEEPING: [&str; 27] = [
+    "Abs",
+    "Atan",
+    "Ceil",
+    "Celu",
+    "Cos",
+    "CumSum",
+    "Elu",
+    "Floor",
+    "GroupNormalization",
+    "Hardmax",
+    "InstanceNormalization",
+    "LRN",
+    "LayerNormalization",
+    "Log",
+    "LpNormalization",
+    "MeanVarianceNormalization",
+    "Mish",
+    "Neg",
+    "Reciprocal",
+    "Round",
+    "Selu",
+    "Shrink",
+    "Sign",
+    "Sin",
+    "Softplus",
+    "Softsign",
+    "ThresholdedRelu",
+];
+
+impl Opaque {
+    /// The shape of the first output where the operator is known to keep its input's.
+    pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Option<Vec<Option<Shape>>> {
+        let keeps = self.domain.is_empty() && SHAPE_KEEPING.contains(&self.op_type.as_str());
+        (keeps && facts.node.outputs.len() == 1).then(|| vec![facts.shape(0).map(<[Dim]>::to_vec)])
+    }
+}
+
+/// The operator set from which on an operator's form and meaning are those of opset 13 (later versions only add
+/// element types, optional parts or wider ranges), for operators that a model may carry through opaquely.
+fn settled(op_type: &str) -> Option<i64> {
+    Some(match op_type {
+        "ArgMax" | "ArgMin" | "Conv" | "ConvTranspose" | "DepthToSpace" | "Flatten" | "Gather"
+        | "Identity" | "LRN" | "LpNormalization" | "MatMul" | "ReduceL1" | "ReduceL2"
+        | "ReduceLogSum" | "ReduceLogSumExp" | "ReduceMax" | "ReduceMin" | "ReduceProd"
+        | "ReduceSumSquare" | "Shape" | "Size" | "Softplus" | "Softsign" | "SpaceToDepth"
+        | "Transpose" => 1,
+        "GlobalLpPool" | "LpPool" => 2,
+        "Concat" => 4,
+        "Reshape" => 5,
+        "Abs"
+        | "Cast"
+        | "Ceil"
+        | "Elu"
+        | "Exp"
+        | "Floor"
+        | "InstanceNormalization"
+        | "Log"
+        | "Neg"
+        | "Reciprocal"
+        | "Relu"
+        | "Selu"
+        | "Sigmoid"
+        | "Sqrt"
+        | "Tanh"
+        | "Tile" => 6,
+        "Add" | "And" | "AveragePool" | "Cos" | "Div" | "Equal" | "Gemm" | "Greater" | "Less"
+        | "Mul" | "Not" | "Or" | "PRelu" | "Pow" | "Sin" | "Sub" | "Xor" => 7,
+        "Expand" | "Max" | "MaxPool" | "Mean" | "Min" | "Sum" => 8,
+        "ConstantOfShape"
+        | "Erf"
+        | "IsNaN"
+        | "MeanVarianceNormalization"
+        | "NonZero"
+        | "OneHot"
+        | "Sign"
+        | "Where" => 9,
+        "Mod" | "Slice" | "ThresholdedRelu" => 10,
+        "Clip" | "CumSum" | "GatherElements" | "GatherND" | "NonMaxSuppression" | "Pad"
+        | "Range" | "Resize" | "Round" | "ScatterElements" | "ScatterND" | "TopK" => 11,
+        "Celu" | "Dropout" | "Einsum" | "GreaterOrEqual" | "LessOrEqual" => 12,
+        _ => return None,
+    })
+}
+
+/// Whether a node kept as it is means the same in operator set `to` as in `from`.
+pub(crate) fn unchanged(op_type: &str, from: i64, to: i64) -> bool {
+    let reduces = op_type.starts_with("Reduce");
+    settled(op_type).is_some_and(|since| from >= since) && (to < 18 || from >= 18 || !reduces)
+}

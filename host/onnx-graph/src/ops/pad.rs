@@ -1,0 +1,114 @@
+//! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html); pads and value, attributes before opset 11 and inputs since,
+//! are resolved into the operator, for all axes.
+
+use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use crate::GraphError;
+use crate::dims;
+use crate::graph::{Dim, Shape};
+
+/// What padding is filled with.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum PadMode {
+    /// One value.
+    #[default]
+    Constant,
+    /// The values mirrored at the edge, the edge itself not repeated.
+    Reflect,
+    /// The edge repeated.
+    Edge,
+}
+
+/// Padding before and after each axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pad {
+    /// The begins of all axes, then the ends; negative cuts.
+    pub pads: Vec<i64>,
+    /// What the padding is filled with.
+    pub mode: PadMode,
+    /// The value of [`PadMode::Constant`].
+    pub value: f32,
+}
+
+impl Operator for Pad {
+    const NAME: &'static str = "Pad";
+    const INPUTS: (usize, usize) = (1, 1);
+
+    fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+        let mode = match node.text("mode")?.unwrap_or("constant") {
+            "constant" => PadMode::Constant,
+            "reflect" => PadMode::Reflect,
+            "edge" => PadMode::Edge,
+            _ => return Ok(None),
+        };
+        let (pads, value, axes) = if node.opset < 11 {
+            let Some(pads) = node.ints("pads")? else { return Ok(None) };
+            (pads, node.float("value", 0.0)?, None)
+        } else {
+            let Input::Known(pads) = node.int_input(1) else { return Ok(None) };
+            let value = match node.float_input(2) {
+                Input::Absent => 0.0,
+                Input::Known(v) => v,
+                Input::Dynamic => return Ok(None),
+            };
+            let axes = match node.int_input(3) {
+                Input::Absent => None,
+                Input::Known(axes) => Some(axes),
+                Input::Dynamic => return Ok(None),
+            };
+            (pads, value, axes)
+        };
+        let pads = match axes {
+            None => pads,
+            Some(axes) => {
+                let Some(rank) = node.shape(0).map(<[Dim]>::len) else { return Ok(None) };
+                let n = axes.len();
+                if pads.len() != 2 * n {
+                    return Err(node.malformed(format!("{} pads for {n} axes", pads.len())));
+                }
+                let mut full = vec![0; 2 * rank];
+                for (i, &axis) in axes.iter().enumerate() {
+                    let at = dims::axis(axis, rank).map_err(|reason| node.malformed(reason))?;
+                    (full[at], full[rank + at]) = (pads[i], pads[n + i]);
+                }
+                full
+            }
+        };
+        node.keep_inputs(1);
+        Ok(Some(Self { pads, mode, value: if mode == PadMode::Constant { value } else { 0.0 } }))
+    }
+
+    fn emit(&self, out: &mut Emission) {
+        let mode = match self.mode {
+            PadMode::Constant => "constant",
+            PadMode::Reflect => "reflect",
+            PadMode::Edge => "edge",
+        };
+        out.text("mode", mode);
+        out.ints_input("pads", &self.pads);
+        if self.mode == PadMode::Constant && self.value.to_bits() != 0 {
+            out.float_input("value", Some(self.value));
+        }
+    }
+
+    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+        let Some(x) = facts.shape(0) else { return one(None) };
+        let rank = x.len();
+        if self.pads.len() != 2 * rank {
+            return Err(format!("{} pads for {rank} axes", self.pads.len()));
+        }
+        let padded = |(i, dim): (usize, &Dim)| {
+            let by = self.pads[i].checked_add(self.pads[rank + i]).ok_or("the padding is too large")?;
+            match dim {
+                Dim::Known(n) => i64::try_from(*n)
+                    .ok()
+                    .and_then(|n| n.checked_add(by))
+                    .and_then(|n| usize::try_from(n).ok())
+                    .map(Dim::Known)
+                    .ok_or_else(|| format!("padding by {by} does not fit axis {i} of {n}")),
+                Dim::Symbol(s) if by == 0 => Ok(Dim::Symbol(s.clone())),
+                Dim::Symbol(s) => Ok(Dim::Symbol(format!("{s}+{by}"))),
+            }
+        };
+        one(Some(x.iter().enumerate().map(padded).collect::<Result<_, _>>()?))
+    }
+}

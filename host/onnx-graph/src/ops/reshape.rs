@@ -1,0 +1,116 @@
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html); the target, where it is determined, is resolved into
+//! the operator.
+
+use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use crate::GraphError;
+use crate::dims::Product;
+use crate::fold::Element;
+use crate::graph::{Dim, Shape};
+
+/// The same elements under other dimensions.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Reshape {
+    /// New sizes; 0 copies the input's size at that position, one -1 takes what is left.
+    pub target: Vec<i64>,
+    /// Whether 0 means an empty axis instead.
+    pub allow_zero: bool,
+}
+
+impl Reshape {
+    /// The target where some sizes are open: an open size that the input has at the same position is copied, a
+    /// single other one is what is left.
+    fn open(input: Option<&[Dim]>, elements: &[Element]) -> Option<Vec<i64>> {
+        let mut left = !elements.contains(&Element::Known(-1));
+        let mut target = Vec::with_capacity(elements.len());
+        for (i, element) in elements.iter().enumerate() {
+            match element {
+                Element::Known(v) => target.push(*v),
+                Element::Open(s) if matches!(input.and_then(|d| d.get(i)), Some(Dim::Symbol(d)) if d == s) => target.push(0),
+                Element::Open(_) if left => {
+                    left = false;
+                    target.push(-1);
+                }
+                Element::Open(_) => return None,
+            }
+        }
+        Some(target)
+    }
+}
+
+impl Operator for Reshape {
+    const NAME: &'static str = "Reshape";
+    const INPUTS: (usize, usize) = (1, 1);
+
+    fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+        let mut allow_zero = node.flag("allowzero", false)?;
+        let target = if node.opset < 5 {
+            node.ints("shape")?
+        } else if let Input::Known(target) = node.int_input(1) {
+            Some(target)
+        } else {
+            match node.small_input(1).and_then(|s| s.elements()) {
+                Some(elements) if !elements.contains(&Element::Known(0)) => {
+                    allow_zero = false;
+                    Self::open(node.shape(0), elements)
+                }
+                _ => None,
+            }
+        };
+        let Some(target) = target else { return Ok(None) };
+        if target.iter().any(|&t| t < -1) || target.iter().filter(|&&t| t == -1).count() > 1 {
+            return Err(node.malformed(format!("the target shape {target:?} is not one")));
+        }
+        if !target.contains(&0) {
+            allow_zero = false;
+        }
+        node.keep_inputs(1);
+        Ok(Some(Self { target, allow_zero }))
+    }
+
+    fn emit(&self, out: &mut Emission) {
+        if self.allow_zero {
+            out.int("allowzero", 1);
+        }
+        out.ints_input("shape", &self.target);
+    }
+
+    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+        let input = facts.shape(0);
+        let mut out = Vec::with_capacity(self.target.len());
+        let mut left = None;
+        for (i, &t) in self.target.iter().enumerate() {
+            match (t, input) {
+                (0, _) if self.allow_zero => out.push(Dim::Known(0)),
+                (0, None) => return one(None),
+                (0, Some(x)) => out.push(x.get(i).cloned().ok_or_else(|| format!("0 at axis {i} copies nothing of {x:?}"))?),
+                (-1, _) if left.is_none() => {
+                    left = Some(i);
+                    out.push(Dim::Known(1));
+                }
+                (n, _) => out.push(Dim::Known(usize::try_from(n).map_err(|_| format!("{:?} is no shape", self.target))?)),
+            }
+        }
+        let Some(x) = input else { return one(left.is_none().then_some(out)) };
+        let misfit = || format!("{x:?} does not fit {:?}", self.target);
+        let (have, want) = (Product::of(x).ok_or("the size overflows")?, Product::of(&out).ok_or("the size overflows")?);
+        match left {
+            Some(_) if want.number == 0 => return Err(misfit()),
+            Some(i) => {
+                let known = have.dim().known().is_some() && want.clone().dim().known().is_some();
+                match Product::of(x).and_then(|have| have.over(&want)) {
+                    Some(rest) => out[i] = rest.dim(),
+                    None if known => return Err(misfit()),
+                    None => out[i] = Dim::Symbol(format!("rest_of_{}", facts.node.name)),
+                }
+            }
+            None => {
+                if let (Dim::Known(have), Dim::Known(want)) = (have.dim(), want.dim())
+                    && have != want
+                {
+                    return Err(misfit());
+                }
+            }
+        }
+        one(Some(out))
+    }
+}

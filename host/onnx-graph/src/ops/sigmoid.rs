@@ -1,0 +1,24 @@
+//! [Sigmoid](https://onnx.ai/onnx/operators/onnx__Sigmoid.html).
+
+use super::context::{Emission, Facts, Operator, Parsing, same};
+use crate::GraphError;
+use crate::graph::Shape;
+
+/// `1 / (1 + exp(-x))`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct Sigmoid;
+
+impl Operator for Sigmoid {
+    const NAME: &'static str = "Sigmoid";
+    const INPUTS: (usize, usize) = (1, 1);
+
+    fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+        Ok(Some(Self))
+    }
+
+    fn emit(&self, _out: &mut Emission) {}
+
+    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+        same(facts)
+    }
+}

@@ -1,0 +1,294 @@
+//! Checked edits: nodes are added and a value is replaced by another of the same type, or nothing happens.
+
+mod batch_norm;
+
+pub use batch_norm::{InsertedNorm, fold_batch_norm, insert_batch_norm};
+
+use crate::graph::{Graph, Node, ValueId};
+use crate::ops::Op;
+use crate::order::topological;
+use crate::{GraphError, Tensor};
+
+/// A value as a patch sees it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Wire {
+    /// A value of the graph.
+    Old(ValueId),
+    /// A value the patch adds, by its number.
+    New(usize),
+}
+
+impl From<ValueId> for Wire {
+    fn from(id: ValueId) -> Self {
+        Self::Old(id)
+    }
+}
+
+#[derive(Debug, Clone)]
+enum Addition {
+    Constant {
+        name: String,
+        tensor: Tensor,
+    },
+    Node {
+        name: String,
+        op: Op,
+        inputs: Vec<Option<Wire>>,
+    },
+}
+
+/// An edit of a graph: values to add and values to replace. It touches nothing until [`Graph::apply`] has checked it.
+#[derive(Debug, Clone)]
+pub struct Patch {
+    anchor: String,
+    additions: Vec<Addition>,
+    replacements: Vec<(ValueId, Wire)>,
+}
+
+impl Patch {
+    /// An empty patch; `anchor` is the node that errors name.
+    #[must_use]
+    pub fn new(anchor: impl Into<String>) -> Self {
+        Self {
+            anchor: anchor.into(),
+            additions: Vec::new(),
+            replacements: Vec::new(),
+        }
+    }
+
+    /// Adds a constant.
+    pub fn constant(&mut self, name: impl Into<String>, tensor: Tensor) -> Wire {
+        self.additions.push(Addition::Constant {
+            name: name.into(),
+            tensor,
+        });
+        Wire::New(self.additions.len() - 1)
+    }
+
+    /// Adds a node with one output and returns that output.
+    pub fn node(&mut self, name: impl Into<String>, op: impl Into<Op>, inputs: &[Wire]) -> Wire {
+        let inputs = inputs.iter().map(|&w| Some(w)).collect();
+        self.additions.push(Addition::Node {
+            name: name.into(),
+            op: op.into(),
+            inputs,
+        });
+        Wire::New(self.additions.len() - 1)
+    }
+
+    /// Lets everything that reads `old`, except the patch's own nodes, read `new` instead. A graph output keeps its
+    /// name.
+    pub fn replace(&mut self, old: ValueId, new: Wire) {
+        self.replacements.push((old, new));
+    }
+}
+
+impl Graph {
+    /// Applies a patch; returns the ids of the values it added. Ids of other values stay, node ids do not. What nothing
+    /// reads afterwards is left in place, for [`Graph::remove_dead`].
+    ///
+    /// # Errors
+    /// [`GraphError::Patch`] when a replacement has another shape or element type than what it replaces, or waits for
+    /// it in a circle; [`GraphError::Shape`] when a new node does not accept its inputs. The graph is then unchanged.
+    pub fn apply(&mut self, patch: Patch) -> Result<Vec<ValueId>, GraphError> {
+        let (values, nodes) = (self.values.len(), self.nodes.clone());
+        let ends = self.outputs.clone();
+        let names = (self.value_names.clone(), self.node_names.clone());
+        self.try_apply(patch).inspect_err(|_| {
+            for index in values..self.values.len() {
+                self.constants.remove(&ValueId(index as u32));
+            }
+            self.values.truncate(values);
+            self.nodes = nodes;
+            self.outputs = ends;
+            (self.value_names, self.node_names) = names;
+        })
+    }
+
+    fn try_apply(&mut self, patch: Patch) -> Result<Vec<ValueId>, GraphError> {
+        let Patch {
+            anchor,
+            additions,
+            replacements,
+        } = patch;
+        let fail = |reason: String| GraphError::Patch {
+            node: anchor.clone(),
+            reason,
+        };
+        let before = self.nodes.len();
+        let mut added: Vec<ValueId> = Vec::with_capacity(additions.len());
+        let find = |added: &[ValueId], wire: Wire, values: usize| match wire {
+            Wire::Old(id) if id.index() < values => Ok(id),
+            Wire::New(i) if i < added.len() => Ok(added[i]),
+            _ => Err(fail(format!(
+                "{wire:?} is no value of the graph or of the patch so far"
+            ))),
+        };
+        for addition in additions {
+            let id = match addition {
+                Addition::Constant { name, tensor } => self.add_constant(&name, tensor),
+                Addition::Node { name, op, inputs } => {
+                    let values = self.values.len();
+                    let inputs: Vec<Option<ValueId>> = inputs
+                        .into_iter()
+                        .map(|w| w.map(|w| find(&added, w, values)).transpose())
+                        .collect::<Result<_, _>>()?;
+                    let output = self.add_value(&format!("{name}_out"), None, None);
+                    let name = self.take_node_name(&name);
+                    self.nodes.push(Node {
+                        name,
+                        op,
+                        inputs,
+                        outputs: vec![Some(output)],
+                    });
+                    self.infer_node(self.nodes.len() - 1)?;
+                    output
+                }
+            };
+            added.push(id);
+        }
+        for (old, new) in replacements {
+            let new = find(&added, new, self.values.len())?;
+            let (was, is) = (self.value(old), self.value(new));
+            if was.shape != is.shape || was.dtype != is.dtype {
+                let text = format!(
+                    "'{}' {:?} {:?} cannot stand in for {:?} {:?}",
+                    is.name, is.dtype, is.shape, was.dtype, was.shape
+                );
+                return Err(fail(text));
+            }
+            for node in &mut self.nodes[..before] {
+                for input in node.inputs.iter_mut().flatten().filter(|v| **v == old) {
+                    *input = new;
+                }
+            }
+            if self.outputs.contains(&old) {
+                for output in self.outputs.iter_mut().filter(|v| **v == old) {
+                    *output = new;
+                }
+                self.swap_names(old, new);
+            }
+        }
+        self.sort_nodes(before)
+            .map_err(|at| fail(format!("'{}' would wait for itself", self.nodes[at].name)))?;
+        Ok(added)
+    }
+
+    fn swap_names(&mut self, a: ValueId, b: ValueId) {
+        let name = std::mem::take(&mut self.values[a.index()].name);
+        let name = std::mem::replace(&mut self.values[b.index()].name, name);
+        self.values[a.index()].name = name;
+        for id in [a, b] {
+            self.value_names
+                .move_to(&self.values[id.index()].name, id.0);
+        }
+    }
+
+    /// Puts the nodes from `added` on after what they read, and all nodes in topological order.
+    fn sort_nodes(&mut self, added: usize) -> Result<(), usize> {
+        let producers = self.producers();
+        let needs: Vec<Vec<usize>> = self
+            .nodes
+            .iter()
+            .map(|n| {
+                n.inputs
+                    .iter()
+                    .flatten()
+                    .filter_map(|v| Some(producers[v.index()]?.index()))
+                    .collect()
+            })
+            .collect();
+        // A new node stands where its last input does, so that the order stays close to the old one.
+        let mut place: Vec<(usize, usize)> = (0..added).map(|i| (i, i)).collect();
+        for (i, list) in needs.iter().enumerate().skip(added) {
+            let at = list
+                .iter()
+                .filter(|&&n| n < i)
+                .map(|&n| place[n].0)
+                .max()
+                .unwrap_or(0);
+            place.push((at, i));
+        }
+        let mut ranked: Vec<usize> = (0..self.nodes.len()).collect();
+        ranked.sort_by_key(|&i| place[i]);
+        let mut position = vec![0; ranked.len()];
+        for (p, &i) in ranked.iter().enumerate() {
+            position[i] = p;
+        }
+        let moved: Vec<Vec<usize>> = ranked
+            .iter()
+            .map(|&i| needs[i].iter().map(|&n| position[n]).collect())
+            .collect();
+        let order = topological(&moved).map_err(|at| ranked[at])?;
+        let mut nodes: Vec<Option<Node>> = std::mem::take(&mut self.nodes)
+            .into_iter()
+            .map(Some)
+            .collect();
+        self.nodes = order
+            .iter()
+            .filter_map(|&p| nodes[ranked[p]].take())
+            .collect();
+        Ok(())
+    }
+
+    /// Leaves the batch open, under the name `symbol`, where it is fixed at 1 and every shape allows it. Reshape targets
+    /// that start with the batch follow. Returns whether the graph was changed.
+    pub fn set_batch_dim(&mut self, symbol: &str) -> bool {
+        let (values, nodes) = (self.values.clone(), self.nodes.clone());
+        let changed = self.open_batch(symbol).is_some();
+        if !changed {
+            (self.values, self.nodes) = (values, nodes);
+        }
+        changed
+    }
+
+    fn open_batch(&mut self, symbol: &str) -> Option<()> {
+        use crate::graph::Dim::{Known, Symbol};
+        let old: Vec<_> = self.values.iter().map(|v| v.shape.clone()).collect();
+        for id in self.inputs.clone() {
+            let first = self.values[id.index()].shape.as_mut()?.first_mut()?;
+            if *first != Known(1) {
+                return None;
+            }
+            *first = Symbol(symbol.to_owned());
+        }
+        for index in 0..self.nodes.len() {
+            let node = &mut self.nodes[index];
+            if matches!(node.op, Op::Opaque(_))
+                && node
+                    .inputs
+                    .iter()
+                    .flatten()
+                    .any(|v| self.values[v.index()].shape != old[v.index()])
+            {
+                return None;
+            }
+            let input = node.inputs.first().copied().flatten();
+            let first = input.and_then(|v| self.values[v.index()].shape.as_ref()?.first());
+            if let (Op::Reshape(op), Some(Symbol(s))) = (&mut node.op, first)
+                && s == symbol
+                && op.target.first() == Some(&1)
+                && !op.allow_zero
+            {
+                op.target[0] = 0;
+            }
+            self.infer_node(index).ok()?;
+        }
+        // Nothing but the batch may have changed, and every output must follow it.
+        for (value, old) in self.values.iter().zip(&old) {
+            let (Some(new), Some(old)) = (&value.shape, old) else {
+                continue;
+            };
+            let rest = new.len() == old.len() && new.iter().skip(1).eq(old.iter().skip(1));
+            let batch = match (new.first(), old.first()) {
+                (Some(Symbol(s)), Some(Known(1))) => s == symbol,
+                (a, b) => a == b,
+            };
+            if !rest || !batch {
+                return None;
+            }
+        }
+        let follows = |id: &ValueId| matches!(self.value(*id).shape.as_ref().and_then(|s| s.first()), Some(Symbol(s)) if s == symbol);
+        self.outputs.iter().all(follows).then_some(())
+    }
+}

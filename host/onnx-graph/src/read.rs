@@ -1,0 +1,52 @@
+//! ONNX bytes to a graph.
+
+mod attribute;
+mod build;
+mod tensor;
+#[cfg(test)]
+mod tests;
+
+use prost::Message;
+
+use crate::external::ExternalData;
+use crate::graph::{Dim, Shape};
+use crate::proto::{ModelProto, TypeProto};
+use crate::{DType, Graph, GraphError};
+
+/// Reads an ONNX model.
+///
+/// Constants computed by the graph are folded where shapes depend on them; `auto_pad`, axes, bounds and targets that
+/// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; constants that
+/// several BatchNormalizations share become one each; what nothing reads is dropped. A node without a typed form is
+/// kept as [`crate::ops::Opaque`].
+///
+/// # Errors
+/// [`GraphError::Decode`] when the bytes are no model, [`GraphError::Malformed`] and [`GraphError::Unsupported`] naming
+/// the node or tensor at fault, [`GraphError::ExternalData`] when `external` does not give a tensor's bytes,
+/// [`GraphError::Shape`] when an operator does not accept its inputs. It never panics, and takes memory in proportion
+/// to the bytes given.
+pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphError> {
+    let model = ModelProto::decode(bytes).map_err(|e| GraphError::Decode {
+        reason: e.to_string(),
+    })?;
+    build::build(model, external)
+}
+
+/// Element type number and shape of a tensor type. Sizes left open and nameless are named after `name`.
+fn tensor_type(
+    proto: Option<&TypeProto>,
+    name: &str,
+) -> Option<(i32, Option<DType>, Option<Shape>)> {
+    let tensor = proto?.tensor_type.as_ref()?;
+    let dim = |(i, d): (usize, &crate::proto::Dimension)| match (d.dim_value, &d.dim_param) {
+        (Some(n), _) if n > 0 => usize::try_from(n).ok().map(Dim::Known),
+        (None, Some(s)) if !s.is_empty() => Some(Dim::Symbol(s.clone())),
+        // Exporters write 0 and negative sizes for ones left open.
+        _ => Some(Dim::Symbol(format!("{name}_dim{i}"))),
+    };
+    let shape = tensor
+        .shape
+        .as_ref()
+        .and_then(|s| s.dim.iter().enumerate().map(dim).collect());
+    Some((tensor.elem_type, tensor::dtype(tensor.elem_type), shape))
+}

@@ -1,0 +1,131 @@
+//! Attributes of the file.
+
+use std::collections::HashSet;
+
+use prost::Message;
+
+use crate::GraphError;
+use crate::attribute::{Attribute, AttributeValue};
+use crate::external::ExternalData;
+use crate::proto::{AttributeProto, GraphProto, NodeProto, attribute_type as kind};
+
+/// Subgraphs nest at most this deep.
+const DEPTH: usize = 16;
+
+/// Reads the attributes of a node.
+pub(crate) fn attributes(
+    node: &NodeProto,
+    name: &str,
+    external: &dyn ExternalData,
+) -> Result<Vec<Attribute>, GraphError> {
+    let place = || format!("node '{name}'");
+    let mut seen = HashSet::new();
+    let mut out = Vec::with_capacity(node.attribute.len());
+    for proto in &node.attribute {
+        if !seen.insert(proto.name.as_str()) {
+            let reason = format!("the attribute '{}' is given twice", proto.name);
+            return Err(GraphError::Malformed {
+                place: place(),
+                reason,
+            });
+        }
+        for graph in proto.g.iter().chain(&proto.graphs) {
+            closed(graph, &HashSet::new(), DEPTH).map_err(|reason| GraphError::Unsupported {
+                place: place(),
+                reason,
+            })?;
+        }
+        out.push(Attribute {
+            name: proto.name.clone(),
+            value: value(proto, name, external)?,
+        });
+    }
+    Ok(out)
+}
+
+fn value(
+    proto: &AttributeProto,
+    node: &str,
+    external: &dyn ExternalData,
+) -> Result<AttributeValue, GraphError> {
+    let kind = if proto.r#type == kind::UNDEFINED {
+        guess(proto)
+    } else {
+        proto.r#type
+    };
+    if !proto.ref_attr_name.is_empty() {
+        return Ok(AttributeValue::Encoded(proto.encode_to_vec()));
+    }
+    Ok(match kind {
+        kind::FLOAT => AttributeValue::Float(proto.f.unwrap_or(0.0)),
+        kind::INT => AttributeValue::Int(proto.i.unwrap_or(0)),
+        kind::STRING => AttributeValue::Text(proto.s.clone().unwrap_or_default()),
+        kind::FLOATS => AttributeValue::Floats(proto.floats.clone()),
+        kind::INTS => AttributeValue::Ints(proto.ints.clone()),
+        kind::STRINGS => AttributeValue::Texts(proto.strings.clone()),
+        kind::TENSOR => match &proto.t {
+            // An operator that is kept as it is may carry elements this crate has no use for.
+            Some(t) if super::tensor::dtype(t.data_type).is_none() && t.data_location != 1 => {
+                AttributeValue::Encoded(proto.encode_to_vec())
+            }
+            Some(t) => AttributeValue::Tensor(super::tensor::tensor(t, node, external)?),
+            None => {
+                let reason = format!("the attribute '{}' holds no tensor", proto.name);
+                return Err(GraphError::Malformed {
+                    place: format!("node '{node}'"),
+                    reason,
+                });
+            }
+        },
+        _ => AttributeValue::Encoded(proto.encode_to_vec()),
+    })
+}
+
+/// The type of an attribute of a file older than the field that states it.
+fn guess(proto: &AttributeProto) -> i32 {
+    if proto.f.is_some() {
+        kind::FLOAT
+    } else if proto.i.is_some() {
+        kind::INT
+    } else if proto.s.is_some() {
+        kind::STRING
+    } else if proto.t.is_some() {
+        kind::TENSOR
+    } else if !proto.floats.is_empty() {
+        kind::FLOATS
+    } else if !proto.ints.is_empty() {
+        kind::INTS
+    } else if !proto.strings.is_empty() {
+        kind::STRINGS
+    } else {
+        kind::UNDEFINED
+    }
+}
+
+/// Checks that a subgraph reads no value of the graphs around it: such a use would be lost when the graph is edited.
+fn closed(bytes: &[u8], outer: &HashSet<String>, depth: usize) -> Result<(), String> {
+    let graph =
+        GraphProto::decode(bytes).map_err(|e| format!("its subgraph cannot be read: {e}"))?;
+    if depth == 0 {
+        return Err("its subgraphs nest too deep".into());
+    }
+    let mut known = outer.clone();
+    known.extend(graph.input.iter().map(|v| v.name.clone()));
+    known.extend(graph.initializer.iter().map(|t| t.name.clone()));
+    known.extend(graph.node.iter().flat_map(|n| n.output.iter().cloned()));
+    known.insert(String::new());
+    let outputs = graph.output.iter().map(|v| &v.name);
+    for name in graph.node.iter().flat_map(|n| &n.input).chain(outputs) {
+        if !known.contains(name) {
+            return Err(format!(
+                "its subgraph reads '{name}' of the graph around it, which is not supported"
+            ));
+        }
+    }
+    for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
+        for inner in attribute.g.iter().chain(&attribute.graphs) {
+            closed(inner, &known, depth - 1)?;
+        }
+    }
+    Ok(())
+}

@@ -1,0 +1,460 @@
+//! Builds the graph from the decoded model, node by node in topological order.
+
+use std::collections::{HashMap, HashSet};
+
+use super::{attribute, tensor, tensor_type};
+use crate::attribute::AttributeValue;
+use crate::external::ExternalData;
+use crate::fold::{self, Small};
+use crate::graph::{Node, Shape, ValueId};
+use crate::ops::{Op, Opaque, Parsing};
+use crate::order::topological;
+use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
+use crate::{DType, Graph, GraphError, Tensor, TensorData};
+
+fn malformed(place: impl Into<String>, reason: impl Into<String>) -> GraphError {
+    GraphError::Malformed {
+        place: place.into(),
+        reason: reason.into(),
+    }
+}
+
+pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Graph, GraphError> {
+    let proto = model.graph.ok_or_else(|| GraphError::Decode {
+        reason: "there is no graph in it".into(),
+    })?;
+    if !proto.sparse_initializer.is_empty() {
+        let reason = "sparse tensors are not supported".to_owned();
+        return Err(GraphError::Unsupported {
+            place: format!("graph '{}'", proto.name),
+            reason,
+        });
+    }
+    let mut opset = None;
+    let mut imports = Vec::new();
+    for import in &model.opset_import {
+        if import.domain.is_empty() || import.domain == "ai.onnx" {
+            opset = Some(import.version);
+        } else if imports.iter().all(|(domain, _)| *domain != import.domain) {
+            imports.push((import.domain.clone(), import.version));
+        }
+    }
+    let opset = opset
+        .filter(|&v| v >= 1)
+        .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
+    let mut graph = Graph::new(proto.name.clone(), opset);
+    graph.ir_version = model.ir_version;
+    graph.imports = imports;
+    graph.functions = model.functions;
+    Reader::new(graph, &proto, external)?.run(&proto)
+}
+
+struct Reader<'a> {
+    graph: Graph,
+    external: &'a dyn ExternalData,
+    /// Where a name of the file ended up.
+    scope: HashMap<&'a str, ValueId>,
+    /// How often a name of the file is read.
+    reads: HashMap<&'a str, usize>,
+    /// How often a value is read, through any of its names.
+    uses: HashMap<ValueId, usize>,
+    outputs: HashSet<&'a str>,
+    stated: HashMap<&'a str, &'a ValueInfoProto>,
+    small: HashMap<ValueId, Small>,
+}
+
+impl<'a> Reader<'a> {
+    fn new(
+        graph: Graph,
+        proto: &'a GraphProto,
+        external: &'a dyn ExternalData,
+    ) -> Result<Self, GraphError> {
+        let mut reads: HashMap<&str, usize> = HashMap::new();
+        let inputs = proto.node.iter().flat_map(|n| &n.input);
+        for name in inputs.chain(proto.output.iter().map(|o| &o.name)) {
+            *reads.entry(name).or_default() += 1;
+        }
+        let mut reader = Self {
+            graph,
+            external,
+            scope: HashMap::new(),
+            reads,
+            uses: HashMap::new(),
+            outputs: proto.output.iter().map(|o| o.name.as_str()).collect(),
+            stated: proto
+                .value_info
+                .iter()
+                .chain(&proto.output)
+                .map(|v| (v.name.as_str(), v))
+                .collect(),
+            small: HashMap::new(),
+        };
+        for t in &proto.initializer {
+            let tensor = tensor::tensor(t, &t.name, external)?;
+            reader.constant(&t.name, tensor)?;
+        }
+        for input in &proto.input {
+            if reader
+                .scope
+                .get(input.name.as_str())
+                .is_some_and(|id| reader.graph.constant(*id).is_some())
+            {
+                continue;
+            }
+            reader.input(input)?;
+        }
+        Ok(reader)
+    }
+
+    /// A new value under a name of the file.
+    fn define(
+        &mut self,
+        name: &'a str,
+        dtype: Option<DType>,
+        shape: Option<Shape>,
+    ) -> Result<ValueId, GraphError> {
+        if name.is_empty() {
+            return Err(malformed("graph", "a value has no name"));
+        }
+        if self.scope.contains_key(name) {
+            return Err(GraphError::TwoProducers {
+                value: name.to_owned(),
+            });
+        }
+        let id = self.graph.add_value(name, dtype, shape);
+        self.scope.insert(name, id);
+        self.uses
+            .insert(id, self.reads.get(name).copied().unwrap_or(0));
+        Ok(id)
+    }
+
+    fn constant(&mut self, name: &'a str, tensor: Tensor) -> Result<ValueId, GraphError> {
+        let id = self.define(name, None, None)?;
+        self.graph.make_constant(id, tensor);
+        Ok(id)
+    }
+
+    fn input(&mut self, info: &'a ValueInfoProto) -> Result<(), GraphError> {
+        let place = || format!("graph input '{}'", info.name);
+        let Some((code, dtype, shape)) = tensor_type(info.r#type.as_ref(), &info.name) else {
+            return Err(GraphError::Unsupported {
+                place: place(),
+                reason: "it is not a tensor".into(),
+            });
+        };
+        if dtype.is_none() {
+            let reason = format!("elements of {} are not supported", tensor::dtype_name(code));
+            return Err(GraphError::Unsupported {
+                place: place(),
+                reason,
+            });
+        }
+        let id = self.define(&info.name, dtype, shape)?;
+        self.graph.inputs.push(id);
+        Ok(())
+    }
+
+    fn run(mut self, proto: &'a GraphProto) -> Result<Graph, GraphError> {
+        for index in self.order(proto)? {
+            self.node(&proto.node[index])?;
+        }
+        for output in &proto.output {
+            let Some(&id) = self.scope.get(output.name.as_str()) else {
+                return Err(GraphError::NotReady {
+                    node: "graph output".into(),
+                    value: output.name.clone(),
+                });
+            };
+            if self.graph.value(id).dtype.is_none() {
+                let stated = tensor_type(output.r#type.as_ref(), &output.name);
+                let reason = match stated {
+                    Some((code, ..)) => {
+                        format!("elements of {} are not supported", tensor::dtype_name(code))
+                    }
+                    None => "it is not a tensor".to_owned(),
+                };
+                return Err(GraphError::Unsupported {
+                    place: format!("graph output '{}'", output.name),
+                    reason,
+                });
+            }
+            self.graph.outputs.push(id);
+        }
+        let mut graph = self.graph;
+        unshare(&mut graph);
+        graph.remove_dead();
+        graph.compact();
+        graph.check()?;
+        Ok(graph)
+    }
+
+    fn order(&self, proto: &'a GraphProto) -> Result<Vec<usize>, GraphError> {
+        let mut producer: HashMap<&str, usize> = HashMap::new();
+        for (i, node) in proto.node.iter().enumerate() {
+            for name in node.output.iter().filter(|n| !n.is_empty()) {
+                if producer.insert(name, i).is_some() || self.scope.contains_key(name.as_str()) {
+                    return Err(GraphError::TwoProducers {
+                        value: name.clone(),
+                    });
+                }
+            }
+        }
+        let mut needs = Vec::with_capacity(proto.node.len());
+        for node in &proto.node {
+            let mut list = Vec::with_capacity(node.input.len());
+            for name in node.input.iter().filter(|n| !n.is_empty()) {
+                match producer.get(name.as_str()) {
+                    Some(&i) => list.push(i),
+                    None if self.scope.contains_key(name.as_str()) => {}
+                    None => {
+                        return Err(GraphError::NotReady {
+                            node: label(node),
+                            value: name.clone(),
+                        });
+                    }
+                }
+            }
+            needs.push(list);
+        }
+        topological(&needs).map_err(|at| {
+            malformed(
+                format!("node '{}'", label(&proto.node[at])),
+                "it waits for itself",
+            )
+        })
+    }
+
+    fn node(&mut self, proto: &'a NodeProto) -> Result<(), GraphError> {
+        let name = label(proto);
+        let domain = if proto.domain == "ai.onnx" {
+            ""
+        } else {
+            proto.domain.as_str()
+        };
+        let Some(first) = proto.output.first().filter(|o| !o.is_empty()) else {
+            return Err(GraphError::NoOutput { node: name });
+        };
+        let attributes = attribute::attributes(proto, &name, self.external)?;
+        let kept = self.outputs.contains(first.as_str());
+        if domain.is_empty()
+            && proto.op_type == "Constant"
+            && let Some(tensor) = constant_value(&attributes, &name)?
+        {
+            self.constant(first, tensor)?;
+            return Ok(());
+        }
+        let mut inputs: Vec<Option<ValueId>> = proto
+            .input
+            .iter()
+            .map(|n| self.scope.get(n.as_str()).copied())
+            .collect();
+        while inputs.last() == Some(&None) {
+            inputs.pop();
+        }
+        let outputs = proto
+            .output
+            .iter()
+            .rposition(|o| !o.is_empty())
+            .map_or(0, |i| i + 1);
+        let mut parsing = Parsing {
+            graph: &self.graph,
+            node: &name,
+            opset: self.graph.opset,
+            used: vec![false; attributes.len()],
+            attributes: &attributes,
+            inputs: inputs.clone(),
+            outputs,
+            extra_outputs_read: proto.output[1..]
+                .iter()
+                .any(|o| !o.is_empty() && self.reads.contains_key(o.as_str())),
+            small: &self.small,
+        };
+        let typed = if domain.is_empty() {
+            Op::parse(&proto.op_type, &mut parsing)?
+        } else {
+            None
+        };
+        let (op, inputs, outputs) = match typed {
+            Some(op) => (op, parsing.inputs, parsing.outputs),
+            None => {
+                let (domain, op_type) = (domain.to_owned(), proto.op_type.clone());
+                (
+                    Op::Opaque(Opaque {
+                        domain,
+                        op_type,
+                        attributes,
+                    }),
+                    inputs,
+                    outputs,
+                )
+            }
+        };
+        if !kept && outputs == 1 {
+            if let (Op::Identity(_), Some(&Some(id))) = (&op, inputs.first())
+                && self.graph.constant(id).is_some()
+            {
+                return self.alias(first, id);
+            }
+            if let Some(small) = fold::evaluate(&self.graph, &self.small, &op, &inputs) {
+                if let Some(tensor) = small.tensor() {
+                    self.constant(first, tensor)?;
+                    return Ok(());
+                }
+                let id = self.push(proto, &name, op, inputs, outputs)?;
+                self.small.insert(id, small);
+                return Ok(());
+            }
+        }
+        let id = self.push(proto, &name, op, inputs, outputs)?;
+        if !kept {
+            self.bend(id)?;
+        }
+        Ok(())
+    }
+
+    /// Another name for a constant.
+    fn alias(&mut self, name: &'a str, id: ValueId) -> Result<(), GraphError> {
+        if self.scope.insert(name, id).is_some() {
+            return Err(GraphError::TwoProducers {
+                value: name.to_owned(),
+            });
+        }
+        *self.uses.entry(id).or_default() += self.reads.get(name).copied().unwrap_or(0);
+        Ok(())
+    }
+
+    fn push(
+        &mut self,
+        proto: &'a NodeProto,
+        name: &str,
+        op: Op,
+        inputs: Vec<Option<ValueId>>,
+        outputs: usize,
+    ) -> Result<ValueId, GraphError> {
+        let mut ids = Vec::with_capacity(outputs);
+        for output in &proto.output[..outputs] {
+            if output.is_empty() {
+                ids.push(None);
+                continue;
+            }
+            let stated = self
+                .stated
+                .get(output.as_str())
+                .and_then(|v| tensor_type(v.r#type.as_ref(), output));
+            let (dtype, shape) = stated.map_or((None, None), |(_, dtype, shape)| (dtype, shape));
+            ids.push(Some(self.define(output, dtype, shape)?));
+        }
+        let Some(first) = ids[0] else {
+            return Err(GraphError::NoOutput {
+                node: name.to_owned(),
+            });
+        };
+        let name = self.graph.take_node_name(name);
+        self.graph.nodes.push(Node {
+            name,
+            op,
+            inputs,
+            outputs: ids,
+        });
+        self.graph.infer_node(self.graph.nodes.len() - 1)?;
+        Ok(first)
+    }
+
+    /// Applies the node just added to its input's data, when that is a constant nothing else reads and the node
+    /// only changes how it is laid out.
+    fn bend(&mut self, output: ValueId) -> Result<(), GraphError> {
+        let Some(node) = self.graph.nodes.last() else {
+            return Ok(());
+        };
+        let (Some(input), Some(dims)) = (node.input(0), self.graph.dims(output)) else {
+            return Ok(());
+        };
+        if self.uses.get(&input) != Some(&1) || self.graph.constant(input).is_none() {
+            return Ok(());
+        }
+        let perm = match &node.op {
+            Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => None,
+            Op::Transpose(op) => Some(op.perm.clone()),
+            _ => return Ok(()),
+        };
+        if let Some(tensor) = self.graph.constants.remove(&input) {
+            let tensor = match perm {
+                None => tensor.reshaped(dims)?,
+                Some(perm) => tensor.permuted(&perm)?,
+            };
+            self.graph.nodes.pop();
+            self.graph.make_constant(output, tensor);
+        }
+        Ok(())
+    }
+}
+
+/// What a node is called in messages.
+fn label(node: &NodeProto) -> String {
+    match (node.name.as_str(), node.output.first()) {
+        ("", Some(output)) if !output.is_empty() => format!("{}_{output}", node.op_type),
+        ("", _) => node.op_type.clone(),
+        (name, _) => name.to_owned(),
+    }
+}
+
+/// The value of a Constant node, when it is a tensor of numbers.
+fn constant_value(
+    attributes: &[crate::Attribute],
+    node: &str,
+) -> Result<Option<Tensor>, GraphError> {
+    let [attribute] = attributes else {
+        return Err(malformed(format!("node '{node}'"), "one value is needed"));
+    };
+    Ok(Some(match (attribute.name.as_str(), &attribute.value) {
+        ("value", AttributeValue::Tensor(t)) => t.clone(),
+        ("value_float", AttributeValue::Float(v)) => Tensor::scalar(*v),
+        ("value_int", AttributeValue::Int(v)) => {
+            Tensor::new(Vec::new(), TensorData::I64(vec![*v]))?
+        }
+        ("value_floats", AttributeValue::Floats(v)) => Tensor::f32([v.len()], v.clone())?,
+        ("value_ints", AttributeValue::Ints(v)) => Tensor::i64s(v.clone()),
+        ("value", _) => {
+            let reason = "its tensor's elements are of a type that is not supported".to_owned();
+            return Err(GraphError::Unsupported {
+                place: format!("node '{node}'"),
+                reason,
+            });
+        }
+        _ => return Ok(None),
+    }))
+}
+
+/// Exporters merge initialisers of equal values. Gives each BatchNormalization parameters of its own, so that they can
+/// be trained and pruned apart.
+fn unshare(graph: &mut Graph) {
+    let mut taken: HashSet<ValueId> = HashSet::new();
+    for node in &graph.nodes {
+        if !matches!(node.op, Op::BatchNormalization(_)) {
+            taken.extend(node.inputs.iter().flatten());
+        }
+    }
+    taken.extend(&graph.outputs);
+    for index in 0..graph.nodes.len() {
+        if !matches!(graph.nodes[index].op, Op::BatchNormalization(_)) {
+            continue;
+        }
+        for i in 1..5 {
+            let Some(id) = graph.nodes[index].input(i) else {
+                continue;
+            };
+            let Some(tensor) = graph.constant(id) else {
+                continue;
+            };
+            if !taken.insert(id) {
+                let name = format!(
+                    "{}_{}",
+                    graph.nodes[index].name,
+                    ["scale", "bias", "mean", "var"][i - 1]
+                );
+                let own = graph.add_constant(&name, tensor.clone());
+                graph.nodes[index].inputs[i] = Some(own);
+            }
+        }
+    }
+}

@@ -1,0 +1,172 @@
+//! Tensors of the file.
+
+use crate::external::{ExternalData, escapes};
+use crate::proto::TensorProto;
+use crate::{DType, GraphError, Tensor, TensorData};
+
+/// ONNX's numbers for element types.
+pub(crate) fn dtype(code: i32) -> Option<DType> {
+    Some(match code {
+        1 => DType::F32,
+        2 => DType::U8,
+        3 => DType::I8,
+        6 => DType::I32,
+        7 => DType::I64,
+        9 => DType::Bool,
+        11 => DType::F64,
+        _ => return None,
+    })
+}
+
+/// The name of an element type, for messages.
+pub(crate) fn dtype_name(code: i32) -> String {
+    let known = match code {
+        0 => "undefined",
+        4 => "uint16",
+        5 => "int16",
+        8 => "string",
+        10 => "float16",
+        12 => "uint32",
+        13 => "uint64",
+        14 => "complex64",
+        15 => "complex128",
+        16 => "bfloat16",
+        _ => return format!("type {code}"),
+    };
+    known.to_owned()
+}
+
+fn width(dtype: DType) -> usize {
+    match dtype {
+        DType::F64 | DType::I64 => 8,
+        DType::F32 | DType::I32 => 4,
+        DType::U8 | DType::I8 | DType::Bool => 1,
+    }
+}
+
+/// Reads a tensor, called `name` in messages.
+pub(crate) fn tensor(
+    proto: &TensorProto,
+    name: &str,
+    external: &dyn ExternalData,
+) -> Result<Tensor, GraphError> {
+    let place = || format!("tensor '{name}'");
+    let malformed = |reason: String| GraphError::Malformed {
+        place: place(),
+        reason,
+    };
+    let Some(dtype) = dtype(proto.data_type) else {
+        let reason = format!(
+            "elements of {} are not supported; export the model in 32-bit floats",
+            dtype_name(proto.data_type)
+        );
+        return Err(GraphError::Unsupported {
+            place: place(),
+            reason,
+        });
+    };
+    let dims: Option<Vec<usize>> = proto
+        .dims
+        .iter()
+        .map(|&d| usize::try_from(d).ok())
+        .collect();
+    let dims = dims.ok_or_else(|| malformed(format!("negative dimension in {:?}", proto.dims)))?;
+    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+    let bytes = count.and_then(|n| n.checked_mul(width(dtype)));
+    let Some(bytes) = bytes else {
+        return Err(malformed(format!("{dims:?} is too large")));
+    };
+    let data = if proto.data_location == 1 {
+        raw(dtype, &load(proto, name, bytes, external)?)
+    } else if let Some(data) = &proto.raw_data {
+        raw(dtype, data)
+    } else {
+        typed(proto, dtype)
+    };
+    Tensor::new(dims, data.map_err(malformed)?).map_err(|e| malformed(e.to_string()))
+}
+
+fn load(
+    proto: &TensorProto,
+    name: &str,
+    bytes: usize,
+    external: &dyn ExternalData,
+) -> Result<Vec<u8>, GraphError> {
+    let field = |key: &str| {
+        proto
+            .external_data
+            .iter()
+            .find(|e| e.key == key)
+            .map(|e| e.value.as_str())
+    };
+    let location = field("location").unwrap_or_default().to_owned();
+    let fail = |reason: String| GraphError::ExternalData {
+        tensor: name.to_owned(),
+        location: location.clone(),
+        reason,
+    };
+    if let Some(reason) = escapes(&location) {
+        return Err(fail(format!("the path {reason}")));
+    }
+    let number = |key: &str| match field(key) {
+        None => Ok(None),
+        Some(text) => text
+            .trim()
+            .parse::<u64>()
+            .map(Some)
+            .map_err(|_| fail(format!("its {key} is '{text}'"))),
+    };
+    let wanted = bytes as u64;
+    let offset = number("offset")?.unwrap_or(0);
+    if number("length")?.is_some_and(|stated| stated != wanted) {
+        return Err(fail(format!(
+            "its length is not the {wanted} bytes of its dimensions"
+        )));
+    }
+    let data = external.load(&location, offset, wanted).map_err(&fail)?;
+    if data.len() != bytes {
+        return Err(fail(format!(
+            "{} bytes were handed in, {wanted} are needed",
+            data.len()
+        )));
+    }
+    Ok(data)
+}
+
+fn raw(dtype: DType, data: &[u8]) -> Result<TensorData, String> {
+    if !data.len().is_multiple_of(width(dtype)) {
+        return Err(format!(
+            "{} bytes are no whole number of elements",
+            data.len()
+        ));
+    }
+    fn each<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+        data.as_chunks::<N>().0.iter().map(|&c| from(c)).collect()
+    }
+    Ok(match dtype {
+        DType::F32 => TensorData::F32(each(data, f32::from_le_bytes)),
+        DType::F64 => TensorData::F64(each(data, f64::from_le_bytes)),
+        DType::I64 => TensorData::I64(each(data, i64::from_le_bytes)),
+        DType::I32 => TensorData::I32(each(data, i32::from_le_bytes)),
+        DType::U8 => TensorData::U8(data.to_vec()),
+        DType::I8 => TensorData::I8(each(data, i8::from_le_bytes)),
+        DType::Bool => TensorData::Bool(data.iter().map(|&b| b != 0).collect()),
+    })
+}
+
+fn typed(proto: &TensorProto, dtype: DType) -> Result<TensorData, String> {
+    fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
+        list.iter()
+            .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))
+            .collect()
+    }
+    Ok(match dtype {
+        DType::F32 => TensorData::F32(proto.float_data.clone()),
+        DType::F64 => TensorData::F64(proto.double_data.clone()),
+        DType::I64 => TensorData::I64(proto.int64_data.clone()),
+        DType::I32 => TensorData::I32(proto.int32_data.clone()),
+        DType::U8 => TensorData::U8(narrow(&proto.int32_data)?),
+        DType::I8 => TensorData::I8(narrow(&proto.int32_data)?),
+        DType::Bool => TensorData::Bool(proto.int32_data.iter().map(|&v| v != 0).collect()),
+    })
+}

@@ -1,0 +1,304 @@
+//! Constant tensors: initialisers and the values of constant nodes.
+
+use crate::GraphError;
+
+/// Element type of a tensor, as ONNX names it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum DType {
+    /// 32-bit IEEE float.
+    F32,
+    /// 64-bit IEEE float.
+    F64,
+    /// Signed 64-bit integer, the type of shapes and axes.
+    I64,
+    /// Signed 32-bit integer.
+    I32,
+    /// Unsigned byte.
+    U8,
+    /// Signed byte.
+    I8,
+    /// Boolean, one byte each.
+    Bool,
+}
+
+/// Elements of a tensor in row-major order.
+#[derive(Debug, Clone, PartialEq)]
+#[non_exhaustive]
+pub enum TensorData {
+    /// 32-bit floats.
+    F32(Vec<f32>),
+    /// 64-bit floats.
+    F64(Vec<f64>),
+    /// 64-bit integers.
+    I64(Vec<i64>),
+    /// 32-bit integers.
+    I32(Vec<i32>),
+    /// Unsigned bytes.
+    U8(Vec<u8>),
+    /// Signed bytes.
+    I8(Vec<i8>),
+    /// Booleans.
+    Bool(Vec<bool>),
+}
+
+/// A constant tensor. Invariant: the product of `dims` equals the number of elements.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Tensor {
+    dims: Vec<usize>,
+    data: TensorData,
+}
+
+macro_rules! each_data {
+    ($data:expr, $v:ident => $body:expr) => {
+        match $data {
+            TensorData::F32($v) => $body,
+            TensorData::F64($v) => $body,
+            TensorData::I64($v) => $body,
+            TensorData::I32($v) => $body,
+            TensorData::U8($v) => $body,
+            TensorData::I8($v) => $body,
+            TensorData::Bool($v) => $body,
+        }
+    };
+}
+
+impl Tensor {
+    /// A tensor of `dims` holding `data` in row-major order.
+    ///
+    /// # Errors
+    /// [`GraphError::TensorSize`] when the number of elements is not the product of `dims`.
+    pub fn new(dims: Vec<usize>, data: TensorData) -> Result<Self, GraphError> {
+        let wanted = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        // Also the product without empty axes: strides are computed from parts of it.
+        let spread = dims
+            .iter()
+            .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+        let held = each_data!(&data, v => v.len());
+        if wanted != Some(held) || spread.is_none() {
+            return Err(GraphError::TensorSize { dims, held });
+        }
+        Ok(Self { dims, data })
+    }
+
+    /// A float tensor; see [`Tensor::new`].
+    ///
+    /// # Errors
+    /// As [`Tensor::new`].
+    pub fn f32(dims: impl Into<Vec<usize>>, data: Vec<f32>) -> Result<Self, GraphError> {
+        Self::new(dims.into(), TensorData::F32(data))
+    }
+
+    /// A one-dimensional integer tensor, the form of shapes, axes and slice bounds.
+    #[must_use]
+    pub fn i64s(data: Vec<i64>) -> Self {
+        Self {
+            dims: vec![data.len()],
+            data: TensorData::I64(data),
+        }
+    }
+
+    /// A float without dimensions.
+    #[must_use]
+    pub fn scalar(value: f32) -> Self {
+        Self {
+            dims: Vec::new(),
+            data: TensorData::F32(vec![value]),
+        }
+    }
+
+    /// Dimensions, outermost first.
+    #[must_use]
+    pub fn dims(&self) -> &[usize] {
+        &self.dims
+    }
+
+    /// The elements.
+    #[must_use]
+    pub fn data(&self) -> &TensorData {
+        &self.data
+    }
+
+    /// Number of elements.
+    #[must_use]
+    pub fn len(&self) -> usize {
+        each_data!(&self.data, v => v.len())
+    }
+
+    /// Whether the tensor holds no element.
+    #[must_use]
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// The element type.
+    #[must_use]
+    pub fn dtype(&self) -> DType {
+        match self.data {
+            TensorData::F32(_) => DType::F32,
+            TensorData::F64(_) => DType::F64,
+            TensorData::I64(_) => DType::I64,
+            TensorData::I32(_) => DType::I32,
+            TensorData::U8(_) => DType::U8,
+            TensorData::I8(_) => DType::I8,
+            TensorData::Bool(_) => DType::Bool,
+        }
+    }
+
+    /// The elements as floats, when they are [`TensorData::F32`].
+    #[must_use]
+    pub fn as_f32(&self) -> Option<&[f32]> {
+        if let TensorData::F32(v) = &self.data {
+            Some(v)
+        } else {
+            None
+        }
+    }
+
+    /// The elements as 64-bit integers, converted from 32-bit ones where needed.
+    #[must_use]
+    pub fn to_i64s(&self) -> Option<Vec<i64>> {
+        match &self.data {
+            TensorData::I64(v) => Some(v.clone()),
+            TensorData::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
+            _ => None,
+        }
+    }
+
+    /// The same elements under other dimensions.
+    ///
+    /// # Errors
+    /// [`GraphError::TensorSize`] when the number of elements differs.
+    pub fn reshaped(self, dims: Vec<usize>) -> Result<Self, GraphError> {
+        Self::new(dims, self.data)
+    }
+
+    /// Axis `i` of the result is axis `perm[i]` of this tensor.
+    ///
+    /// # Errors
+    /// [`GraphError::Axis`] when `perm` is no permutation of the axes.
+    pub fn permuted(&self, perm: &[usize]) -> Result<Self, GraphError> {
+        let rank = self.dims.len();
+        let mut sorted = perm.to_vec();
+        sorted.sort_unstable();
+        if let Some(axis) = (0..rank.max(perm.len())).find(|&i| sorted.get(i) != Some(&i)) {
+            return Err(GraphError::Axis { axis, rank });
+        }
+        let mut strides = vec![1; rank];
+        for i in (1..rank).rev() {
+            strides[i - 1] = strides[i] * self.dims[i];
+        }
+        let dims: Vec<usize> = perm.iter().map(|&p| self.dims[p]).collect();
+        let steps: Vec<usize> = perm.iter().map(|&p| strides[p]).collect();
+        let mut order = Vec::with_capacity(self.len());
+        let mut index = vec![0; rank];
+        for _ in 0..self.len() {
+            order.push(index.iter().zip(&steps).map(|(i, s)| i * s).sum::<usize>());
+            for axis in (0..rank).rev() {
+                index[axis] += 1;
+                if index[axis] < dims[axis] {
+                    break;
+                }
+                index[axis] = 0;
+            }
+        }
+        let flat = Self {
+            dims: vec![self.len()],
+            data: self.data.clone(),
+        };
+        flat.select(0, &order)?.reshaped(dims)
+    }
+
+    /// Whether both hold the same bits: unlike `==`, a NaN is itself.
+    #[must_use]
+    pub fn same_bits(&self, other: &Self) -> bool {
+        let equal = match (&self.data, &other.data) {
+            (TensorData::F32(a), TensorData::F32(b)) => a
+                .iter()
+                .map(|x| x.to_bits())
+                .eq(b.iter().map(|x| x.to_bits())),
+            (TensorData::F64(a), TensorData::F64(b)) => a
+                .iter()
+                .map(|x| x.to_bits())
+                .eq(b.iter().map(|x| x.to_bits())),
+            (a, b) => a == b,
+        };
+        equal && self.dims == other.dims
+    }
+
+    /// Keeps the listed indices along `axis`, in the order given; an index may repeat.
+    ///
+    /// # Errors
+    /// [`GraphError::Axis`] when `axis` or an index is out of range.
+    pub fn select(&self, axis: usize, keep: &[usize]) -> Result<Self, GraphError> {
+        let &size = self.dims.get(axis).ok_or(GraphError::Axis {
+            axis,
+            rank: self.dims.len(),
+        })?;
+        if let Some(&bad) = keep.iter().find(|&&k| k >= size) {
+            return Err(GraphError::Index { index: bad, size });
+        }
+        let inner: usize = self.dims[axis + 1..].iter().product();
+        let outer: usize = self.dims[..axis].iter().product();
+        fn pick<T: Clone>(
+            v: &[T],
+            outer: usize,
+            size: usize,
+            inner: usize,
+            keep: &[usize],
+        ) -> Vec<T> {
+            let mut out = Vec::with_capacity(outer * keep.len() * inner);
+            for o in 0..outer {
+                for &k in keep {
+                    let at = (o * size + k) * inner;
+                    out.extend_from_slice(&v[at..at + inner]);
+                }
+            }
+            out
+        }
+        let data = match &self.data {
+            TensorData::F32(v) => TensorData::F32(pick(v, outer, size, inner, keep)),
+            TensorData::F64(v) => TensorData::F64(pick(v, outer, size, inner, keep)),
+            TensorData::I64(v) => TensorData::I64(pick(v, outer, size, inner, keep)),
+            TensorData::I32(v) => TensorData::I32(pick(v, outer, size, inner, keep)),
+            TensorData::U8(v) => TensorData::U8(pick(v, outer, size, inner, keep)),
+            TensorData::I8(v) => TensorData::I8(pick(v, outer, size, inner, keep)),
+            TensorData::Bool(v) => TensorData::Bool(pick(v, outer, size, inner, keep)),
+        };
+        let mut dims = self.dims.clone();
+        dims[axis] = keep.len();
+        Self::new(dims, data)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn select_keeps_the_listed_rows_of_the_axis_in_order() {
+        let t = Tensor::f32([2, 3, 2], (0..12).map(|x| x as f32).collect()).unwrap();
+        let s = t.select(1, &[2, 0]).unwrap();
+        assert_eq!(s.dims(), [2, 2, 2]);
+        assert_eq!(s.as_f32().unwrap(), [4., 5., 0., 1., 10., 11., 6., 7.]);
+        assert!(matches!(
+            t.select(1, &[3]),
+            Err(GraphError::Index { index: 3, size: 3 })
+        ));
+    }
+
+    #[test]
+    fn permuting_moves_the_axes_and_back() {
+        let t = Tensor::f32([2, 3, 2], (0..12).map(|x| x as f32).collect()).unwrap();
+        let p = t.permuted(&[2, 0, 1]).unwrap();
+        assert_eq!(p.dims(), [2, 2, 3]);
+        assert_eq!(p.as_f32().unwrap()[..6], [0., 2., 4., 6., 8., 10.]);
+        assert_eq!(p.permuted(&[1, 2, 0]).unwrap(), t);
+        assert!(t.permuted(&[0, 0, 1]).is_err());
+    }
+
+    #[test]
+    fn a_tensor_whose_dimensions_overflow_is_refused() {
+        assert!(Tensor::f32([usize::MAX, 2], vec![]).is_err());
+    }
+}

@@ -1,0 +1,145 @@
+//! What a width configuration costs, without building its network: the action wall asks hundreds of times per step.
+
+use channels::{Analysis, AxisUnit};
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, Node, ValueId};
+
+/// Number of channels of one axis as a linear function of the widths.
+#[derive(Debug, Clone)]
+struct Channels {
+    pinned: f64,
+    /// Group and how many indices of the axis each of its units owns.
+    groups: Vec<(usize, f64)>,
+}
+
+impl Channels {
+    fn new(owners: &[Option<AxisUnit>], sizes: &[usize]) -> Self {
+        let mut counts = vec![0usize; sizes.len()];
+        let mut pinned = 0usize;
+        for owner in owners {
+            match owner {
+                Some(unit) => counts[unit.group.0] += 1,
+                None => pinned += 1,
+            }
+        }
+        let groups = (0..sizes.len())
+            .filter(|&g| counts[g] > 0)
+            .map(|g| (g, counts[g] as f64 / sizes[g] as f64))
+            .collect();
+        Self { pinned: pinned as f64, groups }
+    }
+
+    fn constant(n: usize) -> Self {
+        Self { pinned: n as f64, groups: Vec::new() }
+    }
+
+    fn kept(&self, widths: &[usize]) -> f64 {
+        self.pinned + self.groups.iter().map(|&(g, each)| widths[g] as f64 * each).sum::<f64>()
+    }
+}
+
+/// A layer with weights: MACs per image are `outputs x inputs x scale`.
+#[derive(Debug, Clone)]
+struct Layer {
+    outputs: Channels,
+    inputs: Channels,
+    scale: f64,
+}
+
+/// MACs of every layer as a function of the widths.
+#[derive(Debug, Clone)]
+pub(crate) struct CostTable {
+    layers: Vec<Layer>,
+    full_macs: f64,
+}
+
+impl CostTable {
+    pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
+        let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+        let layers: Vec<Layer> = graph.nodes().iter().filter_map(|n| layer(graph, analysis, n, &sizes)).collect();
+        let mut table = Self { layers, full_macs: 0.0 };
+        table.full_macs = table.macs(&sizes);
+        table
+    }
+
+    /// MACs per image.
+    pub fn macs(&self, widths: &[usize]) -> f64 {
+        self.layers.iter().map(|l| l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale).sum()
+    }
+
+    /// MACs of every layer as a share of the full network's MACs: the features of the latency model.
+    pub fn features(&self, widths: &[usize]) -> Vec<f64> {
+        self.layers
+            .iter()
+            .map(|l| l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale / self.full_macs.max(1.0))
+            .collect()
+    }
+}
+
+fn positions(graph: &Graph, value: ValueId) -> f64 {
+    let shape = graph.value(value).shape.as_deref().unwrap_or_default();
+    shape.iter().skip(2).filter_map(|d| d.known()).map(|d| d as f64).product()
+}
+
+fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
+    let weight = node.input(1)?;
+    let dims = graph.constant(weight)?.dims().to_vec();
+    let axes = analysis.constant_axes(weight);
+    let axis = |wanted: usize| {
+        axes.iter()
+            .find(|(axis, _)| *axis == wanted)
+            .map_or_else(|| Channels::constant(dims[wanted]), |(_, owners)| Channels::new(owners, sizes))
+    };
+    let taps = |from: usize| dims[from..].iter().map(|&d| d as f64).product::<f64>();
+    Some(match &node.op {
+        Op::Conv(_) => {
+            Layer { outputs: axis(0), inputs: axis(1), scale: taps(2) * positions(graph, node.output()) }
+        }
+        Op::ConvTranspose(op) => {
+            let scale = taps(2) * positions(graph, node.input(0)?) / op.group as f64;
+            Layer { outputs: axis(1), inputs: axis(0), scale }
+        }
+        Op::Gemm(_) | Op::MatMul(_) if dims.len() == 2 => {
+            let rows: f64 = if matches!(node.op, Op::MatMul(_)) {
+                let shape = graph.value(node.output()).shape.as_deref().unwrap_or_default();
+                let inner = shape.len().saturating_sub(1);
+                shape.iter().take(inner).skip(1).filter_map(|d| d.known()).map(|d| d as f64).product()
+            } else {
+                1.0
+            };
+            Layer { outputs: axis(1), inputs: axis(0), scale: rows }
+        }
+        _ => return None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use channels::{PrunePlan, analyse, apply, cut};
+    use onnx_graph::cost::costs;
+
+    fn check(name: &str, input: [usize; 3]) {
+        let config = model_zoo::ZooConfig { input, ..model_zoo::ZooConfig::default() };
+        let graph = model_zoo::build(name, &config).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        let order: Vec<Vec<usize>> = analysis.groups().iter().map(|g| (0..g.channels).collect()).collect();
+        for share in [1.0, 0.7, 0.3] {
+            let widths: Vec<usize> =
+                analysis.groups().iter().map(|g| ((g.channels as f64 * share) as usize).max(1)).collect();
+            let plan = PrunePlan::from_widths(&analysis, &order, &widths).unwrap();
+            let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
+            let counted = costs(&pruned).macs as f64;
+            let told = table.macs(&widths);
+            assert!((told - counted).abs() <= counted * 1e-9, "{name} at {share}: {told} against {counted}");
+        }
+    }
+
+    #[test]
+    fn the_table_counts_the_macs_of_the_pruned_network() {
+        check("resnet20", [3, 32, 32]);
+        check("mobilenet_v2", [3, 32, 32]);
+        check("vgg16_bn", [3, 32, 32]);
+    }
+}

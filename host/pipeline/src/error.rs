@@ -1,0 +1,188 @@
+//! Errors of this crate.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// Why a run could not start or go on. Each message names the thing and the next step.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum PipelineError {
+    /// A file could not be read or written.
+    #[error("cannot {action} '{}': {source}{}", path.display(), disk_hint(source))]
+    Io {
+        /// The file or folder.
+        path: PathBuf,
+        /// What was being done.
+        action: &'static str,
+        /// The system's reason.
+        source: io::Error,
+    },
+    /// Another process works in the folder.
+    #[error("another run is at work in '{}'; wait for it, or choose another folder with --out", path.display())]
+    FolderInUse {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The folder holds a run already.
+    #[error("'{}' already holds a run; go on with --resume, or choose another folder with --out", path.display())]
+    FolderNotEmpty {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The folder holds no run.
+    #[error("'{}' holds no run (no config.toml); start one without --resume", path.display())]
+    NoRun {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The run has no report yet.
+    #[error("'{}' holds no finished run; go on with: graphprune prune --out '{}' --resume", path.display(), path.display())]
+    NoReport {
+        /// The run folder.
+        path: PathBuf,
+    },
+    /// The folder's configuration is not that of this call.
+    #[error(
+        "'{}' was started with another {what} ('{stored}', now '{given}'); resume without that option, or start \
+         in another folder",
+        path.display()
+    )]
+    ConfigChanged {
+        /// The run folder.
+        path: PathBuf,
+        /// The setting.
+        what: &'static str,
+        /// The run's value.
+        stored: String,
+        /// This call's value.
+        given: String,
+    },
+    /// The configuration is wrong.
+    #[error(transparent)]
+    Config(#[from] crate::config::ConfigError),
+    /// The model cannot be used.
+    #[error("model '{model}': {source}")]
+    Model {
+        /// File or zoo name.
+        model: String,
+        /// Why.
+        source: onnx_graph::GraphError,
+    },
+    /// The model has no use here.
+    #[error("model '{model}': {reason}")]
+    UnfitModel {
+        /// File or zoo name.
+        model: String,
+        /// Why, and what to do.
+        reason: String,
+    },
+    /// Even the smallest network misses the budget.
+    #[error(
+        "the budget of {budget} cannot be met: the smallest network (every group at its smallest width) {smallest}. \
+         Raise the budget, or allow smaller widths with widths.min_keep in the configuration"
+    )]
+    BudgetOutOfReach {
+        /// The budget in words.
+        budget: String,
+        /// What the smallest network costs, in words.
+        smallest: String,
+    },
+    /// No candidate met the budget.
+    #[error(
+        "no configuration met the budget in {episodes} episodes; the nearest cost {nearest:.3} of the original. \
+         Give the search more episodes (--episodes) or raise the budget"
+    )]
+    NothingFeasible {
+        /// Episodes searched.
+        episodes: u64,
+        /// Least latency ratio seen.
+        nearest: f64,
+    },
+    /// The device gave no valid measurement.
+    #[error("no valid measurement of {model} on '{device}' after {attempts} attempts: {reason}")]
+    NoMeasurement {
+        /// The model's label.
+        model: String,
+        /// The device.
+        device: String,
+        /// How often it was tried.
+        attempts: u32,
+        /// The last reason.
+        reason: String,
+    },
+    /// A pruned network does not compute what it should.
+    #[error(
+        "the exported network '{model}' differs from the trained one by {error:.2e} of its output spread (at most \
+         {tolerance:.0e} is allowed); nothing was exported. This is a fault in graphprune: please report it with the model"
+    )]
+    NotEquivalent {
+        /// The exported file.
+        model: String,
+        /// Largest relative difference.
+        error: f64,
+        /// What is allowed.
+        tolerance: f64,
+    },
+    /// The user stopped the run.
+    #[error("stopped; go on with --resume")]
+    Stopped,
+    /// An earlier stage is missing.
+    #[error("the {stage} stage needs the {needs} stage first; run it, or use 'prune' for all")]
+    StageMissing {
+        /// The stage asked for.
+        stage: &'static str,
+        /// What it builds on.
+        needs: &'static str,
+    },
+    /// The record database failed.
+    #[error("the records of the run, '{}': {source}", path.display())]
+    Records {
+        /// The database.
+        path: PathBuf,
+        /// The database's reason.
+        source: rusqlite::Error,
+    },
+    /// The record database holds something else than expected.
+    #[error("the records of the run hold an entry that cannot be read: {reason}")]
+    BadRecord {
+        /// What was met.
+        reason: String,
+    },
+    /// Channel analysis or cutting failed.
+    #[error(transparent)]
+    Channels(#[from] channels::ChannelError),
+    /// The libtorch executor failed.
+    #[error(transparent)]
+    Exec(#[from] torch_exec::ExecError),
+    /// A data set failed.
+    #[error(transparent)]
+    Data(#[from] datasets::DataError),
+    /// Training failed.
+    #[error(transparent)]
+    Train(#[from] train::TrainError),
+    /// The search failed.
+    #[error(transparent)]
+    Search(#[from] search::SearchError),
+    /// The device failed.
+    #[error(transparent)]
+    Latency(#[from] latency::LatencyError),
+    /// A zoo network could not be built.
+    #[error(transparent)]
+    Zoo(#[from] model_zoo::ZooError),
+}
+
+impl PipelineError {
+    pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
+        Self::Io { path: path.to_owned(), action, source }
+    }
+}
+
+fn disk_hint(error: &io::Error) -> &'static str {
+    match error.kind() {
+        io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
+            ". Free some space and go on with --resume: nothing written so far is lost"
+        }
+        io::ErrorKind::PermissionDenied => ". Check who owns it, or choose another folder",
+        _ => "",
+    }
+}

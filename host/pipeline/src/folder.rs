@@ -1,0 +1,138 @@
+//! The run folder: one run at a time, files written aside and renamed.
+
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use crate::error::PipelineError;
+
+/// A run folder held by this process. The lock ends with the process, however it ends.
+#[derive(Debug)]
+pub struct RunFolder {
+    root: PathBuf,
+    _lock: File,
+}
+
+impl RunFolder {
+    /// Creates a folder for a new run.
+    ///
+    /// # Errors
+    /// [`PipelineError::FolderInUse`] when another process works in it, [`PipelineError::FolderNotEmpty`] when it
+    /// holds a run already (use [`RunFolder::open`] to go on), or an I/O error naming the path.
+    pub fn create(root: &Path) -> Result<Self, PipelineError> {
+        fs::create_dir_all(root).map_err(|e| PipelineError::io(root, "create the run folder", e))?;
+        let folder = Self::lock(root)?;
+        if folder.path("config.toml").exists() {
+            return Err(PipelineError::FolderNotEmpty { path: root.to_owned() });
+        }
+        Ok(folder)
+    }
+
+    /// Opens the folder of an earlier run.
+    ///
+    /// # Errors
+    /// [`PipelineError::NoRun`] when it holds none, otherwise as [`RunFolder::create`].
+    pub fn open(root: &Path) -> Result<Self, PipelineError> {
+        if !root.join("config.toml").is_file() {
+            return Err(PipelineError::NoRun { path: root.to_owned() });
+        }
+        Self::lock(root)
+    }
+
+    fn lock(root: &Path) -> Result<Self, PipelineError> {
+        let path = root.join("run.lock");
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .open(&path)
+            .map_err(|e| PipelineError::io(&path, "open the lock of the run folder", e))?;
+        match lock.try_lock() {
+            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
+            Err(TryLockError::WouldBlock) => Err(PipelineError::FolderInUse { path: root.to_owned() }),
+            Err(TryLockError::Error(e)) => Err(PipelineError::io(&path, "lock the run folder", e)),
+        }
+    }
+
+    /// The folder itself.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// A path inside the folder.
+    #[must_use]
+    pub fn path(&self, name: impl AsRef<Path>) -> PathBuf {
+        self.root.join(name)
+    }
+
+    /// A sub-folder, created when absent.
+    ///
+    /// # Errors
+    /// An I/O error naming the path.
+    pub fn dir(&self, name: impl AsRef<Path>) -> Result<PathBuf, PipelineError> {
+        let path = self.root.join(name);
+        fs::create_dir_all(&path).map_err(|e| PipelineError::io(&path, "create a folder", e))?;
+        Ok(path)
+    }
+
+    /// Writes a file inside the folder whole or not at all.
+    ///
+    /// # Errors
+    /// An I/O error naming the path; the old file, if any, is then untouched.
+    pub fn write(&self, name: impl AsRef<Path>, bytes: &[u8]) -> Result<PathBuf, PipelineError> {
+        let path = self.root.join(name);
+        write_atomically(&path, bytes)?;
+        Ok(path)
+    }
+}
+
+/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+///
+/// # Errors
+/// An I/O error naming the path.
+pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
+    let fail = |e| PipelineError::io(path, "write", e);
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(dir).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|e| fail(e.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_second_run_in_the_same_folder_is_refused_while_the_first_lives() {
+        let dir = tempfile::tempdir().unwrap();
+        let first = RunFolder::create(dir.path()).unwrap();
+        assert!(matches!(RunFolder::create(dir.path()), Err(PipelineError::FolderInUse { .. })));
+        drop(first);
+        RunFolder::create(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_that_holds_a_run_is_not_overwritten() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(dir.path()).unwrap();
+        assert!(matches!(RunFolder::open(&dir.path().join("none")), Err(PipelineError::NoRun { .. })));
+        folder.write("config.toml", b"seed = 1").unwrap();
+        drop(folder);
+        assert!(matches!(RunFolder::create(dir.path()), Err(PipelineError::FolderNotEmpty { .. })));
+        RunFolder::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_failed_write_leaves_the_old_file() {
+        let dir = tempfile::tempdir().unwrap();
+        let folder = RunFolder::create(dir.path()).unwrap();
+        folder.write("report.html", b"old").unwrap();
+        assert!(folder.write("missing/report.html", b"new").is_err());
+        assert_eq!(fs::read(folder.path("report.html")).unwrap(), b"old");
+        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
+        assert_eq!(left.len(), 2, "only the report and the lock remain: {left:?}");
+    }
+}

@@ -1,0 +1,35 @@
+//! The stages of a pruning run: train, search, fine-tune, export, report, over one run folder.
+//!
+//! Invariants: everything a stage produced is on disk before the next begins, so a run killed at any moment goes
+//! on from its last checkpoint, episode or measurement; the test set is read once, in the export stage; a
+//! configuration whose measurement is not valid is never a result.
+//! Deliberately absent: words for the terminal (the command line's), the algorithms themselves (`train`,
+//! `search`, `latency`).
+#![forbid(unsafe_code)]
+
+mod config;
+mod cost_table;
+mod device;
+mod environment;
+mod error;
+mod folder;
+mod inspect;
+mod model;
+mod prepare;
+mod progress;
+mod records;
+mod run;
+mod stages;
+mod summary;
+
+pub use config::{BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind};
+pub use device::{DeviceSpec, Measured, Meter, measure_models};
+pub use error::PipelineError;
+pub use folder::RunFolder;
+pub use inspect::{GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks};
+pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
+pub use progress::{NoReporter, Reporter, StopFlag};
+pub use records::{EpisodeRecord, Records, StageName};
+pub use report::{ReportData, text_table as table};
+pub use run::{Outcome, Run, Stage};
+pub use summary::rewrite_report;

@@ -1,0 +1,154 @@
+//! Getting a network in: from an ONNX file or from the zoo.
+
+use std::fs;
+use std::path::{Component, Path, PathBuf};
+
+use channels::Analysis;
+use onnx_graph::ops::Op;
+use onnx_graph::{ExternalData, Graph};
+use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
+
+use crate::error::PipelineError;
+
+/// Which network to prune: an ONNX file, or a network of the zoo by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct ModelSpec(pub String);
+
+impl ModelSpec {
+    /// The zoo's name, when the text is one and no such file exists.
+    #[must_use]
+    pub fn zoo_name(&self) -> Option<&str> {
+        (!Path::new(&self.0).exists() && model_zoo::names().iter().any(|n| n.name == self.0)).then_some(self.0.as_str())
+    }
+}
+
+/// A network ready to be worked on.
+#[derive(Debug, Clone)]
+pub struct LoadedModel {
+    /// File name or zoo name.
+    pub name: String,
+    /// The network.
+    pub graph: Graph,
+    /// Its groups.
+    pub analysis: Analysis,
+    /// Whether its weights are trained (it came from a file) or only initialised (from the zoo).
+    pub trained: bool,
+    /// SHA-256 of the file, or of the exported zoo network.
+    pub sha256: String,
+    /// Channels, height and width of the input image.
+    pub input: [usize; 3],
+    /// Number of classes: size of the output.
+    pub classes: usize,
+}
+
+/// Reads external tensors from the model's folder and nowhere else.
+struct BesideModel {
+    dir: PathBuf,
+}
+
+impl ExternalData for BesideModel {
+    fn load(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, String> {
+        use std::io::{Read as _, Seek as _, SeekFrom};
+        let relative = Path::new(location);
+        if relative.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
+            return Err(format!("'{location}' is outside the model's folder, which is refused"));
+        }
+        let dir = self.dir.canonicalize().map_err(|e| e.to_string())?;
+        let path = dir.join(relative).canonicalize().map_err(|e| format!("'{location}': {e}"))?;
+        if !path.starts_with(&dir) {
+            return Err(format!("'{location}' leads outside the model's folder, which is refused"));
+        }
+        let mut file = fs::File::open(&path).map_err(|e| format!("'{location}': {e}"))?;
+        let size = file.metadata().map_err(|e| e.to_string())?.len();
+        if offset.checked_add(length).is_none_or(|end| end > size) {
+            return Err(format!("'{location}' has {size} bytes, {length} at {offset} are asked for"));
+        }
+        file.seek(SeekFrom::Start(offset)).map_err(|e| e.to_string())?;
+        let mut bytes = vec![0; length as usize];
+        file.read_exact(&mut bytes).map_err(|e| e.to_string())?;
+        Ok(bytes)
+    }
+}
+
+/// Reads an ONNX file, with external tensors from its own folder only.
+///
+/// # Errors
+/// [`PipelineError::Io`] or [`PipelineError::Model`] naming the file.
+pub fn read_model_file(path: &Path) -> Result<Graph, PipelineError> {
+    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
+    read_model_bytes(path, &bytes)
+}
+
+fn read_model_bytes(path: &Path, bytes: &[u8]) -> Result<Graph, PipelineError> {
+    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let fail = |source| PipelineError::Model { model: path.display().to_string(), source };
+    let mut graph = onnx_graph::read(bytes, &BesideModel { dir: dir.to_owned() }).map_err(fail)?;
+    graph.infer_shapes().map_err(fail)?;
+    Ok(graph)
+}
+
+/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of `input`
+/// (channels, height, width), initialised from `seed`.
+///
+/// # Errors
+/// When the file cannot be read, is not a model, or does not look like an image classifier.
+pub fn load_model(
+    spec: &ModelSpec,
+    classes: usize,
+    input: [usize; 3],
+    seed: u64,
+) -> Result<LoadedModel, PipelineError> {
+    let (name, mut graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
+        let config = model_zoo::ZooConfig { classes, input, seed, ..model_zoo::ZooConfig::default() };
+        let graph = model_zoo::build(zoo, &config)?;
+        let bytes = onnx_graph::write(&graph).map_err(|source| PipelineError::Model { model: zoo.into(), source })?;
+        (zoo.to_owned(), graph, false, hex_sha256(&bytes))
+    } else {
+        let path = Path::new(&spec.0);
+        if !path.exists() && path.extension().is_none() {
+            let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
+            let reason = format!("neither a file nor a network of the zoo; the zoo has {}", known.join(", "));
+            return Err(PipelineError::UnfitModel { model: spec.0.clone(), reason });
+        }
+        let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
+        let graph = read_model_bytes(path, &bytes)?;
+        let name = path.file_stem().map_or_else(|| spec.0.clone(), |s| s.to_string_lossy().into_owned());
+        (name, graph, true, hex_sha256(&bytes))
+    };
+    let unfit = |reason: String| PipelineError::UnfitModel { model: spec.0.clone(), reason };
+    if graph.inputs().len() != 1 || graph.outputs().is_empty() {
+        let reason = format!(
+            "has {} inputs and {} outputs; a classifier with one image input is needed",
+            graph.inputs().len(),
+            graph.outputs().len()
+        );
+        return Err(unfit(reason));
+    }
+    graph.set_batch_dim("N");
+    let Some((c, h, w)) = graph.input_image() else {
+        return Err(unfit("its input is not an image of known size (batch, channels, height, width)".into()));
+    };
+    let classes = graph.value(graph.outputs()[0]).shape.as_ref().and_then(|s| s.last()).and_then(|d| d.known());
+    let Some(classes) = classes else {
+        return Err(unfit("the size of its output is not known, so neither is the number of classes".into()));
+    };
+    let analysis = channels::analyse(&graph)?;
+    Ok(LoadedModel { name, graph, analysis, trained, sha256, input: [c, h, w], classes })
+}
+
+/// Whether some convolution has no batch normalisation after it: such a network trains badly until it gets them.
+pub(crate) fn lacks_batch_norm(graph: &Graph) -> bool {
+    let readers = graph.consumers();
+    graph.nodes().iter().any(|node| {
+        matches!(node.op, Op::Conv(_))
+            && !readers[node.output().index()]
+                .iter()
+                .any(|&r| matches!(graph.node(r).op, Op::BatchNormalization(_)))
+    })
+}
+
+pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+}

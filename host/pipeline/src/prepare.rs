@@ -1,0 +1,146 @@
+//! From a configuration to everything the stages work on: network, groups, data, device of the training.
+
+use std::sync::Arc;
+
+use channels::{Analysis, importance_order};
+use datasets::{DataSpec, InputSpec, Loader, LoaderConfig, Splits};
+use onnx_graph::cost::costs;
+use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
+use search::Space;
+use torch_exec::{ExecOptions, calibrate_inserted_norms};
+use train::Runtime;
+
+use crate::config::{ConfigError, RunConfig};
+use crate::cost_table::CostTable;
+use crate::error::PipelineError;
+use crate::model::{LoadedModel, lacks_batch_norm, load_model};
+use crate::progress::Reporter;
+
+/// What the stages work on.
+pub(crate) struct Prepared {
+    pub model: LoadedModel,
+    /// The network as it is trained: BatchNorm kept, or given back where it had been folded.
+    pub graph: Graph,
+    pub analysis: Analysis,
+    /// Per group its units, most important first.
+    pub order: Vec<Vec<usize>>,
+    pub space: Space,
+    pub table: CostTable,
+    pub full_macs: u64,
+    pub splits: Splits,
+    pub data_spec: DataSpec,
+    pub runtime: Runtime,
+}
+
+impl Prepared {
+    pub fn new(config: &RunConfig, reporter: &mut dyn Reporter) -> Result<Self, PipelineError> {
+        let runtime = runtime(config)?;
+        let data_spec: DataSpec = config.data.parse()?;
+        let preset = config.normalise.as_deref().unwrap_or_else(|| data_spec.default_preset());
+        let (model, splits) = if config.model.zoo_name().is_some() {
+            let shape = data_spec.natural_shape();
+            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, shape)?)?;
+            (load_model(&config.model, splits.train.classes().len(), shape, config.seed)?, splits)
+        } else {
+            let model = load_model(&config.model, 0, [0; 3], config.seed)?;
+            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, model.input)?)?;
+            (model, splits)
+        };
+        let classes = splits.train.classes().len();
+        if classes != model.classes {
+            let reason = format!("has {} outputs, the data has {classes} classes", model.classes);
+            return Err(PipelineError::UnfitModel { model: model.name, reason });
+        }
+        reporter.note(&format!(
+            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
+            model.name,
+            model.analysis.groups().len(),
+            costs(&model.graph).macs as f64 / 1e6,
+            costs(&model.graph).parameters as f64 / 1e6,
+            splits.train.len(),
+            splits.search.len(),
+            splits.test.len(),
+        ));
+
+        let graph = with_batch_norm(&model, &splits, config, runtime, reporter)?;
+        let analysis = channels::analyse(&graph)?;
+        let order = importance_order(&graph, &analysis);
+        config.widths.check()?;
+        let groups = analysis.groups().iter().map(|g| config.widths.group(&g.name, g.channels)).collect();
+        let space = Space::new(groups)?;
+        let table = CostTable::new(&graph, &analysis);
+        let full_macs = table.macs(&space.full().0).round() as u64;
+        Ok(Self { model, graph, analysis, order, space, table, full_macs, splits, data_spec, runtime })
+    }
+
+    /// A loader of augmented training batches.
+    pub fn training_loader(&self, batch: usize, seed: u64) -> Result<Loader, PipelineError> {
+        let config = LoaderConfig {
+            batch: batch.min(self.splits.train.len()),
+            shuffle: true,
+            seed,
+            augment: self.data_spec.default_augment(),
+            drop_last: true,
+            ..LoaderConfig::default()
+        };
+        Ok(Loader::new(Arc::clone(&self.splits.train), config)?)
+    }
+
+    /// The network as it is deployed: BatchNorm folded, dead constants gone.
+    pub fn deployed(&self, graph: &Graph) -> Result<Graph, PipelineError> {
+        let fail = |source| PipelineError::Model { model: self.model.name.clone(), source };
+        let mut folded = fold_batch_norm(graph).map_err(fail)?;
+        folded.remove_dead();
+        Ok(folded)
+    }
+
+    /// The ONNX file of a network as it is deployed.
+    pub fn deployed_bytes(&self, graph: &Graph) -> Result<Vec<u8>, PipelineError> {
+        let fail = |source| PipelineError::Model { model: self.model.name.clone(), source };
+        onnx_graph::write(&self.deployed(graph)?).map_err(fail)
+    }
+
+    /// A network of `widths` cut from the model's own weights.
+    pub fn cut_original(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
+        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
+        Ok(channels::apply(&self.graph, &cut)?)
+    }
+}
+
+fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
+    let bad = || ConfigError::value("train_on", format!("'{}' is neither cpu nor cuda[:N]", config.train_on));
+    let device = torch_exec::parse_device(&config.train_on).map_err(|e| match e {
+        torch_exec::ExecError::Device { .. } => PipelineError::Exec(e),
+        _ => bad().into(),
+    })?;
+    if config.threads > 0 {
+        torch_exec::set_threads(config.threads as i32);
+    }
+    Ok(Runtime { device, options: ExecOptions::default() })
+}
+
+/// A network whose BatchNorm was folded gets it back, calibrated on training images so that its output is unchanged.
+fn with_batch_norm(
+    model: &LoadedModel,
+    splits: &Splits,
+    config: &RunConfig,
+    runtime: Runtime,
+    reporter: &mut dyn Reporter,
+) -> Result<Graph, PipelineError> {
+    if !lacks_batch_norm(&model.graph) {
+        return Ok(model.graph.clone());
+    }
+    let fail = |source| PipelineError::Model { model: model.name.clone(), source };
+    let (mut graph, inserted) = insert_batch_norm(&model.graph).map_err(fail)?;
+    let images = config.evaluate.calibration_batch.min(splits.train.len());
+    let batches = config.evaluate.calibration_batches.max(1);
+    let wanted: Vec<usize> = (0..(images * batches).min(splits.train.len())).collect();
+    let mut tensors = Vec::new();
+    for chunk in wanted.chunks(images.max(1)) {
+        tensors.push(train::read(splits.train.as_ref(), chunk, runtime.device)?.0);
+    }
+    calibrate_inserted_norms(&mut graph, &inserted, tensors)?;
+    reporter.note(&format!("gave {} layers their folded batch normalisation back, calibrated on training images", inserted.len()));
+    Ok(graph)
+}

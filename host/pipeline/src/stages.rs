@@ -1,0 +1,6 @@
+//! The stages, one a file.
+
+pub(crate) mod export;
+pub(crate) mod finetune;
+pub(crate) mod search;
+pub(crate) mod train;

@@ -1,0 +1,102 @@
+//! The end of a run: BatchNorm folded, exported, checked in ONNX Runtime, measured with full rigour, tested.
+
+use onnx_graph::Graph;
+use onnx_graph::cost::costs;
+use serde::{Deserialize, Serialize};
+use train::evaluate;
+
+use crate::device::{Effort, Ratio};
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::StageName;
+use crate::run::Work;
+
+/// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
+/// the output's spread. Deep networks differ by up to 3e-4 between runtimes.
+const TOLERANCE: f64 = 1e-3;
+
+/// A network of the final table.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct FinalRow {
+    pub label: String,
+    pub widths: Vec<usize>,
+    pub search_accuracy: Option<f64>,
+    pub test_accuracy: f64,
+    pub test_images: usize,
+    pub macs: u64,
+    pub parameters: u64,
+    pub bytes: u64,
+    pub ratio: Option<Ratio>,
+    /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the output's spread.
+    pub difference: Option<f64>,
+    pub file: String,
+}
+
+/// Exports, checks, measures and tests one network, or reads the row back when that is done already.
+pub(crate) fn run(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    label: &str,
+    file: &str,
+    graph: &Graph,
+    (widths, search_accuracy): (&[usize], Option<f64>),
+) -> Result<FinalRow, PipelineError> {
+    let stage = StageName::new(format!("export/{label}"));
+    if let Some(row) = work.records.stage::<FinalRow>(&stage)? {
+        return Ok(row);
+    }
+    if work.stop.is_set() {
+        return Err(PipelineError::Stopped);
+    }
+    let deployed = prepared.deployed(graph)?;
+    let bytes = prepared.deployed_bytes(graph)?;
+    let difference = verify(work, prepared, label, graph, &bytes)?;
+    work.folder.write(file, &bytes)?;
+    let size = bytes.len() as u64;
+    let cost = costs(&deployed);
+    let ratio = match work.meter.as_mut() {
+        Some(meter) => Some(meter.ratio(label, bytes, Effort::Final)?),
+        None => None,
+    };
+    let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.runtime)?;
+    let row = FinalRow {
+        label: label.into(),
+        widths: widths.to_vec(),
+        search_accuracy,
+        test_accuracy: accuracy.share(),
+        test_images: accuracy.total,
+        macs: cost.macs,
+        parameters: cost.parameters,
+        bytes: size,
+        ratio,
+        difference,
+        file: file.into(),
+    };
+    work.records.finish(&stage, &row)?;
+    Ok(row)
+}
+
+/// Runs the exported file on the device and the trained network in libtorch on the same images.
+fn verify(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    label: &str,
+    graph: &Graph,
+    bytes: &[u8],
+) -> Result<Option<f64>, PipelineError> {
+    let Some(meter) = work.meter.as_mut() else { return Ok(None) };
+    let count = 8.min(prepared.splits.search.len());
+    let indices: Vec<usize> = (0..count).collect();
+    let (images, wanted) = train::reference_outputs(graph, prepared.splits.search.as_ref(), &indices, prepared.runtime)?;
+    let [c, h, w] = prepared.model.input;
+    let got = meter.run(label, bytes, &images, [count, c, h, w])?;
+    let mean = wanted.iter().map(|&x| f64::from(x)).sum::<f64>() / wanted.len().max(1) as f64;
+    let spread = (wanted.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / wanted.len().max(1) as f64).sqrt();
+    let error = got.iter().zip(&wanted).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
+    let error = if got.len() == wanted.len() { error / spread.max(1e-12) } else { f64::INFINITY };
+    // NaN compares as not within the tolerance.
+    if !(error <= TOLERANCE) {
+        return Err(PipelineError::NotEquivalent { model: label.into(), error, tolerance: TOLERANCE });
+    }
+    Ok(Some(error))
+}

@@ -1,0 +1,111 @@
+//! From a configuration to a trained network: weights materialised, fine-tuned with distillation.
+
+use onnx_graph::Graph;
+use serde::{Deserialize, Serialize};
+use train::{Completion, Evaluator, FinetuneConfig, PruningNet, evaluate, finetune, materialise, recalibrate};
+
+use crate::config::WeightOrigin;
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::StageName;
+use crate::run::Work;
+
+/// A fine-tuned network, as recorded.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Tuned {
+    pub label: String,
+    pub widths: Vec<usize>,
+    /// On the search split, 0 to 1.
+    pub search_accuracy: f64,
+    /// The network, BatchNorm kept, inside the run folder.
+    pub file: String,
+    pub seconds: f64,
+}
+
+/// The trained networks that candidates are compared with and learn from.
+pub(crate) struct Source<'a> {
+    pub prepared: &'a Prepared,
+    pub net: &'a PruningNet,
+    pub evaluator: &'a Evaluator,
+    pub teacher: Option<&'a Graph>,
+}
+
+/// Fine-tunes the network of `widths` under `label`, or reads it back when that is done already.
+pub(crate) fn run(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    label: &str,
+    widths: &[usize],
+) -> Result<(Tuned, Graph), PipelineError> {
+    let stage = StageName::new(format!("finetune/{label}"));
+    if let Some(tuned) = work.records.stage::<Tuned>(&stage)? {
+        let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
+        return Ok((tuned, graph));
+    }
+    let started = std::time::Instant::now();
+    let prepared = source.prepared;
+    work.folder.dir("finetune")?;
+    let start = starting_point(work, source, widths)?;
+    let checkpoint = work.folder.path(format!("finetune/{label}.safetensors"));
+    let config: FinetuneConfig = work.config.finetune.clone();
+    let loader = prepared.training_loader(work.config.batch, work.config.seed.wrapping_add(1))?;
+    let mut watch = work.watch(&format!("fine-tuning ({label})"))?;
+    let (graph, completion) = finetune(
+        &start,
+        source.teacher,
+        &loader,
+        &config,
+        prepared.runtime,
+        work.config.seed,
+        Some(&checkpoint),
+        &mut watch,
+    )?;
+    watch.finish();
+    if completion == Completion::Stopped {
+        return Err(PipelineError::Stopped);
+    }
+    let mut graph = graph;
+    recalibrate(&mut graph, source.evaluator.calibration(), prepared.runtime)?;
+    let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.runtime)?;
+    let file = format!("finetune/{label}.onnx");
+    let fail = |source| PipelineError::Model { model: label.to_owned(), source };
+    work.folder.write(&file, &onnx_graph::write(&graph).map_err(fail)?)?;
+    let tuned = Tuned {
+        label: label.into(),
+        widths: widths.to_vec(),
+        search_accuracy: accuracy.share(),
+        file,
+        seconds: started.elapsed().as_secs_f64(),
+    };
+    work.reporter.note(&format!("{label}: {:.2} % on the search split after fine-tuning", accuracy.share() * 100.0));
+    work.records.finish(&stage, &tuned)?;
+    // What is read back on resume is what goes on from here, so both paths continue from the same network.
+    let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
+    Ok((tuned, graph))
+}
+
+fn starting_point(work: &Work<'_>, source: &Source<'_>, widths: &[usize]) -> Result<Graph, PipelineError> {
+    let prepared = source.prepared;
+    let calibration = source.evaluator.calibration();
+    let origin = match work.config.result.weights {
+        WeightOrigin::Original if !prepared.model.trained => WeightOrigin::Generated,
+        origin => origin,
+    };
+    Ok(match origin {
+        WeightOrigin::Generated => materialise(
+            source.net,
+            &prepared.graph,
+            &prepared.analysis,
+            &prepared.order,
+            widths,
+            calibration,
+            prepared.runtime,
+        )?,
+        WeightOrigin::Original => {
+            let mut graph = prepared.cut_original(widths)?;
+            recalibrate(&mut graph, calibration, prepared.runtime)?;
+            graph
+        }
+        WeightOrigin::Scratch => train::initialise(&prepared.cut_original(widths)?, work.config.seed)?,
+    })
+}

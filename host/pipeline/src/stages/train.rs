@@ -1,0 +1,63 @@
+//! Joint training of the Graph PruningNet.
+
+use serde::{Deserialize, Serialize};
+use train::{Completion, JointSetup, JointState, PruningNet, PruningNetConfig, Start, train_joint};
+
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::StageName;
+use crate::run::Work;
+
+/// What the joint training came to.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Trained {
+    pub seconds: f64,
+    pub steps: u64,
+}
+
+pub(crate) const CHECKPOINT: &str = "train/pruning-net.safetensors";
+
+fn net_config(work: &Work<'_>, prepared: &Prepared) -> PruningNetConfig {
+    let start = if prepared.model.trained { work.config.pruning_net.start } else { Start::Scratch };
+    PruningNetConfig { start, ..work.config.pruning_net.clone() }
+}
+
+/// Trains, or goes on training, until the joint training is done.
+pub(crate) fn run(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+    let stage = StageName::new("train");
+    if work.records.stage::<Trained>(&stage)?.is_some() {
+        return Ok(());
+    }
+    let started = std::time::Instant::now();
+    work.folder.dir("train")?;
+    let checkpoint = work.folder.path(CHECKPOINT);
+    let widths: Vec<Vec<usize>> = prepared.space.groups.iter().map(|g| g.widths.clone()).collect();
+    let net = net_config(work, prepared);
+    let mut state = JointState::new(&JointSetup {
+        graph: &prepared.graph,
+        analysis: &prepared.analysis,
+        order: &prepared.order,
+        widths: &widths,
+        net: &net,
+        config: &work.config.joint,
+        runtime: prepared.runtime,
+        seed: work.config.seed,
+    })?;
+    let loader = prepared.training_loader(work.config.batch, work.config.seed)?;
+    let mut watch = work.watch("joint training")?;
+    let completion = train_joint(&mut state, &loader, Some(&checkpoint), &mut watch)?;
+    let steps = watch.finish();
+    if completion == Completion::Stopped {
+        return Err(PipelineError::Stopped);
+    }
+    work.records.finish(&stage, &Trained { seconds: started.elapsed().as_secs_f64(), steps })
+}
+
+/// The trained Graph PruningNet.
+pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, PipelineError> {
+    let net = net_config(work, prepared);
+    let mut net =
+        PruningNet::new(&prepared.graph, &prepared.analysis, &net, prepared.runtime.device, work.config.seed)?;
+    net.load(&work.folder.path(CHECKPOINT))?;
+    Ok(net)
+}

@@ -1,0 +1,280 @@
+//! From a run's records to its report.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+
+use latency::{DeviceState, Measurement, Verdict as MeasurementVerdict};
+use report::{
+    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider, ReportData, Role, Row,
+    Verdict,
+};
+
+use crate::device::{Meter, runtime_line};
+use crate::error::PipelineError;
+use crate::folder::write_atomically;
+use crate::records::StageName;
+use crate::run::{Work, now};
+use crate::stages::export::FinalRow;
+use crate::stages::search::Searching;
+
+/// When a run began, and how long it has worked over all its resumptions.
+#[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Clock {
+    pub started_unix_s: u64,
+    pub worked_s: f64,
+}
+
+pub(crate) fn report_data(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    rows: &[FinalRow],
+) -> Result<ReportData, PipelineError> {
+    let prepared = searching.prepared;
+    let feasibility = searching.feasibility;
+    let clock = work.records.stage::<Clock>(&StageName::new("clock"))?;
+    let pruned = rows.iter().find(|r| r.label == "pruned");
+    let verdict = match pruned {
+        None => Verdict::Unfinished,
+        Some(row) => verdict(work, searching, row),
+    };
+    let meter = work.meter.as_ref();
+    let candidates = work.records.episodes(None)?.into_iter().map(|e| Candidate {
+        episode: e.episode,
+        strategy: e.strategy,
+        accuracy: e.accuracy,
+        latency_ratio: e.ratio,
+        macs: e.macs,
+        predicted_ratio: Some(e.predicted_ratio),
+        reward: e.reward,
+        feasible: e.feasible,
+        widths: e.widths,
+    });
+    let groups = prepared.analysis.groups().iter().enumerate().map(|(i, g)| Group {
+        name: g.name.clone(),
+        channels: g.channels,
+        kept: pruned.and_then(|p| p.widths.get(i).copied()).unwrap_or(g.channels),
+    });
+    let rows = rows.iter().map(|r| row(meter, r)).collect::<Result<Vec<_>, _>>()?;
+    let warnings = warnings(&rows, prepared.model.trained);
+    Ok(ReportData {
+        header: Header {
+            model: prepared.model.name.clone(),
+            device: meter.map_or_else(String::new, |m| m.profile().name.clone()),
+            data: work.config.data.clone(),
+            strategy: work.config.search.strategy.name().into(),
+            started_unix_s: clock.map(|c| c.started_unix_s),
+            duration_s: clock.map(|c| c.worked_s),
+            seed: Some(work.config.seed),
+            program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
+            command: format!("graphprune prune --out {} --resume", work.folder.root().display()),
+        },
+        verdict,
+        budget: Budget { latency_ratio: feasibility.limits.latency_ratio, macs_ratio: work.config.budget.macs },
+        candidates: candidates.collect(),
+        groups: groups.collect(),
+        evidence: match meter {
+            Some(meter) => evidence(meter, &rows, work)?,
+            None => Evidence::default(),
+        },
+        rows,
+        config: work.config.to_toml()?,
+        warnings,
+    })
+}
+
+fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdict {
+    let feasibility = searching.feasibility;
+    let high = row.ratio.as_ref().map(|r| r.high.max(r.median));
+    let figures = match &row.ratio {
+        Some(r) => format!("latency {:.3}x of the original's (95 % interval {:.3} to {:.3})", r.median, r.low, r.high),
+        None => String::from("latency not measured"),
+    };
+    let macs = format!("{:.3}x of its MACs", row.macs as f64 / searching.prepared.full_macs.max(1) as f64);
+    let why = format!("{figures}, {macs}; asked for: {}", work.config.budget);
+    if feasibility.limits.load(row.macs, high) <= 1.0 { Verdict::Met(why) } else { Verdict::NotMet(why) }
+}
+
+fn row(meter: Option<&Meter>, row: &FinalRow) -> Result<Row, PipelineError> {
+    let role = match row.label.as_str() {
+        "original" => Role::Original,
+        "pruned" => Role::Pruned,
+        _ => Role::Baseline,
+    };
+    let latency = match (&row.ratio, meter) {
+        (Some(ratio), Some(meter)) => {
+            let samples = meter.evidence(&ratio.model_sha256)?.pop().map(|m| m.samples_ns).unwrap_or_default();
+            let (low_ns, high_ns) = ratio.interval_ns;
+            Some(LatencyFigure {
+                median_ns: ratio.latency_ns,
+                low_ns,
+                high_ns,
+                ratio: Some(ratio.median),
+                ratio_low: Some(ratio.low),
+                ratio_high: Some(ratio.high),
+                samples_ns: samples,
+            })
+        }
+        _ => None,
+    };
+    Ok(Row {
+        label: row.label.clone(),
+        role,
+        test_accuracy: Some(row.test_accuracy),
+        search_accuracy: row.search_accuracy,
+        latency,
+        macs: Some(row.macs),
+        parameters: Some(row.parameters),
+        bytes: Some(row.bytes),
+    })
+}
+
+fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
+    let mut out = Vec::new();
+    let accuracy = |role: Role| rows.iter().filter(|r| r.role == role).filter_map(|r| r.test_accuracy);
+    if let (Some(pruned), Some(best)) =
+        (accuracy(Role::Pruned).next(), accuracy(Role::Baseline).max_by(f64::total_cmp))
+        && pruned < best
+    {
+        out.push(format!(
+            "A baseline is more accurate on the test set than the result ({:.2} % against {:.2} %).",
+            best * 100.0,
+            pruned * 100.0
+        ));
+    }
+    if !trained {
+        out.push(
+            "The original was trained in this run: its accuracy is that of the full-width network out of the joint \
+             training after fine-tuning."
+                .into(),
+        );
+    }
+    out
+}
+
+fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, PipelineError> {
+    let info = meter.info();
+    let sampling = &meter.profile().sampling;
+    let facts = [
+        ("device", format!("{} ({})", meter.profile().name, info.hostname)),
+        ("processor", format!("{}, {} cores, {}", info.cpu_model, info.cores, info.arch)),
+        ("memory", format!("{:.1} GB", info.memory_bytes as f64 / 1e9)),
+        ("system", info.os.clone()),
+        ("ONNX Runtime", info.runtime_version.clone()),
+        ("agent", info.agent_version.clone()),
+        ("threads", sampling.threads.to_string()),
+        ("spinning", if sampling.spinning { "on".into() } else { "off".into() }),
+        ("batch", sampling.batch.to_string()),
+    ];
+    let mut measurements = Vec::new();
+    let mut providers: Vec<Provider> = Vec::new();
+    let mut runtime = None;
+    for (label, sha256) in final_models(work)? {
+        for m in meter.evidence(&sha256)?.into_iter().rev().take(1) {
+            if label == "pruned" {
+                for node in &m.runtime.node_providers {
+                    match providers.iter_mut().find(|p| p.name == node.provider) {
+                        Some(p) => p.nodes += 1,
+                        None => providers.push(Provider { name: node.provider.clone(), nodes: 1 }),
+                    }
+                }
+                runtime = Some(runtime_line(&m));
+            }
+            measurements.push(line(&label, &m));
+        }
+    }
+    let (all, valid) = meter.counts()?;
+    let mut notes: Vec<String> = meter.rejections()?.into_iter().map(|r| format!("set aside: {r}")).collect();
+    notes.extend(runtime.map(|r| format!("pruned network ran on {r}")));
+    if rows.iter().any(|r| r.latency.is_some()) {
+        notes.push(
+            "Every network ran in one process with the original, in alternating blocks; a ratio is the median over \
+             rounds of block against block, its interval that of the order statistics."
+                .into(),
+        );
+    }
+    Ok(Evidence {
+        facts: facts.into_iter().map(|(name, value)| Fact { name: name.into(), value }).collect(),
+        providers,
+        reference: Some("original".into()),
+        valid,
+        invalid: all - valid,
+        measurements,
+        notes,
+    })
+}
+
+/// Label and digest of every network of the final table.
+fn final_models(work: &Work<'_>) -> Result<Vec<(String, String)>, PipelineError> {
+    let mut out = Vec::new();
+    for row in work.records.stages::<FinalRow>("export/")? {
+        if let Some(ratio) = row.ratio {
+            out.push((row.label, ratio.model_sha256));
+        }
+    }
+    Ok(out)
+}
+
+fn line(label: &str, m: &Measurement) -> MeasurementLine {
+    MeasurementLine {
+        name: label.into(),
+        taken_unix_s: Some(m.taken_unix_ns / 1_000_000_000),
+        samples: m.samples_ns.len() as u64,
+        warmup: m.warmup_ns.len() as u64,
+        median_ns: Some(m.median_ns),
+        interval_ns: Some(m.ci95_ns),
+        peak_memory_bytes: m.peak_memory_bytes,
+        before: state(&m.before),
+        after: state(&m.after),
+        invalid: match &m.verdict {
+            MeasurementVerdict::Valid => None,
+            MeasurementVerdict::Invalid { reason } => Some(reason.clone()),
+        },
+    }
+}
+
+fn state(state: &DeviceState) -> String {
+    let mut parts = Vec::new();
+    if let Some(load) = state.load1 {
+        parts.push(format!("load {load:.2}"));
+    }
+    let frequencies: Vec<u64> = state.cores.iter().filter_map(|c| c.frequency_khz).collect();
+    if let (Some(low), Some(high)) = (frequencies.iter().min(), frequencies.iter().max()) {
+        parts.push(format!("{:.2} to {:.2} GHz", *low as f64 / 1e6, *high as f64 / 1e6));
+    }
+    if let Some(governor) = state.cores.iter().find_map(|c| c.governor.clone()) {
+        parts.push(format!("governor {governor}"));
+    }
+    if let Some(hottest) = state.thermal.iter().map(|t| t.millicelsius).max() {
+        parts.push(format!("{:.0} °C", hottest as f64 / 1000.0));
+    }
+    if let Some(battery) = &state.battery {
+        parts.push(format!("battery {} %", battery.percent));
+    }
+    if parts.is_empty() { "not told by the system".into() } else { parts.join(", ") }
+}
+
+/// Adds the time of this call to the run's clock.
+pub(crate) fn tick(work: &mut Work<'_>, worked_s: f64) -> Result<(), PipelineError> {
+    let stage = StageName::new("clock");
+    let before = work.records.stage::<Clock>(&stage)?;
+    let started_unix_s = before.map_or_else(|| now().saturating_sub(worked_s as u64), |c| c.started_unix_s);
+    let worked_s = before.map_or(0.0, |c| c.worked_s) + worked_s;
+    work.records.finish(&stage, &Clock { started_unix_s, worked_s })
+}
+
+/// Writes the HTML report of a finished run again, from its stored data.
+///
+/// # Errors
+/// [`PipelineError::NoRun`] when the folder holds no finished run, or its data cannot be read.
+pub fn rewrite_report(root: &Path) -> Result<(ReportData, PathBuf), PipelineError> {
+    let path = root.join("report.json");
+    if !path.is_file() {
+        return Err(PipelineError::NoReport { path: root.to_owned() });
+    }
+    let bytes = fs::read(&path).map_err(|e| PipelineError::io(&path, "read the report's data", e))?;
+    let data: ReportData =
+        serde_json::from_slice(&bytes).map_err(|e| PipelineError::BadRecord { reason: e.to_string() })?;
+    let html = root.join("report.html");
+    write_atomically(&html, report::render(&data).as_bytes())?;
+    Ok((data, html))
+}

@@ -1,0 +1,246 @@
+//! Numbers as people read them.
+
+/// What stands for a missing figure.
+pub(crate) const NONE: &str = "\u{2013}";
+
+/// With as many decimals as give `digits` significant ones.
+pub(crate) fn significant(value: f64, digits: i32) -> String {
+    if !value.is_finite() {
+        return NONE.to_owned();
+    }
+    let magnitude = if value == 0.0 {
+        0
+    } else {
+        value.abs().log10().floor() as i32
+    };
+    let decimals = (digits - 1 - magnitude).clamp(0, 9) as usize;
+    let text = format!("{value:.decimals$}");
+    if text
+        .trim_start_matches('-')
+        .chars()
+        .all(|c| c == '0' || c == '.')
+    {
+        text.replace('-', "")
+    } else {
+        text
+    }
+}
+
+/// Milliseconds, without the unit.
+pub(crate) fn millis(ns: f64) -> String {
+    significant(ns / 1e6, 4)
+}
+
+/// Percent with two decimals.
+pub(crate) fn percent(part: f64) -> String {
+    if part.is_finite() {
+        format!("{:.2} %", part * 100.0)
+    } else {
+        NONE.to_owned()
+    }
+}
+
+/// A ratio with three decimals.
+pub(crate) fn ratio(value: f64) -> String {
+    if value.is_finite() {
+        format!("{value:.3}")
+    } else {
+        NONE.to_owned()
+    }
+}
+
+/// A count, shortened: 40.81 M.
+pub(crate) fn short(value: u64) -> String {
+    scaled(value, 1000.0, &["", " k", " M", " G", " T"])
+}
+
+/// A size in bytes, shortened: 1.08 MB.
+pub(crate) fn bytes(value: u64) -> String {
+    scaled(value, 1000.0, &[" B", " kB", " MB", " GB", " TB"])
+}
+
+fn scaled(value: u64, base: f64, units: &[&str]) -> String {
+    let mut rest = value as f64;
+    let mut unit = 0;
+    while rest >= base * 0.9995 && unit + 1 < units.len() {
+        rest /= base;
+        unit += 1;
+    }
+    if unit == 0 {
+        format!("{value}{}", units[0])
+    } else {
+        format!("{}{}", significant(rest, 4), units[unit])
+    }
+}
+
+/// All digits, in groups of three.
+pub(crate) fn exact(value: u64) -> String {
+    let digits = value.to_string();
+    let mut text = String::new();
+    for (index, digit) in digits.chars().enumerate() {
+        if index > 0 && (digits.len() - index).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+/// A change relative to an original: "-43.1 %".
+pub(crate) fn change(ratio: f64) -> String {
+    if !ratio.is_finite() {
+        return NONE.to_owned();
+    }
+    let percent = (ratio - 1.0) * 100.0;
+    let sign = if percent < -0.05 {
+        "\u{2212}"
+    } else if percent > 0.05 {
+        "+"
+    } else {
+        "\u{b1}"
+    };
+    format!("{sign}{:.1} %", percent.abs())
+}
+
+/// A difference of accuracies in points: "-1.20".
+pub(crate) fn points(difference: f64) -> String {
+    if !difference.is_finite() {
+        return NONE.to_owned();
+    }
+    let points = difference * 100.0;
+    let sign = if points <= -0.005 {
+        "\u{2212}"
+    } else if points >= 0.005 {
+        "+"
+    } else {
+        "\u{b1}"
+    };
+    format!("{sign}{:.2}", points.abs())
+}
+
+/// A span of time: "1 h 03 min", "4 min 10 s", "12.3 s".
+pub(crate) fn duration(seconds: f64) -> String {
+    if !seconds.is_finite() || seconds < 0.0 {
+        return NONE.to_owned();
+    }
+    if seconds < 60.0 {
+        return format!("{seconds:.1} s");
+    }
+    let whole = seconds.round() as u64;
+    if whole < 3600 {
+        return format!("{} min {:02} s", whole / 60, whole % 60);
+    }
+    format!("{} h {:02} min", whole / 3600, whole % 3600 / 60)
+}
+
+/// A moment in UTC: "2026-11-23 19:44:20 UTC".
+pub(crate) fn moment(unix_s: u64) -> String {
+    let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);
+    let (mut year, mut day) = (1970u64, days);
+    // Whole cycles of the Gregorian calendar first, so that absurd input takes no longer.
+    year += day / 146_097 * 400;
+    day %= 146_097;
+    let leap = |year: u64| {
+        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
+    };
+    let length = |year: u64| if leap(year) { 366 } else { 365 };
+    while day >= length(year) {
+        day -= length(year);
+        year += 1;
+    }
+    let months = [
+        31,
+        if leap(year) { 29 } else { 28 },
+        31,
+        30,
+        31,
+        30,
+        31,
+        31,
+        30,
+        31,
+        30,
+        31,
+    ];
+    let mut month = 0;
+    while day >= months[month] {
+        day -= months[month];
+        month += 1;
+    }
+    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
+    format!(
+        "{year:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02} UTC",
+        month + 1,
+        day + 1
+    )
+}
+
+/// Shortened to `most` characters, with an ellipsis in the middle, where names differ least.
+pub(crate) fn shorten(text: &str, most: usize) -> String {
+    let chars: Vec<char> = text.chars().collect();
+    if chars.len() <= most {
+        return text.to_owned();
+    }
+    let head = (most.saturating_sub(1)) / 2;
+    let tail = most.saturating_sub(1) - head;
+    chars[..head]
+        .iter()
+        .chain(['\u{2026}'].iter())
+        .chain(&chars[chars.len() - tail..])
+        .collect()
+}
+
+/// The `part`-quantile (0..=1) of ascending values, interpolated.
+pub(crate) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
+    let last = sorted.len().checked_sub(1)?;
+    let place = part.clamp(0.0, 1.0) * last as f64;
+    let (below, above) = (
+        sorted[place.floor() as usize],
+        sorted[place.ceil() as usize],
+    );
+    Some(below + (above - below) * place.fract())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn numbers_read_as_people_write_them() {
+        assert_eq!(significant(0.0, 4), "0.000");
+        assert_eq!(significant(-0.000_000_000_04, 3), "0.000000000");
+        assert_eq!(significant(1234.56, 4), "1235");
+        assert_eq!(significant(f64::NAN, 4), NONE);
+        assert_eq!(millis(1_234_567.0), "1.235");
+        assert_eq!(short(40_813_184), "40.81 M");
+        assert_eq!(short(999_600), "0.9996 M");
+        assert_eq!(short(272), "272");
+        assert_eq!(bytes(1_080_000), "1.080 MB");
+        assert_eq!(exact(1_234_567), "1,234,567");
+        assert_eq!(exact(12), "12");
+        assert_eq!(change(0.569), "\u{2212}43.1 %");
+        assert_eq!(change(1.0), "\u{b1}0.0 %");
+        assert_eq!(points(-0.012), "\u{2212}1.20");
+        assert_eq!(duration(3_790.0), "1 h 03 min");
+        assert_eq!(duration(250.0), "4 min 10 s");
+        assert_eq!(duration(-1.0), NONE);
+        assert_eq!(shorten("layer1.0.conv1", 9), "laye\u{2026}onv1");
+    }
+
+    #[test]
+    fn moments_are_those_of_the_calendar() {
+        assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
+        assert_eq!(moment(951_827_696), "2000-02-29 12:34:56 UTC");
+        assert_eq!(moment(1_795_463_060), "2026-11-23 19:44:20 UTC");
+        assert_eq!(moment(4_107_542_400), "2100-03-01 00:00:00 UTC");
+        assert!(moment(u64::MAX).ends_with("UTC"));
+    }
+
+    #[test]
+    fn quantiles_interpolate() {
+        assert_eq!(quantile(&[], 0.5), None);
+        assert_eq!(quantile(&[4.0], 0.9), Some(4.0));
+        assert_eq!(quantile(&[1.0, 2.0, 3.0, 4.0], 0.5), Some(2.5));
+        assert_eq!(quantile(&[1.0, 2.0, 3.0], 1.0), Some(3.0));
+    }
+}

@@ -1,0 +1,33 @@
+//! What a run found, for people: one HTML file, a table for the terminal, and TensorBoard events.
+//!
+//! [`ReportData`] holds everything the report says, [`render`] turns it into HTML and [`text_table`] into text. Both are
+//! pure; the caller reads the run's folder and writes the file.
+//!
+//! Invariants:
+//! - The HTML is one file: styles, charts (SVG) and a little script are inline, and its content security policy forbids any
+//!   request. It is complete without the script, which only adds hover texts.
+//! - Every text of the data is escaped; names of models, files and devices are taken to be hostile.
+//! - Missing data gives "not run" or "not measured", never an error and never an empty chart.
+//! - Colours follow the reader's light or dark preference; every chart is drawn twice, for wide and narrow windows, so that
+//!   its text stays legible.
+//!
+//! Deliberately absent: reading of runs, statistics beyond percentiles and a correlation, any judgement about measurements.
+
+#![forbid(unsafe_code)]
+
+mod charts;
+mod data;
+pub mod events;
+mod format;
+mod html;
+mod page;
+mod sections;
+mod svg;
+mod text;
+
+pub use data::{
+    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider,
+    ReportData, Role, Row, Verdict,
+};
+pub use page::render;
+pub use text::text_table;

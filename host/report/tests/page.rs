@@ -1,0 +1,304 @@
+//! The page and the table hold what the data holds, are well-formed and safe.
+
+mod sample;
+
+use report::{Candidate, Group, ReportData, Role, Row, Verdict, render, text_table};
+use sample::run;
+
+/// Elements of HTML that have no end tag.
+const VOID: [&str; 1] = ["meta"];
+
+/// Walks all tags and panics unless every element is closed in order, attributes are quoted and ids are unique. Returns the
+/// tags seen.
+fn check_markup(html: &str) -> Vec<String> {
+    let mut rest = html.strip_prefix("<!doctype html>\n").expect("doctype");
+    let (mut open, mut seen, mut ids) = (Vec::new(), Vec::new(), std::collections::HashSet::new());
+    while let Some(start) = rest.find('<') {
+        assert!(
+            !rest[..start].contains('>'),
+            "a bare > in text: {:?}",
+            &rest[..start]
+        );
+        rest = &rest[start + 1..];
+        let mut quoted = false;
+        let end = rest
+            .find(|c| {
+                quoted ^= c == '"';
+                c == '>' && !quoted
+            })
+            .expect("a tag without end");
+        let (tag, after) = (&rest[..end], &rest[end + 1..]);
+        rest = after;
+        if let Some(name) = tag.strip_prefix('/') {
+            assert_eq!(open.pop().as_deref(), Some(name), "closed out of order");
+            continue;
+        }
+        let own_end = tag.ends_with('/');
+        let tag = tag.trim_end_matches('/');
+        let name = tag.split(' ').next().unwrap().to_owned();
+        assert!(name.chars().all(|c| c.is_ascii_alphanumeric()), "{name:?}");
+        for id in tag.split(" id=\"").skip(1) {
+            assert!(
+                ids.insert(id.split('"').next().unwrap().to_owned()),
+                "id twice: {id}"
+            );
+        }
+        assert_eq!(tag.matches('"').count() % 2, 0, "{tag}");
+        if !own_end && !VOID.contains(&name.as_str()) {
+            open.push(name.clone());
+        }
+        // The content of these is ours and is not markup.
+        if name == "style" || name == "script" {
+            rest = &rest[rest.find("</").unwrap()..];
+        }
+        seen.push(name);
+    }
+    assert!(open.is_empty(), "left open: {open:?}");
+    seen
+}
+
+#[test]
+fn a_full_report_is_well_formed_and_draws_every_chart() {
+    let html = render(&run());
+    let tags = check_markup(&html);
+    assert_eq!(tags.iter().filter(|t| *t == "figcaption").count(), 6);
+    for id in [
+        "front",
+        "rewards",
+        "widths",
+        "distribution",
+        "macs",
+        "prediction",
+    ] {
+        assert!(
+            html.contains(&format!("<figure class=\"chart\" id=\"{id}\">")),
+            "no chart {id}"
+        );
+    }
+    assert_eq!(tags.iter().filter(|t| *t == "desc").count(), 12);
+    assert!(!html.contains("NaN") && !html.contains("inf\""));
+}
+
+#[test]
+fn every_figure_of_the_data_is_on_the_page() {
+    let data = run();
+    let html = render(&data);
+    let expect = |text: &str| assert!(html.contains(text), "'{text}' is missing");
+    for row in &data.rows {
+        expect(&row.label);
+        for accuracy in [row.test_accuracy, row.search_accuracy]
+            .into_iter()
+            .flatten()
+        {
+            expect(&format!("{:.2} %", accuracy * 100.0));
+        }
+        for count in [row.macs, row.parameters, row.bytes].into_iter().flatten() {
+            let digits = count.to_string();
+            let tail = &digits[digits.len() - 3..];
+            expect(&format!(
+                "{},{tail}",
+                &digits[digits.len() - 6..digits.len() - 3]
+            ));
+        }
+        let latency = row.latency.as_ref().unwrap();
+        for ns in [latency.median_ns, latency.low_ns, latency.high_ns] {
+            expect(&format!("{:.3}", ns / 1e6));
+        }
+        for ratio in [latency.ratio, latency.ratio_low, latency.ratio_high]
+            .into_iter()
+            .flatten()
+        {
+            expect(&format!("{ratio:.3}"));
+        }
+        expect(&format!(
+            "<td>{},{:03}</td>",
+            latency.samples_ns.len() / 1000,
+            latency.samples_ns.len() % 1000
+        ));
+    }
+    for candidate in &data.candidates {
+        let (median, low, high) = candidate.latency_ratio.unwrap();
+        expect(&format!("{median:.3} ({low:.3} to {high:.3})"));
+        expect(&format!("{:.2} %", candidate.accuracy * 100.0));
+        expect(
+            &candidate
+                .widths
+                .iter()
+                .map(usize::to_string)
+                .collect::<Vec<_>>()
+                .join(" "),
+        );
+    }
+    for group in &data.groups {
+        expect(&group.name);
+        expect(&format!("{} / {}", group.kept, group.channels));
+    }
+    for fact in &data.evidence.facts {
+        expect(&fact.name);
+        expect(&fact.value);
+    }
+    for text in [
+        "166 valid, 2 invalid",
+        "CPUExecutionProvider: 31 nodes",
+        "3.9 of 2 cores busy",
+        "48.23 MB",
+        "2026-11-23 19:44:20 UTC",
+        "47 min 51 s",
+    ] {
+        expect(text);
+    }
+    expect("episodes = 160");
+    expect(&data.warnings[0]);
+}
+
+#[test]
+fn an_empty_report_says_what_was_not_run() {
+    let html = render(&ReportData::default());
+    check_markup(&html);
+    for text in [
+        "Not finished",
+        "Not run: no network",
+        "Not run: there are no episodes",
+        "Not measured: there are no samples",
+        "Not recorded",
+    ] {
+        assert!(html.contains(text), "'{text}' is missing");
+    }
+    assert!(text_table(&ReportData::default()).contains("not run"));
+}
+
+#[test]
+fn data_with_holes_and_absurd_values_still_renders() {
+    let mut data = run();
+    for (index, row) in data.rows.iter_mut().enumerate() {
+        match index % 4 {
+            0 => row.latency = None,
+            1 => row.macs = Some(0),
+            2 => row.latency.as_mut().unwrap().samples_ns = vec![5, 5, 5],
+            _ => {
+                *row = Row {
+                    label: String::new(),
+                    ..Row::default()
+                }
+            }
+        }
+    }
+    for (index, candidate) in data.candidates.iter_mut().enumerate() {
+        match index % 6 {
+            0 => candidate.accuracy = f64::NAN,
+            1 => candidate.latency_ratio = Some((f64::INFINITY, 0.0, f64::NAN)),
+            2 => candidate.reward = f64::NEG_INFINITY,
+            3 => *candidate = Candidate::default(),
+            _ => candidate.macs = u64::MAX,
+        }
+    }
+    data.groups.push(Group {
+        name: "none".into(),
+        channels: 0,
+        kept: 0,
+    });
+    data.budget.latency_ratio = Some(f64::NAN);
+    data.header.started_unix_s = Some(u64::MAX);
+    data.header.duration_s = Some(f64::NAN);
+    for part in [
+        data.clone(),
+        ReportData {
+            rows: Vec::new(),
+            ..data.clone()
+        },
+        ReportData {
+            candidates: data.candidates[..1].to_vec(),
+            ..data
+        },
+    ] {
+        let html = render(&part);
+        check_markup(&html);
+        assert!(
+            !html.contains("\"NaN") && !html.contains("\"inf"),
+            "a coordinate is not a number"
+        );
+        text_table(&part);
+    }
+}
+
+#[test]
+fn names_from_outside_cannot_become_markup_or_steer_a_terminal() {
+    let evil = "</script><img src=x onerror=alert(1)>\"'><!--\u{1b}[31m\u{202e}";
+    let json = serde_json::to_string(&run()).unwrap();
+    let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
+    spoil(&mut value, evil);
+    let mut data: ReportData = serde_json::from_value(value).unwrap();
+    data.verdict = Verdict::NotMet(evil.into());
+    let html = render(&data);
+    let tags = check_markup(&html);
+    assert!(!tags.iter().any(|tag| tag == "img"));
+    assert_eq!(tags.iter().filter(|tag| *tag == "script").count(), 1);
+    assert_eq!(html.matches("<!").count(), 1, "only the doctype");
+    assert!(!html.contains('\u{202e}') && !html.contains('\u{1b}'));
+    assert!(html.contains("&lt;img src=x onerror=alert(1)&gt;"));
+    let text = text_table(&data);
+    assert!(!text.contains('\u{1b}') && !text.contains('\u{202e}'));
+}
+
+/// Replaces every text but those that name a variant.
+fn spoil(value: &mut serde_json::Value, evil: &str) {
+    match value {
+        serde_json::Value::String(text) => *text = evil.to_owned(),
+        serde_json::Value::Array(items) => items.iter_mut().for_each(|item| spoil(item, evil)),
+        serde_json::Value::Object(map) => {
+            map.iter_mut()
+                .filter(|(key, _)| *key != "role" && *key != "kind")
+                .for_each(|(_, item)| spoil(item, evil));
+        }
+        _ => {}
+    }
+}
+
+#[test]
+fn nothing_is_fetched() {
+    let html = render(&run());
+    assert!(html.contains("default-src &#39;none&#39;"));
+    for part in ["http://", "https://", "src=", "@import", "url("] {
+        assert!(!html.contains(part), "{part}");
+    }
+}
+
+#[test]
+fn report_data_survives_json_and_missing_fields() {
+    let mut data = run();
+    data.candidates[0].reward = f64::NAN;
+    data.candidates[1].accuracy = f64::NAN;
+    let json = serde_json::to_string(&data).unwrap();
+    let back: ReportData = serde_json::from_str(&json).unwrap();
+    // The page is compared: JSON may move the last bit of a number, and NaN differs from itself.
+    assert!(render(&back) == render(&data));
+    assert_eq!(
+        serde_json::from_str::<ReportData>("{}").unwrap(),
+        ReportData::default()
+    );
+}
+
+#[test]
+fn the_text_table_aligns_its_columns() {
+    let text = text_table(&run());
+    let lines: Vec<&str> = text.lines().collect();
+    let width = lines[0].chars().count();
+    assert!(
+        lines[2..6].iter().all(|line| line.chars().count() == width),
+        "\n{text}"
+    );
+    for part in [
+        "91.60 %",
+        "1.492 ms [1.483, 1.502]",
+        "0.679 [0.673, 0.687]",
+        "40.81 M",
+        "640,114",
+        "Budget met",
+    ] {
+        assert!(text.contains(part), "{part} is missing:\n{text}");
+    }
+    let mut data = run();
+    data.rows.retain(|row| row.role == Role::Original);
+    data.verdict = Verdict::Unfinished;
+    assert!(text_table(&data).contains("not finished"));
+}

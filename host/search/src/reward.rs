@@ -1,0 +1,321 @@
+//! From a measured candidate to its reward.
+
+use crate::{Limits, SearchError};
+use serde::{Deserialize, Serialize};
+use std::cmp::Ordering;
+
+/// Which measured cost counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostKind {
+    /// Latency on the device.
+    #[default]
+    Latency,
+    /// Multiply-accumulates.
+    Macs,
+    /// Both, the one closer to its budget.
+    Both,
+}
+
+/// How cost enters the reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum RewardMode {
+    /// Accuracy within the budget, minus the excess beyond it.
+    #[default]
+    Budget,
+    /// Accuracy x (cost / budget)^w (MnasNet, Tan et al., CVPR 2019); nothing is ruled out.
+    Soft {
+        /// Exponent, negative; -0.07 is usual.
+        w: f64,
+    },
+}
+
+/// How candidates are rewarded.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RewardConfig {
+    /// Hard budget or soft trade.
+    pub mode: RewardMode,
+    /// Which cost counts.
+    pub cost: CostKind,
+}
+
+impl RewardConfig {
+    /// The usual exponent of the soft reward.
+    pub const SOFT_W: f64 = -0.07;
+}
+
+/// Measured latency relative to the original network, with its 95 % confidence interval.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct LatencyInterval {
+    /// Median ratio.
+    pub ratio: f64,
+    /// Lower end.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// What a candidate costs.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Cost {
+    /// Multiply-accumulates per image.
+    pub macs: u64,
+    /// Measured latency, if it was measured.
+    pub latency: Option<LatencyInterval>,
+}
+
+/// A judged candidate.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Outcome {
+    /// Share of right answers on the search split, 0 to 1.
+    pub accuracy: f64,
+    /// What it costs.
+    pub cost: Cost,
+    /// Upper end of the cost divided by the budget.
+    pub load: f64,
+    /// True if `load` is at most 1.
+    pub feasible: bool,
+    /// The reward.
+    pub reward: f64,
+}
+
+/// Judges candidates by one budget and one reward.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Judge {
+    config: RewardConfig,
+    limits: Limits,
+}
+
+impl Judge {
+    /// A judge of `config` with limits resolved for the same cost kind.
+    ///
+    /// # Errors
+    /// [`SearchError::InvalidOption`] if the exponent is not a finite number at most 0.
+    pub fn new(config: RewardConfig, limits: Limits) -> Result<Self, SearchError> {
+        if let RewardMode::Soft { w } = config.mode
+            && !(w.is_finite() && w <= 0.0)
+        {
+            return Err(SearchError::InvalidOption {
+                option: "w",
+                reason: format!("must be finite and at most 0, not {w}"),
+            });
+        }
+        Ok(Self { config, limits })
+    }
+
+    /// The limits it judges by.
+    pub fn limits(&self) -> &Limits {
+        &self.limits
+    }
+
+    /// True if candidates beyond the budget are ruled out, so that strategies keep within it.
+    pub fn enforces_budget(&self) -> bool {
+        self.config.mode == RewardMode::Budget
+    }
+
+    /// Judges a candidate of the given accuracy (0 to 1).
+    ///
+    /// Feasible means that the upper end of the confidence interval is within the budget. Budget mode: the accuracy
+    /// if feasible, otherwise -(load - 1) with the load taken at the upper end too, so that an infeasible candidate
+    /// is always below a feasible one (our choice; the median could give it a positive reward). Soft mode takes the
+    /// median.
+    ///
+    /// # Errors
+    /// [`SearchError::LatencyMissing`] if latency counts and was not measured; [`SearchError::InvalidOption`] if the
+    /// accuracy or latency is not a number.
+    pub fn judge(&self, accuracy: f64, cost: Cost) -> Result<Outcome, SearchError> {
+        if !accuracy.is_finite() {
+            return Err(SearchError::InvalidOption {
+                option: "accuracy",
+                reason: format!("{accuracy} is not a number"),
+            });
+        }
+        if self.limits.latency_ratio.is_some() {
+            let latency = cost.latency.ok_or(SearchError::LatencyMissing)?;
+            if !(latency.ratio.is_finite() && latency.ratio > 0.0 && latency.high.is_finite()) {
+                return Err(SearchError::InvalidOption {
+                    option: "latency",
+                    reason: format!("{latency:?} is not a positive interval"),
+                });
+            }
+        }
+        let load = self
+            .limits
+            .load(cost.macs, cost.latency.map(|l| l.high.max(l.ratio)));
+        let feasible = load <= 1.0;
+        let reward = match self.config.mode {
+            RewardMode::Budget if feasible => accuracy,
+            RewardMode::Budget => -(load - 1.0),
+            RewardMode::Soft { w } => {
+                let median = self.limits.load(cost.macs, cost.latency.map(|l| l.ratio));
+                accuracy * median.max(f64::MIN_POSITIVE).powf(w)
+            }
+        };
+        Ok(Outcome {
+            accuracy,
+            cost,
+            load,
+            feasible,
+            reward,
+        })
+    }
+
+    /// Best first: in budget mode feasible before infeasible, then by reward, then by lower load.
+    pub fn order(&self, a: &Outcome, b: &Outcome) -> Ordering {
+        let feasible = if self.enforces_budget() {
+            b.feasible.cmp(&a.feasible)
+        } else {
+            Ordering::Equal
+        };
+        feasible
+            .then(b.reward.total_cmp(&a.reward))
+            .then(a.load.total_cmp(&b.load))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn latency(ratio: f64, high: f64) -> Option<LatencyInterval> {
+        Some(LatencyInterval {
+            ratio,
+            low: ratio,
+            high,
+        })
+    }
+
+    #[test]
+    fn rewards_match_the_table() {
+        let by_latency = Limits {
+            latency_ratio: Some(0.5),
+            macs: None,
+        };
+        let by_macs = Limits {
+            latency_ratio: None,
+            macs: Some(100.0),
+        };
+        let both = Limits {
+            latency_ratio: Some(0.5),
+            macs: Some(100.0),
+        };
+        let soft = RewardMode::Soft { w: -0.5 };
+        #[rustfmt::skip]
+        let cases = [
+            (RewardMode::Budget, by_latency, 0.9, 999, latency(0.4, 0.5), 0.9, true),
+            (RewardMode::Budget, by_latency, 0.9, 1, latency(0.4, 0.6), -0.2, false),
+            (RewardMode::Budget, by_latency, 0.9, 1, latency(0.75, 0.75), -0.5, false),
+            (RewardMode::Budget, by_macs, 0.8, 100, None, 0.8, true),
+            (RewardMode::Budget, by_macs, 0.8, 150, None, -0.5, false),
+            (RewardMode::Budget, both, 0.8, 150, latency(0.4, 0.4), -0.5, false),
+            (RewardMode::Budget, both, 0.8, 50, latency(1.0, 1.0), -1.0, false),
+            (RewardMode::Budget, both, 0.8, 50, latency(0.5, 0.5), 0.8, true),
+            (soft, by_latency, 0.8, 1, latency(0.5, 0.6), 0.8, false),
+            (soft, by_latency, 0.8, 1, latency(0.125, 0.125), 1.6, true),
+            (soft, by_latency, 0.8, 1, latency(2.0, 2.0), 0.4, false),
+            (soft, by_macs, 0.8, 400, None, 0.4, false),
+        ];
+        for (mode, limits, accuracy, macs, latency, reward, feasible) in cases {
+            let judge = Judge::new(
+                RewardConfig {
+                    mode,
+                    cost: CostKind::Both,
+                },
+                limits,
+            )
+            .unwrap();
+            let outcome = judge.judge(accuracy, Cost { macs, latency }).unwrap();
+            assert!(
+                (outcome.reward - reward).abs() < 1e-12,
+                "{mode:?} {limits:?} {macs} {latency:?}: {outcome:?}"
+            );
+            assert_eq!(outcome.feasible, feasible);
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_judged_is_an_error() {
+        let limits = Limits {
+            latency_ratio: Some(0.5),
+            macs: None,
+        };
+        let judge = Judge::new(RewardConfig::default(), limits).unwrap();
+        assert!(matches!(
+            judge.judge(
+                0.5,
+                Cost {
+                    macs: 1,
+                    latency: None
+                }
+            ),
+            Err(SearchError::LatencyMissing)
+        ));
+        assert!(
+            judge
+                .judge(
+                    f64::NAN,
+                    Cost {
+                        macs: 1,
+                        latency: latency(0.5, 0.5)
+                    }
+                )
+                .is_err()
+        );
+        assert!(
+            judge
+                .judge(
+                    0.5,
+                    Cost {
+                        macs: 1,
+                        latency: latency(f64::NAN, 0.5)
+                    }
+                )
+                .is_err()
+        );
+        for w in [0.1, f64::NAN] {
+            assert!(
+                Judge::new(
+                    RewardConfig {
+                        mode: RewardMode::Soft { w },
+                        ..RewardConfig::default()
+                    },
+                    limits
+                )
+                .is_err()
+            );
+        }
+    }
+
+    #[test]
+    fn an_infeasible_candidate_never_comes_first() {
+        let judge = Judge::new(
+            RewardConfig::default(),
+            Limits {
+                latency_ratio: Some(0.5),
+                macs: None,
+            },
+        )
+        .unwrap();
+        let poor = judge
+            .judge(
+                0.0,
+                Cost {
+                    macs: 1,
+                    latency: latency(0.4, 0.5),
+                },
+            )
+            .unwrap();
+        let over = judge
+            .judge(
+                1.0,
+                Cost {
+                    macs: 1,
+                    latency: latency(0.49, 0.5001),
+                },
+            )
+            .unwrap();
+        assert_eq!(judge.order(&poor, &over), Ordering::Less);
+    }
+}

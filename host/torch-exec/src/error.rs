@@ -1,0 +1,149 @@
+//! Errors of this crate.
+
+use tch::TchError;
+
+/// What can go wrong when a graph is compiled or run. Every variant names the thing it is about.
+#[derive(Debug, thiserror::Error)]
+#[non_exhaustive]
+pub enum ExecError {
+    /// The graph holds an operator that this crate can't run.
+    #[error(
+        "node '{node}': the operator {op} can't be trained or evaluated here; fold it away or replace it before exporting the model"
+    )]
+    Unsupported {
+        /// The node.
+        node: String,
+        /// Its operator, as ONNX names it.
+        op: String,
+    },
+    /// An operator is supported, but not in this form.
+    #[error("node '{node}' ({op}): {reason}")]
+    Form {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// What is not supported or does not fit.
+        reason: String,
+    },
+    /// The graph does not have exactly one input that is not a constant.
+    #[error("a network must have one input, this one has {count}: {names:?}")]
+    Inputs {
+        /// Number of inputs.
+        count: usize,
+        /// Their names.
+        names: Vec<String>,
+    },
+    /// The graph has no output.
+    #[error("the network has no output")]
+    NoOutput,
+    /// A value asked for is not computed by the program.
+    #[error("value '{value}' is not computed by this program, so it can't be observed")]
+    NotComputed {
+        /// The value.
+        value: String,
+    },
+    /// libtorch refused an operation.
+    #[error("node '{node}' ({op}): {source}")]
+    Torch {
+        /// The node.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// What libtorch said.
+        source: TchError,
+    },
+    /// libtorch refused an operation outside the network.
+    #[error("{action}: {source}")]
+    Tensor {
+        /// What was being done.
+        action: String,
+        /// What libtorch said.
+        source: TchError,
+    },
+    /// A weight source does not hold a weight that the program reads.
+    #[error(
+        "there is no weight for value number {index}; was the weight source made from the same graph?"
+    )]
+    NoWeight {
+        /// [`onnx_graph::ValueId::index`] of the value.
+        index: usize,
+    },
+    /// A weight source can't store running statistics.
+    #[error(
+        "this weight source can't store running statistics (value number {index}); use batch statistics and re-estimate them afterwards"
+    )]
+    ReadOnly {
+        /// [`onnx_graph::ValueId::index`] of the value.
+        index: usize,
+    },
+    /// A crop does not fit the tensor it is applied to.
+    #[error("a crop keeps index {index} of axis {axis}, but the tensor is {dims:?}")]
+    Crop {
+        /// The axis.
+        axis: usize,
+        /// The index out of range.
+        index: usize,
+        /// Dimensions of the tensor.
+        dims: Vec<i64>,
+    },
+    /// A cut belongs to another graph.
+    #[error(
+        "the cut changes node number {node}, which this program does not have; it was made for another graph"
+    )]
+    ForeignCut {
+        /// Position of the node.
+        node: usize,
+    },
+    /// A stored tensor does not fit the one it should replace.
+    #[error("stored tensor '{name}' is {stored:?}, the network needs {wanted:?}")]
+    StoredShape {
+        /// Name of the tensor.
+        name: String,
+        /// Stored dimensions.
+        stored: Vec<i64>,
+        /// Dimensions that the network needs.
+        wanted: Vec<i64>,
+    },
+    /// A stored tensor is missing.
+    #[error("stored tensor '{name}' is missing; the checkpoint is from another network or damaged")]
+    StoredMissing {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// Statistics were asked for without any batch.
+    #[error("no batch was given to estimate statistics from")]
+    NoBatches,
+    /// A gradient is not finite.
+    #[error(
+        "the gradient of '{name}' is not finite; lower the learning rate or clip the gradients"
+    )]
+    Gradient {
+        /// Name of the tensor.
+        name: String,
+    },
+    /// A device name is not understood.
+    #[error("'{name}' is not a device; use cpu, cuda or cuda:N")]
+    DeviceName {
+        /// The name given.
+        name: String,
+    },
+    /// CUDA was asked for and is not there.
+    #[error(
+        "CUDA can't be used: {reason}; use the device cpu or install a libtorch with CUDA and its driver"
+    )]
+    Cuda {
+        /// What is missing.
+        reason: String,
+    },
+    /// The graph refused a change.
+    #[error(transparent)]
+    Graph(#[from] onnx_graph::GraphError),
+}
+
+impl ExecError {
+    pub(crate) fn tensor(action: impl Into<String>) -> impl FnOnce(TchError) -> Self {
+        let action = action.into();
+        move |source| Self::Tensor { action, source }
+    }
+}

@@ -1,0 +1,209 @@
+//! Running operators: one file each, all with the same form.
+
+mod activation;
+mod average_pool;
+mod batch_normalization;
+mod clip;
+mod concat;
+mod conv;
+mod conv_transpose;
+mod elementwise;
+mod flatten;
+mod gemm;
+mod global_pool;
+mod matmul;
+mod max_pool;
+mod pad;
+mod prelu;
+mod reduce_mean;
+mod reshape;
+mod slice;
+mod softmax;
+mod split;
+mod squeeze;
+mod transpose;
+mod window;
+
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, Node};
+use tch::{Kind, TchError, Tensor};
+
+use crate::{ExecError, Precision};
+
+pub(crate) use batch_normalization::normalise;
+pub(crate) use reshape::batch_leads;
+
+/// The arguments of one operation.
+pub(crate) struct Args {
+    /// The node's inputs; `None` is an optional one left out.
+    pub inputs: Vec<Option<Tensor>>,
+    /// The input that the result may overwrite.
+    pub overwrite: Option<usize>,
+    /// Precision of convolutions and matrix products.
+    pub precision: Precision,
+    /// Whether a Reshape's target starts with the batch size that the file was exported with.
+    pub batch_leads: bool,
+}
+
+impl Args {
+    pub fn get(&self, i: usize) -> Option<&Tensor> {
+        self.inputs.get(i)?.as_ref()
+    }
+
+    pub fn need(&self, i: usize) -> Result<&Tensor, TchError> {
+        self.get(i).ok_or_else(|| missing(i))
+    }
+
+    /// Input `i` to overwrite, if that is allowed.
+    pub fn scratch(&mut self, i: usize) -> Option<&mut Tensor> {
+        if self.overwrite == Some(i) {
+            self.inputs.get_mut(i)?.as_mut()
+        } else {
+            None
+        }
+    }
+
+    /// Input `i` in the precision of matrix products.
+    pub fn operand(&self, i: usize) -> Result<Option<Tensor>, TchError> {
+        let Some(tensor) = self.get(i) else {
+            return Ok(None);
+        };
+        Ok(Some(match self.precision {
+            Precision::Bf16 => tensor.f_to_kind(Kind::BFloat16)?,
+            Precision::Full => tensor.shallow_clone(),
+        }))
+    }
+
+    pub fn need_operand(&self, i: usize) -> Result<Tensor, TchError> {
+        self.operand(i)?.ok_or_else(|| missing(i))
+    }
+}
+
+fn missing(i: usize) -> TchError {
+    TchError::Torch(format!("input number {i} is missing"))
+}
+
+pub(crate) fn i64s(v: &[usize]) -> Vec<i64> {
+    v.iter().map(|&x| x as i64).collect()
+}
+
+/// Checks at compile time that a node can be run.
+pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
+    let form = |reason: &str| {
+        Err(ExecError::Form {
+            node: node.name.clone(),
+            op: node.op.name().to_owned(),
+            reason: reason.to_owned(),
+        })
+    };
+    match &node.op {
+        Op::Opaque(_) => Err(ExecError::Unsupported {
+            node: node.name.clone(),
+            op: node.op.name().to_owned(),
+        }),
+        Op::BatchNormalization(_) if node.outputs.iter().skip(1).any(Option::is_some) => form(
+            "outputs of the training form (running mean and variance) can't be used; export in evaluation mode",
+        ),
+        Op::MaxPool(_) if node.outputs.get(1).is_some_and(Option::is_some) => {
+            form("the indices output is not supported")
+        }
+        Op::Dropout(_) if node.outputs.get(1).is_some_and(Option::is_some) => {
+            form("the mask output is not supported")
+        }
+        Op::Pad(p) => pad::check(p).or_else(|reason| form(&reason)),
+        _ => check_inputs(graph, node),
+    }
+}
+
+fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
+    let least = match node.op {
+        Op::BatchNormalization(_) => 5,
+        Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm(_) | Op::MatMul(_) | Op::PRelu(_) => 2,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => 2,
+        _ => 1,
+    };
+    let present = (0..least).all(|i| node.input(i).is_some());
+    let float = node
+        .inputs
+        .iter()
+        .flatten()
+        .filter_map(|&v| graph.constant(v))
+        .all(|c| matches!(c.dtype(), onnx_graph::DType::F32 | onnx_graph::DType::F64));
+    let reason = match (present, float) {
+        (true, true) => return Ok(()),
+        (false, _) => format!("at least {least} inputs are needed"),
+        (true, false) => "a constant input is not of floating point".to_owned(),
+    };
+    Err(ExecError::Form {
+        node: node.name.clone(),
+        op: node.op.name().to_owned(),
+        reason,
+    })
+}
+
+/// Whether an operator gives out fresh memory of which its backward pass keeps nothing, so that a following step may
+/// overwrite it.
+pub(crate) fn output_is_free(op: &Op) -> bool {
+    matches!(
+        op,
+        Op::Conv(_)
+            | Op::ConvTranspose(_)
+            | Op::Gemm(_)
+            | Op::MatMul(_)
+            | Op::BatchNormalization(_)
+            | Op::Add(_)
+            | Op::Sub(_)
+            | Op::Mul(_)
+            | Op::Concat(_)
+            | Op::AveragePool(_)
+    )
+}
+
+/// Runs one operator. BatchNormalization is not among them: see [`normalise`].
+pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
+    let one = match op {
+        Op::Conv(op) => conv::run(op, args),
+        Op::ConvTranspose(op) => conv_transpose::run(op, args),
+        Op::Gemm(op) => gemm::run(op, args),
+        Op::MatMul(_) => matmul::run(args),
+        Op::Relu(_) => activation::relu(args),
+        Op::LeakyRelu(op) => activation::leaky_relu(op, args),
+        Op::Sigmoid(_) => args.need(0)?.f_sigmoid(),
+        Op::HardSigmoid(op) => activation::hard_sigmoid(op, args),
+        Op::HardSwish(_) => args.need(0)?.f_hardswish(),
+        Op::Tanh(_) => args.need(0)?.f_tanh(),
+        Op::Erf(_) => args.need(0)?.f_erf(),
+        Op::Gelu(op) => args.need(0)?.f_gelu(if op.tanh { "tanh" } else { "none" }),
+        Op::Exp(_) => args.need(0)?.f_exp(),
+        Op::Sqrt(_) => args.need(0)?.f_sqrt(),
+        // Dropout is the identity outside training, and pruned networks are trained without it.
+        Op::Identity(_) | Op::Dropout(_) => Ok(args.need(0)?.shallow_clone()),
+        Op::Clip(op) => clip::run(op, args),
+        Op::Softmax(op) => softmax::softmax(op, args),
+        Op::LogSoftmax(op) => softmax::log_softmax(op, args),
+        Op::Add(_) => elementwise::add(args),
+        Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
+        Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
+        Op::Div(_) => args.need(0)?.f_div(args.need(1)?),
+        Op::PRelu(_) => prelu::run(args),
+        Op::MaxPool(op) => max_pool::run(op, args),
+        Op::AveragePool(op) => average_pool::run(op, args),
+        Op::GlobalAveragePool(_) => global_pool::average(args),
+        Op::GlobalMaxPool(_) => global_pool::max(args),
+        Op::ReduceMean(op) => reduce_mean::run(op, args),
+        Op::Flatten(op) => flatten::run(op, args),
+        Op::Reshape(op) => reshape::run(op, args),
+        Op::Transpose(op) => transpose::run(op, args),
+        Op::Concat(op) => concat::run(op, args),
+        Op::Split(op) => return split::run(op, args),
+        Op::Slice(op) => slice::run(op, args),
+        Op::Pad(op) => pad::run(op, args),
+        Op::Squeeze(op) => squeeze::squeeze(op, args),
+        Op::Unsqueeze(op) => squeeze::unsqueeze(op, args),
+        Op::BatchNormalization(_) | Op::Opaque(_) => Err(TchError::Torch(format!(
+            "{} is not run as a plain operator",
+            op.name()
+        ))),
+    };
+    Ok(vec![one?])
+}

@@ -1,0 +1,38 @@
+//! Slice: <https://onnx.ai/onnx/operators/onnx__Slice.html>.
+
+use onnx_graph::ops::Slice;
+use tch::{TchError, Tensor};
+
+use super::Args;
+
+pub(super) fn run(op: &Slice, args: &Args) -> Result<Tensor, TchError> {
+    let mut x = args.need(0)?.shallow_clone();
+    for (i, (&start, &end)) in op.starts.iter().zip(&op.ends).enumerate() {
+        let axis = op.axes.get(i).copied().unwrap_or(i as i64);
+        let axis = if axis < 0 {
+            axis + x.dim() as i64
+        } else {
+            axis
+        };
+        let step = op.steps.get(i).copied().unwrap_or(1);
+        let size = usize::try_from(axis)
+            .ok()
+            .and_then(|a| x.size().get(a).copied())
+            .unwrap_or(0);
+        let from_end = |v: i64| if v < 0 { v.saturating_add(size) } else { v };
+        x = if step > 0 {
+            let (start, end) = (from_end(start).clamp(0, size), from_end(end).clamp(0, size));
+            x.f_slice(axis, start, end.max(start), step)?
+        } else {
+            // Backwards: the same elements in the mirrored tensor, walked forwards.
+            let (start, end) = (
+                from_end(start).clamp(-1, size - 1),
+                from_end(end).clamp(-1, size - 1),
+            );
+            let (first, last) = (size - 1 - start, size - 1 - end);
+            x.f_flip([axis])?
+                .f_slice(axis, first, last.max(first), step.saturating_neg())?
+        };
+    }
+    Ok(x)
+}

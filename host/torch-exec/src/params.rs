@@ -1,0 +1,275 @@
+//! The constants of a graph as tensors.
+
+use std::collections::BTreeMap;
+
+use channels::Crop;
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, TensorData, ValueId};
+use tch::{Device, Kind, Tensor};
+
+use crate::weights::{crop, indices};
+use crate::{ExecError, ExecOptions, WeightSource, to_format};
+
+/// What a constant is to training.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Role {
+    /// Changed by gradients.
+    Trainable,
+    /// A running mean or variance.
+    Statistic,
+    /// Never changed.
+    Fixed,
+}
+
+struct Entry {
+    name: String,
+    tensor: Tensor,
+    role: Role,
+}
+
+/// All floating-point constants of a graph as 32-bit tensors on one device.
+///
+/// Trainable are the weights and biases of convolutions and of matrix products (a bias added right after a MatMul
+/// included), the scale and bias of BatchNormalization, and slopes of PRelu. Running means and variances are stored but
+/// not trainable. Every other constant is fixed.
+pub struct Params {
+    entries: Vec<Option<Entry>>,
+    device: Device,
+}
+
+impl Params {
+    /// The constants of `graph` on `device`, in the default memory order.
+    ///
+    /// # Errors
+    /// What libtorch reports, such as a failed allocation.
+    pub fn from_graph(graph: &Graph, device: Device) -> Result<Self, ExecError> {
+        Self::with_options(graph, device, &ExecOptions::default())
+    }
+
+    /// The constants of `graph` on `device`, convolution weights in the memory order of `options`.
+    ///
+    /// # Errors
+    /// As [`Params::from_graph`].
+    pub fn with_options(
+        graph: &Graph,
+        device: Device,
+        options: &ExecOptions,
+    ) -> Result<Self, ExecError> {
+        let roles = roles(graph);
+        let mut entries: Vec<Option<Entry>> = graph.values().iter().map(|_| None).collect();
+        for (&id, constant) in graph.constants() {
+            let data = match constant.data() {
+                TensorData::F32(v) => Tensor::from_slice(v),
+                TensorData::F64(v) => Tensor::from_slice(v).to_kind(Kind::Float),
+                _ => continue,
+            };
+            let name = graph.value(id).name.clone();
+            let role = roles.get(&id).copied().unwrap_or(Role::Fixed);
+            let dims: Vec<i64> = constant.dims().iter().map(|&d| d as i64).collect();
+            let tensor = data
+                .f_reshape(&dims)
+                .and_then(|t| t.f_to_device(device))
+                .and_then(|t| {
+                    if role == Role::Trainable {
+                        to_format(&t, options.memory_format)
+                    } else {
+                        Ok(t)
+                    }
+                })
+                .map_err(ExecError::tensor(format!("loading the constant '{name}'")))?;
+            let tensor = tensor.set_requires_grad(role == Role::Trainable);
+            entries[id.index()] = Some(Entry { name, tensor, role });
+        }
+        Ok(Self { entries, device })
+    }
+
+    /// The device the tensors are on.
+    #[must_use]
+    pub fn device(&self) -> Device {
+        self.device
+    }
+
+    /// The tensor of a constant, uncropped; it shares its memory with this store.
+    #[must_use]
+    pub fn get(&self, id: ValueId) -> Option<Tensor> {
+        Some(
+            self.entries
+                .get(id.index())?
+                .as_ref()?
+                .tensor
+                .shallow_clone(),
+        )
+    }
+
+    /// Replaces the elements of a constant; its shape stays.
+    ///
+    /// # Errors
+    /// [`ExecError::NoWeight`] when there is no such constant, [`ExecError::StoredShape`] when the shape differs.
+    pub fn set(&self, id: ValueId, tensor: &Tensor) -> Result<(), ExecError> {
+        let entry = self.entries.get(id.index()).and_then(Option::as_ref);
+        overwrite(
+            entry.ok_or(ExecError::NoWeight { index: id.index() })?,
+            tensor,
+        )
+    }
+
+    /// The trainable constants with their names, in the order of their values; they share memory with this store.
+    #[must_use]
+    pub fn trainable(&self, graph: &Graph) -> Vec<(ValueId, String, Tensor)> {
+        let held = graph
+            .constants()
+            .keys()
+            .filter_map(|&id| Some((id, self.entries.get(id.index())?.as_ref()?)));
+        held.filter(|(_, e)| e.role == Role::Trainable)
+            .map(|(id, e)| (id, e.name.clone(), e.tensor.shallow_clone()))
+            .collect()
+    }
+
+    /// What training changes, by name: trainable constants and running statistics, for a checkpoint. They share memory
+    /// with this store.
+    #[must_use]
+    pub fn named(&self) -> Vec<(String, Tensor)> {
+        let changing = self
+            .entries
+            .iter()
+            .flatten()
+            .filter(|e| e.role != Role::Fixed);
+        changing
+            .map(|e| (e.name.clone(), e.tensor.detach()))
+            .collect()
+    }
+
+    /// Takes the elements of tensors saved from [`Params::named`].
+    ///
+    /// # Errors
+    /// [`ExecError::StoredMissing`] when one is absent, [`ExecError::StoredShape`] when a shape differs.
+    pub fn load_named(&self, stored: &[(String, Tensor)]) -> Result<(), ExecError> {
+        let by_name: BTreeMap<&str, &Tensor> =
+            stored.iter().map(|(n, t)| (n.as_str(), t)).collect();
+        for entry in self
+            .entries
+            .iter()
+            .flatten()
+            .filter(|e| e.role != Role::Fixed)
+        {
+            let tensor = by_name.get(entry.name.as_str());
+            overwrite(
+                entry,
+                tensor.ok_or_else(|| ExecError::StoredMissing {
+                    name: entry.name.clone(),
+                })?,
+            )?;
+        }
+        Ok(())
+    }
+
+    /// Writes what training changes into the constants of `graph`, which must be the graph this was made from.
+    ///
+    /// # Errors
+    /// What libtorch reports when a tensor can't be read back; [`ExecError::Graph`] when a value is not a constant.
+    pub fn write_back(&self, graph: &mut Graph) -> Result<(), ExecError> {
+        let ids: Vec<ValueId> = graph.constants().keys().copied().collect();
+        for id in ids {
+            let Some(entry) = self.entries.get(id.index()).and_then(Option::as_ref) else {
+                continue;
+            };
+            if entry.role != Role::Fixed {
+                graph.set_constant(id, to_graph(&entry.tensor)?)?;
+            }
+        }
+        Ok(())
+    }
+}
+
+impl WeightSource for Params {
+    fn weight(&self, id: ValueId, cut: Option<&Crop>) -> Result<Tensor, ExecError> {
+        let entry = self.entries.get(id.index()).and_then(Option::as_ref);
+        let tensor = &entry
+            .ok_or(ExecError::NoWeight { index: id.index() })?
+            .tensor;
+        match cut {
+            Some(cut) => crop(tensor, cut),
+            None => Ok(tensor.shallow_clone()),
+        }
+    }
+
+    fn store(&self, id: ValueId, cut: Option<&Crop>, value: &Tensor) -> Result<(), ExecError> {
+        let entry = self.entries.get(id.index()).and_then(Option::as_ref);
+        let mut tensor = entry
+            .ok_or(ExecError::NoWeight { index: id.index() })?
+            .tensor
+            .shallow_clone();
+        let _guard = tch::no_grad_guard();
+        let keep = cut.and_then(|c| c.axes.first());
+        match keep {
+            None => tensor.f_copy_(value),
+            Some((axis, keep)) => tensor
+                .f_index_copy_(*axis as i64, &indices(keep, value), value)
+                .map(|_| ()),
+        }
+        .map_err(ExecError::tensor("storing running statistics"))
+    }
+}
+
+/// A tensor's elements as a constant of a graph.
+pub(crate) fn to_graph(tensor: &Tensor) -> Result<onnx_graph::Tensor, ExecError> {
+    let read = || {
+        let flat = tensor
+            .detach()
+            .f_to_device(Device::Cpu)?
+            .f_to_kind(Kind::Float)?
+            .f_contiguous()?
+            .f_flatten(0, -1)?;
+        Vec::<f32>::try_from(&flat)
+    };
+    let dims: Vec<usize> = tensor
+        .size()
+        .iter()
+        .map(|&d| usize::try_from(d).unwrap_or(0))
+        .collect();
+    let data = read().map_err(ExecError::tensor("reading a weight back"))?;
+    Ok(onnx_graph::Tensor::f32(dims, data)?)
+}
+
+fn overwrite(entry: &Entry, tensor: &Tensor) -> Result<(), ExecError> {
+    let mut own = entry.tensor.shallow_clone();
+    if own.size() != tensor.size() {
+        let (stored, wanted) = (tensor.size(), own.size());
+        return Err(ExecError::StoredShape {
+            name: entry.name.clone(),
+            stored,
+            wanted,
+        });
+    }
+    let _guard = tch::no_grad_guard();
+    own.f_copy_(tensor)
+        .map_err(ExecError::tensor(format!("loading '{}'", entry.name)))
+}
+
+fn roles(graph: &Graph) -> BTreeMap<ValueId, Role> {
+    let producers = graph.producers();
+    let after_matmul = |v: Option<ValueId>| {
+        let producer = v.and_then(|v| producers[v.index()]);
+        producer.is_some_and(|n| matches!(graph.node(n).op, Op::MatMul(_)))
+    };
+    let mut roles = BTreeMap::new();
+    for node in graph.nodes() {
+        let (trainable, statistics): (&[usize], &[usize]) = match &node.op {
+            Op::Conv(_) | Op::ConvTranspose(_) => (&[1, 2], &[]),
+            Op::Gemm(_) => (&[0, 1, 2], &[]),
+            Op::MatMul(_) => (&[0, 1], &[]),
+            Op::PRelu(_) => (&[1], &[]),
+            Op::BatchNormalization(_) => (&[1, 2], &[3, 4]),
+            Op::Add(_) if after_matmul(node.input(0)) => (&[1], &[]),
+            Op::Add(_) if after_matmul(node.input(1)) => (&[0], &[]),
+            _ => continue,
+        };
+        for id in trainable.iter().filter_map(|&i| node.input(i)) {
+            roles.insert(id, Role::Trainable);
+        }
+        for id in statistics.iter().filter_map(|&i| node.input(i)) {
+            roles.insert(id, Role::Statistic);
+        }
+    }
+    roles
+}

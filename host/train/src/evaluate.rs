@@ -1,0 +1,263 @@
+//! How accurate a network is: of a width configuration, quickly, on the search split; of a graph, on any data.
+
+use channels::{Analysis, Cut, PrunePlan, cut};
+use datasets::Dataset;
+use onnx_graph::Graph;
+use rand::SeedableRng as _;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+use tch::{Device, Tensor};
+use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy, reestimate};
+
+use crate::TrainError;
+use crate::network::{Network, Runtime};
+use crate::pruning_net::PruningNet;
+
+/// Settings of an [`Evaluator`].
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct EvaluatorConfig {
+    /// Training batches on which BatchNorm is re-estimated.
+    pub calibration_batches: usize,
+    /// Images of each of them.
+    pub calibration_batch: usize,
+    /// Images of the search split that are used, drawn once; 0 takes all.
+    pub search_images: usize,
+    /// Images of a batch of these.
+    pub batch: usize,
+    /// Seed of both draws.
+    pub seed: u64,
+}
+
+impl Default for EvaluatorConfig {
+    fn default() -> Self {
+        Self {
+            calibration_batches: 4,
+            calibration_batch: 256,
+            search_images: 1000,
+            batch: 250,
+            seed: 0,
+        }
+    }
+}
+
+/// A measured accuracy.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub struct Accuracy {
+    /// Images classified rightly.
+    pub correct: usize,
+    /// Images in all.
+    pub total: usize,
+    /// Mean cross-entropy.
+    pub loss: f64,
+}
+
+impl Accuracy {
+    /// Share classified rightly, 0 to 1.
+    #[must_use]
+    pub fn share(&self) -> f64 {
+        self.correct as f64 / self.total.max(1) as f64
+    }
+}
+
+/// Measures width configurations on images held in memory.
+pub struct Evaluator {
+    network: Network,
+    analysis: Analysis,
+    order: Vec<Vec<usize>>,
+    calibration: Vec<Tensor>,
+    search: Vec<(Tensor, Tensor)>,
+}
+
+impl Evaluator {
+    /// Reads the images. `order` lists every group's units, the most important first.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] when an image cannot be read, [`TrainError::TooFewImages`], [`TrainError::Classes`].
+    pub fn new(
+        graph: &Graph,
+        analysis: &Analysis,
+        order: &[Vec<usize>],
+        (train, search): (&dyn Dataset, &dyn Dataset),
+        config: &EvaluatorConfig,
+        runtime: Runtime,
+    ) -> Result<Self, TrainError> {
+        let network = Network::new(graph, runtime.options)?;
+        network.check_classes(search.classes().len())?;
+        if train.is_empty() || search.is_empty() {
+            let what = if train.is_empty() {
+                "the training data"
+            } else {
+                "the search split"
+            };
+            return Err(TrainError::TooFewImages {
+                what,
+                held: 0,
+                batch: config.batch,
+            });
+        }
+        let batch = config.calibration_batch.clamp(1, train.len());
+        let wanted = (config.calibration_batches.max(1) * batch).min(train.len() / batch * batch);
+        let indices = draw(train.len(), wanted, config.seed);
+        let calibration: Result<Vec<_>, _> = indices
+            .chunks(batch)
+            .map(|c| read(train, c, runtime.device).map(|b| b.0))
+            .collect();
+        let wanted = if config.search_images == 0 {
+            search.len()
+        } else {
+            config.search_images.min(search.len())
+        };
+        let indices = draw(search.len(), wanted, config.seed);
+        let search: Result<Vec<_>, _> = indices
+            .chunks(config.batch.max(1))
+            .map(|c| read(search, c, runtime.device))
+            .collect();
+        Ok(Self {
+            network,
+            analysis: analysis.clone(),
+            order: order.to_vec(),
+            calibration: calibration?,
+            search: search?,
+        })
+    }
+
+    /// The training images for BatchNorm, in batches `[N, C, H, W]`.
+    pub fn calibration(&self) -> &[Tensor] {
+        &self.calibration
+    }
+
+    /// Accuracy on the search split of the network that `net` generates for `widths`.
+    ///
+    /// # Errors
+    /// [`TrainError::Widths`] when they do not fit.
+    pub fn accuracy(&self, net: &PruningNet, widths: &[usize]) -> Result<Accuracy, TrainError> {
+        let _guard = tch::no_grad_guard();
+        let cut = self.cut(widths)?;
+        let bound = net.bind(widths, Some(&cut))?;
+        self.measure(&bound, &cut)
+    }
+
+    /// Accuracy on the search split of the network cut from `weights` as they are, such as the trained original's.
+    ///
+    /// # Errors
+    /// As [`Evaluator::accuracy`].
+    pub fn accuracy_of(
+        &self,
+        weights: &dyn WeightSource,
+        widths: &[usize],
+    ) -> Result<Accuracy, TrainError> {
+        self.measure(weights, &self.cut(widths)?)
+    }
+
+    fn cut(&self, widths: &[usize]) -> Result<Cut, TrainError> {
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        Ok(cut(self.network.graph(), &self.analysis, &plan)?)
+    }
+
+    fn measure(&self, weights: &dyn WeightSource, cut: &Cut) -> Result<Accuracy, TrainError> {
+        let batches = self.calibration.iter().map(Tensor::shallow_clone);
+        let stats = reestimate(self.network.program(), weights, Some(cut), batches)?;
+        let overlay = Overlay {
+            base: weights,
+            stats: &stats,
+        };
+        count(
+            &self.network,
+            &overlay,
+            Some(cut),
+            self.search
+                .iter()
+                .map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone()))),
+        )
+    }
+}
+
+/// Accuracy of `graph` as it is, BatchNorm's stored statistics included, on all of `data`, `batch` images at a time.
+///
+/// # Errors
+/// [`TrainError::Data`] when an image cannot be read, [`TrainError::Classes`], and what running the graph gives.
+pub fn evaluate(
+    graph: &Graph,
+    data: &dyn Dataset,
+    batch: usize,
+    runtime: Runtime,
+) -> Result<Accuracy, TrainError> {
+    let network = Network::new(graph, runtime.options)?;
+    network.check_classes(data.classes().len())?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    let indices: Vec<usize> = (0..data.len()).collect();
+    count(
+        &network,
+        &params,
+        None,
+        indices
+            .chunks(batch.max(1))
+            .map(|c| read(data, c, runtime.device)),
+    )
+}
+
+fn count(
+    network: &Network,
+    weights: &dyn WeightSource,
+    cut: Option<&Cut>,
+    batches: impl Iterator<Item = Result<(Tensor, Tensor), TrainError>>,
+) -> Result<Accuracy, TrainError> {
+    let _guard = tch::no_grad_guard();
+    let mut out = Accuracy {
+        correct: 0,
+        total: 0,
+        loss: 0.0,
+    };
+    for batch in batches {
+        let (images, labels) = batch?;
+        let logits = network.logits(&images, weights, cut, NormMode::Running)?;
+        let rows = labels.size()[0] as usize;
+        out.correct += torch_exec::accuracy(&logits, &labels)?;
+        out.loss += cross_entropy(&logits, &labels, 0.0)?.f_double_value(&[])? * rows as f64;
+        out.total += rows;
+    }
+    out.loss /= out.total.max(1) as f64;
+    Ok(out)
+}
+
+fn draw(held: usize, wanted: usize, seed: u64) -> Vec<usize> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let mut indices = rand::seq::index::sample(&mut rng, held, wanted.min(held)).into_vec();
+    indices.sort_unstable();
+    indices
+}
+
+/// Images `[N, C, H, W]`, normalised, and labels `[N]`, read in parallel.
+///
+/// # Errors
+/// [`TrainError::Data`] for the first image that cannot be read.
+pub fn read(
+    data: &dyn Dataset,
+    indices: &[usize],
+    device: Device,
+) -> Result<(Tensor, Tensor), TrainError> {
+    let shape = data.image_shape();
+    let size: usize = shape.iter().product();
+    let mut images = vec![0f32; indices.len() * size];
+    images
+        .par_chunks_mut(size.max(1))
+        .zip(indices)
+        .try_for_each(|(image, &i)| {
+            data.decode(i, image)?;
+            data.input().normalise(image);
+            Ok::<_, datasets::DataError>(())
+        })?;
+    let labels: Vec<i64> = indices.iter().map(|&i| data.label(i) as i64).collect();
+    let dims = [
+        indices.len() as i64,
+        shape[0] as i64,
+        shape[1] as i64,
+        shape[2] as i64,
+    ];
+    let images = Tensor::f_from_slice(&images)?
+        .f_reshape(dims)?
+        .f_to_device(device)?;
+    Ok((images, Tensor::f_from_slice(&labels)?.f_to_device(device)?))
+}

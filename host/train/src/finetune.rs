@@ -1,0 +1,267 @@
+//! Training one network with real weights: fine-tuning with distillation from a teacher (Hinton et al.,
+//! arXiv 1503.02531; the teacher sees the augmented batch, Beyer et al., CVPR 2022), or plain training.
+
+use std::path::Path;
+use std::time::Duration;
+
+use datasets::Loader;
+use onnx_graph::Graph;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use torch_exec::{NormMode, Params, accuracy, cross_entropy, distillation};
+
+use crate::network::{Network, Runtime};
+use crate::observer::Observer;
+use crate::sgd::{Sgd, SgdConfig, Trained};
+use crate::training::{Completion, Done, Plan, Task, loader_identity, tensors};
+use crate::{TrainError, checkpoint, materialise};
+
+/// Settings of a fine-tuning or of a plain training. The batch size and the augmentation are the loader's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct FinetuneConfig {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Optimiser and schedule.
+    pub sgd: SgdConfig,
+    /// Label smoothing of the cross-entropy.
+    pub label_smoothing: f64,
+    /// Weight of the distillation loss, the rest is cross-entropy's; without a teacher it counts as 0.
+    pub distillation: f64,
+    /// Temperature of the distillation.
+    pub temperature: f64,
+    /// Decay of an exponential moving average of the weights, which then is the result; 0 turns it off.
+    pub ema: f64,
+    /// Share of a batch in BatchNorm's running statistics.
+    pub norm_momentum: f64,
+    /// Most seconds between checkpoints; one is also written after every epoch.
+    pub checkpoint_seconds: f64,
+}
+
+impl Default for FinetuneConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            sgd: SgdConfig {
+                lr: 0.02,
+                ..SgdConfig::default()
+            },
+            label_smoothing: 0.0,
+            distillation: 0.7,
+            temperature: 4.0,
+            ema: 0.0,
+            norm_momentum: 0.1,
+            checkpoint_seconds: 20.0,
+        }
+    }
+}
+
+struct Tuning {
+    stage: &'static str,
+    network: Network,
+    params: Params,
+    teacher: Option<(Network, Params)>,
+    config: FinetuneConfig,
+    sgd: Sgd,
+    /// The moving averages, in the order of the optimiser's tensors.
+    averages: Vec<Tensor>,
+}
+
+impl Task for Tuning {
+    fn stage(&self) -> &'static str {
+        self.stage
+    }
+
+    fn step(&mut self, images: &Tensor, labels: &Tensor, _: u64) -> Result<Done, TrainError> {
+        let mode = NormMode::Update {
+            momentum: self.config.norm_momentum,
+        };
+        let logits = self.network.logits(images, &self.params, None, mode)?;
+        let mut loss = cross_entropy(&logits, labels, self.config.label_smoothing)?;
+        if let Some((network, params)) = &self.teacher {
+            let wanted = tch::no_grad(|| network.logits(images, params, None, NormMode::Running))?;
+            let share = self.config.distillation;
+            let distilled = distillation(&logits, &wanted, self.config.temperature)?;
+            loss = loss
+                .f_mul_scalar(1.0 - share)?
+                .f_add(&distilled.f_mul_scalar(share)?)?;
+        }
+        self.sgd.backward(&loss)?;
+        Ok(Done {
+            loss: loss.f_double_value(&[])?,
+            correct: accuracy(&logits.detach(), labels)?,
+        })
+    }
+
+    fn sgd(&mut self) -> &mut Sgd {
+        &mut self.sgd
+    }
+
+    fn updated(&mut self, step: u64) -> Result<(), TrainError> {
+        let _guard = tch::no_grad_guard();
+        // Early on the average follows closely, or it would remember the start for ever.
+        let decay = self
+            .config
+            .ema
+            .min((1.0 + step as f64) / (10.0 + step as f64));
+        for (average, trained) in self.averages.iter_mut().zip(self.sgd.trained()) {
+            let _ = average.f_lerp_(&trained.tensor, 1.0 - decay)?;
+        }
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        let mut out = self.params.named();
+        let named = self.averages.iter().zip(self.sgd.trained());
+        out.extend(named.map(|(a, t)| (format!("average/{}", t.name), a.shallow_clone())));
+        out
+    }
+
+    fn blame(&self, images: &Tensor, _: u64) -> String {
+        self.network
+            .first_bad_layer(images, &self.params, None)
+            .unwrap_or_else(|| "the loss".into())
+    }
+}
+
+/// Trains `graph` (BatchNorm kept) on `loader`, with distillation from `teacher` if there is one, and returns it with the
+/// trained weights and running statistics. When `checkpoint` names a file that exists, training goes on from there.
+///
+/// # Errors
+/// As [`crate::train_joint`].
+#[allow(
+    clippy::too_many_arguments,
+    reason = "each is a different kind of thing, and all are needed"
+)]
+pub fn finetune(
+    graph: &Graph,
+    teacher: Option<&Graph>,
+    loader: &Loader,
+    config: &FinetuneConfig,
+    runtime: Runtime,
+    seed: u64,
+    checkpoint: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Completion), TrainError> {
+    tune(
+        "fine-tuning",
+        graph,
+        teacher,
+        loader,
+        config,
+        runtime,
+        seed,
+        checkpoint,
+        observer,
+    )
+}
+
+/// Trains `graph` from the weights it holds, without a teacher; see [`finetune`] and [`crate::initialise`].
+///
+/// # Errors
+/// As [`finetune`].
+pub fn train_plain(
+    graph: &Graph,
+    loader: &Loader,
+    config: &FinetuneConfig,
+    runtime: Runtime,
+    seed: u64,
+    checkpoint: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Completion), TrainError> {
+    tune(
+        "training", graph, None, loader, config, runtime, seed, checkpoint, observer,
+    )
+}
+
+#[allow(clippy::too_many_arguments, reason = "as finetune")]
+fn tune(
+    stage: &'static str,
+    graph: &Graph,
+    teacher: Option<&Graph>,
+    loader: &Loader,
+    config: &FinetuneConfig,
+    runtime: Runtime,
+    seed: u64,
+    checkpoint: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Completion), TrainError> {
+    let network = Network::new(graph, runtime.options)?;
+    network.check_classes(loader.dataset().classes().len())?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    let trained: Vec<Trained> = params
+        .trainable(graph)
+        .into_iter()
+        .map(|(_, name, tensor)| Trained {
+            name,
+            decay: tensor.dim() > 1,
+            tensor,
+        })
+        .collect();
+    if trained.is_empty() {
+        return Err(TrainError::NoLayers {
+            network: graph.name.clone(),
+        });
+    }
+    let averages = if config.ema > 0.0 {
+        trained.iter().map(|t| t.tensor.detach().copy()).collect()
+    } else {
+        vec![]
+    };
+    let teacher_graph = teacher.filter(|_| config.distillation > 0.0);
+    let teacher = teacher_graph
+        .map(|t| -> Result<_, TrainError> {
+            let params = Params::with_options(t, runtime.device, &runtime.options)?;
+            Ok((Network::new(t, runtime.options)?, params))
+        })
+        .transpose()?;
+    let parts = (
+        materialise::graph_fingerprint(graph),
+        teacher_graph.map(materialise::graph_fingerprint),
+        config,
+        seed,
+        loader_identity(loader),
+    );
+    let plan = Plan {
+        loader,
+        epochs: config.epochs,
+        sgd: &config.sgd,
+        seed,
+        device: runtime.device,
+        checkpoint,
+        checkpoint_every: Duration::from_secs_f64(config.checkpoint_seconds.max(0.0)),
+        fingerprint: checkpoint::fingerprint(&parts),
+        kind: stage,
+    };
+    let sgd = Sgd::new(trained);
+    let mut task = Tuning {
+        stage,
+        network,
+        params,
+        teacher,
+        config: config.clone(),
+        sgd,
+        averages,
+    };
+    let mut position = plan.resume(&mut task)?;
+    let end = plan.run(&mut task, &mut position, observer)?;
+    let mut out = graph.clone();
+    if task.averages.is_empty() {
+        task.params.write_back(&mut out)?;
+        return Ok((out, end));
+    }
+    {
+        let _guard = tch::no_grad_guard();
+        for (average, trained) in task.averages.iter().zip(task.sgd.trained()) {
+            trained.tensor.shallow_clone().f_copy_(average)?;
+        }
+    }
+    task.params.write_back(&mut out)?;
+    // The running statistics belong to the last weights, not to their average.
+    let mut batches = Vec::new();
+    for batch in loader.epoch(0).take(20) {
+        batches.push(tensors(&batch?, runtime.device)?.0);
+    }
+    materialise::recalibrate(&mut out, &batches, runtime)?;
+    Ok((out, end))
+}

@@ -1,0 +1,315 @@
+//! Joint training: one Graph PruningNet learns to generate good weights for all width configurations at once.
+
+use std::path::Path;
+use std::time::Duration;
+
+use channels::{Analysis, Cut, PrunePlan, cut};
+use datasets::Loader;
+use onnx_graph::Graph;
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+use tch::Tensor;
+use torch_exec::{NormMode, accuracy, cross_entropy, distillation};
+
+use crate::network::{Network, Runtime};
+use crate::observer::Observer;
+use crate::pruning_net::{PruningNet, PruningNetConfig};
+use crate::sgd::{Sgd, SgdConfig};
+use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
+use crate::{TrainError, checkpoint, materialise};
+
+/// Settings of the joint training. The batch size and the augmentation are the loader's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct JointConfig {
+    /// Passes over the training data.
+    pub epochs: usize,
+    /// Optimiser and schedule.
+    pub sgd: SgdConfig,
+    /// Label smoothing.
+    pub label_smoothing: f64,
+    /// Train the full, the smallest and a random network on every batch, the latter two distilled from the first,
+    /// instead of one random network. Costs about twice the time.
+    pub sandwich: bool,
+    /// Share of the batches that train the full network instead of a random one (without the sandwich rule).
+    pub full_share: f64,
+    /// Most seconds between checkpoints; one is also written after every epoch.
+    pub checkpoint_seconds: f64,
+}
+
+impl Default for JointConfig {
+    fn default() -> Self {
+        Self {
+            epochs: 20,
+            sgd: SgdConfig::default(),
+            label_smoothing: 0.1,
+            sandwich: false,
+            full_share: 0.0,
+            checkpoint_seconds: 20.0,
+        }
+    }
+}
+
+/// What a joint training starts from.
+#[derive(Debug, Clone)]
+pub struct JointSetup<'a> {
+    /// The network, with BatchNorm.
+    pub graph: &'a Graph,
+    /// Its analysis.
+    pub analysis: &'a Analysis,
+    /// Per group its units, the most important first.
+    pub order: &'a [Vec<usize>],
+    /// Per group the admissible kept counts, ascending.
+    pub widths: &'a [Vec<usize>],
+    /// The Graph PruningNet's settings.
+    pub net: &'a PruningNetConfig,
+    /// The training's settings.
+    pub config: &'a JointConfig,
+    /// Where and how to run.
+    pub runtime: Runtime,
+    /// Seed of initialisation and width draws.
+    pub seed: u64,
+}
+
+/// A joint training under way.
+pub struct JointState {
+    net: PruningNet,
+    network: Network,
+    analysis: Analysis,
+    order: Vec<Vec<usize>>,
+    widths: Vec<Vec<usize>>,
+    config: JointConfig,
+    runtime: Runtime,
+    seed: u64,
+    sgd: Sgd,
+    position: Position,
+    fingerprint: String,
+}
+
+impl JointState {
+    /// A joint training at its first step.
+    ///
+    /// # Errors
+    /// [`TrainError::Widths`] when the order or the admissible widths do not fit the groups, [`TrainError::NoLayers`],
+    /// and what compiling the graph gives.
+    pub fn new(setup: &JointSetup<'_>) -> Result<Self, TrainError> {
+        let groups = setup.analysis.groups();
+        let bad = |reason: String| Err(TrainError::Widths { reason });
+        if setup.order.len() != groups.len() || setup.widths.len() != groups.len() {
+            let (orders, grids) = (setup.order.len(), setup.widths.len());
+            return bad(format!(
+                "{orders} orders and {grids} grids for {} groups",
+                groups.len()
+            ));
+        }
+        for (group, grid) in groups.iter().zip(setup.widths) {
+            if grid.is_empty() || grid.iter().any(|&w| w == 0 || w > group.channels) {
+                return bad(format!(
+                    "group '{}' of {} channels has grid {grid:?}",
+                    group.name, group.channels
+                ));
+            }
+        }
+        let net = PruningNet::new(
+            setup.graph,
+            setup.analysis,
+            setup.net,
+            setup.runtime.device,
+            setup.seed,
+        )?;
+        let sgd = Sgd::new(net.trained());
+        let network = Network::new(setup.graph, setup.runtime.options)?;
+        let graph = materialise::graph_fingerprint(setup.graph);
+        let all = (
+            graph,
+            setup.order,
+            setup.widths,
+            setup.net,
+            setup.config,
+            setup.seed,
+        );
+        Ok(Self {
+            net,
+            network,
+            analysis: setup.analysis.clone(),
+            order: setup.order.to_vec(),
+            widths: setup.widths.to_vec(),
+            config: setup.config.clone(),
+            runtime: setup.runtime,
+            seed: setup.seed,
+            sgd,
+            position: Position::default(),
+            fingerprint: checkpoint::fingerprint(&all),
+        })
+    }
+
+    /// The Graph PruningNet as trained so far.
+    #[must_use]
+    pub fn net(&self) -> &PruningNet {
+        &self.net
+    }
+
+    /// The Graph PruningNet, once training is over.
+    #[must_use]
+    pub fn into_net(self) -> PruningNet {
+        self.net
+    }
+
+    /// Where the training stands.
+    #[must_use]
+    pub fn position(&self) -> Position {
+        self.position
+    }
+
+    /// The width configurations of `step`: a function of the seed and the step only, so that a resumed training draws
+    /// what an uninterrupted one would have drawn.
+    #[must_use]
+    pub fn draws(&self, step: u64) -> Vec<Vec<usize>> {
+        let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
+        rng.set_stream(step.wrapping_add(2));
+        let full = || {
+            self.analysis
+                .groups()
+                .iter()
+                .map(|g| g.channels)
+                .collect::<Vec<_>>()
+        };
+        let random = |rng: &mut ChaCha8Rng| {
+            self.widths
+                .iter()
+                .map(|g| g[rng.random_range(0..g.len())])
+                .collect()
+        };
+        if self.config.sandwich {
+            let smallest = self
+                .widths
+                .iter()
+                .filter_map(|g| g.iter().copied().min())
+                .collect();
+            return vec![full(), smallest, random(&mut rng)];
+        }
+        if rng.random::<f64>() < self.config.full_share {
+            return vec![full()];
+        }
+        vec![random(&mut rng)]
+    }
+
+    /// The cut for `widths`; `None` when nothing is cut.
+    fn cut(&self, widths: &[usize]) -> Result<Option<Cut>, TrainError> {
+        if self
+            .analysis
+            .groups()
+            .iter()
+            .zip(widths)
+            .all(|(g, &w)| g.channels == w)
+        {
+            return Ok(None);
+        }
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        Ok(Some(cut(self.network.graph(), &self.analysis, &plan)?))
+    }
+}
+
+impl Task for JointState {
+    fn stage(&self) -> &'static str {
+        "joint training"
+    }
+
+    fn step(&mut self, images: &Tensor, labels: &Tensor, step: u64) -> Result<Done, TrainError> {
+        let mut first: Option<(Tensor, Done)> = None;
+        for widths in self.draws(step) {
+            let cut = self.cut(&widths)?;
+            let bound = self.net.bind(&widths, cut.as_ref())?;
+            let logits = self
+                .network
+                .logits(images, &bound, cut.as_ref(), NormMode::Batch)?;
+            let loss = match &first {
+                None => cross_entropy(&logits, labels, self.config.label_smoothing)?,
+                Some((teacher, _)) => distillation(&logits, teacher, 1.0)?,
+            };
+            self.sgd.backward(&loss)?;
+            let value = loss.f_double_value(&[])?;
+            match &mut first {
+                None => {
+                    let done = Done {
+                        loss: value,
+                        correct: accuracy(&logits.detach(), labels)?,
+                    };
+                    first = Some((logits.detach(), done));
+                }
+                // The first network's loss is reported; the others only must not be lost when they turn into NaN.
+                Some((_, done)) if !value.is_finite() => done.loss = value,
+                Some(_) => {}
+            }
+        }
+        Ok(first.map_or(
+            Done {
+                loss: 0.0,
+                correct: 0,
+            },
+            |f| f.1,
+        ))
+    }
+
+    fn sgd(&mut self) -> &mut Sgd {
+        &mut self.sgd
+    }
+
+    fn updated(&mut self, _: u64) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    fn tensors(&self) -> Vec<(String, Tensor)> {
+        self.net.tensors()
+    }
+
+    fn blame(&self, images: &Tensor, step: u64) -> String {
+        let _guard = tch::no_grad_guard();
+        for widths in self.draws(step) {
+            let Ok(cut) = self.cut(&widths) else { continue };
+            let Ok(bound) = self.net.bind(&widths, cut.as_ref()) else {
+                continue;
+            };
+            if let Some(layer) = self.network.first_bad_layer(images, &bound, cut.as_ref()) {
+                return layer;
+            }
+        }
+        "the loss".into()
+    }
+}
+
+/// Trains `state` to the end, or until `observer` stops it. When `checkpoint` names a file that exists, training goes on
+/// from there; it is rewritten every [`JointConfig::checkpoint_seconds`], after every epoch and on stopping.
+///
+/// # Errors
+/// [`TrainError::NonFinite`] as soon as a loss, gradient or weight is not finite (the last good checkpoint stays),
+/// [`TrainError::Checkpoint`] when the file belongs to another training, [`TrainError::Io`] when it cannot be written,
+/// [`TrainError::Data`] when an image cannot be read.
+pub fn train_joint(
+    state: &mut JointState,
+    loader: &Loader,
+    checkpoint: Option<&Path>,
+    observer: &mut dyn Observer,
+) -> Result<Completion, TrainError> {
+    state
+        .network
+        .check_classes(loader.dataset().classes().len())?;
+    let config = state.config.clone();
+    let fingerprint = checkpoint::fingerprint(&(&state.fingerprint, loader_identity(loader)));
+    let plan = Plan {
+        loader,
+        epochs: config.epochs,
+        sgd: &config.sgd,
+        seed: state.seed,
+        device: state.runtime.device,
+        checkpoint,
+        checkpoint_every: Duration::from_secs_f64(config.checkpoint_seconds.max(0.0)),
+        fingerprint,
+        kind: "joint",
+    };
+    let mut position = plan.resume(state)?.max(state.position);
+    let end = plan.run(state, &mut position, observer);
+    state.position = position;
+    end
+}

@@ -1,0 +1,151 @@
+//! A graph compiled for training: its program, where its logits are, and what is wrong when it goes wrong.
+
+use channels::Cut;
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, ValueId};
+use tch::{Device, Tensor};
+use torch_exec::{ExecOptions, NormMode, Program, WeightSource};
+
+use crate::TrainError;
+
+/// Where and how networks run.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Runtime {
+    /// The device.
+    pub device: Device,
+    /// Memory order and precision.
+    pub options: ExecOptions,
+}
+
+impl Default for Runtime {
+    fn default() -> Self {
+        Self {
+            device: Device::Cpu,
+            options: ExecOptions::default(),
+        }
+    }
+}
+
+/// A graph with its program.
+pub struct Network {
+    graph: Graph,
+    program: Program,
+    /// The input of a softmax at the end: losses want logits.
+    logits: Option<ValueId>,
+}
+
+impl Network {
+    /// Compiles `graph`, whose shapes must be inferred.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn new(graph: &Graph, options: ExecOptions) -> Result<Self, TrainError> {
+        let program = Program::with_options(graph, options)?;
+        let last = graph
+            .outputs()
+            .first()
+            .and_then(|o| graph.producers()[o.index()])
+            .map(|n| graph.node(n));
+        let logits = last
+            .filter(|n| matches!(n.op, Op::Softmax(_)))
+            .and_then(|n| n.input(0));
+        Ok(Self {
+            graph: graph.clone(),
+            program,
+            logits,
+        })
+    }
+
+    /// The graph.
+    #[must_use]
+    pub fn graph(&self) -> &Graph {
+        &self.graph
+    }
+
+    /// Its program.
+    #[must_use]
+    pub fn program(&self) -> &Program {
+        &self.program
+    }
+
+    /// Logits `[N, classes]` for images `[N, C, H, W]`. A softmax that ends the network is left out.
+    ///
+    /// # Errors
+    /// As [`Program::forward`].
+    pub fn logits(
+        &self,
+        images: &Tensor,
+        weights: &dyn WeightSource,
+        cut: Option<&Cut>,
+        mode: NormMode<'_>,
+    ) -> Result<Tensor, TrainError> {
+        let out = match self.logits {
+            Some(tap) => self
+                .program
+                .forward_with(images, weights, cut, mode, &[tap])?
+                .1
+                .swap_remove(0),
+            None => self.program.forward(images, weights, cut, mode)?,
+        };
+        Ok(if out.dim() == 2 {
+            out
+        } else {
+            out.f_flatten(1, -1)?
+        })
+    }
+
+    /// Refuses labels that the output has no place for.
+    ///
+    /// # Errors
+    /// [`TrainError::Classes`].
+    pub fn check_classes(&self, classes: usize) -> Result<(), TrainError> {
+        let shape = self
+            .graph
+            .outputs()
+            .first()
+            .and_then(|&o| self.graph.value(o).shape.as_deref());
+        let known: Option<usize> =
+            shape.and_then(|s| s.get(1..)?.iter().map(|d| d.known()).product());
+        match known {
+            Some(outputs) if outputs != classes => Err(TrainError::Classes { outputs, classes }),
+            _ => Ok(()),
+        }
+    }
+
+    /// The first node, in running order, with a constant input or an output that is not finite.
+    pub(crate) fn first_bad_layer(
+        &self,
+        images: &Tensor,
+        weights: &dyn WeightSource,
+        cut: Option<&Cut>,
+    ) -> Option<String> {
+        let _guard = tch::no_grad_guard();
+        let good = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
+        if !good(images) {
+            return Some("the input images".into());
+        }
+        for id in self.program.nodes() {
+            let node = self.graph.node(id);
+            let constants: Vec<ValueId> = node
+                .inputs
+                .iter()
+                .flatten()
+                .copied()
+                .filter(|&v| self.graph.constant(v).is_some())
+                .collect();
+            for &v in &constants {
+                let weight = weights.weight(v, cut.and_then(|c| c.crops.get(&v)));
+                if weight.is_ok_and(|w| w.is_floating_point() && !good(&w)) {
+                    return Some(node.name.clone());
+                }
+            }
+            let out =
+                self.program
+                    .forward_with(images, weights, cut, NormMode::Batch, &[node.output()]);
+            if !constants.is_empty() && out.is_ok_and(|(_, taps)| !good(&taps[0])) {
+                return Some(node.name.clone());
+            }
+        }
+        None
+    }
+}

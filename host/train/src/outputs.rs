@@ -1,0 +1,40 @@
+//! What a network computes for given images: the reference that an exported file is compared with.
+
+use datasets::Dataset;
+use onnx_graph::Graph;
+use tch::Tensor;
+use torch_exec::{NormMode, Params, Program};
+
+use crate::TrainError;
+use crate::evaluate::read;
+use crate::network::Runtime;
+
+/// The normalised images at `indices` `[N, C, H, W]` and the network's first output for them, both row-major, with
+/// BatchNorm's stored statistics.
+///
+/// # Errors
+/// [`TrainError::Data`] when an image cannot be read, and what running the graph gives.
+pub fn reference_outputs(
+    graph: &Graph,
+    data: &dyn Dataset,
+    indices: &[usize],
+    runtime: Runtime,
+) -> Result<(Vec<f32>, Vec<f32>), TrainError> {
+    let _guard = tch::no_grad_guard();
+    let (images, _) = read(data, indices, runtime.device)?;
+    let program = Program::with_options(graph, runtime.options)?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    let outputs = program.forward(&images, &params, None, NormMode::Running)?;
+    Ok((floats(&images)?, floats(&outputs)?))
+}
+
+fn floats(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {
+    let tensor = tensor
+        .f_to_device(tch::Device::Cpu)?
+        .f_to_kind(tch::Kind::Float)?
+        .f_contiguous()?;
+    let mut values = vec![0f32; tensor.numel()];
+    let count = values.len();
+    tensor.f_copy_data(&mut values, count)?;
+    Ok(values)
+}

@@ -1,0 +1,302 @@
+//! The topology graph over weight-bearing layers, its normalised adjacency and the features of its nodes
+//! (Kipf & Welling, ICLR 2017, for the normalisation; the choice of features is our own).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use channels::{Analysis, AxisUnit};
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, Node, NodeId, ValueId};
+
+/// Number of features of a node.
+pub const FEATURES: usize = 15;
+
+/// A layer with constant weights.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Layer {
+    /// The node in the graph.
+    pub node: NodeId,
+    /// Name of the node.
+    pub name: String,
+    /// Its weight.
+    pub weight: ValueId,
+    /// Its data input.
+    pub input: ValueId,
+    /// Its output.
+    pub output: ValueId,
+    fixed: Fixed,
+    channels_in: Count,
+    channels_out: Count,
+}
+
+/// What does not change with the widths.
+#[derive(Debug, Clone, PartialEq)]
+struct Fixed {
+    kernel: [f32; 2],
+    stride: f32,
+    groups: usize,
+    depthwise: bool,
+    log2_area: f32,
+    kind: usize,
+}
+
+/// How many channels of an axis are kept, as a function of the widths.
+#[derive(Debug, Clone, PartialEq, Default)]
+struct Count {
+    pinned: usize,
+    /// Group, indices of the axis that it owns, units of the group.
+    owned: Vec<(usize, usize, usize)>,
+}
+
+impl Count {
+    fn of(axis: &[Option<AxisUnit>], analysis: &Analysis) -> Self {
+        let mut owned = BTreeMap::new();
+        let mut pinned = 0;
+        for unit in axis {
+            match unit {
+                Some(u) => *owned.entry(u.group.0).or_insert(0) += 1,
+                None => pinned += 1,
+            }
+        }
+        let owned = owned
+            .into_iter()
+            .map(|(g, n)| (g, n, analysis.groups()[g].channels))
+            .collect();
+        Self { pinned, owned }
+    }
+
+    fn full(&self) -> f32 {
+        (self.pinned + self.owned.iter().map(|o| o.1).sum::<usize>()) as f32
+    }
+
+    fn kept(&self, widths: &[usize]) -> f32 {
+        let share =
+            |&(g, n, units): &(usize, usize, usize)| n as f32 * widths[g] as f32 / units as f32;
+        self.pinned as f32 + self.owned.iter().map(share).sum::<f32>()
+    }
+}
+
+/// Weight-bearing layers of a network and which feeds which.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Topology {
+    layers: Vec<Layer>,
+    edges: Vec<(usize, usize)>,
+}
+
+impl Topology {
+    /// Finds the layers (Conv, ConvTranspose, Gemm, MatMul with a constant weight) and the edges: `u` to `v` where
+    /// `u`'s output reaches `v`'s data input through nodes without weights of their own.
+    #[must_use]
+    pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
+        let mut layers = Vec::new();
+        let mut edges = Vec::new();
+        let mut reach: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.values().len()];
+        for (id, node) in graph.iter() {
+            let from = if let Some(layer) = layer_of(graph, analysis, id, node) {
+                let at = layers.len();
+                edges.extend(reach[layer.input.index()].iter().map(|&u| (u, at)));
+                layers.push(layer);
+                BTreeSet::from([at])
+            } else {
+                node.inputs
+                    .iter()
+                    .flatten()
+                    .flat_map(|v| reach[v.index()].iter().copied())
+                    .collect()
+            };
+            for out in node.outputs.iter().flatten() {
+                reach[out.index()].clone_from(&from);
+            }
+        }
+        Self { layers, edges }
+    }
+
+    /// The layers, in topological order.
+    #[must_use]
+    pub fn layers(&self) -> &[Layer] {
+        &self.layers
+    }
+
+    /// Directed edges between positions in [`Topology::layers`].
+    #[must_use]
+    pub fn edges(&self) -> &[(usize, usize)] {
+        &self.edges
+    }
+
+    /// Â, row-major, `[layers, layers]`: see [`normalised_adjacency`].
+    #[must_use]
+    pub fn adjacency(&self) -> Vec<f32> {
+        normalised_adjacency(self.layers.len(), &self.edges)
+    }
+
+    /// Node features X(c), row-major, `[layers, FEATURES]`, for the kept count `widths` of every group: keep ratios
+    /// in and out, log2 of the kept channels in and out, kernel height and width, stride, log2 of the groups,
+    /// depthwise flag, log2 of the output area, position, one-hot operator. Scaled to the order of one.
+    ///
+    /// # Panics
+    /// When `widths` is shorter than the analysis' groups; [`crate::PruningNet`] checks that before.
+    #[must_use]
+    pub fn features(&self, widths: &[usize]) -> Vec<f32> {
+        let mut out = Vec::with_capacity(self.layers.len() * FEATURES);
+        for (i, layer) in self.layers.iter().enumerate() {
+            let (kept_in, kept_out) = (
+                layer.channels_in.kept(widths),
+                layer.channels_out.kept(widths),
+            );
+            let fixed = &layer.fixed;
+            let groups = if fixed.depthwise {
+                kept_out
+            } else {
+                fixed.groups as f32
+            };
+            let mut kind = [0.0; 4];
+            kind[fixed.kind] = 1.0;
+            out.extend([
+                kept_in / layer.channels_in.full().max(1.0),
+                kept_out / layer.channels_out.full().max(1.0),
+                kept_in.max(1.0).log2() / 10.0,
+                kept_out.max(1.0).log2() / 10.0,
+                fixed.kernel[0] / 7.0,
+                fixed.kernel[1] / 7.0,
+                fixed.stride / 4.0,
+                groups.max(1.0).log2() / 10.0,
+                f32::from(u8::from(fixed.depthwise)),
+                fixed.log2_area / 16.0,
+                (i + 1) as f32 / self.layers.len() as f32,
+            ]);
+            out.extend(kind);
+        }
+        out
+    }
+}
+
+fn layer_of(graph: &Graph, analysis: &Analysis, id: NodeId, node: &Node) -> Option<Layer> {
+    let constant = |i: usize| {
+        node.input(i)
+            .filter(|&v| graph.constant(v).is_some_and(|t| t.as_f32().is_some()))
+    };
+    let (data, weight, fixed) = match &node.op {
+        Op::Conv(c) => (
+            0,
+            constant(1)?,
+            Fixed::conv(&c.kernel, &c.strides, c.group, 0),
+        ),
+        Op::ConvTranspose(c) => (
+            0,
+            constant(1)?,
+            Fixed::conv(&c.kernel, &c.strides, c.group, 1),
+        ),
+        Op::Gemm(_) => (0, constant(1)?, Fixed::conv(&[], &[], 1, 2)),
+        Op::MatMul(_) => match (constant(0), constant(1)) {
+            (None, Some(w)) => (0, w, Fixed::conv(&[], &[], 1, 3)),
+            (Some(w), None) => (1, w, Fixed::conv(&[], &[], 1, 3)),
+            _ => return None,
+        },
+        _ => return None,
+    };
+    let (input, output) = (node.input(data)?, node.output());
+    let count = |v: ValueId| match analysis.value_channels(v) {
+        Some((_, axis)) => Count::of(&axis, analysis),
+        None => Count {
+            pinned: fallback_channels(graph, v),
+            owned: Vec::new(),
+        },
+    };
+    let (channels_in, channels_out) = (count(input), count(output));
+    let mut fixed = fixed;
+    fixed.depthwise = fixed.groups > 1 && channels_in.full() as usize == fixed.groups;
+    let area = |v: ValueId| {
+        let shape = graph.value(v).shape.as_ref()?;
+        (shape.len() > 2).then(|| {
+            shape[2..]
+                .iter()
+                .filter_map(|d| d.known())
+                .product::<usize>()
+        })
+    };
+    fixed.log2_area = (area(output).unwrap_or(1).max(1) as f32).log2();
+    Some(Layer {
+        node: id,
+        name: node.name.clone(),
+        weight,
+        input,
+        output,
+        fixed,
+        channels_in,
+        channels_out,
+    })
+}
+
+fn fallback_channels(graph: &Graph, v: ValueId) -> usize {
+    let shape = graph.value(v).shape.as_deref().unwrap_or(&[]);
+    shape.get(1).and_then(|d| d.known()).unwrap_or(1)
+}
+
+impl Fixed {
+    fn conv(kernel: &[usize], strides: &[usize], groups: usize, kind: usize) -> Self {
+        let at = |v: &[usize], i: usize| v.get(i).or(v.last()).copied().unwrap_or(1) as f32;
+        let kernel = [at(kernel, 0), at(kernel, 1)];
+        Self {
+            kernel,
+            stride: at(strides, 0),
+            groups,
+            depthwise: false,
+            log2_area: 0.0,
+            kind,
+        }
+    }
+}
+
+/// Â = D^-1/2 (A + I) D^-1/2, row-major, of the graph with `nodes` nodes and `edges`; A is symmetrised first, an edge
+/// counts once however often it is listed (Kipf & Welling, ICLR 2017).
+///
+/// # Panics
+/// When an edge names a node that does not exist.
+#[must_use]
+pub fn normalised_adjacency(nodes: usize, edges: &[(usize, usize)]) -> Vec<f32> {
+    let mut a = vec![0.0f32; nodes * nodes];
+    for i in 0..nodes {
+        a[i * nodes + i] = 1.0;
+    }
+    for &(u, v) in edges {
+        assert!(
+            u < nodes && v < nodes,
+            "edge ({u}, {v}) leaves a graph of {nodes} nodes"
+        );
+        a[u * nodes + v] = 1.0;
+        a[v * nodes + u] = 1.0;
+    }
+    let scale: Vec<f32> = a
+        .chunks(nodes.max(1))
+        .map(|row| row.iter().sum::<f32>().sqrt().recip())
+        .collect();
+    for (i, row) in a.chunks_mut(nodes.max(1)).enumerate() {
+        for (j, x) in row.iter_mut().enumerate() {
+            *x *= scale[i] * scale[j];
+        }
+    }
+    a
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_normalised_adjacency_of_a_chain_of_three_is_the_known_one() {
+        let s6 = 1.0 / 6f32.sqrt();
+        let wanted = [0.5, s6, 0.0, s6, 1.0 / 3.0, s6, 0.0, s6, 0.5];
+        for edges in [vec![(0, 1), (1, 2)], vec![(1, 0), (2, 1), (1, 2)]] {
+            let got = normalised_adjacency(3, &edges);
+            assert!(
+                got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6),
+                "{got:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_node_without_neighbours_keeps_only_itself() {
+        assert_eq!(normalised_adjacency(1, &[]), [1.0]);
+        assert!(normalised_adjacency(0, &[]).is_empty());
+    }
+}

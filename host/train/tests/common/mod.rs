@@ -1,0 +1,197 @@
+//! A small residual network and a small learnable data set.
+#![allow(dead_code, reason = "each test file uses its own part")]
+
+use std::sync::Arc;
+
+use channels::{Analysis, analyse, importance_order};
+use datasets::{
+    ArrayDataset, Augment, Dataset, InputSpec, Loader, LoaderConfig, Normalise, PixelScale,
+};
+use onnx_graph::ops::{self, Op};
+use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+use train::{JointConfig, JointSetup, JointState, PruningNetConfig, Runtime, SgdConfig};
+
+pub const CLASSES: usize = 3;
+
+struct Build {
+    graph: Graph,
+    rng: ChaCha8Rng,
+}
+
+impl Build {
+    fn random(&mut self, name: &str, dims: &[usize], around: f32, spread: f32) -> ValueId {
+        let count = dims.iter().product();
+        let values = (0..count)
+            .map(|_| around + (self.rng.random::<f32>() - 0.5) * spread)
+            .collect();
+        self.graph
+            .add_constant(name, Tensor::f32(dims.to_vec(), values).unwrap())
+    }
+
+    fn conv(&mut self, name: &str, x: ValueId, from: usize, to: usize, stride: usize) -> ValueId {
+        let w = self.random(
+            &format!("{name}.w"),
+            &[to, from, 3, 3],
+            0.0,
+            1.2 / (from as f32).sqrt(),
+        );
+        let op = Op::Conv(ops::Conv {
+            kernel: vec![3, 3],
+            strides: vec![stride, stride],
+            pads: vec![1; 4],
+            dilations: vec![1, 1],
+            group: 1,
+        });
+        let y = self.graph.push(name, op, &[x, w]).unwrap();
+        let parts = [("scale", 1.0), ("bias", 0.0), ("mean", 0.1), ("var", 1.0)];
+        let mut inputs = vec![y];
+        inputs.extend(parts.map(|(p, v)| self.random(&format!("{name}.bn.{p}"), &[to], v, 0.2)));
+        let op = Op::BatchNormalization(ops::BatchNormalization {
+            epsilon: 1e-5,
+            momentum: 0.9,
+        });
+        self.graph.push(&format!("{name}.bn"), op, &inputs).unwrap()
+    }
+}
+
+/// stem - relu - conv a - relu - conv b - add(stem) - relu - pool - dense.
+pub fn network(seed: u64) -> Graph {
+    let mut b = Build {
+        graph: Graph::new("tiny", 17),
+        rng: ChaCha8Rng::seed_from_u64(seed),
+    };
+    let shape = vec![
+        Dim::Symbol("N".into()),
+        Dim::Known(3),
+        Dim::Known(8),
+        Dim::Known(8),
+    ];
+    let x = b.graph.add_input("x", DType::F32, shape);
+    let stem = b.conv("stem", x, 3, 8, 1);
+    let stem = b
+        .graph
+        .push("stem.relu", Op::Relu(ops::Relu), &[stem])
+        .unwrap();
+    let y = b.conv("a", stem, 8, 12, 1);
+    let y = b.graph.push("a.relu", Op::Relu(ops::Relu), &[y]).unwrap();
+    let y = b.conv("b", y, 12, 8, 1);
+    let y = b.graph.push("sum", Op::Add(ops::Add), &[y, stem]).unwrap();
+    let y = b.graph.push("sum.relu", Op::Relu(ops::Relu), &[y]).unwrap();
+    let y = b
+        .graph
+        .push("pool", Op::GlobalAveragePool(ops::GlobalAveragePool), &[y])
+        .unwrap();
+    let y = b
+        .graph
+        .push("flat", Op::Flatten(ops::Flatten { axis: 1 }), &[y])
+        .unwrap();
+    let w = b.random("dense.w", &[CLASSES, 8], 0.0, 0.6);
+    let c = b.random("dense.b", &[CLASSES], 0.0, 0.1);
+    let op = Op::Gemm(ops::Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        trans_a: false,
+        trans_b: true,
+    });
+    let y = b.graph.push("dense", op, &[y, w, c]).unwrap();
+    b.graph.add_output(y);
+    b.graph.check().unwrap();
+    b.graph
+}
+
+/// Images whose class is the channel that is brightest, with noise.
+pub fn data(images: usize, seed: u64) -> Arc<dyn Dataset> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let (mut pixels, mut labels) = (Vec::new(), Vec::new());
+    for i in 0..images {
+        let class = i % CLASSES;
+        labels.push(class as u16);
+        for channel in 0..3 {
+            let base = if channel == class { 110 } else { 70 };
+            pixels.extend((0..64).map(|_| base + rng.random_range(0..80u8)));
+        }
+    }
+    let input = InputSpec {
+        channels: 3,
+        height: 8,
+        width: 8,
+        normalise: Normalise {
+            mean: vec![0.5; 3],
+            std: vec![0.25; 3],
+        },
+        scale: PixelScale::default(),
+    };
+    let classes = (0..CLASSES).map(|c| format!("class {c}")).collect();
+    Arc::new(ArrayDataset::new("bright", pixels, labels, classes, &input).unwrap())
+}
+
+pub fn loader(images: usize, batch: usize) -> Loader {
+    let augment = Augment {
+        flip: true,
+        ..Augment::none()
+    };
+    let config = LoaderConfig {
+        batch,
+        augment,
+        seed: 3,
+        drop_last: true,
+        ..LoaderConfig::default()
+    };
+    Loader::new(data(images, 1), config).unwrap()
+}
+
+pub struct Scene {
+    pub graph: Graph,
+    pub analysis: Analysis,
+    pub order: Vec<Vec<usize>>,
+    pub widths: Vec<Vec<usize>>,
+    pub full: Vec<usize>,
+}
+
+pub fn scene() -> Scene {
+    let graph = network(5);
+    let analysis = analyse(&graph).unwrap();
+    let order = importance_order(&graph, &analysis);
+    let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+    let widths = full
+        .iter()
+        .map(|&c| (1..=c).filter(|w| w % 2 == 0).collect())
+        .collect();
+    Scene {
+        graph,
+        analysis,
+        order,
+        widths,
+        full,
+    }
+}
+
+pub fn joint_config(epochs: usize, lr: f64) -> JointConfig {
+    JointConfig {
+        epochs,
+        sgd: SgdConfig {
+            lr,
+            warmup_epochs: 0.0,
+            ..SgdConfig::default()
+        },
+        ..JointConfig::default()
+    }
+}
+
+impl Scene {
+    pub fn joint(&self, net: &PruningNetConfig, config: &JointConfig, seed: u64) -> JointState {
+        JointState::new(&JointSetup {
+            graph: &self.graph,
+            analysis: &self.analysis,
+            order: &self.order,
+            widths: &self.widths,
+            net,
+            config,
+            runtime: Runtime::default(),
+            seed,
+        })
+        .unwrap()
+    }
+}

@@ -1,0 +1,27 @@
+//! `cargo xtask bench`: the criterion benches, with PyTorch at hand for the comparisons.
+
+use anyhow::Result;
+
+use crate::setup;
+use crate::shell::{self, Checkout};
+
+pub fn run(checkout: &Checkout, more: &[String]) -> Result<()> {
+    setup::run(
+        checkout,
+        &setup::Options {
+            peers: true,
+            ..Default::default()
+        },
+    )?;
+    shell::timed("benchmarks", || {
+        let mut cargo = checkout.cargo_with_torch()?;
+        cargo.args(["build", "--release", "--package", "graphprune-agent"]);
+        shell::run(&mut cargo)?;
+        let mut cargo = checkout.cargo_with_torch()?;
+        cargo.args(["bench", "--package", "graphprune-tests", "--benches"]);
+        if !more.is_empty() {
+            cargo.arg("--").args(more);
+        }
+        shell::run(&mut cargo)
+    })
+}

@@ -1,0 +1,325 @@
+//! Rules on the text of the tracked files.
+//!
+//! The words looked for are put together from parts, so that this file does not break its own rules.
+
+/// Lines from which a source file is named, and beyond which it is refused.
+pub const LONG: usize = 400;
+const TOO_LONG: usize = 800;
+
+/// The top level holds these, a licence and dotfiles.
+const TOP_LEVEL: [&str; 7] = [
+    "Cargo.toml",
+    "Cargo.lock",
+    "host",
+    "device-agent",
+    "profiles",
+    "tests",
+    "README.md",
+];
+
+/// Macros that mark unfinished work; each is looked for with its exclamation mark.
+const UNFINISHED_MACROS: [&str; 3] = ["todo", "dbg", "unimplemented"];
+
+/// Words that mark unfinished work, looked for in capitals.
+const UNFINISHED_WORDS: [&str; 4] = ["tbd", "todo", "fixme", "xxx"];
+
+/// Hosts of package registries and archives: which of them serves a build is the machine's setting.
+const REGISTRY_HOSTS: [(&str, &str); 8] = [
+    ("pypi", "org"),
+    ("pythonhosted", "org"),
+    ("static.crates", "io"),
+    ("index.crates", "io"),
+    ("deb.debian", "org"),
+    ("security.debian", "org"),
+    ("snapshot.debian", "org"),
+    ("download.pytorch", "org"),
+];
+
+/// Top folders of somebody's machine; a path that begins with one means nothing elsewhere.
+const MACHINE_FOLDERS: [&str; 6] = ["work", "tmp", "root", "home", "Users", "mnt"];
+
+/// Packages that neither hold unsafe code nor touch files, sockets or processes, by their folders.
+const PURE: [&str; 3] = ["host/onnx-graph/", "host/channels/", "host/model-zoo/"];
+const IMPURE_MODULES: [&str; 3] = ["std::fs", "std::net", "std::process"];
+
+/// How many lines above an unsafe block its justification may begin.
+const JUSTIFICATION_LINES: usize = 8;
+
+/// Entries of the top level that do not belong there.
+pub fn top_level(files: &[String]) -> Vec<String> {
+    let mut entries: Vec<&str> = files
+        .iter()
+        .filter_map(|path| path.split('/').next())
+        .collect();
+    entries.sort_unstable();
+    entries.dedup();
+    let belongs = |entry: &str| {
+        TOP_LEVEL.contains(&entry) || entry.starts_with('.') || entry.starts_with("LICENSE")
+    };
+    entries.retain(|entry| !belongs(entry));
+    entries
+        .iter()
+        .map(|entry| format!("{entry}: does not belong on the top level"))
+        .collect()
+}
+
+/// The file with its length, if it is long.
+pub fn long(path: &str, text: &str) -> Option<String> {
+    let lines = text.lines().count();
+    (is_code(path) && lines > LONG).then(|| format!("{path}: {lines} lines"))
+}
+
+/// What in one file breaks the rules, as `path:line: what`.
+pub fn violations(path: &str, text: &str) -> Vec<String> {
+    // Lock files name the registry by their format.
+    if path.ends_with(".lock") {
+        return Vec::new();
+    }
+    let mut found = Vec::new();
+    let lines: Vec<&str> = text.lines().collect();
+    if is_code(path) && lines.len() > TOO_LONG {
+        found.push(format!(
+            "{path}: {} lines, more than {TOO_LONG}: split it",
+            lines.len()
+        ));
+    }
+    let pure = PURE.iter().any(|folder| {
+        path.strip_prefix(folder)
+            .is_some_and(|rest| rest.starts_with("src/"))
+    });
+    if path.ends_with("src/lib.rs") {
+        if !text.starts_with("//!") {
+            found.push(format!(
+                "{path}:1: does not open with what the crate is for"
+            ));
+        }
+        if pure && !lines.contains(&"#![forbid(unsafe_code)]") {
+            found.push(format!("{path}: a pure crate must forbid unsafe code"));
+        }
+    }
+    let mut in_tests = false;
+    for (index, line) in lines.iter().enumerate() {
+        let mut report = |what: String| found.push(format!("{path}:{}: {what}", index + 1));
+        if let Some(host) = registry_host(line) {
+            report(format!(
+                "names the registry host {host}; the machine's own settings choose it"
+            ));
+        }
+        if let Some(folder) = machine_path(line) {
+            report(format!(
+                "names a path under {folder}, which only this machine has"
+            ));
+        }
+        if !is_code(path) {
+            continue;
+        }
+        if let Some(word) = unfinished(line) {
+            report(format!("has {word}"));
+        }
+        if path.ends_with(".rs") {
+            in_tests |= line.trim_start().starts_with("#[cfg(test)]");
+            if opens_unsafe(line) && !justified(&lines[..=index]) {
+                report("unsafe without a SAFETY comment above it".to_owned());
+            }
+            if pure && !in_tests {
+                let module = IMPURE_MODULES.iter().find(|module| line.contains(*module));
+                if let Some(module) = module {
+                    report(format!("{module} in a pure crate"));
+                }
+            }
+        }
+    }
+    found
+}
+
+fn is_code(path: &str) -> bool {
+    path.ends_with(".rs") || path.ends_with(".py")
+}
+
+fn registry_host(line: &str) -> Option<String> {
+    REGISTRY_HOSTS
+        .iter()
+        .map(|(name, top)| format!("{name}.{top}"))
+        .find(|host| line.contains(host))
+}
+
+/// The first folder of a machine's path: a slash that nothing path-like precedes, the name, and another slash.
+fn machine_path(line: &str) -> Option<String> {
+    MACHINE_FOLDERS
+        .iter()
+        .map(|name| format!("/{name}"))
+        .find(|folder| {
+            line.match_indices(folder.as_str()).any(|(at, _)| {
+                let before = line[..at].chars().next_back();
+                let absolute =
+                    before.is_none_or(|c| !c.is_alphanumeric() && !"._-~/}*)>".contains(c));
+                absolute && line[at + folder.len()..].starts_with('/')
+            })
+        })
+}
+
+fn unfinished(line: &str) -> Option<String> {
+    let ignored = ["#[", "ignore"].concat();
+    if line.contains(&ignored) {
+        return Some("an ignored test".to_owned());
+    }
+    let is_macro = |name: &&&str| {
+        let call = format!("{name}!");
+        line.match_indices(&call)
+            .any(|(at, _)| !line[..at].ends_with(|c: char| c.is_alphanumeric() || c == '_'))
+    };
+    if let Some(name) = UNFINISHED_MACROS.iter().find(is_macro) {
+        return Some(format!("the macro {name}"));
+    }
+    let words = line.split(|c: char| !c.is_alphanumeric() && c != '_');
+    let capital = |word: &str| {
+        UNFINISHED_WORDS
+            .iter()
+            .any(|unfinished| unfinished.to_uppercase() == word)
+    };
+    words
+        .into_iter()
+        .find(|word| capital(word))
+        .map(|word| format!("the word {word}"))
+}
+
+/// Whether a line opens an unsafe block or implementation; a comment does not.
+fn opens_unsafe(line: &str) -> bool {
+    let code = line.split("//").next().unwrap_or(line);
+    [" {", " impl "].iter().any(|after| {
+        let opening = format!("unsafe{after}");
+        code.match_indices(&opening).any(|(at, _)| {
+            let before = &code[..at];
+            // Within a string it is a word.
+            before.matches('"').count().is_multiple_of(2)
+                && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+        })
+    })
+}
+
+/// Whether the last of these lines, or a comment not far above it, has a justification.
+fn justified(lines: &[&str]) -> bool {
+    lines
+        .iter()
+        .rev()
+        .take(JUSTIFICATION_LINES + 1)
+        .any(|line| line.contains("SAFETY:"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Violations of one line in a source file, without their place.
+    fn check(line: &str, expected: &[&str]) {
+        let found = violations("host/a/src/a.rs", line);
+        let texts: Vec<_> = found
+            .iter()
+            .map(|violation| violation.splitn(3, ':').nth(2).unwrap().trim())
+            .collect();
+        assert_eq!(texts, expected, "{line}");
+    }
+
+    #[test]
+    fn unfinished_work_is_found_and_words_that_contain_its_signs_are_not() {
+        check(&["    to", "do!()"].concat(), &["has the macro todo"]);
+        check(&["    std::db", "g!(x)"].concat(), &["has the macro dbg"]);
+        check(&["#[ig", "nore]"].concat(), &["has an ignored test"]);
+        check(
+            &["// TO", "DO: later"].concat(),
+            &[&["has the word TO", "DO"].concat()],
+        );
+        check("let method_todos = autodbg;", &[]);
+    }
+
+    #[test]
+    fn a_registry_host_is_found_in_any_text() {
+        let line = ["see files.pythonho", "sted.org/x"].concat();
+        assert_eq!(violations("README.md", &line).len(), 1);
+        assert_eq!(violations("Cargo.lock", &line).len(), 0);
+        assert_eq!(violations("README.md", "see docs.rs/tch").len(), 0);
+    }
+
+    #[test]
+    fn a_path_of_a_machine_is_found_only_where_it_begins() {
+        let tmp = "tmp";
+        check(
+            &format!("let p = \"/{tmp}/x\";"),
+            &["names a path under /tmp, which only this machine has"],
+        );
+        check(
+            &format!("/{tmp}/x"),
+            &["names a path under /tmp, which only this machine has"],
+        );
+        check(&format!("push to /data/local/{tmp}/agent"), &[]);
+        check("the worker/home dilemma, ./work/a, /proc/self", &[]);
+    }
+
+    #[test]
+    fn unsafe_code_needs_its_justification_near() {
+        let bare = ["unsa", "fe { f() }"].concat();
+        check(&bare, &["unsafe without a SAFETY comment above it"]);
+        check(
+            &["unsa", "fe impl Send for A {}"].concat(),
+            &["unsafe without a SAFETY comment above it"],
+        );
+        check(&format!("// SAFETY: f has no preconditions\n{bare}"), &[]);
+        check(
+            &format!("// SAFETY: far away{}{bare}", "\n".repeat(20)),
+            &["unsafe without a SAFETY comment above it"],
+        );
+        check("// no unsafe { here }", &[]);
+        check("let word = \"unsafe { \";", &[]);
+    }
+
+    #[test]
+    fn a_pure_crate_has_no_files_and_no_unsafe_code_outside_its_tests() {
+        let whole = "//! For graphs.\n#![forbid(unsafe_code)]\n";
+        let file = "host/onnx-graph/src/lib.rs";
+        assert_eq!(violations(file, whole), Vec::<String>::new());
+        assert_eq!(violations(file, "//! For graphs.\n").len(), 1);
+        assert_eq!(violations(file, "#![forbid(unsafe_code)]\n").len(), 1);
+        assert_eq!(violations(file, &format!("{whole}use std::fs;\n")).len(), 1);
+        assert_eq!(
+            violations(
+                file,
+                &format!("{whole}#[cfg(test)]\nmod tests {{ use std::fs; }}\n")
+            )
+            .len(),
+            0
+        );
+        assert_eq!(
+            violations("host/onnx-graph/tests/a.rs", "use std::fs;\n").len(),
+            0
+        );
+    }
+
+    #[test]
+    fn long_files_are_listed_and_too_long_ones_refused() {
+        let lines = |count: usize| "x\n".repeat(count);
+        assert_eq!(long("a.rs", &lines(LONG)), None);
+        assert_eq!(
+            long("a.rs", &lines(LONG + 1)),
+            Some("a.rs: 401 lines".to_owned())
+        );
+        assert_eq!(long("a.csv", &lines(LONG + 1)), None);
+        assert_eq!(violations("a.rs", &lines(TOO_LONG)).len(), 0);
+        assert_eq!(violations("a.rs", &lines(TOO_LONG + 1)).len(), 1);
+    }
+
+    #[test]
+    fn only_the_fixed_entries_stand_on_the_top_level() {
+        let files = [
+            "host/a.rs",
+            "host/b.rs",
+            ".ci/run",
+            "LICENSE-MIT",
+            "notes.txt",
+            "scripts/x.py",
+        ]
+        .map(String::from);
+        let expected = ["notes.txt", "scripts"]
+            .map(|entry| format!("{entry}: does not belong on the top level"));
+        assert_eq!(top_level(&files), expected);
+    }
+}

@@ -1,0 +1,101 @@
+//! Short runs of the fuzz targets in `tests/fuzz`.
+//!
+//! The stable compiler serves: coverage comes from passes that need no unstable flag of rustc, and no sanitizer is linked,
+//! for there is no unsafe code in what is fuzzed.
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell::{self, Checkout};
+
+const CARGO_FUZZ: &str = "0.13.2";
+const FOLDER: &str = "tests/fuzz";
+
+/// Memory beyond which an input counts as a failure, in MiB, and seconds that one input may take.
+const MEMORY: u32 = 4096;
+const INPUT_SECONDS: u32 = 10;
+
+/// Runs each target for some seconds.
+pub fn run(checkout: &Checkout, seconds: u32) -> Result<()> {
+    let tool = install(checkout)?;
+    let targets = targets(checkout)?;
+    if targets.is_empty() {
+        bail!("there is no fuzz target in {FOLDER}/fuzz_targets");
+    }
+    for target in targets {
+        shell::timed(&format!("fuzz {target}"), || {
+            let corpus = checkout.root().join("target/fuzz-corpus").join(&target);
+            fs::create_dir_all(&corpus)
+                .with_context(|| format!("cannot create {}", corpus.display()))?;
+            let mut fuzz = cargo_fuzz(checkout, &tool);
+            fuzz.args(["run", "--sanitizer=none", "--fuzz-dir", FOLDER, &target])
+                .arg(&corpus);
+            let seeds = checkout.root().join(FOLDER).join("seeds").join(&target);
+            if seeds.is_dir() {
+                fuzz.arg(&seeds);
+            }
+            fuzz.arg("--").args([
+                format!("-max_total_time={seconds}"),
+                format!("-rss_limit_mb={MEMORY}"),
+                format!("-timeout={INPUT_SECONDS}"),
+                "-print_final_stats=1".to_owned(),
+                "-verbosity=0".to_owned(),
+            ]);
+            shell::run(&mut fuzz)
+        })?;
+    }
+    Ok(())
+}
+
+/// The targets, by the names of their files.
+fn targets(checkout: &Checkout) -> Result<Vec<String>> {
+    let folder = checkout.root().join(FOLDER).join("fuzz_targets");
+    let entries =
+        fs::read_dir(&folder).with_context(|| format!("cannot read {}", folder.display()))?;
+    let mut names: Vec<String> = entries
+        .flatten()
+        .map(|entry| entry.path())
+        .filter(|path| path.extension().is_some_and(|extension| extension == "rs"))
+        .filter_map(|path| Some(path.file_stem()?.to_str()?.to_owned()))
+        .collect();
+    names.sort();
+    Ok(names)
+}
+
+fn cargo_fuzz(checkout: &Checkout, tool: &Path) -> Command {
+    // Taken from cargo's own command for its cleaned environment.
+    let cargo = checkout.cargo();
+    let mut command = Command::new(tool);
+    command.arg("fuzz").current_dir(checkout.root());
+    for (name, value) in cargo.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    // The targets are a workspace of their own, which would build in a folder of its own too.
+    command.env("CARGO_TARGET_DIR", checkout.root().join("target/fuzz"));
+    command
+}
+
+/// Installs cargo-fuzz into `.deps/tools`; cargo itself sees when it is there already.
+fn install(checkout: &Checkout) -> Result<PathBuf> {
+    let tools = checkout.deps().join("tools");
+    let mut cargo = checkout.cargo();
+    cargo
+        .args([
+            "install",
+            "cargo-fuzz",
+            "--locked",
+            "--quiet",
+            "--version",
+            CARGO_FUZZ,
+            "--root",
+        ])
+        .arg(&tools);
+    shell::run(&mut cargo)?;
+    Ok(tools.join("bin/cargo-fuzz"))
+}

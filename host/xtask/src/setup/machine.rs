@@ -1,0 +1,118 @@
+//! What the set-up needs of the machine, and the package to install where something is missing.
+
+use std::env;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use crate::shell;
+
+/// Versions of Python for which every pinned wheel exists, as minor versions of 3.
+const PYTHON_MINOR: std::ops::RangeInclusive<u32> = 11..=14;
+
+/// The wheels exist for Linux on two architectures.
+pub fn check_system() -> Result<()> {
+    let (system, architecture) = (env::consts::OS, env::consts::ARCH);
+    if system != "linux" || !["x86_64", "aarch64"].contains(&architecture) {
+        bail!(
+            "graphprune builds on Linux on x86_64 or aarch64; this is {system} on {architecture}"
+        );
+    }
+    Ok(())
+}
+
+/// Python with its venv module, and the compilers; all that is missing is named at once.
+pub fn check_tools() -> Result<()> {
+    let mut missing = Vec::new();
+    let version = Command::new("python3")
+        .args(["-c", "import sys; print(sys.version_info.minor)"])
+        .output();
+    match version {
+        Ok(output) if output.status.success() => {
+            let minor = String::from_utf8_lossy(&output.stdout)
+                .trim()
+                .parse()
+                .unwrap_or(0);
+            if !PYTHON_MINOR.contains(&minor) {
+                let (low, high) = (PYTHON_MINOR.start(), PYTHON_MINOR.end());
+                bail!(
+                    "python3 is version 3.{minor}; the wheels of torch need 3.{low} to 3.{high} first on PATH"
+                );
+            }
+            if !starts("python3", &["-c", "import venv, ensurepip"]) {
+                missing.push(("the venv module of python3", "python3-venv"));
+            }
+        }
+        _ => missing.push(("python3", "python3 python3-venv")),
+    }
+    if !starts("cc", &["--version"]) {
+        missing.push(("a C compiler and linker (cc)", "gcc libc6-dev"));
+    }
+    let compiler = env::var("CXX").unwrap_or_else(|_| "c++".to_owned());
+    if !starts(&compiler, &["--version"]) {
+        missing.push((
+            "a C++ compiler (c++), which the bindings of libtorch need",
+            "g++",
+        ));
+    }
+    if missing.is_empty() {
+        return Ok(());
+    }
+    let (things, packages): (Vec<_>, Vec<_>) = missing.into_iter().unzip();
+    bail!(
+        "missing: {}. On Debian: apt-get install {}",
+        things.join("; "),
+        packages.join(" ")
+    );
+}
+
+/// Fails if the disk under `folder` has less than `needed` bytes free.
+pub fn check_space(folder: &Path, needed: u64) -> Result<()> {
+    let text = shell::output(Command::new("df").args(["-Pk"]).arg(folder))
+        .context("cannot ask for free space")?;
+    let free =
+        free_bytes(&text).with_context(|| format!("df printed something unknown: {text}"))?;
+    if free < needed {
+        let gigabytes = |bytes: u64| bytes as f64 / 1e9;
+        bail!(
+            "{} has {:.1} GB free and the installation needs {:.1} GB: free some space and run the command again",
+            folder.display(),
+            gigabytes(free),
+            gigabytes(needed)
+        );
+    }
+    Ok(())
+}
+
+fn starts(program: &str, arguments: &[&str]) -> bool {
+    Command::new(program)
+        .args(arguments)
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+/// The free space in the POSIX output of df, whose blocks are of 1024 bytes.
+fn free_bytes(text: &str) -> Option<u64> {
+    let blocks: u64 = text
+        .lines()
+        .nth(1)?
+        .split_whitespace()
+        .nth(3)?
+        .parse()
+        .ok()?;
+    Some(blocks * 1024)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_space_is_read_from_the_fourth_column() {
+        let text =
+            "Filesystem 1024-blocks Used Available Capacity Mounted on\n/dev/vda 100 30 70 30% /\n";
+        assert_eq!(free_bytes(text), Some(70 * 1024));
+        assert_eq!(free_bytes("nothing"), None);
+    }
+}

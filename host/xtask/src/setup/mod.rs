@@ -1,0 +1,311 @@
+//! Installs libtorch and ONNX Runtime, out of Python wheels, into `.deps` of the checkout.
+//!
+//! `.deps/venv` holds the packages, `.deps/libtorch` and `.deps/onnxruntime/libonnxruntime.so` are links into it, and
+//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons. A stamp, written last, says that
+//! an environment is whole; it lists the big libraries with their sizes, so that a damaged one is noticed.
+
+mod machine;
+mod python;
+
+use std::fs::{self, File};
+use std::os::unix::fs::symlink;
+use std::path::{Path, PathBuf};
+
+use anyhow::{Context, Result, bail};
+use clap::Args;
+
+use self::python::{Environment, remove};
+use crate::shell::{self, Checkout};
+
+/// What `cargo xtask setup` can leave out or add.
+#[derive(Args, Default, Clone, Copy)]
+pub struct Options {
+    /// Install the libraries for NVIDIA GPUs too (4.8 GB instead of 1.4 GB)
+    #[arg(long)]
+    pub cuda: bool,
+    /// Also make `.deps/peers`, in which PyTorch can be imported, for the comparison benchmarks (4.8 GB)
+    #[arg(long)]
+    pub peers: bool,
+}
+
+/// The version that the `tch` crate in use is made for.
+const TORCH: &str = "torch==2.11.0";
+
+/// Beside torch, all that its CPU library loads; nothing else of torch's own dependencies is needed to link it.
+const CPU_LIBRARIES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
+
+/// ONNX Runtime, and what the checks of exported files import.
+const TOOLS: [&str; 7] = [
+    "onnxruntime==1.30.0",
+    "onnx==1.23.2",
+    "numpy==2.4.6",
+    "protobuf==7.36.2",
+    "flatbuffers==25.12.19",
+    "ml_dtypes==0.6.0",
+    "typing_extensions==4.16.0",
+];
+
+/// Free space that an installation takes at its height, in bytes: the wheels and what is unpacked from them.
+const CPU_SPACE: u64 = 2_500_000_000;
+const FULL_SPACE: u64 = 9_000_000_000;
+
+/// Which packages an environment holds.
+#[derive(Clone, Copy, PartialEq)]
+enum Set {
+    /// libtorch for the CPU, ONNX Runtime, onnx.
+    Cpu,
+    /// The same with all of torch's dependencies.
+    Full,
+    /// PyTorch as its users have it, and NumPy.
+    Peers,
+}
+
+impl Set {
+    /// Names the set and its versions; the first line of the stamp.
+    fn title(self) -> String {
+        let (name, roots) = match self {
+            Self::Cpu => (
+                "cpu",
+                [&[TORCH], CPU_LIBRARIES.as_slice(), TOOLS.as_slice()].concat(),
+            ),
+            Self::Full => ("full", self.roots()),
+            Self::Peers => ("peers", self.roots()),
+        };
+        format!("{name} {}", roots.join(" "))
+    }
+
+    fn roots(self) -> Vec<&'static str> {
+        match self {
+            Self::Peers => vec![TORCH, TOOLS[2]],
+            Self::Cpu | Self::Full => [&[TORCH], TOOLS.as_slice()].concat(),
+        }
+    }
+
+    /// A program that fails unless the environment's libraries load.
+    fn trial(self) -> &'static str {
+        match self {
+            Self::Cpu => {
+                "import ctypes, sysconfig, numpy, onnx, onnxruntime; \
+                 ctypes.CDLL(sysconfig.get_path('purelib') + '/torch/lib/libtorch_cpu.so'); \
+                 print('libtorch loads; ONNX Runtime', onnxruntime.__version__, 'and onnx', onnx.__version__, 'load')"
+            }
+            Self::Full => {
+                "import torch, numpy, onnx, onnxruntime; print('torch', torch.__version__, 'with CUDA', \
+                 torch.cuda.is_available(), 'and ONNX Runtime', onnxruntime.__version__, 'load')"
+            }
+            Self::Peers => {
+                "import numpy, torch; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
+            }
+        }
+    }
+
+    /// The libraries whose sizes the stamp records, relative to the environment's packages.
+    fn key_files(self) -> &'static [&'static str] {
+        const TORCH_FILES: [&str; 3] = [
+            "torch/lib/libtorch_cpu.so",
+            "torch/lib/libc10.so",
+            "torch/lib/libtorch.so",
+        ];
+        const CPU_FILES: [&str; 5] = [
+            TORCH_FILES[0],
+            TORCH_FILES[1],
+            TORCH_FILES[2],
+            "nvidia/cu13/lib/libcudart.so.13",
+            "nvidia/cu13/lib/libcupti.so.13",
+        ];
+        if self == Self::Peers {
+            &TORCH_FILES
+        } else {
+            &CPU_FILES
+        }
+    }
+}
+
+/// Installs what is missing.
+pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
+    shell::timed("set-up", || {
+        let deps = checkout.deps();
+        fs::create_dir_all(&deps).with_context(|| format!("cannot create {}", deps.display()))?;
+        let lock = File::create(deps.join(".lock"))
+            .context("cannot create the lock file of the set-up")?;
+        if lock.try_lock().is_err() {
+            println!("another set-up is at work in this checkout; waiting for it");
+            lock.lock().context("cannot lock the set-up")?;
+        }
+        machine::check_system()?;
+        // An environment for CUDA serves the CPU as well.
+        let wanted = if options.cuda {
+            vec![Set::Full]
+        } else {
+            vec![Set::Cpu, Set::Full]
+        };
+        let set = install(&deps, "venv", &wanted)?;
+        link(&deps)?;
+        if options.peers {
+            if set == Set::Full {
+                place_link(Path::new("venv"), &deps.join("peers"))?;
+            } else {
+                install(&deps, "peers", &[Set::Peers])?;
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Makes sure that `.deps/NAME` holds one of the `wanted` sets, by default the first, and says which.
+fn install(deps: &Path, name: &str, wanted: &[Set]) -> Result<Set> {
+    let folder = deps.join(name);
+    let stamp = folder.join("stamp");
+    if let Some(&set) = wanted.iter().find(|set| stamp_holds(&stamp, **set)) {
+        println!(".deps/{name} is whole");
+        return Ok(set);
+    }
+    let set = *wanted.first().context("no package set is wanted")?;
+    machine::check_tools()?;
+    machine::check_space(
+        deps,
+        if set == Set::Cpu {
+            CPU_SPACE
+        } else {
+            FULL_SPACE
+        },
+    )?;
+    println!("installing into .deps/{name}: {}", set.title());
+
+    let wheels = deps.join("wheels");
+    let environment = Environment::new(folder.clone(), wheels.clone());
+    if !folder.is_symlink() {
+        remove(&stamp)?;
+    }
+    environment.create()?;
+    let pins = match set {
+        Set::Cpu => set.title().split(' ').skip(1).map(str::to_owned).collect(),
+        Set::Full | Set::Peers => environment.resolve(&set.roots())?,
+    };
+    environment.install(&pins)?;
+    let loaded = shell::output(environment.python().args(["-c", set.trial()])).with_context(|| {
+        format!("the packages in .deps/{name} are whole but do not load; is a system library missing?")
+    })?;
+    println!("{}", loaded.trim());
+    write_stamp(&stamp, set, &environment.site_packages()?)?;
+    remove(&wheels)?;
+    Ok(set)
+}
+
+/// Points the fixed names that `.cargo/config.toml` knows to wherever this Python put the libraries.
+fn link(deps: &Path) -> Result<()> {
+    let packages = Environment::new(deps.join("venv"), deps.join("wheels")).site_packages()?;
+    let inside = packages
+        .strip_prefix(deps.canonicalize()?)
+        .context("the environment's packages lie outside it")?;
+    place_link(&inside.join("torch"), &deps.join("libtorch"))?;
+
+    let folder = packages.join("onnxruntime/capi");
+    let name = fs::read_dir(&folder)
+        .with_context(|| format!("cannot read {}", folder.display()))?
+        .flatten()
+        .map(|entry| entry.file_name())
+        .find(|name| name.to_string_lossy().starts_with("libonnxruntime.so"));
+    let Some(name) = name else {
+        bail!("there is no libonnxruntime.so in {}", folder.display())
+    };
+    fs::create_dir_all(deps.join("onnxruntime"))?;
+    let target = Path::new("..")
+        .join(inside)
+        .join("onnxruntime/capi")
+        .join(name);
+    place_link(&target, &deps.join("onnxruntime/libonnxruntime.so"))
+}
+
+/// Makes or moves a link in one step, so that no reader finds it missing.
+fn place_link(target: &Path, link: &Path) -> Result<()> {
+    if fs::read_link(link).is_ok_and(|found| found == target) {
+        return Ok(());
+    }
+    let aside = link.with_extension("tmp");
+    remove(&aside)?;
+    symlink(target, &aside)
+        .with_context(|| format!("cannot create the link {}", link.display()))?;
+    if link.is_dir() && !link.is_symlink() {
+        remove(link)?;
+    }
+    fs::rename(&aside, link).with_context(|| format!("cannot create the link {}", link.display()))
+}
+
+fn write_stamp(stamp: &Path, set: Set, packages: &Path) -> Result<()> {
+    let mut text = set.title() + "\n";
+    for file in set.key_files() {
+        let path = packages.join(file);
+        let size = path
+            .metadata()
+            .with_context(|| format!("{} is missing", path.display()))?
+            .len();
+        text += &format!("{size} {}\n", path.display());
+    }
+    let aside = stamp.with_extension("tmp");
+    fs::write(&aside, text).with_context(|| format!("cannot write {}", aside.display()))?;
+    fs::rename(&aside, stamp).with_context(|| format!("cannot write {}", stamp.display()))
+}
+
+/// Whether a stamp is for this set and its files are still there, of their sizes. A checkout that was moved fails
+/// this and is looked through again, without a download.
+fn stamp_holds(stamp: &Path, set: Set) -> bool {
+    let Ok(text) = fs::read_to_string(stamp) else {
+        return false;
+    };
+    let mut lines = text.lines();
+    let python = stamp.with_file_name("bin").join("python");
+    let same_file = |line: &str| {
+        let (size, path) = line.split_once(' ').unwrap_or_default();
+        let found = PathBuf::from(path).metadata().map(|found| found.len());
+        found.is_ok_and(|found| size.parse() == Ok(found))
+    };
+    lines.next() == Some(set.title().as_str()) && python.exists() && lines.all(same_file)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn packages(folder: &Path) {
+        for file in Set::Cpu.key_files() {
+            let path = folder.join(file);
+            fs::create_dir_all(path.parent().unwrap()).unwrap();
+            fs::write(path, "library").unwrap();
+        }
+        fs::create_dir_all(folder.join("bin")).unwrap();
+        fs::write(folder.join("bin/python"), "").unwrap();
+    }
+
+    #[test]
+    fn a_stamp_holds_until_a_library_changes_its_size_or_goes() {
+        let folder = tempfile::tempdir().unwrap();
+        let stamp = folder.path().join("stamp");
+        packages(folder.path());
+        assert!(
+            !stamp_holds(&stamp, Set::Cpu),
+            "without a stamp nothing is installed"
+        );
+        write_stamp(&stamp, Set::Cpu, folder.path()).unwrap();
+        assert!(stamp_holds(&stamp, Set::Cpu));
+        assert!(!stamp_holds(&stamp, Set::Full), "the stamp of another set");
+        fs::write(folder.path().join("torch/lib/libc10.so"), "lib").unwrap();
+        assert!(!stamp_holds(&stamp, Set::Cpu), "a truncated library");
+        fs::remove_file(folder.path().join("torch/lib/libc10.so")).unwrap();
+        assert!(!stamp_holds(&stamp, Set::Cpu), "a missing library");
+    }
+
+    #[test]
+    fn a_link_is_moved_whatever_stood_in_its_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let link = folder.path().join("libtorch");
+        for target in ["a", "b"] {
+            place_link(Path::new(target), &link).unwrap();
+            assert_eq!(fs::read_link(&link).unwrap(), Path::new(target));
+        }
+        remove(&link).unwrap();
+        fs::create_dir_all(link.join("old")).unwrap();
+        place_link(Path::new("c"), &link).unwrap();
+        assert_eq!(fs::read_link(&link).unwrap(), Path::new("c"));
+    }
+}

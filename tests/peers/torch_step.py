@@ -1,0 +1,94 @@
+"""PyTorch's eager training step of the CIFAR ResNet-20 with parameter-free short-cuts, as a peer to time against.
+
+Reads lines from standard input, answers each with one line on standard output:
+    configure BATCH THREADS FORMAT PRECISION   FORMAT contiguous | channels-last, PRECISION full | bf16; answers "ready"
+    run STEPS                                  answers the seconds that STEPS training steps took
+    quit
+"""
+
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+
+class Block(nn.Module):
+    def __init__(self, channels_in, channels, stride):
+        super().__init__()
+        self.conv1 = nn.Conv2d(channels_in, channels, 3, stride, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(channels)
+        self.conv2 = nn.Conv2d(channels, channels, 3, 1, 1, bias=False)
+        self.bn2 = nn.BatchNorm2d(channels)
+        self.relu = nn.ReLU(inplace=True)
+        self.stride = stride
+        self.extra = (channels - channels_in) // 2
+
+    def forward(self, x):
+        shortcut = x
+        if self.extra or self.stride != 1:
+            shortcut = F.pad(x[:, :, :: self.stride, :: self.stride], (0, 0, 0, 0, self.extra, self.extra))
+        out = self.relu(self.bn1(self.conv1(x)))
+        out = self.bn2(self.conv2(out))
+        out += shortcut
+        return self.relu(out)
+
+
+class ResNet20(nn.Module):
+    def __init__(self, classes=10):
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 16, 3, 1, 1, bias=False)
+        self.bn1 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        blocks, width = [], 16
+        for channels, stride in [(16, 1), (32, 2), (64, 2)]:
+            for i in range(3):
+                blocks.append(Block(width, channels, stride if i == 0 else 1))
+                width = channels
+        self.blocks = nn.Sequential(*blocks)
+        self.pool = nn.AdaptiveAvgPool2d(1)
+        self.fc = nn.Linear(64, classes)
+
+    def forward(self, x):
+        x = self.blocks(self.relu(self.bn1(self.conv1(x))))
+        return self.fc(torch.flatten(self.pool(x), 1))
+
+
+class Trainer:
+    def __init__(self, batch, threads, layout, precision):
+        torch.manual_seed(0)
+        torch.set_num_threads(threads)
+        memory = torch.channels_last if layout == "channels-last" else torch.contiguous_format
+        self.bf16 = precision == "bf16"
+        self.model = ResNet20().to(memory_format=memory).train()
+        self.images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory)
+        self.labels = torch.randint(0, 10, (batch,))
+        self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
+
+    def step(self):
+        self.optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+            logits = self.model(self.images)
+        F.cross_entropy(logits.float(), self.labels).backward()
+        self.optimizer.step()
+
+
+def main():
+    trainer = None
+    for line in sys.stdin:
+        words = line.split()
+        if words[:1] == ["configure"]:
+            trainer = Trainer(int(words[1]), int(words[2]), words[3], words[4])
+            print("ready", flush=True)
+        elif words[:1] == ["run"]:
+            start = time.perf_counter()
+            for _ in range(int(words[1])):
+                trainer.step()
+            print(time.perf_counter() - start, flush=True)
+        else:
+            break
+
+
+if __name__ == "__main__":
+    main()

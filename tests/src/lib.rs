@@ -1,0 +1,15 @@
+//! What the whole-pipeline tests share: models to test on, ONNX Runtime as the reference, comparisons.
+//!
+//! Invariants: everything is seeded; nothing here times anything. The reference runs in a Python process of its own
+//! (`tests/peers`), so that it shares no code with what is tested. Deliberately absent: the tests (`tests/tests`) and
+//! the benchmarks (`tests/benches`).
+
+mod compare;
+mod fixtures;
+mod models;
+mod ort;
+
+pub use compare::{Difference, difference, randomise_norms};
+pub use fixtures::{binary, model_with_external_data, write_idx, write_image_folder, zoo_bytes};
+pub use models::{made_model, made_names, peer_script, python, shared_model};
+pub use ort::{Array, Ort, PeerError, Reply};

@@ -1,0 +1,90 @@
+//! Where the models under test come from.
+
+use std::path::{Path, PathBuf};
+use std::process::Command;
+use std::sync::OnceLock;
+
+use tempfile::TempDir;
+
+fn workspace() -> &'static Path {
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .parent()
+        .expect("the package lies in the workspace")
+}
+
+/// The Python interpreter of the peers: `GRAPHPRUNE_PYTHON`, else the one that the set-up installs.
+#[must_use]
+pub fn python() -> PathBuf {
+    std::env::var_os("GRAPHPRUNE_PYTHON")
+        .map_or_else(|| workspace().join(".deps/venv/bin/python"), PathBuf::from)
+}
+
+/// A script of `tests/peers`.
+#[must_use]
+pub fn peer_script(name: &str) -> PathBuf {
+    workspace().join("tests/peers").join(name)
+}
+
+/// A trained model of the shared folder (`GRAPHPRUNE_SHARED`, else `shared` beside the workspace), or `None`, saying
+/// so, when it is not there.
+///
+/// # Panics
+/// When the file is there and cannot be read.
+#[must_use]
+pub fn shared_model(file: &str) -> Option<Vec<u8>> {
+    let root = std::env::var_os("GRAPHPRUNE_SHARED")
+        .map_or_else(|| workspace().join("../shared"), PathBuf::from);
+    let path = root.join("models").join(file);
+    if !path.exists() {
+        eprintln!(
+            "skipped: no {} (set GRAPHPRUNE_SHARED to the folder that holds models/)",
+            path.display()
+        );
+        return None;
+    }
+    Some(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
+}
+
+/// The folder `make_models.py` wrote, made once per process.
+fn made_folder() -> &'static Path {
+    static FOLDER: OnceLock<TempDir> = OnceLock::new();
+    let folder = FOLDER.get_or_init(|| {
+        let folder = TempDir::new().expect("a temporary folder");
+        let made = Command::new(python())
+            .arg(peer_script("make_models.py"))
+            .arg(folder.path())
+            .status();
+        let made = made.unwrap_or_else(|e| {
+            panic!(
+                "{}: {e} (`cargo xtask setup` installs it)",
+                python().display()
+            )
+        });
+        assert!(made.success(), "make_models.py failed");
+        folder
+    });
+    folder.path()
+}
+
+/// Names of the models that `tests/peers/make_models.py` makes, sorted.
+///
+/// # Panics
+/// When the script fails.
+#[must_use]
+pub fn made_names() -> Vec<String> {
+    let files = std::fs::read_dir(made_folder()).expect("the folder was just made");
+    let name = |path: PathBuf| path.file_stem().map(|s| s.to_string_lossy().into_owned());
+    let mut names: Vec<String> = files.filter_map(|f| name(f.ok()?.path())).collect();
+    names.sort();
+    names
+}
+
+/// A model that `tests/peers/make_models.py` makes.
+///
+/// # Panics
+/// When the script fails or makes no such model.
+#[must_use]
+pub fn made_model(name: &str) -> Vec<u8> {
+    let path = made_folder().join(format!("{name}.onnx"));
+    std::fs::read(&path).unwrap_or_else(|e| panic!("make_models.py made no '{name}': {e}"))
+}

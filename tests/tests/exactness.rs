@@ -1,0 +1,431 @@
+//! Reading, writing, folding, pruning and executing a network leave what it computes unchanged, for every model there
+//! is: ONNX Runtime is asked, through a process of its own.
+
+use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, silence};
+use graphprune_tests::{
+    Array, Difference, Ort, difference, made_model, made_names, randomise_norms, shared_model,
+};
+use model_zoo::{Layout, ZooConfig};
+use onnx_graph::cost::costs;
+use onnx_graph::{Dim, Graph, NoExternalData, fold_batch_norm, insert_batch_norm, read, write};
+use rand::seq::index;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_inserted_norms};
+
+/// Largest difference allowed, relative to the spread of the output.
+const TOLERANCE: f64 = 1e-4;
+
+/// How far a model gets. What is not supported must be refused with an error, never computed wrongly.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// Read, pruned, executed.
+    Executed,
+    /// Read and pruned; the executor lacks an operator.
+    Pruned,
+    /// Refused on reading or on writing.
+    Refused,
+}
+
+/// A trained model of the shared folder; `range` is that of its pixels.
+fn check_shared(file: &str, range: [f32; 2]) {
+    if let Some(bytes) = shared_model(file) {
+        check(file, &bytes, range, Reach::Executed);
+    }
+}
+
+/// A network of the zoo, its BatchNorm parameters as after training.
+fn check_zoo(name: &str, config: &ZooConfig) {
+    let mut graph = model_zoo::build(name, config).unwrap();
+    randomise_norms(&mut graph, 5);
+    check(name, &write(&graph).unwrap(), PIXELS, Reach::Executed);
+}
+
+fn check_made(name: &str, reach: Reach) {
+    let bytes = made_model(name);
+    if reach == Reach::Refused {
+        let written = read(&bytes, &NoExternalData).and_then(|graph| write(&graph));
+        println!(
+            "{name}: {}",
+            written.expect_err("the list says that this model is refused")
+        );
+        return;
+    }
+    check(name, &bytes, PIXELS, reach);
+}
+
+fn check(name: &str, bytes: &[u8], range: [f32; 2], reach: Reach) {
+    let graph = read(bytes, &NoExternalData).unwrap();
+    let feeds = feeds(&graph, range);
+    let original = Ort::shared().run(bytes, false, &feeds).unwrap();
+    let folded = fold_batch_norm(&graph).unwrap();
+    let (mut normed, inserted) = insert_batch_norm(&folded).unwrap();
+    let mut variants = vec![("kept", &graph)];
+    if folded.nodes().len() != graph.nodes().len() {
+        variants.push(("folded", &folded));
+    }
+    if !inserted.is_empty() {
+        if reach == Reach::Executed {
+            calibrate_inserted_norms(&mut normed, &inserted, feeds.iter().map(tensor)).unwrap();
+        }
+        variants.push(("inserted", &normed));
+    }
+    for (variant, graph) in variants {
+        let case = Case {
+            name: format!("{name}, BatchNorm {variant}"),
+            feeds: &feeds,
+        };
+        let written = case.written(graph, &original);
+        let analysis = analyse(graph).unwrap();
+        case.full_plan(graph, &analysis);
+        let (pruned, cut) = case.pruned(graph, &analysis, reach);
+        let executed = case.executed(graph, &original, reach);
+        let groups = analysis.groups().len();
+        println!(
+            "{}: {groups} groups; written {written:.1e}, pruned {pruned:.1e}, executed {executed:.1e}, cut {cut:.1e}",
+            case.name
+        );
+    }
+}
+
+/// One image and three, or one alone where the batch is written into the model.
+fn feeds(graph: &Graph, range: [f32; 2]) -> Vec<Array> {
+    let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
+    let batches = shape[0].known().map_or(vec![1, 3], |n| vec![n]);
+    let image: Vec<usize> = shape[1..].iter().filter_map(Dim::known).collect();
+    let shapes = batches
+        .into_iter()
+        .map(|n| [&[n], image.as_slice()].concat());
+    shapes
+        .enumerate()
+        .map(|(seed, shape)| Array::uniform(&shape, range[0], range[1], seed as u64))
+        .collect()
+}
+
+/// Outputs of one run for each of the feeds.
+type Runs = Vec<Vec<Array>>;
+
+struct Case<'a> {
+    name: String,
+    feeds: &'a [Array],
+}
+
+/// Each method returns the largest relative difference it met.
+impl Case<'_> {
+    /// Outputs in ONNX Runtime of the model as written, which has to pass ONNX's checker when `check` is set.
+    fn outputs(&self, graph: &Graph, check: bool, what: &str) -> Runs {
+        let bytes = write(graph).unwrap();
+        Ort::shared()
+            .run(&bytes, check, self.feeds)
+            .unwrap_or_else(|e| panic!("{}, {what}: {e}", self.name))
+    }
+
+    fn compare(&self, what: &str, got: &Runs, reference: &Runs) -> f64 {
+        assert_eq!(got.len(), reference.len(), "{}, {what}: runs", self.name);
+        let mut worst = 0.0f64;
+        for (got, reference) in got.iter().zip(reference) {
+            assert_eq!(got.len(), reference.len(), "{}, {what}: outputs", self.name);
+            for (got, reference) in got.iter().zip(reference) {
+                let apart: Difference = difference(got, reference);
+                let shapes = (&got.shape, &reference.shape);
+                assert!(
+                    apart.relative <= TOLERANCE,
+                    "{}, {what}: {apart}, shapes {shapes:?}",
+                    self.name
+                );
+                worst = worst.max(apart.relative);
+            }
+        }
+        worst
+    }
+
+    /// Writing and reading is the identity, and the written model computes what the original does.
+    fn written(&self, graph: &Graph, original: &Runs) -> f64 {
+        let bytes = write(graph).unwrap();
+        let again = read(&bytes, &NoExternalData)
+            .unwrap_or_else(|e| panic!("{}, read again: {e}", self.name));
+        graph
+            .same_network(&again)
+            .unwrap_or_else(|e| panic!("{}, read again: {e}", self.name));
+        assert!(
+            write(&again).unwrap() == bytes,
+            "{}: written again, the bytes differ",
+            self.name
+        );
+        self.compare("written", &self.outputs(graph, true, "written"), original)
+    }
+
+    /// A plan that keeps everything crops nothing and gives the same network to run.
+    fn full_plan(&self, graph: &Graph, analysis: &Analysis) {
+        let cut = cut(graph, analysis, &PrunePlan::full(analysis)).unwrap();
+        assert!(cut.crops.is_empty(), "{}: the full plan crops", self.name);
+        let (whole, before) = (apply(graph, &cut).unwrap(), costs(graph));
+        assert_eq!(
+            costs(&whole).macs,
+            before.macs,
+            "{}: the full plan changes the work",
+            self.name
+        );
+    }
+
+    /// The pruned network computes what the original does with the dropped channels silenced, and costs less; so does
+    /// the executor when it cuts the channels while it runs.
+    fn pruned(&self, graph: &Graph, analysis: &Analysis, reach: Reach) -> (f64, f64) {
+        let (mut worst_pruned, mut worst_cut) = (0.0f64, 0.0f64);
+        if analysis.groups().is_empty() {
+            println!("{}: nothing to prune: {:?}", self.name, analysis.pinned());
+            return (worst_pruned, worst_cut);
+        }
+        for seed in 0..2 {
+            let plan = random_plan(analysis, seed);
+            let cut = cut(graph, analysis, &plan).unwrap();
+            let small =
+                apply(graph, &cut).unwrap_or_else(|e| panic!("{}, plan {seed}: {e}", self.name));
+            // The silenced network is only a reference: nothing promises that it passes the checker.
+            let reference =
+                self.outputs(&silence(graph, analysis, &plan).unwrap(), false, "silenced");
+            worst_pruned = worst_pruned.max(self.written(&small, &reference));
+            self.cheaper(graph, &small);
+            if reach == Reach::Executed {
+                let what = format!("cut by plan {seed} while running");
+                let got = self.run(graph, Some(&cut), &what);
+                worst_cut = worst_cut.max(self.compare(&what, &got, &first_outputs(&reference)));
+            }
+        }
+        (worst_pruned, worst_cut)
+    }
+
+    /// A pruned network has fewer parameters, no node costs more than before, and every node is still there.
+    fn cheaper(&self, graph: &Graph, small: &Graph) {
+        let (before, after) = (costs(graph), costs(small));
+        assert!(
+            after.parameters < before.parameters,
+            "{}: parameters",
+            self.name
+        );
+        assert!(after.macs < before.macs, "{}: multiplications", self.name);
+        assert!(
+            after.activation_bytes <= before.activation_bytes,
+            "{}: activations",
+            self.name
+        );
+        assert_eq!(
+            before.nodes.len(),
+            after.nodes.len(),
+            "{}: nodes",
+            self.name
+        );
+        for (before, after) in before.nodes.iter().zip(&after.nodes) {
+            let cheaper = after.macs <= before.macs && after.parameters <= before.parameters;
+            assert!(
+                cheaper,
+                "{}: '{}' costs more than before",
+                self.name,
+                graph.node(before.node).name
+            );
+        }
+        assert_eq!(
+            after.macs,
+            after.nodes.iter().map(|n| n.macs).sum::<u64>(),
+            "{}: sum",
+            self.name
+        );
+    }
+
+    /// The executor computes what ONNX Runtime does.
+    fn executed(&self, graph: &Graph, original: &Runs, reach: Reach) -> f64 {
+        if reach == Reach::Pruned {
+            assert!(
+                Program::compile(graph).is_err(),
+                "{}: the executor runs this; say so in the list",
+                self.name
+            );
+            return 0.0;
+        }
+        self.compare(
+            "executed",
+            &self.run(graph, None, "executed"),
+            &first_outputs(original),
+        )
+    }
+
+    /// First outputs of the executor.
+    fn run(&self, graph: &Graph, cut: Option<&Cut>, what: &str) -> Runs {
+        let program =
+            Program::compile(graph).unwrap_or_else(|e| panic!("{}, {what}: {e}", self.name));
+        let params = Params::from_graph(graph, Device::Cpu).unwrap();
+        let run = |feed| {
+            let out = program.forward(&tensor(feed), &params, cut, NormMode::Running);
+            vec![array(
+                &out.unwrap_or_else(|e| panic!("{}, {what}: {e}", self.name)),
+            )]
+        };
+        self.feeds.iter().map(run).collect()
+    }
+}
+
+fn first_outputs(runs: &Runs) -> Runs {
+    runs.iter()
+        .map(|outputs| vec![outputs[0].clone()])
+        .collect()
+}
+
+/// Keeps a random 30 to 70 % of each group, at least one unit.
+fn random_plan(analysis: &Analysis, seed: u64) -> PrunePlan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let keep = analysis.groups().iter().map(|group| {
+        let share: f64 = rng.random_range(0.3..0.7);
+        let count = ((group.channels as f64 * share).round() as usize).clamp(1, group.channels);
+        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
+        keep.sort_unstable();
+        keep
+    });
+    PrunePlan {
+        keep: keep.collect(),
+    }
+}
+
+fn tensor(array: &Array) -> Tensor {
+    let shape: Vec<i64> = array.shape.iter().map(|&d| d as i64).collect();
+    Tensor::from_slice(&array.data).reshape(shape)
+}
+
+fn array(tensor: &Tensor) -> Array {
+    let shape = tensor.size().into_iter().map(|d| d as usize).collect();
+    let data = Vec::<f32>::try_from(tensor.detach().contiguous().reshape([-1])).unwrap();
+    Array { shape, data }
+}
+
+/// One test per line, so that a failing model's name is the test's.
+macro_rules! models {
+    ($check:ident: $($(#[$attribute:meta])* $name:ident($($argument:expr),*);)*) => {
+        $($(#[$attribute])* #[test] fn $name() { $check($($argument),*); })*
+    };
+}
+
+const PIXELS: [f32; 2] = [-2.0, 2.0];
+const BYTES: [f32; 2] = [0.0, 255.0];
+
+models! { check_shared:
+    trained_resnet20("cifar10_resnet20.onnx", PIXELS);
+    trained_resnet20_with_batch_norm("cifar10_resnet20_bn.onnx", PIXELS);
+    trained_resnet56("cifar10_resnet56.onnx", PIXELS);
+    trained_resnet56_with_batch_norm("cifar10_resnet56_bn.onnx", PIXELS);
+    trained_mlperf_tiny_resnet8("mlperf_tiny_cifar10_resnet8.onnx", BYTES);
+    trained_mlperf_tiny_mobilenet("mlperf_tiny_vww_mobilenetv1_025_96.onnx", [0.0, 1.0]);
+    trained_mnist_of_operator_set_8("mnist.onnx", BYTES);
+}
+
+fn cifar() -> ZooConfig {
+    ZooConfig::default()
+}
+
+/// The layout for large images on an image small enough for a test.
+fn large(side: usize, width_mult: f64) -> ZooConfig {
+    ZooConfig {
+        classes: 20,
+        input: [3, side, side],
+        width_mult,
+        layout: Layout::Large,
+        ..ZooConfig::default()
+    }
+}
+
+models! { check_zoo:
+    zoo_shapes_net("shapes_net", &cifar());
+    zoo_resnet20("resnet20", &cifar());
+    zoo_resnet32("resnet32", &cifar());
+    zoo_resnet56("resnet56", &cifar());
+    zoo_resnet18_for_small_images("resnet18", &ZooConfig { width_mult: 0.5, ..cifar() });
+    zoo_resnet18("resnet18", &large(64, 1.0));
+    zoo_resnet50("resnet50", &large(64, 1.0));
+    zoo_mobilenet_v1_for_small_images("mobilenet_v1", &ZooConfig { width_mult: 0.5, ..cifar() });
+    zoo_mobilenet_v1("mobilenet_v1", &large(64, 1.0));
+    zoo_mobilenet_v2_for_small_images("mobilenet_v2", &cifar());
+    zoo_mobilenet_v2("mobilenet_v2", &large(96, 1.0));
+    zoo_vgg16_bn_for_small_images("vgg16_bn", &ZooConfig { input: [3, 64, 64], width_mult: 0.5, ..cifar() });
+    zoo_vgg16_bn("vgg16_bn", &large(96, 0.25));
+}
+
+/// What `tests/peers/make_models.py` makes.
+macro_rules! made {
+    ($($name:ident $reach:ident;)*) => {
+        models! { check_made: $($name(stringify!($name), Reach::$reach);)* }
+
+        #[test]
+        fn every_made_model_is_in_the_list() {
+            let mut listed = vec![$(stringify!($name)),*];
+            listed.sort_unstable();
+            assert_eq!(made_names(), listed);
+        }
+    };
+}
+
+made! {
+    a_branch_with_a_subgraph Refused;
+    a_constant_that_is_also_an_output Executed;
+    activations_that_do_not_map_zero_to_zero Executed;
+    activations_with_slopes Executed;
+    an_operator_of_another_domain Pruned;
+    an_output_in_the_middle_of_a_chain Executed;
+    asymmetric_pads_and_dilations Executed;
+    auto_pad_same_lower Executed;
+    auto_pad_same_upper Executed;
+    auto_pad_valid Executed;
+    batch_norm_before_any_convolution Executed;
+    channel_attention_by_a_convolution_over_channels Executed;
+    channel_padding_with_a_value Executed;
+    channel_shuffle Executed;
+    channel_slices_added Executed;
+    channels_last_before_the_flatten Executed;
+    channels_reversed_by_a_slice Executed;
+    concat_of_rows_and_of_columns Executed;
+    convnext_block_in_channels_last Executed;
+    dense_blocks_with_batch_norm_after_concat Executed;
+    depthwise_convolution_with_a_multiplier Executed;
+    depthwise_convolutions Executed;
+    dropout_with_ratio_and_unused_mask Executed;
+    equal_initializers_shared_through_identity Executed;
+    flatten_by_negative_axis_then_scaled_gemm Executed;
+    flatten_by_reshape Executed;
+    flatten_by_shape_arithmetic Executed;
+    flatten_of_a_map Executed;
+    flatten_with_the_batch_written_into_the_reshape Executed;
+    frozen_batch_norm_as_mul_and_add Executed;
+    fully_linear_network Executed;
+    gelu_written_out_with_erf Executed;
+    gemm_without_bias_then_batch_norm Executed;
+    grouped_convolution_in_a_residual_block Executed;
+    grouped_convolution_that_changes_width Executed;
+    instance_norm_and_local_response_norm Pruned;
+    matmul_and_add_as_a_linear_layer Executed;
+    nodes_without_names Executed;
+    one_dimensional_convolutions Executed;
+    one_weight_read_by_two_convolutions Executed;
+    operator_set_11 Executed;
+    operator_set_21 Executed;
+    operator_set_7_with_spatial_batch_norm Executed;
+    operator_set_9 Executed;
+    optional_inputs_left_out Executed;
+    padding_of_edges Executed;
+    pooling_of_a_non_square_window Executed;
+    pooling_with_ceil_mode_and_counted_pads Executed;
+    product_and_difference_of_branches Executed;
+    reduce_mean_axes_as_attribute Executed;
+    reduce_mean_axes_as_input Executed;
+    reduce_mean_over_channels Executed;
+    resize_in_the_middle Pruned;
+    several_outputs Executed;
+    softmax_of_operator_set_11_over_all_later_axes Refused;
+    softmax_over_channels_in_the_middle Executed;
+    spatial_attention_broadcast_over_channels Executed;
+    split_and_concat Executed;
+    split_by_number_of_outputs Executed;
+    squeeze_and_excitation Executed;
+    squeeze_and_excitation_by_linear_layers Executed;
+    sum_with_a_pooled_branch Executed;
+    the_same_value_twice_in_a_concat Executed;
+    transposed_convolution_with_auto_pad Pruned;
+    transposed_convolutions Executed;
+    weights_in_constant_nodes Executed;
+}

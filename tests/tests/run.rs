@@ -1,0 +1,434 @@
+//! Whole runs through the command line, with the real agent and ONNX Runtime: to the end, killed and resumed, and fed
+//! with everything that can be wrong. The networks are small and hardly trained: what is checked is that a run does
+//! what it says, not how accurate its network is.
+
+use std::fs;
+use std::io::{BufRead, BufReader, Read};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use graphprune_tests::binary;
+
+const TINY: &str = r#"
+data = "shapes:train=600,test=200,search=100"
+batch = 50
+[joint]
+epochs = 1
+checkpoint_seconds = 0
+[search]
+strategy = "ddpg"
+episodes = 4
+[evaluate]
+calibration_batches = 1
+calibration_batch = 50
+search_images = 100
+[finetune]
+epochs = 1
+checkpoint_seconds = 0
+[result]
+final_effort = 1.0
+"#;
+
+struct Sandbox {
+    dir: tempfile::TempDir,
+}
+
+impl Sandbox {
+    fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("tiny.toml"), TINY).unwrap();
+        Self { dir }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(binary("graphprune"));
+        command
+            .current_dir(self.dir.path())
+            .args(args)
+            .stdin(Stdio::null());
+        command
+            .env("GRAPHPRUNE_AGENT", binary("graphprune-agent"))
+            .env("RUST_LOG", "pipeline=info");
+        command
+    }
+
+    fn run(&self, args: &[&str]) -> Output {
+        self.command(args).output().unwrap()
+    }
+
+    /// Starts a run and kills it (SIGKILL) at the first line of standard error that holds `moment`.
+    fn kill_at(&self, args: &[&str], moment: &str) {
+        let mut child = self
+            .command(args)
+            .stderr(Stdio::piped())
+            .stdout(Stdio::null())
+            .spawn()
+            .unwrap();
+        let mut seen = String::new();
+        let mut reader = BufReader::new(child.stderr.take().unwrap());
+        loop {
+            let mut line = String::new();
+            assert!(
+                reader.read_line(&mut line).unwrap() > 0,
+                "the run ended before '{moment}':\n{seen}"
+            );
+            seen.push_str(&line);
+            if line.contains(moment) {
+                break;
+            }
+        }
+        child.kill().unwrap();
+        assert!(!child.wait().unwrap().success());
+        let mut rest = String::new();
+        reader.read_to_string(&mut rest).unwrap();
+    }
+
+    /// The run must have ended with a network within a budget that it names, and with a report.
+    fn check_result(&self, output: &Output, folder: &str) {
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert!(
+            matches!(output.status.code(), Some(0 | 3)),
+            "exit {:?}:\n{error}",
+            output.status
+        );
+        let report: serde_json::Value =
+            serde_json::from_slice(&fs::read(self.path(folder).join("report.json")).unwrap())
+                .unwrap();
+        let rows = report["rows"].as_array().unwrap();
+        let macs = |label: &str| {
+            let row = rows
+                .iter()
+                .find(|r| r["label"] == label)
+                .unwrap_or_else(|| panic!("no row '{label}': {rows:?}"));
+            row["macs"].as_u64().unwrap()
+        };
+        assert!(macs("pruned") < macs("original"));
+        assert!(
+            fs::metadata(self.path(folder).join("pruned.onnx"))
+                .unwrap()
+                .len()
+                > 1000
+        );
+        assert!(
+            fs::read_to_string(self.path(folder).join("report.html"))
+                .unwrap()
+                .contains("</html>")
+        );
+        let leftovers: Vec<_> = walk(&self.path(folder))
+            .into_iter()
+            .filter(|p| p.ends_with(".tmp"))
+            .collect();
+        assert!(
+            leftovers.is_empty(),
+            "half-written files remain: {leftovers:?}"
+        );
+    }
+}
+
+fn walk(dir: &Path) -> Vec<String> {
+    let mut out = Vec::new();
+    for entry in fs::read_dir(dir).unwrap() {
+        let path = entry.unwrap().path();
+        if path.is_dir() {
+            out.extend(walk(&path));
+        } else {
+            out.push(path.display().to_string());
+        }
+    }
+    out
+}
+
+fn start<'a>(budget: &'a [&'a str]) -> Vec<&'a str> {
+    let mut args = vec![
+        "prune",
+        "shapes-net",
+        "--config",
+        "tiny.toml",
+        "--out",
+        "run",
+    ];
+    args.extend(budget);
+    args
+}
+
+#[test]
+fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&start(&["--latency", "0.8x"]));
+    sandbox.check_result(&output, "run");
+    let again = sandbox.run(&["prune", "--out", "run", "--resume", "--json"]);
+    let outcome: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    assert_eq!(
+        outcome["stage"], "export",
+        "a finished run is reported, not repeated"
+    );
+    let table = sandbox.run(&["report", "run"]);
+    assert!(String::from_utf8_lossy(&table.stdout).contains("pruned"));
+}
+
+#[test]
+fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
+    let sandbox = Sandbox::new();
+    sandbox.kill_at(&start(&["--macs", "0.6"]), "joint training:");
+    let resume = ["prune", "--out", "run", "--resume"];
+    sandbox.kill_at(&resume, "search (ddpg):");
+    sandbox.kill_at(&resume, "fine-tuning (original):");
+    sandbox.kill_at(&resume, "fine-tuning (ddpg");
+    let output = sandbox.run(&resume);
+    sandbox.check_result(&output, "run");
+}
+
+#[test]
+fn stages_can_be_run_one_by_one() {
+    let sandbox = Sandbox::new();
+    let mut args = start(&["--macs", "0.6"]);
+    args[0] = "train";
+    assert!(sandbox.run(&args).status.success());
+    assert!(!sandbox.path("run/pruned.onnx").exists());
+    for stage in ["search", "finetune", "export"] {
+        let output = sandbox.run(&[stage, "--out", "run", "--resume"]);
+        assert!(
+            output.status.success(),
+            "{stage}: {}",
+            String::from_utf8_lossy(&output.stderr)
+        );
+    }
+    assert!(sandbox.path("run/pruned.onnx").exists());
+}
+
+#[test]
+fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
+    let sandbox = Sandbox::new();
+    let mut first = sandbox
+        .command(&start(&["--macs", "0.6"]))
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(first.stderr.take().unwrap()).lines();
+    assert!(lines.any(|l| l.unwrap().contains("joint training:")));
+    let second = sandbox.run(&["prune", "--out", "run", "--resume"]);
+    assert_eq!(second.status.code(), Some(1));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another run is at work"));
+    lines.for_each(drop);
+    assert!(first.wait().unwrap().success());
+}
+
+/// The command must fail with exit code 1, name every needle in its message, and leave no result.
+fn check_refused(sandbox: &Sandbox, args: &[&str], needles: &[&str]) {
+    let output = sandbox.run(args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{args:?}:\n{error}");
+    for needle in needles {
+        assert!(
+            error.contains(needle),
+            "{args:?}: no '{needle}' in:\n{error}"
+        );
+    }
+    assert!(!sandbox.path("run/pruned.onnx").exists());
+}
+
+#[test]
+fn a_truncated_and_a_corrupt_model_are_refused_by_name() {
+    let sandbox = Sandbox::new();
+    let bytes = graphprune_tests::zoo_bytes("resnet20");
+    fs::write(sandbox.path("cut.onnx"), &bytes[..bytes.len() / 2]).unwrap();
+    fs::write(sandbox.path("noise.onnx"), b"this is no model").unwrap();
+    for file in ["cut.onnx", "noise.onnx", "missing.onnx"] {
+        check_refused(
+            &sandbox,
+            &["prune", file, "--macs", "0.5", "--out", "run"],
+            &[file],
+        );
+        check_refused(&sandbox, &["inspect", file], &[file]);
+    }
+}
+
+#[test]
+fn a_model_that_does_not_fit_the_data_is_refused_with_both_shapes() {
+    let sandbox = Sandbox::new();
+    fs::write(
+        sandbox.path("net.onnx"),
+        graphprune_tests::zoo_bytes("resnet20"),
+    )
+    .unwrap();
+    let mnist = sandbox.path("mnist");
+    fs::create_dir(&mnist).unwrap();
+    graphprune_tests::write_idx(&mnist, 20);
+    let data = format!("mnist:{}", mnist.display());
+    check_refused(
+        &sandbox,
+        &[
+            "prune", "net.onnx", "--data", &data, "--macs", "0.5", "--out", "run",
+        ],
+        &["28", "32"],
+    );
+}
+
+#[test]
+fn a_budget_out_of_reach_is_said_before_training() {
+    let sandbox = Sandbox::new();
+    check_refused(
+        &sandbox,
+        &start(&["--latency", "0.01x"]),
+        &["0.01x", "smallest network", "widths.min_keep"],
+    );
+    check_refused(
+        &sandbox,
+        &["prune", "shapes-net", "--macs", "0.001", "--out", "run2"],
+        &["smallest network"],
+    );
+}
+
+#[test]
+fn numbers_that_stop_being_finite_in_training_are_reported_with_the_layer() {
+    let sandbox = Sandbox::new();
+    fs::write(
+        sandbox.path("wild.toml"),
+        TINY.replace("[search]", "[joint.sgd]\nlr = 1e30\n[search]"),
+    )
+    .unwrap();
+    let args = [
+        "prune",
+        "shapes-net",
+        "--config",
+        "wild.toml",
+        "--macs",
+        "0.6",
+        "--out",
+        "run",
+    ];
+    check_refused(
+        &sandbox,
+        &args,
+        &["joint training", "step", "learning rate"],
+    );
+}
+
+#[test]
+fn an_empty_class_folder_and_a_broken_image_are_named() {
+    let sandbox = Sandbox::new();
+    graphprune_tests::write_image_folder(&sandbox.path("photos"), &["cat", "dog"], 12);
+    fs::create_dir(sandbox.path("photos/train/owl")).unwrap();
+    let args = [
+        "prune",
+        "resnet20",
+        "--data",
+        "folder:photos",
+        "--macs",
+        "0.6",
+        "--out",
+        "run",
+    ];
+    check_refused(&sandbox, &args, &["owl"]);
+    fs::remove_dir(sandbox.path("photos/train/owl")).unwrap();
+    fs::write(
+        sandbox.path("photos/train/cat/broken.png"),
+        b"\x89PNG\r\n\x1a\nno more",
+    )
+    .unwrap();
+    let args = [
+        "prune",
+        "resnet20",
+        "--data",
+        "folder:photos",
+        "--macs",
+        "0.6",
+        "--out",
+        "run2",
+        "--config",
+        "tiny.toml",
+    ];
+    check_refused(&sandbox, &args, &["broken.png"]);
+}
+
+#[test]
+fn external_data_outside_the_models_folder_is_refused() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("secret.bin"), [0u8; 64]).unwrap();
+    fs::create_dir(sandbox.path("models")).unwrap();
+    let bytes = graphprune_tests::model_with_external_data("../secret.bin");
+    fs::write(sandbox.path("models/net.onnx"), bytes).unwrap();
+    check_refused(
+        &sandbox,
+        &["inspect", "models/net.onnx"],
+        &["models/net.onnx", "../secret.bin"],
+    );
+}
+
+#[test]
+fn a_full_disk_is_named_with_the_file_and_the_next_step() {
+    let sandbox = Sandbox::new();
+    fs::create_dir(sandbox.path("small")).unwrap();
+    // A file system of 300 kB in a mount namespace of its own: enough to begin, too little for a checkpoint.
+    let script = "mount -t tmpfs -o size=300k none small && exec \"$@\"";
+    let program = binary("graphprune");
+    let mut command = Command::new("unshare");
+    command.current_dir(sandbox.dir.path()).args([
+        "--user",
+        "--map-root-user",
+        "--mount",
+        "sh",
+        "-c",
+        script,
+        "sh",
+    ]);
+    command
+        .env("GRAPHPRUNE_AGENT", binary("graphprune-agent"))
+        .arg(&program);
+    command.args([
+        "prune",
+        "shapes-net",
+        "--config",
+        "tiny.toml",
+        "--macs",
+        "0.6",
+        "--out",
+        "small/run",
+    ]);
+    let output = command.output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    for needle in ["small/run", "No space left on device"] {
+        assert!(error.contains(needle), "no '{needle}' in:\n{error}");
+    }
+}
+
+#[test]
+fn wrong_usage_names_what_is_allowed() {
+    let sandbox = Sandbox::new();
+    let cases: [(&[&str], &[&str]); 5] = [
+        (
+            &["prune", "shapes-net", "--latency", "fast", "--out", "run"],
+            &["fast", "0.7x"],
+        ),
+        (
+            &["prune", "shapes-net", "--out", "run"],
+            &["--latency", "--macs"],
+        ),
+        (
+            &["prune", "resnet21", "--macs", "0.5", "--out", "run"],
+            &["resnet21", "resnet20"],
+        ),
+        (&["prune", "--out", "run", "--resume"], &["holds no run"]),
+        (
+            &[
+                "prune",
+                "shapes-net",
+                "--macs",
+                "0.5",
+                "--strategy",
+                "luck",
+                "--out",
+                "run",
+            ],
+            &["luck", "ddpg"],
+        ),
+    ];
+    for (args, needles) in cases {
+        check_refused(&sandbox, args, needles);
+    }
+}
