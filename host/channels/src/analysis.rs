@@ -82,12 +82,16 @@ impl Analysis {
     #[must_use]
     pub fn constant_axes(&self, value: ValueId) -> Vec<(usize, Vec<Option<AxisUnit>>)> {
         let axes = self.constants.get(&value).map_or(&[][..], Vec::as_slice);
-        axes.iter().map(|(axis, atoms)| (*axis, self.owners(atoms))).collect()
+        axes.iter()
+            .map(|(axis, atoms)| (*axis, self.owners(atoms)))
+            .collect()
     }
 
     /// The layers with weights and who owns each of their output channels.
     pub fn layers(&self) -> impl Iterator<Item = (NodeId, Vec<Option<AxisUnit>>)> + '_ {
-        self.made.iter().map(|(id, atoms)| (*id, self.owners(atoms)))
+        self.made
+            .iter()
+            .map(|(id, atoms)| (*id, self.owners(atoms)))
     }
 
     fn owners(&self, atoms: &[u32]) -> Vec<Option<AxisUnit>> {
@@ -109,9 +113,19 @@ pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
     graph.check()?;
     let mut cx = Context::new(graph);
     for &input in graph.inputs() {
-        if let Some(channels) = graph.value(input).shape.as_ref().and_then(|s| s.get(1)).and_then(|d| d.known()) {
+        if let Some(channels) = graph
+            .value(input)
+            .shape
+            .as_ref()
+            .and_then(|s| s.get(1))
+            .and_then(|d| d.known())
+        {
             let atoms = cx.fresh(channels);
-            cx.pin(&atoms, &graph.value(input).name, "channels of a graph input");
+            cx.pin(
+                &atoms,
+                &graph.value(input).name,
+                "channels of a graph input",
+            );
             cx.set(input, 1, atoms);
         }
     }
@@ -120,7 +134,11 @@ pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
     }
     for &output in graph.outputs() {
         if let Some(map) = cx.maps[output.index()].clone() {
-            cx.pin(&map.atoms, &graph.value(output).name, "channels of a graph output");
+            cx.pin(
+                &map.atoms,
+                &graph.value(output).name,
+                "channels of a graph output",
+            );
         }
     }
     pin_half_bound_constants(&mut cx);
@@ -132,7 +150,8 @@ fn pin_half_bound_constants(cx: &mut Context<'_>) {
     let readers = cx.graph.consumers();
     let mut pins = Vec::new();
     for (id, usage) in &cx.constants {
-        let reads = readers[id.index()].len() + cx.graph.outputs().iter().filter(|o| *o == id).count();
+        let reads =
+            readers[id.index()].len() + cx.graph.outputs().iter().filter(|o| *o == id).count();
         for (axis, atoms) in &usage.axes {
             if usage.bound[axis] < reads {
                 pins.push((atoms.clone(), cx.graph.value(*id).name.clone()));
@@ -140,7 +159,11 @@ fn pin_half_bound_constants(cx: &mut Context<'_>) {
         }
     }
     for (atoms, name) in pins {
-        cx.pin(&atoms, &name, "a constant shared with a reader that does not follow these channels");
+        cx.pin(
+            &atoms,
+            &name,
+            "a constant shared with a reader that does not follow these channels",
+        );
     }
 }
 
@@ -151,7 +174,9 @@ struct Builder<'g> {
 
 impl<'g> Builder<'g> {
     fn new(mut cx: Context<'g>) -> Self {
-        let roots = (0..cx.union.len() as u32).map(|a| cx.union.root(a)).collect();
+        let roots = (0..cx.union.len() as u32)
+            .map(|a| cx.union.root(a))
+            .collect();
         Self { cx, roots }
     }
 
@@ -173,11 +198,20 @@ impl<'g> Builder<'g> {
                 continue;
             }
             let producers = made_by[root].as_slice();
-            let at = *by_signature.entry((signatures[root], producers)).or_insert_with(|| {
-                groups.push(Group { name: String::new(), channels: 0, producers: producers.to_vec() });
-                groups.len() - 1
+            let at = *by_signature
+                .entry((signatures[root], producers))
+                .or_insert_with(|| {
+                    groups.push(Group {
+                        name: String::new(),
+                        channels: 0,
+                        producers: producers.to_vec(),
+                    });
+                    groups.len() - 1
+                });
+            units[root] = Some(AxisUnit {
+                group: GroupId(at),
+                unit: groups[at].channels,
             });
-            units[root] = Some(AxisUnit { group: GroupId(at), unit: groups[at].channels });
             groups[at].channels += 1;
         }
         self.sort_and_name(&mut groups, &mut units);
@@ -189,10 +223,22 @@ impl<'g> Builder<'g> {
             groups,
             pinned,
             units,
-            values: cx.maps.into_iter().map(|m| m.map(|m| (m.axis, m.atoms))).collect(),
-            constants: cx.constants.into_iter().map(|(id, u)| (id, u.axes.into_iter().collect())).collect(),
+            values: cx
+                .maps
+                .into_iter()
+                .map(|m| m.map(|m| (m.axis, m.atoms)))
+                .collect(),
+            constants: cx
+                .constants
+                .into_iter()
+                .map(|(id, u)| (id, u.axes.into_iter().collect()))
+                .collect(),
             edits: cx.edits,
-            made: cx.made.into_iter().map(|(id, range)| (id, range.collect())).collect(),
+            made: cx
+                .made
+                .into_iter()
+                .map(|(id, range)| (id, range.collect()))
+                .collect(),
         }
     }
 
@@ -211,10 +257,16 @@ impl<'g> Builder<'g> {
     }
 
     fn pin_without_producer(&mut self, made_by: &[Vec<NodeId>]) {
-        let orphans: Vec<u32> =
-            (0..self.roots.len()).filter(|&a| made_by[self.root(a as u32)].is_empty()).map(|a| a as u32).collect();
+        let orphans: Vec<u32> = (0..self.roots.len())
+            .filter(|&a| made_by[self.root(a as u32)].is_empty())
+            .map(|a| a as u32)
+            .collect();
         if !orphans.is_empty() {
-            self.cx.pin(&orphans, "graph", "no layer with weights makes these channels");
+            self.cx.pin(
+                &orphans,
+                "graph",
+                "no layer with weights makes these channels",
+            );
         }
     }
 
@@ -262,7 +314,11 @@ impl<'g> Builder<'g> {
         }
         let mut used: HashMap<String, usize> = HashMap::new();
         for group in &mut sorted {
-            let base = group.producers.first().map_or("group", |&p| self.cx.graph.node(p).name.as_str()).to_owned();
+            let base = group
+                .producers
+                .first()
+                .map_or("group", |&p| self.cx.graph.node(p).name.as_str())
+                .to_owned();
             let n = used.entry(base.clone()).or_default();
             *n += 1;
             group.name = if *n == 1 { base } else { format!("{base}#{n}") };
@@ -281,7 +337,11 @@ impl<'g> Builder<'g> {
         }
         let mut out: Vec<Pinned> = counts
             .into_iter()
-            .map(|(r, channels)| Pinned { node: r.node.clone(), channels, reason: r.reason.clone() })
+            .map(|(r, channels)| Pinned {
+                node: r.node.clone(),
+                channels,
+                reason: r.reason.clone(),
+            })
             .collect();
         out.sort_by_key(|p| std::cmp::Reverse(p.channels));
         out

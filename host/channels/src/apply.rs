@@ -16,7 +16,10 @@ use crate::plan::{Cut, Kept, PrunePlan};
 pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     let mut out = graph.clone();
     for (&id, crop) in &cut.crops {
-        let mut tensor = graph.constant(id).cloned().unwrap_or_else(|| Tensor::i64s(Vec::new()));
+        let mut tensor = graph
+            .constant(id)
+            .cloned()
+            .unwrap_or_else(|| Tensor::i64s(Vec::new()));
         for (axis, keep) in &crop.axes {
             tensor = tensor.select(*axis, keep)?;
         }
@@ -34,7 +37,11 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
 ///
 /// # Errors
 /// As [`PrunePlan::check`], and [`ChannelError::Graph`] when the graph does not accept the masks.
-pub fn silence(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Graph, ChannelError> {
+pub fn silence(
+    graph: &Graph,
+    analysis: &Analysis,
+    plan: &PrunePlan,
+) -> Result<Graph, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
     let mut out = Graph::new(graph.name.clone(), graph.opset);
     out.ir_version = graph.ir_version;
@@ -50,7 +57,11 @@ pub fn silence(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<G
     }
     for node in graph.nodes() {
         let inputs = node.inputs.iter().map(|i| i.map(|i| renamed[&i])).collect();
-        let masks: Vec<_> = node.outputs.iter().map(|o| o.and_then(|o| mask(graph, analysis, &kept, o))).collect();
+        let masks: Vec<_> = node
+            .outputs
+            .iter()
+            .map(|o| o.and_then(|o| mask(graph, analysis, &kept, o)))
+            .collect();
         // Graph outputs are never masked (their channels are pinned), so they keep their names.
         let names: Vec<String> = node
             .outputs
@@ -62,11 +73,17 @@ pub fn silence(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<G
                 (None, _) => String::new(),
             })
             .collect();
-        let names: Vec<_> =
-            node.outputs.iter().zip(&names).map(|(o, n)| o.is_some().then_some(n.as_str())).collect();
+        let names: Vec<_> = node
+            .outputs
+            .iter()
+            .zip(&names)
+            .map(|(o, n)| o.is_some().then_some(n.as_str()))
+            .collect();
         let made = out.push_node(&node.name, node.op.clone(), inputs, &names)?;
         for ((old, new), mask) in node.outputs.iter().zip(made).zip(masks) {
-            let (Some(old), Some(mut new)) = (*old, new) else { continue };
+            let (Some(old), Some(mut new)) = (*old, new) else {
+                continue;
+            };
             if let Some(mask) = mask {
                 let name = format!("{}_mask", graph.value(old).name);
                 let mask = out.add_constant(&name, mask);
@@ -88,7 +105,10 @@ pub fn silence(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<G
 /// Ones and zeros over the channel axis of `value`, if it loses any.
 fn mask(graph: &Graph, analysis: &Analysis, kept: &Kept<'_>, value: ValueId) -> Option<Tensor> {
     let (axis, atoms) = analysis.values[value.index()].as_ref()?;
-    let keep: Vec<f32> = atoms.iter().map(|&a| f32::from(u8::from(kept.atom(a)))).collect();
+    let keep: Vec<f32> = atoms
+        .iter()
+        .map(|&a| f32::from(u8::from(kept.atom(a))))
+        .collect();
     if keep.iter().all(|&k| k == 1.0) {
         return None;
     }

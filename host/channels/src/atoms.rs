@@ -20,9 +20,19 @@ pub(crate) enum Edit {
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Arc<[u32]>> },
     /// A slice along the channel axis, by its position in the operator's axes list: `start..end` of the input.
-    Slice { position: usize, input: Arc<[u32]>, start: usize, end: usize },
+    Slice {
+        position: usize,
+        input: Arc<[u32]>,
+        start: usize,
+        end: usize,
+    },
     /// A padding of the channel axis: the atoms added before and after.
-    Pad { axis: usize, rank: usize, before: Vec<u32>, after: Vec<u32> },
+    Pad {
+        axis: usize,
+        rank: usize,
+        before: Vec<u32>,
+        after: Vec<u32>,
+    },
     /// A reshape whose target names the channel count at `position`.
     Reshape { position: usize, output: Arc<[u32]> },
 }
@@ -132,7 +142,10 @@ impl<'g> Context<'g> {
 
     pub fn pin(&mut self, atoms: &[u32], node: &str, reason: impl Into<String>) {
         let at = self.reasons.len();
-        self.reasons.push(PinReason { node: node.to_owned(), reason: reason.into() });
+        self.reasons.push(PinReason {
+            node: node.to_owned(),
+            reason: reason.into(),
+        });
         self.pins.extend(atoms.iter().map(|&a| (a, at)));
     }
 

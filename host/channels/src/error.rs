@@ -21,7 +21,9 @@ pub enum ChannelError {
         group: String,
     },
     /// A kept unit does not exist, or the kept units are not ascending.
-    #[error("group '{group}': unit {unit} is out of range or out of order (the group has {channels})")]
+    #[error(
+        "group '{group}': unit {unit} is out of range or out of order (the group has {channels})"
+    )]
     BadUnit {
         /// The group's name.
         group: String,

@@ -15,13 +15,24 @@ use crate::analysis::Analysis;
 /// that the order does not depend on whether it was folded. Ties go by index.
 #[must_use]
 pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
-    let mut scores: Vec<Vec<f64>> = analysis.groups().iter().map(|g| vec![0.0; g.channels]).collect();
+    let mut scores: Vec<Vec<f64>> = analysis
+        .groups()
+        .iter()
+        .map(|g| vec![0.0; g.channels])
+        .collect();
     let norms = norm_factors(graph);
-    let makers: BTreeMap<ValueId, NodeId> =
-        analysis.made.iter().filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id))).collect();
+    let makers: BTreeMap<ValueId, NodeId> = analysis
+        .made
+        .iter()
+        .filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id)))
+        .collect();
     for (&constant, axes) in &analysis.constants {
-        let Some(tensor) = graph.constant(constant) else { continue };
-        let (dims, Some(data)) = (tensor.dims(), tensor.as_f32()) else { continue };
+        let Some(tensor) = graph.constant(constant) else {
+            continue;
+        };
+        let (dims, Some(data)) = (tensor.dims(), tensor.as_f32()) else {
+            continue;
+        };
         if dims.len() < 2 {
             continue;
         }
@@ -67,7 +78,10 @@ fn axis_energy(dims: &[usize], data: &[f32], axis: usize) -> Vec<f64> {
     let inner: usize = dims[axis + 1..].iter().product();
     let mut energy = vec![0.0; dims[axis]];
     for (i, chunk) in data.chunks(inner.max(1)).enumerate() {
-        energy[i % dims[axis]] += chunk.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        energy[i % dims[axis]] += chunk
+            .iter()
+            .map(|&x| f64::from(x) * f64::from(x))
+            .sum::<f64>();
     }
     energy
 }
@@ -77,13 +91,16 @@ fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
     let producers = graph.producers();
     let mut out = BTreeMap::new();
     for node in graph.nodes() {
-        let Op::BatchNormalization(norm) = &node.op else { continue };
+        let Op::BatchNormalization(norm) = &node.op else {
+            continue;
+        };
         let layer = node.input(0).and_then(|v| producers[v.index()]);
         let scale = graph.constant_input(node, 1).and_then(|t| t.as_f32());
         let variance = graph.constant_input(node, 4).and_then(|t| t.as_f32());
         if let (Some(layer), Some(scale), Some(variance)) = (layer, scale, variance) {
             let epsilon = f64::from(norm.epsilon);
-            let factor = |(&s, &v): (&f32, &f32)| f64::from(s) * f64::from(s) / (f64::from(v) + epsilon);
+            let factor =
+                |(&s, &v): (&f32, &f32)| f64::from(s) * f64::from(s) / (f64::from(v) + epsilon);
             out.insert(layer, scale.iter().zip(variance).map(factor).collect());
         }
     }

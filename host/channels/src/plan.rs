@@ -22,7 +22,13 @@ impl PrunePlan {
     /// Keeps everything.
     #[must_use]
     pub fn full(analysis: &Analysis) -> Self {
-        Self { keep: analysis.groups().iter().map(|g| (0..g.channels).collect()).collect() }
+        Self {
+            keep: analysis
+                .groups()
+                .iter()
+                .map(|g| (0..g.channels).collect())
+                .collect(),
+        }
     }
 
     /// Keeps the first `widths[g]` units of `order[g]`, which lists each group's units from the most to the
@@ -30,11 +36,18 @@ impl PrunePlan {
     ///
     /// # Errors
     /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] when the lists do not fit the network.
-    pub fn from_widths(analysis: &Analysis, order: &[Vec<usize>], widths: &[usize]) -> Result<Self, ChannelError> {
+    pub fn from_widths(
+        analysis: &Analysis,
+        order: &[Vec<usize>],
+        widths: &[usize],
+    ) -> Result<Self, ChannelError> {
         let groups = analysis.groups();
         for len in [order.len(), widths.len()] {
             if len != groups.len() {
-                return Err(ChannelError::GroupCount { plan: len, network: groups.len() });
+                return Err(ChannelError::GroupCount {
+                    plan: len,
+                    network: groups.len(),
+                });
             }
         }
         let mut keep = Vec::with_capacity(groups.len());
@@ -68,11 +81,16 @@ impl PrunePlan {
     pub fn check(&self, analysis: &Analysis) -> Result<(), ChannelError> {
         let groups = analysis.groups();
         if self.keep.len() != groups.len() {
-            return Err(ChannelError::GroupCount { plan: self.keep.len(), network: groups.len() });
+            return Err(ChannelError::GroupCount {
+                plan: self.keep.len(),
+                network: groups.len(),
+            });
         }
         for (group, keep) in groups.iter().zip(&self.keep) {
             if keep.is_empty() {
-                return Err(ChannelError::EmptyGroup { group: group.name.clone() });
+                return Err(ChannelError::EmptyGroup {
+                    group: group.name.clone(),
+                });
             }
             let mut next = 0;
             for &unit in keep {
@@ -129,7 +147,9 @@ impl<'a> Kept<'a> {
     }
 
     pub fn atom(&self, atom: u32) -> bool {
-        self.analysis.unit(atom).is_none_or(|u| self.units[u.group.0][u.unit])
+        self.analysis
+            .unit(atom)
+            .is_none_or(|u| self.units[u.group.0][u.unit])
     }
 
     pub fn count(&self, atoms: &[u32]) -> usize {
@@ -150,11 +170,18 @@ impl<'a> Kept<'a> {
 pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
     let mut known: HashMap<*const u32, Option<Vec<usize>>> = HashMap::new();
-    let mut indices = |atoms: &Arc<[u32]>| known.entry(atoms.as_ptr()).or_insert_with(|| kept.indices(atoms)).clone();
+    let mut indices = |atoms: &Arc<[u32]>| {
+        known
+            .entry(atoms.as_ptr())
+            .or_insert_with(|| kept.indices(atoms))
+            .clone()
+    };
     let mut out = Cut::default();
     for (&id, axes) in &analysis.constants {
-        let axes: Vec<_> =
-            axes.iter().filter_map(|(axis, atoms)| indices(atoms).map(|keep| (*axis, keep))).collect();
+        let axes: Vec<_> = axes
+            .iter()
+            .filter_map(|(axis, atoms)| indices(atoms).map(|keep| (*axis, keep)))
+            .collect();
         if !axes.is_empty() {
             out.crops.insert(id, Crop { axes });
         }
@@ -166,18 +193,37 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             (Op::Split(split), Edit::Split { parts }) => {
                 split.sizes = parts.iter().map(|p| kept.count(p)).collect();
             }
-            (Op::Slice(slice), Edit::Slice { position, input, start, end }) => {
+            (
+                Op::Slice(slice),
+                Edit::Slice {
+                    position,
+                    input,
+                    start,
+                    end,
+                },
+            ) => {
                 slice.starts[*position] = kept.count(&input[..*start]) as i64;
                 slice.ends[*position] = kept.count(&input[..*end]) as i64;
             }
-            (Op::Pad(pad), Edit::Pad { axis, rank, before, after }) => {
+            (
+                Op::Pad(pad),
+                Edit::Pad {
+                    axis,
+                    rank,
+                    before,
+                    after,
+                },
+            ) => {
                 pad.pads[*axis] = kept.count(before) as i64;
                 pad.pads[axis + rank] = kept.count(after) as i64;
             }
             (Op::Reshape(reshape), Edit::Reshape { position, output }) => {
                 reshape.target[*position] = kept.count(output) as i64;
             }
-            (op, edit) => unreachable!("{edit:?} was recorded for another operator than {}", op.name()),
+            (op, edit) => unreachable!(
+                "{edit:?} was recorded for another operator than {}",
+                op.name()
+            ),
         }
         if op != graph.node(id).op {
             out.ops.insert(id, op);

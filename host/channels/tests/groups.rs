@@ -2,7 +2,10 @@
 //! thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
 
 use channels::{ChannelError, PrunePlan, analyse, apply, cut, importance_order, silence};
-use onnx_graph::ops::{Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Mul, Op, Opaque, Pad, PadMode, Relu, Slice};
+use onnx_graph::ops::{
+    Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Mul, Op, Opaque, Pad, PadMode, Relu,
+    Slice,
+};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
 /// A network under construction; weights count up so that every channel differs.
@@ -14,7 +17,12 @@ struct Net {
 impl Net {
     fn new(channels: usize, side: usize) -> (Self, ValueId) {
         let mut graph = Graph::new("test", 17);
-        let shape = vec![Dim::Symbol("N".into()), Dim::Known(channels), Dim::Known(side), Dim::Known(side)];
+        let shape = vec![
+            Dim::Symbol("N".into()),
+            Dim::Known(channels),
+            Dim::Known(side),
+            Dim::Known(side),
+        ];
         let input = graph.add_input("input", DType::F32, shape);
         (Self { graph, next: 1.0 }, input)
     }
@@ -23,12 +31,23 @@ impl Net {
         let n = dims.iter().product::<usize>();
         let data = (0..n).map(|i| self.next + i as f32).collect();
         self.next += 1.0;
-        self.graph.add_constant(name, Tensor::f32(dims, data).unwrap())
+        self.graph
+            .add_constant(name, Tensor::f32(dims, data).unwrap())
     }
 
-    fn conv(&mut self, name: &str, x: ValueId, outputs: usize, kernel: usize, group: usize) -> ValueId {
+    fn conv(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        outputs: usize,
+        kernel: usize,
+        group: usize,
+    ) -> ValueId {
         let inputs = self.graph.dims_of(x)[1];
-        let w = self.weight(&format!("{name}.w"), &[outputs, inputs / group, kernel, kernel]);
+        let w = self.weight(
+            &format!("{name}.w"),
+            &[outputs, inputs / group, kernel, kernel],
+        );
         let b = self.weight(&format!("{name}.b"), &[outputs]);
         let pad = kernel / 2;
         let op = Conv {
@@ -58,7 +77,13 @@ trait DimsOf {
 impl DimsOf for Graph {
     /// Dimensions with the batch taken as 1.
     fn dims_of(&self, x: ValueId) -> Vec<usize> {
-        self.value(x).shape.as_ref().unwrap().iter().map(|d| d.known().unwrap_or(1)).collect()
+        self.value(x)
+            .shape
+            .as_ref()
+            .unwrap()
+            .iter()
+            .map(|d| d.known().unwrap_or(1))
+            .collect()
     }
 }
 
@@ -66,16 +91,30 @@ impl DimsOf for Graph {
 /// infer, while the silenced original stays well-formed.
 fn check(graph: &Graph, wanted: &[(&str, usize)]) {
     let analysis = analyse(graph).unwrap();
-    let groups: Vec<_> = analysis.groups().iter().map(|g| (g.name.as_str(), g.channels)).collect();
+    let groups: Vec<_> = analysis
+        .groups()
+        .iter()
+        .map(|g| (g.name.as_str(), g.channels))
+        .collect();
     assert_eq!(groups, wanted, "pinned: {:?}", analysis.pinned());
-    let keep = analysis.groups().iter().map(|g| (0..g.channels).step_by(2).collect()).collect();
+    let keep = analysis
+        .groups()
+        .iter()
+        .map(|g| (0..g.channels).step_by(2).collect())
+        .collect();
     let plan = PrunePlan { keep };
     let pruned = apply(graph, &cut(graph, &analysis, &plan).unwrap()).unwrap();
     pruned.check().unwrap();
-    assert_eq!(pruned.dims_of(pruned.outputs()[0]), graph.dims_of(graph.outputs()[0]));
+    assert_eq!(
+        pruned.dims_of(pruned.outputs()[0]),
+        graph.dims_of(graph.outputs()[0])
+    );
     silence(graph, &analysis, &plan).unwrap();
     let full = cut(graph, &analysis, &PrunePlan::full(&analysis)).unwrap();
-    assert!(full.crops.is_empty() && full.ops.is_empty(), "keeping everything changes nothing");
+    assert!(
+        full.crops.is_empty() && full.ops.is_empty(),
+        "keeping everything changes nothing"
+    );
 }
 
 #[test]
@@ -87,7 +126,12 @@ fn a_chain_has_a_group_per_hidden_layer_and_pins_input_and_output() {
     let c = net.conv("c", b, 4, 1, 1);
     let graph = net.done(c);
     check(&graph, &[("a", 8), ("b", 6)]);
-    let pinned: Vec<_> = analyse(&graph).unwrap().pinned().iter().map(|p| p.channels).collect();
+    let pinned: Vec<_> = analyse(&graph)
+        .unwrap()
+        .pinned()
+        .iter()
+        .map(|p| p.channels)
+        .collect();
     assert_eq!(pinned, [4, 3]);
 }
 
@@ -107,10 +151,26 @@ fn an_option_a_shortcut_splits_the_wider_stage_into_carried_and_new_channels() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", a, 8, 3, 1);
-    let slice = Slice { starts: vec![0], ends: vec![i64::MAX], axes: vec![2], steps: vec![1] };
+    let slice = Slice {
+        starts: vec![0],
+        ends: vec![i64::MAX],
+        axes: vec![2],
+        steps: vec![1],
+    };
     let s = net.graph.push("slice", Op::Slice(slice), &[a]).unwrap();
     let pads = vec![0, 2, 0, 0, 0, 2, 0, 0];
-    let p = net.graph.push("pad", Op::Pad(Pad { pads, mode: PadMode::Constant, value: 0.0 }), &[s]).unwrap();
+    let p = net
+        .graph
+        .push(
+            "pad",
+            Op::Pad(Pad {
+                pads,
+                mode: PadMode::Constant,
+                value: 0.0,
+            }),
+            &[s],
+        )
+        .unwrap();
     let sum = net.graph.push("sum", Op::Add(Add), &[b, p]).unwrap();
     let d = net.conv("d", sum, 2, 1, 1);
     check(&net.done(d), &[("a", 4), ("b", 4)]);
@@ -141,14 +201,31 @@ fn a_concatenation_strings_channels_together_and_flatten_repeats_them() {
     let (mut net, x) = Net::new(3, 4);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", x, 6, 3, 1);
-    let joined = net.graph.push("join", Op::Concat(Concat { axis: 1 }), &[a, b]).unwrap();
-    let scale: Vec<_> = ["s", "o", "m", "v"].iter().map(|n| net.weight(n, &[10])).collect();
-    let norm = Op::BatchNormalization(BatchNormalization { epsilon: 1e-5, momentum: 0.9 });
+    let joined = net
+        .graph
+        .push("join", Op::Concat(Concat { axis: 1 }), &[a, b])
+        .unwrap();
+    let scale: Vec<_> = ["s", "o", "m", "v"]
+        .iter()
+        .map(|n| net.weight(n, &[10]))
+        .collect();
+    let norm = Op::BatchNormalization(BatchNormalization {
+        epsilon: 1e-5,
+        momentum: 0.9,
+    });
     let inputs = [joined, scale[0], scale[1], scale[2], scale[3]];
     let joined = net.graph.push("norm", norm, &inputs).unwrap();
-    let flat = net.graph.push("flat", Op::Flatten(Flatten { axis: 1 }), &[joined]).unwrap();
+    let flat = net
+        .graph
+        .push("flat", Op::Flatten(Flatten { axis: 1 }), &[joined])
+        .unwrap();
     let w = net.weight("fc.w", &[7, 160]);
-    let gemm = Gemm { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: true };
+    let gemm = Gemm {
+        alpha: 1.0,
+        beta: 1.0,
+        trans_a: false,
+        trans_b: true,
+    };
     let out = net.graph.push("fc", Op::Gemm(gemm), &[flat, w]).unwrap();
     check(&net.done(out), &[("a", 4), ("b", 6)]);
 }
@@ -162,7 +239,11 @@ fn a_gate_of_one_channel_is_multiplied_in_without_being_pruned() {
     let out = net.conv("out", gated, 4, 1, 1);
     let graph = net.done(out);
     let analysis = analyse(&graph).unwrap();
-    assert!(analysis.groups().is_empty(), "channels that do not line up are pinned: {:?}", analysis.groups());
+    assert!(
+        analysis.groups().is_empty(),
+        "channels that do not line up are pinned: {:?}",
+        analysis.groups()
+    );
 }
 
 #[test]
@@ -170,12 +251,30 @@ fn an_unknown_operator_pins_what_reaches_it_with_its_name() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 8, 3, 1);
     let b = net.conv("b", a, 6, 3, 1);
-    let op = Opaque { domain: "my.domain".into(), op_type: "Whirl".into(), attributes: Vec::new() };
+    let op = Opaque {
+        domain: "my.domain".into(),
+        op_type: "Whirl".into(),
+        attributes: Vec::new(),
+    };
     let out = net.graph.push("whirl", Op::Opaque(op), &[b]).unwrap();
     let graph = net.done(out);
     let analysis = analyse(&graph).unwrap();
-    assert_eq!(analysis.groups().iter().map(|g| g.name.as_str()).collect::<Vec<_>>(), ["a"]);
-    assert!(analysis.pinned().iter().any(|p| p.node == "whirl" && p.reason.contains("Whirl")), "{:?}", analysis.pinned());
+    assert_eq!(
+        analysis
+            .groups()
+            .iter()
+            .map(|g| g.name.as_str())
+            .collect::<Vec<_>>(),
+        ["a"]
+    );
+    assert!(
+        analysis
+            .pinned()
+            .iter()
+            .any(|p| p.node == "whirl" && p.reason.contains("Whirl")),
+        "{:?}",
+        analysis.pinned()
+    );
 }
 
 #[test]
@@ -183,7 +282,11 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 8, 3, 1);
     let w = net.graph.find_value("a.w").unwrap();
-    let op = Opaque { domain: String::new(), op_type: "Watch".into(), attributes: Vec::new() };
+    let op = Opaque {
+        domain: String::new(),
+        op_type: "Watch".into(),
+        attributes: Vec::new(),
+    };
     net.graph.push("watch", Op::Opaque(op), &[w]).unwrap();
     let b = net.conv("b", a, 4, 1, 1);
     assert!(analyse(&net.done(b)).unwrap().groups().is_empty());
@@ -197,10 +300,22 @@ fn plans_that_do_not_fit_are_refused_by_name() {
     let graph = net.done(b);
     let analysis = analyse(&graph).unwrap();
     let bad = |keep: Vec<Vec<usize>>| cut(&graph, &analysis, &PrunePlan { keep }).unwrap_err();
-    assert!(matches!(bad(vec![]), ChannelError::GroupCount { plan: 0, network: 1 }));
+    assert!(matches!(
+        bad(vec![]),
+        ChannelError::GroupCount {
+            plan: 0,
+            network: 1
+        }
+    ));
     assert!(matches!(bad(vec![vec![]]), ChannelError::EmptyGroup { group } if group == "a"));
-    assert!(matches!(bad(vec![vec![1, 1]]), ChannelError::BadUnit { unit: 1, .. }));
-    assert!(matches!(bad(vec![vec![4]]), ChannelError::BadUnit { unit: 4, .. }));
+    assert!(matches!(
+        bad(vec![vec![1, 1]]),
+        ChannelError::BadUnit { unit: 1, .. }
+    ));
+    assert!(matches!(
+        bad(vec![vec![4]]),
+        ChannelError::BadUnit { unit: 4, .. }
+    ));
     let widths = PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[2]).unwrap();
     assert_eq!(widths.keep, [[1, 3]]);
     assert!(PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[0]).is_err());
@@ -212,9 +327,19 @@ fn importance_ranks_by_magnitude_of_all_coupled_weights() {
     let a = net.conv("a", x, 3, 1, 1);
     let b = net.conv("b", a, 2, 1, 1);
     let mut graph = net.done(b);
-    let (aw, bw) = (graph.find_value("a.w").unwrap(), graph.find_value("b.w").unwrap());
-    graph.set_constant(aw, Tensor::f32([3, 1, 1, 1], vec![1.0, 1.0, 3.0]).unwrap()).unwrap();
-    graph.set_constant(bw, Tensor::f32([2, 3, 1, 1], vec![1.0, 2.0, 1.0, 1.0, 2.0, 1.0]).unwrap()).unwrap();
+    let (aw, bw) = (
+        graph.find_value("a.w").unwrap(),
+        graph.find_value("b.w").unwrap(),
+    );
+    graph
+        .set_constant(aw, Tensor::f32([3, 1, 1, 1], vec![1.0, 1.0, 3.0]).unwrap())
+        .unwrap();
+    graph
+        .set_constant(
+            bw,
+            Tensor::f32([2, 3, 1, 1], vec![1.0, 2.0, 1.0, 1.0, 2.0, 1.0]).unwrap(),
+        )
+        .unwrap();
     let analysis = analyse(&graph).unwrap();
     assert_eq!(importance_order(&graph, &analysis), [[2, 1, 0]]);
 }

@@ -105,8 +105,9 @@ impl RunOptions {
     fn configuration(&self) -> anyhow::Result<RunConfig> {
         let mut config = match &self.config {
             Some(path) => {
-                let text = std::fs::read_to_string(path)
-                    .with_context(|| format!("cannot read the configuration '{}'", path.display()))?;
+                let text = std::fs::read_to_string(path).with_context(|| {
+                    format!("cannot read the configuration '{}'", path.display())
+                })?;
                 RunConfig::from_toml(&text, Some(path.clone()))?
             }
             None => RunConfig::default(),
@@ -136,7 +137,10 @@ impl RunOptions {
         if self.normalise.is_some() {
             config.normalise.clone_from(&self.normalise);
         }
-        anyhow::ensure!(!config.model.0.is_empty(), "give a model: an ONNX file or the name of a zoo network");
+        anyhow::ensure!(
+            !config.model.0.is_empty(),
+            "give a model: an ONNX file or the name of a zoo network"
+        );
         Ok(config)
     }
 }

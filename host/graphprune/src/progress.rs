@@ -17,7 +17,11 @@ impl Terminal {
     /// `quiet` shows warnings only.
     pub fn new(quiet: bool) -> Self {
         let interactive = std::io::stderr().is_terminal() && !quiet;
-        Self { bar: ProgressBar::hidden(), interactive, quiet }
+        Self {
+            bar: ProgressBar::hidden(),
+            interactive,
+            quiet,
+        }
     }
 
     fn line(&self, text: &str) {
@@ -33,7 +37,9 @@ impl Reporter for Terminal {
     fn begin(&mut self, stage: &str, done: u64, total: u64) {
         if self.interactive {
             let bar = ProgressBar::with_draw_target(Some(total), ProgressDrawTarget::stderr());
-            let style = ProgressStyle::with_template("{prefix} [{bar:24}] {pos}/{len} {eta_precise} left  {wide_msg}");
+            let style = ProgressStyle::with_template(
+                "{prefix} [{bar:24}] {pos}/{len} {eta_precise} left  {wide_msg}",
+            );
             if let Ok(style) = style {
                 bar.set_style(style.progress_chars("=> "));
             }
@@ -42,7 +48,11 @@ impl Reporter for Terminal {
             self.bar = bar.with_position(done);
             self.bar.reset_eta();
         } else if !self.quiet {
-            let from = if done > 0 { format!(", from {done}") } else { String::new() };
+            let from = if done > 0 {
+                format!(", from {done}")
+            } else {
+                String::new()
+            };
             eprintln!("{stage}: {total} steps{from}");
         }
     }

@@ -34,7 +34,10 @@ pub enum ConfigError {
 
 impl ConfigError {
     pub(crate) fn value(key: &'static str, reason: impl Into<String>) -> Self {
-        Self::Value { key, reason: reason.into() }
+        Self::Value {
+            key,
+            reason: reason.into(),
+        }
     }
 }
 
@@ -54,17 +57,32 @@ impl FromStr for LatencyBudget {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim();
         let bad = || {
-            let reason = format!("'{text}' is not a latency; write a share of the original as 0.7x or a time as 1.8ms");
+            let reason = format!(
+                "'{text}' is not a latency; write a share of the original as 0.7x or a time as 1.8ms"
+            );
             ConfigError::value("latency", reason)
         };
-        let units = [("ns", 1.0), ("us", 1e3), ("µs", 1e3), ("ms", 1e6), ("s", 1e9), ("x", 0.0)];
-        let (number, scale) =
-            units.iter().find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale))).ok_or_else(bad)?;
+        let units = [
+            ("ns", 1.0),
+            ("us", 1e3),
+            ("µs", 1e3),
+            ("ms", 1e6),
+            ("s", 1e9),
+            ("x", 0.0),
+        ];
+        let (number, scale) = units
+            .iter()
+            .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))
+            .ok_or_else(bad)?;
         let number: f64 = number.trim().parse().map_err(|_| bad())?;
         if !(number > 0.0 && number.is_finite()) {
             return Err(bad());
         }
-        Ok(if scale == 0.0 { Self::Ratio(number) } else { Self::Nanoseconds(number * scale) })
+        Ok(if scale == 0.0 {
+            Self::Ratio(number)
+        } else {
+            Self::Nanoseconds(number * scale)
+        })
     }
 }
 
@@ -118,7 +136,13 @@ impl fmt::Display for BudgetConfig {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let latency = self.latency.map(|l| format!("latency {l}"));
         let macs = self.macs.map(|m| format!("MACs {m}x"));
-        f.write_str(&latency.into_iter().chain(macs).collect::<Vec<_>>().join(" and "))
+        f.write_str(
+            &latency
+                .into_iter()
+                .chain(macs)
+                .collect::<Vec<_>>()
+                .join(" and "),
+        )
     }
 }
 
@@ -156,9 +180,15 @@ impl FromStr for StrategyKind {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        Self::ALL.into_iter().find(|s| s.name() == text).ok_or_else(|| {
-            ConfigError::value("strategy", format!("'{text}' is not one of ddpg, evolution, random, uniform"))
-        })
+        Self::ALL
+            .into_iter()
+            .find(|s| s.name() == text)
+            .ok_or_else(|| {
+                ConfigError::value(
+                    "strategy",
+                    format!("'{text}' is not one of ddpg, evolution, random, uniform"),
+                )
+            })
     }
 }
 
@@ -295,7 +325,10 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Syntax`] with line and column.
     pub fn from_toml(text: &str, path: Option<PathBuf>) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::Syntax { path, reason: e.to_string() })
+        toml::from_str(text).map_err(|e| ConfigError::Syntax {
+            path,
+            reason: e.to_string(),
+        })
     }
 
     /// The configuration as TOML, every key written out.
@@ -303,7 +336,10 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Syntax`] when a value cannot be written.
     pub fn to_toml(&self) -> Result<String, ConfigError> {
-        toml::to_string_pretty(self).map_err(|e| ConfigError::Syntax { path: None, reason: e.to_string() })
+        toml::to_string_pretty(self).map_err(|e| ConfigError::Syntax {
+            path: None,
+            reason: e.to_string(),
+        })
     }
 
     /// Checks the ranges of the settings this crate reads itself.
@@ -312,11 +348,15 @@ impl RunConfig {
     /// [`ConfigError::Value`] naming the key.
     pub fn check(&self) -> Result<(), ConfigError> {
         if self.budget.cost().is_none() {
-            let reason = "give a budget: a latency (--latency 0.7x or 1.8ms), MACs (--macs 0.5), or both";
+            let reason =
+                "give a budget: a latency (--latency 0.7x or 1.8ms), MACs (--macs 0.5), or both";
             return Err(ConfigError::value("budget", reason));
         }
         if self.budget.macs.is_some_and(|m| !(m > 0.0 && m <= 1.0)) {
-            return Err(ConfigError::value("budget.macs", "a share of the original's MACs, above 0 and at most 1"));
+            return Err(ConfigError::value(
+                "budget.macs",
+                "a share of the original's MACs, above 0 and at most 1",
+            ));
         }
         if self.search.episodes == 0 {
             return Err(ConfigError::value("search.episodes", "must be at least 1"));
@@ -325,13 +365,22 @@ impl RunConfig {
             return Err(ConfigError::value("batch", "must be at least 1"));
         }
         if self.search.measure_attempts == 0 {
-            return Err(ConfigError::value("search.measure_attempts", "must be at least 1"));
+            return Err(ConfigError::value(
+                "search.measure_attempts",
+                "must be at least 1",
+            ));
         }
         if self.result.candidates == 0 {
-            return Err(ConfigError::value("result.candidates", "must be at least 1"));
+            return Err(ConfigError::value(
+                "result.candidates",
+                "must be at least 1",
+            ));
         }
         if !(self.result.final_effort >= 1.0 && self.result.final_effort.is_finite()) {
-            return Err(ConfigError::value("result.final_effort", "must be at least 1"));
+            return Err(ConfigError::value(
+                "result.final_effort",
+                "must be at least 1",
+            ));
         }
         Ok(())
     }
@@ -360,7 +409,10 @@ mod tests {
 
     #[test]
     fn a_configuration_survives_its_toml() {
-        let mut config = RunConfig { seed: 7, ..RunConfig::default() };
+        let mut config = RunConfig {
+            seed: 7,
+            ..RunConfig::default()
+        };
         config.budget.latency = Some(LatencyBudget::Ratio(0.7));
         let text = config.to_toml().unwrap();
         assert_eq!(RunConfig::from_toml(&text, None).unwrap(), config);
@@ -368,7 +420,15 @@ mod tests {
 
     #[test]
     fn an_unknown_key_and_a_missing_budget_are_errors() {
-        assert!(RunConfig::from_toml("sede = 1", None).unwrap_err().to_string().contains("sede"));
-        assert!(matches!(RunConfig::default().check(), Err(ConfigError::Value { key: "budget", .. })));
+        assert!(
+            RunConfig::from_toml("sede = 1", None)
+                .unwrap_err()
+                .to_string()
+                .contains("sede")
+        );
+        assert!(matches!(
+            RunConfig::default().check(),
+            Err(ConfigError::Value { key: "budget", .. })
+        ));
     }
 }

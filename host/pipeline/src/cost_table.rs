@@ -26,15 +26,26 @@ impl Channels {
             .filter(|&g| counts[g] > 0)
             .map(|g| (g, counts[g] as f64 / sizes[g] as f64))
             .collect();
-        Self { pinned: pinned as f64, groups }
+        Self {
+            pinned: pinned as f64,
+            groups,
+        }
     }
 
     fn constant(n: usize) -> Self {
-        Self { pinned: n as f64, groups: Vec::new() }
+        Self {
+            pinned: n as f64,
+            groups: Vec::new(),
+        }
     }
 
     fn kept(&self, widths: &[usize]) -> f64 {
-        self.pinned + self.groups.iter().map(|&(g, each)| widths[g] as f64 * each).sum::<f64>()
+        self.pinned
+            + self
+                .groups
+                .iter()
+                .map(|&(g, each)| widths[g] as f64 * each)
+                .sum::<f64>()
     }
 }
 
@@ -56,29 +67,46 @@ pub(crate) struct CostTable {
 impl CostTable {
     pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
         let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
-        let layers: Vec<Layer> = graph.nodes().iter().filter_map(|n| layer(graph, analysis, n, &sizes)).collect();
-        let mut table = Self { layers, full_macs: 0.0 };
+        let layers: Vec<Layer> = graph
+            .nodes()
+            .iter()
+            .filter_map(|n| layer(graph, analysis, n, &sizes))
+            .collect();
+        let mut table = Self {
+            layers,
+            full_macs: 0.0,
+        };
         table.full_macs = table.macs(&sizes);
         table
     }
 
     /// MACs per image.
     pub fn macs(&self, widths: &[usize]) -> f64 {
-        self.layers.iter().map(|l| l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale).sum()
+        self.layers
+            .iter()
+            .map(|l| l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale)
+            .sum()
     }
 
     /// MACs of every layer as a share of the full network's MACs: the features of the latency model.
     pub fn features(&self, widths: &[usize]) -> Vec<f64> {
         self.layers
             .iter()
-            .map(|l| l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale / self.full_macs.max(1.0))
+            .map(|l| {
+                l.outputs.kept(widths) * l.inputs.kept(widths) * l.scale / self.full_macs.max(1.0)
+            })
             .collect()
     }
 }
 
 fn positions(graph: &Graph, value: ValueId) -> f64 {
     let shape = graph.value(value).shape.as_deref().unwrap_or_default();
-    shape.iter().skip(2).filter_map(|d| d.known()).map(|d| d as f64).product()
+    shape
+        .iter()
+        .skip(2)
+        .filter_map(|d| d.known())
+        .map(|d| d as f64)
+        .product()
 }
 
 fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
@@ -86,28 +114,49 @@ fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Op
     let dims = graph.constant(weight)?.dims().to_vec();
     let axes = analysis.constant_axes(weight);
     let axis = |wanted: usize| {
-        axes.iter()
-            .find(|(axis, _)| *axis == wanted)
-            .map_or_else(|| Channels::constant(dims[wanted]), |(_, owners)| Channels::new(owners, sizes))
+        axes.iter().find(|(axis, _)| *axis == wanted).map_or_else(
+            || Channels::constant(dims[wanted]),
+            |(_, owners)| Channels::new(owners, sizes),
+        )
     };
     let taps = |from: usize| dims[from..].iter().map(|&d| d as f64).product::<f64>();
     Some(match &node.op {
-        Op::Conv(_) => {
-            Layer { outputs: axis(0), inputs: axis(1), scale: taps(2) * positions(graph, node.output()) }
-        }
+        Op::Conv(_) => Layer {
+            outputs: axis(0),
+            inputs: axis(1),
+            scale: taps(2) * positions(graph, node.output()),
+        },
         Op::ConvTranspose(op) => {
             let scale = taps(2) * positions(graph, node.input(0)?) / op.group as f64;
-            Layer { outputs: axis(1), inputs: axis(0), scale }
+            Layer {
+                outputs: axis(1),
+                inputs: axis(0),
+                scale,
+            }
         }
         Op::Gemm(_) | Op::MatMul(_) if dims.len() == 2 => {
             let rows: f64 = if matches!(node.op, Op::MatMul(_)) {
-                let shape = graph.value(node.output()).shape.as_deref().unwrap_or_default();
+                let shape = graph
+                    .value(node.output())
+                    .shape
+                    .as_deref()
+                    .unwrap_or_default();
                 let inner = shape.len().saturating_sub(1);
-                shape.iter().take(inner).skip(1).filter_map(|d| d.known()).map(|d| d as f64).product()
+                shape
+                    .iter()
+                    .take(inner)
+                    .skip(1)
+                    .filter_map(|d| d.known())
+                    .map(|d| d as f64)
+                    .product()
             } else {
                 1.0
             };
-            Layer { outputs: axis(1), inputs: axis(0), scale: rows }
+            Layer {
+                outputs: axis(1),
+                inputs: axis(0),
+                scale: rows,
+            }
         }
         _ => return None,
     })
@@ -120,19 +169,32 @@ mod tests {
     use onnx_graph::cost::costs;
 
     fn check(name: &str, input: [usize; 3]) {
-        let config = model_zoo::ZooConfig { input, ..model_zoo::ZooConfig::default() };
+        let config = model_zoo::ZooConfig {
+            input,
+            ..model_zoo::ZooConfig::default()
+        };
         let graph = model_zoo::build(name, &config).unwrap();
         let analysis = analyse(&graph).unwrap();
         let table = CostTable::new(&graph, &analysis);
-        let order: Vec<Vec<usize>> = analysis.groups().iter().map(|g| (0..g.channels).collect()).collect();
+        let order: Vec<Vec<usize>> = analysis
+            .groups()
+            .iter()
+            .map(|g| (0..g.channels).collect())
+            .collect();
         for share in [1.0, 0.7, 0.3] {
-            let widths: Vec<usize> =
-                analysis.groups().iter().map(|g| ((g.channels as f64 * share) as usize).max(1)).collect();
+            let widths: Vec<usize> = analysis
+                .groups()
+                .iter()
+                .map(|g| ((g.channels as f64 * share) as usize).max(1))
+                .collect();
             let plan = PrunePlan::from_widths(&analysis, &order, &widths).unwrap();
             let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
             let counted = costs(&pruned).macs as f64;
             let told = table.macs(&widths);
-            assert!((told - counted).abs() <= counted * 1e-9, "{name} at {share}: {told} against {counted}");
+            assert!(
+                (told - counted).abs() <= counted * 1e-9,
+                "{name} at {share}: {told} against {counted}"
+            );
         }
     }
 

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use latency::{
-    Evidence, LatencyError, LatencySource, LocalConfig, LocalDevice, MeasureRequest, Measurement, Model, Profile,
-    Remembering, Sampling, Store, Verdict,
+    Evidence, LatencyError, LatencySource, LocalConfig, LocalDevice, MeasureRequest, Measurement,
+    Model, Profile, Remembering, Sampling, Store, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -23,7 +23,11 @@ impl Default for DeviceSpec {
 
 impl DeviceSpec {
     fn profile(&self) -> Result<Profile, PipelineError> {
-        Ok(if self.0 == "local" { Profile::local()? } else { Profile::load(Path::new(&self.0))? })
+        Ok(if self.0 == "local" {
+            Profile::local()?
+        } else {
+            Profile::load(Path::new(&self.0))?
+        })
     }
 }
 
@@ -70,9 +74,18 @@ impl Meter {
         final_effort: f64,
     ) -> Result<Self, PipelineError> {
         let profile = spec.profile()?;
-        let device = LocalDevice::start(&LocalConfig { profile: profile.name.clone(), ..LocalConfig::default() })?;
+        let device = LocalDevice::start(&LocalConfig {
+            profile: profile.name.clone(),
+            ..LocalConfig::default()
+        })?;
         let source = Remembering::new(device, Store::open(store)?);
-        Ok(Self { source, profile, attempts, final_effort, reference: None })
+        Ok(Self {
+            source,
+            profile,
+            attempts,
+            final_effort,
+            reference: None,
+        })
     }
 
     /// The network that every other is interleaved with.
@@ -111,7 +124,12 @@ impl Meter {
     }
 
     /// Measures a network and the reference, interleaved.
-    pub(crate) fn ratio(&mut self, name: &str, onnx: Vec<u8>, effort: Effort) -> Result<Ratio, PipelineError> {
+    pub(crate) fn ratio(
+        &mut self,
+        name: &str,
+        onnx: Vec<u8>,
+        effort: Effort,
+    ) -> Result<Ratio, PipelineError> {
         let (measured, reference) = self.measure(name, onnx, effort)?;
         let ratio = measured.ratio.ok_or_else(|| PipelineError::NoMeasurement {
             model: name.into(),
@@ -142,7 +160,11 @@ impl Meter {
             reference: self.reference.clone(),
             sampling: self.sampling(effort),
             limits: self.profile.limits.clone(),
-            evidence: if effort == Effort::Final { Evidence::Full } else { Evidence::Quick },
+            evidence: if effort == Effort::Final {
+                Evidence::Full
+            } else {
+                Evidence::Quick
+            },
         };
         let mut reason = String::new();
         for _ in 0..self.attempts.max(1) {
@@ -153,7 +175,8 @@ impl Meter {
                     match (measured, reference) {
                         (Some(m), Some(r)) => match (&m.verdict, &r.verdict) {
                             (Verdict::Valid, Verdict::Valid) => return Ok((m, r)),
-                            (Verdict::Invalid { reason: why }, _) | (_, Verdict::Invalid { reason: why }) => {
+                            (Verdict::Invalid { reason: why }, _)
+                            | (_, Verdict::Invalid { reason: why }) => {
                                 reason.clone_from(why);
                             }
                         },
@@ -187,7 +210,11 @@ impl Meter {
     /// Every measurement of the store that was taken of the model with this digest, newest last.
     pub(crate) fn evidence(&self, sha256: &str) -> Result<Vec<Measurement>, PipelineError> {
         let all = self.source.store().all()?;
-        Ok(all.into_iter().map(|r| r.measurement).filter(|m| m.model_sha256.to_string() == sha256).collect())
+        Ok(all
+            .into_iter()
+            .map(|r| r.measurement)
+            .filter(|m| m.model_sha256.to_string() == sha256)
+            .collect())
     }
 
     /// How many measurements the store holds, and how many of them are valid.
@@ -197,10 +224,15 @@ impl Meter {
 
     /// Reasons of the invalid measurements in the store.
     pub(crate) fn rejections(&self) -> Result<Vec<String>, PipelineError> {
-        let reasons = self.source.store().all()?.into_iter().filter_map(|r| match r.measurement.verdict {
-            Verdict::Invalid { reason } => Some(reason),
-            Verdict::Valid => None,
-        });
+        let reasons =
+            self.source
+                .store()
+                .all()?
+                .into_iter()
+                .filter_map(|r| match r.measurement.verdict {
+                    Verdict::Invalid { reason } => Some(reason),
+                    Verdict::Valid => None,
+                });
         Ok(reasons.collect())
     }
 
@@ -244,25 +276,42 @@ pub struct Measured {
 ///
 /// # Errors
 /// When a file cannot be read, is no model that the channel rules' reader takes, or cannot be measured.
-pub fn measure_models(spec: &DeviceSpec, files: &[PathBuf], effort: f64) -> Result<Vec<Measured>, PipelineError> {
+pub fn measure_models(
+    spec: &DeviceSpec,
+    files: &[PathBuf],
+    effort: f64,
+) -> Result<Vec<Measured>, PipelineError> {
     let profile = spec.profile()?;
     let mut models = Vec::new();
     for file in files {
         // Reading it here gives a better message about a broken file than the device could.
         crate::model::read_model_file(file)?;
-        let bytes = std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
+        let bytes =
+            std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
         models.push(Model::new(file.display().to_string(), bytes));
     }
-    let mut device = LocalDevice::start(&LocalConfig { profile: profile.name.clone(), ..LocalConfig::default() })?;
-    let reference = if models.len() > 1 { Some(models.remove(0)) } else { None };
+    let mut device = LocalDevice::start(&LocalConfig {
+        profile: profile.name.clone(),
+        ..LocalConfig::default()
+    })?;
+    let reference = if models.len() > 1 {
+        Some(models.remove(0))
+    } else {
+        None
+    };
     let sampling = Sampling {
         min_rounds: (f64::from(profile.sampling.min_rounds) * effort.max(0.1)).max(6.0) as u32,
         max_duration_ns: (profile.sampling.max_duration_ns as f64 * effort.max(0.1)) as u64,
         ci_target_rel: profile.sampling.ci_target_rel / effort.max(0.1).sqrt(),
         ..profile.sampling
     };
-    let request =
-        MeasureRequest { models, reference, sampling, limits: profile.limits, evidence: Evidence::Full };
+    let request = MeasureRequest {
+        models,
+        reference,
+        sampling,
+        limits: profile.limits,
+        evidence: Evidence::Full,
+    };
     let mut measured = device.measure(&request)?;
     if request.reference.is_some() {
         measured.rotate_right(1);
@@ -278,9 +327,20 @@ pub(crate) fn runtime_line(m: &Measurement) -> String {
             None => providers.push((node.provider.clone(), 1)),
         }
     }
-    let placed = providers.iter().map(|(p, n)| format!("{n} nodes on {p}")).collect::<Vec<_>>().join(", ");
-    let placed = if placed.is_empty() { String::new() } else { format!(", {placed}") };
-    format!("ONNX Runtime {}, {} thread(s){placed}", m.runtime.version, m.runtime.threads)
+    let placed = providers
+        .iter()
+        .map(|(p, n)| format!("{n} nodes on {p}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let placed = if placed.is_empty() {
+        String::new()
+    } else {
+        format!(", {placed}")
+    };
+    format!(
+        "ONNX Runtime {}, {} thread(s){placed}",
+        m.runtime.version, m.runtime.threads
+    )
 }
 
 fn summarise(m: Measurement) -> Measured {

@@ -20,7 +20,8 @@ pub(crate) struct SearchEnvironment<'a> {
 impl SearchEnvironment<'_> {
     /// Predicted latency over the original's.
     pub fn predicted_ratio(&self, config: &Config) -> f64 {
-        self.latency.predict(&self.table.features(&config.0), self.macs(config))
+        self.latency
+            .predict(&self.table.features(&config.0), self.macs(config))
     }
 
     fn macs(&self, config: &Config) -> u64 {
@@ -29,7 +30,8 @@ impl SearchEnvironment<'_> {
 
     /// Feeds a measured candidate to the latency model.
     pub fn learn(&mut self, config: &Config, ratio: f64) -> Result<(), SearchError> {
-        self.latency.observe(&self.table.features(&config.0), self.macs(config), ratio)
+        self.latency
+            .observe(&self.table.features(&config.0), self.macs(config), ratio)
     }
 }
 
@@ -39,7 +41,9 @@ impl Environment for SearchEnvironment<'_> {
     }
 
     fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
-        self.net.group_embeddings(&partial.0).map_err(|e| SearchError::Outside(Box::new(e)))
+        self.net
+            .group_embeddings(&partial.0)
+            .map_err(|e| SearchError::Outside(Box::new(e)))
     }
 
     fn cost(&self, config: &Config) -> f64 {

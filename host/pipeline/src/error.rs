@@ -173,7 +173,11 @@ pub enum PipelineError {
 
 impl PipelineError {
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
-        Self::Io { path: path.to_owned(), action, source }
+        Self::Io {
+            path: path.to_owned(),
+            action,
+            source,
+        }
     }
 }
 

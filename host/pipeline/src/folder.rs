@@ -20,10 +20,13 @@ impl RunFolder {
     /// [`PipelineError::FolderInUse`] when another process works in it, [`PipelineError::FolderNotEmpty`] when it
     /// holds a run already (use [`RunFolder::open`] to go on), or an I/O error naming the path.
     pub fn create(root: &Path) -> Result<Self, PipelineError> {
-        fs::create_dir_all(root).map_err(|e| PipelineError::io(root, "create the run folder", e))?;
+        fs::create_dir_all(root)
+            .map_err(|e| PipelineError::io(root, "create the run folder", e))?;
         let folder = Self::lock(root)?;
         if folder.path("config.toml").exists() {
-            return Err(PipelineError::FolderNotEmpty { path: root.to_owned() });
+            return Err(PipelineError::FolderNotEmpty {
+                path: root.to_owned(),
+            });
         }
         Ok(folder)
     }
@@ -34,7 +37,9 @@ impl RunFolder {
     /// [`PipelineError::NoRun`] when it holds none, otherwise as [`RunFolder::create`].
     pub fn open(root: &Path) -> Result<Self, PipelineError> {
         if !root.join("config.toml").is_file() {
-            return Err(PipelineError::NoRun { path: root.to_owned() });
+            return Err(PipelineError::NoRun {
+                path: root.to_owned(),
+            });
         }
         Self::lock(root)
     }
@@ -48,8 +53,13 @@ impl RunFolder {
             .open(&path)
             .map_err(|e| PipelineError::io(&path, "open the lock of the run folder", e))?;
         match lock.try_lock() {
-            Ok(()) => Ok(Self { root: root.to_owned(), _lock: lock }),
-            Err(TryLockError::WouldBlock) => Err(PipelineError::FolderInUse { path: root.to_owned() }),
+            Ok(()) => Ok(Self {
+                root: root.to_owned(),
+                _lock: lock,
+            }),
+            Err(TryLockError::WouldBlock) => Err(PipelineError::FolderInUse {
+                path: root.to_owned(),
+            }),
             Err(TryLockError::Error(e)) => Err(PipelineError::io(&path, "lock the run folder", e)),
         }
     }
@@ -93,8 +103,15 @@ impl RunFolder {
 /// An I/O error naming the path.
 pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), PipelineError> {
     let fail = |e| PipelineError::io(path, "write", e);
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new().prefix(".writing-").suffix(".tmp").tempfile_in(dir).map_err(fail)?;
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .suffix(".tmp")
+        .tempfile_in(dir)
+        .map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;
@@ -109,7 +126,10 @@ mod tests {
     fn a_second_run_in_the_same_folder_is_refused_while_the_first_lives() {
         let dir = tempfile::tempdir().unwrap();
         let first = RunFolder::create(dir.path()).unwrap();
-        assert!(matches!(RunFolder::create(dir.path()), Err(PipelineError::FolderInUse { .. })));
+        assert!(matches!(
+            RunFolder::create(dir.path()),
+            Err(PipelineError::FolderInUse { .. })
+        ));
         drop(first);
         RunFolder::create(dir.path()).unwrap();
     }
@@ -118,10 +138,16 @@ mod tests {
     fn a_folder_that_holds_a_run_is_not_overwritten() {
         let dir = tempfile::tempdir().unwrap();
         let folder = RunFolder::create(dir.path()).unwrap();
-        assert!(matches!(RunFolder::open(&dir.path().join("none")), Err(PipelineError::NoRun { .. })));
+        assert!(matches!(
+            RunFolder::open(&dir.path().join("none")),
+            Err(PipelineError::NoRun { .. })
+        ));
         folder.write("config.toml", b"seed = 1").unwrap();
         drop(folder);
-        assert!(matches!(RunFolder::create(dir.path()), Err(PipelineError::FolderNotEmpty { .. })));
+        assert!(matches!(
+            RunFolder::create(dir.path()),
+            Err(PipelineError::FolderNotEmpty { .. })
+        ));
         RunFolder::open(dir.path()).unwrap();
     }
 
@@ -132,7 +158,14 @@ mod tests {
         folder.write("report.html", b"old").unwrap();
         assert!(folder.write("missing/report.html", b"new").is_err());
         assert_eq!(fs::read(folder.path("report.html")).unwrap(), b"old");
-        let left: Vec<_> = fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
-        assert_eq!(left.len(), 2, "only the report and the lock remain: {left:?}");
+        let left: Vec<_> = fs::read_dir(dir.path())
+            .unwrap()
+            .map(|e| e.unwrap().file_name())
+            .collect();
+        assert_eq!(
+            left.len(),
+            2,
+            "only the report and the lock remain: {left:?}"
+        );
     }
 }

@@ -90,7 +90,11 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
     let groups = analysis.groups().iter().map(|g| GroupInfo {
         name: g.name.clone(),
         channels: g.channels,
-        producers: g.producers.iter().map(|&p| graph.node(p).name.clone()).collect(),
+        producers: g
+            .producers
+            .iter()
+            .map(|&p| graph.node(p).name.clone())
+            .collect(),
     });
     let pinned = analysis.pinned().iter().map(|p| PinnedInfo {
         node: p.node.clone(),
@@ -121,7 +125,11 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
 ///
 /// # Errors
 /// When the network cannot be loaded.
-pub fn inspect_model(spec: &ModelSpec, classes: usize, input: [usize; 3]) -> Result<Inspection, PipelineError> {
+pub fn inspect_model(
+    spec: &ModelSpec,
+    classes: usize,
+    input: [usize; 3],
+) -> Result<Inspection, PipelineError> {
     let (graph, analysis) = if spec.zoo_name().is_some() {
         let model = load_model(spec, classes, input, 0)?;
         (model.graph, model.analysis)
@@ -137,5 +145,8 @@ pub fn inspect_model(spec: &ModelSpec, classes: usize, input: [usize; 3]) -> Res
 /// The networks of the zoo with a line on each.
 #[must_use]
 pub fn zoo_networks() -> Vec<(&'static str, &'static str)> {
-    model_zoo::names().iter().map(|n| (n.name, n.description)).collect()
+    model_zoo::names()
+        .iter()
+        .map(|n| (n.name, n.description))
+        .collect()
 }

@@ -22,11 +22,15 @@ mod run;
 mod stages;
 mod summary;
 
-pub use config::{BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind};
+pub use config::{
+    BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
+};
 pub use device::{DeviceSpec, Measured, Meter, measure_models};
 pub use error::PipelineError;
 pub use folder::RunFolder;
-pub use inspect::{GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks};
+pub use inspect::{
+    GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
+};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};

@@ -20,7 +20,8 @@ impl ModelSpec {
     /// The zoo's name, when the text is one and no such file exists.
     #[must_use]
     pub fn zoo_name(&self) -> Option<&str> {
-        (!Path::new(&self.0).exists() && model_zoo::names().iter().any(|n| n.name == self.0)).then_some(self.0.as_str())
+        (!Path::new(&self.0).exists() && model_zoo::names().iter().any(|n| n.name == self.0))
+            .then_some(self.0.as_str())
     }
 }
 
@@ -52,20 +53,33 @@ impl ExternalData for BesideModel {
     fn load(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, String> {
         use std::io::{Read as _, Seek as _, SeekFrom};
         let relative = Path::new(location);
-        if relative.components().any(|c| !matches!(c, Component::Normal(_) | Component::CurDir)) {
-            return Err(format!("'{location}' is outside the model's folder, which is refused"));
+        if relative
+            .components()
+            .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
+        {
+            return Err(format!(
+                "'{location}' is outside the model's folder, which is refused"
+            ));
         }
         let dir = self.dir.canonicalize().map_err(|e| e.to_string())?;
-        let path = dir.join(relative).canonicalize().map_err(|e| format!("'{location}': {e}"))?;
+        let path = dir
+            .join(relative)
+            .canonicalize()
+            .map_err(|e| format!("'{location}': {e}"))?;
         if !path.starts_with(&dir) {
-            return Err(format!("'{location}' leads outside the model's folder, which is refused"));
+            return Err(format!(
+                "'{location}' leads outside the model's folder, which is refused"
+            ));
         }
         let mut file = fs::File::open(&path).map_err(|e| format!("'{location}': {e}"))?;
         let size = file.metadata().map_err(|e| e.to_string())?.len();
         if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(format!("'{location}' has {size} bytes, {length} at {offset} are asked for"));
+            return Err(format!(
+                "'{location}' has {size} bytes, {length} at {offset} are asked for"
+            ));
         }
-        file.seek(SeekFrom::Start(offset)).map_err(|e| e.to_string())?;
+        file.seek(SeekFrom::Start(offset))
+            .map_err(|e| e.to_string())?;
         let mut bytes = vec![0; length as usize];
         file.read_exact(&mut bytes).map_err(|e| e.to_string())?;
         Ok(bytes)
@@ -82,9 +96,21 @@ pub fn read_model_file(path: &Path) -> Result<Graph, PipelineError> {
 }
 
 fn read_model_bytes(path: &Path, bytes: &[u8]) -> Result<Graph, PipelineError> {
-    let dir = path.parent().filter(|p| !p.as_os_str().is_empty()).unwrap_or(Path::new("."));
-    let fail = |source| PipelineError::Model { model: path.display().to_string(), source };
-    let mut graph = onnx_graph::read(bytes, &BesideModel { dir: dir.to_owned() }).map_err(fail)?;
+    let dir = path
+        .parent()
+        .filter(|p| !p.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let fail = |source| PipelineError::Model {
+        model: path.display().to_string(),
+        source,
+    };
+    let mut graph = onnx_graph::read(
+        bytes,
+        &BesideModel {
+            dir: dir.to_owned(),
+        },
+    )
+    .map_err(fail)?;
     graph.infer_shapes().map_err(fail)?;
     Ok(graph)
 }
@@ -101,23 +127,42 @@ pub fn load_model(
     seed: u64,
 ) -> Result<LoadedModel, PipelineError> {
     let (name, mut graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
-        let config = model_zoo::ZooConfig { classes, input, seed, ..model_zoo::ZooConfig::default() };
+        let config = model_zoo::ZooConfig {
+            classes,
+            input,
+            seed,
+            ..model_zoo::ZooConfig::default()
+        };
         let graph = model_zoo::build(zoo, &config)?;
-        let bytes = onnx_graph::write(&graph).map_err(|source| PipelineError::Model { model: zoo.into(), source })?;
+        let bytes = onnx_graph::write(&graph).map_err(|source| PipelineError::Model {
+            model: zoo.into(),
+            source,
+        })?;
         (zoo.to_owned(), graph, false, hex_sha256(&bytes))
     } else {
         let path = Path::new(&spec.0);
         if !path.exists() && path.extension().is_none() {
             let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
-            let reason = format!("neither a file nor a network of the zoo; the zoo has {}", known.join(", "));
-            return Err(PipelineError::UnfitModel { model: spec.0.clone(), reason });
+            let reason = format!(
+                "neither a file nor a network of the zoo; the zoo has {}",
+                known.join(", ")
+            );
+            return Err(PipelineError::UnfitModel {
+                model: spec.0.clone(),
+                reason,
+            });
         }
         let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
         let graph = read_model_bytes(path, &bytes)?;
-        let name = path.file_stem().map_or_else(|| spec.0.clone(), |s| s.to_string_lossy().into_owned());
+        let name = path
+            .file_stem()
+            .map_or_else(|| spec.0.clone(), |s| s.to_string_lossy().into_owned());
         (name, graph, true, hex_sha256(&bytes))
     };
-    let unfit = |reason: String| PipelineError::UnfitModel { model: spec.0.clone(), reason };
+    let unfit = |reason: String| PipelineError::UnfitModel {
+        model: spec.0.clone(),
+        reason,
+    };
     if graph.inputs().len() != 1 || graph.outputs().is_empty() {
         let reason = format!(
             "has {} inputs and {} outputs; a classifier with one image input is needed",
@@ -128,14 +173,31 @@ pub fn load_model(
     }
     graph.set_batch_dim("N");
     let Some((c, h, w)) = graph.input_image() else {
-        return Err(unfit("its input is not an image of known size (batch, channels, height, width)".into()));
+        return Err(unfit(
+            "its input is not an image of known size (batch, channels, height, width)".into(),
+        ));
     };
-    let classes = graph.value(graph.outputs()[0]).shape.as_ref().and_then(|s| s.last()).and_then(|d| d.known());
+    let classes = graph
+        .value(graph.outputs()[0])
+        .shape
+        .as_ref()
+        .and_then(|s| s.last())
+        .and_then(|d| d.known());
     let Some(classes) = classes else {
-        return Err(unfit("the size of its output is not known, so neither is the number of classes".into()));
+        return Err(unfit(
+            "the size of its output is not known, so neither is the number of classes".into(),
+        ));
     };
     let analysis = channels::analyse(&graph)?;
-    Ok(LoadedModel { name, graph, analysis, trained, sha256, input: [c, h, w], classes })
+    Ok(LoadedModel {
+        name,
+        graph,
+        analysis,
+        trained,
+        sha256,
+        input: [c, h, w],
+        classes,
+    })
 }
 
 /// Whether some convolution has no batch normalisation after it: such a network trains badly until it gets them.
@@ -150,5 +212,8 @@ pub(crate) fn lacks_batch_norm(graph: &Graph) -> bool {
 }
 
 pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|b| format!("{b:02x}")).collect()
+    Sha256::digest(bytes)
+        .iter()
+        .map(|b| format!("{b:02x}"))
+        .collect()
 }

@@ -36,11 +36,22 @@ impl Prepared {
     pub fn new(config: &RunConfig, reporter: &mut dyn Reporter) -> Result<Self, PipelineError> {
         let runtime = runtime(config)?;
         let data_spec: DataSpec = config.data.parse()?;
-        let preset = config.normalise.as_deref().unwrap_or_else(|| data_spec.default_preset());
+        let preset = config
+            .normalise
+            .as_deref()
+            .unwrap_or_else(|| data_spec.default_preset());
         let (model, splits) = if config.model.zoo_name().is_some() {
             let shape = data_spec.natural_shape();
             let splits = datasets::open(&data_spec, &InputSpec::preset(preset, shape)?)?;
-            (load_model(&config.model, splits.train.classes().len(), shape, config.seed)?, splits)
+            (
+                load_model(
+                    &config.model,
+                    splits.train.classes().len(),
+                    shape,
+                    config.seed,
+                )?,
+                splits,
+            )
         } else {
             let model = load_model(&config.model, 0, [0; 3], config.seed)?;
             let splits = datasets::open(&data_spec, &InputSpec::preset(preset, model.input)?)?;
@@ -48,8 +59,14 @@ impl Prepared {
         };
         let classes = splits.train.classes().len();
         if classes != model.classes {
-            let reason = format!("has {} outputs, the data has {classes} classes", model.classes);
-            return Err(PipelineError::UnfitModel { model: model.name, reason });
+            let reason = format!(
+                "has {} outputs, the data has {classes} classes",
+                model.classes
+            );
+            return Err(PipelineError::UnfitModel {
+                model: model.name,
+                reason,
+            });
         }
         reporter.note(&format!(
             "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
@@ -66,11 +83,26 @@ impl Prepared {
         let analysis = channels::analyse(&graph)?;
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
-        let groups = analysis.groups().iter().map(|g| config.widths.group(&g.name, g.channels)).collect();
+        let groups = analysis
+            .groups()
+            .iter()
+            .map(|g| config.widths.group(&g.name, g.channels))
+            .collect();
         let space = Space::new(groups)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
-        Ok(Self { model, graph, analysis, order, space, table, full_macs, splits, data_spec, runtime })
+        Ok(Self {
+            model,
+            graph,
+            analysis,
+            order,
+            space,
+            table,
+            full_macs,
+            splits,
+            data_spec,
+            runtime,
+        })
     }
 
     /// A loader of augmented training batches.
@@ -88,7 +120,10 @@ impl Prepared {
 
     /// The network as it is deployed: BatchNorm folded, dead constants gone.
     pub fn deployed(&self, graph: &Graph) -> Result<Graph, PipelineError> {
-        let fail = |source| PipelineError::Model { model: self.model.name.clone(), source };
+        let fail = |source| PipelineError::Model {
+            model: self.model.name.clone(),
+            source,
+        };
         let mut folded = fold_batch_norm(graph).map_err(fail)?;
         folded.remove_dead();
         Ok(folded)
@@ -96,7 +131,10 @@ impl Prepared {
 
     /// The ONNX file of a network as it is deployed.
     pub fn deployed_bytes(&self, graph: &Graph) -> Result<Vec<u8>, PipelineError> {
-        let fail = |source| PipelineError::Model { model: self.model.name.clone(), source };
+        let fail = |source| PipelineError::Model {
+            model: self.model.name.clone(),
+            source,
+        };
         onnx_graph::write(&self.deployed(graph)?).map_err(fail)
     }
 
@@ -109,7 +147,12 @@ impl Prepared {
 }
 
 fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
-    let bad = || ConfigError::value("train_on", format!("'{}' is neither cpu nor cuda[:N]", config.train_on));
+    let bad = || {
+        ConfigError::value(
+            "train_on",
+            format!("'{}' is neither cpu nor cuda[:N]", config.train_on),
+        )
+    };
     let device = torch_exec::parse_device(&config.train_on).map_err(|e| match e {
         torch_exec::ExecError::Device { .. } => PipelineError::Exec(e),
         _ => bad().into(),
@@ -117,7 +160,10 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     if config.threads > 0 {
         torch_exec::set_threads(config.threads as i32);
     }
-    Ok(Runtime { device, options: ExecOptions::default() })
+    Ok(Runtime {
+        device,
+        options: ExecOptions::default(),
+    })
 }
 
 /// A network whose BatchNorm was folded gets it back, calibrated on training images so that its output is unchanged.
@@ -131,7 +177,10 @@ fn with_batch_norm(
     if !lacks_batch_norm(&model.graph) {
         return Ok(model.graph.clone());
     }
-    let fail = |source| PipelineError::Model { model: model.name.clone(), source };
+    let fail = |source| PipelineError::Model {
+        model: model.name.clone(),
+        source,
+    };
     let (mut graph, inserted) = insert_batch_norm(&model.graph).map_err(fail)?;
     let images = config.evaluate.calibration_batch.min(splits.train.len());
     let batches = config.evaluate.calibration_batches.max(1);
@@ -141,6 +190,9 @@ fn with_batch_norm(
         tensors.push(train::read(splits.train.as_ref(), chunk, runtime.device)?.0);
     }
     calibrate_inserted_norms(&mut graph, &inserted, tensors)?;
-    reporter.note(&format!("gave {} layers their folded batch normalisation back, calibrated on training images", inserted.len()));
+    reporter.note(&format!(
+        "gave {} layers their folded batch normalisation back, calibrated on training images",
+        inserted.len()
+    ));
     Ok(graph)
 }

@@ -71,36 +71,61 @@ impl Records {
     /// # Errors
     /// [`PipelineError::Records`] naming the file.
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
-        let fail = |source| PipelineError::Records { path: path.to_owned(), source };
+        let fail = |source| PipelineError::Records {
+            path: path.to_owned(),
+            source,
+        };
         let db = Connection::open(path).map_err(fail)?;
-        db.pragma_update(None, "journal_mode", "WAL").map_err(fail)?;
-        db.pragma_update(None, "synchronous", "FULL").map_err(fail)?;
-        let version: i64 = db.pragma_query_value(None, "user_version", |r| r.get(0)).map_err(fail)?;
+        db.pragma_update(None, "journal_mode", "WAL")
+            .map_err(fail)?;
+        db.pragma_update(None, "synchronous", "FULL")
+            .map_err(fail)?;
+        let version: i64 = db
+            .pragma_query_value(None, "user_version", |r| r.get(0))
+            .map_err(fail)?;
         match version {
             0 => db
-                .execute_batch(&format!("BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"))
+                .execute_batch(&format!(
+                    "BEGIN; {SCHEMA} PRAGMA user_version = {SCHEMA_VERSION}; COMMIT;"
+                ))
                 .map_err(fail)?,
             SCHEMA_VERSION => {}
             newer => {
-                let reason = format!("'{}' has version {newer}, made by a newer graphprune", path.display());
+                let reason = format!(
+                    "'{}' has version {newer}, made by a newer graphprune",
+                    path.display()
+                );
                 return Err(PipelineError::BadRecord { reason });
             }
         }
-        Ok(Self { path: path.to_owned(), db })
+        Ok(Self {
+            path: path.to_owned(),
+            db,
+        })
     }
 
     fn fail(&self, source: rusqlite::Error) -> PipelineError {
-        PipelineError::Records { path: self.path.clone(), source }
+        PipelineError::Records {
+            path: self.path.clone(),
+            source,
+        }
     }
 
     /// The result of a finished stage.
     ///
     /// # Errors
     /// A database error, or [`PipelineError::BadRecord`].
-    pub fn stage<T: DeserializeOwned>(&self, stage: &StageName) -> Result<Option<T>, PipelineError> {
+    pub fn stage<T: DeserializeOwned>(
+        &self,
+        stage: &StageName,
+    ) -> Result<Option<T>, PipelineError> {
         let text: Option<String> = self
             .db
-            .query_row("SELECT result FROM stage WHERE name = ?1", [&stage.0], |r| r.get(0))
+            .query_row(
+                "SELECT result FROM stage WHERE name = ?1",
+                [&stage.0],
+                |r| r.get(0),
+            )
             .optional()
             .map_err(|e| self.fail(e))?;
         text.map(|t| parse(&t)).transpose()
@@ -113,20 +138,32 @@ impl Records {
     pub fn stages<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, PipelineError> {
         let mut query = self
             .db
-            .prepare("SELECT result FROM stage WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name")
+            .prepare(
+                "SELECT result FROM stage WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name",
+            )
             .map_err(|e| self.fail(e))?;
-        let rows = query.query_map([prefix], |r| r.get::<_, String>(0)).map_err(|e| self.fail(e))?;
-        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?)).collect()
+        let rows = query
+            .query_map([prefix], |r| r.get::<_, String>(0))
+            .map_err(|e| self.fail(e))?;
+        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?))
+            .collect()
     }
 
     /// Records that a stage is finished.
     ///
     /// # Errors
     /// A database error.
-    pub fn finish<T: Serialize>(&mut self, stage: &StageName, result: &T) -> Result<(), PipelineError> {
+    pub fn finish<T: Serialize>(
+        &mut self,
+        stage: &StageName,
+        result: &T,
+    ) -> Result<(), PipelineError> {
         let text = render(result)?;
         self.db
-            .execute("INSERT OR REPLACE INTO stage (name, result) VALUES (?1, ?2)", params![stage.0, text])
+            .execute(
+                "INSERT OR REPLACE INTO stage (name, result) VALUES (?1, ?2)",
+                params![stage.0, text],
+            )
             .map_err(|e| self.fail(e))?;
         Ok(())
     }
@@ -142,15 +179,22 @@ impl Records {
                 "SELECT record FROM episode WHERE ?1 IS NULL OR strategy = ?1 ORDER BY strategy, episode",
             )
             .map_err(|e| self.fail(e))?;
-        let rows = query.query_map([strategy], |r| r.get::<_, String>(0)).map_err(|e| self.fail(e))?;
-        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?)).collect()
+        let rows = query
+            .query_map([strategy], |r| r.get::<_, String>(0))
+            .map_err(|e| self.fail(e))?;
+        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?))
+            .collect()
     }
 
     /// Records an episode and the strategy's state after it, both or neither.
     ///
     /// # Errors
     /// A database error.
-    pub fn add_episode(&mut self, record: &EpisodeRecord, state: &[u8]) -> Result<(), PipelineError> {
+    pub fn add_episode(
+        &mut self,
+        record: &EpisodeRecord,
+        state: &[u8],
+    ) -> Result<(), PipelineError> {
         let text = render(record)?;
         let path = self.path.clone();
         let write = |db: &mut Connection| {
@@ -174,18 +218,26 @@ impl Records {
     /// A database error.
     pub fn strategy_state(&self, strategy: &str) -> Result<Option<Vec<u8>>, PipelineError> {
         self.db
-            .query_row("SELECT state FROM strategy WHERE name = ?1", [strategy], |r| r.get(0))
+            .query_row(
+                "SELECT state FROM strategy WHERE name = ?1",
+                [strategy],
+                |r| r.get(0),
+            )
             .optional()
             .map_err(|e| self.fail(e))
     }
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PipelineError> {
-    serde_json::from_str(text).map_err(|e| PipelineError::BadRecord { reason: e.to_string() })
+    serde_json::from_str(text).map_err(|e| PipelineError::BadRecord {
+        reason: e.to_string(),
+    })
 }
 
 fn render<T: Serialize>(value: &T) -> Result<String, PipelineError> {
-    serde_json::to_string(value).map_err(|e| PipelineError::BadRecord { reason: e.to_string() })
+    serde_json::to_string(value).map_err(|e| PipelineError::BadRecord {
+        reason: e.to_string(),
+    })
 }
 
 #[cfg(test)]
@@ -219,10 +271,19 @@ mod tests {
         records.finish(&StageName::new("train"), &0.9).unwrap();
         drop(records);
         let records = Records::open(&path).unwrap();
-        assert_eq!(records.episodes(Some("ddpg")).unwrap(), [episode(0), episode(1)]);
+        assert_eq!(
+            records.episodes(Some("ddpg")).unwrap(),
+            [episode(0), episode(1)]
+        );
         assert_eq!(records.strategy_state("ddpg").unwrap().unwrap(), b"after 1");
-        assert_eq!(records.stage::<f64>(&StageName::new("train")).unwrap(), Some(0.9));
-        assert_eq!(records.stage::<f64>(&StageName::new("search")).unwrap(), None);
+        assert_eq!(
+            records.stage::<f64>(&StageName::new("train")).unwrap(),
+            Some(0.9)
+        );
+        assert_eq!(
+            records.stage::<f64>(&StageName::new("search")).unwrap(),
+            None
+        );
     }
 
     #[test]

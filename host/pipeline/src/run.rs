@@ -101,15 +101,28 @@ impl Work<'_> {
     }
 
     /// Writes an episode's figures for TensorBoard.
-    pub fn event(&mut self, tag: &str, step: u64, record: &EpisodeRecord) -> Result<(), PipelineError> {
-        let mut scalars = vec![("accuracy", record.accuracy), ("reward", record.reward), ("macs", record.macs as f64)];
+    pub fn event(
+        &mut self,
+        tag: &str,
+        step: u64,
+        record: &EpisodeRecord,
+    ) -> Result<(), PipelineError> {
+        let mut scalars = vec![
+            ("accuracy", record.accuracy),
+            ("reward", record.reward),
+            ("macs", record.macs as f64),
+        ];
         scalars.extend(record.ratio.map(|(ratio, ..)| ("latency_ratio", ratio)));
         for (name, value) in scalars {
             self.events
                 .scalar(&format!("{tag}/{name}"), step, value as f32)
-                .map_err(|e| PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e))?;
+                .map_err(|e| {
+                    PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
+                })?;
         }
-        self.events.flush().map_err(|e| PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e))
+        self.events.flush().map_err(|e| {
+            PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
+        })
     }
 }
 
@@ -137,7 +150,8 @@ impl Watch<'_> {
 impl train::Observer for Watch<'_> {
     fn progress(&mut self, event: train::Event) -> ControlFlow<()> {
         if !self.begun {
-            self.reporter.begin(&self.stage, event.step.saturating_sub(1), event.steps);
+            self.reporter
+                .begin(&self.stage, event.step.saturating_sub(1), event.steps);
             self.begun = true;
         }
         self.last = event.step;
@@ -151,14 +165,25 @@ impl train::Observer for Watch<'_> {
         );
         self.reporter.step(event.step, &self.line);
         if event.step % 10 == 0 {
-            for (name, value) in [("loss", event.loss), ("accuracy", event.accuracy), ("lr", event.lr)] {
+            for (name, value) in [
+                ("loss", event.loss),
+                ("accuracy", event.accuracy),
+                ("lr", event.lr),
+            ] {
                 // Losing a curve must not end a training; the next checkpoint would report a full disk.
-                if let Err(e) = self.events.scalar(&format!("{}/{name}", self.stage), event.step, value as f32) {
+                if let Err(e) =
+                    self.events
+                        .scalar(&format!("{}/{name}", self.stage), event.step, value as f32)
+                {
                     tracing::warn!("TensorBoard events: {e}");
                 }
             }
         }
-        if self.stop.is_set() { ControlFlow::Break(()) } else { ControlFlow::Continue(()) }
+        if self.stop.is_set() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
     }
 }
 
@@ -181,7 +206,11 @@ impl Run {
         let records = Records::open(&folder.path("run.sqlite"))?;
         // Last, because a folder with a configuration is one that can be resumed.
         folder.write("config.toml", config.to_toml()?.as_bytes())?;
-        Ok(Self { folder, config, records })
+        Ok(Self {
+            folder,
+            config,
+            records,
+        })
     }
 
     /// Goes on with the run in a folder, with the configuration it was started with.
@@ -191,11 +220,16 @@ impl Run {
     pub fn resume(out: &Path) -> Result<Self, PipelineError> {
         let folder = RunFolder::open(out)?;
         let path = folder.path("config.toml");
-        let text = fs::read_to_string(&path).map_err(|e| PipelineError::io(&path, "read the configuration", e))?;
+        let text = fs::read_to_string(&path)
+            .map_err(|e| PipelineError::io(&path, "read the configuration", e))?;
         let config = RunConfig::from_toml(&text, Some(path))?;
         config.check()?;
         let records = Records::open(&folder.path("run.sqlite"))?;
-        Ok(Self { folder, config, records })
+        Ok(Self {
+            folder,
+            config,
+            records,
+        })
     }
 
     /// The configuration.
@@ -223,8 +257,20 @@ impl Run {
         let events_dir = self.folder.dir("events")?;
         let events = EventWriter::create(&events_dir)
             .map_err(|e| PipelineError::io(&events_dir, "write TensorBoard events", e))?;
-        let Self { folder, config, records } = self;
-        let mut work = Work { folder, config, records, meter: None, stop, reporter, events };
+        let Self {
+            folder,
+            config,
+            records,
+        } = self;
+        let mut work = Work {
+            folder,
+            config,
+            records,
+            meter: None,
+            stop,
+            reporter,
+            events,
+        };
         let started = Instant::now();
         let result = advance(&mut work, until, started);
         // A run that got to its report has its time in there already.
@@ -252,7 +298,10 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     let original = prepared.deployed_bytes(&prepared.model.graph)?;
     work.folder.write("original.onnx", &original)?;
     let store = work.folder.path("measurements.sqlite");
-    let (attempts, effort) = (work.config.search.measure_attempts, work.config.result.final_effort);
+    let (attempts, effort) = (
+        work.config.search.measure_attempts,
+        work.config.result.final_effort,
+    );
     let mut meter = Meter::start(&work.config.device, &store, attempts, effort)?;
     meter.set_reference("original", original);
     work.reporter.note(&format!("device: {}", meter.describe()));
@@ -267,13 +316,22 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     let net = stages::train::load(work, &prepared)?;
     let evaluator = stages::search::evaluator(work, &prepared)?;
     let judge = Judge::new(work.config.search.reward, feasibility.limits)?;
-    let searching =
-        Searching { prepared: &prepared, net: &net, evaluator: &evaluator, judge, feasibility: &feasibility };
+    let searching = Searching {
+        prepared: &prepared,
+        net: &net,
+        evaluator: &evaluator,
+        judge,
+        feasibility: &feasibility,
+    };
     let main = work.config.search.strategy;
     stages::search::run(work, &searching, main, work.config.search.episodes)?;
     for kind in work.config.result.baselines.clone() {
         if kind != main {
-            let episodes = if kind == StrategyKind::Uniform { UNIFORM_EPISODES } else { work.config.search.episodes };
+            let episodes = if kind == StrategyKind::Uniform {
+                UNIFORM_EPISODES
+            } else {
+                work.config.search.episodes
+            };
             stages::search::run(work, &searching, kind, episodes)?;
         }
     }
@@ -282,15 +340,27 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     }
 
     let teacher = teacher(work, &prepared, &net, &evaluator)?;
-    let source = Source { prepared: &prepared, net: &net, evaluator: &evaluator, teacher: Some(&teacher.1) };
-    let winners = finetune_best(work, &searching, &source, main, work.config.result.candidates)?;
+    let source = Source {
+        prepared: &prepared,
+        net: &net,
+        evaluator: &evaluator,
+        teacher: Some(&teacher.1),
+    };
+    let winners = finetune_best(
+        work,
+        &searching,
+        &source,
+        main,
+        work.config.result.candidates,
+    )?;
     let mut baselines = Vec::new();
     for kind in work.config.result.baselines.clone() {
         if kind != main {
             match finetune_best(work, &searching, &source, kind, 1) {
                 Ok(mut tuned) => baselines.append(&mut tuned),
                 Err(PipelineError::NothingFeasible { .. }) => {
-                    work.reporter.warn(&format!("{}: no configuration met the budget", kind.name()));
+                    work.reporter
+                        .warn(&format!("{}: no configuration met the budget", kind.name()));
                 }
                 Err(e) => return Err(e),
             }
@@ -303,8 +373,12 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     let rows = export_all(work, &prepared, &teacher, &winners, &baselines)?;
     summary::tick(work, started.elapsed().as_secs_f64())?;
     let data = summary::report_data(work, &searching, &rows)?;
-    let html = work.folder.write("report.html", report::render(&data).as_bytes())?;
-    let json = serde_json::to_vec_pretty(&data).map_err(|e| PipelineError::BadRecord { reason: e.to_string() })?;
+    let html = work
+        .folder
+        .write("report.html", report::render(&data).as_bytes())?;
+    let json = serde_json::to_vec_pretty(&data).map_err(|e| PipelineError::BadRecord {
+        reason: e.to_string(),
+    })?;
     work.folder.write("report.json", &json)?;
     outcome.within_budget = Some(within_budget(&rows, &feasibility));
     outcome.model = Some(work.folder.path("pruned.onnx"));
@@ -317,24 +391,39 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
 const UNIFORM_EPISODES: u64 = 8;
 
 fn within_budget(rows: &[FinalRow], feasibility: &Feasibility) -> bool {
-    rows.iter().find(|r| r.label == "pruned").is_some_and(|row| {
-        let high = row.ratio.as_ref().map(|r| r.high.max(r.median));
-        feasibility.limits.load(row.macs, high) <= 1.0
-    })
+    rows.iter()
+        .find(|r| r.label == "pruned")
+        .is_some_and(|row| {
+            let high = row.ratio.as_ref().map(|r| r.high.max(r.median));
+            feasibility.limits.load(row.macs, high) <= 1.0
+        })
 }
 
 /// What a run was started on must not change under it.
 fn same_inputs(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     let stage = StageName::new("inputs");
-    let now = (prepared.model.sha256.clone(), prepared.splits.train.identity(), prepared.splits.test.identity());
+    let now = (
+        prepared.model.sha256.clone(),
+        prepared.splits.train.identity(),
+        prepared.splits.test.identity(),
+    );
     match work.records.stage::<(String, String, String)>(&stage)? {
         None => work.records.finish(&stage, &now),
         Some(then) => {
-            let pairs = [("model", then.0, now.0), ("training data", then.1, now.1), ("test data", then.2, now.2)];
+            let pairs = [
+                ("model", then.0, now.0),
+                ("training data", then.1, now.1),
+                ("test data", then.2, now.2),
+            ];
             for (what, stored, given) in pairs {
                 if stored != given {
                     let path = work.folder.root().to_owned();
-                    return Err(PipelineError::ConfigChanged { path, what, stored, given });
+                    return Err(PipelineError::ConfigChanged {
+                        path,
+                        what,
+                        stored,
+                        given,
+                    });
                 }
             }
             Ok(())
@@ -348,7 +437,11 @@ fn feasibility(work: &mut Work<'_>, prepared: &Prepared) -> Result<Feasibility, 
     if let Some(known) = work.records.stage::<Feasibility>(&stage)? {
         return Ok(known);
     }
-    let cost = work.config.budget.cost().ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
+    let cost = work
+        .config
+        .budget
+        .cost()
+        .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
     let bytes = prepared.deployed_bytes(&prepared.cut_original(&smallest.0)?)?;
@@ -359,11 +452,29 @@ fn feasibility(work: &mut Work<'_>, prepared: &Prepared) -> Result<Feasibility, 
     let original_ns = ratio.as_ref().map(|r| r.reference_ns);
     let latency = work.config.budget.latency;
     let budget = Budget {
-        latency_ratio: latency.and_then(|l| if let LatencyBudget::Ratio(r) = l { Some(r) } else { None }),
-        latency_ns: latency.and_then(|l| if let LatencyBudget::Nanoseconds(n) = l { Some(n) } else { None }),
+        latency_ratio: latency.and_then(|l| {
+            if let LatencyBudget::Ratio(r) = l {
+                Some(r)
+            } else {
+                None
+            }
+        }),
+        latency_ns: latency.and_then(|l| {
+            if let LatencyBudget::Nanoseconds(n) = l {
+                Some(n)
+            } else {
+                None
+            }
+        }),
         macs_ratio: work.config.budget.macs,
     };
-    let limits = budget.resolve(cost, &Reference { macs: prepared.full_macs, latency_ns: original_ns })?;
+    let limits = budget.resolve(
+        cost,
+        &Reference {
+            macs: prepared.full_macs,
+            latency_ns: original_ns,
+        },
+    )?;
     if let (Some(ratio), Some(ns)) = (&ratio, original_ns) {
         work.reporter.note(&format!(
             "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
@@ -374,16 +485,30 @@ fn feasibility(work: &mut Work<'_>, prepared: &Prepared) -> Result<Feasibility, 
         ));
     }
     let low = ratio.as_ref().map(|r| r.median);
-    if matches!(work.config.search.reward.mode, RewardMode::Budget) && limits.load(smallest_macs as u64, low) > 1.0 {
-        let measured = ratio.as_ref().map(|r| format!("takes {:.3}x of the original's latency", r.median));
-        let macs = format!("{:.3}x of its MACs", smallest_macs / prepared.full_macs as f64);
+    if matches!(work.config.search.reward.mode, RewardMode::Budget)
+        && limits.load(smallest_macs as u64, low) > 1.0
+    {
+        let measured = ratio
+            .as_ref()
+            .map(|r| format!("takes {:.3}x of the original's latency", r.median));
+        let macs = format!(
+            "{:.3}x of its MACs",
+            smallest_macs / prepared.full_macs as f64
+        );
         return Err(PipelineError::BudgetOutOfReach {
             budget: work.config.budget.to_string(),
-            smallest: measured.map_or_else(|| format!("takes {macs}"), |m| format!("{m} and {macs}")),
+            smallest: measured
+                .map_or_else(|| format!("takes {macs}"), |m| format!("{m} and {macs}")),
         });
     }
     let smallest_ratio = ratio.as_ref().map(|r| (r.median, r.low, r.high));
-    let found = Feasibility { limits, cost, original_ns, smallest_ratio, smallest_macs };
+    let found = Feasibility {
+        limits,
+        cost,
+        original_ns,
+        smallest_ratio,
+        smallest_macs,
+    };
     work.records.finish(&stage, &found)?;
     Ok(found)
 }
@@ -399,8 +524,14 @@ fn teacher(
     if prepared.model.trained {
         return Ok((None, prepared.model.graph.clone()));
     }
-    let source = Source { prepared, net, evaluator, teacher: None };
-    let (tuned, graph) = stages::finetune::run(work, &source, "original", &prepared.space.full().0)?;
+    let source = Source {
+        prepared,
+        net,
+        evaluator,
+        teacher: None,
+    };
+    let (tuned, graph) =
+        stages::finetune::run(work, &source, "original", &prepared.space.full().0)?;
     Ok((Some(tuned), graph))
 }
 
@@ -415,7 +546,11 @@ fn finetune_best(
     let mut ranked = Vec::new();
     let episodes = work.records.episodes(Some(kind.name()))?;
     let tried = episodes.len() as u64;
-    let nearest = episodes.iter().filter_map(|e| e.ratio).map(|r| r.0).fold(f64::INFINITY, f64::min);
+    let nearest = episodes
+        .iter()
+        .filter_map(|e| e.ratio)
+        .map(|r| r.0)
+        .fold(f64::INFINITY, f64::min);
     for record in episodes {
         if let Some(outcome) = stages::search::outcome(searching, &record)? {
             ranked.push((record, outcome));
@@ -428,20 +563,30 @@ fn finetune_best(
         if tuned.len() == count || (hard && !outcome.feasible) {
             break;
         }
-        if hard && work.config.result.confirm_before_finetuning && !confirmed(work, searching, &record)? {
+        if hard
+            && work.config.result.confirm_before_finetuning
+            && !confirmed(work, searching, &record)?
+        {
             continue;
         }
         let label = format!("{}-{}", kind.name(), record.episode);
         tuned.push(stages::finetune::run(work, source, &label, &record.widths)?);
     }
     if tuned.is_empty() {
-        return Err(PipelineError::NothingFeasible { episodes: tried, nearest });
+        return Err(PipelineError::NothingFeasible {
+            episodes: tried,
+            nearest,
+        });
     }
     Ok(tuned)
 }
 
 /// Measures a candidate again with the final effort: an hour of fine-tuning should not hang on a lucky sample.
-fn confirmed(work: &mut Work<'_>, searching: &Searching<'_>, record: &EpisodeRecord) -> Result<bool, PipelineError> {
+fn confirmed(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    record: &EpisodeRecord,
+) -> Result<bool, PipelineError> {
     if searching.feasibility.cost == CostKind::Macs {
         return Ok(true);
     }
@@ -451,10 +596,24 @@ fn confirmed(work: &mut Work<'_>, searching: &Searching<'_>, record: &EpisodeRec
     }
     let prepared = searching.prepared;
     let bytes = prepared.deployed_bytes(&prepared.cut_original(&record.widths)?)?;
-    let Some(meter) = work.meter.as_mut() else { return Ok(true) };
-    let ratio = meter.ratio(&format!("{}-{}", record.strategy, record.episode), bytes, Effort::Final)?;
-    let met = searching.feasibility.limits.load(record.macs, Some(ratio.high.max(ratio.median))) <= 1.0;
-    let verdict = if met { "confirmed" } else { "over the budget when measured longer" };
+    let Some(meter) = work.meter.as_mut() else {
+        return Ok(true);
+    };
+    let ratio = meter.ratio(
+        &format!("{}-{}", record.strategy, record.episode),
+        bytes,
+        Effort::Final,
+    )?;
+    let met = searching
+        .feasibility
+        .limits
+        .load(record.macs, Some(ratio.high.max(ratio.median)))
+        <= 1.0;
+    let verdict = if met {
+        "confirmed"
+    } else {
+        "over the budget when measured longer"
+    };
     work.reporter.note(&format!(
         "{}-{}: {:.3}x ({:.3} to {:.3}), {verdict}",
         record.strategy, record.episode, ratio.median, ratio.low, ratio.high
@@ -472,22 +631,40 @@ fn export_all(
 ) -> Result<Vec<FinalRow>, PipelineError> {
     let full = prepared.space.full();
     let accuracy = teacher.0.as_ref().map(|t| t.search_accuracy);
-    let original =
-        stages::export::run(work, prepared, "original", "original.onnx", &teacher.1, (&full.0, accuracy))?;
+    let original = stages::export::run(
+        work,
+        prepared,
+        "original",
+        "original.onnx",
+        &teacher.1,
+        (&full.0, accuracy),
+    )?;
     let mut rows = vec![original];
-    let best = winners.iter().max_by(|a, b| a.0.search_accuracy.total_cmp(&b.0.search_accuracy));
+    let best = winners
+        .iter()
+        .max_by(|a, b| a.0.search_accuracy.total_cmp(&b.0.search_accuracy));
     let named = best
         .map(|w| (w, "pruned".to_owned(), "pruned.onnx".to_owned()))
         .into_iter()
-        .chain(baselines.iter().map(|b| (b, format!("baseline {}", b.0.label), format!("baseline-{}.onnx", b.0.label))));
+        .chain(baselines.iter().map(|b| {
+            (
+                b,
+                format!("baseline {}", b.0.label),
+                format!("baseline-{}.onnx", b.0.label),
+            )
+        }));
     for ((tuned, graph), label, file) in named {
         let described = (tuned.widths.as_slice(), Some(tuned.search_accuracy));
-        rows.push(stages::export::run(work, prepared, &label, &file, graph, described)?);
+        rows.push(stages::export::run(
+            work, prepared, &label, &file, graph, described,
+        )?);
     }
     Ok(rows)
 }
 
 /// Seconds since the epoch.
 pub(crate) fn now() -> u64 {
-    SystemTime::now().duration_since(UNIX_EPOCH).map_or(0, |d| d.as_secs())
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |d| d.as_secs())
 }

@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 
 use latency::{DeviceState, Measurement, Verdict as MeasurementVerdict};
 use report::{
-    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider, ReportData, Role, Row,
-    Verdict,
+    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider,
+    ReportData, Role, Row, Verdict,
 };
 
 use crate::device::{Meter, runtime_line};
@@ -49,12 +49,22 @@ pub(crate) fn report_data(
         feasible: e.feasible,
         widths: e.widths,
     });
-    let groups = prepared.analysis.groups().iter().enumerate().map(|(i, g)| Group {
-        name: g.name.clone(),
-        channels: g.channels,
-        kept: pruned.and_then(|p| p.widths.get(i).copied()).unwrap_or(g.channels),
-    });
-    let rows = rows.iter().map(|r| row(meter, r)).collect::<Result<Vec<_>, _>>()?;
+    let groups = prepared
+        .analysis
+        .groups()
+        .iter()
+        .enumerate()
+        .map(|(i, g)| Group {
+            name: g.name.clone(),
+            channels: g.channels,
+            kept: pruned
+                .and_then(|p| p.widths.get(i).copied())
+                .unwrap_or(g.channels),
+        });
+    let rows = rows
+        .iter()
+        .map(|r| row(meter, r))
+        .collect::<Result<Vec<_>, _>>()?;
     let warnings = warnings(&rows, prepared.model.trained);
     Ok(ReportData {
         header: Header {
@@ -66,10 +76,16 @@ pub(crate) fn report_data(
             duration_s: clock.map(|c| c.worked_s),
             seed: Some(work.config.seed),
             program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
-            command: format!("graphprune prune --out {} --resume", work.folder.root().display()),
+            command: format!(
+                "graphprune prune --out {} --resume",
+                work.folder.root().display()
+            ),
         },
         verdict,
-        budget: Budget { latency_ratio: feasibility.limits.latency_ratio, macs_ratio: work.config.budget.macs },
+        budget: Budget {
+            latency_ratio: feasibility.limits.latency_ratio,
+            macs_ratio: work.config.budget.macs,
+        },
         candidates: candidates.collect(),
         groups: groups.collect(),
         evidence: match meter {
@@ -86,12 +102,22 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     let feasibility = searching.feasibility;
     let high = row.ratio.as_ref().map(|r| r.high.max(r.median));
     let figures = match &row.ratio {
-        Some(r) => format!("latency {:.3}x of the original's (95 % interval {:.3} to {:.3})", r.median, r.low, r.high),
+        Some(r) => format!(
+            "latency {:.3}x of the original's (95 % interval {:.3} to {:.3})",
+            r.median, r.low, r.high
+        ),
         None => String::from("latency not measured"),
     };
-    let macs = format!("{:.3}x of its MACs", row.macs as f64 / searching.prepared.full_macs.max(1) as f64);
+    let macs = format!(
+        "{:.3}x of its MACs",
+        row.macs as f64 / searching.prepared.full_macs.max(1) as f64
+    );
     let why = format!("{figures}, {macs}; asked for: {}", work.config.budget);
-    if feasibility.limits.load(row.macs, high) <= 1.0 { Verdict::Met(why) } else { Verdict::NotMet(why) }
+    if feasibility.limits.load(row.macs, high) <= 1.0 {
+        Verdict::Met(why)
+    } else {
+        Verdict::NotMet(why)
+    }
 }
 
 fn row(meter: Option<&Meter>, row: &FinalRow) -> Result<Row, PipelineError> {
@@ -102,7 +128,11 @@ fn row(meter: Option<&Meter>, row: &FinalRow) -> Result<Row, PipelineError> {
     };
     let latency = match (&row.ratio, meter) {
         (Some(ratio), Some(meter)) => {
-            let samples = meter.evidence(&ratio.model_sha256)?.pop().map(|m| m.samples_ns).unwrap_or_default();
+            let samples = meter
+                .evidence(&ratio.model_sha256)?
+                .pop()
+                .map(|m| m.samples_ns)
+                .unwrap_or_default();
             let (low_ns, high_ns) = ratio.interval_ns;
             Some(LatencyFigure {
                 median_ns: ratio.latency_ns,
@@ -130,10 +160,15 @@ fn row(meter: Option<&Meter>, row: &FinalRow) -> Result<Row, PipelineError> {
 
 fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
     let mut out = Vec::new();
-    let accuracy = |role: Role| rows.iter().filter(|r| r.role == role).filter_map(|r| r.test_accuracy);
-    if let (Some(pruned), Some(best)) =
-        (accuracy(Role::Pruned).next(), accuracy(Role::Baseline).max_by(f64::total_cmp))
-        && pruned < best
+    let accuracy = |role: Role| {
+        rows.iter()
+            .filter(|r| r.role == role)
+            .filter_map(|r| r.test_accuracy)
+    };
+    if let (Some(pruned), Some(best)) = (
+        accuracy(Role::Pruned).next(),
+        accuracy(Role::Baseline).max_by(f64::total_cmp),
+    ) && pruned < best
     {
         out.push(format!(
             "A baseline is more accurate on the test set than the result ({:.2} % against {:.2} %).",
@@ -155,14 +190,30 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
     let info = meter.info();
     let sampling = &meter.profile().sampling;
     let facts = [
-        ("device", format!("{} ({})", meter.profile().name, info.hostname)),
-        ("processor", format!("{}, {} cores, {}", info.cpu_model, info.cores, info.arch)),
-        ("memory", format!("{:.1} GB", info.memory_bytes as f64 / 1e9)),
+        (
+            "device",
+            format!("{} ({})", meter.profile().name, info.hostname),
+        ),
+        (
+            "processor",
+            format!("{}, {} cores, {}", info.cpu_model, info.cores, info.arch),
+        ),
+        (
+            "memory",
+            format!("{:.1} GB", info.memory_bytes as f64 / 1e9),
+        ),
         ("system", info.os.clone()),
         ("ONNX Runtime", info.runtime_version.clone()),
         ("agent", info.agent_version.clone()),
         ("threads", sampling.threads.to_string()),
-        ("spinning", if sampling.spinning { "on".into() } else { "off".into() }),
+        (
+            "spinning",
+            if sampling.spinning {
+                "on".into()
+            } else {
+                "off".into()
+            },
+        ),
         ("batch", sampling.batch.to_string()),
     ];
     let mut measurements = Vec::new();
@@ -174,7 +225,10 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
                 for node in &m.runtime.node_providers {
                     match providers.iter_mut().find(|p| p.name == node.provider) {
                         Some(p) => p.nodes += 1,
-                        None => providers.push(Provider { name: node.provider.clone(), nodes: 1 }),
+                        None => providers.push(Provider {
+                            name: node.provider.clone(),
+                            nodes: 1,
+                        }),
                     }
                 }
                 runtime = Some(runtime_line(&m));
@@ -183,7 +237,11 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
         }
     }
     let (all, valid) = meter.counts()?;
-    let mut notes: Vec<String> = meter.rejections()?.into_iter().map(|r| format!("set aside: {r}")).collect();
+    let mut notes: Vec<String> = meter
+        .rejections()?
+        .into_iter()
+        .map(|r| format!("set aside: {r}"))
+        .collect();
     notes.extend(runtime.map(|r| format!("pruned network ran on {r}")));
     if rows.iter().any(|r| r.latency.is_some()) {
         notes.push(
@@ -193,7 +251,13 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
         );
     }
     Ok(Evidence {
-        facts: facts.into_iter().map(|(name, value)| Fact { name: name.into(), value }).collect(),
+        facts: facts
+            .into_iter()
+            .map(|(name, value)| Fact {
+                name: name.into(),
+                value,
+            })
+            .collect(),
         providers,
         reference: Some("original".into()),
         valid,
@@ -239,7 +303,11 @@ fn state(state: &DeviceState) -> String {
     }
     let frequencies: Vec<u64> = state.cores.iter().filter_map(|c| c.frequency_khz).collect();
     if let (Some(low), Some(high)) = (frequencies.iter().min(), frequencies.iter().max()) {
-        parts.push(format!("{:.2} to {:.2} GHz", *low as f64 / 1e6, *high as f64 / 1e6));
+        parts.push(format!(
+            "{:.2} to {:.2} GHz",
+            *low as f64 / 1e6,
+            *high as f64 / 1e6
+        ));
     }
     if let Some(governor) = state.cores.iter().find_map(|c| c.governor.clone()) {
         parts.push(format!("governor {governor}"));
@@ -250,16 +318,29 @@ fn state(state: &DeviceState) -> String {
     if let Some(battery) = &state.battery {
         parts.push(format!("battery {} %", battery.percent));
     }
-    if parts.is_empty() { "not told by the system".into() } else { parts.join(", ") }
+    if parts.is_empty() {
+        "not told by the system".into()
+    } else {
+        parts.join(", ")
+    }
 }
 
 /// Adds the time of this call to the run's clock.
 pub(crate) fn tick(work: &mut Work<'_>, worked_s: f64) -> Result<(), PipelineError> {
     let stage = StageName::new("clock");
     let before = work.records.stage::<Clock>(&stage)?;
-    let started_unix_s = before.map_or_else(|| now().saturating_sub(worked_s as u64), |c| c.started_unix_s);
+    let started_unix_s = before.map_or_else(
+        || now().saturating_sub(worked_s as u64),
+        |c| c.started_unix_s,
+    );
     let worked_s = before.map_or(0.0, |c| c.worked_s) + worked_s;
-    work.records.finish(&stage, &Clock { started_unix_s, worked_s })
+    work.records.finish(
+        &stage,
+        &Clock {
+            started_unix_s,
+            worked_s,
+        },
+    )
 }
 
 /// Writes the HTML report of a finished run again, from its stored data.
@@ -269,11 +350,16 @@ pub(crate) fn tick(work: &mut Work<'_>, worked_s: f64) -> Result<(), PipelineErr
 pub fn rewrite_report(root: &Path) -> Result<(ReportData, PathBuf), PipelineError> {
     let path = root.join("report.json");
     if !path.is_file() {
-        return Err(PipelineError::NoReport { path: root.to_owned() });
+        return Err(PipelineError::NoReport {
+            path: root.to_owned(),
+        });
     }
-    let bytes = fs::read(&path).map_err(|e| PipelineError::io(&path, "read the report's data", e))?;
+    let bytes =
+        fs::read(&path).map_err(|e| PipelineError::io(&path, "read the report's data", e))?;
     let data: ReportData =
-        serde_json::from_slice(&bytes).map_err(|e| PipelineError::BadRecord { reason: e.to_string() })?;
+        serde_json::from_slice(&bytes).map_err(|e| PipelineError::BadRecord {
+            reason: e.to_string(),
+        })?;
     let html = root.join("report.html");
     write_atomically(&html, report::render(&data).as_bytes())?;
     Ok((data, html))

@@ -9,23 +9,37 @@ use crate::atoms::Context;
 
 enum Operand {
     /// Atoms on this axis, counted from the right.
-    Channels { from_right: usize, atoms: Arc<[u32]> },
-    Constant { id: ValueId, dims: Vec<usize> },
+    Channels {
+        from_right: usize,
+        atoms: Arc<[u32]>,
+    },
+    Constant {
+        id: ValueId,
+        dims: Vec<usize>,
+    },
     Unknown,
 }
 
 fn operand(cx: &Context<'_>, id: ValueId) -> Operand {
     if let Some(constant) = cx.graph.constant(id) {
-        return Operand::Constant { id, dims: constant.dims().to_vec() };
+        return Operand::Constant {
+            id,
+            dims: constant.dims().to_vec(),
+        };
     }
     match (&cx.maps[id.index()], cx.rank(id)) {
-        (Some(map), Some(rank)) => Operand::Channels { from_right: rank - map.axis, atoms: map.atoms.clone() },
+        (Some(map), Some(rank)) => Operand::Channels {
+            from_right: rank - map.axis,
+            atoms: map.atoms.clone(),
+        },
         _ => Operand::Unknown,
     }
 }
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
-    let (Some(left), Some(right)) = (node.input(0), node.input(1)) else { return };
+    let (Some(left), Some(right)) = (node.input(0), node.input(1)) else {
+        return;
+    };
     let Some(out_rank) = cx.rank(left).zip(cx.rank(right)).map(|(l, r)| l.max(r)) else {
         return cx.pin_inputs(node, "an operand of unknown shape");
     };
@@ -34,7 +48,16 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
         | (Operand::Constant { id, dims }, Operand::Channels { from_right, atoms }) => {
             with_constant(cx, node, (from_right, atoms), (id, &dims), out_rank);
         }
-        (Operand::Channels { from_right: fa, atoms: a }, Operand::Channels { from_right: fb, atoms: b }) => {
+        (
+            Operand::Channels {
+                from_right: fa,
+                atoms: a,
+            },
+            Operand::Channels {
+                from_right: fb,
+                atoms: b,
+            },
+        ) => {
             if fa != fb || a.len() != b.len() {
                 let reason = "the operands' channels do not line up index by index";
                 return cx.pin_inputs(node, reason);
@@ -59,7 +82,11 @@ fn with_constant(
     (id, dims): (ValueId, &[usize]),
     out_rank: usize,
 ) {
-    match dims.len().checked_sub(from_right).map(|axis| (axis, dims[axis])) {
+    match dims
+        .len()
+        .checked_sub(from_right)
+        .map(|axis| (axis, dims[axis]))
+    {
         Some((axis, size)) if size == atoms.len() && size > 1 => cx.bind(id, axis, &atoms),
         Some((_, 1)) | None => {}
         Some(_) if atoms.len() == 1 => {
@@ -79,7 +106,10 @@ fn with_unknown(
     out_rank: usize,
 ) {
     let shape = cx.graph.value(other).shape.clone().unwrap_or_default();
-    let met = shape.len().checked_sub(from_right).map(|axis| shape[axis].clone());
+    let met = shape
+        .len()
+        .checked_sub(from_right)
+        .map(|axis| shape[axis].clone());
     match met {
         None | Some(Dim::Known(1)) => cx.set(node.output(), out_rank - from_right, atoms),
         Some(_) => cx.pin_inputs(node, "the other operand's channels are not followed"),

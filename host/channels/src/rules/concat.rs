@@ -9,16 +9,30 @@ use crate::atoms::{Context, Map};
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Concat) {
     let inputs: Vec<_> = node.inputs.iter().flatten().copied().collect();
     let maps: Vec<Option<Map>> = inputs.iter().map(|v| cx.maps[v.index()].clone()).collect();
-    let Some(first) = maps.iter().flatten().next().cloned() else { return };
-    let Some(axis) = cx.rank(node.output()).and_then(|rank| Context::axis(op.axis, rank)) else {
+    let Some(first) = maps.iter().flatten().next().cloned() else {
+        return;
+    };
+    let Some(axis) = cx
+        .rank(node.output())
+        .and_then(|rank| Context::axis(op.axis, rank))
+    else {
         return cx.pin_inputs(node, "a concatenation of unknown rank");
     };
     if maps.iter().flatten().any(|m| m.axis != first.axis) {
-        return cx.pin_inputs(node, "a concatenation of values whose channels lie on different axes");
+        return cx.pin_inputs(
+            node,
+            "a concatenation of values whose channels lie on different axes",
+        );
     }
     if axis != first.axis {
-        if maps.iter().any(|m| m.as_ref().is_none_or(|m| m.atoms.len() != first.atoms.len())) {
-            return cx.pin_inputs(node, "a concatenation with a value whose channels are not followed");
+        if maps.iter().any(|m| {
+            m.as_ref()
+                .is_none_or(|m| m.atoms.len() != first.atoms.len())
+        }) {
+            return cx.pin_inputs(
+                node,
+                "a concatenation with a value whose channels are not followed",
+            );
         }
         for map in maps.iter().flatten() {
             cx.unite(&first.atoms, &map.atoms);
@@ -30,7 +44,13 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Concat) {
         let atoms = match map {
             Some(map) => map.atoms.clone(),
             None => {
-                let size = cx.graph.value(id).shape.as_ref().and_then(|s| s.get(axis)).and_then(Dim::known);
+                let size = cx
+                    .graph
+                    .value(id)
+                    .shape
+                    .as_ref()
+                    .and_then(|s| s.get(axis))
+                    .and_then(Dim::known);
                 let Some(size) = size else {
                     return cx.pin_inputs(node, "a concatenation with a value of unknown size");
                 };

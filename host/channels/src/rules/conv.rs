@@ -10,18 +10,27 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     let input = cx.map(node, 0);
     let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
     let (Some(weight), Some(weight_id)) = (weight, node.input(1)) else {
-        return cx.pin_inputs(node, "the weight of this convolution is computed, not constant");
+        return cx.pin_inputs(
+            node,
+            "the weight of this convolution is computed, not constant",
+        );
     };
     let bias = node.input(2);
     if bias.is_some_and(|b| cx.graph.constant(b).is_none()) {
-        return cx.pin_inputs(node, "the bias of this convolution is computed, not constant");
+        return cx.pin_inputs(
+            node,
+            "the bias of this convolution is computed, not constant",
+        );
     }
     let (outputs, per_group) = (weight[0], weight[1]);
     let inputs = per_group * op.group;
     if let Some(map) = &input
         && (map.axis != 1 || map.atoms.len() != inputs)
     {
-        return cx.pin_inputs(node, "the channels arrive on an axis a convolution does not read them from");
+        return cx.pin_inputs(
+            node,
+            "the channels arrive on an axis a convolution does not read them from",
+        );
     }
 
     let made = if op.group == 1 {
@@ -36,9 +45,18 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
                 let multiplier = outputs / inputs;
                 let carried: Vec<u32> = (0..outputs).map(|o| map.atoms[o / multiplier]).collect();
                 cx.unite(&made, &carried);
-                cx.edits.insert(id, Edit::Depthwise { input: map.atoms.clone() });
+                cx.edits.insert(
+                    id,
+                    Edit::Depthwise {
+                        input: map.atoms.clone(),
+                    },
+                );
             }
-            None => cx.pin(&made, &node.name, "a depthwise convolution whose input channels are not followed"),
+            None => cx.pin(
+                &made,
+                &node.name,
+                "a depthwise convolution whose input channels are not followed",
+            ),
         }
         made
     } else {
@@ -47,7 +65,10 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
             let size = outputs / op.group;
             cx.unite(&made[..size], &made[group * size..(group + 1) * size]);
             if let Some(map) = &input {
-                cx.unite(&map.atoms[..per_group], &map.atoms[group * per_group..(group + 1) * per_group]);
+                cx.unite(
+                    &map.atoms[..per_group],
+                    &map.atoms[group * per_group..(group + 1) * per_group],
+                );
             }
         }
         if let Some(map) = &input {

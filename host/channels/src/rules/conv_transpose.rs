@@ -9,17 +9,26 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &ConvTrans
     let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
     let bias = node.input(2);
     let (Some(weight), Some(weight_id)) = (weight, node.input(1)) else {
-        return cx.pin_inputs(node, "the weight of this transposed convolution is computed, not constant");
+        return cx.pin_inputs(
+            node,
+            "the weight of this transposed convolution is computed, not constant",
+        );
     };
     if bias.is_some_and(|b| cx.graph.constant(b).is_none()) {
-        return cx.pin_inputs(node, "the bias of this transposed convolution is computed, not constant");
+        return cx.pin_inputs(
+            node,
+            "the bias of this transposed convolution is computed, not constant",
+        );
     }
     if op.group != 1 {
         return cx.pin_inputs(node, "grouped transposed convolutions are kept whole");
     }
     if let Some(map) = cx.map(node, 0) {
         if map.axis != 1 || map.atoms.len() != weight[0] {
-            return cx.pin_inputs(node, "the channels arrive on an axis a convolution does not read them from");
+            return cx.pin_inputs(
+                node,
+                "the channels arrive on an axis a convolution does not read them from",
+            );
         }
         cx.bind(weight_id, 0, &map.atoms);
     }

@@ -8,14 +8,24 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Flatten) {
     let Some(map) = cx.map(node, 0) else { return };
-    let shape = node.input(0).and_then(|v| cx.graph.value(v).shape.clone()).unwrap_or_default();
+    let shape = node
+        .input(0)
+        .and_then(|v| cx.graph.value(v).shape.clone())
+        .unwrap_or_default();
     let positions: Option<usize> = shape.iter().skip(2).map(onnx_graph::Dim::known).product();
     match (map.axis, Context::axis(op.axis, shape.len()), positions) {
         (1, Some(1), Some(1)) => cx.set(node.output(), 1, map.atoms),
         (1, Some(1), Some(n)) => {
-            let repeated = map.atoms.iter().flat_map(|&a| std::iter::repeat_n(a, n)).collect();
+            let repeated = map
+                .atoms
+                .iter()
+                .flat_map(|&a| std::iter::repeat_n(a, n))
+                .collect();
             cx.set(node.output(), 1, repeated);
         }
-        _ => cx.pin_inputs(node, "a flattening that mixes the channels with other axes than the positions"),
+        _ => cx.pin_inputs(
+            node,
+            "a flattening that mixes the channels with other axes than the positions",
+        ),
     }
 }

@@ -11,11 +11,17 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         return cx.pin_inputs(node, "a product of two computed values");
     };
     let (Some(rank), &[inputs, outputs]) = (cx.rank(data), weight.as_slice()) else {
-        return cx.pin_inputs(node, "a product whose shape is not that of a fully connected layer");
+        return cx.pin_inputs(
+            node,
+            "a product whose shape is not that of a fully connected layer",
+        );
     };
     if let Some(map) = cx.map(node, 0) {
         if map.axis + 1 != rank || map.atoms.len() != inputs {
-            return cx.pin_inputs(node, "the channels arrive on an axis this product does not read");
+            return cx.pin_inputs(
+                node,
+                "the channels arrive on an axis this product does not read",
+            );
         }
         cx.bind(weight_id, 0, &map.atoms);
     }

@@ -62,6 +62,9 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::Pad(op) => pad::rule(cx, id, node, op),
         Op::Squeeze(op) => squeeze::squeeze(cx, node, op),
         Op::Unsqueeze(op) => squeeze::unsqueeze(cx, node, op),
-        other => cx.pin_inputs(node, &format!("operator {} has no channel rule", other.name())),
+        other => cx.pin_inputs(
+            node,
+            &format!("operator {} has no channel rule", other.name()),
+        ),
     }
 }

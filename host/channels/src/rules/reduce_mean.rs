@@ -12,7 +12,11 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceMean) {
         rank.and_then(|rank| op.axes.iter().map(|&a| Context::axis(a, rank)).collect());
     match axes {
         Some(axes) if !axes.is_empty() && !axes.contains(&map.axis) => {
-            let removed = if op.keepdims { 0 } else { axes.iter().filter(|&&a| a < map.axis).count() };
+            let removed = if op.keepdims {
+                0
+            } else {
+                axes.iter().filter(|&&a| a < map.axis).count()
+            };
             cx.set(node.output(), map.axis - removed, map.atoms);
         }
         _ => cx.pin_inputs(node, "a mean over the channels"),

@@ -11,7 +11,13 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Slice) {
     let Some(rank) = node.input(0).and_then(|v| cx.rank(v)) else {
         return cx.pin_inputs(node, "a slice of unknown rank");
     };
-    let axis_at = |i: usize| if op.axes.is_empty() { Some(i) } else { Context::axis(op.axes[i], rank) };
+    let axis_at = |i: usize| {
+        if op.axes.is_empty() {
+            Some(i)
+        } else {
+            Context::axis(op.axes[i], rank)
+        }
+    };
     let Some(position) = (0..op.starts.len()).find(|&i| axis_at(i) == Some(map.axis)) else {
         return cx.set(node.output(), map.axis, map.atoms);
     };
@@ -29,5 +35,13 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Slice) {
     }
     let part = map.atoms[start..end].into();
     cx.set(node.output(), map.axis, part);
-    cx.edits.insert(id, Edit::Slice { position, input: map.atoms, start, end });
+    cx.edits.insert(
+        id,
+        Edit::Slice {
+            position,
+            input: map.atoms,
+            start,
+            end,
+        },
+    );
 }

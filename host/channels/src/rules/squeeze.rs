@@ -8,11 +8,21 @@ use crate::atoms::Context;
 
 pub(super) fn squeeze(cx: &mut Context<'_>, node: &Node, op: &Squeeze) {
     let Some(map) = cx.map(node, 0) else { return };
-    let shape = node.input(0).and_then(|v| cx.graph.value(v).shape.clone()).unwrap_or_default();
+    let shape = node
+        .input(0)
+        .and_then(|v| cx.graph.value(v).shape.clone())
+        .unwrap_or_default();
     let axes: Option<Vec<usize>> = if op.axes.is_empty() {
-        Some((0..shape.len()).filter(|&i| shape[i] == Dim::Known(1)).collect())
+        Some(
+            (0..shape.len())
+                .filter(|&i| shape[i] == Dim::Known(1))
+                .collect(),
+        )
     } else {
-        op.axes.iter().map(|&a| Context::axis(a, shape.len())).collect()
+        op.axes
+            .iter()
+            .map(|&a| Context::axis(a, shape.len()))
+            .collect()
     };
     match axes {
         Some(axes) if !axes.contains(&map.axis) => {
@@ -25,9 +35,15 @@ pub(super) fn squeeze(cx: &mut Context<'_>, node: &Node, op: &Squeeze) {
 
 pub(super) fn unsqueeze(cx: &mut Context<'_>, node: &Node, op: &Unsqueeze) {
     let Some(map) = cx.map(node, 0) else { return };
-    let rank = node.input(0).and_then(|v| cx.rank(v)).map(|r| r + op.axes.len());
-    let axes: Option<Vec<usize>> = rank.and_then(|r| op.axes.iter().map(|&a| Context::axis(a, r)).collect());
-    let landed = rank.zip(axes).and_then(|(rank, axes)| (0..rank).filter(|a| !axes.contains(a)).nth(map.axis));
+    let rank = node
+        .input(0)
+        .and_then(|v| cx.rank(v))
+        .map(|r| r + op.axes.len());
+    let axes: Option<Vec<usize>> =
+        rank.and_then(|r| op.axes.iter().map(|&a| Context::axis(a, r)).collect());
+    let landed = rank
+        .zip(axes)
+        .and_then(|(rank, axes)| (0..rank).filter(|a| !axes.contains(a)).nth(map.axis));
     match landed {
         Some(axis) => cx.set(node.output(), axis, map.atoms),
         None => cx.pin_inputs(node, "a value of unknown rank"),

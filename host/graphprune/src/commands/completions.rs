@@ -7,7 +7,9 @@ use clap_complete::Shell;
 
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Example:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune")]
+#[command(
+    after_help = "Example:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune"
+)]
 pub struct Args {
     /// The shell
     shell: Shell,
@@ -15,6 +17,11 @@ pub struct Args {
 
 /// Prints the completions.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, &mut crate::Cli::command(), "graphprune", &mut std::io::stdout());
+    clap_complete::generate(
+        args.shell,
+        &mut crate::Cli::command(),
+        "graphprune",
+        &mut std::io::stdout(),
+    );
     Ok(ExitCode::SUCCESS)
 }

@@ -6,7 +6,9 @@ use pipeline::{Inspection, ModelSpec};
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect --zoo")]
+#[command(
+    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect --zoo"
+)]
 pub struct Args {
     /// ONNX file, or a network of the zoo by name
     #[arg(required_unless_present = "zoo")]
@@ -55,7 +57,10 @@ fn image(text: &str) -> anyhow::Result<[usize; 3]> {
 }
 
 fn print(inspection: &Inspection, layers: bool) {
-    for (kind, ports) in [("input ", &inspection.inputs), ("output", &inspection.outputs)] {
+    for (kind, ports) in [
+        ("input ", &inspection.inputs),
+        ("output", &inspection.outputs),
+    ] {
         for (name, shape) in ports {
             println!("{kind} {name} [{}]", shape.join(", "));
         }
@@ -71,17 +76,27 @@ fn print(inspection: &Inspection, layers: bool) {
     println!("\n{} prunable groups:", inspection.groups.len());
     for group in &inspection.groups {
         let more = group.producers.len() - 1;
-        let others = if more > 0 { format!("  with {}", group.producers[1..].join(", ")) } else { String::new() };
+        let others = if more > 0 {
+            format!("  with {}", group.producers[1..].join(", "))
+        } else {
+            String::new()
+        };
         println!("  {:5}  {}{others}", group.channels, group.name);
     }
     println!("\npinned channels:");
     for pinned in &inspection.pinned {
-        println!("  {:5}  {}: {}", pinned.channels, pinned.node, pinned.reason);
+        println!(
+            "  {:5}  {}: {}",
+            pinned.channels, pinned.node, pinned.reason
+        );
     }
     if layers {
         println!("\nlayers (MACs, parameters):");
         for layer in &inspection.layers {
-            println!("  {:>12} {:>10}  {} ({})", layer.macs, layer.parameters, layer.name, layer.operator);
+            println!(
+                "  {:>12} {:>10}  {} ({})",
+                layer.macs, layer.parameters, layer.name, layer.operator
+            );
         }
     }
 }

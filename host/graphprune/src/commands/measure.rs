@@ -7,7 +7,9 @@ use pipeline::{DeviceSpec, Measured, measure_models};
 
 /// Measure models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
-#[command(after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json")]
+#[command(
+    after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json"
+)]
 pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
@@ -32,7 +34,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         measured.iter().for_each(print);
     }
-    Ok(if valid { ExitCode::SUCCESS } else { ExitCode::FAILURE })
+    Ok(if valid {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    })
 }
 
 fn print(m: &Measured) {

@@ -35,7 +35,11 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     } else {
         print(&outcome);
     }
-    Ok(if outcome.within_budget == Some(false) { ExitCode::from(3) } else { ExitCode::SUCCESS })
+    Ok(if outcome.within_budget == Some(false) {
+        ExitCode::from(3)
+    } else {
+        ExitCode::SUCCESS
+    })
 }
 
 fn print(outcome: &Outcome) {
@@ -50,6 +54,10 @@ fn print(outcome: &Outcome) {
     }
     match &outcome.report {
         Some(report) => println!("report: {}", report.display()),
-        None => println!("{:?} stage finished; go on with: graphprune prune --out {} --resume", outcome.stage, outcome.folder.display()),
+        None => println!(
+            "{:?} stage finished; go on with: graphprune prune --out {} --resume",
+            outcome.stage,
+            outcome.folder.display()
+        ),
     }
 }

@@ -84,19 +84,43 @@ fn verify(
     graph: &Graph,
     bytes: &[u8],
 ) -> Result<Option<f64>, PipelineError> {
-    let Some(meter) = work.meter.as_mut() else { return Ok(None) };
+    let Some(meter) = work.meter.as_mut() else {
+        return Ok(None);
+    };
     let count = 8.min(prepared.splits.search.len());
     let indices: Vec<usize> = (0..count).collect();
-    let (images, wanted) = train::reference_outputs(graph, prepared.splits.search.as_ref(), &indices, prepared.runtime)?;
+    let (images, wanted) = train::reference_outputs(
+        graph,
+        prepared.splits.search.as_ref(),
+        &indices,
+        prepared.runtime,
+    )?;
     let [c, h, w] = prepared.model.input;
     let got = meter.run(label, bytes, &images, [count, c, h, w])?;
     let mean = wanted.iter().map(|&x| f64::from(x)).sum::<f64>() / wanted.len().max(1) as f64;
-    let spread = (wanted.iter().map(|&x| (f64::from(x) - mean).powi(2)).sum::<f64>() / wanted.len().max(1) as f64).sqrt();
-    let error = got.iter().zip(&wanted).map(|(a, b)| f64::from((a - b).abs())).fold(0.0, f64::max);
-    let error = if got.len() == wanted.len() { error / spread.max(1e-12) } else { f64::INFINITY };
+    let spread = (wanted
+        .iter()
+        .map(|&x| (f64::from(x) - mean).powi(2))
+        .sum::<f64>()
+        / wanted.len().max(1) as f64)
+        .sqrt();
+    let error = got
+        .iter()
+        .zip(&wanted)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0.0, f64::max);
+    let error = if got.len() == wanted.len() {
+        error / spread.max(1e-12)
+    } else {
+        f64::INFINITY
+    };
     // NaN compares as not within the tolerance.
     if !(error <= TOLERANCE) {
-        return Err(PipelineError::NotEquivalent { model: label.into(), error, tolerance: TOLERANCE });
+        return Err(PipelineError::NotEquivalent {
+            model: label.into(),
+            error,
+            tolerance: TOLERANCE,
+        });
     }
     Ok(Some(error))
 }

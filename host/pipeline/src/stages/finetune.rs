@@ -2,7 +2,9 @@
 
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
-use train::{Completion, Evaluator, FinetuneConfig, PruningNet, evaluate, finetune, materialise, recalibrate};
+use train::{
+    Completion, Evaluator, FinetuneConfig, PruningNet, evaluate, finetune, materialise, recalibrate,
+};
 
 use crate::config::WeightOrigin;
 use crate::error::PipelineError;
@@ -66,10 +68,19 @@ pub(crate) fn run(
     }
     let mut graph = graph;
     recalibrate(&mut graph, source.evaluator.calibration(), prepared.runtime)?;
-    let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.runtime)?;
+    let accuracy = evaluate(
+        &graph,
+        prepared.splits.search.as_ref(),
+        250,
+        prepared.runtime,
+    )?;
     let file = format!("finetune/{label}.onnx");
-    let fail = |source| PipelineError::Model { model: label.to_owned(), source };
-    work.folder.write(&file, &onnx_graph::write(&graph).map_err(fail)?)?;
+    let fail = |source| PipelineError::Model {
+        model: label.to_owned(),
+        source,
+    };
+    work.folder
+        .write(&file, &onnx_graph::write(&graph).map_err(fail)?)?;
     let tuned = Tuned {
         label: label.into(),
         widths: widths.to_vec(),
@@ -77,14 +88,21 @@ pub(crate) fn run(
         file,
         seconds: started.elapsed().as_secs_f64(),
     };
-    work.reporter.note(&format!("{label}: {:.2} % on the search split after fine-tuning", accuracy.share() * 100.0));
+    work.reporter.note(&format!(
+        "{label}: {:.2} % on the search split after fine-tuning",
+        accuracy.share() * 100.0
+    ));
     work.records.finish(&stage, &tuned)?;
     // What is read back on resume is what goes on from here, so both paths continue from the same network.
     let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
     Ok((tuned, graph))
 }
 
-fn starting_point(work: &Work<'_>, source: &Source<'_>, widths: &[usize]) -> Result<Graph, PipelineError> {
+fn starting_point(
+    work: &Work<'_>,
+    source: &Source<'_>,
+    widths: &[usize],
+) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
     let calibration = source.evaluator.calibration();
     let origin = match work.config.result.weights {
@@ -106,6 +124,8 @@ fn starting_point(work: &Work<'_>, source: &Source<'_>, widths: &[usize]) -> Res
             recalibrate(&mut graph, calibration, prepared.runtime)?;
             graph
         }
-        WeightOrigin::Scratch => train::initialise(&prepared.cut_original(widths)?, work.config.seed)?,
+        WeightOrigin::Scratch => {
+            train::initialise(&prepared.cut_original(widths)?, work.config.seed)?
+        }
     })
 }

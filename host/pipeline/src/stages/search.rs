@@ -4,8 +4,9 @@ use std::time::Instant;
 
 use onnx_graph::cost::costs;
 use search::{
-    Config, Cost, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, LatencyModel,
-    LatencyModelConfig, Outcome, Random, RandomConfig, RewardMode, SearchError, Strategy, Uniform, UniformConfig,
+    Config, Cost, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval,
+    LatencyModel, LatencyModelConfig, Outcome, Random, RandomConfig, RewardMode, SearchError,
+    Strategy, Uniform, UniformConfig,
 };
 use train::{Evaluator, PruningNet};
 
@@ -19,13 +20,23 @@ use crate::run::{Feasibility, Work};
 
 /// How a strategy is called and configured in this run.
 fn strategy(config: &RunConfig, kind: StrategyKind) -> Result<Box<dyn Strategy>, PipelineError> {
-    let (seed, episodes) = (config.seed, usize::try_from(config.search.episodes).unwrap_or(usize::MAX));
+    let (seed, episodes) = (
+        config.seed,
+        usize::try_from(config.search.episodes).unwrap_or(usize::MAX),
+    );
     Ok(match kind {
-        StrategyKind::Ddpg => Box::new(Ddpg::new(DdpgConfig { seed, ..DdpgConfig::for_episodes(episodes) })?),
-        StrategyKind::Evolution => {
-            Box::new(Evolution::new(EvolutionConfig { seed, ..EvolutionConfig::for_episodes(episodes) })?)
-        }
-        StrategyKind::Random => Box::new(Random::new(RandomConfig { seed, ..RandomConfig::default() })?),
+        StrategyKind::Ddpg => Box::new(Ddpg::new(DdpgConfig {
+            seed,
+            ..DdpgConfig::for_episodes(episodes)
+        })?),
+        StrategyKind::Evolution => Box::new(Evolution::new(EvolutionConfig {
+            seed,
+            ..EvolutionConfig::for_episodes(episodes)
+        })?),
+        StrategyKind::Random => Box::new(Random::new(RandomConfig {
+            seed,
+            ..RandomConfig::default()
+        })?),
         StrategyKind::Uniform => Box::new(Uniform::new(UniformConfig::default())?),
     })
 }
@@ -41,8 +52,18 @@ pub(crate) struct Searching<'a> {
 
 /// The evaluator of candidates.
 pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluator, PipelineError> {
-    let data = (prepared.splits.train.as_ref(), prepared.splits.search.as_ref());
-    Ok(Evaluator::new(&prepared.graph, &prepared.analysis, &prepared.order, data, &work.config.evaluate, prepared.runtime)?)
+    let data = (
+        prepared.splits.train.as_ref(),
+        prepared.splits.search.as_ref(),
+    );
+    Ok(Evaluator::new(
+        &prepared.graph,
+        &prepared.analysis,
+        &prepared.order,
+        data,
+        &work.config.evaluate,
+        prepared.runtime,
+    )?)
 }
 
 /// Runs `kind` until it has tried `episodes` configurations, going on after the recorded ones.
@@ -68,8 +89,16 @@ pub(crate) fn run(
             environment.learn(&Config(record.widths), ratio)?;
         }
     }
-    let mut best = done.iter().filter(|e| e.feasible).map(|e| e.accuracy).fold(f64::NAN, f64::max);
-    work.reporter.begin(&format!("search ({})", kind.name()), done.len() as u64, episodes);
+    let mut best = done
+        .iter()
+        .filter(|e| e.feasible)
+        .map(|e| e.accuracy)
+        .fold(f64::NAN, f64::max);
+    work.reporter.begin(
+        &format!("search ({})", kind.name()),
+        done.len() as u64,
+        episodes,
+    );
     for episode in done.len() as u64..episodes {
         if work.stop.is_set() {
             return Err(PipelineError::Stopped);
@@ -78,7 +107,10 @@ pub(crate) fn run(
         let config = match strategy.ask(&mut environment) {
             Ok(config) => config,
             Err(SearchError::Exhausted { tried }) => {
-                work.reporter.note(&format!("{}: nothing within the budget is left to try after {tried}", kind.name()));
+                work.reporter.note(&format!(
+                    "{}: nothing within the budget is left to try after {tried}",
+                    kind.name()
+                ));
                 break;
             }
             Err(e) => return Err(e.into()),
@@ -109,7 +141,11 @@ pub(crate) fn run(
     work.reporter.end(&if best.is_nan() {
         format!("{}: nothing met the budget", kind.name())
     } else {
-        format!("{}: best {:.2} % on the search split within the budget", kind.name(), best * 100.0)
+        format!(
+            "{}: best {:.2} % on the search split within the budget",
+            kind.name(),
+            best * 100.0
+        )
     });
     let tried = work.records.episodes(Some(kind.name()))?.len() as u64;
     work.records.finish(&stage, &tried)
@@ -121,8 +157,15 @@ fn line(record: &EpisodeRecord, best: f64) -> String {
         (None, Some(_)) => "not measured".into(),
         (None, None) => format!("{:.1} M MACs", record.macs as f64 / 1e6),
     };
-    let best = if best.is_nan() { "none yet".into() } else { format!("{:.2} %", best * 100.0) };
-    format!("{:.2} % at {latency}, best within budget {best}", record.accuracy * 100.0)
+    let best = if best.is_nan() {
+        "none yet".into()
+    } else {
+        format!("{:.2} %", best * 100.0)
+    };
+    format!(
+        "{:.2} % at {latency}, best within budget {best}",
+        record.accuracy * 100.0
+    )
 }
 
 /// The environment at the start of a search: the latency model knows the original and the smallest network.
@@ -159,7 +202,10 @@ pub(crate) fn attempt(
     let prepared = searching.prepared;
     let predicted_ratio = environment.predicted_ratio(config);
     let clock = Instant::now();
-    let accuracy = searching.evaluator.accuracy(searching.net, &config.0)?.share();
+    let accuracy = searching
+        .evaluator
+        .accuracy(searching.net, &config.0)?
+        .share();
     let evaluated = clock.elapsed();
     let clock = Instant::now();
     // Latency does not depend on the weights' values, so the model's own are cut instead of generated ones.
@@ -180,7 +226,9 @@ pub(crate) fn attempt(
         Some(Ok(ratio)) => (Some(ratio), None),
         // One candidate that cannot be measured must not end the search; a device that is gone must.
         Some(Err(PipelineError::NoMeasurement { reason, .. })) => {
-            work.reporter.warn(&format!("{config} has no valid measurement and is passed over: {reason}"));
+            work.reporter.warn(&format!(
+                "{config} has no valid measurement and is passed over: {reason}"
+            ));
             (None, Some(reason))
         }
         Some(Err(e)) => return Err(e),
@@ -197,7 +245,13 @@ pub(crate) fn attempt(
         reward: 0.0,
         feasible: false,
         failure,
-        parts_ns: [0, nanoseconds(evaluated), nanoseconds(exported), nanoseconds(measured_in), 0],
+        parts_ns: [
+            0,
+            nanoseconds(evaluated),
+            nanoseconds(exported),
+            nanoseconds(measured_in),
+            0,
+        ],
     })
 }
 
@@ -209,8 +263,16 @@ pub(crate) fn outcome(
     if record.failure.is_some() {
         return Ok(None);
     }
-    let latency = record.ratio.map(|(ratio, low, high)| LatencyInterval { ratio, low, high });
-    Ok(Some(searching.judge.judge(record.accuracy, Cost { macs: record.macs, latency })?))
+    let latency = record
+        .ratio
+        .map(|(ratio, low, high)| LatencyInterval { ratio, low, high });
+    Ok(Some(searching.judge.judge(
+        record.accuracy,
+        Cost {
+            macs: record.macs,
+            latency,
+        },
+    )?))
 }
 
 fn nanoseconds(duration: std::time::Duration) -> u64 {

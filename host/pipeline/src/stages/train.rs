@@ -18,8 +18,15 @@ pub(crate) struct Trained {
 pub(crate) const CHECKPOINT: &str = "train/pruning-net.safetensors";
 
 fn net_config(work: &Work<'_>, prepared: &Prepared) -> PruningNetConfig {
-    let start = if prepared.model.trained { work.config.pruning_net.start } else { Start::Scratch };
-    PruningNetConfig { start, ..work.config.pruning_net.clone() }
+    let start = if prepared.model.trained {
+        work.config.pruning_net.start
+    } else {
+        Start::Scratch
+    };
+    PruningNetConfig {
+        start,
+        ..work.config.pruning_net.clone()
+    }
 }
 
 /// Trains, or goes on training, until the joint training is done.
@@ -31,7 +38,12 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipeli
     let started = std::time::Instant::now();
     work.folder.dir("train")?;
     let checkpoint = work.folder.path(CHECKPOINT);
-    let widths: Vec<Vec<usize>> = prepared.space.groups.iter().map(|g| g.widths.clone()).collect();
+    let widths: Vec<Vec<usize>> = prepared
+        .space
+        .groups
+        .iter()
+        .map(|g| g.widths.clone())
+        .collect();
     let net = net_config(work, prepared);
     let mut state = JointState::new(&JointSetup {
         graph: &prepared.graph,
@@ -50,14 +62,25 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipeli
     if completion == Completion::Stopped {
         return Err(PipelineError::Stopped);
     }
-    work.records.finish(&stage, &Trained { seconds: started.elapsed().as_secs_f64(), steps })
+    work.records.finish(
+        &stage,
+        &Trained {
+            seconds: started.elapsed().as_secs_f64(),
+            steps,
+        },
+    )
 }
 
 /// The trained Graph PruningNet.
 pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, PipelineError> {
     let net = net_config(work, prepared);
-    let mut net =
-        PruningNet::new(&prepared.graph, &prepared.analysis, &net, prepared.runtime.device, work.config.seed)?;
+    let mut net = PruningNet::new(
+        &prepared.graph,
+        &prepared.analysis,
+        &net,
+        prepared.runtime.device,
+        work.config.seed,
+    )?;
     net.load(&work.folder.path(CHECKPOINT))?;
     Ok(net)
 }
