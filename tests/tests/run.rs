@@ -145,7 +145,7 @@ fn walk(dir: &Path) -> Vec<String> {
 fn start<'a>(budget: &'a [&'a str]) -> Vec<&'a str> {
     let mut args = vec![
         "prune",
-        "shapes-net",
+        "shapes_net",
         "--config",
         "tiny.toml",
         "--out",
@@ -278,7 +278,7 @@ fn a_budget_out_of_reach_is_said_before_training() {
     );
     check_refused(
         &sandbox,
-        &["prune", "shapes-net", "--macs", "0.001", "--out", "run2"],
+        &["prune", "shapes_net", "--macs", "0.001", "--out", "run2"],
         &["smallest network"],
     );
 }
@@ -293,7 +293,7 @@ fn numbers_that_stop_being_finite_in_training_are_reported_with_the_layer() {
     .unwrap();
     let args = [
         "prune",
-        "shapes-net",
+        "shapes_net",
         "--config",
         "wild.toml",
         "--macs",
@@ -381,7 +381,7 @@ fn a_full_disk_is_named_with_the_file_and_the_next_step() {
         .arg(&program);
     command.args([
         "prune",
-        "shapes-net",
+        "shapes_net",
         "--config",
         "tiny.toml",
         "--macs",
@@ -402,11 +402,11 @@ fn wrong_usage_names_what_is_allowed() {
     let sandbox = Sandbox::new();
     let cases: [(&[&str], &[&str]); 5] = [
         (
-            &["prune", "shapes-net", "--latency", "fast", "--out", "run"],
+            &["prune", "shapes_net", "--latency", "fast", "--out", "run"],
             &["fast", "0.7x"],
         ),
         (
-            &["prune", "shapes-net", "--out", "run"],
+            &["prune", "shapes_net", "--out", "run"],
             &["--latency", "--macs"],
         ),
         (
@@ -417,7 +417,7 @@ fn wrong_usage_names_what_is_allowed() {
         (
             &[
                 "prune",
-                "shapes-net",
+                "shapes_net",
                 "--macs",
                 "0.5",
                 "--strategy",

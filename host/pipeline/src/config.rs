@@ -6,6 +6,7 @@ use std::str::FromStr;
 
 use search::{CostKind, RewardConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
+use torch_exec::ExecOptions;
 
 use crate::device::DeviceSpec;
 use crate::model::ModelSpec;
@@ -278,6 +279,9 @@ pub struct RunConfig {
     pub train_on: String,
     /// Threads of the training; 0 takes all cores.
     pub threads: usize,
+    /// Memory order and precision of the training; when absent, the fastest of what the processor has, by a
+    /// measurement at the start. Exported networks are always computed, compared and tested in full precision.
+    pub exec: Option<ExecOptions>,
     /// Images of a training batch.
     pub batch: usize,
     /// Admissible widths.
@@ -307,6 +311,7 @@ impl Default for RunConfig {
             seed: 1,
             train_on: "cpu".into(),
             threads: 0,
+            exec: None,
             batch: 128,
             widths: WidthGrid::default(),
             joint: train::JointConfig::default(),

@@ -29,12 +29,15 @@ pub(crate) struct Prepared {
     pub full_macs: u64,
     pub splits: Splits,
     pub data_spec: DataSpec,
+    /// How training and the search's evaluations run: whatever is fastest.
     pub runtime: Runtime,
+    /// How results are computed: in full precision.
+    pub exact: Runtime,
 }
 
 impl Prepared {
     pub fn new(config: &RunConfig, reporter: &mut dyn Reporter) -> Result<Self, PipelineError> {
-        let runtime = runtime(config)?;
+        let exact = runtime(config)?;
         let data_spec: DataSpec = config.data.parse()?;
         let preset = config
             .normalise
@@ -79,7 +82,7 @@ impl Prepared {
             splits.test.len(),
         ));
 
-        let graph = with_batch_norm(&model, &splits, config, runtime, reporter)?;
+        let graph = with_batch_norm(&model, &splits, config, exact, reporter)?;
         let analysis = channels::analyse(&graph)?;
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
@@ -101,7 +104,11 @@ impl Prepared {
             full_macs,
             splits,
             data_spec,
-            runtime,
+            runtime: Runtime {
+                options: config.exec.unwrap_or_default(),
+                ..exact
+            },
+            exact,
         })
     }
 
@@ -154,11 +161,11 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
         )
     };
     let device = torch_exec::parse_device(&config.train_on).map_err(|e| match e {
-        torch_exec::ExecError::Device { .. } => PipelineError::Exec(e),
-        _ => bad().into(),
+        torch_exec::ExecError::DeviceName { .. } => bad().into(),
+        _ => PipelineError::Exec(e),
     })?;
     if config.threads > 0 {
-        torch_exec::set_threads(config.threads as i32);
+        torch_exec::set_threads(config.threads);
     }
     Ok(Runtime {
         device,

@@ -10,6 +10,7 @@ use report::ReportData;
 use report::events::EventWriter;
 use search::{Budget, CostKind, Judge, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
+use torch_exec::ExecOptions;
 use train::Evaluator;
 
 use crate::config::{ConfigError, LatencyBudget, RunConfig, StrategyKind};
@@ -285,8 +286,9 @@ impl Run {
 }
 
 fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcome, PipelineError> {
-    let prepared = Prepared::new(work.config, work.reporter)?;
+    let mut prepared = Prepared::new(work.config, work.reporter)?;
     same_inputs(work, &prepared)?;
+    prepared.runtime.options = exec_options(work, &prepared)?;
     let mut outcome = Outcome {
         stage: until,
         folder: work.folder.root().to_owned(),
@@ -429,6 +431,36 @@ fn same_inputs(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineE
             Ok(())
         }
     }
+}
+
+/// How training runs: as configured, or in the fastest way, measured once per run so that a resumed one goes on alike.
+fn exec_options(work: &mut Work<'_>, prepared: &Prepared) -> Result<ExecOptions, PipelineError> {
+    if let Some(options) = work.config.exec {
+        return Ok(options);
+    }
+    let stage = StageName::new("exec");
+    if let Some(known) = work.records.stage::<ExecOptions>(&stage)? {
+        return Ok(known);
+    }
+    let batch = work.config.batch.min(prepared.splits.train.len());
+    let device = prepared.runtime.device;
+    let times = train::step_times(&prepared.graph, prepared.model.input, batch, device)?;
+    let fastest = times
+        .first()
+        .map_or_else(ExecOptions::default, |t| t.options);
+    let seen = times.iter().map(|t| {
+        format!(
+            "{} {:.0} images/s",
+            t.options,
+            batch as f64 / t.step.as_secs_f64()
+        )
+    });
+    work.reporter.note(&format!(
+        "training runs {fastest} (measured: {})",
+        seen.collect::<Vec<_>>().join(", ")
+    ));
+    work.records.finish(&stage, &fastest)?;
+    Ok(fastest)
 }
 
 /// Measures the smallest network, so that a budget out of reach is known before an hour of training.

@@ -162,7 +162,7 @@ fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
     let mut out = Vec::new();
     let accuracy = |role: Role| {
         rows.iter()
-            .filter(|r| r.role == role)
+            .filter(move |r| r.role == role)
             .filter_map(|r| r.test_accuracy)
     };
     if let (Some(pruned), Some(best)) = (

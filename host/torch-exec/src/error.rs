@@ -114,14 +114,6 @@ pub enum ExecError {
     /// Statistics were asked for without any batch.
     #[error("no batch was given to estimate statistics from")]
     NoBatches,
-    /// A gradient is not finite.
-    #[error(
-        "the gradient of '{name}' is not finite; lower the learning rate or clip the gradients"
-    )]
-    Gradient {
-        /// Name of the tensor.
-        name: String,
-    },
     /// A device name is not understood.
     #[error("'{name}' is not a device; use cpu, cuda or cuda:N")]
     DeviceName {

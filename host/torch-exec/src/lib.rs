@@ -7,7 +7,7 @@
 //! Invariants: a step never looks anything up by name; a tensor is released after its last use; an operation writes in
 //! place only where nobody else reads the overwritten value and the backward pass does not need it; statistics of
 //! BatchNormalization change only in [`NormMode::Update`] (stored ones) and [`NormMode::Collect`] (those handed in).
-//! Deliberately absent: data loading, training loops, learning-rate schedules, ONNX reading and writing, channel analysis.
+//! Deliberately absent: data loading, optimisers, training loops, ONNX reading and writing, channel analysis.
 
 mod calibrate;
 mod device;
@@ -18,7 +18,6 @@ mod ops;
 mod options;
 mod params;
 mod program;
-mod sgd;
 mod weights;
 
 pub use calibrate::calibrate_inserted_norms;
@@ -29,6 +28,5 @@ pub use norm::{NormMode, NormStats, Overlay, reestimate};
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;
 pub use program::Program;
-pub use sgd::{Sgd, SgdConfig, SgdParam};
 pub use tch::{Device, Kind, Tensor, no_grad};
 pub use weights::{WeightSource, crop};

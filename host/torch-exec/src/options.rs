@@ -1,5 +1,7 @@
 //! How a program runs.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
@@ -35,6 +37,19 @@ pub struct ExecOptions {
     pub memory_format: MemoryFormat,
     /// Precision of convolutions and matrix products.
     pub precision: Precision,
+}
+
+impl fmt::Display for ExecOptions {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self.precision {
+            Precision::Full => "in full precision",
+            Precision::Bf16 => "in bfloat16",
+        })?;
+        f.write_str(match self.memory_format {
+            MemoryFormat::Contiguous => "",
+            MemoryFormat::ChannelsLast => ", channels last",
+        })
+    }
 }
 
 /// The tensor in the memory order asked for; only tensors of rank four change, and only when needed.

@@ -7,13 +7,13 @@ use std::time::Duration;
 use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Device, Tensor};
 use torch_exec::{NormMode, Params, accuracy, cross_entropy, distillation};
 
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::training::{Completion, Done, Plan, Task, loader_identity, tensors};
+use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of a fine-tuning or of a plain training. The batch size and the augmentation are the loader's.
@@ -56,8 +56,10 @@ impl Default for FinetuneConfig {
     }
 }
 
-struct Tuning {
+/// A fine-tuning or plain training under way.
+pub struct Tuning {
     stage: &'static str,
+    device: Device,
     network: Network,
     params: Params,
     teacher: Option<(Network, Params)>,
@@ -65,6 +67,74 @@ struct Tuning {
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
     averages: Vec<Tensor>,
+}
+
+impl Tuning {
+    /// A training of `graph` (BatchNorm kept) at its first step, with distillation from `teacher` if there is one.
+    ///
+    /// # Errors
+    /// [`TrainError::NoLayers`] when the graph has nothing to train, and what compiling the graphs gives.
+    pub fn new(
+        stage: &'static str,
+        graph: &Graph,
+        teacher: Option<&Graph>,
+        config: &FinetuneConfig,
+        runtime: Runtime,
+    ) -> Result<Self, TrainError> {
+        let network = Network::new(graph, runtime.options)?;
+        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+        let trained: Vec<Trained> = params
+            .trainable(graph)
+            .into_iter()
+            .map(|(_, name, tensor)| Trained {
+                name,
+                decay: tensor.dim() > 1,
+                tensor,
+            })
+            .collect();
+        if trained.is_empty() {
+            return Err(TrainError::NoLayers {
+                network: graph.name.clone(),
+            });
+        }
+        let averages = if config.ema > 0.0 {
+            trained.iter().map(|t| t.tensor.detach().copy()).collect()
+        } else {
+            vec![]
+        };
+        let teacher = teacher
+            .filter(|_| config.distillation > 0.0)
+            .map(|t| -> Result<_, TrainError> {
+                let params = Params::with_options(t, runtime.device, &runtime.options)?;
+                Ok((Network::new(t, runtime.options)?, params))
+            })
+            .transpose()?;
+        Ok(Self {
+            stage,
+            device: runtime.device,
+            network,
+            params,
+            teacher,
+            config: config.clone(),
+            sgd: Sgd::new(trained),
+            averages,
+        })
+    }
+
+    /// One step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning rate `lr`; returns the loss.
+    ///
+    /// # Errors
+    /// As [`finetune`].
+    pub fn train_batch(
+        &mut self,
+        images: &Tensor,
+        labels: &Tensor,
+        lr: f64,
+    ) -> Result<f64, TrainError> {
+        let sgd = self.config.sgd.clone();
+        let done = Task::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
+        Ok(done.loss)
+    }
 }
 
 impl Task for Tuning {
@@ -186,38 +256,14 @@ fn tune(
     checkpoint: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Completion), TrainError> {
-    let network = Network::new(graph, runtime.options)?;
-    network.check_classes(loader.dataset().classes().len())?;
-    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-    let trained: Vec<Trained> = params
-        .trainable(graph)
-        .into_iter()
-        .map(|(_, name, tensor)| Trained {
-            name,
-            decay: tensor.dim() > 1,
-            tensor,
-        })
-        .collect();
-    if trained.is_empty() {
-        return Err(TrainError::NoLayers {
-            network: graph.name.clone(),
-        });
-    }
-    let averages = if config.ema > 0.0 {
-        trained.iter().map(|t| t.tensor.detach().copy()).collect()
-    } else {
-        vec![]
-    };
-    let teacher_graph = teacher.filter(|_| config.distillation > 0.0);
-    let teacher = teacher_graph
-        .map(|t| -> Result<_, TrainError> {
-            let params = Params::with_options(t, runtime.device, &runtime.options)?;
-            Ok((Network::new(t, runtime.options)?, params))
-        })
-        .transpose()?;
+    let mut task = Tuning::new(stage, graph, teacher, config, runtime)?;
+    task.network
+        .check_classes(loader.dataset().classes().len())?;
     let parts = (
         materialise::graph_fingerprint(graph),
-        teacher_graph.map(materialise::graph_fingerprint),
+        teacher
+            .filter(|_| config.distillation > 0.0)
+            .map(materialise::graph_fingerprint),
         config,
         seed,
         loader_identity(loader),
@@ -232,16 +278,6 @@ fn tune(
         checkpoint_every: Duration::from_secs_f64(config.checkpoint_seconds.max(0.0)),
         fingerprint: checkpoint::fingerprint(&parts),
         kind: stage,
-    };
-    let sgd = Sgd::new(trained);
-    let mut task = Tuning {
-        stage,
-        network,
-        params,
-        teacher,
-        config: config.clone(),
-        sgd,
-        averages,
     };
     let mut position = plan.resume(&mut task)?;
     let end = plan.run(&mut task, &mut position, observer)?;
@@ -260,7 +296,7 @@ fn tune(
     // The running statistics belong to the last weights, not to their average.
     let mut batches = Vec::new();
     for batch in loader.epoch(0).take(20) {
-        batches.push(tensors(&batch?, runtime.device)?.0);
+        batches.push(tensors(&batch?, task.device)?.0);
     }
     materialise::recalibrate(&mut out, &batches, runtime)?;
     Ok((out, end))

@@ -162,6 +162,22 @@ impl JointState {
         self.position
     }
 
+    /// One step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning rate `lr`; returns the loss.
+    ///
+    /// # Errors
+    /// As [`train_joint`].
+    pub fn train_batch(
+        &mut self,
+        images: &Tensor,
+        labels: &Tensor,
+        lr: f64,
+    ) -> Result<f64, TrainError> {
+        let sgd = self.config.sgd.clone();
+        let done = Task::train_batch(self, (images, labels), self.position, &sgd, lr)?;
+        self.position.step += 1;
+        Ok(done.loss)
+    }
+
     /// The width configurations of `step`: a function of the seed and the step only, so that a resumed training draws
     /// what an uninterrupted one would have drawn.
     #[must_use]

@@ -39,6 +39,43 @@ pub(crate) trait Task {
     fn tensors(&self) -> Vec<(String, Tensor)>;
     /// Name of the first layer that is not finite.
     fn blame(&self, images: &Tensor, step: u64) -> String;
+
+    /// One step on a batch: gradients, clipping, update.
+    ///
+    /// # Errors
+    /// [`TrainError::NonFinite`] when the loss or the gradient is not finite; nothing is changed then.
+    fn train_batch(
+        &mut self,
+        (images, labels): (&Tensor, &Tensor),
+        at: Position,
+        config: &SgdConfig,
+        lr: f64,
+    ) -> Result<Done, TrainError> {
+        self.sgd().clear();
+        let done = self.step(images, labels, at.step)?;
+        let broken = |task: &Self, what| TrainError::NonFinite {
+            stage: task.stage(),
+            epoch: at.epoch,
+            step: at.step,
+            layer: task.blame(images, at.step),
+            what,
+            lr,
+        };
+        if !done.loss.is_finite() {
+            return Err(broken(self, "the loss"));
+        }
+        let mut scale = 1.0;
+        if config.clip_norm > 0.0 {
+            let norm = self.sgd().gradient_norm()?;
+            if !norm.is_finite() {
+                return Err(broken(self, "the gradient"));
+            }
+            scale = (config.clip_norm / (norm + 1e-6)).min(1.0);
+        }
+        self.sgd().step(config, lr, scale)?;
+        self.updated(at.step)?;
+        Ok(done)
+    }
 }
 
 /// Where a training stands.
@@ -143,29 +180,7 @@ impl Plan<'_> {
             for batch in self.loader.epoch_from(at.epoch as u64, at.batch) {
                 let (images, labels) = tensors(&batch?, self.device)?;
                 lr = self.sgd.lr_at(at.step, steps, warmup);
-                task.sgd().clear();
-                let done = task.step(&images, &labels, at.step)?;
-                let broken = |task: &dyn Task, what| TrainError::NonFinite {
-                    stage: task.stage(),
-                    epoch: at.epoch,
-                    step: at.step,
-                    layer: task.blame(&images, at.step),
-                    what,
-                    lr,
-                };
-                if !done.loss.is_finite() {
-                    return Err(broken(task, "the loss"));
-                }
-                let mut scale = 1.0;
-                if self.sgd.clip_norm > 0.0 {
-                    let norm = task.sgd().gradient_norm()?;
-                    if !norm.is_finite() {
-                        return Err(broken(task, "the gradient"));
-                    }
-                    scale = (self.sgd.clip_norm / (norm + 1e-6)).min(1.0);
-                }
-                task.sgd().step(self.sgd, lr, scale)?;
-                task.updated(at.step)?;
+                let done = task.train_batch((&images, &labels), *at, self.sgd, lr)?;
                 at.step += 1;
                 at.batch += 1;
                 if at.batch == batches {

@@ -12,7 +12,7 @@ use crate::shell::{self, Checkout};
 /// What the demo asks of `graphprune`; the user's own arguments and `--out` follow.
 const COMMAND: [&str; 10] = [
     "prune",
-    "shapes-net",
+    "shapes_net",
     "--data",
     "shapes",
     "--device",

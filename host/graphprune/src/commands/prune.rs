@@ -13,7 +13,7 @@ use crate::stop;
 #[command(after_help = "Examples:\n  \
     graphprune prune resnet20.onnx --data cifar10:cifar-10-batches-bin --device local --latency 0.7x --out runs/a\n  \
     graphprune prune model.onnx --data folder:photos --latency 12ms --config my.toml --out runs/b\n  \
-    graphprune prune shapes-net --data shapes --macs 0.5 --out runs/c\n  \
+    graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c\n  \
     graphprune prune --out runs/a --resume")]
 pub struct Args {
     #[command(flatten)]

@@ -58,7 +58,7 @@ pub(crate) fn run(
         Some(meter) => Some(meter.ratio(label, bytes, Effort::Final)?),
         None => None,
     };
-    let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.runtime)?;
+    let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
         label: label.into(),
         widths: widths.to_vec(),
@@ -93,7 +93,7 @@ fn verify(
         graph,
         prepared.splits.search.as_ref(),
         &indices,
-        prepared.runtime,
+        prepared.exact,
     )?;
     let [c, h, w] = prepared.model.input;
     let got = meter.run(label, bytes, &images, [count, c, h, w])?;

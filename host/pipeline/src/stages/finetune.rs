@@ -50,7 +50,8 @@ pub(crate) fn run(
     let start = starting_point(work, source, widths)?;
     let checkpoint = work.folder.path(format!("finetune/{label}.safetensors"));
     let config: FinetuneConfig = work.config.finetune.clone();
-    let loader = prepared.training_loader(work.config.batch, work.config.seed.wrapping_add(1))?;
+    let seed = work.config.seed;
+    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
     let mut watch = work.watch(&format!("fine-tuning ({label})"))?;
     let (graph, completion) = finetune(
         &start,
@@ -58,7 +59,7 @@ pub(crate) fn run(
         &loader,
         &config,
         prepared.runtime,
-        work.config.seed,
+        seed,
         Some(&checkpoint),
         &mut watch,
     )?;
@@ -67,13 +68,8 @@ pub(crate) fn run(
         return Err(PipelineError::Stopped);
     }
     let mut graph = graph;
-    recalibrate(&mut graph, source.evaluator.calibration(), prepared.runtime)?;
-    let accuracy = evaluate(
-        &graph,
-        prepared.splits.search.as_ref(),
-        250,
-        prepared.runtime,
-    )?;
+    recalibrate(&mut graph, source.evaluator.calibration(), prepared.exact)?;
+    let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.exact)?;
     let file = format!("finetune/{label}.onnx");
     let fail = |source| PipelineError::Model {
         model: label.to_owned(),

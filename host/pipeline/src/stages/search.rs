@@ -77,7 +77,6 @@ pub(crate) fn run(
     if work.records.stage::<u64>(&stage)?.is_some() {
         return Ok(());
     }
-    let prepared = searching.prepared;
     let mut strategy = strategy(work.config, kind)?;
     if let Some(state) = work.records.strategy_state(kind.name())? {
         strategy.restore(&state)?;
