@@ -1,5 +1,4 @@
-//! Training one network with real weights: fine-tuning with distillation from a teacher (Hinton et al.,
-//! arXiv 1503.02531; the teacher sees the augmented batch, Beyer et al., CVPR 2022), or plain training.
+//! Training one network with real weights: fine-tuning with distillation from a teacher, or plain training.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,11 +7,12 @@ use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-use torch_exec::{NormMode, Params, accuracy, cross_entropy, distillation};
+use torch_exec::{NormMode, Params, accuracy};
 
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
+use crate::teacher::{DistillConfig, Teacher, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -26,10 +26,8 @@ pub struct FinetuneConfig {
     pub sgd: SgdConfig,
     /// Label smoothing of the cross-entropy.
     pub label_smoothing: f64,
-    /// Weight of the distillation loss, the rest is cross-entropy's; without a teacher it counts as 0.
-    pub distillation: f64,
-    /// Temperature of the distillation.
-    pub temperature: f64,
+    /// How much is learnt from the teacher, if there is one.
+    pub distil: DistillConfig,
     /// Decay of an exponential moving average of the weights, which then is the result; 0 turns it off.
     pub ema: f64,
     /// Share of a batch in BatchNorm's running statistics.
@@ -47,8 +45,7 @@ impl Default for FinetuneConfig {
                 ..SgdConfig::default()
             },
             label_smoothing: 0.0,
-            distillation: 0.7,
-            temperature: 4.0,
+            distil: DistillConfig::default(),
             ema: 0.0,
             norm_momentum: 0.1,
             checkpoint_seconds: 20.0,
@@ -62,7 +59,7 @@ pub struct Tuning {
     device: Device,
     network: Network,
     params: Params,
-    teacher: Option<(Network, Params)>,
+    teacher: Option<Teacher>,
     config: FinetuneConfig,
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
@@ -102,13 +99,7 @@ impl Tuning {
         } else {
             vec![]
         };
-        let teacher = teacher
-            .filter(|_| config.distillation > 0.0)
-            .map(|t| -> Result<_, TrainError> {
-                let params = Params::with_options(t, runtime.device, &runtime.options)?;
-                Ok((Network::new(t, runtime.options)?, params))
-            })
-            .transpose()?;
+        let teacher = Teacher::new(teacher, config.distil, runtime)?;
         Ok(Self {
             stage,
             device: runtime.device,
@@ -147,15 +138,19 @@ impl Task for Tuning {
             momentum: self.config.norm_momentum,
         };
         let logits = self.network.logits(images, &self.params, None, mode)?;
-        let mut loss = cross_entropy(&logits, labels, self.config.label_smoothing)?;
-        if let Some((network, params)) = &self.teacher {
-            let wanted = tch::no_grad(|| network.logits(images, params, None, NormMode::Running))?;
-            let share = self.config.distillation;
-            let distilled = distillation(&logits, &wanted, self.config.temperature)?;
-            loss = loss
-                .f_mul_scalar(1.0 - share)?
-                .f_add(&distilled.f_mul_scalar(share)?)?;
-        }
+        let taught = self
+            .teacher
+            .as_ref()
+            .map(|t| t.logits(images))
+            .transpose()?;
+        let smoothing = self.config.label_smoothing;
+        let loss = mixed_loss(
+            &logits,
+            labels,
+            smoothing,
+            taught.as_ref(),
+            self.config.distil,
+        )?;
         self.sgd.backward(&loss)?;
         Ok(Done {
             loss: loss.f_double_value(&[])?,
@@ -262,7 +257,7 @@ fn tune(
     let parts = (
         materialise::graph_fingerprint(graph),
         teacher
-            .filter(|_| config.distillation > 0.0)
+            .filter(|_| config.distil.share > 0.0)
             .map(materialise::graph_fingerprint),
         config,
         seed,

@@ -10,12 +10,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use torch_exec::{NormMode, accuracy, cross_entropy, distillation};
+use torch_exec::{NormMode, accuracy, distillation};
 
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
-use crate::pruning_net::{PruningNet, PruningNetConfig};
+use crate::pruning_net::{PruningNet, PruningNetConfig, Start};
 use crate::sgd::{Sgd, SgdConfig};
+use crate::teacher::{DistillConfig, Teacher, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -27,8 +28,13 @@ pub struct JointConfig {
     pub epochs: usize,
     /// Optimiser and schedule.
     pub sgd: SgdConfig,
+    /// Peak learning rate in place of `sgd.lr` when the weights start at trained ones: a high one would first destroy
+    /// them.
+    pub warm_lr: f64,
     /// Label smoothing.
     pub label_smoothing: f64,
+    /// How much is learnt from the network as it was given, when the weights start at trained ones.
+    pub distil: DistillConfig,
     /// Train the full, the smallest and a random network on every batch, the latter two distilled from the first,
     /// instead of one random network. Costs about twice the time.
     pub sandwich: bool,
@@ -43,7 +49,9 @@ impl Default for JointConfig {
         Self {
             epochs: 20,
             sgd: SgdConfig::default(),
+            warm_lr: 0.03,
             label_smoothing: 0.1,
+            distil: DistillConfig::default(),
             sandwich: false,
             full_share: 0.0,
             checkpoint_seconds: 20.0,
@@ -83,6 +91,7 @@ pub struct JointState {
     runtime: Runtime,
     seed: u64,
     sgd: Sgd,
+    teacher: Option<Teacher>,
     position: Position,
     fingerprint: String,
 }
@@ -120,6 +129,12 @@ impl JointState {
         )?;
         let sgd = Sgd::new(net.trained());
         let network = Network::new(setup.graph, setup.runtime.options)?;
+        let mut config = setup.config.clone();
+        let mut teacher = None;
+        if setup.net.start == Start::Warm {
+            config.sgd.lr = config.warm_lr;
+            teacher = Teacher::new(Some(setup.graph), config.distil, setup.runtime)?;
+        }
         let graph = materialise::graph_fingerprint(setup.graph);
         let all = (
             graph,
@@ -135,10 +150,11 @@ impl JointState {
             analysis: setup.analysis.clone(),
             order: setup.order.to_vec(),
             widths: setup.widths.to_vec(),
-            config: setup.config.clone(),
+            config,
             runtime: setup.runtime,
             seed: setup.seed,
             sgd,
+            teacher,
             position: Position::default(),
             fingerprint: checkpoint::fingerprint(&all),
         })
@@ -233,6 +249,11 @@ impl Task for JointState {
     }
 
     fn step(&mut self, images: &Tensor, labels: &Tensor, step: u64) -> Result<Done, TrainError> {
+        let taught = self
+            .teacher
+            .as_ref()
+            .map(|t| t.logits(images))
+            .transpose()?;
         let mut first: Option<(Tensor, Done)> = None;
         for widths in self.draws(step) {
             let cut = self.cut(&widths)?;
@@ -240,9 +261,11 @@ impl Task for JointState {
             let logits = self
                 .network
                 .logits(images, &bound, cut.as_ref(), NormMode::Batch)?;
-            let loss = match &first {
-                None => cross_entropy(&logits, labels, self.config.label_smoothing)?,
-                Some((teacher, _)) => distillation(&logits, teacher, 1.0)?,
+            let (smoothing, distil) = (self.config.label_smoothing, self.config.distil);
+            let loss = match (&first, &taught) {
+                // With no network given to learn from, the smaller ones learn from the largest.
+                (Some((largest, _)), None) => distillation(&logits, largest, 1.0)?,
+                (_, taught) => mixed_loss(&logits, labels, smoothing, taught.as_ref(), distil)?,
             };
             self.sgd.backward(&loss)?;
             let value = loss.f_double_value(&[])?;

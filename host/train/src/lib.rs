@@ -25,6 +25,7 @@ mod outputs;
 mod pruning_net;
 mod sgd;
 mod speed;
+mod teacher;
 mod topology;
 mod training;
 
@@ -40,5 +41,6 @@ pub use outputs::reference_outputs;
 pub use pruning_net::{Bound, PruningNet, PruningNetConfig, Start};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, step_times};
+pub use teacher::DistillConfig;
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

@@ -1,7 +1,10 @@
 //! Graph PruningNet (Zhang et al., arXiv 1911.09817): a graph convolutional network over the layers' topology whose
 //! node embeddings generate every layer's weights for a given width configuration.
 //!
-//! `H_0 = X(c)`, `H_{l+1} = relu(Â H_l Θ_l)`, `vec(W_i) = U_i h_i + b_i`. A weight shared by several layers is generated
+//! `H_0 = X(c)`, `H_{l+1} = relu(Â H_l Θ_l)`, `vec(W_i) = U_i (h_i(c) - h_i(full)) + b_i`. The paper has `U_i h_i(c) + b_i`,
+//! the same functions with `b_i - U_i h_i(full)` in the place of `b_i`. Written like this, `b_i` is the weight of the full
+//! network, which therefore starts as the user's in a warm start, and the large constant part of an embedding does not
+//! multiply the gradient of `U_i`; with it, a warm start of ResNet-20 lost most of its accuracy. A weight shared by several layers is generated
 //! from the mean of their embeddings. `b_i` lives in the same [`Params`] as the parameters that are trained directly
 //! (biases, BatchNorm's scale and shift), so a warm start needs no copying.
 
@@ -300,7 +303,8 @@ impl PruningNet {
     /// # Errors
     /// [`TrainError::Widths`] when a width does not fit its group; [`TrainError::Exec`] when the cut does not fit.
     pub fn bind(&self, widths: &[usize], cut: Option<&Cut>) -> Result<Bound<'_>, TrainError> {
-        let h = self.embed(widths)?;
+        let full: Vec<usize> = self.groups.iter().map(|g| g.0).collect();
+        let h = self.embed(widths)?.f_sub(&self.embed(&full)?)?;
         let mut generated = HashMap::with_capacity(self.generators.len());
         for g in &self.generators {
             let own = match g.layers.as_slice() {
