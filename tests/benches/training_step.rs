@@ -318,7 +318,9 @@ fn main() {
         match Peer::start() {
             Some(mut peer) => {
                 for &o in &options {
-                    Step::ALL.map(|step| compare(&mut peer, o, step));
+                    for step in Step::ALL {
+                        compare(&mut peer, o, step);
+                    }
                 }
             }
             None => {

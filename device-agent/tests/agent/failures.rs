@@ -20,7 +20,11 @@ fn check(device: &mut LocalDevice, wrong: &MeasureRequest, kind: FailureKind, ne
                 assert!(failure.to_string().contains(needle), "{needle}: {failure}");
             }
         }
-        other => panic!("{needles:?}: {other:?}"),
+        Err(other) => panic!("{needles:?}: {other}"),
+        Ok(all) => panic!(
+            "{needles:?}: it was measured, {} samples",
+            all.iter().map(|m| m.samples_ns.len()).sum::<usize>()
+        ),
     }
     let right = request(Convolution::default().model("fine"), quick());
     assert!(device.measure(&right).unwrap()[0].is_valid());
@@ -137,7 +141,7 @@ fn a_worker_over_its_memory_is_ended() {
         ..Limits::default()
     };
     let tiny = MeasureRequest {
-        limits: limits(48 << 20),
+        limits: limits(24 << 20),
         ..request(Convolution::default().model("any"), quick())
     };
     check(&mut device, &tiny, FailureKind::OutOfMemory, &[]);

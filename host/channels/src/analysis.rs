@@ -44,6 +44,9 @@ pub struct Pinned {
     pub reason: String,
 }
 
+/// An axis and the atoms of its indices.
+pub(crate) type AxisAtoms = (usize, Arc<[u32]>);
+
 /// The groups of a graph. Refers to the graph it was made of by node and value ids.
 #[derive(Debug, Clone)]
 pub struct Analysis {
@@ -51,8 +54,8 @@ pub struct Analysis {
     pinned: Vec<Pinned>,
     /// Per atom its unit; `None` is pinned.
     units: Vec<Option<AxisUnit>>,
-    pub(crate) values: Vec<Option<(usize, Arc<[u32]>)>>,
-    pub(crate) constants: BTreeMap<ValueId, Vec<(usize, Arc<[u32]>)>>,
+    pub(crate) values: Vec<Option<AxisAtoms>>,
+    pub(crate) constants: BTreeMap<ValueId, Vec<AxisAtoms>>,
     pub(crate) edits: BTreeMap<NodeId, Edit>,
     /// Output channels of each layer with weights.
     pub(crate) made: Vec<(NodeId, Arc<[u32]>)>,

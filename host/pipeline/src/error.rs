@@ -29,6 +29,12 @@ pub enum PipelineError {
         /// The run folder.
         path: PathBuf,
     },
+    /// The folder holds files that no run made.
+    #[error("'{}' holds other files; choose a new or empty folder with --out", path.display())]
+    FolderForeign {
+        /// The folder.
+        path: PathBuf,
+    },
     /// The folder holds no run.
     #[error("'{}' holds no run (no config.toml); start one without --resume", path.display())]
     NoRun {

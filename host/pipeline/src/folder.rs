@@ -6,6 +6,22 @@ use std::path::{Path, PathBuf};
 
 use crate::error::PipelineError;
 
+/// The file that makes a folder a run's.
+pub(crate) const CONFIG_FILE: &str = "config.toml";
+
+const LOCK_FILE: &str = "run.lock";
+
+/// What an attempt that came to nothing, for a wrong model or a budget out of reach, may have left in a folder.
+const LEFTOVERS: [&str; 7] = [
+    "run.sqlite",
+    "run.sqlite-wal",
+    "run.sqlite-shm",
+    "measurements.sqlite",
+    "measurements.sqlite-wal",
+    "measurements.sqlite-shm",
+    "original.onnx",
+];
+
 /// A run folder held by this process. The lock ends with the process, however it ends.
 #[derive(Debug)]
 pub struct RunFolder {
@@ -18,17 +34,45 @@ impl RunFolder {
     ///
     /// # Errors
     /// [`PipelineError::FolderInUse`] when another process works in it, [`PipelineError::FolderNotEmpty`] when it
-    /// holds a run already (use [`RunFolder::open`] to go on), or an I/O error naming the path.
+    /// holds a run already (use [`RunFolder::open`] to go on), [`PipelineError::FolderForeign`] when it holds files of
+    /// other origin, or an I/O error naming the path.
     pub fn create(root: &Path) -> Result<Self, PipelineError> {
         fs::create_dir_all(root)
             .map_err(|e| PipelineError::io(root, "create the run folder", e))?;
+        let mut held =
+            fs::read_dir(root).map_err(|e| PipelineError::io(root, "look into the folder", e))?;
+        // A run would overwrite files of its own names, which here are somebody's.
+        if !root.join(LOCK_FILE).exists() && held.next().is_some() {
+            return Err(PipelineError::FolderForeign {
+                path: root.to_owned(),
+            });
+        }
         let folder = Self::lock(root)?;
-        if folder.path("config.toml").exists() {
+        if folder.holds_run() {
             return Err(PipelineError::FolderNotEmpty {
                 path: root.to_owned(),
             });
         }
+        for name in LEFTOVERS {
+            let path = folder.path(name);
+            match fs::remove_file(&path) {
+                Err(e) if e.kind() != std::io::ErrorKind::NotFound => {
+                    return Err(PipelineError::io(
+                        &path,
+                        "remove what an earlier attempt left",
+                        e,
+                    ));
+                }
+                _ => {}
+            }
+        }
         Ok(folder)
+    }
+
+    /// Whether a run was started here that can be resumed.
+    #[must_use]
+    pub fn holds_run(&self) -> bool {
+        self.path(CONFIG_FILE).exists()
     }
 
     /// Opens the folder of an earlier run.
@@ -36,7 +80,7 @@ impl RunFolder {
     /// # Errors
     /// [`PipelineError::NoRun`] when it holds none, otherwise as [`RunFolder::create`].
     pub fn open(root: &Path) -> Result<Self, PipelineError> {
-        if !root.join("config.toml").is_file() {
+        if !root.join(CONFIG_FILE).is_file() {
             return Err(PipelineError::NoRun {
                 path: root.to_owned(),
             });
@@ -45,7 +89,7 @@ impl RunFolder {
     }
 
     fn lock(root: &Path) -> Result<Self, PipelineError> {
-        let path = root.join("run.lock");
+        let path = root.join(LOCK_FILE);
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -149,6 +193,22 @@ mod tests {
             Err(PipelineError::FolderNotEmpty { .. })
         ));
         RunFolder::open(dir.path()).unwrap();
+    }
+
+    #[test]
+    fn a_folder_with_files_of_other_origin_is_refused_and_a_failed_attempts_is_not() {
+        let dir = tempfile::tempdir().unwrap();
+        fs::write(dir.path().join("original.onnx"), b"a user's").unwrap();
+        assert!(matches!(
+            RunFolder::create(dir.path()),
+            Err(PipelineError::FolderForeign { .. })
+        ));
+        let attempt = dir.path().join("attempt");
+        let folder = RunFolder::create(&attempt).unwrap();
+        folder.write("run.sqlite", b"left").unwrap();
+        drop(folder);
+        let folder = RunFolder::create(&attempt).unwrap();
+        assert!(!folder.path("run.sqlite").exists());
     }
 
     #[test]

@@ -16,7 +16,7 @@ use train::Evaluator;
 use crate::config::{ConfigError, LatencyBudget, RunConfig, StrategyKind};
 use crate::device::{Effort, Meter, Ratio};
 use crate::error::PipelineError;
-use crate::folder::RunFolder;
+use crate::folder::{CONFIG_FILE, RunFolder};
 use crate::prepare::Prepared;
 use crate::progress::{Reporter, StopFlag};
 use crate::records::{EpisodeRecord, Records, StageName};
@@ -165,7 +165,7 @@ impl train::Observer for Watch<'_> {
             event.images_per_second
         );
         self.reporter.step(event.step, &self.line);
-        if event.step % 10 == 0 {
+        if event.step.is_multiple_of(10) {
             for (name, value) in [
                 ("loss", event.loss),
                 ("accuracy", event.accuracy),
@@ -197,7 +197,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a run in an empty or new folder.
+    /// Starts a run in an empty or new folder. The folder counts as a run's, which can be resumed and is not
+    /// overwritten, once model, data and device are known to work and the budget to be within reach.
     ///
     /// # Errors
     /// When the configuration is wrong or the folder is in use or holds a run.
@@ -205,8 +206,6 @@ impl Run {
         config.check()?;
         let folder = RunFolder::create(out)?;
         let records = Records::open(&folder.path("run.sqlite"))?;
-        // Last, because a folder with a configuration is one that can be resumed.
-        folder.write("config.toml", config.to_toml()?.as_bytes())?;
         Ok(Self {
             folder,
             config,
@@ -220,7 +219,7 @@ impl Run {
     /// When the folder holds no run, is in use, or its configuration cannot be read.
     pub fn resume(out: &Path) -> Result<Self, PipelineError> {
         let folder = RunFolder::open(out)?;
-        let path = folder.path("config.toml");
+        let path = folder.path(CONFIG_FILE);
         let text = fs::read_to_string(&path)
             .map_err(|e| PipelineError::io(&path, "read the configuration", e))?;
         let config = RunConfig::from_toml(&text, Some(path))?;
@@ -309,6 +308,10 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     work.reporter.note(&format!("device: {}", meter.describe()));
     work.meter = Some(meter);
     let feasibility = feasibility(work, &prepared)?;
+    if !work.folder.holds_run() {
+        let config = work.config.to_toml()?;
+        work.folder.write(CONFIG_FILE, config.as_bytes())?;
+    }
 
     stages::train::run(work, &prepared)?;
     if until == Stage::Train {

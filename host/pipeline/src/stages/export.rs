@@ -97,25 +97,8 @@ fn verify(
     )?;
     let [c, h, w] = prepared.model.input;
     let got = meter.run(label, bytes, &images, [count, c, h, w])?;
-    let mean = wanted.iter().map(|&x| f64::from(x)).sum::<f64>() / wanted.len().max(1) as f64;
-    let spread = (wanted
-        .iter()
-        .map(|&x| (f64::from(x) - mean).powi(2))
-        .sum::<f64>()
-        / wanted.len().max(1) as f64)
-        .sqrt();
-    let error = got
-        .iter()
-        .zip(&wanted)
-        .map(|(a, b)| f64::from((a - b).abs()))
-        .fold(0.0, f64::max);
-    let error = if got.len() == wanted.len() {
-        error / spread.max(1e-12)
-    } else {
-        f64::INFINITY
-    };
-    // NaN compares as not within the tolerance.
-    if !(error <= TOLERANCE) {
+    let error = relative_difference(&got, &wanted);
+    if error > TOLERANCE {
         return Err(PipelineError::NotEquivalent {
             model: label.into(),
             error,
@@ -123,4 +106,45 @@ fn verify(
         });
     }
     Ok(Some(error))
+}
+
+/// Largest difference as a share of the standard deviation of `wanted`; infinite when the lengths differ or a number is
+/// not finite.
+fn relative_difference(got: &[f32], wanted: &[f32]) -> f64 {
+    let finite = got.iter().chain(wanted).all(|x| x.is_finite());
+    if got.len() != wanted.len() || wanted.is_empty() || !finite {
+        return f64::INFINITY;
+    }
+    let count = wanted.len() as f64;
+    let mean = wanted.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = wanted
+        .iter()
+        .map(|&x| (f64::from(x) - mean).powi(2))
+        .sum::<f64>()
+        / count;
+    let largest = got
+        .iter()
+        .zip(wanted)
+        .map(|(a, b)| f64::from((a - b).abs()))
+        .fold(0.0, f64::max);
+    largest / variance.sqrt().max(1e-12)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::relative_difference;
+
+    #[test]
+    fn a_difference_counts_against_the_spread_and_what_cannot_be_compared_is_infinitely_far() {
+        assert_eq!(relative_difference(&[1.0, 3.0], &[1.0, 3.0]), 0.0);
+        assert!((relative_difference(&[1.0, 3.5], &[1.0, 3.0]) - 0.5).abs() < 1e-9);
+        for (got, wanted) in [
+            (&[1.0, f32::NAN][..], &[1.0, 3.0][..]),
+            (&[1.0, 3.0], &[f32::INFINITY, 3.0]),
+            (&[1.0], &[1.0, 3.0]),
+            (&[], &[]),
+        ] {
+            assert_eq!(relative_difference(got, wanted), f64::INFINITY);
+        }
+    }
 }

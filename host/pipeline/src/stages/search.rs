@@ -131,8 +131,8 @@ pub(crate) fn run(
         }
         record.parts_ns[4] = nanoseconds(clock.elapsed());
         work.records.add_episode(&record, &strategy.snapshot()?)?;
-        if record.feasible && !(best >= record.accuracy) {
-            best = record.accuracy;
+        if record.feasible {
+            best = best.max(record.accuracy);
         }
         work.event(&format!("search/{}", kind.name()), episode, &record)?;
         work.reporter.step(episode + 1, &line(&record, best));

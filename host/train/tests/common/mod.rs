@@ -176,6 +176,7 @@ pub fn joint_config(epochs: usize, lr: f64) -> JointConfig {
             warmup_epochs: 0.0,
             ..SgdConfig::default()
         },
+        warm_lr: lr,
         ..JointConfig::default()
     }
 }
