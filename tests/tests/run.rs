@@ -6,6 +6,7 @@ use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::time::{Duration, Instant};
 
 use graphprune_tests::binary;
 
@@ -180,6 +181,78 @@ fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
     sandbox.kill_at(&resume, "fine-tuning (ddpg");
     let output = sandbox.run(&resume);
     sandbox.check_result(&output, "run");
+}
+
+/// Processes below `pid` at the given depth (1: its children).
+fn descendants(pid: u32, depth: usize) -> Vec<u32> {
+    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
+        return Vec::new();
+    };
+    let children = threads.flatten().flat_map(|thread| {
+        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
+        let pids: Vec<u32> = text
+            .split_whitespace()
+            .filter_map(|p| p.parse().ok())
+            .collect();
+        pids
+    });
+    match depth {
+        1 => children.collect(),
+        _ => children.flat_map(|c| descendants(c, depth - 1)).collect(),
+    }
+}
+
+/// Sends `signal` to a process at `depth` below the run (1: the agent, 2: its worker) in the middle of the search. The run
+/// has to go on to its result.
+fn check_search_survives(depth: usize, signal: &str) {
+    let sandbox = Sandbox::new();
+    let mut run = sandbox
+        .command(&start(&["--latency", "0.8x"]))
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(run.stderr.take().unwrap()).lines();
+    assert!(lines.any(|l| l.unwrap().contains("search (ddpg):")));
+    let begun = Instant::now();
+    let victim = loop {
+        // A worker is one in the middle of a measurement.
+        let pids = descendants(run.id(), depth);
+        if let (Some(&pid), false) = (pids.first(), descendants(run.id(), 2).is_empty()) {
+            break pid;
+        }
+        assert!(begun.elapsed() < Duration::from_secs(60), "nothing to harm");
+        std::thread::yield_now();
+    };
+    let sent = Command::new("kill")
+        .args([signal, &victim.to_string()])
+        .status();
+    assert!(
+        sent.unwrap().success(),
+        "{victim} ended before it was harmed"
+    );
+    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    let output = Output {
+        status: run.wait().unwrap(),
+        stdout: Vec::new(),
+        stderr: said.join("\n").into_bytes(),
+    };
+    sandbox.check_result(&output, "run");
+}
+
+#[test]
+fn a_search_goes_on_when_the_worker_is_killed_in_a_measurement() {
+    check_search_survives(2, "-KILL");
+}
+
+#[test]
+fn a_search_goes_on_when_the_agent_is_killed() {
+    check_search_survives(1, "-KILL");
+}
+
+#[test]
+fn a_search_goes_on_when_the_agent_hangs() {
+    check_search_survives(1, "-STOP");
 }
 
 #[test]

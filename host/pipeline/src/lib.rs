@@ -20,7 +20,9 @@ mod progress;
 mod records;
 mod run;
 mod stages;
+mod start;
 mod summary;
+mod work;
 
 pub use config::{
     BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,

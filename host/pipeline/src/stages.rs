@@ -3,4 +3,5 @@
 pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod search;
+pub(crate) mod select;
 pub(crate) mod train;

@@ -13,9 +13,10 @@ use crate::device::{Meter, runtime_line};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::records::StageName;
-use crate::run::{Work, now};
+use crate::run::now;
 use crate::stages::export::FinalRow;
 use crate::stages::search::Searching;
+use crate::work::Work;
 
 /// When a run began, and how long it has worked over all its resumptions.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]

@@ -41,7 +41,7 @@ impl Default for FinetuneConfig {
         Self {
             epochs: 20,
             sgd: SgdConfig {
-                lr: 0.02,
+                lr: 0.01,
                 ..SgdConfig::default()
             },
             label_smoothing: 0.0,

@@ -49,7 +49,7 @@ impl Default for JointConfig {
         Self {
             epochs: 20,
             sgd: SgdConfig::default(),
-            warm_lr: 0.03,
+            warm_lr: 0.01,
             label_smoothing: 0.1,
             distil: DistillConfig::default(),
             sandwich: false,

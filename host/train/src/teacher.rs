@@ -22,7 +22,7 @@ pub struct DistillConfig {
 impl Default for DistillConfig {
     fn default() -> Self {
         Self {
-            share: 0.7,
+            share: 0.9,
             temperature: 4.0,
         }
     }

@@ -29,8 +29,14 @@ const FOLDER: &str = "runs/demo";
 const RUN_CONFIG: &str = "config.toml";
 const RUN_REPORT: &str = "report.html";
 
-pub fn run(checkout: &Checkout, more: &[String]) -> Result<()> {
-    setup::run(checkout, &setup::Options::default())?;
+pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
+    setup::run(
+        checkout,
+        &setup::Options {
+            cuda,
+            ..setup::Options::default()
+        },
+    )?;
     shell::timed("build", || {
         let mut cargo = checkout.cargo();
         cargo.args([

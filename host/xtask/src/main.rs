@@ -33,6 +33,9 @@ enum Command {
     Setup(setup::Options),
     /// Install, build, and prune the built-in network on the built-in data for this machine
     Demo {
+        /// Install the libraries for NVIDIA GPUs too
+        #[arg(long)]
+        cuda: bool,
         /// More arguments for `graphprune prune`; they override those of the demo
         #[arg(last = true)]
         more: Vec<String>,
@@ -59,7 +62,7 @@ fn main() -> ExitCode {
     let arguments = Arguments::parse();
     let outcome = Checkout::find().and_then(|checkout| match &arguments.command {
         Command::Setup(options) => setup::run(&checkout, options),
-        Command::Demo { more } => demo::run(&checkout, more),
+        Command::Demo { cuda, more } => demo::run(&checkout, *cuda, more),
         Command::Test(options) => test::run(&checkout, options),
         Command::Check => check::run(&checkout),
         Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),

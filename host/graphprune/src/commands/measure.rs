@@ -3,12 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{DeviceSpec, Measured, measure_models};
+use pipeline::{DeviceSpec, LatencyBudget, Measured, measure_models};
 
 /// Measure models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json"
+    after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json\n  graphprune measure original.onnx pruned.onnx --at-most 0.7x   (exit code 3 when a model is slower)"
 )]
 pub struct Args {
     /// ONNX files; the first is the reference of the others
@@ -20,6 +20,10 @@ pub struct Args {
     /// Sampling effort, as a multiple of a search's
     #[arg(long, default_value_t = 4.0)]
     effort: f64,
+    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval included: a share of the
+    /// reference's (0.7x) or a time (1.8ms). Exceeding it is exit code 3
+    #[arg(long, value_name = "LATENCY")]
+    at_most: Option<LatencyBudget>,
     /// Print JSON with all samples
     #[arg(long)]
     json: bool,
@@ -34,11 +38,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         measured.iter().for_each(print);
     }
-    Ok(if valid {
-        ExitCode::SUCCESS
-    } else {
-        ExitCode::FAILURE
-    })
+    if !valid {
+        return Ok(ExitCode::FAILURE);
+    }
+    // A single model has no reference and is the one that is guarded.
+    let guarded = measured.len().min(2) - 1;
+    let mut within = true;
+    for m in &measured[guarded..] {
+        if let Some(budget) = args.at_most
+            && !budget.allows(m)
+        {
+            within = false;
+            eprintln!("{} takes longer than {budget}", m.name);
+        }
+    }
+    Ok(ExitCode::from(if within { 0 } else { 3 }))
 }
 
 fn print(m: &Measured) {

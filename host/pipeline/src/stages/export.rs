@@ -9,7 +9,7 @@ use crate::device::{Effort, Ratio};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
-use crate::run::Work;
+use crate::work::Work;
 
 /// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
 /// the output's spread. Deep networks differ by up to 3e-4 between runtimes.

@@ -10,7 +10,7 @@ use crate::config::WeightOrigin;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
-use crate::run::Work;
+use crate::work::Work;
 
 /// A fine-tuned network, as recorded.
 #[derive(Debug, Clone, Serialize, Deserialize)]

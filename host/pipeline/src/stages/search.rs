@@ -16,7 +16,8 @@ use crate::environment::SearchEnvironment;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
-use crate::run::{Feasibility, Work};
+use crate::start::Feasibility;
+use crate::work::Work;
 
 /// How a strategy is called and configured in this run.
 fn strategy(config: &RunConfig, kind: StrategyKind) -> Result<Box<dyn Strategy>, PipelineError> {

@@ -6,7 +6,7 @@ use train::{Completion, JointSetup, JointState, PruningNet, PruningNetConfig, St
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
-use crate::run::Work;
+use crate::work::Work;
 
 /// What the joint training came to.
 #[derive(Debug, Clone, Serialize, Deserialize)]

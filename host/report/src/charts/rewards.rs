@@ -89,16 +89,17 @@ fn draw(
     let mut average = Vec::new();
     let mut best = Vec::new();
     let mut record = f64::NEG_INFINITY;
-    for (index, candidate) in points.iter().enumerate() {
-        let recent = &points[(index + 1).saturating_sub(span)..=index];
-        let mean = recent.iter().map(|c| c.reward).sum::<f64>() / recent.len() as f64;
+    let shown: Vec<f64> = points.iter().map(|c| c.reward.max(y.ends().0)).collect();
+    for (index, (candidate, &reward)) in points.iter().zip(&shown).enumerate() {
+        let recent = &shown[(index + 1).saturating_sub(span)..=index];
+        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
         let place = x.place(candidate.episode as f64);
-        average.push((place, y.place(mean.max(y.ends().0))));
-        if candidate.reward > record {
+        average.push((place, y.place(mean)));
+        if reward > record {
             if record.is_finite() {
                 best.push((place, y.place(record)));
             }
-            record = candidate.reward;
+            record = reward;
         }
         best.push((place, y.place(record)));
     }

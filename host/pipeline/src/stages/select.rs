@@ -1,0 +1,164 @@
+//! From the search's episodes to the networks of the final table: which candidates are fine-tuned, which one wins.
+
+use onnx_graph::Graph;
+use search::{CostKind, RewardMode};
+use train::Evaluator;
+
+use crate::config::StrategyKind;
+use crate::device::Effort;
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::{EpisodeRecord, StageName};
+use crate::stages::export::{self, FinalRow};
+use crate::stages::finetune::{self, Source, Tuned};
+use crate::stages::search::{self as episodes, Searching};
+use crate::work::Work;
+
+/// The original: the given network when it is trained, else the full-width network out of the joint training,
+/// fine-tuned as the candidates are.
+pub(crate) fn teacher(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    net: &train::PruningNet,
+    evaluator: &Evaluator,
+) -> Result<(Option<Tuned>, Graph), PipelineError> {
+    if prepared.model.trained {
+        return Ok((None, prepared.model.graph.clone()));
+    }
+    let source = Source {
+        prepared,
+        net,
+        evaluator,
+        teacher: None,
+    };
+    let (tuned, graph) = finetune::run(work, &source, "original", &prepared.space.full().0)?;
+    Ok((Some(tuned), graph))
+}
+
+/// Fine-tunes the best candidates of a strategy whose final-effort measurement confirms the budget.
+pub(crate) fn finetune_best(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    source: &Source<'_>,
+    kind: StrategyKind,
+    count: usize,
+) -> Result<Vec<(Tuned, Graph)>, PipelineError> {
+    let mut ranked = Vec::new();
+    let episodes = work.records.episodes(Some(kind.name()))?;
+    let tried = episodes.len() as u64;
+    let nearest = episodes
+        .iter()
+        .filter_map(|e| e.ratio)
+        .map(|r| r.0)
+        .fold(f64::INFINITY, f64::min);
+    for record in episodes {
+        if let Some(outcome) = episodes::outcome(searching, &record)? {
+            ranked.push((record, outcome));
+        }
+    }
+    ranked.sort_by(|a, b| searching.judge.order(&a.1, &b.1));
+    let hard = matches!(work.config.search.reward.mode, RewardMode::Budget);
+    let mut tuned = Vec::new();
+    for (record, outcome) in ranked {
+        if tuned.len() == count || (hard && !outcome.feasible) {
+            break;
+        }
+        if hard
+            && work.config.result.confirm_before_finetuning
+            && !confirmed(work, searching, &record)?
+        {
+            continue;
+        }
+        let label = format!("{}-{}", kind.name(), record.episode);
+        tuned.push(finetune::run(work, source, &label, &record.widths)?);
+    }
+    if tuned.is_empty() {
+        return Err(PipelineError::NothingFeasible {
+            episodes: tried,
+            nearest,
+        });
+    }
+    Ok(tuned)
+}
+
+/// Measures a candidate again with the final effort: an hour of fine-tuning should not hang on a lucky sample.
+fn confirmed(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    record: &EpisodeRecord,
+) -> Result<bool, PipelineError> {
+    if searching.feasibility.cost == CostKind::Macs {
+        return Ok(true);
+    }
+    let stage = StageName::new(format!("confirm/{}-{}", record.strategy, record.episode));
+    if let Some(known) = work.records.stage::<bool>(&stage)? {
+        return Ok(known);
+    }
+    let prepared = searching.prepared;
+    let bytes = prepared.deployed_bytes(&prepared.cut_original(&record.widths)?)?;
+    let Some(meter) = work.meter.as_mut() else {
+        return Ok(true);
+    };
+    let ratio = meter.ratio(
+        &format!("{}-{}", record.strategy, record.episode),
+        bytes,
+        Effort::Final,
+    )?;
+    let met = searching
+        .feasibility
+        .limits
+        .load(record.macs, Some(ratio.high.max(ratio.median)))
+        <= 1.0 - work.config.result.confirm_margin;
+    let verdict = if met {
+        "confirmed"
+    } else {
+        "too close to the budget or over it when measured longer"
+    };
+    work.reporter.note(&format!(
+        "{}-{}: {:.3}x ({:.3} to {:.3}), {verdict}",
+        record.strategy, record.episode, ratio.median, ratio.low, ratio.high
+    ));
+    work.records.finish(&stage, &met)?;
+    Ok(met)
+}
+
+/// Exports, measures and tests the original, the best of the winners on the search split, and the baselines.
+pub(crate) fn export_all(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    teacher: &(Option<Tuned>, Graph),
+    winners: &[(Tuned, Graph)],
+    baselines: &[(Tuned, Graph)],
+) -> Result<Vec<FinalRow>, PipelineError> {
+    let full = prepared.space.full();
+    let accuracy = teacher.0.as_ref().map(|t| t.search_accuracy);
+    let original = export::run(
+        work,
+        prepared,
+        "original",
+        "original.onnx",
+        &teacher.1,
+        (&full.0, accuracy),
+    )?;
+    let mut rows = vec![original];
+    let best = winners
+        .iter()
+        .max_by(|a, b| a.0.search_accuracy.total_cmp(&b.0.search_accuracy));
+    let named = best
+        .map(|w| (w, "pruned".to_owned(), "pruned.onnx".to_owned()))
+        .into_iter()
+        .chain(baselines.iter().map(|b| {
+            (
+                b,
+                format!("baseline {}", b.0.label),
+                format!("baseline-{}.onnx", b.0.label),
+            )
+        }));
+    for ((tuned, graph), label, file) in named {
+        let described = (tuned.widths.as_slice(), Some(tuned.search_accuracy));
+        rows.push(export::run(
+            work, prepared, &label, &file, graph, described,
+        )?);
+    }
+    Ok(rows)
+}

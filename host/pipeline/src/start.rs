@@ -1,0 +1,175 @@
+//! What is settled once at the start of a run, before anything takes long: its inputs, how training runs, and whether
+//! the budget is within reach.
+
+use search::{Budget, CostKind, Limits, Reference, RewardMode};
+use serde::{Deserialize, Serialize};
+use torch_exec::ExecOptions;
+
+use crate::config::{ConfigError, LatencyBudget};
+use crate::device::{Effort, Ratio};
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::StageName;
+use crate::work::Work;
+
+/// Whether and how the budget can be met, from the measurement before training.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Feasibility {
+    pub limits: Limits,
+    pub cost: CostKind,
+    /// The original's median latency, nanoseconds.
+    pub original_ns: Option<f64>,
+    /// Latency of the smallest network over the original's.
+    pub smallest_ratio: Option<(f64, f64, f64)>,
+    pub smallest_macs: f64,
+}
+
+/// What a run was started on must not change under it.
+pub(crate) fn same_inputs(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+    let stage = StageName::new("inputs");
+    let now = (
+        prepared.model.sha256.clone(),
+        prepared.splits.train.identity(),
+        prepared.splits.test.identity(),
+    );
+    match work.records.stage::<(String, String, String)>(&stage)? {
+        None => work.records.finish(&stage, &now),
+        Some(then) => {
+            let pairs = [
+                ("model", then.0, now.0),
+                ("training data", then.1, now.1),
+                ("test data", then.2, now.2),
+            ];
+            for (what, stored, given) in pairs {
+                if stored != given {
+                    let path = work.folder.root().to_owned();
+                    return Err(PipelineError::ConfigChanged {
+                        path,
+                        what,
+                        stored,
+                        given,
+                    });
+                }
+            }
+            Ok(())
+        }
+    }
+}
+
+/// How training runs: as configured, or in the fastest way, measured once per run so that a resumed one goes on alike.
+pub(crate) fn exec_options(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+) -> Result<ExecOptions, PipelineError> {
+    if let Some(options) = work.config.exec {
+        return Ok(options);
+    }
+    let stage = StageName::new("exec");
+    if let Some(known) = work.records.stage::<ExecOptions>(&stage)? {
+        return Ok(known);
+    }
+    let batch = work.config.batch.min(prepared.splits.train.len());
+    let device = prepared.runtime.device;
+    let times = train::step_times(&prepared.graph, prepared.model.input, batch, device)?;
+    let fastest = times
+        .first()
+        .map_or_else(ExecOptions::default, |t| t.options);
+    let seen = times.iter().map(|t| {
+        format!(
+            "{} {:.0} images/s",
+            t.options,
+            batch as f64 / t.step.as_secs_f64()
+        )
+    });
+    work.reporter.note(&format!(
+        "training runs {fastest} (measured: {})",
+        seen.collect::<Vec<_>>().join(", ")
+    ));
+    work.records.finish(&stage, &fastest)?;
+    Ok(fastest)
+}
+
+/// Measures the smallest network, so that a budget out of reach is known before an hour of training.
+pub(crate) fn feasibility(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+) -> Result<Feasibility, PipelineError> {
+    let stage = StageName::new("feasibility");
+    if let Some(known) = work.records.stage::<Feasibility>(&stage)? {
+        return Ok(known);
+    }
+    let cost = work
+        .config
+        .budget
+        .cost()
+        .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
+    let smallest = prepared.space.smallest();
+    let smallest_macs = prepared.table.macs(&smallest.0);
+    let bytes = prepared.deployed_bytes(&prepared.cut_original(&smallest.0)?)?;
+    let ratio: Option<Ratio> = match work.meter.as_mut() {
+        Some(meter) => Some(meter.ratio("smallest", bytes, Effort::Search)?),
+        None => None,
+    };
+    let original_ns = ratio.as_ref().map(|r| r.reference_ns);
+    let latency = work.config.budget.latency;
+    let budget = Budget {
+        latency_ratio: latency.and_then(|l| {
+            if let LatencyBudget::Ratio(r) = l {
+                Some(r)
+            } else {
+                None
+            }
+        }),
+        latency_ns: latency.and_then(|l| {
+            if let LatencyBudget::Nanoseconds(n) = l {
+                Some(n)
+            } else {
+                None
+            }
+        }),
+        macs_ratio: work.config.budget.macs,
+    };
+    let limits = budget.resolve(
+        cost,
+        &Reference {
+            macs: prepared.full_macs,
+            latency_ns: original_ns,
+        },
+    )?;
+    if let (Some(ratio), Some(ns)) = (&ratio, original_ns) {
+        work.reporter.note(&format!(
+            "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
+            ns / 1e6,
+            smallest,
+            ratio.median,
+            smallest_macs / 1e6
+        ));
+    }
+    let low = ratio.as_ref().map(|r| r.median);
+    if matches!(work.config.search.reward.mode, RewardMode::Budget)
+        && limits.load(smallest_macs as u64, low) > 1.0
+    {
+        let measured = ratio
+            .as_ref()
+            .map(|r| format!("takes {:.3}x of the original's latency", r.median));
+        let macs = format!(
+            "{:.3}x of its MACs",
+            smallest_macs / prepared.full_macs as f64
+        );
+        return Err(PipelineError::BudgetOutOfReach {
+            budget: work.config.budget.to_string(),
+            smallest: measured
+                .map_or_else(|| format!("takes {macs}"), |m| format!("{m} and {macs}")),
+        });
+    }
+    let smallest_ratio = ratio.as_ref().map(|r| (r.median, r.low, r.high));
+    let found = Feasibility {
+        limits,
+        cost,
+        original_ns,
+        smallest_ratio,
+        smallest_macs,
+    };
+    work.records.finish(&stage, &found)?;
+    Ok(found)
+}

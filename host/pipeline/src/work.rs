@@ -1,0 +1,124 @@
+//! What the stages share while they work, and how they tell what they do.
+
+use std::ops::ControlFlow;
+
+use report::events::EventWriter;
+
+use crate::config::RunConfig;
+use crate::device::Meter;
+use crate::error::PipelineError;
+use crate::folder::RunFolder;
+use crate::progress::{Reporter, StopFlag};
+use crate::records::{EpisodeRecord, Records};
+
+/// What the stages share while they work.
+pub(crate) struct Work<'a> {
+    pub folder: &'a RunFolder,
+    pub config: &'a RunConfig,
+    pub records: &'a mut Records,
+    pub meter: Option<Meter>,
+    pub stop: &'a StopFlag,
+    pub reporter: &'a mut dyn Reporter,
+    pub events: EventWriter,
+}
+
+impl Work<'_> {
+    /// An observer of a training under the name `stage`.
+    pub fn watch(&mut self, stage: &str) -> Result<Watch<'_>, PipelineError> {
+        Ok(Watch {
+            stage: stage.to_owned(),
+            begun: false,
+            last: 0,
+            line: String::new(),
+            stop: self.stop,
+            reporter: self.reporter,
+            events: &mut self.events,
+        })
+    }
+
+    /// Writes an episode's figures for TensorBoard.
+    pub fn event(
+        &mut self,
+        tag: &str,
+        step: u64,
+        record: &EpisodeRecord,
+    ) -> Result<(), PipelineError> {
+        let mut scalars = vec![
+            ("accuracy", record.accuracy),
+            ("reward", record.reward),
+            ("macs", record.macs as f64),
+        ];
+        scalars.extend(record.ratio.map(|(ratio, ..)| ("latency_ratio", ratio)));
+        for (name, value) in scalars {
+            self.events
+                .scalar(&format!("{tag}/{name}"), step, value as f32)
+                .map_err(|e| {
+                    PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
+                })?;
+        }
+        self.events.flush().map_err(|e| {
+            PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
+        })
+    }
+}
+
+/// Hands a training's progress to the reporter and to TensorBoard, and stops it when asked to.
+pub(crate) struct Watch<'a> {
+    stage: String,
+    begun: bool,
+    last: u64,
+    line: String,
+    stop: &'a StopFlag,
+    reporter: &'a mut dyn Reporter,
+    events: &'a mut EventWriter,
+}
+
+impl Watch<'_> {
+    /// Ends the progress of the stage and returns the steps done.
+    pub fn finish(self) -> u64 {
+        if self.begun {
+            self.reporter.end(&format!("{}: {}", self.stage, self.line));
+        }
+        self.last
+    }
+}
+
+impl train::Observer for Watch<'_> {
+    fn progress(&mut self, event: train::Event) -> ControlFlow<()> {
+        if !self.begun {
+            self.reporter
+                .begin(&self.stage, event.step.saturating_sub(1), event.steps);
+            self.begun = true;
+        }
+        self.last = event.step;
+        self.line = format!(
+            "epoch {}/{}, loss {:.3}, batch accuracy {:.1} %, {:.0} images/s",
+            event.epoch + 1,
+            event.epochs,
+            event.loss,
+            event.accuracy * 100.0,
+            event.images_per_second
+        );
+        self.reporter.step(event.step, &self.line);
+        if event.step.is_multiple_of(10) {
+            for (name, value) in [
+                ("loss", event.loss),
+                ("accuracy", event.accuracy),
+                ("lr", event.lr),
+            ] {
+                // Losing a curve must not end a training; the next checkpoint would report a full disk.
+                if let Err(e) =
+                    self.events
+                        .scalar(&format!("{}/{name}", self.stage), event.step, value as f32)
+                {
+                    tracing::warn!("TensorBoard events: {e}");
+                }
+            }
+        }
+        if self.stop.is_set() {
+            ControlFlow::Break(())
+        } else {
+            ControlFlow::Continue(())
+        }
+    }
+}
