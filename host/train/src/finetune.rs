@@ -39,7 +39,7 @@ pub struct FinetuneConfig {
 impl Default for FinetuneConfig {
     fn default() -> Self {
         Self {
-            epochs: 20,
+            epochs: 30,
             sgd: SgdConfig {
                 lr: 0.01,
                 ..SgdConfig::default()
