@@ -215,6 +215,8 @@ pub struct SearchConfig {
     pub strategy: StrategyKind,
     /// Configurations to try.
     pub episodes: u64,
+    /// Random configurations whose latency is measured before the search, so that the latency model knows the device.
+    pub calibration: u64,
     /// How cost enters the reward.
     pub reward: RewardConfig,
     /// How the measurement of a candidate is retried when it is not valid.
@@ -225,7 +227,8 @@ impl Default for SearchConfig {
     fn default() -> Self {
         Self {
             strategy: StrategyKind::Ddpg,
-            episodes: 120,
+            episodes: 240,
+            calibration: 40,
             reward: RewardConfig::default(),
             measure_attempts: 3,
         }

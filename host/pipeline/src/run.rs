@@ -194,6 +194,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
 
     let net = stages::train::load(work, &prepared)?;
     let evaluator = stages::search::evaluator(work, &prepared)?;
+    let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
     let judge = Judge::new(work.config.search.reward, feasibility.limits)?;
     let searching = Searching {
         prepared: &prepared,
@@ -201,6 +202,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         evaluator: &evaluator,
         judge,
         feasibility: &feasibility,
+        calibration: &calibration,
     };
     let main = work.config.search.strategy;
     stages::search::run(work, &searching, main, work.config.search.episodes)?;

@@ -1,5 +1,6 @@
 //! The stages, one a file.
 
+pub(crate) mod calibrate;
 pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod search;

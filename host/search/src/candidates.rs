@@ -111,6 +111,40 @@ pub(crate) fn settle(
     config
 }
 
+/// Cost, as a share of the limit, below which a wider group counts as free.
+const FREE: f64 = 0.003;
+
+/// `config` with each group as wide as it can be at no predicted cost. Devices move in steps: 20 channels may take what
+/// 32 do, and then 32 are never worse. Groups in random order; without a limit nothing is free.
+pub(crate) fn widen(
+    env: &dyn Environment,
+    band: &Band,
+    mut config: Config,
+    rng: &mut SeededRng,
+) -> Config {
+    if !band.limit.is_finite() {
+        return config;
+    }
+    let space = env.space();
+    let mut cost = env.cost(&config);
+    let mut order: Vec<usize> = (0..space.len()).collect();
+    rng.shuffle(&mut order);
+    for g in order {
+        let widths = &space.groups[g].widths;
+        let mut wider = config.clone();
+        // From the widest down, because within a step the narrower ones cost the same.
+        for &width in widths[space.index(&config, g) + 1..].iter().rev() {
+            wider.0[g] = width;
+            let new_cost = env.cost(&wider);
+            if new_cost <= band.limit && new_cost - cost <= FREE * band.limit {
+                (config, cost) = (wider, new_cost);
+                break;
+            }
+        }
+    }
+    config
+}
+
 /// `config` if it was not seen, otherwise something near it within the limit that was not.
 ///
 /// # Errors

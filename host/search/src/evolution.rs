@@ -149,6 +149,7 @@ impl State {
                 }
                 candidates::settle(env, &band, child, &mut self.rng)
             };
+            let config = candidates::widen(env, &band, config, &mut self.rng);
             if !self.tracker.seen(&config) {
                 return Ok(config);
             }

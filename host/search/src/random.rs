@@ -87,6 +87,7 @@ impl Strategy for Random {
         let band = tracker.band(env)?;
         for _ in 0..20 {
             let drawn = candidates::draw(env, &band, 0.5, config.spread, rng);
+            let drawn = candidates::widen(env, &band, drawn, rng);
             if !tracker.seen(&drawn) {
                 tracker.mark(&drawn);
                 return Ok(drawn);

@@ -16,6 +16,7 @@ use crate::environment::SearchEnvironment;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
+use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;
 use crate::work::Work;
 
@@ -49,6 +50,8 @@ pub(crate) struct Searching<'a> {
     pub evaluator: &'a Evaluator,
     pub judge: Judge,
     pub feasibility: &'a Feasibility,
+    /// Configurations measured before the search.
+    pub calibration: &'a [Calibration],
 }
 
 /// The evaluator of candidates.
@@ -186,6 +189,9 @@ pub(crate) fn environment<'a>(
     environment.learn(&prepared.space.full(), 1.0)?;
     if let Some((ratio, ..)) = searching.feasibility.smallest_ratio {
         environment.learn(&prepared.space.smallest(), ratio)?;
+    }
+    for known in searching.calibration {
+        environment.learn(&Config(known.widths.clone()), known.ratio)?;
     }
     Ok(environment)
 }

@@ -299,7 +299,7 @@ impl Ddpg {
                 .space()
                 .snap_index(t, env.space().groups[t].ratio_at(action)))
         })?;
-        if !project || band.holds(env.cost(&wish.config)) {
+        if !project {
             return Ok(wish);
         }
         let space = env.space();
@@ -309,7 +309,9 @@ impl Ddpg {
                     / (space.groups[g].widths.len() - 1).max(1) as f64
             })
             .collect();
-        let wished = candidates::project(env, &band, &positions, &mut self.memory.rng);
+        let rng = &mut self.memory.rng;
+        let wished = candidates::project(env, &band, &positions, rng);
+        let wished = candidates::widen(env, &band, wished, rng);
         self.walk_to(env, band, true, &wished)
     }
 
@@ -386,7 +388,8 @@ impl Strategy for Ddpg {
                         .clone()
                 } else {
                     let spread = 0.2 + 0.8 * memory.rng.unit();
-                    candidates::draw(env, &band, 0.5, spread, &mut memory.rng)
+                    let drawn = candidates::draw(env, &band, 0.5, spread, &mut memory.rng);
+                    candidates::widen(env, &band, drawn, &mut memory.rng)
                 };
                 let wished =
                     candidates::unseen(env, &band, &memory.tracker, wished, &mut memory.rng)?;
