@@ -206,6 +206,28 @@ mod tests {
     }
 
     #[test]
+    fn features_of_a_block_stay_the_same_within_it() {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+        // The last group is that of an inner convolution: its producer's output, the next layer's input.
+        let at = |width: usize| {
+            let mut widths = full.clone();
+            *widths.last_mut().unwrap() = width;
+            table.features(&widths)
+        };
+        let layers = table.layers.len();
+        let producer = layers - 3;
+        let of_block = |block: usize, width: usize| at(width)[block * layers + producer];
+        assert!(of_block(0, 36) < of_block(0, 48));
+        assert_eq!(of_block(3, 36), of_block(3, 48));
+        assert!(of_block(3, 48) < of_block(3, 52));
+        let sum: f64 = at(64)[..layers].iter().sum();
+        assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    }
+
+    #[test]
     fn the_table_counts_the_macs_of_the_pruned_network() {
         check("resnet20", [3, 32, 32]);
         check("mobilenet_v2", [3, 32, 32]);

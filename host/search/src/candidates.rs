@@ -216,3 +216,51 @@ pub(crate) fn unseen(
         indices[..g].fill(0);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::WidthGrid;
+
+    /// Costs move in steps of sixteen channels.
+    struct Steps(Space);
+
+    impl Environment for Steps {
+        fn space(&self) -> &Space {
+            &self.0
+        }
+
+        fn embeddings(&mut self, _: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+            Ok(vec![vec![0.0]; self.0.len()])
+        }
+
+        fn cost(&self, config: &Config) -> f64 {
+            config.0.iter().map(|&w| w.div_ceil(16) as f64).sum()
+        }
+
+        fn budget(&self) -> f64 {
+            8.0
+        }
+    }
+
+    fn check(config: [usize; 2], limit: f64, wanted: [usize; 2]) {
+        let grid = WidthGrid::default();
+        let space = Space::new(vec![grid.group("a", 64), grid.group("b", 64)]).unwrap();
+        let band = Band {
+            floor: 0.0,
+            limit,
+            reachable: true,
+        };
+        let mut rng = SeededRng::new(1, 1);
+        let got = widen(&Steps(space), &band, Config(config.to_vec()), &mut rng);
+        assert_eq!(got.0, wanted, "{config:?} within {limit}");
+    }
+
+    #[test]
+    fn groups_grow_to_the_end_of_their_step_and_no_further() {
+        check([20, 36], 8.0, [32, 48]);
+        check([32, 48], 8.0, [32, 48]);
+        check([64, 64], 8.0, [64, 64]);
+        check([20, 36], f64::INFINITY, [20, 36]);
+    }
+}
