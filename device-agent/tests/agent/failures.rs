@@ -140,11 +140,18 @@ fn a_worker_over_its_memory_is_ended() {
         memory_bytes,
         ..Limits::default()
     };
-    let tiny = MeasureRequest {
-        limits: limits(24 << 20),
-        ..request(Convolution::default().model("any"), quick())
-    };
-    check(&mut device, &tiny, FailureKind::OutOfMemory, &[]);
+    // Two hundred megabytes of output do not fit into 64.
+    let mut small = request(
+        Convolution {
+            channels: 64,
+            ..Convolution::default()
+        }
+        .model("small"),
+        quick(),
+    );
+    small.sampling.batch = 4000;
+    small.limits = limits(64 << 20);
+    check(&mut device, &small, FailureKind::OutOfMemory, &["`small`"]);
     // One and a half gigabytes of output do not fit into one.
     let mut large = request(
         Convolution {

@@ -18,7 +18,7 @@ const COMMAND: [&str; 10] = [
     "--device",
     "local",
     "--latency",
-    "0.6x",
+    "0.4x",
     "--config",
     CONFIG,
 ];
