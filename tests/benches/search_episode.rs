@@ -104,6 +104,7 @@ fn episode(c: &mut Criterion) {
     let mut environment = &bench;
     let limits = Limits {
         latency_ratio: None,
+        // The environment's costs are in units of the budget.
         macs: Some(1e9),
     };
     let judge = Judge::new(
@@ -124,7 +125,7 @@ fn episode(c: &mut Criterion) {
             .judge(
                 accuracy,
                 Cost {
-                    macs: 1,
+                    macs: ((&bench).cost(config) * 1e9) as u64,
                     latency: None,
                 },
             )
