@@ -19,6 +19,7 @@ checkpoint_seconds = 0
 [search]
 strategy = "ddpg"
 episodes = 4
+calibration = 3
 [evaluate]
 calibration_batches = 1
 calibration_batch = 50
