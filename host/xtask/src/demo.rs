@@ -78,10 +78,6 @@ pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
             )
         })
     })?;
-    println!(
-        "report: {}",
-        checkout.root().join(&folder).join(RUN_REPORT).display()
-    );
     Ok(())
 }
 
