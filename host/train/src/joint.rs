@@ -35,8 +35,8 @@ pub struct JointConfig {
     pub label_smoothing: f64,
     /// How much is learnt from the network as it was given, when the weights start at trained ones.
     pub distil: DistillConfig,
-    /// Train the full, the smallest and a random network on every batch, the latter two distilled from the first,
-    /// instead of one random network. Costs about twice the time.
+    /// Train the full, the smallest and a random network on every batch instead of one random network; the latter two
+    /// are distilled from the first, or all three from the network as it was given. Costs about twice the time.
     pub sandwich: bool,
     /// Share of the batches that train the full network instead of a random one (without the sandwich rule).
     pub full_share: f64,
