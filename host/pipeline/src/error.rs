@@ -132,14 +132,6 @@ pub enum PipelineError {
     /// The user stopped the run.
     #[error("stopped; go on with --resume")]
     Stopped,
-    /// An earlier stage is missing.
-    #[error("the {stage} stage needs the {needs} stage first; run it, or use 'prune' for all")]
-    StageMissing {
-        /// The stage asked for.
-        stage: &'static str,
-        /// What it builds on.
-        needs: &'static str,
-    },
     /// The record database failed.
     #[error("the records of the run, '{}': {source}", path.display())]
     Records {
