@@ -1,7 +1,9 @@
 //! Reading, writing, folding, pruning and executing a network leave what it computes unchanged, for every model there
 //! is: ONNX Runtime is asked, through a process of its own.
 
-use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, silence};
+use std::collections::BTreeMap;
+
+use channels::{Analysis, Cut, GroupId, PrunePlan, analyse, apply, cut, silence};
 use graphprune_tests::{
     Array, Difference, Ort, difference, made_model, made_names, randomise_norms, shared_model,
 };
@@ -176,7 +178,7 @@ impl Case<'_> {
             println!("{}: nothing to prune: {:?}", self.name, analysis.pinned());
             return (worst_pruned, worst_cut);
         }
-        for seed in 0..2 {
+        for seed in 0..3 {
             let plan = random_plan(analysis, seed);
             let cut = cut(graph, analysis, &plan).unwrap();
             let small =
@@ -195,7 +197,7 @@ impl Case<'_> {
         (worst_pruned, worst_cut)
     }
 
-    /// A pruned network has fewer parameters, no node costs more than before, and every node is still there.
+    /// A pruned network has fewer parameters, and no node costs more than before.
     fn cheaper(&self, graph: &Graph, small: &Graph) {
         let (before, after) = (costs(graph), costs(small));
         assert!(
@@ -209,20 +211,17 @@ impl Case<'_> {
             "{}: activations",
             self.name
         );
-        assert_eq!(
-            before.nodes.len(),
-            after.nodes.len(),
-            "{}: nodes",
-            self.name
-        );
-        for (before, after) in before.nodes.iter().zip(&after.nodes) {
+        let name = |graph: &Graph, node| graph.node(node).name.clone();
+        let own: BTreeMap<_, _> = before
+            .nodes
+            .iter()
+            .map(|n| (name(graph, n.node), n))
+            .collect();
+        for after in &after.nodes {
+            let name = name(small, after.node);
+            let before = own[&name];
             let cheaper = after.macs <= before.macs && after.parameters <= before.parameters;
-            assert!(
-                cheaper,
-                "{}: '{}' costs more than before",
-                self.name,
-                graph.node(before.node).name
-            );
+            assert!(cheaper, "{}: '{name}' costs more than before", self.name);
         }
         assert_eq!(
             after.macs,
@@ -270,10 +269,14 @@ fn first_outputs(runs: &Runs) -> Runs {
         .collect()
 }
 
-/// Keeps a random 30 to 70 % of each group, at least one unit.
+/// Keeps a random 30 to 70 % of each group, at least one unit; the last seed empties half of the groups that may be.
 fn random_plan(analysis: &Analysis, seed: u64) -> PrunePlan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let keep = analysis.groups().iter().map(|group| {
+    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
+        let removable = analysis.removal(GroupId(i)).is_some();
+        if seed == 2 && removable && rng.random_bool(0.5) {
+            return Vec::new();
+        }
         let share: f64 = rng.random_range(0.3..0.7);
         let count = ((group.channels as f64 * share).round() as usize).clamp(1, group.channels);
         let mut keep = index::sample(&mut rng, group.channels, count).into_vec();

@@ -7,6 +7,7 @@ use onnx_graph::{Graph, NodeId, ValueId};
 
 use crate::atoms::{Context, Edit};
 use crate::error::ChannelError;
+use crate::removal::{self, Removal};
 use crate::rules;
 
 /// Position of a group in [`Analysis::groups`].
@@ -59,6 +60,7 @@ pub struct Analysis {
     pub(crate) edits: BTreeMap<NodeId, Edit>,
     /// Output channels of each layer with weights.
     pub(crate) made: Vec<(NodeId, Arc<[u32]>)>,
+    removals: Vec<Option<Removal>>,
 }
 
 impl Analysis {
@@ -66,6 +68,13 @@ impl Analysis {
     #[must_use]
     pub fn groups(&self) -> &[Group] {
         &self.groups
+    }
+
+    /// What happens to the network when `group` keeps no channel; `None` when it must keep at least one. Groups that have
+    /// a removal may be emptied in any combination.
+    #[must_use]
+    pub fn removal(&self, group: GroupId) -> Option<&Removal> {
+        self.removals.get(group.0)?.as_ref()
     }
 
     /// What is pinned and why, most channels first.
@@ -145,7 +154,9 @@ pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
         }
     }
     pin_half_bound_constants(&mut cx);
-    Ok(Builder::new(cx).build())
+    let mut analysis = Builder::new(cx).build();
+    analysis.removals = removal::find(graph, &analysis);
+    Ok(analysis)
 }
 
 /// A constant whose axis one reader ties to channels and another does not cannot be cropped.
@@ -242,6 +253,7 @@ impl<'g> Builder<'g> {
                 .into_iter()
                 .map(|(id, range)| (id, range.collect()))
                 .collect(),
+            removals: Vec::new(),
         }
     }
 

@@ -3,13 +3,14 @@
 use std::collections::HashMap;
 
 use onnx_graph::ops::{Mul, Op};
-use onnx_graph::{Graph, Tensor, ValueId};
+use onnx_graph::{Graph, Patch, Tensor, ValueId};
 
 use crate::analysis::Analysis;
 use crate::error::ChannelError;
-use crate::plan::{Cut, Kept, PrunePlan};
+use crate::plan::{Cut, Kept, PrunePlan, cut};
 
-/// The pruned graph: constants cropped, attributes replaced, shapes inferred anew. Ids are the original's.
+/// The pruned graph: constants cropped, attributes replaced, removed branches taken out, shapes inferred anew. Value ids
+/// are the original's, and where no branch is removed so are node ids.
 ///
 /// # Errors
 /// [`ChannelError::Graph`] when a shape rule refuses the result, which would be a fault of the channel rules.
@@ -28,12 +29,43 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     for (&id, op) in &cut.ops {
         out.set_op(id, op.clone())?;
     }
+    if !cut.bypassed.is_empty() {
+        rewire(graph, cut, &mut out)?;
+        out.remove_dead();
+    }
     out.infer_shapes()?;
     Ok(out)
 }
 
-/// The original graph with every dropped channel multiplied by zero wherever it appears: the reference that a
-/// pruned graph must equal.
+/// Lets the readers of a bypassed addition read what it passes on. A Relu right behind it goes too where a Relu made
+/// that value: the second one changes nothing.
+fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError> {
+    let producers = graph.producers();
+    let is_relu = |id: ValueId| {
+        producers[id.index()].is_some_and(|p| matches!(graph.node(p).op, Op::Relu(_)))
+    };
+    let mut stands_for: HashMap<ValueId, ValueId> = HashMap::new();
+    let mut patch = Patch::new("removed branch");
+    for (id, node) in graph.iter().filter(|(id, _)| !cut.dead.contains(id)) {
+        let passed = match cut.bypassed.get(&id) {
+            Some(&survivor) => node.input(survivor),
+            None if matches!(node.op, Op::Relu(_)) => node
+                .input(0)
+                .filter(|v| stands_for.get(v).is_some_and(|&to| is_relu(to))),
+            None => None,
+        };
+        if let Some(value) = passed {
+            let value = stands_for.get(&value).copied().unwrap_or(value);
+            stands_for.insert(node.output(), value);
+            patch.replace(node.output(), value.into());
+        }
+    }
+    out.apply(patch)?;
+    Ok(())
+}
+
+/// The original graph with every dropped channel multiplied by zero wherever it appears, and so what a removed branch
+/// adds, its biases included: the reference that a pruned graph must equal.
 ///
 /// # Errors
 /// As [`PrunePlan::check`], and [`ChannelError::Graph`] when the graph does not accept the masks.
@@ -43,6 +75,7 @@ pub fn silence(
     plan: &PrunePlan,
 ) -> Result<Graph, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
+    let bypassed = cut(graph, analysis, plan)?.bypassed;
     let mut out = Graph::new(graph.name.clone(), graph.opset);
     out.ir_version = graph.ir_version;
     let mut renamed: HashMap<ValueId, ValueId> = HashMap::new();
@@ -55,8 +88,15 @@ pub fn silence(
     for (&id, tensor) in graph.constants() {
         renamed.insert(id, out.add_constant(&graph.value(id).name, tensor.clone()));
     }
-    for node in graph.nodes() {
-        let inputs = node.inputs.iter().map(|i| i.map(|i| renamed[&i])).collect();
+    for (id, node) in graph.iter() {
+        let mut inputs: Vec<_> = node.inputs.iter().map(|i| i.map(|i| renamed[&i])).collect();
+        if let Some(&survivor) = bypassed.get(&id) {
+            let name = format!("{}_branch", node.name);
+            let zero = out.add_constant(&format!("{name}_mask"), Tensor::scalar(0.0));
+            let branch = vec![inputs[1 - survivor], Some(zero)];
+            let output = format!("{name}_silenced");
+            inputs[1 - survivor] = out.push_node(&name, Op::Mul(Mul), branch, &[Some(&output)])?[0];
+        }
         let masks: Vec<_> = node
             .outputs
             .iter()

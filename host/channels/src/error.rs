@@ -15,7 +15,9 @@ pub enum ChannelError {
         network: usize,
     },
     /// A group would lose all its channels.
-    #[error("group '{group}' would keep no channel; keep at least one")]
+    #[error(
+        "group '{group}' would keep no channel; keep at least one, since it is not the inside of a residual branch"
+    )]
     EmptyGroup {
         /// The group's name.
         group: String,
@@ -32,8 +34,8 @@ pub enum ChannelError {
         /// Units in the group.
         channels: usize,
     },
-    /// A width is zero or larger than the group.
-    #[error("group '{group}': width {width} is not between 1 and {channels}")]
+    /// A width is larger than the group.
+    #[error("group '{group}': width {width} is more than its {channels} channels")]
     BadWidth {
         /// The group's name.
         group: String,

@@ -7,7 +7,8 @@
 //! without a channel rule, are *pinned*, with the reason kept for the user.
 //!
 //! Invariants: a pruned graph computes what the original computes with the dropped channels set to zero
-//! (see [`silence`]); a unit is kept or dropped on every axis it appears on; pinned channels are never dropped.
+//! (see [`silence`]); a unit is kept or dropped on every axis it appears on; pinned channels are never dropped; a group is
+//! emptied only where a residual branch goes with it (see [`Removal`]).
 //! Deliberately absent: which channels *should* go (that is a strategy's business; [`importance_order`] only
 //! ranks by magnitude), files, libtorch.
 #![forbid(unsafe_code)]
@@ -18,6 +19,7 @@ mod atoms;
 mod error;
 mod importance;
 mod plan;
+mod removal;
 mod rules;
 
 pub use analysis::{Analysis, AxisUnit, Group, GroupId, Pinned, analyse};
@@ -25,3 +27,4 @@ pub use apply::{apply, silence};
 pub use error::ChannelError;
 pub use importance::importance_order;
 pub use plan::{Crop, Cut, PrunePlan, cut};
+pub use removal::Removal;

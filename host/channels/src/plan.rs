@@ -1,20 +1,21 @@
 //! Plans: which units of each group stay, and what that means for every axis of the network.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::Analysis;
+use crate::analysis::{Analysis, GroupId};
 use crate::atoms::Edit;
 use crate::error::ChannelError;
 
 /// Which units of each group stay.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunePlan {
-    /// Per group of the [`Analysis`], in its order: the kept units, ascending, at least one.
+    /// Per group of the [`Analysis`], in its order: the kept units, ascending; none only where the group has a
+    /// [`Removal`](crate::Removal).
     pub keep: Vec<Vec<usize>>,
 }
 
@@ -52,7 +53,7 @@ impl PrunePlan {
         }
         let mut keep = Vec::with_capacity(groups.len());
         for ((group, order), &width) in groups.iter().zip(order).zip(widths) {
-            if width == 0 || width > group.channels || order.len() != group.channels {
+            if width > group.channels || order.len() != group.channels {
                 return Err(ChannelError::BadWidth {
                     group: group.name.clone(),
                     width,
@@ -86,8 +87,8 @@ impl PrunePlan {
                 network: groups.len(),
             });
         }
-        for (group, keep) in groups.iter().zip(&self.keep) {
-            if keep.is_empty() {
+        for (g, (group, keep)) in groups.iter().zip(&self.keep).enumerate() {
+            if keep.is_empty() && analysis.removal(GroupId(g)).is_none() {
                 return Err(ChannelError::EmptyGroup {
                     group: group.name.clone(),
                 });
@@ -122,6 +123,10 @@ pub struct Cut {
     pub ops: BTreeMap<NodeId, Op>,
     /// Constants that shrink.
     pub crops: BTreeMap<ValueId, Crop>,
+    /// Additions that pass one operand on because the other's branch is gone, with that operand's position.
+    pub bypassed: BTreeMap<NodeId, usize>,
+    /// Nodes that nothing reads once branches are gone.
+    pub dead: BTreeSet<NodeId>,
 }
 
 /// Kept or not, for every atom.
@@ -176,8 +181,12 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             .or_insert_with(|| kept.indices(atoms))
             .clone()
     };
-    let mut out = Cut::default();
+    let mut out = bypass(graph, analysis, plan);
+    let unread = unread_constants(graph, &out);
     for (&id, axes) in &analysis.constants {
+        if unread.contains(&id) {
+            continue;
+        }
         let axes: Vec<_> = axes
             .iter()
             .filter_map(|(axis, atoms)| indices(atoms).map(|keep| (*axis, keep)))
@@ -187,6 +196,9 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         }
     }
     for (&id, edit) in &analysis.edits {
+        if out.dead.contains(&id) {
+            continue;
+        }
         let mut op = graph.node(id).op.clone();
         match (&mut op, edit) {
             (Op::Conv(conv), Edit::Depthwise { input }) => conv.group = kept.count(input),
@@ -230,4 +242,64 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         }
     }
     Ok(out)
+}
+
+/// The branches that a plan removes as a whole.
+fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Cut {
+    let mut out = Cut::default();
+    for (g, _) in plan.keep.iter().enumerate().filter(|(_, k)| k.is_empty()) {
+        if let Some(removal) = analysis.removal(GroupId(g)) {
+            out.bypassed.extend(removal.bypassed.iter().copied());
+        }
+    }
+    if out.bypassed.is_empty() {
+        return out;
+    }
+    let mut read = vec![false; graph.values().len()];
+    graph.outputs().iter().for_each(|o| read[o.index()] = true);
+    for (id, node) in graph.iter().rev() {
+        if !node.outputs.iter().flatten().any(|v| read[v.index()]) {
+            out.dead.insert(id);
+            continue;
+        }
+        match out.bypassed.get(&id) {
+            Some(&survivor) => node
+                .input(survivor)
+                .into_iter()
+                .for_each(|v| read[v.index()] = true),
+            None => node
+                .inputs
+                .iter()
+                .flatten()
+                .for_each(|v| read[v.index()] = true),
+        }
+    }
+    out.bypassed.retain(|id, _| !out.dead.contains(id));
+    out
+}
+
+/// Constants that only dead nodes read.
+fn unread_constants(graph: &Graph, cut: &Cut) -> BTreeSet<ValueId> {
+    let of = |ids: &mut dyn Iterator<Item = NodeId>| -> BTreeSet<ValueId> {
+        ids.flat_map(|id| {
+            graph
+                .node(id)
+                .inputs
+                .iter()
+                .flatten()
+                .copied()
+                .collect::<Vec<_>>()
+        })
+        .filter(|v| graph.constant(*v).is_some())
+        .collect()
+    };
+    if cut.dead.is_empty() {
+        return BTreeSet::new();
+    }
+    let live = of(&mut graph
+        .iter()
+        .map(|(id, _)| id)
+        .filter(|id| !cut.dead.contains(id)));
+    let dead = of(&mut cut.dead.iter().copied());
+    dead.difference(&live).copied().collect()
 }

@@ -1,7 +1,7 @@
 //! Which channels go together, on small networks with known answers. That the pruned networks compute the right
 //! thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
 
-use channels::{ChannelError, PrunePlan, analyse, apply, cut, importance_order, silence};
+use channels::{ChannelError, GroupId, PrunePlan, analyse, apply, cut, importance_order, silence};
 use onnx_graph::ops::{
     Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Mul, Op, Opaque, Pad, PadMode, Relu,
     Slice,
@@ -319,6 +319,85 @@ fn plans_that_do_not_fit_are_refused_by_name() {
     let widths = PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[2]).unwrap();
     assert_eq!(widths.keep, [[1, 3]]);
     assert!(PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[0]).is_err());
+}
+
+/// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes` nodes of a network whose
+/// silenced original is well-formed.
+fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
+    let analysis = analyse(graph).unwrap();
+    let removable = |g: &usize| analysis.removal(GroupId(*g)).is_some();
+    let groups = analysis.groups();
+    let found: Vec<_> = (0..groups.len()).filter(removable).collect();
+    let names: Vec<_> = found.iter().map(|&g| groups[g].name.as_str()).collect();
+    assert_eq!(names, wanted);
+    let mut plan = PrunePlan::full(&analysis);
+    found.iter().for_each(|&g| plan.keep[g].clear());
+    let pruned = apply(graph, &cut(graph, &analysis, &plan).unwrap()).unwrap();
+    pruned.check().unwrap();
+    let left: Vec<_> = pruned.nodes().iter().map(|n| n.name.as_str()).collect();
+    assert_eq!(left.len(), nodes, "{left:?}");
+    silence(graph, &analysis, &plan).unwrap();
+    for g in (0..groups.len()).filter(|g| !removable(g)) {
+        let mut plan = PrunePlan::full(&analysis);
+        plan.keep[g].clear();
+        let refused = cut(graph, &analysis, &plan);
+        assert!(matches!(refused, Err(ChannelError::EmptyGroup { .. })));
+    }
+}
+
+#[test]
+fn the_inside_of_a_residual_branch_may_be_emptied_and_takes_the_branch_with_it() {
+    let (mut net, x) = Net::new(3, 8);
+    let trunk = net.conv("trunk", x, 4, 3, 1);
+    let trunk = net.relu(trunk);
+    let mut y = trunk;
+    for block in ["a", "b"] {
+        let inner = net.conv(&format!("{block}1"), y, 6, 3, 1);
+        let inner = net.relu(inner);
+        let branch = net.conv(&format!("{block}2"), inner, 4, 3, 1);
+        let sum = net.graph.push("add", Op::Add(Add), &[branch, y]).unwrap();
+        y = net.relu(sum);
+    }
+    let out = net.conv("out", y, 2, 1, 1);
+    // The trunk, its Relu and the output: the Relus behind the additions would change nothing.
+    check_removal(&net.done(out), &["a1", "b1"], 3);
+}
+
+#[test]
+fn every_group_inside_a_bottleneck_with_a_gate_takes_the_branch_with_it() {
+    let (mut net, x) = Net::new(3, 8);
+    let trunk = net.conv("trunk", x, 4, 3, 1);
+    let a = net.conv("a", trunk, 8, 1, 1);
+    let dw = net.conv("dw", a, 8, 3, 8);
+    let squeeze = net.conv("squeeze", dw, 2, 1, 1);
+    let gate = net.conv("gate", squeeze, 8, 1, 1);
+    let gated = net.graph.push("mul", Op::Mul(Mul), &[dw, gate]).unwrap();
+    let b = net.conv("b", gated, 6, 3, 1);
+    let c = net.conv("c", b, 4, 1, 1);
+    let sum = net.graph.push("add", Op::Add(Add), &[trunk, c]).unwrap();
+    let out = net.conv("out", sum, 2, 1, 1);
+    // Without its squeeze the gate would be a constant that still scales live channels: that group has to stay.
+    check_removal(&net.done(out), &["a", "b"], 2);
+}
+
+#[test]
+fn a_branch_that_is_concatenated_multiplied_or_all_that_is_left_must_stay() {
+    let (mut net, x) = Net::new(3, 8);
+    let a = net.conv("a", x, 4, 3, 1);
+    let b = net.conv("b", x, 4, 3, 1);
+    let op = Op::Concat(Concat { axis: 1 });
+    let both = net.graph.push("concat", op, &[a, b]).unwrap();
+    let c = net.conv("c", both, 4, 1, 1);
+    let d = net.conv("d", c, 4, 1, 1);
+    let scaled = net.graph.push("mul", Op::Mul(Mul), &[c, d]).unwrap();
+    let left = net.conv("left", scaled, 5, 1, 1);
+    let left = net.conv("left_out", left, 3, 1, 1);
+    let right = net.conv("right", scaled, 5, 1, 1);
+    let right = net.conv("right_out", right, 3, 1, 1);
+    let sum = net.graph.push("add", Op::Add(Add), &[left, right]);
+    let out = net.conv("out", sum.unwrap(), 2, 1, 1);
+    // Of the two branches of the addition one may go, not both.
+    check_removal(&net.done(out), &["left"], 9);
 }
 
 #[test]

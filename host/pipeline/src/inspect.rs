@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use channels::Analysis;
+use channels::{Analysis, GroupId};
 use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 use serde::Serialize;
@@ -19,6 +19,8 @@ pub struct GroupInfo {
     pub channels: usize,
     /// Layers whose outputs belong to it.
     pub producers: Vec<String>,
+    /// Whether it may be emptied, which removes the residual branch that it is in.
+    pub removable: bool,
 }
 
 /// Channels that stay, for people.
@@ -87,7 +89,9 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
             })
             .collect()
     };
-    let groups = analysis.groups().iter().map(|g| GroupInfo {
+    let groups = analysis.groups().iter().enumerate();
+    let groups = groups.map(|(i, g)| GroupInfo {
+        removable: analysis.removal(GroupId(i)).is_some(),
         name: g.name.clone(),
         channels: g.channels,
         producers: g

@@ -2,7 +2,7 @@
 
 use std::sync::Arc;
 
-use channels::{Analysis, importance_order};
+use channels::{Analysis, GroupId, importance_order};
 use datasets::{DataSpec, InputSpec, Loader, LoaderConfig, Splits};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
@@ -89,7 +89,11 @@ impl Prepared {
         let groups = analysis
             .groups()
             .iter()
-            .map(|g| config.widths.group(&g.name, g.channels))
+            .enumerate()
+            .map(|(i, g)| match analysis.removal(GroupId(i)) {
+                Some(_) => config.widths.removable_group(&g.name, g.channels),
+                None => config.widths.group(&g.name, g.channels),
+            })
             .collect();
         let space = Space::new(groups)?;
         let table = CostTable::new(&graph, &analysis);

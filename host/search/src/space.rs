@@ -30,7 +30,8 @@ pub struct GroupSpace {
     pub name: String,
     /// Channels of the unpruned network.
     pub channels: usize,
-    /// Admissible widths, ascending, at least 1, the last one equal to `channels`.
+    /// Admissible widths, ascending, the last one equal to `channels`. A width of 0 removes the group, and with it the
+    /// branch it is in.
     pub widths: Vec<usize>,
 }
 
@@ -63,6 +64,8 @@ pub struct WidthGrid {
     pub multiple: usize,
     /// At most so many widths per group, spread evenly; the smallest and the full one stay.
     pub max_choices: usize,
+    /// Whether a group that is the inside of a residual branch may be emptied, which removes the branch.
+    pub remove: bool,
 }
 
 impl Default for WidthGrid {
@@ -71,6 +74,7 @@ impl Default for WidthGrid {
             min_keep: 0.2,
             multiple: 4,
             max_choices: 16,
+            remove: true,
         }
     }
 }
@@ -134,6 +138,15 @@ impl WidthGrid {
             widths: self.widths(channels),
         }
     }
+
+    /// As [`WidthGrid::group`], for a group that may be emptied: with the width 0, if the grid says so.
+    pub fn removable_group(&self, name: impl Into<String>, channels: usize) -> GroupSpace {
+        let mut group = self.group(name, channels);
+        if self.remove {
+            group.widths.insert(0, 0);
+        }
+        group
+    }
 }
 
 /// All groups with their admissible widths.
@@ -147,8 +160,8 @@ impl Space {
     /// A space of the given groups.
     ///
     /// # Errors
-    /// [`SearchError::InvalidSpace`] if there is no group, or a group's widths are empty, not strictly ascending,
-    /// zero, or do not end with the full width.
+    /// [`SearchError::InvalidSpace`] if there is no group, or a group's widths are empty, not strictly ascending, or do
+    /// not end with the full width, which is at least 1.
     pub fn new(groups: Vec<GroupSpace>) -> Result<Self, SearchError> {
         if groups.is_empty() {
             return Err(SearchError::InvalidSpace {
@@ -158,13 +171,12 @@ impl Space {
         }
         for group in &groups {
             let ascending = group.widths.windows(2).all(|w| w[0] < w[1]);
-            let ends = group.widths.first().is_some_and(|&w| w > 0)
-                && group.widths.last() == Some(&group.channels);
+            let ends = group.channels > 0 && group.widths.last() == Some(&group.channels);
             if !ascending || !ends {
                 return Err(SearchError::InvalidSpace {
                     group: group.name.clone(),
                     reason: format!(
-                        "widths {:?} must ascend from at least 1 to the full width {}",
+                        "widths {:?} must ascend to the full width {}, which is at least 1",
                         group.widths, group.channels
                     ),
                 });
@@ -216,9 +228,17 @@ impl Space {
         }
     }
 
-    /// Every group at the width next to the same keep ratio.
+    /// Every group at the width next to the same keep ratio. None is removed: a uniform network has all its layers.
     pub fn uniform(&self, ratio: f64) -> Config {
-        Config((0..self.len()).map(|g| self.snap(g, ratio)).collect())
+        let width = |g: usize| {
+            let index = self.snap_index(g, ratio);
+            let widths = &self.groups[g].widths;
+            match widths[index] {
+                0 => widths[index + 1],
+                width => width,
+            }
+        };
+        Config((0..self.len()).map(width).collect())
     }
 
     /// All different uniform configurations with the ratio at which each begins, ascending.
@@ -314,6 +334,7 @@ mod tests {
                 min_keep,
                 multiple,
                 max_choices,
+                ..WidthGrid::default()
             };
             grid.check().unwrap();
             assert_eq!(grid.widths(channels), expected, "{grid:?} of {channels}");
@@ -345,7 +366,7 @@ mod tests {
                 "{grid:?}"
             );
         }
-        for widths in [vec![], vec![0, 8], vec![4, 4, 8], vec![8, 4], vec![4]] {
+        for widths in [vec![], vec![0], vec![4, 4, 8], vec![8, 4], vec![4]] {
             let group = GroupSpace {
                 name: "g".into(),
                 channels: 8,
@@ -357,6 +378,20 @@ mod tests {
             ));
         }
         assert!(Space::new(vec![]).is_err());
+    }
+
+    #[test]
+    fn only_a_removable_group_can_be_emptied_and_uniform_widths_never_are() {
+        let grid = WidthGrid::default();
+        let space = Space::new(vec![grid.group("a", 16), grid.removable_group("b", 16)]).unwrap();
+        assert_eq!(space.smallest().0, [4, 0]);
+        assert!(space.check(&Config(vec![0, 8])).is_err());
+        assert!(space.uniform_levels().iter().all(|(_, c)| c.0[1] > 0));
+        let kept = WidthGrid {
+            remove: false,
+            ..grid
+        };
+        assert_eq!(kept.removable_group("b", 16), kept.group("b", 16));
     }
 
     #[test]

@@ -219,9 +219,22 @@ impl Program {
             observe(id, &input)?;
         }
         slots[self.input] = Some(input);
+        // Slots that share a tensor with another one, which nobody may overwrite.
+        let mut shared = vec![false; self.slots];
         for (index, step) in self.steps.iter().enumerate() {
+            if let Some(cut) = cut
+                && let Some(passed) = pass_on(step, cut, &mut slots, &mut shared)
+            {
+                if let Some(to) = passed
+                    && let (Some(id), Some(tensor)) = (tapped[to], &slots[to])
+                {
+                    observe(id, tensor)?;
+                }
+                continue;
+            }
             let op = overrides.get(index).copied().flatten().unwrap_or(&step.op);
-            let outputs = self.run_step(step, op, weights, &crops, mode, &mut slots, &tapped)?;
+            let keep = |slot: usize| tapped[slot].is_some() || shared[slot];
+            let outputs = self.run_step(step, op, weights, &crops, mode, &mut slots, &keep)?;
             for (slot, tensor) in step.outputs.iter().zip(outputs) {
                 let Some(slot) = *slot else { continue };
                 if let Some(id) = tapped[slot] {
@@ -248,7 +261,7 @@ impl Program {
         crops: &[Option<&Crop>],
         mode: NormMode,
         slots: &mut [Option<Tensor>],
-        tapped: &[Option<ValueId>],
+        keep: &dyn Fn(usize) -> bool,
     ) -> Result<Vec<Tensor>, ExecError> {
         let crop = |id: ValueId| crops.get(id.index()).copied().flatten();
         // Batch statistics replace the stored ones, which then need not even exist.
@@ -265,7 +278,7 @@ impl Program {
                 None => None,
                 Some(Arg::Weight(id)) => Some(weights.weight(id, crop(id))?),
                 Some(Arg::Slot(slot)) => {
-                    if overwrite == Some(i) && tapped[slot].is_some() {
+                    if overwrite == Some(i) && keep(slot) {
                         overwrite = None;
                     }
                     if step.last[i] {
@@ -338,6 +351,34 @@ impl Program {
     pub fn nodes(&self) -> Vec<NodeId> {
         self.steps.iter().map(|s| s.node).collect()
     }
+}
+
+/// Handles a step of a removed branch: a dead one is left out, an addition whose other operand is gone passes its tensor
+/// on to the slot given back. `None` for every other step.
+fn pass_on(
+    step: &Step,
+    cut: &Cut,
+    slots: &mut [Option<Tensor>],
+    shared: &mut [bool],
+) -> Option<Option<usize>> {
+    let passed = match cut.bypassed.get(&step.node) {
+        Some(&survivor) => match (step.args.get(survivor), step.outputs.first()) {
+            (Some(Some(Arg::Slot(from))), Some(Some(to))) => Some((*from, *to)),
+            _ => None,
+        },
+        None if cut.dead.contains(&step.node) => None,
+        None => return None,
+    };
+    if let Some((from, to)) = passed {
+        slots[to] = slots[from].as_ref().map(Tensor::shallow_clone);
+        (shared[from], shared[to]) = (true, true);
+    }
+    for (arg, _) in step.args.iter().zip(&step.last).filter(|(_, last)| **last) {
+        if let Some(Arg::Slot(slot)) = *arg {
+            slots[slot] = None;
+        }
+    }
+    Some(passed.map(|(_, to)| to))
 }
 
 fn needed_nodes(graph: &Graph) -> Vec<bool> {

@@ -1,6 +1,8 @@
 //! Gradients, statistics and cuts of whole networks.
 
-use channels::{Cut, PrunePlan, analyse, apply, cut, importance_order};
+use std::collections::BTreeSet;
+
+use channels::{Cut, GroupId, PrunePlan, analyse, apply, cut, importance_order};
 use model_zoo::ZooConfig;
 use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, ValueId, insert_batch_norm};
@@ -220,20 +222,23 @@ fn reestimated_statistics_are_the_average_over_the_batches_and_leave_the_stored_
     assert!(NormStats::new().is_empty());
 }
 
-/// A plan that keeps the more important half, at least one, of every group.
-fn halved(graph: &Graph) -> Cut {
+/// A plan that keeps the more important half, at least one, of every group; with `remove`, every third group goes where
+/// it may.
+fn halved(graph: &Graph, remove: bool) -> Cut {
     let analysis = analyse(graph).unwrap();
-    let widths: Vec<usize> = analysis
-        .groups()
-        .iter()
-        .map(|g| g.channels.div_ceil(2))
+    let groups = analysis.groups().iter().enumerate();
+    let widths: Vec<usize> = groups
+        .map(|(i, g)| match analysis.removal(GroupId(i)) {
+            Some(_) if remove && i % 3 == 0 => 0,
+            _ => g.channels.div_ceil(2),
+        })
         .collect();
     let plan =
         PrunePlan::from_widths(&analysis, &importance_order(graph, &analysis), &widths).unwrap();
     cut(graph, &analysis, &plan).unwrap()
 }
 
-fn check_cut(network: &str) {
+fn check_cut(network: &str, remove: bool) {
     let graph = model_zoo::build(
         network,
         &ZooConfig {
@@ -242,7 +247,7 @@ fn check_cut(network: &str) {
         },
     )
     .unwrap();
-    let cut = halved(&graph);
+    let cut = halved(&graph, remove);
     let small = apply(&graph, &cut).unwrap();
     let x = images(2, 3, 32, 4);
     let whole = (
@@ -270,8 +275,11 @@ fn check_cut(network: &str) {
         .forward(&x, &whole.1, Some(&cut), NormMode::Batch)
         .unwrap();
     cross_entropy(&logits, &labels, 0.0).unwrap().backward();
+    assert_eq!(cut.dead.is_empty(), !remove);
+    let live = graph.iter().filter(|(id, _)| !cut.dead.contains(id));
+    let live: BTreeSet<_> = live.flat_map(|(_, n)| n.inputs.iter().flatten()).collect();
     for (id, name, tensor) in whole.1.trainable(&graph) {
-        assert!(tensor.grad().defined(), "{name}");
+        assert_eq!(tensor.grad().defined(), live.contains(&id), "{name}");
         if let Some((axis, keep)) = cut.crops.get(&id).and_then(|c| c.axes.first()) {
             let other: Vec<i64> = (0..tensor.size()[*axis])
                 .filter(|i| !keep.contains(&(*i as usize)))
@@ -291,7 +299,14 @@ fn check_cut(network: &str) {
 #[test]
 fn a_cut_computes_what_the_really_pruned_graph_computes() {
     for network in ["resnet20", "mobilenet_v2", "shapes_net"] {
-        check_cut(network);
+        check_cut(network, false);
+    }
+}
+
+#[test]
+fn a_cut_with_removed_branches_computes_and_trains_what_is_left() {
+    for network in ["resnet20", "mobilenet_v2", "resnet50"] {
+        check_cut(network, true);
     }
 }
 

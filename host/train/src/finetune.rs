@@ -12,7 +12,7 @@ use torch_exec::{NormMode, Params, accuracy};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::teacher::{DistillConfig, Teacher, mixed_loss};
+use crate::teacher::{DistillConfig, Followed, Teacher, TeacherSetup, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -60,6 +60,7 @@ pub struct Tuning {
     network: Network,
     params: Params,
     teacher: Option<Teacher>,
+    followed: Followed,
     config: FinetuneConfig,
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
@@ -74,7 +75,7 @@ impl Tuning {
     pub fn new(
         stage: &'static str,
         graph: &Graph,
-        teacher: Option<&Graph>,
+        teacher: Option<TeacherSetup<'_>>,
         config: &FinetuneConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
@@ -99,13 +100,20 @@ impl Tuning {
         } else {
             vec![]
         };
-        let teacher = Teacher::new(teacher, config.distil, runtime)?;
+        let followed = match teacher {
+            Some(teacher) if config.distil.features > 0.0 => {
+                Followed::new(graph, teacher.graph, teacher.features)
+            }
+            _ => Followed::nothing(),
+        };
+        let teacher = Teacher::new(teacher.map(|t| t.graph), config.distil, runtime)?;
         Ok(Self {
             stage,
             device: runtime.device,
             network,
             params,
             teacher,
+            followed,
             config: config.clone(),
             sgd: Sgd::new(trained),
             averages,
@@ -137,24 +145,26 @@ impl Task for Tuning {
         let mode = NormMode::Update {
             momentum: self.config.norm_momentum,
         };
-        let logits = self.network.logits(images, &self.params, None, mode)?;
+        let followed = &self.followed;
+        let own = self
+            .network
+            .outputs(images, &self.params, None, mode, &followed.student)?;
         let taught = self
             .teacher
             .as_ref()
-            .map(|t| t.logits(images))
+            .map(|t| t.outputs(images, &followed.teacher))
             .transpose()?;
-        let smoothing = self.config.label_smoothing;
         let loss = mixed_loss(
-            &logits,
+            &own,
             labels,
-            smoothing,
-            taught.as_ref(),
+            self.config.label_smoothing,
+            taught.as_ref().map(|t| (t, followed)),
             self.config.distil,
         )?;
         self.sgd.backward(&loss)?;
         Ok(Done {
             loss: loss.f_double_value(&[])?,
-            correct: accuracy(&logits.detach(), labels)?,
+            correct: accuracy(&own.logits.detach(), labels)?,
         })
     }
 
@@ -200,7 +210,7 @@ impl Task for Tuning {
 )]
 pub fn finetune(
     graph: &Graph,
-    teacher: Option<&Graph>,
+    teacher: Option<TeacherSetup<'_>>,
     loader: &Loader,
     config: &FinetuneConfig,
     runtime: Runtime,
@@ -243,7 +253,7 @@ pub fn train_plain(
 fn tune(
     stage: &'static str,
     graph: &Graph,
-    teacher: Option<&Graph>,
+    teacher: Option<TeacherSetup<'_>>,
     loader: &Loader,
     config: &FinetuneConfig,
     runtime: Runtime,
@@ -257,8 +267,8 @@ fn tune(
     let parts = (
         materialise::graph_fingerprint(graph),
         teacher
-            .filter(|_| config.distil.share > 0.0)
-            .map(materialise::graph_fingerprint),
+            .filter(|_| task.teacher.is_some())
+            .map(|t| materialise::graph_fingerprint(t.graph)),
         config,
         seed,
         loader_identity(loader),

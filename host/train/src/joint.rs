@@ -3,20 +3,21 @@
 use std::path::Path;
 use std::time::Duration;
 
-use channels::{Analysis, Cut, PrunePlan, cut};
+use channels::{Analysis, Cut, GroupId, PrunePlan, cut};
 use datasets::Loader;
-use onnx_graph::Graph;
+use onnx_graph::{Graph, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_exec::{NormMode, accuracy, distillation};
 
-use crate::network::{Network, Runtime};
+use crate::features::{StageEnd, kept, stage_ends};
+use crate::network::{Network, Outputs, Runtime};
 use crate::observer::Observer;
 use crate::pruning_net::{PruningNet, PruningNetConfig, Start};
 use crate::sgd::{Sgd, SgdConfig};
-use crate::teacher::{DistillConfig, Teacher, mixed_loss};
+use crate::teacher::{DistillConfig, Followed, Teacher, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -92,6 +93,8 @@ pub struct JointState {
     seed: u64,
     sgd: Sgd,
     teacher: Option<Teacher>,
+    /// Where a pruned network follows the teacher inside.
+    ends: Vec<StageEnd>,
     position: Position,
     fingerprint: String,
 }
@@ -112,8 +115,9 @@ impl JointState {
                 groups.len()
             ));
         }
-        for (group, grid) in groups.iter().zip(setup.widths) {
-            if grid.is_empty() || grid.iter().any(|&w| w == 0 || w > group.channels) {
+        for (g, (group, grid)) in groups.iter().zip(setup.widths).enumerate() {
+            let least = usize::from(setup.analysis.removal(GroupId(g)).is_none());
+            if grid.is_empty() || grid.iter().any(|&w| w < least || w > group.channels) {
                 return bad(format!(
                     "group '{}' of {} channels has grid {grid:?}",
                     group.name, group.channels
@@ -150,6 +154,10 @@ impl JointState {
             analysis: setup.analysis.clone(),
             order: setup.order.to_vec(),
             widths: setup.widths.to_vec(),
+            ends: match &teacher {
+                Some(_) if config.distil.features > 0.0 => stage_ends(setup.graph, setup.analysis),
+                _ => Vec::new(),
+            },
             config,
             runtime: setup.runtime,
             seed: setup.seed,
@@ -227,19 +235,30 @@ impl JointState {
         vec![random(&mut rng)]
     }
 
-    /// The cut for `widths`; `None` when nothing is cut.
-    fn cut(&self, widths: &[usize]) -> Result<Option<Cut>, TrainError> {
-        if self
-            .analysis
-            .groups()
-            .iter()
-            .zip(widths)
-            .all(|(g, &w)| g.channels == w)
-        {
-            return Ok(None);
+    /// What the teacher said, with those of the values that a student follows.
+    fn followed_by(&self, taught: &Outputs, followed: &Followed) -> Outputs {
+        let at = |id: &ValueId| self.ends.iter().position(|e| e.value == *id);
+        Outputs {
+            logits: taught.logits.shallow_clone(),
+            taps: followed
+                .teacher
+                .iter()
+                .filter_map(|id| Some(taught.taps.get(at(id)?)?.shallow_clone()))
+                .collect(),
         }
+    }
+
+    /// The cut for `widths` (`None` when nothing is cut), and what of the teacher the network so cut follows.
+    fn cut(&self, widths: &[usize]) -> Result<(Option<Cut>, Followed), TrainError> {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        Ok(Some(cut(self.network.graph(), &self.analysis, &plan)?))
+        let cut = cut(self.network.graph(), &self.analysis, &plan)?;
+        let mut followed = Followed::nothing();
+        for (end, keep) in kept(&self.ends, &self.analysis, &plan, &cut) {
+            followed.push(end.value, end.value, keep);
+        }
+        let full = self.analysis.groups().iter().zip(widths);
+        let full = full.into_iter().all(|(g, &w)| g.channels == w);
+        Ok(((!full).then_some(cut), followed))
     }
 }
 
@@ -249,24 +268,34 @@ impl Task for JointState {
     }
 
     fn step(&mut self, images: &Tensor, labels: &Tensor, step: u64) -> Result<Done, TrainError> {
+        let ends: Vec<ValueId> = self.ends.iter().map(|e| e.value).collect();
         let taught = self
             .teacher
             .as_ref()
-            .map(|t| t.logits(images))
+            .map(|t| t.outputs(images, &ends))
             .transpose()?;
         let mut first: Option<(Tensor, Done)> = None;
         for widths in self.draws(step) {
-            let cut = self.cut(&widths)?;
+            let (cut, followed) = self.cut(&widths)?;
             let bound = self.net.bind(&widths, cut.as_ref())?;
-            let logits = self
-                .network
-                .logits(images, &bound, cut.as_ref(), NormMode::Batch)?;
+            let own = self.network.outputs(
+                images,
+                &bound,
+                cut.as_ref(),
+                NormMode::Batch,
+                &followed.student,
+            )?;
             let (smoothing, distil) = (self.config.label_smoothing, self.config.distil);
             let loss = match (&first, &taught) {
                 // With no network given to learn from, the smaller ones learn from the largest.
-                (Some((largest, _)), None) => distillation(&logits, largest, 1.0)?,
-                (_, taught) => mixed_loss(&logits, labels, smoothing, taught.as_ref(), distil)?,
+                (Some((largest, _)), None) => distillation(&own.logits, largest, 1.0)?,
+                (_, taught) => {
+                    let taught = taught.as_ref().map(|t| self.followed_by(t, &followed));
+                    let taught = taught.as_ref().map(|t| (t, &followed));
+                    mixed_loss(&own, labels, smoothing, taught, distil)?
+                }
             };
+            let logits = own.logits;
             self.sgd.backward(&loss)?;
             let value = loss.f_double_value(&[])?;
             match &mut first {
@@ -306,7 +335,9 @@ impl Task for JointState {
     fn blame(&self, images: &Tensor, step: u64) -> String {
         let _guard = tch::no_grad_guard();
         for widths in self.draws(step) {
-            let Ok(cut) = self.cut(&widths) else { continue };
+            let Ok((cut, _)) = self.cut(&widths) else {
+                continue;
+            };
             let Ok(bound) = self.net.bind(&widths, cut.as_ref()) else {
                 continue;
             };

@@ -14,6 +14,7 @@
 pub mod checkpoint;
 mod error;
 mod evaluate;
+mod features;
 mod finetune;
 mod generator;
 mod init;
@@ -31,6 +32,7 @@ mod training;
 
 pub use error::TrainError;
 pub use evaluate::{Accuracy, Evaluator, EvaluatorConfig, evaluate, read};
+pub use features::{Feature, features};
 pub use finetune::{FinetuneConfig, Tuning, finetune, train_plain};
 pub use init::initialise;
 pub use joint::{JointConfig, JointSetup, JointState, train_joint};
@@ -41,6 +43,6 @@ pub use outputs::reference_outputs;
 pub use pruning_net::{Bound, PruningNet, PruningNetConfig, Start};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, step_times};
-pub use teacher::DistillConfig;
+pub use teacher::{DistillConfig, TeacherSetup};
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

@@ -26,6 +26,14 @@ impl Default for Runtime {
     }
 }
 
+/// What a network says of a batch.
+pub(crate) struct Outputs {
+    /// `[N, classes]`.
+    pub logits: Tensor,
+    /// The values asked for, in their order.
+    pub taps: Vec<Tensor>,
+}
+
 /// A graph with its program.
 pub struct Network {
     graph: Graph,
@@ -79,19 +87,36 @@ impl Network {
         cut: Option<&Cut>,
         mode: NormMode<'_>,
     ) -> Result<Tensor, TrainError> {
+        Ok(self.outputs(images, weights, cut, mode, &[])?.logits)
+    }
+
+    /// As [`Network::logits`], and the values `taps` beside them.
+    ///
+    /// # Errors
+    /// As [`Program::forward_with`].
+    pub(crate) fn outputs(
+        &self,
+        images: &Tensor,
+        weights: &dyn WeightSource,
+        cut: Option<&Cut>,
+        mode: NormMode<'_>,
+        taps: &[ValueId],
+    ) -> Result<Outputs, TrainError> {
+        let mut wanted = taps.to_vec();
+        wanted.extend(self.logits);
+        let (end, mut taps) = self
+            .program
+            .forward_with(images, weights, cut, mode, &wanted)?;
         let out = match self.logits {
-            Some(tap) => self
-                .program
-                .forward_with(images, weights, cut, mode, &[tap])?
-                .1
-                .swap_remove(0),
-            None => self.program.forward(images, weights, cut, mode)?,
+            Some(_) => taps.pop().unwrap_or(end),
+            None => end,
         };
-        Ok(if out.dim() == 2 {
+        let logits = if out.dim() == 2 {
             out
         } else {
             out.f_flatten(1, -1)?
-        })
+        };
+        Ok(Outputs { logits, taps })
     }
 
     /// Refuses labels that the output has no place for.

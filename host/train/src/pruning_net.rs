@@ -11,7 +11,7 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
-use channels::{Analysis, Crop, Cut};
+use channels::{Analysis, Crop, Cut, GroupId};
 use onnx_graph::{Graph, ValueId};
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
@@ -68,6 +68,15 @@ impl Default for PruningNetConfig {
     }
 }
 
+/// What the network needs to know of a group.
+struct NetGroup {
+    channels: usize,
+    /// Whether it may be emptied.
+    removable: bool,
+    /// Positions of the producing layers.
+    producers: Vec<usize>,
+}
+
 /// The network that generates the weights of every width configuration of one graph.
 pub struct PruningNet {
     topology: Topology,
@@ -76,8 +85,7 @@ pub struct PruningNet {
     adjacency: Tensor,
     thetas: Vec<Tensor>,
     generators: Vec<Generator>,
-    /// Per group its number of units and the producing layers.
-    groups: Vec<(usize, Vec<usize>)>,
+    groups: Vec<NetGroup>,
     config: PruningNetConfig,
     device: Device,
 }
@@ -176,17 +184,18 @@ impl PruningNet {
             .enumerate()
             .map(|(i, l)| (l.node, i))
             .collect();
-        let groups = analysis.groups().iter();
-        let groups = groups.map(|g| {
-            (
-                g.channels,
-                g.producers
+        let groups = analysis.groups().iter().enumerate();
+        let groups = groups
+            .map(|(i, g)| NetGroup {
+                channels: g.channels,
+                removable: analysis.removal(GroupId(i)).is_some(),
+                producers: g
+                    .producers
                     .iter()
                     .filter_map(|p| at.get(p).copied())
                     .collect(),
-            )
-        });
-        let groups = groups.collect();
+            })
+            .collect();
         Ok(Self {
             topology,
             params,
@@ -236,11 +245,11 @@ impl PruningNet {
         match widths
             .iter()
             .zip(&self.groups)
-            .position(|(&w, g)| w == 0 || w > g.0)
+            .position(|(&w, g)| (w == 0 && !g.removable) || w > g.channels)
         {
             Some(i) => bad(format!(
                 "group {i} cannot keep {} of {} channels",
-                widths[i], self.groups[i].0
+                widths[i], self.groups[i].channels
             )),
             None => Ok(()),
         }
@@ -285,7 +294,8 @@ impl PruningNet {
     /// As [`PruningNet::embeddings`].
     pub fn group_embeddings(&self, widths: &[usize]) -> Result<Vec<Vec<f32>>, TrainError> {
         let layers = self.embeddings(widths)?;
-        let mean = |(_, members): &(usize, Vec<usize>)| {
+        let mean = |group: &NetGroup| {
+            let members = &group.producers;
             let mut sum = vec![0f32; layers[0].len()];
             for &m in members {
                 sum.iter_mut()
@@ -303,10 +313,17 @@ impl PruningNet {
     /// # Errors
     /// [`TrainError::Widths`] when a width does not fit its group; [`TrainError::Exec`] when the cut does not fit.
     pub fn bind(&self, widths: &[usize], cut: Option<&Cut>) -> Result<Bound<'_>, TrainError> {
-        let full: Vec<usize> = self.groups.iter().map(|g| g.0).collect();
+        let full: Vec<usize> = self.groups.iter().map(|g| g.channels).collect();
         let h = self.embed(widths)?.f_sub(&self.embed(&full)?)?;
         let mut generated = HashMap::with_capacity(self.generators.len());
+        let unused = |layer: &i64| {
+            let node = &self.topology.layers()[*layer as usize].node;
+            cut.is_some_and(|c| c.dead.contains(node))
+        };
         for g in &self.generators {
+            if g.layers.iter().all(unused) {
+                continue;
+            }
             let own = match g.layers.as_slice() {
                 [one] => h.f_select(0, *one)?,
                 many => h

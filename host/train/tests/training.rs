@@ -294,7 +294,10 @@ fn a_fine_tuning_that_was_stopped_ends_where_an_uninterrupted_one_does() {
     let run = |path, observer: &mut dyn train::Observer| {
         finetune(
             &graph,
-            Some(&teacher),
+            Some(TeacherSetup {
+                graph: &teacher,
+                features: &[],
+            }),
             &loader,
             &config,
             runtime,

@@ -30,8 +30,8 @@ const CLUTTER: Range = Range(2.0, 5.0);
 
 /// Radius of distractors, as part of the image's smaller side.
 const DISTRACTOR: (f32, f32) = (0.06, 0.11);
-/// Greatest turn away from upright, in radians.
-const TURN: f32 = 0.65;
+/// Greatest turn away from upright, in radians: any. No class is another one turned.
+const TURN: f32 = std::f32::consts::PI;
 /// Greatest luma (0..=1) of the background.
 const BACKGROUND: f32 = 0.5;
 
@@ -238,6 +238,12 @@ pub fn render_shape(class: usize, key: [u64; 3], height: usize, width: usize, ou
     }
     if rng.random_bool(0.25) {
         line(rng, &mut canvas, side, 0.9);
+    }
+    // Half of the images are negatives: a shape is darker or lighter than its ground, and a network has to know both.
+    if rng.random_bool(0.5) {
+        for pixel in &mut canvas.pixels {
+            *pixel = pixel.map(|v| 1.0 - v);
+        }
     }
     finish(rng, &canvas, NOISE.at(hard), out);
 }

@@ -81,7 +81,12 @@ fn print(inspection: &Inspection, layers: bool) {
         } else {
             String::new()
         };
-        println!("  {:5}  {}{others}", group.channels, group.name);
+        let branch = if group.removable {
+            "  (a branch that can go as a whole)"
+        } else {
+            ""
+        };
+        println!("  {:5}  {}{others}{branch}", group.channels, group.name);
     }
     println!("\npinned channels:");
     for pinned in &inspection.pinned {

@@ -1,9 +1,11 @@
 //! From a configuration to a trained network: weights materialised, fine-tuned with distillation.
 
+use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, PruningNet, evaluate, finetune, materialise, recalibrate,
+    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, evaluate, features, finetune,
+    materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
@@ -53,9 +55,15 @@ pub(crate) fn run(
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
     let mut watch = work.watch(&format!("fine-tuning ({label})"))?;
+    let plan = PrunePlan::from_widths(&prepared.analysis, &prepared.order, widths)?;
+    let features = features(&prepared.graph, &prepared.analysis, &plan)?;
+    let teacher = source.teacher.map(|graph| TeacherSetup {
+        graph,
+        features: &features,
+    });
     let (graph, completion) = finetune(
         &start,
-        source.teacher,
+        teacher,
         &loader,
         &config,
         prepared.runtime,
