@@ -4,13 +4,14 @@ mod common;
 
 use std::ops::ControlFlow;
 
+use channels::PrunePlan;
 use common::{data, joint_config, loader, network, scene};
 use onnx_graph::Graph;
 use torch_exec::{Device, Params};
 use train::{
-    Completion, Evaluator, EvaluatorConfig, Event, FinetuneConfig, JointConfig, PruningNetConfig,
-    Runtime, SgdConfig, Silent, Start, TrainError, evaluate, finetune, initialise, materialise,
-    train_joint, train_plain,
+    Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig, JointConfig,
+    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, evaluate,
+    features, finetune, initialise, materialise, train_joint, train_plain,
 };
 
 fn weights(graph: &Graph) -> Vec<f32> {
@@ -266,9 +267,15 @@ fn from_scratch_to_a_fine_tuned_pruned_network_that_classifies() {
         runtime,
     )
     .unwrap();
+    let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, &widths).unwrap();
+    let followed = features(&scene.graph, &scene.analysis, &plan).unwrap();
+    assert_eq!(followed.len(), 1, "the pooled values: {followed:?}");
     let (tuned, end) = finetune(
         &pruned,
-        Some(&trained),
+        Some(TeacherSetup {
+            graph: &trained,
+            features: &followed,
+        }),
         &loader(192, 16),
         &tuning(4, 0.02),
         runtime,
@@ -280,6 +287,28 @@ fn from_scratch_to_a_fine_tuned_pruned_network_that_classifies() {
     assert_eq!(end, Completion::Finished);
     let accuracy = evaluate(&tuned, &*test, 32, runtime).unwrap();
     assert!(accuracy.share() > 0.8, "{accuracy:?}");
+}
+
+/// The values that a network of `widths` follows must be read by `reader` and be the channels `keep`.
+fn check_features(widths: &[usize], reader: &str, keep: Option<&[i64]>) {
+    let scene = scene();
+    let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, widths).unwrap();
+    let found = features(&scene.graph, &scene.analysis, &plan).unwrap();
+    let wanted = Feature {
+        reader: reader.into(),
+        keep: keep.map(<[i64]>::to_vec),
+    };
+    assert_eq!(found, [wanted], "{widths:?}");
+}
+
+#[test]
+fn a_student_follows_the_channels_it_keeps_also_where_a_branch_is_gone() {
+    let order = &scene().order[0];
+    let mut kept: Vec<i64> = order[..3].iter().map(|&u| u as i64).collect();
+    kept.sort_unstable();
+    check_features(&[8, 12], "pool", None);
+    check_features(&[8, 0], "pool", None);
+    check_features(&[3, 5], "pool", Some(&kept));
 }
 
 #[test]

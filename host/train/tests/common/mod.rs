@@ -158,7 +158,9 @@ pub fn scene() -> Scene {
     let widths = full
         .iter()
         .map(|&c| (1..=c).filter(|w| w % 2 == 0).collect())
-        .collect();
+        .collect::<Vec<Vec<usize>>>();
+    // The inside of the residual branch may go as a whole.
+    let widths = vec![widths[0].clone(), [&[0], widths[1].as_slice()].concat()];
     Scene {
         graph,
         analysis,
