@@ -1,6 +1,8 @@
 //! Training throughput of ResNet-20 (3x32x32, batch 128, 2 threads, stochastic gradient descent): the executor's step and
 //! the joint step with the Graph PruningNet, at full width and at random widths, beside PyTorch's eager step of the same
-//! network; then whole trainings, data loading included; then the criterion benches of the steps.
+//! network; then whole trainings, data loading included; then the criterion benches of the steps. A filter, as in
+//! `cargo bench --bench training_step -- plain/channelslast`, counts for the comparisons too and leaves the whole trainings
+//! out.
 //!
 //! The two are interleaved block by block in one run, because this kind of machine drifts by more than the difference
 //! looked for. PyTorch is run as a child process by the interpreter in `.deps/peers`, or the one that
@@ -221,7 +223,11 @@ fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
     peer.run(2);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
+        // The first step of a block is left out on both sides: it finds the caches, and for a moment the cores, still
+        // taken by the other process.
+        trainer.run(1);
         ours.push(trainer.run(STEPS));
+        peer.run(1);
         theirs.push(peer.run(STEPS));
     }
     let ratios = sorted(ours.iter().zip(&theirs).map(|(o, t)| t / o).collect());
@@ -318,14 +324,25 @@ fn fastest() -> ExecOptions {
         .options
 }
 
+fn bench_name(options: ExecOptions, step: Step) -> String {
+    let (format, precision) = (options.memory_format, options.precision);
+    format!("resnet20/{}/{format:?}/{precision:?}", step.name()).to_lowercase()
+}
+
 fn main() {
     let listing = std::env::args().any(|a| a == "--list" || a == "--test");
     let options = all_options();
+    let filter = std::env::args().skip(1).find(|a| !a.starts_with('-'));
+    let wanted = |o: ExecOptions, step| {
+        filter
+            .as_ref()
+            .is_none_or(|f| bench_name(o, step).contains(f))
+    };
     if !listing {
         match Peer::start() {
             Some(mut peer) => {
                 for &o in &options {
-                    for step in Step::ALL {
+                    for step in Step::ALL.into_iter().filter(|&s| wanted(o, s)) {
                         compare(&mut peer, o, step);
                     }
                 }
@@ -334,6 +351,8 @@ fn main() {
                 println!("no interpreter with PyTorch in .deps/peers: the comparison is left out")
             }
         }
+    }
+    if !listing && filter.is_none() {
         let rates = |joint| sorted((0..3).map(|_| whole(20, joint)).collect());
         for (name, rates) in [("plain", rates(false)), ("joint", rates(true))] {
             println!(
@@ -348,15 +367,9 @@ fn main() {
     let mut group = criterion.benchmark_group("training_step");
     group.throughput(Throughput::Elements(BATCH as u64));
     for options in options {
-        for step in Step::ALL {
+        for step in Step::ALL.into_iter().filter(|&s| wanted(options, s)) {
             let mut trainer = Trainer::new(options, step);
-            let name = format!(
-                "resnet20/{}/{:?}/{:?}",
-                step.name(),
-                options.memory_format,
-                options.precision
-            )
-            .to_lowercase();
+            let name = bench_name(options, step);
             group.bench_function(name, |b| b.iter(|| trainer.step()));
         }
     }

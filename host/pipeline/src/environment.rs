@@ -1,27 +1,57 @@
 //! What a strategy may look at: the space, predicted costs in units of the budget, and the Graph PruningNet's
 //! embeddings.
 
-use search::{Config, CostKind, Environment, LatencyModel, Limits, SearchError, Space};
+use search::{
+    Config, CostKind, Environment, LatencyModel, LatencyModelConfig, Limits, SearchError, Space,
+};
 use train::PruningNet;
 
 use crate::cost_table::CostTable;
+use crate::prepare::Prepared;
+use crate::stages::calibrate::Calibration;
+use crate::start::Feasibility;
 
-/// The environment of one search.
-pub(crate) struct SearchEnvironment<'a> {
-    pub space: &'a Space,
-    pub table: &'a CostTable,
-    pub net: &'a PruningNet,
-    pub limits: Limits,
-    pub cost: CostKind,
-    pub enforces_budget: bool,
+/// What configurations cost, as far as the measurements made so far tell.
+pub(crate) struct CostModel<'a> {
+    table: &'a CostTable,
+    limits: Limits,
+    cost: CostKind,
     pub latency: LatencyModel,
 }
 
-impl SearchEnvironment<'_> {
+impl<'a> CostModel<'a> {
+    /// A model that knows the original, the smallest network and the calibration's.
+    pub fn new(
+        prepared: &'a Prepared,
+        feasibility: &Feasibility,
+        calibration: &[Calibration],
+    ) -> Result<Self, SearchError> {
+        let mut model = Self {
+            table: &prepared.table,
+            limits: feasibility.limits,
+            cost: feasibility.cost,
+            latency: LatencyModel::new(LatencyModelConfig::default(), prepared.full_macs)?,
+        };
+        model.learn(&prepared.space.full(), 1.0)?;
+        if let Some((ratio, ..)) = feasibility.smallest_ratio {
+            model.learn(&prepared.space.smallest(), ratio)?;
+        }
+        for known in calibration {
+            model.learn(&Config(known.widths.clone()), known.ratio)?;
+        }
+        Ok(model)
+    }
+
     /// Predicted latency over the original's.
     pub fn predicted_ratio(&self, config: &Config) -> f64 {
         self.latency
             .predict(&self.table.features(&config.0), self.macs(config))
+    }
+
+    /// Predicted cost as a share of the budget.
+    pub fn load(&self, config: &Config) -> f64 {
+        let ratio = (self.cost != CostKind::Macs).then(|| self.predicted_ratio(config));
+        self.limits.load(self.macs(config), ratio)
     }
 
     fn macs(&self, config: &Config) -> u64 {
@@ -33,6 +63,14 @@ impl SearchEnvironment<'_> {
         self.latency
             .observe(&self.table.features(&config.0), self.macs(config), ratio)
     }
+}
+
+/// The environment of one search.
+pub(crate) struct SearchEnvironment<'a> {
+    pub space: &'a Space,
+    pub net: &'a PruningNet,
+    pub costs: CostModel<'a>,
+    pub enforces_budget: bool,
 }
 
 impl Environment for SearchEnvironment<'_> {
@@ -47,8 +85,7 @@ impl Environment for SearchEnvironment<'_> {
     }
 
     fn cost(&self, config: &Config) -> f64 {
-        let ratio = (self.cost != CostKind::Macs).then(|| self.predicted_ratio(config));
-        self.limits.load(self.macs(config), ratio)
+        self.costs.load(config)
     }
 
     fn budget(&self) -> f64 {

@@ -187,14 +187,15 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         work.folder.write(CONFIG_FILE, config.as_bytes())?;
     }
 
-    stages::train::run(work, &prepared)?;
+    // Before the training, which draws its networks near the budget.
+    let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
+    stages::train::run(work, &prepared, &feasibility, &calibration)?;
     if until == Stage::Train {
         return Ok(outcome);
     }
 
     let net = stages::train::load(work, &prepared)?;
     let evaluator = stages::search::evaluator(work, &prepared)?;
-    let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
     let judge = Judge::new(work.config.search.reward, feasibility.limits)?;
     let searching = Searching {
         prepared: &prepared,

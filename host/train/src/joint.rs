@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_exec::{NormMode, accuracy, distillation};
 
+use crate::draw::DrawConfig;
 use crate::features::{StageEnd, kept, stage_ends};
 use crate::network::{Network, Outputs, Runtime};
 use crate::observer::Observer;
@@ -41,6 +42,8 @@ pub struct JointConfig {
     pub sandwich: bool,
     /// Share of the batches that train the full network instead of a random one (without the sandwich rule).
     pub full_share: f64,
+    /// How random networks are drawn.
+    pub draw: DrawConfig,
     /// Most seconds between checkpoints; one is also written after every epoch.
     pub checkpoint_seconds: f64,
 }
@@ -55,6 +58,7 @@ impl Default for JointConfig {
             distil: DistillConfig::default(),
             sandwich: false,
             full_share: 0.0,
+            draw: DrawConfig::default(),
             checkpoint_seconds: 20.0,
         }
     }
@@ -106,6 +110,7 @@ impl JointState {
     /// [`TrainError::Widths`] when the order or the admissible widths do not fit the groups, [`TrainError::NoLayers`],
     /// and what compiling the graph gives.
     pub fn new(setup: &JointSetup<'_>) -> Result<Self, TrainError> {
+        setup.config.draw.check()?;
         let groups = setup.analysis.groups();
         let bad = |reason: String| Err(TrainError::Widths { reason });
         if setup.order.len() != groups.len() || setup.widths.len() != groups.len() {
@@ -215,12 +220,7 @@ impl JointState {
                 .map(|g| g.channels)
                 .collect::<Vec<_>>()
         };
-        let random = |rng: &mut ChaCha8Rng| {
-            self.widths
-                .iter()
-                .map(|g| g[rng.random_range(0..g.len())])
-                .collect()
-        };
+        let random = |rng: &mut ChaCha8Rng| self.config.draw.draw(&self.widths, rng);
         if self.config.sandwich {
             let smallest = self
                 .widths

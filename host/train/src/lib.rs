@@ -12,6 +12,7 @@
 //! augmenting images.
 
 pub mod checkpoint;
+mod draw;
 mod error;
 mod evaluate;
 mod features;
@@ -30,6 +31,7 @@ mod teacher;
 mod topology;
 mod training;
 
+pub use draw::DrawConfig;
 pub use error::TrainError;
 pub use evaluate::{Accuracy, Evaluator, EvaluatorConfig, evaluate, read};
 pub use features::{Feature, features};

@@ -5,14 +5,13 @@ use std::time::Instant;
 use onnx_graph::cost::costs;
 use search::{
     Config, Cost, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval,
-    LatencyModel, LatencyModelConfig, Outcome, Random, RandomConfig, RewardMode, SearchError,
-    Strategy, Uniform, UniformConfig,
+    Outcome, Random, RandomConfig, RewardMode, SearchError, Strategy, Uniform, UniformConfig,
 };
 use train::{Evaluator, PruningNet};
 
 use crate::config::{RunConfig, StrategyKind};
 use crate::device::{Effort, Ratio};
-use crate::environment::SearchEnvironment;
+use crate::environment::{CostModel, SearchEnvironment};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
@@ -89,7 +88,7 @@ pub(crate) fn run(
     let done = work.records.episodes(Some(kind.name()))?;
     for record in work.records.episodes(None)? {
         if let Some((ratio, ..)) = record.ratio {
-            environment.learn(&Config(record.widths), ratio)?;
+            environment.costs.learn(&Config(record.widths), ratio)?;
         }
     }
     let mut best = done
@@ -123,7 +122,7 @@ pub(crate) fn run(
         record.parts_ns[0] = nanoseconds(asked);
         let clock = Instant::now();
         if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
-            environment.learn(&config, ratio)?;
+            environment.costs.learn(&config, ratio)?;
         }
         match outcome(searching, &record)? {
             Some(outcome) => {
@@ -171,29 +170,18 @@ fn line(record: &EpisodeRecord, best: f64) -> String {
     )
 }
 
-/// The environment at the start of a search: the latency model knows the original and the smallest network.
+/// The environment at the start of a search.
 pub(crate) fn environment<'a>(
     work: &Work<'_>,
     searching: &Searching<'a>,
 ) -> Result<SearchEnvironment<'a>, PipelineError> {
     let prepared = searching.prepared;
-    let mut environment = SearchEnvironment {
+    Ok(SearchEnvironment {
         space: &prepared.space,
-        table: &prepared.table,
         net: searching.net,
-        limits: searching.feasibility.limits,
-        cost: searching.feasibility.cost,
+        costs: CostModel::new(prepared, searching.feasibility, searching.calibration)?,
         enforces_budget: matches!(work.config.search.reward.mode, RewardMode::Budget),
-        latency: LatencyModel::new(LatencyModelConfig::default(), prepared.full_macs)?,
-    };
-    environment.learn(&prepared.space.full(), 1.0)?;
-    if let Some((ratio, ..)) = searching.feasibility.smallest_ratio {
-        environment.learn(&prepared.space.smallest(), ratio)?;
-    }
-    for known in searching.calibration {
-        environment.learn(&Config(known.widths.clone()), known.ratio)?;
-    }
-    Ok(environment)
+    })
 }
 
 /// Evaluates and measures one configuration.
@@ -206,7 +194,7 @@ pub(crate) fn attempt(
     config: &Config,
 ) -> Result<EpisodeRecord, PipelineError> {
     let prepared = searching.prepared;
-    let predicted_ratio = environment.predicted_ratio(config);
+    let predicted_ratio = environment.costs.predicted_ratio(config);
     let clock = Instant::now();
     let accuracy = searching
         .evaluator

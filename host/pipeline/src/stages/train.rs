@@ -1,11 +1,18 @@
 //! Joint training of the Graph PruningNet.
 
+use search::Config;
 use serde::{Deserialize, Serialize};
-use train::{Completion, JointSetup, JointState, PruningNet, PruningNetConfig, Start, train_joint};
+use train::{
+    Completion, JointConfig, JointSetup, JointState, PruningNet, PruningNetConfig, Start,
+    train_joint,
+};
 
+use crate::environment::CostModel;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
+use crate::stages::calibrate::Calibration;
+use crate::start::Feasibility;
 use crate::work::Work;
 
 /// What the joint training came to.
@@ -30,7 +37,12 @@ fn net_config(work: &Work<'_>, prepared: &Prepared) -> PruningNetConfig {
 }
 
 /// Trains, or goes on training, until the joint training is done.
-pub(crate) fn run(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+pub(crate) fn run(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    feasibility: &Feasibility,
+    calibration: &[Calibration],
+) -> Result<(), PipelineError> {
     let stage = StageName::new("train");
     if work.records.stage::<Trained>(&stage)?.is_some() {
         return Ok(());
@@ -45,13 +57,19 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipeli
         .map(|g| g.widths.clone())
         .collect();
     let net = net_config(work, prepared);
+    let costs = CostModel::new(prepared, feasibility, calibration)?;
+    let load = |widths: &[usize]| costs.load(&Config(widths.to_vec()));
+    let joint = JointConfig {
+        draw: work.config.joint.draw.fitted(&widths, load, 1.0),
+        ..work.config.joint.clone()
+    };
     let mut state = JointState::new(&JointSetup {
         graph: &prepared.graph,
         analysis: &prepared.analysis,
         order: &prepared.order,
         widths: &widths,
         net: &net,
-        config: &work.config.joint,
+        config: &joint,
         runtime: prepared.runtime,
         seed: work.config.seed,
     })?;
