@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use datasets::Augment;
 use search::{CostKind, RewardConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
@@ -289,6 +290,8 @@ pub struct RunConfig {
     pub data: String,
     /// How pixels become the model's input: a preset's name; the data set's own when absent.
     pub normalise: Option<String>,
+    /// Random changes to training images; when absent, what suits the data set.
+    pub augment: Option<Augment>,
     /// The device the latency is measured on.
     pub device: DeviceSpec,
     /// What the result may cost.
@@ -326,6 +329,7 @@ impl Default for RunConfig {
             model: ModelSpec::default(),
             data: "shapes".into(),
             normalise: None,
+            augment: None,
             device: DeviceSpec::default(),
             budget: BudgetConfig::default(),
             seed: 1,

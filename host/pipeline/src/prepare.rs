@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use channels::{Analysis, GroupId, importance_order};
-use datasets::{DataSpec, InputSpec, Loader, LoaderConfig, Splits};
+use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
 use search::Space;
@@ -28,7 +28,7 @@ pub(crate) struct Prepared {
     pub table: CostTable,
     pub full_macs: u64,
     pub splits: Splits,
-    pub data_spec: DataSpec,
+    pub augment: Augment,
     /// How training and the search's evaluations run: whatever is fastest.
     pub runtime: Runtime,
     /// How results are computed: in full precision.
@@ -107,7 +107,10 @@ impl Prepared {
             table,
             full_macs,
             splits,
-            data_spec,
+            augment: config
+                .augment
+                .clone()
+                .unwrap_or_else(|| data_spec.default_augment()),
             runtime: Runtime {
                 options: config.exec.unwrap_or_default(),
                 ..exact
@@ -122,7 +125,7 @@ impl Prepared {
             batch: batch.min(self.splits.train.len()),
             shuffle: true,
             seed,
-            augment: self.data_spec.default_augment(),
+            augment: self.augment.clone(),
             drop_last: true,
             ..LoaderConfig::default()
         };

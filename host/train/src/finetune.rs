@@ -41,11 +41,14 @@ impl Default for FinetuneConfig {
         Self {
             epochs: 30,
             sgd: SgdConfig {
-                lr: 0.01,
+                lr: 0.03,
                 ..SgdConfig::default()
             },
             label_smoothing: 0.0,
-            distil: DistillConfig::default(),
+            distil: DistillConfig {
+                features: 10.0,
+                ..DistillConfig::default()
+            },
             ema: 0.0,
             norm_momentum: 0.1,
             checkpoint_seconds: 20.0,

@@ -30,8 +30,8 @@ const CLUTTER: Range = Range(2.0, 5.0);
 
 /// Radius of distractors, as part of the image's smaller side.
 const DISTRACTOR: (f32, f32) = (0.06, 0.11);
-/// Greatest turn away from upright, in radians: any. No class is another one turned.
-const TURN: f32 = std::f32::consts::PI;
+/// Greatest turn away from upright, in radians.
+const TURN: f32 = 1.6;
 /// Greatest luma (0..=1) of the background.
 const BACKGROUND: f32 = 0.5;
 

@@ -1,0 +1,110 @@
+"""Exports the networks that `cargo xtask zoo` checks: torchvision's, with random weights, seeded by the network's name.
+
+    python export_zoo.py DIRECTORY [NAME ...]
+
+Writes DIRECTORY/NAME.onnx for each; without names, for all. A file that is there is left alone. BatchNorm's parameters and
+statistics are made random as after a training, so that a wrong index shows. A failed export is reported and ends in status 1.
+`--list` prints the names.
+"""
+
+import argparse
+import pathlib
+import sys
+import warnings
+import zlib
+
+import torch
+import torchvision
+
+# The fused attention of evaluation has no ONNX form.
+torch.backends.mha.set_fastpath_enabled(False)
+
+# Side of the image: small, where the network allows it, because what is checked does not depend on it.
+SIDE = {"inception_v3": 96}
+# These fix the size themselves, or end in an adaptive pooling that must divide it.
+FULL_SIDE = ("vit_", "maxvit", "vgg", "alexnet")
+
+
+class Output(torch.nn.Module):
+    """The tensor of a segmentation network that returns a dictionary."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        return self.network(x)["out"]
+
+
+def names():
+    found = torchvision.models.list_models(module=torchvision.models)
+    return sorted(found) + sorted(torchvision.models.list_models(module=torchvision.models.segmentation))
+
+
+def randomise(network, generator):
+    for module in network.modules():
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm):
+            size = module.running_mean.shape
+            module.running_mean.data = torch.randn(size, generator=generator) * 0.1
+            module.running_var.data = torch.rand(size, generator=generator) + 0.5
+            if module.weight is not None:
+                module.weight.data = torch.rand(size, generator=generator) + 0.5
+                module.bias.data = torch.randn(size, generator=generator) * 0.1
+
+
+def build(name):
+    torch.manual_seed(zlib.crc32(name.encode()))
+    segmentation = name in torchvision.models.list_models(module=torchvision.models.segmentation)
+    options = {"weights": None}
+    if segmentation:
+        options.update(weights_backbone=None, aux_loss=False)
+    elif name in ("googlenet", "inception_v3"):
+        options.update(aux_logits=False, init_weights=True)
+    network = torchvision.models.get_model(name, **options)
+    randomise(network, torch.Generator().manual_seed(1))
+    return (Output(network) if segmentation else network).eval()
+
+
+def side(name):
+    return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
+
+
+def export(name, path, opset):
+    image = torch.zeros(1, 3, side(name), side(name))
+    partial = path.with_suffix(".part")
+    with torch.no_grad(), warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            build(name), (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset,
+            dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, dynamo=False,
+        )
+    partial.rename(path)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("directory", nargs="?", type=pathlib.Path)
+    parser.add_argument("names", nargs="*")
+    parser.add_argument("--opset", type=int, default=17)
+    parser.add_argument("--list", action="store_true")
+    args = parser.parse_args()
+    if args.list:
+        print("\n".join(names()))
+        return
+    args.directory.mkdir(parents=True, exist_ok=True)
+    failed = []
+    for name in args.names or names():
+        path = args.directory / f"{name}.onnx"
+        if path.exists():
+            continue
+        try:
+            export(name, path, args.opset)
+            print(name, flush=True)
+        except Exception as error:  # any failure of a foreign exporter is reported, and the others go on
+            failed.append(name)
+            print(f"{name}: {type(error).__name__}: {str(error)[:300]}", file=sys.stderr, flush=True)
+    sys.exit(1 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()
