@@ -4,7 +4,7 @@
 use channels::{ChannelError, GroupId, PrunePlan, analyse, apply, cut, importance_order, silence};
 use onnx_graph::ops::{
     Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Mul, Op, Opaque, Pad, PadMode, Relu,
-    Slice,
+    Reshape, Slice, Transpose,
 };
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
@@ -319,6 +319,40 @@ fn plans_that_do_not_fit_are_refused_by_name() {
     let widths = PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[2]).unwrap();
     assert_eq!(widths.keep, [[1, 3]]);
     assert!(PrunePlan::from_widths(&analysis, &[vec![3, 1, 0, 2]], &[0]).is_err());
+}
+
+#[test]
+fn a_channel_shuffle_ties_the_columns_and_permutes_them() {
+    let (mut net, x) = Net::new(3, 8);
+    let a = net.conv("a", x, 4, 3, 1);
+    let b = net.conv("b", x, 4, 3, 1);
+    let op = Op::Concat(Concat { axis: 1 });
+    let both = net.graph.push("concat", op, &[a, b]).unwrap();
+    let reshape = |target: &[i64]| {
+        Op::Reshape(Reshape {
+            target: target.to_vec(),
+            allow_zero: false,
+        })
+    };
+    let rows = reshape(&[-1, 2, 4, 8, 8]);
+    let rows = net.graph.push("rows", rows, &[both]).unwrap();
+    let swap = Op::Transpose(Transpose {
+        perm: vec![0, 2, 1, 3, 4],
+    });
+    let swapped = net.graph.push("swap", swap, &[rows]).unwrap();
+    let back = reshape(&[-1, 8, 8, 8]);
+    let back = net.graph.push("back", back, &[swapped]).unwrap();
+    let half = Op::Slice(Slice {
+        axes: vec![1],
+        starts: vec![0],
+        ends: vec![4],
+        steps: vec![1],
+    });
+    let half = net.graph.push("half", half, &[back]).unwrap();
+    let c = net.conv("c", half, 2, 1, 1);
+    let out = net.done(c);
+    // The first half of the shuffled channels are the first two columns; the others end there.
+    check(&out, &[("a", 2), ("a#2", 2)]);
 }
 
 /// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes` nodes of a network whose

@@ -5,6 +5,7 @@ mod build;
 mod tensor;
 #[cfg(test)]
 mod tests;
+mod unshare;
 
 use prost::Message;
 
@@ -16,8 +17,8 @@ use crate::{DType, Graph, GraphError};
 /// Reads an ONNX model.
 ///
 /// Constants computed by the graph are folded where shapes depend on them; `auto_pad`, axes, bounds and targets that
-/// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; constants that
-/// several BatchNormalizations share become one each; what nothing reads is dropped. A node without a typed form is
+/// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; biases and
+/// normalisation parameters that several layers share become one each; what nothing reads is dropped. A node without a typed form is
 /// kept as [`crate::ops::Opaque`].
 ///
 /// # Errors

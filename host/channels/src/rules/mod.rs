@@ -3,6 +3,7 @@
 
 mod batch_normalization;
 mod binary;
+mod channel_shuffle;
 mod concat;
 mod conv;
 mod conv_transpose;

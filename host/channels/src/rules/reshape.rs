@@ -4,6 +4,7 @@
 use onnx_graph::ops::Reshape;
 use onnx_graph::{Dim, Node, NodeId, Shape};
 
+use super::channel_shuffle;
 use crate::atoms::{Context, Edit};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) {
@@ -19,6 +20,9 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
         .clone()
         .unwrap_or_default();
     let Some((axis, repeat)) = landing(&from, map.axis, &to) else {
+        if channel_shuffle::rule(cx, id, node, op, &map) {
+            return;
+        }
         return cx.pin_inputs(node, "a reshape that splits or mixes the channels");
     };
     let atoms = if repeat == 1 {

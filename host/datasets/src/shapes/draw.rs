@@ -17,10 +17,10 @@ const RADIUS_SPREAD: f32 = 0.06;
 /// Least ratio of the shape's two extents.
 const STRETCH: Range = Range(0.85, 0.6);
 /// Least luma (0..=1) by which the shape is lighter than the background, and how much more it may be.
-const LIGHTER: Range = Range(0.3, 0.12);
+const LIGHTER: Range = Range(0.3, 0.1);
 const LIGHTER_SPREAD: f32 = 0.2;
 /// Standard deviation of the noise.
-const NOISE: Range = Range(0.01, 0.1);
+const NOISE: Range = Range(0.01, 0.14);
 /// Probability that something lies over an edge of the shape, and its radius.
 const COVERED: Range = Range(0.1, 0.8);
 const COVER: Range = Range(0.06, 0.19);
@@ -30,8 +30,8 @@ const CLUTTER: Range = Range(2.0, 5.0);
 
 /// Radius of distractors, as part of the image's smaller side.
 const DISTRACTOR: (f32, f32) = (0.06, 0.11);
-/// Greatest turn away from upright, in radians.
-const TURN: f32 = 1.6;
+/// Greatest turn away from upright, in radians: any. No class is another one turned.
+const TURN: f32 = std::f32::consts::PI;
 /// Greatest luma (0..=1) of the background.
 const BACKGROUND: f32 = 0.5;
 

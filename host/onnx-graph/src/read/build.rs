@@ -181,7 +181,7 @@ impl<'a> Reader<'a> {
             self.graph.outputs.push(id);
         }
         let mut graph = self.graph;
-        unshare(&mut graph);
+        super::unshare::unshare(&mut graph);
         graph.remove_dead();
         graph.compact();
         graph.check()?;
@@ -423,38 +423,4 @@ fn constant_value(
         }
         _ => return Ok(None),
     }))
-}
-
-/// Exporters merge initialisers of equal values. Gives each BatchNormalization parameters of its own, so that they can
-/// be trained and pruned apart.
-fn unshare(graph: &mut Graph) {
-    let mut taken: HashSet<ValueId> = HashSet::new();
-    for node in &graph.nodes {
-        if !matches!(node.op, Op::BatchNormalization(_)) {
-            taken.extend(node.inputs.iter().flatten());
-        }
-    }
-    taken.extend(&graph.outputs);
-    for index in 0..graph.nodes.len() {
-        if !matches!(graph.nodes[index].op, Op::BatchNormalization(_)) {
-            continue;
-        }
-        for i in 1..5 {
-            let Some(id) = graph.nodes[index].input(i) else {
-                continue;
-            };
-            let Some(tensor) = graph.constant(id) else {
-                continue;
-            };
-            if !taken.insert(id) {
-                let name = format!(
-                    "{}_{}",
-                    graph.nodes[index].name,
-                    ["scale", "bias", "mean", "var"][i - 1]
-                );
-                let own = graph.add_constant(&name, tensor.clone());
-                graph.nodes[index].inputs[i] = Some(own);
-            }
-        }
-    }
 }

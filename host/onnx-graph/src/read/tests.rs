@@ -3,6 +3,7 @@
 use prost::Message;
 
 use super::*;
+use crate::Tensor;
 use crate::external::NoExternalData;
 use crate::ops::{self, Op};
 use crate::proto::*;
@@ -458,6 +459,40 @@ fn shared_batch_norm_parameters_become_one_each_and_other_sharing_stays() {
     parameters.dedup();
     assert_eq!(parameters.len(), 8);
     assert_eq!(graph.nodes()[0].input(1), graph.nodes()[2].input(1));
+}
+
+#[test]
+fn a_bias_shared_by_different_layers_becomes_one_each_and_a_layer_used_twice_keeps_its_own() {
+    let nodes = vec![
+        node("Conv", &["x", "v", "zeros"], "a", &[]),
+        node("Conv", &["a", "w", "zeros"], "b", &[]),
+        node("Conv", &["b", "w", "zeros"], "y", &[]),
+    ];
+    let constants = vec![
+        f32s("zeros", &[3]),
+        f32s("v", &[3, 3, 1, 1]),
+        f32s("w", &[3, 3, 1, 1]),
+    ];
+    let graph = settled(&model(17, &["N", "3", "4", "4"], nodes, constants));
+    let biases: Vec<_> = graph.nodes().iter().map(|n| n.input(2)).collect();
+    assert_ne!(biases[0], biases[1]);
+    assert_eq!(biases[1], biases[2]);
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_many_copies_of_a_large_list() {
+    let count = 600;
+    let mut nodes = Vec::new();
+    for i in 0..count {
+        let (from, to) = (format!("v{i}"), format!("v{}", i + 1));
+        let from = if i == 0 { "x".to_owned() } else { from };
+        let to = if i + 1 == count { "y".to_owned() } else { to };
+        nodes.push(node("Add", &[&from, "long"], &to, &[]));
+    }
+    let constants = vec![f32s("long", &[4096])];
+    let graph = settled(&model(17, &["N", "3", "4", "4096"], nodes, constants));
+    let held: usize = graph.constants().values().map(Tensor::len).sum();
+    assert!(held <= 3 * 4096 + (1 << 20), "{held}");
 }
 
 #[test]
