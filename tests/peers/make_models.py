@@ -547,6 +547,27 @@ def batch_norm_before_any_convolution(n):
     n.head(n.conv(n.relu(n.bn(n.op("MaxPool", x, kernel_shape=[2, 2]), 12)), 12, 16), 16)
 
 
+@model(opset=13)
+def resize_to_sizes_out_of_shapes(n):
+    x = n.block("x", 3, 12)
+    small = n.block(x, 12, 16, strides=[2, 2])
+    to = n.op("Slice", n.op("Shape", x), n.ints(2), n.ints(4), n.ints(0))
+    lead = n.op("Slice", n.op("Shape", small), n.ints(0), n.ints(2), n.ints(0))
+    up = n.op("Resize", small, "", "", n.op("Concat", lead, to, axis=0), mode="linear",
+              coordinate_transformation_mode="half_pixel")
+    n.head(n.block(n.op("Concat", x, up, axis=1), 28, 16), 16)
+
+
+@model(opset=18)
+def resize_by_nearest_neighbours_into_a_pyramid(n):
+    x = n.block("x", 3, 12)
+    low = n.block(x, 12, 12, strides=[2, 2])
+    scales = n.const(numpy.array([1, 1, 2, 2], "f4"))
+    up = n.op("Resize", low, "", scales, mode="nearest", nearest_mode="floor",
+              coordinate_transformation_mode="asymmetric")
+    n.head(n.block(n.op("Add", x, up), 12, 16), 16)
+
+
 @model()
 def resize_in_the_middle(n):
     x = n.block("x", 3, 12, strides=[2, 2])

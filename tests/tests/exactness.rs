@@ -417,7 +417,9 @@ made! {
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
     reduce_mean_over_channels Executed;
-    resize_in_the_middle Pruned;
+    resize_by_nearest_neighbours_into_a_pyramid Executed;
+    resize_in_the_middle Executed;
+    resize_to_sizes_out_of_shapes Executed;
     several_outputs Executed;
     softmax_of_operator_set_11_over_all_later_axes Refused;
     softmax_over_channels_in_the_middle Executed;

@@ -10,6 +10,7 @@ pub(crate) use context::{Emission, Facts, Operator, Parsing};
 pub use opaque::Opaque;
 pub(crate) use opaque::unchanged;
 pub use pad::PadMode;
+pub use resize::{Coordinates, ResizeMode, Rounding};
 pub(crate) use slice::range;
 
 macro_rules! operators {
@@ -104,6 +105,7 @@ operators! {
     reduce_mean ReduceMean,
     relu Relu,
     reshape Reshape,
+    resize Resize,
     sigmoid Sigmoid,
     slice Slice,
     softmax Softmax,

@@ -345,6 +345,34 @@ fn poolings_slide_or_take_all() {
 }
 
 #[test]
+fn a_resize_scales_the_axes_after_the_channels() {
+    let resize = |scales: &[f32], mode, coordinates| Resize {
+        scales: scales.to_vec(),
+        mode,
+        coordinates,
+    };
+    let linear = resize(&[2.0, 1.5], ResizeMode::Linear, Coordinates::HalfPixel);
+    check(linear.clone(), &[Data(&[2, 3, 4, 5])], &[&[2, 3, 8, 7]]);
+    refuse(linear, &[Data(&[2, 3, 4])], 1);
+    for (mode, coordinates) in [
+        (
+            ResizeMode::Nearest(Rounding::RoundPreferCeil),
+            Coordinates::AlignCorners,
+        ),
+        (
+            ResizeMode::Nearest(Rounding::Ceil),
+            Coordinates::PytorchHalfPixel,
+        ),
+        (ResizeMode::Cubic(-0.5), Coordinates::Asymmetric),
+    ] {
+        let op = resize(&[0.5], mode, coordinates);
+        check(op, &[Data(&[2, 3, 9])], &[&[2, 3, 4]]);
+    }
+    let nothing = resize(&[0.1], ResizeMode::Linear, Coordinates::HalfPixel);
+    refuse(nothing, &[Data(&[2, 3, 4])], 1);
+}
+
+#[test]
 fn layout_operators_move_elements() {
     check(Flatten { axis: 1 }, &[Data(&[2, 3, 4, 5])], &[&[2, 60]]);
     check(Flatten { axis: -1 }, &[Data(&[2, 3, 4, 5])], &[&[24, 5]]);

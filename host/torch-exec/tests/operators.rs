@@ -462,6 +462,38 @@ fn pools_honour_pads_and_ceil_mode() {
 }
 
 #[test]
+fn images_are_resized_as_the_specification_says() {
+    let pair: Data = (&[1, 1, 1, 2], &[1., 3.]);
+    let resize = |mode, coordinates| {
+        Op::Resize(Resize {
+            scales: vec![1.0, 2.0],
+            mode,
+            coordinates,
+        })
+    };
+    for (mode, coordinates, wanted) in [
+        (
+            ResizeMode::Nearest(Rounding::Floor),
+            Coordinates::Asymmetric,
+            [1., 1., 3., 3.],
+        ),
+        (
+            ResizeMode::Linear,
+            Coordinates::HalfPixel,
+            [1., 1.5, 2.5, 3.],
+        ),
+        (
+            ResizeMode::Linear,
+            Coordinates::AlignCorners,
+            [1., 5. / 3., 7. / 3., 3.],
+        ),
+    ] {
+        let out: Data = (&[1, 1, 1, 4], &wanted);
+        check(resize(mode, coordinates), &[pair], out);
+    }
+}
+
+#[test]
 fn shapes_are_rearranged_in_row_major_order() {
     let x: Data = (&[1, 2, 3], &[1., 2., 3., 4., 5., 6.]);
     check(Op::Flatten(Flatten { axis: 1 }), &[x], (&[1, 6], x.1));

@@ -48,7 +48,11 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         | Op::Sqrt(_)
         | Op::Identity(_)
         | Op::Dropout(_) => pointwise::rule(cx, node),
-        Op::MaxPool(_) | Op::AveragePool(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) => {
+        Op::MaxPool(_)
+        | Op::AveragePool(_)
+        | Op::GlobalAveragePool(_)
+        | Op::GlobalMaxPool(_)
+        | Op::Resize(_) => {
             pointwise::pool(cx, node);
         }
         Op::Softmax(op) => softmax::rule(cx, node, op.axis),

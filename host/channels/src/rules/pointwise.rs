@@ -13,10 +13,14 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
     cx.set(node.output(), map.axis, map.atoms);
 }
 
-/// [Pooling](https://onnx.ai/onnx/operators/onnx__MaxPool.html) acts on the axes after the channels.
+/// [Pooling](https://onnx.ai/onnx/operators/onnx__MaxPool.html) and
+/// [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) act on the axes after the channels.
 pub(super) fn pool(cx: &mut Context<'_>, node: &Node) {
     if cx.map(node, 0).is_some_and(|m| m.axis != 1) {
-        return cx.pin_inputs(node, "the channels lie on an axis that is pooled");
+        return cx.pin_inputs(
+            node,
+            "the channels lie on an axis that is pooled or resized",
+        );
     }
     rule(cx, node);
 }

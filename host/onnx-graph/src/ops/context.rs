@@ -151,6 +151,17 @@ impl<'a> Parsing<'a> {
         }
     }
 
+    /// The floats of input `i`.
+    pub fn floats_input(&self, i: usize) -> Input<Vec<f32>> {
+        match self.inputs.get(i).copied().flatten() {
+            None => Input::Absent,
+            Some(id) => match self.graph.constant(id).and_then(Tensor::as_f32) {
+                Some(list) => Input::Known(list.to_vec()),
+                None => Input::Dynamic,
+            },
+        }
+    }
+
     /// The single float of input `i`.
     pub fn float_input(&self, i: usize) -> Input<f32> {
         match self.inputs.get(i).copied().flatten() {

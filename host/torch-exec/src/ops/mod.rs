@@ -17,6 +17,7 @@ mod pad;
 mod prelu;
 mod reduce_mean;
 mod reshape;
+mod resize;
 mod slice;
 mod softmax;
 mod split;
@@ -111,6 +112,7 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
             form("the mask output is not supported")
         }
         Op::Pad(p) => pad::check(p).or_else(|reason| form(&reason)),
+        Op::Resize(r) => resize::check(r).or_else(|reason| form(&reason)),
         _ => check_inputs(graph, node),
     }
 }
@@ -193,6 +195,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::ReduceMean(op) => reduce_mean::run(op, args),
         Op::Flatten(op) => flatten::run(op, args),
         Op::Reshape(op) => reshape::run(op, args),
+        Op::Resize(op) => resize::run(op, args),
         Op::Transpose(op) => transpose::run(op, args),
         Op::Concat(op) => concat::run(op, args),
         Op::Split(op) => return split::run(op, args),
