@@ -19,6 +19,8 @@ import torchvision
 # The fused attention of evaluation has no ONNX form.
 torch.backends.mha.set_fastpath_enabled(False)
 
+# Larger than one ONNX file can be.
+TOO_LARGE = ("regnet_y_128gf", "vit_h_14")
 # Side of the image: small, where the network allows it, because what is checked does not depend on it.
 SIDE = {"inception_v3": 96}
 # These fix the size themselves, or end in an adaptive pooling that must divide it.
@@ -37,8 +39,9 @@ class Output(torch.nn.Module):
 
 
 def names():
-    found = torchvision.models.list_models(module=torchvision.models)
-    return sorted(found) + sorted(torchvision.models.list_models(module=torchvision.models.segmentation))
+    modules = (torchvision.models, torchvision.models.segmentation)
+    found = [sorted(torchvision.models.list_models(module=module)) for module in modules]
+    return [name for name in sum(found, []) if name not in TOO_LARGE]
 
 
 def randomise(network, generator):

@@ -1,0 +1,264 @@
+//! Every network of a folder, as `cargo xtask zoo` exports them: read, analysed, pruned by seeded random plans that drop 30,
+//! 50 and 70 % of the channels (the last one removes branches too), compared in ONNX Runtime with the original whose dropped
+//! channels are silenced, trained for a step. Prints a Markdown table; ends in status 1 when a network fails.
+//!
+//!     zoo DIRECTORY [FILTER ...]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use std::time::{Duration, Instant};
+
+use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, silence};
+use graphprune_tests::{Array, Ort, difference};
+use onnx_graph::cost::costs;
+use onnx_graph::{Dim, Graph, NoExternalData, read, write};
+use rand::seq::index;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use torch_exec::{Device, Kind, NormMode, Params, Program, Tensor, cross_entropy, seed};
+
+/// Largest difference between the pruned and the silenced network, relative to the spread of the output.
+const TOLERANCE: f64 = 1e-4;
+/// The same between libtorch and ONNX Runtime, whose kernels add up in other orders: deep networks differ by more.
+const OTHER_RUNTIME: f64 = 1e-3;
+/// Shares of the channels that go.
+const DROPS: [f64; 3] = [0.3, 0.5, 0.7];
+const BATCH: usize = 2;
+
+/// What one network came to.
+struct Row {
+    groups: usize,
+    removable: usize,
+    channels: usize,
+    pinned: BTreeMap<String, usize>,
+    parameters: u64,
+    /// Parameters and MACs left with half of the channels, as shares.
+    left: (f64, f64),
+    apart: f64,
+    executed: Result<f64, String>,
+    times: [Duration; 3],
+}
+
+fn main() -> ExitCode {
+    let mut arguments = std::env::args().skip(1).filter(|a| !a.starts_with('-'));
+    let Some(folder) = arguments.next().map(PathBuf::from) else {
+        println!("zoo: no folder of networks was given; `cargo xtask zoo` makes one");
+        return ExitCode::SUCCESS;
+    };
+    let filters: Vec<String> = arguments.collect();
+    let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
+        Ok(entries) => entries.filter_map(|e| Some(e.ok()?.path())).collect(),
+        Err(error) => {
+            eprintln!("zoo: {}: {error}", folder.display());
+            return ExitCode::FAILURE;
+        }
+    };
+    files.retain(|f| f.extension().is_some_and(|e| e == "onnx"));
+    files.retain(|f| filters.is_empty() || filters.iter().any(|n| name_of(f).contains(n.as_str())));
+    files.sort();
+    println!(
+        "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
+         pruned against silenced | libtorch against ONNX Runtime | read, analyse, prune, ms |"
+    );
+    println!("|---|---|---|---|---|---|---|---|---|");
+    let mut failed = Vec::new();
+    let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    for file in &files {
+        let name = name_of(file);
+        match check(file) {
+            Ok(row) => {
+                println!("| {name} | {}", line(&row));
+                for reason in row.pinned.keys() {
+                    reasons
+                        .entry(reason.clone())
+                        .or_default()
+                        .push(name.clone());
+                }
+            }
+            Err(reason) => {
+                println!("| {name} | **{reason}** |");
+                failed.push(name);
+            }
+        }
+    }
+    println!(
+        "\n{} of {} networks pass.",
+        files.len() - failed.len(),
+        files.len()
+    );
+    for (reason, networks) in reasons {
+        println!("- {reason}: {}", networks.join(", "));
+    }
+    ExitCode::from(u8::from(!failed.is_empty()))
+}
+
+fn name_of(file: &Path) -> String {
+    file.file_stem()
+        .map_or_else(String::new, |s| s.to_string_lossy().into_owned())
+}
+
+fn line(row: &Row) -> String {
+    let pinned: usize = row.pinned.values().sum();
+    let share = 100.0 * pinned as f64 / (pinned + row.channels).max(1) as f64;
+    let executed = match &row.executed {
+        Ok(apart) => format!("{apart:.0e}"),
+        Err(reason) => reason.clone(),
+    };
+    let [read, analyse, prune] = row.times.map(|t| t.as_secs_f64() * 1e3);
+    format!(
+        "{} | {} | {share:.0} % | {:.1} | {:.0} %, {:.0} % | {:.0e} | {executed} | {read:.0}, {analyse:.2}, {prune:.0} |",
+        row.groups,
+        row.removable,
+        row.parameters as f64 / 1e6,
+        row.left.0 * 100.0,
+        row.left.1 * 100.0,
+        row.apart,
+    )
+}
+
+fn check(file: &Path) -> Result<Row, String> {
+    let bytes = std::fs::read(file).map_err(|e| e.to_string())?;
+    let start = Instant::now();
+    let graph = read(&bytes, &NoExternalData).map_err(|e| e.to_string())?;
+    let read_time = start.elapsed();
+    let start = Instant::now();
+    let analysis = analyse(&graph).map_err(|e| e.to_string())?;
+    let analyse_time = start.elapsed();
+    let groups = analysis.groups().len();
+    if groups == 0 {
+        let first = analysis.pinned().iter().find(|p| !of_graph(&p.reason));
+        return Err(format!("nothing to prune: {first:?}"));
+    }
+    let feed = feed(&graph)?;
+    let before = costs(&graph);
+    let (mut left, mut apart, mut prune_time) = ((1.0, 1.0), 0.0f64, Duration::ZERO);
+    let mut executed = Ok(0.0);
+    for drop in DROPS {
+        let plan = random_plan(&analysis, drop);
+        let start = Instant::now();
+        let cut = cut(&graph, &analysis, &plan).map_err(|e| e.to_string())?;
+        let pruned = apply(&graph, &cut).map_err(|e| e.to_string())?;
+        let took = start.elapsed();
+        let silenced = silence(&graph, &analysis, &plan).map_err(|e| e.to_string())?;
+        let reference = run(&silenced, false, &feed)?;
+        let got = run(&pruned, true, &feed)?;
+        for (got, reference) in got.iter().zip(&reference) {
+            let found = difference(got, reference);
+            // A NaN must fail, too.
+            if !(found.relative <= TOLERANCE) {
+                return Err(format!(
+                    "without {:.0} % of the channels: {found}",
+                    drop * 100.0
+                ));
+            }
+            apart = apart.max(found.relative);
+        }
+        if drop == DROPS[1] {
+            let after = costs(&pruned);
+            left = (
+                after.parameters as f64 / before.parameters as f64,
+                after.macs as f64 / before.macs as f64,
+            );
+            prune_time = took;
+            executed = execute(&pruned, &feed, &got[0]);
+        }
+    }
+    let mut pinned = BTreeMap::new();
+    for p in analysis.pinned().iter().filter(|p| !of_graph(&p.reason)) {
+        *pinned.entry(p.reason.clone()).or_insert(0) += p.channels;
+    }
+    Ok(Row {
+        groups,
+        removable: (0..groups)
+            .filter(|&g| analysis.removal(GroupId(g)).is_some())
+            .count(),
+        channels: analysis.groups().iter().map(|g| g.channels).sum(),
+        pinned,
+        parameters: before.parameters,
+        left,
+        apart,
+        executed,
+        times: [read_time, analyse_time, prune_time],
+    })
+}
+
+/// Whether a pin is that of a graph's input or output.
+fn of_graph(reason: &str) -> bool {
+    reason.starts_with("channels of a graph")
+}
+
+fn feed(graph: &Graph) -> Result<Array, String> {
+    let input = graph.inputs().first().ok_or("it has no input")?;
+    let shape = graph
+        .value(*input)
+        .shape
+        .clone()
+        .ok_or("its input has no shape")?;
+    let sizes = shape.iter().enumerate().map(|(i, d)| match d {
+        Dim::Known(n) => Some(*n),
+        Dim::Symbol(_) => (i == 0).then_some(BATCH),
+    });
+    let sizes: Vec<usize> = sizes
+        .collect::<Option<_>>()
+        .ok_or("its input is of open size")?;
+    Ok(Array::uniform(&sizes, -2.0, 2.0, 1))
+}
+
+fn run(graph: &Graph, check: bool, feed: &Array) -> Result<Vec<Array>, String> {
+    let bytes = write(graph).map_err(|e| e.to_string())?;
+    let runs = Ort::shared().run(&bytes, check, std::slice::from_ref(feed));
+    let mut runs = runs.map_err(|e| e.to_string())?;
+    runs.pop().ok_or_else(|| "it gave no output".to_owned())
+}
+
+/// The largest difference of libtorch's output, once a training step's gradients have been found to be finite.
+fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String> {
+    let program = Program::compile(graph).map_err(|e| format!("not executed: {e}"))?;
+    let params = Params::from_graph(graph, Device::Cpu).map_err(|e| e.to_string())?;
+    let shape: Vec<i64> = feed.shape.iter().map(|&d| d as i64).collect();
+    let images = Tensor::from_slice(&feed.data).reshape(shape);
+    let out = program
+        .forward(&images, &params, None, NormMode::Running)
+        .map_err(|e| e.to_string())?;
+    let data =
+        Vec::<f32>::try_from(out.detach().contiguous().reshape([-1])).map_err(|e| e.to_string())?;
+    let shape = out.size().into_iter().map(|d| d as usize).collect();
+    let found = difference(&Array { shape, data }, reference);
+    if !(found.relative <= OTHER_RUNTIME) {
+        return Err(format!("**{found}**"));
+    }
+    seed(0);
+    let out = program
+        .forward(&images, &params, None, NormMode::Batch)
+        .map_err(|e| e.to_string())?;
+    let rows = out.flatten(1, -1);
+    let labels = Tensor::zeros([rows.size()[0]], (Kind::Int64, Device::Cpu));
+    let loss = cross_entropy(&rows, &labels, 0.0).map_err(|e| e.to_string())?;
+    loss.f_backward().map_err(|e| e.to_string())?;
+    for (_, name, tensor) in params.trainable(graph) {
+        let grad = tensor.grad();
+        if !grad.defined() || grad.isfinite().all().int64_value(&[]) == 0 {
+            return Err(format!("**no finite gradient for '{name}'**"));
+        }
+    }
+    Ok(found.relative)
+}
+
+/// Drops a random `drop` of each group's units; of many, also half of the groups that may be emptied.
+fn random_plan(analysis: &Analysis, drop: f64) -> PrunePlan {
+    let mut rng = ChaCha8Rng::seed_from_u64((drop * 100.0) as u64);
+    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
+        let removable = analysis.removal(GroupId(i)).is_some();
+        if drop == DROPS[2] && removable && rng.random_bool(0.5) {
+            return Vec::new();
+        }
+        let count = ((group.channels as f64 * (1.0 - drop)).round() as usize).max(1);
+        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
+        keep.sort_unstable();
+        keep
+    });
+    PrunePlan {
+        keep: keep.collect(),
+    }
+}
