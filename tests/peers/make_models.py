@@ -528,6 +528,25 @@ def convnext_block_in_channels_last(n):
 
 
 @model()
+def layer_norm_over_the_channels(n):
+    x = n.conv("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4)
+    y = n.op("Transpose", n.conv(x, 12, 12, kernel=3, group=12), perm=[0, 2, 3, 1])
+    y = n.op("LayerNormalization", y, n.floats(12, low=0.5, high=1.5), n.floats(12, low=-1, high=1), epsilon=1e-6)
+    y = n.op("MatMul", n.op("Erf", n.op("MatMul", y, n.floats(12, 24))), n.floats(24, 12))
+    y = n.op("LayerNormalization", y, n.floats(12, low=0.5, high=1.5))
+    n.head(n.block(n.op("Add", x, n.op("Transpose", y, perm=[0, 3, 1, 2])), 12, 16), 16)
+
+
+@model()
+def layer_norm_over_positions_and_over_whole_images(n):
+    x = n.block("x", 3, 12, strides=[2, 2])
+    x = n.op("LayerNormalization", x, n.floats(8, low=0.5, high=1.5), n.floats(8, low=-1, high=1), axis=-1)
+    x = n.block(x, 12, 10)
+    x = n.op("LayerNormalization", x, n.floats(10, 8, 8, low=0.5, high=1.5), axis=1)
+    n.head(n.block(x, 10, 16), 16)
+
+
+@model()
 def transposed_convolutions(n):
     x = n.block("x", 3, 12, strides=[2, 2])
     x = n.op("ConvTranspose", x, n.floats(12, 8, 3, 3), n.floats(8, low=-1, high=1), strides=[2, 2], pads=[1] * 4, output_padding=[1, 1])

@@ -401,6 +401,8 @@ made! {
     grouped_convolution_in_a_residual_block Executed;
     grouped_convolution_that_changes_width Executed;
     instance_norm_and_local_response_norm Pruned;
+    layer_norm_over_positions_and_over_whole_images Executed;
+    layer_norm_over_the_channels Executed;
     matmul_and_add_as_a_linear_layer Executed;
     nodes_without_names Executed;
     one_dimensional_convolutions Executed;

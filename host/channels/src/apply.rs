@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use onnx_graph::ops::{Mul, Op};
-use onnx_graph::{Graph, Patch, Tensor, ValueId};
+use onnx_graph::ops::{Add, Div, LayerNormalization, Mul, Op, ReduceMean, Sqrt, Sub};
+use onnx_graph::{Graph, Node, Patch, Tensor, ValueId};
 
 use crate::analysis::Analysis;
 use crate::error::ChannelError;
@@ -65,7 +65,7 @@ fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError>
 }
 
 /// The original graph with every dropped channel multiplied by zero wherever it appears, and so what a removed branch
-/// adds, its biases included: the reference that a pruned graph must equal.
+/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations count the kept channels only.
 ///
 /// # Errors
 /// As [`PrunePlan::check`], and [`ChannelError::Graph`] when the graph does not accept the masks.
@@ -119,7 +119,24 @@ pub fn silence(
             .zip(&names)
             .map(|(o, n)| o.is_some().then_some(n.as_str()))
             .collect();
-        let made = out.push_node(&node.name, node.op.clone(), inputs, &names)?;
+        let made = match &node.op {
+            Op::LayerNormalization(op) => {
+                let kept = count_kept(graph, analysis, &kept, node, op);
+                kept_statistics(
+                    &mut out,
+                    node,
+                    op,
+                    &inputs,
+                    kept,
+                    names[0].unwrap_or_default(),
+                )?
+            }
+            _ => None,
+        };
+        let made = match made {
+            Some(value) => vec![Some(value)],
+            None => out.push_node(&node.name, node.op.clone(), inputs, &names)?,
+        };
         for ((old, new), mask) in node.outputs.iter().zip(made).zip(masks) {
             let (Some(old), Some(mut new)) = (*old, new) else {
                 continue;
@@ -140,6 +157,72 @@ pub fn silence(
     }
     out.check()?;
     Ok(out)
+}
+
+/// Channels that a normalisation sees before and after pruning, where it loses any.
+fn count_kept(
+    graph: &Graph,
+    analysis: &Analysis,
+    kept: &Kept<'_>,
+    node: &Node,
+    op: &LayerNormalization,
+) -> Option<(usize, usize)> {
+    let input = node.input(0)?;
+    let (axis, atoms) = analysis.values[input.index()].as_ref()?;
+    let rank = graph.value(input).shape.as_ref()?.len();
+    let left = kept.count(atoms);
+    (op.axis(rank)? <= *axis && left < atoms.len()).then_some((atoms.len(), left))
+}
+
+/// A layer normalisation over the last axis whose mean and variance leave out the channels that are zero because they are
+/// silenced: of `all` channels only `left` count. Its input comes masked, and its output is masked again by the caller.
+fn kept_statistics(
+    out: &mut Graph,
+    node: &Node,
+    op: &LayerNormalization,
+    inputs: &[Option<ValueId>],
+    counts: Option<(usize, usize)>,
+    name: &str,
+) -> Result<Option<ValueId>, ChannelError> {
+    let (Some((all, left)), Some(Some(x)), Some(Some(scale))) =
+        (counts, inputs.first(), inputs.get(1))
+    else {
+        return Ok(None);
+    };
+    let share = Tensor::scalar(all as f32 / left.max(1) as f32);
+    let share = out.add_constant(&format!("{name}_share"), share);
+    let missing = Tensor::scalar((all - left) as f32 / left.max(1) as f32);
+    let missing = out.add_constant(&format!("{name}_missing"), missing);
+    let epsilon = out.add_constant(&format!("{name}_epsilon"), Tensor::scalar(op.epsilon));
+    let mean_of = ReduceMean {
+        axes: vec![-1],
+        keepdims: true,
+    };
+    let mut push = |what: &str, op: Op, inputs: &[ValueId]| {
+        out.push(&format!("{}_{what}", node.name), op, inputs)
+    };
+    let mean = push("mean", mean_of.clone().into(), &[*x])?;
+    let mean = push("kept_mean", Mul.into(), &[mean, share])?;
+    let apart = push("apart", Sub.into(), &[*x, mean])?;
+    let square = push("square", Mul.into(), &[apart, apart])?;
+    // The silenced channels lie at minus the mean: what they add to the variance is taken off.
+    let whole = push("spread", mean_of.into(), &[square])?;
+    let whole = push("whole", Mul.into(), &[whole, share])?;
+    let theirs = push("mean_square", Mul.into(), &[mean, mean])?;
+    let theirs = push("theirs", Mul.into(), &[theirs, missing])?;
+    let variance = push("variance", Sub.into(), &[whole, theirs])?;
+    let variance = push("safe", Add.into(), &[variance, epsilon])?;
+    let deviation = push("deviation", Sqrt.into(), &[variance])?;
+    let unit = push("unit", Div.into(), &[apart, deviation])?;
+    let bias = inputs.get(2).copied().flatten();
+    let scaled_name = if bias.is_some() { None } else { Some(name) };
+    let names = [Some(scaled_name.unwrap_or("scaled"))];
+    let scaled = vec![Some(unit), Some(*scale)];
+    let mut last = out.push_node(&format!("{}_scaled", node.name), Mul.into(), scaled, &names)?[0];
+    if bias.is_some() {
+        last = out.push_node(&node.name, Add.into(), vec![last, bias], &[Some(name)])?[0];
+    }
+    Ok(last)
 }
 
 /// Ones and zeros over the channel axis of `value`, if it loses any.

@@ -95,6 +95,7 @@ operators! {
     hard_sigmoid HardSigmoid,
     hard_swish HardSwish,
     identity Identity,
+    layer_normalization LayerNormalization,
     leaky_relu LeakyRelu,
     log_softmax LogSoftmax,
     mat_mul MatMul,

@@ -345,6 +345,21 @@ fn poolings_slide_or_take_all() {
 }
 
 #[test]
+fn a_layer_normalisation_keeps_the_shape_and_checks_its_parameters() {
+    let norm = |axis| LayerNormalization {
+        axis,
+        epsilon: 1e-6,
+    };
+    let x = Data(&[2, 5, 3, 4]);
+    check(norm(-1), &[x, Weight(&[4])], &[&[2, 5, 3, 4]]);
+    let x = Data(&[2, 5, 3, 4]);
+    let whole = [x, Weight(&[5, 3, 4]), Weight(&[5, 3, 4])];
+    check(norm(1), &whole, &[&[2, 5, 3, 4]]);
+    refuse(norm(-1), &[Data(&[2, 5, 3, 4]), Weight(&[5])], 1);
+    refuse(norm(4), &[Data(&[2, 5, 3, 4]), Weight(&[4])], 1);
+}
+
+#[test]
 fn a_resize_scales_the_axes_after_the_channels() {
     let resize = |scales: &[f32], mode, coordinates| Resize {
         scales: scales.to_vec(),

@@ -462,6 +462,24 @@ fn pools_honour_pads_and_ceil_mode() {
 }
 
 #[test]
+fn a_layer_is_normalised_over_its_last_axes() {
+    let rows: Data = (&[2, 2], &[1., 3., -2., 2.]);
+    let norm = |axis| Op::LayerNormalization(LayerNormalization { axis, epsilon: 0.0 });
+    let (scale, bias): (Data, Data) = ((&[2], &[1., 10.]), (&[2], &[0., 1.]));
+    check(
+        norm(-1),
+        &[rows, scale, bias],
+        (&[2, 2], &[-1., 11., -1., 11.]),
+    );
+    check(norm(1), &[rows, scale], (&[2, 2], &[-1., 10., -1., 10.]));
+    let one: Data = (&[1], &[2.]);
+    // Mean 1, variance 3.5.
+    let spread = 3.5f32.sqrt();
+    let wanted = [0., 4. / spread, -6. / spread, 2. / spread];
+    check(norm(0), &[rows, one], (&[2, 2], &wanted));
+}
+
+#[test]
 fn images_are_resized_as_the_specification_says() {
     let pair: Data = (&[1, 1, 1, 2], &[1., 3.]);
     let resize = |mode, coordinates| {

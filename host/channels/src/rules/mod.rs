@@ -9,6 +9,7 @@ mod conv;
 mod conv_transpose;
 mod flatten;
 mod gemm;
+mod layer_normalization;
 mod matmul;
 mod pad;
 mod pointwise;
@@ -33,6 +34,7 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::Gemm(op) => gemm::rule(cx, id, node, op),
         Op::MatMul(_) => matmul::rule(cx, id, node),
         Op::BatchNormalization(_) => batch_normalization::rule(cx, node),
+        Op::LayerNormalization(op) => layer_normalization::rule(cx, node, op),
         Op::PRelu(_) => prelu::rule(cx, node),
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => binary::rule(cx, node),
         Op::Relu(_)

@@ -11,6 +11,7 @@ mod elementwise;
 mod flatten;
 mod gemm;
 mod global_pool;
+mod layer_normalization;
 mod matmul;
 mod max_pool;
 mod pad;
@@ -120,7 +121,12 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
 fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     let least = match node.op {
         Op::BatchNormalization(_) => 5,
-        Op::Conv(_) | Op::ConvTranspose(_) | Op::Gemm(_) | Op::MatMul(_) | Op::PRelu(_) => 2,
+        Op::Conv(_)
+        | Op::ConvTranspose(_)
+        | Op::Gemm(_)
+        | Op::MatMul(_)
+        | Op::PRelu(_)
+        | Op::LayerNormalization(_) => 2,
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => 2,
         _ => 1,
     };
@@ -187,6 +193,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
         Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
         Op::Div(_) => args.need(0)?.f_div(args.need(1)?),
+        Op::LayerNormalization(op) => layer_normalization::run(op, args),
         Op::PRelu(_) => prelu::run(args),
         Op::MaxPool(op) => max_pool::run(op, args),
         Op::AveragePool(op) => average_pool::run(op, args),

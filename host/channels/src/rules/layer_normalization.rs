@@ -1,0 +1,32 @@
+//! [LayerNormalization](https://onnx.ai/onnx/operators/onnx__LayerNormalization.html) over the channels: scale and bias
+//! follow them. A pruned network's statistics are those of the kept channels; [`crate::silence`] counts them the same way.
+
+use onnx_graph::Node;
+use onnx_graph::ops::LayerNormalization;
+
+use crate::atoms::Context;
+
+pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
+    let Some(map) = cx.map(node, 0) else { return };
+    let rank = node.input(0).and_then(|v| cx.rank(v));
+    let Some(first) = rank.and_then(|rank| op.axis(rank)) else {
+        return cx.pin_inputs(node, "a normalisation of unknown rank");
+    };
+    if map.axis < first {
+        return cx.set(node.output(), map.axis, map.atoms);
+    }
+    let parameters: Vec<_> = (1..3).filter_map(|i| node.input(i)).collect();
+    let follow = |&p: &onnx_graph::ValueId| {
+        cx.graph
+            .constant(p)
+            .is_some_and(|t| t.dims() == [map.atoms.len()])
+    };
+    if Some(first + 1) != rank || !parameters.iter().all(follow) {
+        let reason = "a normalisation over more than the channels, or with computed parameters";
+        return cx.pin_inputs(node, reason);
+    }
+    for p in parameters {
+        cx.bind(p, 0, &map.atoms);
+    }
+    cx.set(node.output(), map.axis, map.atoms);
+}
