@@ -1,4 +1,5 @@
-"""Exports the networks that `cargo xtask zoo` checks: torchvision's, with random weights, seeded by the network's name.
+"""Exports the networks that `cargo xtask zoo` checks: torchvision's and some of timm's, whose names start with `timm.`, with
+random weights, seeded by the network's name.
 
     python export_zoo.py DIRECTORY [NAME ...]
 
@@ -13,12 +14,24 @@ import sys
 import warnings
 import zlib
 
+import timm
 import torch
 import torchvision
 
 # The fused attention of evaluation has no ONNX form.
 torch.backends.mha.set_fastpath_enabled(False)
 
+# One or two of each kind of convolutional network.
+TIMM = """
+adv_inception_v3 convnext_atto convnextv2_atto cspdarknet53 cspresnet50 cs3darknet_s darknet53 densenet121 dla34 dla46_c dpn68
+eca_nfnet_l0 ecaresnet26t edgenext_xx_small efficientnet_lite0 ese_vovnet19b_dw fbnetc_100 fbnetv3_b fastvit_t8 ghostnet_100
+ghostnetv2_100 hardcorenas_a hgnet_tiny hgnetv2_b0 hrnet_w18_small inception_next_atto inception_resnet_v2 inception_v4 lcnet_050
+mixnet_s mnasnet_100 mobilenetv1_100 mobilenetv2_100 mobilenetv3_large_100 mobilenetv4_conv_small mobileone_s0 nf_regnet_b0
+nf_resnet26 poolformer_s12 regnetx_002 regnety_002 regnetz_b16 repghostnet_050 repvgg_a0 repvit_m0_9 res2net50_26w_4s res2next50
+resnest14d resnet26d resnet50 resnetv2_50 resnext26ts rexnet_100 rexnetr_200 selecsls42b semnasnet_075 seresnet50 seresnext26d_32x4d
+skresnet18 spnasnet_100 starnet_s1 tf_efficientnet_b0 tf_efficientnetv2_b0 tf_mobilenetv3_small_075 tinynet_e tresnet_m
+vgg11_bn wide_resnet50_2 xception41 xception65
+""".split()
 # Larger than one ONNX file can be.
 TOO_LARGE = ("regnet_y_128gf", "vit_h_14")
 # Side of the image: small, where the network allows it, because what is checked does not depend on it.
@@ -41,7 +54,7 @@ class Output(torch.nn.Module):
 def names():
     modules = (torchvision.models, torchvision.models.segmentation)
     found = [sorted(torchvision.models.list_models(module=module)) for module in modules]
-    return [name for name in sum(found, []) if name not in TOO_LARGE]
+    return [name for name in sum(found, []) if name not in TOO_LARGE] + [f"timm.{name}" for name in TIMM]
 
 
 def randomise(network, generator):
@@ -57,6 +70,10 @@ def randomise(network, generator):
 
 def build(name):
     torch.manual_seed(zlib.crc32(name.encode()))
+    if name.startswith("timm."):
+        network = timm.create_model(name.removeprefix("timm."), pretrained=False, exportable=True)
+        randomise(network, torch.Generator().manual_seed(1))
+        return network.eval()
     segmentation = name in torchvision.models.list_models(module=torchvision.models.segmentation)
     options = {"weights": None}
     if segmentation:
@@ -69,6 +86,8 @@ def build(name):
 
 
 def side(name):
+    if name.startswith("timm."):
+        return 128
     return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
 
 

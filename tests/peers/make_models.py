@@ -528,6 +528,18 @@ def convnext_block_in_channels_last(n):
 
 
 @model()
+def selective_kernels_of_two_branches(n):
+    x = n.block("x", 3, 12)
+    a, b = n.block(x, 12, 8), n.block(x, 12, 8, kernel=1)
+    both = n.op("Concat", n.op("Unsqueeze", a, n.ints(1)), n.op("Unsqueeze", b, n.ints(1)), axis=1)
+    s = n.op("ReduceMean", n.op("ReduceSum", both, n.ints(1), keepdims=0), axes=[2, 3], keepdims=1)
+    s = n.conv(n.block(s, 8, 6, kernel=1), 6, 16, kernel=1)
+    s = n.op("Softmax", n.op("Reshape", s, n.ints(-1, 2, 8, 1, 1)), axis=1)
+    x = n.op("ReduceSum", n.op("Mul", both, s), n.ints(1), keepdims=0)
+    n.head(n.block(n.op("Mul", x, n.op("ReduceSum", x, n.ints(1), keepdims=1)), 8, 16), 16)
+
+
+@model()
 def layer_norm_over_the_channels(n):
     x = n.conv("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4)
     y = n.op("Transpose", n.conv(x, 12, 12, kernel=3, group=12), perm=[0, 2, 3, 1])

@@ -422,6 +422,7 @@ made! {
     resize_by_nearest_neighbours_into_a_pyramid Executed;
     resize_in_the_middle Executed;
     resize_to_sizes_out_of_shapes Executed;
+    selective_kernels_of_two_branches Executed;
     several_outputs Executed;
     softmax_of_operator_set_11_over_all_later_axes Refused;
     softmax_over_channels_in_the_middle Executed;

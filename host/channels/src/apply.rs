@@ -100,8 +100,8 @@ pub fn silence(
         let masks: Vec<_> = node
             .outputs
             .iter()
-            .map(|o| o.and_then(|o| mask(graph, analysis, &kept, o)))
-            .collect();
+            .map(|o| o.map_or(Ok(None), |o| mask(graph, analysis, &kept, o)))
+            .collect::<Result<_, _>>()?;
         // Graph outputs are never masked (their channels are pinned), so they keep their names.
         let names: Vec<String> = node
             .outputs
@@ -226,17 +226,27 @@ fn kept_statistics(
 }
 
 /// Ones and zeros over the channel axis of `value`, if it loses any.
-fn mask(graph: &Graph, analysis: &Analysis, kept: &Kept<'_>, value: ValueId) -> Option<Tensor> {
-    let (axis, atoms) = analysis.values[value.index()].as_ref()?;
+fn mask(
+    graph: &Graph,
+    analysis: &Analysis,
+    kept: &Kept<'_>,
+    value: ValueId,
+) -> Result<Option<Tensor>, ChannelError> {
+    let Some((axis, atoms)) = analysis.values[value.index()].as_ref() else {
+        return Ok(None);
+    };
     let keep: Vec<f32> = atoms
         .iter()
         .map(|&a| f32::from(u8::from(kept.atom(a))))
         .collect();
     if keep.iter().all(|&k| k == 1.0) {
-        return None;
+        return Ok(None);
     }
-    let rank = graph.value(value).shape.as_ref()?.len();
-    let mut dims = vec![1; rank];
+    let Some(shape) = &graph.value(value).shape else {
+        let value = graph.value(value).name.clone();
+        return Err(ChannelError::UnknownShape { value });
+    };
+    let mut dims = vec![1; shape.len()];
     dims[*axis] = keep.len();
-    Tensor::f32(dims, keep).ok()
+    Ok(Some(Tensor::f32(dims, keep)?))
 }

@@ -44,6 +44,12 @@ pub enum ChannelError {
         /// Units in the group.
         channels: usize,
     },
+    /// A value of unknown shape loses channels, so that they cannot be silenced for comparison.
+    #[error("value '{value}' loses channels, and its shape is not known: it cannot be compared")]
+    UnknownShape {
+        /// The value's name.
+        value: String,
+    },
     /// The graph does not accept an edit.
     #[error(transparent)]
     Graph(#[from] GraphError),

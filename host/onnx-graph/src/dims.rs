@@ -100,9 +100,22 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
                 "sizes {x} and {y} at axis {i} of {a:?} and {b:?} do not broadcast"
             )),
             (Dim::Known(x), Dim::Symbol(_)) | (Dim::Symbol(_), Dim::Known(x)) => Ok(Dim::Known(x)),
-            (Dim::Symbol(x), Dim::Symbol(y)) => Ok(Dim::Symbol(format!("max({x},{y})"))),
+            (Dim::Symbol(x), Dim::Symbol(y)) => Ok(Dim::Symbol(short(format!("max({x},{y})")))),
         })
         .collect()
+}
+
+/// Longest name of an open size. Names are built of names, and would double with every addition.
+const LONGEST: usize = 200;
+
+/// `name`, or a hash of it when it is long: equal names stay equal.
+pub(crate) fn short(name: String) -> String {
+    if name.len() <= LONGEST {
+        return name;
+    }
+    let mut hasher = std::hash::DefaultHasher::new();
+    std::hash::Hash::hash(&name, &mut hasher);
+    format!("size_{:016x}", std::hash::Hasher::finish(&hasher))
 }
 
 /// The position of `axis` (negative counts from the end) in a value of `rank` dimensions.

@@ -2,6 +2,7 @@
 
 mod context;
 mod opaque;
+mod reduce;
 mod window;
 
 use crate::GraphError;
@@ -104,6 +105,7 @@ operators! {
     p_relu PRelu,
     pad Pad,
     reduce_mean ReduceMean,
+    reduce_sum ReduceSum,
     relu Relu,
     reshape Reshape,
     resize Resize,

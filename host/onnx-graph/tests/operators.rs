@@ -345,6 +345,18 @@ fn poolings_slide_or_take_all() {
 }
 
 #[test]
+fn a_sum_loses_its_axes_or_keeps_them_with_size_one() {
+    let sum = |axes: &[i64], keepdims| ReduceSum {
+        axes: axes.to_vec(),
+        keepdims,
+    };
+    check(sum(&[1, -1], true), &[Data(&[2, 3, 4])], &[&[2, 1, 1]]);
+    check(sum(&[1], false), &[Data(&[2, 3, 4])], &[&[2, 4]]);
+    check(sum(&[], false), &[Data(&[2, 3])], &[&[]]);
+    refuse(sum(&[3], false), &[Data(&[2, 3])], 1);
+}
+
+#[test]
 fn a_layer_normalisation_keeps_the_shape_and_checks_its_parameters() {
     let norm = |axis| LayerNormalization {
         axis,

@@ -512,6 +512,27 @@ fn images_are_resized_as_the_specification_says() {
 }
 
 #[test]
+fn sums_run_over_the_axes_named_or_all() {
+    let sum = |axes: &[i64], keepdims| {
+        Op::ReduceSum(ReduceSum {
+            axes: axes.to_vec(),
+            keepdims,
+        })
+    };
+    check(
+        sum(&[-1], true),
+        &[(IMAGE, NINE)],
+        (&[1, 1, 3, 1], &[6., 15., 24.]),
+    );
+    check(
+        sum(&[1, 2], false),
+        &[(IMAGE, NINE)],
+        (&[1, 3], &[12., 15., 18.]),
+    );
+    check(sum(&[], false), &[(IMAGE, NINE)], (&[], &[45.]));
+}
+
+#[test]
 fn shapes_are_rearranged_in_row_major_order() {
     let x: Data = (&[1, 2, 3], &[1., 2., 3., 4., 5., 6.]);
     check(Op::Flatten(Flatten { axis: 1 }), &[x], (&[1, 6], x.1));

@@ -1,4 +1,4 @@
-//! What a developer types: `cargo xtask setup | demo | test | check | fuzz | bench`.
+//! What a developer types: `cargo xtask setup | demo | test | check | fuzz | bench | zoo`.
 //!
 //! Invariants: this package builds with neither libtorch nor ONNX Runtime installed, for it is what installs them;
 //! everything it installs lies in `.deps` of the checkout; every command can be killed and started again.
@@ -12,6 +12,7 @@ mod fuzz;
 mod setup;
 mod shell;
 mod test;
+mod zoo;
 
 use std::process::ExitCode;
 
@@ -56,6 +57,8 @@ enum Command {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Export the networks of torchvision and timm and check that each is read, pruned exactly and trained
+    Zoo(zoo::Options),
 }
 
 fn main() -> ExitCode {
@@ -67,6 +70,7 @@ fn main() -> ExitCode {
         Command::Check => check::run(&checkout),
         Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),
         Command::Bench { more } => bench::run(&checkout, more),
+        Command::Zoo(options) => zoo::run(&checkout, options),
     });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,

@@ -15,6 +15,7 @@ mod pad;
 mod pointwise;
 mod prelu;
 mod reduce_mean;
+mod reduce_sum;
 mod reshape;
 mod slice;
 mod softmax;
@@ -60,6 +61,7 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::Softmax(op) => softmax::rule(cx, node, op.axis),
         Op::LogSoftmax(op) => softmax::rule(cx, node, op.axis),
         Op::ReduceMean(op) => reduce_mean::rule(cx, node, op),
+        Op::ReduceSum(op) => reduce_sum::rule(cx, node, op),
         Op::Flatten(op) => flatten::rule(cx, node, op),
         Op::Reshape(op) => reshape::rule(cx, id, node, op),
         Op::Transpose(op) => transpose::rule(cx, node, op),

@@ -7,18 +7,24 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceMean) {
     let Some(map) = cx.map(node, 0) else { return };
-    let rank = node.input(0).and_then(|v| cx.rank(v));
-    let axes: Option<Vec<usize>> =
-        rank.and_then(|rank| op.axes.iter().map(|&a| Context::axis(a, rank)).collect());
+    let axes = node
+        .input(0)
+        .and_then(|v| cx.rank(v))
+        .and_then(|rank| op.axes(rank));
     match axes {
-        Some(axes) if !axes.is_empty() && !axes.contains(&map.axis) => {
-            let removed = if op.keepdims {
-                0
-            } else {
-                axes.iter().filter(|&&a| a < map.axis).count()
-            };
-            cx.set(node.output(), map.axis - removed, map.atoms);
+        Some(axes) if !axes.contains(&map.axis) => {
+            let axis = remaining(&axes, op.keepdims, map.axis);
+            cx.set(node.output(), axis, map.atoms);
         }
         _ => cx.pin_inputs(node, "a mean over the channels"),
+    }
+}
+
+/// Where `axis` lies once `reduced` are gone or, with `keepdims`, of size 1.
+pub(super) fn remaining(reduced: &[usize], keepdims: bool, axis: usize) -> usize {
+    if keepdims {
+        axis
+    } else {
+        axis - reduced.iter().filter(|&&a| a < axis).count()
     }
 }

@@ -31,6 +31,12 @@ impl Conv {
     }
 }
 
+/// The shape of an image of `channels` whose batch and sizes are open, named after the node.
+pub(crate) fn open_shape(facts: &Facts<'_>, channels: usize, rank: usize) -> Shape {
+    let dim = |i| if i == 1 { Dim::Known(channels) } else { Dim::Symbol(format!("{}_dim{i}", facts.node.name)) };
+    (0..rank).map(dim).collect()
+}
+
 impl Operator for Conv {
     const NAME: &'static str = "Conv";
     const INPUTS: (usize, usize) = (2, 3);
@@ -66,7 +72,8 @@ impl Operator for Conv {
         {
             return Err(format!("a bias of {b} for {out_channels} output channels"));
         }
-        let Some(x) = x else { return one(None) };
+        // Of an input nothing is known of, the output still has its rank and channels.
+        let Some(x) = x else { return one(Some(open_shape(facts, out_channels, rank))) };
         if let (Dim::Known(c), Dim::Known(per_group)) = (&x[1], &w[1])
             && per_group.checked_mul(self.group) != Some(*c)
         {

@@ -17,6 +17,7 @@ mod max_pool;
 mod pad;
 mod prelu;
 mod reduce_mean;
+mod reduce_sum;
 mod reshape;
 mod resize;
 mod slice;
@@ -200,6 +201,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::GlobalAveragePool(_) => global_pool::average(args),
         Op::GlobalMaxPool(_) => global_pool::max(args),
         Op::ReduceMean(op) => reduce_mean::run(op, args),
+        Op::ReduceSum(op) => reduce_sum::run(op, args),
         Op::Flatten(op) => flatten::run(op, args),
         Op::Reshape(op) => reshape::run(op, args),
         Op::Resize(op) => resize::run(op, args),

@@ -7,10 +7,14 @@ use super::Args;
 
 pub(super) fn run(op: &ReduceMean, args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;
-    let axes: Vec<i64> = if op.axes.is_empty() {
+    x.f_mean_dim(all_if_none(&op.axes, x), op.keepdims, None::<Kind>)
+}
+
+/// The axes of a reduction, which are all when none is named.
+pub(super) fn all_if_none(axes: &[i64], x: &Tensor) -> Vec<i64> {
+    if axes.is_empty() {
         (0..x.dim() as i64).collect()
     } else {
-        op.axes.clone()
-    };
-    x.f_mean_dim(axes, op.keepdims, None::<Kind>)
+        axes.to_vec()
+    }
 }

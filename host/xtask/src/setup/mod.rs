@@ -45,6 +45,9 @@ const TOOLS: [&str; 7] = [
     "typing_extensions==4.16.0",
 ];
 
+/// Whose networks `cargo xtask zoo` exports.
+const ZOO: [&str; 2] = ["torchvision==0.26.0", "timm==1.0.31"];
+
 /// Free space that an installation takes at its height, in bytes: the wheels and what is unpacked from them.
 const CPU_SPACE: u64 = 2_500_000_000;
 const FULL_SPACE: u64 = 9_000_000_000;
@@ -56,7 +59,7 @@ enum Set {
     Cpu,
     /// The same with all of torch's dependencies.
     Full,
-    /// PyTorch as its users have it, and NumPy.
+    /// PyTorch as its users have it, with collections of networks.
     Peers,
 }
 
@@ -76,7 +79,7 @@ impl Set {
 
     fn roots(self) -> Vec<&'static str> {
         match self {
-            Self::Peers => vec![TORCH, TOOLS[2]],
+            Self::Peers => [&[TORCH, TOOLS[1], TOOLS[2]], ZOO.as_slice()].concat(),
             Self::Cpu | Self::Full => [&[TORCH], TOOLS.as_slice()].concat(),
         }
     }
@@ -94,7 +97,7 @@ impl Set {
                  torch.cuda.is_available(), 'and ONNX Runtime', onnxruntime.__version__, 'load')"
             }
             Self::Peers => {
-                "import numpy, torch; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
+                "import numpy, onnx, timm, torch, torchvision; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
             }
         }
     }

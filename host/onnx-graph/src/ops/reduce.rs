@@ -1,0 +1,58 @@
+//! What reductions have in common: the axes, an attribute in older operator sets and an input in newer ones.
+
+use super::context::{Facts, Input, Parsing, one};
+use crate::GraphError;
+use crate::dims;
+use crate::graph::{Dim, Shape};
+
+/// Axes (empty means all) and whether they stay; `None` where they are not known or there is nothing to reduce.
+pub(super) fn parse(node: &mut Parsing<'_>) -> Result<Option<(Vec<i64>, bool)>, GraphError> {
+    let keepdims = node.flag("keepdims", true)?;
+    let skips_when_empty = node.flag("noop_with_empty_axes", false)?;
+    let axes = match node.ints("axes")? {
+        Some(axes) => axes,
+        None => match node.int_input(1) {
+            Input::Absent => Vec::new(),
+            Input::Known(axes) => axes,
+            Input::Dynamic => return Ok(None),
+        },
+    };
+    if skips_when_empty && axes.is_empty() {
+        return Ok(None);
+    }
+    node.keep_inputs(1);
+    Ok(Some((axes, keepdims)))
+}
+
+/// Positions of the axes in a value of `rank` dimensions, ascending, when they are in range.
+pub(super) fn axes(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
+    if axes.is_empty() {
+        Some((0..rank).collect())
+    } else {
+        dims::axes(axes, rank).ok()
+    }
+}
+
+pub(super) fn shapes(
+    axes: &[i64],
+    keepdims: bool,
+    facts: &Facts<'_>,
+) -> Result<Vec<Option<Shape>>, String> {
+    let Some(x) = facts.shape(0) else {
+        return one(None);
+    };
+    let axes = if axes.is_empty() {
+        (0..x.len()).collect()
+    } else {
+        dims::axes(axes, x.len())?
+    };
+    let kept = x
+        .iter()
+        .enumerate()
+        .filter_map(|(i, d)| match (axes.contains(&i), keepdims) {
+            (false, _) => Some(d.clone()),
+            (true, true) => Some(Dim::Known(1)),
+            (true, false) => None,
+        });
+    one(Some(kept.collect()))
+}

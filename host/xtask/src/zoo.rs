@@ -1,0 +1,56 @@
+//! `cargo xtask zoo`: exports the networks of torchvision and timm and checks that each is read, pruned exactly and
+//! trained.
+
+use anyhow::{Context, Result};
+use clap::Args;
+
+use crate::setup;
+use crate::shell::{self, Checkout};
+
+/// Which networks.
+#[derive(Args)]
+pub struct Options {
+    /// Only these networks, by name; all of them if none is given
+    names: Vec<String>,
+    /// ONNX operator set of the export
+    #[arg(long, default_value_t = 17)]
+    opset: u32,
+}
+
+pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
+    setup::run(
+        checkout,
+        &setup::Options {
+            peers: true,
+            ..Default::default()
+        },
+    )?;
+    let folder = checkout
+        .metadata()?
+        .target_directory
+        .join(format!("zoo-{}", options.opset));
+    let exported = shell::timed("export", || {
+        let mut python = std::process::Command::new(checkout.deps().join("peers/bin/python"));
+        python
+            .arg(checkout.root().join("tests/peers/export_zoo.py"))
+            .args(["--opset", &options.opset.to_string()])
+            .arg(&folder)
+            .args(&options.names);
+        shell::run(&mut python)
+    });
+    let checked = shell::timed("zoo", || {
+        let mut cargo = checkout.cargo_with_torch()?;
+        cargo.args([
+            "bench",
+            "--package",
+            "graphprune-tests",
+            "--bench",
+            "zoo",
+            "--",
+        ]);
+        cargo.arg(&folder).args(&options.names);
+        shell::run(&mut cargo)
+    });
+    exported.context("some networks could not be exported; the others were checked")?;
+    checked
+}
