@@ -170,6 +170,7 @@ pub(crate) fn evaluate(
     let input = |i: usize| look(graph, small, inputs.get(i).copied().flatten());
     match op {
         Op::Identity(_) => input(0),
+        Op::Clip(op) => clip(input(0)?, op.min, op.max),
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => {
             binary(op.name(), &input(0)?, &input(1)?)
         }
@@ -178,13 +179,15 @@ pub(crate) fn evaluate(
             if axis(op.axis, 1) != Ok(0) || parts.iter().any(|p| p.dims.len() != 1) {
                 return None;
             }
-            let lists: Vec<&[Element]> =
-                parts.iter().map(Small::elements).collect::<Option<_>>()?;
-            let list = lists.concat();
-            let wide = matches!(parts.first()?.data, Data::Ints { wide: true, .. });
-            (list.len() <= MOST).then(|| Small {
-                dims: vec![list.len()],
-                data: Data::Ints { wide, list },
+            let data = strung(&parts)?;
+            let whole = Small {
+                dims: Vec::new(),
+                data,
+            };
+            let count = whole.len();
+            (count <= MOST).then(|| Small {
+                dims: vec![count],
+                ..whole
             })
         }
         Op::Unsqueeze(op) => {
@@ -414,6 +417,46 @@ fn cast(x: Small, to: i64) -> Option<Small> {
         dims: x.dims,
         data: Data::Ints { wide, list },
     })
+}
+
+/// The elements of lists of one kind, one list after the other.
+fn strung(parts: &[Small]) -> Option<Data> {
+    if let Some(Data::Floats(_)) = parts.first().map(|p| &p.data) {
+        let lists = parts.iter().map(|p| match &p.data {
+            Data::Floats(list) => Some(list.as_slice()),
+            Data::Ints { .. } => None,
+        });
+        return Some(Data::Floats(lists.collect::<Option<Vec<_>>>()?.concat()));
+    }
+    let lists: Vec<&[Element]> = parts.iter().map(Small::elements).collect::<Option<_>>()?;
+    let wide = matches!(parts.first()?.data, Data::Ints { wide: true, .. });
+    Some(Data::Ints {
+        wide,
+        list: lists.concat(),
+    })
+}
+
+/// A list kept between two bounds; integers that are known lie exactly where a float of 24 bits does.
+fn clip(x: Small, min: Option<f32>, max: Option<f32>) -> Option<Small> {
+    let (low, high) = (
+        min.unwrap_or(f32::NEG_INFINITY),
+        max.unwrap_or(f32::INFINITY),
+    );
+    if low.is_nan() || high.is_nan() || low > high {
+        return None;
+    }
+    let data = match x.data {
+        Data::Floats(list) => Data::Floats(list.into_iter().map(|v| v.clamp(low, high)).collect()),
+        Data::Ints { wide, list } => {
+            let clamp = |v: i64| (v.abs() < 1 << 24).then(|| (v as f32).clamp(low, high) as i64);
+            let list = known(&list)?
+                .into_iter()
+                .map(|v| clamp(v).map(Element::Known))
+                .collect::<Option<_>>()?;
+            Data::Ints { wide, list }
+        }
+    };
+    Some(Small { dims: x.dims, data })
 }
 
 fn floats(x: Small, f: impl Fn(f32) -> f32) -> Option<Small> {
