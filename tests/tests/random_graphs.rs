@@ -1,0 +1,324 @@
+//! Networks put together at random out of what the channel rules describe, pruned by random plans, compute what the network
+//! with the dropped channels silenced computes. ONNX Runtime is asked, through a process of its own.
+
+use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, silence};
+use graphprune_tests::{Array, Ort, difference};
+use onnx_graph::ops::*;
+use onnx_graph::{DType, Dim, Graph, Tensor, ValueId, write};
+use rand::seq::{IndexedRandom, index};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+use torch_exec::{Device, NormMode, Params, Program};
+
+/// Largest difference allowed, relative to the spread of the output.
+const TOLERANCE: f64 = 1e-4;
+
+/// A network under construction, and the value it has come to: an image of `channels` and `side`.
+struct Net {
+    graph: Graph,
+    rng: ChaCha8Rng,
+    x: ValueId,
+    channels: usize,
+    side: usize,
+}
+
+impl Net {
+    fn new(seed: u64) -> Self {
+        let mut graph = Graph::new("random", 17);
+        let sizes = [3, 8, 8].map(Dim::Known);
+        let shape = [&[Dim::Symbol("N".into())], sizes.as_slice()].concat();
+        let x = graph.add_input("x", DType::F32, shape);
+        Self {
+            graph,
+            rng: ChaCha8Rng::seed_from_u64(seed),
+            x,
+            channels: 3,
+            side: 8,
+        }
+    }
+
+    fn weight(&mut self, dims: &[usize], low: f32, high: f32) -> ValueId {
+        let count = dims.iter().product();
+        let values = (0..count)
+            .map(|_| self.rng.random_range(low..high))
+            .collect();
+        self.graph
+            .add_constant("w", Tensor::f32(dims, values).unwrap())
+    }
+
+    fn push(&mut self, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        self.graph.push("node", op.into(), inputs).unwrap()
+    }
+
+    fn conv(&mut self, x: ValueId, from: usize, to: usize, group: usize, stride: usize) -> ValueId {
+        let kernel = *[1, 3].choose(&mut self.rng).unwrap();
+        let per_group = from / group;
+        let spread = 1.5 / ((per_group * kernel * kernel) as f32).sqrt();
+        let w = self.weight(&[to, per_group, kernel, kernel], -spread, spread);
+        let b = self.weight(&[to], -0.5, 0.5);
+        let op = Conv {
+            kernel: vec![kernel; 2],
+            strides: vec![stride; 2],
+            pads: vec![kernel / 2; 4],
+            dilations: vec![1; 2],
+            group,
+        };
+        let mut y = self.push(op, &[x, w, b]);
+        if self.rng.random_bool(0.4) {
+            y = self.batch_norm(y, to);
+        }
+        if self.rng.random_bool(0.7) {
+            y = self.push(Relu, &[y]);
+        }
+        y
+    }
+
+    fn batch_norm(&mut self, x: ValueId, channels: usize) -> ValueId {
+        let ranges = [(0.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.5, 1.5)];
+        let parameters = ranges.map(|(low, high)| self.weight(&[channels], low, high));
+        let inputs = [&[x], parameters.as_slice()].concat();
+        self.push(BatchNormalization::default(), &inputs)
+    }
+
+    fn some_channels(&mut self) -> usize {
+        *[4, 6, 8, 12].choose(&mut self.rng).unwrap()
+    }
+
+    fn step(&mut self) {
+        let (x, c) = (self.x, self.channels);
+        match self.rng.random_range(0..12) {
+            0 => self.convolve(),
+            1 => self.residual(),
+            2 => {
+                let (a, b) = (self.some_channels(), self.some_channels());
+                let parts = [self.conv(x, c, a, 1, 1), self.conv(x, c, b, 1, 1)];
+                self.x = self.push(Concat { axis: 1 }, &parts);
+                self.channels = a + b;
+            }
+            3 => self.split(),
+            4 if c.is_multiple_of(2) => self.shuffle(),
+            5 if c.is_multiple_of(2) => {
+                let to = self.some_channels();
+                self.x = self.conv(x, c, to, 2, 1);
+                self.channels = to;
+            }
+            6 => self.x = self.conv(x, c, c, c, 1),
+            7 => self.squeeze_and_excite(),
+            8 if self.side > 2 => {
+                let op = MaxPool {
+                    kernel: vec![2; 2],
+                    strides: vec![2; 2],
+                    pads: vec![0; 4],
+                    dilations: vec![1; 2],
+                    ceil_mode: false,
+                };
+                self.x = self.push(op, &[x]);
+                self.side /= 2;
+            }
+            9 => self.normalise_layers(),
+            10 => {
+                let parts = [self.conv(x, c, c, 1, 1), self.conv(x, c, c, 1, 1)];
+                self.x = self.push(Mul, &parts);
+            }
+            11 => self.pad_channels(),
+            _ => self.convolve(),
+        }
+    }
+
+    fn convolve(&mut self) {
+        let to = self.some_channels();
+        let stride = if self.side > 2 && self.rng.random_bool(0.3) {
+            2
+        } else {
+            1
+        };
+        self.x = self.conv(self.x, self.channels, to, 1, stride);
+        self.channels = to;
+        self.side /= stride;
+    }
+
+    fn residual(&mut self) {
+        let (x, c, inner) = (self.x, self.channels, self.some_channels());
+        let y = self.conv(x, c, inner, 1, 1);
+        let y = self.conv(y, inner, c, 1, 1);
+        let operands = if self.rng.random_bool(0.5) {
+            [x, y]
+        } else {
+            [y, x]
+        };
+        let sum = self.push(Add, &operands);
+        self.x = self.push(Relu, &[sum]);
+    }
+
+    fn split(&mut self) {
+        let (x, c) = (self.x, self.channels);
+        let first = self.rng.random_range(1..c);
+        let op = Split {
+            axis: 1,
+            sizes: vec![first, c - first],
+        };
+        let names = [Some("left"), Some("right")];
+        let parts = self
+            .graph
+            .push_node("split", op.into(), vec![Some(x)], &names);
+        let parts = parts.unwrap();
+        let (left, right) = (parts[0].unwrap(), parts[1].unwrap());
+        let to = self.some_channels();
+        let right = self.conv(right, c - first, to, 1, 1);
+        self.x = self.push(Concat { axis: 1 }, &[right, left]);
+        self.channels = to + first;
+    }
+
+    fn shuffle(&mut self) {
+        let (c, side) = (self.channels as i64, self.side as i64);
+        let reshape = |target: Vec<i64>| Reshape {
+            target,
+            allow_zero: false,
+        };
+        let rows = self.push(reshape(vec![-1, 2, c / 2, side, side]), &[self.x]);
+        let swap = Transpose {
+            perm: vec![0, 2, 1, 3, 4],
+        };
+        let swapped = self.push(swap, &[rows]);
+        self.x = self.push(reshape(vec![-1, c, side, side]), &[swapped]);
+    }
+
+    fn squeeze_and_excite(&mut self) {
+        let (x, c, inner) = (self.x, self.channels, self.some_channels());
+        let s = self.push(GlobalAveragePool, &[x]);
+        let s = self.conv(s, c, inner, 1, 1);
+        let s = self.conv(s, inner, c, 1, 1);
+        let s = self.push(Sigmoid, &[s]);
+        self.x = self.push(Mul, &[x, s]);
+    }
+
+    fn normalise_layers(&mut self) {
+        let turn = |perm: [usize; 4]| Transpose {
+            perm: perm.to_vec(),
+        };
+        let last = self.push(turn([0, 2, 3, 1]), &[self.x]);
+        let scale = self.weight(&[self.channels], 0.5, 1.5);
+        let bias = self.weight(&[self.channels], -0.5, 0.5);
+        let op = LayerNormalization {
+            axis: -1,
+            epsilon: 1e-3,
+        };
+        let y = self.push(op, &[last, scale, bias]);
+        self.x = self.push(turn([0, 3, 1, 2]), &[y]);
+    }
+
+    fn pad_channels(&mut self) {
+        let (before, after) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
+        let to = self.channels + before + after;
+        let pad = Pad {
+            pads: vec![0, before as i64, 0, 0, 0, after as i64, 0, 0],
+            mode: PadMode::Constant,
+            value: 0.0,
+        };
+        let padded = self.push(pad, &[self.x]);
+        let y = self.conv(self.x, self.channels, to, 1, 1);
+        self.x = self.push(Add, &[padded, y]);
+        self.channels = to;
+    }
+
+    fn finish(mut self) -> Graph {
+        let x = self.push(GlobalAveragePool, &[self.x]);
+        let x = self.push(Flatten { axis: 1 }, &[x]);
+        let w = self.weight(&[5, self.channels], -1.0, 1.0);
+        let b = self.weight(&[5], -1.0, 1.0);
+        let op = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: true,
+        };
+        let y = self.push(op, &[x, w, b]);
+        self.graph.add_output(y);
+        self.graph
+    }
+}
+
+/// Keeps a random share of each group; every second plan empties a third of the groups that may be.
+fn random_plan(analysis: &Analysis, seed: u64) -> PrunePlan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
+        let removable = analysis.removal(GroupId(i)).is_some();
+        if seed % 2 == 1 && removable && rng.random_bool(0.33) {
+            return Vec::new();
+        }
+        let count = rng.random_range(1..=group.channels);
+        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
+        keep.sort_unstable();
+        keep
+    });
+    PrunePlan {
+        keep: keep.collect(),
+    }
+}
+
+fn check(seeds: std::ops::Range<u64>) {
+    let (mut pruned_units, mut removed) = (0, 0);
+    for seed in seeds {
+        let mut net = Net::new(seed);
+        net.convolve();
+        for _ in 0..net.rng.random_range(3..9) {
+            net.step();
+        }
+        let graph = net.finish();
+        let analysis = analyse(&graph).unwrap();
+        let feed = Array::uniform(&[2, 3, 8, 8], -2.0, 2.0, seed);
+        for plan in [2 * seed, 2 * seed + 1] {
+            let plan = random_plan(&analysis, plan);
+            let cut = cut(&graph, &analysis, &plan).unwrap();
+            let pruned = apply(&graph, &cut).unwrap_or_else(|e| panic!("seed {seed}: {e}"));
+            let silenced = silence(&graph, &analysis, &plan).unwrap();
+            let run = |graph: &Graph, check| {
+                let feed = std::slice::from_ref(&feed);
+                let runs = Ort::shared().run(&write(graph).unwrap(), check, feed);
+                runs.unwrap_or_else(|e| panic!("seed {seed}: {e}"))[0][0].clone()
+            };
+            let (got, reference) = (run(&pruned, true), run(&silenced, false));
+            let apart = difference(&got, &reference);
+            assert!(apart.relative <= TOLERANCE, "seed {seed}: {apart}");
+            let executed = difference(&execute(&graph, &cut, &feed), &reference);
+            assert!(
+                executed.relative <= TOLERANCE,
+                "seed {seed}, run with the cut: {executed}"
+            );
+            let groups = analysis.groups().iter().zip(&plan.keep);
+            pruned_units += groups.map(|(g, k)| g.channels - k.len()).sum::<usize>();
+            removed += plan.keep.iter().filter(|k| k.is_empty()).count();
+        }
+    }
+    println!("{pruned_units} units dropped, {removed} branches removed");
+    assert!(pruned_units > 0 && removed > 0);
+}
+
+/// What the executor computes when it cuts the channels while it runs.
+fn execute(graph: &Graph, cut: &channels::Cut, feed: &Array) -> Array {
+    let program = Program::compile(graph).unwrap();
+    let params = Params::from_graph(graph, Device::Cpu).unwrap();
+    let shape: Vec<i64> = feed.shape.iter().map(|&d| d as i64).collect();
+    let images = torch_exec::Tensor::from_slice(&feed.data).reshape(shape);
+    let out = program
+        .forward(&images, &params, Some(cut), NormMode::Running)
+        .unwrap();
+    let shape = out.size().into_iter().map(|d| d as usize).collect();
+    let data = Vec::<f32>::try_from(out.detach().contiguous().reshape([-1])).unwrap();
+    Array { shape, data }
+}
+
+#[test]
+fn random_networks_are_pruned_exactly_0() {
+    check(0..100);
+}
+
+#[test]
+fn random_networks_are_pruned_exactly_1() {
+    check(100..200);
+}
+
+#[test]
+fn random_networks_are_pruned_exactly_2() {
+    check(200..300);
+}
