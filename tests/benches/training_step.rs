@@ -8,12 +8,10 @@
 //! looked for. PyTorch is run as a child process by the interpreter in `.deps/peers`, or the one that
 //! `GRAPHPRUNE_PEERS_PYTHON` names; without it the comparison is left out, and said so.
 
-use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
-use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 use std::time::Instant;
 
 use criterion::{Criterion, Throughput};
+use graphprune_tests::Peer;
 use onnx_graph::Graph;
 use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, Precision, Tensor, has_bf16, seed, set_threads,
@@ -142,57 +140,11 @@ impl Trainer {
     }
 }
 
-struct Peer {
-    child: Child,
-    input: ChildStdin,
-    output: BufReader<ChildStdout>,
-}
-
-impl Peer {
-    fn start() -> Option<Self> {
-        let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR"));
-        let python = std::env::var_os("GRAPHPRUNE_PEERS_PYTHON")
-            .map_or_else(|| tests.join("../.deps/peers/bin/python"), PathBuf::from);
-        if !python.exists() {
-            return None;
-        }
-        let mut child = Command::new(python)
-            .arg(tests.join("peers/torch_step.py"))
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .spawn()
-            .ok()?;
-        let input = child.stdin.take()?;
-        let output = BufReader::new(child.stdout.take()?);
-        Some(Self {
-            child,
-            input,
-            output,
-        })
-    }
-
-    fn ask(&mut self, line: &str) -> String {
-        writeln!(self.input, "{line}").expect("the peer reads");
-        let mut answer = String::new();
-        self.output
-            .read_line(&mut answer)
-            .expect("the peer answers");
-        answer.trim().to_owned()
-    }
-
-    fn run(&mut self, steps: usize) -> f64 {
-        self.ask(&format!("run {steps}"))
-            .parse()
-            .expect("the peer answers with seconds; see its error output")
-    }
-}
-
-impl Drop for Peer {
-    fn drop(&mut self) {
-        // The peer ends by itself on "quit"; if it is gone already there is nothing left to do.
-        let _ = writeln!(self.input, "quit");
-        let _ = self.child.wait();
-    }
+/// Seconds that PyTorch's steps took.
+fn peer_steps(peer: &mut Peer, steps: usize) -> f64 {
+    peer.ask(&format!("run {steps}"))
+        .parse()
+        .expect("the peer answers with seconds; see its error output")
 }
 
 fn quantile(sorted: &[f64], q: f64) -> f64 {
@@ -220,15 +172,15 @@ fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
         "the peer did not start; see its error output"
     );
     trainer.run(2);
-    peer.run(2);
+    peer_steps(peer, 2);
     let (mut ours, mut theirs) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
         // The first step of a block is left out on both sides: it finds the caches, and for a moment the cores, still
         // taken by the other process.
         trainer.run(1);
         ours.push(trainer.run(STEPS));
-        peer.run(1);
-        theirs.push(peer.run(STEPS));
+        peer_steps(peer, 1);
+        theirs.push(peer_steps(peer, STEPS));
     }
     let ratios = sorted(ours.iter().zip(&theirs).map(|(o, t)| t / o).collect());
     let (ours, theirs) = (sorted(ours), sorted(theirs));
@@ -339,7 +291,7 @@ fn main() {
             .is_none_or(|f| bench_name(o, step).contains(f))
     };
     if !listing {
-        match Peer::start() {
+        match Peer::start("torch_step.py") {
             Some(mut peer) => {
                 for &o in &options {
                     for step in Step::ALL.into_iter().filter(|&s| wanted(o, s)) {

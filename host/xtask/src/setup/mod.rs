@@ -45,8 +45,12 @@ const TOOLS: [&str; 7] = [
     "typing_extensions==4.16.0",
 ];
 
-/// Whose networks `cargo xtask zoo` exports.
-const ZOO: [&str; 2] = ["torchvision==0.26.0", "timm==1.0.31"];
+/// Whose networks `cargo xtask zoo` exports, and a pruner to compare with.
+const ZOO: [&str; 3] = [
+    "torchvision==0.26.0",
+    "timm==1.0.31",
+    "torch-pruning==1.6.1",
+];
 
 /// Free space that an installation takes at its height, in bytes: the wheels and what is unpacked from them.
 const CPU_SPACE: u64 = 2_500_000_000;

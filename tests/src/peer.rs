@@ -1,0 +1,63 @@
+//! A Python program beside which this project is timed. It answers each line it is given with one line.
+
+use std::io::{BufRead, BufReader, Write};
+use std::path::PathBuf;
+use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
+
+use crate::models::peer_script;
+
+/// A peer under way; it ends when it is dropped.
+pub struct Peer {
+    child: Child,
+    input: ChildStdin,
+    output: BufReader<ChildStdout>,
+}
+
+impl Peer {
+    /// Starts `script` of `tests/peers` with the interpreter in `.deps/peers`, or the one that `GRAPHPRUNE_PEERS_PYTHON`
+    /// names; `None` where there is none or it does not start.
+    #[must_use]
+    pub fn start(script: &str) -> Option<Self> {
+        let python = std::env::var_os("GRAPHPRUNE_PEERS_PYTHON").map_or_else(
+            || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.deps/peers/bin/python"),
+            PathBuf::from,
+        );
+        if !python.exists() {
+            return None;
+        }
+        let mut child = Command::new(python)
+            .arg(peer_script(script))
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .spawn()
+            .ok()?;
+        let input = child.stdin.take()?;
+        let output = BufReader::new(child.stdout.take()?);
+        Some(Self {
+            child,
+            input,
+            output,
+        })
+    }
+
+    /// The answer to a line.
+    ///
+    /// # Panics
+    /// When the peer is gone; its error output says why.
+    pub fn ask(&mut self, line: &str) -> String {
+        writeln!(self.input, "{line}").expect("the peer reads");
+        let mut answer = String::new();
+        self.output
+            .read_line(&mut answer)
+            .expect("the peer answers");
+        answer.trim().to_owned()
+    }
+}
+
+impl Drop for Peer {
+    fn drop(&mut self) {
+        // The peer ends by itself on "quit"; if it is gone already there is nothing left to do.
+        let _ = writeln!(self.input, "quit");
+        let _ = self.child.wait();
+    }
+}
