@@ -41,12 +41,12 @@ impl Default for FinetuneConfig {
         Self {
             epochs: 30,
             sgd: SgdConfig {
-                lr: 0.03,
+                lr: 0.1,
                 ..SgdConfig::default()
             },
             label_smoothing: 0.0,
             distil: DistillConfig {
-                features: 10.0,
+                features: 100.0,
                 ..DistillConfig::default()
             },
             ema: 0.0,
