@@ -52,10 +52,9 @@ pub(super) fn unshare(graph: &mut Graph) {
         }
     }
     for (index, earlier) in reuses {
-        for i in 0..shared[index].len().min(shared[earlier].len()) {
-            if shared[index][i].is_some_and(|v| graph.constant(v).is_some())
-                && shared[index][i] == shared[earlier][i]
-            {
+        let pairs = shared[index].iter().zip(&shared[earlier]).enumerate();
+        for (i, (own, first)) in pairs {
+            if own.is_some_and(|v| graph.constant(v).is_some()) && own == first {
                 graph.nodes[index].inputs[i] = graph.nodes[earlier].inputs[i];
             }
         }
