@@ -87,7 +87,7 @@ def build(name):
 
 def side(name):
     if name.startswith("timm."):
-        return 128
+        return 224 if "vgg" in name else 128
     return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
 
 
