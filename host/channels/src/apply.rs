@@ -15,17 +15,16 @@ use crate::plan::{Cut, Kept, PrunePlan, cut};
 /// # Errors
 /// [`ChannelError::Graph`] when a shape rule refuses the result, which would be a fault of the channel rules.
 pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
-    let mut out = graph.clone();
-    for (&id, crop) in &cut.crops {
-        let mut tensor = graph
-            .constant(id)
-            .cloned()
-            .unwrap_or_else(|| Tensor::i64s(Vec::new()));
-        for (axis, keep) in &crop.axes {
-            tensor = tensor.select(*axis, keep)?;
-        }
-        out.set_constant(id, tensor)?;
-    }
+    let mut out = graph.with_constants(|id, tensor| {
+        let axes = cut.crops.get(&id).map_or(&[][..], |c| &c.axes);
+        let Some(((first, keep), rest)) = axes.split_first() else {
+            return Ok(tensor.clone());
+        };
+        rest.iter()
+            .try_fold(tensor.select(*first, keep)?, |tensor, (axis, keep)| {
+                tensor.select(*axis, keep)
+            })
+    })?;
     for (&id, op) in &cut.ops {
         out.set_op(id, op.clone())?;
     }

@@ -1,10 +1,41 @@
 //! Edits that keep node and value ids: for passes that shrink a network in place.
 
+use std::collections::BTreeMap;
+
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Op;
-use crate::{GraphError, Node};
+use crate::{GraphError, Node, Tensor};
 
 impl Graph {
+    /// A copy whose constants are what `change` makes of this graph's, so that none is copied only to be replaced. Shapes
+    /// are stale until [`Graph::infer_shapes`] runs.
+    ///
+    /// # Errors
+    /// The first error of `change`.
+    pub fn with_constants(
+        &self,
+        mut change: impl FnMut(ValueId, &Tensor) -> Result<Tensor, GraphError>,
+    ) -> Result<Self, GraphError> {
+        let mut out = Self {
+            name: self.name.clone(),
+            opset: self.opset,
+            ir_version: self.ir_version,
+            values: self.values.clone(),
+            nodes: self.nodes.clone(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+            constants: BTreeMap::new(),
+            imports: self.imports.clone(),
+            functions: self.functions.clone(),
+            value_names: self.value_names.clone(),
+            node_names: self.node_names.clone(),
+        };
+        for (&id, tensor) in &self.constants {
+            out.make_constant(id, change(id, tensor)?);
+        }
+        Ok(out)
+    }
+
     /// Replaces the operator of a node by one of the same kind. Shapes are stale until
     /// [`Graph::infer_shapes`] runs.
     ///
