@@ -75,15 +75,28 @@ fn out_axis(op: &Op) -> usize {
 
 /// Sum of squares per index of `axis`.
 fn axis_energy(dims: &[usize], data: &[f32], axis: usize) -> Vec<f64> {
-    let inner: usize = dims[axis + 1..].iter().product();
+    let inner = dims[axis + 1..].iter().product::<usize>().max(1);
     let mut energy = vec![0.0; dims[axis]];
-    for (i, chunk) in data.chunks(inner.max(1)).enumerate() {
-        energy[i % dims[axis]] += chunk
-            .iter()
-            .map(|&x| f64::from(x) * f64::from(x))
-            .sum::<f64>();
+    for block in data.chunks(dims[axis].max(1) * inner) {
+        for (energy, part) in energy.iter_mut().zip(block.chunks(inner)) {
+            *energy += squares(part);
+        }
     }
     energy
+}
+
+/// Sum of squares, in lanes of their own so that additions need not wait for each other.
+fn squares(data: &[f32]) -> f64 {
+    let mut lanes = [0.0f64; 8];
+    let mut chunks = data.chunks_exact(lanes.len());
+    for chunk in &mut chunks {
+        for (lane, &x) in lanes.iter_mut().zip(chunk) {
+            *lane += f64::from(x) * f64::from(x);
+        }
+    }
+    let rest = chunks.remainder().iter();
+    let rest = rest.map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+    lanes.iter().sum::<f64>() + rest
 }
 
 /// Per layer that a batch normalisation follows: the square of scale over deviation, per output channel.
