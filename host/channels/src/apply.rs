@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use onnx_graph::ops::{Add, Div, LayerNormalization, Mul, Op, ReduceMean, Sqrt, Sub};
-use onnx_graph::{Graph, Node, Patch, Tensor, ValueId};
+use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, ValueId};
 
 use crate::analysis::Analysis;
 use crate::error::ChannelError;
@@ -13,8 +13,13 @@ use crate::plan::{Cut, Kept, PrunePlan, cut};
 /// are the original's, and where no branch is removed so are node ids.
 ///
 /// # Errors
-/// [`ChannelError::Graph`] when a shape rule refuses the result, which would be a fault of the channel rules.
+/// [`ChannelError::Graph`] when the cut crops what is no constant of this graph, or a shape rule refuses the result, which
+/// would be a fault of the channel rules.
 pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
+    if let Some(id) = cut.crops.keys().find(|id| graph.constant(**id).is_none()) {
+        let value = graph.value(*id).name.clone();
+        return Err(GraphError::NotConstant { value }.into());
+    }
     let mut out = graph.with_constants(|id, tensor| {
         let axes = cut.crops.get(&id).map_or(&[][..], |c| &c.axes);
         let Some(((first, keep), rest)) = axes.split_first() else {
@@ -64,10 +69,12 @@ fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError>
 }
 
 /// The original graph with every dropped channel multiplied by zero wherever it appears, and so what a removed branch
-/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations count the kept channels only.
+/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations count the
+/// kept channels only.
 ///
 /// # Errors
-/// As [`PrunePlan::check`], and [`ChannelError::Graph`] when the graph does not accept the masks.
+/// As [`PrunePlan::check`], [`ChannelError::UnknownShape`] for a value that cannot be masked, and [`ChannelError::Graph`] when
+/// the graph does not accept the masks.
 pub fn silence(
     graph: &Graph,
     analysis: &Analysis,
@@ -214,14 +221,15 @@ fn kept_statistics(
     let deviation = push("deviation", Sqrt.into(), &[variance])?;
     let unit = push("unit", Div.into(), &[apart, deviation])?;
     let bias = inputs.get(2).copied().flatten();
-    let scaled_name = if bias.is_some() { None } else { Some(name) };
-    let names = [Some(scaled_name.unwrap_or("scaled"))];
-    let scaled = vec![Some(unit), Some(*scale)];
-    let mut last = out.push_node(&format!("{}_scaled", node.name), Mul.into(), scaled, &names)?[0];
-    if bias.is_some() {
-        last = out.push_node(&node.name, Add.into(), vec![last, bias], &[Some(name)])?[0];
-    }
-    Ok(last)
+    let (op, operands): (Op, _) = match bias {
+        Some(bias) => {
+            let scaled = push("scaled", Mul.into(), &[unit, *scale])?;
+            (Add.into(), [scaled, bias])
+        }
+        None => (Mul.into(), [unit, *scale]),
+    };
+    let operands = operands.map(Some).to_vec();
+    Ok(out.push_node(&node.name, op, operands, &[Some(name)])?[0])
 }
 
 /// Ones and zeros over the channel axis of `value`, if it loses any.

@@ -175,6 +175,11 @@ impl<'g> Context<'g> {
         self.graph.value(value).shape.as_ref().map(Vec::len)
     }
 
+    /// Dimensions of a node's first input.
+    pub fn input_rank(&self, node: &Node) -> Option<usize> {
+        self.rank(node.input(0)?)
+    }
+
     /// Normalises an axis that may count from the end.
     pub fn axis(axis: i64, rank: usize) -> Option<usize> {
         let rank = rank as i64;

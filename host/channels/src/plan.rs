@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, NodeId, ValueId};
+use onnx_graph::{Graph, Live, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Analysis, GroupId};
@@ -181,10 +181,10 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             .or_insert_with(|| kept.indices(atoms))
             .clone()
     };
-    let mut out = bypass(graph, analysis, plan);
-    let unread = unread_constants(graph, &out);
+    let (out, live) = bypass(graph, analysis, plan).unzip();
+    let mut out: Cut = out.unwrap_or_default();
     for (&id, axes) in &analysis.constants {
-        if unread.contains(&id) {
+        if live.as_ref().is_some_and(|l: &Live| !l.values[id.index()]) {
             continue;
         }
         let axes: Vec<_> = axes
@@ -244,62 +244,19 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
     Ok(out)
 }
 
-/// The branches that a plan removes as a whole.
-fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Cut {
+/// The branches that a plan removes as a whole, and what the outputs then still depend on; `None` where none goes.
+fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Option<(Cut, Live)> {
     let mut out = Cut::default();
     for (g, _) in plan.keep.iter().enumerate().filter(|(_, k)| k.is_empty()) {
-        if let Some(removal) = analysis.removal(GroupId(g)) {
-            out.bypassed.extend(removal.bypassed.iter().copied());
-        }
+        let removal = analysis.removal(GroupId(g))?;
+        out.bypassed.extend(removal.bypassed.iter().copied());
     }
     if out.bypassed.is_empty() {
-        return out;
+        return None;
     }
-    let mut read = vec![false; graph.values().len()];
-    graph.outputs().iter().for_each(|o| read[o.index()] = true);
-    for (id, node) in graph.iter().rev() {
-        if !node.outputs.iter().flatten().any(|v| read[v.index()]) {
-            out.dead.insert(id);
-            continue;
-        }
-        match out.bypassed.get(&id) {
-            Some(&survivor) => node
-                .input(survivor)
-                .into_iter()
-                .for_each(|v| read[v.index()] = true),
-            None => node
-                .inputs
-                .iter()
-                .flatten()
-                .for_each(|v| read[v.index()] = true),
-        }
-    }
-    out.bypassed.retain(|id, _| !out.dead.contains(id));
-    out
-}
-
-/// Constants that only dead nodes read.
-fn unread_constants(graph: &Graph, cut: &Cut) -> BTreeSet<ValueId> {
-    let of = |ids: &mut dyn Iterator<Item = NodeId>| -> BTreeSet<ValueId> {
-        ids.flat_map(|id| {
-            graph
-                .node(id)
-                .inputs
-                .iter()
-                .flatten()
-                .copied()
-                .collect::<Vec<_>>()
-        })
-        .filter(|v| graph.constant(*v).is_some())
-        .collect()
-    };
-    if cut.dead.is_empty() {
-        return BTreeSet::new();
-    }
-    let live = of(&mut graph
-        .iter()
-        .map(|(id, _)| id)
-        .filter(|id| !cut.dead.contains(id)));
-    let dead = of(&mut cut.dead.iter().copied());
-    dead.difference(&live).copied().collect()
+    let live = graph.live(|id, i| out.bypassed.get(&id).is_none_or(|&survivor| survivor == i));
+    let dead = graph.iter().filter(|(id, _)| !live.nodes[id.index()]);
+    out.dead = dead.map(|(id, _)| id).collect();
+    out.bypassed.retain(|id, _| live.nodes[id.index()]);
+    Some((out, live))
 }

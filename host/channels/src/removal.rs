@@ -10,7 +10,7 @@ use std::collections::BTreeSet;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 
-use crate::analysis::{Analysis, GroupId};
+use crate::analysis::{Analysis, AxisAtoms, GroupId};
 
 /// What becomes of a network when one group keeps no channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,7 +32,7 @@ struct Found {
 pub(crate) fn find(graph: &Graph, analysis: &Analysis) -> Vec<Option<Removal>> {
     let consumers = graph.consumers();
     let producers = graph.producers();
-    let owners = owners(graph, analysis);
+    let owners = owners(analysis);
     let mut accepted: Vec<Found> = Vec::new();
     let mut removals = vec![None; analysis.groups().len()];
     for (g, slot) in removals.iter_mut().enumerate() {
@@ -52,55 +52,47 @@ pub(crate) fn find(graph: &Graph, analysis: &Analysis) -> Vec<Option<Removal>> {
     removals
 }
 
-/// What a group owns of the channel axis of a value.
-#[derive(Clone, Copy, PartialEq, Eq)]
+/// Who owns the channel axis of a value.
+#[derive(PartialEq, Eq)]
 enum Owner {
     Nobody,
     Whole(GroupId),
-    Several,
+    /// Several groups, or one beside pinned channels.
+    Several(Vec<GroupId>),
 }
 
-fn owners(graph: &Graph, analysis: &Analysis) -> Vec<(Owner, Vec<GroupId>)> {
-    let mut out = Vec::with_capacity(graph.values().len());
-    for value in &analysis.values {
+fn owners(analysis: &Analysis) -> Vec<Owner> {
+    let owner = |value: &Option<AxisAtoms>| {
         let Some((_, atoms)) = value else {
-            out.push((Owner::Nobody, Vec::new()));
-            continue;
+            return Owner::Nobody;
         };
-        let first = atoms.first().and_then(|&a| analysis.unit(a));
-        let same = |a: &u32| analysis.unit(*a).map(|u| u.group) == first.map(|u| u.group);
-        if atoms.iter().all(same) {
-            out.push((
-                first.map_or(Owner::Nobody, |u| Owner::Whole(u.group)),
-                Vec::new(),
-            ));
-        } else {
-            let mut groups: Vec<GroupId> = atoms
-                .iter()
-                .filter_map(|&a| Some(analysis.unit(a)?.group))
-                .collect();
-            groups.sort_unstable();
-            groups.dedup();
-            out.push((Owner::Several, groups));
+        let group = |a: &u32| analysis.unit(*a).map(|u| u.group);
+        let first = atoms.first().and_then(group);
+        if atoms.iter().all(|a| group(a) == first) {
+            return first.map_or(Owner::Nobody, Owner::Whole);
         }
-    }
-    out
+        let mut groups: Vec<GroupId> = atoms.iter().filter_map(group).collect();
+        groups.sort_unstable();
+        groups.dedup();
+        Owner::Several(groups)
+    };
+    analysis.values.iter().map(owner).collect()
 }
 
 fn walk(
     graph: &Graph,
     consumers: &[Vec<NodeId>],
     producers: &[Option<NodeId>],
-    owners: &[(Owner, Vec<GroupId>)],
+    owners: &[Owner],
     group: GroupId,
 ) -> Option<Found> {
     let mut queue: BTreeSet<NodeId> = BTreeSet::new();
-    for (index, (owner, several)) in owners.iter().enumerate() {
+    for (index, owner) in owners.iter().enumerate() {
         match owner {
             Owner::Whole(g) if *g == group => {
                 queue.insert(producers[index]?);
             }
-            Owner::Several if several.contains(&group) => return None,
+            Owner::Several(groups) if groups.contains(&group) => return None,
             _ => {}
         }
     }
@@ -120,7 +112,7 @@ fn walk(
             .collect();
         let heard = node.inputs.iter().flatten().any(|v| silent.contains(v));
         let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
-        let emptied = |v: &ValueId| owners[v.index()].0 == Owner::Whole(group);
+        let emptied = |v: &ValueId| owners[v.index()] == Owner::Whole(group);
         let makes = outputs.iter().all(emptied) && makes_channels(&node.op);
         if makes || (heard && live.is_empty()) {
             if outputs.iter().any(|v| graph.outputs().contains(v)) {

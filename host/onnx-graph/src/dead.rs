@@ -1,27 +1,46 @@
 //! Dropping what nothing reads.
 
-use crate::graph::{Graph, ValueId};
+use crate::graph::{Graph, NodeId, ValueId};
 use crate::names::Names;
 
+/// What the outputs of a graph depend on.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// Per node, by [`NodeId::index`].
+    pub nodes: Vec<bool>,
+    /// Per value, by [`ValueId::index`].
+    pub values: Vec<bool>,
+}
+
 impl Graph {
-    /// Drops nodes and constants that no graph output depends on. Value ids stay as they are; node ids do not.
-    pub fn remove_dead(&mut self) {
-        let mut read = vec![false; self.values.len()];
+    /// What the graph's outputs depend on, when each node reads only those of its inputs, by position, that `reads` grants.
+    #[must_use]
+    pub fn live(&self, reads: impl Fn(NodeId, usize) -> bool) -> Live {
+        let mut values = vec![false; self.values.len()];
         for id in &self.outputs {
-            read[id.index()] = true;
+            values[id.index()] = true;
         }
-        let mut keep = vec![false; self.nodes.len()];
-        for (keep, node) in keep.iter_mut().zip(&self.nodes).rev() {
-            *keep = node.outputs.iter().flatten().any(|v| read[v.index()]);
-            if *keep {
-                for v in node.inputs.iter().flatten() {
-                    read[v.index()] = true;
+        let mut nodes = vec![false; self.nodes.len()];
+        for (id, node) in self.iter().rev() {
+            if !node.outputs.iter().flatten().any(|v| values[v.index()]) {
+                continue;
+            }
+            nodes[id.index()] = true;
+            for (i, input) in node.inputs.iter().enumerate() {
+                if let Some(v) = input.filter(|_| reads(id, i)) {
+                    values[v.index()] = true;
                 }
             }
         }
-        let mut kept = keep.into_iter();
+        Live { nodes, values }
+    }
+
+    /// Drops nodes and constants that no graph output depends on. Value ids stay as they are; node ids do not.
+    pub fn remove_dead(&mut self) {
+        let live = self.live(|_, _| true);
+        let mut kept = live.nodes.into_iter();
         self.nodes.retain(|_| kept.next().unwrap_or(true));
-        self.constants.retain(|id, _| read[id.index()]);
+        self.constants.retain(|id, _| live.values[id.index()]);
         self.rename_nodes();
     }
 

@@ -26,6 +26,7 @@ mod tensor;
 mod write;
 
 pub use attribute::{Attribute, AttributeValue};
+pub use dead::Live;
 pub use error::GraphError;
 pub use external::{ExternalData, NoExternalData};
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};

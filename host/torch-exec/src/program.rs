@@ -79,7 +79,7 @@ impl Program {
         };
         crate::reuse_memory();
         let &output = graph.outputs().first().ok_or(ExecError::NoOutput)?;
-        let needed = needed_nodes(graph);
+        let needed = graph.live(|_, _| true).nodes;
         let mut slot_of = vec![None; graph.values().len()];
         let mut slots = 0;
         let mut new_slot = |v: ValueId| {
@@ -379,23 +379,6 @@ fn pass_on(
         }
     }
     Some(passed.map(|(_, to)| to))
-}
-
-fn needed_nodes(graph: &Graph) -> Vec<bool> {
-    let mut wanted = vec![false; graph.values().len()];
-    for v in graph.outputs() {
-        wanted[v.index()] = true;
-    }
-    let mut needed = vec![false; graph.nodes().len()];
-    for (id, node) in graph.iter().rev() {
-        if node.outputs.iter().flatten().any(|v| wanted[v.index()]) {
-            needed[id.index()] = true;
-            for v in node.inputs.iter().flatten() {
-                wanted[v.index()] = true;
-            }
-        }
-    }
-    needed
 }
 
 fn mark_last_uses(steps: &mut [Step], slots: usize, output: usize) {

@@ -8,7 +8,7 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
     let Some(map) = cx.map(node, 0) else { return };
-    let rank = node.input(0).and_then(|v| cx.rank(v));
+    let rank = cx.input_rank(node);
     let Some(first) = rank.and_then(|rank| op.axis(rank)) else {
         return cx.pin_inputs(node, "a normalisation of unknown rank");
     };

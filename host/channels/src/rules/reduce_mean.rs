@@ -7,11 +7,7 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceMean) {
     let Some(map) = cx.map(node, 0) else { return };
-    let axes = node
-        .input(0)
-        .and_then(|v| cx.rank(v))
-        .and_then(|rank| op.axes(rank));
-    match axes {
+    match cx.input_rank(node).and_then(|rank| op.axes(rank)) {
         Some(axes) if !axes.contains(&map.axis) => {
             let axis = remaining(&axes, op.keepdims, map.axis);
             cx.set(node.output(), axis, map.atoms);

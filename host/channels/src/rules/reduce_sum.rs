@@ -9,11 +9,7 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceSum) {
     let Some(map) = cx.map(node, 0) else { return };
-    let axes = node
-        .input(0)
-        .and_then(|v| cx.rank(v))
-        .and_then(|rank| op.axes(rank));
-    match axes {
+    match cx.input_rank(node).and_then(|rank| op.axes(rank)) {
         Some(axes) if axes.contains(&map.axis) => {}
         Some(axes) => {
             let axis = remaining(&axes, op.keepdims, map.axis);

@@ -8,7 +8,7 @@ use crate::atoms::{Context, Edit};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Slice) {
     let Some(map) = cx.map(node, 0) else { return };
-    let Some(rank) = node.input(0).and_then(|v| cx.rank(v)) else {
+    let Some(rank) = cx.input_rank(node) else {
         return cx.pin_inputs(node, "a slice of unknown rank");
     };
     let axis_at = |i: usize| {

@@ -7,9 +7,8 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, axis: i64) {
     let Some(map) = cx.map(node, 0) else { return };
-    let axis = node
-        .input(0)
-        .and_then(|v| cx.rank(v))
+    let axis = cx
+        .input_rank(node)
         .and_then(|rank| Context::axis(axis, rank));
     if axis.is_none_or(|a| a == map.axis) {
         return cx.pin_inputs(node, "a softmax over the channels");

@@ -7,9 +7,8 @@ use crate::atoms::{Context, Edit};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Split) {
     let Some(map) = cx.map(node, 0) else { return };
-    let axis = node
-        .input(0)
-        .and_then(|v| cx.rank(v))
+    let axis = cx
+        .input_rank(node)
         .and_then(|rank| Context::axis(op.axis, rank));
     let Some(axis) = axis else {
         return cx.pin_inputs(node, "a split of unknown rank");

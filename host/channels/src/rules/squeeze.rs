@@ -35,10 +35,7 @@ pub(super) fn squeeze(cx: &mut Context<'_>, node: &Node, op: &Squeeze) {
 
 pub(super) fn unsqueeze(cx: &mut Context<'_>, node: &Node, op: &Unsqueeze) {
     let Some(map) = cx.map(node, 0) else { return };
-    let rank = node
-        .input(0)
-        .and_then(|v| cx.rank(v))
-        .map(|r| r + op.axes.len());
+    let rank = cx.input_rank(node).map(|r| r + op.axes.len());
     let axes: Option<Vec<usize>> =
         rank.and_then(|r| op.axes.iter().map(|&a| Context::axis(a, r)).collect());
     let landed = rank

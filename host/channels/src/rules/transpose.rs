@@ -7,7 +7,7 @@ use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Transpose) {
     let Some(map) = cx.map(node, 0) else { return };
-    let rank = node.input(0).and_then(|v| cx.rank(v)).unwrap_or(0);
+    let rank = cx.input_rank(node).unwrap_or(0);
     let to = if op.perm.is_empty() {
         rank.checked_sub(map.axis + 1)
     } else {
