@@ -8,7 +8,7 @@ use std::hint::black_box;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use channels::{PrunePlan, analyse, apply, cut, importance_order};
+use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
 use criterion::Criterion;
 use graphprune_tests::Peer;
 use model_zoo::ZooConfig;
@@ -25,16 +25,20 @@ const NETWORKS: [&str; 5] = [
 const SIDE: usize = 64;
 const ROUNDS: usize = 7;
 
-fn half(graph: &Graph) -> Graph {
-    let analysis = analyse(graph).expect("the network is sound");
-    let order = importance_order(graph, &analysis);
+/// The plan that keeps the more important half of every group.
+fn half(graph: &Graph, analysis: &Analysis) -> PrunePlan {
+    let order = importance_order(graph, analysis);
     let widths: Vec<usize> = analysis
         .groups()
         .iter()
         .map(|g| g.channels.div_ceil(2))
         .collect();
-    let plan = PrunePlan::from_widths(&analysis, &order, &widths).expect("half of each group fits");
-    let half = cut(graph, &analysis, &plan).expect("the plan fits");
+    PrunePlan::from_widths(analysis, &order, &widths).expect("half of each group fits")
+}
+
+fn pruned(graph: &Graph) -> Graph {
+    let analysis = analyse(graph).expect("the network is sound");
+    let half = cut(graph, &analysis, &half(graph, &analysis)).expect("the plan fits");
     apply(graph, &half).expect("the cut applies")
 }
 
@@ -68,7 +72,7 @@ fn compare(folder: &Path) {
         let (mut ours, mut theirs) = ((Vec::new(), Vec::new()), (Vec::new(), Vec::new()));
         for _ in 0..ROUNDS {
             ours.0.push(seconds(|| drop(black_box(analyse(&graph)))));
-            ours.1.push(seconds(|| drop(black_box(half(&graph)))));
+            ours.1.push(seconds(|| drop(black_box(pruned(&graph)))));
             let answer = peer.ask(&format!("{name} {SIDE}"));
             let times: Vec<f64> = answer.split(' ').filter_map(|t| t.parse().ok()).collect();
             let [graph, step] = times[..] else {
@@ -108,13 +112,7 @@ fn main() {
     let graph =
         model_zoo::build("resnet50", &ZooConfig::imagenet()).expect("the zoo's network builds");
     let analysis = analyse(&graph).expect("the zoo's network is sound");
-    let order = importance_order(&graph, &analysis);
-    let widths: Vec<usize> = analysis
-        .groups()
-        .iter()
-        .map(|g| g.channels.div_ceil(2))
-        .collect();
-    let plan = PrunePlan::from_widths(&analysis, &order, &widths).expect("half of each group fits");
+    let plan = half(&graph, &analysis);
     let half = cut(&graph, &analysis, &plan).expect("the plan fits");
     let mut criterion = Criterion::default().configure_from_args();
     let mut group = criterion.benchmark_group("channel_analysis/resnet50");

@@ -2,7 +2,7 @@
 //! 50 and 70 % of the channels (the last one removes branches too), compared in ONNX Runtime with the original whose dropped
 //! channels are silenced, trained for a step. Prints a Markdown table; ends in status 1 when a network fails.
 //!
-//!     zoo DIRECTORY [FILTER ...]
+//!     zoo DIRECTORY [NAME ...]
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -46,7 +46,7 @@ fn main() -> ExitCode {
         println!("zoo: no folder of networks was given; `cargo xtask zoo` makes one");
         return ExitCode::SUCCESS;
     };
-    let filters: Vec<String> = arguments.collect();
+    let names: Vec<String> = arguments.collect();
     let mut files: Vec<PathBuf> = match std::fs::read_dir(&folder) {
         Ok(entries) => entries.filter_map(|e| Some(e.ok()?.path())).collect(),
         Err(error) => {
@@ -55,7 +55,7 @@ fn main() -> ExitCode {
         }
     };
     files.retain(|f| f.extension().is_some_and(|e| e == "onnx"));
-    files.retain(|f| filters.is_empty() || filters.iter().any(|n| name_of(f).contains(n.as_str())));
+    files.retain(|f| names.is_empty() || names.contains(&name_of(f)));
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \

@@ -589,6 +589,15 @@ def resize_to_sizes_out_of_shapes(n):
     n.head(n.block(n.op("Concat", x, up, axis=1), 28, 16), 16)
 
 
+@model()
+def resize_by_fractions(n):
+    x = n.block("x", 3, 12)
+    scales = n.const(numpy.array([1, 1, 1.3, 0.7], "f4"))
+    up = n.op("Resize", x, "", scales, mode="linear")
+    down = n.op("Resize", x, "", scales, mode="nearest", nearest_mode="floor", coordinate_transformation_mode="asymmetric")
+    n.head(n.block(n.op("Concat", up, down, axis=1), 24, 16), 16)
+
+
 @model(opset=18)
 def resize_by_nearest_neighbours_into_a_pyramid(n):
     x = n.block("x", 3, 12)

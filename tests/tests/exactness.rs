@@ -419,6 +419,7 @@ made! {
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
     reduce_mean_over_channels Executed;
+    resize_by_fractions Executed;
     resize_by_nearest_neighbours_into_a_pyramid Executed;
     resize_in_the_middle Executed;
     resize_to_sizes_out_of_shapes Executed;

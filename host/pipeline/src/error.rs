@@ -84,8 +84,8 @@ pub enum PipelineError {
     },
     /// Even the smallest network misses the budget.
     #[error(
-        "the budget of {budget} cannot be met: the smallest network (every group at its smallest width) {smallest}. \
-         Raise the budget, or allow smaller widths with widths.min_keep in the configuration"
+        "the budget of {budget} cannot be met: the smallest network (every group at its smallest width, without the branches that can go) {smallest}. \
+         Raise the budget, or allow smaller widths with widths.min_keep or widths.remove in the configuration"
     )]
     BudgetOutOfReach {
         /// The budget in words.

@@ -86,6 +86,7 @@ impl Prepared {
         let analysis = channels::analyse(&graph)?;
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
+        config.joint.draw.check()?;
         let groups = analysis
             .groups()
             .iter()

@@ -30,7 +30,8 @@ struct Entry {
 /// All floating-point constants of a graph as 32-bit tensors on one device.
 ///
 /// Trainable are the weights and biases of convolutions and of matrix products (a bias added right after a MatMul
-/// included), the scale and bias of BatchNormalization and LayerNormalization, and slopes of PRelu. Running means and variances are stored but
+/// included), the scale and bias of BatchNormalization and LayerNormalization, and slopes of PRelu. Running means and
+/// variances are stored but
 /// not trainable. Every other constant is fixed.
 pub struct Params {
     entries: Vec<Option<Entry>>,

@@ -509,6 +509,14 @@ fn images_are_resized_as_the_specification_says() {
         let out: Data = (&[1, 1, 1, 4], &wanted);
         check(resize(mode, coordinates), &[pair], out);
     }
+    // Three positions by 1.5 are four: position i lies at (i + 0.5) / 1.5 - 0.5, not at (i + 0.5) * 3 / 4 - 0.5.
+    let fraction = Op::Resize(Resize {
+        scales: vec![1.0, 1.5],
+        mode: ResizeMode::Linear,
+        coordinates: Coordinates::HalfPixel,
+    });
+    let three: Data = (&[1, 1, 1, 3], &[0., 3., 6.]);
+    check(fraction, &[three], (&[1, 1, 1, 4], &[0., 1.5, 3.5, 5.5]));
 }
 
 #[test]

@@ -101,7 +101,7 @@ pub(crate) fn value_of(graph: &Graph, feature: &Feature) -> Option<ValueId> {
 }
 
 /// The channels `keep` of a value `[N, C, ...]`.
-pub(crate) fn select(value: &Tensor, keep: Option<&Vec<i64>>) -> Result<Tensor, TrainError> {
+pub(crate) fn select(value: &Tensor, keep: Option<&[i64]>) -> Result<Tensor, TrainError> {
     Ok(match keep {
         Some(keep) => {
             value.f_index_select(1, &Tensor::from_slice(keep).to_device(value.device()))?

@@ -12,7 +12,7 @@ use torch_exec::{NormMode, Params, accuracy};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::teacher::{DistillConfig, Followed, Teacher, TeacherSetup, mixed_loss};
+use crate::teacher::{DistillConfig, Followed, Shares, Teacher, TeacherSetup, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -28,6 +28,9 @@ pub struct FinetuneConfig {
     pub label_smoothing: f64,
     /// How much is learnt from the teacher, if there is one.
     pub distil: DistillConfig,
+    /// Weight, beside both, of the distance from the teacher's values at the end of each resolution; see
+    /// [`Feature`](crate::Feature).
+    pub features: f64,
     /// Decay of an exponential moving average of the weights, which then is the result; 0 turns it off.
     pub ema: f64,
     /// Share of a batch in BatchNorm's running statistics.
@@ -40,18 +43,22 @@ impl Default for FinetuneConfig {
     fn default() -> Self {
         Self {
             epochs: 30,
-            sgd: SgdConfig {
-                lr: 0.1,
-                ..SgdConfig::default()
-            },
+            sgd: SgdConfig::default(),
             label_smoothing: 0.0,
-            distil: DistillConfig {
-                features: 100.0,
-                ..DistillConfig::default()
-            },
+            distil: DistillConfig::default(),
+            features: 100.0,
             ema: 0.0,
             norm_momentum: 0.1,
             checkpoint_seconds: 20.0,
+        }
+    }
+}
+
+impl FinetuneConfig {
+    fn shares(&self) -> Shares {
+        Shares {
+            distil: self.distil,
+            features: self.features,
         }
     }
 }
@@ -63,7 +70,7 @@ pub struct Tuning {
     network: Network,
     params: Params,
     teacher: Option<Teacher>,
-    followed: Followed,
+    followed: Vec<Followed>,
     config: FinetuneConfig,
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
@@ -103,13 +110,14 @@ impl Tuning {
         } else {
             vec![]
         };
+        let shares = config.shares();
         let followed = match teacher {
-            Some(teacher) if config.distil.features > 0.0 => {
-                Followed::new(graph, teacher.graph, teacher.features)
+            Some(teacher) if shares.features > 0.0 => {
+                Followed::find(graph, teacher.graph, teacher.features)
             }
-            _ => Followed::nothing(),
+            _ => Vec::new(),
         };
-        let teacher = Teacher::new(teacher.map(|t| t.graph), config.distil, runtime)?;
+        let teacher = Teacher::new(teacher.map(|t| t.graph), shares, runtime)?;
         Ok(Self {
             stage,
             device: runtime.device,
@@ -148,21 +156,23 @@ impl Task for Tuning {
         let mode = NormMode::Update {
             momentum: self.config.norm_momentum,
         };
-        let followed = &self.followed;
+        let (own_taps, taught_taps): (Vec<_>, Vec<_>) =
+            self.followed.iter().map(|f| (f.student, f.teacher)).unzip();
         let own = self
             .network
-            .outputs(images, &self.params, None, mode, &followed.student)?;
+            .outputs(images, &self.params, None, mode, &own_taps)?;
         let taught = self
             .teacher
             .as_ref()
-            .map(|t| t.outputs(images, &followed.teacher))
+            .map(|t| t.outputs(images, &taught_taps))
             .transpose()?;
         let loss = mixed_loss(
             &own,
             labels,
             self.config.label_smoothing,
-            taught.as_ref().map(|t| (t, followed)),
-            self.config.distil,
+            taught.as_ref(),
+            &self.followed,
+            self.config.shares(),
         )?;
         self.sgd.backward(&loss)?;
         Ok(Done {

@@ -14,11 +14,11 @@ use torch_exec::{NormMode, accuracy, distillation};
 
 use crate::draw::DrawConfig;
 use crate::features::{StageEnd, kept, stage_ends};
-use crate::network::{Network, Outputs, Runtime};
+use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::pruning_net::{PruningNet, PruningNetConfig, Start};
 use crate::sgd::{Sgd, SgdConfig};
-use crate::teacher::{DistillConfig, Followed, Teacher, mixed_loss};
+use crate::teacher::{DistillConfig, Followed, Shares, Teacher, mixed_loss};
 use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
 use crate::{TrainError, checkpoint, materialise};
 
@@ -37,6 +37,9 @@ pub struct JointConfig {
     pub label_smoothing: f64,
     /// How much is learnt from the network as it was given, when the weights start at trained ones.
     pub distil: DistillConfig,
+    /// Weight, beside both, of the distance from that network's values at the end of each resolution; see
+    /// [`Feature`](crate::Feature).
+    pub features: f64,
     /// Train the full, the smallest and a random network on every batch instead of one random network; the latter two
     /// are distilled from the first, or all three from the network as it was given. Costs about twice the time.
     pub sandwich: bool,
@@ -56,10 +59,20 @@ impl Default for JointConfig {
             warm_lr: 0.01,
             label_smoothing: 0.1,
             distil: DistillConfig::default(),
+            features: 3.0,
             sandwich: false,
             full_share: 0.0,
             draw: DrawConfig::default(),
             checkpoint_seconds: 20.0,
+        }
+    }
+}
+
+impl JointConfig {
+    fn shares(&self) -> Shares {
+        Shares {
+            distil: self.distil,
+            features: self.features,
         }
     }
 }
@@ -142,7 +155,7 @@ impl JointState {
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            teacher = Teacher::new(Some(setup.graph), config.distil, setup.runtime)?;
+            teacher = Teacher::new(Some(setup.graph), config.shares(), setup.runtime)?;
         }
         let graph = materialise::graph_fingerprint(setup.graph);
         let all = (
@@ -160,7 +173,7 @@ impl JointState {
             order: setup.order.to_vec(),
             widths: setup.widths.to_vec(),
             ends: match &teacher {
-                Some(_) if config.distil.features > 0.0 => stage_ends(setup.graph, setup.analysis),
+                Some(_) if config.features > 0.0 => stage_ends(setup.graph, setup.analysis),
                 _ => Vec::new(),
             },
             config,
@@ -235,27 +248,17 @@ impl JointState {
         vec![random(&mut rng)]
     }
 
-    /// What the teacher said, with those of the values that a student follows.
-    fn followed_by(&self, taught: &Outputs, followed: &Followed) -> Outputs {
-        let at = |id: &ValueId| self.ends.iter().position(|e| e.value == *id);
-        Outputs {
-            logits: taught.logits.shallow_clone(),
-            taps: followed
-                .teacher
-                .iter()
-                .filter_map(|id| Some(taught.taps.get(at(id)?)?.shallow_clone()))
-                .collect(),
-        }
-    }
-
     /// The cut for `widths` (`None` when nothing is cut), and what of the teacher the network so cut follows.
-    fn cut(&self, widths: &[usize]) -> Result<(Option<Cut>, Followed), TrainError> {
+    fn cut(&self, widths: &[usize]) -> Result<(Option<Cut>, Vec<Followed>), TrainError> {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
         let cut = cut(self.network.graph(), &self.analysis, &plan)?;
-        let mut followed = Followed::nothing();
-        for (end, keep) in kept(&self.ends, &self.analysis, &plan, &cut) {
-            followed.push(end.value, end.value, keep);
-        }
+        let kept = kept(&self.ends, &self.analysis, &plan, &cut).into_iter();
+        let followed = kept.map(|(end, keep)| Followed {
+            student: end.value,
+            teacher: end.value,
+            keep,
+        });
+        let followed = followed.collect();
         let full = self.analysis.groups().iter().zip(widths);
         let full = full.into_iter().all(|(g, &w)| g.channels == w);
         Ok(((!full).then_some(cut), followed))
@@ -278,22 +281,21 @@ impl Task for JointState {
         for widths in self.draws(step) {
             let (cut, followed) = self.cut(&widths)?;
             let bound = self.net.bind(&widths, cut.as_ref())?;
-            let own = self.network.outputs(
-                images,
-                &bound,
-                cut.as_ref(),
-                NormMode::Batch,
-                &followed.student,
-            )?;
-            let (smoothing, distil) = (self.config.label_smoothing, self.config.distil);
+            let taps: Vec<ValueId> = followed.iter().map(|f| f.student).collect();
+            let own = self
+                .network
+                .outputs(images, &bound, cut.as_ref(), NormMode::Batch, &taps)?;
             let loss = match (&first, &taught) {
                 // With no network given to learn from, the smaller ones learn from the largest.
                 (Some((largest, _)), None) => distillation(&own.logits, largest, 1.0)?,
-                (_, taught) => {
-                    let taught = taught.as_ref().map(|t| self.followed_by(t, &followed));
-                    let taught = taught.as_ref().map(|t| (t, &followed));
-                    mixed_loss(&own, labels, smoothing, taught, distil)?
-                }
+                (_, taught) => mixed_loss(
+                    &own,
+                    labels,
+                    self.config.label_smoothing,
+                    taught.as_ref(),
+                    &followed,
+                    self.config.shares(),
+                )?,
             };
             let logits = own.logits;
             self.sgd.backward(&loss)?;

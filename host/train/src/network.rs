@@ -30,8 +30,14 @@ impl Default for Runtime {
 pub(crate) struct Outputs {
     /// `[N, classes]`.
     pub logits: Tensor,
-    /// The values asked for, in their order.
-    pub taps: Vec<Tensor>,
+    taps: Vec<(ValueId, Tensor)>,
+}
+
+impl Outputs {
+    /// A value that was asked for.
+    pub fn tap(&self, id: ValueId) -> Option<&Tensor> {
+        self.taps.iter().find(|(tap, _)| *tap == id).map(|(_, t)| t)
+    }
 }
 
 /// A graph with its program.
@@ -116,7 +122,10 @@ impl Network {
         } else {
             out.f_flatten(1, -1)?
         };
-        Ok(Outputs { logits, taps })
+        Ok(Outputs {
+            logits,
+            taps: wanted.into_iter().zip(taps).collect(),
+        })
     }
 
     /// Refuses labels that the output has no place for.

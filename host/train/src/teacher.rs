@@ -18,8 +18,6 @@ pub struct DistillConfig {
     pub share: f64,
     /// Temperature of the distillation.
     pub temperature: f64,
-    /// Weight, beside those, of the distance from the teacher's values at the end of each resolution; see [`Feature`].
-    pub features: f64,
 }
 
 impl Default for DistillConfig {
@@ -27,7 +25,6 @@ impl Default for DistillConfig {
         Self {
             share: 0.9,
             temperature: 4.0,
-            features: 3.0,
         }
     }
 }
@@ -41,6 +38,15 @@ pub struct TeacherSetup<'a> {
     pub features: &'a [Feature],
 }
 
+/// How much of what is learnt from a teacher.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Shares {
+    /// Its outputs beside the labels.
+    pub distil: DistillConfig,
+    /// Weight, beside those, of the distance from the values that are followed.
+    pub features: f64,
+}
+
 /// A network whose outputs are learnt from.
 pub(crate) struct Teacher {
     network: Network,
@@ -51,7 +57,7 @@ impl Teacher {
     /// The teacher, if there is one to be listened to.
     pub fn new(
         graph: Option<&Graph>,
-        config: DistillConfig,
+        shares: Shares,
         runtime: Runtime,
     ) -> Result<Option<Self>, TrainError> {
         let compile = |graph: &Graph| {
@@ -61,7 +67,7 @@ impl Teacher {
             })
         };
         graph
-            .filter(|_| config.share > 0.0 || config.features > 0.0)
+            .filter(|_| shares.distil.share > 0.0 || shares.features > 0.0)
             .map(compile)
             .transpose()
     }
@@ -73,63 +79,51 @@ impl Teacher {
     }
 }
 
-/// Where the values that a student follows are in the student and in its teacher.
+/// A value of the student's that follows one of the teacher's, on the channels it keeps.
 pub(crate) struct Followed {
-    pub student: Vec<ValueId>,
-    pub teacher: Vec<ValueId>,
-    keep: Vec<Option<Vec<i64>>>,
+    pub student: ValueId,
+    pub teacher: ValueId,
+    pub keep: Option<Vec<i64>>,
 }
 
 impl Followed {
-    /// Nothing but the logits is followed.
-    pub fn nothing() -> Self {
-        Self {
-            student: Vec::new(),
-            teacher: Vec::new(),
-            keep: Vec::new(),
-        }
-    }
-
-    /// The features that both networks have.
-    pub fn new(student: &Graph, teacher: &Graph, features: &[Feature]) -> Self {
-        let mut out = Self::nothing();
-        for feature in features {
-            if let (Some(own), Some(taught)) =
-                (value_of(student, feature), value_of(teacher, feature))
-            {
-                out.push(own, taught, feature.keep.clone());
-            }
-        }
-        out
-    }
-
-    pub fn push(&mut self, student: ValueId, teacher: ValueId, keep: Option<Vec<i64>>) {
-        self.student.push(student);
-        self.teacher.push(teacher);
-        self.keep.push(keep);
+    /// Those of `features` that both networks have.
+    pub fn find(student: &Graph, teacher: &Graph, features: &[Feature]) -> Vec<Self> {
+        let pair = |feature: &Feature| {
+            Some(Self {
+                student: value_of(student, feature)?,
+                teacher: value_of(teacher, feature)?,
+                keep: feature.keep.clone(),
+            })
+        };
+        features.iter().filter_map(pair).collect()
     }
 }
 
-/// Cross-entropy with the labels smoothed by `smoothing`, mixed with the distillation from `taught` if there is a teacher.
+/// Cross-entropy with the labels smoothed by `smoothing`, mixed with the distillation from `taught` if there is a teacher,
+/// and the distances of what is followed.
 pub(crate) fn mixed_loss(
     own: &Outputs,
     labels: &Tensor,
     smoothing: f64,
-    taught: Option<(&Outputs, &Followed)>,
-    config: DistillConfig,
+    taught: Option<&Outputs>,
+    followed: &[Followed],
+    shares: Shares,
 ) -> Result<Tensor, TrainError> {
     let loss = cross_entropy(&own.logits, labels, smoothing)?;
-    let Some((taught, followed)) = taught else {
+    let Some(taught) = taught else {
         return Ok(loss);
     };
-    let distilled = distillation(&own.logits, &taught.logits, config.temperature)?;
+    let DistillConfig { share, temperature } = shares.distil;
+    let distilled = distillation(&own.logits, &taught.logits, temperature)?;
     let mut loss = loss
-        .f_mul_scalar(1.0 - config.share)?
-        .f_add(&distilled.f_mul_scalar(config.share)?)?;
-    let pairs = own.taps.iter().zip(&taught.taps).zip(&followed.keep);
-    for ((own, taught), keep) in pairs {
-        let apart = distance(own, &select(taught, keep.as_ref())?)?;
-        loss = loss.f_add(&apart.f_mul_scalar(config.features)?)?;
+        .f_mul_scalar(1.0 - share)?
+        .f_add(&distilled.f_mul_scalar(share)?)?;
+    for pair in followed {
+        if let (Some(own), Some(taught)) = (own.tap(pair.student), taught.tap(pair.teacher)) {
+            let apart = distance(own, &select(taught, pair.keep.as_deref())?)?;
+            loss = loss.f_add(&apart.f_mul_scalar(shares.features)?)?;
+        }
     }
     Ok(loss)
 }

@@ -6,13 +6,7 @@ use crate::setup;
 use crate::shell::{self, Checkout};
 
 pub fn run(checkout: &Checkout, more: &[String]) -> Result<()> {
-    setup::run(
-        checkout,
-        &setup::Options {
-            peers: true,
-            ..Default::default()
-        },
-    )?;
+    setup::with_peers(checkout)?;
     shell::timed("benchmarks", || {
         let mut cargo = checkout.cargo_with_torch()?;
         cargo.args(["build", "--release", "--package", "graphprune-agent"]);

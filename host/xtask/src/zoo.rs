@@ -18,13 +18,7 @@ pub struct Options {
 }
 
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
-    setup::run(
-        checkout,
-        &setup::Options {
-            peers: true,
-            ..Default::default()
-        },
-    )?;
+    setup::with_peers(checkout)?;
     let folder = checkout
         .metadata()?
         .target_directory

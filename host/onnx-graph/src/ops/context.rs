@@ -36,6 +36,18 @@ pub(crate) fn same(facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
     one(facts.shape(0).map(<[Dim]>::to_vec))
 }
 
+/// The shape of an image of `channels` whose other sizes are open, named after the node.
+pub(crate) fn open_shape(facts: &Facts<'_>, channels: usize, rank: usize) -> Shape {
+    let dim = |i| {
+        if i == 1 {
+            Dim::Known(channels)
+        } else {
+            Dim::Symbol(format!("{}_dim{i}", facts.node.name))
+        }
+    };
+    (0..rank).map(dim).collect()
+}
+
 /// An input that may have been resolved.
 pub(crate) enum Input<T> {
     Absent,

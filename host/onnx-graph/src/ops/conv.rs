@@ -1,6 +1,6 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html); `auto_pad` is resolved into `pads`.
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use super::window::{self, Window};
 use crate::GraphError;
 use crate::graph::{Dim, Shape};
@@ -29,12 +29,6 @@ impl Conv {
             dilations: self.dilations.clone(),
         }
     }
-}
-
-/// The shape of an image of `channels` whose batch and sizes are open, named after the node.
-pub(crate) fn open_shape(facts: &Facts<'_>, channels: usize, rank: usize) -> Shape {
-    let dim = |i| if i == 1 { Dim::Known(channels) } else { Dim::Symbol(format!("{}_dim{i}", facts.node.name)) };
-    (0..rank).map(dim).collect()
 }
 
 impl Operator for Conv {

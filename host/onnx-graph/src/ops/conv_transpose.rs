@@ -1,7 +1,7 @@
 //! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html); nodes that state their output size or
 //! SAME padding instead of the padding itself stay opaque.
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use super::window::{self, Window};
 use crate::GraphError;
 use crate::graph::{Dim, Shape};
@@ -63,7 +63,7 @@ impl Operator for ConvTranspose {
         {
             return Err(format!("a bias of {b} for {channels} output channels"));
         }
-        let Some(x) = x else { return one(None) };
+        let Some(x) = x else { return one(Some(open_shape(facts, channels, n + 2))) };
         if let (Dim::Known(c), Dim::Known(wc)) = (&x[1], &w[0])
             && (c != wc || !c.is_multiple_of(self.group.max(1)))
         {

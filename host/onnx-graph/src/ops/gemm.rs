@@ -1,6 +1,6 @@
 //! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use crate::GraphError;
 use crate::dims::broadcast;
 use crate::graph::{Dim, Shape};
@@ -47,9 +47,10 @@ impl Operator for Gemm {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let (Some(a), Some(b)) = (facts.ranked(0, 2, "A")?, facts.ranked(1, 2, "B")?) else { return one(None) };
-        let (m, k) = if self.trans_a { (&a[1], &a[0]) } else { (&a[0], &a[1]) };
+        let (a, Some(b)) = (facts.ranked(0, 2, "A")?, facts.ranked(1, 2, "B")?) else { return one(None) };
         let (kb, n) = if self.trans_b { (&b[1], &b[0]) } else { (&b[0], &b[1]) };
+        let Some(a) = a else { return one(n.known().map(|n| open_shape(facts, n, 2))) };
+        let (m, k) = if self.trans_a { (&a[1], &a[0]) } else { (&a[0], &a[1]) };
         if let (Dim::Known(k), Dim::Known(kb)) = (k, kb)
             && k != kb
         {

@@ -92,6 +92,12 @@ fn factor(from: usize, to: usize) -> Option<f32> {
 }
 
 impl Resize {
+    /// Size of the `axis`-th axis after the channels, which is `size` before: `floor(size * scale)`.
+    #[must_use]
+    pub fn resized(&self, axis: usize, size: usize) -> usize {
+        self.scales.get(axis).map_or(size, |&scale| scaled(size, scale))
+    }
+
     /// The factors of a node with a list of sizes.
     fn from_sizes(shape: &[Dim], sizes: &[Element]) -> Option<Vec<f32>> {
         let same = |(dim, size): (&Dim, &Element)| Element::from(dim.clone()) == *size;

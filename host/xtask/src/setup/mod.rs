@@ -128,6 +128,15 @@ impl Set {
     }
 }
 
+/// Installs what is missing, the peers included.
+pub fn with_peers(checkout: &Checkout) -> Result<()> {
+    let options = Options {
+        peers: true,
+        ..Options::default()
+    };
+    run(checkout, &options)
+}
+
 /// Installs what is missing.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     shell::timed("set-up", || {
