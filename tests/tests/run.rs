@@ -173,6 +173,18 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
 }
 
 #[test]
+fn a_search_that_ends_beyond_its_budget_is_narrowed_into_it() {
+    let sandbox = Sandbox::new();
+    // The search fills the budget; a margin of half of it then confirms nothing that was found.
+    let wide_margin = format!("{TINY}confirm_margin = 0.5\n");
+    fs::write(sandbox.path("tiny.toml"), wide_margin).unwrap();
+    let output = sandbox.run(&start(&["--latency", "0.8x"]));
+    sandbox.check_result(&output, "run");
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(said.contains("narrowing the nearest one"), "{said}");
+}
+
+#[test]
 fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
     let sandbox = Sandbox::new();
     sandbox.kill_at(&start(&["--macs", "0.6"]), "joint training:");

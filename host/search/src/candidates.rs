@@ -63,6 +63,28 @@ pub(crate) fn project(
     settle(env, band, at(low), rng)
 }
 
+/// `config` with every group narrowed by the same share of its range, as little as brings its predicted cost to `limit`;
+/// the smallest configuration if nothing does. For a search that ended without a configuration in its budget.
+pub fn narrow(env: &dyn Environment, config: &Config, limit: f64) -> Config {
+    let space = env.space();
+    let positions: Vec<f64> = (0..space.len())
+        .map(|g| {
+            let last = space.groups[g].widths.len() - 1;
+            space.index(config, g) as f64 / last.max(1) as f64
+        })
+        .collect();
+    let (mut low, mut high) = (-1.0, 0.0);
+    for _ in 0..10 {
+        let middle = 0.5 * (low + high);
+        if env.cost(&place(space, &positions, middle)) <= limit {
+            low = middle;
+        } else {
+            high = middle;
+        }
+    }
+    place(space, &positions, low)
+}
+
 fn place(space: &Space, positions: &[f64], shift: f64) -> Config {
     let width = |(g, &p): (usize, &f64)| {
         let widths = &space.groups[g].widths;
@@ -254,6 +276,21 @@ mod tests {
         let mut rng = SeededRng::new(1, 1);
         let got = widen(&Steps(space), &band, Config(config.to_vec()), &mut rng);
         assert_eq!(got.0, wanted, "{config:?} within {limit}");
+    }
+
+    #[test]
+    fn narrowing_takes_from_every_group_no_more_than_the_limit_asks() {
+        let grid = WidthGrid::default();
+        let space = Space::new(vec![grid.group("a", 64), grid.group("b", 64)]).unwrap();
+        let env = Steps(space);
+        for (limit, wanted) in [
+            (8.0, [64, 64]),
+            (6.0, [48, 48]),
+            (0.0, env.0.smallest().0.try_into().unwrap()),
+        ] {
+            let got = narrow(&env, &env.0.full(), limit);
+            assert_eq!(got.0, wanted, "to {limit}");
+        }
     }
 
     #[test]

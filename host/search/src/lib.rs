@@ -31,6 +31,7 @@ mod uniform;
 mod wall;
 
 pub use budget::{Budget, Limits, Reference};
+pub use candidates::narrow;
 pub use ddpg::{Ddpg, DdpgConfig};
 pub use error::SearchError;
 pub use evolution::{Evolution, EvolutionConfig};

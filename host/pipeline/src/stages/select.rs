@@ -1,7 +1,7 @@
 //! From the search's episodes to the networks of the final table: which candidates are fine-tuned, which one wins.
 
 use onnx_graph::Graph;
-use search::{CostKind, RewardMode};
+use search::{Config, CostKind, RewardMode, narrow};
 use train::Evaluator;
 
 use crate::config::StrategyKind;
@@ -45,12 +45,6 @@ pub(crate) fn finetune_best(
 ) -> Result<Vec<(Tuned, Graph)>, PipelineError> {
     let mut ranked = Vec::new();
     let episodes = work.records.episodes(Some(kind.name()))?;
-    let tried = episodes.len() as u64;
-    let nearest = episodes
-        .iter()
-        .filter_map(|e| e.ratio)
-        .map(|r| r.0)
-        .fold(f64::INFINITY, f64::min);
     for record in episodes {
         if let Some(outcome) = episodes::outcome(searching, &record)? {
             ranked.push((record, outcome));
@@ -72,13 +66,92 @@ pub(crate) fn finetune_best(
         let label = format!("{}-{}", kind.name(), record.episode);
         tuned.push(finetune::run(work, source, &label, &record.widths)?);
     }
+    // Narrowed uniform widths would not be uniform.
+    if tuned.is_empty()
+        && hard
+        && kind != StrategyKind::Uniform
+        && let Some(record) = approach(work, searching, kind)?
+    {
+        let label = format!("{}-{}", kind.name(), record.episode);
+        tuned.push(finetune::run(work, source, &label, &record.widths)?);
+    }
     if tuned.is_empty() {
+        let episodes = work.records.episodes(Some(kind.name()))?;
+        let ratios = episodes.iter().filter_map(|e| e.ratio).map(|r| r.0);
         return Err(PipelineError::NothingFeasible {
-            episodes: tried,
-            nearest,
+            episodes: episodes.len() as u64,
+            nearest: ratios.fold(f64::INFINITY, f64::min),
         });
     }
     Ok(tuned)
+}
+
+/// Configurations narrowed from the nearest one before the search is said to have failed.
+const APPROACHES: u32 = 12;
+
+/// Where no candidate met the budget: the nearest one, narrowed by a little more from try to try until a measurement
+/// confirms it. An hour of training should not be lost over the last percent of a budget.
+fn approach(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    kind: StrategyKind,
+) -> Result<Option<EpisodeRecord>, PipelineError> {
+    let mut environment = episodes::environment(work, searching)?;
+    let mut nearest: Option<(f64, EpisodeRecord)> = None;
+    let known = work.records.episodes(None)?;
+    for record in known {
+        let Some(outcome) = episodes::outcome(searching, &record)? else {
+            continue;
+        };
+        if let Some((ratio, ..)) = record.ratio {
+            let config = Config(record.widths.clone());
+            environment.costs.learn(&config, ratio)?;
+        }
+        if record.strategy == kind.name() && nearest.as_ref().is_none_or(|n| outcome.load < n.0) {
+            nearest = Some((outcome.load, record));
+        }
+    }
+    let Some((load, from)) = nearest else {
+        return Ok(None);
+    };
+    let from_config = Config(from.widths.clone());
+    work.reporter.note(&format!(
+        "{}: no candidate is surely within the budget; narrowing the nearest one, {}-{}",
+        kind.name(),
+        kind.name(),
+        from.episode
+    ));
+    let mut last = from_config.clone();
+    for attempt in 1..=APPROACHES {
+        if work.stop.is_set() {
+            return Err(PipelineError::Stopped);
+        }
+        let share = (1.0 - work.config.result.confirm_margin) * (1.0 - 0.02 * f64::from(attempt));
+        // What is predicted for the nearest one is as far from the truth as what is predicted for its neighbours.
+        let limit = environment.costs.load(&from_config) * share / load.max(1.0);
+        let config = narrow(&environment, &from_config, limit);
+        // Widths come in steps, so that the next limit may ask for the same ones.
+        if config == last {
+            continue;
+        }
+        last.clone_from(&config);
+        let episode = work.records.episodes(Some(kind.name()))?.len() as u64;
+        let mut record = episodes::attempt(work, searching, &environment, kind, episode, &config)?;
+        if let Some(outcome) = episodes::outcome(searching, &record)? {
+            record.reward = outcome.reward;
+            record.feasible = outcome.feasible;
+        }
+        let state = work.records.strategy_state(kind.name())?;
+        work.records
+            .add_episode(&record, &state.unwrap_or_default())?;
+        if record.feasible
+            && (!work.config.result.confirm_before_finetuning
+                || confirmed(work, searching, &record)?)
+        {
+            return Ok(Some(record));
+        }
+    }
+    Ok(None)
 }
 
 /// Measures a candidate again with the final effort: an hour of fine-tuning should not hang on a lucky sample.
