@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use onnx_graph::{Graph, NodeId, ValueId};
+use serde::{Deserialize, Serialize};
 
 use crate::atoms::{Context, Edit};
 use crate::error::ChannelError;
@@ -115,15 +116,41 @@ impl Analysis {
     }
 }
 
-/// Finds the groups of `graph`, whose shapes must have been inferred.
+/// What is pruned of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attention {
+    /// The widths of queries and keys, and those of values, the same in every head.
+    #[default]
+    Widths,
+    /// Whole heads.
+    Heads,
+}
+
+/// Choices where channels can be grouped in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct AnalysisOptions {
+    /// What is pruned of an attention.
+    pub attention: Attention,
+}
+
+/// Finds the groups of `graph`, whose shapes must have been inferred, with the default choices.
 ///
 /// Nothing is refused: what no rule describes is pinned.
 ///
 /// # Errors
 /// [`ChannelError::Graph`] when the graph breaks its own invariants.
 pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
+    analyse_with(graph, AnalysisOptions::default())
+}
+
+/// As [`analyse`], grouping channels as `options` says.
+///
+/// # Errors
+/// As [`analyse`].
+pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis, ChannelError> {
     graph.check()?;
-    let mut cx = Context::new(graph);
+    let mut cx = Context::new(graph, options);
     for &input in graph.inputs() {
         if let Some(channels) = graph
             .value(input)

@@ -3,7 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use onnx_graph::{Graph, Node, NodeId, ValueId};
+use onnx_graph::ops::Op;
+use onnx_graph::{Dim, Graph, Node, NodeId, ValueId};
+
+use crate::analysis::AnalysisOptions;
 
 /// The channel axis of a value and the atom at each of its indices.
 #[derive(Debug, Clone)]
@@ -96,12 +99,16 @@ pub(crate) struct Context<'g> {
     pub edits: BTreeMap<NodeId, Edit>,
     /// Atom ranges made by weight-bearing layers.
     pub made: Vec<(NodeId, std::ops::Range<u32>)>,
+    pub options: AnalysisOptions,
+    consumers: Vec<Vec<NodeId>>,
 }
 
 impl<'g> Context<'g> {
-    pub fn new(graph: &'g Graph) -> Self {
+    pub fn new(graph: &'g Graph, options: AnalysisOptions) -> Self {
         Self {
             graph,
+            options,
+            consumers: graph.consumers(),
             union: UnionFind::default(),
             maps: vec![None; graph.values().len()],
             constants: BTreeMap::new(),
@@ -169,6 +176,46 @@ impl<'g> Context<'g> {
                 usage.axes.insert(axis, atoms.clone());
             }
         }
+    }
+
+    /// Lets a value that has no channel map, because it is a constant or an expanded one, follow `atoms` on `axis`. Gives
+    /// false where it cannot.
+    pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Arc<[u32]>) -> bool {
+        let size = |v: ValueId| self.graph.value(v).shape.as_ref().map(Vec::as_slice);
+        if let Some(constant) = self.graph.constant(value) {
+            let fits = constant.dims().get(axis) == Some(&atoms.len());
+            if fits {
+                self.bind(value, axis, atoms);
+            }
+            return fits;
+        }
+        let maker = self
+            .graph
+            .iter()
+            .find(|(_, n)| n.outputs.contains(&Some(value)));
+        let Some((_, node)) = maker else { return false };
+        let (Op::Expand(op), Some(from)) = (&node.op, node.input(0)) else {
+            return false;
+        };
+        let (Some(narrow), Some(wide)) = (size(from), size(value)) else {
+            return false;
+        };
+        let Some(inner) = (axis + narrow.len()).checked_sub(wide.len()) else {
+            return false;
+        };
+        let stated = (axis + op.sizes.len()).checked_sub(wide.len());
+        let free = stated.is_none_or(|at| op.sizes[at] == Dim::Known(1));
+        let alone = self.maps[value.index()].is_none() && self.readers(value).len() == 1;
+        if !free || !alone || !self.adopt(from, inner, atoms) {
+            return false;
+        }
+        self.set(value, axis, atoms.clone());
+        true
+    }
+
+    /// The nodes that read a value.
+    pub fn readers(&self, value: ValueId) -> Vec<NodeId> {
+        self.consumers[value.index()].clone()
     }
 
     pub fn rank(&self, value: ValueId) -> Option<usize> {

@@ -22,7 +22,9 @@ mod plan;
 mod removal;
 mod rules;
 
-pub use analysis::{Analysis, AxisUnit, Group, GroupId, Pinned, analyse};
+pub use analysis::{
+    Analysis, AnalysisOptions, Attention, AxisUnit, Group, GroupId, Pinned, analyse, analyse_with,
+};
 pub use apply::{apply, silence};
 pub use error::ChannelError;
 pub use importance::importance_order;

@@ -3,6 +3,8 @@
 //! A product that involves a symbol is a symbol again, written `64*N`; such a name is taken apart when it is met
 //! later, so that a Reshape that merges and splits the batch again comes out as the batch it started from.
 
+use std::ops::Range;
+
 use crate::graph::{Dim, Shape};
 
 /// A product of sizes: a number times symbols.
@@ -65,6 +67,15 @@ impl Product {
         Some(self)
     }
 
+    /// Whether every factor of `other` is known to be in `self`, and more.
+    fn holds(&self, other: &Self) -> bool {
+        let mut symbols = self.symbols.clone();
+        other.symbols.iter().all(|s| {
+            let at = symbols.iter().position(|t| t == s);
+            at.map(|at| symbols.swap_remove(at)).is_some()
+        }) && self.number >= other.number
+    }
+
     pub fn dim(mut self) -> Dim {
         if self.symbols.is_empty() || self.number == 0 {
             return Dim::Known(self.number);
@@ -103,6 +114,42 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
             (Dim::Symbol(x), Dim::Symbol(y)) => Ok(Dim::Symbol(short(format!("max({x},{y})")))),
         })
         .collect()
+}
+
+/// The axes of two shapes of one size, cut into the shortest runs of equal size: `[N, 768, 14, 14]` and `[N, 768, 196]` give
+/// `N - N`, `768 - 768`, `14, 14 - 196`. Axes of size 1 go with a neighbour. `None` where the sizes differ or are not known
+/// to be equal.
+#[must_use]
+pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
+    let mut out: Vec<(Range<usize>, Range<usize>)> = Vec::new();
+    let (mut i, mut j) = (0, 0);
+    while i < from.len() && j < to.len() {
+        let (mut end_i, mut end_j) = (i + 1, j + 1);
+        let mut left = Product::of(&from[i..end_i])?;
+        let mut right = Product::of(&to[j..end_j])?;
+        while left.clone().dim() != right.clone().dim() {
+            // The side that lacks a factor of the other takes its next axis.
+            let grow_left = end_i < from.len() && (end_j == to.len() || !left.holds(&right));
+            if grow_left {
+                left = left.times(&from[end_i])?;
+                end_i += 1;
+            } else {
+                right = right.times(to.get(end_j)?)?;
+                end_j += 1;
+            }
+        }
+        out.push((i..end_i, j..end_j));
+        (i, j) = (end_i, end_j);
+    }
+    let ones = |dims: &[Dim]| dims.iter().all(|d| *d == Dim::Known(1));
+    if !ones(&from[i..]) || !ones(&to[j..]) {
+        return None;
+    }
+    match out.last_mut() {
+        Some((f, t)) => (f.end, t.end) = (from.len(), to.len()),
+        None => out.push((0..from.len(), 0..to.len())),
+    }
+    Some(out)
 }
 
 /// Longest name of an open size. Names are built of names, and would double with every addition.
@@ -163,6 +210,40 @@ mod tests {
             .unwrap();
         assert_eq!(split.dim(), sym("N"));
         assert_eq!(Product::of(&[Dim::Known(usize::MAX), Dim::Known(2)]), None);
+    }
+
+    #[test]
+    fn shapes_of_one_size_are_cut_into_the_shortest_equal_runs() {
+        let shape = |text: &str| -> Shape {
+            let dim = |d: &str| d.parse().map_or_else(|_| sym(d), Dim::Known);
+            text.split_whitespace().map(dim).collect()
+        };
+        let cases: [(&str, &str, Option<&[(Range<usize>, Range<usize>)]>); 8] = [
+            (
+                "N 768 14 14",
+                "N 768 196",
+                Some(&[(0..1, 0..1), (1..2, 1..2), (2..4, 2..3)]),
+            ),
+            (
+                "N 197 96",
+                "N 197 3 4 8",
+                Some(&[(0..1, 0..1), (1..2, 1..2), (2..3, 2..5)]),
+            ),
+            (
+                "64*N 49 24",
+                "N 64 49 24",
+                Some(&[(0..1, 0..2), (1..2, 2..3), (2..3, 3..4)]),
+            ),
+            ("N 17 4 8", "17*N 32", Some(&[(0..2, 0..1), (2..4, 1..2)])),
+            ("N 32 1 1", "N 32", Some(&[(0..1, 0..1), (1..4, 1..2)])),
+            ("1 6", "6", Some(&[(0..2, 0..1)])),
+            ("N 6", "N 5", None),
+            ("N 6", "M 6", None),
+        ];
+        for (from, to, wanted) in cases {
+            let got = blocks(&shape(from), &shape(to));
+            assert_eq!(got.as_deref(), wanted, "{from} to {to}");
+        }
     }
 
     #[test]

@@ -3,6 +3,8 @@
 //!
 //! Only lists as short as shapes are followed, so that folding never costs more than the file's own size.
 
+mod dense;
+
 use std::collections::HashMap;
 
 use crate::attribute::AttributeValue;
@@ -10,6 +12,8 @@ use crate::dims::{Product, axes, axis, broadcast};
 use crate::graph::{Dim, Graph, ValueId};
 use crate::ops::{Op, Opaque, range};
 use crate::{DType, Tensor, TensorData};
+
+pub(crate) use dense::evaluate as evaluate_constant;
 
 /// Longest list that is followed.
 const MOST: usize = 128;
@@ -31,7 +35,7 @@ impl From<Dim> for Element {
 }
 
 impl Element {
-    fn dim(&self) -> Option<Dim> {
+    pub fn dim(&self) -> Option<Dim> {
         match self {
             Self::Known(v) => usize::try_from(*v).ok().map(Dim::Known),
             Self::Open(s) => Some(Dim::Symbol(s.clone())),
@@ -50,6 +54,7 @@ pub(crate) struct Small {
 enum Data {
     Ints { wide: bool, list: Vec<Element> },
     Floats(Vec<f32>),
+    Flags(Vec<bool>),
 }
 
 impl Small {
@@ -65,6 +70,7 @@ impl Small {
     pub fn tensor(&self) -> Option<Tensor> {
         let data = match &self.data {
             Data::Floats(list) => TensorData::F32(list.clone()),
+            Data::Flags(list) => TensorData::Bool(list.clone()),
             Data::Ints { wide: true, list } => TensorData::I64(known(list)?),
             Data::Ints { wide: false, list } => TensorData::I32(
                 known(list)?
@@ -82,6 +88,7 @@ impl Small {
         }
         let data = match (tensor.data(), tensor.to_i64s()) {
             (TensorData::F32(list), _) => Data::Floats(list.clone()),
+            (TensorData::Bool(list), _) => Data::Flags(list.clone()),
             (_, Some(list)) => Data::Ints {
                 wide: tensor.dtype() == DType::I64,
                 list: list.into_iter().map(Element::Known).collect(),
@@ -112,6 +119,11 @@ impl Small {
                     .map(|&i| v.get(i).copied())
                     .collect::<Option<_>>()?,
             ),
+            Data::Flags(v) => Data::Flags(
+                from.iter()
+                    .map(|&i| v.get(i).copied())
+                    .collect::<Option<_>>()?,
+            ),
             Data::Ints { wide, list } => Data::Ints {
                 wide: *wide,
                 list: from
@@ -126,6 +138,7 @@ impl Small {
     fn len(&self) -> usize {
         match &self.data {
             Data::Floats(v) => v.len(),
+            Data::Flags(v) => v.len(),
             Data::Ints { list, .. } => list.len(),
         }
     }
@@ -269,6 +282,22 @@ pub(crate) fn evaluate(
                 Some(source)
             })
         }
+        Op::Shape(op) => {
+            let shape = value_shape(graph, inputs)?;
+            let part = shape.get(op.range(shape.len()))?;
+            (part.len() <= MOST)
+                .then(|| Small::list(part.iter().cloned().map(Element::from).collect()))
+        }
+        Op::Gather(op) => {
+            let x = input(0)?;
+            let [size] = x.dims[..] else { return None };
+            let from = op
+                .indices
+                .iter()
+                .map(|&i| axis(i, size).ok())
+                .collect::<Option<Vec<_>>>()?;
+            (op.axis(1)? == 0).then(|| x.pick(op.dims.clone(), &from))?
+        }
         Op::Opaque(op) if op.domain.is_empty() => opaque(graph, op, inputs, &input),
         _ => None,
     }
@@ -316,25 +345,9 @@ fn opaque(
     inputs: &[Option<ValueId>],
     input: &dyn Fn(usize) -> Option<Small>,
 ) -> Option<Small> {
-    let shape = || {
-        graph
-            .value(inputs.first().copied().flatten()?)
-            .shape
-            .as_deref()
-    };
     match op.op_type.as_str() {
-        "Shape" => {
-            let shape = shape()?;
-            let rank = i64::try_from(shape.len()).ok()?;
-            let clamp =
-                |v: i64| (if v < 0 { v.saturating_add(rank) } else { v }).clamp(0, rank) as usize;
-            let (start, end) = (clamp(int(op, "start", 0)?), clamp(int(op, "end", rank)?));
-            let part = shape.get(start..end.max(start))?;
-            (part.len() <= MOST)
-                .then(|| Small::list(part.iter().cloned().map(Element::from).collect()))
-        }
         "Size" => {
-            let size = Element::from(Product::of(shape()?)?.dim());
+            let size = Element::from(Product::of(value_shape(graph, inputs)?)?.dim());
             Some(Small {
                 dims: Vec::new(),
                 data: Data::Ints {
@@ -343,21 +356,8 @@ fn opaque(
                 },
             })
         }
-        "Gather" => {
-            let (x, indices) = (input(0)?, input(1)?);
-            let [size] = x.dims[..] else { return None };
-            if axis(int(op, "axis", 0)?, 1) != Ok(0) {
-                return None;
-            }
-            let Data::Ints { list, .. } = &indices.data else {
-                return None;
-            };
-            let from = known(list)?
-                .into_iter()
-                .map(|i| axis(i, size).ok())
-                .collect::<Option<Vec<_>>>()?;
-            x.pick(indices.dims.clone(), &from)
-        }
+        "Equal" => equal(&input(0)?, &input(1)?),
+        "Where" => chosen(&input(0)?, &input(1)?, &input(2)?),
         "Cast" => cast(input(0)?, int(op, "to", 0)?),
         "Floor" => floats(input(0)?, f32::floor),
         "Ceil" => floats(input(0)?, f32::ceil),
@@ -390,6 +390,50 @@ fn opaque(
     }
 }
 
+/// The shape of a node's first input.
+fn value_shape<'a>(graph: &'a Graph, inputs: &[Option<ValueId>]) -> Option<&'a [Dim]> {
+    let id = inputs.first().copied().flatten()?;
+    graph.value(id).shape.as_deref()
+}
+
+/// Which elements of two lists of one length are equal; no open size is negative.
+fn equal(a: &Small, b: &Small) -> Option<Small> {
+    let (Data::Ints { list: x, .. }, Data::Ints { list: y, .. }) = (&a.data, &b.data) else {
+        return None;
+    };
+    let same = |(x, y): (&Element, &Element)| match (x, y) {
+        (Element::Open(s), Element::Open(t)) => (s == t).then_some(true),
+        (Element::Open(_), Element::Known(v)) | (Element::Known(v), Element::Open(_)) => {
+            (*v < 0).then_some(false)
+        }
+        (x, y) => Some(x == y),
+    };
+    let flags = x.iter().zip(y).map(same).collect::<Option<_>>()?;
+    (a.dims == b.dims).then(|| Small {
+        dims: a.dims.clone(),
+        data: Data::Flags(flags),
+    })
+}
+
+/// Element by element one of two lists of one length.
+fn chosen(condition: &Small, a: &Small, b: &Small) -> Option<Small> {
+    let Data::Flags(flags) = &condition.data else {
+        return None;
+    };
+    let (Data::Ints { wide, list: x }, Data::Ints { list: y, .. }) = (&a.data, &b.data) else {
+        return None;
+    };
+    let pick = flags.iter().zip(x.iter().zip(y));
+    let list = pick.map(|(&first, (x, y))| if first { x } else { y }.clone());
+    (condition.dims == a.dims && a.dims == b.dims).then(|| Small {
+        dims: a.dims.clone(),
+        data: Data::Ints {
+            wide: *wide,
+            list: list.collect(),
+        },
+    })
+}
+
 fn cast(x: Small, to: i64) -> Option<Small> {
     let wide = match to {
         7 => true,
@@ -411,7 +455,7 @@ fn cast(x: Small, to: i64) -> Option<Small> {
         Data::Floats(list) if list.iter().all(|v| v.abs() < 1e9) => {
             list.into_iter().map(|v| Element::Known(v as i64)).collect()
         }
-        Data::Floats(_) => return None,
+        Data::Floats(_) | Data::Flags(_) => return None,
     };
     Some(Small {
         dims: x.dims,
@@ -424,7 +468,7 @@ fn strung(parts: &[Small]) -> Option<Data> {
     if let Some(Data::Floats(_)) = parts.first().map(|p| &p.data) {
         let lists = parts.iter().map(|p| match &p.data {
             Data::Floats(list) => Some(list.as_slice()),
-            Data::Ints { .. } => None,
+            Data::Ints { .. } | Data::Flags(_) => None,
         });
         return Some(Data::Floats(lists.collect::<Option<Vec<_>>>()?.concat()));
     }
@@ -455,6 +499,7 @@ fn clip(x: Small, min: Option<f32>, max: Option<f32>) -> Option<Small> {
                 .collect::<Option<_>>()?;
             Data::Ints { wide, list }
         }
+        Data::Flags(_) => return None,
     };
     Some(Small { dims: x.dims, data })
 }

@@ -1,8 +1,8 @@
 //! Shape inference.
 
-use crate::GraphError;
 use crate::graph::Graph;
 use crate::ops::{Facts, Op};
+use crate::{DType, GraphError};
 
 impl Graph {
     /// Infers shapes and element types of the outputs of the node at `index` of [`Graph::nodes`].
@@ -21,11 +21,14 @@ impl Graph {
             })?;
         // What the file says of an operator without a rule stands.
         let Some(shapes) = shapes else { return Ok(()) };
-        let dtype = node
-            .inputs
-            .iter()
-            .flatten()
-            .find_map(|v| self.values[v.index()].dtype);
+        let dtype = match node.op {
+            Op::Shape(_) => Some(DType::I64),
+            _ => node
+                .inputs
+                .iter()
+                .flatten()
+                .find_map(|v| self.values[v.index()].dtype),
+        };
         let outputs = node.outputs.clone();
         for (value, shape) in outputs.into_iter().zip(shapes) {
             if let Some(value) = value {

@@ -22,11 +22,13 @@ mod patch;
 mod proto;
 
 mod read;
+mod simplify;
 mod tensor;
 mod write;
 
 pub use attribute::{Attribute, AttributeValue};
 pub use dead::Live;
+pub use dims::blocks;
 pub use error::GraphError;
 pub use external::{ExternalData, NoExternalData};
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};

@@ -6,7 +6,7 @@ mod reduce;
 mod window;
 
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::graph;
 pub(crate) use context::{Emission, Facts, Operator, Parsing};
 pub use opaque::Opaque;
 pub(crate) use opaque::unchanged;
@@ -66,7 +66,7 @@ macro_rules! operators {
             }
 
             /// Shapes of the outputs where they are determined; `None` for an operator without a rule.
-            pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Result<Option<Vec<Option<Shape>>>, String> {
+            pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Result<Option<Vec<Option<graph::Shape>>>, String> {
                 match self {
                     $(Self::$name(op) => op.shapes(facts).map(Some),)*
                     Self::Opaque(op) => Ok(op.shapes(facts)),
@@ -86,9 +86,12 @@ operators! {
     conv_transpose ConvTranspose,
     div Div,
     dropout Dropout,
+    einsum Einsum,
     erf Erf,
     exp Exp,
+    expand Expand,
     flatten Flatten,
+    gather Gather,
     gelu Gelu,
     gemm Gemm,
     global_average_pool GlobalAveragePool,
@@ -96,6 +99,7 @@ operators! {
     hard_sigmoid HardSigmoid,
     hard_swish HardSwish,
     identity Identity,
+    instance_normalization InstanceNormalization,
     layer_normalization LayerNormalization,
     leaky_relu LeakyRelu,
     log_softmax LogSoftmax,
@@ -104,11 +108,13 @@ operators! {
     mul Mul,
     p_relu PRelu,
     pad Pad,
+    reduce_l2 ReduceL2,
     reduce_mean ReduceMean,
     reduce_sum ReduceSum,
     relu Relu,
     reshape Reshape,
     resize Resize,
+    shape Shape,
     sigmoid Sigmoid,
     slice Slice,
     softmax Softmax,

@@ -25,17 +25,21 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Concat) {
         );
     }
     if axis != first.axis {
-        if maps.iter().any(|m| {
-            m.as_ref()
-                .is_none_or(|m| m.atoms.len() != first.atoms.len())
-        }) {
-            return cx.pin_inputs(
-                node,
-                "a concatenation with a value whose channels are not followed",
-            );
-        }
-        for map in maps.iter().flatten() {
-            cx.unite(&first.atoms, &map.atoms);
+        for (&value, map) in inputs.iter().zip(&maps) {
+            let follows = match map {
+                Some(map) if map.atoms.len() == first.atoms.len() => {
+                    cx.unite(&first.atoms, &map.atoms);
+                    true
+                }
+                Some(_) => false,
+                None => cx.adopt(value, first.axis, &first.atoms),
+            };
+            if !follows {
+                return cx.pin_inputs(
+                    node,
+                    "a concatenation with a value whose channels are not followed",
+                );
+            }
         }
         return cx.set(node.output(), first.axis, first.atoms);
     }

@@ -1,20 +1,24 @@
 //! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix: a fully connected layer over
-//! the last axis. A product of two computed values is pinned.
+//! the last axis. Other products are those of an attention.
 
 use onnx_graph::{Node, NodeId};
 
+use super::contraction::{self, Labels};
 use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node) {
     let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
-    let (Some(weight), Some(weight_id), Some(data)) = (weight, node.input(1), node.input(0)) else {
-        return cx.pin_inputs(node, "a product of two computed values");
+    let (Some(data), Some(other)) = (node.input(0), node.input(1)) else {
+        return;
     };
-    let (Some(rank), &[inputs, outputs]) = (cx.rank(data), weight.as_slice()) else {
-        return cx.pin_inputs(
-            node,
-            "a product whose shape is not that of a fully connected layer",
-        );
+    let (Some(rank), Some(other_rank)) = (cx.rank(data), cx.rank(other)) else {
+        return cx.pin_inputs(node, "a product of unknown rank");
+    };
+    let (&Some(&[inputs, outputs]), weight_id) = (&weight.as_deref(), other) else {
+        if rank < 2 || other_rank < 2 {
+            return cx.pin_inputs(node, "a product with a vector");
+        }
+        return contraction::rule(cx, node, &Labels::matmul(rank, other_rank));
     };
     if let Some(map) = cx.map(node, 0) {
         if map.axis + 1 != rank || map.atoms.len() != inputs {

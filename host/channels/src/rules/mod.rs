@@ -3,12 +3,16 @@
 
 mod batch_normalization;
 mod binary;
-mod channel_shuffle;
 mod concat;
+mod contraction;
 mod conv;
 mod conv_transpose;
+mod einsum;
+mod expand;
 mod flatten;
+mod gather;
 mod gemm;
+mod instance_normalization;
 mod layer_normalization;
 mod matmul;
 mod pad;
@@ -17,6 +21,7 @@ mod prelu;
 mod reduce_mean;
 mod reduce_sum;
 mod reshape;
+mod shape;
 mod slice;
 mod softmax;
 mod split;
@@ -34,7 +39,9 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::ConvTranspose(op) => conv_transpose::rule(cx, id, node, op),
         Op::Gemm(op) => gemm::rule(cx, id, node, op),
         Op::MatMul(_) => matmul::rule(cx, id, node),
+        Op::Einsum(op) => einsum::rule(cx, node, op),
         Op::BatchNormalization(_) => batch_normalization::rule(cx, node),
+        Op::InstanceNormalization(_) => instance_normalization::rule(cx, node),
         Op::LayerNormalization(op) => layer_normalization::rule(cx, node, op),
         Op::PRelu(_) => prelu::rule(cx, node),
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => binary::rule(cx, node),
@@ -61,9 +68,13 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::Softmax(op) => softmax::rule(cx, node, op.axis),
         Op::LogSoftmax(op) => softmax::rule(cx, node, op.axis),
         Op::ReduceMean(op) => reduce_mean::rule(cx, node, op),
-        Op::ReduceSum(op) => reduce_sum::rule(cx, node, op),
+        Op::ReduceSum(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims),
+        Op::ReduceL2(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims),
         Op::Flatten(op) => flatten::rule(cx, node, op),
         Op::Reshape(op) => reshape::rule(cx, id, node, op),
+        Op::Expand(op) => expand::rule(cx, node, op),
+        Op::Gather(op) => gather::rule(cx, node, op),
+        Op::Shape(op) => shape::rule(cx, node, op),
         Op::Transpose(op) => transpose::rule(cx, node, op),
         Op::Concat(op) => concat::rule(cx, node, op),
         Op::Split(op) => split::rule(cx, id, node, op),

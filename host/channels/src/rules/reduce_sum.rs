@@ -1,18 +1,24 @@
-//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html): over other axes than the channels' they stay; a sum over
+//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and
+//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): over other axes than the channels' they stay; a sum over
 //! the channels does not notice those that are zero.
 
 use onnx_graph::Node;
-use onnx_graph::ops::ReduceSum;
 
 use super::reduce_mean::remaining;
 use crate::atoms::Context;
 
-pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceSum) {
+/// `axes` gives the summed axes of a value of some rank.
+pub(super) fn rule(
+    cx: &mut Context<'_>,
+    node: &Node,
+    axes: impl Fn(usize) -> Option<Vec<usize>>,
+    keepdims: bool,
+) {
     let Some(map) = cx.map(node, 0) else { return };
-    match cx.input_rank(node).and_then(|rank| op.axes(rank)) {
+    match cx.input_rank(node).and_then(axes) {
         Some(axes) if axes.contains(&map.axis) => {}
         Some(axes) => {
-            let axis = remaining(&axes, op.keepdims, map.axis);
+            let axis = remaining(&axes, keepdims, map.axis);
             cx.set(node.output(), axis, map.atoms);
         }
         None => cx.pin_inputs(node, "a sum over axes of a value of unknown rank"),

@@ -1,90 +1,149 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html) that keeps the channels together: they stay on an
-//! axis of their own, or each is repeated for the positions it swallows.
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels go on along one axis of the output.
+//!
+//! Input and output are cut into runs of equal size. In the run that holds the channels an element has a channel and a
+//! position on the output axis that goes on; what meets in an element stands or falls together. So channels that are
+//! flattened are repeated, those that are merged are repeated in turn, and those that are split go together across the
+//! other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
 
-use onnx_graph::ops::Reshape;
-use onnx_graph::{Dim, Node, NodeId, Shape};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 
-use super::channel_shuffle;
-use crate::atoms::{Context, Edit};
+use onnx_graph::ops::{Op, Reshape};
+use onnx_graph::{Dim, Node, NodeId, blocks};
+
+use crate::analysis::Attention;
+use crate::atoms::{Context, Edit, Map};
+
+/// Elements of a run that are looked at one by one.
+const MOST: usize = 1 << 22;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) {
     let Some(map) = cx.map(node, 0) else { return };
-    let from = node
-        .input(0)
-        .and_then(|v| cx.graph.value(v).shape.clone())
-        .unwrap_or_default();
-    let to = cx
-        .graph
-        .value(node.output())
-        .shape
-        .clone()
-        .unwrap_or_default();
-    let Some((axis, repeat)) = landing(&from, map.axis, &to) else {
-        if channel_shuffle::rule(cx, id, node, op, &map) {
-            return;
-        }
-        return cx.pin_inputs(node, "a reshape that splits or mixes the channels");
-    };
-    let atoms = if repeat == 1 {
-        map.atoms
-    } else {
-        map.atoms
-            .iter()
-            .flat_map(|&a| std::iter::repeat_n(a, repeat))
-            .collect()
+    let Some((axis, atoms)) = carry(cx, id, node, &map) else {
+        return cx.pin_inputs(node, "a reshape that mixes the channels with an open size");
     };
     match op.target.get(axis) {
-        // A zero copies the input's dimension, which is the same axis only where nothing before it moved.
+        // A zero copies the input's dimension, which is right where the channels stay on their axis.
+        Some(0) if axis == map.axis && atoms.len() == map.atoms.len() && !op.allow_zero => {}
         // A minus one infers whatever the channels become; elsewhere it infers what does not depend on them.
         Some(-1) => {}
-        Some(0) if axis == map.axis && repeat == 1 && !op.allow_zero => {}
-        Some(&n) if n > 0 => {
+        Some(_) => {
+            let output = atoms.clone();
             cx.edits.insert(
                 id,
                 Edit::Reshape {
                     position: axis,
-                    output: atoms.clone(),
+                    output,
                 },
             );
         }
-        _ => return cx.pin_inputs(node, "a reshape whose target does not name the channels"),
+        None => return cx.pin_inputs(node, "a reshape whose target does not name the channels"),
     }
     cx.set(node.output(), axis, atoms);
 }
 
-/// The output axis the channels land on, and how often each is repeated there.
-fn landing(from: &Shape, axis: usize, to: &Shape) -> Option<(usize, usize)> {
-    let channels = from.get(axis)?.known()?;
-    let after: usize = from[axis + 1..]
-        .iter()
-        .map(Dim::known)
-        .product::<Option<usize>>()?;
-    let before = volume(&from[..axis]);
-    for (i, dim) in to.iter().enumerate() {
-        if volume(&to[..i]) != before {
-            continue;
+/// The output axis on which the channels go on, and its atoms.
+fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Arc<[u32]>)> {
+    let shape = |v| cx.graph.value(v).shape.as_deref();
+    let (from, to) = (shape(node.input(0)?)?, shape(node.output())?);
+    let (source, landing) = blocks(from, to)?
+        .into_iter()
+        .find(|(f, _)| f.contains(&map.axis))?;
+    let (from, to) = (&from[source.clone()], &to[landing.clone()]);
+    let channel = Place::of(from, map.axis - source.start)?;
+    // Only axes that a fixed number of elements follow can be told apart by their element.
+    let parts: Vec<(usize, Place)> = (0..to.len())
+        .filter_map(|j| Some((j, Place::of(to, j)?)))
+        .filter(|(_, place)| place.size > 1)
+        .collect();
+    let (at, position) = match parts.as_slice() {
+        [] => (0, Place { size: 1, stride: 1 }),
+        [one] => *one,
+        [first, .., last] => {
+            if goes_by_first(cx, id, landing.start + first.0) {
+                *first
+            } else {
+                *last
+            }
         }
-        let size = dim.known()?;
-        let rest: usize = to[i + 1..]
-            .iter()
-            .map(Dim::known)
-            .product::<Option<usize>>()?;
-        if size % channels == 0 && size * rest == channels * after && size >= channels {
-            return Some((i, size / channels));
+    };
+    // Both repeat with their period, so that one common period shows every meeting there is.
+    let (ours, theirs) = (
+        channel.size * channel.stride,
+        position.size * position.stride,
+    );
+    let period = ours / gcd(ours, theirs) * theirs;
+    let step = gcd(channel.stride, position.stride);
+    if period / step > MOST {
+        return None;
+    }
+    let mut atoms: Vec<Option<u32>> = vec![None; position.size];
+    for element in (0..period).step_by(step) {
+        let atom = map.atoms[channel.of_element(element)];
+        let slot = &mut atoms[position.of_element(element)];
+        match *slot {
+            Some(first) => cx.unite(&[first], &[atom]),
+            None => *slot = Some(atom),
         }
     }
-    None
+    let atoms: Option<Arc<[u32]>> = atoms.into_iter().collect();
+    Some((landing.start + at, atoms?))
 }
 
-/// Product of the known dimensions, and the symbols beside them.
-fn volume(dims: &[Dim]) -> (usize, Vec<&str>) {
-    let known = dims.iter().filter_map(Dim::known).product();
-    let symbols = dims.iter().filter_map(|d| {
-        if let Dim::Symbol(s) = d {
-            Some(s.as_str())
-        } else {
-            None
+/// An axis within a run: its size, and how many elements follow each of its indices.
+#[derive(Clone, Copy)]
+struct Place {
+    size: usize,
+    stride: usize,
+}
+
+impl Place {
+    fn of(dims: &[Dim], axis: usize) -> Option<Self> {
+        let stride = dims[axis + 1..].iter().map(Dim::known);
+        Some(Self {
+            size: dims[axis].known()?,
+            stride: stride.product::<Option<_>>()?,
+        })
+    }
+
+    fn of_element(&self, element: usize) -> usize {
+        element / self.stride % self.size
+    }
+}
+
+fn gcd(a: usize, b: usize) -> usize {
+    if b == 0 { a } else { gcd(b, a % b) }
+}
+
+/// Whether split channels go on along the first of their parts instead of the last: the groups of a normalisation, and the
+/// heads of an attention where heads are what is to be pruned.
+fn goes_by_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
+    let mut seen: BTreeSet<NodeId> = BTreeSet::new();
+    let mut next = cx.readers(cx.graph.node(id).output());
+    while let Some(reader) = next.pop() {
+        if !seen.insert(reader) {
+            continue;
         }
-    });
-    (known, symbols.collect())
+        let node = cx.graph.node(reader);
+        match &node.op {
+            Op::InstanceNormalization(_) => return axis == 1,
+            Op::MatMul(_) | Op::Einsum(_) => {
+                let computed = |v: &onnx_graph::ValueId| cx.graph.constant(*v).is_none();
+                if node.inputs.iter().flatten().filter(|v| computed(v)).count() == 2 {
+                    return cx.options.attention == Attention::Heads;
+                }
+            }
+            Op::Transpose(_)
+            | Op::Squeeze(_)
+            | Op::Unsqueeze(_)
+            | Op::Mul(_)
+            | Op::Div(_)
+            | Op::ReduceL2(_)
+            | Op::Clip(_)
+            | Op::Split(_)
+            | Op::Reshape(_) => next.extend(cx.readers(node.output())),
+            _ => {}
+        }
+    }
+    false
 }

@@ -163,6 +163,12 @@ impl<'a> Parsing<'a> {
         }
     }
 
+    /// Dimensions of input `i`, when it is constant.
+    pub fn constant_dims(&self, i: usize) -> Option<Vec<usize>> {
+        let id = self.inputs.get(i).copied().flatten()?;
+        Some(self.graph.constant(id)?.dims().to_vec())
+    }
+
     /// The floats of input `i`.
     pub fn floats_input(&self, i: usize) -> Input<Vec<f32>> {
         match self.inputs.get(i).copied().flatten() {

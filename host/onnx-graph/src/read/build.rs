@@ -6,8 +6,8 @@ use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
 use crate::fold::{self, Small};
-use crate::graph::{Node, Shape, ValueId};
-use crate::ops::{Op, Opaque, Parsing};
+use crate::graph::{Dim, Node, Shape, ValueId};
+use crate::ops::{self, Expand, Op, Opaque, Parsing};
 use crate::order::topological;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::{DType, Graph, GraphError, Tensor, TensorData};
@@ -61,7 +61,13 @@ struct Reader<'a> {
     outputs: HashSet<&'a str>,
     stated: HashMap<&'a str, &'a ValueInfoProto>,
     small: HashMap<ValueId, Small>,
+    /// Elements that may still be computed from constants.
+    computable: usize,
 }
+
+/// Elements that may be computed from constants beyond those that the file holds, so that a small file cannot ask for much
+/// memory.
+const SPARE: usize = 1 << 22;
 
 impl<'a> Reader<'a> {
     fn new(
@@ -88,6 +94,7 @@ impl<'a> Reader<'a> {
                 .map(|v| (v.name.as_str(), v))
                 .collect(),
             small: HashMap::new(),
+            computable: SPARE,
         };
         for t in &proto.initializer {
             let tensor = tensor::tensor(t, &t.name, external)?;
@@ -130,8 +137,17 @@ impl<'a> Reader<'a> {
 
     fn constant(&mut self, name: &'a str, tensor: Tensor) -> Result<ValueId, GraphError> {
         let id = self.define(name, None, None)?;
+        self.computable = self.computable.saturating_add(tensor.len());
         self.graph.make_constant(id, tensor);
         Ok(id)
+    }
+
+    /// A constant that a node computes of constants.
+    fn computed(&mut self, name: &'a str, tensor: Tensor) -> Result<(), GraphError> {
+        self.computable = self.computable.saturating_sub(tensor.len());
+        let id = self.define(name, None, None)?;
+        self.graph.make_constant(id, tensor);
+        Ok(())
     }
 
     fn input(&mut self, info: &'a ValueInfoProto) -> Result<(), GraphError> {
@@ -182,6 +198,8 @@ impl<'a> Reader<'a> {
         }
         let mut graph = self.graph;
         super::unshare::unshare(&mut graph);
+        graph.remove_dead();
+        crate::simplify::simplify(&mut graph)?;
         graph.remove_dead();
         graph.compact();
         graph.check()?;
@@ -274,7 +292,7 @@ impl<'a> Reader<'a> {
         } else {
             None
         };
-        let (op, inputs, outputs) = match typed {
+        let (op, mut inputs, outputs) = match typed {
             Some(op) => (op, parsing.inputs, parsing.outputs),
             None => {
                 let (domain, op_type) = (domain.to_owned(), proto.op_type.clone());
@@ -282,7 +300,7 @@ impl<'a> Reader<'a> {
                     Op::Opaque(Opaque {
                         domain,
                         op_type,
-                        attributes,
+                        attributes: attributes.clone(),
                     }),
                     inputs,
                     outputs,
@@ -297,19 +315,98 @@ impl<'a> Reader<'a> {
             }
             if let Some(small) = fold::evaluate(&self.graph, &self.small, &op, &inputs) {
                 if let Some(tensor) = small.tensor() {
-                    self.constant(first, tensor)?;
-                    return Ok(());
+                    return self.computed(first, tensor);
                 }
                 let id = self.push(proto, &name, op, inputs, outputs)?;
                 self.small.insert(id, small);
                 return Ok(());
             }
+            if let Some(tensor) = self.compute(&op, &inputs) {
+                return self.computed(first, tensor);
+            }
         }
+        let op = match op {
+            Op::Expand(expand) if inputs.len() == 2 => {
+                self.follow_batch(&name, expand, &mut inputs, attributes)?
+            }
+            op => op,
+        };
         let id = self.push(proto, &name, op, inputs, outputs)?;
         if !kept {
             self.bend(id)?;
         }
         Ok(())
+    }
+
+    /// The value of a node whose inputs are all constant. One that nothing else reads is left to [`Reader::bend`], which
+    /// does not copy it.
+    fn compute(&self, op: &Op, inputs: &[Option<ValueId>]) -> Option<Tensor> {
+        if let (&[Some(only)], true) = (inputs, layout(op).is_some())
+            && self.uses.get(&only) == Some(&1)
+        {
+            return None;
+        }
+        let tensors: Vec<&Tensor> = inputs
+            .iter()
+            .map(|id| self.graph.constant((*id)?))
+            .collect::<Option<_>>()?;
+        fold::evaluate_constant(op, &tensors, self.computable)
+    }
+
+    /// Lets an Expand with an open size take it from the graph's input that has this size, so that no other size stands
+    /// in its target; an Expand whose size is found nowhere stays as the file has it.
+    fn follow_batch(
+        &mut self,
+        name: &str,
+        op: Expand,
+        inputs: &mut [Option<ValueId>],
+        attributes: Vec<crate::Attribute>,
+    ) -> Result<Op, GraphError> {
+        let source = |size: &Dim| {
+            let has = |&id: &ValueId| {
+                let shape = self.graph.value(id).shape.as_ref()?;
+                Some((id, shape.iter().position(|d| d == size)?))
+            };
+            self.graph.inputs.iter().find_map(has)
+        };
+        let open: Vec<&Dim> = op.sizes.iter().filter(|s| s.known().is_none()).collect();
+        let Some(sources) = open.into_iter().map(source).collect::<Option<Vec<_>>>() else {
+            return Ok(Op::Opaque(Opaque {
+                domain: String::new(),
+                op_type: "Expand".to_owned(),
+                attributes,
+            }));
+        };
+        let mut sources = sources.into_iter();
+        let mut parts = Vec::new();
+        for (i, size) in op.sizes.iter().enumerate() {
+            let part = match (
+                size.known(),
+                size.known().is_none().then(|| sources.next()).flatten(),
+            ) {
+                (Some(n), _) => self
+                    .graph
+                    .add_constant(&format!("{name}_size{i}"), Tensor::i64s(vec![n as i64])),
+                (None, Some((id, axis))) => {
+                    let (start, end) = (axis as i64, Some(axis as i64 + 1));
+                    let shape = ops::Shape { start, end };
+                    self.graph
+                        .push(&format!("{name}_size{i}"), shape.into(), &[id])?
+                }
+                (None, None) => continue,
+            };
+            parts.push(part);
+        }
+        let target = match parts[..] {
+            [only] => only,
+            _ => self.graph.push(
+                &format!("{name}_sizes"),
+                ops::Concat { axis: 0 }.into(),
+                &parts,
+            )?,
+        };
+        inputs[1] = Some(target);
+        Ok(op.into())
     }
 
     /// Another name for a constant.
@@ -372,11 +469,10 @@ impl<'a> Reader<'a> {
         if self.uses.get(&input) != Some(&1) || self.graph.constant(input).is_none() {
             return Ok(());
         }
-        let perm = match &node.op {
-            Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => None,
-            Op::Transpose(op) => Some(op.perm.clone()),
-            _ => return Ok(()),
+        let Some(perm) = layout(&node.op) else {
+            return Ok(());
         };
+        let perm = perm.map(<[usize]>::to_vec);
         if let Some(tensor) = self.graph.constants.remove(&input) {
             let tensor = match perm {
                 None => tensor.reshaped(dims)?,
@@ -386,6 +482,15 @@ impl<'a> Reader<'a> {
             self.graph.make_constant(output, tensor);
         }
         Ok(())
+    }
+}
+
+/// For an operator that only changes how its input is laid out: the permutation of the axes, if they change place.
+fn layout(op: &Op) -> Option<Option<&[usize]>> {
+    match op {
+        Op::Reshape(_) | Op::Flatten(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => Some(None),
+        Op::Transpose(op) => Some(Some(&op.perm)),
+        _ => None,
     }
 }
 

@@ -7,19 +7,25 @@ mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod einsum;
 mod elementwise;
+mod expand;
 mod flatten;
+mod gather;
 mod gemm;
 mod global_pool;
+mod instance_normalization;
 mod layer_normalization;
 mod matmul;
 mod max_pool;
 mod pad;
 mod prelu;
+mod reduce_l2;
 mod reduce_mean;
 mod reduce_sum;
 mod reshape;
 mod resize;
+mod shape;
 mod slice;
 mod softmax;
 mod split;
@@ -28,7 +34,7 @@ mod transpose;
 mod window;
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, Node};
+use onnx_graph::{DType, Graph, Node};
 use tch::{Kind, TchError, Tensor};
 
 use crate::{ExecError, Precision};
@@ -122,6 +128,7 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
 fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     let least = match node.op {
         Op::BatchNormalization(_) => 5,
+        Op::InstanceNormalization(_) => 3,
         Op::Conv(_)
         | Op::ConvTranspose(_)
         | Op::Gemm(_)
@@ -132,12 +139,16 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         _ => 1,
     };
     let present = (0..least).all(|i| node.input(i).is_some());
+    let sizes = matches!(node.op, Op::Concat(_));
     let float = node
         .inputs
         .iter()
         .flatten()
         .filter_map(|&v| graph.constant(v))
-        .all(|c| matches!(c.dtype(), onnx_graph::DType::F32 | onnx_graph::DType::F64));
+        .all(|c| match c.dtype() {
+            DType::F32 | DType::F64 => true,
+            dtype => sizes && dtype == DType::I64,
+        });
     let reason = match (present, float) {
         (true, true) => return Ok(()),
         (false, _) => format!("at least {least} inputs are needed"),
@@ -175,6 +186,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::ConvTranspose(op) => conv_transpose::run(op, args),
         Op::Gemm(op) => gemm::run(op, args),
         Op::MatMul(_) => matmul::run(args),
+        Op::Einsum(op) => einsum::run(op, args),
         Op::Relu(_) => activation::relu(args),
         Op::LeakyRelu(op) => activation::leaky_relu(op, args),
         Op::Sigmoid(_) => args.need(0)?.f_sigmoid(),
@@ -194,6 +206,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
         Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
         Op::Div(_) => args.need(0)?.f_div(args.need(1)?),
+        Op::InstanceNormalization(op) => instance_normalization::run(op, args),
         Op::LayerNormalization(op) => layer_normalization::run(op, args),
         Op::PRelu(_) => prelu::run(args),
         Op::MaxPool(op) => max_pool::run(op, args),
@@ -201,10 +214,14 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::GlobalAveragePool(_) => global_pool::average(args),
         Op::GlobalMaxPool(_) => global_pool::max(args),
         Op::ReduceMean(op) => reduce_mean::run(op, args),
+        Op::ReduceL2(op) => reduce_l2::run(op, args),
         Op::ReduceSum(op) => reduce_sum::run(op, args),
         Op::Flatten(op) => flatten::run(op, args),
         Op::Reshape(op) => reshape::run(op, args),
         Op::Resize(op) => resize::run(op, args),
+        Op::Expand(op) => expand::run(op, args),
+        Op::Gather(op) => gather::run(op, args),
+        Op::Shape(op) => shape::run(op, args),
         Op::Transpose(op) => transpose::run(op, args),
         Op::Concat(op) => concat::run(op, args),
         Op::Split(op) => return split::run(op, args),

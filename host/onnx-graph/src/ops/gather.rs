@@ -1,0 +1,58 @@
+//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) by constant indices, which are resolved into the operator.
+
+use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use crate::graph::{Dim, Shape};
+use crate::{GraphError, Tensor, TensorData, dims};
+
+/// Entries of one axis, in the order and shape of the indices.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gather {
+    /// The axis; negative counts from the end.
+    pub axis: i64,
+    /// Which entries; negative counts from the end.
+    pub indices: Vec<i64>,
+    /// Shape of the indices, which takes the place of the axis; empty for a single entry.
+    pub dims: Vec<usize>,
+}
+
+impl Gather {
+    /// Position of the axis in a value of `rank` dimensions, when it is in range.
+    #[must_use]
+    pub fn axis(&self, rank: usize) -> Option<usize> {
+        dims::axis(self.axis, rank).ok()
+    }
+}
+
+impl Operator for Gather {
+    const NAME: &'static str = "Gather";
+    const INPUTS: (usize, usize) = (1, 1);
+
+    fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+        let axis = node.int("axis", 0)?;
+        let (Input::Known(indices), Some(dims)) = (node.int_input(1), node.constant_dims(1)) else {
+            return Ok(None);
+        };
+        node.keep_inputs(1);
+        Ok(Some(Self { axis, indices, dims }))
+    }
+
+    fn emit(&self, out: &mut Emission) {
+        out.int("axis", self.axis);
+        if let Ok(indices) = Tensor::new(self.dims.clone(), TensorData::I64(self.indices.clone())) {
+            out.inputs.push(Some(("indices", indices)));
+        }
+    }
+
+    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+        let Some(x) = facts.shape(0) else { return one(None) };
+        let axis = dims::axis(self.axis, x.len())?;
+        if let Some(size) = x[axis].known()
+            && let Some(bad) = self.indices.iter().find(|&&i| dims::axis(i, size).is_err())
+        {
+            return Err(format!("index {bad} is out of range for axis {axis} of {x:?}"));
+        }
+        let mut out = x.to_vec();
+        out.splice(axis..=axis, self.dims.iter().map(|&d| Dim::Known(d)));
+        one(Some(out))
+    }
+}

@@ -1,0 +1,265 @@
+//! Rewrites after reading that change no value: forms of exporters that hide which channels belong together.
+
+use crate::GraphError;
+use crate::dims::blocks;
+use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
+use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
+use crate::patch::Patch;
+
+/// Takes packed projections apart and drops broadcasts that the reader does itself.
+pub(crate) fn simplify(graph: &mut Graph) -> Result<(), GraphError> {
+    // A patch renumbers nodes, so that what is found is applied before the next is looked for.
+    while let Some(patch) = unpacked(graph) {
+        graph.apply(patch)?;
+        graph.remove_dead();
+    }
+    while let Some(patch) = split_at_once(graph) {
+        graph.apply(patch)?;
+        graph.remove_dead();
+    }
+    while let Some(patch) = broadcast_by_reader(graph) {
+        graph.apply(patch)?;
+        graph.remove_dead();
+    }
+    Ok(())
+}
+
+/// A Reshape that splits an axis into parts, operators that move the axis of the parts about, and a choice of one part.
+struct Choice {
+    reshape: NodeId,
+    /// From the Reshape's reader to the node before the choice, with the position of the parts' axis in each input.
+    way: Vec<NodeId>,
+    choice: NodeId,
+    /// The axis of the parts in the Reshape's output, and in the choice's input.
+    axes: (usize, usize),
+    /// The axis that is split, and the chosen range of it.
+    axis: usize,
+    range: (usize, usize),
+}
+
+/// Attention packs queries, keys and values into one projection, reshapes it to `[.., 3, heads, width]` and picks each part
+/// behind a few transpositions. Cropping would then need parts of equal size. A Slice of the projection is the same part.
+fn unpacked(graph: &Graph) -> Option<Patch> {
+    let producers = graph.producers();
+    graph.iter().find_map(|(id, _)| {
+        let patch = part(graph, &choice(graph, &producers, id)?)?;
+        graph.clone().apply(patch.clone()).ok().map(|_| patch)
+    })
+}
+
+fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Choice> {
+    let node = graph.node(id);
+    let Op::Gather(gather) = &node.op else {
+        return None;
+    };
+    let ([index], []) = (gather.indices.as_slice(), gather.dims.as_slice()) else {
+        return None;
+    };
+    let rank = |v: ValueId| graph.value(v).shape.as_ref().map(Vec::len);
+    let mut value = node.input(0)?;
+    let chosen = gather.axis(rank(value)?)?;
+    let mut axis = chosen;
+    let mut way = Vec::new();
+    let reshape = loop {
+        let at = producers[value.index()]?;
+        let node = graph.node(at);
+        let from = node.input(0)?;
+        axis = match &node.op {
+            Op::Reshape(_) => break at,
+            Op::Transpose(op) => *op.perm.get(axis)?,
+            Op::Unsqueeze(op) => {
+                let added = crate::dims::axes(&op.axes, rank(value)?).ok()?;
+                (!added.contains(&axis))
+                    .then(|| axis - added.iter().filter(|&&a| a < axis).count())?
+            }
+            Op::Squeeze(op) => {
+                let gone = op.axes(rank(from)?)?;
+                (0..rank(from)?).filter(|a| !gone.contains(a)).nth(axis)?
+            }
+            _ => return None,
+        };
+        way.push(at);
+        value = from;
+    };
+    way.reverse();
+    let node = graph.node(reshape);
+    let (from, to) = (
+        graph.value(node.input(0)?).shape.as_ref()?,
+        graph.value(node.output()).shape.as_ref()?,
+    );
+    let (whole, parts) = blocks(from, to)?
+        .into_iter()
+        .find(|(_, t)| t.contains(&axis))?;
+    let size = from
+        .get(whole.start)?
+        .known()
+        .filter(|_| whole.len() == 1)?;
+    let outer: usize = to[parts.start..axis]
+        .iter()
+        .map(Dim::known)
+        .product::<Option<_>>()?;
+    let count = to[axis].known().filter(|&n| n > 1)?;
+    let index = crate::dims::axis(*index, count)
+        .ok()
+        .filter(|_| outer == 1)?;
+    let inner = size / count;
+    Some(Choice {
+        reshape,
+        way,
+        choice: id,
+        axes: (axis, chosen),
+        axis: whole.start,
+        range: (index * inner, (index + 1) * inner),
+    })
+}
+
+fn part(graph: &Graph, found: &Choice) -> Option<Patch> {
+    let reshape = graph.node(found.reshape);
+    let Op::Reshape(op) = &reshape.op else {
+        return None;
+    };
+    let source = reshape.input(0)?;
+    let name = |node: &Node| format!("{}_part", node.name);
+    let mut patch = Patch::new(&reshape.name);
+    let (start, end) = found.range;
+    let slice = Slice {
+        starts: vec![i64::try_from(start).ok()?],
+        ends: vec![i64::try_from(end).ok()?],
+        axes: vec![i64::try_from(found.axis).ok()?],
+        steps: vec![1],
+    };
+    let mut wire = patch.node(format!("{}_slice", reshape.name), slice, &[source.into()]);
+    let mut target = op.target.clone();
+    *target.get_mut(found.axes.0)? = 1;
+    let op = Reshape {
+        target,
+        allow_zero: op.allow_zero,
+    };
+    wire = patch.node(name(reshape), op, &[wire]);
+    for &id in &found.way {
+        let node = graph.node(id);
+        wire = patch.node(name(node), node.op.clone(), &[wire]);
+    }
+    let choice = graph.node(found.choice);
+    let squeeze = Squeeze {
+        axes: vec![i64::try_from(found.axes.1).ok()?],
+    };
+    wire = patch.node(name(choice), squeeze, &[wire]);
+    patch.replace(choice.output(), wire);
+    Some(patch)
+}
+
+/// An Expand to the size of the value that it then meets in an elementwise operator, which broadcasts by itself.
+fn broadcast_by_reader(graph: &Graph) -> Option<Patch> {
+    let consumers = graph.consumers();
+    graph.iter().find_map(|(_, node)| {
+        let (Op::Expand(_), Some(from)) = (&node.op, node.input(0)) else {
+            return None;
+        };
+        let expanded = node.output();
+        let wanted = graph.value(expanded).shape.as_ref()?;
+        let readers = &consumers[expanded.index()];
+        if readers.is_empty() || graph.outputs().contains(&expanded) {
+            return None;
+        }
+        let mut patch = Patch::new(&node.name);
+        for &id in readers {
+            let reader = graph.node(id);
+            if !matches!(reader.op, Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_)) {
+                return None;
+            }
+            let (left, right) = (reader.input(0)?, reader.input(1)?);
+            let other = if left == expanded { right } else { left };
+            if other == expanded || graph.value(other).shape.as_ref() != Some(wanted) {
+                return None;
+            }
+            let narrow = |v: ValueId| if v == expanded { from } else { v }.into();
+            let sum = patch.node(
+                &reader.name,
+                reader.op.clone(),
+                &[narrow(left), narrow(right)],
+            );
+            patch.replace(reader.output(), sum);
+        }
+        graph.clone().apply(patch.clone()).ok().map(|_| patch)
+    })
+}
+
+/// PyTorch's attention merges heads into the batch, transposes, and splits them off again. Split at once, the heads keep an
+/// axis of their own.
+fn split_at_once(graph: &Graph) -> Option<Patch> {
+    let producers = graph.producers();
+    graph.iter().find_map(|(_, node)| {
+        let patch = split_before(graph, &producers, node)?;
+        graph.clone().apply(patch.clone()).ok().map(|_| patch)
+    })
+}
+
+fn split_before(graph: &Graph, producers: &[Option<NodeId>], last: &Node) -> Option<Patch> {
+    let Op::Reshape(split) = &last.op else {
+        return None;
+    };
+    let shape = |v: ValueId| graph.value(v).shape.as_deref();
+    let middle = graph.node(producers[last.input(0)?.index()]?);
+    let Op::Transpose(transpose) = &middle.op else {
+        return None;
+    };
+    let first = graph.node(producers[middle.input(0)?.index()]?);
+    let Op::Reshape(merge) = &first.op else {
+        return None;
+    };
+    let (merged, moved, wanted) = (
+        shape(first.output())?,
+        shape(last.input(0)?)?,
+        shape(last.output())?,
+    );
+    let runs = blocks(moved, wanted)?;
+    // One axis is split and the others stay.
+    let mut cut = runs.iter().filter(|(f, t)| (f.len(), t.len()) != (1, 1));
+    let (Some((whole, parts)), None) = (cut.next(), cut.next()) else {
+        return None;
+    };
+    if whole.len() != 1 || merge.target.len() != merged.len() || split.target.len() != wanted.len()
+    {
+        return None;
+    }
+    let axis = *transpose.perm.get(whole.start)?;
+    let sizes: Vec<i64> = parts
+        .clone()
+        .map(|i| {
+            wanted[i]
+                .known()
+                .map_or(Some(-1), |n| i64::try_from(n).ok())
+        })
+        .collect::<Option<_>>()?;
+    let mut target = merge.target.clone();
+    let open = usize::from(target[axis] == -1);
+    let others = target.iter().filter(|&&t| t == -1).count() - open;
+    target.splice(axis..=axis, sizes.iter().copied());
+    // What a zero copies is counted from the front, and one size at most is left open.
+    let shifted = target[axis..].contains(&0);
+    if shifted || others + sizes.iter().filter(|&&s| s == -1).count() > 1 {
+        return None;
+    }
+    let added = sizes.len() - 1;
+    let place = |old: usize| if old > axis { old + added } else { old };
+    let perm = transpose.perm.iter().flat_map(|&old| {
+        let count = if old == axis { sizes.len() } else { 1 };
+        (0..count).map(move |i| place(old) + i)
+    });
+    let mut patch = Patch::new(&last.name);
+    let reshape = Reshape {
+        target,
+        allow_zero: merge.allow_zero,
+    };
+    let wire = patch.node(&first.name, reshape, &[first.input(0)?.into()]);
+    let wire = patch.node(
+        &middle.name,
+        Transpose {
+            perm: perm.collect(),
+        },
+        &[wire],
+    );
+    patch.replace(last.output(), wire);
+    Some(patch)
+}
