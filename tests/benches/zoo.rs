@@ -1,6 +1,7 @@
 //! Every network of a folder, as `cargo xtask zoo` exports them: read, analysed, pruned by seeded random plans that drop 30,
 //! 50 and 70 % of the channels (the last one removes branches too), compared in ONNX Runtime with the original whose dropped
-//! channels are silenced, trained for a step. Prints a Markdown table; ends in status 1 when a network fails.
+//! channels are silenced, trained for a step. Where the exporter left what PyTorch made of the network, output and gradients
+//! are compared with it. Prints a Markdown table; ends in status 1 when a network fails.
 //!
 //!     zoo DIRECTORY [NAME ...]
 
@@ -22,6 +23,8 @@ use torch_exec::{Device, Kind, NormMode, Params, Program, Tensor, cross_entropy,
 const TOLERANCE: f64 = 1e-4;
 /// The same between libtorch and ONNX Runtime, whose kernels add up in other orders: deep networks differ by more.
 const OTHER_RUNTIME: f64 = 1e-3;
+/// And between gradients, relative to the spread of one parameter's.
+const GRADIENT: f64 = 1e-3;
 /// Shares of the channels that go.
 const DROPS: [f64; 3] = [0.3, 0.5, 0.7];
 const BATCH: usize = 2;
@@ -37,7 +40,14 @@ struct Row {
     left: (f64, f64),
     apart: f64,
     executed: Result<f64, String>,
+    gradients: Option<Result<Gradients, String>>,
     times: [Duration; 3],
+}
+
+/// How the gradients of PyTorch and of the executor compare.
+struct Gradients {
+    parameters: usize,
+    apart: f64,
 }
 
 fn main() -> ExitCode {
@@ -59,9 +69,9 @@ fn main() -> ExitCode {
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
-         pruned against silenced | libtorch against ONNX Runtime | read, analyse, prune, ms |"
+         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | read, analyse, prune, ms |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut failed = Vec::new();
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in &files {
@@ -69,6 +79,16 @@ fn main() -> ExitCode {
         match check(file) {
             Ok(row) => {
                 println!("| {name} | {}", line(&row));
+                if row
+                    .executed
+                    .as_ref()
+                    .err()
+                    .into_iter()
+                    .chain(row.gradients.iter().filter_map(|g| g.as_ref().err()))
+                    .any(|e| e.starts_with("**"))
+                {
+                    failed.push(name.clone());
+                }
                 for reason in row.pinned.keys() {
                     reasons
                         .entry(reason.clone())
@@ -105,9 +125,14 @@ fn line(row: &Row) -> String {
         Ok(apart) => format!("{apart:.0e}"),
         Err(reason) => reason.clone(),
     };
+    let gradients = match &row.gradients {
+        None => "not compared".to_owned(),
+        Some(Ok(g)) => format!("{:.0e}, {}", g.apart, g.parameters),
+        Some(Err(reason)) => reason.clone(),
+    };
     let [read, analyse, prune] = row.times.map(|t| t.as_secs_f64() * 1e3);
     format!(
-        "{} | {} | {share:.0} % | {:.1} | {:.0} %, {:.0} % | {:.0e} | {executed} | {read:.0}, {analyse:.2}, {prune:.0} |",
+        "{} | {} | {share:.0} % | {:.1} | {:.0} %, {:.0} % | {:.0e} | {executed} | {gradients} | {read:.0}, {analyse:.2}, {prune:.0} |",
         row.groups,
         row.removable,
         row.parameters as f64 / 1e6,
@@ -145,6 +170,9 @@ fn check(file: &Path) -> Result<Row, String> {
         let got = run(&pruned, true, &feed)?;
         for (got, reference) in got.iter().zip(&reference) {
             let found = difference(got, reference);
+            if found.spread == 0.0 {
+                return Err("its output is constant, which proves nothing".into());
+            }
             if exceeds(found, TOLERANCE) {
                 return Err(format!(
                     "without {:.0} % of the channels: {found}",
@@ -178,6 +206,7 @@ fn check(file: &Path) -> Result<Row, String> {
         left,
         apart,
         executed,
+        gradients: gradients(file, &graph),
         times: [read_time, analyse_time, prune_time],
     })
 }
@@ -225,10 +254,7 @@ fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String
     let out = program
         .forward(&images, &params, None, NormMode::Running)
         .map_err(|e| e.to_string())?;
-    let data =
-        Vec::<f32>::try_from(out.detach().contiguous().reshape([-1])).map_err(|e| e.to_string())?;
-    let shape = out.size().into_iter().map(|d| d as usize).collect();
-    let found = difference(&Array { shape, data }, reference);
+    let found = difference(&array(&out)?, reference);
     if exceeds(found, OTHER_RUNTIME) {
         return Err(format!("**{found}**"));
     }
@@ -247,6 +273,73 @@ fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String
         }
     }
     Ok(found.relative)
+}
+
+/// Output and gradients of the whole network in evaluation mode beside those that PyTorch left in `NAME.npz`; `None` without
+/// that file or where libtorch cannot run the network.
+fn gradients(file: &Path, graph: &Graph) -> Option<Result<Gradients, String>> {
+    let stored = file.with_extension("npz");
+    let program = Program::compile(graph).ok()?;
+    stored
+        .exists()
+        .then(|| compare_gradients(&stored, graph, &program).map_err(|e| format!("**{e}**")))
+}
+
+fn compare_gradients(stored: &Path, graph: &Graph, program: &Program) -> Result<Gradients, String> {
+    let fail = |e: torch_exec::TchError| e.to_string();
+    let stored: BTreeMap<String, Tensor> = Tensor::read_npz(stored)
+        .map_err(fail)?
+        .into_iter()
+        .collect();
+    let find = |name: &str| {
+        stored
+            .get(name)
+            .ok_or_else(|| format!("no '{name}' is stored"))
+    };
+    let x = find("x")?.set_requires_grad(true);
+    let params = Params::from_graph(graph, Device::Cpu).map_err(|e| e.to_string())?;
+    let y = program
+        .forward(&x, &params, None, NormMode::Running)
+        .map_err(|e| e.to_string())?;
+    let output = difference(&array(&y)?, &array(find("y")?)?);
+    if exceeds(output, OTHER_RUNTIME) {
+        return Err(format!("output: {output}"));
+    }
+    let loss = (y * find("g")?).f_sum(Kind::Float).map_err(fail)?;
+    loss.f_backward().map_err(fail)?;
+    let mut own: Vec<(String, Tensor)> = params
+        .trainable(graph)
+        .into_iter()
+        .map(|(_, name, tensor)| (name, tensor))
+        .collect();
+    own.push(("x".into(), x));
+    let mut found = Gradients {
+        parameters: 0,
+        apart: 0.0,
+    };
+    for (name, tensor) in own {
+        let Some(reference) = stored.get(&format!("grad.{name}")) else {
+            continue;
+        };
+        let grad = tensor.grad().contiguous().flatten(0, -1);
+        let step = (grad.numel() / 64).max(1) as i64;
+        let grad = grad.f_slice(0, None, None, step).map_err(fail)?;
+        let apart = difference(&array(&grad)?, &array(reference)?);
+        if exceeds(apart, GRADIENT) {
+            return Err(format!("gradient of '{name}': {apart}"));
+        }
+        found.parameters += 1;
+        found.apart = found.apart.max(apart.relative);
+    }
+    Ok(found)
+}
+
+fn array(tensor: &Tensor) -> Result<Array, String> {
+    let flat = tensor.detach().contiguous().flatten(0, -1);
+    Ok(Array {
+        shape: tensor.size().into_iter().map(|d| d as usize).collect(),
+        data: Vec::<f32>::try_from(flat).map_err(|e| e.to_string())?,
+    })
 }
 
 /// Drops a random `drop` of each group's units; of many, also half of the groups that may be emptied.

@@ -4,8 +4,12 @@ random weights, seeded by the network's name.
     python export_zoo.py DIRECTORY [NAME ...]
 
 Writes DIRECTORY/NAME.onnx for each; without names, for all. A file that is there is left alone. BatchNorm's parameters and
-statistics are made random as after a training, so that a wrong index shows. A failed export is reported and ends in status 1.
-`--list` prints the names.
+statistics are made random as after a training, and so is every parameter that starts as a constant, so that a wrong index shows.
+A failed export is reported and ends in status 1. `--list` prints the names, `--dynamo` exports by torch.export instead of
+tracing. Every other network keeps its BatchNorm, the others have it folded.
+
+DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: `x`, `y`, the loss's weights `g` (the loss is the sum of
+y * g), and the gradients `grad.PARAMETER` and `grad.x`, at 64 of their elements, evenly spaced.
 """
 
 import argparse
@@ -14,6 +18,7 @@ import sys
 import warnings
 import zlib
 
+import numpy
 import timm
 import torch
 import torchvision
@@ -66,6 +71,10 @@ def randomise(network, generator):
             if module.weight is not None:
                 module.weight.data = torch.rand(size, generator=generator) + 0.5
                 module.bias.data = torch.randn(size, generator=generator) * 0.1
+    for parameter in network.parameters():
+        first = parameter.data.flatten()[0]
+        if parameter.numel() > 1 and (parameter.data == first).all():
+            parameter.data = first + torch.randn(parameter.shape, generator=generator) * 0.1
 
 
 def build(name):
@@ -91,16 +100,42 @@ def side(name):
     return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
 
 
-def export(name, path, opset):
-    image = torch.zeros(1, 3, side(name), side(name))
+def keeps_norms(name):
+    return zlib.crc32(name.encode()) % 2 == 1
+
+
+def export(name, path, opset, dynamo):
+    size = side(name)
+    network = build(name)
+    image = torch.zeros(1, 3, size, size)
     partial = path.with_suffix(".part")
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
+        if dynamo:
+            batch = torch.export.Dim("N")
+            options = {"dynamo": True, "external_data": False, "dynamic_shapes": ({0: batch},), "verbose": False}
+            image = image.repeat(2, 1, 1, 1)
+        else:
+            mode = torch.onnx.TrainingMode.PRESERVE if keeps_norms(name) else torch.onnx.TrainingMode.EVAL
+            options = {"dynamo": False, "training": mode, "dynamic_axes": {"x": {0: "N"}, "y": {0: "N"}}}
         torch.onnx.export(
-            build(name), (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset,
-            dynamic_axes={"x": {0: "N"}, "y": {0: "N"}}, dynamo=False,
+            network, (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset, **options
         )
+    reference(network, size, path.with_suffix(".npz"))
     partial.rename(path)
+
+
+def reference(network, size, path):
+    generator = torch.Generator().manual_seed(1)
+    x = (torch.rand(2, 3, size, size, generator=generator) * 4 - 2).requires_grad_()
+    y = network(x)
+    g = torch.randn(y.shape, generator=generator)
+    (y * g).sum().backward()
+    found = {f"grad.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
+    found["grad.x"] = x.grad
+    found = {name: grad.flatten()[:: max(1, grad.numel() // 64)] for name, grad in found.items()}
+    found.update(x=x.detach(), y=y.detach(), g=g)
+    numpy.savez(path, **{name: tensor.numpy() for name, tensor in found.items()})
 
 
 def main():
@@ -108,6 +143,7 @@ def main():
     parser.add_argument("directory", nargs="?", type=pathlib.Path)
     parser.add_argument("names", nargs="*")
     parser.add_argument("--opset", type=int, default=17)
+    parser.add_argument("--dynamo", action="store_true")
     parser.add_argument("--list", action="store_true")
     args = parser.parse_args()
     if args.list:
@@ -120,7 +156,7 @@ def main():
         if path.exists():
             continue
         try:
-            export(name, path, args.opset)
+            export(name, path, args.opset, args.dynamo)
             print(name, flush=True)
         except Exception as error:  # any failure of a foreign exporter is reported, and the others go on
             failed.append(name)

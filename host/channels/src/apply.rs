@@ -69,8 +69,8 @@ fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError>
 }
 
 /// The original graph with every dropped channel multiplied by zero wherever it appears, and so what a removed branch
-/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations count the
-/// kept channels only.
+/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations and means over the channels
+/// count the kept ones only.
 ///
 /// # Errors
 /// As [`PrunePlan::check`], [`ChannelError::UnknownShape`] for a value that cannot be masked, and [`ChannelError::Graph`] when
@@ -125,17 +125,13 @@ pub fn silence(
             .zip(&names)
             .map(|(o, n)| o.is_some().then_some(n.as_str()))
             .collect();
-        let made = match &node.op {
-            Op::LayerNormalization(op) => {
-                let kept = count_kept(graph, analysis, &kept, node, op);
-                kept_statistics(
-                    &mut out,
-                    node,
-                    op,
-                    &inputs,
-                    kept,
-                    names[0].unwrap_or_default(),
-                )?
+        let name = names[0].unwrap_or_default();
+        let made = match (&node.op, count_kept(graph, analysis, &kept, node)) {
+            (Op::LayerNormalization(op), Some(counts)) => {
+                kept_statistics(&mut out, node, op, &inputs, counts, name)?
+            }
+            (Op::ReduceMean(op), Some(counts)) => {
+                kept_mean(&mut out, node, op, &inputs, counts, name)?
             }
             _ => None,
         };
@@ -165,19 +161,42 @@ pub fn silence(
     Ok(out)
 }
 
-/// Channels that a normalisation sees before and after pruning, where it loses any.
+/// Channels that a normalisation or a mean sees before and after pruning, where it loses any.
 fn count_kept(
     graph: &Graph,
     analysis: &Analysis,
     kept: &Kept<'_>,
     node: &Node,
-    op: &LayerNormalization,
 ) -> Option<(usize, usize)> {
     let input = node.input(0)?;
     let (axis, atoms) = analysis.values[input.index()].as_ref()?;
     let rank = graph.value(input).shape.as_ref()?.len();
+    let counts = match &node.op {
+        Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
+        Op::ReduceMean(op) => op.axes(rank)?.contains(axis),
+        _ => false,
+    };
     let left = kept.count(atoms);
-    (op.axis(rank)? <= *axis && left < atoms.len()).then_some((atoms.len(), left))
+    (counts && left < atoms.len()).then_some((atoms.len(), left))
+}
+
+/// A mean over axes of which the channels' is one, and of its `all` channels only `left` count: the others are silenced.
+fn kept_mean(
+    out: &mut Graph,
+    node: &Node,
+    op: &ReduceMean,
+    inputs: &[Option<ValueId>],
+    (all, left): (usize, usize),
+    name: &str,
+) -> Result<Option<ValueId>, ChannelError> {
+    let Some(Some(x)) = inputs.first() else {
+        return Ok(None);
+    };
+    let share = Tensor::scalar(all as f32 / left.max(1) as f32);
+    let share = out.add_constant(&format!("{name}_share"), share);
+    let mean = out.push(&format!("{}_all", node.name), op.clone().into(), &[*x])?;
+    let inputs = vec![Some(mean), Some(share)];
+    Ok(out.push_node(&node.name, Mul.into(), inputs, &[Some(name)])?[0])
 }
 
 /// A layer normalisation over the last axis whose mean and variance leave out the channels that are zero because they are
@@ -187,12 +206,10 @@ fn kept_statistics(
     node: &Node,
     op: &LayerNormalization,
     inputs: &[Option<ValueId>],
-    counts: Option<(usize, usize)>,
+    (all, left): (usize, usize),
     name: &str,
 ) -> Result<Option<ValueId>, ChannelError> {
-    let (Some((all, left)), Some(Some(x)), Some(Some(scale))) =
-        (counts, inputs.first(), inputs.get(1))
-    else {
+    let (Some(Some(x)), Some(Some(scale))) = (inputs.first(), inputs.get(1)) else {
         return Ok(None);
     };
     let share = Tensor::scalar(all as f32 / left.max(1) as f32);

@@ -1,27 +1,41 @@
 //! Rewrites after reading that change no value: forms of exporters that hide which channels belong together.
 
-use crate::GraphError;
 use crate::dims::blocks;
 use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
 use crate::patch::Patch;
 
-/// Takes packed projections apart and drops broadcasts that the reader does itself.
-pub(crate) fn simplify(graph: &mut Graph) -> Result<(), GraphError> {
-    // A patch renumbers nodes, so that what is found is applied before the next is looked for.
-    while let Some(patch) = unpacked(graph) {
-        graph.apply(patch)?;
+/// Takes packed projections apart, splits heads off at once, and drops broadcasts that the reader does itself.
+pub(crate) fn simplify(graph: &mut Graph) {
+    for form in [unpacked, split_at_once, broadcast_by_reader] {
+        everywhere(graph, form);
+    }
+}
+
+/// What surrounds a node.
+struct Around {
+    producers: Vec<Option<NodeId>>,
+    consumers: Vec<Vec<NodeId>>,
+}
+
+/// Applies what `form` finds at a node until it finds nothing more. A patch that does not fit changes nothing.
+fn everywhere(graph: &mut Graph, form: fn(&Graph, &Around, NodeId) -> Option<Patch>) {
+    let mut changed = true;
+    while changed {
+        changed = false;
+        let around = Around {
+            producers: graph.producers(),
+            consumers: graph.consumers(),
+        };
+        let patches: Vec<Patch> = graph
+            .iter()
+            .filter_map(|(id, _)| form(graph, &around, id))
+            .collect();
+        for patch in patches {
+            changed |= graph.apply(patch).is_ok();
+        }
         graph.remove_dead();
     }
-    while let Some(patch) = split_at_once(graph) {
-        graph.apply(patch)?;
-        graph.remove_dead();
-    }
-    while let Some(patch) = broadcast_by_reader(graph) {
-        graph.apply(patch)?;
-        graph.remove_dead();
-    }
-    Ok(())
 }
 
 /// A Reshape that splits an axis into parts, operators that move the axis of the parts about, and a choice of one part.
@@ -39,12 +53,8 @@ struct Choice {
 
 /// Attention packs queries, keys and values into one projection, reshapes it to `[.., 3, heads, width]` and picks each part
 /// behind a few transpositions. Cropping would then need parts of equal size. A Slice of the projection is the same part.
-fn unpacked(graph: &Graph) -> Option<Patch> {
-    let producers = graph.producers();
-    graph.iter().find_map(|(id, _)| {
-        let patch = part(graph, &choice(graph, &producers, id)?)?;
-        graph.clone().apply(patch.clone()).ok().map(|_| patch)
-    })
+fn unpacked(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
+    part(graph, &choice(graph, &around.producers, id)?)
 }
 
 fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Choice> {
@@ -150,52 +160,43 @@ fn part(graph: &Graph, found: &Choice) -> Option<Patch> {
 }
 
 /// An Expand to the size of the value that it then meets in an elementwise operator, which broadcasts by itself.
-fn broadcast_by_reader(graph: &Graph) -> Option<Patch> {
-    let consumers = graph.consumers();
-    graph.iter().find_map(|(_, node)| {
-        let (Op::Expand(_), Some(from)) = (&node.op, node.input(0)) else {
-            return None;
-        };
-        let expanded = node.output();
-        let wanted = graph.value(expanded).shape.as_ref()?;
-        let readers = &consumers[expanded.index()];
-        if readers.is_empty() || graph.outputs().contains(&expanded) {
+fn broadcast_by_reader(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
+    let node = graph.node(id);
+    let (Op::Expand(_), Some(from)) = (&node.op, node.input(0)) else {
+        return None;
+    };
+    let expanded = node.output();
+    let wanted = graph.value(expanded).shape.as_ref()?;
+    let readers = &around.consumers[expanded.index()];
+    if readers.is_empty() || graph.outputs().contains(&expanded) {
+        return None;
+    }
+    let mut patch = Patch::new(&node.name);
+    for &id in readers {
+        let reader = graph.node(id);
+        if !matches!(reader.op, Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_)) {
             return None;
         }
-        let mut patch = Patch::new(&node.name);
-        for &id in readers {
-            let reader = graph.node(id);
-            if !matches!(reader.op, Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_)) {
-                return None;
-            }
-            let (left, right) = (reader.input(0)?, reader.input(1)?);
-            let other = if left == expanded { right } else { left };
-            if other == expanded || graph.value(other).shape.as_ref() != Some(wanted) {
-                return None;
-            }
-            let narrow = |v: ValueId| if v == expanded { from } else { v }.into();
-            let sum = patch.node(
-                &reader.name,
-                reader.op.clone(),
-                &[narrow(left), narrow(right)],
-            );
-            patch.replace(reader.output(), sum);
+        let (left, right) = (reader.input(0)?, reader.input(1)?);
+        let other = if left == expanded { right } else { left };
+        if other == expanded || graph.value(other).shape.as_ref() != Some(wanted) {
+            return None;
         }
-        graph.clone().apply(patch.clone()).ok().map(|_| patch)
-    })
+        let narrow = |v: ValueId| if v == expanded { from } else { v }.into();
+        let sum = patch.node(
+            &reader.name,
+            reader.op.clone(),
+            &[narrow(left), narrow(right)],
+        );
+        patch.replace(reader.output(), sum);
+    }
+    Some(patch)
 }
 
 /// PyTorch's attention merges heads into the batch, transposes, and splits them off again. Split at once, the heads keep an
 /// axis of their own.
-fn split_at_once(graph: &Graph) -> Option<Patch> {
-    let producers = graph.producers();
-    graph.iter().find_map(|(_, node)| {
-        let patch = split_before(graph, &producers, node)?;
-        graph.clone().apply(patch.clone()).ok().map(|_| patch)
-    })
-}
-
-fn split_before(graph: &Graph, producers: &[Option<NodeId>], last: &Node) -> Option<Patch> {
+fn split_at_once(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
+    let (producers, last) = (&around.producers, graph.node(id));
     let Op::Reshape(split) = &last.op else {
         return None;
     };

@@ -28,5 +28,5 @@ pub use norm::{NormMode, NormStats, Overlay, reestimate};
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;
 pub use program::Program;
-pub use tch::{Device, Kind, Tensor, no_grad};
+pub use tch::{Device, Kind, TchError, Tensor, no_grad};
 pub use weights::{WeightSource, crop};

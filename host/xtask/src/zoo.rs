@@ -15,19 +15,24 @@ pub struct Options {
     /// ONNX operator set of the export
     #[arg(long, default_value_t = 17)]
     opset: u32,
+    /// Export by torch.export (PyTorch's newer exporter) instead of tracing
+    #[arg(long)]
+    dynamo: bool,
 }
 
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     setup::with_peers(checkout)?;
+    let exporter = if options.dynamo { "-dynamo" } else { "" };
     let folder = checkout
         .metadata()?
         .target_directory
-        .join(format!("zoo-{}", options.opset));
+        .join(format!("zoo-{}{exporter}", options.opset));
     let exported = shell::timed("export", || {
         let mut python = std::process::Command::new(checkout.deps().join("peers/bin/python"));
         python
             .arg(checkout.root().join("tests/peers/export_zoo.py"))
             .args(["--opset", &options.opset.to_string()])
+            .args(options.dynamo.then_some("--dynamo"))
             .arg(&folder)
             .args(&options.names);
         shell::run(&mut python)

@@ -338,7 +338,7 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
             };
             each!(one, x => ArrayD::from_elem(IxDyn(&dims), *x.first()?))
         }
-        "ScatterND" if matches!(attribute("reduction"), None) => {
+        "ScatterND" if plain(attribute("reduction")) => {
             let indices = input(1)?.ints()?;
             match (input(0)?, input(2)?) {
                 (Array::Floats(x), Array::Floats(u)) => Array::Floats(scattered(x, &indices, &u)?),
@@ -352,6 +352,15 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
         },
         _ => return None,
     })
+}
+
+/// Whether updates replace what they meet.
+fn plain(reduction: Option<&AttributeValue>) -> bool {
+    match reduction {
+        None => true,
+        Some(AttributeValue::Text(text)) => text == b"none",
+        Some(_) => false,
+    }
 }
 
 fn volume(dims: &[usize], limit: usize) -> Option<usize> {

@@ -199,7 +199,7 @@ impl<'a> Reader<'a> {
         let mut graph = self.graph;
         super::unshare::unshare(&mut graph);
         graph.remove_dead();
-        crate::simplify::simplify(&mut graph)?;
+        crate::simplify::simplify(&mut graph);
         graph.remove_dead();
         graph.compact();
         graph.check()?;

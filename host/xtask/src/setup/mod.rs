@@ -46,10 +46,11 @@ const TOOLS: [&str; 7] = [
 ];
 
 /// Whose networks `cargo xtask zoo` exports, and a pruner to compare with.
-const ZOO: [&str; 3] = [
+const ZOO: [&str; 4] = [
     "torchvision==0.26.0",
     "timm==1.0.31",
     "torch-pruning==1.6.1",
+    "onnxscript==0.7.2",
 ];
 
 /// Free space that an installation takes at its height, in bytes: the wheels and what is unpacked from them.
@@ -101,7 +102,7 @@ impl Set {
                  torch.cuda.is_available(), 'and ONNX Runtime', onnxruntime.__version__, 'load')"
             }
             Self::Peers => {
-                "import numpy, onnx, timm, torch, torchvision; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
+                "import numpy, onnx, onnxscript, timm, torch, torchvision; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
             }
         }
     }
