@@ -1,10 +1,12 @@
 //! Networks put together at random out of what the channel rules describe, pruned by random plans, compute what the network
 //! with the dropped channels silenced computes. ONNX Runtime is asked, through a process of its own.
 
-use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, silence};
+use channels::{
+    Analysis, AnalysisOptions, Attention, GroupId, PrunePlan, analyse_with, apply, cut, silence,
+};
 use graphprune_tests::{Array, Ort, difference};
 use onnx_graph::ops::*;
-use onnx_graph::{DType, Dim, Graph, Tensor, ValueId, write};
+use onnx_graph::{DType, Dim, Graph, NoExternalData, Tensor, ValueId, read, write};
 use rand::seq::{IndexedRandom, index};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
@@ -86,7 +88,7 @@ impl Net {
 
     fn step(&mut self) {
         let (x, c) = (self.x, self.channels);
-        match self.rng.random_range(0..12) {
+        match self.rng.random_range(0..16) {
             0 => self.convolve(),
             1 => self.residual(),
             2 => {
@@ -121,6 +123,9 @@ impl Net {
                 self.x = self.push(Mul, &parts);
             }
             11 => self.pad_channels(),
+            12 | 13 => self.attend(),
+            14 if c.is_multiple_of(2) => self.normalise_groups(),
+            15 => self.normalise_responses(),
             _ => self.convolve(),
         }
     }
@@ -207,6 +212,87 @@ impl Net {
         self.x = self.push(turn([0, 3, 1, 2]), &[y]);
     }
 
+    /// Self-attention over the positions, packed as exporters write it, beside what it attends to.
+    fn attend(&mut self) {
+        let (x, c, tokens) = (self.x, self.channels, self.side * self.side);
+        let (heads, width) = (self.rng.random_range(1..3), self.rng.random_range(1..5));
+        let inner = heads * width;
+        let reshape = |target: &[usize]| {
+            let sizes = target.iter().map(|&t| t as i64);
+            Reshape {
+                target: [0].into_iter().chain(sizes).collect(),
+                allow_zero: false,
+            }
+        };
+        let turn = |perm: &[usize]| Transpose {
+            perm: perm.to_vec(),
+        };
+        let flat = self.push(reshape(&[c, tokens]), &[x]);
+        let rows = self.push(turn(&[0, 2, 1]), &[flat]);
+        let weight = self.weight(&[c, 3 * inner], -0.5, 0.5);
+        let packed = self.push(MatMul, &[rows, weight]);
+        let bias = self.weight(&[3 * inner], -0.5, 0.5);
+        let packed = self.push(Add, &[packed, bias]);
+        let parts = self.push(reshape(&[tokens, 3, heads, width]), &[packed]);
+        let parts = self.push(turn(&[2, 0, 3, 1, 4]), &[parts]);
+        let [q, k, v] = [0, 1, 2].map(|i| {
+            let pick = Gather {
+                axis: 0,
+                indices: vec![i],
+                dims: vec![],
+            };
+            self.push(pick, &[parts])
+        });
+        let k = self.push(turn(&[0, 1, 3, 2]), &[k]);
+        let scores = self.push(MatMul, &[q, k]);
+        let places = self.weight(&[1, heads, tokens, tokens], -0.5, 0.5);
+        let scores = self.push(Add, &[scores, places]);
+        let shares = self.push(Softmax { axis: -1 }, &[scores]);
+        let y = self.push(MatMul, &[shares, v]);
+        let y = self.push(turn(&[0, 2, 1, 3]), &[y]);
+        let y = self.push(reshape(&[tokens, inner]), &[y]);
+        let weight = self.weight(&[inner, c], -0.5, 0.5);
+        let y = self.push(MatMul, &[y, weight]);
+        let y = self.push(turn(&[0, 2, 1]), &[y]);
+        let y = self.push(reshape(&[c, self.side, self.side]), &[y]);
+        self.x = self.push(Add, &[x, y]);
+    }
+
+    /// A group normalisation as PyTorch exports it.
+    fn normalise_groups(&mut self) {
+        let (x, c, side) = (self.x, self.channels, self.side as i64);
+        let reshape = |target: Vec<i64>| Reshape {
+            target,
+            allow_zero: false,
+        };
+        let groups = self.push(reshape(vec![0, 2, -1]), &[x]);
+        let scale = self.weight(&[2], 0.5, 1.5);
+        let bias = self.weight(&[2], -0.5, 0.5);
+        let op = InstanceNormalization { epsilon: 1e-3 };
+        let y = self.push(op, &[groups, scale, bias]);
+        let y = self.push(reshape(vec![0, c as i64, side, side]), &[y]);
+        let scale = self.weight(&[c, 1, 1], 0.5, 1.5);
+        self.x = self.push(Mul, &[y, scale]);
+    }
+
+    /// The global response normalisation of ConvNeXt V2 (Woo et al., CVPR 2023).
+    fn normalise_responses(&mut self) {
+        let norm = ReduceL2 {
+            axes: vec![2, 3],
+            keepdims: true,
+        };
+        let mean = ReduceMean {
+            axes: vec![1],
+            keepdims: true,
+        };
+        let norm = self.push(norm, &[self.x]);
+        let mean = self.push(mean, &[norm]);
+        let little = self.weight(&[], 0.1, 0.2);
+        let mean = self.push(Add, &[mean, little]);
+        let share = self.push(Div, &[norm, mean]);
+        self.x = self.push(Mul, &[self.x, share]);
+    }
+
     fn pad_channels(&mut self) {
         let (before, after) = (self.rng.random_range(0..3), self.rng.random_range(0..3));
         let to = self.channels + before + after;
@@ -264,8 +350,14 @@ fn check(seeds: std::ops::Range<u64>) {
         for _ in 0..net.rng.random_range(3..9) {
             net.step();
         }
-        let graph = net.finish();
-        let analysis = analyse(&graph).unwrap();
+        let written = write(&net.finish()).unwrap();
+        let graph = read(&written, &NoExternalData).unwrap();
+        let attention = if seed % 2 == 0 {
+            Attention::Widths
+        } else {
+            Attention::Heads
+        };
+        let analysis = analyse_with(&graph, AnalysisOptions { attention }).unwrap();
         let feed = Array::uniform(&[2, 3, 8, 8], -2.0, 2.0, seed);
         for plan in [2 * seed, 2 * seed + 1] {
             let plan = random_plan(&analysis, plan);

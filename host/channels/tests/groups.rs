@@ -1,10 +1,13 @@
 //! Which channels go together, on small networks with known answers. That the pruned networks compute the right
 //! thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
 
-use channels::{ChannelError, GroupId, PrunePlan, analyse, apply, cut, importance_order, silence};
+use channels::{
+    AnalysisOptions, Attention, ChannelError, GroupId, PrunePlan, analyse, analyse_with, apply,
+    cut, importance_order, silence,
+};
 use onnx_graph::ops::{
-    Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Mul, Op, Opaque, Pad, PadMode, Relu,
-    Reshape, Slice, Transpose,
+    Add, BatchNormalization, Concat, Conv, Flatten, Gemm, MatMul, Mul, Op, Opaque, Pad, PadMode,
+    Relu, Reshape, Slice, Softmax, Transpose,
 };
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
@@ -290,6 +293,73 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     net.graph.push("watch", Op::Opaque(op), &[w]).unwrap();
     let b = net.conv("b", a, 4, 1, 1);
     assert!(analyse(&net.done(b)).unwrap().groups().is_empty());
+}
+
+/// An attention of 2 heads with 3 channels each over the 4 positions of a 2 x 2 image, its projections apart.
+fn attention() -> Graph {
+    let (mut net, input) = Net::new(3, 2);
+    let mut push =
+        |name: &str, op: Op, inputs: &[ValueId]| net.graph.push(name, op, inputs).unwrap();
+    let reshape = |target: &[i64]| {
+        Op::Reshape(Reshape {
+            target: target.to_vec(),
+            allow_zero: false,
+        })
+    };
+    let turn = |perm: &[usize]| {
+        Op::Transpose(Transpose {
+            perm: perm.to_vec(),
+        })
+    };
+    let flat = push("flat", reshape(&[0, 3, 4]), &[input]);
+    let rows = push("rows", turn(&[0, 2, 1]), &[flat]);
+    let mut heads = |name: &str, perm: &[usize]| {
+        let weight = net.weight(&format!("{name}.w"), &[3, 6]);
+        let mut push = |op: Op, inputs: &[ValueId]| net.graph.push(name, op, inputs).unwrap();
+        let x = push(Op::MatMul(MatMul), &[rows, weight]);
+        let x = push(reshape(&[0, 4, 2, 3]), &[x]);
+        push(turn(perm), &[x])
+    };
+    let q = heads("query", &[0, 2, 1, 3]);
+    let k = heads("key", &[0, 2, 3, 1]);
+    let v = heads("value", &[0, 2, 1, 3]);
+    let weight = net.weight("out.w", &[6, 5]);
+    let mut push =
+        |name: &str, op: Op, inputs: &[ValueId]| net.graph.push(name, op, inputs).unwrap();
+    let scores = push("scores", Op::MatMul(MatMul), &[q, k]);
+    let shares = push("shares", Op::Softmax(Softmax { axis: -1 }), &[scores]);
+    let mixed = push("mixed", Op::MatMul(MatMul), &[shares, v]);
+    let back = push("back", turn(&[0, 2, 1, 3]), &[mixed]);
+    let joined = push("joined", reshape(&[0, 4, 6]), &[back]);
+    let y = push("out", Op::MatMul(MatMul), &[joined, weight]);
+    net.done(y)
+}
+
+#[test]
+fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
+    let graph = attention();
+    check(&graph, &[("query", 3), ("value", 3)]);
+    let options = AnalysisOptions {
+        attention: Attention::Heads,
+    };
+    let analysis = analyse_with(&graph, options).unwrap();
+    let groups: Vec<_> = analysis
+        .groups()
+        .iter()
+        .map(|g| (&*g.name, g.channels))
+        .collect();
+    assert_eq!(groups, [("query", 2)], "pinned: {:?}", analysis.pinned());
+    let plan = PrunePlan {
+        keep: vec![vec![1]],
+    };
+    let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
+    let weight = pruned.find_value("value.w").unwrap();
+    let kept = pruned.constant(weight).unwrap();
+    assert_eq!(kept.dims(), [3, 3]);
+    let whole = graph
+        .constant(graph.find_value("value.w").unwrap())
+        .unwrap();
+    assert_eq!(kept, &whole.select(1, &[3, 4, 5]).unwrap());
 }
 
 #[test]

@@ -362,6 +362,9 @@ impl<'a> Reader<'a> {
         inputs: &mut [Option<ValueId>],
         attributes: Vec<crate::Attribute>,
     ) -> Result<Op, GraphError> {
+        if inputs[1].is_some_and(|target| self.lists_batch(target, &op.sizes)) {
+            return Ok(op.into());
+        }
         let source = |size: &Dim| {
             let has = |&id: &ValueId| {
                 let shape = self.graph.value(id).shape.as_ref()?;
@@ -407,6 +410,30 @@ impl<'a> Reader<'a> {
         };
         inputs[1] = Some(target);
         Ok(op.into())
+    }
+
+    /// Whether a list of sizes is put together as [`Reader::follow_batch`] does it, out of `sizes` and the graph's inputs'.
+    fn lists_batch(&self, list: ValueId, sizes: &[Dim]) -> bool {
+        let maker = |value: ValueId| {
+            let mut nodes = self.graph.nodes.iter().rev();
+            nodes.find(|n| n.outputs.first() == Some(&Some(value)))
+        };
+        let part = |(value, size): (&Option<ValueId>, &Dim)| {
+            let Some(value) = *value else { return false };
+            match (self.graph.constant(value), size.known()) {
+                (Some(tensor), Some(n)) => tensor.to_i64s() == Some(vec![n as i64]),
+                (None, None) => maker(value).is_some_and(|n| {
+                    let sizes = |op: &ops::Shape| op.range(usize::MAX).len() == 1;
+                    let of_input = n.input(0).is_some_and(|v| self.graph.inputs.contains(&v));
+                    of_input && matches!(&n.op, Op::Shape(op) if sizes(op))
+                }),
+                _ => false,
+            }
+        };
+        maker(list).is_some_and(|n| match n.op {
+            Op::Concat(_) => n.inputs.len() == sizes.len() && n.inputs.iter().zip(sizes).all(part),
+            _ => sizes.len() == 1 && part((&Some(list), &sizes[0])),
+        })
     }
 
     /// Another name for a constant.

@@ -1,5 +1,7 @@
 //! Forms that files take and this crate resolves, and files that lie.
 
+mod folding;
+
 use prost::Message;
 
 use super::*;

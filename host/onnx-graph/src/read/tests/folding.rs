@@ -1,0 +1,285 @@
+//! What nodes compute of constants, and forms of exporters that are rewritten.
+
+use super::*;
+
+fn names(graph: &Graph) -> Vec<&str> {
+    graph.nodes().iter().map(|n| n.op.name()).collect()
+}
+
+fn filled(op: &str, inputs: &[&str], output: &str, dtype: i32, value: f32) -> NodeProto {
+    let mut tensor = TensorProto {
+        dims: vec![1],
+        data_type: dtype,
+        ..TensorProto::default()
+    };
+    if dtype == 1 {
+        tensor.float_data = vec![value];
+    } else {
+        tensor.int64_data = vec![value as i64];
+    }
+    let value = AttributeProto {
+        name: "value".into(),
+        t: Some(tensor),
+        r#type: 4,
+        ..AttributeProto::default()
+    };
+    node(op, inputs, output, &[value])
+}
+
+fn floats(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
+    TensorProto {
+        dims: dims.to_vec(),
+        data_type: 1,
+        float_data: data.to_vec(),
+        name: name.into(),
+        ..TensorProto::default()
+    }
+}
+
+/// The constant that the single node left adds to `x`.
+#[track_caller]
+fn added(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, dims: &[usize], data: &[f32]) {
+    let nodes = nodes.into_iter();
+    let nodes = nodes.chain([node("Add", &["x", "c"], "y", &[])]).collect();
+    let shape: Vec<String> = dims.iter().map(usize::to_string).collect();
+    let shape: Vec<&str> = shape.iter().map(String::as_str).collect();
+    let graph = settled(&model(17, &shape, nodes, constants));
+    assert_eq!(names(&graph), ["Add"]);
+    let found = graph.constants().values().next().unwrap();
+    assert_eq!(found.dims(), dims);
+    let close = |(a, b): (&f32, &f32)| (a - b).abs() <= 1e-6 * b.abs().max(1.0);
+    let list = found.as_f32().unwrap();
+    assert!(
+        list.iter().zip(data).all(close),
+        "{list:?} should be {data:?}"
+    );
+}
+
+#[test]
+fn the_mask_of_shifted_windows_is_computed() {
+    // Rows of a 2 x 2 image are numbered by their window; positions of different windows must not see each other.
+    let nodes = vec![
+        filled("ConstantOfShape", &["square"], "zeros", 1, 0.0),
+        node("ScatterND", &["zeros", "second", "ones"], "windows", &[]),
+        node("Reshape", &["windows", "flat"], "list", &[]),
+        node("Unsqueeze", &["list", "axis0"], "row", &[]),
+        node("Unsqueeze", &["list", "axis1"], "column", &[]),
+        node("Sub", &["row", "column"], "apart", &[]),
+        node("Equal", &["apart", "none"], "same", &[]),
+        node("Not", &["same"], "other", &[]),
+        node("Where", &["other", "far", "apart"], "c", &[]),
+    ];
+    let constants = vec![
+        i64s("square", &[2, 2]),
+        TensorProto {
+            dims: vec![1, 1],
+            ..i64s("second", &[-1])
+        },
+        floats("ones", &[1, 2], &[1.0, 1.0]),
+        i64s("flat", &[-1]),
+        i64s("axis0", &[0]),
+        i64s("axis1", &[1]),
+        floats("none", &[], &[0.0]),
+        floats("far", &[], &[-100.0]),
+    ];
+    let (o, m) = (0.0, -100.0);
+    let want = [o, o, m, m, o, o, m, m, m, m, o, o, m, m, o, o];
+    added(nodes, constants, &[4, 4], &want);
+}
+
+#[test]
+fn tables_that_a_small_network_computes_of_constants_are_computed() {
+    let nodes = vec![
+        node("MatMul", &["places", "w"], "hidden", &[]),
+        node("Relu", &["hidden"], "positive", &[]),
+        node("Sigmoid", &["positive"], "share", &[]),
+        node("Gather", &["share", "index"], "picked", &[]),
+        node("Expand", &["picked", "wide"], "c", &[]),
+    ];
+    let constants = vec![
+        floats("places", &[2, 1], &[1.0, -1.0]),
+        floats("w", &[1, 1], &[2.0]),
+        i64s("index", &[1, 0]),
+        i64s("wide", &[2, 2]),
+    ];
+    let two = 1.0 / (1.0 + (-2.0f32).exp());
+    added(nodes, constants, &[2, 2], &[0.5, 0.5, two, two]);
+}
+
+#[test]
+fn weights_that_are_standardised_at_run_time_are_computed() {
+    // The scaled weight standardisation of NF-Nets (Brock et al., 2021), as PyTorch exports it.
+    let epsilon = float("epsilon", 0.0);
+    let nodes = vec![
+        node("Reshape", &["w", "row"], "rows", &[]),
+        node(
+            "BatchNormalization",
+            &["rows", "gain", "zero", "mean", "var"],
+            "standard",
+            &[epsilon],
+        ),
+        node("Reshape", &["standard", "shape"], "c", &[]),
+    ];
+    let constants = vec![
+        floats("w", &[2, 2], &[1.0, 3.0, 10.0, 30.0]),
+        i64s("row", &[1, 2, -1]),
+        i64s("shape", &[2, 2]),
+        floats("gain", &[2], &[1.0, 2.0]),
+        floats("zero", &[2], &[0.0, 0.0]),
+        floats("mean", &[2], &[2.0, 20.0]),
+        floats("var", &[2], &[1.0, 100.0]),
+    ];
+    added(nodes, constants, &[2, 2], &[-1.0, 1.0, -2.0, 2.0]);
+}
+
+#[test]
+fn integers_are_computed_as_onnx_rounds_them() {
+    // 0, 1, .., 5 modulo 4, in steps back from the end, as floats.
+    let nodes = vec![
+        node("Range", &["zero", "six", "one"], "range", &[]),
+        node("Mod", &["range", "four"], "rest", &[]),
+        node(
+            "Slice",
+            &["rest", "last", "first", "axis", "back"],
+            "turned",
+            &[],
+        ),
+        node("Cast", &["turned"], "c", &[int("to", 1)]),
+    ];
+    let constants = vec![
+        scalar("zero", 0),
+        scalar("six", 6),
+        scalar("one", 1),
+        i64s("four", &[4]),
+        i64s("last", &[-1]),
+        i64s("first", &[i64::MIN]),
+        i64s("axis", &[0]),
+        i64s("back", &[-2]),
+    ];
+    added(nodes, constants, &[3], &[1.0, 3.0, 1.0]);
+}
+
+#[test]
+fn a_small_file_cannot_ask_for_a_large_constant() {
+    let fill = |size: &[i64]| {
+        let nodes = vec![
+            filled("ConstantOfShape", &["size"], "zeros", 1, 0.0),
+            node("Add", &["x", "zeros"], "y", &[]),
+        ];
+        settled(&model(17, &["4"], nodes, vec![i64s("size", size)]))
+    };
+    assert_eq!(names(&fill(&[4])), ["Add"]);
+    for size in [&[1 << 40][..], &[i64::MAX, i64::MAX], &[1 << 20, 1 << 20]] {
+        assert_eq!(names(&fill(size)), ["ConstantOfShape", "Add"], "{size:?}");
+    }
+    // Nor by many that are not large.
+    let mut nodes = Vec::new();
+    for i in 0..40 {
+        let (zeros, from) = (format!("z{i}"), format!("v{i}"));
+        let from = if i == 0 { "x" } else { &from };
+        let to = if i == 39 {
+            "y".to_owned()
+        } else {
+            format!("v{}", i + 1)
+        };
+        nodes.push(filled("ConstantOfShape", &["size"], &zeros, 1, 0.0));
+        nodes.push(node("Add", &[from, &zeros], &to, &[]));
+    }
+    let graph = load(&model(17, &["1"], nodes, vec![i64s("size", &[1 << 20])])).unwrap();
+    let held: usize = graph.constants().values().map(Tensor::len).sum();
+    assert!(held <= (1 << 22) + 40, "{held}");
+}
+
+#[test]
+fn a_token_is_expanded_by_the_batch_alone() {
+    let nodes = vec![
+        node("Shape", &["x"], "sizes", &[]),
+        node("Gather", &["sizes", "zero"], "n", &[]),
+        node("Unsqueeze", &["n", "axis"], "n1", &[]),
+        node("Concat", &["n1", "keep"], "wish", &[int("axis", 0)]),
+        node("Equal", &["wish", "minus"], "open", &[]),
+        node("Where", &["open", "ones", "wish"], "target", &[]),
+        node("Expand", &["token", "target"], "tokens", &[]),
+        node("Concat", &["tokens", "x"], "y", &[int("axis", 1)]),
+    ];
+    let constants = vec![
+        scalar("zero", 0),
+        i64s("axis", &[0]),
+        i64s("keep", &[-1, -1]),
+        i64s("minus", &[-1, -1, -1]),
+        i64s("ones", &[1, 1, 1]),
+        f32s("token", &[1, 1, 6]),
+    ];
+    let graph = settled(&model(17, &["N", "4", "6"], nodes, constants));
+    assert_eq!(names(&graph), ["Shape", "Concat", "Expand", "Concat"]);
+    let Op::Expand(expand) = &graph.nodes()[2].op else {
+        panic!()
+    };
+    let (one, batch) = (Dim::Known(1), Dim::Symbol("N".into()));
+    assert_eq!(expand.sizes, [batch.clone(), one.clone(), one]);
+    let want = [batch, Dim::Known(5), Dim::Known(6)];
+    assert_eq!(
+        graph.value(graph.outputs()[0]).shape.as_deref(),
+        Some(&want[..])
+    );
+}
+
+#[test]
+fn a_packed_projection_is_sliced_and_heads_are_split_at_once() {
+    // Queries of 2 heads with 3 channels each, by the way of PyTorch's attention over 5 positions.
+    let nodes = vec![
+        node("MatMul", &["x", "w"], "packed", &[]),
+        node("Reshape", &["packed", "thirds"], "three", &[]),
+        node(
+            "Transpose",
+            &["three"],
+            "first",
+            &[ints("perm", &[2, 0, 1, 3])],
+        ),
+        node("Gather", &["first", "one"], "keys", &[]),
+        node("Reshape", &["keys", "merged"], "rows", &[]),
+        node(
+            "Transpose",
+            &["rows"],
+            "turned",
+            &[ints("perm", &[1, 0, 2])],
+        ),
+        node("Reshape", &["turned", "heads"], "y", &[]),
+    ];
+    let constants = vec![
+        f32s("w", &[4, 18]),
+        i64s("thirds", &[5, -1, 3, 6]),
+        scalar("one", 1),
+        i64s("merged", &[5, -1, 3]),
+        i64s("heads", &[-1, 2, 5, 3]),
+    ];
+    let graph = settled(&model(17, &["5", "N", "4"], nodes, constants));
+    let slice = ops::Slice {
+        starts: vec![6],
+        ends: vec![12],
+        axes: vec![2],
+        steps: vec![1],
+    };
+    assert_eq!(graph.nodes()[1].op, Op::Slice(slice));
+    let [.., reshape, transpose] = graph.nodes() else {
+        panic!()
+    };
+    assert!(
+        matches!(&reshape.op, Op::Reshape(r) if r.target == [5, -1, 2, 3])
+            && matches!(&transpose.op, Op::Transpose(t) if t.perm == [1, 2, 0, 3]),
+        "{:?}",
+        graph.nodes()
+    );
+}
+
+#[test]
+fn an_expansion_that_the_reader_does_itself_is_dropped() {
+    let nodes = vec![
+        node("ReduceL2", &["x"], "norm", &[ints("axes", &[1])]),
+        node("Shape", &["x"], "sizes", &[]),
+        node("Expand", &["norm", "sizes"], "wide", &[]),
+        node("Div", &["x", "wide"], "y", &[]),
+    ];
+    let graph = settled(&model(17, &["N", "6", "4"], nodes, vec![]));
+    assert_eq!(names(&graph), ["ReduceL2", "Div"]);
+}
