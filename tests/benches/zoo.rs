@@ -10,7 +10,10 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
-use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, silence};
+use channels::{
+    Analysis, AnalysisOptions, Attention, GroupId, PrunePlan, analyse, analyse_with, apply, cut,
+    silence,
+};
 use graphprune_tests::{Array, Difference, Ort, difference};
 use onnx_graph::cost::costs;
 use onnx_graph::{Dim, Graph, NoExternalData, read, write};
@@ -41,6 +44,8 @@ struct Row {
     apart: f64,
     executed: Result<f64, String>,
     gradients: Option<Result<Gradients, String>>,
+    /// MACs over those that PyTorch's counter finds.
+    macs: Option<f64>,
     times: [Duration; 3],
 }
 
@@ -69,9 +74,9 @@ fn main() -> ExitCode {
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
-         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | read, analyse, prune, ms |"
+         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
     );
-    println!("|---|---|---|---|---|---|---|---|---|---|");
+    println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut failed = Vec::new();
     let mut reasons: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for file in &files {
@@ -130,9 +135,12 @@ fn line(row: &Row) -> String {
         Some(Ok(g)) => format!("{:.0e}, {}", g.apart, g.parameters),
         Some(Err(reason)) => reason.clone(),
     };
+    let macs = row
+        .macs
+        .map_or("not counted".to_owned(), |m| format!("{m:.4}"));
     let [read, analyse, prune] = row.times.map(|t| t.as_secs_f64() * 1e3);
     format!(
-        "{} | {} | {share:.0} % | {:.1} | {:.0} %, {:.0} % | {:.0e} | {executed} | {gradients} | {read:.0}, {analyse:.2}, {prune:.0} |",
+        "{} | {} | {share:.0} % | {:.1} | {:.0} %, {:.0} % | {:.0e} | {executed} | {gradients} | {macs} | {read:.0}, {analyse:.2}, {prune:.0} |",
         row.groups,
         row.removable,
         row.parameters as f64 / 1e6,
@@ -160,36 +168,25 @@ fn check(file: &Path) -> Result<Row, String> {
     let (mut left, mut apart, mut prune_time) = ((1.0, 1.0), 0.0f64, Duration::ZERO);
     let mut executed = Ok(0.0);
     for drop in DROPS {
-        let plan = random_plan(&analysis, drop);
-        let start = Instant::now();
-        let cut = cut(&graph, &analysis, &plan).map_err(|e| e.to_string())?;
-        let pruned = apply(&graph, &cut).map_err(|e| e.to_string())?;
-        let took = start.elapsed();
-        let silenced = silence(&graph, &analysis, &plan).map_err(|e| e.to_string())?;
-        let reference = run(&silenced, false, &feed)?;
-        let got = run(&pruned, true, &feed)?;
-        for (got, reference) in got.iter().zip(&reference) {
-            let found = difference(got, reference);
-            if found.spread == 0.0 {
-                return Err("its output is constant, which proves nothing".into());
-            }
-            if exceeds(found, TOLERANCE) {
-                return Err(format!(
-                    "without {:.0} % of the channels: {found}",
-                    drop * 100.0
-                ));
-            }
-            apart = apart.max(found.relative);
-        }
+        let found = compare(&graph, &analysis, drop, &feed)?;
+        apart = apart.max(found.apart);
         if drop == DROPS[1] {
-            let after = costs(&pruned);
+            let after = costs(&found.pruned);
             left = (
                 after.parameters as f64 / before.parameters as f64,
                 after.macs as f64 / before.macs as f64,
             );
-            prune_time = took;
-            executed = execute(&pruned, &feed, &got[0]);
+            prune_time = found.took;
+            executed = execute(&found.pruned, &feed, &found.output);
         }
+    }
+    let heads = AnalysisOptions {
+        attention: Attention::Heads,
+    };
+    let heads = analyse_with(&graph, heads).map_err(|e| e.to_string())?;
+    if heads.groups() != analysis.groups() {
+        let found = compare(&graph, &heads, DROPS[1], &feed)?.apart;
+        apart = apart.max(found);
     }
     let mut pinned = BTreeMap::new();
     for p in analysis.pinned().iter().filter(|p| !of_graph(&p.reason)) {
@@ -207,7 +204,54 @@ fn check(file: &Path) -> Result<Row, String> {
         apart,
         executed,
         gradients: gradients(file, &graph),
+        macs: counted(file).map(|macs| before.macs as f64 / macs),
         times: [read_time, analyse_time, prune_time],
+    })
+}
+
+/// A pruned network beside the silenced one.
+struct Compared {
+    pruned: Graph,
+    output: Array,
+    apart: f64,
+    took: Duration,
+}
+
+/// Prunes by a random plan and compares with the silenced network in ONNX Runtime.
+fn compare(
+    graph: &Graph,
+    analysis: &Analysis,
+    drop: f64,
+    feed: &Array,
+) -> Result<Compared, String> {
+    let plan = random_plan(analysis, drop);
+    let start = Instant::now();
+    let cut = cut(graph, analysis, &plan).map_err(|e| e.to_string())?;
+    let pruned = apply(graph, &cut).map_err(|e| e.to_string())?;
+    let took = start.elapsed();
+    let silenced = silence(graph, analysis, &plan).map_err(|e| e.to_string())?;
+    let references = run(&silenced, false, feed)?;
+    let outputs = run(&pruned, true, feed)?;
+    let mut apart = 0.0f64;
+    for (output, reference) in outputs.iter().zip(&references) {
+        let found = difference(output, reference);
+        if found.spread == 0.0 {
+            return Err("its output is constant, which proves nothing".into());
+        }
+        if exceeds(found, TOLERANCE) {
+            return Err(format!(
+                "without {:.0} % of the channels: {found}",
+                drop * 100.0
+            ));
+        }
+        apart = apart.max(found.relative);
+    }
+    let output = outputs.into_iter().next().ok_or("it gave no output")?;
+    Ok(Compared {
+        pruned,
+        output,
+        apart,
+        took,
     })
 }
 
@@ -273,6 +317,13 @@ fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String
         }
     }
     Ok(found.relative)
+}
+
+/// The multiply-accumulates that PyTorch counted, in `NAME.json`.
+fn counted(file: &Path) -> Option<f64> {
+    let text = std::fs::read_to_string(file.with_extension("json")).ok()?;
+    let stored: serde_json::Value = serde_json::from_str(&text).ok()?;
+    stored["macs"].as_f64()
 }
 
 /// Output and gradients of the whole network in evaluation mode beside those that PyTorch left in `NAME.npz`; `None` without

@@ -9,10 +9,12 @@ A failed export is reported and ends in status 1. `--list` prints the names, `--
 tracing. Every other network keeps its BatchNorm, the others have it folded.
 
 DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: `x`, `y`, the loss's weights `g` (the loss is the sum of
-y * g), and the gradients `grad.PARAMETER` and `grad.x`, at 64 of their elements, evenly spaced.
+y * g), and the gradients `grad.PARAMETER` and `grad.x`, at 64 of their elements, evenly spaced. DIRECTORY/NAME.json holds the
+multiply-accumulates of one image that PyTorch's own counter finds.
 """
 
 import argparse
+import json
 import pathlib
 import sys
 import warnings
@@ -22,6 +24,7 @@ import numpy
 import timm
 import torch
 import torchvision
+from torch.utils.flop_counter import FlopCounterMode
 
 # The fused attention of evaluation has no ONNX form.
 torch.backends.mha.set_fastpath_enabled(False)
@@ -122,6 +125,7 @@ def export(name, path, opset, dynamo):
             network, (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset, **options
         )
     reference(network, size, path.with_suffix(".npz"))
+    count(network, size, path.with_suffix(".json"))
     partial.rename(path)
 
 
@@ -136,6 +140,13 @@ def reference(network, size, path):
     found = {name: grad.flatten()[:: max(1, grad.numel() // 64)] for name, grad in found.items()}
     found.update(x=x.detach(), y=y.detach(), g=g)
     numpy.savez(path, **{name: tensor.numpy() for name, tensor in found.items()})
+
+
+def count(network, size, path):
+    counter = FlopCounterMode(display=False)
+    with counter, torch.no_grad():
+        network(torch.zeros(1, 3, size, size))
+    path.write_text(json.dumps({"macs": counter.get_total_flops() // 2}))
 
 
 def main():

@@ -1,6 +1,7 @@
 //! From a graph to its groups of coupled channels.
 
 use std::collections::{BTreeMap, HashMap};
+use std::str::FromStr;
 use std::sync::Arc;
 
 use onnx_graph::{Graph, NodeId, ValueId};
@@ -127,8 +128,21 @@ pub enum Attention {
     Heads,
 }
 
+impl FromStr for Attention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "widths" => Ok(Self::Widths),
+            "heads" => Ok(Self::Heads),
+            _ => Err(format!("'{text}' is neither widths nor heads")),
+        }
+    }
+}
+
 /// Choices where channels can be grouped in more than one way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
 pub struct AnalysisOptions {
     /// What is pruned of an attention.
     pub attention: Attention,

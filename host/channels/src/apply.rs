@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use onnx_graph::ops::{Add, Div, LayerNormalization, Mul, Op, ReduceMean, Sqrt, Sub};
-use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, ValueId};
+use onnx_graph::ops::{Add, Div, LayerNormalization, Mul, Op, ReduceMean, Sqrt, Sub, Where};
+use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, TensorData, ValueId};
 
 use crate::analysis::Analysis;
 use crate::error::ChannelError;
@@ -68,7 +68,7 @@ fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError>
     Ok(())
 }
 
-/// The original graph with every dropped channel multiplied by zero wherever it appears, and so what a removed branch
+/// The original graph with every dropped channel set to zero wherever it appears, and so what a removed branch
 /// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations and means over the channels
 /// count the kept ones only.
 ///
@@ -147,8 +147,9 @@ pub fn silence(
                 let name = format!("{}_mask", graph.value(old).name);
                 let mask = out.add_constant(&name, mask);
                 let names = [Some(graph.value(old).name.as_str())];
-                let inputs = vec![Some(new), Some(mask)];
-                let masked = out.push_node(&name, Op::Mul(Mul), inputs, &names)?;
+                let zero = out.add_constant(&format!("{name}_zero"), Tensor::scalar(0.0));
+                let inputs = vec![Some(mask), Some(new), Some(zero)];
+                let masked = out.push_node(&name, Op::Where(Where), inputs, &names)?;
                 new = masked[0].unwrap_or(new);
             }
             renamed.insert(old, new);
@@ -249,7 +250,7 @@ fn kept_statistics(
     Ok(out.push_node(&node.name, op, operands, &[Some(name)])?[0])
 }
 
-/// Ones and zeros over the channel axis of `value`, if it loses any.
+/// Which indices of the channel axis of `value` are kept, if it loses any.
 fn mask(
     graph: &Graph,
     analysis: &Analysis,
@@ -259,11 +260,8 @@ fn mask(
     let Some((axis, atoms)) = analysis.values[value.index()].as_ref() else {
         return Ok(None);
     };
-    let keep: Vec<f32> = atoms
-        .iter()
-        .map(|&a| f32::from(u8::from(kept.atom(a))))
-        .collect();
-    if keep.iter().all(|&k| k == 1.0) {
+    let keep: Vec<bool> = atoms.iter().map(|&a| kept.atom(a)).collect();
+    if keep.iter().all(|&k| k) {
         return Ok(None);
     }
     let Some(shape) = &graph.value(value).shape else {
@@ -272,5 +270,5 @@ fn mask(
     };
     let mut dims = vec![1; shape.len()];
     dims[*axis] = keep.len();
-    Ok(Some(Tensor::f32(dims, keep)?))
+    Ok(Some(Tensor::new(dims, TensorData::Bool(keep))?))
 }

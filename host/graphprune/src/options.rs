@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use pipeline::{DeviceSpec, ModelSpec, Run, RunConfig, StrategyKind};
+use pipeline::{Attention, DeviceSpec, ModelSpec, Run, RunConfig, StrategyKind};
 
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]
@@ -47,6 +47,9 @@ pub struct RunOptions {
     /// Epochs of fine-tuning
     #[arg(long, value_name = "EPOCHS")]
     pub finetune_epochs: Option<usize>,
+    /// What of an attention is pruned: the widths of its heads (the default), or whole heads
+    #[arg(long, value_name = "widths|heads")]
+    pub attention: Option<Attention>,
     /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255
     #[arg(long, value_name = "PRESET")]
     pub normalise: Option<String>,
@@ -93,6 +96,7 @@ impl RunOptions {
             ("--episodes", self.episodes.is_some()),
             ("--epochs", self.epochs.is_some()),
             ("--finetune-epochs", self.finetune_epochs.is_some()),
+            ("--attention", self.attention.is_some()),
             ("--normalise", self.normalise.is_some()),
             ("--train-on", self.train_on.is_some()),
             ("--threads", self.threads.is_some()),
@@ -127,6 +131,7 @@ impl RunOptions {
         if let Some(strategy) = &self.strategy {
             config.search.strategy = strategy.parse::<StrategyKind>()?;
         }
+        set(&mut config.groups.attention, self.attention);
         set(&mut config.data, self.data.clone());
         set(&mut config.seed, self.seed);
         set(&mut config.search.episodes, self.episodes);

@@ -1,9 +1,9 @@
 //! Costs of a network per image, as papers on pruning count them.
 //!
-//! MACs: multiply-accumulates of Conv, ConvTranspose, Gemm and MatMul; biases, normalisation and activations are not
+//! MACs: multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and Einsum; biases, normalisation and activations are not
 //! counted. Parameters: what training changes, so weights, biases, scales, slopes and per-channel constants, but not
 //! the running statistics of BatchNormalization nor single numbers. A constant that several nodes share counts once, at
-//! the first. The batch counts as one image; so does any other size left open.
+//! the first. The batch counts as one image; so does any other size left open ([`Dim::per_image`](crate::Dim::per_image)).
 
 use std::collections::HashSet;
 
@@ -45,7 +45,7 @@ fn elements(graph: &Graph, id: ValueId) -> Option<u64> {
     Some(
         shape
             .iter()
-            .fold(1u64, |n, d| n.saturating_mul(d.known().unwrap_or(1) as u64)),
+            .fold(1u64, |n, d| n.saturating_mul(d.per_image() as u64)),
     )
 }
 
@@ -78,6 +78,10 @@ fn macs(graph: &Graph, node: &Node) -> Option<u64> {
             };
             Some(out?.saturating_mul(summed(1, 2).or_else(|| summed(0, 1))? as u64))
         }
+        Op::Einsum(op) => op.summed().try_fold(out?, |product, (operand, axis)| {
+            let shape = graph.value(node.input(operand)?).shape.as_ref()?;
+            Some(product.saturating_mul(shape.get(axis)?.known()? as u64))
+        }),
         _ => Some(0),
     }
 }

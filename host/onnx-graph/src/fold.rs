@@ -282,6 +282,7 @@ pub(crate) fn evaluate(
                 Some(source)
             })
         }
+        Op::Where(_) => chosen(&input(0)?, &input(1)?, &input(2)?),
         Op::Shape(op) => {
             let shape = value_shape(graph, inputs)?;
             let part = shape.get(op.range(shape.len()))?;
@@ -357,7 +358,6 @@ fn opaque(
             })
         }
         "Equal" => equal(&input(0)?, &input(1)?),
-        "Where" => chosen(&input(0)?, &input(1)?, &input(2)?),
         "Cast" => cast(input(0)?, int(op, "to", 0)?),
         "Floor" => floats(input(0)?, f32::floor),
         "Ceil" => floats(input(0)?, f32::ceil),

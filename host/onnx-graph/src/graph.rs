@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 
+use crate::dims::Product;
 use crate::names::Names;
 use crate::ops::Op;
 use crate::{DType, GraphError, Tensor};
@@ -48,6 +49,12 @@ impl Dim {
         } else {
             None
         }
+    }
+
+    /// The size with whatever is left open taken as 1: `64*N` windows of a batch are 64 of an image.
+    #[must_use]
+    pub fn per_image(&self) -> usize {
+        Product::of(std::slice::from_ref(self)).map_or(1, |p| p.number)
     }
 }
 

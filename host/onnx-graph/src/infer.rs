@@ -23,6 +23,7 @@ impl Graph {
         let Some(shapes) = shapes else { return Ok(()) };
         let dtype = match node.op {
             Op::Shape(_) => Some(DType::I64),
+            Op::Where(_) => node.input(1).and_then(|v| self.values[v.index()].dtype),
             _ => node
                 .inputs
                 .iter()

@@ -125,6 +125,7 @@ operators! {
     tanh Tanh,
     transpose Transpose,
     unsqueeze Unsqueeze,
+    where_ Where,
 }
 
 impl From<Opaque> for Op {

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::PathBuf;
 use std::str::FromStr;
 
+use channels::AnalysisOptions;
 use datasets::Augment;
 use search::{CostKind, RewardConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
@@ -307,6 +308,8 @@ pub struct RunConfig {
     pub exec: Option<ExecOptions>,
     /// Images of a training batch.
     pub batch: usize,
+    /// How channels are grouped where there is a choice: `attention = "widths"` or `"heads"`.
+    pub groups: AnalysisOptions,
     /// Admissible widths.
     pub widths: WidthGrid,
     /// Joint training of the Graph PruningNet.
@@ -337,6 +340,7 @@ impl Default for RunConfig {
             threads: 0,
             exec: None,
             batch: 128,
+            groups: AnalysisOptions::default(),
             widths: WidthGrid::default(),
             joint: train::JointConfig::default(),
             pruning_net: train::PruningNetConfig::default(),

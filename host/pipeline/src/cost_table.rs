@@ -51,7 +51,7 @@ impl Channels {
     }
 }
 
-/// A layer with weights: MACs per image are `outputs x inputs x scale`.
+/// A layer that multiplies: MACs per image are `outputs x inputs x scale`.
 #[derive(Debug, Clone)]
 struct Layer {
     outputs: Channels,
@@ -137,6 +137,22 @@ fn positions(graph: &Graph, value: ValueId) -> f64 {
 }
 
 fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
+    match &node.op {
+        Op::Conv(_) | Op::ConvTranspose(_) => convolution(graph, analysis, node, sizes),
+        Op::Gemm(op) => {
+            let summed = usize::from(!op.trans_a);
+            product(graph, analysis, node, sizes, [(0, summed)])
+        }
+        Op::MatMul(_) => {
+            let rank = graph.value(node.input(0)?).shape.as_ref()?.len();
+            product(graph, analysis, node, sizes, [(0, rank.checked_sub(1)?)])
+        }
+        Op::Einsum(op) => product(graph, analysis, node, sizes, op.summed()),
+        _ => None,
+    }
+}
+
+fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
     let weight = node.input(1)?;
     let dims = graph.constant(weight)?.dims().to_vec();
     let axes = analysis.constant_axes(weight);
@@ -146,66 +162,81 @@ fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Op
             |(_, owners)| Channels::new(owners, sizes),
         )
     };
-    let taps = |from: usize| dims[from..].iter().map(|&d| d as f64).product::<f64>();
-    Some(match &node.op {
-        Op::Conv(_) => Layer {
-            outputs: axis(0),
-            inputs: axis(1),
-            scale: taps(2) * positions(graph, node.output()),
-            removed_by: Vec::new(),
-        },
+    let taps: f64 = dims[2..].iter().map(|&d| d as f64).product();
+    let (outputs, inputs, scale) = match &node.op {
         Op::ConvTranspose(op) => {
-            let scale = taps(2) * positions(graph, node.input(0)?) / op.group as f64;
-            Layer {
-                outputs: axis(1),
-                inputs: axis(0),
-                scale,
-                removed_by: Vec::new(),
-            }
+            let scale = positions(graph, node.input(0)?) / op.group as f64;
+            (axis(1), axis(0), scale)
         }
-        Op::Gemm(_) | Op::MatMul(_) if dims.len() == 2 => {
-            let rows: f64 = if matches!(node.op, Op::MatMul(_)) {
-                let shape = graph
-                    .value(node.output())
-                    .shape
-                    .as_deref()
-                    .unwrap_or_default();
-                let inner = shape.len().saturating_sub(1);
-                shape
-                    .iter()
-                    .take(inner)
-                    .skip(1)
-                    .filter_map(|d| d.known())
-                    .map(|d| d as f64)
-                    .product()
-            } else {
-                1.0
-            };
-            Layer {
-                outputs: axis(1),
-                inputs: axis(0),
-                scale: rows,
-                removed_by: Vec::new(),
-            }
+        _ => (axis(0), axis(1), positions(graph, node.output())),
+    };
+    Some(Layer {
+        outputs,
+        inputs,
+        scale: taps * scale,
+        removed_by: Vec::new(),
+    })
+}
+
+/// A product of matrices: every element of the output is a sum over axes of the operands.
+fn product(
+    graph: &Graph,
+    analysis: &Analysis,
+    node: &Node,
+    sizes: &[usize],
+    summed: impl IntoIterator<Item = (usize, usize)>,
+) -> Option<Layer> {
+    let shape = |value: ValueId| graph.value(value).shape.as_deref();
+    let follows = |value: ValueId, axis: usize| {
+        let (at, owners) = analysis.value_channels(value)?;
+        (at == axis).then(|| Channels::new(&owners, sizes))
+    };
+    let (mut scale, mut inputs, mut outputs) = (1.0, None, None);
+    for (axis, dim) in shape(node.output())?.iter().enumerate() {
+        match follows(node.output(), axis) {
+            Some(channels) => outputs = Some(channels),
+            None => scale *= dim.per_image() as f64,
         }
-        _ => return None,
+    }
+    for (operand, axis) in summed {
+        let value = node.input(operand)?;
+        match follows(value, axis).filter(|_| inputs.is_none()) {
+            Some(channels) => inputs = Some(channels),
+            None => scale *= shape(value)?.get(axis)?.per_image() as f64,
+        }
+    }
+    let one = || Channels::constant(1);
+    Some(Layer {
+        outputs: outputs.unwrap_or_else(one),
+        inputs: inputs.unwrap_or_else(one),
+        scale,
+        removed_by: Vec::new(),
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use channels::{PrunePlan, analyse, apply, cut};
+    use channels::{AnalysisOptions, Attention, PrunePlan, analyse, analyse_with, apply, cut};
     use onnx_graph::cost::costs;
+    use onnx_graph::ops::{Einsum, Gemm, MatMul, Reshape, Transpose};
+    use onnx_graph::{DType, Dim, Tensor};
 
     fn check(name: &str, input: [usize; 3]) {
         let config = model_zoo::ZooConfig {
             input,
             ..model_zoo::ZooConfig::default()
         };
-        let graph = model_zoo::build(name, &config).unwrap();
-        let analysis = analyse(&graph).unwrap();
-        let table = CostTable::new(&graph, &analysis);
+        check_graph(
+            name,
+            &model_zoo::build(name, &config).unwrap(),
+            Attention::Widths,
+        );
+    }
+
+    fn check_graph(name: &str, graph: &Graph, attention: Attention) {
+        let analysis = analyse_with(graph, AnalysisOptions { attention }).unwrap();
+        let table = CostTable::new(graph, &analysis);
         let order: Vec<Vec<usize>> = analysis
             .groups()
             .iter()
@@ -220,13 +251,68 @@ mod tests {
                 })
                 .collect();
             let plan = PrunePlan::from_widths(&analysis, &order, &widths).unwrap();
-            let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
+            let pruned = apply(graph, &cut(graph, &analysis, &plan).unwrap()).unwrap();
             let counted = costs(&pruned).macs as f64;
             let told = table.macs(&widths);
             assert!(
                 (told - counted).abs() <= counted * 1e-9,
                 "{name} at {share}: {told} against {counted}"
             );
+        }
+    }
+
+    /// An attention of 2 heads with 4 channels each over 9 windows of 5 positions.
+    fn attention() -> Graph {
+        let mut graph = Graph::new("attention", 17);
+        let shape = vec![Dim::Symbol("9*N".into()), Dim::Known(5), Dim::Known(6)];
+        let x = graph.add_input("x", DType::F32, shape);
+        let zeros = |dims: [usize; 2]| Tensor::f32(dims, vec![0.0; dims[0] * dims[1]]).unwrap();
+        let mut heads = |name: &str, perm: [usize; 4]| {
+            let weight = graph.add_constant("w", zeros([6, 8]));
+            let y = graph.push(name, MatMul.into(), &[x, weight]).unwrap();
+            let split = Reshape {
+                target: vec![0, 5, 2, 4],
+                allow_zero: false,
+            };
+            let y = graph.push("split", split.into(), &[y]).unwrap();
+            let turn = Transpose {
+                perm: perm.to_vec(),
+            };
+            graph.push("turn", turn.into(), &[y]).unwrap()
+        };
+        let q = heads("query", [0, 2, 1, 3]);
+        let k = heads("key", [0, 2, 3, 1]);
+        let v = heads("value", [0, 2, 1, 3]);
+        let scores = graph.push("scores", MatMul.into(), &[q, k]).unwrap();
+        let mix = Einsum {
+            operands: vec!["bhij".chars().collect(), "bhjd".chars().collect()],
+            output: "bihd".chars().collect(),
+        };
+        let mixed = graph.push("mix", mix.into(), &[scores, v]).unwrap();
+        let join = Reshape {
+            target: vec![-1, 8],
+            allow_zero: false,
+        };
+        let joined = graph.push("join", join.into(), &[mixed]).unwrap();
+        let weight = graph.add_constant("w", zeros([8, 3]));
+        let gemm = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: false,
+        };
+        let y = graph.push("out", gemm.into(), &[joined, weight]).unwrap();
+        graph.add_output(y);
+        graph
+    }
+
+    #[test]
+    fn the_table_counts_the_products_of_an_attention_in_all_windows() {
+        let graph = attention();
+        let macs = 9 * 5 * (3 * 6 * 8 + 2 * 5 * 8 + 8 * 3);
+        assert_eq!(costs(&graph).macs, macs);
+        for attention in [Attention::Widths, Attention::Heads] {
+            check_graph("attention", &graph, attention);
         }
     }
 

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use channels::{Analysis, GroupId};
+use channels::{Analysis, AnalysisOptions, GroupId};
 use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 use serde::Serialize;
@@ -133,14 +133,15 @@ pub fn inspect_model(
     spec: &ModelSpec,
     classes: usize,
     input: [usize; 3],
+    groups: AnalysisOptions,
 ) -> Result<Inspection, PipelineError> {
     let (graph, analysis) = if spec.zoo_name().is_some() {
-        let model = load_model(spec, classes, input, 0)?;
+        let model = load_model(spec, classes, input, 0, groups)?;
         (model.graph, model.analysis)
     } else {
         // Looking is not pruning: what is no classifier of images can be looked at too.
         let graph = read_model_file(Path::new(&spec.0))?;
-        let analysis = channels::analyse(&graph)?;
+        let analysis = channels::analyse_with(&graph, groups)?;
         (graph, analysis)
     };
     Ok(inspect(&graph, &analysis))

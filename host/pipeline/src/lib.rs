@@ -24,6 +24,7 @@ mod start;
 mod summary;
 mod work;
 
+pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
 };

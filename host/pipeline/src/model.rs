@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::{Component, Path, PathBuf};
 
-use channels::Analysis;
+use channels::{Analysis, AnalysisOptions};
 use onnx_graph::ops::Op;
 use onnx_graph::{ExternalData, Graph};
 use serde::{Deserialize, Serialize};
@@ -116,7 +116,7 @@ fn read_model_bytes(path: &Path, bytes: &[u8]) -> Result<Graph, PipelineError> {
 }
 
 /// Loads the network `spec` names. A zoo network is built for `classes` classes and images of `input`
-/// (channels, height, width), initialised from `seed`.
+/// (channels, height, width), initialised from `seed`. Its channels are grouped as `groups` says.
 ///
 /// # Errors
 /// When the file cannot be read, is not a model, or does not look like an image classifier.
@@ -125,6 +125,7 @@ pub fn load_model(
     classes: usize,
     input: [usize; 3],
     seed: u64,
+    groups: AnalysisOptions,
 ) -> Result<LoadedModel, PipelineError> {
     let (name, mut graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
         let config = model_zoo::ZooConfig {
@@ -188,7 +189,7 @@ pub fn load_model(
             "the size of its output is not known, so neither is the number of classes".into(),
         ));
     };
-    let analysis = channels::analyse(&graph)?;
+    let analysis = channels::analyse_with(&graph, groups)?;
     Ok(LoadedModel {
         name,
         graph,

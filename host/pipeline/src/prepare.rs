@@ -52,11 +52,12 @@ impl Prepared {
                     splits.train.classes().len(),
                     shape,
                     config.seed,
+                    config.groups,
                 )?,
                 splits,
             )
         } else {
-            let model = load_model(&config.model, 0, [0; 3], config.seed)?;
+            let model = load_model(&config.model, 0, [0; 3], config.seed, config.groups)?;
             let splits = datasets::open(&data_spec, &InputSpec::preset(preset, model.input)?)?;
             (model, splits)
         };
@@ -83,7 +84,7 @@ impl Prepared {
         ));
 
         let graph = with_batch_norm(&model, &splits, config, exact, reporter)?;
-        let analysis = channels::analyse(&graph)?;
+        let analysis = channels::analyse_with(&graph, config.groups)?;
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
         config.joint.draw.check()?;

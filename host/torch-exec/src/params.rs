@@ -27,7 +27,7 @@ struct Entry {
     role: Role,
 }
 
-/// All floating-point constants of a graph as 32-bit tensors on one device, and its lists of sizes.
+/// All floating-point constants of a graph as 32-bit tensors on one device, its lists of sizes and its masks.
 ///
 /// Trainable are the weights and biases of convolutions and of matrix products (a bias added right after a MatMul
 /// included), the scale and bias of BatchNormalization and LayerNormalization, and slopes of PRelu. Running means and
@@ -63,6 +63,7 @@ impl Params {
                 TensorData::F32(v) => Tensor::from_slice(v),
                 TensorData::F64(v) => Tensor::from_slice(v).to_kind(Kind::Float),
                 TensorData::I64(v) => Tensor::from_slice(v),
+                TensorData::Bool(v) => Tensor::from_slice(v),
                 _ => continue,
             };
             let name = graph.value(id).name.clone();

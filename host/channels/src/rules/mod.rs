@@ -27,6 +27,7 @@ mod softmax;
 mod split;
 mod squeeze;
 mod transpose;
+mod where_;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Node, NodeId};
@@ -80,6 +81,7 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::Split(op) => split::rule(cx, id, node, op),
         Op::Slice(op) => slice::rule(cx, id, node, op),
         Op::Pad(op) => pad::rule(cx, id, node, op),
+        Op::Where(_) => where_::rule(cx, node),
         Op::Squeeze(op) => squeeze::squeeze(cx, node, op),
         Op::Unsqueeze(op) => squeeze::unsqueeze(cx, node, op),
         other => cx.pin_inputs(

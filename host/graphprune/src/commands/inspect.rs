@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Inspection, ModelSpec};
+use pipeline::{AnalysisOptions, Attention, Inspection, ModelSpec};
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
@@ -22,6 +22,9 @@ pub struct Args {
     /// Classes of a zoo network
     #[arg(long, default_value_t = 10)]
     classes: usize,
+    /// What of an attention is pruned: the widths of its heads, or whole heads
+    #[arg(long, default_value = "widths", value_name = "widths|heads")]
+    attention: Attention,
     /// List the networks of the zoo
     #[arg(long)]
     zoo: bool,
@@ -39,7 +42,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let spec = ModelSpec(args.model.clone().unwrap_or_default());
-    let inspection = pipeline::inspect_model(&spec, args.classes, image(&args.input)?)?;
+    let groups = AnalysisOptions {
+        attention: args.attention,
+    };
+    let inspection = pipeline::inspect_model(&spec, args.classes, image(&args.input)?, groups)?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {

@@ -261,6 +261,19 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
             let dims = common(x.dims(), &known, limit)?;
             x.spread(&dims)?
         }
+        Op::Where(_) => {
+            let condition = input(0)?.flags()?;
+            match (input(1)?, input(2)?) {
+                (Array::Floats(a), Array::Floats(b)) => {
+                    Array::Floats(chosen(&condition, &a, &b, limit)?)
+                }
+                (Array::Ints(a), Array::Ints(b)) => Array::Ints(chosen(&condition, &a, &b, limit)?),
+                (Array::Flags(a), Array::Flags(b)) => {
+                    Array::Flags(chosen(&condition, &a, &b, limit)?)
+                }
+                _ => return None,
+            }
+        }
         Op::Opaque(op) if op.domain.is_empty() => opaque(op, &input, limit)?,
         _ => return None,
     };
@@ -303,19 +316,6 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
             (Array::Flags(a), Array::Flags(b)) => same(&a, &b, limit)?,
             _ => return None,
         }),
-        "Where" => {
-            let condition = input(0)?.flags()?;
-            match (input(1)?, input(2)?) {
-                (Array::Floats(a), Array::Floats(b)) => {
-                    Array::Floats(chosen(&condition, &a, &b, limit)?)
-                }
-                (Array::Ints(a), Array::Ints(b)) => Array::Ints(chosen(&condition, &a, &b, limit)?),
-                (Array::Flags(a), Array::Flags(b)) => {
-                    Array::Flags(chosen(&condition, &a, &b, limit)?)
-                }
-                _ => return None,
-            }
-        }
         "Range" => {
             let one = |i| input(i)?.ints().filter(|x| x.len() == 1)?.first().copied();
             let (start, end, step) = (one(0)?, one(1)?, one(2)?);

@@ -22,6 +22,14 @@ impl Einsum {
         format!("{}->{}", operands.join(","), word(&self.output))
     }
 
+    /// The axes that are summed over: an operand that has each, and the axis in it.
+    pub fn summed(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
+        self.operands.iter().enumerate().flat_map(move |(i, axes)| {
+            let first = move |c: &char| !self.output.contains(c) && !self.operands[..i].iter().any(|o| o.contains(c));
+            axes.iter().enumerate().filter(move |(_, c)| first(c)).map(move |(axis, _)| (i, axis))
+        })
+    }
+
     fn from(equation: &str) -> Option<Self> {
         let equation: String = equation.chars().filter(|c| !c.is_whitespace()).collect();
         let (left, right) = equation.split_once("->")?;

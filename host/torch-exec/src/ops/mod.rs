@@ -31,6 +31,7 @@ mod softmax;
 mod split;
 mod squeeze;
 mod transpose;
+mod where_;
 mod window;
 
 use onnx_graph::ops::Op;
@@ -128,7 +129,7 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
 fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     let least = match node.op {
         Op::BatchNormalization(_) => 5,
-        Op::InstanceNormalization(_) => 3,
+        Op::InstanceNormalization(_) | Op::Where(_) => 3,
         Op::Conv(_)
         | Op::ConvTranspose(_)
         | Op::Gemm(_)
@@ -139,7 +140,11 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         _ => 1,
     };
     let present = (0..least).all(|i| node.input(i).is_some());
-    let sizes = matches!(node.op, Op::Concat(_));
+    let lists = match node.op {
+        Op::Concat(_) => Some(DType::I64),
+        Op::Where(_) => Some(DType::Bool),
+        _ => None,
+    };
     let float = node
         .inputs
         .iter()
@@ -147,7 +152,7 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         .filter_map(|&v| graph.constant(v))
         .all(|c| match c.dtype() {
             DType::F32 | DType::F64 => true,
-            dtype => sizes && dtype == DType::I64,
+            dtype => lists == Some(dtype),
         });
     let reason = match (present, float) {
         (true, true) => return Ok(()),
@@ -229,6 +234,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Pad(op) => pad::run(op, args),
         Op::Squeeze(op) => squeeze::squeeze(op, args),
         Op::Unsqueeze(op) => squeeze::unsqueeze(op, args),
+        Op::Where(_) => where_::run(args),
         Op::BatchNormalization(_) | Op::Opaque(_) => Err(TchError::Torch(format!(
             "{} is not run as a plain operator",
             op.name()
