@@ -50,11 +50,7 @@ fn elements(graph: &Graph, id: ValueId) -> Option<u64> {
 }
 
 fn bytes(dtype: Option<DType>) -> u64 {
-    match dtype {
-        Some(DType::F64 | DType::I64) => 8,
-        Some(DType::U8 | DType::I8 | DType::Bool) => 1,
-        Some(DType::F32 | DType::I32) | None => 4,
-    }
+    dtype.unwrap_or(DType::F32).size() as u64
 }
 
 fn macs(graph: &Graph, node: &Node) -> Option<u64> {

@@ -33,6 +33,6 @@ pub use error::GraphError;
 pub use external::{ExternalData, NoExternalData};
 pub use graph::{Dim, Graph, Node, NodeId, Shape, Value, ValueId};
 pub use patch::{InsertedNorm, Patch, Wire, fold_batch_norm, insert_batch_norm};
-pub use read::read;
+pub use read::{read, read_owned};
 pub use tensor::{DType, Tensor, TensorData};
 pub use write::write;

@@ -8,6 +8,7 @@ mod tests;
 mod unshare;
 
 use prost::Message;
+use prost::bytes::{Buf, Bytes};
 
 use crate::external::ExternalData;
 use crate::graph::{Dim, Shape};
@@ -27,6 +28,19 @@ use crate::{DType, Graph, GraphError};
 /// [`GraphError::Shape`] when an operator does not accept its inputs. It never panics, and takes memory in proportion
 /// to the bytes given.
 pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphError> {
+    decode(bytes, external)
+}
+
+/// As [`read`], of bytes that are given away: tensors are then taken out of them without a copy in between, so that a model
+/// takes twice its size while it is read.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_owned(bytes: Vec<u8>, external: &dyn ExternalData) -> Result<Graph, GraphError> {
+    decode(Bytes::from(bytes), external)
+}
+
+fn decode(bytes: impl Buf, external: &dyn ExternalData) -> Result<Graph, GraphError> {
     let model = ModelProto::decode(bytes).map_err(|e| GraphError::Decode {
         reason: e.to_string(),
     })?;

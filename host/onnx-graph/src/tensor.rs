@@ -22,6 +22,18 @@ pub enum DType {
     Bool,
 }
 
+impl DType {
+    /// Bytes of an element.
+    #[must_use]
+    pub fn size(self) -> usize {
+        match self {
+            Self::F64 | Self::I64 => 8,
+            Self::F32 | Self::I32 => 4,
+            Self::U8 | Self::I8 | Self::Bool => 1,
+        }
+    }
+}
+
 /// Elements of a tensor in row-major order.
 #[derive(Debug, Clone, PartialEq)]
 #[non_exhaustive]

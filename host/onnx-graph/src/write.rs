@@ -3,6 +3,7 @@
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
+use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
 use crate::attribute::{Attribute, AttributeValue};
 use crate::graph::{Dim, Graph, Node, Shape, ValueId};
@@ -75,10 +76,14 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         }
     }
     let constants = graph.constants.iter().filter(|(id, _)| used.contains(id));
-    proto.initializer = constants
-        .map(|(&id, t)| tensor(&graph.value(id).name, t))
+    let constants = constants.map(|(&id, t)| (graph.value(id).name.clone(), t));
+    let extra = extra
+        .iter()
+        .map(|(name, t): &(String, Tensor)| (name.clone(), t));
+    let initializers = constants
+        .chain(extra)
+        .map(|(name, t)| Initializer::new(&name, t))
         .collect();
-    proto.initializer.extend(extra);
     for &id in &graph.inputs {
         proto
             .input
@@ -101,18 +106,90 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
     let model = ModelProto {
         ir_version: graph.ir_version.max(OLDEST_IR),
         producer_name: "graphprune".into(),
-        graph: Some(proto),
+        graph: None,
         opset_import,
         functions: graph.functions.clone(),
     };
-    if model.encoded_len() > MOST_BYTES {
-        let reason = "the model is over 2 GiB, more than one ONNX file holds".to_owned();
-        return Err(GraphError::Unsupported {
-            place: format!("graph '{}'", graph.name),
-            reason,
-        });
+    encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
+        place: format!("graph '{}'", graph.name),
+        reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
+    })
+}
+
+/// A tensor on its way into the file: its message without the elements, which are copied once, to where they belong.
+struct Initializer<'a> {
+    head: Vec<u8>,
+    tensor: &'a Tensor,
+}
+
+/// Numbers of the fields that are written by hand.
+const GRAPH: u32 = 7;
+const INITIALIZER: u32 = 5;
+const RAW_DATA: u32 = 9;
+
+/// Bytes of a field of `len` bytes with its key and length.
+fn field_len(number: u32, len: usize) -> usize {
+    key_len(number) + encoded_len_varint(len as u64) + len
+}
+
+fn open_field(number: u32, len: usize, out: &mut Vec<u8>) {
+    encode_key(number, WireType::LengthDelimited, out);
+    encode_varint(len as u64, out);
+}
+
+impl<'a> Initializer<'a> {
+    fn new(name: &str, tensor: &'a Tensor) -> Self {
+        let head = TensorProto {
+            dims: tensor.dims().iter().map(|&d| d as i64).collect(),
+            data_type: code(tensor.dtype()),
+            name: name.to_owned(),
+            ..TensorProto::default()
+        };
+        Self {
+            head: head.encode_to_vec(),
+            tensor,
+        }
     }
-    Ok(model.encode_to_vec())
+
+    fn raw_len(&self) -> usize {
+        self.tensor.len() * self.tensor.dtype().size()
+    }
+
+    fn len(&self) -> usize {
+        self.head.len() + field_len(RAW_DATA, self.raw_len())
+    }
+
+    fn append(&self, out: &mut Vec<u8>) {
+        open_field(INITIALIZER, self.len(), out);
+        out.extend_from_slice(&self.head);
+        open_field(RAW_DATA, self.raw_len(), out);
+        append_raw(self.tensor, out);
+    }
+}
+
+/// The message of `model` with `graph` and its initializers in it; `None` when it is too large for one.
+fn encode(
+    model: &ModelProto,
+    graph: &GraphProto,
+    initializers: Vec<Initializer<'_>>,
+) -> Option<Vec<u8>> {
+    let rest = graph.encode_to_vec();
+    let tensors = initializers.iter().map(|t| field_len(INITIALIZER, t.len()));
+    let graph_len = tensors.fold(rest.len(), usize::saturating_add);
+    let whole = model
+        .encoded_len()
+        .saturating_add(field_len(GRAPH, graph_len));
+    if whole > MOST_BYTES {
+        return None;
+    }
+    let mut out = Vec::with_capacity(whole);
+    model.encode_raw(&mut out);
+    open_field(GRAPH, graph_len, &mut out);
+    out.extend_from_slice(&rest);
+    for tensor in initializers {
+        tensor.append(&mut out);
+    }
+    Some(out)
 }
 
 fn untyped(graph: &Graph, what: &str, id: ValueId) -> GraphError {
@@ -128,7 +205,7 @@ fn node(
     node: &Node,
     opset: i64,
     names: &mut Names,
-    extra: &mut Vec<TensorProto>,
+    extra: &mut Vec<(String, Tensor)>,
 ) -> Result<NodeProto, GraphError> {
     let mut emission = Emission {
         opset,
@@ -144,7 +221,7 @@ fn node(
             Some((what, t)) => {
                 let name = names.unused(&format!("{}_{what}", node.name));
                 names.take(&name, u32::MAX);
-                extra.push(tensor(&name, &t));
+                extra.push((name.clone(), t));
                 name
             }
         });
@@ -205,21 +282,30 @@ fn code(dtype: DType) -> i32 {
     }
 }
 
+/// Appends the elements as ONNX's `raw_data` has them.
+fn append_raw(tensor: &Tensor, out: &mut Vec<u8>) {
+    fn each<const N: usize, T: Copy>(list: &[T], out: &mut Vec<u8>, bytes: impl Fn(T) -> [u8; N]) {
+        list.iter().for_each(|&x| out.extend_from_slice(&bytes(x)));
+    }
+    match tensor.data() {
+        TensorData::F32(v) => each(v, out, f32::to_le_bytes),
+        TensorData::F64(v) => each(v, out, f64::to_le_bytes),
+        TensorData::I64(v) => each(v, out, i64::to_le_bytes),
+        TensorData::I32(v) => each(v, out, i32::to_le_bytes),
+        TensorData::U8(v) => out.extend_from_slice(v),
+        TensorData::I8(v) => each(v, out, i8::to_le_bytes),
+        TensorData::Bool(v) => each(v, out, |x| [u8::from(x)]),
+    }
+}
+
 fn tensor(name: &str, tensor: &Tensor) -> TensorProto {
-    let raw = match tensor.data() {
-        TensorData::F32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::F64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::I64(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::I32(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::U8(v) => v.clone(),
-        TensorData::I8(v) => v.iter().flat_map(|x| x.to_le_bytes()).collect(),
-        TensorData::Bool(v) => v.iter().map(|&x| u8::from(x)).collect(),
-    };
+    let mut raw = Vec::new();
+    append_raw(tensor, &mut raw);
     TensorProto {
         dims: tensor.dims().iter().map(|&d| d as i64).collect(),
         data_type: code(tensor.dtype()),
         name: name.to_owned(),
-        raw_data: Some(raw),
+        raw_data: Some(raw.into()),
         ..TensorProto::default()
     }
 }

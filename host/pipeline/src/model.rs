@@ -92,10 +92,10 @@ impl ExternalData for BesideModel {
 /// [`PipelineError::Io`] or [`PipelineError::Model`] naming the file.
 pub fn read_model_file(path: &Path) -> Result<Graph, PipelineError> {
     let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-    read_model_bytes(path, &bytes)
+    read_model_bytes(path, bytes)
 }
 
-fn read_model_bytes(path: &Path, bytes: &[u8]) -> Result<Graph, PipelineError> {
+fn read_model_bytes(path: &Path, bytes: Vec<u8>) -> Result<Graph, PipelineError> {
     let dir = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -104,7 +104,7 @@ fn read_model_bytes(path: &Path, bytes: &[u8]) -> Result<Graph, PipelineError> {
         model: path.display().to_string(),
         source,
     };
-    let mut graph = onnx_graph::read(
+    let mut graph = onnx_graph::read_owned(
         bytes,
         &BesideModel {
             dir: dir.to_owned(),
@@ -154,11 +154,12 @@ pub fn load_model(
             });
         }
         let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-        let graph = read_model_bytes(path, &bytes)?;
+        let sha256 = hex_sha256(&bytes);
+        let graph = read_model_bytes(path, bytes)?;
         let name = path
             .file_stem()
             .map_or_else(|| spec.0.clone(), |s| s.to_string_lossy().into_owned());
-        (name, graph, true, hex_sha256(&bytes))
+        (name, graph, true, sha256)
     };
     let unfit = |reason: String| PipelineError::UnfitModel {
         model: spec.0.clone(),

@@ -36,14 +36,6 @@ pub(crate) fn dtype_name(code: i32) -> String {
     known.to_owned()
 }
 
-fn width(dtype: DType) -> usize {
-    match dtype {
-        DType::F64 | DType::I64 => 8,
-        DType::F32 | DType::I32 => 4,
-        DType::U8 | DType::I8 | DType::Bool => 1,
-    }
-}
-
 /// Reads a tensor, called `name` in messages.
 pub(crate) fn tensor(
     proto: &TensorProto,
@@ -72,7 +64,7 @@ pub(crate) fn tensor(
         .collect();
     let dims = dims.ok_or_else(|| malformed(format!("negative dimension in {:?}", proto.dims)))?;
     let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let bytes = count.and_then(|n| n.checked_mul(width(dtype)));
+    let bytes = count.and_then(|n| n.checked_mul(dtype.size()));
     let Some(bytes) = bytes else {
         return Err(malformed(format!("{dims:?} is too large")));
     };
@@ -134,7 +126,7 @@ fn load(
 }
 
 fn raw(dtype: DType, data: &[u8]) -> Result<TensorData, String> {
-    if !data.len().is_multiple_of(width(dtype)) {
+    if !data.len().is_multiple_of(dtype.size()) {
         return Err(format!(
             "{} bytes are no whole number of elements",
             data.len()
