@@ -1,6 +1,7 @@
 //! From a graph to its groups of coupled channels.
 
 use std::collections::{BTreeMap, HashMap};
+use std::ops::Range;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -55,13 +56,13 @@ pub(crate) type AxisAtoms = (usize, Arc<[u32]>);
 pub struct Analysis {
     groups: Vec<Group>,
     pinned: Vec<Pinned>,
-    /// Per atom its unit; `None` is pinned.
-    units: Vec<Option<AxisUnit>>,
+    /// Per atom its unit.
+    units: Vec<Slot>,
     pub(crate) values: Vec<Option<AxisAtoms>>,
     pub(crate) constants: BTreeMap<ValueId, Vec<AxisAtoms>>,
     pub(crate) edits: BTreeMap<NodeId, Edit>,
     /// Output channels of each layer with weights.
-    pub(crate) made: Vec<(NodeId, Arc<[u32]>)>,
+    pub(crate) made: Vec<(NodeId, Range<u32>)>,
     removals: Vec<Option<Removal>>,
 }
 
@@ -105,7 +106,7 @@ impl Analysis {
     pub fn layers(&self) -> impl Iterator<Item = (NodeId, Vec<Option<AxisUnit>>)> + '_ {
         self.made
             .iter()
-            .map(|(id, atoms)| (*id, self.owners(atoms)))
+            .map(|(id, atoms)| (*id, atoms.clone().map(|a| self.unit(a)).collect()))
     }
 
     fn owners(&self, atoms: &[u32]) -> Vec<Option<AxisUnit>> {
@@ -113,9 +114,25 @@ impl Analysis {
     }
 
     pub(crate) fn unit(&self, atom: u32) -> Option<AxisUnit> {
-        self.units[atom as usize]
+        let slot = self.units[atom as usize];
+        (slot != PINNED).then_some(AxisUnit {
+            group: GroupId(slot.group as usize),
+            unit: slot.unit as usize,
+        })
     }
 }
+
+/// An [`AxisUnit`] in a third of the memory: networks have many atoms.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+struct Slot {
+    group: u32,
+    unit: u32,
+}
+
+const PINNED: Slot = Slot {
+    group: u32::MAX,
+    unit: u32::MAX,
+};
 
 /// What is pruned of an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -222,6 +239,9 @@ fn pin_half_bound_constants(cx: &mut Context<'_>) {
     }
 }
 
+/// In place of a reason, where a root is free to go.
+const UNPINNED: u32 = u32::MAX;
+
 struct Builder<'g> {
     cx: Context<'g>,
     roots: Vec<u32>,
@@ -240,37 +260,44 @@ impl<'g> Builder<'g> {
     }
 
     fn build(mut self) -> Analysis {
-        let made_by = self.producers();
+        let (sets, made_by) = self.producers();
         self.pin_without_producer(&made_by);
         let pinned_by = self.pinned_roots();
         let signatures = self.signatures();
 
         let mut groups: Vec<Group> = Vec::new();
-        let mut by_signature: HashMap<(u64, &[NodeId]), usize> = HashMap::new();
-        let mut units = vec![None; self.roots.len()];
+        let mut by_signature: HashMap<(u64, u32), usize> = HashMap::new();
+        // Channels of one layer follow each other, and mostly stand in one group.
+        let mut last: Option<((u64, u32), usize)> = None;
+        let mut units = vec![PINNED; self.roots.len()];
         for root in 0..self.roots.len() {
-            if self.roots[root] as usize != root || pinned_by[root].is_some() {
+            if self.roots[root] as usize != root || pinned_by[root] != UNPINNED {
                 continue;
             }
-            let producers = made_by[root].as_slice();
-            let at = *by_signature
-                .entry((signatures[root], producers))
-                .or_insert_with(|| {
+            let key = (signatures[root], made_by[root]);
+            let at = match last {
+                Some((same, at)) if same == key => at,
+                _ => *by_signature.entry(key).or_insert_with(|| {
                     groups.push(Group {
                         name: String::new(),
                         channels: 0,
-                        producers: producers.to_vec(),
+                        producers: sets[made_by[root] as usize].clone(),
                     });
                     groups.len() - 1
-                });
-            units[root] = Some(AxisUnit {
-                group: GroupId(at),
-                unit: groups[at].channels,
-            });
+                }),
+            };
+            last = Some((key, at));
+            units[root] = Slot {
+                group: at as u32,
+                unit: groups[at].channels as u32,
+            };
             groups[at].channels += 1;
         }
         self.sort_and_name(&mut groups, &mut units);
-        let units = self.roots.iter().map(|&r| units[r as usize]).collect();
+        // A root is the smallest of its atoms, so that it is always filled in before them.
+        for atom in 0..units.len() {
+            units[atom] = units[self.root(atom as u32)];
+        }
         let pinned = self.pinned_summary(&pinned_by);
 
         let Self { cx, .. } = self;
@@ -289,33 +316,43 @@ impl<'g> Builder<'g> {
                 .map(|(id, u)| (id, u.axes.into_iter().collect()))
                 .collect(),
             edits: cx.edits,
-            made: cx
-                .made
-                .into_iter()
-                .map(|(id, range)| (id, range.collect()))
-                .collect(),
+            made: cx.made,
             removals: Vec::new(),
         }
     }
 
-    /// Per root the layers whose output channels it holds, in topological order.
-    fn producers(&self) -> Vec<Vec<NodeId>> {
-        let mut made_by: Vec<Vec<NodeId>> = vec![Vec::new(); self.roots.len()];
+    /// The sets of layers that make the channels of some root together, in topological order, and which of them each root
+    /// has. The first set is empty.
+    fn producers(&self) -> (Vec<Vec<NodeId>>, Vec<u32>) {
+        let mut sets: Vec<Vec<NodeId>> = vec![Vec::new()];
+        let mut made_by = vec![0u32; self.roots.len()];
         for (id, range) in &self.cx.made {
+            // Sets that this layer was added to, and what they became.
+            let mut grown: Vec<(u32, u32)> = Vec::new();
             for atom in range.clone() {
-                let list = &mut made_by[self.root(atom)];
-                if list.last() != Some(id) {
-                    list.push(*id);
+                let set = &mut made_by[self.root(atom)];
+                if sets[*set as usize].last() == Some(id) {
+                    continue;
                 }
+                *set = match grown.iter().find(|(from, _)| from == set) {
+                    Some(&(_, to)) => to,
+                    None => {
+                        let mut layers = sets[*set as usize].clone();
+                        layers.push(*id);
+                        sets.push(layers);
+                        let to = sets.len() as u32 - 1;
+                        grown.push((*set, to));
+                        to
+                    }
+                };
             }
         }
-        made_by
+        (sets, made_by)
     }
 
-    fn pin_without_producer(&mut self, made_by: &[Vec<NodeId>]) {
-        let orphans: Vec<u32> = (0..self.roots.len())
-            .filter(|&a| made_by[self.root(a as u32)].is_empty())
-            .map(|a| a as u32)
+    fn pin_without_producer(&mut self, made_by: &[u32]) {
+        let orphans: Vec<u32> = (0..self.roots.len() as u32)
+            .filter(|&a| made_by[self.root(a)] == 0)
             .collect();
         if !orphans.is_empty() {
             self.cx.pin(
@@ -326,12 +363,13 @@ impl<'g> Builder<'g> {
         }
     }
 
-    fn pinned_roots(&self) -> Vec<Option<usize>> {
-        let mut pinned = vec![None; self.roots.len()];
+    /// Per root the first reason to keep it, or [`UNPINNED`].
+    fn pinned_roots(&self) -> Vec<u32> {
+        let mut pinned = vec![UNPINNED; self.roots.len()];
         for &(atom, reason) in &self.cx.pins {
             let slot = &mut pinned[self.root(atom)];
-            if slot.is_none() {
-                *slot = Some(reason);
+            if *slot == UNPINNED {
+                *slot = reason as u32;
             }
         }
         pinned
@@ -357,16 +395,16 @@ impl<'g> Builder<'g> {
         signatures
     }
 
-    fn sort_and_name(&self, groups: &mut Vec<Group>, units: &mut [Option<AxisUnit>]) {
+    fn sort_and_name(&self, groups: &mut Vec<Group>, units: &mut [Slot]) {
         let mut order: Vec<usize> = (0..groups.len()).collect();
         order.sort_by_key(|&g| groups[g].producers.first().copied());
-        let mut place = vec![0; groups.len()];
+        let mut place = vec![0u32; groups.len()];
         for (new, &old) in order.iter().enumerate() {
-            place[old] = new;
+            place[old] = new as u32;
         }
         let mut sorted: Vec<Group> = order.iter().map(|&g| groups[g].clone()).collect();
-        for unit in units.iter_mut().flatten() {
-            unit.group = GroupId(place[unit.group.0]);
+        for slot in units.iter_mut().filter(|s| **s != PINNED) {
+            slot.group = place[slot.group as usize];
         }
         let mut used: HashMap<String, usize> = HashMap::new();
         for group in &mut sorted {
@@ -382,13 +420,17 @@ impl<'g> Builder<'g> {
         *groups = sorted;
     }
 
-    fn pinned_summary(&self, pinned_by: &[Option<usize>]) -> Vec<Pinned> {
+    fn pinned_summary(&self, pinned_by: &[u32]) -> Vec<Pinned> {
         let mut counts: BTreeMap<&crate::atoms::PinReason, usize> = BTreeMap::new();
-        for (root, reason) in pinned_by.iter().enumerate() {
-            if self.roots[root] as usize == root
-                && let Some(reason) = reason
-            {
-                *counts.entry(&self.cx.reasons[*reason]).or_default() += 1;
+        let mut by_reason = vec![0usize; self.cx.reasons.len()];
+        for (root, &reason) in pinned_by.iter().enumerate() {
+            if self.roots[root] as usize == root && reason != UNPINNED {
+                by_reason[reason as usize] += 1;
+            }
+        }
+        for (reason, &channels) in self.cx.reasons.iter().zip(&by_reason) {
+            if channels > 0 {
+                *counts.entry(reason).or_default() += channels;
             }
         }
         let mut out: Vec<Pinned> = counts

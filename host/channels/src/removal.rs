@@ -5,7 +5,7 @@
 //! on. A device gains more by that than by narrowing, because no kernel, no memory traffic and no rounding up to a
 //! block of channels remains.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
@@ -33,10 +33,23 @@ pub(crate) fn find(graph: &Graph, analysis: &Analysis) -> Vec<Option<Removal>> {
     let consumers = graph.consumers();
     let producers = graph.producers();
     let owners = owners(analysis);
+    // Per group the values that are all its own; `None` where a value is only partly.
+    let mut owned: Vec<Option<Vec<usize>>> = vec![Some(Vec::new()); analysis.groups().len()];
+    for (index, owner) in owners.iter().enumerate() {
+        match owner {
+            Owner::Whole(g) => owned[g.0].iter_mut().for_each(|list| list.push(index)),
+            Owner::Several(groups) => groups.iter().for_each(|g| owned[g.0] = None),
+            Owner::Nobody => {}
+        }
+    }
     let mut accepted: Vec<Found> = Vec::new();
     let mut removals = vec![None; analysis.groups().len()];
     for (g, slot) in removals.iter_mut().enumerate() {
-        let Some(found) = walk(graph, &consumers, &producers, &owners, GroupId(g)) else {
+        let Some(owned) = owned[g].as_deref() else {
+            continue;
+        };
+        let ends = (consumers.as_slice(), producers.as_slice());
+        let Some(found) = walk(graph, ends, &owners, owned, GroupId(g)) else {
             continue;
         };
         // Where one branch survives only by another that can go too, both together would leave nothing.
@@ -53,7 +66,7 @@ pub(crate) fn find(graph: &Graph, analysis: &Analysis) -> Vec<Option<Removal>> {
 }
 
 /// Who owns the channel axis of a value.
-#[derive(PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 enum Owner {
     Nobody,
     Whole(GroupId),
@@ -62,40 +75,40 @@ enum Owner {
 }
 
 fn owners(analysis: &Analysis) -> Vec<Owner> {
-    let owner = |value: &Option<AxisAtoms>| {
+    // Most values share their channels with their neighbours.
+    let mut known: HashMap<*const u32, Owner> = HashMap::new();
+    let mut owner = |value: &Option<AxisAtoms>| {
         let Some((_, atoms)) = value else {
             return Owner::Nobody;
         };
-        let group = |a: &u32| analysis.unit(*a).map(|u| u.group);
-        let first = atoms.first().and_then(group);
-        if atoms.iter().all(|a| group(a) == first) {
-            return first.map_or(Owner::Nobody, Owner::Whole);
-        }
-        let mut groups: Vec<GroupId> = atoms.iter().filter_map(group).collect();
-        groups.sort_unstable();
-        groups.dedup();
-        Owner::Several(groups)
+        let found = known.entry(atoms.as_ptr());
+        found.or_insert_with(|| owner_of(analysis, atoms)).clone()
     };
-    analysis.values.iter().map(owner).collect()
+    analysis.values.iter().map(&mut owner).collect()
 }
 
+fn owner_of(analysis: &Analysis, atoms: &[u32]) -> Owner {
+    let group = |a: &u32| analysis.unit(*a).map(|u| u.group);
+    let first = atoms.first().and_then(group);
+    if atoms.iter().all(|a| group(a) == first) {
+        return first.map_or(Owner::Nobody, Owner::Whole);
+    }
+    let mut groups: Vec<GroupId> = atoms.iter().filter_map(group).collect();
+    groups.sort_unstable();
+    groups.dedup();
+    Owner::Several(groups)
+}
+
+/// Follows the silence of `group`, which owns the values `owned`.
 fn walk(
     graph: &Graph,
-    consumers: &[Vec<NodeId>],
-    producers: &[Option<NodeId>],
+    (consumers, producers): (&[Vec<NodeId>], &[Option<NodeId>]),
     owners: &[Owner],
+    owned: &[usize],
     group: GroupId,
 ) -> Option<Found> {
-    let mut queue: BTreeSet<NodeId> = BTreeSet::new();
-    for (index, owner) in owners.iter().enumerate() {
-        match owner {
-            Owner::Whole(g) if *g == group => {
-                queue.insert(producers[index]?);
-            }
-            Owner::Several(groups) if groups.contains(&group) => return None,
-            _ => {}
-        }
-    }
+    let start = owned.iter().map(|&index| producers[index]);
+    let mut queue: BTreeSet<NodeId> = start.collect::<Option<_>>()?;
     let mut silent: BTreeSet<ValueId> = BTreeSet::new();
     let mut survivors = BTreeSet::new();
     let mut dead: BTreeSet<NodeId> = BTreeSet::new();
@@ -103,29 +116,28 @@ fn walk(
     // Node ids are in topological order, and every value is followed forwards only.
     while let Some(id) = queue.pop_first() {
         let node = graph.node(id);
-        let live: Vec<ValueId> = node
-            .inputs
-            .iter()
-            .flatten()
-            .copied()
-            .filter(|v| graph.constant(*v).is_none() && !silent.contains(v))
-            .collect();
-        let heard = node.inputs.iter().flatten().any(|v| silent.contains(v));
-        let outputs: Vec<ValueId> = node.outputs.iter().flatten().copied().collect();
+        let outputs = || node.outputs.iter().flatten();
+        let mut heard = false;
+        let mut live = node.inputs.iter().flatten().filter(|v| {
+            let quiet = silent.contains(v);
+            heard |= quiet;
+            !quiet && graph.constant(**v).is_none()
+        });
         let emptied = |v: &ValueId| owners[v.index()] == Owner::Whole(group);
-        let makes = outputs.iter().all(emptied) && makes_channels(&node.op);
-        if makes || (heard && live.is_empty()) {
-            if outputs.iter().any(|v| graph.outputs().contains(v)) {
+        let makes = makes_channels(&node.op) && outputs().all(emptied);
+        if makes || (live.next().is_none() && heard) {
+            if outputs().any(|v| graph.outputs().contains(v)) {
                 return None;
             }
-            for v in outputs {
+            for &v in outputs() {
                 silent.insert(v);
                 queue.extend(&consumers[v.index()]);
             }
             dead.insert(id);
         } else {
-            bypassed.push((id, survivor(graph, id, &silent)?));
-            survivors.extend(live);
+            let at = survivor(graph, id, &silent)?;
+            bypassed.push((id, at));
+            survivors.extend(node.input(at));
         }
     }
     let mut behind: Vec<NodeId> = dead.iter().copied().collect();
