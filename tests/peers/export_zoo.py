@@ -8,8 +8,9 @@ statistics are made random as after a training, and so is every parameter that s
 A failed export is reported and ends in status 1. `--list` prints the names, `--dynamo` exports by torch.export instead of
 tracing. Every other network keeps its BatchNorm, the others have it folded.
 
-DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: `x`, `y`, the loss's weights `g` (the loss is the sum of
-y * g), and the gradients `grad.PARAMETER` and `grad.x`, at 64 of their elements, evenly spaced. DIRECTORY/NAME.json holds the
+DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: images `x`, and for the i-th of them alone its output
+`i.y`, the loss's weights `i.g` (the loss is the sum of y * g), and the gradients `i.grad.PARAMETER` and `i.grad.x`, at 64 of their
+elements, evenly spaced. DIRECTORY/NAME.json holds the
 multiply-accumulates of one image that PyTorch's own counter finds.
 """
 
@@ -44,6 +45,9 @@ vgg11_bn wide_resnet50_2 xception41 xception65
 TOO_LARGE = ("regnet_y_128gf", "vit_h_14")
 # Side of the image: small, where the network allows it, because what is checked does not depend on it.
 SIDE = {"inception_v3": 96}
+# Images that gradients are computed for. Where a value lies next to the kink of a ReLU, rounding decides on which side, and
+# gradients differ widely: several images make sure that some are free of it.
+IMAGES = 4
 # These fix the size themselves, or end in an adaptive pooling that must divide it.
 FULL_SIDE = ("vit_", "maxvit", "vgg", "alexnet")
 
@@ -131,14 +135,18 @@ def export(name, path, opset, dynamo):
 
 def reference(network, size, path):
     generator = torch.Generator().manual_seed(1)
-    x = (torch.rand(2, 3, size, size, generator=generator) * 4 - 2).requires_grad_()
-    y = network(x)
-    g = torch.randn(y.shape, generator=generator)
-    (y * g).sum().backward()
-    found = {f"grad.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
-    found["grad.x"] = x.grad
-    found = {name: grad.flatten()[:: max(1, grad.numel() // 64)] for name, grad in found.items()}
-    found.update(x=x.detach(), y=y.detach(), g=g)
+    images = torch.rand(IMAGES, 3, size, size, generator=generator) * 4 - 2
+    found = {"x": images}
+    for i, image in enumerate(images):
+        x = image[None].requires_grad_()
+        network.zero_grad()
+        y = network(x)
+        g = torch.randn(y.shape, generator=generator)
+        (y * g).sum().backward()
+        grads = {f"{i}.grad.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
+        grads[f"{i}.grad.x"] = x.grad
+        found.update({name: grad.flatten()[:: max(1, grad.numel() // 64)].clone() for name, grad in grads.items()})
+        found.update({f"{i}.y": y.detach(), f"{i}.g": g})
     numpy.savez(path, **{name: tensor.numpy() for name, tensor in found.items()})
 
 

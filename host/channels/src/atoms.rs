@@ -20,6 +20,8 @@ pub(crate) struct Map {
 pub(crate) enum Edit {
     /// A depthwise convolution has as many groups as input channels.
     Depthwise { input: Arc<[u32]> },
+    /// A normalisation by groups of channels: the first atom of each group.
+    Groups { first: Arc<[u32]> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Arc<[u32]>> },
     /// A slice along the channel axis, by its position in the operator's axes list: `start..end` of the input.

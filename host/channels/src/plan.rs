@@ -202,6 +202,9 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         let mut op = graph.node(id).op.clone();
         match (&mut op, edit) {
             (Op::Conv(conv), Edit::Depthwise { input }) => conv.group = kept.count(input),
+            (Op::GroupNormalization(norm), Edit::Groups { first }) => {
+                norm.groups = kept.count(first);
+            }
             (Op::Split(split), Edit::Split { parts }) => {
                 split.sizes = parts.iter().map(|p| kept.count(p)).collect();
             }

@@ -7,7 +7,7 @@ use crate::patch::Patch;
 
 /// Takes packed projections apart, splits heads off at once, and drops broadcasts that the reader does itself.
 pub(crate) fn simplify(graph: &mut Graph) {
-    for form in [unpacked, split_at_once, broadcast_by_reader] {
+    for form in [in_order, unpacked, split_at_once, broadcast_by_reader] {
         everywhere(graph, form);
     }
 }
@@ -36,6 +36,41 @@ fn everywhere(graph: &mut Graph, form: fn(&Graph, &Around, NodeId) -> Option<Pat
         }
         graph.remove_dead();
     }
+}
+
+/// A Gather of a whole axis in its order only changes the shape: what PyTorch's newer exporter makes of `as_strided`.
+fn in_order(graph: &Graph, _: &Around, id: NodeId) -> Option<Patch> {
+    let node = graph.node(id);
+    let Op::Gather(op) = &node.op else {
+        return None;
+    };
+    let from = node.input(0)?;
+    let shape = graph.value(from).shape.as_ref()?;
+    let axis = op.axis(shape.len())?;
+    let size = shape[axis].known()?;
+    if !op.indices.iter().copied().eq(0..i64::try_from(size).ok()?) {
+        return None;
+    }
+    let mut target: Vec<i64> = Vec::with_capacity(shape.len() + op.dims.len());
+    for (i, dim) in shape.iter().enumerate() {
+        match dim.known() {
+            _ if i == axis => target.extend(op.dims.iter().map(|&d| d as i64)),
+            Some(n) => target.push(i64::try_from(n).ok()?),
+            None if i < axis => target.push(0),
+            None => target.push(-1),
+        }
+    }
+    if target.iter().filter(|&&t| t == -1).count() > 1 || target[axis..].contains(&0) {
+        return None;
+    }
+    let mut patch = Patch::new(&node.name);
+    let reshape = Reshape {
+        target,
+        allow_zero: false,
+    };
+    let wire = patch.node(&node.name, reshape, &[from.into()]);
+    patch.replace(node.output(), wire);
+    Some(patch)
 }
 
 /// A Reshape that splits an axis into parts, operators that move the axis of the parts about, and a choice of one part.

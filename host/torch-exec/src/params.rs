@@ -30,7 +30,7 @@ struct Entry {
 /// All floating-point constants of a graph as 32-bit tensors on one device, its lists of sizes and its masks.
 ///
 /// Trainable are the weights and biases of convolutions and of matrix products (a bias added right after a MatMul
-/// included), the scale and bias of BatchNormalization and LayerNormalization, and slopes of PRelu. Running means and
+/// included), the scale and bias of normalisations, and slopes of PRelu. Running means and
 /// variances are stored but
 /// not trainable. Every other constant is fixed.
 pub struct Params {
@@ -263,7 +263,9 @@ fn roles(graph: &Graph) -> BTreeMap<ValueId, Role> {
             Op::MatMul(_) => (&[0, 1], &[]),
             Op::PRelu(_) => (&[1], &[]),
             Op::BatchNormalization(_) => (&[1, 2], &[3, 4]),
-            Op::LayerNormalization(_) => (&[1, 2], &[]),
+            Op::LayerNormalization(_)
+            | Op::InstanceNormalization(_)
+            | Op::GroupNormalization(_) => (&[1, 2], &[]),
             Op::Add(_) if after_matmul(node.input(0)) => (&[1], &[]),
             Op::Add(_) if after_matmul(node.input(1)) => (&[0], &[]),
             _ => continue,

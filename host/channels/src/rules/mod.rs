@@ -12,6 +12,7 @@ mod expand;
 mod flatten;
 mod gather;
 mod gemm;
+mod group_normalization;
 mod instance_normalization;
 mod layer_normalization;
 mod matmul;
@@ -42,6 +43,7 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         Op::MatMul(_) => matmul::rule(cx, id, node),
         Op::Einsum(op) => einsum::rule(cx, node, op),
         Op::BatchNormalization(_) => batch_normalization::rule(cx, node),
+        Op::GroupNormalization(op) => group_normalization::rule(cx, id, node, op),
         Op::InstanceNormalization(_) => instance_normalization::rule(cx, node),
         Op::LayerNormalization(op) => layer_normalization::rule(cx, node, op),
         Op::PRelu(_) => prelu::rule(cx, node),
@@ -57,6 +59,7 @@ pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         | Op::Gelu(_)
         | Op::Exp(_)
         | Op::Sqrt(_)
+        | Op::Pow(_)
         | Op::Identity(_)
         | Op::Dropout(_) => pointwise::rule(cx, node),
         Op::MaxPool(_)

@@ -56,7 +56,19 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
         .filter_map(|j| Some((j, Place::of(to, j)?)))
         .filter(|(_, place)| place.size > 1)
         .collect();
+    // An axis on which all channels meet would only keep them together.
+    let apart: Vec<(usize, Place)> = match parts.len() {
+        0 | 1 => parts.clone(),
+        _ => {
+            let several =
+                |(_, place): &&(usize, Place)| classes(channel, *place).is_none_or(|n| n > 1);
+            parts.iter().filter(several).copied().collect()
+        }
+    };
+    let parts = if apart.is_empty() { parts } else { apart };
     let (at, position) = match parts.as_slice() {
+        // Nothing but open sizes takes the channels up.
+        [] if channel.size > 1 => return None,
         [] => (0, Place { size: 1, stride: 1 }),
         [one] => *one,
         [first, .., last] => {
@@ -67,6 +79,20 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
             }
         }
     };
+    let mut atoms: Vec<Option<u32>> = vec![None; position.size];
+    for (index, at) in meetings(channel, position)? {
+        let atom = map.atoms[index];
+        match atoms[at] {
+            Some(first) => cx.unite(&[first], &[atom]),
+            None => atoms[at] = Some(atom),
+        }
+    }
+    let atoms: Option<Arc<[u32]>> = atoms.into_iter().collect();
+    Some((landing.start + at, atoms?))
+}
+
+/// The pairs of a channel and a position that meet in some element; `None` where these are too many.
+fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usize, usize)>> {
     // Both repeat with their period, so that one common period shows every meeting there is.
     let (ours, theirs) = (
         channel.size * channel.stride,
@@ -74,20 +100,32 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
     );
     let period = ours / gcd(ours, theirs) * theirs;
     let step = gcd(channel.stride, position.stride);
-    if period / step > MOST {
-        return None;
-    }
-    let mut atoms: Vec<Option<u32>> = vec![None; position.size];
-    for element in (0..period).step_by(step) {
-        let atom = map.atoms[channel.of_element(element)];
-        let slot = &mut atoms[position.of_element(element)];
-        match *slot {
-            Some(first) => cx.unite(&[first], &[atom]),
-            None => *slot = Some(atom),
+    let pair = move |element| (channel.of_element(element), position.of_element(element));
+    (period / step <= MOST).then(|| (0..period).step_by(step).map(pair))
+}
+
+/// Sets of channels that do not meet on the positions of an axis.
+fn classes(channel: Place, position: Place) -> Option<usize> {
+    let mut at: Vec<Option<usize>> = vec![None; position.size];
+    let mut class: Vec<usize> = (0..channel.size).collect();
+    for (index, place) in meetings(channel, position)? {
+        match at[place] {
+            None => at[place] = Some(index),
+            Some(first) => {
+                let (a, b) = (root(&mut class, first), root(&mut class, index));
+                class[a.max(b)] = a.min(b);
+            }
         }
     }
-    let atoms: Option<Arc<[u32]>> = atoms.into_iter().collect();
-    Some((landing.start + at, atoms?))
+    Some((0..channel.size).filter(|&c| class[c] == c).count())
+}
+
+fn root(class: &mut [usize], mut c: usize) -> usize {
+    while class[c] != c {
+        class[c] = class[class[c]];
+        c = class[c];
+    }
+    c
 }
 
 /// An axis within a run: its size, and how many elements follow each of its indices.

@@ -127,6 +127,7 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
         Op::Tanh(_) => map(f32::tanh)?,
         Op::Exp(_) => map(f32::exp)?,
         Op::Sqrt(_) => map(f32::sqrt)?,
+        Op::Pow(op) => Array::Floats(floats(0)?.mapv(|v| v.powf(op.exponent))),
         Op::Clip(op) => {
             let (low, high) = (
                 op.min.unwrap_or(f32::NEG_INFINITY),
@@ -302,11 +303,6 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
                 .floats()?
                 .mapv(|v| if v == 0.0 { 0.0 } else { v.signum() }),
         ),
-        "Pow" => {
-            let (a, b) = (input(0)?.floats()?, input(1)?.floats()?);
-            let (a, b) = pair(&a, &b, limit)?;
-            Array::Floats(Zip::from(&a).and(&b).map_collect(|a, b| a.powf(*b)))
-        }
         "Mod" if matches!(attribute("fmod"), None | Some(AttributeValue::Int(0))) => {
             arithmetic("Mod", input(0)?, input(1)?, limit)?
         }

@@ -78,12 +78,20 @@ fn weight(graph: &Graph, index: usize) -> Option<ValueId> {
 
 fn parameter(op: &Op, input: usize) -> &'static str {
     match (op, input) {
-        (Op::BatchNormalization(_) | Op::LayerNormalization(_), 1) => "scale",
+        (
+            Op::BatchNormalization(_)
+            | Op::LayerNormalization(_)
+            | Op::InstanceNormalization(_)
+            | Op::GroupNormalization(_),
+            1,
+        ) => "scale",
         (Op::BatchNormalization(_), 3) => "mean",
         (Op::BatchNormalization(_), 4) => "var",
         (
             Op::BatchNormalization(_)
             | Op::LayerNormalization(_)
+            | Op::InstanceNormalization(_)
+            | Op::GroupNormalization(_)
             | Op::Conv(_)
             | Op::ConvTranspose(_)
             | Op::Gemm(_),

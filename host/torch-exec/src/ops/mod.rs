@@ -14,6 +14,7 @@ mod flatten;
 mod gather;
 mod gemm;
 mod global_pool;
+mod group_normalization;
 mod instance_normalization;
 mod layer_normalization;
 mod matmul;
@@ -129,7 +130,7 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
 fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     let least = match node.op {
         Op::BatchNormalization(_) => 5,
-        Op::InstanceNormalization(_) | Op::Where(_) => 3,
+        Op::InstanceNormalization(_) | Op::GroupNormalization(_) | Op::Where(_) => 3,
         Op::Conv(_)
         | Op::ConvTranspose(_)
         | Op::Gemm(_)
@@ -200,6 +201,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Tanh(_) => args.need(0)?.f_tanh(),
         Op::Erf(_) => args.need(0)?.f_erf(),
         Op::Gelu(op) => args.need(0)?.f_gelu(if op.tanh { "tanh" } else { "none" }),
+        Op::Pow(op) => args.need(0)?.f_pow_tensor_scalar(f64::from(op.exponent)),
         Op::Exp(_) => args.need(0)?.f_exp(),
         Op::Sqrt(_) => args.need(0)?.f_sqrt(),
         // Dropout is the identity outside training, and pruned networks are trained without it.
@@ -211,6 +213,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
         Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
         Op::Div(_) => args.need(0)?.f_div(args.need(1)?),
+        Op::GroupNormalization(op) => group_normalization::run(op, args),
         Op::InstanceNormalization(op) => instance_normalization::run(op, args),
         Op::LayerNormalization(op) => layer_normalization::run(op, args),
         Op::PRelu(_) => prelu::run(args),

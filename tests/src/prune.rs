@@ -1,0 +1,88 @@
+//! Pruning by a random plan, beside the network whose dropped channels are silenced.
+
+use std::time::{Duration, Instant};
+
+use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, silence};
+use onnx_graph::{Graph, write};
+use rand::seq::index;
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::{Array, Difference, Ort, difference};
+
+/// Drops a random share `drop` of each group's units, and empties each group that may be with the probability `remove`.
+#[must_use]
+pub fn random_plan(analysis: &Analysis, seed: u64, drop: f64, remove: f64) -> PrunePlan {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
+        let removable = analysis.removal(GroupId(i)).is_some();
+        if removable && rng.random_bool(remove) {
+            return Vec::new();
+        }
+        let count = ((group.channels as f64 * (1.0 - drop)).round() as usize).max(1);
+        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
+        keep.sort_unstable();
+        keep
+    });
+    PrunePlan {
+        keep: keep.collect(),
+    }
+}
+
+/// A pruned network, and how its outputs compare with the silenced one's.
+#[derive(Debug)]
+pub struct Compared {
+    /// What the plan changes.
+    pub cut: Cut,
+    /// The network without the dropped channels.
+    pub pruned: Graph,
+    /// Its outputs in ONNX Runtime.
+    pub outputs: Vec<Array>,
+    /// The largest difference of an output.
+    pub apart: Difference,
+    /// How long cutting took.
+    pub took: Duration,
+}
+
+/// Prunes `graph` and runs the result and the silenced original in ONNX Runtime; the pruned network also has to pass ONNX's
+/// checker.
+///
+/// # Errors
+/// What went wrong, in words: also an output that is constant, which would prove nothing.
+pub fn prune_and_compare(
+    graph: &Graph,
+    analysis: &Analysis,
+    plan: &PrunePlan,
+    feed: &Array,
+) -> Result<Compared, String> {
+    let start = Instant::now();
+    let cut = cut(graph, analysis, plan).map_err(|e| e.to_string())?;
+    let pruned = apply(graph, &cut).map_err(|e| e.to_string())?;
+    let took = start.elapsed();
+    let silenced = silence(graph, analysis, plan).map_err(|e| e.to_string())?;
+    let references = run(&silenced, false, feed)?;
+    let outputs = run(&pruned, true, feed)?;
+    let found = outputs
+        .iter()
+        .zip(&references)
+        .map(|(o, r)| difference(o, r));
+    let apart = found.max_by(|a, b| a.relative.total_cmp(&b.relative));
+    let apart = apart.ok_or("it gave no output")?;
+    if apart.spread == 0.0 {
+        return Err("its output is constant, which proves nothing".into());
+    }
+    Ok(Compared {
+        cut,
+        pruned,
+        outputs,
+        apart,
+        took,
+    })
+}
+
+fn run(graph: &Graph, check: bool, feed: &Array) -> Result<Vec<Array>, String> {
+    let bytes = write(graph).map_err(|e| e.to_string())?;
+    let runs = Ort::shared().run(&bytes, check, std::slice::from_ref(feed));
+    let mut runs = runs.map_err(|e| e.to_string())?;
+    runs.pop().ok_or_else(|| "it gave no output".to_owned())
+}

@@ -1,0 +1,93 @@
+//! Small networks as PyTorch's two exporters write them, at operator sets from 11 to 21 (made by `peers/export_small.py`): each is
+//! read, nothing but its ends is pinned, and what is left of it computes what it should, in ONNX Runtime and in libtorch.
+
+use std::fs::File;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use channels::{AnalysisOptions, Attention, analyse_with};
+use flate2::read::GzDecoder;
+use graphprune_tests::{Array, difference, prune_and_compare, random_plan};
+use onnx_graph::{Dim, Graph, NoExternalData, read_owned, write};
+use torch_exec::{Device, NormMode, Params, Program};
+
+/// Largest difference allowed, relative to the spread of an output.
+const TOLERANCE: f64 = 1e-4;
+
+/// Networks with pinned channels, and how many.
+const PINNED: [(&str, usize); 1] = [
+    // The mean over an image comes as a Gather by positions that are computed from the batch.
+    ("convnext-dynamo-20", 12),
+];
+
+fn files() -> Vec<PathBuf> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("exports");
+    let entries = folder.read_dir().unwrap();
+    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
+    files.sort();
+    files
+}
+
+fn load(file: &Path) -> Graph {
+    let mut bytes = Vec::new();
+    let mut zipped = GzDecoder::new(File::open(file).unwrap());
+    zipped.read_to_end(&mut bytes).unwrap();
+    let graph = read_owned(bytes, &NoExternalData).unwrap();
+    let back = read_owned(write(&graph).unwrap(), &NoExternalData).unwrap();
+    graph.same_network(&back).unwrap();
+    graph
+}
+
+fn check(attention: Attention) {
+    let files = files();
+    assert!(files.len() >= 20, "only {} files", files.len());
+    for (seed, file) in files.iter().enumerate() {
+        let name = file.file_name().unwrap().to_string_lossy();
+        let name = name.trim_end_matches(".onnx.gz");
+        let graph = load(file);
+        let analysis = analyse_with(&graph, AnalysisOptions { attention }).unwrap();
+        let ends = |reason: &str| reason.starts_with("channels of a graph");
+        let pinned = analysis.pinned().iter().filter(|p| !ends(&p.reason));
+        let count: usize = pinned.clone().map(|p| p.channels).sum();
+        let known = PINNED.iter().find(|(n, _)| *n == name).map_or(0, |p| p.1);
+        assert_eq!(count, known, "{name}: {:?}", pinned.collect::<Vec<_>>());
+        let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
+        let sizes: Vec<usize> = shape.iter().map(|d| d.known().unwrap_or(2)).collect();
+        assert!(matches!(shape[1], Dim::Known(3)));
+        let feed = Array::uniform(&sizes, -2.0, 2.0, 1);
+        for (drop, remove) in [(0.3, 0.0), (0.6, 0.5)] {
+            let plan = random_plan(&analysis, seed as u64, drop, remove);
+            let found = prune_and_compare(&graph, &analysis, &plan, &feed)
+                .unwrap_or_else(|e| panic!("{name}: {e}"));
+            assert!(found.apart.relative <= TOLERANCE, "{name}: {}", found.apart);
+            if known == 0 {
+                let executed = execute(&graph, &found.cut, &feed);
+                let apart = difference(&executed, &found.outputs[0]);
+                assert!(apart.relative <= TOLERANCE, "{name} in libtorch: {apart}");
+            }
+        }
+    }
+}
+
+fn execute(graph: &Graph, cut: &channels::Cut, feed: &Array) -> Array {
+    let program = Program::compile(graph).unwrap();
+    let params = Params::from_graph(graph, Device::Cpu).unwrap();
+    let shape: Vec<i64> = feed.shape.iter().map(|&d| d as i64).collect();
+    let images = torch_exec::Tensor::from_slice(&feed.data).reshape(shape);
+    let out = program
+        .forward(&images, &params, Some(cut), NormMode::Running)
+        .unwrap();
+    let shape = out.size().into_iter().map(|d| d as usize).collect();
+    let data = Vec::<f32>::try_from(out.detach().contiguous().reshape([-1])).unwrap();
+    Array { shape, data }
+}
+
+#[test]
+fn exported_networks_lose_channels_exactly() {
+    check(Attention::Widths);
+}
+
+#[test]
+fn exported_networks_lose_channels_and_heads_exactly() {
+    check(Attention::Heads);
+}
