@@ -183,7 +183,7 @@ impl<'g> Context<'g> {
     /// Lets a value that has no channel map, because it is a constant or an expanded one, follow `atoms` on `axis`. Gives
     /// false where it cannot.
     pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Arc<[u32]>) -> bool {
-        let size = |v: ValueId| self.graph.value(v).shape.as_ref().map(Vec::as_slice);
+        let size = |v: ValueId| self.graph.value(v).shape.as_deref();
         if let Some(constant) = self.graph.constant(value) {
             let fits = constant.dims().get(axis) == Some(&atoms.len());
             if fits {

@@ -218,7 +218,8 @@ mod tests {
             let dim = |d: &str| d.parse().map_or_else(|_| sym(d), Dim::Known);
             text.split_whitespace().map(dim).collect()
         };
-        let cases: [(&str, &str, Option<&[(Range<usize>, Range<usize>)]>); 8] = [
+        type Runs<'a> = Option<&'a [(Range<usize>, Range<usize>)]>;
+        let cases: [(&str, &str, Runs<'_>); 8] = [
             (
                 "N 768 14 14",
                 "N 768 196",

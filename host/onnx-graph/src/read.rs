@@ -2,6 +2,7 @@
 
 mod attribute;
 mod build;
+mod expand;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -1,70 +1,13 @@
 //! Every operator gives the numbers worked out by hand.
 
+mod common;
+
+use common::*;
 use onnx_graph::ops::*;
-use onnx_graph::{DType, Dim, Graph};
-use torch_exec::{Device, ExecError, NormMode, Params, Program, Tensor};
-
-fn input(graph: &mut Graph, dims: &[usize]) -> onnx_graph::ValueId {
-    graph.add_input(
-        "x",
-        DType::F32,
-        dims.iter().map(|&d| Dim::Known(d)).collect(),
-    )
-}
-
-fn values(t: &Tensor) -> Vec<f32> {
-    Vec::try_from(&t.contiguous().flatten(0, -1)).unwrap()
-}
-
-fn tensor(dims: &[usize], data: &[f32]) -> Tensor {
-    Tensor::from_slice(data).reshape(dims.iter().map(|&d| d as i64).collect::<Vec<_>>())
-}
-
-fn same(got: &Tensor, dims: &[usize], data: &[f32], what: &str) {
-    let size: Vec<usize> = got.size().iter().map(|&d| d as usize).collect();
-    assert_eq!(size, dims, "{what}");
-    for (g, w) in values(got).iter().zip(data) {
-        assert!(
-            (g - w).abs() <= 1e-5 * w.abs().max(1.0),
-            "{what}: {:?} should be {data:?}",
-            values(got)
-        );
-    }
-}
-
-/// An operand or a result: dimensions and elements.
-type Data<'a> = (&'a [usize], &'a [f32]);
-
-/// Runs `op` on the first of `operands` as the network's input and the others as constants.
-fn check(op: Op, operands: &[Data], want: Data) {
-    let what = format!("{op:?}");
-    let mut graph = Graph::new("one", 17);
-    let x = input(&mut graph, operands[0].0);
-    let mut ids = vec![x];
-    for (i, (dims, data)) in operands.iter().enumerate().skip(1) {
-        let constant = onnx_graph::Tensor::f32(dims.to_vec(), data.to_vec()).unwrap();
-        ids.push(graph.add_constant(&format!("c{i}"), constant));
-    }
-    let y = graph.push("node", op, &ids).unwrap();
-    graph.add_output(y);
-    let program = Program::compile(&graph).unwrap();
-    let params = Params::from_graph(&graph, Device::Cpu).unwrap();
-    let x = tensor(operands[0].0, operands[0].1);
-    let got = program
-        .forward(&x, &params, None, NormMode::Running)
-        .unwrap();
-    same(&got, want.0, want.1, &what);
-    same(
-        &x,
-        operands[0].0,
-        operands[0].1,
-        &format!("{what} must leave the caller's input as it is"),
-    );
-}
+use onnx_graph::Graph;
+use torch_exec::{Device, ExecError, NormMode, Params, Program};
 
 const ROW: &[usize] = &[1, 4];
-const IMAGE: &[usize] = &[1, 1, 3, 3];
-const NINE: &[f32] = &[1., 2., 3., 4., 5., 6., 7., 8., 9.];
 
 fn conv(pads: [usize; 4]) -> Conv {
     Conv {
@@ -538,93 +481,6 @@ fn sums_run_over_the_axes_named_or_all() {
         (&[1, 3], &[12., 15., 18.]),
     );
     check(sum(&[], false), &[(IMAGE, NINE)], (&[], &[45.]));
-}
-
-#[test]
-fn norms_run_over_the_axes_named() {
-    let op = ReduceL2 {
-        axes: vec![1],
-        keepdims: true,
-    };
-    let x: Data = (&[1, 2, 2], &[3., 0., 4., -5.]);
-    check(Op::ReduceL2(op), &[x], (&[1, 1, 2], &[5., 5.]));
-}
-
-#[test]
-fn instances_are_normalised_by_channel() {
-    let op = InstanceNormalization { epsilon: 0.0 };
-    let x: Data = (&[1, 2, 2], &[1., 3., 10., 30.]);
-    check(
-        op.into(),
-        &[x, (&[2], &[1., 2.]), (&[2], &[0., 5.])],
-        (&[1, 2, 2], &[-1., 1., 3., 7.]),
-    );
-}
-
-#[test]
-fn entries_are_gathered_in_the_order_and_shape_of_the_indices() {
-    let x: Data = (&[1, 3, 2], &[1., 2., 3., 4., 5., 6.]);
-    let gather = |axis, indices: &[i64], dims: &[usize]| {
-        Op::Gather(Gather {
-            axis,
-            indices: indices.to_vec(),
-            dims: dims.to_vec(),
-        })
-    };
-    check(gather(1, &[-1], &[]), &[x], (&[1, 2], &[5., 6.]));
-    let twice = gather(-2, &[2, 0, 0, 1], &[2, 2]);
-    let want = [5., 6., 1., 2., 1., 2., 3., 4.];
-    check(twice, &[x], (&[1, 2, 2, 2], &want));
-}
-
-#[test]
-fn values_are_expanded_to_sizes_that_are_known_or_follow_the_batch() {
-    let sizes = vec![Dim::Known(2), Dim::Known(1), Dim::Known(2)];
-    let x: Data = (&[1, 2, 1], &[1., 2.]);
-    let want: Data = (&[2, 2, 2], &[1., 1., 2., 2., 1., 1., 2., 2.]);
-    check(Op::Expand(Expand { sizes }), &[x], want);
-
-    let mut graph = Graph::new("batch", 17);
-    let dims = vec![Dim::Symbol("N".into()), Dim::Known(2)];
-    let x = graph.add_input("x", DType::F32, dims.clone());
-    let token = onnx_graph::Tensor::f32([1, 2], vec![7., 8.]).unwrap();
-    let token = graph.add_constant("token", token);
-    let batch = Shape {
-        start: 0,
-        end: Some(1),
-    };
-    let batch = graph.push("batch", batch.into(), &[x]).unwrap();
-    let one = graph.add_constant("one", onnx_graph::Tensor::i64s(vec![1]));
-    let list = graph
-        .push("list", Concat { axis: 0 }.into(), &[batch, one])
-        .unwrap();
-    let op = Expand {
-        sizes: vec![dims[0].clone(), Dim::Known(1)],
-    };
-    let tokens = graph.push("expand", op.into(), &[token, list]).unwrap();
-    let y = graph
-        .push("y", Concat { axis: 1 }.into(), &[tokens, x])
-        .unwrap();
-    graph.add_output(y);
-    let program = Program::compile(&graph).unwrap();
-    let params = Params::from_graph(&graph, Device::Cpu).unwrap();
-    let x = tensor(&[3, 2], &[1., 2., 3., 4., 5., 6.]);
-    let got = program.forward(&x, &params, None, NormMode::Running);
-    let want = [7., 8., 1., 2., 7., 8., 3., 4., 7., 8., 5., 6.];
-    same(&got.unwrap(), &[3, 4], &want, "a token for each image");
-}
-
-#[test]
-fn an_einsum_sums_over_the_letters_that_are_gone() {
-    let op = Einsum {
-        operands: vec![vec!['b', 'i', 'd'], vec!['b', 'j', 'd']],
-        output: vec!['b', 'i', 'j'],
-    };
-    check(
-        Op::Einsum(op),
-        &[(&[1, 2, 2], &[1., 2., 3., 4.]), (&[1, 1, 2], &[10., 100.])],
-        (&[1, 2, 1], &[210., 430.]),
-    );
 }
 
 #[test]

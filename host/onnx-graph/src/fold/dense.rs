@@ -437,7 +437,7 @@ fn arithmetic(op: &str, a: Array, b: Array, limit: usize) -> Option<Array> {
                 "Mul" => i64::checked_mul,
                 "Div" => i64::checked_div,
                 // The sign of a remainder is the divisor's.
-                "Mod" => |a, b| Some((a.checked_rem(b)?.checked_add(b)?).checked_rem(b)?),
+                "Mod" => |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
                 _ => return None,
             };
             let dims = a.raw_dim();

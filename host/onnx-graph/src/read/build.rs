@@ -6,8 +6,8 @@ use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
 use crate::fold::{self, Small};
-use crate::graph::{Dim, Node, Shape, ValueId};
-use crate::ops::{self, Expand, Op, Opaque, Parsing};
+use crate::graph::{Node, Shape, ValueId};
+use crate::ops::{Op, Opaque, Parsing};
 use crate::order::topological;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::{DType, Graph, GraphError, Tensor, TensorData};
@@ -49,8 +49,8 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     Reader::new(graph, &proto, external)?.run(&proto)
 }
 
-struct Reader<'a> {
-    graph: Graph,
+pub(super) struct Reader<'a> {
+    pub(super) graph: Graph,
     external: &'a dyn ExternalData,
     /// Where a name of the file ended up.
     scope: HashMap<&'a str, ValueId>,
@@ -351,89 +351,6 @@ impl<'a> Reader<'a> {
             .map(|id| self.graph.constant((*id)?))
             .collect::<Option<_>>()?;
         fold::evaluate_constant(op, &tensors, self.computable)
-    }
-
-    /// Lets an Expand with an open size take it from the graph's input that has this size, so that no other size stands
-    /// in its target; an Expand whose size is found nowhere stays as the file has it.
-    fn follow_batch(
-        &mut self,
-        name: &str,
-        op: Expand,
-        inputs: &mut [Option<ValueId>],
-        attributes: Vec<crate::Attribute>,
-    ) -> Result<Op, GraphError> {
-        if inputs[1].is_some_and(|target| self.lists_batch(target, &op.sizes)) {
-            return Ok(op.into());
-        }
-        let source = |size: &Dim| {
-            let has = |&id: &ValueId| {
-                let shape = self.graph.value(id).shape.as_ref()?;
-                Some((id, shape.iter().position(|d| d == size)?))
-            };
-            self.graph.inputs.iter().find_map(has)
-        };
-        let open: Vec<&Dim> = op.sizes.iter().filter(|s| s.known().is_none()).collect();
-        let Some(sources) = open.into_iter().map(source).collect::<Option<Vec<_>>>() else {
-            return Ok(Op::Opaque(Opaque {
-                domain: String::new(),
-                op_type: "Expand".to_owned(),
-                attributes,
-            }));
-        };
-        let mut sources = sources.into_iter();
-        let mut parts = Vec::new();
-        for (i, size) in op.sizes.iter().enumerate() {
-            let part = match (
-                size.known(),
-                size.known().is_none().then(|| sources.next()).flatten(),
-            ) {
-                (Some(n), _) => self
-                    .graph
-                    .add_constant(&format!("{name}_size{i}"), Tensor::i64s(vec![n as i64])),
-                (None, Some((id, axis))) => {
-                    let (start, end) = (axis as i64, Some(axis as i64 + 1));
-                    let shape = ops::Shape { start, end };
-                    self.graph
-                        .push(&format!("{name}_size{i}"), shape.into(), &[id])?
-                }
-                (None, None) => continue,
-            };
-            parts.push(part);
-        }
-        let target = match parts[..] {
-            [only] => only,
-            _ => self.graph.push(
-                &format!("{name}_sizes"),
-                ops::Concat { axis: 0 }.into(),
-                &parts,
-            )?,
-        };
-        inputs[1] = Some(target);
-        Ok(op.into())
-    }
-
-    /// Whether a list of sizes is put together as [`Reader::follow_batch`] does it, out of `sizes` and the graph's inputs'.
-    fn lists_batch(&self, list: ValueId, sizes: &[Dim]) -> bool {
-        let maker = |value: ValueId| {
-            let mut nodes = self.graph.nodes.iter().rev();
-            nodes.find(|n| n.outputs.first() == Some(&Some(value)))
-        };
-        let part = |(value, size): (&Option<ValueId>, &Dim)| {
-            let Some(value) = *value else { return false };
-            match (self.graph.constant(value), size.known()) {
-                (Some(tensor), Some(n)) => tensor.to_i64s() == Some(vec![n as i64]),
-                (None, None) => maker(value).is_some_and(|n| {
-                    let sizes = |op: &ops::Shape| op.range(usize::MAX).len() == 1;
-                    let of_input = n.input(0).is_some_and(|v| self.graph.inputs.contains(&v));
-                    of_input && matches!(&n.op, Op::Shape(op) if sizes(op))
-                }),
-                _ => false,
-            }
-        };
-        maker(list).is_some_and(|n| match n.op {
-            Op::Concat(_) => n.inputs.len() == sizes.len() && n.inputs.iter().zip(sizes).all(part),
-            _ => sizes.len() == 1 && part((&Some(list), &sizes[0])),
-        })
     }
 
     /// Another name for a constant.

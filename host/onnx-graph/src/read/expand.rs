@@ -1,0 +1,91 @@
+//! An Expand whose target follows the batch.
+
+use super::build::Reader;
+use crate::graph::{Dim, ValueId};
+use crate::ops::{self, Expand, Op, Opaque};
+use crate::{GraphError, Tensor};
+
+impl Reader<'_> {
+    /// Lets an Expand with an open size take it from the graph's input that has this size, so that no other size stands
+    /// in its target; an Expand whose size is found nowhere stays as the file has it.
+    pub(super) fn follow_batch(
+        &mut self,
+        name: &str,
+        op: Expand,
+        inputs: &mut [Option<ValueId>],
+        attributes: Vec<crate::Attribute>,
+    ) -> Result<Op, GraphError> {
+        if inputs[1].is_some_and(|target| self.lists_batch(target, &op.sizes)) {
+            return Ok(op.into());
+        }
+        let source = |size: &Dim| {
+            let has = |&id: &ValueId| {
+                let shape = self.graph.value(id).shape.as_ref()?;
+                Some((id, shape.iter().position(|d| d == size)?))
+            };
+            self.graph.inputs.iter().find_map(has)
+        };
+        let open: Vec<&Dim> = op.sizes.iter().filter(|s| s.known().is_none()).collect();
+        let Some(sources) = open.into_iter().map(source).collect::<Option<Vec<_>>>() else {
+            return Ok(Op::Opaque(Opaque {
+                domain: String::new(),
+                op_type: "Expand".to_owned(),
+                attributes,
+            }));
+        };
+        let mut sources = sources.into_iter();
+        let mut parts = Vec::new();
+        for (i, size) in op.sizes.iter().enumerate() {
+            let part = match (
+                size.known(),
+                size.known().is_none().then(|| sources.next()).flatten(),
+            ) {
+                (Some(n), _) => self
+                    .graph
+                    .add_constant(&format!("{name}_size{i}"), Tensor::i64s(vec![n as i64])),
+                (None, Some((id, axis))) => {
+                    let (start, end) = (axis as i64, Some(axis as i64 + 1));
+                    let shape = ops::Shape { start, end };
+                    self.graph
+                        .push(&format!("{name}_size{i}"), shape.into(), &[id])?
+                }
+                (None, None) => continue,
+            };
+            parts.push(part);
+        }
+        let target = match parts[..] {
+            [only] => only,
+            _ => self.graph.push(
+                &format!("{name}_sizes"),
+                ops::Concat { axis: 0 }.into(),
+                &parts,
+            )?,
+        };
+        inputs[1] = Some(target);
+        Ok(op.into())
+    }
+
+    /// Whether a list of sizes is put together as [`Reader::follow_batch`] does it, out of `sizes` and the graph's inputs'.
+    fn lists_batch(&self, list: ValueId, sizes: &[Dim]) -> bool {
+        let maker = |value: ValueId| {
+            let mut nodes = self.graph.nodes.iter().rev();
+            nodes.find(|n| n.outputs.first() == Some(&Some(value)))
+        };
+        let part = |(value, size): (&Option<ValueId>, &Dim)| {
+            let Some(value) = *value else { return false };
+            match (self.graph.constant(value), size.known()) {
+                (Some(tensor), Some(n)) => tensor.to_i64s() == Some(vec![n as i64]),
+                (None, None) => maker(value).is_some_and(|n| {
+                    let sizes = |op: &ops::Shape| op.range(usize::MAX).len() == 1;
+                    let of_input = n.input(0).is_some_and(|v| self.graph.inputs.contains(&v));
+                    of_input && matches!(&n.op, Op::Shape(op) if sizes(op))
+                }),
+                _ => false,
+            }
+        };
+        maker(list).is_some_and(|n| match n.op {
+            Op::Concat(_) => n.inputs.len() == sizes.len() && n.inputs.iter().zip(sizes).all(part),
+            _ => sizes.len() == 1 && part((&Some(list), &sizes[0])),
+        })
+    }
+}
