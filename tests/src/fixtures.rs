@@ -1,10 +1,11 @@
 //! Files and programs that whole runs are tested with.
 
 use std::fs;
-
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use onnx_graph::Graph;
+use onnx_graph::ops::{Conv, Flatten, GlobalAveragePool, Op, Transpose};
+use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
 /// A program of this workspace, built in the profile of the running test.
 ///
@@ -35,6 +36,55 @@ pub fn zoo_bytes(name: &str) -> Vec<u8> {
     let graph: Graph =
         model_zoo::build(name, &model_zoo::ZooConfig::default()).expect("the zoo's network builds");
     onnx_graph::write(&graph).expect("the zoo's network is written")
+}
+
+/// A network for ten classes whose input has the channels last, as TensorFlow has it.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn channels_last_model() -> Vec<u8> {
+    let mut graph = Graph::new("channels_last", 17);
+    let sizes = [32, 32, 3].map(Dim::Known);
+    let shape = [&[Dim::Symbol("N".into())], sizes.as_slice()].concat();
+    let x = graph.add_input("x", DType::F32, shape);
+    let weight = graph.add_constant(
+        "w",
+        Tensor::f32([10, 3, 1, 1], vec![0.5; 30]).expect("30 elements"),
+    );
+    let turn = Transpose {
+        perm: vec![0, 3, 1, 2],
+    };
+    let conv = Conv {
+        kernel: vec![1; 2],
+        strides: vec![1; 2],
+        pads: vec![0; 4],
+        dilations: vec![1; 2],
+        group: 1,
+    };
+    let mut push = |name: &str, op: Op, inputs: &[ValueId]| {
+        graph.push(name, op, inputs).expect("the shapes fit")
+    };
+    let image = push("turn", turn.into(), &[x]);
+    let y = push("conv", conv.into(), &[image, weight]);
+    let y = push("pool", GlobalAveragePool.into(), &[y]);
+    let y = push("flat", Flatten { axis: 1 }.into(), &[y]);
+    graph.add_output(y);
+    onnx_graph::write(&graph).expect("the network is written")
+}
+
+/// A small network as PyTorch exports it, by its name in `exports`.
+///
+/// # Panics
+/// When there is no such file.
+#[must_use]
+pub fn exported(name: &str) -> Vec<u8> {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("exports");
+    let file = fs::File::open(folder.join(format!("{name}.onnx.gz"))).expect("an export");
+    let mut bytes = Vec::new();
+    let mut zipped = flate2::read::GzDecoder::new(file);
+    zipped.read_to_end(&mut bytes).expect("a whole file");
+    bytes
 }
 
 /// MNIST's four files with `count` blank images each.

@@ -12,7 +12,10 @@ mod peer;
 mod prune;
 
 pub use compare::{Difference, difference, randomise_norms};
-pub use fixtures::{binary, model_with_external_data, write_idx, write_image_folder, zoo_bytes};
+pub use fixtures::{
+    binary, channels_last_model, exported, model_with_external_data, write_idx, write_image_folder,
+    zoo_bytes,
+};
 pub use models::{made_model, made_names, peer_script, python, shared_model};
 pub use ort::{Array, Ort, PeerError, Reply};
 pub use peer::Peer;

@@ -1,13 +1,10 @@
 //! Small networks as PyTorch's two exporters write them, at operator sets from 11 to 21 (made by `peers/export_small.py`): each is
 //! read, nothing but its ends is pinned, and what is left of it computes what it should, in ONNX Runtime and in libtorch.
 
-use std::fs::File;
-use std::io::Read as _;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use channels::{AnalysisOptions, Attention, analyse_with};
-use flate2::read::GzDecoder;
-use graphprune_tests::{Array, difference, prune_and_compare, random_plan};
+use graphprune_tests::{Array, difference, exported, prune_and_compare, random_plan};
 use onnx_graph::{Dim, Graph, NoExternalData, read_owned, write};
 use torch_exec::{Device, NormMode, Params, Program};
 
@@ -20,36 +17,35 @@ const PINNED: [(&str, usize); 1] = [
     ("convnext-dynamo-20", 12),
 ];
 
-fn files() -> Vec<PathBuf> {
+fn names() -> Vec<String> {
     let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("exports");
     let entries = folder.read_dir().unwrap();
-    let mut files: Vec<PathBuf> = entries.map(|e| e.unwrap().path()).collect();
-    files.sort();
-    files
+    let names = entries.filter_map(|e| {
+        let name = e.unwrap().file_name().into_string().unwrap();
+        Some(name.strip_suffix(".onnx.gz")?.to_owned())
+    });
+    let mut names: Vec<String> = names.collect();
+    names.sort();
+    names
 }
 
-fn load(file: &Path) -> Graph {
-    let mut bytes = Vec::new();
-    let mut zipped = GzDecoder::new(File::open(file).unwrap());
-    zipped.read_to_end(&mut bytes).unwrap();
-    let graph = read_owned(bytes, &NoExternalData).unwrap();
+fn load(name: &str) -> Graph {
+    let graph = read_owned(exported(name), &NoExternalData).unwrap();
     let back = read_owned(write(&graph).unwrap(), &NoExternalData).unwrap();
     graph.same_network(&back).unwrap();
     graph
 }
 
 fn check(attention: Attention) {
-    let files = files();
-    assert!(files.len() >= 20, "only {} files", files.len());
-    for (seed, file) in files.iter().enumerate() {
-        let name = file.file_name().unwrap().to_string_lossy();
-        let name = name.trim_end_matches(".onnx.gz");
-        let graph = load(file);
+    let names = names();
+    assert!(names.len() >= 20, "only {} files", names.len());
+    for (seed, name) in names.iter().enumerate() {
+        let graph = load(name);
         let analysis = analyse_with(&graph, AnalysisOptions { attention }).unwrap();
         let ends = |reason: &str| reason.starts_with("channels of a graph");
         let pinned = analysis.pinned().iter().filter(|p| !ends(&p.reason));
         let count: usize = pinned.clone().map(|p| p.channels).sum();
-        let known = PINNED.iter().find(|(n, _)| *n == name).map_or(0, |p| p.1);
+        let known = PINNED.iter().find(|(n, _)| n == name).map_or(0, |p| p.1);
         assert_eq!(count, known, "{name}: {:?}", pinned.collect::<Vec<_>>());
         let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
         let sizes: Vec<usize> = shape.iter().map(|d| d.known().unwrap_or(2)).collect();

@@ -355,6 +355,44 @@ fn a_model_that_does_not_fit_the_data_is_refused_with_both_shapes() {
 }
 
 #[test]
+fn a_model_that_cannot_take_batches_of_images_is_refused_with_what_to_do() {
+    let sandbox = Sandbox::new();
+    let models = [
+        (
+            "last.onnx",
+            graphprune_tests::channels_last_model(),
+            "channels last",
+        ),
+        (
+            "fixed.onnx",
+            graphprune_tests::exported("swin-traced-17"),
+            "an open batch",
+        ),
+    ];
+    for (file, bytes, needle) in models {
+        fs::write(sandbox.path(file), bytes).unwrap();
+        let args = ["prune", file, "--macs", "0.5", "--out", "run"];
+        check_refused(&sandbox, &args, &[file, needle, "export it"]);
+        assert!(sandbox.run(&["inspect", file]).status.success());
+    }
+}
+
+#[test]
+fn a_reader_that_stops_reading_ends_the_command_silently() {
+    let sandbox = Sandbox::new();
+    let mut child = sandbox
+        .command(&["inspect", "resnet50", "--layers"])
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .unwrap();
+    drop(child.stdout.take());
+    let output = child.wait_with_output().unwrap();
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success() && error.is_empty(), "{error}");
+}
+
+#[test]
 fn a_budget_out_of_reach_is_said_before_training() {
     let sandbox = Sandbox::new();
     check_refused(

@@ -183,11 +183,12 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     graph.check()?;
     let mut cx = Context::new(graph, options);
     for &input in graph.inputs() {
+        let axis = graph.channel_axis(input);
         if let Some(channels) = graph
             .value(input)
             .shape
             .as_ref()
-            .and_then(|s| s.get(1))
+            .and_then(|s| s.get(axis))
             .and_then(|d| d.known())
         {
             let atoms = cx.fresh(channels);
@@ -196,7 +197,7 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
                 &graph.value(input).name,
                 "channels of a graph input",
             );
-            cx.set(input, 1, atoms);
+            cx.set(input, axis, atoms);
         }
     }
     for (id, node) in graph.iter() {

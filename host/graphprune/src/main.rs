@@ -41,7 +41,21 @@ enum Command {
     Completions(commands::completions::Args),
 }
 
+/// Rust ignores SIGPIPE, so that `graphprune inspect MODEL | head` would end in a panic of `println!`; programs end silently
+/// there. The signal itself stays ignored: a device's connection that breaks must not end a run.
+fn end_silently_with_the_reader() {
+    let report = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| {
+        let message = panic.payload_as_str().unwrap_or_default();
+        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
+            std::process::exit(0);
+        }
+        report(panic);
+    }));
+}
+
 fn main() -> ExitCode {
+    end_silently_with_the_reader();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)

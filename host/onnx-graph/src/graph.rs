@@ -225,6 +225,16 @@ impl Graph {
         Some((c.known()?, h.known()?, w.known()?))
     }
 
+    /// The axis that holds the channels of an input: the second, or the last where only that has the size of an image's
+    /// channels (a model that came from TensorFlow).
+    #[must_use]
+    pub fn channel_axis(&self, input: ValueId) -> usize {
+        match self.value(input).shape.as_deref() {
+            Some([_, Dim::Known(h), _, Dim::Known(c)]) if *c <= 4 && *h > 4 => 3,
+            _ => 1,
+        }
+    }
+
     /// For each value (by index) the node that produces it.
     #[must_use]
     pub fn producers(&self) -> Vec<Option<NodeId>> {

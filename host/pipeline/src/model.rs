@@ -173,7 +173,23 @@ pub fn load_model(
         );
         return Err(unfit(reason));
     }
+    if graph.channel_axis(graph.inputs()[0]) != 1 {
+        let reason = "its input has the channels last (batch, height, width, channels); export it with the channels \
+                      first, as PyTorch does (tf2onnx: --inputs-as-nchw)";
+        return Err(unfit(reason.into()));
+    }
+    let batch = |graph: &Graph| {
+        let shape = graph.value(graph.inputs()[0]).shape.as_ref()?;
+        shape.first()?.known()
+    };
     graph.set_batch_dim("N");
+    if let Some(batch) = batch(&graph) {
+        let reason = format!(
+            "it is fixed to batches of {batch}, which its inside depends on; export it with an open batch \
+             (torch.onnx.export: dynamic_axes={{'input': {{0: 'N'}}}}, or dynamic_shapes with dynamo=True)"
+        );
+        return Err(unfit(reason));
+    }
     let Some((c, h, w)) = graph.input_image() else {
         return Err(unfit(
             "its input is not an image of known size (batch, channels, height, width)".into(),

@@ -3,8 +3,8 @@
 mod common;
 
 use common::*;
-use onnx_graph::ops::*;
 use onnx_graph::Graph;
+use onnx_graph::ops::*;
 use torch_exec::{Device, ExecError, NormMode, Params, Program};
 
 const ROW: &[usize] = &[1, 4];
