@@ -95,7 +95,7 @@ def build(name):
     if segmentation:
         options.update(weights_backbone=None, aux_loss=False)
     elif name in ("googlenet", "inception_v3"):
-        options.update(aux_logits=False, init_weights=True)
+        options.update(aux_logits=False, init_weights=False)
     network = torchvision.models.get_model(name, **options)
     randomise(network, torch.Generator().manual_seed(1))
     return (Output(network) if segmentation else network).eval()
