@@ -263,9 +263,10 @@ impl Net {
             target,
             allow_zero: false,
         };
-        let groups = self.push(reshape(vec![0, 2, -1]), &[x]);
-        let scale = self.weight(&[2], 0.5, 1.5);
-        let bias = self.weight(&[2], -0.5, 0.5);
+        let count = self.rng.random_range(1..3);
+        let groups = self.push(reshape(vec![0, count as i64, -1]), &[x]);
+        let scale = self.weight(&[count], 0.5, 1.5);
+        let bias = self.weight(&[count], -0.5, 0.5);
         let op = InstanceNormalization { epsilon: 1e-3 };
         let y = self.push(op, &[groups, scale, bias]);
         let y = self.push(reshape(vec![0, c as i64, side, side]), &[y]);

@@ -2,7 +2,7 @@
 
 use std::collections::HashMap;
 
-use onnx_graph::ops::{Add, Div, LayerNormalization, Mul, Op, ReduceMean, Sqrt, Sub, Where};
+use onnx_graph::ops::{Add, Div, Mul, Op, ReduceMean, Sqrt, Sub, Where};
 use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, TensorData, ValueId};
 
 use crate::analysis::Analysis;
@@ -128,7 +128,19 @@ pub fn silence(
         let name = names[0].unwrap_or_default();
         let made = match (&node.op, count_kept(graph, analysis, &kept, node)) {
             (Op::LayerNormalization(op), Some(counts)) => {
-                kept_statistics(&mut out, node, op, &inputs, counts, name)?
+                let norm = Normalisation {
+                    axes: vec![-1],
+                    epsilon: op.epsilon,
+                };
+                kept_statistics(&mut out, node, &norm, &inputs, counts, name)?
+            }
+            (Op::InstanceNormalization(op), Some(counts)) => {
+                // A single group: its one scale and bias fit any shape.
+                let norm = Normalisation {
+                    axes: (2..rank_of(graph, node)).map(|a| a as i64).collect(),
+                    epsilon: op.epsilon,
+                };
+                kept_statistics(&mut out, node, &norm, &inputs, counts, name)?
             }
             (Op::ReduceMean(op), Some(counts)) => {
                 kept_mean(&mut out, node, op, &inputs, counts, name)?
@@ -174,6 +186,7 @@ fn count_kept(
     let rank = graph.value(input).shape.as_ref()?.len();
     let counts = match &node.op {
         Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
+        Op::InstanceNormalization(_) => *axis > 1,
         Op::ReduceMean(op) => op.axes(rank)?.contains(axis),
         _ => false,
     };
@@ -200,12 +213,23 @@ fn kept_mean(
     Ok(out.push_node(&node.name, Mul.into(), inputs, &[Some(name)])?[0])
 }
 
-/// A layer normalisation over the last axis whose mean and variance leave out the channels that are zero because they are
+fn rank_of(graph: &Graph, node: &Node) -> usize {
+    let shape = node.input(0).and_then(|v| graph.value(v).shape.as_ref());
+    shape.map_or(0, Vec::len)
+}
+
+/// What a normalisation takes its statistics over.
+struct Normalisation {
+    axes: Vec<i64>,
+    epsilon: f32,
+}
+
+/// A normalisation whose mean and variance leave out the channels that are zero because they are
 /// silenced: of `all` channels only `left` count. Its input comes masked, and its output is masked again by the caller.
 fn kept_statistics(
     out: &mut Graph,
     node: &Node,
-    op: &LayerNormalization,
+    norm: &Normalisation,
     inputs: &[Option<ValueId>],
     (all, left): (usize, usize),
     name: &str,
@@ -217,9 +241,9 @@ fn kept_statistics(
     let share = out.add_constant(&format!("{name}_share"), share);
     let missing = Tensor::scalar((all - left) as f32 / left.max(1) as f32);
     let missing = out.add_constant(&format!("{name}_missing"), missing);
-    let epsilon = out.add_constant(&format!("{name}_epsilon"), Tensor::scalar(op.epsilon));
+    let epsilon = out.add_constant(&format!("{name}_epsilon"), Tensor::scalar(norm.epsilon));
     let mean_of = ReduceMean {
-        axes: vec![-1],
+        axes: norm.axes.clone(),
         keepdims: true,
     };
     let mut push = |what: &str, op: Op, inputs: &[ValueId]| {

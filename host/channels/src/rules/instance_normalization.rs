@@ -12,6 +12,13 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
         let constant = cx.graph.constant(p);
         constant.is_some_and(|t| t.dims() == [map.atoms.len()])
     };
+    let single = parameters.iter().all(|&p| {
+        let constant = cx.graph.constant(p);
+        constant.is_some_and(|t| t.len() == 1)
+    });
+    if map.axis > 1 && single && cx.input_rank(node).is_some() {
+        return cx.set(node.output(), map.axis, map.atoms);
+    }
     if map.axis != 1 || !parameters.iter().all(follow) {
         let reason = "a normalisation over the channels, or with computed parameters";
         return cx.pin_inputs(node, reason);

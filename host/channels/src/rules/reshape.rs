@@ -5,7 +5,7 @@
 //! flattened are repeated, those that are merged are repeated in turn, and those that are split go together across the
 //! other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
 use onnx_graph::ops::{Op, Reshape};
@@ -60,9 +60,10 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
     let apart: Vec<(usize, Place)> = match parts.len() {
         0 | 1 => parts.clone(),
         _ => {
-            let several =
-                |(_, place): &&(usize, Place)| classes(channel, *place).is_none_or(|n| n > 1);
-            parts.iter().filter(several).copied().collect()
+            let labels = labels(cx, &map.atoms);
+            let several = |place| classes(&labels, channel, place).is_none_or(|n| n > 1);
+            let parts = parts.iter().copied();
+            parts.filter(|&(_, place)| several(place)).collect()
         }
     };
     let parts = if apart.is_empty() { parts } else { apart };
@@ -104,20 +105,33 @@ fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usi
     (period / step <= MOST).then(|| (0..period).step_by(step).map(pair))
 }
 
+/// A number for each index of the channel axis, the same for those that go together already.
+fn labels(cx: &mut Context<'_>, atoms: &[u32]) -> Vec<usize> {
+    let mut numbers: HashMap<u32, usize> = HashMap::new();
+    atoms
+        .iter()
+        .map(|&a| {
+            let next = numbers.len();
+            *numbers.entry(cx.union.root(a)).or_insert(next)
+        })
+        .collect()
+}
+
 /// Sets of channels that do not meet on the positions of an axis.
-fn classes(channel: Place, position: Place) -> Option<usize> {
+fn classes(labels: &[usize], channel: Place, position: Place) -> Option<usize> {
     let mut at: Vec<Option<usize>> = vec![None; position.size];
-    let mut class: Vec<usize> = (0..channel.size).collect();
+    let count = labels.iter().max().map_or(0, |n| n + 1);
+    let mut class: Vec<usize> = (0..count).collect();
     for (index, place) in meetings(channel, position)? {
         match at[place] {
-            None => at[place] = Some(index),
+            None => at[place] = Some(labels[index]),
             Some(first) => {
-                let (a, b) = (root(&mut class, first), root(&mut class, index));
+                let (a, b) = (root(&mut class, first), root(&mut class, labels[index]));
                 class[a.max(b)] = a.min(b);
             }
         }
     }
-    Some((0..channel.size).filter(|&c| class[c] == c).count())
+    Some((0..count).filter(|&c| class[c] == c).count())
 }
 
 fn root(class: &mut [usize], mut c: usize) -> usize {

@@ -61,9 +61,14 @@ pub(super) struct Reader<'a> {
     outputs: HashSet<&'a str>,
     stated: HashMap<&'a str, &'a ValueInfoProto>,
     small: HashMap<ValueId, Small>,
-    /// Elements that may still be computed from constants.
+    /// Elements that constants computed of constants may still hold.
     computable: usize,
+    /// And elements that may still be computed, held or not.
+    work: usize,
 }
+
+/// How often the elements of a file may be computed anew: a weight that is standardised takes some eight steps.
+const STEPS: usize = 32;
 
 /// Elements that may be computed from constants beyond those that the file holds, so that a small file cannot ask for much
 /// memory.
@@ -95,6 +100,7 @@ impl<'a> Reader<'a> {
                 .collect(),
             small: HashMap::new(),
             computable: SPARE,
+            work: SPARE * STEPS,
         };
         for t in &proto.initializer {
             let tensor = tensor::tensor(t, &t.name, external)?;
@@ -138,6 +144,7 @@ impl<'a> Reader<'a> {
     fn constant(&mut self, name: &'a str, tensor: Tensor) -> Result<ValueId, GraphError> {
         let id = self.define(name, None, None)?;
         self.computable = self.computable.saturating_add(tensor.len());
+        self.work = self.work.saturating_add(tensor.len().saturating_mul(STEPS));
         self.graph.make_constant(id, tensor);
         Ok(id)
     }
@@ -145,6 +152,7 @@ impl<'a> Reader<'a> {
     /// A constant that a node computes of constants.
     fn computed(&mut self, name: &'a str, tensor: Tensor) -> Result<(), GraphError> {
         self.computable = self.computable.saturating_sub(tensor.len());
+        self.work = self.work.saturating_sub(tensor.len());
         let id = self.define(name, None, None)?;
         self.graph.make_constant(id, tensor);
         Ok(())
@@ -322,7 +330,9 @@ impl<'a> Reader<'a> {
                 return Ok(());
             }
             if let Some(tensor) = self.compute(&op, &inputs) {
-                return self.computed(first, tensor);
+                self.computed(first, tensor)?;
+                self.release(&inputs);
+                return Ok(());
             }
         }
         let op = match op {
@@ -350,7 +360,22 @@ impl<'a> Reader<'a> {
             .iter()
             .map(|id| self.graph.constant((*id)?))
             .collect::<Option<_>>()?;
-        fold::evaluate_constant(op, &tensors, self.computable)
+        fold::evaluate_constant(op, &tensors, self.computable.min(self.work))
+    }
+
+    /// Drops constants that the node just computed was the last to read.
+    fn release(&mut self, inputs: &[Option<ValueId>]) {
+        for id in inputs.iter().flatten() {
+            let Some(uses) = self.uses.get_mut(id) else {
+                continue;
+            };
+            *uses = uses.saturating_sub(1);
+            if *uses == 0
+                && let Some(tensor) = self.graph.constants.remove(id)
+            {
+                self.computable = self.computable.saturating_add(tensor.len());
+            }
+        }
     }
 
     /// Another name for a constant.
