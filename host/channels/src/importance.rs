@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
+use rayon::prelude::*;
 
 use crate::analysis::Analysis;
 
@@ -26,21 +27,28 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         .iter()
         .filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id)))
         .collect();
-    for (&constant, axes) in &analysis.constants {
-        let Some(tensor) = graph.constant(constant) else {
-            continue;
-        };
-        let (dims, Some(data)) = (tensor.dims(), tensor.as_f32()) else {
-            continue;
-        };
-        if dims.len() < 2 {
-            continue;
-        }
-        let out_axis = makers.get(&constant).map(|&n| out_axis(&graph.node(n).op));
-        for (axis, atoms) in axes {
-            let mut energy = axis_energy(dims, data, *axis);
+    let weights: Vec<_> = analysis
+        .constants
+        .iter()
+        .filter_map(|(id, axes)| {
+            let tensor = graph.constant(*id)?;
+            let data = tensor.as_f32().filter(|_| tensor.dims().len() > 1)?;
+            Some((*id, axes, tensor.dims(), data))
+        })
+        .collect();
+    // Reading the weights takes most of the time; what they come to is added up in their order.
+    let energies: Vec<Vec<Vec<f64>>> = weights
+        .par_iter()
+        .map(|(_, axes, dims, data)| {
+            let energies = axes.iter().map(|(axis, _)| axis_energy(dims, data, *axis));
+            energies.collect()
+        })
+        .collect();
+    for ((constant, axes, ..), energies) in weights.iter().zip(energies) {
+        let out_axis = makers.get(constant).map(|&n| out_axis(&graph.node(n).op));
+        for ((axis, atoms), mut energy) in axes.iter().zip(energies) {
             if out_axis == Some(*axis)
-                && let Some(factors) = makers.get(&constant).and_then(|n| norms.get(n))
+                && let Some(factors) = makers.get(constant).and_then(|n| norms.get(n))
             {
                 energy.iter_mut().zip(factors).for_each(|(e, f)| *e *= f);
             }
@@ -78,6 +86,11 @@ fn axis_energy(dims: &[usize], data: &[f32], axis: usize) -> Vec<f64> {
     let inner = dims[axis + 1..].iter().product::<usize>().max(1);
     let mut energy = vec![0.0; dims[axis]];
     for block in data.chunks(dims[axis].max(1) * inner) {
+        if inner == 1 {
+            let each = energy.iter_mut().zip(block);
+            each.for_each(|(energy, &x)| *energy += f64::from(x) * f64::from(x));
+            continue;
+        }
         for (energy, part) in energy.iter_mut().zip(block.chunks(inner)) {
             *energy += squares(part);
         }

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeMap;
 
+use rayon::prelude::*;
+
 use crate::graph::{Graph, NodeId, ValueId};
 use crate::ops::Op;
 use crate::{GraphError, Node, Tensor};
@@ -11,10 +13,10 @@ impl Graph {
     /// are stale until [`Graph::infer_shapes`] runs.
     ///
     /// # Errors
-    /// The first error of `change`.
+    /// An error of `change`.
     pub fn with_constants(
         &self,
-        mut change: impl FnMut(ValueId, &Tensor) -> Result<Tensor, GraphError>,
+        change: impl Fn(ValueId, &Tensor) -> Result<Tensor, GraphError> + Sync,
     ) -> Result<Self, GraphError> {
         let mut out = Self {
             name: self.name.clone(),
@@ -30,8 +32,13 @@ impl Graph {
             value_names: self.value_names.clone(),
             node_names: self.node_names.clone(),
         };
-        for (&id, tensor) in &self.constants {
-            out.make_constant(id, change(id, tensor)?);
+        let constants: Vec<(&ValueId, &Tensor)> = self.constants.iter().collect();
+        let changed = constants
+            .par_iter()
+            .map(|&(&id, tensor)| change(id, tensor));
+        let changed: Vec<Tensor> = changed.collect::<Result<_, _>>()?;
+        for ((id, _), tensor) in constants.into_iter().zip(changed) {
+            out.make_constant(*id, tensor);
         }
         Ok(out)
     }
