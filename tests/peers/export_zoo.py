@@ -10,7 +10,8 @@ tracing. Every other network keeps its BatchNorm, the others have it folded.
 
 DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: images `x`, and for the i-th of them alone its output
 `i.y`, the loss's weights `i.g` (the loss is the sum of y * g), and the gradients `i.grad.PARAMETER` and `i.grad.x`, at 64 of their
-elements, evenly spaced. DIRECTORY/NAME.json holds the
+elements, evenly spaced. `value.PARAMETER` holds the same elements of the parameter itself: an exporter that folds BatchNorm may keep a
+weight's name for what it has become. DIRECTORY/NAME.json holds the
 multiply-accumulates of one image that PyTorch's own counter finds.
 """
 
@@ -133,10 +134,15 @@ def export(name, path, opset, dynamo):
     partial.rename(path)
 
 
+def sample(tensor):
+    return tensor.flatten()[:: max(1, tensor.numel() // 64)]
+
+
 def reference(network, size, path):
     generator = torch.Generator().manual_seed(1)
     images = torch.rand(IMAGES, 3, size, size, generator=generator) * 4 - 2
     found = {"x": images}
+    found.update({f"value.{name}": sample(p.detach()) for name, p in network.named_parameters()})
     for i, image in enumerate(images):
         x = image[None].requires_grad_()
         network.zero_grad()
@@ -145,7 +151,7 @@ def reference(network, size, path):
         (y * g).sum().backward()
         grads = {f"{i}.grad.{name}": p.grad for name, p in network.named_parameters() if p.grad is not None}
         grads[f"{i}.grad.x"] = x.grad
-        found.update({name: grad.flatten()[:: max(1, grad.numel() // 64)].clone() for name, grad in grads.items()})
+        found.update({name: sample(grad).clone() for name, grad in grads.items()})
         found.update({f"{i}.y": y.detach(), f"{i}.g": g})
     numpy.savez(path, **{name: tensor.numpy() for name, tensor in found.items()})
 

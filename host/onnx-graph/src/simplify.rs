@@ -1,5 +1,7 @@
 //! Rewrites after reading that change no value: forms of exporters that hide which channels belong together.
 
+mod strided;
+
 use crate::dims::blocks;
 use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
@@ -7,7 +9,13 @@ use crate::patch::Patch;
 
 /// Takes packed projections apart, splits heads off at once, and drops broadcasts that the reader does itself.
 pub(crate) fn simplify(graph: &mut Graph) {
-    for form in [in_order, unpacked, split_at_once, broadcast_by_reader] {
+    for form in [
+        in_order,
+        strided::view,
+        unpacked,
+        split_at_once,
+        broadcast_by_reader,
+    ] {
         everywhere(graph, form);
     }
 }

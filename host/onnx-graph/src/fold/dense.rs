@@ -342,6 +342,14 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
                 _ => return None,
             }
         }
+        "GatherND" if matches!(attribute("batch_dims"), None | Some(AttributeValue::Int(0))) => {
+            let indices = input(1)?.ints()?;
+            match input(0)? {
+                Array::Floats(x) => Array::Floats(picked(&x, &indices, limit)?),
+                Array::Ints(x) => Array::Ints(picked(&x, &indices, limit)?),
+                Array::Flags(x) => Array::Flags(picked(&x, &indices, limit)?),
+            }
+        }
         "Cast" => match (input(0)?, attribute("to")?) {
             (x, AttributeValue::Int(to)) => cast(x, *to)?,
             _ => return None,
@@ -551,6 +559,25 @@ fn scattered<T: Copy>(
         }
     }
     Some(x)
+}
+
+/// The slices of `x` that `indices` name (its last axis).
+fn picked<T: Copy>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option<ArrayD<T>> {
+    let (&depth, lead) = indices.shape().split_last()?;
+    let rest = x.shape().get(depth..)?;
+    let dims: Vec<usize> = lead.iter().chain(rest).copied().collect();
+    let count = volume(&dims, limit).filter(|_| depth > 0)?;
+    let rows = lead.iter().product::<usize>();
+    let mut out = Vec::with_capacity(count);
+    for index in indices.to_shape((rows, depth)).ok()?.rows() {
+        let mut part = x.view();
+        for &i in index {
+            let at = dims::axis(i, *part.shape().first()?).ok()?;
+            part.index_axis_inplace(Axis(0), at);
+        }
+        out.extend(part.iter().copied());
+    }
+    ArrayD::from_shape_vec(IxDyn(&dims), out).ok()
 }
 
 /// ONNX's numbers of the types that are followed.

@@ -283,3 +283,41 @@ fn an_expansion_that_the_reader_does_itself_is_dropped() {
     let graph = settled(&model(17, &["N", "6", "4"], nodes, vec![]));
     assert_eq!(names(&graph), ["ReduceL2", "Div"]);
 }
+
+#[test]
+fn a_view_by_strides_of_the_batch_is_a_reshape_only_where_it_is_in_order() {
+    let load = |step: i64, offsets: &[i64]| {
+        let nodes = vec![
+            node("Reshape", &["x", "flat"], "list", &[]),
+            node("Shape", &["x"], "sizes", &[]),
+            node("Gather", &["sizes", "zero"], "n", &[]),
+            node("Range", &["zero", "n", "one"], "images", &[]),
+            node("Mul", &["images", "step"], "starts", &[]),
+            node("Unsqueeze", &["starts", "axis"], "column", &[]),
+            node("Add", &["column", "offsets"], "positions", &[]),
+            node("Gather", &["list", "positions"], "view", &[int("axis", 0)]),
+            node("Relu", &["view"], "y", &[]),
+        ];
+        let constants = vec![
+            i64s("flat", &[-1]),
+            scalar("zero", 0),
+            scalar("one", 1),
+            scalar("step", step),
+            i64s("axis", &[1]),
+            TensorProto {
+                dims: vec![1, offsets.len() as i64],
+                ..i64s("offsets", offsets)
+            },
+        ];
+        let mut model = model(17, &["N", "2", "2"], nodes, constants);
+        let stated = value("view", &["N", &offsets.len().to_string()]);
+        model.graph.as_mut().unwrap().value_info.push(stated);
+        settled(&model)
+    };
+    let graph = load(4, &[0, 1, 2, 3]);
+    assert_eq!(names(&graph), ["Reshape", "Relu"]);
+    for (step, offsets) in [(4, [0, 2, 1, 3]), (3, [0, 1, 2, 3]), (4, [0, 1, 2, 4])] {
+        let graph = load(step, &offsets);
+        assert!(names(&graph).contains(&"Range"), "{step} {offsets:?}");
+    }
+}
