@@ -2,7 +2,9 @@
 //! the joint step with the Graph PruningNet, at full width and at random widths, beside PyTorch's eager step of the same
 //! network; then whole trainings, data loading included; then the criterion benches of the steps. A filter, as in
 //! `cargo bench --bench training_step -- plain/channelslast`, counts for the comparisons too and leaves the whole trainings
-//! out.
+//! out; with the filter `larger` only the larger networks are compared.
+//!
+//! Then the plain steps of larger networks of torchvision's, exported by PyTorch for the purpose.
 //!
 //! The two are interleaved block by block in one run, because this kind of machine drifts by more than the difference
 //! looked for. PyTorch is run as a child process by the interpreter in `.deps/peers`, or the one that
@@ -104,16 +106,28 @@ fn runtime(options: ExecOptions) -> Runtime {
     }
 }
 
+/// Networks of torchvision's with the side of their images and the batch.
+const LARGER: [(&str, i64, i64); 2] = [("mobilenet_v2", 96, 32), ("resnet50", 96, 32)];
+
 impl Trainer {
-    fn new(options: ExecOptions, step: Step) -> Self {
+    /// The plain step of any network.
+    fn plain(options: ExecOptions, graph: &Graph, batch: i64, side: i64) -> Self {
         seed(0);
         set_threads(THREADS);
         let config = FinetuneConfig::default();
+        let tuning = Tuning::new("training", graph, None, &config, runtime(options));
+        Self {
+            trained: Trained::Plain(Box::new(tuning.expect("the network compiles"))),
+            images: Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu)),
+            labels: Tensor::randint(10, [batch], (Kind::Int64, Device::Cpu)),
+        }
+    }
+
+    fn new(options: ExecOptions, step: Step) -> Self {
+        seed(0);
+        set_threads(THREADS);
         let trained = match step {
-            Step::Plain => Trained::Plain(Box::new(
-                Tuning::new("training", &resnet20(), None, &config, runtime(options))
-                    .expect("the zoo's network compiles"),
-            )),
+            Step::Plain => return Self::plain(options, &resnet20(), BATCH, 32),
             Step::JointFull => Trained::Joint(Box::new(joint_state(options, 1.0, Start::Scratch))),
             Step::Joint => Trained::Joint(Box::new(joint_state(options, 0.0, Start::Scratch))),
             Step::JointTaught => Trained::Joint(Box::new(joint_state(options, 0.0, Start::Warm))),
@@ -157,6 +171,37 @@ fn sorted(mut v: Vec<f64>) -> Vec<f64> {
 }
 
 fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
+    let trainer = Trainer::new(options, step);
+    compare_steps(
+        peer,
+        options,
+        trainer,
+        &format!("resnet20, {}", step.name()),
+    );
+}
+
+/// The plain steps of the larger networks.
+fn compare_larger(peer: &mut Peer, options: &[ExecOptions]) {
+    let folder = tempfile::tempdir().expect("a folder for exports");
+    for (name, side, batch) in LARGER {
+        let file = folder.path().join(format!("{name}.onnx"));
+        let ready = peer.ask(&format!("network {name} {side} {}", file.display()));
+        assert_eq!(
+            ready, "ready",
+            "{name} was not exported; see the error output"
+        );
+        let bytes = std::fs::read(&file).expect("the exported network");
+        let graph = onnx_graph::read_owned(bytes, &onnx_graph::NoExternalData)
+            .expect("the exported network is read");
+        for &o in options {
+            let trainer = Trainer::plain(o, &graph, batch, side);
+            compare_steps(peer, o, trainer, &format!("{name}, plain"));
+        }
+    }
+}
+
+fn compare_steps(peer: &mut Peer, options: ExecOptions, mut trainer: Trainer, what: &str) {
+    let batch = trainer.labels.size()[0];
     let format = match options.memory_format {
         MemoryFormat::Contiguous => "contiguous",
         MemoryFormat::ChannelsLast => "channels-last",
@@ -165,8 +210,7 @@ fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
         Precision::Full => "full",
         Precision::Bf16 => "bf16",
     };
-    let mut trainer = Trainer::new(options, step);
-    let ready = peer.ask(&format!("configure {BATCH} {THREADS} {format} {precision}"));
+    let ready = peer.ask(&format!("configure {batch} {THREADS} {format} {precision}"));
     assert_eq!(
         ready, "ready",
         "the peer did not start; see its error output"
@@ -184,12 +228,11 @@ fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
     }
     let ratios = sorted(ours.iter().zip(&theirs).map(|(o, t)| t / o).collect());
     let (ours, theirs) = (sorted(ours), sorted(theirs));
-    let rate = |seconds: f64| STEPS as f64 * BATCH as f64 / seconds;
+    let rate = |seconds: f64| STEPS as f64 * batch as f64 / seconds;
     println!(
-        "resnet20 {format} {precision}, {}: {:.0} images/s, PyTorch's plain step {:.0} images/s (medians of {ROUNDS} \
+        "{what}, {format} {precision}: {:.0} images/s, PyTorch's plain step {:.0} images/s (medians of {ROUNDS} \
          interleaved blocks of {STEPS} steps); ours / PyTorch {:.3}, by block {:.3} to {:.3} (quartiles {:.3} to {:.3}); \
          ratio of the fastest blocks {:.3}",
-        step.name(),
         rate(quantile(&ours, 0.5)),
         rate(quantile(&theirs, 0.5)),
         quantile(&theirs, 0.5) / quantile(&ours, 0.5),
@@ -297,6 +340,9 @@ fn main() {
                     for step in Step::ALL.into_iter().filter(|&s| wanted(o, s)) {
                         compare(&mut peer, o, step);
                     }
+                }
+                if filter.as_deref().is_none_or(|f| f == "larger") {
+                    compare_larger(&mut peer, &options);
                 }
             }
             None => {

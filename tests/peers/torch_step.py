@@ -1,6 +1,9 @@
-"""PyTorch's eager training step of the CIFAR ResNet-20 with parameter-free short-cuts, as a peer to time against.
+"""PyTorch's eager training step of the CIFAR ResNet-20 with parameter-free short-cuts, or of a network of torchvision's, as a peer
+to time against.
 
 Reads lines from standard input, answers each with one line on standard output:
+    network NAME SIDE FILE                     takes torchvision's network for 10 classes of SIDE x SIDE images and exports it to
+                                               FILE; answers "ready"
     configure BATCH THREADS FORMAT PRECISION   FORMAT contiguous | channels-last, PRECISION full | bf16; answers "ready"
     run STEPS                                  answers the seconds that STEPS training steps took
     quit
@@ -8,6 +11,7 @@ Reads lines from standard input, answers each with one line on standard output:
 
 import sys
 import time
+import warnings
 
 import torch
 import torch.nn.functional as F
@@ -55,14 +59,27 @@ class ResNet20(nn.Module):
         return self.fc(torch.flatten(self.pool(x), 1))
 
 
+def take(name, side, path):
+    import torchvision
+
+    model = torchvision.models.get_model(name, weights=None, num_classes=10)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        torch.onnx.export(
+            model.eval(), (torch.zeros(1, 3, side, side),), path, input_names=["x"], output_names=["y"], dynamo=False,
+            training=torch.onnx.TrainingMode.PRESERVE, dynamic_axes={"x": {0: "N"}, "y": {0: "N"}},
+        )  # fmt: skip
+    return model
+
+
 class Trainer:
-    def __init__(self, batch, threads, layout, precision):
+    def __init__(self, model, side, batch, threads, layout, precision):
         torch.manual_seed(0)
         torch.set_num_threads(threads)
         memory = torch.channels_last if layout == "channels-last" else torch.contiguous_format
         self.bf16 = precision == "bf16"
-        self.model = ResNet20().to(memory_format=memory).train()
-        self.images = torch.randn(batch, 3, 32, 32).contiguous(memory_format=memory)
+        self.model = model.to(memory_format=memory).train()
+        self.images = torch.randn(batch, 3, side, side).contiguous(memory_format=memory)
         self.labels = torch.randint(0, 10, (batch,))
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
@@ -75,11 +92,16 @@ class Trainer:
 
 
 def main():
-    trainer = None
+    trainer, make, side = None, ResNet20, 32
     for line in sys.stdin:
         words = line.split()
-        if words[:1] == ["configure"]:
-            trainer = Trainer(int(words[1]), int(words[2]), words[3], words[4])
+        if words[:1] == ["network"]:
+            side = int(words[2])
+            model = take(words[1], side, words[3])
+            make = lambda: model  # noqa: E731
+            print("ready", flush=True)
+        elif words[:1] == ["configure"]:
+            trainer = Trainer(make(), side, int(words[1]), int(words[2]), words[3], words[4])
             print("ready", flush=True)
         elif words[:1] == ["run"]:
             start = time.perf_counter()
