@@ -21,8 +21,10 @@ impl Graph {
             })?;
         // What the file says of an operator without a rule stands.
         let Some(shapes) = shapes else { return Ok(()) };
-        let dtype = match node.op {
+        let first = node.input(0).and_then(|v| self.values[v.index()].dtype);
+        let dtype = match &node.op {
             Op::Shape(_) => Some(DType::I64),
+            Op::Opaque(op) => op.dtype(first),
             Op::Where(_) => node.input(1).and_then(|v| self.values[v.index()].dtype),
             _ => node
                 .inputs

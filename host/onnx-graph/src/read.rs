@@ -8,6 +8,8 @@ mod tensor;
 mod tests;
 mod unshare;
 
+pub(crate) use tensor::dtype;
+
 use prost::Message;
 use prost::bytes::{Buf, Bytes};
 

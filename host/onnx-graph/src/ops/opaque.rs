@@ -1,7 +1,8 @@
 //! Nodes that are kept as they are.
 
 use super::context::Facts;
-use crate::attribute::Attribute;
+use crate::DType;
+use crate::attribute::{Attribute, AttributeValue};
 use crate::graph::{Dim, Shape};
 
 /// A node this crate does not interpret: an operator it has no rule for, or one in a form it has no rule for.
@@ -16,10 +17,11 @@ pub struct Opaque {
     pub attributes: Vec<Attribute>,
 }
 
-/// Operators whose first output has the shape and type of their first input.
-const SHAPE_KEEPING: [&str; 27] = [
+/// Operators whose first output has the shape of their first input, and its type unless they are there to change it.
+const SHAPE_KEEPING: [&str; 29] = [
     "Abs",
     "Atan",
+    "Cast",
     "Ceil",
     "Celu",
     "Cos",
@@ -36,6 +38,7 @@ const SHAPE_KEEPING: [&str; 27] = [
     "MeanVarianceNormalization",
     "Mish",
     "Neg",
+    "Not",
     "Reciprocal",
     "Round",
     "Selu",
@@ -52,6 +55,20 @@ impl Opaque {
     pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Option<Vec<Option<Shape>>> {
         let keeps = self.domain.is_empty() && SHAPE_KEEPING.contains(&self.op_type.as_str());
         (keeps && facts.node.outputs.len() == 1).then(|| vec![facts.shape(0).map(<[Dim]>::to_vec)])
+    }
+}
+
+impl Opaque {
+    /// The type of the first output, given the first input's.
+    pub(crate) fn dtype(&self, input: Option<DType>) -> Option<DType> {
+        let to = self.attributes.iter().find(|a| a.name == "to");
+        match (self.op_type.as_str(), to.map(|a| &a.value)) {
+            ("Cast", Some(AttributeValue::Int(code))) => {
+                i32::try_from(*code).ok().and_then(crate::read::dtype)
+            }
+            ("Cast", _) => None,
+            _ => input,
+        }
     }
 }
 

@@ -20,6 +20,7 @@ impl Reshape {
     /// The target where some sizes are open: an open size that the input has at the same position is copied, a
     /// single other one is what is left.
     fn open(input: Option<&[Dim]>, elements: &[Element]) -> Option<Vec<i64>> {
+        let elements = &settled(input, elements);
         let mut left = !elements.contains(&Element::Known(-1));
         let mut target = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
@@ -35,6 +36,18 @@ impl Reshape {
         }
         Some(target)
     }
+}
+
+/// The elements with a -1 resolved, where what is left is known: another size may be open then.
+fn settled(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
+    let rest = || {
+        let others = elements.iter().filter(|e| **e != Element::Known(-1));
+        let others: Vec<Dim> = others.map(Element::dim).collect::<Option<_>>()?;
+        let rest = Product::of(input?)?.over(&Product::of(&others)?)?.dim();
+        rest.known().is_some().then(|| Element::from(rest))
+    };
+    let left = rest().unwrap_or(Element::Known(-1));
+    elements.iter().map(|e| if *e == Element::Known(-1) { left.clone() } else { e.clone() }).collect()
 }
 
 impl Operator for Reshape {

@@ -7,7 +7,7 @@ use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
 use crate::fold::{self, Small};
 use crate::graph::{Node, Shape, ValueId};
-use crate::ops::{Op, Opaque, Parsing};
+use crate::ops::{self, Op, Opaque, Parsing};
 use crate::order::topological;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
 use crate::{DType, Graph, GraphError, Tensor, TensorData};
@@ -315,6 +315,10 @@ impl<'a> Reader<'a> {
                 )
             }
         };
+        let op = match op {
+            Op::Opaque(cast) if self.keeps_type(&cast, &inputs) => ops::Identity.into(),
+            op => op,
+        };
         if !kept && outputs == 1 {
             if let (Op::Identity(_), Some(&Some(id))) = (&op, inputs.first())
                 && self.graph.constant(id).is_some()
@@ -346,6 +350,13 @@ impl<'a> Reader<'a> {
             self.bend(id)?;
         }
         Ok(())
+    }
+
+    /// Whether a node casts to the type that its input has.
+    fn keeps_type(&self, op: &Opaque, inputs: &[Option<ValueId>]) -> bool {
+        let input = inputs.first().copied().flatten();
+        let dtype = input.and_then(|v| self.graph.value(v).dtype);
+        op.domain.is_empty() && op.op_type == "Cast" && dtype.is_some() && op.dtype(dtype) == dtype
     }
 
     /// The value of a node whose inputs are all constant. One that nothing else reads is left to [`Reader::bend`], which
