@@ -22,6 +22,8 @@ const TOLERANCE: f64 = 1e-4;
 const OTHER_RUNTIME: f64 = 1e-3;
 /// And between gradients, relative to the spread of one parameter's.
 const GRADIENT: f64 = 1e-3;
+/// Share of the largest gradient below which one is zero but for rounding.
+const NOTHING: f64 = 1e-5;
 /// Shares of the channels that go.
 const DROPS: [f64; 3] = [0.3, 0.5, 0.7];
 const BATCH: usize = 2;
@@ -47,6 +49,8 @@ struct Row {
 struct Gradients {
     parameters: usize,
     apart: f64,
+    /// The parameter whose gradients are the furthest apart.
+    worst: String,
 }
 
 fn main() -> ExitCode {
@@ -313,7 +317,8 @@ fn compare_gradients(stored: &Path, graph: &Graph, program: &Program) -> Result<
     let best = found.into_iter().min_by(|a, b| a.apart.total_cmp(&b.apart));
     let best = best.ok_or("no image is stored")?;
     if best.apart > GRADIENT || best.apart.is_nan() {
-        return Err(format!("gradients: {:.1e} at best", best.apart));
+        let Gradients { apart, worst, .. } = best;
+        return Err(format!("gradients: {apart:.1e} at best, of '{worst}'"));
     }
     Ok(best)
 }
@@ -344,10 +349,7 @@ fn gradients_of(
     loss.f_backward().map_err(fail)?;
     let own = params.trainable(graph).into_iter();
     let own = own.map(|(_, name, tensor)| (name, tensor));
-    let mut found = Gradients {
-        parameters: 0,
-        apart: 0.0,
-    };
+    let mut found: Vec<(String, Difference)> = Vec::new();
     for (name, tensor) in own.chain([("x".to_owned(), x)]) {
         let Ok(reference) = find(&format!("grad.{name}")) else {
             continue;
@@ -359,15 +361,21 @@ fn gradients_of(
             continue;
         }
         let grad = sample(&tensor.grad())?;
-        let apart = difference(&array(&grad)?, &array(reference)?).relative;
-        found.parameters += 1;
-        found.apart = if apart.is_nan() {
-            apart
-        } else {
-            found.apart.max(apart)
-        };
+        found.push((name, difference(&array(&grad)?, &array(reference)?)));
     }
-    Ok(found)
+    // A gradient that is zero but for rounding, such as that of what all keys of an attention have in common, is compared with the
+    // largest one.
+    let largest = found.iter().map(|(_, d)| d.spread).fold(0.0, f64::max);
+    let scaled = |d: &Difference| d.relative * d.spread / d.spread.max(NOTHING * largest);
+    let parameters = found.len();
+    let worst = found.into_iter().map(|(name, d)| (scaled(&d), name));
+    let worst = worst.max_by(|a, b| a.0.total_cmp(&b.0));
+    let (apart, worst) = worst.ok_or("no gradient has a name in common")?;
+    Ok(Gradients {
+        parameters,
+        apart,
+        worst,
+    })
 }
 
 /// 64 elements of a tensor, evenly spaced.
