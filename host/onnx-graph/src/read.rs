@@ -20,7 +20,7 @@ use crate::{DType, Graph, GraphError};
 
 /// Reads an ONNX model.
 ///
-/// Constants computed by the graph are folded where shapes depend on them; `auto_pad`, axes, bounds and targets that
+/// What the graph computes of constants is computed, within limits in proportion to the file; `auto_pad`, axes, bounds and targets that
 /// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; biases and
 /// normalisation parameters that several layers share become one each; what nothing reads is dropped. A node without a typed form is
 /// kept as [`crate::ops::Opaque`].
