@@ -99,7 +99,7 @@ fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usi
         channel.size * channel.stride,
         position.size * position.stride,
     );
-    let period = ours / gcd(ours, theirs) * theirs;
+    let period = (ours / gcd(ours, theirs)).checked_mul(theirs)?;
     let step = gcd(channel.stride, position.stride);
     let pair = move |element| (channel.of_element(element), position.of_element(element));
     (period / step <= MOST).then(|| (0..period).step_by(step).map(pair))
@@ -151,11 +151,12 @@ struct Place {
 
 impl Place {
     fn of(dims: &[Dim], axis: usize) -> Option<Self> {
-        let stride = dims[axis + 1..].iter().map(Dim::known);
-        Some(Self {
-            size: dims[axis].known()?,
-            stride: stride.product::<Option<_>>()?,
-        })
+        let size = dims[axis].known()?;
+        let mut behind = dims[axis + 1..].iter();
+        let stride = behind.try_fold(1usize, |n, d| n.checked_mul(d.known()?))?;
+        // An empty value has no elements to meet in.
+        let period = size.checked_mul(stride).filter(|&n| n > 0)?;
+        (period <= isize::MAX as usize).then_some(Self { size, stride })
     }
 
     fn of_element(&self, element: usize) -> usize {

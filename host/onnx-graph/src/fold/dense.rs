@@ -234,9 +234,16 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
             })
         }
         Op::Concat(op) => {
+            let rank = inputs.first()?.dims().len();
+            let whole = inputs
+                .iter()
+                .map(|t| t.len())
+                .try_fold(0usize, usize::checked_add)?;
+            if whole > limit || inputs.iter().any(|t| t.dims().len() != rank) {
+                return None;
+            }
             let parts: Vec<Array> = (0..inputs.len()).map(input).collect::<Option<_>>()?;
-            let axis = Axis(op.axis(parts.first()?.dims().len())?);
-            strung(parts, axis)?
+            strung(parts, Axis(op.axis(rank)?))?
         }
         Op::Gather(op) => {
             let x = input(0)?;
@@ -367,9 +374,14 @@ fn plain(reduction: Option<&AttributeValue>) -> bool {
     }
 }
 
+/// The number of elements, when it is within the limit. Axes beside an empty one count too: strides are made of them.
 fn volume(dims: &[usize], limit: usize) -> Option<usize> {
-    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    count.filter(|&n| n <= limit)
+    let strides = dims
+        .iter()
+        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
+    strides.filter(|&n| isize::try_from(n).is_ok())?;
+    let count = dims.iter().product::<usize>();
+    (count <= limit).then_some(count)
 }
 
 fn sizes(list: &ArrayD<i64>) -> Option<Vec<usize>> {

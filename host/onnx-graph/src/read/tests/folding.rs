@@ -169,7 +169,13 @@ fn a_small_file_cannot_ask_for_a_large_constant() {
         settled(&model(17, &["4"], nodes, vec![i64s("size", size)]))
     };
     assert_eq!(names(&fill(&[4])), ["Add"]);
-    for size in [&[1 << 40][..], &[i64::MAX, i64::MAX], &[1 << 20, 1 << 20]] {
+    let sizes: [&[i64]; 4] = [
+        &[1 << 40],
+        &[i64::MAX, i64::MAX],
+        &[1 << 20, 1 << 20],
+        &[0, 1 << 62, 1 << 62],
+    ];
+    for size in sizes {
         assert_eq!(names(&fill(size)), ["ConstantOfShape", "Add"], "{size:?}");
     }
     // Nor by many that are not large.
@@ -319,5 +325,16 @@ fn a_view_by_strides_of_the_batch_is_a_reshape_only_where_it_is_in_order() {
     for (step, offsets) in [(4, [0, 2, 1, 3]), (3, [0, 1, 2, 3]), (4, [0, 1, 2, 4])] {
         let graph = load(step, &offsets);
         assert!(names(&graph).contains(&"Range"), "{step} {offsets:?}");
+    }
+}
+
+#[test]
+fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
+    for (axis, more) in [(0, vec![]), (1, vec![node("Relu", &["c"], "d", &[])])] {
+        let mut nodes = vec![node("Concat", &["a", "b"], "c", &[int("axis", axis)])];
+        nodes.extend(more);
+        nodes.push(node("Add", &["x", "c"], "y", &[]));
+        let constants = vec![i64s("a", &[1, 2]), scalar("b", 3)];
+        assert!(load(&model(17, &["4"], nodes, constants)).is_err());
     }
 }
