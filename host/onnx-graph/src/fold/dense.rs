@@ -207,7 +207,8 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
                 let (start, step, count) =
                     range(op.starts[i], op.ends[i], step, x.dims()[at]).ok()?;
                 // ndarray walks a negative step from the end of the range, ONNX from its start.
-                let last = start + step * (i64::try_from(count).ok()? - 1);
+                let walked = i64::try_from(count.saturating_sub(1)).ok()?;
+                let last = step.checked_mul(walked)?.checked_add(start)?;
                 let (low, high) = if count == 0 {
                     (0, 0)
                 } else {
@@ -219,7 +220,7 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
                 parts[at] = SliceInfoElem::Slice {
                     start: isize::try_from(low).ok()?,
                     end: Some(isize::try_from(high).ok()?),
-                    step: isize::try_from(step.abs()).ok()?,
+                    step: isize::try_from(step.unsigned_abs()).ok()?,
                 };
             }
             each!(x, x => {

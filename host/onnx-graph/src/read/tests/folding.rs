@@ -329,6 +329,27 @@ fn a_view_by_strides_of_the_batch_is_a_reshape_only_where_it_is_in_order() {
 }
 
 #[test]
+fn a_slice_with_the_longest_step_there_is_takes_one_element() {
+    for start in [3, -9] {
+        let nodes = vec![
+            node("Slice", &["list", "start", "end", "axis", "step"], "c", &[]),
+            node("Concat", &["x", "c"], "y", &[int("axis", 0)]),
+        ];
+        let constants = vec![
+            f32s("list", &[200]),
+            i64s("start", &[start]),
+            i64s("end", &[i64::MIN]),
+            i64s("axis", &[0]),
+            i64s("step", &[i64::MIN]),
+        ];
+        if let Ok(graph) = load(&model(17, &["4"], nodes, constants)) {
+            let shape = &graph.value(graph.outputs()[0]).shape;
+            assert_eq!(shape.as_deref(), Some(&[Dim::Known(5)][..]), "from {start}");
+        }
+    }
+}
+
+#[test]
 fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
     for (axis, more) in [(0, vec![]), (1, vec![node("Relu", &["c"], "d", &[])])] {
         let mut nodes = vec![node("Concat", &["a", "b"], "c", &[int("axis", axis)])];
