@@ -10,7 +10,7 @@ use crate::ops::{Op, Opaque, range};
 use crate::{Tensor, TensorData};
 
 /// Multiply-accumulates that folding one matrix product may take.
-const MOST_WORK: usize = 1 << 28;
+const MOST_WORK: usize = 1 << 24;
 
 #[derive(Debug, Clone)]
 enum Array {
