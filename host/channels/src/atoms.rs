@@ -102,6 +102,7 @@ pub(crate) struct Context<'g> {
     /// Atom ranges made by weight-bearing layers.
     pub made: Vec<(NodeId, std::ops::Range<u32>)>,
     pub options: AnalysisOptions,
+    producers: Vec<Option<NodeId>>,
     consumers: Vec<Vec<NodeId>>,
 }
 
@@ -110,6 +111,7 @@ impl<'g> Context<'g> {
         Self {
             graph,
             options,
+            producers: graph.producers(),
             consumers: graph.consumers(),
             union: UnionFind::default(),
             maps: vec![None; graph.values().len()],
@@ -180,6 +182,26 @@ impl<'g> Context<'g> {
         }
     }
 
+    /// Lets the inputs of `node` in `range` that are given follow `atoms`, as the scale and bias of a normalisation do. Gives
+    /// false, and changes nothing, unless all are constant lists of that length.
+    pub fn bind_parameters(
+        &mut self,
+        node: &Node,
+        range: std::ops::Range<usize>,
+        atoms: &Arc<[u32]>,
+    ) -> bool {
+        let parameters: Vec<ValueId> = range.filter_map(|i| node.input(i)).collect();
+        let fits = |&p: &ValueId| {
+            let constant = self.graph.constant(p);
+            constant.is_some_and(|t| t.dims() == [atoms.len()])
+        };
+        let all = parameters.iter().all(fits);
+        if all {
+            parameters.iter().for_each(|&p| self.bind(p, 0, atoms));
+        }
+        all
+    }
+
     /// Lets a value that has no channel map, because it is a constant or an expanded one, follow `atoms` on `axis`. Gives
     /// false where it cannot.
     pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Arc<[u32]>) -> bool {
@@ -191,11 +213,10 @@ impl<'g> Context<'g> {
             }
             return fits;
         }
-        let maker = self
-            .graph
-            .iter()
-            .find(|(_, n)| n.outputs.contains(&Some(value)));
-        let Some((_, node)) = maker else { return false };
+        let Some(maker) = self.producers[value.index()] else {
+            return false;
+        };
+        let node = self.graph.node(maker);
         let (Op::Expand(op), Some(from)) = (&node.op, node.input(0)) else {
             return false;
         };
@@ -216,8 +237,8 @@ impl<'g> Context<'g> {
     }
 
     /// The nodes that read a value.
-    pub fn readers(&self, value: ValueId) -> Vec<NodeId> {
-        self.consumers[value.index()].clone()
+    pub fn readers(&self, value: ValueId) -> &[NodeId] {
+        &self.consumers[value.index()]
     }
 
     pub fn rank(&self, value: ValueId) -> Option<usize> {

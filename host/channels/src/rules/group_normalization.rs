@@ -2,18 +2,13 @@
 //! the statistics of the others stay what they were.
 
 use onnx_graph::ops::GroupNormalization;
-use onnx_graph::{Node, NodeId, ValueId};
+use onnx_graph::{Node, NodeId};
 
 use crate::atoms::{Context, Edit};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &GroupNormalization) {
     let Some(map) = cx.map(node, 0) else { return };
-    let parameters: Vec<ValueId> = (1..3).filter_map(|i| node.input(i)).collect();
-    let follow = |&p: &ValueId| {
-        let constant = cx.graph.constant(p);
-        constant.is_some_and(|t| t.dims() == [map.atoms.len()])
-    };
-    if map.axis != 1 || op.groups == 0 || !parameters.iter().all(follow) {
+    if map.axis != 1 || op.groups == 0 || !cx.bind_parameters(node, 1..3, &map.atoms) {
         let reason = "a normalisation over the channels, or with computed parameters";
         return cx.pin_inputs(node, reason);
     }
@@ -22,9 +17,6 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &GroupNorm
         for atom in &group[1..] {
             cx.unite(&group[..1], std::slice::from_ref(atom));
         }
-    }
-    for p in parameters {
-        cx.bind(p, 0, &map.atoms);
     }
     let first = map.atoms.iter().step_by(size.max(1)).copied().collect();
     cx.edits.insert(id, Edit::Groups { first });

@@ -15,18 +15,9 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
     if map.axis < first {
         return cx.set(node.output(), map.axis, map.atoms);
     }
-    let parameters: Vec<_> = (1..3).filter_map(|i| node.input(i)).collect();
-    let follow = |&p: &onnx_graph::ValueId| {
-        cx.graph
-            .constant(p)
-            .is_some_and(|t| t.dims() == [map.atoms.len()])
-    };
-    if Some(first + 1) != rank || !parameters.iter().all(follow) {
+    if Some(first + 1) != rank || !cx.bind_parameters(node, 1..3, &map.atoms) {
         let reason = "a normalisation over more than the channels, or with computed parameters";
         return cx.pin_inputs(node, reason);
-    }
-    for p in parameters {
-        cx.bind(p, 0, &map.atoms);
     }
     cx.set(node.output(), map.axis, map.atoms);
 }

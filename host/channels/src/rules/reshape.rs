@@ -172,7 +172,7 @@ fn gcd(a: usize, b: usize) -> usize {
 /// heads of an attention where heads are what is to be pruned.
 fn goes_by_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
-    let mut next = cx.readers(cx.graph.node(id).output());
+    let mut next = cx.readers(cx.graph.node(id).output()).to_vec();
     while let Some(reader) = next.pop() {
         if !seen.insert(reader) {
             continue;

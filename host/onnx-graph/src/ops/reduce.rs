@@ -56,3 +56,56 @@ pub(super) fn shapes(
         });
     one(Some(kept.collect()))
 }
+
+/// A reduction over axes: its struct and how it is read, written and shaped. The axes are an input since the operator set
+/// `$since`, an attribute before.
+macro_rules! reduction {
+    ($(#[$doc:meta])* $name:ident, axes are an input since $since:literal) => {
+        $(#[$doc])*
+        #[derive(Debug, Clone, PartialEq, Eq)]
+        pub struct $name {
+            /// Axes; negative counts from the end; empty means all.
+            pub axes: Vec<i64>,
+            /// Whether the axes stay, with size 1.
+            pub keepdims: bool,
+        }
+
+        impl $name {
+            /// Positions of the axes in a value of `rank` dimensions, ascending, when they are in range.
+            #[must_use]
+            pub fn axes(&self, rank: usize) -> Option<Vec<usize>> {
+                $crate::ops::reduce::axes(&self.axes, rank)
+            }
+        }
+
+        impl $crate::ops::Operator for $name {
+            const NAME: &'static str = stringify!($name);
+            const INPUTS: (usize, usize) = (1, 1);
+
+            fn parse(node: &mut $crate::ops::Parsing<'_>) -> Result<Option<Self>, $crate::GraphError> {
+                Ok($crate::ops::reduce::parse(node)?.map(|(axes, keepdims)| Self { axes, keepdims }))
+            }
+
+            fn emit(&self, out: &mut $crate::ops::Emission) {
+                out.int("keepdims", i64::from(self.keepdims));
+                if self.axes.is_empty() {
+                    return;
+                }
+                if out.opset >= $since {
+                    out.ints_input("axes", &self.axes);
+                } else {
+                    out.ints("axes", &self.axes);
+                }
+            }
+
+            fn shapes(
+                &self,
+                facts: &$crate::ops::Facts<'_>,
+            ) -> Result<Vec<Option<$crate::graph::Shape>>, String> {
+                $crate::ops::reduce::shapes(&self.axes, self.keepdims, facts)
+            }
+        }
+    };
+}
+
+pub(super) use reduction;
