@@ -11,7 +11,9 @@ use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use channels::{Analysis, AnalysisOptions, Attention, GroupId, analyse, analyse_with};
-use graphprune_tests::{Array, Compared, Difference, difference, prune_and_compare, random_plan};
+use graphprune_tests::{
+    Array, Compared, Difference, array, difference, prune_and_compare, random_plan, tensor,
+};
 use onnx_graph::cost::costs;
 use onnx_graph::{Dim, Graph, NoExternalData, read_owned};
 use torch_exec::{Device, Kind, NormMode, Params, Program, TchError, Tensor, cross_entropy, seed};
@@ -38,11 +40,41 @@ struct Row {
     /// Parameters and MACs left with half of the channels, as shares.
     left: (f64, f64),
     apart: f64,
-    executed: Result<f64, String>,
-    gradients: Option<Result<Gradients, String>>,
+    executed: Verdict<f64>,
+    gradients: Verdict<Gradients>,
     /// MACs over those that PyTorch's counter finds.
     macs: Option<f64>,
     times: [Duration; 3],
+}
+
+/// What came of a comparison.
+enum Verdict<T> {
+    /// The two agree.
+    Fine(T),
+    /// There was nothing to compare, and why.
+    Not(String),
+    /// They differ, and by how much.
+    Wrong(String),
+}
+
+impl<T> Verdict<T> {
+    fn text(&self, fine: impl Fn(&T) -> String) -> String {
+        match self {
+            Self::Fine(found) => fine(found),
+            Self::Not(reason) => reason.clone(),
+            Self::Wrong(reason) => format!("**{reason}**"),
+        }
+    }
+
+    fn is_wrong(&self) -> bool {
+        matches!(self, Self::Wrong(_))
+    }
+}
+
+impl<T> From<Result<T, String>> for Verdict<T> {
+    fn from(result: Result<T, String>) -> Self {
+        result.map_or_else(Self::Wrong, Self::Fine)
+    }
 }
 
 /// How the gradients of PyTorch and of the executor compare.
@@ -82,14 +114,7 @@ fn main() -> ExitCode {
         match check(file) {
             Ok(row) => {
                 println!("| {name} | {}", line(&row));
-                if row
-                    .executed
-                    .as_ref()
-                    .err()
-                    .into_iter()
-                    .chain(row.gradients.iter().filter_map(|g| g.as_ref().err()))
-                    .any(|e| e.starts_with("**"))
-                {
+                if row.executed.is_wrong() || row.gradients.is_wrong() {
                     failed.push(name.clone());
                 }
                 for reason in row.pinned.keys() {
@@ -124,15 +149,9 @@ fn name_of(file: &Path) -> String {
 fn line(row: &Row) -> String {
     let pinned: usize = row.pinned.values().sum();
     let share = 100.0 * pinned as f64 / (pinned + row.channels).max(1) as f64;
-    let executed = match &row.executed {
-        Ok(apart) => format!("{apart:.0e}"),
-        Err(reason) => reason.clone(),
-    };
-    let gradients = match &row.gradients {
-        None => "not compared".to_owned(),
-        Some(Ok(g)) => format!("{:.0e}, {}", g.apart, g.parameters),
-        Some(Err(reason)) => reason.clone(),
-    };
+    let executed = row.executed.text(|apart| format!("{apart:.0e}"));
+    let compared = |g: &Gradients| format!("{:.0e}, {}", g.apart, g.parameters);
+    let gradients = row.gradients.text(compared);
     let macs = row
         .macs
         .map_or("not counted".to_owned(), |m| format!("{m:.4}"));
@@ -164,7 +183,7 @@ fn check(file: &Path) -> Result<Row, String> {
     let feed = feed(&graph)?;
     let before = costs(&graph);
     let (mut left, mut apart, mut prune_time) = ((1.0, 1.0), 0.0f64, Duration::ZERO);
-    let mut executed = Ok(0.0);
+    let mut executed = Verdict::Not("not executed".into());
     for drop in DROPS {
         let found = compare(&graph, &analysis, drop, &feed)?;
         apart = apart.max(found.apart.relative);
@@ -242,7 +261,7 @@ fn compare(
     feed: &Array,
 ) -> Result<Compared, String> {
     let remove = if drop == DROPS[2] { 0.5 } else { 0.0 };
-    let plan = random_plan(analysis, (drop * 100.0) as u64, drop, remove);
+    let plan = random_plan(analysis, (drop * 100.0) as u64, drop..=drop, remove);
     let found = prune_and_compare(graph, analysis, &plan, feed)?;
     if exceeds(found.apart, TOLERANCE) {
         let share = drop * 100.0;
@@ -255,18 +274,26 @@ fn compare(
 }
 
 /// The largest difference of libtorch's output, once a training step's gradients have been found to be finite.
-fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String> {
-    let program = Program::compile(graph).map_err(|e| format!("not executed: {e}"))?;
-    let params = Params::from_graph(graph, Device::Cpu).map_err(|e| e.to_string())?;
-    let shape: Vec<i64> = feed.shape.iter().map(|&d| d as i64).collect();
-    let images = Tensor::from_slice(&feed.data).reshape(shape);
-    let out = program
-        .forward(&images, &params, None, NormMode::Running)
-        .map_err(|e| e.to_string())?;
-    let found = difference(&array(&out)?, reference);
-    if exceeds(found, OTHER_RUNTIME) {
-        return Err(format!("**{found}**"));
+fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Verdict<f64> {
+    match Program::compile(graph) {
+        Ok(program) => train_a_step(&program, graph, feed, reference).into(),
+        Err(reason) => Verdict::Not(format!("not executed: {reason}")),
     }
+}
+
+fn train_a_step(
+    program: &Program,
+    graph: &Graph,
+    feed: &Array,
+    reference: &Array,
+) -> Result<f64, String> {
+    let out = graphprune_tests::execute(graph, None, feed).map_err(|e| e.to_string())?;
+    let found = difference(&out, reference);
+    if exceeds(found, OTHER_RUNTIME) {
+        return Err(found.to_string());
+    }
+    let params = Params::from_graph(graph, Device::Cpu).map_err(|e| e.to_string())?;
+    let images = tensor(feed);
     seed(0);
     let out = program
         .forward(&images, &params, None, NormMode::Batch)
@@ -282,7 +309,7 @@ fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Result<f64, String
             continue;
         }
         if !grad.defined() || grad.isfinite().all().int64_value(&[]) == 0 {
-            return Err(format!("**no finite gradient for '{name}'**"));
+            return Err(format!("no finite gradient for '{name}'"));
         }
     }
     Ok(found.relative)
@@ -295,14 +322,13 @@ fn counted(file: &Path) -> Option<f64> {
     stored["macs"].as_f64()
 }
 
-/// Output and gradients of the whole network in evaluation mode beside those that PyTorch left in `NAME.npz`; `None` without
-/// that file or where libtorch cannot run the network.
-fn gradients(file: &Path, graph: &Graph) -> Option<Result<Gradients, String>> {
+/// Output and gradients of the whole network in evaluation mode beside those that PyTorch left in `NAME.npz`.
+fn gradients(file: &Path, graph: &Graph) -> Verdict<Gradients> {
     let stored = file.with_extension("npz");
-    let program = Program::compile(graph).ok()?;
-    stored
-        .exists()
-        .then(|| compare_gradients(&stored, graph, &program).map_err(|e| format!("**{e}**")))
+    match Program::compile(graph) {
+        Ok(program) if stored.exists() => compare_gradients(&stored, graph, &program).into(),
+        _ => Verdict::Not("not compared".into()),
+    }
 }
 
 fn compare_gradients(stored: &Path, graph: &Graph, program: &Program) -> Result<Gradients, String> {
@@ -341,7 +367,7 @@ fn gradients_of(
     let y = program
         .forward(&x, &params, None, NormMode::Running)
         .map_err(|e| e.to_string())?;
-    let output = difference(&array(&y)?, &array(find("y")?)?);
+    let output = difference(&array(&y), &array(find("y")?));
     if exceeds(output, OTHER_RUNTIME) {
         return Err(format!("output: {output}"));
     }
@@ -350,18 +376,18 @@ fn gradients_of(
     let own = params.trainable(graph).into_iter();
     let own = own.map(|(_, name, tensor)| (name, tensor));
     let mut found: Vec<(String, Difference)> = Vec::new();
-    for (name, tensor) in own.chain([("x".to_owned(), x)]) {
+    for (name, own) in own.chain([("x".to_owned(), x)]) {
         let Ok(reference) = find(&format!("grad.{name}")) else {
             continue;
         };
         // A weight into which a normalisation was folded may still bear its name.
         if let Some(value) = stored.get(&format!("value.{name}"))
-            && difference(&array(&sample(&tensor)?)?, &array(value)?).relative > 0.0
+            && difference(&array(&sample(&own)?), &array(value)).relative > 0.0
         {
             continue;
         }
-        let grad = sample(&tensor.grad())?;
-        found.push((name, difference(&array(&grad)?, &array(reference)?)));
+        let grad = sample(&own.grad())?;
+        found.push((name, difference(&array(&grad), &array(reference))));
     }
     // A gradient that is zero but for rounding, such as that of what all keys of an attention have in common, is compared with the
     // largest one.
@@ -383,12 +409,4 @@ fn sample(tensor: &Tensor) -> Result<Tensor, String> {
     let flat = tensor.detach().contiguous().flatten(0, -1);
     let step = (flat.numel() / 64).max(1) as i64;
     flat.f_slice(0, None, None, step).map_err(|e| e.to_string())
-}
-
-fn array(tensor: &Tensor) -> Result<Array, String> {
-    let flat = tensor.detach().contiguous().flatten(0, -1);
-    Ok(Array {
-        shape: tensor.size().into_iter().map(|d| d as usize).collect(),
-        data: Vec::<f32>::try_from(flat).map_err(|e| e.to_string())?,
-    })
 }

@@ -19,4 +19,4 @@ pub use fixtures::{
 pub use models::{made_model, made_names, peer_script, python, shared_model};
 pub use ort::{Array, Ort, PeerError, Reply};
 pub use peer::Peer;
-pub use prune::{Compared, prune_and_compare, random_plan};
+pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};

@@ -1,5 +1,6 @@
 //! Pruning by a random plan, beside the network whose dropped channels are silenced.
 
+use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, silence};
@@ -8,18 +9,27 @@ use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
+use torch_exec::{Device, ExecError, Kind, NormMode, Params, Program, Tensor};
+
 use crate::{Array, Difference, Ort, difference};
 
-/// Drops a random share `drop` of each group's units, and empties each group that may be with the probability `remove`.
+/// Drops a random share of each group's units, drawn from `drop` for each group, and empties each group that may be with
+/// the probability `remove`. A group that stays keeps one unit at least.
 #[must_use]
-pub fn random_plan(analysis: &Analysis, seed: u64, drop: f64, remove: f64) -> PrunePlan {
+pub fn random_plan(
+    analysis: &Analysis,
+    seed: u64,
+    drop: RangeInclusive<f64>,
+    remove: f64,
+) -> PrunePlan {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
         let removable = analysis.removal(GroupId(i)).is_some();
         if removable && rng.random_bool(remove) {
             return Vec::new();
         }
-        let count = ((group.channels as f64 * (1.0 - drop)).round() as usize).max(1);
+        let share = 1.0 - rng.random_range(drop.clone());
+        let count = ((group.channels as f64 * share).round() as usize).clamp(1, group.channels);
         let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
         keep.sort_unstable();
         keep
@@ -85,4 +95,35 @@ fn run(graph: &Graph, check: bool, feed: &Array) -> Result<Vec<Array>, String> {
     let runs = Ort::shared().run(&bytes, check, std::slice::from_ref(feed));
     let mut runs = runs.map_err(|e| e.to_string())?;
     runs.pop().ok_or_else(|| "it gave no output".to_owned())
+}
+
+/// What libtorch computes of a graph in evaluation mode, cutting channels while it runs.
+///
+/// # Errors
+/// What the executor refuses or reports.
+pub fn execute(graph: &Graph, cut: Option<&Cut>, feed: &Array) -> Result<Array, ExecError> {
+    let program = Program::compile(graph)?;
+    let params = Params::from_graph(graph, Device::Cpu)?;
+    let out = program.forward(&tensor(feed), &params, cut, NormMode::Running)?;
+    Ok(array(&out))
+}
+
+/// A tensor of an array's elements.
+pub fn tensor(array: &Array) -> Tensor {
+    let shape: Vec<i64> = array.shape.iter().map(|&d| d as i64).collect();
+    Tensor::from_slice(&array.data).reshape(shape)
+}
+
+/// A tensor's elements as 32-bit floats.
+///
+/// # Panics
+/// Never for a tensor on the host.
+#[must_use]
+pub fn array(tensor: &Tensor) -> Array {
+    let flat = tensor.detach().to_kind(Kind::Float).contiguous();
+    let data = Vec::<f32>::try_from(flat.flatten(0, -1));
+    Array {
+        shape: tensor.size().into_iter().map(|d| d as usize).collect(),
+        data: data.expect("32-bit floats on the host"),
+    }
 }

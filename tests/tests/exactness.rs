@@ -3,17 +3,15 @@
 
 use std::collections::BTreeMap;
 
-use channels::{Analysis, Cut, GroupId, PrunePlan, analyse, apply, cut, silence};
+use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, silence};
 use graphprune_tests::{
-    Array, Difference, Ort, difference, made_model, made_names, randomise_norms, shared_model,
+    Array, Difference, Ort, array, difference, made_model, made_names, random_plan,
+    randomise_norms, shared_model, tensor,
 };
 use model_zoo::{Layout, ZooConfig};
 use onnx_graph::cost::costs;
 use onnx_graph::{Dim, Graph, NoExternalData, fold_batch_norm, insert_batch_norm, read, write};
-use rand::seq::index;
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
-use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_inserted_norms};
+use torch_exec::{Device, NormMode, Params, Program, calibrate_inserted_norms};
 
 /// Largest difference allowed, relative to the spread of the output.
 const TOLERANCE: f64 = 1e-4;
@@ -179,7 +177,9 @@ impl Case<'_> {
             return (worst_pruned, worst_cut);
         }
         for seed in 0..3 {
-            let plan = random_plan(analysis, seed);
+            // The last one empties half of the groups that may be.
+            let remove = if seed == 2 { 0.5 } else { 0.0 };
+            let plan = random_plan(analysis, seed, 0.3..=0.7, remove);
             let cut = cut(graph, analysis, &plan).unwrap();
             let small =
                 apply(graph, &cut).unwrap_or_else(|e| panic!("{}, plan {seed}: {e}", self.name));
@@ -267,36 +267,6 @@ fn first_outputs(runs: &Runs) -> Runs {
     runs.iter()
         .map(|outputs| vec![outputs[0].clone()])
         .collect()
-}
-
-/// Keeps a random 30 to 70 % of each group, at least one unit; the last seed empties half of the groups that may be.
-fn random_plan(analysis: &Analysis, seed: u64) -> PrunePlan {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
-        let removable = analysis.removal(GroupId(i)).is_some();
-        if seed == 2 && removable && rng.random_bool(0.5) {
-            return Vec::new();
-        }
-        let share: f64 = rng.random_range(0.3..0.7);
-        let count = ((group.channels as f64 * share).round() as usize).clamp(1, group.channels);
-        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
-        keep.sort_unstable();
-        keep
-    });
-    PrunePlan {
-        keep: keep.collect(),
-    }
-}
-
-fn tensor(array: &Array) -> Tensor {
-    let shape: Vec<i64> = array.shape.iter().map(|&d| d as i64).collect();
-    Tensor::from_slice(&array.data).reshape(shape)
-}
-
-fn array(tensor: &Tensor) -> Array {
-    let shape = tensor.size().into_iter().map(|d| d as usize).collect();
-    let data = Vec::<f32>::try_from(tensor.detach().contiguous().reshape([-1])).unwrap();
-    Array { shape, data }
 }
 
 /// One test per line, so that a failing model's name is the test's.

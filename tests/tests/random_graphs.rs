@@ -1,14 +1,13 @@
 //! Networks put together at random out of what the channel rules describe, pruned by random plans, compute what the network
 //! with the dropped channels silenced computes. ONNX Runtime is asked, through a process of its own.
 
-use channels::{Analysis, AnalysisOptions, Attention, GroupId, PrunePlan, analyse_with};
-use graphprune_tests::{Array, difference, prune_and_compare};
+use channels::{AnalysisOptions, Attention, analyse_with};
+use graphprune_tests::{Array, difference, execute, prune_and_compare, random_plan};
 use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, NoExternalData, Tensor, ValueId, read, write};
-use rand::seq::{IndexedRandom, index};
+use rand::seq::IndexedRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use torch_exec::{Device, NormMode, Params, Program};
 
 /// Largest difference allowed, relative to the spread of the output.
 const TOLERANCE: f64 = 1e-4;
@@ -323,24 +322,6 @@ impl Net {
     }
 }
 
-/// Keeps a random share of each group; every second plan empties a third of the groups that may be.
-fn uneven_plan(analysis: &Analysis, seed: u64) -> PrunePlan {
-    let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let keep = analysis.groups().iter().enumerate().map(|(i, group)| {
-        let removable = analysis.removal(GroupId(i)).is_some();
-        if seed % 2 == 1 && removable && rng.random_bool(0.33) {
-            return Vec::new();
-        }
-        let count = rng.random_range(1..=group.channels);
-        let mut keep = index::sample(&mut rng, group.channels, count).into_vec();
-        keep.sort_unstable();
-        keep
-    });
-    PrunePlan {
-        keep: keep.collect(),
-    }
-}
-
 fn check(seeds: std::ops::Range<u64>) {
     let (mut pruned_units, mut removed) = (0, 0);
     for seed in seeds {
@@ -359,7 +340,9 @@ fn check(seeds: std::ops::Range<u64>) {
         let analysis = analyse_with(&graph, AnalysisOptions { attention }).unwrap();
         let feed = Array::uniform(&[2, 3, 8, 8], -2.0, 2.0, seed);
         for plan in [2 * seed, 2 * seed + 1] {
-            let plan = uneven_plan(&analysis, plan);
+            // Every second plan empties a third of the groups that may be.
+            let remove = if plan % 2 == 1 { 0.33 } else { 0.0 };
+            let plan = random_plan(&analysis, plan, 0.0..=1.0, remove);
             let found = prune_and_compare(&graph, &analysis, &plan, &feed)
                 .unwrap_or_else(|e| panic!("seed {seed}: {e}"));
             assert!(
@@ -367,7 +350,8 @@ fn check(seeds: std::ops::Range<u64>) {
                 "seed {seed}: {}",
                 found.apart
             );
-            let executed = difference(&execute(&graph, &found.cut, &feed), &found.outputs[0]);
+            let executed = execute(&graph, Some(&found.cut), &feed).unwrap();
+            let executed = difference(&executed, &found.outputs[0]);
             assert!(
                 executed.relative <= TOLERANCE,
                 "seed {seed}, run with the cut: {executed}"
@@ -379,20 +363,6 @@ fn check(seeds: std::ops::Range<u64>) {
     }
     println!("{pruned_units} units dropped, {removed} branches removed");
     assert!(pruned_units > 0 && removed > 0);
-}
-
-/// What the executor computes when it cuts the channels while it runs.
-fn execute(graph: &Graph, cut: &channels::Cut, feed: &Array) -> Array {
-    let program = Program::compile(graph).unwrap();
-    let params = Params::from_graph(graph, Device::Cpu).unwrap();
-    let shape: Vec<i64> = feed.shape.iter().map(|&d| d as i64).collect();
-    let images = torch_exec::Tensor::from_slice(&feed.data).reshape(shape);
-    let out = program
-        .forward(&images, &params, Some(cut), NormMode::Running)
-        .unwrap();
-    let shape = out.size().into_iter().map(|d| d as usize).collect();
-    let data = Vec::<f32>::try_from(out.detach().contiguous().reshape([-1])).unwrap();
-    Array { shape, data }
 }
 
 #[test]

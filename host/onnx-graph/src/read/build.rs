@@ -308,7 +308,7 @@ impl<'a> Reader<'a> {
                     Op::Opaque(Opaque {
                         domain,
                         op_type,
-                        attributes: attributes.clone(),
+                        attributes,
                     }),
                     inputs,
                     outputs,
@@ -341,7 +341,7 @@ impl<'a> Reader<'a> {
         }
         let op = match op {
             Op::Expand(expand) if inputs.len() == 2 => {
-                self.follow_batch(&name, expand, &mut inputs, attributes)?
+                self.follow_batch(&name, expand, &mut inputs)?
             }
             op => op,
         };

@@ -13,7 +13,6 @@ impl Reader<'_> {
         name: &str,
         op: Expand,
         inputs: &mut [Option<ValueId>],
-        attributes: Vec<crate::Attribute>,
     ) -> Result<Op, GraphError> {
         if inputs[1].is_some_and(|target| self.lists_batch(target, &op.sizes)) {
             return Ok(op.into());
@@ -25,41 +24,40 @@ impl Reader<'_> {
             };
             self.graph.inputs.iter().find_map(has)
         };
-        let open: Vec<&Dim> = op.sizes.iter().filter(|s| s.known().is_none()).collect();
-        let Some(sources) = open.into_iter().map(source).collect::<Option<Vec<_>>>() else {
+        enum Part {
+            Known(usize),
+            Of(ValueId, usize),
+        }
+        let part = |size: &Dim| match size.known() {
+            Some(n) => Some(Part::Known(n)),
+            None => source(size).map(|(id, axis)| Part::Of(id, axis)),
+        };
+        let Some(parts) = op.sizes.iter().map(part).collect::<Option<Vec<_>>>() else {
             return Ok(Op::Opaque(Opaque {
                 domain: String::new(),
                 op_type: "Expand".to_owned(),
-                attributes,
+                attributes: Vec::new(),
             }));
         };
-        let mut sources = sources.into_iter();
-        let mut parts = Vec::new();
-        for (i, size) in op.sizes.iter().enumerate() {
-            let part = match (
-                size.known(),
-                size.known().is_none().then(|| sources.next()).flatten(),
-            ) {
-                (Some(n), _) => self
-                    .graph
-                    .add_constant(&format!("{name}_size{i}"), Tensor::i64s(vec![n as i64])),
-                (None, Some((id, axis))) => {
+        let mut sizes = Vec::with_capacity(parts.len());
+        for (i, part) in parts.into_iter().enumerate() {
+            let name = format!("{name}_size{i}");
+            sizes.push(match part {
+                Part::Known(n) => self.graph.add_constant(&name, Tensor::i64s(vec![n as i64])),
+                Part::Of(id, axis) => {
                     let (start, end) = (axis as i64, Some(axis as i64 + 1));
                     let shape = ops::Shape { start, end };
-                    self.graph
-                        .push(&format!("{name}_size{i}"), shape.into(), &[id])?
+                    self.graph.push(&name, shape.into(), &[id])?
                 }
-                (None, None) => continue,
-            };
-            parts.push(part);
+            });
         }
-        let target = match parts[..] {
+        let target = match sizes[..] {
             [only] => only,
-            _ => self.graph.push(
-                &format!("{name}_sizes"),
-                ops::Concat { axis: 0 }.into(),
-                &parts,
-            )?,
+            _ => {
+                let concat = ops::Concat { axis: 0 };
+                self.graph
+                    .push(&format!("{name}_sizes"), concat.into(), &sizes)?
+            }
         };
         inputs[1] = Some(target);
         Ok(op.into())
