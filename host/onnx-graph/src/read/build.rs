@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
-use crate::fold::{self, Small};
+use crate::fold::{self, Folded, Small};
 use crate::graph::{Node, Shape, ValueId};
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::order::topological;
@@ -73,6 +73,9 @@ const STEPS: usize = 32;
 /// Elements that may be computed from constants beyond those that the file holds, so that a small file cannot ask for much
 /// memory.
 const SPARE: usize = 1 << 22;
+
+/// Lists as short as shapes are computed whatever is left: they cost no more than the nodes that compute them.
+const SHORT: usize = 128;
 
 impl<'a> Reader<'a> {
     fn new(
@@ -325,18 +328,18 @@ impl<'a> Reader<'a> {
             {
                 return self.alias(first, id);
             }
-            if let Some(small) = fold::evaluate(&self.graph, &self.small, &op, &inputs) {
-                if let Some(tensor) = small.tensor() {
-                    return self.computed(first, tensor);
+            match self.compute(&op, &inputs) {
+                Some(Folded::Tensor(tensor)) => {
+                    self.computed(first, tensor)?;
+                    self.release(&inputs);
+                    return Ok(());
                 }
-                let id = self.push(proto, &name, op, inputs, outputs)?;
-                self.small.insert(id, small);
-                return Ok(());
-            }
-            if let Some(tensor) = self.compute(&op, &inputs) {
-                self.computed(first, tensor)?;
-                self.release(&inputs);
-                return Ok(());
+                Some(Folded::Small(small)) => {
+                    let id = self.push(proto, &name, op, inputs, outputs)?;
+                    self.small.insert(id, small);
+                    return Ok(());
+                }
+                None => {}
             }
         }
         let op = match op {
@@ -359,19 +362,17 @@ impl<'a> Reader<'a> {
         op.domain.is_empty() && op.op_type == "Cast" && dtype.is_some() && op.dtype(dtype) == dtype
     }
 
-    /// The value of a node whose inputs are all constant. One that nothing else reads is left to [`Reader::bend`], which
-    /// does not copy it.
-    fn compute(&self, op: &Op, inputs: &[Option<ValueId>]) -> Option<Tensor> {
+    /// The value of a node whose inputs are constants or sizes. A constant that is laid out anew and that nothing else reads is
+    /// left to [`Reader::bend`], which does not copy it.
+    fn compute(&self, op: &Op, inputs: &[Option<ValueId>]) -> Option<Folded> {
         if let (&[Some(only)], true) = (inputs, layout(op).is_some())
+            && self.graph.constant(only).is_some()
             && self.uses.get(&only) == Some(&1)
         {
             return None;
         }
-        let tensors: Vec<&Tensor> = inputs
-            .iter()
-            .map(|id| self.graph.constant((*id)?))
-            .collect::<Option<_>>()?;
-        fold::evaluate_constant(op, &tensors, self.computable.min(self.work))
+        let limit = self.computable.min(self.work).max(SHORT);
+        fold::evaluate(&self.graph, &self.small, op, inputs, limit)
     }
 
     /// Drops constants that the node just computed was the last to read.

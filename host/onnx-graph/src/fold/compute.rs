@@ -1,125 +1,24 @@
-//! Evaluation of nodes whose inputs are all constant: attention masks, tables of relative positions, weights that a model
-//! standardises at run time. What comes out is a constant like any other, so that it can be cropped and trained.
+//! Evaluation of operators: shape arithmetic, attention masks, tables of relative positions, weights that a model standardises at
+//! run time.
 
-use ndarray::{Array2, ArrayD, ArrayViewD, Axis, IxDyn, SliceInfoElem, Zip, concatenate};
+use ndarray::{Array2, ArrayD, Axis, IxDyn};
 
+use super::array::{Array, chosen, common, each, volume, zipped};
+use super::{Element, combine};
+use crate::DType;
 use crate::attribute::AttributeValue;
-use crate::dims::{self, broadcast};
+use crate::dims;
 use crate::graph::Dim;
 use crate::ops::{Op, Opaque, range};
-use crate::{Tensor, TensorData};
 
 /// Multiply-accumulates that folding one matrix product may take.
 const MOST_WORK: usize = 1 << 24;
 
-#[derive(Debug, Clone)]
-enum Array {
-    Floats(ArrayD<f32>),
-    Ints(ArrayD<i64>),
-    Flags(ArrayD<bool>),
-}
-
-/// Applies a function that keeps the element type.
-macro_rules! each {
-    ($array:expr, $x:ident => $body:expr) => {
-        match $array {
-            Array::Floats($x) => Array::Floats($body),
-            Array::Ints($x) => Array::Ints($body),
-            Array::Flags($x) => Array::Flags($body),
-        }
-    };
-}
-
-impl Array {
-    fn of(tensor: &Tensor) -> Option<Self> {
-        let dims = IxDyn(tensor.dims());
-        Some(match tensor.data() {
-            TensorData::F32(v) => Self::Floats(ArrayD::from_shape_vec(dims, v.clone()).ok()?),
-            TensorData::I64(v) => Self::Ints(ArrayD::from_shape_vec(dims, v.clone()).ok()?),
-            TensorData::Bool(v) => Self::Flags(ArrayD::from_shape_vec(dims, v.clone()).ok()?),
-            _ => return None,
-        })
-    }
-
-    fn tensor(self) -> Option<Tensor> {
-        fn list<T: Clone>(x: ArrayD<T>) -> (Vec<usize>, Vec<T>) {
-            (x.shape().to_vec(), x.into_iter().collect())
-        }
-        let (dims, data) = match self {
-            Self::Floats(x) => {
-                let (dims, v) = list(x);
-                (dims, TensorData::F32(v))
-            }
-            Self::Ints(x) => {
-                let (dims, v) = list(x);
-                (dims, TensorData::I64(v))
-            }
-            Self::Flags(x) => {
-                let (dims, v) = list(x);
-                (dims, TensorData::Bool(v))
-            }
-        };
-        Tensor::new(dims, data).ok()
-    }
-
-    fn dims(&self) -> &[usize] {
-        match self {
-            Self::Floats(x) => x.shape(),
-            Self::Ints(x) => x.shape(),
-            Self::Flags(x) => x.shape(),
-        }
-    }
-
-    fn floats(self) -> Option<ArrayD<f32>> {
-        if let Self::Floats(x) = self {
-            Some(x)
-        } else {
-            None
-        }
-    }
-
-    fn ints(self) -> Option<ArrayD<i64>> {
-        if let Self::Ints(x) = self {
-            Some(x)
-        } else {
-            None
-        }
-    }
-
-    fn flags(self) -> Option<ArrayD<bool>> {
-        if let Self::Flags(x) = self {
-            Some(x)
-        } else {
-            None
-        }
-    }
-
-    fn reshaped(self, dims: &[usize]) -> Option<Self> {
-        Some(
-            each!(self, x => x.as_standard_layout().into_owned().into_shape_with_order(IxDyn(dims)).ok()?),
-        )
-    }
-
-    fn permuted(self, perm: &[usize]) -> Option<Self> {
-        let mut sorted = perm.to_vec();
-        sorted.sort_unstable();
-        (sorted.iter().copied().eq(0..self.dims().len()))
-            .then(|| each!(self, x => x.permuted_axes(IxDyn(perm))))
-    }
-
-    fn spread(self, dims: &[usize]) -> Option<Self> {
-        Some(each!(self, x => x.broadcast(IxDyn(dims))?.to_owned()))
-    }
-}
-
-/// The constant that `op` makes of constants, when it is one of those followed here and has at most `limit` elements.
-pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tensor> {
-    let input = |i: usize| Array::of(inputs.get(i)?);
+/// What `op` makes of its inputs, when it is one of those followed here and has at most `limit` elements.
+pub(super) fn evaluate(op: &Op, inputs: &[Array], limit: usize) -> Option<Array> {
+    let input = |i: usize| inputs.get(i).cloned();
     let floats = |i: usize| input(i)?.floats();
     let map = |f: fn(f32) -> f32| Some(Array::Floats(floats(0)?.mapv(f)));
-    if inputs.iter().any(|t| t.len() > limit) {
-        return None;
-    }
     let array = match op {
         Op::Identity(_) => input(0)?,
         Op::Relu(_) => map(|v| v.max(0.0))?,
@@ -136,7 +35,14 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
             if low.is_nan() || high.is_nan() || low > high {
                 return None;
             }
-            Array::Floats(floats(0)?.mapv(|v| v.clamp(low, high)))
+            match input(0)? {
+                Array::Floats(x) => Array::Floats(x.mapv(|v| v.clamp(low, high))),
+                // Integers are known exactly where a float of 24 bits is.
+                Array::Ints(x, dtype) if x.iter().all(|v| v.unsigned_abs() < 1 << 24) => {
+                    Array::Ints(x.mapv(|v| (v as f32).clamp(low, high) as i64), dtype)
+                }
+                _ => return None,
+            }
         }
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => {
             arithmetic(op.name(), input(0)?, input(1)?, limit)?
@@ -199,7 +105,7 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
         Op::Slice(op) => {
             let x = input(0)?;
             let rank = x.dims().len();
-            let mut parts = vec![SliceInfoElem::from(..); rank];
+            let mut parts = vec![ndarray::Slice::from(..); rank];
             let mut backwards = Vec::new();
             for i in 0..op.starts.len() {
                 let at = op.axis(i, rank)?;
@@ -217,17 +123,14 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
                 if step < 0 {
                     backwards.push(at);
                 }
-                parts[at] = SliceInfoElem::Slice {
+                parts[at] = ndarray::Slice {
                     start: isize::try_from(low).ok()?,
                     end: Some(isize::try_from(high).ok()?),
                     step: isize::try_from(step.unsigned_abs()).ok()?,
                 };
             }
             each!(x, x => {
-                let mut part = x.slice_each_axis(|axis| match parts[axis.axis.index()] {
-                    SliceInfoElem::Slice { start, end, step } => ndarray::Slice { start, end, step },
-                    _ => ndarray::Slice::from(..),
-                });
+                let mut part = x.slice_each_axis(|axis| parts[axis.axis.index()]);
                 for &at in &backwards {
                     part.invert_axis(Axis(at));
                 }
@@ -236,15 +139,12 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
         }
         Op::Concat(op) => {
             let rank = inputs.first()?.dims().len();
-            let whole = inputs
-                .iter()
-                .map(|t| t.len())
-                .try_fold(0usize, usize::checked_add)?;
-            if whole > limit || inputs.iter().any(|t| t.dims().len() != rank) {
+            let lens = inputs.iter().map(Array::len);
+            let whole = lens.fold(0usize, usize::saturating_add);
+            if whole > limit || inputs.iter().any(|x| x.dims().len() != rank) {
                 return None;
             }
-            let parts: Vec<Array> = (0..inputs.len()).map(input).collect::<Option<_>>()?;
-            strung(parts, Axis(op.axis(rank)?))?
+            Array::strung(inputs.to_vec(), op.axis(rank)?)?
         }
         Op::Gather(op) => {
             let x = input(0)?;
@@ -276,17 +176,22 @@ pub(crate) fn evaluate(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tens
                 (Array::Floats(a), Array::Floats(b)) => {
                     Array::Floats(chosen(&condition, &a, &b, limit)?)
                 }
-                (Array::Ints(a), Array::Ints(b)) => Array::Ints(chosen(&condition, &a, &b, limit)?),
                 (Array::Flags(a), Array::Flags(b)) => {
                     Array::Flags(chosen(&condition, &a, &b, limit)?)
                 }
-                _ => return None,
+                (Array::Ints(a, dtype), Array::Ints(b, _)) => {
+                    Array::Ints(chosen(&condition, &a, &b, limit)?, dtype)
+                }
+                (a, b) => {
+                    let dtype = integers(&a)?;
+                    Array::Sizes(chosen(&condition, &a.sizes()?, &b.sizes()?, limit)?, dtype)
+                }
             }
         }
         Op::Opaque(op) if op.domain.is_empty() => opaque(op, &input, limit)?,
         _ => return None,
     };
-    (array.dims().iter().product::<usize>() <= limit).then(|| array.tensor())?
+    (array.len() <= limit).then_some(array)
 }
 
 fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> Option<Array> {
@@ -300,9 +205,11 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
         "Not" => Array::Flags(input(0)?.flags()?.mapv(|v| !v)),
         "Neg" => match input(0)? {
             Array::Floats(x) => Array::Floats(-x),
-            Array::Ints(x) => Array::Ints(x.mapv(i64::wrapping_neg)),
-            Array::Flags(_) => return None,
+            Array::Ints(x, dtype) => Array::Ints(x.mapv(i64::wrapping_neg), dtype),
+            _ => return None,
         },
+        "Floor" => Array::Floats(input(0)?.floats()?.mapv(f32::floor)),
+        "Ceil" => Array::Floats(input(0)?.floats()?.mapv(f32::ceil)),
         "Abs" => Array::Floats(input(0)?.floats()?.mapv(f32::abs)),
         "Reciprocal" => Array::Floats(input(0)?.floats()?.mapv(f32::recip)),
         "Log" => Array::Floats(input(0)?.floats()?.mapv(f32::ln)),
@@ -315,13 +222,15 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
             arithmetic("Mod", input(0)?, input(1)?, limit)?
         }
         "Equal" => Array::Flags(match (input(0)?, input(1)?) {
-            (Array::Floats(a), Array::Floats(b)) => same(&a, &b, limit)?,
-            (Array::Ints(a), Array::Ints(b)) => same(&a, &b, limit)?,
-            (Array::Flags(a), Array::Flags(b)) => same(&a, &b, limit)?,
-            _ => return None,
+            (Array::Floats(a), Array::Floats(b)) => zipped(&a, &b, limit, |a, b| Some(a == b))?,
+            (Array::Flags(a), Array::Flags(b)) => zipped(&a, &b, limit, |a, b| Some(a == b))?,
+            (a, b) => zipped(&a.sizes()?, &b.sizes()?, limit, Element::equals)?,
         }),
         "Range" => {
-            let one = |i| input(i)?.ints().filter(|x| x.len() == 1)?.first().copied();
+            let one = |i| match input(i)? {
+                Array::Ints(x, DType::I64) if x.len() == 1 => x.first().copied(),
+                _ => None,
+            };
             let (start, end, step) = (one(0)?, one(1)?, one(2)?);
             if step == 0 {
                 return None;
@@ -330,33 +239,34 @@ fn opaque(op: &Opaque, input: &dyn Fn(usize) -> Option<Array>, limit: usize) -> 
             let count = (span + i128::from(step) - i128::from(step.signum())) / i128::from(step);
             let count = usize::try_from(count.max(0)).ok().filter(|&n| n <= limit)?;
             let list = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step)));
-            Array::Ints(list.collect::<ndarray::Array1<i64>>().into_dyn())
+            Array::Ints(
+                list.collect::<ndarray::Array1<i64>>().into_dyn(),
+                DType::I64,
+            )
         }
         "ConstantOfShape" => {
             let dims: Vec<usize> = sizes(&input(0)?.ints()?)?;
             volume(&dims, limit)?;
             let one = match attribute("value") {
-                None => Array::Floats(ArrayD::zeros(IxDyn(&[1]))),
-                Some(AttributeValue::Tensor(t)) if t.len() == 1 => Array::of(t)?.reshaped(&[1])?,
+                None => Array::Floats(ArrayD::zeros(IxDyn(&[]))),
+                Some(AttributeValue::Tensor(t)) if t.len() == 1 => Array::of(t)?,
                 Some(_) => return None,
             };
-            each!(one, x => ArrayD::from_elem(IxDyn(&dims), *x.first()?))
+            one.reshaped(&vec![1; dims.len()])?.spread(&dims)?
         }
         "ScatterND" if plain(attribute("reduction")) => {
             let indices = input(1)?.ints()?;
             match (input(0)?, input(2)?) {
                 (Array::Floats(x), Array::Floats(u)) => Array::Floats(scattered(x, &indices, &u)?),
-                (Array::Ints(x), Array::Ints(u)) => Array::Ints(scattered(x, &indices, &u)?),
+                (Array::Ints(x, dtype), Array::Ints(u, _)) => {
+                    Array::Ints(scattered(x, &indices, &u)?, dtype)
+                }
                 _ => return None,
             }
         }
         "GatherND" if matches!(attribute("batch_dims"), None | Some(AttributeValue::Int(0))) => {
             let indices = input(1)?.ints()?;
-            match input(0)? {
-                Array::Floats(x) => Array::Floats(picked(&x, &indices, limit)?),
-                Array::Ints(x) => Array::Ints(picked(&x, &indices, limit)?),
-                Array::Flags(x) => Array::Flags(picked(&x, &indices, limit)?),
-            }
+            each!(input(0)?, x => picked(&x, &indices, limit)?)
         }
         "Cast" => match (input(0)?, attribute("to")?) {
             (x, AttributeValue::Int(to)) => cast(x, *to)?,
@@ -375,72 +285,22 @@ fn plain(reduction: Option<&AttributeValue>) -> bool {
     }
 }
 
-/// The number of elements, when it is within the limit. Axes beside an empty one count too: strides are made of them.
-fn volume(dims: &[usize], limit: usize) -> Option<usize> {
-    let strides = dims
-        .iter()
-        .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
-    strides.filter(|&n| isize::try_from(n).is_ok())?;
-    let count = dims.iter().product::<usize>();
-    (count <= limit).then_some(count)
-}
-
 fn sizes(list: &ArrayD<i64>) -> Option<Vec<usize>> {
     (list.ndim() == 1).then_some(())?;
     list.iter().map(|&d| usize::try_from(d).ok()).collect()
 }
 
-/// The sizes that two arrays broadcast to.
-fn common(a: &[usize], b: &[usize], limit: usize) -> Option<Vec<usize>> {
-    let known = |dims: &[usize]| dims.iter().map(|&d| Dim::Known(d)).collect::<Vec<_>>();
-    let dims = broadcast(&known(a), &known(b)).ok()?;
-    let dims: Vec<usize> = dims.iter().map(Dim::known).collect::<Option<_>>()?;
-    volume(&dims, limit).map(|_| dims)
-}
-
-fn pair<'a, T>(
-    a: &'a ArrayD<T>,
-    b: &'a ArrayD<T>,
-    limit: usize,
-) -> Option<(ArrayViewD<'a, T>, ArrayViewD<'a, T>)> {
-    let dims = common(a.shape(), b.shape(), limit)?;
-    Some((a.broadcast(IxDyn(&dims))?, b.broadcast(IxDyn(&dims))?))
-}
-
-fn same<T: PartialEq>(a: &ArrayD<T>, b: &ArrayD<T>, limit: usize) -> Option<ArrayD<bool>> {
-    let (a, b) = pair(a, b, limit)?;
-    Some(Zip::from(&a).and(&b).map_collect(|a, b| a == b))
-}
-
-fn chosen<T: Copy>(
-    condition: &ArrayD<bool>,
-    a: &ArrayD<T>,
-    b: &ArrayD<T>,
-    limit: usize,
-) -> Option<ArrayD<T>> {
-    let dims = common(
-        condition.shape(),
-        &common(a.shape(), b.shape(), limit)?,
-        limit,
-    )?;
-    let dims = IxDyn(&dims);
-    let (c, a, b) = (
-        condition.broadcast(dims.clone())?,
-        a.broadcast(dims.clone())?,
-        b.broadcast(dims)?,
-    );
-    Some(
-        Zip::from(&c)
-            .and(&a)
-            .and(&b)
-            .map_collect(|&c, &a, &b| if c { a } else { b }),
-    )
+/// The type of an array of integers.
+fn integers(x: &Array) -> Option<DType> {
+    match x {
+        Array::Ints(_, dtype) | Array::Sizes(_, dtype) => Some(*dtype),
+        _ => None,
+    }
 }
 
 fn arithmetic(op: &str, a: Array, b: Array, limit: usize) -> Option<Array> {
     Some(match (a, b) {
         (Array::Floats(a), Array::Floats(b)) => {
-            let (a, b) = pair(&a, &b, limit)?;
             let f: fn(f32, f32) -> f32 = match op {
                 "Add" => |a, b| a + b,
                 "Sub" => |a, b| a - b,
@@ -448,29 +308,30 @@ fn arithmetic(op: &str, a: Array, b: Array, limit: usize) -> Option<Array> {
                 "Div" => |a, b| a / b,
                 _ => return None,
             };
-            Array::Floats(Zip::from(&a).and(&b).map_collect(|&a, &b| f(a, b)))
+            Array::Floats(zipped(&a, &b, limit, |&a, &b| Some(f(a, b)))?)
         }
-        (Array::Ints(a), Array::Ints(b)) => {
-            let (a, b) = pair(&a, &b, limit)?;
-            let f: fn(i64, i64) -> Option<i64> = match op {
-                "Add" => i64::checked_add,
-                "Sub" => i64::checked_sub,
-                "Mul" => i64::checked_mul,
-                "Div" => i64::checked_div,
-                // The sign of a remainder is the divisor's.
-                "Mod" => |a, b| a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
-                _ => return None,
-            };
-            let dims = a.raw_dim();
-            let list: Vec<i64> = a
-                .iter()
-                .zip(b.iter())
-                .map(|(&a, &b)| f(a, b))
-                .collect::<Option<_>>()?;
-            Array::Ints(ArrayD::from_shape_vec(dims, list).ok()?)
+        (Array::Ints(a, dtype), Array::Ints(b, _)) => {
+            Array::Ints(zipped(&a, &b, limit, |&a, &b| whole(op, a, b))?, dtype)
         }
-        _ => return None,
+        (a, b) => {
+            let dtype = integers(&a)?;
+            let sizes = zipped(&a.sizes()?, &b.sizes()?, limit, |a, b| combine(op, a, b))?;
+            Array::Sizes(sizes, dtype)
+        }
     })
+}
+
+/// Arithmetic on integers, without overflow.
+pub(super) fn whole(op: &str, a: i64, b: i64) -> Option<i64> {
+    match op {
+        "Add" => a.checked_add(b),
+        "Sub" => a.checked_sub(b),
+        "Mul" => a.checked_mul(b),
+        "Div" => a.checked_div(b),
+        // The sign of a remainder is the divisor's.
+        "Mod" => a.checked_rem(b)?.checked_add(b)?.checked_rem(b),
+        _ => None,
+    }
 }
 
 /// The product of a stack of matrices by one matrix.
@@ -527,24 +388,6 @@ fn target(from: &[usize], target: &[i64], allow_zero: bool) -> Option<Vec<usize>
     Some(dims)
 }
 
-fn strung(parts: Vec<Array>, axis: Axis) -> Option<Array> {
-    fn join<T: Clone>(parts: &[ArrayD<T>], axis: Axis) -> Option<ArrayD<T>> {
-        let views: Vec<_> = parts.iter().map(|p| p.view()).collect();
-        concatenate(axis, &views).ok()
-    }
-    let all = |f: fn(Array) -> Option<ArrayD<f32>>| {
-        parts.iter().cloned().map(f).collect::<Option<Vec<_>>>()
-    };
-    match parts.first()? {
-        Array::Floats(_) => Some(Array::Floats(join(&all(Array::floats)?, axis)?)),
-        Array::Ints(_) => {
-            let parts: Vec<_> = parts.into_iter().map(Array::ints).collect::<Option<_>>()?;
-            Some(Array::Ints(join(&parts, axis)?))
-        }
-        Array::Flags(_) => None,
-    }
-}
-
 /// `x` with the slices that `indices` name (its last axis) replaced.
 fn scattered<T: Copy>(
     mut x: ArrayD<T>,
@@ -575,7 +418,7 @@ fn scattered<T: Copy>(
 }
 
 /// The slices of `x` that `indices` name (its last axis).
-fn picked<T: Copy>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option<ArrayD<T>> {
+fn picked<T: Clone>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option<ArrayD<T>> {
     let (&depth, lead) = indices.shape().split_last()?;
     let rest = x.shape().get(depth..)?;
     let dims: Vec<usize> = lead.iter().chain(rest).copied().collect();
@@ -588,7 +431,7 @@ fn picked<T: Copy>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option
             let at = dims::axis(i, *part.shape().first()?).ok()?;
             part.index_axis_inplace(Axis(0), at);
         }
-        out.extend(part.iter().copied());
+        out.extend(part.iter().cloned());
     }
     ArrayD::from_shape_vec(IxDyn(&dims), out).ok()
 }
@@ -596,19 +439,21 @@ fn picked<T: Copy>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option
 /// ONNX's numbers of the types that are followed.
 fn cast(x: Array, to: i64) -> Option<Array> {
     const FLOAT: i64 = 1;
+    const INT32: i64 = 6;
     const INT64: i64 = 7;
     const BOOL: i64 = 9;
+    let dtype = if to == INT32 { DType::I32 } else { DType::I64 };
     Some(match (x, to) {
-        (x @ Array::Floats(_), FLOAT)
-        | (x @ Array::Ints(_), INT64)
-        | (x @ Array::Flags(_), BOOL) => x,
-        (Array::Ints(x), FLOAT) => Array::Floats(x.mapv(|v| v as f32)),
+        (x @ Array::Floats(_), FLOAT) | (x @ Array::Flags(_), BOOL) => x,
+        (Array::Ints(x, _), INT32 | INT64) => Array::Ints(x, dtype),
+        (Array::Sizes(x, _), INT32 | INT64) => Array::Sizes(x, dtype),
+        (Array::Ints(x, _), FLOAT) => Array::Floats(x.mapv(|v| v as f32)),
         (Array::Flags(x), FLOAT) => Array::Floats(x.mapv(|v| f32::from(u8::from(v)))),
-        (Array::Flags(x), INT64) => Array::Ints(x.mapv(i64::from)),
-        (Array::Ints(x), BOOL) => Array::Flags(x.mapv(|v| v != 0)),
+        (Array::Flags(x), INT32 | INT64) => Array::Ints(x.mapv(i64::from), dtype),
+        (Array::Ints(x, _), BOOL) => Array::Flags(x.mapv(|v| v != 0)),
         (Array::Floats(x), BOOL) => Array::Flags(x.mapv(|v| v != 0.0)),
-        (Array::Floats(x), INT64) if x.iter().all(|v| v.abs() < 1e9) => {
-            Array::Ints(x.mapv(|v| v as i64))
+        (Array::Floats(x), INT32 | INT64) if x.iter().all(|v| v.abs() < 1e9) => {
+            Array::Ints(x.mapv(|v| v as i64), dtype)
         }
         _ => return None,
     })
