@@ -62,15 +62,15 @@ impl Element {
     }
 }
 
-/// A small tensor of integers of which some are sizes left open.
+/// A short tensor of integers of which some are sizes left open.
 #[derive(Debug, Clone)]
-pub(crate) struct Small {
+pub(crate) struct OpenSizes {
     dims: Vec<usize>,
     list: Vec<Element>,
     dtype: DType,
 }
 
-impl Small {
+impl OpenSizes {
     /// The elements of a list.
     pub fn elements(&self) -> Option<&[Element]> {
         (self.dims.len() == 1).then_some(&self.list)
@@ -80,7 +80,7 @@ impl Small {
 /// The result of a node over constants and sizes, when it is determined and has at most `limit` elements.
 pub(crate) fn evaluate(
     graph: &Graph,
-    small: &HashMap<ValueId, Small>,
+    open_sizes: &HashMap<ValueId, OpenSizes>,
     op: &Op,
     inputs: &[Option<ValueId>],
     limit: usize,
@@ -91,13 +91,13 @@ pub(crate) fn evaluate(
     // What cannot be folded should not be copied only to find that out.
     let within = |id: &Option<ValueId>| {
         id.is_some_and(|id| {
-            small.contains_key(&id) || graph.constant(id).is_some_and(|t| t.len() <= limit)
+            open_sizes.contains_key(&id) || graph.constant(id).is_some_and(|t| t.len() <= limit)
         })
     };
     if inputs.is_empty() || !inputs.iter().all(within) {
         return None;
     }
-    let look = |id: &Option<ValueId>| match small.get(&(*id)?) {
+    let look = |id: &Option<ValueId>| match open_sizes.get(&(*id)?) {
         Some(s) => {
             let list = ArrayD::from_shape_vec(IxDyn(&s.dims), s.list.clone()).ok()?;
             Some(Array::Sizes(list, s.dtype))
@@ -113,7 +113,7 @@ pub(crate) fn evaluate_constant(op: &Op, inputs: &[&Tensor], limit: usize) -> Op
     let inputs: Vec<Array> = inputs.iter().map(|t| Array::of(t)).collect::<Option<_>>()?;
     match compute::evaluate(op, &inputs, limit)?.folded()? {
         Folded::Tensor(tensor) => Some(tensor),
-        Folded::Small(_) => None,
+        Folded::Open(_) => None,
     }
 }
 

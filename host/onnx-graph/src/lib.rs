@@ -2,7 +2,7 @@
 //!
 //! Invariants: reading never panics on any bytes; what is read and not understood is kept as
 //! [`ops::Op::Opaque`] and written back unchanged; `write(read(bytes))` describes the same network.
-//! Deliberately absent: files, libtorch, ONNX Runtime, execution, channel analysis.
+//! Deliberately absent: files, libtorch, ONNX Runtime, execution of anything but what constants determine, channel analysis.
 #![forbid(unsafe_code)]
 
 mod attribute;

@@ -2,7 +2,7 @@
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip, concatenate};
 
-use super::{Element, Small};
+use super::{Element, OpenSizes};
 use crate::dims::broadcast;
 use crate::graph::Dim;
 use crate::{DType, Tensor, TensorData};
@@ -38,7 +38,7 @@ pub(crate) enum Folded {
     /// A constant.
     Tensor(Tensor),
     /// A list with open sizes.
-    Small(Small),
+    Open(OpenSizes),
 }
 
 impl Array {
@@ -86,7 +86,7 @@ impl Array {
                 match known {
                     Some(v) => (dims, ints(v, dtype)?),
                     None if list.len() > MOST_OPEN => return None,
-                    None => return Some(Folded::Small(Small { dims, list, dtype })),
+                    None => return Some(Folded::Open(OpenSizes { dims, list, dtype })),
                 }
             }
         };

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use crate::attribute::{Attribute, AttributeValue};
-use crate::fold::Small;
+use crate::fold::OpenSizes;
 use crate::graph::{Dim, Graph, Node, Shape, ValueId};
 use crate::{GraphError, Tensor};
 
@@ -65,7 +65,7 @@ pub(crate) struct Parsing<'a> {
     pub inputs: Vec<Option<ValueId>>,
     pub outputs: usize,
     pub extra_outputs_read: bool,
-    pub small: &'a HashMap<ValueId, Small>,
+    pub open_sizes: &'a HashMap<ValueId, OpenSizes>,
 }
 
 impl<'a> Parsing<'a> {
@@ -192,8 +192,8 @@ impl<'a> Parsing<'a> {
     }
 
     /// What is known of the integers of input `i` when some of them are sizes left open.
-    pub fn small_input(&self, i: usize) -> Option<&'a Small> {
-        self.small.get(&self.inputs.get(i).copied().flatten()?)
+    pub fn sizes_input(&self, i: usize) -> Option<&'a OpenSizes> {
+        self.open_sizes.get(&self.inputs.get(i).copied().flatten()?)
     }
 
     /// Drops inputs from the `n`-th on: they were resolved into the operator.

@@ -18,7 +18,7 @@ impl Operator for Expand {
     const INPUTS: (usize, usize) = (1, 2);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let target: Vec<Dim> = match (node.int_input(1), node.small_input(1).and_then(|s| s.elements())) {
+        let target: Vec<Dim> = match (node.int_input(1), node.sizes_input(1).and_then(|s| s.elements())) {
             (Input::Known(list), _) => {
                 let sizes = list.iter().map(|&d| usize::try_from(d).map(Dim::Known)).collect::<Result<_, _>>();
                 sizes.map_err(|_| node.malformed(format!("the target {list:?} is no shape")))?

@@ -61,7 +61,7 @@ impl Operator for Reshape {
         } else if let Input::Known(target) = node.int_input(1) {
             Some(target)
         } else {
-            match node.small_input(1).and_then(|s| s.elements()) {
+            match node.sizes_input(1).and_then(|s| s.elements()) {
                 Some(elements) if !elements.contains(&Element::Known(0)) => {
                     allow_zero = false;
                     Self::open(node.shape(0), elements)

@@ -127,8 +127,8 @@ impl Resize {
             Input::Dynamic => return None,
             Input::Known(_) | Input::Absent => {}
         }
-        if let Some(small) = node.small_input(3) {
-            return Self::from_sizes(&shape, small.elements()?);
+        if let Some(sizes) = node.sizes_input(3) {
+            return Self::from_sizes(&shape, sizes.elements()?);
         }
         let Input::Known(sizes) = node.int_input(3) else {
             return None;

@@ -5,7 +5,7 @@ use std::collections::{HashMap, HashSet};
 use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
-use crate::fold::{self, Folded, Small};
+use crate::fold::{self, Folded, OpenSizes};
 use crate::graph::{Node, Shape, ValueId};
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::order::topological;
@@ -60,7 +60,7 @@ pub(super) struct Reader<'a> {
     uses: HashMap<ValueId, usize>,
     outputs: HashSet<&'a str>,
     stated: HashMap<&'a str, &'a ValueInfoProto>,
-    small: HashMap<ValueId, Small>,
+    open_sizes: HashMap<ValueId, OpenSizes>,
     /// Elements that constants computed of constants may still hold.
     computable: usize,
     /// And elements that may still be computed, held or not.
@@ -101,7 +101,7 @@ impl<'a> Reader<'a> {
                 .chain(&proto.output)
                 .map(|v| (v.name.as_str(), v))
                 .collect(),
-            small: HashMap::new(),
+            open_sizes: HashMap::new(),
             computable: SPARE,
             work: SPARE * STEPS,
         };
@@ -296,7 +296,7 @@ impl<'a> Reader<'a> {
             extra_outputs_read: proto.output[1..]
                 .iter()
                 .any(|o| !o.is_empty() && self.reads.contains_key(o.as_str())),
-            small: &self.small,
+            open_sizes: &self.open_sizes,
         };
         let typed = if domain.is_empty() {
             Op::parse(&proto.op_type, &mut parsing)?
@@ -334,9 +334,9 @@ impl<'a> Reader<'a> {
                     self.release(&inputs);
                     return Ok(());
                 }
-                Some(Folded::Small(small)) => {
+                Some(Folded::Open(sizes)) => {
                     let id = self.push(proto, &name, op, inputs, outputs)?;
-                    self.small.insert(id, small);
+                    self.open_sizes.insert(id, sizes);
                     return Ok(());
                 }
                 None => {}
@@ -372,7 +372,7 @@ impl<'a> Reader<'a> {
             return None;
         }
         let limit = self.computable.min(self.work).max(SHORT);
-        fold::evaluate(&self.graph, &self.small, op, inputs, limit)
+        fold::evaluate(&self.graph, &self.open_sizes, op, inputs, limit)
     }
 
     /// Drops constants that the node just computed was the last to read.
