@@ -86,11 +86,6 @@ pub(crate) fn run(
     }
     let mut environment = environment(work, searching)?;
     let done = work.records.episodes(Some(kind.name()))?;
-    for record in work.records.episodes(None)? {
-        if let Some((ratio, ..)) = record.ratio {
-            environment.costs.learn(&Config(record.widths), ratio)?;
-        }
-    }
     let mut best = done
         .iter()
         .filter(|e| e.feasible)
@@ -124,12 +119,8 @@ pub(crate) fn run(
         if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
             environment.costs.learn(&config, ratio)?;
         }
-        match outcome(searching, &record)? {
-            Some(outcome) => {
-                record.reward = outcome.reward;
-                record.feasible = outcome.feasible;
-                strategy.tell(&config, &outcome)?;
-            }
+        match judge(searching, &mut record)? {
+            Some(outcome) => strategy.tell(&config, &outcome)?,
             None => strategy.abandon(&config),
         }
         record.parts_ns[4] = nanoseconds(clock.elapsed());
@@ -170,16 +161,22 @@ fn line(record: &EpisodeRecord, best: f64) -> String {
     )
 }
 
-/// The environment at the start of a search.
+/// The environment of a search, whose costs have learned from every measurement recorded so far.
 pub(crate) fn environment<'a>(
     work: &Work<'_>,
     searching: &Searching<'a>,
 ) -> Result<SearchEnvironment<'a>, PipelineError> {
     let prepared = searching.prepared;
+    let mut costs = CostModel::new(prepared, searching.feasibility, searching.calibration)?;
+    for record in work.records.episodes(None)? {
+        if let Some((ratio, ..)) = record.ratio {
+            costs.learn(&Config(record.widths), ratio)?;
+        }
+    }
     Ok(SearchEnvironment {
         space: &prepared.space,
         net: searching.net,
-        costs: CostModel::new(prepared, searching.feasibility, searching.calibration)?,
+        costs,
         enforces_budget: matches!(work.config.search.reward.mode, RewardMode::Budget),
     })
 }
@@ -267,6 +264,19 @@ pub(crate) fn outcome(
             latency,
         },
     )?))
+}
+
+/// Judges a new record and writes the verdict into it; as [`outcome`].
+pub(crate) fn judge(
+    searching: &Searching<'_>,
+    record: &mut EpisodeRecord,
+) -> Result<Option<Outcome>, PipelineError> {
+    let outcome = outcome(searching, record)?;
+    if let Some(outcome) = &outcome {
+        record.reward = outcome.reward;
+        record.feasible = outcome.feasible;
+    }
+    Ok(outcome)
 }
 
 fn nanoseconds(duration: std::time::Duration) -> u64 {

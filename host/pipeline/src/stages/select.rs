@@ -96,18 +96,13 @@ fn approach(
     searching: &Searching<'_>,
     kind: StrategyKind,
 ) -> Result<Option<EpisodeRecord>, PipelineError> {
-    let mut environment = episodes::environment(work, searching)?;
+    let environment = episodes::environment(work, searching)?;
     let mut nearest: Option<(f64, EpisodeRecord)> = None;
-    let known = work.records.episodes(None)?;
-    for record in known {
+    for record in work.records.episodes(Some(kind.name()))? {
         let Some(outcome) = episodes::outcome(searching, &record)? else {
             continue;
         };
-        if let Some((ratio, ..)) = record.ratio {
-            let config = Config(record.widths.clone());
-            environment.costs.learn(&config, ratio)?;
-        }
-        if record.strategy == kind.name() && nearest.as_ref().is_none_or(|n| outcome.load < n.0) {
+        if nearest.as_ref().is_none_or(|n| outcome.load < n.0) {
             nearest = Some((outcome.load, record));
         }
     }
@@ -137,10 +132,7 @@ fn approach(
         last.clone_from(&config);
         let episode = work.records.episodes(Some(kind.name()))?.len() as u64;
         let mut record = episodes::attempt(work, searching, &environment, kind, episode, &config)?;
-        if let Some(outcome) = episodes::outcome(searching, &record)? {
-            record.reward = outcome.reward;
-            record.feasible = outcome.feasible;
-        }
+        episodes::judge(searching, &mut record)?;
         let state = work.records.strategy_state(kind.name())?;
         work.records
             .add_episode(&record, &state.unwrap_or_default())?;
