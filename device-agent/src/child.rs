@@ -28,13 +28,7 @@ pub fn run(
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Event, Failure> {
     let begun = Instant::now();
-    let mut at = Progress {
-        stage: Stage::Start,
-        model: String::new(),
-        rounds: 0,
-        elapsed_ns: 0,
-        widest_ci_rel: None,
-    };
+    let mut at = Progress::at(Stage::Start);
     let mut worker = Worker::start(job, folder).map_err(|error| Failure {
         kind: FailureKind::Internal,
         stage: Stage::Start,

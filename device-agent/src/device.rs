@@ -49,6 +49,7 @@ pub fn info(runtime_version: String) -> DeviceInfo {
         os: std::env::consts::OS.to_owned(),
         arch: std::env::consts::ARCH.to_owned(),
         hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
+        ..DeviceInfo::default()
     }
 }
 
@@ -66,6 +67,7 @@ pub fn state() -> DeviceState {
         cpu_busy_ns: busy,
         cpu_steal_ns: steal,
         battery: battery(),
+        free_disk_bytes: None,
     }
 }
 
@@ -149,6 +151,8 @@ fn battery() -> Option<Battery> {
             Some(Battery {
                 percent: number(folder.join("capacity"))?,
                 charging: text(folder.join("status")).map(|status| status != "Discharging"),
+                // The class tells tenths of a degree: Documentation/ABI/testing/sysfs-class-power.
+                millicelsius: number::<i64>(folder.join("temp")).map(|tenths| tenths * 100),
             })
         })
 }

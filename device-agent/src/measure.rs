@@ -39,6 +39,7 @@ impl Place<'_> {
             agent_pid: std::process::id(),
             input: Vec::new(),
             shape: Vec::new(),
+            runtime: None,
         }
     }
 }

@@ -367,12 +367,5 @@ impl Agent for Service {
 
 /// A sign of life for someone whose turn has not come.
 fn waiting() -> wire::MeasureEvent {
-    let step = Progress {
-        stage: Stage::Start,
-        model: String::new(),
-        rounds: 0,
-        elapsed_ns: 0,
-        widest_ci_rel: None,
-    };
-    MeasureEvent::Progress(step).into()
+    MeasureEvent::Progress(Progress::at(Stage::Queued)).into()
 }

@@ -5,7 +5,8 @@
 //! reference nothing cancels, so then drift and throttling count too.
 
 use agent_protocol::{
-    DeviceState, MeasureJob, Measurement, ModelRef, Ratio, RuntimeInfo, Verdict, stats, wire,
+    DeviceState, MeasureJob, Measurement, ModelRef, Ratio, RuntimeInfo, Sentinel, Verdict, stats,
+    wire,
 };
 
 /// The provider the sessions ask for.
@@ -42,12 +43,15 @@ pub fn measurements(
         cores: job.sampling.cores.clone(),
         nice: samples.nice,
         node_providers: Vec::new(),
+        options: job.runtime.clone(),
+        confinement: samples.confinement,
     };
     let shared = Shared {
         job,
         around,
         runtime,
         notes: notes(around, samples.cpu_ns, samples.elapsed_ns),
+        sentinel: samples.sentinel.map(Into::into),
     };
     let mut series = samples.series.into_iter();
     let reference = job
@@ -81,6 +85,7 @@ struct Shared<'a> {
     around: &'a Surroundings,
     runtime: RuntimeInfo,
     notes: Vec<String>,
+    sentinel: Option<Sentinel>,
 }
 
 impl Shared<'_> {
@@ -134,6 +139,7 @@ impl Shared<'_> {
             notes: self.notes.clone(),
             taken_unix_ns: self.around.after.taken_unix_ns,
             load_ns: series.load_ns,
+            sentinel: self.sentinel,
         })
     }
 
@@ -231,7 +237,9 @@ fn notes(around: &Surroundings, worker_cpu_ns: u64, worker_elapsed_ns: u64) -> V
 #[cfg(test)]
 mod tests {
     use super::*;
-    use agent_protocol::{CoreState, Evidence, Limits, Sampling, Sha256};
+    use agent_protocol::{
+        Conditions, CoreState, Evidence, Limits, RuntimeOptions, Sampling, Sha256,
+    };
 
     fn job(reference: bool) -> MeasureJob {
         let model = |name: &str| ModelRef {
@@ -244,6 +252,8 @@ mod tests {
             sampling: Sampling::default(),
             limits: Limits::default(),
             evidence: Evidence::Quick,
+            runtime: RuntimeOptions::default(),
+            conditions: Conditions::default(),
         }
     }
 

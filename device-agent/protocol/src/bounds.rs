@@ -32,3 +32,5 @@ pub const MAX_RANK: usize = 16;
 pub const MAX_REQUEST_BYTES: usize = MAX_RUN_ELEMENTS * 4 + 1024 * 1024;
 /// Bytes of a reply: [`MAX_MODELS`] series of samples at the sizes that occur.
 pub const MAX_REPLY_BYTES: usize = 256 * 1024 * 1024;
+/// Entries of a short list: providers, their options, what confines a worker.
+pub const MAX_LIST: usize = 64;

@@ -70,6 +70,19 @@ pub(crate) fn name(
     text(message, field, value, bounds::MAX_NAME_BYTES)
 }
 
+/// A few names.
+pub(crate) fn names(
+    message: &'static str,
+    field: &'static str,
+    values: Vec<String>,
+) -> Result<Vec<String>, ProtocolError> {
+    count(message, field, &values, bounds::MAX_LIST)?;
+    values
+        .into_iter()
+        .map(|value| name(message, field, value))
+        .collect()
+}
+
 /// No more than `limit` entries.
 pub(crate) fn count<T>(
     message: &'static str,

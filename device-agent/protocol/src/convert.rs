@@ -2,8 +2,9 @@
 
 mod report;
 mod run;
+mod runtime;
 
-use crate::check::{count, digest, name, need, text, within};
+use crate::check::{count, digest, name, names, need, text, within};
 use crate::types::{
     DeviceInfo, Evidence, Failure, FailureKind, Limits, MeasureEvent, MeasureJob, Measurement,
     ModelRef, Progress, Sampling, Stage,
@@ -30,6 +31,7 @@ impl Sampling {
         for (field, value) in [
             ("warmup_ns", self.warmup_ns),
             ("max_duration_ns", self.max_duration_ns),
+            ("sustained_ns", self.sustained_ns),
         ] {
             within(
                 M,
@@ -112,6 +114,7 @@ impl TryFrom<wire::Sampling> for Sampling {
             ci_target_rel: m.ci_target_rel,
             ci_accept_rel: m.ci_accept_rel,
             drift_accept_rel: m.drift_accept_rel,
+            sustained_ns: m.sustained_ns,
         };
         sampling.check()?;
         Ok(sampling)
@@ -136,6 +139,7 @@ impl From<Sampling> for wire::Sampling {
             ci_target_rel: s.ci_target_rel,
             ci_accept_rel: s.ci_accept_rel,
             drift_accept_rel: s.drift_accept_rel,
+            sustained_ns: s.sustained_ns,
         }
     }
 }
@@ -238,6 +242,8 @@ impl TryFrom<wire::MeasureRequest> for MeasureJob {
             sampling: need(M, "sampling", m.sampling)?.try_into()?,
             limits: need(M, "limits", m.limits)?.try_into()?,
             evidence,
+            runtime: m.runtime.unwrap_or_default().try_into()?,
+            conditions: m.conditions.unwrap_or_default().try_into()?,
         })
     }
 }
@@ -254,6 +260,8 @@ impl From<MeasureJob> for wire::MeasureRequest {
             sampling: Some(job.sampling.into()),
             limits: Some(job.limits.into()),
             evidence: evidence.into(),
+            runtime: Some(job.runtime.into()),
+            conditions: Some(job.conditions.into()),
         }
     }
 }
@@ -267,8 +275,11 @@ fn stage(message: &'static str, value: i32) -> Result<Stage, ProtocolError> {
         Ok(wire::Stage::Memory) => Stage::Memory,
         Ok(wire::Stage::Profile) => Stage::Profile,
         Ok(wire::Stage::Run) => Stage::Run,
+        Ok(wire::Stage::Queued) => Stage::Queued,
+        Ok(wire::Stage::Cooling) => Stage::Cooling,
+        Ok(wire::Stage::Sustained) => Stage::Sustained,
         Ok(wire::Stage::Unspecified) | Err(_) => {
-            return Err(ProtocolError::field(message, "stage", value, "1 to 7"));
+            return Err(ProtocolError::field(message, "stage", value, "1 to 10"));
         }
     })
 }
@@ -283,6 +294,9 @@ impl From<Stage> for wire::Stage {
             Stage::Memory => Self::Memory,
             Stage::Profile => Self::Profile,
             Stage::Run => Self::Run,
+            Stage::Queued => Self::Queued,
+            Stage::Cooling => Self::Cooling,
+            Stage::Sustained => Self::Sustained,
         }
     }
 }
@@ -298,6 +312,7 @@ impl TryFrom<wire::Progress> for Progress {
             elapsed_ns: m.elapsed_ns,
             widest_ci_rel: (m.widest_ci_rel.is_finite() && m.widest_ci_rel > 0.0)
                 .then_some(m.widest_ci_rel),
+            queued: m.queued,
         })
     }
 }
@@ -310,6 +325,7 @@ impl From<Progress> for wire::Progress {
             rounds: p.rounds,
             elapsed_ns: p.elapsed_ns,
             widest_ci_rel: p.widest_ci_rel.unwrap_or(0.0),
+            queued: p.queued,
         }
     }
 }
@@ -325,8 +341,10 @@ impl TryFrom<wire::Failure> for Failure {
             Ok(wire::FailureKind::OutOfMemory) => FailureKind::OutOfMemory,
             Ok(wire::FailureKind::RuntimeMissing) => FailureKind::RuntimeMissing,
             Ok(wire::FailureKind::Internal) => FailureKind::Internal,
+            Ok(wire::FailureKind::Provider) => FailureKind::Provider,
+            Ok(wire::FailureKind::Conditions) => FailureKind::Conditions,
             Ok(wire::FailureKind::Unspecified) | Err(_) => {
-                return Err(ProtocolError::field("Failure", "kind", m.kind, "1 to 6"));
+                return Err(ProtocolError::field("Failure", "kind", m.kind, "1 to 8"));
             }
         };
         Ok(Self {
@@ -347,6 +365,8 @@ impl From<Failure> for wire::Failure {
             FailureKind::OutOfMemory => wire::FailureKind::OutOfMemory,
             FailureKind::RuntimeMissing => wire::FailureKind::RuntimeMissing,
             FailureKind::Internal => wire::FailureKind::Internal,
+            FailureKind::Provider => wire::FailureKind::Provider,
+            FailureKind::Conditions => wire::FailureKind::Conditions,
         };
         let mut detail = f.detail;
         if detail.len() > bounds::MAX_TEXT_BYTES {
@@ -416,6 +436,9 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
             os: name(M, "os", m.os)?,
             arch: name(M, "arch", m.arch)?,
             hostname: name(M, "hostname", m.hostname)?,
+            providers: names(M, "providers", m.providers)?,
+            confinement: names(M, "confinement", m.confinement)?,
+            serial: name(M, "serial", m.serial)?,
         })
     }
 }
@@ -431,6 +454,9 @@ impl From<DeviceInfo> for wire::DeviceInfo {
             os: d.os,
             arch: d.arch,
             hostname: d.hostname,
+            providers: d.providers,
+            confinement: d.confinement,
+            serial: d.serial,
         }
     }
 }

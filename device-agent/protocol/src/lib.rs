@@ -32,7 +32,7 @@ pub use token::{TOKEN_METADATA, Token};
 pub use types::*;
 
 /// The protocol this crate describes. Raised whenever a message changes its meaning.
-pub const PROTOCOL_VERSION: u32 = 2;
+pub const PROTOCOL_VERSION: u32 = 3;
 
 /// Refuses a peer that speaks another protocol.
 pub fn check_version(host: u32, agent: u32) -> Result<(), ProtocolError> {

@@ -1,5 +1,6 @@
 //! The types both sides work with once a message has been checked.
 
+use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
@@ -106,6 +107,9 @@ pub struct Sampling {
     pub ci_accept_rel: f64,
     /// Without a reference, a measurement whose last third differs from its first by more than this is invalid.
     pub drift_accept_rel: f64,
+    /// How long the models run without a pause, after the warm-up and before the first sample, ns. Then the samples tell what a
+    /// device keeps up, not what it does for a moment.
+    pub sustained_ns: u64,
 }
 
 impl Default for Sampling {
@@ -126,6 +130,7 @@ impl Default for Sampling {
             ci_target_rel: 0.02,
             ci_accept_rel: 0.06,
             drift_accept_rel: 0.25,
+            sustained_ns: 0,
         }
     }
 }
@@ -147,6 +152,63 @@ impl Default for Limits {
             memory_bytes: 8 * 1024 * 1024 * 1024,
         }
     }
+}
+
+/// An execution provider of ONNX Runtime and its options.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Provider {
+    /// One of [`Provider::NAMES`].
+    pub name: String,
+    /// The provider's own options, as ONNX Runtime names them.
+    #[serde(default)]
+    pub options: BTreeMap<String, String>,
+}
+
+impl Provider {
+    /// The providers the agent can ask for. Which of them are there depends on the runtime's library on the device.
+    pub const NAMES: [&str; 8] = [
+        "cpu", "xnnpack", "nnapi", "qnn", "coreml", "acl", "cuda", "tensorrt",
+    ];
+}
+
+/// How much ONNX Runtime rewrites a model while it loads it.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Optimisation {
+    /// Not at all.
+    None,
+    /// Constant folding and removal of what does nothing.
+    Basic,
+    /// Also fusions.
+    Extended,
+    /// Also the memory layout.
+    #[default]
+    All,
+}
+
+/// How ONNX Runtime runs a model.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct RuntimeOptions {
+    /// Execution providers in order of preference; the CPU provider takes what remains. Empty: the CPU alone.
+    pub providers: Vec<Provider>,
+    /// Whether a model is refused when a provider is missing or a node falls back to the CPU provider without its being asked for.
+    pub strict: bool,
+    /// How much the model is rewritten while it is loaded.
+    pub optimisation: Optimisation,
+}
+
+/// What must hold on the device before anything is measured.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Conditions {
+    /// The hottest a thermal zone may be at the start and the end, thousandths of a degree Celsius.
+    pub max_millicelsius: Option<i64>,
+    /// How long the agent waits for the device to cool down before it gives up, ns.
+    pub cool_down_ns: u64,
+    /// The frequency governor every core should have; another is noted.
+    pub governor: Option<String>,
 }
 
 /// How much is found out about each model.
@@ -182,6 +244,10 @@ pub struct MeasureJob {
     pub limits: Limits,
     /// How much to find out.
     pub evidence: Evidence,
+    /// How the runtime runs the models.
+    pub runtime: RuntimeOptions,
+    /// What must hold on the device.
+    pub conditions: Conditions,
 }
 
 /// A model the agent is asked to run once.
@@ -195,6 +261,8 @@ pub struct RunJob {
     pub shape: Vec<u64>,
     /// What the worker may use.
     pub limits: Limits,
+    /// How the runtime runs the model.
+    pub runtime: RuntimeOptions,
 }
 
 /// A model's first output.
@@ -224,6 +292,12 @@ pub enum Stage {
     Profile,
     /// A single run whose output is wanted.
     Run,
+    /// Other measurements come first.
+    Queued,
+    /// The device is too hot and cools down.
+    Cooling,
+    /// The models run without a pause before they are sampled.
+    Sustained,
 }
 
 impl fmt::Display for Stage {
@@ -236,6 +310,9 @@ impl fmt::Display for Stage {
             Self::Memory => "measuring memory",
             Self::Profile => "profiling",
             Self::Run => "running",
+            Self::Queued => "waiting for its turn",
+            Self::Cooling => "waiting for the device to cool down",
+            Self::Sustained => "running without a pause",
         })
     }
 }
@@ -253,6 +330,22 @@ pub struct Progress {
     pub elapsed_ns: u64,
     /// Half the widest interval relative to its median, once known.
     pub widest_ci_rel: Option<f64>,
+    /// Measurements that come first while this one is queued.
+    pub queued: u32,
+}
+
+impl Progress {
+    /// Nothing done yet of this stage.
+    pub fn at(stage: Stage) -> Self {
+        Self {
+            stage,
+            model: String::new(),
+            rounds: 0,
+            elapsed_ns: 0,
+            widest_ci_rel: None,
+            queued: 0,
+        }
+    }
 }
 
 /// Why there is no measurement.
@@ -271,6 +364,10 @@ pub enum FailureKind {
     RuntimeMissing,
     /// The agent could not do its part.
     Internal,
+    /// An execution provider is missing, or a node fell back to the CPU though the options are strict.
+    Provider,
+    /// The device does not come into the state that the conditions ask for.
+    Conditions,
 }
 
 /// A measurement that failed; the agent itself is well.
@@ -329,15 +426,27 @@ pub struct DeviceInfo {
     pub arch: String,
     /// The device's own name.
     pub hostname: String,
+    /// The execution providers that the runtime's library offers, by the runtime's own names.
+    #[serde(default)]
+    pub providers: Vec<String>,
+    /// What keeps workers in their place on this device.
+    #[serde(default)]
+    pub confinement: Vec<String>,
+    /// What tells this device from others of its kind; empty where the system has no such thing.
+    #[serde(default)]
+    pub serial: String,
 }
 
 impl DeviceInfo {
     /// An identity under which measurements are comparable: the profile and what decides speed on the device.
     pub fn id(&self) -> String {
-        let what = format!(
+        let mut what = format!(
             "{}\n{}\n{}\n{}\n{}\n{}",
             self.cpu_model, self.cores, self.arch, self.os, self.memory_bytes, self.hostname
         );
+        if !self.serial.is_empty() {
+            what = format!("{what}\n{}", self.serial);
+        }
         let digest = Sha256::of(what.as_bytes()).to_string();
         let profile = if self.profile.is_empty() {
             "device"
@@ -375,6 +484,8 @@ pub struct Battery {
     pub percent: u32,
     /// Whether it is being charged or the device hangs on the mains.
     pub charging: Option<bool>,
+    /// Its temperature, thousandths of a degree Celsius.
+    pub millicelsius: Option<i64>,
 }
 
 /// A device's state at one moment. What the system does not tell is `None` or empty, never made up.
@@ -396,6 +507,8 @@ pub struct DeviceState {
     pub cpu_steal_ns: Option<u64>,
     /// The battery, if there is one.
     pub battery: Option<Battery>,
+    /// Free space where the agent keeps its models, bytes.
+    pub free_disk_bytes: Option<u64>,
 }
 
 /// A candidate's latency relative to the reference's, from interleaved rounds.
@@ -429,6 +542,18 @@ pub struct NodeProvider {
     pub op_type: String,
     /// The execution provider.
     pub provider: String,
+    /// Mean time of one run, ns, where the runtime tells it.
+    pub time_ns: Option<u64>,
+}
+
+/// A workload that is always the same, timed before and after the samples in the worker itself: when its time changes, the
+/// device did, not the model.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Sentinel {
+    /// Before the samples, ns.
+    pub before_ns: u64,
+    /// After them, ns.
+    pub after_ns: u64,
 }
 
 /// What ran the model.
@@ -448,6 +573,12 @@ pub struct RuntimeInfo {
     pub nice: i32,
     /// Each node's provider; empty unless the full evidence was asked for.
     pub node_providers: Vec<NodeProvider>,
+    /// What was asked of the runtime.
+    #[serde(default)]
+    pub options: RuntimeOptions,
+    /// What kept the worker in its place.
+    #[serde(default)]
+    pub confinement: Vec<String>,
 }
 
 /// Whether a measurement may be used.
@@ -517,6 +648,8 @@ pub struct Measurement {
     pub taken_unix_ns: u64,
     /// Time the runtime took to load and optimise the model, ns.
     pub load_ns: u64,
+    /// The device's own pace around the samples.
+    pub sentinel: Option<Sentinel>,
 }
 
 impl Measurement {

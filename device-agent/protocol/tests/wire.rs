@@ -1,9 +1,10 @@
 //! What becomes of messages: checked values come back unchanged, wrong ones are refused by name, nothing panics.
 
 use agent_protocol::{
-    DeviceState, Evidence, Failure, Limits, MeasureEvent, MeasureJob, Measurement, ModelRef, Ratio,
-    RunJob, RunOutput, RuntimeInfo, Sampling, Sha256, Token, Upload, Verdict, check_version,
-    decode, wire,
+    Conditions, DeviceState, Evidence, Failure, Limits, MeasureEvent, MeasureJob, Measurement,
+    ModelRef, NodeProvider, Optimisation, Provider, Ratio, RunJob, RunOutput, RuntimeInfo,
+    RuntimeOptions, Sampling, Sentinel, Sha256, Token, Upload, Verdict, check_version, decode,
+    wire,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -46,7 +47,14 @@ fn measurement() -> Measurement {
             spinning: false,
             cores: vec![0],
             nice: -5,
-            node_providers: Vec::new(),
+            node_providers: vec![NodeProvider {
+                node: "conv".into(),
+                op_type: "Conv".into(),
+                provider: "CPUExecutionProvider".into(),
+                time_ns: Some(12),
+            }],
+            options: options(),
+            confinement: vec!["no-new-privileges".into()],
         },
         verdict: Verdict::Invalid {
             reason: "too hot".into(),
@@ -54,6 +62,21 @@ fn measurement() -> Measurement {
         notes: vec!["warm".into()],
         taken_unix_ns: 7,
         load_ns: 8,
+        sentinel: Some(Sentinel {
+            before_ns: 10,
+            after_ns: 11,
+        }),
+    }
+}
+
+fn options() -> RuntimeOptions {
+    RuntimeOptions {
+        providers: vec![Provider {
+            name: "xnnpack".into(),
+            options: [("intra_op_num_threads".to_owned(), "2".to_owned())].into(),
+        }],
+        strict: true,
+        optimisation: Optimisation::Extended,
     }
 }
 
@@ -68,6 +91,12 @@ fn job() -> MeasureJob {
         sampling: Sampling::default(),
         limits: Limits::default(),
         evidence: Evidence::Full,
+        runtime: options(),
+        conditions: Conditions {
+            max_millicelsius: Some(70_000),
+            cool_down_ns: 5,
+            governor: Some("performance".into()),
+        },
     }
 }
 
@@ -109,6 +138,14 @@ fn a_wrong_field_is_refused_by_its_name() {
     check(&|r| r.evidence = 9, "evidence is 9");
     check(&|r| r.sampling = None, "sampling");
     check(&|r| r.limits = None, "limits");
+    check(
+        &|r| r.runtime.as_mut().unwrap().providers[0].name = "abacus".into(),
+        "name is abacus",
+    );
+    check(
+        &|r| r.conditions.as_mut().unwrap().max_millicelsius = Some(-1),
+        "max_millicelsius is -1",
+    );
     check(&|r| r.limits.as_mut().unwrap().time_ns = 0, "time_ns is 0");
     check(&sampling(|s| s.threads = 0), "threads is 0");
     check(&sampling(|s| s.min_rounds = 5), "min_rounds is 5");
@@ -133,6 +170,7 @@ fn a_run_whose_input_has_not_its_shape_is_refused() {
             input: vec![0.0; 12],
             shape: vec![1, 3, 2, 2],
             limits: Limits::default(),
+            runtime: options(),
         });
         assert!(RunJob::try_from(request.clone()).is_ok());
         spoil(&mut request);

@@ -85,14 +85,10 @@ pub fn main() -> anyhow::Result<()> {
     dup2_stdout(std::io::stderr()).context("pointing standard output to standard error")?;
     let job = frame::read::<wire::WorkerJob>(&mut BufReader::new(std::io::stdin()), "WorkerJob")?
         .context("standard input ended without a job")?;
-    let start = Progress {
-        stage: Stage::Start,
-        model: String::new(),
-        rounds: 0,
-        elapsed_ns: 0,
-        widest_ci_rel: None,
+    let mut events = Events {
+        pipe,
+        at: Progress::at(Stage::Start),
     };
-    let mut events = Events { pipe, at: start };
     let end = match work(&job, &mut events) {
         Ok(event) => event,
         Err(Trouble { kind, detail }) => Event::Failure(
@@ -144,7 +140,10 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         wire::WorkerPass::Memory => passes::memory(job, &bench, events).map(Event::Memory),
         wire::WorkerPass::Profile => passes::profile(job, &bench, events).map(Event::Profile),
         wire::WorkerPass::Run => passes::run(job, &bench, events).map(Event::Output),
-        wire::WorkerPass::Runtime => Ok(Event::Runtime(wire::WorkerRuntime { version })),
+        wire::WorkerPass::Runtime => Ok(Event::Runtime(wire::WorkerRuntime {
+            version,
+            ..wire::WorkerRuntime::default()
+        })),
         wire::WorkerPass::Unspecified => Err(Trouble::internal("the job names no pass")),
     }
 }

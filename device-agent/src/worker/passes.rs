@@ -122,6 +122,7 @@ fn node_providers(profile: &str) -> Result<Vec<wire::NodeProvider>, Trouble> {
                 node: node.to_owned(),
                 op_type: text(event, "op_name"),
                 provider: text(event, "provider"),
+                time_ns: None,
             })
         })
         .take(bounds::MAX_NODES)

@@ -83,6 +83,7 @@ pub fn pass(
         cpu_ns,
         elapsed_ns: nanoseconds(begun),
         nice,
+        ..wire::WorkerSamples::default()
     })
 }
 

@@ -1,17 +1,17 @@
 //! What fails costs one measurement and is told by name; the agent lives on.
 
 use latency::{
-    FailureKind, LatencyError, LatencySource, Limits, LocalDevice, MeasureRequest, Model, Stage,
+    AgentDevice, FailureKind, LatencyError, LatencySource, Limits, MeasureRequest, Model, Stage,
     Verdict,
 };
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Convolution, device, endless, quick, request};
+use crate::fixture::{Convolution, device, endless, job, quick, request};
 use crate::lives::worker_of;
 
 /// The request fails as it should, and the same agent then measures something else.
-fn check(device: &mut LocalDevice, wrong: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
+fn check(device: &mut AgentDevice, wrong: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
     let agent = device.agent_pid();
     match device.measure(wrong) {
         Err(LatencyError::Failed(failure)) => {
@@ -171,16 +171,7 @@ fn a_worker_killed_in_the_middle_is_told_by_its_signal() {
     let mut device = device();
     let model = Convolution::default().model("victim");
     let agent = device.agent_pid().unwrap();
-    let job = agent_protocol::MeasureJob {
-        models: vec![agent_protocol::ModelRef {
-            name: "victim".into(),
-            sha256: model.sha256(),
-        }],
-        reference: None,
-        sampling: endless(),
-        limits: Limits::default(),
-        evidence: latency::Evidence::Quick,
-    };
+    let job = job(&model, endless());
     let client = device.client().unwrap();
     client.upload(&model).unwrap();
     let silence = std::time::Duration::from_secs(60);

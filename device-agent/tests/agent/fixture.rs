@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use latency::{LocalConfig, LocalDevice, MeasureRequest, Model, Sampling};
+use latency::{AgentDevice, Local, MeasureRequest, Model, Patience, Sampling};
 use prost::Message;
 
 #[derive(Clone, PartialEq, Message)]
@@ -213,19 +213,26 @@ pub fn agent() -> PathBuf {
     PathBuf::from(env!("CARGO_BIN_EXE_graphprune-agent"))
 }
 
-/// A configuration that repeats nothing, so that every failure is seen.
-pub fn config() -> LocalConfig {
-    LocalConfig {
+/// This machine through that agent.
+pub fn local() -> Local {
+    Local {
         agent: Some(agent()),
+        ..Local::default()
+    }
+}
+
+/// Repeats nothing, so that every failure is seen.
+pub fn impatient() -> Patience {
+    Patience {
         retries: 0,
         restarts: 0,
-        ..LocalConfig::default()
+        ..Patience::default()
     }
 }
 
 /// A device.
-pub fn device() -> LocalDevice {
-    LocalDevice::start(&config()).expect("the agent starts")
+pub fn device() -> AgentDevice {
+    AgentDevice::start(local(), "local", impatient()).expect("the agent starts")
 }
 
 /// Sampling that is over quickly and finds every interval narrow enough.
@@ -254,6 +261,22 @@ pub fn endless() -> Sampling {
         ci_target_rel: 1e-6,
         max_duration_ns: 100_000_000_000,
         ..quick()
+    }
+}
+
+/// A job for one model, as the agent itself is asked.
+pub fn job(model: &Model, sampling: Sampling) -> agent_protocol::MeasureJob {
+    agent_protocol::MeasureJob {
+        models: vec![agent_protocol::ModelRef {
+            name: model.name().into(),
+            sha256: model.sha256(),
+        }],
+        reference: None,
+        sampling,
+        limits: latency::Limits::default(),
+        evidence: latency::Evidence::Quick,
+        runtime: latency::RuntimeOptions::default(),
+        conditions: latency::Conditions::default(),
     }
 }
 

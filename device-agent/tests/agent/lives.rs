@@ -3,11 +3,11 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use latency::{LatencyError, LatencySource, LocalConfig, LocalDevice};
+use latency::{AgentDevice, LatencyError, LatencySource, Local, Patience};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Convolution, agent, config, device, endless, quick, request};
+use crate::fixture::{Convolution, agent, device, endless, impatient, job, local, quick, request};
 
 /// A worker of this agent, if it has one.
 pub fn worker_of(agent: u32) -> Option<i32> {
@@ -45,8 +45,8 @@ fn gone(pid: impl std::fmt::Display + Copy) {
 }
 
 /// Does `harm` to the agent while its worker measures. The host starts another and the measurement comes to its end.
-fn the_search_goes_on(config: &LocalConfig, harm: Signal) {
-    let mut device = LocalDevice::start(config).unwrap();
+fn the_search_goes_on(patience: Patience, harm: Signal) {
+    let mut device = AgentDevice::start(local(), "local", patience).unwrap();
     let first = device.agent_pid().unwrap();
     let sampling = latency::Sampling {
         min_rounds: 200,
@@ -71,9 +71,9 @@ fn the_search_goes_on(config: &LocalConfig, harm: Signal) {
 #[test]
 fn an_agent_killed_in_the_middle_is_replaced_and_takes_its_worker_along() {
     the_search_goes_on(
-        &LocalConfig {
+        Patience {
             restarts: 3,
-            ..config()
+            ..impatient()
         },
         Signal::SIGKILL,
     );
@@ -81,12 +81,12 @@ fn an_agent_killed_in_the_middle_is_replaced_and_takes_its_worker_along() {
 
 #[test]
 fn an_agent_that_hangs_in_the_middle_is_replaced() {
-    let config = LocalConfig {
+    let patience = Patience {
         restarts: 3,
-        silence_timeout_ns: 5_000_000_000,
-        ..config()
+        silence_ns: 5_000_000_000,
+        ..impatient()
     };
-    the_search_goes_on(&config, Signal::SIGSTOP);
+    the_search_goes_on(patience, Signal::SIGSTOP);
 }
 
 #[test]
@@ -133,16 +133,7 @@ fn a_measurement_nobody_waits_for_is_ended() {
     let model = Convolution::default().model("m");
     let client = device.client().unwrap();
     client.upload(&model).unwrap();
-    let job = agent_protocol::MeasureJob {
-        models: vec![agent_protocol::ModelRef {
-            name: "m".into(),
-            sha256: model.sha256(),
-        }],
-        reference: None,
-        sampling: endless(),
-        limits: latency::Limits::default(),
-        evidence: latency::Evidence::Quick,
-    };
+    let job = job(&model, endless());
     // Not even the first sign of life is waited for.
     let outcome = client.measure(&job, Duration::from_nanos(1), &mut |_| {});
     assert!(outcome.is_err_and(|error| error.is_agent_lost()));
@@ -155,38 +146,38 @@ fn a_measurement_nobody_waits_for_is_ended() {
 #[test]
 fn what_is_needed_to_start_is_named_when_it_is_missing() {
     let nowhere = Path::new("/nonexistent/thing").to_owned();
-    let start = |config: LocalConfig| match LocalDevice::start(&config) {
-        Ok(_) => panic!("it started: {config:?}"),
+    let start = |agent: Local| match AgentDevice::start(agent.clone(), "local", impatient()) {
+        Ok(_) => panic!("it started: {agent:?}"),
         Err(error) => error,
     };
-    let error = start(LocalConfig {
+    let error = start(Local {
         agent: Some(nowhere.clone()),
-        ..config()
+        ..local()
     });
     assert!(
         matches!(&error, LatencyError::AgentNotFound { looked } if *looked == [nowhere.clone()])
     );
-    let error = start(LocalConfig {
+    let error = start(Local {
         runtime_library: Some(nowhere),
-        ..config()
+        ..local()
     })
     .to_string();
     assert!(
         error.contains("/nonexistent/thing") && error.contains("ORT_DYLIB_PATH"),
         "{error}"
     );
-    let error = start(LocalConfig {
+    let error = start(Local {
         runtime_library: Some(agent()),
-        ..config()
+        ..local()
     })
     .to_string();
     assert!(
         error.contains("graphprune-agent") && error.contains("ONNX Runtime"),
         "{error}"
     );
-    let error = start(LocalConfig {
+    let error = start(Local {
         agent: Some("/bin/true".into()),
-        ..config()
+        ..local()
     })
     .to_string();
     assert!(error.contains("/bin/true"), "{error}");

@@ -111,12 +111,26 @@ fn a_run_returns_the_output_and_refuses_another_shape() {
     // The first image is all ones, the second all minus ones: 27 products of 0.5 and 1, and what the ReLU cuts off.
     let image = 3 * 16 * 16;
     let input = [vec![1.0; image], vec![-1.0; image]].concat();
-    let output = device.run(&model, &input, &[2, 3, 16, 16]).unwrap();
+    let output = device
+        .run(
+            &model,
+            &input,
+            &[2, 3, 16, 16],
+            &latency::RuntimeOptions::default(),
+        )
+        .unwrap();
     let expected = [vec![13.5; 2 * 14 * 14], vec![0.0; 2 * 14 * 14]].concat();
     assert_eq!(output, expected);
 
     let agent = device.agent_pid();
-    let error = device.run(&model, &input, &[2, 3, 32, 8]).unwrap_err();
+    let error = device
+        .run(
+            &model,
+            &input,
+            &[2, 3, 32, 8],
+            &latency::RuntimeOptions::default(),
+        )
+        .unwrap_err();
     let text = error.to_string();
     assert!(
         matches!(error, latency::LatencyError::Failed(_))
@@ -124,7 +138,14 @@ fn a_run_returns_the_output_and_refuses_another_shape() {
             && text.contains("[2, 3, 32, 8]"),
         "{text}"
     );
-    let error = device.run(&model, &input, &[1, 3, 16, 16]).unwrap_err();
+    let error = device
+        .run(
+            &model,
+            &input,
+            &[1, 3, 16, 16],
+            &latency::RuntimeOptions::default(),
+        )
+        .unwrap_err();
     assert!(
         error.to_string().contains("[1, 3, 16, 16] for 1536 values"),
         "{error}"

@@ -18,10 +18,10 @@ pub enum LatencyError {
         looked: Vec<PathBuf>,
     },
     /// The agent's program does not come up.
-    #[error("the agent {} did not start: {detail}", path.display())]
+    #[error("the agent {place} did not start: {detail}")]
     AgentStart {
-        /// The program.
-        path: PathBuf,
+        /// The program or the device.
+        place: String,
         /// What was seen, with its last words.
         detail: String,
     },

@@ -1,7 +1,7 @@
 //! Latency of networks, measured on devices.
 //!
-//! A [`LatencySource`] answers a [`MeasureRequest`] with one [`Measurement`] a model. [`LocalDevice`] is this machine through
-//! the same agent and protocol as a board or phone; [`Remembering`] puts a [`Store`] before any source so that nothing is
+//! A [`LatencySource`] answers a [`MeasureRequest`] with one [`Measurement`] a model. [`AgentDevice`] is a device through its
+//! agent, reached by a [`Launcher`]: this machine is [`Local`] and speaks the same protocol as a board or phone; [`Remembering`] puts a [`Store`] before any source so that nothing is
 //! measured twice; [`Profile`] holds a device's settings.
 //!
 //! Invariants:
@@ -18,26 +18,29 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod device;
 mod error;
-mod local;
 mod profile;
 mod remember;
 mod store;
+mod transport;
 
 use std::sync::Arc;
 
 pub use agent_protocol::{
-    Battery, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, Limits,
-    Measurement, NodeProvider, Progress, ProtocolError, Ratio, RunJob, RunOutput, RuntimeInfo,
-    Sampling, Sha256, Stage, ThermalZone, Token, Verdict, stats,
+    Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind,
+    Limits, Measurement, NodeProvider, Optimisation, Progress, ProtocolError, Provider, Ratio,
+    RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone,
+    Token, Verdict, stats,
 };
 
 pub use client::Client;
+pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
-pub use local::{LocalConfig, LocalDevice};
-pub use profile::{Profile, Transport};
+pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use remember::Remembering;
 pub use store::{Key, Record, Store};
+pub use transport::{Launcher, Link, Local};
 
 /// A model to measure.
 #[derive(Clone)]
@@ -99,6 +102,10 @@ pub struct MeasureRequest {
     pub limits: Limits,
     /// How much to find out. `Full` costs two more short processes a model.
     pub evidence: Evidence,
+    /// How the runtime runs the models.
+    pub runtime: RuntimeOptions,
+    /// What must hold on the device.
+    pub conditions: Conditions,
 }
 
 /// Something that knows how long networks take on one device.

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use agent_protocol::{Limits, Sampling};
+use agent_protocol::{Conditions, Limits, RuntimeOptions, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::LatencyError;
@@ -10,9 +10,35 @@ use crate::LatencyError;
 /// How the agent is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Transport {
+pub enum TransportKind {
     /// A process of this machine.
     Local,
+    /// The system's `ssh` and `scp`.
+    Ssh,
+    /// The `adb` client.
+    Adb,
+    /// TCP with mutual TLS to an agent that runs by itself.
+    Tcp,
+}
+
+/// Where the agent lies on a device, and which one it needs.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AgentPlace {
+    /// The agent's target triple, such as `aarch64-unknown-linux-gnu`; empty: found out on the device.
+    pub triple: String,
+    /// The folder of the agent on the device; empty: `.graphprune` in the user's home, `/data/local/tmp/graphprune` by adb.
+    pub folder: String,
+}
+
+/// What is known of the device behind a profile, and what nobody who wrote it has run.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Knowledge {
+    /// Facts, with where they come from.
+    pub known: Vec<String>,
+    /// What was not tried on the device itself.
+    pub not_run: Vec<String>,
 }
 
 /// A device's settings.
@@ -25,13 +51,29 @@ pub struct Profile {
     #[serde(default)]
     pub description: String,
     /// How the agent is reached.
-    pub transport: Transport,
+    pub transport: TransportKind,
+    /// The device itself, where the profile is of one device only: `pi@board` for ssh, a serial number for adb, `host:port` for
+    /// TCP. Otherwise the address comes with the registered device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
+    /// Where the agent lies on the device.
+    #[serde(default)]
+    pub agent: AgentPlace,
+    /// How the runtime runs models.
+    #[serde(default)]
+    pub runtime: RuntimeOptions,
     /// How to sample.
     #[serde(default)]
     pub sampling: Sampling,
     /// What a worker may use.
     #[serde(default)]
     pub limits: Limits,
+    /// What must hold on the device before anything is measured.
+    #[serde(default)]
+    pub conditions: Conditions,
+    /// What is known and what is not.
+    #[serde(default)]
+    pub knowledge: Knowledge,
 }
 
 /// A named check of a profile: what must hold, or the message.
@@ -54,19 +96,29 @@ const CHECKS: &[Check] = &[
     ("limits", |profile| {
         profile.limits.check().map_err(|error| error.to_string())
     }),
+    ("runtime", |profile| {
+        profile.runtime.check().map_err(|error| error.to_string())
+    }),
+    ("conditions", |profile| {
+        profile
+            .conditions
+            .check()
+            .map_err(|error| error.to_string())
+    }),
     ("time", |profile| {
         let (limit, need) = (
             profile.limits.time_ns,
             profile
                 .sampling
                 .warmup_ns
+                .saturating_add(profile.sampling.sustained_ns)
                 .saturating_add(profile.sampling.max_duration_ns),
         );
         if limit > need {
             return Ok(());
         }
         Err(format!(
-            "limits.time_ns ({limit}) must be longer than sampling.warmup_ns and max_duration_ns together ({need})"
+            "limits.time_ns ({limit}) must be longer than sampling.warmup_ns, sustained_ns and max_duration_ns together ({need})"
         ))
     }),
     ("cores", |profile| {

@@ -38,7 +38,13 @@ impl<S: LatencySource> LatencySource for Remembering<S> {
         let full = request.evidence == Evidence::Full;
         let reference = request.reference.as_ref().map(Model::sha256);
         let key = |model: &Model, reference| {
-            Key::new(model.sha256(), reference, &device, &request.sampling)
+            Key::new(
+                model.sha256(),
+                reference,
+                &device,
+                &request.sampling,
+                &request.runtime,
+            )
         };
 
         let mut keys: Vec<Key> = request

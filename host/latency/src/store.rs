@@ -3,7 +3,9 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use agent_protocol::{DeviceInfo, Measurement, Sampling, Sha256, Verdict, wire};
+use agent_protocol::{
+    DeviceInfo, Measurement, Optimisation, RuntimeOptions, Sampling, Sha256, Verdict, wire,
+};
 use prost::Message;
 use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
 
@@ -42,7 +44,7 @@ pub struct Key {
     pub device: String,
     /// ONNX Runtime's version.
     pub runtime: String,
-    /// Threads, spinning, batch and cores. How long was sampled is no part of it.
+    /// Threads, spinning, batch, cores and how the runtime was asked to run. How long was sampled is no part of it.
     pub setup: String,
 }
 
@@ -53,6 +55,7 @@ impl Key {
         reference: Option<Sha256>,
         device: &DeviceInfo,
         sampling: &Sampling,
+        runtime: &RuntimeOptions,
     ) -> Self {
         let cores: Vec<String> = sampling.cores.iter().map(u32::to_string).collect();
         Self {
@@ -61,7 +64,7 @@ impl Key {
             device: device.id(),
             runtime: device.runtime_version.clone(),
             setup: format!(
-                "threads={} spinning={} batch={} cores={}",
+                "threads={} spinning={} batch={} cores={}{}{}",
                 sampling.threads,
                 sampling.spinning,
                 sampling.batch,
@@ -69,7 +72,12 @@ impl Key {
                     "all".to_owned()
                 } else {
                     cores.join(",")
-                }
+                },
+                match sampling.sustained_ns {
+                    0 => String::new(),
+                    ns => format!(" sustained={ns}"),
+                },
+                asked_of(runtime),
             ),
         }
     }
@@ -79,6 +87,23 @@ impl Key {
             .as_ref()
             .map_or(&[], |digest| digest.0.as_slice())
     }
+}
+
+/// What was asked of the runtime beyond what it does by itself.
+fn asked_of(runtime: &RuntimeOptions) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for provider in &runtime.providers {
+        // Writing to a string does not fail.
+        let _ = write!(text, " provider={}", provider.name);
+        for (key, value) in &provider.options {
+            let _ = write!(text, ",{key}={value}");
+        }
+    }
+    if runtime.optimisation != Optimisation::All {
+        let _ = write!(text, " optimisation={:?}", runtime.optimisation);
+    }
+    text
 }
 
 /// A stored measurement.

@@ -2,7 +2,8 @@
 
 use latency::{
     DeviceInfo, DeviceState, Evidence, Key, LatencyError, LatencySource, MeasureRequest,
-    Measurement, Model, Ratio, Remembering, RuntimeInfo, Sampling, Sha256, Store, Verdict,
+    Measurement, Model, Ratio, Remembering, RuntimeInfo, RuntimeOptions, Sampling, Sha256, Store,
+    Verdict,
 };
 
 fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Measurement {
@@ -41,11 +42,14 @@ fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Measurem
             cores: Vec::new(),
             nice: 0,
             node_providers: Vec::new(),
+            options: RuntimeOptions::default(),
+            confinement: Vec::new(),
         },
         verdict: Verdict::Valid,
         notes: Vec::new(),
         taken_unix_ns: 9,
         load_ns: 1,
+        sentinel: None,
     }
 }
 
@@ -189,6 +193,7 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
         Some(reference.sha256()),
         &device(),
         &sampling,
+        &RuntimeOptions::default(),
     );
     let stored = measurement(&candidate, Some(&reference), true);
     store.insert(&[(key.clone(), &stored)]).unwrap();
@@ -213,25 +218,35 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
             Some(reference.sha256()),
             &device(),
             &sampling,
+            &RuntimeOptions::default(),
         ),
-        Key::new(candidate.sha256(), None, &device(), &sampling),
+        Key::new(
+            candidate.sha256(),
+            None,
+            &device(),
+            &sampling,
+            &RuntimeOptions::default(),
+        ),
         Key::new(
             candidate.sha256(),
             Some(reference.sha256()),
             &faster,
             &sampling,
+            &RuntimeOptions::default(),
         ),
         Key::new(
             candidate.sha256(),
             Some(reference.sha256()),
             &newer,
             &sampling,
+            &RuntimeOptions::default(),
         ),
         Key::new(
             candidate.sha256(),
             Some(reference.sha256()),
             &device(),
             &pinned,
+            &RuntimeOptions::default(),
         ),
     ];
     for other in others {
@@ -247,6 +262,7 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
         Some(reference.sha256()),
         &device(),
         &longer,
+        &RuntimeOptions::default(),
     );
     assert!(store.find(&same, false).unwrap().is_some());
 }
@@ -262,7 +278,13 @@ fn two_processes_worth_of_writers_share_a_store() {
                 let mut store = Store::open(&path).unwrap();
                 for i in 0..10 {
                     let model = model(&format!("{writer}-{i}"));
-                    let key = Key::new(model.sha256(), None, &device(), &Sampling::default());
+                    let key = Key::new(
+                        model.sha256(),
+                        None,
+                        &device(),
+                        &Sampling::default(),
+                        &RuntimeOptions::default(),
+                    );
                     store
                         .insert(&[(key, &measurement(&model, None, false))])
                         .unwrap();

@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use latency::{
-    Evidence, LatencyError, LatencySource, LocalConfig, LocalDevice, MeasureRequest, Measurement,
-    Model, Profile, Remembering, Sampling, Store, Verdict,
+    AgentDevice, Evidence, LatencyError, LatencySource, Local, MeasureRequest, Measurement, Model,
+    Patience, Profile, Remembering, Sampling, Store, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -55,7 +55,7 @@ pub(crate) struct Ratio {
 
 /// Measures networks against the original on one device. Valid measurements are stored and never taken twice.
 pub struct Meter {
-    source: Remembering<LocalDevice>,
+    source: Remembering<AgentDevice>,
     profile: Profile,
     attempts: u32,
     final_effort: f64,
@@ -74,10 +74,7 @@ impl Meter {
         final_effort: f64,
     ) -> Result<Self, PipelineError> {
         let profile = spec.profile()?;
-        let device = LocalDevice::start(&LocalConfig {
-            profile: profile.name.clone(),
-            ..LocalConfig::default()
-        })?;
+        let device = AgentDevice::start(Local::default(), &profile.name, Patience::default())?;
         let source = Remembering::new(device, Store::open(store)?);
         Ok(Self {
             source,
@@ -165,6 +162,8 @@ impl Meter {
             } else {
                 Evidence::Quick
             },
+            runtime: self.profile.runtime.clone(),
+            conditions: self.profile.conditions.clone(),
         };
         let mut reason = String::new();
         for _ in 0..self.attempts.max(1) {
@@ -204,7 +203,10 @@ impl Meter {
         shape: [usize; 4],
     ) -> Result<Vec<f32>, PipelineError> {
         let model = Model::new(name, onnx.to_vec());
-        Ok(self.source.source_mut().run(&model, images, &shape)?)
+        Ok(self
+            .source
+            .source_mut()
+            .run(&model, images, &shape, &self.profile.runtime)?)
     }
 
     /// Every measurement of the store that was taken of the model with this digest, newest last.
@@ -290,10 +292,7 @@ pub fn measure_models(
             std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
         models.push(Model::new(file.display().to_string(), bytes));
     }
-    let mut device = LocalDevice::start(&LocalConfig {
-        profile: profile.name.clone(),
-        ..LocalConfig::default()
-    })?;
+    let mut device = AgentDevice::start(Local::default(), &profile.name, Patience::default())?;
     let reference = if models.len() > 1 {
         Some(models.remove(0))
     } else {
@@ -311,6 +310,8 @@ pub fn measure_models(
         sampling,
         limits: profile.limits,
         evidence: Evidence::Full,
+        runtime: profile.runtime,
+        conditions: profile.conditions,
     };
     let mut measured = device.measure(&request)?;
     if request.reference.is_some() {

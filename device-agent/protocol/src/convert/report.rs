@@ -1,6 +1,6 @@
 //! Messages to checked types and back: what the device reports.
 
-use crate::check::{amount, count, digest, name, need, text, within};
+use crate::check::{amount, count, digest, name, names, need, text, within};
 use crate::types::{
     Battery, CoreState, DeviceState, Measurement, NodeProvider, Ratio, RuntimeInfo, Sha256,
     ThermalZone, Verdict,
@@ -41,7 +41,9 @@ impl TryFrom<wire::DeviceState> for DeviceState {
             battery: m.battery.map(|b| Battery {
                 percent: b.percent,
                 charging: b.charging,
+                millicelsius: b.millicelsius,
             }),
+            free_disk_bytes: m.free_disk_bytes,
         })
     }
 }
@@ -68,7 +70,9 @@ impl From<DeviceState> for wire::DeviceState {
             battery: s.battery.map(|b| wire::Battery {
                 percent: b.percent,
                 charging: b.charging,
+                millicelsius: b.millicelsius,
             }),
+            free_disk_bytes: s.free_disk_bytes,
         }
     }
 }
@@ -124,6 +128,7 @@ impl TryFrom<wire::NodeProvider> for NodeProvider {
             node: text(M, "node", m.node, bounds::MAX_TEXT_BYTES)?,
             op_type: name(M, "op_type", m.op_type)?,
             provider: name(M, "provider", m.provider)?,
+            time_ns: m.time_ns,
         })
     }
 }
@@ -134,6 +139,7 @@ impl From<NodeProvider> for wire::NodeProvider {
             node: n.node,
             op_type: n.op_type,
             provider: n.provider,
+            time_ns: n.time_ns,
         }
     }
 }
@@ -157,6 +163,8 @@ impl TryFrom<wire::RuntimeInfo> for RuntimeInfo {
                 .into_iter()
                 .map(NodeProvider::try_from)
                 .collect::<Result<_, _>>()?,
+            options: m.options.unwrap_or_default().try_into()?,
+            confinement: names(M, "confinement", m.confinement)?,
         })
     }
 }
@@ -171,6 +179,8 @@ impl From<RuntimeInfo> for wire::RuntimeInfo {
             cores: r.cores,
             nice: r.nice,
             node_providers: r.node_providers.into_iter().map(Into::into).collect(),
+            options: Some(r.options.into()),
+            confinement: r.confinement,
         }
     }
 }
@@ -273,6 +283,7 @@ impl TryFrom<wire::Measurement> for Measurement {
             notes: notes.collect::<Result<_, _>>()?,
             taken_unix_ns: m.taken_unix_ns,
             load_ns: m.load_ns,
+            sentinel: m.sentinel.map(Into::into),
         })
     }
 }
@@ -312,6 +323,7 @@ impl From<Measurement> for wire::Measurement {
             notes: m.notes,
             taken_unix_ns: m.taken_unix_ns,
             load_ns: m.load_ns,
+            sentinel: m.sentinel.map(Into::into),
         }
     }
 }

@@ -40,6 +40,7 @@ impl RunJob {
             });
         }
         tensor(M, "input", &self.input, &self.shape)?;
+        self.runtime.check()?;
         self.limits.check()
     }
 }
@@ -57,6 +58,7 @@ impl TryFrom<wire::RunRequest> for RunJob {
             input: m.input,
             shape: m.shape,
             limits: need(M, "limits", m.limits)?.try_into()?,
+            runtime: m.runtime.unwrap_or_default().try_into()?,
         };
         job.check()?;
         Ok(job)
@@ -71,6 +73,7 @@ impl From<RunJob> for wire::RunRequest {
             input: job.input,
             shape: job.shape,
             limits: Some(job.limits.into()),
+            runtime: Some(job.runtime.into()),
         }
     }
 }

@@ -1,0 +1,75 @@
+//! This machine: the agent as a child process.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use agent_protocol::Token;
+
+use super::process::AgentProcess;
+use super::{Launcher, Link};
+use crate::{Client, LatencyError};
+
+/// The agent of this machine.
+#[derive(Clone, Debug, Default)]
+pub struct Local {
+    /// The agent's program. Otherwise the variable GRAPHPRUNE_AGENT, otherwise `graphprune-agent` next to this program.
+    pub agent: Option<PathBuf>,
+    /// ONNX Runtime's library. Otherwise the agent looks for it: ORT_DYLIB_PATH, then next to itself.
+    pub runtime_library: Option<PathBuf>,
+}
+
+impl Launcher for Local {
+    fn place(&self) -> String {
+        "this machine".to_owned()
+    }
+
+    fn launch(&self, patience: Duration) -> Result<Link, LatencyError> {
+        let program = find_agent(self)?;
+        let token = Token::generate().map_err(|source| LatencyError::Io {
+            doing: "making a token for the agent".into(),
+            source,
+        })?;
+        let mut command = Command::new(&program);
+        command.args(["serve", "--exit-with-parent", "--token-stdin"]);
+        if let Some(library) = &self.runtime_library {
+            command.arg("--runtime").arg(library);
+        }
+        let (process, greeting) =
+            AgentProcess::start(command, &token, patience).map_err(|detail| {
+                LatencyError::AgentStart {
+                    place: program.display().to_string(),
+                    detail,
+                }
+            })?;
+        let client = Client::connect(&format!("http://127.0.0.1:{}", greeting.port), &token)?;
+        Ok(Link::new(client).with_process(process))
+    }
+}
+
+fn find_agent(config: &Local) -> Result<PathBuf, LatencyError> {
+    let named = config
+        .agent
+        .clone()
+        .or_else(|| std::env::var_os("GRAPHPRUNE_AGENT").map(PathBuf::from));
+    let looked: Vec<PathBuf> = match named {
+        Some(path) => vec![path],
+        None => {
+            let own = std::env::current_exe().map_err(|source| LatencyError::Io {
+                doing: "finding this program's own place".into(),
+                source,
+            })?;
+            // Cargo puts tests and examples one folder below the programs.
+            let name = format!("graphprune-agent{}", std::env::consts::EXE_SUFFIX);
+            own.ancestors()
+                .skip(1)
+                .take(2)
+                .map(|folder| folder.join(&name))
+                .collect()
+        }
+    };
+    match looked.iter().find(|path| path.is_file()) {
+        Some(path) => Ok(path.clone()),
+        None => Err(LatencyError::AgentNotFound { looked }),
+    }
+}
