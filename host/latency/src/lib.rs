@@ -22,6 +22,7 @@ mod device;
 mod error;
 mod profile;
 mod remember;
+mod resolve;
 mod store;
 mod transport;
 
@@ -39,6 +40,7 @@ pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use remember::Remembering;
+pub use resolve::{Resolved, resolve};
 pub use store::{Key, Record, Store};
 pub use transport::{Launcher, Link, Local};
 

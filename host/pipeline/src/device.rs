@@ -3,8 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use latency::{
-    AgentDevice, Evidence, LatencyError, LatencySource, Local, MeasureRequest, Measurement, Model,
-    Patience, Profile, Remembering, Sampling, Store, Verdict,
+    AgentDevice, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
+    Patience, Profile, Remembering, Sampling, Store, Verdict, resolve,
 };
 use serde::{Deserialize, Serialize};
 
@@ -18,16 +18,6 @@ pub struct DeviceSpec(pub String);
 impl Default for DeviceSpec {
     fn default() -> Self {
         Self("local".into())
-    }
-}
-
-impl DeviceSpec {
-    fn profile(&self) -> Result<Profile, PipelineError> {
-        Ok(if self.0 == "local" {
-            Profile::local()?
-        } else {
-            Profile::load(Path::new(&self.0))?
-        })
     }
 }
 
@@ -73,8 +63,9 @@ impl Meter {
         attempts: u32,
         final_effort: f64,
     ) -> Result<Self, PipelineError> {
-        let profile = spec.profile()?;
-        let device = AgentDevice::start(Local::default(), &profile.name, Patience::default())?;
+        let found = resolve(&spec.0)?;
+        let profile = found.profile;
+        let device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
         let source = Remembering::new(device, Store::open(store)?);
         Ok(Self {
             source,
@@ -283,7 +274,8 @@ pub fn measure_models(
     files: &[PathBuf],
     effort: f64,
 ) -> Result<Vec<Measured>, PipelineError> {
-    let profile = spec.profile()?;
+    let found = resolve(&spec.0)?;
+    let profile = found.profile;
     let mut models = Vec::new();
     for file in files {
         // Reading it here gives a better message about a broken file than the device could.
@@ -292,7 +284,7 @@ pub fn measure_models(
             std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
         models.push(Model::new(file.display().to_string(), bytes));
     }
-    let mut device = AgentDevice::start(Local::default(), &profile.name, Patience::default())?;
+    let mut device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
     let reference = if models.len() > 1 {
         Some(models.remove(0))
     } else {

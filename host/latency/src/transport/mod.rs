@@ -23,6 +23,16 @@ pub trait Launcher: Send {
     fn launch(&self, patience: Duration) -> Result<Link, LatencyError>;
 }
 
+impl Launcher for Box<dyn Launcher> {
+    fn place(&self) -> String {
+        (**self).place()
+    }
+
+    fn launch(&self, patience: Duration) -> Result<Link, LatencyError> {
+        (**self).launch(patience)
+    }
+}
+
 /// A connection to a running agent with what keeps it up. An agent that was started for it ends with it.
 pub struct Link {
     client: Client,
