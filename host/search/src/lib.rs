@@ -35,7 +35,9 @@ pub use candidates::narrow;
 pub use ddpg::{Ddpg, DdpgConfig};
 pub use error::SearchError;
 pub use evolution::{Evolution, EvolutionConfig};
-pub use latency_model::{LatencyModel, LatencyModelConfig, ModelFit, Scale, kendall, spearman};
+pub use latency_model::{
+    LatencyModel, LatencyModelConfig, ModelFit, Prediction, Scale, kendall, spearman,
+};
 pub use random::{Random, RandomConfig};
 pub use reward::{Cost, CostKind, Judge, LatencyInterval, Outcome, RewardConfig, RewardMode};
 pub use rng::SeededRng;
