@@ -1,12 +1,12 @@
 //! What a strategy may look at: the space, predicted costs in units of the budget, and the Graph PruningNet's
 //! embeddings.
 
+use latency_model::CostTable;
 use search::{
     Config, CostKind, Environment, LatencyModel, LatencyModelConfig, Limits, SearchError, Space,
 };
 use train::PruningNet;
 
-use crate::cost_table::CostTable;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;

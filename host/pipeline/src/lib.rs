@@ -8,7 +8,6 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod cost_table;
 mod device;
 mod environment;
 mod error;
