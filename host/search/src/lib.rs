@@ -19,8 +19,6 @@ mod candidates;
 mod ddpg;
 mod error;
 mod evolution;
-mod latency_model;
-mod linalg;
 mod random;
 mod reward;
 mod rng;
@@ -35,9 +33,6 @@ pub use candidates::narrow;
 pub use ddpg::{Ddpg, DdpgConfig};
 pub use error::SearchError;
 pub use evolution::{Evolution, EvolutionConfig};
-pub use latency_model::{
-    LatencyModel, LatencyModelConfig, ModelFit, Prediction, Scale, kendall, spearman,
-};
 pub use random::{Random, RandomConfig};
 pub use reward::{Cost, CostKind, Judge, LatencyInterval, Outcome, RewardConfig, RewardMode};
 pub use rng::SeededRng;

@@ -1,8 +1,9 @@
 //! A latency model that learns from the measured candidates and screens those not measured yet.
 
-use crate::SearchError;
+use crate::LatencyModelError;
 use serde::{Deserialize, Serialize};
 
+mod linalg;
 mod ranks;
 mod ridge;
 
@@ -115,14 +116,9 @@ impl LatencyModel {
     /// A model of a network that has `full_macs` multiply-accumulates unpruned.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
-    pub fn new(config: LatencyModelConfig, full_macs: u64) -> Result<Self, SearchError> {
-        let invalid = |option, reason: &str| {
-            Err(SearchError::InvalidOption {
-                option,
-                reason: reason.into(),
-            })
-        };
+    /// [`LatencyModelError::InvalidOption`] if the settings make no sense.
+    pub fn new(config: LatencyModelConfig, full_macs: u64) -> Result<Self, LatencyModelError> {
+        let invalid = |option, reason| Err(LatencyModelError::InvalidOption { option, reason });
         if full_macs == 0 {
             return invalid("full_macs", "the network has no multiply-accumulates");
         }
@@ -148,14 +144,14 @@ impl LatencyModel {
     /// Learns a measured latency ratio. The full network need not be told, its ratio is 1.
     ///
     /// # Errors
-    /// [`SearchError::Environment`] if the ratio is not positive, a feature is not finite, or their number changed.
-    pub fn observe(&mut self, features: &[f64], macs: u64, ratio: f64) -> Result<(), SearchError> {
-        let unusable = |reason: String| {
-            Err(SearchError::Environment {
-                what: "latency sample",
-                reason,
-            })
-        };
+    /// [`LatencyModelError::Sample`] if the ratio is not positive, a feature is not finite, or their number changed.
+    pub fn observe(
+        &mut self,
+        features: &[f64],
+        macs: u64,
+        ratio: f64,
+    ) -> Result<(), LatencyModelError> {
+        let unusable = |reason: String| Err(LatencyModelError::Sample { reason });
         if !(ratio > 0.0 && ratio.is_finite()) {
             return unusable(format!("ratio {ratio}"));
         }
@@ -412,7 +408,7 @@ fn reach(ridge: &Ridge) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SeededRng;
+    use crate::testing::SeededRng;
 
     const WEIGHTS: [f64; 5] = [0.3, 0.05, 0.25, 0.1, 0.2];
 

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::linalg::{cholesky, solve_lower, solve_upper};
+use super::linalg::{cholesky, solve_lower, solve_upper};
 
 /// Ridge with an unpenalised intercept in dual form, fitted to centred samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -68,7 +68,7 @@ impl Ridge {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SeededRng;
+    use crate::testing::SeededRng;
 
     #[test]
     fn leave_one_out_equals_refitting_without_the_sample() {
