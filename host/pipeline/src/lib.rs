@@ -13,6 +13,7 @@ mod environment;
 mod error;
 mod folder;
 mod inspect;
+mod knowledge;
 mod model;
 mod prepare;
 mod progress;
@@ -33,6 +34,7 @@ pub use folder::RunFolder;
 pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
 };
+pub use knowledge::{ProbeConfig, probe_kernels};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
