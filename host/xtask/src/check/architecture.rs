@@ -20,6 +20,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
     ("graphprune-agent", &["agent-protocol"]),
     ("latency", &["agent-protocol"]),
     ("latency-model", &["onnx-graph", "channels", "model-zoo"]),
+    ("regression", &["latency"]),
     ("report", &[]),
     (
         "pipeline",
