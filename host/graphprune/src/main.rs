@@ -38,6 +38,9 @@ enum Command {
     Export(commands::stage::ExportArgs),
     Measure(commands::measure::Args),
     Report(commands::report::Args),
+    Bench(commands::bench::Args),
+    #[command(hide = true)]
+    BenchStatistics(commands::bench::StatisticsArgs),
     Completions(commands::completions::Args),
 }
 
@@ -70,6 +73,8 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::stage::export(&args),
         Command::Measure(args) => commands::measure::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Completions(args) => commands::completions::run(&args),
     };
     match result {

@@ -39,30 +39,53 @@ const STUDENT: [f64; 30] = [
     2.052, 2.048, 2.045, 2.042,
 ];
 
-/// The change that the ratios of new to old, one a process, tell of. `None` for fewer than two, or one that is not positive.
-///
-/// Ratios multiply, so their logarithms are averaged; the interval is Student's.
-pub fn change(ratios: &[f64]) -> Option<Change> {
-    let count = ratios.len();
-    if count < 2
-        || ratios
-            .iter()
-            .any(|ratio| !(ratio.is_finite() && *ratio > 0.0))
-    {
+/// Mean, variance and number of the logarithms; `None` for fewer than two values, or one that is not positive.
+fn logarithms(values: &[f64]) -> Option<(f64, f64, f64)> {
+    if values.len() < 2 || values.iter().any(|v| !(v.is_finite() && *v > 0.0)) {
         return None;
     }
-    let logs: Vec<f64> = ratios.iter().map(|ratio| ratio.ln()).collect();
-    let mean = logs.iter().sum::<f64>() / count as f64;
-    let variance = logs.iter().map(|log| (log - mean).powi(2)).sum::<f64>() / (count - 1) as f64;
-    let noise = variance.sqrt();
-    let half = STUDENT[(count - 2).min(STUDENT.len() - 1)] * noise / (count as f64).sqrt();
-    Some(Change {
+    let count = values.len() as f64;
+    let mean = values.iter().map(|v| v.ln()).sum::<f64>() / count;
+    let squares: f64 = values.iter().map(|v| (v.ln() - mean).powi(2)).sum();
+    Some((mean, squares / (count - 1.0), count))
+}
+
+/// Student's t for these degrees of freedom, rounded down.
+fn student(freedom: f64) -> f64 {
+    STUDENT[(freedom as usize).clamp(1, STUDENT.len()) - 1]
+}
+
+fn around(mean: f64, half: f64, noise: f64, processes: usize) -> Change {
+    Change {
         estimate: mean.exp_m1(),
         low: (mean - half).exp_m1(),
         high: (mean + half).exp_m1(),
         noise,
-        processes: count,
-    })
+        processes,
+    }
+}
+
+/// The change between two series that were not measured together, by Welch's interval of the logarithms' difference (Biometrika
+/// 34 (1947), 28-35). `None` when one of them has fewer than two values.
+pub fn change_between(new: &[f64], old: &[f64]) -> Option<Change> {
+    let (new_mean, new_variance, new_count) = logarithms(new)?;
+    let (old_mean, old_variance, old_count) = logarithms(old)?;
+    let (a, b) = (new_variance / new_count, old_variance / old_count);
+    let freedom = (a + b).powi(2)
+        / (a.powi(2) / (new_count - 1.0) + b.powi(2) / (old_count - 1.0)).max(f64::MIN_POSITIVE);
+    let half = student(freedom) * (a + b).sqrt();
+    let noise = new_variance.max(old_variance).sqrt();
+    Some(around(new_mean - old_mean, half, noise, new.len()))
+}
+
+/// The change that the ratios of new to old, one a process, tell of. `None` for fewer than two, or one that is not positive.
+///
+/// Ratios multiply, so their logarithms are averaged; the interval is Student's.
+pub fn change(ratios: &[f64]) -> Option<Change> {
+    let (mean, variance, count) = logarithms(ratios)?;
+    let noise = variance.sqrt();
+    let half = student(count - 1.0) * noise / count.sqrt();
+    Some(around(mean, half, noise, ratios.len()))
 }
 
 impl Change {
@@ -108,6 +131,23 @@ mod tests {
         assert_eq!(change(&[1.0]), None);
         assert_eq!(change(&[1.0, 0.0]), None);
         assert_eq!(change(&[1.0, f64::NAN]), None);
+    }
+
+    #[test]
+    fn a_change_between_two_series_has_its_known_answer() {
+        let of = |logs: [f64; 3]| logs.map(f64::exp);
+        let found = change_between(&of([0.14, 0.15, 0.16]), &of([0.08, 0.10, 0.12])).unwrap();
+        // Variances 1e-4 and 4e-4 of three each: standard error sqrt(5e-4 / 3), 2.94 degrees of freedom, taken as 2.
+        let half = 4.303 * (5e-4f64 / 3.0).sqrt();
+        assert!(
+            (found.estimate - 0.05f64.exp_m1()).abs() < 1e-12,
+            "{found:?}"
+        );
+        assert!(
+            (found.high - (0.05 + half).exp_m1()).abs() < 1e-12,
+            "{found:?}"
+        );
+        assert_eq!(change_between(&[1.0, 1.1], &[]), None);
     }
 
     #[test]

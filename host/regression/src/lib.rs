@@ -18,12 +18,14 @@
 mod baseline;
 mod compare;
 mod error;
+mod guard;
 mod output;
 mod series;
 pub mod statistics;
 
 pub use baseline::{Baseline, BaselineFolder, Entry};
-pub use compare::{Change, Verdict, compare};
+pub use compare::{Change, Verdict, change, change_between, compare};
 pub use error::RegressionError;
+pub use guard::{Device, Guard, Turn};
 pub use output::{Compared, junit, markdown, table};
 pub use series::{Process, Series, SeriesConfig, measure_series};

@@ -1,5 +1,6 @@
 //! The sub-commands, one a file.
 
+pub mod bench;
 pub mod completions;
 pub mod inspect;
 pub mod measure;

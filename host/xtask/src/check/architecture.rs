@@ -45,6 +45,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "model-zoo",
             "datasets",
             "latency",
+            "regression",
             "latency-model",
             "report",
             "pipeline",
