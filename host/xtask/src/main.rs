@@ -7,6 +7,7 @@
 
 mod bench;
 mod check;
+mod debian;
 mod demo;
 mod fuzz;
 mod setup;

@@ -1,11 +1,13 @@
 //! Installs libtorch and ONNX Runtime, out of Python wheels, into `.deps` of the checkout.
 //!
 //! `.deps/venv` holds the packages, `.deps/libtorch` and `.deps/onnxruntime/libonnxruntime.so` are links into it, and
-//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons. A stamp, written last, says that
+//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons, and `.deps/boards` what the tests'
+//! devices are made of. A stamp, written last, says that
 //! an environment is whole; it lists the big libraries with their sizes, so that a damaged one is noticed.
 
+mod boards;
 mod machine;
-mod python;
+pub mod python;
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -14,7 +16,8 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::python::{Environment, remove};
+use self::python::Environment;
+pub use self::python::remove;
 use crate::shell::{self, Checkout};
 
 /// What `cargo xtask setup` can leave out or add.
@@ -26,6 +29,9 @@ pub struct Options {
     /// Also make `.deps/peers`, in which PyTorch can be imported, for the comparison benchmarks (4.8 GB)
     #[arg(long)]
     pub peers: bool,
+    /// Also fill `.deps/boards`, from which tests stand up an SSH server, an ARM board and a phone (150 MB)
+    #[arg(long)]
+    pub boards: bool,
 }
 
 /// The version that the `tch` crate in use is made for.
@@ -157,6 +163,9 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             vec![Set::Cpu, Set::Full]
         };
         let set = install(&deps, "venv", &wanted)?;
+        if options.boards {
+            boards::run(checkout)?;
+        }
         link(&deps)?;
         if options.peers {
             if set == Set::Full {
