@@ -4,7 +4,7 @@
 //! |---|---|
 //! | `tools` | sshd, socat and busybox for this machine's architecture, with their own C library |
 //! | `android` | adbd and adb with theirs |
-//! | `qemu` | `usr/bin/qemu-aarch64`, static |
+//! | `qemu` | `usr/bin/qemu-aarch64` and `qemu-arm`, static |
 //! | `aarch64` | the file system of the board: busybox, C and C++ libraries |
 //!
 //! Each holds a `stamp`, written when it is whole. The programs are started by the loader beside them, so the
@@ -21,7 +21,8 @@ pub enum System {
     /// This machine's own file system, read-only.
     #[default]
     Host,
-    /// A small aarch64 Linux. Emulated where this machine is of another architecture.
+    /// A small aarch64 Linux, on which 32-bit ARM programs run too. Emulated where this machine is of another
+    /// architecture.
     Aarch64,
 }
 
@@ -75,9 +76,9 @@ impl Kit {
         self.folder.join(name)
     }
 
-    /// The emulator, unless this machine runs aarch64 itself.
-    pub(crate) fn qemu(&self) -> Option<PathBuf> {
-        (std::env::consts::ARCH != "aarch64").then(|| self.folder.join("qemu/usr/bin/qemu-aarch64"))
+    /// The folder of the emulators, unless this machine runs aarch64 itself.
+    pub(crate) fn emulators(&self) -> Option<PathBuf> {
+        (std::env::consts::ARCH != "aarch64").then(|| self.folder.join("qemu/usr/bin"))
     }
 
     /// The words that start `program` of the set `tools` where that set lies at `at`; `name` is what the program takes

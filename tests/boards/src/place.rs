@@ -113,9 +113,9 @@ impl Root<'_> {
             .env("ANDROID", self.kit.set("android"))
             .env("HOME_BYTES", self.home_bytes.to_string());
         if self.system == System::Aarch64
-            && let Some(emulator) = self.kit.qemu()
+            && let Some(emulators) = self.kit.emulators()
         {
-            unshare.env("EMULATOR", emulator);
+            unshare.env("EMULATORS", emulators);
         }
         Ok(())
     }

@@ -8,12 +8,19 @@ exec 3<&0 </dev/null
 } &
 exec 3<&-
 
-if [ -n "${EMULATOR-}" ]; then
+# Makes the kernel start executables of a word size (1: 32, 2: 64 bits) for a machine (in hexadecimal) by an emulator.
+# F: the emulator is opened now and found from any root. P: programs learn the name that they were called by.
+emulate() {
+    name=$1 size=$2 machine=$3 emulator=$4
+    magic="\\x7fELF\\x0$size\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\x$machine\\x00"
+    mask='\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff'
+    printf '%s' ":$name:M::$magic:$mask:$emulator:PF" >/proc/sys/fs/binfmt_misc/register
+}
+
+if [ -n "${EMULATORS-}" ]; then
     mount -t binfmt_misc none /proc/sys/fs/binfmt_misc
-    # The magic of an aarch64 executable. F: the emulator is opened now and found from any root. P: programs learn the
-    # name that they were called by.
-    printf '%s' ':aarch64:M::\x7fELF\x02\x01\x01\x00\x00\x00\x00\x00\x00\x00\x00\x00\x02\x00\xb7\x00:\xff\xff\xff\xff\xff\xff\xff\x00\xff\xff\xff\xff\xff\xff\xff\xff\xfe\xff\xff\xff:'"$EMULATOR:PF" \
-        >/proc/sys/fs/binfmt_misc/register
+    emulate aarch64 2 b7 "$EMULATORS/qemu-aarch64"
+    emulate arm 1 28 "$EMULATORS/qemu-arm"
 fi
 if [ -n "${ROOT-}" ]; then
     mount -t tmpfs -o mode=755 place "$ROOT"

@@ -11,7 +11,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
-use super::remove;
+use super::{machine, remove};
 use crate::debian::{self, Debian, STABLE, TESTING};
 use crate::shell::{self, Checkout};
 
@@ -37,6 +37,7 @@ const SETS: [(&str, &[&str]); 4] = [
 
 /// Fetches what is missing.
 pub fn run(checkout: &Checkout) -> Result<()> {
+    machine::check_for_boards()?;
     let folder = checkout.deps().join("boards");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let missing: Vec<_> = SETS
