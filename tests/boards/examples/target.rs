@@ -13,7 +13,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             format!("ssh -F {} board", board.config().display())
         }),
         "adbd" => hold(Adbd::start(AdbdConfig::new(System::Host)), adb),
-        "phone" => hold(Adbd::start(AdbdConfig::new(System::Aarch64)), adb),
+        "phone" => hold(Adbd::start(AdbdConfig::new(System::Bare)), adb),
         _ => Err("name a target: sshd, board, adbd or phone".into()),
     }
 }

@@ -40,7 +40,7 @@ impl AdbdConfig {
     pub fn new(system: System) -> Self {
         let abi = match (system, std::env::consts::ARCH) {
             (System::Host, "x86_64") => "x86_64",
-            (System::Host | System::Aarch64, _) => "arm64-v8a",
+            _ => "arm64-v8a",
         };
         let properties = [
             ("ro.product.cpu.abi", abi),

@@ -24,6 +24,8 @@ pub enum System {
     /// A small aarch64 Linux, on which 32-bit ARM programs run too. Emulated where this machine is of another
     /// architecture.
     Aarch64,
+    /// The same without any library: what is linked against glibc does not start, as on a phone.
+    Bare,
 }
 
 /// A set-up that is whole.

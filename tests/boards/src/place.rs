@@ -12,6 +12,8 @@ use crate::poll::{self, PATIENCE};
 use crate::{BoardError, Kit, System, processes};
 
 const SCRIPT: &str = include_str!("place.sh");
+/// The folders of a system that a place shows, where they exist.
+const WHOLE: &str = "bin etc lib lib32 lib64 libx32 opt sbin usr";
 /// How much of a log an error shows, in bytes.
 const SHOWN: usize = 2000;
 
@@ -102,17 +104,19 @@ impl Root<'_> {
         ] {
             write(&files(folder).join(name), text)?;
         }
-        let system = match self.system {
-            System::Host => PathBuf::from("/"),
-            System::Aarch64 => self.kit.set("aarch64"),
+        let (system, top) = match self.system {
+            System::Host => (PathBuf::from("/"), WHOLE),
+            System::Aarch64 => (self.kit.set("aarch64"), WHOLE),
+            System::Bare => (self.kit.set("aarch64"), "bin etc"),
         };
         unshare
             .env("ROOT", root)
             .env("SYSTEM", system)
+            .env("TOP", top)
             .env("TOOLS", self.kit.set("tools"))
             .env("ANDROID", self.kit.set("android"))
             .env("HOME_BYTES", self.home_bytes.to_string());
-        if self.system == System::Aarch64
+        if self.system != System::Host
             && let Some(emulators) = self.kit.emulators()
         {
             unshare.env("EMULATORS", emulators);

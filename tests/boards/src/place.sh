@@ -26,7 +26,7 @@ if [ -n "${ROOT-}" ]; then
     mount -t tmpfs -o mode=755 place "$ROOT"
     cd "$ROOT"
     mkdir .files .tools .android data dev home proc run sys tmp
-    for name in bin etc lib lib32 lib64 libx32 opt sbin usr; do
+    for name in $TOP; do
         if [ -L "$SYSTEM/$name" ]; then
             cp -P "$SYSTEM/$name" "$name"
         elif [ -d "$SYSTEM/$name" ]; then

@@ -25,6 +25,8 @@ const PORTS: usize = 5;
 /// How the fake board is built.
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
+    /// Which programs run on it.
+    pub system: System,
     /// The processor as qemu calls it.
     pub cpu: String,
     /// Size of the home folder in bytes; it is in memory. A small one is a disk that runs full.
@@ -34,6 +36,7 @@ pub struct BoardConfig {
 impl Default for BoardConfig {
     fn default() -> Self {
         Self {
+            system: System::Aarch64,
             cpu: "cortex-a72".to_owned(),
             home_bytes: 512 << 20,
         }
@@ -44,7 +47,6 @@ impl Default for BoardConfig {
 /// has an empty home folder, `/home`, and `/tmp`, both in memory.
 pub struct Sshd {
     kit: Kit,
-    system: System,
     config: BoardConfig,
     port: u16,
     folder: TempDir,
@@ -60,7 +62,7 @@ impl Board {
     /// # Errors
     /// When the set-up is missing, or this machine does not let its users make namespaces.
     pub fn start(config: BoardConfig) -> Result<Self, BoardError> {
-        Sshd::start_on(System::Aarch64, config).map(Self)
+        Sshd::start_on(config).map(Self)
     }
 }
 
@@ -84,7 +86,7 @@ impl Sshd {
     /// # Errors
     /// When the set-up is missing, or this machine does not let its users make namespaces.
     pub fn start() -> Result<Self, BoardError> {
-        Self::start_on(System::Host, BoardConfig::default())
+        Self::with_home(BoardConfig::default().home_bytes)
     }
 
     /// The same with a home folder of this size, in bytes.
@@ -92,17 +94,16 @@ impl Sshd {
     /// # Errors
     /// As [`Self::start`].
     pub fn with_home(home_bytes: u64) -> Result<Self, BoardError> {
-        let config = BoardConfig {
+        Self::start_on(BoardConfig {
+            system: System::Host,
             home_bytes,
             ..BoardConfig::default()
-        };
-        Self::start_on(System::Host, config)
+        })
     }
 
-    fn start_on(system: System, config: BoardConfig) -> Result<Self, BoardError> {
+    fn start_on(config: BoardConfig) -> Result<Self, BoardError> {
         let mut server = Self {
             kit: Kit::find()?,
-            system,
             config,
             port: 0,
             folder: place::folder("sshd")?,
@@ -220,16 +221,16 @@ impl Sshd {
             "unshare --user --map-user=1000 --map-group=1000 --root=. --wd=/ \
              {PROGRAM} -D -e -f /.files/sshd_config"
         );
-        let name = match self.system {
+        let name = match self.config.system {
             System::Host => "the SSH server",
-            System::Aarch64 => "the aarch64 board",
+            System::Aarch64 | System::Bare => "the aarch64 board",
         };
         let mut place = Start {
             name,
             folder: self.folder.path(),
             root: Some(Root {
                 kit: &self.kit,
-                system: self.system,
+                system: self.config.system,
                 home_bytes: self.config.home_bytes,
             }),
             alone: false,

@@ -47,6 +47,11 @@ fn an_arm_device_dies_and_comes_back() {
 }
 
 #[test]
+fn a_device_without_libraries_dies_and_comes_back() {
+    check(System::Bare, "aarch64", "arm64-v8a");
+}
+
+#[test]
 fn any_client_finds_the_device_by_its_variables() {
     let device = Adbd::start(AdbdConfig::default()).unwrap();
     let mut client = std::process::Command::new(device.client());
