@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use agent_protocol::{Failure, ProtocolError};
 
+use crate::Obstacle;
+
 /// Why there is no latency.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,18 @@ pub enum LatencyError {
         /// The program or the device.
         place: String,
         /// What was seen, with its last words.
+        detail: String,
+    },
+    /// The device cannot be used as it is.
+    #[error("{place}: {obstacle} ({detail}); {}", obstacle.advice(device))]
+    Unusable {
+        /// What the user calls the device.
+        device: String,
+        /// Where it is: `ssh pi@board`.
+        place: String,
+        /// What is in the way.
+        obstacle: Obstacle,
+        /// What was seen.
         detail: String,
     },
     /// The agent died or fell silent more often than it was started anew.
@@ -94,6 +108,10 @@ pub enum LatencyError {
 impl LatencyError {
     /// Whether the agent itself is gone or unreachable, so that starting it anew may help.
     pub fn is_agent_lost(&self) -> bool {
-        matches!(self, Self::Connection { .. } | Self::AgentLost { .. })
+        match self {
+            Self::Connection { .. } | Self::AgentLost { .. } => true,
+            Self::Unusable { obstacle, .. } => obstacle.may_pass(),
+            _ => false,
+        }
     }
 }

@@ -20,9 +20,11 @@
 mod client;
 mod device;
 mod error;
+mod obstacle;
 mod profile;
 mod remember;
 mod resolve;
+mod route;
 mod store;
 mod transport;
 
@@ -38,11 +40,12 @@ pub use agent_protocol::{
 pub use client::Client;
 pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
+pub use obstacle::Obstacle;
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use remember::Remembering;
 pub use resolve::{Resolved, resolve};
 pub use store::{Key, Record, Store};
-pub use transport::{Launcher, Link, Local};
+pub use transport::{Launcher, Link, Local, Ssh, SshClient};
 
 /// A model to measure.
 #[derive(Clone)]

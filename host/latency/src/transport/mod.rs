@@ -2,12 +2,16 @@
 //! the connection is the same everywhere.
 
 mod local;
-mod process;
+pub(crate) mod process;
+pub(crate) mod remote;
+mod ssh;
+pub(crate) mod words;
 
 use std::time::Duration;
 
 pub use local::Local;
 use process::AgentProcess;
+pub use ssh::{Ssh, SshClient};
 
 use crate::{Client, LatencyError};
 
