@@ -1,12 +1,14 @@
-//! What a developer types: `cargo xtask setup | demo | test | check | fuzz | bench | zoo`.
+//! What a developer types: `cargo xtask setup | demo | test | agents | check | fuzz | bench | zoo`.
 //!
 //! Invariants: this package builds with neither libtorch nor ONNX Runtime installed, for it is what installs them;
 //! everything it installs lies in `.deps` of the checkout; every command can be killed and started again.
 //!
 //! Deliberately absent: any part of graphprune itself. The demo and the benches run the built programs.
 
+mod agents;
 mod bench;
 mod check;
+mod debian;
 mod demo;
 mod fuzz;
 mod setup;
@@ -43,6 +45,8 @@ enum Command {
     },
     /// Install, then run every check and test
     Test(test::Options),
+    /// Build the agent for other machines, into `target/agents`
+    Agents(agents::Options),
     /// Assert the architecture and the rules of the house on the sources
     Check,
     /// Run each fuzz target for a while
@@ -67,6 +71,7 @@ fn main() -> ExitCode {
         Command::Setup(options) => setup::run(&checkout, options),
         Command::Demo { cuda, more } => demo::run(&checkout, *cuda, more),
         Command::Test(options) => test::run(&checkout, options),
+        Command::Agents(options) => agents::run(&checkout, options),
         Command::Check => check::run(&checkout),
         Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),
         Command::Bench { more } => bench::run(&checkout, more),

@@ -27,7 +27,12 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let step = |name: &str, work: &mut dyn FnMut() -> Result<()>| {
         shell::timed(name, work).map_err(|error| error.context(format!("the step `{name}` failed")))
     };
-    setup::run(checkout, &setup::Options::default())?;
+    // The tests talk to servers and devices that they stand up themselves.
+    let everything = setup::Options {
+        boards: true,
+        ..setup::Options::default()
+    };
+    setup::run(checkout, &everything)?;
     if options.filter.is_none() {
         step("format", &mut || format(checkout))?;
         step("check", &mut || check::run(checkout))?;

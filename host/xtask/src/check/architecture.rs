@@ -47,9 +47,11 @@ const ALLOWED: &[(&str, &[&str])] = &[
         ],
     ),
     ("xtask", &[]),
+    ("graphprune-boards", &[]),
     (
         TESTS,
         &[
+            "graphprune-boards",
             "onnx-graph",
             "channels",
             "model-zoo",

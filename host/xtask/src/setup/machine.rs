@@ -56,6 +56,22 @@ pub fn check_tools() -> Result<()> {
             "g++",
         ));
     }
+    complain(missing)
+}
+
+/// What standing up servers and devices takes of the machine itself.
+pub fn check_for_boards() -> Result<()> {
+    let mut missing = Vec::new();
+    if !starts("ssh", &["-V"]) {
+        missing.push(("the SSH client (ssh, scp, ssh-keygen)", "openssh-client"));
+    }
+    if !starts("unshare", &["--version"]) {
+        missing.push(("unshare", "util-linux"));
+    }
+    complain(missing)
+}
+
+fn complain(missing: Vec<(&str, &str)>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }

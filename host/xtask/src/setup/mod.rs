@@ -1,11 +1,13 @@
 //! Installs libtorch and ONNX Runtime, out of Python wheels, into `.deps` of the checkout.
 //!
 //! `.deps/venv` holds the packages, `.deps/libtorch` and `.deps/onnxruntime/libonnxruntime.so` are links into it, and
-//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons. A stamp, written last, says that
+//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons, and `.deps/boards` what the tests'
+//! devices are made of. A stamp, written last, says that
 //! an environment is whole; it lists the big libraries with their sizes, so that a damaged one is noticed.
 
+mod boards;
 mod machine;
-mod python;
+pub mod python;
 
 use std::fs::{self, File};
 use std::os::unix::fs::symlink;
@@ -14,7 +16,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
-use self::python::{Environment, remove};
+pub use self::machine::check_space;
+use self::python::Environment;
+pub use self::python::remove;
 use crate::shell::{self, Checkout};
 
 /// What `cargo xtask setup` can leave out or add.
@@ -26,6 +30,9 @@ pub struct Options {
     /// Also make `.deps/peers`, in which PyTorch can be imported, for the comparison benchmarks (4.8 GB)
     #[arg(long)]
     pub peers: bool,
+    /// Also fill `.deps/boards`, from which tests stand up an SSH server, an ARM board and a phone (150 MB)
+    #[arg(long)]
+    pub boards: bool,
 }
 
 /// The version that the `tch` crate in use is made for.
@@ -34,9 +41,12 @@ const TORCH: &str = "torch==2.11.0";
 /// Beside torch, all that its CPU library loads; nothing else of torch's own dependencies is needed to link it.
 const CPU_LIBRARIES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 
+/// Of the same version on the host and on every device that has a wheel.
+pub const ONNX_RUNTIME: &str = "onnxruntime==1.30.0";
+
 /// ONNX Runtime, and what the checks of exported files import.
 const TOOLS: [&str; 7] = [
-    "onnxruntime==1.30.0",
+    ONNX_RUNTIME,
     "onnx==1.23.2",
     "numpy==2.4.6",
     "protobuf==7.36.2",
@@ -142,13 +152,7 @@ pub fn with_peers(checkout: &Checkout) -> Result<()> {
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     shell::timed("set-up", || {
         let deps = checkout.deps();
-        fs::create_dir_all(&deps).with_context(|| format!("cannot create {}", deps.display()))?;
-        let lock = File::create(deps.join(".lock"))
-            .context("cannot create the lock file of the set-up")?;
-        if lock.try_lock().is_err() {
-            println!("another set-up is at work in this checkout; waiting for it");
-            lock.lock().context("cannot lock the set-up")?;
-        }
+        let _lock = lock(checkout)?;
         machine::check_system()?;
         // An environment for CUDA serves the CPU as well.
         let wanted = if options.cuda {
@@ -157,6 +161,9 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             vec![Set::Cpu, Set::Full]
         };
         let set = install(&deps, "venv", &wanted)?;
+        if options.boards {
+            boards::run(checkout)?;
+        }
         link(&deps)?;
         if options.peers {
             if set == Set::Full {
@@ -167,6 +174,19 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         }
         Ok(())
     })
+}
+
+/// Waits until nothing else changes `.deps`; the lock ends with the value.
+pub fn lock(checkout: &Checkout) -> Result<File> {
+    let deps = checkout.deps();
+    fs::create_dir_all(&deps).with_context(|| format!("cannot create {}", deps.display()))?;
+    let lock =
+        File::create(deps.join(".lock")).context("cannot create the lock file of the set-up")?;
+    if lock.try_lock().is_err() {
+        println!("another set-up is at work in this checkout; waiting for it");
+        lock.lock().context("cannot lock the set-up")?;
+    }
+    Ok(lock)
 }
 
 /// Makes sure that `.deps/NAME` holds one of the `wanted` sets, by default the first, and says which.
@@ -235,7 +255,7 @@ fn link(deps: &Path) -> Result<()> {
 }
 
 /// Makes or moves a link in one step, so that no reader finds it missing.
-fn place_link(target: &Path, link: &Path) -> Result<()> {
+pub fn place_link(target: &Path, link: &Path) -> Result<()> {
     if fs::read_link(link).is_ok_and(|found| found == target) {
         return Ok(());
     }

@@ -205,6 +205,37 @@ impl Environment {
         remove(&aside)
     }
 
+    /// Downloads a wheel for another architecture, without installing it, and says where it is.
+    pub fn fetch(&self, pin: &str, platforms: &[&str], architecture: &str) -> Result<PathBuf> {
+        let place = self.wheels.join(architecture);
+        let of_architecture = Self::new(self.folder.clone(), place.clone());
+        if let Some(wheel) = of_architecture.wheel(pin) {
+            return Ok(wheel);
+        }
+        let aside = self.wheels.join(format!("partial-{architecture}-{pin}"));
+        remove(&aside)?;
+        for folder in [&place, &aside] {
+            fs::create_dir_all(folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+        }
+        self.pip_with_retries(pin, |pip| {
+            pip.args(["download", "--no-deps", "--only-binary=:all:", "--quiet"]);
+            for platform in platforms {
+                pip.arg("--platform")
+                    .arg(format!("{platform}_{architecture}"));
+            }
+            pip.arg("--dest").arg(&aside).arg(pin);
+        })?;
+        for entry in fs::read_dir(&aside)? {
+            let entry = entry?;
+            fs::rename(entry.path(), place.join(entry.file_name()))?;
+        }
+        remove(&aside)?;
+        of_architecture
+            .wheel(pin)
+            .with_context(|| format!("pip gave no wheel of {pin} for {architecture}"))
+    }
+
     /// The downloaded wheel of a pin.
     fn wheel(&self, pin: &str) -> Option<PathBuf> {
         let entries = fs::read_dir(&self.wheels).ok()?;

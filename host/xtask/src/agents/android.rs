@@ -1,0 +1,73 @@
+//! The agent for Android.
+//!
+//! Linking needs Google's NDK, which is no package of any registry. Without it the agent is still compiled as far as
+//! its types, with a standard library built from source where the target's is not installed. With the NDK
+//! (ANDROID_NDK_HOME) and cargo-ndk it is built.
+
+use std::env;
+use std::fs;
+
+use anyhow::{Context, Result};
+
+use super::{PACKAGE, PROFILE, place, toolchain};
+use crate::setup;
+use crate::shell::{self, Checkout};
+
+const TRIPLE: &str = "aarch64-linux-android";
+/// Android 9, the oldest that most phones in use have.
+const API_LEVEL: &str = "28";
+
+pub fn run(checkout: &Checkout) -> Result<()> {
+    let output = checkout.metadata()?.target_directory;
+    let has_ndk = env::var_os("ANDROID_NDK_HOME").is_some();
+    let has_cargo_ndk = shell::output(checkout.cargo().args(["ndk", "--version"])).is_ok();
+    if has_ndk && has_cargo_ndk {
+        return shell::timed(TRIPLE, || {
+            let mut cargo = checkout.cargo();
+            cargo
+                .args(["ndk", "--target", TRIPLE, "--platform", API_LEVEL, "build"])
+                .args(["--profile", PROFILE, "--package", PACKAGE, "--target-dir"])
+                .arg(output.join("cross"))
+                .env("CARGO_ENCODED_RUSTFLAGS", "");
+            shell::run(&mut cargo)?;
+            let folder = output.join("agents").join(TRIPLE);
+            fs::create_dir_all(&folder)
+                .with_context(|| format!("cannot create {}", folder.display()))?;
+            let program = output
+                .join("cross")
+                .join(TRIPLE)
+                .join(PROFILE)
+                .join(PACKAGE);
+            place(&program, &folder.join(PACKAGE)).map(drop)
+        });
+    }
+    println!("without ANDROID_NDK_HOME and cargo-ndk the agent is checked, not built");
+    shell::timed(TRIPLE, || {
+        let mut cargo = checkout.cargo();
+        cargo
+            .args([
+                "check",
+                "--package",
+                PACKAGE,
+                "--target",
+                TRIPLE,
+                "--target-dir",
+            ])
+            .arg(output.join("cross"))
+            .env("CARGO_ENCODED_RUSTFLAGS", "");
+        if !toolchain::has_target(checkout, TRIPLE) {
+            let cross = checkout.deps().join("cross");
+            fs::create_dir_all(&cross)
+                .with_context(|| format!("cannot create {}", cross.display()))?;
+            let lock = setup::lock(checkout)?;
+            let compiler = toolchain::debians_compiler(checkout, &cross)?;
+            toolchain::debians_sources(checkout, &cross)?;
+            drop(lock);
+            cargo
+                .arg("-Zbuild-std=std,panic_abort")
+                .env("RUSTC", compiler)
+                .env("RUSTC_BOOTSTRAP", "1");
+        }
+        shell::run(&mut cargo)
+    })
+}

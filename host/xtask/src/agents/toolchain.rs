@@ -1,0 +1,237 @@
+//! A Rust compiler with the target's standard library, and a linker.
+//!
+//! The compiler in use serves if its target is installed (`rustup target add`). Else that of Debian's testing suite,
+//! which has its targets as packages, is unpacked into `.deps/cross/rust`. The linker is zig's in any case: it links
+//! against an old glibc, so that the agent starts on old systems.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use anyhow::{Context, Result, bail};
+
+use super::{GLIBC, PACKAGE, PROFILE, Target};
+use crate::debian::{self, Debian};
+use crate::setup::python::Environment;
+use crate::setup::{self};
+use crate::shell::{self, Checkout};
+
+/// The linker and what makes cargo use it.
+const LINKER: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
+
+/// What Debian's compiler consists of, by the beginnings of the packages' names: these change with every version.
+const COMPILER: [&str; 19] = [
+    "libbsd0",
+    "libc6",
+    "libedit2",
+    "libffi",
+    "libgcc-s1",
+    "libllvm",
+    "liblzma5",
+    "libmd0",
+    "libstd-rust-",
+    "libstdc++6",
+    "libtinfo6",
+    "libxml2",
+    "libz3-",
+    "libzstd1",
+    "rustc",
+    "zlib1g",
+    "libicu",
+    "libxxhash",
+    "libncurses",
+];
+
+/// A compiler and a linker for one target.
+pub struct Toolchain {
+    /// `None` is the compiler in use.
+    compiler: Option<PathBuf>,
+    environment: Environment,
+    caches: PathBuf,
+    version: String,
+}
+
+impl Toolchain {
+    /// Finds or fetches what builds for the target.
+    pub fn find(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Self> {
+        let environment = Environment::new(cross.join("venv"), cross.join("wheels"));
+        environment.create()?;
+        environment.install(&LINKER.map(str::to_owned))?;
+        setup::remove(&cross.join("wheels"))?;
+        let compiler = if has_target(checkout, target.triple) {
+            None
+        } else {
+            Some(debians_compiler(checkout, cross)?)
+        };
+        let mut rustc = Command::new(compiler.as_deref().unwrap_or(Path::new("rustc")));
+        rustc.current_dir(checkout.root()).arg("--version");
+        let version = shell::output(&mut rustc)?.trim().to_owned();
+        println!("compiler: {version}");
+        Ok(Self {
+            compiler,
+            environment,
+            caches: cross.join("cache"),
+            version,
+        })
+    }
+
+    /// What the compiler calls itself.
+    pub fn version(&self) -> &str {
+        &self.version
+    }
+
+    /// Builds the agent and says where it is.
+    pub fn build(&self, checkout: &Checkout, output: &Path, target: &Target) -> Result<PathBuf> {
+        let tools = self.environment.python().get_program().to_owned();
+        let tools = Path::new(&tools)
+            .parent()
+            .context("a Python without a folder")?;
+        // Only this is sought in the environment, where other programs of the machine's name lie too.
+        let mut cargo = Command::new(tools.join("cargo-zigbuild"));
+        cargo.current_dir(checkout.root());
+        for (name, value) in checkout.cargo().get_envs() {
+            match value {
+                Some(value) => cargo.env(name, value),
+                None => cargo.env_remove(name),
+            };
+        }
+        let mut path = vec![tools.to_owned()];
+        path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
+        cargo
+            .args(["zigbuild", "--profile", PROFILE, "--package", PACKAGE])
+            .args(["--target", &format!("{}.{GLIBC}", target.triple)])
+            .arg("--target-dir")
+            .arg(output)
+            .env("PATH", env::join_paths(path)?)
+            .env("CARGO_ENCODED_RUSTFLAGS", flags(checkout))
+            .env("CARGO_INCREMENTAL", "0")
+            .env("CARGO_ZIGBUILD_CACHE_DIR", self.caches.join("zigbuild"))
+            .env("ZIG_GLOBAL_CACHE_DIR", self.caches.join("zig"));
+        if let Some(compiler) = &self.compiler {
+            cargo.env("RUSTC", compiler);
+        }
+        shell::run(&mut cargo)?;
+        Ok(output.join(target.triple).join(PROFILE).join(PACKAGE))
+    }
+}
+
+/// These replace the flags of `.cargo/config.toml`, whose run path to libtorch means nothing on a device. Nor do the
+/// paths of this machine, which messages of panics would show.
+fn flags(checkout: &Checkout) -> String {
+    let mut flags = vec![format!(
+        "--remap-path-prefix={}=graphprune",
+        checkout.root().display()
+    )];
+    let home = env::var_os("CARGO_HOME").map(PathBuf::from);
+    let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
+    flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
+    flags.join("\u{1f}")
+}
+
+/// Whether the compiler in use has the target's standard library.
+pub fn has_target(checkout: &Checkout, triple: &str) -> bool {
+    let mut rustc = Command::new("rustc");
+    rustc
+        .current_dir(checkout.root())
+        .args(["--print", "target-libdir", "--target", triple]);
+    let holds_core = |folder: &str| {
+        fs::read_dir(folder.trim()).is_ok_and(|entries| {
+            let mut names = entries.flatten().map(|entry| entry.file_name());
+            names.any(|name| name.to_string_lossy().starts_with("libcore-"))
+        })
+    };
+    shell::output(&mut rustc).is_ok_and(|folder| holds_core(&folder))
+}
+
+/// Debian's compiler, fetched if need be; a script that starts it.
+pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
+    let script = cross.join("rust/compiler");
+    if script.is_file() {
+        return Ok(script);
+    }
+    let native = debian::architecture()?;
+    setup::check_space(cross, 1_500_000_000)?;
+    let debian = Debian::open(checkout)?;
+    let mut packages: Vec<_> = debian
+        .closure(&["rustc"])?
+        .into_iter()
+        .filter(|name| is_of_compiler(name))
+        .map(|name| format!("{name}:{native}"))
+        .collect();
+    for target in &super::TARGETS {
+        packages.push(format!("libstd-rust-dev:{}", target.debian));
+    }
+    packages.sort();
+    packages.dedup();
+    let folder = cross.join("rust");
+    debian.unpack(&packages, debian::TESTING, &folder, &[])?;
+    let usr = folder.join("usr");
+    let (triplet, loader) = match native {
+        "amd64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
+        _ => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
+    };
+    // LD_LIBRARY_PATH instead would reach the programs that the compiler starts.
+    let text = format!(
+        "#!/bin/sh\nusr='{}'\nlibraries=\"$usr/lib/{triplet}\"\nexec \"$libraries/{loader}\" --argv0 \"$usr/bin/rustc\" \
+         --library-path \"$libraries\" \"$usr/bin/rustc\" --sysroot \"$usr\" \"$@\"\n",
+        usr.display()
+    );
+    let aside = script.with_extension("tmp");
+    fs::write(&aside, text)
+        .and_then(|()| fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot write {}", aside.display()))?;
+    shell::output(Command::new(&aside).arg("--version"))
+        .context("the compiler of Debian does not start; a library it needs may have a new name")?;
+    fs::rename(&aside, &script).with_context(|| format!("cannot write {}", script.display()))?;
+    Ok(script)
+}
+
+fn is_of_compiler(package: &str) -> bool {
+    let ours = COMPILER.iter().any(|start| package.starts_with(start));
+    let headers = package.ends_with("-dev") && !package.starts_with("libstd-rust");
+    ours && !headers
+}
+
+/// The folder of the compiler's sources, in which `-Zbuild-std` looks for those of the standard library.
+pub fn debians_sources(checkout: &Checkout, cross: &Path) -> Result<()> {
+    let sources = cross.join("rust-src");
+    if !sources.join("usr/src").is_dir() {
+        let keep = ["usr/src/rustc-*/library/*"];
+        let debian = Debian::open(checkout)?;
+        debian.unpack(&["rust-src".to_owned()], debian::TESTING, &sources, &keep)?;
+    }
+    let inside = super::entry(&sources.join("usr/src"), "rustc-")?;
+    let link = cross.join("rust/usr/lib/rustlib/src/rust");
+    if let Some(folder) = link.parent() {
+        fs::create_dir_all(folder)
+            .with_context(|| format!("cannot create {}", folder.display()))?;
+    }
+    setup::place_link(&inside, &link)?;
+    if !link.join("library/std").is_dir() {
+        bail!("{} has no sources of the standard library", link.display());
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_the_compilers_packages_neither_another_linker_nor_headers_are_kept() {
+        for (package, expected) in [
+            ("rustc", true),
+            ("libllvm22", true),
+            ("libstd-rust-1.97", true),
+            ("libstd-rust-dev", true),
+            ("libc6", true),
+            ("libc6-dev", false),
+            ("gcc-16", false),
+            ("binutils", false),
+        ] {
+            assert_eq!(is_of_compiler(package), expected, "{package}");
+        }
+    }
+}

@@ -1,0 +1,123 @@
+//! Fills `.deps/boards`, from which `graphprune-boards` stands up an SSH server, an ARM board and a phone.
+//!
+//! What lies where is documented with that package's `kit` module. A set is made in one step, and its stamp names what
+//! it was made from; so a set-up that was killed goes on with the set it lacks.
+
+use std::env;
+use std::fs;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+use std::process::Command;
+
+use anyhow::{Context, Result};
+
+use super::{machine, remove};
+use crate::debian::{self, Debian, STABLE, TESTING};
+use crate::shell::{self, Checkout};
+
+/// An SSH server, a relay and a shell for the machine's own architecture, with every library they load.
+const TOOLS: &str = "openssh-server socat busybox-static libaudit1 libcap-ng0 libcap2 libcom-err2 libcrypt1 libc6 \
+    libgcc-s1 libgcrypt20 libgpg-error0 libgssapi-krb5-2 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 \
+    liblzma5 libnsl2 libpam0g libpcre2-8-0 libreadline8 libselinux1 libssl3 libsystemd0 libtinfo6 libtirpc3 libwrap0 \
+    libzstd1 zlib1g";
+
+/// The real adbd and its client; the libraries are whatever they need today.
+const ANDROID: [&str; 2] = ["adbd", "adb"];
+
+/// The file system of the ARM board.
+const BOARD: &str = "busybox-static:arm64 libc6:arm64 libgcc-s1:arm64 libstdc++6:arm64";
+
+/// The sets, each a folder of `.deps/boards`.
+const SETS: [(&str, &[&str]); 4] = [
+    ("tools", &[]),
+    ("android", &[]),
+    ("qemu", &["usr/bin/qemu-aarch64", "usr/bin/qemu-arm"]),
+    ("aarch64", &[]),
+];
+
+/// Fetches what is missing.
+pub fn run(checkout: &Checkout) -> Result<()> {
+    machine::check_for_boards()?;
+    let folder = checkout.deps().join("boards");
+    fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
+    let missing: Vec<_> = SETS
+        .iter()
+        .filter(|(name, _)| !stamp_holds(&folder, name))
+        .collect();
+    if missing.is_empty() {
+        println!(".deps/boards is whole");
+        return Ok(());
+    }
+    let debian = Debian::open(checkout)?;
+    for (name, keep) in missing {
+        println!("making .deps/boards/{name}");
+        let (packages, suite) = packages(&debian, name)?;
+        let place = folder.join(name);
+        debian.unpack(&packages, suite, &place, keep)?;
+        if *name == "aarch64" {
+            furnish(&folder, &place)?;
+        }
+        fs::write(place.join("stamp"), stamp(name))
+            .with_context(|| format!("cannot write the stamp of {}", place.display()))?;
+    }
+    Ok(())
+}
+
+fn packages(debian: &Debian, name: &str) -> Result<(Vec<String>, &'static str)> {
+    let architecture = debian::architecture()?;
+    let native = |name: &str| format!("{name}:{architecture}");
+    Ok(match name {
+        "tools" => (TOOLS.split_whitespace().map(native).collect(), STABLE),
+        "android" => {
+            let needed = debian.closure(&ANDROID)?;
+            (needed.iter().map(|name| native(name)).collect(), TESTING)
+        }
+        "qemu" => (vec![native("qemu-user")], TESTING),
+        _ => (
+            BOARD.split_whitespace().map(str::to_owned).collect(),
+            STABLE,
+        ),
+    })
+}
+
+/// Gives the ARM board the links to its one program, by asking that program for its names, and the files over which
+/// a start puts its own.
+fn furnish(boards: &Path, root: &Path) -> Result<()> {
+    let busybox = root.join("bin/busybox");
+    let mut list = if env::consts::ARCH == "aarch64" {
+        Command::new(&busybox)
+    } else {
+        let mut qemu = Command::new(boards.join("qemu/usr/bin/qemu-aarch64"));
+        qemu.arg(&busybox);
+        qemu
+    };
+    for name in shell::output(list.arg("--list"))?.lines() {
+        let link = root.join("bin").join(name);
+        if link.symlink_metadata().is_err() {
+            symlink("busybox", &link)
+                .with_context(|| format!("cannot create the link {}", link.display()))?;
+        }
+    }
+    fs::create_dir_all(root.join("etc"))?;
+    for name in ["passwd", "group", "nsswitch.conf"] {
+        let path = root.join("etc").join(name);
+        remove(&path)?;
+        fs::write(&path, "").with_context(|| format!("cannot write {}", path.display()))?;
+    }
+    Ok(())
+}
+
+/// What a set is made from.
+fn stamp(name: &str) -> String {
+    let words = match name {
+        "tools" => TOOLS.to_owned(),
+        "android" => ANDROID.join(" "),
+        "qemu" => "qemu-user".to_owned(),
+        _ => BOARD.to_owned(),
+    };
+    format!("1 {} {name}: {words}\n", env::consts::ARCH)
+}
+
+fn stamp_holds(folder: &Path, name: &str) -> bool {
+    fs::read_to_string(folder.join(name).join("stamp")).is_ok_and(|found| found == stamp(name))
+}

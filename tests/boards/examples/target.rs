@@ -1,0 +1,33 @@
+//! Keeps a target up, for trying graphprune out without hardware, until Enter is pressed:
+//! `cargo run --package graphprune-boards --example target -- sshd`, `board`, `adbd` or `phone`.
+
+use graphprune_boards::{Adbd, AdbdConfig, Board, BoardConfig, BoardError, Sshd, System};
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let kind = std::env::args().nth(1).unwrap_or_default();
+    match kind.as_str() {
+        "sshd" => hold(Sshd::start(), |server| {
+            format!("ssh -F {} board", server.config().display())
+        }),
+        "board" => hold(Board::start(BoardConfig::default()), |board| {
+            format!("ssh -F {} board", board.config().display())
+        }),
+        "adbd" => hold(Adbd::start(AdbdConfig::new(System::Host)), adb),
+        "phone" => hold(Adbd::start(AdbdConfig::new(System::Bare)), adb),
+        _ => Err("name a target: sshd, board, adbd or phone".into()),
+    }
+}
+
+fn adb(device: &Adbd) -> String {
+    format!("{} -s {} shell", device.client().display(), device.serial())
+}
+
+fn hold<T>(
+    started: Result<T, BoardError>,
+    words: impl Fn(&T) -> String,
+) -> Result<(), Box<dyn std::error::Error>> {
+    let target = started?;
+    println!("{}\nEnter ends it", words(&target));
+    std::io::stdin().read_line(&mut String::new())?;
+    Ok(())
+}

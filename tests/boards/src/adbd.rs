@@ -1,0 +1,289 @@
+//! Android's debug bridge: the real daemon in a place without network, a server of its own, and a client.
+//!
+//! The daemon listens on every interface it sees, so it sees only a loopback interface of its own. A relay leads from
+//! there to a socket in the file system, and a [`SlowLink`] from that to the loopback interface of this machine, where
+//! the server finds it as a device on the network.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::net::{Ipv4Addr, TcpStream};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Output, Stdio};
+
+use tempfile::TempDir;
+
+use crate::kit::{checked, quoted};
+use crate::place::{self, Place, Root, Start};
+use crate::{BoardError, Kit, SlowLink, System, Upstream};
+
+const GETPROP: &str = include_str!("getprop.sh");
+const PROGRAM: &str = "usr/lib/android-sdk/platform-tools/adbd";
+const HOME: &str = "/data/local/tmp";
+/// How often a port that another took meanwhile is replaced.
+const PORTS: usize = 5;
+
+/// How the device is built.
+#[derive(Debug, Clone)]
+pub struct AdbdConfig {
+    /// Which programs run on it.
+    pub system: System,
+    /// The processor as qemu calls it, where one is emulated.
+    pub cpu: String,
+    /// What `getprop` answers.
+    pub properties: BTreeMap<String, String>,
+    /// Size of `/data/local/tmp` in bytes; it is in memory.
+    pub home_bytes: u64,
+}
+
+impl AdbdConfig {
+    /// A device with plausible properties: architecture, model, serial number, version.
+    pub fn new(system: System) -> Self {
+        let abi = match (system, std::env::consts::ARCH) {
+            (System::Host, "x86_64") => "x86_64",
+            _ => "arm64-v8a",
+        };
+        let properties = [
+            ("ro.product.cpu.abi", abi),
+            ("ro.product.cpu.abilist", abi),
+            ("ro.product.manufacturer", "graphprune"),
+            ("ro.product.model", "Test Phone"),
+            ("ro.serialno", "GP0123456789"),
+            ("ro.build.version.release", "14"),
+            ("ro.build.version.sdk", "34"),
+        ];
+        Self {
+            system,
+            cpu: "cortex-a72".to_owned(),
+            properties: properties
+                .map(|(name, value)| (name.to_owned(), value.to_owned()))
+                .into(),
+            home_bytes: 512 << 20,
+        }
+    }
+}
+
+impl Default for AdbdConfig {
+    fn default() -> Self {
+        Self::new(System::Host)
+    }
+}
+
+/// A device that `adb` is connected to. Commands run as root in `/`; `/data/local/tmp` is an empty folder.
+pub struct Adbd {
+    kit: Kit,
+    config: AdbdConfig,
+    folder: TempDir,
+    link: SlowLink,
+    device: Option<Place>,
+    /// Dropped last, so that the device is not reported to nobody.
+    _server: Place,
+    server_port: u16,
+}
+
+impl Adbd {
+    /// Starts server and device and connects them.
+    ///
+    /// # Errors
+    /// When the set-up is missing, or this machine does not let its users make namespaces.
+    pub fn start(config: AdbdConfig) -> Result<Self, BoardError> {
+        let kit = Kit::find()?;
+        let folder = place::folder("adbd")?;
+        let files = place::files(folder.path());
+        for inside in ["files/bin", "home", "client"] {
+            let path = folder.path().join(inside);
+            std::fs::create_dir_all(&path).map_err(BoardError::io("creating", &path))?;
+        }
+        let (server, server_port) = start_server(&kit, folder.path())?;
+        let client = adb(&kit, folder.path(), server_port);
+        place::write_script(
+            &folder.path().join("client/adb"),
+            &format!("{client} \"$@\""),
+        )?;
+        place::write_script(&files.join("bin/getprop"), GETPROP)?;
+        let line = |(name, value): (&String, &String)| format!("[{name}]: [{value}]\n");
+        let properties: String = config.properties.iter().map(line).collect();
+        place::write(&files.join("properties"), &properties)?;
+        let mut this = Self {
+            link: SlowLink::start(Upstream::Unix(files.join("adbd.sock")))?,
+            kit,
+            config,
+            folder,
+            device: None,
+            _server: server,
+            server_port,
+        };
+        this.restart()?;
+        Ok(this)
+    }
+
+    /// The device's name for `adb -s`; it stays the same over a restart.
+    pub fn serial(&self) -> String {
+        self.link.address().to_string()
+    }
+
+    /// The client: a program called `adb` that always speaks to this server. Its folder may stand first on PATH.
+    pub fn client(&self) -> PathBuf {
+        self.folder.path().join("client/adb")
+    }
+
+    /// The variables with which any `adb` of the same version speaks to this server and device.
+    pub fn env(&self) -> Vec<(&'static str, OsString)> {
+        vec![
+            (
+                "ANDROID_ADB_SERVER_PORT",
+                self.server_port.to_string().into(),
+            ),
+            ("HOME", self.folder.path().join("home").into()),
+            ("ANDROID_SERIAL", self.serial().into()),
+        ]
+    }
+
+    /// The client, for this device.
+    pub fn adb(&self) -> Command {
+        let mut command = Command::new(self.client());
+        command.env("ANDROID_SERIAL", self.serial());
+        command
+    }
+
+    /// Runs one command in the device's shell.
+    ///
+    /// # Errors
+    /// When the client cannot be started; how the command ended is in the result.
+    pub fn run(&self, command: &str) -> Result<Output, BoardError> {
+        self.adb()
+            .args(["shell", command])
+            .stdin(Stdio::null())
+            .output()
+            .map_err(BoardError::start("adb"))
+    }
+
+    /// Copies a file to the device.
+    ///
+    /// # Errors
+    /// When it does not get there whole.
+    pub fn push(&self, file: &Path, to: &str) -> Result<(), BoardError> {
+        checked(self.adb().arg("push").arg(file).arg(to)).map(drop)
+    }
+
+    /// The cable between server and device.
+    pub fn link(&self) -> &SlowLink {
+        &self.link
+    }
+
+    /// What the daemon wrote since its last start, shortened to its end.
+    pub fn log(&self) -> String {
+        self.device.as_ref().map_or_else(String::new, Place::log)
+    }
+
+    /// Ends the device with all that runs on it; its files are gone. The server notices and knows it as offline or not
+    /// at all.
+    pub fn kill(&mut self) {
+        self.device = None;
+        self.link.cut();
+    }
+
+    /// Starts the device again, with an empty `/data/local/tmp`, and connects the server to it.
+    ///
+    /// # Errors
+    /// As [`Self::start`].
+    pub fn restart(&mut self) -> Result<(), BoardError> {
+        self.kill();
+        let socket = place::files(self.folder.path()).join("adbd.sock");
+        if socket.exists() {
+            std::fs::remove_file(&socket).map_err(BoardError::io("removing", &socket))?;
+        }
+        self.write_start()?;
+        let mut device = Start {
+            name: "adbd",
+            folder: self.folder.path(),
+            root: Some(Root {
+                kit: &self.kit,
+                system: self.config.system,
+                home_bytes: self.config.home_bytes,
+            }),
+            alone: true,
+            commands: "chroot . /bin/sh /.files/device",
+        }
+        .start()?;
+        device.wait("starting", |place| {
+            Ok((place.log().contains("adbd started") && socket.exists()).then_some(()))
+        })?;
+        // Of a device that died the server keeps a corpse, which does not come to life by itself.
+        let _ = self.of_server(&["disconnect", &self.serial()]);
+        device.wait("connecting", |_| self.connected())?;
+        self.device = Some(device);
+        Ok(())
+    }
+
+    fn connected(&self) -> Result<Option<()>, BoardError> {
+        self.of_server(&["connect", &self.serial()])?;
+        let state = checked(self.adb().arg("get-state"));
+        Ok(state.is_ok_and(|state| state == "device").then_some(()))
+    }
+
+    fn of_server(&self, words: &[&str]) -> Result<String, BoardError> {
+        checked(Command::new(self.client()).args(words))
+    }
+
+    /// What runs within the place. The port matters only where the machine has sockets to its hypervisor, which know no
+    /// namespaces and on which the daemon listens too.
+    fn write_start(&self) -> Result<(), BoardError> {
+        let port = place::free_port()?;
+        let relay = self
+            .kit
+            .tool(Path::new("/.tools"), "socat", "usr/bin/socat");
+        let daemon = self.kit.android(Path::new("/.android"), "adbd", PROGRAM);
+        let commands = format!(
+            "set -e\n\
+             /.tools/bin/busybox ip link set lo up\n\
+             {} UNIX-LISTEN:/.files/adbd.sock,fork TCP4:127.0.0.1:{port} &\n\
+             cd /\n\
+             exec env -i PATH=/.files/bin:/usr/bin:/bin:/usr/sbin:/sbin HOME={HOME} TMPDIR={HOME} ADBD_PORT={port} \
+             QEMU_CPU={} {}",
+            quoted(&relay),
+            self.config.cpu,
+            quoted(&daemon)
+        );
+        place::write(&place::files(self.folder.path()).join("device"), &commands)
+    }
+}
+
+/// The server in the foreground of a place, so that it ends with it; by itself it would outlive everything.
+fn start_server(kit: &Kit, folder: &Path) -> Result<(Place, u16), BoardError> {
+    let folder = &folder.join("server");
+    std::fs::create_dir_all(folder).map_err(BoardError::io("creating", folder))?;
+    let mut tries = 0;
+    loop {
+        tries += 1;
+        let port = place::free_port()?;
+        // It takes hold of every device on USB, and looks for emulators on its own.
+        let commands = format!(
+            "if [ -d /dev/bus/usb ]; then mount -t tmpfs none /dev/bus/usb; fi\n\
+             export ADB_LOCAL_TRANSPORT_MAX_PORT=5554\n\
+             {} nodaemon server",
+            adb(kit, folder.parent().unwrap_or(folder), port)
+        );
+        let mut server = Start {
+            name: "the server of adb",
+            folder,
+            root: None,
+            alone: false,
+            commands: &commands,
+        }
+        .start()?;
+        let ready = server.wait("listening", |_| {
+            Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok())
+        });
+        match ready {
+            Err(BoardError::Ended { said, .. }) if tries < PORTS && said.contains("in use") => {}
+            outcome => return outcome.map(|_| (server, port)),
+        }
+    }
+}
+
+/// adb as the line of a shell.
+fn adb(kit: &Kit, folder: &Path, port: u16) -> String {
+    let program = quoted(&kit.android(&kit.set("android"), "adb", "usr/bin/adb"));
+    let home = quoted(&[folder.join("home").display().to_string()]);
+    format!("HOME={home} ANDROID_ADB_SERVER_PORT={port} {program}")
+}

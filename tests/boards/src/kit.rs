@@ -1,0 +1,168 @@
+//! What targets are made of, as `cargo xtask setup --boards` lays it out in `.deps/boards`:
+//!
+//! | folder | what |
+//! |---|---|
+//! | `tools` | sshd, socat and busybox for this machine's architecture, with their own C library |
+//! | `android` | adbd and adb with theirs |
+//! | `qemu` | `usr/bin/qemu-aarch64` and `qemu-arm`, static |
+//! | `aarch64` | the file system of the board: busybox, C and C++ libraries |
+//!
+//! Each holds a `stamp`, written when it is whole. The programs are started by the loader beside them, so the
+//! machine's libraries do not matter.
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use crate::BoardError;
+
+/// Which programs run on a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum System {
+    /// This machine's own file system, read-only.
+    #[default]
+    Host,
+    /// A small aarch64 Linux, on which 32-bit ARM programs run too. Emulated where this machine is of another
+    /// architecture.
+    Aarch64,
+    /// The same without any library: what is linked against glibc does not start, as on a phone.
+    Bare,
+}
+
+/// A set-up that is whole.
+#[derive(Debug, Clone)]
+pub struct Kit {
+    folder: PathBuf,
+    triplet: &'static str,
+    loader: &'static str,
+}
+
+const SETS: [&str; 4] = ["tools", "android", "qemu", "aarch64"];
+
+impl Kit {
+    /// The set-up of the checkout that this package was built in.
+    ///
+    /// # Errors
+    /// When it is not there or not whole.
+    pub fn find() -> Result<Self, BoardError> {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/boards");
+        Self::at(&folder)
+    }
+
+    /// The set-up in `folder`.
+    ///
+    /// # Errors
+    /// When it is not there or not whole.
+    pub fn at(folder: &Path) -> Result<Self, BoardError> {
+        let (triplet, loader) = match std::env::consts::ARCH {
+            "x86_64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
+            "aarch64" => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
+            other => return Err(BoardError::Architecture(other)),
+        };
+        if let Some(set) = SETS
+            .iter()
+            .map(|set| folder.join(set))
+            .find(|set| !set.join("stamp").is_file())
+        {
+            return Err(BoardError::NoKit(set));
+        }
+        Ok(Self {
+            folder: folder
+                .canonicalize()
+                .map_err(BoardError::io("resolving", folder))?,
+            triplet,
+            loader,
+        })
+    }
+
+    pub(crate) fn set(&self, name: &str) -> PathBuf {
+        self.folder.join(name)
+    }
+
+    /// The folder of the emulators, unless this machine runs aarch64 itself.
+    pub(crate) fn emulators(&self) -> Option<PathBuf> {
+        (std::env::consts::ARCH != "aarch64").then(|| self.folder.join("qemu/usr/bin"))
+    }
+
+    /// The words that start `program` of the set `tools` where that set lies at `at`; `name` is what the program takes
+    /// itself to be called.
+    pub(crate) fn tool(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
+        let libraries = [
+            self.libraries(&at.join("lib")),
+            self.libraries(&at.join("usr/lib")),
+        ];
+        let loader = at.join("lib").join(self.triplet).join(self.loader);
+        words(&loader, &libraries, name, &at.join(program))
+    }
+
+    /// The same for the set `android`, which is laid out as newer systems are.
+    pub(crate) fn android(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
+        let own = self.libraries(&at.join("usr/lib"));
+        let loader = own.join(self.loader);
+        words(
+            &loader,
+            &[own.join("android"), own],
+            name,
+            &at.join(program),
+        )
+    }
+
+    fn libraries(&self, folder: &Path) -> PathBuf {
+        folder.join(self.triplet)
+    }
+}
+
+fn words(loader: &Path, libraries: &[PathBuf], name: &str, program: &Path) -> Vec<String> {
+    let libraries: Vec<_> = libraries
+        .iter()
+        .map(|path| path.display().to_string())
+        .collect();
+    vec![
+        loader.display().to_string(),
+        "--argv0".to_owned(),
+        name.to_owned(),
+        "--library-path".to_owned(),
+        libraries.join(":"),
+        program.display().to_string(),
+    ]
+}
+
+/// The words as a line for a shell.
+pub(crate) fn quoted(words: &[String]) -> String {
+    let quote = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
+    words.iter().map(quote).collect::<Vec<_>>().join(" ")
+}
+
+/// Runs a command without input and gives what it printed.
+pub(crate) fn checked(command: &mut Command) -> Result<String, BoardError> {
+    let program = command.get_program().to_string_lossy().into_owned();
+    let output = command
+        .stdin(Stdio::null())
+        .output()
+        .map_err(BoardError::start(&program))?;
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).trim().to_owned();
+    if output.status.success() {
+        return Ok(text(&output.stdout));
+    }
+    Err(BoardError::Program {
+        program,
+        status: output.status,
+        said: format!("{} {}", text(&output.stderr), text(&output.stdout)),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_set_up_the_error_says_what_to_run() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Kit::at(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("cargo xtask setup --boards"), "{error}");
+    }
+
+    #[test]
+    fn words_reach_a_shell_as_they_are() {
+        assert_eq!(quoted(&["a b".into(), "it's".into()]), r"'a b' 'it'\''s'");
+    }
+}
