@@ -79,6 +79,47 @@ pub enum LatencyError {
         /// Why.
         detail: String,
     },
+    /// There is no such device.
+    #[error("there is no device `{name}`: {advice}")]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+        /// What there is, and how to add one.
+        advice: String,
+    },
+    /// The file of registered devices is wrong, or does not take a change.
+    #[error("the devices in {}: {problem}", path.display())]
+    Registry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A command on a device failed.
+    #[error("a command on {place} failed: {detail}")]
+    Shell {
+        /// The device in a few words.
+        place: String,
+        /// How it ended and what it said.
+        detail: String,
+    },
+    /// There are no agents for other machines.
+    #[error(
+        "there are no agents to put on a device; looked at {}. Build them with `cargo xtask agents`, or name their folder with --agents or in GRAPHPRUNE_AGENTS",
+        looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoAgents {
+        /// Every place that was tried.
+        looked: Vec<PathBuf>,
+    },
+    /// The agent cannot be put on a device.
+    #[error("the agent cannot be put on {device}: {problem}")]
+    Deploy {
+        /// What the user calls the device.
+        device: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// A device profile is wrong.
     #[error("device profile {origin}: {}", problems.join("; "))]
     Profile {

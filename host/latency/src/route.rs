@@ -56,12 +56,7 @@ impl Route {
         };
         match self {
             Self::Uri(uri) => endpoint(uri)?.connect().await,
-            Self::Tls(uri, tls) => {
-                endpoint(uri)?
-                    .tls_config((**tls).clone())?
-                    .connect()
-                    .await
-            }
+            Self::Tls(uri, tls) => endpoint(uri)?.tls_config((**tls).clone())?.connect().await,
             Self::Program(program) => {
                 let (program, words) = (program.clone(), words.clone());
                 let connector = tower::service_fn(move |_: Uri| {

@@ -65,8 +65,12 @@ pub fn obstacle(failure: &StartFailure) -> Option<Obstacle> {
     if status == NOT_DEPLOYED {
         return Some(Obstacle::NotDeployed);
     }
-    let foreign = FOREIGN.iter().any(|words| failure.words.contains(words));
-    (foreign || NOT_EXECUTABLE.contains(&status)).then_some(Obstacle::WrongArchitecture)
+    is_foreign(status, &failure.words).then_some(Obstacle::WrongArchitecture)
+}
+
+/// Whether a shell that ended so could not run the program, because it is none for this machine.
+pub fn is_foreign(status: i32, words: &str) -> bool {
+    FOREIGN.iter().any(|said| words.contains(said)) || NOT_EXECUTABLE.contains(&status)
 }
 
 #[cfg(test)]

@@ -14,7 +14,7 @@ use crate::route::Route;
 use crate::{Client, LatencyError, Obstacle};
 
 /// With this status `ssh` says that it failed itself.
-const SSH_FAILED: i32 = 255;
+pub(crate) const SSH_FAILED: i32 = 255;
 /// What the client is always told: it asks for nothing, and notices a dead line within a quarter of a minute.
 const OPTIONS: [&str; 8] = [
     "-o",
@@ -31,10 +31,7 @@ const WORDS: [(&str, Obstacle); 4] = [
     ("Permission denied", Obstacle::KeyRefused),
     ("Too many authentication failures", Obstacle::KeyRefused),
     ("Host key verification failed", Obstacle::Impostor),
-    (
-        "REMOTE HOST IDENTIFICATION HAS CHANGED",
-        Obstacle::Impostor,
-    ),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", Obstacle::Impostor),
 ];
 
 /// The client program.
@@ -42,9 +39,7 @@ const WORDS: [(&str, Obstacle); 4] = [
 pub struct SshClient {
     /// `ssh`.
     pub ssh: PathBuf,
-    /// `scp`.
-    pub scp: PathBuf,
-    /// Arguments for either of them, before all others, such as `-F FILE`.
+    /// Arguments before all others, such as `-F FILE`.
     pub arguments: Vec<String>,
 }
 
@@ -52,7 +47,6 @@ impl Default for SshClient {
     fn default() -> Self {
         Self {
             ssh: "ssh".into(),
-            scp: "scp".into(),
             arguments: Vec::new(),
         }
     }
@@ -66,7 +60,7 @@ impl SshClient {
         words
     }
 
-    /// The options that `ssh` and `scp` share.
+    /// What the client is told first.
     pub(crate) fn options(&self, patience: Duration) -> Vec<OsString> {
         let connect = format!("ConnectTimeout={}", patience.as_secs().max(1));
         let mut words: Vec<OsString> = self.arguments.iter().map(OsString::from).collect();
