@@ -69,6 +69,7 @@ impl Default for AdbdConfig {
 }
 
 /// A device that `adb` is connected to. Commands run as root in `/`; `/data/local/tmp` is an empty folder.
+#[derive(Debug)]
 pub struct Adbd {
     kit: Kit,
     config: AdbdConfig,

@@ -1,10 +1,11 @@
 //! What can go wrong with a target.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 /// Why a target could not be stood up or spoken to.
-#[derive(Debug, thiserror::Error)]
+#[derive(thiserror::Error)]
 pub enum BoardError {
     /// The set-up has not been run.
     #[error("{} is not there: run `cargo xtask setup --boards`", .0.display())]
@@ -34,8 +35,8 @@ pub enum BoardError {
     #[error(
         "{target} ended before it was ready: {said}\nIt needs the right to make user, mount and PID namespaces: root, or \
          a kernel that lets users make them (sysctl kernel.apparmor_restrict_unprivileged_userns=0 on Ubuntu, \
-         kernel.unprivileged_userns_clone=1 on an old Debian, no seccomp filter of a container against it), Linux 6.7 or \
-         later for an emulated board, and `unshare` and `mount` of util-linux"
+         kernel.unprivileged_userns_clone=1 on an old Debian, user.max_user_namespaces above 0), \
+         no seccomp filter of a container against it, Linux 6.7 or later for an emulated board, and `unshare` and `mount` of util-linux"
     )]
     Ended {
         /// Which target.
@@ -58,6 +59,13 @@ pub enum BoardError {
         /// The end of its log.
         said: String,
     },
+}
+
+/// A test that unwraps shows its reader this, and the reader needs the advice.
+impl fmt::Debug for BoardError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
 }
 
 impl BoardError {

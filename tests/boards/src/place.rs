@@ -43,6 +43,7 @@ pub(crate) struct Start<'a> {
 }
 
 /// A running place; dropping it ends all of its processes.
+#[derive(Debug)]
 pub(crate) struct Place {
     name: String,
     child: Child,

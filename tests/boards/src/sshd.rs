@@ -45,6 +45,7 @@ impl Default for BoardConfig {
 
 /// An OpenSSH server on the loopback interface, over this machine's file system, which is read-only. Its user `tester`
 /// has an empty home folder, `/home`, and `/tmp`, both in memory.
+#[derive(Debug)]
 pub struct Sshd {
     kit: Kit,
     config: BoardConfig,
@@ -54,6 +55,7 @@ pub struct Sshd {
 }
 
 /// The same server over an aarch64 Linux; see the crate's documentation.
+#[derive(Debug)]
 pub struct Board(Sshd);
 
 impl Board {
