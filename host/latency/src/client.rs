@@ -13,9 +13,10 @@ use tokio::time::timeout;
 use tonic::metadata::{Ascii, MetadataValue};
 use tonic::service::Interceptor;
 use tonic::service::interceptor::InterceptedService;
-use tonic::transport::{Channel, Endpoint};
+use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
+use crate::route::{Overheard, Route};
 use crate::{LatencyError, Model};
 
 /// What an ordinary call may take.
@@ -25,15 +26,15 @@ const UPLOAD: Duration = Duration::from_secs(60);
 /// Bytes of one chunk.
 const CHUNK: usize = 256 * 1024;
 
-/// Puts the token on every call.
+/// Puts the token on every call; with a client's certificate there is none.
 #[derive(Clone)]
-struct WithToken(MetadataValue<Ascii>);
+struct WithToken(Option<MetadataValue<Ascii>>);
 
 impl Interceptor for WithToken {
     fn call(&mut self, mut request: Request<()>) -> Result<Request<()>, Status> {
-        request
-            .metadata_mut()
-            .insert(TOKEN_METADATA, self.0.clone());
+        if let Some(token) = &self.0 {
+            request.metadata_mut().insert(TOKEN_METADATA, token.clone());
+        }
         Ok(request)
     }
 }
@@ -51,29 +52,40 @@ impl Client {
     /// # Errors
     /// When nothing answers, the token is wrong or the agent speaks another protocol.
     pub fn connect(uri: &str, token: &Token) -> Result<Self, LatencyError> {
+        Self::over(&Route::Uri(uri.to_owned()), Some(token))
+    }
+
+    /// Connects by a route and agrees on the protocol.
+    ///
+    /// # Errors
+    /// As [`Self::connect`].
+    pub(crate) fn over(route: &Route, token: Option<&Token>) -> Result<Self, LatencyError> {
         let refuse = |detail: String| LatencyError::Connection {
             call: "connecting",
             detail,
         };
-        let mut value: MetadataValue<Ascii> = token
-            .secret()
-            .parse()
-            .map_err(|_| refuse("the token is no header text".into()))?;
-        value.set_sensitive(true);
-        let runtime = tokio::runtime::Builder::new_current_thread()
+        let value = token
+            .map(|token| token.secret().parse::<MetadataValue<Ascii>>())
+            .transpose()
+            .map_err(|_| refuse("the token is no header text".into()))?
+            .map(|mut value| {
+                value.set_sensitive(true);
+                value
+            });
+        // A thread of its own drives the connection: the agent's questions for a sign of life come between calls too.
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .worker_threads(1)
+            .thread_name("agent-connection")
             .enable_all()
             .build()
             .map_err(|source| LatencyError::Io {
                 doing: "starting the client's executor".into(),
                 source,
             })?;
-        let endpoint = Endpoint::from_shared(uri.to_owned())
-            .map_err(|error| refuse(format!("{uri}: {error}")))?
-            .connect_timeout(CALL)
-            .tcp_nodelay(true);
-        let channel = runtime
-            .block_on(endpoint.connect())
-            .map_err(|error| refuse(format!("{uri}: {}", causes(&error))))?;
+        let overheard = Overheard::default();
+        let channel = runtime.block_on(route.open(&overheard));
+        let channel = channel
+            .map_err(|error| refuse(with_words(&causes(&error), route, &overheard.collect())))?;
         let mut agent = AgentClient::with_interceptor(channel, WithToken(value))
             .max_decoding_message_size(bounds::MAX_REPLY_BYTES)
             .max_encoding_message_size(bounds::MAX_REQUEST_BYTES);
@@ -81,7 +93,15 @@ impl Client {
             protocol: PROTOCOL_VERSION,
             client: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
         };
-        let reply = bounded(&runtime, "the greeting", CALL, agent.hello(hello))?;
+        let reply = match bounded(&runtime, "the greeting", CALL, agent.hello(hello)) {
+            Err(LatencyError::Connection { call, detail }) => {
+                return Err(LatencyError::Connection {
+                    call,
+                    detail: with_words(&detail, route, &overheard.collect()),
+                });
+            }
+            reply => reply?,
+        };
         check_version(PROTOCOL_VERSION, reply.protocol)?;
         let device = reply
             .device
@@ -286,6 +306,16 @@ fn refused(call: &'static str, status: &Status) -> LatencyError {
         | Code::Unimplemented => LatencyError::Refused { call, detail },
         _ => LatencyError::Connection { call, detail },
     }
+}
+
+/// What went wrong on a route, with what its program said.
+fn with_words(detail: &str, route: &Route, words: &str) -> String {
+    let words = if words.is_empty() {
+        String::new()
+    } else {
+        format!(" ({words})")
+    };
+    format!("{}: {detail}{words}", route.describe())
 }
 
 /// An error with what lies beneath it.

@@ -10,6 +10,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Client, LatencyError, LatencySource, Launcher, Link, MeasureRequest, Model};
 
+/// How much longer every further restart of a lost agent waits; the first does not.
+const PAUSE: Duration = Duration::from_secs(1);
+
 /// How much is put up with before a device counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -150,6 +153,8 @@ impl AgentDevice {
                             detail,
                         });
                     }
+                    // A cable that was pulled, or a device that restarts, takes its time to come back.
+                    std::thread::sleep(PAUSE * (lost - 1).min(10));
                 }
                 outcome => return outcome,
             }

@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use agent_protocol::{Failure, ProtocolError};
 
+use crate::Obstacle;
+
 /// Why there is no latency.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -23,6 +25,18 @@ pub enum LatencyError {
         /// The program or the device.
         place: String,
         /// What was seen, with its last words.
+        detail: String,
+    },
+    /// The device cannot be used as it is.
+    #[error("{place}: {obstacle} ({detail}); {}", obstacle.advice(device))]
+    Unusable {
+        /// What the user calls the device.
+        device: String,
+        /// Where it is: `ssh pi@board`.
+        place: String,
+        /// What is in the way.
+        obstacle: Obstacle,
+        /// What was seen.
         detail: String,
     },
     /// The agent died or fell silent more often than it was started anew.
@@ -65,6 +79,47 @@ pub enum LatencyError {
         /// Why.
         detail: String,
     },
+    /// There is no such device.
+    #[error("there is no device `{name}`: {advice}")]
+    UnknownDevice {
+        /// What was asked for.
+        name: String,
+        /// What there is, and how to add one.
+        advice: String,
+    },
+    /// The file of registered devices is wrong, or does not take a change.
+    #[error("the devices in {}: {problem}", path.display())]
+    Registry {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// A command on a device failed.
+    #[error("a command on {place} failed: {detail}")]
+    Shell {
+        /// The device in a few words.
+        place: String,
+        /// How it ended and what it said.
+        detail: String,
+    },
+    /// There are no agents for other machines.
+    #[error(
+        "there are no agents to put on a device; looked at {}. Build them with `cargo xtask agents`, or name their folder with --agents or in GRAPHPRUNE_AGENTS",
+        looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
+    )]
+    NoAgents {
+        /// Every place that was tried.
+        looked: Vec<PathBuf>,
+    },
+    /// The agent cannot be put on a device.
+    #[error("the agent cannot be put on {device}: {problem}")]
+    Deploy {
+        /// What the user calls the device.
+        device: String,
+        /// Why, and what to do.
+        problem: String,
+    },
     /// A device profile is wrong.
     #[error("device profile {origin}: {}", problems.join("; "))]
     Profile {
@@ -94,6 +149,10 @@ pub enum LatencyError {
 impl LatencyError {
     /// Whether the agent itself is gone or unreachable, so that starting it anew may help.
     pub fn is_agent_lost(&self) -> bool {
-        matches!(self, Self::Connection { .. } | Self::AgentLost { .. })
+        match self {
+            Self::Connection { .. } | Self::AgentLost { .. } => true,
+            Self::Unusable { obstacle, .. } => obstacle.may_pass(),
+            _ => false,
+        }
     }
 }

@@ -18,11 +18,19 @@
 #![forbid(unsafe_code)]
 
 mod client;
+mod command;
+mod deploy;
 mod device;
 mod error;
+mod home;
+mod obstacle;
+mod place;
 mod profile;
+mod registry;
 mod remember;
 mod resolve;
+mod route;
+mod shell;
 mod store;
 mod transport;
 
@@ -36,13 +44,19 @@ pub use agent_protocol::{
 };
 
 pub use client::Client;
+pub use command::Finished;
+pub use deploy::{Agents, DeployStep, Deployed, Deployment, deploy};
 pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
+pub use obstacle::Obstacle;
+pub use place::{Address, Place};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
+pub use registry::{Registered, Registry};
 pub use remember::Remembering;
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
+pub use shell::{LocalShell, Shell};
 pub use store::{Key, Record, Store};
-pub use transport::{Launcher, Link, Local};
+pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
 
 /// A model to measure.
 #[derive(Clone)]

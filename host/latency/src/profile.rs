@@ -1,5 +1,6 @@
 //! Device profiles: data only, one TOML file a device.
 
+use std::fmt;
 use std::path::Path;
 
 use agent_protocol::{Conditions, Limits, RuntimeOptions, Sampling};
@@ -19,6 +20,17 @@ pub enum TransportKind {
     Adb,
     /// TCP with mutual TLS to an agent that runs by itself.
     Tcp,
+}
+
+impl fmt::Display for TransportKind {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Local => "local",
+            Self::Ssh => "ssh",
+            Self::Adb => "adb",
+            Self::Tcp => "tcp",
+        })
+    }
 }
 
 /// Where the agent lies on a device, and which one it needs.
@@ -135,16 +147,73 @@ const CHECKS: &[Check] = &[
     }),
 ];
 
+/// The names and texts of profiles, from the names.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../profiles/", $name, ".toml")))),*]
+    };
+}
+
+/// The profiles that come with graphprune.
+const BUILT_IN: &[(&str, &str)] = built_in!(
+    "local",
+    "raspberry-pi-4",
+    "raspberry-pi-5",
+    "jetson-orin-nano",
+    "rock-5b",
+    "pixel",
+    "snapdragon",
+    "imx-8m-plus",
+    "armv7",
+);
+
 impl Profile {
+    /// The names of the profiles that come with graphprune.
+    pub const NAMES: [&str; BUILT_IN.len()] = {
+        let mut names = [""; BUILT_IN.len()];
+        let mut n = 0;
+        while n < names.len() {
+            names[n] = BUILT_IN[n].0;
+            n += 1;
+        }
+        names
+    };
+
+    /// The text of a profile that comes with graphprune.
+    pub fn built_in(name: &str) -> Option<&'static str> {
+        BUILT_IN
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+    }
+
     /// The profile of this machine, as it comes with graphprune.
     ///
     /// # Errors
     /// Never for the file that was built in; the type is that of every other profile.
     pub fn local() -> Result<Self, LatencyError> {
-        Self::parse(
-            include_str!("../../../profiles/local.toml"),
-            "local (built in)",
-        )
+        Self::find("local")
+    }
+
+    /// The profile that comes with graphprune under this name, or otherwise in the file at this path.
+    ///
+    /// # Errors
+    /// When there is neither, or as [`Profile::load`].
+    pub fn find(name: &str) -> Result<Self, LatencyError> {
+        if let Some(text) = Self::built_in(name) {
+            return Self::parse(text, &format!("{name} (built in)"));
+        }
+        let path = Path::new(name);
+        if path.is_file() {
+            return Self::load(path);
+        }
+        Err(LatencyError::Profile {
+            origin: name.to_owned(),
+            problems: vec![format!(
+                "it is no file and none of {}",
+                Self::NAMES.join(", ")
+            )],
+        })
     }
 
     /// Reads a profile's file.
@@ -195,6 +264,30 @@ mod tests {
         assert_eq!(local.name, "local");
         assert_eq!(local.sampling, Sampling::default());
         assert_eq!(local.limits, Limits::default());
+    }
+
+    #[test]
+    fn every_profile_that_comes_with_graphprune_is_right_and_says_what_is_not_known() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut built_in = Profile::NAMES.map(|name| format!("{name}.toml"));
+        files.sort();
+        built_in.sort();
+        assert_eq!(files, built_in);
+        for name in Profile::NAMES {
+            let profile = Profile::find(name).unwrap();
+            assert_eq!(profile.name, name);
+            assert!(!profile.description.is_empty(), "{name}");
+            assert_eq!(profile.address, None, "{name}");
+            if name != "local" {
+                assert!(!profile.knowledge.known.is_empty(), "{name}");
+                assert!(!profile.knowledge.not_run.is_empty(), "{name}");
+                assert!(!profile.agent.triple.is_empty(), "{name}");
+            }
+        }
     }
 
     #[test]

@@ -1,8 +1,10 @@
 //! From what a user calls a device to its profile and the way to its agent.
 
+use std::collections::BTreeSet;
 use std::path::Path;
 
-use crate::{LatencyError, Launcher, Local, Profile, TransportKind};
+use crate::registry::listed;
+use crate::{Address, LatencyError, Launcher, Place, Profile, Registered, Registry, TransportKind};
 
 /// A device that can be measured on.
 pub struct Resolved {
@@ -10,32 +12,276 @@ pub struct Resolved {
     pub name: String,
     /// Its settings.
     pub profile: Profile,
+    /// Where it is.
+    pub place: Place,
     /// The way to its agent.
     pub launcher: Box<dyn Launcher>,
 }
 
-/// Finds a device: `local`, or the path of a profile that names one device.
+impl Resolved {
+    fn at(
+        name: &str,
+        profile: Profile,
+        address: &Address,
+        folder: &str,
+        ssh_arguments: &[String],
+    ) -> Result<Self, LatencyError> {
+        let folder = if folder.is_empty() {
+            &profile.agent.folder
+        } else {
+            folder
+        };
+        let place = Place::at(name, address, folder, ssh_arguments)?;
+        Ok(Self {
+            name: name.to_owned(),
+            launcher: place.launcher(),
+            place,
+            profile,
+        })
+    }
+}
+
+/// Finds a device: `local`, a registered name, or the path of a profile that names one device.
 ///
 /// # Errors
-/// [`LatencyError::Profile`] when the profile cannot be used, or does not say where the device is.
+/// [`LatencyError::UnknownDevice`] when there is none of that name; [`LatencyError::Profile`] when its profile cannot be
+/// used, or does not say where the device is.
 pub fn resolve(name: &str) -> Result<Resolved, LatencyError> {
-    let profile = if name == "local" {
-        Profile::local()?
-    } else {
-        Profile::load(Path::new(name))?
-    };
-    let launcher = match profile.transport {
-        TransportKind::Local => Box::new(Local::default()),
-        TransportKind::Ssh | TransportKind::Adb | TransportKind::Tcp => {
-            return Err(LatencyError::Profile {
-                origin: name.to_owned(),
-                problems: vec!["address: the profile is of a kind of device, not of one".into()],
+    Devices::of_user()?.resolve(name)
+}
+
+/// Finds every device of a list: names with commas between them, where a profile's name is every registered device of it.
+/// Each device comes once.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_all(names: &str) -> Result<Vec<Resolved>, LatencyError> {
+    Devices::of_user()?.resolve_all(names)
+}
+
+/// A device at an address (`ssh:pi@board`) that need not be registered, with a profile by name or path.
+///
+/// # Errors
+/// As [`resolve`].
+pub fn resolve_address(address: &str, profile: &str) -> Result<Resolved, LatencyError> {
+    let profile = Profile::find(profile)?;
+    let place = Address::parse(address, Some(profile.transport)).map_err(|problem| {
+        LatencyError::UnknownDevice {
+            name: address.to_owned(),
+            advice: problem,
+        }
+    })?;
+    Resolved::at(address, profile, &place, "", &[])
+}
+
+/// The devices there are.
+struct Devices {
+    registry: Registry,
+}
+
+impl Devices {
+    fn of_user() -> Result<Self, LatencyError> {
+        Ok(Self {
+            registry: Registry::of_user()?,
+        })
+    }
+
+    fn resolve(&self, name: &str) -> Result<Resolved, LatencyError> {
+        if name == "local" {
+            let here = Address {
+                kind: TransportKind::Local,
+                text: String::new(),
+            };
+            return Resolved::at(name, Profile::local()?, &here, "", &[]);
+        }
+        let devices = self.registry.devices()?;
+        if let Some(device) = devices.get(name) {
+            return registered(name, device);
+        }
+        let unknown = |advice: String| LatencyError::UnknownDevice {
+            name: name.to_owned(),
+            advice,
+        };
+        if name.contains('/') || name.ends_with(".toml") {
+            return of_file(name);
+        }
+        if Profile::built_in(name).is_some() {
+            return Err(unknown(format!(
+                "it is a profile, a kind of device; name a device of it with `graphprune device add NAME --profile {name} --address ADDRESS`"
+            )));
+        }
+        if Address::parse(name, None).is_ok() {
+            return Err(unknown(format!(
+                "an address needs a profile: give it a name with `graphprune device add NAME --profile PROFILE --address {name}`"
+            )));
+        }
+        let known: Vec<&str> = std::iter::once("local")
+            .chain(devices.keys().map(String::as_str))
+            .collect();
+        Err(unknown(format!(
+            "{}; add one with `graphprune device add {name} --profile PROFILE --address ADDRESS`, where the profile is a file or one of {}",
+            listed(&known),
+            Profile::NAMES.join(", ")
+        )))
+    }
+
+    fn resolve_all(&self, names: &str) -> Result<Vec<Resolved>, LatencyError> {
+        let devices = self.registry.devices()?;
+        let mut seen = BTreeSet::new();
+        let mut all = Vec::new();
+        for name in names
+            .split(',')
+            .map(str::trim)
+            .filter(|name| !name.is_empty())
+        {
+            let of_profile: Vec<&String> = devices
+                .iter()
+                .filter(|(_, device)| device.profile == name)
+                .map(|(name, _)| name)
+                .collect();
+            if devices.contains_key(name) || of_profile.is_empty() {
+                if seen.insert(name.to_owned()) {
+                    all.push(self.resolve(name)?);
+                }
+                continue;
+            }
+            for name in of_profile {
+                if seen.insert(name.clone()) {
+                    all.push(self.resolve(name)?);
+                }
+            }
+        }
+        if all.is_empty() {
+            return Err(LatencyError::UnknownDevice {
+                name: names.to_owned(),
+                advice: "no device is named".into(),
             });
         }
-    };
-    Ok(Resolved {
-        name: name.to_owned(),
+        Ok(all)
+    }
+}
+
+fn registered(name: &str, device: &Registered) -> Result<Resolved, LatencyError> {
+    let profile = device.profile()?;
+    let address = Address::parse(&device.address, Some(profile.transport)).map_err(|problem| {
+        LatencyError::UnknownDevice {
+            name: name.to_owned(),
+            advice: format!("its address: {problem}"),
+        }
+    })?;
+    Resolved::at(
+        name,
         profile,
-        launcher,
-    })
+        &address,
+        &device.folder,
+        &device.ssh_arguments,
+    )
+}
+
+fn of_file(path: &str) -> Result<Resolved, LatencyError> {
+    let profile = Profile::load(Path::new(path))?;
+    let wrong = |problem: String| LatencyError::Profile {
+        origin: path.to_owned(),
+        problems: vec![format!("address: {problem}")],
+    };
+    let address = match (&profile.address, profile.transport) {
+        (Some(address), kind) => Address::parse(address, Some(kind)).map_err(wrong)?,
+        (None, TransportKind::Local) => Address {
+            kind: TransportKind::Local,
+            text: String::new(),
+        },
+        (None, _) => {
+            return Err(wrong(format!(
+                "the profile is of a kind of device, not of one; name a device of it with `graphprune device add NAME --profile {path} --address ADDRESS`"
+            )));
+        }
+    };
+    Resolved::at(path, profile, &address, "", &[])
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn devices(folder: &Path) -> Devices {
+        let registry = Registry::at(folder.join("devices.toml"));
+        for (name, profile, address) in [
+            ("attic", "raspberry-pi-4", "pi@attic"),
+            ("cellar", "raspberry-pi-4", "tcp:cellar:7070"),
+            ("phone", "pixel", "0123456789"),
+        ] {
+            let device = Registered {
+                profile: profile.into(),
+                address: address.into(),
+                folder: String::new(),
+                ssh_arguments: Vec::new(),
+            };
+            registry.add(name, device, false).unwrap();
+        }
+        Devices { registry }
+    }
+
+    #[test]
+    fn a_name_leads_to_profile_and_place() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = devices(folder.path());
+        let check = |name: &str, profile: &str, place: &str| {
+            let found = devices.resolve(name).unwrap();
+            assert_eq!(found.profile.name, profile);
+            assert_eq!(found.launcher.place(), place);
+        };
+        check("local", "local", "this machine");
+        check("attic", "raspberry-pi-4", "ssh pi@attic");
+        check("cellar", "raspberry-pi-4", "tcp cellar:7070");
+        check("phone", "pixel", "adb 0123456789");
+        let file = folder.path().join("mine.toml");
+        std::fs::write(
+            &file,
+            "name = \"mine\"\ntransport = \"ssh\"\naddress = \"me@there\"",
+        )
+        .unwrap();
+        check(file.to_str().unwrap(), "mine", "ssh me@there");
+    }
+
+    #[test]
+    fn an_unknown_name_is_told_what_there_is_and_what_to_do() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = devices(folder.path());
+        let check = |name: &str, needles: &[&str]| {
+            let error = devices.resolve(name).err().unwrap().to_string();
+            for needle in needles {
+                assert!(error.contains(needle), "{error}");
+            }
+        };
+        check(
+            "roof",
+            &[
+                "local, attic, cellar, phone",
+                "device add roof",
+                "jetson-orin-nano",
+            ],
+        );
+        check("rock-5b", &["kind of device", "--profile rock-5b"]);
+        check("ssh:pi@roof", &["--address ssh:pi@roof"]);
+        check("./no-such.toml", &["no-such.toml"]);
+    }
+
+    #[test]
+    fn a_list_takes_names_and_profiles_and_each_device_once() {
+        let folder = tempfile::tempdir().unwrap();
+        let devices = devices(folder.path());
+        let check = |list: &str, wanted: &[&str]| {
+            let all = devices.resolve_all(list).unwrap();
+            let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
+            assert_eq!(names, wanted, "{list}");
+        };
+        check("local", &["local"]);
+        check("raspberry-pi-4", &["attic", "cellar"]);
+        check(
+            "phone, cellar,raspberry-pi-4,phone",
+            &["phone", "cellar", "attic"],
+        );
+        assert!(devices.resolve_all(" , ").is_err());
+        assert!(devices.resolve_all("attic,nowhere").is_err());
+    }
 }

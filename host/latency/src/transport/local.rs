@@ -36,10 +36,10 @@ impl Launcher for Local {
             command.arg("--runtime").arg(library);
         }
         let (process, greeting) =
-            AgentProcess::start(command, &token, patience).map_err(|detail| {
+            AgentProcess::start(command, &token, patience).map_err(|failure| {
                 LatencyError::AgentStart {
                     place: program.display().to_string(),
-                    detail,
+                    detail: failure.to_string(),
                 }
             })?;
         let client = Client::connect(&format!("http://127.0.0.1:{}", greeting.port), &token)?;

@@ -1,13 +1,22 @@
 //! Ways to an agent. A transport starts the agent (or finds one that runs), connects to it and carries bytes; what is said over
 //! the connection is the same everywhere.
 
+mod adb;
 mod local;
-mod process;
+pub(crate) mod process;
+pub(crate) mod remote;
+pub(crate) mod ssh;
+pub(crate) mod tcp;
+pub(crate) mod words;
 
 use std::time::Duration;
 
+use adb::Forward;
+pub use adb::{Adb, AdbClient};
 pub use local::Local;
 use process::AgentProcess;
+pub use ssh::{Ssh, SshClient};
+pub use tcp::Tcp;
 
 use crate::{Client, LatencyError};
 
@@ -36,6 +45,7 @@ impl Launcher for Box<dyn Launcher> {
 /// A connection to a running agent with what keeps it up. An agent that was started for it ends with it.
 pub struct Link {
     client: Client,
+    _forward: Option<Forward>,
     process: Option<AgentProcess>,
 }
 
@@ -44,6 +54,7 @@ impl Link {
     pub fn new(client: Client) -> Self {
         Self {
             client,
+            _forward: None,
             process: None,
         }
     }
@@ -51,6 +62,12 @@ impl Link {
     /// The agent ends with this process.
     pub(crate) fn with_process(mut self, process: AgentProcess) -> Self {
         self.process = Some(process);
+        self
+    }
+
+    /// The connection needs this.
+    pub(crate) fn with_forward(mut self, forward: Forward) -> Self {
+        self._forward = Some(forward);
         self
     }
 

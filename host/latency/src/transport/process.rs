@@ -1,47 +1,16 @@
 //! A process that brings an agent up, whether it is the agent itself or a program that starts it elsewhere.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::fmt;
+use std::io::{BufRead, BufReader, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
-use std::sync::{Arc, Mutex, PoisonError};
-use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use agent_protocol::Token;
 use serde::Deserialize;
 
-/// The agent's last words, for error messages, and the thread that listens to them until the agent has ended.
-#[derive(Default)]
-struct LastWords {
-    lines: Arc<Mutex<VecDeque<String>>>,
-    listener: Option<JoinHandle<()>>,
-}
-
-impl LastWords {
-    fn of(stderr: impl Read + Send + 'static) -> Self {
-        let lines = Arc::default();
-        let keep = Arc::clone(&lines);
-        let listener = std::thread::spawn(move || keep_last_words(BufReader::new(stderr), &keep));
-        Self {
-            lines,
-            listener: Some(listener),
-        }
-    }
-
-    /// What was said. Only for an agent that has ended.
-    fn collect(self) -> String {
-        // A listener that failed has kept what it heard until then.
-        let _ = self.listener.map(JoinHandle::join);
-        let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
-        lines
-            .iter()
-            .map(String::as_str)
-            .collect::<Vec<_>>()
-            .join(" / ")
-    }
-}
+use super::words::LastWords;
 
 /// The line with which the agent tells where it listens.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -50,24 +19,47 @@ pub(crate) struct Greeting {
     pub port: u16,
 }
 
+/// A command that did not become an agent.
+#[derive(Debug)]
+pub(crate) struct StartFailure {
+    /// What was seen.
+    pub detail: String,
+    /// What the command said on its standard error.
+    pub words: String,
+    /// How it ended by itself, if it did.
+    pub status: Option<ExitStatus>,
+    /// Whether the command could not even be started, for want of its program.
+    pub no_program: bool,
+}
+
+impl fmt::Display for StartFailure {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.detail)?;
+        if !self.words.is_empty() {
+            write!(f, " ({})", self.words)?;
+        }
+        Ok(())
+    }
+}
+
 /// A started agent that has said where it listens.
 pub(crate) struct AgentProcess {
     child: Child,
     /// Held open: the agent ends when this closes, and so when this process ends, however it does.
     stdin: Option<ChildStdin>,
-    words: LastWords,
+    words: Option<LastWords>,
 }
 
 impl AgentProcess {
     /// Runs `command`, hands over the token and waits for the greeting.
     ///
     /// # Errors
-    /// What was seen, with the last words, when the command does not come up within `patience`.
+    /// When the command does not come up within `patience`.
     pub fn start(
         mut command: Command,
         token: &Token,
         patience: Duration,
-    ) -> Result<(Self, Greeting), String> {
+    ) -> Result<(Self, Greeting), StartFailure> {
         // A group of its own: Ctrl-C in the terminal is for the host, which ends the agent when it is done with it.
         let mut child = command
             .process_group(0)
@@ -75,35 +67,49 @@ impl AgentProcess {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()
-            .map_err(|error| error.to_string())?;
-        let words = child.stderr.take().map(LastWords::of).unwrap_or_default();
+            .map_err(|error| StartFailure {
+                no_program: error.kind() == std::io::ErrorKind::NotFound,
+                detail: error.to_string(),
+                words: String::new(),
+                status: None,
+            })?;
         let mut process = Self {
+            words: child.stderr.take().map(LastWords::of),
             stdin: child.stdin.take(),
             child,
-            words,
         };
-        match process.greet(token, patience) {
-            Ok(greeting) => Ok((process, greeting)),
-            Err(detail) => {
-                let words = process.kill();
-                Err(if words.is_empty() {
-                    detail
-                } else {
-                    format!("{detail} ({words})")
-                })
-            }
-        }
+        process
+            .greet(token, patience)
+            .map_err(|failure| match failure {
+                Mute::Ended(detail) => (detail, Duration::from_secs(1)),
+                Mute::Silent(detail) => (detail, Duration::ZERO),
+            })
+            .map_err(|(detail, patience)| {
+                // One that has closed its output is about to end, and how it does tells why.
+                let status = ended_within(&mut process.child, patience);
+                StartFailure {
+                    detail,
+                    words: process.end_at_once(),
+                    status,
+                    no_program: false,
+                }
+            })
+            .map(|greeting| (process, greeting))
     }
 
-    fn greet(&mut self, token: &Token, patience: Duration) -> Result<Greeting, String> {
-        let stdin = self.stdin.as_mut().ok_or("it has no standard input")?;
+    fn greet(&mut self, token: &Token, patience: Duration) -> Result<Greeting, Mute> {
+        let ended = |what: &str| Mute::Ended(what.to_owned());
+        let stdin = self
+            .stdin
+            .as_mut()
+            .ok_or_else(|| ended("it has no standard input"))?;
         writeln!(stdin, "{}", token.secret())
-            .map_err(|error| format!("it took no token: {error}"))?;
+            .map_err(|error| Mute::Ended(format!("it took no token: {error}")))?;
         let stdout = self
             .child
             .stdout
             .take()
-            .ok_or("it has no standard output")?;
+            .ok_or_else(|| ended("it has no standard output"))?;
         let (send, line) = channel();
         std::thread::spawn(move || {
             let mut text = String::new();
@@ -112,15 +118,19 @@ impl AgentProcess {
         });
         let line = match line.recv_timeout(patience) {
             Ok(Ok(line)) => line,
-            Ok(Err(error)) => return Err(format!("its greeting could not be read: {error}")),
-            Err(RecvTimeoutError::Timeout) => {
-                return Err(format!("it said nothing within {patience:?}"));
+            Ok(Err(error)) => {
+                return Err(Mute::Ended(format!(
+                    "its greeting could not be read: {error}"
+                )));
             }
-            Err(RecvTimeoutError::Disconnected) => return Err("it said nothing".into()),
+            Err(RecvTimeoutError::Timeout) => {
+                return Err(Mute::Silent(format!("it said nothing within {patience:?}")));
+            }
+            Err(RecvTimeoutError::Disconnected) => return Err(ended("it said nothing")),
         };
         serde_json::from_str(&line).map_err(|_| match line.trim() {
-            "" => "it ended at once".to_owned(),
-            line => format!("its first line is no greeting: {line}"),
+            "" => ended("it ended at once"),
+            line => Mute::Silent(format!("its first line is no greeting: {line}")),
         })
     }
 
@@ -131,9 +141,24 @@ impl AgentProcess {
 
     /// Ends it at once. Returns its last words.
     pub fn kill(mut self) -> String {
-        end(&mut self.child, Duration::ZERO);
-        std::mem::take(&mut self.words).collect()
+        self.end_at_once()
     }
+
+    fn end_at_once(&mut self) -> String {
+        end(&mut self.child, Duration::ZERO);
+        self.words
+            .take()
+            .map(|words| words.collect())
+            .unwrap_or_default()
+    }
+}
+
+/// Why there is no greeting.
+enum Mute {
+    /// The command has ended or is about to.
+    Ended(String),
+    /// It runs but is no agent.
+    Silent(String),
 }
 
 impl Drop for AgentProcess {
@@ -145,27 +170,23 @@ impl Drop for AgentProcess {
     }
 }
 
-/// Waits for a child to end for as long as `patience`, then kills it. It leaves no zombie.
-fn end(child: &mut Child, patience: Duration) {
+/// How a child ended, if it does within `patience`.
+pub(crate) fn ended_within(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + patience;
-    while Instant::now() < until {
-        if matches!(child.try_wait(), Ok(Some(_))) {
-            return;
+    loop {
+        match child.try_wait() {
+            Ok(Some(status)) => return Some(status),
+            Ok(None) if Instant::now() < until => std::thread::sleep(Duration::from_millis(5)),
+            _ => return None,
         }
-        std::thread::sleep(Duration::from_millis(5));
     }
-    // An error means that it has ended already.
-    let _ = child.kill();
-    let _ = child.wait();
 }
 
-fn keep_last_words(from: impl BufRead, words: &Mutex<VecDeque<String>>) {
-    for line in from.lines().map_while(Result::ok) {
-        tracing::debug!(target: "graphprune_agent", "{line}");
-        let mut words = words.lock().unwrap_or_else(PoisonError::into_inner);
-        if words.len() == 8 {
-            words.pop_front();
-        }
-        words.push_back(line);
+/// Waits for a child to end for as long as `patience`, then kills it. It leaves no zombie.
+pub(crate) fn end(child: &mut Child, patience: Duration) {
+    if ended_within(child, patience).is_none() {
+        // An error means that it has ended already.
+        let _ = child.kill();
+        let _ = child.wait();
     }
 }

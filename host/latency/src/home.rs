@@ -1,0 +1,66 @@
+//! The user's own folder of graphprune: registered devices and certificates.
+
+use std::path::{Path, PathBuf};
+
+use crate::LatencyError;
+
+/// `$GRAPHPRUNE_HOME`, otherwise `graphprune` in `$XDG_CONFIG_HOME`, otherwise in `~/.config`.
+///
+/// # Errors
+/// When none of the variables is set.
+pub fn folder() -> Result<PathBuf, LatencyError> {
+    let variable = |name: &str| {
+        std::env::var_os(name)
+            .filter(|value| !value.is_empty())
+            .map(PathBuf::from)
+    };
+    variable("GRAPHPRUNE_HOME")
+        .or_else(|| variable("XDG_CONFIG_HOME").map(|folder| folder.join("graphprune")))
+        .or_else(|| variable("HOME").map(|folder| folder.join(".config/graphprune")))
+        .ok_or_else(|| LatencyError::Io {
+            doing: "finding the folder for devices: set GRAPHPRUNE_HOME or HOME".into(),
+            source: std::io::ErrorKind::NotFound.into(),
+        })
+}
+
+/// Where the host's certificates are.
+///
+/// # Errors
+/// As [`folder`].
+pub fn certificates() -> Result<PathBuf, LatencyError> {
+    Ok(folder()?.join("tls"))
+}
+
+/// Writes a file beside, and renames it: a reader finds the old one or the new one. `private` files are for their owner
+/// only.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn write(path: &Path, text: &[u8], private: bool) -> Result<(), LatencyError> {
+    use std::io::Write;
+    use std::os::unix::fs::OpenOptionsExt;
+    let write = || {
+        let folder = path.parent().unwrap_or(Path::new("."));
+        std::fs::create_dir_all(folder)?;
+        let mut name = path.file_name().unwrap_or_default().to_owned();
+        name.push(format!(".{}.tmp", std::process::id()));
+        let aside = folder.join(name);
+        // One that a killed process with this number left behind has who knows which rights.
+        match std::fs::remove_file(&aside) {
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
+        let mut file = std::fs::OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(if private { 0o600 } else { 0o644 })
+            .open(&aside)?;
+        file.write_all(text)?;
+        file.sync_all()?;
+        std::fs::rename(&aside, path)
+    };
+    write().map_err(|source| LatencyError::Io {
+        doing: format!("writing {}", path.display()),
+        source,
+    })
+}

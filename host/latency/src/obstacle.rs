@@ -1,0 +1,74 @@
+//! What keeps a device from being used, told apart because each is mended in another way.
+
+use std::fmt;
+
+/// What keeps a device from being used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Obstacle {
+    /// The program that leads to the device is not on this machine.
+    NoProgram,
+    /// Nothing answers at the device's address.
+    Unreachable,
+    /// The device does not take this user's key or certificate.
+    KeyRefused,
+    /// The device shows another key or certificate than the one that is known.
+    Impostor,
+    /// A phone has not allowed this computer to debug it.
+    NotAllowed,
+    /// The agent is not on the device.
+    NotDeployed,
+    /// The agent on the device is for another processor or C library.
+    WrongArchitecture,
+    /// There are no certificates for the device.
+    NotEnrolled,
+}
+
+impl Obstacle {
+    /// Whether it may go away by itself: a cable that is plugged in again, a device that starts.
+    pub fn may_pass(self) -> bool {
+        self == Self::Unreachable
+    }
+
+    /// What to do about it; `device` is what the user calls the device.
+    pub fn advice(self, device: &str) -> String {
+        match self {
+            Self::NoProgram => "install it, or put its folder on PATH".to_owned(),
+            Self::Unreachable => {
+                "is it switched on and connected, and is the address right?".to_owned()
+            }
+            Self::KeyRefused => {
+                "graphprune asks for no password: load a key that the device takes (`ssh-copy-id`), or for TLS enrol it again with `graphprune device enroll`".to_owned()
+            }
+            Self::Impostor => {
+                "connect once by hand with `ssh` and look at the key it shows, or for TLS enrol the device again with `graphprune device enroll`".to_owned()
+            }
+            Self::NotAllowed => {
+                "unlock the phone and confirm the question whether this computer may debug it"
+                    .to_owned()
+            }
+            Self::NotDeployed => format!("put it there with `graphprune device deploy {device}`"),
+            Self::WrongArchitecture => format!(
+                "deploy the right one with `graphprune device deploy {device}`; add `--libc` where the device's C library is old or of another kind"
+            ),
+            Self::NotEnrolled => format!(
+                "make them with `graphprune device enroll {device} --host ADDRESS`, and copy the device's part to it"
+            ),
+        }
+    }
+}
+
+impl fmt::Display for Obstacle {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::NoProgram => "the program that leads to it is missing",
+            Self::Unreachable => "it cannot be reached",
+            Self::KeyRefused => "it refuses this user",
+            Self::Impostor => "its key is not the one that is known",
+            Self::NotAllowed => "it does not allow this computer to debug it",
+            Self::NotDeployed => "the agent is not on it",
+            Self::WrongArchitecture => "the agent on it does not run there",
+            Self::NotEnrolled => "there are no certificates for it",
+        })
+    }
+}

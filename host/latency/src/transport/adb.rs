@@ -1,0 +1,226 @@
+//! A phone or board behind the Android debug bridge: the system's own `adb`, with whatever server its environment names.
+
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use agent_protocol::Token;
+
+use super::process::{AgentProcess, StartFailure};
+use super::{Launcher, Link, remote};
+use crate::command::{self, Finished};
+use crate::{Client, LatencyError, Obstacle};
+
+/// What one of the client's own commands may take.
+const CALL: Duration = Duration::from_secs(15);
+
+/// What the client says, and what that means. A device's own programs do not begin a line so.
+const WORDS: [(&str, Obstacle); 10] = [
+    ("unauthorized", Obstacle::NotAllowed),
+    ("authorizing", Obstacle::NotAllowed),
+    ("no permissions", Obstacle::NotAllowed),
+    ("not found", Obstacle::Unreachable),
+    ("offline", Obstacle::Unreachable),
+    ("no devices", Obstacle::Unreachable),
+    ("closed", Obstacle::Unreachable),
+    ("protocol fault", Obstacle::Unreachable),
+    ("cannot connect", Obstacle::Unreachable),
+    ("failed to", Obstacle::Unreachable),
+];
+
+/// The client program and the device it is to speak to.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AdbClient {
+    /// `adb`.
+    pub program: PathBuf,
+    /// The device's serial number, or `host:port`.
+    pub serial: String,
+}
+
+impl AdbClient {
+    /// The `adb` on PATH, for the device with this serial number.
+    pub fn new(serial: impl Into<String>) -> Self {
+        Self {
+            program: "adb".into(),
+            serial: serial.into(),
+        }
+    }
+
+    /// The client with its arguments; it is told which device.
+    pub(crate) fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(&self.program);
+        command.args(["-s", &self.serial]).args(arguments);
+        command
+    }
+
+    /// A script in the device's shell.
+    pub(crate) fn shell(&self, script: &str) -> Command {
+        self.command(&["shell", "-T", script])
+    }
+
+    /// What the client itself says is in the way, if it does.
+    pub(crate) fn obstacle(stderr: &str) -> Option<Obstacle> {
+        let line = stderr
+            .lines()
+            .flat_map(|line| line.split(" / "))
+            .find(|line| {
+                line.starts_with("error: ")
+                    || line.starts_with("adb: ")
+                    || line.starts_with("* failed")
+            })?;
+        WORDS
+            .iter()
+            .find(|(said, _)| line.contains(said))
+            .map(|(_, obstacle)| *obstacle)
+    }
+
+    /// Starts the client's server where there is none. Otherwise the first command does, and says so on its output.
+    fn start_server(&self) -> std::io::Result<Finished> {
+        let mut start = Command::new(&self.program);
+        start.arg("start-server");
+        command::run(start, CALL)
+    }
+
+    /// After a device's daemon was restarted the server goes on taking it for offline; this makes it look again.
+    fn reconnect(&self) {
+        let run = |arguments: &[&str]| {
+            let mut command = Command::new(&self.program);
+            command.args(arguments);
+            // Whether it helped shows in the next try.
+            let _ = command::run(command, CALL);
+        };
+        if self.serial.contains(':') {
+            run(&["disconnect", &self.serial]);
+            run(&["connect", &self.serial]);
+        } else {
+            run(&["-s", &self.serial, "reconnect"]);
+            run(&["-s", &self.serial, "wait-for-device"]);
+        }
+    }
+}
+
+/// A port of this machine that leads to one of the device. It is given back with this value.
+pub(crate) struct Forward {
+    client: AdbClient,
+    port: u16,
+}
+
+impl Forward {
+    fn open(client: &AdbClient, to: u16) -> Result<Self, String> {
+        let done = command::run(
+            client.command(&["forward", "tcp:0", &format!("tcp:{to}")]),
+            CALL,
+        )
+        .map_err(|error| error.to_string())?;
+        match done.stdout.trim().parse() {
+            Ok(port) if done.is_success() => Ok(Self {
+                client: client.clone(),
+                port,
+            }),
+            _ => Err(done.describe()),
+        }
+    }
+}
+
+impl Drop for Forward {
+    fn drop(&mut self) {
+        let name = format!("tcp:{}", self.port);
+        // A device that is gone has taken its forwards with it.
+        let _ = command::run(self.client.command(&["forward", "--remove", &name]), CALL);
+    }
+}
+
+/// A device reached by adb, on which an agent was deployed.
+#[derive(Clone, Debug)]
+pub struct Adb {
+    /// What the user calls the device.
+    pub device: String,
+    /// The agent's folder on the device.
+    pub folder: String,
+    /// The client and the device's serial number.
+    pub client: AdbClient,
+}
+
+impl Adb {
+    /// The folder where nothing else was said: there a shell may put programs.
+    pub const FOLDER: &'static str = "/data/local/tmp/graphprune";
+
+    fn unusable(&self, obstacle: Obstacle, detail: String) -> LatencyError {
+        LatencyError::Unusable {
+            device: self.device.clone(),
+            place: self.place(),
+            obstacle,
+            detail,
+        }
+    }
+
+    fn failed(&self, failure: &StartFailure) -> LatencyError {
+        let obstacle = if failure.no_program {
+            Some(Obstacle::NoProgram)
+        } else {
+            AdbClient::obstacle(&failure.words).or_else(|| remote::obstacle(failure))
+        };
+        match obstacle {
+            Some(obstacle) => self.unusable(obstacle, failure.to_string()),
+            None => LatencyError::AgentStart {
+                place: self.place(),
+                detail: failure.to_string(),
+            },
+        }
+    }
+
+    fn try_launch(&self, patience: Duration) -> Result<Link, LatencyError> {
+        let token = Token::generate().map_err(|source| LatencyError::Io {
+            doing: "making a token for the agent".into(),
+            source,
+        })?;
+        let command = self.client.shell(&remote::agent_script(&self.folder));
+        let (process, greeting) = AgentProcess::start(command, &token, patience)
+            .map_err(|failure| self.failed(&failure))?;
+        let forward = Forward::open(&self.client, greeting.port)
+            .map_err(|detail| self.unusable(Obstacle::Unreachable, detail))?;
+        let client = Client::connect(&format!("http://127.0.0.1:{}", forward.port), &token)?;
+        Ok(Link::new(client)
+            .with_process(process)
+            .with_forward(forward))
+    }
+}
+
+impl Launcher for Adb {
+    fn place(&self) -> String {
+        format!("adb {}", self.client.serial)
+    }
+
+    fn launch(&self, patience: Duration) -> Result<Link, LatencyError> {
+        self.client.start_server().map_err(|error| {
+            self.unusable(
+                Obstacle::NoProgram,
+                format!("{}: {error}", self.client.program.display()),
+            )
+        })?;
+        match self.try_launch(patience) {
+            Err(error) if error.is_agent_lost() => {
+                tracing::info!(%error, "connecting the device anew");
+                self.client.reconnect();
+                self.try_launch(patience)
+            }
+            outcome => outcome,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_clients_words_are_told_from_the_devices() {
+        let check = |words: &str, wanted| assert_eq!(AdbClient::obstacle(words), wanted, "{words}");
+        check("error: device unauthorized.", Some(Obstacle::NotAllowed));
+        check("adb: device 'x' not found", Some(Obstacle::Unreachable));
+        check("error: device offline", Some(Obstacle::Unreachable));
+        check("* failed to start daemon", Some(Obstacle::Unreachable));
+        check("sh: graphprune-agent: not found", None);
+        check("", None);
+    }
+}

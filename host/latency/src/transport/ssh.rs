@@ -1,0 +1,151 @@
+//! A device behind ssh: the system's own client, so that the user's configuration, keys, jump hosts and shared connections
+//! apply. No port of this machine is opened: the bytes go through the client's standard input and output.
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+use std::process::Command;
+use std::time::Duration;
+
+use agent_protocol::Token;
+
+use super::process::{AgentProcess, StartFailure};
+use super::{Launcher, Link, remote};
+use crate::route::Route;
+use crate::{Client, LatencyError, Obstacle};
+
+/// With this status `ssh` says that it failed itself.
+pub(crate) const SSH_FAILED: i32 = 255;
+/// What the client is always told: it asks for nothing, and notices a dead line within a quarter of a minute.
+const OPTIONS: [&str; 8] = [
+    "-o",
+    "BatchMode=yes",
+    "-o",
+    "ServerAliveInterval=5",
+    "-o",
+    "ServerAliveCountMax=3",
+    "-o",
+    "LogLevel=ERROR",
+];
+/// What `ssh` says, and what that means.
+const WORDS: [(&str, Obstacle); 4] = [
+    ("Permission denied", Obstacle::KeyRefused),
+    ("Too many authentication failures", Obstacle::KeyRefused),
+    ("Host key verification failed", Obstacle::Impostor),
+    ("REMOTE HOST IDENTIFICATION HAS CHANGED", Obstacle::Impostor),
+];
+
+/// The client program.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SshClient {
+    /// `ssh`.
+    pub ssh: PathBuf,
+    /// Arguments before all others, such as `-F FILE`.
+    pub arguments: Vec<String>,
+}
+
+impl Default for SshClient {
+    fn default() -> Self {
+        Self {
+            ssh: "ssh".into(),
+            arguments: Vec::new(),
+        }
+    }
+}
+
+impl SshClient {
+    /// The client's words up to, not including, the destination.
+    pub(crate) fn words(&self, patience: Duration) -> Vec<OsString> {
+        let mut words = vec![self.ssh.clone().into_os_string()];
+        words.extend(self.options(patience));
+        words
+    }
+
+    /// What the client is told first.
+    pub(crate) fn options(&self, patience: Duration) -> Vec<OsString> {
+        let connect = format!("ConnectTimeout={}", patience.as_secs().max(1));
+        let mut words: Vec<OsString> = self.arguments.iter().map(OsString::from).collect();
+        words.extend(OPTIONS.iter().map(OsString::from));
+        words.extend(["-o".into(), connect.into()]);
+        words
+    }
+
+    /// What a failure of the client itself means.
+    pub(crate) fn obstacle(words: &str) -> Obstacle {
+        WORDS
+            .iter()
+            .find(|(said, _)| words.contains(said))
+            .map_or(Obstacle::Unreachable, |(_, obstacle)| *obstacle)
+    }
+}
+
+/// A device reached by ssh, on which an agent was deployed.
+#[derive(Clone, Debug)]
+pub struct Ssh {
+    /// What the user calls the device.
+    pub device: String,
+    /// `user@host`, or a name of the user's ssh configuration.
+    pub destination: String,
+    /// The agent's folder on the device, from the user's home folder.
+    pub folder: String,
+    /// The client.
+    pub client: SshClient,
+}
+
+impl Ssh {
+    /// The folder where nothing else was said.
+    pub const FOLDER: &'static str = ".graphprune";
+
+    fn failed(&self, failure: &StartFailure) -> LatencyError {
+        let by_itself = failure.status.and_then(|status| status.code()) == Some(SSH_FAILED);
+        let obstacle = if failure.no_program {
+            Some(Obstacle::NoProgram)
+        } else if by_itself {
+            Some(SshClient::obstacle(&failure.words))
+        } else {
+            remote::obstacle(failure)
+        };
+        match obstacle {
+            Some(obstacle) => LatencyError::Unusable {
+                device: self.device.clone(),
+                place: self.place(),
+                obstacle,
+                detail: failure.to_string(),
+            },
+            None => LatencyError::AgentStart {
+                place: self.place(),
+                detail: failure.to_string(),
+            },
+        }
+    }
+}
+
+impl Launcher for Ssh {
+    fn place(&self) -> String {
+        format!("ssh {}", self.destination)
+    }
+
+    fn launch(&self, patience: Duration) -> Result<Link, LatencyError> {
+        let token = Token::generate().map_err(|source| LatencyError::Io {
+            doing: "making a token for the agent".into(),
+            source,
+        })?;
+        let words = self.client.words(patience);
+        let mut command = Command::new(&self.client.ssh);
+        command
+            .args(&words[1..])
+            .args(["-T", "-x", "-o", "ClearAllForwardings=yes", "--"])
+            .arg(&self.destination)
+            .arg(remote::in_sh(&remote::agent_script(&self.folder)));
+        let (process, greeting) = AgentProcess::start(command, &token, patience)
+            .map_err(|failure| self.failed(&failure))?;
+        let mut bytes = words;
+        bytes.extend([
+            "-W".into(),
+            format!("127.0.0.1:{}", greeting.port).into(),
+            "--".into(),
+            self.destination.clone().into(),
+        ]);
+        let client = Client::over(&Route::Program(bytes), Some(&token))?;
+        Ok(Link::new(client).with_process(process))
+    }
+}
