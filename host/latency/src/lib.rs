@@ -39,9 +39,9 @@ pub use client::Client;
 pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
-pub use remember::Remembering;
+pub use remember::{Lease, Remembering};
 pub use resolve::{Resolved, resolve};
-pub use store::{Key, Record, Store};
+pub use store::{Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Launcher, Link, Local};
 
 /// A model to measure.
@@ -110,6 +110,13 @@ pub struct MeasureRequest {
     pub conditions: Conditions,
 }
 
+impl MeasureRequest {
+    /// The names of the models in the order of a source's answer: the candidates', then the reference's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().chain(&self.reference).map(Model::name)
+    }
+}
+
 /// Something that knows how long networks take on one device.
 pub trait LatencySource {
     /// Measures: one [`Measurement`] per model in the request's order, then one for the reference, if there is one.
@@ -121,6 +128,22 @@ pub trait LatencySource {
     /// the source usable; so does [`LatencyError::Model`].
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError>;
 
+    /// What is known of a request's models without measuring: one slot a model in the request's order, then one for the
+    /// reference, if there is one.
+    ///
+    /// # Errors
+    /// When what is known cannot be read.
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        Ok(vec![
+            None;
+            request.models.len()
+                + usize::from(request.reference.is_some())
+        ])
+    }
+
     /// The device.
     fn describe(&self) -> DeviceInfo;
 }
@@ -128,6 +151,13 @@ pub trait LatencySource {
 impl<S: LatencySource + ?Sized> LatencySource for Box<S> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         (**self).measure(request)
+    }
+
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        (**self).recall(request)
     }
 
     fn describe(&self) -> DeviceInfo {
