@@ -453,6 +453,7 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
         const M: &str = "DeviceInfo";
         Ok(Self {
             profile: String::new(),
+            name: String::new(),
             agent_version: name(M, "agent_version", m.agent_version)?,
             runtime_version: name(M, "runtime_version", m.runtime_version)?,
             cpu_model: name(M, "cpu_model", m.cpu_model)?,

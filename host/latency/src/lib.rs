@@ -52,10 +52,10 @@ pub use obstacle::Obstacle;
 pub use place::{Address, Place};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
-pub use remember::Remembering;
+pub use remember::{Lease, Remembering};
 pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
 pub use shell::{LocalShell, Shell};
-pub use store::{Key, Record, Store};
+pub use store::{Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
 
 /// A model to measure.
@@ -124,6 +124,13 @@ pub struct MeasureRequest {
     pub conditions: Conditions,
 }
 
+impl MeasureRequest {
+    /// The names of the models in the order of a source's answer: the candidates', then the reference's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().chain(&self.reference).map(Model::name)
+    }
+}
+
 /// Something that knows how long networks take on one device.
 pub trait LatencySource {
     /// Measures: one [`Measurement`] per model in the request's order, then one for the reference, if there is one.
@@ -135,6 +142,22 @@ pub trait LatencySource {
     /// the source usable; so does [`LatencyError::Model`].
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError>;
 
+    /// What is known of a request's models without measuring: one slot a model in the request's order, then one for the
+    /// reference, if there is one.
+    ///
+    /// # Errors
+    /// When what is known cannot be read.
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        Ok(vec![
+            None;
+            request.models.len()
+                + usize::from(request.reference.is_some())
+        ])
+    }
+
     /// The device.
     fn describe(&self) -> DeviceInfo;
 }
@@ -142,6 +165,13 @@ pub trait LatencySource {
 impl<S: LatencySource + ?Sized> LatencySource for Box<S> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         (**self).measure(request)
+    }
+
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        (**self).recall(request)
     }
 
     fn describe(&self) -> DeviceInfo {

@@ -66,7 +66,7 @@ impl Meter {
         let found = resolve(&spec.0)?;
         let profile = found.profile;
         let device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
-        let source = Remembering::new(device, Store::open(store)?);
+        let source = Remembering::new(device, Store::open(store)?)?;
         Ok(Self {
             source,
             profile,

@@ -1,0 +1,6 @@
+//! The measurement store from outside.
+
+mod claims;
+mod files;
+mod fixture;
+mod memory;
