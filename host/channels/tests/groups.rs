@@ -257,7 +257,7 @@ fn an_unknown_operator_pins_what_reaches_it_with_its_name() {
     let op = Opaque {
         domain: "my.domain".into(),
         op_type: "Whirl".into(),
-        attributes: Vec::new(),
+        ..Opaque::default()
     };
     let out = net.graph.push("whirl", Op::Opaque(op), &[b]).unwrap();
     let graph = net.done(out);
@@ -286,9 +286,8 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     let a = net.conv("a", x, 8, 3, 1);
     let w = net.graph.find_value("a.w").unwrap();
     let op = Opaque {
-        domain: String::new(),
         op_type: "Watch".into(),
-        attributes: Vec::new(),
+        ..Opaque::default()
     };
     net.graph.push("watch", Op::Opaque(op), &[w]).unwrap();
     let b = net.conv("b", a, 4, 1, 1);
