@@ -13,7 +13,7 @@ use agent_protocol::{Measurement, Verdict, wire};
 use prost::Message;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use crate::LatencyError;
+use crate::{LatencyError, home};
 
 pub(crate) use claim::{Hold, Standing, now_unix_ns};
 pub use key::{Key, Origin};
@@ -22,18 +22,10 @@ pub use query::{Filter, Record};
 /// The store's file in a user's folder.
 pub const STORE_FILE: &str = "measurements.sqlite";
 
-/// The file of the store that all runs of a user may share: in the folder GRAPHPRUNE_HOME names, else in `graphprune` under
-/// XDG_CONFIG_HOME, else in `.config/graphprune` of the home folder. `None` where the system names no home.
+/// The file of the store that all runs of a user may share, in the user's folder of graphprune; `None` where the system names no
+/// home.
 pub fn user_store() -> Option<PathBuf> {
-    let named = |variable| {
-        std::env::var_os(variable)
-            .filter(|value| !value.is_empty())
-            .map(PathBuf::from)
-    };
-    let folder = named("GRAPHPRUNE_HOME")
-        .or_else(|| named("XDG_CONFIG_HOME").map(|folder| folder.join("graphprune")))
-        .or_else(|| named("HOME").map(|home| home.join(".config/graphprune")))?;
-    Some(folder.join(STORE_FILE))
+    Some(home::folder().ok()?.join(STORE_FILE))
 }
 
 /// A database of measurements. Several processes may hold the same one.
