@@ -91,6 +91,39 @@ fn functions_of_an_exported_network_are_taken_apart() {
 }
 
 #[test]
+fn groups_of_an_attention_are_called_by_what_they_are() {
+    for (name, attention, want) in [
+        (
+            "vit-traced-14",
+            Attention::Widths,
+            &[
+                "/encoder/layers/encoder_layer_0/self_attention (queries and keys)",
+                "/encoder/layers/encoder_layer_0/self_attention (values)",
+            ][..],
+        ),
+        (
+            "vit-traced-14",
+            Attention::Heads,
+            &["/encoder/layers/encoder_layer_0/self_attention (heads)"],
+        ),
+        (
+            "vit-dynamo-20",
+            Attention::Widths,
+            &[
+                "node_MatMul_13 (queries and keys)",
+                "node_MatMul_13 (values)",
+            ],
+        ),
+        ("attention-traced-12", Attention::Widths, &[]),
+    ] {
+        let analysis = analyse_with(&load(name), AnalysisOptions { attention }).unwrap();
+        let names = analysis.groups().iter().map(|g| g.name.as_str());
+        let of_attention: Vec<&str> = names.filter(|n| n.ends_with(')')).collect();
+        assert_eq!(of_attention, want, "{name}");
+    }
+}
+
+#[test]
 fn exported_networks_lose_channels_exactly() {
     check(Attention::Widths);
 }

@@ -337,7 +337,10 @@ fn attention() -> Graph {
 #[test]
 fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
     let graph = attention();
-    check(&graph, &[("query", 3), ("value", 3)]);
+    check(
+        &graph,
+        &[("query (queries and keys)", 3), ("value (values)", 3)],
+    );
     let options = AnalysisOptions {
         attention: Attention::Heads,
     };
@@ -347,7 +350,12 @@ fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
         .iter()
         .map(|g| (&*g.name, g.channels))
         .collect();
-    assert_eq!(groups, [("query", 2)], "pinned: {:?}", analysis.pinned());
+    assert_eq!(
+        groups,
+        [("query (heads)", 2)],
+        "pinned: {:?}",
+        analysis.pinned()
+    );
     let plan = PrunePlan {
         keep: vec![vec![1]],
     };
