@@ -120,6 +120,14 @@ pub enum LatencyError {
         /// Why, and what to do.
         problem: String,
     },
+    /// Certificates cannot be made.
+    #[error("certificates for {host}: {detail}")]
+    Certificates {
+        /// For whom.
+        host: String,
+        /// What went wrong.
+        detail: String,
+    },
     /// A device profile is wrong.
     #[error("device profile {origin}: {}", problems.join("; "))]
     Profile {

@@ -1,5 +1,6 @@
 //! The user's own folder of graphprune: registered devices and certificates.
 
+use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::LatencyError;
@@ -29,6 +30,23 @@ pub fn folder() -> Result<PathBuf, LatencyError> {
 /// As [`folder`].
 pub fn certificates() -> Result<PathBuf, LatencyError> {
     Ok(folder()?.join("tls"))
+}
+
+/// Waits until nobody else changes `path`. The lock ends with the value, and so with the process.
+///
+/// # Errors
+/// What the system said.
+pub(crate) fn lock(path: &Path) -> Result<File, LatencyError> {
+    let lock = || {
+        std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
+        let file = File::create(path.with_extension("lock"))?;
+        file.lock()?;
+        Ok(file)
+    };
+    lock().map_err(|source| LatencyError::Io {
+        doing: format!("locking {}", path.display()),
+        source,
+    })
 }
 
 /// Writes a file beside, and renames it: a reader finds the old one or the new one. `private` files are for their owner

@@ -1,7 +1,6 @@
 //! The devices that a user has named: `devices.toml`, one table a device.
 
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -145,15 +144,7 @@ impl Registry {
         &self,
         change: impl FnOnce(&mut BTreeMap<String, Registered>) -> Result<T, LatencyError>,
     ) -> Result<T, LatencyError> {
-        let failed = |source| LatencyError::Io {
-            doing: format!("locking the devices in {}", self.path.display()),
-            source,
-        };
-        let folder = self.path.parent().unwrap_or(Path::new("."));
-        std::fs::create_dir_all(folder).map_err(failed)?;
-        // The lock ends with this file's handle, and so with the process.
-        let lock = File::create(self.path.with_extension("lock")).map_err(failed)?;
-        lock.lock().map_err(failed)?;
+        let _lock = home::lock(&self.path)?;
         let mut devices = self.devices()?;
         let outcome = change(&mut devices)?;
         let text = toml::to_string_pretty(&Contents { devices })

@@ -13,6 +13,8 @@ use crate::LatencyError;
 
 /// The folder of an agent that brings its C library.
 const LIBC: &str = "libc";
+/// What the program itself is then called, beside the script that starts it.
+const PROGRAM: &str = "graphprune-agent.bin";
 
 /// The agents that were built, by `cargo xtask agents`.
 #[derive(Clone, Debug)]
@@ -248,7 +250,7 @@ impl Agents {
                     problem: "the C library for it has no loader".into(),
                 })?;
             for item in items.iter_mut().filter(|item| item.name == AGENT) {
-                item.name = format!("{LIBC}/{AGENT}");
+                item.name = PROGRAM.to_owned();
             }
             let file = start_script(&target.sh, &loader).map_err(|source| LatencyError::Io {
                 doing: "writing the agent's start script".into(),
@@ -277,9 +279,9 @@ fn start_script(sh: &str, loader: &str) -> std::io::Result<NamedTempFile> {
     write!(
         file,
         "#!{sh}\n\
-         # The agent with the C library that it brings. It finds its own parts by the name it is called by.\n\
+         # The agent with the C library that it brings.\n\
          here=$(cd \"${{0%/*}}\" && pwd -P) || exit\n\
-         exec \"$here/{LIBC}/{loader}\" --argv0 \"$here/{AGENT}\" --library-path \"$here/{LIBC}:$here\" \"$here/{LIBC}/{AGENT}\" \"$@\"\n"
+         exec \"$here/{LIBC}/{loader}\" --argv0 \"$here/{AGENT}\" --library-path \"$here/{LIBC}:$here\" \"$here/{PROGRAM}\" \"$@\"\n"
     )?;
     file.flush()?;
     Ok(file)
@@ -368,7 +370,7 @@ mod tests {
         let bundle = agents.bundle(&phone, &Deployment::default()).unwrap();
         let wanted = [
             AGENT,
-            "libc/graphprune-agent",
+            PROGRAM,
             "libc/ld-linux-aarch64.so.1",
             "libc/libc.so.6",
             LIBRARY,

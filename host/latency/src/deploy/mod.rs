@@ -223,8 +223,7 @@ impl Deploying<'_> {
         // What may lie at the version's place is not what its name says.
         let place = format!("agents/{}", self.hash);
         self.ask(&format!(
-            "chmod -R u+rwX {incoming} && chmod 755 {incoming}/{AGENT} && \
-             {{ [ ! -f {incoming}/libc/{AGENT} ] || chmod 755 {incoming}/libc/*; }} && \
+            "chmod 755 {incoming}/{AGENT}* && {{ [ ! -d {incoming}/libc ] || chmod 755 {incoming}/libc/*; }} && \
              {{ [ ! -e {place} ] || mv {place} agents/.old-{mark}; }} && mv {incoming} {place} && rm -rf agents/.old-{mark}",
             mark = self.mark
         ))
