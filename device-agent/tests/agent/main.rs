@@ -3,6 +3,7 @@
 mod failures;
 mod fixture;
 mod lives;
+mod targets;
 mod wire;
 
 use fixture::{Convolution, device, quick, request};

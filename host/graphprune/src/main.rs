@@ -38,6 +38,7 @@ enum Command {
     Export(commands::stage::ExportArgs),
     Measure(commands::measure::Args),
     Report(commands::report::Args),
+    Device(commands::device::Args),
     Completions(commands::completions::Args),
 }
 
@@ -70,6 +71,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::stage::export(&args),
         Command::Measure(args) => commands::measure::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Device(args) => commands::device::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     };
     match result {

@@ -1,6 +1,7 @@
 //! The sub-commands, one a file.
 
 pub mod completions;
+pub mod device;
 pub mod inspect;
 pub mod measure;
 pub mod prune;
