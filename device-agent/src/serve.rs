@@ -21,12 +21,13 @@ use tokio_stream::wrappers::{ReceiverStream, TcpListenerStream};
 use tonic::transport::Server;
 use tonic::{Request, Response, Status, Streaming};
 
+use crate::device::System;
 use crate::measure::{self, Place};
 use crate::models::{ModelStore, Pin, Refusal};
-use crate::{device, runtime};
+use crate::runtime;
 
 /// The variable that holds the token unless it comes over standard input.
-const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
+pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
 /// How often whoever waits for another's measurement to end hears that he is not forgotten.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
@@ -48,6 +49,9 @@ pub struct Options {
     /// Bytes all models together may take; the one used longest ago leaves first.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     model_bytes: u64,
+    /// Where the kernel tells about the hardware; for containers, which see theirs elsewhere, and for tests.
+    #[arg(long, value_name = "FOLDER", default_value = "/sys", hide = true)]
+    sysfs: PathBuf,
 }
 
 /// Serves until told to end.
@@ -56,7 +60,11 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     let library = runtime::find(options.runtime.as_deref())?;
     let models =
         Arc::new(ModelStore::new(options.model_bytes).context("making the folder for models")?);
-    let version = measure::runtime_version(&library, &models.work_folder())?;
+    let facts = measure::runtime_facts(&library, &models.work_folder())?;
+    let system = System {
+        sysfs: options.sysfs.clone(),
+        folder: models.work_folder(),
+    };
     let (end, mut ended) = watch::channel(false);
     if options.exit_with_parent {
         let end = end.clone();
@@ -67,7 +75,8 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         });
     }
     let service = Arc::new(Service {
-        device: device::info(version),
+        device: system.info(facts),
+        system,
         library,
         models: Arc::clone(&models),
         measuring: Arc::new(Mutex::new(())),
@@ -162,6 +171,7 @@ fn read_token(options: &Options) -> anyhow::Result<Token> {
 
 struct Service {
     device: DeviceInfo,
+    system: System,
     library: PathBuf,
     models: Arc<ModelStore>,
     /// One measurement at a time: two would measure each other.
@@ -274,7 +284,7 @@ impl Agent for Service {
             .collect::<Result<_, _>>()?;
         let (send, receive) = mpsc::channel(16);
         let measuring = Arc::clone(&self.measuring);
-        let (library, folder) = (self.library.clone(), self.models.work_folder());
+        let (library, system) = (self.library.clone(), self.system.clone());
         tokio::spawn(async move {
             let turn = loop {
                 match tokio::time::timeout(HEARTBEAT, Arc::clone(&measuring).lock_owned()).await {
@@ -289,7 +299,7 @@ impl Agent for Service {
                 move || {
                     let place = Place {
                         library: &library,
-                        folder: &folder,
+                        system: &system,
                     };
                     let outcome = measure::measure(&job, &pins, &place, &mut |step| {
                         // A listener that is slow misses steps; one that left ends the measurement.
@@ -325,7 +335,7 @@ impl Agent for Service {
         let job = RunJob::try_from(request.into_inner()).map_err(wrong)?;
         let pin = self.pin(&job.model)?;
         let turn = Arc::clone(&self.measuring).lock_owned().await;
-        let (library, folder) = (self.library.clone(), self.models.work_folder());
+        let (library, system) = (self.library.clone(), self.system.clone());
         let (send, receive) = oneshot::channel();
         // As for a measurement: workers die with the thread that started them.
         std::thread::Builder::new()
@@ -333,7 +343,7 @@ impl Agent for Service {
             .spawn(move || {
                 let place = Place {
                     library: &library,
-                    folder: &folder,
+                    system: &system,
                 };
                 // Whoever asked may leave, and that ends the run.
                 let outcome = measure::run(job, &pin, &place, &mut |_| !send.is_closed());
@@ -353,7 +363,7 @@ impl Agent for Service {
         &self,
         _request: Request<wire::DeviceStateRequest>,
     ) -> Result<Response<wire::DeviceState>, Status> {
-        Ok(Response::new(device::state().into()))
+        Ok(Response::new(self.system.state().into()))
     }
 
     async fn shutdown(

@@ -8,6 +8,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::fixture::{Convolution, agent, device, endless, impatient, job, local, quick, request};
+use crate::wire::Bare;
 
 /// A worker of this agent, if it has one.
 pub fn worker_of(agent: u32) -> Option<i32> {
@@ -181,4 +182,30 @@ fn what_is_needed_to_start_is_named_when_it_is_missing() {
     })
     .to_string();
     assert!(error.contains("/bin/true"), "{error}");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+fn an_agent_started_through_a_loader_starts_its_workers_so_too() {
+    let program = agent();
+    // As on a phone: everything by relative paths, and the loader is what the kernel knows of.
+    let mut command = std::process::Command::new("/lib64/ld-linux-x86-64.so.2");
+    command
+        .args([
+            "--argv0",
+            "agent",
+            "--library-path",
+            ".",
+            "./graphprune-agent",
+        ])
+        .current_dir(program.parent().unwrap());
+    let bare = Bare::start_by(command, &[]);
+    let exe = std::fs::read_link(format!("/proc/{}/exe", bare.child.id())).unwrap();
+    assert_ne!(exe, program.canonicalize().unwrap());
+    let model = Convolution::default().model("m");
+    let mut client = bare.client();
+    client.upload(&model).unwrap();
+    let silence = Duration::from_secs(60);
+    let all = client.measure(&job(&model, quick()), silence, &mut |_| {});
+    assert!(all.unwrap()[0].is_valid());
 }

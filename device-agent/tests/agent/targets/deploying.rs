@@ -47,6 +47,7 @@ fn an_agent_that_does_not_run_is_taken_back_and_the_one_before_goes_on() {
     let good = field::deploy(&device, &field.agents(Bundle::default())).unwrap();
     let broken = Bundle {
         agent: Some(b"#!/bin/sh\necho it is broken >&2; exit 3\n".to_vec()),
+        ..Bundle::default()
     };
     let error = field::deploy(&device, &field.agents(broken))
         .unwrap_err()
@@ -71,6 +72,7 @@ fn an_agent_for_another_processor_is_called_so() {
     foreign.resize(4096, 0);
     let bundle = Bundle {
         agent: Some(foreign),
+        ..Bundle::default()
     };
     let error = field::deploy(&device, &Field::new().agents(bundle)).unwrap_err();
     let LatencyError::Unusable { obstacle, .. } = &error else {
@@ -140,6 +142,27 @@ fn a_device_that_goes_away_in_the_upload_keeps_what_it_had() {
         format!("agents/{}", had.hash)
     );
     field::measures(field::ssh(&server));
+}
+
+#[test]
+fn an_agent_that_brings_its_c_library_is_started_by_the_loader_beside_it() {
+    let server = Sshd::start().unwrap();
+    let device = field::ssh(&server);
+    let field = Field::new();
+    let bundle = Bundle {
+        libc: true,
+        ..Bundle::default()
+    };
+    let wanted = Deployment {
+        libc: true,
+        ..field::wanted(&device)
+    };
+    let agents = field.agents(bundle);
+    let deployed = latency::deploy(&device, &agents, &wanted, &mut |_| {}).unwrap();
+    assert!(deployed.libc.is_some());
+    let head = field::text(&server, "head -n 1 .graphprune/current/graphprune-agent");
+    assert!(head.starts_with("#!/"), "{head}");
+    field::measures(device);
 }
 
 #[test]

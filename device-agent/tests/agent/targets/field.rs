@@ -15,10 +15,13 @@ use crate::fixture::{self, Convolution};
 /// What a command on a target may take on a machine that is busy with other tests.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// The agent's program; without one, that of this build.
+/// What a folder of agents is to hold.
 #[derive(Default)]
 pub struct Bundle {
+    /// The agent's program; without one, that of this build.
     pub agent: Option<Vec<u8>>,
+    /// Whether this machine's C library lies beside it.
+    pub libc: bool,
 }
 
 /// A folder with agents and whatever else is put on a target. The values made from it need it.
@@ -43,11 +46,25 @@ impl Field {
         let agent = bundle
             .agent
             .unwrap_or_else(|| std::fs::read(fixture::agent()).unwrap());
-        let library = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH");
-        let library = std::fs::read(library).unwrap();
+        let library = PathBuf::from(std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH"));
+        let mut contents = vec![
+            ("graphprune-agent".to_owned(), agent),
+            (
+                "libonnxruntime.so".to_owned(),
+                std::fs::read(&library).unwrap(),
+            ),
+        ];
+        if bundle.libc {
+            for path in needed_by(&[fixture::agent(), library]) {
+                let name = path.file_name().unwrap().to_str().unwrap();
+                contents.push((format!("libc/{name}"), std::fs::read(&path).unwrap()));
+            }
+        }
         let mut files = Vec::new();
-        for (name, bytes) in [("graphprune-agent", agent), ("libonnxruntime.so", library)] {
-            std::fs::write(folder.join(name), &bytes).unwrap();
+        for (name, bytes) in contents {
+            let path = folder.join(&name);
+            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+            std::fs::write(path, &bytes).unwrap();
             files.push(serde_json::json!({
                 "path": format!("{triple}/{name}"),
                 "bytes": bytes.len(),
@@ -62,6 +79,24 @@ impl Field {
         std::fs::write(folder.join("agents.json"), manifest.to_string()).unwrap();
         Agents::find(Some(&folder)).unwrap()
     }
+}
+
+/// The loader and the libraries that programs of this machine are loaded with.
+fn needed_by(files: &[PathBuf]) -> Vec<PathBuf> {
+    let output = std::process::Command::new("ldd")
+        .args(files)
+        .output()
+        .unwrap();
+    let text = String::from_utf8(output.stdout).unwrap();
+    let path = |line: &str| {
+        line.split_whitespace()
+            .find(|word| word.starts_with('/') && !word.ends_with(':'))
+            .map(PathBuf::from)
+    };
+    let mut all: Vec<PathBuf> = text.lines().filter_map(path).collect();
+    all.sort();
+    all.dedup_by(|a, b| a.file_name() == b.file_name());
+    all
 }
 
 /// The way to a server by a configuration of ssh.
