@@ -6,6 +6,7 @@ mod failures;
 mod fixture;
 mod lives;
 mod providers;
+mod targets;
 mod wire;
 
 use fixture::{Convolution, device, quick, request};

@@ -41,6 +41,7 @@ enum Command {
     Bench(commands::bench::Args),
     #[command(hide = true)]
     BenchStatistics(commands::bench::StatisticsArgs),
+    Device(commands::device::Args),
     Completions(commands::completions::Args),
 }
 
@@ -75,6 +76,7 @@ fn main() -> ExitCode {
         Command::Report(args) => commands::report::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
+        Command::Device(args) => commands::device::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     };
     match result {

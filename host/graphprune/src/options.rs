@@ -14,7 +14,7 @@ pub struct RunOptions {
     /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, folder:DIR, shapes
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
-    /// Device: `local`, or a profile's path
+    /// Device: `local`, a registered name, or the path of a profile with an address
     #[arg(long)]
     pub device: Option<String>,
     /// Latency budget: a share of the original's (0.7x) or a time (1.8ms)

@@ -14,7 +14,7 @@ pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Device: `local`, or a profile's path
+    /// Device: `local`, a registered name, or the path of a profile with an address
     #[arg(long, default_value = "local")]
     device: String,
     /// Sampling effort, as a multiple of a search's

@@ -2,6 +2,7 @@
 
 pub mod bench;
 pub mod completions;
+pub mod device;
 pub mod inspect;
 pub mod measure;
 pub mod prune;

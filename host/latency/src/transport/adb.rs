@@ -14,18 +14,20 @@ use crate::{Client, LatencyError, Obstacle};
 /// What one of the client's own commands may take.
 const CALL: Duration = Duration::from_secs(15);
 
-/// What the client says, and what that means. A device's own programs do not begin a line so.
-const WORDS: [(&str, Obstacle); 10] = [
-    ("unauthorized", Obstacle::NotAllowed),
-    ("authorizing", Obstacle::NotAllowed),
-    ("no permissions", Obstacle::NotAllowed),
-    ("not found", Obstacle::Unreachable),
-    ("offline", Obstacle::Unreachable),
-    ("no devices", Obstacle::Unreachable),
-    ("closed", Obstacle::Unreachable),
-    ("protocol fault", Obstacle::Unreachable),
-    ("cannot connect", Obstacle::Unreachable),
-    ("failed to", Obstacle::Unreachable),
+/// What the client says, after its own name or `error:`, and what that means.
+const WORDS: [(&str, Obstacle); 12] = [
+    (": device unauthorized", Obstacle::NotAllowed),
+    (": device still authorizing", Obstacle::NotAllowed),
+    (": no permissions", Obstacle::NotAllowed),
+    (": insufficient permissions", Obstacle::NotAllowed),
+    (": device offline", Obstacle::Unreachable),
+    (": device still connecting", Obstacle::Unreachable),
+    (": no devices", Obstacle::Unreachable),
+    ("error: closed", Obstacle::Unreachable),
+    (": protocol fault", Obstacle::Unreachable),
+    (": cannot connect to daemon", Obstacle::Unreachable),
+    (": failed to start daemon", Obstacle::Unreachable),
+    (": failed to check server version", Obstacle::Unreachable),
 ];
 
 /// The client program and the device it is to speak to.
@@ -60,17 +62,12 @@ impl AdbClient {
 
     /// What the client itself says is in the way, if it does.
     pub(crate) fn obstacle(stderr: &str) -> Option<Obstacle> {
-        let line = stderr
-            .lines()
-            .flat_map(|line| line.split(" / "))
-            .find(|line| {
-                line.starts_with("error: ")
-                    || line.starts_with("adb: ")
-                    || line.starts_with("* failed")
-            })?;
+        if stderr.contains(": device '") && stderr.contains("' not found") {
+            return Some(Obstacle::Unreachable);
+        }
         WORDS
             .iter()
-            .find(|(said, _)| line.contains(said))
+            .find(|(said, _)| stderr.contains(said))
             .map(|(_, obstacle)| *obstacle)
     }
 
@@ -219,7 +216,11 @@ mod tests {
         check("error: device unauthorized.", Some(Obstacle::NotAllowed));
         check("adb: device 'x' not found", Some(Obstacle::Unreachable));
         check("error: device offline", Some(Obstacle::Unreachable));
-        check("* failed to start daemon", Some(Obstacle::Unreachable));
+        check("adb: failed to start daemon", Some(Obstacle::Unreachable));
+        check(
+            "error: no devices/emulators found",
+            Some(Obstacle::Unreachable),
+        );
         check("sh: graphprune-agent: not found", None);
         check("", None);
     }

@@ -1,0 +1,63 @@
+//! `graphprune device add`.
+
+use std::path::Path;
+use std::process::ExitCode;
+
+use anyhow::Context;
+use latency::{Address, Profile, Registered, Registry};
+
+/// Give a device a name.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Examples:\n  \
+    graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \
+    graphprune device add phone --profile pixel --address adb:0A1B2C3D\n  \
+    graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070   (see `graphprune device enroll`)")]
+pub struct Args {
+    /// The name: lower-case letters, digits, hyphens
+    name: String,
+    /// A profile that comes with graphprune, or the path of a profile's file
+    #[arg(long)]
+    profile: String,
+    /// Where it is: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT; without the kind, the profile's
+    #[arg(long)]
+    address: String,
+    /// The agent's folder on the device [default: .graphprune in the home folder, /data/local/tmp/graphprune by adb]
+    #[arg(long, default_value = "", hide_default_value = true)]
+    folder: String,
+    /// A further argument for ssh; may be repeated
+    #[arg(
+        long = "ssh-argument",
+        value_name = "ARGUMENT",
+        allow_hyphen_values = true
+    )]
+    ssh_arguments: Vec<String>,
+    /// Replace a device of the same name
+    #[arg(long)]
+    replace: bool,
+}
+
+/// Adds it.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let profile = Profile::find(&args.profile)?;
+    // A file is found again from any folder.
+    let named = if Profile::built_in(&args.profile).is_some() {
+        args.profile
+    } else {
+        let path = Path::new(&args.profile).canonicalize();
+        path.with_context(|| format!("finding {}", args.profile))?
+            .display()
+            .to_string()
+    };
+    let address = Address::parse(&args.address, Some(profile.transport))
+        .map_err(|problem| anyhow::anyhow!("--address: {problem}"))?;
+    let registry = Registry::of_user()?;
+    let device = Registered {
+        profile: named,
+        address: address.to_string(),
+        folder: args.folder,
+        ssh_arguments: args.ssh_arguments,
+    };
+    registry.add(&args.name, device, args.replace)?;
+    println!("{} is {address}, a {}", args.name, profile.name);
+    Ok(ExitCode::SUCCESS)
+}

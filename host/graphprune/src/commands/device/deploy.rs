@@ -1,0 +1,92 @@
+//! `graphprune device deploy`.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+
+use anyhow::bail;
+use indicatif::{ProgressBar, ProgressStyle};
+use latency::{Agents, DeployStep, Deployment, deploy};
+
+use super::Which;
+
+/// Put the agent and ONNX Runtime on a device.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The agents come from `cargo xtask agents`. A version that does not run on the device is taken back, and \
+    the one before is kept.\n\nExamples:\n  graphprune device deploy kitchen\n  \
+    graphprune device deploy phone --libc\n  \
+    graphprune device deploy jetson --runtime libonnxruntime.so --with libonnxruntime_providers_cuda.so"
+)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Folder of agents, with agents.json [default: GRAPHPRUNE_AGENTS, then `agents` near this program]
+    #[arg(long, value_name = "DIR")]
+    agents: Option<PathBuf>,
+    /// Bring a C library even where the device's own would do
+    #[arg(long)]
+    libc: bool,
+    /// ONNX Runtime's library, instead of the one that comes with the agent
+    #[arg(long, value_name = "FILE")]
+    runtime: Option<PathBuf>,
+    /// A further file beside the library, such as an execution provider's; may be repeated
+    #[arg(long, value_name = "FILE")]
+    with: Vec<PathBuf>,
+}
+
+/// Deploys.
+pub fn run(args: Args) -> anyhow::Result<ExitCode> {
+    let device = args.which.resolve()?;
+    let (Some(shell), Some(folder)) = (device.place.shell(), device.place.folder()) else {
+        bail!(
+            "nothing is put on {}: this machine's agent lies beside graphprune, and to a device behind TLS its files are copied by hand (`graphprune device enroll`)",
+            device.launcher.place()
+        );
+    };
+    let agents = Agents::find(args.agents.as_deref())?;
+    let wanted = Deployment {
+        device: device.name.clone(),
+        folder: folder.to_owned(),
+        triple: device.profile.agent.triple.clone(),
+        libc: args.libc,
+        runtime: args.runtime,
+        with: args.with,
+    };
+    let bar = ProgressBar::new_spinner();
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar.set_message("looking at the device");
+    let style =
+        ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?;
+    let done = deploy(shell.as_ref(), &agents, &wanted, &mut |step| match step {
+        DeployStep::Sending { file, sent, of } => {
+            bar.set_style(style.clone());
+            bar.set_length(of);
+            bar.set_position(sent);
+            bar.set_message(file);
+        }
+        DeployStep::Verifying => bar.set_message("comparing digests"),
+        DeployStep::Trying => bar.set_message("trying the agent"),
+    });
+    bar.finish_and_clear();
+    let done = done?;
+    let libc = done
+        .libc
+        .map_or_else(String::new, |why| format!(", with a C library: {why}"));
+    if done.sent == 0 && done.replaced.is_none() {
+        println!(
+            "{}: nothing to do, {} is there{libc}",
+            device.name, done.hash
+        );
+    } else {
+        println!(
+            "{}: agent {} for {} is in use as {}{libc}; {:.1} MB sent",
+            device.name,
+            done.version,
+            done.triple,
+            done.hash,
+            done.sent as f64 / 1e6
+        );
+    }
+    Ok(ExitCode::SUCCESS)
+}

@@ -1,0 +1,46 @@
+//! `graphprune device doctor`.
+
+use std::process::ExitCode;
+
+use latency::{Grade, Patience, examine};
+
+use super::Which;
+
+/// Find out whether a device can be measured on, and what would make its figures untrustworthy.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Exit codes: 0 it can be measured on, perhaps with warnings; 1 it cannot, or should not."
+)]
+pub struct Args {
+    #[command(flatten)]
+    which: Which,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Examines and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let device = args.which.resolve()?;
+    let found = examine(device, &Patience::default());
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&found)?);
+    } else {
+        println!(
+            "{} ({}), profile {}",
+            found.device, found.place, found.profile
+        );
+        for finding in &found.findings {
+            let grade = match finding.grade {
+                Grade::Ok => "ok     ",
+                Grade::Warning => "WARNING",
+                Grade::Error => "ERROR  ",
+            };
+            println!("{grade}  {}: {}", finding.check, finding.seen);
+            if !finding.advice.is_empty() {
+                println!("         -> {}", finding.advice);
+            }
+        }
+    }
+    Ok(ExitCode::from(u8::from(!found.is_well())))
+}
