@@ -1,8 +1,11 @@
 //! Messages to checked types and back: what the host asks for, and what the worker is told.
 
+mod agent;
 mod report;
 mod run;
 mod runtime;
+
+pub use agent::{Activity, AgentState, MonitorEvent};
 
 use crate::check::{count, digest, name, names, need, text, within};
 use crate::types::{

@@ -39,10 +39,10 @@ mod transport;
 use std::sync::Arc;
 
 pub use agent_protocol::{
-    Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind,
-    Limits, Measurement, NodeProvider, Optimisation, Progress, ProtocolError, Provider, Ratio,
-    RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone,
-    Token, Verdict, stats,
+    Activity, AgentState, Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence,
+    Failure, FailureKind, Limits, Measurement, MonitorEvent, NodeProvider, Optimisation, Progress,
+    ProtocolError, Provider, Ratio, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling,
+    Sentinel, Sha256, Stage, ThermalZone, Token, Verdict, stats,
 };
 
 pub use client::Client;
