@@ -95,6 +95,9 @@ pub fn bundle(files: &[PathBuf], from: &[PathBuf], to: &Path) -> Result<Vec<Path
         there.extend(libraries.filter(|path| path.is_file()));
     }
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
+    // A library among the files names itself, and would come twice.
+    let given: Vec<_> = files.iter().flat_map(fs::read).collect();
+    there.retain(|path| fs::read(path).is_ok_and(|bytes| !given.contains(&bytes)));
     let mut chosen = BTreeSet::new();
     let mut next = files.to_vec();
     while let Some(path) = next.pop() {
@@ -131,7 +134,10 @@ mod tests {
             fs::write(from.join(name), text).unwrap();
         }
         fs::write(at("program"), "ELF\0libm.so.6\0").unwrap();
-        let bundled = bundle(&[at("program")], &[from], &at("to")).unwrap();
+        fs::write(at("libown.so"), "\0libown.so.1\0").unwrap();
+        fs::write(from.join("libown.so.1"), "\0libown.so.1\0").unwrap();
+        let files = [at("program"), at("libown.so")];
+        let bundled = bundle(&files, &[from], &at("to")).unwrap();
         let names: Vec<_> = bundled
             .iter()
             .map(|path| path.file_name().unwrap().to_str().unwrap())
