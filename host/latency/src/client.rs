@@ -334,11 +334,14 @@ fn bounded<T>(
 
 /// Tells an agent that refuses from one that is gone.
 fn refused(call: &'static str, status: &Status) -> LatencyError {
-    let detail = if status.message().is_empty() {
+    let mut detail = if status.message().is_empty() {
         status.to_string()
     } else {
         status.message().to_owned()
     };
+    if let Some(source) = std::error::Error::source(status) {
+        detail = format!("{detail}: {}", causes(source));
+    }
     match status.code() {
         Code::InvalidArgument
         | Code::Unauthenticated

@@ -206,26 +206,46 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
     Finding::ok(CHECK, text)
 }
 
+/// What the firmware of a Raspberry Pi tells: the lowest bits are what holds now, the same sixteen bits higher what held
+/// since the start.
+const FIRMWARE: [(u32, &str); 4] = [
+    (0, "the voltage is too low"),
+    (1, "the frequency is capped"),
+    (2, "the cores are throttled"),
+    (3, "the soft limit of the temperature is reached"),
+];
+
 fn throttling(state: &DeviceState) -> Option<Finding> {
     const CHECK: &str = "throttling";
-    let counts: Vec<u64> = state
-        .cores
-        .iter()
-        .filter_map(|core| core.throttle_count)
-        .collect();
-    let sum: u64 = counts.iter().sum();
-    if counts.is_empty() {
-        return None;
-    }
-    Some(if sum == 0 {
-        Finding::ok(CHECK, "no core was throttled since the start")
-    } else {
-        Finding::warning(
+    let held = |shift: u32| -> Vec<&str> {
+        let bits = state.firmware_throttled.unwrap_or(0) >> shift;
+        let held = FIRMWARE.iter().filter(|(bit, _)| bits >> bit & 1 == 1);
+        held.map(|(_, what)| *what).collect()
+    };
+    let (now, before) = (held(0), held(16));
+    if !now.is_empty() {
+        return Some(Finding::error(
             CHECK,
-            format!("cores were throttled {sum} times since the start"),
-            "cool the device better, or a longer pause between measurements",
-        )
-    })
+            format!("now: {}", now.join(", ")),
+            "a stronger power supply or a better cooler",
+        ));
+    }
+    let counts = state.cores.iter().filter_map(|core| core.throttle_count);
+    let sum: u64 = counts.clone().sum();
+    if !before.is_empty() || sum > 0 {
+        let counted = format!("{sum} times by the cores' count");
+        let seen: Vec<&str> = before
+            .into_iter()
+            .chain((sum > 0).then_some(counted.as_str()))
+            .collect();
+        return Some(Finding::warning(
+            CHECK,
+            format!("since the start: {}", seen.join(", ")),
+            "a stronger power supply, a better cooler, or longer pauses between measurements",
+        ));
+    }
+    let told = state.firmware_throttled.is_some() || counts.count() > 0;
+    told.then(|| Finding::ok(CHECK, "not since the start"))
 }
 
 fn temperature(state: &DeviceState, profile: &Profile) -> Finding {
@@ -407,6 +427,33 @@ mod tests {
         let nothing = of_state(&DeviceState::default(), &pi);
         check(&nothing, "governor", Grade::Warning, "does not tell");
         check(&nothing, "temperature", Grade::Warning, "no temperature");
+    }
+
+    #[test]
+    fn what_the_firmware_tells_is_now_or_was() {
+        let pi = Profile::find("raspberry-pi-5").unwrap();
+        let of = |bits| {
+            of_state(
+                &DeviceState {
+                    firmware_throttled: Some(bits),
+                    ..DeviceState::default()
+                },
+                &pi,
+            )
+        };
+        check(&of(0), "throttling", Grade::Ok, "not since");
+        check(
+            &of(0x5_0005),
+            "throttling",
+            Grade::Error,
+            "now: the voltage is too low, the cores are throttled",
+        );
+        check(
+            &of(0x8_0000),
+            "throttling",
+            Grade::Warning,
+            "since the start: the soft limit",
+        );
     }
 
     #[test]
