@@ -2,6 +2,7 @@
 
 mod failures;
 mod fixture;
+mod fleet;
 mod lives;
 mod wire;
 

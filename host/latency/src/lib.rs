@@ -20,6 +20,8 @@
 mod client;
 mod device;
 mod error;
+mod export;
+mod fleet;
 mod profile;
 mod remember;
 mod resolve;
@@ -38,9 +40,14 @@ pub use agent_protocol::{
 pub use client::Client;
 pub use device::{AgentDevice, Patience};
 pub use error::LatencyError;
+pub use export::{Format, export};
+pub use fleet::{
+    Answer, Difference, Each, Estimate, Fleet, FleetConfig, Member, MemberState, Outcome,
+    differences, members,
+};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use remember::{Lease, Remembering};
-pub use resolve::{Resolved, resolve};
+pub use resolve::{Resolved, resolve, resolve_all};
 pub use store::{Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Launcher, Link, Local};
 

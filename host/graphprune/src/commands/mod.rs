@@ -3,6 +3,7 @@
 pub mod completions;
 pub mod inspect;
 pub mod measure;
+pub mod measurements;
 pub mod prune;
 pub mod report;
 pub mod stage;
