@@ -37,6 +37,7 @@ enum Command {
     Finetune(commands::stage::FinetuneArgs),
     Export(commands::stage::ExportArgs),
     Measure(commands::measure::Args),
+    Measurements(commands::measurements::Args),
     Report(commands::report::Args),
     Bench(commands::bench::Args),
     #[command(hide = true)]
@@ -73,6 +74,7 @@ fn main() -> ExitCode {
         Command::Finetune(args) => commands::stage::finetune(&args),
         Command::Export(args) => commands::stage::export(&args),
         Command::Measure(args) => commands::measure::run(&args),
+        Command::Measurements(args) => commands::measurements::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
         Command::BenchStatistics(args) => commands::bench::statistics(&args),

@@ -27,6 +27,8 @@ mod error;
 mod home;
 mod obstacle;
 mod place;
+mod export;
+mod fleet;
 mod profile;
 mod registry;
 mod remember;
@@ -54,6 +56,11 @@ pub use enroll::{Enrolled, Enrolment, enroll};
 pub use error::LatencyError;
 pub use obstacle::Obstacle;
 pub use place::{Address, Place};
+pub use export::{Format, export};
+pub use fleet::{
+    Answer, Difference, Each, Estimate, Fleet, FleetConfig, Member, MemberState, Outcome,
+    differences, members,
+};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};

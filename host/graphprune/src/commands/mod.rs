@@ -5,6 +5,7 @@ pub mod completions;
 pub mod device;
 pub mod inspect;
 pub mod measure;
+pub mod measurements;
 pub mod prune;
 pub mod report;
 pub mod stage;

@@ -1,12 +1,13 @@
 //! Reading the store: all of it, or what a filter lets through.
 
 use agent_protocol::Measurement;
+use serde::Serialize;
 
 use super::{Origin, Store, failure, now_unix_ns};
 use crate::LatencyError;
 
 /// A stored measurement.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Record {
     /// Ascending in the order of insertion.
     pub id: i64,
@@ -35,6 +36,8 @@ pub struct Filter {
     pub since_unix_ns: Option<i64>,
     /// Valid ones only, or invalid ones only.
     pub valid: Option<bool>,
+    /// This one only.
+    pub id: Option<i64>,
 }
 
 const COLUMNS: &str = "id, device, runtime, setup, providers, profile, device_name, hostname, agent_version, protocol, host,
@@ -47,6 +50,18 @@ impl Store {
     /// When the database cannot be read or an entry is damaged.
     pub fn all(&self) -> Result<Vec<Record>, LatencyError> {
         self.select(&Filter::default())
+    }
+
+    /// The measurement with this number.
+    ///
+    /// # Errors
+    /// When the database cannot be read or the entry is damaged.
+    pub fn get(&self, id: i64) -> Result<Option<Record>, LatencyError> {
+        let filter = Filter {
+            id: Some(id),
+            ..Filter::default()
+        };
+        Ok(self.select(&filter)?.pop())
     }
 
     /// Every measurement that a filter lets through, in the order of insertion.
@@ -62,7 +77,7 @@ impl Store {
                  WHERE (?1 IS NULL OR instr(name, ?1) > 0 OR (length(?1) >= 4 AND substr(hex(model), 1, length(?1)) = upper(?1)))
                  AND (?2 IS NULL OR ?2 IN (device, device_name, hostname, profile))
                  AND (?3 IS NULL OR taken_unix_ns >= ?3)
-                 AND (?4 IS NULL OR valid = ?4)
+                 AND (?4 IS NULL OR valid = ?4) AND (?5 IS NULL OR id = ?5)
                  ORDER BY id"
             ))
             .map_err(wrong)?;
@@ -72,7 +87,8 @@ impl Store {
                     filter.model,
                     filter.device,
                     filter.since_unix_ns,
-                    filter.valid
+                    filter.valid,
+                    filter.id
                 ],
                 |row| {
                     let origin = Origin {
