@@ -59,6 +59,7 @@ impl System {
         let board = || text("/proc/device-tree/model");
         DeviceInfo {
             profile: String::new(),
+            name: String::new(),
             agent_version: env!("CARGO_PKG_VERSION").to_owned(),
             runtime_version: runtime.version,
             cpu_model: cpu_model(&cpu).or_else(board).unwrap_or_default(),

@@ -1,23 +1,32 @@
 //! `graphprune-agent`: measures ONNX models on the device it runs on.
 //!
-//! `serve` answers gRPC calls on the loopback interface. It never runs a model in its own process: each pass of a measurement
-//! is a child, this same program as `worker`, with limits on time and memory. So a crash, a hang or an out-of-memory kill
-//! costs one measurement, never the agent, and a model's bytes are only ever parsed in a worker.
+//! `serve` answers gRPC calls on the loopback interface or, over TLS in which both sides show certificates, on a network. It
+//! never runs a model in its own process: each pass of a measurement is a child, this same program as `worker`, with limits on
+//! time and memory. So a crash, a hang or an out-of-memory kill costs one measurement, never the agent, and a model's bytes are
+//! only ever parsed in a worker.
 //!
 //! Invariants: a worker does not outlive the agent, nor the agent its host when it was told so; every call carries the token
-//! of this start; what the system does not tell about the device is left out, never made up.
+//! of this start or comes over a connection whose certificate was checked; what a stranger sends is bounded and never decoded;
+//! what the system does not tell about the device is left out, never made up. `device-agent/THREATS.md` says who is kept from
+//! what, and which test shows it.
 //!
-//! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on a network.
+//! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on a network without TLS.
 
 mod child;
 mod conditions;
+mod connections;
 mod device;
+mod folder;
+mod gate;
 mod launch;
 mod measure;
 mod models;
+mod queue;
 mod runtime;
 mod serve;
+mod service;
 mod summary;
+mod tls;
 mod worker;
 
 use std::path::PathBuf;
@@ -29,7 +38,7 @@ use clap::{Parser, Subcommand};
 #[derive(Parser)]
 #[command(
     version,
-    after_help = "Examples:\n  graphprune-agent info\n  GRAPHPRUNE_AGENT_TOKEN=$(openssl rand -hex 32) graphprune-agent serve --port 7070"
+    after_help = "Examples:\n  graphprune-agent info\n  GRAPHPRUNE_AGENT_TOKEN=$(openssl rand -hex 32) graphprune-agent serve --port 7070\n  graphprune-agent serve --listen 0.0.0.0:7070 --tls certificates"
 )]
 struct Arguments {
     #[command(subcommand)]

@@ -1,19 +1,20 @@
 //! The models the agent holds: files named by their digest in a private folder, the oldest leaving when it is full.
 
-use std::collections::{HashMap, HashSet};
-use std::fs::{File, OpenOptions};
-use std::io::{Read, Write};
-use std::os::unix::fs::PermissionsExt;
+mod receiving;
+
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use agent_protocol::{Sha256, Upload};
-use nix::fcntl::{Flock, FlockArg};
-use sha2::Digest;
-use tempfile::TempDir;
+use tokio::sync::Notify;
 
-const PREFIX: &str = "graphprune-agent-";
-const LOCK: &str = "lock";
+pub use receiving::Receiving;
+
+use crate::folder::{Folder, Space};
+
+/// Bytes of the disk that no model may take: workers write there too. On a small disk it is a sixteenth.
+const RESERVE: u64 = 32 * 1024 * 1024;
 
 /// Why a model is not taken.
 #[derive(Debug)]
@@ -22,22 +23,26 @@ pub enum Refusal {
     Wrong(String),
     /// The device has no room or its storage fails.
     Storage(String),
+    /// Someone else sends the same model.
+    Busy,
 }
 
 /// The folder and what is in it.
 pub struct ModelStore {
-    // Removed, with all it holds, when the agent ends.
-    folder: TempDir,
-    // Held as long as the folder is in use: what nobody holds was left by an agent that was killed.
-    _lock: Flock<File>,
+    folder: Folder,
     limit_bytes: u64,
     inner: Mutex<Inner>,
+    /// Told whenever an upload ends.
+    ended: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     held: HashMap<Sha256, Entry>,
-    uploading: HashSet<Sha256>,
+    /// Uploads under way with the sizes announced.
+    uploading: HashMap<Sha256, u64>,
+    /// What is left of uploads that broke off.
+    partial: HashMap<Sha256, Partial>,
     clock: u64,
 }
 
@@ -47,40 +52,60 @@ struct Entry {
     pins: u32,
 }
 
+struct Partial {
+    bytes: u64,
+    used: u64,
+}
+
+/// What the store holds.
+#[derive(Clone, Copy, Debug)]
+pub struct Stock {
+    /// Models.
+    pub models: u32,
+    /// Their bytes.
+    pub bytes: u64,
+}
+
+impl Inner {
+    fn tick(&mut self) -> u64 {
+        self.clock += 1;
+        self.clock
+    }
+
+    fn bytes(&self) -> u64 {
+        let held = self.held.values().map(|entry| entry.bytes);
+        let partial = self.partial.values().map(|partial| partial.bytes);
+        let uploading = self.uploading.values().copied();
+        held.chain(partial).chain(uploading).sum()
+    }
+
+    /// Of these, what may go at any time.
+    fn loose_bytes(&self) -> u64 {
+        let free = self.held.values().filter(|entry| entry.pins == 0);
+        let partial = self.partial.values().map(|partial| partial.bytes);
+        free.map(|entry| entry.bytes).chain(partial).sum()
+    }
+}
+
 impl ModelStore {
-    /// Makes the private folder (only its owner may enter) under the system's folder for temporary files, and clears away
-    /// those of agents that were killed.
-    pub fn new(limit_bytes: u64) -> std::io::Result<Self> {
-        let place = std::env::temp_dir();
-        remove_abandoned(&place);
-        let private = std::fs::Permissions::from_mode(0o700);
-        let folder = tempfile::Builder::new()
-            .prefix(PREFIX)
-            .permissions(private)
-            .tempdir_in(place)?;
-        // Named `lock` only once it is held, lest another agent find it free in between.
-        let unnamed = folder.path().join("unnamed");
-        let lock = Flock::lock(File::create_new(&unnamed)?, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, errno)| std::io::Error::from(errno))?;
-        std::fs::rename(unnamed, folder.path().join(LOCK))?;
-        std::fs::create_dir(folder.path().join("work"))?;
+    /// Makes the private folder in `place` for models of at most `limit_bytes` together.
+    pub fn new(place: &Path, limit_bytes: u64) -> std::io::Result<Self> {
         Ok(Self {
-            folder,
-            _lock: lock,
+            folder: Folder::new(place)?,
             limit_bytes,
             inner: Mutex::default(),
+            ended: Notify::new(),
         })
     }
 
-    /// Removes the folder now. Tasks of a server that ends may hold this store until the process is gone, and then nobody
-    /// drops it any more.
+    /// Removes the folder now; see [`Folder::clear`].
     pub fn clear(&self) {
-        remove(self.folder.path());
+        self.folder.clear();
     }
 
     /// The folder workers run in.
     pub fn work_folder(&self) -> PathBuf {
-        self.folder.path().join("work")
+        self.folder.work()
     }
 
     fn inner(&self) -> MutexGuard<'_, Inner> {
@@ -91,89 +116,137 @@ impl ModelStore {
         self.folder.path().join(format!("{digest}.{ending}"))
     }
 
+    /// The most bytes that all models may take.
+    pub fn limit_bytes(&self) -> u64 {
+        self.limit_bytes
+    }
+
+    /// What is held.
+    pub fn stock(&self) -> Stock {
+        let inner = self.inner();
+        Stock {
+            models: u32::try_from(inner.held.len()).unwrap_or(u32::MAX),
+            bytes: inner.held.values().map(|entry| entry.bytes).sum(),
+        }
+    }
+
     /// Whether a model is held, and if not, how much of it.
     pub fn held(&self, digest: Sha256) -> (bool, u64) {
         let mut inner = self.inner();
-        inner.clock += 1;
-        let clock = inner.clock;
+        let used = inner.tick();
         if let Some(entry) = inner.held.get_mut(&digest) {
-            entry.used = clock;
+            entry.used = used;
             return (true, 0);
         }
-        let partial = std::fs::metadata(self.path(digest, "part")).map_or(0, |meta| meta.len());
+        let partial = inner.partial.get_mut(&digest).map_or(0, |partial| {
+            partial.used = used;
+            partial.bytes
+        });
         (false, partial)
+    }
+
+    /// Waits until an upload ends, if it does so after the call.
+    pub fn upload_ended(&self) -> impl Future<Output = ()> + '_ {
+        self.ended.notified()
     }
 
     /// Begins or continues an upload.
     pub fn begin(self: &Arc<Self>, upload: Upload) -> Result<Receiving, Refusal> {
-        if upload.size_bytes > self.limit_bytes {
+        let have = {
+            let mut inner = self.inner();
+            if inner.uploading.contains_key(&upload.sha256) {
+                return Err(Refusal::Busy);
+            }
+            let partial = inner.partial.remove(&upload.sha256);
+            let have = partial.as_ref().map_or(0, |partial| partial.bytes);
+            let checked = if upload.offset_bytes > have {
+                Err(Refusal::Wrong(format!(
+                    "the upload goes on at byte {}, but only {have} are here",
+                    upload.offset_bytes
+                )))
+            } else {
+                self.make_room(&mut inner, &upload)
+            };
+            if let Err(refusal) = checked {
+                inner.partial.extend(partial.map(|p| (upload.sha256, p)));
+                return Err(refusal);
+            }
+            inner.uploading.insert(upload.sha256, upload.size_bytes);
+            have
+        };
+        Receiving::open(Arc::clone(self), upload, have)
+    }
+
+    /// Lets what was used longest ago go until an upload fits, into the limit and onto the disk. Nothing goes for one that
+    /// cannot fit.
+    fn make_room(&self, inner: &mut Inner, upload: &Upload) -> Result<(), Refusal> {
+        let fixed = inner.bytes() - inner.loose_bytes();
+        if fixed.saturating_add(upload.size_bytes) > self.limit_bytes {
             return Err(Refusal::Storage(format!(
-                "the model has {} bytes, all models together may have {}",
+                "it has {} bytes, all models together may have {}, and those in use or under way have {fixed}",
                 upload.size_bytes, self.limit_bytes
             )));
         }
-        let path = self.path(upload.sha256, "part");
-        {
-            let mut inner = self.inner();
-            if !inner.uploading.insert(upload.sha256) {
-                return Err(Refusal::Wrong(format!(
-                    "model {} is being sent already",
-                    upload.sha256
+        while inner.bytes().saturating_add(upload.size_bytes) > self.limit_bytes
+            && self.let_go(inner)
+        {}
+        let missing = upload.size_bytes - upload.offset_bytes;
+        loop {
+            let space = self.space()?;
+            let reserve = RESERVE.min(space.size / 16);
+            let promised = self.promised(inner);
+            let wanted = missing.saturating_add(reserve).saturating_add(promised);
+            if wanted <= space.free {
+                return Ok(());
+            }
+            if wanted > space.free.saturating_add(inner.loose_bytes()) || !self.let_go(inner) {
+                return Err(Refusal::Storage(format!(
+                    "its disk has {} bytes free; {missing} are to come, {promised} were promised to other models and {reserve} stay free",
+                    space.free
                 )));
             }
-            self.make_room(&mut inner, upload.size_bytes);
         }
-        // From here on dropping this value ends the upload.
-        let mut receiving = Receiving {
-            store: Arc::clone(self),
-            upload,
-            path,
-            file: None,
-            received: upload.offset_bytes,
-        };
-        let have = std::fs::metadata(&receiving.path).map_or(0, |meta| meta.len());
-        if upload.offset_bytes > have {
-            return Err(Refusal::Wrong(format!(
-                "the upload goes on at byte {}, but only {have} are here",
-                upload.offset_bytes
-            )));
-        }
-        let file = OpenOptions::new()
-            .create(true)
-            .append(true)
-            .open(&receiving.path)
-            .and_then(|file| file.set_len(upload.offset_bytes).map(|()| file))
-            .map_err(|error| Refusal::Storage(error.to_string()))?;
-        receiving.file = Some(file);
-        Ok(receiving)
     }
 
-    /// Lets the models go that were used longest ago until `bytes` more fit.
-    fn make_room(&self, inner: &mut Inner, bytes: u64) {
-        let mut held: u64 = inner.held.values().map(|entry| entry.bytes).sum();
-        while held.saturating_add(bytes) > self.limit_bytes {
-            let oldest = inner
-                .held
-                .iter()
-                .filter(|(_, e)| e.pins == 0)
-                .min_by_key(|(_, e)| e.used)
-                .map(|(&d, _)| d);
-            let Some(digest) = oldest else { break };
-            if let Some(entry) = inner.held.remove(&digest) {
-                held -= entry.bytes;
-            }
-            // A file that cannot be removed goes with the folder.
-            let _ = std::fs::remove_file(self.path(digest, "onnx"));
+    fn space(&self) -> Result<Space, Refusal> {
+        self.folder
+            .space()
+            .map_err(|error| Refusal::Storage(format!("asking for free space: {error}")))
+    }
+
+    /// Bytes that uploads under way have still to write.
+    fn promised(&self, inner: &Inner) -> u64 {
+        let left = inner.uploading.iter().map(|(&digest, size)| {
+            let part = std::fs::metadata(self.path(digest, "part"));
+            size.saturating_sub(part.map_or(0, |meta| meta.len()))
+        });
+        left.sum()
+    }
+
+    /// Removes what is left of a broken upload or, if there is none, a model that nobody uses. Says whether there was one.
+    fn let_go(&self, inner: &mut Inner) -> bool {
+        // A file that cannot be removed goes with the folder.
+        let oldest = inner.partial.iter().min_by_key(|(_, partial)| partial.used);
+        if let Some((&digest, _)) = oldest {
+            inner.partial.remove(&digest);
+            let _ = std::fs::remove_file(self.path(digest, "part"));
+            return true;
         }
+        let free = inner.held.iter().filter(|(_, entry)| entry.pins == 0);
+        let Some((&digest, _)) = free.min_by_key(|(_, entry)| entry.used) else {
+            return false;
+        };
+        inner.held.remove(&digest);
+        let _ = std::fs::remove_file(self.path(digest, "onnx"));
+        true
     }
 
     /// The file of a model, kept from leaving until the pin is dropped; `None` if it is not held.
     pub fn pin(self: &Arc<Self>, digest: Sha256) -> Option<Pin> {
         let mut inner = self.inner();
-        inner.clock += 1;
-        let clock = inner.clock;
+        let used = inner.tick();
         let entry = inner.held.get_mut(&digest)?;
-        entry.used = clock;
+        entry.used = used;
         entry.pins += 1;
         Some(Pin {
             store: Arc::clone(self),
@@ -199,116 +272,6 @@ impl Drop for Pin {
     }
 }
 
-/// An upload under way. Dropped before its end, what arrived stays for the next.
-pub struct Receiving {
-    store: Arc<ModelStore>,
-    upload: Upload,
-    path: PathBuf,
-    file: Option<File>,
-    received: u64,
-}
-
-impl Receiving {
-    /// Takes the next bytes.
-    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
-        self.received = self.received.saturating_add(bytes.len() as u64);
-        if self.received > self.upload.size_bytes {
-            return Err(Refusal::Wrong(format!(
-                "more than the {} bytes that were announced came",
-                self.upload.size_bytes
-            )));
-        }
-        let file = self
-            .file
-            .as_mut()
-            .ok_or_else(|| Refusal::Wrong("the upload has ended".into()))?;
-        file.write_all(bytes)
-            .map_err(|error| Refusal::Storage(error.to_string()))
-    }
-
-    /// Checks the digest and keeps the model. Returns its size.
-    pub fn finish(mut self) -> Result<u64, Refusal> {
-        let storage = |error: std::io::Error| Refusal::Storage(error.to_string());
-        if self.received < self.upload.size_bytes {
-            return Err(Refusal::Wrong(format!(
-                "{} of {} bytes came",
-                self.received, self.upload.size_bytes
-            )));
-        }
-        self.file = None;
-        let found = digest_of(&self.path).map_err(storage)?;
-        if found != self.upload.sha256 {
-            std::fs::remove_file(&self.path).map_err(storage)?;
-            return Err(Refusal::Wrong(format!(
-                "the bytes have the digest {found}, not {}: they changed on the way or in an earlier part",
-                self.upload.sha256
-            )));
-        }
-        std::fs::rename(&self.path, self.store.path(found, "onnx")).map_err(storage)?;
-        let mut inner = self.store.inner();
-        inner.clock += 1;
-        let used = inner.clock;
-        let bytes = self.upload.size_bytes;
-        inner.held.entry(found).or_insert(Entry {
-            bytes,
-            used,
-            pins: 0,
-        });
-        Ok(bytes)
-    }
-}
-
-impl Drop for Receiving {
-    fn drop(&mut self) {
-        self.store.inner().uploading.remove(&self.upload.sha256);
-    }
-}
-
-fn digest_of(path: &Path) -> std::io::Result<Sha256> {
-    let mut file = File::open(path)?;
-    let mut hasher = sha2::Sha256::new();
-    let mut buffer = vec![0; 1 << 16];
-    loop {
-        match file.read(&mut buffer)? {
-            0 => return Ok(Sha256(hasher.finalize().into())),
-            n => hasher.update(&buffer[..n]),
-        }
-    }
-}
-
-/// Removes an agent's folder, the lock last: a removal that is cut short is then finished by the next agent. Errors are of no
-/// account for the same reason.
-fn remove(folder: &Path) {
-    let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name() != LOCK) {
-        let path = entry.path();
-        let _ = if path.is_dir() {
-            std::fs::remove_dir_all(path)
-        } else {
-            std::fs::remove_file(path)
-        };
-    }
-    let _ = std::fs::remove_dir_all(folder);
-}
-
-/// Removes folders whose lock nobody holds. What cannot be looked at belongs to someone else and stays.
-fn remove_abandoned(place: &Path) {
-    let Ok(entries) = std::fs::read_dir(place) else {
-        return;
-    };
-    for entry in entries.filter_map(Result::ok) {
-        if !entry.file_name().to_string_lossy().starts_with(PREFIX) {
-            continue;
-        }
-        let Ok(lock) = OpenOptions::new().write(true).open(entry.path().join(LOCK)) else {
-            continue;
-        };
-        if Flock::lock(lock, FlockArg::LockExclusiveNonblock).is_ok() {
-            remove(&entry.path());
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -321,6 +284,10 @@ mod tests {
         }
     }
 
+    fn store(limit_bytes: u64) -> Arc<ModelStore> {
+        Arc::new(ModelStore::new(&std::env::temp_dir(), limit_bytes).unwrap())
+    }
+
     fn put(store: &Arc<ModelStore>, bytes: &[u8]) {
         let mut receiving = store.begin(upload(bytes, 0)).unwrap();
         receiving.chunk(bytes).unwrap();
@@ -329,12 +296,12 @@ mod tests {
 
     #[test]
     fn an_upload_that_broke_off_goes_on_where_it_was() {
-        let store = Arc::new(ModelStore::new(100).unwrap());
+        let store = store(100);
         let bytes = b"0123456789";
         let mut first = store.begin(upload(bytes, 0)).unwrap();
         first.chunk(&bytes[..4]).unwrap();
         assert!(
-            matches!(store.begin(upload(bytes, 0)), Err(Refusal::Wrong(_))),
+            matches!(store.begin(upload(bytes, 0)), Err(Refusal::Busy)),
             "two at once"
         );
         drop(first);
@@ -355,7 +322,7 @@ mod tests {
 
     #[test]
     fn bytes_that_are_not_what_was_announced_are_not_kept() {
-        let store = Arc::new(ModelStore::new(100).unwrap());
+        let store = store(100);
         let mut wrong = store.begin(upload(b"abcd", 0)).unwrap();
         wrong.chunk(b"abcx").unwrap();
         assert!(matches!(wrong.finish(), Err(Refusal::Wrong(_))));
@@ -373,7 +340,7 @@ mod tests {
 
     #[test]
     fn when_full_the_model_used_longest_ago_leaves_unless_it_is_in_use() {
-        let store = Arc::new(ModelStore::new(10).unwrap());
+        let store = store(10);
         let (a, b, c, d) = ([1; 4], [2; 4], [3; 4], [4; 4]);
         put(&store, &a);
         put(&store, &b);
@@ -390,33 +357,33 @@ mod tests {
     }
 
     #[test]
-    fn the_folder_is_private_and_goes_with_the_store() {
-        let store = ModelStore::new(1).unwrap();
-        let folder = store.folder.path().to_owned();
-        assert_eq!(
-            std::fs::metadata(&folder).unwrap().permissions().mode() & 0o777,
-            0o700
+    fn what_is_left_of_uploads_counts_and_leaves_before_models_do() {
+        let store = store(10);
+        put(&store, &[1; 4]);
+        let mut broken = store.begin(upload(&[2; 6], 0)).unwrap();
+        broken.chunk(&[2; 5]).unwrap();
+        assert!(
+            matches!(store.begin(upload(&[3; 5], 0)), Err(Refusal::Storage(_))),
+            "the announced bytes of an upload under way count"
         );
-        drop(store);
-        assert!(!folder.exists());
+        drop(broken);
+        assert_eq!(store.held(Sha256::of(&[2; 6])), (false, 5));
+        put(&store, &[3; 5]);
+        assert_eq!(store.held(Sha256::of(&[2; 6])), (false, 0));
+        assert!(store.held(Sha256::of(&[1; 4])).0);
+        let stock = store.stock();
+        assert_eq!((stock.models, stock.bytes), (2, 9));
     }
 
     #[test]
-    fn a_folder_left_by_a_killed_agent_is_cleared_away_and_one_in_use_is_not() {
-        let place = tempfile::tempdir().unwrap();
-        let dead = place.path().join("graphprune-agent-dead");
-        let alive = place.path().join("graphprune-agent-alive");
-        let young = place.path().join("graphprune-agent-young");
-        for folder in [&dead, &alive, &young] {
-            std::fs::create_dir(folder).unwrap();
-        }
-        File::create(dead.join(LOCK)).unwrap();
-        let file = File::create(alive.join(LOCK)).unwrap();
-        let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
-            .map_err(|(_, e)| e)
-            .unwrap();
-        remove_abandoned(place.path());
-        assert!(!dead.exists() && alive.exists() && young.exists());
-        drop(lock);
+    fn models_in_use_are_not_overrun() {
+        let store = store(10);
+        put(&store, &[1; 8]);
+        let pin = store.pin(Sha256::of(&[1; 8])).unwrap();
+        assert!(
+            matches!(store.begin(upload(&[2; 8], 0)), Err(Refusal::Storage(text)) if text.contains("in use"))
+        );
+        drop(pin);
+        put(&store, &[2; 8]);
     }
 }

@@ -7,16 +7,23 @@ Writes DIRECTORY/NAME-EXPORTER-OPSET.onnx.gz. Weights are random, seeded by the 
 compress well.
 """
 
+import contextlib
 import gzip
 import pathlib
 import sys
+import unittest.mock
 import warnings
 import zlib
 
 import onnx
+import onnxscript
 import timm
 import torch
 import torchvision
+from onnx_ir.passes import PassResult
+from onnx_ir.passes.common import InlinePass
+from onnxscript import FLOAT
+from onnxscript import opset18 as op
 from timm.layers import SelectiveKernel, SplitAttn
 from timm.layers.grn import GlobalResponseNorm
 from torch import nn
@@ -41,6 +48,39 @@ class Pyramid(nn.Module):
         low = self.low(x)
         found = self.pyramid({"low": low, "high": self.high(low)})
         return found["low"], found["high"]
+
+
+NET = onnxscript.values.Opset("net", 1)
+
+
+@onnxscript.script(NET)
+def Swish(x: FLOAT[...], steep: float = 1.0) -> FLOAT[...]:
+    return op.Mul(x, op.Sigmoid(op.Mul(x, op.Constant(value_float=steep))))
+
+
+@onnxscript.script(NET)
+def Mixed(x: FLOAT[...], slope: float) -> FLOAT[...]:
+    return op.Add(Swish(x, steep=slope), op.LeakyRelu(x, alpha=slope))
+
+
+def leaky_relu(x, negative_slope: float = 0.01):
+    return Mixed(x, slope=negative_slope)
+
+
+TRANSLATED = {torch.ops.aten.silu.default: Swish, torch.ops.aten.leaky_relu.default: leaky_relu}
+
+
+class Activations(nn.Module):
+    """Activations that are exported as functions of the model, one of which calls the other."""
+
+    def __init__(self):
+        super().__init__()
+        self.first = nn.Sequential(nn.Conv2d(3, 8, 3, 2, 1), nn.BatchNorm2d(8), nn.SiLU())
+        self.second = nn.Sequential(nn.Conv2d(8, 12, 3, 2, 1), nn.LeakyReLU(0.3), nn.Conv2d(12, 8, 1))
+        self.last = nn.Sequential(nn.SiLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 5))
+
+    def forward(self, x):
+        return self.last(self.second(self.first(x)))
 
 
 class Unet(nn.Module):
@@ -91,6 +131,7 @@ def build(name):
         ),
         "pyramid": Pyramid,
         "unet": Unet,
+        "functions": Activations,
     }
     torch.manual_seed(zlib.crc32(name.encode()))
     network = makers[name]().eval()
@@ -113,10 +154,15 @@ TRACED = {
 }  # fmt: skip
 NEWER = {
     "mobilenet_v3": 20, "shufflenet_v2": 18, "densenet": 20, "efficientnet": 18, "convnext": 20, "vit": 20, "swin": 18,
-    "maxvit": 20, "attention": 18, "pyramid": 21, "unet": 18,
+    "maxvit": 20, "attention": 18, "pyramid": 21, "unet": 18, "functions": 18,
 }  # fmt: skip
 # Those that are exported for a single image.
 FIXED = ("densenet", "swin")
+
+
+def functions_kept():
+    """PyTorch's exporter takes functions apart at its end; without that step the file has them."""
+    return unittest.mock.patch.object(InlinePass, "call", lambda _, model: PassResult(model, False))
 
 
 def export(name, path, opset, dynamo):
@@ -127,6 +173,8 @@ def export(name, path, opset, dynamo):
     options = {"input_names": ["x"], "output_names": outputs, "opset_version": opset, "dynamo": dynamo}
     if dynamo:
         options.update(external_data=False, verbose=False, optimize=True)
+        if name == "functions":
+            options.update(optimize=False, custom_translation_table=TRANSLATED)
         if name not in FIXED:
             options["dynamic_shapes"] = ({0: torch.export.Dim("N")},)
     else:
@@ -136,7 +184,8 @@ def export(name, path, opset, dynamo):
             options["dynamic_axes"] = {key: {0: "N"} for key in ["x", *outputs]}
     with torch.no_grad(), warnings.catch_warnings():
         warnings.simplefilter("ignore")
-        torch.onnx.export(network, (image,), str(path), **options)
+        with functions_kept() if name == "functions" else contextlib.nullcontext():
+            torch.onnx.export(network, (image,), str(path), **options)
     model = onnx.load(path)
     # Where in PyTorch's source a node comes from is of no use here.
     for part in (*model.graph.node, *model.graph.value_info, *model.graph.initializer, model.graph, model):

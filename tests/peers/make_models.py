@@ -6,6 +6,7 @@ Each function below marked @model becomes DIRECTORY/<function>.onnx. Weights are
 called "x" and the batch is the open dimension "N" unless said otherwise. Every model ends in a few numbers per image.
 """
 
+import collections
 import pathlib
 import sys
 import zlib
@@ -25,13 +26,16 @@ def model(opset=17, ir_version=8, input_shape=("N", 3, 16, 16), domains=()):
     return register
 
 
+Reference = collections.namedtuple("Reference", "name type")
+
+
 class Net:
     """A graph under construction: every method appends a node and returns the name of its output."""
 
     def __init__(self, name, opset, input_shape):
         self.rng = numpy.random.default_rng(zlib.crc32(name.encode()))
         self.opset = opset
-        self.nodes, self.initializers, self.outputs = [], [], []
+        self.nodes, self.initializers, self.outputs, self.functions = [], [], [], []
         self.input_shape = input_shape
         self.count = 0
 
@@ -58,6 +62,25 @@ class Net:
         name = name if name is not None else f"{op_type.lower()}_{self.count}"
         self.nodes.append(helper.make_node(op_type, list(inputs), results, name=name, **attributes))
         return results[0] if outputs == 1 else results
+
+    def function(self, name, inputs, outputs, nodes, opset=None, attributes=(), defaults=None):
+        """Defines a function of the domain "net"; each node is (operator or own function, inputs, output, attributes). An
+        attribute that is a Reference is one of the function's."""
+        made = []
+        for op_type, reads, writes, given in nodes:
+            domain = "net" if op_type in {f.name for f in self.functions} else ""
+            made.append(helper.make_node(op_type, reads.split(), [writes], domain=domain))
+            for key, value in given.items():
+                if isinstance(value, Reference):
+                    value = onnx.AttributeProto(name=key, ref_attr_name=value.name, type=value.type)
+                else:
+                    value = helper.make_attribute(key, value)
+                made[-1].attribute.append(value)
+        imports = [helper.make_opsetid("", opset or self.opset), helper.make_opsetid("net", 1)]
+        defaults = [helper.make_attribute(key, value) for key, value in (defaults or {}).items()]
+        self.functions.append(
+            helper.make_function("net", name, inputs.split(), outputs.split(), made, imports, list(attributes), defaults)
+        )
 
     def conv(self, x, inputs, out, kernel=3, group=1, bias=True, **attributes):
         if "auto_pad" not in attributes:
@@ -644,6 +667,72 @@ def a_branch_with_a_subgraph(n):
     n.head(n.block(x, 12, 16), 16)
 
 
+def functions(n, opset=None):
+    n.function("Scaled", "x", "y", [
+        ("Constant", "", "c", {"value_float": Reference("slope", onnx.AttributeProto.FLOAT)}),
+        ("Mul", "x c", "y", {}),
+    ], defaults={"slope": 0.25})
+    n.function("Rectified", "x", "y", [
+        ("Scaled", "x", "t", {"slope": Reference("steep", onnx.AttributeProto.FLOAT)}),
+        ("Max", "x t", "y", {}),
+    ], opset=opset, attributes=["steep"])
+    n.function("Convolved", "x w b scale shift mean var", "y before", [
+        ("Conv", "x w b", "t", {"strides": Reference("strides", onnx.AttributeProto.INTS), "pads": [1, 1, 1, 1]}),
+        ("BatchNormalization", "t scale shift mean var", "before", {"epsilon": Reference("epsilon", onnx.AttributeProto.FLOAT)}),
+        ("Rectified", "before", "y", {"steep": Reference("steep", onnx.AttributeProto.FLOAT)}),
+    ], attributes=["strides", "steep"], defaults={"epsilon": 0.01})
+
+
+def convolved(n, x, inputs, out, **attributes):
+    weights = [n.floats(out, inputs, 3, 3), n.floats(out, low=-0.5, high=0.5)]
+    norm = [n.floats(out, low=low, high=high) for low, high in ((0.5, 1.5), (-0.5, 0.5), (-0.5, 0.5), (0.5, 1.5))]
+    return n.op("Convolved", x, *weights, *norm, outputs=2, domain="net", **attributes)
+
+
+@model(opset=18, domains=("net",))
+def functions_that_call_functions(n):
+    functions(n)
+    x, before = convolved(n, "x", 3, 12, strides=[2, 2], steep=0.1)
+    x = n.op("Concat", x, n.op("Scaled", before, domain="net"), axis=1)
+    n.head(convolved(n, x, 24, 16, strides=[1, 1], steep=0.3, epsilon=0.001)[0], 16)
+
+
+@model(opset=18, domains=("net",))
+def functions_of_another_operator_set(n):
+    functions(n, opset=13)
+    x, _ = convolved(n, "x", 3, 12, strides=[2, 2], steep=0.1)
+    n.function("Padded", "x low high", "y", [
+        ("Constant", "", "pads", {"value_ints": [0, 0, 1, 1, 0, 0, 1, 1]}),
+        ("Pad", "x pads", "p", {"mode": "reflect"}),
+        ("Clip", "p low high", "y", {}),
+    ], opset=13)
+    x = n.op("Padded", x, "", n.const(numpy.float32(2)), domain="net")
+    n.head(n.block(x, 12, 16), 16)
+
+
+@model(opset=18, domains=("net",))
+def a_function_with_a_branch(n):
+    x = n.block("x", 3, 12)
+    info = helper.make_tensor_value_info
+
+    def branch(op_type, out):
+        node = helper.make_node(op_type, ["x"], [out], name=out)
+        return helper.make_graph([node], out, [], [info(out, TensorProto.FLOAT, None)])
+
+    n.function("Chosen", "x", "y", [
+        ("ReduceMax", "x", "m", {"keepdims": 0}),
+        ("Constant", "", "c", {"value_float": 0.5}),
+        ("Greater", "m c", "more", {}),
+        ("If", "more", "y", {"then_branch": branch("Relu", "yes"), "else_branch": branch("Tanh", "no")}),
+    ])
+    n.function("Halved", "x", "y", [
+        ("Chosen", "x", "t", {}),
+        ("Constant", "", "c", {"value_float": 0.5}),
+        ("Mul", "t c", "y", {}),
+    ])
+    n.head(n.block(n.op("Halved", n.block(x, 12, 10), domain="net"), 10, 16), 16)
+
+
 @model(input_shape=("N", 4, 40))
 def one_dimensional_convolutions(n):
     x = n.relu(n.op("Conv", "x", n.floats(12, 4, 5), n.floats(12, low=-1, high=1), pads=[2, 2], strides=[2]))
@@ -680,7 +769,7 @@ def write(name, directory):
         net.initializers,
     )
     imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains]
-    made = helper.make_model(graph, opset_imports=imports, ir_version=ir_version)
+    made = helper.make_model(graph, opset_imports=imports, ir_version=ir_version, functions=net.functions)
     made = onnx.shape_inference.infer_shapes(made)
     if not domains:
         onnx.checker.check_model(made, full_check=True)

@@ -337,6 +337,7 @@ macro_rules! made {
 made! {
     a_branch_with_a_subgraph Refused;
     a_constant_that_is_also_an_output Executed;
+    a_function_with_a_branch Pruned;
     activations_that_do_not_map_zero_to_zero Executed;
     activations_with_slopes Executed;
     an_operator_of_another_domain Pruned;
@@ -366,6 +367,8 @@ made! {
     flatten_with_the_batch_written_into_the_reshape Executed;
     frozen_batch_norm_as_mul_and_add Executed;
     fully_linear_network Executed;
+    functions_of_another_operator_set Executed;
+    functions_that_call_functions Executed;
     gelu_written_out_with_erf Executed;
     gemm_without_bias_then_batch_norm Executed;
     grouped_convolution_in_a_residual_block Executed;

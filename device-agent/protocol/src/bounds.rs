@@ -34,3 +34,5 @@ pub const MAX_REQUEST_BYTES: usize = MAX_RUN_ELEMENTS * 4 + 1024 * 1024;
 pub const MAX_REPLY_BYTES: usize = 256 * 1024 * 1024;
 /// Entries of a short list: providers, their options, what confines a worker.
 pub const MAX_LIST: usize = 64;
+/// The shortest time between two looks at a device, ns: looking takes time that a measurement would notice.
+pub const MIN_MONITOR_NS: u64 = 200_000_000;

@@ -1,8 +1,11 @@
 //! Messages to checked types and back: what the host asks for, and what the worker is told.
 
+mod agent;
 mod report;
 mod run;
 mod runtime;
+
+pub use agent::{Activity, AgentState, MonitorEvent};
 
 use crate::check::{count, digest, name, names, need, text, within};
 use crate::types::{
@@ -453,6 +456,7 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
         const M: &str = "DeviceInfo";
         Ok(Self {
             profile: String::new(),
+            name: String::new(),
             agent_version: name(M, "agent_version", m.agent_version)?,
             runtime_version: name(M, "runtime_version", m.runtime_version)?,
             cpu_model: name(M, "cpu_model", m.cpu_model)?,

@@ -5,9 +5,7 @@
 #[non_exhaustive]
 pub enum ProtocolError {
     /// The two sides speak different protocols.
-    #[error(
-        "the host speaks protocol {host}, the agent {agent}: install the agent that came with this graphprune on the device"
-    )]
+    #[error("the host speaks protocol {host}, the agent {agent}: {}", remedy(*host, *agent))]
     Version {
         /// The host's version.
         host: u32,
@@ -53,6 +51,15 @@ pub enum ProtocolError {
     /// The pipe broke.
     #[error("the pipe to the other side failed: {0}")]
     Io(#[from] std::io::Error),
+}
+
+/// Which side is behind, and what brings them together.
+fn remedy(host: u32, agent: u32) -> &'static str {
+    if host > agent {
+        "the agent on the device is older; bring it up to date with `graphprune device deploy NAME`"
+    } else {
+        "this graphprune is older than the agent; update graphprune on the host, or put its own agent on the device with `graphprune device deploy NAME`"
+    }
 }
 
 impl ProtocolError {

@@ -411,6 +411,9 @@ pub struct DeviceInfo {
     /// The profile under which it is measured; empty when it comes from the agent itself.
     #[serde(default)]
     pub profile: String,
+    /// The name under which the host's user knows it; empty when it comes from the agent itself.
+    #[serde(default)]
+    pub name: String,
     /// The agent's version.
     pub agent_version: String,
     /// ONNX Runtime's version.
@@ -439,7 +442,9 @@ pub struct DeviceInfo {
 }
 
 impl DeviceInfo {
-    /// An identity under which measurements are comparable: the profile and what decides speed on the device.
+    /// An identity under which measurements are comparable: the profile and what decides speed on the device. Boards with the
+    /// same image can have the same name and no serial number, so the user's name for it counts as well, where it is
+    /// another than the profile's.
     pub fn id(&self) -> String {
         let mut what = format!(
             "{}\n{}\n{}\n{}\n{}\n{}",
@@ -447,6 +452,9 @@ impl DeviceInfo {
         );
         if !self.serial.is_empty() {
             what = format!("{what}\n{}", self.serial);
+        }
+        if !self.name.is_empty() && self.name != self.profile {
+            what = format!("{what}\nname {}", self.name);
         }
         let digest = Sha256::of(what.as_bytes()).to_string();
         let profile = if self.profile.is_empty() {

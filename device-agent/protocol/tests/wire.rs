@@ -208,10 +208,25 @@ fn a_measurement_that_contradicts_itself_is_refused() {
 #[test]
 fn another_protocol_is_refused_with_both_versions() {
     assert!(check_version(1, 1).is_ok());
-    let error = check_version(1, 3).unwrap_err().to_string();
-    assert!(
-        error.contains("protocol 1") && error.contains("the agent 3"),
-        "{error}"
+    let check = |host, agent, needles: [&str; 3]| {
+        let error = check_version(host, agent).unwrap_err().to_string();
+        for needle in needles {
+            assert!(error.contains(needle), "{needle}: {error}");
+        }
+    };
+    check(
+        1,
+        3,
+        ["protocol 1", "the agent 3", "update graphprune on the host"],
+    );
+    check(
+        3,
+        1,
+        [
+            "protocol 3",
+            "the agent on the device is older",
+            "graphprune device deploy",
+        ],
     );
 }
 

@@ -14,9 +14,9 @@ use landlock::{
 };
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::sys::prctl;
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
 
 use super::syscalls;
@@ -100,19 +100,24 @@ pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result
     // Not there in every container. Then the kernel chooses by size alone.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     prctl::set_no_new_privs().context("giving up privileges")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbidding core dumps")?;
-    let memory = limits.memory_bytes;
-    setrlimit(Resource::RLIMIT_AS, memory, memory).context("limiting memory")?;
-    // The agent's clock ends the worker first; this holds should the agent be stopped.
+    lower(Resource::Core, 0).context("forbidding core dumps")?;
+    lower(Resource::As, limits.memory_bytes).context("limiting memory")?;
+    // The agent's clock ends the worker first; this holds should the agent be stopped. The harder limit would leave it no
+    // moment to be told by its signal.
     let seconds = (limits.time_ns / 1_000_000_000)
         .saturating_add(5)
         .saturating_mul(u64::from(sampling.threads) + 1);
-    setrlimit(Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1))
-        .context("limiting processor time")?;
-    lower(Resource::RLIMIT_NOFILE, MAX_FILES).context("limiting open files")?;
-    lower(Resource::RLIMIT_FSIZE, MAX_FILE_BYTES).context("limiting the size of files")?;
+    lower(Resource::Cpu, seconds.saturating_add(1)).context("limiting processor time")?;
+    let hard = getrlimit(Resource::Cpu).maximum;
+    let soft = Rlimit {
+        current: Some(seconds),
+        maximum: hard,
+    };
+    setrlimit(Resource::Cpu, soft).context("limiting processor time")?;
+    lower(Resource::Nofile, MAX_FILES).context("limiting open files")?;
+    lower(Resource::Fsize, MAX_FILE_BYTES).context("limiting the size of files")?;
     let threads = threads_of_all().saturating_add(MORE_THREADS + u64::from(sampling.threads));
-    lower(Resource::RLIMIT_NPROC, threads).context("limiting processes")?;
+    lower(Resource::Nproc, threads).context("limiting processes")?;
     if !sampling.cores.is_empty() {
         let mut set = CpuSet::new();
         for &core in &sampling.cores {
@@ -126,9 +131,16 @@ pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result
 }
 
 /// Sets a limit unless a lower one is in force.
-fn lower(resource: Resource, most: u64) -> nix::Result<()> {
-    let (soft, hard) = getrlimit(resource)?;
-    setrlimit(resource, soft.min(most), hard.min(most))
+fn lower(resource: Resource, most: u64) -> rustix::io::Result<()> {
+    let now = getrlimit(resource);
+    let least = |limit: Option<u64>| Some(limit.map_or(most, |limit| limit.min(most)));
+    setrlimit(
+        resource,
+        Rlimit {
+            current: least(now.current),
+            maximum: least(now.maximum),
+        },
+    )
 }
 
 /// Threads on the whole system: the limit counts those of one user, of whom this process need not be the first.
@@ -194,7 +206,8 @@ fn files(reach: &Reach<'_>) -> bool {
     let system = SYSTEM.iter().chain(LIBRARIES).map(PathBuf::from);
     let readable = system
         .chain(reach.readable.iter().cloned())
-        .chain(loaded_from());
+        .chain(loaded_from())
+        .chain(named_in_environment());
     let outcome = (|| {
         Ruleset::default()
             .handle_access(AccessFs::from_all(abi))?
@@ -218,6 +231,19 @@ fn loaded_from() -> BTreeSet<PathBuf> {
         .filter_map(|line| Path::new(&line[line.find('/')?..]).parent())
         .filter(|folder| *folder != Path::new("/"))
         .map(Path::to_owned)
+        .collect()
+}
+
+/// The folders in which libraries are to be looked for, those of Qualcomm's signal processors among them.
+fn named_in_environment() -> Vec<PathBuf> {
+    [("LD_LIBRARY_PATH", ':'), ("ADSP_LIBRARY_PATH", ';')]
+        .into_iter()
+        .filter_map(|(name, between)| Some((std::env::var(name).ok()?, between)))
+        .flat_map(|(value, between)| {
+            let folders = value.split(between).map(PathBuf::from);
+            folders.collect::<Vec<_>>()
+        })
+        .filter(|folder| folder.is_absolute() && folder != Path::new("/"))
         .collect()
 }
 

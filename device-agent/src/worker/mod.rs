@@ -136,10 +136,6 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         .try_into()
         .map_err(Trouble::internal)?;
     confine::limit(job.agent_pid, &limits, &sampling).map_err(Trouble::internal)?;
-    let folder = Path::new(&job.folder);
-    // Not before the program was started: its loader and its libraries may have been named by relative paths.
-    std::env::set_current_dir(folder)
-        .map_err(|error| Trouble::internal(format!("entering {}: {error}", folder.display())))?;
     let missing = |error: String| Trouble {
         kind: if out_of_memory(&error) {
             FailureKind::OutOfMemory
@@ -156,6 +152,10 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         .with_telemetry(false)
         .build()
         .map_err(|error| missing(error.to_string()))?;
+    // Not before the library is loaded: those it needs may be looked for in the folder the agent was started in.
+    let folder = Path::new(&job.folder);
+    std::env::set_current_dir(folder)
+        .map_err(|error| Trouble::internal(format!("entering {}: {error}", folder.display())))?;
     let models = job.models.iter().map(|model| PathBuf::from(&model.path));
     let confinement = confine::seal(&confine::Reach {
         folder,

@@ -119,7 +119,9 @@ pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened,
         let mut builder = builder(bench, profile).map_err(Trouble::internal)?;
         let had = providers::register(&mut builder, &asked, &bench.offered, strict, &mut notes)?;
         let first = had.iter().position(|provider| !providers::is_cpu(provider));
-        if strict && first.is_some() && !providers::cpu_is_wanted(&bench.options) {
+        // A profile shows which nodes fell back, by name; without one the runtime refuses them all together.
+        let seen = profile.is_some();
+        if strict && first.is_some() && !seen && !providers::cpu_is_wanted(&bench.options) {
             builder = builder
                 .with_config_entry("session.disable_cpu_ep_fallback", "1")
                 .map_err(Trouble::internal)?;

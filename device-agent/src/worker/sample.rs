@@ -249,7 +249,7 @@ fn block(series: &mut Series) -> Result<(), Trouble> {
 }
 
 /// How often the kernel took the core away from this process while it wanted to run; `None` where that is not told.
-pub fn preemptions() -> Option<i64> {
+fn preemptions() -> Option<std::ffi::c_long> {
     getrusage(UsageWho::RUSAGE_SELF)
         .ok()
         .map(|usage| usage.involuntary_context_switches())

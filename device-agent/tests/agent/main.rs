@@ -4,6 +4,7 @@ mod conditions;
 mod confinement;
 mod failures;
 mod fixture;
+mod fleet;
 mod lives;
 mod providers;
 mod targets;

@@ -9,6 +9,7 @@ use onnx_graph::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::atoms::{Context, Edit};
+use crate::attention::{self, Role};
 use crate::error::ChannelError;
 use crate::removal::{self, Removal};
 use crate::rules;
@@ -29,7 +30,8 @@ pub struct AxisUnit {
 /// Channels that appear on the same axes throughout the network: each of its units can be kept or dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The first producing layer's name, numbered where several groups share it.
+    /// The first producing layer's name; for channels of an attention the module's name with `(queries and keys)`, `(values)` or
+    /// `(heads)`. Numbered where several groups share it.
     pub name: String,
     /// Number of units.
     pub channels: usize,
@@ -407,18 +409,37 @@ impl<'g> Builder<'g> {
         for slot in units.iter_mut().filter(|s| **s != PINNED) {
             slot.group = place[slot.group as usize];
         }
+        let mut roles: Vec<Option<Role>> = vec![None; sorted.len()];
+        for (atom, role) in attention::roles(&self.cx) {
+            let slot = units[self.root(atom)];
+            if slot != PINNED {
+                let known = &mut roles[slot.group as usize];
+                *known = Some(role.and(*known));
+            }
+        }
         let mut used: HashMap<String, usize> = HashMap::new();
-        for group in &mut sorted {
-            let base = group
-                .producers
-                .first()
-                .map_or("group", |&p| self.cx.graph.node(p).name.as_str())
-                .to_owned();
+        for (group, role) in sorted.iter_mut().zip(roles) {
+            let base = self.base_name(group, role);
             let n = used.entry(base.clone()).or_default();
             *n += 1;
             group.name = if *n == 1 { base } else { format!("{base}#{n}") };
         }
         *groups = sorted;
+    }
+
+    /// The first layer's name, or for channels of an attention's own the module's with what they are there.
+    fn base_name(&self, group: &Group, role: Option<Role>) -> String {
+        let layers = group.producers.iter();
+        let names: Vec<&str> = layers
+            .map(|&p| self.cx.graph.node(p).name.as_str())
+            .collect();
+        match (role, names.first()) {
+            // More layers than projections: channels that go beyond the attention.
+            (Some(role), Some(_)) if names.len() <= role.projections() => {
+                format!("{} ({})", attention::module(&names), role.words())
+            }
+            (_, first) => first.copied().unwrap_or("group").to_owned(),
+        }
     }
 
     fn pinned_summary(&self, pinned_by: &[u32]) -> Vec<Pinned> {

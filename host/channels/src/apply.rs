@@ -22,13 +22,9 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     }
     let mut out = graph.with_constants(|id, tensor| {
         let axes = cut.crops.get(&id).map_or(&[][..], |c| &c.axes);
-        let Some(((first, keep), rest)) = axes.split_first() else {
-            return Ok(tensor.clone());
-        };
-        rest.iter()
-            .try_fold(tensor.select(*first, keep)?, |tensor, (axis, keep)| {
-                tensor.select(*axis, keep)
-            })
+        let keeps: Vec<(usize, &[usize])> =
+            axes.iter().map(|(axis, keep)| (*axis, &keep[..])).collect();
+        tensor.select_axes(&keeps)
     })?;
     for (&id, op) in &cut.ops {
         out.set_op(id, op.clone())?;

@@ -16,6 +16,7 @@
 mod analysis;
 mod apply;
 mod atoms;
+mod attention;
 mod error;
 mod importance;
 mod plan;

@@ -257,7 +257,7 @@ fn an_unknown_operator_pins_what_reaches_it_with_its_name() {
     let op = Opaque {
         domain: "my.domain".into(),
         op_type: "Whirl".into(),
-        attributes: Vec::new(),
+        ..Opaque::default()
     };
     let out = net.graph.push("whirl", Op::Opaque(op), &[b]).unwrap();
     let graph = net.done(out);
@@ -286,9 +286,8 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     let a = net.conv("a", x, 8, 3, 1);
     let w = net.graph.find_value("a.w").unwrap();
     let op = Opaque {
-        domain: String::new(),
         op_type: "Watch".into(),
-        attributes: Vec::new(),
+        ..Opaque::default()
     };
     net.graph.push("watch", Op::Opaque(op), &[w]).unwrap();
     let b = net.conv("b", a, 4, 1, 1);
@@ -338,7 +337,10 @@ fn attention() -> Graph {
 #[test]
 fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
     let graph = attention();
-    check(&graph, &[("query", 3), ("value", 3)]);
+    check(
+        &graph,
+        &[("query (queries and keys)", 3), ("value (values)", 3)],
+    );
     let options = AnalysisOptions {
         attention: Attention::Heads,
     };
@@ -348,7 +350,12 @@ fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
         .iter()
         .map(|g| (&*g.name, g.channels))
         .collect();
-    assert_eq!(groups, [("query", 2)], "pinned: {:?}", analysis.pinned());
+    assert_eq!(
+        groups,
+        [("query (heads)", 2)],
+        "pinned: {:?}",
+        analysis.pinned()
+    );
     let plan = PrunePlan {
         keep: vec![vec![1]],
     };

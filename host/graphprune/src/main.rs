@@ -37,7 +37,11 @@ enum Command {
     Finetune(commands::stage::FinetuneArgs),
     Export(commands::stage::ExportArgs),
     Measure(commands::measure::Args),
+    Measurements(commands::measurements::Args),
     Report(commands::report::Args),
+    Bench(commands::bench::Args),
+    #[command(hide = true)]
+    BenchStatistics(commands::bench::StatisticsArgs),
     Device(commands::device::Args),
     Completions(commands::completions::Args),
 }
@@ -70,7 +74,10 @@ fn main() -> ExitCode {
         Command::Finetune(args) => commands::stage::finetune(&args),
         Command::Export(args) => commands::stage::export(&args),
         Command::Measure(args) => commands::measure::run(&args),
+        Command::Measurements(args) => commands::measurements::run(&args),
         Command::Report(args) => commands::report::run(&args),
+        Command::Bench(args) => commands::bench::run(&args),
+        Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
         Command::Completions(args) => commands::completions::run(&args),
     };

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use pipeline::{Attention, DeviceSpec, ModelSpec, Run, RunConfig, StrategyKind};
+use pipeline::{Attention, DeviceSpec, ModelSpec, Run, RunConfig, StorePlace, StrategyKind};
 
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]
@@ -14,9 +14,13 @@ pub struct RunOptions {
     /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, folder:DIR, shapes
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
-    /// Device: `local`, a registered name, or the path of a profile with an address
+    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or the path of a profile with an
+    /// address; several of one profile, with commas between, share the measurements
     #[arg(long)]
     pub device: Option<String>,
+    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for all runs), or a file
+    #[arg(long, value_name = "run|user|FILE")]
+    pub measurements: Option<String>,
     /// Latency budget: a share of the original's (0.7x) or a time (1.8ms)
     #[arg(long)]
     pub latency: Option<String>,
@@ -88,6 +92,7 @@ impl RunOptions {
             ("MODEL", self.model.is_some()),
             ("--data", self.data.is_some()),
             ("--device", self.device.is_some()),
+            ("--measurements", self.measurements.is_some()),
             ("--latency", self.latency.is_some()),
             ("--macs", self.macs.is_some()),
             ("--config", self.config.is_some()),
@@ -121,6 +126,9 @@ impl RunOptions {
         }
         if let Some(device) = &self.device {
             config.device = DeviceSpec(device.clone());
+        }
+        if let Some(place) = &self.measurements {
+            config.measurements = StorePlace(place.clone());
         }
         if let Some(latency) = &self.latency {
             config.budget.latency = Some(latency.parse()?);

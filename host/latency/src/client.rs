@@ -5,8 +5,9 @@ use std::time::Duration;
 use agent_protocol::wire::agent_client::AgentClient;
 use agent_protocol::wire::{self, run_reply::End, upload_model_request::Part};
 use agent_protocol::{
-    DeviceInfo, DeviceState, MeasureEvent, MeasureJob, Measurement, PROTOCOL_VERSION, Progress,
-    RunJob, RunOutput, TOKEN_METADATA, Token, Upload, bounds, check_version,
+    AgentState, DeviceInfo, DeviceState, MeasureEvent, MeasureJob, Measurement, MonitorEvent,
+    PROTOCOL_VERSION, Progress, RunJob, RunOutput, TOKEN_METADATA, Token, Upload, bounds,
+    check_version,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -125,6 +126,48 @@ impl Client {
     pub fn device_state(&mut self) -> Result<DeviceState, LatencyError> {
         let call = self.agent.get_device_state(wire::DeviceStateRequest {});
         Ok(bounded(&self.runtime, "asking for the device's state", CALL, call)?.try_into()?)
+    }
+
+    /// What the agent does and holds now.
+    ///
+    /// # Errors
+    /// When the agent does not answer.
+    pub fn agent_state(&mut self) -> Result<AgentState, LatencyError> {
+        let call = self.agent.get_agent_state(wire::AgentStateRequest {});
+        Ok(bounded(&self.runtime, "asking for the agent's state", CALL, call)?.try_into()?)
+    }
+
+    /// Looks at the device and its agent every `interval` (at least 200 ms) for as long as `look` returns `true`.
+    ///
+    /// # Errors
+    /// When the interval is refused, or nothing comes for much longer than it.
+    pub fn monitor(
+        &mut self,
+        interval: Duration,
+        look: &mut dyn FnMut(MonitorEvent) -> bool,
+    ) -> Result<(), LatencyError> {
+        const CALL_NAME: &str = "watching the device";
+        let lost = |detail: String| LatencyError::Connection {
+            call: CALL_NAME,
+            detail,
+        };
+        let silence = interval + CALL;
+        let request = wire::MonitorRequest {
+            interval_ns: u64::try_from(interval.as_nanos()).unwrap_or(u64::MAX),
+        };
+        let call = self.agent.monitor(request);
+        let mut events = bounded(&self.runtime, CALL_NAME, CALL, call)?;
+        loop {
+            let event = self
+                .runtime
+                .block_on(async { timeout(silence, events.message()).await })
+                .map_err(|_| lost(format!("no sign of life for {} s", silence.as_secs())))?
+                .map_err(|status| refused(CALL_NAME, &status))?
+                .ok_or_else(|| lost("the agent ended".into()))?;
+            if !look(event.try_into()?) {
+                return Ok(());
+            }
+        }
     }
 
     /// Sees to it that the agent holds a model. Returns the bytes that had to be sent: none if it held it already, and only

@@ -69,6 +69,13 @@ impl AgentDevice {
         })
     }
 
+    /// Says under which name the user knows the device; part of its identity where it is another than the profile's.
+    #[must_use]
+    pub fn named(mut self, name: &str) -> Self {
+        name.clone_into(&mut self.device.name);
+        self
+    }
+
     /// The process of this machine that is the agent or started it, while there is one.
     pub fn agent_pid(&self) -> Option<u32> {
         self.link.as_ref().and_then(Link::pid)

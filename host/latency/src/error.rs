@@ -49,6 +49,15 @@ pub enum LatencyError {
         /// What was seen.
         detail: String,
     },
+    /// Every device of a fleet failed.
+    #[error(
+        "no device of the fleet is left: {}",
+        reasons.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ")
+    )]
+    NoDeviceLeft {
+        /// Each device's name and what became of it.
+        reasons: Vec<(String, String)>,
+    },
     /// The connection to the agent failed or the agent did not answer in time. A new connection may help.
     #[error("{call} on the agent failed: {detail}")]
     Connection {

@@ -27,6 +27,8 @@ mod error;
 mod home;
 mod obstacle;
 mod place;
+mod export;
+mod fleet;
 mod profile;
 mod registry;
 mod remember;
@@ -39,10 +41,10 @@ mod transport;
 use std::sync::Arc;
 
 pub use agent_protocol::{
-    Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind,
-    Limits, Measurement, NodeProvider, Optimisation, Progress, ProtocolError, Provider, Ratio,
-    RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone,
-    Token, Verdict, stats,
+    Activity, AgentState, Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence,
+    Failure, FailureKind, Limits, Measurement, MonitorEvent, NodeProvider, Optimisation, Progress,
+    ProtocolError, Provider, Ratio, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling,
+    Sentinel, Sha256, Stage, ThermalZone, Token, Verdict, stats,
 };
 
 pub use client::Client;
@@ -54,12 +56,17 @@ pub use enroll::{Enrolled, Enrolment, enroll};
 pub use error::LatencyError;
 pub use obstacle::Obstacle;
 pub use place::{Address, Place};
+pub use export::{Format, export};
+pub use fleet::{
+    Answer, Difference, Each, Estimate, Fleet, FleetConfig, Member, MemberState, Outcome,
+    differences, members,
+};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
-pub use remember::Remembering;
+pub use remember::{Lease, Remembering};
 pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
 pub use shell::{LocalShell, Shell};
-pub use store::{Key, Record, Store};
+pub use store::{Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
 
 /// A model to measure.
@@ -128,6 +135,13 @@ pub struct MeasureRequest {
     pub conditions: Conditions,
 }
 
+impl MeasureRequest {
+    /// The names of the models in the order of a source's answer: the candidates', then the reference's.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().chain(&self.reference).map(Model::name)
+    }
+}
+
 /// Something that knows how long networks take on one device.
 pub trait LatencySource {
     /// Measures: one [`Measurement`] per model in the request's order, then one for the reference, if there is one.
@@ -139,6 +153,22 @@ pub trait LatencySource {
     /// the source usable; so does [`LatencyError::Model`].
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError>;
 
+    /// What is known of a request's models without measuring: one slot a model in the request's order, then one for the
+    /// reference, if there is one.
+    ///
+    /// # Errors
+    /// When what is known cannot be read.
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        Ok(vec![
+            None;
+            request.models.len()
+                + usize::from(request.reference.is_some())
+        ])
+    }
+
     /// The device.
     fn describe(&self) -> DeviceInfo;
 }
@@ -146,6 +176,13 @@ pub trait LatencySource {
 impl<S: LatencySource + ?Sized> LatencySource for Box<S> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         (**self).measure(request)
+    }
+
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        (**self).recall(request)
     }
 
     fn describe(&self) -> DeviceInfo {

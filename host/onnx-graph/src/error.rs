@@ -26,6 +26,16 @@ pub enum GraphError {
         /// What is not handled, and what to do about it where something can be done.
         reason: String,
     },
+    /// A function of the model cannot be put in the place of a call.
+    #[error("function '{function}', called by node '{node}': {reason}")]
+    Function {
+        /// The function: domain, name and overload.
+        function: String,
+        /// The node that calls it.
+        node: String,
+        /// Why not.
+        reason: String,
+    },
     /// A tensor is stored outside the model file and its bytes are not to be had.
     #[error("tensor '{tensor}' is stored outside the model, in '{location}': {reason}")]
     ExternalData {

@@ -119,7 +119,7 @@ pub struct Graph {
     pub(crate) constants: BTreeMap<ValueId, Tensor>,
     /// Versions of the other operator sets in use.
     pub(crate) imports: Vec<(String, i64)>,
-    /// Functions of the model, encoded: carried along for the opaque nodes that call them.
+    /// Functions of the model that were not taken apart, encoded: carried along for the opaque nodes that call them.
     pub(crate) functions: Vec<Vec<u8>>,
     pub(crate) value_names: Names,
     pub(crate) node_names: Names,

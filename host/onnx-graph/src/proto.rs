@@ -1,7 +1,7 @@
 //! The parts of `onnx.proto3` this crate uses ([specification](https://onnx.ai/onnx/repo-docs/IR.html)).
 //!
-//! Subgraphs, functions and non-tensor types are kept as bytes: they are carried along, not interpreted, and so cost
-//! neither recursion nor memory beyond their own length.
+//! Subgraphs, functions and non-tensor types are kept as bytes: they are carried along and cost neither recursion nor memory beyond
+//! their own length. Functions are decoded where their calls are replaced by their bodies.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -18,6 +18,26 @@ pub(crate) struct ModelProto {
     pub opset_import: Vec<OperatorSetId>,
     #[prost(bytes = "vec", repeated, tag = "25")]
     pub functions: Vec<Vec<u8>>,
+}
+
+#[derive(Clone, PartialEq, Message)]
+pub(crate) struct FunctionProto {
+    #[prost(string, tag = "1")]
+    pub name: String,
+    #[prost(string, repeated, tag = "4")]
+    pub input: Vec<String>,
+    #[prost(string, repeated, tag = "5")]
+    pub output: Vec<String>,
+    #[prost(message, repeated, tag = "7")]
+    pub node: Vec<NodeProto>,
+    #[prost(message, repeated, tag = "9")]
+    pub opset_import: Vec<OperatorSetId>,
+    #[prost(string, tag = "10")]
+    pub domain: String,
+    #[prost(message, repeated, tag = "11")]
+    pub attribute_proto: Vec<AttributeProto>,
+    #[prost(string, tag = "13")]
+    pub overload: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -60,6 +80,8 @@ pub(crate) struct NodeProto {
     pub attribute: Vec<AttributeProto>,
     #[prost(string, tag = "7")]
     pub domain: String,
+    #[prost(string, tag = "8")]
+    pub overload: String,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -107,9 +129,11 @@ pub(crate) mod attribute_type {
     pub const INT: i32 = 2;
     pub const STRING: i32 = 3;
     pub const TENSOR: i32 = 4;
+    pub const GRAPH: i32 = 5;
     pub const FLOATS: i32 = 6;
     pub const INTS: i32 = 7;
     pub const STRINGS: i32 = 8;
+    pub const GRAPHS: i32 = 10;
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -3,6 +3,7 @@
 mod attribute;
 mod build;
 mod expand;
+mod functions;
 mod tensor;
 #[cfg(test)]
 mod tests;
@@ -23,12 +24,14 @@ use crate::{DType, Graph, GraphError};
 /// What the graph computes of constants is computed, within limits in proportion to the file; `auto_pad`, axes, bounds and targets that
 /// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; biases and
 /// normalisation parameters that several layers share become one each; what nothing reads is dropped. A node without a typed form is
-/// kept as [`crate::ops::Opaque`].
+/// kept as [`crate::ops::Opaque`]. Calls of the model's own functions are replaced by the functions' bodies, read at the operator
+/// sets that the functions import; a function with a subgraph in its body stays, and so do its calls.
 ///
 /// # Errors
 /// [`GraphError::Decode`] when the bytes are no model, [`GraphError::Malformed`] and [`GraphError::Unsupported`] naming
 /// the node or tensor at fault, [`GraphError::ExternalData`] when `external` does not give a tensor's bytes,
-/// [`GraphError::Shape`] when an operator does not accept its inputs. It never panics, and takes memory in proportion
+/// [`GraphError::Shape`] when an operator does not accept its inputs, [`GraphError::Function`] when the calls of a function go in a
+/// circle or come to too much, or do not fit it. It never panics, and takes memory in proportion
 /// to the bytes given.
 pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphError> {
     decode(bytes, external)

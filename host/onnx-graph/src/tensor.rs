@@ -243,43 +243,79 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::Axis`] when `axis` or an index is out of range.
     pub fn select(&self, axis: usize, keep: &[usize]) -> Result<Self, GraphError> {
-        let &size = self.dims.get(axis).ok_or(GraphError::Axis {
-            axis,
-            rank: self.dims.len(),
-        })?;
-        if let Some(&bad) = keep.iter().find(|&&k| k >= size) {
-            return Err(GraphError::Index { index: bad, size });
-        }
-        let inner: usize = self.dims[axis + 1..].iter().product();
-        let outer: usize = self.dims[..axis].iter().product();
-        fn pick<T: Clone>(
-            v: &[T],
-            outer: usize,
-            size: usize,
-            inner: usize,
-            keep: &[usize],
-        ) -> Vec<T> {
-            let mut out = Vec::with_capacity(outer * keep.len() * inner);
-            for o in 0..outer {
-                for &k in keep {
-                    let at = (o * size + k) * inner;
-                    out.extend_from_slice(&v[at..at + inner]);
-                }
-            }
-            out
-        }
-        let data = match &self.data {
-            TensorData::F32(v) => TensorData::F32(pick(v, outer, size, inner, keep)),
-            TensorData::F64(v) => TensorData::F64(pick(v, outer, size, inner, keep)),
-            TensorData::I64(v) => TensorData::I64(pick(v, outer, size, inner, keep)),
-            TensorData::I32(v) => TensorData::I32(pick(v, outer, size, inner, keep)),
-            TensorData::U8(v) => TensorData::U8(pick(v, outer, size, inner, keep)),
-            TensorData::I8(v) => TensorData::I8(pick(v, outer, size, inner, keep)),
-            TensorData::Bool(v) => TensorData::Bool(pick(v, outer, size, inner, keep)),
-        };
+        self.select_axes(&[(axis, keep)])
+    }
+
+    /// As [`Tensor::select`] along several axes at once, which must ascend: each element that stays is copied once.
+    ///
+    /// # Errors
+    /// [`GraphError::Axis`] when the axes do not ascend, or an axis or an index is out of range.
+    pub fn select_axes(&self, axes: &[(usize, &[usize])]) -> Result<Self, GraphError> {
+        let rank = self.dims.len();
         let mut dims = self.dims.clone();
-        dims[axis] = keep.len();
+        let mut levels = Vec::with_capacity(axes.len());
+        let mut next = 0;
+        for &(axis, keep) in axes {
+            if axis < next || axis >= rank {
+                return Err(GraphError::Axis { axis, rank });
+            }
+            next = axis + 1;
+            let size = dims[axis];
+            if let Some(&index) = keep.iter().find(|&&k| k >= size) {
+                return Err(GraphError::Index { index, size });
+            }
+            dims[axis] = keep.len();
+            levels.push(Level {
+                size,
+                inner: self.dims[next..].iter().product(),
+                keep,
+            });
+        }
+        let count = dims.iter().product();
+        let data = each_data!(&self.data, v => {
+            let mut out = Vec::with_capacity(count);
+            pick(v, &levels, &mut out);
+            out.into()
+        });
         Self::new(dims, data)
+    }
+}
+
+macro_rules! data_from {
+    ($($type:ty => $variant:ident),*) => {
+        $(impl From<Vec<$type>> for TensorData {
+            fn from(values: Vec<$type>) -> Self {
+                Self::$variant(values)
+            }
+        })*
+    };
+}
+
+data_from!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8, i8 => I8, bool => Bool);
+
+/// An axis of which some indices are kept.
+struct Level<'a> {
+    size: usize,
+    /// Elements of one index.
+    inner: usize,
+    keep: &'a [usize],
+}
+
+/// Appends what `levels`, outermost first, keep of `v`.
+fn pick<T: Copy>(v: &[T], levels: &[Level<'_>], out: &mut Vec<T>) {
+    let Some((level, rest)) = levels.split_first() else {
+        out.extend_from_slice(v);
+        return;
+    };
+    let block = level.size * level.inner;
+    for v in v.chunks_exact(block.max(1)) {
+        if level.inner == 1 && rest.is_empty() {
+            out.extend(level.keep.iter().map(|&k| v[k]));
+            continue;
+        }
+        for &k in level.keep {
+            pick(&v[k * level.inner..][..level.inner], rest, out);
+        }
     }
 }
 
@@ -297,6 +333,31 @@ mod tests {
             t.select(1, &[3]),
             Err(GraphError::Index { index: 3, size: 3 })
         ));
+    }
+
+    #[test]
+    fn selecting_along_several_axes_equals_one_after_the_other() {
+        let dims = [3, 4, 2, 3];
+        let t = Tensor::f32(dims, (0..72).map(|x| x as f32).collect()).unwrap();
+        let keeps: [&[usize]; 4] = [&[2, 0], &[3, 1, 1], &[1], &[0, 2]];
+        for chosen in 0..16 {
+            let axes: Vec<(usize, &[usize])> = (0..4)
+                .filter(|axis| chosen >> axis & 1 == 1)
+                .map(|axis| (axis, keeps[axis]))
+                .collect();
+            let one_by_one = axes
+                .iter()
+                .try_fold(t.clone(), |t, (axis, keep)| t.select(*axis, keep))
+                .unwrap();
+            assert_eq!(t.select_axes(&axes).unwrap(), one_by_one, "{axes:?}");
+        }
+        let column = Tensor::f32([2, 1], vec![1.0, 2.0]).unwrap();
+        let none = column.select_axes(&[(0, &[1]), (1, &[])]).unwrap();
+        assert_eq!(
+            (none.dims(), none.as_f32().unwrap()),
+            (&[1, 0][..], &[][..])
+        );
+        assert!(t.select_axes(&[(1, &[0]), (0, &[0])]).is_err());
     }
 
     #[test]

@@ -229,21 +229,22 @@ fn node(
     while input.last().is_some_and(String::is_empty) {
         input.pop();
     }
-    let (domain, op_type) = match &node.op {
-        Op::Opaque(op) => (op.domain.clone(), op.op_type.clone()),
-        op => (String::new(), op.name().to_owned()),
+    let (domain, overload) = match &node.op {
+        Op::Opaque(op) => (op.domain.clone(), op.overload.clone()),
+        _ => Default::default(),
     };
     Ok(NodeProto {
         input,
         output: node.outputs.iter().map(name).collect(),
         name: node.name.clone(),
-        op_type,
+        op_type: node.op.name().to_owned(),
         attribute: emission
             .attributes
             .iter()
             .map(|a| attribute(a, &node.name))
             .collect::<Result<_, _>>()?,
         domain,
+        overload,
     })
 }
 

@@ -520,6 +520,7 @@ fn an_operator_nobody_knows_is_written_back_unchanged() {
     let op = Op::from(Opaque {
         domain: "com.example".into(),
         op_type: "Strange".into(),
+        overload: "twisted".into(),
         attributes,
     });
     let mut graph = Graph::new("g", 17);

@@ -10,8 +10,10 @@ use search::{CostKind, RewardConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
 
-use crate::device::{DeviceSpec, Measured};
+use crate::device::DeviceSpec;
+use crate::measure::Measured;
 use crate::model::ModelSpec;
+use crate::store_place::StorePlace;
 
 /// A setting that cannot be.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
@@ -181,6 +183,14 @@ impl StrategyKind {
     /// All strategies.
     pub const ALL: [Self; 4] = [Self::Ddpg, Self::Evolution, Self::Random, Self::Uniform];
 
+    /// Whether several configurations can be asked for before the first is told, without a loss to speak of: then the devices
+    /// of a fleet measure them at once. DDPG learns from every episode before the next, and the bisection of the uniform
+    /// one needs each answer for its next question.
+    #[must_use]
+    pub fn asks_ahead(self) -> bool {
+        matches!(self, Self::Evolution | Self::Random)
+    }
+
     /// The name as written in configurations and records.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -295,6 +305,9 @@ pub struct RunConfig {
     pub augment: Option<Augment>,
     /// The device the latency is measured on.
     pub device: DeviceSpec,
+    /// Where measurements are stored and looked up: `run` (in the run's folder), `user` (one file for all runs of the
+    /// user), or a file.
+    pub measurements: StorePlace,
     /// What the result may cost.
     pub budget: BudgetConfig,
     /// Seed of everything random.
@@ -318,6 +331,8 @@ pub struct RunConfig {
     pub pruning_net: train::PruningNetConfig,
     /// The search.
     pub search: SearchConfig,
+    /// How several devices share the measurements.
+    pub fleet: latency::FleetConfig,
     /// Evaluation of candidates.
     pub evaluate: train::EvaluatorConfig,
     /// Fine-tuning.
@@ -334,6 +349,7 @@ impl Default for RunConfig {
             normalise: None,
             augment: None,
             device: DeviceSpec::default(),
+            measurements: StorePlace::default(),
             budget: BudgetConfig::default(),
             seed: 1,
             train_on: "cpu".into(),
@@ -345,6 +361,7 @@ impl Default for RunConfig {
             joint: train::JointConfig::default(),
             pruning_net: train::PruningNetConfig::default(),
             search: SearchConfig::default(),
+            fleet: latency::FleetConfig::default(),
             evaluate: train::EvaluatorConfig::default(),
             finetune: train::FinetuneConfig::default(),
             result: ResultConfig::default(),
@@ -449,6 +466,7 @@ mod tests {
     #[test]
     fn a_budget_allows_what_lies_below_it_with_the_whole_interval() {
         let measured = |ratio, invalid: Option<&str>| Measured {
+            device: "local".into(),
             name: "m".into(),
             sha256: String::new(),
             median_ns: 1.0e6,

@@ -1,16 +1,17 @@
-//! The device of a run: latency ratios to the original, with retries, through the measurement store.
+//! The devices of a run: latency ratios to the original, with retries, through the measurement store.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use latency::{
-    AgentDevice, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
-    Patience, Profile, Remembering, Sampling, Store, Verdict, resolve,
+    AgentDevice, Difference, Evidence, Fleet, FleetConfig, Key, LatencyError, LatencySource,
+    MeasureRequest, Measurement, MemberState, Model, Profile, Record, Remembering, Sampling, Store,
+    Verdict, differences, members, resolve_all,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::error::PipelineError;
 
-/// Which device: `local`, or the path of a profile.
+/// Which device: `local`, the path of a profile, several of them with commas between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct DeviceSpec(pub String);
@@ -30,6 +31,17 @@ pub(crate) enum Effort {
     Final,
 }
 
+/// How a run measures.
+#[derive(Debug, Clone, PartialEq)]
+pub struct MeterConfig {
+    /// How often a measurement is tried that comes out invalid.
+    pub attempts: u32,
+    /// Sampling effort of the final measurements, as a multiple of the search's.
+    pub final_effort: f64,
+    /// How several devices share the work.
+    pub fleet: FleetConfig,
+}
+
 /// A latency relative to the original's, with what it stands on.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Ratio {
@@ -41,37 +53,55 @@ pub(crate) struct Ratio {
     pub reference_ns: f64,
     pub reference_interval_ns: (f64, f64),
     pub model_sha256: String,
+    /// The device that measured both.
+    #[serde(default)]
+    pub device: String,
 }
 
-/// Measures networks against the original on one device. Valid measurements are stored and never taken twice.
+/// The final measurement of one network.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) struct FinalRatio {
+    /// The figure that counts.
+    pub ratio: Ratio,
+    /// The same on the other devices.
+    pub checks: Vec<Ratio>,
+}
+
+/// Measures networks against the original on one device or several of one profile. Valid measurements are stored and never
+/// taken twice.
 pub struct Meter {
-    source: Remembering<AgentDevice>,
+    fleet: Fleet<Remembering<AgentDevice>>,
+    store: Store,
     profile: Profile,
-    attempts: u32,
-    final_effort: f64,
+    config: MeterConfig,
     reference: Option<Model>,
+    /// Failures that were told already, by device.
+    told: Vec<u32>,
 }
 
 impl Meter {
-    /// Starts the device's agent and opens the store at `store`.
+    /// Starts the agents of all devices and opens the store at `store`.
     ///
     /// # Errors
-    /// When the profile is wrong, the agent cannot be started, or the store cannot be opened.
+    /// When a profile is wrong, no agent can be started, or the store cannot be opened.
     pub fn start(
         spec: &DeviceSpec,
         store: &Path,
-        attempts: u32,
-        final_effort: f64,
+        config: MeterConfig,
     ) -> Result<Self, PipelineError> {
-        let found = resolve(&spec.0)?;
-        let profile = found.profile;
-        let device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
-        let source = Remembering::new(device, Store::open(store)?);
+        let path = store.to_owned();
+        let (profile, members) = members(resolve_all(&spec.0)?, move |device| {
+            Remembering::new(device, Store::open(&path)?)
+        })?;
+        // Before any device: a store that cannot be used is no device's fault.
+        let store = Store::open(store)?;
+        let fleet = Fleet::start(members, config.fleet.clone())?;
         Ok(Self {
-            source,
+            told: vec![0; fleet.size()],
+            fleet,
+            store,
             profile,
-            attempts,
-            final_effort,
+            config,
             reference: None,
         })
     }
@@ -81,12 +111,17 @@ impl Meter {
         self.reference = Some(Model::new(name, onnx));
     }
 
-    /// The device in one line.
+    /// The device in one line, the first where there are several.
     #[must_use]
     pub fn describe(&self) -> String {
-        let info = self.source.describe();
+        let info = self.fleet.describe();
+        let names: Vec<String> = self.states().into_iter().map(|state| state.name).collect();
+        let fleet = match names.len() {
+            1 => String::new(),
+            count => format!("{count} devices ({}) of the profile ", names.join(", ")),
+        };
         format!(
-            "{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
+            "{fleet}{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
             self.profile.name,
             info.cpu_model,
             info.cores,
@@ -97,54 +132,69 @@ impl Meter {
         )
     }
 
+    /// How many devices there are, those set aside included.
+    pub(crate) fn devices(&self) -> usize {
+        self.fleet.size()
+    }
+
+    /// How it stands with every device.
+    pub(crate) fn states(&self) -> Vec<MemberState> {
+        self.fleet.states()
+    }
+
+    /// What became of devices since it was last asked, a line each.
+    pub(crate) fn news(&mut self) -> Vec<String> {
+        let mut news = Vec::new();
+        for (state, told) in self.fleet.states().into_iter().zip(&mut self.told) {
+            match &state.set_aside {
+                Some(reason) if state.failures > *told => {
+                    news.push(format!("device {} was set aside: {reason}", state.name));
+                }
+                None if *told > 0 => news.push(format!("device {} measures again", state.name)),
+                _ => {}
+            }
+            *told = state.failures;
+        }
+        news
+    }
+
+    /// Pairs of devices that the system of both describes in the same words: perhaps one machine under two names.
+    pub(crate) fn twins(&self) -> Vec<(String, String)> {
+        let known: Vec<(String, String)> = self
+            .states()
+            .into_iter()
+            .filter_map(|state| {
+                let mut device = state.device?;
+                device.name.clear();
+                Some((state.name, device.id()))
+            })
+            .collect();
+        let mut twins = Vec::new();
+        for (i, (name, id)) in known.iter().enumerate() {
+            let alike = known[i + 1..].iter().filter(|(_, other)| other == id);
+            twins.extend(alike.map(|(other, _)| (name.clone(), other.clone())));
+        }
+        twins
+    }
+
     fn sampling(&self, effort: Effort) -> Sampling {
         let search = self.profile.sampling.clone();
+        let times = self.config.final_effort;
         match effort {
             Effort::Search => search,
             // Four times the rounds halve the interval.
             Effort::Final => Sampling {
-                min_rounds: (f64::from(search.min_rounds) * self.final_effort) as u32,
-                max_duration_ns: (search.max_duration_ns as f64 * self.final_effort) as u64,
-                ci_target_rel: search.ci_target_rel / self.final_effort.sqrt(),
+                min_rounds: (f64::from(search.min_rounds) * times) as u32,
+                max_duration_ns: (search.max_duration_ns as f64 * times) as u64,
+                ci_target_rel: search.ci_target_rel / times.sqrt(),
                 ..search
             },
         }
     }
 
-    /// Measures a network and the reference, interleaved.
-    pub(crate) fn ratio(
-        &mut self,
-        name: &str,
-        onnx: Vec<u8>,
-        effort: Effort,
-    ) -> Result<Ratio, PipelineError> {
-        let (measured, reference) = self.measure(name, onnx, effort)?;
-        let ratio = measured.ratio.ok_or_else(|| PipelineError::NoMeasurement {
-            model: name.into(),
-            device: self.profile.name.clone(),
-            attempts: 1,
-            reason: "the agent gave no ratio to the reference".into(),
-        })?;
-        Ok(Ratio {
-            median: ratio.median,
-            low: ratio.low,
-            high: ratio.high,
-            latency_ns: measured.median_ns,
-            interval_ns: measured.ci95_ns,
-            reference_ns: reference.median_ns,
-            reference_interval_ns: reference.ci95_ns,
-            model_sha256: measured.model_sha256.to_string(),
-        })
-    }
-
-    fn measure(
-        &mut self,
-        name: &str,
-        onnx: Vec<u8>,
-        effort: Effort,
-    ) -> Result<(Measurement, Measurement), PipelineError> {
-        let request = MeasureRequest {
-            models: vec![Model::new(name, onnx)],
+    fn request(&self, models: Vec<Model>, effort: Effort) -> MeasureRequest {
+        MeasureRequest {
+            models,
             reference: self.reference.clone(),
             sampling: self.sampling(effort),
             limits: self.profile.limits.clone(),
@@ -155,37 +205,108 @@ impl Meter {
             },
             runtime: self.profile.runtime.clone(),
             conditions: self.profile.conditions.clone(),
-        };
-        let mut reason = String::new();
-        for _ in 0..self.attempts.max(1) {
-            match self.source.measure(&request) {
-                Ok(mut measurements) => {
-                    let reference = measurements.pop();
-                    let measured = measurements.pop();
-                    match (measured, reference) {
-                        (Some(m), Some(r)) => match (&m.verdict, &r.verdict) {
-                            (Verdict::Valid, Verdict::Valid) => return Ok((m, r)),
-                            (Verdict::Invalid { reason: why }, _)
-                            | (_, Verdict::Invalid { reason: why }) => {
-                                reason.clone_from(why);
-                            }
-                        },
-                        _ => reason = "the agent returned no measurement".into(),
-                    }
-                }
-                Err(LatencyError::Failed(failure)) => reason = failure.to_string(),
-                Err(e) => return Err(e.into()),
-            }
         }
-        Err(PipelineError::NoMeasurement {
-            model: name.into(),
-            device: self.profile.name.clone(),
-            attempts: self.attempts,
-            reason,
-        })
     }
 
-    /// Runs a model once on the device: the first output for `images` (shape NCHW), row-major.
+    fn not_measured(&self, model: &str, reason: String) -> PipelineError {
+        PipelineError::NoMeasurement {
+            model: model.into(),
+            device: self.profile.name.clone(),
+            attempts: self.config.attempts,
+            reason,
+        }
+    }
+
+    /// Measures a network and the reference, interleaved.
+    pub(crate) fn ratio(
+        &mut self,
+        name: &str,
+        onnx: Vec<u8>,
+        effort: Effort,
+    ) -> Result<Ratio, PipelineError> {
+        let mut all = self.ratios(vec![(name.to_owned(), onnx)], effort)?;
+        all.pop()
+            .unwrap_or_else(|| Err(self.not_measured(name, "no device answered".into())))
+    }
+
+    /// Measures networks, each beside the reference, on all devices at once. One that has no valid measurement is an error
+    /// of its own; an error of the whole ends the run.
+    pub(crate) fn ratios(
+        &mut self,
+        networks: Vec<(String, Vec<u8>)>,
+        effort: Effort,
+    ) -> Result<Vec<Result<Ratio, PipelineError>>, PipelineError> {
+        let models: Vec<Model> = networks
+            .into_iter()
+            .map(|(name, onnx)| Model::new(name, onnx))
+            .collect();
+        let mut found: Vec<Option<Ratio>> = vec![None; models.len()];
+        let mut reasons = vec![String::new(); models.len()];
+        for _ in 0..self.config.attempts.max(1) {
+            let missing: Vec<usize> = (0..models.len()).filter(|&i| found[i].is_none()).collect();
+            if missing.is_empty() {
+                break;
+            }
+            let asked = missing.iter().map(|&i| models[i].clone()).collect();
+            let outcomes = self.fleet.measure_on(&self.request(asked, effort))?;
+            for (i, outcome) in missing.into_iter().zip(outcomes) {
+                match outcome {
+                    Ok(answer) => match valid(
+                        &answer.device,
+                        &answer.measurement,
+                        answer.reference.as_ref(),
+                    ) {
+                        Ok(ratio) => found[i] = Some(ratio),
+                        Err(reason) => reasons[i] = reason,
+                    },
+                    Err(LatencyError::Failed(failure)) => reasons[i] = failure.to_string(),
+                    Err(e) => return Err(e.into()),
+                }
+            }
+        }
+        let results = found.into_iter().zip(&models).zip(reasons);
+        Ok(results
+            .map(|((ratio, model), reason)| {
+                ratio.ok_or_else(|| self.not_measured(model.name(), reason))
+            })
+            .collect())
+    }
+
+    /// Measures a network with full rigour on every device: the first device's figure counts, the others' are a check.
+    pub(crate) fn final_ratio(
+        &mut self,
+        name: &str,
+        onnx: Vec<u8>,
+    ) -> Result<FinalRatio, PipelineError> {
+        let request = self.request(vec![Model::new(name, onnx)], Effort::Final);
+        let mut reason = String::new();
+        for _ in 0..self.config.attempts.max(1) {
+            let each = self.fleet.measure_on_each(&request)?;
+            let mut ratios = Vec::new();
+            for (device, measurements) in &each.measured {
+                match valid_pair(device, measurements) {
+                    Ok(ratio) => ratios.push(ratio),
+                    Err(why) => reason = why,
+                }
+            }
+            // The first of the devices that measured, whether or not what it measured is valid: the figures of one
+            // table shall be of one device.
+            let first = each.measured.first().map(|(device, _)| device.as_str());
+            if ratios.first().map(|ratio| ratio.device.as_str()) == first && !ratios.is_empty() {
+                let ratio = ratios.remove(0);
+                return Ok(FinalRatio {
+                    ratio,
+                    checks: ratios,
+                });
+            }
+            if let (None, Some((_, error))) = (first, each.failed.first()) {
+                reason = error.to_string();
+            }
+        }
+        Err(self.not_measured(name, reason))
+    }
+
+    /// Runs a model once on a device: the first output for `images` (shape NCHW), row-major.
     pub(crate) fn run(
         &mut self,
         name: &str,
@@ -194,43 +315,52 @@ impl Meter {
         shape: [usize; 4],
     ) -> Result<Vec<f32>, PipelineError> {
         let model = Model::new(name, onnx.to_vec());
+        let runtime = &self.profile.runtime;
         Ok(self
-            .source
-            .source_mut()
-            .run(&model, images, &shape, &self.profile.runtime)?)
+            .fleet
+            .with_device(|source| source.source_mut().run(&model, images, &shape, runtime))?)
     }
 
-    /// Every measurement of the store that was taken of the model with this digest, newest last.
-    pub(crate) fn evidence(&self, sha256: &str) -> Result<Vec<Measurement>, PipelineError> {
-        let all = self.source.store().all()?;
-        Ok(all
-            .into_iter()
-            .map(|r| r.measurement)
-            .filter(|m| m.model_sha256.to_string() == sha256)
-            .collect())
+    /// The keys under which each device's measurements lie: those of the reference, which stand for all.
+    fn keys(&self) -> Vec<(String, Key)> {
+        let Some(reference) = &self.reference else {
+            return Vec::new();
+        };
+        let of = |state: MemberState| {
+            let key = Key::new(
+                reference.sha256(),
+                Some(reference.sha256()),
+                &state.device?,
+                &self.profile.sampling,
+                &self.profile.runtime,
+            );
+            Some((state.name, key))
+        };
+        self.states().into_iter().filter_map(of).collect()
     }
 
-    /// How many measurements the store holds, and how many of them are valid.
-    pub(crate) fn counts(&self) -> Result<(u64, u64), PipelineError> {
-        Ok(self.source.store().count()?)
+    /// What the store holds of this run's devices and original. A store for all runs of a user holds others, too.
+    pub(crate) fn records(&self) -> Result<Vec<Record>, PipelineError> {
+        let keys = self.keys();
+        let reference = self.reference.as_ref().map(Model::sha256);
+        let mut records = self.store.all()?;
+        records.retain(|record| {
+            let m = &record.measurement;
+            let beside = m.reference_sha256 == reference;
+            let itself = m.reference_sha256.is_none() && Some(m.model_sha256) == reference;
+            (beside || itself) && keys.iter().any(|(_, key)| key.device == record.device)
+        });
+        Ok(records)
     }
 
-    /// Reasons of the invalid measurements in the store.
-    pub(crate) fn rejections(&self) -> Result<Vec<String>, PipelineError> {
-        let reasons =
-            self.source
-                .store()
-                .all()?
-                .into_iter()
-                .filter_map(|r| match r.measurement.verdict {
-                    Verdict::Invalid { reason } => Some(reason),
-                    Verdict::Valid => None,
-                });
-        Ok(reasons.collect())
+    /// How far the devices differ, by name, from what `records` holds of them.
+    pub(crate) fn differences(&self, records: &[Record]) -> Vec<(String, Difference)> {
+        let (names, keys): (Vec<String>, Vec<Key>) = self.keys().into_iter().unzip();
+        names.into_iter().zip(differences(&keys, records)).collect()
     }
 
     pub(crate) fn info(&self) -> latency::DeviceInfo {
-        self.source.describe()
+        self.fleet.describe()
     }
 
     pub(crate) fn profile(&self) -> &Profile {
@@ -238,120 +368,36 @@ impl Meter {
     }
 }
 
-/// A measurement, for people and JSON.
-#[derive(Debug, Clone, Serialize)]
-pub struct Measured {
-    /// File name.
-    pub name: String,
-    /// SHA-256 of the file.
-    pub sha256: String,
-    /// Median latency, nanoseconds.
-    pub median_ns: f64,
-    /// 95 % interval of the median, nanoseconds.
-    pub interval_ns: (f64, f64),
-    /// Fastest run, nanoseconds.
-    pub minimum_ns: f64,
-    /// 95th percentile, nanoseconds.
-    pub p95_ns: f64,
-    /// To the first model: median, low and high end of the 95 % interval.
-    pub ratio: Option<(f64, f64, f64)>,
-    /// Peak memory of a process of its own, bytes.
-    pub peak_memory_bytes: Option<u64>,
-    /// Runtime, version, threads, providers in one line.
-    pub runtime: String,
-    /// Why it may not be used, if so.
-    pub invalid: Option<String>,
-    /// Every timed run, nanoseconds.
-    pub samples_ns: Vec<u64>,
-}
-
-/// Measures ONNX files on a device; the first is the reference the others are interleaved with.
-///
-/// # Errors
-/// When a file cannot be read, is no model that the channel rules' reader takes, or cannot be measured.
-pub fn measure_models(
-    spec: &DeviceSpec,
-    files: &[PathBuf],
-    effort: f64,
-) -> Result<Vec<Measured>, PipelineError> {
-    let found = resolve(&spec.0)?;
-    let profile = found.profile;
-    let mut models = Vec::new();
-    for file in files {
-        // Reading it here gives a better message about a broken file than the device could.
-        crate::model::read_model_file(file)?;
-        let bytes =
-            std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
-        models.push(Model::new(file.display().to_string(), bytes));
-    }
-    let mut device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
-    let reference = if models.len() > 1 {
-        Some(models.remove(0))
-    } else {
-        None
+/// The ratio of a measurement beside its reference, or why there is none that may be used.
+fn valid(device: &str, m: &Measurement, reference: Option<&Measurement>) -> Result<Ratio, String> {
+    let Some(reference) = reference else {
+        return Err("the agent returned no measurement of the reference".into());
     };
-    let sampling = Sampling {
-        min_rounds: (f64::from(profile.sampling.min_rounds) * effort.max(0.1)).max(6.0) as u32,
-        max_duration_ns: (profile.sampling.max_duration_ns as f64 * effort.max(0.1)) as u64,
-        ci_target_rel: profile.sampling.ci_target_rel / effort.max(0.1).sqrt(),
-        ..profile.sampling
-    };
-    let request = MeasureRequest {
-        models,
-        reference,
-        sampling,
-        limits: profile.limits,
-        evidence: Evidence::Full,
-        runtime: profile.runtime,
-        conditions: profile.conditions,
-    };
-    let mut measured = device.measure(&request)?;
-    if request.reference.is_some() {
-        measured.rotate_right(1);
-    }
-    Ok(measured.into_iter().map(summarise).collect())
-}
-
-pub(crate) fn runtime_line(m: &Measurement) -> String {
-    let mut providers: Vec<(String, usize)> = Vec::new();
-    for node in &m.runtime.node_providers {
-        match providers.iter_mut().find(|(p, _)| *p == node.provider) {
-            Some((_, n)) => *n += 1,
-            None => providers.push((node.provider.clone(), 1)),
+    for verdict in [&m.verdict, &reference.verdict] {
+        if let Verdict::Invalid { reason } = verdict {
+            return Err(reason.clone());
         }
     }
-    let placed = providers
-        .iter()
-        .map(|(p, n)| format!("{n} nodes on {p}"))
-        .collect::<Vec<_>>()
-        .join(", ");
-    let placed = if placed.is_empty() {
-        String::new()
-    } else {
-        format!(", {placed}")
+    let Some(ratio) = m.ratio else {
+        return Err("the agent gave no ratio to the reference".into());
     };
-    format!(
-        "ONNX Runtime {}, {} thread(s){placed}",
-        m.runtime.version, m.runtime.threads
-    )
+    Ok(Ratio {
+        median: ratio.median,
+        low: ratio.low,
+        high: ratio.high,
+        latency_ns: m.median_ns,
+        interval_ns: m.ci95_ns,
+        reference_ns: reference.median_ns,
+        reference_interval_ns: reference.ci95_ns,
+        model_sha256: m.model_sha256.to_string(),
+        device: device.to_owned(),
+    })
 }
 
-fn summarise(m: Measurement) -> Measured {
-    let invalid = match &m.verdict {
-        Verdict::Valid => None,
-        Verdict::Invalid { reason } => Some(reason.clone()),
-    };
-    Measured {
-        sha256: m.model_sha256.to_string(),
-        median_ns: m.median_ns,
-        interval_ns: m.ci95_ns,
-        minimum_ns: m.min_ns as f64,
-        p95_ns: m.p95_ns,
-        ratio: m.ratio.map(|r| (r.median, r.low, r.high)),
-        peak_memory_bytes: m.peak_memory_bytes,
-        runtime: runtime_line(&m),
-        invalid,
-        samples_ns: m.samples_ns,
-        name: m.name,
+/// As [`valid`], of a device's answer to a request for one model.
+fn valid_pair(device: &str, measurements: &[Measurement]) -> Result<Ratio, String> {
+    match measurements {
+        [m, rest @ ..] => valid(device, m, rest.first()),
+        [] => Err("the agent returned no measurement".into()),
     }
 }

@@ -1,12 +1,10 @@
 //! What a strategy may look at: the space, predicted costs in units of the budget, and the Graph PruningNet's
 //! embeddings.
 
-use search::{
-    Config, CostKind, Environment, LatencyModel, LatencyModelConfig, Limits, SearchError, Space,
-};
+use latency_model::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError};
+use search::{Config, CostKind, Environment, Limits, SearchError, Space};
 use train::PruningNet;
 
-use crate::cost_table::CostTable;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;
@@ -25,7 +23,7 @@ impl<'a> CostModel<'a> {
         prepared: &'a Prepared,
         feasibility: &Feasibility,
         calibration: &[Calibration],
-    ) -> Result<Self, SearchError> {
+    ) -> Result<Self, LatencyModelError> {
         let mut model = Self {
             table: &prepared.table,
             limits: feasibility.limits,
@@ -59,7 +57,7 @@ impl<'a> CostModel<'a> {
     }
 
     /// Feeds a measured candidate to the latency model.
-    pub fn learn(&mut self, config: &Config, ratio: f64) -> Result<(), SearchError> {
+    pub fn learn(&mut self, config: &Config, ratio: f64) -> Result<(), LatencyModelError> {
         self.latency
             .observe(&self.table.features(&config.0), self.macs(config), ratio)
     }

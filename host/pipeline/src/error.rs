@@ -161,6 +161,9 @@ pub enum PipelineError {
     /// The search failed.
     #[error(transparent)]
     Search(#[from] search::SearchError),
+    /// The latency model failed.
+    #[error(transparent)]
+    LatencyModel(#[from] latency_model::LatencyModelError),
     /// The device failed.
     #[error(transparent)]
     Latency(#[from] latency::LatencyError),

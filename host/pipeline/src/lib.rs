@@ -8,12 +8,13 @@
 #![forbid(unsafe_code)]
 
 mod config;
-mod cost_table;
 mod device;
 mod environment;
 mod error;
 mod folder;
 mod inspect;
+mod knowledge;
+mod measure;
 mod model;
 mod prepare;
 mod progress;
@@ -21,6 +22,7 @@ mod records;
 mod run;
 mod stages;
 mod start;
+mod store_place;
 mod summary;
 mod work;
 
@@ -28,15 +30,18 @@ pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
 };
-pub use device::{DeviceSpec, Measured, Meter, measure_models};
+pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use error::PipelineError;
 pub use folder::RunFolder;
 pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
 };
+pub use knowledge::{ProbeConfig, probe_kernels};
+pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
 pub use report::{ReportData, text_table as table};
 pub use run::{Outcome, Run, Stage};
+pub use store_place::StorePlace;
 pub use summary::rewrite_report;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use channels::{Analysis, GroupId, importance_order};
 use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
+use latency_model::CostTable;
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
 use search::Space;
@@ -11,7 +12,6 @@ use torch_exec::{ExecOptions, calibrate_inserted_norms};
 use train::Runtime;
 
 use crate::config::{ConfigError, RunConfig};
-use crate::cost_table::CostTable;
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, lacks_batch_norm, load_model};
 use crate::progress::Reporter;

@@ -46,6 +46,9 @@ pub struct EpisodeRecord {
     pub feasible: bool,
     /// Why there is no valid measurement.
     pub failure: Option<String>,
+    /// The device that measured it.
+    #[serde(default)]
+    pub device: Option<String>,
     /// Host time of the parts, nanoseconds: asking, generating and evaluating, exporting, measuring, telling.
     pub parts_ns: [u64; 5],
 }
@@ -186,26 +189,29 @@ impl Records {
             .collect()
     }
 
-    /// Records an episode and the strategy's state after it, both or neither.
+    /// Records episodes of a strategy that were asked for together and the strategy's state after them, all or nothing.
     ///
     /// # Errors
     /// A database error.
-    pub fn add_episode(
+    pub fn add_episodes(
         &mut self,
-        record: &EpisodeRecord,
+        strategy: &str,
+        records: &[EpisodeRecord],
         state: &[u8],
     ) -> Result<(), PipelineError> {
-        let text = render(record)?;
+        let texts = records.iter().map(render).collect::<Result<Vec<_>, _>>()?;
         let path = self.path.clone();
         let write = |db: &mut Connection| {
             let tx = db.transaction()?;
-            tx.execute(
-                "INSERT INTO episode (strategy, episode, record) VALUES (?1, ?2, ?3)",
-                params![record.strategy, record.episode as i64, text],
-            )?;
+            for (record, text) in records.iter().zip(&texts) {
+                tx.execute(
+                    "INSERT INTO episode (strategy, episode, record) VALUES (?1, ?2, ?3)",
+                    params![strategy, record.episode as i64, text],
+                )?;
+            }
             tx.execute(
                 "INSERT OR REPLACE INTO strategy (name, state) VALUES (?1, ?2)",
-                params![record.strategy, state],
+                params![strategy, state],
             )?;
             tx.commit()
         };
@@ -257,6 +263,7 @@ mod tests {
             reward: 0.5,
             feasible: true,
             failure: None,
+            device: Some("a".into()),
             parts_ns: [1; 5],
         }
     }
@@ -266,8 +273,12 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.sqlite");
         let mut records = Records::open(&path).unwrap();
-        records.add_episode(&episode(0), b"after 0").unwrap();
-        records.add_episode(&episode(1), b"after 1").unwrap();
+        records
+            .add_episodes("ddpg", &[episode(0)], b"after 0")
+            .unwrap();
+        records
+            .add_episodes("ddpg", &[episode(1)], b"after 1")
+            .unwrap();
         records.finish(&StageName::new("train"), &0.9).unwrap();
         drop(records);
         let records = Records::open(&path).unwrap();
@@ -290,8 +301,12 @@ mod tests {
     fn an_episode_recorded_twice_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut records = Records::open(&dir.path().join("run.sqlite")).unwrap();
-        records.add_episode(&episode(0), b"first").unwrap();
-        assert!(records.add_episode(&episode(0), b"second").is_err());
+        records
+            .add_episodes("ddpg", &[episode(0)], b"first")
+            .unwrap();
+        let again = [episode(1), episode(0)];
+        assert!(records.add_episodes("ddpg", &again, b"second").is_err());
+        assert_eq!(records.episodes(None).unwrap(), [episode(0)]);
         assert_eq!(records.strategy_state("ddpg").unwrap().unwrap(), b"first");
     }
 }

@@ -10,7 +10,7 @@ use search::Judge;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{RunConfig, StrategyKind};
-use crate::device::Meter;
+use crate::device::{Meter, MeterConfig};
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, RunFolder};
 use crate::prepare::Prepared;
@@ -172,15 +172,22 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     };
     let original = prepared.deployed_bytes(&prepared.model.graph)?;
     work.folder.write("original.onnx", &original)?;
-    let store = work.folder.path("measurements.sqlite");
-    let (attempts, effort) = (
-        work.config.search.measure_attempts,
-        work.config.result.final_effort,
-    );
-    let mut meter = Meter::start(&work.config.device, &store, attempts, effort)?;
+    let store = work.config.measurements.path(work.folder.root())?;
+    let config = MeterConfig {
+        attempts: work.config.search.measure_attempts,
+        final_effort: work.config.result.final_effort,
+        fleet: work.config.fleet.clone(),
+    };
+    let mut meter = Meter::start(&work.config.device, &store, config)?;
     meter.set_reference("original", original);
     work.reporter.note(&format!("device: {}", meter.describe()));
+    for (one, other) in meter.twins() {
+        work.reporter.warn(&format!(
+            "{one} and {other} look like one machine: if they are, they disturb each other"
+        ));
+    }
     work.meter = Some(meter);
+    work.tell_device_news()?;
     let feasibility = start::feasibility(work, &prepared)?;
     if !work.folder.holds_run() {
         let config = work.config.to_toml()?;

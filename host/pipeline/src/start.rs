@@ -112,10 +112,12 @@ pub(crate) fn feasibility(
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
     let bytes = prepared.deployed_bytes(&prepared.cut_original(&smallest.0)?)?;
-    let ratio: Option<Ratio> = match work.meter.as_mut() {
-        Some(meter) => Some(meter.ratio("smallest", bytes, Effort::Search)?),
-        None => None,
-    };
+    let measured = work
+        .meter
+        .as_mut()
+        .map(|meter| meter.ratio("smallest", bytes, Effort::Search));
+    work.tell_device_news()?;
+    let ratio: Option<Ratio> = measured.transpose()?;
     let original_ns = ratio.as_ref().map(|r| r.reference_ns);
     let latency = work.config.budget.latency;
     let budget = Budget {

@@ -3,20 +3,21 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use latency::{DeviceState, Measurement, Verdict as MeasurementVerdict};
+use latency::{DeviceState, Estimate, Measurement, Record, Verdict as MeasurementVerdict};
 use report::{
-    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider,
-    ReportData, Role, Row, Verdict,
+    Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
+    Provider, ReportData, Role, Row, Verdict,
 };
 
-use crate::device::{Meter, runtime_line};
+use crate::device::{Meter, Ratio};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
+use crate::measure::runtime_line;
 use crate::records::StageName;
 use crate::run::now;
 use crate::stages::export::FinalRow;
 use crate::stages::search::Searching;
-use crate::work::Work;
+use crate::work::{DEVICE_NEWS, Work};
 
 /// When a run began, and how long it has worked over all its resumptions.
 #[derive(Debug, Clone, Copy, serde::Serialize, serde::Deserialize)]
@@ -39,6 +40,8 @@ pub(crate) fn report_data(
         Some(row) => verdict(work, searching, row),
     };
     let meter = work.meter.as_ref();
+    let several = meter.is_some_and(|meter| meter.devices() > 1);
+    let stored = meter.map(Meter::records).transpose()?.unwrap_or_default();
     let candidates = work.records.episodes(None)?.into_iter().map(|e| Candidate {
         episode: e.episode,
         strategy: e.strategy,
@@ -49,6 +52,7 @@ pub(crate) fn report_data(
         reward: e.reward,
         feasible: e.feasible,
         widths: e.widths,
+        device: e.device.filter(|_| several),
     });
     let groups = prepared
         .analysis
@@ -62,11 +66,17 @@ pub(crate) fn report_data(
                 .and_then(|p| p.widths.get(i).copied())
                 .unwrap_or(g.channels),
         });
-    let rows = rows
-        .iter()
-        .map(|r| row(meter, r))
-        .collect::<Result<Vec<_>, _>>()?;
-    let warnings = warnings(&rows, prepared.model.trained);
+    let rows: Vec<Row> = rows.iter().map(|r| row(&stored, several, r)).collect();
+    let evidence = match meter {
+        Some(meter) => evidence(meter, &stored, &rows, work)?,
+        None => Evidence::default(),
+    };
+    let mut warnings = warnings(&rows, prepared.model.trained);
+    warnings.extend(device_warnings(&evidence.devices));
+    let news = work
+        .records
+        .stage::<Vec<String>>(&StageName::new(DEVICE_NEWS))?;
+    warnings.extend(news.unwrap_or_default());
     Ok(ReportData {
         header: Header {
             model: prepared.model.name.clone(),
@@ -89,10 +99,7 @@ pub(crate) fn report_data(
         },
         candidates: candidates.collect(),
         groups: groups.collect(),
-        evidence: match meter {
-            Some(meter) => evidence(meter, &rows, work)?,
-            None => Evidence::default(),
-        },
+        evidence,
         rows,
         config: work.config.to_toml()?,
         warnings,
@@ -121,42 +128,103 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     }
 }
 
-fn row(meter: Option<&Meter>, row: &FinalRow) -> Result<Row, PipelineError> {
+fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
     let role = match row.label.as_str() {
         "original" => Role::Original,
         "pruned" => Role::Pruned,
         _ => Role::Baseline,
     };
-    let latency = match (&row.ratio, meter) {
-        (Some(ratio), Some(meter)) => {
-            let samples = meter
-                .evidence(&ratio.model_sha256)?
-                .pop()
-                .map(|m| m.samples_ns)
-                .unwrap_or_default();
-            let (low_ns, high_ns) = ratio.interval_ns;
-            Some(LatencyFigure {
-                median_ns: ratio.latency_ns,
-                low_ns,
-                high_ns,
-                ratio: Some(ratio.median),
-                ratio_low: Some(ratio.low),
-                ratio_high: Some(ratio.high),
-                samples_ns: samples,
-            })
-        }
-        _ => None,
+    let figure = |ratio: &Ratio| LatencyFigure {
+        device: if several {
+            ratio.device.clone()
+        } else {
+            String::new()
+        },
+        median_ns: ratio.latency_ns,
+        low_ns: ratio.interval_ns.0,
+        high_ns: ratio.interval_ns.1,
+        ratio: Some(ratio.median),
+        ratio_low: Some(ratio.low),
+        ratio_high: Some(ratio.high),
+        samples_ns: Vec::new(),
     };
-    Ok(Row {
+    Row {
         label: row.label.clone(),
         role,
         test_accuracy: Some(row.test_accuracy),
         search_accuracy: row.search_accuracy,
-        latency,
+        latency: row.ratio.as_ref().map(|ratio| LatencyFigure {
+            samples_ns: newest(stored, &ratio.model_sha256, &ratio.device)
+                .map(|m| m.samples_ns.clone())
+                .unwrap_or_default(),
+            ..figure(ratio)
+        }),
+        checks: row.checks.iter().map(figure).collect(),
         macs: Some(row.macs),
         parameters: Some(row.parameters),
         bytes: Some(row.bytes),
-    })
+    }
+}
+
+/// The newest measurement of a model; by the device of this name, where it is told.
+fn newest<'a>(stored: &'a [Record], sha256: &str, device: &str) -> Option<&'a Measurement> {
+    let of = |record: &&Record| {
+        (device.is_empty() || record.origin.device_name == device)
+            && record.measurement.model_sha256.to_string() == sha256
+    };
+    stored.iter().rev().find(of).map(|r| &r.measurement)
+}
+
+/// What a reader should know of devices that differ.
+fn device_warnings(devices: &[DeviceLine]) -> Vec<String> {
+    let differ = devices.iter().filter(|line| line.differs);
+    differ
+        .filter_map(|line| {
+            let (median, low, high) = line.bias?;
+            Some(format!(
+                "Device {} differs from the others of its profile: its ratios are {median:.3}x theirs (95 % interval {low:.3} \
+                 to {high:.3}, {} models).",
+                line.name, line.shared
+            ))
+        })
+        .collect()
+}
+
+/// The devices, where there are several.
+fn devices(meter: &Meter, stored: &[Record]) -> Vec<DeviceLine> {
+    if meter.devices() == 1 {
+        return Vec::new();
+    }
+    let differences = meter.differences(stored);
+    let told = |estimate: Estimate| (estimate.median, estimate.low, estimate.high);
+    meter
+        .states()
+        .into_iter()
+        .map(|state| {
+            let found = differences.iter().find(|(name, _)| *name == state.name);
+            let found = found
+                .map(|(_, difference)| difference.clone())
+                .unwrap_or_default();
+            DeviceLine {
+                about: state.device.map_or_else(String::new, |info| {
+                    format!(
+                        "{}, {} cores, {}, ONNX Runtime {}",
+                        info.cpu_model, info.cores, info.hostname, info.runtime_version
+                    )
+                }),
+                name: state.name,
+                set_aside: state.set_aside,
+                measured: found.measured as u64,
+                reference_ns: found.reference_ns.map(told),
+                itself: found
+                    .itself
+                    .map(|ratio| (ratio.median, ratio.low, ratio.high)),
+                bias: found.bias.map(told),
+                shared: found.bias.map_or(0, |bias| bias.count as u64),
+                differs: found.differs,
+            }
+        })
+        .collect()
 }
 
 fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
@@ -187,7 +255,12 @@ fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
     out
 }
 
-fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, PipelineError> {
+fn evidence(
+    meter: &Meter,
+    stored: &[Record],
+    rows: &[Row],
+    work: &Work<'_>,
+) -> Result<Evidence, PipelineError> {
     let info = meter.info();
     let sampling = &meter.profile().sampling;
     let facts = [
@@ -220,29 +293,32 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
     let mut measurements = Vec::new();
     let mut providers: Vec<Provider> = Vec::new();
     let mut runtime = None;
-    for (label, sha256) in final_models(work)? {
-        for m in meter.evidence(&sha256)?.into_iter().rev().take(1) {
-            if label == "pruned" {
-                for node in &m.runtime.node_providers {
-                    match providers.iter_mut().find(|p| p.name == node.provider) {
-                        Some(p) => p.nodes += 1,
-                        None => providers.push(Provider {
-                            name: node.provider.clone(),
-                            nodes: 1,
-                        }),
-                    }
+    for (label, sha256, device) in final_models(work)? {
+        let Some(m) = newest(stored, &sha256, &device) else {
+            continue;
+        };
+        if label == "pruned" {
+            for node in &m.runtime.node_providers {
+                match providers.iter_mut().find(|p| p.name == node.provider) {
+                    Some(p) => p.nodes += 1,
+                    None => providers.push(Provider {
+                        name: node.provider.clone(),
+                        nodes: 1,
+                    }),
                 }
-                runtime = Some(runtime_line(&m));
             }
-            measurements.push(line(&label, &m));
+            runtime = Some(runtime_line(m));
         }
+        measurements.push(line(&label, m));
     }
-    let (all, valid) = meter.counts()?;
-    let mut notes: Vec<String> = meter
-        .rejections()?
-        .into_iter()
-        .map(|r| format!("set aside: {r}"))
+    let invalid: Vec<&String> = stored
+        .iter()
+        .filter_map(|record| match &record.measurement.verdict {
+            MeasurementVerdict::Invalid { reason } => Some(reason),
+            MeasurementVerdict::Valid => None,
+        })
         .collect();
+    let mut notes: Vec<String> = invalid.iter().map(|r| format!("set aside: {r}")).collect();
     notes.extend(runtime.map(|r| format!("pruned network ran on {r}")));
     if rows.iter().any(|r| r.latency.is_some()) {
         notes.push(
@@ -261,19 +337,20 @@ fn evidence(meter: &Meter, rows: &[Row], work: &Work<'_>) -> Result<Evidence, Pi
             .collect(),
         providers,
         reference: Some("original".into()),
-        valid,
-        invalid: all - valid,
+        valid: (stored.len() - invalid.len()) as u64,
+        invalid: invalid.len() as u64,
         measurements,
+        devices: devices(meter, stored),
         notes,
     })
 }
 
-/// Label and digest of every network of the final table.
-fn final_models(work: &Work<'_>) -> Result<Vec<(String, String)>, PipelineError> {
+/// Label, digest and device of every network of the final table.
+fn final_models(work: &Work<'_>) -> Result<Vec<(String, String, String)>, PipelineError> {
     let mut out = Vec::new();
     for row in work.records.stages::<FinalRow>("export/")? {
         if let Some(ratio) = row.ratio {
-            out.push((row.label, ratio.model_sha256));
+            out.push((row.label, ratio.model_sha256, ratio.device));
         }
     }
     Ok(out)

@@ -9,7 +9,7 @@ use crate::device::Meter;
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
 use crate::progress::{Reporter, StopFlag};
-use crate::records::{EpisodeRecord, Records};
+use crate::records::{EpisodeRecord, Records, StageName};
 
 /// What the stages share while they work.
 pub(crate) struct Work<'a> {
@@ -22,7 +22,25 @@ pub(crate) struct Work<'a> {
     pub events: EventWriter,
 }
 
+/// What became of devices in the course of a run, over all its resumptions.
+pub(crate) const DEVICE_NEWS: &str = "device-news";
+
 impl Work<'_> {
+    /// Tells which devices were set aside or came back since it was last called, and keeps it for the report.
+    pub fn tell_device_news(&mut self) -> Result<(), PipelineError> {
+        let news = self.meter.as_mut().map(Meter::news).unwrap_or_default();
+        if news.is_empty() {
+            return Ok(());
+        }
+        let stage = StageName::new(DEVICE_NEWS);
+        let mut all: Vec<String> = self.records.stage(&stage)?.unwrap_or_default();
+        for line in news {
+            self.reporter.warn(&line);
+            all.push(line);
+        }
+        self.records.finish(&stage, &all)
+    }
+
     /// An observer of a training under the name `stage`.
     pub fn watch(&mut self, stage: &str) -> Result<Watch<'_>, PipelineError> {
         Ok(Watch {

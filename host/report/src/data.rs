@@ -100,6 +100,8 @@ pub struct Row {
     pub search_accuracy: Option<f64>,
     /// As measured on the device.
     pub latency: Option<LatencyFigure>,
+    /// The same on other devices of the profile, as a check.
+    pub checks: Vec<LatencyFigure>,
     /// Multiply-accumulates per image.
     pub macs: Option<u64>,
     /// Number of parameters.
@@ -112,6 +114,8 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LatencyFigure {
+    /// The device that measured it; empty where there is only one.
+    pub device: String,
     /// Median.
     pub median_ns: f64,
     /// Lower end of the median's interval.
@@ -152,6 +156,8 @@ pub struct Candidate {
     pub feasible: bool,
     /// Kept channels per group.
     pub widths: Vec<usize>,
+    /// The device that measured it; none where there is only one.
+    pub device: Option<String>,
 }
 
 /// One group of coupled channels.
@@ -182,8 +188,34 @@ pub struct Evidence {
     pub invalid: u64,
     /// The measurements behind the table, and the invalid ones with their reasons.
     pub measurements: Vec<MeasurementLine>,
+    /// The devices, where there are several.
+    pub devices: Vec<DeviceLine>,
     /// Further remarks.
     pub notes: Vec<String>,
+}
+
+/// One of several devices. Figures are medians with the ends of their 95 % intervals.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct DeviceLine {
+    /// What the user calls it.
+    pub name: String,
+    /// Processor, own name and runtime, for people.
+    pub about: String,
+    /// Why it was set aside at the end; none if it was not.
+    pub set_aside: Option<String>,
+    /// Valid measurements of candidates.
+    pub measured: u64,
+    /// The original's latency there.
+    pub reference_ns: Option<(f64, f64, f64)>,
+    /// The original's ratio to itself.
+    pub itself: Option<(f64, f64, f64)>,
+    /// Its ratios over those of the other devices, of the models that several have measured.
+    pub bias: Option<(f64, f64, f64)>,
+    /// Models behind that.
+    pub shared: u64,
+    /// Whether it differs from the others by more than chance and more than a measurement's half-interval.
+    pub differs: bool,
 }
 
 /// A named fact.

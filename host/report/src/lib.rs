@@ -17,6 +17,7 @@
 
 mod charts;
 mod data;
+mod devices;
 pub mod events;
 mod format;
 mod html;
@@ -26,8 +27,8 @@ mod svg;
 mod text;
 
 pub use data::{
-    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider,
-    ReportData, Role, Row, Verdict,
+    Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
+    Provider, ReportData, Role, Row, Verdict,
 };
 pub use page::render;
 pub use text::text_table;

@@ -3,6 +3,7 @@
 use crate::{
     charts::{self, Chart},
     data::ReportData,
+    devices,
     html::Markup,
     sections,
 };
@@ -112,7 +113,10 @@ fn content(main: &mut Markup, data: &ReportData) {
         main,
         "evidence",
         "What was measured, where, and how sure",
-        |s| sections::evidence(s, data),
+        |s| {
+            sections::evidence(s, data);
+            devices::devices(s, data);
+        },
     );
     section(main, "configuration", "Configuration", |s| {
         sections::configuration(s, data)

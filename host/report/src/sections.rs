@@ -152,7 +152,7 @@ fn tiles(page: &mut Markup, data: &ReportData) {
 }
 
 /// A table that scrolls by itself when the window is narrow.
-fn table(
+pub(crate) fn table(
     page: &mut Markup,
     label: &str,
     class: &str,
@@ -190,7 +190,7 @@ fn table(
 }
 
 /// A cell with a figure and, smaller, what qualifies it.
-fn cell(tr: &mut Markup, figure: Option<String>, small: Option<String>) {
+pub(crate) fn cell(tr: &mut Markup, figure: Option<String>, small: Option<String>) {
     tr.element("td", &[], |td| {
         td.text(figure.as_deref().unwrap_or(NONE));
         if let Some(small) = small {
@@ -232,6 +232,9 @@ pub(crate) fn result(page: &mut Markup, data: &ReportData) {
                     },
                     |tr| result_row(tr, row, data),
                 );
+                for check in &row.checks {
+                    body.element("tr", &[], |tr| check_row(tr, check));
+                }
             }
         });
     });
@@ -241,7 +244,13 @@ pub(crate) fn result(page: &mut Markup, data: &ReportData) {
 }
 
 fn result_row(tr: &mut Markup, row: &Row, data: &ReportData) {
-    tr.line("th", &[("scope", "row"), ("title", &row.label)], &row.label);
+    tr.element("th", &[("scope", "row"), ("title", &row.label)], |th| {
+        th.text(&row.label);
+        let device = row.latency.as_ref().map_or("", |latency| &latency.device);
+        if !device.is_empty() {
+            th.line("small", &[], &format!("on {device}"));
+        }
+    });
     let original = data
         .row(Role::Original)
         .filter(|_| row.role != Role::Original);
@@ -261,7 +270,22 @@ fn result_row(tr: &mut Markup, row: &Row, data: &ReportData) {
             original.and_then(|o| o.search_accuracy),
         ),
     );
-    let latency = row.latency.as_ref();
+    latency_cells(tr, row.latency.as_ref(), row.role == Role::Original);
+    cell(tr, row.macs.map(format::short), row.macs.map(format::exact));
+    cell(
+        tr,
+        row.parameters.map(format::short),
+        row.parameters.map(format::exact),
+    );
+    cell(
+        tr,
+        row.bytes.map(format::bytes),
+        row.bytes.map(format::exact),
+    );
+}
+
+/// Latency and ratio, each with its interval.
+fn latency_cells(tr: &mut Markup, latency: Option<&LatencyFigure>, original: bool) {
     let median = latency.map(|l| format::millis(l.median_ns));
     cell(
         tr,
@@ -282,19 +306,21 @@ fn result_row(tr: &mut Markup, row: &Row, data: &ReportData) {
         ))
     };
     let ratio = latency.and_then(|l| l.ratio).map(format::ratio);
-    let reference = (row.role == Role::Original && ratio.is_none()).then(|| "reference".to_owned());
+    let reference = (original && ratio.is_none()).then(|| "reference".to_owned());
     cell(tr, ratio, latency.and_then(interval).or(reference));
-    cell(tr, row.macs.map(format::short), row.macs.map(format::exact));
-    cell(
-        tr,
-        row.parameters.map(format::short),
-        row.parameters.map(format::exact),
-    );
-    cell(
-        tr,
-        row.bytes.map(format::bytes),
-        row.bytes.map(format::exact),
-    );
+}
+
+/// The same network on another device: its latency only.
+fn check_row(tr: &mut Markup, check: &LatencyFigure) {
+    let label = format!("check on {}", check.device);
+    tr.line("th", &[("scope", "row"), ("title", &label)], &label);
+    for _ in 0..2 {
+        cell(tr, None, None);
+    }
+    latency_cells(tr, Some(check), false);
+    for _ in 0..3 {
+        cell(tr, None, None);
+    }
 }
 
 pub(crate) fn candidates(page: &mut Markup, data: &ReportData) {
@@ -316,6 +342,7 @@ pub(crate) fn candidates(page: &mut Markup, data: &ReportData) {
             "MACs",
             "reward",
             "within budget",
+            "<device",
             "<kept channels per group",
         ];
         table(details, "All candidates", "tall dense", &head, |body| {
@@ -347,12 +374,13 @@ fn candidate_row(tr: &mut Markup, candidate: &Candidate) {
         format::exact(candidate.macs),
         format::significant(candidate.reward, 5),
         if candidate.feasible { "yes" } else { "no" }.to_owned(),
+        candidate.device.clone().unwrap_or_else(|| NONE.to_owned()),
         widths.join(" "),
     ];
     for (index, text) in cells.iter().enumerate() {
         tr.line(
             "td",
-            if matches!(index, 1 | 8) {
+            if matches!(index, 1 | 8 | 9) {
                 &[("class", "l")]
             } else {
                 &[]

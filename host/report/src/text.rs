@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::{Row, Verdict, data::ReportData, format, html::disturbs};
+use crate::{LatencyFigure, Row, Verdict, data::ReportData, format, html::disturbs};
 
 /// The table of the networks with the verdict below, for a terminal of fixed-width characters. Nothing in names can control
 /// the terminal. Ends with a newline.
@@ -21,7 +21,10 @@ pub fn text_table(data: &ReportData) -> String {
     ]
     .map(str::to_owned);
     let mut lines = vec![head];
-    lines.extend(data.rows.iter().map(cells));
+    for row in &data.rows {
+        lines.push(cells(row));
+        lines.extend(row.checks.iter().map(check));
+    }
     let mut widths = [0; 7];
     for line in &lines {
         for (width, cell) in widths.iter_mut().zip(line) {
@@ -61,29 +64,17 @@ pub fn text_table(data: &ReportData) -> String {
 }
 
 fn cells(row: &Row) -> [String; 7] {
-    let none = || "-".to_owned();
     let (latency, ratio) = match &row.latency {
         None => (none(), none()),
-        Some(figure) => {
-            let [median, low, high] =
-                [figure.median_ns, figure.low_ns, figure.high_ns].map(format::millis);
-            let ratio = match (figure.ratio, figure.ratio_low, figure.ratio_high) {
-                (Some(ratio), Some(low), Some(high)) => {
-                    format!(
-                        "{} [{}, {}]",
-                        format::ratio(ratio),
-                        format::ratio(low),
-                        format::ratio(high)
-                    )
-                }
-                (Some(ratio), _, _) => format::ratio(ratio),
-                _ => none(),
-            };
-            (format!("{median} ms [{low}, {high}]"), ratio)
-        }
+        Some(figure) => measured(figure),
+    };
+    let device = row.latency.as_ref().map_or("", |figure| &figure.device);
+    let label = match device {
+        "" => clean(&row.label),
+        device => format!("{} on {}", clean(&row.label), clean(device)),
     };
     [
-        format::shorten(&clean(&row.label), 40),
+        format::shorten(&label, 40),
         row.test_accuracy.map_or_else(none, format::percent),
         latency,
         ratio,
@@ -91,6 +82,36 @@ fn cells(row: &Row) -> [String; 7] {
         row.parameters.map_or_else(none, format::short),
         row.bytes.map_or_else(none, format::exact),
     ]
+}
+
+/// The same network on another device.
+fn check(figure: &LatencyFigure) -> [String; 7] {
+    let (latency, ratio) = measured(figure);
+    let label = format!("  check on {}", clean(&figure.device));
+    let label = format::shorten(&label, 40);
+    [label, none(), latency, ratio, none(), none(), none()]
+}
+
+fn none() -> String {
+    "-".to_owned()
+}
+
+/// Latency and ratio, each with its interval.
+fn measured(figure: &LatencyFigure) -> (String, String) {
+    let [median, low, high] = [figure.median_ns, figure.low_ns, figure.high_ns].map(format::millis);
+    let ratio = match (figure.ratio, figure.ratio_low, figure.ratio_high) {
+        (Some(ratio), Some(low), Some(high)) => {
+            format!(
+                "{} [{}, {}]",
+                format::ratio(ratio),
+                format::ratio(low),
+                format::ratio(high)
+            )
+        }
+        (Some(ratio), _, _) => format::ratio(ratio),
+        _ => none(),
+    };
+    (format!("{median} ms [{low}, {high}]"), ratio)
 }
 
 /// Without control characters and line breaks.

@@ -3,7 +3,7 @@
 mod sample;
 
 use report::{Candidate, Group, ReportData, Role, Row, Verdict, render, text_table};
-use sample::run;
+use sample::{run, run_by_two};
 
 /// Elements of HTML that have no end tag.
 const VOID: [&str; 1] = ["meta"];
@@ -224,7 +224,7 @@ fn data_with_holes_and_absurd_values_still_renders() {
 #[test]
 fn names_from_outside_cannot_become_markup_or_steer_a_terminal() {
     let evil = "</script><img src=x onerror=alert(1)>\"'><!--\u{1b}[31m\u{202e}";
-    let json = serde_json::to_string(&run()).unwrap();
+    let json = serde_json::to_string(&run_by_two()).unwrap();
     let mut value: serde_json::Value = serde_json::from_str(&json).unwrap();
     spoil(&mut value, evil);
     let mut data: ReportData = serde_json::from_value(value).unwrap();
@@ -252,6 +252,31 @@ fn spoil(value: &mut serde_json::Value, evil: &str) {
         }
         _ => {}
     }
+}
+
+#[test]
+fn a_run_by_several_devices_says_which_measured_what_and_how_they_differ() {
+    let data = run_by_two();
+    let html = render(&data);
+    check_markup(&html);
+    for text in [
+        "on shelf",
+        "check on window",
+        "1.019",
+        "differs from the others",
+        "set aside: the cable was pulled",
+        "Cortex-A76",
+    ] {
+        assert!(html.contains(text), "'{text}' is missing");
+    }
+    let table = text_table(&data);
+    assert!(
+        table.contains("pruned on shelf") && table.contains("  check on window"),
+        "{table}"
+    );
+    // One device alone is not named over and over.
+    let alone = render(&run());
+    assert!(!alone.contains("check on") && !alone.contains("original to itself"));
 }
 
 #[test]

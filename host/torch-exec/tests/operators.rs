@@ -631,9 +631,8 @@ fn an_operator_that_is_not_understood_is_refused_by_name_at_compile_time() {
     let mut graph = Graph::new("opaque", 17);
     let x = input(&mut graph, &[1, 4]);
     let op = Op::Opaque(Opaque {
-        domain: String::new(),
         op_type: "Mystery".into(),
-        attributes: vec![],
+        ..Opaque::default()
     });
     let y = graph.push("strange", op, &[x]).unwrap();
     graph.add_output(y);

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{DeviceSpec, LatencyBudget, Measured, measure_models};
+use pipeline::{DeviceSpec, LatencyBudget, Measured, MeasuredOn, measure_models};
 
 /// Measure models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
@@ -14,7 +14,8 @@ pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address
+    /// Device: `local`, a registered name, or the path of a profile with an address; several with commas between all measure all
+    /// models
     #[arg(long, default_value = "local")]
     device: String,
     /// Sampling effort, as a multiple of a search's
@@ -31,28 +32,63 @@ pub struct Args {
 
 /// Measures and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let measured = measure_models(&DeviceSpec(args.device.clone()), &args.models, args.effort)?;
-    let valid = measured.iter().all(|m| m.invalid.is_none());
+    let MeasuredOn { measured, failed } =
+        measure_models(&DeviceSpec(args.device.clone()), &args.models, args.effort)?;
+    // Device by device, each with all the models.
+    let devices: Vec<&[Measured]> = measured.chunks(args.models.len()).collect();
     if args.json {
         println!("{}", serde_json::to_string_pretty(&measured)?);
-    } else {
+    } else if devices.len() + failed.len() == 1 {
         measured.iter().for_each(print);
+    } else {
+        for models in &devices {
+            println!("on {}:", models[0].device);
+            models.iter().for_each(print);
+        }
+        table(&devices);
     }
-    if !valid {
+    for (device, reason) in &failed {
+        eprintln!("{device} measured nothing: {reason}");
+    }
+    if !failed.is_empty() || measured.iter().any(|m| m.invalid.is_some()) {
         return Ok(ExitCode::FAILURE);
     }
     // A single model has no reference and is the one that is guarded.
-    let guarded = measured.len().min(2) - 1;
+    let guarded = args.models.len().min(2) - 1;
     let mut within = true;
-    for m in &measured[guarded..] {
+    for m in devices.iter().flat_map(|models| &models[guarded..]) {
         if let Some(budget) = args.at_most
             && !budget.allows(m)
         {
             within = false;
-            eprintln!("{} takes longer than {budget}", m.name);
+            eprintln!("{} takes longer than {budget} on {}", m.name, m.device);
         }
     }
     Ok(ExitCode::from(if within { 0 } else { 3 }))
+}
+
+/// One line a model, one column a device: the ratio to the reference, the latency of the reference itself.
+fn table(devices: &[&[Measured]]) {
+    let names = devices[0].iter().map(|m| m.name.chars().count());
+    let first = names.max().unwrap_or(0);
+    let cell = |m: &Measured| match (&m.invalid, m.ratio) {
+        (Some(_), _) => "not valid".to_owned(),
+        (None, Some((ratio, low, high))) => format!("{ratio:.4}x ({low:.4} to {high:.4})"),
+        (None, None) => format!("{:.3} ms", m.median_ns / 1e6),
+    };
+    const WIDTH: usize = 28;
+    print!("\n{:first$}", "");
+    for models in devices {
+        print!("  {:>WIDTH$}", models[0].device);
+    }
+    println!();
+    for (row, model) in devices[0].iter().enumerate() {
+        print!("{:first$}", model.name);
+        for models in devices {
+            print!("  {:>WIDTH$}", cell(&models[row]));
+        }
+        println!();
+    }
 }
 
 fn print(m: &Measured) {

@@ -1,9 +1,11 @@
 //! The sub-commands, one a file.
 
+pub mod bench;
 pub mod completions;
 pub mod device;
 pub mod inspect;
 pub mod measure;
+pub mod measurements;
 pub mod prune;
 pub mod report;
 pub mod stage;

@@ -7,12 +7,14 @@ use crate::graph::{Dim, Shape};
 
 /// A node this crate does not interpret: an operator it has no rule for, or one in a form it has no rule for.
 /// It is written back unchanged.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Opaque {
     /// Operator domain; empty is ONNX's own.
     pub domain: String,
     /// Operator name in the domain.
     pub op_type: String,
+    /// Which of several functions of that name is called; empty for all but such calls.
+    pub overload: String,
     /// Attributes as the file has them.
     pub attributes: Vec<Attribute>,
 }

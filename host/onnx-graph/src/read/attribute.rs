@@ -10,7 +10,7 @@ use crate::external::ExternalData;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, attribute_type as kind};
 
 /// Subgraphs nest at most this deep.
-const DEPTH: usize = 16;
+pub(super) const DEPTH: usize = 16;
 
 /// Reads the attributes of a node.
 pub(crate) fn attributes(

@@ -2,6 +2,7 @@
 
 use std::collections::{HashMap, HashSet};
 
+use super::functions::{Functions, Imports};
 use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
@@ -20,7 +21,7 @@ fn malformed(place: impl Into<String>, reason: impl Into<String>) -> GraphError 
 }
 
 pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Graph, GraphError> {
-    let proto = model.graph.ok_or_else(|| GraphError::Decode {
+    let mut proto = model.graph.ok_or_else(|| GraphError::Decode {
         reason: "there is no graph in it".into(),
     })?;
     if !proto.sparse_initializer.is_empty() {
@@ -30,23 +31,15 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
             reason,
         });
     }
-    let mut opset = None;
-    let mut imports = Vec::new();
-    for import in &model.opset_import {
-        if import.domain.is_empty() || import.domain == "ai.onnx" {
-            opset = Some(import.version);
-        } else if imports.iter().all(|(domain, _)| *domain != import.domain) {
-            imports.push((import.domain.clone(), import.version));
-        }
-    }
-    let opset = opset
-        .filter(|&v| v >= 1)
+    let functions = Functions::new(model.functions)?;
+    let mut imports = Imports::of_model(&model.opset_import, &functions)
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
-    let mut graph = Graph::new(proto.name.clone(), opset);
+    let inlined = functions.inline(&mut proto, &mut imports)?;
+    let mut graph = Graph::new(proto.name.clone(), imports.opset);
     graph.ir_version = model.ir_version;
-    graph.imports = imports;
-    graph.functions = model.functions;
-    Reader::new(graph, &proto, external)?.run(&proto)
+    graph.imports = imports.others;
+    graph.functions = inlined.carried;
+    Reader::new(graph, &proto, external)?.run(&proto, &inlined.opsets)
 }
 
 pub(super) struct Reader<'a> {
@@ -181,9 +174,9 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn run(mut self, proto: &'a GraphProto) -> Result<Graph, GraphError> {
+    fn run(mut self, proto: &'a GraphProto, opsets: &[i64]) -> Result<Graph, GraphError> {
         for index in self.order(proto)? {
-            self.node(&proto.node[index])?;
+            self.node(&proto.node[index], opsets[index])?;
         }
         for output in &proto.output {
             let Some(&id) = self.scope.get(output.name.as_str()) else {
@@ -253,7 +246,7 @@ impl<'a> Reader<'a> {
         })
     }
 
-    fn node(&mut self, proto: &'a NodeProto) -> Result<(), GraphError> {
+    fn node(&mut self, proto: &'a NodeProto, opset: i64) -> Result<(), GraphError> {
         let name = label(proto);
         let domain = if proto.domain == "ai.onnx" {
             ""
@@ -288,7 +281,7 @@ impl<'a> Reader<'a> {
         let mut parsing = Parsing {
             graph: &self.graph,
             node: &name,
-            opset: self.graph.opset,
+            opset,
             used: vec![false; attributes.len()],
             attributes: &attributes,
             inputs: inputs.clone(),
@@ -307,10 +300,12 @@ impl<'a> Reader<'a> {
             Some(op) => (op, parsing.inputs, parsing.outputs),
             None => {
                 let (domain, op_type) = (domain.to_owned(), proto.op_type.clone());
+                let overload = proto.overload.clone();
                 (
                     Op::Opaque(Opaque {
                         domain,
                         op_type,
+                        overload,
                         attributes,
                     }),
                     inputs,
@@ -348,11 +343,31 @@ impl<'a> Reader<'a> {
             }
             op => op,
         };
+        self.means_the_same(&op, &name, opset)?;
         let id = self.push(proto, &name, op, inputs, outputs)?;
         if !kept {
             self.bend(id)?;
         }
         Ok(())
+    }
+
+    /// Refuses a node that is kept as it is, out of a function of another operator set than the model's, if it would be another
+    /// operator there.
+    fn means_the_same(&self, op: &Op, node: &str, opset: i64) -> Result<(), GraphError> {
+        let Op::Opaque(op) = op else { return Ok(()) };
+        let model = self.graph.opset;
+        let (from, to) = (opset.min(model), opset.max(model));
+        if from == to || !op.domain.is_empty() || ops::unchanged(&op.op_type, from, to) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} of operator set {opset}, which a function imports, is not known to mean the same in the model's, {model}; export both at one",
+            op.op_type
+        );
+        Err(GraphError::Unsupported {
+            place: format!("node '{node}'"),
+            reason,
+        })
     }
 
     /// Whether a node casts to the type that its input has.
@@ -476,7 +491,7 @@ fn layout(op: &Op) -> Option<Option<&[usize]>> {
 }
 
 /// What a node is called in messages.
-fn label(node: &NodeProto) -> String {
+pub(super) fn label(node: &NodeProto) -> String {
     match (node.name.as_str(), node.output.first()) {
         ("", Some(output)) if !output.is_empty() => format!("{}_{output}", node.op_type),
         ("", _) => node.op_type.clone(),

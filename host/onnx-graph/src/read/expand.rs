@@ -34,9 +34,8 @@ impl Reader<'_> {
         };
         let Some(parts) = op.sizes.iter().map(part).collect::<Option<Vec<_>>>() else {
             return Ok(Op::Opaque(Opaque {
-                domain: String::new(),
                 op_type: "Expand".to_owned(),
-                attributes: Vec::new(),
+                ..Opaque::default()
             }));
         };
         let mut sizes = Vec::with_capacity(parts.len());

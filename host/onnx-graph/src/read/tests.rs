@@ -1,6 +1,7 @@
 //! Forms that files take and this crate resolves, and files that lie.
 
 mod folding;
+mod functions;
 
 use prost::Message;
 

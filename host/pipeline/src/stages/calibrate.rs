@@ -6,7 +6,7 @@ use onnx_graph::cost::costs;
 use search::{Config, CostKind, SeededRng};
 use serde::{Deserialize, Serialize};
 
-use crate::device::Effort;
+use crate::device::{Effort, Meter};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
@@ -20,7 +20,13 @@ pub(crate) struct Calibration {
     pub macs: u64,
     /// Latency over the original's.
     pub ratio: f64,
+    /// The device that measured it.
+    #[serde(default)]
+    pub device: Option<String>,
 }
+
+/// Configurations that are measured together, for each device of a fleet.
+const PER_DEVICE: usize = 8;
 
 /// How far the widths of one configuration lie apart, as a share of their range; the rest is common to all groups.
 const SPREAD: f64 = 0.7;
@@ -40,32 +46,52 @@ pub(crate) fn run(
         return Ok(known);
     }
     let mut rng = SeededRng::new(work.config.seed, 7);
+    let devices = work.meter.as_ref().map_or(1, Meter::devices);
+    // One device measures one after the other, several as many at once as keep them busy to the end.
+    let batch = if devices == 1 {
+        1
+    } else {
+        devices * PER_DEVICE
+    };
     let mut found = Vec::new();
     work.reporter.begin("latency calibration", 0, count);
-    for done in 0..count {
+    let mut done = 0;
+    while done < count {
         if work.stop.is_set() {
             return Err(PipelineError::Stopped);
         }
-        let config = draw(prepared, &mut rng);
-        let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
-        let bytes = prepared.deployed_bytes(&network)?;
+        let mut drawn = Vec::new();
+        let mut networks = Vec::new();
+        while drawn.len() < batch && done < count {
+            let config = draw(prepared, &mut rng);
+            let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
+            let bytes = prepared.deployed_bytes(&network)?;
+            networks.push((format!("calibration {config}"), bytes));
+            drawn.push((config, costs(&network).macs));
+            done += 1;
+        }
         let Some(meter) = work.meter.as_mut() else {
             break;
         };
-        match meter.ratio(&format!("calibration {config}"), bytes, Effort::Search) {
-            Ok(ratio) => found.push(Calibration {
-                macs: costs(&network).macs,
-                widths: config.0,
-                ratio: ratio.median,
-            }),
-            // One that cannot be measured teaches nothing; the others do.
-            Err(PipelineError::NoMeasurement { reason, .. }) => {
-                work.reporter
-                    .warn(&format!("{config} has no valid measurement: {reason}"));
+        let measured = meter.ratios(networks, Effort::Search);
+        work.tell_device_news()?;
+        for ((config, macs), ratio) in drawn.into_iter().zip(measured?) {
+            match ratio {
+                Ok(ratio) => found.push(Calibration {
+                    macs,
+                    widths: config.0,
+                    ratio: ratio.median,
+                    device: Some(ratio.device),
+                }),
+                // One that cannot be measured teaches nothing; the others do.
+                Err(PipelineError::NoMeasurement { reason, .. }) => {
+                    work.reporter
+                        .warn(&format!("{config} has no valid measurement: {reason}"));
+                }
+                Err(e) => return Err(e),
             }
-            Err(e) => return Err(e),
         }
-        work.reporter.step(done + 1, "");
+        work.reporter.step(done, "");
     }
     work.reporter.end(&format!(
         "latency calibration: {} configurations measured",

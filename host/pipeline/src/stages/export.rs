@@ -5,7 +5,7 @@ use onnx_graph::cost::costs;
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
-use crate::device::{Effort, Ratio};
+use crate::device::{FinalRatio, Ratio};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
@@ -27,6 +27,9 @@ pub(crate) struct FinalRow {
     pub parameters: u64,
     pub bytes: u64,
     pub ratio: Option<Ratio>,
+    /// The same measurement on the other devices of the fleet.
+    #[serde(default)]
+    pub checks: Vec<Ratio>,
     /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the output's spread.
     pub difference: Option<f64>,
     pub file: String,
@@ -54,9 +57,14 @@ pub(crate) fn run(
     work.folder.write(file, &bytes)?;
     let size = bytes.len() as u64;
     let cost = costs(&deployed);
-    let ratio = match work.meter.as_mut() {
-        Some(meter) => Some(meter.ratio(label, bytes, Effort::Final)?),
-        None => None,
+    let measured = work
+        .meter
+        .as_mut()
+        .map(|meter| meter.final_ratio(label, bytes));
+    work.tell_device_news()?;
+    let (ratio, checks) = match measured.transpose()? {
+        Some(FinalRatio { ratio, checks }) => (Some(ratio), checks),
+        None => (None, Vec::new()),
     };
     let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
@@ -69,6 +77,7 @@ pub(crate) fn run(
         parameters: cost.parameters,
         bytes: size,
         ratio,
+        checks,
         difference,
         file: file.into(),
     };

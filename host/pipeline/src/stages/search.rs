@@ -96,40 +96,60 @@ pub(crate) fn run(
         done.len() as u64,
         episodes,
     );
-    for episode in done.len() as u64..episodes {
+    let at_once = match (kind.asks_ahead(), work.meter.as_ref()) {
+        (true, Some(meter)) => meter.devices() as u64,
+        _ => 1,
+    };
+    let mut episode = done.len() as u64;
+    let mut exhausted = false;
+    while episode < episodes && !exhausted {
         if work.stop.is_set() {
             return Err(PipelineError::Stopped);
         }
-        let clock = Instant::now();
-        let config = match strategy.ask(&mut environment) {
-            Ok(config) => config,
-            Err(SearchError::Exhausted { tried }) => {
-                work.reporter.note(&format!(
-                    "{}: nothing within the budget is left to try after {tried}",
-                    kind.name()
-                ));
-                break;
+        let mut candidates = Vec::new();
+        while (candidates.len() as u64) < at_once.min(episodes - episode) {
+            let clock = Instant::now();
+            let config = match strategy.ask(&mut environment) {
+                Ok(config) => config,
+                Err(SearchError::Exhausted { tried }) => {
+                    work.reporter.note(&format!(
+                        "{}: nothing within the budget is left to try after {tried}",
+                        kind.name()
+                    ));
+                    exhausted = true;
+                    break;
+                }
+                Err(e) => return Err(e.into()),
+            };
+            let asked = clock.elapsed();
+            let mut candidate = evaluate(searching, &environment, config)?;
+            candidate.parts_ns[0] = nanoseconds(asked);
+            candidates.push(candidate);
+        }
+        let mut records = measure(work, searching, kind, episode, candidates)?;
+        for record in &mut records {
+            let config = Config(record.widths.clone());
+            let clock = Instant::now();
+            if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
+                environment.costs.learn(&config, ratio)?;
             }
-            Err(e) => return Err(e.into()),
-        };
-        let asked = clock.elapsed();
-        let mut record = attempt(work, searching, &environment, kind, episode, &config)?;
-        record.parts_ns[0] = nanoseconds(asked);
-        let clock = Instant::now();
-        if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
-            environment.costs.learn(&config, ratio)?;
+            match judge(searching, record)? {
+                Some(outcome) => strategy.tell(&config, &outcome)?,
+                None => strategy.abandon(&config),
+            }
+            record.parts_ns[4] = nanoseconds(clock.elapsed());
         }
-        match judge(searching, &mut record)? {
-            Some(outcome) => strategy.tell(&config, &outcome)?,
-            None => strategy.abandon(&config),
+        // Those that were asked for together are recorded together: the strategy's state knows of all of them.
+        work.records
+            .add_episodes(kind.name(), &records, &strategy.snapshot()?)?;
+        for record in records {
+            if record.feasible {
+                best = best.max(record.accuracy);
+            }
+            work.event(&format!("search/{}", kind.name()), episode, &record)?;
+            episode += 1;
+            work.reporter.step(episode, &line(&record, best));
         }
-        record.parts_ns[4] = nanoseconds(clock.elapsed());
-        work.records.add_episode(&record, &strategy.snapshot()?)?;
-        if record.feasible {
-            best = best.max(record.accuracy);
-        }
-        work.event(&format!("search/{}", kind.name()), episode, &record)?;
-        work.reporter.step(episode + 1, &line(&record, best));
     }
     work.reporter.end(&if best.is_nan() {
         format!("{}: nothing met the budget", kind.name())
@@ -181,17 +201,24 @@ pub(crate) fn environment<'a>(
     })
 }
 
-/// Evaluates and measures one configuration.
-pub(crate) fn attempt(
-    work: &mut Work<'_>,
+/// A configuration that was evaluated and can be measured.
+struct Candidate {
+    config: Config,
+    accuracy: f64,
+    macs: u64,
+    onnx: Vec<u8>,
+    predicted_ratio: f64,
+    /// As those of the record.
+    parts_ns: [u64; 5],
+}
+
+fn evaluate(
     searching: &Searching<'_>,
     environment: &SearchEnvironment<'_>,
-    kind: StrategyKind,
-    episode: u64,
-    config: &Config,
-) -> Result<EpisodeRecord, PipelineError> {
+    config: Config,
+) -> Result<Candidate, PipelineError> {
     let prepared = searching.prepared;
-    let predicted_ratio = environment.costs.predicted_ratio(config);
+    let predicted_ratio = environment.costs.predicted_ratio(&config);
     let clock = Instant::now();
     let accuracy = searching
         .evaluator
@@ -202,47 +229,90 @@ pub(crate) fn attempt(
     // Latency does not depend on the weights' values, so the model's own are cut instead of generated ones.
     let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
     let macs = costs(&network).macs;
-    let bytes = prepared.deployed_bytes(&network)?;
+    let onnx = prepared.deployed_bytes(&network)?;
     let exported = clock.elapsed();
+    Ok(Candidate {
+        config,
+        accuracy,
+        macs,
+        onnx,
+        predicted_ratio,
+        parts_ns: [0, nanoseconds(evaluated), nanoseconds(exported), 0, 0],
+    })
+}
+
+/// Measures candidates, all at once where there are several devices. The first is the episode `first`.
+fn measure(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    kind: StrategyKind,
+    first: u64,
+    mut candidates: Vec<Candidate>,
+) -> Result<Vec<EpisodeRecord>, PipelineError> {
     let clock = Instant::now();
     let measured = match work.meter.as_mut() {
         Some(meter) if searching.feasibility.cost != CostKind::Macs => {
-            Some(meter.ratio(&format!("{} {config}", kind.name()), bytes, Effort::Search))
+            let networks = candidates.iter_mut().map(|candidate| {
+                let name = format!("{} {}", kind.name(), candidate.config);
+                (name, std::mem::take(&mut candidate.onnx))
+            });
+            let ratios = meter.ratios(networks.collect(), Effort::Search);
+            work.tell_device_news()?;
+            ratios?.into_iter().map(Some).collect()
         }
-        _ => None,
+        _ => candidates.iter().map(|_| None).collect::<Vec<_>>(),
     };
-    let measured_in = clock.elapsed();
-    let (ratio, failure): (Option<Ratio>, Option<String>) = match measured {
-        None => (None, None),
-        Some(Ok(ratio)) => (Some(ratio), None),
-        // One candidate that cannot be measured must not end the search; a device that is gone must.
-        Some(Err(PipelineError::NoMeasurement { reason, .. })) => {
-            work.reporter.warn(&format!(
-                "{config} has no valid measurement and is passed over: {reason}"
-            ));
-            (None, Some(reason))
-        }
-        Some(Err(e)) => return Err(e),
-    };
-    Ok(EpisodeRecord {
-        episode,
-        strategy: kind.name().into(),
-        widths: config.0.clone(),
-        accuracy,
-        macs,
-        ratio: ratio.as_ref().map(|r| (r.median, r.low, r.high)),
-        latency_ns: ratio.as_ref().map(|r| r.latency_ns),
-        predicted_ratio,
-        reward: 0.0,
-        feasible: false,
-        failure,
-        parts_ns: [
-            0,
-            nanoseconds(evaluated),
-            nanoseconds(exported),
-            nanoseconds(measured_in),
-            0,
-        ],
+    let share = nanoseconds(clock.elapsed()) / candidates.len().max(1) as u64;
+    let mut records = Vec::new();
+    for (episode, (candidate, measured)) in (first..).zip(candidates.into_iter().zip(measured)) {
+        let (ratio, failure): (Option<Ratio>, Option<String>) = match measured {
+            None => (None, None),
+            Some(Ok(ratio)) => (Some(ratio), None),
+            // One candidate that cannot be measured must not end the search; a device that is gone must.
+            Some(Err(PipelineError::NoMeasurement { reason, .. })) => {
+                work.reporter.warn(&format!(
+                    "{} has no valid measurement and is passed over: {reason}",
+                    candidate.config
+                ));
+                (None, Some(reason))
+            }
+            Some(Err(e)) => return Err(e),
+        };
+        let mut parts_ns = candidate.parts_ns;
+        parts_ns[3] = share;
+        records.push(EpisodeRecord {
+            episode,
+            strategy: kind.name().into(),
+            widths: candidate.config.0,
+            accuracy: candidate.accuracy,
+            macs: candidate.macs,
+            ratio: ratio.as_ref().map(|r| (r.median, r.low, r.high)),
+            latency_ns: ratio.as_ref().map(|r| r.latency_ns),
+            device: ratio.map(|r| r.device),
+            predicted_ratio: candidate.predicted_ratio,
+            reward: 0.0,
+            feasible: false,
+            failure,
+            parts_ns,
+        });
+    }
+    Ok(records)
+}
+
+/// Evaluates and measures one configuration.
+pub(crate) fn attempt(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    environment: &SearchEnvironment<'_>,
+    kind: StrategyKind,
+    episode: u64,
+    config: &Config,
+) -> Result<EpisodeRecord, PipelineError> {
+    let candidate = evaluate(searching, environment, config.clone())?;
+    let records = measure(work, searching, kind, episode, vec![candidate])?;
+    let record = records.into_iter().next();
+    record.ok_or_else(|| PipelineError::BadRecord {
+        reason: format!("no record of episode {episode}"),
     })
 }
 

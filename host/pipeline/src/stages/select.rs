@@ -134,8 +134,9 @@ fn approach(
         let mut record = episodes::attempt(work, searching, &environment, kind, episode, &config)?;
         episodes::judge(searching, &mut record)?;
         let state = work.records.strategy_state(kind.name())?;
+        let recorded = std::slice::from_ref(&record);
         work.records
-            .add_episode(&record, &state.unwrap_or_default())?;
+            .add_episodes(kind.name(), recorded, &state.unwrap_or_default())?;
         if record.feasible
             && (!work.config.result.confirm_before_finetuning
                 || confirmed(work, searching, &record)?)
@@ -168,7 +169,9 @@ fn confirmed(
         &format!("{}-{}", record.strategy, record.episode),
         bytes,
         Effort::Final,
-    )?;
+    );
+    work.tell_device_news()?;
+    let ratio = ratio?;
     let met = searching
         .feasibility
         .limits

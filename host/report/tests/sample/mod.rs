@@ -2,8 +2,8 @@
 #![allow(dead_code, reason = "every test binary uses a part")]
 
 use report::{
-    Budget, Candidate, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine, Provider,
-    ReportData, Role, Row, Verdict,
+    Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
+    Provider, ReportData, Role, Row, Verdict,
 };
 
 /// A repeatable stream of numbers in 0..1.
@@ -40,6 +40,7 @@ fn latency(noise: &mut Noise, median_ns: f64, ratio: Option<f64>, samples: usize
         .collect();
     samples_ns[0] += 1;
     LatencyFigure {
+        device: String::new(),
         median_ns,
         low_ns: median_ns * 0.994,
         high_ns: median_ns * 1.007,
@@ -110,6 +111,7 @@ pub fn run() -> ReportData {
                     accuracy - 2.0 * (ratio - 0.688)
                 },
                 feasible,
+                device: None,
                 widths: channels
                     .iter()
                     .map(|&c| ((c as f64 * share / 4.0).round() as usize * 4).max(4))
@@ -124,6 +126,7 @@ pub fn run() -> ReportData {
             test_accuracy: Some(0.9160),
             search_accuracy: Some(0.921),
             latency: Some(latency(noise, 1.492e6, None, 2600)),
+            checks: Vec::new(),
             macs: Some(full),
             parameters: Some(272_474),
             bytes: Some(1_096_322),
@@ -134,6 +137,7 @@ pub fn run() -> ReportData {
             test_accuracy: Some(0.9035),
             search_accuracy: Some(0.9085),
             latency: Some(latency(noise, 1.013e6, Some(0.679), 2600)),
+            checks: Vec::new(),
             macs: Some(23_118_592),
             parameters: Some(158_090),
             bytes: Some(640_114),
@@ -144,6 +148,7 @@ pub fn run() -> ReportData {
             test_accuracy: Some(0.8940),
             search_accuracy: Some(0.898),
             latency: Some(latency(noise, 1.039e6, Some(0.696), 1400)),
+            checks: Vec::new(),
             macs: Some(19_405_824),
             parameters: Some(128_744),
             bytes: Some(521_002),
@@ -154,6 +159,7 @@ pub fn run() -> ReportData {
             test_accuracy: Some(0.9010),
             search_accuracy: Some(0.9045),
             latency: Some(latency(noise, 1.241e6, Some(0.832), 1400)),
+            checks: Vec::new(),
             macs: Some(28_500_000),
             parameters: Some(170_022),
             bytes: None,
@@ -211,9 +217,43 @@ pub fn run() -> ReportData {
                 measurement("candidate 41", 1.3e6, Some("the machine was loaded: 3.9 of 2 cores busy before the measurement")),
                 measurement("uniform 0.68, fine-tuned alike", 1.039e6, None),
             ],
+            devices: Vec::new(),
             notes: vec!["The frequency of this machine cannot be read; drift is cancelled by interleaving with the reference.".into()],
         },
         config: "[search]\nstrategy = \"ddpg\"\nepisodes = 160\nseed = 1\n\n[budget]\nlatency = \"0.7x\"\n\n[train]\nepochs = 12\nbatch = 128\n".into(),
         warnings: vec!["2 of 168 measurements were invalid and were left out.".into()],
     }
+}
+
+/// The same run by two devices: the pruned network was checked on the other one.
+pub fn run_by_two() -> ReportData {
+    let mut data = run();
+    for row in &mut data.rows {
+        let latency = row.latency.as_mut().unwrap();
+        latency.device = "shelf".into();
+        row.checks = vec![LatencyFigure {
+            device: "window".into(),
+            median_ns: latency.median_ns * 1.1,
+            ratio: latency.ratio.map(|ratio| ratio * 1.02),
+            samples_ns: Vec::new(),
+            ..latency.clone()
+        }];
+    }
+    for (i, candidate) in data.candidates.iter_mut().enumerate() {
+        candidate.device = Some(if i % 2 == 0 { "shelf" } else { "window" }.into());
+    }
+    let device = |name: &str, bias: f64| DeviceLine {
+        name: name.into(),
+        about: "Cortex-A76, 4 cores".into(),
+        measured: 97,
+        reference_ns: Some((1.49e6, 1.48e6, 1.51e6)),
+        itself: Some((1.001, 0.998, 1.004)),
+        bias: Some((bias, bias - 0.006, bias + 0.006)),
+        shared: 23,
+        differs: bias > 1.01,
+        ..DeviceLine::default()
+    };
+    data.evidence.devices = vec![device("shelf", 0.981), device("window", 1.0194)];
+    data.evidence.devices[0].set_aside = Some("the cable was pulled".into());
+    data
 }

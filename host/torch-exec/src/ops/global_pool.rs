@@ -1,15 +1,13 @@
 //! GlobalAveragePool and GlobalMaxPool: <https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html>.
 
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::Args;
+use super::reduce_mean::mean;
 
 pub(super) fn average(args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;
-    if x.dim() == 4 {
-        return x.f_adaptive_avg_pool2d([1, 1]);
-    }
-    x.f_mean_dim(spatial(x), true, None::<Kind>)
+    mean(x, &spatial(x))
 }
 
 pub(super) fn max(args: &Args) -> Result<Tensor, TchError> {

@@ -17,6 +17,7 @@ mod global_pool;
 mod group_normalization;
 mod instance_normalization;
 mod layer_normalization;
+mod layout;
 mod matmul;
 mod max_pool;
 mod pad;

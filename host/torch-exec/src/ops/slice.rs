@@ -4,16 +4,21 @@ use onnx_graph::ops::Slice;
 use tch::{TchError, Tensor};
 
 use super::Args;
+use super::layout::in_memory_order;
 
 pub(super) fn run(op: &Slice, args: &Args) -> Result<Tensor, TchError> {
-    let mut x = args.need(0)?.shallow_clone();
+    in_memory_order(args.need(0)?, |x, place| slice(op, x, place))
+}
+
+fn slice(op: &Slice, x: &Tensor, place: fn(i64) -> i64) -> Result<Tensor, TchError> {
+    let mut x = x.shallow_clone();
     for (i, (&start, &end)) in op.starts.iter().zip(&op.ends).enumerate() {
         let axis = op.axes.get(i).copied().unwrap_or(i as i64);
-        let axis = if axis < 0 {
+        let axis = place(if axis < 0 {
             axis + x.dim() as i64
         } else {
             axis
-        };
+        });
         let step = op.steps.get(i).copied().unwrap_or(1);
         let size = usize::try_from(axis)
             .ok()

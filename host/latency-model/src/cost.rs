@@ -1,10 +1,13 @@
 //! What a width configuration costs, without building its network: the action wall asks hundreds of times per step.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use channels::{Analysis, AxisUnit, GroupId};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
+
+use crate::probe::{KindTimes, LayerKind, Reach};
+use crate::{Curve, Kernel, KernelTable};
 
 /// Number of channels of one axis as a linear function of the widths.
 #[derive(Debug, Clone)]
@@ -51,6 +54,26 @@ impl Channels {
     }
 }
 
+impl Channels {
+    /// The numbers of channels that the admissible widths of one group after the other lead to, the full number included.
+    fn reach(&self, widths: &[Vec<usize>]) -> Vec<usize> {
+        let full: Vec<usize> = widths
+            .iter()
+            .map(|widths| widths.last().copied().unwrap_or(0))
+            .collect();
+        let mut numbers = BTreeSet::from([self.kept(&full).round() as usize]);
+        for &(group, _) in &self.groups {
+            let mut changed = full.clone();
+            for &width in &widths[group] {
+                changed[group] = width;
+                numbers.insert(self.kept(&changed).round() as usize);
+            }
+        }
+        numbers.remove(&0);
+        numbers.into_iter().collect()
+    }
+}
+
 /// A layer that multiplies: MACs per image are `outputs x inputs x scale`.
 #[derive(Debug, Clone)]
 struct Layer {
@@ -59,12 +82,17 @@ struct Layer {
     scale: f64,
     /// Groups whose emptying takes this layer away.
     removed_by: Vec<usize>,
+    kernel: Option<Kernel>,
 }
 
 impl Layer {
+    fn is_removed(&self, widths: &[usize]) -> bool {
+        self.removed_by.iter().any(|&g| widths[g] == 0)
+    }
+
     /// MACs per image with the output channels rounded up to a multiple of `block`.
     fn macs(&self, widths: &[usize], block: f64) -> f64 {
-        if self.removed_by.iter().any(|&g| widths[g] == 0) {
+        if self.is_removed(widths) {
             return 0.0;
         }
         let outputs = (self.outputs.kept(widths) / block).ceil() * block;
@@ -74,12 +102,14 @@ impl Layer {
 
 /// MACs of every layer as a function of the widths.
 #[derive(Debug, Clone)]
-pub(crate) struct CostTable {
+pub struct CostTable {
     layers: Vec<Layer>,
+    sizes: Vec<usize>,
     full_macs: f64,
 }
 
 impl CostTable {
+    /// The table of a network with the groups of `analysis`.
     pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
         let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
         let mut removed_by: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
@@ -93,11 +123,13 @@ impl CostTable {
             .filter_map(|(id, node)| {
                 let mut layer = layer(graph, analysis, node, &sizes)?;
                 layer.removed_by = removed_by.remove(&id).unwrap_or_default();
+                layer.kernel = Kernel::of(graph, node);
                 Some(layer)
             })
             .collect();
         let mut table = Self {
             layers,
+            sizes: sizes.clone(),
             full_macs: 0.0,
         };
         table.full_macs = table.macs(&sizes);
@@ -120,6 +152,121 @@ impl CostTable {
                 .map(move |l| l.macs(widths, block) / self.full_macs.max(1.0))
         });
         blocks.collect()
+    }
+
+    /// The kinds of the layers whose kernels can be measured alone, with the numbers of channels that the admissible `widths` of
+    /// the groups lead to.
+    pub fn kinds(&self, widths: &[Vec<usize>]) -> Vec<Reach> {
+        let layers = self.layers.iter().filter_map(|layer| {
+            Some(Reach {
+                kind: self.kind(layer)?,
+                inputs: layer.inputs.reach(widths),
+                outputs: layer.outputs.reach(widths),
+            })
+        });
+        layers.collect()
+    }
+
+    fn kind(&self, layer: &Layer) -> Option<LayerKind> {
+        let kernel = layer.kernel.clone()?;
+        let outputs = layer.outputs.kept(&self.sizes).round() as usize;
+        let inputs = if kernel.is_depthwise() {
+            outputs
+        } else {
+            layer.inputs.kept(&self.sizes).round() as usize
+        };
+        Some(LayerKind {
+            kernel,
+            inputs,
+            outputs,
+        })
+    }
+
+    /// What `kernels` tells of each layer; `None` for a layer of which it tells nothing.
+    pub fn layer_times(&self, kernels: &KernelTable) -> LayerTimes {
+        let times = self
+            .layers
+            .iter()
+            .map(|layer| kernels.kind(&self.kind(layer)?));
+        let mut times = LayerTimes {
+            times: times.collect(),
+            full_ns: 0.0,
+        };
+        times.full_ns = self.layer_ns(&times, &self.sizes).iter().sum();
+        times
+    }
+
+    /// Time of each layer, ns; 0 for one that is removed or of which nothing is known.
+    pub fn layer_ns(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
+        self.layers
+            .iter()
+            .zip(&times.times)
+            .map(|(layer, times)| match times {
+                Some(times) if !layer.is_removed(widths) => {
+                    times.ns(layer.inputs.kept(widths), layer.outputs.kept(widths))
+                }
+                _ => 0.0,
+            })
+            .collect()
+    }
+
+    /// The sum of the layers' times over that of the full network.
+    pub fn kernel_ratio(&self, times: &LayerTimes, widths: &[usize]) -> f64 {
+        self.layer_ns(times, widths).iter().sum::<f64>() / times.full_ns.max(f64::MIN_POSITIVE)
+    }
+
+    /// [`CostTable::features`], and each layer's time as a share of the sum over the full network.
+    pub fn features_with(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
+        let shares = self
+            .layer_ns(times, widths)
+            .into_iter()
+            .map(|ns| ns / times.full_ns.max(f64::MIN_POSITIVE));
+        self.features(widths).into_iter().chain(shares).collect()
+    }
+
+    /// The widths of a group that are worth having on the device, by the sum of all layers' times with the other groups at full
+    /// width; `noise` as for [`Curve::corners`]. The narrowest and the widest stay.
+    pub fn corners(
+        &self,
+        times: &LayerTimes,
+        group: usize,
+        widths: &[usize],
+        noise: f64,
+    ) -> Vec<usize> {
+        let mut config = self.sizes.clone();
+        let curve = Curve::new(widths.iter().map(|&width| {
+            config[group] = width;
+            (width, self.layer_ns(times, &config).iter().sum())
+        }));
+        let mut corners = curve.corners(noise);
+        corners.extend(
+            widths
+                .first()
+                .filter(|&first| !corners.contains(first))
+                .copied(),
+        );
+        corners.extend(
+            widths
+                .last()
+                .filter(|&last| !corners.contains(last))
+                .copied(),
+        );
+        corners.sort_unstable();
+        corners
+    }
+}
+
+/// Times of every layer of one network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct LayerTimes {
+    times: Vec<Option<KindTimes>>,
+    full_ns: f64,
+}
+
+impl LayerTimes {
+    /// The sum over the full network, ns.
+    pub fn full_ns(&self) -> f64 {
+        self.full_ns
     }
 }
 
@@ -175,6 +322,7 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize])
         inputs,
         scale: taps * scale,
         removed_by: Vec::new(),
+        kernel: None,
     })
 }
 
@@ -211,12 +359,14 @@ fn product(
         inputs: inputs.unwrap_or_else(one),
         scale,
         removed_by: Vec::new(),
+        kernel: None,
     })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::ProbePlan;
     use channels::{AnalysisOptions, Attention, PrunePlan, analyse, analyse_with, apply, cut};
     use onnx_graph::cost::costs;
     use onnx_graph::ops::{Einsum, Gemm, MatMul, Reshape, Transpose};
@@ -336,6 +486,40 @@ mod tests {
         assert!(of_block(3, 48) < of_block(3, 52));
         let sum: f64 = at(64)[..layers].iter().sum();
         assert!((sum - 1.0).abs() < 1e-9, "{sum}");
+    }
+
+    #[test]
+    fn kernel_times_that_are_products_are_found_again_in_the_network() {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+        let widths: Vec<Vec<usize>> = full
+            .iter()
+            .map(|&channels| (1..=channels / 4).map(|i| i * 4).collect())
+            .collect();
+        let plan = ProbePlan::new(&table, &widths);
+        // A device that takes a nanosecond a MAC, with outputs in blocks of 16 channels, and 5 us for each run.
+        let ns = |point: &crate::ProbePoint| {
+            let macs = costs(&point.network().unwrap()).macs as f64 / point.outputs as f64;
+            5e3 + macs * (point.outputs as f64 / 16.0).ceil() * 16.0
+        };
+        let kernels = KernelTable::new(plan.points().iter().map(|p| (p.clone(), ns(p))));
+        let times = table.layer_times(&kernels);
+        let mut narrow = full.clone();
+        for width in &mut narrow {
+            *width /= 2;
+        }
+        let blocks =
+            |widths: &[usize]| -> f64 { table.layers.iter().map(|l| l.macs(widths, 16.0)).sum() };
+        for widths in [&full, &narrow] {
+            let found: f64 = table.layer_ns(&times, widths).iter().sum();
+            let known = blocks(widths);
+            assert!((found - known).abs() < 0.01 * known, "{found} {known}");
+        }
+        let last = full.len() - 1;
+        let corners = table.corners(&times, last, &widths[last], 0.005);
+        assert_eq!(corners, [4, 16, 32, 48, 64]);
     }
 
     #[test]

@@ -1,124 +1,17 @@
 //! What was measured once is found again, and only where it may be.
 
 use latency::{
-    DeviceInfo, DeviceState, Evidence, Key, LatencyError, LatencySource, MeasureRequest,
-    Measurement, Model, Ratio, Remembering, RuntimeInfo, RuntimeOptions, Sampling, Sha256, Store,
-    Verdict,
+    DeviceInfo, Evidence, Key, LatencySource, MeasureRequest, Measurement, Origin, Remembering,
+    RuntimeOptions, Sampling, Sha256, Store,
 };
 
-fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Measurement {
-    Measurement {
-        name: model.name().to_owned(),
-        model_sha256: model.sha256(),
-        reference_sha256: reference.map(Model::sha256),
-        median_ns: 2.0,
-        ci95_ns: (1.0, 3.0),
-        min_ns: 1,
-        p5_ns: 1.0,
-        p25_ns: 1.0,
-        p50_ns: 2.0,
-        p75_ns: 2.0,
-        p95_ns: 3.0,
-        p99_ns: 3.0,
-        samples_ns: vec![1, 2, 3, 2, 2, 2],
-        block_runs: 1,
-        warmup_ns: vec![7],
-        preempted_ns: vec![8],
-        ratio: reference.map(|_| Ratio {
-            median: 0.5,
-            low: 0.4,
-            high: 0.6,
-            low_end: 0.5,
-            rounds: 6,
-        }),
-        peak_memory_bytes: full.then_some(11),
-        before: DeviceState::default(),
-        after: DeviceState::default(),
-        runtime: RuntimeInfo {
-            version: "1.2.3".into(),
-            provider: "CPUExecutionProvider".into(),
-            threads: 1,
-            spinning: false,
-            cores: Vec::new(),
-            nice: 0,
-            node_providers: Vec::new(),
-            options: RuntimeOptions::default(),
-            confinement: Vec::new(),
-        },
-        verdict: Verdict::Valid,
-        notes: Vec::new(),
-        taken_unix_ns: 9,
-        load_ns: 1,
-        sentinel: None,
-    }
-}
-
-fn device() -> DeviceInfo {
-    DeviceInfo {
-        profile: "test".into(),
-        runtime_version: "1.2.3".into(),
-        ..DeviceInfo::default()
-    }
-}
-
-/// A source that notes which models it was asked for.
-#[derive(Default)]
-struct Counting {
-    asked: Vec<Vec<String>>,
-    invalid: bool,
-}
-
-impl LatencySource for Counting {
-    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
-        self.asked.push(
-            request
-                .models
-                .iter()
-                .map(|model| model.name().to_owned())
-                .collect(),
-        );
-        let full = request.evidence == Evidence::Full;
-        let candidates = request
-            .models
-            .iter()
-            .map(|model| measurement(model, request.reference.as_ref(), full));
-        let reference = request
-            .reference
-            .iter()
-            .map(|model| measurement(model, None, full));
-        let mut all: Vec<Measurement> = candidates.chain(reference).collect();
-        if self.invalid {
-            for m in &mut all {
-                m.verdict = Verdict::Invalid {
-                    reason: "a storm".into(),
-                };
-            }
-        }
-        Ok(all)
-    }
-
-    fn describe(&self) -> DeviceInfo {
-        device()
-    }
-}
-
-fn model(name: &str) -> Model {
-    Model::new(name, name.as_bytes())
-}
-
-fn request(names: &[&str]) -> MeasureRequest {
-    MeasureRequest {
-        models: names.iter().map(|name| model(name)).collect(),
-        reference: Some(model("reference")),
-        ..MeasureRequest::default()
-    }
-}
+use crate::fixture::{Counting, device, measurement, model, request};
 
 #[test]
 fn nothing_valid_is_measured_twice_and_results_keep_their_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
-    let mut source = Remembering::new(Counting::default(), Store::open(&path).unwrap());
+    let mut source = Remembering::new(Counting::default(), Store::open(&path).unwrap()).unwrap();
     let names = |all: Vec<Measurement>| all.into_iter().map(|m| m.name).collect::<Vec<_>>();
     assert_eq!(
         names(source.measure(&request(&["a", "b"])).unwrap()),
@@ -135,7 +28,7 @@ fn nothing_valid_is_measured_twice_and_results_keep_their_order() {
     assert_eq!(source.source_mut().asked, [vec!["a", "b"], vec!["c", "d"]]);
 
     // Another process finds them too.
-    let mut later = Remembering::new(Counting::default(), Store::open(&path).unwrap());
+    let mut later = Remembering::new(Counting::default(), Store::open(&path).unwrap()).unwrap();
     assert_eq!(
         names(later.measure(&request(&["a", "b", "c"])).unwrap()),
         ["a", "b", "c", "reference"]
@@ -174,7 +67,8 @@ fn an_invalid_measurement_is_kept_but_never_found() {
             ..Counting::default()
         },
         store,
-    );
+    )
+    .unwrap();
     assert!(!source.measure(&request(&["a"])).unwrap()[0].is_valid());
     assert!(!source.measure(&request(&["a"])).unwrap()[0].is_valid());
     assert_eq!(source.source_mut().asked.len(), 2);
@@ -196,7 +90,9 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
         &RuntimeOptions::default(),
     );
     let stored = measurement(&candidate, Some(&reference), true);
-    store.insert(&[(key.clone(), &stored)]).unwrap();
+    store
+        .insert(&Origin::here(&device()), &[(key.clone(), &stored)])
+        .unwrap();
     assert_eq!(store.find(&key, true).unwrap().as_ref(), Some(&stored));
     assert_eq!(store.all().unwrap()[0].measurement, stored);
 
@@ -286,7 +182,10 @@ fn two_processes_worth_of_writers_share_a_store() {
                         &RuntimeOptions::default(),
                     );
                     store
-                        .insert(&[(key, &measurement(&model, None, false))])
+                        .insert(
+                            &Origin::default(),
+                            &[(key, &measurement(&model, None, false))],
+                        )
                         .unwrap();
                 }
             })
@@ -296,28 +195,4 @@ fn two_processes_worth_of_writers_share_a_store() {
         writer.join().unwrap();
     }
     assert_eq!(Store::open(&path).unwrap().count().unwrap(), (40, 40));
-}
-
-#[test]
-fn a_file_that_is_no_store_is_refused_with_what_to_do() {
-    let folder = tempfile::tempdir().unwrap();
-    let check = |name: &str, needle: &str| {
-        let path = folder.path().join(name);
-        let error = Store::open(&path).err().unwrap().to_string();
-        assert!(error.contains(name) && error.contains(needle), "{error}");
-    };
-    std::fs::write(
-        folder.path().join("text.sqlite"),
-        "this is a text, and a long one at that".repeat(40),
-    )
-    .unwrap();
-    check("text.sqlite", "move the file away");
-    let newer = folder.path().join("newer.sqlite");
-    drop(Store::open(&newer).unwrap());
-    let raw = rusqlite::Connection::open(&newer).unwrap();
-    raw.pragma_update(None, "user_version", 99).unwrap();
-    drop(raw);
-    check("newer.sqlite", "version 99");
-    std::fs::create_dir(folder.path().join("folder.sqlite")).unwrap();
-    check("folder.sqlite", "");
 }

@@ -1,8 +1,14 @@
 //! A latency model that learns from the measured candidates and screens those not measured yet.
 
-use crate::SearchError;
-use crate::linalg::{cholesky, solve_lower, solve_upper};
+use crate::LatencyModelError;
 use serde::{Deserialize, Serialize};
+
+mod linalg;
+mod ranks;
+mod ridge;
+
+pub use ranks::{kendall, spearman};
+use ridge::Ridge;
 
 /// What the regression is linear in.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -71,9 +77,25 @@ struct Sample {
 struct Regression {
     mean: Vec<f64>,
     deviation: Vec<f64>,
+    /// The samples, standardised.
+    rows: Vec<Vec<f64>>,
+    ridge: Ridge,
     weights: Vec<f64>,
     intercept: f64,
+    /// What the spread of a prediction is multiplied by to hold 95 of 100 truths.
+    reach: f64,
     fit: ModelFit,
+}
+
+/// A predicted latency relative to the original network.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Prediction {
+    /// The ratio, positive.
+    pub ratio: f64,
+    /// Lower end of the interval that should hold 95 of 100 measured ratios.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
 }
 
 /// Predicts the latency of a candidate relative to the original network.
@@ -94,14 +116,9 @@ impl LatencyModel {
     /// A model of a network that has `full_macs` multiply-accumulates unpruned.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
-    pub fn new(config: LatencyModelConfig, full_macs: u64) -> Result<Self, SearchError> {
-        let invalid = |option, reason: &str| {
-            Err(SearchError::InvalidOption {
-                option,
-                reason: reason.into(),
-            })
-        };
+    /// [`LatencyModelError::InvalidOption`] if the settings make no sense.
+    pub fn new(config: LatencyModelConfig, full_macs: u64) -> Result<Self, LatencyModelError> {
+        let invalid = |option, reason| Err(LatencyModelError::InvalidOption { option, reason });
         if full_macs == 0 {
             return invalid("full_macs", "the network has no multiply-accumulates");
         }
@@ -127,14 +144,14 @@ impl LatencyModel {
     /// Learns a measured latency ratio. The full network need not be told, its ratio is 1.
     ///
     /// # Errors
-    /// [`SearchError::Environment`] if the ratio is not positive, a feature is not finite, or their number changed.
-    pub fn observe(&mut self, features: &[f64], macs: u64, ratio: f64) -> Result<(), SearchError> {
-        let unusable = |reason: String| {
-            Err(SearchError::Environment {
-                what: "latency sample",
-                reason,
-            })
-        };
+    /// [`LatencyModelError::Sample`] if the ratio is not positive, a feature is not finite, or their number changed.
+    pub fn observe(
+        &mut self,
+        features: &[f64],
+        macs: u64,
+        ratio: f64,
+    ) -> Result<(), LatencyModelError> {
+        let unusable = |reason: String| Err(LatencyModelError::Sample { reason });
         if !(ratio > 0.0 && ratio.is_finite()) {
             return unusable(format!("ratio {ratio}"));
         }
@@ -178,6 +195,25 @@ impl LatencyModel {
             }
             _ => line,
         }
+    }
+
+    /// Predicted latency ratio with the interval that should hold 95 of 100 measured ones; `None` as long as only the line is used.
+    ///
+    /// The interval is that of the Gaussian process behind the ridge, scaled so that it would have held the samples, each left
+    /// out in turn (a normalised jackknife, as Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, do for conformal prediction).
+    pub fn predict_interval(&self, features: &[f64], macs: u64) -> Option<Prediction> {
+        let regression = self
+            .regression
+            .as_ref()
+            .filter(|r| r.weights.len() == features.len())?;
+        let line = self.line(macs as f64);
+        let residual = regression.residual(features);
+        let half = regression.reach * regression.spread(features);
+        Some(Prediction {
+            ratio: self.combine(line, residual),
+            low: self.combine(line, residual - half),
+            high: self.combine(line, residual + half),
+        })
     }
 
     /// How good it is; `None` as long as only the line is used.
@@ -252,17 +288,10 @@ impl LatencyModel {
                 }
             })
             .collect();
-        let x: Vec<Vec<f64>> = self
+        let rows: Vec<Vec<f64>> = self
             .samples
             .iter()
-            .map(|s| {
-                s.features
-                    .iter()
-                    .zip(&mean)
-                    .zip(&deviation)
-                    .map(|((f, m), d)| (f - m) / d)
-                    .collect()
-            })
+            .map(|s| standardised(&s.features, &mean, &deviation).collect())
             .collect();
         let lines: Vec<f64> = self.samples.iter().map(|s| self.line(s.macs)).collect();
         let y: Vec<f64> = self
@@ -278,29 +307,22 @@ impl LatencyModel {
         let centred: Vec<f64> = y.iter().map(|v| v - intercept).collect();
         // Dual form: n x n, however many features there are.
         let gram: Vec<f64> = (0..n * n)
-            .map(|k| {
-                x[k / n]
-                    .iter()
-                    .zip(&x[k % n])
-                    .map(|(a, b)| a * b)
-                    .sum::<f64>()
-                    / p as f64
+            .map(|k| covariance(&rows[k / n], &rows[k % n]))
+            .collect();
+        let (_, penalty, ridge) = self
+            .config
+            .penalties
+            .iter()
+            .filter_map(|&penalty| {
+                let ridge = Ridge::fit(&gram, penalty * count, &centred)?;
+                let error: f64 = ridge.left_out.iter().map(|e| e * e).sum();
+                Some((error, penalty, ridge))
             })
-            .collect();
-        let mut best: Option<(f64, f64, Vec<f64>, Vec<f64>)> = None;
-        for &penalty in &self.config.penalties {
-            let Some((dual, left_out)) = leave_one_out(&gram, n, penalty * count, &centred) else {
-                continue;
-            };
-            let error: f64 = left_out.iter().map(|e| e * e).sum();
-            if best.as_ref().is_none_or(|(least, ..)| error < *least) {
-                best = Some((error, penalty, dual, left_out));
-            }
-        }
-        let (_, penalty, dual, left_out) = best?;
+            .min_by(|a, b| a.0.total_cmp(&b.0))?;
         let weights: Vec<f64> = (0..p)
-            .map(|j| (0..n).map(|i| dual[i] * x[i][j]).sum::<f64>() / p as f64)
+            .map(|j| (0..n).map(|i| ridge.dual[i] * rows[i][j]).sum::<f64>() / p as f64)
             .collect();
+        let left_out = &ridge.left_out;
         let predicted: Vec<f64> = (0..n)
             .map(|i| self.combine(lines[i], y[i] - left_out[i]))
             .collect();
@@ -325,6 +347,9 @@ impl LatencyModel {
         Some(Regression {
             mean,
             deviation,
+            reach: reach(&ridge),
+            rows,
+            ridge,
             weights,
             intercept,
             fit,
@@ -334,94 +359,56 @@ impl LatencyModel {
 
 impl Regression {
     fn residual(&self, features: &[f64]) -> f64 {
-        let scaled = features
-            .iter()
-            .zip(&self.mean)
-            .zip(&self.deviation)
-            .map(|((f, m), d)| (f - m) / d);
+        let scaled = standardised(features, &self.mean, &self.deviation);
         self.intercept + scaled.zip(&self.weights).map(|(x, w)| x * w).sum::<f64>()
     }
+
+    fn spread(&self, features: &[f64]) -> f64 {
+        let point: Vec<f64> = standardised(features, &self.mean, &self.deviation).collect();
+        let with_samples: Vec<f64> = self
+            .rows
+            .iter()
+            .map(|row| covariance(row, &point))
+            .collect();
+        self.ridge.spread(&with_samples, covariance(&point, &point))
+    }
 }
 
-/// Ridge with an unpenalised intercept in dual form: dual weights and the residual of each sample when left out,
-/// r_i / (1 - H_ii) (Hastie et al., Elements of Statistical Learning, 7.10), with H including the intercept's 1 / n.
-fn leave_one_out(gram: &[f64], n: usize, penalty: f64, y: &[f64]) -> Option<(Vec<f64>, Vec<f64>)> {
-    let mut regular = gram.to_vec();
-    for i in 0..n {
-        regular[i * n + i] += penalty;
-    }
-    let l = cholesky(&regular, n)?;
-    let dual = solve_upper(&l, n, &solve_lower(&l, n, y));
-    let left_out = (0..n)
-        .map(|i| {
-            let mut unit = vec![0.0; n];
-            unit[i] = 1.0;
-            let column = solve_lower(&l, n, &unit);
-            // 1 - H_ii of the penalised part is penalty x (G + penalty)^-1_ii.
-            let slack = penalty * column.iter().map(|v| v * v).sum::<f64>() - 1.0 / n as f64;
-            penalty * dual[i] / slack.max(1e-3)
-        })
+fn standardised<'a>(
+    features: &'a [f64],
+    mean: &'a [f64],
+    deviation: &'a [f64],
+) -> impl Iterator<Item = f64> + 'a {
+    features
+        .iter()
+        .zip(mean)
+        .zip(deviation)
+        .map(|((f, m), d)| (f - m) / d)
+}
+
+/// The linear kernel, the mean over features.
+fn covariance(a: &[f64], b: &[f64]) -> f64 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum::<f64>() / a.len().max(1) as f64
+}
+
+/// The smallest factor with which the spreads hold 95 of 100 of the left-out samples, one more counted as not held, as conformal
+/// prediction does; with fewer than 19 samples there is none, and the largest is taken.
+fn reach(ridge: &Ridge) -> f64 {
+    let mut scores: Vec<f64> = ridge
+        .left_out
+        .iter()
+        .zip(&ridge.left_out_spread)
+        .map(|(residual, spread)| residual.abs() / spread)
         .collect();
-    Some((dual, left_out))
-}
-
-/// Kendall's tau-b of two samples of the same length; 0 where one of them is constant.
-pub fn kendall(a: &[f64], b: &[f64]) -> f64 {
-    let (mut score, mut pairs_a, mut pairs_b) = (0.0, 0.0, 0.0);
-    for i in 0..a.len().min(b.len()) {
-        for j in 0..i {
-            let sign = |d: f64| if d == 0.0 { 0.0 } else { d.signum() };
-            let (da, db) = (sign(a[i] - a[j]), sign(b[i] - b[j]));
-            score += da * db;
-            pairs_a += da * da;
-            pairs_b += db * db;
-        }
-    }
-    let norm = (pairs_a * pairs_b).sqrt();
-    if norm > 0.0 { score / norm } else { 0.0 }
-}
-
-/// Spearman's rank correlation of two samples of the same length, ties at their mean rank; 0 where one of them is
-/// constant.
-pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
-    let n = a.len().min(b.len());
-    let (a, b) = (ranks(&a[..n]), ranks(&b[..n]));
-    let mean = (n as f64 - 1.0) / 2.0;
-    let product = |x: &[f64], y: &[f64]| {
-        x.iter()
-            .zip(y)
-            .map(|(x, y)| (x - mean) * (y - mean))
-            .sum::<f64>()
-    };
-    let norm = (product(&a, &a) * product(&b, &b)).sqrt();
-    if norm > 0.0 {
-        product(&a, &b) / norm
-    } else {
-        0.0
-    }
-}
-
-fn ranks(values: &[f64]) -> Vec<f64> {
-    let mut order: Vec<usize> = (0..values.len()).collect();
-    order.sort_by(|&i, &j| values[i].total_cmp(&values[j]));
-    let mut ranks = vec![0.0; values.len()];
-    let mut start = 0;
-    while start < order.len() {
-        let end = (start..order.len())
-            .find(|&k| values[order[k]] != values[order[start]])
-            .unwrap_or(order.len());
-        for &i in &order[start..end] {
-            ranks[i] = (start + end - 1) as f64 / 2.0;
-        }
-        start = end;
-    }
-    ranks
+    scores.sort_by(f64::total_cmp);
+    let rank = (0.95 * (scores.len() + 1) as f64).ceil() as usize;
+    scores[rank.min(scores.len()) - 1]
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::SeededRng;
+    use crate::testing::SeededRng;
 
     const WEIGHTS: [f64; 5] = [0.3, 0.05, 0.25, 0.1, 0.2];
 
@@ -506,54 +493,34 @@ mod tests {
     }
 
     #[test]
-    fn leave_one_out_equals_refitting_without_the_sample() {
-        let mut rng = SeededRng::new(5, 0);
-        let n = 8;
-        let x: Vec<[f64; 2]> = (0..n).map(|_| [rng.normal(), rng.normal()]).collect();
-        let y: Vec<f64> = x
-            .iter()
-            .map(|v| v[0] - 2.0 * v[1] + 0.1 * rng.normal())
-            .collect();
-        let centre = |rows: &[usize]| -> (Vec<[f64; 2]>, Vec<f64>, [f64; 2], f64) {
-            let m = rows.len() as f64;
-            let mx = [0, 1].map(|k| rows.iter().map(|&i| x[i][k]).sum::<f64>() / m);
-            let my = rows.iter().map(|&i| y[i]).sum::<f64>() / m;
-            (
-                rows.iter()
-                    .map(|&i| [x[i][0] - mx[0], x[i][1] - mx[1]])
-                    .collect(),
-                rows.iter().map(|&i| y[i] - my).collect(),
-                mx,
-                my,
-            )
-        };
-        let gram = |x: &[[f64; 2]]| -> Vec<f64> {
-            x.iter()
-                .flat_map(|a| x.iter().map(|b| a[0] * b[0] + a[1] * b[1]))
-                .collect()
-        };
-        let penalty = 0.7;
-        let (cx, cy, ..) = centre(&(0..n).collect::<Vec<_>>());
-        let (_, left_out) = leave_one_out(&gram(&cx), n, penalty, &cy).unwrap();
-        for i in 0..n {
-            let rows: Vec<usize> = (0..n).filter(|&j| j != i).collect();
-            let (cx, cy, mx, my) = centre(&rows);
-            let (dual, _) = leave_one_out(&gram(&cx), n - 1, penalty, &cy).unwrap();
-            let weight = |k: usize| cx.iter().zip(&dual).map(|(v, d)| v[k] * d).sum::<f64>();
-            let predicted = my + weight(0) * (x[i][0] - mx[0]) + weight(1) * (x[i][1] - mx[1]);
-            assert!((left_out[i] - (y[i] - predicted)).abs() < 1e-9);
+    fn intervals_hold_95_of_100_truths_and_are_no_wider_than_that_takes() {
+        let (mut held, mut asked, mut width) = (0, 0, 0.0);
+        for seed in 0..20 {
+            let mut rng = SeededRng::new(seed, 3);
+            let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000).unwrap();
+            let noisy = |rng: &mut SeededRng| {
+                let (features, macs, ratio) = sample(rng);
+                (features, macs, ratio + 0.01 * rng.normal())
+            };
+            for _ in 0..60 {
+                let (features, macs, ratio) = noisy(&mut rng);
+                model.observe(&features, macs, ratio).unwrap();
+            }
+            for _ in 0..100 {
+                let (features, macs, ratio) = noisy(&mut rng);
+                let found = model.predict_interval(&features, macs).unwrap();
+                assert!(found.low <= found.ratio && found.ratio <= found.high);
+                assert_eq!(found.ratio, model.predict(&features, macs));
+                held += usize::from(found.low <= ratio && ratio <= found.high);
+                width += (found.high - found.low) / 2.0;
+                asked += 1;
+            }
         }
-    }
-
-    #[test]
-    fn rank_correlations_match_known_values() {
-        let a = [1.0, 2.0, 3.0, 4.0, 5.0];
-        assert_eq!(spearman(&a, &a), 1.0);
-        assert_eq!(kendall(&a, &[5.0, 4.0, 3.0, 2.0, 1.0]), -1.0);
-        assert!((spearman(&a, &[2.0, 1.0, 4.0, 3.0, 5.0]) - 0.8).abs() < 1e-12);
-        assert!((kendall(&a, &[2.0, 1.0, 4.0, 3.0, 5.0]) - 0.6).abs() < 1e-12);
-        assert!((kendall(&[1.0, 1.0, 2.0], &[1.0, 2.0, 3.0]) - 2.0 / 6f64.sqrt()).abs() < 1e-12);
-        assert_eq!(spearman(&a, &[1.0; 5]), 0.0);
+        let share = held as f64 / f64::from(asked);
+        assert!((0.93..0.985).contains(&share), "{share}");
+        // Noise alone asks for 1.96 x 0.01.
+        let mean = width / f64::from(asked);
+        assert!((0.018..0.026).contains(&mean), "{mean}");
     }
 
     #[test]

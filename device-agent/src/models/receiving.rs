@@ -1,0 +1,147 @@
+//! One upload.
+
+use std::fs::{File, OpenOptions};
+use std::io::{ErrorKind, Read, Write};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use agent_protocol::{Sha256, Upload};
+use sha2::Digest;
+
+use super::{Entry, ModelStore, Partial, Refusal};
+
+/// An upload under way. Dropped before its end, what arrived stays for the next, unless it is of no use.
+pub struct Receiving {
+    store: Arc<ModelStore>,
+    upload: Upload,
+    path: PathBuf,
+    file: Option<File>,
+    received: u64,
+    /// Whether what arrived is worth keeping.
+    useful: bool,
+}
+
+impl Receiving {
+    /// Opens the file, of which the store holds `have` bytes. The store knows of the upload already.
+    pub(super) fn open(store: Arc<ModelStore>, upload: Upload, have: u64) -> Result<Self, Refusal> {
+        let path = store.path(upload.sha256, "part");
+        // From here on dropping this value ends the upload.
+        let mut receiving = Self {
+            store,
+            upload,
+            path,
+            file: None,
+            received: have,
+            useful: true,
+        };
+        let file = OpenOptions::new()
+            .create(true)
+            .append(true)
+            .open(&receiving.path)
+            .and_then(|file| file.set_len(upload.offset_bytes).map(|()| file));
+        let file = file.map_err(|error| receiving.failed(&error))?;
+        receiving.received = upload.offset_bytes;
+        receiving.file = Some(file);
+        Ok(receiving)
+    }
+
+    /// What a failure of the storage means. On a full disk what arrived is in everyone's way.
+    fn failed(&mut self, error: &std::io::Error) -> Refusal {
+        let full = [
+            ErrorKind::StorageFull,
+            ErrorKind::QuotaExceeded,
+            ErrorKind::FileTooLarge,
+        ];
+        if !full.contains(&error.kind()) {
+            return Refusal::Storage(error.to_string());
+        }
+        let free = self.store.space().map_or(0, |space| space.free);
+        self.useful = false;
+        Refusal::Storage(format!(
+            "its disk is full: {free} bytes are free, and {} of {} had come ({error})",
+            self.received, self.upload.size_bytes
+        ))
+    }
+
+    /// Takes the next bytes.
+    pub fn chunk(&mut self, bytes: &[u8]) -> Result<(), Refusal> {
+        let received = self.received.saturating_add(bytes.len() as u64);
+        if received > self.upload.size_bytes {
+            return Err(Refusal::Wrong(format!(
+                "more than the {} bytes that were announced came",
+                self.upload.size_bytes
+            )));
+        }
+        let file = self
+            .file
+            .as_mut()
+            .ok_or_else(|| Refusal::Wrong("the upload has ended".into()))?;
+        let written = file.write_all(bytes);
+        written.map_err(|error| self.failed(&error))?;
+        self.received = received;
+        Ok(())
+    }
+
+    /// Checks the digest and keeps the model. Returns its size.
+    pub fn finish(mut self) -> Result<u64, Refusal> {
+        if self.received < self.upload.size_bytes {
+            return Err(Refusal::Wrong(format!(
+                "{} of {} bytes came",
+                self.received, self.upload.size_bytes
+            )));
+        }
+        self.file = None;
+        let found = digest_of(&self.path).map_err(|error| self.failed(&error))?;
+        self.useful = found == self.upload.sha256;
+        if !self.useful {
+            return Err(Refusal::Wrong(format!(
+                "the bytes have the digest {found}, not {}: they changed on the way or in an earlier part",
+                self.upload.sha256
+            )));
+        }
+        std::fs::rename(&self.path, self.store.path(found, "onnx"))
+            .map_err(|error| self.failed(&error))?;
+        let mut inner = self.store.inner();
+        let used = inner.tick();
+        let bytes = self.upload.size_bytes;
+        inner.uploading.remove(&found);
+        inner.held.entry(found).or_insert(Entry {
+            bytes,
+            used,
+            pins: 0,
+        });
+        Ok(bytes)
+    }
+}
+
+impl Drop for Receiving {
+    fn drop(&mut self) {
+        let mut inner = self.store.inner();
+        // One that was finished is in the list no more.
+        if inner.uploading.remove(&self.upload.sha256).is_some() {
+            let bytes = std::fs::metadata(&self.path).map_or(0, |meta| meta.len());
+            if self.useful && bytes > 0 {
+                let used = inner.tick();
+                let left = Partial { bytes, used };
+                inner.partial.insert(self.upload.sha256, left);
+            } else {
+                // A file that cannot be removed goes with the folder.
+                let _ = std::fs::remove_file(&self.path);
+            }
+        }
+        drop(inner);
+        self.store.ended.notify_waiters();
+    }
+}
+
+fn digest_of(path: &Path) -> std::io::Result<Sha256> {
+    let mut file = File::open(path)?;
+    let mut hasher = sha2::Sha256::new();
+    let mut buffer = vec![0; 1 << 16];
+    loop {
+        match file.read(&mut buffer)? {
+            0 => return Ok(Sha256(hasher.finalize().into())),
+            n => hasher.update(&buffer[..n]),
+        }
+    }
+}

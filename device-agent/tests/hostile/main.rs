@@ -1,0 +1,18 @@
+//! Clients that mean harm, clients that vanish, clients that compete, and disks that are full: the real agent goes on.
+
+#[path = "../agent/fixture.rs"]
+#[allow(dead_code, reason = "shared with the tests in ../agent")]
+mod fixture;
+
+mod bytes;
+mod certificates;
+mod connections;
+mod frames;
+mod messages;
+mod names;
+mod proxy;
+mod queue;
+mod restart;
+mod served;
+mod storage;
+mod tls;

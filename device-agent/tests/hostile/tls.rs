@@ -1,0 +1,245 @@
+//! An agent on a network: only who shows the right certificate learns anything.
+
+use std::io::{Read, Write};
+use std::net::TcpStream;
+use std::process::{Command, Stdio};
+use std::sync::Arc;
+
+use agent_protocol::wire::agent_client::AgentClient;
+use agent_protocol::wire::measure_event::Event;
+use agent_protocol::{PROTOCOL_VERSION, Token, wire};
+use latency::Client;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio_rustls::TlsConnector;
+use tokio_rustls::rustls::pki_types::pem::PemObject;
+use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
+use tokio_rustls::rustls::{ClientConfig, RootCertStore, SupportedProtocolVersion, version};
+use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity};
+
+use crate::certificates::{Authority, Pair, write};
+use crate::fixture::{Convolution, agent, job, quick};
+use crate::frames::PREFACE;
+use crate::served::{Served, block_on, upload_of};
+
+/// A connection as the host makes it.
+pub async fn channel(served: &Served, authority: &Authority, pair: &Pair) -> Channel {
+    let tls = ClientTlsConfig::new()
+        .ca_certificate(Certificate::from_pem(&authority.certificate))
+        .identity(Identity::from_pem(&pair.certificate, &pair.key))
+        .domain_name("localhost");
+    Endpoint::from_shared(format!("https://{}", served.address))
+        .unwrap()
+        .tls_config(tls)
+        .unwrap()
+        .connect()
+        .await
+        .unwrap()
+}
+
+/// Greets, sends a model and measures it.
+pub async fn measure(channel: Channel) {
+    let mut client = AgentClient::new(channel);
+    let hello = wire::HelloRequest {
+        protocol: PROTOCOL_VERSION,
+        client: "a test".into(),
+    };
+    let reply = client.hello(hello).await.unwrap().into_inner();
+    assert_eq!(reply.protocol, PROTOCOL_VERSION);
+    let model = Convolution::default().model("over tls");
+    let parts = upload_of(model.onnx());
+    client
+        .upload_model(tokio_stream::iter(parts))
+        .await
+        .unwrap();
+    let request = wire::MeasureRequest::from(job(&model, quick()));
+    let mut events = client.measure(request).await.unwrap().into_inner();
+    let mut last = None;
+    while let Some(event) = events.message().await.unwrap() {
+        last = event.event;
+    }
+    assert!(matches!(last, Some(Event::Results(all)) if all.measurements.len() == 1));
+}
+
+#[test]
+fn a_host_with_its_certificate_measures_without_a_token() {
+    let authority = Authority::new();
+    let folder = authority.folder();
+    let served = Served::with_tls(folder.path(), &["--listen", "0.0.0.0:0"]);
+    let mut reachable = served.address;
+    reachable.set_ip([127, 0, 0, 1].into());
+    block_on(async {
+        let tls = ClientTlsConfig::new()
+            .ca_certificate(Certificate::from_pem(&authority.certificate))
+            .identity({
+                let host = authority.host();
+                Identity::from_pem(host.certificate, host.key)
+            })
+            .domain_name("localhost");
+        let endpoint = Endpoint::from_shared(format!("https://{reachable}")).unwrap();
+        let endpoint = endpoint.tls_config(tls).unwrap();
+        measure(endpoint.connect().await.unwrap()).await;
+    });
+    served.has_not_grown();
+}
+
+/// Everything the agent says inside the TLS session to whoever shows this, and nothing else.
+async fn overheard(
+    served: &Served,
+    authority: &Authority,
+    pair: Option<&Pair>,
+    version: &'static SupportedProtocolVersion,
+) -> Vec<u8> {
+    let mut roots = RootCertStore::empty();
+    let ca = CertificateDer::from_pem_slice(authority.certificate.as_bytes()).unwrap();
+    roots.add(ca).unwrap();
+    let provider = Arc::new(tokio_rustls::rustls::crypto::ring::default_provider());
+    let config = ClientConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[version])
+        .unwrap()
+        .with_root_certificates(roots);
+    let mut config = match pair {
+        None => config.with_no_client_auth(),
+        Some(pair) => {
+            let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+            let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
+            config
+                .with_client_auth_cert(vec![certificate], key)
+                .unwrap()
+        }
+    };
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    let stream = tokio::net::TcpStream::connect(served.address)
+        .await
+        .unwrap();
+    let connector = TlsConnector::from(Arc::new(config));
+    let mut said = Vec::new();
+    let name = "localhost".try_into().unwrap();
+    if let Ok(mut stream) = connector.connect(name, stream).await {
+        // In TLS 1.3 the client is done before the agent has looked at its certificate.
+        let _ = stream.write_all(PREFACE).await;
+        let mut buffer = [0; 4096];
+        while let Ok(count @ 1..) = stream.read(&mut buffer).await {
+            said.extend_from_slice(&buffer[..count]);
+            if pair.is_some() && said.len() >= 9 {
+                break;
+            }
+        }
+    }
+    said
+}
+
+#[test]
+fn whoever_shows_another_certificate_or_none_hears_nothing() {
+    let authority = Authority::new();
+    let stranger = Authority::new();
+    let folder = authority.folder();
+    let served = Served::with_tls(folder.path(), &[]);
+    let right = authority.host();
+    block_on(async {
+        let said = overheard(&served, &authority, Some(&right), &version::TLS13).await;
+        assert!(!said.is_empty(), "the right one hears HTTP/2 settings");
+        let wrong = [
+            ("none", None),
+            ("another CA's", Some(stranger.host())),
+            ("an expired one", Some(authority.expired())),
+            ("an agent's", Some(authority.agent())),
+        ];
+        for (what, pair) in &wrong {
+            let said = overheard(&served, &authority, pair.as_ref(), &version::TLS13).await;
+            assert_eq!(said, b"", "{what}");
+        }
+        let said = overheard(&served, &authority, Some(&right), &version::TLS12).await;
+        assert_eq!(said, b"", "TLS 1.2");
+        measure(channel(&served, &authority, &right).await).await;
+    });
+}
+
+#[test]
+fn plain_text_at_a_port_with_tls_is_refused() {
+    let authority = Authority::new();
+    let folder = authority.folder();
+    let served = Served::with_tls(folder.path(), &[]);
+    let mut stream = TcpStream::connect(served.address).unwrap();
+    stream.write_all(PREFACE).unwrap();
+    let mut said = Vec::new();
+    // The agent may reset the connection after its alert.
+    let _ = stream.read_to_end(&mut said);
+    assert!(
+        said.is_empty() || (said[0] == 0x15 && said.len() == 7),
+        "an alert at most: {said:?}"
+    );
+    let uri = format!("http://{}", served.address);
+    let outcome = Client::connect(&uri, &Token::generate().unwrap());
+    assert!(outcome.is_err_and(|error| error.is_agent_lost()));
+    block_on(async { measure(channel(&served, &authority, &authority.host()).await).await });
+}
+
+/// What the agent says when it does not start.
+fn refusal(arguments: &[&str]) -> String {
+    let output = Command::new(agent())
+        .arg("serve")
+        .args(arguments)
+        .env("GRAPHPRUNE_AGENT_TOKEN", "0123456789abcdef0123456789abcdef")
+        .stdin(Stdio::null())
+        .output()
+        .unwrap();
+    assert!(!output.status.success(), "{arguments:?}: it started");
+    assert!(output.stdout.is_empty(), "it greeted");
+    String::from_utf8(output.stderr).unwrap()
+}
+
+#[test]
+fn without_tls_only_the_loopback_interface_will_do() {
+    for address in [
+        "0.0.0.0:0",
+        "[::]:0",
+        "192.0.2.1:7070",
+        "[::ffff:127.0.0.1]:0",
+    ] {
+        let text = refusal(&["--listen", address]);
+        assert!(
+            text.contains("graphprune device enroll") && text.contains("--tls"),
+            "{address}: {text}"
+        );
+    }
+    for address in ["127.0.0.1:0", "127.0.0.2:0"] {
+        Served::start(&["--listen", address]).is_well();
+    }
+}
+
+#[test]
+fn a_key_that_others_can_read_and_missing_certificates_are_refused_by_name() {
+    let authority = Authority::new();
+    let check = |spoil: &dyn Fn(&std::path::Path), needles: &[&str]| {
+        let folder = authority.folder();
+        spoil(folder.path());
+        let text = refusal(&["--tls", folder.path().to_str().unwrap()]);
+        for needle in needles {
+            assert!(text.contains(needle), "{needle}: {text}");
+        }
+        assert!(!text.contains("PRIVATE KEY"), "{text}");
+    };
+    for mode in [0o640, 0o604, 0o660, 0o777] {
+        check(
+            &|folder| {
+                let key = std::fs::read_to_string(folder.join("agent.key")).unwrap();
+                write(&folder.join("agent.key"), &key, mode);
+            },
+            &["agent.key", "chmod 600"],
+        );
+    }
+    for name in ["agent.pem", "agent.key", "hosts.pem"] {
+        check(
+            &|folder| std::fs::remove_file(folder.join(name)).unwrap(),
+            &[name],
+        );
+    }
+    check(
+        &|folder| write(&folder.join("hosts.pem"), "no certificate", 0o644),
+        &["hosts.pem"],
+    );
+    check(
+        &|folder| write(&folder.join("agent.key"), &authority.agent().key, 0o600),
+        &["agent.pem and agent.key", "do not fit"],
+    );
+}

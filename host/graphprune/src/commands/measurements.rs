@@ -1,0 +1,161 @@
+//! `graphprune measurements`: what a store holds, for people and for other programs.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Context as _;
+use latency::{Filter, Format, Record, STORE_FILE, Store, Verdict, user_store};
+
+/// List, show or export stored measurements.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  graphprune measurements list --store runs/a --valid\n  graphprune measurements show 17 --store runs/a\n  graphprune measurements export --format parquet --samples --out all.parquet --since 7d"
+)]
+pub struct Args {
+    #[command(subcommand)]
+    action: Action,
+}
+
+#[derive(Debug, clap::Subcommand)]
+enum Action {
+    /// One line a measurement
+    List(Choice),
+    /// Everything known of one measurement, as JSON
+    Show {
+        /// Its number, as `list` tells it
+        id: i64,
+        #[command(flatten)]
+        place: Place,
+    },
+    /// Write measurements to a file: CSV, JSON or Parquet, units in the names of the columns
+    Export {
+        #[command(flatten)]
+        choice: Choice,
+        /// csv, json, parquet
+        #[arg(long, default_value = "csv")]
+        format: Format,
+        /// The file
+        #[arg(long, value_name = "FILE")]
+        out: PathBuf,
+        /// Every timed run, too
+        #[arg(long)]
+        samples: bool,
+    },
+}
+
+#[derive(Debug, clap::Args)]
+struct Place {
+    /// The store: a file or a run's folder; the user's own when it is left out
+    #[arg(long, value_name = "PATH")]
+    store: Option<PathBuf>,
+}
+
+impl Place {
+    fn open(&self) -> anyhow::Result<Store> {
+        let path = match &self.store {
+            Some(path) if path.is_dir() => path.join(STORE_FILE),
+            Some(path) => path.clone(),
+            None => user_store().context("the system names no home folder; give --store")?,
+        };
+        Ok(Store::open_existing(&path)?)
+    }
+}
+
+#[derive(Debug, clap::Args)]
+struct Choice {
+    #[command(flatten)]
+    place: Place,
+    /// The beginning of the model's SHA-256, or a part of its name
+    #[arg(long)]
+    model: Option<String>,
+    /// The device's name, host name, identity or profile
+    #[arg(long)]
+    device: Option<String>,
+    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now (90m, 12h, 7d)
+    #[arg(long, value_name = "WHEN")]
+    since: Option<String>,
+    /// Valid ones only
+    #[arg(long)]
+    valid: bool,
+}
+
+impl Choice {
+    fn select(&self) -> anyhow::Result<(Store, Vec<Record>)> {
+        let store = self.place.open()?;
+        let since = self.since.as_deref().map(|text| store.moment(text));
+        let filter = Filter {
+            model: self.model.clone(),
+            device: self.device.clone(),
+            since_unix_ns: since.transpose()?,
+            valid: self.valid.then_some(true),
+            id: None,
+        };
+        let records = store.select(&filter)?;
+        Ok((store, records))
+    }
+}
+
+/// Does what was asked for.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    match &args.action {
+        Action::List(choice) => {
+            let (store, records) = choice.select()?;
+            for record in &records {
+                println!("{}", line(&store, record)?);
+            }
+            println!(
+                "{} measurements in {}",
+                records.len(),
+                store.path().display()
+            );
+        }
+        Action::Show { id, place } => {
+            let store = place.open()?;
+            let record = store
+                .get(*id)?
+                .with_context(|| format!("{} holds no measurement {id}", store.path().display()))?;
+            println!("{}", serde_json::to_string_pretty(&record)?);
+        }
+        Action::Export {
+            choice,
+            format,
+            out,
+            samples,
+        } => {
+            let (_, records) = choice.select()?;
+            latency::export(&records, *format, *samples, out)?;
+            println!(
+                "{} measurements written to {}",
+                records.len(),
+                out.display()
+            );
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(store: &Store, record: &Record) -> anyhow::Result<String> {
+    let m = &record.measurement;
+    let ratio = m.ratio.map_or_else(String::new, |ratio| {
+        format!(
+            ", {:.4}x ({:.4} to {:.4})",
+            ratio.median, ratio.low, ratio.high
+        )
+    });
+    let verdict = match &m.verdict {
+        Verdict::Valid => String::new(),
+        Verdict::Invalid { reason } => format!(", NOT VALID: {reason}"),
+    };
+    let device = match record.origin.device_name.as_str() {
+        "" => &record.device,
+        name => name,
+    };
+    Ok(format!(
+        "{:>6}  {}  {:.12}  {} on {device}: {:.3} ms{ratio}{verdict}",
+        record.id,
+        store.date(m.taken_unix_ns)?,
+        m.model_sha256.to_string(),
+        m.name,
+        m.median_ns / 1e6,
+    ))
+}

@@ -1,0 +1,87 @@
+//! Measurements out of the store into files that other programs read: CSV, JSON, Parquet. All three hold the same columns, with
+//! their units in the names.
+
+mod columns;
+mod csv;
+mod json;
+mod parquet;
+
+use std::fs::File;
+use std::io::{self, BufWriter, Write};
+use std::path::Path;
+use std::str::FromStr;
+
+use crate::{LatencyError, Record};
+use columns::Column;
+
+/// The form of an exported file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Format {
+    /// Comma-separated values as RFC 4180 has them; the samples of a row stand in one cell, separated by spaces.
+    Csv,
+    /// An array of objects.
+    Json,
+    /// Apache Parquet, not compressed.
+    Parquet,
+}
+
+impl Format {
+    /// All of them by name.
+    pub const NAMES: [(&str, Self); 3] = [
+        ("csv", Self::Csv),
+        ("json", Self::Json),
+        ("parquet", Self::Parquet),
+    ];
+}
+
+impl FromStr for Format {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        Self::NAMES
+            .iter()
+            .find_map(|(name, format)| (*name == text).then_some(*format))
+            .ok_or_else(|| format!("`{text}` is not one of csv, json, parquet"))
+    }
+}
+
+/// Writes records to `path`: aside, flushed, then renamed, so that a file under that name is whole. With `samples`, every
+/// timed run is in there, too.
+///
+/// # Errors
+/// [`LatencyError::Io`] when the file cannot be written; what was there before is untouched.
+pub fn export(
+    records: &[Record],
+    format: Format,
+    samples: bool,
+    path: &Path,
+) -> Result<(), LatencyError> {
+    let fail = |source| LatencyError::Io {
+        doing: format!("writing {}", path.display()),
+        source,
+    };
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".writing-")
+        .suffix(".tmp")
+        .tempfile_in(folder)
+        .map_err(fail)?;
+    write(records, format, samples, file.as_file_mut()).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+fn write(records: &[Record], format: Format, samples: bool, file: &mut File) -> io::Result<()> {
+    let columns: Vec<&Column> = columns::of(samples).collect();
+    let mut out = BufWriter::new(file);
+    match format {
+        Format::Csv => csv::write(records, &columns, &mut out)?,
+        Format::Json => json::write(records, &columns, &mut out)?,
+        Format::Parquet => parquet::write(records, &columns, &mut out)?,
+    }
+    out.flush()
+}

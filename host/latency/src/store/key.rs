@@ -1,0 +1,131 @@
+//! Under what a measurement is found again, and what else is known of where it comes from.
+
+use agent_protocol::{
+    DeviceInfo, Optimisation, PROTOCOL_VERSION, RuntimeOptions, Sampling, Sha256,
+};
+use serde::Serialize;
+
+/// Under what a measurement is found again: what was measured against what, where, and how it ran.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub struct Key {
+    /// The model.
+    pub model: Sha256,
+    /// The reference it was interleaved with.
+    pub reference: Option<Sha256>,
+    /// The device's identity ([`DeviceInfo::id`]).
+    pub device: String,
+    /// ONNX Runtime's version.
+    pub runtime: String,
+    /// Threads, spinning, batch, cores and how the runtime was asked to run. How long was sampled is no part of it.
+    pub setup: String,
+}
+
+impl Key {
+    /// The key of a measurement on `device` with these settings.
+    pub fn new(
+        model: Sha256,
+        reference: Option<Sha256>,
+        device: &DeviceInfo,
+        sampling: &Sampling,
+        runtime: &RuntimeOptions,
+    ) -> Self {
+        let cores: Vec<String> = sampling.cores.iter().map(u32::to_string).collect();
+        Self {
+            model,
+            reference,
+            device: device.id(),
+            runtime: device.runtime_version.clone(),
+            setup: format!(
+                "threads={} spinning={} batch={} cores={}{}{}",
+                sampling.threads,
+                sampling.spinning,
+                sampling.batch,
+                if cores.is_empty() {
+                    "all".to_owned()
+                } else {
+                    cores.join(",")
+                },
+                match sampling.sustained_ns {
+                    0 => String::new(),
+                    ns => format!(" sustained={ns}"),
+                },
+                asked_of(runtime),
+            ),
+        }
+    }
+
+    pub(super) fn reference_bytes(&self) -> &[u8] {
+        self.reference
+            .as_ref()
+            .map_or(&[], |digest| digest.0.as_slice())
+    }
+}
+
+/// What was asked of the runtime beyond what it does by itself.
+fn asked_of(runtime: &RuntimeOptions) -> String {
+    use std::fmt::Write;
+    let mut text = String::new();
+    for provider in &runtime.providers {
+        // Writing to a string does not fail.
+        let _ = write!(text, " provider={}", provider.name);
+        for (key, value) in &provider.options {
+            let _ = write!(text, ",{key}={value}");
+        }
+    }
+    if runtime.optimisation != Optimisation::All {
+        let _ = write!(text, " optimisation={:?}", runtime.optimisation);
+    }
+    text
+}
+
+/// The execution providers that were asked for, in order of preference; the CPU's where none was named.
+pub(super) fn providers(runtime: &RuntimeOptions) -> String {
+    if runtime.providers.is_empty() {
+        return "cpu".to_owned();
+    }
+    let names: Vec<&str> = runtime.providers.iter().map(|p| p.name.as_str()).collect();
+    names.join(",")
+}
+
+/// Where a measurement comes from, as far as it is no part of its [`Key`]. Empty is unknown: the first version of the store
+/// did not keep it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
+pub struct Origin {
+    /// The device's profile.
+    pub profile: String,
+    /// The name under which the user knows the device.
+    pub device_name: String,
+    /// The device's own name.
+    pub hostname: String,
+    /// The agent's version.
+    pub agent_version: String,
+    /// The protocol's version.
+    pub protocol: Option<u32>,
+    /// The machine that asked.
+    pub host: String,
+    /// The version of graphprune that asked.
+    pub graphprune_version: String,
+}
+
+impl Origin {
+    /// A measurement on `device` that this program asks for.
+    pub fn here(device: &DeviceInfo) -> Self {
+        Self {
+            profile: device.profile.clone(),
+            device_name: device.name.clone(),
+            hostname: device.hostname.clone(),
+            agent_version: device.agent_version.clone(),
+            protocol: Some(PROTOCOL_VERSION),
+            host: this_host(),
+            graphprune_version: env!("CARGO_PKG_VERSION").to_owned(),
+        }
+    }
+}
+
+/// This machine's name.
+pub(super) fn this_host() -> String {
+    rustix::system::uname()
+        .nodename()
+        .to_string_lossy()
+        .into_owned()
+}

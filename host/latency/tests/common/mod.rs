@@ -1,0 +1,120 @@
+//! A device that measures nothing but counts what it was asked for.
+
+use latency::{
+    DeviceInfo, DeviceState, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement,
+    Model, Ratio, RuntimeInfo, RuntimeOptions, Verdict,
+};
+
+/// A measurement with something in every part.
+pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Measurement {
+    Measurement {
+        name: model.name().to_owned(),
+        model_sha256: model.sha256(),
+        reference_sha256: reference.map(Model::sha256),
+        median_ns: 2.0,
+        ci95_ns: (1.0, 3.0),
+        min_ns: 1,
+        p5_ns: 1.0,
+        p25_ns: 1.0,
+        p50_ns: 2.0,
+        p75_ns: 2.0,
+        p95_ns: 3.0,
+        p99_ns: 3.0,
+        samples_ns: vec![1, 2, 3, 2, 2, 2],
+        block_runs: 1,
+        warmup_ns: vec![7],
+        preempted_ns: vec![8],
+        ratio: reference.map(|_| Ratio {
+            median: 0.5,
+            low: 0.4,
+            high: 0.6,
+            low_end: 0.5,
+            rounds: 6,
+        }),
+        peak_memory_bytes: full.then_some(11),
+        before: DeviceState::default(),
+        after: DeviceState::default(),
+        runtime: RuntimeInfo {
+            version: "1.2.3".into(),
+            provider: "CPUExecutionProvider".into(),
+            threads: 1,
+            spinning: false,
+            cores: Vec::new(),
+            nice: 0,
+            node_providers: Vec::new(),
+            options: RuntimeOptions::default(),
+            confinement: Vec::new(),
+        },
+        verdict: Verdict::Valid,
+        notes: Vec::new(),
+        taken_unix_ns: 9,
+        load_ns: 1,
+        sentinel: None,
+    }
+}
+
+/// The device of all measurements here.
+pub fn device() -> DeviceInfo {
+    DeviceInfo {
+        profile: "test".into(),
+        runtime_version: "1.2.3".into(),
+        ..DeviceInfo::default()
+    }
+}
+
+/// A source that notes which models it was asked for.
+#[derive(Default)]
+pub struct Counting {
+    /// The names in each request.
+    pub asked: Vec<Vec<String>>,
+    /// Whether everything comes out invalid.
+    pub invalid: bool,
+}
+
+impl LatencySource for Counting {
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+        self.asked.push(
+            request
+                .models
+                .iter()
+                .map(|model| model.name().to_owned())
+                .collect(),
+        );
+        let full = request.evidence == Evidence::Full;
+        let candidates = request
+            .models
+            .iter()
+            .map(|model| measurement(model, request.reference.as_ref(), full));
+        let reference = request
+            .reference
+            .iter()
+            .map(|model| measurement(model, None, full));
+        let mut all: Vec<Measurement> = candidates.chain(reference).collect();
+        if self.invalid {
+            for m in &mut all {
+                m.verdict = Verdict::Invalid {
+                    reason: "a storm".into(),
+                };
+            }
+        }
+        Ok(all)
+    }
+
+    fn describe(&self) -> DeviceInfo {
+        device()
+    }
+}
+
+/// A model whose bytes are its name.
+pub fn model(name: &str) -> Model {
+    Model::new(name, name.as_bytes())
+}
+
+/// A request for these models beside a reference.
+pub fn request(names: &[&str]) -> MeasureRequest {
+    MeasureRequest {
+        models: names.iter().map(|name| model(name)).collect(),
+        reference: Some(model("reference")),
+        ..MeasureRequest::default()
+    }
+}

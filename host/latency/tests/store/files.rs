@@ -1,0 +1,265 @@
+//! The file itself: of an older graphprune, of a newer one, of another program, damaged.
+
+use agent_protocol::wire;
+use latency::{Filter, Key, Origin, RuntimeOptions, Sampling, Store};
+use prost::Message;
+use rusqlite::{Connection, params};
+
+use crate::fixture::{device, measurement, model};
+
+/// The first version's tables, as they were written then.
+const FIRST: &str = "
+    CREATE TABLE measurement (
+        id INTEGER PRIMARY KEY,
+        model BLOB NOT NULL,
+        reference BLOB NOT NULL,
+        device TEXT NOT NULL,
+        runtime TEXT NOT NULL,
+        setup TEXT NOT NULL,
+        name TEXT NOT NULL,
+        valid INTEGER NOT NULL,
+        reason TEXT NOT NULL,
+        median_ns REAL NOT NULL,
+        ratio REAL,
+        ratio_low REAL,
+        ratio_high REAL,
+        taken_unix_ns INTEGER NOT NULL,
+        evidence BLOB NOT NULL
+    ) STRICT;
+    CREATE INDEX measurement_key ON measurement (model, reference, device, runtime, setup, valid);
+    PRAGMA user_version = 1;
+";
+
+#[test]
+fn a_store_of_the_first_version_keeps_its_measurements_and_gains_what_they_tell() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sqlite");
+    let (candidate, reference) = (model("a"), model("reference"));
+    let key = Key::new(
+        candidate.sha256(),
+        Some(reference.sha256()),
+        &device(),
+        &Sampling::default(),
+        &RuntimeOptions::default(),
+    );
+    let stored = measurement(&candidate, Some(&reference), true);
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(FIRST).unwrap();
+    let old = |evidence: Vec<u8>, name: &str| {
+        raw.execute(
+            "INSERT INTO measurement (model, reference, device, runtime, setup, name, valid, reason, median_ns, ratio,
+             ratio_low, ratio_high, taken_unix_ns, evidence)
+             VALUES (?1, ?2, ?3, ?4, ?5, ?6, 1, '', 2.0, 0.5, 0.4, 0.6, 9, ?7)",
+            params![
+                candidate.sha256().0,
+                reference.sha256().0,
+                key.device,
+                key.runtime,
+                key.setup,
+                name,
+                evidence
+            ],
+        )
+        .unwrap();
+    };
+    old(wire::Measurement::from(stored.clone()).encode_to_vec(), "a");
+    drop(raw);
+
+    let store = Store::open(&path).unwrap();
+    assert_eq!(store.find(&key, true).unwrap().as_ref(), Some(&stored));
+    let record = &store.all().unwrap()[0];
+    assert_eq!(record.measurement, stored);
+    assert_eq!(
+        (record.origin.profile.as_str(), record.providers.as_str()),
+        ("test", "cpu")
+    );
+    assert_eq!(
+        (record.origin.protocol, record.origin.host.as_str()),
+        (None, "")
+    );
+    // Opened again, it is as it was.
+    drop(store);
+    let mut store = Store::open(&path).unwrap();
+    store
+        .insert(&Origin::here(&device()), &[(key, &stored)])
+        .unwrap();
+    let all = store.all().unwrap();
+    assert_eq!(all.len(), 2);
+    assert_eq!(all[1].origin.profile, "test");
+    assert!(!all[1].origin.host.is_empty() && all[1].origin.protocol.is_some());
+}
+
+#[test]
+fn a_migration_that_cannot_end_leaves_the_old_store() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sqlite");
+    let raw = Connection::open(&path).unwrap();
+    raw.execute_batch(FIRST).unwrap();
+    // The last step of the migration will find its table's name taken.
+    raw.execute_batch("CREATE VIEW claim AS SELECT 1").unwrap();
+    drop(raw);
+    assert!(Store::open(&path).is_err());
+    let raw = Connection::open(&path).unwrap();
+    let version: i64 = raw
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .unwrap();
+    assert_eq!(version, 1);
+    assert!(raw.prepare("SELECT profile FROM measurement").is_err());
+}
+
+#[test]
+fn a_file_that_is_no_store_is_refused_with_what_to_do() {
+    let folder = tempfile::tempdir().unwrap();
+    let check = |name: &str, needle: &str| {
+        let path = folder.path().join(name);
+        let error = match Store::open(&path).and_then(|store| store.all()) {
+            Ok(all) => panic!("{name} was read: {} measurements", all.len()),
+            Err(error) => error.to_string(),
+        };
+        assert!(error.contains(name) && error.contains(needle), "{error}");
+    };
+    let file = |name: &str| folder.path().join(name);
+    std::fs::write(
+        file("text.sqlite"),
+        "this is a text, and a long one at that".repeat(40),
+    )
+    .unwrap();
+    check("text.sqlite", "move the file away");
+
+    drop(Store::open(&file("newer.sqlite")).unwrap());
+    let raw = Connection::open(file("newer.sqlite")).unwrap();
+    raw.pragma_update(None, "user_version", 99).unwrap();
+    drop(raw);
+    check("newer.sqlite", "version 99");
+
+    for version in [0, 2] {
+        let raw = Connection::open(file("foreign.sqlite")).unwrap();
+        raw.execute_batch("CREATE TABLE IF NOT EXISTS bookmarks (url TEXT)")
+            .unwrap();
+        raw.pragma_update(None, "user_version", version).unwrap();
+        drop(raw);
+        check("foreign.sqlite", "another program");
+    }
+
+    let mut store = Store::open(&file("whole.sqlite")).unwrap();
+    let model = model("a");
+    let key = Key::new(
+        model.sha256(),
+        None,
+        &device(),
+        &Sampling::default(),
+        &RuntimeOptions::default(),
+    );
+    let taken = measurement(&model, None, true);
+    store
+        .insert(&Origin::default(), &vec![(key, &taken); 200])
+        .unwrap();
+    drop(store);
+    let whole = std::fs::read(file("whole.sqlite")).unwrap();
+    std::fs::write(file("cut.sqlite"), &whole[..whole.len() / 2]).unwrap();
+    check("cut.sqlite", "move the file away");
+
+    std::fs::create_dir(file("folder.sqlite")).unwrap();
+    check("folder.sqlite", "");
+    let error = Store::open_existing(&file("none.sqlite"))
+        .err()
+        .unwrap()
+        .to_string();
+    assert!(error.contains("no such file"), "{error}");
+    assert!(!file("none.sqlite").exists());
+}
+
+#[test]
+fn a_filter_lets_through_what_it_names() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut store = Store::open(&folder.path().join("m.sqlite")).unwrap();
+    for (name, device_name, valid, taken) in [
+        ("one", "kitchen", true, 1_000),
+        ("two", "attic", true, 2_000),
+        ("three", "attic", false, 3_000),
+    ] {
+        let model = model(name);
+        let key = Key::new(
+            model.sha256(),
+            None,
+            &device(),
+            &Sampling::default(),
+            &RuntimeOptions::default(),
+        );
+        let mut m = measurement(&model, None, false);
+        m.taken_unix_ns = taken;
+        if !valid {
+            m.verdict = latency::Verdict::Invalid {
+                reason: "a storm".into(),
+            };
+        }
+        let origin = Origin {
+            device_name: device_name.into(),
+            profile: "pi".into(),
+            ..Origin::default()
+        };
+        store.insert(&origin, &[(key, &m)]).unwrap();
+    }
+    let check = |filter: Filter, want: &[&str]| {
+        let found = store.select(&filter).unwrap();
+        let names: Vec<&str> = found.iter().map(|r| r.measurement.name.as_str()).collect();
+        assert_eq!(names, want, "{filter:?}");
+    };
+    let text = |text: &str| Some(text.to_owned());
+    check(Filter::default(), &["one", "two", "three"]);
+    check(
+        Filter {
+            model: text("wo"),
+            ..Filter::default()
+        },
+        &["two"],
+    );
+    let digest = model("one").sha256().to_string();
+    check(
+        Filter {
+            model: text(&digest[..8]),
+            ..Filter::default()
+        },
+        &["one"],
+    );
+    check(
+        Filter {
+            device: text("attic"),
+            ..Filter::default()
+        },
+        &["two", "three"],
+    );
+    check(
+        Filter {
+            device: text("pi"),
+            valid: Some(true),
+            ..Filter::default()
+        },
+        &["one", "two"],
+    );
+    check(
+        Filter {
+            since_unix_ns: Some(2_000),
+            ..Filter::default()
+        },
+        &["two", "three"],
+    );
+    check(
+        Filter {
+            valid: Some(false),
+            ..Filter::default()
+        },
+        &["three"],
+    );
+
+    assert_eq!(store.moment("1970-01-02").unwrap(), 86_400_000_000_000);
+    assert_eq!(store.moment("1970-01-01 00:01").unwrap(), 60_000_000_000);
+    assert!(store.moment("2h").unwrap() > store.moment("1d").unwrap());
+    for wrong in ["", "yesterday", "12", "1970-99-99", "99999999999999d"] {
+        assert!(store.moment(wrong).is_err(), "{wrong}");
+    }
+    assert_eq!(
+        store.date(86_400_000_000_000).unwrap(),
+        "1970-01-02 00:00:00"
+    );
+}

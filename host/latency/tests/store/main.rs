@@ -1,0 +1,8 @@
+//! The measurement store from outside.
+
+mod claims;
+mod export;
+mod files;
+#[path = "../common/mod.rs"]
+mod fixture;
+mod memory;

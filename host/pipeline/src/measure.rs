@@ -1,0 +1,156 @@
+//! The latency of files on devices, outside of any run.
+
+use std::path::PathBuf;
+
+use latency::{
+    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Sampling, Verdict, members,
+    resolve_all,
+};
+use serde::Serialize;
+
+use crate::device::DeviceSpec;
+use crate::error::PipelineError;
+
+/// A measurement, for people and JSON.
+#[derive(Debug, Clone, Serialize)]
+pub struct Measured {
+    /// The device's name.
+    pub device: String,
+    /// File name.
+    pub name: String,
+    /// SHA-256 of the file.
+    pub sha256: String,
+    /// Median latency, nanoseconds.
+    pub median_ns: f64,
+    /// 95 % interval of the median, nanoseconds.
+    pub interval_ns: (f64, f64),
+    /// Fastest run, nanoseconds.
+    pub minimum_ns: f64,
+    /// 95th percentile, nanoseconds.
+    pub p95_ns: f64,
+    /// To the first model: median, low and high end of the 95 % interval.
+    pub ratio: Option<(f64, f64, f64)>,
+    /// Peak memory of a process of its own, bytes.
+    pub peak_memory_bytes: Option<u64>,
+    /// Runtime, version, threads, providers in one line.
+    pub runtime: String,
+    /// Why it may not be used, if so.
+    pub invalid: Option<String>,
+    /// Every timed run, nanoseconds.
+    pub samples_ns: Vec<u64>,
+}
+
+/// What came of measuring files on devices.
+#[derive(Debug, Clone)]
+pub struct MeasuredOn {
+    /// One entry a device and file: device by device, the files in their order.
+    pub measured: Vec<Measured>,
+    /// Devices that failed, with the reason.
+    pub failed: Vec<(String, String)>,
+}
+
+/// Measures ONNX files on every device of `spec`, all devices at once; the first file is the reference the others are
+/// interleaved with.
+///
+/// # Errors
+/// When a file cannot be read, is no model that the channel rules' reader takes, or no device can measure.
+pub fn measure_models(
+    spec: &DeviceSpec,
+    files: &[PathBuf],
+    effort: f64,
+) -> Result<MeasuredOn, PipelineError> {
+    let (profile, members) = members(resolve_all(&spec.0)?, Ok)?;
+    let mut models = Vec::new();
+    for file in files {
+        // Reading it here gives a better message about a broken file than the device could.
+        crate::model::read_model_file(file)?;
+        let bytes =
+            std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
+        models.push(Model::new(file.display().to_string(), bytes));
+    }
+    let mut fleet = Fleet::start(members, FleetConfig::default())?;
+    let reference = if models.len() > 1 {
+        Some(models.remove(0))
+    } else {
+        None
+    };
+    let sampling = Sampling {
+        min_rounds: (f64::from(profile.sampling.min_rounds) * effort.max(0.1)).max(6.0) as u32,
+        max_duration_ns: (profile.sampling.max_duration_ns as f64 * effort.max(0.1)) as u64,
+        ci_target_rel: profile.sampling.ci_target_rel / effort.max(0.1).sqrt(),
+        ..profile.sampling
+    };
+    let request = MeasureRequest {
+        models,
+        reference,
+        sampling,
+        limits: profile.limits,
+        evidence: Evidence::Full,
+        runtime: profile.runtime,
+        conditions: profile.conditions,
+    };
+    let each = fleet.measure_on_each(&request)?;
+    let mut measured = Vec::new();
+    for (device, mut measurements) in each.measured {
+        if request.reference.is_some() {
+            measurements.rotate_right(1);
+        }
+        measured.extend(measurements.into_iter().map(|m| summarise(&device, m)));
+    }
+    let unreached = fleet
+        .states()
+        .into_iter()
+        .filter_map(|state| Some((state.name, state.set_aside?)));
+    let mut failed: Vec<(String, String)> = unreached.collect();
+    for (device, error) in each.failed {
+        if !failed.iter().any(|(name, _)| *name == device) {
+            failed.push((device, error.to_string()));
+        }
+    }
+    Ok(MeasuredOn { measured, failed })
+}
+
+pub(crate) fn runtime_line(m: &Measurement) -> String {
+    let mut providers: Vec<(String, usize)> = Vec::new();
+    for node in &m.runtime.node_providers {
+        match providers.iter_mut().find(|(p, _)| *p == node.provider) {
+            Some((_, n)) => *n += 1,
+            None => providers.push((node.provider.clone(), 1)),
+        }
+    }
+    let placed = providers
+        .iter()
+        .map(|(p, n)| format!("{n} nodes on {p}"))
+        .collect::<Vec<_>>()
+        .join(", ");
+    let placed = if placed.is_empty() {
+        String::new()
+    } else {
+        format!(", {placed}")
+    };
+    format!(
+        "ONNX Runtime {}, {} thread(s){placed}",
+        m.runtime.version, m.runtime.threads
+    )
+}
+
+fn summarise(device: &str, m: Measurement) -> Measured {
+    let invalid = match &m.verdict {
+        Verdict::Valid => None,
+        Verdict::Invalid { reason } => Some(reason.clone()),
+    };
+    Measured {
+        device: device.to_owned(),
+        sha256: m.model_sha256.to_string(),
+        median_ns: m.median_ns,
+        interval_ns: m.ci95_ns,
+        minimum_ns: m.min_ns as f64,
+        p95_ns: m.p95_ns,
+        ratio: m.ratio.map(|r| (r.median, r.low, r.high)),
+        peak_memory_bytes: m.peak_memory_bytes,
+        runtime: runtime_line(&m),
+        invalid,
+        samples_ns: m.samples_ns,
+        name: m.name,
+    }
+}

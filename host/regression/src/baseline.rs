@@ -1,0 +1,282 @@
+//! Baselines: what was measured once, and the models, to compare with.
+
+use std::io::Write;
+use std::path::{Path, PathBuf};
+
+use latency::Sha256;
+use serde::{Deserialize, Serialize};
+
+use crate::RegressionError;
+
+/// The form of the file that this crate writes.
+const FORM: u32 = 1;
+
+/// What one model took on one device.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Entry {
+    /// The model's name: that of its file or run, which stays when its content changes.
+    pub model: String,
+    /// The digest of its content.
+    pub sha256: Sha256,
+    /// The device's identity.
+    pub device: String,
+    /// ONNX Runtime's version.
+    pub runtime: String,
+    /// Threads, providers and the other settings that latency hangs on.
+    pub setup: String,
+    /// Median latency of each process, ns.
+    pub medians_ns: Vec<f64>,
+    /// The same in units of the device's pace; empty where that is not known.
+    pub paced: Vec<f64>,
+    /// When, ns since 1970.
+    pub taken_unix_ns: u64,
+}
+
+/// A named set of entries.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Baseline {
+    form: u32,
+    /// What was measured.
+    pub entries: Vec<Entry>,
+}
+
+impl Baseline {
+    /// A baseline of these entries.
+    pub fn new(entries: Vec<Entry>) -> Self {
+        Self {
+            form: FORM,
+            entries,
+        }
+    }
+
+    /// The entry of a model on a device with these settings. Another version of the runtime is found too, because what an update
+    /// of it does is what one wants to know.
+    pub fn find(&self, model: &str, device: &str, setup: &str) -> Option<&Entry> {
+        self.entries
+            .iter()
+            .find(|e| e.model == model && e.device == device && e.setup == setup)
+    }
+
+    /// Puts entries in, in the place of those of the same model, device and settings.
+    pub fn put(&mut self, entries: Vec<Entry>) {
+        for entry in entries {
+            let same = |old: &Entry| {
+                old.model == entry.model && old.device == entry.device && old.setup == entry.setup
+            };
+            self.entries.retain(|old| !same(old));
+            self.entries.push(entry);
+        }
+        self.entries
+            .sort_by(|a, b| (&a.model, &a.device, &a.setup).cmp(&(&b.model, &b.device, &b.setup)));
+    }
+}
+
+/// The folder of baselines: `NAME.json` for each, and `models/SHA256.onnx`.
+#[derive(Clone, Debug)]
+pub struct BaselineFolder {
+    path: PathBuf,
+}
+
+impl BaselineFolder {
+    /// The folder at `path`, which need not exist yet.
+    pub fn new(path: impl Into<PathBuf>) -> Self {
+        Self { path: path.into() }
+    }
+
+    /// Where Criterion keeps its part.
+    pub fn statistics(&self) -> PathBuf {
+        self.path.join("criterion")
+    }
+
+    fn file(&self, name: &str) -> Result<PathBuf, RegressionError> {
+        let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
+        if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {
+            return Err(RegressionError::Name { name: name.into() });
+        }
+        Ok(self.path.join(format!("{name}.json")))
+    }
+
+    fn model_file(&self, sha256: Sha256) -> PathBuf {
+        self.path.join("models").join(format!("{sha256}.onnx"))
+    }
+
+    /// The names of the baselines, ascending.
+    pub fn names(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(&self.path)
+            .into_iter()
+            .flatten()
+            .flatten();
+        let mut names: Vec<String> = entries
+            .filter_map(|entry| {
+                Some(
+                    entry
+                        .file_name()
+                        .to_str()?
+                        .strip_suffix(".json")?
+                        .to_owned(),
+                )
+            })
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Reads a baseline; `None` if there is none of that name.
+    ///
+    /// # Errors
+    /// When its file cannot be read or is damaged.
+    pub fn read(&self, name: &str) -> Result<Option<Baseline>, RegressionError> {
+        let path = self.file(name)?;
+        let text = match std::fs::read_to_string(&path) {
+            Ok(text) => text,
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(None),
+            Err(source) => {
+                return Err(RegressionError::Io {
+                    doing: "read",
+                    path,
+                    source,
+                });
+            }
+        };
+        let baseline: Baseline =
+            serde_json::from_str(&text).map_err(|error| RegressionError::Baseline {
+                path: path.clone(),
+                detail: format!("it cannot be read ({error}); save it again"),
+            })?;
+        if baseline.form != FORM {
+            return Err(RegressionError::Baseline {
+                path,
+                detail: format!(
+                    "it is of form {}, this graphprune knows {FORM}; save it again",
+                    baseline.form
+                ),
+            });
+        }
+        Ok(Some(baseline))
+    }
+
+    /// Reads a baseline that must be there.
+    ///
+    /// # Errors
+    /// As [`BaselineFolder::read`], and when there is none of that name.
+    pub fn get(&self, name: &str) -> Result<Baseline, RegressionError> {
+        self.read(name)?.ok_or_else(|| RegressionError::NoBaseline {
+            name: name.into(),
+            folder: self.path.clone(),
+            known: self.names(),
+        })
+    }
+
+    /// The content of a baseline's model, if it was kept and is whole.
+    pub fn model(&self, sha256: Sha256) -> Option<Vec<u8>> {
+        let bytes = std::fs::read(self.model_file(sha256)).ok()?;
+        (Sha256::of(&bytes) == sha256).then_some(bytes)
+    }
+
+    /// Writes a baseline and the contents of its models.
+    ///
+    /// # Errors
+    /// When a file cannot be written; the baseline's own file is the last.
+    pub fn write<'a>(
+        &self,
+        name: &str,
+        baseline: &Baseline,
+        models: impl IntoIterator<Item = &'a [u8]>,
+    ) -> Result<(), RegressionError> {
+        let file = self.file(name)?;
+        for bytes in models {
+            let path = self.model_file(Sha256::of(bytes));
+            if !path.is_file() {
+                write_aside(&path, bytes)?;
+            }
+        }
+        let text =
+            serde_json::to_string_pretty(baseline).map_err(|error| RegressionError::Baseline {
+                path: file.clone(),
+                detail: error.to_string(),
+            })?;
+        write_aside(&file, text.as_bytes())
+    }
+}
+
+/// Writes a file aside, flushes it and renames it into its place.
+fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RegressionError> {
+    let fail = |source| RegressionError::Io {
+        doing: "write",
+        path: path.to_owned(),
+        source,
+    };
+    let folder = path.parent().unwrap_or(Path::new("."));
+    std::fs::create_dir_all(folder).map_err(fail)?;
+    let mut file = tempfile::NamedTempFile::new_in(folder).map_err(fail)?;
+    file.write_all(bytes).map_err(fail)?;
+    file.as_file().sync_all().map_err(fail)?;
+    file.persist(path).map_err(|error| fail(error.error))?;
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn entry(model: &str, median: f64) -> Entry {
+        Entry {
+            model: model.into(),
+            sha256: Sha256::of(model.as_bytes()),
+            device: "local-1".into(),
+            runtime: "1".into(),
+            setup: "threads=1".into(),
+            medians_ns: vec![median],
+            paced: vec![],
+            taken_unix_ns: 1,
+        }
+    }
+
+    #[test]
+    fn a_baseline_and_its_models_come_back_as_they_went() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = BaselineFolder::new(place.path().join("new"));
+        let mut baseline = Baseline::new(vec![entry("b", 1.0)]);
+        baseline.put(vec![entry("a", 2.0), entry("b", 3.0)]);
+        let medians: Vec<f64> = baseline.entries.iter().map(|e| e.medians_ns[0]).collect();
+        assert_eq!(medians, [2.0, 3.0]);
+        folder.write("main", &baseline, [b"a".as_slice()]).unwrap();
+        assert_eq!(folder.get("main").unwrap(), baseline);
+        assert_eq!(folder.model(Sha256::of(b"a")).unwrap(), b"a");
+        assert_eq!(folder.model(Sha256::of(b"b")), None);
+        assert!(baseline.find("a", "local-1", "threads=1").is_some());
+        assert_eq!(baseline.find("a", "local-1", "threads=2"), None);
+    }
+
+    #[test]
+    fn a_baseline_that_cannot_be_used_says_why() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = BaselineFolder::new(place.path());
+        let check = |name: &str, needle: &str| {
+            let error = folder.get(name).unwrap_err().to_string();
+            assert!(error.contains(needle), "{error}");
+        };
+        check("main", "--save-baseline");
+        check("../main", "cannot be a baseline's name");
+        std::fs::write(
+            place.path().join("old.json"),
+            "{\"form\": 9, \"entries\": []}",
+        )
+        .unwrap();
+        std::fs::write(place.path().join("torn.json"), "{\"form\": 1, \"ent").unwrap();
+        check("old", "form 9");
+        check("torn", "save it again");
+        check("main", "there are old, torn");
+        std::fs::create_dir(place.path().join("models")).unwrap();
+        let file = place
+            .path()
+            .join("models")
+            .join(format!("{}.onnx", Sha256::of(b"a")));
+        std::fs::write(file, "changed").unwrap();
+        assert_eq!(
+            folder.model(Sha256::of(b"a")),
+            None,
+            "a model that is not what its name says"
+        );
+    }
+}

@@ -1,0 +1,31 @@
+//! A guard over latency: is a model slower on a device than it was?
+//!
+//! A [`Baseline`] keeps what was measured, and the models themselves, so that a later comparison can measure old and new
+//! interleaved in one process, where whatever the device does touches both ([`measure_series`]). Without the old model both are
+//! related to the device's own pace instead, by a workload that never changes. [`compare`] turns the series into a change with its
+//! interval and a verdict; [`statistics`] hands it to Criterion as well, with the agent as the clock.
+//!
+//! Invariants:
+//! - the unit of observation is a process of the worker, not a run: runs of one process share where its memory lies and what
+//!   the device did meanwhile, so their number says nothing about how sure a difference is;
+//! - a regression counts only beyond the threshold *and* beyond the noise of its own series; what is too noisy to tell is told
+//!   to be so, never passed over;
+//! - files are written aside and renamed.
+//!
+//! Deliberately absent: how a device is reached, what a model computes.
+#![forbid(unsafe_code)]
+
+mod baseline;
+mod compare;
+mod error;
+mod guard;
+mod output;
+mod series;
+pub mod statistics;
+
+pub use baseline::{Baseline, BaselineFolder, Entry};
+pub use compare::{Change, Verdict, change, change_between, compare};
+pub use error::RegressionError;
+pub use guard::{Device, Guard, Turn};
+pub use output::{Compared, junit, markdown, table};
+pub use series::{Process, Series, SeriesConfig, measure_series};

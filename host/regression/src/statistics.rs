@@ -1,0 +1,253 @@
+//! Criterion's statistics, with the agent as the clock.
+//!
+//! Criterion measures through its `Measurement` trait; here that hands out, one after the other, the rounds that an agent has
+//! measured already. So its bootstrap, outliers and significance test apply to times taken on the device. Criterion writes to
+//! standard output and to its folder; whoever wants neither mixed up with his own runs it in a process of its own.
+
+use std::cell::Cell;
+use std::path::Path;
+use std::time::Duration;
+
+use criterion::measurement::{Measurement, ValueFormatter};
+use criterion::{Criterion, SamplingMode, Throughput};
+use serde::{Deserialize, Serialize};
+
+use crate::RegressionError;
+
+/// Rounds of a model, old and new, for Criterion.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Rounds {
+    /// The benchmark's name: model and device.
+    pub id: String,
+    /// Block medians of the old model, ns; empty without one.
+    pub old_ns: Vec<f64>,
+    /// Block medians of the new model, ns.
+    pub new_ns: Vec<f64>,
+}
+
+/// An interval of Criterion's.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimate {
+    /// The estimate.
+    pub point: f64,
+    /// Lower end of its 95 % interval.
+    pub low: f64,
+    /// Upper end.
+    pub high: f64,
+}
+
+/// What Criterion found.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Estimates {
+    /// Mean, ns.
+    pub mean_ns: Estimate,
+    /// Median, ns.
+    pub median_ns: Estimate,
+    /// Median absolute deviation, ns.
+    pub deviation_ns: Estimate,
+    /// Change of the mean against the old model, relative; `None` without one.
+    pub change: Option<Estimate>,
+}
+
+/// The clock: nanoseconds that were measured elsewhere.
+struct AgentClock;
+
+struct Nanoseconds;
+
+impl ValueFormatter for Nanoseconds {
+    fn scale_values(&self, typical: f64, values: &mut [f64]) -> &'static str {
+        let (factor, unit) = match typical {
+            ns if ns < 1e3 => (1.0, "ns"),
+            ns if ns < 1e6 => (1e-3, "µs"),
+            _ => (1e-6, "ms"),
+        };
+        values.iter_mut().for_each(|value| *value *= factor);
+        unit
+    }
+
+    fn scale_throughputs(&self, _: f64, _: &Throughput, values: &mut [f64]) -> &'static str {
+        values.iter_mut().for_each(|ns| *ns = 1e9 / *ns);
+        "runs/s"
+    }
+
+    fn scale_for_machines(&self, _: &mut [f64]) -> &'static str {
+        "ns"
+    }
+}
+
+impl Measurement for AgentClock {
+    type Intermediate = ();
+    type Value = f64;
+
+    fn start(&self) {}
+
+    fn end(&self, (): ()) -> f64 {
+        0.0
+    }
+
+    fn add(&self, a: &f64, b: &f64) -> f64 {
+        a + b
+    }
+
+    fn zero(&self) -> f64 {
+        0.0
+    }
+
+    fn to_f64(&self, value: &f64) -> f64 {
+        *value
+    }
+
+    fn formatter(&self) -> &dyn ValueFormatter {
+        &Nanoseconds
+    }
+}
+
+/// The name under which the old model's rounds stand in Criterion's folder.
+const OLD: &str = "old";
+
+/// Fewest rounds that Criterion takes.
+const FEWEST: usize = 10;
+
+/// Runs Criterion on the rounds, the old model's first. It prints what it finds to standard output and keeps it in `folder`.
+/// Nothing happens for fewer than ten rounds, which are too few for it.
+pub fn run(folder: &Path, rounds: &Rounds) {
+    if rounds.new_ns.len() < FEWEST {
+        return;
+    }
+    let criterion = || {
+        Criterion::default()
+            .with_measurement(AgentClock)
+            .without_plots()
+            .output_directory(folder)
+    };
+    if rounds.old_ns.len() >= FEWEST {
+        serve(
+            criterion().save_baseline(OLD.into()),
+            &rounds.id,
+            &rounds.old_ns,
+        );
+        serve(
+            criterion().retain_baseline(OLD.into(), false),
+            &rounds.id,
+            &rounds.new_ns,
+        );
+    } else {
+        serve(criterion(), &rounds.id, &rounds.new_ns);
+    }
+}
+
+fn serve(mut criterion: Criterion<AgentClock>, id: &str, rounds: &[f64]) {
+    let next = Cell::new(0);
+    let mut group = criterion.benchmark_group("latency");
+    group
+        .sampling_mode(SamplingMode::Flat)
+        .sample_size(rounds.len())
+        .warm_up_time(Duration::from_nanos(1))
+        .measurement_time(Duration::from_nanos(1));
+    group.bench_function(id, |bencher| {
+        bencher.iter_custom(|runs| {
+            let at = next.get();
+            next.set((at + 1) % rounds.len());
+            rounds[at] * runs as f64
+        });
+    });
+    group.finish();
+}
+
+/// Criterion's file of estimates, as far as it matters here.
+#[derive(Deserialize)]
+struct EstimatesFile {
+    mean: EstimateFile,
+    median: EstimateFile,
+    median_abs_dev: Option<EstimateFile>,
+}
+
+#[derive(Deserialize)]
+struct EstimateFile {
+    point_estimate: f64,
+    confidence_interval: IntervalFile,
+}
+
+#[derive(Deserialize)]
+struct IntervalFile {
+    lower_bound: f64,
+    upper_bound: f64,
+}
+
+impl From<EstimateFile> for Estimate {
+    fn from(file: EstimateFile) -> Self {
+        Self {
+            point: file.point_estimate,
+            low: file.confidence_interval.lower_bound,
+            high: file.confidence_interval.upper_bound,
+        }
+    }
+}
+
+/// Reads what [`run`] left in `folder`; `None` if there were too few rounds for it.
+///
+/// # Errors
+/// When a file is not as Criterion writes it.
+pub fn read(folder: &Path, rounds: &Rounds) -> Result<Option<Estimates>, RegressionError> {
+    if rounds.new_ns.len() < FEWEST {
+        return Ok(None);
+    }
+    let wrong = |detail: String| RegressionError::Statistics {
+        id: rounds.id.clone(),
+        detail,
+    };
+    let place = folder.join("latency").join(&rounds.id);
+    let file = |kind: &str| -> Result<EstimatesFile, RegressionError> {
+        let path = place.join(kind).join("estimates.json");
+        let text = std::fs::read_to_string(&path)
+            .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
+        serde_json::from_str(&text).map_err(|error| wrong(format!("{}: {error}", path.display())))
+    };
+    let new = file("new")?;
+    let deviation = new
+        .median_abs_dev
+        .ok_or_else(|| wrong("there is no deviation".into()))?;
+    let change = if rounds.old_ns.len() >= FEWEST {
+        Some(file("change")?.mean.into())
+    } else {
+        None
+    };
+    Ok(Some(Estimates {
+        mean_ns: new.mean.into(),
+        median_ns: new.median.into(),
+        deviation_ns: deviation.into(),
+        change,
+    }))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn criterion_finds_the_change_that_is_in_the_rounds() {
+        let folder = tempfile::tempdir().unwrap();
+        let noisy = |scale: f64| (0..60).map(move |i| scale * (1.0 + 0.002 * f64::from(i % 7)));
+        let rounds = Rounds {
+            id: "a@local".into(),
+            old_ns: noisy(1e6).collect(),
+            new_ns: noisy(1.05e6).collect(),
+        };
+        run(folder.path(), &rounds);
+        let found = read(folder.path(), &rounds).unwrap().unwrap();
+        let change = found.change.unwrap();
+        assert!((change.point - 0.05).abs() < 1e-3, "{change:?}");
+        assert!(change.low < 0.05 && 0.05 < change.high, "{change:?}");
+        let mean = noisy(1.05e6).sum::<f64>() / 60.0;
+        assert!(
+            (found.mean_ns.point - mean).abs() < 1e-6 * mean,
+            "{found:?}"
+        );
+        let few = Rounds {
+            new_ns: vec![1.0; 3],
+            ..rounds
+        };
+        run(folder.path(), &few);
+        assert_eq!(read(folder.path(), &few).unwrap(), None);
+    }
+}

@@ -1,0 +1,190 @@
+//! Whether the agent's figures can be trusted, on this machine.
+//!
+//! `cargo bench --bench agent [-- peer | spread | soak]`, all of them unless named:
+//! - `peer`: the agent's median beside that of ONNX Runtime's Python interface, same library version, model and number of threads,
+//!   in turns;
+//! - `spread`: twenty measurements of one model, absolute and as a ratio to an interleaved reference;
+//! - `soak`: a thousand measurements by one agent; its memory, files and threads before and after.
+
+use std::path::Path;
+
+use graphprune_tests::Peer;
+use latency::{
+    AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile, Sampling, stats,
+};
+use model_zoo::ZooConfig;
+
+const SPREAD: usize = 20;
+const PAIRS: usize = 24;
+const SOAK: usize = 1000;
+
+fn model(name: &str, side: usize) -> Model {
+    let config = ZooConfig {
+        input: [3, side, side],
+        ..ZooConfig::default()
+    };
+    let graph = model_zoo::build(name, &config).expect("a network of the zoo");
+    let mut deployed = onnx_graph::fold_batch_norm(&graph).expect("it folds");
+    deployed.remove_dead();
+    Model::new(name, onnx_graph::write(&deployed).expect("it is written"))
+}
+
+fn device() -> (AgentDevice, Profile) {
+    let profile = Profile::local().expect("the profile is built in");
+    let device = AgentDevice::start(Local::default(), &profile.name, Patience::default())
+        .expect("the agent starts");
+    (device, profile)
+}
+
+fn request(model: &Model, reference: Option<&Model>, sampling: Sampling) -> MeasureRequest {
+    MeasureRequest {
+        models: vec![model.clone()],
+        reference: reference.cloned(),
+        sampling,
+        ..MeasureRequest::default()
+    }
+}
+
+/// The agent and the peer take turns of a few tenths of a second.
+fn peer(name: &str, side: usize) {
+    let Some(mut python) = Peer::start("ort_latency.py") else {
+        println!("peer: no environment of peers; `cargo xtask bench` installs it");
+        return;
+    };
+    let model = model(name, side);
+    let folder = tempfile::tempdir().expect("a folder");
+    let file = folder.path().join("model.onnx");
+    std::fs::write(&file, model.onnx()).expect("the model is written");
+    assert_eq!(python.ask(&format!("load {}", file.display())), "ok");
+    let (mut device, profile) = device();
+    let sampling = Sampling {
+        max_duration_ns: 400_000_000,
+        min_rounds: 20,
+        // Neither side is preferred by the scheduler.
+        nice: 0,
+        ..profile.sampling
+    };
+    let (mut ratios, mut agents, mut pythons) = (Vec::new(), Vec::new(), Vec::new());
+    for pair in 0..PAIRS {
+        let ours = |device: &mut AgentDevice| {
+            let all = device
+                .measure(&request(&model, None, sampling.clone()))
+                .expect("the agent measures");
+            all[0].median_ns
+        };
+        // Who comes first changes, so that a machine that becomes busier prefers nobody.
+        let first = pair % 2 == 0;
+        let early = first.then(|| ours(&mut device));
+        let runs = (4e8 / early.or(agents.last().copied()).unwrap_or(1e6)).clamp(20.0, 4000.0);
+        let peer: f64 = python
+            .ask(&format!("time {}", runs as usize))
+            .parse()
+            .expect("a number");
+        let agent = early.unwrap_or_else(|| ours(&mut device));
+        ratios.push(agent / peer);
+        agents.push(agent);
+        pythons.push(peer);
+    }
+    let (low, high) = stats::median_ci(&ratios).expect("enough pairs");
+    println!(
+        "peer: {name} at {side}: agent {:.3} ms, Python {:.3} ms; ratio {:.4} (95 % interval {low:.4} to {high:.4}) over {PAIRS} pairs",
+        stats::median(&agents).unwrap_or(0.0) / 1e6,
+        stats::median(&pythons).unwrap_or(0.0) / 1e6,
+        stats::median(&ratios).unwrap_or(0.0),
+    );
+}
+
+fn spread() {
+    let (mut device, profile) = device();
+    let (model, reference) = (model("mobilenet_v2", 224), model("resnet18", 224));
+    let (mut alone, mut ratios) = (Vec::new(), Vec::new());
+    for _ in 0..SPREAD {
+        let one = device
+            .measure(&request(&model, None, profile.sampling.clone()))
+            .expect("the agent measures");
+        alone.push(one[0].median_ns);
+        let both = device
+            .measure(&request(&model, Some(&reference), profile.sampling.clone()))
+            .expect("the agent measures");
+        ratios.extend(both[0].ratio.map(|ratio| ratio.median));
+    }
+    let say = |what: &str, values: &[f64]| {
+        let sorted = {
+            let mut sorted = values.to_vec();
+            sorted.sort_by(f64::total_cmp);
+            sorted
+        };
+        let [first, .., last] = sorted[..] else { return };
+        let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
+        let deviation = (sorted.iter().map(|v| (v - mean).powi(2)).sum::<f64>()
+            / (sorted.len() - 1) as f64)
+            .sqrt();
+        println!(
+            "spread: {what}: {} values, largest over smallest {:.1} %, standard deviation {:.2} %",
+            sorted.len(),
+            (last / first - 1.0) * 100.0,
+            deviation / mean * 100.0
+        );
+    };
+    say("MobileNetV2 alone", &alone);
+    say("MobileNetV2 over ResNet-18, interleaved", &ratios);
+}
+
+/// Resident memory in KiB, open files and threads of a process.
+fn holds(pid: u32) -> (u64, usize, usize) {
+    let place = Path::new("/proc").join(pid.to_string());
+    let status = std::fs::read_to_string(place.join("status")).unwrap_or_default();
+    let rss = status
+        .lines()
+        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let count = |what: &str| std::fs::read_dir(place.join(what)).map_or(0, Iterator::count);
+    (rss.unwrap_or(0), count("fd"), count("task"))
+}
+
+fn soak() {
+    let (mut device, profile) = device();
+    let pid = device.agent_pid().expect("a local agent");
+    let sampling = Sampling {
+        warmup_ns: 1_000_000,
+        block_ns: 500_000,
+        min_rounds: 8,
+        max_rounds: 16,
+        max_duration_ns: 50_000_000,
+        ci_accept_rel: 10.0,
+        ..profile.sampling
+    };
+    let names = ["resnet20", "resnet32"];
+    let models = names.map(|name| model(name, 32));
+    let mut invalid = 0;
+    println!("soak: before: {:?} (KiB resident, files, threads)", holds(pid));
+    for i in 0..SOAK {
+        let all = device
+            .measure(&request(&models[i % 2], Some(&models[0]), sampling.clone()))
+            .expect("the agent measures");
+        invalid += all.iter().filter(|m| !m.is_valid()).count();
+        if (i + 1) % 250 == 0 {
+            println!("soak: after {}: {:?}", i + 1, holds(pid));
+        }
+    }
+    assert_eq!(device.agent_pid(), Some(pid), "it is the same agent");
+    println!("soak: {SOAK} measurements by one agent, {invalid} results not valid");
+}
+
+fn main() {
+    let named: Vec<String> = std::env::args()
+        .skip(1)
+        .filter(|argument| !argument.starts_with('-'))
+        .collect();
+    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if wanted("peer") {
+        peer("resnet18", 224);
+        peer("mobilenet_v2", 224);
+        peer("resnet20", 32);
+    }
+    if wanted("spread") {
+        spread();
+    }
+    if wanted("soak") {
+        soak();
+    }
+}

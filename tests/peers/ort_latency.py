@@ -1,0 +1,51 @@
+"""Times a model with ONNX Runtime's Python interface, one thread, as a peer of the agent.
+
+A line `load PATH` makes a session; `time RUNS` answers with the median of so many runs in nanoseconds, after one that does not
+count; `quit` ends.
+"""
+
+import statistics
+import sys
+import time
+
+import numpy
+import onnxruntime
+
+
+def load(path):
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.inter_op_num_threads = 1
+    options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+    session = onnxruntime.InferenceSession(path, options, providers=["CPUExecutionProvider"])
+    feed = {}
+    for tensor in session.get_inputs():
+        shape = [size if isinstance(size, int) else 1 for size in tensor.shape]
+        feed[tensor.name] = numpy.random.default_rng(0).uniform(-1, 1, shape).astype(numpy.float32)
+    return session, feed
+
+
+def measure(session, feed, runs):
+    session.run(None, feed)
+    times = []
+    for _ in range(runs):
+        begun = time.perf_counter_ns()
+        session.run(None, feed)
+        times.append(time.perf_counter_ns() - begun)
+    return statistics.median(times)
+
+
+def main():
+    session, feed = None, None
+    for line in sys.stdin:
+        words = line.split(maxsplit=1)
+        if words[0] == "load":
+            session, feed = load(words[1].strip())
+            print("ok", flush=True)
+        elif words[0] == "time":
+            print(measure(session, feed, int(words[1])), flush=True)
+        else:
+            return
+
+
+main()
