@@ -62,7 +62,7 @@ fn unit(port: u16) -> String {
     format!(
         "  [Unit]\n  Description=graphprune agent\n  After=network-online.target\n  Wants=network-online.target\n\n  \
          [Service]\n  ExecStart=/opt/graphprune/graphprune-agent serve --listen 0.0.0.0:{port} --tls /opt/graphprune/tls\n  \
-         DynamicUser=no\n  User=graphprune\n  Nice=-10\n  Restart=always\n  RestartSec=2\n\n  \
+         User=graphprune\n  LimitNICE=-10\n  Restart=always\n  RestartSec=2\n\n  \
          [Install]\n  WantedBy=multi-user.target\n"
     )
 }
