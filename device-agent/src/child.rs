@@ -3,8 +3,7 @@
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader};
 use std::os::unix::process::{CommandExt, ExitStatusExt};
-use std::path::Path;
-use std::process::{Child, Command, ExitStatus, Stdio};
+use std::process::{Child, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
 use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
@@ -14,8 +13,11 @@ use agent_protocol::{Failure, FailureKind, Progress, ProtocolError, Stage, frame
 use nix::sys::signal::{Signal, killpg};
 use nix::unistd::Pid;
 
+use crate::launch;
+use crate::serve::TOKEN_VARIABLE;
+
 /// How often whoever waits hears from a silent worker, and may say that it waits no more.
-const HEARTBEAT: Duration = Duration::from_millis(200);
+pub const HEARTBEAT: Duration = Duration::from_millis(200);
 
 /// Runs one pass in a worker process and returns what it found.
 ///
@@ -23,13 +25,12 @@ const HEARTBEAT: Duration = Duration::from_millis(200);
 /// it ends. `progress` hears every step and a sign of life in between, and ends the worker by returning `false`.
 pub fn run(
     job: &wire::WorkerJob,
-    folder: &Path,
     time: Duration,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Event, Failure> {
     let begun = Instant::now();
     let mut at = Progress::at(Stage::Start);
-    let mut worker = Worker::start(job, folder).map_err(|error| Failure {
+    let mut worker = Worker::start(job).map_err(|error| Failure {
         kind: FailureKind::Internal,
         stage: Stage::Start,
         model: String::new(),
@@ -63,8 +64,8 @@ pub fn run(
             Ok(Err(error)) => return Err(fail(&at, FailureKind::Internal, error.to_string())),
             Err(RecvTimeoutError::Timeout) => {}
             Err(RecvTimeoutError::Disconnected) => {
-                let (status, words) = worker.end();
-                return Err(death(&at, status, &words, job));
+                let end = worker.end();
+                return Err(death(&at, &end, job));
             }
         }
         if !progress(&at) {
@@ -78,13 +79,18 @@ pub fn run(
     }
 }
 
-/// What a worker that ended without a result died of.
-fn death(
-    at: &Progress,
+/// How a worker ended.
+struct End {
     status: Option<ExitStatus>,
-    words: &[String],
-    job: &wire::WorkerJob,
-) -> Failure {
+    /// Its last lines on standard error.
+    words: Vec<String>,
+    /// Whether the kernel killed some process in the meantime because memory ran out.
+    memory_ran_out: bool,
+}
+
+/// What a worker that ended without a result died of.
+fn death(at: &Progress, end: &End, job: &wire::WorkerJob) -> Failure {
+    let words = &end.words;
     let limit = job.limits.map_or(0, |limits| limits.memory_bytes);
     let said = if words.is_empty() {
         String::new()
@@ -92,10 +98,14 @@ fn death(
         format!("; its last words: {}", words.join(" / "))
     };
     let starved = words.iter().any(|line| out_of_memory(line));
-    let (kind, what) = match status.map(|status| (status.signal(), status.code())) {
+    let (kind, what) = match end.status.map(|status| (status.signal(), status.code())) {
         _ if starved => (
             FailureKind::OutOfMemory,
             format!("the worker ran into its memory limit of {limit} bytes"),
+        ),
+        Some((Some(number), _)) if number == Signal::SIGKILL as i32 && end.memory_ran_out => (
+            FailureKind::OutOfMemory,
+            "the kernel killed the worker because memory ran out".to_owned(),
         ),
         Some((Some(number), _)) => {
             let name =
@@ -139,19 +149,32 @@ pub fn out_of_memory(message: &str) -> bool {
     .any(|sign| message.contains(sign))
 }
 
+/// How many processes the kernel has killed since it started because memory ran out, on the whole system or in a group of
+/// processes; `None` where it does not tell.
+fn oom_kills() -> Option<u64> {
+    let counters = std::fs::read_to_string("/proc/vmstat").ok()?;
+    let line = counters
+        .lines()
+        .find_map(|line| line.strip_prefix("oom_kill "))?;
+    line.trim().parse().ok()
+}
+
 struct Worker {
     child: Child,
     events: Receiver<Result<Event, ProtocolError>>,
     words: Option<JoinHandle<Vec<String>>>,
+    /// See [`oom_kills`], at the start.
+    oom_kills: Option<u64>,
     /// Whether it was waited for: its number may then be another process's.
     ended: bool,
 }
 
 impl Worker {
-    fn start(job: &wire::WorkerJob, folder: &Path) -> Result<Self, ProtocolError> {
-        let mut child = Command::new(std::env::current_exe()?)
-            .arg("worker")
-            .current_dir(folder)
+    fn start(job: &wire::WorkerJob) -> Result<Self, ProtocolError> {
+        let oom_kills = oom_kills();
+        let mut child = launch::again("worker")?
+            .env_remove(TOKEN_VARIABLE)
+            .env("TMPDIR", &job.folder)
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
@@ -193,6 +216,7 @@ impl Worker {
             child,
             events,
             words,
+            oom_kills,
             ended: false,
         };
         if let Some(mut stdin) = stdin {
@@ -213,15 +237,15 @@ impl Worker {
     }
 
     /// Waits for a worker that has closed its output.
-    fn end(&mut self) -> (Option<ExitStatus>, Vec<String>) {
+    fn end(&mut self) -> End {
         let status = self.child.wait().ok();
         self.ended = true;
-        let words = self
-            .words
-            .take()
-            .and_then(|thread| thread.join().ok())
-            .unwrap_or_default();
-        (status, words)
+        let words = self.words.take().and_then(|thread| thread.join().ok());
+        End {
+            status,
+            words: words.unwrap_or_default(),
+            memory_ran_out: oom_kills() > self.oom_kills,
+        }
     }
 }
 

@@ -1,10 +1,16 @@
 //! What the system tells about the device: identity and state. What it does not tell is left out.
 
-use std::path::Path;
+mod identity;
+mod sysfs;
+
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agent_protocol::{Battery, CoreState, DeviceInfo, DeviceState, ThermalZone, bounds};
+use agent_protocol::{DeviceInfo, DeviceState, bounds};
+
+use crate::folder::Space;
+use crate::measure::RuntimeFacts;
 
 /// Nanoseconds of one tick of `/proc/stat`: USER_HZ is 100 on every architecture this runs on.
 const TICK_NS: u64 = 10_000_000;
@@ -19,55 +25,73 @@ pub fn now_unix_ns() -> u64 {
 
 /// A file's text without surrounding space, if it can be had, shortened to what the protocol takes.
 fn text(path: impl AsRef<Path>) -> Option<String> {
-    let text = std::fs::read_to_string(path).ok()?;
+    clean(&std::fs::read_to_string(path).ok()?)
+}
+
+/// A text without surrounding space and control characters, shortened to what the protocol takes; `None` if nothing is left.
+fn clean(text: &str) -> Option<String> {
     let clean: String = text
-        .trim()
         .chars()
         .filter(|c| !c.is_control())
         .take(bounds::MAX_NAME_BYTES / 4)
         .collect();
-    (!clean.is_empty()).then_some(clean)
+    let clean = clean.trim();
+    (!clean.is_empty()).then(|| clean.to_owned())
 }
 
 fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
     text(path)?.parse().ok()
 }
 
-/// The device's identity.
-pub fn info(runtime_version: String) -> DeviceInfo {
-    let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let board = || text("/proc/device-tree/model");
-    DeviceInfo {
-        profile: String::new(),
-        agent_version: env!("CARGO_PKG_VERSION").to_owned(),
-        runtime_version,
-        cpu_model: cpu_model(&cpu).or_else(board).unwrap_or_default(),
-        cores: std::thread::available_parallelism()
-            .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
-        memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(0),
-        os: std::env::consts::OS.to_owned(),
-        arch: std::env::consts::ARCH.to_owned(),
-        hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
-        ..DeviceInfo::default()
-    }
+/// Where the device is looked at.
+#[derive(Clone, Debug)]
+pub struct System {
+    /// Where the kernel tells about the hardware: `/sys`.
+    pub sysfs: PathBuf,
+    /// The folder in which the agent keeps its files.
+    pub folder: PathBuf,
 }
 
-/// The device's state now.
-pub fn state() -> DeviceState {
-    let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
-    let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-    let (busy, steal) = cpu_times(&stat).unzip();
-    DeviceState {
-        taken_unix_ns: now_unix_ns(),
-        cores: cores(),
-        thermal: thermal(),
-        load1: text("/proc/loadavg").and_then(|line| line.split(' ').next()?.parse().ok()),
-        available_memory_bytes: meminfo_bytes(&meminfo, "MemAvailable:"),
-        cpu_busy_ns: busy,
-        cpu_steal_ns: steal,
-        battery: battery(),
-        free_disk_bytes: None,
+impl System {
+    /// The device's identity.
+    pub fn info(&self, runtime: RuntimeFacts) -> DeviceInfo {
+        let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let board = || text("/proc/device-tree/model");
+        DeviceInfo {
+            profile: String::new(),
+            agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+            runtime_version: runtime.version,
+            cpu_model: cpu_model(&cpu).or_else(board).unwrap_or_default(),
+            cores: std::thread::available_parallelism()
+                .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
+            memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(0),
+            os: identity::os(Path::new("/")).to_owned(),
+            arch: std::env::consts::ARCH.to_owned(),
+            hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
+            providers: runtime.providers,
+            confinement: runtime.confinement,
+            serial: identity::serial(Path::new("/")).unwrap_or_default(),
+        }
+    }
+
+    /// The device's state now.
+    pub fn state(&self) -> DeviceState {
+        let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
+        let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
+        let (busy, steal) = cpu_times(&stat).unzip();
+        DeviceState {
+            taken_unix_ns: now_unix_ns(),
+            cores: sysfs::cores(&self.sysfs),
+            thermal: sysfs::thermal(&self.sysfs),
+            load1: text("/proc/loadavg").and_then(|line| line.split(' ').next()?.parse().ok()),
+            available_memory_bytes: meminfo_bytes(&meminfo, "MemAvailable:"),
+            cpu_busy_ns: busy,
+            cpu_steal_ns: steal,
+            battery: sysfs::battery(&self.sysfs),
+            free_disk_bytes: Space::at(&self.folder).ok().map(|space| space.free),
+            firmware_throttled: sysfs::firmware_throttled(&self.sysfs),
+        }
     }
 }
 
@@ -75,13 +99,7 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo
         .lines()
         .find(|line| line.starts_with("model name") || line.starts_with("Hardware"))?;
-    let name = line.split_once(':')?.1.trim();
-    Some(
-        name.chars()
-            .filter(|c| !c.is_control())
-            .take(bounds::MAX_NAME_BYTES / 4)
-            .collect(),
-    )
+    clean(line.split_once(':')?.1)
 }
 
 fn meminfo_bytes(meminfo: &str, field: &str) -> Option<u64> {
@@ -105,56 +123,6 @@ fn cpu_times(stat: &str) -> Option<(u64, u64)> {
     let at = |i: usize| ticks.get(i).copied().unwrap_or(0);
     let busy = [0, 1, 2, 5, 6].into_iter().map(at).sum::<u64>();
     (ticks.len() >= 4).then(|| (busy * TICK_NS, at(7) * TICK_NS))
-}
-
-fn cores() -> Vec<CoreState> {
-    let mhz = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
-    let mut from_cpuinfo = mhz
-        .lines()
-        .filter(|line| line.starts_with("cpu MHz"))
-        .map(|line| {
-            let mhz: f64 = line.split_once(':')?.1.trim().parse().ok()?;
-            Some((mhz * 1000.0) as u64)
-        });
-    (0..bounds::MAX_CORES)
-        .map(|core| Path::new("/sys/devices/system/cpu").join(format!("cpu{core}")))
-        .take_while(|folder| folder.is_dir())
-        .map(|folder| CoreState {
-            frequency_khz: number(folder.join("cpufreq/scaling_cur_freq"))
-                .or_else(|| from_cpuinfo.next().flatten()),
-            governor: text(folder.join("cpufreq/scaling_governor")),
-            throttle_count: number(folder.join("thermal_throttle/core_throttle_count")),
-        })
-        .collect()
-}
-
-fn thermal() -> Vec<ThermalZone> {
-    (0..bounds::MAX_ZONES)
-        .map(|zone| Path::new("/sys/class/thermal").join(format!("thermal_zone{zone}")))
-        .take_while(|folder| folder.is_dir())
-        .filter_map(|folder| {
-            Some(ThermalZone {
-                name: text(folder.join("type")).unwrap_or_default(),
-                millicelsius: number(folder.join("temp"))?,
-            })
-        })
-        .collect()
-}
-
-fn battery() -> Option<Battery> {
-    let supplies = std::fs::read_dir("/sys/class/power_supply").ok()?;
-    supplies
-        .filter_map(Result::ok)
-        .map(|entry| entry.path())
-        .find_map(|folder| {
-            (text(folder.join("type"))? == "Battery").then_some(())?;
-            Some(Battery {
-                percent: number(folder.join("capacity"))?,
-                charging: text(folder.join("status")).map(|status| status != "Discharging"),
-                // The class tells tenths of a degree: Documentation/ABI/testing/sysfs-class-power.
-                millicelsius: number::<i64>(folder.join("temp")).map(|tenths| tenths * 100),
-            })
-        })
 }
 
 #[cfg(test)]
@@ -181,8 +149,13 @@ mod tests {
 
     #[test]
     fn this_machine_has_a_core_and_a_clock() {
-        let state = state();
+        let system = System {
+            sysfs: "/sys".into(),
+            folder: std::env::temp_dir(),
+        };
+        let state = system.state();
         assert!(!state.cores.is_empty() && state.taken_unix_ns > 0);
-        assert!(info("1".into()).cores > 0);
+        assert!(state.free_disk_bytes.is_some());
+        assert!(system.info(RuntimeFacts::default()).cores > 0);
     }
 }

@@ -13,10 +13,12 @@
 //! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on a network without TLS.
 
 mod child;
+mod conditions;
 mod connections;
 mod device;
 mod folder;
 mod gate;
+mod launch;
 mod measure;
 mod models;
 mod queue;
@@ -76,11 +78,15 @@ fn run() -> anyhow::Result<()> {
             let folder = tempfile::Builder::new()
                 .prefix("graphprune-agent-")
                 .tempdir()?;
-            let version = measure::runtime_version(&library, folder.path())?;
+            let facts = measure::runtime_facts(&library, folder.path())?;
+            let system = device::System {
+                sysfs: "/sys".into(),
+                folder: folder.path().to_owned(),
+            };
             let what = serde_json::json!({
-                "device": device::info(version),
+                "device": system.info(facts),
                 "runtime_library": library,
-                "state": device::state(),
+                "state": system.state(),
             });
             println!("{}", serde_json::to_string_pretty(&what)?);
             Ok(())

@@ -1,25 +1,26 @@
 //! One measurement: its passes, each in a worker, put together.
 
-use std::path::Path;
-use std::time::Duration;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
 use agent_protocol::{
     Evidence, Failure, FailureKind, Limits, MeasureJob, Measurement, NodeProvider, Progress,
-    ProtocolError, RunJob, RunOutput, Sampling, Stage, wire,
+    ProtocolError, RunJob, RunOutput, RuntimeOptions, Sampling, Stage, wire,
 };
 use anyhow::bail;
 
+use crate::device::System;
 use crate::models::Pin;
 use crate::summary::{Surroundings, measurements};
-use crate::{child, device};
+use crate::{child, conditions};
 
 /// What a measurement needs besides the job.
 pub struct Place<'a> {
     /// ONNX Runtime's library.
     pub library: &'a Path,
-    /// The folder workers run in.
-    pub folder: &'a Path,
+    /// The device, and the folder workers run in.
+    pub system: &'a System,
 }
 
 impl Place<'_> {
@@ -28,6 +29,7 @@ impl Place<'_> {
         pass: wire::WorkerPass,
         sampling: &Sampling,
         limits: &Limits,
+        runtime: &RuntimeOptions,
     ) -> wire::WorkerJob {
         wire::WorkerJob {
             runtime_path: self.library.display().to_string(),
@@ -39,21 +41,45 @@ impl Place<'_> {
             agent_pid: std::process::id(),
             input: Vec::new(),
             shape: Vec::new(),
-            runtime: None,
+            runtime: Some(runtime.clone().into()),
+            folder: self.system.folder.display().to_string(),
         }
     }
 }
 
-/// The version of a runtime's library, asked for in a process of its own.
-pub fn runtime_version(library: &Path, folder: &Path) -> anyhow::Result<String> {
-    let place = Place { library, folder };
+/// What a runtime's library tells of itself and of the worker it was loaded in.
+#[derive(Default)]
+pub struct RuntimeFacts {
+    /// Its version.
+    pub version: String,
+    /// The execution providers it offers.
+    pub providers: Vec<String>,
+    /// What keeps workers in their place.
+    pub confinement: Vec<String>,
+}
+
+/// What a runtime's library tells, asked for in a process of its own that runs in `folder`.
+pub fn runtime_facts(library: &Path, folder: &Path) -> anyhow::Result<RuntimeFacts> {
+    let system = System {
+        sysfs: PathBuf::new(),
+        folder: folder.to_owned(),
+    };
+    let place = Place {
+        library,
+        system: &system,
+    };
     let job = place.worker_job(
         wire::WorkerPass::Runtime,
         &Sampling::default(),
         &Limits::default(),
+        &RuntimeOptions::default(),
     );
-    match child::run(&job, folder, Duration::from_secs(60), &mut |_| true) {
-        Ok(Event::Runtime(runtime)) => Ok(runtime.version),
+    match child::run(&job, Duration::from_secs(60), &mut |_| true) {
+        Ok(Event::Runtime(told)) => Ok(RuntimeFacts {
+            version: told.version,
+            providers: told.providers,
+            confinement: told.confinement,
+        }),
         Ok(_) => bail!("the worker did not tell the runtime's version"),
         Err(failure) => bail!("{failure}"),
     }
@@ -81,20 +107,23 @@ pub fn measure(
         })
         .collect();
 
-    let mut sample = place.worker_job(wire::WorkerPass::Sample, &job.sampling, &job.limits);
+    conditions::cool_down(&job.conditions, place.system, progress)?;
+    let worker_job = |pass| place.worker_job(pass, &job.sampling, &job.limits, &job.runtime);
+    let mut sample = worker_job(wire::WorkerPass::Sample);
     sample.models = models.clone();
     sample.first_is_reference = job.reference.is_some();
     if sample.first_is_reference {
         sample.models.rotate_right(1);
     }
-    let before = device::state();
-    let samples = match child::run(&sample, place.folder, time, progress)? {
+    let (before, begun) = (place.system.state(), Instant::now());
+    let samples = match child::run(&sample, time, progress)? {
         Event::Samples(samples) => samples,
         _ => return Err(strange(Stage::Sampling, "")),
     };
     let around = Surroundings {
         before,
-        after: device::state(),
+        after: place.system.state(),
+        elapsed: begun.elapsed(),
     };
     let mut all = measurements(job, samples, &around).map_err(|detail| Failure {
         kind: FailureKind::Internal,
@@ -105,16 +134,16 @@ pub fn measure(
     if job.evidence == Evidence::Full {
         for (measurement, model) in all.iter_mut().zip(models) {
             let mut pass = |pass| {
-                let mut one = place.worker_job(pass, &job.sampling, &job.limits);
+                let mut one = worker_job(pass);
                 one.models = vec![model.clone()];
-                child::run(&one, place.folder, time, progress)
+                child::run(&one, time, progress)
             };
             match pass(wire::WorkerPass::Memory)? {
                 Event::Memory(memory) => measurement.peak_memory_bytes = Some(memory.peak_bytes),
                 _ => return Err(strange(Stage::Memory, &measurement.name)),
             }
             match pass(wire::WorkerPass::Profile)? {
-                Event::Profile(profile) => measurement.runtime.node_providers = providers(profile)?,
+                Event::Profile(profile) => measurement.runtime.node_providers = nodes(profile)?,
                 _ => return Err(strange(Stage::Profile, &measurement.name)),
             }
         }
@@ -129,14 +158,19 @@ pub fn run(
     place: &Place<'_>,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<RunOutput, Failure> {
-    let mut one = place.worker_job(wire::WorkerPass::Run, &Sampling::default(), &job.limits);
+    let mut one = place.worker_job(
+        wire::WorkerPass::Run,
+        &Sampling::default(),
+        &job.limits,
+        &job.runtime,
+    );
     one.models = vec![wire::WorkerModel {
         name: job.model.name.clone(),
         path: pin.path.display().to_string(),
     }];
     (one.input, one.shape) = (job.input, job.shape);
     let time = Duration::from_nanos(job.limits.time_ns);
-    match child::run(&one, place.folder, time, progress)? {
+    match child::run(&one, time, progress)? {
         Event::Output(output) => output.try_into().map_err(|error: ProtocolError| Failure {
             kind: FailureKind::Internal,
             stage: Stage::Run,
@@ -157,10 +191,9 @@ fn strange(stage: Stage, model: &str) -> Failure {
     }
 }
 
-fn providers(profile: wire::WorkerProfile) -> Result<Vec<NodeProvider>, Failure> {
-    profile
-        .node_providers
-        .into_iter()
+fn nodes(profile: wire::WorkerProfile) -> Result<Vec<NodeProvider>, Failure> {
+    let nodes = profile.node_providers.into_iter();
+    nodes
         .map(NodeProvider::try_from)
         .collect::<Result<_, _>>()
         .map_err(|error| Failure {

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 
+use crate::launch;
+
 const LIBRARY: &str = "libonnxruntime.so";
 /// Where the set-up of a checkout puts the library; a program built in it lies a few folders below.
 const IN_CHECKOUT: &str = ".deps/onnxruntime";
@@ -16,7 +18,7 @@ pub fn find(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         (Some(path), _) => (path.to_owned(), "--runtime"),
         (None, Some(path)) => (PathBuf::from(path), "ORT_DYLIB_PATH"),
         (None, None) => {
-            let own = std::env::current_exe().context("finding this program's own place")?;
+            let own = launch::program().context("finding this program's own place")?;
             let beside = own.with_file_name(LIBRARY);
             let in_checkout = own
                 .ancestors()

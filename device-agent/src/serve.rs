@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_protocol::{PROTOCOL_VERSION, Token};
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::sys::prctl;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -16,13 +17,14 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
 use crate::connections::{self, Connections};
+use crate::device::System;
 use crate::gate::{Credential, Gate};
 use crate::models::ModelStore;
-use crate::service::Service;
-use crate::{device, measure, runtime, tls};
+use crate::service::{Parts, Service};
+use crate::{measure, runtime, tls};
 
 /// The variable that holds the token unless it comes over standard input.
-const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
+pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
 /// Calls of one connection at once.
 const STREAMS: u32 = 16;
 /// Bytes of one call that may wait to be read.
@@ -74,6 +76,9 @@ pub struct Options {
     /// Time a request's bytes may stay away before it is given up.
     #[arg(long, value_name = "MS", default_value_t = 60_000)]
     stall_ms: u64,
+    /// Where the kernel tells about the hardware; for containers, which see theirs elsewhere, and for tests.
+    #[arg(long, value_name = "FOLDER", default_value = "/sys", hide = true)]
+    sysfs: PathBuf,
 }
 
 impl Options {
@@ -92,6 +97,24 @@ impl Options {
         };
         let acceptor = tls::acceptor(folder).context("setting up TLS")?;
         Ok((address, Some(acceptor)))
+    }
+
+    /// Workers may read what lies beside the runtime's library, so the key must not.
+    fn check_apart(&self, library: &Path) -> anyhow::Result<()> {
+        let Some((tls, readable)) = self.tls.as_deref().zip(library.parent()) else {
+            return Ok(());
+        };
+        let tls = tls
+            .canonicalize()
+            .with_context(|| format!("resolving {}", tls.display()))?;
+        if tls.starts_with(readable) {
+            bail!(
+                "the certificates in {} lie beside ONNX Runtime's library in {}, where every model that is run could read the key: keep them in a folder of their own",
+                tls.display(),
+                readable.display()
+            );
+        }
+        Ok(())
     }
 
     fn credential(&self) -> anyhow::Result<Credential> {
@@ -115,14 +138,22 @@ impl Options {
 
 /// Serves until told to end.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    // Otherwise whoever runs as the same user, a worker too, could read the token and the key from this process's memory. Where
+    // the call is missing nothing is lost but that.
+    let _ = prctl::set_dumpable(false);
     let (address, tls) = options.entrance()?;
     let credential = options.credential()?;
     let library = runtime::find(options.runtime.as_deref())?;
+    options.check_apart(&library)?;
     let place = options.work.clone().unwrap_or_else(std::env::temp_dir);
     let models = ModelStore::new(&place, options.model_bytes)
         .with_context(|| format!("making a folder for models in {}", place.display()))?;
     let models = Arc::new(models);
-    let version = measure::runtime_version(&library, &models.work_folder())?;
+    let facts = measure::runtime_facts(&library, &models.work_folder())?;
+    let system = System {
+        sysfs: options.sysfs.clone(),
+        folder: models.work_folder(),
+    };
     let (end, mut ended) = watch::channel(false);
     if options.exit_with_parent {
         let end = end.clone();
@@ -137,14 +168,15 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         Duration::from_millis(options.greeting_ms),
     );
     let stall = Duration::from_millis(options.stall_ms);
-    let service = Service::new(
-        device::info(version),
+    let parts = Parts {
+        device: system.info(facts),
+        system,
         library,
-        Arc::clone(&models),
-        Arc::clone(&connections),
+        models: Arc::clone(&models),
+        connections: Arc::clone(&connections),
         stall,
-        end.clone(),
-    );
+    };
+    let service = Service::new(parts, end.clone());
     let gate = Gate::new(Arc::new(service), credential, stall);
     let ping = Duration::from_millis(options.ping_ms);
     let executor = tokio::runtime::Builder::new_multi_thread()

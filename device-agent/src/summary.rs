@@ -2,15 +2,26 @@
 //!
 //! What decides is the interval of the ratio to the reference, because drift and load touch both alike and cancel there;
 //! how busy the machine is by itself makes nothing invalid (on a shared machine it would make everything so). Without a
-//! reference nothing cancels, so then drift and throttling count too.
+//! reference nothing cancels, so then drift, throttling and a changed pace of the device count too. A device that is too hot
+//! at the end is not in the state that was asked for, reference or not.
+
+use std::time::Duration;
 
 use agent_protocol::{
-    DeviceState, MeasureJob, Measurement, ModelRef, Ratio, RuntimeInfo, Sentinel, Verdict, stats,
-    wire,
+    DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
+    RuntimeOptions, Sentinel, Verdict, stats, wire,
 };
 
-/// The provider the sessions ask for.
-const PROVIDER: &str = "CPUExecutionProvider";
+use crate::conditions;
+use crate::worker::providers;
+
+/// How much the clock may differ from the time that passed before it counts as a jump, ns. Clocks that are kept right move by
+/// far less.
+const CLOCK_JUMP_NS: i128 = 1_000_000_000;
+/// The bits of a Raspberry Pi's firmware that tell of throttling now: low voltage, frequency capped, throttled, soft limit.
+const FIRMWARE_NOW: u32 = 0xf;
+/// The same since the system started.
+const FIRMWARE_EVER: u32 = 0xf_0000;
 
 /// The device around one pass.
 pub struct Surroundings {
@@ -18,6 +29,16 @@ pub struct Surroundings {
     pub before: DeviceState,
     /// After it.
     pub after: DeviceState,
+    /// What passed in between, by a clock that does not jump.
+    pub elapsed: Duration,
+}
+
+impl Surroundings {
+    /// How far the device's clock ran ahead of the time that passed, ns.
+    fn clock_ahead_ns(&self) -> i128 {
+        let told = i128::from(self.after.taken_unix_ns) - i128::from(self.before.taken_unix_ns);
+        told - self.elapsed.as_nanos() as i128
+    }
 }
 
 /// The samples of all models: one measurement a model in the job's order, then the reference's.
@@ -35,9 +56,18 @@ pub fn measurements(
             samples.series.len()
         ));
     }
+    let mut notes = notes(around, samples.cpu_ns);
+    notes.extend(samples.notes);
+    notes.extend(conditions::notes(&job.conditions, &around.before));
+    let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
+    if job.reference.is_some()
+        && let Some(words) = pace(sentinel, job.sampling.drift_accept_rel)
+    {
+        notes.push(words);
+    }
     let runtime = RuntimeInfo {
         version: samples.runtime_version,
-        provider: PROVIDER.to_owned(),
+        provider: String::new(),
         threads: job.sampling.threads,
         spinning: job.sampling.spinning,
         cores: job.sampling.cores.clone(),
@@ -50,8 +80,8 @@ pub fn measurements(
         job,
         around,
         runtime,
-        notes: notes(around, samples.cpu_ns, samples.elapsed_ns),
-        sentinel: samples.sentinel.map(Into::into),
+        notes,
+        sentinel,
     };
     let mut series = samples.series.into_iter();
     let reference = job
@@ -109,6 +139,16 @@ impl Shared<'_> {
         let at = |p: f64| stats::percentile(&sorted, p).unwrap_or(median_ns);
         let ratio = base.and_then(|base| stats::ratio(&medians, &base.medians, at(5.0) / base.p5));
         let alone = (high - low) / 2.0 / median_ns;
+        let nodes = series.node_providers.iter().cloned();
+        let node_providers = nodes
+            .map(NodeProvider::try_from)
+            .collect::<Result<Vec<_>, _>>()
+            .map_err(|error| error.to_string())?;
+        let runtime = RuntimeInfo {
+            provider: first_used(&self.job.runtime, &node_providers).to_owned(),
+            node_providers,
+            ..self.runtime.clone()
+        };
         let verdict = match self.objection(&series, base.map(|_| ratio), alone, &medians) {
             None => Verdict::Valid,
             Some(reason) => Verdict::Invalid { reason },
@@ -134,7 +174,7 @@ impl Shared<'_> {
             peak_memory_bytes: None,
             before: self.around.before.clone(),
             after: self.around.after.clone(),
-            runtime: self.runtime.clone(),
+            runtime,
             verdict,
             notes: self.notes.clone(),
             taken_unix_ns: self.around.after.taken_unix_ns,
@@ -157,6 +197,14 @@ impl Shared<'_> {
                 "its output is not finite on random input: look for NaN or overflow in the weights"
                     .into(),
             );
+        }
+        if let Some(most) = self.job.conditions.max_millicelsius
+            && let Some(zone) = conditions::too_hot(&self.around.after, most)
+        {
+            return Some(format!(
+                "{} at its end: let the device cool, or measure for less long",
+                conditions::words(zone, most)
+            ));
         }
         let wide = |rel: f64, what: &str| {
             format!(
@@ -184,35 +232,81 @@ impl Shared<'_> {
                         if drift > 0.0 { "slower" } else { "faster" },
                     ));
                 }
-                throttled(self.around).map(|times| {
-                    format!("the device was throttled {times} times while it was measured: let it cool, or measure against a reference")
+                if let Some(words) = pace(self.sentinel, sampling.drift_accept_rel) {
+                    return Some(format!(
+                        "{words}: let the device settle, or measure against a reference"
+                    ));
+                }
+                throttled(self.around).map(|words| {
+                    format!(
+                        "{words} while it was measured: let it cool, or measure against a reference"
+                    )
                 })
             }
         }
     }
 }
 
-/// How often cores were throttled in between, if at all.
-fn throttled(around: &Surroundings) -> Option<u64> {
+/// The first of the providers asked for that ran a node; where nobody looked, the CPU alone was asked for.
+fn first_used(options: &RuntimeOptions, nodes: &[NodeProvider]) -> &'static str {
+    let asked = options.providers.iter();
+    asked
+        .map(|provider| providers::name_in_runtime(&provider.name))
+        .find(|name| nodes.iter().any(|node| node.provider == *name))
+        .unwrap_or(providers::CPU)
+}
+
+/// What is to be said about the device's pace if the sentinel's time changed by more than `most`, relative to before.
+fn pace(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
+    let Sentinel {
+        before_ns,
+        after_ns,
+    } = sentinel?;
+    let change = after_ns as f64 / before_ns.max(1) as f64 - 1.0;
+    (change.abs() > most).then(|| {
+        format!(
+            "the device became {:.0} % {} while it was measured, by a workload that is always the same ({:.2} ms before, {:.2} ms after)",
+            change.abs() * 100.0,
+            if change > 0.0 { "slower" } else { "faster" },
+            before_ns as f64 / 1e6,
+            after_ns as f64 / 1e6
+        )
+    })
+}
+
+/// What the cores' counters and the firmware tell of throttling in between, if anything.
+fn throttled(around: &Surroundings) -> Option<String> {
     let pairs = around.before.cores.iter().zip(&around.after.cores);
     let times: u64 = pairs
         .filter_map(|(before, after)| after.throttle_count?.checked_sub(before.throttle_count?))
         .sum();
-    (times > 0).then_some(times)
+    if times > 0 {
+        return Some(format!("the device was throttled {times} times"));
+    }
+    let (before, after) = (
+        around.before.firmware_throttled.unwrap_or(0),
+        around.after.firmware_throttled?,
+    );
+    let bits = (before | after) & FIRMWARE_NOW | after & !before & FIRMWARE_EVER;
+    (bits != 0).then(|| {
+        format!("the firmware told of low voltage or throttling (bits {bits:#x} of get_throttled)")
+    })
 }
 
 /// What was noticed about the machine.
-fn notes(around: &Surroundings, worker_cpu_ns: u64, worker_elapsed_ns: u64) -> Vec<String> {
+fn notes(around: &Surroundings, worker_cpu_ns: u64) -> Vec<String> {
     let mut notes = Vec::new();
-    if let Some(times) = throttled(around) {
-        notes.push(format!("the device was throttled {times} times"));
+    notes.extend(throttled(around));
+    let ahead = around.clock_ahead_ns();
+    if ahead.abs() > CLOCK_JUMP_NS {
+        notes.push(format!(
+            "the clock of the device jumped by {:.1} s, or the device slept",
+            ahead as f64 / 1e9
+        ));
     }
     let (before, after) = (&around.before, &around.after);
-    let elapsed = after
-        .taken_unix_ns
-        .saturating_sub(before.taken_unix_ns)
-        .max(worker_elapsed_ns);
-    let share = |ns: u64| ns as f64 / (elapsed.max(1) as f64);
+    let elapsed = around.elapsed.as_nanos().max(1) as f64;
+    let share = |ns: u64| ns as f64 / elapsed;
     if let (Some(from), Some(to)) = (before.cpu_busy_ns, after.cpu_busy_ns) {
         let others = share(to.saturating_sub(from).saturating_sub(worker_cpu_ns));
         if others > 0.2 {
@@ -235,155 +329,4 @@ fn notes(around: &Surroundings, worker_cpu_ns: u64, worker_elapsed_ns: u64) -> V
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-    use agent_protocol::{
-        Conditions, CoreState, Evidence, Limits, RuntimeOptions, Sampling, Sha256,
-    };
-
-    fn job(reference: bool) -> MeasureJob {
-        let model = |name: &str| ModelRef {
-            name: name.into(),
-            sha256: Sha256::of(name.as_bytes()),
-        };
-        MeasureJob {
-            models: vec![model("a")],
-            reference: reference.then(|| model("base")),
-            sampling: Sampling::default(),
-            limits: Limits::default(),
-            evidence: Evidence::Quick,
-            runtime: RuntimeOptions::default(),
-            conditions: Conditions::default(),
-        }
-    }
-
-    fn series(samples_ns: Vec<u64>, finite: bool) -> wire::WorkerSeries {
-        wire::WorkerSeries {
-            warmup_ns: vec![9],
-            samples_ns,
-            block_runs: 1,
-            finite,
-            load_ns: 1,
-            preempted_ns: vec![],
-        }
-    }
-
-    fn calm() -> Surroundings {
-        Surroundings {
-            before: DeviceState::default(),
-            after: DeviceState::default(),
-        }
-    }
-
-    fn verdicts(
-        job: &MeasureJob,
-        series: Vec<wire::WorkerSeries>,
-        around: &Surroundings,
-    ) -> Vec<Verdict> {
-        let samples = wire::WorkerSamples {
-            series,
-            ..Default::default()
-        };
-        measurements(job, samples, around)
-            .unwrap()
-            .into_iter()
-            .map(|m| m.verdict)
-            .collect()
-    }
-
-    #[test]
-    fn drift_of_both_is_valid_against_a_reference_and_invalid_alone() {
-        let drifting: Vec<u64> = (0..30).map(|round| 1000 + round * 40).collect();
-        let half: Vec<u64> = drifting.iter().map(|ns| ns / 2).collect();
-        let against = verdicts(
-            &job(true),
-            vec![series(drifting.clone(), true), series(half, true)],
-            &calm(),
-        );
-        assert_eq!(against, vec![Verdict::Valid, Verdict::Valid]);
-        let steps: Vec<u64> = (0..300)
-            .map(|round| if round < 140 { 1000 } else { 1500 })
-            .collect();
-        let mut lenient = job(false);
-        lenient.sampling.ci_accept_rel = 10.0;
-        let alone = verdicts(&lenient, vec![series(steps, true)], &calm());
-        assert!(
-            matches!(&alone[0], Verdict::Invalid { reason } if reason.contains("slower")),
-            "{alone:?}"
-        );
-    }
-
-    #[test]
-    fn a_verdict_names_its_reason() {
-        let steady = || series(vec![1000; 20], true);
-        let wild = || {
-            series(
-                (0..20)
-                    .map(|i| if i % 2 == 0 { 1000 } else { 3000 })
-                    .collect(),
-                true,
-            )
-        };
-        let check = |job: &MeasureJob,
-                     all: Vec<wire::WorkerSeries>,
-                     around: &Surroundings,
-                     needle: &str| {
-            let found = verdicts(job, all, around);
-            assert!(
-                matches!(&found[0], Verdict::Invalid { reason } if reason.contains(needle)),
-                "{needle}: {found:?}"
-            );
-        };
-        check(
-            &job(true),
-            vec![steady(), wild()],
-            &calm(),
-            "ratio to the reference",
-        );
-        check(&job(false), vec![wild()], &calm(), "its median");
-        check(
-            &job(true),
-            vec![steady(), series(vec![1000; 20], false)],
-            &calm(),
-            "not finite",
-        );
-        let core = |count| DeviceState {
-            cores: vec![CoreState {
-                throttle_count: Some(count),
-                ..CoreState::default()
-            }],
-            ..DeviceState::default()
-        };
-        let hot = Surroundings {
-            before: core(3),
-            after: core(5),
-        };
-        check(&job(false), vec![steady()], &hot, "throttled 2 times");
-        assert_eq!(
-            verdicts(&job(true), vec![steady(), steady()], &hot)[0],
-            Verdict::Valid
-        );
-    }
-
-    #[test]
-    fn a_worker_that_sends_something_else_is_found_out() {
-        let samples = |series| wire::WorkerSamples {
-            series,
-            ..Default::default()
-        };
-        assert!(
-            measurements(&job(true), samples(vec![series(vec![1; 9], true)]), &calm()).is_err()
-        );
-        assert!(
-            measurements(
-                &job(false),
-                samples(vec![series(vec![1; 5], true)]),
-                &calm()
-            )
-            .is_err()
-        );
-        let mut no_block = series(vec![1; 9], true);
-        no_block.block_runs = 0;
-        assert!(measurements(&job(false), samples(vec![no_block]), &calm()).is_err());
-    }
-}
+mod tests;

@@ -235,7 +235,7 @@ impl TryFrom<wire::MeasureRequest> for MeasureJob {
                 ));
             }
         };
-        Ok(Self {
+        let job = Self {
             models: m
                 .models
                 .into_iter()
@@ -247,7 +247,32 @@ impl TryFrom<wire::MeasureRequest> for MeasureJob {
             evidence,
             runtime: m.runtime.unwrap_or_default().try_into()?,
             conditions: m.conditions.unwrap_or_default().try_into()?,
-        })
+        };
+        job.check_time()?;
+        Ok(job)
+    }
+}
+
+impl MeasureJob {
+    /// Whether the worker's time is enough for continuous use and what comes around it. Without continuous use most samples are
+    /// enough long before their time is up, so then nothing is foreseen.
+    fn check_time(&self) -> Result<(), ProtocolError> {
+        let sampling = &self.sampling;
+        let models = self.models.len() as u64 + u64::from(self.reference.is_some());
+        let need = sampling
+            .warmup_ns
+            .saturating_mul(models)
+            .saturating_add(sampling.sustained_ns)
+            .saturating_add(sampling.max_duration_ns);
+        if sampling.sustained_ns == 0 || self.limits.time_ns > need {
+            return Ok(());
+        }
+        Err(ProtocolError::field(
+            "Limits",
+            "time_ns",
+            format!("{} where {need} ns are needed", self.limits.time_ns),
+            "it must be longer than sampling.warmup_ns of every model, sustained_ns and max_duration_ns together",
+        ))
     }
 }
 

@@ -105,7 +105,8 @@ pub struct Sampling {
     pub ci_target_rel: f64,
     /// When time is up, a measurement whose interval is within this is still valid.
     pub ci_accept_rel: f64,
-    /// Without a reference, a measurement whose last third differs from its first by more than this is invalid.
+    /// Without a reference, a measurement whose last third differs from its first by more than this is invalid, and so is one
+    /// around which the [`Sentinel`]'s time changed by more than this.
     pub drift_accept_rel: f64,
     /// How long the models run without a pause, after the warm-up and before the first sample, ns. Then the samples tell what a
     /// device keeps up, not what it does for a moment.
@@ -167,8 +168,8 @@ pub struct Provider {
 
 impl Provider {
     /// The providers the agent can ask for. Which of them are there depends on the runtime's library on the device.
-    pub const NAMES: [&str; 8] = [
-        "cpu", "xnnpack", "nnapi", "qnn", "coreml", "acl", "cuda", "tensorrt",
+    pub const NAMES: [&str; 9] = [
+        "cpu", "xnnpack", "nnapi", "qnn", "coreml", "acl", "cuda", "tensorrt", "openvino",
     ];
 }
 
@@ -509,6 +510,10 @@ pub struct DeviceState {
     pub battery: Option<Battery>,
     /// Free space where the agent keeps its models, bytes.
     pub free_disk_bytes: Option<u64>,
+    /// What a Raspberry Pi's firmware tells, bits 0 to 3: now low voltage, frequency capped, throttled, soft temperature limit;
+    /// bits 16 to 19: the same since the system started.
+    #[serde(default)]
+    pub firmware_throttled: Option<u32>,
 }
 
 /// A candidate's latency relative to the reference's, from interleaved rounds.
@@ -561,7 +566,7 @@ pub struct Sentinel {
 pub struct RuntimeInfo {
     /// ONNX Runtime's version.
     pub version: String,
-    /// The execution provider asked for.
+    /// The first of the execution providers asked for that was had and, where `node_providers` tells, ran a node.
     pub provider: String,
     /// Intra-op threads.
     pub threads: u32,
@@ -571,7 +576,7 @@ pub struct RuntimeInfo {
     pub cores: Vec<u32>,
     /// The worker's niceness.
     pub nice: i32,
-    /// Each node's provider; empty unless the full evidence was asked for.
+    /// Each node's provider; empty unless the full evidence or another provider than the CPU was asked for.
     pub node_providers: Vec<NodeProvider>,
     /// What was asked of the runtime.
     #[serde(default)]

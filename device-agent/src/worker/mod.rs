@@ -3,23 +3,27 @@
 //! It reads one job from standard input, answers with events on standard output and ends. It limits itself before it touches
 //! a model, and the kernel kills it when the agent dies.
 
+mod confine;
 mod external;
+mod input;
 mod model;
 mod passes;
+mod placement;
+pub mod providers;
 mod sample;
+mod sentinel;
+mod syscalls;
 
 use std::fs::File;
 use std::io::BufReader;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{Failure, FailureKind, Limits, Progress, Sampling, Stage, frame, wire};
+use agent_protocol::{
+    Failure, FailureKind, Limits, Progress, RuntimeOptions, Sampling, Stage, frame, wire,
+};
 use anyhow::Context;
-use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::prctl;
-use nix::sys::resource::{Resource, setrlimit};
-use nix::sys::signal::Signal;
-use nix::unistd::{Pid, dup, dup2_stdout, getppid};
+use nix::unistd::{dup, dup2_stdout};
 
 use crate::child::out_of_memory;
 
@@ -39,6 +43,14 @@ impl Trouble {
             FailureKind::ModelRefused
         };
         Self { kind, detail }
+    }
+
+    /// An execution provider that is not to be had as it was asked for.
+    fn provider(detail: String) -> Self {
+        Self {
+            kind: FailureKind::Provider,
+            detail,
+        }
     }
 
     fn internal(error: impl std::fmt::Display) -> Self {
@@ -117,7 +129,17 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         .unwrap_or_default()
         .try_into()
         .map_err(Trouble::internal)?;
-    confine(job.agent_pid, &limits, &sampling).map_err(Trouble::internal)?;
+    let options: RuntimeOptions = job
+        .runtime
+        .clone()
+        .unwrap_or_default()
+        .try_into()
+        .map_err(Trouble::internal)?;
+    confine::limit(job.agent_pid, &limits, &sampling).map_err(Trouble::internal)?;
+    let folder = Path::new(&job.folder);
+    // Not before the program was started: its loader and its libraries may have been named by relative paths.
+    std::env::set_current_dir(folder)
+        .map_err(|error| Trouble::internal(format!("entering {}: {error}", folder.display())))?;
     let missing = |error: String| Trouble {
         kind: if out_of_memory(&error) {
             FailureKind::OutOfMemory
@@ -134,47 +156,31 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         .with_telemetry(false)
         .build()
         .map_err(|error| missing(error.to_string()))?;
-    let bench = model::Bench { runtime, sampling };
+    let models = job.models.iter().map(|model| PathBuf::from(&model.path));
+    let confinement = confine::seal(&confine::Reach {
+        folder,
+        readable: models.chain(library.parent().map(Path::to_owned)).collect(),
+    });
+    let bench = model::Bench {
+        runtime,
+        sampling,
+        options,
+        offered: providers::offered()?,
+    };
     match job.pass() {
-        wire::WorkerPass::Sample => sample::pass(job, &bench, version, events).map(Event::Samples),
+        wire::WorkerPass::Sample => {
+            let mut samples = sample::pass(job, &bench, events)?;
+            (samples.runtime_version, samples.confinement) = (version, confinement);
+            Ok(Event::Samples(samples))
+        }
         wire::WorkerPass::Memory => passes::memory(job, &bench, events).map(Event::Memory),
         wire::WorkerPass::Profile => passes::profile(job, &bench, events).map(Event::Profile),
         wire::WorkerPass::Run => passes::run(job, &bench, events).map(Event::Output),
         wire::WorkerPass::Runtime => Ok(Event::Runtime(wire::WorkerRuntime {
             version,
-            ..wire::WorkerRuntime::default()
+            providers: bench.offered,
+            confinement,
         })),
         wire::WorkerPass::Unspecified => Err(Trouble::internal("the job names no pass")),
     }
-}
-
-/// Takes away what a model has no business with.
-fn confine(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL).context("tying the worker's life to the agent's")?;
-    // The agent may have died before the line above.
-    anyhow::ensure!(
-        u32::try_from(getppid().as_raw()) == Ok(agent),
-        "the agent is gone"
-    );
-    // Not granted to everybody, and then the worker runs as the agent does; how it ran is told with the samples.
-    let _ = rustix::process::setpriority_process(None, sampling.nice);
-    prctl::set_no_new_privs().context("giving up privileges")?;
-    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbidding core dumps")?;
-    let memory = limits.memory_bytes;
-    setrlimit(Resource::RLIMIT_AS, memory, memory).context("limiting memory")?;
-    // The agent's clock ends the worker first; this holds should the agent be stopped.
-    let seconds = (limits.time_ns / 1_000_000_000)
-        .saturating_add(5)
-        .saturating_mul(u64::from(sampling.threads) + 1);
-    setrlimit(Resource::RLIMIT_CPU, seconds, seconds).context("limiting processor time")?;
-    if !sampling.cores.is_empty() {
-        let mut set = CpuSet::new();
-        for &core in &sampling.cores {
-            set.set(core as usize)
-                .with_context(|| format!("core {core}"))?;
-        }
-        sched_setaffinity(Pid::from_raw(0), &set)
-            .with_context(|| format!("binding the worker to cores {:?}", sampling.cores))?;
-    }
-    Ok(())
 }

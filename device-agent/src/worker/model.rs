@@ -4,19 +4,14 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::time::Instant;
 
-use agent_protocol::{Sampling, bounds, wire};
+use agent_protocol::{Optimisation, Provider, RuntimeOptions, Sampling, bounds, wire};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::SessionInputValue;
-use ort::session::builder::GraphOptimizationLevel;
+use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Shape, Tensor, TensorElementType, ValueType};
-use rand::{RngExt, SeedableRng};
-use rand_chacha::ChaCha8Rng;
 
-use super::{Trouble, external};
-
-/// The most elements of one input: 4 GiB of floats.
-const MAX_ELEMENTS: u64 = 1 << 30;
+use super::{Trouble, external, input, providers};
 
 /// What every session of a pass shares.
 pub struct Bench {
@@ -24,6 +19,20 @@ pub struct Bench {
     pub runtime: Environment,
     /// Threads, inputs and how to sample.
     pub sampling: Sampling,
+    /// Execution providers and optimisation.
+    pub options: RuntimeOptions,
+    /// The execution providers that the runtime offers.
+    pub offered: Vec<String>,
+}
+
+/// A model that was loaded.
+pub struct Opened {
+    /// Its session.
+    pub session: Session,
+    /// Time the runtime took to load and optimise it, ns.
+    pub load_ns: u64,
+    /// Providers that were asked for and not had, and why.
+    pub notes: Vec<String>,
 }
 
 /// A model ready to run.
@@ -32,27 +41,19 @@ pub struct Runner {
     inputs: Vec<DynValue>,
     /// Time the runtime took to load and optimise it, ns.
     pub load_ns: u64,
+    /// Providers that were asked for and not had, and why.
+    pub notes: Vec<String>,
 }
 
 impl Runner {
     /// Loads a model. With `profile`, the runtime keeps a profile in files that begin so.
     pub fn load(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Self, Trouble> {
-        let (session, load_ns) = open(bench, path, profile)?;
-        let sampling = &bench.sampling;
-        let mut random = ChaCha8Rng::seed_from_u64(sampling.seed);
-        let mut inputs = Vec::new();
-        for outlet in session.inputs() {
-            inputs.push(input(outlet.dtype(), sampling.batch, &mut random).map_err(
-                |Trouble { kind, detail }| Trouble {
-                    kind,
-                    detail: format!("its input `{}` {detail}", outlet.name()),
-                },
-            )?);
-        }
+        let opened = open(bench, path, profile)?;
         Ok(Self {
-            session,
-            inputs,
-            load_ns,
+            inputs: input::inputs(&opened.session, &bench.sampling)?,
+            session: opened.session,
+            load_ns: opened.load_ns,
+            notes: opened.notes,
         })
     }
 
@@ -96,9 +97,9 @@ impl Runner {
     }
 }
 
-/// A session of a model, and the time the runtime took to load and optimise it, ns. With `profile`, the runtime keeps a
-/// profile in files that begin so.
-pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<(Session, u64), Trouble> {
+/// Loads a model with the first of the providers that take it. With `profile`, the runtime keeps a profile in files that
+/// begin so.
+pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened, Trouble> {
     let bytes = std::fs::read(path)
         .map_err(|error| Trouble::internal(format!("reading {}: {error}", path.display())))?;
     match external::find(&bytes) {
@@ -111,25 +112,78 @@ pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<(Sessio
         Err(error) => return Err(Trouble::model(format!("it is no ONNX file: {error}"))),
     }
     drop(bytes);
-    let sampling = &bench.sampling;
-    let begun = Instant::now();
-    let session = (|| {
-        let spin = if sampling.spinning { "1" } else { "0" };
-        let mut builder = Session::builder(&bench.runtime)?
-            .with_optimization_level(GraphOptimizationLevel::All)?
-            .with_parallel_execution(false)?
-            .with_inter_threads(1)?
-            .with_intra_threads(sampling.threads as usize)?
-            .with_config_entry("session.intra_op.allow_spinning", spin)?
-            .with_config_entry("session.inter_op.allow_spinning", "0")?;
-        if let Some(prefix) = profile {
-            builder = builder.with_profiling(prefix)?;
+    let strict = bench.options.strict;
+    let mut notes = Vec::new();
+    let mut asked = providers::up_to_cpu(&bench.options);
+    loop {
+        let mut builder = builder(bench, profile).map_err(Trouble::internal)?;
+        let had = providers::register(&mut builder, &asked, &bench.offered, strict, &mut notes)?;
+        let first = had.iter().position(|provider| !providers::is_cpu(provider));
+        if strict && first.is_some() && !providers::cpu_is_wanted(&bench.options) {
+            builder = builder
+                .with_config_entry("session.disable_cpu_ep_fallback", "1")
+                .map_err(Trouble::internal)?;
         }
-        builder.commit_from_file(path)
-    })()
-    .map_err(Trouble::model)?;
-    let load_ns = nanoseconds(begun);
-    Ok((session, load_ns))
+        let begun = Instant::now();
+        let error = match builder.commit_from_file(path) {
+            Ok(session) => {
+                return Ok(Opened {
+                    session,
+                    load_ns: nanoseconds(begun),
+                    notes,
+                });
+            }
+            Err(error) => error,
+        };
+        let Some(first) = first else {
+            return Err(Trouble::model(error));
+        };
+        if strict {
+            return Err(whose_fault(bench, path, &had, &error));
+        }
+        notes.push(format!(
+            "the provider `{}` does not take a model and was left out: {error}",
+            had[first].name
+        ));
+        asked = had;
+        asked.remove(first);
+    }
+}
+
+/// Whether a model that was not loaded would be by the CPU alone: then the providers are to blame, not the model.
+fn whose_fault(bench: &Bench, path: &Path, had: &[&Provider], error: &ort::Error) -> Trouble {
+    let plain = builder(bench, None).and_then(|mut builder| builder.commit_from_file(path));
+    if plain.is_err() {
+        return Trouble::model(error);
+    }
+    let names: Vec<&str> = had.iter().map(|provider| provider.name.as_str()).collect();
+    Trouble::provider(format!(
+        "the CPU provider, which was not asked for, would have to run a part of it, or {} do not take it: {error}",
+        names.join(", ")
+    ))
+}
+
+/// A session's settings but for its providers.
+fn builder(bench: &Bench, profile: Option<&str>) -> ort::Result<SessionBuilder> {
+    let sampling = &bench.sampling;
+    let spin = if sampling.spinning { "1" } else { "0" };
+    let level = match bench.options.optimisation {
+        Optimisation::None => GraphOptimizationLevel::Disable,
+        Optimisation::Basic => GraphOptimizationLevel::Level1,
+        Optimisation::Extended => GraphOptimizationLevel::Level2,
+        Optimisation::All => GraphOptimizationLevel::All,
+    };
+    let builder = Session::builder(&bench.runtime)?
+        .with_optimization_level(level)?
+        .with_parallel_execution(false)?
+        .with_inter_threads(1)?
+        .with_intra_threads(sampling.threads as usize)?
+        .with_config_entry("session.intra_op.allow_spinning", spin)?
+        .with_config_entry("session.inter_op.allow_spinning", "0")?;
+    match profile {
+        Some(prefix) => Ok(builder.with_profiling(prefix)?),
+        None => Ok(builder),
+    }
 }
 
 /// The first output of a model with a single input, both of floats and row-major.
@@ -196,54 +250,6 @@ pub fn run_on(
 /// Time since, ns.
 pub fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
-}
-
-/// A random input of the type a model asks for.
-fn input(wanted: &ValueType, batch: u32, random: &mut ChaCha8Rng) -> Result<DynValue, Trouble> {
-    let ValueType::Tensor { ty, shape, .. } = wanted else {
-        return Err(Trouble::model(format!("is a {wanted}, not a tensor")));
-    };
-    let mut dims = Vec::new();
-    for (axis, &dim) in shape.iter().enumerate() {
-        dims.push(match (axis, dim) {
-            (0, ..0) => i64::from(batch),
-            (_, ..0) => {
-                return Err(Trouble::model(format!(
-                    "has an unknown size on axis {axis}; only the first may be unknown"
-                )));
-            }
-            (_, dim) => dim,
-        });
-    }
-    let count = dims
-        .iter()
-        .try_fold(1u64, |count, &dim| count.checked_mul(dim.unsigned_abs()))
-        .filter(|&count| count <= MAX_ELEMENTS)
-        .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| Trouble::model(format!("has too many elements: {dims:?}")))?;
-    let shape = Shape::new(dims);
-    macro_rules! fill {
-        ($type:ty, $value:expr) => {{
-            let values: Vec<$type> = (0..count).map(|_| $value).collect();
-            Tensor::from_array((shape, values)).map(|tensor| tensor.into_dyn())
-        }};
-    }
-    // Small integers: they may be indices.
-    let tensor = match ty {
-        TensorElementType::Float32 => fill!(f32, random.random_range(-1.0..1.0)),
-        TensorElementType::Float64 => fill!(f64, random.random_range(-1.0..1.0)),
-        TensorElementType::Uint8 => fill!(u8, random.random()),
-        TensorElementType::Int8 => fill!(i8, random.random()),
-        TensorElementType::Int32 => fill!(i32, random.random_range(0..2)),
-        TensorElementType::Int64 => fill!(i64, random.random_range(0..2)),
-        TensorElementType::Bool => fill!(bool, random.random()),
-        other => {
-            return Err(Trouble::model(format!(
-                "has elements of type {other}, which the agent cannot make up"
-            )));
-        }
-    };
-    tensor.map_err(Trouble::model)
 }
 
 /// ONNX Runtime's version, as the library tells it.

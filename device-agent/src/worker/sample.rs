@@ -7,10 +7,13 @@ use agent_protocol::{Stage, bounds, stats, wire};
 use nix::sys::resource::{UsageWho, getrusage};
 
 use super::model::{Bench, Runner, nanoseconds};
-use super::{Events, Trouble};
+use super::sentinel::Sentinel;
+use super::{Events, Trouble, placement, providers};
 
 /// How often whoever waits hears of progress, ns.
 const REPORT_NS: u64 = 100_000_000;
+/// The most notes on providers, of all models together.
+const MAX_NOTES: usize = 32;
 /// The most runs that warm up, however fast they are.
 const MAX_WARMUP_RUNS: usize = 2048;
 
@@ -20,6 +23,7 @@ const MAX_REPEATS: usize = 2;
 struct Series {
     runner: Runner,
     name: String,
+    nodes: Vec<wire::NodeProvider>,
     finite: bool,
     warmup_ns: Vec<u64>,
     samples_ns: Vec<u64>,
@@ -32,16 +36,33 @@ struct Series {
 pub fn pass(
     job: &wire::WorkerJob,
     bench: &Bench,
-    runtime_version: String,
     events: &mut Events,
 ) -> Result<wire::WorkerSamples, Trouble> {
     let begun = Instant::now();
     let mut all = Vec::new();
+    let mut notes = Vec::new();
+    let mut note = |note: String| {
+        if !notes.contains(&note) && notes.len() < MAX_NOTES {
+            notes.push(note);
+        }
+    };
     for model in &job.models {
         events.enter(Stage::Load, &model.name);
+        let path = Path::new(&model.path);
+        let nodes = if bench.options.providers.iter().all(providers::is_cpu) {
+            Vec::new()
+        } else {
+            placement::find(bench, path)?
+        };
+        if let Some(fallback) = providers::fallback(&nodes, &bench.options) {
+            note(format!("`{}`: {fallback}", model.name));
+        }
+        let runner = Runner::load(bench, path, None)?;
+        runner.notes.iter().cloned().for_each(&mut note);
         all.push(Series {
-            runner: Runner::load(bench, Path::new(&model.path), None)?,
+            runner,
             name: model.name.clone(),
+            nodes,
             finite: true,
             warmup_ns: Vec::new(),
             samples_ns: Vec::new(),
@@ -54,8 +75,14 @@ pub fn pass(
         events.enter(Stage::Warmup, &series.name);
         warm_up(series, bench)?;
     }
+    if bench.sampling.sustained_ns > 0 {
+        sustain(&mut all, bench, events)?;
+    }
     events.enter(Stage::Sampling, "");
+    let sentinel = Sentinel::new();
+    let before_ns = sentinel.time();
     sample(&mut all, bench, job.first_is_reference, events)?;
+    let after_ns = sentinel.time();
     for series in &mut all {
         series.finite &= series.runner.run_and_look()?;
     }
@@ -76,15 +103,40 @@ pub fn pass(
         block_runs: series.block_runs as u32,
         finite: series.finite,
         load_ns: series.runner.load_ns,
+        node_providers: series.nodes,
     });
     Ok(wire::WorkerSamples {
         series: series.collect(),
-        runtime_version,
         cpu_ns,
         elapsed_ns: nanoseconds(begun),
         nice,
+        sentinel: Some(wire::Sentinel {
+            before_ns,
+            after_ns,
+        }),
+        notes,
         ..wire::WorkerSamples::default()
     })
+}
+
+/// Runs all models in turn without a pause until the device is as warm as continuous use makes it.
+fn sustain(all: &mut [Series], bench: &Bench, events: &mut Events) -> Result<(), Trouble> {
+    events.enter(Stage::Sustained, "");
+    let begun = Instant::now();
+    let mut reported = 0;
+    while nanoseconds(begun) < bench.sampling.sustained_ns {
+        for series in &mut *all {
+            series.runner.run()?;
+        }
+        let elapsed = nanoseconds(begun);
+        if elapsed - reported >= REPORT_NS {
+            reported = elapsed;
+            events.at.elapsed_ns = elapsed;
+            events.step();
+        }
+    }
+    events.at.elapsed_ns = 0;
+    Ok(())
 }
 
 /// Runs that do not count, and from which the length of a block follows.
@@ -197,7 +249,7 @@ fn block(series: &mut Series) -> Result<(), Trouble> {
 }
 
 /// How often the kernel took the core away from this process while it wanted to run; `None` where that is not told.
-fn preemptions() -> Option<i64> {
+pub fn preemptions() -> Option<i64> {
     getrusage(UsageWho::RUSAGE_SELF)
         .ok()
         .map(|usage| usage.involuntary_context_switches())

@@ -1,5 +1,7 @@
 //! What fails costs one measurement and is told by name; the agent lives on.
 
+use std::path::PathBuf;
+
 use latency::{
     AgentDevice, FailureKind, LatencyError, LatencySource, Limits, MeasureRequest, Model, Stage,
     Verdict,
@@ -166,31 +168,107 @@ fn a_worker_over_its_memory_is_ended() {
     check(&mut device, &large, FailureKind::OutOfMemory, &["`large`"]);
 }
 
-#[test]
-fn a_worker_killed_in_the_middle_is_told_by_its_signal() {
+/// Sends a signal to the worker in the middle of sampling. The measurement fails as it should, and the same agent then
+/// measures the same model.
+fn check_signal(signal: Signal, limits: Limits, kind: FailureKind, needle: &str) {
     let mut device = device();
     let model = Convolution::default().model("victim");
     let agent = device.agent_pid().unwrap();
-    let job = job(&model, endless());
+    let job = agent_protocol::MeasureJob {
+        limits,
+        ..job(&model, endless())
+    };
     let client = device.client().unwrap();
     client.upload(&model).unwrap();
     let silence = std::time::Duration::from_secs(60);
     let outcome = client.measure(&job, silence, &mut |step| {
         if let (Stage::Sampling, Some(worker)) = (step.stage, worker_of(agent)) {
-            // The second time around it is dead already.
-            let _ = kill(Pid::from_raw(worker), Signal::SIGKILL);
+            // The second time around it may be dead already.
+            let _ = kill(Pid::from_raw(worker), signal);
         }
     });
     match outcome {
         Err(LatencyError::Failed(failure)) => {
-            assert_eq!(
-                (failure.kind, failure.stage),
-                (FailureKind::Crashed, Stage::Sampling)
-            );
-            assert!(failure.detail.contains("SIGKILL"), "{failure}");
+            assert_eq!((failure.kind, failure.stage), (kind, Stage::Sampling));
+            assert!(failure.detail.contains(needle), "{failure}");
         }
         other => panic!("{other:?}"),
     }
     assert!(device.measure(&request(model, quick())).unwrap()[0].is_valid());
     assert_eq!(device.agent_pid(), Some(agent));
+}
+
+#[test]
+fn a_worker_that_dies_in_the_middle_is_told_by_its_signal() {
+    for (signal, name) in [
+        (Signal::SIGKILL, "SIGKILL"),
+        (Signal::SIGSEGV, "SIGSEGV"),
+        (Signal::SIGABRT, "SIGABRT"),
+        (Signal::SIGILL, "SIGILL"),
+    ] {
+        check_signal(signal, Limits::default(), FailureKind::Crashed, name);
+    }
+}
+
+#[test]
+fn a_worker_that_hangs_is_ended_when_its_time_is_up() {
+    let limits = Limits {
+        time_ns: 4_000_000_000,
+        ..Limits::default()
+    };
+    check_signal(Signal::SIGSTOP, limits, FailureKind::TimedOut, "4000 ms");
+}
+
+/// A group of processes that may have so much memory together; `None` where this user may not make one.
+struct Group(PathBuf);
+
+impl Group {
+    fn with_memory(bytes: u64) -> Option<Self> {
+        let name = format!("graphprune-test-{}", std::process::id());
+        // Version 1, then 2; in version 2 the controller must have been handed down.
+        let layouts = [
+            ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
+            ("/sys/fs/cgroup", "memory.max"),
+        ];
+        layouts.into_iter().find_map(|(parent, limit)| {
+            let group = Self(PathBuf::from(parent).join(&name));
+            std::fs::create_dir(&group.0).ok()?;
+            std::fs::write(group.0.join(limit), bytes.to_string()).ok()?;
+            Some(group)
+        })
+    }
+}
+
+impl Drop for Group {
+    fn drop(&mut self) {
+        // One that still has processes stays behind, empty of harm.
+        let _ = std::fs::remove_dir(&self.0);
+    }
+}
+
+#[test]
+fn a_worker_that_the_kernel_kills_for_memory_is_told_so_and_the_agent_lives_on() {
+    let mut device = device();
+    // Without a group there is no way to run out of memory that leaves this machine well.
+    let Some(group) = Group::with_memory(512 << 20) else {
+        return;
+    };
+    let agent = device.agent_pid().unwrap();
+    std::fs::write(group.0.join("cgroup.procs"), agent.to_string()).unwrap();
+    let mut large = request(
+        Convolution {
+            channels: 512,
+            ..Convolution::default()
+        }
+        .model("large"),
+        quick(),
+    );
+    large.sampling.batch = 4000;
+    check(
+        &mut device,
+        &large,
+        FailureKind::OutOfMemory,
+        &["`large`", "kernel"],
+    );
+    drop(device);
 }

@@ -1,6 +1,7 @@
 //! Who outlives whom.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use latency::{AgentDevice, LatencyError, LatencySource, Local, Patience};
@@ -8,6 +9,7 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
 use crate::fixture::{Convolution, agent, device, endless, impatient, job, local, quick, request};
+use crate::wire::Bare;
 
 /// A worker of this agent, if it has one.
 pub fn worker_of(agent: u32) -> Option<i32> {
@@ -110,15 +112,27 @@ fn an_agent_that_cannot_be_kept_alive_is_given_up_with_a_count() {
     );
 }
 
+/// The lock that an agent holds on its folder. Its open files are nobody's business, but the kernel tells whose locks are whose.
+fn lock_of(agent: u32) -> PathBuf {
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let held = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "WRITE");
+        let (_, owner, file) = (words.next()?, words.next()?, words.next()?);
+        (owner == agent.to_string()).then(|| file.rsplit(':').next()?.parse::<u64>().ok())?
+    });
+    let held = held.expect("the agent holds a lock");
+    std::fs::read_dir(std::env::temp_dir())
+        .unwrap()
+        .filter_map(|entry| Some(entry.ok()?.path().join("lock")))
+        .find(|lock| std::fs::metadata(lock).is_ok_and(|meta| meta.ino() == held))
+        .expect("it is that of a folder of an agent")
+}
+
 #[test]
 fn the_agent_ends_with_its_host_and_leaves_no_files() {
     let device = device();
     let pid = device.agent_pid().unwrap();
-    let lock = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .find(|path| path.ends_with("lock"))
-        .expect("the agent holds the lock of its folder");
+    let lock = lock_of(pid);
     let folder = lock.parent().unwrap();
     assert!(folder.exists());
     drop(device);
@@ -181,4 +195,30 @@ fn what_is_needed_to_start_is_named_when_it_is_missing() {
     })
     .to_string();
     assert!(error.contains("/bin/true"), "{error}");
+}
+
+#[test]
+#[cfg(all(target_os = "linux", target_env = "gnu", target_arch = "x86_64"))]
+fn an_agent_started_through_a_loader_starts_its_workers_so_too() {
+    let program = agent();
+    // As on a phone: everything by relative paths, and the loader is what the kernel knows of.
+    let mut command = std::process::Command::new("/lib64/ld-linux-x86-64.so.2");
+    command
+        .args([
+            "--argv0",
+            "agent",
+            "--library-path",
+            ".",
+            "./graphprune-agent",
+        ])
+        .current_dir(program.parent().unwrap());
+    let bare = Bare::start_by(command, &[]);
+    let exe = std::fs::read_link(format!("/proc/{}/exe", bare.child.id())).unwrap();
+    assert_ne!(exe, program.canonicalize().unwrap());
+    let model = Convolution::default().model("m");
+    let mut client = bare.client();
+    client.upload(&model).unwrap();
+    let silence = Duration::from_secs(60);
+    let all = client.measure(&job(&model, quick()), silence, &mut |_| {});
+    assert!(all.unwrap()[0].is_valid());
 }

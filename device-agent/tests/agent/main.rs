@@ -1,8 +1,11 @@
 //! The agent from end to end: the real program, its workers and ONNX Runtime, spoken to by the real client.
 
+mod conditions;
+mod confinement;
 mod failures;
 mod fixture;
 mod lives;
+mod providers;
 mod wire;
 
 use fixture::{Convolution, device, quick, request};

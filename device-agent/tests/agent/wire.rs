@@ -13,17 +13,23 @@ use tonic::{Code, Request};
 use crate::fixture::agent;
 
 /// An agent on its own, ended with this value.
-struct Bare {
-    child: Child,
+pub struct Bare {
+    pub child: Child,
     port: u16,
     token: Token,
 }
 
 impl Bare {
     fn start() -> Self {
+        Self::start_by(Command::new(agent()), &[])
+    }
+
+    /// Starts the agent by this command, with more arguments for `serve`.
+    pub fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let token = Token::generate().unwrap();
-        let mut child = Command::new(agent())
+        let mut child = command
             .args(["serve", "--exit-with-parent", "--token-stdin"])
+            .args(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .spawn()
@@ -36,6 +42,11 @@ impl Bare {
         let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
         let port = u16::try_from(greeting["port"].as_u64().unwrap()).unwrap();
         Self { child, port, token }
+    }
+
+    /// A client of it.
+    pub fn client(&self) -> Client {
+        Client::connect(&self.uri(), &self.token).unwrap()
     }
 
     fn uri(&self) -> String {
@@ -151,7 +162,7 @@ fn strange_bytes_at_the_port_harm_nobody() {
 #[test]
 fn an_agent_told_to_end_ends() {
     let mut agent = Bare::start();
-    let mut client = Client::connect(&agent.uri(), &agent.token).unwrap();
+    let mut client = agent.client();
     assert!(client.device_state().unwrap().taken_unix_ns > 0);
     client.shutdown().unwrap();
     assert!(agent.child.wait().unwrap().success());

@@ -44,6 +44,7 @@ impl TryFrom<wire::DeviceState> for DeviceState {
                 millicelsius: b.millicelsius,
             }),
             free_disk_bytes: m.free_disk_bytes,
+            firmware_throttled: m.firmware_throttled,
         })
     }
 }
@@ -73,6 +74,7 @@ impl From<DeviceState> for wire::DeviceState {
                 millicelsius: b.millicelsius,
             }),
             free_disk_bytes: s.free_disk_bytes,
+            firmware_throttled: s.firmware_throttled,
         }
     }
 }

@@ -27,7 +27,7 @@ impl Provider {
                 M,
                 "name",
                 self.name.escape_debug(),
-                "cpu, xnnpack, nnapi, qnn, coreml, acl, cuda or tensorrt is needed",
+                "cpu, xnnpack, nnapi, qnn, coreml, acl, cuda, tensorrt or openvino is needed",
             ));
         }
         within(
@@ -40,6 +40,18 @@ impl Provider {
         for (key, value) in &self.options {
             name(M, "options", key.clone())?;
             text(M, "options", value.clone(), bounds::MAX_TEXT_BYTES)?;
+            // Several providers take files to load or write. A request must not reach beyond the agent's own folder.
+            if value
+                .chars()
+                .any(|c| c.is_control() || matches!(c, '/' | '\\'))
+            {
+                return Err(ProtocolError::field(
+                    M,
+                    "options",
+                    format!("{key} = {}", value.escape_debug()),
+                    "a value without control characters and path separators is needed: libraries are named without a folder",
+                ));
+            }
         }
         Ok(())
     }

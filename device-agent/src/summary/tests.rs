@@ -1,0 +1,291 @@
+use super::*;
+use agent_protocol::{Conditions, CoreState, Evidence, Limits, Sampling, Sha256, ThermalZone};
+
+fn job(reference: bool) -> MeasureJob {
+    let model = |name: &str| ModelRef {
+        name: name.into(),
+        sha256: Sha256::of(name.as_bytes()),
+    };
+    MeasureJob {
+        models: vec![model("a")],
+        reference: reference.then(|| model("base")),
+        sampling: Sampling::default(),
+        limits: Limits::default(),
+        evidence: Evidence::Quick,
+        runtime: RuntimeOptions::default(),
+        conditions: Conditions::default(),
+    }
+}
+
+fn series(samples_ns: Vec<u64>, finite: bool) -> wire::WorkerSeries {
+    wire::WorkerSeries {
+        warmup_ns: vec![9],
+        samples_ns,
+        block_runs: 1,
+        finite,
+        load_ns: 1,
+        preempted_ns: vec![],
+        node_providers: vec![],
+    }
+}
+
+fn calm() -> Surroundings {
+    Surroundings {
+        before: DeviceState::default(),
+        after: DeviceState::default(),
+        elapsed: Duration::ZERO,
+    }
+}
+
+fn verdicts(
+    job: &MeasureJob,
+    series: Vec<wire::WorkerSeries>,
+    around: &Surroundings,
+) -> Vec<Verdict> {
+    let samples = wire::WorkerSamples {
+        series,
+        ..Default::default()
+    };
+    measurements(job, samples, around)
+        .unwrap()
+        .into_iter()
+        .map(|m| m.verdict)
+        .collect()
+}
+
+#[test]
+fn drift_of_both_is_valid_against_a_reference_and_invalid_alone() {
+    let drifting: Vec<u64> = (0..30).map(|round| 1000 + round * 40).collect();
+    let half: Vec<u64> = drifting.iter().map(|ns| ns / 2).collect();
+    let against = verdicts(
+        &job(true),
+        vec![series(drifting.clone(), true), series(half, true)],
+        &calm(),
+    );
+    assert_eq!(against, vec![Verdict::Valid, Verdict::Valid]);
+    let steps: Vec<u64> = (0..300)
+        .map(|round| if round < 140 { 1000 } else { 1500 })
+        .collect();
+    let mut lenient = job(false);
+    lenient.sampling.ci_accept_rel = 10.0;
+    let alone = verdicts(&lenient, vec![series(steps, true)], &calm());
+    assert!(
+        matches!(&alone[0], Verdict::Invalid { reason } if reason.contains("slower")),
+        "{alone:?}"
+    );
+}
+
+#[test]
+fn a_verdict_names_its_reason() {
+    let steady = || series(vec![1000; 20], true);
+    let wild = || {
+        series(
+            (0..20)
+                .map(|i| if i % 2 == 0 { 1000 } else { 3000 })
+                .collect(),
+            true,
+        )
+    };
+    let check =
+        |job: &MeasureJob, all: Vec<wire::WorkerSeries>, around: &Surroundings, needle: &str| {
+            let found = verdicts(job, all, around);
+            assert!(
+                matches!(&found[0], Verdict::Invalid { reason } if reason.contains(needle)),
+                "{needle}: {found:?}"
+            );
+        };
+    check(
+        &job(true),
+        vec![steady(), wild()],
+        &calm(),
+        "ratio to the reference",
+    );
+    check(&job(false), vec![wild()], &calm(), "its median");
+    check(
+        &job(true),
+        vec![steady(), series(vec![1000; 20], false)],
+        &calm(),
+        "not finite",
+    );
+    let core = |count| DeviceState {
+        cores: vec![CoreState {
+            throttle_count: Some(count),
+            ..CoreState::default()
+        }],
+        ..DeviceState::default()
+    };
+    let hot = Surroundings {
+        before: core(3),
+        after: core(5),
+        elapsed: Duration::ZERO,
+    };
+    check(&job(false), vec![steady()], &hot, "throttled 2 times");
+    assert_eq!(
+        verdicts(&job(true), vec![steady(), steady()], &hot)[0],
+        Verdict::Valid
+    );
+}
+
+#[test]
+fn a_worker_that_sends_something_else_is_found_out() {
+    let samples = |series| wire::WorkerSamples {
+        series,
+        ..Default::default()
+    };
+    assert!(measurements(&job(true), samples(vec![series(vec![1; 9], true)]), &calm()).is_err());
+    assert!(
+        measurements(
+            &job(false),
+            samples(vec![series(vec![1; 5], true)]),
+            &calm()
+        )
+        .is_err()
+    );
+    let mut no_block = series(vec![1; 9], true);
+    no_block.block_runs = 0;
+    assert!(measurements(&job(false), samples(vec![no_block]), &calm()).is_err());
+}
+
+/// The only measurement of a steady network, its sentinel's times and surroundings as given.
+fn one(job: &MeasureJob, sentinel: (u64, u64), around: &Surroundings) -> Measurement {
+    let count = job.models.len() + usize::from(job.reference.is_some());
+    let samples = wire::WorkerSamples {
+        series: (0..count).map(|_| series(vec![1000; 20], true)).collect(),
+        sentinel: Some(wire::Sentinel {
+            before_ns: sentinel.0,
+            after_ns: sentinel.1,
+        }),
+        notes: vec!["a note of the worker's".into()],
+        ..Default::default()
+    };
+    measurements(job, samples, around).unwrap().swap_remove(0)
+}
+
+fn reason(measurement: &Measurement) -> &str {
+    match &measurement.verdict {
+        Verdict::Valid => "",
+        Verdict::Invalid { reason } => reason,
+    }
+}
+
+#[test]
+fn a_changed_pace_of_the_device_is_invalid_alone_and_noted_against_a_reference() {
+    let check = |before, after, word: &str| {
+        let alone = one(&job(false), (before, after), &calm());
+        let objected = reason(&alone).contains("always the same");
+        assert_eq!(objected, !word.is_empty(), "{:?}", alone.verdict);
+        assert!(reason(&alone).contains(word), "{:?}", alone.verdict);
+        let against = one(&job(true), (before, after), &calm());
+        assert_eq!(against.verdict, Verdict::Valid);
+        let noted = against
+            .notes
+            .iter()
+            .any(|note| note.contains("always the same"));
+        assert_eq!(noted, !word.is_empty(), "{:?}", against.notes);
+        assert_eq!(against.sentinel.unwrap().after_ns, after);
+    };
+    // A quarter is the default of drift_accept_rel.
+    check(4_000_000, 4_990_000, "");
+    check(4_000_000, 5_120_000, "28 % slower");
+    check(4_000_000, 2_000_000, "50 % faster");
+}
+
+#[test]
+fn a_device_that_is_hot_at_the_end_makes_it_invalid_even_against_a_reference() {
+    let mut hot = calm();
+    hot.after.thermal = vec![ThermalZone {
+        name: "cpu-thermal".into(),
+        millicelsius: 81_000,
+    }];
+    let mut wanted = job(true);
+    assert_eq!(reason(&one(&wanted, (1, 1), &hot)), "");
+    wanted.conditions.max_millicelsius = Some(81_000);
+    assert_eq!(reason(&one(&wanted, (1, 1), &hot)), "");
+    wanted.conditions.max_millicelsius = Some(80_000);
+    let found = one(&wanted, (1, 1), &hot);
+    assert!(
+        reason(&found).contains("`cpu-thermal` has 81.0 °C"),
+        "{:?}",
+        found.verdict
+    );
+}
+
+#[test]
+fn a_jump_of_the_clock_is_noted_and_changes_no_share() {
+    let check = |before: u64, after: u64, words: &str| {
+        let mut around = calm();
+        around.elapsed = Duration::from_secs(10);
+        around.before.taken_unix_ns = before * 1_000_000_000;
+        around.after.taken_unix_ns = after * 1_000_000_000;
+        (around.before.cpu_busy_ns, around.after.cpu_busy_ns) = (Some(0), Some(5_000_000_000));
+        let found = one(&job(false), (1, 1), &around);
+        let all = found.notes.join("; ");
+        assert_eq!(all.contains("jumped"), !words.is_empty(), "{all}");
+        assert!(all.contains(words) && all.contains("kept 0.5 of"), "{all}");
+        assert_eq!(found.verdict, Verdict::Valid);
+        assert_eq!(found.taken_unix_ns, after * 1_000_000_000);
+    };
+    check(1000, 1010, "");
+    check(1000, 1011, "");
+    check(1000, 1012, "jumped by 2.0 s");
+    check(1000, 400, "jumped by -610.0 s");
+}
+
+#[test]
+fn throttling_told_by_the_firmware_counts_when_it_is_new_or_goes_on() {
+    let check = |before: Option<u32>, after: Option<u32>, invalid: bool| {
+        let mut around = calm();
+        (
+            around.before.firmware_throttled,
+            around.after.firmware_throttled,
+        ) = (before, after);
+        let found = one(&job(false), (1, 1), &around);
+        assert_eq!(
+            reason(&found).contains("firmware"),
+            invalid,
+            "{before:?} {after:?}"
+        );
+    };
+    check(None, None, false);
+    check(Some(0), Some(0), false);
+    check(Some(0x50000), Some(0x50000), false);
+    check(Some(0x50000), Some(0x50005), true);
+    check(Some(0), Some(0x40000), true);
+    check(Some(0x4), Some(0x40000), true);
+}
+
+#[test]
+fn the_provider_told_is_the_first_that_ran_a_node() {
+    let provider = |name: &str| agent_protocol::Provider {
+        name: name.into(),
+        options: Default::default(),
+    };
+    let check = |asked: &[&str], ran: &[&str], want: &str| {
+        let options = RuntimeOptions {
+            providers: asked.iter().map(|name| provider(name)).collect(),
+            ..RuntimeOptions::default()
+        };
+        let node = |name: &&str| NodeProvider {
+            node: "n".into(),
+            op_type: "Conv".into(),
+            provider: (*name).to_owned(),
+            time_ns: None,
+        };
+        let nodes: Vec<NodeProvider> = ran.iter().map(node).collect();
+        assert_eq!(first_used(&options, &nodes), want);
+    };
+    let (cpu, xnnpack) = ("CPUExecutionProvider", "XnnpackExecutionProvider");
+    check(&[], &[], cpu);
+    check(&["cpu"], &[cpu], cpu);
+    check(&["qnn", "xnnpack"], &[cpu, xnnpack], xnnpack);
+    check(&["qnn"], &[cpu], cpu);
+}
+
+#[test]
+fn what_the_worker_notes_is_kept() {
+    let notes = one(&job(false), (1, 1), &calm()).notes;
+    assert!(
+        notes.iter().any(|note| note == "a note of the worker's"),
+        "{notes:?}"
+    );
+}

@@ -1,0 +1,237 @@
+//! What a worker may not do: a model is somebody else's input to a large library.
+//!
+//! [`limit`] comes first of all, [`seal`] once the runtime's library is loaded and before a model is parsed. What a platform
+//! lacks (an old kernel, an emulator, a kernel without Landlock) is left out and not reported as in effect.
+
+use std::collections::BTreeSet;
+use std::path::{Path, PathBuf};
+
+use agent_protocol::{Limits, Sampling};
+use anyhow::Context;
+use landlock::{
+    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
+    path_beneath_rules,
+};
+use nix::sched::{CpuSet, sched_setaffinity};
+use nix::sys::prctl;
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
+use nix::sys::signal::Signal;
+use nix::unistd::{Pid, getppid};
+use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+
+use super::syscalls;
+
+/// The most open files; drivers of accelerators take hundreds.
+const MAX_FILES: u64 = 4096;
+/// The largest file, bytes: a profile of many runs of a large network, a provider's compiled model.
+const MAX_FILE_BYTES: u64 = 4 << 30;
+/// How many threads more than there are on the whole system now its user may have.
+const MORE_THREADS: u64 = 512;
+/// How much rather the kernel ends a worker than another process when memory runs out, of 1000.
+const OOM_SCORE: &str = "800";
+
+/// Folders of libraries and their settings, on Linux and Android.
+const LIBRARIES: &[&str] = &[
+    "/lib",
+    "/lib32",
+    "/lib64",
+    "/usr",
+    "/opt",
+    "/etc/ld.so.cache",
+    "/etc/ld.so.conf",
+    "/etc/ld.so.conf.d",
+    "/etc/alternatives",
+    "/etc/localtime",
+    "/etc/OpenCL",
+    "/etc/vulkan",
+    "/etc/nv_tegra_release",
+    "/system",
+    "/system_ext",
+    "/vendor",
+    "/odm",
+    "/product",
+    "/apex",
+    "/linkerconfig",
+];
+/// What tells about the system.
+const SYSTEM: &[&str] = &["/proc", "/sys"];
+/// How the names of harmless devices and of accelerators' begin in `/dev`. Disks and terminals are none of them.
+const DEVICES: &[&str] = &[
+    "null",
+    "zero",
+    "full",
+    "random",
+    "urandom",
+    "shm",
+    "dri",
+    "accel",
+    "kgsl",
+    "mali",
+    "galcore",
+    "rknpu",
+    "nvidia",
+    "nvhost",
+    "nvmap",
+    "nvgpu",
+    "binder",
+    "hwbinder",
+    "vndbinder",
+    "ashmem",
+    "ion",
+    "dma_heap",
+    "adsprpc",
+    "cdsprpc",
+    "fastrpc",
+    "ethosu",
+    "apusys",
+    "apex_",
+];
+
+/// Ties the worker's life to the agent's and limits what it may use.
+pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result<()> {
+    prctl::set_pdeathsig(Signal::SIGKILL).context("tying the worker's life to the agent's")?;
+    // The agent may have died before the line above.
+    anyhow::ensure!(
+        u32::try_from(getppid().as_raw()) == Ok(agent),
+        "the agent is gone"
+    );
+    // Not granted to everybody, and then the worker runs as the agent does; how it ran is told with the samples.
+    let _ = rustix::process::setpriority_process(None, sampling.nice);
+    // Not there in every container. Then the kernel chooses by size alone.
+    let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
+    prctl::set_no_new_privs().context("giving up privileges")?;
+    setrlimit(Resource::RLIMIT_CORE, 0, 0).context("forbidding core dumps")?;
+    let memory = limits.memory_bytes;
+    setrlimit(Resource::RLIMIT_AS, memory, memory).context("limiting memory")?;
+    // The agent's clock ends the worker first; this holds should the agent be stopped.
+    let seconds = (limits.time_ns / 1_000_000_000)
+        .saturating_add(5)
+        .saturating_mul(u64::from(sampling.threads) + 1);
+    setrlimit(Resource::RLIMIT_CPU, seconds, seconds.saturating_add(1))
+        .context("limiting processor time")?;
+    lower(Resource::RLIMIT_NOFILE, MAX_FILES).context("limiting open files")?;
+    lower(Resource::RLIMIT_FSIZE, MAX_FILE_BYTES).context("limiting the size of files")?;
+    let threads = threads_of_all().saturating_add(MORE_THREADS + u64::from(sampling.threads));
+    lower(Resource::RLIMIT_NPROC, threads).context("limiting processes")?;
+    if !sampling.cores.is_empty() {
+        let mut set = CpuSet::new();
+        for &core in &sampling.cores {
+            set.set(core as usize)
+                .with_context(|| format!("core {core}"))?;
+        }
+        sched_setaffinity(Pid::from_raw(0), &set)
+            .with_context(|| format!("binding the worker to cores {:?}", sampling.cores))?;
+    }
+    Ok(())
+}
+
+/// Sets a limit unless a lower one is in force.
+fn lower(resource: Resource, most: u64) -> nix::Result<()> {
+    let (soft, hard) = getrlimit(resource)?;
+    setrlimit(resource, soft.min(most), hard.min(most))
+}
+
+/// Threads on the whole system: the limit counts those of one user, of whom this process need not be the first.
+fn threads_of_all() -> u64 {
+    let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
+    let all = load.split_whitespace().nth(3);
+    all.and_then(|field| field.split_once('/')?.1.parse().ok())
+        .unwrap_or(4096)
+}
+
+/// What a worker still has to reach.
+pub struct Reach<'a> {
+    /// The folder it may write to.
+    pub folder: &'a Path,
+    /// The files and folders it may read besides those of the system.
+    pub readable: Vec<PathBuf>,
+}
+
+/// Takes away the network, other processes and all files but those in reach, for good. Returns what is in effect, the limits
+/// of [`limit`] among it.
+pub fn seal(reach: &Reach<'_>) -> Vec<String> {
+    let mut in_effect = vec!["no-new-privileges", "limits"];
+    // These hold for the calling thread and those it starts. Had the library started some, they would stay free.
+    if only_thread() {
+        if give_up_capabilities() {
+            in_effect.push("no-capabilities");
+        }
+        if files(reach) {
+            in_effect.push("files (landlock)");
+        }
+    }
+    if syscalls::deny() {
+        in_effect.push("no-network (seccomp)");
+    }
+    in_effect.into_iter().map(str::to_owned).collect()
+}
+
+/// Gives up what root may do beyond its own files; a kernel lets it read the memory maps and the environment of other
+/// processes past Landlock. Reading remains, of what Landlock leaves: libraries may lie in a user's folder.
+fn give_up_capabilities() -> bool {
+    let Ok(now) = capabilities(None) else {
+        return false;
+    };
+    let left = now.permitted & CapabilitySet::DAC_READ_SEARCH;
+    let sets = CapabilitySets {
+        effective: left,
+        permitted: left,
+        inheritable: CapabilitySet::empty(),
+    };
+    set_capabilities(None, sets).is_ok()
+}
+
+fn only_thread() -> bool {
+    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+}
+
+/// Forbids every file that is out of reach, and signals to others. Returns whether it is in effect.
+fn files(reach: &Reach<'_>) -> bool {
+    // The newest whose every right is meant here; on an older kernel the crate leaves out what is unknown there.
+    let abi = ABI::V6;
+    let read = AccessFs::ReadFile | AccessFs::ReadDir;
+    let use_device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
+    let system = SYSTEM.iter().chain(LIBRARIES).map(PathBuf::from);
+    let readable = system
+        .chain(reach.readable.iter().cloned())
+        .chain(loaded_from());
+    let outcome = (|| {
+        Ruleset::default()
+            .handle_access(AccessFs::from_all(abi))?
+            .scope(Scope::Signal)?
+            .create()?
+            .add_rules(path_beneath_rules(readable, read))?
+            .add_rules(path_beneath_rules(devices(), use_device))?
+            .add_rules(path_beneath_rules(
+                [reach.folder],
+                AccessFs::from_all(abi) & !AccessFs::Execute,
+            ))?
+            .restrict_self()
+    })();
+    outcome.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+}
+
+/// The folders of all libraries that are loaded: what they load later is most likely beside them.
+fn loaded_from() -> BTreeSet<PathBuf> {
+    let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
+    maps.lines()
+        .filter_map(|line| Path::new(&line[line.find('/')?..]).parent())
+        .filter(|folder| *folder != Path::new("/"))
+        .map(Path::to_owned)
+        .collect()
+}
+
+fn devices() -> Vec<PathBuf> {
+    let all = std::fs::read_dir("/dev").into_iter().flatten();
+    all.filter_map(Result::ok)
+        .filter(|entry| {
+            let name = entry.file_name();
+            let name = name.to_string_lossy();
+            DEVICES.iter().any(|begin| name.starts_with(begin))
+        })
+        .map(|entry| entry.path())
+        .collect()
+}
+
+#[cfg(test)]
+mod tests;

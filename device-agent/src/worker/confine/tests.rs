@@ -1,0 +1,198 @@
+use std::os::unix::fs::PermissionsExt;
+
+use nix::errno::Errno;
+use nix::sys::wait::{WaitStatus, waitpid};
+use nix::unistd::{ForkResult, fork};
+
+use super::*;
+
+/// Confines a child and asks it a question there. The answer is the exit status, so it is a small number.
+fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&[String]) -> u8) -> u8 {
+    let reach = Reach {
+        folder,
+        readable: readable.to_vec(),
+    };
+    // SAFETY: the child has this thread only. What it does until it ends by `_exit` takes no lock of the test harness's, and
+    // glibc makes allocation safe after a fork.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
+            WaitStatus::Exited(_, code) => u8::try_from(code).unwrap(),
+            other => panic!("the confined child ended by {other:?}"),
+        },
+        ForkResult::Child => {
+            let code = match prctl::set_no_new_privs() {
+                Ok(()) => ask(&seal(&reach)),
+                Err(_) => u8::MAX,
+            };
+            // SAFETY: it ends this process and nothing else.
+            unsafe { libc::_exit(i32::from(code)) }
+        }
+    }
+}
+
+/// Whether a call failed because it was denied: 1, 0 when it was not, 2 when it failed for another reason.
+fn denied<T>(outcome: Result<T, Errno>) -> u8 {
+    match outcome {
+        Ok(_) => 0,
+        Err(Errno::EPERM | Errno::EACCES) => 1,
+        Err(_) => 2,
+    }
+}
+
+fn file_denied<T>(outcome: std::io::Result<T>) -> u8 {
+    denied(outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))))
+}
+
+/// The answer in confinement is 1: denied.
+fn check_denied(what: &str, ask: impl FnOnce() -> u8) {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = in_confinement(folder.path(), &[], |in_effect| {
+        // Where the kernel lacks one of them, nothing is claimed and so nothing is to be shown.
+        if in_effect.len() < 5 { 1 } else { ask() }
+    });
+    assert_eq!(answer, 1, "{what}");
+}
+
+#[test]
+fn the_network_is_out_of_reach() {
+    let socket = |family: i32| {
+        move || {
+            // SAFETY: it takes numbers only.
+            denied(Errno::result(unsafe {
+                libc::socket(family, libc::SOCK_STREAM, 0)
+            }))
+        }
+    };
+    check_denied("IPv4", socket(libc::AF_INET));
+    check_denied("IPv6", socket(libc::AF_INET6));
+    check_denied("local sockets", socket(libc::AF_UNIX));
+    check_denied("netlink", socket(libc::AF_NETLINK));
+    check_denied("io_uring", || {
+        let mut nothing = [0u8; 120];
+        // SAFETY: the structure of that size is valid when all zero.
+        denied(Errno::result(unsafe {
+            libc::syscall(libc::SYS_io_uring_setup, 1, nothing.as_mut_ptr())
+        }))
+    });
+}
+
+#[test]
+fn other_processes_are_out_of_reach() {
+    check_denied("another program", || {
+        file_denied(std::process::Command::new("/bin/true").status())
+    });
+    check_denied("a process", || {
+        // SAFETY: it is denied; were it not, the child would end like the test itself.
+        denied(unsafe { fork() })
+    });
+    let parent = nix::unistd::getpid();
+    check_denied("a signal", || denied(nix::sys::signal::kill(parent, None)));
+    check_denied("a signal to a thread", || {
+        let number = parent.as_raw();
+        // SAFETY: it takes numbers only; signal 0 is none.
+        denied(Errno::result(unsafe {
+            libc::syscall(libc::SYS_tgkill, number, number, 0)
+        }))
+    });
+    check_denied("tracing", || {
+        // SAFETY: it takes numbers only.
+        denied(Errno::result(unsafe {
+            libc::ptrace(libc::PTRACE_ATTACH, parent.as_raw(), 0, 0)
+        }))
+    });
+    check_denied("the agent's environment, with its token", || {
+        file_denied(std::fs::read(format!("/proc/{parent}/environ")))
+    });
+}
+
+#[test]
+fn files_of_others_are_out_of_reach() {
+    let other = tempfile::tempdir().unwrap();
+    let secret = other.path().join("secret");
+    std::fs::write(&secret, "x").unwrap();
+    check_denied("reading a file", || file_denied(std::fs::read(&secret)));
+    check_denied("listing a folder", || {
+        file_denied(std::fs::read_dir(other.path()))
+    });
+    check_denied("reading the users' names", || {
+        file_denied(std::fs::read("/etc/passwd"))
+    });
+    check_denied("writing to them", || {
+        file_denied(std::fs::OpenOptions::new().append(true).open("/etc/passwd"))
+    });
+    check_denied("making a file", || {
+        file_denied(std::fs::write(other.path().join("new"), "x"))
+    });
+    check_denied("removing a file", || {
+        file_denied(std::fs::remove_file(&secret))
+    });
+    check_denied("another's rights", || {
+        file_denied(std::fs::set_permissions(
+            &secret,
+            std::fs::Permissions::from_mode(0o777),
+        ))
+    });
+    assert!(secret.exists());
+}
+
+#[test]
+fn what_a_model_needs_still_works() {
+    let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let model = other.path().join("model.onnx");
+    std::fs::write(&model, "bytes").unwrap();
+    let answer = in_confinement(folder.path(), std::slice::from_ref(&model), |_| {
+        let own = folder.path().join("profile.json");
+        let all = [
+            std::fs::read(&model).is_ok(),
+            std::fs::write(&own, "x").is_ok() && std::fs::read(&own).is_ok(),
+            std::fs::remove_file(&own).is_ok(),
+            std::fs::read("/proc/self/status").is_ok() && std::fs::read_dir("/sys").is_ok(),
+            std::fs::write("/dev/null", "x").is_ok(),
+            std::thread::spawn(|| 7)
+                .join()
+                .is_ok_and(|seven| seven == 7),
+            std::fs::read_dir("/usr/lib").is_ok(),
+        ];
+        all.iter()
+            .position(|fine| !fine)
+            .map_or(0, |at| at as u8 + 1)
+    });
+    assert_eq!(answer, 0, "the first that does not, counted from 1");
+}
+
+#[test]
+fn a_process_that_aborts_still_dies_of_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let reach = Reach {
+        folder: folder.path(),
+        readable: Vec::new(),
+    };
+    // SAFETY: as in `in_confinement`.
+    match unsafe { fork() }.unwrap() {
+        ForkResult::Parent { child } => {
+            let end = waitpid(child, None).unwrap();
+            assert!(
+                matches!(end, WaitStatus::Signaled(_, Signal::SIGABRT, _)),
+                "{end:?}"
+            );
+        }
+        ForkResult::Child => {
+            seal(&reach);
+            std::process::abort()
+        }
+    }
+}
+
+#[test]
+fn a_limit_is_lowered_and_never_raised() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = in_confinement(folder.path(), &[], |_| {
+        let most = |resource| getrlimit(resource).map_or(0, |(_, hard)| hard);
+        let steps = [
+            lower(Resource::RLIMIT_NOFILE, 100).is_ok() && most(Resource::RLIMIT_NOFILE) == 100,
+            lower(Resource::RLIMIT_NOFILE, 200).is_ok() && most(Resource::RLIMIT_NOFILE) == 100,
+        ];
+        u8::from(steps != [true, true])
+    });
+    assert_eq!(answer, 0);
+}

@@ -1,0 +1,203 @@
+//! System calls that a worker has no business with, denied by seccomp.
+//!
+//! It is a list of what is denied, not of what is allowed: the libraries of vendors make calls that nobody here knows, and a
+//! worker that dies of an unexpected one measures nothing. `seccompiler` is not used because it knows no 32-bit ARM.
+
+use libc::{c_long, c_uint, sock_filter, sock_fprog};
+
+/// The architecture as the kernel tells it to a filter (linux/audit.h); `None`: nothing is denied.
+#[cfg(target_arch = "x86_64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_003E);
+#[cfg(target_arch = "aarch64")]
+const ARCHITECTURE: Option<u32> = Some(0xC000_00B7);
+#[cfg(target_arch = "arm")]
+const ARCHITECTURE: Option<u32> = Some(0x4000_0028);
+#[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
+const ARCHITECTURE: Option<u32> = None;
+
+/// From here on x86-64 has a second set of numbers for the same calls.
+#[cfg(target_arch = "x86_64")]
+const X32: u32 = 0x4000_0000;
+
+/// Denied with `EPERM` whatever their arguments.
+const DENIED: &[c_long] = &[
+    // The network. io_uring would go around all of it.
+    libc::SYS_socket,
+    libc::SYS_connect,
+    libc::SYS_bind,
+    libc::SYS_listen,
+    libc::SYS_accept4,
+    libc::SYS_io_uring_setup,
+    // Other programs and processes.
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_fork,
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_vfork,
+    libc::SYS_execve,
+    libc::SYS_execveat,
+    libc::SYS_ptrace,
+    libc::SYS_process_vm_readv,
+    libc::SYS_process_vm_writev,
+    libc::SYS_kill,
+    libc::SYS_pidfd_open,
+    libc::SYS_pidfd_getfd,
+    libc::SYS_pidfd_send_signal,
+    // The file system as a whole, and rights on it, which Landlock leaves open.
+    libc::SYS_mount,
+    libc::SYS_umount2,
+    libc::SYS_pivot_root,
+    libc::SYS_chroot,
+    libc::SYS_open_tree,
+    libc::SYS_move_mount,
+    libc::SYS_fsopen,
+    libc::SYS_open_by_handle_at,
+    libc::SYS_quotactl,
+    libc::SYS_swapon,
+    libc::SYS_swapoff,
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_chmod,
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_chown,
+    #[cfg(any(target_arch = "x86_64", target_arch = "arm"))]
+    libc::SYS_lchown,
+    libc::SYS_fchmod,
+    libc::SYS_fchmodat,
+    libc::SYS_fchown,
+    libc::SYS_fchownat,
+    libc::SYS_setxattr,
+    libc::SYS_lsetxattr,
+    libc::SYS_fsetxattr,
+    // The system.
+    libc::SYS_unshare,
+    libc::SYS_setns,
+    libc::SYS_bpf,
+    libc::SYS_perf_event_open,
+    libc::SYS_userfaultfd,
+    libc::SYS_keyctl,
+    libc::SYS_add_key,
+    libc::SYS_request_key,
+    libc::SYS_init_module,
+    libc::SYS_finit_module,
+    libc::SYS_delete_module,
+    libc::SYS_kexec_load,
+    libc::SYS_reboot,
+    libc::SYS_acct,
+    libc::SYS_sethostname,
+    libc::SYS_setdomainname,
+    libc::SYS_settimeofday,
+    libc::SYS_clock_settime,
+    libc::SYS_adjtimex,
+    libc::SYS_clock_adjtime,
+];
+
+/// Where the parts of `struct seccomp_data` begin: the number, the architecture, the low half of the first argument. Every
+/// architecture above is little-endian.
+const NUMBER: u32 = 0;
+const AUDIT: u32 = 4;
+const FIRST_ARGUMENT: u32 = 16;
+
+/// Denies the calls to all threads of this process, for good. Returns whether it is in effect.
+pub fn deny() -> bool {
+    let Some(architecture) = ARCHITECTURE else {
+        return false;
+    };
+    let mut filter = filter(architecture, std::process::id());
+    let Ok(len) = filter.len().try_into() else {
+        return false;
+    };
+    let program = sock_fprog {
+        len,
+        filter: filter.as_mut_ptr(),
+    };
+    // SAFETY: the program and its instructions live until the call returns, by which time the kernel has copied them. A filter
+    // that it does not take changes nothing.
+    let outcome = unsafe {
+        libc::syscall(
+            libc::SYS_seccomp,
+            libc::SECCOMP_SET_MODE_FILTER,
+            libc::SECCOMP_FILTER_FLAG_TSYNC,
+            std::ptr::from_ref(&program),
+        )
+    };
+    outcome == 0
+}
+
+fn instruction(code: c_uint, k: u32, if_so: u8, if_not: u8) -> sock_filter {
+    sock_filter {
+        // The codes of BPF all fit.
+        code: code as u16,
+        jt: if_so,
+        jf: if_not,
+        k,
+    }
+}
+
+fn load(offset: u32) -> sock_filter {
+    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+}
+
+/// Goes on to the next instruction if the value loaded is `k`, else past `past` of them.
+fn unless_equal(k: u32, past: u8) -> sock_filter {
+    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, 0, past)
+}
+
+fn end_with(verdict: u32) -> sock_filter {
+    instruction(libc::BPF_RET | libc::BPF_K, verdict, 0, 0)
+}
+
+fn error(number: i32) -> sock_filter {
+    end_with(libc::SECCOMP_RET_ERRNO | number as u32)
+}
+
+/// The filter's program. `process` is this process, which may signal its own threads.
+fn filter(architecture: u32, process: u32) -> Vec<sock_filter> {
+    let allow = || end_with(libc::SECCOMP_RET_ALLOW);
+    let mut all = vec![
+        load(AUDIT),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
+            architecture,
+            1,
+            0,
+        ),
+        end_with(libc::SECCOMP_RET_KILL_PROCESS),
+        load(NUMBER),
+    ];
+    #[cfg(target_arch = "x86_64")]
+    all.extend([
+        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 0, 1),
+        error(libc::EPERM),
+    ]);
+    for &number in DENIED {
+        all.extend([unless_equal(number as u32, 1), error(libc::EPERM)]);
+    }
+    all.extend([
+        // Its flags lie in memory, where a filter does not look. The C libraries then take the older call.
+        unless_equal(libc::SYS_clone3 as u32, 1),
+        error(libc::ENOSYS),
+        // A thread is fine, a process is not.
+        unless_equal(libc::SYS_clone as u32, 4),
+        load(FIRST_ARGUMENT),
+        instruction(
+            libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K,
+            libc::CLONE_THREAD as u32,
+            1,
+            0,
+        ),
+        error(libc::EPERM),
+        allow(),
+        // A process that aborts signals itself.
+        unless_equal(libc::SYS_tgkill as u32, 3),
+        load(FIRST_ARGUMENT),
+        unless_equal(process, 1),
+        allow(),
+        // Falls through from both: a thread of another process, or another call, of which the number is loaded anew.
+        load(NUMBER),
+        unless_equal(libc::SYS_tgkill as u32, 1),
+        error(libc::EPERM),
+        unless_equal(libc::SYS_tkill as u32, 1),
+        error(libc::EPERM),
+        allow(),
+    ]);
+    all
+}
