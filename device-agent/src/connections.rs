@@ -10,6 +10,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use agent_protocol::Sha256;
+use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
@@ -19,6 +20,9 @@ use tonic::transport::server::Connected;
 
 /// How long the agent waits before it accepts again when the system has no more files.
 const RESPITE: Duration = Duration::from_millis(100);
+
+/// How long what was sent may stay unacknowledged by the far end's system before the connection counts as cut.
+const UNACKNOWLEDGED_MS: u32 = 10_000;
 
 /// Whom the queue takes turns among: all connections with one certificate are one client; without TLS each connection is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -266,6 +270,8 @@ async fn greet(
 ) -> Option<Connection> {
     let trial = Box::pin(tokio::time::sleep(patience));
     stream.set_nodelay(true).ok()?;
+    // On a slow link bytes are still on their way when a ping's answer is overdue; one that takes none at all is gone.
+    set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS).ok()?;
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(stream),
         Some(tls) => {

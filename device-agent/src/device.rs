@@ -9,6 +9,7 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use agent_protocol::{DeviceInfo, DeviceState, bounds};
 
+use crate::folder::Space;
 use crate::measure::RuntimeFacts;
 
 /// Nanoseconds of one tick of `/proc/stat`: USER_HZ is 100 on every architecture this runs on.
@@ -89,22 +90,10 @@ impl System {
             cpu_busy_ns: busy,
             cpu_steal_ns: steal,
             battery: sysfs::battery(&self.sysfs),
-            free_disk_bytes: free_bytes(&self.folder),
+            free_disk_bytes: Space::at(&self.folder).ok().map(|space| space.free),
             firmware_throttled: sysfs::firmware_throttled(&self.sysfs),
         }
     }
-}
-
-/// What an unprivileged process may still write below a folder, bytes.
-fn free_bytes(folder: &Path) -> Option<u64> {
-    let disk = nix::sys::statvfs::statvfs(folder).ok()?;
-    // Their types differ between architectures.
-    #[allow(clippy::useless_conversion)]
-    let (blocks, size) = (
-        u64::from(disk.blocks_available()),
-        u64::from(disk.fragment_size()),
-    );
-    blocks.checked_mul(size)
 }
 
 fn cpu_model(cpuinfo: &str) -> Option<String> {

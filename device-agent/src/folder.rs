@@ -60,15 +60,22 @@ impl Folder {
         self.path().join(WORK)
     }
 
+    /// Removes what workers left in theirs: logs of libraries, caches. Only for when none runs.
+    pub fn clear_work(&self) {
+        empty(&self.work(), None);
+    }
+
     /// Removes the folder now. Tasks of a server that ends may hold it until the process is gone, and then nobody drops it
     /// any more.
     pub fn clear(&self) {
         remove(self.path());
     }
+}
 
-    /// The file system it is on.
-    pub fn space(&self) -> std::io::Result<Space> {
-        let disk = nix::sys::statvfs::statvfs(self.path())?;
+impl Space {
+    /// That of the file system a folder is on.
+    pub fn at(folder: &Path) -> std::io::Result<Self> {
+        let disk = nix::sys::statvfs::statvfs(folder)?;
         // The types of the counts differ between architectures.
         #[allow(clippy::useless_conversion)]
         let (free, all, unit) = (
@@ -76,25 +83,31 @@ impl Folder {
             u64::from(disk.blocks()),
             u64::from(disk.fragment_size()),
         );
-        Ok(Space {
+        Ok(Self {
             free: free.saturating_mul(unit),
             size: all.saturating_mul(unit),
         })
     }
 }
 
-/// Removes an agent's folder, the lock last: a removal that is cut short is then finished by the next agent. Errors are of no
-/// account for the same reason.
-fn remove(folder: &Path) {
+/// Removes all that is in a folder, but for the entry of this name. What cannot be removed stays for the next time.
+fn empty(folder: &Path, but: Option<&str>) {
     let entries = std::fs::read_dir(folder).into_iter().flatten().flatten();
-    for entry in entries.filter(|entry| entry.file_name() != LOCK) {
+    for entry in entries.filter(|entry| but.is_none_or(|name| entry.file_name() != name)) {
         let path = entry.path();
-        let _ = if path.is_dir() {
+        // A link is removed, whatever it leads to.
+        let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             std::fs::remove_dir_all(path)
         } else {
             std::fs::remove_file(path)
         };
     }
+}
+
+/// Removes an agent's folder, the lock last: a removal that is cut short is then finished by the next agent. Errors are of no
+/// account for the same reason.
+fn remove(folder: &Path) {
+    empty(folder, Some(LOCK));
     let _ = std::fs::remove_dir_all(folder);
 }
 
@@ -127,10 +140,27 @@ mod tests {
         let path = folder.path().to_owned();
         let mode = std::fs::metadata(&path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o700);
-        let space = folder.space().unwrap();
+        let space = Space::at(&path).unwrap();
         assert!(space.free > 0 && space.free <= space.size);
         drop(folder);
         assert!(!path.exists());
+    }
+
+    #[test]
+    fn what_workers_leave_is_removed_and_links_are_not_followed() {
+        let place = tempfile::tempdir().unwrap();
+        let outside = place.path().join("outside");
+        std::fs::create_dir(&outside).unwrap();
+        std::fs::write(outside.join("precious"), "x").unwrap();
+        let folder = Folder::new(place.path()).unwrap();
+        std::fs::write(folder.work().join("log"), "x").unwrap();
+        std::fs::create_dir_all(folder.work().join("cache/deep")).unwrap();
+        std::os::unix::fs::symlink(&outside, folder.work().join("link")).unwrap();
+        folder.clear_work();
+        assert_eq!(std::fs::read_dir(folder.work()).unwrap().count(), 0);
+        assert!(outside.join("precious").exists());
+        drop(folder);
+        assert!(outside.join("precious").exists());
     }
 
     #[test]

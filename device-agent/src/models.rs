@@ -103,6 +103,11 @@ impl ModelStore {
         self.folder.clear();
     }
 
+    /// Removes what workers left; see [`Folder::clear_work`].
+    pub fn clear_work(&self) {
+        self.folder.clear_work();
+    }
+
     /// The folder workers run in.
     pub fn work_folder(&self) -> PathBuf {
         self.folder.work()
@@ -209,8 +214,7 @@ impl ModelStore {
     }
 
     fn space(&self) -> Result<Space, Refusal> {
-        self.folder
-            .space()
+        Space::at(self.folder.path())
             .map_err(|error| Refusal::Storage(format!("asking for free space: {error}")))
     }
 

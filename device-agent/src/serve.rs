@@ -2,13 +2,14 @@
 
 use std::io::{BufRead, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
 use agent_protocol::{PROTOCOL_VERSION, Token};
 use anyhow::{Context, bail};
 use clap::Args;
+use nix::sys::prctl;
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -19,8 +20,8 @@ use crate::connections::{self, Connections};
 use crate::device::System;
 use crate::gate::{Credential, Gate};
 use crate::models::ModelStore;
-use crate::service::Service;
-use crate::{measure, runtime, tls};
+use crate::service::{Parts, Service};
+use crate::{launch, measure, runtime, tls, worker};
 
 /// The variable that holds the token unless it comes over standard input.
 pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
@@ -63,21 +64,24 @@ pub struct Options {
     /// Bytes all models together may take; the one used longest ago leaves first.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     model_bytes: u64,
-    /// Where the kernel tells about the hardware; for containers, which see theirs elsewhere, and for tests.
-    #[arg(long, value_name = "FOLDER", default_value = "/sys", hide = true)]
-    sysfs: PathBuf,
     /// Connections at once.
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
     /// Time a new connection has until its first call, the TLS handshake included.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     greeting_ms: u64,
-    /// Time after which a silent client is asked for a sign of life, and again until it counts as gone.
+    /// Time after which a silent client is asked for a sign of life.
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     ping_ms: u64,
+    /// Time it has to give one. On a slow link the question waits behind what was sent before it.
+    #[arg(long, value_name = "MS", default_value_t = 30_000)]
+    pong_ms: u64,
     /// Time a request's bytes may stay away before it is given up.
     #[arg(long, value_name = "MS", default_value_t = 60_000)]
     stall_ms: u64,
+    /// Where the kernel tells about the hardware; for containers, which see theirs elsewhere, and for tests.
+    #[arg(long, value_name = "FOLDER", default_value = "/sys", hide = true)]
+    sysfs: PathBuf,
 }
 
 impl Options {
@@ -96,6 +100,27 @@ impl Options {
         };
         let acceptor = tls::acceptor(folder).context("setting up TLS")?;
         Ok((address, Some(acceptor)))
+    }
+
+    /// Workers may read libraries and what lies beside them, so the key must not be there.
+    fn check_apart(&self, library: &Path) -> anyhow::Result<()> {
+        let Some(tls) = &self.tls else {
+            return Ok(());
+        };
+        let tls = tls
+            .canonicalize()
+            .with_context(|| format!("resolving {}", tls.display()))?;
+        let program = launch::program().context("finding this program's own place")?;
+        let own = [library, &program].into_iter().filter_map(Path::parent);
+        let mut readable = own.chain(worker::LIBRARIES.iter().map(Path::new));
+        if let Some(folder) = readable.find(|folder| tls.starts_with(folder)) {
+            bail!(
+                "the certificates in {} lie below {}, where every model that is run could read the key: keep them in a folder of their own elsewhere",
+                tls.display(),
+                folder.display()
+            );
+        }
+        Ok(())
     }
 
     fn credential(&self) -> anyhow::Result<Credential> {
@@ -119,9 +144,13 @@ impl Options {
 
 /// Serves until told to end.
 pub fn serve(options: Options) -> anyhow::Result<()> {
+    // Otherwise whoever runs as the same user, a worker too, could read the token and the key from this process's memory. Where
+    // the call is missing nothing is lost but that.
+    let _ = prctl::set_dumpable(false);
     let (address, tls) = options.entrance()?;
     let credential = options.credential()?;
     let library = runtime::find(options.runtime.as_deref())?;
+    options.check_apart(&library)?;
     let place = options.work.clone().unwrap_or_else(std::env::temp_dir);
     let models = ModelStore::new(&place, options.model_bytes)
         .with_context(|| format!("making a folder for models in {}", place.display()))?;
@@ -145,17 +174,18 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         Duration::from_millis(options.greeting_ms),
     );
     let stall = Duration::from_millis(options.stall_ms);
-    let service = Service::new(
-        system.info(facts),
+    let parts = Parts {
+        device: system.info(facts),
         system,
         library,
-        Arc::clone(&models),
-        Arc::clone(&connections),
+        models: Arc::clone(&models),
+        connections: Arc::clone(&connections),
         stall,
-        end.clone(),
-    );
+    };
+    let service = Service::new(parts, end.clone());
     let gate = Gate::new(Arc::new(service), credential, stall);
     let ping = Duration::from_millis(options.ping_ms);
+    let pong = Duration::from_millis(options.pong_ms);
     let executor = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(2)
         .enable_all()
@@ -178,7 +208,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
             .http2_max_pending_accept_reset_streams(Some(RESETS))
             .http2_max_local_error_reset_streams(Some(RESETS))
             .http2_keepalive_interval(Some(ping))
-            .http2_keepalive_timeout(Some(ping))
+            .http2_keepalive_timeout(Some(pong))
             .add_service(gate)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
                 // An error means that nobody can end it any more, which nobody needs to wait for.

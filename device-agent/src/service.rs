@@ -24,20 +24,31 @@ use crate::queue::{Queue, Turn};
 /// How often whoever waits for another's measurement to end hears that he is not forgotten.
 const HEARTBEAT: Duration = Duration::from_secs(1);
 
+/// What the agent is made of.
+pub struct Parts {
+    /// The device as it greets with.
+    pub device: DeviceInfo,
+    /// Where the device's state is to be had.
+    pub system: System,
+    /// ONNX Runtime's library.
+    pub library: PathBuf,
+    /// The models it holds.
+    pub models: Arc<ModelStore>,
+    /// Who is connected.
+    pub connections: Arc<Connections>,
+    /// How long a request waits for another's upload of the same model.
+    pub stall: Duration,
+}
+
 /// The agent.
 pub struct Service {
-    device: DeviceInfo,
-    stall: Duration,
-    end: watch::Sender<bool>,
     core: Arc<Core>,
+    end: watch::Sender<bool>,
 }
 
 /// What calls share with the tasks they leave behind.
 struct Core {
-    system: System,
-    library: PathBuf,
-    models: Arc<ModelStore>,
-    connections: Arc<Connections>,
+    parts: Parts,
     /// One measurement at a time: two would measure each other.
     queue: Arc<Queue>,
     started: Instant,
@@ -68,6 +79,8 @@ impl Shown {
 
 impl Drop for Shown {
     fn drop(&mut self) {
+        // Nothing of one turn, be it by accident or on purpose, is there for the next.
+        self.core.parts.models.clear_work();
         *self.core.current() = None;
     }
 }
@@ -102,21 +115,21 @@ impl Core {
             progress: current.progress.clone(),
             elapsed_ns: nanoseconds(current.began.elapsed()),
         });
-        let stock = self.models.stock();
+        let stock = self.parts.models.stock();
         AgentState {
             activity,
             queued: count(self.queue.waiting()),
             uptime_ns: nanoseconds(self.started.elapsed()),
             models: stock.models,
             model_bytes: stock.bytes,
-            model_limit_bytes: self.models.limit_bytes(),
-            connections: count(self.connections.count()),
+            model_limit_bytes: self.parts.models.limit_bytes(),
+            connections: count(self.parts.connections.count()),
         }
     }
 
     /// Keeps a model's file from leaving for as long as it is needed.
     fn pin(&self, model: &ModelRef) -> Result<Pin, Status> {
-        self.models.pin(model.sha256).ok_or_else(|| {
+        self.parts.models.pin(model.sha256).ok_or_else(|| {
             Status::not_found(format!(
                 "model `{}` ({}) was not sent",
                 model.name, model.sha256
@@ -153,40 +166,27 @@ fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
 }
 
 impl Service {
-    /// An agent for this `device`, which `system` tells about. Requests wait for each other's uploads for as long as `stall`; `end` ends the server.
-    pub fn new(
-        device: DeviceInfo,
-        system: System,
-        library: PathBuf,
-        models: Arc<ModelStore>,
-        connections: Arc<Connections>,
-        stall: Duration,
-        end: watch::Sender<bool>,
-    ) -> Self {
+    /// The agent; `end` ends its server.
+    pub fn new(parts: Parts, end: watch::Sender<bool>) -> Self {
         let core = Core {
-            system,
-            library,
-            models,
-            connections,
+            parts,
             queue: Queue::new(1),
             started: Instant::now(),
             current: Mutex::default(),
         };
         Self {
-            device,
-            stall,
-            end,
             core: Arc::new(core),
+            end,
         }
     }
 
     /// Begins an upload once nobody else sends the same model. `None` when by then it is here.
     async fn begin(&self, upload: Upload) -> Result<Option<Receiving>, Refusal> {
-        let models = &self.core.models;
+        let models = &self.core.parts.models;
         loop {
             let ended = models.upload_ended();
             match models.begin(upload) {
-                Err(Refusal::Busy) => tokio::time::timeout(self.stall, ended)
+                Err(Refusal::Busy) => tokio::time::timeout(self.core.parts.stall, ended)
                     .await
                     .map_err(|_| Refusal::Busy)?,
                 outcome => return outcome.map(Some),
@@ -208,7 +208,7 @@ impl Agent for Service {
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
         Ok(Response::new(wire::HelloReply {
             protocol: PROTOCOL_VERSION,
-            device: Some(self.device.clone().into()),
+            device: Some(self.core.parts.device.clone().into()),
         }))
     }
 
@@ -218,6 +218,7 @@ impl Agent for Service {
     ) -> Result<Response<wire::HasModelReply>, Status> {
         let (present, partial_bytes) = self
             .core
+            .parts
             .models
             .held(Sha256::try_from(request.get_ref()).map_err(wrong)?);
         Ok(Response::new(wire::HasModelReply {
@@ -304,8 +305,8 @@ impl Agent for Service {
                 let send = send.clone();
                 move || {
                     let place = Place {
-                        library: &core.library,
-                        system: &core.system,
+                        library: &core.parts.library,
+                        system: &core.parts.system,
                     };
                     let outcome = measure::measure(&job, &pins, &place, &mut |step| {
                         shown.set(step);
@@ -351,8 +352,8 @@ impl Agent for Service {
             .name("run".into())
             .spawn(move || {
                 let place = Place {
-                    library: &core.library,
-                    system: &core.system,
+                    library: &core.parts.library,
+                    system: &core.parts.system,
                 };
                 // Whoever asked may leave, and that ends the run.
                 let outcome = measure::run(job, &pin, &place, &mut |step| {
@@ -375,7 +376,7 @@ impl Agent for Service {
         &self,
         _request: Request<wire::DeviceStateRequest>,
     ) -> Result<Response<wire::DeviceState>, Status> {
-        Ok(Response::new(self.core.system.state().into()))
+        Ok(Response::new(self.core.parts.system.state().into()))
     }
 
     async fn get_agent_state(
@@ -403,7 +404,7 @@ impl Agent for Service {
                     () = send.closed() => return,
                 }
                 let event = MonitorEvent {
-                    device: core.system.state(),
+                    device: core.parts.system.state(),
                     agent: core.state(),
                 };
                 if send.send(Ok(event.into())).await.is_err() {

@@ -1,10 +1,10 @@
 //! What becomes of messages: checked values come back unchanged, wrong ones are refused by name, nothing panics.
 
 use agent_protocol::{
-    Conditions, DeviceState, Evidence, Failure, Limits, MeasureEvent, MeasureJob, Measurement,
-    ModelRef, NodeProvider, Optimisation, Provider, Ratio, RunJob, RunOutput, RuntimeInfo,
-    RuntimeOptions, Sampling, Sentinel, Sha256, Token, Upload, Verdict, check_version, decode,
-    wire,
+    Activity, AgentState, Conditions, DeviceState, Evidence, Failure, Limits, MeasureEvent,
+    MeasureJob, Measurement, ModelRef, MonitorEvent, NodeProvider, Optimisation, Progress,
+    Provider, Ratio, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256,
+    Stage, Token, Upload, Verdict, check_version, decode, wire,
 };
 use proptest::prelude::*;
 use prost::Message;
@@ -114,6 +114,60 @@ fn a_measurement_and_a_job_come_back_as_they_went() {
         .try_into()
         .unwrap();
     assert_eq!(back, job());
+}
+
+#[test]
+fn what_a_monitor_sees_comes_back_as_it_went_and_is_checked() {
+    let event = MonitorEvent {
+        device: DeviceState::default(),
+        agent: AgentState {
+            activity: Some(Activity {
+                client: "192.0.2.1:4000".into(),
+                models: vec!["a".into(), "reference".into()],
+                progress: Progress {
+                    rounds: 3,
+                    ..Progress::at(Stage::Sampling)
+                },
+                elapsed_ns: 5,
+            }),
+            queued: 2,
+            uptime_ns: 6,
+            models: 7,
+            model_bytes: 8,
+            model_limit_bytes: 9,
+            connections: 10,
+        },
+    };
+    let message = wire::MonitorEvent::from(event.clone());
+    let bytes = message.encode_to_vec();
+    let back: MonitorEvent = decode::<wire::MonitorEvent>(&bytes, "MonitorEvent")
+        .unwrap()
+        .try_into()
+        .unwrap();
+    assert_eq!(back, event);
+    let check = |spoil: &dyn Fn(&mut wire::MonitorEvent), needle: &str| {
+        let mut message = message.clone();
+        spoil(&mut message);
+        let error = MonitorEvent::try_from(message).unwrap_err().to_string();
+        assert!(error.contains(needle), "{needle}: {error}");
+    };
+    let activity = |change: fn(&mut wire::Activity)| {
+        move |m: &mut wire::MonitorEvent| {
+            change(m.agent.as_mut().unwrap().activity.as_mut().unwrap());
+        }
+    };
+    check(&|m| m.device = None, "device");
+    check(&|m| m.agent = None, "agent");
+    check(&activity(|a| a.progress = None), "progress");
+    check(&activity(|a| a.client = "\u{1b}[2J".into()), "control");
+    check(
+        &activity(|a| a.models = vec!["m".into(); 66]),
+        "a list of 66",
+    );
+    for interval_ns in [0, 199_999_999, u64::MAX] {
+        let request = wire::MonitorRequest { interval_ns };
+        assert!(std::time::Duration::try_from(&request).is_err());
+    }
 }
 
 #[test]
@@ -260,6 +314,7 @@ proptest! {
         let _ = decode::<wire::UploadHeader>(&bytes, "m").map(Upload::try_from);
         let _ = decode::<wire::RunRequest>(&bytes, "m").map(RunJob::try_from);
         let _ = decode::<wire::RunOutput>(&bytes, "m").map(RunOutput::try_from);
+        let _ = decode::<wire::MonitorEvent>(&bytes, "m").map(MonitorEvent::try_from);
         let _ = decode::<wire::Failure>(&bytes, "m").map(Failure::try_from);
     }
 

@@ -30,8 +30,8 @@ const MORE_THREADS: u64 = 512;
 /// How much rather the kernel ends a worker than another process when memory runs out, of 1000.
 const OOM_SCORE: &str = "800";
 
-/// Folders of libraries and their settings, on Linux and Android.
-const LIBRARIES: &[&str] = &[
+/// Folders of libraries and their settings, on Linux and Android, all of which a worker may read.
+pub const LIBRARIES: &[&str] = &[
     "/lib",
     "/lib32",
     "/lib64",

@@ -14,6 +14,8 @@ mod sample;
 mod sentinel;
 mod syscalls;
 
+pub use confine::LIBRARIES;
+
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};

@@ -1,6 +1,7 @@
 //! Who outlives whom.
 
-use std::path::Path;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use latency::{AgentDevice, LatencyError, LatencySource, Local, Patience};
@@ -111,15 +112,27 @@ fn an_agent_that_cannot_be_kept_alive_is_given_up_with_a_count() {
     );
 }
 
+/// The lock that an agent holds on its folder. Its open files are nobody's business, but the kernel tells whose locks are whose.
+fn lock_of(agent: u32) -> PathBuf {
+    let locks = std::fs::read_to_string("/proc/locks").unwrap();
+    let held = locks.lines().find_map(|line| {
+        let mut words = line.split_whitespace().skip_while(|word| *word != "WRITE");
+        let (_, owner, file) = (words.next()?, words.next()?, words.next()?);
+        (owner == agent.to_string()).then(|| file.rsplit(':').next()?.parse::<u64>().ok())?
+    });
+    let held = held.expect("the agent holds a lock");
+    std::fs::read_dir(std::env::temp_dir())
+        .unwrap()
+        .filter_map(|entry| Some(entry.ok()?.path().join("lock")))
+        .find(|lock| std::fs::metadata(lock).is_ok_and(|meta| meta.ino() == held))
+        .expect("it is that of a folder of an agent")
+}
+
 #[test]
 fn the_agent_ends_with_its_host_and_leaves_no_files() {
     let device = device();
     let pid = device.agent_pid().unwrap();
-    let lock = std::fs::read_dir(format!("/proc/{pid}/fd"))
-        .unwrap()
-        .filter_map(|entry| std::fs::read_link(entry.ok()?.path()).ok())
-        .find(|path| path.ends_with("lock"))
-        .expect("the agent holds the lock of its folder");
+    let lock = lock_of(pid);
     let folder = lock.parent().unwrap();
     assert!(folder.exists());
     drop(device);

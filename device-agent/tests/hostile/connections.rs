@@ -105,7 +105,7 @@ fn clients_that_were_let_in_are_not_displaced_by_more_of_them() {
 
 #[test]
 fn a_pulled_cable_ends_the_measurement_and_an_idle_host_keeps_its_connection() {
-    let served = Served::start(&["--ping-ms", "300"]);
+    let served = Served::start(&["--ping-ms", "300", "--pong-ms", "300"]);
     let cable = Proxy::to(served.address);
     let model = Convolution::default().model("m");
     let mut host = served.client_at(cable.address);

@@ -13,6 +13,7 @@ mod names;
 mod proxy;
 mod queue;
 mod restart;
+mod secrets;
 mod served;
 mod storage;
 mod tls;

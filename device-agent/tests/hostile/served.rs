@@ -31,6 +31,7 @@ pub type Stub = AgentClient<InterceptedService<Channel, WithToken>>;
 /// An agent of one's own, ended with this value.
 pub struct Served {
     child: Child,
+    pid: u32,
     /// Where it listens.
     pub address: SocketAddr,
     /// Its token.
@@ -79,8 +80,10 @@ impl Served {
             .unwrap();
         let greeting: serde_json::Value = serde_json::from_str(&line).expect("a greeting");
         let address = greeting["address"].as_str().unwrap().parse().unwrap();
+        let pid = u32::try_from(greeting["pid"].as_u64().unwrap()).unwrap();
         let mut served = Self {
             child,
+            pid,
             address,
             token,
             work,
@@ -109,6 +112,11 @@ impl Served {
 
     /// Its process.
     pub fn pid(&self) -> u32 {
+        self.pid
+    }
+
+    /// The process that was started: its own or one that started it.
+    pub fn started_pid(&self) -> u32 {
         self.child.id()
     }
 

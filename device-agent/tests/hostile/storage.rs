@@ -18,14 +18,15 @@ fn on_a_disk_of(mebibytes: u32) -> (Served, PathBuf) {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().to_str().unwrap();
     let script = format!(
-        "mount -t tmpfs -o size={mebibytes}m graphprune-test {folder} && exec \"$0\" \"$@\""
+        "mount -t tmpfs -o size={mebibytes}m graphprune-test {folder} && \"$0\" \"$@\"; exit $?"
     );
     let mut command = Command::new("unshare");
     command.args(["--user", "--map-root-user", "--mount", "sh", "-c", &script]);
     command.arg(agent());
     let served = Served::start_in(place, command);
     let folder = served.work().to_str().unwrap();
-    let seen = PathBuf::from(format!("/proc/{}/root{folder}", served.pid()));
+    // By way of the shell: nobody may look into the agent.
+    let seen = PathBuf::from(format!("/proc/{}/root{folder}", served.started_pid()));
     (served, seen)
 }
 
