@@ -18,6 +18,8 @@ use crate::worker::providers;
 /// How much the clock may differ from the time that passed before it counts as a jump, ns. Clocks that are kept right move by
 /// far less.
 const CLOCK_JUMP_NS: i128 = 1_000_000_000;
+/// How much the sentinel's time may change before it is noted. On a busy shared machine it moved by up to 3 %.
+const PACE_NOTED_REL: f64 = 0.1;
 /// The bits of a Raspberry Pi's firmware that tell of throttling now: low voltage, frequency capped, throttled, soft limit.
 const FIRMWARE_NOW: u32 = 0xf;
 /// The same since the system started.
@@ -60,11 +62,7 @@ pub fn measurements(
     notes.extend(samples.notes);
     notes.extend(conditions::notes(&job.conditions, &around.before));
     let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
-    if job.reference.is_some()
-        && let Some(words) = pace(sentinel, job.sampling.drift_accept_rel)
-    {
-        notes.push(words);
-    }
+    notes.extend(pace(sentinel, PACE_NOTED_REL));
     let runtime = RuntimeInfo {
         version: samples.runtime_version,
         provider: String::new(),
@@ -265,7 +263,7 @@ fn pace(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
     let change = after_ns as f64 / before_ns.max(1) as f64 - 1.0;
     (change.abs() > most).then(|| {
         format!(
-            "the device became {:.0} % {} while it was measured, by a workload that is always the same ({:.2} ms before, {:.2} ms after)",
+            "the device became {:.0} % {} while it was measured, by a workload that is always the same ({:.3} ms before, {:.3} ms after)",
             change.abs() * 100.0,
             if change > 0.0 { "slower" } else { "faster" },
             before_ns as f64 / 1e6,

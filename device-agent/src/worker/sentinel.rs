@@ -10,13 +10,14 @@ const LANES: usize = 8;
 /// Numbers multiplied and added; they fit into a first-level cache.
 const FLOATS: usize = 4 * 1024;
 /// Passes over them.
-const PASSES: usize = 2600;
-/// Words walked through; they fit into no first-level and hardly a second-level cache.
-const WORDS: usize = 512 * 1024;
+const PASSES: usize = 150;
+/// Words walked through; they fit into a second-level cache and no first-level one.
+const WORDS: usize = 128 * 1024;
 /// Steps of the walk, each of which depends on the one before.
-const STEPS: usize = 120_000;
-/// Runs, of which the fastest is told: the others tell of neighbours. A device that was throttled has no fast ones.
-const RUNS: usize = 8;
+const STEPS: usize = 8_000;
+/// Runs, of which the fastest is told: the others tell of neighbours. A device that was throttled has no fast ones. One run
+/// takes some tenths of a millisecond, far less than a busy scheduler's slice, so that some go undisturbed.
+const RUNS: usize = 100;
 
 /// The workload with its memory, all of it touched before anything is timed.
 pub struct Sentinel {

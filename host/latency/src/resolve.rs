@@ -285,25 +285,3 @@ mod tests {
         assert!(devices.resolve_all("attic,nowhere").is_err());
     }
 }
-
-/// Finds several devices: names with commas between them.
-///
-/// # Errors
-/// As [`resolve`], and when a name is empty or given twice.
-pub fn resolve_all(names: &str) -> Result<Vec<Resolved>, LatencyError> {
-    let wrong = |problem: String| LatencyError::Profile {
-        origin: names.to_owned(),
-        problems: vec![problem],
-    };
-    let mut all: Vec<&str> = Vec::new();
-    for name in names.split(',').map(str::trim) {
-        if name.is_empty() {
-            return Err(wrong("a device's name is empty".into()));
-        }
-        if all.contains(&name) {
-            return Err(wrong(format!("`{name}` is named twice")));
-        }
-        all.push(name);
-    }
-    all.into_iter().map(resolve).collect()
-}

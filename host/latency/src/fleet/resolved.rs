@@ -107,6 +107,7 @@ mod tests {
         Resolved {
             name: name.into(),
             profile: Profile::parse(profile, name).unwrap(),
+            place: crate::Place::Local(Local::default()),
             launcher: Box::new(Local::default()),
         }
     }
