@@ -24,11 +24,11 @@ mod device;
 mod doctor;
 mod enroll;
 mod error;
+mod export;
+mod fleet;
 mod home;
 mod obstacle;
 mod place;
-mod export;
-mod fleet;
 mod profile;
 mod registry;
 mod remember;
@@ -54,13 +54,13 @@ pub use device::{AgentDevice, Patience};
 pub use doctor::{Examination, Finding, Grade, Noise, examine};
 pub use enroll::{Enrolled, Enrolment, enroll};
 pub use error::LatencyError;
-pub use obstacle::Obstacle;
-pub use place::{Address, Place};
 pub use export::{Format, export};
 pub use fleet::{
     Answer, Difference, Each, Estimate, Fleet, FleetConfig, Member, MemberState, Outcome,
     differences, members,
 };
+pub use obstacle::Obstacle;
+pub use place::{Address, Place};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};

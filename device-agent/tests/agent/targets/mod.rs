@@ -4,3 +4,4 @@
 mod deploying;
 mod field;
 mod measuring;
+mod tls;

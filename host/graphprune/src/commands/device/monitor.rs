@@ -1,27 +1,34 @@
 //! `graphprune device monitor`.
 
-use std::io::IsTerminal;
+use std::io::{IsTerminal, Write};
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::time::Duration;
 
 use anyhow::Context;
-use latency::{AgentDevice, DeviceState, Patience};
+use latency::{DeviceState, MonitorEvent};
 
 use super::Which;
 
-/// Watch a device's temperatures, frequencies and load until Ctrl-C.
+/// What the agent may take to come up.
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// Watch a device's temperatures, frequencies, load and queue until Ctrl-C.
 #[derive(Debug, clap::Args)]
+#[command(
+    after_help = "The queue is that of the agent that is asked. Behind ssh and adb each host has an agent of its own, and then \
+    only temperatures, frequencies and load tell of the others."
+)]
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Seconds between two looks
+    /// Seconds between two looks, at least 0.2
     #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
     interval: f64,
     /// End after so many looks
     #[arg(long)]
     count: Option<u64>,
-    /// Print each state as a line of JSON
+    /// Print each look as a line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -30,7 +37,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let interval = Duration::try_from_secs_f64(args.interval).context("--interval")?;
     let device = args.which.resolve()?;
-    let mut agent = AgentDevice::start(device.launcher, &device.profile.name, Patience::default())?;
+    let mut link = device.launcher.launch(PATIENCE)?;
     let (interrupt, stop) = channel();
     ctrlc::set_handler(move || {
         // Nobody listens any more once the end has begun.
@@ -41,33 +48,48 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let live = std::io::stdout().is_terminal() && !args.json;
     let mut before: Option<DeviceState> = None;
     let mut looks = 0;
-    while args.count != Some(looks) {
-        let client = agent.client().context("the agent is gone")?;
-        let state = client.device_state()?;
+    link.client().monitor(interval, &mut |event| {
         if args.json {
-            println!("{}", serde_json::to_string(&state)?);
+            println!("{}", json(&event));
+        } else if live {
+            print!("\r\x1b[K{}", line(&event, before.as_ref()));
+            // A terminal that is gone ends the program by the next line.
+            let _ = std::io::stdout().flush();
         } else {
-            let line = line(&state, before.as_ref());
-            if live {
-                print!("\r\x1b[K{line}");
-                std::io::Write::flush(&mut std::io::stdout())?;
-            } else {
-                println!("{line}");
-            }
+            println!("{}", line(&event, before.as_ref()));
         }
-        before = Some(state);
+        before = Some(event.device);
         looks += 1;
-        if args.count == Some(looks) || stop.recv_timeout(interval).is_ok() {
-            break;
-        }
-    }
+        args.count != Some(looks) && stop.try_recv().is_err()
+    })?;
     if live {
         println!();
     }
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(state: &DeviceState, before: Option<&DeviceState>) -> String {
+fn json(event: &MonitorEvent) -> serde_json::Value {
+    let activity = event.agent.activity.as_ref().map(|activity| {
+        serde_json::json!({
+            "client": activity.client,
+            "models": activity.models,
+            "stage": activity.progress.stage,
+            "rounds": activity.progress.rounds,
+            "elapsed_ns": activity.elapsed_ns,
+        })
+    });
+    serde_json::json!({
+        "device": event.device,
+        "activity": activity,
+        "queued": event.agent.queued,
+        "models": event.agent.models,
+        "connections": event.agent.connections,
+        "uptime_ns": event.agent.uptime_ns,
+    })
+}
+
+fn line(event: &MonitorEvent, before: Option<&DeviceState>) -> String {
+    let state = &event.device;
     let mut parts = Vec::new();
     if let Some(zone) = state.thermal.iter().max_by_key(|zone| zone.millicelsius) {
         parts.push(format!(
@@ -101,6 +123,17 @@ fn line(state: &DeviceState, before: Option<&DeviceState>) -> String {
             ""
         };
         parts.push(format!("battery {} %{charging}", battery.percent));
+    }
+    parts.push(match &event.agent.activity {
+        None => "idle".to_owned(),
+        Some(activity) => format!(
+            "{}: {}",
+            activity.models.join(", "),
+            activity.progress.stage
+        ),
+    });
+    if event.agent.queued > 0 {
+        parts.push(format!("{} wait", event.agent.queued));
     }
     parts.join("  |  ")
 }

@@ -1,0 +1,138 @@
+//! An agent that runs by itself on a network, and hosts with and without certificates.
+
+use std::io::{BufRead, BufReader};
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use latency::{
+    AgentDevice, Enrolled, Enrolment, LatencyError, LatencySource, Launcher, Obstacle, Patience,
+    Tcp, enroll,
+};
+
+use super::field;
+use crate::fixture::{self, Convolution};
+
+/// A running agent; it ends with this value.
+struct Agent {
+    child: Child,
+    port: u16,
+}
+
+impl Agent {
+    fn start(certificates: &Path, port: u16) -> Self {
+        let mut child = Command::new(fixture::agent())
+            .args(["serve", "--listen", &format!("127.0.0.1:{port}"), "--tls"])
+            .arg(certificates)
+            .stdin(Stdio::null())
+            .stdout(Stdio::piped())
+            .spawn()
+            .unwrap();
+        let mut line = String::new();
+        let stdout = child.stdout.take().unwrap();
+        BufReader::new(stdout).read_line(&mut line).unwrap();
+        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
+        let port = greeting["port"].as_u64().unwrap();
+        Self {
+            child,
+            port: u16::try_from(port).unwrap(),
+        }
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+fn enrolled(folder: &Path) -> Enrolled {
+    enroll(&Enrolment {
+        device: "rack".into(),
+        address: "127.0.0.1".into(),
+        days: 2,
+        folder: Some(folder.to_owned()),
+    })
+    .unwrap()
+}
+
+fn way(agent: &Agent, certificates: &Path) -> Tcp {
+    Tcp {
+        device: "rack".into(),
+        address: format!("127.0.0.1:{}", agent.port),
+        certificates: certificates.to_owned(),
+    }
+}
+
+#[test]
+fn a_host_with_certificates_measures_and_finds_a_restarted_agent_again() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    let mut agent = Agent::start(&made.device_folder, 0);
+    let patience = Patience {
+        restarts: 2,
+        ..fixture::impatient()
+    };
+    let way = way(&agent, &made.host_folder);
+    let mut device = AgentDevice::start(way, "rack", patience).unwrap();
+    assert_eq!(device.agent_pid(), None, "it is not a process of this host");
+    let model = Convolution::default().model("conv");
+    for _ in 0..2 {
+        let measured = device
+            .measure(&fixture::request(model.clone(), fixture::quick()))
+            .unwrap();
+        assert!(measured[0].is_valid(), "{:?}", measured[0].verdict);
+        let port = agent.port;
+        drop(agent);
+        agent = Agent::start(&made.device_folder, port);
+    }
+}
+
+#[test]
+fn certificates_can_be_renewed_on_one_side_first() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    let agent = Agent::start(&made.device_folder, 0);
+    let again = enrolled(folder.path());
+    field::measures(way(&agent, &again.host_folder));
+}
+
+#[test]
+fn a_stranger_is_refused_and_told_why() {
+    let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let (made, other) = (enrolled(ours.path()), enrolled(theirs.path()));
+    let agent = Agent::start(&made.device_folder, 0);
+    let check = |certificates: &Path, wanted: Obstacle| match way(&agent, certificates)
+        .launch(field::LIMIT)
+        .err()
+        .unwrap()
+    {
+        LatencyError::Unusable {
+            obstacle, detail, ..
+        } => {
+            assert_eq!(obstacle, wanted, "{detail}");
+        }
+        error => panic!("{error}"),
+    };
+    check(&other.host_folder, Obstacle::Impostor);
+    check(Path::new("/no/such/folder"), Obstacle::NotEnrolled);
+    // One that trusts the device, but whom the device has no reason to trust.
+    std::fs::copy(
+        made.host_folder.join("ca.pem"),
+        other.host_folder.join("ca.pem"),
+    )
+    .unwrap();
+    check(&other.host_folder, Obstacle::KeyRefused);
+    drop(agent);
+}
+
+#[test]
+fn an_agent_that_is_not_there_is_unreachable_and_may_come_back() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    let agent = Agent::start(&made.device_folder, 0);
+    let way = way(&agent, &made.host_folder);
+    drop(agent);
+    let error = way.launch(field::LIMIT).err().unwrap();
+    assert!(error.is_agent_lost(), "{error}");
+}
