@@ -114,7 +114,9 @@ fn spread() {
             sorted.sort_by(f64::total_cmp);
             sorted
         };
-        let [first, .., last] = sorted[..] else { return };
+        let [first, .., last] = sorted[..] else {
+            return;
+        };
         let mean = sorted.iter().sum::<f64>() / sorted.len() as f64;
         let deviation = (sorted.iter().map(|v| (v - mean).powi(2)).sum::<f64>()
             / (sorted.len() - 1) as f64)
@@ -134,9 +136,13 @@ fn spread() {
 fn holds(pid: u32) -> (u64, usize, usize) {
     let place = Path::new("/proc").join(pid.to_string());
     let status = std::fs::read_to_string(place.join("status")).unwrap_or_default();
-    let rss = status
-        .lines()
-        .find_map(|line| line.strip_prefix("VmRSS:")?.split_whitespace().next()?.parse().ok());
+    let rss = status.lines().find_map(|line| {
+        line.strip_prefix("VmRSS:")?
+            .split_whitespace()
+            .next()?
+            .parse()
+            .ok()
+    });
     let count = |what: &str| std::fs::read_dir(place.join(what)).map_or(0, Iterator::count);
     (rss.unwrap_or(0), count("fd"), count("task"))
 }
@@ -156,7 +162,10 @@ fn soak() {
     let names = ["resnet20", "resnet32"];
     let models = names.map(|name| model(name, 32));
     let mut invalid = 0;
-    println!("soak: before: {:?} (KiB resident, files, threads)", holds(pid));
+    println!(
+        "soak: before: {:?} (KiB resident, files, threads)",
+        holds(pid)
+    );
     for i in 0..SOAK {
         let all = device
             .measure(&request(&models[i % 2], Some(&models[0]), sampling.clone()))

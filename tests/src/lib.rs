@@ -10,6 +10,7 @@ mod models;
 mod ort;
 mod peer;
 mod prune;
+mod sandbox;
 
 pub use compare::{Difference, difference, randomise_norms};
 pub use fixtures::{
@@ -20,3 +21,4 @@ pub use models::{made_model, made_names, peer_script, python, shared_model};
 pub use ort::{Array, Ort, PeerError, Reply};
 pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};
+pub use sandbox::{Sandbox, TINY, descendants};

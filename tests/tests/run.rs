@@ -3,146 +3,11 @@
 //! what it says, not how accurate its network is.
 
 use std::fs;
-use std::io::{BufRead, BufReader, Read};
-use std::path::{Path, PathBuf};
+use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use graphprune_tests::binary;
-
-const TINY: &str = r#"
-data = "shapes:train=600,test=200,search=100"
-batch = 50
-[joint]
-epochs = 1
-checkpoint_seconds = 0
-[search]
-strategy = "ddpg"
-episodes = 4
-calibration = 3
-[evaluate]
-calibration_batches = 1
-calibration_batch = 50
-search_images = 100
-[finetune]
-epochs = 1
-checkpoint_seconds = 0
-[result]
-final_effort = 1.0
-"#;
-
-struct Sandbox {
-    dir: tempfile::TempDir,
-}
-
-impl Sandbox {
-    fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("tiny.toml"), TINY).unwrap();
-        Self { dir }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.dir.path().join(name)
-    }
-
-    fn command(&self, args: &[&str]) -> Command {
-        let mut command = Command::new(binary("graphprune"));
-        command
-            .current_dir(self.dir.path())
-            .args(args)
-            .stdin(Stdio::null());
-        command
-            .env("GRAPHPRUNE_AGENT", binary("graphprune-agent"))
-            .env("RUST_LOG", "pipeline=info");
-        command
-    }
-
-    fn run(&self, args: &[&str]) -> Output {
-        self.command(args).output().unwrap()
-    }
-
-    /// Starts a run and kills it (SIGKILL) at the first line of standard error that holds `moment`.
-    fn kill_at(&self, args: &[&str], moment: &str) {
-        let mut child = self
-            .command(args)
-            .stderr(Stdio::piped())
-            .stdout(Stdio::null())
-            .spawn()
-            .unwrap();
-        let mut seen = String::new();
-        let mut reader = BufReader::new(child.stderr.take().unwrap());
-        loop {
-            let mut line = String::new();
-            assert!(
-                reader.read_line(&mut line).unwrap() > 0,
-                "the run ended before '{moment}':\n{seen}"
-            );
-            seen.push_str(&line);
-            if line.contains(moment) {
-                break;
-            }
-        }
-        child.kill().unwrap();
-        assert!(!child.wait().unwrap().success());
-        let mut rest = String::new();
-        reader.read_to_string(&mut rest).unwrap();
-    }
-
-    /// The run must have ended with a network within a budget that it names, and with a report.
-    fn check_result(&self, output: &Output, folder: &str) {
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            matches!(output.status.code(), Some(0 | 3)),
-            "exit {:?}:\n{error}",
-            output.status
-        );
-        let report: serde_json::Value =
-            serde_json::from_slice(&fs::read(self.path(folder).join("report.json")).unwrap())
-                .unwrap();
-        let rows = report["rows"].as_array().unwrap();
-        let macs = |label: &str| {
-            let row = rows
-                .iter()
-                .find(|r| r["label"] == label)
-                .unwrap_or_else(|| panic!("no row '{label}': {rows:?}"));
-            row["macs"].as_u64().unwrap()
-        };
-        assert!(macs("pruned") < macs("original"));
-        assert!(
-            fs::metadata(self.path(folder).join("pruned.onnx"))
-                .unwrap()
-                .len()
-                > 1000
-        );
-        assert!(
-            fs::read_to_string(self.path(folder).join("report.html"))
-                .unwrap()
-                .contains("</html>")
-        );
-        let leftovers: Vec<_> = walk(&self.path(folder))
-            .into_iter()
-            .filter(|p| p.ends_with(".tmp"))
-            .collect();
-        assert!(
-            leftovers.is_empty(),
-            "half-written files remain: {leftovers:?}"
-        );
-    }
-}
-
-fn walk(dir: &Path) -> Vec<String> {
-    let mut out = Vec::new();
-    for entry in fs::read_dir(dir).unwrap() {
-        let path = entry.unwrap().path();
-        if path.is_dir() {
-            out.extend(walk(&path));
-        } else {
-            out.push(path.display().to_string());
-        }
-    }
-    out
-}
+use graphprune_tests::{Sandbox, TINY, binary, descendants};
 
 fn start<'a>(budget: &'a [&'a str]) -> Vec<&'a str> {
     let mut args = vec![
@@ -194,25 +59,6 @@ fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
     sandbox.kill_at(&resume, "fine-tuning (ddpg");
     let output = sandbox.run(&resume);
     sandbox.check_result(&output, "run");
-}
-
-/// Processes below `pid` at the given depth (1: its children).
-fn descendants(pid: u32, depth: usize) -> Vec<u32> {
-    let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
-        return Vec::new();
-    };
-    let children = threads.flatten().flat_map(|thread| {
-        let text = fs::read_to_string(thread.path().join("children")).unwrap_or_default();
-        let pids: Vec<u32> = text
-            .split_whitespace()
-            .filter_map(|p| p.parse().ok())
-            .collect();
-        pids
-    });
-    match depth {
-        1 => children.collect(),
-        _ => children.flat_map(|c| descendants(c, depth - 1)).collect(),
-    }
 }
 
 /// Sends `signal` to a process at `depth` below the run (1: the agent, 2: its worker) in the middle of the search. The run
@@ -491,7 +337,7 @@ fn a_full_disk_is_named_with_the_file_and_the_next_step() {
     let script = "mount -t tmpfs -o size=300k none small && exec \"$@\"";
     let program = binary("graphprune");
     let mut command = Command::new("unshare");
-    command.current_dir(sandbox.dir.path()).args([
+    command.current_dir(sandbox.path(".")).args([
         "--user",
         "--map-root-user",
         "--mount",

@@ -89,7 +89,12 @@ pub fn measure_models(
         runtime: profile.runtime,
         conditions: profile.conditions,
     };
-    let each = fleet.measure_on_each(&request)?;
+    let mut each = fleet.measure_on_each(&request)?;
+    if each.measured.is_empty()
+        && let Some((_, error)) = each.failed.pop()
+    {
+        return Err(error.into());
+    }
     let mut measured = Vec::new();
     for (device, mut measurements) in each.measured {
         if request.reference.is_some() {

@@ -9,6 +9,7 @@ use report::{
     Provider, ReportData, Role, Row, Verdict,
 };
 
+use crate::chance::Hits;
 use crate::device::{Meter, Ratio};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
@@ -17,6 +18,7 @@ use crate::records::StageName;
 use crate::run::now;
 use crate::stages::export::FinalRow;
 use crate::stages::search::Searching;
+use crate::start;
 use crate::work::{DEVICE_NEWS, Work};
 
 /// When a run began, and how long it has worked over all its resumptions.
@@ -77,6 +79,10 @@ pub(crate) fn report_data(
         .records
         .stage::<Vec<String>>(&StageName::new(DEVICE_NEWS))?;
     warnings.extend(news.unwrap_or_default());
+    let hits = work
+        .records
+        .stage::<Hits>(&StageName::new(start::CLASSIFIES))?;
+    warnings.extend(hits.and_then(|h| h.warning()));
     Ok(ReportData {
         header: Header {
             model: prepared.model.name.clone(),
