@@ -674,7 +674,8 @@ def functions(n, opset=None):
     ], defaults={"slope": 0.25})
     n.function("Rectified", "x", "y", [
         ("Scaled", "x", "t", {"slope": Reference("steep", onnx.AttributeProto.FLOAT)}),
-        ("Max", "x t", "y", {}),
+        ("Relu", "x", "r", {}),
+        ("Add", "r t", "y", {}),
     ], opset=opset, attributes=["steep"])
     n.function("Convolved", "x w b scale shift mean var", "y before", [
         ("Conv", "x w b", "t", {"strides": Reference("strides", onnx.AttributeProto.INTS), "pads": [1, 1, 1, 1]}),

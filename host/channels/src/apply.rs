@@ -82,8 +82,7 @@ pub fn silence(
 ) -> Result<Graph, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
     let bypassed = cut(graph, analysis, plan)?.bypassed;
-    let mut out = Graph::new(graph.name.clone(), graph.opset);
-    out.ir_version = graph.ir_version;
+    let mut out = graph.emptied();
     let mut renamed: HashMap<ValueId, ValueId> = HashMap::new();
     for &input in graph.inputs() {
         let value = graph.value(input);

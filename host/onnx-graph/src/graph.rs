@@ -137,6 +137,17 @@ impl Graph {
         }
     }
 
+    /// An empty graph in which nodes of this one mean the same: its name, operator sets and functions.
+    #[must_use]
+    pub fn emptied(&self) -> Self {
+        Self {
+            ir_version: self.ir_version,
+            imports: self.imports.clone(),
+            functions: self.functions.clone(),
+            ..Self::new(self.name.clone(), self.opset)
+        }
+    }
+
     /// Nodes in topological order.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {

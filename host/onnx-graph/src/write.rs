@@ -64,7 +64,9 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         proto
             .node
             .push(self::node(graph, node, opset, &mut names, &mut extra)?);
-        if matches!(node.op, Op::Opaque(_)) {
+        // What no rule gives the next reader; nor does a rule that knows nothing of its inputs.
+        let unknown = |v: &ValueId| graph.value(*v).shape.is_none();
+        if matches!(node.op, Op::Opaque(_)) || node.inputs.iter().flatten().any(unknown) {
             let outputs = node
                 .outputs
                 .iter()
