@@ -7,6 +7,7 @@
 //! `search`, `latency`).
 #![forbid(unsafe_code)]
 
+mod chance;
 mod config;
 mod cost_table;
 mod device;

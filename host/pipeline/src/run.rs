@@ -162,6 +162,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     let mut prepared = Prepared::new(work.config, work.reporter)?;
     start::same_inputs(work, &prepared)?;
     prepared.runtime.options = start::exec_options(work, &prepared)?;
+    start::classifies(work, &prepared)?;
     let mut outcome = Outcome {
         stage: until,
         folder: work.folder.root().to_owned(),

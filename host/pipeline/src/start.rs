@@ -1,10 +1,14 @@
-//! What is settled once at the start of a run, before anything takes long: its inputs, how training runs, and whether
-//! the budget is within reach.
+//! What is settled once at the start of a run, before anything takes long: its inputs, how training runs, whether the given network
+//! classifies the data, and whether the budget is within reach.
 
+use std::sync::Arc;
+
+use datasets::{Dataset, Subset};
 use search::{Budget, CostKind, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
 
+use crate::chance::Hits;
 use crate::config::{ConfigError, LatencyBudget};
 use crate::device::{Effort, Ratio};
 use crate::error::PipelineError;
@@ -93,6 +97,51 @@ pub(crate) fn exec_options(
     ));
     work.records.finish(&stage, &fastest)?;
     Ok(fastest)
+}
+
+/// Images on which the given network is tried.
+const TRIED: usize = 1000;
+
+pub(crate) const CLASSIFIES: &str = "classifies";
+
+/// Tries a network that is given as trained on some images of the search split, and warns where it does no better than a guess.
+pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+    if !prepared.model.trained {
+        return Ok(());
+    }
+    let stage = StageName::new(CLASSIFIES);
+    let hits = match work.records.stage::<Hits>(&stage)? {
+        Some(known) => known,
+        None => {
+            let hits = hits(work, prepared)?;
+            work.records.finish(&stage, &hits)?;
+            hits
+        }
+    };
+    if let Some(warning) = hits.warning() {
+        work.reporter.warn(&warning);
+    }
+    Ok(())
+}
+
+fn hits(work: &Work<'_>, prepared: &Prepared) -> Result<Hits, PipelineError> {
+    let all = Arc::clone(&prepared.splits.search);
+    let images = Subset::stratified(all, TRIED, work.config.seed, "tried")?;
+    let classes = images.classes().len();
+    let mut counts = vec![0usize; classes];
+    for index in 0..images.len() {
+        if let Some(count) = counts.get_mut(images.label(index)) {
+            *count += 1;
+        }
+    }
+    let most = counts.into_iter().max().unwrap_or(0);
+    let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
+    Ok(Hits {
+        correct: accuracy.correct,
+        total: accuracy.total,
+        classes,
+        majority: most as f64 / accuracy.total.max(1) as f64,
+    })
 }
 
 /// Measures the smallest network, so that a budget out of reach is known before an hour of training.

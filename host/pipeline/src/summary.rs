@@ -9,6 +9,7 @@ use report::{
     ReportData, Role, Row, Verdict,
 };
 
+use crate::chance::Hits;
 use crate::device::{Meter, runtime_line};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
@@ -16,6 +17,7 @@ use crate::records::StageName;
 use crate::run::now;
 use crate::stages::export::FinalRow;
 use crate::stages::search::Searching;
+use crate::start;
 use crate::work::Work;
 
 /// When a run began, and how long it has worked over all its resumptions.
@@ -66,7 +68,10 @@ pub(crate) fn report_data(
         .iter()
         .map(|r| row(meter, r))
         .collect::<Result<Vec<_>, _>>()?;
-    let warnings = warnings(&rows, prepared.model.trained);
+    let classifies = StageName::new(start::CLASSIFIES);
+    let hits = work.records.stage::<Hits>(&classifies)?;
+    let mut warnings = warnings(&rows, prepared.model.trained);
+    warnings.extend(hits.and_then(|h| h.warning()));
     Ok(ReportData {
         header: Header {
             model: prepared.model.name.clone(),
