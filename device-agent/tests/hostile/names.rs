@@ -12,7 +12,7 @@ use crate::served::{Served, block_on, own_folder, upload_of};
 /// Names that would lead out of a folder, if anything took them for paths.
 const HOSTILE: [&str; 6] = [
     "../../x",
-    "/tmp/graphprune-hostile-name",
+    "/var/graphprune-hostile-name",
     "..",
     "a/../../../x",
     "x\\..\\..",
@@ -122,7 +122,7 @@ fn no_name_in_a_request_reaches_a_file_outside_the_agents_folder() {
         }
     });
     assert_eq!(snapshot(outside.path()), before);
-    assert!(!Path::new("/tmp/graphprune-hostile-name").exists());
+    assert!(!Path::new("/var/graphprune-hostile-name").exists());
     for entry in std::fs::read_dir(own_folder(&place)).unwrap() {
         let entry = entry.unwrap();
         let name = entry.file_name().into_string().unwrap();

@@ -161,12 +161,12 @@ mod tests {
 
     #[test]
     fn a_device_is_read_from_what_its_shell_says() {
-        let text = "@graphprune folder\n/home/pi/.graphprune\n@graphprune machine\naarch64\n@graphprune abi\n\
+        let text = "@graphprune folder\n/data/pi/.graphprune\n@graphprune machine\naarch64\n@graphprune abi\n\
                     @graphprune glibc\nglibc 2.36\n@graphprune loaders\n/lib/ld-linux-aarch64.so.1\n@graphprune sh\n/bin/sh\n\
                     @graphprune free\nFilesystem 1024-blocks Used Available Capacity Mounted on\n/dev/root 100 60 40 60% /\n\
                     @graphprune current\nagents/0011";
         let target = Target::read(text);
-        assert_eq!(target.folder, "/home/pi/.graphprune");
+        assert_eq!(target.folder, "/data/pi/.graphprune");
         assert_eq!(target.glibc, Some((2, 36)));
         assert_eq!(target.free_bytes, Some(40 * 1024));
         assert_eq!(target.current.as_deref(), Some("agents/0011"));
@@ -218,7 +218,7 @@ mod tests {
             Some(4096),
         );
         check(
-            "Filesystem 1K-blocks Used Available Use% Mounted on\n/dev/long\n 9 5 4 56% /mnt/a b",
+            "Filesystem 1K-blocks Used Available Use% Mounted on\n/dev/long\n 9 5 4 56% /srv/a b",
             Some(4096),
         );
         check("", None);

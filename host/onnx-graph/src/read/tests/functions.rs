@@ -479,3 +479,26 @@ fn a_function_stands_before_an_operator_of_its_name() {
     let model = with(vec![named(node("Relu", &["x"], "y", &[]), "f")], vec![relu]);
     check(&model, &["f/Tanh_b: Tanh(x) y"]);
 }
+
+#[test]
+fn what_a_file_says_of_values_behind_an_unknown_operator_is_written_back() {
+    let whirl = NodeProto {
+        domain: "other".into(),
+        ..node("Whirl", &["x"], "a", &[])
+    };
+    let nodes = vec![whirl, relu("a", "b"), node("Conv", &["b", "k"], "y", &[])];
+    let mut model = model(
+        17,
+        &["N", "3", "4", "4"],
+        nodes,
+        vec![f32s("k", &[2, 5, 1, 1])],
+    );
+    let stated = value("b", &["N", "5", "4", "4"]);
+    model.graph.as_mut().unwrap().value_info.push(stated);
+    let graph = settled(&model);
+    let batch = crate::Dim::Symbol("N".into());
+    assert_eq!(
+        graph.value(graph.outputs()[0]).shape.as_ref().unwrap()[0],
+        batch
+    );
+}
