@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use agent_protocol::Sha256;
 use rustix::net::sockopt::set_tcp_user_timeout;
-use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
@@ -20,6 +20,10 @@ use tonic::transport::server::Connected;
 
 /// How long the agent waits before it accepts again when the system has no more files.
 const RESPITE: Duration = Duration::from_millis(100);
+
+/// How long a client that was refused has to hear so, and how many more bytes of it are taken meanwhile.
+const PARTING: Duration = Duration::from_secs(1);
+const LAST_BYTES: u64 = 64 * 1024;
 
 /// How long what was sent may stay unacknowledged by the far end's system before the connection counts as cut.
 const UNACKNOWLEDGED_MS: u32 = 10_000;
@@ -260,6 +264,15 @@ pub async fn accept(
     }
 }
 
+/// Takes leave of a client whose handshake failed. It may have sent more by now, and a connection that is closed with bytes unread
+/// is reset, which would take away the alert that tells it why it was refused.
+async fn part(mut stream: TcpStream) {
+    // Whoever is gone already need not hear anything.
+    let _ = stream.shutdown().await;
+    let mut rest = (&mut stream).take(LAST_BYTES);
+    let _ = tokio::time::timeout(PARTING, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+}
+
 /// Brings one connection to where HTTP/2 begins. `None` when it fails, is closed or takes too long.
 async fn greet(
     stream: TcpStream,
@@ -275,9 +288,20 @@ async fn greet(
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(stream),
         Some(tls) => {
-            let stream = tokio::select! {
-                done = tokio::time::timeout(patience, tls.accept(stream)) => done.ok()?.ok()?,
+            let handshake = tls.accept(stream).into_fallible();
+            let done = tokio::select! {
+                done = tokio::time::timeout(patience, handshake) => done.ok()?,
                 _ = &mut closed => return None,
+            };
+            let stream = match done {
+                Ok(stream) => stream,
+                Err((_, refused)) => {
+                    tokio::select! {
+                        () = part(refused) => {}
+                        _ = &mut closed => {}
+                    }
+                    return None;
+                }
             };
             let shown = stream.get_ref().1.peer_certificates()?.first()?;
             Arc::get_mut(&mut caller.0)?.certificate = Some(Sha256::of(shown));

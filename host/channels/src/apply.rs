@@ -33,7 +33,7 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
         rewire(graph, cut, &mut out)?;
         out.remove_dead();
     }
-    out.infer_shapes()?;
+    out.infer_shapes_after(graph)?;
     Ok(out)
 }
 

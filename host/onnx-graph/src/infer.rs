@@ -1,6 +1,6 @@
 //! Shape inference.
 
-use crate::graph::Graph;
+use crate::graph::{Graph, Node, Shape, ValueId};
 use crate::ops::{Facts, Op};
 use crate::{DType, GraphError};
 
@@ -51,6 +51,29 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Shape`] at the first node that does not accept its inputs' shapes.
     pub fn infer_shapes(&mut self) -> Result<(), GraphError> {
+        self.infer_all(|_, _| None)
+    }
+
+    /// As [`Graph::infer_shapes`], for a graph that `before` became and that has its value ids. Values that no rule finds anything of,
+    /// behind an operator that is not known, keep the shapes that they had where what their node reads has kept its own.
+    ///
+    /// # Errors
+    /// As [`Graph::infer_shapes`].
+    pub fn infer_shapes_after(&mut self, before: &Self) -> Result<(), GraphError> {
+        let earlier = |id: ValueId| before.values.get(id.index())?.shape.as_ref();
+        self.infer_all(|graph, node| {
+            let output = node.outputs.first().copied().flatten()?;
+            let mut read = node.inputs.iter().flatten();
+            let same = read.all(|&v| graph.value(v).shape.as_ref() == earlier(v));
+            earlier(output).filter(|_| same).cloned()
+        })
+    }
+
+    /// Infers all shapes; `known` may say that of a first output of which no rule finds one.
+    fn infer_all(
+        &mut self,
+        known: impl Fn(&Self, &Node) -> Option<Shape>,
+    ) -> Result<(), GraphError> {
         for index in 0..self.nodes.len() {
             if !matches!(self.nodes[index].op, Op::Opaque(_)) {
                 for value in self.nodes[index].outputs.iter().flatten() {
@@ -61,6 +84,13 @@ impl Graph {
                 }
             }
             self.infer_node(index)?;
+            let node = &self.nodes[index];
+            if let Some(first) = node.outputs.first().copied().flatten()
+                && self.values[first.index()].shape.is_none()
+                && let Some(shape) = known(self, node)
+            {
+                self.values[first.index()].shape = Some(shape);
+            }
         }
         Ok(())
     }
