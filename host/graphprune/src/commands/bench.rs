@@ -170,16 +170,17 @@ fn criterion(
     folder: &Path,
     rounds: &Rounds,
 ) -> anyhow::Result<Option<statistics::Estimates>> {
-    let said = if args.quiet {
-        Stdio::null()
+    let (said, warned) = if args.quiet {
+        (Stdio::null(), Stdio::null())
     } else {
-        std::io::stderr().into()
+        (std::io::stderr().into(), Stdio::inherit())
     };
     let mut child = Command::new(std::env::current_exe()?)
         .arg("bench-statistics")
         .arg(folder)
         .stdin(Stdio::piped())
         .stdout(said)
+        .stderr(warned)
         .spawn()
         .context("cannot start the statistics")?;
     if let Some(mut stdin) = child.stdin.take() {
