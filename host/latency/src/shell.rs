@@ -44,7 +44,7 @@ impl dyn Shell + '_ {
     /// Runs a script that must end well, and returns what it printed, trimmed.
     ///
     /// # Errors
-    /// As [`Self::run`], and when it ends badly.
+    /// As `run` of it, and when it ends badly.
     pub fn ask(&self, script: &str, limit: Duration) -> Result<String, LatencyError> {
         let finished = self.run(script, limit)?;
         if finished.is_success() {
@@ -56,7 +56,7 @@ impl dyn Shell + '_ {
     /// Copies a file to a path of the device. `sent` hears how many bytes are on their way.
     ///
     /// # Errors
-    /// As [`Self::ask`], and when the file cannot be read.
+    /// As `ask` of it, and when the file cannot be read.
     pub fn push(
         &self,
         file: &Path,

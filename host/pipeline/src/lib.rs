@@ -37,7 +37,9 @@ pub use folder::RunFolder;
 pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
 };
-pub use knowledge::{ProbeConfig, probe_kernels};
+pub use knowledge::{
+    GroupSteps, LayerTime, PredictRequest, Predicted, ProbeConfig, predict, probe_kernels,
+};
 pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use progress::{NoReporter, Reporter, StopFlag};

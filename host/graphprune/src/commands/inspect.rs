@@ -54,7 +54,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn image(text: &str) -> anyhow::Result<[usize; 3]> {
+/// An image's size from `CxHxW`.
+pub(super) fn image(text: &str) -> anyhow::Result<[usize; 3]> {
     let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
     match sizes.as_deref() {
         Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),

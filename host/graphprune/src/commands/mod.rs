@@ -6,6 +6,7 @@ pub mod device;
 pub mod inspect;
 pub mod measure;
 pub mod measurements;
+pub mod predict;
 pub mod prune;
 pub mod report;
 pub mod stage;
