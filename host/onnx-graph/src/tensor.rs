@@ -1,5 +1,9 @@
 //! Constant tensors: initialisers and the values of constant nodes.
 
+mod crop;
+
+use std::sync::Arc;
+
 use crate::GraphError;
 
 /// Element type of a tensor, as ONNX names it.
@@ -54,11 +58,11 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
-/// A constant tensor. Invariant: the product of `dims` equals the number of elements.
+/// A constant tensor, whose copies share their elements. Invariant: the product of `dims` equals the number of elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
-    data: TensorData,
+    data: Arc<TensorData>,
 }
 
 macro_rules! each_data {
@@ -81,12 +85,16 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::TensorSize`] when the number of elements is not the product of `dims`.
     pub fn new(dims: Vec<usize>, data: TensorData) -> Result<Self, GraphError> {
+        Self::sharing(dims, Arc::new(data))
+    }
+
+    fn sharing(dims: Vec<usize>, data: Arc<TensorData>) -> Result<Self, GraphError> {
         let wanted = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         // Also the product without empty axes: strides are computed from parts of it.
         let spread = dims
             .iter()
             .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
-        let held = each_data!(&data, v => v.len());
+        let held = each_data!(&*data, v => v.len());
         if wanted != Some(held) || spread.is_none() {
             return Err(GraphError::TensorSize { dims, held });
         }
@@ -106,7 +114,7 @@ impl Tensor {
     pub fn i64s(data: Vec<i64>) -> Self {
         Self {
             dims: vec![data.len()],
-            data: TensorData::I64(data),
+            data: Arc::new(TensorData::I64(data)),
         }
     }
 
@@ -115,7 +123,7 @@ impl Tensor {
     pub fn scalar(value: f32) -> Self {
         Self {
             dims: Vec::new(),
-            data: TensorData::F32(vec![value]),
+            data: Arc::new(TensorData::F32(vec![value])),
         }
     }
 
@@ -134,7 +142,7 @@ impl Tensor {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        each_data!(&self.data, v => v.len())
+        each_data!(&*self.data, v => v.len())
     }
 
     /// Whether the tensor holds no element.
@@ -146,7 +154,7 @@ impl Tensor {
     /// The element type.
     #[must_use]
     pub fn dtype(&self) -> DType {
-        match self.data {
+        match *self.data {
             TensorData::F32(_) => DType::F32,
             TensorData::F64(_) => DType::F64,
             TensorData::I64(_) => DType::I64,
@@ -160,7 +168,7 @@ impl Tensor {
     /// The elements as floats, when they are [`TensorData::F32`].
     #[must_use]
     pub fn as_f32(&self) -> Option<&[f32]> {
-        if let TensorData::F32(v) = &self.data {
+        if let TensorData::F32(v) = &*self.data {
             Some(v)
         } else {
             None
@@ -170,7 +178,7 @@ impl Tensor {
     /// The elements as 64-bit integers, converted from 32-bit ones where needed.
     #[must_use]
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
-        match &self.data {
+        match &*self.data {
             TensorData::I64(v) => Some(v.clone()),
             TensorData::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             _ => None,
@@ -182,7 +190,7 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::TensorSize`] when the number of elements differs.
     pub fn reshaped(self, dims: Vec<usize>) -> Result<Self, GraphError> {
-        Self::new(dims, self.data)
+        Self::sharing(dims, self.data)
     }
 
     /// Axis `i` of the result is axis `perm[i]` of this tensor.
@@ -224,7 +232,7 @@ impl Tensor {
     /// Whether both hold the same bits: unlike `==`, a NaN is itself.
     #[must_use]
     pub fn same_bits(&self, other: &Self) -> bool {
-        let equal = match (&self.data, &other.data) {
+        let equal = match (&*self.data, &*other.data) {
             (TensorData::F32(a), TensorData::F32(b)) => a
                 .iter()
                 .map(|x| x.to_bits())
@@ -237,67 +245,11 @@ impl Tensor {
         };
         equal && self.dims == other.dims
     }
-
-    /// Keeps the listed indices along `axis`, in the order given; an index may repeat.
-    ///
-    /// # Errors
-    /// [`GraphError::Axis`] when `axis` or an index is out of range.
-    pub fn select(&self, axis: usize, keep: &[usize]) -> Result<Self, GraphError> {
-        let &size = self.dims.get(axis).ok_or(GraphError::Axis {
-            axis,
-            rank: self.dims.len(),
-        })?;
-        if let Some(&bad) = keep.iter().find(|&&k| k >= size) {
-            return Err(GraphError::Index { index: bad, size });
-        }
-        let inner: usize = self.dims[axis + 1..].iter().product();
-        let outer: usize = self.dims[..axis].iter().product();
-        fn pick<T: Clone>(
-            v: &[T],
-            outer: usize,
-            size: usize,
-            inner: usize,
-            keep: &[usize],
-        ) -> Vec<T> {
-            let mut out = Vec::with_capacity(outer * keep.len() * inner);
-            for o in 0..outer {
-                for &k in keep {
-                    let at = (o * size + k) * inner;
-                    out.extend_from_slice(&v[at..at + inner]);
-                }
-            }
-            out
-        }
-        let data = match &self.data {
-            TensorData::F32(v) => TensorData::F32(pick(v, outer, size, inner, keep)),
-            TensorData::F64(v) => TensorData::F64(pick(v, outer, size, inner, keep)),
-            TensorData::I64(v) => TensorData::I64(pick(v, outer, size, inner, keep)),
-            TensorData::I32(v) => TensorData::I32(pick(v, outer, size, inner, keep)),
-            TensorData::U8(v) => TensorData::U8(pick(v, outer, size, inner, keep)),
-            TensorData::I8(v) => TensorData::I8(pick(v, outer, size, inner, keep)),
-            TensorData::Bool(v) => TensorData::Bool(pick(v, outer, size, inner, keep)),
-        };
-        let mut dims = self.dims.clone();
-        dims[axis] = keep.len();
-        Self::new(dims, data)
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn select_keeps_the_listed_rows_of_the_axis_in_order() {
-        let t = Tensor::f32([2, 3, 2], (0..12).map(|x| x as f32).collect()).unwrap();
-        let s = t.select(1, &[2, 0]).unwrap();
-        assert_eq!(s.dims(), [2, 2, 2]);
-        assert_eq!(s.as_f32().unwrap(), [4., 5., 0., 1., 10., 11., 6., 7.]);
-        assert!(matches!(
-            t.select(1, &[3]),
-            Err(GraphError::Index { index: 3, size: 3 })
-        ));
-    }
 
     #[test]
     fn permuting_moves_the_axes_and_back() {
