@@ -3,12 +3,11 @@
 use std::collections::{BTreeMap, HashMap};
 use std::ops::Range;
 use std::str::FromStr;
-use std::sync::Arc;
 
 use onnx_graph::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::atoms::{Context, Edit};
+use crate::atoms::{Bound, Context, Edit, Ends, Map, PinReason};
 use crate::attention::{self, Role};
 use crate::error::ChannelError;
 use crate::removal::{self, Removal};
@@ -50,19 +49,23 @@ pub struct Pinned {
     pub reason: String,
 }
 
-/// An axis and the atoms of its indices.
-pub(crate) type AxisAtoms = (usize, Arc<[u32]>);
-
 /// The groups of a graph. Refers to the graph it was made of by node and value ids.
 #[derive(Debug, Clone)]
 pub struct Analysis {
     groups: Vec<Group>,
     pinned: Vec<Pinned>,
-    /// Per atom its unit.
+    /// Per atom its coupled set.
+    sets: Vec<u32>,
+    /// Per coupled set its unit.
     units: Vec<Slot>,
-    pub(crate) values: Vec<Option<AxisAtoms>>,
-    pub(crate) constants: BTreeMap<ValueId, Vec<AxisAtoms>>,
-    pub(crate) edits: BTreeMap<NodeId, Edit>,
+    /// Number of lists of atoms.
+    pub(crate) lists: usize,
+    /// Per value its channel axis.
+    pub(crate) values: Vec<Option<Map>>,
+    /// Per value, where it is a constant, the axes that follow channels, ascending.
+    pub(crate) constants: Vec<Vec<Bound>>,
+    /// In topological order.
+    pub(crate) edits: Vec<(NodeId, Edit)>,
     /// Output channels of each layer with weights.
     pub(crate) made: Vec<(NodeId, Range<u32>)>,
     removals: Vec<Option<Removal>>,
@@ -91,16 +94,16 @@ impl Analysis {
     /// The channel axis of a value, and who owns each of its indices (`None`: pinned).
     #[must_use]
     pub fn value_channels(&self, value: ValueId) -> Option<(usize, Vec<Option<AxisUnit>>)> {
-        let (axis, atoms) = self.values.get(value.index())?.as_ref()?;
-        Some((*axis, self.owners(atoms)))
+        let map = self.values.get(value.index())?.as_ref()?;
+        Some((map.axis, self.owners(&map.atoms)))
     }
 
     /// The axes of a constant that follow channels, and who owns each index (`None`: pinned).
     #[must_use]
     pub fn constant_axes(&self, value: ValueId) -> Vec<(usize, Vec<Option<AxisUnit>>)> {
-        let axes = self.constants.get(&value).map_or(&[][..], Vec::as_slice);
-        axes.iter()
-            .map(|(axis, atoms)| (*axis, self.owners(atoms)))
+        let axes = self.constants.get(value.index());
+        let axes = axes.into_iter().flatten();
+        axes.map(|bound| (bound.axis, self.owners(&bound.atoms)))
             .collect()
     }
 
@@ -116,7 +119,7 @@ impl Analysis {
     }
 
     pub(crate) fn unit(&self, atom: u32) -> Option<AxisUnit> {
-        let slot = self.units[atom as usize];
+        let slot = self.units[self.sets[atom as usize] as usize];
         (slot != PINNED).then_some(AxisUnit {
             group: GroupId(slot.group as usize),
             unit: slot.unit as usize,
@@ -183,7 +186,8 @@ pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
 /// As [`analyse`].
 pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis, ChannelError> {
     graph.check()?;
-    let mut cx = Context::new(graph, options);
+    let ends = Ends::of(graph);
+    let mut cx = Context::new(graph, &ends, options);
     for &input in graph.inputs() {
         let axis = graph.channel_axis(input);
         if let Some(channels) = graph
@@ -216,215 +220,223 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     }
     pin_half_bound_constants(&mut cx);
     let mut analysis = Builder::new(cx).build();
-    analysis.removals = removal::find(graph, &analysis);
+    analysis.removals = removal::find(graph, &ends, &analysis);
     Ok(analysis)
 }
 
 /// A constant whose axis one reader ties to channels and another does not cannot be cropped.
 fn pin_half_bound_constants(cx: &mut Context<'_>) {
-    let readers = cx.graph.consumers();
-    let mut pins = Vec::new();
-    for (id, usage) in &cx.constants {
-        let reads =
-            readers[id.index()].len() + cx.graph.outputs().iter().filter(|o| *o == id).count();
-        for (axis, atoms) in &usage.axes {
-            if usage.bound[axis] < reads {
-                pins.push((atoms.clone(), cx.graph.value(*id).name.clone()));
-            }
+    let graph = cx.graph;
+    let mut constants = std::mem::take(&mut cx.constants);
+    for &id in graph.constants().keys() {
+        let axes = &mut constants[id.index()];
+        axes.sort_by_key(|bound| bound.axis);
+        let reads = cx.readers(id).len() + graph.outputs().iter().filter(|o| **o == id).count();
+        for bound in axes.iter().filter(|bound| bound.reads < reads) {
+            cx.pin(
+                &bound.atoms,
+                &graph.value(id).name,
+                "a constant shared with a reader that does not follow these channels",
+            );
         }
     }
-    for (atoms, name) in pins {
-        cx.pin(
-            &atoms,
-            &name,
-            "a constant shared with a reader that does not follow these channels",
-        );
-    }
+    cx.constants = constants;
 }
 
-/// In place of a reason, where a root is free to go.
+/// In place of a reason, where a set is free to go.
 const UNPINNED: u32 = u32::MAX;
+
+/// What is known of a coupled set.
+#[derive(Clone, Copy)]
+struct Set {
+    /// A hash of the axes that it appears on, counting repeats. Sets with equal signatures stand in one group; a chance
+    /// collision would only put unlike ones under one width, never prune wrongly, since cutting goes by unit.
+    signature: u64,
+    /// The layers that make it, by their place in [`Builder::makers`].
+    makers: u32,
+    /// The first reason to keep it, by its place in [`Context::pins`], or [`UNPINNED`].
+    pinned: u32,
+}
+
+/// Nobody makes the set.
+const UNMADE: u32 = 0;
 
 struct Builder<'g> {
     cx: Context<'g>,
-    roots: Vec<u32>,
+    /// Per atom its coupled set.
+    set_of: Vec<u32>,
+    sets: Vec<Set>,
+    /// Layers that make some set together, in topological order; at [`UNMADE`] none.
+    makers: Vec<Vec<NodeId>>,
 }
 
 impl<'g> Builder<'g> {
     fn new(mut cx: Context<'g>) -> Self {
-        let roots = (0..cx.union.len() as u32)
-            .map(|a| cx.union.root(a))
-            .collect();
-        Self { cx, roots }
-    }
-
-    fn root(&self, atom: u32) -> usize {
-        self.roots[atom as usize] as usize
+        let (set_of, count) = std::mem::take(&mut cx.union).into_sets();
+        let new = Set {
+            signature: 0,
+            makers: UNMADE,
+            pinned: UNPINNED,
+        };
+        Self {
+            cx,
+            set_of,
+            sets: vec![new; count],
+            makers: vec![Vec::new()],
+        }
     }
 
     fn build(mut self) -> Analysis {
-        let (sets, made_by) = self.producers();
-        self.pin_without_producer(&made_by);
-        let pinned_by = self.pinned_roots();
-        let signatures = self.signatures();
-
-        let mut groups: Vec<Group> = Vec::new();
-        let mut by_signature: HashMap<(u64, u32), usize> = HashMap::new();
-        // Channels of one layer follow each other, and mostly stand in one group.
-        let mut last: Option<((u64, u32), usize)> = None;
-        let mut units = vec![PINNED; self.roots.len()];
-        for root in 0..self.roots.len() {
-            if self.roots[root] as usize != root || pinned_by[root] != UNPINNED {
-                continue;
-            }
-            let key = (signatures[root], made_by[root]);
-            let at = match last {
-                Some((same, at)) if same == key => at,
-                _ => *by_signature.entry(key).or_insert_with(|| {
-                    groups.push(Group {
-                        name: String::new(),
-                        channels: 0,
-                        producers: sets[made_by[root] as usize].clone(),
-                    });
-                    groups.len() - 1
-                }),
-            };
-            last = Some((key, at));
-            units[root] = Slot {
-                group: at as u32,
-                unit: groups[at].channels as u32,
-            };
-            groups[at].channels += 1;
-        }
-        self.sort_and_name(&mut groups, &mut units);
-        // A root is the smallest of its atoms, so that it is always filled in before them.
-        for atom in 0..units.len() {
-            units[atom] = units[self.root(atom as u32)];
-        }
-        let pinned = self.pinned_summary(&pinned_by);
-
-        let Self { cx, .. } = self;
+        self.find_makers();
+        self.sign();
+        let reasons = self.pin();
+        let (groups, units) = self.group();
+        let pinned = self.pinned_summary(&reasons);
+        let Self { cx, set_of, .. } = self;
         Analysis {
             groups,
             pinned,
+            sets: set_of,
             units,
-            values: cx
-                .maps
-                .into_iter()
-                .map(|m| m.map(|m| (m.axis, m.atoms)))
-                .collect(),
-            constants: cx
-                .constants
-                .into_iter()
-                .map(|(id, u)| (id, u.axes.into_iter().collect()))
-                .collect(),
+            lists: cx.lists,
+            values: cx.maps,
+            constants: cx.constants,
             edits: cx.edits,
             made: cx.made,
             removals: Vec::new(),
         }
     }
 
-    /// The sets of layers that make the channels of some root together, in topological order, and which of them each root
-    /// has. The first set is empty.
-    fn producers(&self) -> (Vec<Vec<NodeId>>, Vec<u32>) {
-        let mut sets: Vec<Vec<NodeId>> = vec![Vec::new()];
-        let mut made_by = vec![0u32; self.roots.len()];
+    /// Notes which layers make each set.
+    fn find_makers(&mut self) {
         for (id, range) in &self.cx.made {
-            // Sets that this layer was added to, and what they became.
+            let first = self.makers.len() as u32;
+            // What the makers of a set become with this layer: mostly the same for all its channels.
             let mut grown: Vec<(u32, u32)> = Vec::new();
-            for atom in range.clone() {
-                let set = &mut made_by[self.root(atom)];
-                if sets[*set as usize].last() == Some(id) {
+            for &set in &self.set_of[range.start as usize..range.end as usize] {
+                let makers = &mut self.sets[set as usize].makers;
+                if *makers >= first {
                     continue;
                 }
-                *set = match grown.iter().find(|(from, _)| from == set) {
+                *makers = match grown.iter().find(|(from, _)| from == makers) {
                     Some(&(_, to)) => to,
                     None => {
-                        let mut layers = sets[*set as usize].clone();
+                        let to = self.makers.len() as u32;
+                        grown.push((*makers, to));
+                        let mut layers = self.makers[*makers as usize].clone();
                         layers.push(*id);
-                        sets.push(layers);
-                        let to = sets.len() as u32 - 1;
-                        grown.push((*set, to));
+                        self.makers.push(layers);
                         to
                     }
                 };
             }
         }
-        (sets, made_by)
     }
 
-    fn pin_without_producer(&mut self, made_by: &[u32]) {
-        let orphans: Vec<u32> = (0..self.roots.len() as u32)
-            .filter(|&a| made_by[self.root(a)] == 0)
-            .collect();
-        if !orphans.is_empty() {
-            self.cx.pin(
-                &orphans,
-                "graph",
-                "no layer with weights makes these channels",
-            );
-        }
-    }
-
-    /// Per root the first reason to keep it, or [`UNPINNED`].
-    fn pinned_roots(&self) -> Vec<u32> {
-        let mut pinned = vec![UNPINNED; self.roots.len()];
-        for &(atom, reason) in &self.cx.pins {
-            let slot = &mut pinned[self.root(atom)];
-            if *slot == UNPINNED {
-                *slot = reason as u32;
-            }
-        }
-        pinned
-    }
-
-    /// Per root a hash of the axes it appears on, counting repeats. Two units with equal signatures stand in one
-    /// group; a chance collision would only put unlike units under one width, never prune wrongly, since cutting
-    /// goes by unit.
-    fn signatures(&self) -> Vec<u64> {
-        let mut signatures = vec![0u64; self.roots.len()];
-        let mut seen: HashMap<*const u32, ()> = HashMap::new();
+    /// Notes the signature of each set.
+    fn sign(&mut self) {
+        let mut seen = vec![false; self.cx.lists];
         let values = self.cx.maps.iter().flatten().map(|m| &m.atoms);
-        let constants = self.cx.constants.values().flat_map(|u| u.axes.values());
-        for (member, atoms) in values.chain(constants).enumerate() {
-            if seen.insert(atoms.as_ptr(), ()).is_some() {
+        let constants = self.cx.constants.iter().flatten().map(|b| &b.atoms);
+        for atoms in values.chain(constants) {
+            let number = atoms.number();
+            if std::mem::replace(&mut seen[number], true) {
                 continue;
             }
             for &atom in atoms.iter() {
-                let s = &mut signatures[self.root(atom)];
-                *s = (s.rotate_left(5) ^ (member as u64 + 1)).wrapping_mul(0x517c_c1b7_2722_0a95);
+                // Multiply and rotate, as the hash of Firefox and rustc does.
+                let s = &mut self.sets[self.set_of[atom as usize] as usize].signature;
+                *s = (s.rotate_left(5) ^ (number as u64 + 1)).wrapping_mul(0x517c_c1b7_2722_0a95);
             }
         }
-        signatures
     }
 
-    fn sort_and_name(&self, groups: &mut Vec<Group>, units: &mut [Slot]) {
-        let mut order: Vec<usize> = (0..groups.len()).collect();
-        order.sort_by_key(|&g| groups[g].producers.first().copied());
-        let mut place = vec![0u32; groups.len()];
-        for (new, &old) in order.iter().enumerate() {
-            place[old] = new as u32;
+    /// Notes the first reason to keep each set, and gives all reasons.
+    fn pin(&mut self) -> Vec<PinReason> {
+        let mut reasons = Vec::new();
+        for (reason, (atoms, why)) in std::mem::take(&mut self.cx.pins).into_iter().enumerate() {
+            for &atom in atoms.iter() {
+                let pinned = &mut self.sets[self.set_of[atom as usize] as usize].pinned;
+                *pinned = (*pinned).min(reason as u32);
+            }
+            reasons.push(why);
         }
-        let mut sorted: Vec<Group> = order.iter().map(|&g| groups[g].clone()).collect();
-        for slot in units.iter_mut().filter(|s| **s != PINNED) {
-            slot.group = place[slot.group as usize];
+        let unmade = reasons.len() as u32;
+        for set in self.sets.iter_mut().filter(|s| s.makers == UNMADE) {
+            set.pinned = set.pinned.min(unmade);
         }
-        let mut roles: Vec<Option<Role>> = vec![None; sorted.len()];
+        reasons.push(PinReason {
+            node: "graph".to_owned(),
+            reason: "no layer with weights makes these channels".to_owned(),
+        });
+        reasons
+    }
+
+    /// The groups, and per coupled set its unit.
+    fn group(&self) -> (Vec<Group>, Vec<Slot>) {
+        let mut groups: Vec<Group> = Vec::new();
+        let mut by_key: HashMap<(u64, u32), usize> = HashMap::new();
+        // Channels of one layer follow each other, and mostly stand in one group.
+        let mut last: Option<((u64, u32), usize)> = None;
+        let mut units = vec![PINNED; self.sets.len()];
+        for (set, unit) in self.sets.iter().zip(&mut units) {
+            if set.pinned != UNPINNED {
+                continue;
+            }
+            let key = (set.signature, set.makers);
+            let at = match last {
+                Some((same, at)) if same == key => at,
+                _ => *by_key.entry(key).or_insert_with(|| {
+                    groups.push(Group {
+                        name: String::new(),
+                        channels: 0,
+                        producers: self.makers[set.makers as usize].clone(),
+                    });
+                    groups.len() - 1
+                }),
+            };
+            last = Some((key, at));
+            *unit = Slot {
+                group: at as u32,
+                unit: groups[at].channels as u32,
+            };
+            groups[at].channels += 1;
+        }
+        let mut roles: Vec<Option<Role>> = vec![None; groups.len()];
         for (atom, role) in attention::roles(&self.cx) {
-            let slot = units[self.root(atom)];
-            if slot != PINNED {
-                let known = &mut roles[slot.group as usize];
+            let unit = units[self.set_of[atom as usize] as usize];
+            if unit != PINNED {
+                let known = &mut roles[unit.group as usize];
                 *known = Some(role.and(*known));
             }
         }
+        let (groups, places) = self.sorted_and_named(groups, &roles);
+        for unit in units.iter_mut().filter(|u| **u != PINNED) {
+            unit.group = places[unit.group as usize];
+        }
+        (groups, units)
+    }
+
+    /// The groups in the order of their first producers, and where each has gone.
+    fn sorted_and_named(
+        &self,
+        groups: Vec<Group>,
+        roles: &[Option<Role>],
+    ) -> (Vec<Group>, Vec<u32>) {
+        let mut places = vec![0u32; groups.len()];
+        let mut sorted: Vec<(usize, Group)> = groups.into_iter().enumerate().collect();
+        sorted.sort_by_key(|(_, group)| group.producers.first().copied());
         let mut used: HashMap<String, usize> = HashMap::new();
-        for (group, role) in sorted.iter_mut().zip(roles) {
-            let base = self.base_name(group, role);
+        let place = |(new, (old, mut group)): (usize, (usize, Group))| {
+            places[old] = new as u32;
+            let base = self.base_name(&group, roles[old]);
             let n = used.entry(base.clone()).or_default();
             *n += 1;
             group.name = if *n == 1 { base } else { format!("{base}#{n}") };
-        }
-        *groups = sorted;
+            group
+        };
+        let groups = sorted.into_iter().enumerate().map(place).collect();
+        (groups, places)
     }
 
     /// The first layer's name, or for channels of an attention's own the module's with what they are there.
@@ -442,15 +454,13 @@ impl<'g> Builder<'g> {
         }
     }
 
-    fn pinned_summary(&self, pinned_by: &[u32]) -> Vec<Pinned> {
-        let mut counts: BTreeMap<&crate::atoms::PinReason, usize> = BTreeMap::new();
-        let mut by_reason = vec![0usize; self.cx.reasons.len()];
-        for (root, &reason) in pinned_by.iter().enumerate() {
-            if self.roots[root] as usize == root && reason != UNPINNED {
-                by_reason[reason as usize] += 1;
-            }
+    fn pinned_summary(&self, reasons: &[PinReason]) -> Vec<Pinned> {
+        let mut by_reason = vec![0usize; reasons.len()];
+        for set in self.sets.iter().filter(|set| set.pinned != UNPINNED) {
+            by_reason[set.pinned as usize] += 1;
         }
-        for (reason, &channels) in self.cx.reasons.iter().zip(&by_reason) {
+        let mut counts: BTreeMap<&PinReason, usize> = BTreeMap::new();
+        for (reason, &channels) in reasons.iter().zip(&by_reason) {
             if channels > 0 {
                 *counts.entry(reason).or_default() += channels;
             }

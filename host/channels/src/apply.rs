@@ -6,6 +6,7 @@ use onnx_graph::ops::{Add, Div, Mul, Op, ReduceMean, Sqrt, Sub, Where};
 use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, TensorData, ValueId};
 
 use crate::analysis::Analysis;
+use crate::atoms::Map;
 use crate::error::ChannelError;
 use crate::plan::{Cut, Kept, PrunePlan, cut};
 
@@ -21,10 +22,10 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
         return Err(GraphError::NotConstant { value }.into());
     }
     let mut out = graph.with_constants(|id, tensor| {
-        let axes = cut.crops.get(&id).map_or(&[][..], |c| &c.axes);
-        let keeps: Vec<(usize, &[usize])> =
-            axes.iter().map(|(axis, keep)| (*axis, &keep[..])).collect();
-        tensor.select_axes(&keeps)
+        let Some(crop) = cut.crops.get(&id) else {
+            return Ok(tensor.clone());
+        };
+        tensor.crop(crop.axes.iter().map(|(axis, keep)| (*axis, &**keep)))
     })?;
     for (&id, op) in &cut.ops {
         out.set_op(id, op.clone())?;
@@ -177,7 +178,7 @@ fn count_kept(
     node: &Node,
 ) -> Option<(usize, usize)> {
     let input = node.input(0)?;
-    let (axis, atoms) = analysis.values[input.index()].as_ref()?;
+    let Map { axis, atoms } = analysis.values[input.index()].as_ref()?;
     let rank = graph.value(input).shape.as_ref()?.len();
     let counts = match &node.op {
         Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
@@ -276,7 +277,7 @@ fn mask(
     kept: &Kept<'_>,
     value: ValueId,
 ) -> Result<Option<Tensor>, ChannelError> {
-    let Some((axis, atoms)) = analysis.values[value.index()].as_ref() else {
+    let Some(Map { axis, atoms }) = analysis.values[value.index()].as_ref() else {
         return Ok(None);
     };
     let keep: Vec<bool> = atoms.iter().map(|&a| kept.atom(a)).collect();

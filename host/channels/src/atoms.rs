@@ -1,33 +1,55 @@
 //! Atoms, their union-find, and the context in which the channel rules run.
 
-use std::collections::BTreeMap;
+use std::ops::{Deref, Range};
 use std::sync::Arc;
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Dim, Graph, Node, NodeId, ValueId};
+use onnx_graph::{Consumers, Dim, Graph, Node, NodeId, ValueId};
 
 use crate::analysis::AnalysisOptions;
 
-/// The channel axis of a value and the atom at each of its indices.
+/// The atom at each index of an axis. Axes that have the same channels share a list.
+#[derive(Debug, Clone)]
+pub(crate) struct Atoms {
+    list: Arc<[u32]>,
+    number: u32,
+}
+
+impl Atoms {
+    /// The list's place in a table with an entry for each list.
+    pub fn number(&self) -> usize {
+        self.number as usize
+    }
+}
+
+impl Deref for Atoms {
+    type Target = [u32];
+
+    fn deref(&self) -> &[u32] {
+        &self.list
+    }
+}
+
+/// The channel axis of a value.
 #[derive(Debug, Clone)]
 pub(crate) struct Map {
     pub axis: usize,
-    pub atoms: Arc<[u32]>,
+    pub atoms: Atoms,
 }
 
 /// How a node's attributes follow from what is kept of its channel maps.
 #[derive(Debug, Clone)]
 pub(crate) enum Edit {
     /// A depthwise convolution has as many groups as input channels.
-    Depthwise { input: Arc<[u32]> },
+    Depthwise { input: Atoms },
     /// A normalisation by groups of channels: the first atom of each group.
-    Groups { first: Arc<[u32]> },
+    Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
-    Split { parts: Vec<Arc<[u32]>> },
+    Split { parts: Vec<Atoms> },
     /// A slice along the channel axis, by its position in the operator's axes list: `start..end` of the input.
     Slice {
         position: usize,
-        input: Arc<[u32]>,
+        input: Atoms,
         start: usize,
         end: usize,
     },
@@ -35,11 +57,11 @@ pub(crate) enum Edit {
     Pad {
         axis: usize,
         rank: usize,
-        before: Vec<u32>,
-        after: Vec<u32>,
+        before: Atoms,
+        after: Atoms,
     },
     /// A reshape whose target names the channel count at `position`.
-    Reshape { position: usize, output: Arc<[u32]> },
+    Reshape { position: usize, output: Atoms },
 }
 
 /// Why an atom must stay.
@@ -56,14 +78,26 @@ pub(crate) struct UnionFind {
 }
 
 impl UnionFind {
-    fn fresh(&mut self, n: usize) -> std::ops::Range<u32> {
+    fn fresh(&mut self, n: usize) -> Range<u32> {
         let start = self.parent.len() as u32;
         self.parent.extend(start..start + n as u32);
         start..start + n as u32
     }
 
-    pub(crate) fn len(&self) -> usize {
-        self.parent.len()
+    /// Per atom its coupled set, and the number of sets. They are numbered by their smallest atoms.
+    pub(crate) fn into_sets(mut self) -> (Vec<u32>, usize) {
+        let mut count = 0;
+        for atom in 0..self.parent.len() {
+            let parent = self.parent[atom] as usize;
+            self.parent[atom] = if parent == atom {
+                count += 1;
+                count - 1
+            } else {
+                // It is smaller than the atom, so that its set stands in its place by now.
+                self.parent[parent]
+            };
+        }
+        (self.parent, count as usize)
     }
 
     pub(crate) fn root(&mut self, mut a: u32) -> u32 {
@@ -75,89 +109,119 @@ impl UnionFind {
         a
     }
 
-    fn unite(&mut self, a: u32, b: u32) {
+    pub(crate) fn unite(&mut self, a: u32, b: u32) {
         let (a, b) = (self.root(a), self.root(b));
         let (low, high) = if a < b { (a, b) } else { (b, a) };
         self.parent[high as usize] = low;
     }
 }
 
-/// How often a constant is read, and the axes bound to channels by each reader.
-#[derive(Debug, Default)]
-pub(crate) struct ConstantUse {
-    pub axes: BTreeMap<usize, Arc<[u32]>>,
-    /// Per axis, how many reads bound it.
-    pub bound: BTreeMap<usize, usize>,
+/// An axis of a constant that follows channels.
+#[derive(Debug, Clone)]
+pub(crate) struct Bound {
+    pub axis: usize,
+    pub atoms: Atoms,
+    /// How many reads of the constant say so.
+    pub reads: usize,
+}
+
+/// Who makes and who reads each value.
+pub(crate) struct Ends {
+    pub makers: Vec<Option<NodeId>>,
+    pub readers: Consumers,
+}
+
+impl Ends {
+    pub fn of(graph: &Graph) -> Self {
+        Self {
+            makers: graph.producers(),
+            readers: graph.consumers(),
+        }
+    }
 }
 
 /// What the channel rules read and write.
 pub(crate) struct Context<'g> {
     pub graph: &'g Graph,
-    pub union: UnionFind,
-    pub maps: Vec<Option<Map>>,
-    pub constants: BTreeMap<ValueId, ConstantUse>,
-    pub pins: Vec<(u32, usize)>,
-    pub reasons: Vec<PinReason>,
-    pub edits: BTreeMap<NodeId, Edit>,
-    /// Atom ranges made by weight-bearing layers.
-    pub made: Vec<(NodeId, std::ops::Range<u32>)>,
+    pub ends: &'g Ends,
     pub options: AnalysisOptions,
-    producers: Vec<Option<NodeId>>,
-    consumers: Vec<Vec<NodeId>>,
+    pub union: UnionFind,
+    /// Lists of atoms made so far.
+    pub lists: usize,
+    /// Per value its channel axis.
+    pub maps: Vec<Option<Map>>,
+    /// Per value its bound axes, where it is a constant.
+    pub constants: Vec<Vec<Bound>>,
+    /// The atoms that stay for each of the reasons.
+    pub pins: Vec<(Atoms, PinReason)>,
+    /// In topological order.
+    pub edits: Vec<(NodeId, Edit)>,
+    /// Atom ranges made by weight-bearing layers, in topological order.
+    pub made: Vec<(NodeId, Range<u32>)>,
 }
 
 impl<'g> Context<'g> {
-    pub fn new(graph: &'g Graph, options: AnalysisOptions) -> Self {
+    pub fn new(graph: &'g Graph, ends: &'g Ends, options: AnalysisOptions) -> Self {
         Self {
             graph,
+            ends,
             options,
-            producers: graph.producers(),
-            consumers: graph.consumers(),
             union: UnionFind::default(),
+            lists: 0,
             maps: vec![None; graph.values().len()],
-            constants: BTreeMap::new(),
+            constants: vec![Vec::new(); graph.values().len()],
             pins: Vec::new(),
-            reasons: Vec::new(),
-            edits: BTreeMap::new(),
+            edits: Vec::new(),
             made: Vec::new(),
         }
     }
 
+    /// A new list of atoms.
+    pub fn list(&mut self, atoms: impl Into<Arc<[u32]>>) -> Atoms {
+        let number = self.lists as u32;
+        self.lists += 1;
+        Atoms {
+            list: atoms.into(),
+            number,
+        }
+    }
+
     /// New atoms that no layer with weights makes (padding, graph inputs, constants in a concatenation).
-    pub fn fresh(&mut self, n: usize) -> Arc<[u32]> {
-        self.union.fresh(n).collect()
+    pub fn fresh(&mut self, n: usize) -> Atoms {
+        let range = self.union.fresh(n);
+        self.list(range.collect::<Arc<[u32]>>())
     }
 
     /// New atoms: the output channels of the layer `id`.
-    pub fn make(&mut self, id: NodeId, n: usize) -> Arc<[u32]> {
+    pub fn make(&mut self, id: NodeId, n: usize) -> Atoms {
         let range = self.union.fresh(n);
         self.made.push((id, range.clone()));
-        range.collect()
+        self.list(range.collect::<Arc<[u32]>>())
     }
 
     pub fn map(&self, node: &Node, i: usize) -> Option<Map> {
         self.maps[node.input(i)?.index()].clone()
     }
 
-    pub fn set(&mut self, value: ValueId, axis: usize, atoms: Arc<[u32]>) {
+    pub fn set(&mut self, value: ValueId, axis: usize, atoms: Atoms) {
         self.maps[value.index()] = Some(Map { axis, atoms });
     }
 
     pub fn unite(&mut self, a: &[u32], b: &[u32]) {
-        for (&x, &y) in a.iter().zip(b) {
-            if x != y {
+        // An activation by a product with itself joins a list with itself.
+        if !std::ptr::eq(a, b) {
+            for (&x, &y) in a.iter().zip(b) {
                 self.union.unite(x, y);
             }
         }
     }
 
-    pub fn pin(&mut self, atoms: &[u32], node: &str, reason: impl Into<String>) {
-        let at = self.reasons.len();
-        self.reasons.push(PinReason {
+    pub fn pin(&mut self, atoms: &Atoms, node: &str, reason: impl Into<String>) {
+        let reason = PinReason {
             node: node.to_owned(),
             reason: reason.into(),
-        });
-        self.pins.extend(atoms.iter().map(|&a| (a, at)));
+        };
+        self.pins.push((atoms.clone(), reason));
     }
 
     /// Pins the channels of every input of `node`: its outputs get no channel map.
@@ -171,25 +235,23 @@ impl<'g> Context<'g> {
 
     /// States that `axis` of the constant `id` follows `atoms`. A constant read by several nodes ties their
     /// channels together.
-    pub fn bind(&mut self, id: ValueId, axis: usize, atoms: &Arc<[u32]>) {
-        let usage = self.constants.entry(id).or_default();
-        *usage.bound.entry(axis).or_default() += 1;
-        match usage.axes.get(&axis).cloned() {
-            Some(other) => self.unite(&other, atoms),
-            None => {
-                usage.axes.insert(axis, atoms.clone());
-            }
+    pub fn bind(&mut self, id: ValueId, axis: usize, atoms: &Atoms) {
+        let axes = &mut self.constants[id.index()];
+        if let Some(bound) = axes.iter_mut().find(|b| b.axis == axis) {
+            bound.reads += 1;
+            let other = bound.atoms.clone();
+            return self.unite(&other, atoms);
         }
+        axes.push(Bound {
+            axis,
+            atoms: atoms.clone(),
+            reads: 1,
+        });
     }
 
     /// Lets the inputs of `node` in `range` that are given follow `atoms`, as the scale and bias of a normalisation do. Gives
     /// false, and changes nothing, unless all are constant lists of that length.
-    pub fn bind_parameters(
-        &mut self,
-        node: &Node,
-        range: std::ops::Range<usize>,
-        atoms: &Arc<[u32]>,
-    ) -> bool {
+    pub fn bind_parameters(&mut self, node: &Node, range: Range<usize>, atoms: &Atoms) -> bool {
         let parameters: Vec<ValueId> = range.filter_map(|i| node.input(i)).collect();
         let fits = |&p: &ValueId| {
             let constant = self.graph.constant(p);
@@ -204,7 +266,7 @@ impl<'g> Context<'g> {
 
     /// Lets a value that has no channel map, because it is a constant or an expanded one, follow `atoms` on `axis`. Gives
     /// false where it cannot.
-    pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Arc<[u32]>) -> bool {
+    pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Atoms) -> bool {
         let size = |v: ValueId| self.graph.value(v).shape.as_deref();
         if let Some(constant) = self.graph.constant(value) {
             let fits = constant.dims().get(axis) == Some(&atoms.len());
@@ -213,7 +275,7 @@ impl<'g> Context<'g> {
             }
             return fits;
         }
-        let Some(maker) = self.producers[value.index()] else {
+        let Some(maker) = self.ends.makers[value.index()] else {
             return false;
         };
         let node = self.graph.node(maker);
@@ -238,7 +300,7 @@ impl<'g> Context<'g> {
 
     /// The nodes that read a value.
     pub fn readers(&self, value: ValueId) -> &[NodeId] {
-        &self.consumers[value.index()]
+        &self.ends.readers[value.index()]
     }
 
     pub fn rank(&self, value: ValueId) -> Option<usize> {

@@ -48,10 +48,9 @@ impl Role {
 /// The channels of attentions, an atom of each set that goes together.
 pub(crate) fn roles(cx: &Context<'_>) -> Vec<(u32, Role)> {
     let graph = cx.graph;
-    let producers = graph.producers();
     let before = |node: &Node| {
-        let makers = node.inputs.iter().flatten();
-        makers.filter_map(|v| producers[v.index()]).collect()
+        let read = node.inputs.iter().flatten();
+        read.filter_map(|v| cx.ends.makers[v.index()]).collect()
     };
     let after = |node: &Node| cx.readers(node.output()).to_vec();
     let mut found = Vec::new();

@@ -27,27 +27,27 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         .iter()
         .filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id)))
         .collect();
-    let weights: Vec<_> = analysis
-        .constants
+    let weights: Vec<_> = graph
+        .constants()
         .iter()
-        .filter_map(|(id, axes)| {
-            let tensor = graph.constant(*id)?;
+        .filter_map(|(id, tensor)| {
             let data = tensor.as_f32().filter(|_| tensor.dims().len() > 1)?;
-            Some((*id, axes, tensor.dims(), data))
+            Some((*id, &analysis.constants[id.index()], tensor.dims(), data))
         })
+        .filter(|(_, axes, ..)| !axes.is_empty())
         .collect();
     // Reading the weights takes most of the time; what they come to is added up in their order.
     let energies: Vec<Vec<Vec<f64>>> = weights
         .par_iter()
         .map(|(_, axes, dims, data)| {
-            let axes: Vec<usize> = axes.iter().map(|(axis, _)| *axis).collect();
-            energies(dims, data, &axes)
+            let energy = Energy::of(dims, data);
+            axes.iter().map(|b| energy.along(b.axis)).collect()
         })
         .collect();
     for ((constant, axes, ..), energies) in weights.iter().zip(energies) {
         let out_axis = makers.get(constant).map(|&n| out_axis(&graph.node(n).op));
-        for ((axis, atoms), mut energy) in axes.iter().zip(energies) {
-            if out_axis == Some(*axis)
+        for (bound, mut energy) in axes.iter().zip(energies) {
+            if out_axis == Some(bound.axis)
                 && let Some(factors) = makers.get(constant).and_then(|n| norms.get(n))
             {
                 energy.iter_mut().zip(factors).for_each(|(e, f)| *e *= f);
@@ -56,7 +56,7 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
             if mean <= 0.0 {
                 continue;
             }
-            for (&atom, e) in atoms.iter().zip(&energy) {
+            for (&atom, e) in bound.atoms.iter().zip(&energy) {
                 if let Some(unit) = analysis.unit(atom) {
                     scores[unit.group.0][unit.unit] += e / mean;
                 }
@@ -81,112 +81,66 @@ fn out_axis(op: &Op) -> usize {
     }
 }
 
-/// Sum of squares per index of each of the `axes`, which ascend. The first two axes, those of a layer's weight, share one pass over
-/// the data.
-fn energies(dims: &[usize], data: &[f32], axes: &[usize]) -> Vec<Vec<f64>> {
-    if axes != [0, 1] {
-        return axes
-            .iter()
-            .map(|&axis| axis_energy(dims, data, axis))
-            .collect();
-    }
-    let inner = dims[2..].iter().product::<usize>();
-    if inner == 1 {
-        let mut columns = Columns::new(dims[1]);
-        let rows = data.chunks(dims[1].max(1)).map(|row| {
-            columns.add(row);
-            squares(row)
-        });
-        return vec![rows.collect(), columns.finish()];
-    }
-    let mut rows = vec![0.0; dims[0]];
-    let mut columns = vec![0.0; dims[1]];
-    for (row, block) in rows.iter_mut().zip(data.chunks((dims[1] * inner).max(1))) {
-        for (column, part) in columns.iter_mut().zip(block.chunks(inner.max(1))) {
-            let energy = squares(part);
-            *row += energy;
-            *column += energy;
+/// Additions that need not wait for each other.
+const LANES: usize = 8;
+
+/// Sums of the squares of a weight. One pass over its elements serves all axes.
+struct Energy<'w> {
+    /// Dimensions behind the first.
+    inner: &'w [usize],
+    /// Per index of the first axis.
+    rows: Vec<f64>,
+    /// Per position behind the first axis.
+    columns: Vec<f64>,
+}
+
+impl<'w> Energy<'w> {
+    /// Of a weight with at least one dimension.
+    fn of(dims: &'w [usize], data: &[f32]) -> Self {
+        let inner = &dims[1..];
+        let mut rows = vec![0.0; dims[0]];
+        let mut columns = vec![0.0; inner.iter().product()];
+        for (sum, row) in rows.iter_mut().zip(data.chunks(columns.len().max(1))) {
+            *sum = add_squares(row, &mut columns);
         }
-    }
-    vec![rows, columns]
-}
-
-/// Sum of squares per index of `axis`.
-fn axis_energy(dims: &[usize], data: &[f32], axis: usize) -> Vec<f64> {
-    let inner = dims[axis + 1..].iter().product::<usize>().max(1);
-    if inner == 1 {
-        let mut columns = Columns::new(dims[axis]);
-        data.chunks(dims[axis].max(1))
-            .for_each(|row| columns.add(row));
-        return columns.finish();
-    }
-    let mut energy = vec![0.0; dims[axis]];
-    for block in data.chunks(dims[axis].max(1) * inner) {
-        for (energy, part) in energy.iter_mut().zip(block.chunks(inner)) {
-            *energy += squares(part);
-        }
-    }
-    energy
-}
-
-/// How many squares are added up in single precision before they go into a sum of double precision: few enough that nothing is
-/// lost that a ranking sees, and the vector unit does twice as much.
-const SINGLE: usize = 8;
-
-/// Sums of squares down the columns of rows.
-struct Columns {
-    sums: Vec<f64>,
-    recent: Vec<f32>,
-    rows: usize,
-}
-
-impl Columns {
-    fn new(columns: usize) -> Self {
         Self {
-            sums: vec![0.0; columns],
-            recent: vec![0.0; columns],
-            rows: 0,
+            inner,
+            rows,
+            columns,
         }
     }
 
-    fn add(&mut self, row: &[f32]) {
-        let each = self.recent.iter_mut().zip(row);
-        each.for_each(|(sum, &x)| *sum += x * x);
-        self.rows += 1;
-        if self.rows.is_multiple_of(SINGLE) {
-            self.flush();
-        }
-    }
-
-    fn flush(&mut self) {
-        for (sum, recent) in self.sums.iter_mut().zip(&mut self.recent) {
-            *sum += f64::from(std::mem::take(recent));
-        }
-    }
-
-    fn finish(mut self) -> Vec<f64> {
-        self.flush();
-        self.sums
-    }
-}
-
-/// Sum of squares, in lanes of their own so that additions need not wait for each other.
-fn squares(data: &[f32]) -> f64 {
-    const LANES: usize = 16;
-    let mut sum = 0.0;
-    for block in data.chunks(LANES * SINGLE) {
-        let mut lanes = [0.0f32; LANES];
-        let mut chunks = block.chunks_exact(LANES);
-        for chunk in &mut chunks {
-            for (lane, &x) in lanes.iter_mut().zip(chunk) {
-                *lane += x * x;
+    /// Per index of `axis`.
+    fn along(&self, axis: usize) -> Vec<f64> {
+        let Some(axis) = axis.checked_sub(1) else {
+            return self.rows.clone();
+        };
+        let mut sums = vec![0.0; self.inner[axis]];
+        let stride = self.inner[axis + 1..].iter().product::<usize>().max(1);
+        for block in self.columns.chunks(sums.len().max(1) * stride) {
+            for (sum, part) in sums.iter_mut().zip(block.chunks(stride)) {
+                *sum += part.iter().sum::<f64>();
             }
         }
-        if block.len() >= LANES {
-            sum += lanes.iter().map(|&lane| f64::from(lane)).sum::<f64>();
-        }
-        let rest = chunks.remainder().iter();
-        sum += rest.map(|&x| f64::from(x) * f64::from(x)).sum::<f64>();
+        sums
+    }
+}
+
+/// Adds the square of each element to its column, and gives the sum of the squares.
+fn add_squares(row: &[f32], columns: &mut [f64]) -> f64 {
+    let square = |x: f32| f64::from(x) * f64::from(x);
+    let mut lanes = [0.0; LANES];
+    let (blocks, rest) = row.as_chunks::<LANES>();
+    let (column_blocks, column_rest) = columns.as_chunks_mut::<LANES>();
+    for (columns, block) in column_blocks.iter_mut().zip(blocks) {
+        let squares = block.map(square);
+        lanes = std::array::from_fn(|i| lanes[i] + squares[i]);
+        *columns = std::array::from_fn(|i| columns[i] + squares[i]);
+    }
+    let mut sum = lanes.iter().sum::<f64>();
+    for (column, &x) in column_rest.iter_mut().zip(rest) {
+        *column += square(x);
+        sum += square(x);
     }
     sum
 }

@@ -1,14 +1,13 @@
 //! Plans: which units of each group stay, and what that means for every axis of the network.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::{BTreeMap, BTreeSet};
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Live, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::analysis::{Analysis, GroupId};
-use crate::atoms::Edit;
+use crate::atoms::{Atoms, Edit};
 use crate::error::ChannelError;
 
 /// Which units of each group stay.
@@ -174,28 +173,27 @@ impl<'a> Kept<'a> {
 /// As [`PrunePlan::check`].
 pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
-    let mut known: HashMap<*const u32, Option<Vec<usize>>> = HashMap::new();
-    let mut indices = |atoms: &Arc<[u32]>| {
-        known
-            .entry(atoms.as_ptr())
-            .or_insert_with(|| kept.indices(atoms))
-            .clone()
+    let mut known: Vec<Option<Option<Vec<usize>>>> = vec![None; analysis.lists];
+    let mut indices = |atoms: &Atoms| {
+        let indices = &mut known[atoms.number()];
+        indices.get_or_insert_with(|| kept.indices(atoms)).clone()
     };
     let (out, live) = bypass(graph, analysis, plan).unzip();
     let mut out: Cut = out.unwrap_or_default();
-    for (&id, axes) in &analysis.constants {
+    for &id in graph.constants().keys() {
         if live.as_ref().is_some_and(|l: &Live| !l.values[id.index()]) {
             continue;
         }
-        let axes: Vec<_> = axes
+        let axes: Vec<_> = analysis.constants[id.index()]
             .iter()
-            .filter_map(|(axis, atoms)| indices(atoms).map(|keep| (*axis, keep)))
+            .filter_map(|bound| indices(&bound.atoms).map(|keep| (bound.axis, keep)))
             .collect();
         if !axes.is_empty() {
             out.crops.insert(id, Crop { axes });
         }
     }
-    for (&id, edit) in &analysis.edits {
+    for (id, edit) in &analysis.edits {
+        let id = *id;
         if out.dead.contains(&id) {
             continue;
         }

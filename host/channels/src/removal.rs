@@ -5,12 +5,14 @@
 //! on. A device gains more by that than by narrowing, because no kernel, no memory traffic and no rounding up to a
 //! block of channels remains.
 
-use std::collections::{BTreeSet, HashMap};
+use std::cmp::Reverse;
+use std::collections::BinaryHeap;
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, NodeId, ValueId};
+use onnx_graph::{Graph, Node, NodeId, ValueId};
 
-use crate::analysis::{Analysis, AxisAtoms, GroupId};
+use crate::analysis::{Analysis, GroupId};
+use crate::atoms::Ends;
 
 /// What becomes of a network when one group keeps no channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -21,52 +23,57 @@ pub struct Removal {
     pub bypassed: Vec<(NodeId, usize)>,
 }
 
-/// A removal with the values by which removals can get into each other's way.
-struct Found {
-    removal: Removal,
-    silent: BTreeSet<ValueId>,
-    survivors: BTreeSet<ValueId>,
-}
-
 /// Per group its removal. Any set of the groups that have one may be emptied together.
-pub(crate) fn find(graph: &Graph, analysis: &Analysis) -> Vec<Option<Removal>> {
-    let consumers = graph.consumers();
-    let producers = graph.producers();
+pub(crate) fn find(graph: &Graph, ends: &Ends, analysis: &Analysis) -> Vec<Option<Removal>> {
     let owners = owners(analysis);
+    let owner = |value: usize| {
+        let map = analysis.values[value].as_ref()?;
+        owners[map.atoms.number()].as_ref()
+    };
     // Per group the values that are all its own; `None` where a value is only partly.
     let mut owned: Vec<Option<Vec<usize>>> = vec![Some(Vec::new()); analysis.groups().len()];
-    for (index, owner) in owners.iter().enumerate() {
-        match owner {
-            Owner::Whole(g) => owned[g.0].iter_mut().for_each(|list| list.push(index)),
-            Owner::Several(groups) => groups.iter().for_each(|g| owned[g.0] = None),
-            Owner::Nobody => {}
+    for value in 0..analysis.values.len() {
+        match owner(value) {
+            Some(Owner::Whole(g)) => owned[g.0].iter_mut().for_each(|list| list.push(value)),
+            Some(Owner::Several(groups)) => groups.iter().for_each(|g| owned[g.0] = None),
+            Some(Owner::Nobody) | None => {}
         }
     }
-    let mut accepted: Vec<Found> = Vec::new();
-    let mut removals = vec![None; analysis.groups().len()];
-    for (g, slot) in removals.iter_mut().enumerate() {
-        let Some(owned) = owned[g].as_deref() else {
-            continue;
+    let mut finder = Finder {
+        graph,
+        ends,
+        constant: vec![false; graph.values().len()],
+        silent: Marks::new(graph.values().len()),
+        queued: Marks::new(graph.nodes().len()),
+        dead: Marks::new(graph.nodes().len()),
+    };
+    for id in graph.constants().keys() {
+        finder.constant[id.index()] = true;
+    }
+    // Where one branch survives only by another that can go too, both together would leave nothing.
+    let mut silenced = vec![false; graph.values().len()];
+    let mut survives = vec![false; graph.values().len()];
+    let mut removals = Vec::with_capacity(owned.len());
+    for (g, owned) in owned.into_iter().enumerate() {
+        let emptied =
+            |v: &ValueId| matches!(owner(v.index()), Some(Owner::Whole(whole)) if whole.0 == g);
+        let found = owned.and_then(|owned| finder.walk(&owned, emptied));
+        let clear = |found: &Found| {
+            !found.survivors.iter().any(|v| silenced[v.index()])
+                && !found.silent.iter().any(|v| survives[v.index()])
         };
-        let ends = (consumers.as_slice(), producers.as_slice());
-        let Some(found) = walk(graph, ends, &owners, owned, GroupId(g)) else {
-            continue;
-        };
-        // Where one branch survives only by another that can go too, both together would leave nothing.
-        let clash = accepted.iter().any(|other| {
-            !other.survivors.is_disjoint(&found.silent)
-                || !found.survivors.is_disjoint(&other.silent)
-        });
-        if !clash {
-            *slot = Some(found.removal.clone());
-            accepted.push(found);
+        let found = found.filter(clear);
+        if let Some(found) = &found {
+            found.silent.iter().for_each(|v| silenced[v.index()] = true);
+            let survivors = found.survivors.iter();
+            survivors.for_each(|v| survives[v.index()] = true);
         }
+        removals.push(found.map(|f| f.removal));
     }
     removals
 }
 
-/// Who owns the channel axis of a value.
-#[derive(Clone, PartialEq, Eq)]
+/// Who owns all channels of a list.
 enum Owner {
     Nobody,
     Whole(GroupId),
@@ -74,17 +81,14 @@ enum Owner {
     Several(Vec<GroupId>),
 }
 
-fn owners(analysis: &Analysis) -> Vec<Owner> {
-    // Most values share their channels with their neighbours.
-    let mut known: HashMap<*const u32, Owner> = HashMap::new();
-    let mut owner = |value: &Option<AxisAtoms>| {
-        let Some((_, atoms)) = value else {
-            return Owner::Nobody;
-        };
-        let found = known.entry(atoms.as_ptr());
-        found.or_insert_with(|| owner_of(analysis, atoms)).clone()
-    };
-    analysis.values.iter().map(&mut owner).collect()
+/// Per list of atoms its owner, where it is the axis of a value.
+fn owners(analysis: &Analysis) -> Vec<Option<Owner>> {
+    let mut owners: Vec<Option<Owner>> = Vec::new();
+    owners.resize_with(analysis.lists, || None);
+    for map in analysis.values.iter().flatten() {
+        owners[map.atoms.number()].get_or_insert_with(|| owner_of(analysis, &map.atoms));
+    }
+    owners
 }
 
 fn owner_of(analysis: &Analysis, atoms: &[u32]) -> Owner {
@@ -99,71 +103,130 @@ fn owner_of(analysis: &Analysis, atoms: &[u32]) -> Owner {
     Owner::Several(groups)
 }
 
-/// Follows the silence of `group`, which owns the values `owned`.
-fn walk(
-    graph: &Graph,
-    (consumers, producers): (&[Vec<NodeId>], &[Option<NodeId>]),
-    owners: &[Owner],
-    owned: &[usize],
-    group: GroupId,
-) -> Option<Found> {
-    let start = owned.iter().map(|&index| producers[index]);
-    let mut queue: BTreeSet<NodeId> = start.collect::<Option<_>>()?;
-    let mut silent: BTreeSet<ValueId> = BTreeSet::new();
-    let mut survivors = BTreeSet::new();
-    let mut dead: BTreeSet<NodeId> = BTreeSet::new();
-    let mut bypassed = Vec::new();
-    // Node ids are in topological order, and every value is followed forwards only.
-    while let Some(id) = queue.pop_first() {
-        let node = graph.node(id);
-        let outputs = || node.outputs.iter().flatten();
-        let mut heard = false;
-        let mut live = node.inputs.iter().flatten().filter(|v| {
-            let quiet = silent.contains(v);
-            heard |= quiet;
-            !quiet && graph.constant(**v).is_none()
-        });
-        let emptied = |v: &ValueId| owners[v.index()] == Owner::Whole(group);
-        let makes = makes_channels(&node.op) && outputs().all(emptied);
-        if makes || (live.next().is_none() && heard) {
-            if outputs().any(|v| graph.outputs().contains(v)) {
-                return None;
-            }
-            for &v in outputs() {
-                silent.insert(v);
-                queue.extend(&consumers[v.index()]);
-            }
-            dead.insert(id);
-        } else {
-            let at = survivor(graph, id, &silent)?;
-            bypassed.push((id, at));
-            survivors.extend(node.input(at));
+/// A set of positions that is emptied at once.
+struct Marks {
+    round: u32,
+    last: Vec<u32>,
+}
+
+impl Marks {
+    fn new(len: usize) -> Self {
+        Self {
+            round: 1,
+            last: vec![0; len],
         }
     }
-    let mut behind: Vec<NodeId> = dead.iter().copied().collect();
-    while let Some(id) = behind.pop() {
-        for v in graph.node(id).inputs.iter().flatten() {
-            let Some(maker) = producers[v.index()].filter(|p| !dead.contains(p)) else {
-                continue;
-            };
-            let unread = graph.node(maker).outputs.iter().flatten().all(|o| {
-                !graph.outputs().contains(o)
-                    && consumers[o.index()].iter().all(|c| dead.contains(c))
-            });
-            if unread {
-                dead.insert(maker);
-                behind.push(maker);
+
+    fn clear(&mut self) {
+        self.round += 1;
+    }
+
+    fn contains(&self, at: usize) -> bool {
+        self.last[at] == self.round
+    }
+
+    /// False where it was in the set before.
+    fn insert(&mut self, at: usize) -> bool {
+        std::mem::replace(&mut self.last[at], self.round) != self.round
+    }
+}
+
+/// A removal with the values by which removals can get into each other's way.
+struct Found {
+    removal: Removal,
+    silent: Vec<ValueId>,
+    survivors: Vec<ValueId>,
+}
+
+/// Follows the silence of one group after another.
+struct Finder<'g> {
+    graph: &'g Graph,
+    ends: &'g Ends,
+    /// Per value.
+    constant: Vec<bool>,
+    /// Values that are nothing but biases once the group is empty.
+    silent: Marks,
+    queued: Marks,
+    dead: Marks,
+}
+
+impl Finder<'_> {
+    /// Follows the silence of the group that owns the values `owned`; `emptied` says whether it owns a value.
+    fn walk(&mut self, owned: &[usize], emptied: impl Fn(&ValueId) -> bool) -> Option<Found> {
+        self.silent.clear();
+        self.queued.clear();
+        self.dead.clear();
+        // Node ids are in topological order, and every value is followed forwards only.
+        let mut queue: BinaryHeap<Reverse<NodeId>> = BinaryHeap::new();
+        for &value in owned {
+            let maker = self.ends.makers[value]?;
+            if self.queued.insert(maker.index()) {
+                queue.push(Reverse(maker));
+            }
+        }
+        let mut silent = Vec::new();
+        let mut survivors = Vec::new();
+        let mut dead = Vec::new();
+        let mut bypassed = Vec::new();
+        while let Some(Reverse(id)) = queue.pop() {
+            let node = self.graph.node(id);
+            let outputs = || node.outputs.iter().flatten();
+            let makes = makes_channels(&node.op) && outputs().all(&emptied);
+            if makes || self.hears_nothing(node) {
+                if outputs().any(|v| self.graph.outputs().contains(v)) {
+                    return None;
+                }
+                for &v in outputs() {
+                    self.silent.insert(v.index());
+                    silent.push(v);
+                    let readers = self.ends.readers[v.index()].iter();
+                    let new = readers.filter(|r| self.queued.insert(r.index()));
+                    queue.extend(new.map(|r| Reverse(*r)));
+                }
+                self.dead.insert(id.index());
+                dead.push(id);
+            } else {
+                let at = survivor(self.graph, id, |v| self.silent.contains(v.index()))?;
+                bypassed.push((id, at));
+                survivors.extend(node.input(at));
+            }
+        }
+        self.follow_back(&mut dead);
+        dead.sort_unstable();
+        Some(Found {
+            removal: Removal { dead, bypassed },
+            silent,
+            survivors,
+        })
+    }
+
+    /// Whether everything that a node computes with is silent.
+    fn hears_nothing(&self, node: &Node) -> bool {
+        let inputs = || node.inputs.iter().flatten().map(|v| v.index());
+        inputs().any(|v| self.silent.contains(v))
+            && inputs().all(|v| self.silent.contains(v) || self.constant[v])
+    }
+
+    /// Adds the nodes that only dead ones read.
+    fn follow_back(&mut self, dead: &mut Vec<NodeId>) {
+        let mut at = 0;
+        while let Some(&id) = dead.get(at) {
+            at += 1;
+            for v in self.graph.node(id).inputs.iter().flatten() {
+                let Some(maker) = self.ends.makers[v.index()] else {
+                    continue;
+                };
+                let unread = self.graph.node(maker).outputs.iter().flatten().all(|o| {
+                    let mut readers = self.ends.readers[o.index()].iter();
+                    !self.graph.outputs().contains(o)
+                        && readers.all(|r| self.dead.contains(r.index()))
+                });
+                if unread && self.dead.insert(maker.index()) {
+                    dead.push(maker);
+                }
             }
         }
     }
-    Some(Found {
-        removal: Removal {
-            dead: dead.into_iter().collect(),
-            bypassed,
-        },
-        silent,
-        survivors,
-    })
 }
 
 /// Layers that make channels of their own: without them the layer is not needed, whatever it reads.
@@ -175,12 +238,12 @@ fn makes_channels(op: &Op) -> bool {
 }
 
 /// The operand that an addition can pass on in the place of its sum: of the same shape and type, beside a silent one.
-fn survivor(graph: &Graph, id: NodeId, silent: &BTreeSet<ValueId>) -> Option<usize> {
+fn survivor(graph: &Graph, id: NodeId, silent: impl Fn(&ValueId) -> bool) -> Option<usize> {
     let node = graph.node(id);
     let (Op::Add(_), [Some(left), Some(right)]) = (&node.op, node.inputs.as_slice()) else {
         return None;
     };
-    let at = match (silent.contains(left), silent.contains(right)) {
+    let at = match (silent(left), silent(right)) {
         (true, false) => 1,
         (false, true) => 0,
         _ => return None,

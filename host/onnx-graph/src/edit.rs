@@ -1,7 +1,5 @@
 //! Edits that keep node and value ids: for passes that shrink a network in place.
 
-use std::collections::BTreeMap;
-
 use rayon::prelude::*;
 
 use crate::graph::{Graph, NodeId, ValueId};
@@ -9,8 +7,7 @@ use crate::ops::Op;
 use crate::{GraphError, Node, Tensor};
 
 impl Graph {
-    /// A copy whose constants are what `change` makes of this graph's, so that none is copied only to be replaced. Shapes
-    /// are stale until [`Graph::infer_shapes`] runs.
+    /// A copy whose constants are what `change` makes of this graph's. Shapes are stale until [`Graph::infer_shapes`] runs.
     ///
     /// # Errors
     /// An error of `change`.
@@ -18,25 +15,12 @@ impl Graph {
         &self,
         change: impl Fn(ValueId, &Tensor) -> Result<Tensor, GraphError> + Sync,
     ) -> Result<Self, GraphError> {
-        let mut out = Self {
-            name: self.name.clone(),
-            opset: self.opset,
-            ir_version: self.ir_version,
-            values: self.values.clone(),
-            nodes: self.nodes.clone(),
-            inputs: self.inputs.clone(),
-            outputs: self.outputs.clone(),
-            constants: BTreeMap::new(),
-            imports: self.imports.clone(),
-            functions: self.functions.clone(),
-            value_names: self.value_names.clone(),
-            node_names: self.node_names.clone(),
-        };
         let constants: Vec<(&ValueId, &Tensor)> = self.constants.iter().collect();
         let changed = constants
             .par_iter()
             .map(|&(&id, tensor)| change(id, tensor));
         let changed: Vec<Tensor> = changed.collect::<Result<_, _>>()?;
+        let mut out = self.clone();
         for ((id, _), tensor) in constants.into_iter().zip(changed) {
             out.make_constant(*id, tensor);
         }

@@ -1,7 +1,8 @@
 //! The graph: values, nodes in topological order, inputs, outputs, constants.
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{BTreeMap, HashSet};
 
+use crate::consumers::Consumers;
 use crate::dims::Product;
 use crate::names::Names;
 use crate::ops::Op;
@@ -260,14 +261,8 @@ impl Graph {
 
     /// For each value (by index) the nodes that read it, in topological order, once per use.
     #[must_use]
-    pub fn consumers(&self) -> Vec<Vec<NodeId>> {
-        let mut out = vec![Vec::new(); self.values.len()];
-        for (id, node) in self.iter() {
-            for v in node.inputs.iter().flatten() {
-                out[v.index()].push(id);
-            }
-        }
-        out
+    pub fn consumers(&self) -> Consumers {
+        Consumers::of(self)
     }
 
     /// Adds a value. A name already taken gets a numbered suffix.
@@ -356,17 +351,19 @@ impl Graph {
     /// # Errors
     /// The first broken invariant, with the node's or value's name.
     pub fn check(&self) -> Result<(), GraphError> {
-        let mut names = HashMap::new();
-        for (i, v) in self.values.iter().enumerate() {
-            if let Some(other) = names.insert(v.name.as_str(), i) {
+        let mut names = HashSet::with_capacity(self.values.len());
+        for value in &self.values {
+            if !names.insert(value.name.as_str()) {
                 return Err(GraphError::DuplicateName {
-                    name: self.values[other].name.clone(),
+                    name: value.name.clone(),
                 });
             }
         }
-        let mut node_names = HashSet::new();
-        let mut ready: HashSet<ValueId> = self.inputs.iter().copied().collect();
-        ready.extend(self.constants.keys());
+        let mut node_names = HashSet::with_capacity(self.nodes.len());
+        let mut ready = vec![false; self.values.len()];
+        for id in self.inputs.iter().chain(self.constants.keys()) {
+            ready[id.index()] = true;
+        }
         for node in &self.nodes {
             if !node_names.insert(node.name.as_str()) {
                 return Err(GraphError::DuplicateName {
@@ -374,7 +371,7 @@ impl Graph {
                 });
             }
             for v in node.inputs.iter().flatten() {
-                if !ready.contains(v) {
+                if !ready[v.index()] {
                     return Err(GraphError::NotReady {
                         node: node.name.clone(),
                         value: self.value(*v).name.clone(),
@@ -387,7 +384,7 @@ impl Graph {
                 });
             }
             for v in node.outputs.iter().flatten() {
-                if !ready.insert(*v) {
+                if std::mem::replace(&mut ready[v.index()], true) {
                     return Err(GraphError::TwoProducers {
                         value: self.value(*v).name.clone(),
                     });
@@ -395,7 +392,7 @@ impl Graph {
             }
         }
         for v in &self.outputs {
-            if !ready.contains(v) {
+            if !ready[v.index()] {
                 return Err(GraphError::NotReady {
                     node: "graph output".into(),
                     value: self.value(*v).name.clone(),

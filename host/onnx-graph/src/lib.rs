@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod consumers;
 pub mod cost;
 mod dead;
 mod dims;
@@ -27,6 +28,7 @@ mod tensor;
 mod write;
 
 pub use attribute::{Attribute, AttributeValue};
+pub use consumers::Consumers;
 pub use dead::Live;
 pub use dims::blocks;
 pub use error::GraphError;

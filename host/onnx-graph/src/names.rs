@@ -1,10 +1,15 @@
 //! Unique names, found and made in constant time.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
-/// Names in use and where they are used. Derived from the graph, so any two compare equal.
+/// Names in use and where they are used. Derived from the graph, so any two compare equal. Copies share their table until one
+/// of them changes.
 #[derive(Debug, Clone, Default)]
-pub(crate) struct Names {
+pub(crate) struct Names(Arc<Table>);
+
+#[derive(Debug, Clone, Default)]
+struct Table {
     taken: HashMap<String, u32>,
     next: HashMap<String, u32>,
 }
@@ -17,33 +22,35 @@ impl PartialEq for Names {
 
 impl Names {
     pub fn find(&self, name: &str) -> Option<u32> {
-        self.taken.get(name).copied()
+        self.0.taken.get(name).copied()
     }
 
     /// Takes a name; false when it is in use.
     pub fn take(&mut self, name: &str, at: u32) -> bool {
-        if self.taken.contains_key(name) {
+        if self.0.taken.contains_key(name) {
             return false;
         }
-        self.taken.insert(name.to_owned(), at);
+        self.move_to(name, at);
         true
     }
 
     /// Records that a name in use now stands for something else.
     pub fn move_to(&mut self, name: &str, at: u32) {
-        self.taken.insert(name.to_owned(), at);
+        let table = Arc::make_mut(&mut self.0);
+        table.taken.insert(name.to_owned(), at);
     }
 
     /// `base`, with a numbered suffix where it is in use already. Not taken yet.
     pub fn unused(&mut self, base: &str) -> String {
-        if !self.taken.contains_key(base) {
+        if !self.0.taken.contains_key(base) {
             return base.to_owned();
         }
-        let next = self.next.entry(base.to_owned()).or_insert(1);
+        let Table { taken, next } = Arc::make_mut(&mut self.0);
+        let next = next.entry(base.to_owned()).or_insert(1);
         loop {
             let name = format!("{base}_{next}");
             *next += 1;
-            if !self.taken.contains_key(&name) {
+            if !taken.contains_key(&name) {
                 return name;
             }
         }

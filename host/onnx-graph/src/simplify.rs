@@ -2,6 +2,7 @@
 
 mod strided;
 
+use crate::consumers::Consumers;
 use crate::dims::blocks;
 use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
@@ -23,7 +24,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
 /// What surrounds a node.
 struct Around {
     producers: Vec<Option<NodeId>>,
-    consumers: Vec<Vec<NodeId>>,
+    consumers: Consumers,
 }
 
 /// Applies what `form` finds at a node until it finds nothing more. A patch that does not fit changes nothing.

@@ -1,5 +1,9 @@
 //! Constant tensors: initialisers and the values of constant nodes.
 
+mod crop;
+
+use std::sync::Arc;
+
 use crate::GraphError;
 
 /// Element type of a tensor, as ONNX names it.
@@ -54,11 +58,11 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
-/// A constant tensor. Invariant: the product of `dims` equals the number of elements.
+/// A constant tensor, whose copies share their elements. Invariant: the product of `dims` equals the number of elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
-    data: TensorData,
+    data: Arc<TensorData>,
 }
 
 macro_rules! each_data {
@@ -81,12 +85,16 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::TensorSize`] when the number of elements is not the product of `dims`.
     pub fn new(dims: Vec<usize>, data: TensorData) -> Result<Self, GraphError> {
+        Self::sharing(dims, Arc::new(data))
+    }
+
+    fn sharing(dims: Vec<usize>, data: Arc<TensorData>) -> Result<Self, GraphError> {
         let wanted = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
         // Also the product without empty axes: strides are computed from parts of it.
         let spread = dims
             .iter()
             .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
-        let held = each_data!(&data, v => v.len());
+        let held = each_data!(&*data, v => v.len());
         if wanted != Some(held) || spread.is_none() {
             return Err(GraphError::TensorSize { dims, held });
         }
@@ -106,7 +114,7 @@ impl Tensor {
     pub fn i64s(data: Vec<i64>) -> Self {
         Self {
             dims: vec![data.len()],
-            data: TensorData::I64(data),
+            data: Arc::new(TensorData::I64(data)),
         }
     }
 
@@ -115,7 +123,7 @@ impl Tensor {
     pub fn scalar(value: f32) -> Self {
         Self {
             dims: Vec::new(),
-            data: TensorData::F32(vec![value]),
+            data: Arc::new(TensorData::F32(vec![value])),
         }
     }
 
@@ -134,7 +142,7 @@ impl Tensor {
     /// Number of elements.
     #[must_use]
     pub fn len(&self) -> usize {
-        each_data!(&self.data, v => v.len())
+        each_data!(&*self.data, v => v.len())
     }
 
     /// Whether the tensor holds no element.
@@ -146,7 +154,7 @@ impl Tensor {
     /// The element type.
     #[must_use]
     pub fn dtype(&self) -> DType {
-        match self.data {
+        match *self.data {
             TensorData::F32(_) => DType::F32,
             TensorData::F64(_) => DType::F64,
             TensorData::I64(_) => DType::I64,
@@ -160,7 +168,7 @@ impl Tensor {
     /// The elements as floats, when they are [`TensorData::F32`].
     #[must_use]
     pub fn as_f32(&self) -> Option<&[f32]> {
-        if let TensorData::F32(v) = &self.data {
+        if let TensorData::F32(v) = &*self.data {
             Some(v)
         } else {
             None
@@ -170,7 +178,7 @@ impl Tensor {
     /// The elements as 64-bit integers, converted from 32-bit ones where needed.
     #[must_use]
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
-        match &self.data {
+        match &*self.data {
             TensorData::I64(v) => Some(v.clone()),
             TensorData::I32(v) => Some(v.iter().map(|&x| i64::from(x)).collect()),
             _ => None,
@@ -182,7 +190,7 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::TensorSize`] when the number of elements differs.
     pub fn reshaped(self, dims: Vec<usize>) -> Result<Self, GraphError> {
-        Self::new(dims, self.data)
+        Self::sharing(dims, self.data)
     }
 
     /// Axis `i` of the result is axis `perm[i]` of this tensor.
@@ -224,7 +232,7 @@ impl Tensor {
     /// Whether both hold the same bits: unlike `==`, a NaN is itself.
     #[must_use]
     pub fn same_bits(&self, other: &Self) -> bool {
-        let equal = match (&self.data, &other.data) {
+        let equal = match (&*self.data, &*other.data) {
             (TensorData::F32(a), TensorData::F32(b)) => a
                 .iter()
                 .map(|x| x.to_bits())
@@ -237,128 +245,11 @@ impl Tensor {
         };
         equal && self.dims == other.dims
     }
-
-    /// Keeps the listed indices along `axis`, in the order given; an index may repeat.
-    ///
-    /// # Errors
-    /// [`GraphError::Axis`] when `axis` or an index is out of range.
-    pub fn select(&self, axis: usize, keep: &[usize]) -> Result<Self, GraphError> {
-        self.select_axes(&[(axis, keep)])
-    }
-
-    /// As [`Tensor::select`] along several axes at once, which must ascend: each element that stays is copied once.
-    ///
-    /// # Errors
-    /// [`GraphError::Axis`] when the axes do not ascend, or an axis or an index is out of range.
-    pub fn select_axes(&self, axes: &[(usize, &[usize])]) -> Result<Self, GraphError> {
-        let rank = self.dims.len();
-        let mut dims = self.dims.clone();
-        let mut levels = Vec::with_capacity(axes.len());
-        let mut next = 0;
-        for &(axis, keep) in axes {
-            if axis < next || axis >= rank {
-                return Err(GraphError::Axis { axis, rank });
-            }
-            next = axis + 1;
-            let size = dims[axis];
-            if let Some(&index) = keep.iter().find(|&&k| k >= size) {
-                return Err(GraphError::Index { index, size });
-            }
-            dims[axis] = keep.len();
-            levels.push(Level {
-                size,
-                inner: self.dims[next..].iter().product(),
-                keep,
-            });
-        }
-        let count = dims.iter().product();
-        let data = each_data!(&self.data, v => {
-            let mut out = Vec::with_capacity(count);
-            pick(v, &levels, &mut out);
-            out.into()
-        });
-        Self::new(dims, data)
-    }
-}
-
-macro_rules! data_from {
-    ($($type:ty => $variant:ident),*) => {
-        $(impl From<Vec<$type>> for TensorData {
-            fn from(values: Vec<$type>) -> Self {
-                Self::$variant(values)
-            }
-        })*
-    };
-}
-
-data_from!(f32 => F32, f64 => F64, i64 => I64, i32 => I32, u8 => U8, i8 => I8, bool => Bool);
-
-/// An axis of which some indices are kept.
-struct Level<'a> {
-    size: usize,
-    /// Elements of one index.
-    inner: usize,
-    keep: &'a [usize],
-}
-
-/// Appends what `levels`, outermost first, keep of `v`.
-fn pick<T: Copy>(v: &[T], levels: &[Level<'_>], out: &mut Vec<T>) {
-    let Some((level, rest)) = levels.split_first() else {
-        out.extend_from_slice(v);
-        return;
-    };
-    let block = level.size * level.inner;
-    for v in v.chunks_exact(block.max(1)) {
-        if level.inner == 1 && rest.is_empty() {
-            out.extend(level.keep.iter().map(|&k| v[k]));
-            continue;
-        }
-        for &k in level.keep {
-            pick(&v[k * level.inner..][..level.inner], rest, out);
-        }
-    }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn select_keeps_the_listed_rows_of_the_axis_in_order() {
-        let t = Tensor::f32([2, 3, 2], (0..12).map(|x| x as f32).collect()).unwrap();
-        let s = t.select(1, &[2, 0]).unwrap();
-        assert_eq!(s.dims(), [2, 2, 2]);
-        assert_eq!(s.as_f32().unwrap(), [4., 5., 0., 1., 10., 11., 6., 7.]);
-        assert!(matches!(
-            t.select(1, &[3]),
-            Err(GraphError::Index { index: 3, size: 3 })
-        ));
-    }
-
-    #[test]
-    fn selecting_along_several_axes_equals_one_after_the_other() {
-        let dims = [3, 4, 2, 3];
-        let t = Tensor::f32(dims, (0..72).map(|x| x as f32).collect()).unwrap();
-        let keeps: [&[usize]; 4] = [&[2, 0], &[3, 1, 1], &[1], &[0, 2]];
-        for chosen in 0..16 {
-            let axes: Vec<(usize, &[usize])> = (0..4)
-                .filter(|axis| chosen >> axis & 1 == 1)
-                .map(|axis| (axis, keeps[axis]))
-                .collect();
-            let one_by_one = axes
-                .iter()
-                .try_fold(t.clone(), |t, (axis, keep)| t.select(*axis, keep))
-                .unwrap();
-            assert_eq!(t.select_axes(&axes).unwrap(), one_by_one, "{axes:?}");
-        }
-        let column = Tensor::f32([2, 1], vec![1.0, 2.0]).unwrap();
-        let none = column.select_axes(&[(0, &[1]), (1, &[])]).unwrap();
-        assert_eq!(
-            (none.dims(), none.as_f32().unwrap()),
-            (&[1, 0][..], &[][..])
-        );
-        assert!(t.select_axes(&[(1, &[0]), (0, &[0])]).is_err());
-    }
 
     #[test]
     fn permuting_moves_the_axes_and_back() {

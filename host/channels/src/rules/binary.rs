@@ -1,30 +1,28 @@
 //! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div with NumPy broadcasting: equal indices of
 //! the channel axis go together; a constant operand follows the channels it meets.
 
-use std::sync::Arc;
-
 use onnx_graph::{Dim, Node, ValueId};
 
-use crate::atoms::Context;
+use crate::atoms::{Atoms, Context};
 
-enum Operand {
+enum Operand<'g> {
     /// Atoms on this axis, counted from the right.
     Channels {
         from_right: usize,
-        atoms: Arc<[u32]>,
+        atoms: Atoms,
     },
     Constant {
         id: ValueId,
-        dims: Vec<usize>,
+        dims: &'g [usize],
     },
     Unknown,
 }
 
-fn operand(cx: &Context<'_>, id: ValueId) -> Operand {
+fn operand<'g>(cx: &Context<'g>, id: ValueId) -> Operand<'g> {
     if let Some(constant) = cx.graph.constant(id) {
         return Operand::Constant {
             id,
-            dims: constant.dims().to_vec(),
+            dims: constant.dims(),
         };
     }
     match (&cx.maps[id.index()], cx.rank(id)) {
@@ -46,7 +44,7 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
     match (operand(cx, left), operand(cx, right)) {
         (Operand::Channels { from_right, atoms }, Operand::Constant { id, dims })
         | (Operand::Constant { id, dims }, Operand::Channels { from_right, atoms }) => {
-            with_constant(cx, node, (from_right, atoms), (id, &dims), out_rank);
+            with_constant(cx, node, (from_right, atoms), (id, dims), out_rank);
         }
         (
             Operand::Channels {
@@ -78,7 +76,7 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
 fn with_constant(
     cx: &mut Context<'_>,
     node: &Node,
-    (from_right, atoms): (usize, Arc<[u32]>),
+    (from_right, atoms): (usize, Atoms),
     (id, dims): (ValueId, &[usize]),
     out_rank: usize,
 ) {
@@ -102,7 +100,7 @@ fn with_unknown(
     cx: &mut Context<'_>,
     node: &Node,
     other: ValueId,
-    (from_right, atoms): (usize, Arc<[u32]>),
+    (from_right, atoms): (usize, Atoms),
     out_rank: usize,
 ) {
     let shape = cx.graph.value(other).shape.clone().unwrap_or_default();

@@ -68,5 +68,6 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Concat) {
         };
         strung.extend_from_slice(&atoms);
     }
-    cx.set(node.output(), axis, strung.into());
+    let strung = cx.list(strung);
+    cx.set(node.output(), axis, strung);
 }

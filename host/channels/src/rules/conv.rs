@@ -2,13 +2,13 @@
 //! channels are fresh. Depthwise: channels pass through. Grouped: equal offsets of the groups go together.
 
 use onnx_graph::ops::Conv;
-use onnx_graph::{Node, NodeId};
+use onnx_graph::{Node, NodeId, Tensor};
 
 use crate::atoms::{Context, Edit};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     let input = cx.map(node, 0);
-    let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
+    let weight = cx.graph.constant_input(node, 1).map(Tensor::dims);
     let (Some(weight), Some(weight_id)) = (weight, node.input(1)) else {
         return cx.pin_inputs(
             node,
@@ -43,14 +43,11 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         match &input {
             Some(map) => {
                 let multiplier = outputs / inputs;
-                let carried: Vec<u32> = (0..outputs).map(|o| map.atoms[o / multiplier]).collect();
-                cx.unite(&made, &carried);
-                cx.edits.insert(
-                    id,
-                    Edit::Depthwise {
-                        input: map.atoms.clone(),
-                    },
-                );
+                for (&carried, made) in map.atoms.iter().zip(made.chunks(multiplier.max(1))) {
+                    made.iter().for_each(|&m| cx.union.unite(carried, m));
+                }
+                let input = map.atoms.clone();
+                cx.edits.push((id, Edit::Depthwise { input }));
             }
             None => cx.pin(
                 &made,
@@ -72,7 +69,8 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
             }
         }
         if let Some(map) = &input {
-            cx.bind(weight_id, 1, &map.atoms[..per_group].into());
+            let first = cx.list(&map.atoms[..per_group]);
+            cx.bind(weight_id, 1, &first);
         }
         made
     };

@@ -1,12 +1,12 @@
 //! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in, out, ...]`.
 
 use onnx_graph::ops::ConvTranspose;
-use onnx_graph::{Node, NodeId};
+use onnx_graph::{Node, NodeId, Tensor};
 
 use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &ConvTranspose) {
-    let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
+    let weight = cx.graph.constant_input(node, 1).map(Tensor::dims);
     let bias = node.input(2);
     let (Some(weight), Some(weight_id)) = (weight, node.input(1)) else {
         return cx.pin_inputs(

@@ -16,11 +16,8 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Flatten) {
     match (map.axis, Context::axis(op.axis, shape.len()), positions) {
         (1, Some(1), Some(1)) => cx.set(node.output(), 1, map.atoms),
         (1, Some(1), Some(n)) => {
-            let repeated = map
-                .atoms
-                .iter()
-                .flat_map(|&a| std::iter::repeat_n(a, n))
-                .collect();
+            let repeated = map.atoms.iter().flat_map(|&a| std::iter::repeat_n(a, n));
+            let repeated = cx.list(repeated.collect::<Vec<_>>());
             cx.set(node.output(), 1, repeated);
         }
         _ => cx.pin_inputs(

@@ -1,12 +1,12 @@
 //! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) as a fully connected layer: `A` is data, `B` the weight.
 
 use onnx_graph::ops::Gemm;
-use onnx_graph::{Node, NodeId};
+use onnx_graph::{Node, NodeId, Tensor};
 
 use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Gemm) {
-    let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
+    let weight = cx.graph.constant_input(node, 1).map(Tensor::dims);
     let (Some(weight), Some(weight_id)) = (weight, node.input(1)) else {
         return cx.pin_inputs(
             node,
@@ -16,7 +16,7 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Gemm) {
     let (in_axis, out_axis) = if op.trans_b { (1, 0) } else { (0, 1) };
     let outputs = weight[out_axis];
     let bias = node.input(2);
-    let bias_axis = match bias.map(|b| cx.graph.constant(b).map(|t| t.dims().to_vec())) {
+    let bias_axis = match bias.map(|b| cx.graph.constant(b).map(Tensor::dims)) {
         None => None,
         Some(None) => {
             return cx.pin_inputs(

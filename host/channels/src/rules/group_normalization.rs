@@ -19,6 +19,6 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &GroupNorm
         }
     }
     let first = map.atoms.iter().step_by(size.max(1)).copied().collect();
-    cx.edits.insert(id, Edit::Groups { first });
+    cx.edits.push((id, Edit::Groups { first }));
     cx.set(node.output(), 1, map.atoms);
 }

@@ -1,20 +1,20 @@
 //! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix: a fully connected layer over
 //! the last axis. Other products are those of an attention.
 
-use onnx_graph::{Node, NodeId};
+use onnx_graph::{Node, NodeId, Tensor};
 
 use super::contraction::{self, Labels};
 use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node) {
-    let weight = cx.graph.constant_input(node, 1).map(|w| w.dims().to_vec());
+    let weight = cx.graph.constant_input(node, 1).map(Tensor::dims);
     let (Some(data), Some(other)) = (node.input(0), node.input(1)) else {
         return;
     };
     let (Some(rank), Some(other_rank)) = (cx.rank(data), cx.rank(other)) else {
         return cx.pin_inputs(node, "a product of unknown rank");
     };
-    let (&Some(&[inputs, outputs]), weight_id) = (&weight.as_deref(), other) else {
+    let (Some(&[inputs, outputs]), weight_id) = (weight, other) else {
         if rank < 2 || other_rank < 2 {
             return cx.pin_inputs(node, "a product with a vector");
         }

@@ -19,20 +19,15 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Pad) {
     }
     let front = cx.fresh(before as usize);
     let back = cx.fresh(after as usize);
-    let atoms = front
-        .iter()
-        .chain(map.atoms.iter())
-        .chain(back.iter())
-        .copied()
-        .collect();
-    cx.edits.insert(
+    let atoms = cx.list([&front, &map.atoms, &back].map(|a| &**a).concat());
+    cx.edits.push((
         id,
         Edit::Pad {
             axis: map.axis,
             rank,
-            before: front.to_vec(),
-            after: back.to_vec(),
+            before: front,
+            after: back,
         },
-    );
+    ));
     cx.set(node.output(), map.axis, atoms);
 }

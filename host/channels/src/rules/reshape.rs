@@ -6,13 +6,12 @@
 //! other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
 
 use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
 
 use onnx_graph::ops::{Op, Reshape};
 use onnx_graph::{Dim, Node, NodeId, blocks};
 
 use crate::analysis::Attention;
-use crate::atoms::{Context, Edit, Map};
+use crate::atoms::{Atoms, Context, Edit, Map};
 
 /// Elements of a run that are looked at one by one.
 const MOST: usize = 1 << 22;
@@ -29,13 +28,13 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
         Some(-1) => {}
         Some(_) => {
             let output = atoms.clone();
-            cx.edits.insert(
+            cx.edits.push((
                 id,
                 Edit::Reshape {
                     position: axis,
                     output,
                 },
-            );
+            ));
         }
         None => return cx.pin_inputs(node, "a reshape whose target does not name the channels"),
     }
@@ -43,7 +42,7 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
 }
 
 /// The output axis on which the channels go on, and its atoms.
-fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Arc<[u32]>)> {
+fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Atoms)> {
     let shape = |v| cx.graph.value(v).shape.as_deref();
     let (from, to) = (shape(node.input(0)?)?, shape(node.output())?);
     let (source, landing) = blocks(from, to)?
@@ -88,8 +87,8 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
             None => atoms[at] = Some(atom),
         }
     }
-    let atoms: Option<Arc<[u32]>> = atoms.into_iter().collect();
-    Some((landing.start + at, atoms?))
+    let atoms: Vec<u32> = atoms.into_iter().collect::<Option<_>>()?;
+    Some((landing.start + at, cx.list(atoms)))
 }
 
 /// The pairs of a channel and a position that meet in some element; `None` where these are too many.

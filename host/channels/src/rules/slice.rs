@@ -33,9 +33,9 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Slice) {
     if end - start == map.atoms.len() {
         return cx.set(node.output(), map.axis, map.atoms);
     }
-    let part = map.atoms[start..end].into();
+    let part = cx.list(&map.atoms[start..end]);
     cx.set(node.output(), map.axis, part);
-    cx.edits.insert(
+    cx.edits.push((
         id,
         Edit::Slice {
             position,
@@ -43,5 +43,5 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Slice) {
             start,
             end,
         },
-    );
+    ));
 }

@@ -25,12 +25,12 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Split) {
     let mut at = 0;
     let mut parts = Vec::new();
     for (&size, output) in op.sizes.iter().zip(&node.outputs) {
-        let part: std::sync::Arc<[u32]> = map.atoms[at..at + size].into();
+        let part = cx.list(&map.atoms[at..at + size]);
         at += size;
         if let Some(output) = output {
             cx.set(*output, axis, part.clone());
         }
         parts.push(part);
     }
-    cx.edits.insert(id, Edit::Split { parts });
+    cx.edits.push((id, Edit::Split { parts }));
 }

@@ -1,0 +1,49 @@
+//! Who reads a value.
+
+use std::ops::Index;
+
+use crate::graph::{Graph, NodeId};
+
+/// For each value, by [`ValueId::index`](crate::ValueId::index), the nodes that read it, in topological order, once per use.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Consumers {
+    /// The readers of one value after those of another.
+    readers: Vec<NodeId>,
+    /// Per value where its readers end; they start where those of the value before it end.
+    ends: Vec<u32>,
+}
+
+impl Consumers {
+    pub(crate) fn of(graph: &Graph) -> Self {
+        let reads = || {
+            graph.iter().flat_map(|(id, node)| {
+                let inputs = node.inputs.iter().flatten();
+                inputs.map(move |value| (id, value.index()))
+            })
+        };
+        // Counted first, an end is where a value's readers start; each reader that is put down moves it on.
+        let mut ends = vec![0u32; graph.values().len()];
+        for (_, value) in reads() {
+            ends[value] += 1;
+        }
+        let mut before = 0;
+        for end in &mut ends {
+            before += std::mem::replace(end, before);
+        }
+        let mut readers = vec![NodeId(0); before as usize];
+        for (id, value) in reads() {
+            readers[ends[value] as usize] = id;
+            ends[value] += 1;
+        }
+        Self { readers, ends }
+    }
+}
+
+impl Index<usize> for Consumers {
+    type Output = [NodeId];
+
+    fn index(&self, value: usize) -> &[NodeId] {
+        let start = value.checked_sub(1).map_or(0, |before| self.ends[before]);
+        &self.readers[start as usize..self.ends[value] as usize]
+    }
+}
