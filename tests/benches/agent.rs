@@ -47,8 +47,8 @@ fn request(model: &Model, reference: Option<&Model>, sampling: Sampling) -> Meas
 
 /// The agent and the peer take turns of a few tenths of a second.
 fn peer(name: &str, side: usize) {
-    let Some(mut python) = Peer::start("ort_latency.py") else {
-        println!("peer: no environment of peers; `cargo xtask bench` installs it");
+    let Some(mut python) = Peer::start_runtime("ort_latency.py") else {
+        println!("peer: ONNX Runtime is not installed; `cargo xtask setup` does that");
         return;
     };
     let model = model(name, side);

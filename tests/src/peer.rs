@@ -1,10 +1,10 @@
 //! A Python program beside which this project is timed. It answers each line it is given with one line.
 
 use std::io::{BufRead, BufReader, Write};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
-use crate::models::peer_script;
+use crate::models::{peer_script, python};
 
 /// A peer under way; it ends when it is dropped.
 pub struct Peer {
@@ -22,6 +22,16 @@ impl Peer {
             || PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../.deps/peers/bin/python"),
             PathBuf::from,
         );
+        Self::start_with(&python, script)
+    }
+
+    /// Starts `script` of `tests/peers` with the interpreter that ONNX Runtime's library comes from; `None` where it does not start.
+    #[must_use]
+    pub fn start_runtime(script: &str) -> Option<Self> {
+        Self::start_with(&python(), script)
+    }
+
+    fn start_with(python: &Path, script: &str) -> Option<Self> {
         if !python.exists() {
             return None;
         }
