@@ -88,6 +88,11 @@ impl BaselineFolder {
         self.path.join("criterion")
     }
 
+    /// The store that keeps the history of comparisons.
+    pub fn history(&self) -> PathBuf {
+        self.path.join("history.sqlite")
+    }
+
     fn file(&self, name: &str) -> Result<PathBuf, RegressionError> {
         let plain = |c: char| c.is_ascii_alphanumeric() || "._-".contains(c);
         if name.is_empty() || name.starts_with('.') || !name.chars().all(plain) {

@@ -88,6 +88,18 @@ pub fn change(ratios: &[f64]) -> Option<Change> {
     Some(around(mean, half, noise, ratios.len()))
 }
 
+/// The 95 % interval of a latency from its values, one a process: Student's, of their logarithms. It holds the median, which is
+/// what is told as the latency. `None` for fewer than two values, or one that is not positive.
+pub fn level_interval(values: &[f64]) -> Option<(f64, f64)> {
+    let (mean, variance, count) = logarithms(values)?;
+    let half = student(count - 1.0) * (variance / count).sqrt();
+    let median = latency::stats::median(values)?;
+    Some((
+        (mean - half).exp().min(median),
+        (mean + half).exp().max(median),
+    ))
+}
+
 impl Change {
     /// Whether more processes would not change what is said: the change lies surely on one side of the threshold, or the interval
     /// is much narrower than it.
@@ -148,6 +160,19 @@ mod tests {
             "{found:?}"
         );
         assert_eq!(change_between(&[1.0, 1.1], &[]), None);
+    }
+
+    #[test]
+    fn the_interval_of_a_level_has_its_known_answer_and_holds_the_median() {
+        let (low, high) = level_interval(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
+        let half = 4.303 * 0.01 / 3f64.sqrt();
+        assert!((low - (0.05 - half).exp()).abs() < 1e-12, "{low}");
+        assert!((high - (0.05 + half).exp()).abs() < 1e-12, "{high}");
+        let mut skewed = vec![1.0; 30];
+        skewed.extend([3.0; 14]);
+        let (low, high) = level_interval(&skewed).unwrap();
+        assert!(low <= 1.0 && 1.0 <= high, "{low} {high}");
+        assert_eq!(level_interval(&[1.0]), None);
     }
 
     #[test]

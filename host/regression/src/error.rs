@@ -45,6 +45,14 @@ pub enum RegressionError {
         /// The name.
         name: String,
     },
+    /// The history holds an entry that this graphprune does not understand.
+    #[error("history {}: {detail}", path.display())]
+    History {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
     /// Criterion's results cannot be read.
     #[error("the statistics of {id}: {detail}")]
     Statistics {

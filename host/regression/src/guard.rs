@@ -1,9 +1,9 @@
 //! One model on one device: measured, compared, judged.
 
-use latency::{Key, LatencyError, LatencySource, Measurement, Model, Profile};
+use latency::{Key, LatencyError, LatencySource, Measurement, Model, Origin, Profile};
 
 use crate::baseline::{Baseline, BaselineFolder, Entry};
-use crate::compare::{Change, change_between, compare};
+use crate::compare::{Change, change_between, compare, level_interval};
 use crate::output::Compared;
 use crate::series::{Series, SeriesConfig, measure_series};
 use crate::statistics::Rounds;
@@ -26,8 +26,12 @@ pub struct Turn {
     pub entry: Option<Entry>,
     /// The rounds, for Criterion.
     pub rounds: Rounds,
-    /// Every measurement, valid or not, for the store.
+    /// Every measurement, valid or not, for the history.
     pub measurements: Vec<Measurement>,
+    /// What was measured against what, where and how.
+    pub key: Key,
+    /// Where the measurements come from.
+    pub origin: Origin,
 }
 
 /// Compares with a baseline, if there is one.
@@ -53,7 +57,7 @@ impl Guard<'_> {
     ) -> Result<Turn, LatencyError> {
         let info = device.source.describe();
         let profile = &device.profile;
-        let key = Key::new(
+        let mut key = Key::new(
             model.sha256(),
             None,
             &info,
@@ -66,12 +70,15 @@ impl Guard<'_> {
         let reference = old
             .and_then(|entry| self.folder.model(entry.sha256))
             .map(|bytes| Model::new(format!("baseline of {}", model.name()), bytes));
+        key.reference = reference.as_ref().map(Model::sha256);
         let mut compared = Compared {
             model: model.name().to_owned(),
             device: device.name.clone(),
             device_id: key.device.clone(),
             sha256: model.sha256().to_string(),
             median_ns: None,
+            median_ci95_ns: None,
+            processes: 0,
             baseline_ns: old.and_then(|entry| latency::stats::median(&entry.medians_ns)),
             change: None,
             interleaved: reference.is_some(),
@@ -95,7 +102,10 @@ impl Guard<'_> {
                 Series::default()
             }
         };
+        let medians: Vec<f64> = series.processes.iter().map(|p| p.median_ns).collect();
         compared.median_ns = series.median_ns();
+        compared.median_ci95_ns = level_interval(&medians);
+        compared.processes = medians.len();
         compared.notes.extend(rejections(&series));
         if let (Some(baseline), None) = (self.baseline, old) {
             let known: Vec<&str> = baseline.entries.iter().map(|e| e.model.as_str()).collect();
@@ -137,15 +147,17 @@ impl Guard<'_> {
             entry: compared.median_ns.map(|_| Entry {
                 model: model.name().to_owned(),
                 sha256: model.sha256(),
-                device: key.device,
-                runtime: info.runtime_version,
-                setup: key.setup,
-                medians_ns: series.processes.iter().map(|p| p.median_ns).collect(),
+                device: key.device.clone(),
+                runtime: info.runtime_version.clone(),
+                setup: key.setup.clone(),
+                medians_ns: medians,
                 paced: series.paced().unwrap_or_default(),
                 taken_unix_ns: series.measurements.last().map_or(0, |m| m.taken_unix_ns),
             }),
             compared,
             measurements: series.measurements,
+            key,
+            origin: Origin::here(&info),
         })
     }
 }

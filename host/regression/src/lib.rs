@@ -3,7 +3,7 @@
 //! A [`Baseline`] keeps what was measured, and the models themselves, so that a later comparison can measure old and new
 //! interleaved in one process, where whatever the device does touches both ([`measure_series`]). Without the old model both are
 //! related to the device's own pace instead, by a workload that never changes. [`compare`] turns the series into a change with its
-//! interval and a verdict; [`statistics`] hands it to Criterion as well, with the agent as the clock.
+//! interval and a verdict; a [`History`] keeps them, run after run, with the measurements they stand on; [`statistics`] hands it to Criterion as well, with the agent as the clock.
 //!
 //! Invariants:
 //! - the unit of observation is a process of the worker, not a run: runs of one process share where its memory lies and what
@@ -19,13 +19,15 @@ mod baseline;
 mod compare;
 mod error;
 mod guard;
+mod history;
 mod output;
 mod series;
 pub mod statistics;
 
 pub use baseline::{Baseline, BaselineFolder, Entry};
-pub use compare::{Change, Verdict, change, change_between, compare};
+pub use compare::{Change, Verdict, change, change_between, compare, level_interval};
 pub use error::RegressionError;
 pub use guard::{Device, Guard, Turn};
-pub use output::{Compared, junit, markdown, table};
+pub use history::{History, Past, RunOf};
+pub use output::{Compared, Outcome, junit, markdown, table};
 pub use series::{Process, Series, SeriesConfig, measure_series};

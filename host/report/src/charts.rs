@@ -24,7 +24,7 @@ pub(crate) struct Drawing {
 /// A chart with what is said about it.
 pub(crate) struct Chart<'a> {
     /// Unique within the page.
-    pub(crate) id: &'static str,
+    pub(crate) id: &'a str,
     pub(crate) title: String,
     /// What it shows, for those who cannot see it, and below the chart for all.
     pub(crate) description: String,

@@ -1,4 +1,5 @@
-//! What a run found, for people: one HTML file, a table for the terminal, and TensorBoard events.
+//! What a run found, for people: one HTML file, a table for the terminal, and TensorBoard events; and what a guard over latency
+//! found run after run ([`history`]).
 //!
 //! [`ReportData`] holds everything the report says, [`render`] turns it into HTML and [`text_table`] into text. Both are
 //! pure; the caller reads the run's folder and writes the file.
@@ -20,6 +21,7 @@ mod data;
 mod devices;
 pub mod events;
 mod format;
+pub mod history;
 mod html;
 mod page;
 mod sections;

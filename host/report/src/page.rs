@@ -15,6 +15,22 @@ const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 
 
 /// The report as one HTML file that opens offline.
 pub fn render(data: &ReportData) -> String {
+    let title = format!("{} on {}", sections::model(data), sections::device(data));
+    document(
+        &title,
+        |header| sections::header(header, data),
+        |main| content(main, data),
+        |footer| sections::footer(footer, data),
+    )
+}
+
+/// A page: everything it needs is in it.
+pub(crate) fn document(
+    title: &str,
+    header: impl FnOnce(&mut Markup),
+    main: impl FnOnce(&mut Markup),
+    footer: impl FnOnce(&mut Markup),
+) -> String {
     let mut page = Markup::default();
     page.own("<!doctype html>\n");
     page.element("html", &[("lang", "en")], |html| {
@@ -34,17 +50,13 @@ pub fn render(data: &ReportData) -> String {
                     ("content", POLICY),
                 ],
             );
-            head.line(
-                "title",
-                &[],
-                &format!("{} on {}", sections::model(data), sections::device(data)),
-            );
+            head.line("title", &[], title);
             head.element("style", &[], |style| style.own(STYLE));
         });
         html.element("body", &[], |body| {
-            body.element("header", &[], |header| sections::header(header, data));
-            body.element("main", &[], |main| content(main, data));
-            body.element("footer", &[], |footer| sections::footer(footer, data));
+            body.element("header", &[], header);
+            body.element("main", &[], main);
+            body.element("footer", &[], footer);
             body.element(
                 "div",
                 &[("id", "tip"), ("role", "status"), ("hidden", "")],
@@ -123,7 +135,7 @@ fn content(main: &mut Markup, data: &ReportData) {
     });
 }
 
-fn section(main: &mut Markup, id: &str, title: &str, content: impl FnOnce(&mut Markup)) {
+pub(crate) fn section(main: &mut Markup, id: &str, title: &str, content: impl FnOnce(&mut Markup)) {
     let heading = format!("{id}-heading");
     main.element(
         "section",
@@ -135,7 +147,7 @@ fn section(main: &mut Markup, id: &str, title: &str, content: impl FnOnce(&mut M
     );
 }
 
-fn figure(page: &mut Markup, chart: Option<Chart<'_>>, title: &str, none: &str) {
+pub(crate) fn figure(page: &mut Markup, chart: Option<Chart<'_>>, title: &str, none: &str) {
     match chart {
         Some(chart) => chart.figure(page),
         None => page.element("figure", &[], |figure| {

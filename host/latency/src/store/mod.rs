@@ -2,6 +2,7 @@
 //! may work with the same one at once.
 
 mod claim;
+mod comparison;
 mod key;
 mod query;
 mod schema;
@@ -16,6 +17,7 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 use crate::{LatencyError, home};
 
 pub(crate) use claim::{Hold, Standing, now_unix_ns};
+pub use comparison::Comparison;
 pub use key::{Key, Origin};
 pub use query::{Filter, Record};
 

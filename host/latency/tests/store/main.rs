@@ -1,6 +1,7 @@
 //! The measurement store from outside.
 
 mod claims;
+mod comparisons;
 mod export;
 mod files;
 #[path = "../common/mod.rs"]

@@ -12,6 +12,64 @@ pub use text::{markdown, table};
 use crate::compare::{Change, Verdict};
 use crate::statistics::Estimates;
 
+/// Everything that can become of a model on a device.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// It could not be measured.
+    Unmeasured,
+    /// There was nothing to compare it with.
+    NoBaseline,
+    /// [`Verdict::Fine`].
+    Fine,
+    /// [`Verdict::Improved`].
+    Improved,
+    /// [`Verdict::Regressed`].
+    Regressed,
+    /// [`Verdict::Undecided`].
+    Undecided,
+}
+
+impl Outcome {
+    const ALL: [Self; 6] = [
+        Self::Unmeasured,
+        Self::NoBaseline,
+        Self::Fine,
+        Self::Improved,
+        Self::Regressed,
+        Self::Undecided,
+    ];
+
+    /// The word that the history keeps.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Unmeasured => "unmeasured",
+            Self::NoBaseline => "no_baseline",
+            Self::Fine => "fine",
+            Self::Improved => "improved",
+            Self::Regressed => "regressed",
+            Self::Undecided => "undecided",
+        }
+    }
+
+    /// The outcome that the history's word means.
+    pub fn of_word(word: &str) -> Option<Self> {
+        Self::ALL.into_iter().find(|outcome| outcome.word() == word)
+    }
+}
+
+impl std::fmt::Display for Outcome {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Unmeasured => "not measured",
+            Self::NoBaseline => "no baseline",
+            Self::Fine => "fine",
+            Self::Improved => "improved",
+            Self::Regressed => "REGRESSED",
+            Self::Undecided => "too noisy to tell",
+        })
+    }
+}
+
 /// What became of one model on one device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Compared {
@@ -25,6 +83,10 @@ pub struct Compared {
     pub sha256: String,
     /// Latency, ns; `None` when it could not be measured.
     pub median_ns: Option<f64>,
+    /// The latency's 95 % interval over processes, ns.
+    pub median_ci95_ns: Option<(f64, f64)>,
+    /// Processes of the worker that count.
+    pub processes: usize,
     /// Latency of the baseline when it was saved, ns.
     pub baseline_ns: Option<f64>,
     /// The change, and how it was found; `None` without a baseline.
@@ -43,6 +105,18 @@ impl Compared {
     /// Whether nothing is known of it that a guard could act on.
     pub fn is_unmeasured(&self) -> bool {
         self.median_ns.is_none() || self.verdict == Some(Verdict::Undecided)
+    }
+
+    /// What became of it, in one word.
+    pub fn outcome(&self) -> Outcome {
+        match &self.verdict {
+            _ if self.median_ns.is_none() => Outcome::Unmeasured,
+            None => Outcome::NoBaseline,
+            Some(Verdict::Fine) => Outcome::Fine,
+            Some(Verdict::Improved) => Outcome::Improved,
+            Some(Verdict::Regressed) => Outcome::Regressed,
+            Some(Verdict::Undecided) => Outcome::Undecided,
+        }
     }
 }
 

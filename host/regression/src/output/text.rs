@@ -28,17 +28,6 @@ fn interval(change: Option<&Change>) -> String {
     )
 }
 
-fn verdict(compared: &Compared) -> &'static str {
-    match &compared.verdict {
-        _ if compared.median_ns.is_none() => "not measured",
-        None => "no baseline",
-        Some(Verdict::Fine) => "fine",
-        Some(Verdict::Improved) => "improved",
-        Some(Verdict::Regressed) => "REGRESSED",
-        Some(Verdict::Undecided) => "too noisy to tell",
-    }
-}
-
 /// One sentence about a comparison.
 pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
     let notes = compared.notes.join("; ");
@@ -81,7 +70,7 @@ pub fn table(all: &[Compared]) -> String {
                 ms(c.median_ns),
                 ms(c.baseline_ns),
                 interval(c.change.as_ref()),
-                verdict(c).to_owned(),
+                c.outcome().to_string(),
             ]
         }))
         .collect();
@@ -135,7 +124,7 @@ pub fn markdown(all: &[Compared], threshold: f64) -> String {
             ms(c.median_ns),
             ms(c.baseline_ns),
             interval(c.change.as_ref()),
-            verdict(c)
+            c.outcome()
         );
     }
     let _ = write!(
@@ -153,6 +142,7 @@ pub fn markdown(all: &[Compared], threshold: f64) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::Outcome;
     use super::*;
 
     fn compared(verdict: Option<Verdict>) -> Compared {
@@ -162,6 +152,8 @@ mod tests {
             device_id: "board-1".into(),
             sha256: "00".into(),
             median_ns: Some(2.1e6),
+            median_ci95_ns: Some((2.0e6, 2.2e6)),
+            processes: 5,
             baseline_ns: Some(2e6),
             change: verdict.is_some().then_some(Change {
                 estimate: 0.05,
@@ -192,6 +184,24 @@ mod tests {
             junit.contains("failures=\"1\"") && junit.contains("tests=\"2\""),
             "{junit}"
         );
+    }
+
+    #[test]
+    fn an_outcome_comes_back_from_its_word() {
+        let unmeasured = Compared {
+            median_ns: None,
+            ..compared(Some(Verdict::Fine))
+        };
+        for (compared, word) in [
+            (unmeasured, "unmeasured"),
+            (compared(None), "no_baseline"),
+            (compared(Some(Verdict::Undecided)), "undecided"),
+            (compared(Some(Verdict::Regressed)), "regressed"),
+        ] {
+            assert_eq!(compared.outcome().word(), word);
+            assert_eq!(Outcome::of_word(word), Some(compared.outcome()));
+        }
+        assert_eq!(Outcome::of_word("brilliant"), None);
     }
 
     #[test]

@@ -67,6 +67,7 @@ const ALLOWED: &[(&str, &[&str])] = &[
             "agent-protocol",
             "latency",
             "latency-model",
+            "regression",
             "report",
             "pipeline",
         ],

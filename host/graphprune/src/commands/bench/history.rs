@@ -1,0 +1,121 @@
+//! `graphprune bench history`: what earlier runs of the guard said.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use regression::{BaselineFolder, History, Outcome, Past};
+use report::history::{self, Figure, HistoryData, Run, Series};
+
+use super::write;
+
+/// Print what earlier runs measured and said, or draw it.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  graphprune bench history --model net\n  graphprune bench history --report history.html"
+)]
+pub struct Args {
+    /// Only the model of this name
+    #[arg(long, value_name = "NAME")]
+    model: Option<String>,
+    /// Only the device of this name or identity
+    #[arg(long, value_name = "NAME")]
+    device: Option<String>,
+    /// Folder of baselines and of the history
+    #[arg(long, value_name = "DIR", default_value = ".graphprune/bench")]
+    folder: PathBuf,
+    /// Write it as an HTML page
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+}
+
+/// Prints the history, from the oldest run to the newest.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let folder = BaselineFolder::new(&args.folder);
+    let (model, device) = (args.model.as_deref(), args.device.as_deref());
+    let entries = entries(&folder, model, device)?;
+    if args.json {
+        let all: Vec<_> = entries.iter().map(|past| &past.comparison).collect();
+        println!("{}", serde_json::to_string_pretty(&all)?);
+    } else {
+        print!("{}", report::history::text(&data(&entries)));
+    }
+    if let Some(path) = &args.report {
+        write(path, &history::render(&data(&entries)))?;
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// Draws the history of a folder.
+pub(super) fn write_page(
+    folder: &BaselineFolder,
+    model: Option<&str>,
+    device: Option<&str>,
+    path: &Path,
+) -> anyhow::Result<()> {
+    write(
+        path,
+        &history::render(&data(&entries(folder, model, device)?)),
+    )
+}
+
+fn entries(
+    folder: &BaselineFolder,
+    model: Option<&str>,
+    device: Option<&str>,
+) -> anyhow::Result<Vec<Past>> {
+    match History::open_existing(folder)? {
+        Some(history) => Ok(history.entries(model, device)?),
+        None => Ok(Vec::new()),
+    }
+}
+
+/// The entries as the report knows them: a series for each model, device and settings, in the order in which they first came.
+fn data(entries: &[Past]) -> HistoryData {
+    let mut all: Vec<Series> = Vec::new();
+    for past in entries {
+        let c = &past.comparison;
+        let same = |s: &Series| s.model == c.model && s.device_id == c.device && s.setup == c.setup;
+        let place = all.iter().position(same).unwrap_or_else(|| {
+            all.push(Series {
+                model: c.model.clone(),
+                device: c.device_name.clone(),
+                device_id: c.device.clone(),
+                setup: c.setup.clone(),
+                runs: Vec::new(),
+            });
+            all.len() - 1
+        });
+        // The name that the user gives the device now.
+        all[place].device.clone_from(&c.device_name);
+        all[place].runs.push(run_of(past));
+    }
+    HistoryData { series: all }
+}
+
+fn run_of(past: &Past) -> Run {
+    let c = &past.comparison;
+    let figure = |value: Option<f64>, interval| value.map(|value| Figure { value, interval });
+    Run {
+        unix_s: c.taken_unix_ns / 1_000_000_000,
+        label: c.label.clone(),
+        sha256: c.sha256.to_string(),
+        runtime: c.runtime.clone(),
+        baseline: c.baseline.clone(),
+        latency_ns: figure(c.median_ns, c.median_ci95_ns),
+        change: figure(c.change, c.change_ci95),
+        processes: c.processes,
+        threshold: c.threshold,
+        outcome: match past.outcome {
+            Outcome::Unmeasured => history::Outcome::Unmeasured,
+            Outcome::NoBaseline => history::Outcome::NoBaseline,
+            Outcome::Fine => history::Outcome::Fine,
+            Outcome::Improved => history::Outcome::Improved,
+            Outcome::Regressed => history::Outcome::Regressed,
+            Outcome::Undecided => history::Outcome::Undecided,
+        },
+        notes: c.notes.clone(),
+    }
+}

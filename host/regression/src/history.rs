@@ -1,0 +1,132 @@
+//! The history: what every run of the guard said, with the measurements it stands on.
+//!
+//! It is a measurement store of its own in the folder of baselines, not the user's store: a job in continuous integration starts
+//! on a fresh machine and carries one folder from run to run, and a change is told against a baseline that lies in there.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use latency::{Comparison, Store};
+
+use crate::RegressionError;
+use crate::baseline::BaselineFolder;
+use crate::guard::Turn;
+use crate::output::Outcome;
+
+/// What is the same for all comparisons of a run of the guard.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct RunOf {
+    /// What the run is of: a commit, a release; may be empty.
+    pub label: String,
+    /// The baseline's name; empty without one.
+    pub baseline: String,
+    /// Largest change that is no regression, relative.
+    pub threshold: f64,
+}
+
+/// An entry of the history.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Past {
+    /// All that was kept.
+    pub comparison: Comparison,
+    /// What its verdict means.
+    pub outcome: Outcome,
+}
+
+/// The history of a folder of baselines.
+pub struct History {
+    store: Store,
+}
+
+impl History {
+    /// Opens the history of a folder, making both where needed.
+    ///
+    /// # Errors
+    /// When the folder cannot be made, or the store not be opened.
+    pub fn open(folder: &BaselineFolder) -> Result<Self, RegressionError> {
+        let path = folder.history();
+        if let Some(parent) = path.parent() {
+            std::fs::create_dir_all(parent).map_err(|source| RegressionError::Io {
+                doing: "make",
+                path: parent.to_owned(),
+                source,
+            })?;
+        }
+        Ok(Self {
+            store: Store::open(&path)?,
+        })
+    }
+
+    /// Opens the history of a folder that has one.
+    ///
+    /// # Errors
+    /// When the store cannot be opened.
+    pub fn open_existing(folder: &BaselineFolder) -> Result<Option<Self>, RegressionError> {
+        if !folder.history().is_file() {
+            return Ok(None);
+        }
+        Ok(Some(Self {
+            store: Store::open_existing(&folder.history())?,
+        }))
+    }
+
+    /// Adds what a turn brought, its measurements included.
+    ///
+    /// # Errors
+    /// When the store cannot be written.
+    pub fn add(&mut self, turn: &Turn, of: &RunOf) -> Result<(), RegressionError> {
+        let (compared, change) = (&turn.compared, turn.compared.change);
+        let now = SystemTime::now().duration_since(UNIX_EPOCH);
+        let comparison = Comparison {
+            taken_unix_ns: now.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
+            label: of.label.clone(),
+            model: compared.model.clone(),
+            sha256: turn.key.model,
+            baseline: of.baseline.clone(),
+            reference: turn.key.reference,
+            device: turn.key.device.clone(),
+            device_name: compared.device.clone(),
+            runtime: turn.key.runtime.clone(),
+            setup: turn.key.setup.clone(),
+            median_ns: compared.median_ns,
+            median_ci95_ns: compared.median_ci95_ns,
+            change: change.map(|change| change.estimate),
+            change_ci95: change.map(|change| (change.low, change.high)),
+            processes: u32::try_from(compared.processes).unwrap_or(u32::MAX),
+            threshold: of.threshold,
+            verdict: compared.outcome().word().to_owned(),
+            notes: compared.notes.join("; "),
+        };
+        Ok(self
+            .store
+            .record(&turn.origin, &comparison, &turn.measurements)?)
+    }
+
+    /// The entries from the oldest to the newest: all, or those of a model by name and of a device by name or identity.
+    ///
+    /// # Errors
+    /// When the store cannot be read, or a verdict in it is not known.
+    pub fn entries(
+        &self,
+        model: Option<&str>,
+        device: Option<&str>,
+    ) -> Result<Vec<Past>, RegressionError> {
+        let all = self.store.comparisons(model, device)?;
+        all.into_iter()
+            .map(|comparison| {
+                let outcome = Outcome::of_word(&comparison.verdict).ok_or_else(|| {
+                    RegressionError::History {
+                        path: self.store.path().to_owned(),
+                        detail: format!(
+                            "the verdict `{}` is not known: use the graphprune that wrote it",
+                            comparison.verdict
+                        ),
+                    }
+                })?;
+                Ok(Past {
+                    comparison,
+                    outcome,
+                })
+            })
+            .collect()
+    }
+}

@@ -1,0 +1,156 @@
+//! Series of a device whose answers are known.
+
+use latency::{
+    DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
+    Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
+};
+use regression::{Series, SeriesConfig, measure_series};
+
+/// A device on which a network takes as many nanoseconds as its file has bytes, times what the place in the worker is worth.
+struct Known {
+    /// By how much the network that is loaded second is faster, relative.
+    second_faster: f64,
+    /// The requests, by number from 1, that come out invalid.
+    invalid: Vec<usize>,
+    asked: usize,
+}
+
+fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Measurement {
+    Measurement {
+        name: model.name().to_owned(),
+        model_sha256: model.sha256(),
+        reference_sha256: reference.map(|(digest, _)| digest),
+        median_ns: ns,
+        ci95_ns: (ns, ns),
+        min_ns: 1,
+        p5_ns: ns,
+        p25_ns: ns,
+        p50_ns: ns,
+        p75_ns: ns,
+        p95_ns: ns,
+        p99_ns: ns,
+        samples_ns: vec![ns as u64; 6],
+        block_runs: 1,
+        warmup_ns: Vec::new(),
+        preempted_ns: Vec::new(),
+        ratio: reference.map(|(_, of)| Ratio {
+            median: ns / of,
+            low: ns / of,
+            high: ns / of,
+            low_end: ns / of,
+            rounds: 6,
+        }),
+        peak_memory_bytes: None,
+        before: DeviceState::default(),
+        after: DeviceState::default(),
+        runtime: RuntimeInfo {
+            version: "1".into(),
+            provider: "CPUExecutionProvider".into(),
+            threads: 1,
+            spinning: false,
+            cores: Vec::new(),
+            nice: 0,
+            node_providers: Vec::new(),
+            options: RuntimeOptions::default(),
+            confinement: Vec::new(),
+        },
+        verdict: Verdict::Valid,
+        notes: Vec::new(),
+        taken_unix_ns: 9,
+        load_ns: 1,
+        sentinel: None,
+    }
+}
+
+impl LatencySource for Known {
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+        self.asked += 1;
+        let bytes = |model: &Model| model.onnx().len() as f64;
+        let model = &request.models[0];
+        let reference = request.reference.as_ref();
+        let mut candidate = measurement(
+            model,
+            reference.map(|r| (r.sha256(), bytes(r))),
+            bytes(model) * (1.0 - self.second_faster),
+        );
+        if self.invalid.contains(&self.asked) {
+            candidate.verdict = Verdict::Invalid {
+                reason: "a storm".into(),
+            };
+        }
+        let base = reference.map(|r| measurement(r, None, bytes(r)));
+        Ok(std::iter::once(candidate).chain(base).collect())
+    }
+
+    fn describe(&self) -> DeviceInfo {
+        DeviceInfo::default()
+    }
+}
+
+fn model(bytes: usize) -> Model {
+    Model::new("net", vec![0; bytes])
+}
+
+fn series(new: usize, old: Option<usize>, second_faster: f64, invalid: &[usize]) -> Series {
+    let mut device = Known {
+        second_faster,
+        invalid: invalid.to_vec(),
+        asked: 0,
+    };
+    let profile = Profile::local().unwrap();
+    let config = SeriesConfig {
+        min_processes: 6,
+        max_processes: 6,
+        ..SeriesConfig::default()
+    };
+    let (new, old) = (model(new), old.map(model));
+    measure_series(
+        &mut device,
+        &profile,
+        &new,
+        old.as_ref(),
+        &config,
+        |_, _| {},
+    )
+    .unwrap()
+}
+
+#[test]
+fn what_the_place_in_the_worker_is_worth_cancels() {
+    let check = |new: usize, old: usize, second_faster: f64| {
+        let found = series(new, Some(old), second_faster, &[]).change().unwrap();
+        let truth = new as f64 / old as f64 - 1.0;
+        assert!(
+            (found.estimate - truth).abs() < 1e-12,
+            "{found:?}, not {truth}"
+        );
+        assert!(found.low <= truth && truth <= found.high, "{found:?}");
+        assert_eq!(found.processes, 6);
+    };
+    check(10_000, 10_000, 0.0);
+    check(10_000, 10_000, 0.02);
+    check(10_500, 10_000, 0.02);
+    check(9_000, 10_000, -0.01);
+}
+
+#[test]
+fn latencies_are_those_of_the_new_network_in_whichever_place_it_is() {
+    let found = series(10_500, Some(10_000), 0.0, &[]);
+    assert_eq!(found.median_ns(), Some(10_500.0));
+    for process in &found.processes {
+        assert_eq!(process.rounds_ns, [10_500.0; 6]);
+        assert_eq!(process.reference_rounds_ns, [10_000.0; 6]);
+    }
+    assert_eq!(found.measurements.len(), 12);
+}
+
+#[test]
+fn an_invalid_measurement_counts_in_neither_place_and_is_kept() {
+    let found = series(10_500, Some(10_000), 0.0, &[1, 4]);
+    assert_eq!((found.processes.len(), found.measurements.len()), (4, 12));
+    assert_eq!(found.rejections, ["a storm", "a storm"]);
+    assert!((found.change().unwrap().estimate - 0.05).abs() < 1e-12);
+    let alone = series(10_500, None, 0.0, &[2]);
+    assert_eq!((alone.processes.len(), alone.measurements.len()), (5, 6));
+    assert_eq!(alone.change(), None);
+}

@@ -1,0 +1,131 @@
+//! The guard over latency through the command line, with the real agent: baselines, verdicts, exit codes and the history.
+
+use std::fs;
+use std::process::Output;
+
+use graphprune_tests::Sandbox;
+use serde_json::Value;
+
+/// Runs the guard over a file and checks how it ends.
+fn check(sandbox: &Sandbox, args: &[&str], code: i32) -> Output {
+    let output = sandbox.run(&[&["bench"], args].concat());
+    let error = String::from_utf8_lossy(&output.stderr);
+    let said = String::from_utf8_lossy(&output.stdout);
+    assert_eq!(
+        output.status.code(),
+        Some(code),
+        "{args:?}:\n{said}\n{error}"
+    );
+    output
+}
+
+fn history(sandbox: &Sandbox) -> Vec<Value> {
+    let output = check(sandbox, &["history", "--json"], 0);
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
+    let sandbox = Sandbox::new();
+    let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
+    put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
+    let save = [
+        "net.onnx",
+        "--quiet",
+        "--save-baseline",
+        "main",
+        "--label",
+        "first",
+    ];
+    check(&sandbox, &save, 0);
+
+    // The same name, three times the depth.
+    put("net.onnx", &graphprune_tests::zoo_bytes("resnet56"));
+    let compare = [
+        "net.onnx",
+        "--baseline",
+        "main",
+        "--label",
+        "second <b>",
+        "--report",
+        "page.html",
+        "--junit",
+        "bench.xml",
+        "--quiet",
+    ];
+    let output = check(&sandbox, &compare, 1);
+    assert!(String::from_utf8_lossy(&output.stdout).contains("REGRESSED"));
+    assert!(
+        fs::read_to_string(sandbox.path("bench.xml"))
+            .unwrap()
+            .contains("failures=\"1\"")
+    );
+
+    let entries = history(&sandbox);
+    let told: Vec<_> = entries
+        .iter()
+        .map(|e| (e["label"].as_str().unwrap(), e["verdict"].as_str().unwrap()))
+        .collect();
+    assert_eq!(
+        told,
+        [("first", "no_baseline"), ("second <b>", "regressed")]
+    );
+    assert_eq!(entries[1]["reference"], entries[0]["sha256"]);
+    assert!(entries[1]["change"].as_f64().unwrap() > 1.0, "{entries:?}");
+    assert!(entries[1]["processes"].as_u64().unwrap() >= 5);
+    let page = fs::read_to_string(sandbox.path("page.html")).unwrap();
+    for needle in ["net on local", "second &lt;b&gt;", "mark slower", "</html>"] {
+        assert!(page.contains(needle), "no {needle}");
+    }
+    let text = check(&sandbox, &["history", "--model", "net"], 0);
+    assert!(String::from_utf8_lossy(&text.stdout).contains("slower"));
+
+    // The evidence is there, too: each process with its reference.
+    let store = sandbox.path(".graphprune/bench/history.sqlite");
+    let list = sandbox.run(&["measurements", "list", "--store", store.to_str().unwrap()]);
+    let lines = String::from_utf8_lossy(&list.stdout).lines().count();
+    assert!(lines > 15, "{lines} lines");
+}
+
+#[test]
+fn what_cannot_be_measured_or_compared_is_no_success() {
+    let sandbox = Sandbox::new();
+    let empty = check(&sandbox, &["history"], 0);
+    assert!(String::from_utf8_lossy(&empty.stdout).contains("empty"));
+    assert!(
+        !sandbox.path(".graphprune").exists(),
+        "looking makes nothing"
+    );
+
+    fs::write(sandbox.path("noise.onnx"), b"this is no model").unwrap();
+    let args = [
+        "noise.onnx",
+        "--label",
+        "broken",
+        "--report",
+        "page.html",
+        "--quiet",
+    ];
+    check(&sandbox, &args, 2);
+    let entries = history(&sandbox);
+    assert_eq!(entries.len(), 1);
+    assert_eq!(entries[0]["verdict"], "unmeasured");
+    assert!(
+        entries[0]["notes"].as_str().unwrap().contains("noise"),
+        "{entries:?}"
+    );
+    assert!(
+        fs::read_to_string(sandbox.path("page.html"))
+            .unwrap()
+            .contains("not measured")
+    );
+
+    let missing = check(&sandbox, &["noise.onnx", "--baseline", "main"], 2);
+    assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no baseline"));
+    check(&sandbox, &["nowhere.onnx"], 2);
+    assert_eq!(
+        history(&sandbox).len(),
+        1,
+        "what did not begin is not in the history"
+    );
+}
