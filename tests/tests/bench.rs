@@ -28,6 +28,8 @@ fn history(sandbox: &Sandbox) -> Vec<Value> {
 fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     let sandbox = Sandbox::new();
     let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
+    // As in a job that has nothing but a profile's file.
+    put("board.toml", b"name = \"bench\"\ntransport = \"local\"\n");
     put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
     let save = [
         "net.onnx",
@@ -36,6 +38,8 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
         "main",
         "--label",
         "first",
+        "--device",
+        "./board.toml",
     ];
     check(&sandbox, &save, 0);
 
@@ -47,6 +51,8 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
         "main",
         "--label",
         "second <b>",
+        "--device",
+        "./board.toml",
         "--report",
         "page.html",
         "--junit",
@@ -74,7 +80,12 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     assert!(entries[1]["change"].as_f64().unwrap() > 1.0, "{entries:?}");
     assert!(entries[1]["processes"].as_u64().unwrap() >= 5);
     let page = fs::read_to_string(sandbox.path("page.html")).unwrap();
-    for needle in ["net on local", "second &lt;b&gt;", "mark slower", "</html>"] {
+    for needle in [
+        "net on ./board.toml",
+        "second &lt;b&gt;",
+        "mark slower",
+        "</html>",
+    ] {
         assert!(page.contains(needle), "no {needle}");
     }
     let text = check(&sandbox, &["history", "--model", "net"], 0);
