@@ -20,7 +20,8 @@ use tracing_subscriber::EnvFilter;
     name = "graphprune",
     version,
     after_help = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 finished, but the budget is not met by the final \
-                  measurement; 130 stopped by Ctrl-C (go on with --resume).\n\
+                  measurement; 4 finished, but the pruned network is slower than the original and is refused; 130 stopped \
+                  by Ctrl-C (go on with --resume).\n\
                   RUST_LOG=info (or debug) logs to standard error what happens inside."
 )]
 struct Cli {
@@ -38,6 +39,7 @@ enum Command {
     Export(commands::stage::ExportArgs),
     Measure(commands::measure::Args),
     Predict(commands::predict::Args),
+    Explain(commands::explain::Args),
     Measurements(commands::measurements::Args),
     Report(commands::report::Args),
     Bench(commands::bench::Args),
@@ -76,6 +78,7 @@ fn main() -> ExitCode {
         Command::Export(args) => commands::stage::export(&args),
         Command::Measure(args) => commands::measure::run(&args),
         Command::Predict(args) => commands::predict::run(&args),
+        Command::Explain(args) => commands::explain::run(&args),
         Command::Measurements(args) => commands::measurements::run(&args),
         Command::Report(args) => commands::report::run(&args),
         Command::Bench(args) => commands::bench::run(&args),
@@ -87,8 +90,11 @@ fn main() -> ExitCode {
         Ok(code) => code,
         Err(error) => {
             eprintln!("error: {error:#}");
-            let stopped = matches!(error.downcast_ref(), Some(pipeline::PipelineError::Stopped));
-            ExitCode::from(if stopped { 130 } else { 1 })
+            ExitCode::from(match error.downcast_ref() {
+                Some(pipeline::PipelineError::Stopped) => 130,
+                Some(pipeline::PipelineError::Slower { .. }) => 4,
+                _ => 1,
+            })
         }
     }
 }

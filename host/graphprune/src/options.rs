@@ -33,6 +33,10 @@ pub struct RunOptions {
     /// Go on with the run in --out, with the configuration it was started with
     #[arg(long)]
     pub resume: bool,
+    /// Take the pruned network even where the final measurement says that it is slower than the original. Can be given with
+    /// --resume, also when a run has ended in the refusal
+    #[arg(long, visible_alias = "force")]
+    pub allow_slower: bool,
     /// TOML configuration; flags override it. A run writes all its settings to DIR/config.toml
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
@@ -74,6 +78,14 @@ pub struct RunOptions {
 impl RunOptions {
     /// Starts or resumes the run.
     pub fn open(&self) -> anyhow::Result<Run> {
+        let mut run = self.found()?;
+        if self.allow_slower {
+            run.allow_slower();
+        }
+        Ok(run)
+    }
+
+    fn found(&self) -> anyhow::Result<Run> {
         if self.resume {
             let given = self.given();
             anyhow::ensure!(

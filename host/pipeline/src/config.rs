@@ -264,6 +264,8 @@ pub struct ResultConfig {
     pub confirm_before_finetuning: bool,
     /// Share of the budget that the confirming measurement must leave free, because the final one differs a little.
     pub confirm_margin: f64,
+    /// Whether a result that turns out slower than the original is one. It is refused otherwise.
+    pub allow_slower: bool,
 }
 
 impl Default for ResultConfig {
@@ -275,6 +277,7 @@ impl Default for ResultConfig {
             final_effort: 4.0,
             confirm_before_finetuning: true,
             confirm_margin: 0.01,
+            allow_slower: false,
         }
     }
 }

@@ -129,6 +129,47 @@ pub enum PipelineError {
         /// What is allowed.
         tolerance: f64,
     },
+    /// The run is finished, and its result takes longer than the original.
+    #[error(
+        "the pruned network takes {ratio:.3}x of the original's latency (95 % interval {low:.3} to {high:.3}): it is slower and is \
+         refused. It is kept as '{}'; `graphprune explain {}` tells why. To take it nevertheless: graphprune prune --out {} \
+         --resume --allow-slower",
+        kept.display(),
+        run.display(),
+        run.display()
+    )]
+    Slower {
+        /// Latency over the original's.
+        ratio: f64,
+        /// Lower end of its 95 % interval.
+        low: f64,
+        /// Upper end.
+        high: f64,
+        /// Where the network is kept.
+        kept: PathBuf,
+        /// The run folder.
+        run: PathBuf,
+    },
+    /// One network is not a pruned form of another.
+    #[error(
+        "'{pruned}' is no pruned form of '{original}': {reason}. Give the original first, as it was when it was pruned"
+    )]
+    Unrelated {
+        /// The file that should be the original.
+        original: String,
+        /// The file that should be its pruned form.
+        pruned: String,
+        /// What does not fit.
+        reason: String,
+    },
+    /// The device does not tell how long operators take.
+    #[error(
+        "'{device}' told no times of operators; its agent is older than this program: update it with graphprune device deploy"
+    )]
+    NoOperatorTimes {
+        /// The device.
+        device: String,
+    },
     /// The user stopped the run.
     #[error("stopped; go on with --resume")]
     Stopped,

@@ -12,6 +12,7 @@ mod config;
 mod device;
 mod environment;
 mod error;
+mod explain;
 mod folder;
 mod inspect;
 mod knowledge;
@@ -33,6 +34,7 @@ pub use config::{
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use error::PipelineError;
+pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
@@ -44,7 +46,7 @@ pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
-pub use report::{ReportData, text_table as table};
+pub use report::{Explanation, ReportData, explanation_text, text_table as table};
 pub use run::{Outcome, Run, Stage};
 pub use store_place::StorePlace;
 pub use summary::rewrite_report;

@@ -106,6 +106,11 @@ impl Run {
         })
     }
 
+    /// Takes the result even where it is slower than the original.
+    pub fn allow_slower(&mut self) {
+        self.config.result.allow_slower = true;
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &RunConfig {
@@ -154,7 +159,11 @@ impl Run {
         if let Err(e) = work.events.flush() {
             tracing::warn!("TensorBoard events: {e}");
         }
-        result
+        let outcome = result?;
+        if outcome.data.is_some() {
+            stages::export::refuse_slower(&mut work)?;
+        }
+        Ok(outcome)
     }
 }
 

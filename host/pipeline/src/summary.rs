@@ -251,6 +251,16 @@ fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
             pruned * 100.0
         ));
     }
+    let slower = rows
+        .iter()
+        .filter(|row| row.role == Role::Pruned)
+        .filter_map(|row| row.latency.as_ref()?.ratio_low)
+        .any(|low| low > 1.0);
+    if slower {
+        out.push(
+            "The pruned network is slower than the original: graphprune explain tells why.".into(),
+        );
+    }
     if !trained {
         out.push(
             "The original was trained in this run: its accuracy is that of the full-width network out of the joint \

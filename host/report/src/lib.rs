@@ -20,6 +20,7 @@ mod charts;
 mod data;
 mod devices;
 pub mod events;
+mod explanation;
 mod format;
 pub mod history;
 mod html;
@@ -31,6 +32,10 @@ mod text;
 pub use data::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
     Provider, ReportData, Role, Row, Verdict,
+};
+pub use explanation::{
+    Explanation, GroupSaving, LayerChange, LayerRun, OtherOperators, Remainder, explanation_text,
+    render_explanation,
 };
 pub use page::render;
 pub use text::text_table;

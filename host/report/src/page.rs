@@ -20,7 +20,7 @@ pub fn render(data: &ReportData) -> String {
         &title,
         |header| sections::header(header, data),
         |main| content(main, data),
-        |footer| sections::footer(footer, data),
+        |footer| sections::footer(footer, &data.header.program),
     )
 }
 

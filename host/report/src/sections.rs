@@ -590,11 +590,11 @@ pub(crate) fn configuration(page: &mut Markup, data: &ReportData) {
     });
 }
 
-pub(crate) fn footer(footer: &mut Markup, data: &ReportData) {
-    let program = if data.header.program.is_empty() {
+pub(crate) fn footer(footer: &mut Markup, program: &str) {
+    let program = if program.is_empty() {
         "graphprune"
     } else {
-        &data.header.program
+        program
     };
     footer.text(&format!(
         "Written by {program}. This file needs no network."

@@ -115,7 +115,7 @@ fn measured(figure: &LatencyFigure) -> (String, String) {
 }
 
 /// Without control characters and line breaks.
-fn clean(text: &str) -> String {
+pub(crate) fn clean(text: &str) -> String {
     text.chars()
         .map(|c| {
             if c.is_control() || disturbs(c) {

@@ -3,6 +3,7 @@
 pub mod bench;
 pub mod completions;
 pub mod device;
+pub mod explain;
 pub mod inspect;
 pub mod measure;
 pub mod measurements;

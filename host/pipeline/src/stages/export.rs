@@ -1,5 +1,7 @@
 //! The end of a run: BatchNorm folded, exported, checked in ONNX Runtime, measured with full rigour, tested.
 
+use std::fs;
+
 use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 use serde::{Deserialize, Serialize};
@@ -14,6 +16,12 @@ use crate::work::Work;
 /// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
 /// the output's spread. Deep networks differ by up to 3e-4 between runtimes.
 const TOLERANCE: f64 = 1e-3;
+
+/// The stage, and the file of the run's result.
+const RESULT: (&str, &str) = ("export/pruned", "pruned.onnx");
+
+/// Where a result is kept that turned out slower than the original: nobody shall deploy it unawares.
+const REFUSED: &str = "pruned.refused.onnx";
 
 /// A network of the final table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -46,7 +54,7 @@ pub(crate) fn run(
 ) -> Result<FinalRow, PipelineError> {
     let stage = StageName::new(format!("export/{label}"));
     if let Some(row) = work.records.stage::<FinalRow>(&stage)? {
-        return Ok(row);
+        return accepted(work, &stage, row);
     }
     if work.stop.is_set() {
         return Err(PipelineError::Stopped);
@@ -54,18 +62,22 @@ pub(crate) fn run(
     let deployed = prepared.deployed(graph)?;
     let bytes = prepared.deployed_bytes(graph)?;
     let difference = verify(work, prepared, label, graph, &bytes)?;
-    work.folder.write(file, &bytes)?;
     let size = bytes.len() as u64;
     let cost = costs(&deployed);
     let measured = work
         .meter
         .as_mut()
-        .map(|meter| meter.final_ratio(label, bytes));
+        .map(|meter| meter.final_ratio(label, bytes.clone()));
     work.tell_device_news()?;
     let (ratio, checks) = match measured.transpose()? {
         Some(FinalRatio { ratio, checks }) => (Some(ratio), checks),
         None => (None, Vec::new()),
     };
+    let refused = file == RESULT.1
+        && ratio.as_ref().is_some_and(is_slower)
+        && !work.config.result.allow_slower;
+    let file = if refused { REFUSED } else { file };
+    work.folder.write(file, &bytes)?;
     let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
         label: label.into(),
@@ -83,6 +95,50 @@ pub(crate) fn run(
     };
     work.records.finish(&stage, &row)?;
     Ok(row)
+}
+
+/// Slower beyond noise.
+fn is_slower(ratio: &Ratio) -> bool {
+    ratio.low > 1.0
+}
+
+/// A row that is done. A network that was refused takes the result's place once slower ones are allowed.
+fn accepted(
+    work: &mut Work<'_>,
+    stage: &StageName,
+    mut row: FinalRow,
+) -> Result<FinalRow, PipelineError> {
+    if row.file == REFUSED && work.config.result.allow_slower {
+        let (from, to) = (work.folder.path(REFUSED), work.folder.path(RESULT.1));
+        // Gone already when a call was stopped right after it.
+        if from.exists() {
+            fs::rename(&from, &to).map_err(|e| PipelineError::io(&from, "rename", e))?;
+        }
+        row.file = RESULT.1.into();
+        work.records.finish(stage, &row)?;
+    }
+    Ok(row)
+}
+
+/// Ends a run whose result was refused. Everything is written by then, the report included.
+///
+/// # Errors
+/// [`PipelineError::Slower`] when it was.
+pub(crate) fn refuse_slower(work: &mut Work<'_>) -> Result<(), PipelineError> {
+    let row = work
+        .records
+        .stage::<FinalRow>(&StageName::new(RESULT.0))?
+        .filter(|row| row.file == REFUSED);
+    match row.and_then(|row| row.ratio) {
+        None => Ok(()),
+        Some(ratio) => Err(PipelineError::Slower {
+            ratio: ratio.median,
+            low: ratio.low,
+            high: ratio.high,
+            kept: work.folder.path(REFUSED),
+            run: work.folder.root().to_owned(),
+        }),
+    }
 }
 
 /// Runs the exported file on the device and the trained network in libtorch on the same images.

@@ -1,0 +1,79 @@
+//! `graphprune explain`: where a pruned network's time went, group by group.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pipeline::{
+    Attention, ExplainRequest, ExplainSubject, explain, explanation_text, write_explanation,
+};
+
+use crate::progress::Terminal;
+use crate::stop;
+
+/// Tell what each group of channels saved, predicted and really, and why where it saved nothing.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  graphprune explain runs/a\n  graphprune explain runs/a --report why.html\n  graphprune explain original.onnx pruned.onnx --device local --json"
+)]
+pub struct Args {
+    /// Folder of a finished run, or the original network's ONNX file
+    run: PathBuf,
+    /// Its pruned form, where two files are given
+    pruned: Option<PathBuf>,
+    /// Device: `local`, a registered name, or the path of a profile with an address (default: the run's)
+    #[arg(long)]
+    device: Option<String>,
+    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in the run, or widths)
+    #[arg(long, value_name = "widths|heads")]
+    attention: Option<Attention>,
+    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that they were never measured on
+    #[arg(long)]
+    measured_only: bool,
+    /// Write a page with charts and all layers, too
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Show warnings only while it works
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Measures, and prints the explanation.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let what = match &args.pruned {
+        Some(pruned) => ExplainSubject::Files {
+            original: args.run.clone(),
+            pruned: pruned.clone(),
+        },
+        None => {
+            anyhow::ensure!(
+                !args.run.is_file(),
+                "'{}' is a file: give its pruned form as well, or the folder of a run",
+                args.run.display()
+            );
+            ExplainSubject::Run(args.run.clone())
+        }
+    };
+    let request = ExplainRequest {
+        what,
+        device: args.device.clone(),
+        attention: args.attention,
+        predict: !args.measured_only,
+    };
+    let stop = stop::on_interrupt()?;
+    let told = explain(&request, &stop, &mut Terminal::new(args.quiet))?;
+    if let Some(path) = &args.report {
+        write_explanation(&told, path)?;
+    }
+    if args.json {
+        println!("{}", serde_json::to_string_pretty(&told)?);
+    } else {
+        print!("{}", explanation_text(&told));
+        if let Some(path) = &args.report {
+            println!("report: {}", path.display());
+        }
+    }
+    Ok(ExitCode::SUCCESS)
+}

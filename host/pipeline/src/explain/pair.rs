@@ -1,0 +1,237 @@
+//! Whether one network is a pruned form of another, and which widths its groups have.
+
+use std::collections::BTreeMap;
+
+use channels::{Analysis, AnalysisOptions, AxisUnit, GroupId, PrunePlan};
+use onnx_graph::cost::costs;
+use onnx_graph::{Graph, Node, ValueId};
+
+/// A network, its pruned form and the widths between them.
+pub(super) struct Pair {
+    pub original: Graph,
+    pub pruned: Graph,
+    pub analysis: Analysis,
+    /// Per group the channels that stayed.
+    pub widths: Vec<usize>,
+}
+
+impl Pair {
+    /// Compares the weights of layers of equal names.
+    ///
+    /// # Errors
+    /// Why `pruned` cannot have come from `original`, in words; or that the original cannot be analysed.
+    pub fn new(
+        original: Graph,
+        pruned: Graph,
+        options: AnalysisOptions,
+    ) -> Result<Result<Self, String>, channels::ChannelError> {
+        let analysis = channels::analyse_with(&original, options)?;
+        let widths = match widths(&original, &pruned, &analysis) {
+            Ok(widths) => widths,
+            Err(reason) => return Ok(Err(reason)),
+        };
+        if let Err(reason) = confirm(&original, &pruned, &analysis, &widths)? {
+            return Ok(Err(reason));
+        }
+        Ok(Ok(Self {
+            original,
+            pruned,
+            analysis,
+            widths,
+        }))
+    }
+
+    /// Channels of each group in the original.
+    pub fn sizes(&self) -> Vec<usize> {
+        let groups = self.analysis.groups().iter();
+        groups.map(|group| group.channels).collect()
+    }
+}
+
+/// How the indices of an axis are shared out: per group how many are its, and how many are pinned.
+pub(super) fn owned(owners: &[Option<AxisUnit>]) -> (BTreeMap<usize, usize>, usize) {
+    let (mut groups, mut pinned) = (BTreeMap::new(), 0);
+    for owner in owners {
+        match owner {
+            Some(unit) => *groups.entry(unit.group.0).or_default() += 1,
+            None => pinned += 1,
+        }
+    }
+    (groups, pinned)
+}
+
+fn by_name(graph: &Graph) -> BTreeMap<&str, &Node> {
+    let nodes = graph.nodes().iter();
+    nodes.map(|node| (node.name.as_str(), node)).collect()
+}
+
+/// What the size of one axis says: the widths of the groups on it, times how many indices each unit has, and the pinned ones.
+struct Equation<'a> {
+    node: &'a str,
+    groups: BTreeMap<usize, usize>,
+    pinned: usize,
+    size: usize,
+}
+
+/// The axes of weights that are in both networks.
+fn equations<'a>(
+    original: &'a Graph,
+    pruned: &Graph,
+    analysis: &Analysis,
+) -> Result<Vec<Equation<'a>>, String> {
+    let nodes = by_name(pruned);
+    let mut equations = Vec::new();
+    for node in original.nodes() {
+        let Some(twin) = nodes.get(node.name.as_str()) else {
+            continue;
+        };
+        if twin.op.name() != node.op.name() {
+            return Err(format!(
+                "'{}' is a {} there and a {} in the original",
+                node.name,
+                twin.op.name(),
+                node.op.name()
+            ));
+        }
+        for (i, value) in node.inputs.iter().enumerate() {
+            let (Some(value), Some(cut)) = (*value, pruned.constant_input(twin, i)) else {
+                continue;
+            };
+            for (axis, owners) in analysis.constant_axes(value) {
+                let (groups, pinned) = owned(&owners);
+                if let Some(&size) = cut.dims().get(axis) {
+                    equations.push(Equation {
+                        node: &node.name,
+                        groups,
+                        pinned,
+                        size,
+                    });
+                }
+            }
+        }
+    }
+    Ok(equations)
+}
+
+impl Equation<'_> {
+    /// The group that alone is not known yet, and the width that this axis gives it.
+    fn solve(
+        &self,
+        known: &[Option<usize>],
+        sizes: &[usize],
+    ) -> Option<(usize, Result<usize, String>)> {
+        let mut unknown = self.groups.iter().filter(|(g, _)| known[**g].is_none());
+        let (&group, &count) = unknown.next()?;
+        if unknown.next().is_some() {
+            return None;
+        }
+        let others = self.groups.iter().filter_map(|(&g, &count)| {
+            let width = known[g]?;
+            Some(count * width / sizes[g].max(1))
+        });
+        let left = self.size.checked_sub(self.pinned + others.sum::<usize>());
+        let width = left
+            .filter(|left| (left * sizes[group]).is_multiple_of(count))
+            .map(|left| left * sizes[group] / count)
+            .filter(|&width| width <= sizes[group]);
+        let width = width.ok_or_else(|| {
+            let all = self.pinned + self.groups.values().sum::<usize>();
+            format!(
+                "'{}' has {} channels there, which is no part of the original's {all}",
+                self.node, self.size
+            )
+        });
+        Some((group, width))
+    }
+}
+
+/// The width of each group, from the axes of weights: first those that are one group's alone.
+fn widths(original: &Graph, pruned: &Graph, analysis: &Analysis) -> Result<Vec<usize>, String> {
+    let groups = analysis.groups();
+    let sizes: Vec<usize> = groups.iter().map(|group| group.channels).collect();
+    let equations = equations(original, pruned, analysis)?;
+    let nodes = by_name(pruned);
+    let gone = |g: usize| {
+        let mut makers = groups[g].producers.iter();
+        makers.all(|&p| !nodes.contains_key(original.node(p).name.as_str()))
+    };
+    let mut known: Vec<Option<usize>> = vec![None; groups.len()];
+    for (g, width) in known.iter_mut().enumerate().filter(|(g, _)| gone(*g)) {
+        *width = Some(match analysis.removal(GroupId(g)) {
+            Some(_) => 0,
+            // It went with the branch of another group.
+            None if goes_with_another(analysis, g) => sizes[g],
+            None => {
+                return Err(format!(
+                    "no layer of the group '{}' is in it",
+                    groups[g].name
+                ));
+            }
+        });
+    }
+    while let Some((group, width)) = equations.iter().find_map(|e| e.solve(&known, &sizes)) {
+        known[group] = Some(width?);
+    }
+    let all = known.into_iter().zip(groups);
+    all.map(|(width, group)| {
+        width.ok_or_else(|| format!("it does not tell the width of '{}'", group.name))
+    })
+    .collect()
+}
+
+fn goes_with_another(analysis: &Analysis, group: usize) -> bool {
+    let mut removals = (0..analysis.groups().len())
+        .filter(|&g| g != group)
+        .filter_map(|g| analysis.removal(GroupId(g)));
+    removals.any(|removal| {
+        let mut makers = analysis.groups()[group].producers.iter();
+        makers.all(|p| removal.dead.contains(p))
+    })
+}
+
+/// Cuts the original to the widths: the layers and the shapes of their weights must be those of the pruned network.
+fn confirm(
+    original: &Graph,
+    pruned: &Graph,
+    analysis: &Analysis,
+    widths: &[usize],
+) -> Result<Result<(), String>, channels::ChannelError> {
+    let order: Vec<Vec<usize>> = analysis
+        .groups()
+        .iter()
+        .map(|group| (0..group.channels).collect())
+        .collect();
+    let plan = PrunePlan::from_widths(analysis, &order, widths)?;
+    let cut = channels::cut(original, analysis, &plan)?;
+    let wanted = channels::apply(original, &cut)?;
+    let (wanted, found) = (layers(&wanted), layers(pruned));
+    for (name, dims) in &wanted {
+        match found.get(name) {
+            None => return Ok(Err(format!("it has no layer '{name}'"))),
+            Some(other) if other != dims => {
+                return Ok(Err(format!(
+                    "the weights of '{name}' are {other:?} there; pruning the original's could give {dims:?}"
+                )));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(
+        match found.keys().find(|name| !wanted.contains_key(*name)) {
+            Some(name) => Err(format!("its layer '{name}' is not in the original")),
+            None => Ok(()),
+        },
+    )
+}
+
+/// The shapes of weights by layer; empty for a product of two computed values.
+fn layers(graph: &Graph) -> BTreeMap<String, Vec<usize>> {
+    let counted = costs(graph).nodes.into_iter().filter(|cost| cost.macs > 0);
+    let named = counted.map(|cost| {
+        let node = graph.node(cost.node);
+        let weight = |value: &ValueId| graph.constant(*value).map(|t| t.dims().to_vec());
+        let dims = node.inputs.iter().flatten().skip(1).find_map(weight);
+        (node.name.clone(), dims.unwrap_or_default())
+    });
+    named.collect()
+}

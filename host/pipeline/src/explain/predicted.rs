@@ -1,0 +1,160 @@
+//! What kernels measured alone say of both networks.
+
+use latency::{AgentDevice, Profile, Remembering, Store, user_store};
+use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, Step};
+use search::WidthGrid;
+
+use super::Layout;
+use super::attribute::{Shares, split};
+use super::pair::Pair;
+use crate::error::PipelineError;
+use crate::knowledge::{ProbeConfig, probe_kernels};
+use crate::progress::{Reporter, StopFlag};
+
+/// Standard deviation of a kernel's time from one process to the next, relative, as far as steps are looked for.
+const NOISE: f64 = 0.01;
+
+/// Times of the layers of both networks, from kernels measured alone.
+pub(super) struct Predictions {
+    times: LayerTimes,
+    /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel cannot be measured alone.
+    layers: Vec<Option<[f64; 2]>>,
+    admissible: Vec<Vec<usize>>,
+}
+
+impl Predictions {
+    /// Looks kernels up in the user's store and measures what is missing there.
+    pub fn measure(
+        pair: &Pair,
+        table: &CostTable,
+        device: AgentDevice,
+        profile: &Profile,
+        stop: &StopFlag,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Self, PipelineError> {
+        let sizes = pair.sizes();
+        let grid = WidthGrid::default();
+        let admissible: Vec<Vec<usize>> = sizes
+            .iter()
+            .zip(&pair.widths)
+            .map(|(&channels, &width)| {
+                let mut all = grid.widths(channels);
+                all.push(width.max(1));
+                all.sort_unstable();
+                all.dedup();
+                all
+            })
+            .collect();
+        let plan = ProbePlan::new(table, &admissible);
+        let total = plan.points().len() as u64;
+        reporter.begin("kernels measured alone", 0, total);
+        let config = ProbeConfig::default();
+        let go_on = |done: usize| {
+            reporter.step(done as u64, "");
+            !stop.is_set()
+        };
+        let kernels = match user_store() {
+            Some(path) => {
+                if let Some(folder) = path.parent() {
+                    std::fs::create_dir_all(folder)
+                        .map_err(|e| PipelineError::io(folder, "make the folder", e))?;
+                }
+                let mut kept = Remembering::new(device, Store::open(&path)?)?;
+                probe_kernels(&mut kept, profile, &plan, &config, go_on)?
+            }
+            None => {
+                let mut device = device;
+                probe_kernels(&mut device, profile, &plan, &config, go_on)?
+            }
+        };
+        reporter.end(&format!(
+            "{} kernels known of this device",
+            kernels.times().len()
+        ));
+        Ok(Self::new(pair, table, &kernels, admissible))
+    }
+
+    fn new(
+        pair: &Pair,
+        table: &CostTable,
+        kernels: &KernelTable,
+        admissible: Vec<Vec<usize>>,
+    ) -> Self {
+        let times = table.layer_times(kernels);
+        let before = table.layer_ns(&times, &pair.sizes());
+        let after = table.layer_ns(&times, &pair.widths);
+        let alone = |name: &str| {
+            let mut nodes = pair.original.nodes().iter();
+            let node = nodes.find(|node| node.name == name)?;
+            Kernel::of(&pair.original, node)
+        };
+        let layers = table
+            .layer_names()
+            .zip(before.into_iter().zip(after))
+            .map(|(name, (before, after))| alone(name).map(|_| [before, after]))
+            .collect();
+        Self {
+            times,
+            layers,
+            admissible,
+        }
+    }
+
+    /// A layer's time in the original (0) or in the pruned network (1), ns.
+    pub fn layer(&self, layer: usize, network: usize) -> Option<f64> {
+        self.layers[layer].map(|ns| ns[network])
+    }
+
+    /// Layers of which nothing is predicted.
+    pub fn unknown(&self) -> usize {
+        self.layers.iter().filter(|ns| ns.is_none()).count()
+    }
+
+    /// What each group saves; `None` where nothing is known of any layer that it narrowed.
+    pub fn saved(&self, shares: &[Shares], groups: usize) -> Vec<Option<f64>> {
+        let saved: Vec<f64> = self
+            .layers
+            .iter()
+            .map(|ns| ns.map_or(0.0, |[before, after]| before - after))
+            .collect();
+        let (of, _) = split(&saved, shares, groups);
+        let known = |g: usize| {
+            let mut layers = self.layers.iter().zip(shares);
+            layers.any(|(ns, shares)| ns.is_some() && shares.iter().any(|share| share.0 == g))
+        };
+        of.into_iter()
+            .enumerate()
+            .map(|(g, ns)| known(g).then_some(ns))
+            .collect()
+    }
+
+    /// The widths of a group that take as long as the one it has, and the widest below them that takes less, by the sum of the
+    /// layers that it touches with all other groups as they were pruned.
+    pub fn step(
+        &self,
+        pair: &Pair,
+        layout: &Layout,
+        group: usize,
+    ) -> Option<(Step, Option<usize>)> {
+        let width = pair.widths[group];
+        if width == 0 || width == pair.analysis.groups()[group].channels {
+            return None;
+        }
+        let touched: Vec<usize> = (0..self.layers.len())
+            .filter(|&l| self.layers[l].is_some() && layout.sides[l].concerns(group))
+            .collect();
+        let mut config = pair.widths.clone();
+        let curve = Curve::new(self.admissible[group].iter().map(|&width| {
+            config[group] = width;
+            let all = layout.table.layer_ns(&self.times, &config);
+            (width, touched.iter().map(|&l| all[l]).sum())
+        }));
+        let steps = curve.steps(NOISE);
+        let at = steps
+            .iter()
+            .position(|step| (step.first..=step.last).contains(&width))?;
+        let faster = |step: &&Step| step.ns < steps[at].ns;
+        let below = steps[..at].iter().rev().find(faster);
+        Some((steps[at], below.map(|step| step.last)))
+    }
+}
