@@ -59,9 +59,7 @@ impl Sides {
             removal.is_some_and(|removal| removal.dead.binary_search(&id).is_ok())
         });
         Self {
-            inputs: node
-                .input(0)
-                .map_or_else(|| Axis::new(&[]), |value| axis(value)),
+            inputs: node.input(0).map_or_else(|| Axis::new(&[]), &axis),
             outputs: axis(node.output()),
             removed_by: removed.collect(),
         }

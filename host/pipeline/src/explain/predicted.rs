@@ -4,7 +4,7 @@ use latency::{AgentDevice, Profile, Remembering, Store, user_store};
 use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, Step};
 use search::WidthGrid;
 
-use super::Layout;
+use super::assemble::Layout;
 use super::attribute::{Shares, split};
 use super::pair::Pair;
 use crate::error::PipelineError;

@@ -1,0 +1,85 @@
+//! An explanation holds what its data holds, on the terminal and as a page, whatever names there are.
+
+use report::{
+    Explanation, GroupSaving, OtherOperators, Remainder, explanation_text, render_explanation,
+};
+
+fn told() -> Explanation {
+    let group = |name: &str, kept, saved_ns, reason: Option<&str>| GroupSaving {
+        name: name.into(),
+        channels: 64,
+        kept,
+        saved_ns,
+        before_ns: 80e3,
+        predicted_ns: (kept < 64).then_some(41e3),
+        uncertainty_ns: 800.0,
+        reason: reason.map(str::to_owned),
+        ..GroupSaving::default()
+    };
+    Explanation {
+        original: "original.onnx".into(),
+        pruned: "pruned.onnx".into(),
+        original_ns: 400e3,
+        pruned_ns: 360e3,
+        ratio: (0.9, 0.89, 0.91),
+        passes: 7,
+        groups: vec![
+            group("kept", 64, 0.0, Some("no channel removed")),
+            group("worse", 62, -9e3, Some("wide lost the blocked layout")),
+            group("<b>better</b>\u{1b}[2J", 32, 40e3, None),
+        ],
+        others: vec![OtherOperators {
+            kind: "ReorderInput".into(),
+            count_before: 1,
+            count_after: 2,
+            before_ns: 1e3,
+            after_ns: 2e3,
+        }],
+        rest: Remainder {
+            untouched_ns: 7e3,
+            others_ns: -1e3,
+            outside_ns: 3e3,
+        },
+        ..Explanation::default()
+    }
+}
+
+#[test]
+fn the_table_has_the_largest_saving_first_and_a_reason_below_those_without() {
+    let text = explanation_text(&told());
+    let place = |needle: &str| {
+        text.find(needle)
+            .unwrap_or_else(|| panic!("no '{needle}' in\n{text}"))
+    };
+    assert!(place("better") < place("worse") && place("worse") < place("\nkept"));
+    place("0.900x (0.890 to 0.910), 40.0 us saved");
+    place("64 \u{2192} 32    41.0 us  40.0 us \u{b1}0.8  100 %");
+    place("  no gain: wide lost the blocked layout");
+    place("together");
+    place("1 \u{2192} 2");
+    assert!(
+        !text.contains('\u{1b}'),
+        "a name must not control the terminal"
+    );
+}
+
+#[test]
+fn a_slower_network_is_called_slower() {
+    let mut data = told();
+    (data.pruned_ns, data.ratio) = (500e3, (1.25, 1.2, 1.3));
+    assert!(explanation_text(&data).contains("100.0 us slower"));
+    assert!(render_explanation(&data).contains("<b>Slower</b>"));
+    data.ratio = (1.0, 0.98, 1.02);
+    assert!(render_explanation(&data).contains("<b>As fast</b>"));
+}
+
+#[test]
+fn the_page_draws_every_group_for_both_windows_and_names_are_only_text() {
+    let html = render_explanation(&told());
+    assert!(html.starts_with("<!doctype html>") && html.ends_with("</html>\n"));
+    assert!(!html.contains("<b>better</b>") && html.contains("&lt;b&gt;better"));
+    assert_eq!(html.matches("<rect class=\"bar lost\"").count(), 2 + 1);
+    assert!(html.contains("lost the blocked layout") && !html.contains("NaN"));
+    let nothing = render_explanation(&Explanation::default());
+    assert!(nothing.contains("The network has no groups of channels."));
+}
