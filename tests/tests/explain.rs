@@ -36,13 +36,14 @@ impl Net {
         self.graph.add_constant(&format!("{name}.weight"), tensor)
     }
 
-    fn conv(&mut self, name: &str, x: ValueId, dims: [usize; 3], groups: usize) -> ValueId {
-        let [outputs, inputs, kernel] = dims;
+    /// A convolution that makes channels, reads them, and has a kernel of a size and a stride; then an activation.
+    fn conv(&mut self, name: &str, x: ValueId, dims: [usize; 4], groups: usize) -> ValueId {
+        let [outputs, inputs, kernel, stride] = dims;
         let weight = self.weight(name, &[outputs, inputs, kernel, kernel]);
         let conv = Conv {
             kernel: vec![kernel; 2],
-            strides: vec![1; 2],
-            pads: vec![kernel / 2; 4].into_iter().map(|p| p as _).collect(),
+            strides: vec![stride; 2],
+            pads: vec![kernel / 2; 4],
             dilations: vec![1; 2],
             group: groups,
         };
@@ -62,11 +63,11 @@ fn blocks() -> Graph {
         [3, 32, 32].map(Dim::Known).to_vec(),
     ];
     let mut x = net.graph.add_input("x", DType::F32, shape.concat());
-    x = net.conv("stem", x, [32, 3, 3], 1);
+    x = net.conv("stem", x, [32, 3, 3, 2], 1);
     for block in 0..3 {
-        x = net.conv(&format!("{block}.widen"), x, [WIDE, 32, 1], 1);
-        x = net.conv(&format!("{block}.deep"), x, [WIDE, 1, 3], WIDE);
-        x = net.conv(&format!("{block}.narrow"), x, [32, WIDE, 1], 1);
+        x = net.conv(&format!("{block}.widen"), x, [WIDE, 32, 1, 1], 1);
+        x = net.conv(&format!("{block}.deep"), x, [WIDE, 1, 3, 1], WIDE);
+        x = net.conv(&format!("{block}.narrow"), x, [32, WIDE, 1, 1], 1);
     }
     x = net.push("pool", GlobalAveragePool, &[x]);
     x = net.push("flat", Flatten { axis: 1 }, &[x]);

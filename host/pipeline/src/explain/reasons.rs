@@ -61,7 +61,7 @@ pub(super) fn reason(group: &GroupSaving, about: &Circumstances<'_>) -> Option<S
         .or_else(|| same_step(group, about))
         .or_else(|| others_grew(about))
         .or_else(|| within_noise(group));
-    Some(found.unwrap_or_else(|| "not explained".into()))
+    Some(found.unwrap_or_else(|| not_explained(about)))
 }
 
 fn moved(about: &Circumstances<'_>) -> Option<String> {
@@ -145,6 +145,18 @@ fn within_noise(group: &GroupSaving) -> Option<String> {
             group.uncertainty_ns / 1e3
         )
     })
+}
+
+/// Where to look further: the layer that grew most.
+fn not_explained(about: &Circumstances<'_>) -> String {
+    let grown = |layer: &LayerChange| Some(layer.after.ns? - layer.before.ns?);
+    let all = about.layers.iter().filter_map(|l| Some((l, grown(l)?)));
+    match all.max_by(|a, b| a.1.total_cmp(&b.1)) {
+        Some((layer, grown)) if grown > 0.0 => {
+            format!("not explained; {} grew ({})", layer.name, times(layer))
+        }
+        _ => "not explained".into(),
+    }
 }
 
 fn times(layer: &LayerChange) -> String {

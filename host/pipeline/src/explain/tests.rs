@@ -281,4 +281,12 @@ fn reasons_come_from_the_figures_and_without_any_nothing_is_explained() {
         Some("within noise: 0.1 us, known to \u{b1}0.5"),
     );
     check(96, -9.0, &same, None, Some("not explained"));
+    let larger = layer(("Conv in blocks", 50.0), ("Conv in blocks", 59.0), 96);
+    check(
+        96,
+        -9.0,
+        &larger,
+        None,
+        Some("not explained; wide grew (50.0 to 59.0 us)"),
+    );
 }
