@@ -157,6 +157,8 @@ pub struct Reach<'a> {
     pub folder: &'a Path,
     /// The files and folders it may read besides those of the system.
     pub readable: Vec<PathBuf>,
+    /// Whether it may open sockets within the machine.
+    pub local_sockets: bool,
 }
 
 /// Takes away the network, other processes and all files but those in reach, for good. Returns what is in effect, the limits
@@ -172,7 +174,7 @@ pub fn seal(reach: &Reach<'_>) -> Vec<String> {
             in_effect.push("files (landlock)");
         }
     }
-    if syscalls::deny() {
+    if syscalls::deny(reach.local_sockets) {
         in_effect.push("no-network (seccomp)");
     }
     in_effect.into_iter().map(str::to_owned).collect()

@@ -162,6 +162,7 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
     let confinement = confine::seal(&confine::Reach {
         folder,
         readable: models.chain(library.parent().map(Path::to_owned)).collect(),
+        local_sockets: providers::open_local_sockets(&options),
     });
     let bench = model::Bench {
         runtime,

@@ -61,6 +61,13 @@ pub fn is_cpu(provider: &Provider) -> bool {
     provider.name == "cpu"
 }
 
+/// Whether a provider was asked for whose library opens a socket within the machine when it starts and fails without. CUDA's does:
+/// with `socket`, `bind` or `listen` denied, `cudaSetDevice` ends with error 304 (driver 580).
+pub fn open_local_sockets(options: &RuntimeOptions) -> bool {
+    let opens = |provider: &Provider| matches!(provider.name.as_str(), "cuda" | "tensorrt");
+    options.providers.iter().any(opens)
+}
+
 /// Whether nodes may run on the CPU provider: it was asked for, or nothing was.
 pub fn cpu_is_wanted(options: &RuntimeOptions) -> bool {
     options.providers.is_empty() || options.providers.iter().any(is_cpu)

@@ -90,18 +90,23 @@ const DENIED: &[c_long] = &[
     libc::SYS_clock_adjtime,
 ];
 
+/// Of these, what a library needs that opens a socket within the machine and waits at it. Nobody reaches it: the name it binds
+/// lies in the worker's folder or nowhere, and neither `accept4` nor `connect` is let through.
+const LOCAL_SOCKETS: &[c_long] = &[libc::SYS_socket, libc::SYS_bind, libc::SYS_listen];
+
 /// Where the parts of `struct seccomp_data` begin: the number, the architecture, the low half of the first argument. Every
 /// architecture above is little-endian.
 const NUMBER: u32 = 0;
 const AUDIT: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
-/// Denies the calls to all threads of this process, for good. Returns whether it is in effect.
-pub fn deny() -> bool {
+/// Denies the calls to all threads of this process, for good; with `local_sockets`, sockets within the machine may be opened.
+/// Returns whether it is in effect.
+pub fn deny(local_sockets: bool) -> bool {
     let Some(architecture) = ARCHITECTURE else {
         return false;
     };
-    let mut filter = filter(architecture, std::process::id());
+    let mut filter = filter(architecture, std::process::id(), local_sockets);
     let Ok(len) = filter.len().try_into() else {
         return false;
     };
@@ -150,7 +155,7 @@ fn error(number: i32) -> sock_filter {
 }
 
 /// The filter's program. `process` is this process, which may signal its own threads.
-fn filter(architecture: u32, process: u32) -> Vec<sock_filter> {
+fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filter> {
     let allow = || end_with(libc::SECCOMP_RET_ALLOW);
     let mut all = vec![
         load(AUDIT),
@@ -168,7 +173,17 @@ fn filter(architecture: u32, process: u32) -> Vec<sock_filter> {
         instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 0, 1),
         error(libc::EPERM),
     ]);
-    for &number in DENIED {
+    if local_sockets {
+        all.extend([
+            unless_equal(libc::SYS_socket as u32, 4),
+            load(FIRST_ARGUMENT),
+            unless_equal(libc::AF_UNIX as u32, 1),
+            allow(),
+            error(libc::EPERM),
+        ]);
+    }
+    let allowed = |number: &&c_long| local_sockets && LOCAL_SOCKETS.contains(number);
+    for &number in DENIED.iter().filter(|number| !allowed(number)) {
         all.extend([unless_equal(number as u32, 1), error(libc::EPERM)]);
     }
     all.extend([

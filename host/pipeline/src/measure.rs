@@ -34,6 +34,8 @@ pub struct Measured {
     pub peak_memory_bytes: Option<u64>,
     /// Runtime, version, threads, providers in one line.
     pub runtime: String,
+    /// What is to be known of it: providers that were not had, what ran elsewhere than asked for, a device under load.
+    pub notes: Vec<String>,
     /// Why it may not be used, if so.
     pub invalid: Option<String>,
     /// Every timed run, nanoseconds.
@@ -154,6 +156,7 @@ fn summarise(device: &str, m: Measurement) -> Measured {
         ratio: m.ratio.map(|r| (r.median, r.low, r.high)),
         peak_memory_bytes: m.peak_memory_bytes,
         runtime: runtime_line(&m),
+        notes: m.notes,
         invalid,
         samples_ns: m.samples_ns,
         name: m.name,

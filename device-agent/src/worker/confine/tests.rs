@@ -8,10 +8,17 @@ use super::*;
 
 /// Confines a child and asks it a question there. The answer is the exit status, so it is a small number.
 fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&[String]) -> u8) -> u8 {
-    let reach = Reach {
-        folder,
-        readable: readable.to_vec(),
-    };
+    in_reach(
+        &Reach {
+            folder,
+            readable: readable.to_vec(),
+            local_sockets: false,
+        },
+        ask,
+    )
+}
+
+fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&[String]) -> u8) -> u8 {
     // SAFETY: the child has this thread only. What it does until it ends by `_exit` takes no lock of the test harness's, and
     // glibc makes allocation safe after a fork.
     match unsafe { fork() }.unwrap() {
@@ -21,7 +28,7 @@ fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&[String
         },
         ForkResult::Child => {
             let code = match prctl::set_no_new_privs() {
-                Ok(()) => ask(&seal(&reach)),
+                Ok(()) => ask(&seal(reach)),
                 Err(_) => u8::MAX,
             };
             // SAFETY: it ends this process and nothing else.
@@ -51,6 +58,60 @@ fn check_denied(what: &str, ask: impl FnOnce() -> u8) {
         if in_effect.len() < 5 { 1 } else { ask() }
     });
     assert_eq!(answer, 1, "{what}");
+}
+
+#[test]
+fn a_library_that_insists_on_a_local_socket_may_wait_at_one_and_nobody_reaches_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let reach = Reach {
+        folder: folder.path(),
+        readable: Vec::new(),
+        local_sockets: true,
+    };
+    let answer = in_reach(&reach, |in_effect| {
+        if in_effect.len() < 5 {
+            return 0;
+        }
+        let name = libc::sockaddr_un {
+            sun_family: libc::AF_UNIX as libc::sa_family_t,
+            sun_path: [0; 108],
+        };
+        let (at, size) = (std::ptr::from_ref(&name).cast(), 2);
+        // SAFETY: numbers, and an address that lives until each call returns: of the family alone, so that the kernel gives a name.
+        let (socket, steps) = unsafe {
+            let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
+            let steps = [
+                denied(Errno::result(libc::bind(socket, at, size))) == 0,
+                denied(Errno::result(libc::listen(socket, 1))) == 0,
+                denied(Errno::result(libc::connect(socket, at, size))) == 1,
+                denied(Errno::result(libc::accept4(
+                    socket,
+                    std::ptr::null_mut(),
+                    std::ptr::null_mut(),
+                    libc::SOCK_NONBLOCK,
+                ))) == 1,
+                denied(Errno::result(libc::socket(
+                    libc::AF_INET,
+                    libc::SOCK_STREAM,
+                    0,
+                ))) == 1,
+                denied(Errno::result(libc::socket(
+                    libc::AF_NETLINK,
+                    libc::SOCK_RAW,
+                    0,
+                ))) == 1,
+            ];
+            (socket, steps)
+        };
+        let all = [&[socket >= 0][..], &steps].concat();
+        all.iter()
+            .position(|fine| !fine)
+            .map_or(0, |at| at as u8 + 1)
+    });
+    assert_eq!(
+        answer, 0,
+        "the first step that is not as it should be, from 1"
+    );
 }
 
 #[test]
@@ -166,6 +227,7 @@ fn a_process_that_aborts_still_dies_of_it() {
     let reach = Reach {
         folder: folder.path(),
         readable: Vec::new(),
+        local_sockets: false,
     };
     // SAFETY: as in `in_confinement`.
     match unsafe { fork() }.unwrap() {

@@ -109,6 +109,9 @@ fn print(m: &Measured) {
         println!("  peak memory {:.1} MB", bytes as f64 / 1e6);
     }
     println!("  {}", m.runtime);
+    for note in &m.notes {
+        println!("  note: {note}");
+    }
     if let Some(reason) = &m.invalid {
         println!("  NOT VALID: {reason}");
     }
