@@ -2,32 +2,34 @@
 //! networks, on configurations that none of them has seen.
 //!
 //! `cargo bench --bench latency_model [-- NETWORK...]`; the networks are ResNet-20, ResNet-56 and MobileNetV2 unless named. For each
-//! the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by, interleaved with
-//! the unpruned network. `LATENCY_MODEL_JSON` names a file for the raw figures.
+//! the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by, each interleaved with
+//! the unpruned network in a process of its own. Those to learn from and those to judge by alternate: what the machine does in the
+//! course of minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the raw figures; `LATENCY_MODEL_REPLAY` names one to judge again
+//! instead of measuring.
 
 use std::time::Instant;
 
-use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, importance_order};
-use latency::{
-    AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile, Sampling,
-};
-use latency_model::{CostTable, LatencyModel, LatencyModelConfig, LayerTimes, ProbePlan, spearman};
+use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
+use latency::{AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile};
+use latency_model::{CostTable, KernelTable, LatencyModelConfig, Predictor, ProbePlan, spearman};
 use model_zoo::ZooConfig;
 use onnx_graph::{Graph, fold_batch_norm};
-use pipeline::{ProbeConfig, probe_kernels};
-use search::{SeededRng, WidthGrid};
-use serde::Serialize;
+use pipeline::{ProbeConfig, probe_kernels, width_space};
+use search::{SeededRng, Space, WidthGrid};
+use serde::{Deserialize, Serialize};
 
 const NETWORKS: [&str; 3] = ["resnet20", "resnet56", "mobilenet_v2"];
-const LEARN: usize = 100;
-const JUDGE: usize = 60;
-const BATCH: usize = 10;
+const MEASURED: usize = 160;
+/// Processes whose median is the truth of a configuration to judge by; one to learn from is measured in one, as in a search.
+const TRUTH: usize = 3;
+/// Of eight configurations in a row, so many are learned from.
+const LEARNED_OF_EIGHT: usize = 5;
 
 struct Network {
     graph: Graph,
     analysis: Analysis,
     order: Vec<Vec<usize>>,
-    widths: Vec<Vec<usize>>,
+    space: Space,
     table: CostTable,
 }
 
@@ -35,26 +37,14 @@ impl Network {
     fn new(name: &str) -> Self {
         let graph = model_zoo::build(name, &ZooConfig::default()).expect("a network of the zoo");
         let analysis = analyse(&graph).expect("the network is sound");
-        let grid = WidthGrid::default();
-        let widths = analysis.groups().iter().enumerate().map(|(i, group)| {
-            let group = match analysis.removal(GroupId(i)) {
-                Some(_) => grid.removable_group(&group.name, group.channels),
-                None => grid.group(&group.name, group.channels),
-            };
-            group.widths
-        });
+        let space = width_space(&analysis, &WidthGrid::default()).expect("it has groups");
         Self {
-            widths: widths.collect(),
+            space,
             order: importance_order(&graph, &analysis),
             table: CostTable::new(&graph, &analysis),
             analysis,
             graph,
         }
-    }
-
-    fn full(&self) -> Vec<usize> {
-        let full = self.widths.iter().filter_map(|widths| widths.last());
-        full.copied().collect()
     }
 
     fn model(&self, name: String, widths: &[usize]) -> Model {
@@ -65,64 +55,58 @@ impl Network {
         deployed.remove_dead();
         Model::new(name, onnx_graph::write(&deployed).expect("it is written"))
     }
-
-    /// Widths that lie around a common share of their range, as the search's calibration draws them.
-    fn draw(&self, rng: &mut SeededRng) -> Vec<usize> {
-        let common = 0.3 * rng.unit();
-        let width = |widths: &Vec<usize>| {
-            let place = common + 0.7 * rng.unit();
-            widths[(place * (widths.len() - 1) as f64).round() as usize]
-        };
-        self.widths.iter().map(width).collect()
-    }
 }
 
-#[derive(Serialize)]
+/// What was measured of one network.
+#[derive(Serialize, Deserialize)]
+struct Figures {
+    network: String,
+    kernels: KernelTable,
+    learn: Vec<Measured>,
+    judged: Vec<Measured>,
+}
+
+#[derive(Serialize, Deserialize)]
 struct Measured {
     widths: Vec<usize>,
     ratio: f64,
-    interval: (f64, f64),
 }
 
 fn measure(
     device: &mut AgentDevice,
     profile: &Profile,
     network: &Network,
-    count: usize,
-) -> Vec<Measured> {
-    let mut rng = SeededRng::new(1, count as u64);
-    let reference = network.model("original".into(), &network.full());
-    let configs: Vec<Vec<usize>> = (0..count).map(|_| network.draw(&mut rng)).collect();
-    let mut found = Vec::new();
-    for batch in configs.chunks(BATCH) {
+) -> (Vec<Measured>, Vec<Measured>) {
+    let mut rng = SeededRng::new(1, 100);
+    let reference = network.model("original".into(), &network.space.full().0);
+    let mut process = |name: String, widths: &[usize]| {
+        // In a process of its own, as in a search: where the memory of a process lies shifts all its ratios.
         let request = MeasureRequest {
-            models: batch
-                .iter()
-                .enumerate()
-                .map(|(i, widths)| network.model(format!("configuration {i}"), widths))
-                .collect(),
+            models: vec![network.model(name, widths)],
             reference: Some(reference.clone()),
-            sampling: Sampling {
-                block_ns: 3_000_000,
-                min_rounds: 24,
-                max_duration_ns: 12_000_000_000,
-                ci_target_rel: 0.01,
-                ..profile.sampling.clone()
-            },
+            sampling: profile.sampling.clone(),
             ..MeasureRequest::default()
         };
         let all = device.measure(&request).expect("the device measures");
-        for (widths, m) in batch.iter().zip(all) {
-            if let (true, Some(ratio)) = (m.is_valid(), m.ratio) {
-                found.push(Measured {
-                    widths: widths.clone(),
-                    ratio: ratio.median,
-                    interval: (ratio.low, ratio.high),
-                });
-            }
+        all.first()
+            .filter(|m| m.is_valid())?
+            .ratio
+            .map(|r| r.median)
+    };
+    let (mut learn, mut judged) = (Vec::new(), Vec::new());
+    for i in 0..MEASURED {
+        let widths = network.space.spread(&mut rng).0;
+        let learned = i % 8 < LEARNED_OF_EIGHT;
+        let times = if learned { 1 } else { TRUTH };
+        let ratios: Vec<f64> = (0..times)
+            .filter_map(|_| process(format!("configuration {i}"), &widths))
+            .collect();
+        let side = if learned { &mut learn } else { &mut judged };
+        if let Some(ratio) = latency::stats::median(&ratios) {
+            side.push(Measured { widths, ratio });
         }
     }
-    found
+    (learn, judged)
 }
 
 /// Mean relative error, Spearman's rank correlation, and the share of truths within the interval where one is told.
@@ -179,15 +163,11 @@ fn line(
     move |widths: &[usize]| (mean_y + slope * (of(widths) - mean_x), None)
 }
 
-fn judge(
-    name: &str,
-    network: &Network,
-    times: &LayerTimes,
-    learn: &[Measured],
-    judged: &[Measured],
-) {
+fn judge(name: &str, network: &Network, figures: &Figures) {
     let table = &network.table;
-    let full_macs = table.macs(&network.full());
+    let times = &table.layer_times(&figures.kernels);
+    let (learn, judged) = (&figures.learn, &figures.judged);
+    let full_macs = table.macs(&network.space.full().0);
     let macs = |widths: &[usize]| table.macs(widths) / full_macs;
     let kernels = |widths: &[usize]| table.kernel_ratio(times, widths);
     report(name, "MACs", 0, &score(judged, |w| (macs(w), None)));
@@ -209,39 +189,50 @@ fn judge(
         learn.len(),
         &score(judged, line(learn, kernels)),
     );
-    type Features<'a> = &'a dyn Fn(&[usize]) -> Vec<f64>;
-    let kinds: [(&str, Features<'_>); 2] = [
-        ("learned, rounded MACs", &|w| table.features(w)),
-        ("learned, rounded MACs and kernels", &|w| {
-            table.features_with(times, w)
-        }),
-    ];
-    for (what, features) in kinds {
+    for (what, times) in [
+        ("learned from MACs", None),
+        ("learned from kernels", Some(times)),
+    ] {
         for count in [20, 40, learn.len()] {
-            let mut model =
-                LatencyModel::new(LatencyModelConfig::default(), full_macs.round() as u64)
-                    .expect("the settings are the default");
-            for m in &learn[..count.min(learn.len())] {
-                let macs = table.macs(&m.widths).round() as u64;
-                model
-                    .observe(&features(&m.widths), macs, m.ratio)
-                    .expect("a sound sample");
+            let count = count.min(learn.len());
+            let mut predictor = Predictor::new(table, times, LatencyModelConfig::default())
+                .expect("the settings are the default");
+            for m in &learn[..count] {
+                predictor.learn(&m.widths, m.ratio).expect("a sound sample");
             }
             let told = score(judged, |widths| {
-                let macs = table.macs(widths).round() as u64;
-                let features = features(widths);
-                let interval = model.predict_interval(&features, macs);
-                (
-                    model.predict(&features, macs),
-                    interval.map(|p| (p.low, p.high)),
-                )
+                let interval = predictor.interval(widths);
+                (predictor.ratio(widths), interval.map(|p| (p.low, p.high)))
             });
-            report(name, what, count.min(learn.len()), &told);
+            report(name, what, count, &told);
         }
     }
 }
 
+fn heading(figures: &Figures, how: &str) {
+    println!(
+        "\n{}: {} kernels{how}, {} and {} configurations\n",
+        figures.network,
+        figures.kernels.times().len(),
+        figures.learn.len(),
+        figures.judged.len(),
+    );
+    println!(
+        "| network | predictor | measured networks | mean error | rank correlation | truths in the interval |"
+    );
+    println!("|---|---|---|---|---|---|");
+}
+
 fn main() {
+    if let Some(path) = std::env::var_os("LATENCY_MODEL_REPLAY") {
+        let text = std::fs::read_to_string(path).expect("the file can be read");
+        let all: Vec<Figures> = serde_json::from_str(&text).expect("figures of this benchmark");
+        for figures in all {
+            heading(&figures, "");
+            judge(&figures.network, &Network::new(&figures.network), &figures);
+        }
+        return;
+    }
     let named: Vec<String> = std::env::args()
         .skip(1)
         .filter(|a| !a.starts_with('-'))
@@ -258,7 +249,9 @@ fn main() {
     for name in &names {
         let network = Network::new(name);
         let clock = Instant::now();
-        let plan = ProbePlan::new(&network.table, &network.widths);
+        let groups = network.space.groups.iter();
+        let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
+        let plan = ProbePlan::new(&network.table, &widths);
         let kernels = probe_kernels(
             &mut device,
             &profile,
@@ -267,25 +260,17 @@ fn main() {
             |_| true,
         )
         .expect("kernels are measured");
-        let times = network.table.layer_times(&kernels);
         let probed = clock.elapsed().as_secs_f64();
-        let clock = Instant::now();
-        let learn = measure(&mut device, &profile, &network, LEARN);
-        let judged = measure(&mut device, &profile, &network, JUDGE);
-        println!(
-            "\n{name}: {} kernels probed in {probed:.0} s ({} valid), {} and {} configurations in {:.0} s\n",
-            plan.points().len(),
-            kernels.times().len(),
-            learn.len(),
-            judged.len(),
-            clock.elapsed().as_secs_f64()
-        );
-        println!(
-            "| network | predictor | measured networks | mean error | rank correlation | truths in the interval |"
-        );
-        println!("|---|---|---|---|---|---|");
-        judge(name, &network, &times, &learn, &judged);
-        raw.push(serde_json::json!({ "network": name, "kernels": kernels, "learn": learn, "judged": judged }));
+        let (learn, judged) = measure(&mut device, &profile, &network);
+        let figures = Figures {
+            network: name.clone(),
+            kernels,
+            learn,
+            judged,
+        };
+        heading(&figures, &format!(" probed in {probed:.0} s"));
+        judge(name, &network, &figures);
+        raw.push(figures);
     }
     if let Some(path) = std::env::var_os("LATENCY_MODEL_JSON") {
         let text = serde_json::to_string(&raw).expect("plain data");

@@ -6,6 +6,8 @@
 //!
 //! Then the plain steps of larger networks of torchvision's, exported by PyTorch for the purpose.
 //!
+//! `TRAINING_STEP_DEVICE=cuda` runs both on a GPU, the larger networks with larger images and batches.
+//!
 //! The two are interleaved block by block in one run, because this kind of machine drifts by more than the difference
 //! looked for. PyTorch is run as a child process by the interpreter in `.deps/peers`, or the one that
 //! `GRAPHPRUNE_PEERS_PYTHON` names; without it the comparison is left out, and said so.
@@ -102,12 +104,29 @@ fn joint_state(options: ExecOptions, full_share: f64, start: Start) -> JointStat
 fn runtime(options: ExecOptions) -> Runtime {
     Runtime {
         options,
-        ..Runtime::default()
+        device: device(),
     }
 }
 
-/// Networks of torchvision's with the side of their images and the batch.
-const LARGER: [(&str, i64, i64); 2] = [("mobilenet_v2", 96, 32), ("resnet50", 96, 32)];
+/// Where both train: the processor, unless `TRAINING_STEP_DEVICE` names a GPU.
+fn device() -> Device {
+    match std::env::var("TRAINING_STEP_DEVICE") {
+        Ok(name) => torch_exec::parse_device(&name).expect("a device that is there"),
+        Err(_) => Device::Cpu,
+    }
+}
+
+/// Networks of torchvision's.
+const LARGER: [&str; 2] = ["mobilenet_v2", "resnet50"];
+
+/// The side of the larger networks' images and the batch.
+fn larger_size() -> (i64, i64) {
+    if device() == Device::Cpu {
+        (96, 32)
+    } else {
+        (224, 128)
+    }
+}
 
 impl Trainer {
     /// The plain step of any network.
@@ -118,8 +137,8 @@ impl Trainer {
         let tuning = Tuning::new("training", graph, None, &config, runtime(options));
         Self {
             trained: Trained::Plain(Box::new(tuning.expect("the network compiles"))),
-            images: Tensor::randn([batch, 3, side, side], (Kind::Float, Device::Cpu)),
-            labels: Tensor::randint(10, [batch], (Kind::Int64, Device::Cpu)),
+            images: Tensor::randn([batch, 3, side, side], (Kind::Float, device())),
+            labels: Tensor::randint(10, [batch], (Kind::Int64, device())),
         }
     }
 
@@ -134,8 +153,8 @@ impl Trainer {
         };
         Self {
             trained,
-            images: Tensor::randn([BATCH, 3, 32, 32], (Kind::Float, Device::Cpu)),
-            labels: Tensor::randint(10, [BATCH], (Kind::Int64, Device::Cpu)),
+            images: Tensor::randn([BATCH, 3, 32, 32], (Kind::Float, device())),
+            labels: Tensor::randint(10, [BATCH], (Kind::Int64, device())),
         }
     }
 
@@ -183,7 +202,8 @@ fn compare(peer: &mut Peer, options: ExecOptions, step: Step) {
 /// The plain steps of the larger networks.
 fn compare_larger(peer: &mut Peer, options: &[ExecOptions]) {
     let folder = tempfile::tempdir().expect("a folder for exports");
-    for (name, side, batch) in LARGER {
+    let (side, batch) = larger_size();
+    for name in LARGER {
         let file = folder.path().join(format!("{name}.onnx"));
         let ready = peer.ask(&format!("network {name} {side} {}", file.display()));
         assert_eq!(
@@ -210,7 +230,14 @@ fn compare_steps(peer: &mut Peer, options: ExecOptions, mut trainer: Trainer, wh
         Precision::Full => "full",
         Precision::Bf16 => "bf16",
     };
-    let ready = peer.ask(&format!("configure {batch} {THREADS} {format} {precision}"));
+    let place = if device() == Device::Cpu {
+        "cpu"
+    } else {
+        "cuda"
+    };
+    let ready = peer.ask(&format!(
+        "configure {batch} {THREADS} {format} {precision} {place}"
+    ));
     assert_eq!(
         ready, "ready",
         "the peer did not start; see its error output"
@@ -248,8 +275,8 @@ fn compare_steps(peer: &mut Peer, options: ExecOptions, mut trainer: Trainer, wh
 fn all_options() -> Vec<ExecOptions> {
     let mut out = Vec::new();
     for precision in [Precision::Full, Precision::Bf16] {
-        if precision == Precision::Bf16 && !has_bf16(Device::Cpu) {
-            println!("this processor has no bfloat16: it is left out");
+        if precision == Precision::Bf16 && !has_bf16(device()) {
+            println!("this device has no bfloat16: it is left out");
             continue;
         }
         for memory_format in [MemoryFormat::Contiguous, MemoryFormat::ChannelsLast] {
@@ -314,7 +341,7 @@ fn whole(steps: usize, joint: bool) -> f64 {
 
 /// What a run would choose on this machine.
 fn fastest() -> ExecOptions {
-    train::step_times(&resnet20(), [3, 32, 32], BATCH as usize, Device::Cpu)
+    train::step_times(&resnet20(), [3, 32, 32], BATCH as usize, device())
         .expect("the zoo's network runs")[0]
         .options
 }

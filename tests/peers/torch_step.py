@@ -4,7 +4,8 @@ to time against.
 Reads lines from standard input, answers each with one line on standard output:
     network NAME SIDE FILE                     takes torchvision's network for 10 classes of SIDE x SIDE images and exports it to
                                                FILE; answers "ready"
-    configure BATCH THREADS FORMAT PRECISION   FORMAT contiguous | channels-last, PRECISION full | bf16; answers "ready"
+    configure BATCH THREADS FORMAT PRECISION DEVICE
+                                               FORMAT contiguous | channels-last, PRECISION full | bf16, DEVICE cpu | cuda; answers "ready"
     run STEPS                                  answers the seconds that STEPS training steps took
     quit
 """
@@ -73,22 +74,31 @@ def take(name, side, path):
 
 
 class Trainer:
-    def __init__(self, model, side, batch, threads, layout, precision):
+    def __init__(self, model, side, batch, threads, layout, precision, device):
         torch.manual_seed(0)
         torch.set_num_threads(threads)
         memory = torch.channels_last if layout == "channels-last" else torch.contiguous_format
         self.bf16 = precision == "bf16"
-        self.model = model.to(memory_format=memory).train()
-        self.images = torch.randn(batch, 3, side, side).contiguous(memory_format=memory)
-        self.labels = torch.randint(0, 10, (batch,))
+        self.device = device
+        self.model = model.to(device, memory_format=memory).train()
+        self.images = torch.randn(batch, 3, side, side, device=device).contiguous(memory_format=memory)
+        self.labels = torch.randint(0, 10, (batch,), device=device)
         self.optimizer = torch.optim.SGD(self.model.parameters(), lr=0.01, momentum=0.9, weight_decay=1e-4)
 
     def step(self):
         self.optimizer.zero_grad()
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=self.bf16):
+        with torch.autocast(self.device, dtype=torch.bfloat16, enabled=self.bf16):
             logits = self.model(self.images)
         F.cross_entropy(logits.float(), self.labels).backward()
         self.optimizer.step()
+
+    def run(self, steps):
+        start = time.perf_counter()
+        for _ in range(steps):
+            self.step()
+        if self.device == "cuda":
+            torch.cuda.synchronize()
+        return time.perf_counter() - start
 
 
 def main():
@@ -101,13 +111,10 @@ def main():
             make = lambda: model  # noqa: E731
             print("ready", flush=True)
         elif words[:1] == ["configure"]:
-            trainer = Trainer(make(), side, int(words[1]), int(words[2]), words[3], words[4])
+            trainer = Trainer(make(), side, int(words[1]), int(words[2]), *words[3:6])
             print("ready", flush=True)
         elif words[:1] == ["run"]:
-            start = time.perf_counter()
-            for _ in range(int(words[1])):
-                trainer.step()
-            print(time.perf_counter() - start, flush=True)
+            print(trainer.run(int(words[1])), flush=True)
         else:
             break
 

@@ -137,6 +137,11 @@ impl CostTable {
         table
     }
 
+    /// MACs of the unpruned network, per image.
+    pub fn full_macs(&self) -> f64 {
+        self.full_macs
+    }
+
     /// MACs per image.
     pub fn macs(&self, widths: &[usize]) -> f64 {
         self.layers.iter().map(|l| l.macs(widths, 1.0)).sum()
@@ -188,6 +193,11 @@ impl CostTable {
         self.layers.iter().map(|layer| layer.name.as_str())
     }
 
+    /// The kind of each layer, in the same order; `None` for one whose kernel cannot be measured alone.
+    pub fn layer_kinds(&self) -> Vec<Option<LayerKind>> {
+        self.layers.iter().map(|layer| self.kind(layer)).collect()
+    }
+
     /// What `kernels` tells of each layer; `None` for a layer of which it tells nothing.
     pub fn layer_times(&self, kernels: &KernelTable) -> LayerTimes {
         let times = self
@@ -196,24 +206,47 @@ impl CostTable {
             .map(|layer| kernels.kind(&self.kind(layer)?));
         let mut times = LayerTimes {
             times: times.collect(),
+            ns_per_mac: 0.0,
             full_ns: 0.0,
         };
+        let known = self.layers.iter().zip(&times.times);
+        let (ns, macs) = known
+            .filter_map(|(layer, times)| {
+                Some((times.as_ref()?.full_ns, layer.macs(&self.sizes, 1.0)))
+            })
+            .fold((0.0, 0.0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        times.ns_per_mac = ns / f64::max(macs, 1.0);
         times.full_ns = self.layer_ns(&times, &self.sizes).iter().sum();
         times
     }
 
-    /// Time of each layer, ns; 0 for one that is removed or of which nothing is known.
+    /// Time of each layer, ns; 0 for one that is removed. A layer whose kernel cannot be measured alone is taken to need as long
+    /// for each of its MACs as the others on average.
     pub fn layer_ns(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
-        self.layers
-            .iter()
-            .zip(&times.times)
-            .map(|(layer, times)| match times {
-                Some(times) if !layer.is_removed(widths) => {
-                    times.ns(layer.inputs.kept(widths), layer.outputs.kept(widths))
-                }
-                _ => 0.0,
-            })
+        (0..self.layers.len())
+            .map(|layer| self.one_layer_ns(times, layer, widths))
             .collect()
+    }
+
+    fn one_layer_ns(&self, times: &LayerTimes, layer: usize, widths: &[usize]) -> f64 {
+        let (layer, known) = (&self.layers[layer], &times.times[layer]);
+        match known {
+            _ if layer.is_removed(widths) => 0.0,
+            Some(times) => times.ns(layer.inputs.kept(widths), layer.outputs.kept(widths)),
+            None => layer.macs(widths, 1.0) * times.ns_per_mac,
+        }
+    }
+
+    /// The layers, by their place in [`CostTable::layer_ns`], whose time hangs on the width of a group.
+    pub fn layers_of(&self, group: usize) -> impl Iterator<Item = usize> {
+        let touches = move |layer: &Layer| {
+            let mut sides = layer.outputs.groups.iter().chain(&layer.inputs.groups);
+            sides.any(|&(g, _)| g == group) || layer.removed_by.contains(&group)
+        };
+        let layers = self.layers.iter().enumerate();
+        layers
+            .filter(move |(_, layer)| touches(layer))
+            .map(|(i, _)| i)
     }
 
     /// The sum of the layers' times over that of the full network.
@@ -230,8 +263,8 @@ impl CostTable {
         self.features(widths).into_iter().chain(shares).collect()
     }
 
-    /// The widths of a group that are worth having on the device, by the sum of all layers' times with the other groups at full
-    /// width; `noise` as for [`Curve::corners`]. The narrowest and the widest stay.
+    /// The widths of a group that are worth having on the device, by the sum of its layers' times with the other groups at full
+    /// width; `noise` as for [`Curve::corners`]. The narrowest and the widest stay. All are, where nothing is known of its layers.
     pub fn corners(
         &self,
         times: &LayerTimes,
@@ -239,10 +272,17 @@ impl CostTable {
         widths: &[usize],
         noise: f64,
     ) -> Vec<usize> {
+        let layers: Vec<usize> = self.layers_of(group).collect();
+        if layers.iter().all(|&layer| times.times[layer].is_none()) {
+            return widths.to_vec();
+        }
         let mut config = self.sizes.clone();
         let curve = Curve::new(widths.iter().map(|&width| {
             config[group] = width;
-            (width, self.layer_ns(times, &config).iter().sum())
+            let ns = layers
+                .iter()
+                .map(|&layer| self.one_layer_ns(times, layer, &config));
+            (width, ns.sum())
         }));
         let mut corners = curve.corners(noise);
         corners.extend(
@@ -266,6 +306,8 @@ impl CostTable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTimes {
     times: Vec<Option<KindTimes>>,
+    /// What the layers whose kernels were measured take for each of their MACs.
+    ns_per_mac: f64,
     full_ns: f64,
 }
 
@@ -275,7 +317,7 @@ impl LayerTimes {
         self.full_ns
     }
 
-    /// How many layers nothing is known of.
+    /// How many layers' kernels were not measured.
     pub fn unknown(&self) -> usize {
         self.times.iter().filter(|times| times.is_none()).count()
     }
@@ -517,7 +559,7 @@ mod tests {
             let macs = costs(&point.network().unwrap()).macs as f64 / point.outputs as f64;
             5e3 + macs * (point.outputs as f64 / 16.0).ceil() * 16.0
         };
-        let kernels = KernelTable::new(plan.points().iter().map(|p| (p.clone(), ns(p))));
+        let kernels = KernelTable::new(plan.points().iter().map(|p| (p.clone(), ns(p))), 0.0);
         let times = table.layer_times(&kernels);
         let mut narrow = full.clone();
         for width in &mut narrow {
@@ -530,9 +572,58 @@ mod tests {
             let known = blocks(widths);
             assert!((found - known).abs() < 0.01 * known, "{found} {known}");
         }
-        let last = full.len() - 1;
-        let corners = table.corners(&times, last, &widths[last], 0.005);
-        assert_eq!(corners, [4, 16, 32, 48, 64]);
+    }
+
+    #[test]
+    fn the_widths_worth_having_are_those_that_end_a_block_on_both_sides_of_the_group() {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        // The last group is that of an inner convolution: its producer's output, the next layer's input.
+        let group = analysis.groups().len() - 1;
+        let widths: Vec<Vec<usize>> = analysis
+            .groups()
+            .iter()
+            .map(|g| (1..=g.channels / 4).map(|i| i * 4).collect())
+            .collect();
+        let plan = ProbePlan::new(&table, &widths);
+        let check = |blocks: [f64; 2], wanted: &[usize]| {
+            let ns = |point: &crate::ProbePoint| {
+                let [inputs, outputs] = [point.inputs, point.outputs].map(|n| n as f64);
+                let macs = costs(&point.network().unwrap()).macs as f64 / (inputs * outputs);
+                let whole = |n: f64, block: f64| (n / block).ceil() * block;
+                5e3 + macs * whole(inputs, blocks[0]) * whole(outputs, blocks[1])
+            };
+            let points = plan.points().iter().map(|p| (p.clone(), ns(p)));
+            let times = table.layer_times(&KernelTable::new(points, 0.0));
+            let corners = table.corners(&times, group, &widths[group], 0.01);
+            assert_eq!(corners, wanted, "{blocks:?}");
+        };
+        check([16.0, 16.0], &[4, 16, 32, 48, 64]);
+        check([1.0, 1.0], &widths[group]);
+        let nothing = table.layer_times(&KernelTable::default());
+        assert_eq!(
+            table.corners(&nothing, group, &widths[group], 0.01),
+            widths[group]
+        );
+    }
+
+    #[test]
+    fn a_layer_whose_kernel_was_not_measured_takes_as_long_for_a_mac_as_the_others() {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+        let widths: Vec<Vec<usize>> = full.iter().map(|&n| vec![n]).collect();
+        let plan = ProbePlan::new(&table, &widths);
+        // Two nanoseconds a MAC; the first convolution is not known.
+        let known = plan.points().iter().filter(|p| p.inputs != 3);
+        let ns = |p: &crate::ProbePoint| 2.0 * costs(&p.network().unwrap()).macs as f64;
+        let times = table.layer_times(&KernelTable::new(known.map(|p| (p.clone(), ns(p))), 0.0));
+        assert_eq!(times.unknown(), 1);
+        let all = table.layer_ns(&times, &full);
+        let first = 2.0 * 432.0 * 1024.0;
+        assert!((all[0] - first).abs() < 1e-3 * first, "{}", all[0]);
     }
 
     #[test]

@@ -115,15 +115,22 @@ fn smallest() -> ProbePoint {
 pub struct KernelTable {
     /// A list, because a point cannot be the key of a JSON object.
     times: Vec<(ProbePoint, f64)>,
+    noise: f64,
 }
 
 impl KernelTable {
-    /// A table of measured medians, ns.
-    pub fn new(times: impl IntoIterator<Item = (ProbePoint, f64)>) -> Self {
+    /// A table of measured medians, ns, with the standard deviation of one of them, relative.
+    pub fn new(times: impl IntoIterator<Item = (ProbePoint, f64)>, noise: f64) -> Self {
         let times: BTreeMap<ProbePoint, f64> = times.into_iter().collect();
         Self {
             times: times.into_iter().collect(),
+            noise,
         }
+    }
+
+    /// Standard deviation of a time, relative.
+    pub fn noise(&self) -> f64 {
+        self.noise
     }
 
     /// The times, ns.

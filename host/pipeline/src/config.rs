@@ -6,11 +6,12 @@ use std::str::FromStr;
 
 use channels::AnalysisOptions;
 use datasets::Augment;
-use search::{CostKind, RewardConfig, WidthGrid};
+use search::{CostKind, RewardConfig, ScreenConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
 
 use crate::device::DeviceSpec;
+use crate::knowledge::ProbeConfig;
 use crate::measure::Measured;
 use crate::model::ModelSpec;
 use crate::store_place::StorePlace;
@@ -227,7 +228,7 @@ pub struct SearchConfig {
     pub strategy: StrategyKind,
     /// Configurations to try.
     pub episodes: u64,
-    /// Random configurations whose latency is measured before the search, so that the latency model knows the device.
+    /// The most configurations whose latency is measured before the search, so that the latency model knows the device.
     pub calibration: u64,
     /// How cost enters the reward.
     pub reward: RewardConfig,
@@ -294,6 +295,35 @@ pub enum WeightOrigin {
     Scratch,
 }
 
+/// What a run finds out about the device's latency, and what it makes of it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct KnowledgeConfig {
+    /// Whether the network's kernels are measured alone before the search, so that predictions begin with their sum instead of
+    /// MACs.
+    pub kernels: bool,
+    /// Whether only widths that end a step of the device's are offered: the others take no less time than the next of these.
+    pub corners: bool,
+    /// How kernels are measured.
+    pub probe: ProbeConfig,
+    /// Half the width of the predicted interval, relative: calibration ends early once predictions are as sure as this.
+    pub sure: f64,
+    /// Which candidates are measured.
+    pub screen: ScreenConfig,
+}
+
+impl Default for KnowledgeConfig {
+    fn default() -> Self {
+        Self {
+            kernels: true,
+            corners: true,
+            probe: ProbeConfig::default(),
+            sure: 0.025,
+            screen: ScreenConfig::default(),
+        }
+    }
+}
+
 /// Everything a run is asked to do.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -332,6 +362,8 @@ pub struct RunConfig {
     pub joint: train::JointConfig,
     /// The Graph PruningNet.
     pub pruning_net: train::PruningNetConfig,
+    /// What is found out about the device's latency.
+    pub knowledge: KnowledgeConfig,
     /// The search.
     pub search: SearchConfig,
     /// How several devices share the measurements.
@@ -363,6 +395,7 @@ impl Default for RunConfig {
             widths: WidthGrid::default(),
             joint: train::JointConfig::default(),
             pruning_net: train::PruningNetConfig::default(),
+            knowledge: KnowledgeConfig::default(),
             search: SearchConfig::default(),
             fleet: latency::FleetConfig::default(),
             evaluate: train::EvaluatorConfig::default(),
@@ -429,6 +462,16 @@ impl RunConfig {
                 "must be at least 1",
             ));
         }
+        self.knowledge
+            .screen
+            .check()
+            .map_err(|e| ConfigError::value("knowledge.screen", e.to_string()))?;
+        if !(self.knowledge.sure > 0.0 && self.knowledge.sure.is_finite()) {
+            return Err(ConfigError::value(
+                "knowledge.sure",
+                "must be a positive number",
+            ));
+        }
         if !(0.0..1.0).contains(&self.result.confirm_margin) {
             return Err(ConfigError::value(
                 "result.confirm_margin",
@@ -479,6 +522,7 @@ mod tests {
             ratio,
             peak_memory_bytes: None,
             runtime: String::new(),
+            notes: Vec::new(),
             invalid: invalid.map(Into::into),
             samples_ns: Vec::new(),
         };

@@ -7,9 +7,11 @@ use latency::{
     MeasureRequest, Measurement, MemberState, Model, Profile, Record, Remembering, Sampling, Store,
     Verdict, differences, members, resolve_all,
 };
+use latency_model::{KernelTable, ProbePlan};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PipelineError;
+use crate::knowledge::{ProbeConfig, probe_kernels};
 
 /// Which device: `local`, the path of a profile, several of them with commas between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -56,6 +58,9 @@ pub(crate) struct Ratio {
     /// The device that measured both.
     #[serde(default)]
     pub device: String,
+    /// What is to be known of it, as that a provider was not had.
+    #[serde(default)]
+    pub notes: Vec<String>,
 }
 
 /// The final measurement of one network.
@@ -306,6 +311,24 @@ impl Meter {
         Err(self.not_measured(name, reason))
     }
 
+    /// Measures each kernel of `plan` alone, as [`probe_kernels`], on one device.
+    pub(crate) fn kernels(
+        &mut self,
+        plan: &ProbePlan,
+        config: &ProbeConfig,
+        mut progress: impl FnMut(usize) -> bool,
+    ) -> Result<KernelTable, PipelineError> {
+        let profile = &self.profile;
+        let probed = self.fleet.with_device(|source| {
+            match probe_kernels(source, profile, plan, config, &mut progress) {
+                // Another device of the fleet may do what this one cannot.
+                Err(PipelineError::Latency(error)) => Err(error),
+                result => Ok(result),
+            }
+        });
+        probed?
+    }
+
     /// Runs a model once on a device: the first output for `images` (shape NCHW), row-major.
     pub(crate) fn run(
         &mut self,
@@ -391,6 +414,7 @@ fn valid(device: &str, m: &Measurement, reference: Option<&Measurement>) -> Resu
         reference_interval_ns: reference.ci95_ns,
         model_sha256: m.model_sha256.to_string(),
         device: device.to_owned(),
+        notes: m.notes.clone(),
     })
 }
 

@@ -1,8 +1,8 @@
 //! What a strategy may look at: the space, predicted costs in units of the budget, and the Graph PruningNet's
 //! embeddings.
 
-use latency_model::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError};
-use search::{Config, CostKind, Environment, Limits, SearchError, Space};
+use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};
+use search::{Config, CostKind, Environment, LatencyInterval, Limits, SearchError, Space};
 use train::PruningNet;
 
 use crate::prepare::Prepared;
@@ -14,7 +14,7 @@ pub(crate) struct CostModel<'a> {
     table: &'a CostTable,
     limits: Limits,
     cost: CostKind,
-    pub latency: LatencyModel,
+    pub predictor: Predictor<'a>,
 }
 
 impl<'a> CostModel<'a> {
@@ -24,11 +24,12 @@ impl<'a> CostModel<'a> {
         feasibility: &Feasibility,
         calibration: &[Calibration],
     ) -> Result<Self, LatencyModelError> {
+        let config = LatencyModelConfig::default();
         let mut model = Self {
             table: &prepared.table,
             limits: feasibility.limits,
             cost: feasibility.cost,
-            latency: LatencyModel::new(LatencyModelConfig::default(), prepared.full_macs)?,
+            predictor: Predictor::new(&prepared.table, prepared.times.as_ref(), config)?,
         };
         model.learn(&prepared.space.full(), 1.0)?;
         if let Some((ratio, ..)) = feasibility.smallest_ratio {
@@ -42,24 +43,30 @@ impl<'a> CostModel<'a> {
 
     /// Predicted latency over the original's.
     pub fn predicted_ratio(&self, config: &Config) -> f64 {
-        self.latency
-            .predict(&self.table.features(&config.0), self.macs(config))
+        self.predictor.ratio(&config.0)
+    }
+
+    /// Predicted latency over the original's with the interval that should hold 95 of 100 measured ones; `None` until enough was
+    /// measured to tell one.
+    pub fn prediction(&self, config: &Config) -> Option<LatencyInterval> {
+        let told = self.predictor.interval(&config.0)?;
+        Some(LatencyInterval {
+            ratio: told.ratio,
+            low: told.low,
+            high: told.high,
+        })
     }
 
     /// Predicted cost as a share of the budget.
     pub fn load(&self, config: &Config) -> f64 {
         let ratio = (self.cost != CostKind::Macs).then(|| self.predicted_ratio(config));
-        self.limits.load(self.macs(config), ratio)
-    }
-
-    fn macs(&self, config: &Config) -> u64 {
-        self.table.macs(&config.0).round() as u64
+        let macs = self.table.macs(&config.0).round() as u64;
+        self.limits.load(macs, ratio)
     }
 
     /// Feeds a measured candidate to the latency model.
     pub fn learn(&mut self, config: &Config, ratio: f64) -> Result<(), LatencyModelError> {
-        self.latency
-            .observe(&self.table.features(&config.0), self.macs(config), ratio)
+        self.predictor.learn(&config.0, ratio)
     }
 }
 

@@ -1,18 +1,13 @@
-//! Measuring what the latency model knows of a device's kernels, and predicting from it.
-
-use std::path::Path;
+//! Measuring kernels alone, once for every device.
 
 use latency::{
-    AgentDevice, LatencySource, MeasureRequest, Model, Patience, Profile, Remembering, Sampling,
-    Store, resolve, user_store,
+    AgentDevice, LatencySource, MeasureRequest, Model, Profile, Remembering, Sampling, Store,
+    user_store,
 };
-use latency_model::{CostTable, KernelTable, ProbePlan, ProbePoint};
-use search::WidthGrid;
+use latency_model::{KernelTable, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
 
-use crate::config::ConfigError;
 use crate::error::PipelineError;
-use crate::model::{ModelSpec, load_model, read_model_file};
 
 /// How kernels are measured.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -34,6 +29,22 @@ impl Default for ProbeConfig {
             rounds: 12,
         }
     }
+}
+
+/// A device behind the user's store, where there is one: what was measured is kept under the device, its runtime and settings, and
+/// not measured again.
+///
+/// # Errors
+/// When the store cannot be opened.
+pub(crate) fn remembered(device: AgentDevice) -> Result<Box<dyn LatencySource>, PipelineError> {
+    let Some(path) = user_store() else {
+        return Ok(Box::new(device));
+    };
+    if let Some(folder) = path.parent() {
+        std::fs::create_dir_all(folder)
+            .map_err(|e| PipelineError::io(folder, "make the folder", e))?;
+    }
+    Ok(Box::new(Remembering::new(device, Store::open(&path)?)?))
 }
 
 /// Measures each kernel of `plan`, interleaved in batches. Every batch holds the same reference, the largest kernel, so that
@@ -69,6 +80,7 @@ pub fn probe_kernels(
     let reference = model(largest)?;
     let mut reference_ns = Vec::new();
     let mut ratios: Vec<(ProbePoint, f64)> = Vec::new();
+    let mut noise = Vec::new();
     for (i, batch) in plan.points().chunks(config.batch.max(1)).enumerate() {
         if !progress(i * config.batch) {
             return Err(PipelineError::Stopped);
@@ -84,18 +96,23 @@ pub fn probe_kernels(
         };
         let mut measured = source.measure(&request)?;
         reference_ns.extend(measured.pop().map(|m| m.median_ns));
-        ratios.extend(batch.iter().zip(&measured).filter_map(|(point, m)| {
-            let ratio = m.ratio.filter(|_| m.is_valid())?;
-            Some((point.clone(), ratio.median))
-        }));
+        for (point, m) in batch.iter().zip(&measured) {
+            if let Some(ratio) = m.ratio.filter(|_| m.is_valid()) {
+                ratios.push((point.clone(), ratio.median));
+                noise.push((ratio.high - ratio.low) / (2.0 * 1.96 * ratio.median));
+            }
+        }
     }
     let Some(ns) = latency::stats::median(&reference_ns) else {
         return Ok(KernelTable::default());
     };
-    Ok(KernelTable::new(
-        ratios.into_iter().map(|(point, ratio)| (point, ratio * ns)),
-    ))
+    let times = ratios.into_iter().map(|(point, ratio)| (point, ratio * ns));
+    let noise = latency::stats::median(&noise).unwrap_or(0.0);
+    Ok(KernelTable::new(times, noise.max(LEAST_NOISE)))
 }
+
+/// What a kernel's time differs by from one process to the next even where the rounds of one process agree, relative.
+const LEAST_NOISE: f64 = 0.01;
 
 fn sampling(profile: &Profile, config: &ProbeConfig) -> Sampling {
     Sampling {
@@ -107,173 +124,4 @@ fn sampling(profile: &Profile, config: &ProbeConfig) -> Sampling {
         ci_accept_rel: 0.1,
         ..profile.sampling.clone()
     }
-}
-
-/// Which configuration of which network to predict, on which device.
-#[derive(Debug, Clone)]
-pub struct PredictRequest {
-    /// The network.
-    pub model: ModelSpec,
-    /// Classes of a zoo network.
-    pub classes: usize,
-    /// Image of a zoo network: channels, height, width.
-    pub input: [usize; 3],
-    /// How channels are grouped.
-    pub groups: channels::AnalysisOptions,
-    /// The device.
-    pub device: String,
-    /// Share of each group's channels to keep, where `widths` does not say otherwise.
-    pub keep: f64,
-    /// The width of each group, in their order.
-    pub widths: Option<Vec<usize>>,
-}
-
-/// A layer's time.
-#[derive(Debug, Clone, Serialize)]
-pub struct LayerTime {
-    /// The layer's name.
-    pub name: String,
-    /// Unpruned, ns; 0 for a layer of which nothing is known.
-    pub full_ns: f64,
-    /// With the widths asked for, ns.
-    pub ns: f64,
-}
-
-/// A group's widths on the device.
-#[derive(Debug, Clone, Serialize)]
-pub struct GroupSteps {
-    /// The group's name.
-    pub name: String,
-    /// Its channels.
-    pub channels: usize,
-    /// The width asked for.
-    pub width: usize,
-    /// The widths worth having: the corners of the steps that the device moves in, with the narrowest and the widest.
-    pub corners: Vec<usize>,
-}
-
-/// A prediction from kernels measured alone.
-#[derive(Debug, Clone, Serialize)]
-pub struct Predicted {
-    /// The device's identity.
-    pub device: String,
-    /// Latency over the unpruned network's.
-    pub ratio: f64,
-    /// MACs over the unpruned network's.
-    pub macs_ratio: f64,
-    /// Sum of the kernels of the unpruned network, ns.
-    pub full_ns: f64,
-    /// Sum of the kernels with the widths asked for, ns.
-    pub ns: f64,
-    /// Kernels that were looked up or measured.
-    pub kernels: usize,
-    /// Layers of which nothing is known, and whose time is missing in the sums.
-    pub unknown_layers: usize,
-    /// Each layer.
-    pub layers: Vec<LayerTime>,
-    /// Each group.
-    pub groups: Vec<GroupSteps>,
-}
-
-/// Standard deviation of a measured kernel relative to its time, as far as steps are looked for.
-const KERNEL_NOISE: f64 = 0.01;
-
-/// Predicts the latency of a width configuration from kernels measured alone, without measuring any whole network. What was
-/// measured is kept in the user's store, under the device, its runtime and settings, and not measured again.
-///
-/// # Errors
-/// When the network cannot be read, the widths do not fit it, or the device cannot measure.
-pub fn predict(
-    request: &PredictRequest,
-    progress: impl FnMut(usize) -> bool,
-) -> Result<Predicted, PipelineError> {
-    let (graph, analysis) = if request.model.zoo_name().is_some() {
-        let (classes, input) = (request.classes, request.input);
-        let model = load_model(&request.model, classes, input, 0, request.groups)?;
-        (model.graph, model.analysis)
-    } else {
-        let graph = read_model_file(Path::new(&request.model.0))?;
-        let analysis = channels::analyse_with(&graph, request.groups)?;
-        (graph, analysis)
-    };
-    let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
-    let widths = match &request.widths {
-        Some(widths) => widths.clone(),
-        None => sizes
-            .iter()
-            .map(|&n| ((n as f64 * request.keep).round() as usize).clamp(1, n))
-            .collect(),
-    };
-    let fits = widths.len() == sizes.len() && widths.iter().zip(&sizes).all(|(w, n)| w <= n);
-    if !fits {
-        let what = format!("{widths:?} for groups of {sizes:?} channels");
-        return Err(ConfigError::value("widths", what).into());
-    }
-    let grid = WidthGrid::default();
-    let admissible: Vec<Vec<usize>> = sizes
-        .iter()
-        .zip(&widths)
-        .map(|(&channels, &width)| {
-            let mut all = grid.widths(channels);
-            all.push(width.max(1));
-            all.sort_unstable();
-            all.dedup();
-            all
-        })
-        .collect();
-    let table = CostTable::new(&graph, &analysis);
-    let plan = ProbePlan::new(&table, &admissible);
-    let found = resolve(&request.device)?;
-    let agent = AgentDevice::start(found.launcher, &found.profile.name, Patience::default())?;
-    let device = agent.describe().id();
-    let config = ProbeConfig::default();
-    let kernels = match user_store() {
-        Some(path) => {
-            if let Some(folder) = path.parent() {
-                std::fs::create_dir_all(folder)
-                    .map_err(|e| PipelineError::io(folder, "make the folder", e))?;
-            }
-            let mut kept = Remembering::new(agent, Store::open(&path)?)?;
-            probe_kernels(&mut kept, &found.profile, &plan, &config, progress)?
-        }
-        None => {
-            let mut agent = agent;
-            probe_kernels(&mut agent, &found.profile, &plan, &config, progress)?
-        }
-    };
-    let times = table.layer_times(&kernels);
-    let layers = table.layer_names().zip(
-        table
-            .layer_ns(&times, &sizes)
-            .into_iter()
-            .zip(table.layer_ns(&times, &widths)),
-    );
-    let layers: Vec<LayerTime> = layers
-        .map(|(name, (full_ns, ns))| LayerTime {
-            name: name.to_owned(),
-            full_ns,
-            ns,
-        })
-        .collect();
-    let groups = analysis
-        .groups()
-        .iter()
-        .enumerate()
-        .map(|(i, group)| GroupSteps {
-            name: group.name.clone(),
-            channels: group.channels,
-            width: widths[i],
-            corners: table.corners(&times, i, &admissible[i], KERNEL_NOISE),
-        });
-    Ok(Predicted {
-        device,
-        ratio: table.kernel_ratio(&times, &widths),
-        macs_ratio: table.macs(&widths) / table.macs(&sizes).max(1.0),
-        full_ns: times.full_ns(),
-        ns: layers.iter().map(|layer| layer.ns).sum(),
-        kernels: kernels.times().len(),
-        unknown_layers: times.unknown(),
-        groups: groups.collect(),
-        layers,
-    })
 }

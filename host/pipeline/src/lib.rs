@@ -18,6 +18,7 @@ mod inspect;
 mod knowledge;
 mod measure;
 mod model;
+mod predict;
 mod prepare;
 mod progress;
 mod records;
@@ -30,7 +31,7 @@ mod work;
 
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
+    BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use error::PipelineError;
@@ -39,11 +40,11 @@ pub use folder::RunFolder;
 pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
 };
-pub use knowledge::{
-    GroupSteps, LayerTime, PredictRequest, Predicted, ProbeConfig, predict, probe_kernels,
-};
+pub use knowledge::{ProbeConfig, probe_kernels};
 pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
+pub use predict::{GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict};
+pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
 pub use report::{Explanation, ReportData, explanation_text, text_table as table};

@@ -4,10 +4,10 @@ use std::sync::Arc;
 
 use channels::{Analysis, GroupId, importance_order};
 use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
-use latency_model::CostTable;
+use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
-use search::Space;
+use search::{SearchError, Space, WidthGrid};
 use torch_exec::{ExecOptions, calibrate_inserted_norms};
 use train::Runtime;
 
@@ -26,6 +26,8 @@ pub(crate) struct Prepared {
     pub order: Vec<Vec<usize>>,
     pub space: Space,
     pub table: CostTable,
+    /// What the kernels take alone, once that was measured.
+    pub times: Option<LayerTimes>,
     pub full_macs: u64,
     pub splits: Splits,
     pub augment: Augment,
@@ -88,16 +90,7 @@ impl Prepared {
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
         config.joint.draw.check()?;
-        let groups = analysis
-            .groups()
-            .iter()
-            .enumerate()
-            .map(|(i, g)| match analysis.removal(GroupId(i)) {
-                Some(_) => config.widths.removable_group(&g.name, g.channels),
-                None => config.widths.group(&g.name, g.channels),
-            })
-            .collect();
-        let space = Space::new(groups)?;
+        let space = width_space(&analysis, &config.widths)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
@@ -107,6 +100,7 @@ impl Prepared {
             order,
             space,
             table,
+            times: None,
             full_macs,
             splits,
             augment: config
@@ -160,6 +154,19 @@ impl Prepared {
         let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
         Ok(channels::apply(&self.graph, &cut)?)
     }
+}
+
+/// The widths that `grid` admits for the groups of a network.
+///
+/// # Errors
+/// When the network has no group.
+pub fn width_space(analysis: &Analysis, grid: &WidthGrid) -> Result<Space, SearchError> {
+    let groups = analysis.groups().iter().enumerate();
+    let groups = groups.map(|(i, g)| match analysis.removal(GroupId(i)) {
+        Some(_) => grid.removable_group(&g.name, g.channels),
+        None => grid.group(&g.name, g.channels),
+    });
+    Space::new(groups.collect())
 }
 
 fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {

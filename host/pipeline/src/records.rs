@@ -4,6 +4,7 @@
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
+use search::Screening;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +41,12 @@ pub struct EpisodeRecord {
     pub latency_ns: Option<f64>,
     /// What the latency model predicted beforehand, as a ratio.
     pub predicted_ratio: f64,
+    /// The interval of that prediction.
+    #[serde(default)]
+    pub predicted_interval: Option<(f64, f64)>,
+    /// Whether it was measured, and why or why not.
+    #[serde(default = "before_screening")]
+    pub screening: Screening,
     /// What the strategy was told.
     pub reward: f64,
     /// Whether the budget is met, the upper end of the interval included.
@@ -51,6 +58,11 @@ pub struct EpisodeRecord {
     pub device: Option<String>,
     /// Host time of the parts, nanoseconds: asking, generating and evaluating, exporting, measuring, telling.
     pub parts_ns: [u64; 5],
+}
+
+/// Before there was a choice every candidate was measured.
+fn before_screening() -> Screening {
+    Screening::MayWin
 }
 
 /// The database of a run.
@@ -260,6 +272,8 @@ mod tests {
             ratio: Some((0.6, 0.59, 0.61)),
             latency_ns: Some(1e6),
             predicted_ratio: 0.62,
+            predicted_interval: Some((0.6, 0.64)),
+            screening: Screening::MayWin,
             reward: 0.5,
             feasible: true,
             failure: None,

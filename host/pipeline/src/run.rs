@@ -204,6 +204,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         work.folder.write(CONFIG_FILE, config.as_bytes())?;
     }
 
+    stages::kernels::run(work, &mut prepared, feasibility.cost)?;
     // Before the training, which draws its networks near the budget.
     let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
     stages::train::run(work, &prepared, &feasibility, &calibration)?;

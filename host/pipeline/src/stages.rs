@@ -3,6 +3,8 @@
 pub(crate) mod calibrate;
 pub(crate) mod export;
 pub(crate) mod finetune;
+pub(crate) mod judging;
+pub(crate) mod kernels;
 pub(crate) mod search;
 pub(crate) mod select;
 pub(crate) mod train;

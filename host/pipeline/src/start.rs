@@ -167,6 +167,9 @@ pub(crate) fn feasibility(
         .map(|meter| meter.ratio("smallest", bytes, Effort::Search));
     work.tell_device_news()?;
     let ratio: Option<Ratio> = measured.transpose()?;
+    for note in ratio.iter().flat_map(|ratio| &ratio.notes) {
+        work.reporter.warn(&format!("of the device: {note}"));
+    }
     let original_ns = ratio.as_ref().map(|r| r.reference_ns);
     let latency = work.config.budget.latency;
     let budget = Budget {

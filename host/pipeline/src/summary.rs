@@ -55,6 +55,7 @@ pub(crate) fn report_data(
         feasible: e.feasible,
         widths: e.widths,
         device: e.device.filter(|_| several),
+        device_s: e.parts_ns[3] as f64 / 1e9,
     });
     let groups = prepared
         .analysis
@@ -309,6 +310,7 @@ fn evidence(
     let mut measurements = Vec::new();
     let mut providers: Vec<Provider> = Vec::new();
     let mut runtime = None;
+    let mut told = Vec::new();
     for (label, sha256, device) in final_models(work)? {
         let Some(m) = newest(stored, &sha256, &device) else {
             continue;
@@ -324,6 +326,7 @@ fn evidence(
                 }
             }
             runtime = Some(runtime_line(m));
+            told.clone_from(&m.notes);
         }
         measurements.push(line(&label, m));
     }
@@ -336,6 +339,7 @@ fn evidence(
         .collect();
     let mut notes: Vec<String> = invalid.iter().map(|r| format!("set aside: {r}")).collect();
     notes.extend(runtime.map(|r| format!("pruned network ran on {r}")));
+    notes.extend(told);
     if rows.iter().any(|r| r.latency.is_some()) {
         notes.push(
             "Every network ran in one process with the original, in alternating blocks; a ratio is the median over \

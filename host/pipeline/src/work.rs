@@ -1,6 +1,7 @@
 //! What the stages share while they work, and how they tell what they do.
 
 use std::ops::ControlFlow;
+use std::time::Duration;
 
 use report::events::EventWriter;
 
@@ -78,6 +79,11 @@ impl Work<'_> {
             PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
         })
     }
+}
+
+/// A duration in whole nanoseconds.
+pub(crate) fn nanoseconds(duration: Duration) -> u64 {
+    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
 /// Hands a training's progress to the reporter and to TensorBoard, and stops it when asked to.

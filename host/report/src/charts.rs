@@ -1,6 +1,7 @@
 //! The charts: each is drawn from the data for a window, or is absent when there is nothing to draw.
 
 mod cost;
+mod device_time;
 mod distribution;
 mod front;
 mod rewards;
@@ -9,6 +10,7 @@ mod widths;
 use crate::{data::ReportData, html::Markup, svg::Window};
 
 pub(crate) use cost::{macs_against_latency, prediction_against_latency};
+pub(crate) use device_time::device_time;
 pub(crate) use distribution::distribution;
 pub(crate) use front::front;
 pub(crate) use rewards::rewards;

@@ -158,6 +158,8 @@ pub struct Candidate {
     pub widths: Vec<usize>,
     /// The device that measured it; none where there is only one.
     pub device: Option<String>,
+    /// Time of the device that measuring it took, seconds; 0 if it was not measured.
+    pub device_s: f64,
 }
 
 /// One group of coupled channels.

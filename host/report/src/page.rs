@@ -85,6 +85,9 @@ fn content(main: &mut Markup, data: &ReportData) {
                 "Reward over episodes",
                 "Not run: there are no episodes.",
             );
+            if let Some(chart) = charts::device_time(data) {
+                chart.figure(grid);
+            }
         });
         sections::candidates(s, data);
     });

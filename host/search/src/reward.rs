@@ -79,6 +79,8 @@ pub struct Outcome {
     pub feasible: bool,
     /// The reward.
     pub reward: f64,
+    /// False if the latency was predicted instead of measured: then it says nothing about predictions.
+    pub measured: bool,
 }
 
 /// Judges candidates by one budget and one reward.
@@ -159,6 +161,7 @@ impl Judge {
             load,
             feasible,
             reward,
+            measured: true,
         })
     }
 

@@ -1,6 +1,6 @@
 //! The space of width configurations.
 
-use crate::SearchError;
+use crate::{SearchError, SeededRng};
 use serde::{Deserialize, Serialize};
 use std::fmt;
 
@@ -149,6 +149,9 @@ impl WidthGrid {
     }
 }
 
+/// How far the widths of one configuration lie apart, as a share of their range; the rest is common to all groups.
+const SPREAD: f64 = 0.7;
+
 /// All groups with their admissible widths.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Space {
@@ -239,6 +242,16 @@ impl Space {
             }
         };
         Config((0..self.len()).map(width).collect())
+    }
+
+    /// A random configuration whose widths lie around a common share of their ranges, so that configurations of all costs are drawn.
+    pub fn spread(&self, rng: &mut SeededRng) -> Config {
+        let common = rng.unit() * (1.0 - SPREAD);
+        let width = |group: &GroupSpace| {
+            let place = common + SPREAD * rng.unit();
+            group.widths[(place * (group.widths.len() - 1) as f64).round() as usize]
+        };
+        Config(self.groups.iter().map(width).collect())
     }
 
     /// All different uniform configurations with the ratio at which each begins, ascending.

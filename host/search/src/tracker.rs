@@ -59,6 +59,14 @@ pub struct Told {
     pub reward: f64,
     /// True if within the budget.
     pub feasible: bool,
+    /// False if its latency was predicted instead of measured.
+    #[serde(default = "measured")]
+    pub measured: bool,
+}
+
+/// What was told before predictions could be.
+fn measured() -> bool {
+    true
 }
 
 /// Predicted costs that a candidate should have, in the environment's unit.
@@ -138,6 +146,7 @@ impl BudgetTracker {
             accuracy: outcome.accuracy,
             reward: outcome.reward,
             feasible: outcome.feasible,
+            measured: outcome.measured,
         });
         Ok(())
     }
@@ -155,19 +164,17 @@ impl BudgetTracker {
 
     /// Measured over predicted cost: the configured quantile over the last told candidates near the budget.
     ///
-    /// Predictions are made anew, so that a latency model that has learned from the measurements since is not
+    /// Only measured candidates count. Predictions are made anew, so that a latency model that has learned from the measurements since is not
     /// corrected for what it no longer gets wrong. Two imaginary candidates with a ratio of 1 damp the first tells.
     pub fn correction(&self, env: &dyn Environment) -> f64 {
         let near = |load: f64| (0.6..=1.6).contains(&load);
-        let mut chosen: Vec<&Told> = self
-            .told
-            .iter()
-            .rev()
+        let latest = || self.told.iter().rev().filter(|t| t.measured);
+        let mut chosen: Vec<&Told> = latest()
             .filter(|t| near(t.load))
             .take(self.config.window)
             .collect();
         if chosen.is_empty() {
-            chosen = self.told.iter().rev().take(self.config.window).collect();
+            chosen = latest().take(self.config.window).collect();
         }
         let mut ratios: Vec<f64> = chosen
             .iter()

@@ -1,13 +1,18 @@
-//! `graphprune predict`: the latency of a width configuration, from kernels measured alone.
+//! `graphprune predict`: the latency of a width configuration, from kernels measured alone and whole networks learned from.
 
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{AnalysisOptions, Attention, ModelSpec, PredictRequest, Predicted};
+use pipeline::{AnalysisOptions, Attention, ModelSpec, PredictRequest, Predicted, predict};
 
-/// Predict the latency of a width configuration without measuring the network: its kernels are measured alone, and only once.
+use crate::progress::Terminal;
+use crate::stop;
+
+/// Predict the latency of a width configuration: from its kernels, measured alone and only once, and from whole networks if some
+/// may be measured.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict resnet20 --widths 16,8,16,16,32,24,32,32,64,48,64,64 --json"
+    after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,24,32,32,64,48,64,64 --json"
 )]
 pub struct Args {
     /// ONNX file, or a network of the zoo by name
@@ -21,6 +26,15 @@ pub struct Args {
     /// Width of every group, in the order of `graphprune inspect`
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
+    /// The most whole networks to measure and learn from; then the prediction has an interval
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    learn: usize,
+    /// Measure the configuration, too, and compare
+    #[arg(long)]
+    check: bool,
+    /// Write a page: predicted against measured, layers alone and in the network, the device's steps
+    #[arg(long, value_name = "FILE")]
+    report: Option<PathBuf>,
     /// Image of a zoo network: channels x height x width
     #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
     input: String,
@@ -33,6 +47,9 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
+    /// Show warnings only while it works
+    #[arg(long, short)]
+    quiet: bool,
 }
 
 /// Prints the prediction.
@@ -51,27 +68,49 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         device: args.device.clone(),
         keep: args.keep,
         widths: args.widths.clone(),
+        learn: args.learn,
+        check: args.check,
+        operators: args.report.is_some(),
     };
-    let predicted = pipeline::predict(&request, |done| {
-        tracing::info!(done, "kernels");
-        true
-    })?;
+    let stop = stop::on_interrupt()?;
+    let predicted = predict(&request, &stop, &mut Terminal::new(args.quiet))?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&predicted)?);
     } else {
         print(&predicted);
+        if let Some(path) = &args.report {
+            println!("\nreport: {}", path.display());
+        }
     }
     Ok(ExitCode::SUCCESS)
 }
 
 fn print(predicted: &Predicted) {
+    let interval = predicted.interval.map_or(String::new(), |(low, high)| {
+        format!(" ({low:.3} to {high:.3})")
+    });
     println!(
-        "{:.3}x of the unpruned network's latency, {:.3}x of its MACs, by {} kernels measured alone on {}",
+        "{:.3}x of the unpruned network's latency{interval}, {:.3}x of its MACs, by {} kernels measured alone on {}",
         predicted.ratio, predicted.macs_ratio, predicted.kernels, predicted.device
     );
+    if let Some(fit) = &predicted.fit {
+        println!(
+            "learned from {} whole networks; one left out is predicted to {:.1} % (at worst {:.1} %), rank correlation {:.3}",
+            predicted.learned.len(),
+            fit.mean_relative_error * 100.0,
+            fit.max_relative_error * 100.0,
+            fit.spearman
+        );
+    }
+    if let Some((median, low, high)) = predicted.measured {
+        println!(
+            "measured: {median:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
+            (predicted.ratio / median - 1.0) * 100.0
+        );
+    }
     if predicted.unknown_layers > 0 {
         println!(
-            "nothing is known of {} layers; their time is missing",
+            "{} layers have kernels that cannot be measured alone; they are taken to need as long for each MAC as the others",
             predicted.unknown_layers
         );
     }

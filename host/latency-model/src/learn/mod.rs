@@ -69,7 +69,7 @@ pub struct ModelFit {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 struct Sample {
     features: Vec<f64>,
-    macs: f64,
+    cost: f64,
     ratio: f64,
 }
 
@@ -82,6 +82,8 @@ struct Regression {
     ridge: Ridge,
     weights: Vec<f64>,
     intercept: f64,
+    /// What each sample would have been predicted as without it.
+    left_out: Vec<f64>,
     /// What the spread of a prediction is multiplied by to hold 95 of 100 truths.
     reach: f64,
     fit: ModelFit,
@@ -100,27 +102,27 @@ pub struct Prediction {
 
 /// Predicts the latency of a candidate relative to the original network.
 ///
-/// A line through two anchors, the full network (all MACs, ratio 1) and the one with the fewest MACs measured, tells
-/// how latency follows MACs; before there is a second anchor, latency is taken to be proportional to MACs. Once there
-/// are enough samples, ridge regression over standardised per-layer features learns what the line gets wrong; the
-/// ridge pulls it back to the line where the samples say nothing.
+/// Latency is first taken to follow a cost: the sum of the kernels' times where they are known, else the MACs. A line through two
+/// anchors, the full network (all of the cost, ratio 1) and the cheapest one measured, tells how; before there is a second anchor,
+/// latency is taken to be proportional to the cost. Once there are enough samples, ridge regression over standardised per-layer
+/// features learns what the line gets wrong; the ridge pulls it back to the line where the samples say nothing.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyModel {
     config: LatencyModelConfig,
-    full_macs: f64,
+    full_cost: f64,
     samples: Vec<Sample>,
     regression: Option<Regression>,
 }
 
 impl LatencyModel {
-    /// A model of a network that has `full_macs` multiply-accumulates unpruned.
+    /// A model of a network whose cost is `full_cost` unpruned, in any unit.
     ///
     /// # Errors
     /// [`LatencyModelError::InvalidOption`] if the settings make no sense.
-    pub fn new(config: LatencyModelConfig, full_macs: u64) -> Result<Self, LatencyModelError> {
+    pub fn new(config: LatencyModelConfig, full_cost: f64) -> Result<Self, LatencyModelError> {
         let invalid = |option, reason| Err(LatencyModelError::InvalidOption { option, reason });
-        if full_macs == 0 {
-            return invalid("full_macs", "the network has no multiply-accumulates");
+        if !(full_cost > 0.0 && full_cost.is_finite()) {
+            return invalid("full_cost", "the network costs nothing");
         }
         if config.penalties.is_empty()
             || config
@@ -135,7 +137,7 @@ impl LatencyModel {
         }
         Ok(Self {
             config,
-            full_macs: full_macs as f64,
+            full_cost,
             samples: Vec::new(),
             regression: None,
         })
@@ -144,19 +146,19 @@ impl LatencyModel {
     /// Learns a measured latency ratio. The full network need not be told, its ratio is 1.
     ///
     /// # Errors
-    /// [`LatencyModelError::Sample`] if the ratio is not positive, a feature is not finite, or their number changed.
+    /// [`LatencyModelError::Sample`] if the ratio is not positive, a feature or the cost is not finite, or their number changed.
     pub fn observe(
         &mut self,
         features: &[f64],
-        macs: u64,
+        cost: f64,
         ratio: f64,
     ) -> Result<(), LatencyModelError> {
         let unusable = |reason: String| Err(LatencyModelError::Sample { reason });
         if !(ratio > 0.0 && ratio.is_finite()) {
             return unusable(format!("ratio {ratio}"));
         }
-        if features.iter().any(|f| !f.is_finite()) {
-            return unusable("a feature is not a number".into());
+        if features.iter().chain([&cost]).any(|f| !f.is_finite()) {
+            return unusable("a feature or the cost is not a number".into());
         }
         if let Some(first) = self.samples.first()
             && first.features.len() != features.len()
@@ -169,7 +171,7 @@ impl LatencyModel {
         }
         self.samples.push(Sample {
             features: features.to_vec(),
-            macs: macs as f64,
+            cost,
             ratio,
         });
         self.regression = self.regress();
@@ -187,8 +189,8 @@ impl LatencyModel {
     }
 
     /// Predicted latency ratio, positive. Features of another number than before are ignored.
-    pub fn predict(&self, features: &[f64], macs: u64) -> f64 {
-        let line = self.line(macs as f64);
+    pub fn predict(&self, features: &[f64], cost: f64) -> f64 {
+        let line = self.line(cost);
         match &self.regression {
             Some(regression) if regression.weights.len() == features.len() => {
                 self.combine(line, regression.residual(features))
@@ -201,12 +203,12 @@ impl LatencyModel {
     ///
     /// The interval is that of the Gaussian process behind the ridge, scaled so that it would have held the samples, each left
     /// out in turn (a normalised jackknife, as Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, do for conformal prediction).
-    pub fn predict_interval(&self, features: &[f64], macs: u64) -> Option<Prediction> {
+    pub fn predict_interval(&self, features: &[f64], cost: f64) -> Option<Prediction> {
         let regression = self
             .regression
             .as_ref()
             .filter(|r| r.weights.len() == features.len())?;
-        let line = self.line(macs as f64);
+        let line = self.line(cost);
         let residual = regression.residual(features);
         let half = regression.reach * regression.spread(features);
         Some(Prediction {
@@ -219,6 +221,12 @@ impl LatencyModel {
     /// How good it is; `None` as long as only the line is used.
     pub fn fit(&self) -> Option<&ModelFit> {
         self.regression.as_ref().map(|r| &r.fit)
+    }
+
+    /// What each sample would have been predicted as without it, in the order of observing; empty as long as only the line is used.
+    pub fn left_out(&self) -> Vec<f64> {
+        let regression = self.regression.as_ref();
+        regression.map_or(Vec::new(), |r| r.left_out.clone())
     }
 
     /// Coefficients per unit of each feature on top of the line, in the regression's scale; `None` as long as only
@@ -234,13 +242,13 @@ impl LatencyModel {
         )
     }
 
-    fn line(&self, macs: f64) -> f64 {
-        let share = macs / self.full_macs;
-        let smallest = self.samples.iter().min_by(|a, b| a.macs.total_cmp(&b.macs));
+    fn line(&self, cost: f64) -> f64 {
+        let share = cost / self.full_cost;
+        let smallest = self.samples.iter().min_by(|a, b| a.cost.total_cmp(&b.cost));
         let line = match smallest {
-            Some(anchor) if anchor.macs < 0.98 * self.full_macs => {
-                let slope = (1.0 - anchor.ratio) / (1.0 - anchor.macs / self.full_macs);
-                // A slower network with fewer MACs is noise or an odd device; the line must not fall.
+            Some(anchor) if anchor.cost < 0.98 * self.full_cost => {
+                let slope = (1.0 - anchor.ratio) / (1.0 - anchor.cost / self.full_cost);
+                // A slower network of less cost is noise or an odd device; the line must not fall.
                 1.0 - slope.max(0.0) * (1.0 - share)
             }
             _ => share,
@@ -293,7 +301,7 @@ impl LatencyModel {
             .iter()
             .map(|s| standardised(&s.features, &mean, &deviation).collect())
             .collect();
-        let lines: Vec<f64> = self.samples.iter().map(|s| self.line(s.macs)).collect();
+        let lines: Vec<f64> = self.samples.iter().map(|s| self.line(s.cost)).collect();
         let y: Vec<f64> = self
             .samples
             .iter()
@@ -352,6 +360,7 @@ impl LatencyModel {
             ridge,
             weights,
             intercept,
+            left_out: predicted,
             fit,
         })
     }
@@ -412,32 +421,32 @@ mod tests {
 
     const WEIGHTS: [f64; 5] = [0.3, 0.05, 0.25, 0.1, 0.2];
 
-    /// A network of five layers whose latency is 0.1 plus WEIGHTS times each layer's share, with all MACs equal.
-    fn sample(rng: &mut SeededRng) -> (Vec<f64>, u64, f64) {
+    /// A network of five layers whose latency is 0.1 plus WEIGHTS times each layer's share, with all costs equal.
+    fn sample(rng: &mut SeededRng) -> (Vec<f64>, f64, f64) {
         let shares: Vec<f64> = (0..5).map(|_| 0.2 + 0.8 * rng.unit()).collect();
-        let macs = (shares.iter().sum::<f64>() * 200.0) as u64;
+        let cost = shares.iter().sum::<f64>() * 200.0;
         let ratio = 0.1 + shares.iter().zip(WEIGHTS).map(|(s, w)| s * w).sum::<f64>();
-        (shares, macs, ratio)
+        (shares, cost, ratio)
     }
 
     #[test]
-    fn before_samples_latency_follows_macs_and_then_the_line_through_both_anchors() {
-        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000).unwrap();
-        assert_eq!(model.predict(&[], 500), 0.5);
-        model.observe(&[], 200, 0.6).unwrap();
-        assert!((model.predict(&[], 200) - 0.6).abs() < 1e-12);
-        assert!((model.predict(&[], 600) - 0.8).abs() < 1e-12);
-        assert!((model.predict(&[], 1000) - 1.0).abs() < 1e-12);
+    fn before_samples_latency_follows_the_cost_and_then_the_line_through_both_anchors() {
+        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
+        assert_eq!(model.predict(&[], 500.0), 0.5);
+        model.observe(&[], 200.0, 0.6).unwrap();
+        assert!((model.predict(&[], 200.0) - 0.6).abs() < 1e-12);
+        assert!((model.predict(&[], 600.0) - 0.8).abs() < 1e-12);
+        assert!((model.predict(&[], 1000.0) - 1.0).abs() < 1e-12);
         assert!(model.fit().is_none());
     }
 
     #[test]
     fn known_coefficients_are_recovered_in_value_and_rank() {
         let mut rng = SeededRng::new(3, 0);
-        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000).unwrap();
+        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
         for _ in 0..60 {
-            let (features, macs, ratio) = sample(&mut rng);
-            model.observe(&features, macs, ratio).unwrap();
+            let (features, cost, ratio) = sample(&mut rng);
+            model.observe(&features, cost, ratio).unwrap();
         }
         let fit = *model.fit().unwrap();
         assert!(
@@ -457,8 +466,8 @@ mod tests {
             );
         }
         for _ in 0..40 {
-            let (features, macs, ratio) = sample(&mut rng);
-            assert!((model.predict(&features, macs) - ratio).abs() < 0.01 * ratio);
+            let (features, cost, ratio) = sample(&mut rng);
+            assert!((model.predict(&features, cost) - ratio).abs() < 0.01 * ratio);
         }
     }
 
@@ -470,17 +479,17 @@ mod tests {
                 scale,
                 ..LatencyModelConfig::default()
             };
-            let mut model = LatencyModel::new(config, 1000).unwrap();
+            let mut model = LatencyModel::new(config, 1000.0).unwrap();
             for _ in 0..50 {
-                let (features, macs, ratio) = sample(&mut rng);
+                let (features, cost, ratio) = sample(&mut rng);
                 model
-                    .observe(&features, macs, ratio * (1.0 + 0.02 * rng.normal()))
+                    .observe(&features, cost, ratio * (1.0 + 0.02 * rng.normal()))
                     .unwrap();
             }
             let (mut predicted, mut known) = (Vec::new(), Vec::new());
             for _ in 0..50 {
-                let (features, macs, ratio) = sample(&mut rng);
-                predicted.push(model.predict(&features, macs));
+                let (features, cost, ratio) = sample(&mut rng);
+                predicted.push(model.predict(&features, cost));
                 known.push(ratio);
             }
             assert!(spearman(&predicted, &known) > 0.95, "{scale:?}");
@@ -497,20 +506,20 @@ mod tests {
         let (mut held, mut asked, mut width) = (0, 0, 0.0);
         for seed in 0..20 {
             let mut rng = SeededRng::new(seed, 3);
-            let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000).unwrap();
+            let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
             let noisy = |rng: &mut SeededRng| {
-                let (features, macs, ratio) = sample(rng);
-                (features, macs, ratio + 0.01 * rng.normal())
+                let (features, cost, ratio) = sample(rng);
+                (features, cost, ratio + 0.01 * rng.normal())
             };
             for _ in 0..60 {
-                let (features, macs, ratio) = noisy(&mut rng);
-                model.observe(&features, macs, ratio).unwrap();
+                let (features, cost, ratio) = noisy(&mut rng);
+                model.observe(&features, cost, ratio).unwrap();
             }
             for _ in 0..100 {
-                let (features, macs, ratio) = noisy(&mut rng);
-                let found = model.predict_interval(&features, macs).unwrap();
+                let (features, cost, ratio) = noisy(&mut rng);
+                let found = model.predict_interval(&features, cost).unwrap();
                 assert!(found.low <= found.ratio && found.ratio <= found.high);
-                assert_eq!(found.ratio, model.predict(&features, macs));
+                assert_eq!(found.ratio, model.predict(&features, cost));
                 held += usize::from(found.low <= ratio && ratio <= found.high);
                 width += (found.high - found.low) / 2.0;
                 asked += 1;
@@ -526,20 +535,20 @@ mod tests {
     #[test]
     fn senseless_samples_are_refused_and_a_stored_model_predicts_the_same() {
         let mut rng = SeededRng::new(4, 0);
-        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000).unwrap();
+        let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
         for _ in 0..12 {
-            let (features, macs, ratio) = sample(&mut rng);
-            model.observe(&features, macs, ratio).unwrap();
+            let (features, cost, ratio) = sample(&mut rng);
+            model.observe(&features, cost, ratio).unwrap();
         }
-        assert!(model.observe(&[0.5; 5], 500, f64::NAN).is_err());
-        assert!(model.observe(&[0.5; 4], 500, 0.5).is_err());
-        assert!(model.observe(&[f64::INFINITY; 5], 500, 0.5).is_err());
-        assert!(LatencyModel::new(LatencyModelConfig::default(), 0).is_err());
+        assert!(model.observe(&[0.5; 5], 500.0, f64::NAN).is_err());
+        assert!(model.observe(&[0.5; 4], 500.0, 0.5).is_err());
+        assert!(model.observe(&[f64::INFINITY; 5], 500.0, 0.5).is_err());
+        assert!(LatencyModel::new(LatencyModelConfig::default(), 0.0).is_err());
         let stored: LatencyModel =
             serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();
         assert_eq!(
-            stored.predict(&[0.5; 5], 500),
-            model.predict(&[0.5; 5], 500)
+            stored.predict(&[0.5; 5], 500.0),
+            model.predict(&[0.5; 5], 500.0)
         );
     }
 }

@@ -20,7 +20,7 @@ pub(super) struct Ridge {
 }
 
 impl Ridge {
-    /// Fits; `None` if the matrix is singular. `gram` is n x n, `y` centred.
+    /// Fits; `None` if the matrix is singular or as good as that. `gram` is n x n, `y` centred.
     pub fn fit(gram: &[f64], penalty: f64, y: &[f64]) -> Option<Self> {
         let n = y.len();
         let mut regular = gram.to_vec();
@@ -30,15 +30,18 @@ impl Ridge {
         let factor = cholesky(&regular, n)?;
         let dual = solve_upper(&factor, n, &solve_lower(&factor, n, y));
         let mean = 1.0 / n as f64;
-        // 1 - H_ii of the penalised part is penalty x (G + penalty)^-1_ii.
-        let slack: Vec<f64> = (0..n)
+        // 1 - H_ii of the penalised part is penalty x (G + penalty)^-1_ii. Where next to nothing is left of it, the sample's own
+        // fit says nothing about what happens without it.
+        let slack: Option<Vec<f64>> = (0..n)
             .map(|i| {
                 let mut unit = vec![0.0; n];
                 unit[i] = 1.0;
                 let column = solve_lower(&factor, n, &unit);
-                (penalty * column.iter().map(|v| v * v).sum::<f64>() - mean).max(1e-3)
+                let own = penalty * column.iter().map(|v| v * v).sum::<f64>();
+                Some(own - mean).filter(|slack| *slack > 1e-6 * own)
             })
             .collect();
+        let slack = slack?;
         Some(Self {
             left_out: dual
                 .iter()

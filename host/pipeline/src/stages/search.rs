@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use onnx_graph::cost::costs;
 use search::{
-    Config, Cost, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval,
-    Outcome, Random, RandomConfig, RewardMode, SearchError, Strategy, Uniform, UniformConfig,
+    Config, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, Random,
+    RandomConfig, RewardMode, Screening, SearchError, Strategy, Uniform, UniformConfig,
 };
 use train::{Evaluator, PruningNet};
 
@@ -16,8 +16,9 @@ use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
 use crate::stages::calibrate::Calibration;
+use crate::stages::judging::{judge, presumed, screen_all};
 use crate::start::Feasibility;
-use crate::work::Work;
+use crate::work::{Work, nanoseconds};
 
 /// How a strategy is called and configured in this run.
 fn strategy(config: &RunConfig, kind: StrategyKind) -> Result<Box<dyn Strategy>, PipelineError> {
@@ -126,6 +127,7 @@ pub(crate) fn run(
             candidate.parts_ns[0] = nanoseconds(asked);
             candidates.push(candidate);
         }
+        screen_all(work, searching, kind, &mut candidates)?;
         let mut records = measure(work, searching, kind, episode, candidates)?;
         for record in &mut records {
             let config = Config(record.widths.clone());
@@ -133,7 +135,7 @@ pub(crate) fn run(
             if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
                 environment.costs.learn(&config, ratio)?;
             }
-            match judge(searching, record)? {
+            match judge(searching, record)?.or(presumed(searching, record)?) {
                 Some(outcome) => strategy.tell(&config, &outcome)?,
                 None => strategy.abandon(&config),
             }
@@ -160,13 +162,25 @@ pub(crate) fn run(
             best * 100.0
         )
     });
-    let tried = work.records.episodes(Some(kind.name()))?.len() as u64;
-    work.records.finish(&stage, &tried)
+    let tried = work.records.episodes(Some(kind.name()))?;
+    let predicted = tried.iter().filter(|e| !e.screening.measures()).count();
+    if predicted > 0 {
+        work.reporter.note(&format!(
+            "{}: {} of {} candidates were measured; the others cannot win by their predicted latency and their accuracy",
+            kind.name(),
+            tried.len() - predicted,
+            tried.len()
+        ));
+    }
+    work.records.finish(&stage, &(tried.len() as u64))
 }
 
 fn line(record: &EpisodeRecord, best: f64) -> String {
     let latency = match (record.ratio, &record.failure) {
         (Some((r, ..)), _) => format!("latency {r:.3}x"),
+        _ if !record.screening.measures() => {
+            format!("latency {:.3}x as predicted", record.predicted_ratio)
+        }
         (None, Some(_)) => "not measured".into(),
         (None, None) => format!("{:.1} M MACs", record.macs as f64 / 1e6),
     };
@@ -202,12 +216,14 @@ pub(crate) fn environment<'a>(
 }
 
 /// A configuration that was evaluated and can be measured.
-struct Candidate {
+pub(crate) struct Candidate {
     config: Config,
-    accuracy: f64,
-    macs: u64,
+    pub accuracy: f64,
+    pub macs: u64,
     onnx: Vec<u8>,
     predicted_ratio: f64,
+    pub predicted: Option<LatencyInterval>,
+    pub screening: Screening,
     /// As those of the record.
     parts_ns: [u64; 5],
 }
@@ -232,11 +248,13 @@ fn evaluate(
     let onnx = prepared.deployed_bytes(&network)?;
     let exported = clock.elapsed();
     Ok(Candidate {
-        config,
         accuracy,
         macs,
         onnx,
         predicted_ratio,
+        predicted: environment.costs.prediction(&config),
+        config,
+        screening: Screening::MayWin,
         parts_ns: [0, nanoseconds(evaluated), nanoseconds(exported), 0, 0],
     })
 }
@@ -252,17 +270,34 @@ fn measure(
     let clock = Instant::now();
     let measured = match work.meter.as_mut() {
         Some(meter) if searching.feasibility.cost != CostKind::Macs => {
-            let networks = candidates.iter_mut().map(|candidate| {
-                let name = format!("{} {}", kind.name(), candidate.config);
-                (name, std::mem::take(&mut candidate.onnx))
+            let wanted = candidates.iter_mut().filter(|c| c.screening.measures());
+            let networks: Vec<_> = wanted
+                .map(|candidate| {
+                    let name = format!("{} {}", kind.name(), candidate.config);
+                    (name, std::mem::take(&mut candidate.onnx))
+                })
+                .collect();
+            let mut ratios = if networks.is_empty() {
+                Vec::new()
+            } else {
+                let ratios = meter.ratios(networks, Effort::Search);
+                work.tell_device_news()?;
+                ratios?
+            }
+            .into_iter();
+            let each = candidates.iter().map(|candidate| {
+                if candidate.screening.measures() {
+                    ratios.next()
+                } else {
+                    None
+                }
             });
-            let ratios = meter.ratios(networks.collect(), Effort::Search);
-            work.tell_device_news()?;
-            ratios?.into_iter().map(Some).collect()
+            each.collect()
         }
         _ => candidates.iter().map(|_| None).collect::<Vec<_>>(),
     };
-    let share = nanoseconds(clock.elapsed()) / candidates.len().max(1) as u64;
+    let asked = candidates.iter().filter(|c| c.screening.measures());
+    let share = nanoseconds(clock.elapsed()) / asked.count().max(1) as u64;
     let mut records = Vec::new();
     for (episode, (candidate, measured)) in (first..).zip(candidates.into_iter().zip(measured)) {
         let (ratio, failure): (Option<Ratio>, Option<String>) = match measured {
@@ -279,7 +314,9 @@ fn measure(
             Some(Err(e)) => return Err(e),
         };
         let mut parts_ns = candidate.parts_ns;
-        parts_ns[3] = share;
+        if candidate.screening.measures() {
+            parts_ns[3] = share;
+        }
         records.push(EpisodeRecord {
             episode,
             strategy: kind.name().into(),
@@ -290,6 +327,8 @@ fn measure(
             latency_ns: ratio.as_ref().map(|r| r.latency_ns),
             device: ratio.map(|r| r.device),
             predicted_ratio: candidate.predicted_ratio,
+            predicted_interval: candidate.predicted.map(|p| (p.low, p.high)),
+            screening: candidate.screening,
             reward: 0.0,
             feasible: false,
             failure,
@@ -314,41 +353,4 @@ pub(crate) fn attempt(
     record.ok_or_else(|| PipelineError::BadRecord {
         reason: format!("no record of episode {episode}"),
     })
-}
-
-/// The judged outcome of a record; `None` when the cost that counts was not measured.
-pub(crate) fn outcome(
-    searching: &Searching<'_>,
-    record: &EpisodeRecord,
-) -> Result<Option<Outcome>, PipelineError> {
-    if record.failure.is_some() {
-        return Ok(None);
-    }
-    let latency = record
-        .ratio
-        .map(|(ratio, low, high)| LatencyInterval { ratio, low, high });
-    Ok(Some(searching.judge.judge(
-        record.accuracy,
-        Cost {
-            macs: record.macs,
-            latency,
-        },
-    )?))
-}
-
-/// Judges a new record and writes the verdict into it; as [`outcome`].
-pub(crate) fn judge(
-    searching: &Searching<'_>,
-    record: &mut EpisodeRecord,
-) -> Result<Option<Outcome>, PipelineError> {
-    let outcome = outcome(searching, record)?;
-    if let Some(outcome) = &outcome {
-        record.reward = outcome.reward;
-        record.feasible = outcome.feasible;
-    }
-    Ok(outcome)
-}
-
-fn nanoseconds(duration: std::time::Duration) -> u64 {
-    u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }

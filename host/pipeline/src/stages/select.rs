@@ -11,6 +11,7 @@ use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
 use crate::stages::export::{self, FinalRow};
 use crate::stages::finetune::{self, Source, Tuned};
+use crate::stages::judging;
 use crate::stages::search::{self as episodes, Searching};
 use crate::work::Work;
 
@@ -46,7 +47,7 @@ pub(crate) fn finetune_best(
     let mut ranked = Vec::new();
     let episodes = work.records.episodes(Some(kind.name()))?;
     for record in episodes {
-        if let Some(outcome) = episodes::outcome(searching, &record)? {
+        if let Some(outcome) = judging::outcome(searching, &record)? {
             ranked.push((record, outcome));
         }
     }
@@ -99,7 +100,7 @@ fn approach(
     let environment = episodes::environment(work, searching)?;
     let mut nearest: Option<(f64, EpisodeRecord)> = None;
     for record in work.records.episodes(Some(kind.name()))? {
-        let Some(outcome) = episodes::outcome(searching, &record)? else {
+        let Some(outcome) = judging::outcome(searching, &record)? else {
             continue;
         };
         if nearest.as_ref().is_none_or(|n| outcome.load < n.0) {
@@ -132,7 +133,7 @@ fn approach(
         last.clone_from(&config);
         let episode = work.records.episodes(Some(kind.name()))?.len() as u64;
         let mut record = episodes::attempt(work, searching, &environment, kind, episode, &config)?;
-        episodes::judge(searching, &mut record)?;
+        judging::judge(searching, &mut record)?;
         let state = work.records.strategy_state(kind.name())?;
         let recorded = std::slice::from_ref(&record);
         work.records

@@ -112,6 +112,7 @@ pub fn run() -> ReportData {
                 },
                 feasible,
                 device: None,
+                device_s: 0.3,
                 widths: channels
                     .iter()
                     .map(|&c| ((c as f64 * share / 4.0).round() as usize * 4).max(4))

@@ -1,0 +1,442 @@
+//! The latency of a width configuration, predicted: from kernels measured alone, and from whole networks where some are measured.
+
+use std::path::Path;
+
+use channels::{Analysis, PrunePlan, importance_order};
+use latency::{
+    AgentDevice, Evidence, LatencySource, MeasureRequest, Model, NodeProvider, Patience, Profile,
+    resolve,
+};
+use latency_model::{
+    CostTable, KernelTable, LatencyModelConfig, LayerTimes, ModelFit, Predictor, ProbePlan,
+};
+use onnx_graph::{Graph, fold_batch_norm};
+use search::{SeededRng, Space, WidthGrid};
+use serde::Serialize;
+
+use crate::config::ConfigError;
+use crate::error::PipelineError;
+use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
+use crate::model::{ModelSpec, load_model, read_model_file};
+use crate::prepare::width_space;
+use crate::progress::{Reporter, StopFlag};
+
+/// Which configuration of which network to predict, on which device.
+#[derive(Debug, Clone)]
+pub struct PredictRequest {
+    /// The network.
+    pub model: ModelSpec,
+    /// Classes of a zoo network.
+    pub classes: usize,
+    /// Image of a zoo network: channels, height, width.
+    pub input: [usize; 3],
+    /// How channels are grouped.
+    pub groups: channels::AnalysisOptions,
+    /// The device.
+    pub device: String,
+    /// Share of each group's channels to keep, where `widths` does not say otherwise.
+    pub keep: f64,
+    /// The width of each group, in their order.
+    pub widths: Option<Vec<usize>>,
+    /// The most whole networks to measure, of other widths, to learn from; 0 for a prediction from kernels alone.
+    pub learn: usize,
+    /// Whether to measure the configuration asked for, too, and compare.
+    pub check: bool,
+    /// Whether to take the times of the unpruned network's operators, to hold them against the kernels alone.
+    pub operators: bool,
+}
+
+/// A layer's time.
+#[derive(Debug, Clone, Serialize)]
+pub struct LayerTime {
+    /// The layer's name.
+    pub name: String,
+    /// Unpruned, ns.
+    pub full_ns: f64,
+    /// With the widths asked for, ns.
+    pub ns: f64,
+}
+
+/// A group's widths on the device.
+#[derive(Debug, Clone, Serialize)]
+pub struct GroupSteps {
+    /// The group's name.
+    pub name: String,
+    /// Its channels.
+    pub channels: usize,
+    /// The width asked for.
+    pub width: usize,
+    /// The widths that were looked at.
+    pub widths: Vec<usize>,
+    /// The widths worth having: the corners of the steps that the device moves in, with the narrowest and the widest.
+    pub corners: Vec<usize>,
+}
+
+/// A whole network that was learned from.
+#[derive(Debug, Clone, Serialize)]
+pub struct LearnedPoint {
+    /// Its widths.
+    pub widths: Vec<usize>,
+    /// Its measured latency over the unpruned network's.
+    pub measured: f64,
+    /// What it would have been predicted as without it; `None` while too few were measured to tell.
+    pub predicted: Option<f64>,
+    /// The plain sum of its kernels over the unpruned network's.
+    pub kernels: f64,
+    /// Its MACs over the unpruned network's.
+    pub macs: f64,
+}
+
+/// A prediction.
+#[derive(Debug, Clone, Serialize)]
+pub struct Predicted {
+    /// The device's identity.
+    pub device: String,
+    /// The widths asked for.
+    pub widths: Vec<usize>,
+    /// Latency over the unpruned network's.
+    pub ratio: f64,
+    /// The interval that should hold 95 of 100 measurements; `None` for a prediction from too few whole networks.
+    pub interval: Option<(f64, f64)>,
+    /// The measured ratio with its interval, if it was asked for and is valid.
+    pub measured: Option<(f64, f64, f64)>,
+    /// The plain sum of the kernels over the unpruned network's.
+    pub kernel_ratio: f64,
+    /// MACs over the unpruned network's.
+    pub macs_ratio: f64,
+    /// Sum of the kernels of the unpruned network, ns.
+    pub full_ns: f64,
+    /// Sum of the kernels with the widths asked for, ns.
+    pub ns: f64,
+    /// Kernels that were looked up or measured.
+    pub kernels: usize,
+    /// Layers whose kernels cannot be measured alone; they are taken to need as long for each of their MACs as the others.
+    pub unknown_layers: usize,
+    /// The whole networks that were learned from.
+    pub learned: Vec<LearnedPoint>,
+    /// How good the prediction is, by leaving one of them out at a time.
+    pub fit: Option<ModelFit>,
+    /// Each layer.
+    pub layers: Vec<LayerTime>,
+    /// Each group.
+    pub groups: Vec<GroupSteps>,
+    /// What the page draws besides.
+    #[serde(skip)]
+    pub(crate) drawn: Drawn,
+}
+
+/// What only the page shows.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Drawn {
+    pub model: String,
+    pub device: String,
+    pub kernels: KernelTable,
+    pub kinds: Vec<(String, Option<latency_model::LayerKind>)>,
+    pub operators: Vec<NodeProvider>,
+}
+
+/// Half an interval, relative, that is sure enough to measure no more.
+const SURE: f64 = 0.02;
+
+/// The fewest whole networks to learn from.
+const FEWEST: usize = 12;
+
+/// Configurations drawn for each that is measured, and to judge how sure the prediction is.
+const DRAWN: usize = 48;
+
+/// The seed of the configurations that are drawn: the same each time, so that what was measured once is found again.
+const SEED: u64 = 1;
+
+/// A network whose latency is asked for.
+struct Subject {
+    name: String,
+    graph: Graph,
+    analysis: Analysis,
+    order: Vec<Vec<usize>>,
+    table: CostTable,
+    space: Space,
+}
+
+impl Subject {
+    fn find(request: &PredictRequest) -> Result<Self, PipelineError> {
+        let (graph, analysis) = if request.model.zoo_name().is_some() {
+            let (classes, input) = (request.classes, request.input);
+            let model = load_model(&request.model, classes, input, 0, request.groups)?;
+            (model.graph, model.analysis)
+        } else {
+            let graph = read_model_file(Path::new(&request.model.0))?;
+            let analysis = channels::analyse_with(&graph, request.groups)?;
+            (graph, analysis)
+        };
+        Ok(Self {
+            name: request.model.0.clone(),
+            order: importance_order(&graph, &analysis),
+            table: CostTable::new(&graph, &analysis),
+            space: width_space(&analysis, &WidthGrid::default())?,
+            graph,
+            analysis,
+        })
+    }
+
+    fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
+        let sizes = self.space.full().0;
+        let Some(widths) = &request.widths else {
+            let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
+            return Ok(sizes.iter().map(kept).collect());
+        };
+        if widths.len() != sizes.len() || widths.iter().zip(&sizes).any(|(w, n)| w > n) {
+            let what = format!("{widths:?} for groups of {sizes:?} channels");
+            return Err(ConfigError::value("widths", what).into());
+        }
+        Ok(widths.clone())
+    }
+
+    /// The network of these widths as it is deployed.
+    fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
+        let fail = |source| PipelineError::Model {
+            model: self.name.clone(),
+            source,
+        };
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
+        let pruned = channels::apply(&self.graph, &cut)?;
+        let mut deployed = fold_batch_norm(&pruned).map_err(fail)?;
+        deployed.remove_dead();
+        let bytes = onnx_graph::write(&deployed).map_err(fail)?;
+        Ok(Model::new(format!("{} {widths:?}", self.name), bytes))
+    }
+}
+
+/// A device that measures networks against the unpruned one.
+struct Bench<'a> {
+    source: Box<dyn LatencySource>,
+    profile: &'a Profile,
+    reference: Model,
+}
+
+impl Bench<'_> {
+    fn ratio(&mut self, model: Model) -> Result<Option<(f64, f64, f64)>, PipelineError> {
+        let request = MeasureRequest {
+            models: vec![model],
+            reference: Some(self.reference.clone()),
+            ..request_on(self.profile)
+        };
+        let measured = self.source.measure(&request)?;
+        let valid = measured.first().filter(|m| m.is_valid());
+        Ok(valid
+            .and_then(|m| m.ratio)
+            .map(|r| (r.median, r.low, r.high)))
+    }
+}
+
+fn request_on(profile: &Profile) -> MeasureRequest {
+    MeasureRequest {
+        sampling: profile.sampling.clone(),
+        limits: profile.limits.clone(),
+        runtime: profile.runtime.clone(),
+        conditions: profile.conditions.clone(),
+        ..MeasureRequest::default()
+    }
+}
+
+/// Predicts the latency of a width configuration. What is measured for it is kept in the user's store, under the device, its runtime
+/// and settings, and not measured again.
+///
+/// # Errors
+/// When the network cannot be read, the widths do not fit it, the device cannot measure, or `stop` was set.
+pub fn predict(
+    request: &PredictRequest,
+    stop: &StopFlag,
+    reporter: &mut dyn Reporter,
+) -> Result<Predicted, PipelineError> {
+    let subject = Subject::find(request)?;
+    let widths = subject.widths(request)?;
+    let groups = subject.space.groups.iter();
+    let admissible: Vec<Vec<usize>> = groups
+        .zip(&widths)
+        .map(|(group, &width)| {
+            let mut all = group.widths.clone();
+            all.push(width);
+            all.sort_unstable();
+            all.dedup();
+            all
+        })
+        .collect();
+    let found = resolve(&request.device)?;
+    let profile = found.profile;
+    let mut agent = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
+    let info = agent.describe();
+    let reference = subject.model(&subject.space.full().0)?;
+    let operators = if request.operators {
+        operators(&mut agent, &profile, &reference)?
+    } else {
+        Vec::new()
+    };
+    let mut bench = Bench {
+        source: remembered(agent)?,
+        profile: &profile,
+        reference,
+    };
+
+    let plan = ProbePlan::new(&subject.table, &admissible);
+    reporter.begin("kernels measured alone", 0, plan.points().len() as u64);
+    let config = ProbeConfig::default();
+    let kernels = probe_kernels(bench.source.as_mut(), &profile, &plan, &config, |done| {
+        reporter.step(done as u64, "");
+        !stop.is_set()
+    })?;
+    reporter.end(&format!(
+        "{} kernels known of this device",
+        kernels.times().len()
+    ));
+    let times = subject.table.layer_times(&kernels);
+    let known = (!kernels.times().is_empty()).then_some(&times);
+    let mut predictor = Predictor::new(&subject.table, known, LatencyModelConfig::default())?;
+    let learned = learn(
+        &mut predictor,
+        &subject,
+        &mut bench,
+        request.learn,
+        stop,
+        reporter,
+    )?;
+    let measured = if request.check {
+        bench.ratio(subject.model(&widths)?)?
+    } else {
+        None
+    };
+    let drawn = Drawn {
+        model: subject.name.clone(),
+        device: format!(
+            "{} ({}), ONNX Runtime {}, {} thread(s)",
+            profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
+        ),
+        kinds: subject
+            .table
+            .layer_names()
+            .map(str::to_owned)
+            .zip(subject.table.layer_kinds())
+            .collect(),
+        operators,
+        kernels,
+    };
+    Ok(assemble(
+        &subject,
+        (widths, &admissible),
+        (&predictor, &times),
+        (info.id(), measured, learned),
+        drawn,
+    ))
+}
+
+/// Measures whole networks that the predictor is least sure of, until it is sure of all or `most` are measured.
+fn learn(
+    predictor: &mut Predictor<'_>,
+    subject: &Subject,
+    bench: &mut Bench<'_>,
+    most: usize,
+    stop: &StopFlag,
+    reporter: &mut dyn Reporter,
+) -> Result<Vec<(Vec<usize>, f64)>, PipelineError> {
+    let mut learned = Vec::new();
+    if most == 0 {
+        return Ok(learned);
+    }
+    let mut rng = SeededRng::new(SEED, 11);
+    reporter.begin("whole networks", 0, most as u64);
+    for tried in 0..most {
+        if stop.is_set() {
+            return Err(PipelineError::Stopped);
+        }
+        let drawn: Vec<Vec<usize>> = (0..DRAWN)
+            .map(|_| subject.space.spread(&mut rng).0)
+            .collect();
+        if learned.len() >= FEWEST && predictor.is_sure(&drawn, SURE) {
+            break;
+        }
+        for widths in predictor.least_sure(drawn, 1) {
+            if let Some((ratio, ..)) = bench.ratio(subject.model(&widths)?)? {
+                predictor.learn(&widths, ratio)?;
+                learned.push((widths, ratio));
+            }
+        }
+        reporter.step(tried as u64 + 1, "");
+    }
+    reporter.end(&format!("{} whole networks learned from", learned.len()));
+    Ok(learned)
+}
+
+/// Times of the unpruned network's operators, in a pass of their own.
+fn operators(
+    agent: &mut AgentDevice,
+    profile: &Profile,
+    model: &Model,
+) -> Result<Vec<NodeProvider>, PipelineError> {
+    let request = MeasureRequest {
+        models: vec![model.clone()],
+        evidence: Evidence::Full,
+        ..request_on(profile)
+    };
+    let measured = agent.measure(&request)?.into_iter().next();
+    Ok(measured.map_or(Vec::new(), |m| m.runtime.node_providers))
+}
+
+type Asked<'a> = (Vec<usize>, &'a [Vec<usize>]);
+type Known<'a> = (&'a Predictor<'a>, &'a LayerTimes);
+type Seen = (String, Option<(f64, f64, f64)>, Vec<(Vec<usize>, f64)>);
+
+fn assemble(
+    subject: &Subject,
+    (widths, admissible): Asked<'_>,
+    (predictor, times): Known<'_>,
+    (device, measured, learned): Seen,
+    drawn: Drawn,
+) -> Predicted {
+    let table = &subject.table;
+    let full = subject.space.full().0;
+    let each = table.layer_ns(times, &full).into_iter();
+    let layers: Vec<LayerTime> = table
+        .layer_names()
+        .zip(each.zip(table.layer_ns(times, &widths)))
+        .map(|(name, (full_ns, ns))| LayerTime {
+            name: name.to_owned(),
+            full_ns,
+            ns,
+        })
+        .collect();
+    let groups = subject.space.groups.iter().enumerate();
+    let groups = groups.map(|(i, group)| GroupSteps {
+        name: group.name.clone(),
+        channels: group.channels,
+        width: widths[i],
+        widths: admissible[i].clone(),
+        corners: table.corners(times, i, &admissible[i], drawn.kernels.noise()),
+    });
+    let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
+    let mut left_out = predictor.left_out().into_iter();
+    let learned = learned.into_iter().map(|(widths, measured)| LearnedPoint {
+        measured,
+        predicted: left_out.next(),
+        kernels: table.kernel_ratio(times, &widths),
+        macs: macs(&widths),
+        widths,
+    });
+    Predicted {
+        device,
+        ratio: predictor.ratio(&widths),
+        interval: predictor.interval(&widths).map(|p| (p.low, p.high)),
+        measured,
+        kernel_ratio: table.kernel_ratio(times, &widths),
+        macs_ratio: macs(&widths),
+        full_ns: times.full_ns(),
+        ns: layers.iter().map(|layer| layer.ns).sum(),
+        kernels: drawn.kernels.times().len(),
+        unknown_layers: times.unknown(),
+        learned: learned.collect(),
+        fit: predictor.fit().copied(),
+        groups: groups.collect(),
+        layers,
+        widths,
+        drawn,
+    }
+}

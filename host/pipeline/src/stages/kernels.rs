@@ -1,0 +1,138 @@
+//! What the network's kernels take alone on the device, measured before the search: where predictions begin, and which widths are
+//! worth having.
+
+use std::time::Instant;
+
+use latency_model::{KernelTable, ProbePlan};
+use search::{CostKind, Space};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::records::StageName;
+use crate::stages::calibrate;
+use crate::work::{Work, nanoseconds};
+
+/// What was measured, and the widths that the run offers since.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct Kernels {
+    pub table: KernelTable,
+    /// The widths of each group.
+    pub widths: Vec<Vec<usize>>,
+    /// Time of the device, ns.
+    pub measuring_ns: u64,
+}
+
+/// Times that differ by more than this from one measurement to the next tell of no steps.
+const TOO_NOISY: f64 = 0.05;
+
+pub(crate) fn stage() -> StageName {
+    StageName::new("kernels")
+}
+
+/// Measures the kernels, or reads back what was measured, and narrows the space to the widths worth having.
+pub(crate) fn run(
+    work: &mut Work<'_>,
+    prepared: &mut Prepared,
+    cost: CostKind,
+) -> Result<(), PipelineError> {
+    if cost == CostKind::Macs || !work.config.knowledge.kernels {
+        return Ok(());
+    }
+    let known = match work.records.stage::<Kernels>(&stage())? {
+        Some(known) => known,
+        // A run that is further on already keeps the widths it began with.
+        None if work
+            .records
+            .stage::<serde_json::Value>(&calibrate::stage())?
+            .is_some() =>
+        {
+            return Ok(());
+        }
+        None => {
+            let found = measure(work, prepared, cost)?;
+            work.records.finish(&stage(), &found)?;
+            found
+        }
+    };
+    if known.table.times().is_empty() {
+        return Ok(());
+    }
+    let mut groups = prepared.space.groups.clone();
+    for (group, widths) in groups.iter_mut().zip(known.widths) {
+        group.widths = widths;
+    }
+    prepared.space = Space::new(groups)?;
+    prepared.times = Some(prepared.table.layer_times(&known.table));
+    Ok(())
+}
+
+fn measure(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    cost: CostKind,
+) -> Result<Kernels, PipelineError> {
+    let all: Vec<Vec<usize>> = prepared
+        .space
+        .groups
+        .iter()
+        .map(|g| g.widths.clone())
+        .collect();
+    let plan = ProbePlan::new(&prepared.table, &all);
+    let count = plan.points().len() as u64;
+    let clock = Instant::now();
+    let table = match work.meter.as_mut() {
+        Some(meter) => {
+            work.reporter.begin("kernels", 0, count);
+            let (stop, reporter) = (work.stop, &mut *work.reporter);
+            meter.kernels(&plan, &work.config.knowledge.probe, |done| {
+                reporter.step(done as u64, "");
+                !stop.is_set()
+            })?
+        }
+        None => KernelTable::default(),
+    };
+    work.tell_device_news()?;
+    let measuring_ns = nanoseconds(clock.elapsed());
+    if table.times().is_empty() {
+        work.reporter
+            .warn("no kernel has a valid measurement; predictions begin with MACs");
+        return Ok(Kernels {
+            table,
+            widths: all,
+            measuring_ns,
+        });
+    }
+    let times = prepared.table.layer_times(&table);
+    let config = &work.config.knowledge;
+    // A budget of MACs as well wants the widths in between, which cost no time but MACs.
+    let narrows = config.corners && cost == CostKind::Latency && table.noise() <= TOO_NOISY;
+    let widths: Vec<Vec<usize>> = all
+        .iter()
+        .enumerate()
+        .map(|(group, widths)| {
+            if narrows {
+                prepared.table.corners(&times, group, widths, table.noise())
+            } else {
+                widths.clone()
+            }
+        })
+        .collect();
+    let total = |widths: &[Vec<usize>]| widths.iter().map(Vec::len).sum::<usize>();
+    let unknown = match times.unknown() {
+        0 => String::new(),
+        n => format!(", {n} layers' kernels cannot be measured alone"),
+    };
+    work.reporter.end(&format!(
+        "kernels: {} of {count} measured (noise {:.1} %){unknown}; {} of {} widths are worth having",
+        table.times().len(),
+        table.noise() * 100.0,
+        total(&widths),
+        total(&all),
+    ));
+    Ok(Kernels {
+        table,
+        widths,
+        measuring_ns,
+    })
+}
