@@ -31,7 +31,8 @@ mod work;
 
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, ResultConfig, RunConfig, SearchConfig, StrategyKind,
+    BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, ResultConfig, RunConfig,
+    SearchConfig, StrategyKind,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use error::PipelineError;

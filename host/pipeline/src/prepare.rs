@@ -24,7 +24,11 @@ pub(crate) struct Prepared {
     pub analysis: Analysis,
     /// Per group its units, most important first.
     pub order: Vec<Vec<usize>>,
+    /// What is searched.
     pub space: Space,
+    /// All widths that the grid admits, whether or not the device has a use for them: uniform widths, the baseline, are found among
+    /// these.
+    pub all_widths: Space,
     pub table: CostTable,
     /// What the kernels take alone, once that was measured.
     pub times: Option<LayerTimes>,
@@ -98,6 +102,7 @@ impl Prepared {
             graph,
             analysis,
             order,
+            all_widths: space.clone(),
             space,
             table,
             times: None,

@@ -85,7 +85,7 @@ pub(crate) fn run(
     if let Some(state) = work.records.strategy_state(kind.name())? {
         strategy.restore(&state)?;
     }
-    let mut environment = environment(work, searching)?;
+    let mut environment = environment(work, searching, kind)?;
     let done = work.records.episodes(Some(kind.name()))?;
     let mut best = done
         .iter()
@@ -199,6 +199,7 @@ fn line(record: &EpisodeRecord, best: f64) -> String {
 pub(crate) fn environment<'a>(
     work: &Work<'_>,
     searching: &Searching<'a>,
+    kind: StrategyKind,
 ) -> Result<SearchEnvironment<'a>, PipelineError> {
     let prepared = searching.prepared;
     let mut costs = CostModel::new(prepared, searching.feasibility, searching.calibration)?;
@@ -208,7 +209,10 @@ pub(crate) fn environment<'a>(
         }
     }
     Ok(SearchEnvironment {
-        space: &prepared.space,
+        space: match kind {
+            StrategyKind::Uniform => &prepared.all_widths,
+            _ => &prepared.space,
+        },
         net: searching.net,
         costs,
         enforces_budget: matches!(work.config.search.reward.mode, RewardMode::Budget),

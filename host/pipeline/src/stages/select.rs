@@ -97,7 +97,7 @@ fn approach(
     searching: &Searching<'_>,
     kind: StrategyKind,
 ) -> Result<Option<EpisodeRecord>, PipelineError> {
-    let environment = episodes::environment(work, searching)?;
+    let environment = episodes::environment(work, searching, kind)?;
     let mut nearest: Option<(f64, EpisodeRecord)> = None;
     for record in work.records.episodes(Some(kind.name()))? {
         let Some(outcome) = judging::outcome(searching, &record)? else {
