@@ -1,5 +1,6 @@
 //! The latency of a width configuration, predicted: from kernels measured alone, and from whole networks where some are measured.
 
+use std::collections::BTreeMap;
 use std::path::Path;
 
 use channels::{Analysis, PrunePlan, importance_order};
@@ -8,14 +9,16 @@ use latency::{
     resolve,
 };
 use latency_model::{
-    CostTable, KernelTable, LatencyModelConfig, LayerTimes, ModelFit, Predictor, ProbePlan,
+    CostTable, KernelTable, LatencyModelConfig, LayerKind, LayerTimes, ModelFit, Predictor,
+    ProbePlan,
 };
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, GraphError, NodeId, fold_batch_norm};
 use search::{SeededRng, Space, WidthGrid};
 use serde::Serialize;
 
 use crate::config::ConfigError;
 use crate::error::PipelineError;
+use crate::explain::place::Places;
 use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
 use crate::model::{ModelSpec, load_model, read_model_file};
 use crate::prepare::width_space;
@@ -131,8 +134,17 @@ pub(crate) struct Drawn {
     pub model: String,
     pub device: String,
     pub kernels: KernelTable,
-    pub kinds: Vec<(String, Option<latency_model::LayerKind>)>,
-    pub operators: Vec<NodeProvider>,
+    pub layers: Vec<DrawnLayer>,
+    /// Time of the unpruned network's operators that are no layers, ns.
+    pub other_ns: Option<f64>,
+}
+
+/// What only the page shows of a layer.
+#[derive(Debug, Clone)]
+pub(crate) struct DrawnLayer {
+    pub kind: Option<LayerKind>,
+    /// Its time within the unpruned network, ns.
+    pub in_network_ns: Option<f64>,
 }
 
 /// Half an interval, relative, that is sure enough to measure no more.
@@ -191,18 +203,26 @@ impl Subject {
         Ok(widths.clone())
     }
 
-    /// The network of these widths as it is deployed.
-    fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
-        let fail = |source| PipelineError::Model {
+    fn fail(&self, source: GraphError) -> PipelineError {
+        PipelineError::Model {
             model: self.name.clone(),
             source,
-        };
+        }
+    }
+
+    /// The network of these widths as it is deployed.
+    fn deployed(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
         let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
         let pruned = channels::apply(&self.graph, &cut)?;
-        let mut deployed = fold_batch_norm(&pruned).map_err(fail)?;
+        let mut deployed = fold_batch_norm(&pruned).map_err(|e| self.fail(e))?;
         deployed.remove_dead();
-        let bytes = onnx_graph::write(&deployed).map_err(fail)?;
+        Ok(deployed)
+    }
+
+    fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
+        let deployed = self.deployed(widths)?;
+        let bytes = onnx_graph::write(&deployed).map_err(|e| self.fail(e))?;
         Ok(Model::new(format!("{} {widths:?}", self.name), bytes))
     }
 }
@@ -305,19 +325,15 @@ pub fn predict(
     } else {
         None
     };
+    let (layers, other_ns) = within(&subject, &operators)?;
     let drawn = Drawn {
         model: subject.name.clone(),
         device: format!(
             "{} ({}), ONNX Runtime {}, {} thread(s)",
             profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
         ),
-        kinds: subject
-            .table
-            .layer_names()
-            .map(str::to_owned)
-            .zip(subject.table.layer_kinds())
-            .collect(),
-        operators,
+        layers,
+        other_ns,
         kernels,
     };
     Ok(assemble(
@@ -364,6 +380,39 @@ fn learn(
     }
     reporter.end(&format!("{} whole networks learned from", learned.len()));
     Ok(learned)
+}
+
+/// The layers with their times within the unpruned network, and the time of what is no layer.
+fn within(
+    subject: &Subject,
+    operators: &[NodeProvider],
+) -> Result<(Vec<DrawnLayer>, Option<f64>), PipelineError> {
+    let deployed = subject.deployed(&subject.space.full().0)?;
+    let named: BTreeMap<&str, NodeId> = deployed
+        .iter()
+        .map(|(id, node)| (node.name.as_str(), id))
+        .collect();
+    let nodes: Vec<Option<NodeId>> = subject
+        .table
+        .layer_names()
+        .map(|name| named.get(name).copied())
+        .collect();
+    let places = Places::new(&deployed, nodes.iter().flatten().copied());
+    let mut times: BTreeMap<NodeId, f64> = BTreeMap::new();
+    let mut others = None;
+    for operator in operators {
+        let Some(ns) = operator.time_ns else { continue };
+        match places.layer(operator) {
+            Some(layer) => *times.entry(layer).or_default() += ns as f64,
+            None => *others.get_or_insert(0.0) += ns as f64,
+        }
+    }
+    let kinds = subject.table.layer_kinds().into_iter();
+    let layers = kinds.zip(nodes).map(|(kind, node)| DrawnLayer {
+        kind,
+        in_network_ns: node.and_then(|node| times.get(&node).copied()),
+    });
+    Ok((layers.collect(), others))
 }
 
 /// Times of the unpruned network's operators, in a pass of their own.

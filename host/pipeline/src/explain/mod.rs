@@ -4,7 +4,7 @@ mod assemble;
 mod attribute;
 mod observe;
 mod pair;
-mod place;
+pub(crate) mod place;
 mod predicted;
 mod reasons;
 mod subject;

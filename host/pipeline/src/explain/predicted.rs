@@ -1,6 +1,6 @@
 //! What kernels measured alone say of both networks.
 
-use latency::{AgentDevice, Profile, Remembering, Store, user_store};
+use latency::{AgentDevice, Profile};
 use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, Step};
 use search::WidthGrid;
 
@@ -8,15 +8,13 @@ use super::assemble::Layout;
 use super::attribute::{Shares, split};
 use super::pair::Pair;
 use crate::error::PipelineError;
-use crate::knowledge::{ProbeConfig, probe_kernels};
+use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
 use crate::progress::{Reporter, StopFlag};
-
-/// Standard deviation of a kernel's time from one process to the next, relative, as far as steps are looked for.
-const NOISE: f64 = 0.01;
 
 /// Times of the layers of both networks, from kernels measured alone.
 pub(super) struct Predictions {
     times: LayerTimes,
+    noise: f64,
     /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel cannot be measured alone.
     layers: Vec<Option<[f64; 2]>>,
     admissible: Vec<Vec<usize>>,
@@ -53,20 +51,8 @@ impl Predictions {
             reporter.step(done as u64, "");
             !stop.is_set()
         };
-        let kernels = match user_store() {
-            Some(path) => {
-                if let Some(folder) = path.parent() {
-                    std::fs::create_dir_all(folder)
-                        .map_err(|e| PipelineError::io(folder, "make the folder", e))?;
-                }
-                let mut kept = Remembering::new(device, Store::open(&path)?)?;
-                probe_kernels(&mut kept, profile, &plan, &config, go_on)?
-            }
-            None => {
-                let mut device = device;
-                probe_kernels(&mut device, profile, &plan, &config, go_on)?
-            }
-        };
+        let mut kept = remembered(device)?;
+        let kernels = probe_kernels(kept.as_mut(), profile, &plan, &config, go_on)?;
         reporter.end(&format!(
             "{} kernels known of this device",
             kernels.times().len()
@@ -95,6 +81,7 @@ impl Predictions {
             .collect();
         Self {
             times,
+            noise: kernels.noise(),
             layers,
             admissible,
         }
@@ -149,7 +136,7 @@ impl Predictions {
             let all = layout.table.layer_ns(&self.times, &config);
             (width, touched.iter().map(|&l| all[l]).sum())
         }));
-        let steps = curve.steps(NOISE);
+        let steps = curve.steps(self.noise);
         let at = steps
             .iter()
             .position(|step| (step.first..=step.last).contains(&width))?;

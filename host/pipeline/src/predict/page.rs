@@ -1,0 +1,188 @@
+//! A prediction as a page.
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use latency_model::{Curve, KernelTable, LayerKind};
+use report::{
+    AskedPoint, Fact, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    Staircase,
+};
+
+use super::{LearnedPoint, Predicted};
+use crate::error::PipelineError;
+use crate::folder::write_atomically;
+
+/// Writes a prediction as a page that opens without a network connection.
+///
+/// # Errors
+/// An I/O error naming the path.
+pub fn write_prediction(predicted: &Predicted, path: &Path) -> Result<(), PipelineError> {
+    let page = report::render_prediction(&page(predicted));
+    write_atomically(path, page.as_bytes())
+}
+
+fn page(predicted: &Predicted) -> PredictionReport {
+    let drawn = &predicted.drawn;
+    let fact = |name: &str, value: String| Fact {
+        name: name.into(),
+        value,
+    };
+    let points = predicted.learned.iter().map(|p| PredictedPoint {
+        widths: p.widths.clone(),
+        measured: p.measured,
+        predicted: p.predicted,
+        kernels: p.kernels,
+        macs: p.macs,
+    });
+    let layers = predicted.layers.iter().zip(&drawn.layers);
+    let layers = layers.map(|(layer, drawn)| LayerResidual {
+        name: layer.name.clone(),
+        kernel: drawn.kind.as_ref().map_or_else(
+            || "cannot be measured alone, by its MACs".into(),
+            |kind| format!("{}, {} to {}", kind.kernel, kind.inputs, kind.outputs),
+        ),
+        alone_ns: layer.full_ns,
+        in_network_ns: drawn.in_network_ns,
+        estimated: drawn.kind.is_none(),
+    });
+    let groups = predicted.groups.iter().map(|g| GroupCorners {
+        name: g.name.clone(),
+        channels: g.channels,
+        widths: g.widths.clone(),
+        corners: g.corners.clone(),
+    });
+    PredictionReport {
+        model: drawn.model.clone(),
+        device: drawn.device.clone(),
+        program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
+        facts: vec![
+            fact("kernels measured alone", predicted.kernels.to_string()),
+            fact(
+                "their noise",
+                format!("{:.1} %", drawn.kernels.noise() * 100.0),
+            ),
+            fact("whole networks", predicted.learned.len().to_string()),
+        ],
+        fit: predicted.fit.map(|fit| PredictionFit {
+            measured: predicted.learned.len() as u64,
+            held: None,
+            mean_error: fit.mean_relative_error,
+            max_error: fit.max_relative_error,
+            rank_correlation: fit.spearman,
+            macs_error: line_error(&predicted.learned, |p| p.macs),
+            kernels_error: error(predicted.learned.iter().map(|p| (p.kernels, p.measured))),
+        }),
+        points: points.collect(),
+        asked: Some(AskedPoint {
+            widths: predicted.widths.clone(),
+            predicted: predicted.ratio,
+            low: predicted.interval.map(|i| i.0),
+            high: predicted.interval.map(|i| i.1),
+            measured: predicted.measured,
+        }),
+        layers: layers.collect(),
+        other_ns: drawn.other_ns,
+        stairs: stairs(&drawn.kernels, &users(predicted)),
+        groups: groups.collect(),
+        warnings: Vec::new(),
+    }
+}
+
+/// Mean relative error of pairs of predicted and measured.
+fn error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
+    let (sum, count) = pairs.fold((0.0, 0.0), |(sum, count), (p, m)| {
+        (sum + (p - m).abs() / m, count + 1.0)
+    });
+    sum / f64::max(count, 1.0)
+}
+
+/// That of a line through one figure a network, by least squares, each network left out of its own line.
+fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64 {
+    let without = |left: usize| {
+        let others = points.iter().enumerate().filter(move |(i, _)| *i != left);
+        let pairs: Vec<(f64, f64)> = others.map(|(_, p)| (of(p), p.measured)).collect();
+        let count = pairs.len() as f64;
+        let mean_x = pairs.iter().map(|p| p.0).sum::<f64>() / count;
+        let mean_y = pairs.iter().map(|p| p.1).sum::<f64>() / count;
+        let product: f64 = pairs.iter().map(|p| (p.0 - mean_x) * (p.1 - mean_y)).sum();
+        let square: f64 = pairs.iter().map(|p| (p.0 - mean_x).powi(2)).sum();
+        let slope = if square > 0.0 { product / square } else { 0.0 };
+        mean_y + slope * (of(&points[left]) - mean_x)
+    };
+    error(
+        points
+            .iter()
+            .enumerate()
+            .map(|(i, p)| (without(i), p.measured)),
+    )
+}
+
+/// The layers that each kind of kernel is that of.
+fn users(predicted: &Predicted) -> BTreeMap<&LayerKind, Vec<String>> {
+    let mut users: BTreeMap<&LayerKind, Vec<String>> = BTreeMap::new();
+    for (layer, drawn) in predicted.layers.iter().zip(&predicted.drawn.layers) {
+        if let Some(kind) = &drawn.kind {
+            users.entry(kind).or_default().push(layer.name.clone());
+        }
+    }
+    users
+}
+
+/// The steps of each kind of layer, the most costly first.
+fn stairs(kernels: &KernelTable, users: &BTreeMap<&LayerKind, Vec<String>>) -> Vec<Staircase> {
+    let known = users.iter().filter_map(|(kind, layers)| {
+        let times = kernels.kind(kind)?;
+        Some((times.full_ns * layers.len() as f64, *kind, layers, times))
+    });
+    let mut known: Vec<_> = known.collect();
+    known.sort_by(|a, b| b.0.total_cmp(&a.0));
+    let mut all = Vec::new();
+    for (_, kind, layers, times) in known {
+        let mut add = |axis: &str, other: String, curve: &Curve| {
+            if curve.points().len() > 1 {
+                let steps = curve.steps(kernels.noise());
+                all.push(Staircase {
+                    kernel: format!("{}{other}", kind.kernel),
+                    axis: axis.into(),
+                    points: curve.points().to_vec(),
+                    steps: steps.iter().map(|s| (s.first, s.last, s.ns)).collect(),
+                    layers: layers.clone(),
+                });
+            }
+        };
+        if kind.kernel.is_depthwise() {
+            add("channels", String::new(), &times.outputs);
+        } else {
+            let from = format!(" from {} channels", kind.inputs);
+            add("output channels", from, &times.outputs);
+            let to = format!(" to {} channels", kind.outputs);
+            add("input channels", to, &times.inputs);
+        }
+    }
+    all
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_error_of_a_line_is_that_of_the_points_left_out_of_it() {
+        let point = |macs: f64, measured: f64| LearnedPoint {
+            widths: Vec::new(),
+            measured,
+            predicted: None,
+            kernels: measured,
+            macs,
+        };
+        let line: Vec<LearnedPoint> = (1..6)
+            .map(|i| point(f64::from(i), f64::from(i) * 2.0 + 1.0))
+            .collect();
+        assert!(line_error(&line, |p| p.macs) < 1e-12);
+        // Two points say nothing of a slope: each is predicted as the other.
+        let two = [point(1.0, 1.0), point(2.0, 2.0)];
+        assert!((line_error(&two, |p| p.macs) - 0.75).abs() < 1e-12);
+        assert_eq!(error(std::iter::empty()), 0.0);
+    }
+}
