@@ -1,5 +1,6 @@
 //! What a run found, for people: one HTML file, a table for the terminal, and TensorBoard events; and what a guard over latency
-//! found run after run ([`history`]).
+//! found run after run ([`history`]); what became of the time ([`render_explanation`]) and how it was predicted
+//! ([`render_prediction`]).
 //!
 //! [`ReportData`] holds everything the report says, [`render`] turns it into HTML and [`text_table`] into text. Both are
 //! pure; the caller reads the run's folder and writes the file.
@@ -25,6 +26,7 @@ mod format;
 pub mod history;
 mod html;
 mod page;
+mod prediction;
 mod sections;
 mod svg;
 mod text;
@@ -38,4 +40,8 @@ pub use explanation::{
     render_explanation,
 };
 pub use page::render;
+pub use prediction::{
+    AskedPoint, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    Staircase, render_prediction,
+};
 pub use text::text_table;
