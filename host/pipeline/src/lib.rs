@@ -44,7 +44,9 @@ pub use inspect::{
 pub use knowledge::{ProbeConfig, probe_kernels};
 pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
-pub use predict::{GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict};
+pub use predict::{
+    GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict, write_prediction,
+};
 pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};

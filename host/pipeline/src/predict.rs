@@ -1,5 +1,7 @@
 //! The latency of a width configuration, predicted: from kernels measured alone, and from whole networks where some are measured.
 
+mod page;
+
 use std::collections::BTreeMap;
 use std::path::Path;
 
@@ -23,6 +25,8 @@ use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
 use crate::model::{ModelSpec, load_model, read_model_file};
 use crate::prepare::width_space;
 use crate::progress::{Reporter, StopFlag};
+
+pub use page::write_prediction;
 
 /// Which configuration of which network to predict, on which device.
 #[derive(Debug, Clone)]

@@ -61,10 +61,11 @@ fn check_markup(html: &str) -> Vec<String> {
 fn a_full_report_is_well_formed_and_draws_every_chart() {
     let html = render(&run());
     let tags = check_markup(&html);
-    assert_eq!(tags.iter().filter(|t| *t == "figcaption").count(), 6);
+    assert_eq!(tags.iter().filter(|t| *t == "figcaption").count(), 7);
     for id in [
         "front",
         "rewards",
+        "device-time",
         "widths",
         "distribution",
         "macs",
@@ -75,7 +76,7 @@ fn a_full_report_is_well_formed_and_draws_every_chart() {
             "no chart {id}"
         );
     }
-    assert_eq!(tags.iter().filter(|t| *t == "desc").count(), 12);
+    assert_eq!(tags.iter().filter(|t| *t == "desc").count(), 14);
     assert!(!html.contains("NaN") && !html.contains("inf\""));
 }
 

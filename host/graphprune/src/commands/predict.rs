@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{AnalysisOptions, Attention, ModelSpec, PredictRequest, Predicted, predict};
+use pipeline::{
+    AnalysisOptions, Attention, ModelSpec, PredictRequest, Predicted, predict, write_prediction,
+};
 
 use crate::progress::Terminal;
 use crate::stop;
@@ -74,6 +76,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let stop = stop::on_interrupt()?;
     let predicted = predict(&request, &stop, &mut Terminal::new(args.quiet))?;
+    if let Some(path) = &args.report {
+        write_prediction(&predicted, path)?;
+    }
     if args.json {
         println!("{}", serde_json::to_string_pretty(&predicted)?);
     } else {
