@@ -96,6 +96,7 @@ fn search_of(folder: &Path, name: &str) -> Vec<Candidate> {
         predicted_ratio: Some(e.predicted_ratio),
         reward: e.reward,
         feasible: e.feasible,
+        screened: !e.screening.measures(),
         widths: e.widths,
         device: None,
         device_s: e.parts_ns[3] as f64 / 1e9,

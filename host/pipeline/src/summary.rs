@@ -53,6 +53,7 @@ pub(crate) fn report_data(
         predicted_ratio: Some(e.predicted_ratio),
         reward: e.reward,
         feasible: e.feasible,
+        screened: !e.screening.measures(),
         widths: e.widths,
         device: e.device.filter(|_| several),
         device_s: e.parts_ns[3] as f64 / 1e9,

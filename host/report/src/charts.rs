@@ -132,7 +132,9 @@ pub(crate) fn candidate_tip(data: &ReportData, candidate: &crate::Candidate) -> 
         "reward {}",
         crate::format::significant(candidate.reward, 4)
     ));
-    if !candidate.feasible {
+    if candidate.screened {
+        lines.push("not measured: it could not win".to_owned());
+    } else if !candidate.feasible {
         lines.push("over budget".to_owned());
     }
     lines.join("\n")

@@ -152,8 +152,10 @@ pub struct Candidate {
     /// Reward.
     #[serde(deserialize_with = "number")]
     pub reward: f64,
-    /// Whether it is within the budget.
+    /// Whether it is within the budget, as far as it was measured.
     pub feasible: bool,
+    /// Whether it was left unmeasured because it could not win; then the reward is that of its predicted latency.
+    pub screened: bool,
     /// Kept channels per group.
     pub widths: Vec<usize>,
     /// The device that measured it; none where there is only one.

@@ -373,7 +373,12 @@ fn candidate_row(tr: &mut Markup, candidate: &Candidate) {
             .map_or_else(|| NONE.to_owned(), format::ratio),
         format::exact(candidate.macs),
         format::significant(candidate.reward, 5),
-        if candidate.feasible { "yes" } else { "no" }.to_owned(),
+        match (candidate.screened, candidate.feasible) {
+            (true, _) => "not measured",
+            (false, true) => "yes",
+            (false, false) => "no",
+        }
+        .to_owned(),
         candidate.device.clone().unwrap_or_else(|| NONE.to_owned()),
         widths.join(" "),
     ];

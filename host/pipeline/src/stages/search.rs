@@ -136,7 +136,10 @@ pub(crate) fn run(
                 environment.costs.learn(&config, ratio)?;
             }
             match judge(searching, record)?.or(presumed(searching, record)?) {
-                Some(outcome) => strategy.tell(&config, &outcome)?,
+                Some(outcome) => {
+                    record.reward = outcome.reward;
+                    strategy.tell(&config, &outcome)?;
+                }
                 None => strategy.abandon(&config),
             }
             record.parts_ns[4] = nanoseconds(clock.elapsed());

@@ -111,6 +111,7 @@ pub fn run() -> ReportData {
                     accuracy - 2.0 * (ratio - 0.688)
                 },
                 feasible,
+                screened: false,
                 device: None,
                 device_s: 0.3,
                 widths: channels
