@@ -1,6 +1,6 @@
 //! Whether the agent's figures can be trusted, on this machine.
 //!
-//! `cargo bench --bench agent [-- peer | spread | soak]`, all of them unless named:
+//! `cargo bench -p graphprune-tests --bench agent [-- peer | spread | soak]`, all of them unless named:
 //! - `peer`: the agent's median beside that of ONNX Runtime's Python interface, same library version, model and number of threads,
 //!   in turns;
 //! - `spread`: twenty measurements of one model, absolute and as a ratio to an interleaved reference;

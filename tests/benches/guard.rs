@@ -1,7 +1,7 @@
 //! Whether the guard over latency can be trusted on this machine: how often it alarms for nothing, and how often it finds a
 //! network that really is slower.
 //!
-//! `cargo bench --bench guard [-- self | slower] [--count N]`; both with 100 comparisons unless told:
+//! `cargo bench -p graphprune-tests --bench guard [-- self | slower] [--count N]`; both with 100 comparisons unless told:
 //! - `self`: a ResNet-20 with itself;
 //! - `slower`: it with a network in which one layer is wider. Which, and by how much, is chosen by measuring, so that it takes about
 //!   5 % more; the truth that is told beside the result comes from long series before and after the comparisons.

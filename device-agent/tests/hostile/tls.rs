@@ -1,7 +1,7 @@
 //! An agent on a network: only who shows the right certificate learns anything.
 
 use std::io::{Read, Write};
-use std::net::TcpStream;
+use std::net::{Shutdown, SocketAddr, TcpStream};
 use std::process::{Command, Stdio};
 use std::sync::Arc;
 
@@ -19,15 +19,20 @@ use tonic::transport::{Certificate, Channel, ClientTlsConfig, Endpoint, Identity
 use crate::certificates::{Authority, Pair, write};
 use crate::fixture::{Convolution, agent, job, quick};
 use crate::frames::PREFACE;
+use crate::proxy::Proxy;
 use crate::served::{Served, block_on, upload_of};
 
 /// A connection as the host makes it.
 pub async fn channel(served: &Served, authority: &Authority, pair: &Pair) -> Channel {
+    channel_at(served.address, authority, pair).await
+}
+
+async fn channel_at(address: SocketAddr, authority: &Authority, pair: &Pair) -> Channel {
     let tls = ClientTlsConfig::new()
         .ca_certificate(Certificate::from_pem(&authority.certificate))
         .identity(Identity::from_pem(&pair.certificate, &pair.key))
         .domain_name("localhost");
-    Endpoint::from_shared(format!("https://{}", served.address))
+    Endpoint::from_shared(format!("https://{address}"))
         .unwrap()
         .tls_config(tls)
         .unwrap()
@@ -58,6 +63,36 @@ pub async fn measure(channel: Channel) {
         last = event.event;
     }
     assert!(matches!(last, Some(Event::Results(all)) if all.measurements.len() == 1));
+}
+
+#[test]
+fn a_session_recorded_behind_tls_is_worth_nothing_to_an_agent_with_the_same_certificates() {
+    let authority = Authority::new();
+    let folder = authority.folder();
+    let served = Served::with_tls(folder.path(), &[]);
+    let cable = Proxy::to(served.address);
+    let host = authority.host();
+    block_on(async {
+        let channel = channel_at(cable.address, &authority, &host).await;
+        measure(channel.clone()).await;
+        let mut client = AgentClient::new(channel);
+        client.shutdown(wire::ShutdownRequest {}).await.unwrap();
+    });
+    let recorded = cable.sent();
+    assert!(recorded.len() > 1000);
+    let other = Served::with_tls(folder.path(), &[]);
+    let stream = crate::frames::connect(other.address, &recorded);
+    stream.shutdown(Shutdown::Write).unwrap();
+    crate::frames::closed(&stream);
+    // It was told to end in that session, and to keep a model.
+    block_on(async {
+        let channel = channel(&other, &authority, &host).await;
+        let mut client = AgentClient::new(channel.clone());
+        let state = client.get_agent_state(wire::AgentStateRequest {}).await;
+        assert_eq!(state.unwrap().into_inner().models, 0);
+        measure(channel).await;
+    });
+    other.has_not_grown();
 }
 
 #[test]
