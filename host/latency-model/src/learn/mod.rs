@@ -317,16 +317,11 @@ impl LatencyModel {
         let gram: Vec<f64> = (0..n * n)
             .map(|k| covariance(&rows[k / n], &rows[k % n]))
             .collect();
-        let (_, penalty, ridge) = self
-            .config
-            .penalties
-            .iter()
-            .filter_map(|&penalty| {
-                let ridge = Ridge::fit(&gram, penalty * count, &centred)?;
-                let error: f64 = ridge.left_out.iter().map(|e| e * e).sum();
-                Some((error, penalty, ridge))
-            })
-            .min_by(|a, b| a.0.total_cmp(&b.0))?;
+        let fits =
+            self.config.penalties.iter().filter_map(|&penalty| {
+                Some((penalty, Ridge::fit(&gram, penalty * count, &centred)?))
+            });
+        let (penalty, ridge) = simplest(fits.collect())?;
         let weights: Vec<f64> = (0..p)
             .map(|j| (0..n).map(|i| ridge.dual[i] * rows[i][j]).sum::<f64>() / p as f64)
             .collect();
@@ -393,6 +388,28 @@ fn standardised<'a>(
         .zip(mean)
         .zip(deviation)
         .map(|((f, m), d)| (f - m) / d)
+}
+
+/// Of several fits the one with the largest penalty whose left-out errors are no larger than the best one's as far as the samples
+/// can tell (the one-standard-error rule of Breiman et al., Classification and Regression Trees, 3.4.3, on paired differences).
+fn simplest(fits: Vec<(f64, Ridge)>) -> Option<(f64, Ridge)> {
+    let errors = |ridge: &Ridge| -> Vec<f64> { ridge.left_out.iter().map(|e| e * e).collect() };
+    let sum = |fit: &(f64, Ridge)| errors(&fit.1).iter().sum::<f64>();
+    let best = errors(&fits.iter().min_by(|a, b| sum(a).total_cmp(&sum(b)))?.1);
+    let count = best.len() as f64;
+    let is_as_good = |fit: &(f64, Ridge)| {
+        let worse: Vec<f64> = errors(&fit.1)
+            .iter()
+            .zip(&best)
+            .map(|(e, b)| e - b)
+            .collect();
+        let mean = worse.iter().sum::<f64>() / count;
+        let variance = worse.iter().map(|w| (w - mean).powi(2)).sum::<f64>() / (count - 1.0);
+        mean <= (variance / count).sqrt()
+    };
+    fits.into_iter()
+        .filter(is_as_good)
+        .max_by(|a, b| a.0.total_cmp(&b.0))
 }
 
 /// The linear kernel, the mean over features.
