@@ -1,11 +1,11 @@
 //! How well latency is predicted on this machine: MACs, the sum of kernels measured alone, and models that learn from whole
 //! networks, on configurations that none of them has seen.
 //!
-//! `cargo bench -p graphprune-tests --bench latency_model [-- NETWORK...]`; the networks are ResNet-20, ResNet-56 and MobileNetV2 unless named. For each
-//! the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by, each interleaved with
-//! the unpruned network in a process of its own. Those to learn from and those to judge by alternate: what the machine does in the
-//! course of minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the raw figures; `LATENCY_MODEL_REPLAY` names one to judge again
-//! instead of measuring.
+//! `cargo bench -p graphprune-tests --bench latency_model [-- NETWORK...]`; the networks are ResNet-20, ResNet-56 and MobileNetV2
+//! unless named. For each the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by,
+//! each interleaved with the unpruned network in a process of its own. Those to learn from and those to judge by alternate: what
+//! the machine does in the course of minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the raw figures;
+//! `LATENCY_MODEL_REPLAY` names one to judge again instead of measuring.
 
 use std::time::Instant;
 

@@ -1,8 +1,8 @@
 //! Training throughput of ResNet-20 (3x32x32, batch 128, 2 threads, stochastic gradient descent): the executor's step and
 //! the joint step with the Graph PruningNet, at full width and at random widths, beside PyTorch's eager step of the same
 //! network; then whole trainings, data loading included; then the criterion benches of the steps. A filter, as in
-//! `cargo bench -p graphprune-tests --bench training_step -- plain/channelslast`, counts for the comparisons too and leaves the whole trainings
-//! out; with the filter `larger` only the larger networks are compared.
+//! `cargo bench -p graphprune-tests --bench training_step -- plain/channelslast`, counts for the comparisons too and leaves the
+//! whole trainings out; with the filter `larger` only the larger networks are compared.
 //!
 //! Then the plain steps of larger networks of torchvision's, exported by PyTorch for the purpose.
 //!
