@@ -51,8 +51,17 @@ pub(crate) fn finetune_best(
             ranked.push((record, outcome));
         }
     }
-    ranked.sort_by(|a, b| searching.judge.order(&a.1, &b.1));
     let hard = matches!(work.config.search.reward.mode, RewardMode::Budget);
+    ranked.sort_by(|a, b| {
+        // Uniform widths are a baseline by their rule: the widest that the budget allows, whatever the Graph PruningNet, which was
+        // trained on other widths, thinks of them.
+        if hard && kind == StrategyKind::Uniform {
+            let (a, b) = ((a.1.feasible, a.0.macs), (b.1.feasible, b.0.macs));
+            b.cmp(&a)
+        } else {
+            searching.judge.order(&a.1, &b.1)
+        }
+    });
     let mut tuned = Vec::new();
     for (record, outcome) in ranked {
         if tuned.len() == count || (hard && !outcome.feasible) {
