@@ -87,19 +87,9 @@ fn copy(from: &Path, to: &Path) {
 fn search_of(folder: &Path, name: &str) -> Vec<Candidate> {
     let records = Records::open(&folder.join("run.sqlite")).expect("the run's records");
     let episodes = records.episodes(None).expect("the run's episodes");
-    let candidate = |e: pipeline::EpisodeRecord| Candidate {
-        episode: e.episode,
+    let candidate = |episode| Candidate {
         strategy: name.into(),
-        accuracy: e.accuracy,
-        latency_ratio: e.ratio,
-        macs: e.macs,
-        predicted_ratio: Some(e.predicted_ratio),
-        reward: e.reward,
-        feasible: e.feasible,
-        screened: !e.screening.measures(),
-        widths: e.widths,
-        device: None,
-        device_s: e.parts_ns[3] as f64 / 1e9,
+        ..Candidate::from(episode)
     };
     episodes.into_iter().map(candidate).collect()
 }

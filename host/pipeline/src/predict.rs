@@ -2,7 +2,6 @@
 
 mod page;
 
-use std::collections::BTreeMap;
 use std::path::Path;
 
 use channels::{Analysis, PrunePlan, importance_order};
@@ -14,16 +13,15 @@ use latency_model::{
     CostTable, KernelTable, LatencyModelConfig, LayerKind, LayerTimes, ModelFit, Predictor,
     ProbePlan,
 };
-use onnx_graph::{Graph, GraphError, NodeId, fold_batch_norm};
+use onnx_graph::{Graph, GraphError, fold_batch_norm};
 use search::{SeededRng, Space, WidthGrid};
 use serde::Serialize;
 
-use crate::config::ConfigError;
 use crate::error::PipelineError;
-use crate::explain::place::Places;
+use crate::explain::attribute::Times;
 use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
 use crate::model::{ModelSpec, load_model, read_model_file};
-use crate::prepare::width_space;
+use crate::prepare::{width_space, widths_with};
 use crate::progress::{Reporter, StopFlag};
 
 pub use page::write_prediction;
@@ -196,15 +194,14 @@ impl Subject {
 
     fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
         let sizes = self.space.full().0;
-        let Some(widths) = &request.widths else {
-            let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
-            return Ok(sizes.iter().map(kept).collect());
+        let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
+        let widths = match &request.widths {
+            Some(widths) => widths.clone(),
+            None => sizes.iter().map(kept).collect(),
         };
-        if widths.len() != sizes.len() || widths.iter().zip(&sizes).any(|(w, n)| w > n) {
-            let what = format!("{widths:?} for groups of {sizes:?} channels");
-            return Err(ConfigError::value("widths", what).into());
-        }
-        Ok(widths.clone())
+        // Also where no network is cut, as for a prediction from kernels alone, widths that leave none are refused.
+        PrunePlan::from_widths(&self.analysis, &self.order, &widths)?;
+        Ok(widths)
     }
 
     fn fail(&self, source: GraphError) -> PipelineError {
@@ -275,17 +272,7 @@ pub fn predict(
 ) -> Result<Predicted, PipelineError> {
     let subject = Subject::find(request)?;
     let widths = subject.widths(request)?;
-    let groups = subject.space.groups.iter();
-    let admissible: Vec<Vec<usize>> = groups
-        .zip(&widths)
-        .map(|(group, &width)| {
-            let mut all = group.widths.clone();
-            all.push(width);
-            all.sort_unstable();
-            all.dedup();
-            all
-        })
-        .collect();
+    let admissible = widths_with(&subject.space, &widths);
     let found = resolve(&request.device)?;
     let profile = found.profile;
     let mut agent = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
@@ -392,31 +379,16 @@ fn within(
     operators: &[NodeProvider],
 ) -> Result<(Vec<DrawnLayer>, Option<f64>), PipelineError> {
     let deployed = subject.deployed(&subject.space.full().0)?;
-    let named: BTreeMap<&str, NodeId> = deployed
-        .iter()
-        .map(|(id, node)| (node.name.as_str(), id))
-        .collect();
-    let nodes: Vec<Option<NodeId>> = subject
-        .table
-        .layer_names()
-        .map(|name| named.get(name).copied())
-        .collect();
-    let places = Places::new(&deployed, nodes.iter().flatten().copied());
-    let mut times: BTreeMap<NodeId, f64> = BTreeMap::new();
-    let mut others = None;
-    for operator in operators {
-        let Some(ns) = operator.time_ns else { continue };
-        match places.layer(operator) {
-            Some(layer) => *times.entry(layer).or_default() += ns as f64,
-            None => *others.get_or_insert(0.0) += ns as f64,
-        }
-    }
+    let times = Times::of_network(operators, &deployed, subject.table.layer_names());
     let kinds = subject.table.layer_kinds().into_iter();
-    let layers = kinds.zip(nodes).map(|(kind, node)| DrawnLayer {
-        kind,
-        in_network_ns: node.and_then(|node| times.get(&node).copied()),
-    });
-    Ok((layers.collect(), others))
+    let layers = kinds
+        .zip(times.layers)
+        .map(|(kind, in_network_ns)| DrawnLayer {
+            kind,
+            in_network_ns,
+        });
+    let others: f64 = times.others.values().map(|(_, ns)| ns).sum();
+    Ok((layers.collect(), (!operators.is_empty()).then_some(others)))
 }
 
 /// Times of the unpruned network's operators, in a pass of their own.

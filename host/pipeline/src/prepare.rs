@@ -7,7 +7,7 @@ use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
-use search::{SearchError, Space, WidthGrid};
+use search::{GroupSpace, SearchError, Space, WidthGrid};
 use torch_exec::{ExecOptions, calibrate_inserted_norms};
 use train::Runtime;
 
@@ -172,6 +172,19 @@ pub fn width_space(analysis: &Analysis, grid: &WidthGrid) -> Result<Space, Searc
         None => grid.group(&g.name, g.channels),
     });
     Space::new(groups.collect())
+}
+
+/// The widths of each group of a space, those of one configuration among them.
+pub(crate) fn widths_with(space: &Space, config: &[usize]) -> Vec<Vec<usize>> {
+    let groups = space.groups.iter().zip(config);
+    let with = |(group, &width): (&GroupSpace, &usize)| {
+        let mut all = group.widths.clone();
+        all.push(width);
+        all.sort_unstable();
+        all.dedup();
+        all
+    };
+    groups.map(with).collect()
 }
 
 fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {

@@ -60,6 +60,25 @@ pub struct EpisodeRecord {
     pub parts_ns: [u64; 5],
 }
 
+impl From<EpisodeRecord> for report::Candidate {
+    fn from(e: EpisodeRecord) -> Self {
+        Self {
+            episode: e.episode,
+            strategy: e.strategy,
+            accuracy: e.accuracy,
+            latency_ratio: e.ratio,
+            macs: e.macs,
+            predicted_ratio: Some(e.predicted_ratio),
+            reward: e.reward,
+            feasible: e.feasible,
+            screened: !e.screening.measures(),
+            widths: e.widths,
+            device: e.device,
+            device_s: e.parts_ns[3] as f64 / 1e9,
+        }
+    }
+}
+
 /// Before there was a choice every candidate was measured.
 fn before_screening() -> Screening {
     Screening::MayWin

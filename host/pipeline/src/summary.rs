@@ -44,19 +44,12 @@ pub(crate) fn report_data(
     let meter = work.meter.as_ref();
     let several = meter.is_some_and(|meter| meter.devices() > 1);
     let stored = meter.map(Meter::records).transpose()?.unwrap_or_default();
-    let candidates = work.records.episodes(None)?.into_iter().map(|e| Candidate {
-        episode: e.episode,
-        strategy: e.strategy,
-        accuracy: e.accuracy,
-        latency_ratio: e.ratio,
-        macs: e.macs,
-        predicted_ratio: Some(e.predicted_ratio),
-        reward: e.reward,
-        feasible: e.feasible,
-        screened: !e.screening.measures(),
-        widths: e.widths,
-        device: e.device.filter(|_| several),
-        device_s: e.parts_ns[3] as f64 / 1e9,
+    let candidates = work.records.episodes(None)?.into_iter().map(|episode| {
+        let candidate = Candidate::from(episode);
+        Candidate {
+            device: candidate.device.filter(|_| several),
+            ..candidate
+        }
     });
     let groups = prepared
         .analysis

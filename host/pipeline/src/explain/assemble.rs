@@ -5,7 +5,7 @@ use latency_model::CostTable;
 use onnx_graph::NodeId;
 use report::{Explanation, GroupSaving, LayerChange, LayerRun, OtherOperators, Remainder};
 
-use super::attribute::{Shares, Sides, Times, split, spreads, uncertainty};
+use super::attribute::{Shares, Sides, Times, nodes_named, split, spreads, uncertainty};
 use super::observe::{Observed, Pass};
 use super::pair::Pair;
 use super::place::{self, Places};
@@ -27,12 +27,8 @@ pub(super) struct Layout {
 impl Layout {
     pub fn new(pair: &Pair) -> Self {
         let table = CostTable::new(&pair.original, &pair.analysis);
-        let find = |graph: &onnx_graph::Graph, name: &str| {
-            let mut nodes = graph.iter();
-            nodes.find(|(_, node)| node.name == name).map(|(id, _)| id)
-        };
         let names: Vec<String> = table.layer_names().map(str::to_owned).collect();
-        let before: Vec<Option<NodeId>> = names.iter().map(|n| find(&pair.original, n)).collect();
+        let before = nodes_named(&pair.original, table.layer_names());
         let sizes = pair.sizes();
         // A layer of the table is a node of its graph.
         let sides: Vec<Sides> = before
@@ -41,7 +37,7 @@ impl Layout {
             .map(|&id| Sides::of(&pair.original, &pair.analysis, id))
             .collect();
         Self {
-            after: names.iter().map(|n| find(&pair.pruned, n)).collect(),
+            after: nodes_named(&pair.pruned, table.layer_names()),
             shares: sides
                 .iter()
                 .map(|s| s.shares(&pair.widths, &sizes))

@@ -125,9 +125,18 @@ pub(super) fn split(saved: &[f64], shares: &[Shares], groups: usize) -> (Vec<f64
     (of, nobody)
 }
 
+/// The nodes of a graph by their names; `None` for a name that it does not have.
+pub(super) fn nodes_named<'a>(
+    graph: &Graph,
+    names: impl Iterator<Item = &'a str>,
+) -> Vec<Option<NodeId>> {
+    let nodes: BTreeMap<&str, NodeId> = graph.iter().map(|(id, n)| (n.name.as_str(), id)).collect();
+    names.map(|name| nodes.get(name).copied()).collect()
+}
+
 /// The times of one network's operators: those of its layers, and of all others by kind.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub(super) struct Times {
+pub(crate) struct Times {
     /// Per layer, ns; `None` for one that no operator is known to compute.
     pub layers: Vec<Option<f64>>,
     /// Per kind how many operators, and their time, ns.
@@ -138,6 +147,17 @@ impl Times {
     /// An operator's time, ns.
     pub fn of(operator: &NodeProvider) -> f64 {
         operator.time_ns.unwrap_or(0) as f64
+    }
+
+    /// The operators of one profile of a network, sorted out by layers of these names.
+    pub fn of_network<'a>(
+        operators: &[NodeProvider],
+        graph: &Graph,
+        names: impl Iterator<Item = &'a str>,
+    ) -> Self {
+        let layers = nodes_named(graph, names);
+        let places = Places::new(graph, layers.iter().flatten().copied());
+        Self::new(operators, &places, &layers)
     }
 
     /// Sorts the operators of one profile out. `layers` are the network's, `None` for one that it does not have.
@@ -162,7 +182,7 @@ impl Times {
 
     /// Profiles of one network sorted out, one by one. A profile is taken in a process of its own, and the machine may be slower
     /// all through it: each is scaled by what its layers differ on the median from those of the others.
-    pub fn of_passes<'a>(
+    pub(super) fn of_passes<'a>(
         passes: impl Iterator<Item = &'a Vec<NodeProvider>>,
         places: &Places<'_>,
         layers: &[Option<NodeId>],

@@ -1,10 +1,10 @@
 //! Where a pruned network's time went: per group what was predicted, what was really saved, and why where it was nothing.
 
 mod assemble;
-mod attribute;
+pub(crate) mod attribute;
 mod observe;
 mod pair;
-pub(crate) mod place;
+mod place;
 mod predicted;
 mod reasons;
 mod subject;

@@ -20,7 +20,7 @@ const BLOCKED: &str = "_nchwc";
 const FUSED: usize = 6;
 
 /// A network whose operators are looked up.
-pub(crate) struct Places<'g> {
+pub(super) struct Places<'g> {
     graph: &'g Graph,
     nodes: BTreeMap<&'g str, NodeId>,
     producers: Vec<Option<NodeId>>,

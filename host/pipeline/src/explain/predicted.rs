@@ -9,6 +9,7 @@ use super::attribute::{Shares, split};
 use super::pair::Pair;
 use crate::error::PipelineError;
 use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
+use crate::prepare::{width_space, widths_with};
 use crate::progress::{Reporter, StopFlag};
 
 /// Times of the layers of both networks, from kernels measured alone.
@@ -30,19 +31,8 @@ impl Predictions {
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
-        let sizes = pair.sizes();
-        let grid = WidthGrid::default();
-        let admissible: Vec<Vec<usize>> = sizes
-            .iter()
-            .zip(&pair.widths)
-            .map(|(&channels, &width)| {
-                let mut all = grid.widths(channels);
-                all.push(width.max(1));
-                all.sort_unstable();
-                all.dedup();
-                all
-            })
-            .collect();
+        let space = width_space(&pair.analysis, &WidthGrid::default())?;
+        let admissible = widths_with(&space, &pair.widths);
         let plan = ProbePlan::new(table, &admissible);
         let total = plan.points().len() as u64;
         reporter.begin("kernels measured alone", 0, total);

@@ -123,12 +123,16 @@ fn measure(
         0 => String::new(),
         n => format!(", {n} layers' kernels cannot be measured alone"),
     };
+    let offered = if narrows {
+        let (some, all) = (total(&widths), total(&all));
+        format!("{some} of {all} widths are worth having")
+    } else {
+        format!("all {} widths are offered", total(&all))
+    };
     work.reporter.end(&format!(
-        "kernels: {} of {count} measured (noise {:.1} %){unknown}; {} of {} widths are worth having",
+        "kernels: {} of {count} measured (noise {:.1} %){unknown}; {offered}",
         table.times().len(),
         table.noise() * 100.0,
-        total(&widths),
-        total(&all),
     ));
     Ok(Kernels {
         table,
