@@ -62,6 +62,8 @@ impl Sandbox {
             .stdin(Stdio::null());
         command
             .env("GRAPHPRUNE_AGENT", binary("graphprune-agent"))
+            // What the user's own store knows must not decide what a test sees.
+            .env("GRAPHPRUNE_HOME", self.dir.path().join("home"))
             .env("RUST_LOG", "pipeline=info");
         command
     }

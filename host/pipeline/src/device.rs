@@ -362,6 +362,20 @@ impl Meter {
         self.states().into_iter().filter_map(of).collect()
     }
 
+    /// What latency hangs on besides the network: the runtime, its settings and, where there is only one, the device.
+    pub(crate) fn circumstances(&self) -> String {
+        let keys = self.keys();
+        let Some((_, key)) = keys.first() else {
+            return String::new();
+        };
+        let device = if self.devices() == 1 {
+            &key.device[..]
+        } else {
+            ""
+        };
+        [device, &key.runtime, &key.setup].join(" ").trim().into()
+    }
+
     /// What the store holds of this run's devices and original. A store for all runs of a user holds others, too.
     pub(crate) fn records(&self) -> Result<Vec<Record>, PipelineError> {
         let keys = self.keys();

@@ -202,6 +202,18 @@ impl Records {
         Ok(())
     }
 
+    /// Forgets what came of a stage, so that it is done again.
+    ///
+    /// # Errors
+    /// A database error.
+    pub fn forget(&mut self, stage: &StageName) -> Result<(), PipelineError> {
+        let deleted = self
+            .db
+            .execute("DELETE FROM stage WHERE name = ?1", [&stage.0]);
+        deleted.map_err(|e| self.fail(e))?;
+        Ok(())
+    }
+
     /// All episodes of a strategy in order; of every strategy when `strategy` is `None`.
     ///
     /// # Errors
@@ -326,6 +338,12 @@ mod tests {
         );
         assert_eq!(
             records.stage::<f64>(&StageName::new("search")).unwrap(),
+            None
+        );
+        let mut records = records;
+        records.forget(&StageName::new("train")).unwrap();
+        assert_eq!(
+            records.stage::<f64>(&StageName::new("train")).unwrap(),
             None
         );
     }

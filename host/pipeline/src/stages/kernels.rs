@@ -7,6 +7,7 @@ use latency_model::{KernelTable, ProbePlan};
 use search::{CostKind, Space};
 use serde::{Deserialize, Serialize};
 
+use crate::device::Meter;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
@@ -21,6 +22,8 @@ pub(crate) struct Kernels {
     pub widths: Vec<Vec<usize>>,
     /// Time of the device, ns.
     pub measuring_ns: u64,
+    /// What the times hang on: device, runtime, settings.
+    pub circumstances: String,
 }
 
 /// Times that differ by more than this from one measurement to the next tell of no steps.
@@ -39,8 +42,24 @@ pub(crate) fn run(
     if cost == CostKind::Macs || !work.config.knowledge.kernels {
         return Ok(());
     }
+    let meter = work.meter.as_ref();
+    let circumstances = meter.map_or_else(String::new, Meter::circumstances);
     let known = match work.records.stage::<Kernels>(&stage())? {
-        Some(known) => known,
+        Some(known) if known.circumstances == circumstances => known,
+        Some(known) => {
+            work.reporter.warn(&format!(
+                "the run began with {}, this is {circumstances}: kernels and calibration are measured again",
+                known.circumstances
+            ));
+            let found = Kernels {
+                // The Graph PruningNet was trained on these.
+                widths: known.widths,
+                ..measure(work, prepared, cost, circumstances)?
+            };
+            work.records.forget(&calibrate::stage())?;
+            work.records.finish(&stage(), &found)?;
+            found
+        }
         // A run that is further on already keeps the widths it began with.
         None if work
             .records
@@ -50,7 +69,7 @@ pub(crate) fn run(
             return Ok(());
         }
         None => {
-            let found = measure(work, prepared, cost)?;
+            let found = measure(work, prepared, cost, circumstances)?;
             work.records.finish(&stage(), &found)?;
             found
         }
@@ -71,6 +90,7 @@ fn measure(
     work: &mut Work<'_>,
     prepared: &Prepared,
     cost: CostKind,
+    circumstances: String,
 ) -> Result<Kernels, PipelineError> {
     let all: Vec<Vec<usize>> = prepared
         .space
@@ -101,6 +121,7 @@ fn measure(
             table,
             widths: all,
             measuring_ns,
+            circumstances,
         });
     }
     let times = prepared.table.layer_times(&table);
@@ -138,5 +159,6 @@ fn measure(
         table,
         widths,
         measuring_ns,
+        circumstances,
     })
 }
