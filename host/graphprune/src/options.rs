@@ -1,10 +1,49 @@
-//! The options of a run, shared by `prune` and its stages: a TOML file, overridden by flags.
+//! Options that commands share: those of a run, a TOML file, overridden by flags; and those of a network outside of any run.
 
 use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
-use pipeline::{Attention, DeviceSpec, ModelSpec, Run, RunConfig, StorePlace, StrategyKind};
+use pipeline::{
+    AnalysisOptions, Attention, DeviceSpec, ModelSpec, Run, RunConfig, StorePlace, StrategyKind,
+};
+
+/// How a network is looked at outside of any run.
+#[derive(Debug, Args)]
+pub struct NetworkOptions {
+    /// Image of a zoo network: channels x height x width
+    #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
+    pub input: String,
+    /// Classes of a zoo network
+    #[arg(long, default_value_t = 10)]
+    pub classes: usize,
+    /// What of an attention is pruned: the widths of its heads, or whole heads
+    #[arg(long, default_value = "widths", value_name = "widths|heads")]
+    pub attention: Attention,
+}
+
+impl NetworkOptions {
+    /// The image's size.
+    pub fn image(&self) -> anyhow::Result<[usize; 3]> {
+        let text = &self.input;
+        let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
+        match sizes.as_deref() {
+            Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),
+            _ => {
+                anyhow::bail!(
+                    "--input '{text}': write channels x height x width, such as 3x224x224"
+                )
+            }
+        }
+    }
+
+    /// How channels are grouped.
+    pub fn groups(&self) -> AnalysisOptions {
+        AnalysisOptions {
+            attention: self.attention,
+        }
+    }
+}
 
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]

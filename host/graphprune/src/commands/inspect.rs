@@ -2,7 +2,9 @@
 
 use std::process::ExitCode;
 
-use pipeline::{AnalysisOptions, Attention, Inspection, ModelSpec};
+use pipeline::{Inspection, ModelSpec};
+
+use crate::options::NetworkOptions;
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
@@ -16,15 +18,8 @@ pub struct Args {
     /// Also list every layer with its costs
     #[arg(long)]
     layers: bool,
-    /// Image of a zoo network: channels x height x width
-    #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
-    input: String,
-    /// Classes of a zoo network
-    #[arg(long, default_value_t = 10)]
-    classes: usize,
-    /// What of an attention is pruned: the widths of its heads, or whole heads
-    #[arg(long, default_value = "widths", value_name = "widths|heads")]
-    attention: Attention,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// List the networks of the zoo
     #[arg(long)]
     zoo: bool,
@@ -42,25 +37,15 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Ok(ExitCode::SUCCESS);
     }
     let spec = ModelSpec(args.model.clone().unwrap_or_default());
-    let groups = AnalysisOptions {
-        attention: args.attention,
-    };
-    let inspection = pipeline::inspect_model(&spec, args.classes, image(&args.input)?, groups)?;
+    let network = &args.network;
+    let inspection =
+        pipeline::inspect_model(&spec, network.classes, network.image()?, network.groups())?;
     if args.json {
         println!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
         print(&inspection, args.layers);
     }
     Ok(ExitCode::SUCCESS)
-}
-
-/// An image's size from `CxHxW`.
-pub(super) fn image(text: &str) -> anyhow::Result<[usize; 3]> {
-    let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
-    match sizes.as_deref() {
-        Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),
-        _ => anyhow::bail!("--input '{text}': write channels x height x width, such as 3x224x224"),
-    }
 }
 
 fn print(inspection: &Inspection, layers: bool) {

@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{
-    AnalysisOptions, Attention, ModelSpec, PredictRequest, Predicted, predict, write_prediction,
-};
+use pipeline::{ModelSpec, PredictRequest, Predicted, predict, write_prediction};
 
+use crate::options::NetworkOptions;
 use crate::progress::Terminal;
 use crate::stop;
 
@@ -37,15 +36,8 @@ pub struct Args {
     /// Write a page: predicted against measured, layers alone and in the network, the device's steps
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
-    /// Image of a zoo network: channels x height x width
-    #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
-    input: String,
-    /// Classes of a zoo network
-    #[arg(long, default_value_t = 10)]
-    classes: usize,
-    /// What of an attention is pruned: the widths of its heads, or whole heads
-    #[arg(long, default_value = "widths", value_name = "widths|heads")]
-    attention: Attention,
+    #[command(flatten)]
+    network: NetworkOptions,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -62,11 +54,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     );
     let request = PredictRequest {
         model: ModelSpec(args.model.clone()),
-        classes: args.classes,
-        input: super::inspect::image(&args.input)?,
-        groups: AnalysisOptions {
-            attention: args.attention,
-        },
+        classes: args.network.classes,
+        input: args.network.image()?,
+        groups: args.network.groups(),
         device: args.device.clone(),
         keep: args.keep,
         widths: args.widths.clone(),
