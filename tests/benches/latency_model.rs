@@ -197,9 +197,8 @@ fn judge(name: &str, network: &Network, figures: &Figures) {
             let count = count.min(learn.len());
             let mut predictor = Predictor::new(table, times, LatencyModelConfig::default())
                 .expect("the settings are the default");
-            for m in &learn[..count] {
-                predictor.learn(&m.widths, m.ratio).expect("a sound sample");
-            }
+            let samples = learn[..count].iter().map(|m| (&m.widths[..], m.ratio));
+            predictor.learn(samples).expect("sound samples");
             let told = score(judged, |widths| {
                 let interval = predictor.interval(widths);
                 (predictor.ratio(widths), interval.map(|p| (p.low, p.high)))

@@ -52,13 +52,20 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Learns the measured latency of a configuration over that of the unpruned network.
+    /// Learns the measured latencies of configurations over that of the unpruned network. To learn many at once takes as long as to
+    /// learn one.
     ///
     /// # Errors
-    /// [`LatencyModelError::Sample`] if the ratio is not positive.
-    pub fn learn(&mut self, widths: &[usize], ratio: f64) -> Result<(), LatencyModelError> {
-        let (features, base) = (self.features(widths), self.base(widths));
-        self.model.observe(&features, base, ratio)
+    /// [`LatencyModelError::Sample`] if a ratio is not positive.
+    pub fn learn<'w>(
+        &mut self,
+        measured: impl IntoIterator<Item = (&'w [usize], f64)>,
+    ) -> Result<(), LatencyModelError> {
+        let samples: Vec<(Vec<f64>, f64, f64)> = measured
+            .into_iter()
+            .map(|(widths, ratio)| (self.features(widths), self.base(widths), ratio))
+            .collect();
+        self.model.observe(samples)
     }
 
     /// Predicted latency over that of the unpruned network.
@@ -150,9 +157,9 @@ mod tests {
         assert!(!predictor.is_sure(&candidates, 1.0));
         // A device on which half of the time is no kernel's.
         let truth = |widths: &[usize]| 0.5 + 0.5 * table.kernel_ratio(&times, widths);
-        for widths in draw(30) {
-            predictor.learn(&widths, truth(&widths)).unwrap();
-        }
+        let known = draw(30);
+        let measured = known.iter().map(|widths| (&widths[..], truth(widths)));
+        predictor.learn(measured).unwrap();
         assert!(
             predictor.is_sure(&candidates, 0.02),
             "{:?}",

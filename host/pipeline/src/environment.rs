@@ -31,13 +31,15 @@ impl<'a> CostModel<'a> {
             cost: feasibility.cost,
             predictor: Predictor::new(&prepared.table, prepared.times.as_ref(), config)?,
         };
-        model.learn(&prepared.space.full(), 1.0)?;
-        if let Some((ratio, ..)) = feasibility.smallest_ratio {
-            model.learn(&prepared.space.smallest(), ratio)?;
-        }
-        for known in calibration {
-            model.learn(&Config(known.widths.clone()), known.ratio)?;
-        }
+        let (full, smallest) = (prepared.space.full().0, prepared.space.smallest().0);
+        let ends = [
+            Some((&full[..], 1.0)),
+            feasibility
+                .smallest_ratio
+                .map(|(ratio, ..)| (&smallest[..], ratio)),
+        ];
+        let known = calibration.iter().map(|c| (&c.widths[..], c.ratio));
+        model.learn(ends.into_iter().flatten().chain(known))?;
         Ok(model)
     }
 
@@ -64,9 +66,12 @@ impl<'a> CostModel<'a> {
         self.limits.load(macs, ratio)
     }
 
-    /// Feeds a measured candidate to the latency model.
-    pub fn learn(&mut self, config: &Config, ratio: f64) -> Result<(), LatencyModelError> {
-        self.predictor.learn(&config.0, ratio)
+    /// Feeds measured configurations to the latency model.
+    pub fn learn<'w>(
+        &mut self,
+        measured: impl IntoIterator<Item = (&'w [usize], f64)>,
+    ) -> Result<(), LatencyModelError> {
+        self.predictor.learn(measured)
     }
 }
 

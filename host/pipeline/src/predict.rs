@@ -363,7 +363,7 @@ fn learn(
         }
         for widths in predictor.least_sure(drawn, 1) {
             if let Some((ratio, ..)) = bench.ratio(subject.model(&widths)?)? {
-                predictor.learn(&widths, ratio)?;
+                predictor.learn([(&widths[..], ratio)])?;
                 learned.push((widths, ratio));
             }
         }

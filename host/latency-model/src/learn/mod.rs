@@ -143,16 +143,23 @@ impl LatencyModel {
         })
     }
 
-    /// Learns a measured latency ratio. The full network need not be told, its ratio is 1.
+    /// Learns measured latency ratios: features, cost and ratio of each. The full network need not be told, its ratio is 1.
     ///
     /// # Errors
-    /// [`LatencyModelError::Sample`] if the ratio is not positive, a feature or the cost is not finite, or their number changed.
+    /// [`LatencyModelError::Sample`] if a ratio is not positive, a feature or a cost is not finite, or the number of features
+    /// changed; what came before is learned.
     pub fn observe(
         &mut self,
-        features: &[f64],
-        cost: f64,
-        ratio: f64,
+        samples: impl IntoIterator<Item = (Vec<f64>, f64, f64)>,
     ) -> Result<(), LatencyModelError> {
+        let mut samples = samples.into_iter();
+        let outcome =
+            samples.try_for_each(|(features, cost, ratio)| self.add(features, cost, ratio));
+        self.regression = self.regress();
+        outcome
+    }
+
+    fn add(&mut self, features: Vec<f64>, cost: f64, ratio: f64) -> Result<(), LatencyModelError> {
         let unusable = |reason: String| Err(LatencyModelError::Sample { reason });
         if !(ratio > 0.0 && ratio.is_finite()) {
             return unusable(format!("ratio {ratio}"));
@@ -170,11 +177,10 @@ impl LatencyModel {
             ));
         }
         self.samples.push(Sample {
-            features: features.to_vec(),
+            features,
             cost,
             ratio,
         });
-        self.regression = self.regress();
         Ok(())
     }
 
@@ -450,7 +456,7 @@ mod tests {
     fn before_samples_latency_follows_the_cost_and_then_the_line_through_both_anchors() {
         let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
         assert_eq!(model.predict(&[], 500.0), 0.5);
-        model.observe(&[], 200.0, 0.6).unwrap();
+        model.observe([(vec![], 200.0, 0.6)]).unwrap();
         assert!((model.predict(&[], 200.0) - 0.6).abs() < 1e-12);
         assert!((model.predict(&[], 600.0) - 0.8).abs() < 1e-12);
         assert!((model.predict(&[], 1000.0) - 1.0).abs() < 1e-12);
@@ -463,7 +469,7 @@ mod tests {
         let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
         for _ in 0..60 {
             let (features, cost, ratio) = sample(&mut rng);
-            model.observe(&features, cost, ratio).unwrap();
+            model.observe([(features, cost, ratio)]).unwrap();
         }
         let fit = *model.fit().unwrap();
         assert!(
@@ -500,7 +506,7 @@ mod tests {
             for _ in 0..50 {
                 let (features, cost, ratio) = sample(&mut rng);
                 model
-                    .observe(&features, cost, ratio * (1.0 + 0.02 * rng.normal()))
+                    .observe([(features, cost, ratio * (1.0 + 0.02 * rng.normal()))])
                     .unwrap();
             }
             let (mut predicted, mut known) = (Vec::new(), Vec::new());
@@ -530,7 +536,7 @@ mod tests {
             };
             for _ in 0..60 {
                 let (features, cost, ratio) = noisy(&mut rng);
-                model.observe(&features, cost, ratio).unwrap();
+                model.observe([(features, cost, ratio)]).unwrap();
             }
             for _ in 0..100 {
                 let (features, cost, ratio) = noisy(&mut rng);
@@ -555,11 +561,15 @@ mod tests {
         let mut model = LatencyModel::new(LatencyModelConfig::default(), 1000.0).unwrap();
         for _ in 0..12 {
             let (features, cost, ratio) = sample(&mut rng);
-            model.observe(&features, cost, ratio).unwrap();
+            model.observe([(features, cost, ratio)]).unwrap();
         }
-        assert!(model.observe(&[0.5; 5], 500.0, f64::NAN).is_err());
-        assert!(model.observe(&[0.5; 4], 500.0, 0.5).is_err());
-        assert!(model.observe(&[f64::INFINITY; 5], 500.0, 0.5).is_err());
+        assert!(model.observe([(vec![0.5; 5], 500.0, f64::NAN)]).is_err());
+        assert!(model.observe([(vec![0.5; 4], 500.0, 0.5)]).is_err());
+        assert!(
+            model
+                .observe([(vec![f64::INFINITY; 5], 500.0, 0.5)])
+                .is_err()
+        );
         assert!(LatencyModel::new(LatencyModelConfig::default(), 0.0).is_err());
         let stored: LatencyModel =
             serde_json::from_str(&serde_json::to_string(&model).unwrap()).unwrap();

@@ -133,7 +133,7 @@ pub(crate) fn run(
             let config = Config(record.widths.clone());
             let clock = Instant::now();
             if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
-                environment.costs.learn(&config, ratio)?;
+                environment.costs.learn([(&config.0[..], ratio)])?;
             }
             match judge(searching, record)?.or(presumed(searching, record)?) {
                 Some(outcome) => {
@@ -206,11 +206,12 @@ pub(crate) fn environment<'a>(
 ) -> Result<SearchEnvironment<'a>, PipelineError> {
     let prepared = searching.prepared;
     let mut costs = CostModel::new(prepared, searching.feasibility, searching.calibration)?;
-    for record in work.records.episodes(None)? {
-        if let Some((ratio, ..)) = record.ratio {
-            costs.learn(&Config(record.widths), ratio)?;
-        }
-    }
+    let records = work.records.episodes(None)?;
+    let measured = records.iter().filter_map(|record| {
+        let (ratio, ..) = record.ratio?;
+        Some((&record.widths[..], ratio))
+    });
+    costs.learn(measured)?;
     Ok(SearchEnvironment {
         space: match kind {
             StrategyKind::Uniform => &prepared.all_widths,
