@@ -1,13 +1,12 @@
 //! From a graph to its groups of coupled channels.
 
 use std::collections::{BTreeMap, HashMap};
-use std::ops::Range;
 use std::str::FromStr;
 
 use onnx_graph::{Graph, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::atoms::{Bound, Context, Edit, Ends, Map, PinReason};
+use crate::atoms::{Atoms, Bound, Context, Edit, Ends, Map, PinReason};
 use crate::attention::{self, Role};
 use crate::error::ChannelError;
 use crate::removal::{self, Removal};
@@ -67,7 +66,7 @@ pub struct Analysis {
     /// In topological order.
     pub(crate) edits: Vec<(NodeId, Edit)>,
     /// Output channels of each layer with weights.
-    pub(crate) made: Vec<(NodeId, Range<u32>)>,
+    pub(crate) made: Vec<(NodeId, Atoms)>,
     removals: Vec<Option<Removal>>,
 }
 
@@ -111,15 +110,24 @@ impl Analysis {
     pub fn layers(&self) -> impl Iterator<Item = (NodeId, Vec<Option<AxisUnit>>)> + '_ {
         self.made
             .iter()
-            .map(|(id, atoms)| (*id, atoms.clone().map(|a| self.unit(a)).collect()))
+            .map(|(id, atoms)| (*id, self.owners(atoms)))
     }
 
     fn owners(&self, atoms: &[u32]) -> Vec<Option<AxisUnit>> {
         atoms.iter().map(|&a| self.unit(a)).collect()
     }
 
+    fn slot(&self, atom: u32) -> Slot {
+        self.units[self.sets[atom as usize] as usize]
+    }
+
+    /// Whether both atoms stand in one group, or both are pinned.
+    pub(crate) fn share_group(&self, a: u32, b: u32) -> bool {
+        self.slot(a).group == self.slot(b).group
+    }
+
     pub(crate) fn unit(&self, atom: u32) -> Option<AxisUnit> {
-        let slot = self.units[self.sets[atom as usize] as usize];
+        let slot = self.slot(atom);
         (slot != PINNED).then_some(AxisUnit {
             group: GroupId(slot.group as usize),
             unit: slot.unit as usize,
@@ -309,11 +317,12 @@ impl<'g> Builder<'g> {
 
     /// Notes which layers make each set.
     fn find_makers(&mut self) {
-        for (id, range) in &self.cx.made {
+        for (id, atoms) in &self.cx.made {
             let first = self.makers.len() as u32;
             // What the makers of a set become with this layer: mostly the same for all its channels.
             let mut grown: Vec<(u32, u32)> = Vec::new();
-            for &set in &self.set_of[range.start as usize..range.end as usize] {
+            for &atom in atoms.iter() {
+                let set = self.set_of[atom as usize];
                 let makers = &mut self.sets[set as usize].makers;
                 if *makers >= first {
                     continue;

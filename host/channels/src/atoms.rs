@@ -156,8 +156,8 @@ pub(crate) struct Context<'g> {
     pub pins: Vec<(Atoms, PinReason)>,
     /// In topological order.
     pub edits: Vec<(NodeId, Edit)>,
-    /// Atom ranges made by weight-bearing layers, in topological order.
-    pub made: Vec<(NodeId, Range<u32>)>,
+    /// Atoms of the output channels of weight-bearing layers, in topological order.
+    pub made: Vec<(NodeId, Atoms)>,
 }
 
 impl<'g> Context<'g> {
@@ -194,9 +194,14 @@ impl<'g> Context<'g> {
 
     /// New atoms: the output channels of the layer `id`.
     pub fn make(&mut self, id: NodeId, n: usize) -> Atoms {
-        let range = self.union.fresh(n);
-        self.made.push((id, range.clone()));
-        self.list(range.collect::<Arc<[u32]>>())
+        let atoms = self.fresh(n);
+        self.carry(id, atoms.clone());
+        atoms
+    }
+
+    /// States that the output channels of the layer `id` are `atoms`.
+    pub fn carry(&mut self, id: NodeId, atoms: Atoms) {
+        self.made.push((id, atoms));
     }
 
     pub fn map(&self, node: &Node, i: usize) -> Option<Map> {

@@ -92,12 +92,16 @@ fn owners(analysis: &Analysis) -> Vec<Option<Owner>> {
 }
 
 fn owner_of(analysis: &Analysis, atoms: &[u32]) -> Owner {
-    let group = |a: &u32| analysis.unit(*a).map(|u| u.group);
-    let first = atoms.first().and_then(group);
-    if atoms.iter().all(|a| group(a) == first) {
-        return first.map_or(Owner::Nobody, Owner::Whole);
+    let Some((&first, others)) = atoms.split_first() else {
+        return Owner::Nobody;
+    };
+    if others.iter().all(|&a| analysis.share_group(a, first)) {
+        return analysis
+            .unit(first)
+            .map_or(Owner::Nobody, |u| Owner::Whole(u.group));
     }
-    let mut groups: Vec<GroupId> = atoms.iter().filter_map(group).collect();
+    let units = atoms.iter().filter_map(|&a| analysis.unit(a));
+    let mut groups: Vec<GroupId> = units.map(|u| u.group).collect();
     groups.sort_unstable();
     groups.dedup();
     Owner::Several(groups)

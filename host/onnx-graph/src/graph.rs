@@ -1,6 +1,8 @@
 //! The graph: values, nodes in topological order, inputs, outputs, constants.
 
-use std::collections::{BTreeMap, HashSet};
+use std::collections::BTreeMap;
+
+use foldhash::{HashSet, HashSetExt};
 
 use crate::consumers::Consumers;
 use crate::dims::Product;

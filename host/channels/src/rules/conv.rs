@@ -4,7 +4,7 @@
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};
 
-use crate::atoms::{Context, Edit};
+use crate::atoms::{Atoms, Context, Edit, Map};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     let input = cx.map(node, 0);
@@ -39,23 +39,7 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         }
         cx.make(id, outputs)
     } else if per_group == 1 {
-        let made = cx.make(id, outputs);
-        match &input {
-            Some(map) => {
-                let multiplier = outputs / inputs;
-                for (&carried, made) in map.atoms.iter().zip(made.chunks(multiplier.max(1))) {
-                    made.iter().for_each(|&m| cx.union.unite(carried, m));
-                }
-                let input = map.atoms.clone();
-                cx.edits.push((id, Edit::Depthwise { input }));
-            }
-            None => cx.pin(
-                &made,
-                &node.name,
-                "a depthwise convolution whose input channels are not followed",
-            ),
-        }
-        made
+        depthwise(cx, id, node, input, outputs)
     } else {
         let made = cx.make(id, outputs);
         for group in 1..op.group {
@@ -79,4 +63,32 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         cx.bind(bias, 0, &made);
     }
     cx.set(node.output(), 1, made);
+}
+
+/// The output channels of a convolution that gives each of its input channels one or several of its own.
+fn depthwise(
+    cx: &mut Context<'_>,
+    id: NodeId,
+    node: &Node,
+    input: Option<Map>,
+    outputs: usize,
+) -> Atoms {
+    let Some(Map { atoms, .. }) = input else {
+        let made = cx.make(id, outputs);
+        let reason = "a depthwise convolution whose input channels are not followed";
+        cx.pin(&made, &node.name, reason);
+        return made;
+    };
+    let made = match outputs / atoms.len().max(1) {
+        1 => atoms.clone(),
+        multiplier => {
+            let each = atoms.iter();
+            let repeated = each.flat_map(|&a| std::iter::repeat_n(a, multiplier));
+            let repeated: Vec<u32> = repeated.collect();
+            cx.list(repeated)
+        }
+    };
+    cx.carry(id, made.clone());
+    cx.edits.push((id, Edit::Depthwise { input: atoms }));
+    made
 }
