@@ -27,6 +27,9 @@ epochs = 1
 checkpoint_seconds = 0
 [result]
 final_effort = 1.0
+[result.race]
+entrants = 2
+epochs = 1
 "#;
 
 /// A folder of its own for runs through the command line.

@@ -31,7 +31,7 @@ mod work;
 
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, ResultConfig, RunConfig,
+    BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, RaceConfig, ResultConfig, RunConfig,
     SearchConfig, StrategyKind,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};

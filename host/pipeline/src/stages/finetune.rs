@@ -34,27 +34,58 @@ pub(crate) struct Source<'a> {
     pub teacher: Option<&'a Graph>,
 }
 
+/// What a fine-tuning is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A network of the final table.
+    Result,
+    /// To find out which of several is worth the whole of it.
+    Race,
+}
+
+impl Purpose {
+    /// Name of the folder in the run's, and of the stage.
+    fn folder(self) -> &'static str {
+        match self {
+            Self::Result => "finetune",
+            Self::Race => "race",
+        }
+    }
+
+    fn words(self) -> &'static str {
+        match self {
+            Self::Result => "fine-tuning",
+            Self::Race => "race",
+        }
+    }
+}
+
 /// Fine-tunes the network of `widths` under `label`, or reads it back when that is done already.
 pub(crate) fn run(
     work: &mut Work<'_>,
     source: &Source<'_>,
+    purpose: Purpose,
     label: &str,
     widths: &[usize],
 ) -> Result<(Tuned, Graph), PipelineError> {
-    let stage = StageName::new(format!("finetune/{label}"));
+    let folder = purpose.folder();
+    let stage = StageName::new(format!("{folder}/{label}"));
     if let Some(tuned) = work.records.stage::<Tuned>(&stage)? {
         let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
         return Ok((tuned, graph));
     }
     let started = std::time::Instant::now();
     let prepared = source.prepared;
-    work.folder.dir("finetune")?;
+    work.folder.dir(folder)?;
     let start = starting_point(work, source, widths)?;
-    let checkpoint = work.folder.path(format!("finetune/{label}.safetensors"));
-    let config: FinetuneConfig = work.config.finetune.clone();
+    let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
+    let mut config: FinetuneConfig = work.config.finetune.clone();
+    if purpose == Purpose::Race {
+        config.epochs = work.config.result.race.epochs;
+    }
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let mut watch = work.watch(&format!("fine-tuning ({label})"))?;
+    let mut watch = work.watch(&format!("{} ({label})", purpose.words()))?;
     let plan = PrunePlan::from_widths(&prepared.analysis, &prepared.order, widths)?;
     let features = features(&prepared.graph, &prepared.analysis, &plan)?;
     let teacher = source.teacher.map(|graph| TeacherSetup {
@@ -78,7 +109,7 @@ pub(crate) fn run(
     let mut graph = graph;
     recalibrate(&mut graph, source.evaluator.calibration(), prepared.exact)?;
     let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.exact)?;
-    let file = format!("finetune/{label}.onnx");
+    let file = format!("{folder}/{label}.onnx");
     let fail = |source| PipelineError::Model {
         model: label.to_owned(),
         source,
@@ -93,8 +124,12 @@ pub(crate) fn run(
         seconds: started.elapsed().as_secs_f64(),
     };
     work.reporter.note(&format!(
-        "{label}: {:.2} % on the search split after fine-tuning",
-        accuracy.share() * 100.0
+        "{label}: {:.2} % on the search split {}",
+        accuracy.share() * 100.0,
+        match purpose {
+            Purpose::Result => "after fine-tuning",
+            Purpose::Race => "after the race",
+        }
     ));
     work.records.finish(&stage, &tuned)?;
     // What is read back on resume is what goes on from here, so both paths continue from the same network.

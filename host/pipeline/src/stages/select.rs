@@ -10,7 +10,7 @@ use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
 use crate::stages::export::{self, FinalRow};
-use crate::stages::finetune::{self, Source, Tuned};
+use crate::stages::finetune::{self, Purpose, Source, Tuned};
 use crate::stages::judging;
 use crate::stages::search::{self as episodes, Searching};
 use crate::work::Work;
@@ -32,7 +32,13 @@ pub(crate) fn teacher(
         evaluator,
         teacher: None,
     };
-    let (tuned, graph) = finetune::run(work, &source, "original", &prepared.space.full().0)?;
+    let (tuned, graph) = finetune::run(
+        work,
+        &source,
+        Purpose::Result,
+        "original",
+        &prepared.space.full().0,
+    )?;
     Ok((Some(tuned), graph))
 }
 
@@ -62,30 +68,35 @@ pub(crate) fn finetune_best(
             searching.judge.order(&a.1, &b.1)
         }
     });
-    let mut tuned = Vec::new();
+    // Uniform widths are chosen by their rule alone.
+    let entrants = match kind {
+        StrategyKind::Uniform => count,
+        _ => count.max(work.config.result.race.entrants),
+    };
+    let mut chosen: Vec<EpisodeRecord> = Vec::new();
     for (record, outcome) in ranked {
-        if tuned.len() == count || (hard && !outcome.feasible) {
+        if chosen.len() == entrants || (hard && !outcome.feasible) {
             break;
         }
-        if hard
-            && work.config.result.confirm_before_finetuning
-            && !confirmed(work, searching, &record)?
+        let again = chosen.iter().any(|c| c.widths == record.widths);
+        if again
+            || hard
+                && work.config.result.confirm_before_finetuning
+                && !confirmed(work, searching, &record)?
         {
             continue;
         }
-        let label = format!("{}-{}", kind.name(), record.episode);
-        tuned.push(finetune::run(work, source, &label, &record.widths)?);
+        chosen.push(record);
     }
     // Narrowed uniform widths would not be uniform.
-    if tuned.is_empty()
-        && hard
-        && kind != StrategyKind::Uniform
-        && let Some(record) = approach(work, searching, kind)?
-    {
-        let label = format!("{}-{}", kind.name(), record.episode);
-        tuned.push(finetune::run(work, source, &label, &record.widths)?);
+    if chosen.is_empty() && hard && kind != StrategyKind::Uniform {
+        chosen.extend(approach(work, searching, kind)?);
     }
-    if tuned.is_empty() {
+    if chosen.len() > count {
+        chosen = race(work, source, chosen)?;
+    }
+    chosen.truncate(count);
+    if chosen.is_empty() {
         let episodes = work.records.episodes(Some(kind.name()))?;
         let ratios = episodes.iter().filter_map(|e| e.ratio).map(|r| r.0);
         return Err(PipelineError::NothingFeasible {
@@ -93,7 +104,30 @@ pub(crate) fn finetune_best(
             nearest: ratios.fold(f64::INFINITY, f64::min),
         });
     }
-    Ok(tuned)
+    chosen
+        .iter()
+        .map(|r| finetune::run(work, source, Purpose::Result, &name(r), &r.widths))
+        .collect()
+}
+
+fn name(record: &EpisodeRecord) -> String {
+    format!("{}-{}", record.strategy, record.episode)
+}
+
+/// The candidates, the best of a short fine-tuning first; equal ones in the search's order.
+fn race(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    entrants: Vec<EpisodeRecord>,
+) -> Result<Vec<EpisodeRecord>, PipelineError> {
+    let mut results = Vec::new();
+    for record in entrants {
+        let (tuned, _) =
+            finetune::run(work, source, Purpose::Race, &name(&record), &record.widths)?;
+        results.push((tuned.search_accuracy, record));
+    }
+    results.sort_by(|a, b| b.0.total_cmp(&a.0));
+    Ok(results.into_iter().map(|(_, record)| record).collect())
 }
 
 /// Configurations narrowed from the nearest one before the search is said to have failed.
@@ -166,7 +200,7 @@ fn confirmed(
     if searching.feasibility.cost == CostKind::Macs {
         return Ok(true);
     }
-    let stage = StageName::new(format!("confirm/{}-{}", record.strategy, record.episode));
+    let stage = StageName::new(format!("confirm/{}", name(record)));
     if let Some(known) = work.records.stage::<bool>(&stage)? {
         return Ok(known);
     }
@@ -175,11 +209,7 @@ fn confirmed(
     let Some(meter) = work.meter.as_mut() else {
         return Ok(true);
     };
-    let ratio = meter.ratio(
-        &format!("{}-{}", record.strategy, record.episode),
-        bytes,
-        Effort::Final,
-    );
+    let ratio = meter.ratio(&name(record), bytes, Effort::Final);
     work.tell_device_news()?;
     let ratio = ratio?;
     let met = searching
@@ -193,8 +223,11 @@ fn confirmed(
         "too close to the budget or over it when measured longer"
     };
     work.reporter.note(&format!(
-        "{}-{}: {:.3}x ({:.3} to {:.3}), {verdict}",
-        record.strategy, record.episode, ratio.median, ratio.low, ratio.high
+        "{}: {:.3}x ({:.3} to {:.3}), {verdict}",
+        name(record),
+        ratio.median,
+        ratio.low,
+        ratio.high
     ));
     work.records.finish(&stage, &met)?;
     Ok(met)
