@@ -5,7 +5,8 @@
 //! unless named. For each the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by,
 //! each interleaved with the unpruned network in a process of its own. Those to learn from and those to judge by alternate: what
 //! the machine does in the course of minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the raw figures;
-//! `LATENCY_MODEL_REPLAY` names one to judge again instead of measuring.
+//! `LATENCY_MODEL_REPLAY` names one to judge again instead of measuring. `LATENCY_MODEL_KINDRED` names one of another device of the
+//! kind: its kernels are judged, too, as what this device's predictions begin with.
 
 use std::time::Instant;
 
@@ -163,9 +164,10 @@ fn line(
     move |widths: &[usize]| (mean_y + slope * (of(widths) - mean_x), None)
 }
 
-fn judge(name: &str, network: &Network, figures: &Figures) {
+fn judge(name: &str, network: &Network, figures: &Figures, kindred: Option<&KernelTable>) {
     let table = &network.table;
     let times = &table.layer_times(&figures.kernels);
+    let kindred = kindred.map(|kernels| table.layer_times(kernels));
     let (learn, judged) = (&figures.learn, &figures.judged);
     let full_macs = table.macs(&network.space.full().0);
     let macs = |widths: &[usize]| table.macs(widths) / full_macs;
@@ -189,10 +191,14 @@ fn judge(name: &str, network: &Network, figures: &Figures) {
         learn.len(),
         &score(judged, line(learn, kernels)),
     );
-    for (what, times) in [
+    let of_another = kindred
+        .as_ref()
+        .map(|times| ("learned from another's kernels", Some(times)));
+    let begun = [
         ("learned from MACs", None),
         ("learned from kernels", Some(times)),
-    ] {
+    ];
+    for (what, times) in begun.into_iter().chain(of_another) {
         for count in [20, 40, learn.len()] {
             let count = count.min(learn.len());
             let mut predictor = Predictor::new(table, times, LatencyModelConfig::default())
@@ -222,13 +228,23 @@ fn heading(figures: &Figures, how: &str) {
     println!("|---|---|---|---|---|---|");
 }
 
+/// Raw figures from the file that a variable names.
+fn stored(variable: &str) -> Option<Vec<Figures>> {
+    let text = std::fs::read_to_string(std::env::var_os(variable)?).expect("the file can be read");
+    Some(serde_json::from_str(&text).expect("figures of this benchmark"))
+}
+
 fn main() {
-    if let Some(path) = std::env::var_os("LATENCY_MODEL_REPLAY") {
-        let text = std::fs::read_to_string(path).expect("the file can be read");
-        let all: Vec<Figures> = serde_json::from_str(&text).expect("figures of this benchmark");
+    let others = stored("LATENCY_MODEL_KINDRED").unwrap_or_default();
+    let kindred = |network: &str| {
+        let other = others.iter().find(|figures| figures.network == network);
+        other.map(|figures| &figures.kernels)
+    };
+    if let Some(all) = stored("LATENCY_MODEL_REPLAY") {
         for figures in all {
             heading(&figures, "");
-            judge(&figures.network, &Network::new(&figures.network), &figures);
+            let (name, kindred) = (&figures.network, kindred(&figures.network));
+            judge(name, &Network::new(name), &figures, kindred);
         }
         return;
     }
@@ -268,7 +284,7 @@ fn main() {
             judged,
         };
         heading(&figures, &format!(" probed in {probed:.0} s"));
-        judge(name, &network, &figures);
+        judge(name, &network, &figures, kindred(name));
         raw.push(figures);
     }
     if let Some(path) = std::env::var_os("LATENCY_MODEL_JSON") {

@@ -48,7 +48,7 @@ TOO_LARGE = ("regnet_y_128gf", "vit_h_14")
 SIDE = {"inception_v3": 96}
 # Images that gradients are computed for. Where a value lies next to the kink of a ReLU, rounding decides on which side, and
 # gradients differ widely: several images make sure that some are free of it.
-IMAGES = 4
+IMAGES = 8
 # These fix the size themselves, or end in an adaptive pooling that must divide it.
 FULL_SIDE = ("vit_", "maxvit", "vgg", "alexnet")
 

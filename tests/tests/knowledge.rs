@@ -4,6 +4,7 @@
 use std::fs;
 
 use graphprune_tests::Sandbox;
+use latency::{Key, STORE_FILE, Store};
 
 #[test]
 fn kernels_are_measured_again_when_a_run_goes_on_with_other_settings() {
@@ -94,4 +95,89 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
             "{widths}: {said}"
         );
     }
+}
+
+#[test]
+fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
+    let sandbox = Sandbox::new();
+    for name in ["first", "second"] {
+        let profile = "name = \"bench\"\ntransport = \"local\"\n";
+        fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
+    }
+    let said = |args: &[&str]| {
+        let output = sandbox.run(args);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{args:?}: {said}");
+        said
+    };
+    let known = "kernels known of first, a device of the same profile";
+    let predict = |device: &str| said(&["predict", "shapes_net", "--device", device]);
+    let first = predict("./first.toml");
+    assert!(first.contains("kernels known of this device"), "{first}");
+    let second = predict("./second.toml");
+    assert!(second.contains(known), "{second}");
+    // What is another's is not told as the device's own.
+    let list = sandbox.run(&["measurements", "list", "--device", "second"]);
+    assert!(!String::from_utf8_lossy(&list.stdout).contains("second"));
+
+    // The same for a run.
+    let config = fs::read_to_string(sandbox.path("tiny.toml")).unwrap();
+    let config = format!("measurements = \"user\"\n{config}")
+        .replace("calibration = 3", "calibration = 30")
+        .replace("[search]", "[knowledge]\ncorners = false\n[search]");
+    fs::write(sandbox.path("user.toml"), config).unwrap();
+    let train = |device: &str, out: &str, more: &[&str]| {
+        let args = [
+            "train",
+            "shapes_net",
+            "--config",
+            "user.toml",
+            "--latency",
+            "0.8x",
+        ];
+        said(&[&args[..], &["--device", device, "--out", out], more].concat())
+    };
+    let own = train("./first.toml", "one", &[]);
+    assert!(own.contains(" measured (noise"), "{own}");
+    let kin = train("./second.toml", "two", &[]);
+    assert!(kin.contains("known of first, of the same profile"), "{kin}");
+}
+
+#[test]
+fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
+    let sandbox = Sandbox::new();
+    for name in ["first", "second"] {
+        let profile = "name = \"bench\"\ntransport = \"local\"\n";
+        fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
+    }
+    let predict = |more: &[&str]| {
+        let output = sandbox.run(&[&["predict", "shapes_net", "--json"][..], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (said, told)
+    };
+    let (_, first) = predict(&["--device", "./first.toml"]);
+    assert!(first["kernels_of"].is_null());
+    // From here on the first device takes as long for every kernel as for any other.
+    let mut store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
+    for record in store.all().unwrap() {
+        let mut m = record.measurement;
+        let Some(ratio) = &mut m.ratio else { continue };
+        (ratio.low, ratio.median, ratio.high) = (0.99, 1.0, 1.01);
+        let key = Key {
+            model: m.model_sha256,
+            reference: m.reference_sha256,
+            device: record.device,
+            runtime: record.runtime,
+            setup: record.setup,
+        };
+        store.insert(&record.origin, &[(key, &m)]).unwrap();
+    }
+    let second = ["--device", "./second.toml"];
+    let (_, told) = predict(&second);
+    assert_eq!(told["kernels_of"], "first");
+    let (said, told) = predict(&[&second[..], &["--learn", "20"]].concat());
+    assert!(said.contains("this device's own are measured"), "{said}");
+    assert!(told["kernels_of"].is_null());
 }

@@ -66,7 +66,7 @@ pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};
 pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
 pub use shell::{LocalShell, Shell};
-pub use store::{Comparison, Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
+pub use store::{Comparison, Filter, Key, Kindred, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
 
 /// A model to measure.

@@ -4,7 +4,10 @@ use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::registry::listed;
-use crate::{Address, LatencyError, Launcher, Place, Profile, Registered, Registry, TransportKind};
+use crate::{
+    Address, AgentDevice, LatencyError, Launcher, Patience, Place, Profile, Registered, Registry,
+    TransportKind,
+};
 
 /// A device that can be measured on.
 pub struct Resolved {
@@ -38,6 +41,25 @@ impl Resolved {
             place,
             profile,
         })
+    }
+
+    /// What the user calls it, where that is a profile's file the file's name without folder and ending.
+    pub fn short_name(&self) -> String {
+        let file = self.name.strip_suffix(".toml").unwrap_or_default();
+        match Path::new(file).file_name() {
+            Some(stem) => stem.to_string_lossy().into_owned(),
+            None => self.name.clone(),
+        }
+    }
+
+    /// Brings its agent up, and gives its profile back.
+    ///
+    /// # Errors
+    /// As [`AgentDevice::start`].
+    pub fn start(self, patience: Patience) -> Result<(AgentDevice, Profile), LatencyError> {
+        let name = self.short_name();
+        let device = AgentDevice::start(self.launcher, &self.profile.name, patience)?;
+        Ok((device.named(&name), self.profile))
     }
 }
 

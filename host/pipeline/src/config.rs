@@ -208,6 +208,9 @@ pub struct KnowledgeConfig {
     /// Whether the network's kernels are measured alone before the search, so that predictions begin with their sum instead of
     /// MACs.
     pub kernels: bool,
+    /// Whether those of another device of the same profile are taken where the store of measurements holds them and not the
+    /// device's own. Twenty whole networks then tell how the device differs; where they cannot, its own are measured.
+    pub kindred: bool,
     /// Whether only widths that end a step of the device's are offered: the others take no less time than the next of these.
     pub corners: bool,
     /// How kernels are measured.
@@ -222,6 +225,7 @@ impl Default for KnowledgeConfig {
     fn default() -> Self {
         Self {
             kernels: true,
+            kindred: true,
             corners: true,
             probe: ProbeConfig::default(),
             sure: 0.025,

@@ -11,7 +11,7 @@ use latency_model::{KernelTable, ProbePlan};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PipelineError;
-use crate::knowledge::{ProbeConfig, probe_kernels};
+use crate::knowledge::{ProbeConfig, kindred_kernels, probe_kernels};
 
 /// Which device: `local`, the path of a profile, several of them with commas between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -309,6 +309,15 @@ impl Meter {
             }
         }
         Err(self.not_measured(name, reason))
+    }
+
+    /// The times of the kernels of `plan` on another device of the profile, and its name; as [`kindred_kernels`].
+    pub(crate) fn kindred_kernels(
+        &self,
+        plan: &ProbePlan,
+        config: &ProbeConfig,
+    ) -> Result<Option<(String, KernelTable)>, PipelineError> {
+        kindred_kernels(&self.store, &self.info(), &self.profile, plan, config)
     }
 
     /// Measures each kernel of `plan` alone, as [`probe_kernels`], on one device.

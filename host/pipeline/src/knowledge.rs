@@ -1,8 +1,8 @@
 //! Measuring kernels alone, once for every device.
 
 use latency::{
-    AgentDevice, LatencySource, MeasureRequest, Model, Profile, Remembering, Sampling, Store,
-    user_store,
+    AgentDevice, DeviceInfo, Key, Kindred, LatencySource, MeasureRequest, Model, Profile, Ratio,
+    Remembering, Sampling, Store, user_store,
 };
 use latency_model::{KernelTable, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
@@ -61,26 +61,11 @@ pub fn probe_kernels(
     config: &ProbeConfig,
     mut progress: impl FnMut(usize) -> bool,
 ) -> Result<KernelTable, PipelineError> {
-    let model = |point: &ProbePoint| -> Result<Model, PipelineError> {
-        let name = point.name();
-        let fail = |source| PipelineError::Model {
-            model: name.clone(),
-            source,
-        };
-        let network = point.network().map_err(fail)?;
-        Ok(Model::new(
-            &name[..],
-            onnx_graph::write(&network).map_err(fail)?,
-        ))
-    };
-    let macs = |point: &&ProbePoint| point.inputs * point.outputs;
-    let Some(largest) = plan.points().iter().max_by_key(macs) else {
+    let Some(reference) = reference(plan)? else {
         return Ok(KernelTable::default());
     };
-    let reference = model(largest)?;
     let mut reference_ns = Vec::new();
-    let mut ratios: Vec<(ProbePoint, f64)> = Vec::new();
-    let mut noise = Vec::new();
+    let mut ratios: Vec<(ProbePoint, Ratio)> = Vec::new();
     for (i, batch) in plan.points().chunks(config.batch.max(1)).enumerate() {
         if !progress(i * config.batch) {
             return Err(PipelineError::Stopped);
@@ -98,17 +83,98 @@ pub fn probe_kernels(
         reference_ns.extend(measured.pop().map(|m| m.median_ns));
         for (point, m) in batch.iter().zip(&measured) {
             if let Some(ratio) = m.ratio.filter(|_| m.is_valid()) {
-                ratios.push((point.clone(), ratio.median));
-                noise.push((ratio.high - ratio.low) / (2.0 * 1.96 * ratio.median));
+                ratios.push((point.clone(), ratio));
             }
         }
     }
-    let Some(ns) = latency::stats::median(&reference_ns) else {
-        return Ok(KernelTable::default());
+    Ok(match latency::stats::median(&reference_ns) {
+        Some(ns) => table(ratios, ns),
+        None => KernelTable::default(),
+    })
+}
+
+/// Share of the kernels that another device must have measured for its times to stand for a device's own.
+const MOST: f64 = 0.95;
+
+/// What the predictions of whole networks left out may be off by, on average and relative, before the kernels of another device of
+/// the kind are said not to fit.
+pub(crate) const KINDRED_FITS: f64 = 0.05;
+
+/// Whole networks that are measured at most on a device whose kind's kernels are known.
+pub(crate) const KINDRED_NETWORKS: u64 = 20;
+
+/// The times of the kernels of `plan` on another device of the profile, and its name, where `store` holds nearly all of them.
+///
+/// # Errors
+/// When the store cannot be read or a kernel not be written.
+pub(crate) fn kindred_kernels(
+    store: &Store,
+    own: &DeviceInfo,
+    profile: &Profile,
+    plan: &ProbePlan,
+    config: &ProbeConfig,
+) -> Result<Option<(String, KernelTable)>, PipelineError> {
+    let Some(reference) = reference(plan)? else {
+        return Ok(None);
     };
-    let times = ratios.into_iter().map(|(point, ratio)| (point, ratio * ns));
+    let sampling = sampling(profile, config);
+    let key = |point: &ProbePoint| {
+        let (model, beside) = (model(point)?.sha256(), reference.sha256());
+        Ok(Key::new(
+            model,
+            Some(beside),
+            own,
+            &sampling,
+            &profile.runtime,
+        ))
+    };
+    let keys: Result<Vec<Key>, PipelineError> = plan.points().iter().map(key).collect();
+    let Some(Kindred {
+        name,
+        reference_ns,
+        ratios,
+        ..
+    }) = store.kindred(&own.profile, &keys?)?
+    else {
+        return Ok(None);
+    };
+    let points = plan.points().iter().cloned().zip(ratios);
+    let known: Vec<(ProbePoint, Ratio)> = points
+        .filter_map(|(point, ratio)| Some((point, ratio?)))
+        .collect();
+    let enough = known.len() as f64 >= MOST * plan.points().len() as f64;
+    Ok(enough.then(|| (name, table(known, reference_ns))))
+}
+
+fn model(point: &ProbePoint) -> Result<Model, PipelineError> {
+    let name = point.name();
+    let fail = |source| PipelineError::Model {
+        model: name.clone(),
+        source,
+    };
+    let network = point.network().map_err(fail)?;
+    Ok(Model::new(
+        &name[..],
+        onnx_graph::write(&network).map_err(fail)?,
+    ))
+}
+
+/// The largest kernel.
+fn reference(plan: &ProbePlan) -> Result<Option<Model>, PipelineError> {
+    let macs = |point: &&ProbePoint| point.inputs * point.outputs;
+    plan.points().iter().max_by_key(macs).map(model).transpose()
+}
+
+/// The times of kernels from their ratios to one that took `reference_ns`.
+fn table(ratios: Vec<(ProbePoint, Ratio)>, reference_ns: f64) -> KernelTable {
+    let each = ratios.iter();
+    let noise: Vec<f64> = each
+        .map(|(_, r)| (r.high - r.low) / (2.0 * 1.96 * r.median))
+        .collect();
     let noise = latency::stats::median(&noise).unwrap_or(0.0);
-    Ok(KernelTable::new(times, noise.max(LEAST_NOISE)))
+    let times = ratios.into_iter();
+    let times = times.map(|(point, ratio)| (point, ratio.median * reference_ns));
+    KernelTable::new(times, noise.max(LEAST_NOISE))
 }
 
 /// What a kernel's time differs by from one process to the next even where the rounds of one process agree, relative.

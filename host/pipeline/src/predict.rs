@@ -6,8 +6,8 @@ use std::path::Path;
 
 use channels::{Analysis, PrunePlan, importance_order};
 use latency::{
-    AgentDevice, Evidence, LatencySource, MeasureRequest, Model, NodeProvider, Patience, Profile,
-    resolve,
+    AgentDevice, DeviceInfo, Evidence, LatencySource, MeasureRequest, Model, NodeProvider,
+    Patience, Profile, Store, resolve, user_store,
 };
 use latency_model::{
     CostTable, KernelTable, LatencyModelConfig, LayerKind, LayerTimes, ModelFit, Predictor,
@@ -19,7 +19,7 @@ use serde::Serialize;
 
 use crate::error::PipelineError;
 use crate::explain::attribute::Times;
-use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
+use crate::knowledge::{KINDRED_FITS, ProbeConfig, kindred_kernels, probe_kernels, remembered};
 use crate::model::{ModelSpec, load_model, read_model_file};
 use crate::prepare::{width_space, widths_with};
 use crate::progress::{Reporter, StopFlag};
@@ -115,6 +115,8 @@ pub struct Predicted {
     pub ns: f64,
     /// Kernels that were looked up or measured.
     pub kernels: usize,
+    /// The other device of the profile that the kernels are of, where this one's were not measured.
+    pub kernels_of: Option<String>,
     /// Layers whose kernels cannot be measured alone; they are taken to need as long for each of their MACs as the others.
     pub unknown_layers: usize,
     /// The whole networks that were learned from.
@@ -136,6 +138,7 @@ pub(crate) struct Drawn {
     pub model: String,
     pub device: String,
     pub kernels: KernelTable,
+    pub kernels_of: Option<String>,
     pub layers: Vec<DrawnLayer>,
     /// Time of the unpruned network's operators that are no layers, ns.
     pub other_ns: Option<f64>,
@@ -236,6 +239,23 @@ struct Bench<'a> {
 }
 
 impl Bench<'_> {
+    fn kernels(
+        &mut self,
+        plan: &ProbePlan,
+        stop: &StopFlag,
+        reporter: &mut dyn Reporter,
+    ) -> Result<KernelTable, PipelineError> {
+        reporter.begin("kernels measured alone", 0, plan.points().len() as u64);
+        let (source, config) = (self.source.as_mut(), ProbeConfig::default());
+        let kernels = probe_kernels(source, self.profile, plan, &config, |done| {
+            reporter.step(done as u64, "");
+            !stop.is_set()
+        })?;
+        let count = kernels.times().len();
+        reporter.end(&format!("{count} kernels known of this device"));
+        Ok(kernels)
+    }
+
     fn ratio(&mut self, model: Model) -> Result<Option<(f64, f64, f64)>, PipelineError> {
         let request = MeasureRequest {
             models: vec![model],
@@ -273,9 +293,7 @@ pub fn predict(
     let subject = Subject::find(request)?;
     let widths = subject.widths(request)?;
     let admissible = widths_with(&subject.space, &widths);
-    let found = resolve(&request.device)?;
-    let profile = found.profile;
-    let mut agent = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
+    let (mut agent, profile) = resolve(&request.device)?.start(Patience::default())?;
     let info = agent.describe();
     let reference = subject.model(&subject.space.full().0)?;
     let operators = if request.operators {
@@ -290,19 +308,18 @@ pub fn predict(
     };
 
     let plan = ProbePlan::new(&subject.table, &admissible);
-    reporter.begin("kernels measured alone", 0, plan.points().len() as u64);
-    let config = ProbeConfig::default();
-    let kernels = probe_kernels(bench.source.as_mut(), &profile, &plan, &config, |done| {
-        reporter.step(done as u64, "");
-        !stop.is_set()
-    })?;
-    reporter.end(&format!(
-        "{} kernels known of this device",
-        kernels.times().len()
-    ));
-    let times = subject.table.layer_times(&kernels);
-    let known = (!kernels.times().is_empty()).then_some(&times);
-    let mut predictor = Predictor::new(&subject.table, known, LatencyModelConfig::default())?;
+    let (mut kernels, mut other) = match kindred(&info, &profile, &plan)? {
+        Some((other, kernels)) => {
+            let count = kernels.times().len();
+            reporter.note(&format!(
+                "{count} kernels known of {other}, a device of the same profile"
+            ));
+            (kernels, Some(other))
+        }
+        None => (bench.kernels(&plan, stop, reporter)?, None),
+    };
+    let mut times = subject.table.layer_times(&kernels);
+    let mut predictor = predictor_of(&subject.table, &kernels, &times)?;
     let learned = learn(
         &mut predictor,
         &subject,
@@ -311,6 +328,19 @@ pub fn predict(
         stop,
         reporter,
     )?;
+    let error = predictor.fit().map(|fit| fit.mean_relative_error);
+    if let Some(error) = error.filter(|e| *e > KINDRED_FITS)
+        && let Some(other) = other.take()
+    {
+        let off = error * 100.0;
+        reporter.warn(&format!(
+            "with the kernels of {other} predictions are off by {off:.1} %: this device's own are measured"
+        ));
+        kernels = bench.kernels(&plan, stop, reporter)?;
+        times = subject.table.layer_times(&kernels);
+        predictor = predictor_of(&subject.table, &kernels, &times)?;
+        predictor.learn(learned.iter().map(|(widths, ratio)| (&widths[..], *ratio)))?;
+    }
     let measured = if request.check {
         bench.ratio(subject.model(&widths)?)?
     } else {
@@ -326,6 +356,7 @@ pub fn predict(
         layers,
         other_ns,
         kernels,
+        kernels_of: other,
     };
     Ok(assemble(
         &subject,
@@ -334,6 +365,30 @@ pub fn predict(
         (info.id(), measured, learned),
         drawn,
     ))
+}
+
+/// The kernels of another device of the profile, with its name, where the user's store holds them and not this device's own.
+fn kindred(
+    own: &DeviceInfo,
+    profile: &Profile,
+    plan: &ProbePlan,
+) -> Result<Option<(String, KernelTable)>, PipelineError> {
+    match user_store().filter(|path| path.is_file()) {
+        Some(path) => {
+            let store = Store::open_existing(&path)?;
+            kindred_kernels(&store, own, profile, plan, &ProbeConfig::default())
+        }
+        None => Ok(None),
+    }
+}
+
+fn predictor_of<'t>(
+    table: &'t CostTable,
+    kernels: &KernelTable,
+    times: &'t LayerTimes,
+) -> Result<Predictor<'t>, PipelineError> {
+    let known = (!kernels.times().is_empty()).then_some(times);
+    Ok(Predictor::new(table, known, LatencyModelConfig::default())?)
 }
 
 /// Measures whole networks that the predictor is least sure of, until it is sure of all or `most` are measured.
@@ -456,6 +511,7 @@ fn assemble(
         full_ns: times.full_ns(),
         ns: layers.iter().map(|layer| layer.ns).sum(),
         kernels: drawn.kernels.times().len(),
+        kernels_of: drawn.kernels_of.clone(),
         unknown_layers: times.unknown(),
         learned: learned.collect(),
         fit: predictor.fit().copied(),

@@ -207,6 +207,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     stages::kernels::run(work, &mut prepared, feasibility.cost)?;
     // Before the training, which draws its networks near the budget.
     let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
+    stages::kernels::verify(work, &mut prepared, &feasibility, &calibration)?;
     stages::train::run(work, &prepared, &feasibility, &calibration)?;
     if until == Stage::Train {
         return Ok(outcome);

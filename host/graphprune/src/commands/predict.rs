@@ -86,7 +86,13 @@ fn print(predicted: &Predicted) {
     });
     println!(
         "{:.3}x of the unpruned network's latency{interval}, {:.3}x of its MACs, by {} kernels measured alone on {}",
-        predicted.ratio, predicted.macs_ratio, predicted.kernels, predicted.device
+        predicted.ratio,
+        predicted.macs_ratio,
+        predicted.kernels,
+        match &predicted.kernels_of {
+            None => predicted.device.clone(),
+            Some(other) => format!("{other}, of the same profile as {}", predicted.device),
+        }
     );
     if let Some(fit) = &predicted.fit {
         println!(

@@ -1,6 +1,5 @@
 //! From resolved names to a fleet's members.
 
-use std::path::Path;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -51,7 +50,7 @@ pub fn members<S>(
     };
     let mut members: Vec<Member<S>> = Vec::new();
     for device in devices {
-        let name = short_name(&device.name);
+        let name = device.short_name();
         if members.iter().any(|member| member.name == name) {
             return Err(wrong(
                 &device.name,
@@ -75,14 +74,6 @@ pub fn members<S>(
         }));
     }
     Ok((profile, members))
-}
-
-/// A profile's file is called by its name without folder and ending.
-fn short_name(name: &str) -> String {
-    match Path::new(name.strip_suffix(".toml").unwrap_or_default()).file_name() {
-        Some(stem) => stem.to_string_lossy().into_owned(),
-        None => name.to_owned(),
-    }
 }
 
 /// The first setting in which two profiles differ.

@@ -4,6 +4,7 @@
 mod claim;
 mod comparison;
 mod key;
+mod kindred;
 mod query;
 mod schema;
 
@@ -19,6 +20,7 @@ use crate::{LatencyError, home};
 pub(crate) use claim::{Hold, Standing, now_unix_ns};
 pub use comparison::Comparison;
 pub use key::{Key, Origin};
+pub use kindred::Kindred;
 pub use query::{Filter, Record};
 
 /// The store's file in a user's folder.

@@ -6,4 +6,5 @@ mod export;
 mod files;
 #[path = "../common/mod.rs"]
 mod fixture;
+mod kindred;
 mod memory;

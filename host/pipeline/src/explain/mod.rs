@@ -67,8 +67,7 @@ pub fn explain(
         // An empty list is refused by `resolve_all`.
         return Err(crate::config::ConfigError::value("device", "none is named").into());
     };
-    let profile = found.profile;
-    let mut device = AgentDevice::start(found.launcher, &profile.name, Patience::default())?;
+    let (mut device, profile) = found.start(Patience::default())?;
     let layout = Layout::new(&pair);
     reporter.note(&format!(
         "measuring {} and {} on {}",

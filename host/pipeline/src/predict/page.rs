@@ -57,7 +57,15 @@ fn page(predicted: &Predicted) -> PredictionReport {
         device: drawn.device.clone(),
         program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
         facts: vec![
-            fact("kernels measured alone", predicted.kernels.to_string()),
+            fact(
+                "kernels measured alone",
+                match &predicted.kernels_of {
+                    None => predicted.kernels.to_string(),
+                    Some(other) => {
+                        format!("{} on {other}, of the same profile", predicted.kernels)
+                    }
+                },
+            ),
             fact(
                 "their noise",
                 format!("{:.1} %", drawn.kernels.noise() * 100.0),

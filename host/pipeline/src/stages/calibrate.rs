@@ -11,8 +11,10 @@ use serde::{Deserialize, Serialize};
 use crate::device::{Effort, Meter};
 use crate::environment::CostModel;
 use crate::error::PipelineError;
+use crate::knowledge::KINDRED_NETWORKS;
 use crate::prepare::Prepared;
 use crate::records::StageName;
+use crate::stages::kernels;
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
@@ -57,6 +59,10 @@ pub(crate) fn run(
     if feasibility.cost == CostKind::Macs || count == 0 {
         return Ok(Vec::new());
     }
+    let count = match kernels::kindred(work)? {
+        Some(_) => count.min(KINDRED_NETWORKS),
+        None => count,
+    };
     let stage = stage();
     if let Some(known) = work.records.stage(&stage)? {
         return Ok(known);

@@ -8,10 +8,14 @@ use search::{CostKind, Space};
 use serde::{Deserialize, Serialize};
 
 use crate::device::Meter;
+use crate::environment::CostModel;
 use crate::error::PipelineError;
+use crate::knowledge::KINDRED_FITS;
 use crate::prepare::Prepared;
 use crate::records::StageName;
-use crate::stages::calibrate;
+use crate::stages::calibrate::{self, Calibration};
+use crate::stages::train;
+use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
 /// What was measured, and the widths that the run offers since.
@@ -24,6 +28,9 @@ pub(crate) struct Kernels {
     pub measuring_ns: u64,
     /// What the times hang on: device, runtime, settings.
     pub circumstances: String,
+    /// The other device of the profile that they were measured on, where it was another one.
+    #[serde(default)]
+    pub of: Option<String>,
 }
 
 /// Times that differ by more than this from one measurement to the next tell of no steps.
@@ -54,7 +61,7 @@ pub(crate) fn run(
             let found = Kernels {
                 // The Graph PruningNet was trained on these.
                 widths: known.widths,
-                ..measure(work, prepared, cost, circumstances)?
+                ..measure(work, prepared, cost, circumstances, Whose::Kindred)?
             };
             work.records.forget(&calibrate::stage())?;
             work.records.finish(&stage(), &found)?;
@@ -69,15 +76,20 @@ pub(crate) fn run(
             return Ok(());
         }
         None => {
-            let found = measure(work, prepared, cost, circumstances)?;
+            let found = measure(work, prepared, cost, circumstances, Whose::Kindred)?;
             work.records.finish(&stage(), &found)?;
             found
         }
     };
+    offer(prepared, known)
+}
+
+/// Narrows the space to the widths worth having, and lets predictions begin with the kernels.
+fn offer(prepared: &mut Prepared, known: Kernels) -> Result<(), PipelineError> {
     if known.table.times().is_empty() {
         return Ok(());
     }
-    let mut groups = prepared.space.groups.clone();
+    let mut groups = prepared.all_widths.groups.clone();
     for (group, widths) in groups.iter_mut().zip(known.widths) {
         group.widths = widths;
     }
@@ -86,14 +98,77 @@ pub(crate) fn run(
     Ok(())
 }
 
+/// The other device whose kernels stand for those of this run's.
+pub(crate) fn kindred(work: &Work<'_>) -> Result<Option<String>, PipelineError> {
+    Ok(work
+        .records
+        .stage::<Kernels>(&stage())?
+        .and_then(|known| known.of))
+}
+
+/// Measures the device's own kernels after all, where whole networks show that those of another device of the profile do not fit.
+pub(crate) fn verify(
+    work: &mut Work<'_>,
+    prepared: &mut Prepared,
+    feasibility: &Feasibility,
+    calibration: &[Calibration],
+) -> Result<(), PipelineError> {
+    let stage = stage();
+    let Some(known) = work.records.stage::<Kernels>(&stage)? else {
+        return Ok(());
+    };
+    let Some(other) = &known.of else {
+        return Ok(());
+    };
+    let fit = CostModel::new(prepared, feasibility, calibration)?
+        .predictor
+        .fit()
+        .copied();
+    let Some(fit) = fit else {
+        work.reporter.warn(&format!(
+            "too few networks were measured to tell whether the kernels of {other} fit this device"
+        ));
+        return Ok(());
+    };
+    if fit.mean_relative_error <= KINDRED_FITS {
+        return Ok(());
+    }
+    work.reporter.warn(&format!(
+        "with the kernels of {other} predictions are off by {:.1} %: this device's own are measured",
+        fit.mean_relative_error * 100.0
+    ));
+    let mut found = measure(
+        work,
+        prepared,
+        feasibility.cost,
+        known.circumstances,
+        Whose::Own,
+    )?;
+    if work.folder.path(train::CHECKPOINT).exists() {
+        // The Graph PruningNet is trained on these.
+        found.widths = known.widths;
+    }
+    work.records.finish(&stage, &found)?;
+    offer(prepared, found)
+}
+
+/// Whose kernels may be taken.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Whose {
+    Own,
+    /// Those of another device of the profile, where they are known and the device's own are not.
+    Kindred,
+}
+
 fn measure(
     work: &mut Work<'_>,
     prepared: &Prepared,
     cost: CostKind,
     circumstances: String,
+    whose: Whose,
 ) -> Result<Kernels, PipelineError> {
     let all: Vec<Vec<usize>> = prepared
-        .space
+        .all_widths
         .groups
         .iter()
         .map(|g| g.widths.clone())
@@ -101,16 +176,25 @@ fn measure(
     let plan = ProbePlan::new(&prepared.table, &all);
     let count = plan.points().len() as u64;
     let clock = Instant::now();
-    let table = match work.meter.as_mut() {
-        Some(meter) => {
+    let probe = &work.config.knowledge.probe;
+    let kindred = match &work.meter {
+        Some(meter) if whose == Whose::Kindred && work.config.knowledge.kindred => {
+            meter.kindred_kernels(&plan, probe)?
+        }
+        _ => None,
+    };
+    let (of, table) = match (kindred, work.meter.as_mut()) {
+        (Some((other, table)), _) => (Some(other), table),
+        (None, Some(meter)) => {
             work.reporter.begin("kernels", 0, count);
             let (stop, reporter) = (work.stop, &mut *work.reporter);
-            meter.kernels(&plan, &work.config.knowledge.probe, |done| {
+            let table = meter.kernels(&plan, probe, |done| {
                 reporter.step(done as u64, "");
                 !stop.is_set()
-            })?
+            })?;
+            (None, table)
         }
-        None => KernelTable::default(),
+        (None, None) => (None, KernelTable::default()),
     };
     work.tell_device_news()?;
     let measuring_ns = nanoseconds(clock.elapsed());
@@ -122,6 +206,7 @@ fn measure(
             widths: all,
             measuring_ns,
             circumstances,
+            of,
         });
     }
     let times = prepared.table.layer_times(&table);
@@ -150,8 +235,12 @@ fn measure(
     } else {
         format!("all {} widths are offered", total(&all))
     };
+    let from = match &of {
+        None => "measured".to_owned(),
+        Some(other) => format!("known of {other}, of the same profile"),
+    };
     work.reporter.end(&format!(
-        "kernels: {} of {count} measured (noise {:.1} %){unknown}; {offered}",
+        "kernels: {} of {count} {from} (noise {:.1} %){unknown}; {offered}",
         table.times().len(),
         table.noise() * 100.0,
     ));
@@ -160,5 +249,6 @@ fn measure(
         widths,
         measuring_ns,
         circumstances,
+        of,
     })
 }

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use latency::{AgentDevice, Patience, Resolved};
+use latency::{Patience, Resolved};
 use regression::{
     Baseline, BaselineFolder, Compared, Device, Guard, History, RunOf, SeriesConfig, Verdict,
 };
@@ -197,15 +197,11 @@ fn compare_all(args: &MeasureArgs) -> anyhow::Result<Vec<Compared>> {
 
 /// Brings a device's agent up.
 fn start(found: Resolved) -> anyhow::Result<Device> {
-    let mut agent = AgentDevice::start(found.launcher, &found.profile.name, Patience::default())?;
-    // Two boards with the same image differ in nothing but their names. A profile's path is no name: it depends on the folder
-    // in which the job runs.
-    if !found.name.contains('/') && !found.name.ends_with(".toml") {
-        agent = agent.named(&found.name);
-    }
+    let name = found.name.clone();
+    let (agent, profile) = found.start(Patience::default())?;
     Ok(Device {
-        name: found.name,
-        profile: found.profile,
+        name,
+        profile,
         source: Box::new(agent),
     })
 }
