@@ -158,6 +158,7 @@ macro_rules! built_in {
 const BUILT_IN: &[(&str, &str)] = built_in!(
     "local",
     "cuda-local",
+    "openvino-local",
     "raspberry-pi-4",
     "raspberry-pi-5",
     "jetson-orin-nano",

@@ -147,12 +147,40 @@ pub fn has_target(checkout: &Checkout, triple: &str) -> bool {
 
 /// Debian's compiler, fetched if need be; a script that starts it.
 pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
-    let script = cross.join("rust/compiler");
-    if script.is_file() {
+    let folder = cross.join("rust");
+    let script = folder.join("compiler");
+    let native = debian::architecture()?;
+    // The script is written last.
+    if !script.is_file() {
+        unpack_compiler(checkout, &folder, native)?;
+    }
+    let (triplet, loader) = match native {
+        "amd64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
+        _ => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
+    };
+    // By its own place, so that a checkout can be moved. LD_LIBRARY_PATH instead would reach the programs that the compiler
+    // starts.
+    let text = format!(
+        "#!/bin/sh\nusr=$(cd \"$(dirname \"$0\")\" && pwd)/usr\nlibraries=\"$usr/lib/{triplet}\"\nexec \
+         \"$libraries/{loader}\" --argv0 \"$usr/bin/rustc\" --library-path \"$libraries\" \"$usr/bin/rustc\" --sysroot \
+         \"$usr\" \"$@\"\n"
+    );
+    if fs::read_to_string(&script).is_ok_and(|known| known == text) {
         return Ok(script);
     }
-    let native = debian::architecture()?;
-    setup::check_space(cross, 1_500_000_000)?;
+    let aside = script.with_extension("tmp");
+    fs::write(&aside, text)
+        .and_then(|()| fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)))
+        .with_context(|| format!("cannot write {}", aside.display()))?;
+    shell::output(Command::new(&aside).arg("--version"))
+        .context("the compiler of Debian does not start; a library it needs may have a new name")?;
+    fs::rename(&aside, &script).with_context(|| format!("cannot write {}", script.display()))?;
+    Ok(script)
+}
+
+fn unpack_compiler(checkout: &Checkout, folder: &Path, native: &str) -> Result<()> {
+    let place = folder.parent().unwrap_or(folder);
+    setup::check_space(place, 1_500_000_000)?;
     let debian = Debian::open(checkout)?;
     let mut packages: Vec<_> = debian
         .closure(&["rustc"])?
@@ -165,27 +193,7 @@ pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
     }
     packages.sort();
     packages.dedup();
-    let folder = cross.join("rust");
-    debian.unpack(&packages, debian::TESTING, &folder, &[])?;
-    let usr = folder.join("usr");
-    let (triplet, loader) = match native {
-        "amd64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
-        _ => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
-    };
-    // LD_LIBRARY_PATH instead would reach the programs that the compiler starts.
-    let text = format!(
-        "#!/bin/sh\nusr='{}'\nlibraries=\"$usr/lib/{triplet}\"\nexec \"$libraries/{loader}\" --argv0 \"$usr/bin/rustc\" \
-         --library-path \"$libraries\" \"$usr/bin/rustc\" --sysroot \"$usr\" \"$@\"\n",
-        usr.display()
-    );
-    let aside = script.with_extension("tmp");
-    fs::write(&aside, text)
-        .and_then(|()| fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)))
-        .with_context(|| format!("cannot write {}", aside.display()))?;
-    shell::output(Command::new(&aside).arg("--version"))
-        .context("the compiler of Debian does not start; a library it needs may have a new name")?;
-    fs::rename(&aside, &script).with_context(|| format!("cannot write {}", script.display()))?;
-    Ok(script)
+    debian.unpack(&packages, debian::TESTING, folder, &[])
 }
 
 fn is_of_compiler(package: &str) -> bool {
