@@ -9,7 +9,7 @@ use std::time::Duration;
 use agent_protocol::{PROTOCOL_VERSION, Token};
 use anyhow::{Context, bail};
 use clap::Args;
-use nix::sys::prctl;
+use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
 use tokio_rustls::TlsAcceptor;
@@ -146,7 +146,7 @@ impl Options {
 pub fn serve(options: Options) -> anyhow::Result<()> {
     // Otherwise whoever runs as the same user, a worker too, could read the token and the key from this process's memory. Where
     // the call is missing nothing is lost but that.
-    let _ = prctl::set_dumpable(false);
+    let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let (address, tls) = options.entrance()?;
     let credential = options.credential()?;
     let library = runtime::find(options.runtime.as_deref())?;

@@ -13,11 +13,13 @@ use landlock::{
     path_beneath_rules,
 };
 use nix::sched::{CpuSet, sched_setaffinity};
-use nix::sys::prctl;
-use nix::sys::signal::Signal;
 use nix::unistd::{Pid, getppid};
-use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
-use rustix::thread::{CapabilitySet, CapabilitySets, capabilities, set_capabilities};
+use rustix::process::{
+    Resource, Rlimit, Signal, getrlimit, set_parent_process_death_signal, setrlimit,
+};
+use rustix::thread::{
+    CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
+};
 
 use super::syscalls;
 
@@ -89,7 +91,8 @@ const DEVICES: &[&str] = &[
 
 /// Ties the worker's life to the agent's and limits what it may use.
 pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result<()> {
-    prctl::set_pdeathsig(Signal::SIGKILL).context("tying the worker's life to the agent's")?;
+    set_parent_process_death_signal(Some(Signal::KILL))
+        .context("tying the worker's life to the agent's")?;
     // The agent may have died before the line above.
     anyhow::ensure!(
         u32::try_from(getppid().as_raw()) == Ok(agent),
@@ -99,7 +102,7 @@ pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result
     let _ = rustix::process::setpriority_process(None, sampling.nice);
     // Not there in every container. Then the kernel chooses by size alone.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
-    prctl::set_no_new_privs().context("giving up privileges")?;
+    set_no_new_privs(true).context("giving up privileges")?;
     lower(Resource::Core, 0).context("forbidding core dumps")?;
     lower(Resource::As, limits.memory_bytes).context("limiting memory")?;
     // The agent's clock ends the worker first; this holds should the agent be stopped. The harder limit would leave it no

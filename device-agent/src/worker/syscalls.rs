@@ -3,7 +3,21 @@
 //! It is a list of what is denied, not of what is allowed: the libraries of vendors make calls that nobody here knows, and a
 //! worker that dies of an unexpected one measures nothing. `seccompiler` is not used because it knows no 32-bit ARM.
 
-use libc::{c_long, c_uint, sock_filter, sock_fprog};
+use libc::{c_long, sock_filter, sock_fprog};
+
+/// Codes of instructions (linux/bpf_common.h). The crate `libc` has them for some of its targets only.
+mod bpf {
+    pub const LD: u16 = 0x00;
+    pub const W: u16 = 0x00;
+    pub const ABS: u16 = 0x20;
+    pub const JMP: u16 = 0x05;
+    pub const JEQ: u16 = 0x10;
+    #[cfg(target_arch = "x86_64")]
+    pub const JGE: u16 = 0x30;
+    pub const JSET: u16 = 0x40;
+    pub const K: u16 = 0x00;
+    pub const RET: u16 = 0x06;
+}
 
 /// The architecture as the kernel tells it to a filter (linux/audit.h); `None`: nothing is denied.
 #[cfg(target_arch = "x86_64")]
@@ -127,10 +141,9 @@ pub fn deny(local_sockets: bool) -> bool {
     outcome == 0
 }
 
-fn instruction(code: c_uint, k: u32, if_so: u8, if_not: u8) -> sock_filter {
+fn instruction(code: u16, k: u32, if_so: u8, if_not: u8) -> sock_filter {
     sock_filter {
-        // The codes of BPF all fit.
-        code: code as u16,
+        code,
         jt: if_so,
         jf: if_not,
         k,
@@ -138,16 +151,16 @@ fn instruction(code: c_uint, k: u32, if_so: u8, if_not: u8) -> sock_filter {
 }
 
 fn load(offset: u32) -> sock_filter {
-    instruction(libc::BPF_LD | libc::BPF_W | libc::BPF_ABS, offset, 0, 0)
+    instruction(bpf::LD | bpf::W | bpf::ABS, offset, 0, 0)
 }
 
 /// Goes on to the next instruction if the value loaded is `k`, else past `past` of them.
 fn unless_equal(k: u32, past: u8) -> sock_filter {
-    instruction(libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K, k, 0, past)
+    instruction(bpf::JMP | bpf::JEQ | bpf::K, k, 0, past)
 }
 
 fn end_with(verdict: u32) -> sock_filter {
-    instruction(libc::BPF_RET | libc::BPF_K, verdict, 0, 0)
+    instruction(bpf::RET | bpf::K, verdict, 0, 0)
 }
 
 fn error(number: i32) -> sock_filter {
@@ -159,18 +172,13 @@ fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filt
     let allow = || end_with(libc::SECCOMP_RET_ALLOW);
     let mut all = vec![
         load(AUDIT),
-        instruction(
-            libc::BPF_JMP | libc::BPF_JEQ | libc::BPF_K,
-            architecture,
-            1,
-            0,
-        ),
+        instruction(bpf::JMP | bpf::JEQ | bpf::K, architecture, 1, 0),
         end_with(libc::SECCOMP_RET_KILL_PROCESS),
         load(NUMBER),
     ];
     #[cfg(target_arch = "x86_64")]
     all.extend([
-        instruction(libc::BPF_JMP | libc::BPF_JGE | libc::BPF_K, X32, 0, 1),
+        instruction(bpf::JMP | bpf::JGE | bpf::K, X32, 0, 1),
         error(libc::EPERM),
     ]);
     if local_sockets {
@@ -194,7 +202,7 @@ fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filt
         unless_equal(libc::SYS_clone as u32, 4),
         load(FIRST_ARGUMENT),
         instruction(
-            libc::BPF_JMP | libc::BPF_JSET | libc::BPF_K,
+            bpf::JMP | bpf::JSET | bpf::K,
             libc::CLONE_THREAD as u32,
             1,
             0,

@@ -1,5 +1,6 @@
 //! Keeps a target up, for trying graphprune out without hardware, until Enter is pressed:
-//! `cargo run --package graphprune-boards --example target -- sshd`, `board`, `adbd` or `phone`.
+//! `cargo run --package graphprune-boards --example target -- sshd`, `board`, `adbd` or `phone`. A second word is the processor that
+//! the board emulates: `board max` runs 32-bit programs, too.
 
 use graphprune_boards::{Adbd, AdbdConfig, Board, BoardConfig, BoardError, Sshd, System};
 
@@ -9,9 +10,15 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         "sshd" => hold(Sshd::start(), |server| {
             format!("ssh -F {} board", server.config().display())
         }),
-        "board" => hold(Board::start(BoardConfig::default()), |board| {
-            format!("ssh -F {} board", board.config().display())
-        }),
+        "board" => {
+            let mut config = BoardConfig::default();
+            if let Some(cpu) = std::env::args().nth(2) {
+                config.cpu = cpu;
+            }
+            hold(Board::start(config), |board| {
+                format!("ssh -F {} board", board.config().display())
+            })
+        }
         "adbd" => hold(Adbd::start(AdbdConfig::new(System::Host)), adb),
         "phone" => hold(Adbd::start(AdbdConfig::new(System::Bare)), adb),
         _ => Err("name a target: sshd, board, adbd or phone".into()),

@@ -1,6 +1,7 @@
 use std::os::unix::fs::PermissionsExt;
 
 use nix::errno::Errno;
+use nix::sys::signal::Signal;
 use nix::sys::wait::{WaitStatus, waitpid};
 use nix::unistd::{ForkResult, fork};
 
@@ -27,7 +28,7 @@ fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&[String]) -> u8) -> u8 {
             other => panic!("the confined child ended by {other:?}"),
         },
         ForkResult::Child => {
-            let code = match prctl::set_no_new_privs() {
+            let code = match set_no_new_privs(true) {
                 Ok(()) => ask(&seal(reach)),
                 Err(_) => u8::MAX,
             };

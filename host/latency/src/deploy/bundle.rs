@@ -7,7 +7,7 @@ use agent_protocol::Sha256;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
-use super::target::{Target, version};
+use super::target::{AARCH64, ARMV7, Target, version};
 use super::{AGENT, Deployment, LIBRARY};
 use crate::LatencyError;
 
@@ -142,7 +142,13 @@ impl Agents {
             device: wanted.device.clone(),
             problem,
         };
-        let triple = target.triple().map_err(refuse)?;
+        let own = target.triple().map_err(refuse)?;
+        // Most 64-bit Arm processors run programs of 32 bits, too; where the kernel does not, the agent does not start, and what
+        // was there before stays.
+        let triple = match (own, wanted.triple.as_str()) {
+            (AARCH64, ARMV7) => ARMV7,
+            _ => own,
+        };
         let same_processor = |triple: &str, other: &str| {
             let processor = |triple: &str| triple.split('-').next().map(str::to_owned);
             processor(triple) == processor(other)
@@ -401,11 +407,16 @@ mod tests {
             ..target()
         };
         check(&FILES, &pc, &wanted, "cargo xtask agents --target x86_64");
-        let armv7 = Deployment {
-            triple: "armv7-unknown-linux-gnueabihf".into(),
+        let of = |triple: &str| Deployment {
+            triple: triple.into(),
             ..Deployment::default()
         };
-        check(&FILES, &target(), &armv7, "choose another profile");
+        let x86 = of("x86_64-unknown-linux-gnu");
+        check(&FILES, &target(), &x86, "choose another profile");
+        check(&FILES, &pc, &of(ARMV7), "choose another profile");
+        // A 64-bit Arm processor may be asked for programs of 32 bits.
+        let needle = "cargo xtask agents --target armv7";
+        check(&FILES, &target(), &of(ARMV7), needle);
         check(
             &[("x/../../etc/passwd", "")],
             &target(),

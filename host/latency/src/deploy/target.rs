@@ -7,6 +7,9 @@ use crate::shell::Shell;
 use crate::transport::remote::quote_path;
 
 const LIMIT: Duration = Duration::from_secs(60);
+/// The targets of the agents for Arm processors, by their bits.
+pub(super) const AARCH64: &str = "aarch64-unknown-linux-gnu";
+pub(super) const ARMV7: &str = "armv7-unknown-linux-gnueabihf";
 /// Begins the line before each answer.
 const MARK: &str = "@graphprune ";
 
@@ -97,11 +100,9 @@ impl Target {
         };
         match self.machine.as_str() {
             "x86_64" | "amd64" => Ok("x86_64-unknown-linux-gnu"),
-            machine @ ("aarch64" | "arm64" | "armv8l" | "armv7l") => Ok(if is_32_bit(machine) {
-                "armv7-unknown-linux-gnueabihf"
-            } else {
-                "aarch64-unknown-linux-gnu"
-            }),
+            machine @ ("aarch64" | "arm64" | "armv8l" | "armv7l") => {
+                Ok(if is_32_bit(machine) { ARMV7 } else { AARCH64 })
+            }
             "" => Err("it does not say what processor it has".to_owned()),
             other => Err(format!(
                 "its processor is `{other}`; there are agents for x86_64, aarch64 and armv7"
@@ -194,7 +195,7 @@ mod tests {
             };
             assert_eq!(target.triple().ok(), wanted, "{machine} {loaders:?}");
         };
-        let (armv7, aarch64) = ("armv7-unknown-linux-gnueabihf", "aarch64-unknown-linux-gnu");
+        let (armv7, aarch64) = (ARMV7, AARCH64);
         check("aarch64", &["/lib/ld-linux-armhf.so.3"], "", Some(armv7));
         check("aarch64", &[], "arm64-v8a", Some(aarch64));
         check("aarch64", &[], "armeabi-v7a", Some(armv7));

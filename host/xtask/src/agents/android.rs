@@ -6,11 +6,14 @@
 
 use std::env;
 use std::fs;
+use std::os::unix::fs::PermissionsExt;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
 use super::{PACKAGE, PROFILE, place, toolchain};
 use crate::setup;
+use crate::setup::python::Environment;
 use crate::shell::{self, Checkout};
 
 const TRIPLE: &str = "aarch64-linux-android";
@@ -43,6 +46,10 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     }
     println!("without ANDROID_NDK_HOME and cargo-ndk the agent is checked, not built");
     shell::timed(TRIPLE, || {
+        let cross = checkout.deps().join("cross");
+        fs::create_dir_all(&cross).with_context(|| format!("cannot create {}", cross.display()))?;
+        let lock = setup::lock(checkout)?;
+        let tools = toolchain::environment(&cross)?;
         let mut cargo = checkout.cargo();
         cargo
             .args([
@@ -54,20 +61,45 @@ pub fn run(checkout: &Checkout) -> Result<()> {
                 "--target-dir",
             ])
             .arg(output.join("cross"))
-            .env("CARGO_ENCODED_RUSTFLAGS", "");
+            .env("CARGO_ENCODED_RUSTFLAGS", "")
+            .env("CC_aarch64_linux_android", script(&cross, &tools, CC)?)
+            .env("AR_aarch64_linux_android", script(&cross, &tools, AR)?);
         if !toolchain::has_target(checkout, TRIPLE) {
-            let cross = checkout.deps().join("cross");
-            fs::create_dir_all(&cross)
-                .with_context(|| format!("cannot create {}", cross.display()))?;
-            let lock = setup::lock(checkout)?;
             let compiler = toolchain::debians_compiler(checkout, &cross)?;
             toolchain::debians_sources(checkout, &cross)?;
-            drop(lock);
             cargo
                 .arg("-Zbuild-std=std,panic_abort")
                 .env("RUSTC", compiler)
                 .env("RUSTC_BOOTSTRAP", "1");
         }
+        drop(lock);
         shell::run(&mut cargo)
     })
+}
+
+/// Programs that stand in for the NDK's in the check: crates compile C as they are built, of which nothing is linked. Zig has no
+/// headers of Android's, those of musl serve; the target that is asked for is left out.
+const CC: (&str, &str) = (
+    "android-cc",
+    "for argument do\n    shift\n    case $argument in --target=*) ;; *) set -- \"$@\" \"$argument\" ;; esac\ndone\n\
+     set -- cc -target aarch64-linux-musl \"$@\"\n",
+);
+const AR: (&str, &str) = ("android-ar", "set -- ar \"$@\"\n");
+
+/// A script that hands its arguments, changed by `text`, to zig.
+fn script(cross: &Path, tools: &Environment, (name, text): (&str, &str)) -> Result<PathBuf> {
+    let path = cross.join(name);
+    let python = tools.python();
+    let python = Path::new(python.get_program());
+    let python = python.strip_prefix(cross).unwrap_or(python);
+    let text = format!(
+        "#!/bin/sh\n{text}exec \"$(dirname \"$0\")/{}\" -m ziglang \"$@\"\n",
+        python.display()
+    );
+    let aside = path.with_extension("tmp");
+    fs::write(&aside, text)
+        .and_then(|()| fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)))
+        .and_then(|()| fs::rename(&aside, &path))
+        .with_context(|| format!("cannot write {}", path.display()))?;
+    Ok(path)
 }

@@ -56,10 +56,7 @@ pub struct Toolchain {
 impl Toolchain {
     /// Finds or fetches what builds for the target.
     pub fn find(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Self> {
-        let environment = Environment::new(cross.join("venv"), cross.join("wheels"));
-        environment.create()?;
-        environment.install(&LINKER.map(str::to_owned))?;
-        setup::remove(&cross.join("wheels"))?;
+        let environment = environment(cross)?;
         let compiler = if has_target(checkout, target.triple) {
             None
         } else {
@@ -128,6 +125,15 @@ fn flags(checkout: &Checkout) -> String {
     let home = home.or_else(|| Some(Path::new(&env::var_os("HOME")?).join(".cargo")));
     flags.extend(home.map(|home| format!("--remap-path-prefix={}=cargo", home.display())));
     flags.join("\u{1f}")
+}
+
+/// The Python environment with the linker.
+pub fn environment(cross: &Path) -> Result<Environment> {
+    let environment = Environment::new(cross.join("venv"), cross.join("wheels"));
+    environment.create()?;
+    environment.install(&LINKER.map(str::to_owned))?;
+    setup::remove(&cross.join("wheels"))?;
+    Ok(environment)
 }
 
 /// Whether the compiler in use has the target's standard library.
