@@ -1,27 +1,23 @@
 //! The latency of a width configuration, predicted: from kernels measured alone, and from whole networks where some are measured.
 
+mod measuring;
 mod page;
+mod subject;
 
-use std::path::Path;
-
-use channels::{Analysis, PrunePlan, importance_order};
-use latency::{
-    AgentDevice, DeviceInfo, Evidence, LatencySource, MeasureRequest, Model, NodeProvider,
-    Patience, Profile, Store, resolve, user_store,
-};
+use latency::{LatencySource, NodeProvider, Patience, resolve};
 use latency_model::{
     CostTable, KernelTable, LatencyModelConfig, LayerKind, LayerTimes, ModelFit, Predictor,
     ProbePlan,
 };
-use onnx_graph::{Graph, GraphError, fold_batch_norm};
-use search::{SeededRng, Space, WidthGrid};
 use serde::Serialize;
 
+use self::measuring::{Bench, kindred, learn, operators};
+use self::subject::Subject;
 use crate::error::PipelineError;
 use crate::explain::attribute::Times;
-use crate::knowledge::{KINDRED_FITS, ProbeConfig, kindred_kernels, probe_kernels, remembered};
-use crate::model::{ModelSpec, load_model, read_model_file};
-use crate::prepare::{width_space, widths_with};
+use crate::knowledge::{KINDRED_FITS, remembered};
+use crate::model::ModelSpec;
+use crate::prepare::widths_with;
 use crate::progress::{Reporter, StopFlag};
 
 pub use page::write_prediction;
@@ -152,134 +148,6 @@ pub(crate) struct DrawnLayer {
     pub in_network_ns: Option<f64>,
 }
 
-/// Half an interval, relative, that is sure enough to measure no more.
-const SURE: f64 = 0.02;
-
-/// The fewest whole networks to learn from.
-const FEWEST: usize = 12;
-
-/// Configurations drawn for each that is measured, and to judge how sure the prediction is.
-const DRAWN: usize = 48;
-
-/// The seed of the configurations that are drawn: the same each time, so that what was measured once is found again.
-const SEED: u64 = 1;
-
-/// A network whose latency is asked for.
-struct Subject {
-    name: String,
-    graph: Graph,
-    analysis: Analysis,
-    order: Vec<Vec<usize>>,
-    table: CostTable,
-    space: Space,
-}
-
-impl Subject {
-    fn find(request: &PredictRequest) -> Result<Self, PipelineError> {
-        let (graph, analysis) = if request.model.zoo_name().is_some() {
-            let (classes, input) = (request.classes, request.input);
-            let model = load_model(&request.model, classes, input, 0, request.groups)?;
-            (model.graph, model.analysis)
-        } else {
-            let graph = read_model_file(Path::new(&request.model.0))?;
-            let analysis = channels::analyse_with(&graph, request.groups)?;
-            (graph, analysis)
-        };
-        Ok(Self {
-            name: request.model.0.clone(),
-            order: importance_order(&graph, &analysis),
-            table: CostTable::new(&graph, &analysis),
-            space: width_space(&analysis, &WidthGrid::default())?,
-            graph,
-            analysis,
-        })
-    }
-
-    fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
-        let sizes = self.space.full().0;
-        let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
-        let widths = match &request.widths {
-            Some(widths) => widths.clone(),
-            None => sizes.iter().map(kept).collect(),
-        };
-        // Also where no network is cut, as for a prediction from kernels alone, widths that leave none are refused.
-        PrunePlan::from_widths(&self.analysis, &self.order, &widths)?;
-        Ok(widths)
-    }
-
-    fn fail(&self, source: GraphError) -> PipelineError {
-        PipelineError::Model {
-            model: self.name.clone(),
-            source,
-        }
-    }
-
-    /// The network of these widths as it is deployed.
-    fn deployed(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
-        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
-        let pruned = channels::apply(&self.graph, &cut)?;
-        let mut deployed = fold_batch_norm(&pruned).map_err(|e| self.fail(e))?;
-        deployed.remove_dead();
-        Ok(deployed)
-    }
-
-    fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
-        let deployed = self.deployed(widths)?;
-        let bytes = onnx_graph::write(&deployed).map_err(|e| self.fail(e))?;
-        Ok(Model::new(format!("{} {widths:?}", self.name), bytes))
-    }
-}
-
-/// A device that measures networks against the unpruned one.
-struct Bench<'a> {
-    source: Box<dyn LatencySource>,
-    profile: &'a Profile,
-    reference: Model,
-}
-
-impl Bench<'_> {
-    fn kernels(
-        &mut self,
-        plan: &ProbePlan,
-        stop: &StopFlag,
-        reporter: &mut dyn Reporter,
-    ) -> Result<KernelTable, PipelineError> {
-        reporter.begin("kernels measured alone", 0, plan.points().len() as u64);
-        let (source, config) = (self.source.as_mut(), ProbeConfig::default());
-        let kernels = probe_kernels(source, self.profile, plan, &config, |done| {
-            reporter.step(done as u64, "");
-            !stop.is_set()
-        })?;
-        let count = kernels.times().len();
-        reporter.end(&format!("{count} kernels known of this device"));
-        Ok(kernels)
-    }
-
-    fn ratio(&mut self, model: Model) -> Result<Option<(f64, f64, f64)>, PipelineError> {
-        let request = MeasureRequest {
-            models: vec![model],
-            reference: Some(self.reference.clone()),
-            ..request_on(self.profile)
-        };
-        let measured = self.source.measure(&request)?;
-        let valid = measured.first().filter(|m| m.is_valid());
-        Ok(valid
-            .and_then(|m| m.ratio)
-            .map(|r| (r.median, r.low, r.high)))
-    }
-}
-
-fn request_on(profile: &Profile) -> MeasureRequest {
-    MeasureRequest {
-        sampling: profile.sampling.clone(),
-        limits: profile.limits.clone(),
-        runtime: profile.runtime.clone(),
-        conditions: profile.conditions.clone(),
-        ..MeasureRequest::default()
-    }
-}
-
 /// Predicts the latency of a width configuration. What is measured for it is kept in the user's store, under the device, its runtime
 /// and settings, and not measured again.
 ///
@@ -367,21 +235,6 @@ pub fn predict(
     ))
 }
 
-/// The kernels of another device of the profile, with its name, where the user's store holds them and not this device's own.
-fn kindred(
-    own: &DeviceInfo,
-    profile: &Profile,
-    plan: &ProbePlan,
-) -> Result<Option<(String, KernelTable)>, PipelineError> {
-    match user_store().filter(|path| path.is_file()) {
-        Some(path) => {
-            let store = Store::open_existing(&path)?;
-            kindred_kernels(&store, own, profile, plan, &ProbeConfig::default())
-        }
-        None => Ok(None),
-    }
-}
-
 fn predictor_of<'t>(
     table: &'t CostTable,
     kernels: &KernelTable,
@@ -389,43 +242,6 @@ fn predictor_of<'t>(
 ) -> Result<Predictor<'t>, PipelineError> {
     let known = (!kernels.times().is_empty()).then_some(times);
     Ok(Predictor::new(table, known, LatencyModelConfig::default())?)
-}
-
-/// Measures whole networks that the predictor is least sure of, until it is sure of all or `most` are measured.
-fn learn(
-    predictor: &mut Predictor<'_>,
-    subject: &Subject,
-    bench: &mut Bench<'_>,
-    most: usize,
-    stop: &StopFlag,
-    reporter: &mut dyn Reporter,
-) -> Result<Vec<(Vec<usize>, f64)>, PipelineError> {
-    let mut learned = Vec::new();
-    if most == 0 {
-        return Ok(learned);
-    }
-    let mut rng = SeededRng::new(SEED, 11);
-    reporter.begin("whole networks", 0, most as u64);
-    for tried in 0..most {
-        if stop.is_set() {
-            return Err(PipelineError::Stopped);
-        }
-        let drawn: Vec<Vec<usize>> = (0..DRAWN)
-            .map(|_| subject.space.spread(&mut rng).0)
-            .collect();
-        if learned.len() >= FEWEST && predictor.is_sure(&drawn, SURE) {
-            break;
-        }
-        for widths in predictor.least_sure(drawn, 1) {
-            if let Some((ratio, ..)) = bench.ratio(subject.model(&widths)?)? {
-                predictor.learn([(&widths[..], ratio)])?;
-                learned.push((widths, ratio));
-            }
-        }
-        reporter.step(tried as u64 + 1, "");
-    }
-    reporter.end(&format!("{} whole networks learned from", learned.len()));
-    Ok(learned)
 }
 
 /// The layers with their times within the unpruned network, and the time of what is no layer.
@@ -444,21 +260,6 @@ fn within(
         });
     let others: f64 = times.others.values().map(|(_, ns)| ns).sum();
     Ok((layers.collect(), (!operators.is_empty()).then_some(others)))
-}
-
-/// Times of the unpruned network's operators, in a pass of their own.
-fn operators(
-    agent: &mut AgentDevice,
-    profile: &Profile,
-    model: &Model,
-) -> Result<Vec<NodeProvider>, PipelineError> {
-    let request = MeasureRequest {
-        models: vec![model.clone()],
-        evidence: Evidence::Full,
-        ..request_on(profile)
-    };
-    let measured = agent.measure(&request)?.into_iter().next();
-    Ok(measured.map_or(Vec::new(), |m| m.runtime.node_providers))
 }
 
 type Asked<'a> = (Vec<usize>, &'a [Vec<usize>]);

@@ -1,0 +1,81 @@
+//! The network whose latency is asked for.
+
+use std::path::Path;
+
+use channels::{Analysis, PrunePlan, importance_order};
+use latency::Model;
+use latency_model::CostTable;
+use onnx_graph::{Graph, GraphError, fold_batch_norm};
+use search::{Space, WidthGrid};
+
+use super::PredictRequest;
+use crate::error::PipelineError;
+use crate::model::{load_model, read_model_file};
+use crate::prepare::width_space;
+
+/// A network whose latency is asked for.
+pub(super) struct Subject {
+    pub name: String,
+    graph: Graph,
+    analysis: Analysis,
+    order: Vec<Vec<usize>>,
+    pub table: CostTable,
+    pub space: Space,
+}
+
+impl Subject {
+    pub fn find(request: &PredictRequest) -> Result<Self, PipelineError> {
+        let (graph, analysis) = if request.model.zoo_name().is_some() {
+            let (classes, input) = (request.classes, request.input);
+            let model = load_model(&request.model, classes, input, 0, request.groups)?;
+            (model.graph, model.analysis)
+        } else {
+            let graph = read_model_file(Path::new(&request.model.0))?;
+            let analysis = channels::analyse_with(&graph, request.groups)?;
+            (graph, analysis)
+        };
+        Ok(Self {
+            name: request.model.0.clone(),
+            order: importance_order(&graph, &analysis),
+            table: CostTable::new(&graph, &analysis),
+            space: width_space(&analysis, &WidthGrid::default())?,
+            graph,
+            analysis,
+        })
+    }
+
+    pub fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
+        let sizes = self.space.full().0;
+        let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
+        let widths = match &request.widths {
+            Some(widths) => widths.clone(),
+            None => sizes.iter().map(kept).collect(),
+        };
+        // Also where no network is cut, as for a prediction from kernels alone, widths that leave none are refused.
+        PrunePlan::from_widths(&self.analysis, &self.order, &widths)?;
+        Ok(widths)
+    }
+
+    fn fail(&self, source: GraphError) -> PipelineError {
+        PipelineError::Model {
+            model: self.name.clone(),
+            source,
+        }
+    }
+
+    /// The network of these widths as it is deployed.
+    pub fn deployed(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
+        let pruned = channels::apply(&self.graph, &cut)?;
+        let mut deployed = fold_batch_norm(&pruned).map_err(|e| self.fail(e))?;
+        deployed.remove_dead();
+        Ok(deployed)
+    }
+
+    pub fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
+        let deployed = self.deployed(widths)?;
+        let bytes = onnx_graph::write(&deployed).map_err(|e| self.fail(e))?;
+        Ok(Model::new(format!("{} {widths:?}", self.name), bytes))
+    }
+}
