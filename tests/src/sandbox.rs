@@ -25,11 +25,11 @@ search_images = 100
 [finetune]
 epochs = 1
 checkpoint_seconds = 0
-[result]
-final_effort = 1.0
 [result.race]
 entrants = 2
 epochs = 1
+[result]
+final_effort = 1.0
 "#;
 
 /// A folder of its own for runs through the command line.

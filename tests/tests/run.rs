@@ -8,6 +8,7 @@ use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
 use graphprune_tests::{Sandbox, TINY, binary, descendants};
+use serde_json::Value;
 
 fn start<'a>(budget: &'a [&'a str]) -> Vec<&'a str> {
     let mut args = vec![
@@ -28,13 +29,34 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
     let output = sandbox.run(&start(&["--latency", "0.8x"]));
     sandbox.check_result(&output, "run");
     let again = sandbox.run(&["prune", "--out", "run", "--resume", "--json"]);
-    let outcome: serde_json::Value = serde_json::from_slice(&again.stdout).unwrap();
+    let outcome: Value = serde_json::from_slice(&again.stdout).unwrap();
     assert_eq!(
         outcome["stage"], "export",
         "a finished run is reported, not repeated"
     );
     let table = sandbox.run(&["report", "run"]);
     assert!(String::from_utf8_lossy(&table.stdout).contains("pruned"));
+}
+
+#[test]
+fn the_best_of_the_race_becomes_the_result() {
+    let sandbox = Sandbox::new();
+    let output = sandbox.run(&start(&["--macs", "0.7"]));
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{said}");
+    let report: Value =
+        serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap();
+    let candidates = report["candidates"].as_array().unwrap();
+    let raced = candidates
+        .iter()
+        .filter_map(|c| Some((c["race_accuracy"].as_f64()?, &c["widths"])));
+    let raced: Vec<_> = raced.collect();
+    assert_eq!(raced.len(), 2, "{said}");
+    let best = raced.iter().map(|r| r.0).fold(0.0, f64::max);
+    let groups = report["groups"].as_array().unwrap();
+    let kept = Value::Array(groups.iter().map(|g| g["kept"].clone()).collect());
+    let won = raced.iter().find(|(_, widths)| **widths == kept);
+    assert_eq!(won.map(|r| r.0), Some(best), "{kept} among {raced:?}");
 }
 
 #[test]

@@ -72,6 +72,7 @@ impl From<EpisodeRecord> for report::Candidate {
             reward: e.reward,
             feasible: e.feasible,
             screened: !e.screening.measures(),
+            race_accuracy: None,
             widths: e.widths,
             device: e.device,
             device_s: e.parts_ns[3] as f64 / 1e9,

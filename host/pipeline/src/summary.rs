@@ -17,7 +17,9 @@ use crate::measure::runtime_line;
 use crate::records::StageName;
 use crate::run::now;
 use crate::stages::export::FinalRow;
+use crate::stages::finetune::{Purpose, Tuned};
 use crate::stages::search::Searching;
+use crate::stages::select;
 use crate::start;
 use crate::work::{DEVICE_NEWS, Work};
 
@@ -44,13 +46,17 @@ pub(crate) fn report_data(
     let meter = work.meter.as_ref();
     let several = meter.is_some_and(|meter| meter.devices() > 1);
     let stored = meter.map(Meter::records).transpose()?.unwrap_or_default();
-    let candidates = work.records.episodes(None)?.into_iter().map(|episode| {
+    let mut candidates = Vec::new();
+    for episode in work.records.episodes(None)? {
+        let race = Purpose::Race.stage(&select::name(&episode));
+        let race = work.records.stage::<Tuned>(&race)?;
         let candidate = Candidate::from(episode);
-        Candidate {
+        candidates.push(Candidate {
             device: candidate.device.filter(|_| several),
+            race_accuracy: race.map(|tuned| tuned.search_accuracy),
             ..candidate
-        }
-    });
+        });
+    }
     let groups = prepared
         .analysis
         .groups()
@@ -98,7 +104,7 @@ pub(crate) fn report_data(
             latency_ratio: feasibility.limits.latency_ratio,
             macs_ratio: work.config.budget.macs,
         },
-        candidates: candidates.collect(),
+        candidates,
         groups: groups.collect(),
         evidence,
         rows,

@@ -156,6 +156,8 @@ pub struct Candidate {
     pub feasible: bool,
     /// Whether it was left unmeasured because it could not win; then the reward is that of its predicted latency.
     pub screened: bool,
+    /// On the search split after the short fine-tuning of the race, where it took part.
+    pub race_accuracy: Option<f64>,
     /// Kept channels per group.
     pub widths: Vec<usize>,
     /// The device that measured it; none where there is only one.

@@ -341,6 +341,7 @@ pub(crate) fn candidates(page: &mut Markup, data: &ReportData) {
             "predicted",
             "MACs",
             "reward",
+            "after the race",
             "within budget",
             "<device",
             "<kept channels per group",
@@ -373,6 +374,9 @@ fn candidate_row(tr: &mut Markup, candidate: &Candidate) {
             .map_or_else(|| NONE.to_owned(), format::ratio),
         format::exact(candidate.macs),
         format::significant(candidate.reward, 5),
+        candidate
+            .race_accuracy
+            .map_or_else(|| NONE.to_owned(), format::percent),
         match (candidate.screened, candidate.feasible) {
             (true, _) => "not measured",
             (false, true) => "yes",
@@ -385,7 +389,7 @@ fn candidate_row(tr: &mut Markup, candidate: &Candidate) {
     for (index, text) in cells.iter().enumerate() {
         tr.line(
             "td",
-            if matches!(index, 1 | 8 | 9) {
+            if matches!(index, 1 | 9 | 10) {
                 &[("class", "l")]
             } else {
                 &[]

@@ -52,6 +52,11 @@ impl Purpose {
         }
     }
 
+    /// Of the network called `label`.
+    pub fn stage(self, label: &str) -> StageName {
+        StageName::new(format!("{}/{label}", self.folder()))
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Result => "fine-tuning",
@@ -69,7 +74,7 @@ pub(crate) fn run(
     widths: &[usize],
 ) -> Result<(Tuned, Graph), PipelineError> {
     let folder = purpose.folder();
-    let stage = StageName::new(format!("{folder}/{label}"));
+    let stage = purpose.stage(label);
     if let Some(tuned) = work.records.stage::<Tuned>(&stage)? {
         let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
         return Ok((tuned, graph));

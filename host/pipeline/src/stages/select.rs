@@ -110,7 +110,8 @@ pub(crate) fn finetune_best(
         .collect()
 }
 
-fn name(record: &EpisodeRecord) -> String {
+/// What a candidate is called.
+pub(crate) fn name(record: &EpisodeRecord) -> String {
     format!("{}-{}", record.strategy, record.episode)
 }
 
