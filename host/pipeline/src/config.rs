@@ -208,8 +208,8 @@ pub struct KnowledgeConfig {
     /// Whether the network's kernels are measured alone before the search, so that predictions begin with their sum instead of
     /// MACs.
     pub kernels: bool,
-    /// Whether those of another device of the same profile are taken where the store of measurements holds them and not the
-    /// device's own. Twenty whole networks then tell how the device differs; where they cannot, its own are measured.
+    /// Whether those of another device of the same profile and processor are taken where the store of measurements holds them
+    /// and not the device's own. Twenty whole networks then tell how the device differs; where they cannot, its own are measured.
     pub kindred: bool,
     /// Whether only widths that end a step of the device's are offered: the others take no less time than the next of these.
     pub corners: bool,

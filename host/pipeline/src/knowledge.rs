@@ -134,7 +134,7 @@ pub(crate) fn kindred_kernels(
         reference_ns,
         ratios,
         ..
-    }) = store.kindred(&own.profile, &keys?)?
+    }) = store.kindred(own, &keys?)?
     else {
         return Ok(None);
     };

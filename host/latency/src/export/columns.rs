@@ -62,6 +62,7 @@ const COLUMNS: &[Column] = columns! {
     "device_name" Text |r| text(r.origin.device_name.as_str());
     "profile" Text |r| text(r.origin.profile.as_str());
     "hostname" Text |r| text(r.origin.hostname.as_str());
+    "processor" Text |r| text(r.origin.processor.as_str());
     "agent_version" Text |r| text(r.origin.agent_version.as_str());
     "protocol" Whole |r| Value::Whole(r.origin.protocol.map(i64::from));
     "host" Text |r| text(r.origin.host.as_str());

@@ -97,6 +97,8 @@ pub struct Origin {
     pub device_name: String,
     /// The device's own name.
     pub hostname: String,
+    /// The device's processor: its architecture, number of cores and name. Empty before the fourth version of the store.
+    pub processor: String,
     /// The agent's version.
     pub agent_version: String,
     /// The protocol's version.
@@ -114,6 +116,10 @@ impl Origin {
             profile: device.profile.clone(),
             device_name: device.name.clone(),
             hostname: device.hostname.clone(),
+            processor: format!(
+                "{}, {} cores, {}",
+                device.arch, device.cores, device.cpu_model
+            ),
             agent_version: device.agent_version.clone(),
             protocol: Some(PROTOCOL_VERSION),
             host: this_host(),

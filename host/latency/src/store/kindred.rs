@@ -2,10 +2,10 @@
 
 use std::collections::BTreeMap;
 
-use agent_protocol::Ratio;
+use agent_protocol::{DeviceInfo, Ratio};
 use rusqlite::{OptionalExtension, params};
 
-use super::{Key, Store, failure};
+use super::{Key, Origin, Store, failure};
 use crate::LatencyError;
 
 /// What one device measured of what another is to measure.
@@ -22,14 +22,17 @@ pub struct Kindred {
 }
 
 impl Store {
-    /// The device of `profile` that has measured most of `keys`, the later one of two, with the same runtime and settings;
-    /// `None` when there is none, or when the keys' own device has measured any of them. The keys are of one device and one
-    /// reference.
+    /// The device that has measured most of `keys`, the later one of two, with the profile and processor of `own` and with the
+    /// same runtime and settings; `None` when there is none, or when the device of `keys`, which is `own`, has measured any of them.
+    /// The keys are of one reference.
     ///
     /// # Errors
     /// When the database cannot be read or an entry is damaged.
-    pub fn kindred(&self, profile: &str, keys: &[Key]) -> Result<Option<Kindred>, LatencyError> {
+    pub fn kindred(&self, own: &DeviceInfo, keys: &[Key]) -> Result<Option<Kindred>, LatencyError> {
         let wrong = |error: rusqlite::Error| failure(&self.path, &error);
+        let Origin {
+            profile, processor, ..
+        } = Origin::here(own);
         let Some(own) = keys.first() else {
             return Ok(None);
         };
@@ -38,7 +41,7 @@ impl Store {
             .connection
             .prepare(
                 "SELECT device, max(id) FROM measurement WHERE model = ?1 AND reference = ?2 AND profile = ?3
-                 AND runtime = ?4 AND setup = ?5 AND valid = 1 AND ratio IS NOT NULL GROUP BY device",
+                 AND processor = ?4 AND runtime = ?5 AND setup = ?6 AND valid = 1 AND ratio IS NOT NULL GROUP BY device",
             )
             .map_err(wrong)?;
         for key in keys {
@@ -48,6 +51,7 @@ impl Store {
                         key.model.0,
                         key.reference_bytes(),
                         profile,
+                        processor,
                         key.runtime,
                         key.setup
                     ],

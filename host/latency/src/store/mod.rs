@@ -185,9 +185,9 @@ fn insert(
         .prepare_cached(
             "INSERT INTO measurement (model, reference, device, runtime, setup, name, valid, reason, median_ns,
              ratio, ratio_low, ratio_high, taken_unix_ns, evidence, profile, device_name, hostname, agent_version,
-             protocol, providers, peak_memory_bytes, host, graphprune_version)
+             protocol, providers, peak_memory_bytes, host, graphprune_version, processor)
              VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21,
-             ?22, ?23)",
+             ?22, ?23, ?24)",
         )?
         .execute(params![
             key.model.0,
@@ -214,6 +214,7 @@ fn insert(
                 .map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX)),
             origin.host,
             origin.graphprune_version,
+            origin.processor,
         ])?;
     Ok(())
 }

@@ -41,7 +41,7 @@ pub struct Filter {
 }
 
 const COLUMNS: &str = "id, device, runtime, setup, providers, profile, device_name, hostname, agent_version, protocol, host,
-    graphprune_version, evidence";
+    graphprune_version, processor, evidence";
 
 impl Store {
     /// Every measurement, valid or not, in the order of insertion.
@@ -99,9 +99,10 @@ impl Store {
                         protocol: row.get(9)?,
                         host: row.get(10)?,
                         graphprune_version: row.get(11)?,
+                        processor: row.get(12)?,
                     };
                     let key: [String; 4] = [row.get(1)?, row.get(2)?, row.get(3)?, row.get(4)?];
-                    Ok((row.get(0)?, key, origin, row.get::<_, Vec<u8>>(12)?))
+                    Ok((row.get(0)?, key, origin, row.get::<_, Vec<u8>>(13)?))
                 },
             )
             .map_err(wrong)?;

@@ -28,6 +28,10 @@ const STEPS: &[Step] = &[
         sql: include_str!("version-3.sql"),
         then: |_| Ok(()),
     },
+    Step {
+        sql: include_str!("version-4.sql"),
+        then: |_| Ok(()),
+    },
 ];
 
 /// Columns of the second version whose values the first one's evidence tells. An entry whose evidence is damaged keeps

@@ -50,33 +50,44 @@ fn the_device_that_knows_most_stands_in_until_the_own_one_has_measured() {
     let mut store = Store::open(&folder.path().join("m.sqlite")).unwrap();
     let own = of("own");
     let asked = keys(&own, &["a", "b", "c"]);
-    assert_eq!(store.kindred("test", &asked).unwrap(), None);
+    assert_eq!(store.kindred(&own, &asked).unwrap(), None);
 
     measured(&mut store, &of("one"), &["a", "b"], 10.0);
     measured(&mut store, &of("two"), &["c"], 20.0);
-    let found = store.kindred("test", &asked).unwrap().unwrap();
+    let found = store.kindred(&own, &asked).unwrap().unwrap();
     assert_eq!((&found.name[..], found.reference_ns), ("one", 10.0));
     let known: Vec<bool> = found.ratios.iter().map(Option::is_some).collect();
     assert_eq!(known, [true, true, false]);
 
     // The later one of two that know as much.
     measured(&mut store, &of("two"), &["a"], 30.0);
-    let found = store.kindred("test", &asked).unwrap().unwrap();
+    let found = store.kindred(&own, &asked).unwrap().unwrap();
     assert_eq!((&found.name[..], found.reference_ns), ("two", 30.0));
 
     measured(&mut store, &own, &["b"], 40.0);
-    assert_eq!(store.kindred("test", &asked).unwrap(), None);
+    assert_eq!(store.kindred(&own, &asked).unwrap(), None);
 }
 
 #[test]
-fn another_profile_runtime_or_setting_is_another_kind() {
+fn another_profile_processor_runtime_or_setting_is_another_kind() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("m.sqlite")).unwrap();
     measured(&mut store, &of("one"), &["a"], 10.0);
     let own = of("own");
     let asked = keys(&own, &["a"]);
-    assert!(store.kindred("test", &asked).unwrap().is_some());
-    assert_eq!(store.kindred("other", &asked).unwrap(), None);
+    assert!(store.kindred(&own, &asked).unwrap().is_some());
+    for other in [
+        DeviceInfo {
+            profile: "other".into(),
+            ..own.clone()
+        },
+        DeviceInfo {
+            cpu_model: "another".into(),
+            ..own.clone()
+        },
+    ] {
+        assert_eq!(store.kindred(&other, &asked).unwrap(), None, "{other:?}");
+    }
     let changed = |change: fn(&mut Key)| {
         let mut asked = asked.clone();
         asked.iter_mut().for_each(change);
@@ -87,6 +98,6 @@ fn another_profile_runtime_or_setting_is_another_kind() {
         changed(|key| key.setup += " optimisation=Basic"),
         changed(|key| key.reference = None),
     ] {
-        assert_eq!(store.kindred("test", &asked).unwrap(), None, "{asked:?}");
+        assert_eq!(store.kindred(&own, &asked).unwrap(), None, "{asked:?}");
     }
 }
