@@ -9,7 +9,8 @@ mod query;
 mod schema;
 
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use agent_protocol::{Measurement, Verdict, wire};
 use prost::Message;
@@ -46,12 +47,8 @@ impl Store {
     pub fn open(path: &Path) -> Result<Self, LatencyError> {
         let wrong = |error: rusqlite::Error| failure(path, &error);
         let mut connection = Connection::open(path).map_err(wrong)?;
-        connection
-            .busy_timeout(Duration::from_secs(30))
-            .map_err(wrong)?;
-        connection
-            .pragma_update(None, "journal_mode", "WAL")
-            .map_err(wrong)?;
+        connection.busy_timeout(BUSY).map_err(wrong)?;
+        write_ahead(&connection).map_err(wrong)?;
         connection
             .pragma_update(None, "synchronous", "FULL")
             .map_err(wrong)?;
@@ -149,6 +146,26 @@ impl Store {
                 path: self.path.clone(),
                 detail: format!("an entry is damaged: {error}"),
             })
+    }
+}
+
+/// How long another process's transaction is waited for.
+const BUSY: Duration = Duration::from_secs(30);
+
+/// Turns to a write-ahead log. While another process does the same to a new database, SQLite says at once that it is locked, in
+/// place of waiting as it does elsewhere.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let begun = Instant::now();
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
+                    && begun.elapsed() < BUSY =>
+            {
+                thread::sleep(Duration::from_millis(5));
+            }
+            outcome => return outcome,
+        }
     }
 }
 
