@@ -1,6 +1,7 @@
 //! What is known of a device's latency, through the command line with the real agent: kept, dropped when what it hangs on changes,
 //! and told.
 
+use std::collections::BTreeSet;
 use std::fs;
 
 use graphprune_tests::Sandbox;
@@ -97,69 +98,26 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
     }
 }
 
-#[test]
-fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
+/// A sandbox with the files of three devices of one profile, and settings of a run that shares its store with others.
+fn kindred() -> Sandbox {
     let sandbox = Sandbox::new();
-    for name in ["first", "second"] {
+    for name in ["first", "second", "third"] {
         let profile = "name = \"bench\"\ntransport = \"local\"\n";
         fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
     }
-    let said = |args: &[&str]| {
-        let output = sandbox.run(args);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{args:?}: {said}");
-        said
-    };
-    let known = "kernels known of first, a device of the same profile";
-    let predict = |device: &str| said(&["predict", "shapes_net", "--device", device]);
-    let first = predict("./first.toml");
-    assert!(first.contains("kernels known of this device"), "{first}");
-    let second = predict("./second.toml");
-    assert!(second.contains(known), "{second}");
-    // What is another's is not told as the device's own.
-    let list = sandbox.run(&["measurements", "list", "--device", "second"]);
-    assert!(!String::from_utf8_lossy(&list.stdout).contains("second"));
-
-    // The same for a run.
     let config = fs::read_to_string(sandbox.path("tiny.toml")).unwrap();
     let config = format!("measurements = \"user\"\n{config}")
         .replace("calibration = 3", "calibration = 30")
-        .replace("[search]", "[knowledge]\ncorners = false\n[search]");
+        .replace(
+            "[search]",
+            "[knowledge]\ncorners = false\nsure = 0.001\n[search]",
+        );
     fs::write(sandbox.path("user.toml"), config).unwrap();
-    let train = |device: &str, out: &str, more: &[&str]| {
-        let args = [
-            "train",
-            "shapes_net",
-            "--config",
-            "user.toml",
-            "--latency",
-            "0.8x",
-        ];
-        said(&[&args[..], &["--device", device, "--out", out], more].concat())
-    };
-    let own = train("./first.toml", "one", &[]);
-    assert!(own.contains(" measured (noise"), "{own}");
-    let kin = train("./second.toml", "two", &[]);
-    assert!(kin.contains("known of first, of the same profile"), "{kin}");
+    sandbox
 }
 
-#[test]
-fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
-    let sandbox = Sandbox::new();
-    for name in ["first", "second"] {
-        let profile = "name = \"bench\"\ntransport = \"local\"\n";
-        fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
-    }
-    let predict = |more: &[&str]| {
-        let output = sandbox.run(&[&["predict", "shapes_net", "--json"][..], more].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        (said, told)
-    };
-    let (_, first) = predict(&["--device", "./first.toml"]);
-    assert!(first["kernels_of"].is_null());
-    // From here on the first device takes as long for every kernel as for any other.
+/// From here on every device known so far takes as long for one kernel as for any other.
+fn spoil(sandbox: &Sandbox) {
     let mut store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
     for record in store.all().unwrap() {
         let mut m = record.measurement;
@@ -174,10 +132,72 @@ fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
         };
         store.insert(&record.origin, &[(key, &m)]).unwrap();
     }
+}
+
+/// What a run says that ends with the training.
+fn train(sandbox: &Sandbox, device: &str, out: &str) -> String {
+    let args = ["train", "shapes_net", "--config", "user.toml"];
+    let more = ["--latency", "0.8x", "--device", device, "--out", out];
+    let output = sandbox.run(&[&args[..], &more].concat());
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{said}");
+    said
+}
+
+#[test]
+fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
+    let sandbox = kindred();
+    let predict = |device: &str| {
+        let output = sandbox.run(&["predict", "shapes_net", "--device", device]);
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        said
+    };
+    let first = predict("./first.toml");
+    assert!(first.contains("kernels known of this device"), "{first}");
+    let second = predict("./second.toml");
+    let known = "kernels known of first, a device of the same profile";
+    assert!(second.contains(known), "{second}");
+    // What is another's is not kept as the device's own.
+    let store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
+    let names = store.all().unwrap().into_iter();
+    let names: BTreeSet<String> = names.map(|r| r.origin.device_name).collect();
+    assert_eq!(names, BTreeSet::from(["first".to_owned()]));
+
+    let own = train(&sandbox, "./first.toml", "one");
+    assert!(own.contains("latency calibration: 30 steps"), "{own}");
+    let kin = train(&sandbox, "./second.toml", "two");
+    for told in [
+        "known of first, of the same profile",
+        "latency calibration: 20 steps",
+    ] {
+        assert!(kin.contains(told), "no '{told}' in {kin}");
+    }
+}
+
+#[test]
+fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
+    let sandbox = kindred();
+    let predict = |more: &[&str]| {
+        let output = sandbox.run(&[&["predict", "shapes_net", "--json"][..], more].concat());
+        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{said}");
+        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (said, told)
+    };
+    let (_, first) = predict(&["--device", "./first.toml"]);
+    assert!(first["kernels_of"].is_null());
+    spoil(&sandbox);
     let second = ["--device", "./second.toml"];
     let (_, told) = predict(&second);
     assert_eq!(told["kernels_of"], "first");
     let (said, told) = predict(&[&second[..], &["--learn", "20"]].concat());
     assert!(said.contains("this device's own are measured"), "{said}");
     assert!(told["kernels_of"].is_null());
+
+    spoil(&sandbox);
+    let run = train(&sandbox, "./third.toml", "run");
+    for told in ["known of ", "this device's own are measured"] {
+        assert!(run.contains(told), "no '{told}' in {run}");
+    }
 }

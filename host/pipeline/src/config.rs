@@ -137,7 +137,7 @@ impl Default for SearchConfig {
 pub struct ResultConfig {
     /// The best candidates of the search that are fine-tuned; the best on the search split wins.
     pub candidates: usize,
-    /// Which candidates are the best.
+    /// How the best are told from the next.
     pub race: RaceConfig,
     /// Where the weights of a candidate come from before fine-tuning.
     pub weights: WeightOrigin,
