@@ -4,7 +4,7 @@ use latency::{
     AgentDevice, DeviceInfo, Key, Kindred, LatencySource, MeasureRequest, Model, Profile, Ratio,
     Remembering, Sampling, Store, user_store,
 };
-use latency_model::{KernelTable, ProbePlan, ProbePoint};
+use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PipelineError;
@@ -98,7 +98,18 @@ const MOST: f64 = 0.95;
 
 /// What the predictions of whole networks left out may be off by, on average and relative, before the kernels of another device of
 /// the kind are said not to fit.
-pub(crate) const KINDRED_FITS: f64 = 0.05;
+const KINDRED_FITS: f64 = 0.05;
+
+/// What to say where the kernels of `other` do not fit a device, by its whole networks.
+pub(crate) fn misfit(other: &str, fit: &ModelFit) -> Option<String> {
+    let error = fit.mean_relative_error;
+    (error > KINDRED_FITS).then(|| {
+        format!(
+            "with the kernels of {other} predictions are off by {:.1} %: this device's own are measured",
+            error * 100.0
+        )
+    })
+}
 
 /// Whole networks that are measured at most on a device whose kind's kernels are known.
 pub(crate) const KINDRED_NETWORKS: u64 = 20;

@@ -15,7 +15,7 @@ use self::measuring::{Bench, kindred, learn, operators};
 use self::subject::Subject;
 use crate::error::PipelineError;
 use crate::explain::attribute::Times;
-use crate::knowledge::{KINDRED_FITS, remembered};
+use crate::knowledge::{misfit, remembered};
 use crate::model::ModelSpec;
 use crate::prepare::widths_with;
 use crate::progress::{Reporter, StopFlag};
@@ -196,14 +196,13 @@ pub fn predict(
         stop,
         reporter,
     )?;
-    let error = predictor.fit().map(|fit| fit.mean_relative_error);
-    if let Some(error) = error.filter(|e| *e > KINDRED_FITS)
-        && let Some(other) = other.take()
-    {
-        let off = error * 100.0;
-        reporter.warn(&format!(
-            "with the kernels of {other} predictions are off by {off:.1} %: this device's own are measured"
-        ));
+    let misfit = other
+        .as_deref()
+        .zip(predictor.fit())
+        .and_then(|(other, fit)| misfit(other, fit));
+    if let Some(misfit) = misfit {
+        reporter.warn(&misfit);
+        other = None;
         kernels = bench.kernels(&plan, stop, reporter)?;
         times = subject.table.layer_times(&kernels);
         predictor = predictor_of(&subject.table, &kernels, &times)?;

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::Meter;
 use crate::environment::CostModel;
 use crate::error::PipelineError;
-use crate::knowledge::KINDRED_FITS;
+use crate::knowledge::misfit;
 use crate::prepare::Prepared;
 use crate::records::StageName;
 use crate::stages::calibrate::{self, Calibration};
@@ -130,13 +130,10 @@ pub(crate) fn verify(
         ));
         return Ok(());
     };
-    if fit.mean_relative_error <= KINDRED_FITS {
+    let Some(misfit) = misfit(other, &fit) else {
         return Ok(());
-    }
-    work.reporter.warn(&format!(
-        "with the kernels of {other} predictions are off by {:.1} %: this device's own are measured",
-        fit.mean_relative_error * 100.0
-    ));
+    };
+    work.reporter.warn(&misfit);
     let mut found = measure(
         work,
         prepared,
