@@ -34,7 +34,6 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     };
     setup::run(checkout, &everything)?;
     if options.filter.is_none() {
-        step("format", &mut || format(checkout))?;
         step("check", &mut || check::run(checkout))?;
         step("clippy", &mut || {
             let mut cargo = checkout.cargo();
@@ -89,17 +88,6 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         counts.failed,
         shell::seconds(start.elapsed())
     );
-    Ok(())
-}
-
-/// The fuzz targets are a workspace of their own.
-fn format(checkout: &Checkout) -> Result<()> {
-    for manifest in ["Cargo.toml", "tests/fuzz/Cargo.toml"] {
-        if checkout.root().join(manifest).is_file() {
-            let mut cargo = checkout.cargo();
-            shell::run(cargo.args(["fmt", "--all", "--manifest-path", manifest, "--", "--check"]))?;
-        }
-    }
     Ok(())
 }
 

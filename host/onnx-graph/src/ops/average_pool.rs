@@ -27,11 +27,25 @@ impl Operator for AveragePool {
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let ceil_mode = node.flag("ceil_mode", false)?;
         let count_include_pad = node.flag("count_include_pad", false)?;
-        let Some(Window { kernel, strides, pads, dilations }) = window::parse(node, None)? else { return Ok(None) };
+        let Some(Window {
+            kernel,
+            strides,
+            pads,
+            dilations,
+        }) = window::parse(node, None)?
+        else {
+            return Ok(None);
+        };
         if dilations.iter().any(|&d| d != 1) {
             return Ok(None);
         }
-        Ok(Some(Self { kernel, strides, pads, ceil_mode, count_include_pad }))
+        Ok(Some(Self {
+            kernel,
+            strides,
+            pads,
+            ceil_mode,
+            count_include_pad,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -41,7 +55,9 @@ impl Operator for AveragePool {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.ranked(0, self.kernel.len() + 2, "the input")? else { return one(None) };
+        let Some(x) = facts.ranked(0, self.kernel.len() + 2, "the input")? else {
+            return one(None);
+        };
         let window = Window {
             kernel: self.kernel.clone(),
             strides: self.strides.clone(),

@@ -20,7 +20,10 @@ pub struct BatchNormalization {
 impl Default for BatchNormalization {
     /// The defaults of ONNX.
     fn default() -> Self {
-        Self { epsilon: 1e-5, momentum: 0.9 }
+        Self {
+            epsilon: 1e-5,
+            momentum: 0.9,
+        }
     }
 }
 
@@ -45,10 +48,15 @@ impl Operator for BatchNormalization {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
-        let Some(channels) = x.get(1) else { return Err(format!("{x:?} has no channel axis")) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
+        let Some(channels) = x.get(1) else {
+            return Err(format!("{x:?} has no channel axis"));
+        };
         for (i, what) in [(1, "scale"), (2, "bias"), (3, "mean"), (4, "variance")] {
-            if let (Some(Dim::Known(n)), Dim::Known(c)) = (facts.ranked(i, 1, what)?.map(|s| &s[0]), channels)
+            if let (Some(Dim::Known(n)), Dim::Known(c)) =
+                (facts.ranked(i, 1, what)?.map(|s| &s[0]), channels)
                 && n != c
             {
                 return Err(format!("{what} has {n} elements for {c} channels"));
@@ -57,4 +65,3 @@ impl Operator for BatchNormalization {
         same(facts)
     }
 }
-

@@ -20,7 +20,10 @@ impl Operator for Clip {
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         if node.opset < 11 {
-            return Ok(Some(Self { min: node.maybe_float("min")?, max: node.maybe_float("max")? }));
+            return Ok(Some(Self {
+                min: node.maybe_float("min")?,
+                max: node.maybe_float("max")?,
+            }));
         }
         let mut bounds = [None; 2];
         for (i, bound) in bounds.iter_mut().enumerate() {
@@ -31,7 +34,10 @@ impl Operator for Clip {
             }
         }
         node.keep_inputs(1);
-        Ok(Some(Self { min: bounds[0], max: bounds[1] }))
+        Ok(Some(Self {
+            min: bounds[0],
+            max: bounds[1],
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {

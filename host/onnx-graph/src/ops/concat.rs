@@ -26,12 +26,16 @@ impl Operator for Concat {
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         if node.opset < 4 {
-            return Ok(Some(Self { axis: node.int("axis", 1)? }));
+            return Ok(Some(Self {
+                axis: node.int("axis", 1)?,
+            }));
         }
         if !node.has("axis") {
             return Err(node.malformed("the attribute 'axis' is missing"));
         }
-        Ok(Some(Self { axis: node.int("axis", 0)? }))
+        Ok(Some(Self {
+            axis: node.int("axis", 0)?,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -39,14 +43,23 @@ impl Operator for Concat {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(first) = facts.shape(0) else { return one(None) };
+        let Some(first) = facts.shape(0) else {
+            return one(None);
+        };
         let axis = dims::axis(self.axis, first.len())?;
         let mut out = first.to_vec();
         let mut total = Some(0usize);
         let mut names = Vec::new();
         for i in 0..facts.node.inputs.len() {
-            let Some(x) = facts.ranked(i, first.len(), "an input")? else { return one(None) };
-            for (a, (have, dim)) in out.iter_mut().zip(x).enumerate().filter(|&(a, _)| a != axis) {
+            let Some(x) = facts.ranked(i, first.len(), "an input")? else {
+                return one(None);
+            };
+            for (a, (have, dim)) in out
+                .iter_mut()
+                .zip(x)
+                .enumerate()
+                .filter(|&(a, _)| a != axis)
+            {
                 match (&*have, dim) {
                     (Dim::Known(h), Dim::Known(d)) if h != d => {
                         return Err(format!("inputs {first:?} and {x:?} disagree at axis {a}"));
@@ -57,7 +70,9 @@ impl Operator for Concat {
             }
             match &x[axis] {
                 Dim::Known(n) => {
-                    total = total.map(|t| t.checked_add(*n)).map_or(Ok(None), |t| t.map(Some).ok_or("the size overflows"))?;
+                    total = total
+                        .map(|t| t.checked_add(*n))
+                        .map_or(Ok(None), |t| t.map(Some).ok_or("the size overflows"))?;
                     names.push(n.to_string());
                 }
                 Dim::Symbol(s) => {

@@ -37,9 +37,25 @@ impl Operator for Conv {
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let group = super::group(node)?;
-        let kernel = node.shape(1).and_then(|w| w.get(2..)?.iter().map(Dim::known).collect());
-        let Some(Window { kernel, strides, pads, dilations }) = window::parse(node, kernel)? else { return Ok(None) };
-        Ok(Some(Self { kernel, strides, pads, dilations, group }))
+        let kernel = node
+            .shape(1)
+            .and_then(|w| w.get(2..)?.iter().map(Dim::known).collect());
+        let Some(Window {
+            kernel,
+            strides,
+            pads,
+            dilations,
+        }) = window::parse(node, kernel)?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            kernel,
+            strides,
+            pads,
+            dilations,
+            group,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -51,15 +67,25 @@ impl Operator for Conv {
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
         let rank = self.kernel.len() + 2;
         let x = facts.ranked(0, rank, "the input")?;
-        let Some(w) = facts.ranked(1, rank, "the weight")? else { return one(None) };
+        let Some(w) = facts.ranked(1, rank, "the weight")? else {
+            return one(None);
+        };
         for (i, (dim, &k)) in w[2..].iter().zip(&self.kernel).enumerate() {
             if dim.known().is_some_and(|d| d != k) {
-                return Err(format!("the weight {w:?} has another size than the kernel {:?} at spatial axis {i}", self.kernel));
+                return Err(format!(
+                    "the weight {w:?} has another size than the kernel {:?} at spatial axis {i}",
+                    self.kernel
+                ));
             }
         }
-        let Dim::Known(out_channels) = w[0] else { return one(None) };
+        let Dim::Known(out_channels) = w[0] else {
+            return one(None);
+        };
         if self.group == 0 || !out_channels.is_multiple_of(self.group) {
-            return Err(format!("{out_channels} output channels do not split into {} groups", self.group));
+            return Err(format!(
+                "{out_channels} output channels do not split into {} groups",
+                self.group
+            ));
         }
         if let Some(Dim::Known(b)) = facts.ranked(2, 1, "the bias")?.map(|b| &b[0])
             && *b != out_channels
@@ -67,11 +93,16 @@ impl Operator for Conv {
             return Err(format!("a bias of {b} for {out_channels} output channels"));
         }
         // Of an input nothing is known of, the output still has its rank and channels.
-        let Some(x) = x else { return one(Some(open_shape(facts, out_channels, rank))) };
+        let Some(x) = x else {
+            return one(Some(open_shape(facts, out_channels, rank)));
+        };
         if let (Dim::Known(c), Dim::Known(per_group)) = (&x[1], &w[1])
             && per_group.checked_mul(self.group) != Some(*c)
         {
-            return Err(format!("{c} input channels, the weight {w:?} in {} groups takes another number", self.group));
+            return Err(format!(
+                "{c} input channels, the weight {w:?} in {} groups takes another number",
+                self.group
+            ));
         }
         let mut out = vec![x[0].clone(), Dim::Known(out_channels)];
         out.extend(window::slide(&x[2..], &self.window(), false)?);

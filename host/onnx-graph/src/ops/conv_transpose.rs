@@ -28,17 +28,38 @@ impl Operator for ConvTranspose {
     const INPUTS: (usize, usize) = (2, 3);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        if node.has("output_shape") || matches!(node.text("auto_pad")?, Some("SAME_UPPER" | "SAME_LOWER")) {
+        if node.has("output_shape")
+            || matches!(node.text("auto_pad")?, Some("SAME_UPPER" | "SAME_LOWER"))
+        {
             return Ok(None);
         }
         let group = super::group(node)?;
-        let kernel = node.shape(1).and_then(|w| w.get(2..)?.iter().map(Dim::known).collect());
-        let Some(Window { kernel, strides, pads, dilations }) = window::parse(node, kernel)? else { return Ok(None) };
-        let output_padding = node.sizes("output_padding")?.unwrap_or_else(|| vec![0; kernel.len()]);
+        let kernel = node
+            .shape(1)
+            .and_then(|w| w.get(2..)?.iter().map(Dim::known).collect());
+        let Some(Window {
+            kernel,
+            strides,
+            pads,
+            dilations,
+        }) = window::parse(node, kernel)?
+        else {
+            return Ok(None);
+        };
+        let output_padding = node
+            .sizes("output_padding")?
+            .unwrap_or_else(|| vec![0; kernel.len()]);
         if output_padding.len() != kernel.len() {
             return Err(node.malformed(format!("attribute 'output_padding' is {output_padding:?}")));
         }
-        Ok(Some(Self { kernel, strides, pads, dilations, group, output_padding }))
+        Ok(Some(Self {
+            kernel,
+            strides,
+            pads,
+            dilations,
+            group,
+            output_padding,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -50,24 +71,38 @@ impl Operator for ConvTranspose {
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
         let n = self.kernel.len();
-        if self.strides.len() != n || self.dilations.len() != n || self.output_padding.len() != n || self.pads.len() != 2 * n
+        if self.strides.len() != n
+            || self.dilations.len() != n
+            || self.output_padding.len() != n
+            || self.pads.len() != 2 * n
         {
             return Err(format!("attributes do not agree on {n} spatial axes"));
         }
         let x = facts.ranked(0, n + 2, "the input")?;
-        let Some(w) = facts.ranked(1, n + 2, "the weight")? else { return one(None) };
-        let Dim::Known(per_group) = w[1] else { return one(None) };
-        let channels = per_group.checked_mul(self.group).ok_or("too many output channels")?;
+        let Some(w) = facts.ranked(1, n + 2, "the weight")? else {
+            return one(None);
+        };
+        let Dim::Known(per_group) = w[1] else {
+            return one(None);
+        };
+        let channels = per_group
+            .checked_mul(self.group)
+            .ok_or("too many output channels")?;
         if let Some(Dim::Known(b)) = facts.ranked(2, 1, "the bias")?.map(|b| &b[0])
             && *b != channels
         {
             return Err(format!("a bias of {b} for {channels} output channels"));
         }
-        let Some(x) = x else { return one(Some(open_shape(facts, channels, n + 2))) };
+        let Some(x) = x else {
+            return one(Some(open_shape(facts, channels, n + 2)));
+        };
         if let (Dim::Known(c), Dim::Known(wc)) = (&x[1], &w[0])
             && (c != wc || !c.is_multiple_of(self.group.max(1)))
         {
-            return Err(format!("{c} input channels in {} groups, the weight is {w:?}", self.group));
+            return Err(format!(
+                "{c} input channels in {} groups, the weight is {w:?}",
+                self.group
+            ));
         }
         let mut out = vec![x[0].clone(), Dim::Known(channels)];
         for (i, dim) in x[2..].iter().enumerate() {
@@ -79,7 +114,9 @@ impl Operator for ConvTranspose {
 
 impl ConvTranspose {
     fn spatial(&self, i: usize, dim: &Dim) -> Result<Dim, String> {
-        let cut = self.pads[i].checked_add(self.pads[self.kernel.len() + i]).ok_or("the padding is too large")?;
+        let cut = self.pads[i]
+            .checked_add(self.pads[self.kernel.len() + i])
+            .ok_or("the padding is too large")?;
         let grown = window::reach(self.kernel[i], self.dilations[i])
             .and_then(|r| r.checked_add(self.output_padding[i]))
             .ok_or("the kernel is too large")?;
@@ -91,7 +128,10 @@ impl ConvTranspose {
                 .and_then(|s| s.checked_sub(cut))
                 .map(Dim::Known)
                 .ok_or_else(|| format!("padding of {cut} leaves nothing of spatial axis {i}")),
-            Dim::Symbol(s) => Ok(Dim::Symbol(format!("({s}-1)*{}+{grown}-{cut}", self.strides[i]))),
+            Dim::Symbol(s) => Ok(Dim::Symbol(format!(
+                "({s}-1)*{}+{grown}-{cut}",
+                self.strides[i]
+            ))),
         }
     }
 }

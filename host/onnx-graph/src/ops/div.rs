@@ -20,7 +20,9 @@ impl Operator for Div {
     fn emit(&self, _out: &mut Emission) {}
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else { return one(None) };
+        let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else {
+            return one(None);
+        };
         one(Some(broadcast(a, b)?))
     }
 }

@@ -25,8 +25,13 @@ impl Einsum {
     /// The axes that are summed over: an operand that has each, and the axis in it.
     pub fn summed(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.operands.iter().enumerate().flat_map(move |(i, axes)| {
-            let first = move |c: &char| !self.output.contains(c) && !self.operands[..i].iter().any(|o| o.contains(c));
-            axes.iter().enumerate().filter(move |(_, c)| first(c)).map(move |(axis, _)| (i, axis))
+            let first = move |c: &char| {
+                !self.output.contains(c) && !self.operands[..i].iter().any(|o| o.contains(c))
+            };
+            axes.iter()
+                .enumerate()
+                .filter(move |(_, c)| first(c))
+                .map(move |(axis, _)| (i, axis))
         })
     }
 
@@ -40,7 +45,9 @@ impl Einsum {
         };
         let operands: Vec<Vec<char>> = left.split(',').map(axes).collect::<Option<_>>()?;
         let output = axes(right)?;
-        let known = output.iter().all(|c| operands.iter().any(|o| o.contains(c)));
+        let known = output
+            .iter()
+            .all(|c| operands.iter().any(|o| o.contains(c)));
         (known && operands.len() <= 2).then_some(Self { operands, output })
     }
 }
@@ -63,19 +70,30 @@ impl Operator for Einsum {
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
         let mut sizes: Vec<(char, Dim)> = Vec::new();
         for (i, axes) in self.operands.iter().enumerate() {
-            let Some(x) = facts.ranked(i, axes.len(), "an operand")? else { return one(None) };
+            let Some(x) = facts.ranked(i, axes.len(), "an operand")? else {
+                return one(None);
+            };
             for (&axis, dim) in axes.iter().zip(x) {
                 match sizes.iter_mut().find(|(a, _)| *a == axis) {
-                    Some((_, Dim::Known(n))) if dim.known().is_some_and(|d| d != *n && d != 1 && *n != 1) => {
+                    Some((_, Dim::Known(n)))
+                        if dim.known().is_some_and(|d| d != *n && d != 1 && *n != 1) =>
+                    {
                         return Err(format!("axis {axis} is of size {n} and {dim:?}"));
                     }
-                    Some((_, seen)) if *seen == Dim::Known(1) || matches!(seen, Dim::Symbol(_)) => *seen = dim.clone(),
+                    Some((_, seen)) if *seen == Dim::Known(1) || matches!(seen, Dim::Symbol(_)) => {
+                        *seen = dim.clone()
+                    }
                     Some(_) => {}
                     None => sizes.push((axis, dim.clone())),
                 }
             }
         }
-        let size = |axis: &char| sizes.iter().find(|(a, _)| a == axis).map(|(_, d)| d.clone());
+        let size = |axis: &char| {
+            sizes
+                .iter()
+                .find(|(a, _)| a == axis)
+                .map(|(_, d)| d.clone())
+        };
         one(self.output.iter().map(size).collect())
     }
 }

@@ -18,9 +18,15 @@ impl Operator for Expand {
     const INPUTS: (usize, usize) = (1, 2);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let target: Vec<Dim> = match (node.int_input(1), node.sizes_input(1).and_then(|s| s.elements())) {
+        let target: Vec<Dim> = match (
+            node.int_input(1),
+            node.sizes_input(1).and_then(|s| s.elements()),
+        ) {
             (Input::Known(list), _) => {
-                let sizes = list.iter().map(|&d| usize::try_from(d).map(Dim::Known)).collect::<Result<_, _>>();
+                let sizes = list
+                    .iter()
+                    .map(|&d| usize::try_from(d).map(Dim::Known))
+                    .collect::<Result<_, _>>();
                 sizes.map_err(|_| node.malformed(format!("the target {list:?} is no shape")))?
             }
             (Input::Dynamic, Some(elements)) => match elements.iter().map(|e| e.dim()).collect() {
@@ -29,13 +35,21 @@ impl Operator for Expand {
             },
             _ => return Ok(None),
         };
-        let Some(x) = node.shape(0) else { return Ok(None) };
+        let Some(x) = node.shape(0) else {
+            return Ok(None);
+        };
         // Where the input has the size already, the target need not name it: channels then stay free to go.
         let keeps = |i: usize, size: &Dim| {
-            (i + x.len()).checked_sub(target.len()).and_then(|at| x.get(at)) == Some(size)
+            (i + x.len())
+                .checked_sub(target.len())
+                .and_then(|at| x.get(at))
+                == Some(size)
         };
         let one = Dim::Known(1);
-        let sizes = target.iter().enumerate().map(|(i, s)| if keeps(i, s) { one.clone() } else { s.clone() });
+        let sizes = target
+            .iter()
+            .enumerate()
+            .map(|(i, s)| if keeps(i, s) { one.clone() } else { s.clone() });
         let sizes: Vec<Dim> = sizes.collect();
         if sizes.iter().all(|s| s.known().is_some()) {
             node.keep_inputs(1);
@@ -44,14 +58,20 @@ impl Operator for Expand {
     }
 
     fn emit(&self, out: &mut Emission) {
-        let known: Option<Vec<i64>> = self.sizes.iter().map(|s| s.known().map(|n| n as i64)).collect();
+        let known: Option<Vec<i64>> = self
+            .sizes
+            .iter()
+            .map(|s| s.known().map(|n| n as i64))
+            .collect();
         if let Some(sizes) = known {
             out.inputs.push(Some(("shape", Tensor::i64s(sizes))));
         }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         one(Some(broadcast(x, &self.sizes)?))
     }
 }

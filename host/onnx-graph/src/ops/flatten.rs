@@ -16,7 +16,11 @@ impl Flatten {
     /// The split as a position from 0 to `rank`, when it is in range.
     #[must_use]
     pub fn axis(&self, rank: usize) -> Option<usize> {
-        let at = if self.axis < 0 { self.axis.checked_add(i64::try_from(rank).ok()?)? } else { self.axis };
+        let at = if self.axis < 0 {
+            self.axis.checked_add(i64::try_from(rank).ok()?)?
+        } else {
+            self.axis
+        };
         usize::try_from(at).ok().filter(|&a| a <= rank)
     }
 }
@@ -26,7 +30,9 @@ impl Operator for Flatten {
     const INPUTS: (usize, usize) = (1, 1);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        Ok(Some(Self { axis: node.int("axis", 1)? }))
+        Ok(Some(Self {
+            axis: node.int("axis", 1)?,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -34,9 +40,17 @@ impl Operator for Flatten {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
-        let at = self.axis(x.len()).ok_or_else(|| format!("axis {} is out of range for rank {}", self.axis, x.len()))?;
-        let merge = |part| Product::of(part).map(Product::dim).ok_or("the size overflows");
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
+        let at = self
+            .axis(x.len())
+            .ok_or_else(|| format!("axis {} is out of range for rank {}", self.axis, x.len()))?;
+        let merge = |part| {
+            Product::of(part)
+                .map(Product::dim)
+                .ok_or("the size overflows")
+        };
         one(Some(vec![merge(&x[..at])?, merge(&x[at..])?]))
     }
 }

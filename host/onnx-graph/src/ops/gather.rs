@@ -33,7 +33,11 @@ impl Operator for Gather {
             return Ok(None);
         };
         node.keep_inputs(1);
-        Ok(Some(Self { axis, indices, dims }))
+        Ok(Some(Self {
+            axis,
+            indices,
+            dims,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -44,12 +48,16 @@ impl Operator for Gather {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         let axis = dims::axis(self.axis, x.len())?;
         if let Some(size) = x[axis].known()
             && let Some(bad) = self.indices.iter().find(|&&i| dims::axis(i, size).is_err())
         {
-            return Err(format!("index {bad} is out of range for axis {axis} of {x:?}"));
+            return Err(format!(
+                "index {bad} is out of range for axis {axis} of {x:?}"
+            ));
         }
         let mut out = x.to_vec();
         out.splice(axis..=axis, self.dims.iter().map(|&d| Dim::Known(d)));

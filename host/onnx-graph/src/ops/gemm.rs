@@ -21,7 +21,12 @@ pub struct Gemm {
 impl Default for Gemm {
     /// The plain product of a batch by a (K, N) weight.
     fn default() -> Self {
-        Self { alpha: 1.0, beta: 1.0, trans_a: false, trans_b: false }
+        Self {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: false,
+        }
     }
 }
 
@@ -47,10 +52,22 @@ impl Operator for Gemm {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let (a, Some(b)) = (facts.ranked(0, 2, "A")?, facts.ranked(1, 2, "B")?) else { return one(None) };
-        let (kb, n) = if self.trans_b { (&b[1], &b[0]) } else { (&b[0], &b[1]) };
-        let Some(a) = a else { return one(n.known().map(|n| open_shape(facts, n, 2))) };
-        let (m, k) = if self.trans_a { (&a[1], &a[0]) } else { (&a[0], &a[1]) };
+        let (a, Some(b)) = (facts.ranked(0, 2, "A")?, facts.ranked(1, 2, "B")?) else {
+            return one(None);
+        };
+        let (kb, n) = if self.trans_b {
+            (&b[1], &b[0])
+        } else {
+            (&b[0], &b[1])
+        };
+        let Some(a) = a else {
+            return one(n.known().map(|n| open_shape(facts, n, 2)));
+        };
+        let (m, k) = if self.trans_a {
+            (&a[1], &a[0])
+        } else {
+            (&a[0], &a[1])
+        };
         if let (Dim::Known(k), Dim::Known(kb)) = (k, kb)
             && k != kb
         {
@@ -59,7 +76,12 @@ impl Operator for Gemm {
         let out = vec![m.clone(), n.clone()];
         if let Some(c) = facts.shape(2) {
             let wide = broadcast(&out, c)?;
-            if wide.len() != 2 || wide.iter().zip(&out).any(|(w, o)| w.known().is_some() && o.known().is_some() && w != o) {
+            if wide.len() != 2
+                || wide
+                    .iter()
+                    .zip(&out)
+                    .any(|(w, o)| w.known().is_some() && o.known().is_some() && w != o)
+            {
                 return Err(format!("C {c:?} does not broadcast to {out:?}"));
             }
         }

@@ -19,10 +19,17 @@ impl Operator for GlobalAveragePool {
     fn emit(&self, _out: &mut Emission) {}
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         if x.len() < 2 {
             return Err(format!("{x:?} has no channel axis"));
         }
-        one(Some(x.iter().enumerate().map(|(i, d)| if i < 2 { d.clone() } else { Dim::Known(1) }).collect()))
+        one(Some(
+            x.iter()
+                .enumerate()
+                .map(|(i, d)| if i < 2 { d.clone() } else { Dim::Known(1) })
+                .collect(),
+        ))
     }
 }

@@ -27,7 +27,10 @@ impl Operator for GroupNormalization {
         node.int("stash_type", 1)?;
         let groups = node.int("num_groups", 0)?;
         let epsilon = node.float("epsilon", 1e-5)?;
-        match usize::try_from(groups).ok().filter(|&g| (1..=u32::MAX as usize).contains(&g)) {
+        match usize::try_from(groups)
+            .ok()
+            .filter(|&g| (1..=u32::MAX as usize).contains(&g))
+        {
             Some(groups) => Ok(Some(Self { groups, epsilon })),
             None => Err(node.malformed(format!("{groups} groups"))),
         }
@@ -42,7 +45,10 @@ impl Operator for GroupNormalization {
         if let Some(channels) = facts.shape(0).and_then(|x| x.get(1)?.known())
             && !channels.is_multiple_of(self.groups)
         {
-            return Err(format!("{channels} channels are not {} groups of equal size", self.groups));
+            return Err(format!(
+                "{channels} channels are not {} groups of equal size",
+                self.groups
+            ));
         }
         same(facts)
     }

@@ -18,7 +18,10 @@ impl Operator for HardSigmoid {
     const INPUTS: (usize, usize) = (1, 1);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        Ok(Some(Self { alpha: node.float("alpha", 0.2)?, beta: node.float("beta", 0.5)? }))
+        Ok(Some(Self {
+            alpha: node.float("alpha", 0.2)?,
+            beta: node.float("beta", 0.5)?,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {

@@ -20,7 +20,9 @@ impl Operator for InstanceNormalization {
         if node.opset < 6 {
             return Ok(None);
         }
-        Ok(Some(Self { epsilon: node.float("epsilon", 1e-5)? }))
+        Ok(Some(Self {
+            epsilon: node.float("epsilon", 1e-5)?,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {

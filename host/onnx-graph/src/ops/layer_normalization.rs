@@ -29,7 +29,10 @@ impl Operator for LayerNormalization {
     const SINCE: i64 = 17;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let op = Self { axis: node.int("axis", -1)?, epsilon: node.float("epsilon", 1e-5)? };
+        let op = Self {
+            axis: node.int("axis", -1)?,
+            epsilon: node.float("epsilon", 1e-5)?,
+        };
         // Statistics in another precision than 32 bits.
         let plain = node.int("stash_type", 1)? == 1;
         Ok((plain && node.only_first_output()).then_some(op))
@@ -45,7 +48,12 @@ impl Operator for LayerNormalization {
             let axis = dims::axis(self.axis, x.len())?;
             for (i, what) in [(1, "scale"), (2, "bias")] {
                 if let Some(shape) = facts.shape(i)
-                    && (shape.len() > x.len() - axis || !shape.iter().rev().zip(x.iter().rev()).all(|(s, d)| fits(s, d)))
+                    && (shape.len() > x.len() - axis
+                        || !shape
+                            .iter()
+                            .rev()
+                            .zip(x.iter().rev())
+                            .all(|(s, d)| fits(s, d)))
                 {
                     return Err(format!("{what} of shape {shape:?} for {:?}", &x[axis..]));
                 }

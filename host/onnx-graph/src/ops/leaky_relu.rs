@@ -16,7 +16,9 @@ impl Operator for LeakyRelu {
     const INPUTS: (usize, usize) = (1, 1);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        Ok(Some(Self { alpha: node.float("alpha", 0.01)? }))
+        Ok(Some(Self {
+            alpha: node.float("alpha", 0.01)?,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {

@@ -26,12 +26,18 @@ impl Operator for LogSoftmax {
     const INPUTS: (usize, usize) = (1, 1);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let op = Self { axis: node.int("axis", if node.opset < 13 { 1 } else { -1 })? };
+        let op = Self {
+            axis: node.int("axis", if node.opset < 13 { 1 } else { -1 })?,
+        };
         if node.opset >= 13 {
             return Ok(Some(op));
         }
-        let Some(shape) = node.shape(0) else { return Ok(None) };
-        let last = op.axis(shape.len()).is_some_and(|a| shape[a + 1..].iter().all(|d| *d == Dim::Known(1)));
+        let Some(shape) = node.shape(0) else {
+            return Ok(None);
+        };
+        let last = op
+            .axis(shape.len())
+            .is_some_and(|a| shape[a + 1..].iter().all(|d| *d == Dim::Known(1)));
         Ok(last.then_some(op))
     }
 

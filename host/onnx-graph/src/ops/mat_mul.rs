@@ -20,12 +20,22 @@ impl Operator for MatMul {
     fn emit(&self, _out: &mut Emission) {}
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else { return one(None) };
+        let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else {
+            return one(None);
+        };
         if a.is_empty() || b.is_empty() {
             return Err("a scalar has no product of matrices".into());
         }
-        let wide_a = if a.len() == 1 { vec![Dim::Known(1), a[0].clone()] } else { a.to_vec() };
-        let wide_b = if b.len() == 1 { vec![b[0].clone(), Dim::Known(1)] } else { b.to_vec() };
+        let wide_a = if a.len() == 1 {
+            vec![Dim::Known(1), a[0].clone()]
+        } else {
+            a.to_vec()
+        };
+        let wide_b = if b.len() == 1 {
+            vec![b[0].clone(), Dim::Known(1)]
+        } else {
+            b.to_vec()
+        };
         let (left, right) = (wide_a.len() - 2, wide_b.len() - 2);
         if let (Dim::Known(x), Dim::Known(y)) = (&wide_a[left + 1], &wide_b[right])
             && x != y

@@ -29,8 +29,22 @@ impl Operator for MaxPool {
         if node.flag("storage_order", false)? || !node.only_first_output() {
             return Ok(None);
         }
-        let Some(Window { kernel, strides, pads, dilations }) = window::parse(node, None)? else { return Ok(None) };
-        Ok(Some(Self { kernel, strides, pads, dilations, ceil_mode }))
+        let Some(Window {
+            kernel,
+            strides,
+            pads,
+            dilations,
+        }) = window::parse(node, None)?
+        else {
+            return Ok(None);
+        };
+        Ok(Some(Self {
+            kernel,
+            strides,
+            pads,
+            dilations,
+            ceil_mode,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -40,7 +54,9 @@ impl Operator for MaxPool {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.ranked(0, self.kernel.len() + 2, "the input")? else { return one(None) };
+        let Some(x) = facts.ranked(0, self.kernel.len() + 2, "the input")? else {
+            return one(None);
+        };
         let window = Window {
             kernel: self.kernel.clone(),
             strides: self.strides.clone(),

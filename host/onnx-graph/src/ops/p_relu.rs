@@ -21,7 +21,9 @@ impl Operator for PRelu {
     fn emit(&self, _out: &mut Emission) {}
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         if let Some(slope) = facts.shape(1) {
             let out = broadcast(x, slope)?;
             if out.len() != x.len() {

@@ -41,10 +41,14 @@ impl Operator for Pad {
             _ => return Ok(None),
         };
         let (pads, value, axes) = if node.opset < 11 {
-            let Some(pads) = node.ints("pads")? else { return Ok(None) };
+            let Some(pads) = node.ints("pads")? else {
+                return Ok(None);
+            };
             (pads, node.float("value", 0.0)?, None)
         } else {
-            let Input::Known(pads) = node.int_input(1) else { return Ok(None) };
+            let Input::Known(pads) = node.int_input(1) else {
+                return Ok(None);
+            };
             let value = match node.float_input(2) {
                 Input::Absent => 0.0,
                 Input::Known(v) => v,
@@ -60,7 +64,9 @@ impl Operator for Pad {
         let pads = match axes {
             None => pads,
             Some(axes) => {
-                let Some(rank) = node.shape(0).map(<[Dim]>::len) else { return Ok(None) };
+                let Some(rank) = node.shape(0).map(<[Dim]>::len) else {
+                    return Ok(None);
+                };
                 let n = axes.len();
                 if pads.len() != 2 * n {
                     return Err(node.malformed(format!("{} pads for {n} axes", pads.len())));
@@ -74,7 +80,15 @@ impl Operator for Pad {
             }
         };
         node.keep_inputs(1);
-        Ok(Some(Self { pads, mode, value: if mode == PadMode::Constant { value } else { 0.0 } }))
+        Ok(Some(Self {
+            pads,
+            mode,
+            value: if mode == PadMode::Constant {
+                value
+            } else {
+                0.0
+            },
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -91,13 +105,17 @@ impl Operator for Pad {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         let rank = x.len();
         if self.pads.len() != 2 * rank {
             return Err(format!("{} pads for {rank} axes", self.pads.len()));
         }
         let padded = |(i, dim): (usize, &Dim)| {
-            let by = self.pads[i].checked_add(self.pads[rank + i]).ok_or("the padding is too large")?;
+            let by = self.pads[i]
+                .checked_add(self.pads[rank + i])
+                .ok_or("the padding is too large")?;
             match dim {
                 Dim::Known(n) => i64::try_from(*n)
                     .ok()
@@ -109,6 +127,8 @@ impl Operator for Pad {
                 Dim::Symbol(s) => Ok(Dim::Symbol(format!("{s}+{by}"))),
             }
         };
-        one(Some(x.iter().enumerate().map(padded).collect::<Result<_, _>>()?))
+        one(Some(
+            x.iter().enumerate().map(padded).collect::<Result<_, _>>()?,
+        ))
     }
 }

@@ -16,7 +16,9 @@ impl Operator for Pow {
     const INPUTS: (usize, usize) = (1, 1);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let Input::Known(exponent) = node.float_input(1) else { return Ok(None) };
+        let Input::Known(exponent) = node.float_input(1) else {
+            return Ok(None);
+        };
         node.keep_inputs(1);
         Ok(Some(Self { exponent }))
     }

@@ -26,7 +26,9 @@ impl Reshape {
         for (i, element) in elements.iter().enumerate() {
             match element {
                 Element::Known(v) => target.push(*v),
-                Element::Open(s) if matches!(input.and_then(|d| d.get(i)), Some(Dim::Symbol(d)) if d == s) => target.push(0),
+                Element::Open(s) if matches!(input.and_then(|d| d.get(i)), Some(Dim::Symbol(d)) if d == s) => {
+                    target.push(0)
+                }
                 Element::Open(_) if left => {
                     left = false;
                     target.push(-1);
@@ -47,7 +49,16 @@ fn settled(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
         rest.known().is_some().then(|| Element::from(rest))
     };
     let left = rest().unwrap_or(Element::Known(-1));
-    elements.iter().map(|e| if *e == Element::Known(-1) { left.clone() } else { e.clone() }).collect()
+    elements
+        .iter()
+        .map(|e| {
+            if *e == Element::Known(-1) {
+                left.clone()
+            } else {
+                e.clone()
+            }
+        })
+        .collect()
 }
 
 impl Operator for Reshape {
@@ -69,7 +80,9 @@ impl Operator for Reshape {
                 _ => None,
             }
         };
-        let Some(target) = target else { return Ok(None) };
+        let Some(target) = target else {
+            return Ok(None);
+        };
         if target.iter().any(|&t| t < -1) || target.iter().filter(|&&t| t == -1).count() > 1 {
             return Err(node.malformed(format!("the target shape {target:?} is not one")));
         }
@@ -95,17 +108,28 @@ impl Operator for Reshape {
             match (t, input) {
                 (0, _) if self.allow_zero => out.push(Dim::Known(0)),
                 (0, None) => return one(None),
-                (0, Some(x)) => out.push(x.get(i).cloned().ok_or_else(|| format!("0 at axis {i} copies nothing of {x:?}"))?),
+                (0, Some(x)) => out.push(
+                    x.get(i)
+                        .cloned()
+                        .ok_or_else(|| format!("0 at axis {i} copies nothing of {x:?}"))?,
+                ),
                 (-1, _) if left.is_none() => {
                     left = Some(i);
                     out.push(Dim::Known(1));
                 }
-                (n, _) => out.push(Dim::Known(usize::try_from(n).map_err(|_| format!("{:?} is no shape", self.target))?)),
+                (n, _) => out.push(Dim::Known(
+                    usize::try_from(n).map_err(|_| format!("{:?} is no shape", self.target))?,
+                )),
             }
         }
-        let Some(x) = input else { return one(left.is_none().then_some(out)) };
+        let Some(x) = input else {
+            return one(left.is_none().then_some(out));
+        };
         let misfit = || format!("{x:?} does not fit {:?}", self.target);
-        let (have, want) = (Product::of(x).ok_or("the size overflows")?, Product::of(&out).ok_or("the size overflows")?);
+        let (have, want) = (
+            Product::of(x).ok_or("the size overflows")?,
+            Product::of(&out).ok_or("the size overflows")?,
+        );
         match left {
             Some(_) if want.number == 0 => return Err(misfit()),
             Some(i) => {

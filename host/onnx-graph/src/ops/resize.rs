@@ -53,11 +53,17 @@ const COORDINATES: [(&str, Coordinates); 4] = [
 ];
 
 fn named<T: Copy>(table: &[(&str, T)], name: &str) -> Option<T> {
-    table.iter().find(|(n, _)| *n == name).map(|(_, value)| *value)
+    table
+        .iter()
+        .find(|(n, _)| *n == name)
+        .map(|(_, value)| *value)
 }
 
 fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str {
-    table.iter().find(|(_, v)| v == value).map_or("", |(n, _)| n)
+    table
+        .iter()
+        .find(|(_, v)| v == value)
+        .map_or("", |(n, _)| n)
 }
 
 /// Resizes the axes after the first two.
@@ -95,7 +101,9 @@ impl Resize {
     /// Size of the `axis`-th axis after the channels, which is `size` before: `floor(size * scale)`.
     #[must_use]
     pub fn resized(&self, axis: usize, size: usize) -> usize {
-        self.scales.get(axis).map_or(size, |&scale| scaled(size, scale))
+        self.scales
+            .get(axis)
+            .map_or(size, |&scale| scaled(size, scale))
     }
 
     /// The factors of a node with a list of sizes.
@@ -144,11 +152,17 @@ impl Operator for Resize {
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let rounding = node.text("nearest_mode")?.unwrap_or("round_prefer_floor");
-        let rounding = if node.opset < 11 { Some(Rounding::Floor) } else { named(&ROUNDINGS, rounding) };
+        let rounding = if node.opset < 11 {
+            Some(Rounding::Floor)
+        } else {
+            named(&ROUNDINGS, rounding)
+        };
         let cubic = node.float("cubic_coeff_a", -0.75)?;
         let plain = !node.flag("exclude_outside", false)?
             && !node.flag("antialias", false)?
-            && node.text("keep_aspect_ratio_policy")?.is_none_or(|p| p == "stretch");
+            && node
+                .text("keep_aspect_ratio_policy")?
+                .is_none_or(|p| p == "stretch");
         // Only one way of finding coordinates, which is not read, uses the value outside.
         node.float("extrapolation_value", 0.0)?;
         let mode = match (node.text("mode")?.unwrap_or("nearest"), rounding) {
@@ -157,18 +171,32 @@ impl Operator for Resize {
             ("cubic", _) => ResizeMode::Cubic(cubic),
             _ => return Ok(None),
         };
-        let default = if node.opset < 11 { "asymmetric" } else { "half_pixel" };
-        let coordinates = node.text("coordinate_transformation_mode")?.unwrap_or(default);
-        let Some(coordinates) = named(&COORDINATES, coordinates) else { return Ok(None) };
+        let default = if node.opset < 11 {
+            "asymmetric"
+        } else {
+            "half_pixel"
+        };
+        let coordinates = node
+            .text("coordinate_transformation_mode")?
+            .unwrap_or(default);
+        let Some(coordinates) = named(&COORDINATES, coordinates) else {
+            return Ok(None);
+        };
         if !plain || node.ints("axes")?.is_some() {
             return Ok(None);
         }
-        let Some(scales) = Self::scales(node) else { return Ok(None) };
+        let Some(scales) = Self::scales(node) else {
+            return Ok(None);
+        };
         if scales.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
             return Err(node.malformed(format!("scales {scales:?}")));
         }
         node.keep_inputs(1);
-        Ok(Some(Self { scales, mode, coordinates }))
+        Ok(Some(Self {
+            scales,
+            mode,
+            coordinates,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -184,22 +212,38 @@ impl Operator for Resize {
             }
         };
         out.text("mode", mode);
-        out.text("coordinate_transformation_mode", name_of(&COORDINATES, &self.coordinates));
-        let all: Vec<f32> = [1.0, 1.0].into_iter().chain(self.scales.iter().copied()).collect();
+        out.text(
+            "coordinate_transformation_mode",
+            name_of(&COORDINATES, &self.coordinates),
+        );
+        let all: Vec<f32> = [1.0, 1.0]
+            .into_iter()
+            .chain(self.scales.iter().copied())
+            .collect();
         out.inputs.push(None);
         // A list of that length always makes a tensor.
-        out.inputs.extend(Tensor::f32([all.len()], all).ok().map(|t| Some(("scales", t))));
+        out.inputs.extend(
+            Tensor::f32([all.len()], all)
+                .ok()
+                .map(|t| Some(("scales", t))),
+        );
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.ranked(0, self.scales.len() + 2, "the input")? else { return one(None) };
+        let Some(x) = facts.ranked(0, self.scales.len() + 2, "the input")? else {
+            return one(None);
+        };
         let resize = |(dim, &scale): (&Dim, &f32)| match dim {
             Dim::Known(n) if scaled(*n, scale) > 0 => Ok(Dim::Known(scaled(*n, scale))),
             Dim::Known(n) => Err(format!("a size of {n} scaled by {scale} leaves nothing")),
             Dim::Symbol(s) if scale == 1.0 => Ok(Dim::Symbol(s.clone())),
             Dim::Symbol(s) => Ok(Dim::Symbol(format!("floor({s}*{scale})"))),
         };
-        let spatial: Vec<Dim> = x[2..].iter().zip(&self.scales).map(resize).collect::<Result<_, _>>()?;
+        let spatial: Vec<Dim> = x[2..]
+            .iter()
+            .zip(&self.scales)
+            .map(resize)
+            .collect::<Result<_, _>>()?;
         one(Some(x[..2].iter().cloned().chain(spatial).collect()))
     }
 }
@@ -214,7 +258,9 @@ mod tests {
             for to in [1, 2, 7, 33, 64, 65, 127, 200, 513] {
                 let scale = factor(from, to).unwrap();
                 assert_eq!(scaled(from, scale), to, "{from} to {to} by {scale}");
-                assert!((f64::from(scale) - to as f64 / from as f64).abs() < 1e-6 * f64::from(scale));
+                assert!(
+                    (f64::from(scale) - to as f64 / from as f64).abs() < 1e-6 * f64::from(scale)
+                );
             }
         }
         assert_eq!(factor(0, 3), None);

@@ -18,7 +18,8 @@ impl Shape {
     #[must_use]
     pub fn range(&self, rank: usize) -> std::ops::Range<usize> {
         let signed = i64::try_from(rank).unwrap_or(i64::MAX);
-        let clamp = |v: i64| (if v < 0 { v.saturating_add(signed) } else { v }).clamp(0, signed) as usize;
+        let clamp =
+            |v: i64| (if v < 0 { v.saturating_add(signed) } else { v }).clamp(0, signed) as usize;
         let (start, end) = (clamp(self.start), self.end.map_or(rank, clamp));
         start..end.max(start)
     }
@@ -31,7 +32,11 @@ impl Operator for Shape {
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let start = node.int("start", 0)?;
-        let end = if node.has("end") { Some(node.int("end", 0)?) } else { None };
+        let end = if node.has("end") {
+            Some(node.int("end", 0)?)
+        } else {
+            None
+        };
         Ok(Some(Self { start, end }))
     }
 
@@ -45,6 +50,8 @@ impl Operator for Shape {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Dims>>, String> {
-        one(facts.shape(0).map(|x| vec![Dim::Known(self.range(x.len()).len())]))
+        one(facts
+            .shape(0)
+            .map(|x| vec![Dim::Known(self.range(x.len()).len())]))
     }
 }

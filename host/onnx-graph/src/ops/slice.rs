@@ -21,7 +21,12 @@ pub struct Slice {
 }
 
 /// First index, step and number of the elements that `start..end` by `step` takes from an axis of `size`.
-pub(crate) fn range(start: i64, end: i64, step: i64, size: usize) -> Result<(i64, i64, usize), String> {
+pub(crate) fn range(
+    start: i64,
+    end: i64,
+    step: i64,
+    size: usize,
+) -> Result<(i64, i64, usize), String> {
     let size = i64::try_from(size).map_err(|e| e.to_string())?;
     let from_end = |x: i64| if x < 0 { x.saturating_add(size) } else { x };
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
@@ -33,14 +38,22 @@ pub(crate) fn range(start: i64, end: i64, step: i64, size: usize) -> Result<(i64
         return Ok((start, step, 0));
     }
     let count = span.unsigned_abs().div_ceil(step.unsigned_abs());
-    Ok((start, step, usize::try_from(count).map_err(|e| e.to_string())?))
+    Ok((
+        start,
+        step,
+        usize::try_from(count).map_err(|e| e.to_string())?,
+    ))
 }
 
 impl Slice {
     /// The axis of entry `i` in a value of `rank` dimensions, when it is in range.
     #[must_use]
     pub fn axis(&self, i: usize, rank: usize) -> Option<usize> {
-        let axis = if self.axes.is_empty() { i as i64 } else { *self.axes.get(i)? };
+        let axis = if self.axes.is_empty() {
+            i as i64
+        } else {
+            *self.axes.get(i)?
+        };
         dims::axis(axis, rank).ok()
     }
 }
@@ -65,7 +78,9 @@ impl Operator for Slice {
             }
         }
         let [starts, ends, axes, steps] = lists;
-        let (Some(starts), Some(ends)) = (starts, ends) else { return Err(node.malformed("starts or ends are missing")) };
+        let (Some(starts), Some(ends)) = (starts, ends) else {
+            return Err(node.malformed("starts or ends are missing"));
+        };
         let n = starts.len();
         let axes = axes.unwrap_or_else(|| (0..n as i64).collect());
         let steps = steps.unwrap_or_else(|| vec![1; n]);
@@ -73,7 +88,12 @@ impl Operator for Slice {
             return Err(node.malformed("starts, ends, axes and steps do not fit together"));
         }
         node.keep_inputs(1);
-        Ok(Some(Self { starts, ends, axes, steps }))
+        Ok(Some(Self {
+            starts,
+            ends,
+            axes,
+            steps,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -81,13 +101,29 @@ impl Operator for Slice {
         out.ints_input("starts", &self.starts);
         out.ints_input("ends", &self.ends);
         let first: Vec<i64> = (0..n as i64).collect();
-        out.ints_input("axes", if self.axes.is_empty() { &first } else { &self.axes });
+        out.ints_input(
+            "axes",
+            if self.axes.is_empty() {
+                &first
+            } else {
+                &self.axes
+            },
+        );
         let ones = vec![1; n];
-        out.ints_input("steps", if self.steps.is_empty() { &ones } else { &self.steps });
+        out.ints_input(
+            "steps",
+            if self.steps.is_empty() {
+                &ones
+            } else {
+                &self.steps
+            },
+        );
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         let n = self.starts.len();
         let fits = |len: usize| len == 0 || len == n;
         if self.ends.len() != n || !fits(self.axes.len()) || !fits(self.steps.len()) {
@@ -96,7 +132,9 @@ impl Operator for Slice {
         let mut out = x.to_vec();
         let mut seen = Vec::with_capacity(n.min(x.len()));
         for i in 0..n {
-            let axis = self.axis(i, x.len()).ok_or_else(|| format!("entry {i} names no axis of {x:?}"))?;
+            let axis = self
+                .axis(i, x.len())
+                .ok_or_else(|| format!("entry {i} names no axis of {x:?}"))?;
             if seen.contains(&axis) {
                 return Err(format!("axis {axis} is sliced twice"));
             }
@@ -108,10 +146,14 @@ impl Operator for Slice {
             out[axis] = match &x[axis] {
                 Dim::Known(size) => Dim::Known(range(self.starts[i], self.ends[i], step, *size)?.2),
                 // The whole axis, as exporters write it.
-                Dim::Symbol(s) if self.starts[i] == 0 && step == 1 && self.ends[i] >= i64::from(i32::MAX) => {
+                Dim::Symbol(s)
+                    if self.starts[i] == 0 && step == 1 && self.ends[i] >= i64::from(i32::MAX) =>
+                {
                     Dim::Symbol(s.clone())
                 }
-                Dim::Symbol(s) => Dim::Symbol(format!("{s}[{}:{}:{step}]", self.starts[i], self.ends[i])),
+                Dim::Symbol(s) => {
+                    Dim::Symbol(format!("{s}[{}:{}:{step}]", self.starts[i], self.ends[i]))
+                }
             };
         }
         one(Some(out))

@@ -48,14 +48,24 @@ impl Operator for Split {
             if parts != node.outputs || parts == 0 {
                 return Err(node.malformed(format!("{parts} parts for {} outputs", node.outputs)));
             }
-            let Some(x) = node.shape(0) else { return Ok(None) };
+            let Some(x) = node.shape(0) else {
+                return Ok(None);
+            };
             let at = dims::axis(axis, x.len()).map_err(|reason| node.malformed(reason))?;
-            let Dim::Known(size) = x[at] else { return Ok(None) };
+            let Dim::Known(size) = x[at] else {
+                return Ok(None);
+            };
             let part = size.div_ceil(parts);
-            (0..parts).map(|i| part.min(size.saturating_sub(part.saturating_mul(i)))).collect()
+            (0..parts)
+                .map(|i| part.min(size.saturating_sub(part.saturating_mul(i))))
+                .collect()
         };
         if sizes.len() != node.outputs {
-            return Err(node.malformed(format!("{} sizes for {} outputs", sizes.len(), node.outputs)));
+            return Err(node.malformed(format!(
+                "{} sizes for {} outputs",
+                sizes.len(),
+                node.outputs
+            )));
         }
         node.keep_inputs(1);
         Ok(Some(Self { axis, sizes }))
@@ -69,11 +79,21 @@ impl Operator for Split {
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
         if self.sizes.len() != facts.node.outputs.len() {
-            return Err(format!("{} sizes for {} outputs", self.sizes.len(), facts.node.outputs.len()));
+            return Err(format!(
+                "{} sizes for {} outputs",
+                self.sizes.len(),
+                facts.node.outputs.len()
+            ));
         }
-        let Some(x) = facts.shape(0) else { return Ok(vec![None; self.sizes.len()]) };
+        let Some(x) = facts.shape(0) else {
+            return Ok(vec![None; self.sizes.len()]);
+        };
         let axis = dims::axis(self.axis, x.len())?;
-        let sum = self.sizes.iter().try_fold(0usize, |t, &s| t.checked_add(s)).ok_or("the sizes overflow")?;
+        let sum = self
+            .sizes
+            .iter()
+            .try_fold(0usize, |t, &s| t.checked_add(s))
+            .ok_or("the sizes overflow")?;
         if let Dim::Known(size) = x[axis]
             && sum != size
         {

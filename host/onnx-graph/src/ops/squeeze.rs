@@ -37,7 +37,10 @@ impl Operator for Squeeze {
         let axes = match stated {
             Some(axes) if !axes.is_empty() => axes,
             _ => match node.shape(0) {
-                Some(x) => (0..x.len()).filter(|&i| x[i] == Dim::Known(1)).map(|i| i as i64).collect(),
+                Some(x) => (0..x.len())
+                    .filter(|&i| x[i] == Dim::Known(1))
+                    .map(|i| i as i64)
+                    .collect(),
                 None => return Ok(None),
             },
         };
@@ -52,7 +55,9 @@ impl Operator for Squeeze {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         let axes = if self.axes.is_empty() {
             (0..x.len()).filter(|&i| x[i] == Dim::Known(1)).collect()
         } else {
@@ -61,6 +66,12 @@ impl Operator for Squeeze {
         if let Some(&bad) = axes.iter().find(|&&a| x[a].known().is_some_and(|n| n != 1)) {
             return Err(format!("axis {bad} of {x:?} is not 1"));
         }
-        one(Some(x.iter().enumerate().filter(|(i, _)| !axes.contains(i)).map(|(_, d)| d.clone()).collect()))
+        one(Some(
+            x.iter()
+                .enumerate()
+                .filter(|(i, _)| !axes.contains(i))
+                .map(|(_, d)| d.clone())
+                .collect(),
+        ))
     }
 }

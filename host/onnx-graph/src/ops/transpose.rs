@@ -34,7 +34,9 @@ impl Operator for Transpose {
         if sorted.iter().enumerate().any(|(i, &p)| i != p) {
             return Err(format!("{:?} is no permutation", self.perm));
         }
-        let Some(x) = facts.ranked(0, self.perm.len(), "the input")? else { return one(None) };
+        let Some(x) = facts.ranked(0, self.perm.len(), "the input")? else {
+            return one(None);
+        };
         one(Some(self.perm.iter().map(|&p| x[p].clone()).collect()))
     }
 }

@@ -43,10 +43,20 @@ impl Operator for Unsqueeze {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.shape(0) else { return one(None) };
+        let Some(x) = facts.shape(0) else {
+            return one(None);
+        };
         let rank = x.len() + self.axes.len();
         let axes = dims::axes(&self.axes, rank)?;
         let mut rest = x.iter().cloned();
-        one((0..rank).map(|i| if axes.contains(&i) { Some(Dim::Known(1)) } else { rest.next() }).collect())
+        one((0..rank)
+            .map(|i| {
+                if axes.contains(&i) {
+                    Some(Dim::Known(1))
+                } else {
+                    rest.next()
+                }
+            })
+            .collect())
     }
 }

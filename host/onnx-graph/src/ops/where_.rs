@@ -20,7 +20,8 @@ impl Operator for Where {
     fn emit(&self, _out: &mut Emission) {}
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let (Some(condition), Some(a), Some(b)) = (facts.shape(0), facts.shape(1), facts.shape(2)) else {
+        let (Some(condition), Some(a), Some(b)) = (facts.shape(0), facts.shape(1), facts.shape(2))
+        else {
             return one(None);
         };
         one(Some(broadcast(condition, &broadcast(a, b)?)?))

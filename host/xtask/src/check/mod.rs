@@ -1,6 +1,7 @@
 //! `cargo xtask check`: what the design demands and no compiler enforces.
 
 mod architecture;
+mod format;
 mod source;
 
 use std::process::Command;
@@ -14,6 +15,7 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     let mut violations = architecture::violations(&checkout.metadata()?.packages);
     let files = files(checkout)?;
     violations.extend(source::top_level(&files));
+    violations.extend(format::violations(checkout, &files)?);
     let mut long = Vec::new();
     let mut texts = 0;
     for path in &files {
