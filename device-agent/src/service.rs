@@ -21,8 +21,8 @@ use crate::measure::{self, Place};
 use crate::models::{ModelStore, Pin, Receiving, Refusal};
 use crate::queue::{Queue, Turn};
 
-/// How often whoever waits for another's measurement to end hears that he is not forgotten.
-const HEARTBEAT: Duration = Duration::from_secs(1);
+/// How often a client in the queue gets its position, so that it can tell a wait from a lost connection.
+const QUEUE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
 
 /// What the agent is made of.
 pub struct Parts {
@@ -295,7 +295,7 @@ impl Agent for Service {
                 tokio::select! {
                     turn = ticket.turn() => break turn,
                     () = send.closed() => return,
-                    () = tokio::time::sleep(HEARTBEAT) => {}
+                    () = tokio::time::sleep(QUEUE_REPORT_INTERVAL) => {}
                 }
             };
             let shown = core.show(turn, &caller, job.models.iter().chain(&job.reference));

@@ -14,7 +14,7 @@ use crate::LatencyError;
 pub enum TransportKind {
     /// A process of this machine.
     Local,
-    /// The system's `ssh` and `scp`.
+    /// The system's `ssh`.
     Ssh,
     /// The `adb` client.
     Adb,

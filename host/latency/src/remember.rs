@@ -77,11 +77,6 @@ impl<S: LatencySource> Remembering<S> {
         &mut self.source
     }
 
-    /// The two parts.
-    pub fn into_parts(self) -> (S, Store) {
-        (self.source, self.store)
-    }
-
     /// The keys of a request's models, then of its reference.
     fn keys(&self, request: &MeasureRequest) -> Vec<Key> {
         let device = self.source.describe();

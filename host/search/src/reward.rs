@@ -41,11 +41,6 @@ pub struct RewardConfig {
     pub cost: CostKind,
 }
 
-impl RewardConfig {
-    /// The usual exponent of the soft reward.
-    pub const SOFT_W: f64 = -0.07;
-}
-
 /// Measured latency relative to the original network, with its 95 % confidence interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct LatencyInterval {

@@ -213,12 +213,8 @@ impl Space {
         )
     }
 
-    /// The admissible width of group `g` next to `ratio` of its channels; the wider one in the middle.
-    pub fn snap(&self, g: usize, ratio: f64) -> usize {
-        self.groups[g].widths[self.snap_index(g, ratio)]
-    }
-
-    /// As [`Space::snap`], giving the width's index.
+    /// The index of the admissible width of group `g` that is nearest to `ratio` of its channels; of two that are
+    /// equally near, the wider one.
     pub fn snap_index(&self, g: usize, ratio: f64) -> usize {
         let group = &self.groups[g];
         let wanted = ratio * group.channels as f64;

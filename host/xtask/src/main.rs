@@ -48,7 +48,7 @@ enum Command {
     /// Build the agent for other machines, into `target/agents`
     Agents(agents::Options),
     /// Assert the architecture and the rules of the house on the sources
-    Check,
+    Check(check::Options),
     /// Run each fuzz target for a while
     Fuzz {
         /// Seconds for each target
@@ -72,7 +72,7 @@ fn main() -> ExitCode {
         Command::Demo { cuda, more } => demo::run(&checkout, *cuda, more),
         Command::Test(options) => test::run(&checkout, options),
         Command::Agents(options) => agents::run(&checkout, options),
-        Command::Check => check::run(&checkout),
+        Command::Check(options) => check::run(&checkout, options),
         Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),
         Command::Bench { more } => bench::run(&checkout, more),
         Command::Zoo(options) => zoo::run(&checkout, options),

@@ -28,13 +28,35 @@ pub struct Metadata {
 #[derive(Deserialize)]
 pub struct Package {
     pub name: String,
+    /// One line on what it is for; the check demands one.
+    #[serde(default)]
+    pub description: String,
+    pub manifest_path: PathBuf,
     pub dependencies: Vec<Dependency>,
+    pub targets: Vec<Target>,
+}
+
+/// What a package builds: a library, a program, a test, a benchmark.
+#[derive(Deserialize)]
+pub struct Target {
+    pub kind: Vec<String>,
+    /// The root file.
+    pub src_path: PathBuf,
+}
+
+impl Target {
+    /// Whether it is the package's library or one of its programs.
+    pub fn is_lib_or_bin(&self) -> bool {
+        self.kind.iter().any(|kind| kind == "lib" || kind == "bin")
+    }
 }
 
 /// One dependency as the manifest declares it.
 #[derive(Deserialize)]
 pub struct Dependency {
     pub name: String,
+    /// The name that the package gives it, where it gives one.
+    pub rename: Option<String>,
     /// `None` for an ordinary dependency, else `dev` or `build`.
     pub kind: Option<String>,
     /// Set for a dependency inside the workspace.

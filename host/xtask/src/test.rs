@@ -34,7 +34,9 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     };
     setup::run(checkout, &everything)?;
     if options.filter.is_none() {
-        step("check", &mut || check::run(checkout))?;
+        step("check", &mut || {
+            check::run(checkout, &check::Options::default())
+        })?;
         step("clippy", &mut || {
             let mut cargo = checkout.cargo();
             cargo.args([

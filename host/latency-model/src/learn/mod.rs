@@ -1,4 +1,4 @@
-//! A latency model that learns from the measured candidates and screens those not measured yet.
+//! Regression from the costs of a configuration to its latency, with a calibrated prediction interval.
 
 use crate::LatencyModelError;
 use serde::{Deserialize, Serialize};

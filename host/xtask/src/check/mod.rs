@@ -1,20 +1,42 @@
 //! `cargo xtask check`: what the design demands and no compiler enforces.
 
 mod architecture;
+mod dependencies;
 mod format;
+mod map;
+mod modules;
 mod source;
+mod supply;
 
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::shell::{self, Checkout};
 
+/// What `cargo xtask check` is asked for.
+#[derive(Args, Default)]
+pub struct Options {
+    /// Write what is generated from the code, instead of failing where it is out of date
+    #[arg(long)]
+    write: bool,
+}
+
 /// Prints each violation and fails if there is one.
-pub fn run(checkout: &Checkout) -> Result<()> {
-    let mut violations = architecture::violations(&checkout.metadata()?.packages);
+pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
+    let packages = checkout.metadata()?.packages;
+    let mut violations = architecture::violations(&packages);
     let files = files(checkout)?;
     violations.extend(source::top_level(&files));
+    violations.extend(modules::violations(&packages)?);
+    violations.extend(dependencies::violations(
+        checkout.root(),
+        &packages,
+        &files,
+    )?);
+    violations.extend(supply::violations(checkout)?);
+    violations.extend(map::violations(checkout, &packages, options.write)?);
     violations.extend(format::violations(checkout, &files)?);
     let mut long = Vec::new();
     let mut texts = 0;

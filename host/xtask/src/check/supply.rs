@@ -1,0 +1,212 @@
+//! Licences and duplicates among the crates that are linked in, by the rules in `.cargo/deny.toml`.
+//!
+//! cargo-deny reads the same file and does more; building it takes longer than the tests of most crates here. So the
+//! two rules that need nothing but the lock file are always checked, and cargo-deny is run where it is installed.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::process::Command;
+
+use anyhow::{Context, Result};
+use serde::Deserialize;
+
+use crate::shell::{self, Checkout};
+
+const RULES: &str = ".cargo/deny.toml";
+
+/// The part of cargo-deny's configuration that is checked here.
+#[derive(Deserialize)]
+struct Rules {
+    licenses: Licenses,
+    bans: Bans,
+}
+
+#[derive(Deserialize)]
+struct Licenses {
+    allow: Vec<String>,
+}
+
+#[derive(Deserialize)]
+struct Bans {
+    skip: Vec<Skip>,
+}
+
+#[derive(Deserialize)]
+struct Skip {
+    /// `name@version`.
+    #[serde(rename = "crate")]
+    package: String,
+}
+
+/// `cargo metadata` with all dependencies.
+#[derive(Deserialize)]
+struct Metadata {
+    packages: Vec<Locked>,
+}
+
+/// A crate of the lock file.
+#[derive(Deserialize)]
+struct Locked {
+    name: String,
+    version: String,
+    license: Option<String>,
+}
+
+/// Crates whose licence is not allowed or that are there twice, one line each.
+pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
+    let text = std::fs::read_to_string(checkout.root().join(RULES))
+        .with_context(|| format!("cannot read {RULES}"))?;
+    let rules: Rules = toml::from_str(&text).with_context(|| format!("cannot parse {RULES}"))?;
+    let mut metadata = checkout.cargo();
+    metadata.args(["metadata", "--format-version=1"]);
+    let metadata: Metadata = serde_json::from_str(&shell::output(&mut metadata)?)
+        .context("cargo metadata gave JSON of an unknown form")?;
+    let mut violations = judge(&metadata.packages, &rules)?;
+    if deny_is_installed() {
+        let mut deny = checkout.cargo();
+        deny.args(["deny", "check", "--config", RULES]);
+        if let Err(error) = shell::run(&mut deny) {
+            violations.push(format!("{error:#}"));
+        }
+    } else {
+        println!(
+            "advisories are not checked: cargo-deny is not installed (`cargo install --locked cargo-deny`)"
+        );
+    }
+    Ok(violations)
+}
+
+fn deny_is_installed() -> bool {
+    Command::new("cargo-deny")
+        .arg("--version")
+        .output()
+        .is_ok_and(|output| output.status.success())
+}
+
+fn judge(packages: &[Locked], rules: &Rules) -> Result<Vec<String>> {
+    let allowed = rules
+        .licenses
+        .allow
+        .iter()
+        .map(|text| spdx::Licensee::parse(text).with_context(|| format!("{RULES}: licence {text}")))
+        .collect::<Result<Vec<_>>>()?;
+    let mut violations: Vec<_> = packages
+        .iter()
+        .filter_map(|package| licence(package, &allowed))
+        .collect();
+
+    let mut unused: BTreeSet<&str> = rules
+        .bans
+        .skip
+        .iter()
+        .map(|skip| skip.package.as_str())
+        .collect();
+    let mut versions: BTreeMap<&str, BTreeSet<&str>> = BTreeMap::new();
+    for package in packages {
+        versions
+            .entry(&package.name)
+            .or_default()
+            .insert(&package.version);
+    }
+    for (name, versions) in versions.iter().filter(|(_, versions)| versions.len() > 1) {
+        let left: Vec<_> = versions
+            .iter()
+            .filter(|version| !unused.remove(format!("{name}@{version}").as_str()))
+            .copied()
+            .collect();
+        if left.len() > 1 {
+            violations.push(format!(
+                "{name}: in the lock file as {}; update what holds the older one back, or name it in {RULES}",
+                left.join(" and ")
+            ));
+        }
+    }
+    violations.extend(
+        unused
+            .iter()
+            .map(|skip| format!("{RULES}: {skip} is no duplicate any more; take it out")),
+    );
+    Ok(violations)
+}
+
+fn licence(package: &Locked, allowed: &[spdx::Licensee]) -> Option<String> {
+    let Locked {
+        name,
+        version,
+        license,
+    } = package;
+    let Some(text) = license else {
+        return Some(format!("{name} {version}: has no licence"));
+    };
+    // Old manifests write `MIT/Apache-2.0`.
+    match spdx::Expression::parse_mode(text, spdx::ParseMode::LAX) {
+        Err(error) => Some(format!(
+            "{name} {version}: licence {text}: {}",
+            error.reason
+        )),
+        Ok(expression) => {
+            let met =
+                expression.evaluate(|asked| allowed.iter().any(|licence| licence.satisfies(asked)));
+            (!met)
+                .then(|| format!("{name} {version}: its licence {text} is not allowed by {RULES}"))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn check(packages: &[(&str, &str, Option<&str>)], expected: &[&str]) {
+        let rules = toml::from_str(
+            "licenses.allow = ['MIT', 'ISC']\nbans.skip = [{ crate = 'old@1.0.0', reason = 'x' }]",
+        )
+        .unwrap();
+        let packages: Vec<_> = packages
+            .iter()
+            .map(|(name, version, license)| Locked {
+                name: (*name).into(),
+                version: (*version).into(),
+                license: license.map(str::to_owned),
+            })
+            .collect();
+        assert_eq!(judge(&packages, &rules).unwrap(), expected);
+    }
+
+    const OLD: [(&str, &str, Option<&str>); 2] =
+        [("old", "1.0.0", Some("MIT")), ("old", "2.0.0", Some("MIT"))];
+
+    #[test]
+    fn a_licence_must_be_allowed_in_one_of_its_alternatives() {
+        let with_old = |package| [package, OLD[0], OLD[1]];
+        check(&with_old(("a", "1.0.0", Some("MIT/Apache-2.0"))), &[]);
+        check(&with_old(("a", "1.0.0", Some("GPL-3.0-only OR ISC"))), &[]);
+        check(
+            &with_old(("a", "1.0.0", Some("MIT AND Apache-2.0"))),
+            &["a 1.0.0: its licence MIT AND Apache-2.0 is not allowed by .cargo/deny.toml"],
+        );
+        check(
+            &with_old(("a", "1.0.0", None)),
+            &["a 1.0.0: has no licence"],
+        );
+    }
+
+    #[test]
+    fn a_second_version_needs_a_reason_and_a_reason_a_second_version() {
+        check(&OLD, &[]);
+        check(
+            &[
+                OLD[0],
+                OLD[1],
+                ("a", "1.0.0", Some("MIT")),
+                ("a", "2.0.0", Some("MIT")),
+            ],
+            &[
+                "a: in the lock file as 1.0.0 and 2.0.0; update what holds the older one back, or name it in .cargo/deny.toml",
+            ],
+        );
+        check(
+            &OLD[1..],
+            &[".cargo/deny.toml: old@1.0.0 is no duplicate any more; take it out"],
+        );
+    }
+}
