@@ -5,9 +5,9 @@ use std::collections::HashMap;
 use onnx_graph::ops::{Add, Div, Mul, Op, ReduceMean, Sqrt, Sub, Where};
 use onnx_graph::{Graph, GraphError, Node, Patch, Tensor, TensorData, ValueId};
 
-use crate::analysis::Analysis;
 use crate::atoms::Map;
 use crate::error::ChannelError;
+use crate::groups::Analysis;
 use crate::plan::{Cut, Kept, PrunePlan, cut};
 
 /// The pruned graph: constants cropped, attributes replaced, removed branches taken out, shapes inferred anew. Value ids

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use onnx_graph::ops::Op;
 use onnx_graph::{Consumers, Dim, Graph, Node, NodeId, ValueId};
 
-use crate::analysis::AnalysisOptions;
+use crate::options::AnalysisOptions;
 
 /// The atom at each index of an axis. Axes that have the same channels share a list.
 #[derive(Debug, Clone)]

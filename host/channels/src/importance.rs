@@ -6,7 +6,7 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 use rayon::prelude::*;
 
-use crate::analysis::Analysis;
+use crate::groups::Analysis;
 
 /// Per group its units from the most to the least important.
 ///

@@ -18,16 +18,17 @@ mod apply;
 mod atoms;
 mod attention;
 mod error;
+mod groups;
 mod importance;
+mod options;
 mod plan;
 mod removal;
 mod rules;
 
-pub use analysis::{
-    Analysis, AnalysisOptions, Attention, AxisUnit, Group, GroupId, Pinned, analyse, analyse_with,
-};
+pub use analysis::{analyse, analyse_with};
 pub use apply::{apply, silence};
 pub use error::ChannelError;
+pub use groups::{Analysis, AxisUnit, Group, GroupId, Pinned, Removal};
 pub use importance::importance_order;
+pub use options::{AnalysisOptions, Attention};
 pub use plan::{Crop, Cut, PrunePlan, cut};
-pub use removal::Removal;

@@ -6,9 +6,9 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Live, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
-use crate::analysis::{Analysis, GroupId};
 use crate::atoms::{Atoms, Edit};
 use crate::error::ChannelError;
+use crate::groups::{Analysis, GroupId};
 
 /// Which units of each group stay.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]

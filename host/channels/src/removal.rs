@@ -11,17 +11,8 @@ use std::collections::BinaryHeap;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 
-use crate::analysis::{Analysis, GroupId};
 use crate::atoms::Ends;
-
-/// What becomes of a network when one group keeps no channel.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Removal {
-    /// Nodes that compute nothing any more, ascending.
-    pub dead: Vec<NodeId>,
-    /// Additions that pass one operand on, with that operand's position, ascending.
-    pub bypassed: Vec<(NodeId, usize)>,
-}
+use crate::groups::{Analysis, GroupId, Removal};
 
 /// Per group its removal. Any set of the groups that have one may be emptied together.
 pub(crate) fn find(graph: &Graph, ends: &Ends, analysis: &Analysis) -> Vec<Option<Removal>> {

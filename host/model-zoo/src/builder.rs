@@ -9,7 +9,7 @@ use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;
 use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
-use crate::ZooConfig;
+use crate::config::ZooConfig;
 
 /// Kernel, stride, grouping and bias of a square convolution; the padding keeps the size at stride 1.
 #[derive(Debug, Clone, Copy)]

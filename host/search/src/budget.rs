@@ -1,7 +1,20 @@
 //! What a candidate may cost.
 
-use crate::{CostKind, SearchError};
+use crate::error::SearchError;
 use serde::{Deserialize, Serialize};
+
+/// Which measured cost counts.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum CostKind {
+    /// Latency on the device.
+    #[default]
+    Latency,
+    /// Multiply-accumulates.
+    Macs,
+    /// Both, the one closer to its budget.
+    Both,
+}
 
 /// The budget as the user gives it. At least the part that the reward counts must be given.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]

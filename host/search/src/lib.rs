@@ -29,13 +29,13 @@ mod tracker;
 mod uniform;
 mod wall;
 
-pub use budget::{Budget, Limits, Reference};
+pub use budget::{Budget, CostKind, Limits, Reference};
 pub use candidates::narrow;
 pub use ddpg::{Ddpg, DdpgConfig};
 pub use error::SearchError;
 pub use evolution::{Evolution, EvolutionConfig};
 pub use random::{Random, RandomConfig};
-pub use reward::{Cost, CostKind, Judge, LatencyInterval, Outcome, RewardConfig, RewardMode};
+pub use reward::{Cost, Judge, LatencyInterval, Outcome, RewardConfig, RewardMode};
 pub use rng::SeededRng;
 pub use screen::{ScreenConfig, Screening, screen};
 pub use space::{Config, GroupSpace, Space, WidthGrid};

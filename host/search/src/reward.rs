@@ -1,21 +1,9 @@
 //! From a measured candidate to its reward.
 
-use crate::{Limits, SearchError};
+use crate::budget::{CostKind, Limits};
+use crate::error::SearchError;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
-
-/// Which measured cost counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum CostKind {
-    /// Latency on the device.
-    #[default]
-    Latency,
-    /// Multiply-accumulates.
-    Macs,
-    /// Both, the one closer to its budget.
-    Both,
-}
 
 /// How cost enters the reward.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]

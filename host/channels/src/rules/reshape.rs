@@ -10,8 +10,8 @@ use std::collections::{BTreeSet, HashMap};
 use onnx_graph::ops::{Op, Reshape};
 use onnx_graph::{Dim, Node, NodeId, blocks};
 
-use crate::analysis::Attention;
 use crate::atoms::{Atoms, Context, Edit, Map};
+use crate::options::Attention;
 
 /// Elements of a run that are looked at one by one.
 const MOST: usize = 1 << 22;

@@ -16,6 +16,7 @@
 //!   bootstrapped target needs as many passes as there are groups to reach the first one;
 //! - the first episode is the best uniform configuration, the rest of the warm-up lies at random under the budget.
 
+mod agent;
 mod config;
 mod net;
 mod replay;
@@ -25,34 +26,9 @@ use crate::{
     Band, BudgetTracker, Config, Environment, Outcome, SearchError, SeededRng, Strategy, Wall,
     candidates,
 };
+use agent::{Agent, Memory, NAME};
 pub use config::DdpgConfig;
-use net::{Learner, matrix};
-use replay::{Batch, Episode, Normaliser, sample};
-use serde::{Deserialize, Serialize};
-use tch::{Kind, Tensor};
-
-const NAME: &str = "ddpg";
-
-/// Everything but the networks.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Memory {
-    strategy: String,
-    config: DdpgConfig,
-    tracker: BudgetTracker,
-    rng: SeededRng,
-    asked: usize,
-    pending: Vec<Episode>,
-    normaliser: Normaliser,
-    baseline: Option<f64>,
-}
-
-/// Actor and critic.
-#[derive(Debug)]
-struct Agent {
-    actor: Learner,
-    critic: Learner,
-    state_len: usize,
-}
+use replay::{Episode, Normaliser, sample};
 
 /// The reinforcement learning agent.
 #[derive(Debug)]
@@ -60,79 +36,6 @@ pub struct Ddpg {
     memory: Memory,
     episodes: Vec<Episode>,
     agent: Option<Agent>,
-}
-
-fn agent_dims(state_len: usize, hidden: usize) -> ([usize; 4], [usize; 4]) {
-    (
-        [state_len, hidden, hidden, 1],
-        [state_len + 1, hidden, hidden, 1],
-    )
-}
-
-impl Agent {
-    fn new(
-        state_len: usize,
-        config: &DdpgConfig,
-        start: f64,
-        rng: &mut SeededRng,
-    ) -> Result<Self, SearchError> {
-        let (actor, critic) = agent_dims(state_len, config.hidden);
-        let start = start.clamp(0.05, 0.95);
-        Ok(Self {
-            actor: Learner::new(&actor, true, (start / (1.0 - start)).ln(), rng)?,
-            critic: Learner::new(&critic, false, 0.0, rng)?,
-            state_len,
-        })
-    }
-
-    fn act(&self, state: &[f32]) -> Result<f64, SearchError> {
-        tch::no_grad(|| {
-            Ok(self
-                .actor
-                .net
-                .forward(&matrix(state, self.state_len)?)
-                .double_value(&[0, 0]))
-        })
-    }
-
-    fn update(
-        &mut self,
-        batch: &Batch,
-        good: &Batch,
-        config: &DdpgConfig,
-    ) -> Result<(), SearchError> {
-        let states = matrix(&batch.states, self.state_len)?;
-        let next = matrix(&batch.next, self.state_len)?;
-        let actions = matrix(&batch.actions, 1)?;
-        let ends = matrix(&batch.ends, 1)?;
-        let returns = matrix(&batch.returns, 1)?;
-        let target: Tensor = tch::no_grad(|| {
-            let estimate = self
-                .critic
-                .target
-                .forward(&join(&next, &self.actor.target.forward(&next)));
-            let own = &ends + (1.0 - &ends) * config.return_share;
-            &own * &returns + (1.0 - &own) * estimate
-        });
-        let error: Tensor = self.critic.net.forward(&join(&states, &actions)) - target;
-        let loss = error.square().mean(None::<Kind>);
-        self.critic.step(&loss, config.critic_rate, config.tau)?;
-        let states = matrix(&good.states, self.state_len)?;
-        let actions = matrix(&good.actions, 1)?;
-        let chosen = self.actor.net.forward(&states);
-        let value = self.critic.net.forward(&join(&states, &chosen));
-        // The value's scale must not decide how much imitation weighs (TD3+BC, Fujimoto & Gu, NeurIPS 2021).
-        let scale = value.abs().mean(None::<Kind>).detach() + 1e-3;
-        let difference: Tensor = (chosen - actions) * 3.5;
-        let loss: Tensor = difference.square().mean(None::<Kind>) * config.imitation
-            - value.mean(None::<Kind>) / scale;
-        self.actor.step(&loss, config.actor_rate, config.tau)
-    }
-}
-
-/// State and action side by side; the action, 0 to 1, is brought to the scale of the normalised states.
-fn join(states: &Tensor, actions: &Tensor) -> Tensor {
-    Tensor::cat(&[states, &((actions - 0.5) * 3.5)], 1)
 }
 
 impl Ddpg {
@@ -444,11 +347,14 @@ impl Strategy for Ddpg {
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        snapshot::write(self)
+        snapshot::write(&self.memory, &self.episodes, self.agent.as_ref())
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        *self = snapshot::read(bytes)?;
+        let read = snapshot::read(bytes)?;
+        self.memory = read.memory;
+        self.episodes = read.episodes;
+        self.agent = read.agent;
         Ok(())
     }
 }

@@ -1,8 +1,9 @@
 //! An agent as bytes: a safetensors file with the networks, their optimiser states and the replay, and the rest as JSON.
 
+use super::agent::{Agent, Memory, NAME, agent_dims};
+use super::net::Learner;
 use super::replay::Episode;
-use super::{Agent, Ddpg, Learner, Memory, NAME, agent_dims};
-use crate::SearchError;
+use crate::error::SearchError;
 use crate::strategy::{from_json, to_json};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
@@ -17,6 +18,14 @@ struct Plain {
     steps: (u64, u64),
 }
 
+/// What a snapshot holds.
+pub(super) struct Snapshot {
+    pub memory: Memory,
+    pub episodes: Vec<Episode>,
+    /// `None` before the first ask.
+    pub agent: Option<Agent>,
+}
+
 fn broken(reason: impl ToString) -> SearchError {
     SearchError::Snapshot {
         strategy: NAME,
@@ -24,10 +33,14 @@ fn broken(reason: impl ToString) -> SearchError {
     }
 }
 
-pub(super) fn write(ddpg: &Ddpg) -> Result<Vec<u8>, SearchError> {
+pub(super) fn write(
+    memory: &Memory,
+    episodes: &[Episode],
+    agent: Option<&Agent>,
+) -> Result<Vec<u8>, SearchError> {
     let mut vectors: Vec<(String, Vec<f32>)> = Vec::new();
     let mut steps = (0, 0);
-    if let Some(agent) = &ddpg.agent {
+    if let Some(agent) = agent {
         let (actor_steps, actor) = agent.actor.export("actor")?;
         let (critic_steps, critic) = agent.critic.export("critic")?;
         steps = (actor_steps, critic_steps);
@@ -36,14 +49,14 @@ pub(super) fn write(ddpg: &Ddpg) -> Result<Vec<u8>, SearchError> {
     }
     vectors.push((
         "replay.states".into(),
-        ddpg.episodes
+        episodes
             .iter()
             .flat_map(|e| e.states.iter().flatten().copied())
             .collect(),
     ));
     vectors.push((
         "replay.actions".into(),
-        ddpg.episodes
+        episodes
             .iter()
             .flat_map(|e| e.actions.iter().copied())
             .collect(),
@@ -54,9 +67,9 @@ pub(super) fn write(ddpg: &Ddpg) -> Result<Vec<u8>, SearchError> {
         ..e.clone()
     };
     let plain = Plain {
-        memory: ddpg.memory.clone(),
-        episodes: ddpg.episodes.iter().map(bare).collect(),
-        state_len: ddpg.agent.as_ref().map(|a| a.state_len),
+        memory: memory.clone(),
+        episodes: episodes.iter().map(bare).collect(),
+        state_len: agent.map(|a| a.state_len),
         steps,
     };
     let mut entries: Vec<(String, Dtype, usize, Vec<u8>)> = vectors
@@ -84,7 +97,7 @@ pub(super) fn write(ddpg: &Ddpg) -> Result<Vec<u8>, SearchError> {
     safetensors::serialize(views, None).map_err(broken)
 }
 
-pub(super) fn read(bytes: &[u8]) -> Result<Ddpg, SearchError> {
+pub(super) fn read(bytes: &[u8]) -> Result<Snapshot, SearchError> {
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;
     let mut plain: Plain = from_json(NAME, file.tensor("plain").map_err(broken)?.data())?;
     if plain.memory.strategy != NAME {
@@ -139,7 +152,7 @@ pub(super) fn read(bytes: &[u8]) -> Result<Ddpg, SearchError> {
             .collect();
         at = end;
     }
-    Ok(Ddpg {
+    Ok(Snapshot {
         memory: plain.memory,
         episodes: plain.episodes,
         agent,

@@ -11,7 +11,8 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{PACKAGE, PROFILE, place, toolchain};
+use super::target::{PACKAGE, PROFILE, place};
+use super::toolchain;
 use crate::setup;
 use crate::setup::python::Environment;
 use crate::shell::{self, Checkout};

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::{LIBRARY, Target, entry, place};
+use super::target::{LIBRARY, Target, entry, place};
 use crate::debian::{self, Debian};
 use crate::setup::{self, ONNX_RUNTIME, python::Environment};
 use crate::shell::{self, Checkout};

@@ -9,15 +9,17 @@
 mod android;
 mod libraries;
 mod manifest;
+mod target;
 mod toolchain;
 
 use std::fs;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
 use clap::Args;
 
 use self::manifest::Agent;
+use self::target::{LIBRARY, PACKAGE, TARGETS, Target, place};
 use self::toolchain::Toolchain;
 use crate::debian::Debian;
 use crate::setup;
@@ -36,46 +38,6 @@ pub struct Options {
     #[arg(long)]
     check_android: bool,
 }
-
-/// The oldest glibc that the agents run on, that of Debian 10; the wheels of ONNX Runtime ask for the same.
-const GLIBC: &str = "2.28";
-/// The cargo profile they are built in.
-const PROFILE: &str = "agent";
-const PACKAGE: &str = "graphprune-agent";
-const LIBRARY: &str = "libonnxruntime.so";
-
-/// One kind of target.
-pub struct Target {
-    /// Rust's name.
-    pub triple: &'static str,
-    /// Debian's name of the architecture.
-    pub debian: &'static str,
-    /// Where Debian puts its libraries below `lib`.
-    pub folder: &'static str,
-    /// What the names of Python's wheels call it; `None` where ONNX Runtime has no wheel.
-    pub wheel: Option<&'static str>,
-}
-
-const TARGETS: [Target; 3] = [
-    Target {
-        triple: "x86_64-unknown-linux-gnu",
-        debian: "amd64",
-        folder: "x86_64-linux-gnu",
-        wheel: Some("x86_64"),
-    },
-    Target {
-        triple: "aarch64-unknown-linux-gnu",
-        debian: "arm64",
-        folder: "aarch64-linux-gnu",
-        wheel: Some("aarch64"),
-    },
-    Target {
-        triple: "armv7-unknown-linux-gnueabihf",
-        debian: "armhf",
-        folder: "arm-linux-gnueabihf",
-        wheel: None,
-    },
-];
 
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     if options.check_android {
@@ -146,32 +108,6 @@ fn make(
         println!("{:>10} {}", file.bytes, file.path);
     }
     manifest::add(checkout, &agents, agent)
-}
-
-/// Copies aside and renames, so that no reader finds half a file.
-fn place(from: &Path, to: &Path) -> Result<PathBuf> {
-    let name = to.file_name().context("a file without a name")?;
-    let aside = to.with_file_name(format!("{}.tmp", name.display()));
-    fs::copy(from, &aside)
-        .and_then(|_| fs::rename(&aside, to))
-        .with_context(|| format!("cannot copy {} to {}", from.display(), to.display()))?;
-    Ok(to.to_owned())
-}
-
-/// The one entry of a folder whose name begins so.
-fn entry(folder: &Path, beginning: &str) -> Result<PathBuf> {
-    let entries = fs::read_dir(folder)
-        .with_context(|| format!("cannot read {}", folder.display()))?
-        .flatten();
-    let mut found: Vec<_> = entries
-        .filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning))
-        .map(|entry| entry.path())
-        .collect();
-    found.sort();
-    match found.pop() {
-        Some(path) => Ok(path),
-        None => bail!("there is no {beginning} in {}", folder.display()),
-    }
 }
 
 #[cfg(test)]

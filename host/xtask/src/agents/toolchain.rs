@@ -12,7 +12,7 @@ use std::process::Command;
 
 use anyhow::{Context, Result, bail};
 
-use super::{GLIBC, PACKAGE, PROFILE, Target};
+use super::target::{self, GLIBC, PACKAGE, PROFILE, Target};
 use crate::debian::{self, Debian};
 use crate::setup::python::Environment;
 use crate::setup::{self};
@@ -194,7 +194,7 @@ fn unpack_compiler(checkout: &Checkout, folder: &Path, native: &str) -> Result<(
         .filter(|name| is_of_compiler(name))
         .map(|name| format!("{name}:{native}"))
         .collect();
-    for target in &super::TARGETS {
+    for target in &target::TARGETS {
         packages.push(format!("libstd-rust-dev:{}", target.debian));
     }
     packages.sort();
@@ -216,7 +216,7 @@ pub fn debians_sources(checkout: &Checkout, cross: &Path) -> Result<()> {
         let debian = Debian::open(checkout)?;
         debian.unpack(&["rust-src".to_owned()], debian::TESTING, &sources, &keep)?;
     }
-    let inside = super::entry(&sources.join("usr/src"), "rustc-")?;
+    let inside = target::entry(&sources.join("usr/src"), "rustc-")?;
     let link = cross.join("rust/usr/lib/rustlib/src/rust");
     if let Some(folder) = link.parent() {
         fs::create_dir_all(folder)

@@ -1,0 +1,36 @@
+//! Choices where channels can be grouped in more than one way.
+
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What is pruned of an attention.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Attention {
+    /// The widths of queries and keys, and those of values, the same in every head.
+    #[default]
+    Widths,
+    /// Whole heads.
+    Heads,
+}
+
+impl FromStr for Attention {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "widths" => Ok(Self::Widths),
+            "heads" => Ok(Self::Heads),
+            _ => Err(format!("'{text}' is neither widths nor heads")),
+        }
+    }
+}
+
+/// Choices where channels can be grouped in more than one way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct AnalysisOptions {
+    /// What is pruned of an attention.
+    pub attention: Attention,
+}
