@@ -168,7 +168,8 @@ impl Run {
 }
 
 fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcome, PipelineError> {
-    let mut prepared = Prepared::new(work.config, work.reporter)?;
+    let norms = start::norm_origin(work)?;
+    let mut prepared = Prepared::new(work.config, norms, work.reporter)?;
     start::same_inputs(work, &prepared)?;
     prepared.runtime.options = start::exec_options(work, &prepared)?;
     start::classifies(work, &prepared)?;

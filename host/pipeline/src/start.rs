@@ -12,7 +12,7 @@ use crate::chance::Hits;
 use crate::config::{ConfigError, LatencyBudget};
 use crate::device::{Effort, Ratio};
 use crate::error::PipelineError;
-use crate::prepare::Prepared;
+use crate::prepare::{NormOrigin, Prepared};
 use crate::records::StageName;
 use crate::work::Work;
 
@@ -26,6 +26,21 @@ pub(crate) struct Feasibility {
     /// Latency of the smallest network over the original's.
     pub smallest_ratio: Option<(f64, f64, f64)>,
     pub smallest_macs: f64,
+}
+
+/// Which batch normalisations are moved to training images: a run that began before all of them were goes on as it began.
+pub(crate) fn norm_origin(work: &mut Work<'_>) -> Result<NormOrigin, PipelineError> {
+    let stage = StageName::new("norms");
+    if let Some(known) = work.records.stage::<NormOrigin>(&stage)? {
+        return Ok(known);
+    }
+    let origin = if work.folder.holds_run() {
+        NormOrigin::Inserted
+    } else {
+        NormOrigin::All
+    };
+    work.records.finish(&stage, &origin)?;
+    Ok(origin)
 }
 
 /// What a run was started on must not change under it.

@@ -11,6 +11,7 @@
 //! Deliberately absent: which widths are admissible or good (the search's business), latency, reading ONNX, decoding and
 //! augmenting images.
 
+mod calibration;
 pub mod checkpoint;
 mod draw;
 mod error;
@@ -31,6 +32,7 @@ mod teacher;
 mod topology;
 mod training;
 
+pub use calibration::Calibration;
 pub use draw::DrawConfig;
 pub use error::TrainError;
 pub use evaluate::{Accuracy, Evaluator, EvaluatorConfig, evaluate, read};
