@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, GroupId, importance_order};
-use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
+use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
@@ -67,7 +67,8 @@ impl Prepared {
             .unwrap_or_else(|| data_spec.default_preset());
         let (model, splits) = if config.model.zoo_name().is_some() {
             let shape = data_spec.natural_shape();
-            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, shape)?)?;
+            let input = InputSpec::preset(preset, shape)?;
+            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
             (
                 load_model(
                     &config.model,
@@ -80,7 +81,8 @@ impl Prepared {
             )
         } else {
             let model = load_model(&config.model, 0, [0; 3], config.seed, config.groups)?;
-            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, model.input)?)?;
+            let input = InputSpec::preset(preset, model.input)?;
+            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
             (model, splits)
         };
         let classes = splits.train.classes().len();
@@ -104,6 +106,16 @@ impl Prepared {
             splits.search.len(),
             splits.test.len(),
         ));
+
+        for line in data_doubts(&splits.notes) {
+            reporter.warn(&line);
+        }
+        for others in &splits.notes.others {
+            reporter.note(&format!("left out of the data: {others}"));
+        }
+        if model.input[0] == 1 && matches!(data_spec.source, Source::Folder { .. }) {
+            reporter.note("the model takes one channel: the folder's images are read in grey");
+        }
 
         let (graph, told) = with_batch_norm(&model, &splits, config, (exact, norms))?;
         told.iter().for_each(|line| reporter.note(line));
@@ -189,6 +201,21 @@ impl Prepared {
     }
 }
 
+/// What a user should know of the data, now and when reading the report.
+pub(crate) fn data_doubts(notes: &Notes) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if notes.left_out() > 0 {
+        doubts.push(format!(
+            "{} of {} image files cannot be used and are left out: {}.",
+            notes.left_out(),
+            notes.files,
+            notes.reasons()
+        ));
+    }
+    doubts.extend(notes.warnings.iter().cloned());
+    doubts
+}
+
 /// The widths that `grid` admits for the groups of a network.
 ///
 /// # Errors
@@ -268,7 +295,10 @@ fn with_batch_norm(
         }
         NormOrigin::All if model.trained || !inserted.is_empty() => {
             let images = Calibration::draw(train, &config.evaluate, runtime.device)?;
-            let batches = images.batches().iter().map(torch_exec::Tensor::shallow_clone);
+            let batches = images
+                .batches()
+                .iter()
+                .map(torch_exec::Tensor::shallow_clone);
             if model.trained {
                 calibrate_norms(&mut graph, batches)?
             } else {

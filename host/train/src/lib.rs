@@ -46,7 +46,7 @@ pub use observer::{Event, Observer, Silent};
 pub use outputs::reference_outputs;
 pub use pruning_net::{Bound, PruningNet, PruningNetConfig, Start};
 pub use sgd::SgdConfig;
-pub use speed::{StepTime, step_times};
+pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
 pub use teacher::{DistillConfig, TeacherSetup};
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};
