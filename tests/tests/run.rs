@@ -194,7 +194,9 @@ fn a_truncated_and_a_corrupt_model_are_refused_by_name() {
     for file in ["cut.onnx", "noise.onnx", "missing.onnx"] {
         check_refused(
             &sandbox,
-            &["prune", file, "--macs", "0.5", "--out", "run"],
+            &[
+                "prune", file, "--data", "shapes", "--macs", "0.5", "--out", "run",
+            ],
             &[file],
         );
         check_refused(&sandbox, &["inspect", file], &[file]);
@@ -239,7 +241,9 @@ fn a_model_that_cannot_take_batches_of_images_is_refused_with_what_to_do() {
     ];
     for (file, bytes, needle) in models {
         fs::write(sandbox.path(file), bytes).unwrap();
-        let args = ["prune", file, "--macs", "0.5", "--out", "run"];
+        let args = [
+            "prune", file, "--data", "shapes", "--macs", "0.5", "--out", "run",
+        ];
         check_refused(&sandbox, &args, &[file, needle, "export it"]);
         assert!(sandbox.run(&["inspect", file]).status.success());
     }

@@ -79,10 +79,32 @@ pub enum DataError {
         classes: usize,
     },
     /// A class folder holds no image.
-    #[error("class folder '{}' holds no JPEG or PNG image; remove the folder or fill it", path.display())]
+    #[error(
+        "class folder '{}' holds no JPEG or PNG image that can be used{}{holds}; remove the folder or fill it",
+        path.display(),
+        if holds.is_empty() { "" } else { ", only " }
+    )]
     EmptyClass {
         /// The folder.
         path: PathBuf,
+        /// Images that it holds and that cannot be used, in words.
+        holds: String,
+    },
+    /// Too many image files cannot be used.
+    #[error(
+        "{skipped} of {files} image files in '{}' cannot be used: {reasons}. Repair, convert or remove them; to go on without \
+         them: --allow-skipped (allow_skipped in the configuration)",
+        path.display()
+    )]
+    TooManySkipped {
+        /// The outer folder.
+        path: PathBuf,
+        /// Those that cannot be used.
+        skipped: usize,
+        /// All of them.
+        files: usize,
+        /// Why, with examples.
+        reasons: String,
     },
     /// A folder of images has no usable structure.
     #[error("'{}' is not a folder of images per class: {reason}", path.display())]

@@ -1,8 +1,6 @@
 //! A folder of JPEG and PNG images, one subfolder per class.
 
 use std::{
-    fs::File,
-    io::BufReader,
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -14,9 +12,10 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::{
-    DataError, Dataset, InputSpec, Parts,
+    DataError, Dataset, InputSpec, Notes, Parts,
     array::{hex, mismatch, planes},
     cifar::missing_or_io,
+    survey::{Tally, Verdict, examine, files_below, named_as_image},
 };
 
 /// Evaluation resizes the image to cover this many times the input, then takes its centre (256 for 224, as is usual).
@@ -31,20 +30,24 @@ const CROP_TRIES: usize = 10;
 pub struct FolderDataset {
     root: PathBuf,
     files: Vec<(PathBuf, u16)>,
+    /// Equal for equal files.
+    marks: Vec<u64>,
+    notes: Notes,
     classes: Vec<String>,
     input: InputSpec,
     hash: String,
 }
 
 impl FolderDataset {
-    /// Lists `root/CLASS/*.{jpg,jpeg,png}` and reads every image's header. Classes are the subfolders in the order of
-    /// their names, or `classes` if given, of which each subfolder must be one.
+    /// Lists the JPEG and PNG images of `root/CLASS/` and looks whether each is whole; those that cannot be used are left out and
+    /// noted. Classes are the subfolders in the order of their names, or `classes` if given, of which each subfolder must be
+    /// one. A model of one channel sees the images in grey.
     pub fn open(
         root: &Path,
         classes: Option<&[String]>,
         input: &InputSpec,
     ) -> Result<Self, DataError> {
-        if input.channels != 3 {
+        if ![1, 3].contains(&input.channels) {
             return Err(mismatch(
                 &format!("folder '{}'", root.display()),
                 [3, input.height, input.width],
@@ -73,8 +76,13 @@ impl FolderDataset {
             }
             None => found.clone(),
         };
-        let mut files = Vec::new();
+        let (mut files, mut marks) = (Vec::new(), Vec::new());
         let mut hasher = Sha256::new();
+        let mut tally = Tally::default();
+        for path in stray_images(root)? {
+            let reason = "images outside of any class folder".to_owned();
+            tally.count(&path, Verdict::Unusable(reason));
+        }
         for name in &found {
             let label = classes
                 .iter()
@@ -82,30 +90,31 @@ impl FolderDataset {
                 .unwrap_or_default();
             let label = u16::try_from(label)
                 .map_err(|_| layout(format!("{} classes are too many", classes.len())))?;
-            for (path, bytes) in image_files(&root.join(name))? {
+            for (path, bytes, mark) in image_files(&root.join(name), &mut tally)? {
                 hasher.update(name.as_bytes());
                 hasher.update([0]);
                 hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
                 hasher.update([0]);
                 hasher.update(bytes.to_le_bytes());
                 files.push((path, label));
+                marks.push(mark);
             }
         }
         let hash = hex(&hasher.finalize());
-        let dataset = Self {
+        Ok(Self {
             root: root.to_path_buf(),
             files,
+            marks,
+            notes: tally.notes(),
             classes,
             input: input.clone(),
             hash,
-        };
-        dataset
-            .files
-            .par_iter()
-            .map(|(path, _)| header(path))
-            .find_first(Result::is_err)
-            .unwrap_or(Ok(()))?;
-        Ok(dataset)
+        })
+    }
+
+    /// What was left out.
+    pub fn notes(&self) -> &Notes {
+        &self.notes
     }
 
     /// The file of image `index`.
@@ -119,7 +128,10 @@ impl FolderDataset {
             path: path.to_path_buf(),
             reason,
         };
-        let mut decoder = reader(path)?
+        let mut decoder = ImageReader::open(path)
+            .map_err(|e| missing_or_io(path, e, "an image listed before"))?
+            .with_guessed_format()
+            .map_err(|e| DataError::io(path, e))?
             .into_decoder()
             .map_err(|e| broken(e.to_string()))?;
         let orientation = decoder.orientation().map_err(|e| broken(e.to_string()))?;
@@ -128,9 +140,18 @@ impl FolderDataset {
         Ok(over_white(image))
     }
 
-    fn scaled(&self, image: &RgbImage, area: Area, width: u32, height: u32) -> RgbImage {
+    /// Writes a part of the image, scaled to the input, as planes.
+    fn write(&self, image: &RgbImage, area: Area, out: &mut [f32]) {
+        let (width, height) = (self.input.width as u32, self.input.height as u32);
         let view = imageops::crop_imm(image, area.left, area.top, area.width, area.height);
-        imageops::resize(&*view, width, height, imageops::FilterType::Triangle)
+        let scaled = imageops::resize(&*view, width, height, imageops::FilterType::Triangle);
+        if self.input.channels == 3 {
+            planes(&scaled, out);
+            return;
+        }
+        for (value, pixel) in out.iter_mut().zip(imageops::grayscale(&scaled).pixels()) {
+            *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
+        }
     }
 }
 
@@ -202,29 +223,6 @@ fn over_white(image: DynamicImage) -> RgbImage {
     })
 }
 
-fn reader(path: &Path) -> Result<ImageReader<BufReader<File>>, DataError> {
-    let reader =
-        ImageReader::open(path).map_err(|e| missing_or_io(path, e, "an image listed before"))?;
-    reader
-        .with_guessed_format()
-        .map_err(|e| DataError::io(path, e))
-}
-
-fn header(path: &Path) -> Result<(), DataError> {
-    let broken = |reason: String| DataError::BrokenImage {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let (width, height) = reader(path)?
-        .into_dimensions()
-        .map_err(|e| broken(e.to_string()))?;
-    if width == 0 || height == 0 {
-        Err(broken(format!("its size is {width}x{height}")))
-    } else {
-        Ok(())
-    }
-}
-
 fn class_folders(root: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
     for entry in std::fs::read_dir(root)
@@ -240,37 +238,61 @@ fn class_folders(root: &Path) -> Result<Vec<String>, DataError> {
     Ok(names)
 }
 
-fn image_files(dir: &Path) -> Result<Vec<(PathBuf, u64)>, DataError> {
-    let mut files = Vec::new();
-    let mut others = 0usize;
+fn hidden(path: &Path) -> bool {
+    path.file_name()
+        .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// Files named as images right in `root`.
+fn stray_images(root: &Path) -> Result<Vec<PathBuf>, DataError> {
+    let mut found = Vec::new();
+    for entry in std::fs::read_dir(root).map_err(|e| DataError::io(root, e))? {
+        let path = entry.map_err(|e| DataError::io(root, e))?.path();
+        if !hidden(&path) && named_as_image(&path) && !path.is_dir() {
+            found.push(path);
+        }
+    }
+    found.sort();
+    Ok(found)
+}
+
+/// The usable images of a class folder with their lengths and marks, in the order of their names.
+fn image_files(dir: &Path, tally: &mut Tally) -> Result<Vec<(PathBuf, u64, u64)>, DataError> {
+    let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| DataError::io(dir, e))? {
         let path = entry.map_err(|e| DataError::io(dir, e))?.path();
-        let extension = path
-            .extension()
-            .unwrap_or_default()
-            .to_string_lossy()
-            .to_ascii_lowercase();
-        let hidden = path
-            .file_name()
-            .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."));
-        if !hidden && ["jpg", "jpeg", "png"].contains(&extension.as_str()) {
+        if hidden(&path) {
+            continue;
+        }
+        if path.is_dir() {
+            for inner in files_below(&path)?.iter().filter(|p| named_as_image(p)) {
+                let reason = "images in a folder inside a class folder".to_owned();
+                tally.count(inner, Verdict::Unusable(reason));
+            }
+        } else {
+            paths.push(path);
+        }
+    }
+    paths.sort();
+    let verdicts: Vec<Result<Verdict, DataError>> = paths.par_iter().map(|p| examine(p)).collect();
+    let mut files = Vec::new();
+    let mut own = Tally::default();
+    for (path, verdict) in paths.into_iter().zip(verdicts) {
+        let verdict = verdict?;
+        own.count(&path, verdict.clone());
+        if let Some(mark) = tally.count(&path, verdict) {
             let bytes = std::fs::metadata(&path)
                 .map_err(|e| DataError::io(&path, e))?
                 .len();
-            files.push((path, bytes));
-        } else {
-            others += 1;
+            files.push((path, bytes, mark));
         }
     }
     if files.is_empty() {
         return Err(DataError::EmptyClass {
             path: dir.to_path_buf(),
+            holds: own.reasons(),
         });
     }
-    if others > 0 {
-        tracing::warn!(folder = %dir.display(), others, "entries that are not JPEG or PNG are left out");
-    }
-    files.sort();
     Ok(files)
 }
 
@@ -294,15 +316,7 @@ impl Dataset for FolderDataset {
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         let image = self.read(index)?;
         let area = centre(image.width(), image.height(), &self.input);
-        planes(
-            &self.scaled(
-                &image,
-                area,
-                self.input.width as u32,
-                self.input.height as u32,
-            ),
-            out,
-        );
+        self.write(&image, area, out);
         Ok(())
     }
 
@@ -314,16 +328,12 @@ impl Dataset for FolderDataset {
     ) -> Result<(), DataError> {
         let image = self.read(index)?;
         let area = random_area(image.width(), image.height(), &self.input, rng);
-        planes(
-            &self.scaled(
-                &image,
-                area,
-                self.input.width as u32,
-                self.input.height as u32,
-            ),
-            out,
-        );
+        self.write(&image, area, out);
         Ok(())
+    }
+
+    fn mark(&self, index: usize) -> Option<u64> {
+        self.marks.get(index).copied()
     }
 
     fn input(&self) -> &InputSpec {
@@ -340,28 +350,30 @@ impl Dataset for FolderDataset {
     }
 }
 
-/// Training data, its validation part and its test part, as far as the folder has them. With `validation/` but no `test/`
-/// the former is the test part, as in ImageNet's layout.
-pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<Parts, DataError> {
+/// Training data, its validation part and its test part, as far as the folder has them, and what was left out. With `validation/`
+/// but no `test/` the former is the test part, as in ImageNet's layout.
+pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(Parts, Notes), DataError> {
     let train_dir = dir.join("train");
     if !train_dir.is_dir() {
-        return Ok((Arc::new(FolderDataset::open(dir, None, input)?), None, None));
+        let all = FolderDataset::open(dir, None, input)?;
+        let notes = all.notes.clone();
+        return Ok(((Arc::new(all), None, None), notes));
     }
     let train = FolderDataset::open(&train_dir, None, input)?;
-    let part = |names: &[&str]| -> Result<Option<Arc<dyn Dataset>>, DataError> {
+    let mut notes = train.notes.clone();
+    let mut part = |names: &[&str]| -> Result<Option<Arc<dyn Dataset>>, DataError> {
         let Some(name) = names.iter().find(|name| dir.join(name).is_dir()) else {
             return Ok(None);
         };
-        Ok(Some(Arc::new(FolderDataset::open(
-            &dir.join(name),
-            Some(&train.classes),
-            input,
-        )?)))
+        let part = FolderDataset::open(&dir.join(name), Some(&train.classes), input)?;
+        notes.add(part.notes.clone());
+        Ok(Some(Arc::new(part)))
     };
     let (validation, test) = (part(&["validation", "valid", "val"])?, part(&["test"])?);
     let train: Arc<dyn Dataset> = Arc::new(train);
-    match test {
-        Some(test) => Ok((train, validation, Some(test))),
-        None => Ok((train, None, validation)),
-    }
+    let parts = match test {
+        Some(test) => (train, validation, Some(test)),
+        None => (train, None, validation),
+    };
+    Ok((parts, notes))
 }

@@ -112,6 +112,17 @@ impl InputSpec {
             }
         };
         let [channels, height, width] = shape;
+        if ![1, channels].contains(&normalise.mean.len()) {
+            let fit = "mnist, half, unit or none255";
+            let reason = format!(
+                "'{name}' has {} values, one per channel, and the model takes {channels} channel(s): choose {fit} (--normalise)",
+                normalise.mean.len()
+            );
+            return Err(DataError::Option {
+                option: "normalisation",
+                reason,
+            });
+        }
         let input = Self {
             channels,
             height,
@@ -139,13 +150,13 @@ impl InputSpec {
         }
         for (option, values) in [("mean", &self.normalise.mean), ("std", &self.normalise.std)] {
             if values.len() != 1 && values.len() != self.channels {
+                let wanted = match self.channels {
+                    1 => "1".to_owned(),
+                    n => format!("1 or {n} (one per channel)"),
+                };
                 return fail(
                     option,
-                    format!(
-                        "has {} values; give 1 or {} (one per channel)",
-                        values.len(),
-                        self.channels
-                    ),
+                    format!("has {} values; give {wanted}", values.len()),
                 );
             }
             if values.iter().any(|v| !v.is_finite()) {

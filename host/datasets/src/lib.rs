@@ -26,6 +26,7 @@ mod loader;
 mod shapes;
 mod spec;
 mod split;
+mod survey;
 
 use std::sync::Arc;
 
@@ -39,8 +40,9 @@ pub use folder::FolderDataset;
 pub use input::{InputSpec, Normalise, PRESETS, PixelScale};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use shapes::{SHAPE_CLASSES, render_shape};
-pub use spec::{DataSpec, IdxFlavour, Portion, Source};
+pub use spec::{DataSpec, IdxFlavour, KINDS, Portion, Source};
 pub use split::Subset;
+pub use survey::{Notes, Skipped};
 
 /// A finite, indexable set of labelled images of one shape.
 pub trait Dataset: Send + Sync {
@@ -75,6 +77,11 @@ pub trait Dataset: Send + Sync {
         self.decode(index, out)
     }
 
+    /// A number that equal images share and others hardly ever, where images can be told apart without decoding them.
+    fn mark(&self, _index: usize) -> Option<u64> {
+        None
+    }
+
     /// What the model takes; the loader normalises with it.
     fn input(&self) -> &InputSpec;
 
@@ -92,6 +99,8 @@ pub struct Splits {
     pub search: Arc<dyn Dataset>,
     /// For the final figure only.
     pub test: Arc<dyn Dataset>,
+    /// What was left out, and what a user should know.
+    pub notes: Notes,
 }
 
 impl std::fmt::Debug for Splits {
@@ -111,25 +120,47 @@ type Parts = (
     Option<Arc<dyn Dataset>>,
 );
 
-/// Opens a data set for a model's input. Array data is read (or rendered) whole; folders are only listed.
+/// Of a hundred image files, so many may be unusable unless that is allowed.
+const MOST_SKIPPED: usize = 1;
+
+/// Opens a data set for a model's input. Array data is read (or rendered) whole; folders are listed, and the ends of their files
+/// looked at. More than one image file in a hundred that cannot be used is an error.
 pub fn open(spec: &DataSpec, input: &InputSpec) -> Result<Splits, DataError> {
+    open_with(spec, input, false)
+}
+
+/// As [`open`]; with `allow_skipped` however many image files cannot be used.
+pub fn open_with(
+    spec: &DataSpec,
+    input: &InputSpec,
+    allow_skipped: bool,
+) -> Result<Splits, DataError> {
     input.check()?;
-    let (train, held_out, test): Parts = match &spec.source {
-        Source::Shapes => {
-            let (train, test) = shapes::open(spec, input)?;
-            (Arc::new(train), None, Some(Arc::new(test)))
-        }
-        Source::Cifar10 { dir } => {
-            let (train, test) = cifar::open(dir, spec, input)?;
-            (Arc::new(train), None, Some(Arc::new(test)))
-        }
-        Source::Idx { dir, flavour } => {
-            let (train, test) = idx::open(dir, *flavour, spec, input)?;
-            (Arc::new(train), None, Some(Arc::new(test)))
-        }
-        Source::Folder { dir } => folder::open(dir, input)?,
+    let whole = |(train, test): (ArrayDataset, ArrayDataset)| -> (Parts, Notes) {
+        let parts: Parts = (Arc::new(train), None, Some(Arc::new(test)));
+        (parts, Notes::default())
     };
-    split::splits(spec, train, held_out, test)
+    let ((train, held_out, test), notes) = match &spec.source {
+        Source::Shapes => whole(shapes::open(spec, input)?),
+        Source::Cifar10 { dir } => whole(cifar::open(dir, spec, input)?),
+        Source::Idx { dir, flavour } => whole(idx::open(dir, *flavour, spec, input)?),
+        Source::Folder { dir } => {
+            let (parts, notes) = folder::open(dir, input)?;
+            if notes.left_out() * 100 > notes.files * MOST_SKIPPED && !allow_skipped {
+                return Err(DataError::TooManySkipped {
+                    path: dir.clone(),
+                    skipped: notes.left_out(),
+                    files: notes.files,
+                    reasons: notes.reasons(),
+                });
+            }
+            (parts, notes)
+        }
+    };
+    let mut splits = split::splits(spec, train, held_out, test)?;
+    splits.notes = notes;
+    splits.notes.warnings.extend(split::doubts(&splits));
+    Ok(splits)
 }
 
 /// Decodes every image once, in parallel, and returns the first error by index. Worth its time before a long run on a

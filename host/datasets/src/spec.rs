@@ -6,7 +6,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Augment, ColourJitter, DataError};
 
-const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR or folder:DIR, each with optional \
+/// The forms of a [`DataSpec`]'s text.
+pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR or folder:DIR, each with optional \
                      ,train=N ,test=N ,search=N (or a fraction) ,seed=N ,resize=N ,pad=N";
 
 /// Where the records come from.

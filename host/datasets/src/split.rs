@@ -1,12 +1,13 @@
 //! Parts of a data set.
 
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 
 use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, DataSpec, Dataset, InputSpec, Portion, Splits, array::hex};
+use crate::{DataError, DataSpec, Dataset, InputSpec, Notes, Portion, Splits, array::hex};
 
 /// Some images of another data set.
 #[derive(Clone)]
@@ -80,6 +81,10 @@ impl Dataset for Subset {
         out: &mut [f32],
     ) -> Result<(), DataError> {
         self.base.decode_random_crop(self.indices[index], rng, out)
+    }
+
+    fn mark(&self, index: usize) -> Option<u64> {
+        self.base.mark(self.indices[index])
     }
 
     fn input(&self) -> &InputSpec {
@@ -201,6 +206,7 @@ pub(crate) fn splits(
         train: Arc::new(Subset::new(whole, pool, "train")?),
         search,
         test,
+        notes: Notes::default(),
     };
     for (name, part) in [
         ("train", &splits.train),
@@ -226,4 +232,61 @@ fn limited(
         }
         _ => Ok(data),
     }
+}
+
+/// Fewer than one image in so many that is twice in the data is not worth a word.
+const RARE: usize = 1000;
+
+/// What makes figures on these splits doubtful: classes without images, images in two splits or of two classes.
+pub(crate) fn doubts(splits: &Splits) -> Vec<String> {
+    let mut found = Vec::new();
+    for (name, part) in [("training", &splits.train), ("test", &splits.test)] {
+        let mut empty = vec![true; part.classes().len()];
+        (0..part.len()).for_each(|i| empty[part.label(i)] = false);
+        let names = part.classes().iter().zip(&empty);
+        let names: Vec<&str> = names
+            .filter_map(|(name, empty)| empty.then_some(name.as_str()))
+            .collect();
+        if !names.is_empty() {
+            let first = names[..names.len().min(3)].join("', '");
+            found.push(format!(
+                "{} of {} classes have no {name} image (first: '{first}').",
+                names.len(),
+                empty.len()
+            ));
+        }
+    }
+    let mut labels: HashMap<u64, usize> = HashMap::new();
+    let mut contradicted = HashSet::new();
+    for i in 0..splits.train.len() {
+        let Some(mark) = splits.train.mark(i) else {
+            return found;
+        };
+        let label = splits.train.label(i);
+        if *labels.entry(mark).or_insert(label) != label {
+            contradicted.insert(mark);
+        }
+    }
+    let many = |count: usize, of: usize| count > 0 && count * RARE >= of;
+    if many(contradicted.len(), splits.train.len()) {
+        found.push(format!(
+            "{} training images occur under more than one class.",
+            contradicted.len()
+        ));
+    }
+    for (name, part, what) in [
+        ("search", &splits.search, "the search"),
+        ("test", &splits.test, "the final figure"),
+    ] {
+        let marks = (0..part.len()).filter_map(|i| part.mark(i));
+        let twice = marks.filter(|mark| labels.contains_key(mark)).count();
+        if many(twice, part.len()) {
+            found.push(format!(
+                "{twice} of {} images of the {name} split are training images too: {what} takes accuracies for better than they \
+                 are. Remove the doubles.",
+                part.len()
+            ));
+        }
+    }
+    found
 }

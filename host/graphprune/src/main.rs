@@ -8,6 +8,7 @@ mod commands;
 mod options;
 mod progress;
 mod stop;
+mod waiting;
 
 use std::process::ExitCode;
 
@@ -93,6 +94,7 @@ fn main() -> ExitCode {
             ExitCode::from(match error.downcast_ref() {
                 Some(pipeline::PipelineError::Stopped) => 130,
                 Some(pipeline::PipelineError::Slower { .. }) => 4,
+                Some(pipeline::PipelineError::Config(pipeline::ConfigError::NoData { .. })) => 2,
                 _ => 1,
             })
         }

@@ -50,9 +50,13 @@ impl NetworkOptions {
 pub struct RunOptions {
     /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed with --resume
     pub model: Option<String>,
-    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, folder:DIR, shapes
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built in). Needed for a file; a network of
+    /// the zoo is trained on shapes otherwise
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
+    /// Go on where more than one in a hundred image files of a folder cannot be used (other formats, cut off, broken)
+    #[arg(long)]
+    pub allow_skipped: bool,
     /// Device: `local`, a registered name, a profile's name (all registered devices of it), or the path of a profile with an
     /// address; several of one profile, with commas between, share the measurements
     #[arg(long)]
@@ -142,6 +146,7 @@ impl RunOptions {
         [
             ("MODEL", self.model.is_some()),
             ("--data", self.data.is_some()),
+            ("--allow-skipped", self.allow_skipped),
             ("--device", self.device.is_some()),
             ("--measurements", self.measurements.is_some()),
             ("--latency", self.latency.is_some()),
@@ -192,6 +197,7 @@ impl RunOptions {
         }
         set(&mut config.groups.attention, self.attention);
         set(&mut config.data, self.data.clone());
+        config.allow_skipped |= self.allow_skipped;
         set(&mut config.seed, self.seed);
         set(&mut config.search.episodes, self.episodes);
         set(&mut config.joint.epochs, self.epochs);

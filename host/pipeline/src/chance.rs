@@ -1,6 +1,7 @@
 //! Whether a network that is given as trained classifies the data better than a guess: where it does not, labels or
 //! preprocessing do not fit it, and an hour of training would be for nothing.
 
+use datasets::Dataset;
 use serde::{Deserialize, Serialize};
 
 /// How sure it must be that a network is as bad as that.
@@ -22,31 +23,154 @@ pub(crate) struct Hits {
     pub majority: f64,
 }
 
+/// Why an accuracy says nothing good of a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+enum Doubt {
+    /// All images are of one class.
+    OneClass,
+    /// It is that of a guess, surely: even this upper limit is.
+    Guess { limit: f64 },
+    /// It is not above that of a guess, on too few images to be sure.
+    PerhapsGuess,
+}
+
 impl Hits {
+    /// Of `correct` right ones among `images`, whose labels are read for the classes.
+    pub fn among(images: &dyn Dataset, correct: usize) -> Self {
+        let classes = images.classes().len();
+        let mut counts = vec![0usize; classes];
+        for index in 0..images.len() {
+            if let Some(count) = counts.get_mut(images.label(index)) {
+                *count += 1;
+            }
+        }
+        let most = counts.into_iter().max().unwrap_or(0);
+        Self {
+            correct,
+            total: images.len(),
+            classes,
+            majority: most as f64 / images.len().max(1) as f64,
+        }
+    }
+
+    /// The share that is right, 0 to 1.
+    pub fn share(&self) -> f64 {
+        self.correct as f64 / self.total.max(1) as f64
+    }
+
+    /// The 95 % interval of the share.
+    pub fn interval(&self) -> (f64, f64) {
+        wilson(self.correct, self.total)
+    }
+
+    /// The figures in words.
+    pub fn figures(&self) -> String {
+        let (low, high) = self.interval();
+        format!(
+            "{} of {} images right, {:.2} % (95 % interval {:.2} to {:.2})",
+            self.correct,
+            self.total,
+            100.0 * self.share(),
+            100.0 * low,
+            100.0 * high
+        )
+    }
+
+    /// What a guess would get, in words.
+    pub fn against(&self) -> String {
+        format!(
+            "{} classes, the most frequent one has {:.2} %",
+            self.classes,
+            100.0 * self.majority
+        )
+    }
+
     /// The accuracy up to which a network is no better than a guess.
     fn guess(&self) -> f64 {
         let odds = ODDS / (self.classes.max(2) - 1) as f64;
         (odds / (1.0 + odds)).max(self.majority).max(USELESS)
     }
 
-    /// What the user should know, where the accuracy is surely that of a guess.
-    pub fn warning(&self) -> Option<String> {
+    fn doubt(&self) -> Option<Doubt> {
+        if self.total == 0 {
+            return None;
+        }
+        if self.majority >= 1.0 {
+            return Some(Doubt::OneClass);
+        }
         let limit = upper_limit(self.correct, self.total, CONFIDENCE);
-        (limit <= self.guess()).then(|| {
-            format!(
-                "The network classifies {} of {} images right, {:.2} % (surely no more than {:.2} %), no better than a guess among {} \
-                 classes whose most frequent one has {:.2} %. Unless it is not trained at all, labels or preprocessing probably do not fit it. Check that the values \
-                 are normalised as in its training (normalise), that the channels are in its order (RGB or BGR), and that the \
-                 classes are in its order (those of a folder are sorted by name).",
-                self.correct,
-                self.total,
-                100.0 * self.correct as f64 / self.total.max(1) as f64,
-                100.0 * limit,
-                self.classes,
-                100.0 * self.majority,
-            )
-        })
+        if limit <= self.guess() {
+            return Some(Doubt::Guess { limit });
+        }
+        let chance = 1.0 / self.classes.max(1) as f64;
+        (self.share() <= chance.max(self.majority)).then_some(Doubt::PerhapsGuess)
     }
+
+    /// What the user should know of a network that is given as trained, tried on the search split.
+    pub fn warning(&self) -> Option<String> {
+        let (surely, guess) = match self.doubt()? {
+            Doubt::OneClass => {
+                return Some(format!(
+                    "All {} images of the search split are of one class, so no accuracy on it tells a good network from a bad \
+                     one. Give a data set whose classes all have images, or a larger search split (search=N).",
+                    self.total
+                ));
+            }
+            Doubt::Guess { limit } => (
+                format!(", surely no more than {:.2} %", 100.0 * limit),
+                "no better than a guess",
+            ),
+            Doubt::PerhapsGuess => (
+                String::new(),
+                "not above a guess, on too few images to be sure",
+            ),
+        };
+        Some(format!(
+            "The network classifies {}{surely}: {guess} among {}. Unless it is not trained at all, labels or preprocessing \
+             probably do not fit it. Check that the values are normalised as in its training (normalise), that the channels are \
+             in its order (RGB or BGR), and that the classes are in its order (those of a folder are sorted by name).",
+            self.figures(),
+            self.against(),
+        ))
+    }
+
+    /// What a reader should know of the network `label`, tested at the end.
+    pub fn final_warning(&self, label: &str) -> Option<String> {
+        let guess = match self.doubt()? {
+            Doubt::OneClass => {
+                return Some(format!(
+                    "All {} test images are of one class: the test accuracy of '{label}' says nothing.",
+                    self.total
+                ));
+            }
+            Doubt::Guess { .. } => "no better than a guess",
+            Doubt::PerhapsGuess => "not above a guess, on too few images to be sure",
+        };
+        Some(format!(
+            "On the test set '{label}' has {}: {guess} among {}. It is of no use as it is.",
+            self.figures(),
+            self.against(),
+        ))
+    }
+}
+
+/// The 95 % interval of a probability of which `correct` of `total` trials are known (Wilson, Journal of the American Statistical
+/// Association 22, 1927); everything for no trials.
+pub(crate) fn wilson(correct: usize, total: usize) -> (f64, f64) {
+    /// The quantile of the normal distribution at 97.5 %.
+    const Z: f64 = 1.959_963_984_540_054;
+    if total == 0 {
+        return (0.0, 1.0);
+    }
+    let n = total as f64;
+    let p = correct as f64 / n;
+    let middle = p + Z * Z / (2.0 * n);
+    let half = Z * (p * (1.0 - p) / n + Z * Z / (4.0 * n * n)).sqrt();
+    let scale = 1.0 + Z * Z / n;
+    (
+        ((middle - half) / scale).max(0.0),
+        ((middle + half) / scale).min(1.0),
+    )
 }
 
 /// The one-sided upper limit of a probability of which `correct` of `total` trials are known, exact for the binomial distribution
@@ -84,7 +208,7 @@ fn at_most(hits: usize, trials: usize, p: f64) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{Hits, at_most, upper_limit};
+    use super::{Hits, at_most, upper_limit, wilson};
 
     #[test]
     fn chances_of_few_hits_are_those_of_the_binomial_distribution() {
@@ -120,7 +244,45 @@ mod tests {
     }
 
     #[test]
-    fn only_what_is_surely_a_guess_is_warned_of() {
+    fn intervals_have_their_known_answers() {
+        for (correct, total, low, high) in [
+            (0, 0, 0.0, 1.0),
+            (0, 10, 0.0, 0.277_533),
+            (5, 10, 0.236_593, 0.763_407),
+            (10, 100, 0.055_229, 0.174_366),
+            (917, 1000, 0.898_264, 0.932_565),
+            (3, 3, 0.438_503, 1.0),
+        ] {
+            let (found_low, found_high) = wilson(correct, total);
+            assert!(
+                (found_low - low).abs() < 1e-6 && (found_high - high).abs() < 1e-6,
+                "{correct} of {total}: {found_low} to {found_high}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_split_of_one_class_is_called_that_and_no_guess() {
+        let hits = Hits {
+            correct: 3,
+            total: 3,
+            classes: 10,
+            majority: 1.0,
+        };
+        for text in [
+            hits.warning().unwrap(),
+            hits.final_warning("pruned").unwrap(),
+        ] {
+            assert!(
+                text.contains("All 3") && text.contains("one class"),
+                "{text}"
+            );
+            assert!(!text.contains("guess"), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_a_guess_or_not_above_one_is_warned_of() {
         let hits = |correct, total, classes, majority| Hits {
             correct,
             total,
@@ -131,8 +293,11 @@ mod tests {
             (hits(100, 1000, 10, 0.1), true),
             (hits(124, 1000, 10, 0.1), true),
             (hits(200, 1000, 10, 0.1), false),
-            // Too few images to tell.
-            (hits(2, 20, 10, 0.1), false),
+            // Exactly chance, on too few images to be sure.
+            (hits(2, 20, 10, 0.1), true),
+            (hits(6, 20, 10, 0.1), false),
+            // No better than always answering the same.
+            (hits(12, 20, 10, 0.6), true),
             (hits(0, 0, 10, 0.0), false),
             // Always the most frequent class.
             (hits(720, 1000, 10, 0.75), true),
@@ -146,6 +311,7 @@ mod tests {
             (hits(300, 1000, 1000, 0.001), false),
         ] {
             assert_eq!(case.warning().is_some(), warned, "{case:?}");
+            assert_eq!(case.final_warning("pruned").is_some(), warned, "{case:?}");
         }
         let text = hits(100, 1000, 10, 0.1).warning().unwrap();
         for word in ["100 of 1000", "10.00 %", "normalise", "RGB or BGR", "order"] {

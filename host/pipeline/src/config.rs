@@ -1,6 +1,6 @@
 //! What a run is asked to do: a TOML file, overridden by flags, stored in the run folder.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
 use channels::AnalysisOptions;
@@ -29,6 +29,16 @@ pub enum ConfigError {
         path: Option<PathBuf>,
         /// The parser's message with line and column.
         reason: String,
+    },
+    /// A network came from a file, and nobody said which images it is for.
+    #[error(
+        "say on which images '{model}' was trained, with --data (or `data` in the configuration): {}. A network of the zoo is \
+         trained on the built-in images (shapes) where nothing is said",
+        datasets::KINDS
+    )]
+    NoData {
+        /// The file.
+        model: String,
     },
     /// A value is out of its range.
     #[error("{key}: {reason}")]
@@ -240,8 +250,11 @@ impl Default for KnowledgeConfig {
 pub struct RunConfig {
     /// An ONNX file, or a network of the zoo by name.
     pub model: ModelSpec,
-    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`.
+    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A network of the zoo takes `shapes` where nothing is
+    /// said; for a file it has to be said.
     pub data: String,
+    /// Whether a run goes on where more than one in a hundred image files of a folder cannot be used.
+    pub allow_skipped: bool,
     /// How pixels become the model's input: a preset's name; the data set's own when absent.
     pub normalise: Option<String>,
     /// Random changes to training images; when absent, what suits the data set.
@@ -290,7 +303,8 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             model: ModelSpec::default(),
-            data: "shapes".into(),
+            data: String::new(),
+            allow_skipped: false,
             normalise: None,
             augment: None,
             device: DeviceSpec::default(),
@@ -336,6 +350,23 @@ impl RunConfig {
             path: None,
             reason: e.to_string(),
         })
+    }
+
+    /// The configuration with what depends on other settings filled in.
+    ///
+    /// # Errors
+    /// [`ConfigError::NoData`] for a file without data.
+    pub fn settled(mut self) -> Result<Self, ConfigError> {
+        if self.data.trim().is_empty() {
+            // What is neither a file nor in the zoo is refused later, with what the zoo has.
+            if Path::new(&self.model.0).exists() {
+                return Err(ConfigError::NoData {
+                    model: self.model.0,
+                });
+            }
+            self.data = "shapes".into();
+        }
+        Ok(self)
     }
 
     /// Checks the ranges of the settings this crate reads itself.
@@ -417,6 +448,24 @@ mod tests {
         config.budget.latency = Some(LatencyBudget::Ratio(0.7));
         let text = config.to_toml().unwrap();
         assert_eq!(RunConfig::from_toml(&text, None).unwrap(), config);
+    }
+
+    #[test]
+    fn only_a_network_of_the_zoo_takes_the_built_in_images_unasked() {
+        let config = |model: &str, data: &str| RunConfig {
+            model: ModelSpec(model.into()),
+            data: data.into(),
+            ..RunConfig::default()
+        };
+        let data = |model, given| config(model, given).settled().map(|c| c.data);
+        assert_eq!(data("resnet20", "").unwrap(), "shapes");
+        assert_eq!(data("resnet20", "cifar10:x").unwrap(), "cifar10:x");
+        let file = concat!(env!("CARGO_MANIFEST_DIR"), "/Cargo.toml");
+        assert_eq!(data(file, "shapes").unwrap(), "shapes");
+        let error = data(file, " ").unwrap_err().to_string();
+        for word in [file, "--data", "cifar10:DIR", "folder:DIR", "shapes"] {
+            assert!(error.contains(word), "no '{word}' in: {error}");
+        }
     }
 
     #[test]

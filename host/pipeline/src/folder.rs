@@ -5,6 +5,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::PipelineError;
+use crate::run::ORIGINAL;
 
 /// The file that makes a folder a run's.
 pub(crate) const CONFIG_FILE: &str = "config.toml";
@@ -19,7 +20,7 @@ const LEFTOVERS: [&str; 7] = [
     "measurements.sqlite",
     "measurements.sqlite-wal",
     "measurements.sqlite-shm",
-    "original.onnx",
+    ORIGINAL,
 ];
 
 /// A run folder held by this process. The lock ends with the process, however it ends.

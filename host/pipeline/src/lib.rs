@@ -18,6 +18,7 @@ mod inspect;
 mod knowledge;
 mod measure;
 mod model;
+mod pace;
 mod predict;
 mod prepare;
 mod progress;

@@ -229,6 +229,12 @@ pub(crate) fn lacks_batch_norm(graph: &Graph) -> bool {
     })
 }
 
+/// Whether the network has a batch normalisation.
+pub(crate) fn has_batch_norm(graph: &Graph) -> bool {
+    let is_norm = |node: &onnx_graph::Node| matches!(node.op, Op::BatchNormalization(_));
+    graph.nodes().iter().any(is_norm)
+}
+
 pub(crate) fn hex_sha256(bytes: &[u8]) -> String {
     Sha256::digest(bytes)
         .iter()

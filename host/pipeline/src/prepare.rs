@@ -2,18 +2,19 @@
 
 use std::sync::Arc;
 
-use channels::{Analysis, GroupId, importance_order};
-use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Splits};
+use channels::{Analysis, Cut, GroupId, importance_order};
+use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
-use torch_exec::{ExecOptions, calibrate_inserted_norms};
-use train::Runtime;
+use serde::{Deserialize, Serialize};
+use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
+use train::{Calibration, Runtime};
 
 use crate::config::{ConfigError, RunConfig};
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, lacks_batch_norm, load_model};
+use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
 use crate::progress::Reporter;
 
 /// What the stages work on.
@@ -39,10 +40,25 @@ pub(crate) struct Prepared {
     pub runtime: Runtime,
     /// How results are computed: in full precision.
     pub exact: Runtime,
+    pub norms: NormOrigin,
+}
+
+/// Which BatchNormalization nodes of a trained network are moved to the statistics of training images before anything else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub(crate) enum NormOrigin {
+    /// Those that were inserted, on the first images, as in runs that began with a version that did only this.
+    Inserted,
+    /// All, on drawn images: those of the file stem from images as they were augmented in its training.
+    All,
 }
 
 impl Prepared {
-    pub fn new(config: &RunConfig, reporter: &mut dyn Reporter) -> Result<Self, PipelineError> {
+    pub fn new(
+        config: &RunConfig,
+        norms: NormOrigin,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Self, PipelineError> {
         let exact = runtime(config)?;
         let data_spec: DataSpec = config.data.parse()?;
         let preset = config
@@ -51,7 +67,8 @@ impl Prepared {
             .unwrap_or_else(|| data_spec.default_preset());
         let (model, splits) = if config.model.zoo_name().is_some() {
             let shape = data_spec.natural_shape();
-            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, shape)?)?;
+            let input = InputSpec::preset(preset, shape)?;
+            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
             (
                 load_model(
                     &config.model,
@@ -64,7 +81,8 @@ impl Prepared {
             )
         } else {
             let model = load_model(&config.model, 0, [0; 3], config.seed, config.groups)?;
-            let splits = datasets::open(&data_spec, &InputSpec::preset(preset, model.input)?)?;
+            let input = InputSpec::preset(preset, model.input)?;
+            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
             (model, splits)
         };
         let classes = splits.train.classes().len();
@@ -89,7 +107,24 @@ impl Prepared {
             splits.test.len(),
         ));
 
-        let graph = with_batch_norm(&model, &splits, config, exact, reporter)?;
+        for line in data_doubts(&splits.notes) {
+            reporter.warn(&line);
+        }
+        for others in &splits.notes.others {
+            reporter.note(&format!("left out of the data: {others}"));
+        }
+        if model.input[0] == 1 && matches!(data_spec.source, Source::Folder { .. }) {
+            reporter.note("the model takes one channel: the folder's images are read in grey");
+        }
+
+        let (graph, told) = with_batch_norm(&model, &splits, config, (exact, norms))?;
+        told.iter().for_each(|line| reporter.note(line));
+        if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
+            reporter.warn(
+                "This run began with a version that estimated the file's batch normalisations anew on training images, which \
+                 can cost accuracy, and goes on so: a new run is likely to end better.",
+            );
+        }
         let analysis = channels::analyse_with(&graph, config.groups)?;
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
@@ -117,6 +152,7 @@ impl Prepared {
                 ..exact
             },
             exact,
+            norms,
         })
     }
 
@@ -153,12 +189,31 @@ impl Prepared {
         onnx_graph::write(&self.deployed(graph)?).map_err(fail)
     }
 
+    /// What the network of `widths` keeps of the whole one.
+    pub fn cut(&self, widths: &[usize]) -> Result<Cut, PipelineError> {
+        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        Ok(channels::cut(&self.graph, &self.analysis, &plan)?)
+    }
+
     /// A network of `widths` cut from the model's own weights.
     pub fn cut_original(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
-        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
-        Ok(channels::apply(&self.graph, &cut)?)
+        Ok(channels::apply(&self.graph, &self.cut(widths)?)?)
     }
+}
+
+/// What a user should know of the data, now and when reading the report.
+pub(crate) fn data_doubts(notes: &Notes) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if notes.left_out() > 0 {
+        doubts.push(format!(
+            "{} of {} image files cannot be used and are left out: {}.",
+            notes.left_out(),
+            notes.files,
+            notes.reasons()
+        ));
+    }
+    doubts.extend(notes.warnings.iter().cloned());
+    doubts
 }
 
 /// The widths that `grid` admits for the groups of a network.
@@ -207,33 +262,63 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     })
 }
 
-/// A network whose BatchNorm was folded gets it back, calibrated on training images so that its output is unchanged.
+/// The network with a BatchNorm after every convolution, whose statistics are those of training images, while its output is
+/// unchanged: where BatchNorm was folded it is given back, and what the file has is moved. And what was done, in words.
 fn with_batch_norm(
     model: &LoadedModel,
     splits: &Splits,
     config: &RunConfig,
-    runtime: Runtime,
-    reporter: &mut dyn Reporter,
-) -> Result<Graph, PipelineError> {
-    if !lacks_batch_norm(&model.graph) {
-        return Ok(model.graph.clone());
-    }
+    (runtime, norms): (Runtime, NormOrigin),
+) -> Result<(Graph, Vec<String>), PipelineError> {
     let fail = |source| PipelineError::Model {
         model: model.name.clone(),
         source,
     };
-    let (mut graph, inserted) = insert_batch_norm(&model.graph).map_err(fail)?;
-    let images = config.evaluate.calibration_batch.min(splits.train.len());
-    let batches = config.evaluate.calibration_batches.max(1);
-    let wanted: Vec<usize> = (0..(images * batches).min(splits.train.len())).collect();
-    let mut tensors = Vec::new();
-    for chunk in wanted.chunks(images.max(1)) {
-        tensors.push(train::read(splits.train.as_ref(), chunk, runtime.device)?.0);
+    let (mut graph, inserted) = if lacks_batch_norm(&model.graph) {
+        insert_batch_norm(&model.graph).map_err(fail)?
+    } else {
+        (model.graph.clone(), Vec::new())
+    };
+    let train = splits.train.as_ref();
+    let mut told = Vec::new();
+    let moved = match norms {
+        NormOrigin::Inserted if !inserted.is_empty() => {
+            let images = config.evaluate.calibration_batch.min(train.len());
+            let batches = config.evaluate.calibration_batches.max(1);
+            let wanted: Vec<usize> = (0..(images * batches).min(train.len())).collect();
+            let mut tensors = Vec::new();
+            for chunk in wanted.chunks(images.max(1)) {
+                tensors.push(train::read(train, chunk, runtime.device)?.0);
+            }
+            calibrate_inserted_norms(&mut graph, &inserted, tensors)?;
+            inserted.len()
+        }
+        NormOrigin::All if model.trained || !inserted.is_empty() => {
+            let images = Calibration::draw(train, &config.evaluate, runtime.device)?;
+            let batches = images
+                .batches()
+                .iter()
+                .map(torch_exec::Tensor::shallow_clone);
+            if model.trained {
+                calibrate_norms(&mut graph, batches)?
+            } else {
+                calibrate_inserted_norms(&mut graph, &inserted, batches)?;
+                inserted.len()
+            }
+        }
+        _ => 0,
+    };
+    if !inserted.is_empty() {
+        told.push(format!(
+            "gave {} layers their folded batch normalisation back, calibrated on training images",
+            inserted.len()
+        ));
     }
-    calibrate_inserted_norms(&mut graph, &inserted, tensors)?;
-    reporter.note(&format!(
-        "gave {} layers their folded batch normalisation back, calibrated on training images",
-        inserted.len()
-    ));
-    Ok(graph)
+    if moved > inserted.len() {
+        told.push(format!(
+            "moved {} batch normalisations to the statistics of training images; the network computes what it did",
+            moved - inserted.len()
+        ));
+    }
+    Ok((graph, told))
 }

@@ -77,6 +77,7 @@ impl Run {
     /// # Errors
     /// When the configuration is wrong or the folder is in use or holds a run.
     pub fn start(config: RunConfig, out: &Path) -> Result<Self, PipelineError> {
+        let config = config.settled()?;
         config.check()?;
         let folder = RunFolder::create(out)?;
         let records = Records::open(&folder.path("run.sqlite"))?;
@@ -149,6 +150,7 @@ impl Run {
             stop,
             reporter,
             events,
+            pace: None,
         };
         let started = Instant::now();
         let result = advance(&mut work, until, started);
@@ -168,7 +170,8 @@ impl Run {
 }
 
 fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcome, PipelineError> {
-    let mut prepared = Prepared::new(work.config, work.reporter)?;
+    let norms = start::norm_origin(work)?;
+    let mut prepared = Prepared::new(work.config, norms, work.reporter)?;
     start::same_inputs(work, &prepared)?;
     prepared.runtime.options = start::exec_options(work, &prepared)?;
     start::classifies(work, &prepared)?;
@@ -181,7 +184,10 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         data: None,
     };
     let original = prepared.deployed_bytes(&prepared.model.graph)?;
-    work.folder.write("original.onnx", &original)?;
+    // A network that is trained in this run is written when it is.
+    if prepared.model.trained {
+        work.folder.write(ORIGINAL, &original)?;
+    }
     let store = work.config.measurements.path(work.folder.root())?;
     let config = MeterConfig {
         attempts: work.config.search.measure_attempts,
@@ -287,6 +293,9 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     outcome.data = Some(data);
     Ok(outcome)
 }
+
+/// The original as it is deployed.
+pub(crate) const ORIGINAL: &str = "original.onnx";
 
 /// The best uniform configuration is found by bisection; a handful of measurements around it settles it.
 const UNIFORM_EPISODES: u64 = 8;

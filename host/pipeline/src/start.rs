@@ -2,19 +2,22 @@
 //! classifies the data, and whether the budget is within reach.
 
 use std::sync::Arc;
+use std::time::Duration;
 
-use datasets::{Dataset, Subset};
+use datasets::Subset;
 use search::{Budget, CostKind, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
-use torch_exec::ExecOptions;
+use torch_exec::{Device, ExecOptions};
+use train::Runtime;
 
 use crate::chance::Hits;
 use crate::config::{ConfigError, LatencyBudget};
 use crate::device::{Effort, Ratio};
 use crate::error::PipelineError;
-use crate::prepare::Prepared;
+use crate::pace::Pace;
+use crate::prepare::{NormOrigin, Prepared};
 use crate::records::StageName;
-use crate::work::Work;
+use crate::work::{PACE, Work};
 
 /// Whether and how the budget can be met, from the measurement before training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -26,6 +29,21 @@ pub(crate) struct Feasibility {
     /// Latency of the smallest network over the original's.
     pub smallest_ratio: Option<(f64, f64, f64)>,
     pub smallest_macs: f64,
+}
+
+/// Which batch normalisations are moved to training images: a run that began before all of them were goes on as it began.
+pub(crate) fn norm_origin(work: &mut Work<'_>) -> Result<NormOrigin, PipelineError> {
+    let stage = StageName::new("norms");
+    if let Some(known) = work.records.stage::<NormOrigin>(&stage)? {
+        return Ok(known);
+    }
+    let origin = if work.folder.holds_run() {
+        NormOrigin::Inserted
+    } else {
+        NormOrigin::All
+    };
+    work.records.finish(&stage, &origin)?;
+    Ok(origin)
 }
 
 /// What a run was started on must not change under it.
@@ -63,40 +81,84 @@ pub(crate) fn same_inputs(work: &mut Work<'_>, prepared: &Prepared) -> Result<()
 /// Keep ratio of the network on which the ways to train are timed.
 const TYPICAL_KEEP: f64 = 0.6;
 
-/// How training runs: as configured, or in the fastest way, measured once per run so that a resumed one goes on alike.
+/// How training runs, memory order, precision and number of threads: as configured, or in the fastest way, measured once per
+/// run so that a resumed one goes on alike.
 pub(crate) fn exec_options(
     work: &mut Work<'_>,
     prepared: &Prepared,
 ) -> Result<ExecOptions, PipelineError> {
-    if let Some(options) = work.config.exec {
-        return Ok(options);
-    }
-    let stage = StageName::new("exec");
-    if let Some(known) = work.records.stage::<ExecOptions>(&stage)? {
-        return Ok(known);
-    }
     let batch = work.config.batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
-    // On a pruned network, as nearly all that are trained are: the memory order that is best for sixteen channels can be
-    // the worst for twelve.
-    let typical = prepared.cut_original(&prepared.space.uniform(TYPICAL_KEEP).0)?;
-    let times = train::step_times(&typical, prepared.model.input, batch, device)?;
-    let fastest = times
-        .first()
-        .map_or_else(ExecOptions::default, |t| t.options);
-    let seen = times.iter().map(|t| {
-        format!(
-            "{} {:.0} images/s",
-            t.options,
-            batch as f64 / t.step.as_secs_f64()
-        )
-    });
-    work.reporter.note(&format!(
-        "training runs {fastest} (measured: {})",
-        seen.collect::<Vec<_>>().join(", ")
-    ));
-    work.records.finish(&stage, &fastest)?;
-    Ok(fastest)
+    let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
+    let (options_stage, pace_stage) = (StageName::new("exec"), StageName::new(PACE));
+    let known = match work.config.exec {
+        Some(options) => Some(options),
+        None => work.records.stage::<ExecOptions>(&options_stage)?,
+    };
+    // Operations on another device are not this processor's threads' business.
+    let choose = work.config.threads == 0 && device == Device::Cpu;
+    let mut pace = work.records.stage::<Pace>(&pace_stage)?.filter(|_| choose);
+    if let Some(pace) = &mut pace {
+        // The run may have moved to a smaller machine.
+        pace.threads = pace.threads.min(train::cores());
+    }
+    if known.is_none() || (choose && pace.is_none()) {
+        // On a pruned network, as nearly all that are trained are: the memory order that is best for sixteen channels can be
+        // the worst for twelve.
+        let typical = prepared.cut_original(&prepared.space.uniform(TYPICAL_KEEP).0)?;
+        let image = prepared.model.input;
+        if choose {
+            let options = known.unwrap_or_default();
+            let times = train::thread_times(&typical, image, batch, Runtime { device, options })?;
+            let paces: Vec<Pace> = times
+                .iter()
+                .map(|t| Pace {
+                    threads: t.threads,
+                    images_per_second: rate(t.step),
+                })
+                .collect();
+            pace = paces.first().copied();
+            if let (Some(pace), true) = (pace, paces.len() > 1) {
+                torch_exec::set_threads(pace.threads);
+                let seen: Vec<String> = paces.into_iter().map(Pace::words).collect();
+                work.reporter.note(&format!(
+                    "training runs with {} of {} threads (measured: {})",
+                    pace.threads,
+                    train::cores(),
+                    seen.join(", ")
+                ));
+            }
+        }
+        if known.is_none() {
+            let times = train::step_times(&typical, image, batch, device)?;
+            let seen = times
+                .iter()
+                .map(|t| format!("{} {:.0} images/s", t.options, rate(t.step)));
+            let seen: Vec<String> = seen.collect();
+            if let Some(fastest) = times.first() {
+                let options = fastest.options;
+                work.reporter.note(&format!(
+                    "training runs {options} (measured: {})",
+                    seen.join(", ")
+                ));
+                if let Some(pace) = &mut pace {
+                    pace.images_per_second = rate(fastest.step);
+                }
+                work.records.finish(&options_stage, &options)?;
+            }
+        }
+        if let Some(pace) = &pace {
+            work.records.finish(&pace_stage, pace)?;
+        }
+    }
+    if let Some(pace) = pace {
+        torch_exec::set_threads(pace.threads);
+        work.pace = Some(pace);
+    }
+    match known {
+        Some(options) => Ok(options),
+        None => Ok(work.records.stage(&options_stage)?.unwrap_or_default()),
+    }
 }
 
 /// Images on which the given network is tried.
@@ -104,7 +166,8 @@ const TRIED: usize = 1000;
 
 pub(crate) const CLASSIFIES: &str = "classifies";
 
-/// Tries a network that is given as trained on some images of the search split, and warns where it does no better than a guess.
+/// Tries a network that is given as trained on some images of the search split, tells its accuracy, and warns where that is no
+/// better than a guess.
 pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
@@ -118,6 +181,11 @@ pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(),
             hits
         }
     };
+    work.reporter.note(&format!(
+        "original on the search split: {}; {}",
+        hits.figures(),
+        hits.against()
+    ));
     if let Some(warning) = hits.warning() {
         work.reporter.warn(&warning);
     }
@@ -127,21 +195,8 @@ pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(),
 fn hits(work: &Work<'_>, prepared: &Prepared) -> Result<Hits, PipelineError> {
     let all = Arc::clone(&prepared.splits.search);
     let images = Subset::stratified(all, TRIED, work.config.seed, "tried")?;
-    let classes = images.classes().len();
-    let mut counts = vec![0usize; classes];
-    for index in 0..images.len() {
-        if let Some(count) = counts.get_mut(images.label(index)) {
-            *count += 1;
-        }
-    }
-    let most = counts.into_iter().max().unwrap_or(0);
     let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
-    Ok(Hits {
-        correct: accuracy.correct,
-        total: accuracy.total,
-        classes,
-        majority: most as f64 / accuracy.total.max(1) as f64,
-    })
+    Ok(Hits::among(&images, accuracy.correct))
 }
 
 /// Measures the smallest network, so that a budget out of reach is known before an hour of training.

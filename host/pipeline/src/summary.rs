@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use latency::{DeviceState, Estimate, Measurement, Record, Verdict as MeasurementVerdict};
 use report::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
-    Provider, ReportData, Role, Row, Verdict,
+    Provider, ReportData, Role, Row, SkippedFiles, Verdict,
 };
 
 use crate::chance::Hits;
@@ -14,6 +14,7 @@ use crate::device::{Meter, Ratio};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::measure::runtime_line;
+use crate::prepare::{Prepared, data_doubts};
 use crate::records::StageName;
 use crate::run::now;
 use crate::stages::export::FinalRow;
@@ -69,7 +70,28 @@ pub(crate) fn report_data(
                 .and_then(|p| p.widths.get(i).copied())
                 .unwrap_or(g.channels),
         });
-    let rows: Vec<Row> = rows.iter().map(|r| row(&stored, several, r)).collect();
+    let hits = work
+        .records
+        .stage::<Hits>(&StageName::new(start::CLASSIFIES))?;
+    let tested: Vec<Hits> = rows.iter().map(|r| tested(prepared, r)).collect();
+    let doubts = rows.iter().zip(&tested);
+    let doubts: Vec<String> = doubts
+        .filter_map(|(row, hits)| hits.final_warning(&row.label))
+        .collect();
+    let rows: Vec<Row> = rows
+        .iter()
+        .zip(&tested)
+        .map(|(final_row, tested)| {
+            let row = row(&stored, several, final_row);
+            let original = hits.as_ref().filter(|_| row.role == Role::Original);
+            Row {
+                test_images: Some(tested.total as u64),
+                test_interval: Some(tested.interval()),
+                search_accuracy: row.search_accuracy.or(original.map(Hits::share)),
+                ..row
+            }
+        })
+        .collect();
     let evidence = match meter {
         Some(meter) => evidence(meter, &stored, &rows, work)?,
         None => Evidence::default(),
@@ -80,10 +102,9 @@ pub(crate) fn report_data(
         .records
         .stage::<Vec<String>>(&StageName::new(DEVICE_NEWS))?;
     warnings.extend(news.unwrap_or_default());
-    let hits = work
-        .records
-        .stage::<Hits>(&StageName::new(start::CLASSIFIES))?;
     warnings.extend(hits.and_then(|h| h.warning()));
+    warnings.extend(doubts);
+    warnings.extend(data_doubts(&prepared.splits.notes));
     Ok(ReportData {
         header: Header {
             model: prepared.model.name.clone(),
@@ -109,8 +130,29 @@ pub(crate) fn report_data(
         evidence,
         rows,
         config: work.config.to_toml()?,
+        skipped: skipped(prepared),
         warnings,
     })
+}
+
+/// The files of the data that were left out.
+fn skipped(prepared: &Prepared) -> Vec<SkippedFiles> {
+    let notes = &prepared.splits.notes;
+    let line = |(skipped, image): (&datasets::Skipped, bool)| SkippedFiles {
+        reason: skipped.reason.clone(),
+        count: skipped.count as u64,
+        examples: skipped.examples.clone(),
+        image,
+    };
+    let images = notes.skipped.iter().map(|s| (s, true));
+    let others = notes.others.iter().map(|s| (s, false));
+    images.chain(others).map(line).collect()
+}
+
+/// A row's accuracy on the test set, to be held against a guess: of the images only the labels are read.
+fn tested(prepared: &Prepared, row: &FinalRow) -> Hits {
+    let correct = (row.test_accuracy * row.test_images as f64).round() as usize;
+    Hits::among(prepared.splits.test.as_ref(), correct)
 }
 
 fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdict {
@@ -159,6 +201,8 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
         label: row.label.clone(),
         role,
         test_accuracy: Some(row.test_accuracy),
+        test_images: None,
+        test_interval: None,
         search_accuracy: row.search_accuracy,
         latency: row.ratio.as_ref().map(|ratio| LatencyFigure {
             samples_ns: newest(stored, &ratio.model_sha256, &ratio.device)

@@ -1,7 +1,7 @@
 //! What the stages share while they work, and how they tell what they do.
 
 use std::ops::ControlFlow;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use report::events::EventWriter;
 
@@ -9,6 +9,7 @@ use crate::config::RunConfig;
 use crate::device::Meter;
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
+use crate::pace::{Change, Pace, Pacer};
 use crate::progress::{Reporter, StopFlag};
 use crate::records::{EpisodeRecord, Records, StageName};
 
@@ -21,7 +22,12 @@ pub(crate) struct Work<'a> {
     pub stop: &'a StopFlag,
     pub reporter: &'a mut dyn Reporter,
     pub events: EventWriter,
+    /// How fast a training should go, where the number of threads is this run's to choose.
+    pub pace: Option<Pace>,
 }
+
+/// The pace of a run's trainings.
+pub(crate) const PACE: &str = "pace";
 
 /// What became of devices in the course of a run, over all its resumptions.
 pub(crate) const DEVICE_NEWS: &str = "device-news";
@@ -44,7 +50,15 @@ impl Work<'_> {
 
     /// An observer of a training under the name `stage`.
     pub fn watch(&mut self, stage: &str) -> Result<Watch<'_>, PipelineError> {
+        let pacer = self
+            .pace
+            .map(|pace| Pacer::new(pace, train::thread_counts(train::cores())));
         Ok(Watch {
+            batch: self.config.batch,
+            pacer,
+            pace: &mut self.pace,
+            records: self.records,
+            stepped: Instant::now(),
             stage: stage.to_owned(),
             begun: false,
             last: 0,
@@ -95,9 +109,48 @@ pub(crate) struct Watch<'a> {
     stop: &'a StopFlag,
     reporter: &'a mut dyn Reporter,
     events: &'a mut EventWriter,
+    batch: usize,
+    pacer: Option<Pacer>,
+    pace: &'a mut Option<Pace>,
+    records: &'a mut Records,
+    stepped: Instant,
 }
 
 impl Watch<'_> {
+    /// Holds the training to its pace.
+    fn pace(&mut self) {
+        let took = self.stepped.elapsed().as_secs_f64();
+        self.stepped = Instant::now();
+        let change = self
+            .pacer
+            .as_mut()
+            .and_then(|pacer| pacer.step(self.batch as f64 / took.max(1e-9)));
+        match change {
+            None => {}
+            Some(Change::Try(threads)) => torch_exec::set_threads(threads),
+            Some(Change::Settle {
+                pace,
+                measured,
+                found,
+            }) => {
+                torch_exec::set_threads(pace.threads);
+                *self.pace = Some(pace);
+                let found: Vec<String> = found.into_iter().map(Pace::words).collect();
+                self.reporter.note(&format!(
+                    "{}: below a third of the {measured:.0} images/s that were measured, so threads were measured anew ({}); \
+                     goes on with {}",
+                    self.stage,
+                    found.join(", "),
+                    pace.threads
+                ));
+                // A resumed run would start with the old number; that must not end this one.
+                if let Err(e) = self.records.finish(&StageName::new(PACE), &pace) {
+                    tracing::warn!("the number of threads: {e}");
+                }
+            }
+        }
+    }
+
     /// Ends the progress of the stage and returns the steps done.
     pub fn finish(self) -> u64 {
         if self.begun {
@@ -109,6 +162,7 @@ impl Watch<'_> {
 
 impl train::Observer for Watch<'_> {
     fn progress(&mut self, event: train::Event) -> ControlFlow<()> {
+        self.pace();
         if !self.begun {
             self.reporter
                 .begin(&self.stage, event.step.saturating_sub(1), event.steps);

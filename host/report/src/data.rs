@@ -22,8 +22,24 @@ pub struct ReportData {
     pub evidence: Evidence,
     /// The run's configuration as text (TOML).
     pub config: String,
+    /// Files of the data set that were left out.
+    pub skipped: Vec<SkippedFiles>,
     /// What the reader should know before believing the rest.
     pub warnings: Vec<String>,
+}
+
+/// Files of a data set that were left out for one reason.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct SkippedFiles {
+    /// Why.
+    pub reason: String,
+    /// How many.
+    pub count: u64,
+    /// The first of them.
+    pub examples: Vec<String>,
+    /// Whether they are images.
+    pub image: bool,
 }
 
 /// What was done, where and when.
@@ -96,6 +112,10 @@ pub struct Row {
     pub role: Role,
     /// On the test split.
     pub test_accuracy: Option<f64>,
+    /// Images of the test split.
+    pub test_images: Option<u64>,
+    /// The 95 % interval of the accuracy on the test split.
+    pub test_interval: Option<(f64, f64)>,
     /// On the search split.
     pub search_accuracy: Option<f64>,
     /// As measured on the device.

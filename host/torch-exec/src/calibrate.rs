@@ -1,7 +1,7 @@
-//! Giving BatchNormalization nodes that were inserted the statistics of the network's own activations.
+//! Giving BatchNormalization nodes the statistics of the network's own activations without changing what they compute.
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, InsertedNorm, NodeId, ValueId};
+use onnx_graph::{Graph, InsertedNorm, ValueId};
 use tch::{Device, Kind, Tensor};
 
 use crate::params::to_graph;
@@ -38,29 +38,111 @@ impl Moments {
     }
 }
 
+/// BatchNormalization nodes that share their parameters, most often one alone.
+struct Norm {
+    /// Scale, bias, mean and variance.
+    params: [ValueId; 4],
+    epsilon: f32,
+    /// What each of the nodes normalises.
+    inputs: Vec<ValueId>,
+    moments: Option<Moments>,
+}
+
 /// Sets the inserted BatchNormalization nodes so that each knows the mean and variance of its input over `batches`
-/// (each `[N, C, H, W]`) and gives its input back unchanged: mean and variance as observed, the scale their standard
-/// deviation, the bias their mean. What the network computes stays the same, but for rounding; afterwards the nodes can be
-/// trained and re-estimated like any other.
+/// (each `[N, C, H, W]`) and gives its input back unchanged; see [`calibrate_norms`].
 ///
 /// # Errors
-/// [`ExecError::NoBatches`] for no batch; [`ExecError::Form`] when an inserted node is not in the graph; otherwise as
-/// [`Program::compile`] and [`Program::forward`].
+/// As [`calibrate_norms`]; [`ExecError::Form`] when an inserted node is not in the graph.
 pub fn calibrate_inserted_norms(
     graph: &mut Graph,
     inserted: &[InsertedNorm],
     batches: impl IntoIterator<Item = Tensor>,
 ) -> Result<(), ExecError> {
-    if inserted.is_empty() {
+    let mut norms = own_norms(graph);
+    norms.retain(|norm| inserted.iter().any(|i| i.mean == norm.params[2]));
+    let missing = inserted
+        .iter()
+        .find(|i| norms.iter().all(|norm| norm.params[2] != i.mean));
+    if let Some(missing) = missing {
+        return Err(ExecError::Form {
+            node: missing.conv.clone(),
+            op: "Conv".to_owned(),
+            reason: "the BatchNormalization inserted after it is not in this graph".to_owned(),
+        });
+    }
+    centre(graph, norms, batches)
+}
+
+/// Moves every BatchNormalization to the mean and variance of its input over `batches` (each `[N, C, H, W]`), and its
+/// scale and bias with them, so that it computes what it did: the statistics of a file stem from its training, whose
+/// augmentation is not known, and estimating them anew on other images would change the network. Afterwards they can be
+/// estimated like those of a network trained on such images. Returns how many nodes were moved.
+///
+/// A node stays as it is where its parameters are not constants or are partly shared with other nodes, and a channel where
+/// they make no finite function.
+///
+/// # Errors
+/// [`ExecError::NoBatches`] for no batch; otherwise as [`Program::compile`] and [`Program::forward`].
+pub fn calibrate_norms(
+    graph: &mut Graph,
+    batches: impl IntoIterator<Item = Tensor>,
+) -> Result<usize, ExecError> {
+    let norms = own_norms(graph);
+    let count = norms.iter().map(|norm| norm.inputs.len()).sum();
+    centre(graph, norms, batches)?;
+    Ok(count)
+}
+
+/// The normalisations whose four parameters are constants that nothing else reads.
+fn own_norms(graph: &Graph) -> Vec<Norm> {
+    let live = graph.live(|_, _| true).nodes;
+    let mut norms: Vec<Norm> = Vec::new();
+    for (id, node) in graph.iter() {
+        let Op::BatchNormalization(op) = &node.op else {
+            continue;
+        };
+        let inputs = [0, 1, 2, 3, 4].map(|i| node.input(i));
+        let [Some(input), Some(scale), Some(bias), Some(mean), Some(var)] = inputs else {
+            continue;
+        };
+        let params = [scale, bias, mean, var];
+        let floats = |v: &ValueId| graph.constant(*v).is_some_and(|t| t.as_f32().is_some());
+        if !live[id.index()] || !params.iter().all(floats) {
+            continue;
+        }
+        let like = |norm: &&mut Norm| {
+            norm.params == params && norm.epsilon.to_bits() == op.epsilon.to_bits()
+        };
+        match norms.iter_mut().find(like) {
+            Some(norm) => norm.inputs.push(input),
+            None => norms.push(Norm {
+                params,
+                epsilon: op.epsilon,
+                inputs: vec![input],
+                moments: None,
+            }),
+        }
+    }
+    let readers = graph.consumers();
+    norms.retain(|norm| {
+        norm.params.iter().all(|v| {
+            readers[v.index()].len() == norm.inputs.len() && !graph.outputs().contains(v)
+        })
+    });
+    norms
+}
+
+/// Gathers the statistics of what each normalisation reads and moves it there.
+fn centre(
+    graph: &mut Graph,
+    mut norms: Vec<Norm>,
+    batches: impl IntoIterator<Item = Tensor>,
+) -> Result<(), ExecError> {
+    if norms.is_empty() {
         return Ok(());
     }
     let program = Program::compile(graph)?;
-    let mut inputs = Vec::with_capacity(inserted.len());
-    for norm in inserted {
-        inputs.push(norm_node(graph, norm)?);
-    }
-    let taps: Vec<ValueId> = inputs.iter().map(|(_, tap, _)| *tap).collect();
-    let mut moments: Vec<Option<Moments>> = taps.iter().map(|_| None).collect();
+    let taps: Vec<ValueId> = norms.iter().flat_map(|n| n.inputs.clone()).collect();
     let mut params: Option<Params> = None;
     let _guard = tch::no_grad_guard();
     for batch in batches {
@@ -68,64 +150,63 @@ pub fn calibrate_inserted_norms(
             Some(p) => p,
             none => none.insert(Params::from_graph(graph, batch.device())?),
         };
+        let mut observe = |id: ValueId, tensor: &Tensor| {
+            for norm in norms.iter_mut().filter(|n| n.inputs.contains(&id)) {
+                let zeros = || Tensor::zeros([tensor.size()[1]], (Kind::Double, tensor.device()));
+                let moments = norm.moments.get_or_insert_with(|| Moments {
+                    count: 0.0,
+                    mean: zeros(),
+                    squares: zeros(),
+                });
+                moments
+                    .add(tensor)
+                    .map_err(ExecError::tensor("gathering statistics"))?;
+            }
+            Ok(())
+        };
         program
-            .run(
-                &batch,
-                params,
-                None,
-                NormMode::Running,
-                &taps,
-                &mut |id, tensor| {
-                    for (place, _) in moments.iter_mut().zip(&taps).filter(|(_, tap)| **tap == id) {
-                        let zeros =
-                            || Tensor::zeros([tensor.size()[1]], (Kind::Double, tensor.device()));
-                        let moments = place.get_or_insert_with(|| Moments {
-                            count: 0.0,
-                            mean: zeros(),
-                            squares: zeros(),
-                        });
-                        moments
-                            .add(tensor)
-                            .map_err(ExecError::tensor("gathering statistics"))?;
-                    }
-                    Ok(())
-                },
-            )
+            .run(&batch, params, None, NormMode::Running, &taps, &mut observe)
             .map(drop)?;
     }
-    for ((norm, (_, _, epsilon)), moments) in inserted.iter().zip(&inputs).zip(moments) {
-        let moments = moments.ok_or(ExecError::NoBatches)?;
-        let mean = moments.mean.to_device(Device::Cpu).to_kind(Kind::Float);
-        let var = (moments.squares / moments.count)
-            .to_device(Device::Cpu)
-            .to_kind(Kind::Float);
-        // From the rounded variance, so that scale and normalisation cancel as exactly as they can.
-        let scale = (var.to_kind(Kind::Double) + f64::from(*epsilon))
-            .sqrt()
-            .to_kind(Kind::Float);
-        for (id, tensor) in [
-            (norm.scale, &scale),
-            (norm.bias, &mean),
-            (norm.mean, &mean),
-            (norm.var, &var),
-        ] {
-            graph.set_constant(id, to_graph(tensor)?)?;
-        }
+    for norm in norms {
+        norm.centre(graph)?;
     }
     Ok(())
 }
 
-/// The node of an inserted normalisation, its data input and its epsilon.
-fn norm_node(graph: &Graph, norm: &InsertedNorm) -> Result<(NodeId, ValueId, f32), ExecError> {
-    let found = graph.iter().find_map(|(id, node)| match &node.op {
-        Op::BatchNormalization(op) if node.input(3) == Some(norm.mean) => {
-            Some((id, node.input(0)?, op.epsilon))
+impl Norm {
+    fn centre(&self, graph: &mut Graph) -> Result<(), ExecError> {
+        let moments = self.moments.as_ref().ok_or(ExecError::NoBatches)?;
+        let read = |id: ValueId| graph.constant(id).and_then(|t| t.as_f32()).unwrap_or(&[]);
+        let [scale, bias, mean, var] = self.params.map(read);
+        let observed = |t: &Tensor| {
+            let t = t.to_device(Device::Cpu).to_kind(Kind::Float);
+            Vec::<f32>::try_from(&t).map_err(ExecError::tensor("reading statistics"))
+        };
+        let new_mean = observed(&moments.mean)?;
+        let new_var = observed(&(&moments.squares / moments.count))?;
+        // Rounded, as it is where the gain is given by a scale that undoes it: that then is a gain of exactly 1.
+        let deviation = |var: f32| (f64::from(var) + f64::from(self.epsilon)).sqrt() as f32;
+        let mut lists = [scale, bias, mean, var].map(<[f32]>::to_vec);
+        for c in 0..scale.len() {
+            let gain = f64::from(scale[c]) / f64::from(deviation(var[c]));
+            // Through the difference of the means, which is small where the products are not.
+            let shift = gain * (f64::from(new_mean[c]) - f64::from(mean[c]));
+            let moved = [
+                (gain * f64::from(deviation(new_var[c]))) as f32,
+                (f64::from(bias[c]) + shift) as f32,
+                new_mean[c],
+                new_var[c],
+            ];
+            if moved.iter().all(|x| x.is_finite()) {
+                for (list, x) in lists.iter_mut().zip(moved) {
+                    list[c] = x;
+                }
+            }
         }
-        _ => None,
-    });
-    found.ok_or_else(|| ExecError::Form {
-        node: norm.conv.clone(),
-        op: "Conv".to_owned(),
-        reason: "the BatchNormalization inserted after it is not in this graph".to_owned(),
-    })
+        for (id, list) in self.params.into_iter().zip(lists) {
+            graph.set_constant(id, to_graph(&Tensor::from_slice(&list))?)?;
+        }
+        Ok(())
+    }
 }

@@ -20,11 +20,11 @@ mod params;
 mod program;
 mod weights;
 
-pub use calibrate::calibrate_inserted_norms;
+pub use calibrate::{calibrate_inserted_norms, calibrate_norms};
 pub use device::{has_bf16, parse_device, reuse_memory, seed, set_threads, threads};
 pub use error::ExecError;
 pub use loss::{accuracy, cross_entropy, distillation};
-pub use norm::{NormMode, NormStats, Overlay, reestimate};
+pub use norm::{NormDrift, NormMode, NormStats, Overlay, reestimate};
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;
 pub use program::Program;

@@ -4,10 +4,11 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use channels::{Crop, Cut};
-use onnx_graph::ValueId;
-use tch::{Device, Kind, Tensor};
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, ValueId};
+use tch::{Device, Kind, TchError, Tensor};
 
-use crate::{ExecError, Program, WeightSource};
+use crate::{ExecError, Program, WeightSource, crop};
 
 /// Which statistics BatchNormalization uses in a pass, and what becomes of them.
 #[derive(Clone, Copy)]
@@ -94,6 +95,100 @@ impl NormStats {
             node.var.shallow_clone(),
             1.0 / f64::from(node.batches),
         )
+    }
+}
+
+/// How far the stored statistics of a network are from what [`reestimate`] finds on some images: the batches' noise, and
+/// whatever distinguishes those images from the training that the statistics stem from. Estimates for networks cut from this
+/// one are corrected by as much, so that the uncut network keeps its own statistics.
+pub struct NormDrift {
+    nodes: BTreeMap<(ValueId, ValueId), NodeDrift>,
+}
+
+struct NodeDrift {
+    /// Stored mean less the estimated one, per channel of the uncut network.
+    shift: Tensor,
+    /// Stored variance over the estimated one, each with epsilon, per channel of the uncut network.
+    ratio: Tensor,
+    epsilon: f64,
+}
+
+impl NormDrift {
+    /// Of the network `graph`, which `program` was compiled from, with its own `weights` on `batches` (each `[N, C, H, W]`).
+    ///
+    /// # Errors
+    /// As [`reestimate`].
+    pub fn measure(
+        graph: &Graph,
+        program: &Program,
+        weights: &dyn WeightSource,
+        batches: impl IntoIterator<Item = Tensor>,
+    ) -> Result<Self, ExecError> {
+        let found = reestimate(program, weights, None, batches)?;
+        let mut nodes = BTreeMap::new();
+        for node in graph.nodes() {
+            let (Op::BatchNormalization(op), Some(mean), Some(var)) =
+                (&node.op, node.input(3), node.input(4))
+            else {
+                continue;
+            };
+            let held = found.nodes.borrow();
+            let Some(estimate) = held.get(&(mean, var)) else {
+                continue;
+            };
+            let stored = (weights.weight(mean, None)?, weights.weight(var, None)?);
+            let drift = NodeDrift::between(stored, estimate, f64::from(op.epsilon))
+                .map_err(ExecError::tensor("comparing statistics"))?;
+            nodes.insert((mean, var), drift);
+        }
+        Ok(Self { nodes })
+    }
+
+    /// The statistics gathered under `cut`, corrected.
+    ///
+    /// # Errors
+    /// [`ExecError::Crop`] when the cut is of another network.
+    pub fn correct(&self, stats: NormStats, cut: Option<&Cut>) -> Result<NormStats, ExecError> {
+        for (key, node) in stats.nodes.borrow_mut().iter_mut() {
+            if let Some(drift) = self.nodes.get(key) {
+                let kept = |all: &Tensor| match cut.and_then(|cut| cut.crops.get(&key.0)) {
+                    Some(kept) => crop(all, kept),
+                    None => Ok(all.shallow_clone()),
+                };
+                drift
+                    .apply(node, &kept(&drift.shift)?, &kept(&drift.ratio)?)
+                    .map_err(ExecError::tensor("correcting statistics"))?;
+            }
+        }
+        Ok(stats)
+    }
+}
+
+impl NodeDrift {
+    fn between(
+        (mean, var): (Tensor, Tensor),
+        estimate: &Gathered,
+        epsilon: f64,
+    ) -> Result<Self, TchError> {
+        let ratio = var
+            .f_add_scalar(epsilon)?
+            .f_div(&estimate.var.f_add_scalar(epsilon)?)?;
+        Ok(Self {
+            shift: mean.f_sub(&estimate.mean)?.f_detach()?,
+            ratio: ratio.f_detach()?,
+            epsilon,
+        })
+    }
+
+    fn apply(&self, node: &mut Gathered, shift: &Tensor, ratio: &Tensor) -> Result<(), TchError> {
+        node.mean = node.mean.f_add(shift)?;
+        node.var = node
+            .var
+            .f_add_scalar(self.epsilon)?
+            .f_mul(ratio)?
+            .f_sub_scalar(self.epsilon)?
+            .f_clamp_min(0.0)?;
+        Ok(())
     }
 }
 

@@ -8,7 +8,8 @@ use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, ValueId, insert_batch_norm};
 use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, NormMode, NormStats, Overlay, Params, Precision,
-    Program, Tensor, calibrate_inserted_norms, cross_entropy, no_grad, reestimate, seed,
+    Program, Tensor, calibrate_inserted_norms, calibrate_norms, cross_entropy, no_grad, reestimate,
+    seed,
 };
 
 /// Numbers that look random but are the same everywhere.
@@ -413,6 +414,128 @@ fn inserted_norms_know_their_input_and_change_nothing() {
             .unwrap()
     });
     assert!(far(&own, &stored) < 1e-3 * stored.abs().max().double_value(&[]).max(1.0));
+}
+
+/// Sets the statistics, scale and bias of a normalisation.
+fn set_norm(graph: &mut Graph, name: &str, [scale, bias, mean, var]: [&[f32]; 4]) {
+    let node = graph.nodes().iter().find(|n| n.name == name).unwrap();
+    let ids = [1, 2, 3, 4].map(|i| node.input(i).unwrap());
+    for (id, list) in ids.into_iter().zip([scale, bias, mean, var]) {
+        let old = graph.constant(id).unwrap();
+        let mut values = old.as_f32().unwrap().to_vec();
+        values[..list.len()].copy_from_slice(list);
+        let dims = old.dims().to_vec();
+        let tensor = onnx_graph::Tensor::f32(dims, values).unwrap();
+        graph.set_constant(id, tensor).unwrap();
+    }
+}
+
+fn running(graph: &Graph, x: &Tensor) -> Tensor {
+    let params = Params::from_graph(graph, Device::Cpu).unwrap();
+    let program = Program::compile(graph).unwrap();
+    no_grad(|| {
+        program
+            .forward(x, &params, None, NormMode::Running)
+            .unwrap()
+    })
+}
+
+#[test]
+fn norms_of_a_file_move_to_the_images_at_hand_and_compute_what_they_did() {
+    let mut graph = model_zoo::build("resnet20", &ZooConfig::default()).unwrap();
+    let norms: Vec<String> = graph
+        .nodes()
+        .iter()
+        .filter(|n| matches!(n.op, Op::BatchNormalization(_)))
+        .map(|n| n.name.clone())
+        .collect();
+    // Statistics of other images, a channel without a scale, and, further down, a dead one whose variance is zero.
+    for (i, name) in norms.iter().enumerate() {
+        let off = 0.1 * (i % 5) as f32;
+        let var = if i == 0 { 0.0 } else { 0.9 };
+        let lists: [&[f32]; 4] = [
+            &[0.5 + off, 0.0, 1.0, 1.0],
+            &[0.1, -0.2, 0.3, 0.2],
+            &[off, 1.0, -0.5, 0.0],
+            &[0.3 + off, 2.0, 0.8, var],
+        ];
+        set_norm(&mut graph, name, lists);
+    }
+    let dead = graph.nodes().iter().find(|n| n.name == norms[0]).unwrap();
+    let conv = graph.producers()[dead.input(0).unwrap().index()].unwrap();
+    let weight = graph.node(conv).input(1).unwrap();
+    let mut values = graph.constant(weight).unwrap().as_f32().unwrap().to_vec();
+    values[3 * 27..4 * 27].fill(0.0);
+    let tensor = onnx_graph::Tensor::f32(vec![16, 3, 3, 3], values).unwrap();
+    graph.set_constant(weight, tensor).unwrap();
+
+    let before = graph.clone();
+    let batches: Vec<Tensor> = (0..2).map(|i| images(32, 3, 32, 40 + i)).collect();
+    let copies = || batches.iter().map(Tensor::shallow_clone);
+    assert_eq!(calibrate_norms(&mut graph, copies()).unwrap(), norms.len());
+    let scale = |x: &Tensor| x.abs().max().double_value(&[]).max(1.0);
+    for x in [&batches[0], &images(8, 3, 32, 77)] {
+        let (old, new) = (running(&before, x), running(&graph, x));
+        assert!(far(&old, &new) < 1e-4 * scale(&old), "{}", far(&old, &new));
+    }
+    // The images' own statistics now are the stored ones, which they were far from.
+    let estimated = |graph: &Graph| {
+        let params = Params::from_graph(graph, Device::Cpu).unwrap();
+        let program = Program::compile(graph).unwrap();
+        let stats = reestimate(&program, &params, None, copies()).unwrap();
+        let overlay = Overlay {
+            base: &params,
+            stats: &stats,
+        };
+        let x = Tensor::cat(&batches, 0);
+        no_grad(|| {
+            program
+                .forward(&x, &overlay, None, NormMode::Running)
+                .unwrap()
+        })
+    };
+    let whole = running(&before, &Tensor::cat(&batches, 0));
+    let apart = |graph: &Graph| far(&estimated(graph), &whole) / scale(&whole);
+    let (far_before, far_after) = (apart(&before), apart(&graph));
+    assert!(
+        far_after < 0.05 && far_before > 5.0 * far_after,
+        "{far_before}, {far_after}"
+    );
+}
+
+#[test]
+fn shared_norms_move_together_and_half_shared_ones_stay() {
+    let list = |graph: &mut Graph, name: &str, values: [f32; 2]| {
+        graph.add_constant(name, onnx_graph::Tensor::f32([2], values.to_vec()).unwrap())
+    };
+    for half in [false, true] {
+        let mut graph = Graph::new("shared", 17);
+        let shape = vec![
+            Dim::Symbol("N".into()),
+            Dim::Known(2),
+            Dim::Known(4),
+            Dim::Known(4),
+        ];
+        let x = graph.add_input("x", DType::F32, shape);
+        let scale = list(&mut graph, "scale", [2.0, 0.5]);
+        let bias = list(&mut graph, "bias", [0.1, -0.1]);
+        let mean = list(&mut graph, "mean", [0.3, -0.4]);
+        let var = list(&mut graph, "var", [0.5, 3.0]);
+        let other = list(&mut graph, "other mean", [0.0, 0.0]);
+        let op = || Op::BatchNormalization(onnx_graph::ops::BatchNormalization::default());
+        let first = graph.push("a", op(), &[x, scale, bias, mean, var]).unwrap();
+        let means = if half { other } else { mean };
+        let y = graph
+            .push("b", op(), &[first, scale, bias, means, var])
+            .unwrap();
+        graph.add_output(y);
+        let before = graph.clone();
+        let x = images(16, 2, 4, 3);
+        let moved = calibrate_norms(&mut graph, [x.shallow_clone()]).unwrap();
+        assert_eq!(moved, if half { 0 } else { 2 });
+        assert_eq!(graph.constant(mean) == before.constant(mean), half);
+        assert!(far(&running(&before, &x), &running(&graph, &x)) < 1e-5);
+    }
 }
 
 #[test]

@@ -8,9 +8,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy, reestimate};
+use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy};
 
 use crate::TrainError;
+use crate::calibration::Calibration;
 use crate::network::{Network, Runtime};
 use crate::pruning_net::PruningNet;
 
@@ -66,7 +67,7 @@ pub struct Evaluator {
     network: Network,
     analysis: Analysis,
     order: Vec<Vec<usize>>,
-    calibration: Vec<Tensor>,
+    calibration: Calibration,
     search: Vec<(Tensor, Tensor)>,
 }
 
@@ -85,25 +86,14 @@ impl Evaluator {
     ) -> Result<Self, TrainError> {
         let network = Network::new(graph, runtime.options)?;
         network.check_classes(search.classes().len())?;
-        if train.is_empty() || search.is_empty() {
-            let what = if train.is_empty() {
-                "the training data"
-            } else {
-                "the search split"
-            };
+        if search.is_empty() {
             return Err(TrainError::TooFewImages {
-                what,
+                what: "the search split",
                 held: 0,
                 batch: config.batch,
             });
         }
-        let batch = config.calibration_batch.clamp(1, train.len());
-        let wanted = (config.calibration_batches.max(1) * batch).min(train.len() / batch * batch);
-        let indices = draw(train.len(), wanted, config.seed);
-        let calibration: Result<Vec<_>, _> = indices
-            .chunks(batch)
-            .map(|c| read(train, c, runtime.device).map(|b| b.0))
-            .collect();
+        let calibration = Calibration::draw(train, config, runtime.device)?;
         let wanted = if config.search_images == 0 {
             search.len()
         } else {
@@ -118,14 +108,23 @@ impl Evaluator {
             network,
             analysis: analysis.clone(),
             order: order.to_vec(),
-            calibration: calibration?,
+            calibration,
             search: search?,
         })
     }
 
-    /// The training images for BatchNorm, in batches `[N, C, H, W]`.
-    pub fn calibration(&self) -> &[Tensor] {
+    /// The training images for BatchNorm.
+    #[must_use]
+    pub fn calibration(&self) -> &Calibration {
         &self.calibration
+    }
+
+    /// Makes the network keep its own statistics at full width; see [`Calibration::anchor`].
+    ///
+    /// # Errors
+    /// What running the network gives.
+    pub fn anchor(&mut self) -> Result<(), TrainError> {
+        self.calibration.anchor(self.network.graph())
     }
 
     /// Accuracy on the search split of the network that `net` generates for `widths`.
@@ -157,8 +156,9 @@ impl Evaluator {
     }
 
     fn measure(&self, weights: &dyn WeightSource, cut: &Cut) -> Result<Accuracy, TrainError> {
-        let batches = self.calibration.iter().map(Tensor::shallow_clone);
-        let stats = reestimate(self.network.program(), weights, Some(cut), batches)?;
+        let stats = self
+            .calibration
+            .estimate(self.network.program(), weights, Some(cut))?;
         let overlay = Overlay {
             base: weights,
             stats: &stats,
@@ -222,7 +222,7 @@ fn count(
     Ok(out)
 }
 
-fn draw(held: usize, wanted: usize, seed: u64) -> Vec<usize> {
+pub(crate) fn draw(held: usize, wanted: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let mut indices = rand::seq::index::sample(&mut rng, held, wanted.min(held)).into_vec();
     indices.sort_unstable();

@@ -3,6 +3,7 @@
 use std::path::Path;
 use std::time::Duration;
 
+use channels::Cut;
 use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
@@ -316,6 +317,6 @@ fn tune(
     for batch in loader.epoch(0).take(20) {
         batches.push(tensors(&batch?, task.device)?.0);
     }
-    materialise::recalibrate(&mut out, &batches, runtime)?;
+    materialise::recalibrate(&mut out, &Cut::default(), &batches.into(), runtime)?;
     Ok((out, end))
 }

@@ -11,6 +11,7 @@
 //! Deliberately absent: which widths are admissible or good (the search's business), latency, reading ONNX, decoding and
 //! augmenting images.
 
+mod calibration;
 pub mod checkpoint;
 mod draw;
 mod error;
@@ -31,6 +32,7 @@ mod teacher;
 mod topology;
 mod training;
 
+pub use calibration::Calibration;
 pub use draw::DrawConfig;
 pub use error::TrainError;
 pub use evaluate::{Accuracy, Evaluator, EvaluatorConfig, evaluate, read};
@@ -44,7 +46,7 @@ pub use observer::{Event, Observer, Silent};
 pub use outputs::reference_outputs;
 pub use pruning_net::{Bound, PruningNet, PruningNetConfig, Start};
 pub use sgd::SgdConfig;
-pub use speed::{StepTime, step_times};
+pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
 pub use teacher::{DistillConfig, TeacherSetup};
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

@@ -1,6 +1,7 @@
 //! Which way of running a network trains it fastest on this machine. bfloat16 nearly doubles some networks and halves
 //! others, and so does the memory order, so it is measured instead of assumed.
 
+use std::num::NonZero;
 use std::time::{Duration, Instant};
 
 use onnx_graph::Graph;
@@ -8,10 +9,16 @@ use tch::{Device, Kind, Tensor};
 use torch_exec::{ExecOptions, MemoryFormat, NormMode, Params, Precision, cross_entropy, has_bf16};
 
 use crate::TrainError;
-use crate::network::Network;
+use crate::network::{Network, Runtime};
 
-/// Timed steps of each way; the fastest counts, since whatever else the machine does only slows steps down.
+/// Timed steps of each way.
 const STEPS: usize = 3;
+
+/// Steps of one way are not timed for longer than this, but for the first.
+const LONGEST: Duration = Duration::from_secs(4);
+
+/// Fewer threads are not tried any more once they take this many times the best.
+const SLOWER: f64 = 1.25;
 
 /// A way to run a network, and how long one training step took.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -22,6 +29,85 @@ pub struct StepTime {
     pub step: Duration,
 }
 
+/// How long a training step took with some threads.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct ThreadTime {
+    /// Threads of one operation.
+    pub threads: usize,
+    /// The median of a few steps, as in [`StepTime`].
+    pub step: Duration,
+}
+
+/// Numbers of threads worth trying on a machine of `cores`, most first: all, one core left to others, and halves.
+#[must_use]
+pub fn thread_counts(cores: usize) -> Vec<usize> {
+    let cores = cores.max(1);
+    let halves = std::iter::successors(Some(cores), |n| (*n > 1).then_some(n / 2));
+    let mut counts: Vec<usize> = halves.chain([(cores - 1).max(1)]).collect();
+    counts.sort_unstable_by_key(|&n| std::cmp::Reverse(n));
+    counts.dedup();
+    counts
+}
+
+/// The cores that this process may use.
+#[must_use]
+pub fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZero::get)
+}
+
+/// Times a training step of `graph` on random images `[batch, C, H, W]` with several numbers of threads; the fastest first. Where
+/// other work keeps some cores busy, all threads together wait for the one that shares its core, and fewer are faster by far.
+/// The number of threads that operations use is restored.
+///
+/// # Errors
+/// What compiling and running the graph gives.
+pub fn thread_times(
+    graph: &Graph,
+    image: [usize; 3],
+    batch: usize,
+    runtime: Runtime,
+) -> Result<Vec<ThreadTime>, TrainError> {
+    let before = torch_exec::threads();
+    let found = timed_threads(graph, image, batch, runtime);
+    torch_exec::set_threads(before);
+    found
+}
+
+fn timed_threads(
+    graph: &Graph,
+    image: [usize; 3],
+    batch: usize,
+    runtime: Runtime,
+) -> Result<Vec<ThreadTime>, TrainError> {
+    let (images, labels) = random_batch(image, batch, runtime.device)?;
+    let mut times: Vec<ThreadTime> = Vec::new();
+    for threads in thread_counts(cores()) {
+        torch_exec::set_threads(threads);
+        let mut steps = time(graph, &images, &labels, runtime.options)?;
+        steps.sort_unstable();
+        // Not the fastest: where cores are busy, a step that was lucky does not tell how a training goes on.
+        let step = steps[steps.len() / 2];
+        let best = times.iter().map(|t| t.step).min();
+        times.push(ThreadTime { threads, step });
+        if best.is_some_and(|best| step > best.mul_f64(SLOWER)) {
+            break;
+        }
+    }
+    times.sort_by_key(|t| t.step);
+    Ok(times)
+}
+
+fn random_batch(
+    [channels, height, width]: [usize; 3],
+    batch: usize,
+    device: Device,
+) -> Result<(Tensor, Tensor), TrainError> {
+    let shape = [batch, channels, height, width].map(|d| d as i64);
+    let images = Tensor::f_randn(shape, (Kind::Float, device))?;
+    let labels = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
+    Ok((images, labels))
+}
+
 /// Times a training step of `graph` on random images `[batch, C, H, W]` in every memory order and precision that
 /// `device` has; the fastest first.
 ///
@@ -29,13 +115,11 @@ pub struct StepTime {
 /// What compiling and running the graph gives.
 pub fn step_times(
     graph: &Graph,
-    [channels, height, width]: [usize; 3],
+    image: [usize; 3],
     batch: usize,
     device: Device,
 ) -> Result<Vec<StepTime>, TrainError> {
-    let shape = [batch, channels, height, width].map(|d| d as i64);
-    let images = Tensor::f_randn(shape, (Kind::Float, device))?;
-    let labels = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
+    let (images, labels) = random_batch(image, batch, device)?;
     let mut times = Vec::new();
     for precision in [Precision::Full, Precision::Bf16] {
         if precision == Precision::Bf16 && !has_bf16(device) {
@@ -46,7 +130,9 @@ pub fn step_times(
                 memory_format,
                 precision,
             };
-            let step = time(graph, &images, &labels, options)?;
+            let steps = time(graph, &images, &labels, options)?;
+            // The fastest, since whatever else the machine does only slows steps down.
+            let step = steps.into_iter().min().unwrap_or(Duration::MAX);
             times.push(StepTime { options, step });
         }
     }
@@ -54,12 +140,13 @@ pub fn step_times(
     Ok(times)
 }
 
+/// Times of at least one step.
 fn time(
     graph: &Graph,
     images: &Tensor,
     labels: &Tensor,
     options: ExecOptions,
-) -> Result<Duration, TrainError> {
+) -> Result<Vec<Duration>, TrainError> {
     let network = Network::new(graph, options)?;
     let params = Params::with_options(graph, images.device(), &options)?;
     let trained: Vec<Tensor> = params
@@ -67,7 +154,8 @@ fn time(
         .into_iter()
         .map(|(_, _, t)| t)
         .collect();
-    let mut fastest = Duration::MAX;
+    let mut times = Vec::new();
+    let begun = Instant::now();
     // The first step also pays for choosing kernels and taking memory.
     for step in 0..=STEPS {
         let start = Instant::now();
@@ -80,8 +168,30 @@ fn time(
             .map(|g| g.f_sum(Kind::Float)?.f_double_value(&[]))
             .transpose()?;
         if step > 0 {
-            fastest = fastest.min(start.elapsed());
+            times.push(start.elapsed());
+            if begun.elapsed() > LONGEST {
+                break;
+            }
         }
     }
-    Ok(fastest)
+    Ok(times)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_cores_all_but_one_and_halves_are_tried() {
+        for (cores, wanted) in [
+            (0, &[1][..]),
+            (1, &[1]),
+            (2, &[2, 1]),
+            (3, &[3, 2, 1]),
+            (8, &[8, 7, 4, 2, 1]),
+            (12, &[12, 11, 6, 3, 1]),
+        ] {
+            assert_eq!(thread_counts(cores), wanted, "{cores}");
+        }
+    }
 }

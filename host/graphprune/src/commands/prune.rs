@@ -7,6 +7,7 @@ use pipeline::{Outcome, Stage};
 use crate::options::RunOptions;
 use crate::progress::Terminal;
 use crate::stop;
+use crate::waiting;
 
 /// Prune a network for a device: train, search, fine-tune, export, measure, report.
 #[derive(Debug, clap::Args)]
@@ -27,6 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Goes on with a run until `stage` is finished and prints what came of it.
 pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
+    waiting::asleep();
     let stop = stop::on_interrupt()?;
     let mut run = options.open()?;
     let outcome = run.advance(stage, &stop, &mut Terminal::new(options.quiet))?;

@@ -11,6 +11,7 @@ use crate::device::{FinalRatio, Ratio};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
+use crate::run::ORIGINAL;
 use crate::work::Work;
 
 /// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
@@ -77,7 +78,10 @@ pub(crate) fn run(
         && ratio.as_ref().is_some_and(is_slower)
         && !work.config.result.allow_slower;
     let file = if refused { REFUSED } else { file };
-    work.folder.write(file, &bytes)?;
+    // A network that was given trained has been there since the run began.
+    if file != ORIGINAL || !prepared.model.trained {
+        work.folder.write(file, &bytes)?;
+    }
     let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
         label: label.into(),

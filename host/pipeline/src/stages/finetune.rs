@@ -112,7 +112,13 @@ pub(crate) fn run(
         return Err(PipelineError::Stopped);
     }
     let mut graph = graph;
-    recalibrate(&mut graph, source.evaluator.calibration(), prepared.exact)?;
+    let cut = channels::cut(&prepared.graph, &prepared.analysis, &plan)?;
+    recalibrate(
+        &mut graph,
+        &cut,
+        source.evaluator.calibration(),
+        prepared.exact,
+    )?;
     let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.exact)?;
     let file = format!("{folder}/{label}.onnx");
     let fail = |source| PipelineError::Model {
@@ -164,8 +170,9 @@ fn starting_point(
             prepared.runtime,
         )?,
         WeightOrigin::Original => {
-            let mut graph = prepared.cut_original(widths)?;
-            recalibrate(&mut graph, calibration, prepared.runtime)?;
+            let cut = prepared.cut(widths)?;
+            let mut graph = channels::apply(&prepared.graph, &cut)?;
+            recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;
             graph
         }
         WeightOrigin::Scratch => {

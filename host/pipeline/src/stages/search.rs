@@ -13,7 +13,7 @@ use crate::config::{RunConfig, StrategyKind};
 use crate::device::{Effort, Ratio};
 use crate::environment::{CostModel, SearchEnvironment};
 use crate::error::PipelineError;
-use crate::prepare::Prepared;
+use crate::prepare::{NormOrigin, Prepared};
 use crate::records::{EpisodeRecord, StageName};
 use crate::stages::calibrate::Calibration;
 use crate::stages::judging::{judge, presumed, screen_all};
@@ -60,14 +60,18 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
         prepared.splits.train.as_ref(),
         prepared.splits.search.as_ref(),
     );
-    Ok(Evaluator::new(
+    let mut evaluator = Evaluator::new(
         &prepared.graph,
         &prepared.analysis,
         &prepared.order,
         data,
         &work.config.evaluate,
         prepared.runtime,
-    )?)
+    )?;
+    if prepared.model.trained && prepared.norms == NormOrigin::All {
+        evaluator.anchor()?;
+    }
+    Ok(evaluator)
 }
 
 /// Runs `kind` until it has tried `episodes` configurations, going on after the recorded ones.

@@ -9,6 +9,7 @@ use crate::device::Effort;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::{EpisodeRecord, StageName};
+use crate::run::ORIGINAL;
 use crate::stages::export::{self, FinalRow};
 use crate::stages::finetune::{self, Purpose, Source, Tuned};
 use crate::stages::judging;
@@ -248,10 +249,15 @@ pub(crate) fn export_all(
         work,
         prepared,
         "original",
-        "original.onnx",
+        ORIGINAL,
         &teacher.1,
         (&full.0, accuracy),
     )?;
+    // Earlier versions wrote the untrained network over it when a finished run was resumed.
+    let deployed = prepared.deployed_bytes(&teacher.1)?;
+    if std::fs::read(work.folder.path(ORIGINAL)).is_ok_and(|held| held != deployed) {
+        work.folder.write(ORIGINAL, &deployed)?;
+    }
     let mut rows = vec![original];
     let best = winners
         .iter()

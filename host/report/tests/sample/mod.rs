@@ -3,7 +3,7 @@
 
 use report::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
-    Provider, ReportData, Role, Row, Verdict,
+    Provider, ReportData, Role, Row, SkippedFiles, Verdict,
 };
 
 /// A repeatable stream of numbers in 0..1.
@@ -127,6 +127,8 @@ pub fn run() -> ReportData {
             label: "original".into(),
             role: Role::Original,
             test_accuracy: Some(0.9160),
+            test_images: Some(2000),
+            test_interval: Some((0.90, 0.92)),
             search_accuracy: Some(0.921),
             latency: Some(latency(noise, 1.492e6, None, 2600)),
             checks: Vec::new(),
@@ -138,6 +140,8 @@ pub fn run() -> ReportData {
             label: "pruned".into(),
             role: Role::Pruned,
             test_accuracy: Some(0.9035),
+            test_images: Some(2000),
+            test_interval: Some((0.90, 0.92)),
             search_accuracy: Some(0.9085),
             latency: Some(latency(noise, 1.013e6, Some(0.679), 2600)),
             checks: Vec::new(),
@@ -149,6 +153,8 @@ pub fn run() -> ReportData {
             label: "uniform 0.68, fine-tuned alike".into(),
             role: Role::Baseline,
             test_accuracy: Some(0.8940),
+            test_images: Some(2000),
+            test_interval: Some((0.90, 0.92)),
             search_accuracy: Some(0.898),
             latency: Some(latency(noise, 1.039e6, Some(0.696), 1400)),
             checks: Vec::new(),
@@ -160,6 +166,8 @@ pub fn run() -> ReportData {
             label: "budget in MACs".into(),
             role: Role::Baseline,
             test_accuracy: Some(0.9010),
+            test_images: Some(2000),
+            test_interval: Some((0.90, 0.92)),
             search_accuracy: Some(0.9045),
             latency: Some(latency(noise, 1.241e6, Some(0.832), 1400)),
             checks: Vec::new(),
@@ -224,6 +232,12 @@ pub fn run() -> ReportData {
             notes: vec!["The frequency of this machine cannot be read; drift is cancelled by interleaving with the reference.".into()],
         },
         config: "[search]\nstrategy = \"ddpg\"\nepisodes = 160\nseed = 1\n\n[budget]\nlatency = \"0.7x\"\n\n[train]\nepochs = 12\nbatch = 128\n".into(),
+        skipped: vec![SkippedFiles {
+            reason: "WebP images (only JPEG and PNG are read)".into(),
+            count: 4,
+            examples: vec!["photos/train/cat/7.webp".into()],
+            image: true,
+        }],
         warnings: vec!["2 of 168 measurements were invalid and were left out.".into()],
     }
 }

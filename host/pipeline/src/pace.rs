@@ -1,0 +1,235 @@
+//! How fast a training should go, and with how many threads: measured at a run's start, and anew where a training falls far
+//! behind, most often because other work has come to the machine.
+
+use std::collections::VecDeque;
+
+use serde::{Deserialize, Serialize};
+
+/// The speed of a training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+pub(crate) struct Pace {
+    /// Threads of one operation.
+    pub threads: usize,
+    /// Training images a second with these.
+    pub images_per_second: f64,
+}
+
+impl Pace {
+    /// In words.
+    pub fn words(self) -> String {
+        format!(
+            "{} thread{} {:.0} images/s",
+            self.threads,
+            if self.threads == 1 { "" } else { "s" },
+            self.images_per_second
+        )
+    }
+}
+
+/// Below this share of the measured speed, threads are measured anew.
+const TOO_SLOW: f64 = 1.0 / 3.0;
+
+/// Steps over which a speed is judged.
+const WINDOW: usize = 5;
+
+/// The first steps of a training, and the first with other threads, also pay for choosing kernels and taking memory.
+const FIRST: usize = 2;
+
+/// Watches the steps of one training and tries other numbers of threads on steps of it where it is too slow.
+#[derive(Debug)]
+pub(crate) struct Pacer {
+    pace: Pace,
+    counts: Vec<usize>,
+    skip: usize,
+    speeds: VecDeque<f64>,
+    trial: Option<Trial>,
+}
+
+#[derive(Debug)]
+struct Trial {
+    measured: f64,
+    untried: Vec<usize>,
+    found: Vec<Pace>,
+}
+
+/// What a training should do after a step.
+#[derive(Debug, Clone, PartialEq)]
+pub(crate) enum Change {
+    /// Go on with so many threads, for now.
+    Try(usize),
+    /// Go on at this pace; `found` is what was tried, where `measured` images a second had been measured.
+    Settle {
+        pace: Pace,
+        measured: f64,
+        found: Vec<Pace>,
+    },
+}
+
+impl Pacer {
+    /// For a training that should go at `pace`, on a machine where `counts` are the numbers of threads worth trying.
+    pub fn new(pace: Pace, counts: Vec<usize>) -> Self {
+        Self {
+            pace,
+            counts,
+            skip: FIRST,
+            speeds: VecDeque::new(),
+            trial: None,
+        }
+    }
+
+    /// Takes note of a step at `speed` images a second.
+    pub fn step(&mut self, speed: f64) -> Option<Change> {
+        if self.skip > 0 {
+            self.skip -= 1;
+            return None;
+        }
+        self.speeds.push_back(speed);
+        if self.speeds.len() < WINDOW {
+            return None;
+        }
+        let now = median(&self.speeds);
+        if self.trial.is_some() {
+            return self.tried(now);
+        }
+        self.speeds.pop_front();
+        if now >= self.pace.images_per_second * TOO_SLOW || self.counts.len() < 2 {
+            // A machine that has become free again is held to what it does then.
+            self.pace.images_per_second = self.pace.images_per_second.max(now);
+            return None;
+        }
+        let own = self.pace.threads;
+        self.trial = Some(Trial {
+            measured: self.pace.images_per_second,
+            untried: self.counts.iter().copied().filter(|&n| n != own).collect(),
+            found: vec![Pace {
+                threads: own,
+                images_per_second: now,
+            }],
+        });
+        self.next()
+    }
+
+    fn tried(&mut self, speed: f64) -> Option<Change> {
+        let trial = self.trial.as_mut()?;
+        trial.found.push(Pace {
+            threads: self.pace.threads,
+            images_per_second: speed,
+        });
+        self.next()
+    }
+
+    /// The next number of threads to try, or the best of those tried.
+    fn next(&mut self) -> Option<Change> {
+        let trial = self.trial.as_mut()?;
+        self.speeds.clear();
+        self.skip = FIRST;
+        if !trial.untried.is_empty() {
+            self.pace.threads = trial.untried.remove(0);
+            return Some(Change::Try(self.pace.threads));
+        }
+        let Trial {
+            measured, found, ..
+        } = self.trial.take()?;
+        let faster = |a: &&Pace, b: &&Pace| a.images_per_second.total_cmp(&b.images_per_second);
+        self.pace = *found.iter().max_by(faster)?;
+        Some(Change::Settle {
+            pace: self.pace,
+            measured,
+            found,
+        })
+    }
+}
+
+fn median(speeds: &VecDeque<f64>) -> f64 {
+    let mut sorted: Vec<f64> = speeds.iter().copied().collect();
+    sorted.sort_by(f64::total_cmp);
+    sorted[sorted.len() / 2]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Runs steps on a machine of `cores` that reaches `speed(threads, step)`, and returns the threads at the end and every change.
+    fn run(
+        cores: usize,
+        steps: usize,
+        speed: impl Fn(usize, usize) -> f64,
+    ) -> (usize, Vec<Change>) {
+        let pace = Pace {
+            threads: cores,
+            images_per_second: 1000.0,
+        };
+        let mut pacer = Pacer::new(pace, train::thread_counts(cores));
+        let (mut threads, mut changes) = (cores, Vec::new());
+        for step in 0..steps {
+            if let Some(change) = pacer.step(speed(threads, step)) {
+                threads = match &change {
+                    Change::Try(threads) => *threads,
+                    Change::Settle { pace, .. } => pace.threads,
+                };
+                changes.push(change);
+            }
+        }
+        (threads, changes)
+    }
+
+    #[test]
+    fn threads_are_measured_anew_when_another_program_takes_a_core() {
+        let busy = |threads, step| match (step < 20, threads) {
+            (true, _) => 1000.0,
+            (false, 2) => 57.0,
+            (false, _) => 537.0,
+        };
+        let (threads, changes) = run(2, 200, busy);
+        assert_eq!(threads, 1);
+        let Some(Change::Settle {
+            pace,
+            measured,
+            found,
+        }) = changes.last()
+        else {
+            panic!("{changes:?}")
+        };
+        assert_eq!((pace.images_per_second, *measured), (537.0, 1000.0));
+        assert_eq!(found[0].words(), "2 threads 57 images/s");
+        assert_eq!(found[1].words(), "1 thread 537 images/s");
+        assert_eq!(changes.len(), 2, "settled once: {changes:?}");
+    }
+
+    #[test]
+    fn the_best_of_many_is_taken() {
+        let busy = |threads, _| match threads {
+            16 => 90.0,
+            15 => 100.0,
+            8 => 640.0,
+            4 => 400.0,
+            _ => 100.0,
+        };
+        let (threads, changes) = run(16, 200, busy);
+        assert_eq!(threads, 8);
+        assert_eq!(changes.len(), 6, "{changes:?}");
+    }
+
+    #[test]
+    fn a_training_that_is_a_little_slower_or_stumbles_is_left_alone() {
+        let (threads, changes) = run(2, 200, |_, step| if step % 9 == 0 { 10.0 } else { 400.0 });
+        assert_eq!((threads, changes.len()), (2, 0), "{changes:?}");
+    }
+
+    #[test]
+    fn a_machine_on_which_nothing_helps_is_tried_once_and_again_when_it_falls_further() {
+        let slow = |threads, step| {
+            let speed = if threads == 2 { 200.0 } else { 100.0 };
+            if step < 100 { speed } else { speed / 5.0 }
+        };
+        let (threads, changes) = run(2, 300, slow);
+        assert_eq!(threads, 2);
+        assert_eq!(changes.len(), 4, "{changes:?}");
+    }
+
+    #[test]
+    fn one_core_leaves_nothing_to_try() {
+        assert_eq!(run(1, 100, |_, _| 1.0), (1, vec![]));
+    }
+}

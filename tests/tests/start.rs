@@ -1,0 +1,300 @@
+//! What a run settles and says at its start, through the command line: its data, the accuracy of the network it is given, its
+//! threads; and what of that ends in the report.
+
+use std::fs;
+use std::io::{BufRead, BufReader};
+use std::process::Stdio;
+
+use graphprune_tests::{Sandbox, TINY, write_image_folder, zoo_bytes};
+use model_zoo::ZooConfig;
+use serde_json::Value;
+
+/// A sandbox with a network that is given as trained and is not.
+fn with_file() -> Sandbox {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("net.onnx"), zoo_bytes("shapes_net")).unwrap();
+    sandbox
+}
+
+/// What the command says on standard error, and its exit code.
+fn said(sandbox: &Sandbox, args: &[&str]) -> (String, Option<i32>) {
+    let output = sandbox.run(args);
+    let text = String::from_utf8_lossy(&output.stderr).into_owned();
+    (text, output.status.code())
+}
+
+#[track_caller]
+fn holds(text: &str, parts: &[&str]) {
+    for part in parts {
+        assert!(text.contains(part), "no '{part}' in:\n{text}");
+    }
+}
+
+#[test]
+fn a_file_without_data_is_wrong_usage() {
+    let sandbox = with_file();
+    let (text, code) = said(
+        &sandbox,
+        &["prune", "net.onnx", "--macs", "0.5", "--out", "run"],
+    );
+    assert_eq!(code, Some(2), "{text}");
+    holds(
+        &text,
+        &[
+            "net.onnx",
+            "--data",
+            "cifar10:DIR",
+            "mnist:DIR",
+            "folder:DIR",
+            "shapes",
+        ],
+    );
+    assert!(!sandbox.path("run").exists());
+    // A configuration without data is no data either; one with some is.
+    fs::write(sandbox.path("bare.toml"), "batch = 50\n").unwrap();
+    let config = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "bare.toml",
+        "--macs",
+        "0.5",
+        "--out",
+        "run",
+    ];
+    assert_eq!(said(&sandbox, &config).1, Some(2));
+}
+
+/// Starts a run whose budget is out of reach, so that it ends once its start is settled.
+fn started(sandbox: &Sandbox, data: &str) -> String {
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--data",
+        data,
+        "--macs",
+        "0.001",
+        "--out",
+        "run",
+    ];
+    let (text, code) = said(sandbox, &args);
+    assert_eq!(code, Some(1), "{text}");
+    holds(&text, &["smallest network"]);
+    text
+}
+
+#[test]
+fn the_accuracy_of_a_given_network_is_told_with_its_interval() {
+    let sandbox = with_file();
+    let text = started(&sandbox, "shapes:train=600,test=200,search=100");
+    holds(
+        &text,
+        &[
+            "original on the search split:",
+            "of 100 images right",
+            "95 % interval",
+            "10 classes",
+            // The file keeps its batch normalisations, whose statistics are of no images.
+            "batch normalisations to the statistics of training images",
+        ],
+    );
+    let text = started(&sandbox, "shapes:train=600,test=200,search=1");
+    holds(
+        &text,
+        &["All 1 images of the search split are of one class"],
+    );
+    assert!(!text.contains("guess"), "{text}");
+}
+
+#[test]
+fn a_result_no_better_than_a_guess_says_so_everywhere() {
+    let sandbox = with_file();
+    // Nothing is learnt.
+    let still = TINY.replace("[joint]", "[joint.sgd]\nlr = 1e-9\n[joint]");
+    let still = still.replace("[finetune]", "[finetune.sgd]\nlr = 1e-9\n[finetune]");
+    fs::write(sandbox.path("still.toml"), still).unwrap();
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "still.toml",
+        "--macs",
+        "0.7",
+        "--out",
+        "run",
+        "--json",
+    ];
+    let output = sandbox.run(&args);
+    let text = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{text}");
+    let outcome: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let table = String::from_utf8(sandbox.run(&["report", "run"]).stdout).unwrap();
+    let page = fs::read_to_string(sandbox.path("run/report.html")).unwrap();
+    let row = &outcome["data"]["rows"][1];
+    assert_eq!(
+        (&row["label"], &row["test_images"]),
+        (&"pruned".into(), &200.into())
+    );
+    assert!(row["test_interval"][0].as_f64() < row["test_accuracy"].as_f64());
+    let warnings = outcome["data"]["warnings"].to_string();
+    for place in [&warnings, &table, &page] {
+        holds(place, &["On the test set", "guess", "of no use as it is"]);
+    }
+}
+
+#[test]
+fn the_original_of_the_zoo_is_written_once_it_is_trained() {
+    let sandbox = Sandbox::new();
+    let original = sandbox.path("run/original.onnx");
+    let train = [
+        "train",
+        "shapes_net",
+        "--config",
+        "tiny.toml",
+        "--macs",
+        "0.6",
+        "--out",
+        "run",
+    ];
+    let (text, code) = said(&sandbox, &train);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!original.exists(), "the network is not trained yet");
+    let resume = ["prune", "--out", "run", "--resume"];
+    let (text, _) = said(&sandbox, &resume);
+    let written = fs::read(&original).expect(&text);
+    let (text, _) = said(&sandbox, &resume);
+    assert!(
+        fs::read(&original).expect(&text) == written,
+        "a finished run wrote another original"
+    );
+    // As an earlier version left it.
+    fs::write(&original, zoo_bytes("shapes_net")).unwrap();
+    let (text, _) = said(&sandbox, &resume);
+    assert!(fs::read(&original).expect(&text) == written, "{text}");
+}
+
+#[test]
+fn files_that_are_left_out_are_told_and_kept_for_the_report() {
+    let sandbox = Sandbox::new();
+    let two = ZooConfig {
+        classes: 2,
+        ..ZooConfig::default()
+    };
+    let network = model_zoo::build("shapes_net", &two).unwrap();
+    fs::write(
+        sandbox.path("net.onnx"),
+        onnx_graph::write(&network).unwrap(),
+    )
+    .unwrap();
+    write_image_folder(&sandbox.path("photos"), &["cat", "dog"], 30);
+    fs::write(
+        sandbox.path("photos/train/cat/x.webp"),
+        b"RIFF\x20\0\0\0WEBPVP8 ",
+    )
+    .unwrap();
+    let png = fs::read(sandbox.path("photos/train/cat/1.png")).unwrap();
+    fs::write(
+        sandbox.path("photos/train/dog/half.png"),
+        &png[..png.len() / 2],
+    )
+    .unwrap();
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--data",
+        "folder:photos,search=10",
+        "--macs",
+        "0.6",
+        "--out",
+        "run",
+    ];
+    let (text, code) = said(&sandbox, &args);
+    assert_eq!(code, Some(1), "{text}");
+    let reasons = [
+        "2 of 122",
+        "1 WebP images",
+        "x.webp",
+        "1 cut-off PNG images",
+        "half.png",
+    ];
+    holds(&text, &reasons);
+    holds(&text, &["--allow-skipped"]);
+    let small = TINY.replace("batch = 50", "batch = 10");
+    fs::write(sandbox.path("tiny.toml"), small).unwrap();
+    let (text, code) = said(&sandbox, &[&args[..], &["--allow-skipped"]].concat());
+    assert!(matches!(code, Some(0 | 3)), "{text}");
+    holds(&text, &reasons);
+    let report = fs::read(sandbox.path("run/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let skipped = report["skipped"].as_array().unwrap();
+    assert_eq!(skipped.len(), 2, "{skipped:?}");
+    holds(
+        &fs::read_to_string(sandbox.path("run/report.html")).unwrap(),
+        &["x.webp"],
+    );
+}
+
+/// Runs the training stage until it trains, and returns the process's environment and what it said until then.
+fn training(sandbox: &Sandbox, args: &[&str], set: Option<(&str, &str)>) -> (Vec<String>, String) {
+    let mut command = sandbox.command(args);
+    for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"] {
+        command.env_remove(name);
+    }
+    let mut child = command
+        .envs(set)
+        .stderr(Stdio::piped())
+        .stdout(Stdio::null())
+        .spawn()
+        .unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    let mut text = String::new();
+    let begun = lines.by_ref().map_while(Result::ok).any(|line| {
+        text += &format!("{line}\n");
+        line.contains("joint training:")
+    });
+    assert!(begun, "{text}");
+    let environment = fs::read(format!("/proc/{}/environ", child.id())).unwrap();
+    lines.for_each(drop);
+    assert!(child.wait().unwrap().success(), "{text}");
+    let environment = String::from_utf8_lossy(&environment);
+    (environment.split('\0').map(str::to_owned).collect(), text)
+}
+
+#[test]
+fn a_training_waits_asleep_with_as_many_threads_as_are_fastest() {
+    let args = [
+        "train",
+        "shapes_net",
+        "--config",
+        "tiny.toml",
+        "--macs",
+        "0.6",
+        "--out",
+        "run",
+    ];
+    let sandbox = Sandbox::new();
+    let (environment, text) = training(&sandbox, &args, None);
+    assert!(
+        environment.iter().any(|e| e == "OMP_WAIT_POLICY=passive"),
+        "{environment:?}"
+    );
+    let several = std::thread::available_parallelism().unwrap().get() > 1;
+    assert_eq!(text.contains("threads (measured: "), several, "{text}");
+    let (text, code) = said(&sandbox, &["search", "--out", "run", "--resume"]);
+    assert_eq!(code, Some(0), "{text}");
+    assert!(!text.contains("(measured: "), "measured again:\n{text}");
+
+    // What the user says stays.
+    let sandbox = Sandbox::new();
+    let chosen = [&args[..], &["--threads", "1"]].concat();
+    let (environment, text) = training(&sandbox, &chosen, Some(("OMP_WAIT_POLICY", "active")));
+    assert!(
+        environment.iter().any(|e| e == "OMP_WAIT_POLICY=active"),
+        "{environment:?}"
+    );
+    assert!(!text.contains("threads (measured: "), "{text}");
+}
