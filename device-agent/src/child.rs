@@ -1,23 +1,46 @@
 //! One worker process: started, listened to, and ended in any case.
+//!
+//! Whatever a worker does or is made to do, it has ended when its time is up: nothing here waits for it without a limit, be it
+//! to take its job, to speak or to end. What it says is bounded before it is kept.
 
-use std::collections::VecDeque;
-use std::io::{BufRead, BufReader};
+use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{Failure, FailureKind, Progress, ProtocolError, Stage, frame, wire};
-use nix::sys::signal::{Signal, killpg};
+use agent_protocol::{
+    Failure, FailureKind, LastWords, Progress, ProtocolError, Stage, bounds, frame, wire,
+};
+use nix::errno::Errno;
+use nix::sys::signal::{Signal, kill, killpg};
+use nix::sys::wait::{Id, WaitPidFlag, waitid};
 use nix::unistd::Pid;
 
-use crate::launch;
 use crate::serve::TOKEN_VARIABLE;
+use crate::{launch, worker};
 
 /// How often whoever waits hears from a silent worker, and may say that it waits no more.
 pub const HEARTBEAT: Duration = Duration::from_millis(200);
+/// Events that were read and not looked at. A worker that sends more waits.
+const UNREAD: usize = 16;
+/// How long a worker that was killed may take to be gone. One that a driver holds may never be.
+const GONE: Duration = Duration::from_secs(10);
+/// Bytes of an event that says little.
+const SMALL_BYTES: usize = 64 * 1024;
+/// Bytes of one model's times: warm-up, samples and preempted runs, each time less than a day.
+const SERIES_BYTES: usize = 7 * 2 * bounds::MAX_SAMPLES + SMALL_BYTES;
+/// The variables that tell libraries where the user's own files are. A worker has none but those in its folder.
+const PLACES: [&str; 7] = [
+    "HOME",
+    "TMPDIR",
+    "XDG_CACHE_HOME",
+    "XDG_CONFIG_HOME",
+    "XDG_DATA_HOME",
+    "XDG_RUNTIME_DIR",
+    "XDG_STATE_HOME",
+];
 
 /// Runs one pass in a worker process and returns what it found.
 ///
@@ -28,55 +51,107 @@ pub fn run(
     time: Duration,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Event, Failure> {
-    let begun = Instant::now();
-    let mut at = Progress::at(Stage::Start);
-    let mut worker = Worker::start(job).map_err(|error| Failure {
-        kind: FailureKind::Internal,
-        stage: Stage::Start,
-        model: String::new(),
-        detail: format!("the worker process could not be started: {error}"),
+    let start = Progress::at(Stage::Start);
+    let mut worker = Worker::start(job).map_err(|error| {
+        let detail = format!("the worker process could not be started: {error}");
+        failure(&start, FailureKind::Internal, detail)
     })?;
-    let fail = |at: &Progress, kind, detail| Failure {
+    let outcome = listen(&mut worker, job, time, progress);
+    if worker.put_down() {
+        return outcome;
+    }
+    let at = match outcome {
+        Err(failure) => Progress {
+            stage: failure.stage,
+            model: failure.model,
+            ..start
+        },
+        Ok(_) => start,
+    };
+    let detail = format!(
+        "the worker (process {}) was killed and has not ended within {} s: a driver holds it, and until the device is \
+         restarted it may disturb what is measured",
+        worker.child.id(),
+        GONE.as_secs()
+    );
+    Err(failure(&at, FailureKind::Internal, detail))
+}
+
+fn failure(at: &Progress, kind: FailureKind, detail: String) -> Failure {
+    Failure {
         kind,
         stage: at.stage,
         model: at.model.clone(),
         detail,
-    };
+    }
+}
+
+/// Hears what a worker says until it has said its last or its time is up.
+fn listen(
+    worker: &mut Worker,
+    job: &wire::WorkerJob,
+    time: Duration,
+    progress: &mut dyn FnMut(&Progress) -> bool,
+) -> Result<Event, Failure> {
+    let mut at = Progress::at(Stage::Start);
+    let mut speaks = true;
     loop {
-        let Some(left) = time
-            .checked_sub(begun.elapsed())
-            .filter(|left| !left.is_zero())
-        else {
-            worker.kill();
+        let left = time.saturating_sub(worker.begun.elapsed());
+        if left.is_zero() {
             let detail = format!("it was ended when its {} ms were up", time.as_millis());
-            return Err(fail(&at, FailureKind::TimedOut, detail));
-        };
-        match worker.events.recv_timeout(left.min(HEARTBEAT)) {
-            Ok(Ok(Event::Progress(step))) => match Progress::try_from(step) {
-                Ok(step) => at = step,
-                Err(error) => return Err(fail(&at, FailureKind::Internal, error.to_string())),
-            },
-            Ok(Ok(Event::Failure(failure))) => {
-                return Err(Failure::try_from(failure)
-                    .unwrap_or_else(|error| fail(&at, FailureKind::Internal, error.to_string())));
+            return Err(failure(&at, FailureKind::TimedOut, detail));
+        }
+        let step = left.min(HEARTBEAT);
+        if !speaks {
+            // It has closed its output, and how it ends tells why.
+            if worker.has_ended_within(step) {
+                return Err(death(&at, &worker.end(), job));
             }
-            Ok(Ok(end)) => return Ok(end),
-            Ok(Err(error)) => return Err(fail(&at, FailureKind::Internal, error.to_string())),
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => {
-                let end = worker.end();
-                return Err(death(&at, &end, job));
+        } else {
+            match worker.events.recv_timeout(step) {
+                Ok(Ok(Event::Progress(step))) => match Progress::try_from(step) {
+                    Ok(step) => at = step,
+                    Err(error) => {
+                        return Err(failure(&at, FailureKind::Internal, error.to_string()));
+                    }
+                },
+                Ok(Ok(Event::Failure(told))) => {
+                    return Err(Failure::try_from(told).unwrap_or_else(|error| {
+                        failure(&at, FailureKind::Internal, error.to_string())
+                    }));
+                }
+                Ok(Ok(end)) => return Ok(end),
+                Ok(Err(error)) => {
+                    return Err(failure(&at, FailureKind::Internal, error.to_string()));
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => speaks = false,
             }
         }
         if !progress(&at) {
-            worker.kill();
-            return Err(fail(
-                &at,
-                FailureKind::Internal,
-                "nobody waits for the result any more".into(),
-            ));
+            let detail = "nobody waits for the result any more".to_owned();
+            return Err(failure(&at, FailureKind::Internal, detail));
         }
     }
+}
+
+/// The longest event that a worker with this job has a reason to send, bytes.
+fn most_bytes(job: &wire::WorkerJob) -> usize {
+    let nodes = bounds::MAX_NODES_BYTES + bounds::MAX_NODES * 64;
+    let runs_on_others = job
+        .runtime
+        .as_ref()
+        .is_some_and(|options| !options.providers.is_empty());
+    let most = match job.pass() {
+        wire::WorkerPass::Sample => {
+            let placed = if runs_on_others { nodes } else { 0 };
+            SMALL_BYTES + job.models.len() * (SERIES_BYTES + placed)
+        }
+        wire::WorkerPass::Profile => nodes,
+        wire::WorkerPass::Run => bounds::MAX_RUN_ELEMENTS * size_of::<f32>(),
+        _ => 0,
+    };
+    most + SMALL_BYTES
 }
 
 /// How a worker ended.
@@ -161,98 +236,126 @@ fn oom_kills() -> Option<u64> {
 
 struct Worker {
     child: Child,
+    begun: Instant,
     events: Receiver<Result<Event, ProtocolError>>,
-    words: Option<JoinHandle<Vec<String>>>,
+    /// Closed when the process has ended; it is not waited for by then, so its number is still its own.
+    ended: Receiver<()>,
+    words: Option<LastWords>,
     /// See [`oom_kills`], at the start.
     oom_kills: Option<u64>,
-    /// Whether it was waited for: its number may then be another process's.
-    ended: bool,
+    /// Whether it was waited for: its number may then be another process'.
+    waited: bool,
 }
 
 impl Worker {
     fn start(job: &wire::WorkerJob) -> Result<Self, ProtocolError> {
+        let begun = Instant::now();
         let oom_kills = oom_kills();
-        let mut child = launch::again("worker")?
+        let job_bytes = frame::bytes(job)?;
+        let most = most_bytes(job);
+        let mut command = launch::again("worker")?;
+        command
             .env_remove(TOKEN_VARIABLE)
-            .env("TMPDIR", &job.folder)
+            .envs(PLACES.map(|name| (name, &job.folder)))
+            // Otherwise the library starts a thread that writes below the home folder and asks for the network.
+            .env("ORT_DISABLE_TELEMETRY", "1")
             .process_group(0)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .spawn()?;
-        let (send, events) = channel();
+            .stderr(Stdio::piped());
+        let agent = std::process::id();
+        // SAFETY: between fork and exec it makes two system calls and allocates nothing.
+        unsafe {
+            command.pre_exec(move || worker::tie_to(agent));
+        }
+        let mut child = command.spawn()?;
+        let (send, events) = sync_channel(UNREAD);
         if let Some(mut stdout) = child.stdout.take() {
             std::thread::spawn(move || {
                 loop {
-                    let event = match frame::read::<wire::WorkerEvent>(&mut stdout, "WorkerEvent") {
-                        Ok(Some(message)) => message.event.ok_or(ProtocolError::Missing {
-                            message: "WorkerEvent",
-                            field: "event",
-                        }),
-                        // The end, or the broken pipe of a killed worker: its status tells more.
-                        Ok(None) | Err(ProtocolError::Io(_)) => return,
-                        Err(error) => Err(error),
-                    };
-                    if send.send(event).is_err() {
+                    let event =
+                        match frame::read::<wire::WorkerEvent>(&mut stdout, "WorkerEvent", most) {
+                            Ok(Some(message)) => message.event.ok_or(ProtocolError::Missing {
+                                message: "WorkerEvent",
+                                field: "event",
+                            }),
+                            // The end, or the broken pipe of a killed worker: its status tells more.
+                            Ok(None) | Err(ProtocolError::Io(_)) => return,
+                            Err(error) => Err(error),
+                        };
+                    let is_wrong = event.is_err();
+                    if send.send(event).is_err() || is_wrong {
                         return;
                     }
                 }
             });
         }
-        let words = child.stderr.take().map(|stderr| {
+        if let Some(mut stdin) = child.stdin.take() {
             std::thread::spawn(move || {
-                let mut words = VecDeque::new();
-                for line in BufReader::new(stderr).lines().map_while(Result::ok) {
-                    if words.len() == 4 {
-                        words.pop_front();
-                    }
-                    words.push_back(line.chars().take(500).collect());
-                }
-                words.into()
-            })
-        });
-        let stdin = child.stdin.take();
-        let worker = Self {
+                // A worker that died before it had read its job is told by its status.
+                let _ = stdin.write_all(&job_bytes);
+            });
+        }
+        Ok(Self {
+            words: child
+                .stderr
+                .take()
+                .map(|stderr| LastWords::of(stderr, |_| {})),
+            ended: end_of(child.id()),
             child,
+            begun,
             events,
-            words,
             oom_kills,
-            ended: false,
-        };
-        if let Some(mut stdin) = stdin {
-            match frame::write(&mut stdin, job) {
-                // A worker that died before it read its job is told by its status.
-                Ok(()) | Err(ProtocolError::Io(_)) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(worker)
+            waited: false,
+        })
     }
 
-    fn kill(&mut self) {
-        if let (false, Ok(pid)) = (self.ended, i32::try_from(self.child.id())) {
-            // It fails only when the whole group has ended.
-            let _ = killpg(Pid::from_raw(pid), Signal::SIGKILL);
+    fn has_ended_within(&self, time: Duration) -> bool {
+        self.ended.recv_timeout(time) == Err(RecvTimeoutError::Disconnected)
+    }
+
+    /// Kills it, and whatever it started.
+    fn kill(&self) {
+        if let (false, Ok(number)) = (self.waited, i32::try_from(self.child.id())) {
+            let process = Pid::from_raw(number);
+            // Its group first, then itself, should it have left that. It fails only for what has ended.
+            let _ = killpg(process, Signal::SIGKILL);
+            let _ = kill(process, Signal::SIGKILL);
         }
     }
 
-    /// Waits for a worker that has closed its output.
+    /// How a worker ended that has.
     fn end(&mut self) -> End {
+        self.kill();
         let status = self.child.wait().ok();
-        self.ended = true;
-        let words = self.words.take().and_then(|thread| thread.join().ok());
+        self.waited = true;
+        let words = self.words.take().map(|words| words.lines());
         End {
             status,
             words: words.unwrap_or_default(),
             memory_ran_out: oom_kills() > self.oom_kills,
         }
     }
+
+    /// Ends it and leaves no zombie. Returns whether it is gone.
+    fn put_down(&mut self) -> bool {
+        if self.waited {
+            return true;
+        }
+        self.kill();
+        self.waited = self.has_ended_within(GONE) && self.child.wait().is_ok();
+        self.waited
+    }
 }
 
-impl Drop for Worker {
-    fn drop(&mut self) {
-        self.kill();
-        // No zombie stays behind; an error means that it was waited for already.
-        let _ = self.child.wait();
-    }
+/// Closed when a child has ended, which is left to be waited for.
+fn end_of(child: u32) -> Receiver<()> {
+    let (end, ended) = channel::<()>();
+    std::thread::spawn(move || {
+        let process = Pid::from_raw(child as i32);
+        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+        while matches!(waitid(Id::Pid(process), flags), Err(Errno::EINTR)) {}
+        drop(end);
+    });
+    ended
 }

@@ -72,6 +72,7 @@ impl System {
             hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
             providers: runtime.providers,
             confinement: runtime.confinement,
+            unconfined: runtime.unconfined,
             serial: identity::serial(Path::new("/")).unwrap_or_default(),
         }
     }

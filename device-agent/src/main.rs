@@ -64,7 +64,9 @@ fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // It may repeat names and words of libraries, which a terminal must not obey.
+            let text = format!("{error:#}");
+            eprintln!("error: {}", agent_protocol::plain::printable(&text));
             ExitCode::FAILURE
         }
     }
@@ -75,13 +77,12 @@ fn run() -> anyhow::Result<()> {
         Task::Serve(options) => serve::serve(options),
         Task::Info { runtime } => {
             let library = runtime::find(runtime.as_deref())?;
-            let folder = tempfile::Builder::new()
-                .prefix("graphprune-agent-")
-                .tempdir()?;
-            let facts = measure::runtime_facts(&library, folder.path())?;
+            let folder = folder::Folder::new(&folder::usual_place()?)?;
+            let folders = measure::library_folders(&library, &folder.work())?;
+            let facts = measure::runtime_facts(&library, &folders, &folder.work())?;
             let system = device::System {
                 sysfs: "/sys".into(),
-                folder: folder.path().to_owned(),
+                folder: folder.work(),
             };
             let what = serde_json::json!({
                 "device": system.info(facts),

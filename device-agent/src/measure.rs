@@ -5,10 +5,10 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
 use agent_protocol::{
-    Evidence, Failure, FailureKind, Limits, MeasureJob, Measurement, NodeProvider, Progress,
-    ProtocolError, RunJob, RunOutput, RuntimeOptions, Sampling, Stage, wire,
+    Evidence, Failure, FailureKind, Limits, MeasureJob, Measurement, MissingLayer, NodeProvider,
+    Progress, ProtocolError, RunJob, RunOutput, RuntimeOptions, Sampling, Stage, wire,
 };
-use anyhow::bail;
+use anyhow::{anyhow, bail};
 
 use crate::device::System;
 use crate::models::Pin;
@@ -19,6 +19,8 @@ use crate::{child, conditions};
 pub struct Place<'a> {
     /// ONNX Runtime's library.
     pub library: &'a Path,
+    /// The folders of libraries that workers may read.
+    pub library_folders: &'a [PathBuf],
     /// The device, and the folder workers run in.
     pub system: &'a System,
 }
@@ -43,6 +45,11 @@ impl Place<'_> {
             shape: Vec::new(),
             runtime: Some(runtime.clone().into()),
             folder: self.system.folder.display().to_string(),
+            library_folders: self
+                .library_folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect(),
         }
     }
 }
@@ -56,33 +63,68 @@ pub struct RuntimeFacts {
     pub providers: Vec<String>,
     /// What keeps workers in their place.
     pub confinement: Vec<String>,
+    /// What does not.
+    pub unconfined: Vec<MissingLayer>,
 }
 
-/// What a runtime's library tells, asked for in a process of its own that runs in `folder`.
-pub fn runtime_facts(library: &Path, folder: &Path) -> anyhow::Result<RuntimeFacts> {
+/// The time that a worker has to tell about the library.
+const TELLING: Duration = Duration::from_secs(60);
+
+/// The folders that workers must be able to read to load a runtime's library, found out by loading it in a process of its
+/// own that runs in `folder`: that of the library, and those of what it needs.
+pub fn library_folders(library: &Path, folder: &Path) -> anyhow::Result<Vec<PathBuf>> {
+    let mut folders: Vec<PathBuf> = library.parent().map(Path::to_owned).into_iter().collect();
+    match ask(library, &[], folder, wire::WorkerPass::Libraries)? {
+        Event::Libraries(told) => folders.extend(told.folders.into_iter().map(PathBuf::from)),
+        _ => bail!("the worker did not tell where the runtime's libraries are"),
+    }
+    Ok(folders)
+}
+
+/// What a runtime's library tells, asked for in a worker that runs in `folder` and may read `library_folders`.
+pub fn runtime_facts(
+    library: &Path,
+    library_folders: &[PathBuf],
+    folder: &Path,
+) -> anyhow::Result<RuntimeFacts> {
+    match ask(library, library_folders, folder, wire::WorkerPass::Runtime)? {
+        Event::Runtime(told) => Ok(RuntimeFacts {
+            version: told.version,
+            providers: told.providers,
+            confinement: told.confinement,
+            unconfined: told
+                .unconfined
+                .into_iter()
+                .map(MissingLayer::try_from)
+                .collect::<Result<_, _>>()?,
+        }),
+        _ => bail!("the worker did not tell the runtime's version"),
+    }
+}
+
+/// Runs a pass without a model.
+fn ask(
+    library: &Path,
+    library_folders: &[PathBuf],
+    folder: &Path,
+    pass: wire::WorkerPass,
+) -> anyhow::Result<Event> {
     let system = System {
         sysfs: PathBuf::new(),
         folder: folder.to_owned(),
     };
     let place = Place {
         library,
+        library_folders,
         system: &system,
     };
     let job = place.worker_job(
-        wire::WorkerPass::Runtime,
+        pass,
         &Sampling::default(),
         &Limits::default(),
         &RuntimeOptions::default(),
     );
-    match child::run(&job, Duration::from_secs(60), &mut |_| true) {
-        Ok(Event::Runtime(told)) => Ok(RuntimeFacts {
-            version: told.version,
-            providers: told.providers,
-            confinement: told.confinement,
-        }),
-        Ok(_) => bail!("the worker did not tell the runtime's version"),
-        Err(failure) => bail!("{failure}"),
-    }
+    child::run(&job, TELLING, &mut |_| true).map_err(|failure| anyhow!("{failure}"))
 }
 
 /// Runs a measurement. `pins` are the files of the job's models in order, then of the reference. Must be called on a thread

@@ -89,7 +89,7 @@ impl Inner {
 
 impl ModelStore {
     /// Makes the private folder in `place` for models of at most `limit_bytes` together.
-    pub fn new(place: &Path, limit_bytes: u64) -> std::io::Result<Self> {
+    pub fn new(place: &Path, limit_bytes: u64) -> anyhow::Result<Self> {
         Ok(Self {
             folder: Folder::new(place)?,
             limit_bytes,

@@ -21,7 +21,7 @@ use crate::device::System;
 use crate::gate::{Credential, Gate};
 use crate::models::ModelStore;
 use crate::service::{Parts, Service};
-use crate::{launch, measure, runtime, tls, worker};
+use crate::{folder, measure, runtime, tls, worker};
 
 /// The variable that holds the token unless it comes over standard input.
 pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
@@ -58,7 +58,7 @@ pub struct Options {
     /// End when standard input closes, as it does when the host dies.
     #[arg(long)]
     exit_with_parent: bool,
-    /// Folder in which the agent makes its own for models and workers [default: the system's for temporary files].
+    /// Folder in which the agent makes its own for models and workers [default: one among the user's caches].
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
     /// Bytes all models together may take; the one used longest ago leaves first.
@@ -103,17 +103,20 @@ impl Options {
     }
 
     /// Workers may read libraries and what lies beside them, so the key must not be there.
-    fn check_apart(&self, library: &Path) -> anyhow::Result<()> {
+    fn check_apart(&self, library_folders: &[PathBuf]) -> anyhow::Result<()> {
         let Some(tls) = &self.tls else {
             return Ok(());
         };
         let tls = tls
             .canonicalize()
             .with_context(|| format!("resolving {}", tls.display()))?;
-        let program = launch::program().context("finding this program's own place")?;
-        let own = [library, &program].into_iter().filter_map(Path::parent);
+        let own = library_folders.iter().map(PathBuf::as_path);
         let mut readable = own.chain(worker::LIBRARIES.iter().map(Path::new));
-        if let Some(folder) = readable.find(|folder| tls.starts_with(folder)) {
+        let is_above = |folder: &&Path| {
+            let whole = folder.canonicalize();
+            tls.starts_with(whole.as_deref().unwrap_or(folder))
+        };
+        if let Some(folder) = readable.find(is_above) {
             bail!(
                 "the certificates in {} lie below {}, where every model that is run could read the key: keep them in a folder of their own elsewhere",
                 tls.display(),
@@ -150,12 +153,23 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     let (address, tls) = options.entrance()?;
     let credential = options.credential()?;
     let library = runtime::find(options.runtime.as_deref())?;
-    options.check_apart(&library)?;
-    let place = options.work.clone().unwrap_or_else(std::env::temp_dir);
-    let models = ModelStore::new(&place, options.model_bytes)
-        .with_context(|| format!("making a folder for models in {}", place.display()))?;
-    let models = Arc::new(models);
-    let facts = measure::runtime_facts(&library, &models.work_folder())?;
+    // Before the library is loaded, and once more when it is known what comes with it.
+    let beside = library.parent().map(Path::to_owned);
+    options.check_apart(beside.as_slice())?;
+    let place = match &options.work {
+        Some(place) => place.clone(),
+        None => folder::usual_place().context("finding a place for models")?,
+    };
+    let models = Arc::new(ModelStore::new(&place, options.model_bytes)?);
+    let library_folders = measure::library_folders(&library, &models.work_folder())?;
+    options.check_apart(&library_folders)?;
+    let facts = measure::runtime_facts(&library, &library_folders, &models.work_folder())?;
+    for missing in facts.unconfined.iter().filter(|missing| missing.offered) {
+        eprintln!(
+            "warning: models are run without {}: {}",
+            missing.layer, missing.reason
+        );
+    }
     let system = System {
         sysfs: options.sysfs.clone(),
         folder: models.work_folder(),
@@ -178,6 +192,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         device: system.info(facts),
         system,
         library,
+        library_folders,
         models: Arc::clone(&models),
         connections: Arc::clone(&connections),
         stall,

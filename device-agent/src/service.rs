@@ -32,6 +32,8 @@ pub struct Parts {
     pub system: System,
     /// ONNX Runtime's library.
     pub library: PathBuf,
+    /// The folders of libraries that workers may read.
+    pub library_folders: Vec<PathBuf>,
     /// The models it holds.
     pub models: Arc<ModelStore>,
     /// Who is connected.
@@ -306,6 +308,7 @@ impl Agent for Service {
                 move || {
                     let place = Place {
                         library: &core.parts.library,
+                        library_folders: &core.parts.library_folders,
                         system: &core.parts.system,
                     };
                     let outcome = measure::measure(&job, &pins, &place, &mut |step| {
@@ -353,6 +356,7 @@ impl Agent for Service {
             .spawn(move || {
                 let place = Place {
                     library: &core.parts.library,
+                    library_folders: &core.parts.library_folders,
                     system: &core.parts.system,
                 };
                 // Whoever asked may leave, and that ends the run.

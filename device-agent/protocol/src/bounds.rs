@@ -36,3 +36,7 @@ pub const MAX_REPLY_BYTES: usize = 256 * 1024 * 1024;
 pub const MAX_LIST: usize = 64;
 /// The shortest time between two looks at a device, ns: looking takes time that a measurement would notice.
 pub const MIN_MONITOR_NS: u64 = 200_000_000;
+/// Bytes of a name within a model: of a node, a tensor, an operator, an input or an output.
+pub const MAX_MODEL_NAME_BYTES: usize = 4 * 1024;
+/// Bytes of the names of all nodes of a model whose provider is told.
+pub const MAX_NODES_BYTES: usize = 8 * 1024 * 1024;

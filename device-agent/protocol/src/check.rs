@@ -3,7 +3,7 @@
 use prost::Message;
 
 use crate::types::Sha256;
-use crate::{ProtocolError, bounds};
+use crate::{ProtocolError, bounds, plain};
 
 /// Decodes a message; `name` is what an error calls it.
 pub fn decode<M: Message + Default>(bytes: &[u8], name: &'static str) -> Result<M, ProtocolError> {
@@ -51,6 +51,17 @@ pub(crate) fn text(
         ));
     }
     Ok(value)
+}
+
+/// A text for people that somebody else wrote: what a terminal obeys is made visible.
+pub(crate) fn words(
+    message: &'static str,
+    field: &'static str,
+    value: String,
+) -> Result<String, ProtocolError> {
+    let value = text(message, field, value, bounds::MAX_TEXT_BYTES)?;
+    let plain = plain::on_one_line(&value).into_owned();
+    Ok(plain::cut(plain, bounds::MAX_TEXT_BYTES))
 }
 
 /// A name: a short text without control characters.

@@ -7,12 +7,12 @@ mod runtime;
 
 pub use agent::{Activity, AgentState, MonitorEvent};
 
-use crate::check::{count, digest, name, names, need, text, within};
+use crate::check::{count, digest, name, names, need, within, words};
 use crate::types::{
     DeviceInfo, Evidence, Failure, FailureKind, Limits, MeasureEvent, MeasureJob, Measurement,
-    ModelRef, Progress, Sampling, Stage,
+    MissingLayer, ModelRef, Progress, Sampling, Stage,
 };
-use crate::{ProtocolError, bounds, wire};
+use crate::{ProtocolError, bounds, plain, wire};
 
 impl Sampling {
     /// Whether every field has a sensible value; the error names the first that has not.
@@ -379,7 +379,7 @@ impl TryFrom<wire::Failure> for Failure {
             kind,
             stage: stage("Failure", m.stage)?,
             model: name("Failure", "model", m.model)?,
-            detail: text("Failure", "detail", m.detail, bounds::MAX_TEXT_BYTES)?,
+            detail: words("Failure", "detail", m.detail)?,
         })
     }
 }
@@ -396,19 +396,11 @@ impl From<Failure> for wire::Failure {
             FailureKind::Provider => wire::FailureKind::Provider,
             FailureKind::Conditions => wire::FailureKind::Conditions,
         };
-        let mut detail = f.detail;
-        if detail.len() > bounds::MAX_TEXT_BYTES {
-            let end = (0..=bounds::MAX_TEXT_BYTES)
-                .rev()
-                .find(|&i| detail.is_char_boundary(i))
-                .unwrap_or(0);
-            detail.truncate(end);
-        }
         Self {
             kind: kind.into(),
             stage: wire::Stage::from(f.stage).into(),
             model: f.model,
-            detail,
+            detail: plain::cut(f.detail, bounds::MAX_TEXT_BYTES),
         }
     }
 }
@@ -467,6 +459,7 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
             hostname: name(M, "hostname", m.hostname)?,
             providers: names(M, "providers", m.providers)?,
             confinement: names(M, "confinement", m.confinement)?,
+            unconfined: missing_layers(m.unconfined)?,
             serial: name(M, "serial", m.serial)?,
         })
     }
@@ -485,7 +478,36 @@ impl From<DeviceInfo> for wire::DeviceInfo {
             hostname: d.hostname,
             providers: d.providers,
             confinement: d.confinement,
+            unconfined: d.unconfined.into_iter().map(Into::into).collect(),
             serial: d.serial,
+        }
+    }
+}
+
+fn missing_layers(all: Vec<wire::MissingLayer>) -> Result<Vec<MissingLayer>, ProtocolError> {
+    count("DeviceInfo", "unconfined", &all, bounds::MAX_LIST)?;
+    all.into_iter().map(MissingLayer::try_from).collect()
+}
+
+impl TryFrom<wire::MissingLayer> for MissingLayer {
+    type Error = ProtocolError;
+
+    fn try_from(m: wire::MissingLayer) -> Result<Self, ProtocolError> {
+        const M: &str = "MissingLayer";
+        Ok(Self {
+            layer: name(M, "layer", m.layer)?,
+            reason: words(M, "reason", m.reason)?,
+            offered: m.offered,
+        })
+    }
+}
+
+impl From<MissingLayer> for wire::MissingLayer {
+    fn from(missing: MissingLayer) -> Self {
+        Self {
+            layer: missing.layer,
+            reason: plain::cut(missing.reason, bounds::MAX_TEXT_BYTES),
+            offered: missing.offered,
         }
     }
 }

@@ -1,5 +1,7 @@
 //! What can be wrong with a message.
 
+use crate::plain;
+
 /// A message that cannot be used, and why.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -70,15 +72,8 @@ impl ProtocolError {
         value: impl std::fmt::Display,
         expected: &'static str,
     ) -> Self {
-        let mut value = value.to_string();
-        if value.len() > 80 {
-            let end = (0..=80)
-                .rev()
-                .find(|&i| value.is_char_boundary(i))
-                .unwrap_or(0);
-            value.truncate(end);
-            value.push('…');
-        }
+        let value = plain::on_one_line(&value.to_string()).into_owned();
+        let value = plain::cut(value, 80);
         Self::Field {
             message,
             field,

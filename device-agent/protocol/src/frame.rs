@@ -6,24 +6,31 @@ use prost::Message;
 
 use crate::{ProtocolError, bounds};
 
-/// Writes one message and flushes.
-pub fn write<M: Message>(out: &mut impl Write, message: &M) -> Result<(), ProtocolError> {
-    let body = message.encode_to_vec();
+/// One message as it goes through the pipe.
+pub fn bytes<M: Message>(message: &M) -> Result<Vec<u8>, ProtocolError> {
     let limit = bounds::MAX_REPLY_BYTES as u64;
-    let length = body.len() as u64;
+    let length = message.encoded_len() as u64;
     if length > limit {
         return Err(ProtocolError::FrameTooLong { length, limit });
     }
-    out.write_all(&(length as u32).to_le_bytes())?;
-    out.write_all(&body)?;
+    let mut frame = (length as u32).to_le_bytes().to_vec();
+    frame.reserve_exact(message.encoded_len());
+    message.encode(&mut frame).map_err(std::io::Error::other)?;
+    Ok(frame)
+}
+
+/// Writes one message and flushes.
+pub fn write<M: Message>(out: &mut impl Write, message: &M) -> Result<(), ProtocolError> {
+    out.write_all(&bytes(message)?)?;
     out.flush()?;
     Ok(())
 }
 
-/// Reads one message; `None` when the other side closed the pipe between two messages.
+/// Reads one message of at most `limit` bytes; `None` when the other side closed the pipe between two messages.
 pub fn read<M: Message + Default>(
     from: &mut impl Read,
     name: &'static str,
+    limit: usize,
 ) -> Result<Option<M>, ProtocolError> {
     let mut length = [0u8; 4];
     let mut have = 0;
@@ -37,7 +44,7 @@ pub fn read<M: Message + Default>(
         }
     }
     let length = u64::from(u32::from_le_bytes(length));
-    let limit = bounds::MAX_REPLY_BYTES as u64;
+    let limit = limit.min(bounds::MAX_REPLY_BYTES) as u64;
     if length > limit {
         return Err(ProtocolError::FrameTooLong { length, limit });
     }
@@ -55,6 +62,8 @@ mod tests {
     use super::*;
     use crate::wire;
 
+    const LIMIT: usize = 64;
+
     #[test]
     fn a_message_comes_back_and_the_end_is_told_from_a_break() {
         let message = wire::HelloRequest {
@@ -66,22 +75,29 @@ mod tests {
         let whole = pipe.clone();
         let mut from = &whole[..];
         assert_eq!(
-            read::<wire::HelloRequest>(&mut from, "HelloRequest").unwrap(),
+            read::<wire::HelloRequest>(&mut from, "HelloRequest", LIMIT).unwrap(),
             Some(message)
         );
         assert_eq!(
-            read::<wire::HelloRequest>(&mut from, "HelloRequest").unwrap(),
+            read::<wire::HelloRequest>(&mut from, "HelloRequest", LIMIT).unwrap(),
             None
         );
         for cut in 1..whole.len() {
             assert!(
-                read::<wire::HelloRequest>(&mut &whole[..cut], "HelloRequest").is_err(),
+                read::<wire::HelloRequest>(&mut &whole[..cut], "HelloRequest", LIMIT).is_err(),
                 "{cut}"
             );
         }
+        assert!(matches!(
+            read::<wire::HelloRequest>(&mut &whole[..], "HelloRequest", 2),
+            Err(ProtocolError::FrameTooLong {
+                length: 5,
+                limit: 2
+            })
+        ));
         let long = u32::MAX.to_le_bytes();
         assert!(matches!(
-            read::<wire::HelloRequest>(&mut &long[..], "HelloRequest"),
+            read::<wire::HelloRequest>(&mut &long[..], "HelloRequest", LIMIT),
             Err(ProtocolError::FrameTooLong { .. })
         ));
     }

@@ -167,10 +167,35 @@ pub struct Provider {
 }
 
 impl Provider {
-    /// The providers the agent can ask for. Which of them are there depends on the runtime's library on the device.
-    pub const NAMES: [&str; 9] = [
-        "cpu", "xnnpack", "nnapi", "qnn", "coreml", "acl", "cuda", "tensorrt", "openvino",
+    /// Each provider's name here and in ONNX Runtime.
+    const KNOWN: [(&str, &str); 9] = [
+        ("cpu", "CPUExecutionProvider"),
+        ("xnnpack", "XnnpackExecutionProvider"),
+        ("nnapi", "NnapiExecutionProvider"),
+        ("qnn", "QNNExecutionProvider"),
+        ("coreml", "CoreMLExecutionProvider"),
+        ("acl", "ACLExecutionProvider"),
+        ("cuda", "CUDAExecutionProvider"),
+        ("tensorrt", "TensorrtExecutionProvider"),
+        ("openvino", "OpenVINOExecutionProvider"),
     ];
+
+    /// The providers the agent can ask for. Which of them are there depends on the runtime's library on the device.
+    pub const NAMES: [&str; Self::KNOWN.len()] = {
+        let mut names = [""; Self::KNOWN.len()];
+        let mut n = 0;
+        while n < names.len() {
+            names[n] = Self::KNOWN[n].0;
+            n += 1;
+        }
+        names
+    };
+
+    /// What ONNX Runtime calls the provider of this name; `None` for one that the agent cannot ask for.
+    pub fn name_in_runtime(name: &str) -> Option<&'static str> {
+        let mut known = Self::KNOWN.iter();
+        known.find_map(|(own, full)| (*own == name).then_some(*full))
+    }
 }
 
 /// How much ONNX Runtime rewrites a model while it loads it.
@@ -405,6 +430,17 @@ pub enum MeasureEvent {
     Failure(Failure),
 }
 
+/// A layer of confinement that is not in effect on a device.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct MissingLayer {
+    /// Its name, as [`DeviceInfo::confinement`] would have it.
+    pub layer: String,
+    /// Why it is not.
+    pub reason: String,
+    /// Whether the kernel offers it. Then something else keeps it from being in effect, which can be mended.
+    pub offered: bool,
+}
+
 /// What is known of a device before anything is measured.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct DeviceInfo {
@@ -436,6 +472,9 @@ pub struct DeviceInfo {
     /// What keeps workers in their place on this device.
     #[serde(default)]
     pub confinement: Vec<String>,
+    /// What does not, though it would elsewhere.
+    #[serde(default)]
+    pub unconfined: Vec<MissingLayer>,
     /// What tells this device from others of its kind; empty where the system has no such thing.
     #[serde(default)]
     pub serial: String,

@@ -1,16 +1,17 @@
 //! What a worker may not do: a model is somebody else's input to a large library.
 //!
-//! [`limit`] comes first of all, [`seal`] once the runtime's library is loaded and before a model is parsed. What a platform
-//! lacks (an old kernel, an emulator, a kernel without Landlock) is left out and not reported as in effect.
+//! [`limit`] comes first of all, then [`seal`], before the runtime's library is loaded: a library may start threads as soon as
+//! it is there, and what is taken away from one thread stays with those that ran before. What a platform lacks (an old
+//! kernel, an emulator, a kernel without Landlock) is reported as missing, with the reason.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use agent_protocol::{Limits, Sampling};
+use agent_protocol::{Limits, MissingLayer, Sampling};
 use anyhow::Context;
 use landlock::{
-    ABI, Access, AccessFs, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus, Scope,
-    path_beneath_rules,
+    ABI, Access, AccessFs, LandlockStatus, Ruleset, RulesetAttr, RulesetCreatedAttr, RulesetStatus,
+    Scope, path_beneath_rules,
 };
 use nix::sched::{CpuSet, sched_setaffinity};
 use nix::unistd::{Pid, getppid};
@@ -22,6 +23,7 @@ use rustix::thread::{
 };
 
 use super::syscalls;
+use crate::launch;
 
 /// The most open files; drivers of accelerators take hundreds.
 const MAX_FILES: u64 = 4096;
@@ -89,15 +91,21 @@ const DEVICES: &[&str] = &[
     "apex_",
 ];
 
+/// Ties this process' life to that of the thread that started it. `agent` is that thread's process. Makes system calls only,
+/// so that it may be called between fork and exec.
+pub fn tie_to(agent: u32) -> std::io::Result<()> {
+    set_parent_process_death_signal(Some(Signal::KILL))?;
+    // The agent may have died before the line above.
+    if u32::try_from(getppid().as_raw()) != Ok(agent) {
+        return Err(std::io::ErrorKind::NotFound.into());
+    }
+    Ok(())
+}
+
 /// Ties the worker's life to the agent's and limits what it may use.
 pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result<()> {
-    set_parent_process_death_signal(Some(Signal::KILL))
-        .context("tying the worker's life to the agent's")?;
-    // The agent may have died before the line above.
-    anyhow::ensure!(
-        u32::try_from(getppid().as_raw()) == Ok(agent),
-        "the agent is gone"
-    );
+    // It was tied before this program began, which loses that where it is given more rights than the agent's.
+    tie_to(agent).context("tying the worker's life to the agent's")?;
     // Not granted to everybody, and then the worker runs as the agent does; how it ran is told with the samples.
     let _ = rustix::process::setpriority_process(None, sampling.nice);
     // Not there in every container. Then the kernel chooses by size alone.
@@ -164,55 +172,104 @@ pub struct Reach<'a> {
     pub local_sockets: bool,
 }
 
-/// Takes away the network, other processes and all files but those in reach, for good. Returns what is in effect, the limits
-/// of [`limit`] among it.
-pub fn seal(reach: &Reach<'_>) -> Vec<String> {
-    let mut in_effect = vec!["no-new-privileges", "limits"];
-    // These hold for the calling thread and those it starts. Had the library started some, they would stay free.
-    if only_thread() {
-        if give_up_capabilities() {
-            in_effect.push("no-capabilities");
-        }
-        if files(reach) {
-            in_effect.push("files (landlock)");
+/// What became of each layer.
+#[derive(Debug, Default)]
+pub struct Confinement {
+    /// The layers in effect.
+    pub in_effect: Vec<String>,
+    /// The others.
+    pub missing: Vec<MissingLayer>,
+}
+
+/// Why a layer is not in effect.
+pub(super) struct Missing {
+    reason: String,
+    offered: bool,
+}
+
+impl Missing {
+    /// The kernel has no such thing.
+    pub(super) fn not_offered(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            offered: false,
         }
     }
-    if syscalls::deny(reach.local_sockets) {
-        in_effect.push("no-network (seccomp)");
+
+    /// The kernel has it and something is in the way.
+    pub(super) fn failed(reason: impl Into<String>) -> Self {
+        Self {
+            reason: reason.into(),
+            offered: true,
+        }
     }
-    in_effect.into_iter().map(str::to_owned).collect()
+}
+
+/// Takes away the network, other processes and all files but those in reach, for good. Tells what is in effect, the limits
+/// of [`limit`] among it, and what is not.
+pub fn seal(reach: &Reach<'_>) -> Confinement {
+    let mut confinement = Confinement::default();
+    for (layer, outcome) in [
+        ("no-new-privileges", Ok(())),
+        ("limits", Ok(())),
+        (
+            "no-capabilities",
+            only_thread().and_then(|()| give_up_capabilities()),
+        ),
+        (
+            "files (landlock)",
+            only_thread().and_then(|()| files(reach)),
+        ),
+        ("no-network (seccomp)", syscalls::deny(reach.local_sockets)),
+    ] {
+        match outcome {
+            Ok(()) => confinement.in_effect.push(layer.to_owned()),
+            Err(Missing { reason, offered }) => confinement.missing.push(MissingLayer {
+                layer: layer.to_owned(),
+                reason,
+                offered,
+            }),
+        }
+    }
+    confinement
 }
 
 /// Gives up what root may do beyond its own files; a kernel lets it read the memory maps and the environment of other
 /// processes past Landlock. Reading remains, of what Landlock leaves: libraries may lie in a user's folder.
-fn give_up_capabilities() -> bool {
-    let Ok(now) = capabilities(None) else {
-        return false;
-    };
+fn give_up_capabilities() -> Result<(), Missing> {
+    let failed = |error| Missing::failed(format!("capabilities cannot be given up: {error}"));
+    let now = capabilities(None).map_err(failed)?;
     let left = now.permitted & CapabilitySet::DAC_READ_SEARCH;
     let sets = CapabilitySets {
         effective: left,
         permitted: left,
         inheritable: CapabilitySet::empty(),
     };
-    set_capabilities(None, sets).is_ok()
+    set_capabilities(None, sets).map_err(failed)
 }
 
-fn only_thread() -> bool {
-    std::fs::read_dir("/proc/self/task").is_ok_and(|threads| threads.count() == 1)
+/// Whether no other thread runs: capabilities and Landlock hold for the calling thread and those that it starts.
+fn only_thread() -> Result<(), Missing> {
+    let threads = std::fs::read_dir("/proc/self/task").map_err(|error| {
+        Missing::failed(format!("other threads may run: /proc/self/task: {error}"))
+    })?;
+    match threads.count() {
+        1 => Ok(()),
+        count => Err(Missing::failed(format!(
+            "other threads run already ({}) and would stay free",
+            count.saturating_sub(1)
+        ))),
+    }
 }
 
-/// Forbids every file that is out of reach, and signals to others. Returns whether it is in effect.
-fn files(reach: &Reach<'_>) -> bool {
+/// Forbids every file that is out of reach, and signals to others.
+fn files(reach: &Reach<'_>) -> Result<(), Missing> {
     // The newest whose every right is meant here; on an older kernel the crate leaves out what is unknown there.
     let abi = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let use_device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
     let system = SYSTEM.iter().chain(LIBRARIES).map(PathBuf::from);
-    let readable = system
-        .chain(reach.readable.iter().cloned())
-        .chain(loaded_from())
-        .chain(named_in_environment());
+    let readable = system.chain(reach.readable.iter().cloned());
     let outcome = (|| {
         Ruleset::default()
             .handle_access(AccessFs::from_all(abi))?
@@ -226,14 +283,35 @@ fn files(reach: &Reach<'_>) -> bool {
             ))?
             .restrict_self()
     })();
-    outcome.is_ok_and(|status| status.ruleset != RulesetStatus::NotEnforced)
+    let status = outcome.map_err(|error| Missing::failed(error.to_string()))?;
+    match (status.ruleset, status.landlock) {
+        (RulesetStatus::FullyEnforced | RulesetStatus::PartiallyEnforced, _) => Ok(()),
+        (_, LandlockStatus::NotImplemented) => Err(Missing::not_offered(
+            "the kernel was built without Landlock, or is older than 5.13",
+        )),
+        (_, LandlockStatus::NotEnabled) => Err(Missing::not_offered(
+            "Landlock was not turned on when the kernel started (`lsm=landlock,...`)",
+        )),
+        _ => Err(Missing::failed("the kernel did not enforce the rules")),
+    }
 }
 
-/// The folders of all libraries that are loaded: what they load later is most likely beside them.
+/// The folders of libraries that a worker needs: those of all that are loaded, for what they load later is most likely
+/// beside them, and those that are searched. The folder of this program is none of them unless a library lies there.
+pub fn library_folders() -> Vec<PathBuf> {
+    let mut all = loaded_from();
+    all.extend(named_in_environment());
+    all.into_iter().collect()
+}
+
+/// The folders of all libraries that are loaded.
 fn loaded_from() -> BTreeSet<PathBuf> {
+    let program = launch::program().ok();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     maps.lines()
-        .filter_map(|line| Path::new(&line[line.find('/')?..]).parent())
+        .filter_map(|line| Some(Path::new(&line[line.find('/')?..])))
+        .filter(|file| program.as_deref() != Some(*file))
+        .filter_map(Path::parent)
         .filter(|folder| *folder != Path::new("/"))
         .map(Path::to_owned)
         .collect()

@@ -1,8 +1,11 @@
-//! Whether a model keeps weights in other files. Those are refused: the agent opens no path that a model names.
+//! What is looked at in a model before the runtime gets it. Weights in other files are refused: the agent opens no path that a
+//! model names. So are names of a length that nobody gives: they come back in every message and profile of the runtime.
 
+use agent_protocol::{bounds, plain};
 use prost::Message;
 
-// Just enough of `onnx.proto` to find a tensor's `data_location`; weights themselves are skipped over.
+// Just enough of `onnx.proto` to find names and a tensor's `data_location`; weights themselves are skipped over. Names are bytes:
+// the runtime takes any.
 
 #[derive(Clone, PartialEq, Message)]
 struct Model {
@@ -14,28 +17,62 @@ struct Model {
 
 #[derive(Clone, PartialEq, Message)]
 struct Function {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", repeated, tag = "4")]
+    inputs: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "5")]
+    outputs: Vec<Vec<u8>>,
     #[prost(message, repeated, tag = "7")]
     nodes: Vec<Node>,
+    #[prost(bytes = "vec", tag = "10")]
+    domain: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct Graph {
     #[prost(message, repeated, tag = "1")]
     nodes: Vec<Node>,
+    #[prost(bytes = "vec", tag = "2")]
+    name: Vec<u8>,
     #[prost(message, repeated, tag = "5")]
     initializers: Vec<Tensor>,
+    #[prost(message, repeated, tag = "11")]
+    inputs: Vec<Value>,
+    #[prost(message, repeated, tag = "12")]
+    outputs: Vec<Value>,
+    #[prost(message, repeated, tag = "13")]
+    values: Vec<Value>,
     #[prost(message, repeated, tag = "15")]
     sparse: Vec<Sparse>,
 }
 
 #[derive(Clone, PartialEq, Message)]
+struct Value {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
+}
+
+#[derive(Clone, PartialEq, Message)]
 struct Node {
+    #[prost(bytes = "vec", repeated, tag = "1")]
+    inputs: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", repeated, tag = "2")]
+    outputs: Vec<Vec<u8>>,
+    #[prost(bytes = "vec", tag = "3")]
+    name: Vec<u8>,
+    #[prost(bytes = "vec", tag = "4")]
+    op_type: Vec<u8>,
     #[prost(message, repeated, tag = "5")]
     attributes: Vec<Attribute>,
+    #[prost(bytes = "vec", tag = "7")]
+    domain: Vec<u8>,
 }
 
 #[derive(Clone, PartialEq, Message)]
 struct Attribute {
+    #[prost(bytes = "vec", tag = "1")]
+    name: Vec<u8>,
     #[prost(message, optional, tag = "5")]
     tensor: Option<Tensor>,
     #[prost(message, optional, tag = "6")]
@@ -60,54 +97,80 @@ struct Sparse {
 
 #[derive(Clone, PartialEq, Message)]
 struct Tensor {
-    #[prost(string, tag = "8")]
-    name: String,
+    #[prost(bytes = "vec", tag = "8")]
+    name: Vec<u8>,
     /// 1: in another file.
     #[prost(int32, tag = "14")]
     data_location: i32,
 }
 
-/// The name of a tensor whose data is elsewhere, if there is one; an error if these are no ONNX bytes.
-pub fn find(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
+/// Bytes of a name that an objection shows.
+const SHOWN: usize = 80;
+
+/// Why the runtime does not get a model, if there is a reason; an error if these are no ONNX bytes.
+pub fn objection(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
     let model = Model::decode(onnx)?;
-    let functions = model.functions.iter().flat_map(|function| &function.nodes);
+    let of_function = |function: &Function| {
+        let own = [&function.name, &function.domain];
+        let names = own
+            .into_iter()
+            .chain(&function.inputs)
+            .chain(&function.outputs);
+        long("function", names).or_else(|| function.nodes.iter().find_map(in_node))
+    };
     Ok(model
         .graph
         .iter()
         .find_map(in_graph)
-        .or_else(|| functions.into_iter().find_map(in_node)))
+        .or_else(|| model.functions.iter().find_map(of_function)))
+}
+
+fn shown(name: &[u8]) -> String {
+    let begin = &name[..name.len().min(SHOWN + 1)];
+    let text = String::from_utf8_lossy(begin).into_owned();
+    plain::cut(text, SHOWN)
+}
+
+/// What is to be said about the first of these names that is too long.
+fn long<'a>(what: &str, names: impl IntoIterator<Item = &'a Vec<u8>>) -> Option<String> {
+    let most = bounds::MAX_MODEL_NAME_BYTES;
+    let name = names.into_iter().find(|name| name.len() > most)?;
+    Some(format!(
+        "a name of a {what} has {} bytes (`{}`); rename it: names of at most {most} bytes are taken",
+        name.len(),
+        shown(name)
+    ))
 }
 
 fn in_graph(graph: &Graph) -> Option<String> {
-    let dense = graph.initializers.iter().find_map(in_tensor);
-    dense
+    let values = graph.inputs.iter().chain(&graph.outputs);
+    let values = values.chain(&graph.values).map(|value| &value.name);
+    long("graph", [&graph.name])
+        .or_else(|| long("tensor", values))
+        .or_else(|| graph.initializers.iter().find_map(in_tensor))
         .or_else(|| graph.sparse.iter().find_map(in_sparse))
         .or_else(|| graph.nodes.iter().find_map(in_node))
 }
 
 fn in_node(node: &Node) -> Option<String> {
-    node.attributes.iter().find_map(|attribute| {
-        let tensors = attribute
-            .tensor
-            .iter()
-            .chain(&attribute.tensors)
-            .find_map(in_tensor);
-        tensors
-            .or_else(|| {
-                attribute
-                    .sparse
-                    .iter()
-                    .chain(&attribute.sparses)
-                    .find_map(in_sparse)
-            })
-            .or_else(|| {
-                attribute
-                    .graph
-                    .iter()
-                    .chain(&attribute.graphs)
-                    .find_map(in_graph)
-            })
-    })
+    let own = [&node.name, &node.op_type, &node.domain];
+    let attributes = node.attributes.iter();
+    let names = own
+        .into_iter()
+        .chain(attributes.clone().map(|attribute| &attribute.name));
+    long("node", names)
+        .or_else(|| long("tensor", node.inputs.iter().chain(&node.outputs)))
+        .or_else(|| attributes.clone().find_map(in_attribute))
+}
+
+fn in_attribute(attribute: &Attribute) -> Option<String> {
+    let mut tensors = attribute.tensor.iter().chain(&attribute.tensors);
+    let mut sparses = attribute.sparse.iter().chain(&attribute.sparses);
+    let mut graphs = attribute.graph.iter().chain(&attribute.graphs);
+    tensors
+        .find_map(in_tensor)
+        .or_else(|| sparses.find_map(in_sparse))
+        .or_else(|| graphs.find_map(in_graph))
 }
 
 fn in_sparse(sparse: &Sparse) -> Option<String> {
@@ -119,7 +182,11 @@ fn in_sparse(sparse: &Sparse) -> Option<String> {
 }
 
 fn in_tensor(tensor: &Tensor) -> Option<String> {
-    (tensor.data_location == 1).then(|| tensor.name.clone())
+    let elsewhere = || {
+        let name = shown(&tensor.name);
+        format!("tensor `{name}` is kept in another file; export the model with its weights inside")
+    };
+    long("tensor", [&tensor.name]).or_else(|| (tensor.data_location == 1).then(elsewhere))
 }
 
 #[cfg(test)]
@@ -129,7 +196,7 @@ mod tests {
     #[test]
     fn external_data_is_found_wherever_a_tensor_can_stand() {
         let tensor = |data_location| Tensor {
-            name: "w".into(),
+            name: b"w".to_vec(),
             data_location,
         };
         let check = |graph: Graph, want: Option<&str>| {
@@ -137,15 +204,19 @@ mod tests {
                 graph: Some(graph),
                 functions: Vec::new(),
             };
-            assert_eq!(
-                find(&model.encode_to_vec()).unwrap().as_deref(),
-                want,
-                "{model:?}"
+            let found = objection(&model.encode_to_vec()).unwrap();
+            let want = want.map(|name| format!("tensor `{name}` is kept in another file"));
+            assert_eq!(found.is_some(), want.is_some(), "{model:?}");
+            assert!(
+                found
+                    .unwrap_or_default()
+                    .starts_with(&want.unwrap_or_default())
             );
         };
         let with = |attribute: Attribute| Graph {
             nodes: vec![Node {
                 attributes: vec![attribute],
+                ..Node::default()
             }],
             ..Graph::default()
         };
@@ -205,12 +276,64 @@ mod tests {
                 ..Attribute::default()
             })
             .nodes,
+            ..Function::default()
         };
         let model = Model {
             graph: None,
             functions: vec![function],
         };
-        assert_eq!(find(&model.encode_to_vec()).unwrap().as_deref(), Some("w"));
-        assert!(find(b"\xff\xff not protobuf").is_err());
+        let found = objection(&model.encode_to_vec()).unwrap();
+        assert!(found.unwrap().contains("`w`"));
+        assert!(objection(b"\xff\xff not protobuf").is_err());
+    }
+
+    #[test]
+    fn a_name_that_is_too_long_is_refused_wherever_it_stands() {
+        let check = |length: usize, place: &dyn Fn(&mut Graph, Vec<u8>), what: &str| {
+            let mut graph = Graph::default();
+            graph.nodes.push(Node::default());
+            place(&mut graph, vec![b'a'; length]);
+            let model = Model {
+                graph: Some(graph),
+                functions: Vec::new(),
+            };
+            let found = objection(&model.encode_to_vec()).unwrap();
+            if length <= bounds::MAX_MODEL_NAME_BYTES {
+                assert_eq!(found, None);
+                return;
+            }
+            let found = found.unwrap();
+            let begin = format!("a name of a {what} has {length} bytes");
+            assert!(found.starts_with(&begin) && found.len() < 300, "{found}");
+        };
+        for length in [4096, 4097, 1 << 20] {
+            check(length, &|graph, name| graph.name = name, "graph");
+            check(length, &|graph, name| graph.nodes[0].name = name, "node");
+            check(length, &|graph, name| graph.nodes[0].op_type = name, "node");
+            check(
+                length,
+                &|graph, name| graph.nodes[0].outputs.push(name),
+                "tensor",
+            );
+            check(
+                length,
+                &|graph, name| graph.inputs.push(Value { name }),
+                "tensor",
+            );
+            check(
+                length,
+                &|graph, name| graph.values.push(Value { name }),
+                "tensor",
+            );
+            let tensor = |name| Tensor {
+                name,
+                data_location: 0,
+            };
+            check(
+                length,
+                &|graph, name| graph.initializers.push(tensor(name)),
+                "tensor",
+            );
+        }
     }
 }

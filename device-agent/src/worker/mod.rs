@@ -14,7 +14,7 @@ mod sample;
 mod sentinel;
 mod syscalls;
 
-pub use confine::LIBRARIES;
+pub use confine::{LIBRARIES, tie_to};
 
 use std::fs::File;
 use std::io::BufReader;
@@ -22,7 +22,8 @@ use std::path::{Path, PathBuf};
 
 use agent_protocol::wire::worker_event::Event;
 use agent_protocol::{
-    Failure, FailureKind, Limits, Progress, RuntimeOptions, Sampling, Stage, frame, wire,
+    Failure, FailureKind, Limits, Progress, RuntimeOptions, Sampling, Stage, bounds, frame, plain,
+    wire,
 };
 use anyhow::Context;
 use nix::unistd::{dup, dup2_stdout};
@@ -97,7 +98,8 @@ pub fn main() -> anyhow::Result<()> {
     // Libraries that print to standard output must not get between the frames.
     let pipe = File::from(dup(std::io::stdout()).context("taking over standard output")?);
     dup2_stdout(std::io::stderr()).context("pointing standard output to standard error")?;
-    let job = frame::read::<wire::WorkerJob>(&mut BufReader::new(std::io::stdin()), "WorkerJob")?
+    let mut from = BufReader::new(std::io::stdin());
+    let job = frame::read::<wire::WorkerJob>(&mut from, "WorkerJob", bounds::MAX_REPLY_BYTES)?
         .context("standard input ended without a job")?;
     let mut events = Events {
         pipe,
@@ -110,7 +112,8 @@ pub fn main() -> anyhow::Result<()> {
                 kind,
                 stage: events.at.stage,
                 model: events.at.model.clone(),
-                detail,
+                // The runtime's words may repeat a name of any length.
+                detail: plain::cut(detail, bounds::MAX_TEXT_BYTES),
             }
             .into(),
         ),
@@ -147,6 +150,24 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         detail: error,
     };
     let library = Path::new(&job.runtime_path);
+    if job.pass() == wire::WorkerPass::Libraries {
+        let _loaded = model::load_library(library).map_err(missing)?;
+        let folders = confine::library_folders();
+        return Ok(Event::Libraries(wire::WorkerLibraries {
+            folders: folders
+                .iter()
+                .map(|folder| folder.display().to_string())
+                .collect(),
+        }));
+    }
+    let folder = Path::new(&job.folder);
+    let models = job.models.iter().map(|model| PathBuf::from(&model.path));
+    let libraries = job.library_folders.iter().map(PathBuf::from);
+    let confinement = confine::seal(&confine::Reach {
+        folder,
+        readable: models.chain(libraries).collect(),
+        local_sockets: providers::open_local_sockets(&options),
+    });
     let version = model::runtime_version(library).map_err(missing)?;
     let runtime = ort::init_from(library)
         .map_err(|error| missing(error.to_string()))?
@@ -155,15 +176,8 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         .build()
         .map_err(|error| missing(error.to_string()))?;
     // Not before the library is loaded: those it needs may be looked for in the folder the agent was started in.
-    let folder = Path::new(&job.folder);
     std::env::set_current_dir(folder)
         .map_err(|error| Trouble::internal(format!("entering {}: {error}", folder.display())))?;
-    let models = job.models.iter().map(|model| PathBuf::from(&model.path));
-    let confinement = confine::seal(&confine::Reach {
-        folder,
-        readable: models.chain(library.parent().map(Path::to_owned)).collect(),
-        local_sockets: providers::open_local_sockets(&options),
-    });
     let bench = model::Bench {
         runtime,
         sampling,
@@ -173,7 +187,14 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
     match job.pass() {
         wire::WorkerPass::Sample => {
             let mut samples = sample::pass(job, &bench, events)?;
-            (samples.runtime_version, samples.confinement) = (version, confinement);
+            (samples.runtime_version, samples.confinement) = (version, confinement.in_effect);
+            let unconfined = confinement.missing.iter().filter(|missing| missing.offered);
+            samples.notes.extend(unconfined.map(|missing| {
+                format!(
+                    "the worker ran without {}: {}",
+                    missing.layer, missing.reason
+                )
+            }));
             Ok(Event::Samples(samples))
         }
         wire::WorkerPass::Memory => passes::memory(job, &bench, events).map(Event::Memory),
@@ -182,8 +203,10 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         wire::WorkerPass::Runtime => Ok(Event::Runtime(wire::WorkerRuntime {
             version,
             providers: bench.offered,
-            confinement,
+            confinement: confinement.in_effect,
+            unconfined: confinement.missing.into_iter().map(Into::into).collect(),
         })),
+        wire::WorkerPass::Libraries => Err(Trouble::internal("the pass ended before")),
         wire::WorkerPass::Unspecified => Err(Trouble::internal("the job names no pass")),
     }
 }

@@ -102,13 +102,9 @@ impl Runner {
 pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened, Trouble> {
     let bytes = std::fs::read(path)
         .map_err(|error| Trouble::internal(format!("reading {}: {error}", path.display())))?;
-    match external::find(&bytes) {
+    match external::objection(&bytes) {
         Ok(None) => {}
-        Ok(Some(tensor)) => {
-            return Err(Trouble::model(format!(
-                "tensor `{tensor}` is kept in another file; export the model with its weights inside"
-            )));
-        }
+        Ok(Some(objection)) => return Err(Trouble::model(objection)),
         Err(error) => return Err(Trouble::model(format!("it is no ONNX file: {error}"))),
     }
     drop(bytes);
@@ -254,22 +250,28 @@ pub fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
+/// Loads ONNX Runtime's library and what it needs, and runs nothing of it but its initialisers.
+pub fn load_library(library: &Path) -> Result<libloading::Library, String> {
+    // SAFETY: loading runs the library's initialisers. It is the file the user named as ONNX Runtime, which is trusted with
+    // everything else as well.
+    unsafe { libloading::Library::new(library) }.map_err(|error| unloadable(library, &error))
+}
+
+fn unloadable(library: &Path, error: &libloading::Error) -> String {
+    format!(
+        "ONNX Runtime's library {} cannot be loaded: {error}",
+        library.display()
+    )
+}
+
 /// ONNX Runtime's version, as the library tells it.
 pub fn runtime_version(library: &Path) -> Result<String, String> {
-    let wrong = |error: libloading::Error| {
-        format!(
-            "ONNX Runtime's library {} cannot be loaded: {error}",
-            library.display()
-        )
-    };
-    // SAFETY: loading runs the library's initialisers. It is the file the user named as ONNX Runtime, which is about to be
-    // loaded and trusted with everything else as well.
-    let loaded = unsafe { libloading::Library::new(library) }.map_err(wrong)?;
+    let loaded = load_library(library)?;
     // SAFETY: the symbol has had this type in every release of ONNX Runtime; it is the root of its stable C interface.
     let base = unsafe {
         loaded.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
     }
-    .map_err(wrong)?;
+    .map_err(|error| unloadable(library, &error))?;
     // SAFETY: the function takes nothing and returns a pointer to a static table or null, which is checked; the table's
     // `GetVersionString` returns a static, terminated string. `loaded` outlives every use.
     let version: Option<&CStr> = unsafe {

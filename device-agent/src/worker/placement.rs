@@ -1,11 +1,10 @@
 //! Where each node of a model runs and for how long, by the runtime's own profile.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 use std::time::Instant;
 
-use agent_protocol::{bounds, wire};
-use serde::Deserialize;
+use agent_protocol::{bounds, plain, wire};
 
 use super::Trouble;
 use super::model::{Bench, Runner, nanoseconds};
@@ -53,54 +52,110 @@ fn checked(
 /// Ends the profile and takes its text.
 fn text_of(mut runner: Runner) -> Result<String, Trouble> {
     let file = runner.end_profile()?;
-    let text = std::fs::read_to_string(&file)
-        .map_err(|error| Trouble::internal(format!("{file}: {error}")))?;
+    let bytes =
+        std::fs::read(&file).map_err(|error| Trouble::internal(format!("{file}: {error}")))?;
     // It has served; the folder goes with the agent should this fail.
     let _ = std::fs::remove_file(&file);
-    Ok(text)
+    // The runtime writes names as the model has them, in whatever encoding.
+    Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// An event of ONNX Runtime's profile, as far as it matters here.
-#[derive(Deserialize)]
-struct Step {
-    #[serde(default)]
-    cat: String,
-    #[serde(default)]
-    name: String,
+/// A node's kernel in one run, as ONNX Runtime's profile tells of it.
+struct Step<'a> {
+    node: &'a str,
     /// Microseconds.
-    #[serde(default)]
-    dur: f64,
-    #[serde(default)]
-    args: BTreeMap<String, serde_json::Value>,
+    micros: f64,
+    /// What else is told, as it is written.
+    args: &'a str,
+}
+
+impl Step<'_> {
+    /// A text among what else is told.
+    fn text(&self, field: &str) -> String {
+        let begin = format!("\"{field}\" : \"");
+        let after = self.args.split_once(&begin).map(|(_, after)| after);
+        let value = after.and_then(|after| {
+            let ends = ["\",\"", "\"}"].map(|end| after.find(end).unwrap_or(after.len()));
+            after.get(..ends.into_iter().min()?)
+        });
+        let value = plain::on_one_line(value.unwrap_or_default()).into_owned();
+        plain::cut(value, bounds::MAX_NAME_BYTES)
+    }
+}
+
+/// What an event of a node begins with.
+const EVENT: &str = "{\"cat\" : \"Node\",";
+/// What comes before an event's name, and after it.
+const NAME: &str = "\"name\" :\"";
+const ARGS: &str = "\",\"args\" : {";
+/// How the name of a kernel's event ends.
+const KERNEL: &str = "_kernel_time";
+
+/// The events of nodes' kernels. The runtime writes JSON but for names, which it does not escape: a name may hold quotes,
+/// backslashes and line feeds. So an event reaches from its beginning to that of the next, and its name to the last place where
+/// one can end; what comes after it has no names.
+fn steps(profile: &str) -> Result<Vec<Step<'_>>, Trouble> {
+    let wrong = |event: &str| {
+        let shown = plain::cut(event.to_owned(), 200);
+        Trouble::internal(format!("the runtime's profile cannot be read at `{shown}`"))
+    };
+    if !profile.trim_start().starts_with('[') {
+        return Err(wrong(profile));
+    }
+    let mut steps = Vec::new();
+    let mut rest = profile;
+    while let Some(at) = rest.find(EVENT) {
+        let event = &rest[at..];
+        let end = EVENT.len()
+            + event[EVENT.len()..]
+                .find("\n{\"cat\" : \"")
+                .unwrap_or(event.len() - EVENT.len());
+        rest = &event[end..];
+        let event = &event[..end];
+        let parts = || {
+            let (head, tail) = event.split_once(NAME)?;
+            let (name, args) = tail.rsplit_once(ARGS)?;
+            Some((head, name, args))
+        };
+        let (head, name, args) = parts().ok_or_else(|| wrong(event))?;
+        let Some(node) = name.strip_suffix(KERNEL) else {
+            continue;
+        };
+        let micros = head
+            .split_once("\"dur\" :")
+            .and_then(|(_, after)| after.split(',').next()?.trim().parse().ok())
+            .ok_or_else(|| wrong(event))?;
+        steps.push(Step { node, micros, args });
+    }
+    Ok(steps)
 }
 
 /// The nodes of a profile over `runs` runs, each told once in the order of running. A node that ran more than once in a run,
 /// in a loop, is told with the time of all of them. Of a single run no times are told: it was the first.
 fn nodes(profile: &str, runs: usize) -> Result<Vec<wire::NodeProvider>, Trouble> {
-    let all: Vec<Step> = serde_json::from_str(profile).map_err(|error| {
-        Trouble::internal(format!("the runtime's profile cannot be read: {error}"))
-    })?;
-    let text = |step: &Step, field: &str| {
-        let value = step.args.get(field).and_then(|value| value.as_str());
-        value.unwrap_or_default().to_owned()
-    };
     let mut found: Vec<(wire::NodeProvider, Vec<f64>)> = Vec::new();
     let mut place: HashMap<&str, usize> = HashMap::new();
-    for step in all.iter().filter(|step| step.cat == "Node") {
-        let Some(node) = step.name.strip_suffix("_kernel_time") else {
-            continue;
-        };
-        let at = *place.entry(node).or_insert(found.len());
+    for step in steps(profile)? {
+        let at = *place.entry(step.node).or_insert(found.len());
         if at == found.len() {
             let node = wire::NodeProvider {
-                node: node.to_owned(),
-                op_type: text(step, "op_name"),
-                provider: text(step, "provider"),
+                node: plain::cut(step.node.to_owned(), bounds::MAX_TEXT_BYTES),
+                op_type: step.text("op_name"),
+                provider: step.text("provider"),
                 time_ns: None,
             };
             found.push((node, Vec::new()));
         }
-        found[at].1.push(step.dur);
+        found[at].1.push(step.micros);
+    }
+    let bytes: usize = found.iter().map(|(node, _)| node.node.len()).sum();
+    if found.len() > bounds::MAX_NODES || bytes > bounds::MAX_NODES_BYTES {
+        return Err(Trouble::model(format!(
+            "it has {} nodes with {bytes} bytes of names; where nodes run can be told of at most {} with {} bytes",
+            found.len(),
+            bounds::MAX_NODES,
+            bounds::MAX_NODES_BYTES
+        )));
     }
     Ok(found
         .into_iter()
@@ -108,7 +163,6 @@ fn nodes(profile: &str, runs: usize) -> Result<Vec<wire::NodeProvider>, Trouble>
             node.time_ns = mean_ns(&micros, runs);
             node
         })
-        .take(bounds::MAX_NODES)
         .collect())
 }
 
@@ -125,27 +179,59 @@ fn mean_ns(micros: &[f64], runs: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    const PROFILE: &str = r#"[
-        {"cat":"Session","name":"model_loading_uri","ts":1,"dur":9,"args":{}},
-        {"cat":"Node","name":"conv_fence_before","ts":1,"dur":1,"args":{"op_name":"Conv"}},
-        {"cat":"Node","name":"conv_kernel_time","ts":1,"dur":90,"args":{"op_name":"Conv","provider":"CPUExecutionProvider","node_index":"0"}},
-        {"cat":"Node","name":"conv_kernel_time","ts":2,"dur":10,"args":{"op_name":"Conv","provider":"CPUExecutionProvider"}},
-        {"cat":"Node","name":"conv_kernel_time","ts":3,"dur":11,"args":{"op_name":"Conv","provider":"CPUExecutionProvider"}}
-    ]"#;
+    /// A profile as ONNX Runtime writes it, of kernels with these names and times.
+    fn profile(kernels: &[(&str, u32)]) -> String {
+        let event = |(name, micros): &(&str, u32)| {
+            format!(
+                "{{\"cat\" : \"Node\",\"pid\" :7,\"tid\" :7,\"dur\" :{micros},\"ts\" :5,\"ph\" : \"X\",\"name\" :\"{name}_kernel_time\",\
+                 \"args\" : {{\"node_index\" : \"0\",\"provider\" : \"CPUExecutionProvider\",\"op_name\" : \"Conv\",\
+                 \"input_type_shape\" : [{{\"float\":[1,3,16,16]}}]}}}}"
+            )
+        };
+        let session = "{\"cat\" : \"Session\",\"pid\" :7,\"tid\" :7,\"dur\" :9,\"ts\" :1,\"ph\" : \"X\",\"name\" :\"model_run\",\"args\" : {}}";
+        let all: Vec<String> = std::iter::once(session.to_owned())
+            .chain(kernels.iter().map(event))
+            .collect();
+        format!("[\n{}\n]\n", all.join(",\n"))
+    }
 
     #[test]
     fn each_node_of_a_profile_is_told_once_with_its_provider_and_its_mean_time() {
-        let found = nodes(PROFILE, 3).ok().unwrap();
-        let want = wire::NodeProvider {
-            node: "conv".into(),
-            op_type: "Conv".into(),
-            provider: "CPUExecutionProvider".into(),
-            time_ns: Some(10_500),
-        };
-        assert_eq!(found, [want]);
-        assert_eq!(nodes(PROFILE, 1).ok().unwrap()[0].time_ns, None);
+        for name in [
+            "conv",
+            "",
+            "say \"hi\"",
+            r"back\slash\",
+            "line\nfeed",
+            "\",\"args\" : {\"provider\" : \"none\"}",
+            "{\"cat\" : \"Node\",",
+            "\u{1b}[31m\u{0}",
+            "畳み込み",
+        ] {
+            let text = profile(&[(name, 90), (name, 10), ("other", 1), (name, 11)]);
+            let found = nodes(&text, 3).ok().unwrap();
+            let want = wire::NodeProvider {
+                node: name.into(),
+                op_type: "Conv".into(),
+                provider: "CPUExecutionProvider".into(),
+                time_ns: Some(10_500),
+            };
+            assert_eq!(found[0], want);
+            assert_eq!((found.len(), &found[1].node[..]), (2, "other"));
+            assert_eq!(nodes(&text, 1).ok().unwrap()[0].time_ns, None);
+        }
         assert!(nodes("{", 1).is_err());
+        assert!(nodes("[\n{\"cat\" : \"Node\",", 1).is_err());
         assert!(nodes("[]", 2).ok().unwrap().is_empty());
+    }
+
+    #[test]
+    fn names_that_take_more_than_can_be_told_are_refused() {
+        let name = |i: usize| format!("{i}{}", "x".repeat(bounds::MAX_TEXT_BYTES - 8));
+        let names: Vec<String> = (0..1100).map(name).collect();
+        let kernels: Vec<(&str, u32)> = names.iter().map(|name| (&name[..], 1)).collect();
+        assert!(nodes(&profile(&kernels[..1000]), 1).is_ok());
+        assert!(nodes(&profile(&kernels), 1).is_err());
     }
 
     #[test]

@@ -2,7 +2,7 @@
 
 use std::ffi::{CStr, c_char, c_int};
 
-use agent_protocol::{Provider, RuntimeOptions, bounds, wire};
+use agent_protocol::{Provider, RuntimeOptions, bounds, plain, wire};
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::SessionBuilder;
 
@@ -13,17 +13,7 @@ pub const CPU: &str = "CPUExecutionProvider";
 
 /// A provider's name in the runtime.
 pub fn name_in_runtime(name: &str) -> &'static str {
-    match name {
-        "xnnpack" => "XnnpackExecutionProvider",
-        "nnapi" => "NnapiExecutionProvider",
-        "qnn" => "QNNExecutionProvider",
-        "coreml" => "CoreMLExecutionProvider",
-        "acl" => "ACLExecutionProvider",
-        "cuda" => "CUDAExecutionProvider",
-        "tensorrt" => "TensorrtExecutionProvider",
-        "openvino" => "OpenVINOExecutionProvider",
-        _ => CPU,
-    }
+    Provider::name_in_runtime(name).unwrap_or(CPU)
 }
 
 /// The providers that the loaded library offers, by its own names.
@@ -177,6 +167,8 @@ fn switches<const N: usize>(provider: &Provider, names: [&str; N]) -> Result<[bo
 pub fn fallback(nodes: &[wire::NodeProvider], options: &RuntimeOptions) -> Option<String> {
     /// As many are named.
     const NAMED: usize = 5;
+    /// Bytes of a name that are shown.
+    const SHOWN: usize = 200;
     if cpu_is_wanted(options) {
         return None;
     }
@@ -184,7 +176,10 @@ pub fn fallback(nodes: &[wire::NodeProvider], options: &RuntimeOptions) -> Optio
     let named: Vec<String> = fell
         .iter()
         .take(NAMED)
-        .map(|node| format!("`{}` ({})", node.node, node.op_type))
+        .map(|node| {
+            let name = plain::cut(node.node.clone(), SHOWN);
+            format!("`{name}` ({})", node.op_type)
+        })
         .collect();
     (!fell.is_empty()).then(|| {
         format!(

@@ -4,6 +4,9 @@
 //! worker that dies of an unexpected one measures nothing. `seccompiler` is not used because it knows no 32-bit ARM.
 
 use libc::{c_long, sock_filter, sock_fprog};
+use nix::errno::Errno;
+
+use super::confine::Missing;
 
 /// Codes of instructions (linux/bpf_common.h). The crate `libc` has them for some of its targets only.
 mod bpf {
@@ -53,6 +56,9 @@ const DENIED: &[c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_kill,
+    // The agent ends a worker with its group.
+    libc::SYS_setsid,
+    libc::SYS_setpgid,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
@@ -115,15 +121,18 @@ const AUDIT: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
 /// Denies the calls to all threads of this process, for good; with `local_sockets`, sockets within the machine may be opened.
-/// Returns whether it is in effect.
-pub fn deny(local_sockets: bool) -> bool {
+pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
     let Some(architecture) = ARCHITECTURE else {
-        return false;
+        return Err(Missing::not_offered(format!(
+            "the system calls of {} are not known here",
+            std::env::consts::ARCH
+        )));
     };
     let mut filter = filter(architecture, std::process::id(), local_sockets);
-    let Ok(len) = filter.len().try_into() else {
-        return false;
-    };
+    let len = filter
+        .len()
+        .try_into()
+        .map_err(|_| Missing::failed("the filter is too long"))?;
     let program = sock_fprog {
         len,
         filter: filter.as_mut_ptr(),
@@ -138,7 +147,16 @@ pub fn deny(local_sockets: bool) -> bool {
             std::ptr::from_ref(&program),
         )
     };
-    outcome == 0
+    match Errno::result(outcome) {
+        Ok(0) => Ok(()),
+        Ok(thread) => Err(Missing::failed(format!(
+            "thread {thread} has a filter of its own"
+        ))),
+        Err(Errno::ENOSYS | Errno::EINVAL) => Err(Missing::not_offered(
+            "the kernel was built without seccomp filters",
+        )),
+        Err(error) => Err(Missing::failed(error.to_string())),
+    }
 }
 
 fn instruction(code: u16, k: u32, if_so: u8, if_not: u8) -> sock_filter {
@@ -195,6 +213,12 @@ fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filt
         all.extend([unless_equal(number as u32, 1), error(libc::EPERM)]);
     }
     all.extend([
+        // A worker dies with the agent.
+        unless_equal(libc::SYS_prctl as u32, 4),
+        load(FIRST_ARGUMENT),
+        unless_equal(libc::PR_SET_PDEATHSIG as u32, 1),
+        error(libc::EPERM),
+        load(NUMBER),
         // Its flags lie in memory, where a filter does not look. The C libraries then take the older call.
         unless_equal(libc::SYS_clone3 as u32, 1),
         error(libc::ENOSYS),

@@ -9,8 +9,9 @@ use latency::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Convolution, device, endless, job, quick, request};
-use crate::lives::worker_of;
+use crate::fixture::{
+    Convolution, device, endless, impatient, job, local, quick, request, worker_of,
+};
 
 /// The request fails as it should, and the same agent then measures something else.
 fn check(device: &mut AgentDevice, wrong: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
@@ -271,4 +272,124 @@ fn a_worker_that_the_kernel_kills_for_memory_is_told_so_and_the_agent_lives_on()
         &["`large`", "kernel"],
     );
     drop(device);
+}
+
+/// The workers of an agent while `task` is done, each once.
+fn workers_during(agent: u32, first: fn(i32), task: impl FnOnce()) -> usize {
+    let (end, ended) = std::sync::mpsc::channel::<()>();
+    std::thread::scope(|scope| {
+        let counting = scope.spawn(move || {
+            let mut seen = Vec::new();
+            while ended.try_recv() == Err(std::sync::mpsc::TryRecvError::Empty) {
+                if let Some(worker) = worker_of(agent).filter(|worker| !seen.contains(worker)) {
+                    if seen.is_empty() {
+                        first(worker);
+                    }
+                    seen.push(worker);
+                }
+                std::thread::yield_now();
+            }
+            seen.len()
+        });
+        task();
+        drop(end);
+        counting.join().unwrap()
+    })
+}
+
+#[test]
+fn a_measurement_is_taken_as_often_as_it_says_whatever_fails() {
+    let patience = latency::Patience {
+        retries: 2,
+        ..impatient()
+    };
+    let nan = || {
+        let model = Convolution {
+            weight: f32::NAN,
+            ..Convolution::default()
+        };
+        request(model.model("nan"), quick())
+    };
+    let leave: fn(i32) = |_| {};
+    let kill_it: fn(i32) = |worker| kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
+    // Invalid every time, and invalid after a crash: both count.
+    for first in [leave, kill_it] {
+        let mut device = AgentDevice::start(local(), "local", patience.clone()).unwrap();
+        let agent = device.agent_pid().unwrap();
+        let count = workers_during(agent, first, || {
+            let all = device.measure(&nan()).unwrap();
+            assert!(!all[0].is_valid());
+        });
+        assert_eq!(count, 3, "two retries");
+    }
+}
+
+#[test]
+fn any_name_that_the_runtime_takes_is_measured_profiled_and_run() {
+    let mut device = device();
+    for ending in [
+        " \"quoted\"",
+        r"\back\slash\",
+        "line\nfeed\r\ttab",
+        "\u{1b}[31mred",
+        "\",\"args\" : {\"op_name\" : \"Fake\"}},",
+        "畳み込み\u{202e}",
+    ] {
+        let conv = Convolution {
+            ending: ending.to_owned(),
+            ..Convolution::default()
+        };
+        let model = conv.model("named");
+        let full = MeasureRequest {
+            evidence: latency::Evidence::Full,
+            runtime: latency::RuntimeOptions {
+                optimisation: latency::Optimisation::None,
+                ..latency::RuntimeOptions::default()
+            },
+            ..request(model.clone(), quick())
+        };
+        let all = device.measure(&full).unwrap();
+        assert!(all[0].is_valid(), "{ending:?}: {:?}", all[0].verdict);
+        let nodes = &all[0].runtime.node_providers;
+        let told: Vec<(&str, &str)> = nodes
+            .iter()
+            .map(|node| (&node.node[..], &node.op_type[..]))
+            .collect();
+        let (conv, relu) = (format!("conv{ending}"), format!("relu{ending}"));
+        assert_eq!(told, [(&conv[..], "Conv"), (&relu[..], "Relu")]);
+        assert!(nodes.iter().all(|node| node.time_ns.is_some()));
+        let input = vec![0.5; 3 * 16 * 16];
+        let run = device.run(&model, &input, &[1, 3, 16, 16], &full.runtime);
+        assert_eq!(run.unwrap().len(), 16 * 14 * 14, "{ending:?}");
+    }
+}
+
+#[test]
+fn what_a_device_says_of_a_name_holds_nothing_that_a_terminal_obeys() {
+    let external = Convolution {
+        external: true,
+        ending: "\u{1b}[2J\n\u{7}".into(),
+        ..Convolution::default()
+    };
+    let error = device()
+        .measure(&request(external.model("m"), quick()))
+        .unwrap_err()
+        .to_string();
+    assert!(error.contains(r"weight\u{1b}[2J\n\u{7}"), "{error}");
+    assert!(!error.contains(char::is_control), "{error:?}");
+}
+
+#[test]
+fn a_name_of_any_length_is_refused_by_its_beginning() {
+    let mut device = device();
+    let long = Convolution {
+        ending: "x".repeat(1 << 20),
+        ..Convolution::default()
+    };
+    check(
+        &mut device,
+        &request(long.model("long"), quick()),
+        FailureKind::ModelRefused,
+        &["`long`", "has 1048577 bytes (`xxx", "rename it"],
+    );
 }

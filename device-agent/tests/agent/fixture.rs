@@ -119,6 +119,8 @@ pub struct Convolution {
     pub external: bool,
     /// Whether the height, too, is dynamic.
     pub any_height: bool,
+    /// What the name of every node, tensor, input and output ends with.
+    pub ending: String,
 }
 
 impl Default for Convolution {
@@ -128,6 +130,7 @@ impl Default for Convolution {
             weight: 0.1,
             external: false,
             any_height: false,
+            ending: String::new(),
         }
     }
 }
@@ -150,8 +153,9 @@ impl Convolution {
                 size(value)
             }
         };
+        let named = |name: &str| format!("{name}{}", self.ending);
         let value = |name: &str, dim| ValueProto {
-            name: name.into(),
+            name: named(name),
             kind: Some(TypeProto {
                 tensor: Some(TensorTypeProto {
                     element: FLOAT,
@@ -160,9 +164,9 @@ impl Convolution {
             }),
         };
         let node = |op: &str, input: &[&str], output: &str| NodeProto {
-            input: input.iter().map(|&name| name.into()).collect(),
-            output: vec![output.into()],
-            name: op.to_lowercase(),
+            input: input.iter().map(|&name| named(name)).collect(),
+            output: vec![named(output)],
+            name: named(&op.to_lowercase()),
             op_type: op.into(),
         };
         let count = self.channels as usize * 3 * 9;
@@ -178,7 +182,7 @@ impl Convolution {
             } else {
                 vec![self.weight; count]
             },
-            name: "weight".into(),
+            name: named("weight"),
             external_data: if self.external {
                 vec![entry("location", "../weights.bin")]
             } else {
@@ -287,4 +291,24 @@ pub fn request(model: Model, sampling: Sampling) -> MeasureRequest {
         sampling,
         ..MeasureRequest::default()
     }
+}
+
+/// A worker of this agent, if it has one.
+pub fn worker_of(agent: u32) -> Option<i32> {
+    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
+    threads.filter_map(Result::ok).find_map(|thread| {
+        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
+        children.split_whitespace().next()?.parse().ok()
+    })
+}
+
+/// ONNX Runtime's library, as the agent finds it.
+pub fn runtime_library() -> PathBuf {
+    let named = std::env::var_os("ORT_DYLIB_PATH").map(PathBuf::from);
+    let agent = agent();
+    let mut near = agent
+        .ancestors()
+        .map(|folder| folder.join(".deps/onnxruntime/libonnxruntime.so"));
+    let found = named.or_else(|| near.find(|path| path.is_file()));
+    found.expect("the set-up").canonicalize().unwrap()
 }

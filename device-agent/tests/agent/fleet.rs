@@ -11,8 +11,7 @@ use latency::{
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Convolution, agent, impatient, quick};
-use crate::lives::worker_of;
+use crate::fixture::{Convolution, agent, impatient, quick, worker_of};
 
 type Remembered = Remembering<AgentDevice>;
 

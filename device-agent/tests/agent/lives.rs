@@ -1,24 +1,18 @@
 //! Who outlives whom.
 
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use latency::{AgentDevice, LatencyError, LatencySource, Local, Patience};
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-use crate::fixture::{Convolution, agent, device, endless, impatient, job, local, quick, request};
+use crate::fixture::{
+    Convolution, agent, device, endless, impatient, job, local, quick, request, worker_of,
+};
 use crate::wire::Bare;
-
-/// A worker of this agent, if it has one.
-pub fn worker_of(agent: u32) -> Option<i32> {
-    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
-    threads.filter_map(Result::ok).find_map(|thread| {
-        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
-        children.split_whitespace().next()?.parse().ok()
-    })
-}
 
 /// Waits until something is so; a minute is more than any of it takes.
 fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
@@ -112,32 +106,63 @@ fn an_agent_that_cannot_be_kept_alive_is_given_up_with_a_count() {
     );
 }
 
-/// The lock that an agent holds on its folder. Its open files are nobody's business, but the kernel tells whose locks are whose.
-fn lock_of(agent: u32) -> PathBuf {
-    let locks = std::fs::read_to_string("/proc/locks").unwrap();
-    let held = locks.lines().find_map(|line| {
-        let mut words = line.split_whitespace().skip_while(|word| *word != "WRITE");
-        let (_, owner, file) = (words.next()?, words.next()?, words.next()?);
-        (owner == agent.to_string()).then(|| file.rsplit(':').next()?.parse::<u64>().ok())?
-    });
-    let held = held.expect("the agent holds a lock");
-    std::fs::read_dir(std::env::temp_dir())
-        .unwrap()
-        .filter_map(|entry| Some(entry.ok()?.path().join("lock")))
-        .find(|lock| std::fs::metadata(lock).is_ok_and(|meta| meta.ino() == held))
-        .expect("it is that of a folder of an agent")
+/// An agent whose user has this home folder.
+fn at_home(home: &Path) -> Command {
+    let mut command = Command::new(agent());
+    command.env("HOME", home).env_remove("XDG_CACHE_HOME");
+    command
 }
 
 #[test]
 fn the_agent_ends_with_its_host_and_leaves_no_files() {
-    let device = device();
-    let pid = device.agent_pid().unwrap();
-    let lock = lock_of(pid);
-    let folder = lock.parent().unwrap();
-    assert!(folder.exists());
-    drop(device);
-    gone(pid);
-    assert!(!folder.exists());
+    let home = tempfile::tempdir().unwrap();
+    let bare = Bare::start_by(at_home(home.path()), &[]);
+    let place = home.path().join(".cache/graphprune-agent");
+    let mode = std::fs::metadata(&place).unwrap().mode();
+    assert_eq!(mode & 0o777, 0o700, "its place is its user's own");
+    let count = || std::fs::read_dir(&place).unwrap().count();
+    assert_eq!(count(), 1);
+    let model = Convolution::default().model("m");
+    let mut client = bare.client();
+    client.upload(&model).unwrap();
+    let silence = Duration::from_secs(60);
+    let all = client.measure(&job(&model, quick()), silence, &mut |_| {});
+    assert!(all.unwrap()[0].is_valid());
+    drop(client);
+    drop(bare);
+    assert_eq!(count(), 0);
+    // Nor have its workers left any elsewhere in the home folder.
+    let left = |folder: &Path| {
+        let entries = std::fs::read_dir(folder).unwrap();
+        let names = entries.map(|entry| entry.unwrap().file_name());
+        names.collect::<Vec<_>>()
+    };
+    assert_eq!(left(home.path()), [".cache"]);
+    assert_eq!(left(&home.path().join(".cache")), ["graphprune-agent"]);
+}
+
+#[test]
+fn a_place_among_the_temporary_files_that_another_made_is_refused() {
+    let shared = tempfile::tempdir().unwrap();
+    let victim = tempfile::tempdir().unwrap();
+    let number = rustix::process::geteuid().as_raw();
+    let place = shared.path().join(format!("graphprune-agent-of-{number}"));
+    std::os::unix::fs::symlink(victim.path(), &place).unwrap();
+    // Without a home folder there is none among its user's caches.
+    let mut command = Command::new(agent());
+    command
+        .args(["serve", "--port", "0"])
+        .env("TMPDIR", shared.path())
+        .env("GRAPHPRUNE_AGENT_TOKEN", "x".repeat(64))
+        .env_remove("HOME")
+        .env_remove("XDG_CACHE_HOME");
+    let output = command.output().unwrap();
+    let words = String::from_utf8(output.stderr).unwrap();
+    assert!(
+        !output.status.success() && words.contains("not this user's own"),
+        "{words}"
+    );
+    assert_eq!(std::fs::read_dir(victim.path()).unwrap().count(), 0);
 }
 
 #[test]
@@ -202,7 +227,7 @@ fn what_is_needed_to_start_is_named_when_it_is_missing() {
 fn an_agent_started_through_a_loader_starts_its_workers_so_too() {
     let program = agent();
     // As on a phone: everything by relative paths, and the loader is what the kernel knows of.
-    let mut command = std::process::Command::new("/lib64/ld-linux-x86-64.so.2");
+    let mut command = Command::new("/lib64/ld-linux-x86-64.so.2");
     command
         .args([
             "--argv0",

@@ -2,6 +2,7 @@
 
 mod conditions;
 mod confinement;
+mod enrolled;
 mod failures;
 mod fixture;
 mod fleet;

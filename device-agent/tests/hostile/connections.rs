@@ -7,14 +7,13 @@ use std::time::{Duration, Instant};
 use latency::{Client, Stage};
 
 use crate::certificates::Authority;
-use crate::fixture::{Convolution, endless, job, quick};
+use crate::fixture::{Convolution, endless, job, quick, worker_of};
 use crate::frames::PING;
 use crate::frames::{
     CONTINUATION, END_HEADERS, HEADERS, PREFACE, RST_STREAM, SETTINGS, call, closed, connect,
     frame, header, pour,
 };
 use crate::proxy::Proxy;
-use crate::restart::worker_of;
 use crate::served::{SILENCE, Served, block_on, eventually};
 use crate::tls;
 

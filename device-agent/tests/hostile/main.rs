@@ -16,4 +16,5 @@ mod restart;
 mod secrets;
 mod served;
 mod storage;
+mod takeover;
 mod tls;

@@ -1,9 +1,11 @@
 //! Agents that die and come back, and agents of another version.
 
+use std::process::Command;
+
 use agent_protocol::{PROTOCOL_VERSION, Token};
 use latency::{Client, LatencyError, Stage};
 
-use crate::fixture::{Convolution, endless, job};
+use crate::fixture::{Convolution, agent, endless, job, worker_of};
 use crate::proxy::Proxy;
 use crate::served::{SILENCE, Served, eventually};
 
@@ -40,13 +42,22 @@ fn an_agent_killed_in_a_measurement_comes_back_at_the_same_address_and_clears_up
     );
 }
 
-/// A worker of this agent.
-pub fn worker_of(agent: u32) -> Option<i32> {
-    let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
-    threads.filter_map(Result::ok).find_map(|thread| {
-        let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
-        children.split_whitespace().next()?.parse().ok()
-    })
+#[test]
+fn a_link_that_another_left_where_agents_make_their_folders_costs_its_target_nothing() {
+    let shared = tempfile::tempdir().unwrap();
+    let victim = tempfile::tempdir().unwrap();
+    for name in ["lock", "precious"] {
+        std::fs::write(victim.path().join(name), "x").unwrap();
+    }
+    let link = shared.path().join("graphprune-agent-X");
+    std::os::unix::fs::symlink(victim.path(), &link).unwrap();
+    let served = Served::start_in(shared, Command::new(agent()));
+    served.is_well();
+    assert!(link.is_symlink(), "it is another's");
+    drop(served);
+    for name in ["lock", "precious"] {
+        assert_eq!(std::fs::read(victim.path().join(name)).unwrap(), b"x");
+    }
 }
 
 #[test]

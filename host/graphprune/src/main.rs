@@ -90,7 +90,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // It may repeat names of models and words of devices, which a terminal must not obey.
+            let text = format!("{error:#}");
+            eprintln!("error: {}", latency::plain::printable(&text));
             ExitCode::from(match error.downcast_ref() {
                 Some(pipeline::PipelineError::Stopped) => 130,
                 Some(pipeline::PipelineError::Slower { .. }) => 4,

@@ -7,7 +7,7 @@ use agent_protocol::wire::{self, run_reply::End, upload_model_request::Part};
 use agent_protocol::{
     AgentState, DeviceInfo, DeviceState, MeasureEvent, MeasureJob, Measurement, MonitorEvent,
     PROTOCOL_VERSION, Progress, RunJob, RunOutput, TOKEN_METADATA, Token, Upload, bounds,
-    check_version,
+    check_version, plain,
 };
 use tokio::runtime::Runtime;
 use tokio::time::timeout;
@@ -342,6 +342,7 @@ fn refused(call: &'static str, status: &Status) -> LatencyError {
     if let Some(source) = std::error::Error::source(status) {
         detail = format!("{detail}: {}", causes(source));
     }
+    let detail = plain::on_one_line(&detail).into_owned();
     match status.code() {
         Code::InvalidArgument
         | Code::Unauthenticated

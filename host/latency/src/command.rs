@@ -6,6 +6,8 @@ use std::process::{Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, channel};
 use std::time::Duration;
 
+use agent_protocol::plain;
+
 use crate::transport::process::{end, ended_within};
 
 /// The most that is kept of what a program prints, bytes.
@@ -56,7 +58,7 @@ impl Finished {
         if last.is_empty() {
             end
         } else {
-            format!("{end}: {}", last.join(" / "))
+            format!("{end}: {}", plain::on_one_line(&last.join(" / ")))
         }
     }
 }

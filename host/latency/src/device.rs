@@ -23,7 +23,9 @@ pub struct Patience {
     pub silence_ns: u64,
     /// How often a lost agent is started anew within one request.
     pub restarts: u32,
-    /// How often a measurement is repeated that came out invalid or whose worker crashed.
+    /// How often a measurement is repeated that came out invalid or whose worker crashed, both counted together. Nothing above
+    /// a device repeats measurements, so each is taken at most once more than this. A crash beside other models is not
+    /// repeated: which of them it was shows when each is measured alone.
     pub retries: u32,
 }
 
@@ -73,6 +75,13 @@ impl AgentDevice {
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.device.name);
+        self
+    }
+
+    /// Says how often a measurement is repeated; see [`Patience::retries`].
+    #[must_use]
+    pub fn with_retries(mut self, retries: u32) -> Self {
+        self.patience.retries = retries;
         self
     }
 
@@ -190,17 +199,20 @@ impl AgentDevice {
         })
     }
 
-    fn measure_patiently(
+    /// One measurement, repeated when its worker crashes as long as retries are left.
+    fn measure_despite_crashes(
         &mut self,
         request: &MeasureRequest,
+        left: &mut u32,
     ) -> Result<Vec<Measurement>, LatencyError> {
-        let mut crashes = 0;
         loop {
             match self.measure_once(request) {
                 Err(LatencyError::Failed(failure))
-                    if failure.kind == FailureKind::Crashed && crashes < self.patience.retries =>
+                    if failure.kind == FailureKind::Crashed
+                        && request.models.len() <= 1
+                        && *left > 0 =>
                 {
-                    crashes += 1;
+                    *left -= 1;
                     tracing::warn!(%failure, "the worker crashed; measuring again");
                 }
                 outcome => return outcome,
@@ -231,8 +243,9 @@ impl LatencySource for AgentDevice {
             }
             .into());
         }
-        let mut results = self.measure_patiently(request)?;
-        for _ in 0..self.patience.retries {
+        let mut left = self.patience.retries;
+        let mut results = self.measure_despite_crashes(request, &mut left)?;
+        while left > 0 {
             let wrong: Vec<usize> = results
                 .iter()
                 .enumerate()
@@ -252,10 +265,19 @@ impl LatencySource for AgentDevice {
                 .filter_map(|&i| request.models.get(i))
                 .cloned()
                 .collect();
-            let again = self.measure_patiently(&MeasureRequest {
+            left -= 1;
+            let again = MeasureRequest {
                 models,
                 ..request.clone()
-            })?;
+            };
+            let again = match self.measure_despite_crashes(&again, &mut left) {
+                // What was measured is not lost with the one that was to be better.
+                Err(LatencyError::Failed(failure)) => {
+                    tracing::warn!(%failure, "measuring again failed");
+                    break;
+                }
+                outcome => outcome?,
+            };
             // The reference comes last and was measured again whether or not it was wrong.
             let slots = wrong.into_iter().filter(|&i| i < request.models.len());
             for (slot, measurement) in slots.chain(request.models.len()..results.len()).zip(again) {

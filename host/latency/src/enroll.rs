@@ -12,6 +12,7 @@ use rcgen::{
 };
 use time::{Date, Duration, OffsetDateTime};
 
+use crate::transport::remote::quote_path;
 use crate::transport::tcp;
 use crate::{LatencyError, home};
 
@@ -50,6 +51,60 @@ pub struct Enrolled {
     pub valid_until: Date,
     /// Whether the CA was made just now.
     pub new_ca: bool,
+}
+
+/// The folder of the agent's program and library on a device, in the home folder of whoever starts it by hand.
+const PROGRAMS: &str = "graphprune-agent";
+/// The folder of the certificates there. No library lies above it: models may read what lies beside libraries.
+const CERTIFICATES: &str = "graphprune-tls";
+/// The same folders of a service.
+const SERVICE_PROGRAMS: &str = "/opt/graphprune";
+const SERVICE_CERTIFICATES: &str = "/etc/graphprune/tls";
+/// The user that a service runs as, and its folder below `/var/cache`.
+const SERVICE_USER: &str = "graphprune";
+const SERVICE_CACHE: &str = "graphprune-agent";
+
+impl Enrolled {
+    /// Commands for this machine that bring the certificates and the agent to a device.
+    pub fn copying(&self) -> [String; 2] {
+        let folder = self.device_folder.display().to_string();
+        [
+            format!("scp -rp {} USER@HOST:{CERTIFICATES}", quote_path(&folder)),
+            format!("scp -rp AGENTS/TRIPLE USER@HOST:{PROGRAMS}"),
+        ]
+    }
+
+    /// The command that starts the agent on the device after [`Self::copying`], in the user's home folder.
+    pub fn by_hand(&self) -> String {
+        format!(
+            "{PROGRAMS}/graphprune-agent serve --listen 0.0.0.0:{} --tls {CERTIFICATES}",
+            self.port
+        )
+    }
+
+    /// Commands that make what was copied a service's, in the same folder.
+    pub fn installing(&self) -> [String; 4] {
+        [
+            format!("sudo useradd --system {SERVICE_USER}"),
+            format!("sudo cp -rT {PROGRAMS} {SERVICE_PROGRAMS}"),
+            format!("sudo install -d -m 700 -o {SERVICE_USER} {SERVICE_CERTIFICATES}"),
+            format!(
+                "sudo install -m 600 -o {SERVICE_USER} {CERTIFICATES}/* {SERVICE_CERTIFICATES}"
+            ),
+        ]
+    }
+
+    /// The unit of systemd that starts it then.
+    pub fn unit(&self) -> String {
+        format!(
+            "[Unit]\nDescription=graphprune agent\nAfter=network-online.target\nWants=network-online.target\n\n\
+             [Service]\nExecStart={SERVICE_PROGRAMS}/graphprune-agent serve --listen 0.0.0.0:{} --tls {SERVICE_CERTIFICATES} \
+             --work /var/cache/{SERVICE_CACHE}\nUser={SERVICE_USER}\nCacheDirectory={SERVICE_CACHE}\nCacheDirectoryMode=0700\n\
+             LimitNICE=-10\nRestart=always\nRestartSec=2\n\n\
+             [Install]\nWantedBy=multi-user.target\n",
+            self.port
+        )
+    }
 }
 
 /// Makes certificates for a device, or new ones for one that had some; the CA is made when there is none. Other devices go

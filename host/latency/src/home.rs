@@ -37,9 +37,16 @@ pub fn certificates() -> Result<PathBuf, LatencyError> {
 /// # Errors
 /// What the system said.
 pub(crate) fn lock(path: &Path) -> Result<File, LatencyError> {
+    use std::os::unix::fs::OpenOptionsExt;
     let lock = || {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        let file = File::create(path.with_extension("lock"))?;
+        // Nothing is written to it, so that a link which somebody left in a shared folder costs its target nothing.
+        let file = std::fs::OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .custom_flags(rustix::fs::OFlags::NOFOLLOW.bits() as i32)
+            .open(path.with_extension("lock"))?;
         file.lock()?;
         Ok(file)
     };
@@ -81,4 +88,21 @@ pub(crate) fn write(path: &Path, text: &[u8], private: bool) -> Result<(), Laten
         doing: format!("writing {}", path.display()),
         source,
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_lock_that_is_a_link_is_refused_and_its_target_keeps_what_it_has() {
+        let folder = tempfile::tempdir().unwrap();
+        let victim = folder.path().join("victim");
+        std::fs::write(&victim, "precious").unwrap();
+        std::os::unix::fs::symlink(&victim, folder.path().join("ca.lock")).unwrap();
+        assert!(lock(&folder.path().join("ca.pem")).is_err());
+        assert_eq!(std::fs::read(&victim).unwrap(), b"precious");
+        std::fs::remove_file(folder.path().join("ca.lock")).unwrap();
+        assert!(lock(&folder.path().join("ca.pem")).is_ok());
+    }
 }

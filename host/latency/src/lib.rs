@@ -42,9 +42,9 @@ use std::sync::Arc;
 
 pub use agent_protocol::{
     Activity, AgentState, Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence,
-    Failure, FailureKind, Limits, Measurement, MonitorEvent, NodeProvider, Optimisation, Progress,
-    ProtocolError, Provider, Ratio, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling,
-    Sentinel, Sha256, Stage, ThermalZone, Token, Verdict, stats,
+    Failure, FailureKind, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider,
+    Optimisation, Progress, ProtocolError, Provider, Ratio, RunJob, RunOutput, RuntimeInfo,
+    RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token, Verdict, plain, stats,
 };
 
 pub use client::Client;

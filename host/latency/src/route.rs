@@ -9,13 +9,13 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
+use agent_protocol::LastWords;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf};
 use tokio::process::{ChildStdin, ChildStdout};
 use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Error, Uri};
 
 use crate::transport::process;
-use crate::transport::words::LastWords;
 
 /// What opening a connection may take.
 const OPEN: Duration = Duration::from_secs(20);
@@ -102,7 +102,7 @@ impl Pipe {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let heard = child.stderr.take().map(LastWords::of);
+        let heard = child.stderr.take().map(process::last_words);
         *overheard.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             process::end(&mut child, Duration::ZERO);

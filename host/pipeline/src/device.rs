@@ -36,7 +36,7 @@ pub(crate) enum Effort {
 /// How a run measures.
 #[derive(Debug, Clone, PartialEq)]
 pub struct MeterConfig {
-    /// How often a measurement is tried that comes out invalid.
+    /// How often a network is measured at most until that is valid. Its device repeats it, nothing above.
     pub attempts: u32,
     /// Sampling effort of the final measurements, as a multiple of the search's.
     pub final_effort: f64,
@@ -95,8 +95,9 @@ impl Meter {
         config: MeterConfig,
     ) -> Result<Self, PipelineError> {
         let path = store.to_owned();
+        let retries = config.attempts.saturating_sub(1);
         let (profile, members) = members(resolve_all(&spec.0)?, move |device| {
-            Remembering::new(device, Store::open(&path)?)
+            Remembering::new(device.with_retries(retries), Store::open(&path)?)
         })?;
         // Before any device: a store that cannot be used is no device's fault.
         let store = Store::open(store)?;
@@ -245,36 +246,24 @@ impl Meter {
             .into_iter()
             .map(|(name, onnx)| Model::new(name, onnx))
             .collect();
-        let mut found: Vec<Option<Ratio>> = vec![None; models.len()];
-        let mut reasons = vec![String::new(); models.len()];
-        for _ in 0..self.config.attempts.max(1) {
-            let missing: Vec<usize> = (0..models.len()).filter(|&i| found[i].is_none()).collect();
-            if missing.is_empty() {
-                break;
-            }
-            let asked = missing.iter().map(|&i| models[i].clone()).collect();
-            let outcomes = self.fleet.measure_on(&self.request(asked, effort))?;
-            for (i, outcome) in missing.into_iter().zip(outcomes) {
-                match outcome {
-                    Ok(answer) => match valid(
-                        &answer.device,
-                        &answer.measurement,
-                        answer.reference.as_ref(),
-                    ) {
-                        Ok(ratio) => found[i] = Some(ratio),
-                        Err(reason) => reasons[i] = reason,
-                    },
-                    Err(LatencyError::Failed(failure)) => reasons[i] = failure.to_string(),
-                    Err(e) => return Err(e.into()),
+        let outcomes = self
+            .fleet
+            .measure_on(&self.request(models.clone(), effort))?;
+        let results = models.iter().zip(outcomes).map(|(model, outcome)| {
+            let reason = match outcome {
+                Ok(answer) => {
+                    let reference = answer.reference.as_ref();
+                    match valid(&answer.device, &answer.measurement, reference) {
+                        Ok(ratio) => return Ok(Ok(ratio)),
+                        Err(reason) => reason,
+                    }
                 }
-            }
-        }
-        let results = found.into_iter().zip(&models).zip(reasons);
-        Ok(results
-            .map(|((ratio, model), reason)| {
-                ratio.ok_or_else(|| self.not_measured(model.name(), reason))
-            })
-            .collect())
+                Err(LatencyError::Failed(failure)) => failure.to_string(),
+                Err(error) => return Err(error.into()),
+            };
+            Ok(Err(self.not_measured(model.name(), reason)))
+        });
+        results.collect()
     }
 
     /// Measures a network with full rigour on every device: the first device's figure counts, the others' are a check.
@@ -284,29 +273,27 @@ impl Meter {
         onnx: Vec<u8>,
     ) -> Result<FinalRatio, PipelineError> {
         let request = self.request(vec![Model::new(name, onnx)], Effort::Final);
+        let each = self.fleet.measure_on_each(&request)?;
         let mut reason = String::new();
-        for _ in 0..self.config.attempts.max(1) {
-            let each = self.fleet.measure_on_each(&request)?;
-            let mut ratios = Vec::new();
-            for (device, measurements) in &each.measured {
-                match valid_pair(device, measurements) {
-                    Ok(ratio) => ratios.push(ratio),
-                    Err(why) => reason = why,
-                }
+        let mut ratios = Vec::new();
+        for (device, measurements) in &each.measured {
+            match valid_pair(device, measurements) {
+                Ok(ratio) => ratios.push(ratio),
+                Err(why) => reason = why,
             }
-            // The first of the devices that measured, whether or not what it measured is valid: the figures of one
-            // table shall be of one device.
-            let first = each.measured.first().map(|(device, _)| device.as_str());
-            if ratios.first().map(|ratio| ratio.device.as_str()) == first && !ratios.is_empty() {
-                let ratio = ratios.remove(0);
-                return Ok(FinalRatio {
-                    ratio,
-                    checks: ratios,
-                });
-            }
-            if let (None, Some((_, error))) = (first, each.failed.first()) {
-                reason = error.to_string();
-            }
+        }
+        // The first of the devices that measured, whether or not what it measured is valid: the figures of one table shall
+        // be of one device.
+        let first = each.measured.first().map(|(device, _)| device.as_str());
+        if ratios.first().map(|ratio| ratio.device.as_str()) == first && !ratios.is_empty() {
+            let ratio = ratios.remove(0);
+            return Ok(FinalRatio {
+                ratio,
+                checks: ratios,
+            });
+        }
+        if let (None, Some((_, error))) = (first, each.failed.first()) {
+            reason = error.to_string();
         }
         Err(self.not_measured(name, reason))
     }

@@ -1,11 +1,11 @@
 //! Messages to checked types and back: what the device reports.
 
-use crate::check::{amount, count, digest, name, names, need, text, within};
+use crate::check::{amount, count, digest, name, names, need, text, within, words};
 use crate::types::{
     Battery, CoreState, DeviceState, Measurement, NodeProvider, Ratio, RuntimeInfo, Sha256,
     ThermalZone, Verdict,
 };
-use crate::{ProtocolError, bounds, wire};
+use crate::{ProtocolError, bounds, plain, wire};
 
 impl TryFrom<wire::DeviceState> for DeviceState {
     type Error = ProtocolError;
@@ -245,16 +245,8 @@ impl TryFrom<wire::Measurement> for Measurement {
                 "they must ascend and be finite",
             ));
         }
-        let reason = text(
-            M,
-            "invalid_reason",
-            m.invalid_reason,
-            bounds::MAX_TEXT_BYTES,
-        )?;
-        let notes = m
-            .notes
-            .into_iter()
-            .map(|note| text(M, "notes", note, bounds::MAX_TEXT_BYTES));
+        let reason = words(M, "invalid_reason", m.invalid_reason)?;
+        let notes = m.notes.into_iter().map(|note| words(M, "notes", note));
         Ok(Self {
             name: name(M, "name", m.name)?,
             model_sha256: digest(M, &m.model_sha256)?,
@@ -320,9 +312,13 @@ impl From<Measurement> for wire::Measurement {
             runtime: Some(m.runtime.into()),
             invalid_reason: match m.verdict {
                 Verdict::Valid => String::new(),
-                Verdict::Invalid { reason } => reason,
+                Verdict::Invalid { reason } => plain::cut(reason, bounds::MAX_TEXT_BYTES),
             },
-            notes: m.notes,
+            notes: m
+                .notes
+                .into_iter()
+                .map(|note| plain::cut(note, bounds::MAX_TEXT_BYTES))
+                .collect(),
             taken_unix_ns: m.taken_unix_ns,
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),

@@ -8,7 +8,7 @@ use nix::unistd::{ForkResult, fork};
 use super::*;
 
 /// Confines a child and asks it a question there. The answer is the exit status, so it is a small number.
-fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&[String]) -> u8) -> u8 {
+fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&Confinement) -> u8) -> u8 {
     in_reach(
         &Reach {
             folder,
@@ -19,7 +19,7 @@ fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&[String
     )
 }
 
-fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&[String]) -> u8) -> u8 {
+fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&Confinement) -> u8) -> u8 {
     // SAFETY: the child has this thread only. What it does until it ends by `_exit` takes no lock of the test harness's, and
     // glibc makes allocation safe after a fork.
     match unsafe { fork() }.unwrap() {
@@ -51,13 +51,27 @@ fn file_denied<T>(outcome: std::io::Result<T>) -> u8 {
     denied(outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))))
 }
 
+/// The answer where a layer is not in effect that the kernel offers.
+const LAYER_MISSING: u8 = 200;
+
 /// The answer in confinement is 1: denied.
 fn check_denied(what: &str, ask: impl FnOnce() -> u8) {
     let folder = tempfile::tempdir().unwrap();
-    let answer = in_confinement(folder.path(), &[], |in_effect| {
+    let answer = in_confinement(folder.path(), &[], |confinement| {
+        if confinement.missing.iter().any(|missing| missing.offered) {
+            return LAYER_MISSING;
+        }
         // Where the kernel lacks one of them, nothing is claimed and so nothing is to be shown.
-        if in_effect.len() < 5 { 1 } else { ask() }
+        if confinement.missing.is_empty() {
+            ask()
+        } else {
+            1
+        }
     });
+    assert_ne!(
+        answer, LAYER_MISSING,
+        "a layer that the kernel offers is not in effect"
+    );
     assert_eq!(answer, 1, "{what}");
 }
 
@@ -69,8 +83,11 @@ fn a_library_that_insists_on_a_local_socket_may_wait_at_one_and_nobody_reaches_i
         readable: Vec::new(),
         local_sockets: true,
     };
-    let answer = in_reach(&reach, |in_effect| {
-        if in_effect.len() < 5 {
+    let answer = in_reach(&reach, |confinement| {
+        if confinement.missing.iter().any(|missing| missing.offered) {
+            return LAYER_MISSING;
+        }
+        if !confinement.missing.is_empty() {
             return 0;
         }
         let name = libc::sockaddr_un {
@@ -154,6 +171,17 @@ fn other_processes_are_out_of_reach() {
         // SAFETY: it takes numbers only; signal 0 is none.
         denied(Errno::result(unsafe {
             libc::syscall(libc::SYS_tgkill, number, number, 0)
+        }))
+    });
+    check_denied("a session of its own", || denied(nix::unistd::setsid()));
+    check_denied("a group of its own", || {
+        let own = nix::unistd::getpid();
+        denied(nix::unistd::setpgid(own, own))
+    });
+    check_denied("outliving the agent", || {
+        // SAFETY: it takes numbers only.
+        denied(Errno::result(unsafe {
+            libc::prctl(libc::PR_SET_PDEATHSIG, 0)
         }))
     });
     check_denied("tracing", || {
@@ -258,4 +286,30 @@ fn a_limit_is_lowered_and_never_raised() {
         u8::from(steps != [true, true])
     });
     assert_eq!(answer, 0);
+}
+
+#[test]
+fn a_thread_that_runs_already_is_told_as_the_reason_for_what_is_missing() {
+    let folder = tempfile::tempdir().unwrap();
+    let answer = in_reach(
+        &Reach {
+            folder: folder.path(),
+            readable: Vec::new(),
+            local_sockets: false,
+        },
+        |_| {
+            std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
+            let again = seal(&Reach {
+                folder: folder.path(),
+                readable: Vec::new(),
+                local_sockets: false,
+            });
+            let told = again
+                .missing
+                .iter()
+                .filter(|missing| missing.offered && missing.reason.contains("already (1)"));
+            u8::from(told.count() == 2)
+        },
+    );
+    assert_eq!(answer, 1, "capabilities and files");
 }

@@ -1,6 +1,6 @@
 //! What the answers of an agent say about its device.
 
-use agent_protocol::{DeviceInfo, DeviceState, Sampling};
+use agent_protocol::{DeviceInfo, DeviceState, Provider, Sampling};
 
 use super::{Finding, Noise};
 use crate::{Profile, TransportKind};
@@ -16,20 +16,6 @@ const BUSY: f64 = 0.3;
 const CLOSE: i64 = 5_000;
 /// A battery with less makes phones save power, per cent.
 const LOW_BATTERY: u32 = 30;
-
-/// What ONNX Runtime calls a provider.
-fn runtime_name(provider: &str) -> &'static str {
-    match provider {
-        "xnnpack" => "XnnpackExecutionProvider",
-        "nnapi" => "NnapiExecutionProvider",
-        "qnn" => "QNNExecutionProvider",
-        "coreml" => "CoreMLExecutionProvider",
-        "acl" => "ACLExecutionProvider",
-        "cuda" => "CUDAExecutionProvider",
-        "tensorrt" => "TensorrtExecutionProvider",
-        _ => "CPUExecutionProvider",
-    }
-}
 
 /// Agent, runtime, providers, confinement.
 pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Finding> {
@@ -60,25 +46,7 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
         "runtime",
         format!("ONNX Runtime {}", info.runtime_version),
     ));
-    if !info.providers.is_empty() {
-        let missing: Vec<&str> = profile
-            .runtime
-            .providers
-            .iter()
-            .map(|provider| provider.name.as_str())
-            .filter(|name| !info.providers.iter().any(|has| has == runtime_name(name)))
-            .collect();
-        let seen = format!("the library offers {}", info.providers.join(", "));
-        all.push(if missing.is_empty() {
-            Finding::ok("providers", seen)
-        } else {
-            Finding::warning(
-                "providers",
-                format!("{seen}; the profile wants {} too", missing.join(", ")),
-                format!("deploy a library that has them: `graphprune device deploy {device} --runtime FILE`"),
-            )
-        });
-    }
+    all.extend(providers(info, profile, device));
     let cores = &profile.sampling.cores;
     if let Some(core) = cores.iter().find(|core| **core >= info.cores) {
         all.push(Finding::error(
@@ -90,16 +58,86 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
             "is this the right profile?",
         ));
     }
-    all.push(if info.confinement.is_empty() {
+    all.push(confinement(info));
+    all
+}
+
+/// Whether the library has what the profile asks for. An agent that names nothing is of a version before it did.
+fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Finding> {
+    const CHECK: &str = "providers";
+    if info.providers.is_empty() {
+        return None;
+    }
+    let has = |name: &str| {
+        let full = Provider::name_in_runtime(name);
+        info.providers.iter().any(|has| Some(has.as_str()) == full)
+    };
+    let asked = profile.runtime.providers.iter();
+    let names = asked.map(|provider| provider.name.as_str());
+    let missing: Vec<&str> = names.filter(|name| !has(name)).collect();
+    let seen = format!("the library offers {}", info.providers.join(", "));
+    if missing.is_empty() {
+        return Some(Finding::ok(CHECK, seen));
+    }
+    let seen = format!("{seen}; the profile asks for {} too", missing.join(", "));
+    let advice = match profile.transport {
+        TransportKind::Local => {
+            "name a library that has them in ORT_DYLIB_PATH, or take another profile".to_owned()
+        }
+        TransportKind::Tcp => {
+            "put a library that has them beside the agent on the device, and start that anew"
+                .to_owned()
+        }
+        TransportKind::Ssh | TransportKind::Adb => format!(
+            "deploy a library that has them: `graphprune device deploy {device} --runtime FILE`"
+        ),
+    };
+    Some(if profile.runtime.strict {
+        Finding::error(CHECK, seen, advice)
+    } else {
         Finding::warning(
-            "confinement",
+            CHECK,
+            format!("{seen}, and other providers would run in their place"),
+            advice,
+        )
+    })
+}
+
+/// Whether everything that the kernel offers keeps workers in their place.
+fn confinement(info: &DeviceInfo) -> Finding {
+    const CHECK: &str = "confinement";
+    let in_effect = info.confinement.join(", ");
+    let missing = |offered: bool| -> Vec<String> {
+        let all = info.unconfined.iter();
+        all.filter(|missing| missing.offered == offered)
+            .map(|missing| format!("{} ({})", missing.layer, missing.reason))
+            .collect()
+    };
+    let (broken, not_offered) = (missing(true), missing(false));
+    let without = [&broken[..], &not_offered].concat().join("; ");
+    if in_effect.is_empty() {
+        return Finding::warning(
+            CHECK,
             "the agent names nothing that keeps its workers in their place",
             "measure only models that you trust, or use a newer kernel",
-        )
-    } else {
-        Finding::ok("confinement", info.confinement.join(", "))
-    });
-    all
+        );
+    }
+    let seen = format!("{in_effect}; not in effect: {without}");
+    if !broken.is_empty() {
+        return Finding::error(
+            CHECK,
+            seen,
+            "measure only models that you trust: the kernel offers what is missing, so mend what is in its way",
+        );
+    }
+    if !not_offered.is_empty() {
+        return Finding::warning(
+            CHECK,
+            seen,
+            "measure only models that you trust, or use a kernel that has them",
+        );
+    }
+    Finding::ok(CHECK, in_effect)
 }
 
 /// The clock, which only dates measurements.
@@ -354,172 +392,4 @@ pub fn noise(noise: &Noise, sampling: &Sampling) -> Finding {
 }
 
 #[cfg(test)]
-mod tests {
-    use agent_protocol::{Battery, CoreState, ThermalZone};
-
-    use super::super::Grade;
-    use super::*;
-
-    fn check(findings: &[Finding], name: &str, grade: Grade, needle: &str) {
-        let found = findings.iter().find(|finding| finding.check == name);
-        let found = found.unwrap_or_else(|| panic!("no {name} in {findings:?}"));
-        assert_eq!(found.grade, grade, "{found:?}");
-        let text = format!("{} {}", found.seen, found.advice);
-        assert!(text.contains(needle), "{found:?}");
-        assert_eq!(found.advice.is_empty(), grade == Grade::Ok, "{found:?}");
-    }
-
-    #[test]
-    fn a_state_is_judged_by_the_profile() {
-        let pi = Profile::find("raspberry-pi-5").unwrap();
-        let core = |governor: &str| CoreState {
-            frequency_khz: Some(2_400_000),
-            governor: Some(governor.into()),
-            throttle_count: Some(0),
-        };
-        let zone = |degrees: i64| ThermalZone {
-            name: "cpu".into(),
-            millicelsius: degrees * 1000,
-        };
-        let good = DeviceState {
-            cores: vec![core("performance"); 4],
-            thermal: vec![zone(50)],
-            load1: Some(0.2),
-            available_memory_bytes: Some(2 << 30),
-            free_disk_bytes: Some(2 << 30),
-            ..DeviceState::default()
-        };
-        assert!(
-            of_state(&good, &pi)
-                .iter()
-                .all(|finding| finding.grade == Grade::Ok)
-        );
-        let bad = DeviceState {
-            cores: vec![core("performance"), core("ondemand")],
-            thermal: vec![zone(60), zone(71)],
-            load1: Some(2.0),
-            available_memory_bytes: Some(100 << 20),
-            free_disk_bytes: Some(1 << 20),
-            battery: Some(Battery {
-                percent: 10,
-                charging: Some(false),
-                millicelsius: None,
-            }),
-            ..DeviceState::default()
-        };
-        let found = of_state(&bad, &pi);
-        check(
-            &found,
-            "governor",
-            Grade::Warning,
-            "ondemand at 2.40 GHz (cores 1)",
-        );
-        check(&found, "temperature", Grade::Error, "allows 70");
-        check(&found, "load", Grade::Warning, "top");
-        check(&found, "memory", Grade::Warning, "105 MB");
-        check(&found, "space", Grade::Error, "1 MB");
-        check(&found, "battery", Grade::Warning, "10 %, not charging");
-        assert!(
-            !found
-                .iter()
-                .any(|finding| finding.check == "throttling" && finding.grade != Grade::Ok)
-        );
-        let nothing = of_state(&DeviceState::default(), &pi);
-        check(&nothing, "governor", Grade::Warning, "does not tell");
-        check(&nothing, "temperature", Grade::Warning, "no temperature");
-    }
-
-    #[test]
-    fn what_the_firmware_tells_is_now_or_was() {
-        let pi = Profile::find("raspberry-pi-5").unwrap();
-        let of = |bits| {
-            of_state(
-                &DeviceState {
-                    firmware_throttled: Some(bits),
-                    ..DeviceState::default()
-                },
-                &pi,
-            )
-        };
-        check(&of(0), "throttling", Grade::Ok, "not since");
-        check(
-            &of(0x5_0005),
-            "throttling",
-            Grade::Error,
-            "now: the voltage is too low, the cores are throttled",
-        );
-        check(
-            &of(0x8_0000),
-            "throttling",
-            Grade::Warning,
-            "since the start: the soft limit",
-        );
-    }
-
-    #[test]
-    fn only_the_cores_that_are_used_need_the_governor() {
-        let rock = Profile::find("rock-5b").unwrap();
-        let core = |governor: &str| CoreState {
-            governor: Some(governor.into()),
-            ..CoreState::default()
-        };
-        let mut cores = vec![core("ondemand"); 4];
-        cores.extend(vec![core("performance"); 4]);
-        let state = DeviceState {
-            cores,
-            ..DeviceState::default()
-        };
-        check(
-            &of_state(&state, &rock),
-            "governor",
-            Grade::Ok,
-            "cores 4, 5, 6, 7",
-        );
-    }
-
-    #[test]
-    fn a_missing_provider_a_strange_version_and_a_core_too_many_are_told() {
-        let jetson = Profile::find("jetson-orin-nano").unwrap();
-        let info = DeviceInfo {
-            agent_version: "0.0.1".into(),
-            cores: 6,
-            providers: vec![
-                "CUDAExecutionProvider".into(),
-                "CPUExecutionProvider".into(),
-            ],
-            ..DeviceInfo::default()
-        };
-        let found = of_info(&info, &jetson, "bench");
-        check(&found, "agent", Grade::Warning, "device deploy bench");
-        check(&found, "providers", Grade::Warning, "wants tensorrt too");
-        let rock = Profile::find("rock-5b").unwrap();
-        check(
-            &of_info(&info, &rock, "bench"),
-            "cores",
-            Grade::Error,
-            "core 6",
-        );
-    }
-
-    #[test]
-    fn noise_and_clock_have_their_limits() {
-        let sampling = Sampling::default();
-        let of = |ratio, interval_rel| {
-            noise(
-                &Noise {
-                    median_ns: 1e6,
-                    ratio,
-                    interval_rel,
-                },
-                &sampling,
-            )
-            .grade
-        };
-        assert_eq!(of(1.005, 0.01), Grade::Ok);
-        assert_eq!(of(1.0, 0.05), Grade::Warning);
-        assert_eq!(of(1.03, 0.01), Grade::Warning);
-        assert_eq!(of(1.2, 0.01), Grade::Error);
-        assert_eq!(clock(1_000_000_000).grade, Grade::Ok);
-        assert_eq!(clock(-100_000_000_000).grade, Grade::Warning);
-    }
-}
+mod tests;

@@ -7,7 +7,6 @@ pub(crate) mod process;
 pub(crate) mod remote;
 pub(crate) mod ssh;
 pub(crate) mod tcp;
-pub(crate) mod words;
 
 use std::time::Duration;
 

@@ -1,16 +1,27 @@
 //! A process that brings an agent up, whether it is the agent itself or a program that starts it elsewhere.
 
 use std::fmt;
-use std::io::{BufRead, BufReader, Write};
+use std::io::{BufRead, BufReader, Read, Write};
 use std::os::unix::process::CommandExt;
-use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
+use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use agent_protocol::Token;
+use agent_protocol::{LastWords, Token, plain};
 use serde::Deserialize;
 
-use super::words::LastWords;
+/// Bytes that the line of a greeting may have.
+const MOST_GREETING: u64 = 64 * 1024;
+/// Bytes of a line that is no greeting which an error shows.
+const SHOWN: usize = 500;
+
+/// Listens to what a program says on its standard error, which the log gets, too.
+pub(crate) fn last_words(stderr: ChildStderr) -> LastWords {
+    LastWords::of(
+        stderr,
+        |line| tracing::debug!(target: "graphprune_agent", "{line}"),
+    )
+}
 
 /// The line with which the agent tells where it listens.
 #[derive(Clone, Copy, Debug, Deserialize)]
@@ -74,7 +85,7 @@ impl AgentProcess {
                 status: None,
             })?;
         let mut process = Self {
-            words: child.stderr.take().map(LastWords::of),
+            words: child.stderr.take().map(last_words),
             stdin: child.stdin.take(),
             child,
         };
@@ -114,7 +125,8 @@ impl AgentProcess {
         std::thread::spawn(move || {
             let mut text = String::new();
             // Nobody listens any more once the start has timed out.
-            let _ = send.send(BufReader::new(stdout).read_line(&mut text).map(|_| text));
+            let mut stdout = BufReader::new(stdout.take(MOST_GREETING));
+            let _ = send.send(stdout.read_line(&mut text).map(|_| text));
         });
         let line = match line.recv_timeout(patience) {
             Ok(Ok(line)) => line,
@@ -130,7 +142,10 @@ impl AgentProcess {
         };
         serde_json::from_str(&line).map_err(|_| match line.trim() {
             "" => ended("it ended at once"),
-            line => Mute::Silent(format!("its first line is no greeting: {line}")),
+            line => Mute::Silent(format!(
+                "its first line is no greeting: {}",
+                plain::cut(plain::on_one_line(line).into_owned(), SHOWN)
+            )),
         })
     }
 

@@ -53,9 +53,8 @@ pub fn agent_script(folder: &str) -> String {
         "f={folder}\n\
          a=\"$f\"/current/graphprune-agent\n\
          [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n\
-         mkdir -p \"$f\"/work && TMPDIR=$(cd \"$f\"/work && pwd) || exit\n\
-         export TMPDIR\n\
-         exec \"$a\" serve --exit-with-parent --token-stdin"
+         mkdir -p \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
+         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\""
     )
 }
 

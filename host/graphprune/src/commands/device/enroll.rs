@@ -40,15 +40,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         "The certificates of {} are valid until {}.\n",
         args.name, made.valid_until
     );
-    println!("Copy {folder} to the device, readable by the agent's user only, for example:");
-    println!("  scp -rp {folder} USER@HOST:graphprune-tls\n");
-    println!("Start the agent there:");
     println!(
-        "  graphprune-agent serve --listen 0.0.0.0:{} --tls graphprune-tls\n",
-        made.port
+        "Copy {folder} to the device, readable by the agent's user only, and the agent beside it, for example:"
     );
-    println!("Or as a service, /etc/systemd/system/graphprune-agent.service:");
-    println!("{}", unit(made.port));
+    made.copying().iter().for_each(|line| println!("  {line}"));
+    println!(
+        "\nStart the agent there, in the same folder:\n  {}\n",
+        made.by_hand()
+    );
+    println!("Or make it a service:");
+    made.installing()
+        .iter()
+        .for_each(|line| println!("  {line}"));
+    println!("\nwith /etc/systemd/system/graphprune-agent.service:");
+    made.unit().lines().for_each(|line| println!("  {line}"));
+    println!();
     if !Registry::of_user()?.devices()?.contains_key(&args.name) {
         println!(
             "Then: graphprune device add {} --profile PROFILE --address tcp:{}",
@@ -56,13 +62,4 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
     }
     Ok(ExitCode::SUCCESS)
-}
-
-fn unit(port: u16) -> String {
-    format!(
-        "  [Unit]\n  Description=graphprune agent\n  After=network-online.target\n  Wants=network-online.target\n\n  \
-         [Service]\n  ExecStart=/opt/graphprune/graphprune-agent serve --listen 0.0.0.0:{port} --tls /opt/graphprune/tls\n  \
-         User=graphprune\n  LimitNICE=-10\n  Restart=always\n  RestartSec=2\n\n  \
-         [Install]\n  WantedBy=multi-user.target\n"
-    )
 }

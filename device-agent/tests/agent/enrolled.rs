@@ -1,0 +1,134 @@
+//! The start-ups that `graphprune device enroll` prints, started as they are printed.
+
+use std::net::TcpListener;
+use std::path::Path;
+use std::process::{Child, Command, Stdio};
+
+use latency::{AgentDevice, Enrolled, Enrolment, LatencySource, Patience, Tcp, enroll};
+
+use crate::fixture::{Convolution, agent, impatient, quick, request, runtime_library};
+
+/// Certificates for a device at a port of this machine that is free.
+fn enrolled(folder: &Path) -> Enrolled {
+    let free = TcpListener::bind("127.0.0.1:0").unwrap();
+    let port = free.local_addr().unwrap().port();
+    enroll(&Enrolment {
+        device: "attic".into(),
+        address: format!("127.0.0.1:{port}"),
+        days: 2,
+        folder: Some(folder.to_owned()),
+    })
+    .unwrap()
+}
+
+/// What is copied to a device, under the names that are printed.
+fn copy_to(home: &Path, made: &Enrolled) {
+    let words = made.copying().map(|line| {
+        let target = line.rsplit("USER@HOST:").next().unwrap();
+        home.join(target)
+    });
+    let [certificates, programs] = words;
+    for folder in [&certificates, &programs] {
+        std::fs::create_dir(folder).unwrap();
+    }
+    for entry in std::fs::read_dir(&made.device_folder).unwrap() {
+        let entry = entry.unwrap();
+        std::fs::copy(entry.path(), certificates.join(entry.file_name())).unwrap();
+    }
+    std::fs::copy(agent(), programs.join("graphprune-agent")).unwrap();
+    let library = programs.join("libonnxruntime.so");
+    std::fs::copy(runtime_library(), library).unwrap();
+}
+
+struct Started(Child);
+
+impl Drop for Started {
+    fn drop(&mut self) {
+        // The shell and all that it started.
+        let group = nix::unistd::Pid::from_raw(self.0.id() as i32);
+        let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
+        self.0.wait().unwrap();
+    }
+}
+
+/// Runs a script in a home folder, as a user without graphprune's variables does.
+fn started(mut command: Command, script: &str, home: &Path) -> Started {
+    use std::os::unix::process::CommandExt;
+    command
+        .args(["sh", "-euc", script])
+        .current_dir(home)
+        .env("HOME", home)
+        .env_remove("ORT_DYLIB_PATH")
+        .env_remove("LD_LIBRARY_PATH")
+        .env_remove("XDG_CACHE_HOME")
+        .process_group(0)
+        .stdin(Stdio::null());
+    Started(command.spawn().unwrap())
+}
+
+/// The host reaches the agent by its certificates, and it measures.
+fn measures(made: &Enrolled) {
+    let tcp = Tcp {
+        device: "attic".into(),
+        address: made.address.clone(),
+        certificates: made.host_folder.clone(),
+    };
+    let patience = Patience {
+        restarts: 60,
+        ..impatient()
+    };
+    // It takes a moment until it listens.
+    let begun = std::time::Instant::now();
+    let mut device = loop {
+        match AgentDevice::start(tcp.clone(), "tcp", patience.clone()) {
+            Ok(device) => break device,
+            Err(error) if begun.elapsed().as_secs() > 60 => panic!("{error}"),
+            Err(_) => std::thread::yield_now(),
+        }
+    };
+    let all = device.measure(&request(Convolution::default().model("m"), quick()));
+    assert!(all.unwrap()[0].is_valid());
+}
+
+#[test]
+fn the_agent_starts_by_hand_as_enroll_prints_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    copy_to(home.path(), &made);
+    let _agent = started(Command::new("env"), &made.by_hand(), home.path());
+    measures(&made);
+}
+
+#[test]
+fn the_agent_starts_as_a_service_as_enroll_prints_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let home = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    copy_to(home.path(), &made);
+    let unit = made.unit();
+    let setting = |name: &str| {
+        let mut lines = unit.lines();
+        let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
+        value.unwrap().to_owned()
+    };
+    // The printed commands in a place where the system's folders are its own and everybody is root; the user is made by none.
+    let mut script = String::from(
+        "for d in /opt /etc /var/cache; do mount -t tmpfs own $d; done\nsudo() { \"$@\"; }\n\
+         useradd() { echo \"$2:x:0:0::/:/bin/sh\" >/etc/passwd; }\n",
+    );
+    for line in made.installing() {
+        script += &format!("{line}\n");
+    }
+    let (cache, mode) = (setting("CacheDirectory"), setting("CacheDirectoryMode"));
+    script += &format!(
+        "install -d -m {mode} -o {} /var/cache/{cache}\n",
+        setting("User")
+    );
+    script += &format!("exec {}\n", setting("ExecStart"));
+    let mut place = Command::new("unshare");
+    place.args(["--user", "--map-root-user", "--mount", "--pid", "--fork"]);
+    place.arg("--mount-proc");
+    let _agent = started(place, &script, home.path());
+    measures(&made);
+}
