@@ -5,12 +5,16 @@ use std::collections::BTreeMap;
 
 use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, silence};
 use graphprune_tests::{
-    Array, Difference, Ort, array, difference, made_model, made_names, random_plan,
+    Array, Difference, Ort, array, difference, execute, made_model, made_names, random_plan,
     randomise_norms, shared_model, tensor,
 };
 use model_zoo::{Layout, ZooConfig};
 use onnx_graph::cost::costs;
-use onnx_graph::{Dim, Graph, NoExternalData, fold_batch_norm, insert_batch_norm, read, write};
+use onnx_graph::ops::{Add, Op, Opaque};
+use onnx_graph::{
+    Attribute, AttributeValue, DType, Dim, Graph, NoExternalData, Tensor, fold_batch_norm,
+    insert_batch_norm, read, write,
+};
 use torch_exec::{Device, NormMode, Params, Program, calibrate_inserted_norms};
 
 /// Largest difference allowed, relative to the spread of the output.
@@ -398,7 +402,7 @@ made! {
     resize_to_sizes_out_of_shapes Executed;
     selective_kernels_of_two_branches Executed;
     several_outputs Executed;
-    softmax_of_operator_set_11_over_all_later_axes Refused;
+    softmax_of_operator_set_11_over_all_later_axes Pruned;
     softmax_over_channels_in_the_middle Executed;
     spatial_attention_broadcast_over_channels Executed;
     split_and_concat Executed;
@@ -410,4 +414,67 @@ made! {
     transposed_convolution_with_auto_pad Pruned;
     transposed_convolutions Executed;
     weights_in_constant_nodes Executed;
+}
+
+/// A Resize to `to`, given as a list of sizes, whose result meets an input of that size: both have to agree on it.
+fn by_sizes(from: usize, to: [usize; 2], coordinates: &str, rounding: &str) -> Vec<u8> {
+    let text = |name: &str, value: &str| Attribute {
+        name: name.into(),
+        value: AttributeValue::Text(value.into()),
+    };
+    let mut graph = Graph::new("resize", 13);
+    let shape = [2, 3, from, from].map(Dim::Known);
+    let x = graph.add_input("x", DType::F32, shape.to_vec());
+    let sizes = [2, 3, to[0] as i64, to[1] as i64];
+    let sizes = graph.add_constant("sizes", Tensor::i64s(sizes.to_vec()));
+    let resize = Op::Opaque(Opaque {
+        op_type: "Resize".into(),
+        attributes: vec![
+            text("mode", "nearest"),
+            text("nearest_mode", rounding),
+            text("coordinate_transformation_mode", coordinates),
+        ],
+        ..Opaque::default()
+    });
+    let inputs = vec![Some(x), None, None, Some(sizes)];
+    let y = graph
+        .push_node("resize", resize, inputs, &[Some("y")])
+        .unwrap()[0]
+        .unwrap();
+    let offset = Tensor::f32([1, 1, to[0], to[1]], vec![0.25; to[0] * to[1]]).unwrap();
+    let offset = graph.add_constant("offset", offset);
+    let y = graph.push("add", Add.into(), &[y, offset]).unwrap();
+    graph.add_output(y);
+    write(&graph).unwrap()
+}
+
+#[test]
+fn a_resize_by_sizes_takes_the_same_neighbours_wherever_it_runs() {
+    let sizes = [1, 5, 13, 14, 53, 82, 110, 160];
+    for (i, from) in [1, 3, 4, 6, 7, 22, 28, 52, 65].into_iter().enumerate() {
+        for (j, &to) in sizes.iter().enumerate() {
+            let to = [to, sizes[(i + j) % sizes.len()]];
+            for (coordinates, rounding) in [
+                ("asymmetric", "floor"),
+                ("half_pixel", "round_prefer_floor"),
+                ("pytorch_half_pixel", "round_prefer_ceil"),
+                ("align_corners", "ceil"),
+            ] {
+                let label = format!("{from} to {to:?}, {coordinates}, {rounding}");
+                let bytes = by_sizes(from, to, coordinates, rounding);
+                let feed = [Array::uniform(&[2, 3, from, from], -1.0, 1.0, 7)];
+                let given = Ort::shared().run(&bytes, false, &feed).unwrap();
+                let graph = read(&bytes, &NoExternalData).unwrap();
+                let run = |graph: &Graph| Ort::shared().run(&write(graph).unwrap(), true, &feed);
+                assert_eq!(run(&graph).unwrap(), given, "{label}");
+                let (open, _) = graph.with_open_batch("N").unwrap();
+                assert_eq!(run(&open).unwrap(), given, "{label}, an open batch");
+                assert_eq!(
+                    execute(&open, None, &feed[0]).unwrap(),
+                    given[0][0],
+                    "{label}, libtorch"
+                );
+            }
+        }
+    }
 }

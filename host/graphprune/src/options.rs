@@ -6,6 +6,7 @@ use anyhow::Context as _;
 use clap::Args;
 use pipeline::{
     AnalysisOptions, Attention, DeviceSpec, ModelSpec, Run, RunConfig, StorePlace, StrategyKind,
+    TrainingMode,
 };
 
 /// How a network is looked at outside of any run.
@@ -101,6 +102,13 @@ pub struct RunOptions {
     /// What of an attention is pruned: the widths of its heads (the default), or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
+    /// What becomes of batch normalisations and dropouts that the model has in training mode: the model is refused (the default), or
+    /// they are taken as they are at inference
+    #[arg(long, value_name = "refuse|inference")]
+    pub training_mode: Option<TrainingMode>,
+    /// Export networks with an open batch where the model's is fixed (the default is the model's batch)
+    #[arg(long)]
+    pub dynamic_batch: bool,
     /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255
     #[arg(long, value_name = "PRESET")]
     pub normalise: Option<String>,
@@ -158,6 +166,8 @@ impl RunOptions {
             ("--epochs", self.epochs.is_some()),
             ("--finetune-epochs", self.finetune_epochs.is_some()),
             ("--attention", self.attention.is_some()),
+            ("--training-mode", self.training_mode.is_some()),
+            ("--dynamic-batch", self.dynamic_batch),
             ("--normalise", self.normalise.is_some()),
             ("--train-on", self.train_on.is_some()),
             ("--threads", self.threads.is_some()),
@@ -196,6 +206,8 @@ impl RunOptions {
             config.search.strategy = strategy.parse::<StrategyKind>()?;
         }
         set(&mut config.groups.attention, self.attention);
+        set(&mut config.training_mode, self.training_mode);
+        config.result.dynamic_batch |= self.dynamic_batch;
         set(&mut config.data, self.data.clone());
         config.allow_skipped |= self.allow_skipped;
         set(&mut config.seed, self.seed);

@@ -67,6 +67,14 @@ impl Product {
         Some(self)
     }
 
+    /// With a number in the place of a symbol; `None` on overflow.
+    pub fn with(mut self, symbol: &str, size: usize) -> Option<Self> {
+        for _ in self.symbols.extract_if(.., |s| s == symbol) {
+            self.number = self.number.checked_mul(size)?;
+        }
+        Some(self)
+    }
+
     /// Whether every factor of `other` is known to be in `self`, and more.
     fn holds(&self, other: &Self) -> bool {
         let mut symbols = self.symbols.clone();

@@ -80,6 +80,18 @@ pub enum GraphError {
         /// What does not fit.
         reason: String,
     },
+    /// The batch is fixed, and a node cannot follow an open one.
+    #[error("the batch is fixed at {batch} and cannot be opened at '{node}' ({op}): {reason}")]
+    FixedBatch {
+        /// What it is fixed at.
+        batch: usize,
+        /// The node, input or output.
+        node: String,
+        /// Its operator.
+        op: String,
+        /// Why it cannot follow.
+        reason: String,
+    },
     /// Two values or nodes share a name.
     #[error("the name '{name}' is used twice")]
     DuplicateName {

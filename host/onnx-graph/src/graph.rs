@@ -6,8 +6,10 @@ use foldhash::{HashSet, HashSetExt};
 
 use crate::consumers::Consumers;
 use crate::dims::Product;
+use crate::interface::About;
 use crate::names::Names;
 use crate::ops::Op;
+use crate::proto::ValueInfoProto;
 use crate::{DType, GraphError, Tensor};
 
 /// A value (an edge of the graph): the output of a node, a graph input or a constant.
@@ -124,6 +126,12 @@ pub struct Graph {
     pub(crate) imports: Vec<(String, i64)>,
     /// Functions of the model that were not taken apart, encoded: carried along for the opaque nodes that call them.
     pub(crate) functions: Vec<Vec<u8>>,
+    /// Nodes that the file has in training mode.
+    pub(crate) training: Vec<String>,
+    /// What the file says of itself.
+    pub(crate) about: About,
+    /// Inputs and outputs as the file declares them, by name.
+    pub(crate) ports: BTreeMap<String, ValueInfoProto>,
     pub(crate) value_names: Names,
     pub(crate) node_names: Names,
 }
@@ -136,19 +144,30 @@ impl Graph {
             name: name.into(),
             opset,
             ir_version: 8,
+            about: About::own(),
             ..Self::default()
         }
     }
 
-    /// An empty graph in which nodes of this one mean the same: its name, operator sets and functions.
+    /// An empty graph in which nodes of this one mean the same, with all that the file says of itself: its name, operator sets,
+    /// functions, metadata and declared inputs and outputs.
     #[must_use]
     pub fn emptied(&self) -> Self {
         Self {
             ir_version: self.ir_version,
             imports: self.imports.clone(),
             functions: self.functions.clone(),
+            about: self.about.clone(),
+            ports: self.ports.clone(),
             ..Self::new(self.name.clone(), self.opset)
         }
+    }
+
+    /// Names of the nodes that the file has in training mode (BatchNormalization by the statistics of the batch, Dropout that drops) and
+    /// that this graph has as they are at inference: it computes something else than the file.
+    #[must_use]
+    pub fn training(&self) -> &[String] {
+        &self.training
     }
 
     /// Nodes in topological order.

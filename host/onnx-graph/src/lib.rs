@@ -6,6 +6,7 @@
 #![forbid(unsafe_code)]
 
 mod attribute;
+mod batch;
 mod consumers;
 pub mod cost;
 mod dead;
@@ -16,6 +17,7 @@ mod external;
 mod fold;
 mod graph;
 mod infer;
+mod interface;
 mod names;
 pub mod ops;
 mod order;
@@ -23,7 +25,9 @@ mod patch;
 mod proto;
 
 mod read;
+mod same;
 mod simplify;
+mod sizes;
 mod tensor;
 mod write;
 

@@ -7,11 +7,11 @@ mod window;
 
 use crate::GraphError;
 use crate::graph;
-pub(crate) use context::{Emission, Facts, Operator, Parsing};
+pub(crate) use context::{Emission, Extra, Facts, Operator, Parsing};
 pub use opaque::Opaque;
 pub(crate) use opaque::unchanged;
 pub use pad::PadMode;
-pub use resize::{Coordinates, ResizeMode, Rounding};
+pub use resize::{Coordinates, Extent, ResizeMode, Rounding};
 pub(crate) use slice::range;
 
 macro_rules! operators {
@@ -42,16 +42,17 @@ macro_rules! operators {
                 }
             }
 
-            /// The first operator set in which the form that is written exists.
-            pub(crate) fn since(&self) -> i64 {
+            /// The first operator set in which the form that is written exists. A node kept as it is has that of its file.
+            pub(crate) fn since(&self, facts: &Facts<'_>) -> i64 {
                 match self {
-                    $(Self::$name(_) => <$name as Operator>::SINCE,)*
-                    Self::Opaque(_) => 13,
+                    $(Self::$name(op) => op.since(facts),)*
+                    Self::Opaque(_) => 1,
                 }
             }
 
             /// Reads an operator of the default domain; `None` keeps the node opaque.
             pub(crate) fn parse(op_type: &str, node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+                let op_type = today(op_type, node.opset);
                 $(if op_type == <$name as Operator>::NAME {
                     return Ok(parse::<$name>(node)?.map(Self::$name));
                 })*
@@ -133,6 +134,14 @@ operators! {
 impl From<Opaque> for Op {
     fn from(op: Opaque) -> Self {
         Self::Opaque(op)
+    }
+}
+
+/// The name that an operator has today.
+fn today(op_type: &str, opset: i64) -> &str {
+    match (op_type, opset) {
+        ("Upsample", ..10) => Resize::NAME,
+        _ => op_type,
     }
 }
 

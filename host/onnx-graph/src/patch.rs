@@ -185,7 +185,7 @@ impl Graph {
     }
 
     /// Puts the nodes from `added` on after what they read, and all nodes in topological order.
-    fn sort_nodes(&mut self, added: usize) -> Result<(), usize> {
+    pub(crate) fn sort_nodes(&mut self, added: usize) -> Result<(), usize> {
         let producers = self.producers();
         let needs: Vec<Vec<usize>> = self
             .nodes
@@ -229,66 +229,5 @@ impl Graph {
             .filter_map(|&p| nodes[ranked[p]].take())
             .collect();
         Ok(())
-    }
-
-    /// Leaves the batch open, under the name `symbol`, where it is fixed at 1 and every shape allows it. Reshape targets
-    /// that start with the batch follow. Returns whether the graph was changed.
-    pub fn set_batch_dim(&mut self, symbol: &str) -> bool {
-        let (values, nodes) = (self.values.clone(), self.nodes.clone());
-        let changed = self.open_batch(symbol).is_some();
-        if !changed {
-            (self.values, self.nodes) = (values, nodes);
-        }
-        changed
-    }
-
-    fn open_batch(&mut self, symbol: &str) -> Option<()> {
-        use crate::graph::Dim::{Known, Symbol};
-        let old: Vec<_> = self.values.iter().map(|v| v.shape.clone()).collect();
-        for id in self.inputs.clone() {
-            let first = self.values[id.index()].shape.as_mut()?.first_mut()?;
-            if *first != Known(1) {
-                return None;
-            }
-            *first = Symbol(symbol.to_owned());
-        }
-        for index in 0..self.nodes.len() {
-            let node = &mut self.nodes[index];
-            if matches!(node.op, Op::Opaque(_))
-                && node
-                    .inputs
-                    .iter()
-                    .flatten()
-                    .any(|v| self.values[v.index()].shape != old[v.index()])
-            {
-                return None;
-            }
-            let input = node.inputs.first().copied().flatten();
-            let first = input.and_then(|v| self.values[v.index()].shape.as_ref()?.first());
-            if let (Op::Reshape(op), Some(Symbol(s))) = (&mut node.op, first)
-                && s == symbol
-                && op.target.first() == Some(&1)
-                && !op.allow_zero
-            {
-                op.target[0] = 0;
-            }
-            self.infer_node(index).ok()?;
-        }
-        // Nothing but the batch may have changed, and every output must follow it.
-        for (value, old) in self.values.iter().zip(&old) {
-            let (Some(new), Some(old)) = (&value.shape, old) else {
-                continue;
-            };
-            let rest = new.len() == old.len() && new.iter().skip(1).eq(old.iter().skip(1));
-            let batch = match (new.first(), old.first()) {
-                (Some(Symbol(s)), Some(Known(1))) => s == symbol,
-                (a, b) => a == b,
-            };
-            if !rest || !batch {
-                return None;
-            }
-        }
-        let follows = |id: &ValueId| matches!(self.value(*id).shape.as_ref().and_then(|s| s.first()), Some(Symbol(s)) if s == symbol);
-        self.outputs.iter().all(follows).then_some(())
     }
 }

@@ -1,69 +1,42 @@
 //! A graph to ONNX bytes.
 
-use std::collections::{HashMap, HashSet};
+mod node;
+
+use std::collections::HashSet;
 
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
-use crate::attribute::{Attribute, AttributeValue};
 use crate::graph::{Dim, Graph, Node, Shape, ValueId};
-use crate::names::Names;
-use crate::ops::{Emission, Op};
+use crate::ops::{Facts, Op};
 use crate::proto::{
-    AttributeProto, Dimension, GraphProto, ModelProto, NodeProto, OperatorSetId, TensorProto,
-    TensorShapeProto, TensorType, TypeProto, ValueInfoProto, attribute_type as kind,
+    Dimension, GraphProto, ModelProto, OperatorSetId, TensorProto, TensorShapeProto, TensorType,
+    TypeProto, ValueInfoProto,
 };
 use crate::{DType, GraphError, Tensor, TensorData};
+use node::Writer;
 
-/// The oldest operator set that is written.
-const OLDEST: i64 = 13;
-/// The oldest format version that is written: the first to allow initialisers that are no inputs is 4, and 8 is what
-/// opset 17 came with.
-const OLDEST_IR: i64 = 8;
+/// The first format version to allow initialisers that are no inputs.
+const OLDEST_IR: i64 = 4;
 /// A protobuf message ends here.
 const MOST_BYTES: usize = i32::MAX as usize;
 
 /// Writes a graph as an ONNX model. The same graph gives the same bytes. Only constants that are read are written.
-/// The operator set is the graph's, or the first that has all the forms written, 13 at least.
+/// The operator set is the graph's, or the first that has all the forms written. What a file said of itself, its metadata and the
+/// names of open sizes, is written as it was read.
 ///
 /// # Errors
 /// What [`Graph::check`] reports; [`GraphError::Unsupported`] when a node kept as it was read means something else in
 /// the operator set written, when an output's type is not known, and when the model is over 2 GiB.
 pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
     graph.check()?;
-    let needed = graph
-        .nodes
-        .iter()
-        .map(|n| n.op.since())
-        .max()
-        .unwrap_or(OLDEST);
-    let opset = graph.opset.max(needed).max(OLDEST);
-    let mut names = graph.value_names.clone();
-    let mut proto = GraphProto {
-        name: graph.name.clone(),
-        ..GraphProto::default()
-    };
+    let opset = operator_set(graph)?;
+    let mut writer = Writer::new(graph, opset);
+    let mut value_infos = Vec::new();
     let mut used: HashSet<ValueId> = graph.outputs.iter().copied().collect();
-    let mut extra = Vec::new();
     for node in &graph.nodes {
-        if let Op::Opaque(op) = &node.op
-            && op.domain.is_empty()
-            && opset != graph.opset
-            && !crate::ops::unchanged(&op.op_type, graph.opset, opset)
-        {
-            let reason = format!(
-                "{} of operator set {} is not known to mean the same in {opset}; export the model at {OLDEST} or later",
-                op.op_type, graph.opset
-            );
-            return Err(GraphError::Unsupported {
-                place: format!("node '{}'", node.name),
-                reason,
-            });
-        }
         used.extend(node.inputs.iter().flatten());
-        proto
-            .node
-            .push(self::node(graph, node, opset, &mut names, &mut extra)?);
+        writer.node(node)?;
         // What no rule gives the next reader; nor does a rule that knows nothing of its inputs.
         let unknown = |v: &ValueId| graph.value(*v).shape.is_none();
         if matches!(node.op, Op::Opaque(_)) || node.inputs.iter().flatten().any(unknown) {
@@ -72,30 +45,32 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
                 .iter()
                 .flatten()
                 .filter(|v| !graph.outputs.contains(v));
-            proto
-                .value_info
-                .extend(outputs.filter_map(|&v| value_info(graph, v)));
+            value_infos.extend(outputs.filter_map(|&v| value_info(graph, v)));
         }
     }
     let constants = graph.constants.iter().filter(|(id, _)| used.contains(id));
     let constants = constants.map(|(&id, t)| (graph.value(id).name.clone(), t));
-    let extra = extra
-        .iter()
-        .map(|(name, t): &(String, Tensor)| (name.clone(), t));
+    let extra = writer.extra.iter();
+    let extra = extra.map(|(name, t): &(String, Tensor)| (name.clone(), t));
     let initializers = constants
         .chain(extra)
         .map(|(name, t)| Initializer::new(&name, t))
         .collect();
-    for &id in &graph.inputs {
-        proto
-            .input
-            .push(value_info(graph, id).ok_or_else(|| untyped(graph, "input", id))?);
-    }
-    for &id in &graph.outputs {
-        proto
-            .output
-            .push(value_info(graph, id).ok_or_else(|| untyped(graph, "output", id))?);
-    }
+    let ports = |what: &str, ids: &[ValueId]| -> Result<Vec<ValueInfoProto>, GraphError> {
+        let port = |&id| graph.port(id).ok_or_else(|| untyped(graph, what, id));
+        ids.iter().map(port).collect()
+    };
+    let about = &graph.about;
+    let proto = GraphProto {
+        name: graph.name.clone(),
+        node: writer.nodes,
+        doc_string: about.graph_doc_string.clone(),
+        input: ports("input", &graph.inputs)?,
+        output: ports("output", &graph.outputs)?,
+        value_info: value_infos,
+        metadata_props: about.graph_metadata.clone(),
+        ..GraphProto::default()
+    };
     let mut opset_import = vec![OperatorSetId {
         domain: String::new(),
         version: opset,
@@ -105,17 +80,76 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         domain: domain.clone(),
         version: *version,
     }));
+    let format = if opset == graph.opset {
+        OLDEST_IR
+    } else {
+        format_version(opset)
+    };
     let model = ModelProto {
-        ir_version: graph.ir_version.max(OLDEST_IR),
-        producer_name: "graphprune".into(),
+        ir_version: graph.ir_version.max(format),
         graph: None,
         opset_import,
         functions: graph.functions.clone(),
+        ..about.model()
     };
     encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
         place: format!("graph '{}'", graph.name),
         reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
     })
+}
+
+/// The graph's operator set, or the first that has the forms of all nodes.
+fn operator_set(graph: &Graph) -> Result<i64, GraphError> {
+    let since = |node| (node_since(graph, node), node);
+    let newest = graph
+        .nodes
+        .iter()
+        .map(since)
+        .max_by_key(|(since, _)| *since);
+    let Some((opset, cause)) = newest.filter(|(since, _)| *since > graph.opset) else {
+        return Ok(graph.opset);
+    };
+    for node in &graph.nodes {
+        if let Op::Opaque(op) = &node.op
+            && op.domain.is_empty()
+            && !crate::ops::unchanged(&op.op_type, graph.opset, opset)
+        {
+            let reason = format!(
+                "the model is of operator set {}, node '{}' ({}) is written in a form that needs {opset}, and {} is not \
+                 known to mean the same there; export the model at operator set {opset} or later",
+                graph.opset,
+                cause.name,
+                cause.op.name(),
+                op.op_type,
+            );
+            return Err(GraphError::Unsupported {
+                place: format!("node '{}'", node.name),
+                reason,
+            });
+        }
+    }
+    Ok(opset)
+}
+
+fn node_since(graph: &Graph, node: &Node) -> i64 {
+    node.op.since(&Facts { graph, node })
+}
+
+/// The format version that an operator set came with
+/// ([table](https://onnx.ai/onnx/repo-docs/Versioning.html#released-versions)).
+fn format_version(opset: i64) -> i64 {
+    match opset {
+        ..=9 => 4,
+        10 => 5,
+        11 => 6,
+        12..=14 => 7,
+        15..=18 => 8,
+        19..=20 => 9,
+        21..=22 => 10,
+        23 => 11,
+        24 => 12,
+        _ => 13,
+    }
 }
 
 /// A tensor on its way into the file: its message without the elements, which are copied once, to where they belong.
@@ -202,77 +236,6 @@ fn untyped(graph: &Graph, what: &str, id: ValueId) -> GraphError {
     }
 }
 
-fn node(
-    graph: &Graph,
-    node: &Node,
-    opset: i64,
-    names: &mut Names,
-    extra: &mut Vec<(String, Tensor)>,
-) -> Result<NodeProto, GraphError> {
-    let mut emission = Emission {
-        opset,
-        attributes: Vec::new(),
-        inputs: Vec::new(),
-    };
-    node.op.emit(&mut emission);
-    let name = |v: &Option<ValueId>| v.map_or_else(String::new, |v| graph.value(v).name.clone());
-    let mut input: Vec<String> = node.inputs.iter().map(name).collect();
-    for resolved in emission.inputs {
-        input.push(match resolved {
-            None => String::new(),
-            Some((what, t)) => {
-                let name = names.unused(&format!("{}_{what}", node.name));
-                names.take(&name, u32::MAX);
-                extra.push((name.clone(), t));
-                name
-            }
-        });
-    }
-    while input.last().is_some_and(String::is_empty) {
-        input.pop();
-    }
-    let (domain, overload) = match &node.op {
-        Op::Opaque(op) => (op.domain.clone(), op.overload.clone()),
-        _ => Default::default(),
-    };
-    Ok(NodeProto {
-        input,
-        output: node.outputs.iter().map(name).collect(),
-        name: node.name.clone(),
-        op_type: node.op.name().to_owned(),
-        attribute: emission
-            .attributes
-            .iter()
-            .map(|a| attribute(a, &node.name))
-            .collect::<Result<_, _>>()?,
-        domain,
-        overload,
-    })
-}
-
-fn attribute(attribute: &Attribute, node: &str) -> Result<AttributeProto, GraphError> {
-    let mut out = AttributeProto {
-        name: attribute.name.clone(),
-        ..AttributeProto::default()
-    };
-    match &attribute.value {
-        AttributeValue::Float(v) => (out.f, out.r#type) = (Some(*v), kind::FLOAT),
-        AttributeValue::Int(v) => (out.i, out.r#type) = (Some(*v), kind::INT),
-        AttributeValue::Text(v) => (out.s, out.r#type) = (Some(v.clone()), kind::STRING),
-        AttributeValue::Floats(v) => (out.floats, out.r#type) = (v.clone(), kind::FLOATS),
-        AttributeValue::Ints(v) => (out.ints, out.r#type) = (v.clone(), kind::INTS),
-        AttributeValue::Texts(v) => (out.strings, out.r#type) = (v.clone(), kind::STRINGS),
-        AttributeValue::Tensor(t) => (out.t, out.r#type) = (Some(tensor("", t)), kind::TENSOR),
-        AttributeValue::Encoded(bytes) => {
-            return AttributeProto::decode(bytes.as_slice()).map_err(|e| GraphError::Malformed {
-                place: format!("attribute '{}' of node '{node}'", attribute.name),
-                reason: e.to_string(),
-            });
-        }
-    }
-    Ok(out)
-}
-
 fn code(dtype: DType) -> i32 {
     match dtype {
         DType::F32 => 1,
@@ -317,11 +280,11 @@ fn shape(shape: &Shape) -> TensorShapeProto {
     let dim = |d: &Dim| match d {
         Dim::Known(n) => Dimension {
             dim_value: Some(*n as i64),
-            dim_param: None,
+            ..Dimension::default()
         },
         Dim::Symbol(s) => Dimension {
-            dim_value: None,
             dim_param: Some(s.clone()),
+            ..Dimension::default()
         },
     };
     TensorShapeProto {
@@ -329,7 +292,7 @@ fn shape(shape: &Shape) -> TensorShapeProto {
     }
 }
 
-fn value_info(graph: &Graph, id: ValueId) -> Option<ValueInfoProto> {
+pub(crate) fn value_info(graph: &Graph, id: ValueId) -> Option<ValueInfoProto> {
     let value = graph.value(id);
     let tensor = TensorType {
         elem_type: code(value.dtype?),
@@ -339,92 +302,8 @@ fn value_info(graph: &Graph, id: ValueId) -> Option<ValueInfoProto> {
         name: value.name.clone(),
         r#type: Some(TypeProto {
             tensor_type: Some(tensor),
+            ..TypeProto::default()
         }),
+        ..ValueInfoProto::default()
     })
-}
-
-impl Graph {
-    /// Compares two graphs as networks, by names: inputs and outputs with their types, nodes with their operators and
-    /// wires, constants bit by bit. Ids, unused values and the operator set may differ.
-    ///
-    /// # Errors
-    /// The first difference, in words.
-    pub fn same_network(&self, other: &Self) -> Result<(), String> {
-        if self.nodes.len() != other.nodes.len() {
-            return Err(format!(
-                "{} nodes against {}",
-                self.nodes.len(),
-                other.nodes.len()
-            ));
-        }
-        type Ends = fn(&Graph) -> &[ValueId];
-        for (what, ends) in [
-            ("input", Graph::inputs as Ends),
-            ("output", Graph::outputs as Ends),
-        ] {
-            let (a, b) = (ends(self), ends(other));
-            if a.len() != b.len() {
-                return Err(format!("{} graph {what}s against {}", a.len(), b.len()));
-            }
-            for (&a, &b) in a.iter().zip(b) {
-                if self.value(a) != other.value(b) {
-                    return Err(format!(
-                        "graph {what} {:?} against {:?}",
-                        self.value(a),
-                        other.value(b)
-                    ));
-                }
-            }
-        }
-        let wires = |graph: &Self, list: &[Option<ValueId>]| -> Vec<Option<String>> {
-            let mut names: Vec<_> = list
-                .iter()
-                .map(|v| v.map(|v| graph.value(v).name.clone()))
-                .collect();
-            while names.last() == Some(&None) {
-                names.pop();
-            }
-            names
-        };
-        for (a, b) in self.nodes.iter().zip(&other.nodes) {
-            let fail = |what: &str| Err(format!("node '{}' against '{}': {what}", a.name, b.name));
-            if a.name != b.name {
-                return fail("other names");
-            }
-            // A NaN attribute equals itself in words only.
-            if a.op != b.op && format!("{:?}", a.op) != format!("{:?}", b.op) {
-                return fail(&format!("{:?} against {:?}", a.op, b.op));
-            }
-            if wires(self, &a.inputs) != wires(other, &b.inputs)
-                || wires(self, &a.outputs) != wires(other, &b.outputs)
-            {
-                return fail("other inputs or outputs");
-            }
-        }
-        let read = |graph: &Self| -> HashMap<String, ValueId> {
-            let ids = graph
-                .nodes
-                .iter()
-                .flat_map(|n| &n.inputs)
-                .flatten()
-                .chain(&graph.outputs);
-            let constants = ids.filter(|id| graph.constants.contains_key(id));
-            constants
-                .map(|&id| (graph.value(id).name.clone(), id))
-                .collect()
-        };
-        let (mine, theirs) = (read(self), read(other));
-        if mine.len() != theirs.len() {
-            return Err(format!("{} constants against {}", mine.len(), theirs.len()));
-        }
-        for (name, id) in &mine {
-            let Some(twin) = theirs.get(name) else {
-                return Err(format!("constant '{name}' is missing"));
-            };
-            if !self.constants[id].same_bits(&other.constants[twin]) {
-                return Err(format!("constant '{name}' differs"));
-            }
-        }
-        Ok(())
-    }
 }

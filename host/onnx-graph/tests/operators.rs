@@ -4,7 +4,7 @@
 use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, GraphError, NoExternalData, Tensor, ValueId, read, write};
 
-const OPSETS: [i64; 4] = [13, 17, 18, 20];
+const OPSETS: [i64; 8] = [7, 9, 10, 11, 13, 17, 18, 20];
 
 enum In {
     Data(&'static [usize]),
@@ -374,7 +374,7 @@ fn a_layer_normalisation_keeps_the_shape_and_checks_its_parameters() {
 #[test]
 fn a_resize_scales_the_axes_after_the_channels() {
     let resize = |scales: &[f32], mode, coordinates| Resize {
-        scales: scales.to_vec(),
+        to: Extent::Scales(scales.to_vec()),
         mode,
         coordinates,
     };
@@ -395,6 +395,13 @@ fn a_resize_scales_the_axes_after_the_channels() {
         let op = resize(&[0.5], mode, coordinates);
         check(op, &[Data(&[2, 3, 9])], &[&[2, 3, 4]]);
     }
+    let sizes = Resize {
+        to: Extent::Sizes(vec![14, 5]),
+        mode: ResizeMode::Nearest(Rounding::Floor),
+        coordinates: Coordinates::Asymmetric,
+    };
+    check(sizes.clone(), &[Data(&[2, 3, 3, 6])], &[&[2, 3, 14, 5]]);
+    refuse(sizes, &[Data(&[2, 3, 3])], 1);
     let nothing = resize(&[0.1], ResizeMode::Linear, Coordinates::HalfPixel);
     refuse(nothing, &[Data(&[2, 3, 4])], 1);
 }

@@ -162,6 +162,8 @@ pub struct ResultConfig {
     pub confirm_margin: f64,
     /// Whether a result that turns out slower than the original is one. It is refused otherwise.
     pub allow_slower: bool,
+    /// Whether exported networks have an open batch where the model's is fixed. They keep the model's otherwise.
+    pub dynamic_batch: bool,
 }
 
 impl Default for ResultConfig {
@@ -175,6 +177,7 @@ impl Default for ResultConfig {
             confirm_before_finetuning: true,
             confirm_margin: 0.01,
             allow_slower: false,
+            dynamic_batch: false,
         }
     }
 }
@@ -209,6 +212,32 @@ pub enum WeightOrigin {
     Original,
     /// Initialised anew: trained from scratch, the papers' protocol.
     Scratch,
+}
+
+/// What becomes of a network with nodes in training mode: batch normalisations by the statistics of the batch, dropouts that drop.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum TrainingMode {
+    /// It is refused: its outputs are not those of any network that could be deployed.
+    #[default]
+    Refuse,
+    /// These nodes are taken as they are at inference, with a warning.
+    Inference,
+}
+
+impl FromStr for TrainingMode {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "refuse" => Ok(Self::Refuse),
+            "inference" => Ok(Self::Inference),
+            _ => Err(ConfigError::value(
+                "training_mode",
+                format!("'{text}' is neither refuse nor inference"),
+            )),
+        }
+    }
 }
 
 /// What a run finds out about the device's latency, and what it makes of it.
@@ -250,8 +279,10 @@ impl Default for KnowledgeConfig {
 pub struct RunConfig {
     /// An ONNX file, or a network of the zoo by name.
     pub model: ModelSpec,
-    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A network of the zoo takes `shapes` where nothing is
-    /// said; for a file it has to be said.
+    /// What becomes of nodes of the model that are in training mode: `refuse`, or `inference`.
+    pub training_mode: TrainingMode,
+    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A file needs one; a network of the zoo takes
+    /// `shapes` by default.
     pub data: String,
     /// Whether a run goes on where more than one in a hundred image files of a folder cannot be used.
     pub allow_skipped: bool,
@@ -303,6 +334,7 @@ impl Default for RunConfig {
     fn default() -> Self {
         Self {
             model: ModelSpec::default(),
+            training_mode: TrainingMode::default(),
             data: String::new(),
             allow_skipped: false,
             normalise: None,

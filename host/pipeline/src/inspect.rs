@@ -8,7 +8,7 @@ use onnx_graph::cost::costs;
 use serde::Serialize;
 
 use crate::error::PipelineError;
-use crate::model::{ModelSpec, load_model, read_model_file};
+use crate::model::{ModelSpec, load_model, read_model_file, training_nodes};
 
 /// A prunable group, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -64,12 +64,20 @@ pub struct Inspection {
     pub parameters: u64,
     /// Bytes of all activations per image.
     pub activation_bytes: u64,
+    /// What should be known of the network before it is pruned.
+    pub warnings: Vec<String>,
     /// Prunable groups in topological order.
     pub groups: Vec<GroupInfo>,
     /// What is pinned and why.
     pub pinned: Vec<PinnedInfo>,
     /// Layers with weights.
     pub layers: Vec<LayerInfo>,
+}
+
+fn training_warning(nodes: String) -> String {
+    format!(
+        "{nodes}; prune refuses it without --training-mode inference, which takes them as they are at inference"
+    )
 }
 
 /// Looks at a network.
@@ -119,6 +127,10 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         macs: cost.macs,
         parameters: cost.parameters,
         activation_bytes: cost.activation_bytes,
+        warnings: training_nodes(graph)
+            .map(training_warning)
+            .into_iter()
+            .collect(),
         groups: groups.collect(),
         pinned: pinned.collect(),
         layers: layers.collect(),

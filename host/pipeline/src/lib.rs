@@ -33,7 +33,7 @@ mod work;
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, RaceConfig, ResultConfig, RunConfig,
-    SearchConfig, StrategyKind,
+    SearchConfig, StrategyKind, TrainingMode,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use error::PipelineError;

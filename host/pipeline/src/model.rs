@@ -9,6 +9,7 @@ use onnx_graph::{ExternalData, Graph};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 
+use crate::config::TrainingMode;
 use crate::error::PipelineError;
 
 /// Which network to prune: an ONNX file, or a network of the zoo by name.
@@ -42,6 +43,63 @@ pub struct LoadedModel {
     pub input: [usize; 3],
     /// Number of classes: size of the output.
     pub classes: usize,
+    /// Images of a batch, where the file fixes them. The graph's batch is open.
+    pub batch: Option<usize>,
+}
+
+impl LoadedModel {
+    /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at inference.
+    ///
+    /// # Errors
+    /// [`PipelineError::UnfitModel`] naming the nodes.
+    pub(crate) fn accept_training(&self, mode: TrainingMode) -> Result<(), PipelineError> {
+        match training_nodes(&self.graph) {
+            Some(nodes) if mode == TrainingMode::Refuse => Err(PipelineError::UnfitModel {
+                model: self.name.clone(),
+                reason: format!(
+                    "{nodes}: what they compute depends on the other images of a batch or on chance. Export it in evaluation mode \
+                     (model.eval() in PyTorch), or prune it as it is at inference: --training-mode inference \
+                     (training_mode = \"inference\" in the configuration)"
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    /// A sentence on nodes that are taken in another mode than the file has them in.
+    pub(crate) fn training_warning(&self) -> Option<String> {
+        let nodes = training_nodes(&self.graph)?;
+        Some(format!(
+            "{nodes} in the given file. All networks of this run, the original too, have them in inference mode: their \
+             outputs are not those of the file."
+        ))
+    }
+}
+
+/// Names on a list of nodes in training mode, before it says how many more there are.
+const NAMED: usize = 5;
+
+/// Which nodes are in training mode, in words.
+pub(crate) fn training_nodes(graph: &Graph) -> Option<String> {
+    let all = graph.training();
+    let named: Vec<String> = all
+        .iter()
+        .take(NAMED)
+        .map(|name| format!("'{name}'"))
+        .collect();
+    let more = match all.len().saturating_sub(NAMED) {
+        0 => String::new(),
+        more => format!(" and {more} more"),
+    };
+    let (count, are) = match all.len() {
+        0 => return None,
+        1 => (String::from("1 node"), "is"),
+        n => (format!("{n} nodes"), "are"),
+    };
+    Some(format!(
+        "{count} ({}{more}) {are} in training mode",
+        named.join(", ")
+    ))
 }
 
 /// Reads external tensors from the model's folder and nowhere else.
@@ -127,7 +185,7 @@ pub fn load_model(
     seed: u64,
     groups: AnalysisOptions,
 ) -> Result<LoadedModel, PipelineError> {
-    let (name, mut graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
+    let (name, graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
         let config = model_zoo::ZooConfig {
             classes,
             input,
@@ -178,18 +236,12 @@ pub fn load_model(
                       first, as PyTorch does (tf2onnx: --inputs-as-nchw)";
         return Err(unfit(reason.into()));
     }
-    let batch = |graph: &Graph| {
-        let shape = graph.value(graph.inputs()[0]).shape.as_ref()?;
-        shape.first()?.known()
-    };
-    graph.set_batch_dim("N");
-    if let Some(batch) = batch(&graph) {
-        let reason = format!(
-            "it is fixed to batches of {batch}, which its inside depends on; export it with an open batch \
-             (torch.onnx.export: dynamic_axes={{'input': {{0: 'N'}}}}, or dynamic_shapes with dynamo=True)"
-        );
-        return Err(unfit(reason));
-    }
+    let (graph, batch) = graph.with_open_batch("N").map_err(|e| {
+        unfit(format!(
+            "{e}; export it with an open batch (torch.onnx.export: dynamic_axes={{'input': {{0: 'N'}}}}, or \
+             dynamic_shapes with dynamo=True)"
+        ))
+    })?;
     let Some((c, h, w)) = graph.input_image() else {
         return Err(unfit(
             "its input is not an image of known size (batch, channels, height, width)".into(),
@@ -215,6 +267,7 @@ pub fn load_model(
         sha256,
         input: [c, h, w],
         classes,
+        batch,
     })
 }
 

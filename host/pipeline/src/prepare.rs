@@ -34,6 +34,8 @@ pub(crate) struct Prepared {
     /// What the kernels take alone, once that was measured.
     pub times: Option<LayerTimes>,
     pub full_macs: u64,
+    /// Images of a batch of deployed networks, where they are fixed.
+    pub batch: Option<usize>,
     pub splits: Splits,
     pub augment: Augment,
     /// How training and the search's evaluations run: whatever is fastest.
@@ -85,6 +87,10 @@ impl Prepared {
             let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
             (model, splits)
         };
+        model.accept_training(config.training_mode)?;
+        if let Some(warning) = model.training_warning() {
+            reporter.warn(&warning);
+        }
         let classes = splits.train.classes().len();
         if classes != model.classes {
             let reason = format!(
@@ -133,6 +139,7 @@ impl Prepared {
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
+            batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
             graph,
             analysis,
@@ -169,7 +176,8 @@ impl Prepared {
         Ok(Loader::new(Arc::clone(&self.splits.train), config)?)
     }
 
-    /// The network as it is deployed: BatchNorm folded, dead constants gone.
+    /// The network as it is deployed: BatchNorm folded, dead constants gone, the batch that the model came with unless another is
+    /// asked for.
     pub fn deployed(&self, graph: &Graph) -> Result<Graph, PipelineError> {
         let fail = |source| PipelineError::Model {
             model: self.model.name.clone(),
@@ -177,7 +185,10 @@ impl Prepared {
         };
         let mut folded = fold_batch_norm(graph).map_err(fail)?;
         folded.remove_dead();
-        Ok(folded)
+        match self.batch {
+            Some(batch) => folded.with_batch(batch).map_err(fail),
+            None => Ok(folded),
+        }
     }
 
     /// The ONNX file of a network as it is deployed.

@@ -97,6 +97,7 @@ pub(crate) fn report_data(
         None => Evidence::default(),
     };
     let mut warnings = warnings(&rows, prepared.model.trained);
+    warnings.extend(prepared.model.training_warning());
     warnings.extend(device_warnings(&evidence.devices));
     let news = work
         .records

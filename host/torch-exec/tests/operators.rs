@@ -427,7 +427,7 @@ fn images_are_resized_as_the_specification_says() {
     let pair: Data = (&[1, 1, 1, 2], &[1., 3.]);
     let resize = |mode, coordinates| {
         Op::Resize(Resize {
-            scales: vec![1.0, 2.0],
+            to: Extent::Scales(vec![1.0, 2.0]),
             mode,
             coordinates,
         })
@@ -454,7 +454,7 @@ fn images_are_resized_as_the_specification_says() {
     }
     // Three positions by 1.5 are four: position i lies at (i + 0.5) / 1.5 - 0.5, not at (i + 0.5) * 3 / 4 - 0.5.
     let fraction = Op::Resize(Resize {
-        scales: vec![1.0, 1.5],
+        to: Extent::Scales(vec![1.0, 1.5]),
         mode: ResizeMode::Linear,
         coordinates: Coordinates::HalfPixel,
     });

@@ -27,9 +27,16 @@ fuzz_target!(|bytes: &[u8]| {
     if let Ok((normed, _)) = insert_batch_norm(&graph) {
         well_formed(&normed);
     }
-    let mut open = graph.clone();
-    open.set_batch_dim("batch");
-    well_formed(&open);
+    if let Ok((open, batch)) = graph.clone().with_open_batch("batch") {
+        well_formed(&open);
+        if let Some(batch) = batch {
+            well_formed(
+                &open
+                    .with_batch(batch)
+                    .expect("the batch that it came with fits"),
+            );
+        }
+    }
     // Constants are computed within a limit in proportion to the file, and a file that holds what was computed has a higher one.
     let held = graph.constants().values().map(Tensor::len).sum::<usize>();
     if held > FAR_FROM_THE_LIMIT {

@@ -65,6 +65,9 @@ fn print(inspection: &Inspection, layers: bool) {
         inspection.parameters as f64 / 1e6,
         inspection.activation_bytes as f64 / 1e6
     );
+    for warning in &inspection.warnings {
+        println!("warning: {warning}");
+    }
     println!("\n{} prunable groups:", inspection.groups.len());
     for group in &inspection.groups {
         let more = group.producers.len() - 1;

@@ -23,6 +23,11 @@ pub struct AveragePool {
 impl Operator for AveragePool {
     const NAME: &'static str = "AveragePool";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 7;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        if self.ceil_mode { 10 } else { Self::SINCE }
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let ceil_mode = node.flag("ceil_mode", false)?;
@@ -50,7 +55,9 @@ impl Operator for AveragePool {
 
     fn emit(&self, out: &mut Emission) {
         window::emit(out, &self.kernel, &self.strides, &self.pads);
-        out.int("ceil_mode", i64::from(self.ceil_mode));
+        if out.opset >= 10 {
+            out.int("ceil_mode", i64::from(self.ceil_mode));
+        }
         out.int("count_include_pad", i64::from(self.count_include_pad));
     }
 

@@ -1,7 +1,7 @@
 //! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html) as it is at inference.
 //!
 //! An export made in training mode (batch statistics, further outputs) is read as the network that would be deployed
-//! when nothing reads those outputs: with the running statistics it carries.
+//! when nothing reads those outputs: with the running statistics it carries. [`Graph::training`](crate::Graph::training) names it.
 
 use super::context::{Emission, Facts, Operator, Parsing, one, same};
 use crate::GraphError;
@@ -30,12 +30,19 @@ impl Default for BatchNormalization {
 impl Operator for BatchNormalization {
     const NAME: &'static str = "BatchNormalization";
     const INPUTS: (usize, usize) = (5, 5);
+    const SINCE: i64 = 7;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let epsilon = node.float("epsilon", 1e-5)?;
         let momentum = node.float("momentum", 0.9)?;
-        node.flag("training_mode", false)?;
-        node.flag("is_test", true)?;
+        // Before opset 14 further outputs say it, before 7 an attribute whose default does.
+        let trains = node.flag("training_mode", false)?;
+        let tests = node.flag("is_test", false)?;
+        node.training |= match node.opset {
+            14.. => trains,
+            7..14 => node.outputs > 1,
+            _ => !tests,
+        };
         if !node.flag("spatial", true)? || !node.only_first_output() {
             return Ok(None);
         }

@@ -17,6 +17,7 @@ pub struct Clip {
 impl Operator for Clip {
     const NAME: &'static str = "Clip";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         if node.opset < 11 {
@@ -41,8 +42,13 @@ impl Operator for Clip {
     }
 
     fn emit(&self, out: &mut Emission) {
-        out.float_input("min", self.min);
-        out.float_input("max", self.max);
+        for (name, bound) in [("min", self.min), ("max", self.max)] {
+            if out.opset >= 11 {
+                out.float_input(name, bound);
+            } else if let Some(bound) = bound {
+                out.float(name, bound);
+            }
+        }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {

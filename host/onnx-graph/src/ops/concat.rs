@@ -1,6 +1,6 @@
 //! [Concat](https://onnx.ai/onnx/operators/onnx__Concat.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, one, with_axes};
 use crate::GraphError;
 use crate::dims;
 use crate::graph::{Dim, Shape};
@@ -23,6 +23,11 @@ impl Concat {
 impl Operator for Concat {
     const NAME: &'static str = "Concat";
     const INPUTS: (usize, usize) = (1, usize::MAX);
+    const SINCE: i64 = 4;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &[self.axis])
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         if node.opset < 4 {

@@ -13,10 +13,15 @@ pub(crate) trait Operator: Sized {
     const NAME: &'static str;
     /// Least and greatest number of inputs left to the node once constants are resolved into the operator.
     const INPUTS: (usize, usize);
-    /// First operator set that has the form written by `emit`.
+    /// First operator set that has a form written by `emit`.
     const SINCE: i64 = 13;
     /// Whether the operator may have more outputs than one.
     const MANY_OUTPUTS: bool = false;
+
+    /// First operator set that has the form written by `emit` with these attributes and inputs.
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        Self::SINCE
+    }
 
     /// Reads the attributes; `None` keeps the node opaque.
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError>;
@@ -24,6 +29,28 @@ pub(crate) trait Operator: Sized {
     fn emit(&self, out: &mut Emission);
     /// Shapes of the outputs, where they are determined.
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String>;
+}
+
+/// The operator set from which on axes may count from the end.
+const AXES_FROM_THE_END: i64 = 11;
+
+/// `since`, or the operator set that allows the axes.
+pub(crate) fn with_axes(since: i64, axes: &[i64]) -> i64 {
+    if axes.iter().any(|&axis| axis < 0) {
+        since.max(AXES_FROM_THE_END)
+    } else {
+        since
+    }
+}
+
+/// The first operator set in which a Softmax or LogSoftmax over `axis` means that axis: before 13 it means all axes from
+/// there on, which is the same where the others have size 1.
+pub(crate) fn softmax_since(axis: i64, facts: &Facts<'_>) -> i64 {
+    let alone = facts.shape(0).is_some_and(|shape| {
+        crate::dims::axis(axis, shape.len())
+            .is_ok_and(|at| shape[at + 1..].iter().all(|d| *d == Dim::Known(1)))
+    });
+    if alone { with_axes(1, &[axis]) } else { 13 }
 }
 
 /// Shapes of a single output.
@@ -65,6 +92,8 @@ pub(crate) struct Parsing<'a> {
     pub inputs: Vec<Option<ValueId>>,
     pub outputs: usize,
     pub extra_outputs_read: bool,
+    /// Set by an operator that the file has in training mode and that is read as it is at inference.
+    pub training: bool,
     pub open_sizes: &'a HashMap<ValueId, OpenSizes>,
 }
 
@@ -107,6 +136,14 @@ impl<'a> Parsing<'a> {
             None => Ok(None),
             Some(AttributeValue::Float(v)) => Ok(Some(*v)),
             Some(_) => Err(self.malformed(format!("attribute '{name}' is not a float"))),
+        }
+    }
+
+    pub fn floats(&mut self, name: &str) -> Result<Option<Vec<f32>>, GraphError> {
+        match self.find(name) {
+            None => Ok(None),
+            Some(AttributeValue::Floats(v)) => Ok(Some(v.clone())),
+            Some(_) => Err(self.malformed(format!("attribute '{name}' is not a list of floats"))),
         }
     }
 
@@ -215,8 +252,16 @@ pub(crate) struct Emission {
     /// The operator set that is written.
     pub opset: i64,
     pub attributes: Vec<Attribute>,
-    /// Inputs after the node's own: what they hold and a word for their name, or an input left out.
-    pub inputs: Vec<Option<(&'static str, Tensor)>>,
+    /// Inputs after the node's own, or an input left out.
+    pub inputs: Vec<Option<Extra>>,
+}
+
+/// An input that a node gets when it is written; the word is for its name.
+pub(crate) enum Extra {
+    /// A constant.
+    Tensor(&'static str, Tensor),
+    /// A list: the sizes of so many leading axes of the node's first input, then these numbers.
+    Sizes(&'static str, usize, Vec<i64>),
 }
 
 impl Emission {
@@ -251,11 +296,13 @@ impl Emission {
     }
 
     pub fn ints_input(&mut self, what: &'static str, v: &[i64]) {
-        self.inputs.push(Some((what, Tensor::i64s(v.to_vec()))));
+        let list = Tensor::i64s(v.to_vec());
+        self.inputs.push(Some(Extra::Tensor(what, list)));
     }
 
     pub fn float_input(&mut self, what: &'static str, v: Option<f32>) {
-        self.inputs.push(v.map(|v| (what, Tensor::scalar(v))));
+        self.inputs
+            .push(v.map(|v| Extra::Tensor(what, Tensor::scalar(v))));
     }
 }
 

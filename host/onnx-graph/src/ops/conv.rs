@@ -34,6 +34,7 @@ impl Conv {
 impl Operator for Conv {
     const NAME: &'static str = "Conv";
     const INPUTS: (usize, usize) = (2, 3);
+    const SINCE: i64 = 1;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let group = super::group(node)?;

@@ -26,6 +26,7 @@ pub struct ConvTranspose {
 impl Operator for ConvTranspose {
     const NAME: &'static str = "ConvTranspose";
     const INPUTS: (usize, usize) = (2, 3);
+    const SINCE: i64 = 1;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         if node.has("output_shape")

@@ -55,6 +55,7 @@ impl Einsum {
 impl Operator for Einsum {
     const NAME: &'static str = "Einsum";
     const INPUTS: (usize, usize) = (1, 2);
+    const SINCE: i64 = 12;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let Some(equation) = node.text("equation")? else {

@@ -11,6 +11,7 @@ pub struct Erf;
 impl Operator for Erf {
     const NAME: &'static str = "Erf";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 9;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

@@ -11,6 +11,7 @@ pub struct Exp;
 impl Operator for Exp {
     const NAME: &'static str = "Exp";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

@@ -2,9 +2,9 @@
 //! follows the batch stays an input, and the operator knows which of its sizes is open.
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use crate::GraphError;
 use crate::dims::broadcast;
 use crate::graph::{Dim, Shape};
-use crate::{GraphError, Tensor};
 
 /// The first input broadcast to `sizes`; a second input lists them where one is open.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -16,6 +16,7 @@ pub struct Expand {
 impl Operator for Expand {
     const NAME: &'static str = "Expand";
     const INPUTS: (usize, usize) = (1, 2);
+    const SINCE: i64 = 8;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let target: Vec<Dim> = match (
@@ -64,7 +65,7 @@ impl Operator for Expand {
             .map(|s| s.known().map(|n| n as i64))
             .collect();
         if let Some(sizes) = known {
-            out.inputs.push(Some(("shape", Tensor::i64s(sizes))));
+            out.ints_input("shape", &sizes);
         }
     }
 

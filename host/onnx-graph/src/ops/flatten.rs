@@ -1,6 +1,6 @@
 //! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, one, with_axes};
 use crate::GraphError;
 use crate::dims::Product;
 use crate::graph::Shape;
@@ -28,6 +28,11 @@ impl Flatten {
 impl Operator for Flatten {
     const NAME: &'static str = "Flatten";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &[self.axis])
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self {

@@ -1,6 +1,6 @@
 //! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) by constant indices, which are resolved into the operator.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use super::context::{Emission, Extra, Facts, Input, Operator, Parsing, one, with_axes};
 use crate::graph::{Dim, Shape};
 use crate::{GraphError, Tensor, TensorData, dims};
 
@@ -26,6 +26,11 @@ impl Gather {
 impl Operator for Gather {
     const NAME: &'static str = "Gather";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &[self.axis])
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let axis = node.int("axis", 0)?;
@@ -43,7 +48,7 @@ impl Operator for Gather {
     fn emit(&self, out: &mut Emission) {
         out.int("axis", self.axis);
         if let Ok(indices) = Tensor::new(self.dims.clone(), TensorData::I64(self.indices.clone())) {
-            out.inputs.push(Some(("indices", indices)));
+            out.inputs.push(Some(Extra::Tensor("indices", indices)));
         }
     }
 

@@ -33,6 +33,15 @@ impl Default for Gemm {
 impl Operator for Gemm {
     const NAME: &'static str = "Gemm";
     const INPUTS: (usize, usize) = (2, 3);
+    const SINCE: i64 = 7;
+
+    fn since(&self, facts: &Facts<'_>) -> i64 {
+        if facts.node.input(2).is_none() {
+            11
+        } else {
+            Self::SINCE
+        }
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         node.int("broadcast", 1)?;

@@ -11,6 +11,7 @@ pub struct GlobalAveragePool;
 impl Operator for GlobalAveragePool {
     const NAME: &'static str = "GlobalAveragePool";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

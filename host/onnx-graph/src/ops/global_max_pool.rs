@@ -11,6 +11,7 @@ pub struct GlobalMaxPool;
 impl Operator for GlobalMaxPool {
     const NAME: &'static str = "GlobalMaxPool";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

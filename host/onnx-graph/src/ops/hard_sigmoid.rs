@@ -16,6 +16,7 @@ pub struct HardSigmoid {
 impl Operator for HardSigmoid {
     const NAME: &'static str = "HardSigmoid";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self {

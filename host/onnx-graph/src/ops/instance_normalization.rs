@@ -14,6 +14,7 @@ pub struct InstanceNormalization {
 impl Operator for InstanceNormalization {
     const NAME: &'static str = "InstanceNormalization";
     const INPUTS: (usize, usize) = (3, 3);
+    const SINCE: i64 = 6;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         // Before opset 6 it may read what it writes.

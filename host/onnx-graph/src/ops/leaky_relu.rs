@@ -14,6 +14,7 @@ pub struct LeakyRelu {
 impl Operator for LeakyRelu {
     const NAME: &'static str = "LeakyRelu";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self {

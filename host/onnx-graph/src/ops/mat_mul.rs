@@ -12,6 +12,7 @@ pub struct MatMul;
 impl Operator for MatMul {
     const NAME: &'static str = "MatMul";
     const INPUTS: (usize, usize) = (2, 2);
+    const SINCE: i64 = 1;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

@@ -23,6 +23,16 @@ pub struct MaxPool {
 impl Operator for MaxPool {
     const NAME: &'static str = "MaxPool";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 8;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        let dilated = self.dilations.iter().any(|&d| d != 1);
+        if self.ceil_mode || dilated {
+            10
+        } else {
+            Self::SINCE
+        }
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let ceil_mode = node.flag("ceil_mode", false)?;
@@ -49,8 +59,10 @@ impl Operator for MaxPool {
 
     fn emit(&self, out: &mut Emission) {
         window::emit(out, &self.kernel, &self.strides, &self.pads);
-        out.sizes("dilations", &self.dilations);
-        out.int("ceil_mode", i64::from(self.ceil_mode));
+        if out.opset >= 10 {
+            out.sizes("dilations", &self.dilations);
+            out.int("ceil_mode", i64::from(self.ceil_mode));
+        }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {

@@ -12,6 +12,7 @@ pub struct PRelu;
 impl Operator for PRelu {
     const NAME: &'static str = "PRelu";
     const INPUTS: (usize, usize) = (2, 2);
+    const SINCE: i64 = 7;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         // Before opset 7 the slope was per channel without broadcasting.

@@ -32,6 +32,7 @@ pub struct Pad {
 impl Operator for Pad {
     const NAME: &'static str = "Pad";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 2;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let mode = match node.text("mode")?.unwrap_or("constant") {
@@ -98,6 +99,11 @@ impl Operator for Pad {
             PadMode::Edge => "edge",
         };
         out.text("mode", mode);
+        if out.opset < 11 {
+            out.ints("pads", &self.pads);
+            out.float("value", self.value);
+            return;
+        }
         out.ints_input("pads", &self.pads);
         if self.mode == PadMode::Constant && self.value.to_bits() != 0 {
             out.float_input("value", Some(self.value));

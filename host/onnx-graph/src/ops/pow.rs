@@ -14,6 +14,7 @@ pub struct Pow {
 impl Operator for Pow {
     const NAME: &'static str = "Pow";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 7;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let Input::Known(exponent) = node.float_input(1) else {

@@ -81,6 +81,11 @@ macro_rules! reduction {
         impl $crate::ops::Operator for $name {
             const NAME: &'static str = stringify!($name);
             const INPUTS: (usize, usize) = (1, 1);
+            const SINCE: i64 = 1;
+
+            fn since(&self, _facts: &$crate::ops::Facts<'_>) -> i64 {
+                $crate::ops::context::with_axes(Self::SINCE, &self.axes)
+            }
 
             fn parse(node: &mut $crate::ops::Parsing<'_>) -> Result<Option<Self>, $crate::GraphError> {
                 Ok($crate::ops::reduce::parse(node)?.map(|(axes, keepdims)| Self { axes, keepdims }))

@@ -64,6 +64,11 @@ fn settled(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
 impl Operator for Reshape {
     const NAME: &'static str = "Reshape";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 5;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        if self.allow_zero { 14 } else { Self::SINCE }
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let mut allow_zero = node.flag("allowzero", false)?;

@@ -1,11 +1,14 @@
 //! [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) of the axes after the channels. Sizes, an input since opset
-//! 11, are resolved into scales where the input's are known: an open batch and channels that pruning changes then need no
-//! naming.
+//! 11, are resolved into scales where these are exact, else they are kept for the axes after the channels: an open batch
+//! and channels that pruning changes then need no naming. Upsample, its name before opset 10, is read as well.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use super::context::{Emission, Extra, Facts, Input, Operator, Parsing, one};
 use crate::fold::Element;
 use crate::graph::{Dim, Shape};
 use crate::{GraphError, Tensor};
+
+/// The largest size that an axis is resized to: single precision holds it, and what is near it, exactly.
+const LARGEST: usize = 1 << 20;
 
 /// How values between positions are found.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -66,11 +69,22 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str
         .map_or("", |(n, _)| n)
 }
 
+/// What the axes after the first two become.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Extent {
+    /// A size becomes `floor(size * factor)`, in single precision as in ONNX Runtime. One factor for each axis.
+    Scales(Vec<f32>),
+    /// These sizes, whatever the input's are. They stand for factors that no float holds: 3 to 14 by the nearest one
+    /// below 14/3 is 13 where it is computed in double precision, as ONNX's shape inference does, and the nearest one
+    /// above takes other values than 14/3 does.
+    Sizes(Vec<usize>),
+}
+
 /// Resizes the axes after the first two.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resize {
-    /// Factor of each axis from the third on; a size becomes `floor(size * factor)`.
-    pub scales: Vec<f32>,
+    /// What the axes become.
+    pub to: Extent,
     /// How values are found.
     pub mode: ResizeMode,
     /// Where they are looked for.
@@ -82,55 +96,118 @@ fn scaled(size: usize, scale: f32) -> usize {
     (size as f32 * scale).floor() as usize
 }
 
-/// The factor that makes `to` out of `from`, as runtimes compute it from sizes, or the next one that does.
-fn factor(from: usize, to: usize) -> Option<f32> {
-    if from == 0 || to == 0 || from.max(to) > 1 << 20 {
-        return None;
-    }
-    let mut scale = to as f32 / from as f32;
-    for _ in 0..4 {
-        if scaled(from, scale) == to {
-            return Some(scale);
+/// The factor between two sizes as runtimes compute it.
+fn ratio(from: usize, to: usize) -> f32 {
+    to as f32 / from as f32
+}
+
+/// Whether a float holds the factor between two sizes, so that it gives the size in any precision.
+fn is_exact(from: usize, to: usize) -> bool {
+    from > 0 && f64::from(ratio(from, to)) * from as f64 == to as f64
+}
+
+impl Extent {
+    /// Sizes as factors where these are exact: they hold for other sizes too.
+    fn of_sizes(from: &[Dim], to: Vec<usize>) -> Self {
+        let factor = |(from, &to): (&Dim, &usize)| {
+            from.known()
+                .filter(|&from| is_exact(from, to))
+                .map(|from| ratio(from, to))
+        };
+        let factors = from.iter().zip(&to).map(factor);
+        match factors.collect() {
+            Some(scales) => Self::Scales(scales),
+            None => Self::Sizes(to),
         }
-        scale = scale.next_up();
     }
-    None
+
+    fn axes(&self) -> usize {
+        match self {
+            Self::Scales(scales) => scales.len(),
+            Self::Sizes(sizes) => sizes.len(),
+        }
+    }
 }
 
 impl Resize {
-    /// Size of the `axis`-th axis after the channels, which is `size` before: `floor(size * scale)`.
+    /// How many axes after the first two there are.
     #[must_use]
-    pub fn resized(&self, axis: usize, size: usize) -> usize {
-        self.scales
-            .get(axis)
-            .map_or(size, |&scale| scaled(size, scale))
+    pub fn axes(&self) -> usize {
+        self.to.axes()
     }
 
-    /// The factors of a node with a list of sizes.
-    fn from_sizes(shape: &[Dim], sizes: &[Element]) -> Option<Vec<f32>> {
+    /// Size of the `axis`-th axis after the channels, which is `size` before.
+    #[must_use]
+    pub fn resized(&self, axis: usize, size: usize) -> usize {
+        match &self.to {
+            Extent::Scales(scales) => scales.get(axis).map_or(size, |&scale| scaled(size, scale)),
+            Extent::Sizes(sizes) => sizes.get(axis).copied().unwrap_or(size),
+        }
+    }
+
+    /// For each position along the `axis`-th axis after the channels, which is `size` before, the position of the input
+    /// that it takes its value from; `None` unless the mode is [`ResizeMode::Nearest`]. Computed in single precision, as
+    /// ONNX Runtime does: elsewhere positions that fall between two neighbours may go to the other one.
+    #[must_use]
+    pub fn nearest(&self, axis: usize, size: usize) -> Option<Vec<usize>> {
+        let ResizeMode::Nearest(rounding) = self.mode else {
+            return None;
+        };
+        let resized = self.resized(axis, size);
+        let scale = match &self.to {
+            Extent::Scales(scales) => *scales.get(axis)?,
+            Extent::Sizes(_) => ratio(size, resized),
+        };
+        let position = |at: usize| {
+            let x = at as f32;
+            let from = match self.coordinates {
+                Coordinates::PytorchHalfPixel if resized <= 1 => 0.0,
+                Coordinates::HalfPixel | Coordinates::PytorchHalfPixel => (x + 0.5) / scale - 0.5,
+                Coordinates::AlignCorners if resized <= 1 => 0.0,
+                Coordinates::AlignCorners => x * (size as f32 - 1.0) / (resized as f32 - 1.0),
+                Coordinates::Asymmetric => x / scale,
+            };
+            let nearest = match rounding {
+                Rounding::RoundPreferFloor if from == from.trunc() + 0.5 => from.floor(),
+                Rounding::RoundPreferFloor | Rounding::RoundPreferCeil => from.round(),
+                Rounding::Floor => from.floor(),
+                Rounding::Ceil => from.ceil(),
+            };
+            // A conversion of a negative number gives zero.
+            (nearest as usize).min(size.saturating_sub(1))
+        };
+        Some((0..resized).map(position).collect())
+    }
+
+    /// What a node with a list of sizes makes of an input of `shape`.
+    fn from_sizes(shape: &[Dim], sizes: &[Element]) -> Option<Extent> {
         let same = |(dim, size): (&Dim, &Element)| Element::from(dim.clone()) == *size;
         if sizes.len() != shape.len() || !shape.iter().zip(sizes).take(2).all(same) {
             return None;
         }
-        let spatial = shape[2..].iter().zip(&sizes[2..]);
-        spatial
-            .map(|(dim, size)| match size {
-                Element::Known(size) => factor(dim.known()?, usize::try_from(*size).ok()?),
-                Element::Open(_) => None,
-            })
-            .collect()
+        let known = |size: &Element| match size {
+            Element::Known(size) => usize::try_from(*size)
+                .ok()
+                .filter(|s| (1..=LARGEST).contains(s)),
+            Element::Open(_) => None,
+        };
+        let to: Vec<usize> = sizes[2..].iter().map(known).collect::<Option<_>>()?;
+        Some(Extent::of_sizes(&shape[2..], to))
     }
 
-    fn scales(node: &mut Parsing<'_>) -> Option<Vec<f32>> {
+    fn extent(node: &mut Parsing<'_>, stated: Option<Vec<f32>>) -> Option<Extent> {
         let shape = node.shape(0)?.to_vec();
         if shape.len() < 3 {
             return None;
         }
-        let at = if node.opset < 11 { 1 } else { 2 };
-        match node.floats_input(at) {
+        let scales = match stated {
+            Some(scales) => Input::Known(scales),
+            None => node.floats_input(if node.opset < 11 { 1 } else { 2 }),
+        };
+        match scales {
             Input::Known(all) if !all.is_empty() => {
                 let fits = all.len() == shape.len() && all[..2] == [1.0, 1.0];
-                return fits.then(|| all[2..].to_vec());
+                return fits.then(|| Extent::Scales(all[2..].to_vec()));
             }
             Input::Dynamic => return None,
             Input::Known(_) | Input::Absent => {}
@@ -149,14 +226,11 @@ impl Resize {
 impl Operator for Resize {
     const NAME: &'static str = "Resize";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 11;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let rounding = node.text("nearest_mode")?.unwrap_or("round_prefer_floor");
-        let rounding = if node.opset < 11 {
-            Some(Rounding::Floor)
-        } else {
-            named(&ROUNDINGS, rounding)
-        };
+        let rounding = named(&ROUNDINGS, rounding);
         let cubic = node.float("cubic_coeff_a", -0.75)?;
         let plain = !node.flag("exclude_outside", false)?
             && !node.flag("antialias", false)?
@@ -185,15 +259,33 @@ impl Operator for Resize {
         if !plain || node.ints("axes")?.is_some() {
             return Ok(None);
         }
-        let Some(scales) = Self::scales(node) else {
+        let stated = node.floats("scales")?;
+        let Some(to) = Self::extent(node, stated) else {
             return Ok(None);
         };
-        if scales.iter().any(|s| !(s.is_finite() && *s > 0.0)) {
+        if let Extent::Scales(scales) = &to
+            && scales.iter().any(|s| !(s.is_finite() && *s > 0.0))
+        {
             return Err(node.malformed(format!("scales {scales:?}")));
         }
+        let mode = match (mode, &to) {
+            // The first form said nothing of rounding: runtimes take the position before where an axis grows, and the one
+            // after where it shrinks.
+            (ResizeMode::Nearest(_), Extent::Scales(scales)) if node.opset < 11 => {
+                let (grows, shrinks) = (|&s: &f32| s >= 1.0, |&s: &f32| s <= 1.0);
+                if scales.iter().all(grows) {
+                    ResizeMode::Nearest(Rounding::Floor)
+                } else if scales.iter().all(shrinks) {
+                    ResizeMode::Nearest(Rounding::Ceil)
+                } else {
+                    return Ok(None);
+                }
+            }
+            (mode, _) => mode,
+        };
         node.keep_inputs(1);
         Ok(Some(Self {
-            scales,
+            to,
             mode,
             coordinates,
         }))
@@ -216,34 +308,45 @@ impl Operator for Resize {
             "coordinate_transformation_mode",
             name_of(&COORDINATES, &self.coordinates),
         );
-        let all: Vec<f32> = [1.0, 1.0]
-            .into_iter()
-            .chain(self.scales.iter().copied())
-            .collect();
         out.inputs.push(None);
-        // A list of that length always makes a tensor.
-        out.inputs.extend(
-            Tensor::f32([all.len()], all)
-                .ok()
-                .map(|t| Some(("scales", t))),
-        );
+        match &self.to {
+            Extent::Scales(scales) => {
+                let all: Vec<f32> = [1.0, 1.0]
+                    .into_iter()
+                    .chain(scales.iter().copied())
+                    .collect();
+                // A list of that length always makes a tensor.
+                let scales = Tensor::f32([all.len()], all).ok();
+                out.inputs
+                    .extend(scales.map(|t| Some(Extra::Tensor("scales", t))));
+            }
+            Extent::Sizes(sizes) => {
+                out.inputs.push(None);
+                let rest = sizes.iter().map(|&size| size as i64).collect();
+                out.inputs.push(Some(Extra::Sizes("sizes", 2, rest)));
+            }
+        }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        let Some(x) = facts.ranked(0, self.scales.len() + 2, "the input")? else {
+        let Some(x) = facts.ranked(0, self.axes() + 2, "the input")? else {
             return one(None);
         };
-        let resize = |(dim, &scale): (&Dim, &f32)| match dim {
-            Dim::Known(n) if scaled(*n, scale) > 0 => Ok(Dim::Known(scaled(*n, scale))),
-            Dim::Known(n) => Err(format!("a size of {n} scaled by {scale} leaves nothing")),
-            Dim::Symbol(s) if scale == 1.0 => Ok(Dim::Symbol(s.clone())),
-            Dim::Symbol(s) => Ok(Dim::Symbol(format!("floor({s}*{scale})"))),
+        let resize = |(axis, dim): (usize, &Dim)| match (dim, &self.to) {
+            (Dim::Known(n), _) if self.resized(axis, *n) > 0 && *n > 0 => {
+                Ok(Dim::Known(self.resized(axis, *n)))
+            }
+            (Dim::Known(n), to) => Err(format!("a size of {n} resized by {to:?} leaves nothing")),
+            (Dim::Symbol(_), Extent::Sizes(sizes)) => Ok(Dim::Known(sizes[axis])),
+            (Dim::Symbol(s), Extent::Scales(scales)) if scales[axis] == 1.0 => {
+                Ok(Dim::Symbol(s.clone()))
+            }
+            (Dim::Symbol(s), Extent::Scales(scales)) => {
+                Ok(Dim::Symbol(format!("floor({s}*{})", scales[axis])))
+            }
         };
-        let spatial: Vec<Dim> = x[2..]
-            .iter()
-            .zip(&self.scales)
-            .map(resize)
-            .collect::<Result<_, _>>()?;
+        let spatial = x[2..].iter().enumerate().map(resize);
+        let spatial: Vec<Dim> = spatial.collect::<Result<_, _>>()?;
         one(Some(x[..2].iter().cloned().chain(spatial).collect()))
     }
 }
@@ -253,17 +356,36 @@ mod tests {
     use super::*;
 
     #[test]
-    fn factors_give_back_the_sizes_they_were_made_of() {
-        for from in 1..200 {
-            for to in [1, 2, 7, 33, 64, 65, 127, 200, 513] {
-                let scale = factor(from, to).unwrap();
-                assert_eq!(scaled(from, scale), to, "{from} to {to} by {scale}");
-                assert!(
-                    (f64::from(scale) - to as f64 / from as f64).abs() < 1e-6 * f64::from(scale)
-                );
+    fn sizes_become_factors_only_where_these_are_right_in_single_and_in_double_precision() {
+        let (mut factors, mut kept) = (0, 0);
+        for from in 1..=65usize {
+            for to in 1..=160usize {
+                match Extent::of_sizes(&[Dim::Known(from)], vec![to]) {
+                    Extent::Scales(scales) => {
+                        factors += 1;
+                        let double = (from as f64 * f64::from(scales[0])).floor() as usize;
+                        let both = (scaled(from, scales[0]), double);
+                        assert_eq!(both, (to, to), "{from} to {to} by {scales:?}");
+                        assert_eq!(scales[0], ratio(from, to));
+                    }
+                    Extent::Sizes(sizes) => {
+                        kept += 1;
+                        assert_eq!(sizes, [to]);
+                    }
+                }
             }
         }
-        assert_eq!(factor(0, 3), None);
-        assert_eq!(factor(3, 0), None);
+        assert_eq!(
+            Extent::of_sizes(&[Dim::Known(3)], vec![14]),
+            Extent::Sizes(vec![14])
+        );
+        assert_eq!(
+            Extent::of_sizes(&[Dim::Known(7)], vec![14]),
+            Extent::Scales(vec![2.0])
+        );
+        assert!(
+            factors > 1000 && kept > 5000,
+            "{factors} factors, {kept} kept"
+        );
     }
 }

@@ -23,12 +23,19 @@ impl Shape {
         let (start, end) = (clamp(self.start), self.end.map_or(rank, clamp));
         start..end.max(start)
     }
+
+    /// Whether it lists the sizes of all axes.
+    #[must_use]
+    pub fn is_whole(&self) -> bool {
+        self.start == 0 && self.end.is_none()
+    }
 }
 
 impl Operator for Shape {
     const NAME: &'static str = "Shape";
     const INPUTS: (usize, usize) = (1, 1);
-    const SINCE: i64 = 15;
+    // A range of the axes, of operator set 15, is cut out of the list of all where a file is older.
+    const SINCE: i64 = 1;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let start = node.int("start", 0)?;

@@ -11,6 +11,7 @@ pub struct Sigmoid;
 impl Operator for Sigmoid {
     const NAME: &'static str = "Sigmoid";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

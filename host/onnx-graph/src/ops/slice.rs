@@ -61,6 +61,7 @@ impl Slice {
 impl Operator for Slice {
     const NAME: &'static str = "Slice";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 10;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let mut lists: [Option<Vec<i64>>; 4] = [None, None, None, None];

@@ -1,7 +1,7 @@
 //! [Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html). Before opset 13 it flattened its input at the axis; such a
 //! node is read where that means the same.
 
-use super::context::{Emission, Facts, Operator, Parsing, same};
+use super::context::{Emission, Facts, Operator, Parsing, same, softmax_since};
 use crate::GraphError;
 use crate::dims;
 use crate::graph::{Dim, Shape};
@@ -24,6 +24,12 @@ impl Softmax {
 impl Operator for Softmax {
     const NAME: &'static str = "Softmax";
     const INPUTS: (usize, usize) = (1, 1);
+    // Before 13 where that means the same.
+    const SINCE: i64 = 1;
+
+    fn since(&self, facts: &Facts<'_>) -> i64 {
+        softmax_since(self.axis, facts)
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let op = Self {

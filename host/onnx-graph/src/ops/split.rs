@@ -1,7 +1,7 @@
 //! [Split](https://onnx.ai/onnx/operators/onnx__Split.html); the sizes, an attribute before opset 13 and an input
 //! since, are resolved into the operator, also where the file asks for equal parts.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing};
+use super::context::{Emission, Facts, Input, Operator, Parsing, with_axes};
 use crate::GraphError;
 use crate::dims;
 use crate::graph::{Dim, Shape};
@@ -26,7 +26,12 @@ impl Split {
 impl Operator for Split {
     const NAME: &'static str = "Split";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 2;
     const MANY_OUTPUTS: bool = true;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &[self.axis])
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let axis = node.int("axis", 0)?;
@@ -74,7 +79,11 @@ impl Operator for Split {
     fn emit(&self, out: &mut Emission) {
         out.int("axis", self.axis);
         let sizes: Vec<i64> = self.sizes.iter().map(|&s| s as i64).collect();
-        out.ints_input("split", &sizes);
+        if out.opset < 13 {
+            out.ints("split", &sizes);
+        } else {
+            out.ints_input("split", &sizes);
+        }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {

@@ -11,6 +11,7 @@ pub struct Sqrt;
 impl Operator for Sqrt {
     const NAME: &'static str = "Sqrt";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

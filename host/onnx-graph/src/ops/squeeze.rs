@@ -1,7 +1,7 @@
 //! [Squeeze](https://onnx.ai/onnx/operators/onnx__Squeeze.html); the axes, an attribute before opset 13 and an input
 //! since, are resolved into the operator.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use super::context::{Emission, Facts, Input, Operator, Parsing, one, with_axes};
 use crate::GraphError;
 use crate::dims;
 use crate::graph::{Dim, Shape};
@@ -24,6 +24,11 @@ impl Squeeze {
 impl Operator for Squeeze {
     const NAME: &'static str = "Squeeze";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &self.axes)
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let stated = match node.ints("axes")? {
@@ -49,7 +54,12 @@ impl Operator for Squeeze {
     }
 
     fn emit(&self, out: &mut Emission) {
-        if !self.axes.is_empty() {
+        if self.axes.is_empty() {
+            return;
+        }
+        if out.opset < 13 {
+            out.ints("axes", &self.axes);
+        } else {
             out.ints_input("axes", &self.axes);
         }
     }

@@ -12,6 +12,7 @@ pub struct Sub;
 impl Operator for Sub {
     const NAME: &'static str = "Sub";
     const INPUTS: (usize, usize) = (2, 2);
+    const SINCE: i64 = 7;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

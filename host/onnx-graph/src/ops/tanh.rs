@@ -11,6 +11,7 @@ pub struct Tanh;
 impl Operator for Tanh {
     const NAME: &'static str = "Tanh";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 6;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

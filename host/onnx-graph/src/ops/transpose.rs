@@ -14,6 +14,7 @@ pub struct Transpose {
 impl Operator for Transpose {
     const NAME: &'static str = "Transpose";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let perm = match (node.sizes("perm")?, node.shape(0)) {

@@ -1,7 +1,7 @@
 //! [Unsqueeze](https://onnx.ai/onnx/operators/onnx__Unsqueeze.html); the axes, an attribute before opset 13 and an
 //! input since, are resolved into the operator.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing, one};
+use super::context::{Emission, Facts, Input, Operator, Parsing, one, with_axes};
 use crate::GraphError;
 use crate::dims;
 use crate::graph::{Dim, Shape};
@@ -24,6 +24,11 @@ impl Unsqueeze {
 impl Operator for Unsqueeze {
     const NAME: &'static str = "Unsqueeze";
     const INPUTS: (usize, usize) = (1, 1);
+    const SINCE: i64 = 1;
+
+    fn since(&self, _facts: &Facts<'_>) -> i64 {
+        with_axes(Self::SINCE, &self.axes)
+    }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let axes = match node.ints("axes")? {
@@ -39,7 +44,11 @@ impl Operator for Unsqueeze {
     }
 
     fn emit(&self, out: &mut Emission) {
-        out.ints_input("axes", &self.axes);
+        if out.opset < 13 {
+            out.ints("axes", &self.axes);
+        } else {
+            out.ints_input("axes", &self.axes);
+        }
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {

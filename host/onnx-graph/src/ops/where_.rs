@@ -12,6 +12,7 @@ pub struct Where;
 impl Operator for Where {
     const NAME: &'static str = "Where";
     const INPUTS: (usize, usize) = (3, 3);
+    const SINCE: i64 = 9;
 
     fn parse(_node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         Ok(Some(Self))

@@ -8,6 +8,7 @@ use crate::attribute::AttributeValue;
 use crate::external::ExternalData;
 use crate::fold::{self, Folded, OpenSizes};
 use crate::graph::{Node, Shape, ValueId};
+use crate::interface::About;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::order::topological;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto};
@@ -21,6 +22,7 @@ fn malformed(place: impl Into<String>, reason: impl Into<String>) -> GraphError 
 }
 
 pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Graph, GraphError> {
+    let about = About::of(&model);
     let mut proto = model.graph.ok_or_else(|| GraphError::Decode {
         reason: "there is no graph in it".into(),
     })?;
@@ -39,6 +41,15 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     graph.ir_version = model.ir_version;
     graph.imports = imports.others;
     graph.functions = inlined.carried;
+    graph.about = About {
+        graph_doc_string: std::mem::take(&mut proto.doc_string),
+        graph_metadata: std::mem::take(&mut proto.metadata_props),
+        ..about
+    };
+    let ports = proto.input.iter().chain(&proto.output);
+    graph.ports = ports
+        .map(|port| (port.name.clone(), port.clone()))
+        .collect();
     Reader::new(graph, &proto, external)?.run(&proto, &inlined.opsets)
 }
 
@@ -203,6 +214,8 @@ impl<'a> Reader<'a> {
         let mut graph = self.graph;
         super::unshare::unshare(&mut graph);
         graph.remove_dead();
+        let live: HashSet<&str> = graph.nodes.iter().map(|n| n.name.as_str()).collect();
+        graph.training.retain(|name| live.contains(name.as_str()));
         crate::simplify::simplify(&mut graph);
         graph.remove_dead();
         graph.compact();
@@ -290,12 +303,14 @@ impl<'a> Reader<'a> {
                 .iter()
                 .any(|o| !o.is_empty() && self.reads.contains_key(o.as_str())),
             open_sizes: &self.open_sizes,
+            training: false,
         };
         let typed = if domain.is_empty() {
             Op::parse(&proto.op_type, &mut parsing)?
         } else {
             None
         };
+        let training = typed.is_some() && parsing.training;
         let (op, mut inputs, outputs) = match typed {
             Some(op) => (op, parsing.inputs, parsing.outputs),
             None => {
@@ -315,6 +330,16 @@ impl<'a> Reader<'a> {
         };
         let op = match op {
             Op::Opaque(cast) if self.keeps_type(&cast, &inputs) => ops::Identity.into(),
+            op => op,
+        };
+        let op = match op {
+            Op::Slice(slice) => match self.range_of_shape(&slice, &inputs) {
+                Some((shape, of)) => {
+                    inputs = vec![Some(of)];
+                    shape.into()
+                }
+                None => slice.into(),
+            },
             op => op,
         };
         if !kept && outputs == 1 {
@@ -345,6 +370,11 @@ impl<'a> Reader<'a> {
         };
         self.means_the_same(&op, &name, opset)?;
         let id = self.push(proto, &name, op, inputs, outputs)?;
+        if training {
+            self.graph
+                .training
+                .extend(self.graph.nodes.last().map(|n| n.name.clone()));
+        }
         if !kept {
             self.bend(id)?;
         }
@@ -375,6 +405,31 @@ impl<'a> Reader<'a> {
         let input = inputs.first().copied().flatten();
         let dtype = input.and_then(|v| self.graph.value(v).dtype);
         op.domain.is_empty() && op.op_type == "Cast" && dtype.is_some() && op.dtype(dtype) == dtype
+    }
+
+    /// A range of the sizes that a Shape lists, which later operator sets have as one node.
+    fn range_of_shape(
+        &self,
+        slice: &ops::Slice,
+        inputs: &[Option<ValueId>],
+    ) -> Option<(ops::Shape, ValueId)> {
+        let &[Some(list)] = inputs else { return None };
+        // Only what is known to be a list of sizes is looked for.
+        self.open_sizes.get(&list)?;
+        let from_first = matches!(slice.axes[..], [] | [0 | -1]);
+        let (&[start], &[end], true) = (&slice.starts[..], &slice.ends[..], from_first) else {
+            return None;
+        };
+        if !matches!(slice.steps[..], [] | [1]) {
+            return None;
+        }
+        let made = |n: &&Node| n.outputs.first() == Some(&Some(list));
+        let maker = self.graph.nodes.iter().rev().find(made)?;
+        let end = (end < i64::from(i32::MAX)).then_some(end);
+        match &maker.op {
+            Op::Shape(all) if all.is_whole() => Some((ops::Shape { start, end }, maker.input(0)?)),
+            _ => None,
+        }
     }
 
     /// The value of a node whose inputs are constants or sizes. A constant that is laid out anew and that nothing else reads is

@@ -1,9 +1,10 @@
 //! An Expand whose target follows the batch.
 
 use super::build::Reader;
+use crate::GraphError;
 use crate::graph::{Dim, ValueId};
 use crate::ops::{self, Expand, Op, Opaque};
-use crate::{GraphError, Tensor};
+use crate::sizes::Size;
 
 impl Reader<'_> {
     /// Lets an Expand with an open size take it from the graph's input that has this size, so that no other size stands
@@ -24,13 +25,9 @@ impl Reader<'_> {
             };
             self.graph.inputs.iter().find_map(has)
         };
-        enum Part {
-            Known(usize),
-            Of(ValueId, usize),
-        }
         let part = |size: &Dim| match size.known() {
-            Some(n) => Some(Part::Known(n)),
-            None => source(size).map(|(id, axis)| Part::Of(id, axis)),
+            Some(n) => Some(Size::Known(n)),
+            None => source(size).map(|(id, axis)| Size::Of(id, axis)),
         };
         let Some(parts) = op.sizes.iter().map(part).collect::<Option<Vec<_>>>() else {
             return Ok(Op::Opaque(Opaque {
@@ -38,26 +35,7 @@ impl Reader<'_> {
                 ..Opaque::default()
             }));
         };
-        let mut sizes = Vec::with_capacity(parts.len());
-        for (i, part) in parts.into_iter().enumerate() {
-            let name = format!("{name}_size{i}");
-            sizes.push(match part {
-                Part::Known(n) => self.graph.add_constant(&name, Tensor::i64s(vec![n as i64])),
-                Part::Of(id, axis) => {
-                    let (start, end) = (axis as i64, Some(axis as i64 + 1));
-                    let shape = ops::Shape { start, end };
-                    self.graph.push(&name, shape.into(), &[id])?
-                }
-            });
-        }
-        let target = match sizes[..] {
-            [only] => only,
-            _ => {
-                let concat = ops::Concat { axis: 0 };
-                self.graph
-                    .push(&format!("{name}_sizes"), concat.into(), &sizes)?
-            }
-        };
+        let target = self.graph.list_sizes(name, parts)?;
         inputs[1] = Some(target);
         Ok(op.into())
     }

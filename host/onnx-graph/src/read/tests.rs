@@ -1,7 +1,10 @@
 //! Forms that files take and this crate resolves, and files that lie.
 
+mod batch;
 mod folding;
 mod functions;
+mod interface;
+mod training;
 
 use prost::Message;
 
@@ -16,11 +19,11 @@ fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     let dim = |d: &&str| match d.parse() {
         Ok(n) => Dimension {
             dim_value: Some(n),
-            dim_param: None,
+            ..Dimension::default()
         },
         Err(_) => Dimension {
-            dim_value: None,
             dim_param: Some((*d).to_owned()),
+            ..Dimension::default()
         },
     };
     let shape = Some(TensorShapeProto {
@@ -32,7 +35,11 @@ fn value(name: &str, dims: &[&str]) -> ValueInfoProto {
     });
     ValueInfoProto {
         name: name.into(),
-        r#type: Some(TypeProto { tensor_type }),
+        r#type: Some(TypeProto {
+            tensor_type,
+            ..TypeProto::default()
+        }),
+        ..ValueInfoProto::default()
     }
 }
 
@@ -555,17 +562,48 @@ fn an_initialiser_listed_among_the_inputs_is_a_constant() {
     assert_eq!((graph.inputs().len(), graph.constants().len()), (1, 1));
 }
 
+/// Reads a node that resizes by `scales`, given as an attribute before opset 9.
+#[track_caller]
+fn check_first_resize(opset: i64, op: &str, scales: [f32; 2], rounding: ops::Rounding) {
+    let all = vec![1.0, 1.0, scales[0], scales[1]];
+    let attribute = AttributeProto {
+        name: "scales".into(),
+        floats: all.clone(),
+        r#type: 6,
+        ..AttributeProto::default()
+    };
+    let input = TensorProto {
+        float_data: all,
+        ..f32s("s", &[4])
+    };
+    let proto = if opset < 9 {
+        node(op, &["x"], "y", &[attribute])
+    } else {
+        node(op, &["x", "s"], "y", &[])
+    };
+    let want = ops::Resize {
+        to: ops::Extent::Scales(scales.to_vec()),
+        mode: ops::ResizeMode::Nearest(rounding),
+        coordinates: ops::Coordinates::Asymmetric,
+    };
+    check(opset, &["N", "3", "10", "10"], proto, vec![input], want);
+}
+
 #[test]
-fn what_cannot_be_meant_the_same_later_is_refused_when_written() {
-    let graph = load(&model(
-        9,
-        &["N", "3", "4", "4"],
-        vec![node("Upsample", &["x", "s"], "y", &[])],
-        vec![f32s("s", &[4])],
-    ));
-    assert!(
-        matches!(write(&graph.unwrap()), Err(GraphError::Unsupported { place, .. }) if place.contains("Upsample"))
-    );
+fn a_resize_of_old_takes_the_position_before_where_it_grows_and_after_where_it_shrinks() {
+    use ops::Rounding::{Ceil, Floor};
+    check_first_resize(7, "Upsample", [2.0, 1.5], Floor);
+    check_first_resize(9, "Upsample", [1.7, 1.0], Floor);
+    check_first_resize(10, "Resize", [2.0, 2.0], Floor);
+    check_first_resize(10, "Resize", [0.6, 1.0], Ceil);
+}
+
+#[test]
+fn an_operator_of_old_stays_in_the_operator_set_that_has_it() {
+    let hardmax = vec![node("Hardmax", &["x"], "y", &[])];
+    let graph = settled(&model(9, &["N", "3", "4", "4"], hardmax, vec![]));
+    let written = ModelProto::decode(&write(&graph).unwrap()[..]).unwrap();
+    assert_eq!(written.opset_import[0].version, 9);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use onnx_graph::cost::costs;
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
-use crate::device::{FinalRatio, Ratio};
+use crate::device::{FinalRatio, Meter, Ratio};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::StageName;
@@ -164,8 +164,7 @@ fn verify(
         &indices,
         prepared.exact,
     )?;
-    let [c, h, w] = prepared.model.input;
-    let got = meter.run(label, bytes, &images, [count, c, h, w])?;
+    let got = run_in_batches(meter, label, bytes, &images, (count, prepared))?;
     let error = relative_difference(&got, &wanted);
     if error > TOLERANCE {
         return Err(PipelineError::NotEquivalent {
@@ -175,6 +174,30 @@ fn verify(
         });
     }
     Ok(Some(error))
+}
+
+/// What the device computes of `count` images, in batches of the size that the exported network has: the last is filled up with
+/// images from the front.
+fn run_in_batches(
+    meter: &mut Meter,
+    label: &str,
+    bytes: &[u8],
+    images: &[f32],
+    (count, prepared): (usize, &Prepared),
+) -> Result<Vec<f32>, PipelineError> {
+    let [c, h, w] = prepared.model.input;
+    let batch = prepared.batch.unwrap_or(count).max(1);
+    let mut got = Vec::new();
+    for first in (0..count).step_by(batch) {
+        let wanted = (first..first + batch).map(|i| i % count);
+        let image = |i: usize| &images[i * c * h * w..(i + 1) * c * h * w];
+        let fed: Vec<f32> = wanted.flat_map(image).copied().collect();
+        got.extend(meter.run(label, bytes, &fed, [batch, c, h, w])?);
+    }
+    // Whatever an image gives is as long as what the others give.
+    let images_run = count.div_ceil(batch) * batch;
+    got.truncate(got.len() / images_run.max(1) * count);
+    Ok(got)
 }
 
 /// Largest difference as a share of the standard deviation of `wanted`; infinite when the lengths differ or a number is

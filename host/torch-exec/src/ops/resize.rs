@@ -1,24 +1,22 @@
 //! Resize: <https://onnx.ai/onnx/operators/onnx__Resize.html>.
 
-use onnx_graph::ops::{Coordinates, Resize, ResizeMode, Rounding};
+use onnx_graph::ops::{Coordinates, Extent, Resize, ResizeMode};
 use tch::{TchError, Tensor};
 
 use super::Args;
 
-/// Refuses at compile time what libtorch has no function for.
+/// Refuses at compile time what libtorch has no function for. Nearest neighbours are chosen by position, all of them.
 pub(super) fn check(op: &Resize) -> Result<(), String> {
-    if op.scales.len() != 2 {
+    if op.axes() != 2 {
         return Err("two axes can be resized, as in images".to_owned());
     }
-    let whole = op.scales.iter().all(|s| s.fract() == 0.0);
-    let grows = op.scales.iter().all(|&s| s >= 1.0);
+    let grows = match &op.to {
+        Extent::Scales(scales) => scales.iter().all(|&s| s >= 1.0),
+        // It shrinks to one position at the worst.
+        Extent::Sizes(sizes) => sizes.iter().all(|&s| s > 1),
+    };
     match (op.mode, op.coordinates) {
-        // By whole factors, the rounded middle of a position is the same neighbour.
-        (
-            ResizeMode::Nearest(Rounding::RoundPreferFloor | Rounding::RoundPreferCeil),
-            Coordinates::HalfPixel | Coordinates::PytorchHalfPixel,
-        ) if whole => Ok(()),
-        (ResizeMode::Nearest(Rounding::Floor), Coordinates::Asymmetric)
+        (ResizeMode::Nearest(_), _)
         | (ResizeMode::Linear, Coordinates::HalfPixel | Coordinates::AlignCorners) => Ok(()),
         // It differs from the half pixel where an axis shrinks to one position only.
         (ResizeMode::Linear, Coordinates::PytorchHalfPixel) if grows => Ok(()),
@@ -28,18 +26,49 @@ pub(super) fn check(op: &Resize) -> Result<(), String> {
 
 pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;
-    let sizes: Vec<i64> = x.size()[2..]
-        .iter()
-        .enumerate()
-        .map(|(axis, &size)| op.resized(axis, size as usize) as i64)
-        .collect();
+    let dims: Vec<usize> = x.size()[2..].iter().map(|&size| size as usize).collect();
+    let resized = |(axis, &size): (usize, &usize)| op.resized(axis, size) as i64;
+    let sizes: Vec<i64> = dims.iter().enumerate().map(resized).collect();
     // Positions follow from the factors, not from the sizes, which are rounded.
-    let [height, width] = [0, 1].map(|i| op.scales.get(i).map(|&s| f64::from(s)));
+    let factor = |axis: usize| match &op.to {
+        Extent::Scales(scales) => scales.get(axis).map(|&s| f64::from(s)),
+        Extent::Sizes(_) => None,
+    };
+    let [height, width] = [0, 1].map(factor);
     match op.mode {
-        ResizeMode::Nearest(_) => x.f_upsample_nearest2d(sizes, height, width),
+        ResizeMode::Nearest(_) if repeats(op, &dims) => {
+            x.f_upsample_nearest2d(sizes, height, width)
+        }
+        ResizeMode::Nearest(_) => {
+            let mut out = x.shallow_clone();
+            for (axis, &size) in dims.iter().enumerate() {
+                let from = op.nearest(axis, size).unwrap_or_default();
+                let from: Vec<i64> = from.into_iter().map(|at| at as i64).collect();
+                let from = Tensor::from_slice(&from).f_to_device(x.device())?;
+                out = out.f_index_select(axis as i64 + 2, &from)?;
+            }
+            Ok(out)
+        }
         _ => {
             let corners = op.coordinates == Coordinates::AlignCorners;
             x.f_upsample_bilinear2d(sizes, corners, height, width)
         }
     }
+}
+
+/// Whether each position is repeated a whole number of times. libtorch, which multiplies where ONNX Runtime divides, comes to the
+/// other neighbour at some positions of fractional factors.
+fn repeats(op: &Resize, dims: &[usize]) -> bool {
+    let whole = match &op.to {
+        Extent::Scales(scales) => scales.iter().all(|s| s.fract() == 0.0),
+        Extent::Sizes(_) => false,
+    };
+    let repeated = |(axis, &size): (usize, &usize)| {
+        let from = op.nearest(axis, size).unwrap_or_default();
+        let times = from.len() / size.max(1);
+        from.into_iter()
+            .enumerate()
+            .all(|(to, from)| from == to / times.max(1))
+    };
+    whole && dims.iter().enumerate().all(repeated)
 }

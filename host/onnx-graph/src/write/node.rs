@@ -1,0 +1,218 @@
+//! A node to its message, with the constants and the helping nodes that its form in the operator set takes.
+
+use prost::Message;
+
+use super::tensor;
+use crate::attribute::{Attribute, AttributeValue};
+use crate::graph::{Dim, Graph, Node, ValueId};
+use crate::names::Names;
+use crate::ops::{self, Emission, Extra, Op};
+use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
+use crate::{GraphError, Tensor};
+
+/// The operator set in which Shape lists a range of the axes.
+const RANGES_OF_SHAPE: i64 = 15;
+/// The operator set in which the bounds of Slice are inputs.
+const INPUTS_OF_SLICE: i64 = 10;
+
+/// Nodes on their way into the file, and what they get there.
+pub(super) struct Writer<'a> {
+    graph: &'a Graph,
+    opset: i64,
+    names: Names,
+    node_names: Names,
+    /// The nodes so far.
+    pub nodes: Vec<NodeProto>,
+    /// Constants that the graph does not have.
+    pub extra: Vec<(String, Tensor)>,
+}
+
+impl<'a> Writer<'a> {
+    pub fn new(graph: &'a Graph, opset: i64) -> Self {
+        Self {
+            graph,
+            opset,
+            names: graph.value_names.clone(),
+            node_names: graph.node_names.clone(),
+            nodes: Vec::with_capacity(graph.nodes.len()),
+            extra: Vec::new(),
+        }
+    }
+
+    fn value_name(&self, value: Option<ValueId>) -> String {
+        value.map_or_else(String::new, |v| self.graph.value(v).name.clone())
+    }
+
+    fn new_value(&mut self, base: &str) -> String {
+        let name = self.names.unused(base);
+        self.names.take(&name, u32::MAX);
+        name
+    }
+
+    fn constant(&mut self, base: &str, tensor: Tensor) -> String {
+        let name = self.new_value(base);
+        self.extra.push((name.clone(), tensor));
+        name
+    }
+
+    /// Appends a node of the graph.
+    pub fn node(&mut self, node: &Node) -> Result<(), GraphError> {
+        if let Op::Shape(op) = &node.op
+            && self.opset < RANGES_OF_SHAPE
+            && !op.is_whole()
+        {
+            let all = self.new_value(&format!("{}_all", node.name));
+            let name = self.new_node(&format!("{}_all", node.name));
+            self.nodes.push(NodeProto {
+                input: vec![self.value_name(node.input(0))],
+                output: vec![all.clone()],
+                name,
+                op_type: "Shape".into(),
+                ..NodeProto::default()
+            });
+            let output = node.outputs.first().copied().flatten();
+            let output = self.value_name(output);
+            self.range(node.name.clone(), all, *op, output);
+            return Ok(());
+        }
+        let mut emission = Emission {
+            opset: self.opset,
+            attributes: Vec::new(),
+            inputs: Vec::new(),
+        };
+        node.op.emit(&mut emission);
+        let mut input: Vec<String> = node.inputs.iter().map(|&v| self.value_name(v)).collect();
+        for extra in emission.inputs {
+            input.push(match extra {
+                None => String::new(),
+                Some(Extra::Tensor(what, t)) => self.constant(&format!("{}_{what}", node.name), t),
+                Some(Extra::Sizes(what, leading, rest)) => self.sizes(node, what, leading, rest),
+            });
+        }
+        while input.last().is_some_and(String::is_empty) {
+            input.pop();
+        }
+        let (domain, overload) = match &node.op {
+            Op::Opaque(op) => (op.domain.clone(), op.overload.clone()),
+            _ => Default::default(),
+        };
+        let attribute = emission.attributes.iter();
+        let attribute = attribute.map(|a| attribute_proto(a, &node.name));
+        self.nodes.push(NodeProto {
+            input,
+            output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
+            name: node.name.clone(),
+            op_type: node.op.name().to_owned(),
+            attribute: attribute.collect::<Result<_, _>>()?,
+            domain,
+            overload,
+        });
+        Ok(())
+    }
+
+    /// The sizes of the `leading` first axes of a node's first input, then `rest`, as a list: a constant where these sizes
+    /// are known, else put together by nodes.
+    fn sizes(&mut self, node: &Node, what: &str, leading: usize, rest: Vec<i64>) -> String {
+        let list = format!("{}_{what}", node.name);
+        let input = node.input(0);
+        let shape = input.and_then(|v| self.graph.value(v).shape.as_deref());
+        let known = |d: &Dim| d.known().map(|n| n as i64);
+        let known = shape.and_then(|s| s.get(..leading)?.iter().map(known).collect());
+        if let Some(known) = known {
+            let known: Vec<i64> = known;
+            return self.constant(&list, Tensor::i64s([known, rest].concat()));
+        }
+        let all = self.new_value(&format!("{list}_all"));
+        let name = self.new_node(&format!("{list}_all"));
+        self.nodes.push(NodeProto {
+            input: vec![self.value_name(input)],
+            output: vec![all.clone()],
+            name,
+            op_type: "Shape".into(),
+            ..NodeProto::default()
+        });
+        let kept = self.new_value(&format!("{list}_kept"));
+        let name = self.new_node(&format!("{list}_kept"));
+        let range = ops::Shape {
+            start: 0,
+            end: Some(leading as i64),
+        };
+        self.range(name, all, range, kept.clone());
+        let rest = self.constant(&format!("{list}_rest"), Tensor::i64s(rest));
+        let out = self.new_value(&list);
+        let name = self.new_node(&list);
+        self.nodes.push(NodeProto {
+            input: vec![kept, rest],
+            output: vec![out.clone()],
+            name,
+            op_type: "Concat".into(),
+            attribute: vec![AttributeProto {
+                name: "axis".into(),
+                i: Some(0),
+                r#type: kind::INT,
+                ..AttributeProto::default()
+            }],
+            ..NodeProto::default()
+        });
+        out
+    }
+
+    /// Cuts the sizes that `op` lists out of the list of all, `input`.
+    fn range(&mut self, name: String, input: String, op: ops::Shape, output: String) {
+        let bounds = [
+            ("starts", op.start),
+            ("ends", op.end.unwrap_or(i64::MAX)),
+            ("axes", 0),
+        ];
+        let mut node = NodeProto {
+            input: vec![input],
+            output: vec![output],
+            op_type: "Slice".into(),
+            ..NodeProto::default()
+        };
+        for (what, value) in bounds {
+            if self.opset < INPUTS_OF_SLICE {
+                node.attribute.push(AttributeProto {
+                    name: what.into(),
+                    ints: vec![value],
+                    r#type: kind::INTS,
+                    ..AttributeProto::default()
+                });
+            } else {
+                let value = Tensor::i64s(vec![value]);
+                let value = self.constant(&format!("{name}_{what}"), value);
+                node.input.push(value);
+            }
+        }
+        self.nodes.push(NodeProto { name, ..node });
+    }
+
+    fn new_node(&mut self, base: &str) -> String {
+        let name = self.node_names.unused(base);
+        self.node_names.take(&name, u32::MAX);
+        name
+    }
+}
+
+fn attribute_proto(attribute: &Attribute, node: &str) -> Result<AttributeProto, GraphError> {
+    let mut out = AttributeProto {
+        name: attribute.name.clone(),
+        ..AttributeProto::default()
+    };
+    match &attribute.value {
+        AttributeValue::Float(v) => (out.f, out.r#type) = (Some(*v), kind::FLOAT),
+        AttributeValue::Int(v) => (out.i, out.r#type) = (Some(*v), kind::INT),
+        AttributeValue::Text(v) => (out.s, out.r#type) = (Some(v.clone()), kind::STRING),
+        AttributeValue::Floats(v) => (out.floats, out.r#type) = (v.clone(), kind::FLOATS),
+        AttributeValue::Ints(v) => (out.ints, out.r#type) = (v.clone(), kind::INTS),
+        AttributeValue::Texts(v) => (out.strings, out.r#type) = (v.clone(), kind::STRINGS),
+        AttributeValue::Tensor(t) => (out.t, out.r#type) = (Some(tensor("", t)), kind::TENSOR),
+        AttributeValue::Encoded(bytes) => {
+            return AttributeProto::decode(bytes.as_slice()).map_err(|e| GraphError::Malformed {
+                place: format!("attribute '{}' of node '{node}'", attribute.name),
+                reason: e.to_string(),
+            });
+        }
+    }
+    Ok(out)
+}
