@@ -228,6 +228,15 @@ impl Graph {
         }
     }
 
+    /// Images in a batch of fixed size; 1 for an open one.
+    #[must_use]
+    pub fn images(&self) -> u64 {
+        let shape = self.inputs().first();
+        let shape = shape.and_then(|&id| self.value(id).shape.as_ref());
+        let batch = shape.and_then(|shape| shape.first()?.known());
+        batch.unwrap_or(1).max(1) as u64
+    }
+
     /// The inputs of which more than the batch is open, or whose shape is not stated.
     #[must_use]
     pub fn open_inputs(&self) -> Vec<ValueId> {

@@ -82,6 +82,16 @@ pub enum PipelineError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Costs are needed and not known.
+    #[error("model '{model}': {what} needs the cost of every layer: {reason}")]
+    Uncounted {
+        /// File or zoo name.
+        model: String,
+        /// What was asked for.
+        what: &'static str,
+        /// Which layers are not counted, why, and what to do.
+        reason: String,
+    },
     /// Even the smallest network misses the budget.
     #[error(
         "the budget of {budget} cannot be met: the smallest network (every group at its smallest width, without the branches that can go) {smallest}. \

@@ -2,10 +2,11 @@
 
 use channels::{Analysis, AnalysisOptions, GroupId};
 use onnx_graph::Graph;
-use onnx_graph::cost::costs;
+use onnx_graph::cost::{NodeCost, costs};
 use serde::Serialize;
 
 use crate::error::PipelineError;
+use crate::missing::Missing;
 use crate::model::{ModelSpec, load_model, read_spec};
 
 /// A prunable group, for people.
@@ -39,8 +40,8 @@ pub struct LayerInfo {
     pub name: String,
     /// Its operator.
     pub operator: String,
-    /// Multiply-accumulates per image.
-    pub macs: u64,
+    /// Multiply-accumulates per image; `None` where they are not known.
+    pub macs: Option<u64>,
     /// Parameters.
     pub parameters: u64,
 }
@@ -56,12 +57,15 @@ pub struct Inspection {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,
-    /// Multiply-accumulates per image.
-    pub macs: u64,
-    /// Parameters.
+    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that are not counted. `None` where an
+    /// input leaves sizes open.
+    pub macs: Option<u64>,
+    /// Parameters, at least.
     pub parameters: u64,
-    /// Bytes of all activations per image.
-    pub activation_bytes: u64,
+    /// Bytes of all activations per image, at least; `None` where an input leaves sizes open.
+    pub activation_bytes: Option<u64>,
+    /// What the figures leave out.
+    pub missing: Missing,
     /// Prunable groups in topological order.
     pub groups: Vec<GroupInfo>,
     /// What is pinned and why.
@@ -103,10 +107,14 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         channels: p.channels,
         reason: p.reason.clone(),
     });
-    let layers = cost.nodes.iter().filter(|n| n.macs > 0).map(|n| LayerInfo {
+    let missing = Missing::of(graph, &cost);
+    let sized = missing.open_inputs.is_empty();
+    let known = |n: &NodeCost| !cost.uncounted.contains(&n.node);
+    let layers = cost.nodes.iter().filter(|n| n.macs > 0 || !known(n));
+    let layers = layers.map(|n| LayerInfo {
         name: graph.node(n.node).name.clone(),
         operator: graph.node(n.node).op.name().to_owned(),
-        macs: n.macs,
+        macs: known(n).then_some(n.macs),
         parameters: n.parameters,
     });
     Inspection {
@@ -114,12 +122,13 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         nodes: graph.nodes().len(),
         inputs: ports(graph.inputs()),
         outputs: ports(graph.outputs()),
-        macs: cost.macs,
+        macs: sized.then_some(cost.macs),
         parameters: cost.parameters,
-        activation_bytes: cost.activation_bytes,
+        activation_bytes: sized.then_some(cost.activation_bytes),
         groups: groups.collect(),
         pinned: pinned.collect(),
         layers: layers.collect(),
+        missing,
     }
 }
 

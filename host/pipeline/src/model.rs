@@ -9,6 +9,7 @@ use onnx_graph::{ExternalData, Graph, InputSize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::PipelineError;
+use crate::missing::all_counted;
 
 mod spec;
 
@@ -193,6 +194,7 @@ pub fn load_model(
         );
         return Err(unfit(reason));
     }
+    all_counted(&graph, &name, "pruning")?;
     let Some((c, h, w)) = graph.input_image() else {
         return Err(unfit(
             "its input is not an image of known size (batch, channels, height, width)".into(),

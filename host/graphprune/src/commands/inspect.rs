@@ -48,6 +48,51 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// The costs in words, with what they leave out.
+fn figures(inspection: &Inspection) -> String {
+    let missing = &inspection.missing;
+    let at_least = |gap: bool| if gap { "at least " } else { "" };
+    let mut parts = vec![
+        format!("opset {}", inspection.opset),
+        format!("{} nodes", inspection.nodes),
+    ];
+    if let Some(macs) = inspection.macs {
+        let least = at_least(!missing.macs.is_empty());
+        parts.push(format!("{least}{:.3} M MACs", macs as f64 / 1e6));
+    }
+    let least = at_least(!missing.parameters.is_empty());
+    let parameters = inspection.parameters as f64 / 1e6;
+    parts.push(format!("{least}{parameters:.3} M parameters"));
+    if let Some(bytes) = inspection.activation_bytes {
+        let least = at_least(!missing.activations.is_empty());
+        parts.push(format!(
+            "{least}{:.2} MB of activations per image",
+            bytes as f64 / 1e6
+        ));
+    }
+    let mut text = parts.join(", ");
+    let notes = match missing.open() {
+        Some(open) => [
+            Some(format!("MACs and activations are not known: {open}")),
+            None,
+        ],
+        None => [
+            missing.macs_text().map(|why| format!("MACs: {why}")),
+            missing
+                .activations_text()
+                .map(|why| format!("activations: {why}")),
+        ],
+    };
+    let parameters = missing.parameters_text();
+    let parameters = parameters.map(|why| format!("parameters: {why}"));
+    for note in notes.into_iter().chain([parameters]).flatten() {
+        text.push_str("\n");
+        text.push_str(&note);
+    }
+    text.push('\n');
+    text
+}
+
 fn print(inspection: &Inspection, layers: bool) {
     for (kind, ports) in [
         ("input ", &inspection.inputs),
@@ -57,14 +102,7 @@ fn print(inspection: &Inspection, layers: bool) {
             println!("{kind} {name} [{}]", shape.join(", "));
         }
     }
-    println!(
-        "opset {}, {} nodes, {:.3} M MACs, {:.3} M parameters, {:.2} MB of activations per image",
-        inspection.opset,
-        inspection.nodes,
-        inspection.macs as f64 / 1e6,
-        inspection.parameters as f64 / 1e6,
-        inspection.activation_bytes as f64 / 1e6
-    );
+    print!("{}", figures(inspection));
     println!("\n{} prunable groups:", inspection.groups.len());
     for group in &inspection.groups {
         let more = group.producers.len() - 1;
@@ -92,7 +130,12 @@ fn print(inspection: &Inspection, layers: bool) {
         for layer in &inspection.layers {
             println!(
                 "  {:>12} {:>10}  {} ({})",
-                layer.macs, layer.parameters, layer.name, layer.operator
+                layer
+                    .macs
+                    .map_or_else(|| "not known".into(), |n| n.to_string()),
+                layer.parameters,
+                layer.name,
+                layer.operator
             );
         }
     }

@@ -374,7 +374,7 @@ impl<'a> Reader<'a> {
     fn keeps_type(&self, op: &Opaque, inputs: &[Option<ValueId>]) -> bool {
         let input = inputs.first().copied().flatten();
         let dtype = input.and_then(|v| self.graph.value(v).dtype);
-        op.domain.is_empty() && op.op_type == "Cast" && dtype.is_some() && op.dtype(dtype) == dtype
+        op.domain.is_empty() && dtype.is_some() && op.cast_to() == dtype
     }
 
     /// The value of a node whose inputs are constants or sizes. A constant that is laid out anew and that nothing else reads is

@@ -8,6 +8,7 @@ use search::{Space, WidthGrid};
 
 use super::PredictRequest;
 use crate::error::PipelineError;
+use crate::missing::all_counted;
 use crate::model::{load_model, read_spec};
 use crate::prepare::width_space;
 
@@ -29,6 +30,7 @@ impl Subject {
             (model.graph, model.analysis)
         } else {
             let graph = read_spec(&request.model)?;
+            all_counted(&graph, &request.model.name, "a prediction")?;
             let analysis = channels::analyse_with(&graph, request.groups)?;
             (graph, analysis)
         };
