@@ -127,15 +127,10 @@ impl Missing {
         if let Some(open) = self.open() {
             return Some(open);
         }
-        let count = self.macs.len();
-        let layers = match count {
+        let layers = match self.macs.len() {
             0 => return None,
-            1 => "1 layer is not counted",
-            _ => "layers are not counted",
-        };
-        let layers = match count {
-            1 => layers.to_owned(),
-            _ => format!("{count} {layers}"),
+            1 => "1 layer is not counted".to_owned(),
+            more => format!("{more} layers are not counted"),
         };
         let why = if self.origins.is_empty() {
             "what it multiplies follows no rule that this program has; export the model with operators of ONNX in its place"
@@ -154,8 +149,7 @@ impl Missing {
     pub fn activations_text(&self) -> Option<String> {
         let nodes = (!self.activations.is_empty()).then(|| listed(&self.activations))?;
         Some(format!(
-            "the outputs of {} nodes are not counted: {nodes}",
-            self.activations.len()
+            "the outputs of these nodes are not counted: {nodes}"
         ))
     }
 
@@ -180,5 +174,94 @@ pub(crate) fn all_counted(
             what,
             reason,
         }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use onnx_graph::ops::{Conv, Opaque};
+    use onnx_graph::{DType, InputSize, Tensor};
+
+    use super::*;
+    use crate::{AnalysisOptions, ModelSpec, inspect_model, load_model};
+
+    /// An operator without a rule, where one is named, then two convolutions over an image.
+    fn network(size: &str, unknown: Option<&str>) -> Graph {
+        let mut graph = Graph::new("g", 17);
+        let dim = |d: &str| d.parse().map_or_else(|_| Dim::Symbol(d.into()), Dim::Known);
+        let shape = ["N", "3", size, size].map(dim).to_vec();
+        let mut x = graph.add_input("image", DType::F32, shape);
+        if let Some(op_type) = unknown {
+            let op = Opaque {
+                domain: "my.domain".into(),
+                op_type: op_type.into(),
+                ..Opaque::default()
+            };
+            x = graph.push("odd", op.into(), &[x]).unwrap();
+        }
+        for (name, from, to) in [("first", 3, 8), ("second", 8, 4)] {
+            let conv = Conv {
+                kernel: vec![1, 1],
+                strides: vec![1, 1],
+                pads: vec![0; 4],
+                dilations: vec![1, 1],
+                group: 1,
+            };
+            let w = Tensor::f32([to, from, 1, 1], vec![0.5; to * from]).unwrap();
+            let w = graph.add_constant(&format!("{name}_w"), w);
+            x = graph.push(name, conv.into(), &[x, w]).unwrap();
+        }
+        graph.add_output(x);
+        graph
+    }
+
+    fn file(dir: &tempfile::TempDir, graph: &Graph) -> ModelSpec {
+        let path = dir.path().join("net.onnx");
+        std::fs::write(&path, onnx_graph::write(graph).unwrap()).unwrap();
+        ModelSpec::new(path.display().to_string())
+    }
+
+    #[test]
+    fn open_sizes_are_no_figure_until_they_are_given() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut spec = file(&dir, &network("SIDE", None));
+        let look =
+            |spec: &ModelSpec| inspect_model(spec, 0, [0; 3], AnalysisOptions::default()).unwrap();
+        let seen = look(&spec);
+        assert_eq!((seen.macs, seen.activation_bytes), (None, None));
+        assert!(!seen.groups.is_empty() && seen.parameters > 0);
+        let wanted =
+            "input 'image' [N, 3, SIDE, SIDE] open; give them: --input-size image=1x3xHEIGHTxWIDTH";
+        assert!(seen.missing.macs_text().unwrap().contains(wanted));
+        let refused = load_model(&spec, 0, [0; 3], 0, AnalysisOptions::default());
+        let error = refused.unwrap_err().to_string();
+        assert!(error.contains(wanted), "{error}");
+
+        spec.input_sizes = vec!["1x3x6x4".parse::<InputSize>().unwrap()];
+        let seen = look(&spec);
+        assert_eq!(seen.macs, Some(24 * (3 * 8 + 8 * 4)));
+        assert!(seen.missing.knows_macs());
+        spec.input_sizes = vec!["1x1x6x4".parse::<InputSize>().unwrap()];
+        let error = inspect_model(&spec, 0, [0; 3], AnalysisOptions::default()).unwrap_err();
+        assert!(error.is_usage(), "{error}");
+    }
+
+    #[test]
+    fn layers_behind_an_unknown_operator_are_named_and_refused() {
+        let graph = network("6", Some("Odd"));
+        let missing = Missing::of(&graph, &costs(&graph));
+        let text = missing.macs_text().unwrap();
+        assert_eq!(
+            text,
+            "3 layers are not counted: odd (Odd), first (Conv), second (Conv); the sizes behind odd (Odd) are not known; \
+             export the model with fixed shapes, or with another operator there"
+        );
+        let error = all_counted(&graph, "net.onnx", "a prediction").unwrap_err();
+        let text = error.to_string();
+        assert!(
+            text.starts_with("model 'net.onnx': a prediction needs the cost of every layer: 3"),
+            "{text}"
+        );
+        assert!(all_counted(&network("6", None), "net.onnx", "a prediction").is_ok());
     }
 }

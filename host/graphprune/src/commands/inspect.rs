@@ -140,3 +140,70 @@ fn print(inspection: &Inspection, layers: bool) {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Inspection, Missing, OpenInput};
+
+    use super::figures;
+
+    fn inspection(macs: Option<u64>, missing: Missing) -> Inspection {
+        Inspection {
+            opset: 17,
+            nodes: 9,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            macs,
+            parameters: 2500,
+            activation_bytes: macs,
+            missing,
+            groups: Vec::new(),
+            pinned: Vec::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn figures_say_what_they_leave_out() {
+        let nodes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let open = Missing {
+            open_inputs: vec![OpenInput {
+                name: "x".into(),
+                shape: Some(nodes(&["N", "3", "H", "W"])),
+            }],
+            macs: nodes(&["conv (Conv)"]),
+            ..Missing::default()
+        };
+        let behind = Missing {
+            macs: nodes(&["a (Conv)", "b (Conv)", "c (Gemm)", "d (Gemm)"]),
+            activations: nodes(&["odd (Odd)"]),
+            parameters: nodes(&["if (If)"]),
+            origins: nodes(&["odd (Odd)"]),
+            ..Missing::default()
+        };
+        let cases = [
+            (
+                Some(1_300_000),
+                Missing::default(),
+                "opset 17, 9 nodes, 1.300 M MACs, 0.003 M parameters, 1.30 MB of activations per image\n",
+            ),
+            (
+                None,
+                open,
+                "opset 17, 9 nodes, 0.003 M parameters\nMACs and activations are not known: the model leaves sizes of its \
+                 input 'x' [N, 3, H, W] open; give them: --input-size x=1x3xHEIGHTxWIDTH\n",
+            ),
+            (
+                Some(1_300_000),
+                behind,
+                "opset 17, 9 nodes, at least 1.300 M MACs, at least 0.003 M parameters, at least 1.30 MB of activations per \
+                 image\nMACs: 4 layers are not counted: a (Conv), b (Conv), c (Gemm) and 1 more; the sizes behind odd (Odd) are \
+                 not known; export the model with fixed shapes, or with another operator there\nactivations: the outputs of these \
+                 nodes are not counted: odd (Odd)\nparameters: what is inside of if (If) is not counted\n",
+            ),
+        ];
+        for (macs, missing, want) in cases {
+            assert_eq!(figures(&inspection(macs, missing)), want);
+        }
+    }
+}

@@ -359,3 +359,16 @@ fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
         assert!(load(&model(17, &["4"], nodes, constants)).is_err());
     }
 }
+
+#[test]
+fn a_tensor_of_a_shape_with_an_open_batch_has_that_shape() {
+    let nodes = vec![
+        node("Shape", &["x"], "s", &[]),
+        filled("ConstantOfShape", &["s"], "c", 1, 0.0),
+        node("Concat", &["x", "c"], "y", &[int("axis", 1)]),
+    ];
+    let graph = settled(&model(17, &["N", "3", "4"], nodes, vec![]));
+    let shape = graph.value(graph.outputs()[0]).shape.as_ref().unwrap();
+    let shape: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    assert_eq!(shape, ["N", "6", "4"]);
+}
