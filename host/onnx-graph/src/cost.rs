@@ -51,12 +51,12 @@ pub struct NodeCost {
 /// A network with what counts as one image in it.
 struct Counted<'a> {
     graph: &'a Graph,
-    batch: Option<&'a str>,
+    batch: Option<String>,
 }
 
 impl Counted<'_> {
     fn product(&self, dims: &[Dim]) -> Option<u64> {
-        Product::of(dims)?.per_image(self.batch)
+        Product::of(dims)?.per_image(self.batch.as_deref())
     }
 
     fn shape(&self, id: ValueId) -> Option<&[Dim]> {
@@ -141,10 +141,10 @@ fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
 /// Counts the costs of `graph`, whose shapes are inferred.
 #[must_use]
 pub fn costs(graph: &Graph) -> Costs {
-    let counted = Counted {
-        graph,
-        batch: graph.batch_symbol(),
-    };
+    // A batch of windows, `9*N`, is nine of an image.
+    let batch = graph.batch_symbol().map(|name| Dim::Symbol(name.into()));
+    let batch = batch.and_then(|dim| Product::of(&[dim])?.symbol().map(str::to_owned));
+    let counted = Counted { graph, batch };
     let images = graph.images();
     let mut out = Costs::default();
     let mut seen = HashSet::new();

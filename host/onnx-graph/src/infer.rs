@@ -1,7 +1,7 @@
 //! Shape inference.
 
 use crate::graph::{Dim, Graph, Node, Shape, ValueId};
-use crate::ops::{Facts, Op, Output};
+use crate::ops::{Facts, MADE_UP, Op, Output};
 use crate::{DType, GraphError};
 
 impl Graph {
@@ -44,9 +44,7 @@ impl Graph {
     /// Sets what is found of a node's outputs. What the file says stands where nothing is found, and where a size that the rule
     /// leaves open is one that the data decides.
     fn set_outputs(&mut self, index: usize, found: Vec<Output>) {
-        let node = &self.nodes[index];
-        let made_up = format!("{}_dim", node.name);
-        let outputs = node.outputs.clone();
+        let outputs = self.nodes[index].outputs.clone();
         for (value, Output { shape, dtype }) in outputs.into_iter().zip(found) {
             let Some(value) = value else { continue };
             let value = &mut self.values[value.index()];
@@ -54,7 +52,7 @@ impl Graph {
             let Some(mut shape) = shape else { continue };
             let stated = value.shape.as_ref().filter(|s| s.len() == shape.len());
             for (dim, stated) in shape.iter_mut().zip(stated.into_iter().flatten()) {
-                if matches!(dim, Dim::Symbol(name) if name.starts_with(&made_up)) {
+                if matches!(dim, Dim::Symbol(name) if name.contains(MADE_UP)) {
                     *dim = stated.clone();
                 }
             }

@@ -9,7 +9,7 @@ use crate::GraphError;
 use crate::graph;
 pub(crate) use context::{Emission, Facts, Operator, Parsing};
 pub use opaque::Opaque;
-pub(crate) use opaque::{Output, unchanged};
+pub(crate) use opaque::{MADE_UP, Output, unchanged};
 pub use pad::PadMode;
 pub use resize::{Coordinates, ResizeMode, Rounding};
 pub(crate) use slice::range;

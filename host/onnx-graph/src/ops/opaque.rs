@@ -11,6 +11,7 @@ use crate::DType;
 use crate::attribute::{Attribute, AttributeValue};
 use crate::graph::Shape;
 use known::Type;
+pub(crate) use seen::MADE_UP;
 use seen::Seen;
 use work::Work;
 

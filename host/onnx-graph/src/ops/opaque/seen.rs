@@ -8,6 +8,9 @@ use crate::graph::{Dim, Node, Shape, ValueId};
 use crate::ops::{Facts, Operator, Parsing};
 use crate::{DType, Tensor};
 
+/// What names of sizes hold that nothing is known of, so that what a file states of them is believed instead.
+pub(crate) const MADE_UP: char = '?';
+
 /// An opaque node with what is known of its inputs. Rules are lenient: what does not fit is not known.
 pub(super) struct Seen<'a> {
     pub op: &'a Opaque,
@@ -84,7 +87,7 @@ impl<'a> Seen<'a> {
 
     /// A size that nothing is known of, named after the node.
     pub fn open(&self, axis: usize) -> Dim {
-        Dim::Symbol(format!("{}_dim{axis}", self.facts.node.name))
+        Dim::Symbol(format!("{MADE_UP}{}_dim{axis}", self.facts.node.name))
     }
 
     /// The node with some of its inputs in another order, as the operator that has them in this order.
