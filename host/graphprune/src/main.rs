@@ -96,7 +96,7 @@ fn main() -> ExitCode {
             ExitCode::from(match error.downcast_ref() {
                 Some(pipeline::PipelineError::Stopped) => 130,
                 Some(pipeline::PipelineError::Slower { .. }) => 4,
-                Some(pipeline::PipelineError::Config(pipeline::ConfigError::NoData { .. })) => 2,
+                Some(error) if error.is_usage() => 2,
                 _ => 1,
             })
         }

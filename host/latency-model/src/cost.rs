@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use channels::{Analysis, AxisUnit, GroupId};
+use onnx_graph::cost::costs;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 
@@ -90,6 +91,18 @@ struct Layer {
 }
 
 impl Layer {
+    /// A layer whose cost no width changes: what it reads and writes is pinned.
+    fn fixed(node: &Node, macs: u64) -> Self {
+        Self {
+            outputs: Channels::constant(1),
+            inputs: Channels::constant(1),
+            scale: macs as f64,
+            removed_by: Vec::new(),
+            kernel: None,
+            name: node.name.clone(),
+        }
+    }
+
     fn is_removed(&self, widths: &[usize]) -> bool {
         self.removed_by.iter().any(|&g| widths[g] == 0)
     }
@@ -104,7 +117,8 @@ impl Layer {
     }
 }
 
-/// MACs of every layer as a function of the widths.
+/// MACs of every layer as a function of the widths; layers whose cost is not known
+/// ([`Costs::uncounted`](onnx_graph::cost::Costs::uncounted)) are not in it.
 #[derive(Debug, Clone)]
 pub struct CostTable {
     layers: Vec<Layer>,
@@ -122,13 +136,17 @@ impl CostTable {
                 removed_by.entry(node).or_default().push(g);
             }
         }
+        let counted = costs(graph);
         let layers: Vec<Layer> = graph
             .iter()
-            .filter_map(|(id, node)| {
-                let mut layer = layer(graph, analysis, node, &sizes)?;
+            .zip(&counted.nodes)
+            .filter(|(_, cost)| cost.macs > 0)
+            .map(|((id, node), cost)| {
+                let mut layer = layer(graph, analysis, node, &sizes)
+                    .unwrap_or_else(|| Layer::fixed(node, cost.macs));
                 layer.removed_by = removed_by.remove(&id).unwrap_or_default();
                 layer.kernel = Kernel::of(graph, node);
-                Some(layer)
+                layer
             })
             .collect();
         let mut table = Self {
@@ -172,14 +190,12 @@ impl CostTable {
 /// Channels that vector units handle together: 1 for none, 4 (NEON), 8 (AVX2), 16 (AVX-512).
 const BLOCKS: [f64; 4] = [1.0, 4.0, 8.0, 16.0];
 
+/// Positions per image: all axes but the channels.
 fn positions(graph: &Graph, value: ValueId) -> f64 {
     let shape = graph.value(value).shape.as_deref().unwrap_or_default();
-    shape
-        .iter()
-        .skip(2)
-        .filter_map(|d| d.known())
-        .map(|d| d as f64)
-        .product()
+    let others = shape.iter().enumerate().filter(|(axis, _)| *axis != 1);
+    let all: f64 = others.map(|(_, d)| d.per_image() as f64).product();
+    all / graph.images() as f64
 }
 
 fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
@@ -239,7 +255,7 @@ fn product(
         let (at, owners) = analysis.value_channels(value)?;
         (at == axis).then(|| Channels::new(&owners, sizes))
     };
-    let (mut scale, mut inputs, mut outputs) = (1.0, None, None);
+    let (mut scale, mut inputs, mut outputs) = (1.0 / graph.images() as f64, None, None);
     for (axis, dim) in shape(node.output())?.iter().enumerate() {
         match follows(node.output(), axis) {
             Some(channels) => outputs = Some(channels),

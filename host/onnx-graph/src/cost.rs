@@ -1,15 +1,17 @@
 //! Costs of a network per image, as papers on pruning count them.
 //!
-//! MACs: multiply-accumulates of Conv, ConvTranspose, Gemm, MatMul and Einsum; biases, normalisation and activations are not
+//! MACs: multiply-accumulates of convolutions, products of matrices and recurrent layers, quantised ones included; biases, normalisation and activations are not
 //! counted. Parameters: what training changes, so weights, biases, scales, slopes and per-channel constants, but not
 //! the running statistics of BatchNormalization nor single numbers. A constant that several nodes share counts once, at
-//! the first. The batch counts as one image; so does any other size left open ([`Dim::per_image`](crate::Dim::per_image)).
+//! the first. An open batch counts as one image. Any other size that is not known is none: what it is needed for is not counted, and
+//! the nodes are listed.
 
 use std::collections::HashSet;
 
 use crate::DType;
-use crate::graph::{Graph, Node, NodeId, ValueId};
-use crate::ops::Op;
+use crate::dims::Product;
+use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
+use crate::ops::{Facts, Op};
 
 /// Costs of a network for one image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -22,8 +24,15 @@ pub struct Costs {
     pub activation_bytes: u64,
     /// The costs by node, in the graph's order.
     pub nodes: Vec<NodeCost>,
-    /// Nodes that multiply and whose shapes are not known: their MACs are missing in the sums.
+    /// Nodes that multiply, or may, and how much is not known: their MACs are missing in the sums.
     pub uncounted: Vec<NodeId>,
+    /// Nodes with an output whose size or element type is not known: its bytes are missing.
+    pub unsized_nodes: Vec<NodeId>,
+    /// Nodes that may hold parameters inside, in a subgraph or packed, which are missing.
+    pub hidden: Vec<NodeId>,
+    /// Nodes that read values of known sizes only and have an output of which a size is not known: what is missing behind them is
+    /// missing because of them.
+    pub origins: Vec<NodeId>,
 }
 
 /// Costs of one node for one image.
@@ -39,103 +48,128 @@ pub struct NodeCost {
     pub output_bytes: u64,
 }
 
-/// Elements of a value, sizes left open counting as one.
-fn elements(graph: &Graph, id: ValueId) -> Option<u64> {
-    let shape = graph.value(id).shape.as_ref()?;
-    Some(
-        shape
-            .iter()
-            .fold(1u64, |n, d| n.saturating_mul(d.per_image() as u64)),
-    )
+/// A network with what counts as one image in it.
+struct Counted<'a> {
+    graph: &'a Graph,
+    batch: Option<String>,
 }
 
-fn bytes(dtype: Option<DType>) -> u64 {
-    dtype.unwrap_or(DType::F32).size() as u64
-}
+impl Counted<'_> {
+    fn product(&self, dims: &[Dim]) -> Option<u64> {
+        Product::of(dims)?.per_image(self.batch.as_deref())
+    }
 
-fn macs(graph: &Graph, node: &Node) -> Option<u64> {
-    let dims = |i: usize| graph.dims(node.input(i)?);
-    let product = |d: &[usize]| d.iter().fold(1u64, |n, &d| n.saturating_mul(d as u64));
-    let out = elements(graph, node.output());
-    match &node.op {
-        Op::Conv(_) => Some(out?.saturating_mul(product(&dims(1)?[1..]))),
-        Op::ConvTranspose(_) => {
-            Some(elements(graph, node.input(0)?)?.saturating_mul(product(&dims(1)?[1..])))
+    fn shape(&self, id: ValueId) -> Option<&[Dim]> {
+        self.graph.value(id).shape.as_deref()
+    }
+
+    /// Elements of a value, an open batch counting as one; `None` where a size is not known.
+    fn elements(&self, id: ValueId) -> Option<u64> {
+        self.product(self.shape(id)?)
+    }
+
+    fn bytes(&self, id: ValueId) -> Option<u64> {
+        let size = self.graph.value(id).dtype?.size() as u64;
+        Some(self.elements(id)?.saturating_mul(size))
+    }
+
+    fn macs(&self, node: &Node) -> Option<u64> {
+        let graph = self.graph;
+        let rest = |i: usize| self.product(self.shape(node.input(i)?)?.get(1..)?);
+        let out = || self.elements(node.output());
+        match &node.op {
+            Op::Conv(_) => Some(out()?.saturating_mul(rest(1)?)),
+            Op::ConvTranspose(_) => Some(self.elements(node.input(0)?)?.saturating_mul(rest(1)?)),
+            Op::Gemm(op) => {
+                let summed = self.shape(node.input(1)?)?.get(usize::from(op.trans_b))?;
+                Some(out()?.saturating_mul(summed.known()? as u64))
+            }
+            Op::MatMul(_) => {
+                let summed = |i: usize, from_end: usize| {
+                    let shape = self.shape(node.input(i)?)?;
+                    shape
+                        .len()
+                        .checked_sub(from_end)
+                        .or(shape.len().checked_sub(1))
+                        .and_then(|at| shape.get(at)?.known())
+                };
+                let summed = summed(1, 2).or_else(|| summed(0, 1))?;
+                Some(out()?.saturating_mul(summed as u64))
+            }
+            Op::Einsum(op) => op.summed().try_fold(out()?, |product, (operand, axis)| {
+                let summed = self.shape(node.input(operand)?)?.get(axis)?.known()?;
+                Some(product.saturating_mul(summed as u64))
+            }),
+            Op::Opaque(op) => self.product(&op.work(&Facts { graph, node })?),
+            _ => Some(0),
         }
-        Op::Gemm(op) => Some(out?.saturating_mul(dims(1)?[usize::from(op.trans_b)] as u64)),
-        Op::MatMul(_) => {
-            let summed = |i: usize, from_end: usize| {
-                let shape = graph.value(node.input(i)?).shape.as_ref()?;
-                shape
-                    .len()
-                    .checked_sub(from_end)
-                    .or(shape.len().checked_sub(1))
-                    .and_then(|at| shape.get(at)?.known())
-            };
-            Some(out?.saturating_mul(summed(1, 2).or_else(|| summed(0, 1))? as u64))
-        }
-        Op::Einsum(op) => op.summed().try_fold(out?, |product, (operand, axis)| {
-            let shape = graph.value(node.input(operand)?).shape.as_ref()?;
-            Some(product.saturating_mul(shape.get(axis)?.known()? as u64))
-        }),
-        _ => Some(0),
+    }
+
+    /// Whether the sizes of what a node reads are all known.
+    fn reads_known(&self, node: &Node) -> bool {
+        let mut read = node.inputs.iter().flatten();
+        read.all(|&id| self.elements(id).is_some())
     }
 }
 
 /// Inputs of a node that training changes.
 fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = ValueId> + 'a {
+    let quantised = match &node.op {
+        Op::Opaque(op) => op.quantised_weights(),
+        _ => None,
+    };
     let last = if matches!(node.op, Op::BatchNormalization(_)) {
         3
     } else {
         node.inputs.len()
     };
-    node.inputs
-        .iter()
-        .take(last)
-        .flatten()
-        .copied()
-        .filter(|&id| {
-            graph.constant(id).is_some_and(|t| {
-                matches!(t.dtype(), DType::F32 | DType::F64)
-                    && (t.len() > 1
-                        || !matches!(
-                            node.op,
-                            Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Opaque(_)
-                        ))
-            })
-        })
+    let adds = matches!(
+        node.op,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Opaque(_)
+    );
+    let weight = move |at: usize, id: ValueId| match (graph.constant(id), quantised) {
+        (None, _) => false,
+        (Some(tensor), Some(weights)) => weights.contains(&at) && tensor.len() > 1,
+        (Some(tensor), None) => {
+            matches!(tensor.dtype(), DType::F32 | DType::F64) && (tensor.len() > 1 || !adds)
+        }
+    };
+    let read = node.inputs.iter().take(last).enumerate();
+    read.filter_map(move |(at, &id)| id.filter(|&id| weight(at, id)))
 }
 
 /// Counts the costs of `graph`, whose shapes are inferred.
 #[must_use]
 pub fn costs(graph: &Graph) -> Costs {
-    let batch = graph
-        .inputs()
-        .first()
-        .and_then(|&id| graph.value(id).shape.as_ref()?.first()?.known());
-    let images = batch.unwrap_or(1).max(1) as u64;
+    // A batch of windows, `9*N`, is nine of an image.
+    let batch = graph.batch_symbol().map(|name| Dim::Symbol(name.into()));
+    let batch = batch.and_then(|dim| Product::of(&[dim])?.symbol().map(str::to_owned));
+    let counted = Counted { graph, batch };
+    let images = graph.images();
     let mut out = Costs::default();
     let mut seen = HashSet::new();
     for (id, node) in graph.iter() {
-        let macs = macs(graph, node).unwrap_or_else(|| {
+        let macs = counted.macs(node).unwrap_or_else(|| {
             out.uncounted.push(id);
             0
         });
+        if matches!(&node.op, Op::Opaque(op) if op.hides_parameters()) {
+            out.hidden.push(id);
+        }
         let fresh = trainable(graph, node).filter(|&v| seen.insert(v));
         let parameters = fresh
             .filter_map(|v| graph.constant(v))
             .map(|t| t.len() as u64)
             .sum();
-        let output_bytes: u64 = node
-            .outputs
-            .iter()
-            .flatten()
-            .map(|&v| {
-                elements(graph, v)
-                    .unwrap_or(0)
-                    .saturating_mul(bytes(graph.value(v).dtype))
-            })
-            .fold(0, u64::saturating_add);
+        let outputs = node.outputs.iter().flatten();
+        if outputs.clone().any(|&v| counted.elements(v).is_none()) && counted.reads_known(node) {
+            out.origins.push(id);
+        }
+        let sizes: Vec<Option<u64>> = outputs.map(|&v| counted.bytes(v)).collect();
+        if sizes.contains(&None) {
+            out.unsized_nodes.push(id);
+        }
+        let output_bytes = sizes.into_iter().flatten().fold(0, u64::saturating_add);
         let cost = NodeCost {
             node: id,
             macs: macs / images,

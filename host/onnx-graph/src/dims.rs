@@ -54,6 +54,23 @@ impl Product {
         dims.iter().try_fold(Self::one(), Self::times)
     }
 
+    /// The symbol, where it is the only one.
+    pub fn symbol(&self) -> Option<&str> {
+        match &self.symbols[..] {
+            [only] => Some(only),
+            _ => None,
+        }
+    }
+
+    /// The number, where the only symbol, if any, is `batch`.
+    pub fn per_image(&self, batch: Option<&str>) -> Option<u64> {
+        match &self.symbols[..] {
+            [] => Some(self.number as u64),
+            [only] if Some(only.as_str()) == batch => Some(self.number as u64),
+            _ => None,
+        }
+    }
+
     /// `self / other`, when it divides.
     pub fn over(mut self, other: &Self) -> Option<Self> {
         for symbol in &other.symbols {

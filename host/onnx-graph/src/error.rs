@@ -92,6 +92,9 @@ pub enum GraphError {
         /// Why it cannot follow.
         reason: String,
     },
+    /// A size given for an input does not fit the model.
+    #[error(transparent)]
+    InputSize(#[from] crate::InputSizeError),
     /// Two values or nodes share a name.
     #[error("the name '{name}' is used twice")]
     DuplicateName {

@@ -1,7 +1,7 @@
 //! Shape inference.
 
-use crate::graph::{Graph, Node, Shape, ValueId};
-use crate::ops::{Facts, Op};
+use crate::graph::{Dim, Graph, Node, Shape, ValueId};
+use crate::ops::{Facts, MADE_UP, Op, Output};
 use crate::{DType, GraphError};
 
 impl Graph {
@@ -11,6 +11,12 @@ impl Graph {
     /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
     pub fn infer_node(&mut self, index: usize) -> Result<(), GraphError> {
         let node = &self.nodes[index];
+        if let Op::Opaque(op) = &node.op {
+            if let Some(outputs) = op.outputs(&Facts { graph: self, node }) {
+                self.set_outputs(index, outputs);
+            }
+            return Ok(());
+        }
         let shapes = node
             .op
             .shapes(&Facts { graph: self, node })
@@ -18,13 +24,10 @@ impl Graph {
                 node: node.name.clone(),
                 op: node.op.name().to_owned(),
                 reason,
-            })?;
-        // What the file says of an operator without a rule stands.
-        let Some(shapes) = shapes else { return Ok(()) };
-        let first = node.input(0).and_then(|v| self.values[v.index()].dtype);
+            })?
+            .unwrap_or_default();
         let dtype = match &node.op {
             Op::Shape(_) => Some(DType::I64),
-            Op::Opaque(op) => op.dtype(first),
             Op::Where(_) => node.input(1).and_then(|v| self.values[v.index()].dtype),
             _ => node
                 .inputs
@@ -32,17 +35,29 @@ impl Graph {
                 .flatten()
                 .find_map(|v| self.values[v.index()].dtype),
         };
-        let outputs = node.outputs.clone();
-        for (value, shape) in outputs.into_iter().zip(shapes) {
-            if let Some(value) = value {
-                let value = &mut self.values[value.index()];
-                value.dtype = dtype.or(value.dtype);
-                if shape.is_some() {
-                    value.shape = shape;
+        let output = |shape| Output { shape, dtype };
+        let outputs = shapes.into_iter().map(output).collect();
+        self.set_outputs(index, outputs);
+        Ok(())
+    }
+
+    /// Sets what is found of a node's outputs. What the file says stands where nothing is found, and where a size that the rule
+    /// leaves open is one that the data decides.
+    fn set_outputs(&mut self, index: usize, found: Vec<Output>) {
+        let outputs = self.nodes[index].outputs.clone();
+        for (value, Output { shape, dtype }) in outputs.into_iter().zip(found) {
+            let Some(value) = value else { continue };
+            let value = &mut self.values[value.index()];
+            value.dtype = dtype.or(value.dtype);
+            let Some(mut shape) = shape else { continue };
+            let stated = value.shape.as_ref().filter(|s| s.len() == shape.len());
+            for (dim, stated) in shape.iter_mut().zip(stated.into_iter().flatten()) {
+                if matches!(dim, Dim::Symbol(name) if name.contains(MADE_UP)) {
+                    *dim = stated.clone();
                 }
             }
+            value.shape = Some(shape);
         }
-        Ok(())
     }
 
     /// Infers the shapes of all nodes' outputs from the inputs' and constants' shapes. Outputs of

@@ -9,7 +9,7 @@ use crate::GraphError;
 use crate::graph;
 pub(crate) use context::{Emission, Extra, Facts, Operator, Parsing};
 pub use opaque::Opaque;
-pub(crate) use opaque::unchanged;
+pub(crate) use opaque::{MADE_UP, Output, unchanged};
 pub use pad::PadMode;
 pub use resize::{Coordinates, Extent, ResizeMode, Rounding};
 pub(crate) use slice::range;
@@ -66,11 +66,11 @@ macro_rules! operators {
                 }
             }
 
-            /// Shapes of the outputs where they are determined; `None` for an operator without a rule.
+            /// Shapes of the outputs where they are determined; `None` for an opaque operator, which has its own rules.
             pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Result<Option<Vec<Option<graph::Shape>>>, String> {
                 match self {
                     $(Self::$name(op) => op.shapes(facts).map(Some),)*
-                    Self::Opaque(op) => Ok(op.shapes(facts)),
+                    Self::Opaque(_) => Ok(None),
                 }
             }
         }

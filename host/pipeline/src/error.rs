@@ -82,6 +82,16 @@ pub enum PipelineError {
         /// Why, and what to do.
         reason: String,
     },
+    /// Costs are needed and not known.
+    #[error("model '{model}': {what} needs the cost of every layer: {reason}")]
+    Uncounted {
+        /// File or zoo name.
+        model: String,
+        /// What was asked for.
+        what: &'static str,
+        /// Which layers are not counted, why, and what to do.
+        reason: String,
+    },
     /// Even the smallest network misses the budget.
     #[error(
         "the budget of {budget} cannot be met: the smallest network (every group at its smallest width, without the branches that can go) {smallest}. \
@@ -214,6 +224,18 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// Whether the command line asks for what cannot be of this model.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Model {
+                source: onnx_graph::GraphError::InputSize(_),
+                ..
+            } | Self::Config(ConfigError::NoData { .. })
+        )
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

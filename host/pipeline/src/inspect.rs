@@ -1,14 +1,13 @@
 //! What can be pruned in a network and what it costs, without a run.
 
-use std::path::Path;
-
 use channels::{Analysis, AnalysisOptions, GroupId};
 use onnx_graph::Graph;
-use onnx_graph::cost::costs;
+use onnx_graph::cost::{NodeCost, costs};
 use serde::Serialize;
 
 use crate::error::PipelineError;
-use crate::model::{ModelSpec, load_model, read_model_file, training_nodes};
+use crate::missing::Missing;
+use crate::model::{ModelSpec, load_model, read_spec, training_nodes};
 
 /// A prunable group, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -41,8 +40,8 @@ pub struct LayerInfo {
     pub name: String,
     /// Its operator.
     pub operator: String,
-    /// Multiply-accumulates per image.
-    pub macs: u64,
+    /// Multiply-accumulates per image; `None` where they are not known.
+    pub macs: Option<u64>,
     /// Parameters.
     pub parameters: u64,
 }
@@ -58,12 +57,15 @@ pub struct Inspection {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,
-    /// Multiply-accumulates per image.
-    pub macs: u64,
-    /// Parameters.
+    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that are not counted. `None` where an
+    /// input leaves sizes open.
+    pub macs: Option<u64>,
+    /// Parameters, at least.
     pub parameters: u64,
-    /// Bytes of all activations per image.
-    pub activation_bytes: u64,
+    /// Bytes of all activations per image, at least; `None` where an input leaves sizes open.
+    pub activation_bytes: Option<u64>,
+    /// What the figures leave out.
+    pub missing: Missing,
     /// What should be known of the network before it is pruned.
     pub warnings: Vec<String>,
     /// Prunable groups in topological order.
@@ -113,10 +115,14 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         channels: p.channels,
         reason: p.reason.clone(),
     });
-    let layers = cost.nodes.iter().filter(|n| n.macs > 0).map(|n| LayerInfo {
+    let missing = Missing::of(graph, &cost);
+    let sized = missing.open_inputs.is_empty();
+    let known = |n: &NodeCost| !cost.uncounted.contains(&n.node);
+    let layers = cost.nodes.iter().filter(|n| n.macs > 0 || !known(n));
+    let layers = layers.map(|n| LayerInfo {
         name: graph.node(n.node).name.clone(),
         operator: graph.node(n.node).op.name().to_owned(),
-        macs: n.macs,
+        macs: known(n).then_some(n.macs),
         parameters: n.parameters,
     });
     Inspection {
@@ -124,9 +130,9 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         nodes: graph.nodes().len(),
         inputs: ports(graph.inputs()),
         outputs: ports(graph.outputs()),
-        macs: cost.macs,
+        macs: sized.then_some(cost.macs),
         parameters: cost.parameters,
-        activation_bytes: cost.activation_bytes,
+        activation_bytes: sized.then_some(cost.activation_bytes),
         warnings: training_nodes(graph)
             .map(training_warning)
             .into_iter()
@@ -134,6 +140,7 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         groups: groups.collect(),
         pinned: pinned.collect(),
         layers: layers.collect(),
+        missing,
     }
 }
 
@@ -152,7 +159,7 @@ pub fn inspect_model(
         (model.graph, model.analysis)
     } else {
         // Looking is not pruning: what is no classifier of images can be looked at too.
-        let graph = read_model_file(Path::new(&spec.0))?;
+        let graph = read_spec(spec)?;
         let analysis = channels::analyse_with(&graph, groups)?;
         (graph, analysis)
     };

@@ -17,6 +17,7 @@ mod folder;
 mod inspect;
 mod knowledge;
 mod measure;
+mod missing;
 mod model;
 mod pace;
 mod predict;
@@ -44,7 +45,9 @@ pub use inspect::{
 };
 pub use knowledge::{ProbeConfig, probe_kernels};
 pub use measure::{Measured, MeasuredOn, measure_models};
+pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
+pub use onnx_graph::{InputSize, InputSizeError};
 pub use predict::{
     GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict, write_prediction,
 };

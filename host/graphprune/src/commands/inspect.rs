@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Inspection, ModelSpec};
+use pipeline::Inspection;
 
 use crate::options::NetworkOptions;
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect --zoo"
+    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect --zoo"
 )]
 pub struct Args {
     /// ONNX file, or a network of the zoo by name
@@ -36,8 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let spec = ModelSpec(args.model.clone().unwrap_or_default());
     let network = &args.network;
+    let spec = network.sizes.of(args.model.as_deref().unwrap_or_default());
     let inspection =
         pipeline::inspect_model(&spec, network.classes, network.image()?, network.groups())?;
     if args.json {
@@ -46,6 +46,51 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&inspection, args.layers);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// The costs in words, with what they leave out.
+fn figures(inspection: &Inspection) -> String {
+    let missing = &inspection.missing;
+    let at_least = |gap: bool| if gap { "at least " } else { "" };
+    let mut parts = vec![
+        format!("opset {}", inspection.opset),
+        format!("{} nodes", inspection.nodes),
+    ];
+    if let Some(macs) = inspection.macs {
+        let least = at_least(!missing.macs.is_empty());
+        parts.push(format!("{least}{:.3} M MACs", macs as f64 / 1e6));
+    }
+    let least = at_least(!missing.parameters.is_empty());
+    let parameters = inspection.parameters as f64 / 1e6;
+    parts.push(format!("{least}{parameters:.3} M parameters"));
+    if let Some(bytes) = inspection.activation_bytes {
+        let least = at_least(!missing.activations.is_empty());
+        parts.push(format!(
+            "{least}{:.2} MB of activations per image",
+            bytes as f64 / 1e6
+        ));
+    }
+    let mut text = parts.join(", ");
+    let notes = match missing.open() {
+        Some(open) => [
+            Some(format!("MACs and activations are not known: {open}")),
+            None,
+        ],
+        None => [
+            missing.macs_text().map(|why| format!("MACs: {why}")),
+            missing
+                .activations_text()
+                .map(|why| format!("activations: {why}")),
+        ],
+    };
+    let parameters = missing.parameters_text();
+    let parameters = parameters.map(|why| format!("parameters: {why}"));
+    for note in notes.into_iter().chain([parameters]).flatten() {
+        text.push_str("\n");
+        text.push_str(&note);
+    }
+    text.push('\n');
+    text
 }
 
 fn print(inspection: &Inspection, layers: bool) {
@@ -57,14 +102,7 @@ fn print(inspection: &Inspection, layers: bool) {
             println!("{kind} {name} [{}]", shape.join(", "));
         }
     }
-    println!(
-        "opset {}, {} nodes, {:.3} M MACs, {:.3} M parameters, {:.2} MB of activations per image",
-        inspection.opset,
-        inspection.nodes,
-        inspection.macs as f64 / 1e6,
-        inspection.parameters as f64 / 1e6,
-        inspection.activation_bytes as f64 / 1e6
-    );
+    print!("{}", figures(inspection));
     for warning in &inspection.warnings {
         println!("warning: {warning}");
     }
@@ -95,8 +133,80 @@ fn print(inspection: &Inspection, layers: bool) {
         for layer in &inspection.layers {
             println!(
                 "  {:>12} {:>10}  {} ({})",
-                layer.macs, layer.parameters, layer.name, layer.operator
+                layer
+                    .macs
+                    .map_or_else(|| "not known".into(), |n| n.to_string()),
+                layer.parameters,
+                layer.name,
+                layer.operator
             );
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use pipeline::{Inspection, Missing, OpenInput};
+
+    use super::figures;
+
+    fn inspection(macs: Option<u64>, missing: Missing) -> Inspection {
+        Inspection {
+            opset: 17,
+            nodes: 9,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            macs,
+            parameters: 2500,
+            activation_bytes: macs,
+            missing,
+            groups: Vec::new(),
+            pinned: Vec::new(),
+            layers: Vec::new(),
+        }
+    }
+
+    #[test]
+    fn figures_say_what_they_leave_out() {
+        let nodes = |names: &[&str]| names.iter().map(|&n| n.to_owned()).collect::<Vec<_>>();
+        let open = Missing {
+            open_inputs: vec![OpenInput {
+                name: "x".into(),
+                shape: Some(nodes(&["N", "3", "H", "W"])),
+            }],
+            macs: nodes(&["conv (Conv)"]),
+            ..Missing::default()
+        };
+        let behind = Missing {
+            macs: nodes(&["a (Conv)", "b (Conv)", "c (Gemm)", "d (Gemm)"]),
+            activations: nodes(&["odd (Odd)"]),
+            parameters: nodes(&["if (If)"]),
+            origins: nodes(&["odd (Odd)"]),
+            ..Missing::default()
+        };
+        let cases = [
+            (
+                Some(1_300_000),
+                Missing::default(),
+                "opset 17, 9 nodes, 1.300 M MACs, 0.003 M parameters, 1.30 MB of activations per image\n",
+            ),
+            (
+                None,
+                open,
+                "opset 17, 9 nodes, 0.003 M parameters\nMACs and activations are not known: the model leaves sizes of its \
+                 input 'x' [N, 3, H, W] open; give them: --input-size x=1x3xHEIGHTxWIDTH\n",
+            ),
+            (
+                Some(1_300_000),
+                behind,
+                "opset 17, 9 nodes, at least 1.300 M MACs, at least 0.003 M parameters, at least 1.30 MB of activations per \
+                 image\nMACs: 4 layers are not counted: a (Conv), b (Conv), c (Gemm) and 1 more; the sizes behind odd (Odd) are \
+                 not known; export the model with fixed shapes, or with another operator there\nactivations: the outputs of these \
+                 nodes are not counted: odd (Odd)\nparameters: what is inside of if (If) is not counted\n",
+            ),
+        ];
+        for (macs, missing, want) in cases {
+            assert_eq!(figures(&inspection(macs, missing)), want);
         }
     }
 }

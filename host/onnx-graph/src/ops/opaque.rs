@@ -1,9 +1,19 @@
 //! Nodes that are kept as they are.
 
+mod branches;
+mod known;
+mod seen;
+mod shapes;
+mod work;
+
 use super::context::Facts;
 use crate::DType;
 use crate::attribute::{Attribute, AttributeValue};
-use crate::graph::{Dim, Shape};
+use crate::graph::Shape;
+use known::Type;
+pub(crate) use seen::MADE_UP;
+use seen::Seen;
+use work::Work;
 
 /// A node this crate does not interpret: an operator it has no rule for, or one in a form it has no rule for.
 /// It is written back unchanged.
@@ -19,59 +29,100 @@ pub struct Opaque {
     pub attributes: Vec<Attribute>,
 }
 
-/// Operators whose first output has the shape of their first input, and its type unless they are there to change it.
-const SHAPE_KEEPING: [&str; 29] = [
-    "Abs",
-    "Atan",
-    "Cast",
-    "Ceil",
-    "Celu",
-    "Cos",
-    "CumSum",
-    "Elu",
-    "Floor",
-    "GroupNormalization",
-    "Hardmax",
-    "InstanceNormalization",
-    "LRN",
-    "LayerNormalization",
-    "Log",
-    "LpNormalization",
-    "MeanVarianceNormalization",
-    "Mish",
-    "Neg",
-    "Not",
-    "Reciprocal",
-    "Round",
-    "Selu",
-    "Shrink",
-    "Sign",
-    "Sin",
-    "Softplus",
-    "Softsign",
-    "ThresholdedRelu",
-];
-
-impl Opaque {
-    /// The shape of the first output where the operator is known to keep its input's.
-    pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Option<Vec<Option<Shape>>> {
-        let keeps = self.domain.is_empty() && SHAPE_KEEPING.contains(&self.op_type.as_str());
-        (keeps && facts.node.outputs.len() == 1).then(|| vec![facts.shape(0).map(<[Dim]>::to_vec)])
-    }
+/// What is known of one output.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct Output {
+    pub shape: Option<Shape>,
+    pub dtype: Option<DType>,
 }
 
 impl Opaque {
-    /// The type of the first output, given the first input's.
-    pub(crate) fn dtype(&self, input: Option<DType>) -> Option<DType> {
-        let to = self.attributes.iter().find(|a| a.name == "to");
-        match (self.op_type.as_str(), to.map(|a| &a.value)) {
-            ("Cast", Some(AttributeValue::Int(code))) => {
-                i32::try_from(*code).ok().and_then(crate::read::dtype)
-            }
-            ("Cast", _) => None,
-            _ => input,
+    fn attribute(&self, name: &str) -> Option<&AttributeValue> {
+        let found = self.attributes.iter().find(|a| a.name == name)?;
+        Some(&found.value)
+    }
+
+    /// What is known of the outputs of an operator that is known.
+    pub(crate) fn outputs(&self, facts: &Facts<'_>) -> Option<Vec<Output>> {
+        let known = known::find(&self.domain, &self.op_type)?;
+        let seen = Seen { op: self, facts };
+        let shapes = match known.work {
+            Work::Subgraphs => branches::shapes(&seen),
+            _ => (known.shapes)(&seen),
+        };
+        let mut shapes = shapes.unwrap_or_default().into_iter();
+        let outputs = 0..facts.node.outputs.len();
+        let outputs = outputs.map(|i| Output {
+            shape: shapes.next().flatten(),
+            dtype: known
+                .types
+                .get(i)
+                .or(known.types.last())
+                .and_then(|t| self.type_of(*t, &seen)),
+        });
+        Some(outputs.collect())
+    }
+
+    fn type_of(&self, of: Type, seen: &Seen<'_>) -> Option<DType> {
+        match of {
+            Type::Input(i) => seen.dtype(i),
+            Type::Fixed(dtype) => Some(dtype),
+            Type::Attribute(name, fallback) => match self.attribute(name) {
+                Some(AttributeValue::Int(code)) => coded(*code),
+                Some(AttributeValue::Tensor(tensor)) => Some(tensor.dtype()),
+                Some(_) => None,
+                None if fallback == usize::MAX => Some(DType::F32),
+                None => seen.dtype(fallback),
+            },
+            Type::ZeroPoint(i) => match self.attribute("output_dtype") {
+                Some(AttributeValue::Int(code)) if *code != 0 => coded(*code),
+                _ if seen.has_input(i) => seen.dtype(i),
+                _ => Some(DType::U8),
+            },
         }
     }
+
+    /// The type that a Cast casts to.
+    pub(crate) fn cast_to(&self) -> Option<DType> {
+        match self.attribute("to") {
+            Some(AttributeValue::Int(code)) if self.op_type == "Cast" => coded(*code),
+            _ => None,
+        }
+    }
+
+    /// The factors of the multiply-accumulates of a node; `None` where they are not known.
+    pub(crate) fn work(&self, facts: &Facts<'_>) -> Option<Shape> {
+        let known = known::find(&self.domain, &self.op_type)?;
+        work::factors(&Seen { op: self, facts }, known.work)
+    }
+
+    /// The inputs that hold quantised weights, for an operator whose other constants are scales and zero points.
+    pub(crate) fn quantised_weights(&self) -> Option<&'static [usize]> {
+        Some(match self.op_type.as_str() {
+            "QLinearConv" => &[3, 8],
+            "ConvInteger" | "MatMulInteger" => &[1],
+            "QLinearMatMul" => &[3],
+            "QGemm" => &[3, 6],
+            "DynamicQuantizeMatMul" => &[1, 4],
+            "MatMulIntegerToFloat" => &[1, 6],
+            "QLinearAdd" | "QLinearMul" => &[0, 3],
+            "DequantizeLinear" | "QuantizeLinear" => &[0],
+            "DynamicQuantizeLinear" => &[],
+            name if name.starts_with("QLinear") => &[],
+            _ => return None,
+        })
+    }
+
+    /// Whether parameters may be inside the node, in a subgraph or packed.
+    pub(crate) fn hides_parameters(&self) -> bool {
+        let work = known::find(&self.domain, &self.op_type).map(|known| known.work);
+        matches!(work, Some(Work::Subgraphs | Work::Packed))
+    }
+}
+
+/// The element type of a number of the file.
+fn coded(code: i64) -> Option<DType> {
+    i32::try_from(code).ok().and_then(crate::read::dtype)
 }
 
 /// The operator set from which on an operator's form and meaning are those of opset 13 (later versions only add

@@ -5,8 +5,9 @@ use std::collections::{HashMap, HashSet};
 use super::functions::{Functions, Imports};
 use super::{attribute, tensor, tensor_type};
 use crate::attribute::AttributeValue;
+use crate::dims::broadcast;
 use crate::external::ExternalData;
-use crate::fold::{self, Folded, OpenSizes};
+use crate::fold::{self, Element, Folded, OpenSizes};
 use crate::graph::{Node, Shape, ValueId};
 use crate::interface::About;
 use crate::ops::{self, Op, Opaque, Parsing};
@@ -404,7 +405,7 @@ impl<'a> Reader<'a> {
     fn keeps_type(&self, op: &Opaque, inputs: &[Option<ValueId>]) -> bool {
         let input = inputs.first().copied().flatten();
         let dtype = input.and_then(|v| self.graph.value(v).dtype);
-        op.domain.is_empty() && op.op_type == "Cast" && dtype.is_some() && op.dtype(dtype) == dtype
+        op.domain.is_empty() && dtype.is_some() && op.cast_to() == dtype
     }
 
     /// A range of the sizes that a Shape lists, which later operator sets have as one node.
@@ -505,7 +506,36 @@ impl<'a> Reader<'a> {
             outputs: ids,
         });
         self.graph.infer_node(self.graph.nodes.len() - 1)?;
+        self.shape_by_sizes(first);
         Ok(first)
+    }
+
+    /// The shape of the output of the node just added, where it is opaque and its target is a list of which some sizes are open.
+    fn shape_by_sizes(&mut self, output: ValueId) {
+        let Some(node) = self.graph.nodes.last() else {
+            return;
+        };
+        let Op::Opaque(op) = &node.op else { return };
+        let target = match (op.domain.as_str(), op.op_type.as_str()) {
+            ("", "ConstantOfShape") => node.input(0),
+            ("", "Expand") => node.input(1),
+            _ => None,
+        };
+        let sizes = target.and_then(|id| self.open_sizes.get(&id)?.elements());
+        let sizes = sizes.and_then(|all| all.iter().map(Element::dim).collect::<Option<Shape>>());
+        let shape = match (op.op_type.as_str(), sizes) {
+            (_, None) => return,
+            ("Expand", Some(sizes)) => {
+                let read = node
+                    .input(0)
+                    .and_then(|id| self.graph.value(id).shape.as_ref());
+                read.and_then(|read| broadcast(read, &sizes).ok())
+            }
+            (_, sizes) => sizes,
+        };
+        if shape.is_some() {
+            self.graph.values[output.index()].shape = shape;
+        }
     }
 
     /// Applies the node just added to its input's data, when that is a constant nothing else reads and the node

@@ -3,7 +3,8 @@
 use std::collections::BTreeMap;
 
 use channels::{Analysis, AnalysisOptions, AxisUnit, GroupId, PrunePlan};
-use onnx_graph::cost::costs;
+use onnx_graph::cost::{NodeCost, costs};
+use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, ValueId};
 
 /// A network, its pruned form and the widths between them.
@@ -226,8 +227,12 @@ fn confirm(
 
 /// The shapes of weights by layer; empty for a product of two computed values.
 fn layers(graph: &Graph) -> BTreeMap<String, Vec<usize>> {
-    let counted = costs(graph).nodes.into_iter().filter(|cost| cost.macs > 0);
-    let named = counted.map(|cost| {
+    let costs = costs(graph);
+    let multiplies = |cost: &&NodeCost| {
+        let opaque = matches!(graph.node(cost.node).op, Op::Opaque(_));
+        !opaque && (cost.macs > 0 || costs.uncounted.contains(&cost.node))
+    };
+    let named = costs.nodes.iter().filter(multiplies).map(|cost| {
         let node = graph.node(cost.node);
         let weight = |value: &ValueId| graph.constant(*value).map(|t| t.dims().to_vec());
         let dims = node.inputs.iter().flatten().skip(1).find_map(weight);

@@ -47,8 +47,18 @@ impl Subject {
         if let Some(attention) = request.attention {
             groups.attention = attention;
         }
+        let graphs = [read_model_file(&original)?, read_model_file(&pruned)?];
+        for (graph, file) in graphs.iter().zip([&original, &pruned]) {
+            if !graph.open_inputs().is_empty() {
+                return Err(PipelineError::UnfitModel {
+                    model: file.display().to_string(),
+                    reason: "leaves sizes of its input open besides the batch; export the original and its pruned form at one fixed size"
+                        .into(),
+                });
+            }
+        }
         Ok(Self {
-            graphs: [read_model_file(&original)?, read_model_file(&pruned)?],
+            graphs,
             original: model(&original)?,
             pruned: model(&pruned)?,
             device: request.device.clone().unwrap_or(device),

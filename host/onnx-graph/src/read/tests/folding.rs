@@ -166,7 +166,7 @@ fn a_small_file_cannot_ask_for_a_large_constant() {
             filled("ConstantOfShape", &["size"], "zeros", 1, 0.0),
             node("Add", &["x", "zeros"], "y", &[]),
         ];
-        settled(&model(17, &["4"], nodes, vec![i64s("size", size)]))
+        settled(&model(17, &["1"], nodes, vec![i64s("size", size)]))
     };
     assert_eq!(names(&fill(&[4])), ["Add"]);
     let sizes: [&[i64]; 4] = [
@@ -358,4 +358,17 @@ fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
         let constants = vec![i64s("a", &[1, 2]), scalar("b", 3)];
         assert!(load(&model(17, &["4"], nodes, constants)).is_err());
     }
+}
+
+#[test]
+fn a_tensor_of_a_shape_with_an_open_batch_has_that_shape() {
+    let nodes = vec![
+        node("Shape", &["x"], "s", &[]),
+        filled("ConstantOfShape", &["s"], "c", 1, 0.0),
+        node("Concat", &["x", "c"], "y", &[int("axis", 1)]),
+    ];
+    let graph = settled(&model(17, &["N", "3", "4"], nodes, vec![]));
+    let shape = graph.value(graph.outputs()[0]).shape.as_ref().unwrap();
+    let shape: Vec<String> = shape.iter().map(Dim::to_string).collect();
+    assert_eq!(shape, ["N", "6", "4"]);
 }
