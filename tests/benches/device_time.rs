@@ -55,7 +55,7 @@ fn main() {
 
 fn train(folder: &Path) -> PathBuf {
     let mut config = RunConfig {
-        model: ModelSpec("resnet20".into()),
+        model: ModelSpec::new("resnet20"),
         data: "shapes".into(),
         search: SearchConfig {
             episodes: 160,

@@ -93,6 +93,7 @@ fn main() -> ExitCode {
             ExitCode::from(match error.downcast_ref() {
                 Some(pipeline::PipelineError::Stopped) => 130,
                 Some(pipeline::PipelineError::Slower { .. }) => 4,
+                Some(error) if error.is_usage() => 2,
                 _ => 1,
             })
         }

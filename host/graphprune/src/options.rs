@@ -5,8 +5,28 @@ use std::path::PathBuf;
 use anyhow::Context as _;
 use clap::Args;
 use pipeline::{
-    AnalysisOptions, Attention, DeviceSpec, ModelSpec, Run, RunConfig, StorePlace, StrategyKind,
+    AnalysisOptions, Attention, DeviceSpec, InputSize, ModelSpec, Run, RunConfig, StorePlace,
+    StrategyKind,
 };
+
+/// Sizes of inputs that a model leaves open.
+#[derive(Debug, Default, Args)]
+pub struct InputSizes {
+    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224; may be given once for each input.
+    /// The name may be left out where the model has one input. An open batch stays open
+    #[arg(long = "input-size", value_name = "[NAME=]SIZE")]
+    pub input_sizes: Vec<InputSize>,
+}
+
+impl InputSizes {
+    /// The network that a command line names, with these sizes.
+    pub fn of(&self, model: &str) -> ModelSpec {
+        ModelSpec {
+            name: model.to_owned(),
+            input_sizes: self.input_sizes.clone(),
+        }
+    }
+}
 
 /// How a network is looked at outside of any run.
 #[derive(Debug, Args)]
@@ -20,6 +40,8 @@ pub struct NetworkOptions {
     /// What of an attention is pruned: the widths of its heads, or whole heads
     #[arg(long, default_value = "widths", value_name = "widths|heads")]
     pub attention: Attention,
+    #[command(flatten)]
+    pub sizes: InputSizes,
 }
 
 impl NetworkOptions {
@@ -50,6 +72,8 @@ impl NetworkOptions {
 pub struct RunOptions {
     /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed with --resume
     pub model: Option<String>,
+    #[command(flatten)]
+    pub sizes: InputSizes,
     /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, folder:DIR, shapes
     #[arg(long, value_name = "DATA")]
     pub data: Option<String>,
@@ -141,6 +165,7 @@ impl RunOptions {
     fn given(&self) -> Vec<&'static str> {
         [
             ("MODEL", self.model.is_some()),
+            ("--input-size", !self.sizes.input_sizes.is_empty()),
             ("--data", self.data.is_some()),
             ("--device", self.device.is_some()),
             ("--measurements", self.measurements.is_some()),
@@ -173,7 +198,10 @@ impl RunOptions {
             None => RunConfig::default(),
         };
         if let Some(model) = &self.model {
-            config.model = ModelSpec(model.clone());
+            config.model.name.clone_from(model);
+        }
+        if !self.sizes.input_sizes.is_empty() {
+            config.model.input_sizes.clone_from(&self.sizes.input_sizes);
         }
         if let Some(device) = &self.device {
             config.device = DeviceSpec(device.clone());
@@ -202,7 +230,7 @@ impl RunOptions {
             config.normalise.clone_from(&self.normalise);
         }
         anyhow::ensure!(
-            !config.model.0.is_empty(),
+            !config.model.name.is_empty(),
             "give a model: an ONNX file or the name of a zoo network"
         );
         Ok(config)

@@ -80,6 +80,9 @@ pub enum GraphError {
         /// What does not fit.
         reason: String,
     },
+    /// A size given for an input does not fit the model.
+    #[error(transparent)]
+    InputSize(#[from] crate::InputSizeError),
     /// Two values or nodes share a name.
     #[error("the name '{name}' is used twice")]
     DuplicateName {

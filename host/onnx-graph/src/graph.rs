@@ -1,6 +1,7 @@
 //! The graph: values, nodes in topological order, inputs, outputs, constants.
 
 use std::collections::BTreeMap;
+use std::fmt;
 
 use foldhash::{HashSet, HashSetExt};
 
@@ -58,6 +59,15 @@ impl Dim {
     #[must_use]
     pub fn per_image(&self) -> usize {
         Product::of(std::slice::from_ref(self)).map_or(1, |p| p.number)
+    }
+}
+
+impl fmt::Display for Dim {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Known(n) => write!(f, "{n}"),
+            Self::Symbol(name) => f.write_str(name),
+        }
     }
 }
 

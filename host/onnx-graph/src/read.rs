@@ -16,6 +16,7 @@ use prost::bytes::{Buf, Bytes};
 
 use crate::external::ExternalData;
 use crate::graph::{Dim, Shape};
+use crate::input_sizes::{self, InputSize};
 use crate::proto::{ModelProto, TypeProto};
 use crate::{DType, Graph, GraphError};
 
@@ -34,7 +35,7 @@ use crate::{DType, Graph, GraphError};
 /// circle or come to too much, or do not fit it. It never panics, and takes memory in proportion
 /// to the bytes given.
 pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphError> {
-    decode(bytes, external)
+    decode(bytes, external, &[])
 }
 
 /// As [`read`], of bytes that are given away: tensors are then taken out of them without a copy in between, so that a model
@@ -43,18 +44,38 @@ pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphErr
 /// # Errors
 /// As [`read`].
 pub fn read_owned(bytes: Vec<u8>, external: &dyn ExternalData) -> Result<Graph, GraphError> {
-    decode(Bytes::from(bytes), external)
+    read_sized(bytes, external, &[])
 }
 
-fn decode(bytes: impl Buf, external: &dyn ExternalData) -> Result<Graph, GraphError> {
-    let model = ModelProto::decode(bytes).map_err(|e| GraphError::Decode {
+/// As [`read_owned`], with sizes for inputs that the model leaves open. Sizes of the same names elsewhere in the file are fixed alike,
+/// and what the model computes of them is computed. A batch that the model leaves open stays open where its size is given as 1.
+///
+/// # Errors
+/// As [`read`], and [`GraphError::InputSize`] where a size contradicts the model.
+pub fn read_sized(
+    bytes: Vec<u8>,
+    external: &dyn ExternalData,
+    sizes: &[InputSize],
+) -> Result<Graph, GraphError> {
+    decode(Bytes::from(bytes), external, sizes)
+}
+
+fn decode(
+    bytes: impl Buf,
+    external: &dyn ExternalData,
+    sizes: &[InputSize],
+) -> Result<Graph, GraphError> {
+    let mut model = ModelProto::decode(bytes).map_err(|e| GraphError::Decode {
         reason: e.to_string(),
     })?;
+    if let Some(graph) = &mut model.graph {
+        input_sizes::fix(graph, sizes)?;
+    }
     build::build(model, external)
 }
 
 /// Element type number and shape of a tensor type. Sizes left open and nameless are named after `name`.
-fn tensor_type(
+pub(crate) fn tensor_type(
     proto: Option<&TypeProto>,
     name: &str,
 ) -> Option<(i32, Option<DType>, Option<Shape>)> {

@@ -238,7 +238,7 @@ impl Default for KnowledgeConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// An ONNX file, or a network of the zoo by name.
+    /// An ONNX file, or a network of the zoo by name; as a table with `name` and `input_shapes` where the file leaves sizes open.
     pub model: ModelSpec,
     /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`.
     pub data: String,
@@ -417,6 +417,30 @@ mod tests {
         config.budget.latency = Some(LatencyBudget::Ratio(0.7));
         let text = config.to_toml().unwrap();
         assert_eq!(RunConfig::from_toml(&text, None).unwrap(), config);
+    }
+
+    #[test]
+    fn a_model_is_a_name_or_a_table_with_the_sizes_of_its_inputs() {
+        let read = |text: &str| RunConfig::from_toml(text, None).map(|c| c.model);
+        assert_eq!(read("model = 'a.onnx'").unwrap(), ModelSpec::new("a.onnx"));
+        let text = "[model]\nname = 'a.onnx'\ninput_shapes = ['1x3x8x8', 'mask=1x8']";
+        let config = RunConfig::from_toml(text, None).unwrap();
+        let sizes = config.model.input_sizes.iter().map(ToString::to_string);
+        assert_eq!(sizes.collect::<Vec<_>>(), ["1x3x8x8", "mask=1x8"]);
+        let again = RunConfig::from_toml(&config.to_toml().unwrap(), None).unwrap();
+        assert_eq!(again, config);
+        for (wrong, named) in [
+            ("[model]\nname = 'a.onnx'\ninput_shapes = ['1x3x']", "1x3x"),
+            (
+                "[model]\nname = 'a.onnx'\ninput_shape = ['1x3']",
+                "input_shape",
+            ),
+            ("[model]\ninput_shapes = ['1x3']", "name"),
+            ("model = 3", "name"),
+        ] {
+            let error = read(wrong).unwrap_err().to_string();
+            assert!(error.contains(named), "{error}");
+        }
     }
 
     #[test]

@@ -214,6 +214,18 @@ pub enum PipelineError {
 }
 
 impl PipelineError {
+    /// Whether the command line asks for what cannot be of this model.
+    #[must_use]
+    pub fn is_usage(&self) -> bool {
+        matches!(
+            self,
+            Self::Model {
+                source: onnx_graph::GraphError::InputSize(_),
+                ..
+            }
+        )
+    }
+
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {
         Self::Io {
             path: path.to_owned(),

@@ -1,14 +1,12 @@
 //! What can be pruned in a network and what it costs, without a run.
 
-use std::path::Path;
-
 use channels::{Analysis, AnalysisOptions, GroupId};
 use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 use serde::Serialize;
 
 use crate::error::PipelineError;
-use crate::model::{ModelSpec, load_model, read_model_file};
+use crate::model::{ModelSpec, load_model, read_spec};
 
 /// A prunable group, for people.
 #[derive(Debug, Clone, Serialize)]
@@ -140,7 +138,7 @@ pub fn inspect_model(
         (model.graph, model.analysis)
     } else {
         // Looking is not pruning: what is no classifier of images can be looked at too.
-        let graph = read_model_file(Path::new(&spec.0))?;
+        let graph = read_spec(spec)?;
         let analysis = channels::analyse_with(&graph, groups)?;
         (graph, analysis)
     };

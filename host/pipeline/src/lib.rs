@@ -44,6 +44,7 @@ pub use inspect::{
 pub use knowledge::{ProbeConfig, probe_kernels};
 pub use measure::{Measured, MeasuredOn, measure_models};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
+pub use onnx_graph::{InputSize, InputSizeError};
 pub use predict::{
     GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict, write_prediction,
 };

@@ -5,25 +5,14 @@ use std::path::{Component, Path, PathBuf};
 
 use channels::{Analysis, AnalysisOptions};
 use onnx_graph::ops::Op;
-use onnx_graph::{ExternalData, Graph};
-use serde::{Deserialize, Serialize};
+use onnx_graph::{ExternalData, Graph, InputSize};
 use sha2::{Digest as _, Sha256};
 
 use crate::error::PipelineError;
 
-/// Which network to prune: an ONNX file, or a network of the zoo by name.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(transparent)]
-pub struct ModelSpec(pub String);
+mod spec;
 
-impl ModelSpec {
-    /// The zoo's name, when the text is one and no such file exists.
-    #[must_use]
-    pub fn zoo_name(&self) -> Option<&str> {
-        (!Path::new(&self.0).exists() && model_zoo::names().iter().any(|n| n.name == self.0))
-            .then_some(self.0.as_str())
-    }
-}
+pub use spec::ModelSpec;
 
 /// A network ready to be worked on.
 #[derive(Debug, Clone)]
@@ -91,11 +80,24 @@ impl ExternalData for BesideModel {
 /// # Errors
 /// [`PipelineError::Io`] or [`PipelineError::Model`] naming the file.
 pub fn read_model_file(path: &Path) -> Result<Graph, PipelineError> {
-    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-    read_model_bytes(path, bytes)
+    read_sized_model(path, &[])
 }
 
-fn read_model_bytes(path: &Path, bytes: Vec<u8>) -> Result<Graph, PipelineError> {
+/// Reads the ONNX file that `spec` names, with the sizes that it has for inputs left open.
+pub(crate) fn read_spec(spec: &ModelSpec) -> Result<Graph, PipelineError> {
+    read_sized_model(Path::new(&spec.name), &spec.input_sizes)
+}
+
+fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph, PipelineError> {
+    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
+    read_model_bytes(path, bytes, sizes)
+}
+
+fn read_model_bytes(
+    path: &Path,
+    bytes: Vec<u8>,
+    sizes: &[InputSize],
+) -> Result<Graph, PipelineError> {
     let dir = path
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
@@ -104,13 +106,10 @@ fn read_model_bytes(path: &Path, bytes: Vec<u8>) -> Result<Graph, PipelineError>
         model: path.display().to_string(),
         source,
     };
-    let mut graph = onnx_graph::read_owned(
-        bytes,
-        &BesideModel {
-            dir: dir.to_owned(),
-        },
-    )
-    .map_err(fail)?;
+    let external = BesideModel {
+        dir: dir.to_owned(),
+    };
+    let mut graph = onnx_graph::read_sized(bytes, &external, sizes).map_err(fail)?;
     graph.infer_shapes().map_err(fail)?;
     Ok(graph)
 }
@@ -135,13 +134,17 @@ pub fn load_model(
             ..model_zoo::ZooConfig::default()
         };
         let graph = model_zoo::build(zoo, &config)?;
-        let bytes = onnx_graph::write(&graph).map_err(|source| PipelineError::Model {
+        let fail = |source| PipelineError::Model {
             model: zoo.into(),
             source,
-        })?;
+        };
+        graph
+            .check_input_sizes(&spec.input_sizes)
+            .map_err(|e| fail(e.into()))?;
+        let bytes = onnx_graph::write(&graph).map_err(fail)?;
         (zoo.to_owned(), graph, false, hex_sha256(&bytes))
     } else {
-        let path = Path::new(&spec.0);
+        let path = Path::new(&spec.name);
         if !path.exists() && path.extension().is_none() {
             let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
             let reason = format!(
@@ -149,20 +152,20 @@ pub fn load_model(
                 known.join(", ")
             );
             return Err(PipelineError::UnfitModel {
-                model: spec.0.clone(),
+                model: spec.name.clone(),
                 reason,
             });
         }
         let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
         let sha256 = hex_sha256(&bytes);
-        let graph = read_model_bytes(path, bytes)?;
+        let graph = read_model_bytes(path, bytes, &spec.input_sizes)?;
         let name = path
             .file_stem()
-            .map_or_else(|| spec.0.clone(), |s| s.to_string_lossy().into_owned());
+            .map_or_else(|| spec.name.clone(), |s| s.to_string_lossy().into_owned());
         (name, graph, true, sha256)
     };
     let unfit = |reason: String| PipelineError::UnfitModel {
-        model: spec.0.clone(),
+        model: spec.name.clone(),
         reason,
     };
     if graph.inputs().len() != 1 || graph.outputs().is_empty() {

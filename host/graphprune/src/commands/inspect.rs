@@ -2,14 +2,14 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Inspection, ModelSpec};
+use pipeline::Inspection;
 
 use crate::options::NetworkOptions;
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect --zoo"
+    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect --zoo"
 )]
 pub struct Args {
     /// ONNX file, or a network of the zoo by name
@@ -36,8 +36,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         return Ok(ExitCode::SUCCESS);
     }
-    let spec = ModelSpec(args.model.clone().unwrap_or_default());
     let network = &args.network;
+    let spec = network.sizes.of(args.model.as_deref().unwrap_or_default());
     let inspection =
         pipeline::inspect_model(&spec, network.classes, network.image()?, network.groups())?;
     if args.json {

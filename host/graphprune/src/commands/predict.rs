@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{ModelSpec, PredictRequest, Predicted, predict, write_prediction};
+use pipeline::{PredictRequest, Predicted, predict, write_prediction};
 
 use crate::options::NetworkOptions;
 use crate::progress::Terminal;
@@ -53,7 +53,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         "--keep is a share above 0 and at most 1"
     );
     let request = PredictRequest {
-        model: ModelSpec(args.model.clone()),
+        model: args.network.sizes.of(&args.model),
         classes: args.network.classes,
         input: args.network.image()?,
         groups: args.network.groups(),

@@ -1,7 +1,5 @@
 //! The network whose latency is asked for.
 
-use std::path::Path;
-
 use channels::{Analysis, PrunePlan, importance_order};
 use latency::Model;
 use latency_model::CostTable;
@@ -10,7 +8,7 @@ use search::{Space, WidthGrid};
 
 use super::PredictRequest;
 use crate::error::PipelineError;
-use crate::model::{load_model, read_model_file};
+use crate::model::{load_model, read_spec};
 use crate::prepare::width_space;
 
 /// A network whose latency is asked for.
@@ -30,12 +28,12 @@ impl Subject {
             let model = load_model(&request.model, classes, input, 0, request.groups)?;
             (model.graph, model.analysis)
         } else {
-            let graph = read_model_file(Path::new(&request.model.0))?;
+            let graph = read_spec(&request.model)?;
             let analysis = channels::analyse_with(&graph, request.groups)?;
             (graph, analysis)
         };
         Ok(Self {
-            name: request.model.0.clone(),
+            name: request.model.name.clone(),
             order: importance_order(&graph, &analysis),
             table: CostTable::new(&graph, &analysis),
             space: width_space(&analysis, &WidthGrid::default())?,
