@@ -73,6 +73,7 @@ impl System {
             providers: runtime.providers,
             confinement: runtime.confinement,
             serial: identity::serial(Path::new("/")).unwrap_or_default(),
+            input_shapes: true,
         }
     }
 

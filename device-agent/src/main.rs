@@ -29,9 +29,11 @@ mod summary;
 mod tls;
 mod worker;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Measures ONNX models on the device it runs on.
@@ -63,15 +65,34 @@ enum Task {
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads no further has read enough.
+        Err(error) if closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error:#}");
+            // Where this fails there is nowhere left to say so.
+            let _ = writeln!(std::io::stderr(), "error: {error:#}");
             ExitCode::FAILURE
         }
     }
 }
 
+/// Whether standard output was closed.
+fn closed(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn run() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Err(told) if !told.use_stderr() => {
+            let mut out = std::io::stdout();
+            return told
+                .print()
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output");
+        }
+        parsed => parsed.unwrap_or_else(|wrong| wrong.exit()),
+    };
+    match arguments.command {
         Task::Serve(options) => serve::serve(options),
         Task::Info { runtime } => {
             let library = runtime::find(runtime.as_deref())?;
@@ -88,8 +109,10 @@ fn run() -> anyhow::Result<()> {
                 "runtime_library": library,
                 "state": system.state(),
             });
-            println!("{}", serde_json::to_string_pretty(&what)?);
-            Ok(())
+            let mut out = std::io::stdout();
+            writeln!(out, "{}", serde_json::to_string_pretty(&what)?)
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output")
         }
         Task::Worker => worker::main(),
     }

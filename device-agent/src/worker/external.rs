@@ -16,6 +16,9 @@ struct Model {
 struct Function {
     #[prost(message, repeated, tag = "7")]
     nodes: Vec<Node>,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    attributes: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -70,12 +73,12 @@ struct Tensor {
 /// The name of a tensor whose data is elsewhere, if there is one; an error if these are no ONNX bytes.
 pub fn find(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
     let model = Model::decode(onnx)?;
-    let functions = model.functions.iter().flat_map(|function| &function.nodes);
-    Ok(model
-        .graph
-        .iter()
-        .find_map(in_graph)
-        .or_else(|| functions.into_iter().find_map(in_node)))
+    let in_function = |function: &Function| {
+        let nodes = function.nodes.iter().find_map(in_node);
+        nodes.or_else(|| function.attributes.iter().find_map(in_attribute))
+    };
+    let graph = model.graph.iter().find_map(in_graph);
+    Ok(graph.or_else(|| model.functions.iter().find_map(in_function)))
 }
 
 fn in_graph(graph: &Graph) -> Option<String> {
@@ -86,28 +89,18 @@ fn in_graph(graph: &Graph) -> Option<String> {
 }
 
 fn in_node(node: &Node) -> Option<String> {
-    node.attributes.iter().find_map(|attribute| {
-        let tensors = attribute
-            .tensor
-            .iter()
-            .chain(&attribute.tensors)
-            .find_map(in_tensor);
-        tensors
-            .or_else(|| {
-                attribute
-                    .sparse
-                    .iter()
-                    .chain(&attribute.sparses)
-                    .find_map(in_sparse)
-            })
-            .or_else(|| {
-                attribute
-                    .graph
-                    .iter()
-                    .chain(&attribute.graphs)
-                    .find_map(in_graph)
-            })
-    })
+    node.attributes.iter().find_map(in_attribute)
+}
+
+fn in_attribute(attribute: &Attribute) -> Option<String> {
+    let tensors = attribute.tensor.iter().chain(&attribute.tensors);
+    let sparses = attribute.sparse.iter().chain(&attribute.sparses);
+    let graphs = attribute.graph.iter().chain(&attribute.graphs);
+    tensors
+        .into_iter()
+        .find_map(in_tensor)
+        .or_else(|| sparses.into_iter().find_map(in_sparse))
+        .or_else(|| graphs.into_iter().find_map(in_graph))
 }
 
 fn in_sparse(sparse: &Sparse) -> Option<String> {
@@ -199,18 +192,25 @@ mod tests {
             },
             Some("w"),
         );
-        let function = Function {
-            nodes: with(Attribute {
-                tensors: vec![tensor(1)],
-                ..Attribute::default()
-            })
-            .nodes,
+        let attribute = Attribute {
+            tensors: vec![tensor(1)],
+            ..Attribute::default()
         };
-        let model = Model {
-            graph: None,
-            functions: vec![function],
+        let body = Function {
+            nodes: with(attribute.clone()).nodes,
+            ..Function::default()
         };
-        assert_eq!(find(&model.encode_to_vec()).unwrap().as_deref(), Some("w"));
+        let default = Function {
+            attributes: vec![attribute],
+            ..Function::default()
+        };
+        for function in [body, default] {
+            let model = Model {
+                graph: None,
+                functions: vec![function],
+            };
+            assert_eq!(find(&model.encode_to_vec()).unwrap().as_deref(), Some("w"));
+        }
         assert!(find(b"\xff\xff not protobuf").is_err());
     }
 }
