@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::say;
 use latency::{Enrolment, Registry, enroll};
 
 /// Make certificates for a device whose agent listens on a network.
@@ -31,28 +32,30 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let folder = made.device_folder.display();
     if made.new_ca {
-        println!(
+        say!(
             "A new CA is in {}; ca.key there signs for all your devices and must stay there.",
             made.host_folder.display()
         );
     }
-    println!(
+    say!(
         "The certificates of {} are valid until {}.\n",
-        args.name, made.valid_until
+        args.name,
+        made.valid_until
     );
-    println!("Copy {folder} to the device, readable by the agent's user only, for example:");
-    println!("  scp -rp {folder} USER@HOST:graphprune-tls\n");
-    println!("Start the agent there:");
-    println!(
+    say!("Copy {folder} to the device, readable by the agent's user only, for example:");
+    say!("  scp -rp {folder} USER@HOST:graphprune-tls\n");
+    say!("Start the agent there:");
+    say!(
         "  graphprune-agent serve --listen 0.0.0.0:{} --tls graphprune-tls\n",
         made.port
     );
-    println!("Or as a service, /etc/systemd/system/graphprune-agent.service:");
-    println!("{}", unit(made.port));
+    say!("Or as a service, /etc/systemd/system/graphprune-agent.service:");
+    say!("{}", unit(made.port));
     if !Registry::of_user()?.devices()?.contains_key(&args.name) {
-        println!(
+        say!(
             "Then: graphprune device add {} --profile PROFILE --address tcp:{}",
-            args.name, made.address
+            args.name,
+            made.address
         );
     }
     Ok(ExitCode::SUCCESS)
