@@ -74,6 +74,7 @@ impl System {
             confinement: runtime.confinement,
             unconfined: runtime.unconfined,
             serial: identity::serial(Path::new("/")).unwrap_or_default(),
+            input_shapes: true,
         }
     }
 

@@ -29,9 +29,11 @@ mod summary;
 mod tls;
 mod worker;
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use clap::{Parser, Subcommand};
 
 /// Measures ONNX models on the device it runs on.
@@ -63,17 +65,37 @@ enum Task {
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
+        // Who reads no further has read enough.
+        Err(error) if closed(&error) => ExitCode::SUCCESS,
         Err(error) => {
             // It may repeat names and words of libraries, which a terminal must not obey.
             let text = format!("{error:#}");
-            eprintln!("error: {}", agent_protocol::plain::printable(&text));
+            let text = agent_protocol::plain::printable(&text);
+            // Where this fails there is nowhere left to say so.
+            let _ = writeln!(std::io::stderr(), "error: {text}");
             ExitCode::FAILURE
         }
     }
 }
 
+/// Whether standard output was closed.
+fn closed(error: &anyhow::Error) -> bool {
+    let cause = error.downcast_ref::<std::io::Error>();
+    cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
+}
+
 fn run() -> anyhow::Result<()> {
-    match Arguments::parse().command {
+    let arguments = match Arguments::try_parse() {
+        Err(told) if !told.use_stderr() => {
+            let mut out = std::io::stdout();
+            return told
+                .print()
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output");
+        }
+        parsed => parsed.unwrap_or_else(|wrong| wrong.exit()),
+    };
+    match arguments.command {
         Task::Serve(options) => serve::serve(options),
         Task::Info { runtime } => {
             let library = runtime::find(runtime.as_deref())?;
@@ -89,8 +111,10 @@ fn run() -> anyhow::Result<()> {
                 "runtime_library": library,
                 "state": system.state(),
             });
-            println!("{}", serde_json::to_string_pretty(&what)?);
-            Ok(())
+            let mut out = std::io::stdout();
+            writeln!(out, "{}", serde_json::to_string_pretty(&what)?)
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output")
         }
         Task::Worker => worker::main(),
     }

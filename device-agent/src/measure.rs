@@ -136,16 +136,13 @@ pub fn measure(
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Vec<Measurement>, Failure> {
     let time = Duration::from_nanos(job.limits.time_ns);
-    let names = job
-        .models
-        .iter()
-        .chain(&job.reference)
-        .map(|model| model.name.clone());
-    let models: Vec<wire::WorkerModel> = names
+    let refs = job.models.iter().chain(&job.reference);
+    let models: Vec<wire::WorkerModel> = refs
         .zip(pins)
-        .map(|(name, pin)| wire::WorkerModel {
-            name,
+        .map(|(model, pin)| wire::WorkerModel {
+            name: model.name.clone(),
             path: pin.path.display().to_string(),
+            inputs: model.inputs.iter().cloned().map(Into::into).collect(),
         })
         .collect();
 
@@ -209,6 +206,7 @@ pub fn run(
     one.models = vec![wire::WorkerModel {
         name: job.model.name.clone(),
         path: pin.path.display().to_string(),
+        inputs: Vec::new(),
     }];
     (one.input, one.shape) = (job.input, job.shape);
     let time = Duration::from_nanos(job.limits.time_ns);

@@ -19,7 +19,7 @@ use latency::{
 use model_zoo::ZooConfig;
 use onnx_graph::{Graph, fold_batch_norm};
 use regression::{
-    Baseline, BaselineFolder, Change, Device, Guard, Outcome, SeriesConfig, change, measure_series,
+    Baseline, BaselineFolder, Change, Device, Guard, SeriesConfig, Verdict, change, measure_series,
 };
 use serde::Serialize;
 
@@ -169,7 +169,7 @@ fn compare(device: &mut Device, old: &Model, new: &Model, count: usize) -> Vec<J
                 .turn(device, new, |_, _| {})
                 .expect("the device measures");
             let judged = Judged {
-                outcome: turn.compared.outcome().word(),
+                outcome: turn.compared.verdict.word(),
                 change: turn.compared.change,
                 ratios: ratios(&turn.measurements),
                 seconds: clock.elapsed().as_secs_f64(),
@@ -205,7 +205,7 @@ fn words(change: &Change) -> String {
 }
 
 fn report(what: &str, truth: &[f64], all: &[Judged]) {
-    let count = |outcome: Outcome| all.iter().filter(|j| j.outcome == outcome.word()).count();
+    let count = |outcome: Verdict| all.iter().filter(|j| j.outcome == outcome.word()).count();
     let mean = |of: &dyn Fn(&Judged) -> Option<f64>| {
         let values: Vec<f64> = all.iter().filter_map(of).collect();
         values.iter().sum::<f64>() / values.len() as f64
@@ -222,11 +222,11 @@ fn report(what: &str, truth: &[f64], all: &[Judged]) {
             .as_ref()
             .map_or("0 by construction".into(), words),
         all.len(),
-        count(Outcome::Regressed),
-        count(Outcome::Fine),
-        count(Outcome::Improved),
-        count(Outcome::Undecided),
-        count(Outcome::Unmeasured) + count(Outcome::NoBaseline),
+        count(Verdict::Regressed),
+        count(Verdict::Fine),
+        count(Verdict::Improved),
+        count(Verdict::Undecided),
+        count(Verdict::Unmeasured) + count(Verdict::NoBaseline),
         estimate * 100.0,
         spread * 100.0,
         mean(&|j| Some(j.change?.processes as f64)),

@@ -7,6 +7,7 @@
 mod compare;
 mod fixtures;
 mod models;
+pub mod onnx;
 mod ort;
 mod peer;
 mod prune;

@@ -140,3 +140,83 @@ fn what_cannot_be_measured_or_compared_is_no_success() {
         "what did not begin is not in the history"
     );
 }
+
+/// The verdicts of every output of a run of the guard.
+fn check_outputs(sandbox: &Sandbox, args: &[&str], code: i32, verdict: &str) {
+    let files = [
+        "--junit",
+        "bench.xml",
+        "--markdown",
+        "summary.md",
+        "--report",
+        "page.html",
+    ];
+    let output = check(
+        sandbox,
+        &[args, &files, &["--json", "--quiet"]].concat(),
+        code,
+    );
+    let all: Value = serde_json::from_slice(&output.stdout).unwrap();
+    let entries = history(sandbox);
+    for told in [all.as_array().unwrap().last(), entries.last()] {
+        assert_eq!(told.unwrap()["verdict"], verdict, "{args:?}");
+    }
+    let read = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
+    let (junit, markdown, page) = (read("bench.xml"), read("summary.md"), read("page.html"));
+    let (failures, errors, headline, mark) = match code {
+        0 if verdict == "no_baseline" => (0, 0, "compared with nothing", "Measured"),
+        0 => (0, 0, "no regression", "Fine"),
+        1 => (1, 0, "1 slower than before", "Slower"),
+        _ => (0, 1, "1 could not be compared", "Not sure"),
+    };
+    assert!(
+        junit.contains(&format!("failures=\"{failures}\" errors=\"{errors}\"")),
+        "{args:?}: {junit}"
+    );
+    assert!(markdown.contains(headline), "{args:?}: {markdown}");
+    assert!(
+        page.contains(&format!("<b>{mark}</b>")),
+        "{args:?}: no {mark}"
+    );
+}
+
+#[test]
+fn every_output_says_what_the_exit_code_says() {
+    let sandbox = Sandbox::new();
+    let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
+    put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
+    put("other.onnx", &graphprune_tests::zoo_bytes("shapes_net"));
+    check_outputs(
+        &sandbox,
+        &["net.onnx", "--save-baseline", "main"],
+        0,
+        "no_baseline",
+    );
+    let loose = ["net.onnx", "--baseline", "main", "--fail-above", "90%"];
+    check_outputs(&sandbox, &loose, 0, "fine");
+    check_outputs(
+        &sandbox,
+        &["other.onnx", "--baseline", "main"],
+        2,
+        "uncompared",
+    );
+    put("net.onnx", &graphprune_tests::zoo_bytes("resnet56"));
+    let strict = ["net.onnx", "--baseline", "main", "--fail-above", "3%"];
+    check_outputs(&sandbox, &strict, 1, "regressed");
+    put("net.onnx", &graphprune_tests::zoo_bytes("shapes_net"));
+    check_outputs(&sandbox, &strict, 0, "improved");
+    put("net.onnx", b"this is no model");
+    check_outputs(&sandbox, &strict, 2, "unmeasured");
+
+    // What could not even begin leaves no file of an earlier run behind that says something else.
+    check(
+        &sandbox,
+        &["net.onnx", "--baseline", "none", "--junit", "bench.xml"],
+        2,
+    );
+    let junit = fs::read_to_string(sandbox.path("bench.xml")).unwrap();
+    assert!(
+        junit.contains("errors=\"1\"") && junit.contains("there is no baseline"),
+        "{junit}"
+    );
+}

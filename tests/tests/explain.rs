@@ -208,7 +208,6 @@ fn files_that_are_not_the_same_network_and_folders_without_a_result_are_refused_
         &["half.onnx", "net.onnx"],
         &["no pruned form", "Give the original first"],
     );
-    check(&["net.onnx"], &["is a file"]);
     check(&["empty"], &["holds no run"]);
     check(&["begun"], &["holds no finished run", "--resume"]);
 }

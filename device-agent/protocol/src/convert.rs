@@ -9,8 +9,8 @@ pub use agent::{Activity, AgentState, MonitorEvent};
 
 use crate::check::{count, digest, name, names, need, within, words};
 use crate::types::{
-    DeviceInfo, Evidence, Failure, FailureKind, Limits, MeasureEvent, MeasureJob, Measurement,
-    MissingLayer, ModelRef, Progress, Sampling, Stage,
+    DeviceInfo, Evidence, Failure, FailureKind, InputShape, Limits, MeasureEvent, MeasureJob,
+    Measurement, MissingLayer, ModelRef, Progress, Sampling, Stage,
 };
 use crate::{ProtocolError, bounds, plain, wire};
 
@@ -198,7 +198,42 @@ impl TryFrom<wire::ModelRef> for ModelRef {
         Ok(Self {
             name: name("ModelRef", "name", m.name)?,
             sha256: digest("ModelRef", &m.sha256)?,
+            inputs: input_shapes("ModelRef", m.inputs)?,
         })
+    }
+}
+
+/// The sizes that come with a model.
+pub fn input_shapes(
+    message: &'static str,
+    shapes: Vec<wire::InputShape>,
+) -> Result<Vec<InputShape>, ProtocolError> {
+    count(message, "inputs", &shapes, bounds::MAX_LIST)?;
+    shapes.into_iter().map(TryInto::try_into).collect()
+}
+
+impl TryFrom<wire::InputShape> for InputShape {
+    type Error = ProtocolError;
+
+    fn try_from(m: wire::InputShape) -> Result<Self, ProtocolError> {
+        const M: &str = "InputShape";
+        count(M, "dims", &m.dims, bounds::MAX_RANK)?;
+        for &dim in &m.dims {
+            within(M, "dims", dim, (1, 1 << 31), "a size from 1 to 2147483648")?;
+        }
+        Ok(Self {
+            name: name(M, "name", m.name)?,
+            dims: m.dims,
+        })
+    }
+}
+
+impl From<InputShape> for wire::InputShape {
+    fn from(shape: InputShape) -> Self {
+        Self {
+            name: shape.name,
+            dims: shape.dims,
+        }
     }
 }
 
@@ -207,6 +242,7 @@ impl From<ModelRef> for wire::ModelRef {
         Self {
             name: m.name,
             sha256: m.sha256.0.to_vec(),
+            inputs: m.inputs.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -461,6 +497,7 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
             confinement: names(M, "confinement", m.confinement)?,
             unconfined: missing_layers(m.unconfined)?,
             serial: name(M, "serial", m.serial)?,
+            input_shapes: m.input_shapes,
         })
     }
 }
@@ -480,6 +517,7 @@ impl From<DeviceInfo> for wire::DeviceInfo {
             confinement: d.confinement,
             unconfined: d.unconfined.into_iter().map(Into::into).collect(),
             serial: d.serial,
+            input_shapes: d.input_shapes,
         }
     }
 }

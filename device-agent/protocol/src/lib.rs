@@ -29,7 +29,7 @@ pub mod wire {
 }
 
 pub use check::decode;
-pub use convert::{Activity, AgentState, MonitorEvent, Upload};
+pub use convert::{Activity, AgentState, MonitorEvent, Upload, input_shapes};
 pub use error::ProtocolError;
 pub use token::{TOKEN_METADATA, Token};
 pub use types::*;

@@ -255,6 +255,24 @@ pub struct ModelRef {
     pub name: String,
     /// The digest of its bytes.
     pub sha256: Sha256,
+    /// Sizes of inputs that it leaves open.
+    pub inputs: Vec<InputShape>,
+}
+
+/// The sizes of a model's input.
+#[derive(Clone, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+pub struct InputShape {
+    /// The input's name.
+    pub name: String,
+    /// The sizes of its axes, outermost first; none is 0.
+    pub dims: Vec<u64>,
+}
+
+impl fmt::Display for InputShape {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let dims: Vec<String> = self.dims.iter().map(u64::to_string).collect();
+        write!(f, "{}={}", self.name, dims.join("x"))
+    }
 }
 
 /// What the agent is asked to measure.
@@ -478,6 +496,9 @@ pub struct DeviceInfo {
     /// What tells this device from others of its kind; empty where the system has no such thing.
     #[serde(default)]
     pub serial: String,
+    /// Whether the agent makes inputs of the sizes that come with a model.
+    #[serde(default)]
+    pub input_shapes: bool,
 }
 
 impl DeviceInfo {

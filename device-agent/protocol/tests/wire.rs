@@ -84,6 +84,10 @@ fn job() -> MeasureJob {
     let model = |name: &str| ModelRef {
         name: name.into(),
         sha256: Sha256::of(name.as_bytes()),
+        inputs: vec![agent_protocol::InputShape {
+            name: "x".into(),
+            dims: vec![1, 3, 8, 8],
+        }],
     };
     MeasureJob {
         models: vec![model("a"), model("b")],
@@ -189,6 +193,14 @@ fn a_wrong_field_is_refused_by_its_name() {
     check(&|r| r.models[0].sha256.truncate(31), "31 bytes");
     check(&|r| r.models[0].name = "x\u{7}".into(), "control");
     check(&|r| r.models[0].name = "x".repeat(1000), "1000 bytes");
+    check(&|r| r.models[0].inputs[0].dims[2] = 0, "dims is 0");
+    check(&|r| r.models[0].inputs[0].dims[2] = u64::MAX, "dims is");
+    check(&|r| r.models[0].inputs[0].dims = vec![1; 17], "a list of 17");
+    check(&|r| r.models[0].inputs[0].name = "x\n".into(), "control");
+    check(
+        &|r| r.models[0].inputs = vec![r.models[0].inputs[0].clone(); 65],
+        "a list of 65",
+    );
     check(&|r| r.evidence = 9, "evidence is 9");
     check(&|r| r.sampling = None, "sampling");
     check(&|r| r.limits = None, "limits");

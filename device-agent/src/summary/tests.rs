@@ -5,6 +5,7 @@ fn job(reference: bool) -> MeasureJob {
     let model = |name: &str| ModelRef {
         name: name.into(),
         sha256: Sha256::of(name.as_bytes()),
+        inputs: Vec::new(),
     };
     MeasureJob {
         models: vec![model("a")],

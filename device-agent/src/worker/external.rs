@@ -27,6 +27,9 @@ struct Function {
     nodes: Vec<Node>,
     #[prost(bytes = "vec", tag = "10")]
     domain: Vec<u8>,
+    /// Attributes with their defaults.
+    #[prost(message, repeated, tag = "11")]
+    attributes: Vec<Attribute>,
 }
 
 #[derive(Clone, PartialEq, Message)]
@@ -112,11 +115,15 @@ pub fn objection(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
     let model = Model::decode(onnx)?;
     let of_function = |function: &Function| {
         let own = [&function.name, &function.domain];
+        let attributes = function.attributes.iter();
         let names = own
             .into_iter()
             .chain(&function.inputs)
-            .chain(&function.outputs);
-        long("function", names).or_else(|| function.nodes.iter().find_map(in_node))
+            .chain(&function.outputs)
+            .chain(attributes.clone().map(|attribute| &attribute.name));
+        long("function", names)
+            .or_else(|| function.nodes.iter().find_map(in_node))
+            .or_else(|| attributes.clone().find_map(in_attribute))
     };
     Ok(model
         .graph
@@ -270,20 +277,28 @@ mod tests {
             },
             Some("w"),
         );
-        let function = Function {
-            nodes: with(Attribute {
-                tensors: vec![tensor(1)],
-                ..Attribute::default()
-            })
-            .nodes,
+        let attribute = Attribute {
+            tensors: vec![tensor(1)],
+            ..Attribute::default()
+        };
+        let body = Function {
+            nodes: with(attribute.clone()).nodes,
             ..Function::default()
         };
-        let model = Model {
-            graph: None,
-            functions: vec![function],
+        let found = |function| {
+            let model = Model {
+                graph: None,
+                functions: vec![function],
+            };
+            objection(&model.encode_to_vec()).unwrap().unwrap()
         };
-        let found = objection(&model.encode_to_vec()).unwrap();
-        assert!(found.unwrap().contains("`w`"));
+        let default = Function {
+            attributes: vec![attribute],
+            ..Function::default()
+        };
+        for function in [body, default] {
+            assert!(found(function).contains("`w`"));
+        }
         assert!(objection(b"\xff\xff not protobuf").is_err());
     }
 

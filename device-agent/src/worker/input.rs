@@ -1,6 +1,6 @@
 //! Inputs made up at random.
 
-use agent_protocol::Sampling;
+use agent_protocol::{InputShape, Sampling};
 use ort::session::Session;
 use ort::value::{DynValue, Shape, Tensor, TensorElementType, ValueType};
 use rand::{RngExt, SeedableRng};
@@ -11,12 +11,32 @@ use super::Trouble;
 /// The most elements of one input: 4 GiB of floats.
 const MAX_ELEMENTS: u64 = 1 << 30;
 
-/// One random value for each input of a model, the same for the same seed.
-pub fn inputs(session: &Session, sampling: &Sampling) -> Result<Vec<DynValue>, Trouble> {
+/// One random value for each input of a model, the same for the same seed. Sizes that the model leaves open come from `shapes`, the
+/// batch otherwise from the sampling.
+pub fn inputs(
+    session: &Session,
+    sampling: &Sampling,
+    shapes: &[InputShape],
+) -> Result<Vec<DynValue>, Trouble> {
+    let named = |name: &str| session.inputs().iter().any(|outlet| outlet.name() == name);
+    if let Some(stranger) = shapes.iter().find(|shape| !named(&shape.name)) {
+        let names: Vec<String> = session
+            .inputs()
+            .iter()
+            .map(|outlet| format!("`{}`", outlet.name()))
+            .collect();
+        return Err(Trouble::model(format!(
+            "it has no input `{}`, whose size is given; it has {}",
+            stranger.name,
+            names.join(", ")
+        )));
+    }
     let mut random = ChaCha8Rng::seed_from_u64(sampling.seed);
     let mut all = Vec::new();
     for outlet in session.inputs() {
-        let input = input(outlet.dtype(), sampling.batch, &mut random);
+        let shape = shapes.iter().find(|shape| shape.name == outlet.name());
+        let dims = dims(outlet.name(), outlet.dtype(), sampling.batch, shape);
+        let input = dims.and_then(|dims| input(outlet.dtype(), dims, &mut random));
         all.push(input.map_err(|Trouble { kind, detail }| Trouble {
             kind,
             detail: format!("its input `{}` {detail}", outlet.name()),
@@ -25,23 +45,61 @@ pub fn inputs(session: &Session, sampling: &Sampling) -> Result<Vec<DynValue>, T
     Ok(all)
 }
 
-/// A random input of the type a model asks for.
-fn input(wanted: &ValueType, batch: u32, random: &mut ChaCha8Rng) -> Result<DynValue, Trouble> {
-    let ValueType::Tensor { ty, shape, .. } = wanted else {
+/// The sizes of an input.
+fn dims(
+    name: &str,
+    wanted: &ValueType,
+    batch: u32,
+    given: Option<&InputShape>,
+) -> Result<Vec<i64>, Trouble> {
+    let ValueType::Tensor { shape, .. } = wanted else {
         return Err(Trouble::model(format!("is a {wanted}, not a tensor")));
     };
-    let mut dims = Vec::new();
-    for (axis, &dim) in shape.iter().enumerate() {
-        dims.push(match (axis, dim) {
-            (0, ..0) => i64::from(batch),
-            (_, ..0) => {
-                return Err(Trouble::model(format!(
-                    "has an unknown size on axis {axis}; only the first may be unknown"
-                )));
-            }
-            (_, dim) => dim,
-        });
+    let Some(given) = given else {
+        let open = |(axis, &dim): (usize, &i64)| (axis > 0 && dim < 0).then_some(axis);
+        if let Some(axis) = shape.iter().enumerate().find_map(open) {
+            let sizes = shape
+                .iter()
+                .enumerate()
+                .map(|(axis, &dim)| match (axis, dim) {
+                    (_, 0..) => dim.to_string(),
+                    (0, _) => batch.to_string(),
+                    _ => "?".to_owned(),
+                });
+            return Err(Trouble::model(format!(
+                "has an unknown size on axis {axis}; give its sizes with --input-size {name}={}",
+                sizes.collect::<Vec<_>>().join("x")
+            )));
+        }
+        let closed = |&dim: &i64| if dim < 0 { i64::from(batch) } else { dim };
+        return Ok(shape.iter().map(closed).collect());
+    };
+    let dims: Vec<i64> = given
+        .dims
+        .iter()
+        .map(|&dim| i64::try_from(dim).map_err(Trouble::internal))
+        .collect::<Result<_, _>>()?;
+    // The runtime tells no sizes of an input whose rank the model leaves open.
+    let fits = shape.is_empty()
+        || (shape.len() == dims.len()
+            && shape
+                .iter()
+                .zip(&dims)
+                .all(|(&fixed, &dim)| fixed < 0 || fixed == dim));
+    if fits {
+        Ok(dims)
+    } else {
+        Err(Trouble::model(format!(
+            "is a {wanted}, which the given size {given} does not fit"
+        )))
     }
+}
+
+/// A random input of the type a model asks for.
+fn input(wanted: &ValueType, dims: Vec<i64>, random: &mut ChaCha8Rng) -> Result<DynValue, Trouble> {
+    let ValueType::Tensor { ty, .. } = wanted else {
+        return Err(Trouble::model(format!("is a {wanted}, not a tensor")));
+    };
     let count = dims
         .iter()
         .try_fold(1u64, |count, &dim| count.checked_mul(dim.unsigned_abs()))

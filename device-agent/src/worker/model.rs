@@ -4,7 +4,9 @@ use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::time::Instant;
 
-use agent_protocol::{Optimisation, Provider, RuntimeOptions, Sampling, bounds, wire};
+use agent_protocol::{
+    Optimisation, Provider, RuntimeOptions, Sampling, bounds, input_shapes, wire,
+};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::SessionInputValue;
@@ -47,10 +49,16 @@ pub struct Runner {
 
 impl Runner {
     /// Loads a model. With `profile`, the runtime keeps a profile in files that begin so.
-    pub fn load(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Self, Trouble> {
-        let opened = open(bench, path, profile)?;
+    pub fn load(
+        bench: &Bench,
+        model: &wire::WorkerModel,
+        profile: Option<&str>,
+    ) -> Result<Self, Trouble> {
+        let shapes =
+            input_shapes("WorkerModel", model.inputs.clone()).map_err(Trouble::internal)?;
+        let opened = open(bench, Path::new(&model.path), profile)?;
         Ok(Self {
-            inputs: input::inputs(&opened.session, &bench.sampling)?,
+            inputs: input::inputs(&opened.session, &bench.sampling, &shapes)?,
             session: opened.session,
             load_ns: opened.load_ns,
             notes: opened.notes,

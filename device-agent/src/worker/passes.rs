@@ -29,7 +29,7 @@ pub fn memory(
     let model = only_model(job)?;
     events.enter(Stage::Memory, &model.name);
     let before = peak_bytes()?;
-    let mut runner = Runner::load(bench, Path::new(&model.path), None)?;
+    let mut runner = Runner::load(bench, model, None)?;
     for _ in 0..RUNS {
         runner.run()?;
     }
@@ -75,6 +75,6 @@ pub fn profile(
 ) -> Result<wire::WorkerProfile, Trouble> {
     let model = only_model(job)?;
     events.enter(Stage::Profile, &model.name);
-    let node_providers = placement::profile(bench, Path::new(&model.path))?;
+    let node_providers = placement::profile(bench, model)?;
     Ok(wire::WorkerProfile { node_providers })
 }

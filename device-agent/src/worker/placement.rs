@@ -1,6 +1,6 @@
 //! Where each node of a model runs and for how long, by the runtime's own profile.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 use std::time::Instant;
 
@@ -18,16 +18,19 @@ const FEWEST: usize = 3;
 const ENOUGH_NS: u64 = 2_000_000_000;
 
 /// Which provider runs each node, by one run.
-pub fn find(bench: &Bench, path: &Path) -> Result<Vec<wire::NodeProvider>, Trouble> {
-    let mut runner = Runner::load(bench, path, Some("placement"))?;
+pub fn find(bench: &Bench, model: &wire::WorkerModel) -> Result<Vec<wire::NodeProvider>, Trouble> {
+    let mut runner = Runner::load(bench, model, Some("placement"))?;
     runner.run()?;
     let nodes = nodes(&text_of(runner)?, 1)?;
     checked(bench, nodes)
 }
 
 /// Which provider runs each node, and the mean time of its kernel over several runs.
-pub fn profile(bench: &Bench, path: &Path) -> Result<Vec<wire::NodeProvider>, Trouble> {
-    let mut runner = Runner::load(bench, path, Some("profile"))?;
+pub fn profile(
+    bench: &Bench,
+    model: &wire::WorkerModel,
+) -> Result<Vec<wire::NodeProvider>, Trouble> {
+    let mut runner = Runner::load(bench, model, Some("profile"))?;
     let begun = Instant::now();
     let mut runs = 0;
     while runs < 1 + FEWEST || (runs < 1 + RUNS && nanoseconds(begun) < ENOUGH_NS) {

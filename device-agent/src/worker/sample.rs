@@ -1,6 +1,5 @@
 //! The pass that counts: interleaved rounds of short blocks, until the interval is narrow enough or time is up.
 
-use std::path::Path;
 use std::time::Instant;
 
 use agent_protocol::{Stage, bounds, stats, wire};
@@ -48,16 +47,15 @@ pub fn pass(
     };
     for model in &job.models {
         events.enter(Stage::Load, &model.name);
-        let path = Path::new(&model.path);
         let nodes = if bench.options.providers.iter().all(providers::is_cpu) {
             Vec::new()
         } else {
-            placement::find(bench, path)?
+            placement::find(bench, model)?
         };
         if let Some(fallback) = providers::fallback(&nodes, &bench.options) {
             note(format!("`{}`: {fallback}", model.name));
         }
-        let runner = Runner::load(bench, path, None)?;
+        let runner = Runner::load(bench, model, None)?;
         runner.notes.iter().cloned().for_each(&mut note);
         all.push(Series {
             runner,

@@ -274,6 +274,7 @@ pub fn job(model: &Model, sampling: Sampling) -> agent_protocol::MeasureJob {
         models: vec![agent_protocol::ModelRef {
             name: model.name().into(),
             sha256: model.sha256(),
+            inputs: model.inputs().to_vec(),
         }],
         reference: None,
         sampling,

@@ -3,9 +3,11 @@
 //! This binary holds words and wiring only: a file per sub-command, the progress bars, the exit codes. The work is
 //! done by the `pipeline` crate.
 #![forbid(unsafe_code)]
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod commands;
 mod options;
+mod output;
 mod progress;
 mod stop;
 mod waiting;
@@ -14,6 +16,9 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use tracing_subscriber::EnvFilter;
+
+use options::Usage;
+use output::note;
 
 /// Prune a CNN for one device by latency measured on that device.
 #[derive(Debug, Parser)]
@@ -50,27 +55,45 @@ enum Command {
     Completions(commands::completions::Args),
 }
 
-/// Rust ignores SIGPIPE, so that `graphprune inspect MODEL | head` would end in a panic of `println!`; programs end silently
-/// there. The signal itself stays ignored: a device's connection that breaks must not end a run.
-fn end_silently_with_the_reader() {
-    let report = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| {
-        let message = panic.payload_as_str().unwrap_or_default();
-        if message.starts_with("failed printing to stdout") && message.contains("Broken pipe") {
-            std::process::exit(0);
-        }
-        report(panic);
-    }));
-}
-
 fn main() -> ExitCode {
-    end_silently_with_the_reader();
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
+        // It would say so on standard error, which is what fails.
+        .log_internal_errors(false)
         .init();
-    let result = match Cli::parse().command {
+    let command = match Cli::try_parse() {
+        Ok(cli) => cli.command,
+        Err(told) => return not_a_command(&told),
+    };
+    // For the guard 1 is a regression.
+    let failed = if let Command::Bench(_) = command {
+        2
+    } else {
+        1
+    };
+    let code = run(command).unwrap_or_else(|error| {
+        // It may repeat names of models and words of devices, which a terminal must not obey.
+        let text = format!("{error:#}");
+        note!("error: {}", latency::plain::printable(&text));
+        ExitCode::from(code_of(&error))
+    });
+    output::conclude(code, failed)
+}
+
+/// Prints what clap has to say: help and the version on standard output, wrong usage on standard error.
+fn not_a_command(told: &clap::Error) -> ExitCode {
+    let printed = told.print();
+    if !told.use_stderr() {
+        output::keep(printed);
+    }
+    let code = u8::try_from(told.exit_code()).unwrap_or(2);
+    output::conclude(ExitCode::from(code), 1)
+}
+
+fn run(command: Command) -> anyhow::Result<ExitCode> {
+    match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Train(args) => commands::stage::train(&args),
@@ -86,19 +109,19 @@ fn main() -> ExitCode {
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
         Command::Completions(args) => commands::completions::run(&args),
-    };
-    match result {
-        Ok(code) => code,
-        Err(error) => {
-            // It may repeat names of models and words of devices, which a terminal must not obey.
-            let text = format!("{error:#}");
-            eprintln!("error: {}", latency::plain::printable(&text));
-            ExitCode::from(match error.downcast_ref() {
-                Some(pipeline::PipelineError::Stopped) => 130,
-                Some(pipeline::PipelineError::Slower { .. }) => 4,
-                Some(error) if error.is_usage() => 2,
-                _ => 1,
-            })
-        }
+    }
+}
+
+/// The exit code of an error.
+fn code_of(error: &anyhow::Error) -> u8 {
+    if error.is::<Usage>() || error.is::<pipeline::ConfigError>() {
+        return 2;
+    }
+    match error.downcast_ref() {
+        Some(pipeline::PipelineError::Stopped) => 130,
+        Some(pipeline::PipelineError::Slower { .. }) => 4,
+        Some(pipeline::PipelineError::Config(_)) => 2,
+        Some(error) if error.is_usage() => 2,
+        _ => 1,
     }
 }

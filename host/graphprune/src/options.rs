@@ -4,9 +4,10 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use clap::Args;
+use latency::{ShareError, ShareOf};
 use pipeline::{
-    AnalysisOptions, Attention, DeviceSpec, InputSize, ModelSpec, Run, RunConfig, StorePlace,
-    StrategyKind, TrainingMode,
+    AnalysisOptions, Attention, DeviceSpec, InputSize, LatencyBudget, ModelSpec, Run, RunConfig,
+    StorePlace, StrategyKind, TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.
@@ -26,6 +27,40 @@ impl InputSizes {
             input_sizes: self.input_sizes.clone(),
         }
     }
+}
+
+/// Options that do not go together, or lack something: exit code 2.
+#[derive(Debug)]
+pub struct Usage(String);
+
+impl Usage {
+    /// `problem` says what to give instead.
+    pub fn new(problem: impl Into<String>) -> anyhow::Error {
+        Self(problem.into()).into()
+    }
+}
+
+impl std::fmt::Display for Usage {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Usage {}
+
+/// A share that is a budget.
+fn budget(text: &str) -> Result<f64, ShareError> {
+    ShareOf::Budget.parse(text)
+}
+
+/// A share that is a part.
+pub fn part(text: &str) -> Result<f64, ShareError> {
+    ShareOf::Part.parse(text)
+}
+
+/// A share that is a change.
+pub fn change(text: &str) -> Result<f64, ShareError> {
+    ShareOf::Change.parse(text)
 }
 
 /// How a network is looked at outside of any run.
@@ -51,11 +86,9 @@ impl NetworkOptions {
         let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
         match sizes.as_deref() {
             Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),
-            _ => {
-                anyhow::bail!(
-                    "--input '{text}': write channels x height x width, such as 3x224x224"
-                )
-            }
+            _ => Err(Usage::new(format!(
+                "--input '{text}': write channels x height x width, such as 3x224x224"
+            ))),
         }
     }
 
@@ -88,11 +121,11 @@ pub struct RunOptions {
     /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for all runs), or a file
     #[arg(long, value_name = "run|user|FILE")]
     pub measurements: Option<String>,
-    /// Latency budget: a share of the original's (0.7x) or a time (1.8ms)
-    #[arg(long)]
-    pub latency: Option<String>,
-    /// Budget of multiply-accumulates, as a share of the original's (0.5)
-    #[arg(long)]
+    /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms)
+    #[arg(long, value_name = "LATENCY", value_parser = LatencyBudget::budget, allow_hyphen_values = true)]
+    pub latency: Option<LatencyBudget>,
+    /// Budget of multiply-accumulates, as a share of the original's (0.5x, 50%, 0.5)
+    #[arg(long, value_name = "SHARE", value_parser = budget, allow_hyphen_values = true)]
     pub macs: Option<f64>,
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
@@ -162,11 +195,12 @@ impl RunOptions {
     fn found(&self) -> anyhow::Result<Run> {
         if self.resume {
             let given = self.given();
-            anyhow::ensure!(
-                given.is_empty(),
-                "--resume goes on with the settings the run was started with; leave out {}",
-                given.join(", ")
-            );
+            if !given.is_empty() {
+                return Err(Usage::new(format!(
+                    "--resume goes on with the settings the run was started with; leave out {}",
+                    given.join(", ")
+                )));
+            }
             return Ok(Run::resume(&self.out)?);
         }
         Ok(Run::start(self.configuration()?, &self.out)?)
@@ -223,8 +257,8 @@ impl RunOptions {
         if let Some(place) = &self.measurements {
             config.measurements = StorePlace(place.clone());
         }
-        if let Some(latency) = &self.latency {
-            config.budget.latency = Some(latency.parse()?);
+        if self.latency.is_some() {
+            config.budget.latency = self.latency;
         }
         if self.macs.is_some() {
             config.budget.macs = self.macs;
@@ -246,10 +280,11 @@ impl RunOptions {
         if self.normalise.is_some() {
             config.normalise.clone_from(&self.normalise);
         }
-        anyhow::ensure!(
-            !config.model.name.is_empty(),
-            "give a model: an ONNX file or the name of a zoo network"
-        );
+        if config.model.name.is_empty() {
+            return Err(Usage::new(
+                "give a model: an ONNX file or the name of a zoo network",
+            ));
+        }
         Ok(config)
     }
 }

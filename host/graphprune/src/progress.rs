@@ -3,6 +3,7 @@
 use std::io::IsTerminal as _;
 use std::time::Duration;
 
+use crate::output::note;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 use pipeline::Reporter;
 
@@ -26,9 +27,9 @@ impl Terminal {
 
     fn line(&self, text: &str) {
         if self.interactive {
-            self.bar.suspend(|| eprintln!("{text}"));
+            self.bar.suspend(|| note!("{text}"));
         } else {
-            eprintln!("{text}");
+            note!("{text}");
         }
     }
 }
@@ -53,7 +54,7 @@ impl Reporter for Terminal {
             } else {
                 String::new()
             };
-            eprintln!("{stage}: {total} steps{from}");
+            note!("{stage}: {total} steps{from}");
         }
     }
 
@@ -66,7 +67,7 @@ impl Reporter for Terminal {
         self.bar.finish_and_clear();
         self.bar = ProgressBar::hidden();
         if !self.quiet {
-            eprintln!("{summary}");
+            note!("{summary}");
         }
     }
 

@@ -1,6 +1,7 @@
 //! Ctrl-C: the first asks the run to stop at the next safe point, the second ends the process at once (which a run
 //! survives as well as a power cut).
 
+use crate::output::note;
 use anyhow::Context as _;
 use pipeline::StopFlag;
 
@@ -12,7 +13,7 @@ pub fn on_interrupt() -> anyhow::Result<StopFlag> {
         if handler.set() {
             std::process::exit(130);
         }
-        eprintln!("\nstopping after the current step; press Ctrl-C again to stop at once");
+        note!("\nstopping after the current step; press Ctrl-C again to stop at once");
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(flag)

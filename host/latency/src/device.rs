@@ -225,6 +225,7 @@ fn refer(model: &Model) -> ModelRef {
     ModelRef {
         name: model.name().to_owned(),
         sha256: model.sha256(),
+        inputs: model.inputs().to_vec(),
     }
 }
 
@@ -242,6 +243,19 @@ impl LatencySource for AgentDevice {
                 field: "models",
             }
             .into());
+        }
+        let models = request.models.iter().chain(&request.reference);
+        // An older agent would make inputs of the sizes that it thinks of.
+        if !self.device.input_shapes
+            && let Some(sized) = models.into_iter().find(|model| !model.inputs().is_empty())
+        {
+            return Err(LatencyError::Model {
+                name: sized.name().to_owned(),
+                detail: format!(
+                    "the agent {} on the device cannot make inputs of given sizes; bring a newer one with `graphprune device deploy`",
+                    self.device.agent_version
+                ),
+            });
         }
         let mut left = self.patience.retries;
         let mut results = self.measure_despite_crashes(request, &mut left)?;

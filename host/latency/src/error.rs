@@ -88,6 +88,14 @@ pub enum LatencyError {
         /// Why.
         detail: String,
     },
+    /// A model's file is not whole.
+    #[error("model '{}': {detail}", path.display())]
+    ModelFile {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        detail: String,
+    },
     /// There is no such device.
     #[error("there is no device `{name}`: {advice}")]
     UnknownDevice {

@@ -28,12 +28,14 @@ mod export;
 mod fleet;
 mod home;
 mod obstacle;
+mod onnx_file;
 mod place;
 mod profile;
 mod registry;
 mod remember;
 mod resolve;
 mod route;
+mod share;
 mod shell;
 mod store;
 mod transport;
@@ -42,9 +44,10 @@ use std::sync::Arc;
 
 pub use agent_protocol::{
     Activity, AgentState, Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence,
-    Failure, FailureKind, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider,
-    Optimisation, Progress, ProtocolError, Provider, Ratio, RunJob, RunOutput, RuntimeInfo,
-    RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token, Verdict, plain, stats,
+    Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer, MonitorEvent,
+    NodeProvider, Optimisation, Progress, ProtocolError, Provider, Ratio, RunJob, RunOutput,
+    RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token, Verdict,
+    bounds, plain, stats,
 };
 
 pub use client::Client;
@@ -60,11 +63,13 @@ pub use fleet::{
     differences, members,
 };
 pub use obstacle::Obstacle;
+pub use onnx_file::self_contained;
 pub use place::{Address, Place};
 pub use profile::{AgentPlace, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};
 pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
+pub use share::{ShareError, ShareFileError, ShareKey, ShareOf, percent, read_toml};
 pub use shell::{LocalShell, Shell};
 pub use store::{Comparison, Filter, Key, Kindred, Origin, Record, STORE_FILE, Store, user_store};
 pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
@@ -75,17 +80,31 @@ pub struct Model {
     name: String,
     onnx: Arc<[u8]>,
     sha256: Sha256,
+    inputs: Vec<InputShape>,
 }
 
 impl Model {
-    /// A model from the bytes of its ONNX file. External data is refused by the agent.
+    /// A model from the bytes of its ONNX file. External data is refused by the agent; [`Model::read`] brings it inside.
     pub fn new(name: impl Into<String>, onnx: impl Into<Arc<[u8]>>) -> Self {
         let onnx = onnx.into();
         Self {
             name: name.into(),
             sha256: Sha256::of(&onnx),
             onnx,
+            inputs: Vec::new(),
         }
+    }
+
+    /// The model with these sizes for inputs that it leaves open.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: Vec<InputShape>) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
+    /// Sizes given for its inputs.
+    pub fn inputs(&self) -> &[InputShape] {
+        &self.inputs
     }
 
     /// The name used in messages.

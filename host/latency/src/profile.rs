@@ -7,6 +7,7 @@ use agent_protocol::{Conditions, Limits, RuntimeOptions, Sampling};
 use serde::{Deserialize, Serialize};
 
 use crate::LatencyError;
+use crate::share::{ShareKey, ShareOf, read_toml};
 
 /// How the agent is reached.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -87,6 +88,22 @@ pub struct Profile {
     #[serde(default)]
     pub knowledge: Knowledge,
 }
+
+/// The settings that are shares: half-widths of intervals and the drift that is put up with.
+const SHARES: &[ShareKey] = &[
+    ShareKey {
+        key: "sampling.ci_target_rel",
+        of: ShareOf::Change,
+    },
+    ShareKey {
+        key: "sampling.ci_accept_rel",
+        of: ShareOf::Change,
+    },
+    ShareKey {
+        key: "sampling.drift_accept_rel",
+        of: ShareOf::Change,
+    },
+];
 
 /// A named check of a profile: what must hold, or the message.
 type Check = (&'static str, fn(&Profile) -> Result<(), String>);
@@ -239,7 +256,8 @@ impl Profile {
             origin: origin.to_owned(),
             problems,
         };
-        let profile: Self = toml::from_str(text).map_err(|error| wrong(vec![error.to_string()]))?;
+        let profile: Self =
+            read_toml(text, SHARES).map_err(|error| wrong(vec![error.to_string()]))?;
         let problems: Vec<String> = CHECKS
             .iter()
             .filter_map(|(name, check)| {
@@ -318,6 +336,10 @@ mod tests {
                 "sampling: Sampling.threads is 0",
                 "time: limits.time_ns (5)",
             ],
+        );
+        check(
+            "name = \"a\"\ntransport = \"local\"\n[sampling]\nci_target_rel = 2",
+            &["sampling.ci_target_rel: `2` is 200 %", "write 2%"],
         );
         check(
             "name = \"a\"\ntransport = \"local\"\n[sampling]\nthreads = 2\ncores = [1]",

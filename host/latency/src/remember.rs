@@ -89,6 +89,7 @@ impl<S: LatencySource> Remembering<S> {
                 &request.sampling,
                 &request.runtime,
             )
+            .with_inputs(model.inputs())
         };
         let models = request.models.iter().map(|model| key(model, reference));
         models

@@ -5,6 +5,7 @@ use std::str::FromStr;
 
 use channels::AnalysisOptions;
 use datasets::Augment;
+use latency::ShareFileError;
 use search::{RewardConfig, ScreenConfig, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
@@ -15,6 +16,7 @@ use crate::model::ModelSpec;
 use crate::store_place::StorePlace;
 
 mod budget;
+mod shares;
 
 pub use budget::{BudgetConfig, LatencyBudget};
 
@@ -362,14 +364,30 @@ impl Default for RunConfig {
 }
 
 impl RunConfig {
-    /// Reads a configuration; absent keys take their defaults, unknown keys are errors.
+    /// Reads a configuration; absent keys take their defaults, unknown keys are errors. Shares can be written as on the command
+    /// line.
+    ///
+    /// # Errors
+    /// [`ConfigError::Syntax`] with line and column, [`ConfigError::Value`] for a share that is none.
+    pub fn from_toml(text: &str, path: Option<PathBuf>) -> Result<Self, ConfigError> {
+        latency::read_toml(text, shares::KEYS).map_err(|error| match error {
+            ShareFileError::Share { key, problem } => ConfigError::value(key, problem.to_string()),
+            other => ConfigError::Syntax {
+                path,
+                reason: other.to_string(),
+            },
+        })
+    }
+
+    /// Reads the configuration that a run wrote into its folder. Numbers are not looked at again, so that the run of an earlier
+    /// version goes on.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`] with line and column.
-    pub fn from_toml(text: &str, path: Option<PathBuf>) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|e| ConfigError::Syntax {
-            path,
-            reason: e.to_string(),
+    pub fn stored(text: &str, path: PathBuf) -> Result<Self, ConfigError> {
+        toml::from_str(text).map_err(|error| ConfigError::Syntax {
+            path: Some(path),
+            reason: error.to_string(),
         })
     }
 
@@ -391,9 +409,9 @@ impl RunConfig {
     pub fn settled(mut self) -> Result<Self, ConfigError> {
         if self.data.trim().is_empty() {
             // What is neither a file nor in the zoo is refused later, with what the zoo has.
-            if Path::new(&self.model.0).exists() {
+            if Path::new(&self.model.name).exists() {
                 return Err(ConfigError::NoData {
-                    model: self.model.0,
+                    model: self.model.name,
                 });
             }
             self.data = "shapes".into();
@@ -401,11 +419,20 @@ impl RunConfig {
         Ok(self)
     }
 
+    /// Checks the settings of a new run.
+    ///
+    /// # Errors
+    /// As [`Self::check_stored`], and when the budget asks for nothing that the original is not.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        self.budget.check()?;
+        self.check_stored()
+    }
+
     /// Checks the ranges of the settings this crate reads itself.
     ///
     /// # Errors
     /// [`ConfigError::Value`] naming the key.
-    pub fn check(&self) -> Result<(), ConfigError> {
+    pub fn check_stored(&self) -> Result<(), ConfigError> {
         if self.budget.cost().is_none() {
             let reason =
                 "give a budget: a latency (--latency 0.7x or 1.8ms), MACs (--macs 0.5), or both";
@@ -522,6 +549,43 @@ mod tests {
             let error = read(wrong).unwrap_err().to_string();
             assert!(error.contains(named), "{error}");
         }
+    }
+
+    #[test]
+    fn a_share_in_a_file_is_read_and_refused_as_on_the_command_line() {
+        let read = |text: &str| {
+            let config = RunConfig::from_toml(text, None)?;
+            config.check().map(|()| config)
+        };
+        let check = |text: &str, latency: Option<LatencyBudget>, macs: Option<f64>| {
+            let budget = read(text).unwrap().budget;
+            assert_eq!((budget.latency, budget.macs), (latency, macs), "{text}");
+        };
+        check("budget.macs = \"50%\"", None, Some(0.5));
+        check("budget.macs = 0.5", None, Some(0.5));
+        let seven = Some(LatencyBudget::Ratio(0.7));
+        check("budget.latency = \"70%\"", seven, None);
+        check("budget.latency = 0.7", seven, None);
+        let refused = |text: &str, needles: &[&str]| {
+            let error = read(text).unwrap_err().to_string();
+            for needle in needles {
+                assert!(error.contains(needle), "{text}: no '{needle}' in {error}");
+            }
+        };
+        refused(
+            "budget.macs = 1",
+            &["budget.macs", "not below the original's"],
+        );
+        refused("budget.macs = 50", &["budget.macs", "write 50%"]);
+        refused("budget.macs = nan", &["budget.macs"]);
+        refused("budget.latency = \"1x\"", &["budget.latency", "not below"]);
+        refused("budget.latency = 3", &["latency", "`3`"]);
+        for key in shares::KEYS {
+            refused(&format!("{} = 3", key.key), &[key.key, "write 3%"]);
+        }
+        // What a run has written is not judged again.
+        let old = RunConfig::stored("budget.macs = 1.0\nknowledge.sure = 2.0", "c.toml".into());
+        assert!(old.unwrap().check_stored().is_ok());
     }
 
     #[test]

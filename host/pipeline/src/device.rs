@@ -4,12 +4,13 @@ use std::path::Path;
 
 use latency::{
     AgentDevice, Difference, Evidence, Fleet, FleetConfig, Key, LatencyError, LatencySource,
-    MeasureRequest, Measurement, MemberState, Model, Profile, Record, Remembering, Sampling, Store,
-    Verdict, differences, members, resolve_all,
+    MeasureRequest, Measurement, MemberState, Model, Profile, Record, Remembering, Store, Verdict,
+    differences, members, resolve_all,
 };
 use latency_model::{KernelTable, ProbePlan};
 use serde::{Deserialize, Serialize};
 
+use crate::effort::SamplingEffort;
 use crate::error::PipelineError;
 use crate::knowledge::{ProbeConfig, kindred_kernels, probe_kernels};
 
@@ -183,27 +184,17 @@ impl Meter {
         twins
     }
 
-    fn sampling(&self, effort: Effort) -> Sampling {
-        let search = self.profile.sampling.clone();
-        let times = self.config.final_effort;
-        match effort {
-            Effort::Search => search,
-            // Four times the rounds halve the interval.
-            Effort::Final => Sampling {
-                min_rounds: (f64::from(search.min_rounds) * times) as u32,
-                max_duration_ns: (search.max_duration_ns as f64 * times) as u64,
-                ci_target_rel: search.ci_target_rel / times.sqrt(),
-                ..search
-            },
-        }
-    }
-
     fn request(&self, models: Vec<Model>, effort: Effort) -> MeasureRequest {
+        let times = match effort {
+            Effort::Search => 1.0,
+            Effort::Final => self.config.final_effort,
+        };
+        let (sampling, limits) = SamplingEffort::of_run(times).of(&self.profile);
         MeasureRequest {
             models,
             reference: self.reference.clone(),
-            sampling: self.sampling(effort),
-            limits: self.profile.limits.clone(),
+            sampling,
+            limits,
             evidence: if effort == Effort::Final {
                 Evidence::Full
             } else {

@@ -232,7 +232,7 @@ impl PipelineError {
             Self::Model {
                 source: onnx_graph::GraphError::InputSize(_),
                 ..
-            } | Self::Config(ConfigError::NoData { .. })
+            }
         )
     }
 

@@ -10,6 +10,7 @@
 mod chance;
 mod config;
 mod device;
+mod effort;
 mod environment;
 mod error;
 mod explain;
@@ -25,6 +26,7 @@ mod prepare;
 mod progress;
 mod records;
 mod run;
+mod sizes;
 mod stages;
 mod start;
 mod store_place;
@@ -37,6 +39,7 @@ pub use config::{
     SearchConfig, StrategyKind, TrainingMode,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
+pub use effort::{EffortError, SamplingEffort};
 pub use error::PipelineError;
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
@@ -44,7 +47,7 @@ pub use inspect::{
     GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
 };
 pub use knowledge::{ProbeConfig, probe_kernels};
-pub use measure::{Measured, MeasuredOn, measure_models};
+pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models};
 pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, ModelSpec, load_model, read_model_file};
 pub use onnx_graph::{InputSize, InputSizeError};
@@ -56,5 +59,6 @@ pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
 pub use report::{Explanation, ReportData, explanation_text, text_table as table};
 pub use run::{Outcome, Run, Stage};
+pub use sizes::with_input_sizes;
 pub use store_place::StorePlace;
 pub use summary::rewrite_report;

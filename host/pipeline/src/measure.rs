@@ -3,13 +3,15 @@
 use std::path::PathBuf;
 
 use latency::{
-    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Sampling, Verdict, members,
-    resolve_all,
+    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Verdict, members, resolve_all,
 };
+use onnx_graph::InputSize;
 use serde::Serialize;
 
 use crate::device::DeviceSpec;
+use crate::effort::SamplingEffort;
 use crate::error::PipelineError;
+use crate::sizes::with_input_sizes;
 
 /// A measurement, for people and JSON.
 #[derive(Debug, Clone, Serialize)]
@@ -51,42 +53,42 @@ pub struct MeasuredOn {
     pub failed: Vec<(String, String)>,
 }
 
-/// Measures ONNX files on every device of `spec`, all devices at once; the first file is the reference the others are
-/// interleaved with.
+/// What is measured, where and how well.
+#[derive(Debug, Clone)]
+pub struct MeasureFiles<'a> {
+    /// The devices, all at once.
+    pub device: &'a DeviceSpec,
+    /// ONNX files; the first is the reference the others are interleaved with.
+    pub files: &'a [PathBuf],
+    /// Sizes of inputs that the models leave open.
+    pub input_sizes: &'a [InputSize],
+    /// How much is sampled.
+    pub effort: SamplingEffort,
+}
+
+/// Measures ONNX files. The device is asked about every file, also of one that this program could not prune.
 ///
 /// # Errors
-/// When a file cannot be read, is no model that the channel rules' reader takes, or no device can measure.
-pub fn measure_models(
-    spec: &DeviceSpec,
-    files: &[PathBuf],
-    effort: f64,
-) -> Result<MeasuredOn, PipelineError> {
-    let (profile, members) = members(resolve_all(&spec.0)?, Ok)?;
+/// When a file cannot be read, a size is for no input, or no device can measure.
+pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineError> {
+    let (profile, members) = members(resolve_all(&what.device.0)?, Ok)?;
     let mut models = Vec::new();
-    for file in files {
-        // Reading it here gives a better message about a broken file than the device could.
-        crate::model::read_model_file(file)?;
-        let bytes =
-            std::fs::read(file).map_err(|e| PipelineError::io(file, "read the model", e))?;
-        models.push(Model::new(file.display().to_string(), bytes));
+    for file in what.files {
+        models.push(Model::read(file.display().to_string(), file)?);
     }
+    let mut models = with_input_sizes(models, what.input_sizes)?;
     let mut fleet = Fleet::start(members, FleetConfig::default())?;
     let reference = if models.len() > 1 {
         Some(models.remove(0))
     } else {
         None
     };
-    let sampling = Sampling {
-        min_rounds: (f64::from(profile.sampling.min_rounds) * effort.max(0.1)).max(6.0) as u32,
-        max_duration_ns: (profile.sampling.max_duration_ns as f64 * effort.max(0.1)) as u64,
-        ci_target_rel: profile.sampling.ci_target_rel / effort.max(0.1).sqrt(),
-        ..profile.sampling
-    };
+    let (sampling, limits) = what.effort.of(&profile);
     let request = MeasureRequest {
         models,
         reference,
         sampling,
-        limits: profile.limits,
+        limits,
         evidence: Evidence::Full,
         runtime: profile.runtime,
         conditions: profile.conditions,

@@ -1,11 +1,11 @@
 //! Getting a network in: from an ONNX file or from the zoo.
 
 use std::fs;
-use std::path::{Component, Path, PathBuf};
+use std::path::Path;
 
 use channels::{Analysis, AnalysisOptions};
 use onnx_graph::ops::Op;
-use onnx_graph::{ExternalData, Graph, InputSize};
+use onnx_graph::{Graph, InputSize, NoExternalData};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::TrainingMode;
@@ -92,48 +92,6 @@ pub(crate) fn training_nodes(graph: &Graph) -> Option<String> {
     ))
 }
 
-/// Reads external tensors from the model's folder and nowhere else.
-struct BesideModel {
-    dir: PathBuf,
-}
-
-impl ExternalData for BesideModel {
-    fn load(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, String> {
-        use std::io::{Read as _, Seek as _, SeekFrom};
-        let relative = Path::new(location);
-        if relative
-            .components()
-            .any(|c| !matches!(c, Component::Normal(_) | Component::CurDir))
-        {
-            return Err(format!(
-                "'{location}' is outside the model's folder, which is refused"
-            ));
-        }
-        let dir = self.dir.canonicalize().map_err(|e| e.to_string())?;
-        let path = dir
-            .join(relative)
-            .canonicalize()
-            .map_err(|e| format!("'{location}': {e}"))?;
-        if !path.starts_with(&dir) {
-            return Err(format!(
-                "'{location}' leads outside the model's folder, which is refused"
-            ));
-        }
-        let mut file = fs::File::open(&path).map_err(|e| format!("'{location}': {e}"))?;
-        let size = file.metadata().map_err(|e| e.to_string())?.len();
-        if offset.checked_add(length).is_none_or(|end| end > size) {
-            return Err(format!(
-                "'{location}' has {size} bytes, {length} at {offset} are asked for"
-            ));
-        }
-        file.seek(SeekFrom::Start(offset))
-            .map_err(|e| e.to_string())?;
-        let mut bytes = vec![0; length as usize];
-        file.read_exact(&mut bytes).map_err(|e| e.to_string())?;
-        Ok(bytes)
-    }
-}
-
 /// Reads an ONNX file, with external tensors from its own folder only.
 ///
 /// # Errors
@@ -157,18 +115,12 @@ fn read_model_bytes(
     bytes: Vec<u8>,
     sizes: &[InputSize],
 ) -> Result<Graph, PipelineError> {
-    let dir = path
-        .parent()
-        .filter(|p| !p.as_os_str().is_empty())
-        .unwrap_or(Path::new("."));
+    let bytes = latency::self_contained(path, bytes, u64::MAX)?;
     let fail = |source| PipelineError::Model {
         model: path.display().to_string(),
         source,
     };
-    let external = BesideModel {
-        dir: dir.to_owned(),
-    };
-    let mut graph = onnx_graph::read_sized(bytes, &external, sizes).map_err(fail)?;
+    let mut graph = onnx_graph::read_sized(bytes, &NoExternalData, sizes).map_err(fail)?;
     graph.infer_shapes().map_err(fail)?;
     Ok(graph)
 }

@@ -97,8 +97,8 @@ impl Run {
         let path = folder.path(CONFIG_FILE);
         let text = fs::read_to_string(&path)
             .map_err(|e| PipelineError::io(&path, "read the configuration", e))?;
-        let config = RunConfig::from_toml(&text, Some(path))?;
-        config.check()?;
+        let config = RunConfig::stored(&text, path)?;
+        config.check_stored()?;
         let records = Records::open(&folder.path("run.sqlite"))?;
         Ok(Self {
             folder,

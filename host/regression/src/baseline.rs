@@ -3,7 +3,7 @@
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use latency::Sha256;
+use latency::{InputShape, Key, Model, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::RegressionError;
@@ -24,6 +24,9 @@ pub struct Entry {
     pub runtime: String,
     /// Threads, providers and the other settings that latency hangs on.
     pub setup: String,
+    /// Sizes of inputs that the model leaves open. They are a part of the settings, too.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub inputs: Vec<InputShape>,
     /// Median latency of each process, ns.
     pub medians_ns: Vec<f64>,
     /// The same in units of the device's pace; empty where that is not known.
@@ -55,6 +58,21 @@ impl Baseline {
         self.entries
             .iter()
             .find(|e| e.model == model && e.device == device && e.setup == setup)
+    }
+
+    /// The sizes of inputs that the baseline has for a model without any, on the device and with the settings of `key`.
+    pub fn inputs(&self, model: &Model, key: &Key) -> Option<&[InputShape]> {
+        let sized = |entry: &&Entry| {
+            entry.model == model.name()
+                && entry.device == key.device
+                && !entry.inputs.is_empty()
+                && entry.setup == key.clone().with_inputs(&entry.inputs).setup
+        };
+        let plain = self.find(model.name(), &key.device, &key.setup);
+        let entry = self.entries.iter().find(sized);
+        entry
+            .filter(|_| model.inputs().is_empty() && plain.is_none())
+            .map(|entry| entry.inputs.as_slice())
     }
 
     /// Puts entries in, in the place of those of the same model, device and settings.
@@ -231,6 +249,7 @@ mod tests {
             device: "local-1".into(),
             runtime: "1".into(),
             setup: "threads=1".into(),
+            inputs: Vec::new(),
             medians_ns: vec![median],
             paced: vec![],
             taken_unix_ns: 1,
@@ -251,6 +270,45 @@ mod tests {
         assert_eq!(folder.model(Sha256::of(b"b")), None);
         assert!(baseline.find("a", "local-1", "threads=1").is_some());
         assert_eq!(baseline.find("a", "local-1", "threads=2"), None);
+    }
+
+    #[test]
+    fn a_baseline_of_an_earlier_version_opens_and_one_with_sizes_keeps_them() {
+        let place = tempfile::tempdir().unwrap();
+        let folder = BaselineFolder::new(place.path());
+        let digest = Sha256::of(b"a");
+        let old = format!(
+            r#"{{"form": 1, "entries": [{{"model": "a", "sha256": "{digest}", "device": "d", "runtime": "1",
+            "setup": "threads=1", "medians_ns": [1.0], "paced": [], "taken_unix_ns": 1}}]}}"#
+        );
+        std::fs::write(place.path().join("old.json"), old).unwrap();
+        assert!(folder.get("old").unwrap().entries[0].inputs.is_empty());
+        let model = Model::new("a", b"a".as_slice());
+        let key = Key {
+            model: digest,
+            reference: None,
+            device: "d".into(),
+            runtime: "1".into(),
+            setup: "threads=1".into(),
+        };
+        assert_eq!(folder.get("old").unwrap().inputs(&model, &key), None);
+
+        let inputs = vec![InputShape {
+            name: "x".into(),
+            dims: vec![1, 3, 8, 8],
+        }];
+        let sized = Entry {
+            device: "d".into(),
+            setup: key.clone().with_inputs(&inputs).setup,
+            inputs: inputs.clone(),
+            ..entry("a", 1.0)
+        };
+        folder
+            .write("new", &Baseline::new(vec![sized]), [b"a".as_slice()])
+            .unwrap();
+        let new = folder.get("new").unwrap();
+        assert_eq!(new.inputs(&model, &key), Some(inputs.as_slice()));
+        assert_eq!(new.inputs(&model.with_inputs(inputs), &key), None);
     }
 
     #[test]

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::Verdict;
+
 /// A change of latency, relative: 0.05 is five per cent slower.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
@@ -15,20 +17,6 @@ pub struct Change {
     pub noise: f64,
     /// Processes.
     pub processes: usize,
-}
-
-/// What a comparison says.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-pub enum Verdict {
-    /// No slower than the threshold allows.
-    Fine,
-    /// Faster by more than the threshold.
-    Improved,
-    /// Slower by more than the threshold, and by more than noise does.
-    Regressed,
-    /// The noise hides a change as large as the threshold.
-    Undecided,
 }
 
 /// Student's t, 97.5th percentile, by degrees of freedom from 1 on (NIST/SEMATECH e-Handbook of Statistical Methods,

@@ -2,6 +2,7 @@
 
 use latency::{Key, LatencyError, LatencySource, Measurement, Model, Origin, Profile};
 
+use crate::Verdict;
 use crate::baseline::{Baseline, BaselineFolder, Entry};
 use crate::compare::{Change, change_between, compare, level_interval};
 use crate::output::Compared;
@@ -64,12 +65,19 @@ impl Guard<'_> {
             &profile.sampling,
             &profile.runtime,
         );
+        let kept = self
+            .baseline
+            .and_then(|baseline| baseline.inputs(model, &key));
+        let sized = kept.map(|inputs| model.clone().with_inputs(inputs.to_vec()));
+        let model = sized.as_ref().unwrap_or(model);
+        key = key.with_inputs(model.inputs());
         let old = self
             .baseline
             .and_then(|baseline| baseline.find(model.name(), &key.device, &key.setup));
         let reference = old
             .and_then(|entry| self.folder.model(entry.sha256))
-            .map(|bytes| Model::new(format!("baseline of {}", model.name()), bytes));
+            .map(|bytes| Model::new(format!("baseline of {}", model.name()), bytes))
+            .map(|old| old.with_inputs(model.inputs().to_vec()));
         key.reference = reference.as_ref().map(Model::sha256);
         let mut compared = Compared {
             model: model.name().to_owned(),
@@ -82,7 +90,7 @@ impl Guard<'_> {
             baseline_ns: old.and_then(|entry| latency::stats::median(&entry.medians_ns)),
             change: None,
             interleaved: reference.is_some(),
-            verdict: None,
+            verdict: Verdict::Unmeasured,
             notes: Vec::new(),
             statistics: None,
         };
@@ -127,14 +135,19 @@ impl Guard<'_> {
                     .paced()
                     .and_then(|paced| change_between(&paced, &old.paced)),
             };
-            match compared.change {
-                Some(change) => compared.verdict = Some(compare(&change, self.config.threshold)),
-                None => compared.notes.push(
+            if compared.change.is_none() {
+                compared.notes.push(
                     "the baseline's model is not at hand and the device's pace is not known: save the baseline again"
                         .into(),
-                ),
+                );
             }
         }
+        compared.verdict = match (compared.median_ns, self.baseline, compared.change) {
+            (None, ..) => Verdict::Unmeasured,
+            (Some(_), None, _) => Verdict::NoBaseline,
+            (Some(_), Some(_), None) => Verdict::Uncompared,
+            (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
+        };
         let rounds = |of: fn(&crate::Process) -> &Vec<f64>| {
             series.processes.iter().flat_map(of).copied().collect()
         };
@@ -150,6 +163,7 @@ impl Guard<'_> {
                 device: key.device.clone(),
                 runtime: info.runtime_version.clone(),
                 setup: key.setup.clone(),
+                inputs: model.inputs().to_vec(),
                 medians_ns: medians,
                 paced: series.paced().unwrap_or_default(),
                 taken_unix_ns: series.measurements.last().map_or(0, |m| m.taken_unix_ns),

@@ -7,10 +7,9 @@ use std::time::{SystemTime, UNIX_EPOCH};
 
 use latency::{Comparison, Store};
 
-use crate::RegressionError;
 use crate::baseline::BaselineFolder;
 use crate::guard::Turn;
-use crate::output::Outcome;
+use crate::{RegressionError, Verdict};
 
 /// What is the same for all comparisons of a run of the guard.
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -28,8 +27,8 @@ pub struct RunOf {
 pub struct Past {
     /// All that was kept.
     pub comparison: Comparison,
-    /// What its verdict means.
-    pub outcome: Outcome,
+    /// Its verdict.
+    pub verdict: Verdict,
 }
 
 /// The history of a folder of baselines.
@@ -93,7 +92,7 @@ impl History {
             change_ci95: change.map(|change| (change.low, change.high)),
             processes: u32::try_from(compared.processes).unwrap_or(u32::MAX),
             threshold: of.threshold,
-            verdict: compared.outcome().word().to_owned(),
+            verdict: compared.verdict.word().to_owned(),
             notes: compared.notes.join("; "),
         };
         Ok(self
@@ -113,7 +112,7 @@ impl History {
         let all = self.store.comparisons(model, device)?;
         all.into_iter()
             .map(|comparison| {
-                let outcome = Outcome::of_word(&comparison.verdict).ok_or_else(|| {
+                let verdict = Verdict::of_word(&comparison.verdict).ok_or_else(|| {
                     RegressionError::History {
                         path: self.store.path().to_owned(),
                         detail: format!(
@@ -124,7 +123,7 @@ impl History {
                 })?;
                 Ok(Past {
                     comparison,
-                    outcome,
+                    verdict,
                 })
             })
             .collect()

@@ -25,11 +25,13 @@ mod history;
 mod output;
 mod series;
 pub mod statistics;
+mod verdict;
 
 pub use baseline::{Baseline, BaselineFolder, Entry};
-pub use compare::{Change, Verdict, change, change_between, compare, level_interval};
+pub use compare::{Change, change, change_between, compare, level_interval};
 pub use error::RegressionError;
 pub use guard::{Device, Guard, Turn};
 pub use history::{History, Past, RunOf};
-pub use output::{Compared, Outcome, junit, markdown, table};
+pub use output::{Compared, Summary};
 pub use series::{Process, Series, SeriesConfig, measure_series};
+pub use verdict::{Gravity, Verdict};

@@ -99,7 +99,10 @@ pub fn measure_series(
         models: vec![model.clone()],
         reference: reference.cloned(),
         sampling: Sampling {
-            ci_target_rel: (config.threshold / 4.0).clamp(0.001, profile.sampling.ci_target_rel),
+            // A profile may ask for less than a thousandth.
+            ci_target_rel: (config.threshold / 4.0)
+                .max(0.001)
+                .min(profile.sampling.ci_target_rel),
             ..profile.sampling.clone()
         },
         limits: profile.limits.clone(),

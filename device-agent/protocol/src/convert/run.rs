@@ -54,6 +54,7 @@ impl TryFrom<wire::RunRequest> for RunJob {
             model: ModelRef {
                 name: name(M, "name", m.name)?,
                 sha256: digest(M, &m.sha256)?,
+                inputs: Vec::new(),
             },
             input: m.input,
             shape: m.shape,

@@ -5,6 +5,8 @@ use std::process::ExitCode;
 use clap::CommandFactory as _;
 use clap_complete::Shell;
 
+use crate::output::Output;
+
 /// Print completions for a shell.
 #[derive(Debug, clap::Args)]
 #[command(
@@ -21,7 +23,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         args.shell,
         &mut crate::Cli::command(),
         "graphprune",
-        &mut std::io::stdout(),
+        &mut Output,
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -7,6 +7,8 @@ use pipeline::{
     Attention, ExplainRequest, ExplainSubject, explain, explanation_text, write_explanation,
 };
 
+use crate::options::Usage;
+use crate::output::{say, say_part};
 use crate::progress::Terminal;
 use crate::stop;
 
@@ -43,18 +45,27 @@ pub struct Args {
 /// Measures, and prints the explanation.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let what = match &args.pruned {
-        Some(pruned) => ExplainSubject::Files {
-            original: args.run.clone(),
-            pruned: pruned.clone(),
-        },
-        None => {
-            anyhow::ensure!(
-                !args.run.is_file(),
+        Some(pruned) => {
+            for path in [&args.run, pruned] {
+                if path.is_dir() {
+                    return Err(Usage::new(format!(
+                        "'{}' is a folder: give a run alone, or the original and its pruned form as two ONNX files",
+                        path.display()
+                    )));
+                }
+            }
+            ExplainSubject::Files {
+                original: args.run.clone(),
+                pruned: pruned.clone(),
+            }
+        }
+        None if args.run.is_file() => {
+            return Err(Usage::new(format!(
                 "'{}' is a file: give its pruned form as well, or the folder of a run",
                 args.run.display()
-            );
-            ExplainSubject::Run(args.run.clone())
+            )));
         }
+        None => ExplainSubject::Run(args.run.clone()),
     };
     let request = ExplainRequest {
         what,
@@ -68,11 +79,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write_explanation(&told, path)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&told)?);
+        say!("{}", serde_json::to_string_pretty(&told)?);
     } else {
-        print!("{}", explanation_text(&told));
+        say_part!("{}", explanation_text(&told));
         if let Some(path) = &args.report {
-            println!("report: {}", path.display());
+            say!("report: {}", path.display());
         }
     }
     Ok(ExitCode::SUCCESS)

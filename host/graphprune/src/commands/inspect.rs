@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use pipeline::Inspection;
 
 use crate::options::NetworkOptions;
+use crate::output::say;
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
@@ -21,7 +22,7 @@ pub struct Args {
     #[command(flatten)]
     network: NetworkOptions,
     /// List the networks of the zoo
-    #[arg(long)]
+    #[arg(long, conflicts_with_all = ["model", "layers", "json"])]
     zoo: bool,
     /// Print JSON
     #[arg(long)]
@@ -32,7 +33,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.zoo {
         for (name, description) in pipeline::zoo_networks() {
-            println!("{name:14} {description}");
+            say!("{name:14} {description}");
         }
         return Ok(ExitCode::SUCCESS);
     }
@@ -41,7 +42,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let inspection =
         pipeline::inspect_model(&spec, network.classes, network.image()?, network.groups())?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&inspection)?);
+        say!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
         print(&inspection, args.layers);
     }
@@ -99,14 +100,14 @@ fn print(inspection: &Inspection, layers: bool) {
         ("output", &inspection.outputs),
     ] {
         for (name, shape) in ports {
-            println!("{kind} {name} [{}]", shape.join(", "));
+            say!("{kind} {name} [{}]", shape.join(", "));
         }
     }
-    print!("{}", figures(inspection));
+    say_part!("{}", figures(inspection));
     for warning in &inspection.warnings {
-        println!("warning: {warning}");
+        say!("warning: {warning}");
     }
-    println!("\n{} prunable groups:", inspection.groups.len());
+    say!("\n{} prunable groups:", inspection.groups.len());
     for group in &inspection.groups {
         let more = group.producers.len() - 1;
         let others = if more > 0 {
@@ -119,19 +120,21 @@ fn print(inspection: &Inspection, layers: bool) {
         } else {
             ""
         };
-        println!("  {:5}  {}{others}{branch}", group.channels, group.name);
+        say!("  {:5}  {}{others}{branch}", group.channels, group.name);
     }
-    println!("\npinned channels:");
+    say!("\npinned channels:");
     for pinned in &inspection.pinned {
-        println!(
+        say!(
             "  {:5}  {}: {}",
-            pinned.channels, pinned.node, pinned.reason
+            pinned.channels,
+            pinned.node,
+            pinned.reason
         );
     }
     if layers {
-        println!("\nlayers (MACs, parameters):");
+        say!("\nlayers (MACs, parameters):");
         for layer in &inspection.layers {
-            println!(
+            say!(
                 "  {:>12} {:>10}  {} ({})",
                 layer
                     .macs

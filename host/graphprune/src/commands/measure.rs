@@ -3,7 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{DeviceSpec, LatencyBudget, Measured, MeasuredOn, measure_models};
+use pipeline::{
+    DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
+};
+
+use crate::options::{InputSizes, Usage};
+use crate::output::{note, say, say_part};
 
 /// Measure models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
@@ -18,13 +23,21 @@ pub struct Args {
     /// models
     #[arg(long, default_value = "local")]
     device: String,
-    /// Sampling effort, as a multiple of a search's
-    #[arg(long, default_value_t = 4.0)]
-    effort: f64,
+    /// Sampling effort, as a multiple of a search's: 0.1 to 100
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "4",
+        allow_hyphen_values = true
+    )]
+    effort: SamplingEffort,
     /// Latency that no model but the reference may exceed, the upper end of the 95 % interval included: a share of the
-    /// reference's (0.7x) or a time (1.8ms). Exceeding it is exit code 3
-    #[arg(long, value_name = "LATENCY")]
+    /// reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is exit code 3. A single model has no reference, and only a
+    /// time can be its limit
+    #[arg(long, value_name = "LATENCY", allow_hyphen_values = true)]
     at_most: Option<LatencyBudget>,
+    #[command(flatten)]
+    sizes: InputSizes,
     /// Print JSON with all samples
     #[arg(long)]
     json: bool,
@@ -32,23 +45,36 @@ pub struct Args {
 
 /// Measures and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let MeasuredOn { measured, failed } =
-        measure_models(&DeviceSpec(args.device.clone()), &args.models, args.effort)?;
+    if let Some(limit) = args.at_most {
+        if let (LatencyBudget::Ratio(_), [_]) = (limit, args.models.as_slice()) {
+            return Err(Usage::new(format!(
+                "--at-most {limit} is a share of a reference's latency, and there is none: give the reference as the first \
+                 model, or a time such as --at-most 1.8ms"
+            )));
+        }
+        note!("limit: {}", limit.words("the reference"));
+    }
+    let MeasuredOn { measured, failed } = measure_models(&MeasureFiles {
+        device: &DeviceSpec(args.device.clone()),
+        files: &args.models,
+        input_sizes: &args.sizes.input_sizes,
+        effort: args.effort,
+    })?;
     // Device by device, each with all the models.
     let devices: Vec<&[Measured]> = measured.chunks(args.models.len()).collect();
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&measured)?);
+        say!("{}", serde_json::to_string_pretty(&measured)?);
     } else if devices.len() + failed.len() == 1 {
         measured.iter().for_each(print);
     } else {
         for models in &devices {
-            println!("on {}:", models[0].device);
+            say!("on {}:", models[0].device);
             models.iter().for_each(print);
         }
         table(&devices);
     }
     for (device, reason) in &failed {
-        eprintln!("{device} measured nothing: {reason}");
+        note!("{device} measured nothing: {reason}");
     }
     if !failed.is_empty() || measured.iter().any(|m| m.invalid.is_some()) {
         return Ok(ExitCode::FAILURE);
@@ -61,7 +87,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             && !budget.allows(m)
         {
             within = false;
-            eprintln!("{} takes longer than {budget} on {}", m.name, m.device);
+            note!("{} takes longer than {budget} on {}", m.name, m.device);
         }
     }
     Ok(ExitCode::from(if within { 0 } else { 3 }))
@@ -77,22 +103,22 @@ fn table(devices: &[&[Measured]]) {
         (None, None) => format!("{:.3} ms", m.median_ns / 1e6),
     };
     const WIDTH: usize = 28;
-    print!("\n{:first$}", "");
+    say_part!("\n{:first$}", "");
     for models in devices {
-        print!("  {:>WIDTH$}", models[0].device);
+        say_part!("  {:>WIDTH$}", models[0].device);
     }
-    println!();
+    say!();
     for (row, model) in devices[0].iter().enumerate() {
-        print!("{:first$}", model.name);
+        say_part!("{:first$}", model.name);
         for models in devices {
-            print!("  {:>WIDTH$}", cell(&models[row]));
+            say_part!("  {:>WIDTH$}", cell(&models[row]));
         }
-        println!();
+        say!();
     }
 }
 
 fn print(m: &Measured) {
-    println!(
+    say!(
         "{}: median {:.3} ms (95 % interval {:.3} to {:.3}), minimum {:.3}, p95 {:.3}, {} samples",
         m.name,
         m.median_ns / 1e6,
@@ -103,16 +129,16 @@ fn print(m: &Measured) {
         m.samples_ns.len()
     );
     if let Some((ratio, low, high)) = m.ratio {
-        println!("  {ratio:.4}x of the reference ({low:.4} to {high:.4})");
+        say!("  {ratio:.4}x of the reference ({low:.4} to {high:.4})");
     }
     if let Some(bytes) = m.peak_memory_bytes {
-        println!("  peak memory {:.1} MB", bytes as f64 / 1e6);
+        say!("  peak memory {:.1} MB", bytes as f64 / 1e6);
     }
-    println!("  {}", m.runtime);
+    say!("  {}", m.runtime);
     for note in &m.notes {
-        println!("  note: {note}");
+        say!("  note: {note}");
     }
     if let Some(reason) = &m.invalid {
-        println!("  NOT VALID: {reason}");
+        say!("  NOT VALID: {reason}");
     }
 }

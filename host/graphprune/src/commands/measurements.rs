@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use crate::output::say;
 use anyhow::Context as _;
 use latency::{Filter, Format, Record, STORE_FILE, Store, Verdict, user_store};
 
@@ -101,9 +102,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Action::List(choice) => {
             let (store, records) = choice.select()?;
             for record in &records {
-                println!("{}", line(&store, record)?);
+                say!("{}", line(&store, record)?);
             }
-            println!(
+            say!(
                 "{} measurements in {}",
                 records.len(),
                 store.path().display()
@@ -114,7 +115,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             let record = store
                 .get(*id)?
                 .with_context(|| format!("{} holds no measurement {id}", store.path().display()))?;
-            println!("{}", serde_json::to_string_pretty(&record)?);
+            say!("{}", serde_json::to_string_pretty(&record)?);
         }
         Action::Export {
             choice,
@@ -124,7 +125,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         } => {
             let (_, records) = choice.select()?;
             latency::export(&records, *format, *samples, out)?;
-            println!(
+            say!(
                 "{} measurements written to {}",
                 records.len(),
                 out.display()

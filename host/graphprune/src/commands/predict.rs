@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use pipeline::{PredictRequest, Predicted, predict, write_prediction};
 
-use crate::options::NetworkOptions;
+use crate::options::{NetworkOptions, part};
+use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
 
@@ -21,8 +22,15 @@ pub struct Args {
     /// Device: `local`, a registered name, or the path of a profile with an address
     #[arg(long, default_value = "local")]
     device: String,
-    /// Share of the channels that every group keeps
-    #[arg(long, default_value_t = 1.0, conflicts_with = "widths")]
+    /// Share of the channels that every group keeps (0.5, 50%)
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value = "1",
+        value_parser = part,
+        allow_hyphen_values = true,
+        conflicts_with = "widths"
+    )]
     keep: f64,
     /// Width of every group, in the order of `graphprune inspect`
     #[arg(long, value_delimiter = ',')]
@@ -48,10 +56,6 @@ pub struct Args {
 
 /// Prints the prediction.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    anyhow::ensure!(
-        args.keep > 0.0 && args.keep <= 1.0,
-        "--keep is a share above 0 and at most 1"
-    );
     let request = PredictRequest {
         model: args.network.sizes.of(&args.model),
         classes: args.network.classes,
@@ -70,11 +74,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         write_prediction(&predicted, path)?;
     }
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&predicted)?);
+        say!("{}", serde_json::to_string_pretty(&predicted)?);
     } else {
         print(&predicted);
         if let Some(path) = &args.report {
-            println!("\nreport: {}", path.display());
+            say!("\nreport: {}", path.display());
         }
     }
     Ok(ExitCode::SUCCESS)
@@ -84,7 +88,7 @@ fn print(predicted: &Predicted) {
     let interval = predicted.interval.map_or(String::new(), |(low, high)| {
         format!(" ({low:.3} to {high:.3})")
     });
-    println!(
+    say!(
         "{:.3}x of the unpruned network's latency{interval}, {:.3}x of its MACs, by {} kernels measured alone on {}",
         predicted.ratio,
         predicted.macs_ratio,
@@ -95,7 +99,7 @@ fn print(predicted: &Predicted) {
         }
     );
     if let Some(fit) = &predicted.fit {
-        println!(
+        say!(
             "learned from {} whole networks; one left out is predicted to {:.1} % (at worst {:.1} %), rank correlation {:.3}",
             predicted.learned.len(),
             fit.mean_relative_error * 100.0,
@@ -104,30 +108,30 @@ fn print(predicted: &Predicted) {
         );
     }
     if let Some((median, low, high)) = predicted.measured {
-        println!(
+        say!(
             "measured: {median:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
             (predicted.ratio / median - 1.0) * 100.0
         );
     }
     if predicted.unknown_layers > 0 {
-        println!(
+        say!(
             "{} layers have kernels that cannot be measured alone; they are taken to need as long for each MAC as the others",
             predicted.unknown_layers
         );
     }
-    println!("\nlayer times, ms: unpruned, with these widths");
+    say!("\nlayer times, ms: unpruned, with these widths");
     for layer in &predicted.layers {
-        println!(
+        say!(
             "{:9.4} {:9.4}  {}",
             layer.full_ns / 1e6,
             layer.ns / 1e6,
             layer.name
         );
     }
-    println!("\nwidths worth having on this device (the others cost what the next of these does)");
+    say!("\nwidths worth having on this device (the others cost what the next of these does)");
     for group in &predicted.groups {
         let corners: Vec<String> = group.corners.iter().map(usize::to_string).collect();
-        println!(
+        say!(
             "{:5} of {:5}  {}: {}",
             group.width,
             group.channels,

@@ -2,9 +2,10 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Outcome, Stage};
+use pipeline::{Outcome, Reporter as _, Stage};
 
 use crate::options::RunOptions;
+use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
 use crate::waiting;
@@ -31,9 +32,11 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     waiting::asleep();
     let stop = stop::on_interrupt()?;
     let mut run = options.open()?;
-    let outcome = run.advance(stage, &stop, &mut Terminal::new(options.quiet))?;
+    let mut terminal = Terminal::new(options.quiet);
+    terminal.note(&format!("budget: {}", run.config().budget.words()));
+    let outcome = run.advance(stage, &stop, &mut terminal)?;
     if options.json {
-        println!("{}", serde_json::to_string_pretty(&outcome)?);
+        say!("{}", serde_json::to_string_pretty(&outcome)?);
     } else {
         print(&outcome);
     }
@@ -46,17 +49,17 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
 
 fn print(outcome: &Outcome) {
     if let Some(table) = outcome.table() {
-        println!("{table}");
+        say!("{table}");
     }
     if outcome.within_budget == Some(false) {
-        println!("The budget is NOT met by the final measurement.");
+        say!("The budget is NOT met by the final measurement.");
     }
     if let Some(model) = &outcome.model {
-        println!("pruned network: {}", model.display());
+        say!("pruned network: {}", model.display());
     }
     match &outcome.report {
-        Some(report) => println!("report: {}", report.display()),
-        None => println!(
+        Some(report) => say!("report: {}", report.display()),
+        None => say!(
             "{:?} stage finished; go on with: graphprune prune --out {} --resume",
             outcome.stage,
             outcome.folder.display()

@@ -1,5 +1,6 @@
 //! `graphprune report`: the report of a finished run, written again or printed.
 
+use crate::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
@@ -18,10 +19,10 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let (data, path) = pipeline::rewrite_report(&args.run)?;
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&data)?);
+        say!("{}", serde_json::to_string_pretty(&data)?);
     } else {
-        println!("{}", pipeline::table(&data));
-        println!("report: {}", path.display());
+        say!("{}", pipeline::table(&data));
+        say!("report: {}", path.display());
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -1,7 +1,7 @@
 //! Under what a measurement is found again, and what else is known of where it comes from.
 
 use agent_protocol::{
-    DeviceInfo, Optimisation, PROTOCOL_VERSION, RuntimeOptions, Sampling, Sha256,
+    DeviceInfo, InputShape, Optimisation, PROTOCOL_VERSION, RuntimeOptions, Sampling, Sha256,
 };
 use serde::Serialize;
 
@@ -52,6 +52,15 @@ impl Key {
                 asked_of(runtime),
             ),
         }
+    }
+
+    /// The key of a measurement with these sizes for inputs that the model leaves open.
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: &[InputShape]) -> Self {
+        for shape in inputs {
+            self.setup.push_str(&format!(" input={shape}"));
+        }
+        self
     }
 
     pub(super) fn reference_bytes(&self) -> &[u8] {

@@ -3,58 +3,90 @@
 use std::fmt;
 use std::str::FromStr;
 
+use latency::ShareOf;
 use search::CostKind;
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 use crate::measure::Measured;
 
-/// A latency budget: a share of the original's latency (`0.7x`) or a time (`1.8ms`, `950us`).
+/// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`, `950us`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-#[serde(try_from = "String", into = "String")]
+#[serde(try_from = "Written", into = "String")]
 pub enum LatencyBudget {
-    /// Share of the original's latency, measured side by side.
+    /// Share of the reference's latency, measured side by side.
     Ratio(f64),
     /// Nanoseconds on the device.
     Nanoseconds(f64),
 }
 
+/// A limit as a file has it.
+#[derive(Deserialize)]
+#[serde(untagged, expecting = "a share such as 0.7x or a time such as 1.8ms")]
+enum Written {
+    Text(String),
+    Number(f64),
+}
+
 impl FromStr for LatencyBudget {
     type Err = ConfigError;
 
+    /// Reads any limit; a share can be larger than the whole where it has a sign (`1.05x`, `105%`).
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim();
-        let bad = || {
-            let reason = format!(
-                "'{text}' is not a latency; write a share of the original as 0.7x or a time as 1.8ms"
-            );
-            ConfigError::value("latency", reason)
-        };
+        let bad = |reason: String| ConfigError::value("latency", reason);
         let units = [
             ("ns", 1.0),
             ("us", 1e3),
             ("µs", 1e3),
             ("ms", 1e6),
             ("s", 1e9),
-            ("x", 0.0),
         ];
-        let (number, scale) = units
+        let time = units
             .iter()
-            .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)))
-            .ok_or_else(bad)?;
-        let number: f64 = number.trim().parse().map_err(|_| bad())?;
-        if !(number > 0.0 && number.is_finite()) {
-            return Err(bad());
+            .find_map(|(unit, scale)| Some((text.strip_suffix(unit)?, *scale)));
+        let Some((number, scale)) = time else {
+            let share = ShareOf::Factor.parse(text);
+            return share
+                .map(Self::Ratio)
+                .map_err(|error| bad(format!("{error}, or a time as 1.8ms")));
+        };
+        match number.trim().parse::<f64>().map(|number| number * scale) {
+            Ok(ns) if ns > 0.0 && ns.is_finite() => Ok(Self::Nanoseconds(ns)),
+            _ => Err(bad(format!("`{text}` is no time; write one as 1.8ms"))),
         }
-        Ok(if scale == 0.0 {
-            Self::Ratio(number)
-        } else {
-            Self::Nanoseconds(number * scale)
-        })
     }
 }
 
 impl LatencyBudget {
+    /// Reads what a pruned network may take: a time, or a share that is smaller than the whole.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] that says what to write.
+    pub fn budget(text: &str) -> Result<Self, ConfigError> {
+        text.parse::<Self>()?.below_the_original()
+    }
+
+    pub(super) fn below_the_original(self) -> Result<Self, ConfigError> {
+        if let Self::Ratio(share) = self {
+            ShareOf::Budget
+                .parse(&format!("{share}x"))
+                .map_err(|error| {
+                    ConfigError::value("budget.latency", format!("{error}, or a time as 1.8ms"))
+                })?;
+        }
+        Ok(self)
+    }
+
+    /// The limit in words: `at most 0.7x of the original's latency`.
+    #[must_use]
+    pub fn words(&self, of: &str) -> String {
+        match self {
+            Self::Ratio(_) => format!("at most {self} of {of}'s latency"),
+            Self::Nanoseconds(_) => format!("at most {self}"),
+        }
+    }
+
     /// Whether a valid measurement is within the budget, the upper end of its 95 % interval included. A share needs a
     /// measurement beside a reference.
     #[must_use]
@@ -77,11 +109,14 @@ impl fmt::Display for LatencyBudget {
     }
 }
 
-impl TryFrom<String> for LatencyBudget {
+impl TryFrom<Written> for LatencyBudget {
     type Error = ConfigError;
 
-    fn try_from(text: String) -> Result<Self, ConfigError> {
-        text.parse()
+    fn try_from(written: Written) -> Result<Self, ConfigError> {
+        match written {
+            Written::Text(text) => text.parse(),
+            Written::Number(number) => number.to_string().parse(),
+        }
     }
 }
 
@@ -97,11 +132,34 @@ impl From<LatencyBudget> for String {
 pub struct BudgetConfig {
     /// Latency on the device.
     pub latency: Option<LatencyBudget>,
-    /// Multiply-accumulates as a share of the original's, in (0, 1].
+    /// Multiply-accumulates as a share of the original's, in (0, 1).
     pub macs: Option<f64>,
 }
 
 impl BudgetConfig {
+    /// Whether there is a budget, and the network has to become smaller or faster for it.
+    pub(super) fn check(&self) -> Result<(), ConfigError> {
+        if let Some(latency) = self.latency {
+            latency.below_the_original()?;
+        }
+        if let Some(share) = self.macs {
+            let checked = ShareOf::Budget.check(share);
+            checked.map_err(|error| ConfigError::value("budget.macs", error.to_string()))?;
+        }
+        Ok(())
+    }
+
+    /// The budget in words: `at most 0.7x of the original's latency and at most 0.5x of its MACs`.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let latency = self.latency.map(|limit| limit.words("the original"));
+        let macs = self
+            .macs
+            .map(|share| format!("at most {share}x of the original's MACs"));
+        let all: Vec<String> = latency.into_iter().chain(macs).collect();
+        all.join(" and ")
+    }
+
     /// The cost that counts: what a budget was given for.
     #[must_use]
     pub fn cost(&self) -> Option<CostKind> {
@@ -133,20 +191,50 @@ mod tests {
     use super::*;
 
     #[test]
-    fn latency_budgets_are_read_as_written() {
+    fn a_limit_on_latency_is_read_as_written_and_a_budget_lies_below_the_original() {
+        use LatencyBudget::{Nanoseconds, Ratio};
         let cases = [
-            ("0.7x", Some(LatencyBudget::Ratio(0.7))),
-            ("1.8ms", Some(LatencyBudget::Nanoseconds(1.8e6))),
-            ("950 us", Some(LatencyBudget::Nanoseconds(950e3))),
-            ("0.5s", Some(LatencyBudget::Nanoseconds(0.5e9))),
-            ("0.7", None),
-            ("-1ms", None),
-            ("NaNx", None),
-            ("fast", None),
+            ("0.7x", Some(Ratio(0.7)), true),
+            ("70%", Some(Ratio(0.7)), true),
+            ("0.7", Some(Ratio(0.7)), true),
+            ("1.8ms", Some(Nanoseconds(1.8e6)), true),
+            ("950 us", Some(Nanoseconds(950e3)), true),
+            ("0.5s", Some(Nanoseconds(0.5e9)), true),
+            ("1.05x", Some(Ratio(1.05)), false),
+            ("105%", Some(Ratio(1.05)), false),
+            ("1x", Some(Ratio(1.0)), false),
+            ("100%", Some(Ratio(1.0)), false),
+            ("1", None, false),
+            ("70", None, false),
+            ("0", None, false),
+            ("0x", None, false),
+            ("0ms", None, false),
+            ("-1ms", None, false),
+            ("-0.5x", None, false),
+            ("NaNx", None, false),
+            ("infx", None, false),
+            ("infms", None, false),
+            ("1e308s", None, false),
+            ("fast", None, false),
+            ("", None, false),
         ];
-        for (text, wanted) in cases {
+        for (text, wanted, is_budget) in cases {
             assert_eq!(text.parse::<LatencyBudget>().ok(), wanted, "{text}");
+            let budget = LatencyBudget::budget(text).ok();
+            assert_eq!(budget, wanted.filter(|_| is_budget), "{text}");
         }
+    }
+
+    #[test]
+    fn a_budget_is_said_in_words() {
+        let budget = BudgetConfig {
+            latency: "70%".parse().ok(),
+            macs: Some(0.5),
+        };
+        assert_eq!(
+            budget.words(),
+            "at most 0.7x of the original's latency and at most 0.5x of the original's MACs"
+        );
     }
 
     #[test]

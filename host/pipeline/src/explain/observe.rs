@@ -5,6 +5,7 @@ use latency::{
     Patience, Profile, Sampling, Verdict,
 };
 
+use crate::effort::SamplingEffort;
 use crate::error::PipelineError;
 
 /// Sampling effort of the comparison, as a multiple of a search's.
@@ -42,18 +43,12 @@ pub(super) fn observe(
     enough: impl Fn(&[Pass]) -> bool,
     mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<Observed, PipelineError> {
-    let sampling = &profile.sampling;
-    let thorough = Sampling {
-        min_rounds: (f64::from(sampling.min_rounds) * EFFORT) as u32,
-        max_duration_ns: (sampling.max_duration_ns as f64 * EFFORT) as u64,
-        ci_target_rel: sampling.ci_target_rel / EFFORT.sqrt(),
-        ..sampling.clone()
-    };
+    let (thorough, limits) = SamplingEffort::of_run(EFFORT).of(profile);
     let request = |sampling| MeasureRequest {
         models: vec![pruned.clone()],
         reference: Some(original.clone()),
         sampling,
-        limits: profile.limits.clone(),
+        limits: limits.clone(),
         evidence: Evidence::Full,
         runtime: profile.runtime.clone(),
         conditions: profile.conditions.clone(),
@@ -88,7 +83,7 @@ pub(super) fn observe(
         min_rounds: 6,
         max_rounds: 6,
         sustained_ns: 0,
-        ..sampling.clone()
+        ..profile.sampling.clone()
     };
     let request = request(short);
     while observed.passes.len() < *PASSES.end()

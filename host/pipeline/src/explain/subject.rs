@@ -39,7 +39,7 @@ impl Subject {
                 let pruned = pruned_file(root)?;
                 let text = fs::read_to_string(&config)
                     .map_err(|e| PipelineError::io(&config, "read the configuration", e))?;
-                let config = RunConfig::from_toml(&text, Some(config))?;
+                let config = RunConfig::stored(&text, config)?;
                 let original = root.join("original.onnx");
                 (original, root.join(pruned), config.device.0, config.groups)
             }

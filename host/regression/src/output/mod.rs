@@ -4,71 +4,13 @@ mod text;
 
 use std::time::Duration;
 
+use latency::Model;
 use quick_junit::{NonSuccessKind, Report, TestCase, TestCaseStatus, TestSuite};
 use serde::Serialize;
 
-pub use text::{markdown, table};
-
-use crate::compare::{Change, Verdict};
+use crate::compare::Change;
 use crate::statistics::Estimates;
-
-/// Everything that can become of a model on a device.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// It could not be measured.
-    Unmeasured,
-    /// There was nothing to compare it with.
-    NoBaseline,
-    /// [`Verdict::Fine`].
-    Fine,
-    /// [`Verdict::Improved`].
-    Improved,
-    /// [`Verdict::Regressed`].
-    Regressed,
-    /// [`Verdict::Undecided`].
-    Undecided,
-}
-
-impl Outcome {
-    const ALL: [Self; 6] = [
-        Self::Unmeasured,
-        Self::NoBaseline,
-        Self::Fine,
-        Self::Improved,
-        Self::Regressed,
-        Self::Undecided,
-    ];
-
-    /// The word that the history keeps.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Unmeasured => "unmeasured",
-            Self::NoBaseline => "no_baseline",
-            Self::Fine => "fine",
-            Self::Improved => "improved",
-            Self::Regressed => "regressed",
-            Self::Undecided => "undecided",
-        }
-    }
-
-    /// The outcome that the history's word means.
-    pub fn of_word(word: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|outcome| outcome.word() == word)
-    }
-}
-
-impl std::fmt::Display for Outcome {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Unmeasured => "not measured",
-            Self::NoBaseline => "no baseline",
-            Self::Fine => "fine",
-            Self::Improved => "improved",
-            Self::Regressed => "REGRESSED",
-            Self::Undecided => "too noisy to tell",
-        })
-    }
-}
+use crate::verdict::{Gravity, Verdict};
 
 /// What became of one model on one device.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -93,8 +35,8 @@ pub struct Compared {
     pub change: Option<Change>,
     /// Whether old and new were measured interleaved, not years apart.
     pub interleaved: bool,
-    /// The verdict; `None` without a baseline.
-    pub verdict: Option<Verdict>,
+    /// What became of it.
+    pub verdict: Verdict,
     /// Why it could not be measured or compared, or what else is to be known.
     pub notes: Vec<String>,
     /// Criterion's estimates over all rounds.
@@ -102,57 +44,89 @@ pub struct Compared {
 }
 
 impl Compared {
-    /// Whether nothing is known of it that a guard could act on.
-    pub fn is_unmeasured(&self) -> bool {
-        self.median_ns.is_none() || self.verdict == Some(Verdict::Undecided)
-    }
-
-    /// What became of it, in one word.
-    pub fn outcome(&self) -> Outcome {
-        match &self.verdict {
-            _ if self.median_ns.is_none() => Outcome::Unmeasured,
-            None => Outcome::NoBaseline,
-            Some(Verdict::Fine) => Outcome::Fine,
-            Some(Verdict::Improved) => Outcome::Improved,
-            Some(Verdict::Regressed) => Outcome::Regressed,
-            Some(Verdict::Undecided) => Outcome::Undecided,
+    /// A model that was not measured, with the reason.
+    pub fn unmeasured(model: &Model, device: &str, reason: String) -> Self {
+        Self {
+            model: model.name().to_owned(),
+            device: device.to_owned(),
+            device_id: String::new(),
+            sha256: model.sha256().to_string(),
+            median_ns: None,
+            median_ci95_ns: None,
+            processes: 0,
+            baseline_ns: None,
+            change: None,
+            interleaved: false,
+            verdict: Verdict::Unmeasured,
+            notes: vec![reason],
+            statistics: None,
         }
     }
 }
 
-/// JUnit XML: a suite a device, a test case a model.
-///
-/// # Errors
-/// When the writer fails.
-pub fn junit(all: &[Compared], threshold: f64) -> Result<String, quick_junit::SerializeError> {
-    let mut report = Report::new("graphprune bench");
-    let mut devices: Vec<&str> = all.iter().map(|c| c.device.as_str()).collect();
-    devices.dedup();
-    for device in devices {
-        let mut suite = TestSuite::new(device);
-        for compared in all.iter().filter(|c| c.device == device) {
-            suite.add_test_case(case(compared, threshold));
-        }
-        report.add_test_suite(suite);
-    }
-    report.to_string()
+/// What a run of the guard came to. All outputs and the exit code are made of it.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct Summary {
+    /// Each model on each device.
+    pub all: Vec<Compared>,
+    /// Largest change that is no regression, relative.
+    pub threshold: f64,
+    /// What kept the guard from its work, or from a part of it.
+    pub failure: Option<String>,
 }
 
-fn case(compared: &Compared, threshold: f64) -> TestCase {
-    let mut status = if compared.is_unmeasured() {
-        TestCaseStatus::non_success(NonSuccessKind::Error)
-    } else if compared.verdict == Some(Verdict::Regressed) {
-        TestCaseStatus::non_success(NonSuccessKind::Failure)
-    } else {
-        TestCaseStatus::success()
-    };
-    if !matches!(status, TestCaseStatus::Success { .. }) {
-        status.set_message(text::sentence(compared, threshold));
+impl Summary {
+    /// The gravest of what it came to.
+    pub fn gravity(&self) -> Gravity {
+        let found = |gravity| self.all.iter().any(|c| c.verdict.gravity() == gravity);
+        if found(Gravity::Failure) {
+            Gravity::Failure
+        } else if self.failure.is_some() || found(Gravity::Error) {
+            Gravity::Error
+        } else {
+            Gravity::Success
+        }
     }
-    let mut case = TestCase::new(&compared.model, status);
-    case.set_classname(&compared.device);
-    if let Some(ns) = compared.median_ns {
-        case.set_time(Duration::from_nanos(ns as u64));
+
+    /// JUnit XML: a suite a device, a test case a model.
+    ///
+    /// # Errors
+    /// When the writer fails.
+    pub fn junit(&self) -> Result<String, quick_junit::SerializeError> {
+        let mut report = Report::new("graphprune bench");
+        let mut devices: Vec<&str> = self.all.iter().map(|c| c.device.as_str()).collect();
+        devices.dedup();
+        for device in devices {
+            let mut suite = TestSuite::new(device);
+            for compared in self.all.iter().filter(|c| c.device == device) {
+                suite.add_test_case(self.case(compared));
+            }
+            report.add_test_suite(suite);
+        }
+        if let Some(failure) = &self.failure {
+            let mut status = TestCaseStatus::non_success(NonSuccessKind::Error);
+            status.set_message(failure);
+            let mut suite = TestSuite::new("graphprune bench");
+            suite.add_test_case(TestCase::new("the guard itself", status));
+            report.add_test_suite(suite);
+        }
+        report.to_string()
     }
-    case
+
+    fn case(&self, compared: &Compared) -> TestCase {
+        let mut status = match compared.verdict.gravity() {
+            Gravity::Success => TestCaseStatus::success(),
+            Gravity::Failure => TestCaseStatus::non_success(NonSuccessKind::Failure),
+            Gravity::Error => TestCaseStatus::non_success(NonSuccessKind::Error),
+        };
+        if compared.verdict.gravity() != Gravity::Success {
+            status.set_message(text::sentence(compared, self.threshold));
+        }
+        let mut case = TestCase::new(&compared.model, status);
+        case.set_classname(&compared.device);
+        if let Some(ns) = compared.median_ns {
+            case.set_time(Duration::from_nanos(ns as u64));
+        }
+        case
+    }
 }

@@ -79,7 +79,7 @@ fn class(outcome: Outcome) -> &'static str {
         Outcome::NoBaseline => "dot c3",
         Outcome::Regressed => "mark slower",
         Outcome::Improved => "mark faster",
-        Outcome::Undecided => "dot unsure",
+        Outcome::Undecided | Outcome::Uncompared => "dot unsure",
         Outcome::Unmeasured => "dot over",
     }
 }

@@ -70,8 +70,10 @@ pub struct Run {
 pub enum Outcome {
     /// The model could not be measured.
     Unmeasured,
-    /// There was nothing to compare it with.
+    /// Nothing was to be compared.
     NoBaseline,
+    /// It was to be compared, and the baseline has nothing of it.
+    Uncompared,
     /// No slower than allowed.
     Fine,
     /// Faster.
@@ -83,9 +85,10 @@ pub enum Outcome {
 }
 
 impl Outcome {
-    pub(crate) const ALL: [Self; 6] = [
+    pub(crate) const ALL: [Self; 7] = [
         Self::Fine,
         Self::NoBaseline,
+        Self::Uncompared,
         Self::Regressed,
         Self::Improved,
         Self::Undecided,
@@ -97,6 +100,7 @@ impl Outcome {
         match self {
             Self::Unmeasured => "not measured",
             Self::NoBaseline => "no baseline",
+            Self::Uncompared => "not in the baseline",
             Self::Fine => "fine",
             Self::Improved => "faster",
             Self::Regressed => "slower",

@@ -63,7 +63,7 @@ fn head(header: &mut Markup, data: &HistoryData) {
     let count = |outcome| newest.iter().filter(|&&o| o == outcome).count();
     let (slower, unsure) = (
         count(Outcome::Regressed),
-        count(Outcome::Undecided) + count(Outcome::Unmeasured),
+        count(Outcome::Undecided) + count(Outcome::Unmeasured) + count(Outcome::Uncompared),
     );
     let (class, word, why) = if newest.is_empty() {
         let why = "The history is empty: nothing was measured yet.".to_owned();
@@ -80,6 +80,9 @@ fn head(header: &mut Markup, data: &HistoryData) {
             newest.len()
         );
         ("verdict", "Not sure", why)
+    } else if count(Outcome::NoBaseline) == newest.len() {
+        let why = "Its newest run was compared with no baseline.".to_owned();
+        ("verdict", "Measured", why)
     } else {
         let why = "In its newest run none is slower than allowed.".to_owned();
         ("verdict met", "Fine", why)

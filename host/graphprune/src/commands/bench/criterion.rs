@@ -7,6 +7,8 @@ use std::process::{Command, ExitCode, Stdio};
 use anyhow::{Context as _, bail};
 use regression::statistics::{self, Estimates, Rounds};
 
+use crate::output::note_part;
+
 /// Criterion's statistics of rounds that come over standard input, in a process of its own because it prints.
 #[derive(Debug, clap::Args)]
 pub struct Args {
@@ -19,25 +21,30 @@ pub(super) fn criterion(
     folder: &Path,
     rounds: &Rounds,
 ) -> anyhow::Result<Option<Estimates>> {
-    let (said, warned) = if quiet {
-        (Stdio::null(), Stdio::null())
-    } else {
-        (std::io::stderr().into(), Stdio::inherit())
-    };
     let mut child = Command::new(std::env::current_exe()?)
         .arg("bench-statistics")
         .arg(folder)
         .stdin(Stdio::piped())
-        .stdout(said)
-        .stderr(warned)
+        .stdout(Stdio::piped())
+        .stderr(Stdio::piped())
         .spawn()
         .context("cannot start the statistics")?;
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(serde_json::to_string(rounds)?.as_bytes())?;
     }
-    let status = child.wait()?;
-    if !status.success() {
-        bail!("the statistics of {} ended with {status}", rounds.id);
+    // It gets pipes, because it ends where it cannot print, and standard error may be a disk that is full.
+    let output = child.wait_with_output()?;
+    if !quiet {
+        for said in [&output.stderr, &output.stdout] {
+            note_part!("{}", String::from_utf8_lossy(said));
+        }
+    }
+    if !output.status.success() {
+        bail!(
+            "the statistics of {} ended with {}",
+            rounds.id,
+            output.status
+        );
     }
     Ok(statistics::read(folder, rounds)?)
 }

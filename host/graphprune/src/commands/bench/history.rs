@@ -3,10 +3,11 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use regression::{BaselineFolder, History, Outcome, Past};
+use regression::{BaselineFolder, History, Past, Verdict};
 use report::history::{self, Figure, HistoryData, Run, Series};
 
 use super::write;
+use crate::output::{say, say_part};
 
 /// Print what earlier runs measured and said, or draw it.
 #[derive(Debug, clap::Args)]
@@ -38,9 +39,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let entries = entries(&folder, model, device)?;
     if args.json {
         let all: Vec<_> = entries.iter().map(|past| &past.comparison).collect();
-        println!("{}", serde_json::to_string_pretty(&all)?);
+        say!("{}", serde_json::to_string_pretty(&all)?);
     } else {
-        print!("{}", report::history::text(&data(&entries)));
+        say_part!("{}", report::history::text(&data(&entries)));
     }
     if let Some(path) = &args.report {
         write(path, &history::render(&data(&entries)))?;
@@ -108,13 +109,14 @@ fn run_of(past: &Past) -> Run {
         change: figure(c.change, c.change_ci95),
         processes: c.processes,
         threshold: c.threshold,
-        outcome: match past.outcome {
-            Outcome::Unmeasured => history::Outcome::Unmeasured,
-            Outcome::NoBaseline => history::Outcome::NoBaseline,
-            Outcome::Fine => history::Outcome::Fine,
-            Outcome::Improved => history::Outcome::Improved,
-            Outcome::Regressed => history::Outcome::Regressed,
-            Outcome::Undecided => history::Outcome::Undecided,
+        outcome: match past.verdict {
+            Verdict::Unmeasured => history::Outcome::Unmeasured,
+            Verdict::NoBaseline => history::Outcome::NoBaseline,
+            Verdict::Uncompared => history::Outcome::Uncompared,
+            Verdict::Fine => history::Outcome::Fine,
+            Verdict::Improved => history::Outcome::Improved,
+            Verdict::Regressed => history::Outcome::Regressed,
+            Verdict::Undecided => history::Outcome::Undecided,
         },
         notes: c.notes.clone(),
     }

@@ -8,13 +8,17 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use latency::{Patience, Resolved};
+use latency::{LatencyError, Model, Patience, Resolved, percent};
+use pipeline::with_input_sizes;
 use regression::{
-    Baseline, BaselineFolder, Compared, Device, Guard, History, RunOf, SeriesConfig, Verdict,
+    Baseline, BaselineFolder, Compared, Device, Entry, Guard, History, RunOf, SeriesConfig, Summary,
 };
 
 use criterion::criterion;
 pub use criterion::{Args as StatisticsArgs, run as statistics};
+
+use crate::options::{InputSizes, change};
+use crate::output::{note, say, say_part};
 
 /// Measure models on devices, compare with a saved baseline, and fail when one became slower.
 #[derive(Debug, clap::Args)]
@@ -49,15 +53,29 @@ struct MeasureArgs {
     /// Save what is measured as this baseline, models included
     #[arg(long, value_name = "NAME")]
     save_baseline: Option<String>,
-    /// Largest slow-down that is no regression
-    #[arg(long, value_name = "SHARE", default_value = "3%", value_parser = share)]
+    /// Largest slow-down that is no regression (3%, 0.03)
+    #[arg(
+        long,
+        value_name = "SHARE",
+        default_value = "3%",
+        value_parser = change,
+        allow_hyphen_values = true,
+        requires = "baseline"
+    )]
     fail_above: f64,
+    #[command(flatten)]
+    sizes: InputSizes,
     /// Folder of baselines and of the history; keep it between runs of the job
     #[arg(long, value_name = "DIR", default_value = ".graphprune/bench")]
     folder: PathBuf,
     /// Most processes that a comparison may take; more make a narrow difference clear
-    #[arg(long, value_name = "N", default_value_t = SeriesConfig::default().max_processes)]
-    max_processes: usize,
+    #[arg(
+        long,
+        value_name = "N",
+        default_value_t = SeriesConfig::default().max_processes as u64,
+        value_parser = clap::value_parser!(u64).range(2..=1000)
+    )]
+    max_processes: u64,
     /// What the history calls this run; a commit's digest that GitHub or GitLab names, unless given
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
@@ -78,73 +96,86 @@ struct MeasureArgs {
     quiet: bool,
 }
 
-/// A share such as `3%` or `0.03`.
-fn share(text: &str) -> Result<f64, String> {
-    let (number, unit) = match text.strip_suffix('%') {
-        Some(number) => (number, 0.01),
-        None => (text, 1.0),
-    };
-    match number.trim().parse::<f64>() {
-        Ok(value) if value.is_finite() && value > 0.0 => Ok(value * unit),
-        _ => Err("give a share such as 3% or 0.03".into()),
-    }
-}
-
 /// Measures, compares and reports, or tells what was.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Action::History(args)) = &args.action {
         return history::run(args);
     }
     let args = &args.measure;
-    match compare_all(args).and_then(|all| conclude(args, &all)) {
-        Ok(code) => Ok(code),
-        // A guard that could not do its work must not look like one that found a regression.
-        Err(error) => {
-            eprintln!("error: {error:#}");
-            Ok(ExitCode::from(2))
-        }
+    let mut summary = Summary {
+        threshold: args.fail_above,
+        ..Summary::default()
+    };
+    // What could not be done is in every file as well, or a job would read there that all is well.
+    if let Err(error) = compare_all(args, &mut summary) {
+        summary.failure = Some(format!("{error:#}"));
     }
+    if let Err(error) = write_files(args, &summary) {
+        let error = format!("{error:#}");
+        let first = summary.failure.take();
+        summary.failure = Some(first.map_or(error.clone(), |first| format!("{first}; {error}")));
+    }
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&summary.all)?);
+    } else if !summary.all.is_empty() {
+        say_part!("{}", summary.table());
+    }
+    if let Some(failure) = &summary.failure {
+        note!("error: {failure}");
+    }
+    Ok(ExitCode::from(summary.gravity().exit_code()))
 }
 
-fn conclude(args: &MeasureArgs, all: &[Compared]) -> anyhow::Result<ExitCode> {
-    if args.json {
-        println!("{}", serde_json::to_string_pretty(all)?);
-    } else {
-        print!("{}", regression::table(all));
-    }
+fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
+    let mut outcome = Ok(());
+    // One that fails does not keep the others from being written.
+    let mut keep = |done: anyhow::Result<()>| {
+        if outcome.is_ok() {
+            outcome = done;
+        }
+    };
     if let Some(path) = &args.junit {
-        write(path, &regression::junit(all, args.fail_above)?)?;
+        keep(
+            summary
+                .junit()
+                .map_err(Into::into)
+                .and_then(|text| write(path, &text)),
+        );
     }
     if let Some(path) = &args.markdown {
-        write(path, &regression::markdown(all, args.fail_above))?;
+        keep(write(path, &summary.markdown()));
     }
     if let Some(path) = &args.report {
-        history::write_page(&BaselineFolder::new(&args.folder), None, None, path)?;
+        keep(history::write_page(
+            &BaselineFolder::new(&args.folder),
+            None,
+            None,
+            path,
+        ));
     }
-    let code = if all.iter().any(|c| c.verdict == Some(Verdict::Regressed)) {
-        1
-    } else if all
-        .iter()
-        .any(|c| c.is_unmeasured() || (args.baseline.is_some() && c.verdict.is_none()))
-    {
-        2
-    } else {
-        0
-    };
-    Ok(ExitCode::from(code))
+    outcome
 }
 
 fn write(path: &Path, text: &str) -> anyhow::Result<()> {
     std::fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
-fn compare_all(args: &MeasureArgs) -> anyhow::Result<Vec<Compared>> {
+/// Puts what it comes to into the summary, as far as it comes.
+fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> {
     let folder = BaselineFolder::new(&args.folder);
     let baseline = match &args.baseline {
         Some(name) => Some(folder.get(name)?),
         None => None,
     };
-    let models = models::models(&args.models)?;
+    if let Some(name) = &args.save_baseline {
+        // A name that cannot be one is told before anything is measured.
+        folder.read(name)?;
+    }
+    let models = with_input_sizes(models::models(&args.models)?, &args.sizes.input_sizes)?;
+    let devices = latency::resolve_all(&args.device)?;
+    if baseline.is_some() && !args.quiet {
+        note!("regression threshold: {}", percent(args.fail_above));
+    }
     let mut history = History::open(&folder)?;
     let run = RunOf {
         label: args.label.clone().or_else(commit).unwrap_or_default(),
@@ -156,47 +187,105 @@ fn compare_all(args: &MeasureArgs) -> anyhow::Result<Vec<Compared>> {
         baseline: baseline.as_ref(),
         config: SeriesConfig {
             threshold: args.fail_above,
-            max_processes: args.max_processes,
+            max_processes: args.max_processes as usize,
             ..SeriesConfig::default()
         },
     };
-    let mut all = Vec::new();
     let mut entries = Vec::new();
-    for found in latency::resolve_all(&args.device)? {
-        let mut device = start(found)?;
-        let name = device.name.clone();
-        for model in &models {
-            let mut turn = guard.turn(&mut device, model, |done, change| {
+    for found in devices {
+        let name = found.name.clone();
+        let lost = |all: &mut Vec<Compared>, models: &[Model], error: &dyn std::error::Error| {
+            all.extend(
+                models
+                    .iter()
+                    .map(|m| Compared::unmeasured(m, &name, error.to_string())),
+            );
+        };
+        let mut device = match start(found) {
+            Ok(device) => device,
+            Err(error) => {
+                lost(&mut summary.all, &models, &error);
+                continue;
+            }
+        };
+        for (n, model) in models.iter().enumerate() {
+            let turn = guard.turn(&mut device, model, |done, change| {
                 if !args.quiet {
                     let change = change.map_or(String::new(), |c| {
                         let [estimate, low, high] = [c.estimate, c.low, c.high].map(|x| x * 100.0);
                         format!(": {estimate:+.1} % ({low:+.1} to {high:+.1})")
                     });
-                    eprintln!("{} on {name}, process {done}{change}", model.name());
+                    note!("{} on {name}, process {done}{change}", model.name());
                 }
-            })?;
-            turn.compared.statistics = criterion(args.quiet, &folder.statistics(), &turn.rounds)?;
+            });
+            let mut turn = match turn {
+                Ok(turn) => turn,
+                // The other devices may be well.
+                Err(error) => {
+                    lost(&mut summary.all, &models[n..], &error);
+                    break;
+                }
+            };
+            match criterion(args.quiet, &folder.statistics(), &turn.rounds) {
+                Ok(statistics) => turn.compared.statistics = statistics,
+                Err(error) => turn.compared.notes.push(format!("{error:#}")),
+            }
             history.add(&turn, &run)?;
             entries.extend(turn.entry);
-            all.push(turn.compared);
+            summary.all.push(turn.compared);
         }
     }
-    if let Some(name) = &args.save_baseline {
-        let mut saved = folder
-            .read(name)?
-            .unwrap_or_else(|| Baseline::new(Vec::new()));
-        saved.put(entries);
-        let contents = models.iter().map(|model| model.onnx().as_ref());
-        folder.write(name, &saved, contents)?;
-        if !args.quiet {
-            eprintln!("saved the baseline `{name}` in {}", args.folder.display());
-        }
+    match &args.save_baseline {
+        Some(name) => save(args, name, &models, entries, &summary.all),
+        None => Ok(()),
     }
-    Ok(all)
+}
+
+/// Saves what was measured, and says what was.
+fn save(
+    args: &MeasureArgs,
+    name: &str,
+    models: &[Model],
+    entries: Vec<Entry>,
+    all: &[Compared],
+) -> anyhow::Result<()> {
+    let folder = BaselineFolder::new(&args.folder);
+    let (saved, asked) = (entries.len(), all.len());
+    anyhow::ensure!(
+        saved > 0,
+        "nothing was measured, so the baseline `{name}` is not saved"
+    );
+    let mut baseline = folder
+        .read(name)?
+        .unwrap_or_else(|| Baseline::new(Vec::new()));
+    let measured = |model: &&Model| entries.iter().any(|e| e.sha256 == model.sha256());
+    let kept: Vec<&Model> = models.iter().filter(measured).collect();
+    baseline.put(entries);
+    folder.write(
+        name,
+        &baseline,
+        kept.iter().map(|model| model.onnx().as_ref()),
+    )?;
+    let place = args.folder.display();
+    if saved < asked {
+        let missing: Vec<String> = all
+            .iter()
+            .filter(|c| c.median_ns.is_none())
+            .map(|c| format!("{} on {}", c.model, c.device))
+            .collect();
+        anyhow::bail!(
+            "{saved} of {asked} measurements are saved as the baseline `{name}` in {place}; not measured and not saved: {}",
+            missing.join(", ")
+        );
+    }
+    if !args.quiet {
+        note!("saved the baseline `{name}` in {place}");
+    }
+    Ok(())
 }
 
 /// Brings a device's agent up.
-fn start(found: Resolved) -> anyhow::Result<Device> {
+fn start(found: Resolved) -> Result<Device, LatencyError> {
     let name = found.name.clone();
     let (agent, profile) = found.start(Patience::default())?;
     Ok(Device {
@@ -211,18 +300,4 @@ fn commit() -> Option<String> {
     ["GITHUB_SHA", "CI_COMMIT_SHA"]
         .into_iter()
         .find_map(|name| std::env::var(name).ok().filter(|text| !text.is_empty()))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_share_is_a_number_with_or_without_a_percent_sign() {
-        assert_eq!(share("3%"), Ok(0.03));
-        assert_eq!(share("0.05"), Ok(0.05));
-        for wrong in ["", "%", "x", "-1%", "0", "inf"] {
-            assert!(share(wrong).is_err(), "{wrong}");
-        }
-    }
 }

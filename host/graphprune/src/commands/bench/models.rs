@@ -46,11 +46,7 @@ pub(super) fn models(paths: &[PathBuf]) -> anyhow::Result<Vec<Model>> {
     }
     files
         .into_iter()
-        .map(|(name, path)| {
-            let bytes = std::fs::read(&path)
-                .with_context(|| format!("cannot read the model '{}'", path.display()))?;
-            Ok(Model::new(name, bytes))
-        })
+        .map(|(name, path)| Ok(Model::read(name, &path)?))
         .collect()
 }
 

@@ -3,8 +3,10 @@
 use std::path::Path;
 use std::process::ExitCode;
 
+use crate::options::Usage;
+use crate::output::say;
 use anyhow::Context;
-use latency::{Address, Profile, Registered, Registry};
+use latency::{Address, Profile, Registered, Registry, TransportKind};
 
 /// Give a device a name.
 #[derive(Debug, clap::Args)]
@@ -49,7 +51,12 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             .to_string()
     };
     let address = Address::parse(&args.address, Some(profile.transport))
-        .map_err(|problem| anyhow::anyhow!("--address: {problem}"))?;
+        .map_err(|problem| Usage::new(format!("--address: {problem}")))?;
+    if !args.ssh_arguments.is_empty() && address.kind != TransportKind::Ssh {
+        return Err(Usage::new(format!(
+            "--ssh-argument is for devices behind ssh, and this one is {address}"
+        )));
+    }
     let registry = Registry::of_user()?;
     let device = Registered {
         profile: named,
@@ -58,6 +65,6 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         ssh_arguments: args.ssh_arguments,
     };
     registry.add(&args.name, device, args.replace)?;
-    println!("{} is {address}, a {}", args.name, profile.name);
+    say!("{} is {address}, a {}", args.name, profile.name);
     Ok(ExitCode::SUCCESS)
 }

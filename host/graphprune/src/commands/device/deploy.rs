@@ -9,6 +9,7 @@ use indicatif::{ProgressBar, ProgressStyle};
 use latency::{Agents, DeployStep, Deployment, deploy};
 
 use super::Which;
+use crate::output::say;
 
 /// Put the agent and ONNX Runtime on a device.
 #[derive(Debug, clap::Args)]
@@ -74,12 +75,13 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         .libc
         .map_or_else(String::new, |why| format!(", with a C library: {why}"));
     if done.sent == 0 && done.replaced.is_none() {
-        println!(
+        say!(
             "{}: nothing to do, {} is there{libc}",
-            device.name, done.hash
+            device.name,
+            done.hash
         );
     } else {
-        println!(
+        say!(
             "{}: agent {} for {} is in use as {}{libc}; {:.1} MB sent",
             device.name,
             done.version,

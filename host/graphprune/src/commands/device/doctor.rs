@@ -5,6 +5,7 @@ use std::process::ExitCode;
 use latency::{Grade, Patience, examine};
 
 use super::Which;
+use crate::output::say;
 
 /// Find out whether a device can be measured on, and what would make its figures untrustworthy.
 #[derive(Debug, clap::Args)]
@@ -24,11 +25,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = args.which.resolve()?;
     let found = examine(device, &Patience::default());
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&found)?);
+        say!("{}", serde_json::to_string_pretty(&found)?);
     } else {
-        println!(
+        say!(
             "{} ({}), profile {}",
-            found.device, found.place, found.profile
+            found.device,
+            found.place,
+            found.profile
         );
         for finding in &found.findings {
             let grade = match finding.grade {
@@ -36,9 +39,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 Grade::Warning => "WARNING",
                 Grade::Error => "ERROR  ",
             };
-            println!("{grade}  {}: {}", finding.check, finding.seen);
+            say!("{grade}  {}: {}", finding.check, finding.seen);
             if !finding.advice.is_empty() {
-                println!("         -> {}", finding.advice);
+                say!("         -> {}", finding.advice);
             }
         }
     }

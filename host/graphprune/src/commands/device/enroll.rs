@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::say;
 use latency::{Enrolment, Registry, enroll};
 
 /// Make certificates for a device whose agent listens on a network.
@@ -31,34 +32,34 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     })?;
     let folder = made.device_folder.display();
     if made.new_ca {
-        println!(
+        say!(
             "A new CA is in {}; ca.key there signs for all your devices and must stay there.",
             made.host_folder.display()
         );
     }
-    println!(
+    say!(
         "The certificates of {} are valid until {}.\n",
-        args.name, made.valid_until
+        args.name,
+        made.valid_until
     );
-    println!(
+    say!(
         "Copy {folder} to the device, readable by the agent's user only, and the agent beside it, for example:"
     );
-    made.copying().iter().for_each(|line| println!("  {line}"));
-    println!(
+    made.copying().iter().for_each(|line| say!("  {line}"));
+    say!(
         "\nStart the agent there, in the same folder:\n  {}\n",
         made.by_hand()
     );
-    println!("Or make it a service:");
-    made.installing()
-        .iter()
-        .for_each(|line| println!("  {line}"));
-    println!("\nwith /etc/systemd/system/graphprune-agent.service:");
-    made.unit().lines().for_each(|line| println!("  {line}"));
-    println!();
+    say!("Or make it a service:");
+    made.installing().iter().for_each(|line| say!("  {line}"));
+    say!("\nwith /etc/systemd/system/graphprune-agent.service:");
+    made.unit().lines().for_each(|line| say!("  {line}"));
+    say!();
     if !Registry::of_user()?.devices()?.contains_key(&args.name) {
-        println!(
+        say!(
             "Then: graphprune device add {} --profile PROFILE --address tcp:{}",
-            args.name, made.address
+            args.name,
+            made.address
         );
     }
     Ok(ExitCode::SUCCESS)

@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::output::say;
 use latency::{Profile, Registry, resolve};
 use serde::Serialize;
 
@@ -70,7 +71,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         profiles: Profile::NAMES.to_vec(),
     };
     if args.json {
-        println!("{}", serde_json::to_string_pretty(&list)?);
+        say!("{}", serde_json::to_string_pretty(&list)?);
     } else {
         print(&list);
     }
@@ -97,10 +98,12 @@ fn print(list: &List) {
                 )
             }
         };
-        println!(
+        say!(
             "{:name$}  {:profile$}  {}{state}",
-            row.name, row.profile, row.address
+            row.name,
+            row.profile,
+            row.address
         );
     }
-    println!("\nProfiles: {}", list.profiles.join(", "));
+    say!("\nProfiles: {}", list.profiles.join(", "));
 }

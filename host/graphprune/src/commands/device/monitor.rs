@@ -1,6 +1,6 @@
 //! `graphprune device monitor`.
 
-use std::io::{IsTerminal, Write};
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 use std::sync::mpsc::channel;
 use std::time::Duration;
@@ -9,6 +9,7 @@ use anyhow::Context;
 use latency::{DeviceState, MonitorEvent};
 
 use super::Which;
+use crate::output::{self, say, say_part};
 
 /// What the agent may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -23,19 +24,25 @@ pub struct Args {
     #[command(flatten)]
     which: Which,
     /// Seconds between two looks, at least 0.2
-    #[arg(long, default_value_t = 1.0, value_name = "SECONDS")]
-    interval: f64,
+    #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
+    interval: Duration,
     /// End after so many looks
-    #[arg(long)]
+    #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
     /// Print each look as a line of JSON
     #[arg(long)]
     json: bool,
 }
 
+/// Seconds that an agent takes as a pause.
+fn interval(text: &str) -> Result<Duration, String> {
+    let seconds = text.parse().ok().filter(|s| (0.2..=86_400.0).contains(s));
+    let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
+    pause.ok_or_else(|| "a number of seconds from 0.2 to 86400 is needed".to_owned())
+}
+
 /// Watches.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    let interval = Duration::try_from_secs_f64(args.interval).context("--interval")?;
     let device = args.which.resolve()?;
     let mut link = device.launcher.launch(PATIENCE)?;
     let (interrupt, stop) = channel();
@@ -48,22 +55,21 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let live = std::io::stdout().is_terminal() && !args.json;
     let mut before: Option<DeviceState> = None;
     let mut looks = 0;
-    link.client().monitor(interval, &mut |event| {
+    link.client().monitor(args.interval, &mut |event| {
         if args.json {
-            println!("{}", json(&event));
+            say!("{}", json(&event));
         } else if live {
-            print!("\r\x1b[K{}", line(&event, before.as_ref()));
-            // A terminal that is gone ends the program by the next line.
-            let _ = std::io::stdout().flush();
+            say_part!("\r\x1b[K{}", line(&event, before.as_ref()));
+            output::flush();
         } else {
-            println!("{}", line(&event, before.as_ref()));
+            say!("{}", line(&event, before.as_ref()));
         }
         before = Some(event.device);
         looks += 1;
-        args.count != Some(looks) && stop.try_recv().is_err()
+        args.count != Some(looks) && output::is_open() && stop.try_recv().is_err()
     })?;
     if live {
-        println!();
+        say!();
     }
     Ok(ExitCode::SUCCESS)
 }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use crate::output::say;
 use latency::Registry;
 
 /// Forget a device. What lies on it stays there.
@@ -14,6 +15,6 @@ pub struct Args {
 /// Removes it.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let device = Registry::of_user()?.remove(&args.name)?;
-    println!("{} ({}) is forgotten", args.name, device.address);
+    say!("{} ({}) is forgotten", args.name, device.address);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,0 +1,245 @@
+//! The command line itself, without a device: options that cannot be, and output that cannot be written.
+
+use std::fs::{self, File, OpenOptions};
+use std::process::{Command, Output, Stdio};
+
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        let place = Self(tempfile::tempdir().unwrap());
+        for name in ["a.onnx", "b.onnx"] {
+            fs::write(place.0.path().join(name), b"no model").unwrap();
+        }
+        place
+    }
+
+    fn command(&self, args: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_graphprune"));
+        command
+            .args(args)
+            .current_dir(self.0.path())
+            .env("GRAPHPRUNE_HOME", self.0.path().join("home"))
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// The command must end with `code` and say `needles` on standard error.
+    fn check(&self, args: &[&str], code: i32, needles: &[&str]) {
+        let output = self.command(args).output().unwrap();
+        let error = ended(&output, args, code);
+        for needle in needles {
+            assert!(
+                error.contains(needle),
+                "{args:?}: no '{needle}' in:\n{error}"
+            );
+        }
+    }
+}
+
+fn ended(output: &Output, args: &[&str], code: i32) -> String {
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(code), "{args:?}:\n{error}");
+    error
+}
+
+fn full() -> File {
+    OpenOptions::new().write(true).open("/dev/full").unwrap()
+}
+
+#[test]
+fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_write() {
+    let place = Place::new();
+    let above = |share: &str, needle: &str| {
+        let args = [
+            "bench",
+            "a.onnx",
+            "--baseline",
+            "main",
+            "--fail-above",
+            share,
+        ];
+        place.check(&args, 2, &["--fail-above", needle]);
+    };
+    above("3", "write 3%, or 300% if that is meant");
+    above("1", "write 1%");
+    for share in ["0", "0%", "-1%", "nan", "inf", "1.03x", "three", ""] {
+        above(share, "write 3% or 0.03");
+    }
+    let budgets = [
+        "1", "1x", "100%", "1.5x", "50", "0", "-0.5", "nan", "inf", "half",
+    ];
+    for option in ["--macs", "--latency"] {
+        for share in budgets {
+            let args = ["prune", "shapes_net", option, share, "--out", "run"];
+            place.check(&args, 2, &[option, "write "]);
+        }
+    }
+    for line in [
+        "macs = 1",
+        "macs = \"100%\"",
+        "macs = 50",
+        "latency = \"1x\"",
+        "latency = 3",
+    ] {
+        fs::write(place.0.path().join("c.toml"), format!("[budget]\n{line}\n")).unwrap();
+        let args = ["prune", "shapes_net", "--config", "c.toml", "--out", "run"];
+        place.check(&args, 2, &[&line[..4], "write "]);
+    }
+    for share in ["0", "50", "1.5", "150%", "-1", "nan"] {
+        place.check(
+            &["predict", "shapes_net", "--keep", share],
+            2,
+            &["--keep", "write "],
+        );
+    }
+    for limit in ["3", "0", "0x", "-1ms", "nan", "infx", "fast"] {
+        let args = ["measure", "a.onnx", "b.onnx", "--at-most", limit];
+        place.check(&args, 2, &["--at-most"]);
+    }
+    for effort in ["0.05", "0", "-1", "1000", "nan", "much"] {
+        place.check(
+            &["measure", "a.onnx", "--effort", effort],
+            2,
+            &["from 0.1 to 100"],
+        );
+    }
+    assert!(!place.0.path().join("run").exists(), "nothing is begun");
+    assert!(
+        !place.0.path().join(".graphprune").exists(),
+        "nothing is begun"
+    );
+}
+
+#[test]
+fn options_that_do_not_go_together_are_wrong_usage() {
+    let place = Place::new();
+    fs::create_dir(place.0.path().join("folder")).unwrap();
+    let check = |args: &[&str], needles: &[&str]| place.check(args, 2, needles);
+    check(
+        &["measure", "a.onnx", "--at-most", "0.7x"],
+        &["0.7x", "reference", "--at-most 1.8ms"],
+    );
+    check(&["bench", "a.onnx", "--fail-above", "3%"], &["--baseline"]);
+    check(
+        &["bench", "a.onnx", "--max-processes", "1"],
+        &["--max-processes"],
+    );
+    check(&["explain", "a.onnx"], &["is a file", "pruned form"]);
+    check(&["explain", "folder", "a.onnx"], &["'folder' is a folder"]);
+    check(&["explain", "a.onnx", "folder"], &["'folder' is a folder"]);
+    check(&["inspect", "a.onnx", "--zoo"], &["--zoo"]);
+    check(&["inspect", "--zoo", "--json"], &["--zoo"]);
+    check(&["inspect", "resnet20", "--input", "3x0x32"], &["--input"]);
+    check(
+        &["predict", "a.onnx", "--keep", "0.5", "--widths", "1,2"],
+        &["--keep", "--widths"],
+    );
+    check(&["prune", "shapes_net", "--out", "run"], &["give a budget"]);
+    check(
+        &["prune", "--macs", "0.5", "--out", "run"],
+        &["give a model"],
+    );
+    check(
+        &["prune", "--out", "run", "--resume", "--macs", "0.5"],
+        &["--resume", "--macs"],
+    );
+    check(
+        &["device", "monitor", "local", "--count", "0"],
+        &["--count"],
+    );
+    for pause in ["0", "-1", "nan", "0.1"] {
+        check(
+            &["device", "monitor", "local", "--interval", pause],
+            &["--interval"],
+        );
+    }
+    check(
+        &[
+            "device",
+            "add",
+            "phone",
+            "--profile",
+            "pixel",
+            "--address",
+            "adb:0A1B",
+            "--ssh-argument",
+            "-v",
+        ],
+        &["--ssh-argument", "adb:0A1B"],
+    );
+    assert!(!place.0.path().join("run").exists(), "nothing is begun");
+}
+
+/// Commands that print without a device.
+const PRINT: &[&[&str]] = &[
+    &["--help"],
+    &["--version"],
+    &["bench", "--help"],
+    &["inspect", "--zoo"],
+    &["inspect", "resnet50", "--layers"],
+    &["inspect", "resnet20", "--json"],
+    &["completions", "bash"],
+    &["completions", "zsh"],
+    &["device", "list"],
+    &["device", "list", "--json"],
+];
+
+#[test]
+fn output_that_cannot_be_written_is_an_error_and_a_reader_that_leaves_is_none() {
+    let place = Place::new();
+    for &args in PRINT {
+        let output = place
+            .command(args)
+            .stdout(full())
+            .stderr(Stdio::piped())
+            .output()
+            .unwrap();
+        let error = ended(&output, args, 1);
+        assert!(
+            error.starts_with("error: cannot write to standard output: No space left on device"),
+            "{args:?}: {error}"
+        );
+        let mut child = place
+            .command(args)
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .spawn()
+            .unwrap();
+        drop(child.stdout.take());
+        let output = child.wait_with_output().unwrap();
+        assert_eq!(ended(&output, args, 0), "", "{args:?}");
+    }
+    let args = ["bench", "history"];
+    let output = place
+        .command(&args)
+        .stdout(full())
+        .stderr(Stdio::piped())
+        .output()
+        .unwrap();
+    // 1 is a regression.
+    assert!(ended(&output, &args, 2).contains("cannot write to standard output"));
+}
+
+#[test]
+fn standard_error_that_cannot_be_written_changes_no_exit_code() {
+    let place = Place::new();
+    let cases: &[(&[&str], i32)] = &[
+        (&["inspect", "--zoo"], 0),
+        (&["inspect", "a.onnx"], 1),
+        (&["inspect"], 2),
+        (&["prune", "shapes_net", "--macs", "2", "--out", "run"], 2),
+        (&["bench", "a.onnx", "--baseline", "main"], 2),
+    ];
+    for &(args, code) in cases {
+        for rust_log in ["error", "trace"] {
+            let output = place
+                .command(args)
+                .env("RUST_LOG", rust_log)
+                .stderr(full())
+                .output()
+                .unwrap();
+            ended(&output, args, code);
+        }
+    }
+}
