@@ -195,7 +195,10 @@ fn a_wrong_field_is_refused_by_its_name() {
     check(&|r| r.models[0].name = "x".repeat(1000), "1000 bytes");
     check(&|r| r.models[0].inputs[0].dims[2] = 0, "dims is 0");
     check(&|r| r.models[0].inputs[0].dims[2] = u64::MAX, "dims is");
-    check(&|r| r.models[0].inputs[0].dims = vec![1; 17], "a list of 17");
+    check(
+        &|r| r.models[0].inputs[0].dims = vec![1; 17],
+        "a list of 17",
+    );
     check(&|r| r.models[0].inputs[0].name = "x\n".into(), "control");
     check(
         &|r| r.models[0].inputs = vec![r.models[0].inputs[0].clone(); 65],
