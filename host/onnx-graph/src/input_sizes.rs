@@ -283,7 +283,7 @@ fn dims(of: &mut Option<TypeProto>) -> Option<&mut Vec<Dimension>> {
 fn fixed(size: usize) -> Dimension {
     Dimension {
         dim_value: Some(size as i64),
-        dim_param: None,
+        ..Dimension::default()
     }
 }
 

@@ -115,6 +115,7 @@ impl<'a> Seen<'a> {
             outputs: 1,
             extra_outputs_read: false,
             open_sizes: &nothing,
+            training: false,
         })
     }
 
