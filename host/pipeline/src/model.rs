@@ -47,7 +47,7 @@ impl LoadedModel {
             Some(nodes) if mode == TrainingMode::Refuse => Err(PipelineError::UnfitModel {
                 model: self.name.clone(),
                 reason: format!(
-                    "{nodes}: what they compute depends on the other images of a batch or on chance. Export it in evaluation mode \
+                    "{nodes}: outputs then depend on the other images of a batch or on chance. Export it in evaluation mode \
                      (model.eval() in PyTorch), or prune it as it is at inference: --training-mode inference \
                      (training_mode = \"inference\" in the configuration)"
                 ),

@@ -23,7 +23,7 @@ pub struct MaxPool {
 impl Operator for MaxPool {
     const NAME: &'static str = "MaxPool";
     const INPUTS: (usize, usize) = (1, 1);
-    const SINCE: i64 = 8;
+    const SINCE: i64 = 1;
 
     fn since(&self, _facts: &Facts<'_>) -> i64 {
         let dilated = self.dilations.iter().any(|&d| d != 1);
