@@ -63,22 +63,25 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
     };
     above("3", "write 3%, or 300% if that is meant");
     above("1", "write 1%");
-    for share in ["0", "0%", "-1%", "nan", "inf", "1.03x", "three", ""] {
+    for share in ["0", "-1%", "nan", "1.03x"] {
         above(share, "write 3% or 0.03");
     }
-    let budgets = [
-        "1", "1x", "100%", "1.5x", "50", "0", "-0.5", "nan", "inf", "half",
-    ];
-    for option in ["--macs", "--latency"] {
-        for share in budgets {
-            let args = ["prune", "shapes_net", option, share, "--out", "run"];
-            place.check(&args, 2, &[option, "write "]);
-        }
+    // The readers' own tests have the rest of these.
+    for (option, share) in [
+        ("--macs", "1"),
+        ("--macs", "100%"),
+        ("--macs", "50"),
+        ("--macs", "-0.5"),
+        ("--latency", "1x"),
+        ("--latency", "3"),
+        ("--latency", "nan"),
+    ] {
+        let args = ["prune", "shapes_net", option, share, "--out", "run"];
+        place.check(&args, 2, &[option, "write "]);
     }
     for line in [
         "macs = 1",
         "macs = \"100%\"",
-        "macs = 50",
         "latency = \"1x\"",
         "latency = 3",
     ] {
@@ -86,18 +89,18 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
         let args = ["prune", "shapes_net", "--config", "c.toml", "--out", "run"];
         place.check(&args, 2, &[&line[..4], "write "]);
     }
-    for share in ["0", "50", "1.5", "150%", "-1", "nan"] {
+    for share in ["0", "50", "-1"] {
         place.check(
             &["predict", "shapes_net", "--keep", share],
             2,
             &["--keep", "write "],
         );
     }
-    for limit in ["3", "0", "0x", "-1ms", "nan", "infx", "fast"] {
+    for limit in ["3", "0x", "-1ms"] {
         let args = ["measure", "a.onnx", "b.onnx", "--at-most", limit];
         place.check(&args, 2, &["--at-most"]);
     }
-    for effort in ["0.05", "0", "-1", "1000", "nan", "much"] {
+    for effort in ["0.05", "-1", "nan"] {
         place.check(
             &["measure", "a.onnx", "--effort", effort],
             2,
@@ -148,7 +151,7 @@ fn options_that_do_not_go_together_are_wrong_usage() {
         &["device", "monitor", "local", "--count", "0"],
         &["--count"],
     );
-    for pause in ["0", "-1", "nan", "0.1"] {
+    for pause in ["0", "nan"] {
         check(
             &["device", "monitor", "local", "--interval", pause],
             &["--interval"],
@@ -175,14 +178,10 @@ fn options_that_do_not_go_together_are_wrong_usage() {
 const PRINT: &[&[&str]] = &[
     &["--help"],
     &["--version"],
-    &["bench", "--help"],
     &["inspect", "--zoo"],
     &["inspect", "resnet50", "--layers"],
-    &["inspect", "resnet20", "--json"],
     &["completions", "bash"],
-    &["completions", "zsh"],
     &["device", "list"],
-    &["device", "list", "--json"],
 ];
 
 #[test]
@@ -232,14 +231,12 @@ fn standard_error_that_cannot_be_written_changes_no_exit_code() {
         (&["bench", "a.onnx", "--baseline", "main"], 2),
     ];
     for &(args, code) in cases {
-        for rust_log in ["error", "trace"] {
-            let output = place
-                .command(args)
-                .env("RUST_LOG", rust_log)
-                .stderr(full())
-                .output()
-                .unwrap();
-            ended(&output, args, code);
-        }
+        let output = place
+            .command(args)
+            .env("RUST_LOG", "trace")
+            .stderr(full())
+            .output()
+            .unwrap();
+        ended(&output, args, code);
     }
 }
