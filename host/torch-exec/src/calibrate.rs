@@ -125,9 +125,9 @@ fn own_norms(graph: &Graph) -> Vec<Norm> {
     }
     let readers = graph.consumers();
     norms.retain(|norm| {
-        norm.params.iter().all(|v| {
-            readers[v.index()].len() == norm.inputs.len() && !graph.outputs().contains(v)
-        })
+        norm.params
+            .iter()
+            .all(|v| readers[v.index()].len() == norm.inputs.len() && !graph.outputs().contains(v))
     });
     norms
 }
