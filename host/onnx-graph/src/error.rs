@@ -94,7 +94,7 @@ pub enum GraphError {
     },
     /// A size given for an input does not fit the model.
     #[error(transparent)]
-    InputSize(#[from] crate::InputSizeError),
+    InputSize(Box<crate::InputSizeError>),
     /// Two values or nodes share a name.
     #[error("the name '{name}' is used twice")]
     DuplicateName {
@@ -135,4 +135,10 @@ pub enum GraphError {
         /// What does not fit.
         reason: String,
     },
+}
+
+impl From<crate::InputSizeError> for GraphError {
+    fn from(error: crate::InputSizeError) -> Self {
+        Self::InputSize(Box::new(error))
+    }
 }

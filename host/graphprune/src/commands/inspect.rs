@@ -87,7 +87,7 @@ fn figures(inspection: &Inspection) -> String {
     let parameters = missing.parameters_text();
     let parameters = parameters.map(|why| format!("parameters: {why}"));
     for note in notes.into_iter().chain([parameters]).flatten() {
-        text.push_str("\n");
+        text.push('\n');
         text.push_str(&note);
     }
     text.push('\n');
