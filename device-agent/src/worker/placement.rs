@@ -1,7 +1,6 @@
 //! Where each node of a model runs and for how long, by the runtime's own profile.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
+use std::collections::HashMap;
 use std::time::Instant;
 
 use agent_protocol::{bounds, plain, wire};

@@ -5,7 +5,7 @@ use std::process::ExitCode;
 use pipeline::Inspection;
 
 use crate::options::NetworkOptions;
-use crate::output::say;
+use crate::output::{say, say_part};
 
 /// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
@@ -162,6 +162,7 @@ mod tests {
             macs,
             parameters: 2500,
             activation_bytes: macs,
+            warnings: Vec::new(),
             missing,
             groups: Vec::new(),
             pinned: Vec::new(),
