@@ -22,6 +22,7 @@ use rustix::thread::{
     CapabilitySet, CapabilitySets, capabilities, set_capabilities, set_no_new_privs,
 };
 
+use super::layer::Missing;
 use super::syscalls;
 use crate::launch;
 
@@ -179,30 +180,6 @@ pub struct Confinement {
     pub in_effect: Vec<String>,
     /// The others.
     pub missing: Vec<MissingLayer>,
-}
-
-/// Why a layer is not in effect.
-pub(super) struct Missing {
-    reason: String,
-    offered: bool,
-}
-
-impl Missing {
-    /// The kernel has no such thing.
-    pub(super) fn not_offered(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            offered: false,
-        }
-    }
-
-    /// The kernel has it and something is in the way.
-    pub(super) fn failed(reason: impl Into<String>) -> Self {
-        Self {
-            reason: reason.into(),
-            offered: true,
-        }
-    }
 }
 
 /// Takes away the network, other processes and all files but those in reach, for good. Tells what is in effect, the limits

@@ -6,6 +6,7 @@
 mod confine;
 mod external;
 mod input;
+mod layer;
 mod model;
 mod passes;
 mod placement;

@@ -6,7 +6,7 @@
 use libc::{c_long, sock_filter, sock_fprog};
 use nix::errno::Errno;
 
-use super::confine::Missing;
+use super::layer::Missing;
 
 /// Codes of instructions (linux/bpf_common.h). The crate `libc` has them for some of its targets only.
 mod bpf {

@@ -7,7 +7,7 @@ use tch::{Device, Tensor};
 use torch_exec::{NormDrift, NormStats, Params, Program, WeightSource, reestimate};
 
 use crate::TrainError;
-use crate::evaluate::{EvaluatorConfig, draw, read};
+use crate::samples::{EvaluatorConfig, draw, read};
 
 /// Images for estimating BatchNorm's statistics, and, where a trained network was given, how far estimates for it are from
 /// the statistics it came with: estimates for networks cut from it are corrected by as much.

@@ -6,8 +6,8 @@ use tch::Tensor;
 use torch_exec::{NormMode, Params, Program};
 
 use crate::TrainError;
-use crate::evaluate::read;
 use crate::network::Runtime;
+use crate::samples::read;
 
 /// The normalised images at `indices` `[N, C, H, W]` and the network's first output for them, both row-major, with
 /// BatchNorm's stored statistics.
