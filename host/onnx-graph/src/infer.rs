@@ -42,9 +42,20 @@ impl Graph {
     }
 
     /// Sets what is found of a node's outputs. What the file says stands where nothing is found, and where a size that the rule
-    /// leaves open is one that the data decides.
+    /// leaves open is one that the data decides, which is to say none of an input's.
     fn set_outputs(&mut self, index: usize, found: Vec<Output>) {
         let outputs = self.nodes[index].outputs.clone();
+        let dims = self
+            .inputs
+            .iter()
+            .flat_map(|&id| &self.values[id.index()].shape);
+        let of_inputs: Vec<String> = dims
+            .flatten()
+            .filter_map(|dim| match dim {
+                Dim::Symbol(name) => Some(name.clone()),
+                Dim::Known(_) => None,
+            })
+            .collect();
         for (value, Output { shape, dtype }) in outputs.into_iter().zip(found) {
             let Some(value) = value else { continue };
             let value = &mut self.values[value.index()];
@@ -52,7 +63,11 @@ impl Graph {
             let Some(mut shape) = shape else { continue };
             let stated = value.shape.as_ref().filter(|s| s.len() == shape.len());
             for (dim, stated) in shape.iter_mut().zip(stated.into_iter().flatten()) {
-                if matches!(dim, Dim::Symbol(name) if name.contains(MADE_UP)) {
+                let of_data = |name: &str| {
+                    let composed = name.contains('*');
+                    name.contains(MADE_UP) || !composed && !of_inputs.iter().any(|s| s == name)
+                };
+                if matches!(dim, Dim::Symbol(name) if of_data(name)) {
                     *dim = stated.clone();
                 }
             }

@@ -206,7 +206,7 @@ impl Deploying<'_> {
             .iter()
             .filter_map(|item| item.name.rsplit_once('/'));
         folders.extend(inner.map(|(folder, _)| format!("{incoming}/{}", quote(folder))));
-        self.ask(&format!("mkdir -p {}", folders.join(" ")))?;
+        self.ask(&format!("umask 077; mkdir -p {}", folders.join(" ")))?;
         let mut before = 0;
         for item in &self.bundle.items {
             self.send(item, before, progress)?;

@@ -42,7 +42,7 @@ impl Target {
         let script = [
             ask(
                 "folder",
-                &format!("mkdir -p {folder}/agents {folder}/work && cd {folder} && pwd -P || exit"),
+                &format!("umask 077; mkdir -p {folder}/agents {folder}/work && cd {folder} && pwd -P || exit"),
             ),
             ask("machine", "uname -m"),
             ask("abi", "getprop ro.product.cpu.abi 2>/dev/null"),

@@ -46,14 +46,15 @@ fn quote_strictly(word: &str) -> String {
 }
 
 /// The script that becomes the agent deployed in `folder`. Its models lie in `folder` too: elsewhere may be no place, or
-/// memory.
+/// memory. The place is the user's alone: a shell of adb makes folders that everybody may write to, and the agent refuses
+/// those.
 pub fn agent_script(folder: &str) -> String {
     let folder = quote_path(folder);
     format!(
         "f={folder}\n\
          a=\"$f\"/current/graphprune-agent\n\
          [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n\
-         mkdir -p \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
+         mkdir -p \"$f\"/work && chmod 700 \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
          exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\""
     )
 }

@@ -308,7 +308,13 @@ impl Operator for Resize {
             "coordinate_transformation_mode",
             name_of(&COORDINATES, &self.coordinates),
         );
-        out.inputs.push(None);
+        // Before operator set 13 the region and the scales cannot be left out; an empty tensor stands for none.
+        let absent = |name, out: &Emission| match Tensor::f32([0], Vec::new()) {
+            Ok(empty) if out.opset < 13 => Some(Extra::Tensor(name, empty)),
+            _ => None,
+        };
+        let region = absent("roi", out);
+        out.inputs.push(region);
         match &self.to {
             Extent::Scales(scales) => {
                 let all: Vec<f32> = [1.0, 1.0]
@@ -321,7 +327,8 @@ impl Operator for Resize {
                     .extend(scales.map(|t| Some(Extra::Tensor("scales", t))));
             }
             Extent::Sizes(sizes) => {
-                out.inputs.push(None);
+                let scales = absent("scales", out);
+                out.inputs.push(scales);
                 let rest = sizes.iter().map(|&size| size as i64).collect();
                 out.inputs.push(Some(Extra::Sizes("sizes", 2, rest)));
             }

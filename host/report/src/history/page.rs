@@ -70,21 +70,21 @@ fn head(header: &mut Markup, data: &HistoryData) {
         ("verdict", "Nothing measured", why)
     } else if slower > 0 {
         let why = format!(
-            "In its newest run {slower} of {} is slower than allowed.",
+            "In the newest run of each model, {slower} of {} is slower than allowed.",
             newest.len()
         );
         ("verdict missed", "Slower", why)
     } else if unsure > 0 {
         let why = format!(
-            "In its newest run {unsure} of {} could not be told.",
+            "In the newest run of each model, {unsure} of {} could not be told.",
             newest.len()
         );
         ("verdict", "Not sure", why)
     } else if count(Outcome::NoBaseline) == newest.len() {
-        let why = "Its newest run was compared with no baseline.".to_owned();
+        let why = "The newest run of each model was compared with no baseline.".to_owned();
         ("verdict", "Measured", why)
     } else {
-        let why = "In its newest run none is slower than allowed.".to_owned();
+        let why = "In the newest run of each model none is slower than allowed.".to_owned();
         ("verdict met", "Fine", why)
     };
     header.element("div", &[("class", class)], |verdict| {
