@@ -171,6 +171,15 @@ impl Watch<'_> {
     }
 }
 
+impl Drop for Watch<'_> {
+    /// A training may end while other threads are tried.
+    fn drop(&mut self) {
+        if let Some(pace) = *self.pace {
+            torch_exec::set_threads(pace.threads);
+        }
+    }
+}
+
 impl train::Observer for Watch<'_> {
     fn progress(&mut self, event: train::Event) -> ControlFlow<()> {
         self.pace();
