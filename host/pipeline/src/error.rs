@@ -184,7 +184,7 @@ pub enum PipelineError {
     #[error("stopped; go on with --resume")]
     Stopped,
     /// The record database failed.
-    #[error("the records of the run, '{}': {source}", path.display())]
+    #[error("the records of the run, '{}': {source}{}", path.display(), full_hint(source))]
     Records {
         /// The database.
         path: PathBuf,
@@ -243,6 +243,14 @@ impl PipelineError {
             source,
         }
     }
+}
+
+/// What to do where a database had no room.
+fn full_hint(error: &rusqlite::Error) -> String {
+    let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
+    let hint = disk_hint(&io::ErrorKind::StorageFull.into());
+    full.then(|| format!(". No space left on device{hint}"))
+        .unwrap_or_default()
 }
 
 fn disk_hint(error: &io::Error) -> &'static str {

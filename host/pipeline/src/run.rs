@@ -151,6 +151,7 @@ impl Run {
             reporter,
             events,
             pace: None,
+            steady_threads: torch_exec::threads(),
         };
         let started = Instant::now();
         let result = advance(&mut work, until, started);

@@ -119,7 +119,6 @@ pub(crate) fn exec_options(
                 .collect();
             pace = paces.first().copied();
             if let (Some(pace), true) = (pace, paces.len() > 1) {
-                torch_exec::set_threads(pace.threads);
                 let seen: Vec<String> = paces.into_iter().map(Pace::words).collect();
                 work.reporter.note(&format!(
                     "training runs with {} of {} threads (measured: {})",
@@ -130,7 +129,12 @@ pub(crate) fn exec_options(
             }
         }
         if known.is_none() {
+            let own = torch_exec::threads();
+            if let Some(pace) = pace {
+                torch_exec::set_threads(pace.threads);
+            }
             let times = train::step_times(&typical, image, batch, device)?;
+            torch_exec::set_threads(own);
             let seen = times
                 .iter()
                 .map(|t| format!("{} {:.0} images/s", t.options, rate(t.step)));
@@ -151,6 +155,17 @@ pub(crate) fn exec_options(
             work.records.finish(&pace_stage, pace)?;
         }
     }
+    let steady_stage = StageName::new("steady-threads");
+    work.steady_threads = match work.records.stage::<usize>(&steady_stage)? {
+        Some(known) => known,
+        None => {
+            // A run that began before threads were measured has used the library's own number.
+            let chosen = pace.filter(|_| !work.folder.holds_run());
+            let threads = chosen.map_or_else(torch_exec::threads, |pace| pace.threads);
+            work.records.finish(&steady_stage, &threads)?;
+            threads
+        }
+    };
     if let Some(pace) = pace {
         torch_exec::set_threads(pace.threads);
         work.pace = Some(pace);

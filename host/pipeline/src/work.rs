@@ -24,6 +24,8 @@ pub(crate) struct Work<'a> {
     pub events: EventWriter,
     /// How fast a training should go, where the number of threads is this run's to choose.
     pub pace: Option<Pace>,
+    /// Threads of what has to come out the same, to the last bit, whenever the run is resumed: sums depend on their number.
+    pub steady_threads: usize,
 }
 
 /// The pace of a run's trainings.
@@ -46,6 +48,15 @@ impl Work<'_> {
             all.push(line);
         }
         self.records.finish(&stage, &all)
+    }
+
+    /// What `compute` gives with the run's steady number of threads, however many trainings use by now.
+    pub fn steadily<T>(&self, compute: impl FnOnce() -> T) -> T {
+        let now = torch_exec::threads();
+        torch_exec::set_threads(self.steady_threads);
+        let found = compute();
+        torch_exec::set_threads(now);
+        found
     }
 
     /// An observer of a training under the name `stage`.
@@ -157,6 +168,15 @@ impl Watch<'_> {
             self.reporter.end(&format!("{}: {}", self.stage, self.line));
         }
         self.last
+    }
+}
+
+impl Drop for Watch<'_> {
+    /// A training may end while other threads are tried.
+    fn drop(&mut self) {
+        if let Some(pace) = *self.pace {
+            torch_exec::set_threads(pace.threads);
+        }
     }
 }
 

@@ -44,7 +44,6 @@ impl Calibration {
     }
 
     /// The images, in batches `[N, C, H, W]`.
-    #[must_use]
     pub fn batches(&self) -> &[Tensor] {
         &self.batches
     }

@@ -82,7 +82,8 @@ pub(crate) fn run(
     let started = std::time::Instant::now();
     let prepared = source.prepared;
     work.folder.dir(folder)?;
-    let start = starting_point(work, source, widths)?;
+    // A checkpoint belongs to exactly this network.
+    let start = work.steadily(|| starting_point(work, source, widths))?;
     let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
     let mut config: FinetuneConfig = work.config.finetune.clone();
     if purpose == Purpose::Race {

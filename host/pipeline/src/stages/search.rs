@@ -69,7 +69,7 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
         prepared.runtime,
     )?;
     if prepared.model.trained && prepared.norms == NormOrigin::All {
-        evaluator.anchor()?;
+        work.steadily(|| evaluator.anchor())?;
     }
     Ok(evaluator)
 }
