@@ -4,6 +4,29 @@
 //! done by the `pipeline` crate.
 #![forbid(unsafe_code)]
 
+/// Prints to the user's terminal. Everything goes through here: names in models and words of devices may hold what a terminal
+/// obeys.
+macro_rules! println {
+    () => { ::std::println!() };
+    ($($text:tt)*) => {
+        ::std::println!("{}", ::latency::plain::printable(&::std::format!($($text)*)))
+    };
+}
+
+/// The same without a line feed at its end.
+macro_rules! print {
+    ($($text:tt)*) => {
+        ::std::print!("{}", ::latency::plain::printable(&::std::format!($($text)*)))
+    };
+}
+
+/// The same to standard error.
+macro_rules! eprintln {
+    ($($text:tt)*) => {
+        ::std::eprintln!("{}", ::latency::plain::printable(&::std::format!($($text)*)))
+    };
+}
+
 mod commands;
 mod options;
 mod progress;
@@ -89,9 +112,7 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => code,
         Err(error) => {
-            // It may repeat names of models and words of devices, which a terminal must not obey.
-            let text = format!("{error:#}");
-            eprintln!("error: {}", latency::plain::printable(&text));
+            eprintln!("error: {error:#}");
             ExitCode::from(match error.downcast_ref() {
                 Some(pipeline::PipelineError::Stopped) => 130,
                 Some(pipeline::PipelineError::Slower { .. }) => 4,

@@ -52,7 +52,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if args.json {
             println!("{}", json(&event));
         } else if live {
-            print!("\r\x1b[K{}", line(&event, before.as_ref()));
+            let line = line(&event, before.as_ref());
+            ::std::print!("\r\x1b[K{}", latency::plain::on_one_line(&line));
             // A terminal that is gone ends the program by the next line.
             let _ = std::io::stdout().flush();
         } else {
