@@ -53,7 +53,7 @@ pub(crate) fn text(
     Ok(value)
 }
 
-/// A text for people that somebody else wrote: what a terminal obeys is made visible.
+/// A text for people that somebody else wrote, on one line: what a terminal obeys is made visible.
 pub(crate) fn words(
     message: &'static str,
     field: &'static str,
@@ -61,6 +61,17 @@ pub(crate) fn words(
 ) -> Result<String, ProtocolError> {
     let value = text(message, field, value, bounds::MAX_TEXT_BYTES)?;
     let plain = plain::on_one_line(&value).into_owned();
+    Ok(plain::cut(plain, bounds::MAX_TEXT_BYTES))
+}
+
+/// The same of a text that may have several lines.
+pub(crate) fn lines(
+    message: &'static str,
+    field: &'static str,
+    value: String,
+) -> Result<String, ProtocolError> {
+    let value = text(message, field, value, bounds::MAX_TEXT_BYTES)?;
+    let plain = plain::printable(&value).into_owned();
     Ok(plain::cut(plain, bounds::MAX_TEXT_BYTES))
 }
 

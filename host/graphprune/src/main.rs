@@ -74,9 +74,7 @@ fn main() -> ExitCode {
         1
     };
     let code = run(command).unwrap_or_else(|error| {
-        // It may repeat names of models and words of devices, which a terminal must not obey.
-        let text = format!("{error:#}");
-        note!("error: {}", latency::plain::printable(&text));
+        note!("error: {error:#}");
         ExitCode::from(code_of(&error))
     });
     output::conclude(code, failed)

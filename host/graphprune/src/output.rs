@@ -24,7 +24,8 @@ macro_rules! say_part {
 macro_rules! note {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
-        let _ = writeln!(std::io::stderr(), $($argument)*);
+        let text = format!($($argument)*);
+        let _ = writeln!(std::io::stderr(), "{}", latency::plain::printable(&text));
     }};
 }
 
@@ -32,14 +33,21 @@ macro_rules! note {
 macro_rules! note_part {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
-        let _ = write!(std::io::stderr(), $($argument)*);
+        let text = format!($($argument)*);
+        let _ = write!(std::io::stderr(), "{}", latency::plain::printable(&text));
     }};
 }
 
 pub(crate) use {note, note_part, say, say_part};
 
-/// Prints; use the macros.
+/// Prints; use the macros. Names in models and words of devices may hold what a terminal obeys, which is escaped.
 pub fn write(text: fmt::Arguments<'_>) {
+    let text = text.to_string();
+    write_raw(format_args!("{}", latency::plain::printable(&text)));
+}
+
+/// Prints text that controls the terminal.
+pub fn write_raw(text: fmt::Arguments<'_>) {
     if is_open() {
         keep(io::stdout().write_fmt(text));
     }

@@ -1,6 +1,6 @@
 //! Messages to checked types and back: what the device reports.
 
-use crate::check::{amount, count, digest, name, names, need, text, within, words};
+use crate::check::{amount, count, digest, lines, name, names, need, text, within};
 use crate::types::{
     Battery, CoreState, DeviceState, Measurement, NodeProvider, Ratio, RuntimeInfo, Sha256,
     ThermalZone, Verdict,
@@ -245,8 +245,8 @@ impl TryFrom<wire::Measurement> for Measurement {
                 "they must ascend and be finite",
             ));
         }
-        let reason = words(M, "invalid_reason", m.invalid_reason)?;
-        let notes = m.notes.into_iter().map(|note| words(M, "notes", note));
+        let reason = lines(M, "invalid_reason", m.invalid_reason)?;
+        let notes = m.notes.into_iter().map(|note| lines(M, "notes", note));
         Ok(Self {
             name: name(M, "name", m.name)?,
             model_sha256: digest(M, &m.model_sha256)?,

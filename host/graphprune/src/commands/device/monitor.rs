@@ -59,7 +59,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         if args.json {
             say!("{}", json(&event));
         } else if live {
-            say_part!("\r\x1b[K{}", line(&event, before.as_ref()));
+            let line = line(&event, before.as_ref());
+            let line = latency::plain::on_one_line(&line);
+            output::write_raw(format_args!("\r\x1b[K{line}"));
             output::flush();
         } else {
             say!("{}", line(&event, before.as_ref()));
