@@ -141,12 +141,11 @@ fn write_of(
     Ok(())
 }
 
+/// A message in which tensors can stand: its bytes, what it is, and how deep it lies.
+type Part<'a> = (&'a [u8], Kind, u32);
+
 /// The message in a field, if tensors can stand below it.
-fn below<'a>(
-    field: &Field<'a>,
-    kind: Kind,
-    depth: u32,
-) -> Result<Option<(&'a [u8], Kind, u32)>, Problem> {
+fn below<'a>(field: &Field<'a>, kind: Kind, depth: u32) -> Result<Option<Part<'a>>, Problem> {
     match (kind.inside(field.number), &field.value) {
         (Some(inside), Value::Bytes(inner)) => {
             let depth = depth.checked_sub(1).ok_or(Problem::Malformed)?;

@@ -9,7 +9,7 @@ use anyhow::Context;
 use latency::{DeviceState, MonitorEvent};
 
 use super::Which;
-use crate::output::{self, say, say_part};
+use crate::output::{self, say};
 
 /// What the agent may take to come up.
 const PATIENCE: Duration = Duration::from_secs(30);
