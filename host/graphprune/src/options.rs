@@ -158,8 +158,8 @@ pub struct RunOptions {
     /// What of an attention is pruned: the widths of its heads (the default), or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
-    /// What becomes of batch normalisations and dropouts that the model has in training mode: the model is refused (the default), or
-    /// they are taken as they are at inference
+    /// What becomes of batch normalisations and dropouts that the model has in training mode: the model is refused (the
+    /// default), or they are taken as they are at inference
     #[arg(long, value_name = "refuse|inference")]
     pub training_mode: Option<TrainingMode>,
     /// Export networks with an open batch where the model's is fixed (the default is the model's batch)

@@ -37,8 +37,8 @@ impl Graph {
         self.value(*self.inputs.first()?).shape.as_ref()?.first()
     }
 
-    /// Leaves a batch that is fixed open, under the name `symbol` or one made of it, and tells what it was fixed at. Nothing changes
-    /// where it is open already. Reshape targets, slices and constants in which the batch stands follow.
+    /// Leaves a batch that is fixed open, under the name `symbol` or one made of it, and tells what it was fixed at.
+    /// Nothing changes where it is open already. Reshape targets, slices and constants in which the batch stands follow.
     ///
     /// # Errors
     /// [`GraphError::FixedBatch`] with the node that cannot follow, and why.

@@ -173,8 +173,8 @@ impl Graph {
         }
     }
 
-    /// Names of the nodes that the file has in training mode (BatchNormalization by the statistics of the batch, Dropout that drops) and
-    /// that this graph has as they are at inference: it computes something else than the file.
+    /// Names of the nodes that the file has in training mode (BatchNormalization by the statistics of the batch, Dropout
+    /// that drops) and that this graph has as they are at inference: it computes something else than the file.
     #[must_use]
     pub fn training(&self) -> &[String] {
         &self.training

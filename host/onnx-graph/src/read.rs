@@ -25,8 +25,9 @@ use crate::{DType, Graph, GraphError};
 /// What the graph computes of constants is computed, within limits in proportion to the file; `auto_pad`, axes, bounds and targets that
 /// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; biases and
 /// normalisation parameters that several layers share become one each; what nothing reads is dropped. A node without a typed form is
-/// kept as [`crate::ops::Opaque`]. Nodes in training mode are read as they are at inference, and [`Graph::training`] names them. Calls of the model's own functions are replaced by the functions' bodies, read at the operator
-/// sets that the functions import; a function with a subgraph in its body stays, and so do its calls.
+/// kept as [`crate::ops::Opaque`]. Nodes in training mode are read as they are at inference, and [`Graph::training`] names
+/// them. Calls of the model's own functions are replaced by the functions' bodies, read at the operator sets that the
+/// functions import; a function with a subgraph in its body stays, and so do its calls.
 ///
 /// # Errors
 /// [`GraphError::Decode`] when the bytes are no model, [`GraphError::Malformed`] and [`GraphError::Unsupported`] naming

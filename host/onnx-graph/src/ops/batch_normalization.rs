@@ -1,7 +1,8 @@
 //! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html) as it is at inference.
 //!
 //! An export made in training mode (batch statistics, further outputs) is read as the network that would be deployed
-//! when nothing reads those outputs: with the running statistics it carries. [`Graph::training`](crate::Graph::training) names it.
+//! when nothing reads those outputs: with the running statistics it carries.
+//! [`Graph::training`](crate::Graph::training) names it.
 
 use super::context::{Emission, Facts, Operator, Parsing, one, same};
 use crate::GraphError;
