@@ -249,8 +249,11 @@ impl PipelineError {
 fn full_hint(error: &rusqlite::Error) -> String {
     let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
     let hint = disk_hint(&io::ErrorKind::StorageFull.into());
-    full.then(|| format!(". No space left on device{hint}"))
-        .unwrap_or_default()
+    if full {
+        format!(". No space left on device{hint}")
+    } else {
+        String::new()
+    }
 }
 
 fn disk_hint(error: &io::Error) -> &'static str {
