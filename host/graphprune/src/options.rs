@@ -35,7 +35,7 @@ pub struct Usage(String);
 
 impl Usage {
     /// `problem` says what to give instead.
-    pub fn new(problem: impl Into<String>) -> anyhow::Error {
+    pub fn error(problem: impl Into<String>) -> anyhow::Error {
         Self(problem.into()).into()
     }
 }
@@ -86,7 +86,7 @@ impl NetworkOptions {
         let sizes: Result<Vec<usize>, _> = text.split('x').map(str::parse).collect();
         match sizes.as_deref() {
             Ok(&[c, h, w]) if c > 0 && h > 0 && w > 0 => Ok([c, h, w]),
-            _ => Err(Usage::new(format!(
+            _ => Err(Usage::error(format!(
                 "--input '{text}': write channels x height x width, such as 3x224x224"
             ))),
         }
@@ -196,7 +196,7 @@ impl RunOptions {
         if self.resume {
             let given = self.given();
             if !given.is_empty() {
-                return Err(Usage::new(format!(
+                return Err(Usage::error(format!(
                     "--resume goes on with the settings the run was started with; leave out {}",
                     given.join(", ")
                 )));
@@ -281,7 +281,7 @@ impl RunOptions {
             config.normalise.clone_from(&self.normalise);
         }
         if config.model.name.is_empty() {
-            return Err(Usage::new(
+            return Err(Usage::error(
                 "give a model: an ONNX file or the name of a zoo network",
             ));
         }

@@ -48,7 +48,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Some(pruned) => {
             for path in [&args.run, pruned] {
                 if path.is_dir() {
-                    return Err(Usage::new(format!(
+                    return Err(Usage::error(format!(
                         "'{}' is a folder: give a run alone, or the original and its pruned form as two ONNX files",
                         path.display()
                     )));
@@ -60,7 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
         None if args.run.is_file() => {
-            return Err(Usage::new(format!(
+            return Err(Usage::error(format!(
                 "'{}' is a file: give its pruned form as well, or the folder of a run",
                 args.run.display()
             )));

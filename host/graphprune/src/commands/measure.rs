@@ -47,7 +47,7 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(limit) = args.at_most {
         if let (LatencyBudget::Ratio(_), [_]) = (limit, args.models.as_slice()) {
-            return Err(Usage::new(format!(
+            return Err(Usage::error(format!(
                 "--at-most {limit} is a share of a reference's latency, and there is none: give the reference as the first \
                  model, or a time such as --at-most 1.8ms"
             )));

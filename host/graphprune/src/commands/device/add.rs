@@ -51,9 +51,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             .to_string()
     };
     let address = Address::parse(&args.address, Some(profile.transport))
-        .map_err(|problem| Usage::new(format!("--address: {problem}")))?;
+        .map_err(|problem| Usage::error(format!("--address: {problem}")))?;
     if !args.ssh_arguments.is_empty() && address.kind != TransportKind::Ssh {
-        return Err(Usage::new(format!(
+        return Err(Usage::error(format!(
             "--ssh-argument is for devices behind ssh, and this one is {address}"
         )));
     }
