@@ -17,7 +17,7 @@ pub enum ZooError {
     /// A setting is out of range.
     #[error("{field}: {reason}")]
     Config {
-        /// The field of [`ZooConfig`].
+        /// The field of [`ZooConfig`](crate::ZooConfig).
         field: &'static str,
         /// What is wrong with it.
         reason: String,
