@@ -6,7 +6,7 @@
 use std::io::Write;
 use std::os::unix::process::{CommandExt, ExitStatusExt};
 use std::process::{Child, ExitStatus, Stdio};
-use std::sync::mpsc::{Receiver, RecvTimeoutError, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SendError, channel, sync_channel};
 use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
@@ -44,18 +44,18 @@ const PLACES: [&str; 7] = [
 
 /// Runs one pass in a worker process and returns what it found.
 ///
-/// Must be called on a thread that lives until it returns: the worker is killed by the kernel when the thread that started
-/// it ends. `progress` hears every step and a sign of life in between, and ends the worker by returning `false`.
+/// `progress` gets every step and a sign of life in between, and ends the worker by returning `false`.
 pub fn run(
     job: &wire::WorkerJob,
     time: Duration,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Event, Failure> {
+    let begun = Instant::now();
     let start = Progress::at(Stage::Start);
-    let mut worker = Worker::start(job).map_err(|error| {
-        let detail = format!("the worker process could not be started: {error}");
-        failure(&start, FailureKind::Internal, detail)
-    })?;
+    let begin = Begin::of(job).map_err(|error| cannot_start(&error))?;
+    let oom_kills = oom_kills();
+    let child = begin.child(time, progress)?;
+    let mut worker = Worker::new(child, begin, begun, oom_kills);
     let outcome = listen(&mut worker, job, time, progress);
     if worker.put_down() {
         return outcome;
@@ -86,6 +86,21 @@ fn failure(at: &Progress, kind: FailureKind, detail: String) -> Failure {
     }
 }
 
+fn cannot_start(error: &dyn std::fmt::Display) -> Failure {
+    let detail = format!("the worker process could not be started: {error}");
+    failure(&Progress::at(Stage::Start), FailureKind::Internal, detail)
+}
+
+fn time_is_up(at: &Progress, time: Duration) -> Failure {
+    let detail = format!("it was ended when its {} ms were up", time.as_millis());
+    failure(at, FailureKind::TimedOut, detail)
+}
+
+fn nobody_waits(at: &Progress) -> Failure {
+    let detail = "nobody waits for the result any more".to_owned();
+    failure(at, FailureKind::Internal, detail)
+}
+
 /// Hears what a worker says until it has said its last or its time is up.
 fn listen(
     worker: &mut Worker,
@@ -98,8 +113,7 @@ fn listen(
     loop {
         let left = time.saturating_sub(worker.begun.elapsed());
         if left.is_zero() {
-            let detail = format!("it was ended when its {} ms were up", time.as_millis());
-            return Err(failure(&at, FailureKind::TimedOut, detail));
+            return Err(time_is_up(&at, time));
         }
         let step = left.min(HEARTBEAT);
         if !speaks {
@@ -129,8 +143,7 @@ fn listen(
             }
         }
         if !progress(&at) {
-            let detail = "nobody waits for the result any more".to_owned();
-            return Err(failure(&at, FailureKind::Internal, detail));
+            return Err(nobody_waits(&at));
         }
     }
 }
@@ -243,16 +256,22 @@ struct Worker {
     words: Option<LastWords>,
     /// See [`oom_kills`], at the start.
     oom_kills: Option<u64>,
-    /// Whether it was waited for: its number may then be another process'.
-    waited: bool,
+    /// Whether it was waited for, or given up: its number may then be another process'.
+    is_over: bool,
 }
 
-impl Worker {
-    fn start(job: &wire::WorkerJob) -> Result<Self, ProtocolError> {
-        let begun = Instant::now();
-        let oom_kills = oom_kills();
+/// A worker that is being started, by a thread that lives as long as the worker does: the kernel kills a process when the
+/// thread that started it ends.
+struct Begin {
+    started: Receiver<std::io::Result<Child>>,
+    ended: Receiver<()>,
+    job: Vec<u8>,
+    most_bytes: usize,
+}
+
+impl Begin {
+    fn of(job: &wire::WorkerJob) -> Result<Self, ProtocolError> {
         let job_bytes = frame::bytes(job)?;
-        let most = most_bytes(job);
         let mut command = launch::again("worker")?;
         command
             .env_remove(TOKEN_VARIABLE)
@@ -268,21 +287,88 @@ impl Worker {
         unsafe {
             command.pre_exec(move || worker::tie_to(agent));
         }
-        let mut child = command.spawn()?;
+        let (send, started) = channel();
+        let (end, ended) = channel::<()>();
+        std::thread::Builder::new()
+            .name("worker".into())
+            .spawn(move || {
+                let spawned = command.spawn();
+                let number = spawned.as_ref().ok().map(Child::id);
+                match (send.send(spawned), number) {
+                    (Ok(()), Some(number)) => wait_for_end_of(number),
+                    // Its time was up before it had begun.
+                    (Err(SendError(Ok(mut child))), _) => {
+                        // An error means that it has ended.
+                        let _ = child.kill();
+                        let _ = child.wait();
+                    }
+                    _ => {}
+                }
+                drop(end);
+            })?;
+        Ok(Self {
+            started,
+            ended,
+            job: job_bytes,
+            most_bytes: most_bytes(job),
+        })
+    }
+
+    /// The process, once it runs the worker's program.
+    fn child(
+        &self,
+        time: Duration,
+        progress: &mut dyn FnMut(&Progress) -> bool,
+    ) -> Result<Child, Failure> {
+        let (begun, at) = (Instant::now(), Progress::at(Stage::Start));
+        loop {
+            let left = time.saturating_sub(begun.elapsed());
+            match self.started.recv_timeout(left.min(HEARTBEAT)) {
+                Ok(Ok(child)) => return Ok(child),
+                Ok(Err(error)) => return Err(cannot_start(&error)),
+                Err(RecvTimeoutError::Disconnected) => {
+                    return Err(cannot_start(&"the thread that starts it has ended"));
+                }
+                Err(RecvTimeoutError::Timeout) if begun.elapsed() >= time => {
+                    return Err(time_is_up(&at, time));
+                }
+                Err(RecvTimeoutError::Timeout) if !progress(&at) => return Err(nobody_waits(&at)),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+        }
+    }
+}
+
+/// Returns when a child has ended, and leaves it to be waited for.
+fn wait_for_end_of(child: u32) {
+    let process = Pid::from_raw(child as i32);
+    let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
+    while matches!(waitid(Id::Pid(process), flags), Err(Errno::EINTR)) {}
+}
+
+impl Worker {
+    fn new(mut child: Child, begin: Begin, begun: Instant, oom_kills: Option<u64>) -> Self {
+        let Begin {
+            ended,
+            job,
+            most_bytes,
+            ..
+        } = begin;
         let (send, events) = sync_channel(UNREAD);
         if let Some(mut stdout) = child.stdout.take() {
             std::thread::spawn(move || {
                 loop {
-                    let event =
-                        match frame::read::<wire::WorkerEvent>(&mut stdout, "WorkerEvent", most) {
-                            Ok(Some(message)) => message.event.ok_or(ProtocolError::Missing {
-                                message: "WorkerEvent",
-                                field: "event",
-                            }),
-                            // The end, or the broken pipe of a killed worker: its status tells more.
-                            Ok(None) | Err(ProtocolError::Io(_)) => return,
-                            Err(error) => Err(error),
-                        };
+                    let read =
+                        frame::read::<wire::WorkerEvent>(&mut stdout, "WorkerEvent", most_bytes);
+                    let event = match read {
+                        Ok(Some(message)) => message.event.ok_or(ProtocolError::Missing {
+                            message: "WorkerEvent",
+                            field: "event",
+                        }),
+                        // The end, or the broken pipe of a killed worker: its status tells more.
+                        Ok(None) | Err(ProtocolError::Io(_)) => return,
+                        Err(error) => Err(error),
+                    };
                     let is_wrong = event.is_err();
                     if send.send(event).is_err() || is_wrong {
                         return;
@@ -293,21 +379,19 @@ impl Worker {
         if let Some(mut stdin) = child.stdin.take() {
             std::thread::spawn(move || {
                 // A worker that died before it had read its job is told by its status.
-                let _ = stdin.write_all(&job_bytes);
+                let _ = stdin.write_all(&job);
             });
         }
-        Ok(Self {
-            words: child
-                .stderr
-                .take()
-                .map(|stderr| LastWords::of(stderr, |_| {})),
-            ended: end_of(child.id()),
+        let stderr = child.stderr.take();
+        Self {
+            words: stderr.map(|stderr| LastWords::of(stderr, |_| {})),
             child,
             begun,
             events,
+            ended,
             oom_kills,
-            waited: false,
-        })
+            is_over: false,
+        }
     }
 
     fn has_ended_within(&self, time: Duration) -> bool {
@@ -316,7 +400,7 @@ impl Worker {
 
     /// Kills it, and whatever it started.
     fn kill(&self) {
-        if let (false, Ok(number)) = (self.waited, i32::try_from(self.child.id())) {
+        if let (false, Ok(number)) = (self.is_over, i32::try_from(self.child.id())) {
             let process = Pid::from_raw(number);
             // Its group first, then itself, should it have left that. It fails only for what has ended.
             let _ = killpg(process, Signal::SIGKILL);
@@ -328,7 +412,7 @@ impl Worker {
     fn end(&mut self) -> End {
         self.kill();
         let status = self.child.wait().ok();
-        self.waited = true;
+        self.is_over = true;
         let words = self.words.take().map(|words| words.lines());
         End {
             status,
@@ -339,23 +423,19 @@ impl Worker {
 
     /// Ends it and leaves no zombie. Returns whether it is gone.
     fn put_down(&mut self) -> bool {
-        if self.waited {
+        if self.is_over {
             return true;
         }
         self.kill();
-        self.waited = self.has_ended_within(GONE) && self.child.wait().is_ok();
-        self.waited
+        let is_gone = self.has_ended_within(GONE) && self.child.wait().is_ok();
+        // It is not waited for again, gone or not.
+        self.is_over = true;
+        is_gone
     }
 }
 
-/// Closed when a child has ended, which is left to be waited for.
-fn end_of(child: u32) -> Receiver<()> {
-    let (end, ended) = channel::<()>();
-    std::thread::spawn(move || {
-        let process = Pid::from_raw(child as i32);
-        let flags = WaitPidFlag::WEXITED | WaitPidFlag::WNOWAIT;
-        while matches!(waitid(Id::Pid(process), flags), Err(Errno::EINTR)) {}
-        drop(end);
-    });
-    ended
+impl Drop for Worker {
+    fn drop(&mut self) {
+        self.put_down();
+    }
 }

@@ -127,8 +127,7 @@ fn ask(
     child::run(&job, TELLING, &mut |_| true).map_err(|failure| anyhow!("{failure}"))
 }
 
-/// Runs a measurement. `pins` are the files of the job's models in order, then of the reference. Must be called on a thread
-/// that lives until it returns (see [`child::run`]).
+/// Runs a measurement. `pins` are the files of the job's models in order, then of the reference.
 pub fn measure(
     job: &MeasureJob,
     pins: &[Pin],
@@ -190,7 +189,7 @@ pub fn measure(
     Ok(all)
 }
 
-/// Runs a model once. `pin` is its file. Must be called on a thread that lives until it returns (see [`child::run`]).
+/// Runs a model once. `pin` is its file.
 pub fn run(
     job: RunJob,
     pin: &Pin,

@@ -302,7 +302,7 @@ impl Agent for Service {
             };
             let shown = core.show(turn, &caller, job.models.iter().chain(&job.reference));
             drop(caller);
-            // A thread of its own, not one of a pool: workers die with the thread that started them.
+            // A thread of its own, not one of a pool: it is busy for as long as the measurement lasts.
             let thread = std::thread::Builder::new().name("measure".into()).spawn({
                 let send = send.clone();
                 move || {
@@ -350,7 +350,7 @@ impl Agent for Service {
         let shown = self.core.show(turn, &caller, [&job.model]);
         let core = Arc::clone(&self.core);
         let (send, receive) = oneshot::channel();
-        // As for a measurement: workers die with the thread that started them.
+        // As for a measurement.
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
