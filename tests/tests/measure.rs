@@ -173,11 +173,7 @@ fn what_cannot_be_read_or_measured_is_not_saved_and_nothing_says_so() {
     put("models/net.onnx", &outside("../secret"));
     for (file, needle) in [
         ("net.onnx", "`net.onnx.data` is not in"),
-<<<<<<< HEAD
-        ("models/net.onnx", "outside the model"),
-=======
         ("models/net.onnx", "`../secret` lies outside the model"),
->>>>>>> h-cli
     ] {
         for args in [
             vec!["measure", file],
