@@ -10,6 +10,10 @@ use crate::{GraphError, Tensor};
 /// The largest size that an axis is resized to: single precision holds it, and what is near it, exactly.
 const LARGEST: usize = 1 << 20;
 
+/// How far from the middle of two positions counts as halfway, as in ONNX Runtime: what is exactly halfway comes out a little
+/// off in single precision.
+const HALFWAY: f32 = 1e-6;
+
 /// How values between positions are found.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ResizeMode {
@@ -167,11 +171,13 @@ impl Resize {
                 Coordinates::AlignCorners => x * (size as f32 - 1.0) / (resized as f32 - 1.0),
                 Coordinates::Asymmetric => x / scale,
             };
+            let halfway = (from - from.floor() - 0.5).abs() < HALFWAY;
             let nearest = match rounding {
-                Rounding::RoundPreferFloor if from == from.trunc() + 0.5 => from.floor(),
-                Rounding::RoundPreferFloor | Rounding::RoundPreferCeil => from.round(),
                 Rounding::Floor => from.floor(),
                 Rounding::Ceil => from.ceil(),
+                Rounding::RoundPreferFloor if halfway => from.floor(),
+                Rounding::RoundPreferCeil if halfway => from.ceil(),
+                Rounding::RoundPreferFloor | Rounding::RoundPreferCeil => from.round(),
             };
             // A conversion of a negative number gives zero.
             (nearest as usize).min(size.saturating_sub(1))
@@ -361,6 +367,37 @@ impl Operator for Resize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// The neighbour that position `at` of `to` positions takes of `from`.
+    fn check_neighbour(
+        (from, to, at): (usize, usize, usize),
+        coordinates: Coordinates,
+        rounding: Rounding,
+        wanted: usize,
+    ) {
+        let resize = Resize {
+            to: Extent::Sizes(vec![to]),
+            mode: ResizeMode::Nearest(rounding),
+            coordinates,
+        };
+        let got = resize.nearest(0, from).unwrap()[at];
+        assert_eq!(
+            got, wanted,
+            "{at} of {from} to {to}, {coordinates:?}, {rounding:?}"
+        );
+    }
+
+    #[test]
+    fn halfway_goes_where_the_rounding_says_though_single_precision_is_a_little_off() {
+        use Coordinates::{Asymmetric, HalfPixel};
+        use Rounding::{RoundPreferCeil, RoundPreferFloor};
+        // What ONNX Runtime 1.30 takes: 3.4999998, 3.5000002, 13.499999, 10.500001 and 13.500001 are all halfway.
+        check_neighbour((7, 4, 2), Asymmetric, RoundPreferCeil, 4);
+        check_neighbour((7, 76, 38), Asymmetric, RoundPreferFloor, 3);
+        check_neighbour((28, 1, 0), HalfPixel, RoundPreferCeil, 14);
+        check_neighbour((22, 13, 6), HalfPixel, RoundPreferFloor, 10);
+        check_neighbour((28, 19, 9), HalfPixel, RoundPreferFloor, 13);
+    }
 
     #[test]
     fn sizes_become_factors_only_where_these_are_right_in_single_and_in_double_precision() {
