@@ -192,6 +192,15 @@ fn a_network_in_training_mode_is_refused_unless_it_is_to_be_taken_at_inference()
         assert!(error.contains(part), "no {part} in:\n{error}");
     }
     assert!(!sandbox.path("run/original.onnx").exists());
+    for args in [
+        &["predict", "model.onnx"][..],
+        &["explain", "model.onnx", "model.onnx"],
+    ] {
+        let output = sandbox.run(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains("training mode"), "{args:?}: {error}");
+    }
     let taken = sandbox.run(&prune(&["--training-mode", "inference", "--json"]));
     sandbox.check_result(&taken, "run");
     let warning = "1 node ('norm') is in training mode in the given file";

@@ -173,9 +173,14 @@ fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
 
 /// The command must fail with exit code 1, name every needle in its message, and leave no result.
 fn check_refused(sandbox: &Sandbox, args: &[&str], needles: &[&str]) {
+    check_exit(sandbox, 1, args, needles);
+}
+
+/// The command must fail with `code`, name every needle in its message, and leave no result.
+fn check_exit(sandbox: &Sandbox, code: i32, args: &[&str], needles: &[&str]) {
     let output = sandbox.run(args);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{args:?}:\n{error}");
+    assert_eq!(output.status.code(), Some(code), "{args:?}:\n{error}");
     for needle in needles {
         assert!(
             error.contains(needle),
@@ -191,6 +196,9 @@ fn a_truncated_and_a_corrupt_model_are_refused_by_name() {
     let bytes = graphprune_tests::zoo_bytes("resnet20");
     fs::write(sandbox.path("cut.onnx"), &bytes[..bytes.len() / 2]).unwrap();
     fs::write(sandbox.path("noise.onnx"), b"this is no model").unwrap();
+    let output = sandbox.run(&["inspect", "noise.onnx"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(error.matches("not an ONNX model").count(), 1, "{error}");
     for file in ["cut.onnx", "noise.onnx", "missing.onnx"] {
         check_refused(
             &sandbox,
@@ -395,21 +403,25 @@ fn a_full_disk_is_named_with_the_file_and_the_next_step() {
 #[test]
 fn wrong_usage_names_what_is_allowed() {
     let sandbox = Sandbox::new();
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(i32, &[&str], &[&str]); 5] = [
         (
+            2,
             &["prune", "shapes_net", "--latency", "fast", "--out", "run"],
             &["fast", "0.7x"],
         ),
         (
+            2,
             &["prune", "shapes_net", "--out", "run"],
             &["--latency", "--macs"],
         ),
         (
+            1,
             &["prune", "resnet21", "--macs", "0.5", "--out", "run"],
             &["resnet21", "resnet20"],
         ),
-        (&["prune", "--out", "run", "--resume"], &["holds no run"]),
+        (1, &["prune", "--out", "run", "--resume"], &["holds no run"]),
         (
+            2,
             &[
                 "prune",
                 "shapes_net",
@@ -423,7 +435,7 @@ fn wrong_usage_names_what_is_allowed() {
             &["luck", "ddpg"],
         ),
     ];
-    for (args, needles) in cases {
-        check_refused(&sandbox, args, needles);
+    for (code, args, needles) in cases {
+        check_exit(&sandbox, code, args, needles);
     }
 }

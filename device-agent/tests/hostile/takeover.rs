@@ -89,7 +89,14 @@ fn a_worker_that_never_reads_its_job_is_ended_when_its_time_is_up() {
     client.upload(&model).unwrap();
     let agent = served.pid();
     let stopping = std::thread::spawn(move || {
-        let worker = eventually("a worker starts", || worker_of(agent));
+        // Without a pause in between: a worker that has read its job is soon gone.
+        let until = Instant::now() + SILENCE;
+        let worker = loop {
+            match worker_of(agent) {
+                Some(worker) => break worker,
+                None => assert!(Instant::now() < until, "no worker starts"),
+            }
+        };
         kill(Pid::from_raw(worker), Signal::SIGSTOP).unwrap();
         (Pid::from_raw(worker), Instant::now())
     });

@@ -74,7 +74,7 @@ fn main() -> ExitCode {
         1
     };
     let code = run(command).unwrap_or_else(|error| {
-        note!("error: {error:#}");
+        note!("error: {}", output::with_causes(&error));
         ExitCode::from(code_of(&error))
     });
     output::conclude(code, failed)

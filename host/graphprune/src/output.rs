@@ -53,6 +53,18 @@ pub fn write_raw(text: fmt::Arguments<'_>) {
     }
 }
 
+/// The error with its causes. Some messages contain their cause already, which is then not repeated.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            said if said.contains(&cause) => text,
+            said => format!("{said}: {cause}"),
+        }
+    })
+}
+
 /// Sees to it that what was printed is out.
 pub fn flush() {
     keep(io::stdout().flush());

@@ -66,6 +66,20 @@ impl LoadedModel {
     }
 }
 
+/// Refuses a network with nodes in training mode where nothing can accept them: its figures would be those of another
+/// network than the file's.
+pub(crate) fn refuse_training(graph: &Graph, model: &str) -> Result<(), PipelineError> {
+    match training_nodes(graph) {
+        None => Ok(()),
+        Some(nodes) => Err(PipelineError::UnfitModel {
+            model: model.to_owned(),
+            reason: format!(
+                "{nodes}, and would be treated as at inference. Export it in evaluation mode (model.eval() in PyTorch)"
+            ),
+        }),
+    }
+}
+
 /// Names on a list of nodes in training mode, before it says how many more there are.
 const NAMED: usize = 5;
 

@@ -12,7 +12,7 @@ use super::{ExplainRequest, ExplainSubject};
 use crate::config::RunConfig;
 use crate::error::PipelineError;
 use crate::folder::CONFIG_FILE;
-use crate::model::read_model_file;
+use crate::model::{read_model_file, refuse_training};
 use crate::records::{Records, StageName};
 use crate::stages::export::FinalRow;
 
@@ -49,6 +49,7 @@ impl Subject {
         }
         let graphs = [read_model_file(&original)?, read_model_file(&pruned)?];
         for (graph, file) in graphs.iter().zip([&original, &pruned]) {
+            refuse_training(graph, &file.display().to_string())?;
             if !graph.open_inputs().is_empty() {
                 return Err(PipelineError::UnfitModel {
                     model: file.display().to_string(),
@@ -59,8 +60,8 @@ impl Subject {
         }
         Ok(Self {
             graphs,
-            original: model(&original)?,
-            pruned: model(&pruned)?,
+            original: Model::read(original.display().to_string(), &original)?,
+            pruned: Model::read(pruned.display().to_string(), &pruned)?,
             device: request.device.clone().unwrap_or(device),
             groups,
         })
@@ -94,9 +95,4 @@ fn pruned_file(root: &Path) -> Result<String, PipelineError> {
     }
     let row = Records::open(&records)?.stage::<FinalRow>(&StageName::new("export/pruned"))?;
     Ok(row.ok_or_else(unfinished)?.file)
-}
-
-fn model(path: &Path) -> Result<Model, PipelineError> {
-    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-    Ok(Model::new(path.display().to_string(), bytes))
 }

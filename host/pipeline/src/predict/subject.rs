@@ -9,7 +9,7 @@ use search::{Space, WidthGrid};
 use super::PredictRequest;
 use crate::error::PipelineError;
 use crate::missing::all_counted;
-use crate::model::{load_model, read_spec};
+use crate::model::{load_model, read_spec, refuse_training};
 use crate::prepare::width_space;
 
 /// A network whose latency is asked for.
@@ -30,6 +30,7 @@ impl Subject {
             (model.graph, model.analysis)
         } else {
             let graph = read_spec(&request.model)?;
+            refuse_training(&graph, &request.model.name)?;
             all_counted(&graph, &request.model.name, "a prediction")?;
             let analysis = channels::analyse_with(&graph, request.groups)?;
             (graph, analysis)

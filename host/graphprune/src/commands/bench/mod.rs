@@ -18,7 +18,7 @@ use criterion::criterion;
 pub use criterion::{Args as StatisticsArgs, run as statistics};
 
 use crate::options::{InputSizes, change};
-use crate::output::{note, say, say_part};
+use crate::output::{self, note, say, say_part};
 
 /// Measure models on devices, compare with a saved baseline, and fail when one became slower.
 #[derive(Debug, clap::Args)]
@@ -108,10 +108,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     // What could not be done is in every file as well, or a job would read there that all is well.
     if let Err(error) = compare_all(args, &mut summary) {
-        summary.failure = Some(format!("{error:#}"));
+        summary.failure = Some(output::with_causes(&error));
     }
     if let Err(error) = write_files(args, &summary) {
-        let error = format!("{error:#}");
+        let error = output::with_causes(&error);
         let first = summary.failure.take();
         summary.failure = Some(first.map_or(error.clone(), |first| format!("{first}; {error}")));
     }
@@ -228,7 +228,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             };
             match criterion(args.quiet, &folder.statistics(), &turn.rounds) {
                 Ok(statistics) => turn.compared.statistics = statistics,
-                Err(error) => turn.compared.notes.push(format!("{error:#}")),
+                Err(error) => turn.compared.notes.push(output::with_causes(&error)),
             }
             history.add(&turn, &run)?;
             entries.extend(turn.entry);
