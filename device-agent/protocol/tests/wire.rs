@@ -28,9 +28,7 @@ fn measurement() -> Measurement {
         warmup_ns: vec![9],
         preempted_ns: vec![8],
         ratio: Some(Ratio {
-            median: 0.7,
-            low: 0.6,
-            high: 0.8,
+            interval: (0.7, 0.6, 0.8).into(),
             low_end: 0.7,
             rounds: 6,
         }),
@@ -269,8 +267,11 @@ fn a_measurement_that_contradicts_itself_is_refused() {
     check(|m| m.samples_ns.clear(), "samples_ns");
     check(|m| m.block_runs = 0, "block_runs is 0");
     check(|m| m.before = None, "before");
-    check(|m| m.ratio.as_mut().unwrap().low = 0.0, "low is 0");
-    check(|m| m.ratio.as_mut().unwrap().high = 0.65, "median is 0.7");
+    check(|m| m.ratio.as_mut().unwrap().interval.low = 0.0, "low is 0");
+    check(
+        |m| m.ratio.as_mut().unwrap().interval.high = 0.65,
+        "median is 0.7",
+    );
     check(|m| m.reference_sha256 = vec![1], "1 bytes");
 }
 

@@ -5,6 +5,7 @@ use std::process::ExitCode;
 
 use crate::output::say;
 use anyhow::Context as _;
+use latency::stats::Interval;
 use latency::{Filter, Format, Record, STORE_FILE, Store, Verdict, user_store};
 
 /// List, show or export stored measurements.
@@ -138,10 +139,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn line(store: &Store, record: &Record) -> anyhow::Result<String> {
     let m = &record.measurement;
     let ratio = m.ratio.map_or_else(String::new, |ratio| {
-        format!(
-            ", {:.4}x ({:.4} to {:.4})",
-            ratio.median, ratio.low, ratio.high
-        )
+        let Interval { value, low, high } = ratio.interval;
+        format!(", {value:.4}x ({low:.4} to {high:.4})")
     });
     let verdict = match &m.verdict {
         Verdict::Valid => String::new(),

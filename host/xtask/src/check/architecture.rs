@@ -25,9 +25,12 @@ const ALLOWED: &[Row] = &[
     ("agent-protocol", &[]),
     ("graphprune-agent", &["agent-protocol"]),
     ("latency", &["agent-protocol"]),
-    ("latency-model", &["onnx-graph", "channels"]),
+    (
+        "latency-model",
+        &["onnx-graph", "channels", "agent-protocol"],
+    ),
     ("regression", &["latency"]),
-    ("report", &[]),
+    ("report", &["agent-protocol"]),
     (
         "pipeline",
         &[

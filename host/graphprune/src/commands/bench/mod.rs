@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
+use latency::stats::Interval;
 use latency::{LatencyError, Model, Patience, Resolved, percent};
 use pipeline::with_input_sizes;
 use regression::{
@@ -212,7 +213,8 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             let turn = guard.turn(&mut device, model, |done, change| {
                 if !args.quiet {
                     let change = change.map_or(String::new(), |c| {
-                        let [estimate, low, high] = [c.estimate, c.low, c.high].map(|x| x * 100.0);
+                        let Interval { value, low, high } = c.estimate;
+                        let [estimate, low, high] = [value, low, high].map(|x| x * 100.0);
                         format!(": {estimate:+.1} % ({low:+.1} to {high:+.1})")
                     });
                     note!("{} on {name}, process {done}{change}", model.name());
