@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
 use agent_protocol::{
-    Failure, FailureKind, LastWords, Progress, ProtocolError, Stage, bounds, frame, wire,
+    Failure, FailureKind, StderrTail, Progress, ProtocolError, Stage, bounds, frame, wire,
 };
 use nix::errno::Errno;
 use nix::sys::signal::{Signal, kill, killpg};
@@ -253,7 +253,7 @@ struct Worker {
     events: Receiver<Result<Event, ProtocolError>>,
     /// Closed when the process has ended; it is not waited for by then, so its number is still its own.
     ended: Receiver<()>,
-    words: Option<LastWords>,
+    words: Option<StderrTail>,
     /// See [`oom_kills`], at the start.
     oom_kills: Option<u64>,
     /// Whether it was waited for, or given up: its number may then be another process'.
@@ -384,7 +384,7 @@ impl Worker {
         }
         let stderr = child.stderr.take();
         Self {
-            words: stderr.map(|stderr| LastWords::of(stderr, |_| {})),
+            words: stderr.map(|stderr| StderrTail::of(stderr, |_| {})),
             child,
             begun,
             events,
