@@ -10,6 +10,8 @@ use std::time::{Duration, Instant};
 use agent_protocol::{StderrTail, Token, plain};
 use serde::Deserialize;
 
+/// The agent's flag that lets models run without a layer of confinement that the kernel offers.
+pub(crate) const ALLOW_UNCONFINED: &str = "--allow-unconfined";
 /// Bytes that the line of a greeting may have.
 const MOST_GREETING: u64 = 64 * 1024;
 /// Bytes of a line that is no greeting which an error shows.
