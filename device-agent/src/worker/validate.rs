@@ -1,11 +1,13 @@
-//! What is looked at in a model before the runtime gets it. Weights in other files are refused: the agent opens no path that a
-//! model names. So are names of a length that nobody gives: they come back in every message and profile of the runtime.
+//! Validates a model before the runtime loads it.
+//!
+//! Weights in other files are refused: the agent opens no path that a model names. So are
+//! excessively long names, which the runtime would repeat in its messages and profiles.
 
 use agent_protocol::{bounds, plain};
 use prost::Message;
 
-// Just enough of `onnx.proto` to find names and a tensor's `data_location`; weights themselves are skipped over. Names are bytes:
-// the runtime takes any.
+// Just enough of `onnx.proto` to find names and a tensor's `data_location`; weights are skipped.
+// Names are bytes: the runtime accepts any.
 
 #[derive(Clone, PartialEq, Message)]
 struct Model {
@@ -102,17 +104,17 @@ struct Sparse {
 struct Tensor {
     #[prost(bytes = "vec", tag = "8")]
     name: Vec<u8>,
-    /// 1: in another file.
+    /// 1: the data is in another file.
     #[prost(int32, tag = "14")]
     data_location: i32,
 }
 
-/// Bytes of a name that an objection shows.
-const SHOWN: usize = 80;
+/// Bytes of a name in an error.
+const EXCERPT_BYTES: usize = 80;
 
-/// Why the runtime does not get a model, if there is a reason; an error if these are no ONNX bytes.
-pub fn objection(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
-    let model = Model::decode(onnx)?;
+/// Checks a model's file; the error gives the reason for people.
+pub fn check(onnx: &[u8]) -> Result<(), String> {
+    let model = Model::decode(onnx).map_err(|error| format!("it is no ONNX file: {error}"))?;
     let of_function = |function: &Function| {
         let own = [&function.name, &function.domain];
         let attributes = function.attributes.iter();
@@ -125,27 +127,28 @@ pub fn objection(onnx: &[u8]) -> Result<Option<String>, prost::DecodeError> {
             .or_else(|| function.nodes.iter().find_map(in_node))
             .or_else(|| attributes.clone().find_map(in_attribute))
     };
-    Ok(model
+    let objection = model
         .graph
         .iter()
         .find_map(in_graph)
-        .or_else(|| model.functions.iter().find_map(of_function)))
+        .or_else(|| model.functions.iter().find_map(of_function));
+    objection.map_or(Ok(()), Err)
 }
 
-fn shown(name: &[u8]) -> String {
-    let begin = &name[..name.len().min(SHOWN + 1)];
+fn excerpt(name: &[u8]) -> String {
+    let begin = &name[..name.len().min(EXCERPT_BYTES + 1)];
     let text = String::from_utf8_lossy(begin).into_owned();
-    plain::cut(text, SHOWN)
+    plain::cut(text, EXCERPT_BYTES)
 }
 
-/// What is to be said about the first of these names that is too long.
+/// Returns the error for the first of these names that is too long.
 fn long<'a>(what: &str, names: impl IntoIterator<Item = &'a Vec<u8>>) -> Option<String> {
     let most = bounds::MAX_MODEL_NAME_BYTES;
     let name = names.into_iter().find(|name| name.len() > most)?;
     Some(format!(
-        "a name of a {what} has {} bytes (`{}`); rename it: names of at most {most} bytes are taken",
+        "a name of a {what} has {} bytes (`{}`); rename it: names of at most {most} bytes are accepted",
         name.len(),
-        shown(name)
+        excerpt(name)
     ))
 }
 
@@ -190,7 +193,7 @@ fn in_sparse(sparse: &Sparse) -> Option<String> {
 
 fn in_tensor(tensor: &Tensor) -> Option<String> {
     let elsewhere = || {
-        let name = shown(&tensor.name);
+        let name = excerpt(&tensor.name);
         format!("tensor `{name}` is kept in another file; export the model with its weights inside")
     };
     long("tensor", [&tensor.name]).or_else(|| (tensor.data_location == 1).then(elsewhere))
@@ -201,23 +204,23 @@ mod tests {
     use super::*;
 
     #[test]
-    fn external_data_is_found_wherever_a_tensor_can_stand() {
+    fn external_data_is_refused_wherever_a_tensor_can_be() {
         let tensor = |data_location| Tensor {
             name: b"w".to_vec(),
             data_location,
         };
-        let check = |graph: Graph, want: Option<&str>| {
+        let check_graph = |graph: Graph, refused: Option<&str>| {
             let model = Model {
                 graph: Some(graph),
                 functions: Vec::new(),
             };
-            let found = objection(&model.encode_to_vec()).unwrap();
-            let want = want.map(|name| format!("tensor `{name}` is kept in another file"));
-            assert_eq!(found.is_some(), want.is_some(), "{model:?}");
+            let error = check(&model.encode_to_vec()).err();
+            assert_eq!(error.is_some(), refused.is_some(), "{model:?}");
+            let expected = refused.map(|name| format!("tensor `{name}` is kept in another file"));
             assert!(
-                found
+                error
                     .unwrap_or_default()
-                    .starts_with(&want.unwrap_or_default())
+                    .starts_with(&expected.unwrap_or_default())
             );
         };
         let with = |attribute: Attribute| Graph {
@@ -227,21 +230,21 @@ mod tests {
             }],
             ..Graph::default()
         };
-        check(
+        check_graph(
             Graph {
                 initializers: vec![tensor(0)],
                 ..Graph::default()
             },
             None,
         );
-        check(
+        check_graph(
             Graph {
                 initializers: vec![tensor(0), tensor(1)],
                 ..Graph::default()
             },
             Some("w"),
         );
-        check(
+        check_graph(
             with(Attribute {
                 tensor: Some(tensor(1)),
                 ..Attribute::default()
@@ -252,14 +255,14 @@ mod tests {
             initializers: vec![tensor(1)],
             ..Graph::default()
         };
-        check(
+        check_graph(
             with(Attribute {
                 graph: Some(inner.clone()),
                 ..Attribute::default()
             }),
             Some("w"),
         );
-        check(
+        check_graph(
             with(Attribute {
                 graphs: vec![inner],
                 ..Attribute::default()
@@ -270,7 +273,7 @@ mod tests {
             values: Some(tensor(1)),
             indices: None,
         };
-        check(
+        check_graph(
             Graph {
                 sparse: vec![sparse],
                 ..Graph::default()
@@ -285,26 +288,27 @@ mod tests {
             nodes: with(attribute.clone()).nodes,
             ..Function::default()
         };
-        let found = |function| {
+        let error = |function| {
             let model = Model {
                 graph: None,
                 functions: vec![function],
             };
-            objection(&model.encode_to_vec()).unwrap().unwrap()
+            check(&model.encode_to_vec()).unwrap_err()
         };
         let default = Function {
             attributes: vec![attribute],
             ..Function::default()
         };
         for function in [body, default] {
-            assert!(found(function).contains("`w`"));
+            assert!(error(function).contains("`w`"));
         }
-        assert!(objection(b"\xff\xff not protobuf").is_err());
+        let error = check(b"\xff\xff not protobuf").unwrap_err();
+        assert!(error.contains("no ONNX file"), "{error}");
     }
 
     #[test]
-    fn a_name_that_is_too_long_is_refused_wherever_it_stands() {
-        let check = |length: usize, place: &dyn Fn(&mut Graph, Vec<u8>), what: &str| {
+    fn a_long_name_is_refused_wherever_it_is() {
+        let check_name = |length: usize, place: &dyn Fn(&mut Graph, Vec<u8>), what: &str| {
             let mut graph = Graph::default();
             graph.nodes.push(Node::default());
             place(&mut graph, vec![b'a'; length]);
@@ -312,30 +316,30 @@ mod tests {
                 graph: Some(graph),
                 functions: Vec::new(),
             };
-            let found = objection(&model.encode_to_vec()).unwrap();
+            let outcome = check(&model.encode_to_vec());
             if length <= bounds::MAX_MODEL_NAME_BYTES {
-                assert_eq!(found, None);
+                assert_eq!(outcome, Ok(()));
                 return;
             }
-            let found = found.unwrap();
+            let error = outcome.unwrap_err();
             let begin = format!("a name of a {what} has {length} bytes");
-            assert!(found.starts_with(&begin) && found.len() < 300, "{found}");
+            assert!(error.starts_with(&begin) && error.len() < 300, "{error}");
         };
         for length in [4096, 4097, 1 << 20] {
-            check(length, &|graph, name| graph.name = name, "graph");
-            check(length, &|graph, name| graph.nodes[0].name = name, "node");
-            check(length, &|graph, name| graph.nodes[0].op_type = name, "node");
-            check(
+            check_name(length, &|graph, name| graph.name = name, "graph");
+            check_name(length, &|graph, name| graph.nodes[0].name = name, "node");
+            check_name(length, &|graph, name| graph.nodes[0].op_type = name, "node");
+            check_name(
                 length,
                 &|graph, name| graph.nodes[0].outputs.push(name),
                 "tensor",
             );
-            check(
+            check_name(
                 length,
                 &|graph, name| graph.inputs.push(Value { name }),
                 "tensor",
             );
-            check(
+            check_name(
                 length,
                 &|graph, name| graph.values.push(Value { name }),
                 "tensor",
@@ -344,7 +348,7 @@ mod tests {
                 name,
                 data_location: 0,
             };
-            check(
+            check_name(
                 length,
                 &|graph, name| graph.initializers.push(tensor(name)),
                 "tensor",

@@ -1,4 +1,4 @@
-//! What a process says on its standard error, of which the last words are kept for error messages.
+//! The end of a process's standard error, for error messages.
 
 use std::collections::VecDeque;
 use std::io::{BufRead, BufReader, Read};
@@ -8,50 +8,52 @@ use std::time::Duration;
 
 use crate::plain;
 
-/// How many lines are kept.
+/// Lines kept.
 const LINES: usize = 8;
-/// How much of a line is kept, bytes.
+/// Bytes kept of a line.
 const LINE_BYTES: usize = 1024;
-/// How long the words of a process that has ended may take to arrive. A process that it left behind may hold its standard
-/// error open for good, as a shared ssh connection does.
+/// Time the remaining output of a process that has ended may take to arrive. A process it left
+/// behind can keep its standard error open for good, as a shared ssh connection does.
 const PATIENCE: Duration = Duration::from_secs(1);
 
-/// The last words of a process. A thread listens until nobody can say any more, and keeps little however much it hears.
-pub struct LastWords {
+/// The last lines a process wrote to its standard error. A thread reads them until the end of the
+/// stream, in bounded memory.
+pub struct StderrTail {
     lines: Arc<Mutex<VecDeque<String>>>,
-    heard: Receiver<()>,
+    /// Closed at the end of the stream; nothing is ever sent.
+    ended: Receiver<()>,
 }
 
-impl LastWords {
-    /// Listens to `stderr`; `each` gets every line, shortened and without control characters.
+impl StderrTail {
+    /// Starts to read `stderr`. `each` gets every line, shortened and without control characters.
     pub fn of(stderr: impl Read + Send + 'static, each: fn(&str)) -> Self {
         let lines = Arc::default();
         let keep = Arc::clone(&lines);
-        let (end, heard) = channel();
+        let (end, ended) = channel();
         std::thread::spawn(move || {
-            listen(BufReader::new(stderr), &keep, each);
+            read_lines(BufReader::new(stderr), &keep, each);
             drop(end);
         });
-        Self { lines, heard }
+        Self { lines, ended }
     }
 
-    /// The last lines of a process that has ended, the latest last.
+    /// Returns the last lines of a process that has ended, oldest first.
     pub fn lines(&self) -> Vec<String> {
-        // Nothing is ever sent: the wait ends when the listener has heard everything, or lasts too long.
-        let _ = self.heard.recv_timeout(PATIENCE);
+        // Either outcome will do: the end of the stream or the timeout.
+        let _ = self.ended.recv_timeout(PATIENCE);
         let lines = self.lines.lock().unwrap_or_else(PoisonError::into_inner);
         lines.iter().cloned().collect()
     }
 
-    /// The same on one line.
+    /// Returns the last lines joined into one.
     pub fn collect(&self) -> String {
         self.lines().join(" / ")
     }
 }
 
-fn listen(mut from: impl BufRead, lines: &Mutex<VecDeque<String>>, each: fn(&str)) {
+fn read_lines(mut from: impl BufRead, lines: &Mutex<VecDeque<String>>, each: fn(&str)) {
     let mut line = Vec::new();
-    let end = |line: &mut Vec<u8>| {
+    let end_line = |line: &mut Vec<u8>| {
         let text = String::from_utf8_lossy(line);
         let text = plain::on_one_line(text.trim_end());
         let text = plain::cut(text.into_owned(), LINE_BYTES);
@@ -73,46 +75,46 @@ fn listen(mut from: impl BufRead, lines: &Mutex<VecDeque<String>>, each: fn(&str
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => continue,
             Err(_) => break,
         };
-        let break_at = part.iter().position(|&byte| byte == b'\n');
-        let words = &part[..break_at.unwrap_or(part.len())];
+        let line_feed = part.iter().position(|&byte| byte == b'\n');
+        let bytes = &part[..line_feed.unwrap_or(part.len())];
         let room = LINE_BYTES.saturating_sub(line.len());
-        line.extend_from_slice(&words[..words.len().min(room)]);
-        let used = words.len() + usize::from(break_at.is_some());
-        if break_at.is_some() {
-            end(&mut line);
+        line.extend_from_slice(&bytes[..bytes.len().min(room)]);
+        let used = bytes.len() + usize::from(line_feed.is_some());
+        if line_feed.is_some() {
+            end_line(&mut line);
         }
         from.consume(used);
     }
-    end(&mut line);
+    end_line(&mut line);
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn said(bytes: &'static [u8]) -> Vec<String> {
-        LastWords::of(bytes, |_| {}).lines()
+    fn tail(bytes: &'static [u8]) -> Vec<String> {
+        StderrTail::of(bytes, |_| {}).lines()
     }
 
     #[test]
-    fn the_last_lines_are_kept_whatever_they_hold() {
-        assert_eq!(said(b"one\n\ntwo\r\nthree"), ["one", "two", "three"]);
+    fn the_last_lines_are_kept_whatever_their_bytes() {
+        assert_eq!(tail(b"one\n\ntwo\r\nthree"), ["one", "two", "three"]);
         assert_eq!(
-            said(b"\xff\xfe bytes\nnext\n"),
+            tail(b"\xff\xfe bytes\nnext\n"),
             ["\u{fffd}\u{fffd} bytes", "next"]
         );
-        assert_eq!(said(b"\x1b[31mred"), [r"\u{1b}[31mred"]);
-        let many = said(b"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n");
+        assert_eq!(tail(b"\x1b[31mred"), [r"\u{1b}[31mred"]);
+        let many = tail(b"1\n2\n3\n4\n5\n6\n7\n8\n9\n10\n");
         assert_eq!(many, ["3", "4", "5", "6", "7", "8", "9", "10"]);
     }
 
     #[test]
     fn a_line_without_end_takes_no_memory() {
         let long = std::io::repeat(b'x').take(64 << 20).chain(&b"\nlast"[..]);
-        let lines = LastWords::of(long, |_| {});
-        // The listener may need longer than a process that has ended is waited for.
-        let _ = lines.heard.recv();
-        let lines = lines.lines();
+        let tail = StderrTail::of(long, |_| {});
+        // Reading all of it may take longer than the patience with a process that has ended.
+        let _ = tail.ended.recv();
+        let lines = tail.lines();
         assert_eq!(lines.len(), 2);
         assert!(lines[0].len() <= LINE_BYTES && lines[0].starts_with("xxx"));
         assert_eq!(lines[1], "last");
