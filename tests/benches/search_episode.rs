@@ -11,7 +11,7 @@ use search::{
     Config, Cost, CostKind, Ddpg, DdpgConfig, Environment, Judge, Limits, RewardConfig,
     SearchError, Space, Strategy, WidthGrid,
 };
-use train::{Evaluator, EvaluatorConfig, PruningNet, PruningNetConfig, Runtime};
+use train::{Evaluator, EvaluatorConfig, Prunable, PruningNet, PruningNetConfig, Runtime};
 
 struct Bench {
     graph: Graph,
@@ -52,9 +52,13 @@ impl Bench {
             ..EvaluatorConfig::default()
         };
         let data = (splits.train.as_ref(), splits.train.as_ref());
+        let prunable = Prunable {
+            graph: &graph,
+            analysis: &analysis,
+            order: &order,
+        };
         let evaluator =
-            Evaluator::new(&graph, &analysis, &order, data, &config, Runtime::default())
-                .expect("the data fits");
+            Evaluator::new(prunable, data, &config, Runtime::default()).expect("the data fits");
         Self {
             graph,
             analysis,

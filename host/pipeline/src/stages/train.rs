@@ -64,9 +64,7 @@ pub(crate) fn run(
         ..work.config.joint.clone()
     };
     let mut state = JointState::new(&JointSetup {
-        graph: &prepared.graph,
-        analysis: &prepared.analysis,
-        order: &prepared.order,
+        prunable: prepared.prunable(),
         widths: &widths,
         net: &net,
         config: &joint,
