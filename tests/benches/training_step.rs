@@ -21,7 +21,8 @@ use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, Precision, Tensor, has_bf16, seed, set_threads,
 };
 use train::{
-    FinetuneConfig, JointConfig, JointSetup, JointState, PruningNetConfig, Runtime, Start, Tuning,
+    FinetuneConfig, JointConfig, JointSetup, JointState, Prunable, PruningNetConfig, Runtime,
+    Start, TrainJob, Tuning,
 };
 
 const BATCH: i64 = 128;
@@ -82,9 +83,11 @@ fn joint_state(options: ExecOptions, full_share: f64, start: Start) -> JointStat
         .map(|g| grid.group(&g.name, g.channels).widths)
         .collect();
     JointState::new(&JointSetup {
-        graph: &graph,
-        analysis: &analysis,
-        order: &order,
+        prunable: Prunable {
+            graph: &graph,
+            analysis: &analysis,
+            order: &order,
+        },
         widths: &widths,
         net: &PruningNetConfig {
             start,
@@ -325,16 +328,15 @@ fn whole(steps: usize, joint: bool) -> f64 {
             ..FinetuneConfig::default()
         };
         let graph = resnet20();
-        train::train_plain(
-            &graph,
-            &loader,
-            &config,
-            runtime(options),
-            1,
-            None,
-            &mut observer,
-        )
-        .expect("the training runs");
+        let job = TrainJob {
+            graph: &graph,
+            loader: &loader,
+            config: &config,
+            runtime: runtime(options),
+            seed: 1,
+            checkpoint: None,
+        };
+        train::train_plain(&job, &mut observer).expect("the training runs");
     }
     images as f64 / start.elapsed().as_secs_f64()
 }

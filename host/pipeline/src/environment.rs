@@ -2,7 +2,7 @@
 //! embeddings.
 
 use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};
-use search::{Config, CostKind, Environment, LatencyInterval, Limits, SearchError, Space};
+use search::{CostKind, Environment, LatencyInterval, Limits, SearchError, Space, Widths};
 use train::PruningNet;
 
 use crate::prepare::Prepared;
@@ -44,13 +44,13 @@ impl<'a> CostModel<'a> {
     }
 
     /// Predicted latency over the original's.
-    pub fn predicted_ratio(&self, config: &Config) -> f64 {
+    pub fn predicted_ratio(&self, config: &Widths) -> f64 {
         self.predictor.ratio(&config.0)
     }
 
     /// Predicted latency over the original's with the interval that should hold 95 of 100 measured ones; `None` until enough was
     /// measured to tell one.
-    pub fn prediction(&self, config: &Config) -> Option<LatencyInterval> {
+    pub fn prediction(&self, config: &Widths) -> Option<LatencyInterval> {
         let told = self.predictor.interval(&config.0)?;
         Some(LatencyInterval {
             ratio: told.ratio,
@@ -60,7 +60,7 @@ impl<'a> CostModel<'a> {
     }
 
     /// Predicted cost as a share of the budget.
-    pub fn load(&self, config: &Config) -> f64 {
+    pub fn load(&self, config: &Widths) -> f64 {
         let ratio = (self.cost != CostKind::Macs).then(|| self.predicted_ratio(config));
         let macs = self.table.macs(&config.0).round() as u64;
         self.limits.load(macs, ratio)
@@ -88,13 +88,13 @@ impl Environment for SearchEnvironment<'_> {
         self.space
     }
 
-    fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+    fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         self.net
             .group_embeddings(&partial.0)
             .map_err(|e| SearchError::Outside(Box::new(e)))
     }
 
-    fn cost(&self, config: &Config) -> f64 {
+    fn cost(&self, config: &Widths) -> f64 {
         self.costs.load(config)
     }
 

@@ -10,7 +10,7 @@ use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{Calibration, Runtime};
+use train::{Calibration, Prunable, Runtime};
 
 use crate::config::{ConfigError, RunConfig};
 use crate::error::PipelineError;
@@ -202,8 +202,16 @@ impl Prepared {
 
     /// What the network of `widths` keeps of the whole one.
     pub fn cut(&self, widths: &[usize]) -> Result<Cut, PipelineError> {
-        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        Ok(channels::cut(&self.graph, &self.analysis, &plan)?)
+        Ok(self.prunable().cut(widths)?)
+    }
+
+    /// The network with everything that determines its pruned forms.
+    pub fn prunable(&self) -> Prunable<'_> {
+        Prunable {
+            graph: &self.graph,
+            analysis: &self.analysis,
+            order: &self.order,
+        }
     }
 
     /// A network of `widths` cut from the model's own weights.

@@ -5,7 +5,7 @@
 use std::time::Instant;
 
 use onnx_graph::cost::costs;
-use search::{Config, CostKind, SeededRng};
+use search::{CostKind, SeededRng, Widths};
 use serde::{Deserialize, Serialize};
 
 use crate::device::{Effort, Meter};
@@ -85,7 +85,7 @@ pub(crate) fn run(
         let model = CostModel::new(prepared, feasibility, &found)?;
         // Of all that are drawn those nearer to the budget, where the search will be.
         let mut spread = |count: usize| -> Vec<Vec<usize>> {
-            let mut drawn: Vec<(f64, Config)> = (0..2 * count)
+            let mut drawn: Vec<(f64, Widths)> = (0..2 * count)
                 .map(|_| prepared.space.spread(&mut rng))
                 .map(|config| ((model.load(&config) - 1.0).abs(), config))
                 .collect();
@@ -101,7 +101,7 @@ pub(crate) fn run(
         let chosen = model.predictor.least_sure(spread(wanted * DRAWN), wanted);
         let mut drawn = Vec::new();
         let mut networks = Vec::new();
-        for config in chosen.into_iter().map(Config) {
+        for config in chosen.into_iter().map(Widths) {
             let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
             let bytes = prepared.deployed_bytes(&network)?;
             networks.push((format!("calibration {config}"), bytes));

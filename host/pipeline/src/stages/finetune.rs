@@ -4,8 +4,8 @@ use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, evaluate, features, finetune,
-    materialise, recalibrate,
+    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, TrainJob, evaluate, features,
+    finetune, materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
@@ -98,16 +98,15 @@ pub(crate) fn run(
         graph,
         features: &features,
     });
-    let (graph, completion) = finetune(
-        &start,
-        teacher,
-        &loader,
-        &config,
-        prepared.runtime,
+    let job = TrainJob {
+        graph: &start,
+        loader: &loader,
+        config: &config,
+        runtime: prepared.runtime,
         seed,
-        Some(&checkpoint),
-        &mut watch,
-    )?;
+        checkpoint: Some(&checkpoint),
+    };
+    let (graph, completion) = finetune(&job, teacher, &mut watch)?;
     watch.finish();
     if completion == Completion::Stopped {
         return Err(PipelineError::Stopped);
@@ -161,15 +160,10 @@ fn starting_point(
         origin => origin,
     };
     Ok(match origin {
-        WeightOrigin::Generated => materialise(
-            source.net,
-            &prepared.graph,
-            &prepared.analysis,
-            &prepared.order,
-            widths,
-            calibration,
-            prepared.runtime,
-        )?,
+        WeightOrigin::Generated => {
+            let (net, runtime) = (source.net, prepared.runtime);
+            materialise(net, prepared.prunable(), widths, calibration, runtime)?
+        }
         WeightOrigin::Original => {
             let cut = prepared.cut(widths)?;
             let mut graph = channels::apply(&prepared.graph, &cut)?;

@@ -1,6 +1,6 @@
 //! Which candidates are measured, and what comes of a record.
 
-use search::{Cost, CostKind, LatencyInterval, Outcome, screen};
+use search::{Cost, CostKind, LatencyInterval, Outcome, Prospect, screen};
 
 use crate::config::StrategyKind;
 use crate::error::PipelineError;
@@ -32,14 +32,13 @@ pub(crate) fn screen_all(
     let passed = records.iter().filter(|e| e.screening.is_passed_over());
     let mut passed_over = passed.count() as u64;
     for candidate in candidates {
-        candidate.screening = screen(
-            &work.config.knowledge.screen,
-            &searching.judge,
-            (candidate.accuracy, candidate.macs),
-            candidate.predicted,
-            best,
-            passed_over,
-        )?;
+        let prospect = Prospect {
+            accuracy: candidate.accuracy,
+            macs: candidate.macs,
+            predicted: candidate.predicted,
+        };
+        let config = &work.config.knowledge.screen;
+        candidate.screening = screen(config, &searching.judge, &prospect, best, passed_over)?;
         passed_over += u64::from(candidate.screening.is_passed_over());
     }
     Ok(())

@@ -4,8 +4,8 @@ use std::time::Instant;
 
 use onnx_graph::cost::costs;
 use search::{
-    Config, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, Random,
-    RandomConfig, RewardMode, Screening, SearchError, Strategy, Uniform, UniformConfig,
+    CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, Random,
+    RandomConfig, RewardMode, Screening, SearchError, Strategy, Uniform, UniformConfig, Widths,
 };
 use train::{Evaluator, PruningNet};
 
@@ -60,14 +60,8 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
         prepared.splits.train.as_ref(),
         prepared.splits.search.as_ref(),
     );
-    let mut evaluator = Evaluator::new(
-        &prepared.graph,
-        &prepared.analysis,
-        &prepared.order,
-        data,
-        &work.config.evaluate,
-        prepared.runtime,
-    )?;
+    let (config, runtime) = (&work.config.evaluate, prepared.runtime);
+    let mut evaluator = Evaluator::new(prepared.prunable(), data, config, runtime)?;
     if prepared.model.trained && prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
     }
@@ -134,7 +128,7 @@ pub(crate) fn run(
         screen_all(work, searching, kind, &mut candidates)?;
         let mut records = measure(work, searching, kind, episode, candidates)?;
         for record in &mut records {
-            let config = Config(record.widths.clone());
+            let config = Widths(record.widths.clone());
             let clock = Instant::now();
             if let (Some((ratio, ..)), true) = (record.ratio, record.failure.is_none()) {
                 environment.costs.learn([(&config.0[..], ratio)])?;
@@ -229,7 +223,7 @@ pub(crate) fn environment<'a>(
 
 /// A configuration that was evaluated and can be measured.
 pub(crate) struct Candidate {
-    config: Config,
+    config: Widths,
     pub accuracy: f64,
     pub macs: u64,
     onnx: Vec<u8>,
@@ -243,7 +237,7 @@ pub(crate) struct Candidate {
 fn evaluate(
     searching: &Searching<'_>,
     environment: &SearchEnvironment<'_>,
-    config: Config,
+    config: Widths,
 ) -> Result<Candidate, PipelineError> {
     let prepared = searching.prepared;
     let predicted_ratio = environment.costs.predicted_ratio(&config);
@@ -357,7 +351,7 @@ pub(crate) fn attempt(
     environment: &SearchEnvironment<'_>,
     kind: StrategyKind,
     episode: u64,
-    config: &Config,
+    config: &Widths,
 ) -> Result<EpisodeRecord, PipelineError> {
     let candidate = evaluate(searching, environment, config.clone())?;
     let records = measure(work, searching, kind, episode, vec![candidate])?;

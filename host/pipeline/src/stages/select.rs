@@ -1,7 +1,7 @@
 //! From the search's episodes to the networks of the final table: which candidates are fine-tuned, which one wins.
 
 use onnx_graph::Graph;
-use search::{Config, CostKind, RewardMode, narrow};
+use search::{CostKind, RewardMode, Widths, narrow};
 use train::Evaluator;
 
 use crate::config::StrategyKind;
@@ -155,7 +155,7 @@ fn approach(
     let Some((load, from)) = nearest else {
         return Ok(None);
     };
-    let from_config = Config(from.widths.clone());
+    let from_config = Widths(from.widths.clone());
     work.reporter.note(&format!(
         "{}: no candidate is surely within the budget; narrowing the nearest one, {}-{}",
         kind.name(),

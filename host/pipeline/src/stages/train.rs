@@ -1,6 +1,6 @@
 //! Joint training of the Graph PruningNet.
 
-use search::Config;
+use search::Widths;
 use serde::{Deserialize, Serialize};
 use train::{
     Completion, JointConfig, JointSetup, JointState, PruningNet, PruningNetConfig, Start,
@@ -58,15 +58,13 @@ pub(crate) fn run(
         .collect();
     let net = net_config(work, prepared);
     let costs = CostModel::new(prepared, feasibility, calibration)?;
-    let load = |widths: &[usize]| costs.load(&Config(widths.to_vec()));
+    let load = |widths: &[usize]| costs.load(&Widths(widths.to_vec()));
     let joint = JointConfig {
         draw: work.config.joint.draw.fitted(&widths, load, 1.0),
         ..work.config.joint.clone()
     };
     let mut state = JointState::new(&JointSetup {
-        graph: &prepared.graph,
-        analysis: &prepared.analysis,
-        order: &prepared.order,
+        prunable: prepared.prunable(),
         widths: &widths,
         net: &net,
         config: &joint,
