@@ -3,19 +3,21 @@
 use super::context::{Emission, Facts, Operator, Parsing, one};
 use crate::GraphError;
 use crate::dims::broadcast;
-use crate::graph::Shape;
+use crate::value::Shape;
 
-/// `x` where it is positive, `slope * x` elsewhere; inputs `x, slope`, the slope broadcast to `x`.
+/// `x` where it is positive, `slope * x` elsewhere. Inputs: `x` and the slope, which broadcasts
+/// to `x`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct PRelu;
 
 impl Operator for PRelu {
     const NAME: &'static str = "PRelu";
+    const VERSIONS: &'static [i64] = &[1, 6, 7, 9, 16];
     const INPUTS: (usize, usize) = (2, 2);
     const SINCE: i64 = 7;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        // Before opset 7 the slope was per channel without broadcasting.
+        // Before opset 7 the slope is per channel, without broadcasting.
         Ok((node.opset >= 7).then_some(Self))
     }
 

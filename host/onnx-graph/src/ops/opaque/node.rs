@@ -1,57 +1,56 @@
-//! What a rule for an opaque node looks at: its attributes and what is known of its inputs.
+//! An opaque node as its rules see it.
 
 use std::collections::HashMap;
 
 use super::Opaque;
 use crate::attribute::AttributeValue;
-use crate::graph::{Dim, Node, Shape, ValueId};
 use crate::ops::{Facts, Operator, Parsing};
+use crate::value::{Dim, Shape, ValueId};
 use crate::{DType, Tensor};
 
-/// What names of sizes hold that nothing is known of, so that what a file states of them is believed instead.
-pub(crate) const MADE_UP: char = '?';
+/// Marks the names of sizes that a rule invents because the data decides them; the shapes stated
+/// in the file take precedence over these.
+pub(crate) const INVENTED: char = '?';
 
-/// An opaque node with what is known of its inputs. Rules are lenient: what does not fit is not known.
-pub(super) struct Seen<'a> {
+/// An opaque node with its inputs. Rules over it are lenient: they return `None` for whatever
+/// does not fit.
+pub(crate) struct OpaqueNode<'a> {
     pub op: &'a Opaque,
     pub facts: &'a Facts<'a>,
 }
 
-impl<'a> Seen<'a> {
+impl<'a> OpaqueNode<'a> {
     pub fn opset(&self) -> i64 {
-        self.facts.graph.opset
+        self.facts.opset
     }
 
     pub fn shape(&self, i: usize) -> Option<&'a [Dim]> {
         self.facts.shape(i)
     }
 
+    /// A copy of the shape of input `i`.
     pub fn same(&self, i: usize) -> Option<Shape> {
         self.shape(i).map(<[Dim]>::to_vec)
     }
 
     pub fn dtype(&self, i: usize) -> Option<DType> {
-        self.facts.graph.value(self.facts.node.input(i)?).dtype
+        self.facts.values.get(self.facts.input(i)?).dtype
     }
 
     pub fn constant(&self, i: usize) -> Option<&'a Tensor> {
-        self.facts.graph.constant(self.facts.node.input(i)?)
+        self.facts.values.constant(self.facts.input(i)?)
     }
 
     pub fn has_input(&self, i: usize) -> bool {
-        self.facts.node.input(i).is_some()
+        self.facts.input(i).is_some()
     }
 
     pub fn attribute(&self, name: &str) -> Option<&'a AttributeValue> {
-        let found = self.op.attributes.iter().find(|a| a.name == name)?;
-        Some(&found.value)
+        self.op.attribute(name)
     }
 
     pub fn int(&self, name: &str, default: i64) -> i64 {
-        match self.attribute(name) {
-            Some(AttributeValue::Int(v)) => *v,
-            _ => default,
-        }
+        self.op.int(name, default)
     }
 
     pub fn size(&self, name: &str) -> Option<usize> {
@@ -77,7 +76,7 @@ impl<'a> Seen<'a> {
         self.constant(i)?.to_i64s()
     }
 
-    /// A constant input that holds one integer.
+    /// The integer of a constant input with one element.
     pub fn single(&self, i: usize) -> Option<i64> {
         match self.list(i)?[..] {
             [value] => Some(value),
@@ -85,17 +84,9 @@ impl<'a> Seen<'a> {
         }
     }
 
-    /// A size that nothing is known of, named after the node.
+    /// An invented size, named after the node.
     pub fn open(&self, axis: usize) -> Dim {
-        Dim::Symbol(format!("{MADE_UP}{}_dim{axis}", self.facts.node.name))
-    }
-
-    /// The node with some of its inputs in another order, as the operator that has them in this order.
-    pub fn reordered(&self, inputs: &[usize]) -> Node {
-        Node {
-            inputs: inputs.iter().map(|&i| self.facts.node.input(i)).collect(),
-            ..self.facts.node.clone()
-        }
+        Dim::Symbol(format!("{INVENTED}{}_dim{axis}", self.facts.name))
     }
 
     /// Reads the attributes as those of another operator over `inputs`.
@@ -106,8 +97,8 @@ impl<'a> Seen<'a> {
     ) -> Option<T> {
         let nothing = HashMap::new();
         read(&mut Parsing {
-            graph: self.facts.graph,
-            node: &self.facts.node.name,
+            values: self.facts.values,
+            node: self.facts.name,
             opset: self.opset(),
             attributes: &self.op.attributes,
             used: vec![false; self.op.attributes.len()],
@@ -119,15 +110,17 @@ impl<'a> Seen<'a> {
         })
     }
 
-    /// The shapes that operator `T` has for these inputs.
+    /// The shapes by the rule of operator `T`, whose inputs are those at the given positions.
     pub fn as_typed<T: Operator>(&self, inputs: &[usize]) -> Option<Vec<Option<Shape>>> {
-        let mut node = self.reordered(inputs);
-        let (op, inputs) = self.parsed(&node.inputs, |parsing| {
+        let given: Vec<_> = inputs.iter().map(|&i| self.facts.input(i)).collect();
+        let (op, inputs) = self.parsed(&given, |parsing| {
             let op = T::parse(parsing).ok()??;
             Some((op, parsing.inputs.clone()))
         })?;
-        node.inputs = inputs;
-        let graph = self.facts.graph;
-        op.shapes(&Facts { graph, node: &node }).ok()
+        let facts = Facts {
+            inputs: &inputs,
+            ..*self.facts
+        };
+        op.shapes(&facts).ok()
     }
 }
