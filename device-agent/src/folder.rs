@@ -102,7 +102,7 @@ fn open_private(place: impl AsFd, name: impl rustix::path::Arg) -> anyhow::Resul
         bail!("it belongs to user {}", meta.st_uid);
     }
     if meta.st_mode & 0o077 != 0 {
-        bail!("others may enter it (mode {:03o})", meta.st_mode & 0o777);
+        bail!("other users may enter it (mode {:03o})", meta.st_mode & 0o777);
     }
     Ok(folder)
 }
@@ -122,7 +122,7 @@ impl Folder {
         let mode = shared.metadata().with_context(making)?.mode();
         if mode & 0o1002 == 0o0002 {
             bail!(
-                "everybody may replace what is in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
+                "every user may replace files in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
                 place.display(),
                 mode & 0o7777
             );

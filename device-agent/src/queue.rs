@@ -84,7 +84,7 @@ pub struct Full {
 impl From<Full> for Status {
     fn from(full: Full) -> Self {
         Self::resource_exhausted(format!(
-            "too many wait for this device: {} of this client; at most {OF_ONE} of one and {OF_ALL} of all may",
+            "the queue of this device is full: {} of this client are waiting; at most {OF_ONE} of one and {OF_ALL} in total may",
             full.waiting
         ))
     }

@@ -204,13 +204,13 @@ impl Pass<'_> {
             && let Some(zone) = conditions::too_hot(&self.around.after, most)
         {
             return Some(format!(
-                "{} at its end: let the device cool, or measure for less long",
+                "{} at its end: let the device cool, or measure for a shorter time",
                 conditions::describe(zone, most)
             ));
         }
         let wide = |rel: f64, what: &str| {
             format!(
-                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or calm the machine",
+                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or reduce the load of the machine",
                 rel * 100.0,
                 sampling.ci_accept_rel * 100.0,
                 medians.len(),
