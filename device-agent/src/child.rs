@@ -37,13 +37,13 @@ pub fn run(
     let mut worker = wait_for_start(launching, time, progress)?;
     let outcome = match receive(&worker, begun, time, progress) {
         Ok(Received::Last(event)) => Ok(event),
-        Ok(Received::Exited(at)) => Err(exit::failure(&at, &worker.reap(), job, oom_kills)),
+        Ok(Received::Exited(last)) => Err(exit::failure(&last, &worker.reap(), job, oom_kills)),
         Err(failure) => Err(failure),
     };
     if worker.terminate() {
         return outcome;
     }
-    let at = outcome.err().map_or_else(
+    let last = outcome.err().map_or_else(
         || Progress::at(Stage::Start),
         |failure| Progress {
             model: failure.model,
@@ -56,20 +56,20 @@ pub fn run(
         worker.id(),
         GONE.as_secs()
     );
-    Err(failure(&at, FailureKind::Internal, detail))
+    Err(failure(&last, FailureKind::Internal, detail))
 }
 
-fn failure(at: &Progress, kind: FailureKind, detail: String) -> Failure {
+fn failure(last: &Progress, kind: FailureKind, detail: String) -> Failure {
     Failure {
         kind,
-        stage: at.stage,
-        model: at.model.clone(),
+        stage: last.stage,
+        model: last.model.clone(),
         detail,
     }
 }
 
-fn internal(at: &Progress, error: &dyn std::fmt::Display) -> Failure {
-    failure(at, FailureKind::Internal, error.to_string())
+fn internal(last: &Progress, error: &dyn std::fmt::Display) -> Failure {
+    failure(last, FailureKind::Internal, error.to_string())
 }
 
 fn cannot_start(error: &dyn std::fmt::Display) -> Failure {
@@ -77,15 +77,15 @@ fn cannot_start(error: &dyn std::fmt::Display) -> Failure {
     failure(&Progress::at(Stage::Start), FailureKind::Internal, detail)
 }
 
-fn timed_out(at: &Progress, time: Duration) -> Failure {
+fn timed_out(last: &Progress, time: Duration) -> Failure {
     let detail = format!("it was ended when its {} ms were up", time.as_millis());
-    failure(at, FailureKind::TimedOut, detail)
+    failure(last, FailureKind::TimedOut, detail)
 }
 
 /// Returns the failure of a measurement whose client has left.
-pub fn cancelled(at: &Progress) -> Failure {
+pub fn cancelled(last: &Progress) -> Failure {
     let detail = "the client no longer waits for the result".to_owned();
-    failure(at, FailureKind::Internal, detail)
+    failure(last, FailureKind::Internal, detail)
 }
 
 /// Waits until the process runs the worker's program.
@@ -94,7 +94,7 @@ fn wait_for_start(
     time: Duration,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<WorkerProcess, Failure> {
-    let (begun, at) = (Instant::now(), Progress::at(Stage::Start));
+    let (begun, last) = (Instant::now(), Progress::at(Stage::Start));
     loop {
         let left = time.saturating_sub(begun.elapsed());
         match launching.started.recv_timeout(left.min(HEARTBEAT)) {
@@ -104,9 +104,9 @@ fn wait_for_start(
                 return Err(cannot_start(&"the thread that starts it has ended"));
             }
             Err(RecvTimeoutError::Timeout) if begun.elapsed() >= time => {
-                return Err(timed_out(&at, time));
+                return Err(timed_out(&last, time));
             }
-            Err(RecvTimeoutError::Timeout) if !progress(&at) => return Err(cancelled(&at)),
+            Err(RecvTimeoutError::Timeout) if !progress(&last) => return Err(cancelled(&last)),
             Err(RecvTimeoutError::Timeout) => {}
         }
     }
@@ -127,33 +127,33 @@ fn receive(
     time: Duration,
     progress: &mut dyn FnMut(&Progress) -> bool,
 ) -> Result<Received, Failure> {
-    let mut at = Progress::at(Stage::Start);
+    let mut last = Progress::at(Stage::Start);
     let mut output_is_open = true;
     loop {
         let left = time.saturating_sub(begun.elapsed());
         if left.is_zero() {
-            return Err(timed_out(&at, time));
+            return Err(timed_out(&last, time));
         }
         let step = left.min(HEARTBEAT);
         if output_is_open {
             match worker.events.recv_timeout(step) {
                 Ok(Ok(Event::Progress(step))) => {
-                    at = Progress::try_from(step).map_err(|error| internal(&at, &error))?;
+                    last = Progress::try_from(step).map_err(|error| internal(&last, &error))?;
                 }
                 Ok(Ok(Event::Failure(reported))) => {
                     let reported = Failure::try_from(reported);
-                    return Err(reported.unwrap_or_else(|error| internal(&at, &error)));
+                    return Err(reported.unwrap_or_else(|error| internal(&last, &error)));
                 }
                 Ok(Ok(last)) => return Ok(Received::Last(last)),
-                Ok(Err(error)) => return Err(internal(&at, &error)),
+                Ok(Err(error)) => return Err(internal(&last, &error)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => output_is_open = false,
             }
         } else if worker.has_ended_within(step) {
-            return Ok(Received::Exited(at));
+            return Ok(Received::Exited(last));
         }
-        if !progress(&at) {
-            return Err(cancelled(&at));
+        if !progress(&last) {
+            return Err(cancelled(&last));
         }
     }
 }

@@ -19,7 +19,7 @@ pub fn cool_down(
     };
     let begun = Instant::now();
     let patience = Duration::from_nanos(conditions.cool_down_ns);
-    let mut at = Progress::at(Stage::Cooling);
+    let mut report = Progress::at(Stage::Cooling);
     while let Some(zone) = too_hot(&system.state(), most).cloned() {
         let waited = begun.elapsed();
         let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
@@ -34,9 +34,9 @@ pub fn cool_down(
                 ),
             });
         };
-        at.elapsed_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        if !progress(&at) {
-            return Err(child::cancelled(&at));
+        report.elapsed_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        if !progress(&report) {
+            return Err(child::cancelled(&report));
         }
         std::thread::sleep(left.min(HEARTBEAT));
     }

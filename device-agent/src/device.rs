@@ -105,9 +105,9 @@ fn cpu_times(stat: &str) -> Option<(u64, u64)> {
         .map_while(|field| field.parse().ok())
         .collect();
     // user, nice, system, idle, iowait, irq, softirq, steal
-    let at = |i: usize| ticks.get(i).copied().unwrap_or(0);
-    let busy = [0, 1, 2, 5, 6].into_iter().map(at).sum::<u64>();
-    (ticks.len() >= 4).then(|| (busy * TICK_NS, at(7) * TICK_NS))
+    let tick = |i: usize| ticks.get(i).copied().unwrap_or(0);
+    let busy = [0, 1, 2, 5, 6].into_iter().map(tick).sum::<u64>();
+    (ticks.len() >= 4).then(|| (busy * TICK_NS, tick(7) * TICK_NS))
 }
 
 #[cfg(test)]

@@ -102,7 +102,10 @@ fn open_private(place: impl AsFd, name: impl rustix::path::Arg) -> anyhow::Resul
         bail!("it belongs to user {}", meta.st_uid);
     }
     if meta.st_mode & 0o077 != 0 {
-        bail!("others may enter it (mode {:03o})", meta.st_mode & 0o777);
+        bail!(
+            "other users may enter it (mode {:03o})",
+            meta.st_mode & 0o777
+        );
     }
     Ok(folder)
 }
@@ -122,7 +125,7 @@ impl Folder {
         let mode = shared.metadata().with_context(making)?.mode();
         if mode & 0o1002 == 0o0002 {
             bail!(
-                "everybody may replace what is in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
+                "every user may replace files in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
                 place.display(),
                 mode & 0o7777
             );
@@ -319,10 +322,10 @@ mod tests {
     fn folders_too_deep_for_a_path_or_closed_to_their_owner_are_removed() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::new(place.path()).unwrap();
-        let mut at = folder.work.try_clone().unwrap();
+        let mut deepest = folder.work.try_clone().unwrap();
         for _ in 0..1200 {
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = open_folder(&at, "d").unwrap();
+            rustix::fs::mkdirat(&deepest, "d", Mode::RWXU).unwrap();
+            deepest = open_folder(&deepest, "d").unwrap();
         }
         let closed = folder.work().join("closed");
         std::fs::create_dir_all(closed.join("inner")).unwrap();
@@ -332,11 +335,11 @@ mod tests {
     }
 
     /// Makes a folder as a killed agent leaves it.
-    fn left_behind(at: &Path, mode: u32) {
-        std::fs::create_dir(at).unwrap();
-        File::create(at.join("lock")).unwrap();
-        std::fs::write(at.join("precious"), "x").unwrap();
-        std::fs::set_permissions(at, Permissions::from_mode(mode)).unwrap();
+    fn left_behind(path: &Path, mode: u32) {
+        std::fs::create_dir(path).unwrap();
+        File::create(path.join("lock")).unwrap();
+        std::fs::write(path.join("precious"), "x").unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
     #[test]

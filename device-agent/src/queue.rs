@@ -55,13 +55,17 @@ impl Inner {
 
     /// Returns how many turns come before that of a waiting ticket, those in progress included.
     fn ahead(&self, ticket: u64) -> Option<usize> {
-        let position = self.ring.iter().enumerate().find_map(|(at, (_, tickets))| {
-            let depth = tickets.iter().position(|&other| other == ticket)?;
-            Some((at, depth))
-        });
-        let (at, depth) = position?;
+        let position = self
+            .ring
+            .iter()
+            .enumerate()
+            .find_map(|(index, (_, tickets))| {
+                let depth = tickets.iter().position(|&other| other == ticket)?;
+                Some((index, depth))
+            });
+        let (index, depth) = position?;
         let before = self.ring.iter().enumerate().map(|(other, (_, tickets))| {
-            let rounds = if other < at { depth + 1 } else { depth };
+            let rounds = if other < index { depth + 1 } else { depth };
             rounds.min(tickets.len())
         });
         Some(self.busy + before.sum::<usize>())
@@ -84,7 +88,7 @@ pub struct Full {
 impl From<Full> for Status {
     fn from(full: Full) -> Self {
         Self::resource_exhausted(format!(
-            "too many wait for this device: {} of this client; at most {OF_ONE} of one and {OF_ALL} of all may",
+            "the queue of this device is full: {} of this client are waiting; at most {OF_ONE} of one and {OF_ALL} in total may",
             full.waiting
         ))
     }
@@ -227,11 +231,11 @@ mod tests {
         assert_eq!(ahead, [1, 4, 6, 7, 2, 5, 3]);
         drop(turn);
         let mut served = Vec::new();
-        while let Some(at) = tickets
+        while let Some(next) = tickets
             .iter()
             .position(|(_, _, ticket)| ticket.ahead() == 0)
         {
-            let (number, order, mut ticket) = tickets.remove(at);
+            let (number, order, mut ticket) = tickets.remove(next);
             let turn = runtime().block_on(ticket.turn());
             served.push((number, order));
             drop(turn);

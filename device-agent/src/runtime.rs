@@ -85,10 +85,10 @@ impl Runtime {
             work_folder,
             allow_unconfined,
         };
-        let Event::Libraries(found) = runtime.ask(wire::WorkerPass::Libraries)? else {
+        let Event::Libraries(report) = runtime.ask(wire::WorkerPass::Libraries)? else {
             bail!("the worker did not report the folders of the runtime's libraries");
         };
-        let folders = found.folders.into_iter().map(PathBuf::from);
+        let folders = report.folders.into_iter().map(PathBuf::from);
         runtime.library_folders = own.into_iter().chain(folders).collect();
         Ok(runtime)
     }
@@ -100,14 +100,14 @@ impl Runtime {
 
     /// Loads the library in a confined worker and returns what it reports.
     pub fn facts(&self) -> anyhow::Result<RuntimeFacts> {
-        let Event::Runtime(found) = self.ask(wire::WorkerPass::Runtime)? else {
+        let Event::Runtime(report) = self.ask(wire::WorkerPass::Runtime)? else {
             bail!("the worker did not report the runtime's version");
         };
-        let unconfined = found.unconfined.into_iter().map(MissingLayer::try_from);
+        let unconfined = report.unconfined.into_iter().map(MissingLayer::try_from);
         Ok(RuntimeFacts {
-            version: found.version,
-            providers: found.providers,
-            confinement: found.confinement,
+            version: report.version,
+            providers: report.providers,
+            confinement: report.confinement,
             unconfined: unconfined.collect::<Result<_, _>>()?,
         })
     }

@@ -126,7 +126,7 @@ impl Options {
         };
         if let Some(folder) = readable.find(is_above) {
             bail!(
-                "the certificates in {} lie below {}, where every model that is run could read the key: keep them in a folder of their own elsewhere",
+                "the certificates in {} are below {}, where every model that runs could read the key: keep them in a folder of their own elsewhere",
                 tls.display(),
                 folder.display()
             );

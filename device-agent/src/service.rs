@@ -42,7 +42,7 @@ fn refusal(refusal: Refusal) -> Status {
         Refusal::Storage(detail) => {
             Status::resource_exhausted(format!("the device cannot store the model: {detail}"))
         }
-        Refusal::Busy => Status::unavailable("the model is being sent by another, too slowly"),
+        Refusal::Busy => Status::unavailable("another client is sending the model, too slowly"),
     }
 }
 
@@ -135,7 +135,7 @@ impl Agent for Service {
                 }
                 Some(Part::Header(_)) | None => {
                     return Err(Status::invalid_argument(
-                        "after the header come only chunks",
+                        "only chunks may follow the header",
                     ));
                 }
             }

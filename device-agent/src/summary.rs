@@ -137,8 +137,9 @@ impl Pass<'_> {
         };
         let (low, high) = stats::median_ci(&medians).ok_or_else(too_few)?;
         let median_ns = stats::median(&medians).ok_or_else(too_few)?;
-        let at = |p: f64| stats::percentile(&sorted, p).unwrap_or(median_ns);
-        let ratio = base.and_then(|base| stats::ratio(&medians, &base.medians, at(5.0) / base.p5));
+        let percentile = |p: f64| stats::percentile(&sorted, p).unwrap_or(median_ns);
+        let ratio =
+            base.and_then(|base| stats::ratio(&medians, &base.medians, percentile(5.0) / base.p5));
         let alone = (high - low) / 2.0 / median_ns;
         let nodes = series.node_providers.iter().cloned();
         let node_providers = nodes
@@ -161,12 +162,12 @@ impl Pass<'_> {
             median_ns,
             ci95_ns: (low, high),
             min_ns: series.samples_ns.iter().copied().min().unwrap_or(0),
-            p5_ns: at(5.0),
-            p25_ns: at(25.0),
-            p50_ns: at(50.0),
-            p75_ns: at(75.0),
-            p95_ns: at(95.0),
-            p99_ns: at(99.0),
+            p5_ns: percentile(5.0),
+            p25_ns: percentile(25.0),
+            p50_ns: percentile(50.0),
+            p75_ns: percentile(75.0),
+            p95_ns: percentile(95.0),
+            p99_ns: percentile(99.0),
             samples_ns: series.samples_ns,
             block_runs: series.block_runs,
             warmup_ns: series.warmup_ns,
@@ -204,13 +205,13 @@ impl Pass<'_> {
             && let Some(zone) = conditions::too_hot(&self.around.after, most)
         {
             return Some(format!(
-                "{} at its end: let the device cool, or measure for less long",
+                "{} at its end: let the device cool, or measure for a shorter time",
                 conditions::describe(zone, most)
             ));
         }
         let wide = |rel: f64, what: &str| {
             format!(
-                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or calm the machine",
+                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or reduce the load of the machine",
                 rel * 100.0,
                 sampling.ci_accept_rel * 100.0,
                 medians.len(),

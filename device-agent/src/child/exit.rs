@@ -21,7 +21,7 @@ pub fn oom_kills() -> Option<u64> {
 /// Returns the failure of a worker that ended by itself. `oom_kills_before` is [`oom_kills`] at
 /// its start.
 pub fn failure(
-    at: &Progress,
+    last: &Progress,
     ended: &Ended,
     job: &wire::WorkerJob,
     oom_kills_before: Option<u64>,
@@ -67,8 +67,8 @@ pub fn failure(
     };
     Failure {
         kind,
-        stage: at.stage,
-        model: at.model.clone(),
+        stage: last.stage,
+        model: last.model.clone(),
         detail: format!("{what}{stderr}"),
     }
 }

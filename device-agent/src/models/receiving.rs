@@ -22,7 +22,7 @@ impl ModelStore {
             let have = partial.as_ref().map_or(0, |partial| partial.bytes);
             let checked = if upload.offset_bytes > have {
                 Err(Refusal::Invalid(format!(
-                    "the upload goes on at byte {}, but only {have} are here",
+                    "the upload continues at byte {}, but only {have} were received",
                     upload.offset_bytes
                 )))
             } else {
@@ -89,7 +89,7 @@ impl Receiving {
         let free = self.store.space().map_or(0, |space| space.free);
         self.useful = false;
         Refusal::Storage(format!(
-            "its disk is full: {free} bytes are free, and {} of {} had come ({error})",
+            "its disk is full: {free} bytes are free, and {} of {} were received ({error})",
             self.received, self.upload.size_bytes
         ))
     }
@@ -99,7 +99,7 @@ impl Receiving {
         let received = self.received.saturating_add(bytes.len() as u64);
         if received > self.upload.size_bytes {
             return Err(Refusal::Invalid(format!(
-                "more than the {} bytes that were announced came",
+                "more bytes came than the {} that were announced",
                 self.upload.size_bytes
             )));
         }

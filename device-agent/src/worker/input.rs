@@ -128,7 +128,7 @@ fn input(
         TensorElementType::Bool => fill!(bool, random.random()),
         other => {
             return Err(WorkerError::model(format!(
-                "has elements of type {other}, which the agent cannot make up"
+                "has elements of type {other}, which the agent cannot generate"
             )));
         }
     };

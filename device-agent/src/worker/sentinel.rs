@@ -60,11 +60,11 @@ impl Sentinel {
                 }
             }
         }
-        let mut at = 0u32;
+        let mut word = 0u32;
         for _ in 0..STEPS {
-            at = self.words[at as usize];
+            word = self.words[word as usize];
         }
-        (sums.iter().sum(), at)
+        (sums.iter().sum(), word)
     }
 }
 
@@ -78,12 +78,12 @@ mod tests {
         assert_eq!(one.work(), other.work());
         assert_eq!(one.work(), one.work());
         let mut seen = vec![false; WORDS];
-        let mut at = 0;
+        let mut word = 0;
         for _ in 0..WORDS {
-            seen[at as usize] = true;
-            at = one.words[at as usize];
+            seen[word as usize] = true;
+            word = one.words[word as usize];
         }
-        assert!(at == 0 && seen.into_iter().all(|seen| seen));
+        assert!(word == 0 && seen.into_iter().all(|seen| seen));
     }
 
     #[test]

@@ -315,22 +315,15 @@ pub fn worker_of(agent: u32) -> Option<i32> {
     })
 }
 
-/// Where a started agent listens, and its process.
-pub struct Greeting {
-    pub address: SocketAddr,
-    pub pid: u32,
-}
-
-/// Reads an agent's greeting from its piped standard output.
-pub fn greeting(child: &mut Child) -> Greeting {
+/// Reads an agent's address and process number from its piped standard output.
+pub fn greeting(child: &mut Child) -> (SocketAddr, u32) {
     let mut line = String::new();
     let stdout = child.stdout.take().unwrap();
     BufReader::new(stdout).read_line(&mut line).unwrap();
     let greeting: serde_json::Value = serde_json::from_str(&line).expect("a greeting");
-    Greeting {
-        address: greeting["address"].as_str().unwrap().parse().unwrap(),
-        pid: u32::try_from(greeting["pid"].as_u64().unwrap()).unwrap(),
-    }
+    let address = greeting["address"].as_str().unwrap().parse().unwrap();
+    let pid = greeting["pid"].as_u64().unwrap();
+    (address, u32::try_from(pid).unwrap())
 }
 
 /// ONNX Runtime's library, as the agent finds it.

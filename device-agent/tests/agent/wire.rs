@@ -35,8 +35,12 @@ impl Bare {
             .spawn()
             .unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{}", token.secret()).unwrap();
-        let port = greeting(&mut child).address.port();
-        Self { child, port, token }
+        let (address, _) = greeting(&mut child);
+        Self {
+            child,
+            port: address.port(),
+            token,
+        }
     }
 
     /// Connects a client.

@@ -14,7 +14,7 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::fixture::{Convolution, Greeting, agent, greeting, job, quick};
+use crate::fixture::{Convolution, agent, greeting, job, quick};
 
 /// How long a test's client waits for the next event.
 pub const SILENCE: Duration = Duration::from_secs(60);
@@ -74,7 +74,7 @@ impl Served {
             .spawn()
             .unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{}", token.secret()).unwrap();
-        let Greeting { address, pid } = greeting(&mut child);
+        let (address, pid) = greeting(&mut child);
         let mut served = Self {
             child,
             pid,

@@ -1,4 +1,5 @@
-//! Whatever bytes come over the wire, they become checked values or errors; and a checked value survives the way back.
+//! Arbitrary bytes from the wire become checked values or errors, and a checked value survives
+//! the way back.
 #![no_main]
 
 use std::fmt::Debug;

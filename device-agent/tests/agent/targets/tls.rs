@@ -26,8 +26,11 @@ impl Agent {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let port = fixture::greeting(&mut child).address.port();
-        Self { child, port }
+        let (address, _) = fixture::greeting(&mut child);
+        Self {
+            child,
+            port: address.port(),
+        }
     }
 }
 

@@ -23,7 +23,6 @@ const REMAINING: &[(&str, usize)] = &[
     ("regression", 1),
     ("pipeline", 5),
     ("graphprune", 3),
-    ("graphprune-agent", 2),
 ];
 
 /// How many re-exports are followed before a name is given up.
