@@ -7,7 +7,7 @@ use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
     AnalysisOptions, Attention, DeviceSpec, InputSize, LatencyBudget, ModelSpec, Run, RunConfig,
-    StorePlace, StrategyKind, TrainingMode,
+    StorePlace, TrainingMode, strategy_named,
 };
 
 /// Sizes of inputs that a model leaves open.
@@ -264,7 +264,7 @@ impl RunOptions {
             config.budget.macs = self.macs;
         }
         if let Some(strategy) = &self.strategy {
-            config.search.strategy = strategy.parse::<StrategyKind>()?;
+            config.search.strategy = strategy_named(strategy)?;
         }
         set(&mut config.groups.attention, self.attention);
         set(&mut config.training_mode, self.training_mode);

@@ -6,7 +6,7 @@ use std::str::FromStr;
 use channels::AnalysisOptions;
 use datasets::Augment;
 use latency::ShareFileError;
-use search::{RewardConfig, ScreenConfig, WidthGrid};
+use search::{RewardConfig, ScreenConfig, StrategyKind, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::ExecOptions;
 
@@ -61,58 +61,15 @@ impl ConfigError {
     }
 }
 
-/// A search strategy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum StrategyKind {
-    /// Deep deterministic policy gradient on the Graph PruningNet's node embeddings.
-    Ddpg,
-    /// The evolutionary search of MetaPruning.
-    Evolution,
-    /// Random configurations near the budget.
-    Random,
-    /// One keep ratio for all groups.
-    Uniform,
-}
-
-impl StrategyKind {
-    /// All strategies.
-    pub const ALL: [Self; 4] = [Self::Ddpg, Self::Evolution, Self::Random, Self::Uniform];
-
-    /// Whether several configurations can be asked for before the first is told, without a loss to speak of: then the devices
-    /// of a fleet measure them at once. DDPG learns from every episode before the next, and the bisection of the uniform
-    /// one needs each answer for its next question.
-    #[must_use]
-    pub fn asks_ahead(self) -> bool {
-        matches!(self, Self::Evolution | Self::Random)
-    }
-
-    /// The name as written in configurations and records.
-    #[must_use]
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Ddpg => "ddpg",
-            Self::Evolution => "evolution",
-            Self::Random => "random",
-            Self::Uniform => "uniform",
-        }
-    }
-}
-
-impl FromStr for StrategyKind {
-    type Err = ConfigError;
-
-    fn from_str(text: &str) -> Result<Self, ConfigError> {
-        Self::ALL
-            .into_iter()
-            .find(|s| s.name() == text)
-            .ok_or_else(|| {
-                ConfigError::value(
-                    "strategy",
-                    format!("'{text}' is not one of ddpg, evolution, random, uniform"),
-                )
-            })
-    }
+/// Returns the strategy with the given name.
+///
+/// # Errors
+/// [`ConfigError::Value`] with the known names.
+pub fn strategy_named(name: &str) -> Result<StrategyKind, ConfigError> {
+    StrategyKind::named(name).ok_or_else(|| {
+        let known = StrategyKind::ALL.map(StrategyKind::name).join(", ");
+        ConfigError::value("strategy", format!("'{name}' is not one of {known}"))
+    })
 }
 
 /// The search.

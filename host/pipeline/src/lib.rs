@@ -36,7 +36,7 @@ mod work;
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, KnowledgeConfig, LatencyBudget, RaceConfig, ResultConfig, RunConfig,
-    SearchConfig, StrategyKind, TrainingMode,
+    SearchConfig, TrainingMode, strategy_named,
 };
 pub use device::{DeviceSpec, Meter, MeterConfig};
 pub use effort::{EffortError, SamplingEffort};
@@ -59,6 +59,7 @@ pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::{EpisodeRecord, Records, StageName};
 pub use report::{Explanation, ReportData, explanation_text, text_table as table};
 pub use run::{Outcome, Run, Stage};
+pub use search::StrategyKind;
 pub use sizes::with_input_sizes;
 pub use store_place::StorePlace;
 pub use summary::rewrite_report;

@@ -9,7 +9,7 @@ use report::events::EventWriter;
 use search::Judge;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{RunConfig, StrategyKind};
+use crate::config::RunConfig;
 use crate::device::{Meter, MeterConfig};
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, RunFolder};
@@ -235,11 +235,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
     stages::search::run(work, &searching, main, work.config.search.episodes)?;
     for kind in work.config.result.baselines.clone() {
         if kind != main {
-            let episodes = if kind == StrategyKind::Uniform {
-                UNIFORM_EPISODES
-            } else {
-                work.config.search.episodes
-            };
+            let episodes = kind.baseline_episodes(work.config.search.episodes);
             stages::search::run(work, &searching, kind, episodes)?;
         }
     }
@@ -297,9 +293,6 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
 
 /// The original as it is deployed.
 pub(crate) const ORIGINAL: &str = "original.onnx";
-
-/// The best uniform configuration is found by bisection; a handful of measurements around it settles it.
-const UNIFORM_EPISODES: u64 = 8;
 
 fn within_budget(rows: &[FinalRow], feasibility: &Feasibility) -> bool {
     rows.iter()

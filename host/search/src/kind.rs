@@ -72,8 +72,8 @@ impl StrategyKind {
         matches!(self, Self::Evolution | Self::Random)
     }
 
-    /// Number of candidates in a search for which `episodes` are configured.
-    pub fn episodes(self, episodes: u64) -> u64 {
+    /// Number of candidates as a baseline of a search with `episodes` candidates.
+    pub fn baseline_episodes(self, episodes: u64) -> u64 {
         if self.is_rule() {
             UNIFORM_EPISODES
         } else {

@@ -105,12 +105,6 @@ pub enum ExecError {
         /// Dimensions that the network needs.
         required: Vec<i64>,
     },
-    /// A stored tensor is missing.
-    #[error("stored tensor '{name}' is missing; the checkpoint is from another network or damaged")]
-    StoredMissing {
-        /// Name of the tensor.
-        name: String,
-    },
     /// Statistics were requested without any batch.
     #[error("no batch was given to estimate statistics from")]
     NoBatches,

@@ -145,31 +145,6 @@ impl Params {
             .collect()
     }
 
-    /// Restores the elements of tensors saved from [`Params::named`].
-    ///
-    /// # Errors
-    /// [`ExecError::StoredMissing`] if one is absent, [`ExecError::StoredShape`] if a shape
-    /// differs.
-    pub fn load_named(&self, stored: &[(String, Tensor)]) -> Result<(), ExecError> {
-        let by_name: BTreeMap<&str, &Tensor> =
-            stored.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        for entry in self
-            .entries
-            .iter()
-            .flatten()
-            .filter(|e| e.role != Role::Fixed)
-        {
-            let tensor = by_name.get(entry.name.as_str());
-            overwrite(
-                entry,
-                tensor.ok_or_else(|| ExecError::StoredMissing {
-                    name: entry.name.clone(),
-                })?,
-            )?;
-        }
-        Ok(())
-    }
-
     /// Writes trainable constants and running statistics into `graph`, the graph this store was
     /// loaded from.
     ///

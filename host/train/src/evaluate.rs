@@ -34,6 +34,39 @@ impl Accuracy {
 }
 
 /// Measures the accuracy of width configurations on images in memory.
+///
+/// # Examples
+/// The accuracy of a network that keeps half of every group, with weights of a warm start:
+/// ```
+/// use channels::{analyse, importance_order};
+/// use datasets::{DataSpec, InputSpec};
+/// use train::{Evaluator, EvaluatorConfig, Prunable, PruningNet, PruningNetConfig, Runtime};
+///
+/// let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default())?;
+/// let analysis = analyse(&graph)?;
+/// let order = importance_order(&graph, &analysis);
+/// let prunable = Prunable {
+///     graph: &graph,
+///     analysis: &analysis,
+///     order: &order,
+/// };
+/// let spec: DataSpec = "shapes:train=80,test=20".parse()?;
+/// let splits = datasets::open(&spec, &InputSpec::preset("half", [3, 32, 32])?)?;
+/// let config = EvaluatorConfig {
+///     calibration_batch: 32,
+///     search_images: 0,
+///     ..EvaluatorConfig::default()
+/// };
+/// let (data, runtime) = ((&*splits.train, &*splits.search), Runtime::default());
+/// let evaluator = Evaluator::new(prunable, data, &config, runtime)?;
+///
+/// let settings = PruningNetConfig::default();
+/// let net = PruningNet::new(&graph, &analysis, &settings, runtime.device, 1)?;
+/// let half: Vec<usize> = analysis.groups().iter().map(|g| g.channels.div_ceil(2)).collect();
+/// let accuracy = evaluator.accuracy(&net, &half)?;
+/// assert_eq!(accuracy.total, splits.search.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Evaluator {
     network: Network,
     analysis: Analysis,
@@ -103,45 +136,24 @@ impl Evaluator {
     /// [`TrainError::Widths`] if the widths do not fit.
     pub fn accuracy(&self, net: &PruningNet, widths: &[usize]) -> Result<Accuracy, TrainError> {
         let _guard = tch::no_grad_guard();
-        let cut = self.cut(widths)?;
-        let bound = net.bind(widths, Some(&cut))?;
-        self.measure(&bound, &cut)
-    }
-
-    /// Measures the network of `widths` with plain weights, such as those of the trained
-    /// original, on the search split.
-    ///
-    /// # Errors
-    /// As [`Evaluator::accuracy`].
-    pub fn accuracy_of(
-        &self,
-        weights: &dyn WeightSource,
-        widths: &[usize],
-    ) -> Result<Accuracy, TrainError> {
-        self.measure(weights, &self.cut(widths)?)
-    }
-
-    fn cut(&self, widths: &[usize]) -> Result<Cut, TrainError> {
         let prunable = Prunable {
             graph: self.network.graph(),
             analysis: &self.analysis,
             order: &self.order,
         };
-        prunable.cut(widths)
-    }
-
-    fn measure(&self, weights: &dyn WeightSource, cut: &Cut) -> Result<Accuracy, TrainError> {
+        let cut = prunable.cut(widths)?;
+        let bound = net.bind(widths, Some(&cut))?;
         let stats = self
             .calibration
-            .estimate(self.network.program(), weights, Some(cut))?;
+            .estimate(self.network.program(), &bound, Some(&cut))?;
         let overlay = Overlay {
-            base: weights,
+            base: &bound,
             stats: &stats,
         };
         count(
             &self.network,
             &overlay,
-            Some(cut),
+            Some(&cut),
             self.search
                 .iter()
                 .map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone()))),

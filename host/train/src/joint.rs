@@ -198,12 +198,6 @@ impl JointState {
         &self.net
     }
 
-    /// Returns the Graph PruningNet.
-    #[must_use]
-    pub fn into_net(self) -> PruningNet {
-        self.net
-    }
-
     /// Progress of the training.
     #[must_use]
     pub fn position(&self) -> Position {

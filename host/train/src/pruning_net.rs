@@ -86,7 +86,6 @@ pub struct PruningNet {
     thetas: Vec<Tensor>,
     generators: Vec<Generator>,
     groups: Vec<NetGroup>,
-    config: PruningNetConfig,
     device: Device,
 }
 
@@ -129,7 +128,6 @@ impl PruningNet {
             topology,
             params,
             direct,
-            config: config.clone(),
             device,
         })
     }
@@ -144,18 +142,6 @@ impl PruningNet {
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
-    }
-
-    /// The settings.
-    #[must_use]
-    pub fn config(&self) -> &PruningNetConfig {
-        &self.config
-    }
-
-    /// The device of the tensors.
-    #[must_use]
-    pub fn device(&self) -> Device {
-        self.device
     }
 
     fn check(&self, widths: &[usize]) -> Result<(), TrainError> {
@@ -308,23 +294,7 @@ impl PruningNet {
             .collect()
     }
 
-    /// Writes the state to `path`, atomically.
-    ///
-    /// # Errors
-    /// As [`checkpoint::save`].
-    pub fn save(&self, path: &Path, seed: u64) -> Result<(), TrainError> {
-        let meta = Meta {
-            kind: "pruning-net".into(),
-            fingerprint: checkpoint::fingerprint(&self.config),
-            seed,
-            epoch: 0,
-            batch: 0,
-            step: 0,
-        };
-        checkpoint::save(path, &meta, &self.tensors())
-    }
-
-    /// Reads the state from a file of [`PruningNet::save`] or a checkpoint of the joint training.
+    /// Reads the state from a checkpoint of the joint training.
     ///
     /// # Errors
     /// [`TrainError::Checkpoint`] if it is missing, damaged or belongs to another network.

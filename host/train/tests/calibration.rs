@@ -98,8 +98,7 @@ fn estimated(graph: &Graph, anchored: bool, images: usize) -> (Graph, usize) {
     if anchored {
         evaluator.anchor().unwrap();
     }
-    let params = Params::from_graph(graph, Device::Cpu).unwrap();
-    let accuracy = evaluator.accuracy_of(&params, &subject.full).unwrap();
+    let accuracy = evaluator.accuracy(&subject.net(), &subject.full).unwrap();
     let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, &subject.full).unwrap();
     let cut = cut(graph, &subject.analysis, &plan).unwrap();
     let mut again = apply(graph, &cut).unwrap();

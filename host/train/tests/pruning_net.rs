@@ -3,11 +3,12 @@
 mod common;
 
 use channels::{PrunePlan, cut};
-use common::{Subject, data, subject};
+use common::{Subject, data, joint_config, loader, subject};
 use tch::{Device, Kind, Tensor};
 use torch_exec::{NormMode, Params, Program};
 use train::{
-    FEATURES, PruningNet, PruningNetConfig, Runtime, Start, Topology, TrainError, materialise, read,
+    FEATURES, PruningNet, PruningNetConfig, Runtime, Silent, Start, Topology, TrainError,
+    materialise, read, train_joint,
 };
 
 fn net(subject: &Subject, config: &PruningNetConfig, seed: u64) -> PruningNet {
@@ -183,30 +184,23 @@ fn widths_that_do_not_fit_are_refused() {
 }
 
 #[test]
-fn a_saved_net_is_restored_and_that_of_another_network_refused() {
+fn a_checkpoint_restores_the_net_and_that_of_another_network_is_refused() {
     let subject = subject();
     let dir = tempfile::tempdir().unwrap();
-    let path = dir.path().join("net.safetensors");
-    let one = net(&subject, &PruningNetConfig::default(), 1);
-    one.save(&path, 1).unwrap();
-    let mut two = net(&subject, &PruningNetConfig::default(), 2);
-    assert_ne!(
-        one.embeddings(&subject.full).unwrap(),
-        two.embeddings(&subject.full).unwrap()
-    );
-    two.load(&path).unwrap();
-    assert_eq!(
-        one.embeddings(&subject.full).unwrap(),
-        two.embeddings(&subject.full).unwrap()
-    );
-    let mut other = net(
-        &subject,
-        &PruningNetConfig {
-            hidden: 8,
-            ..Default::default()
-        },
-        2,
-    );
+    let path = dir.path().join("joint.safetensors");
+    let config = PruningNetConfig::default();
+    let mut joint = subject.joint(&config, &joint_config(1, 0.05), 1);
+    train_joint(&mut joint, &loader(16, 16), Some(&path), &mut Silent).unwrap();
+    let embeddings = |net: &PruningNet| net.embeddings(&subject.full).unwrap();
+    let mut restored = net(&subject, &config, 2);
+    assert_ne!(embeddings(joint.net()), embeddings(&restored));
+    restored.load(&path).unwrap();
+    assert_eq!(embeddings(joint.net()), embeddings(&restored));
+    let narrow = PruningNetConfig {
+        hidden: 8,
+        ..config
+    };
+    let mut other = net(&subject, &narrow, 2);
     assert!(matches!(
         other.load(&path),
         Err(TrainError::Checkpoint { .. })

@@ -8,7 +8,6 @@ use channels::PrunePlan;
 use common::{data, joint_config, loader, network, subject};
 use datasets::Loader;
 use onnx_graph::Graph;
-use torch_exec::{Device, Params};
 use train::{
     Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig, JointConfig,
     PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, TrainJob,
@@ -224,7 +223,7 @@ fn a_network_trained_from_scratch_still_classifies_after_pruning() {
     };
     let mut state = subject.joint(&PruningNetConfig::default(), &joint_config(4, 0.02), 1);
     train_joint(&mut state, &loader, None, &mut Silent).unwrap();
-    let net = state.into_net();
+    let net = state.net();
     let config = EvaluatorConfig {
         calibration_batch: 48,
         search_images: 30,
@@ -234,20 +233,15 @@ fn a_network_trained_from_scratch_still_classifies_after_pruning() {
     let splits = (&*train, &*search);
     let evaluator = Evaluator::new(subject.prunable(), splits, &config, runtime).unwrap();
     let widths: Vec<usize> = subject.full.iter().map(|w| w / 2).collect();
-    let pruned = evaluator.accuracy(&net, &widths).unwrap();
+    let pruned = evaluator.accuracy(net, &widths).unwrap();
     assert_eq!(pruned.total, 30);
     assert!(pruned.share() > 0.6, "{pruned:?}");
-    let params = Params::from_graph(&subject.graph, Device::Cpu).unwrap();
-    assert!(
-        evaluator
-            .accuracy_of(&params, &subject.full)
-            .unwrap()
-            .share()
-            > 0.9
-    );
+    let untrained = subject.net();
+    let full = evaluator.accuracy(&untrained, &subject.full).unwrap();
+    assert!(full.share() > 0.9, "{full:?}");
 
     let calibration = evaluator.calibration();
-    let pruned = materialise(&net, subject.prunable(), &widths, calibration, runtime).unwrap();
+    let pruned = materialise(net, subject.prunable(), &widths, calibration, runtime).unwrap();
     let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, &widths).unwrap();
     let followed = features(&subject.graph, &subject.analysis, &plan).unwrap();
     assert_eq!(followed.len(), 1, "the pooled values: {followed:?}");

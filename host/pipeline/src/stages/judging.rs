@@ -1,21 +1,20 @@
 //! Which candidates are measured, and what comes of a record.
 
-use search::{Cost, CostKind, LatencyInterval, Outcome, Prospect, screen};
+use search::{Cost, CostKind, LatencyInterval, Outcome, Prospect, StrategyKind, screen};
 
-use crate::config::StrategyKind;
 use crate::error::PipelineError;
 use crate::records::EpisodeRecord;
 use crate::stages::search::{Candidate, Searching};
 use crate::work::Work;
 
-/// Decides which of the candidates are measured. The few of the bisection for uniform widths all are.
+/// Decides which of the candidates are measured.
 pub(crate) fn screen_all(
     work: &Work<'_>,
     searching: &Searching<'_>,
     kind: StrategyKind,
     candidates: &mut [Candidate],
 ) -> Result<(), PipelineError> {
-    if searching.feasibility.cost == CostKind::Macs || kind == StrategyKind::Uniform {
+    if searching.feasibility.cost == CostKind::Macs || !kind.is_screened() {
         return Ok(());
     }
     let records = work.records.episodes(Some(kind.name()))?;

@@ -4,12 +4,10 @@ use std::time::Instant;
 
 use onnx_graph::cost::costs;
 use search::{
-    CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, Random,
-    RandomConfig, RewardMode, Screening, SearchError, Strategy, Uniform, UniformConfig, Widths,
+    CostKind, Judge, LatencyInterval, RewardMode, Screening, SearchError, StrategyKind, Widths,
 };
 use train::{Evaluator, PruningNet};
 
-use crate::config::{RunConfig, StrategyKind};
 use crate::device::{Effort, Ratio};
 use crate::environment::{CostModel, SearchEnvironment};
 use crate::error::PipelineError;
@@ -19,29 +17,6 @@ use crate::stages::calibrate::Calibration;
 use crate::stages::judging::{judge, presumed, screen_all};
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
-
-/// How a strategy is called and configured in this run.
-fn strategy(config: &RunConfig, kind: StrategyKind) -> Result<Box<dyn Strategy>, PipelineError> {
-    let (seed, episodes) = (
-        config.seed,
-        usize::try_from(config.search.episodes).unwrap_or(usize::MAX),
-    );
-    Ok(match kind {
-        StrategyKind::Ddpg => Box::new(Ddpg::new(DdpgConfig {
-            seed,
-            ..DdpgConfig::for_episodes(episodes)
-        })?),
-        StrategyKind::Evolution => Box::new(Evolution::new(EvolutionConfig {
-            seed,
-            ..EvolutionConfig::for_episodes(episodes)
-        })?),
-        StrategyKind::Random => Box::new(Random::new(RandomConfig {
-            seed,
-            ..RandomConfig::default()
-        })?),
-        StrategyKind::Uniform => Box::new(Uniform::new(UniformConfig::default())?),
-    })
-}
 
 /// Everything one search works with.
 pub(crate) struct Searching<'a> {
@@ -79,7 +54,7 @@ pub(crate) fn run(
     if work.records.stage::<u64>(&stage)?.is_some() {
         return Ok(());
     }
-    let mut strategy = strategy(work.config, kind)?;
+    let mut strategy = kind.build(work.config.seed, work.config.search.episodes)?;
     if let Some(state) = work.records.strategy_state(kind.name())? {
         strategy.restore(&state)?;
     }
@@ -211,9 +186,10 @@ pub(crate) fn environment<'a>(
     });
     costs.learn(measured)?;
     Ok(SearchEnvironment {
-        space: match kind {
-            StrategyKind::Uniform => &prepared.all_widths,
-            _ => &prepared.space,
+        space: if kind.uses_all_widths() {
+            &prepared.all_widths
+        } else {
+            &prepared.space
         },
         net: searching.net,
         costs,

@@ -1,10 +1,9 @@
 //! From the search's episodes to the networks of the final table: which candidates are fine-tuned, which one wins.
 
 use onnx_graph::Graph;
-use search::{CostKind, RewardMode, Widths, narrow};
+use search::{CostKind, RewardMode, StrategyKind, Widths, narrow};
 use train::Evaluator;
 
-use crate::config::StrategyKind;
 use crate::device::Effort;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
@@ -60,19 +59,17 @@ pub(crate) fn finetune_best(
     }
     let hard = matches!(work.config.search.reward.mode, RewardMode::Budget);
     ranked.sort_by(|a, b| {
-        // Uniform widths are a baseline by their rule: the widest that the budget allows, whatever the Graph PruningNet, which was
-        // trained on other widths, thinks of them.
-        if hard && kind == StrategyKind::Uniform {
+        if hard && kind.prefers_size() {
             let (a, b) = ((a.1.feasible, a.0.macs), (b.1.feasible, b.0.macs));
             b.cmp(&a)
         } else {
             searching.judge.order(&a.1, &b.1)
         }
     });
-    // Uniform widths are chosen by their rule alone.
-    let entrants = match kind {
-        StrategyKind::Uniform => count,
-        _ => count.max(work.config.result.race.entrants),
+    let entrants = if kind.uses_halving() {
+        count.max(work.config.result.race.entrants)
+    } else {
+        count
     };
     let mut chosen: Vec<EpisodeRecord> = Vec::new();
     for (record, outcome) in ranked {
@@ -89,8 +86,7 @@ pub(crate) fn finetune_best(
         }
         chosen.push(record);
     }
-    // Narrowed uniform widths would not be uniform.
-    if chosen.is_empty() && hard && kind != StrategyKind::Uniform {
+    if chosen.is_empty() && hard && kind.may_narrow() {
         chosen.extend(approach(work, searching, kind)?);
     }
     if chosen.len() > count {

@@ -11,7 +11,9 @@ use onnx_graph::ops::{self, Op};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use train::{JointConfig, JointSetup, JointState, Prunable, PruningNetConfig, Runtime, SgdConfig};
+use train::{
+    JointConfig, JointSetup, JointState, Prunable, PruningNet, PruningNetConfig, Runtime, SgdConfig,
+};
 
 pub const CLASSES: usize = 3;
 
@@ -191,6 +193,12 @@ impl Subject {
             analysis: &self.analysis,
             order: &self.order,
         }
+    }
+
+    /// A PruningNet of a warm start: at full width it generates the network's own weights.
+    pub fn net(&self) -> PruningNet {
+        let (config, device) = (PruningNetConfig::default(), Runtime::default().device);
+        PruningNet::new(&self.graph, &self.analysis, &config, device, 1).unwrap()
     }
 
     pub fn joint(&self, net: &PruningNetConfig, config: &JointConfig, seed: u64) -> JointState {
