@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use latency::stats::Interval;
 use pipeline::{
     DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
 };
@@ -22,7 +23,7 @@ pub struct Args {
     /// Device: `local`, a registered name, or the path of a profile with an address; several with commas between all measure all
     /// models
     #[arg(long, default_value = "local")]
-    device: String,
+    device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100
     #[arg(
         long,
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         note!("limit: {}", limit.words("the reference"));
     }
     let MeasuredOn { measured, failed } = measure_models(&MeasureFiles {
-        device: &DeviceSpec(args.device.clone()),
+        device: &args.device,
         files: &args.models,
         input_sizes: &args.sizes.input_sizes,
         effort: args.effort,
@@ -84,7 +85,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut within = true;
     for m in devices.iter().flat_map(|models| &models[guarded..]) {
         if let Some(budget) = args.at_most
-            && !budget.allows(m)
+            && !m.is_within(&budget)
         {
             within = false;
             note!("{} takes longer than {budget} on {}", m.name, m.device);
@@ -99,7 +100,7 @@ fn table(devices: &[&[Measured]]) {
     let first = names.max().unwrap_or(0);
     let cell = |m: &Measured| match (&m.invalid, m.ratio) {
         (Some(_), _) => "not valid".to_owned(),
-        (None, Some((ratio, low, high))) => format!("{ratio:.4}x ({low:.4} to {high:.4})"),
+        (None, Some(of)) => format!("{:.4}x ({:.4} to {:.4})", of.value, of.low, of.high),
         (None, None) => format!("{:.3} ms", m.median_ns / 1e6),
     };
     const WIDTH: usize = 28;
@@ -128,8 +129,8 @@ fn print(m: &Measured) {
         m.p95_ns / 1e6,
         m.samples_ns.len()
     );
-    if let Some((ratio, low, high)) = m.ratio {
-        say!("  {ratio:.4}x of the reference ({low:.4} to {high:.4})");
+    if let Some(Interval { value, low, high }) = m.ratio {
+        say!("  {value:.4}x of the reference ({low:.4} to {high:.4})");
     }
     if let Some(bytes) = m.peak_memory_bytes {
         say!("  peak memory {:.1} MB", bytes as f64 / 1e6);

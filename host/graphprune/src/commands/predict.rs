@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use latency::stats::Interval;
 use pipeline::{PredictRequest, Predicted, predict, write_prediction};
 
 use crate::options::{NetworkOptions, part};
@@ -107,10 +108,10 @@ fn print(predicted: &Predicted) {
             fit.spearman
         );
     }
-    if let Some((median, low, high)) = predicted.measured {
+    if let Some(Interval { value, low, high }) = predicted.measured {
         say!(
-            "measured: {median:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
-            (predicted.ratio / median - 1.0) * 100.0
+            "measured: {value:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
+            (predicted.ratio / value - 1.0) * 100.0
         );
     }
     if predicted.unknown_layers > 0 {

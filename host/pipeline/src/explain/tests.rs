@@ -6,10 +6,10 @@ use onnx_graph::ops::{Add, Conv, Gemm, Op, Relu};
 use onnx_graph::{DType, Dim, Graph, NodeId, Tensor, ValueId};
 use report::{GroupSaving, LayerChange, LayerRun, OtherOperators};
 
-use super::attribute::{Sides, Times, split, spreads, uncertainty};
+use super::attribute::{Sides, split, uncertainty};
 use super::pair::Pair;
-use super::place::{Places, is_blocked, kernel};
 use super::reasons::{Circumstances, reason};
+use crate::operators::{Places, Times, is_blocked, kernel, spreads};
 
 fn conv(graph: &mut Graph, name: &str, x: ValueId, outputs: usize, inputs: usize) -> ValueId {
     let weight = Tensor::f32([outputs, inputs, 1, 1], vec![0.5; outputs * inputs]).unwrap();

@@ -9,7 +9,7 @@ use report::{
     Staircase,
 };
 
-use super::{LearnedPoint, Predicted};
+use super::predicted::{LearnedPoint, Predicted};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 
@@ -105,7 +105,7 @@ fn error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     sum / f64::max(count, 1.0)
 }
 
-/// That of a line through one figure a network, by least squares, each network left out of its own line.
+/// Mean relative error of a least-squares line through one figure of each network, each left out of its own line.
 fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64 {
     let without = |left: usize| {
         let others = points.iter().enumerate().filter(move |(i, _)| *i != left);
@@ -126,7 +126,7 @@ fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64
     )
 }
 
-/// The layers that each kind of kernel is that of.
+/// The layers of each kind of kernel.
 fn users(predicted: &Predicted) -> BTreeMap<&LayerKind, Vec<String>> {
     let mut users: BTreeMap<&LayerKind, Vec<String>> = BTreeMap::new();
     for (layer, drawn) in predicted.layers.iter().zip(&predicted.drawn.layers) {

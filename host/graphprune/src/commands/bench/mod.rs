@@ -4,10 +4,9 @@ mod criterion;
 mod history;
 mod models;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use latency::stats::Interval;
 use latency::{LatencyError, Model, Patience, Resolved, percent};
 use pipeline::with_input_sizes;
@@ -140,11 +139,11 @@ fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
             summary
                 .junit()
                 .map_err(Into::into)
-                .and_then(|text| write(path, &text)),
+                .and_then(|text| history::write(path, &text)),
         );
     }
     if let Some(path) = &args.markdown {
-        keep(write(path, &summary.markdown()));
+        keep(history::write(path, &summary.markdown()));
     }
     if let Some(path) = &args.report {
         keep(history::write_page(
@@ -155,10 +154,6 @@ fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
         ));
     }
     outcome
-}
-
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
 }
 
 /// Puts what it comes to into the summary, as far as it comes.

@@ -8,7 +8,7 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use latency::{Agents, DeployStep, Deployment, deploy};
 
-use super::Which;
+use super::which::Which;
 use crate::output::say;
 
 /// Put the agent and ONNX Runtime on a device.

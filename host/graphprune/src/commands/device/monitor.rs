@@ -8,7 +8,7 @@ use std::time::Duration;
 use anyhow::Context;
 use latency::{DeviceState, MonitorEvent};
 
-use super::Which;
+use super::which::Which;
 use crate::output::{self, say};
 
 /// What the agent may take to come up.
