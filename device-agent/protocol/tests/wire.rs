@@ -268,10 +268,7 @@ fn a_measurement_that_contradicts_itself_is_refused() {
     check(|m| m.block_runs = 0, "block_runs is 0");
     check(|m| m.before = None, "before");
     check(|m| m.ratio.as_mut().unwrap().low = 0.0, "low is 0");
-    check(
-        |m| m.ratio.as_mut().unwrap().high = 0.65,
-        "median is 0.7",
-    );
+    check(|m| m.ratio.as_mut().unwrap().high = 0.65, "median is 0.7");
     check(|m| m.reference_sha256 = vec![1], "1 bytes");
 }
 

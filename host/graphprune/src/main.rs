@@ -1,7 +1,7 @@
 //! `graphprune`: prune a CNN for one device by measured latency.
 //!
-//! This binary holds messages and wiring only: a file per sub-command, the progress bars, the exit codes. The work is
-//! done by the `pipeline` crate.
+//! This binary holds messages and wiring only: a file per sub-command, the progress bars, the
+//! exit codes. The work is done by the `pipeline` crate.
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 

@@ -1,4 +1,5 @@
-//! Options that commands share: those of a run (a TOML file, overridden by flags) and those of a network outside of a run.
+//! Options that commands share: those of a run (a TOML file, overridden by flags) and those of a
+//! network outside of a run.
 
 use std::path::PathBuf;
 
@@ -13,8 +14,9 @@ use pipeline::{
 /// Sizes of inputs that a model leaves open.
 #[derive(Debug, Default, Args)]
 pub struct InputSizes {
-    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224; may be given once for each input.
-    /// The name may be left out where the model has one input. An open batch stays open
+    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224;
+    /// may be given once for each input. The name may be left out where the model has one input.
+    /// An open batch stays open
     #[arg(long = "input-size", value_name = "[NAME=]SIZE")]
     pub input_sizes: Vec<InputSize>,
 }
@@ -100,22 +102,26 @@ impl NetworkOptions {
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed with --resume
+    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed
+    /// with --resume
     pub model: Option<String>,
     #[command(flatten)]
     pub sizes: InputSizes,
-    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built in). Needed for a file; a network of
-    /// the zoo is trained on shapes otherwise
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built
+    /// in). Needed for a file; a network of the zoo is trained on shapes otherwise
     #[arg(long, value_name = "DATA")]
     pub data: Option<DataSpec>,
-    /// Go on where more than one in a hundred image files of a folder cannot be used (other formats, cut off, broken)
+    /// Go on where more than one in a hundred image files of a folder cannot be used (other
+    /// formats, cut off, broken)
     #[arg(long)]
     pub allow_skipped: bool,
-    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or the path of a profile with an
-    /// address; several of one profile, with commas between, share the measurements
+    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or
+    /// the path of a profile with an address; several of one profile, with commas between, share
+    /// the measurements
     #[arg(long)]
     pub device: Option<DeviceSpec>,
-    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for all runs), or a file
+    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for
+    /// all runs), or a file
     #[arg(long, value_name = "run|user|FILE")]
     pub measurements: Option<StorePlace>,
     /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms)
@@ -130,8 +136,8 @@ pub struct RunOptions {
     /// Go on with the run in --out, with the configuration it was started with
     #[arg(long)]
     pub resume: bool,
-    /// Take the pruned network even where the final measurement says that it is slower than the original. Can be given with
-    /// --resume, also when a run has ended in the refusal
+    /// Take the pruned network even where the final measurement says that it is slower than the
+    /// original. Can be given with --resume, also when a run has ended in the refusal
     #[arg(long, visible_alias = "force")]
     pub allow_slower: bool,
     /// TOML configuration; flags override it. A run writes all its settings to DIR/config.toml
@@ -155,11 +161,12 @@ pub struct RunOptions {
     /// What of an attention is pruned: the widths of its heads (the default), or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
-    /// What becomes of batch normalisations and dropouts that the model has in training mode: the model is refused (the
-    /// default), or they are taken as they are at inference
+    /// What becomes of batch normalisations and dropouts that the model has in training mode: the
+    /// model is refused (the default), or they are taken as they are at inference
     #[arg(long, value_name = "refuse|inference")]
     pub training_mode: Option<TrainingMode>,
-    /// Export networks with an open batch where the model's is fixed (the default is the model's batch)
+    /// Export networks with an open batch where the model's is fixed (the default is the model's
+    /// batch)
     #[arg(long)]
     pub dynamic_batch: bool,
     /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255

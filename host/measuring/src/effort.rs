@@ -40,7 +40,8 @@ impl SamplingEffort {
         let search = &profile.sampling;
         let rounds = f64::from(search.min_rounds) * self.0;
         let min_rounds = (rounds as u32).clamp(FEWEST_ROUNDS, bounds::MAX_ROUNDS);
-        // Less effort ends earlier because less is asked of the interval, not because a slow model runs out of time.
+        // Less effort ends earlier because less is asked of the interval, not because a slow
+        // model runs out of time.
         let duration = search.max_duration_ns as f64 * self.0.max(1.0);
         let max_duration_ns = (duration as u64).min(bounds::MAX_DURATION_NS);
         let longer = max_duration_ns.saturating_sub(search.max_duration_ns);

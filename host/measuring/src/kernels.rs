@@ -1,4 +1,5 @@
-//! Kernels measured alone, on this device or on a donor: another device of the profile that measured them before.
+//! Kernels measured alone, on this device or on a donor: another device of the profile that
+//! measured them before.
 
 use latency::stats::{self, Interval};
 use latency::{
@@ -15,7 +16,8 @@ use crate::error::MeasuringError;
 pub struct ProbeConfig {
     /// Kernels that are measured in one process, interleaved with each other and the reference.
     pub batch: usize,
-    /// About how long one block of runs of one kernel lasts, ns. Many short blocks: kernels take microseconds.
+    /// About how long one block of runs of one kernel lasts, ns. Many short blocks: kernels take
+    /// microseconds.
     pub block_ns: u64,
     /// The fewest rounds in which each kernel is measured.
     pub rounds: u32,
@@ -45,8 +47,9 @@ impl ProbeConfig {
     }
 }
 
-/// Measures each kernel of `plan`, interleaved in batches. Every batch holds the same reference, the largest kernel, so that
-/// what the device does between batches cancels. `progress` receives how many are done, and ends the work by returning `false`.
+/// Measures each kernel of `plan`, interleaved in batches. Every batch holds the same reference,
+/// the largest kernel, so that what the device does between batches cancels. `progress` receives
+/// how many are done, and ends the work by returning `false`.
 ///
 /// Kernels without a valid measurement are left out of the table.
 ///
@@ -102,13 +105,16 @@ pub struct DonorKernels {
 /// Share of a plan's kernels that a donor must have measured.
 const DONOR_COVERAGE: f64 = 0.95;
 
-/// The most whole networks that are measured on a device with a donor's kernels: they show only how the two devices differ.
+/// The most whole networks that are measured on a device with a donor's kernels: they show only
+/// how the two devices differ.
 pub const DONOR_NETWORKS: u64 = 20;
 
-/// The largest mean relative error, over whole networks each left out, up to which a donor's kernels fit a device.
+/// The largest mean relative error, over whole networks each left out, up to which a donor's
+/// kernels fit a device.
 const DONOR_FITS: f64 = 0.05;
 
-/// A warning where the kernels of `donor` do not fit a device, from the fit over the device's whole networks.
+/// A warning where the kernels of `donor` do not fit a device, from the fit over the device's
+/// whole networks.
 pub fn misfit(donor: &str, fit: &ModelFit) -> Option<String> {
     let error = fit.mean_relative_error;
     (error > DONOR_FITS).then(|| {
@@ -119,7 +125,8 @@ pub fn misfit(donor: &str, fit: &ModelFit) -> Option<String> {
     })
 }
 
-/// The kernels of `plan` on another device of the profile, where `store` holds nearly all of them and none of `own`.
+/// The kernels of `plan` on another device of the profile, where `store` holds nearly all of them
+/// and none of `own`.
 pub(crate) fn donor_kernels(
     store: &Store,
     own: &DeviceInfo,
@@ -181,7 +188,8 @@ fn reference(plan: &ProbePlan) -> Result<Option<Model>, MeasuringError> {
     plan.points().iter().max_by_key(macs).map(model).transpose()
 }
 
-/// The least noise of kernel times, relative: they differ this much between processes even where the rounds of one agree.
+/// The least noise of kernel times, relative: they differ this much between processes even where
+/// the rounds of one agree.
 const LEAST_NOISE: f64 = 0.01;
 
 /// The times of kernels from their ratios to one that took `reference_ns`.

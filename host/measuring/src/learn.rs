@@ -1,5 +1,5 @@
-//! Learning a device from whole networks: those are measured of which the predictor is least certain, until it is certain
-//! enough of all.
+//! Learning a device from whole networks: those are measured of which the predictor is least
+//! certain, until it is certain enough of all.
 
 use std::time::{Duration, Instant};
 
@@ -10,22 +10,24 @@ use crate::error::MeasuringError;
 use crate::ratio::MeasuredRatio;
 use crate::session::{Effort, Session};
 
-/// The fewest networks. The conformal quantile behind an interval is the largest of the left-out errors up to here, so
-/// intervals of fewer samples hold too little.
+/// The fewest networks. The conformal quantile behind an interval is the largest of the left-out
+/// errors up to here, so intervals of fewer samples hold too little.
 const FEWEST: usize = 16;
 
-/// Configurations drawn for each network that is measured. The least certain of a dozen lies in the least certain tenth of
-/// the space, without being its outermost point.
+/// Configurations drawn for each network that is measured. The least certain of a dozen lies in
+/// the least certain tenth of the space, without being its outermost point.
 const DRAWN: usize = 12;
 
-/// Configurations on which it is judged how certain the predictor is: enough that nine in ten of them means nine in ten.
+/// Configurations on which it is judged how certain the predictor is: enough that nine in ten of
+/// them means nine in ten.
 const JUDGED: usize = 64;
 
-/// Networks that are measured together for each device of several, so that all of them are busy to the end.
+/// Networks that are measured together for each device of several, so that all of them are busy
+/// to the end.
 const PER_DEVICE: usize = 8;
 
-/// Half the width of a predicted interval, relative, below which a prediction is certain enough: about the noise of one
-/// measured ratio.
+/// Half the width of a predicted interval, relative, below which a prediction is certain enough:
+/// about the noise of one measured ratio.
 pub const CERTAINTY: f64 = 0.025;
 
 /// How much is learned.

@@ -15,7 +15,8 @@ use crate::ratio::valid_ratio;
 /// Sampling effort of the comparison, as a multiple of a search's.
 const EFFORT: f64 = 4.0;
 
-/// Profiles of each network: from the fewest of which a median has a 95 % interval to the most that are taken.
+/// Profiles of each network: from the fewest of which a median has a 95 % interval to the most
+/// that are taken.
 const PASSES: RangeInclusive<usize> = 6..=24;
 
 /// The operators of the original and of the pruned network in one profile of each.
@@ -53,8 +54,8 @@ pub(crate) struct Comparison<'a> {
 }
 
 impl Comparison<'_> {
-    /// Measures both networks in one process, then profiles them in turn until the profiles are `enough`. `go_on` receives
-    /// how many there are, and ends the work by returning `false`.
+    /// Measures both networks in one process, then profiles them in turn until the profiles are
+    /// `enough`. `go_on` receives how many there are, and ends the work by returning `false`.
     pub fn observe(
         &mut self,
         enough: impl Fn(&[Pass]) -> bool,

@@ -46,8 +46,8 @@ impl Default for SessionConfig {
     }
 }
 
-/// Measures networks against a reference on one device or several of one profile. Valid measurements are stored and never
-/// taken twice.
+/// Measures networks against a reference on one device or several of one profile. Valid
+/// measurements are stored and never taken twice.
 pub struct Session {
     fleet: Fleet<Device>,
     store: Option<Store>,
@@ -57,7 +57,8 @@ pub struct Session {
 }
 
 impl Session {
-    /// Starts the agents of all devices and opens the store at `store`. Without one, everything is measured anew.
+    /// Starts the agents of all devices and opens the store at `store`. Without one, everything
+    /// is measured anew.
     ///
     /// # Errors
     /// When the profiles differ, no agent can be started, or the store cannot be opened.
@@ -182,7 +183,8 @@ impl Session {
     /// Measures a network and the reference, interleaved.
     ///
     /// # Errors
-    /// [`MeasuringError::NoMeasurement`] when the network has no valid measurement; others when every device failed.
+    /// [`MeasuringError::NoMeasurement`] when the network has no valid measurement; others when
+    /// every device failed.
     pub fn ratio(&mut self, model: Model, effort: Effort) -> Result<MeasuredRatio, MeasuringError> {
         let name = model.name().to_owned();
         let mut all = self.ratios(vec![model], effort)?;
@@ -190,8 +192,8 @@ impl Session {
             .unwrap_or_else(|| Err(self.not_measured(&name, "no device answered".into())))
     }
 
-    /// Measures networks, each beside the reference, on all devices at once. A network without a valid measurement is an error
-    /// of its own ([`MeasuringError::NoMeasurement`]).
+    /// Measures networks, each beside the reference, on all devices at once. A network without a
+    /// valid measurement is an error of its own ([`MeasuringError::NoMeasurement`]).
     ///
     /// # Errors
     /// When every device failed.
@@ -223,7 +225,8 @@ impl Session {
         results.collect()
     }
 
-    /// Measures a network with full rigour on every device: the first device's figure counts, the others' are a check.
+    /// Measures a network with full rigour on every device: the first device's figure counts, the
+    /// others' are a check.
     ///
     /// # Errors
     /// As [`Session::ratio`].
@@ -239,7 +242,8 @@ impl Session {
                 Err(why) => reason = why,
             }
         }
-        // The first device that measured, whether or not its measurement is valid: the figures of one table are of one device.
+        // The first device that measured, whether or not its measurement is valid: the figures of
+        // one table are of one device.
         let first = each.measured.first().map(|(device, _)| device.as_str());
         if ratios.first().map(|ratio| ratio.device.as_str()) == first && !ratios.is_empty() {
             let ratio = ratios.remove(0);
@@ -270,8 +274,8 @@ impl Session {
         done?
     }
 
-    /// The kernels of `plan` on another device of the profile and processor, where the store holds nearly all of them and none
-    /// of this device's.
+    /// The kernels of `plan` on another device of the profile and processor, where the store
+    /// holds nearly all of them and none of this device's.
     ///
     /// # Errors
     /// When the store cannot be read or a kernel not be written.
@@ -301,12 +305,13 @@ impl Session {
         })
     }
 
-    /// Measures an original and its pruned form in one process, then profiles them in turn until the profiles are `enough`.
-    /// `go_on` receives how many there are, and ends the work by returning `false`. No store answers.
+    /// Measures an original and its pruned form in one process, then profiles them in turn until
+    /// the profiles are `enough`. `go_on` receives how many there are, and ends the work by
+    /// returning `false`. No store answers.
     ///
     /// # Errors
-    /// [`MeasuringError::NoMeasurement`], [`MeasuringError::NoOperatorTimes`], [`MeasuringError::Stopped`]; others when the
-    /// device fails.
+    /// [`MeasuringError::NoMeasurement`], [`MeasuringError::NoOperatorTimes`],
+    /// [`MeasuringError::Stopped`]; others when the device fails.
     pub fn observe(
         &mut self,
         original: &Model,
@@ -370,7 +375,8 @@ impl Session {
         self.states().into_iter().filter_map(of).collect()
     }
 
-    /// What latency depends on besides the network: the runtime, its settings and, where there is only one, the device.
+    /// What latency depends on besides the network: the runtime, its settings and, where there is
+    /// only one, the device.
     pub fn circumstances(&self) -> String {
         let keys = self.keys();
         let Some((_, key)) = keys.first() else {
@@ -384,7 +390,8 @@ impl Session {
         [device, &key.runtime, &key.setup].join(" ").trim().into()
     }
 
-    /// The measurements of this session's devices beside its reference. A store for all runs of a user holds others, too.
+    /// The measurements of this session's devices beside its reference. A store for all runs of a
+    /// user holds others, too.
     ///
     /// # Errors
     /// When the store cannot be read.

@@ -29,7 +29,8 @@ pub use result::{RaceConfig, ResultConfig, WeightOrigin};
 pub use store::StorePlace;
 pub use strategy::{KnowledgeConfig, SearchConfig, StrategyKind};
 
-/// What happens to nodes in training mode: batch normalisations with the statistics of the batch, dropouts that drop.
+/// What happens to nodes in training mode: batch normalisations with the statistics of the batch,
+/// dropouts that drop.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainingMode {
@@ -59,15 +60,17 @@ impl FromStr for TrainingMode {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
-    /// An ONNX file, or a network of the zoo by name; as a table with `name` and `input_shapes` where the file leaves sizes open.
+    /// An ONNX file, or a network of the zoo by name; as a table with `name` and `input_shapes`
+    /// where the file leaves sizes open.
     pub model: ModelSpec,
     /// What happens to nodes of the model that are in training mode: `refuse`, or `inference`.
     pub training_mode: TrainingMode,
-    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A file needs one; a network of the zoo takes
-    /// `shapes` by default.
+    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A file needs one; a
+    /// network of the zoo takes `shapes` by default.
     #[serde(deserialize_with = "data_if_named")]
     pub data: Option<DataSpec>,
-    /// Whether a run goes on where more than one in a hundred image files of a folder cannot be used.
+    /// Whether a run goes on where more than one in a hundred image files of a folder cannot be
+    /// used.
     pub allow_skipped: bool,
     /// How pixels become the model's input: a preset's name; the data set's own when absent.
     pub normalise: Option<String>,
@@ -75,8 +78,8 @@ pub struct RunConfig {
     pub augment: Option<Augment>,
     /// The device the latency is measured on.
     pub device: DeviceSpec,
-    /// Where measurements are stored and looked up: `run` (in the run's folder), `user` (one file for all runs of the
-    /// user), or a file.
+    /// Where measurements are stored and looked up: `run` (in the run's folder), `user` (one file
+    /// for all runs of the user), or a file.
     pub measurements: StorePlace,
     /// What the result may cost.
     pub budget: BudgetConfig,
@@ -86,8 +89,9 @@ pub struct RunConfig {
     pub train_on: String,
     /// Threads of the training; 0 chooses their number by a measurement at the start.
     pub threads: usize,
-    /// Memory order and precision of the training; when absent, the fastest that the processor has, by a measurement at the
-    /// start. Exported networks are always computed, compared and tested in full precision.
+    /// Memory order and precision of the training; when absent, the fastest that the processor
+    /// has, by a measurement at the start. Exported networks are always computed, compared and
+    /// tested in full precision.
     pub exec: Option<ExecOptions>,
     /// Images of a training batch.
     pub batch: usize,
@@ -154,8 +158,8 @@ impl Default for RunConfig {
 }
 
 impl RunConfig {
-    /// Reads a configuration. Absent keys take their defaults, unknown keys are errors. Shares can be written as on the command
-    /// line.
+    /// Reads a configuration. Absent keys take their defaults, unknown keys are errors. Shares
+    /// can be written as on the command line.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`] with line and column, [`ConfigError::Value`] for an invalid share.
@@ -169,8 +173,8 @@ impl RunConfig {
         })
     }
 
-    /// Reads the configuration in a run folder. Shares are not checked again, so that the run of an earlier version can be
-    /// resumed.
+    /// Reads the configuration in a run folder. Shares are not checked again, so that the run of
+    /// an earlier version can be resumed.
     ///
     /// # Errors
     /// [`ConfigError::Syntax`] with line and column.
@@ -198,7 +202,8 @@ impl RunConfig {
     /// [`ConfigError::NoData`] for a file without data.
     pub fn settled(mut self) -> Result<Self, ConfigError> {
         if self.data.is_none() {
-            // A name that is neither a file nor in the zoo is refused later, with a list of the zoo's.
+            // A name that is neither a file nor in the zoo is refused later, with a list of the
+            // zoo's.
             if matches!(self.model.source(), ModelSource::File(path) if path.exists()) {
                 return Err(ConfigError::NoData {
                     model: self.model.name().to_owned(),

@@ -3,7 +3,8 @@
 use onnx_graph::cost::costs;
 use onnx_graph::{Graph, GraphError, fold_batch_norm};
 
-/// The network with BatchNorm folded and dead constants removed, its batch fixed where `batch` is given.
+/// The network with BatchNorm folded and dead constants removed, its batch fixed where `batch` is
+/// given.
 pub(crate) fn deployable(graph: &Graph, batch: Option<usize>) -> Result<Graph, GraphError> {
     let mut folded = fold_batch_norm(graph)?;
     folded.remove_dead();

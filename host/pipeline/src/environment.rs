@@ -1,5 +1,5 @@
-//! The view that a strategy has of a run: the space, predicted costs in units of the budget, and the Graph PruningNet's
-//! embeddings.
+//! The view that a strategy has of a run: the space, predicted costs in units of the budget, and
+//! the Graph PruningNet's embeddings.
 
 use latency::stats::Interval;
 use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};

@@ -44,9 +44,10 @@ impl RunFolder {
     /// Creates a folder for a new run.
     ///
     /// # Errors
-    /// [`PipelineError::FolderInUse`] when another process works in it, [`PipelineError::FolderNotEmpty`] when it
-    /// holds a run already (use [`RunFolder::open`] to resume it), [`PipelineError::FolderForeign`] when it holds other files,
-    /// or an I/O error naming the path.
+    /// [`PipelineError::FolderInUse`] when another process works in it,
+    /// [`PipelineError::FolderNotEmpty`] when it holds a run already (use [`RunFolder::open`] to
+    /// resume it), [`PipelineError::FolderForeign`] when it holds other files, or an I/O error
+    /// naming the path.
     pub fn create(root: &Path) -> Result<Self, PipelineError> {
         let created = !root.exists();
         fs::create_dir_all(root)
@@ -81,8 +82,8 @@ impl RunFolder {
         Ok(folder)
     }
 
-    /// Removes the files of an attempt that ended before the folder became a run's, and the folder if this process made it. What
-    /// cannot be removed stays: the next attempt removes it.
+    /// Removes the files of an attempt that ended before the folder became a run's, and the
+    /// folder if this process made it. What cannot be removed stays: the next attempt removes it.
     pub(crate) fn discard(&self) {
         for name in LEFTOVERS.into_iter().chain([LOCK_FILE]) {
             let _ = fs::remove_file(self.path(name));
@@ -166,7 +167,8 @@ impl RunFolder {
     }
 }
 
-/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then
+/// renamed.
 ///
 /// # Errors
 /// An I/O error naming the path.

@@ -58,8 +58,8 @@ pub struct Inspection {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,
-    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that are not counted. `None` where an
-    /// input leaves sizes open.
+    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that
+    /// are not counted. `None` where an input leaves sizes open.
     pub macs: Option<u64>,
     /// Parameters, at least.
     pub parameters: u64,

@@ -1,10 +1,10 @@
 //! The stages of a pruning run: train, search, fine-tune, export, report, over one run folder.
 //!
-//! Invariants: everything a stage produced is on disk before the next begins, so that a run killed at any moment resumes
-//! from its last checkpoint, episode or measurement; the test set is read once, in the export stage; a configuration
-//! whose measurement is not valid is never a result.
-//! Deliberately absent: words for the terminal (the command line's), the algorithms themselves (`train`, `search`), measuring
-//! (`measuring`).
+//! Invariants: everything a stage produced is on disk before the next begins, so that a run
+//! killed at any moment resumes from its last checkpoint, episode or measurement; the test set is
+//! read once, in the export stage; a configuration whose measurement is not valid is never a
+//! result. Deliberately absent: words for the terminal (the command line's), the algorithms
+//! themselves (`train`, `search`), measuring (`measuring`).
 #![forbid(unsafe_code)]
 
 mod chance;

@@ -35,7 +35,8 @@ pub struct Measured {
     pub peak_memory_bytes: Option<u64>,
     /// Runtime, version, threads, providers in one line.
     pub runtime: String,
-    /// Remarks: execution providers that were not available, nodes on another provider than asked for, a device under load.
+    /// Remarks: execution providers that were not available, nodes on another provider than asked
+    /// for, a device under load.
     pub notes: Vec<String>,
     /// Why it may not be used, if so.
     pub invalid: Option<String>,
@@ -44,8 +45,8 @@ pub struct Measured {
 }
 
 impl Measured {
-    /// Whether the measurement is valid and within `budget`, the upper end of its 95 % interval included. A share needs a
-    /// measurement beside a reference.
+    /// Whether the measurement is valid and within `budget`, the upper end of its 95 % interval
+    /// included. A share needs a measurement beside a reference.
     #[must_use]
     pub fn is_within(&self, budget: &LatencyBudget) -> bool {
         let high = match budget {

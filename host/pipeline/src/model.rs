@@ -34,7 +34,8 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at inference.
+    /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at
+    /// inference.
     ///
     /// # Errors
     /// [`PipelineError::UnfitModel`] naming the nodes.
@@ -101,7 +102,8 @@ pub(crate) fn read_spec(spec: &ModelSpec) -> Result<Graph, PipelineError> {
     read_sized_model(Path::new(spec.name()), &spec.input_sizes)
 }
 
-/// Reads an ONNX file with these sizes for inputs left open; a size that names none of its inputs is an error.
+/// Reads an ONNX file with these sizes for inputs left open; a size that names none of its inputs
+/// is an error.
 pub(crate) fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph, PipelineError> {
     let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
     read_model_bytes(path, bytes, sizes)
@@ -122,8 +124,9 @@ fn read_model_bytes(
     Ok(graph)
 }
 
-/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of `input`
-/// (channels, height, width), initialised from `seed`. Its channels are grouped as `groups` says.
+/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of
+/// `input` (channels, height, width), initialised from `seed`. Its channels are grouped as
+/// `groups` says.
 ///
 /// # Errors
 /// When the file cannot be read, is not a model, or does not look like an image classifier.

@@ -14,7 +14,8 @@ pub(crate) const DEVICE_NEWS: Key<Vec<String>> = Key::new("device-news");
 pub(crate) struct DeviceNews(Vec<u32>);
 
 impl DeviceNews {
-    /// Reports which devices were set aside or returned since the last call, and records it for the report.
+    /// Reports which devices were set aside or returned since the last call, and records it for
+    /// the report.
     pub fn report(
         &mut self,
         session: &Session,

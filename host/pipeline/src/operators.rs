@@ -46,7 +46,8 @@ impl Times {
         Self::new(operators, &places, &layers)
     }
 
-    /// The operators of one profile. `layers` are the network's, `None` for one that it does not have.
+    /// The operators of one profile. `layers` are the network's, `None` for one that it does not
+    /// have.
     fn new(operators: &[NodeProvider], places: &Places<'_>, layers: &[Option<NodeId>]) -> Self {
         let mut times = Self {
             layers: vec![None; layers.len()],
@@ -66,8 +67,9 @@ impl Times {
         times
     }
 
-    /// Several profiles of one network. Each is taken in a process of its own, in which the machine may be slower throughout: each
-    /// is scaled by the median ratio of its layers to those of the others.
+    /// Several profiles of one network. Each is taken in a process of its own, in which the
+    /// machine may be slower throughout: each is scaled by the median ratio of its layers to
+    /// those of the others.
     pub fn of_passes<'a>(
         passes: impl Iterator<Item = &'a Vec<NodeProvider>>,
         places: &Places<'_>,
@@ -128,7 +130,8 @@ impl Times {
     }
 }
 
-/// Half the 95 % interval of each layer's median over several profiles, ns; infinite where profiles are too few.
+/// Half the 95 % interval of each layer's median over several profiles, ns; infinite where
+/// profiles are too few.
 pub(crate) fn spreads(all: &[Times]) -> Vec<f64> {
     let layers = all.first().map_or(0, |times| times.layers.len());
     let half = |layer: usize| {

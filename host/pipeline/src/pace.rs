@@ -1,5 +1,5 @@
-//! The expected speed of a training and its number of threads: measured at a run's start, and again where a training falls far
-//! behind, most often because the machine has other work.
+//! The expected speed of a training and its number of threads: measured at a run's start, and
+//! again where a training falls far behind, most often because the machine has other work.
 
 use std::collections::VecDeque;
 
@@ -37,10 +37,12 @@ const TOO_SLOW: f64 = 1.0 / 3.0;
 /// Steps over which a speed is judged.
 const WINDOW: usize = 5;
 
-/// Steps that are left out at the start of a training and after a change of threads: they also choose kernels and allocate memory.
+/// Steps that are left out at the start of a training and after a change of threads: they also
+/// choose kernels and allocate memory.
 const FIRST: usize = 2;
 
-/// Watches the steps of one training, and tries other numbers of threads on some of them where it is too slow.
+/// Watches the steps of one training, and tries other numbers of threads on some of them where it
+/// is too slow.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pace: Pace,
@@ -62,7 +64,8 @@ struct Trial {
 pub(crate) enum Change {
     /// Run the next steps with this many threads.
     Try(usize),
-    /// Continue at this pace. `found` holds all that were tried, `measured` the speed at the start in images a second.
+    /// Continue at this pace. `found` holds all that were tried, `measured` the speed at the
+    /// start in images a second.
     Settle {
         pace: Pace,
         measured: f64,
@@ -71,7 +74,8 @@ pub(crate) enum Change {
 }
 
 impl Pacer {
-    /// A pacer for a training that should run at `pace`, with the numbers of threads worth trying.
+    /// A pacer for a training that should run at `pace`, with the numbers of threads worth
+    /// trying.
     pub fn new(pace: Pace, counts: Vec<usize>) -> Self {
         Self {
             pace,
@@ -155,7 +159,8 @@ fn median(speeds: &VecDeque<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    /// Runs steps on a machine of `cores` that reaches `speed(threads, step)`, and returns the threads at the end and every change.
+    /// Runs steps on a machine of `cores` that reaches `speed(threads, step)`, and returns the
+    /// threads at the end and every change.
     fn run(
         cores: usize,
         steps: usize,

@@ -1,4 +1,5 @@
-//! The predicted latency of a width configuration: from kernels measured alone, and from whole networks where some are measured.
+//! The predicted latency of a width configuration: from kernels measured alone, and from whole
+//! networks where some are measured.
 
 mod page;
 mod predicted;
@@ -27,14 +28,16 @@ pub use page::write_prediction;
 pub use predicted::{GroupSteps, LayerTime, LearnedPoint, Predicted};
 pub use request::PredictRequest;
 
-/// The seed of the configurations that are learned: the same each time, so that stored measurements are found again.
+/// The seed of the configurations that are learned: the same each time, so that stored
+/// measurements are found again.
 const SEED: u64 = 1;
 
-/// Predicts the latency of a width configuration. Measurements for it are kept in the user's store, under the device, its runtime
-/// and settings, and not repeated.
+/// Predicts the latency of a width configuration. Measurements for it are kept in the user's
+/// store, under the device, its runtime and settings, and not repeated.
 ///
 /// # Errors
-/// When the network cannot be read, the widths do not fit it, the device cannot measure, or `stop` was set.
+/// When the network cannot be read, the widths do not fit it, the device cannot measure, or
+/// `stop` was set.
 pub fn predict(
     request: &PredictRequest,
     stop: &StopFlag,

@@ -1,4 +1,5 @@
-//! From a configuration to the inputs of the stages: network, groups, data, device of the training.
+//! From a configuration to the inputs of the stages: network, groups, data, device of the
+//! training.
 
 use std::sync::Arc;
 
@@ -21,15 +22,16 @@ use crate::progress::Reporter;
 /// The inputs of the stages.
 pub(crate) struct Prepared {
     pub model: LoadedModel,
-    /// The network as it is trained: with its BatchNorm, or with new ones where they had been folded.
+    /// The network as it is trained: with its BatchNorm, or with new ones where they had been
+    /// folded.
     pub graph: Graph,
     pub analysis: Analysis,
     /// Per group its units, most important first.
     pub order: Vec<Vec<usize>>,
     /// The widths that are searched.
     pub space: Space,
-    /// All widths that the grid admits, including those between the device's step edges. The baseline of uniform widths is
-    /// found among these.
+    /// All widths that the grid admits, including those between the device's step edges. The
+    /// baseline of uniform widths is found among these.
     pub all_widths: Space,
     pub table: CostTable,
     /// The times of the layers by kernels measured alone, once there are any.
@@ -46,13 +48,15 @@ pub(crate) struct Prepared {
     pub norms: NormOrigin,
 }
 
-/// Which BatchNormalization nodes of a trained network are moved to the statistics of training images.
+/// Which BatchNormalization nodes of a trained network are moved to the statistics of training
+/// images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NormOrigin {
     /// Those that were inserted, on the first images, as in runs of earlier versions.
     Inserted,
-    /// All, on drawn images: the statistics in the file are of images as they were augmented in its training.
+    /// All, on drawn images: the statistics in the file are of images as they were augmented in
+    /// its training.
     All,
 }
 
@@ -186,7 +190,8 @@ impl Prepared {
         })
     }
 
-    /// The network of `widths` as it is deployed, cut from the model's own weights: latency does not depend on their values.
+    /// The network of `widths` as it is deployed, cut from the model's own weights: latency does
+    /// not depend on their values.
     pub fn deploy_widths(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
         self.deploy(&self.cut_original(widths)?)
     }
@@ -264,8 +269,9 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     })
 }
 
-/// The network with a BatchNorm after every convolution and with the statistics of training images, its output unchanged; and a
-/// line on each change. Folded BatchNorms are inserted again, those of the file are moved.
+/// The network with a BatchNorm after every convolution and with the statistics of training
+/// images, its output unchanged; and a line on each change. Folded BatchNorms are inserted again,
+/// those of the file are moved.
 fn with_batch_norm(
     model: &LoadedModel,
     splits: &Splits,

@@ -1,5 +1,5 @@
-//! The record of a run in SQLite: finished stages with their results, episodes, the strategies' states. Every episode is
-//! committed together with the strategy's state after it.
+//! The record of a run in SQLite: finished stages with their results, episodes, the strategies'
+//! states. Every episode is committed together with the strategy's state after it.
 
 use std::borrow::Cow;
 use std::collections::BTreeMap;
@@ -172,7 +172,8 @@ impl Records {
         self.episodes.values().flatten()
     }
 
-    /// Records episodes of a strategy that were asked for together and the strategy's state after them, all or nothing.
+    /// Records episodes of a strategy that were asked for together and the strategy's state after
+    /// them, all or nothing.
     ///
     /// # Errors
     /// A database error.

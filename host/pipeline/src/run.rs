@@ -51,7 +51,8 @@ pub struct RunOutcome {
     pub model: Option<PathBuf>,
     /// The HTML report, once there is one.
     pub report: Option<PathBuf>,
-    /// Whether the result meets the budget by its final measurement, the upper end of the interval included.
+    /// Whether the result meets the budget by its final measurement, the upper end of the
+    /// interval included.
     pub within_budget: Option<bool>,
     /// The data of the report, once there is one.
     pub data: Option<ReportData>,
@@ -74,8 +75,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a run in an empty or new folder. The folder becomes a run's, which can be resumed and is not overwritten, once
-    /// model, data and device work and the budget is within reach.
+    /// Starts a run in an empty or new folder. The folder becomes a run's, which can be resumed
+    /// and is not overwritten, once model, data and device work and the budget is within reach.
     ///
     /// # Errors
     /// When the configuration is wrong or the folder is in use or holds a run.
@@ -300,5 +301,6 @@ fn advance(
     Ok(outcome)
 }
 
-/// The best uniform configuration is found by bisection; a handful of measurements around it settles it.
+/// The best uniform configuration is found by bisection; a handful of measurements around it
+/// settles it.
 const UNIFORM_EPISODES: u64 = 8;

@@ -6,10 +6,12 @@ use onnx_graph::{InputSize, resolve_input_sizes};
 use crate::config::ConfigError;
 use crate::error::PipelineError;
 
-/// Gives each model the sizes for it: those that name one of its inputs, and those without a name where it has one input.
+/// Gives each model the sizes for it: those that name one of its inputs, and those without a name
+/// where it has one input.
 ///
 /// # Errors
-/// [`ConfigError::Value`] where a size names an input that none of the models has, or two sizes are for one input.
+/// [`ConfigError::Value`] where a size names an input that none of the models has, or two sizes
+/// are for one input.
 pub fn with_input_sizes(
     models: Vec<Model>,
     sizes: &[InputSize],

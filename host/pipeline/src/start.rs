@@ -1,5 +1,5 @@
-//! Decisions at the start of a run, before anything takes long: its inputs, how training runs, whether the given network
-//! classifies the data, and whether the budget is within reach.
+//! Decisions at the start of a run, before anything takes long: its inputs, how training runs,
+//! whether the given network classifies the data, and whether the budget is within reach.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -33,8 +33,8 @@ pub(crate) struct Feasibility {
     pub smallest_macs: f64,
 }
 
-/// Which batch normalisations are moved to the statistics of training images. A run of a version that moved only some of them
-/// continues to do so.
+/// Which batch normalisations are moved to the statistics of training images. A run of a version
+/// that moved only some of them continues to do so.
 pub(crate) fn norm_origin(opening: &mut Opening<'_>) -> Result<NormOrigin, PipelineError> {
     const NORMS: Key<NormOrigin> = Key::new("norms");
     if let Some(recorded) = opening.records.get(&NORMS)? {
@@ -86,8 +86,8 @@ pub(crate) fn same_inputs(
 /// Keep ratio of the network on which the ways to train are timed.
 const TYPICAL_KEEP: f64 = 0.6;
 
-/// Memory order, precision and number of threads of the training: as configured, or the fastest by a measurement that is made
-/// once a run, so that a resumed one goes on alike.
+/// Memory order, precision and number of threads of the training: as configured, or the fastest
+/// by a measurement that is made once a run, so that a resumed one goes on alike.
 pub(crate) fn training_setup(
     opening: &mut Opening<'_>,
     prepared: &Prepared,
@@ -109,8 +109,8 @@ pub(crate) fn training_setup(
         pace.threads = pace.threads.min(train::cores());
     }
     if options.is_none() || (choose && pace.is_none()) {
-        // On a pruned network, as nearly all that are trained are: the memory order that is best for sixteen channels can be
-        // the worst for twelve.
+        // On a pruned network, as nearly all that are trained are: the memory order that is best
+        // for sixteen channels can be the worst for twelve.
         let typical = prepared.cut_original(&prepared.space.uniform(TYPICAL_KEEP).0)?;
         let image = prepared.model.input;
         if choose {
@@ -182,8 +182,8 @@ const TRIED: usize = 1000;
 
 pub(crate) const CLASSIFIES: Key<Hits> = Key::new("classifies");
 
-/// Tries a network that is given as trained on some images of the search split, and warns where its accuracy is that of a
-/// guess.
+/// Tries a network that is given as trained on some images of the search split, and warns where
+/// its accuracy is that of a guess.
 pub(crate) fn classifies(
     opening: &mut Opening<'_>,
     prepared: &Prepared,

@@ -20,7 +20,8 @@ pub(crate) fn store_of_run(place: &StorePlace, folder: &Path) -> Result<PathBuf,
     }
 }
 
-/// The store of all runs of the user, its folder created where it is missing; `None` where the system names no home folder.
+/// The store of all runs of the user, its folder created where it is missing; `None` where the
+/// system names no home folder.
 pub(crate) fn user_store() -> Result<Option<PathBuf>, PipelineError> {
     let path = latency::user_store();
     if let Some(folder) = path.as_deref().and_then(Path::parent) {

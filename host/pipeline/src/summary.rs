@@ -140,13 +140,15 @@ fn skipped(prepared: &Prepared) -> Vec<SkippedFiles> {
     images.chain(others).map(line).collect()
 }
 
-/// A row's accuracy on the test set, to be compared with a guess. Only the labels of the images are read.
+/// A row's accuracy on the test set, to be compared with a guess. Only the labels of the images
+/// are read.
 fn tested(prepared: &Prepared, row: &FinalRow) -> Hits {
     let correct = (row.test_accuracy * row.test_images as f64).round() as usize;
     Hits::among(prepared.splits.test.as_ref(), correct)
 }
 
-/// Whether a network meets the budget by its final measurement, the upper end of the interval included.
+/// Whether a network meets the budget by its final measurement, the upper end of the interval
+/// included.
 pub(crate) fn is_within(row: &FinalRow, feasibility: &Feasibility) -> bool {
     let latency = row.ratio.as_ref().map(|of| of.ratio.worst());
     feasibility.limits.load(row.macs, latency) <= 1.0

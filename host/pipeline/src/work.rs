@@ -29,8 +29,8 @@ pub(crate) struct Opening<'a> {
 pub(crate) struct Threads {
     /// The expected speed of a training, where the number of its threads is not configured.
     pub pace: Option<Pace>,
-    /// Threads of computations whose results must be equal to the last bit whenever the run is resumed: sums depend on their
-    /// number.
+    /// Threads of computations whose results must be equal to the last bit whenever the run is
+    /// resumed: sums depend on their number.
     pub steady: usize,
 }
 
@@ -140,7 +140,8 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Passes a training's progress to the reporter and to TensorBoard, and stops the training when the user does.
+/// Passes a training's progress to the reporter and to TensorBoard, and stops the training when
+/// the user does.
 pub(crate) struct Watch<'a> {
     stage: String,
     begun: bool,
@@ -157,7 +158,8 @@ pub(crate) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Compares the training with its pace, and changes the number of threads where it falls behind.
+    /// Compares the training with its pace, and changes the number of threads where it falls
+    /// behind.
     fn pace(&mut self) {
         let took = self.stepped.elapsed().as_secs_f64();
         self.stepped = Instant::now();
@@ -183,7 +185,8 @@ impl Watch<'_> {
                     found.join(", "),
                     pace.threads
                 ));
-                // Without the record a resumed run starts with the old number, which is no reason to end this one.
+                // Without the record a resumed run starts with the old number, which is no reason
+                // to end this one.
                 if let Err(e) = self.records.finish(&PACE, &pace) {
                     tracing::warn!("the number of threads: {e}");
                 }
@@ -233,7 +236,8 @@ impl train::Observer for Watch<'_> {
                 ("accuracy", event.accuracy),
                 ("lr", event.lr),
             ] {
-                // A lost curve is no reason to end a training; the next checkpoint reports a full disk.
+                // A lost curve is no reason to end a training; the next checkpoint reports a full
+                // disk.
                 if let Err(e) =
                     self.events
                         .scalar(&format!("{}/{name}", self.stage), event.step, value as f32)

@@ -1,4 +1,4 @@
-//! `graphprune explain`: where a pruned network's time went, group by group.
+//! `graphprune explain`: the time that each group of channels saved.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -23,15 +23,18 @@ pub struct Args {
     run: PathBuf,
     /// Its pruned form, where two files are given
     pruned: Option<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address (default: the run's)
+    /// Device: `local`, a registered name, or the path of a profile with an address (default: the
+    /// run's)
     #[arg(long)]
     device: Option<DeviceSpec>,
-    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in the run, or widths)
+    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in
+    /// the run, or widths)
     #[arg(long, value_name = "widths|heads")]
     attention: Option<Attention>,
     #[command(flatten)]
     sizes: InputSizes,
-    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that they were never measured on
+    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that
+    /// they were never measured on
     #[arg(long)]
     measured_only: bool,
     /// Write a page with charts and all layers, too

@@ -20,8 +20,8 @@ pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address; several with commas between all measure all
-    /// models
+    /// Device: `local`, a registered name, or the path of a profile with an address; several with
+    /// commas between all measure all models
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100
@@ -32,9 +32,9 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     effort: SamplingEffort,
-    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval included: a share of the
-    /// reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is exit code 3. A single model has no reference, and only a
-    /// time can be its limit
+    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval
+    /// included: a share of the reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is
+    /// exit code 3. A single model has no reference, and only a time can be its limit
     #[arg(long, value_name = "LATENCY", allow_hyphen_values = true)]
     at_most: Option<LatencyBudget>,
     #[command(flatten)]
@@ -80,7 +80,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !failed.is_empty() || measured.iter().any(|m| m.invalid.is_some()) {
         return Ok(ExitCode::FAILURE);
     }
-    // A single model has no reference and is the one that is guarded.
+    // A single model has no reference: the limit applies to it.
     let guarded = args.models.len().min(2) - 1;
     let mut within = true;
     for m in devices.iter().flat_map(|models| &models[guarded..]) {
@@ -94,7 +94,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if within { 0 } else { 3 }))
 }
 
-/// One line a model, one column a device: the ratio to the reference, the latency of the reference itself.
+/// One line a model, one column a device: the ratio to the reference, the latency of the
+/// reference itself.
 fn table(devices: &[&[Measured]]) {
     let names = devices[0].iter().map(|m| m.name.chars().count());
     let first = names.max().unwrap_or(0);

@@ -1,4 +1,5 @@
-//! `graphprune prune`: the main job, from a network to its pruned, fine-tuned, exported and measured form.
+//! `graphprune prune`: the main job, from a network to its pruned, fine-tuned, exported and
+//! measured form.
 
 use std::process::ExitCode;
 

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`, `950us`).
+/// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`,
+/// `950us`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "String")]
 pub enum LatencyBudget {
@@ -30,7 +31,8 @@ enum Written {
 impl FromStr for LatencyBudget {
     type Err = ConfigError;
 
-    /// Reads any limit. A share can be larger than the whole where it has a sign (`1.05x`, `105%`).
+    /// Reads any limit. A share can be larger than the whole where it has a sign (`1.05x`,
+    /// `105%`).
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim();
         let bad = |reason: String| ConfigError::value("latency", reason);
@@ -136,7 +138,8 @@ impl BudgetConfig {
         Ok(())
     }
 
-    /// The budget in words: `at most 0.7x of the original's latency and at most 0.5x of its MACs`.
+    /// The budget in words: `at most 0.7x of the original's latency and at most 0.5x of its
+    /// MACs`.
     #[must_use]
     pub fn words(&self) -> String {
         let latency = self.latency.map(|limit| limit.words("the original"));

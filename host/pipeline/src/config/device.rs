@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
 
-/// Devices by name: `local`, a registered device, a profile (all registered devices of it) or the path of a profile; several
-/// with commas between.
+/// Devices by name: `local`, a registered device, a profile (all registered devices of it) or the
+/// path of a profile; several with commas between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DeviceSpec {

@@ -14,7 +14,8 @@ pub enum ModelSource {
     File(PathBuf),
 }
 
-/// A network: an ONNX file, or a network of the zoo by name; and the sizes of inputs that the file leaves open.
+/// A network: an ONNX file, or a network of the zoo by name; and the sizes of inputs that the file
+/// leaves open.
 ///
 /// A configuration has it as `model = "net.onnx"`, or with sizes as a table:
 ///
@@ -32,7 +33,8 @@ pub struct ModelSpec {
 }
 
 impl ModelSpec {
-    /// A network without sizes for its inputs. A file takes precedence over a network of the zoo with the same name.
+    /// A network without sizes for its inputs. A file takes precedence over a network of the zoo
+    /// with the same name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
         let name = name.into();

@@ -26,9 +26,10 @@ impl StrategyKind {
     /// All strategies.
     pub const ALL: [Self; 4] = [Self::Ddpg, Self::Evolution, Self::Random, Self::Uniform];
 
-    /// Whether several configurations can be asked for before the first outcome without a noticeable loss, so that the devices
-    /// of a fleet measure them at once. DDPG learns from every episode before the next, and the bisection for uniform widths
-    /// needs each answer for its next question.
+    /// Whether several configurations can be proposed before the first outcome without a
+    /// noticeable loss, so that the devices of a fleet measure them at once. DDPG learns from
+    /// every episode before the next, and the bisection for uniform widths needs each answer for
+    /// its next question.
     #[must_use]
     pub fn asks_ahead(self) -> bool {
         matches!(self, Self::Evolution | Self::Random)
@@ -68,7 +69,8 @@ pub struct SearchConfig {
     pub strategy: StrategyKind,
     /// Configurations to try.
     pub episodes: u64,
-    /// The most configurations that are measured before the search to fit the latency model to the device.
+    /// The most configurations that are measured before the search to fit the latency model to
+    /// the device.
     pub calibration: u64,
     /// How cost enters the reward.
     pub reward: RewardConfig,
@@ -92,15 +94,15 @@ impl Default for SearchConfig {
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeConfig {
-    /// Whether the network's kernels are measured alone before the search. Predictions then begin with their sum instead of
-    /// MACs.
+    /// Whether the network's kernels are measured alone before the search. Predictions then begin
+    /// with their sum instead of MACs.
     pub kernels: bool,
-    /// Whether kernels that another device of the profile and processor measured are used where the store holds them and not
-    /// the device's own. At most twenty whole networks then show how the device differs; where the kernels do not fit, its own
-    /// are measured.
+    /// Whether kernels that another device of the profile and processor measured are used where
+    /// the store holds them and not the device's own. At most twenty whole networks then show how
+    /// the device differs; where the kernels do not fit, its own are measured.
     pub kindred: bool,
-    /// Whether the search offers only widths at the edges of the device's latency steps: the others take no less time than the
-    /// next of these.
+    /// Whether the search offers only widths at the edges of the device's latency steps: the
+    /// others take no less time than the next of these.
     pub corners: bool,
     /// How kernels are measured.
     pub probe: ProbeConfig,

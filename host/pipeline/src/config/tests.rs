@@ -40,7 +40,7 @@ fn a_model_is_a_name_or_a_table_with_the_sizes_of_its_inputs() {
     assert_eq!(sizes.collect::<Vec<_>>(), ["1x3x8x8", "mask=1x8"]);
     let again = RunConfig::from_toml(&config.to_toml().unwrap(), None).unwrap();
     assert_eq!(again, config);
-    for (wrong, named) in [
+    for (refused, named) in [
         ("[model]\nname = 'a.onnx'\ninput_shapes = ['1x3x']", "1x3x"),
         (
             "[model]\nname = 'a.onnx'\ninput_shape = ['1x3']",
@@ -49,7 +49,7 @@ fn a_model_is_a_name_or_a_table_with_the_sizes_of_its_inputs() {
         ("[model]\ninput_shapes = ['1x3']", "name"),
         ("model = 3", "name"),
     ] {
-        let error = read(wrong).unwrap_err().to_string();
+        let error = read(refused).unwrap_err().to_string();
         assert!(error.contains(named), "{error}");
     }
 }

@@ -12,7 +12,8 @@ use super::predicted::Predictions;
 use super::reasons::{self, Circumstances};
 use crate::operators::{self, Places, Times, spreads};
 
-/// Profiles are added until half the 95 % interval of every group's saving is at most this share of the original's operators.
+/// Profiles are added until half the 95 % interval of every group's saving is at most this share
+/// of the original's operators.
 const PRECISION: f64 = 0.005;
 
 /// Whether the profiles determine every group's saving well enough.

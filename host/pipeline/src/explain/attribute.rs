@@ -1,8 +1,9 @@
 //! The split of times among groups. Pure arithmetic.
 //!
-//! A layer's time is split among the groups whose channels it produces or consumes, in proportion to the logarithm of how much
-//! each narrowed it: a layer from 64 to 32 channels that keeps 32 and 16 is shared half and half. Where several groups lie on
-//! one axis, the axis' part is split by the channels that each lost. A removed layer belongs to the groups that were emptied.
+//! A layer's time is split among the groups whose channels it produces or consumes, in proportion
+//! to the logarithm of how much each narrowed it: a layer from 64 to 32 channels that keeps 32
+//! and 16 is shared half and half. Where several groups lie on one axis, the axis' part is split
+//! by the channels that each lost. A removed layer belongs to the groups that were emptied.
 //! Predicted and measured times are split alike, so that both add up to the sum over the layers.
 
 use std::collections::BTreeMap;
@@ -12,7 +13,8 @@ use onnx_graph::{Graph, NodeId};
 
 use super::pair::owned;
 
-/// The shares of groups in a layer's time: group and part, the parts together 1; empty where no group narrowed the layer.
+/// The shares of groups in a layer's time: group and part, the parts together 1; empty where no
+/// group narrowed the layer.
 pub(super) type Shares = Vec<(usize, f64)>;
 
 /// An axis of channels: the number of indices per group, and of pinned ones.
@@ -123,8 +125,8 @@ pub(super) fn split(saved: &[f64], shares: &[Shares], groups: usize) -> (Vec<f64
     (of, unshared)
 }
 
-/// Half the 95 % interval of a group's saving, from those of its layers in both networks. Their errors are independent: a
-/// factor common to a whole profile was removed.
+/// Half the 95 % interval of a group's saving, from those of its layers in both networks. Their
+/// errors are independent: a factor common to a whole profile was removed.
 pub(super) fn uncertainty(group: usize, shares: &[Shares], spreads: &[Vec<f64>; 2]) -> f64 {
     let squares = shares.iter().enumerate().flat_map(|(layer, shares)| {
         let part = shares.iter().find(|share| share.0 == group);

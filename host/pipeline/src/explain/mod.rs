@@ -1,4 +1,5 @@
-//! The time of a pruned network: per group its predicted and its real saving, and a reason where it saved nothing.
+//! The time of a pruned network: per group its predicted and its real saving, and a reason where
+//! it saved nothing.
 
 mod assemble;
 mod attribute;
@@ -27,11 +28,12 @@ use subject::Subject;
 
 pub use request::{ExplainRequest, ExplainSubject};
 
-/// Measures a network and its pruned form, and explains for each group of channels what became of its time.
+/// Measures a network and its pruned form, and explains for each group of channels what became of
+/// its time.
 ///
 /// # Errors
-/// [`PipelineError::NoReport`] for a run that is not finished, [`PipelineError::Unrelated`] for files that are not the same
-/// network; others when files or the device fail.
+/// [`PipelineError::NoReport`] for a run that is not finished, [`PipelineError::Unrelated`] for
+/// files that are not the same network; others when files or the device fail.
 pub fn explain(
     request: &ExplainRequest,
     stop: &StopFlag,

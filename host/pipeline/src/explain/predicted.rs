@@ -16,7 +16,8 @@ use crate::progress::{Reporter, StopFlag};
 pub(super) struct Predictions {
     times: LayerTimes,
     noise: f64,
-    /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel cannot be measured alone.
+    /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel
+    /// cannot be measured alone.
     layers: Vec<Option<[f64; 2]>>,
     admissible: Vec<Vec<usize>>,
 }
@@ -92,8 +93,9 @@ impl Predictions {
             .collect()
     }
 
-    /// The widths of a group that take as long as the one it has, and the widest below them that takes less, by the sum of the
-    /// layers that it touches with all other groups as they were pruned.
+    /// The widths of a group that take as long as the one it has, and the widest below them that
+    /// takes less, by the sum of the layers that it touches with all other groups as they were
+    /// pruned.
     pub fn step(
         &self,
         pair: &Pair,

@@ -18,8 +18,8 @@ pub struct ExplainRequest {
     pub device: Option<DeviceSpec>,
     /// Which part of an attention is pruned; as in the run where it is not given.
     pub attention: Option<Attention>,
-    /// Whether to predict from kernels measured alone as well. Kernels of the device that the store does not hold are measured,
-    /// which can take minutes.
+    /// Whether to predict from kernels measured alone as well. Kernels of the device that the
+    /// store does not hold are measured, which can take minutes.
     pub predict: bool,
 }
 

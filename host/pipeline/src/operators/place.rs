@@ -1,12 +1,15 @@
 //! From the names of a runtime's operators to the layers of the file that it was given.
 //!
-//! ONNX Runtime fuses nodes and rewrites them for a blocked memory order, and names the results in several ways:
-//! - an operator that is unchanged, or into which its neighbours are fused, keeps its node's name;
-//! - a convolution or pool in blocks (NCHWc) has the name of the *value* that it produces, which is that of the last node fused
-//!   into it, with the suffix `_nchwc`: `/Relu_output_0_nchwc`;
+//! ONNX Runtime fuses nodes and rewrites them for a blocked memory order, and names the results
+//! in several ways:
+//! - an operator that is unchanged, or into which its neighbours are fused, keeps its node's
+//!   name;
+//! - a convolution or pool in blocks (NCHWc) has the name of the *value* that it produces, which
+//!   is that of the last node fused into it, with the suffix `_nchwc`: `/Relu_output_0_nchwc`;
 //! - some fusions have the name `fused NAME`, others a suffix: `NAME/MatMulAddFusion`;
 //! - a name that is taken gets the suffix `_token_N`;
-//! - operators that the runtime adds (`ReorderInput`, `ReorderOutput_token_52`) have names of their own.
+//! - operators that the runtime adds (`ReorderInput`, `ReorderOutput_token_52`) have names of
+//!   their own.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -16,7 +19,8 @@ use onnx_graph::{Graph, NodeId, ValueId};
 /// Suffix of the value that a kernel in blocks produces.
 const BLOCKED: &str = "_nchwc";
 
-/// Nodes between a fused operator's last node and its layer: normalisation, addition, activation (which can be two nodes).
+/// Nodes between a fused operator's last node and its layer: normalisation, addition, activation
+/// (which can be two nodes).
 const FUSED: usize = 6;
 
 /// A network whose operators are looked up.
@@ -96,7 +100,8 @@ fn without_token(name: &str) -> &str {
     if whole { before } else { name }
 }
 
-/// The kernel of an operator, as far as the profile shows: its operator, and whether it works in blocks of channels.
+/// The kernel of an operator, as far as the profile shows: its operator, and whether it works in
+/// blocks of channels.
 pub(crate) fn kernel(operator: &NodeProvider) -> String {
     // A fused activation does not make another kernel.
     let kind = operator.op_type.trim_start_matches("Fused");

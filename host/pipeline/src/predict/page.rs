@@ -105,7 +105,8 @@ fn error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     sum / f64::max(count, 1.0)
 }
 
-/// Mean relative error of a least-squares line through one figure of each network, each left out of its own line.
+/// Mean relative error of a least-squares line through one figure of each network, each left out
+/// of its own line.
 fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64 {
     let without = |left: usize| {
         let others = points.iter().enumerate().filter(move |(i, _)| *i != left);
@@ -188,7 +189,7 @@ mod tests {
             .map(|i| point(f64::from(i), f64::from(i) * 2.0 + 1.0))
             .collect();
         assert!(line_error(&line, |p| p.macs) < 1e-12);
-        // Two points say nothing of a slope: each is predicted as the other.
+        // Without a slope each of two points is predicted as the other.
         let two = [point(1.0, 1.0), point(2.0, 2.0)];
         assert!((line_error(&two, |p| p.macs) - 0.75).abs() < 1e-12);
         assert_eq!(error(std::iter::empty()), 0.0);

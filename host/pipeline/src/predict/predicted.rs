@@ -11,7 +11,7 @@ pub struct LayerTime {
     pub name: String,
     /// Unpruned, ns.
     pub full_ns: f64,
-    /// With the widths asked for, ns.
+    /// With the predicted widths, ns.
     pub ns: f64,
 }
 
@@ -22,11 +22,12 @@ pub struct GroupSteps {
     pub name: String,
     /// Its channels.
     pub channels: usize,
-    /// The width asked for.
+    /// The predicted width.
     pub width: usize,
     /// The widths that were considered.
     pub widths: Vec<usize>,
-    /// The widths worth having: the edges of the device's latency steps, with the narrowest and the widest.
+    /// The widths worth having: the edges of the device's latency steps, with the narrowest and
+    /// the widest.
     pub corners: Vec<usize>,
 }
 
@@ -50,11 +51,12 @@ pub struct LearnedPoint {
 pub struct Predicted {
     /// The device's identity.
     pub device: String,
-    /// The widths asked for.
+    /// The predicted widths.
     pub widths: Vec<usize>,
     /// Latency over the unpruned network's.
     pub ratio: f64,
-    /// The interval that should contain 95 of 100 measurements; `None` for a prediction from too few whole networks.
+    /// The interval that should contain 95 of 100 measurements; `None` for a prediction from too
+    /// few whole networks.
     pub interval: Option<(f64, f64)>,
     /// The measured ratio, if it was requested and is valid.
     pub measured: Option<Interval>,
@@ -64,13 +66,14 @@ pub struct Predicted {
     pub macs_ratio: f64,
     /// Sum of the kernels of the unpruned network, ns.
     pub full_ns: f64,
-    /// Sum of the kernels with the widths asked for, ns.
+    /// Sum of the kernels with the predicted widths, ns.
     pub ns: f64,
     /// Kernels that were measured or found in the store.
     pub kernels: usize,
     /// The other device of the profile that measured the kernels, if this one did not.
     pub kernels_of: Option<String>,
-    /// Layers whose kernels cannot be measured alone; each of their MACs is assumed to take as long as those of the others.
+    /// Layers whose kernels cannot be measured alone; each of their MACs is assumed to take as
+    /// long as those of the others.
     pub unknown_layers: usize,
     /// The whole networks that were learned.
     pub learned: Vec<LearnedPoint>,
@@ -92,7 +95,7 @@ pub(crate) struct Drawn {
     pub device: String,
     pub kernels: KernelTable,
     pub layers: Vec<DrawnLayer>,
-    /// Time of the unpruned network's operators that are no layers, ns.
+    /// Time of the unpruned network's operators other than layers, ns.
     pub other_ns: Option<f64>,
 }
 

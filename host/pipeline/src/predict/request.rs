@@ -21,10 +21,12 @@ pub struct PredictRequest {
     pub keep: f64,
     /// The width of each group, in their order.
     pub widths: Option<Vec<usize>>,
-    /// The most whole networks of other widths that are measured and learned; 0 for a prediction from kernels alone.
+    /// The most whole networks of other widths that are measured and learned; 0 for a prediction
+    /// from kernels alone.
     pub learn: usize,
     /// Whether the configuration is measured as well.
     pub check: bool,
-    /// Whether the operators of the unpruned network are timed, to be compared with the kernels alone.
+    /// Whether the operators of the unpruned network are timed, to be compared with the kernels
+    /// alone.
     pub operators: bool,
 }

@@ -59,7 +59,8 @@ impl Subject {
             Some(widths) => widths.clone(),
             None => sizes.iter().map(kept).collect(),
         };
-        // A prediction from kernels alone cuts no network, but widths that leave none are refused all the same.
+        // A prediction from kernels alone cuts no network, but widths that leave none are refused
+        // all the same.
         PrunePlan::from_widths(&self.analysis, &self.order, &widths)?;
         Ok(widths)
     }

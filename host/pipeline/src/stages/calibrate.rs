@@ -1,6 +1,6 @@
-//! Calibration of the latency model before the search: configurations near the budget are measured, without an evaluation of
-//! their accuracy. A measurement takes a fraction of a second; with a model that does not know the device, the search wastes
-//! whole episodes.
+//! Calibration of the latency model before the search: configurations near the budget are
+//! measured, without an evaluation of their accuracy. A measurement takes a fraction of a second;
+//! with a model that does not know the device, the search wastes whole episodes.
 
 use latency::Model;
 use latency_model::Predictor;
@@ -41,8 +41,8 @@ impl Calibration {
 
 pub(crate) const CALIBRATION: Key<Vec<Calibration>> = Key::new("calibration");
 
-/// Measures the configurations, or reads back those of an earlier call. `donor` is the device whose kernels stand for this
-/// one's.
+/// Measures the configurations, or reads back those of an earlier call. `donor` is the device
+/// whose kernels stand for this one's.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &Prepared,

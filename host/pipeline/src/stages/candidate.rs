@@ -1,5 +1,5 @@
-//! A candidate of the search on its way to a record: asked for, evaluated, screened, measured, judged. Each step is a type that
-//! holds the one before.
+//! A candidate of the search on its way to a record: asked, evaluated, screened, measured,
+//! judged. Each step is a type that holds the one before.
 
 use std::time::{Duration, Instant};
 
@@ -35,7 +35,8 @@ impl Searching<'_> {
         self.feasibility.cost != CostKind::Macs
     }
 
-    /// The outcome of a recorded candidate by its measurement; `None` where the cost that counts was not measured.
+    /// The outcome of a recorded candidate by its measurement; `None` where the cost that counts
+    /// was not measured.
     pub fn outcome(&self, record: &EpisodeRecord) -> Result<Option<Outcome>, PipelineError> {
         if record.failure.is_some() || !record.screening.measures() {
             return Ok(None);
@@ -202,7 +203,8 @@ pub(crate) fn measure_all(
         candidate.took = took;
         candidate.latency = match ratio {
             Ok(ratio) => Latency::Valid(Box::new(ratio)),
-            // One candidate that cannot be measured must not end the search; a device that is gone must.
+            // One candidate that cannot be measured must not end the search; a device that is
+            // gone must.
             Err(MeasuringError::NoMeasurement { reason, .. }) => {
                 work.reporter.warn(&format!(
                     "{} has no valid measurement and is passed over: {reason}",
@@ -219,7 +221,8 @@ pub(crate) fn measure_all(
 /// As a record, with its outcome.
 pub(crate) struct Judged {
     pub record: EpisodeRecord,
-    /// `None` where the cost that counts could not be measured. A screened candidate has that of its predicted latency.
+    /// `None` where the cost that counts could not be measured. A screened candidate has that of
+    /// its predicted latency.
     pub outcome: Option<Outcome>,
 }
 

@@ -1,5 +1,5 @@
-//! The end of a run: each network of the final table is exported, compared with the trained one on the device, measured with
-//! the final effort, and tested.
+//! The end of a run: each network of the final table is exported, compared with the trained one
+//! on the device, measured with the final effort, and tested.
 
 use std::fmt;
 use std::fs;
@@ -16,13 +16,15 @@ use crate::prepare::Prepared;
 use crate::records::{Key, Records};
 use crate::work::Work;
 
-/// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
-/// the output's spread. Deep networks differ by up to 3e-4 between runtimes.
+/// Largest difference between the exported network in ONNX Runtime and the trained one in
+/// libtorch, as a share of the output's spread. Deep networks differ by up to 3e-4 between
+/// runtimes.
 const TOLERANCE: f64 = 1e-3;
 
 const RESULT: &str = "pruned.onnx";
 
-/// The file of a result that is slower than the original, under a name that prevents its deployment by accident.
+/// The file of a result that is slower than the original, under a name that prevents its
+/// deployment by accident.
 const REFUSED: &str = "pruned.refused.onnx";
 
 /// A network's place in the final table, recorded as its label.
@@ -96,7 +98,8 @@ pub(crate) struct FinalRow {
     /// The same measurement on the other devices of the fleet.
     #[serde(default)]
     pub checks: Vec<MeasuredRatio>,
-    /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the output's spread.
+    /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the
+    /// output's spread.
     pub difference: Option<f64>,
     pub file: String,
 }
@@ -149,7 +152,8 @@ pub(crate) fn run(
     Ok(row)
 }
 
-/// A finished row. A network that was refused takes the result's place once slower ones are allowed.
+/// A finished row. A network that was refused takes the result's place once slower ones are
+/// allowed.
 fn accepted(
     work: &mut Work<'_>,
     key: &Key<FinalRow>,
@@ -186,8 +190,8 @@ pub(crate) fn refuse_slower(records: &Records, folder: &RunFolder) -> Result<(),
     }
 }
 
-/// Runs the exported file on the device and the trained network in libtorch on the same images. Returns their relative
-/// difference.
+/// Runs the exported file on the device and the trained network in libtorch on the same images.
+/// Returns their relative difference.
 fn verify(
     session: &mut Session,
     prepared: &Prepared,
@@ -210,8 +214,8 @@ fn verify(
     Ok(error)
 }
 
-/// The device's outputs for `count` images, in batches of the exported network's size. The last one is filled up with images
-/// from the front.
+/// The device's outputs for `count` images, in batches of the exported network's size. The last
+/// one is filled up with images from the front.
 fn run_in_batches(
     session: &mut Session,
     prepared: &Prepared,
@@ -234,8 +238,8 @@ fn run_in_batches(
     Ok(outputs)
 }
 
-/// Largest difference as a share of the standard deviation of `expected`; infinite when the lengths differ or a number is not
-/// finite.
+/// Largest difference as a share of the standard deviation of `expected`; infinite when the
+/// lengths differ or a number is not finite.
 fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
     let finite = got.iter().chain(expected).all(|x| x.is_finite());
     if got.len() != expected.len() || expected.is_empty() || !finite {

@@ -1,5 +1,5 @@
-//! The network's kernels, measured alone before the search: predictions begin with their sum, and their step edges are the
-//! widths that are searched.
+//! The network's kernels, measured alone before the search: predictions begin with their sum, and
+//! their step edges are the widths that are searched.
 
 use std::time::Instant;
 
@@ -37,8 +37,8 @@ const TOO_NOISY: f64 = 0.05;
 
 const KERNELS: Key<Kernels> = Key::new("kernels");
 
-/// Measures the kernels, or reads back those of an earlier call, and narrows the space to the step edges. Returns the donor of
-/// the kernels, if they are of another device.
+/// Measures the kernels, or reads back those of an earlier call, and narrows the space to the
+/// step edges. Returns the donor of the kernels, if they are of another device.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
@@ -129,7 +129,8 @@ pub(crate) fn verify(
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Source {
     Own,
-    /// Those of another device of the profile, where the store holds them and not the device's own.
+    /// Those of another device of the profile, where the store holds them and not the device's
+    /// own.
     OwnOrDonor,
 }
 

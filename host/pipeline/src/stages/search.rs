@@ -1,4 +1,5 @@
-//! The search: a strategy proposes configurations, which are evaluated, measured, judged and recorded.
+//! The search: a strategy proposes configurations, which are evaluated, measured, judged and
+//! recorded.
 
 use std::time::Instant;
 
@@ -59,7 +60,8 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
     Ok(evaluator)
 }
 
-/// Runs a strategy until it has tried `episodes` configurations, continuing after the recorded ones.
+/// Runs a strategy until it has tried `episodes` configurations, continuing after the recorded
+/// ones.
 pub(crate) fn run(
     work: &mut Work<'_>,
     searching: &Searching<'_>,
@@ -130,7 +132,8 @@ pub(crate) fn run(
             judged.record.timings.telling_ns = nanoseconds(clock.elapsed());
             records.push(judged.record);
         }
-        // Those that were asked for together are recorded together: the strategy's state includes all of them.
+        // Those that were proposed together are recorded together: the strategy's state includes
+        // all of them.
         work.records
             .add_episodes(kind, records.clone(), &strategy.snapshot()?)?;
         for record in records {

@@ -1,4 +1,5 @@
-//! From the search's episodes to the networks of the final table: which candidates are fine-tuned, and which one wins.
+//! From the search's episodes to the networks of the final table: which candidates are
+//! fine-tuned, and which one wins.
 
 use latency::Model;
 use measuring::Effort;
@@ -18,8 +19,8 @@ use crate::stages::finetune::{self, Purpose, Source, Tuned};
 use crate::stages::search::environment;
 use crate::work::Work;
 
-/// The original: the given network when it is trained, else the full-width network out of the joint training, fine-tuned as the
-/// candidates are.
+/// The original: the given network when it is trained, else the full-width network out of the
+/// joint training, fine-tuned as the candidates are.
 pub(crate) fn teacher(
     work: &mut Work<'_>,
     prepared: &Prepared,
@@ -40,7 +41,8 @@ pub(crate) fn teacher(
     Ok((Some(tuned), graph))
 }
 
-/// Fine-tunes the `count` best candidates of a strategy that a measurement with the final effort confirms.
+/// Fine-tunes the `count` best candidates of a strategy that a measurement with the final effort
+/// confirms.
 pub(crate) fn finetune_best(
     work: &mut Work<'_>,
     searching: &Searching<'_>,
@@ -56,8 +58,8 @@ pub(crate) fn finetune_best(
     }
     let hard = matches!(work.config.search.reward.mode, RewardMode::Budget);
     ranked.sort_by(|a, b| {
-        // The baseline of uniform widths is the widest within the budget, whatever its accuracy with generated weights: the Graph
-        // PruningNet was trained on other widths.
+        // The baseline of uniform widths is the widest within the budget, whatever its accuracy
+        // with generated weights: the Graph PruningNet was trained on other widths.
         if hard && kind == StrategyKind::Uniform {
             let (a, b) = ((a.1.feasible, a.0.macs), (b.1.feasible, b.0.macs));
             b.cmp(&a)
@@ -101,7 +103,8 @@ pub(crate) fn finetune_best(
         .collect()
 }
 
-/// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the search's order.
+/// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the
+/// search's order.
 fn race(
     work: &mut Work<'_>,
     source: &Source<'_>,
@@ -120,8 +123,9 @@ fn race(
 /// Configurations narrowed from the nearest one before the search counts as failed.
 const APPROACHES: u32 = 12;
 
-/// A candidate within the budget where the search found none: the nearest one, narrowed a little more with each try until a
-/// measurement confirms it. The last percent of a budget should not cost an hour of training.
+/// A candidate within the budget where the search found none: the nearest one, narrowed a little
+/// more with each try until a measurement confirms it. The last percent of a budget should not
+/// cost an hour of training.
 fn approach(
     work: &mut Work<'_>,
     searching: &Searching<'_>,
@@ -179,8 +183,8 @@ fn approach(
     Ok(None)
 }
 
-/// Measures a candidate again with the final effort, where that is configured: an hour of fine-tuning should not depend on a
-/// lucky sample.
+/// Measures a candidate again with the final effort, where that is configured: an hour of
+/// fine-tuning should not depend on a lucky sample.
 fn confirmed(
     work: &mut Work<'_>,
     searching: &Searching<'_>,
