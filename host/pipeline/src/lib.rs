@@ -8,6 +8,8 @@
 #![forbid(unsafe_code)]
 
 mod chance;
+#[cfg(test)]
+mod compatibility;
 mod config;
 mod deploy;
 mod environment;

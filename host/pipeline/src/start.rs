@@ -33,10 +33,16 @@ pub(crate) struct Feasibility {
     pub smallest_macs: f64,
 }
 
+pub(crate) const NORMS: Key<NormOrigin> = Key::new("norms");
+pub(crate) const INPUTS: Key<Inputs> = Key::new("inputs");
+pub(crate) const EXEC: Key<ExecOptions> = Key::new("exec");
+pub(crate) const STEADY: Key<usize> = Key::new("steady-threads");
+pub(crate) const CLASSIFIES: Key<Hits> = Key::new("classifies");
+pub(crate) const FEASIBILITY: Key<Feasibility> = Key::new("feasibility");
+
 /// Which batch normalisations are moved to the statistics of training images. A run of a version
 /// that moved only some of them continues to do so.
 pub(crate) fn norm_origin(opening: &mut Opening<'_>) -> Result<NormOrigin, PipelineError> {
-    const NORMS: Key<NormOrigin> = Key::new("norms");
     if let Some(recorded) = opening.records.get(&NORMS)? {
         return Ok(recorded);
     }
@@ -50,14 +56,13 @@ pub(crate) fn norm_origin(opening: &mut Opening<'_>) -> Result<NormOrigin, Pipel
 }
 
 /// Digests of the model, the training data and the test data.
-type Inputs = (String, String, String);
+pub(crate) type Inputs = (String, String, String);
 
 /// Refuses to go on with other inputs than those that the run started with.
 pub(crate) fn same_inputs(
     opening: &mut Opening<'_>,
     prepared: &Prepared,
 ) -> Result<(), PipelineError> {
-    const INPUTS: Key<Inputs> = Key::new("inputs");
     let now = (
         prepared.model.sha256.clone(),
         prepared.splits.train.identity(),
@@ -92,8 +97,6 @@ pub(crate) fn training_setup(
     opening: &mut Opening<'_>,
     prepared: &Prepared,
 ) -> Result<(ExecOptions, Threads), PipelineError> {
-    const EXEC: Key<ExecOptions> = Key::new("exec");
-    const STEADY: Key<usize> = Key::new("steady-threads");
     let batch = opening.config.batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
     let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
@@ -180,8 +183,6 @@ pub(crate) fn training_setup(
 /// Images on which the given network is tried.
 const TRIED: usize = 1000;
 
-pub(crate) const CLASSIFIES: Key<Hits> = Key::new("classifies");
-
 /// Tries a network that is given as trained on some images of the search split, and warns where
 /// its accuracy is that of a guess.
 pub(crate) fn classifies(
@@ -218,7 +219,6 @@ pub(crate) fn feasibility(
     work: &mut Work<'_>,
     prepared: &Prepared,
 ) -> Result<Feasibility, PipelineError> {
-    const FEASIBILITY: Key<Feasibility> = Key::new("feasibility");
     if let Some(recorded) = work.records.get(&FEASIBILITY)? {
         return Ok(recorded);
     }

@@ -31,7 +31,7 @@ pub(crate) struct Clock {
     pub worked_s: f64,
 }
 
-const CLOCK: Key<Clock> = Key::new("clock");
+pub(crate) const CLOCK: Key<Clock> = Key::new("clock");
 
 /// The report of a run.
 pub(crate) fn report_data(

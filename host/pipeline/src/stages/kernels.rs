@@ -35,7 +35,7 @@ pub(crate) struct Kernels {
 /// Times that differ by more than this from one measurement to the next show no steps.
 const TOO_NOISY: f64 = 0.05;
 
-const KERNELS: Key<Kernels> = Key::new("kernels");
+pub(crate) const KERNELS: Key<Kernels> = Key::new("kernels");
 
 /// Measures the kernels, or reads back those of an earlier call, and narrows the space to the
 /// step edges. Returns the donor of the kernels, if they are of another device.

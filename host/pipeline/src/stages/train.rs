@@ -22,7 +22,7 @@ pub(crate) struct Trained {
     pub steps: u64,
 }
 
-const TRAIN: Key<Trained> = Key::new("train");
+pub(crate) const TRAIN: Key<Trained> = Key::new("train");
 
 pub(crate) const CHECKPOINT: &str = "train/pruning-net.safetensors";
 
