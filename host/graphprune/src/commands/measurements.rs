@@ -1,4 +1,4 @@
-//! `graphprune measurements`: what a store holds, for people and for other programs.
+//! `graphprune measurements`: the content of a store, as text and as files.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -73,7 +73,8 @@ struct Choice {
     /// The device's name, host name, identity or profile
     #[arg(long)]
     device: Option<String>,
-    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now (90m, 12h, 7d)
+    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now
+    /// (90m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// Valid ones only
@@ -97,7 +98,7 @@ impl Choice {
     }
 }
 
-/// Does what was asked for.
+/// Runs the action.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List(choice) => {

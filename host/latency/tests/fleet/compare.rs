@@ -1,8 +1,8 @@
 //! Differences between devices, on data whose answers are known.
 
 use latency::{
-    DeviceInfo, Difference, Estimate, Key, Origin, Ratio, Record, RuntimeOptions, Sampling, Verdict,
-    differences,
+    DeviceInfo, Difference, Estimate, Key, Origin, Ratio, Record, RuntimeOptions, Sampling,
+    Verdict, differences,
 };
 
 use crate::fixture::{device, measurement, model};

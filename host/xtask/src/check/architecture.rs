@@ -29,6 +29,7 @@ const ALLOWED: &[Row] = &[
         "latency-model",
         &["onnx-graph", "channels", "agent-protocol"],
     ),
+    ("measuring", &["onnx-graph", "latency", "latency-model"]),
     ("regression", &["latency"]),
     ("report", &["agent-protocol"]),
     (
@@ -43,6 +44,7 @@ const ALLOWED: &[Row] = &[
             "search",
             "latency",
             "latency-model",
+            "measuring",
             "report",
         ],
     ),
@@ -64,6 +66,7 @@ const ALLOWED: &[Row] = &[
             "search",
             "latency",
             "latency-model",
+            "measuring",
             "regression",
             "report",
             "pipeline",

@@ -21,8 +21,6 @@ use crate::shell::Package;
 const REMAINING: &[(&str, usize)] = &[
     ("latency", 5),
     ("regression", 1),
-    ("pipeline", 5),
-    ("graphprune", 3),
 ];
 
 /// How many re-exports are followed before a name is given up.
