@@ -1,7 +1,7 @@
-//! The host's time for one search episode of ResNet-20, whole and in parts: asking DDPG (one embedding of the Graph
-//! PruningNet per group), generating the weights and evaluating them with re-estimated BatchNorm on 1000 images,
-//! cutting and exporting the candidate, telling the outcome with the networks' updates. The time the device takes to
-//! measure is not the host's and comes on top.
+//! The host's time for one search episode of ResNet-20, in total and in parts: `ask` of DDPG
+//! (one embedding of the Graph PruningNet per group), generating the weights and evaluating them
+//! with re-estimated BatchNorm on 1000 images, cutting and exporting the candidate, and `tell`
+//! with the networks' updates. The device's time to measure comes on top.
 
 use channels::{Analysis, PrunePlan, apply, cut, importance_order};
 use criterion::{Criterion, criterion_group, criterion_main};
@@ -136,7 +136,7 @@ fn episode(c: &mut Criterion) {
             .expect("finite");
         ddpg.tell(config, &outcome).expect("finite");
     };
-    // Past the warm-up episodes, where the actor is asked and trained.
+    // After the warm-up episodes, when the actor is used and trained.
     for i in 0..60 {
         let config = ddpg
             .ask(&mut environment)

@@ -134,11 +134,13 @@ impl Place {
                     arguments: ssh_arguments.to_vec(),
                     ..SshClient::default()
                 },
+                allow_unconfined: false,
             }),
             TransportKind::Adb => Self::Adb(Adb {
                 device,
                 folder: folder(Adb::FOLDER),
                 client: AdbClient::new(&address.text),
+                allow_unconfined: false,
             }),
             TransportKind::Tcp => Self::Tcp(Tcp {
                 device,
@@ -146,6 +148,16 @@ impl Place {
                 certificates: home::certificates()?,
             }),
         })
+    }
+
+    /// Lets an agent that is started here run models without a layer of confinement that its kernel offers.
+    pub(crate) fn allow_unconfined(&mut self) {
+        match self {
+            Self::Local(local) => local.allow_unconfined = true,
+            Self::Ssh(ssh) => ssh.allow_unconfined = true,
+            Self::Adb(adb) => adb.allow_unconfined = true,
+            Self::Tcp(_) => {}
+        }
     }
 
     /// The way to the agent.

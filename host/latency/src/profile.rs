@@ -42,6 +42,9 @@ pub struct AgentPlace {
     pub triple: String,
     /// The folder of the agent on the device; empty: `.graphprune` in the user's home, `/data/local/tmp/graphprune` by adb.
     pub folder: String,
+    /// Whether models run although a layer of confinement that the kernel offers cannot be put in place. An agent that
+    /// runs by itself has a flag of its own, `--allow-unconfined`.
+    pub allow_unconfined: bool,
 }
 
 /// What is known of the device behind a profile, and what nobody who wrote it has run.

@@ -34,7 +34,10 @@ impl Resolved {
         } else {
             folder
         };
-        let place = Place::at(name, address, folder, ssh_arguments)?;
+        let mut place = Place::at(name, address, folder, ssh_arguments)?;
+        if profile.agent.allow_unconfined {
+            place.allow_unconfined();
+        }
         Ok(Self {
             name: name.to_owned(),
             launcher: place.launcher(),

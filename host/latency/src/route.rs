@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use agent_protocol::LastWords;
+use agent_protocol::StderrTail;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf};
 use tokio::process::{ChildStdin, ChildStdout};
@@ -74,13 +74,13 @@ impl Route {
 
 /// What the programs of a route said on their standard error, newest last.
 #[derive(Clone, Default)]
-pub(crate) struct Overheard(Arc<Mutex<Option<LastWords>>>);
+pub(crate) struct Overheard(Arc<Mutex<Option<StderrTail>>>);
 
 impl Overheard {
     /// The last program's words, once it has ended.
     pub fn collect(&self) -> String {
         let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        words.as_ref().map(LastWords::collect).unwrap_or_default()
+        words.as_ref().map(StderrTail::collect).unwrap_or_default()
     }
 }
 

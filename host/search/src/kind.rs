@@ -1,5 +1,7 @@
 //! The built-in strategies and the rules that differ between them.
 
+use std::str::FromStr;
+
 use crate::{
     Ddpg, DdpgConfig, Evolution, EvolutionConfig, Random, RandomConfig, SearchError, Strategy,
     Uniform, UniformConfig,
@@ -26,11 +28,6 @@ pub enum StrategyKind {
 impl StrategyKind {
     /// All strategies.
     pub const ALL: [Self; 4] = [Self::Ddpg, Self::Evolution, Self::Random, Self::Uniform];
-
-    /// Returns the strategy with the given name.
-    pub fn named(name: &str) -> Option<Self> {
-        Self::ALL.into_iter().find(|kind| kind.name() == name)
-    }
 
     /// The name in configurations and records.
     pub fn name(self) -> &'static str {
@@ -117,6 +114,23 @@ impl StrategyKind {
     }
 }
 
+/// A name that no built-in strategy has.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("'{name}' is not one of {}", StrategyKind::ALL.map(StrategyKind::name).join(", "))]
+pub struct UnknownStrategy {
+    name: String,
+}
+
+impl FromStr for StrategyKind {
+    type Err = UnknownStrategy;
+
+    fn from_str(name: &str) -> Result<Self, UnknownStrategy> {
+        let mut all = Self::ALL.into_iter();
+        all.find(|kind| kind.name() == name)
+            .ok_or_else(|| UnknownStrategy { name: name.into() })
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -124,9 +138,10 @@ mod tests {
     #[test]
     fn every_strategy_is_found_by_the_name_that_it_records() {
         for kind in StrategyKind::ALL {
-            assert_eq!(StrategyKind::named(kind.name()), Some(kind));
+            assert_eq!(kind.name().parse(), Ok(kind));
             assert_eq!(kind.build(1, 40).unwrap().name(), kind.name());
         }
-        assert_eq!(StrategyKind::named("luck"), None);
+        let error = "luck".parse::<StrategyKind>().unwrap_err().to_string();
+        assert_eq!(error, "'luck' is not one of ddpg, evolution, random, uniform");
     }
 }

@@ -39,7 +39,7 @@ pub use ddpg::{Ddpg, DdpgConfig};
 pub use error::SearchError;
 pub use evolution::{Evolution, EvolutionConfig};
 pub use grid::{GroupSpace, WidthGrid};
-pub use kind::StrategyKind;
+pub use kind::{StrategyKind, UnknownStrategy};
 pub use random::{Random, RandomConfig};
 pub use reward::{Cost, Judge, LatencyInterval, Outcome, RewardConfig, RewardMode};
 pub use rng::SeededRng;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use agent_protocol::Token;
 
-use super::process::AgentProcess;
+use super::process::{ALLOW_UNCONFINED, AgentProcess};
 use super::{Launcher, Link};
 use crate::{Client, LatencyError};
 
@@ -17,6 +17,8 @@ pub struct Local {
     pub agent: Option<PathBuf>,
     /// ONNX Runtime's library. Otherwise the agent looks for it: ORT_DYLIB_PATH, then next to itself.
     pub runtime_library: Option<PathBuf>,
+    /// Whether models run without a layer of confinement that the kernel offers.
+    pub allow_unconfined: bool,
 }
 
 impl Launcher for Local {
@@ -34,6 +36,9 @@ impl Launcher for Local {
         command.args(["serve", "--exit-with-parent", "--token-stdin"]);
         if let Some(library) = &self.runtime_library {
             command.arg("--runtime").arg(library);
+        }
+        if self.allow_unconfined {
+            command.arg(ALLOW_UNCONFINED);
         }
         let (process, greeting) =
             AgentProcess::start(command, &token, patience).map_err(|failure| {

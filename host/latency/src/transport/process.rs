@@ -7,17 +7,19 @@ use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use agent_protocol::{LastWords, Token, plain};
+use agent_protocol::{StderrTail, Token, plain};
 use serde::Deserialize;
 
+/// The agent's flag that lets models run without a layer of confinement that the kernel offers.
+pub(crate) const ALLOW_UNCONFINED: &str = "--allow-unconfined";
 /// Bytes that the line of a greeting may have.
 const MOST_GREETING: u64 = 64 * 1024;
 /// Bytes of a line that is no greeting which an error shows.
 const SHOWN: usize = 500;
 
 /// Listens to what a program says on its standard error, which the log gets, too.
-pub(crate) fn last_words(stderr: ChildStderr) -> LastWords {
-    LastWords::of(
+pub(crate) fn last_words(stderr: ChildStderr) -> StderrTail {
+    StderrTail::of(
         stderr,
         |line| tracing::debug!(target: "graphprune_agent", "{line}"),
     )
@@ -58,7 +60,7 @@ pub(crate) struct AgentProcess {
     child: Child,
     /// Held open: the agent ends when this closes, and so when this process ends, however it does.
     stdin: Option<ChildStdin>,
-    words: Option<LastWords>,
+    words: Option<StderrTail>,
 }
 
 impl AgentProcess {

@@ -1,6 +1,6 @@
 //! Starting the agent in a shell on another machine.
 
-use super::process::StartFailure;
+use super::process::{ALLOW_UNCONFINED, StartFailure};
 use crate::Obstacle;
 
 /// The status with which the command for the agent says that there is none.
@@ -48,14 +48,19 @@ fn quote_strictly(word: &str) -> String {
 /// The script that becomes the agent deployed in `folder`. Its models lie in `folder` too: elsewhere may be no place, or
 /// memory. The place is the user's alone: a shell of adb makes folders that everybody may write to, and the agent refuses
 /// those.
-pub fn agent_script(folder: &str) -> String {
+pub fn agent_script(folder: &str, allow_unconfined: bool) -> String {
     let folder = quote_path(folder);
+    let more = if allow_unconfined {
+        format!(" {ALLOW_UNCONFINED}")
+    } else {
+        String::new()
+    };
     format!(
         "f={folder}\n\
          a=\"$f\"/current/graphprune-agent\n\
          [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n\
          mkdir -p \"$f\"/work && chmod 700 \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
-         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\""
+         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\"{more}"
     )
 }
 
@@ -99,6 +104,12 @@ mod tests {
         check("it's $HOME `id` \"x\" \\ *");
         check("");
         check("new\nline; exit 1");
+    }
+
+    #[test]
+    fn an_agent_runs_models_unconfined_only_where_that_is_allowed() {
+        assert!(!agent_script("~/agent", false).contains(ALLOW_UNCONFINED));
+        assert!(agent_script("~/agent", true).ends_with("--work \"$w\" --allow-unconfined"));
     }
 
     #[test]
