@@ -26,8 +26,8 @@ pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use model::{ModelSource, ModelSpec};
 pub use result::{RaceConfig, ResultConfig, WeightOrigin};
-pub use store::StorePlace;
 pub use search::StrategyKind;
+pub use store::StorePlace;
 pub use strategy::{KnowledgeConfig, SearchConfig};
 
 /// What happens to nodes in training mode: batch normalisations with the statistics of the batch,

@@ -3,7 +3,7 @@
 
 use latency::stats::Interval;
 use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};
-use search::{Widths, CostKind, Environment, LatencyInterval, Limits, SearchError, Space};
+use search::{CostKind, Environment, LatencyInterval, Limits, SearchError, Space, Widths};
 use train::PruningNet;
 
 use crate::prepare::Prepared;

@@ -5,7 +5,7 @@
 use latency::Model;
 use latency_model::Predictor;
 use measuring::{DONOR_NETWORKS, Learning, Networks, Session, learn};
-use search::{Widths, CostKind, SeededRng};
+use search::{CostKind, SeededRng, Widths};
 use serde::{Deserialize, Serialize};
 
 use crate::environment::{CostModel, Load};

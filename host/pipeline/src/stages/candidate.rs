@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use latency::Model;
 use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
-use search::{Widths, Cost, CostKind, Judge, Outcome, Prospect, Screening, screen};
+use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
 use train::{Evaluator, PruningNet};
 
 use crate::config::StrategyKind;

@@ -4,7 +4,7 @@
 use latency::Model;
 use measuring::Effort;
 use onnx_graph::Graph;
-use search::{Widths, CostKind, RewardMode, narrow};
+use search::{CostKind, RewardMode, Widths, narrow};
 use train::Evaluator;
 
 use crate::config::StrategyKind;
