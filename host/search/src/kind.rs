@@ -142,6 +142,9 @@ mod tests {
             assert_eq!(kind.build(1, 40).unwrap().name(), kind.name());
         }
         let error = "luck".parse::<StrategyKind>().unwrap_err().to_string();
-        assert_eq!(error, "'luck' is not one of ddpg, evolution, random, uniform");
+        assert_eq!(
+            error,
+            "'luck' is not one of ddpg, evolution, random, uniform"
+        );
     }
 }
