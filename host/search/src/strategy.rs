@@ -143,13 +143,13 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
     })
 }
 
-/// Checks that a snapshot of `found` can be restored by `strategy`.
-pub(crate) fn check_owner(strategy: &'static str, found: &str) -> Result<(), SearchError> {
-    if found == strategy {
+/// Checks that a snapshot of the strategy `owner` can be restored by `strategy`.
+pub(crate) fn check_owner(strategy: &'static str, owner: &str) -> Result<(), SearchError> {
+    if owner == strategy {
         return Ok(());
     }
     Err(SearchError::Snapshot {
         strategy,
-        reason: format!("it is of a {found} search"),
+        reason: format!("it is of a {owner} search"),
     })
 }

@@ -266,11 +266,11 @@ mod tests {
             lr: 1.0,
             ..SgdConfig::default()
         };
-        let at = |s| c.lr_at(s, 110, 10);
-        assert!((at(4) - 5.0 / 11.0).abs() < 1e-12);
-        assert!((at(10) - 1.0).abs() < 1e-12);
-        assert!((at(60) - 0.5).abs() < 1e-12);
-        assert!(at(110) < 1e-12);
+        let lr = |s| c.lr_at(s, 110, 10);
+        assert!((lr(4) - 5.0 / 11.0).abs() < 1e-12);
+        assert!((lr(10) - 1.0).abs() < 1e-12);
+        assert!((lr(60) - 0.5).abs() < 1e-12);
+        assert!(lr(110) < 1e-12);
     }
 
     #[test]

@@ -22,14 +22,8 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
         prepared.splits.train.as_ref(),
         prepared.splits.search.as_ref(),
     );
-    let mut evaluator = Evaluator::new(
-        &prepared.graph,
-        &prepared.analysis,
-        &prepared.order,
-        data,
-        &work.config.evaluate,
-        prepared.runtime,
-    )?;
+    let (config, runtime) = (&work.config.evaluate, prepared.runtime);
+    let mut evaluator = Evaluator::new(prepared.prunable(), data, config, runtime)?;
     if prepared.model.trained && prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
     }
