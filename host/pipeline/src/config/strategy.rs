@@ -9,7 +9,9 @@ use serde::{Deserialize, Serialize};
 use super::ConfigError;
 
 /// A search strategy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum StrategyKind {
     /// Deep deterministic policy gradient on the Graph PruningNet's node embeddings.
@@ -62,7 +64,7 @@ impl FromStr for StrategyKind {
 }
 
 /// The search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
     /// The strategy that proposes configurations.
@@ -91,7 +93,7 @@ impl Default for SearchConfig {
 }
 
 /// How a run models the device's latency, and what it uses the model for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeConfig {
     /// Whether the network's kernels are measured alone before the search. Predictions then begin
