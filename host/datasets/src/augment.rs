@@ -8,7 +8,7 @@ use crate::{DataError, InputSpec};
 
 /// Random changes of training images, applied in this order: random resized crop (while
 /// decoding), colour, shift, mirror, cutout. [`Augment::none`] and `Default` change nothing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
     /// Shift by up to this many pixels in each direction; uncovered pixels get the mean colour.
@@ -26,7 +26,7 @@ pub struct Augment {
 }
 
 /// Largest relative changes: each factor is drawn from `1 - v ..= 1 + v`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColourJitter {
     /// Brightness.

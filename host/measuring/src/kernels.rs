@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::MeasuringError;
 
 /// How kernels are measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
     /// Kernels that are measured in one process, interleaved with each other and the reference.

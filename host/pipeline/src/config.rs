@@ -32,7 +32,9 @@ pub use strategy::{KnowledgeConfig, SearchConfig};
 
 /// What happens to nodes in training mode: batch normalisations with the statistics of the batch,
 /// dropouts that drop.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum TrainingMode {
     /// The network is refused: no network that could be deployed computes its outputs.
@@ -58,17 +60,19 @@ impl FromStr for TrainingMode {
 }
 
 /// The settings of a run.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RunConfig {
     /// An ONNX file, or a network of the zoo by name; as a table with `name` and `input_shapes`
     /// where the file leaves sizes open.
+    #[schemars(with = "String")]
     pub model: ModelSpec,
     /// What happens to nodes of the model that are in training mode: `refuse`, or `inference`.
     pub training_mode: TrainingMode,
     /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A file needs one; a
     /// network of the zoo takes `shapes` by default.
     #[serde(deserialize_with = "data_if_named")]
+    #[schemars(with = "Option<String>")]
     pub data: Option<DataSpec>,
     /// Whether a run goes on where more than one in a hundred image files of a folder cannot be
     /// used.
@@ -78,9 +82,11 @@ pub struct RunConfig {
     /// Random changes to training images; when absent, what suits the data set.
     pub augment: Option<Augment>,
     /// The device the latency is measured on.
+    #[schemars(with = "String")]
     pub device: DeviceSpec,
     /// Where measurements are stored and looked up: `run` (in the run's folder), `user` (one file
     /// for all runs of the user), or a file.
+    #[schemars(with = "String")]
     pub measurements: StorePlace,
     /// What the result may cost.
     pub budget: BudgetConfig,

@@ -36,7 +36,7 @@ impl GroupSpace {
 }
 
 /// Rule for admissible widths: multiples of `multiple` from `min_keep` on, and the full width.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WidthGrid {
     /// Smallest keep ratio, in (0, 1].

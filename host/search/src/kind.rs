@@ -12,7 +12,9 @@ use serde::{Deserialize, Serialize};
 const UNIFORM_EPISODES: u64 = 8;
 
 /// A built-in strategy.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "lowercase")]
 pub enum StrategyKind {
     /// Deep deterministic policy gradient on the node embeddings.

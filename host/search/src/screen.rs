@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Cost, Judge, LatencyInterval, Outcome, SearchError};
 
 /// Settings of the screening by predicted latency.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScreenConfig {
     /// Whether candidates are screened; otherwise all are measured.

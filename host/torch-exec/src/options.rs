@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 /// Memory order of image tensors. It affects speed, not results.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryFormat {
     /// Channels outermost (NCHW).
@@ -17,7 +19,9 @@ pub enum MemoryFormat {
 }
 
 /// Precision of convolutions and matrix products. Weights stay 32-bit floats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats throughout.
@@ -30,7 +34,9 @@ pub enum Precision {
 }
 
 /// Options of a program.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecOptions {
     /// Memory order of images and of convolution weights.

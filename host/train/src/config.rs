@@ -5,7 +5,9 @@ use serde::{Deserialize, Serialize};
 use crate::topology::FEATURES;
 
 /// Initial values of the generated weights.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// The weights of the graph: at first the full-width network is the user's network.
@@ -16,7 +18,7 @@ pub enum Start {
 }
 
 /// Settings of a [`PruningNet`](crate::PruningNet).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PruningNetConfig {
     /// Width of the embeddings.

@@ -18,7 +18,7 @@ use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_i
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of a fine-tuning or plain training. Batch size and augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// Passes over the training data.

@@ -25,7 +25,7 @@ use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_i
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of the joint training. Batch size and augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JointConfig {
     /// Passes over the training data.

@@ -11,7 +11,7 @@ use crate::features::{Feature, distance, select, value_of};
 use crate::network::{Network, Outputs, Runtime};
 
 /// Settings of the distillation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
     /// Weight of the distillation loss; the rest is that of the cross-entropy. Counts as 0

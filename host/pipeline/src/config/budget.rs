@@ -116,10 +116,11 @@ impl From<LatencyBudget> for String {
 }
 
 /// What the pruned network may cost. At least one must be given.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetConfig {
     /// Latency on the device.
+    #[schemars(with = "Option<String>")]
     pub latency: Option<LatencyBudget>,
     /// Multiply-accumulates as a share of the original's, in (0, 1).
     pub macs: Option<f64>,

@@ -5,7 +5,7 @@ use search::{RewardConfig, ScreenConfig, StrategyKind};
 use serde::{Deserialize, Serialize};
 
 /// The search.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SearchConfig {
     /// The strategy that proposes configurations.
@@ -34,7 +34,7 @@ impl Default for SearchConfig {
 }
 
 /// How a run models the device's latency, and what it uses the model for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct KnowledgeConfig {
     /// Whether the network's kernels are measured alone before the search. Predictions then begin
