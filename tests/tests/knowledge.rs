@@ -99,7 +99,7 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
 }
 
 /// A sandbox with the files of three devices of one profile, and settings of a run that shares its store with others.
-fn kindred() -> Sandbox {
+fn donor() -> Sandbox {
     let sandbox = Sandbox::new();
     for name in ["first", "second", "third"] {
         let profile = "name = \"bench\"\ntransport = \"local\"\n";
@@ -146,7 +146,7 @@ fn train(sandbox: &Sandbox, device: &str, out: &str) -> String {
 
 #[test]
 fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
-    let sandbox = kindred();
+    let sandbox = donor();
     let predict = |device: &str| {
         let output = sandbox.run(&["predict", "shapes_net", "--device", device]);
         let said = String::from_utf8_lossy(&output.stderr).into_owned();
@@ -177,7 +177,7 @@ fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
 
 #[test]
 fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
-    let sandbox = kindred();
+    let sandbox = donor();
     let predict = |more: &[&str]| {
         let output = sandbox.run(&[&["predict", "shapes_net", "--json"][..], more].concat());
         let said = String::from_utf8_lossy(&output.stderr).into_owned();

@@ -73,8 +73,7 @@ impl<'de> Deserialize<'de> for Sha256 {
 ///
 /// A measurement runs in *rounds*. In each round every model runs one *block* of back-to-back runs, the order of the models
 /// rotating from round to round, so that drift of the machine touches all of them alike.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq)]
 pub struct Sampling {
     /// Threads that work on one operator (ONNX Runtime's intra-op pool).
     pub threads: u32,
@@ -137,8 +136,7 @@ impl Default for Sampling {
 }
 
 /// What one worker process may use.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Wall-clock time of one worker process from its start to its end, ns. It is killed when this has passed.
     pub time_ns: u64,
@@ -157,12 +155,10 @@ impl Default for Limits {
 
 /// An execution provider of ONNX Runtime and its options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
 pub struct Provider {
     /// One of [`Provider::NAMES`].
     pub name: String,
     /// The provider's own options, as ONNX Runtime names them.
-    #[serde(default)]
     pub options: BTreeMap<String, String>,
 }
 
@@ -215,7 +211,6 @@ pub enum Optimisation {
 
 /// How ONNX Runtime runs a model.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
 pub struct RuntimeOptions {
     /// Execution providers in order of preference; the CPU provider takes what remains. Empty: the CPU alone.
     pub providers: Vec<Provider>,
@@ -226,8 +221,7 @@ pub struct RuntimeOptions {
 }
 
 /// What must hold on the device before anything is measured.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Conditions {
     /// The hottest a thermal zone may be at the start and the end, thousandths of a degree Celsius.
     pub max_millicelsius: Option<i64>,

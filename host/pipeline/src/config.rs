@@ -251,9 +251,11 @@ pub struct KnowledgeConfig {
     pub kernels: bool,
     /// Whether those of another device of the same profile and processor are taken where the store of measurements holds them
     /// and not the device's own. Twenty whole networks then tell how the device differs; where they cannot, its own are measured.
-    pub kindred: bool,
-    /// Whether only widths that end a step of the device's are offered: the others take no less time than the next of these.
-    pub corners: bool,
+    #[serde(alias = "kindred")]
+    pub donor: bool,
+    /// Whether only the step edges of the device's latency are offered: other widths take no less time than the next edge.
+    #[serde(alias = "corners")]
+    pub step_edges: bool,
     /// How kernels are measured.
     pub probe: ProbeConfig,
     /// Half the width of the predicted interval, relative: calibration ends early once predictions are as sure as this.
@@ -266,8 +268,8 @@ impl Default for KnowledgeConfig {
     fn default() -> Self {
         Self {
             kernels: true,
-            kindred: true,
-            corners: true,
+            donor: true,
+            step_edges: true,
             probe: ProbeConfig::default(),
             sure: 0.025,
             screen: ScreenConfig::default(),

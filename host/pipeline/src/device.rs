@@ -10,9 +10,8 @@ use latency::{
 use latency_model::{KernelTable, ProbePlan};
 use serde::{Deserialize, Serialize};
 
-use crate::effort::SamplingEffort;
 use crate::error::PipelineError;
-use crate::knowledge::{ProbeConfig, kindred_kernels, probe_kernels};
+use crate::knowledge::{ProbeConfig, donor_kernels, probe_kernels};
 
 /// Which device: `local`, the path of a profile, several of them with commas between.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -127,16 +126,7 @@ impl Meter {
             1 => String::new(),
             count => format!("{count} devices ({}) of the profile ", names.join(", ")),
         };
-        format!(
-            "{fleet}{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
-            self.profile.name,
-            info.cpu_model,
-            info.cores,
-            info.os,
-            info.arch,
-            info.runtime_version,
-            self.profile.sampling.threads
-        )
+        format!("{fleet}{}", self.profile.describe(&info))
     }
 
     /// How many devices there are, those set aside included.
@@ -185,23 +175,13 @@ impl Meter {
     }
 
     fn request(&self, models: Vec<Model>, effort: Effort) -> MeasureRequest {
-        let times = match effort {
-            Effort::Search => 1.0,
-            Effort::Final => self.config.final_effort,
-        };
-        let (sampling, limits) = SamplingEffort::of_run(times).of(&self.profile);
-        MeasureRequest {
-            models,
-            reference: self.reference.clone(),
-            sampling,
-            limits,
-            evidence: if effort == Effort::Final {
-                Evidence::Full
-            } else {
-                Evidence::Quick
+        let request = self.profile.request(models, self.reference.clone());
+        match effort {
+            Effort::Search => request,
+            Effort::Final => MeasureRequest {
+                evidence: Evidence::Full,
+                ..request.scaled(self.config.final_effort)
             },
-            runtime: self.profile.runtime.clone(),
-            conditions: self.profile.conditions.clone(),
         }
     }
 
@@ -289,13 +269,13 @@ impl Meter {
         Err(self.not_measured(name, reason))
     }
 
-    /// The times of the kernels of `plan` on another device of the profile, and its name; as [`kindred_kernels`].
-    pub(crate) fn kindred_kernels(
+    /// The times of the kernels of `plan` on another device of the profile, and its name; as [`donor_kernels`].
+    pub(crate) fn donor_kernels(
         &self,
         plan: &ProbePlan,
         config: &ProbeConfig,
     ) -> Result<Option<(String, KernelTable)>, PipelineError> {
-        kindred_kernels(&self.store, &self.info(), &self.profile, plan, config)
+        donor_kernels(&self.store, &self.info(), &self.profile, plan, config)
     }
 
     /// Measures each kernel of `plan` alone, as [`probe_kernels`], on one device.

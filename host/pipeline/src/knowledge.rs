@@ -1,7 +1,7 @@
 //! Measuring kernels alone, once for every device.
 
 use latency::{
-    AgentDevice, DeviceInfo, Key, Kindred, LatencySource, MeasureRequest, Model, Profile, Ratio,
+    AgentDevice, DeviceInfo, Donor, Key, LatencySource, MeasureRequest, Model, Profile, Ratio,
     Remembering, Sampling, Store, user_store,
 };
 use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
@@ -70,14 +70,10 @@ pub fn probe_kernels(
         if !progress(i * config.batch) {
             return Err(PipelineError::Stopped);
         }
+        let models = batch.iter().map(model).collect::<Result<_, _>>()?;
         let request = MeasureRequest {
-            models: batch.iter().map(model).collect::<Result<_, _>>()?,
-            reference: Some(reference.clone()),
             sampling: sampling(profile, config),
-            limits: profile.limits.clone(),
-            runtime: profile.runtime.clone(),
-            conditions: profile.conditions.clone(),
-            ..MeasureRequest::default()
+            ..profile.request(models, Some(reference.clone()))
         };
         let mut measured = source.measure(&request)?;
         reference_ns.extend(measured.pop().map(|m| m.median_ns));
@@ -98,12 +94,12 @@ const MOST: f64 = 0.95;
 
 /// What the predictions of whole networks left out may be off by, on average and relative, before the kernels of another device of
 /// the kind are said not to fit.
-const KINDRED_FITS: f64 = 0.05;
+const DONOR_FITS: f64 = 0.05;
 
 /// What to say where the kernels of `other` do not fit a device, by its whole networks.
 pub(crate) fn misfit(other: &str, fit: &ModelFit) -> Option<String> {
     let error = fit.mean_relative_error;
-    (error > KINDRED_FITS).then(|| {
+    (error > DONOR_FITS).then(|| {
         format!(
             "with the kernels of {other} predictions are off by {:.1} %: this device's own are measured",
             error * 100.0
@@ -112,13 +108,13 @@ pub(crate) fn misfit(other: &str, fit: &ModelFit) -> Option<String> {
 }
 
 /// Whole networks that are measured at most on a device whose kind's kernels are known.
-pub(crate) const KINDRED_NETWORKS: u64 = 20;
+pub(crate) const DONOR_NETWORKS: u64 = 20;
 
 /// The times of the kernels of `plan` on another device of the profile, and its name, where `store` holds nearly all of them.
 ///
 /// # Errors
 /// When the store cannot be read or a kernel not be written.
-pub(crate) fn kindred_kernels(
+pub(crate) fn donor_kernels(
     store: &Store,
     own: &DeviceInfo,
     profile: &Profile,
@@ -140,12 +136,12 @@ pub(crate) fn kindred_kernels(
         ))
     };
     let keys: Result<Vec<Key>, PipelineError> = plan.points().iter().map(key).collect();
-    let Some(Kindred {
+    let Some(Donor {
         name,
         reference_ns,
         ratios,
         ..
-    }) = store.kindred(own, &keys?)?
+    }) = store.donor(own, &keys?)?
     else {
         return Ok(None);
     };

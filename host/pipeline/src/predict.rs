@@ -11,7 +11,7 @@ use latency_model::{
 };
 use serde::Serialize;
 
-use self::measuring::{Bench, kindred, learn, operators};
+use self::measuring::{Bench, donor, learn, operators};
 use self::subject::Subject;
 use crate::error::PipelineError;
 use crate::explain::attribute::Times;
@@ -176,7 +176,7 @@ pub fn predict(
     };
 
     let plan = ProbePlan::new(&subject.table, &admissible);
-    let (mut kernels, mut other) = match kindred(&info, &profile, &plan)? {
+    let (mut kernels, mut other) = match donor(&info, &profile, &plan)? {
         Some((other, kernels)) => {
             let count = kernels.times().len();
             reporter.note(&format!(
@@ -216,10 +216,7 @@ pub fn predict(
     let (layers, other_ns) = within(&subject, &operators)?;
     let drawn = Drawn {
         model: subject.name.clone(),
-        device: format!(
-            "{} ({}), ONNX Runtime {}, {} thread(s)",
-            profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
-        ),
+        device: profile.describe(&info),
         layers,
         other_ns,
         kernels,
@@ -290,7 +287,7 @@ fn assemble(
         channels: group.channels,
         width: widths[i],
         widths: admissible[i].clone(),
-        corners: table.corners(times, i, &admissible[i], drawn.kernels.noise()),
+        corners: table.step_edges(times, i, &admissible[i], drawn.kernels.noise()),
     });
     let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
     let mut left_out = predictor.left_out().into_iter();

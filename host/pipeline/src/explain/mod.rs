@@ -12,7 +12,7 @@ mod subject;
 use std::path::{Path, PathBuf};
 
 use channels::Attention;
-use latency::{AgentDevice, LatencySource as _, Patience, Profile, resolve_all};
+use latency::{LatencySource as _, Patience, resolve_all};
 use report::Explanation;
 
 use crate::error::PipelineError;
@@ -86,7 +86,7 @@ pub fn explain(
             !stop.is_set()
         },
     )?;
-    let described = describe(&device, &profile);
+    let described = profile.describe(&device.describe());
     let predictions = if request.predict {
         Some(Predictions::measure(
             &pair,
@@ -112,20 +112,6 @@ pub fn explain(
 /// An I/O error naming the path.
 pub fn write_explanation(told: &Explanation, path: &Path) -> Result<(), PipelineError> {
     write_atomically(path, report::render_explanation(told).as_bytes())
-}
-
-fn describe(device: &AgentDevice, profile: &Profile) -> String {
-    let info = device.describe();
-    format!(
-        "{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
-        profile.name,
-        info.cpu_model,
-        info.cores,
-        info.os,
-        info.arch,
-        info.runtime_version,
-        profile.sampling.threads
-    )
 }
 
 #[cfg(test)]

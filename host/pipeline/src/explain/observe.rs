@@ -5,7 +5,6 @@ use latency::{
     Patience, Profile, Sampling, Verdict,
 };
 
-use crate::effort::SamplingEffort;
 use crate::error::PipelineError;
 
 /// Sampling effort of the comparison, as a multiple of a search's.
@@ -43,17 +42,13 @@ pub(super) fn observe(
     enough: impl Fn(&[Pass]) -> bool,
     mut go_on: impl FnMut(usize) -> bool,
 ) -> Result<Observed, PipelineError> {
-    let (thorough, limits) = SamplingEffort::of_run(EFFORT).of(profile);
-    let request = |sampling| MeasureRequest {
-        models: vec![pruned.clone()],
-        reference: Some(original.clone()),
-        sampling,
-        limits: limits.clone(),
+    let thorough = MeasureRequest {
         evidence: Evidence::Full,
-        runtime: profile.runtime.clone(),
-        conditions: profile.conditions.clone(),
+        ..profile
+            .request(vec![pruned.clone()], Some(original.clone()))
+            .scaled(EFFORT)
     };
-    let [first, reference] = both(device, profile, &request(thorough))?;
+    let [first, reference] = both(device, profile, &thorough)?;
     let ratio = valid(&first, &reference).and_then(|()| {
         let ratio = first.ratio;
         ratio.ok_or_else(|| "the agent gave no ratio to the original".to_owned())
@@ -76,23 +71,25 @@ pub(super) fn observe(
         });
     }
     // Only the profiles count from here on, so the samples may be as few as can be.
-    let short = Sampling {
-        warmup_ns: 1_000_000,
-        warmup_runs: 1,
-        block_ns: 1_000_000,
-        min_rounds: 6,
-        max_rounds: 6,
-        sustained_ns: 0,
-        ..profile.sampling.clone()
+    let short = MeasureRequest {
+        sampling: Sampling {
+            warmup_ns: 1_000_000,
+            warmup_runs: 1,
+            block_ns: 1_000_000,
+            min_rounds: 6,
+            max_rounds: 6,
+            sustained_ns: 0,
+            ..profile.sampling.clone()
+        },
+        ..thorough
     };
-    let request = request(short);
     while observed.passes.len() < *PASSES.end()
         && (observed.passes.len() < *PASSES.start() || !enough(&observed.passes))
     {
         if !go_on(observed.passes.len()) {
             return Err(PipelineError::Stopped);
         }
-        let [pruned, original] = both(device, profile, &request)?;
+        let [pruned, original] = both(device, profile, &short)?;
         observed.passes.push(operators(pruned, original));
     }
     Ok(observed)

@@ -1,6 +1,6 @@
 //! Why a group gained nothing: what the figures say, and "not explained" where they say nothing.
 
-use latency_model::Step;
+use latency_model::LatencyStep;
 use report::{GroupSaving, LayerChange, OtherOperators};
 
 /// A group gained something when it saved more than noise and more than this part of what its removed channels took.
@@ -16,7 +16,7 @@ pub(super) struct Circumstances<'a> {
     /// The operators that are no layers.
     pub others: &'a [OtherOperators],
     /// The step of widths that take equally long by kernels measured alone, and the widest width below it that takes less.
-    pub step: Option<(Step, Option<usize>)>,
+    pub step: Option<(LatencyStep, Option<usize>)>,
 }
 
 /// What changed of the kernels and places of a group's layers.

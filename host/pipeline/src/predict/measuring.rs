@@ -9,7 +9,7 @@ use search::SeededRng;
 
 use super::subject::Subject;
 use crate::error::PipelineError;
-use crate::knowledge::{ProbeConfig, kindred_kernels, probe_kernels};
+use crate::knowledge::{ProbeConfig, donor_kernels, probe_kernels};
 use crate::progress::{Reporter, StopFlag};
 
 /// Half an interval, relative, that is sure enough to measure no more.
@@ -50,11 +50,8 @@ impl Bench<'_> {
     }
 
     pub fn ratio(&mut self, model: Model) -> Result<Option<(f64, f64, f64)>, PipelineError> {
-        let request = MeasureRequest {
-            models: vec![model],
-            reference: Some(self.reference.clone()),
-            ..request_on(self.profile)
-        };
+        let reference = Some(self.reference.clone());
+        let request = self.profile.request(vec![model], reference);
         let measured = self.source.measure(&request)?;
         let valid = measured.first().filter(|m| m.is_valid());
         Ok(valid
@@ -63,18 +60,8 @@ impl Bench<'_> {
     }
 }
 
-fn request_on(profile: &Profile) -> MeasureRequest {
-    MeasureRequest {
-        sampling: profile.sampling.clone(),
-        limits: profile.limits.clone(),
-        runtime: profile.runtime.clone(),
-        conditions: profile.conditions.clone(),
-        ..MeasureRequest::default()
-    }
-}
-
 /// The kernels of another device of the profile, with its name, where the user's store holds them and not this device's own.
-pub(super) fn kindred(
+pub(super) fn donor(
     own: &DeviceInfo,
     profile: &Profile,
     plan: &ProbePlan,
@@ -82,7 +69,7 @@ pub(super) fn kindred(
     match user_store().filter(|path| path.is_file()) {
         Some(path) => {
             let store = Store::open_existing(&path)?;
-            kindred_kernels(&store, own, profile, plan, &ProbeConfig::default())
+            donor_kernels(&store, own, profile, plan, &ProbeConfig::default())
         }
         None => Ok(None),
     }
@@ -110,10 +97,10 @@ pub(super) fn learn(
         let drawn: Vec<Vec<usize>> = (0..DRAWN)
             .map(|_| subject.space.spread(&mut rng).0)
             .collect();
-        if learned.len() >= FEWEST && predictor.is_sure(&drawn, SURE) {
+        if learned.len() >= FEWEST && predictor.is_precise(&drawn, SURE) {
             break;
         }
-        for widths in predictor.least_sure(drawn, 1) {
+        for widths in predictor.most_uncertain(drawn, 1) {
             if let Some((ratio, ..)) = bench.ratio(subject.model(&widths)?)? {
                 predictor.learn([(&widths[..], ratio)])?;
                 learned.push((widths, ratio));
@@ -132,9 +119,8 @@ pub(super) fn operators(
     model: &Model,
 ) -> Result<Vec<NodeProvider>, PipelineError> {
     let request = MeasureRequest {
-        models: vec![model.clone()],
         evidence: Evidence::Full,
-        ..request_on(profile)
+        ..profile.request(vec![model.clone()], None)
     };
     let measured = agent.measure(&request)?.into_iter().next();
     Ok(measured.map_or(Vec::new(), |m| m.runtime.node_providers))

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use crate::device::{Effort, Meter};
 use crate::environment::CostModel;
 use crate::error::PipelineError;
-use crate::knowledge::KINDRED_NETWORKS;
+use crate::knowledge::DONOR_NETWORKS;
 use crate::prepare::Prepared;
 use crate::records::StageName;
 use crate::stages::kernels;
@@ -59,8 +59,8 @@ pub(crate) fn run(
     if feasibility.cost == CostKind::Macs || count == 0 {
         return Ok(Vec::new());
     }
-    let count = match kernels::kindred(work)? {
-        Some(_) => count.min(KINDRED_NETWORKS),
+    let count = match kernels::donor(work)? {
+        Some(_) => count.min(DONOR_NETWORKS),
         None => count,
     };
     let stage = stage();
@@ -94,11 +94,13 @@ pub(crate) fn run(
             drawn.into_iter().map(|(_, config)| config.0).collect()
         };
         let sure = work.config.knowledge.sure;
-        if found.len() >= FEWEST && model.predictor.is_sure(&spread(JUDGED), sure) {
+        if found.len() >= FEWEST && model.predictor.is_precise(&spread(JUDGED), sure) {
             break;
         }
         let wanted = batch.min((count - done) as usize);
-        let chosen = model.predictor.least_sure(spread(wanted * DRAWN), wanted);
+        let chosen = model
+            .predictor
+            .most_uncertain(spread(wanted * DRAWN), wanted);
         let mut drawn = Vec::new();
         let mut networks = Vec::new();
         for config in chosen.into_iter().map(Config) {

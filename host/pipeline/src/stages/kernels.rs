@@ -61,7 +61,7 @@ pub(crate) fn run(
             let found = Kernels {
                 // The Graph PruningNet was trained on these.
                 widths: known.widths,
-                ..measure(work, prepared, cost, circumstances, Whose::Kindred)?
+                ..measure(work, prepared, cost, circumstances, Whose::Donor)?
             };
             work.records.forget(&calibrate::stage())?;
             work.records.finish(&stage(), &found)?;
@@ -76,7 +76,7 @@ pub(crate) fn run(
             return Ok(());
         }
         None => {
-            let found = measure(work, prepared, cost, circumstances, Whose::Kindred)?;
+            let found = measure(work, prepared, cost, circumstances, Whose::Donor)?;
             work.records.finish(&stage(), &found)?;
             found
         }
@@ -99,7 +99,7 @@ fn offer(prepared: &mut Prepared, known: Kernels) -> Result<(), PipelineError> {
 }
 
 /// The other device whose kernels stand for those of this run's.
-pub(crate) fn kindred(work: &Work<'_>) -> Result<Option<String>, PipelineError> {
+pub(crate) fn donor(work: &Work<'_>) -> Result<Option<String>, PipelineError> {
     Ok(work
         .records
         .stage::<Kernels>(&stage())?
@@ -154,7 +154,7 @@ pub(crate) fn verify(
 enum Whose {
     Own,
     /// Those of another device of the profile, where they are known and the device's own are not.
-    Kindred,
+    Donor,
 }
 
 fn measure(
@@ -174,13 +174,13 @@ fn measure(
     let count = plan.points().len() as u64;
     let clock = Instant::now();
     let probe = &work.config.knowledge.probe;
-    let kindred = match &work.meter {
-        Some(meter) if whose == Whose::Kindred && work.config.knowledge.kindred => {
-            meter.kindred_kernels(&plan, probe)?
+    let donor = match &work.meter {
+        Some(meter) if whose == Whose::Donor && work.config.knowledge.donor => {
+            meter.donor_kernels(&plan, probe)?
         }
         _ => None,
     };
-    let (of, table) = match (kindred, work.meter.as_mut()) {
+    let (of, table) = match (donor, work.meter.as_mut()) {
         (Some((other, table)), _) => (Some(other), table),
         (None, Some(meter)) => {
             work.reporter.begin("kernels", 0, count);
@@ -209,13 +209,15 @@ fn measure(
     let times = prepared.table.layer_times(&table);
     let config = &work.config.knowledge;
     // A budget of MACs as well wants the widths in between, which cost no time but MACs.
-    let narrows = config.corners && cost == CostKind::Latency && table.noise() <= TOO_NOISY;
+    let narrows = config.step_edges && cost == CostKind::Latency && table.noise() <= TOO_NOISY;
     let widths: Vec<Vec<usize>> = all
         .iter()
         .enumerate()
         .map(|(group, widths)| {
             if narrows {
-                prepared.table.corners(&times, group, widths, table.noise())
+                prepared
+                    .table
+                    .step_edges(&times, group, widths, table.noise())
             } else {
                 widths.clone()
             }

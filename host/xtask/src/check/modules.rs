@@ -22,8 +22,7 @@ const REMAINING: &[(&str, usize)] = &[
     ("onnx-graph", 1),
     ("torch-exec", 2),
     ("datasets", 1),
-    ("latency", 5),
-    ("regression", 1),
+
     ("pipeline", 5),
     ("graphprune", 3),
     ("graphprune-agent", 2),

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
-use regression::{BaselineFolder, History, Past, Verdict};
+use regression::{BaselineFolder, History, PastComparison, Verdict};
 use report::history::{self, Figure, HistoryData, Run, Series};
 
 use super::write;
@@ -66,7 +66,7 @@ fn entries(
     folder: &BaselineFolder,
     model: Option<&str>,
     device: Option<&str>,
-) -> anyhow::Result<Vec<Past>> {
+) -> anyhow::Result<Vec<PastComparison>> {
     match History::open_existing(folder)? {
         Some(history) => Ok(history.entries(model, device)?),
         None => Ok(Vec::new()),
@@ -74,7 +74,7 @@ fn entries(
 }
 
 /// The entries as the report knows them: a series for each model, device and settings, in the order in which they first came.
-fn data(entries: &[Past]) -> HistoryData {
+fn data(entries: &[PastComparison]) -> HistoryData {
     let mut all: Vec<Series> = Vec::new();
     for past in entries {
         let c = &past.comparison;
@@ -96,7 +96,7 @@ fn data(entries: &[Past]) -> HistoryData {
     HistoryData { series: all }
 }
 
-fn run_of(past: &Past) -> Run {
+fn run_of(past: &PastComparison) -> Run {
     let c = &past.comparison;
     let figure = |value: Option<f64>, interval| value.map(|value| Figure { value, interval });
     Run {
