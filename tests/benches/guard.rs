@@ -22,7 +22,8 @@ use latency::{
 use model_zoo::ZooConfig;
 use onnx_graph::{Graph, fold_batch_norm};
 use regression::{
-    Baseline, BaselineFolder, Change, Device, Guard, SeriesConfig, Verdict, change, measure_series,
+    Baseline, BaselineFolder, Change, Device, Guard, ModelPair, SeriesConfig, Verdict, change,
+    measure_series,
 };
 use serde::Serialize;
 
@@ -146,7 +147,11 @@ fn truth(device: &mut Device, new: &Model, old: &Model) -> Vec<f64> {
         ..SeriesConfig::default()
     };
     let (source, profile) = (device.source.as_mut(), &device.profile);
-    let series = measure_series(source, profile, new, Some(old), &config, |_, _| {});
+    let pair = ModelPair {
+        model: new,
+        reference: Some(old),
+    };
+    let series = measure_series(source, profile, pair, &config, |_, _| {});
     let series = series.expect("the device measures");
     series.processes.iter().filter_map(|p| p.ratio).collect()
 }

@@ -7,7 +7,7 @@
 //! a process of its own. Training and test configurations alternate, because drift of the
 //! machine over minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the
 //! raw figures; `LATENCY_MODEL_REPLAY` names one to evaluate again instead of measuring.
-//! `LATENCY_MODEL_KINDRED` names one of another device of the kind, whose kernels are evaluated
+//! `LATENCY_MODEL_DONOR` names one of another device of the kind, whose kernels are evaluated
 //! as the start of this device's predictions.
 
 use std::time::Instant;
@@ -171,10 +171,10 @@ fn line(
     move |widths: &[usize]| (mean_y + slope * (of(widths) - mean_x), None)
 }
 
-fn judge(name: &str, network: &Network, figures: &Figures, kindred: Option<&KernelTable>) {
+fn judge(name: &str, network: &Network, figures: &Figures, donor: Option<&KernelTable>) {
     let table = &network.table;
     let times = &table.layer_times(&figures.kernels);
-    let kindred = kindred.map(|kernels| table.layer_times(kernels));
+    let donor = donor.map(|kernels| table.layer_times(kernels));
     let (learn, judged) = (&figures.learn, &figures.judged);
     let full_macs = table.macs(&network.space.full().0);
     let macs = |widths: &[usize]| table.macs(widths) / full_macs;
@@ -198,7 +198,7 @@ fn judge(name: &str, network: &Network, figures: &Figures, kindred: Option<&Kern
         learn.len(),
         &score(judged, line(learn, kernels)),
     );
-    let of_another = kindred
+    let of_another = donor
         .as_ref()
         .map(|times| ("learned from another's kernels", Some(times)));
     let begun = [
@@ -242,16 +242,16 @@ fn stored(variable: &str) -> Option<Vec<Figures>> {
 }
 
 fn main() {
-    let others = stored("LATENCY_MODEL_KINDRED").unwrap_or_default();
-    let kindred = |network: &str| {
+    let others = stored("LATENCY_MODEL_DONOR").unwrap_or_default();
+    let donor = |network: &str| {
         let other = others.iter().find(|figures| figures.network == network);
         other.map(|figures| &figures.kernels)
     };
     if let Some(all) = stored("LATENCY_MODEL_REPLAY") {
         for figures in all {
             heading(&figures, "");
-            let (name, kindred) = (&figures.network, kindred(&figures.network));
-            judge(name, &Network::new(name), &figures, kindred);
+            let (name, donor) = (&figures.network, donor(&figures.network));
+            judge(name, &Network::new(name), &figures, donor);
         }
         return;
     }
@@ -291,7 +291,7 @@ fn main() {
             judged,
         };
         heading(&figures, &format!(" probed in {probed:.0} s"));
-        judge(name, &network, &figures, kindred(name));
+        judge(name, &network, &figures, donor(name));
         raw.push(figures);
     }
     if let Some(path) = std::env::var_os("LATENCY_MODEL_JSON") {

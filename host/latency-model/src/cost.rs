@@ -1,4 +1,5 @@
-//! What a width configuration costs, without building its network: the action wall asks hundreds of times per step.
+//! The cost of a width configuration, computed without building its network: the action bound
+//! evaluates hundreds of configurations per step.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,11 +14,11 @@ mod times;
 
 pub use times::LayerTimes;
 
-/// Number of channels of one axis as a linear function of the widths.
+/// The number of channels of one axis, as a linear function of the widths.
 #[derive(Debug, Clone)]
 struct Channels {
     pinned: f64,
-    /// Group and how many indices of the axis each of its units owns.
+    /// Each group with the number of indices of the axis that one of its units owns.
     groups: Vec<(usize, f64)>,
 }
 
@@ -56,11 +57,10 @@ impl Channels {
                 .map(|&(g, each)| widths[g] as f64 * each)
                 .sum::<f64>()
     }
-}
 
-impl Channels {
-    /// The numbers of channels that the admissible widths of one group after the other lead to, the full number included.
-    fn reach(&self, widths: &[Vec<usize>]) -> Vec<usize> {
+    /// The numbers of channels reached by varying one group at a time over its admissible widths,
+    /// ascending; the full number is among them.
+    fn reachable(&self, widths: &[Vec<usize>]) -> Vec<usize> {
         let full: Vec<usize> = widths
             .iter()
             .map(|widths| widths.last().copied().unwrap_or(0))
@@ -78,20 +78,20 @@ impl Channels {
     }
 }
 
-/// A layer that multiplies: MACs per image are `outputs x inputs x scale`.
+/// A layer with multiplications: `outputs x inputs x scale` MACs per image.
 #[derive(Debug, Clone)]
 struct Layer {
     outputs: Channels,
     inputs: Channels,
     scale: f64,
-    /// Groups whose emptying takes this layer away.
+    /// Groups whose width 0 removes this layer.
     removed_by: Vec<usize>,
     kernel: Option<Kernel>,
     name: String,
 }
 
 impl Layer {
-    /// A layer whose cost no width changes: what it reads and writes is pinned.
+    /// A layer between pinned values, whose cost depends on no width.
     fn fixed(node: &Node, macs: u64) -> Self {
         Self {
             outputs: Channels::constant(1),
@@ -117,8 +117,8 @@ impl Layer {
     }
 }
 
-/// MACs of every layer as a function of the widths; layers whose cost is not known
-/// ([`Costs::uncounted`](onnx_graph::cost::Costs::uncounted)) are not in it.
+/// The MACs of every layer as a function of the widths. Layers of unknown cost
+/// ([`Costs::uncounted`](onnx_graph::cost::Costs::uncounted)) are left out.
 #[derive(Debug, Clone)]
 pub struct CostTable {
     layers: Vec<Layer>,
@@ -127,7 +127,7 @@ pub struct CostTable {
 }
 
 impl CostTable {
-    /// The table of a network with the groups of `analysis`.
+    /// Builds the table of a network with the groups of `analysis`.
     pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
         let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
         let mut removed_by: BTreeMap<NodeId, Vec<usize>> = BTreeMap::new();
@@ -158,20 +158,23 @@ impl CostTable {
         table
     }
 
-    /// MACs of the unpruned network, per image.
+    /// Returns the MACs of the unpruned network per image.
     pub fn full_macs(&self) -> f64 {
         self.full_macs
     }
 
-    /// MACs per image.
+    /// Returns the MACs per image of a configuration, one width a group.
     pub fn macs(&self, widths: &[usize]) -> f64 {
         self.layers.iter().map(|l| l.macs(widths, 1.0)).sum()
     }
 
-    /// What the latency model is linear in: for every layer its MACs as a share of the full network's, and the same with
-    /// the output channels rounded up to the blocks that kernels of inference runtimes work in (1, 4, 8 and 16). Where a
-    /// device moves in steps, the rounded counts carry its latency. On an x86-64 core with AVX-512, a ResNet-20 and
-    /// 30 measured configurations, the error of the predictions fell from 4.6 to 2.0 %, with 100 from 3.7 to 1.0 %.
+    /// Returns the features of the latency model: each layer's MACs as a share of the full
+    /// network's, for output channels rounded up to blocks of 1, 4, 8 and 16.
+    ///
+    /// Kernels of inference runtimes work in such blocks, so the rounded counts follow the steps
+    /// of a device's latency. On an x86-64 core with AVX-512 they reduced the prediction error
+    /// for a ResNet-20 from 4.6 to 2.0 % with 30 measured configurations, and from 3.7 to 1.0 %
+    /// with 100.
     pub fn features(&self, widths: &[usize]) -> Vec<f64> {
         let blocks = BLOCKS.iter().flat_map(|&block| {
             self.layers
@@ -181,16 +184,16 @@ impl CostTable {
         blocks.collect()
     }
 
-    /// The layers' names, in the order of [`CostTable::layer_ns`].
+    /// Returns the names of the layers, in the order of [`CostTable::layer_ns`].
     pub fn layer_names(&self) -> impl Iterator<Item = &str> {
         self.layers.iter().map(|layer| layer.name.as_str())
     }
 }
 
-/// Channels that vector units handle together: 1 for none, 4 (NEON), 8 (AVX2), 16 (AVX-512).
+/// Channels in one vector register: 1 (no vectors), 4 (NEON), 8 (AVX2), 16 (AVX-512).
 const BLOCKS: [f64; 4] = [1.0, 4.0, 8.0, 16.0];
 
-/// Positions per image: all axes but the channels.
+/// Positions per image: the product of all axes but the channels.
 fn positions(graph: &Graph, value: ValueId) -> f64 {
     let shape = graph.value(value).shape.as_deref().unwrap_or_default();
     let others = shape.iter().enumerate().filter(|(axis, _)| *axis != 1);
@@ -218,9 +221,9 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize])
     let weight = node.input(1)?;
     let dims = graph.constant(weight)?.dims().to_vec();
     let axes = analysis.constant_axes(weight);
-    let axis = |wanted: usize| {
-        axes.iter().find(|(axis, _)| *axis == wanted).map_or_else(
-            || Channels::constant(dims[wanted]),
+    let channels_of = |axis: usize| {
+        axes.iter().find(|(owned, _)| *owned == axis).map_or_else(
+            || Channels::constant(dims[axis]),
             |(_, owners)| Channels::new(owners, sizes),
         )
     };
@@ -228,9 +231,13 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize])
     let (outputs, inputs, scale) = match &node.op {
         Op::ConvTranspose(op) => {
             let scale = positions(graph, node.input(0)?) / op.group as f64;
-            (axis(1), axis(0), scale)
+            (channels_of(1), channels_of(0), scale)
         }
-        _ => (axis(0), axis(1), positions(graph, node.output())),
+        _ => (
+            channels_of(0),
+            channels_of(1),
+            positions(graph, node.output()),
+        ),
     };
     Some(Layer {
         outputs,
@@ -242,7 +249,8 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize])
     })
 }
 
-/// A product of matrices: every element of the output is a sum over axes of the operands.
+/// A matrix product: every element of the output is a sum over the `summed` axes of the operands,
+/// each an (operand, axis) pair.
 fn product(
     graph: &Graph,
     analysis: &Analysis,
@@ -252,8 +260,8 @@ fn product(
 ) -> Option<Layer> {
     let shape = |value: ValueId| graph.value(value).shape.as_deref();
     let follows = |value: ValueId, axis: usize| {
-        let (at, owners) = analysis.value_channels(value)?;
-        (at == axis).then(|| Channels::new(&owners, sizes))
+        let (channel_axis, owners) = analysis.value_channels(value)?;
+        (channel_axis == axis).then(|| Channels::new(&owners, sizes))
     };
     let (mut scale, mut inputs, mut outputs) = (1.0 / graph.images() as f64, None, None);
     for (axis, dim) in shape(node.output())?.iter().enumerate() {

@@ -1,21 +1,21 @@
-//! What can go wrong with knowledge of latency.
+//! Errors of the latency model.
 
-/// Why a latency model cannot be made or taught.
+/// An error of building or fitting a latency model.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LatencyModelError {
-    /// A setting makes no sense.
+    /// A setting is out of range.
     #[error("latency model, option {option}: {reason}")]
     InvalidOption {
         /// The option's name.
         option: &'static str,
-        /// What would make sense.
+        /// The accepted values.
         reason: &'static str,
     },
-    /// A sample cannot be learned from.
+    /// A sample is malformed.
     #[error("a sample for the latency model is unusable: {reason}")]
     Sample {
-        /// What is wrong with it.
+        /// The defect.
         reason: String,
     },
 }

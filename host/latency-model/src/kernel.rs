@@ -1,4 +1,4 @@
-//! Kernels: what an inference runtime computes for one layer, with the numbers of channels left open.
+//! Kernels: the computation of one layer in an inference runtime, for any numbers of channels.
 
 use std::fmt;
 
@@ -6,7 +6,8 @@ use onnx_graph::ops::{Conv, Gemm, Op};
 use onnx_graph::{DType, Dim, Graph, GraphError, Node, Tensor};
 use serde::{Deserialize, Serialize};
 
-/// A layer's kernel without its numbers of channels. Layers of equal kernels take the same time with the same channels.
+/// The kernel of a layer without its numbers of channels. Layers with equal kernels take the same
+/// time for equal numbers of channels.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Kernel {
     /// A convolution.
@@ -15,31 +16,32 @@ pub enum Kernel {
         kernel: Vec<usize>,
         /// Stride of each spatial axis.
         strides: Vec<usize>,
-        /// Padding: the begins of all spatial axes, then the ends.
+        /// Padding before each spatial axis, then after each.
         pads: Vec<usize>,
         /// Dilation of each spatial axis.
         dilations: Vec<usize>,
         /// Size of each spatial axis of the input.
         image: Vec<usize>,
-        /// How channels are grouped.
+        /// Grouping of the channels.
         grouping: Grouping,
     },
-    /// A product of one row by a matrix.
+    /// The product of one row and a matrix.
     Gemm,
 }
 
-/// How the channels of a convolution are grouped.
+/// The channel grouping of a convolution.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Grouping {
-    /// Every output channel sees every input channel.
+    /// Every output channel reads every input channel.
     Dense,
-    /// Every group has one input channel.
+    /// Every output channel reads one input channel.
     Depthwise,
 }
 
 impl Kernel {
-    /// The kernel of a node; `None` for what is no layer with a constant weight, and for grouped convolutions, whose channels per
-    /// group and number of groups would be two more variables.
+    /// Returns the kernel of a node, or `None` for a node without a constant weight and for
+    /// grouped convolutions, whose group count and channels per group would be two more
+    /// variables.
     pub fn of(graph: &Graph, node: &Node) -> Option<Self> {
         match &node.op {
             Op::Conv(conv) => {
@@ -69,7 +71,7 @@ impl Kernel {
         }
     }
 
-    /// Whether the kernel has as many output as input channels.
+    /// Returns whether the kernel has one input channel for each output channel.
     pub fn is_depthwise(&self) -> bool {
         matches!(
             self,
@@ -80,17 +82,17 @@ impl Kernel {
         )
     }
 
-    /// A network that is this kernel alone, for one image, with weights that are small and not zero. Equal arguments give equal
-    /// networks, so that what was measured once is recognised.
+    /// Builds a network of this kernel alone, for one image. Equal arguments give equal networks,
+    /// so that the store recognises one measured before.
     ///
     /// # Errors
-    /// When the kernel does not fit its image.
+    /// Fails if the kernel does not fit its image.
     pub fn network(&self, inputs: usize, outputs: usize) -> Result<Graph, GraphError> {
         let mut graph = Graph::new("kernel", 17);
         let known = |sizes: &[usize]| sizes.iter().map(|&size| Dim::Known(size)).collect();
         let fill = |dims: Vec<usize>| {
             let count: usize = dims.iter().product();
-            // Values that repeat after a prime: neither constant nor denormal.
+            // Denormal or constant weights would change the time; a prime period avoids both.
             let values = (0..count).map(|i| ((i % 251) as f32 - 125.0) * 1e-3);
             Tensor::f32(dims, values.collect())
         };

@@ -1,13 +1,14 @@
-//! The latency of any configuration of one network: kernels measured alone, and what whole networks taught on top.
+//! Predictions for the configurations of one network: the sum of its kernels, corrected by
+//! measured networks.
 
 use agent_protocol::stats::Interval;
 
 use crate::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit};
 
-/// Predicts latencies of one network relative to the unpruned one.
+/// Predicts the latency of one network's configurations relative to the unpruned network.
 ///
-/// Latency is first taken to follow the sum of the kernels' times, or MACs where these are not known; whole networks that were
-/// measured teach what that gets wrong.
+/// The prediction starts from the sum of the kernels' times, or from MACs where these are
+/// unknown. Measured networks then correct it.
 #[derive(Clone, Debug)]
 pub struct Predictor<'a> {
     table: &'a CostTable,
@@ -16,10 +17,11 @@ pub struct Predictor<'a> {
 }
 
 impl<'a> Predictor<'a> {
-    /// A predictor that has not seen any network.
+    /// Creates a predictor without samples.
     ///
     /// # Errors
-    /// [`LatencyModelError::InvalidOption`] if the settings make no sense or the network has no layer.
+    /// [`LatencyModelError::InvalidOption`] if a setting is out of range or the network has no
+    /// layer.
     pub fn new(
         table: &'a CostTable,
         times: Option<&'a LayerTimes>,
@@ -43,16 +45,16 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// What latency is first taken to follow.
-    fn base(&self, widths: &[usize]) -> f64 {
+    /// The cost that latency follows before anything is learned.
+    fn cost(&self, widths: &[usize]) -> f64 {
         match self.times {
             Some(times) => self.table.kernel_ratio(times, widths),
             None => self.table.macs(widths),
         }
     }
 
-    /// Learns the measured latencies of configurations over that of the unpruned network. To learn many at once takes as long as to
-    /// learn one.
+    /// Adds measured configurations: widths, and latency over that of the unpruned network. One
+    /// call fits once, however many samples it adds.
     ///
     /// # Errors
     /// [`LatencyModelError::Sample`] if a ratio is not positive.
@@ -62,43 +64,46 @@ impl<'a> Predictor<'a> {
     ) -> Result<(), LatencyModelError> {
         let samples: Vec<(Vec<f64>, f64, f64)> = measured
             .into_iter()
-            .map(|(widths, ratio)| (self.features(widths), self.base(widths), ratio))
+            .map(|(widths, ratio)| (self.features(widths), self.cost(widths), ratio))
             .collect();
         self.model.observe(samples)
     }
 
-    /// Predicted latency over that of the unpruned network.
+    /// Returns the predicted latency over that of the unpruned network.
     pub fn ratio(&self, widths: &[usize]) -> f64 {
         self.model
-            .predict(&self.features(widths), self.base(widths))
+            .predict(&self.features(widths), self.cost(widths))
     }
 
-    /// The prediction with the interval that should hold 95 of 100 measured ratios; `None` until enough was learned to tell one.
+    /// Returns the prediction with its 95 % prediction interval, or `None` while there are too
+    /// few samples.
     pub fn interval(&self, widths: &[usize]) -> Option<Interval> {
         self.model
-            .predict_interval(&self.features(widths), self.base(widths))
+            .predict_interval(&self.features(widths), self.cost(widths))
     }
 
-    /// How good it is; `None` until enough was learned to tell.
+    /// Returns the quality of the fit, or `None` while there are too few samples.
     pub fn fit(&self) -> Option<&ModelFit> {
         self.model.fit()
     }
 
-    /// What each configuration learned from would have been predicted as without it, in the order of learning.
+    /// Returns the leave-one-out prediction of each sample, in the order of learning.
     pub fn left_out(&self) -> Vec<f64> {
         self.model.left_out()
     }
 
-    /// Half the width of the interval, relative; `None` as [`Predictor::interval`].
-    pub fn unsureness(&self, widths: &[usize]) -> Option<f64> {
+    /// Returns half the width of the prediction interval relative to the prediction; `None` as
+    /// for [`Predictor::interval`].
+    pub fn relative_half_width(&self, widths: &[usize]) -> Option<f64> {
         Some(self.interval(widths)?.half_width_rel())
     }
 
-    /// The `count` of the candidates that it is least sure of, each once: what is worth measuring next.
-    pub fn least_sure(&self, candidates: Vec<Vec<usize>>, count: usize) -> Vec<Vec<usize>> {
+    /// Returns the `count` candidates with the widest intervals, each once: the most informative
+    /// ones to measure next.
+    pub fn most_uncertain(&self, candidates: Vec<Vec<usize>>, count: usize) -> Vec<Vec<usize>> {
         let mut ranked: Vec<(f64, Vec<usize>)> = candidates
             .into_iter()
-            .map(|widths| (self.unsureness(&widths).unwrap_or(0.0), widths))
+            .map(|widths| (self.relative_half_width(&widths).unwrap_or(0.0), widths))
             .collect();
         ranked.sort_by(|a, b| b.0.total_cmp(&a.0).then_with(|| a.1.cmp(&b.1)));
         ranked.dedup_by(|a, b| a.1 == b.1);
@@ -106,13 +111,14 @@ impl<'a> Predictor<'a> {
         ranked.into_iter().map(|(_, widths)| widths).collect()
     }
 
-    /// Whether it is as sure as `wanted` (half an interval, relative) of nine in ten of the candidates.
-    pub fn is_sure(&self, candidates: &[Vec<usize>], wanted: f64) -> bool {
-        let sure = candidates.iter().filter(|widths| {
-            let told = self.unsureness(widths);
-            told.is_some_and(|half| half <= wanted)
+    /// Returns whether the relative half-width is at most `half_width` for nine in ten of the
+    /// candidates.
+    pub fn is_precise(&self, candidates: &[Vec<usize>], half_width: f64) -> bool {
+        let precise = candidates.iter().filter(|widths| {
+            self.relative_half_width(widths)
+                .is_some_and(|half| half <= half_width)
         });
-        sure.count() * 10 >= candidates.len() * 9
+        precise.count() * 10 >= candidates.len() * 9
     }
 }
 
@@ -124,7 +130,7 @@ mod tests {
     use onnx_graph::cost::costs;
 
     #[test]
-    fn what_is_least_sure_is_chosen_and_learning_makes_it_sure() {
+    fn learning_narrows_the_intervals_and_the_widest_ones_are_chosen() {
         let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
         let analysis = channels::analyse(&graph).unwrap();
         let table = CostTable::new(&graph, &analysis);
@@ -147,28 +153,28 @@ mod tests {
         };
         let config = LatencyModelConfig::default();
         let mut predictor = Predictor::new(&table, Some(&times), config).unwrap();
-        // Nothing learned: the sum of the kernels, and no interval.
+        // Without samples the prediction is the sum of the kernels, without an interval.
         let candidates = draw(40);
         let sum = table.kernel_ratio(&times, &candidates[0]);
         assert!((predictor.ratio(&candidates[0]) - sum).abs() < 1e-12);
         assert_eq!(predictor.interval(&candidates[0]), None);
-        assert!(!predictor.is_sure(&candidates, 1.0));
-        // A device on which half of the time is no kernel's.
+        assert!(!predictor.is_precise(&candidates, 1.0));
+        // On this device half of the time is spent outside the kernels.
         let truth = |widths: &[usize]| 0.5 + 0.5 * table.kernel_ratio(&times, widths);
-        let known = draw(30);
-        let measured = known.iter().map(|widths| (&widths[..], truth(widths)));
+        let samples = draw(30);
+        let measured = samples.iter().map(|widths| (&widths[..], truth(widths)));
         predictor.learn(measured).unwrap();
         assert!(
-            predictor.is_sure(&candidates, 0.02),
+            predictor.is_precise(&candidates, 0.02),
             "{:?}",
             predictor.fit()
         );
-        let chosen = predictor.least_sure(candidates.clone(), 3);
-        let least = predictor.unsureness(&chosen[2]).unwrap();
-        let surer = candidates.iter().filter(|c| !chosen.contains(c));
-        assert!(surer.clone().count() >= 30);
-        for widths in surer {
-            assert!(predictor.unsureness(widths).unwrap() <= least);
+        let chosen = predictor.most_uncertain(candidates.clone(), 3);
+        let third = predictor.relative_half_width(&chosen[2]).unwrap();
+        let others = candidates.iter().filter(|c| !chosen.contains(c));
+        assert!(others.clone().count() >= 30);
+        for widths in others {
+            assert!(predictor.relative_half_width(widths).unwrap() <= third);
             let error = predictor.ratio(widths) / truth(widths) - 1.0;
             assert!(error.abs() < 0.01, "{error}");
         }

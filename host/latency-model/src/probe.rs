@@ -1,4 +1,4 @@
-//! Which kernels to measure for a network, and the table of their times.
+//! The kernels to measure for a network, and the table of their times.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -18,7 +18,7 @@ pub struct LayerKind {
     pub outputs: usize,
 }
 
-/// One network of a single layer to measure.
+/// A single-layer network to measure.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub struct ProbePoint {
     /// The kernel.
@@ -30,31 +30,33 @@ pub struct ProbePoint {
 }
 
 impl ProbePoint {
-    /// A name for messages and the store.
+    /// Returns the name used in messages and the store.
     pub fn name(&self) -> String {
         format!("{}, {} to {}", self.kernel, self.inputs, self.outputs)
     }
 
-    /// The network.
+    /// Builds the network.
     ///
     /// # Errors
-    /// When the kernel does not fit its image.
+    /// Fails if the kernel does not fit its image.
     pub fn network(&self) -> Result<Graph, GraphError> {
         self.kernel.network(self.inputs, self.outputs)
     }
 }
 
-/// What to measure for a network, each point once.
+/// The points to measure for a network, each once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct ProbePlan {
     points: Vec<ProbePoint>,
 }
 
 impl ProbePlan {
-    /// For each kind of layer: its inputs at every number that the groups' widths lead to with the outputs at full, and the other
-    /// way round. `widths` are the admissible widths of each group, ascending; 0 means that the group's branch is gone.
+    /// Plans two sweeps for each kind of layer: over its reachable numbers of input channels with
+    /// all outputs, and over those of outputs with all inputs. `widths` are the admissible widths
+    /// of each group, ascending; 0 removes the group's branch.
     ///
-    /// The smallest product of all is measured too: what is left of its time is the runtime's own, which a whole network pays once.
+    /// The plan includes a 1x1 product. Its time is the overhead of a run, which a network pays
+    /// once.
     pub fn new(table: &CostTable, widths: &[Vec<usize>]) -> Self {
         let mut points = BTreeSet::from([smallest()]);
         for layer in table.kinds(widths) {
@@ -85,20 +87,20 @@ impl ProbePlan {
         }
     }
 
-    /// The points.
+    /// Returns the points, in ascending order.
     pub fn points(&self) -> &[ProbePoint] {
         &self.points
     }
 }
 
-/// A layer's kind and the numbers of channels it can have.
+/// A kind of layer with the numbers of channels that its groups' widths reach.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Reach {
+pub struct LayerChannels {
     /// The kind.
     pub kind: LayerKind,
     /// Numbers of input channels, ascending, the full number included.
     pub inputs: Vec<usize>,
-    /// Numbers of output channels.
+    /// Numbers of output channels, likewise.
     pub outputs: Vec<usize>,
 }
 
@@ -110,16 +112,16 @@ fn smallest() -> ProbePoint {
     }
 }
 
-/// Times of kernels measured alone.
+/// The times of kernels measured alone.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct KernelTable {
-    /// A list, because a point cannot be the key of a JSON object.
+    /// A list, because a point cannot be a key of a JSON object.
     times: Vec<(ProbePoint, f64)>,
     noise: f64,
 }
 
 impl KernelTable {
-    /// A table of measured medians, ns, with the standard deviation of one of them, relative.
+    /// Creates a table of medians, ns. `noise` is the relative standard deviation of one of them.
     pub fn new(times: impl IntoIterator<Item = (ProbePoint, f64)>, noise: f64) -> Self {
         let times: BTreeMap<ProbePoint, f64> = times.into_iter().collect();
         Self {
@@ -128,32 +130,32 @@ impl KernelTable {
         }
     }
 
-    /// Standard deviation of a time, relative.
+    /// Returns the relative standard deviation of a time.
     pub fn noise(&self) -> f64 {
         self.noise
     }
 
-    /// The times, ns.
+    /// Returns the times, ns, in ascending order of the points.
     pub fn times(&self) -> &[(ProbePoint, f64)] {
         &self.times
     }
 
-    /// Time that every run takes whatever it computes, ns.
+    /// The overhead of a run, ns.
     fn overhead_ns(&self) -> f64 {
         let smallest = smallest();
-        let found = self.times.iter().find(|(point, _)| *point == smallest);
-        found.map_or(0.0, |&(_, ns)| ns)
+        let entry = self.times.iter().find(|(point, _)| *point == smallest);
+        entry.map_or(0.0, |&(_, ns)| ns)
     }
 
-    /// What is known of a kind of layer; `None` if nothing is.
+    /// Returns the times of a kind of layer, or `None` if it was not measured.
     pub fn kind(&self, kind: &LayerKind) -> Option<KindTimes> {
         let overhead = self.overhead_ns();
-        let curve = |axis: fn(&ProbePoint) -> usize, holds: &dyn Fn(&ProbePoint) -> bool| {
+        let curve = |axis: fn(&ProbePoint) -> usize, belongs: &dyn Fn(&ProbePoint) -> bool| {
             let points = self
                 .times
                 .iter()
-                .filter(|(point, _)| point.kernel == kind.kernel && holds(point));
-            // A time below the overhead is noise; a kernel takes some time.
+                .filter(|(point, _)| point.kernel == kind.kernel && belongs(point));
+            // Noise can bring a time below the overhead, but no kernel takes no time.
             Curve::new(points.map(|(point, ns)| (axis(point), (ns - overhead).max(0.02 * ns))))
         };
         let depthwise = kind.kernel.is_depthwise();
@@ -168,19 +170,20 @@ impl KernelTable {
     }
 }
 
-/// Times of one kind of layer, without the runtime's own.
+/// The times of one kind of layer, without the overhead of a run.
 #[derive(Clone, Debug, PartialEq)]
 pub struct KindTimes {
-    /// By input channels, with all output channels; empty for a depthwise convolution.
+    /// Times by input channels, with all output channels; empty for a depthwise convolution.
     pub inputs: Curve,
-    /// By output channels, with all input channels.
+    /// Times by output channels, with all input channels.
     pub outputs: Curve,
-    /// Unpruned, ns.
+    /// The time of the unpruned layer, ns.
     pub full_ns: f64,
 }
 
 impl KindTimes {
-    /// Time with these numbers of channels, ns: the two curves multiplied.
+    /// Returns the time for these numbers of channels, ns: the product of the two curves,
+    /// normalised by [`KindTimes::full_ns`].
     pub fn ns(&self, inputs: f64, outputs: f64) -> f64 {
         if outputs <= 0.0 {
             return 0.0;

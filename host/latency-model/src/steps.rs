@@ -1,14 +1,15 @@
-//! Steps: kernels work in blocks of channels, so their latency moves in steps, and only the widest width of a step is worth having.
+//! Steps of latency. Kernels work in blocks of channels, so latency is a step function of the
+//! width, and only the widest width of each step is worth offering.
 
-/// Widths and the time each takes, ascending in width.
+/// The time of each width, ascending in width.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Curve {
     points: Vec<(usize, f64)>,
 }
 
 impl Curve {
-    /// A curve through the points (width, ns), in any order; of equal widths the first counts, and times that are not positive
-    /// and finite do not.
+    /// Creates a curve through (width, ns) points in any order. Of equal widths the first counts;
+    /// times that are not positive and finite are dropped.
     pub fn new(points: impl IntoIterator<Item = (usize, f64)>) -> Self {
         let mut points: Vec<(usize, f64)> = points
             .into_iter()
@@ -19,13 +20,13 @@ impl Curve {
         Self { points }
     }
 
-    /// The points, ascending in width.
+    /// Returns the points, ascending in width.
     pub fn points(&self) -> &[(usize, f64)] {
         &self.points
     }
 
-    /// Time at a width, ns: on the line between the two points around it, and in proportion to the width outside of them. `None`
-    /// for a curve without points.
+    /// Returns the time at a width, ns: interpolated linearly between the points, proportional to
+    /// the width outside them. `None` for a curve without points.
     pub fn at(&self, width: f64) -> Option<f64> {
         let (first, last) = (*self.points.first()?, *self.points.last()?);
         if width <= first.0 as f64 {
@@ -36,17 +37,18 @@ impl Curve {
         }
         let after = self.points.partition_point(|&(w, _)| (w as f64) < width);
         let ((from, low), (to, high)) = (self.points[after - 1], self.points[after]);
-        let place = (width - from as f64) / (to - from) as f64;
-        Some(low + place * (high - low))
+        let share = (width - from as f64) / (to - from) as f64;
+        Some(low + share * (high - low))
     }
 
-    /// The curve as steps: runs of widths whose times differ by no more than the noise of a measurement, each with its mean time.
+    /// Partitions the curve into steps: runs of widths whose times differ by no more than noise.
+    /// `noise` is the relative standard deviation of a measured time.
     ///
-    /// `noise` is the standard deviation of a measured time relative to it. The partition minimises the squared deviations of
-    /// the logarithms from the means of their runs, in units of the noise, plus a price for each run, by dynamic programming
-    /// (Jackson et al., IEEE Signal Processing Letters 12 (2005), 105-108); the price is three times the logarithm of the number of
-    /// points, so that noise makes a run in less than one of a hundred curves.
-    pub fn steps(&self, noise: f64) -> Vec<Step> {
+    /// Dynamic programming minimises the squared deviations of the logarithms from their run's
+    /// mean, in units of the noise, plus a price per run (Jackson et al., IEEE Signal Processing
+    /// Letters 12 (2005), 105-108). With a price of three times the logarithm of the number of
+    /// points, noise splits a step in less than one of a hundred curves.
+    pub fn steps(&self, noise: f64) -> Vec<LatencyStep> {
         let n = self.points.len();
         let logs: Vec<f64> = self.points.iter().map(|&(_, ns)| ns.ln()).collect();
         let price = 3.0 * (n.max(2) as f64).ln();
@@ -74,7 +76,7 @@ impl Curve {
         while end > 0 {
             let begin = from[end];
             let run = &self.points[begin..end];
-            steps.push(Step {
+            steps.push(LatencyStep {
                 first: run[0].0,
                 last: run[run.len() - 1].0,
                 points: run.len(),
@@ -86,11 +88,12 @@ impl Curve {
         steps
     }
 
-    /// The widths worth having, ascending: the last of each step, unless a wider one takes no longer by more than three standard
-    /// deviations of what noise does. The widest is always there.
-    pub fn corners(&self, noise: f64) -> Vec<usize> {
-        let mut fastest: Option<Step> = None;
-        let mut corners = Vec::new();
+    /// Returns the step edges, ascending: the widest width of each step, except where a wider
+    /// step takes as little time. A step counts as faster from three standard deviations of the
+    /// noise on. The widest width is always among them.
+    pub fn step_edges(&self, noise: f64) -> Vec<usize> {
+        let mut fastest: Option<LatencyStep> = None;
+        let mut edges = Vec::new();
         for step in self.steps(noise).into_iter().rev() {
             let gains = fastest.is_none_or(|wider| {
                 let deviation = (1.0 / step.points as f64 + 1.0 / wider.points as f64).sqrt();
@@ -98,24 +101,24 @@ impl Curve {
             });
             if gains {
                 fastest = Some(step);
-                corners.push(step.last);
+                edges.push(step.last);
             }
         }
-        corners.reverse();
-        corners
+        edges.reverse();
+        edges
     }
 }
 
-/// Widths that take the same time.
+/// A range of widths with equal latency.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Step {
-    /// The narrowest.
+pub struct LatencyStep {
+    /// The narrowest width.
     pub first: usize,
-    /// The widest: the corner.
+    /// The widest width: the edge.
     pub last: usize,
-    /// How many widths of it were measured.
+    /// The number of measured widths.
     pub points: usize,
-    /// The time, ns.
+    /// The geometric mean of their times, ns.
     pub ns: f64,
 }
 
@@ -124,15 +127,15 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
 
-    fn check(what: &str, points: &[(usize, f64)], noise: f64, wanted: &[usize]) {
+    fn check(what: &str, points: &[(usize, f64)], noise: f64, expected: &[usize]) {
         let curve = Curve::new(points.iter().copied());
-        assert_eq!(curve.corners(noise), wanted, "{what}");
+        assert_eq!(curve.step_edges(noise), expected, "{what}");
     }
 
     #[test]
-    fn corners_are_the_widest_of_each_step() {
-        // Milliseconds of a 3x3 convolution with 64 input channels at 56x56 by output channels, measured on an x86-64 core with
-        // AVX-512 (blocks of 16 channels).
+    fn an_edge_is_the_widest_width_of_its_step() {
+        // Milliseconds by output channels of a 3x3 convolution with 64 input channels at 56x56,
+        // measured on an x86-64 core with AVX-512 (blocks of 16 channels).
         let measured = [
             (8, 0.64),
             (12, 0.58),
@@ -160,8 +163,8 @@ mod tests {
     }
 
     #[test]
-    fn a_width_that_is_slower_than_a_wider_one_is_no_corner() {
-        // Counts that are no multiple of four leave the blocked layout.
+    fn a_width_slower_than_a_wider_one_is_no_edge() {
+        // Counts that are not a multiple of four leave the blocked layout.
         let cliff = [
             (176, 0.25),
             (178, 0.52),
@@ -174,7 +177,7 @@ mod tests {
     }
 
     #[test]
-    fn noise_makes_no_steps_and_hides_none_that_are_larger() {
+    fn noise_adds_no_steps_and_hides_none() {
         for seed in 0..50 {
             let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
             let mut normal = || (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
@@ -191,10 +194,10 @@ mod tests {
     }
 
     #[test]
-    fn between_points_time_lies_on_the_line_and_outside_it_follows_the_width() {
+    fn a_curve_is_linear_between_its_points_and_proportional_outside() {
         let curve = Curve::new([(8, 2.0), (4, 1.0), (16, 3.0), (16, 9.0), (20, f64::NAN)]);
-        for (width, wanted) in [(4.0, 1.0), (6.0, 1.5), (12.0, 2.5), (2.0, 0.5), (32.0, 6.0)] {
-            assert_eq!(curve.at(width), Some(wanted), "{width}");
+        for (width, ns) in [(4.0, 1.0), (6.0, 1.5), (12.0, 2.5), (2.0, 0.5), (32.0, 6.0)] {
+            assert_eq!(curve.at(width), Some(ns), "{width}");
         }
         assert_eq!(Curve::default().at(1.0), None);
     }

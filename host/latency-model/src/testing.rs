@@ -7,7 +7,7 @@ use rand_chacha::ChaCha8Rng;
 pub struct SeededRng(ChaCha8Rng);
 
 impl SeededRng {
-    /// A stream of a seed.
+    /// The generator of one stream of a seed.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         random.set_stream(stream);

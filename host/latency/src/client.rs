@@ -1,4 +1,4 @@
-//! One connection to an agent, whatever the transport that leads to it.
+//! A connection to an agent over any transport.
 
 use std::time::Duration;
 
@@ -17,17 +17,17 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::Channel;
 use tonic::{Code, Request, Status};
 
-use crate::route::{Overheard, Route};
+use crate::route::{Route, RouteStderr};
 use crate::{LatencyError, Model};
 
-/// What an ordinary call may take.
+/// Time limit of an ordinary call.
 const CALL: Duration = Duration::from_secs(20);
-/// What sending one model may take, at the least; larger ones get more.
+/// Time limit of sending a small model.
 const UPLOAD: Duration = Duration::from_secs(60);
 /// Bytes of one chunk.
 const CHUNK: usize = 256 * 1024;
 
-/// Puts the token on every call; with a client's certificate there is none.
+/// Adds the token to every call. A client with a certificate has none.
 #[derive(Clone)]
 struct WithToken(Option<MetadataValue<Ascii>>);
 
@@ -40,7 +40,7 @@ impl Interceptor for WithToken {
     }
 }
 
-/// A connection to an agent. Its calls block, each for a bounded time.
+/// A connection to an agent. Its calls block for a bounded time.
 pub struct Client {
     runtime: Runtime,
     agent: AgentClient<InterceptedService<Channel, WithToken>>,
@@ -48,32 +48,32 @@ pub struct Client {
 }
 
 impl Client {
-    /// Connects to the agent at `uri` (`http://HOST:PORT`) and agrees on the protocol.
+    /// Connects to the agent at `uri` (`http://HOST:PORT`) and checks the protocol's version.
     ///
     /// # Errors
-    /// When nothing answers, the token is wrong or the agent speaks another protocol.
+    /// Fails if nothing answers, the token is rejected or the version differs.
     pub fn connect(uri: &str, token: &Token) -> Result<Self, LatencyError> {
         Self::over(&Route::Uri(uri.to_owned()), Some(token))
     }
 
-    /// Connects by a route and agrees on the protocol.
+    /// Connects over a route and checks the protocol's version.
     ///
     /// # Errors
-    /// As [`Self::connect`].
+    /// Fails as [`Self::connect`] does.
     pub(crate) fn over(route: &Route, token: Option<&Token>) -> Result<Self, LatencyError> {
-        let refuse = |detail: String| LatencyError::Connection {
+        let failed = |detail: String| LatencyError::Connection {
             call: "connecting",
             detail,
         };
         let value = token
             .map(|token| token.secret().parse::<MetadataValue<Ascii>>())
             .transpose()
-            .map_err(|_| refuse("the token is no header text".into()))?
+            .map_err(|_| failed("the token is not valid header text".into()))?
             .map(|mut value| {
                 value.set_sensitive(true);
                 value
             });
-        // A thread of its own drives the connection: the agent's questions for a sign of life come between calls too.
+        // A thread drives the connection, so that keep-alive pings are answered between calls.
         let runtime = tokio::runtime::Builder::new_multi_thread()
             .worker_threads(1)
             .thread_name("agent-connection")
@@ -83,10 +83,10 @@ impl Client {
                 doing: "starting the client's executor".into(),
                 source,
             })?;
-        let overheard = Overheard::default();
-        let channel = runtime.block_on(route.open(&overheard));
+        let stderr = RouteStderr::default();
+        let channel = runtime.block_on(route.open(&stderr));
         let channel = channel
-            .map_err(|error| refuse(with_words(&causes(&error), route, &overheard.collect())))?;
+            .map_err(|error| failed(with_stderr(&causes(&error), route, &stderr.collect())))?;
         let mut agent = AgentClient::with_interceptor(channel, WithToken(value))
             .max_decoding_message_size(bounds::MAX_REPLY_BYTES)
             .max_encoding_message_size(bounds::MAX_REQUEST_BYTES);
@@ -98,7 +98,7 @@ impl Client {
             Err(LatencyError::Connection { call, detail }) => {
                 return Err(LatencyError::Connection {
                     call,
-                    detail: with_words(&detail, route, &overheard.collect()),
+                    detail: with_stderr(&detail, route, &stderr.collect()),
                 });
             }
             reply => reply?,
@@ -106,7 +106,7 @@ impl Client {
         check_version(PROTOCOL_VERSION, reply.protocol)?;
         let device = reply
             .device
-            .ok_or_else(|| refuse("the agent does not describe its device".into()))?;
+            .ok_or_else(|| failed("the agent does not describe its device".into()))?;
         Ok(Self {
             runtime,
             agent,
@@ -114,37 +114,38 @@ impl Client {
         })
     }
 
-    /// The device, as the agent describes it.
+    /// Returns the agent's description of the device.
     pub fn device(&self) -> &DeviceInfo {
         &self.device
     }
 
-    /// The device's state now.
+    /// Requests the current state of the device.
     ///
     /// # Errors
-    /// When the agent does not answer.
+    /// Fails if the agent does not answer.
     pub fn device_state(&mut self) -> Result<DeviceState, LatencyError> {
         let call = self.agent.get_device_state(wire::DeviceStateRequest {});
         Ok(bounded(&self.runtime, "asking for the device's state", CALL, call)?.try_into()?)
     }
 
-    /// What the agent does and holds now.
+    /// Requests the current activity and contents of the agent.
     ///
     /// # Errors
-    /// When the agent does not answer.
+    /// Fails if the agent does not answer.
     pub fn agent_state(&mut self) -> Result<AgentState, LatencyError> {
         let call = self.agent.get_agent_state(wire::AgentStateRequest {});
         Ok(bounded(&self.runtime, "asking for the agent's state", CALL, call)?.try_into()?)
     }
 
-    /// Looks at the device and its agent every `interval` (at least 200 ms) for as long as `look` returns `true`.
+    /// Observes the device and its agent every `interval` (at least 200 ms) until `observer`
+    /// returns `false`.
     ///
     /// # Errors
-    /// When the interval is refused, or nothing comes for much longer than it.
+    /// Fails if the agent refuses the interval, or falls silent.
     pub fn monitor(
         &mut self,
         interval: Duration,
-        look: &mut dyn FnMut(MonitorEvent) -> bool,
+        observer: &mut dyn FnMut(MonitorEvent) -> bool,
     ) -> Result<(), LatencyError> {
         const CALL_NAME: &str = "watching the device";
         let lost = |detail: String| LatencyError::Connection {
@@ -164,17 +165,17 @@ impl Client {
                 .map_err(|_| lost(format!("no sign of life for {} s", silence.as_secs())))?
                 .map_err(|status| refused(CALL_NAME, &status))?
                 .ok_or_else(|| lost("the agent ended".into()))?;
-            if !look(event.try_into()?) {
+            if !observer(event.try_into()?) {
                 return Ok(());
             }
         }
     }
 
-    /// Sees to it that the agent holds a model. Returns the bytes that had to be sent: none if it held it already, and only
-    /// the rest if an earlier upload broke off.
+    /// Uploads a model unless the agent holds it. Returns the number of bytes sent: an upload
+    /// resumes an interrupted one.
     ///
     /// # Errors
-    /// When the model is empty or too large, or the agent does not take it.
+    /// Fails if the model is empty or too large, or the agent refuses it.
     pub fn upload(&mut self, model: &Model) -> Result<u64, LatencyError> {
         let size = model.onnx().len() as u64;
         if size == 0 || size > bounds::MAX_MODEL_BYTES {
@@ -187,14 +188,14 @@ impl Client {
             });
         }
         let digest = model.sha256();
-        let question = wire::HasModelRequest {
+        let request = wire::HasModelRequest {
             sha256: digest.0.to_vec(),
         };
         let held = bounded(
             &self.runtime,
             "asking for a model",
             CALL,
-            self.agent.has_model(question),
+            self.agent.has_model(request),
         )?;
         if held.present {
             return Ok(0);
@@ -210,30 +211,29 @@ impl Client {
             offset_bytes: offset,
         };
         let bytes = model.onnx().clone();
-        let mut at = usize::try_from(offset).unwrap_or(0);
+        let mut position = usize::try_from(offset).unwrap_or(0);
         let mut header = Some(Part::Header(header.into()));
         let parts = std::iter::from_fn(move || {
             let part = header.take().or_else(|| {
                 let chunk = bytes
-                    .get(at..bytes.len().min(at + CHUNK))
+                    .get(position..bytes.len().min(position + CHUNK))
                     .filter(|chunk| !chunk.is_empty())?;
-                at += chunk.len();
+                position += chunk.len();
                 Some(Part::Chunk(chunk.to_vec()))
             })?;
             Some(wire::UploadModelRequest { part: Some(part) })
         });
-        // Ten megabytes a second is slower than any link a model is sent over.
+        // 10 MB/s is slower than any link in use.
         let limit = UPLOAD + Duration::from_millis(size / 10_000);
         let call = self.agent.upload_model(tokio_stream::iter(parts));
         bounded(&self.runtime, "sending a model", limit, call)?;
         Ok(size - offset)
     }
 
-    /// Measures models the agent holds. `silence` is the longest time without a sign of life, after which the agent counts
-    /// as hanging.
+    /// Measures uploaded models. An agent that sends nothing for `silence` counts as hanging.
     ///
     /// # Errors
-    /// [`LatencyError::Failed`] when the worker failed; others when the agent did.
+    /// [`LatencyError::Failed`] if the worker failed; others if the agent did.
     pub fn measure(
         &mut self,
         job: &MeasureJob,
@@ -245,31 +245,31 @@ impl Client {
             call: CALL_NAME,
             detail,
         };
-        let mute = || lost(format!("no sign of life for {} s", silence.as_secs()));
-        let wanted = job.models.len() + usize::from(job.reference.is_some());
+        let hanging = || lost(format!("no sign of life for {} s", silence.as_secs()));
+        let expected = job.models.len() + usize::from(job.reference.is_some());
         let request = wire::MeasureRequest::from(job.clone());
         let agent = &mut self.agent;
         self.runtime.block_on(async {
             let reply = timeout(silence, agent.measure(request))
                 .await
-                .map_err(|_| mute())?;
+                .map_err(|_| hanging())?;
             let mut events = reply
                 .map_err(|status| refused(CALL_NAME, &status))?
                 .into_inner();
             loop {
                 let event = timeout(silence, events.message())
                     .await
-                    .map_err(|_| mute())?;
+                    .map_err(|_| hanging())?;
                 let event = event
                     .map_err(|status| refused(CALL_NAME, &status))?
                     .ok_or_else(|| lost("the agent ended without a result".into()))?;
                 match MeasureEvent::try_from(event)? {
                     MeasureEvent::Progress(step) => progress(&step),
                     MeasureEvent::Failure(failure) => return Err(LatencyError::Failed(failure)),
-                    MeasureEvent::Results(all) if all.len() == wanted => return Ok(all),
+                    MeasureEvent::Results(all) if all.len() == expected => return Ok(all),
                     MeasureEvent::Results(all) => {
                         return Err(lost(format!(
-                            "{} results came instead of {wanted}",
+                            "{} results instead of {expected}",
                             all.len()
                         )));
                     }
@@ -278,15 +278,15 @@ impl Client {
         })
     }
 
-    /// Runs a model the agent holds once and returns its first output.
+    /// Runs an uploaded model once and returns its first output.
     ///
     /// # Errors
-    /// [`LatencyError::Failed`] when the worker failed, as it does when the model takes no such input or gives no floats;
-    /// others when the job is wrong or the agent failed.
+    /// [`LatencyError::Failed`] if the worker failed, or the model does not accept the input or
+    /// does not return floats; others if the job is invalid or the agent failed.
     pub fn run(&mut self, job: RunJob) -> Result<RunOutput, LatencyError> {
         const CALL_NAME: &str = "running a model";
         job.check()?;
-        // The agent ends the worker when its time is up, and then still has to say so.
+        // The agent ends the worker after its time limit, and then reports that.
         let limit = Duration::from_nanos(job.limits.time_ns) + CALL;
         let call = self.agent.run(wire::RunRequest::from(job));
         match bounded(&self.runtime, CALL_NAME, limit, call)?.end {
@@ -294,15 +294,15 @@ impl Client {
             Some(End::Failure(failure)) => Err(LatencyError::Failed(failure.try_into()?)),
             None => Err(LatencyError::Connection {
                 call: CALL_NAME,
-                detail: "the agent answered without an outcome".into(),
+                detail: "the agent answered without a result".into(),
             }),
         }
     }
 
-    /// Asks the agent to end.
+    /// Ends the agent.
     ///
     /// # Errors
-    /// When it does not answer.
+    /// Fails if it does not answer.
     pub fn shutdown(&mut self) -> Result<(), LatencyError> {
         let call = self.agent.shutdown(wire::ShutdownRequest {});
         bounded(
@@ -315,7 +315,7 @@ impl Client {
     }
 }
 
-/// Waits for a call's answer for a bounded time.
+/// Waits for the answer to a call for a bounded time.
 fn bounded<T>(
     runtime: &Runtime,
     call: &'static str,
@@ -332,7 +332,7 @@ fn bounded<T>(
     }
 }
 
-/// Tells an agent that refuses from one that is gone.
+/// Maps a status to an error: the agent refused the call, or the connection failed.
 fn refused(call: &'static str, status: &Status) -> LatencyError {
     let mut detail = if status.message().is_empty() {
         status.to_string()
@@ -355,17 +355,17 @@ fn refused(call: &'static str, status: &Status) -> LatencyError {
     }
 }
 
-/// What went wrong on a route, with what its program said.
-fn with_words(detail: &str, route: &Route, words: &str) -> String {
-    let words = if words.is_empty() {
+/// Adds the route and the standard error of its program to an error.
+fn with_stderr(detail: &str, route: &Route, stderr: &str) -> String {
+    let stderr = if stderr.is_empty() {
         String::new()
     } else {
-        format!(" ({words})")
+        format!(" ({stderr})")
     };
-    format!("{}: {detail}{words}", route.describe())
+    format!("{}: {detail}{stderr}", route.describe())
 }
 
-/// An error with what lies beneath it.
+/// An error with its chain of causes.
 fn causes(error: &dyn std::error::Error) -> String {
     let mut text = error.to_string();
     let mut next = error.source();

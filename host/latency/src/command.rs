@@ -1,4 +1,4 @@
-//! Programs of this machine, run for a bounded time.
+//! Local programs with a time limit.
 
 use std::io::{self, Read, Write};
 use std::os::unix::process::CommandExt;
@@ -10,51 +10,51 @@ use agent_protocol::plain;
 
 use crate::transport::process::{end, ended_within};
 
-/// The most that is kept of what a program prints, bytes.
+/// The most bytes of output that are kept.
 const MOST: u64 = 4 << 20;
-/// How long the last of an ended program's output may take to arrive.
+/// Time limit for the remaining output of an ended program.
 const REST: Duration = Duration::from_secs(1);
-/// Bytes that are handed to a program's input at once.
+/// Bytes of one chunk of input or output.
 const CHUNK: usize = 64 * 1024;
 
-/// What a program that was run has left.
+/// The result of a program.
 #[derive(Clone, Debug)]
 pub struct Finished {
-    /// How it ended; `None` when its time was up.
+    /// Its status; `None` if it exceeded its time limit.
     pub status: Option<ExitStatus>,
-    /// Its standard output, shortened to its beginning.
+    /// The beginning of its standard output.
     pub stdout: String,
     /// Its standard error, likewise.
     pub stderr: String,
 }
 
 impl Finished {
-    /// Whether it ended by itself and well.
+    /// Returns whether it ended by itself with status 0.
     pub fn is_success(&self) -> bool {
         self.status.is_some_and(|status| status.success())
     }
 
-    /// The status it ended with, if it did by itself.
+    /// Returns its exit code, if it ended by itself.
     pub fn code(&self) -> Option<i32> {
         self.status.and_then(|status| status.code())
     }
 
-    /// How it ended and what it said, on one line.
+    /// Describes its status and its last output on one line.
     pub fn describe(&self) -> String {
         let end = match self.status {
-            None => "it had not ended when its time was up".to_owned(),
+            None => "it exceeded its time limit".to_owned(),
             Some(status) => status.to_string(),
         };
-        let said = if self.stderr.trim().is_empty() {
+        let output = if self.stderr.trim().is_empty() {
             &self.stdout
         } else {
             &self.stderr
         };
-        let said: Vec<&str> = said
+        let lines: Vec<&str> = output
             .lines()
             .filter(|line| !line.trim().is_empty())
             .collect();
-        let last = &said[said.len().saturating_sub(4)..];
+        let last = &lines[lines.len().saturating_sub(4)..];
         if last.is_empty() {
             end
         } else {
@@ -66,16 +66,16 @@ impl Finished {
 /// Runs a program without input.
 ///
 /// # Errors
-/// When it cannot be started.
+/// Fails if it cannot be started.
 pub fn run(command: Command, limit: Duration) -> io::Result<Finished> {
     feed(command, &mut io::empty(), limit, &mut |_| {})
 }
 
-/// Runs a program that gets `input`; `fed` hears how many bytes it has taken. A program that takes no more of its input ends
-/// the feeding, and how it ends tells why.
+/// Runs a program with `input`. `fed` is called with the number of bytes written so far. A
+/// program that closes its input early is not an error here; its status tells the reason.
 ///
 /// # Errors
-/// When it cannot be started or the input cannot be read.
+/// Fails if it cannot be started or the input cannot be read.
 pub fn feed(
     mut command: Command,
     input: &mut (dyn Read + Send),
@@ -94,7 +94,7 @@ pub fn feed(
     let (status, written) = std::thread::scope(|scope| {
         let feeding = scope.spawn(move || stdin.map_or(Ok(()), |stdin| pass(input, stdin, fed)));
         let status = ended_within(&mut child, limit);
-        // A program that is gone takes nothing any more, and so the feeding ends.
+        // The end of the program closes the pipe, which ends the feeding thread.
         end(&mut child, Duration::ZERO);
         (status, feeding.join())
     });
@@ -138,7 +138,7 @@ fn pass(
     }
 }
 
-/// Reads to the end in a thread, and keeps the beginning.
+/// Reads to the end in a thread and sends the first [`MOST`] bytes.
 fn keep(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
     let (send, parts) = channel();
     std::thread::spawn(move || {
@@ -148,7 +148,7 @@ fn keep(from: impl Read + Send + 'static) -> Receiver<Vec<u8>> {
         while let Ok(read @ 1..) = from.read(&mut chunk) {
             let kept = (read as u64).min(left);
             left -= kept;
-            // Nobody may listen any more.
+            // The receiver may be gone already.
             let _ = send.send(chunk[..usize::try_from(kept).unwrap_or(0)].to_vec());
         }
     });
@@ -176,7 +176,7 @@ mod tests {
     }
 
     #[test]
-    fn a_program_whose_time_is_up_is_ended() {
+    fn a_program_that_exceeds_its_time_limit_is_ended() {
         let done = run(
             sh("echo begun; exec sleep 1000"),
             Duration::from_millis(300),
@@ -186,7 +186,7 @@ mod tests {
     }
 
     #[test]
-    fn input_arrives_whole_and_a_reader_that_leaves_ends_it() {
+    fn input_arrives_whole_and_a_program_may_ignore_it() {
         let limit = Duration::from_secs(20);
         let bytes = vec![7_u8; 1_000_000];
         let mut fed = 0;
@@ -200,7 +200,7 @@ mod tests {
     }
 
     #[test]
-    fn a_child_that_keeps_the_output_open_is_not_waited_for() {
+    fn a_grandchild_that_holds_the_output_open_is_not_awaited() {
         let done = run(sh("sleep 1000 & echo $!"), Duration::from_secs(20)).unwrap();
         assert!(done.is_success());
         let left = done.stdout.trim().to_owned();

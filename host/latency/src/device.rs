@@ -1,4 +1,4 @@
-//! A device through its agent: what is lost is started anew, what is invalid is measured again.
+//! A device behind its agent: restarts lost agents and repeats invalid measurements.
 
 use std::time::Duration;
 
@@ -10,22 +10,22 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Client, LatencyError, LatencySource, Launcher, Link, MeasureRequest, Model};
 
-/// How much longer every further restart of a lost agent waits; the first does not.
+/// The additional delay of each further restart of a lost agent; the first restart has none.
 const PAUSE: Duration = Duration::from_secs(1);
 
-/// How much is put up with before a device counts as failed.
+/// Limits within which a device recovers before it counts as failed.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Patience {
-    /// How long the agent may take to come up, ns.
+    /// Time limit for the start of the agent, ns.
     pub start_ns: u64,
-    /// How long the agent may give no sign of life while it measures before it counts as hanging, ns.
+    /// Time without a message after which a measuring agent counts as hanging, ns.
     pub silence_ns: u64,
-    /// How often a lost agent is started anew within one request.
+    /// The most restarts of a lost agent within one request.
     pub restarts: u32,
-    /// How often a measurement is repeated that came out invalid or whose worker crashed, both counted together. Nothing above
-    /// a device repeats measurements, so each is taken at most once more than this. A crash beside other models is not
-    /// repeated: which of them it was shows when each is measured alone.
+    /// The most repetitions of a measurement that was invalid or whose worker crashed, counted
+    /// together. Nothing above a device repeats measurements. A crash in a request of several
+    /// models is not repeated: measuring each alone shows which one causes it.
     pub retries: u32,
 }
 
@@ -40,7 +40,7 @@ impl Default for Patience {
     }
 }
 
-/// One device through its agent. An agent that was started for it ends with this value.
+/// A device behind its agent. An agent that was started for it ends with this value.
 pub struct AgentDevice {
     launcher: Box<dyn Launcher>,
     patience: Patience,
@@ -49,10 +49,11 @@ pub struct AgentDevice {
 }
 
 impl AgentDevice {
-    /// Brings the agent up and connects to it. `profile` is the profile's name, part of the device's identity.
+    /// Starts the agent and connects to it. `profile` is the profile's name, a part of the
+    /// device's identity.
     ///
     /// # Errors
-    /// When it does not come up; the error holds its last words.
+    /// Fails if the agent does not start. The error includes the end of its standard error.
     pub fn start(
         launcher: impl Launcher + 'static,
         profile: &str,
@@ -71,37 +72,40 @@ impl AgentDevice {
         })
     }
 
-    /// Says under which name the user knows the device; part of its identity where it is another than the profile's.
+    /// Sets the user's name for the device, a part of its identity if it differs from the
+    /// profile's.
     #[must_use]
     pub fn named(mut self, name: &str) -> Self {
         name.clone_into(&mut self.device.name);
         self
     }
 
-    /// Says how often a measurement is repeated; see [`Patience::retries`].
+    /// Sets [`Patience::retries`].
     #[must_use]
     pub fn with_retries(mut self, retries: u32) -> Self {
         self.patience.retries = retries;
         self
     }
 
-    /// The process of this machine that is the agent or started it, while there is one.
+    /// Returns the local process that is the agent or started it, if there is one.
     pub fn agent_pid(&self) -> Option<u32> {
         self.link.as_ref().and_then(Link::pid)
     }
 
-    /// The connection, to ask what [`LatencySource`] does not; `None` when the agent was lost.
+    /// Returns the connection, for calls beyond [`LatencySource`]; `None` while the agent is
+    /// lost.
     pub fn client(&mut self) -> Option<&mut Client> {
         self.link.as_mut().map(Link::client)
     }
 
-    /// Runs a model once, in a worker process with the default [`Limits`] and one thread, and returns its first output,
-    /// row-major. The model has a single input, of floats: it gets `input`, row-major, NCHW `shape`.
+    /// Runs a model with a single float input once and returns its first output, row-major.
+    /// `input` is row-major with NCHW `shape`. The worker has the default [`Limits`] and one
+    /// thread.
     ///
     /// # Errors
-    /// [`LatencyError::Protocol`] when `shape` is not that of `input` or the input is too large;
-    /// [`LatencyError::Failed`] when the model takes no such input, its first output is no tensor of floats or too large,
-    /// or the worker failed; others when the agent did.
+    /// [`LatencyError::Protocol`] if `shape` does not match `input` or the input is too large;
+    /// [`LatencyError::Failed`] if the model does not accept the input, its first output is not a
+    /// tensor of floats or too large, or the worker failed; others if the agent failed.
     pub fn run(
         &mut self,
         model: &Model,
@@ -110,7 +114,7 @@ impl AgentDevice {
         runtime: &RuntimeOptions,
     ) -> Result<Vec<f32>, LatencyError> {
         let job = RunJob {
-            model: refer(model),
+            model: reference_to(model),
             input: input.to_vec(),
             shape: shape.iter().map(|&dim| dim as u64).collect(),
             limits: Limits::default(),
@@ -123,7 +127,7 @@ impl AgentDevice {
         })
     }
 
-    /// Runs `task` on a living agent, starting it anew when it is lost.
+    /// Runs `task` on a connected agent; restarts a lost one and repeats the task.
     fn with_agent<T>(
         &mut self,
         doing: &'static str,
@@ -169,7 +173,7 @@ impl AgentDevice {
                             detail,
                         });
                     }
-                    // A cable that was pulled, or a device that restarts, takes its time to come back.
+                    // A pulled cable or a rebooting device takes time to come back.
                     std::thread::sleep(PAUSE * (lost - 1).min(10));
                 }
                 outcome => return outcome,
@@ -177,11 +181,11 @@ impl AgentDevice {
         }
     }
 
-    /// One measurement without repeats for its verdict.
+    /// Measures once, whatever the verdict.
     fn measure_once(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         let job = MeasureJob {
-            models: request.models.iter().map(refer).collect(),
-            reference: request.reference.as_ref().map(refer),
+            models: request.models.iter().map(reference_to).collect(),
+            reference: request.reference.as_ref().map(reference_to),
             sampling: request.sampling.clone(),
             limits: request.limits.clone(),
             evidence: request.evidence,
@@ -199,7 +203,7 @@ impl AgentDevice {
         })
     }
 
-    /// One measurement, repeated when its worker crashes as long as retries are left.
+    /// Measures, and repeats after a crash of the worker while retries are left.
     fn measure_despite_crashes(
         &mut self,
         request: &MeasureRequest,
@@ -221,7 +225,7 @@ impl AgentDevice {
     }
 }
 
-fn refer(model: &Model) -> ModelRef {
+fn reference_to(model: &Model) -> ModelRef {
     ModelRef {
         name: model.name().to_owned(),
         sha256: model.sha256(),
@@ -245,7 +249,7 @@ impl LatencySource for AgentDevice {
             .into());
         }
         let models = request.models.iter().chain(&request.reference);
-        // An older agent would make inputs of the sizes that it thinks of.
+        // An older agent would ignore the sizes and choose its own.
         if !self.device.input_shapes
             && let Some(sized) = models.into_iter().find(|model| !model.inputs().is_empty())
         {
@@ -260,13 +264,13 @@ impl LatencySource for AgentDevice {
         let mut left = self.patience.retries;
         let mut results = self.measure_despite_crashes(request, &mut left)?;
         while left > 0 {
-            let wrong: Vec<usize> = results
+            let invalid: Vec<usize> = results
                 .iter()
                 .enumerate()
                 .filter(|(_, m)| !m.is_valid())
                 .map(|(i, _)| i)
                 .collect();
-            let Some(&first) = wrong.first() else { break };
+            let Some(&first) = invalid.first() else { break };
             if let Verdict::Invalid { reason } = &results[first].verdict {
                 tracing::info!(
                     model = results[first].name,
@@ -274,7 +278,7 @@ impl LatencySource for AgentDevice {
                     "an invalid measurement; measuring again"
                 );
             }
-            let models: Vec<Model> = wrong
+            let models: Vec<Model> = invalid
                 .iter()
                 .filter_map(|&i| request.models.get(i))
                 .cloned()
@@ -285,15 +289,15 @@ impl LatencySource for AgentDevice {
                 ..request.clone()
             };
             let again = match self.measure_despite_crashes(&again, &mut left) {
-                // What was measured is not lost with the one that was to be better.
+                // The results so far are kept if the repetition fails.
                 Err(LatencyError::Failed(failure)) => {
                     tracing::warn!(%failure, "measuring again failed");
                     break;
                 }
                 outcome => outcome?,
             };
-            // The reference comes last and was measured again whether or not it was wrong.
-            let slots = wrong.into_iter().filter(|&i| i < request.models.len());
+            // The reference comes last and was measured again even if it was valid.
+            let slots = invalid.into_iter().filter(|&i| i < request.models.len());
             for (slot, measurement) in slots.chain(request.models.len()..results.len()).zip(again) {
                 results[slot] = measurement;
             }

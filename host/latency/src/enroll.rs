@@ -1,7 +1,8 @@
-//! Certificates for agents that listen on a network: one CA a user, which vouches for the user's hosts and devices.
+//! Certificates for agents on a network: one CA per user signs those of the user's hosts and
+//! devices.
 //!
-//! The CA's key never leaves the user's own folder. A device gets its certificate and key, and the CA's certificate to know
-//! its hosts by; whoever has none that this CA signed is refused before he has said anything.
+//! The CA's key never leaves the user's folder. A device gets its certificate and key, and the
+//! CA's certificate to authenticate hosts. TLS refuses clients without a certificate of this CA.
 
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
@@ -16,56 +17,58 @@ use crate::transport::remote::quote_path;
 use crate::transport::tcp;
 use crate::{LatencyError, home};
 
-/// How long the CA is valid.
+/// Validity of the CA, days.
 const CA_DAYS: i64 = 3650;
-/// Clocks of boards without a battery run behind, and those of hosts may too.
+/// Certificates are valid from this long ago, since the clocks of boards without a battery run
+/// behind.
 const EARLIER: Duration = Duration::days(2);
 /// The CA's name, in every certificate it signs.
 const CA_NAME: &str = "graphprune devices";
 
-/// For which device certificates are to be made.
+/// A request for the certificates of a device.
 #[derive(Clone, Debug)]
 pub struct Enrolment {
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device: String,
-    /// `host` or `host:port`, as hosts will reach the device.
+    /// `host` or `host:port`, as reached from hosts.
     pub address: String,
-    /// How long the certificates are valid, days.
+    /// Validity of the certificates, days.
     pub days: u32,
-    /// The folder for certificates; that of the user is [`Enrolled::host_folder`] otherwise.
+    /// The folder for certificates; the user's by default.
     pub folder: Option<PathBuf>,
 }
 
-/// What was made.
+/// The certificates of a device.
 #[derive(Clone, Debug)]
 pub struct Enrolled {
-    /// `ca.pem`, `ca.key`, `host.pem`, `host.key`: stays here.
+    /// The host's part: `ca.pem`, `ca.key`, `host.pem`, `host.key`.
     pub host_folder: PathBuf,
-    /// `agent.pem`, `agent.key`, `hosts.pem`: goes to the device.
+    /// The device's part: `agent.pem`, `agent.key`, `hosts.pem`.
     pub device_folder: PathBuf,
     /// `host:port`.
     pub address: String,
-    /// The port alone.
+    /// The port of the address.
     pub port: u16,
     /// The last day of the device's and the host's certificates.
     pub valid_until: Date,
-    /// Whether the CA was made just now.
+    /// Whether the CA is new.
     pub new_ca: bool,
 }
 
-/// The folder of the agent's program and library on a device, in the home folder of whoever starts it by hand.
+/// The folder of the agent's program and library in the user's home folder on a device.
 const PROGRAMS: &str = "graphprune-agent";
-/// The folder of the certificates there. No library lies above it: models may read what lies beside libraries.
+/// The folder of the certificates there. It lies outside the libraries' folder, which models may
+/// read.
 const CERTIFICATES: &str = "graphprune-tls";
-/// The same folders of a service.
+/// The same folders for a service.
 const SERVICE_PROGRAMS: &str = "/opt/graphprune";
 const SERVICE_CERTIFICATES: &str = "/etc/graphprune/tls";
-/// The user that a service runs as, and its folder below `/var/cache`.
+/// The user of a service, and its folder below `/var/cache`.
 const SERVICE_USER: &str = "graphprune";
 const SERVICE_CACHE: &str = "graphprune-agent";
 
 impl Enrolled {
-    /// Commands for this machine that bring the certificates and the agent to a device.
+    /// Returns commands for this machine that copy the certificates and the agent to the device.
     pub fn copying(&self) -> [String; 2] {
         let folder = self.device_folder.display().to_string();
         [
@@ -74,7 +77,7 @@ impl Enrolled {
         ]
     }
 
-    /// The command that starts the agent on the device after [`Self::copying`], in the user's home folder.
+    /// Returns the command that starts the copied agent on the device, in the user's home folder.
     pub fn by_hand(&self) -> String {
         format!(
             "{PROGRAMS}/graphprune-agent serve --listen 0.0.0.0:{} --tls {CERTIFICATES}",
@@ -82,7 +85,7 @@ impl Enrolled {
         )
     }
 
-    /// Commands that make what was copied a service's, in the same folder.
+    /// Returns commands that install the copied files for a service, in the user's home folder.
     pub fn installing(&self) -> [String; 4] {
         [
             format!("sudo useradd --system {SERVICE_USER}"),
@@ -94,7 +97,7 @@ impl Enrolled {
         ]
     }
 
-    /// The unit of systemd that starts it then.
+    /// Returns the systemd unit of that service.
     pub fn unit(&self) -> String {
         format!(
             "[Unit]\nDescription=graphprune agent\nAfter=network-online.target\nWants=network-online.target\n\n\
@@ -107,39 +110,37 @@ impl Enrolled {
     }
 }
 
-/// Makes certificates for a device, or new ones for one that had some; the CA is made when there is none. Other devices go
-/// on with theirs.
+/// Creates or renews the certificates of a device, and the CA if there is none. The certificates
+/// of other devices stay valid.
 ///
 /// # Errors
-/// When the address is none, or the files cannot be written or, those of the CA, not be read.
-pub fn enroll(wanted: &Enrolment) -> Result<Enrolled, LatencyError> {
-    let wrong = |detail: String| LatencyError::Certificates {
-        host: wanted.address.clone(),
+/// Fails if the name, address or validity is invalid, or a file cannot be read or written.
+pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
+    let failed = |detail: String| LatencyError::Certificates {
+        host: enrolment.address.clone(),
         detail,
     };
-    let (host, port) = tcp::split(&wanted.address)
+    let (host, port) = tcp::split(&enrolment.address)
         .filter(|(host, _)| !host.contains('%'))
-        .ok_or_else(|| wrong("it is no HOST or HOST:PORT".into()))?;
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if wanted.device.is_empty()
-        || wanted.device.starts_with('.')
-        || !wanted.device.chars().all(plain)
-    {
-        return Err(wrong(format!("`{}` is no name of a device", wanted.device)));
+        .ok_or_else(|| failed("it is not HOST or HOST:PORT".into()))?;
+    let device = enrolment.device.as_str();
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    if device.is_empty() || device.starts_with('.') || !device.chars().all(is_plain) {
+        return Err(failed(format!("`{device}` is not a valid name of a device")));
     }
-    if wanted.days == 0 || i64::from(wanted.days) > CA_DAYS {
-        return Err(wrong(format!("they can be valid for 1 to {CA_DAYS} days")));
+    if enrolment.days == 0 || i64::from(enrolment.days) > CA_DAYS {
+        return Err(failed(format!("they can be valid for 1 to {CA_DAYS} days")));
     }
-    let folder = match &wanted.folder {
+    let folder = match &enrolment.folder {
         Some(folder) => folder.clone(),
         None => home::certificates()?,
     };
     let _lock = home::lock(&folder.join("ca.pem"))?;
-    let broken = |error: rcgen::Error| wrong(error.to_string());
-    let (ca, new_ca) = authority(&folder, &wanted.address)?;
-    let until = OffsetDateTime::from(SystemTime::now()) + Duration::days(wanted.days.into());
+    let broken = |error: rcgen::Error| failed(error.to_string());
+    let (ca, new_ca) = authority(&folder, &enrolment.address)?;
+    let until = OffsetDateTime::from(SystemTime::now()) + Duration::days(enrolment.days.into());
 
-    // The host's own is made anew each time, so that it lasts as long as the newest device's.
+    // The host's certificate is renewed as well, so that it lasts as long as the newest device's.
     let host_name = format!("host of {CA_NAME}");
     let client = certificate(
         &ca,
@@ -152,11 +153,11 @@ pub fn enroll(wanted: &Enrolment) -> Result<Enrolled, LatencyError> {
     home::write(&folder.join("host.key"), key.as_bytes(), true)?;
     home::write(&folder.join("host.pem"), pem.as_bytes(), false)?;
 
-    let device_folder = folder.join("devices").join(&wanted.device);
+    let device_folder = folder.join("devices").join(device);
     let names = [host.to_owned()];
     let server = certificate(
         &ca,
-        &wanted.device,
+        device,
         &names,
         ExtendedKeyUsagePurpose::ServerAuth,
         until,
@@ -182,7 +183,7 @@ pub fn enroll(wanted: &Enrolment) -> Result<Enrolled, LatencyError> {
     })
 }
 
-/// The CA, made when there is none, and whether it was.
+/// Reads the CA, or creates it. Returns whether it is new.
 fn authority(folder: &Path, host: &str) -> Result<(Issuer<'static, KeyPair>, bool), LatencyError> {
     let broken = |error: rcgen::Error| LatencyError::Certificates {
         host: host.to_owned(),
@@ -194,7 +195,7 @@ fn authority(folder: &Path, host: &str) -> Result<(Issuer<'static, KeyPair>, boo
     params.is_ca = IsCa::Ca(BasicConstraints::Constrained(0));
     params.key_usages = vec![KeyUsagePurpose::KeyCertSign, KeyUsagePurpose::CrlSign];
     if pem_path.is_file() {
-        // The name and the key are all that signing needs of it.
+        // Signing needs only the name and the key.
         let key = KeyPair::from_pem(&read(&key_path)?).map_err(broken)?;
         return Ok((Issuer::new(params, key), false));
     }
@@ -203,13 +204,13 @@ fn authority(folder: &Path, host: &str) -> Result<(Issuer<'static, KeyPair>, boo
     params.not_after = now + Duration::days(CA_DAYS);
     let key = KeyPair::generate().map_err(broken)?;
     let pem = params.self_signed(&key).map_err(broken)?.pem();
-    // The certificate comes last: where it is, the key is too.
+    // The certificate comes last: its presence implies that of the key.
     home::write(&key_path, key.serialize_pem().as_bytes(), true)?;
     home::write(&pem_path, pem.as_bytes(), false)?;
     Ok((Issuer::new(params, key), true))
 }
 
-/// A certificate and its key, both PEM.
+/// Creates a certificate and its key, both PEM.
 fn certificate(
     ca: &Issuer<'_, KeyPair>,
     name: &str,
@@ -252,7 +253,7 @@ mod tests {
     }
 
     #[test]
-    fn keys_are_for_their_owner_and_the_ca_stays_over_devices() {
+    fn keys_are_private_and_all_devices_share_the_ca() {
         let folder = tempfile::tempdir().unwrap();
         let first = enroll(&enrolment("attic", "10.0.0.3", folder.path())).unwrap();
         assert!(first.new_ca);
@@ -277,10 +278,10 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_name_address_or_time_makes_nothing() {
+    fn an_invalid_name_address_or_validity_creates_nothing() {
         let folder = tempfile::tempdir().unwrap();
-        let check = |wanted: Enrolment| {
-            assert!(enroll(&wanted).is_err(), "{wanted:?}");
+        let check = |enrolment: Enrolment| {
+            assert!(enroll(&enrolment).is_err(), "{enrolment:?}");
             assert!(!folder.path().join("ca.pem").exists());
         };
         check(enrolment("attic", "a b", folder.path()));

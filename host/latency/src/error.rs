@@ -1,4 +1,4 @@
-//! What can go wrong between a question about latency and its answer.
+//! Errors of measuring latency.
 
 use std::path::PathBuf;
 
@@ -6,47 +6,47 @@ use agent_protocol::{Failure, ProtocolError};
 
 use crate::Obstacle;
 
-/// Why there is no latency.
+/// An error of measuring latency.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum LatencyError {
-    /// The agent's program is nowhere.
+    /// The agent's program was not found.
     #[error(
         "the agent `graphprune-agent` was not found; looked at {}. Build it with `cargo build --package graphprune-agent`, or name it in GRAPHPRUNE_AGENT",
         looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     AgentNotFound {
-        /// Every place that was tried.
+        /// The searched paths.
         looked: Vec<PathBuf>,
     },
-    /// The agent's program does not come up.
+    /// The agent did not start.
     #[error("the agent {place} did not start: {detail}")]
     AgentStart {
         /// The program or the device.
         place: String,
-        /// What was seen, with its last words.
+        /// The problem, with the end of the agent's standard error.
         detail: String,
     },
-    /// The device cannot be used as it is.
+    /// An obstacle prevents the use of the device.
     #[error("{place}: {obstacle} ({detail}); {}", obstacle.advice(device))]
     Unusable {
-        /// What the user calls the device.
+        /// The user's name for the device.
         device: String,
-        /// Where it is: `ssh pi@board`.
+        /// Its transport and address: `ssh pi@board`.
         place: String,
-        /// What is in the way.
+        /// The obstacle.
         obstacle: Obstacle,
-        /// What was seen.
+        /// The underlying error.
         detail: String,
     },
-    /// The agent died or fell silent more often than it was started anew.
+    /// The agent was lost and all restarts are used up.
     #[error("the agent was lost {times} times, last while {doing}: {detail}")]
     AgentLost {
-        /// How often, in this one request.
+        /// The number of losses in this request.
         times: u32,
-        /// The call.
+        /// The interrupted call.
         doing: &'static str,
-        /// What was seen.
+        /// The underlying error.
         detail: String,
     },
     /// Every device of a fleet failed.
@@ -55,15 +55,16 @@ pub enum LatencyError {
         reasons.iter().map(|(name, reason)| format!("{name}: {reason}")).collect::<Vec<_>>().join("; ")
     )]
     NoDeviceLeft {
-        /// Each device's name and what became of it.
+        /// The name and the error of each device.
         reasons: Vec<(String, String)>,
     },
-    /// The connection to the agent failed or the agent did not answer in time. A new connection may help.
+    /// The connection to the agent failed, or the agent did not answer in time. A new connection
+    /// may help.
     #[error("{call} on the agent failed: {detail}")]
     Connection {
         /// The call.
         call: &'static str,
-        /// What was seen.
+        /// The underlying error.
         detail: String,
     },
     /// The agent refused a call.
@@ -71,13 +72,13 @@ pub enum LatencyError {
     Refused {
         /// The call.
         call: &'static str,
-        /// The agent's words.
+        /// The agent's message.
         detail: String,
     },
-    /// A message makes no sense.
-    #[error("a message between host and agent is wrong: {0}")]
+    /// A message between host and agent is malformed.
+    #[error("malformed message between host and agent: {0}")]
     Protocol(#[from] ProtocolError),
-    /// The worker on the device failed; the agent lives on and other models can be measured.
+    /// The worker on the device failed. The agent still runs, and other models can be measured.
     #[error("working on the device failed while {0}")]
     Failed(Failure),
     /// A model cannot be sent.
@@ -85,72 +86,72 @@ pub enum LatencyError {
     Model {
         /// The model's name.
         name: String,
-        /// Why.
+        /// The reason.
         detail: String,
     },
-    /// A model's file is not whole.
+    /// The external data of a model's file is missing or too large.
     #[error("model '{}': {detail}", path.display())]
     ModelFile {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         detail: String,
     },
-    /// There is no such device.
+    /// No device has that name.
     #[error("there is no device `{name}`: {advice}")]
     UnknownDevice {
-        /// What was asked for.
+        /// The requested name.
         name: String,
-        /// What there is, and how to add one.
+        /// The existing devices, and how to add one.
         advice: String,
     },
-    /// The file of registered devices is wrong, or does not take a change.
+    /// The file of registered devices is malformed, or a change is invalid.
     #[error("the devices in {}: {problem}", path.display())]
     Registry {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         problem: String,
     },
     /// A command on a device failed.
     #[error("a command on {place} failed: {detail}")]
     Shell {
-        /// The device in a few words.
+        /// The device.
         place: String,
-        /// How it ended and what it said.
+        /// The status and the last output of the command.
         detail: String,
     },
-    /// There are no agents for other machines.
+    /// There are no agents to deploy.
     #[error(
         "there are no agents to put on a device; looked at {}. Build them with `cargo xtask agents`, or name their folder with --agents or in GRAPHPRUNE_AGENTS",
         looked.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ")
     )]
     NoAgents {
-        /// Every place that was tried.
+        /// The searched folders.
         looked: Vec<PathBuf>,
     },
-    /// The agent cannot be put on a device.
+    /// The agent cannot be deployed to a device.
     #[error("the agent cannot be put on {device}: {problem}")]
     Deploy {
-        /// What the user calls the device.
+        /// The user's name for the device.
         device: String,
-        /// Why, and what to do.
+        /// The reason and the remedy.
         problem: String,
     },
-    /// Certificates cannot be made.
+    /// Certificates cannot be created.
     #[error("certificates for {host}: {detail}")]
     Certificates {
-        /// For whom.
+        /// The address of the device.
         host: String,
-        /// What went wrong.
+        /// The problem.
         detail: String,
     },
-    /// A device profile is wrong.
+    /// A device profile is invalid.
     #[error("device profile {origin}: {}", problems.join("; "))]
     Profile {
-        /// The file, or what else the text came from.
+        /// The file, or another origin of the text.
         origin: String,
-        /// Every problem found.
+        /// All problems.
         problems: Vec<String>,
     },
     /// The measurement store failed.
@@ -158,21 +159,21 @@ pub enum LatencyError {
     Store {
         /// The database file.
         path: PathBuf,
-        /// What SQLite said and what to do.
+        /// SQLite's error and the remedy.
         detail: String,
     },
-    /// The host itself could not do its part.
+    /// An operation on the host failed.
     #[error("{doing}: {source}")]
     Io {
-        /// What was tried.
+        /// The operation.
         doing: String,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
 }
 
 impl LatencyError {
-    /// Whether the agent itself is gone or unreachable, so that starting it anew may help.
+    /// Returns whether the agent is gone or unreachable, so that a restart may help.
     pub fn is_agent_lost(&self) -> bool {
         match self {
             Self::Connection { .. } | Self::AgentLost { .. } => true,

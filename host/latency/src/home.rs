@@ -1,14 +1,14 @@
-//! The user's own folder of graphprune: registered devices and certificates.
+//! The user's folder of graphprune, with registered devices and certificates.
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
 use crate::LatencyError;
 
-/// `$GRAPHPRUNE_HOME`, otherwise `graphprune` in `$XDG_CONFIG_HOME`, otherwise in `~/.config`.
+/// Returns `$GRAPHPRUNE_HOME`, else `graphprune` in `$XDG_CONFIG_HOME`, else in `~/.config`.
 ///
 /// # Errors
-/// When none of the variables is set.
+/// Fails if none of the variables is set.
 pub fn folder() -> Result<PathBuf, LatencyError> {
     let variable = |name: &str| {
         std::env::var_os(name)
@@ -24,23 +24,25 @@ pub fn folder() -> Result<PathBuf, LatencyError> {
         })
 }
 
-/// Where the host's certificates are.
+/// Returns the folder of the host's certificates.
 ///
 /// # Errors
-/// As [`folder`].
+/// Fails as [`folder`] does.
 pub fn certificates() -> Result<PathBuf, LatencyError> {
     Ok(folder()?.join("tls"))
 }
 
-/// Waits until nobody else changes `path`. The lock ends with the value, and so with the process.
+/// Waits for an exclusive lock on `path`. The lock ends with the returned file, and so with the
+/// process.
 ///
 /// # Errors
-/// What the system said.
+/// Fails if the lock file cannot be created or locked.
 pub(crate) fn lock(path: &Path) -> Result<File, LatencyError> {
     use std::os::unix::fs::OpenOptionsExt;
     let lock = || {
         std::fs::create_dir_all(path.parent().unwrap_or(Path::new(".")))?;
-        // Nothing is written to it, so that a link which somebody left in a shared folder costs its target nothing.
+        // A link planted in a shared folder must not harm its target: it is not followed, and
+        // nothing is written.
         let file = std::fs::OpenOptions::new()
             .write(true)
             .create(true)
@@ -56,11 +58,11 @@ pub(crate) fn lock(path: &Path) -> Result<File, LatencyError> {
     })
 }
 
-/// Writes a file beside, and renames it: a reader finds the old one or the new one. `private` files are for their owner
-/// only.
+/// Writes a file aside and renames it, so that readers find the old content or the new one. Only
+/// the owner may read `private` files.
 ///
 /// # Errors
-/// What the system said.
+/// Fails if the file cannot be written.
 pub(crate) fn write(path: &Path, text: &[u8], private: bool) -> Result<(), LatencyError> {
     use std::io::Write;
     use std::os::unix::fs::OpenOptionsExt;
@@ -70,7 +72,7 @@ pub(crate) fn write(path: &Path, text: &[u8], private: bool) -> Result<(), Laten
         let mut name = path.file_name().unwrap_or_default().to_owned();
         name.push(format!(".{}.tmp", std::process::id()));
         let aside = folder.join(name);
-        // One that a killed process with this number left behind has who knows which rights.
+        // A leftover of a killed process with this id may have other permissions.
         match std::fs::remove_file(&aside) {
             Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -95,7 +97,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_lock_that_is_a_link_is_refused_and_its_target_keeps_what_it_has() {
+    fn a_lock_that_is_a_link_is_refused_and_its_target_untouched() {
         let folder = tempfile::tempdir().unwrap();
         let victim = folder.path().join("victim");
         std::fs::write(&victim, "precious").unwrap();

@@ -1,36 +1,36 @@
-//! What keeps a device from being used, told apart because each is mended in another way.
+//! Obstacles to using a device, each with its own remedy.
 
 use std::fmt;
 
-/// What keeps a device from being used.
+/// An obstacle to using a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Obstacle {
-    /// The program that leads to the device is not on this machine.
+    /// The client program is not installed on this machine.
     NoProgram,
     /// Nothing answers at the device's address.
     Unreachable,
-    /// The device does not take this user's key or certificate.
+    /// The device rejects this user's key or certificate.
     KeyRefused,
-    /// The device shows another key or certificate than the one that is known.
+    /// The device presents an unexpected key or certificate.
     Impostor,
-    /// A phone has not allowed this computer to debug it.
+    /// The phone has not authorised this computer for debugging.
     NotAllowed,
     /// The agent is not on the device.
     NotDeployed,
     /// The agent on the device is for another processor or C library.
     WrongArchitecture,
-    /// There are no certificates for the device.
+    /// The device has no certificates.
     NotEnrolled,
 }
 
 impl Obstacle {
-    /// Whether it may go away by itself: a cable that is plugged in again, a device that starts.
+    /// Returns whether it may pass by itself, as when a cable is plugged in again.
     pub fn may_pass(self) -> bool {
         self == Self::Unreachable
     }
 
-    /// What to do about it; `device` is what the user calls the device.
+    /// Returns the remedy. `device` is the user's name for the device.
     pub fn advice(self, device: &str) -> String {
         match self {
             Self::NoProgram => "install it, or put its folder on PATH".to_owned(),
@@ -38,7 +38,7 @@ impl Obstacle {
                 "is it switched on and connected, and is the address right?".to_owned()
             }
             Self::KeyRefused => {
-                "graphprune asks for no password: load a key that the device takes (`ssh-copy-id`), or for TLS enrol it again with `graphprune device enroll`".to_owned()
+                "graphprune does not prompt for passwords: load a key that the device accepts (`ssh-copy-id`), or for TLS enrol it again with `graphprune device enroll`".to_owned()
             }
             Self::Impostor => {
                 "connect once by hand with `ssh` and look at the key it shows, or for TLS enrol the device again with `graphprune device enroll`".to_owned()
@@ -61,10 +61,10 @@ impl Obstacle {
 impl fmt::Display for Obstacle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
-            Self::NoProgram => "the program that leads to it is missing",
+            Self::NoProgram => "its client program is missing",
             Self::Unreachable => "it cannot be reached",
             Self::KeyRefused => "it refuses this user",
-            Self::Impostor => "its key is not the one that is known",
+            Self::Impostor => "its key is not the expected one",
             Self::NotAllowed => "it does not allow this computer to debug it",
             Self::NotDeployed => "the agent is not on it",
             Self::WrongArchitecture => "the agent on it does not run there",

@@ -1,4 +1,4 @@
-//! The devices that a user has named: `devices.toml`, one table a device.
+//! The registered devices of a user: `devices.toml`, one table per device.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -11,11 +11,11 @@ use crate::{Address, LatencyError, Profile, home};
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Registered {
-    /// The name of a profile that comes with graphprune, or the path of a profile's file.
+    /// The name of a built-in profile, or the path of a profile's file.
     pub profile: String,
-    /// Where the device is: `ssh:pi@board`.
+    /// The address: `ssh:pi@board`.
     pub address: String,
-    /// The agent's folder on the device; empty: the profile's, then the usual one.
+    /// The agent's folder on the device; empty for the profile's, then the default.
     #[serde(default, skip_serializing_if = "String::is_empty")]
     pub folder: String,
     /// Further arguments for ssh, such as `-F FILE`.
@@ -24,10 +24,10 @@ pub struct Registered {
 }
 
 impl Registered {
-    /// The device's profile.
+    /// Returns the device's profile.
     ///
     /// # Errors
-    /// As [`Profile::find`].
+    /// Fails as [`Profile::find`] does.
     pub fn profile(&self) -> Result<Profile, LatencyError> {
         Profile::find(&self.profile)
     }
@@ -47,28 +47,28 @@ pub struct Registry {
 }
 
 impl Registry {
-    /// The user's own.
+    /// Returns the user's registry.
     ///
     /// # Errors
-    /// When there is no place for it.
+    /// Fails if the system names no folder for it.
     pub fn of_user() -> Result<Self, LatencyError> {
         Ok(Self::at(home::folder()?.join("devices.toml")))
     }
 
-    /// The registry in this file, which need not exist.
+    /// Returns the registry in this file, which does not have to exist.
     pub fn at(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// The file.
+    /// Returns the path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Every device by its name.
+    /// Returns the devices by name.
     ///
     /// # Errors
-    /// When the file cannot be read or is wrong.
+    /// Fails if the file is unreadable or malformed.
     pub fn devices(&self) -> Result<BTreeMap<String, Registered>, LatencyError> {
         let text = match std::fs::read_to_string(&self.path) {
             Ok(text) => text,
@@ -83,19 +83,20 @@ impl Registry {
             }
         };
         let contents: Contents =
-            toml::from_str(&text).map_err(|error| self.wrong(error.to_string()))?;
+            toml::from_str(&text).map_err(|error| self.error(error.to_string()))?;
         Ok(contents.devices)
     }
 
     /// Adds a device.
     ///
     /// # Errors
-    /// When the name is taken (unless `replace`) or unfit, or the profile or the address is wrong.
+    /// Fails if the name is invalid or (unless `replace`) taken, or the profile or the address is
+    /// invalid.
     pub fn add(&self, name: &str, device: Registered, replace: bool) -> Result<(), LatencyError> {
         self.check(name, &device)?;
         self.change(|devices| {
             if !replace && devices.contains_key(name) {
-                return Err(self.wrong(format!(
+                return Err(self.error(format!(
                     "`{name}` is there already; remove it first, or replace it"
                 )));
             }
@@ -104,42 +105,42 @@ impl Registry {
         })
     }
 
-    /// Removes a device, and returns what it was.
+    /// Removes a device and returns it.
     ///
     /// # Errors
-    /// When there is none of that name.
+    /// Fails if no device has that name.
     pub fn remove(&self, name: &str) -> Result<Registered, LatencyError> {
         self.change(|devices| {
             devices.remove(name).ok_or_else(|| {
                 let known: Vec<&str> = devices.keys().map(String::as_str).collect();
-                self.wrong(format!("there is no `{name}`; {}", listed(&known)))
+                self.error(format!("there is no `{name}`; {}", listed(&known)))
             })
         })
     }
 
     fn check(&self, name: &str, device: &Registered) -> Result<(), LatencyError> {
-        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
+        let is_plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || "-_.".contains(c);
         if name.is_empty()
             || name.len() > 64
-            || !name.chars().all(plain)
+            || !name.chars().all(is_plain)
             || name.starts_with(['-', '.'])
         {
-            return Err(self.wrong(format!(
+            return Err(self.error(format!(
                 "`{name}` must be 1 to 64 lower-case letters, digits, hyphens, dots or underscores"
             )));
         }
         if Profile::built_in(name).is_some() {
-            return Err(self.wrong(format!(
-                "`{name}` is a profile's name; call the device otherwise"
+            return Err(self.error(format!(
+                "`{name}` is a profile's name; choose another name for the device"
             )));
         }
         let profile = device.profile()?;
         Address::parse(&device.address, Some(profile.transport))
             .map(drop)
-            .map_err(|problem| self.wrong(format!("`{name}`: address: {problem}")))
+            .map_err(|problem| self.error(format!("`{name}`: address: {problem}")))
     }
 
-    /// Reads, changes and writes the file, alone.
+    /// Reads, changes and writes the file under a lock.
     fn change<T>(
         &self,
         change: impl FnOnce(&mut BTreeMap<String, Registered>) -> Result<T, LatencyError>,
@@ -148,12 +149,12 @@ impl Registry {
         let mut devices = self.devices()?;
         let outcome = change(&mut devices)?;
         let text = toml::to_string_pretty(&Contents { devices })
-            .map_err(|error| self.wrong(error.to_string()))?;
+            .map_err(|error| self.error(error.to_string()))?;
         home::write(&self.path, text.as_bytes(), false)?;
         Ok(outcome)
     }
 
-    fn wrong(&self, problem: String) -> LatencyError {
+    fn error(&self, problem: String) -> LatencyError {
         LatencyError::Registry {
             path: self.path.clone(),
             problem,
@@ -161,7 +162,7 @@ impl Registry {
     }
 }
 
-/// Names in a sentence.
+/// Lists names in a sentence.
 pub(crate) fn listed(names: &[&str]) -> String {
     if names.is_empty() {
         "there is none yet".to_owned()
@@ -184,7 +185,7 @@ mod tests {
     }
 
     #[test]
-    fn what_was_added_is_found_again_until_it_is_removed() {
+    fn an_added_device_is_listed_until_it_is_removed() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::at(folder.path().join("new/devices.toml"));
         assert!(registry.devices().unwrap().is_empty());
@@ -202,7 +203,7 @@ mod tests {
     }
 
     #[test]
-    fn wrong_names_addresses_and_profiles_are_refused() {
+    fn invalid_names_addresses_and_profiles_are_refused() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::at(folder.path().join("devices.toml"));
         let check = |name: &str, device: Registered, needle: &str| {
@@ -225,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn devices_added_at_once_are_all_there() {
+    fn concurrent_additions_are_all_kept() {
         let folder = tempfile::tempdir().unwrap();
         let registry = Registry::at(folder.path().join("devices.toml"));
         std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! A source that never measures the same thing twice, and neither do two of them that share a store.
+//! A source in front of which a store answers, shared with other processes, so that nothing is
+//! measured twice.
 
 use std::collections::HashMap;
 use std::ops::Range;
@@ -9,15 +10,17 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{DeviceInfo, Evidence, Measurement, ProtocolError, Token};
 
-use crate::store::{Hold, Standing, now_unix_ns};
+use crate::moment::now_unix_ns;
+use crate::store::{Claim, ClaimState};
 use crate::{Key, LatencyError, LatencySource, MeasureRequest, Model, Origin, Store};
 
-/// How a claim on a measurement is kept and lost.
+/// Timing of claims on measurements.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
-    /// A claim that did not beat for so long has lost its holder, ns. Its holder beats five times as often.
+    /// Time without a heartbeat after which a claim has expired, ns. The holder beats five times
+    /// as often.
     pub ns: u64,
-    /// How often somebody who waits for another's measurement looks, ns.
+    /// Interval of polling for the result of another process, ns.
     pub look_ns: u64,
 }
 
@@ -30,25 +33,27 @@ impl Default for Lease {
     }
 }
 
-/// A source with a store before it. What is stored and valid is answered from there; the rest is measured and stored. What
-/// another process with the same store measures at the moment is waited for.
+/// A source behind a store. Valid stored measurements are returned from there; others are
+/// measured and stored. If another process with the same store is measuring a model, its result
+/// is awaited.
 pub struct Remembering<S> {
     source: S,
     store: Store,
     lease: Lease,
     holder: String,
-    /// The claims of others, and since when this process has seen them stand still. By its own clock: the other's may jump.
-    seen: HashMap<Key, (Hold, Instant)>,
+    /// The claims of other processes, with the time since which their heartbeat has not changed.
+    /// This process's clock decides, since the holder's may jump.
+    observed: HashMap<Key, (Claim, Instant)>,
 }
 
 impl<S: LatencySource> Remembering<S> {
-    /// Puts `store` before `source`.
+    /// Puts `store` in front of `source`.
     ///
     /// # Errors
-    /// When the system gives no random numbers: claims are told apart by one.
+    /// Fails if the system provides no random number to identify this process's claims.
     pub fn new(source: S, store: Store) -> Result<Self, LatencyError> {
         let random = Token::generate().map_err(|source| LatencyError::Io {
-            doing: "telling this process from others that use the measurement store".into(),
+            doing: "generating an identity for claims in the measurement store".into(),
             source,
         })?;
         Ok(Self {
@@ -56,28 +61,28 @@ impl<S: LatencySource> Remembering<S> {
             store,
             lease: Lease::default(),
             holder: format!("{}-{}", std::process::id(), random.secret()),
-            seen: HashMap::new(),
+            observed: HashMap::new(),
         })
     }
 
-    /// Keeps claims in another way.
+    /// Sets the timing of claims.
     #[must_use]
     pub fn with_lease(mut self, lease: Lease) -> Self {
         self.lease = lease;
         self
     }
 
-    /// The store.
+    /// Returns the store.
     pub fn store(&self) -> &Store {
         &self.store
     }
 
-    /// The source behind it.
+    /// Returns the source behind the store.
     pub fn source_mut(&mut self) -> &mut S {
         &mut self.source
     }
 
-    /// The keys of a request's models, then of its reference.
+    /// The keys of the models, then that of the reference.
     fn keys(&self, request: &MeasureRequest) -> Vec<Key> {
         let device = self.source.describe();
         let reference = request.reference.as_ref().map(Model::sha256);
@@ -97,72 +102,76 @@ impl<S: LatencySource> Remembering<S> {
             .collect()
     }
 
-    /// Answers or claims what is still missing among `keys`, the first `models` of which are models.
+    /// Fills or claims the missing slots. The first `models` of the `keys` are those of the
+    /// models.
     fn claim(
         &mut self,
         keys: &[Key],
         models: usize,
         full: bool,
-        found: &mut [Option<Measurement>],
+        slots: &mut [Option<Measurement>],
     ) -> Result<Claimed, LatencyError> {
-        // What is asked for twice in one request is measured once.
+        // A model that occurs twice in one request is measured once.
         for i in 0..keys.len() {
-            if found[i].is_none()
+            if slots[i].is_none()
                 && let Some(twin) = keys[..i].iter().position(|key| *key == keys[i])
             {
-                found[i] = found[twin].clone();
+                slots[i] = slots[twin].clone();
             }
         }
-        let missing = |range: Range<usize>, found: &[Option<Measurement>]| {
+        let missing = |range: Range<usize>, slots: &[Option<Measurement>]| {
             range
-                .filter(|&i| found[i].is_none() && !keys[..i].contains(&keys[i]))
+                .filter(|&i| slots[i].is_none() && !keys[..i].contains(&keys[i]))
                 .collect::<Vec<_>>()
         };
-        let mut wanted = missing(0..models, found);
-        // The reference is measured along with whatever is missing; it is claimed when only it is.
-        if wanted.is_empty() {
-            wanted = missing(models..keys.len(), found);
+        let mut open = missing(0..models, slots);
+        // The reference is measured along with missing models; it needs a claim of its own only
+        // without any.
+        if open.is_empty() {
+            open = missing(models..keys.len(), slots);
         }
         let mut claimed = Claimed::default();
-        if wanted.is_empty() {
+        if open.is_empty() {
             return Ok(claimed);
         }
-        let asked: Vec<&Key> = wanted.iter().map(|&i| &keys[i]).collect();
-        let (seen, lease) = (&self.seen, self.lease);
-        let standings = self.store.claim(&asked, full, &self.holder, |key, hold| {
-            is_dead(seen.get(key), hold, lease)
-        })?;
+        let open_keys: Vec<&Key> = open.iter().map(|&i| &keys[i]).collect();
+        let (observed, lease) = (&self.observed, self.lease);
+        let states = self
+            .store
+            .claim(&open_keys, full, &self.holder, |key, claim| {
+                has_expired(observed.get(key), claim, lease)
+            })?;
         let now = Instant::now();
-        let mut seen = HashMap::new();
-        for (i, standing) in wanted.into_iter().zip(standings) {
-            match standing {
-                Standing::Known(measurement) => found[i] = Some(*measurement),
-                Standing::Mine => claimed.mine.push(i),
-                Standing::Theirs(hold) => {
-                    claimed.theirs = true;
-                    let since = match self.seen.get(&keys[i]) {
-                        Some((before, since)) if *before == hold => *since,
+        let mut observed = HashMap::new();
+        for (i, state) in open.into_iter().zip(states) {
+            match state {
+                ClaimState::Measured(measurement) => slots[i] = Some(*measurement),
+                ClaimState::Claimed => claimed.own.push(i),
+                ClaimState::HeldByOther(claim) => {
+                    claimed.others = true;
+                    let since = match self.observed.get(&keys[i]) {
+                        Some((before, since)) if *before == claim => *since,
                         _ => now,
                     };
-                    seen.insert(keys[i].clone(), (hold, since));
+                    observed.insert(keys[i].clone(), (claim, since));
                 }
             }
         }
-        self.seen = seen;
+        self.observed = observed;
         Ok(claimed)
     }
 
-    /// Measures the claimed ones and stores them.
+    /// Measures the claimed models and stores the results.
     fn measure_claimed(
         &mut self,
         request: &MeasureRequest,
         keys: &[Key],
-        mine: &[usize],
-        found: &mut [Option<Measurement>],
+        own: &[usize],
+        slots: &mut [Option<Measurement>],
     ) -> Result<(), LatencyError> {
         let count = request.models.len();
         let part = MeasureRequest {
-            models: mine
+            models: own
                 .iter()
                 .filter_map(|&i| request.models.get(i))
                 .cloned()
@@ -177,9 +186,7 @@ impl<S: LatencySource> Remembering<S> {
         let outcome = thread::scope(|scope| {
             let (done, ended) = channel::<()>();
             let path = store.path();
-            scope.spawn(move || {
-                keep_beating(path, holder, every, &ended);
-            });
+            scope.spawn(move || send_heartbeats(path, holder, every, &ended));
             let outcome = source.measure(&part);
             drop::<Sender<()>>(done);
             outcome
@@ -191,13 +198,13 @@ impl<S: LatencySource> Remembering<S> {
                 return Err(error);
             }
         };
-        let slots: Vec<usize> = mine
+        let measured: Vec<usize> = own
             .iter()
             .copied()
             .filter(|&i| i < count)
             .chain(count..keys.len())
             .collect();
-        if fresh.len() != slots.len() {
+        if fresh.len() != measured.len() {
             self.store.finish(&self.holder, &Origin::default(), &[])?;
             return Err(ProtocolError::Missing {
                 message: "Results",
@@ -205,52 +212,53 @@ impl<S: LatencySource> Remembering<S> {
             }
             .into());
         }
-        let entries: Vec<(Key, &Measurement)> = slots
+        let entries: Vec<(Key, &Measurement)> = measured
             .iter()
             .zip(&fresh)
             .map(|(&i, measurement)| (keys[i].clone(), measurement))
             .collect();
         let origin = Origin::here(&self.source.describe());
         self.store.finish(&self.holder, &origin, &entries)?;
-        for (i, measurement) in slots.into_iter().zip(fresh) {
-            found[i] = Some(measurement);
+        for (i, measurement) in measured.into_iter().zip(fresh) {
+            slots[i] = Some(measurement);
         }
         Ok(())
     }
 }
 
-/// What came of asking for claims.
+/// The result of claiming slots.
 #[derive(Default)]
 struct Claimed {
-    /// The places of what is the caller's to measure.
-    mine: Vec<usize>,
-    /// Whether something is being measured elsewhere.
-    theirs: bool,
+    /// The slots claimed by this process.
+    own: Vec<usize>,
+    /// Whether other processes hold claims.
+    others: bool,
 }
 
-/// Whether a claim's holder is gone: its beat stood still for a lease while this process looked, or is from long ago.
-fn is_dead(seen: Option<&(Hold, Instant)>, hold: &Hold, lease: Lease) -> bool {
-    let age = now_unix_ns().saturating_sub(hold.beat_unix_ns);
+/// Whether a claim has expired: its heartbeat has not changed for a lease under observation, or
+/// is very old.
+fn has_expired(observed: Option<&(Claim, Instant)>, claim: &Claim, lease: Lease) -> bool {
+    let age = now_unix_ns().saturating_sub(claim.beat_unix_ns);
     age > i64::try_from(lease.ns)
         .unwrap_or(i64::MAX)
         .saturating_mul(4)
-        || seen.is_some_and(|(before, since)| {
-            before == hold && since.elapsed() > Duration::from_nanos(lease.ns)
+        || observed.is_some_and(|(before, since)| {
+            before == claim && since.elapsed() > Duration::from_nanos(lease.ns)
         })
 }
 
-/// Beats the claims of `holder` until the other end of `ended` is gone. A beat that is missed costs at worst a measurement that
-/// somebody else takes as well.
-fn keep_beating(path: &Path, holder: &str, every: Duration, ended: &Receiver<()>) {
+/// Sends heartbeats for the claims of `holder` until the sender of `ended` is dropped. A missed
+/// heartbeat costs at worst a duplicate measurement.
+fn send_heartbeats(path: &Path, holder: &str, every: Duration, ended: &Receiver<()>) {
     let mut store = None;
     while matches!(ended.recv_timeout(every), Err(RecvTimeoutError::Timeout)) {
-        let beaten = match store.take() {
+        let sent = match store.take() {
             Some(store) => Ok(store),
             None => Store::open(path),
         }
         .and_then(|opened| store.insert(opened).beat(holder));
-        if let Err(error) = beaten {
-            tracing::warn!(%error, "others cannot see that this process measures");
+        if let Err(error) = sent {
+            tracing::warn!(%error, "a heartbeat of this process's claims failed");
         }
     }
 }
@@ -259,22 +267,22 @@ impl<S: LatencySource> LatencySource for Remembering<S> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         let full = request.evidence == Evidence::Full;
         let (keys, count) = (self.keys(request), request.models.len());
-        let mut found = keys
+        let mut slots = keys
             .iter()
             .map(|key| self.store.find(key, full))
             .collect::<Result<Vec<_>, _>>()?;
         loop {
-            let claimed = self.claim(&keys, count, full, &mut found)?;
-            if !claimed.mine.is_empty() {
-                self.measure_claimed(request, &keys, &claimed.mine, &mut found)?;
-            } else if claimed.theirs {
-                // Nothing is held while others are waited for, so that nobody waits in a circle.
+            let claimed = self.claim(&keys, count, full, &mut slots)?;
+            if !claimed.own.is_empty() {
+                self.measure_claimed(request, &keys, &claimed.own, &mut slots)?;
+            } else if claimed.others {
+                // No claim is held while waiting, so there is no deadlock.
                 thread::sleep(Duration::from_nanos(self.lease.look_ns));
-            } else if found.iter().all(Option::is_some) {
+            } else if slots.iter().all(Option::is_some) {
                 break;
             }
         }
-        Ok(name_as_asked(found, request))
+        Ok(renamed(slots, request).into_iter().flatten().collect())
     }
 
     fn recall(
@@ -282,17 +290,12 @@ impl<S: LatencySource> LatencySource for Remembering<S> {
         request: &MeasureRequest,
     ) -> Result<Vec<Option<Measurement>>, LatencyError> {
         let full = request.evidence == Evidence::Full;
-        self.keys(request)
+        let slots: Result<Vec<_>, _> = self
+            .keys(request)
             .iter()
-            .zip(request.names())
-            .map(|(key, name)| {
-                let found = self.store.find(key, full)?;
-                Ok(found.map(|m| Measurement {
-                    name: name.to_owned(),
-                    ..m
-                }))
-            })
-            .collect()
+            .map(|key| self.store.find(key, full))
+            .collect();
+        Ok(renamed(slots?, request))
     }
 
     fn describe(&self) -> DeviceInfo {
@@ -300,16 +303,14 @@ impl<S: LatencySource> LatencySource for Remembering<S> {
     }
 }
 
-/// A model asked for under another name comes back under the name asked for.
-fn name_as_asked(found: Vec<Option<Measurement>>, request: &MeasureRequest) -> Vec<Measurement> {
-    found
-        .into_iter()
-        .zip(request.names())
-        .filter_map(|(measurement, name)| {
-            measurement.map(|m| Measurement {
-                name: name.to_owned(),
-                ..m
-            })
+/// Gives stored measurements the names of the request, since a model may be stored under another
+/// name.
+fn renamed(slots: Vec<Option<Measurement>>, request: &MeasureRequest) -> Vec<Option<Measurement>> {
+    let name = |(slot, name): (Option<Measurement>, &str)| {
+        slot.map(|m| Measurement {
+            name: name.to_owned(),
+            ..m
         })
-        .collect()
+    };
+    slots.into_iter().zip(request.names()).map(name).collect()
 }

@@ -1,28 +1,28 @@
-//! From what a user calls a device to its profile and the way to its agent.
+//! Resolution of device names to profiles and transports.
 
 use std::collections::BTreeSet;
 use std::path::Path;
 
 use crate::registry::listed;
 use crate::{
-    Address, AgentDevice, LatencyError, Launcher, Patience, Place, Profile, Registered, Registry,
-    TransportKind,
+    Address, AgentDevice, LatencyError, Launcher, Patience, Profile, Registered, Registry,
+    Transport, TransportKind,
 };
 
-/// A device that can be measured on.
+/// A device to measure on.
 pub struct Resolved {
-    /// What the user calls it.
+    /// The user's name for it.
     pub name: String,
     /// Its settings.
     pub profile: Profile,
-    /// Where it is.
-    pub place: Place,
-    /// The way to its agent.
+    /// Its transport.
+    pub transport: Transport,
+    /// The launcher of its agent.
     pub launcher: Box<dyn Launcher>,
 }
 
 impl Resolved {
-    fn at(
+    fn new(
         name: &str,
         profile: Profile,
         address: &Address,
@@ -34,19 +34,20 @@ impl Resolved {
         } else {
             folder
         };
-        let mut place = Place::at(name, address, folder, ssh_arguments)?;
+        let mut transport = Transport::new(name, address, folder, ssh_arguments)?;
         if profile.agent.allow_unconfined {
-            place.allow_unconfined();
+            transport.allow_unconfined();
         }
         Ok(Self {
             name: name.to_owned(),
-            launcher: place.launcher(),
-            place,
+            launcher: transport.launcher(),
+            transport,
             profile,
         })
     }
 
-    /// What the user calls it, where that is a profile's file the file's name without folder and ending.
+    /// Returns the user's name for it; for the path of a profile, the file name without folder
+    /// and extension.
     pub fn short_name(&self) -> String {
         let file = self.name.strip_suffix(".toml").unwrap_or_default();
         match Path::new(file).file_name() {
@@ -55,10 +56,10 @@ impl Resolved {
         }
     }
 
-    /// Brings its agent up, and gives its profile back.
+    /// Starts its agent. Returns the device and its profile.
     ///
     /// # Errors
-    /// As [`AgentDevice::start`].
+    /// Fails as [`AgentDevice::start`] does.
     pub fn start(self, patience: Patience) -> Result<(AgentDevice, Profile), LatencyError> {
         let name = self.short_name();
         let device = AgentDevice::start(self.launcher, &self.profile.name, patience)?;
@@ -66,40 +67,41 @@ impl Resolved {
     }
 }
 
-/// Finds a device: `local`, a registered name, or the path of a profile that names one device.
+/// Resolves a device: `local`, a registered name, or the path of a profile of a single device.
 ///
 /// # Errors
-/// [`LatencyError::UnknownDevice`] when there is none of that name; [`LatencyError::Profile`] when its profile cannot be
-/// used, or does not say where the device is.
+/// [`LatencyError::UnknownDevice`] if no device has that name; [`LatencyError::Profile`] if its
+/// profile is invalid or has no address.
 pub fn resolve(name: &str) -> Result<Resolved, LatencyError> {
     Devices::of_user()?.resolve(name)
 }
 
-/// Finds every device of a list: names with commas between them, where a profile's name is every registered device of it.
-/// Each device comes once.
+/// Resolves a list of devices, separated by commas. A profile's name stands for all registered
+/// devices with that profile. Each device is returned once.
 ///
 /// # Errors
-/// As [`resolve`].
+/// Fails as [`resolve`] does.
 pub fn resolve_all(names: &str) -> Result<Vec<Resolved>, LatencyError> {
     Devices::of_user()?.resolve_all(names)
 }
 
-/// A device at an address (`ssh:pi@board`) that need not be registered, with a profile by name or path.
+/// Resolves an address (`ssh:pi@board`) that does not have to be registered, with a profile by
+/// name or path.
 ///
 /// # Errors
-/// As [`resolve`].
+/// Fails as [`resolve`] does.
 pub fn resolve_address(address: &str, profile: &str) -> Result<Resolved, LatencyError> {
     let profile = Profile::find(profile)?;
-    let place = Address::parse(address, Some(profile.transport)).map_err(|problem| {
+    let parsed = Address::parse(address, Some(profile.transport)).map_err(|problem| {
         LatencyError::UnknownDevice {
             name: address.to_owned(),
             advice: problem,
         }
     })?;
-    Resolved::at(address, profile, &place, "", &[])
+    Resolved::new(address, profile, &parsed, "", &[])
 }
 
-/// The devices there are.
+/// The devices that names are resolved to.
 struct Devices {
     registry: Registry,
 }
@@ -113,11 +115,7 @@ impl Devices {
 
     fn resolve(&self, name: &str) -> Result<Resolved, LatencyError> {
         if name == "local" {
-            let here = Address {
-                kind: TransportKind::Local,
-                text: String::new(),
-            };
-            return Resolved::at(name, Profile::local()?, &here, "", &[]);
+            return Resolved::new(name, Profile::local()?, &Address::local(), "", &[]);
         }
         let devices = self.registry.devices()?;
         if let Some(device) = devices.get(name) {
@@ -194,7 +192,7 @@ fn registered(name: &str, device: &Registered) -> Result<Resolved, LatencyError>
             advice: format!("its address: {problem}"),
         }
     })?;
-    Resolved::at(
+    Resolved::new(
         name,
         profile,
         &address,
@@ -205,23 +203,20 @@ fn registered(name: &str, device: &Registered) -> Result<Resolved, LatencyError>
 
 fn of_file(path: &str) -> Result<Resolved, LatencyError> {
     let profile = Profile::load(Path::new(path))?;
-    let wrong = |problem: String| LatencyError::Profile {
+    let invalid = |problem: String| LatencyError::Profile {
         origin: path.to_owned(),
         problems: vec![format!("address: {problem}")],
     };
     let address = match (&profile.address, profile.transport) {
-        (Some(address), kind) => Address::parse(address, Some(kind)).map_err(wrong)?,
-        (None, TransportKind::Local) => Address {
-            kind: TransportKind::Local,
-            text: String::new(),
-        },
+        (Some(address), kind) => Address::parse(address, Some(kind)).map_err(invalid)?,
+        (None, TransportKind::Local) => Address::local(),
         (None, _) => {
-            return Err(wrong(format!(
+            return Err(invalid(format!(
                 "the profile is of a kind of device, not of one; name a device of it with `graphprune device add NAME --profile {path} --address ADDRESS`"
             )));
         }
     };
-    Resolved::at(path, profile, &address, "", &[])
+    Resolved::new(path, profile, &address, "", &[])
 }
 
 #[cfg(test)]
@@ -247,13 +242,13 @@ mod tests {
     }
 
     #[test]
-    fn a_name_leads_to_profile_and_place() {
+    fn a_name_resolves_to_profile_and_transport() {
         let folder = tempfile::tempdir().unwrap();
         let devices = devices(folder.path());
         let check = |name: &str, profile: &str, place: &str| {
-            let found = devices.resolve(name).unwrap();
-            assert_eq!(found.profile.name, profile);
-            assert_eq!(found.launcher.place(), place);
+            let resolved = devices.resolve(name).unwrap();
+            assert_eq!(resolved.profile.name, profile);
+            assert_eq!(resolved.launcher.place(), place);
         };
         check("local", "local", "this machine");
         check("attic", "raspberry-pi-4", "ssh pi@attic");
@@ -269,7 +264,7 @@ mod tests {
     }
 
     #[test]
-    fn an_unknown_name_is_told_what_there_is_and_what_to_do() {
+    fn the_error_of_an_unknown_name_lists_devices_and_remedies() {
         let folder = tempfile::tempdir().unwrap();
         let devices = devices(folder.path());
         let check = |name: &str, needles: &[&str]| {
@@ -292,13 +287,13 @@ mod tests {
     }
 
     #[test]
-    fn a_list_takes_names_and_profiles_and_each_device_once() {
+    fn a_list_of_names_and_profiles_resolves_to_each_device_once() {
         let folder = tempfile::tempdir().unwrap();
         let devices = devices(folder.path());
-        let check = |list: &str, wanted: &[&str]| {
+        let check = |list: &str, expected: &[&str]| {
             let all = devices.resolve_all(list).unwrap();
-            let names: Vec<&str> = all.iter().map(|found| found.name.as_str()).collect();
-            assert_eq!(names, wanted, "{list}");
+            let names: Vec<&str> = all.iter().map(|device| device.name.as_str()).collect();
+            assert_eq!(names, expected, "{list}");
         };
         check("local", &["local"]);
         check("raspberry-pi-4", &["attic", "cellar"]);

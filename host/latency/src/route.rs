@@ -1,4 +1,4 @@
-//! The ways that the bytes of a connection take.
+//! Routes of a connection's bytes.
 
 use std::ffi::OsString;
 use std::io;
@@ -17,25 +17,25 @@ use tonic::transport::{Channel, ClientTlsConfig, Endpoint, Error, Uri};
 
 use crate::transport::process;
 
-/// What opening a connection may take.
+/// Time limit of opening a connection.
 const OPEN: Duration = Duration::from_secs(20);
-/// How often a connection in use asks for a sign of life, and how long it waits for one. A device whose cores are all busy
-/// with a measurement may answer late.
+/// The interval of keep-alive pings and the time limit of their answers. A device whose cores are
+/// all busy with a measurement answers late.
 const ALIVE_EVERY: Duration = Duration::from_secs(5);
 const ALIVE_WITHIN: Duration = Duration::from_secs(15);
 
-/// A way to an agent.
+/// A route to an agent.
 pub(crate) enum Route {
-    /// An address that this machine reaches by itself: `http://HOST:PORT`.
+    /// Plain TCP to `http://HOST:PORT`.
     Uri(String),
-    /// The standard input and output of a program, started anew for each connection.
+    /// The standard input and output of a program, which is started for each connection.
     Program(Vec<OsString>),
     /// TLS to `https://HOST:PORT`.
     Tls(String, Box<ClientTlsConfig>),
 }
 
 impl Route {
-    /// The way in a few words.
+    /// Names the route for messages.
     pub fn describe(&self) -> String {
         match self {
             Self::Uri(uri) | Self::Tls(uri, _) => uri.clone(),
@@ -45,8 +45,8 @@ impl Route {
         }
     }
 
-    /// Opens the connection. A lost one is opened anew by the next call.
-    pub async fn open(&self, words: &Overheard) -> Result<Channel, Error> {
+    /// Opens the connection. After a loss the next call opens it again.
+    pub async fn open(&self, stderr: &RouteStderr) -> Result<Channel, Error> {
         let endpoint = |uri: &str| {
             Ok(Endpoint::from_shared(uri.to_owned())?
                 .connect_timeout(OPEN)
@@ -58,12 +58,12 @@ impl Route {
             Self::Uri(uri) => endpoint(uri)?.connect().await,
             Self::Tls(uri, tls) => endpoint(uri)?.tls_config((**tls).clone())?.connect().await,
             Self::Program(program) => {
-                let (program, words) = (program.clone(), words.clone());
+                let (program, stderr) = (program.clone(), stderr.clone());
                 let connector = tower::service_fn(move |_: Uri| {
-                    let started = Pipe::start(&program, &words).map(TokioIo::new);
+                    let started = Pipe::start(&program, &stderr).map(TokioIo::new);
                     async move { started }
                 });
-                // The name is only for the calls' headers: nothing is looked up.
+                // The host name only appears in headers and is never resolved.
                 endpoint("http://agent.invalid")?
                     .connect_with_connector(connector)
                     .await
@@ -72,26 +72,27 @@ impl Route {
     }
 }
 
-/// What the programs of a route said on their standard error, newest last.
+/// The standard error of a route's last program.
 #[derive(Clone, Default)]
-pub(crate) struct Overheard(Arc<Mutex<Option<StderrTail>>>);
+pub(crate) struct RouteStderr(Arc<Mutex<Option<StderrTail>>>);
 
-impl Overheard {
-    /// The last program's words, once it has ended.
+impl RouteStderr {
+    /// Returns the end of the standard error, once the program has ended.
     pub fn collect(&self) -> String {
-        let words = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        words.as_ref().map(StderrTail::collect).unwrap_or_default()
+        let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        tail.as_ref().map(StderrTail::collect).unwrap_or_default()
     }
 }
 
-/// A program whose standard output and input are a stream of bytes. It ends with the stream.
+/// A byte stream over the standard output and input of a program. The program ends with the
+/// stream.
 struct Pipe {
     child: Child,
     stream: Join<ChildStdout, ChildStdin>,
 }
 
 impl Pipe {
-    fn start(words: &[OsString], overheard: &Overheard) -> io::Result<Self> {
+    fn start(words: &[OsString], stderr: &RouteStderr) -> io::Result<Self> {
         let (program, arguments) = words
             .split_first()
             .ok_or_else(|| io::Error::from(io::ErrorKind::InvalidInput))?;
@@ -102,8 +103,8 @@ impl Pipe {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let heard = child.stderr.take().map(process::last_words);
-        *overheard.0.lock().unwrap_or_else(PoisonError::into_inner) = heard;
+        let tail = child.stderr.take().map(process::last_words);
+        *stderr.0.lock().unwrap_or_else(PoisonError::into_inner) = tail;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             process::end(&mut child, Duration::ZERO);
             return Err(io::Error::other("the program has no standard streams"));

@@ -1,35 +1,36 @@
-//! Shares as people write them: `3%`, `0.03`, `0.7x`. Every share of a command line or a configuration file is read here.
+//! Shares as people write them: `3%`, `0.03`, `0.7x`. The command line and the configuration
+//! files share this parser.
 
 use serde::de::DeserializeOwned;
 
-/// What a share is of, and so which values it can have.
+/// The kind of a share, which determines its range.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ShareOf {
-    /// A budget: more than nothing and less than the whole. `0.7x`, `70%`, `0.7`.
+    /// A budget, in (0, 1): `0.7x`, `70%`, `0.7`.
     Budget,
-    /// A part: more than nothing, at most the whole. `0.5x`, `50%`, `0.5`, `1`.
+    /// A part, in (0, 1]: `0.5x`, `50%`, `0.5`, `1`.
     Part,
-    /// A fraction: from nothing to the whole. `50%`, `0.5`, `0`, `1`.
+    /// A fraction, in [0, 1]: `50%`, `0.5`, `0`, `1`.
     Fraction,
-    /// A margin: nothing or more, less than the whole. `1%`, `0.01`, `0`.
+    /// A margin, in [0, 1): `1%`, `0.01`, `0`.
     Margin,
-    /// A change: more than nothing. With a percent sign it can be larger than the whole. `3%`, `0.03`, `150%`.
+    /// A change, above 0, and below 1 without a percent sign: `3%`, `0.03`, `150%`.
     Change,
-    /// A factor: more than nothing. With an x or a percent sign it can be larger than the whole. `1.05x`, `105%`, `0.7`.
+    /// A factor, above 0, and below 1 without an x or a percent sign: `1.05x`, `105%`, `0.7`.
     Factor,
 }
 
-/// A text or a number that is no share of its kind.
+/// A text or a number that is not a share of its kind.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[error("`{text}` {problem}")]
 pub struct ShareError {
-    /// What was given.
+    /// The text.
     pub text: String,
-    /// What is wrong, and what to write instead.
+    /// The problem and the remedy.
     pub problem: String,
 }
 
-/// How a number was written.
+/// The sign behind a number.
 #[derive(Clone, Copy, PartialEq)]
 enum Sign {
     Percent,
@@ -38,10 +39,10 @@ enum Sign {
 }
 
 impl ShareOf {
-    /// Reads a share: a number, with a percent sign, an x or neither behind it.
+    /// Parses a share: a number with a percent sign, an x or neither behind it.
     ///
     /// # Errors
-    /// When the text is none, or the share is out of the range of its kind.
+    /// Fails if the text is not a share or out of range.
     pub fn parse(self, text: &str) -> Result<f64, ShareError> {
         let text = text.trim();
         let (number, sign) = if let Some(number) = text.strip_suffix('%') {
@@ -54,7 +55,7 @@ impl ShareOf {
         let number = number.trim().parse::<f64>().ok();
         let value = number.map(|n| if sign == Sign::Percent { n / 100.0 } else { n });
         let problem = match value.filter(|value| value.is_finite()) {
-            None => Some(format!("is no share; write {}", self.examples())),
+            None => Some(format!("is not a share; write {}", self.examples())),
             Some(value) => self.problem(value, sign),
         };
         match (problem, value) {
@@ -66,10 +67,10 @@ impl ShareOf {
         }
     }
 
-    /// Checks a share that was given as a number.
+    /// Checks a share given as a number.
     ///
     /// # Errors
-    /// When it is out of the range of its kind.
+    /// Fails if it is out of range.
     pub fn check(self, value: f64) -> Result<f64, ShareError> {
         self.parse(&value.to_string())
     }
@@ -85,7 +86,7 @@ impl ShareOf {
         }
     }
 
-    /// What is wrong with a finite value that was written with `sign`.
+    /// The problem of a finite value written with `sign`, if any.
     fn problem(self, value: f64, sign: Sign) -> Option<String> {
         let examples = self.examples();
         if self == Self::Change && sign == Sign::Times {
@@ -105,7 +106,7 @@ impl ShareOf {
         if !above || (open && sign != Sign::None) {
             return None;
         }
-        // Who writes 3 means 3 %, or takes the whole for 1.
+        // A plain 3 may stand for 3 % or for 300 %.
         let meant = match sign {
             Sign::None if self == Self::Factor => {
                 format!("; write {value}% or {value}x, whichever is meant")
@@ -129,41 +130,42 @@ impl ShareOf {
     }
 }
 
-/// A share in per cent, as it was written: `3 %`.
+/// Formats a share in per cent: `3 %`.
 pub fn percent(share: f64) -> String {
-    // In single precision 7 is not 7.000000000000001.
+    // Single precision hides the rounding of 7.000000000000001.
     format!("{} %", (share * 100.0) as f32)
 }
 
 /// A key of a configuration file whose value is a share.
 #[derive(Clone, Copy, Debug)]
 pub struct ShareKey {
-    /// The key with the tables that it stands in: `budget.macs`.
+    /// The key with its tables: `budget.macs`.
     pub key: &'static str,
-    /// What it is of.
+    /// The kind of share.
     pub of: ShareOf,
 }
 
-/// Why a configuration cannot be read.
+/// An error of reading a configuration.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ShareFileError {
-    /// It does not parse, or has an unknown key.
+    /// The text does not parse, or has an unknown key.
     #[error("{0}")]
     Syntax(String),
-    /// A share in it is none.
+    /// A value is not a share of its kind.
     #[error("{key}: {problem}")]
     Share {
-        /// The key with the tables that it stands in.
+        /// The key with its tables.
         key: &'static str,
-        /// What is wrong.
+        /// The problem.
         problem: ShareError,
     },
 }
 
-/// Reads TOML in which the values of `keys` can be written as on the command line. Numbers are held to the same ranges.
+/// Parses TOML in which the values of `keys` can be written as on the command line, with the same
+/// ranges for numbers.
 ///
 /// # Errors
-/// When the text does not parse as a `T`, or a share is out of range.
+/// Fails if the text does not parse as a `T`, or a share is out of range.
 pub fn read_toml<T: DeserializeOwned>(text: &str, keys: &[ShareKey]) -> Result<T, ShareFileError> {
     let syntax = |error: toml::de::Error| ShareFileError::Syntax(error.to_string());
     let mut table: toml::Table = toml::from_str(text).map_err(syntax)?;
@@ -176,7 +178,7 @@ pub fn read_toml<T: DeserializeOwned>(text: &str, keys: &[ShareKey]) -> Result<T
             toml::Value::String(text) => key.of.parse(text),
             toml::Value::Float(number) => key.of.check(*number),
             toml::Value::Integer(number) => key.of.parse(&number.to_string()),
-            // Another type, which the reading below tells of.
+            // Deserialisation below reports other types.
             _ => continue,
         };
         let share = read.map_err(|problem| ShareFileError::Share {
@@ -189,7 +191,7 @@ pub fn read_toml<T: DeserializeOwned>(text: &str, keys: &[ShareKey]) -> Result<T
     if rewritten {
         table.try_into().map_err(syntax)
     } else {
-        // From the text itself errors have a line and a column.
+        // Errors from the text itself have a line and a column.
         toml::from_str(text).map_err(syntax)
     }
 }
@@ -206,16 +208,17 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_share_is_what_it_says_and_what_is_ambiguous_is_refused() {
+    fn ambiguous_shares_and_shares_out_of_range_are_refused() {
         use ShareOf::{Budget, Change, Factor, Fraction, Margin, Part};
         let check =
-            |of: ShareOf, text: &str, wanted: Result<f64, &str>| match (of.parse(text), wanted) {
-                (Ok(found), Ok(value)) => assert_eq!(found, value, "{of:?} {text}"),
+            |of: ShareOf, text: &str, expected: Result<f64, &str>| match (of.parse(text), expected)
+            {
+                (Ok(share), Ok(value)) => assert_eq!(share, value, "{of:?} {text}"),
                 (Err(error), Err(needle)) => {
                     let error = error.to_string();
                     assert!(error.contains(needle), "{of:?} {text}: {error}");
                 }
-                (found, wanted) => panic!("{of:?} {text}: {found:?}, not {wanted:?}"),
+                (result, expected) => panic!("{of:?} {text}: {result:?}, not {expected:?}"),
             };
         check(Change, "3%", Ok(0.03));
         check(Change, " 7 % ", Ok(0.07));
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_file_writes_shares_as_the_command_line_does() {
+    fn a_file_accepts_shares_as_the_command_line_does() {
         #[derive(Debug, PartialEq, serde::Deserialize)]
         struct Inner {
             limit: f64,
@@ -290,7 +293,7 @@ mod tests {
             ("share = 50", "write 50%"),
             ("inner.limit = 3", "inner.limit: `3` is 300 %"),
             ("inner.limit = nan", "write 3%"),
-            ("share = \"half\"", "`half` is no share"),
+            ("share = \"half\"", "`half` is not a share"),
             ("share = [1]", "line 1"),
             ("other = 1", "line 1"),
             ("share = ", "line 1"),
@@ -301,14 +304,14 @@ mod tests {
     }
 
     #[test]
-    fn a_share_reads_as_it_was_written() {
-        for (share, wanted) in [
+    fn a_share_is_formatted_without_rounding_errors() {
+        for (share, text) in [
             (0.03, "3 %"),
             (0.07, "7 %"),
             (0.005, "0.5 %"),
             (3.0, "300 %"),
         ] {
-            assert_eq!(percent(share), wanted);
+            assert_eq!(percent(share), text);
         }
     }
 }

@@ -1,7 +1,7 @@
-//! A shell on a device, for putting the agent there and for looking around.
+//! Shells on devices, to deploy the agent and inspect the system.
 //!
-//! A file travels through the standard input of a command: that needs nothing on the device but a shell, is the same for
-//! every way to it, and tells how far it is.
+//! Files are copied through the standard input of a command: this needs only a shell on the
+//! device, works over every transport, and reports progress.
 
 use std::fs::File;
 use std::path::Path;
@@ -13,39 +13,39 @@ use crate::transport::remote;
 use crate::transport::ssh::SSH_FAILED;
 use crate::{Adb, AdbClient, LatencyError, Launcher, Obstacle, Ssh, SshClient};
 
-/// What opening the way to a device may take.
+/// Time limit of connecting to a device.
 const OPEN: Duration = Duration::from_secs(15);
 
-/// Runs scripts of a POSIX shell on a device.
+/// A POSIX shell on a device.
 pub trait Shell: Send {
-    /// The device in a few words.
+    /// Names the device for messages.
     fn place(&self) -> String;
 
-    /// The program of this machine that runs `script` on the device.
+    /// Returns the local command that runs `script` on the device.
     fn command(&self, script: &str) -> Command;
 
-    /// What is in the way, when it was the way that failed and not the script.
+    /// Returns the obstacle if the transport failed, not the script.
     fn obstacle(&self, finished: &Finished) -> Option<Obstacle>;
 
-    /// What the user calls the device.
+    /// Returns the user's name for the device.
     fn device(&self) -> &str;
 }
 
 impl dyn Shell + '_ {
-    /// Runs a script and returns how it ended, which may be badly.
+    /// Runs a script and returns its result, whatever its status.
     ///
     /// # Errors
-    /// When the device cannot be reached, or the script has not ended within `limit`.
+    /// Fails if the device cannot be reached or the script exceeds `limit`.
     pub fn run(&self, script: &str, limit: Duration) -> Result<Finished, LatencyError> {
         let finished = command::run(self.command(script), limit);
         self.judge(finished, limit)
     }
 
-    /// Runs a script that must end well, and returns what it printed, trimmed.
+    /// Runs a script that must succeed and returns its trimmed output.
     ///
     /// # Errors
-    /// As `run` of it, and when it ends badly.
-    pub fn ask(&self, script: &str, limit: Duration) -> Result<String, LatencyError> {
+    /// Fails as `run` does, and if the script fails.
+    pub fn output(&self, script: &str, limit: Duration) -> Result<String, LatencyError> {
         let finished = self.run(script, limit)?;
         if finished.is_success() {
             return Ok(finished.stdout.trim().to_owned());
@@ -53,10 +53,11 @@ impl dyn Shell + '_ {
         Err(self.failed(finished.describe()))
     }
 
-    /// Copies a file to a path of the device. `sent` hears how many bytes are on their way.
+    /// Copies a file to a path on the device. `sent` is called with the number of bytes sent so
+    /// far.
     ///
     /// # Errors
-    /// As `ask` of it, and when the file cannot be read.
+    /// Fails as `output` does, and if the file cannot be read.
     pub fn push(
         &self,
         file: &Path,
@@ -100,7 +101,7 @@ impl dyn Shell + '_ {
             return Err(unusable(obstacle, finished.describe()));
         }
         if finished.status.is_none() {
-            return Err(self.failed(format!("no end within {} s", limit.as_secs())));
+            return Err(self.failed(format!("it did not end within {} s", limit.as_secs())));
         }
         Ok(finished)
     }
@@ -113,7 +114,7 @@ impl dyn Shell + '_ {
     }
 }
 
-/// This machine's own.
+/// The shell of this machine.
 #[derive(Clone, Copy, Debug)]
 pub struct LocalShell;
 
@@ -189,7 +190,7 @@ mod tests {
     const LIMIT: Duration = Duration::from_secs(20);
 
     #[test]
-    fn a_file_arrives_whole_wherever_it_is_to_go() {
+    fn a_file_arrives_whole_at_any_path() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("file");
         std::fs::write(&file, vec![9; 300_000]).unwrap();
@@ -208,12 +209,12 @@ mod tests {
     }
 
     #[test]
-    fn a_script_that_ends_badly_is_an_error_only_where_it_must_not() {
+    fn a_failing_script_is_an_error_only_where_it_must_succeed() {
         let shell: &dyn Shell = &LocalShell;
         assert_eq!(shell.run("exit 3", LIMIT).unwrap().code(), Some(3));
-        assert_eq!(shell.ask("echo ' x '", LIMIT).unwrap(), "x");
+        assert_eq!(shell.output("echo ' x '", LIMIT).unwrap(), "x");
         let error = shell
-            .ask("echo why >&2; exit 3", LIMIT)
+            .output("echo why >&2; exit 3", LIMIT)
             .unwrap_err()
             .to_string();
         assert!(

@@ -3,7 +3,7 @@
 
 use latency::stats::{self, Interval};
 use latency::{
-    DeviceInfo, Key, Kindred, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
+    DeviceInfo, Key, Donor, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
 };
 use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
@@ -149,12 +149,12 @@ pub(crate) fn donor_kernels(
         ))
     };
     let keys: Result<Vec<Key>, MeasuringError> = plan.points().iter().map(key).collect();
-    let Some(Kindred {
+    let Some(Donor {
         name,
         reference_ns,
         ratios,
         ..
-    }) = store.kindred(own, &keys?)?
+    }) = store.donor(own, &keys?)?
     else {
         return Ok(None);
     };

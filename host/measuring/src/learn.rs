@@ -95,13 +95,13 @@ pub fn learn<N: Networks>(
     while tried < learning.most {
         if learned.len() >= FEWEST {
             let judged = networks.draw(predictor, JUDGED);
-            if predictor.is_sure(&judged, learning.certainty) {
+            if predictor.is_precise(&judged, learning.certainty) {
                 break;
             }
         }
         let count = at_once.min(usize::try_from(learning.most - tried).unwrap_or(usize::MAX));
         let drawn = networks.draw(predictor, count * DRAWN);
-        let chosen = predictor.least_sure(drawn, count);
+        let chosen = predictor.most_uncertain(drawn, count);
         if chosen.is_empty() {
             break;
         }

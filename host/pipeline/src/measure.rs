@@ -97,15 +97,11 @@ pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineErr
     } else {
         None
     };
-    let (sampling, limits) = what.effort.of(&profile);
     let request = MeasureRequest {
-        models,
-        reference,
-        sampling,
-        limits,
         evidence: Evidence::Full,
-        runtime: profile.runtime,
-        conditions: profile.conditions,
+        ..profile
+            .request(models, reference)
+            .scaled(what.effort.times())
     };
     let mut each = fleet.measure_on_each(&request)?;
     if each.measured.is_empty()

@@ -244,7 +244,7 @@ impl Prediction<'_> {
             channels: group.channels,
             width: widths[i],
             widths: self.admissible[i].clone(),
-            corners: table.corners(times, i, &self.admissible[i], drawn.kernels.noise()),
+            corners: table.step_edges(times, i, &self.admissible[i], drawn.kernels.noise()),
         });
         let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
         let mut left_out = self.predictor.left_out().into_iter();

@@ -1,4 +1,4 @@
-//! Baselines: what was measured once, and the models, to compare with.
+//! Baselines: latencies and models to compare with.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -8,13 +8,14 @@ use serde::{Deserialize, Serialize};
 
 use crate::RegressionError;
 
-/// The form of the file that this crate writes.
+/// The version of the file format.
 const FORM: u32 = 1;
 
-/// What one model took on one device.
+/// The latency of one model on one device.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Entry {
-    /// The model's name: that of its file or run, which stays when its content changes.
+    /// The model's name: that of its file or run. It identifies the model across changes of its
+    /// content.
     pub model: String,
     /// The digest of its content.
     pub sha256: Sha256,
@@ -22,16 +23,16 @@ pub struct Entry {
     pub device: String,
     /// ONNX Runtime's version.
     pub runtime: String,
-    /// Threads, providers and the other settings that latency hangs on.
+    /// Threads, providers and the other settings that affect latency, as in a [`Key`].
     pub setup: String,
-    /// Sizes of inputs that the model leaves open. They are a part of the settings, too.
+    /// Sizes of the inputs that the model leaves open; part of the setup as well.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub inputs: Vec<InputShape>,
-    /// Median latency of each process, ns.
+    /// Median latency of each worker process, ns.
     pub medians_ns: Vec<f64>,
-    /// The same in units of the device's pace; empty where that is not known.
+    /// The same in units of the device's pace; empty if the pace is unknown.
     pub paced: Vec<f64>,
-    /// When, ns since 1970.
+    /// Time of the measurement, ns since 1970.
     pub taken_unix_ns: u64,
 }
 
@@ -39,12 +40,12 @@ pub struct Entry {
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Baseline {
     form: u32,
-    /// What was measured.
+    /// One entry per model, device and setup.
     pub entries: Vec<Entry>,
 }
 
 impl Baseline {
-    /// A baseline of these entries.
+    /// Creates a baseline of these entries.
     pub fn new(entries: Vec<Entry>) -> Self {
         Self {
             form: FORM,
@@ -52,15 +53,16 @@ impl Baseline {
         }
     }
 
-    /// The entry of a model on a device with these settings. Another version of the runtime is found too, because what an update
-    /// of it does is what one wants to know.
+    /// Returns the entry of a model on a device with this setup. The runtime's version does not
+    /// have to match, so that an update of the runtime can be compared.
     pub fn find(&self, model: &str, device: &str, setup: &str) -> Option<&Entry> {
         self.entries
             .iter()
             .find(|e| e.model == model && e.device == device && e.setup == setup)
     }
 
-    /// The sizes of inputs that the baseline has for a model without any, on the device and with the settings of `key`.
+    /// Returns the baseline's input sizes for a model given without any, on the device and with
+    /// the setup of `key`.
     pub fn inputs(&self, model: &Model, key: &Key) -> Option<&[InputShape]> {
         let sized = |entry: &&Entry| {
             entry.model == model.name()
@@ -75,7 +77,7 @@ impl Baseline {
             .map(|entry| entry.inputs.as_slice())
     }
 
-    /// Puts entries in, in the place of those of the same model, device and settings.
+    /// Adds entries. They replace those of the same model, device and setup.
     pub fn put(&mut self, entries: Vec<Entry>) {
         for entry in entries {
             let same = |old: &Entry| {
@@ -89,24 +91,24 @@ impl Baseline {
     }
 }
 
-/// The folder of baselines: `NAME.json` for each, and `models/SHA256.onnx`.
+/// A folder of baselines: `NAME.json` for each, and `models/SHA256.onnx`.
 #[derive(Clone, Debug)]
 pub struct BaselineFolder {
     path: PathBuf,
 }
 
 impl BaselineFolder {
-    /// The folder at `path`, which need not exist yet.
+    /// The folder at `path`, which does not have to exist.
     pub fn new(path: impl Into<PathBuf>) -> Self {
         Self { path: path.into() }
     }
 
-    /// Where Criterion keeps its part.
+    /// Returns Criterion's folder.
     pub fn statistics(&self) -> PathBuf {
         self.path.join("criterion")
     }
 
-    /// The store that keeps the history of comparisons.
+    /// Returns the path of the history's store.
     pub fn history(&self) -> PathBuf {
         self.path.join("history.sqlite")
     }
@@ -123,7 +125,7 @@ impl BaselineFolder {
         self.path.join("models").join(format!("{sha256}.onnx"))
     }
 
-    /// The names of the baselines, ascending.
+    /// Returns the names of the baselines, ascending.
     pub fn names(&self) -> Vec<String> {
         let entries = std::fs::read_dir(&self.path)
             .into_iter()
@@ -144,10 +146,10 @@ impl BaselineFolder {
         names
     }
 
-    /// Reads a baseline; `None` if there is none of that name.
+    /// Reads a baseline, or returns `None` if it does not exist.
     ///
     /// # Errors
-    /// When its file cannot be read or is damaged.
+    /// Fails if its file is unreadable or damaged.
     pub fn read(&self, name: &str) -> Result<Option<Baseline>, RegressionError> {
         let path = self.file(name)?;
         let text = match std::fs::read_to_string(&path) {
@@ -170,7 +172,7 @@ impl BaselineFolder {
             return Err(RegressionError::Baseline {
                 path,
                 detail: format!(
-                    "it is of form {}, this graphprune knows {FORM}; save it again",
+                    "it has format {}, this graphprune supports {FORM}; save it again",
                     baseline.form
                 ),
             });
@@ -178,10 +180,10 @@ impl BaselineFolder {
         Ok(Some(baseline))
     }
 
-    /// Reads a baseline that must be there.
+    /// Reads an existing baseline.
     ///
     /// # Errors
-    /// As [`BaselineFolder::read`], and when there is none of that name.
+    /// Fails as [`BaselineFolder::read`] does, and if the baseline does not exist.
     pub fn get(&self, name: &str) -> Result<Baseline, RegressionError> {
         self.read(name)?.ok_or_else(|| RegressionError::NoBaseline {
             name: name.into(),
@@ -190,16 +192,17 @@ impl BaselineFolder {
         })
     }
 
-    /// The content of a baseline's model, if it was kept and is whole.
+    /// Returns the content of a baseline's model, or `None` if it is missing or does not match
+    /// its digest.
     pub fn model(&self, sha256: Sha256) -> Option<Vec<u8>> {
         let bytes = std::fs::read(self.model_file(sha256)).ok()?;
         (Sha256::of(&bytes) == sha256).then_some(bytes)
     }
 
-    /// Writes a baseline and the contents of its models.
+    /// Writes the contents of a baseline's models, then the baseline.
     ///
     /// # Errors
-    /// When a file cannot be written; the baseline's own file is the last.
+    /// Fails if a file cannot be written.
     pub fn write<'a>(
         &self,
         name: &str,
@@ -222,7 +225,7 @@ impl BaselineFolder {
     }
 }
 
-/// Writes a file aside, flushes it and renames it into its place.
+/// Writes a file aside, flushes it and renames it.
 fn write_aside(path: &Path, bytes: &[u8]) -> Result<(), RegressionError> {
     let fail = |source| RegressionError::Io {
         doing: "write",
@@ -257,7 +260,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_and_its_models_come_back_as_they_went() {
+    fn a_baseline_and_its_models_survive_the_round_trip() {
         let place = tempfile::tempdir().unwrap();
         let folder = BaselineFolder::new(place.path().join("new"));
         let mut baseline = Baseline::new(vec![entry("b", 1.0)]);
@@ -273,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_of_an_earlier_version_opens_and_one_with_sizes_keeps_them() {
+    fn a_baseline_without_input_sizes_opens_and_one_with_sizes_keeps_them() {
         let place = tempfile::tempdir().unwrap();
         let folder = BaselineFolder::new(place.path());
         let digest = Sha256::of(b"a");
@@ -312,7 +315,7 @@ mod tests {
     }
 
     #[test]
-    fn a_baseline_that_cannot_be_used_says_why() {
+    fn an_unusable_baseline_is_refused_with_the_reason() {
         let place = tempfile::tempdir().unwrap();
         let folder = BaselineFolder::new(place.path());
         let check = |name: &str, needle: &str| {
@@ -327,7 +330,7 @@ mod tests {
         )
         .unwrap();
         std::fs::write(place.path().join("torn.json"), "{\"form\": 1, \"ent").unwrap();
-        check("old", "form 9");
+        check("old", "format 9");
         check("torn", "save it again");
         check("main", "there are old, torn");
         std::fs::create_dir(place.path().join("models")).unwrap();
@@ -339,7 +342,7 @@ mod tests {
         assert_eq!(
             folder.model(Sha256::of(b"a")),
             None,
-            "a model that is not what its name says"
+            "the content does not match the name"
         );
     }
 }

@@ -1,19 +1,20 @@
-//! From ratios to a change with its interval, and a verdict.
+//! The change of latency with its interval, and the verdict on it.
 
 use latency::stats::Interval;
 use serde::{Deserialize, Serialize};
+use statrs::distribution::{ContinuousCDF, StudentsT};
 
 use crate::Verdict;
 
-/// A change of latency, relative: 0.05 is five per cent slower.
+/// A relative change of latency: 0.05 is five per cent slower.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The geometric mean of the processes' ratios, minus one.
     #[serde(flatten, with = "EstimateFields")]
     pub estimate: Interval,
-    /// Standard deviation of one process's ratio, relative: the noise of the series.
+    /// The noise of the series: the standard deviation of the logarithm of one process's ratio.
     pub noise: f64,
-    /// Processes.
+    /// Number of processes.
     pub processes: usize,
 }
 
@@ -27,15 +28,8 @@ struct EstimateFields {
     high: f64,
 }
 
-/// Student's t, 97.5th percentile, by degrees of freedom from 1 on (NIST/SEMATECH e-Handbook of Statistical Methods,
-/// 1.3.6.7.2); beyond the table the last value is close enough on the safe side.
-const STUDENT: [f64; 30] = [
-    12.706, 4.303, 3.182, 2.776, 2.571, 2.447, 2.365, 2.306, 2.262, 2.228, 2.201, 2.179, 2.160,
-    2.145, 2.131, 2.120, 2.110, 2.101, 2.093, 2.086, 2.080, 2.074, 2.069, 2.064, 2.060, 2.056,
-    2.052, 2.048, 2.045, 2.042,
-];
-
-/// Mean, variance and number of the logarithms; `None` for fewer than two values, or one that is not positive.
+/// Mean, variance and number of the logarithms; `None` for fewer than two values or one that is
+/// not positive.
 fn logarithms(values: &[f64]) -> Option<(f64, f64, f64)> {
     if values.len() < 2 || values.iter().any(|v| !(v.is_finite() && *v > 0.0)) {
         return None;
@@ -46,9 +40,10 @@ fn logarithms(values: &[f64]) -> Option<(f64, f64, f64)> {
     Some((mean, squares / (count - 1.0), count))
 }
 
-/// Student's t for these degrees of freedom, rounded down.
+/// The 97.5th percentile of Student's t for at least one degree of freedom.
 fn student(freedom: f64) -> f64 {
-    STUDENT[(freedom as usize).clamp(1, STUDENT.len()) - 1]
+    // Two constant series have no variance, and so no degrees of freedom by Welch's formula.
+    StudentsT::new(0.0, 1.0, freedom.max(1.0)).map_or(f64::INFINITY, |t| t.inverse_cdf(0.975))
 }
 
 fn around(mean: f64, half: f64, noise: f64, processes: usize) -> Change {
@@ -63,8 +58,9 @@ fn around(mean: f64, half: f64, noise: f64, processes: usize) -> Change {
     }
 }
 
-/// The change between two series that were not measured together, by Welch's interval of the logarithms' difference (Biometrika
-/// 34 (1947), 28-35). `None` when one of them has fewer than two values.
+/// Returns the change between two independent series, with Welch's interval for the difference of
+/// the logarithms (Biometrika 34 (1947), 28-35). `None` if one of them has fewer than two values
+/// or one that is not positive.
 pub fn change_between(new: &[f64], old: &[f64]) -> Option<Change> {
     let (new_mean, new_variance, new_count) = logarithms(new)?;
     let (old_mean, old_variance, old_count) = logarithms(old)?;
@@ -76,9 +72,10 @@ pub fn change_between(new: &[f64], old: &[f64]) -> Option<Change> {
     Some(around(new_mean - old_mean, half, noise, new.len()))
 }
 
-/// The change that the ratios of new to old, one a process, tell of. `None` for fewer than two, or one that is not positive.
+/// Returns the change from the ratios of new to old, one per process. `None` for fewer than two
+/// values or one that is not positive.
 ///
-/// Ratios multiply, so their logarithms are averaged; the interval is Student's.
+/// Ratios multiply, so the logarithms are averaged, with Student's interval.
 pub fn change(ratios: &[f64]) -> Option<Change> {
     let (mean, variance, count) = logarithms(ratios)?;
     let noise = variance.sqrt();
@@ -86,8 +83,9 @@ pub fn change(ratios: &[f64]) -> Option<Change> {
     Some(around(mean, half, noise, ratios.len()))
 }
 
-/// The 95 % interval of a latency from its values, one a process: Student's, of their logarithms. It holds the median, which is
-/// what is told as the latency. `None` for fewer than two values, or one that is not positive.
+/// Returns the 95 % interval of a latency from its values, one per process: Student's interval of
+/// the logarithms, widened to contain the reported median. `None` for fewer than two values or
+/// one that is not positive.
 pub fn level_interval(values: &[f64]) -> Option<(f64, f64)> {
     let (mean, variance, count) = logarithms(values)?;
     let half = student(count - 1.0) * (variance / count).sqrt();
@@ -99,15 +97,15 @@ pub fn level_interval(values: &[f64]) -> Option<(f64, f64)> {
 }
 
 impl Change {
-    /// Whether more processes would not change what is said: the change lies surely on one side of the threshold, or the interval
-    /// is much narrower than it.
+    /// Returns whether more processes would not change the verdict: the interval lies above the
+    /// threshold, or below it and is narrower than it.
     pub fn is_clear(&self, threshold: f64) -> bool {
         let Interval { low, high, .. } = self.estimate;
         low > threshold || high < threshold && high - low < threshold
     }
 }
 
-/// The verdict on a change.
+/// Returns the verdict on a change.
 pub fn compare(change: &Change, threshold: f64) -> Verdict {
     let Interval { value, low, high } = change.estimate;
     if value > threshold && low > 0.0 {
@@ -126,19 +124,38 @@ mod tests {
     use super::*;
     use rand::{RngExt, SeedableRng};
 
+    /// Student's t with two degrees of freedom: (2 p - 1) sqrt(2 / (4 p (1 - p))).
+    const T_2: f64 = 4.302_652_729_749_464;
+
+    #[track_caller]
+    fn close(value: f64, expected: f64) {
+        assert!((value - expected).abs() < 1e-9, "{value} {expected}");
+    }
+
+    #[test]
+    fn percentiles_of_students_t_match_the_table() {
+        // NIST/SEMATECH e-Handbook of Statistical Methods, 1.3.6.7.2.
+        for (freedom, t) in [
+            (1.0, 12.706),
+            (2.0, 4.303),
+            (5.0, 2.571),
+            (30.0, 2.042),
+            (100.0, 1.984),
+        ] {
+            assert!((student(freedom) - t).abs() < 5e-4, "{freedom}");
+        }
+        close(student(0.0), student(1.0));
+    }
+
     #[test]
     fn a_change_has_its_known_answer() {
-        // Logarithms 0.04, 0.05, 0.06: mean 0.05, deviation 0.01, t(2) = 4.303.
-        let found = change(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
-        let half = 4.303 * 0.01 / 3f64.sqrt();
-        for (value, known) in [
-            (found.estimate.value, 0.05f64.exp_m1()),
-            (found.estimate.low, (0.05 - half).exp_m1()),
-            (found.estimate.high, (0.05 + half).exp_m1()),
-            (found.noise, 0.01),
-        ] {
-            assert!((value - known).abs() < 1e-12, "{value} {known}");
-        }
+        // Logarithms 0.04, 0.05, 0.06: mean 0.05, deviation 0.01.
+        let result = change(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
+        let half = T_2 * 0.01 / 3f64.sqrt();
+        close(result.estimate.value, 0.05f64.exp_m1());
+        close(result.estimate.low, (0.05 - half).exp_m1());
+        close(result.estimate.high, (0.05 + half).exp_m1());
+        close(result.noise, 0.01);
         assert_eq!(change(&[1.0]), None);
         assert_eq!(change(&[1.0, 0.0]), None);
         assert_eq!(change(&[1.0, f64::NAN]), None);
@@ -147,26 +164,21 @@ mod tests {
     #[test]
     fn a_change_between_two_series_has_its_known_answer() {
         let of = |logs: [f64; 3]| logs.map(f64::exp);
-        let found = change_between(&of([0.14, 0.15, 0.16]), &of([0.08, 0.10, 0.12])).unwrap();
-        // Variances 1e-4 and 4e-4 of three each: standard error sqrt(5e-4 / 3), 2.94 degrees of freedom, taken as 2.
-        let half = 4.303 * (5e-4f64 / 3.0).sqrt();
-        assert!(
-            (found.estimate.value - 0.05f64.exp_m1()).abs() < 1e-12,
-            "{found:?}"
-        );
-        assert!(
-            (found.estimate.high - (0.05 + half).exp_m1()).abs() < 1e-12,
-            "{found:?}"
-        );
+        let result = change_between(&of([0.14, 0.15, 0.16]), &of([0.08, 0.10, 0.12])).unwrap();
+        // Variances 1e-4 and 4e-4 of three values each: standard error sqrt(5e-4 / 3), and 25 /
+        // 8.5 degrees of freedom with t = 3.2187586.
+        let half = 3.218_758_6 * (5e-4f64 / 3.0).sqrt();
+        close(result.estimate.value, 0.05f64.exp_m1());
+        close(result.estimate.high, (0.05 + half).exp_m1());
         assert_eq!(change_between(&[1.0, 1.1], &[]), None);
     }
 
     #[test]
-    fn the_interval_of_a_level_has_its_known_answer_and_holds_the_median() {
+    fn the_interval_of_a_latency_has_its_known_answer_and_contains_the_median() {
         let (low, high) = level_interval(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
-        let half = 4.303 * 0.01 / 3f64.sqrt();
-        assert!((low - (0.05 - half).exp()).abs() < 1e-12, "{low}");
-        assert!((high - (0.05 + half).exp()).abs() < 1e-12, "{high}");
+        let half = T_2 * 0.01 / 3f64.sqrt();
+        close(low, (0.05 - half).exp());
+        close(high, (0.05 + half).exp());
         let mut skewed = vec![1.0; 30];
         skewed.extend([3.0; 14]);
         let (low, high) = level_interval(&skewed).unwrap();
@@ -175,14 +187,14 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_needs_the_threshold_and_the_noise() {
-        let check = |low: f64, estimate: f64, high: f64, wanted: Verdict| {
+    fn a_verdict_depends_on_the_threshold_and_the_noise() {
+        let check = |low: f64, estimate: f64, high: f64, expected: Verdict| {
             let change = Change {
                 estimate: (estimate, low, high).into(),
                 noise: 0.01,
                 processes: 5,
             };
-            assert_eq!(compare(&change, 0.03), wanted, "{change:?}");
+            assert_eq!(compare(&change, 0.03), expected, "{change:?}");
         };
         check(0.03, 0.05, 0.07, Verdict::Regressed);
         check(0.005, 0.04, 0.075, Verdict::Regressed);
@@ -202,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn of_a_hundred_comparisons_with_itself_one_alarms_at_most_and_five_percent_is_found_in_95() {
+    fn false_alarms_stay_below_one_percent_and_a_slowdown_of_five_percent_is_found() {
         let normal = |random: &mut rand_chacha::ChaCha8Rng| {
             (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0
         };

@@ -1,43 +1,43 @@
-//! What can go wrong in a comparison.
+//! Errors of a comparison.
 
 use std::path::PathBuf;
 
-/// Why there is no comparison.
+/// An error of a comparison with a baseline.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum RegressionError {
     /// A file cannot be read or written.
     #[error("cannot {doing} {}: {source}", path.display())]
     Io {
-        /// What was tried.
+        /// The attempted operation.
         doing: &'static str,
         /// The file or folder.
         path: PathBuf,
-        /// What the system said.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// There is no baseline of that name.
+    /// No baseline has that name.
     #[error(
         "there is no baseline `{name}` in {}; {}", folder.display(),
         if known.is_empty() { "save one with --save-baseline".to_owned() } else { format!("there are {}", known.join(", ")) }
     )]
     NoBaseline {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// Where it was looked for.
+        /// The searched folder.
         folder: PathBuf,
-        /// The baselines that are there.
+        /// The existing baselines.
         known: Vec<String>,
     },
-    /// A baseline's file is damaged or of a newer graphprune.
+    /// A baseline's file is damaged or from a newer graphprune.
     #[error("baseline {}: {detail}", path.display())]
     Baseline {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         detail: String,
     },
-    /// A name that cannot be a file's.
+    /// A baseline's name is not a valid file name.
     #[error(
         "`{name}` cannot be a baseline's name: use letters, digits, dots, hyphens and underscores"
     )]
@@ -45,12 +45,12 @@ pub enum RegressionError {
         /// The name.
         name: String,
     },
-    /// The history holds an entry that this graphprune does not understand.
+    /// An entry of the history is from a newer graphprune.
     #[error("history {}: {detail}", path.display())]
     History {
         /// The file.
         path: PathBuf,
-        /// What is wrong.
+        /// The problem.
         detail: String,
     },
     /// Criterion's results cannot be read.
@@ -58,7 +58,7 @@ pub enum RegressionError {
     Statistics {
         /// The benchmark.
         id: String,
-        /// What is wrong.
+        /// The problem.
         detail: String,
     },
     /// The device failed.

@@ -1,55 +1,67 @@
-//! One model on one device: measured, compared, judged.
+//! The guard: measures one model on one device, compares it with the baseline and judges it.
 
-use latency::{Key, LatencyError, LatencySource, Measurement, Model, Origin, Profile};
+use latency::{DeviceInfo, Key, LatencyError, LatencySource, Measurement, Model, Origin, Profile};
 
 use crate::Verdict;
 use crate::baseline::{Baseline, BaselineFolder, Entry};
 use crate::compare::{Change, change_between, compare, level_interval};
-use crate::output::Compared;
-use crate::series::{Series, SeriesConfig, measure_series};
+use crate::series::{ModelPair, Process, Series, SeriesConfig, measure_series};
 use crate::statistics::Rounds;
+use crate::summary::Compared;
 
-/// A device that models are guarded on.
+/// A guarded device.
 pub struct Device {
-    /// What the user calls it.
+    /// The user's name for it.
     pub name: String,
     /// Its settings.
     pub profile: Profile,
-    /// The way to its latencies.
+    /// The source of its latencies.
     pub source: Box<dyn LatencySource>,
 }
 
-/// What one model's turn brought.
+/// The result of one model's turn.
 pub struct Turn {
     /// The comparison.
     pub compared: Compared,
-    /// What a baseline keeps of it; `None` when it was not measured.
+    /// The entry for a new baseline; `None` if the model was not measured.
     pub entry: Option<Entry>,
     /// The rounds, for Criterion.
     pub rounds: Rounds,
-    /// Every measurement, valid or not, for the history.
+    /// All measurements, valid or not, for the history.
     pub measurements: Vec<Measurement>,
-    /// What was measured against what, where and how.
+    /// The key of the measurements.
     pub key: Key,
-    /// Where the measurements come from.
+    /// The origin of the measurements.
     pub origin: Origin,
 }
 
-/// Compares with a baseline, if there is one.
+/// Compares models with a baseline, if there is one.
 pub struct Guard<'a> {
-    /// Where baselines and their models lie.
+    /// The folder of baselines and their models.
     pub folder: &'a BaselineFolder,
     /// The baseline to compare with.
     pub baseline: Option<&'a Baseline>,
-    /// How to measure.
+    /// Settings of the series.
     pub config: SeriesConfig,
 }
 
+/// The two sides of a comparison.
+struct Sides<'a> {
+    /// The model, with the baseline's input sizes where it has none of its own.
+    model: Model,
+    /// The baseline's entry.
+    old: Option<&'a Entry>,
+    /// The baseline's model, if its content was kept.
+    reference: Option<Model>,
+    key: Key,
+}
+
 impl Guard<'_> {
-    /// Measures `model` on `device` and compares it. A model that cannot be measured is a result too.
+    /// Measures `model` on `device` and compares it. A model that cannot be measured gives a turn
+    /// as well.
     ///
     /// # Errors
-    /// When the device is lost, so that other models cannot be measured either.
+    /// Fails if the device is lost, so that other models cannot be measured either.
     pub fn turn(
         &self,
         device: &mut Device,
@@ -57,19 +69,47 @@ impl Guard<'_> {
         progress: impl FnMut(usize, Option<Change>),
     ) -> Result<Turn, LatencyError> {
         let info = device.source.describe();
-        let profile = &device.profile;
-        let mut key = Key::new(
-            model.sha256(),
-            None,
-            &info,
-            &profile.sampling,
-            &profile.runtime,
-        );
+        let sides = self.sides(model, &info, &device.profile);
+        let pair = ModelPair {
+            model: &sides.model,
+            reference: sides.reference.as_ref(),
+        };
+        let source = device.source.as_mut();
+        let measured = measure_series(source, &device.profile, pair, &self.config, progress);
+        let (series, error) = match measured {
+            Ok(series) => (series, None),
+            Err(error) if error.is_agent_lost() => return Err(error),
+            Err(error) => (Series::default(), Some(error.to_string())),
+        };
+        let mut compared = self.compared(&sides, &series, &info);
+        compared.device.clone_from(&device.name);
+        if let Some(error) = error {
+            compared.notes.insert(0, error);
+        }
+        Ok(Turn {
+            rounds: Rounds {
+                id: format!("{}@{}", model.name(), device.name),
+                old_ns: rounds(&series, |p| &p.reference_rounds_ns),
+                new_ns: rounds(&series, |p| &p.rounds_ns),
+            },
+            entry: compared.median_ns.map(|_| entry(&sides, &series)),
+            compared,
+            measurements: series.measurements,
+            key: sides.key,
+            origin: Origin::here(&info),
+        })
+    }
+
+    fn sides(&self, model: &Model, info: &DeviceInfo, profile: &Profile) -> Sides<'_> {
+        let (sampling, runtime) = (&profile.sampling, &profile.runtime);
+        let mut key = Key::new(model.sha256(), None, info, sampling, runtime);
         let kept = self
             .baseline
             .and_then(|baseline| baseline.inputs(model, &key));
-        let sized = kept.map(|inputs| model.clone().with_inputs(inputs.to_vec()));
-        let model = sized.as_ref().unwrap_or(model);
+        let model = match kept {
+            Some(inputs) => model.clone().with_inputs(inputs.to_vec()),
+            None => model.clone(),
+        };
         key = key.with_inputs(model.inputs());
         let old = self
             .baseline
@@ -79,114 +119,107 @@ impl Guard<'_> {
             .map(|bytes| Model::new(format!("baseline of {}", model.name()), bytes))
             .map(|old| old.with_inputs(model.inputs().to_vec()));
         key.reference = reference.as_ref().map(Model::sha256);
-        let mut compared = Compared {
-            model: model.name().to_owned(),
-            device: device.name.clone(),
-            device_id: key.device.clone(),
-            sha256: model.sha256().to_string(),
-            median_ns: None,
-            median_ci95_ns: None,
-            processes: 0,
-            baseline_ns: old.and_then(|entry| latency::stats::median(&entry.medians_ns)),
-            change: None,
-            interleaved: reference.is_some(),
-            verdict: Verdict::Unmeasured,
-            notes: Vec::new(),
-            statistics: None,
-        };
-        let measured = measure_series(
-            device.source.as_mut(),
-            profile,
+        Sides {
             model,
-            reference.as_ref(),
-            &self.config,
-            progress,
-        );
-        let series = match measured {
-            Ok(series) => series,
-            Err(error) if error.is_agent_lost() => return Err(error),
-            Err(error) => {
-                compared.notes.push(error.to_string());
-                Series::default()
-            }
-        };
-        let medians: Vec<f64> = series.processes.iter().map(|p| p.median_ns).collect();
-        compared.median_ns = series.median_ns();
-        compared.median_ci95_ns = level_interval(&medians);
-        compared.processes = medians.len();
-        compared.notes.extend(rejections(&series));
-        if let (Some(baseline), None) = (self.baseline, old) {
+            old,
+            reference,
+            key,
+        }
+    }
+
+    fn compared(&self, sides: &Sides<'_>, series: &Series, info: &DeviceInfo) -> Compared {
+        let median_ns = series.median_ns();
+        let mut notes = rejections(series);
+        if let (Some(baseline), None) = (self.baseline, sides.old) {
             let known: Vec<&str> = baseline.entries.iter().map(|e| e.model.as_str()).collect();
-            compared.notes.push(format!(
-                "the baseline has nothing of it on this device with these settings (it has {}); save it with --save-baseline",
+            notes.push(format!(
+                "the baseline has no entry for it on this device with these settings (it has {}); save it with --save-baseline",
                 known.join(", ")
             ));
         }
-        if let (Some(old), Some(_)) = (old, compared.median_ns) {
+        let old = sides.old.filter(|_| median_ns.is_some());
+        let change = old.and_then(|old| change(sides, series, old));
+        if let Some(old) = old {
             if old.runtime != info.runtime_version {
-                compared.notes.push(format!(
+                notes.push(format!(
                     "the baseline was saved with ONNX Runtime {}, this is {}; interleaved, both run on this one",
                     old.runtime, info.runtime_version
                 ));
             }
-            compared.change = match &reference {
-                Some(_) => series.change(),
-                None => series
-                    .paced()
-                    .and_then(|paced| change_between(&paced, &old.paced)),
-            };
-            if compared.change.is_none() {
-                compared.notes.push(
-                    "the baseline's model is not at hand and the device's pace is not known: save the baseline again"
+            if change.is_none() {
+                notes.push(
+                    "the baseline's model was not kept and the device's pace is unknown: save the baseline again"
                         .into(),
                 );
             }
         }
-        compared.verdict = match (compared.median_ns, self.baseline, compared.change) {
-            (None, ..) => Verdict::Unmeasured,
-            (Some(_), None, _) => Verdict::NoBaseline,
-            (Some(_), Some(_), None) => Verdict::Uncompared,
-            (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
-        };
-        let rounds = |of: fn(&crate::Process) -> &Vec<f64>| {
-            series.processes.iter().flat_map(of).copied().collect()
-        };
-        Ok(Turn {
-            rounds: Rounds {
-                id: format!("{}@{}", model.name(), device.name),
-                old_ns: rounds(|p| &p.reference_rounds_ns),
-                new_ns: rounds(|p| &p.rounds_ns),
+        Compared {
+            model: sides.model.name().to_owned(),
+            device: String::new(),
+            device_id: sides.key.device.clone(),
+            sha256: sides.model.sha256().to_string(),
+            median_ns,
+            median_ci95_ns: level_interval(&medians(series)),
+            processes: series.processes.len(),
+            baseline_ns: sides
+                .old
+                .and_then(|entry| latency::stats::median(&entry.medians_ns)),
+            change,
+            interleaved: sides.reference.is_some(),
+            verdict: match (median_ns, self.baseline, change) {
+                (None, ..) => Verdict::Unmeasured,
+                (Some(_), None, _) => Verdict::NoBaseline,
+                (Some(_), Some(_), None) => Verdict::Uncompared,
+                (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
             },
-            entry: compared.median_ns.map(|_| Entry {
-                model: model.name().to_owned(),
-                sha256: model.sha256(),
-                device: key.device.clone(),
-                runtime: info.runtime_version.clone(),
-                setup: key.setup.clone(),
-                inputs: model.inputs().to_vec(),
-                medians_ns: medians,
-                paced: series.paced().unwrap_or_default(),
-                taken_unix_ns: series.measurements.last().map_or(0, |m| m.taken_unix_ns),
-            }),
-            compared,
-            measurements: series.measurements,
-            key,
-            origin: Origin::here(&info),
-        })
+            notes,
+            statistics: None,
+        }
     }
 }
 
-/// Why processes did not count, each reason once with its number.
+/// The change against the baseline: by interleaved ratios, or by the device's pace if the
+/// baseline's model was not kept.
+fn change(sides: &Sides<'_>, series: &Series, old: &Entry) -> Option<Change> {
+    match &sides.reference {
+        Some(_) => series.change(),
+        None => change_between(&series.paced()?, &old.paced),
+    }
+}
+
+fn entry(sides: &Sides<'_>, series: &Series) -> Entry {
+    Entry {
+        model: sides.model.name().to_owned(),
+        sha256: sides.model.sha256(),
+        device: sides.key.device.clone(),
+        runtime: sides.key.runtime.clone(),
+        setup: sides.key.setup.clone(),
+        inputs: sides.model.inputs().to_vec(),
+        medians_ns: medians(series),
+        paced: series.paced().unwrap_or_default(),
+        taken_unix_ns: series.measurements.last().map_or(0, |m| m.taken_unix_ns),
+    }
+}
+
+fn medians(series: &Series) -> Vec<f64> {
+    series.processes.iter().map(|p| p.median_ns).collect()
+}
+
+fn rounds(series: &Series, of: fn(&Process) -> &Vec<f64>) -> Vec<f64> {
+    series.processes.iter().flat_map(of).copied().collect()
+}
+
+/// The reasons of invalid measurements, each once with its count.
 fn rejections(series: &Series) -> Vec<String> {
-    let mut reasons: Vec<(String, usize)> = Vec::new();
+    let mut reasons: Vec<(&str, usize)> = Vec::new();
     for reason in &series.rejections {
         match reasons.iter_mut().find(|(known, _)| known == reason) {
             Some((_, count)) => *count += 1,
-            None => reasons.push((reason.clone(), 1)),
+            None => reasons.push((reason, 1)),
         }
     }
     reasons
         .into_iter()
-        .map(|(reason, count)| format!("{count} measurements do not count: {reason}"))
+        .map(|(reason, count)| format!("{count} measurements were invalid: {reason}"))
         .collect()
 }

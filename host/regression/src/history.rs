@@ -1,7 +1,7 @@
-//! The history: what every run of the guard said, with the measurements it stands on.
+//! The history: the verdicts of all runs of the guard, with their measurements.
 //!
-//! It is a measurement store of its own in the folder of baselines, not the user's store: a job in continuous integration starts
-//! on a fresh machine and carries one folder from run to run, and a change is told against a baseline that lies in there.
+//! It is a measurement store in the folder of baselines, separate from the user's: a job in
+//! continuous integration starts on a fresh machine and carries one folder from run to run.
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
@@ -11,21 +11,21 @@ use crate::baseline::BaselineFolder;
 use crate::guard::Turn;
 use crate::{RegressionError, Verdict};
 
-/// What is the same for all comparisons of a run of the guard.
+/// The properties shared by all comparisons of one run of the guard.
 #[derive(Clone, Debug, Default, PartialEq)]
-pub struct RunOf {
-    /// What the run is of: a commit, a release; may be empty.
+pub struct GuardRun {
+    /// A label such as a commit or a release; may be empty.
     pub label: String,
     /// The baseline's name; empty without one.
     pub baseline: String,
-    /// Largest change that is no regression, relative.
+    /// The largest relative change that is not a regression.
     pub threshold: f64,
 }
 
 /// An entry of the history.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Past {
-    /// All that was kept.
+pub struct PastComparison {
+    /// The stored comparison.
     pub comparison: Comparison,
     /// Its verdict.
     pub verdict: Verdict,
@@ -37,10 +37,10 @@ pub struct History {
 }
 
 impl History {
-    /// Opens the history of a folder, making both where needed.
+    /// Opens the history of a folder; creates both if missing.
     ///
     /// # Errors
-    /// When the folder cannot be made, or the store not be opened.
+    /// Fails if the folder cannot be created or the store cannot be opened.
     pub fn open(folder: &BaselineFolder) -> Result<Self, RegressionError> {
         let path = folder.history();
         if let Some(parent) = path.parent() {
@@ -55,10 +55,10 @@ impl History {
         })
     }
 
-    /// Opens the history of a folder that has one.
+    /// Opens the history of a folder, or returns `None` if it has none.
     ///
     /// # Errors
-    /// When the store cannot be opened.
+    /// Fails if the store cannot be opened.
     pub fn open_existing(folder: &BaselineFolder) -> Result<Option<Self>, RegressionError> {
         if !folder.history().is_file() {
             return Ok(None);
@@ -68,19 +68,19 @@ impl History {
         }))
     }
 
-    /// Adds what a turn brought, its measurements included.
+    /// Adds the comparison of a turn with its measurements.
     ///
     /// # Errors
-    /// When the store cannot be written.
-    pub fn add(&mut self, turn: &Turn, of: &RunOf) -> Result<(), RegressionError> {
+    /// Fails if the store cannot be written.
+    pub fn add(&mut self, turn: &Turn, run: &GuardRun) -> Result<(), RegressionError> {
         let (compared, change) = (&turn.compared, turn.compared.change);
         let now = SystemTime::now().duration_since(UNIX_EPOCH);
         let comparison = Comparison {
             taken_unix_ns: now.map_or(0, |d| u64::try_from(d.as_nanos()).unwrap_or(u64::MAX)),
-            label: of.label.clone(),
+            label: run.label.clone(),
             model: compared.model.clone(),
             sha256: turn.key.model,
-            baseline: of.baseline.clone(),
+            baseline: run.baseline.clone(),
             reference: turn.key.reference,
             device: turn.key.device.clone(),
             device_name: compared.device.clone(),
@@ -91,7 +91,7 @@ impl History {
             change: change.map(|change| change.estimate.value),
             change_ci95: change.map(|change| (change.estimate.low, change.estimate.high)),
             processes: u32::try_from(compared.processes).unwrap_or(u32::MAX),
-            threshold: of.threshold,
+            threshold: run.threshold,
             verdict: compared.verdict.word().to_owned(),
             notes: compared.notes.join("; "),
         };
@@ -100,15 +100,16 @@ impl History {
             .record(&turn.origin, &comparison, &turn.measurements)?)
     }
 
-    /// The entries from the oldest to the newest: all, or those of a model by name and of a device by name or identity.
+    /// Returns the entries from the oldest to the newest. `model` selects by name, `device` by
+    /// name or identity.
     ///
     /// # Errors
-    /// When the store cannot be read, or a verdict in it is not known.
+    /// Fails if the store cannot be read or holds an unknown verdict.
     pub fn entries(
         &self,
         model: Option<&str>,
         device: Option<&str>,
-    ) -> Result<Vec<Past>, RegressionError> {
+    ) -> Result<Vec<PastComparison>, RegressionError> {
         let all = self.store.comparisons(model, device)?;
         all.into_iter()
             .map(|comparison| {
@@ -121,7 +122,7 @@ impl History {
                         ),
                     }
                 })?;
-                Ok(Past {
+                Ok(PastComparison {
                     comparison,
                     verdict,
                 })

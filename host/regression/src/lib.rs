@@ -1,20 +1,24 @@
-//! A guard over latency: is a model slower on a device than it was?
+//! A guard against latency regressions: it measures whether a model is slower on a device than
+//! before.
 //!
-//! A [`Baseline`] keeps what was measured, and the models themselves, so that a later comparison can measure old and new
-//! interleaved in one process, where whatever the device does touches both ([`measure_series`]). Without the old model both are
-//! related to the device's own pace instead, by a workload that never changes. [`compare`] turns the series into a change with its
-//! interval and a verdict; [`statistics`] hands the series to Criterion as well, with the agent as the clock. A [`History`] keeps
-//! every verdict with the measurements it stands on.
+//! A [`Baseline`] keeps latencies and the models themselves, so that [`measure_series`] can
+//! measure old and new interleaved in one process, where disturbances affect both. Without the
+//! old model, both latencies are divided by the device's pace, the time of a fixed workload.
+//! [`compare`] turns the change into a verdict, and [`statistics`] passes the series to
+//! Criterion. A [`History`] keeps every verdict with its measurements.
 //!
 //! Invariants:
-//! - the unit of observation is a process of the worker, not a run: runs of one process share where its memory lies and what
-//!   the device did meanwhile, so their number says nothing about how sure a difference is;
-//! - old and new change places in the worker from process to process, so that no place is worth anything to either;
-//! - a regression counts only beyond the threshold *and* beyond the noise of its own series; what is too noisy to tell is told
-//!   to be so, never passed over;
-//! - files are written aside and renamed; a verdict and its measurements go into the history in one transaction.
+//! - The unit of observation is a worker process, not a run. Runs of one process share its memory
+//!   layout and the device's state, so their number says nothing about the certainty of a
+//!   difference.
+//! - Old and new swap places in the worker from process to process, which cancels the advantage
+//!   of either place.
+//! - A regression exceeds the threshold *and* the noise of its series. A series too noisy to
+//!   decide is reported as such.
+//! - Files are written aside and renamed. A verdict and its measurements enter the history in one
+//!   transaction.
 //!
-//! Deliberately absent: how a device is reached, what a model computes.
+//! Deliberately absent: connections to devices, and the computations of a model.
 #![forbid(unsafe_code)]
 
 mod baseline;
@@ -25,13 +29,14 @@ mod history;
 mod output;
 mod series;
 pub mod statistics;
+mod summary;
 mod verdict;
 
 pub use baseline::{Baseline, BaselineFolder, Entry};
 pub use compare::{Change, change, change_between, compare, level_interval};
 pub use error::RegressionError;
 pub use guard::{Device, Guard, Turn};
-pub use history::{History, Past, RunOf};
-pub use output::{Compared, Summary};
-pub use series::{Process, Series, SeriesConfig, measure_series};
-pub use verdict::{Gravity, Verdict};
+pub use history::{GuardRun, History, PastComparison};
+pub use series::{ModelPair, Process, Series, SeriesConfig, measure_series};
+pub use summary::{Compared, Summary};
+pub use verdict::{Severity, Verdict};

@@ -1,22 +1,21 @@
-//! Series of processes: what a comparison stands on.
+//! Series of worker processes, the basis of a comparison.
 
 use latency::{
-    Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model, Profile, Sampling,
-    stats,
+    LatencyError, LatencySource, MeasureRequest, Measurement, Model, Profile, Sampling, stats,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::compare::{Change, change};
 
-/// How a series is measured.
+/// Settings of a series.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct SeriesConfig {
     /// The fewest processes.
     pub min_processes: usize,
-    /// The most; reached when the interval stays wide.
+    /// The most processes; reached while the interval stays wide.
     pub max_processes: usize,
-    /// The change that matters, relative.
+    /// The largest relative change that is not a regression.
     pub threshold: f64,
 }
 
@@ -30,46 +29,47 @@ impl Default for SeriesConfig {
     }
 }
 
-/// What one process of the worker measured.
+/// The measurement of one worker process.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Process {
     /// Block medians of the model, round by round, ns.
     pub rounds_ns: Vec<f64>,
-    /// Those of the model it was interleaved with; empty without one.
+    /// Those of the reference; empty without one.
     pub reference_rounds_ns: Vec<f64>,
     /// The latency: the median over rounds, ns.
     pub median_ns: f64,
-    /// The ratio to the model it was interleaved with.
+    /// The ratio to the reference.
     pub ratio: Option<f64>,
-    /// The device's own pace, ns: the mean of the sentinel's times before and after.
+    /// The device's pace, ns: the mean of the sentinel's times before and after.
     pub sentinel_ns: Option<f64>,
 }
 
-/// A model's series.
+/// The series of a model.
 #[derive(Clone, Debug, Default, PartialEq)]
 pub struct Series {
-    /// The processes whose measurement was valid.
+    /// The processes with a valid measurement.
     pub processes: Vec<Process>,
-    /// Everything that was measured, valid or not, reference included.
+    /// All measurements, valid or not, including those of the reference.
     pub measurements: Vec<Measurement>,
-    /// Why measurements were not valid.
+    /// The reasons of the invalid ones.
     pub rejections: Vec<String>,
 }
 
 impl Series {
-    /// The latency over all processes: the median of their medians, ns.
+    /// Returns the latency over all processes: the median of their medians, ns.
     pub fn median_ns(&self) -> Option<f64> {
         let medians: Vec<f64> = self.processes.iter().map(|p| p.median_ns).collect();
         stats::median(&medians)
     }
 
-    /// The change against the model that each process was interleaved with.
+    /// Returns the change against the reference.
     pub fn change(&self) -> Option<Change> {
         let ratios: Option<Vec<f64>> = self.processes.iter().map(|p| p.ratio).collect();
         change(&ratios?)
     }
 
-    /// The latency in units of the device's pace, process by process; `None` where the pace is not known.
+    /// Returns the latency of each process in units of the device's pace, or `None` if the pace
+    /// is unknown.
     pub fn paced(&self) -> Option<Vec<f64>> {
         let paced = self.processes.iter().map(|p| {
             let sentinel = p.sentinel_ns.filter(|&ns| ns > 0.0)?;
@@ -79,48 +79,51 @@ impl Series {
     }
 }
 
-/// Measures `model`, interleaved with `reference` where there is one, in one process of the worker after the other, until the
-/// change is clear or the most are done. `progress` hears of each process.
+/// The models of a series.
+#[derive(Clone, Copy, Debug)]
+pub struct ModelPair<'a> {
+    /// The model to measure.
+    pub model: &'a Model,
+    /// The model to interleave it with.
+    pub reference: Option<&'a Model>,
+}
+
+/// Measures a model in one worker process after another, until the change against the reference
+/// is clear or the most processes are done. `progress` is called after each process.
 ///
-/// A worker loads its reference first, and which network comes first has been worth a fifth of a per cent: so the two change
-/// places from process to process.
+/// The two networks swap places from process to process: a worker loads its reference first, and
+/// the order has been worth a fifth of a per cent.
 ///
 /// # Errors
-/// When the device fails; a model that cannot run is [`LatencyError::Failed`].
+/// Fails if the device does; [`LatencyError::Failed`] if a model cannot run.
 pub fn measure_series(
     source: &mut dyn LatencySource,
     profile: &Profile,
-    model: &Model,
-    reference: Option<&Model>,
+    ModelPair { model, reference }: ModelPair<'_>,
     config: &SeriesConfig,
     mut progress: impl FnMut(usize, Option<Change>),
 ) -> Result<Series, LatencyError> {
     let request = |model: &Model, reference: Option<&Model>| MeasureRequest {
-        models: vec![model.clone()],
-        reference: reference.cloned(),
         sampling: Sampling {
-            // A profile may ask for less than a thousandth.
+            // A profile may set a target below a thousandth.
             ci_target_rel: (config.threshold / 4.0)
                 .max(0.001)
                 .min(profile.sampling.ci_target_rel),
             ..profile.sampling.clone()
         },
-        limits: profile.limits.clone(),
-        evidence: Evidence::Quick,
-        runtime: profile.runtime.clone(),
-        conditions: profile.conditions.clone(),
+        ..profile.request(vec![model.clone()], reference.cloned())
     };
     let straight = request(model, reference);
-    let exchanged = reference.map(|reference| request(reference, Some(model)));
+    let swapped = reference.map(|reference| request(reference, Some(model)));
     let mut series = Series::default();
     for done in 1..=config.max_processes.max(2) {
-        let exchanged = exchanged.as_ref().filter(|_| done % 2 == 0);
-        let mut measured = source.measure(exchanged.unwrap_or(&straight))?;
+        let swapped = swapped.as_ref().filter(|_| done % 2 == 0);
+        let mut measured = source.measure(swapped.unwrap_or(&straight))?;
         let base = reference.and_then(|_| measured.pop());
         let Some(candidate) = measured.pop() else {
             continue;
         };
-        match (&candidate.verdict, exchanged, &base) {
+        match (&candidate.verdict, swapped, &base) {
             (latency::Verdict::Invalid { reason }, ..) => series.rejections.push(reason.clone()),
             (latency::Verdict::Valid, Some(_), Some(new)) => {
                 let ratio = candidate.ratio.map(|ratio| 1.0 / ratio.interval.value);

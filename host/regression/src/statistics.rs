@@ -1,8 +1,9 @@
-//! Criterion's statistics, with the agent as the clock.
+//! Criterion's statistics for times measured on a device.
 //!
-//! Criterion measures through its `Measurement` trait; here that hands out, one after the other, the rounds that an agent has
-//! measured already. So its bootstrap, outliers and significance test apply to times taken on the device. Criterion writes to
-//! standard output and to its folder; whoever wants neither mixed up with his own runs it in a process of its own.
+//! An implementation of Criterion's `Measurement` trait hands out the rounds that an agent has
+//! measured, so Criterion's bootstrap, outlier classification and significance test apply to
+//! them. Criterion writes to standard output and to its folder; run it in a separate process to
+//! keep these apart from your own output.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -15,7 +16,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::RegressionError;
 
-/// Rounds of a model, old and new, for Criterion.
+/// The rounds of a benchmark, old and new.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Rounds {
     /// The benchmark's name: model and device.
@@ -26,7 +27,7 @@ pub struct Rounds {
     pub new_ns: Vec<f64>,
 }
 
-/// An interval as Criterion's records of this crate have it.
+/// An interval as the records of this crate contain it.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Interval")]
 struct PointFields {
@@ -36,8 +37,8 @@ struct PointFields {
     high: f64,
 }
 
-/// [`PointFields`], where there is an interval.
-mod point_fields_if_any {
+/// [`PointFields`] of an optional interval.
+mod optional_point_fields {
     use latency::stats::Interval;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -58,7 +59,7 @@ mod point_fields_if_any {
     }
 }
 
-/// What Criterion found.
+/// Criterion's estimates for a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimates {
     /// Mean, ns.
@@ -70,12 +71,12 @@ pub struct Estimates {
     /// Median absolute deviation, ns.
     #[serde(with = "PointFields")]
     pub deviation_ns: Interval,
-    /// Change of the mean against the old model, relative; `None` without one.
-    #[serde(default, with = "point_fields_if_any")]
+    /// Relative change of the mean against the old model; `None` without one.
+    #[serde(default, with = "optional_point_fields")]
     pub change: Option<Interval>,
 }
 
-/// The clock: nanoseconds that were measured elsewhere.
+/// A clock whose values are nanoseconds measured by an agent.
 struct AgentClock;
 
 struct Nanoseconds;
@@ -128,21 +129,21 @@ impl Measurement for AgentClock {
     }
 }
 
-/// The name under which the old model's rounds stand in Criterion's folder.
+/// Criterion's baseline name for the old model.
 const OLD: &str = "old";
 
-/// Fewest rounds that Criterion takes.
+/// The fewest samples that Criterion accepts.
 const FEWEST: usize = 10;
 
-/// Runs Criterion on the rounds, the old model's first. It prints what it finds to standard output and keeps it in `folder`.
-/// Nothing happens for fewer than ten rounds, which are too few for it.
+/// Runs Criterion on the rounds, the old model's first. Criterion prints to standard output and
+/// writes to `folder`. Fewer than ten rounds are skipped.
 pub fn run(folder: &Path, rounds: &Rounds) {
     if rounds.new_ns.len() < FEWEST {
         return;
     }
-    // Criterion would compare the old model's rounds with what an earlier call left, and tell of a change that is the machine's.
-    // A folder that cannot be removed leaves that remark, no wrong figure.
-    let _ = std::fs::remove_dir_all(place(folder, rounds));
+    // Criterion would also compare the old model's rounds with those of an earlier call. If the
+    // folder cannot be removed, only that extra remark is printed.
+    let _ = std::fs::remove_dir_all(benchmark_folder(folder, rounds));
     let criterion = || {
         Criterion::default()
             .with_measurement(AgentClock)
@@ -165,15 +166,16 @@ pub fn run(folder: &Path, rounds: &Rounds) {
     }
 }
 
-/// The benchmark's name as a folder's: a device can be named by the path of its profile. Criterion itself cuts at 64 bytes.
+/// The benchmark's name as a folder name, since a device's name can be a path. Criterion itself
+/// cuts names at 64 bytes.
 fn folder_name(id: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "@._-".contains(c);
-    let safe = id.chars().map(|c| if plain(c) { c } else { '_' });
+    let is_safe = |c: char| c.is_ascii_alphanumeric() || "@._-".contains(c);
+    let safe = id.chars().map(|c| if is_safe(c) { c } else { '_' });
     safe.take(64).collect()
 }
 
-/// Where Criterion keeps what it finds of these rounds.
-fn place(folder: &Path, rounds: &Rounds) -> PathBuf {
+/// Criterion's folder for these rounds.
+fn benchmark_folder(folder: &Path, rounds: &Rounds) -> PathBuf {
     folder.join("latency").join(folder_name(&rounds.id))
 }
 
@@ -184,19 +186,20 @@ fn serve(mut criterion: Criterion<AgentClock>, id: &str, rounds: &[f64]) {
         .sampling_mode(SamplingMode::Flat)
         .sample_size(rounds.len())
         .warm_up_time(Duration::from_nanos(1))
-        // Handing out a round takes no time, and Criterion warns of a target that it does not reach.
+        // Criterion warns of a measurement time that it cannot reach; handing out rounds takes
+        // none.
         .measurement_time(Duration::from_millis(5));
     group.bench_function(folder_name(id), |bencher| {
         bencher.iter_custom(|runs| {
-            let at = next.get();
-            next.set((at + 1) % rounds.len());
-            rounds[at] * runs as f64
+            let round = next.get();
+            next.set((round + 1) % rounds.len());
+            rounds[round] * runs as f64
         });
     });
     group.finish();
 }
 
-/// Criterion's file of estimates, as far as it matters here.
+/// The part of Criterion's `estimates.json` that is read.
 #[derive(Deserialize)]
 struct EstimatesFile {
     mean: EstimateFile,
@@ -226,29 +229,30 @@ impl From<EstimateFile> for Interval {
     }
 }
 
-/// Reads what [`run`] left in `folder`; `None` if there were too few rounds for it.
+/// Reads the results of [`run`] from `folder`, or returns `None` for too few rounds.
 ///
 /// # Errors
-/// When a file is not as Criterion writes it.
+/// Fails if a file is missing or malformed.
 pub fn read(folder: &Path, rounds: &Rounds) -> Result<Option<Estimates>, RegressionError> {
     if rounds.new_ns.len() < FEWEST {
         return Ok(None);
     }
-    let wrong = |detail: String| RegressionError::Statistics {
+    let malformed = |detail: String| RegressionError::Statistics {
         id: rounds.id.clone(),
         detail,
     };
-    let place = place(folder, rounds);
+    let results = benchmark_folder(folder, rounds);
     let file = |kind: &str| -> Result<EstimatesFile, RegressionError> {
-        let path = place.join(kind).join("estimates.json");
+        let path = results.join(kind).join("estimates.json");
         let text = std::fs::read_to_string(&path)
-            .map_err(|error| wrong(format!("{}: {error}", path.display())))?;
-        serde_json::from_str(&text).map_err(|error| wrong(format!("{}: {error}", path.display())))
+            .map_err(|error| malformed(format!("{}: {error}", path.display())))?;
+        serde_json::from_str(&text)
+            .map_err(|error| malformed(format!("{}: {error}", path.display())))
     };
     let new = file("new")?;
     let deviation = new
         .median_abs_dev
-        .ok_or_else(|| wrong("there is no deviation".into()))?;
+        .ok_or_else(|| malformed("there is no deviation".into()))?;
     let change = if rounds.old_ns.len() >= FEWEST {
         Some(file("change")?.mean.into())
     } else {
@@ -280,7 +284,7 @@ mod tests {
     }
 
     #[test]
-    fn criterion_finds_the_change_that_is_in_the_rounds() {
+    fn criterion_finds_the_change_in_the_rounds() {
         let folder = tempfile::tempdir().unwrap();
         let noisy = |scale: f64| (0..60).map(move |i| scale * (1.0 + 0.002 * f64::from(i % 7)));
         let rounds = Rounds {
@@ -289,29 +293,30 @@ mod tests {
             new_ns: noisy(1.05e6).collect(),
         };
         run(folder.path(), &rounds);
-        let found = read(folder.path(), &rounds).unwrap().unwrap();
-        let change = found.change.unwrap();
+        let estimates = read(folder.path(), &rounds).unwrap().unwrap();
+        let change = estimates.change.unwrap();
         assert!((change.value - 0.05).abs() < 1e-3, "{change:?}");
         assert!(change.low < 0.05 && 0.05 < change.high, "{change:?}");
         let mean = noisy(1.05e6).sum::<f64>() / 60.0;
         assert!(
-            (found.mean_ns.value - mean).abs() < 1e-6 * mean,
-            "{found:?}"
+            (estimates.mean_ns.value - mean).abs() < 1e-6 * mean,
+            "{estimates:?}"
         );
-        // Nothing of it is compared with the next call's rounds.
+        // The next call is not compared with this one.
         let alone = Rounds {
             old_ns: Vec::new(),
             ..rounds.clone()
         };
         run(folder.path(), &alone);
-        let found = read(folder.path(), &alone).unwrap().unwrap();
-        assert_eq!(found.change, None);
-        assert!(!place(folder.path(), &alone).join("change").exists());
-        let few = Rounds {
+        let estimates = read(folder.path(), &alone).unwrap().unwrap();
+        assert_eq!(estimates.change, None);
+        let results = benchmark_folder(folder.path(), &alone);
+        assert!(!results.join("change").exists());
+        let too_few = Rounds {
             new_ns: vec![1.0; 3],
             ..rounds
         };
-        run(folder.path(), &few);
-        assert_eq!(read(folder.path(), &few).unwrap(), None);
+        run(folder.path(), &too_few);
+        assert_eq!(read(folder.path(), &too_few).unwrap(), None);
     }
 }

@@ -1,40 +1,40 @@
-//! What a guard says of a model: the one value that every output and the exit code are made of.
+//! The verdict on a model, from which every output and the exit code follow.
 
 use serde::{Deserialize, Serialize};
 
-/// Everything that can become of a model on a device.
+/// The result of comparing a model on a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Verdict {
-    /// It could not be measured.
+    /// The model could not be measured.
     Unmeasured,
-    /// Nothing was to be compared.
+    /// No baseline was given.
     NoBaseline,
-    /// The baseline that it was to be compared with has nothing that it can be compared with.
+    /// The baseline has no comparable entry.
     Uncompared,
     /// No slower than the threshold allows.
     Fine,
     /// Faster by more than the threshold.
     Improved,
-    /// Slower by more than the threshold, and by more than noise does.
+    /// Slower by more than the threshold and by more than noise.
     Regressed,
-    /// The noise hides a change as large as the threshold.
+    /// Noise hides a change as large as the threshold.
     Undecided,
 }
 
-/// What a verdict is to whoever runs the guard.
+/// The severity of a verdict.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Gravity {
-    /// All is well.
+pub enum Severity {
+    /// No regression.
     Success,
-    /// Nothing is known that a guard could act on.
+    /// No comparison.
     Error,
     /// A regression.
     Failure,
 }
 
-impl Gravity {
-    /// The exit code of a guard that ends so.
+impl Severity {
+    /// Returns the exit code of a guard with this result.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Success => 0,
@@ -56,16 +56,16 @@ impl Verdict {
         Self::Undecided,
     ];
 
-    /// What it is to whoever runs the guard.
-    pub fn gravity(self) -> Gravity {
+    /// Returns the severity.
+    pub fn severity(self) -> Severity {
         match self {
-            Self::NoBaseline | Self::Fine | Self::Improved => Gravity::Success,
-            Self::Regressed => Gravity::Failure,
-            Self::Unmeasured | Self::Uncompared | Self::Undecided => Gravity::Error,
+            Self::NoBaseline | Self::Fine | Self::Improved => Severity::Success,
+            Self::Regressed => Severity::Failure,
+            Self::Unmeasured | Self::Uncompared | Self::Undecided => Severity::Error,
         }
     }
 
-    /// The word that the history and JSON keep.
+    /// Returns the word for the history and JSON.
     pub fn word(self) -> &'static str {
         match self {
             Self::Unmeasured => "unmeasured",
@@ -78,7 +78,7 @@ impl Verdict {
         }
     }
 
-    /// The verdict that the history's word means.
+    /// Parses a word of [`Verdict::word`].
     pub fn of_word(word: &str) -> Option<Self> {
         Self::ALL.into_iter().find(|verdict| verdict.word() == word)
     }

@@ -1,19 +1,19 @@
-//! Series of a device whose answers are known.
+//! Series of a device with known latencies.
 
 use latency::stats::Interval;
 use latency::{
     DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
     Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
 };
-use regression::{Series, SeriesConfig, measure_series};
+use regression::{ModelPair, Series, SeriesConfig, measure_series};
 
-/// A device on which a network takes as many nanoseconds as its file has bytes, times what the place in the worker is worth.
-struct Known {
-    /// By how much the network that is loaded second is faster, relative.
+/// A device on which a network takes one nanosecond per byte of its file.
+struct ByteDevice {
+    /// The relative advantage of the network loaded second.
     second_faster: f64,
-    /// The requests, by number from 1, that come out invalid.
+    /// The numbers, from 1, of the requests with an invalid result.
     invalid: Vec<usize>,
-    asked: usize,
+    requests: usize,
 }
 
 fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Measurement {
@@ -61,9 +61,9 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
     }
 }
 
-impl LatencySource for Known {
+impl LatencySource for ByteDevice {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
-        self.asked += 1;
+        self.requests += 1;
         let bytes = |model: &Model| model.onnx().len() as f64;
         let model = &request.models[0];
         let reference = request.reference.as_ref();
@@ -72,7 +72,7 @@ impl LatencySource for Known {
             reference.map(|r| (r.sha256(), bytes(r))),
             bytes(model) * (1.0 - self.second_faster),
         );
-        if self.invalid.contains(&self.asked) {
+        if self.invalid.contains(&self.requests) {
             candidate.verdict = Verdict::Invalid {
                 reason: "a storm".into(),
             };
@@ -91,10 +91,10 @@ fn model(bytes: usize) -> Model {
 }
 
 fn series(new: usize, old: Option<usize>, second_faster: f64, invalid: &[usize]) -> Series {
-    let mut device = Known {
+    let mut device = ByteDevice {
         second_faster,
         invalid: invalid.to_vec(),
-        asked: 0,
+        requests: 0,
     };
     let profile = Profile::local().unwrap();
     let config = SeriesConfig {
@@ -103,31 +103,27 @@ fn series(new: usize, old: Option<usize>, second_faster: f64, invalid: &[usize])
         ..SeriesConfig::default()
     };
     let (new, old) = (model(new), old.map(model));
-    measure_series(
-        &mut device,
-        &profile,
-        &new,
-        old.as_ref(),
-        &config,
-        |_, _| {},
-    )
-    .unwrap()
+    let pair = ModelPair {
+        model: &new,
+        reference: old.as_ref(),
+    };
+    measure_series(&mut device, &profile, pair, &config, |_, _| {}).unwrap()
 }
 
 #[test]
-fn what_the_place_in_the_worker_is_worth_cancels() {
+fn the_advantage_of_a_place_in_the_worker_cancels() {
     let check = |new: usize, old: usize, second_faster: f64| {
-        let found = series(new, Some(old), second_faster, &[]).change().unwrap();
+        let change = series(new, Some(old), second_faster, &[]).change().unwrap();
         let truth = new as f64 / old as f64 - 1.0;
         assert!(
-            (found.estimate.value - truth).abs() < 1e-12,
-            "{found:?}, not {truth}"
+            (change.estimate.value - truth).abs() < 1e-12,
+            "{change:?}, not {truth}"
         );
         assert!(
-            found.estimate.low <= truth && truth <= found.estimate.high,
-            "{found:?}"
+            change.estimate.low <= truth && truth <= change.estimate.high,
+            "{change:?}"
         );
-        assert_eq!(found.processes, 6);
+        assert_eq!(change.processes, 6);
     };
     check(10_000, 10_000, 0.0);
     check(10_000, 10_000, 0.02);
@@ -136,22 +132,22 @@ fn what_the_place_in_the_worker_is_worth_cancels() {
 }
 
 #[test]
-fn latencies_are_those_of_the_new_network_in_whichever_place_it_is() {
-    let found = series(10_500, Some(10_000), 0.0, &[]);
-    assert_eq!(found.median_ns(), Some(10_500.0));
-    for process in &found.processes {
+fn latencies_are_those_of_the_new_network_in_either_place() {
+    let series = series(10_500, Some(10_000), 0.0, &[]);
+    assert_eq!(series.median_ns(), Some(10_500.0));
+    for process in &series.processes {
         assert_eq!(process.rounds_ns, [10_500.0; 6]);
         assert_eq!(process.reference_rounds_ns, [10_000.0; 6]);
     }
-    assert_eq!(found.measurements.len(), 12);
+    assert_eq!(series.measurements.len(), 12);
 }
 
 #[test]
-fn an_invalid_measurement_counts_in_neither_place_and_is_kept() {
-    let found = series(10_500, Some(10_000), 0.0, &[1, 4]);
-    assert_eq!((found.processes.len(), found.measurements.len()), (4, 12));
-    assert_eq!(found.rejections, ["a storm", "a storm"]);
-    assert!((found.change().unwrap().estimate.value - 0.05).abs() < 1e-12);
+fn an_invalid_measurement_is_kept_but_does_not_count() {
+    let paired = series(10_500, Some(10_000), 0.0, &[1, 4]);
+    assert_eq!((paired.processes.len(), paired.measurements.len()), (4, 12));
+    assert_eq!(paired.rejections, ["a storm", "a storm"]);
+    assert!((paired.change().unwrap().estimate.value - 0.05).abs() < 1e-12);
     let alone = series(10_500, None, 0.0, &[2]);
     assert_eq!((alone.processes.len(), alone.measurements.len()), (5, 6));
     assert_eq!(alone.change(), None);

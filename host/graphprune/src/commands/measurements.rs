@@ -6,7 +6,9 @@ use std::process::ExitCode;
 use crate::output::say;
 use anyhow::Context as _;
 use latency::stats::Interval;
-use latency::{Filter, Format, Record, STORE_FILE, Store, Verdict, user_store};
+use latency::{
+    Filter, Format, Record, STORE_FILE, Store, Verdict, format_moment, parse_moment, user_store,
+};
 
 /// List, show or export stored measurements.
 #[derive(Debug, clap::Args)]
@@ -85,7 +87,7 @@ struct Choice {
 impl Choice {
     fn select(&self) -> anyhow::Result<(Store, Vec<Record>)> {
         let store = self.place.open()?;
-        let since = self.since.as_deref().map(|text| store.moment(text));
+        let since = self.since.as_deref().map(parse_moment);
         let filter = Filter {
             model: self.model.clone(),
             device: self.device.clone(),
@@ -104,7 +106,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         Action::List(choice) => {
             let (store, records) = choice.select()?;
             for record in &records {
-                say!("{}", line(&store, record)?);
+                say!("{}", line(record));
             }
             say!(
                 "{} measurements in {}",
@@ -137,7 +139,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-fn line(store: &Store, record: &Record) -> anyhow::Result<String> {
+fn line(record: &Record) -> String {
     let m = &record.measurement;
     let ratio = m.ratio.map_or_else(String::new, |ratio| {
         let Interval { value, low, high } = ratio.interval;
@@ -151,12 +153,12 @@ fn line(store: &Store, record: &Record) -> anyhow::Result<String> {
         "" => &record.device,
         name => name,
     };
-    Ok(format!(
+    format!(
         "{:>6}  {}  {:.12}  {} on {device}: {:.3} ms{ratio}{verdict}",
         record.id,
-        store.date(m.taken_unix_ns)?,
+        format_moment(m.taken_unix_ns),
         m.model_sha256.to_string(),
         m.name,
         m.median_ns / 1e6,
-    ))
+    )
 }

@@ -36,15 +36,15 @@ fn check_graph(name: &str, graph: &Graph, attention: Attention) {
         let plan = PrunePlan::from_widths(&analysis, &order, &widths).unwrap();
         let pruned = apply(graph, &cut(graph, &analysis, &plan).unwrap()).unwrap();
         let counted = costs(&pruned).macs as f64;
-        let told = table.macs(&widths);
+        let computed = table.macs(&widths);
         assert!(
-            (told - counted).abs() <= counted * 1e-9,
-            "{name} at {share}: {told} against {counted}"
+            (computed - counted).abs() <= counted * 1e-9,
+            "{name} at {share}: {computed} against {counted}"
         );
     }
 }
 
-/// An attention of 2 heads with 4 channels each over 9 windows of 5 positions.
+/// An attention layer of 2 heads with 4 channels each, over 9 windows of 5 positions.
 fn attention() -> Graph {
     let mut graph = Graph::new("attention", 17);
     let shape = vec![Dim::Symbol("9*N".into()), Dim::Known(5), Dim::Known(6)];
@@ -90,7 +90,7 @@ fn attention() -> Graph {
 }
 
 #[test]
-fn the_table_counts_the_products_of_an_attention_in_all_windows() {
+fn attention_products_are_counted_in_all_windows() {
     let graph = attention();
     let macs = 9 * 5 * (3 * 6 * 8 + 2 * 5 * 8 + 8 * 3);
     assert_eq!(costs(&graph).macs, macs);
@@ -100,29 +100,30 @@ fn the_table_counts_the_products_of_an_attention_in_all_windows() {
 }
 
 #[test]
-fn features_of_a_block_stay_the_same_within_it() {
+fn features_are_constant_within_a_block() {
     let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
     let analysis = analyse(&graph).unwrap();
     let table = CostTable::new(&graph, &analysis);
     let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
-    // The last group is that of an inner convolution: its producer's output, the next layer's input.
-    let at = |width: usize| {
+    // The last group is that of an inner convolution: its producer's output, the next layer's
+    // input.
+    let features = |width: usize| {
         let mut widths = full.clone();
         *widths.last_mut().unwrap() = width;
         table.features(&widths)
     };
     let layers = table.layers.len();
     let producer = layers - 3;
-    let of_block = |block: usize, width: usize| at(width)[block * layers + producer];
+    let of_block = |block: usize, width: usize| features(width)[block * layers + producer];
     assert!(of_block(0, 36) < of_block(0, 48));
     assert_eq!(of_block(3, 36), of_block(3, 48));
     assert!(of_block(3, 48) < of_block(3, 52));
-    let sum: f64 = at(64)[..layers].iter().sum();
+    let sum: f64 = features(64)[..layers].iter().sum();
     assert!((sum - 1.0).abs() < 1e-9, "{sum}");
 }
 
 #[test]
-fn kernel_times_that_are_products_are_found_again_in_the_network() {
+fn the_layer_times_of_a_device_with_separable_kernels_are_exact() {
     let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
     let analysis = analyse(&graph).unwrap();
     let table = CostTable::new(&graph, &analysis);
@@ -132,7 +133,7 @@ fn kernel_times_that_are_products_are_found_again_in_the_network() {
         .map(|&channels| (1..=channels / 4).map(|i| i * 4).collect())
         .collect();
     let plan = ProbePlan::new(&table, &widths);
-    // A device that takes a nanosecond a MAC, with outputs in blocks of 16 channels, and 5 us for each run.
+    // This device takes 1 ns per MAC, with outputs in blocks of 16 channels, and 5 us per run.
     let ns = |point: &crate::ProbePoint| {
         let macs = costs(&point.network().unwrap()).macs as f64 / point.outputs as f64;
         5e3 + macs * (point.outputs as f64 / 16.0).ceil() * 16.0
@@ -146,18 +147,19 @@ fn kernel_times_that_are_products_are_found_again_in_the_network() {
     let blocks =
         |widths: &[usize]| -> f64 { table.layers.iter().map(|l| l.macs(widths, 16.0)).sum() };
     for widths in [&full, &narrow] {
-        let found: f64 = table.layer_ns(&times, widths).iter().sum();
-        let known = blocks(widths);
-        assert!((found - known).abs() < 0.01 * known, "{found} {known}");
+        let sum: f64 = table.layer_ns(&times, widths).iter().sum();
+        let expected = blocks(widths);
+        assert!((sum - expected).abs() < 0.01 * expected, "{sum} {expected}");
     }
 }
 
 #[test]
-fn the_widths_worth_having_are_those_that_end_a_block_on_both_sides_of_the_group() {
+fn step_edges_end_a_block_of_the_producer_or_the_consumer() {
     let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
     let analysis = analyse(&graph).unwrap();
     let table = CostTable::new(&graph, &analysis);
-    // The last group is that of an inner convolution: its producer's output, the next layer's input.
+    // The last group is that of an inner convolution: its producer's output, the next layer's
+    // input.
     let group = analysis.groups().len() - 1;
     let widths: Vec<Vec<usize>> = analysis
         .groups()
@@ -165,7 +167,7 @@ fn the_widths_worth_having_are_those_that_end_a_block_on_both_sides_of_the_group
         .map(|g| (1..=g.channels / 4).map(|i| i * 4).collect())
         .collect();
     let plan = ProbePlan::new(&table, &widths);
-    let check = |blocks: [f64; 2], wanted: &[usize]| {
+    let check = |blocks: [f64; 2], expected: &[usize]| {
         let ns = |point: &crate::ProbePoint| {
             let [inputs, outputs] = [point.inputs, point.outputs].map(|n| n as f64);
             let macs = costs(&point.network().unwrap()).macs as f64 / (inputs * outputs);
@@ -174,30 +176,30 @@ fn the_widths_worth_having_are_those_that_end_a_block_on_both_sides_of_the_group
         };
         let points = plan.points().iter().map(|p| (p.clone(), ns(p)));
         let times = table.layer_times(&KernelTable::new(points, 0.0));
-        let corners = table.corners(&times, group, &widths[group], 0.01);
-        assert_eq!(corners, wanted, "{blocks:?}");
+        let edges = table.step_edges(&times, group, &widths[group], 0.01);
+        assert_eq!(edges, expected, "{blocks:?}");
     };
     check([16.0, 16.0], &[4, 16, 32, 48, 64]);
     check([1.0, 1.0], &widths[group]);
     let nothing = table.layer_times(&KernelTable::default());
     assert_eq!(
-        table.corners(&nothing, group, &widths[group], 0.01),
+        table.step_edges(&nothing, group, &widths[group], 0.01),
         widths[group]
     );
 }
 
 #[test]
-fn a_layer_whose_kernel_was_not_measured_takes_as_long_for_a_mac_as_the_others() {
+fn a_layer_without_a_measured_kernel_gets_the_mean_time_per_mac() {
     let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
     let analysis = analyse(&graph).unwrap();
     let table = CostTable::new(&graph, &analysis);
     let full: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
     let widths: Vec<Vec<usize>> = full.iter().map(|&n| vec![n]).collect();
     let plan = ProbePlan::new(&table, &widths);
-    // Two nanoseconds a MAC; the first convolution is not known.
-    let known = plan.points().iter().filter(|p| p.inputs != 3);
+    // Two nanoseconds per MAC; the first convolution is not measured.
+    let measured = plan.points().iter().filter(|p| p.inputs != 3);
     let ns = |p: &crate::ProbePoint| 2.0 * costs(&p.network().unwrap()).macs as f64;
-    let times = table.layer_times(&KernelTable::new(known.map(|p| (p.clone(), ns(p))), 0.0));
+    let times = table.layer_times(&KernelTable::new(measured.map(|p| (p.clone(), ns(p))), 0.0));
     assert_eq!(times.unknown(), 1);
     let all = table.layer_ns(&times, &full);
     let first = 2.0 * 432.0 * 1024.0;

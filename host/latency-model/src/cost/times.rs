@@ -1,18 +1,18 @@
-//! The table's layers with the times of their kernels: sums, and the widths that are worth having.
+//! The times of a network's layers: their sum, and the step edges of each group.
 
 use super::{CostTable, Layer};
-use crate::probe::{KindTimes, LayerKind, Reach};
+use crate::probe::{KindTimes, LayerChannels, LayerKind};
 use crate::{Curve, KernelTable};
 
 impl CostTable {
-    /// The kinds of the layers whose kernels can be measured alone, with the numbers of channels that the admissible `widths` of
-    /// the groups lead to.
-    pub fn kinds(&self, widths: &[Vec<usize>]) -> Vec<Reach> {
+    /// Returns the kinds of the layers whose kernels can be measured alone, with the numbers of
+    /// channels that the admissible `widths` of the groups reach.
+    pub fn kinds(&self, widths: &[Vec<usize>]) -> Vec<LayerChannels> {
         let layers = self.layers.iter().filter_map(|layer| {
-            Some(Reach {
+            Some(LayerChannels {
                 kind: self.kind(layer)?,
-                inputs: layer.inputs.reach(widths),
-                outputs: layer.outputs.reach(widths),
+                inputs: layer.inputs.reachable(widths),
+                outputs: layer.outputs.reachable(widths),
             })
         });
         layers.collect()
@@ -33,12 +33,12 @@ impl CostTable {
         })
     }
 
-    /// The kind of each layer, in the same order; `None` for one whose kernel cannot be measured alone.
+    /// Returns the kind of each layer, or `None` for a kernel that cannot be measured alone.
     pub fn layer_kinds(&self) -> Vec<Option<LayerKind>> {
         self.layers.iter().map(|layer| self.kind(layer)).collect()
     }
 
-    /// What `kernels` tells of each layer; `None` for a layer of which it tells nothing.
+    /// Looks up the times of each layer in `kernels`.
     pub fn layer_times(&self, kernels: &KernelTable) -> LayerTimes {
         let times = self
             .layers
@@ -49,8 +49,8 @@ impl CostTable {
             ns_per_mac: 0.0,
             full_ns: 0.0,
         };
-        let known = self.layers.iter().zip(&times.times);
-        let (ns, macs) = known
+        let measured = self.layers.iter().zip(&times.times);
+        let (ns, macs) = measured
             .filter_map(|(layer, times)| {
                 Some((times.as_ref()?.full_ns, layer.macs(&self.sizes, 1.0)))
             })
@@ -60,8 +60,8 @@ impl CostTable {
         times
     }
 
-    /// Time of each layer, ns; 0 for one that is removed. A layer whose kernel cannot be measured alone is taken to need as long
-    /// for each of its MACs as the others on average.
+    /// Returns the time of each layer, ns; 0 for a removed one. A layer without a measured kernel
+    /// is assigned the mean time per MAC of the others.
     pub fn layer_ns(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
         (0..self.layers.len())
             .map(|layer| self.one_layer_ns(times, layer, widths))
@@ -69,15 +69,16 @@ impl CostTable {
     }
 
     fn one_layer_ns(&self, times: &LayerTimes, layer: usize, widths: &[usize]) -> f64 {
-        let (layer, known) = (&self.layers[layer], &times.times[layer]);
-        match known {
+        let (layer, measured) = (&self.layers[layer], &times.times[layer]);
+        match measured {
             _ if layer.is_removed(widths) => 0.0,
             Some(times) => times.ns(layer.inputs.kept(widths), layer.outputs.kept(widths)),
             None => layer.macs(widths, 1.0) * times.ns_per_mac,
         }
     }
 
-    /// The layers, by their place in [`CostTable::layer_ns`], whose time hangs on the width of a group.
+    /// Returns the layers whose time depends on the width of a group, as indices into
+    /// [`CostTable::layer_ns`].
     pub fn layers_of(&self, group: usize) -> impl Iterator<Item = usize> {
         let touches = move |layer: &Layer| {
             let mut sides = layer.outputs.groups.iter().chain(&layer.inputs.groups);
@@ -89,12 +90,13 @@ impl CostTable {
             .map(|(i, _)| i)
     }
 
-    /// The sum of the layers' times over that of the full network.
+    /// Returns the sum of the layers' times over that of the full network.
     pub fn kernel_ratio(&self, times: &LayerTimes, widths: &[usize]) -> f64 {
         self.layer_ns(times, widths).iter().sum::<f64>() / times.full_ns.max(f64::MIN_POSITIVE)
     }
 
-    /// [`CostTable::features`], and each layer's time as a share of the sum over the full network.
+    /// Returns [`CostTable::features`] followed by each layer's time as a share of the full
+    /// network's sum.
     pub fn features_with(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
         let shares = self
             .layer_ns(times, widths)
@@ -103,9 +105,10 @@ impl CostTable {
         self.features(widths).into_iter().chain(shares).collect()
     }
 
-    /// The widths of a group that are worth having on the device, by the sum of its layers' times with the other groups at full
-    /// width; `noise` as for [`Curve::corners`]. The narrowest and the widest stay. All are, where nothing is known of its layers.
-    pub fn corners(
+    /// Returns the step edges among the widths of a group, by the sum of its layers' times with
+    /// the other groups at full width; `noise` as for [`Curve::step_edges`]. The narrowest and
+    /// the widest width are kept. All widths are kept if none of the layers was measured.
+    pub fn step_edges(
         &self,
         times: &LayerTimes,
         group: usize,
@@ -124,40 +127,31 @@ impl CostTable {
                 .map(|&layer| self.one_layer_ns(times, layer, &config));
             (width, ns.sum())
         }));
-        let mut corners = curve.corners(noise);
-        corners.extend(
-            widths
-                .first()
-                .filter(|&first| !corners.contains(first))
-                .copied(),
-        );
-        corners.extend(
-            widths
-                .last()
-                .filter(|&last| !corners.contains(last))
-                .copied(),
-        );
-        corners.sort_unstable();
-        corners
+        let mut edges = curve.step_edges(noise);
+        edges.extend(widths.first());
+        edges.extend(widths.last());
+        edges.sort_unstable();
+        edges.dedup();
+        edges
     }
 }
 
-/// Times of every layer of one network.
+/// The times of every layer of one network.
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTimes {
     times: Vec<Option<KindTimes>>,
-    /// What the layers whose kernels were measured take for each of their MACs.
+    /// Mean time per MAC of the measured layers.
     ns_per_mac: f64,
     full_ns: f64,
 }
 
 impl LayerTimes {
-    /// The sum over the full network, ns.
+    /// Returns the sum over the full network, ns.
     pub fn full_ns(&self) -> f64 {
         self.full_ns
     }
 
-    /// How many layers' kernels were not measured.
+    /// Returns the number of layers without a measured kernel.
     pub fn unknown(&self) -> usize {
         self.times.iter().filter(|times| times.is_none()).count()
     }

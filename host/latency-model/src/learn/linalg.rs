@@ -1,6 +1,7 @@
-//! The little linear algebra that ridge regression needs.
+//! Cholesky factorisation for ridge regression.
 
-/// Cholesky factor L (lower, row-major n x n) of a symmetric positive definite matrix; `None` if it is not.
+/// Returns the Cholesky factor L (lower, row-major n x n) of a symmetric matrix, or `None` if it
+/// is not positive definite.
 pub(crate) fn cholesky(matrix: &[f64], n: usize) -> Option<Vec<f64>> {
     let mut l = vec![0.0; n * n];
     for i in 0..n {
@@ -24,7 +25,7 @@ pub(crate) fn cholesky(matrix: &[f64], n: usize) -> Option<Vec<f64>> {
     Some(l)
 }
 
-/// Solves L z = b.
+/// Solves L z = b for a lower triangular L.
 pub(crate) fn solve_lower(l: &[f64], n: usize, b: &[f64]) -> Vec<f64> {
     let mut z = Vec::with_capacity(n);
     for i in 0..n {
@@ -34,7 +35,7 @@ pub(crate) fn solve_lower(l: &[f64], n: usize, b: &[f64]) -> Vec<f64> {
     z
 }
 
-/// Solves L^T x = z.
+/// Solves L^T x = z for a lower triangular L.
 pub(crate) fn solve_upper(l: &[f64], n: usize, z: &[f64]) -> Vec<f64> {
     let mut x = z.to_vec();
     for i in (0..n).rev() {
@@ -51,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn cholesky_solves_a_known_system() {
+    fn a_known_system_is_solved() {
         let matrix = [4.0, 2.0, 0.6, 2.0, 5.0, 1.0, 0.6, 1.0, 3.0];
         let x = [1.0, -2.0, 0.5];
         let b: Vec<f64> = (0..3)

@@ -1,6 +1,6 @@
 //! Rank correlations.
 
-/// Kendall's tau-b of two samples of the same length; 0 where one of them is constant.
+/// Returns Kendall's tau-b of two samples of the same length; 0 if one of them is constant.
 pub fn kendall(a: &[f64], b: &[f64]) -> f64 {
     let (mut score, mut pairs_a, mut pairs_b) = (0.0, 0.0, 0.0);
     for i in 0..a.len().min(b.len()) {
@@ -16,8 +16,8 @@ pub fn kendall(a: &[f64], b: &[f64]) -> f64 {
     if norm > 0.0 { score / norm } else { 0.0 }
 }
 
-/// Spearman's rank correlation of two samples of the same length, ties at their mean rank; 0 where one of them is
-/// constant.
+/// Returns Spearman's rank correlation of two samples of the same length, with ties at their mean
+/// rank; 0 if one of them is constant.
 pub fn spearman(a: &[f64], b: &[f64]) -> f64 {
     let n = a.len().min(b.len());
     let (a, b) = (ranks(&a[..n]), ranks(&b[..n]));

@@ -1,26 +1,28 @@
-//! Kernel ridge regression with the error of each sample when it is left out.
+//! Kernel ridge regression with closed-form leave-one-out errors.
 
 use serde::{Deserialize, Serialize};
 
 use super::linalg::{cholesky, solve_lower, solve_upper};
 
-/// Ridge with an unpenalised intercept in dual form, fitted to centred samples.
+/// Ridge regression with an unpenalised intercept, in dual form, fitted to centred samples.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Ridge {
     /// Dual weights.
     pub dual: Vec<f64>,
-    /// The residual of each sample when left out, r_i / (1 - H_ii) (Hastie et al., Elements of Statistical Learning, 7.10), with
-    /// H including the intercept's 1 / n.
+    /// The leave-one-out residuals r_i / (1 - H_ii) (Hastie et al., Elements of Statistical
+    /// Learning, 7.10). H includes the intercept's 1 / n.
     pub left_out: Vec<f64>,
-    /// How far a prediction of the left-out sample may be expected to be off, in units of the noise.
-    pub left_out_spread: Vec<f64>,
+    /// The predictive standard deviation of each left-out sample, in units of the noise.
+    #[serde(rename = "left_out_spread")]
+    pub left_out_deviation: Vec<f64>,
     penalty: f64,
-    /// Cholesky factor of the Gram matrix plus the penalty.
+    /// The Cholesky factor of the Gram matrix plus the penalty.
     factor: Vec<f64>,
 }
 
 impl Ridge {
-    /// Fits; `None` if the matrix is singular or as good as that. `gram` is n x n, `y` centred.
+    /// Fits centred `y` with the n x n Gram matrix; `None` if the system is singular or nearly
+    /// so.
     pub fn fit(gram: &[f64], penalty: f64, y: &[f64]) -> Option<Self> {
         let n = y.len();
         let mut regular = gram.to_vec();
@@ -30,8 +32,8 @@ impl Ridge {
         let factor = cholesky(&regular, n)?;
         let dual = solve_upper(&factor, n, &solve_lower(&factor, n, y));
         let mean = 1.0 / n as f64;
-        // 1 - H_ii of the penalised part is penalty x (G + penalty)^-1_ii. Where next to nothing is left of it, the sample's own
-        // fit says nothing about what happens without it.
+        // 1 - H_ii of the penalised part is penalty x (G + penalty)^-1_ii. Where the fit
+        // interpolates a sample, this vanishes and the leave-one-out residual is meaningless.
         let slack: Option<Vec<f64>> = (0..n)
             .map(|i| {
                 let mut unit = vec![0.0; n];
@@ -48,17 +50,17 @@ impl Ridge {
                 .zip(&slack)
                 .map(|(d, slack)| penalty * d / slack)
                 .collect(),
-            left_out_spread: slack.iter().map(|slack| (1.0 / slack).sqrt()).collect(),
+            left_out_deviation: slack.iter().map(|slack| (1.0 / slack).sqrt()).collect(),
             dual,
             penalty,
             factor,
         })
     }
 
-    /// How far a prediction may be expected to be off, in units of the noise: the square root of the posterior variance of the
-    /// Gaussian process that this ridge is the mean of (Rasmussen and Williams, Gaussian Processes for Machine Learning, 2.25),
-    /// over that of the noise. `covariance` is that of the point with each sample, `own` with itself.
-    pub fn spread(&self, covariance: &[f64], own: f64) -> f64 {
+    /// Returns the predictive standard deviation in units of the noise, that of the Gaussian
+    /// process whose mean is this ridge (Rasmussen and Williams, Gaussian Processes for Machine
+    /// Learning, 2.25). `covariance` is that of the point with each sample, `own` with itself.
+    pub fn predictive_deviation(&self, covariance: &[f64], own: f64) -> f64 {
         let n = self.dual.len();
         let explained: f64 = solve_lower(&self.factor, n, covariance)
             .iter()
@@ -74,7 +76,7 @@ mod tests {
     use crate::testing::SeededRng;
 
     #[test]
-    fn leave_one_out_equals_refitting_without_the_sample() {
+    fn leave_one_out_residuals_equal_those_of_a_refit() {
         let mut rng = SeededRng::new(5, 0);
         let n = 8;
         let x: Vec<[f64; 2]> = (0..n).map(|_| [rng.normal(), rng.normal()]).collect();
@@ -114,19 +116,23 @@ mod tests {
     }
 
     #[test]
-    fn the_spread_of_a_point_is_that_of_the_closed_form_and_grows_away_from_the_samples() {
-        // One feature, two samples at -1 and 1: the posterior variance of w is 1 / (2 / penalty + 1) under a prior of one.
+    fn the_predictive_deviation_matches_the_closed_form() {
+        // One feature, two samples at -1 and 1: the posterior variance of the weight is 1 / (2 /
+        // penalty + 1) under a unit prior.
         let (x, penalty) = ([-1.0, 1.0], 0.5);
         let gram: Vec<f64> = x
             .iter()
             .flat_map(|a| x.iter().map(move |b| a * b))
             .collect();
         let ridge = Ridge::fit(&gram, penalty, &[-2.0, 2.0]).unwrap();
-        for at in [0.0, 1.0, 5.0] {
-            let covariance = x.map(|x| x * at);
-            let known: f64 = 1.0 + 0.5 + at * at / (2.0 / penalty + 1.0) / penalty;
-            let found = ridge.spread(&covariance, at * at);
-            assert!((found - known.sqrt()).abs() < 1e-12, "{at}: {found}");
+        for point in [0.0, 1.0, 5.0] {
+            let covariance = x.map(|x| x * point);
+            let variance: f64 = 1.0 + 0.5 + point * point / (2.0 / penalty + 1.0) / penalty;
+            let deviation = ridge.predictive_deviation(&covariance, point * point);
+            assert!(
+                (deviation - variance.sqrt()).abs() < 1e-12,
+                "{point}: {deviation}"
+            );
         }
     }
 }

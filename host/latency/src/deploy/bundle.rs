@@ -1,4 +1,4 @@
-//! The files that are put on a device.
+//! The files to deploy to a device.
 
 use std::io::Write;
 use std::path::{Component, Path, PathBuf};
@@ -7,16 +7,22 @@ use agent_protocol::Sha256;
 use serde::Deserialize;
 use tempfile::NamedTempFile;
 
+use super::deployment::Deployment;
 use super::target::{AARCH64, ARMV7, Target, version};
-use super::{AGENT, Deployment, LIBRARY};
 use crate::LatencyError;
 
-/// The folder of an agent that brings its C library.
+/// The agent's program.
+pub(super) const AGENT: &str = "graphprune-agent";
+/// ONNX Runtime's library.
+const LIBRARY: &str = "libonnxruntime.so";
+/// The folder of a bundled C library.
 const LIBC: &str = "libc";
-/// What the program itself is then called, beside the script that starts it.
+/// The program's name beside the start script of a bundled C library.
 const PROGRAM: &str = "graphprune-agent.bin";
+/// The list of the agents.
+const MANIFEST: &str = "agents.json";
 
-/// The agents that were built, by `cargo xtask agents`.
+/// The agents built by `cargo xtask agents`.
 #[derive(Clone, Debug)]
 pub struct Agents {
     folder: PathBuf,
@@ -33,76 +39,76 @@ struct Agent {
     triple: String,
     version: String,
     glibc: String,
-    files: Vec<Listed>,
+    files: Vec<ManifestFile>,
 }
 
-/// A file, by its path from the manifest.
+/// A file, with its path relative to the manifest.
 #[derive(Clone, Debug, Deserialize)]
-struct Listed {
+struct ManifestFile {
     path: String,
     bytes: u64,
     sha256: Sha256,
 }
 
-/// A file for the device.
-pub struct Item {
+/// A file to deploy.
+pub struct BundleFile {
     /// Its path in the agent's folder.
     pub name: String,
-    /// The file here.
+    /// The local file.
     pub source: PathBuf,
     /// Its size.
     pub bytes: u64,
-    /// What it must hold.
+    /// The digest of its content.
     pub sha256: Sha256,
 }
 
-/// Everything one version of the agent is made of.
+/// The files of one version of the agent.
 pub struct Bundle {
     /// The files, by name.
-    pub items: Vec<Item>,
-    /// For whom it was built.
+    pub files: Vec<BundleFile>,
+    /// The agent's target triple.
     pub triple: String,
     /// The agent's version.
     pub version: String,
-    /// Why it brings a C library, if it does.
+    /// The reason for a bundled C library, if there is one.
     pub libc: Option<String>,
-    /// Holds the start script.
+    /// Keeps the start script.
     _script: Option<NamedTempFile>,
 }
 
 impl Bundle {
-    /// The name of a folder that holds exactly this: the beginning of the digest over all digests and names.
+    /// Returns a name for the content: the beginning of the digest over all digests and names.
     pub fn hash(&self) -> String {
         let lines: String = self
-            .items
+            .files
             .iter()
-            .map(|item| format!("{}  {}\n", item.sha256, item.name))
+            .map(|file| format!("{}  {}\n", file.sha256, file.name))
             .collect();
         Sha256::of(lines.as_bytes()).to_string()[..16].to_owned()
     }
 
-    /// Bytes of all files.
+    /// Returns the bytes of all files.
     pub fn bytes(&self) -> u64 {
-        self.items.iter().map(|item| item.bytes).sum()
+        self.files.iter().map(|file| file.bytes).sum()
     }
 }
 
 impl Agents {
-    /// The agents in `folder`; without one, in the folder that GRAPHPRUNE_AGENTS names, otherwise in `agents` near this
-    /// program.
+    /// Finds the agents in `folder`. The default is the folder in GRAPHPRUNE_AGENTS, then
+    /// `agents` near this program.
     ///
     /// # Errors
-    /// When there are none.
+    /// Fails if there are none.
     pub fn find(folder: Option<&Path>) -> Result<Self, LatencyError> {
         let named = folder
             .map(Path::to_owned)
             .or_else(|| std::env::var_os("GRAPHPRUNE_AGENTS").map(PathBuf::from));
         let looked: Vec<PathBuf> = match named {
             Some(folder) => vec![folder],
-            // Cargo puts programs a folder below `target`, tests two.
+            // Cargo builds programs one folder below `target`, and tests two.
             None => std::env::current_exe()
                 .map_err(|source| LatencyError::Io {
-                    doing: "finding this program's own place".into(),
+                    doing: "locating this program".into(),
                     source,
                 })?
                 .ancestors()
@@ -112,12 +118,12 @@ impl Agents {
                 .collect(),
         };
         match looked.iter().find(|folder| folder.join(MANIFEST).is_file()) {
-            Some(folder) => Self::at(folder),
+            Some(folder) => Self::read(folder),
             None => Err(LatencyError::NoAgents { looked }),
         }
     }
 
-    fn at(folder: &Path) -> Result<Self, LatencyError> {
+    fn read(folder: &Path) -> Result<Self, LatencyError> {
         let path = folder.join(MANIFEST);
         let failed = |source| LatencyError::Io {
             doing: format!("reading {}", path.display()),
@@ -132,38 +138,32 @@ impl Agents {
         })
     }
 
-    /// What a device needs.
+    /// Returns the files that a device needs.
     pub(super) fn bundle(
         &self,
         target: &Target,
-        wanted: &Deployment,
+        deployment: &Deployment,
     ) -> Result<Bundle, LatencyError> {
         let refuse = |problem: String| LatencyError::Deploy {
-            device: wanted.device.clone(),
+            device: deployment.device.clone(),
             problem,
         };
         let own = target.triple().map_err(refuse)?;
-        // Most 64-bit Arm processors run programs of 32 bits, too; where the kernel does not, the agent does not start, and what
-        // was there before stays.
-        let triple = match (own, wanted.triple.as_str()) {
+        // Most 64-bit Arm kernels run 32-bit programs as well. Under others the agent does not
+        // start, and the old version stays active.
+        let triple = match (own, deployment.triple.as_str()) {
             (AARCH64, ARMV7) => ARMV7,
             _ => own,
         };
-        let same_processor = |triple: &str, other: &str| {
-            let processor = |triple: &str| triple.split('-').next().map(str::to_owned);
-            processor(triple) == processor(other)
-        };
-        if !wanted.triple.is_empty() && !same_processor(&wanted.triple, triple) {
+        let processor = |triple: &str| triple.split('-').next().unwrap_or_default().to_owned();
+        if !deployment.triple.is_empty() && processor(&deployment.triple) != processor(triple) {
             return Err(refuse(format!(
                 "its profile says {}, but the device needs {triple}: choose another profile",
-                wanted.triple
+                deployment.triple
             )));
         }
-        // One that was built for Android itself needs no other C library.
-        let android = format!(
-            "{}-linux-android",
-            triple.split('-').next().unwrap_or_default()
-        );
+        // An agent built for Android needs no other C library.
+        let android = format!("{}-linux-android", processor(triple));
         let native = self.agent(&android).filter(|_| !target.abi.is_empty());
         let agent = native.or_else(|| self.agent(triple)).ok_or_else(|| {
             refuse(format!(
@@ -171,32 +171,41 @@ impl Agents {
                 self.folder.display()
             ))
         })?;
-        let libc = if wanted.libc {
-            Some("it was asked for".to_owned())
+        let libc = if deployment.libc {
+            Some("it was requested".to_owned())
         } else if native.is_some() {
             None
         } else {
-            target.wants_libc(triple, version(&agent.glibc))
+            target.needs_libc(triple, version(&agent.glibc))
         };
         let files = self.files(agent, libc.is_some()).map_err(refuse)?;
         if let Some(why) = &libc
-            && !files.iter().any(|item| item.name.starts_with("libc/"))
+            && !files.iter().any(|file| file.name.starts_with("libc/"))
         {
             return Err(refuse(format!(
                 "the agent must bring a C library ({why}), and there is none for it in {}; make one with `cargo xtask agents --target {triple} --bundle-libc`",
                 self.folder.display()
             )));
         }
-        self.arranged(agent, files, libc, target, wanted)
+        Ok(Bundle {
+            files,
+            triple: agent.triple.clone(),
+            version: agent.version.clone(),
+            libc,
+            _script: None,
+        }
+        .with_own_files(deployment)?
+        .with_start_script(target, deployment)?
+        .sorted())
     }
 
     fn agent(&self, triple: &str) -> Option<&Agent> {
         self.agents.iter().find(|agent| agent.triple == triple)
     }
 
-    fn files(&self, agent: &Agent, libc: bool) -> Result<Vec<Item>, String> {
+    fn files(&self, agent: &Agent, libc: bool) -> Result<Vec<BundleFile>, String> {
         let prefix = format!("{}/", agent.triple);
-        let mut items = Vec::new();
+        let mut files = Vec::new();
         for file in &agent.files {
             let inside = Path::new(&file.path)
                 .components()
@@ -212,7 +221,7 @@ impl Agents {
                     )
                 })?;
             if libc || !name.starts_with("libc/") {
-                items.push(Item {
+                files.push(BundleFile {
                     name: name.to_owned(),
                     source: self.folder.join(&file.path),
                     bytes: file.bytes,
@@ -220,65 +229,77 @@ impl Agents {
                 });
             }
         }
-        Ok(items)
-    }
-
-    fn arranged(
-        &self,
-        agent: &Agent,
-        mut items: Vec<Item>,
-        libc: Option<String>,
-        target: &Target,
-        wanted: &Deployment,
-    ) -> Result<Bundle, LatencyError> {
-        if let Some(library) = &wanted.runtime {
-            items.retain(|item| item.name != LIBRARY);
-            items.push(item(library, LIBRARY.to_owned())?);
-        }
-        for file in &wanted.with {
-            let name = file
-                .file_name()
-                .unwrap_or_default()
-                .to_string_lossy()
-                .into_owned();
-            items.retain(|item| item.name != name);
-            items.push(item(file, name)?);
-        }
-        let mut script = None;
-        if libc.is_some() {
-            let loader = items
-                .iter()
-                .filter_map(|item| item.name.strip_prefix("libc/"))
-                .find(|name| name.starts_with("ld-linux"))
-                .map(str::to_owned)
-                .ok_or_else(|| LatencyError::Deploy {
-                    device: wanted.device.clone(),
-                    problem: "the C library for it has no loader".into(),
-                })?;
-            for item in items.iter_mut().filter(|item| item.name == AGENT) {
-                item.name = PROGRAM.to_owned();
-            }
-            let file = start_script(&target.sh, &loader).map_err(|source| LatencyError::Io {
-                doing: "writing the agent's start script".into(),
-                source,
-            })?;
-            items.push(item(file.path(), AGENT.to_owned())?);
-            script = Some(file);
-        }
-        items.sort_by(|a, b| a.name.cmp(&b.name));
-        Ok(Bundle {
-            items,
-            triple: agent.triple.clone(),
-            version: agent.version.clone(),
-            libc,
-            _script: script,
-        })
+        Ok(files)
     }
 }
 
-const MANIFEST: &str = "agents.json";
+impl Bundle {
+    /// Replaces and adds the deployment's own files.
+    fn with_own_files(mut self, deployment: &Deployment) -> Result<Self, LatencyError> {
+        if let Some(library) = &deployment.runtime {
+            self.put(library, LIBRARY.to_owned())?;
+        }
+        for path in &deployment.with {
+            let name = path.file_name().unwrap_or_default();
+            self.put(path, name.to_string_lossy().into_owned())?;
+        }
+        Ok(self)
+    }
 
-/// A script that starts the agent by the loader beside it.
+    /// Puts a start script in the place of the program if there is a bundled C library.
+    fn with_start_script(
+        mut self,
+        target: &Target,
+        deployment: &Deployment,
+    ) -> Result<Self, LatencyError> {
+        if self.libc.is_none() {
+            return Ok(self);
+        }
+        let loader = self
+            .files
+            .iter()
+            .filter_map(|file| file.name.strip_prefix("libc/"))
+            .find(|name| name.starts_with("ld-linux"))
+            .map(str::to_owned)
+            .ok_or_else(|| LatencyError::Deploy {
+                device: deployment.device.clone(),
+                problem: "the C library for it has no loader".into(),
+            })?;
+        for file in self.files.iter_mut().filter(|file| file.name == AGENT) {
+            file.name = PROGRAM.to_owned();
+        }
+        let script = start_script(&target.sh, &loader).map_err(|source| LatencyError::Io {
+            doing: "writing the agent's start script".into(),
+            source,
+        })?;
+        self.put(script.path(), AGENT.to_owned())?;
+        self._script = Some(script);
+        Ok(self)
+    }
+
+    /// Adds a local file; it replaces one of the same name.
+    fn put(&mut self, path: &Path, name: String) -> Result<(), LatencyError> {
+        let bytes = std::fs::read(path).map_err(|source| LatencyError::Io {
+            doing: format!("reading {}", path.display()),
+            source,
+        })?;
+        self.files.retain(|file| file.name != name);
+        self.files.push(BundleFile {
+            name,
+            source: path.to_owned(),
+            bytes: bytes.len() as u64,
+            sha256: Sha256::of(&bytes),
+        });
+        Ok(())
+    }
+
+    fn sorted(mut self) -> Self {
+        self.files.sort_by(|a, b| a.name.cmp(&b.name));
+        self
+    }
+}
+
+/// Writes a script that starts the agent with the loader beside it.
 fn start_script(sh: &str, loader: &str) -> std::io::Result<NamedTempFile> {
     let sh = if sh.starts_with('/') { sh } else { "/bin/sh" };
     let mut file = NamedTempFile::new()?;
@@ -293,153 +314,5 @@ fn start_script(sh: &str, loader: &str) -> std::io::Result<NamedTempFile> {
     Ok(file)
 }
 
-fn item(source: &Path, name: String) -> Result<Item, LatencyError> {
-    let failed = |error| LatencyError::Io {
-        doing: format!("reading {}", source.display()),
-        source: error,
-    };
-    let bytes = std::fs::read(source).map_err(failed)?;
-    Ok(Item {
-        name,
-        source: source.to_owned(),
-        bytes: bytes.len() as u64,
-        sha256: Sha256::of(&bytes),
-    })
-}
-
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn agents(folder: &Path, files: &[(&str, &str)]) -> Agents {
-        let mut listed = Vec::new();
-        for (path, text) in files {
-            let to = folder.join(path);
-            std::fs::create_dir_all(to.parent().unwrap()).unwrap();
-            std::fs::write(to, text).unwrap();
-            let sha256 = Sha256::of(text.as_bytes());
-            listed.push(serde_json::json!({"path": path, "bytes": text.len(), "sha256": sha256}));
-        }
-        let triple = files.first().unwrap().0.split('/').next().unwrap();
-        let agent = serde_json::json!({"triple": triple, "version": "1", "git": "", "compiler": "", "glibc": "2.28", "files": listed});
-        let manifest = serde_json::json!({ "agents": [agent] });
-        std::fs::write(folder.join(MANIFEST), manifest.to_string()).unwrap();
-        Agents::find(Some(folder)).unwrap()
-    }
-
-    fn target() -> Target {
-        Target {
-            machine: "aarch64".into(),
-            glibc: Some((2, 31)),
-            loaders: vec!["/lib/ld-linux-aarch64.so.1".into()],
-            sh: "/system/bin/sh".into(),
-            ..Target::default()
-        }
-    }
-
-    const FILES: [(&str, &str); 4] = [
-        ("aarch64-unknown-linux-gnu/graphprune-agent", "agent"),
-        ("aarch64-unknown-linux-gnu/libonnxruntime.so", "runtime"),
-        (
-            "aarch64-unknown-linux-gnu/libc/ld-linux-aarch64.so.1",
-            "loader",
-        ),
-        ("aarch64-unknown-linux-gnu/libc/libc.so.6", "libc"),
-    ];
-
-    fn names(bundle: &Bundle) -> Vec<&str> {
-        bundle.items.iter().map(|item| item.name.as_str()).collect()
-    }
-
-    #[test]
-    fn a_device_with_a_c_library_gets_two_files_and_the_same_name_every_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let agents = agents(folder.path(), &FILES);
-        let wanted = Deployment::default();
-        let bundle = agents.bundle(&target(), &wanted).unwrap();
-        assert_eq!(names(&bundle), [AGENT, LIBRARY]);
-        assert_eq!(
-            bundle.hash(),
-            agents.bundle(&target(), &wanted).unwrap().hash()
-        );
-        assert_eq!(bundle.hash().len(), 16);
-    }
-
-    #[test]
-    fn a_device_without_one_gets_it_with_a_start_script_for_its_own_shell() {
-        let folder = tempfile::tempdir().unwrap();
-        let agents = agents(folder.path(), &FILES);
-        let phone = Target {
-            loaders: Vec::new(),
-            ..target()
-        };
-        let bundle = agents.bundle(&phone, &Deployment::default()).unwrap();
-        let wanted = [
-            AGENT,
-            PROGRAM,
-            "libc/ld-linux-aarch64.so.1",
-            "libc/libc.so.6",
-            LIBRARY,
-        ];
-        assert_eq!(names(&bundle), wanted);
-        let script = std::fs::read_to_string(&bundle.items[0].source).unwrap();
-        assert!(script.starts_with("#!/system/bin/sh\n"), "{script}");
-    }
-
-    #[test]
-    fn what_does_not_fit_is_refused_with_what_to_do() {
-        let folder = tempfile::tempdir().unwrap();
-        let check = |files: &[(&str, &str)], target: &Target, wanted: &Deployment, needle: &str| {
-            let error = agents(folder.path(), files)
-                .bundle(target, wanted)
-                .err()
-                .unwrap();
-            assert!(error.to_string().contains(needle), "{error}");
-        };
-        let wanted = Deployment::default();
-        let old = Target {
-            glibc: Some((2, 17)),
-            ..target()
-        };
-        check(&FILES[..2], &old, &wanted, "--bundle-libc");
-        let pc = Target {
-            machine: "x86_64".into(),
-            ..target()
-        };
-        check(&FILES, &pc, &wanted, "cargo xtask agents --target x86_64");
-        let of = |triple: &str| Deployment {
-            triple: triple.into(),
-            ..Deployment::default()
-        };
-        let x86 = of("x86_64-unknown-linux-gnu");
-        check(&FILES, &target(), &x86, "choose another profile");
-        check(&FILES, &pc, &of(ARMV7), "choose another profile");
-        // A 64-bit Arm processor may be asked for programs of 32 bits.
-        let needle = "cargo xtask agents --target armv7";
-        check(&FILES, &target(), &of(ARMV7), needle);
-        check(
-            &[("x/../../etc/passwd", "")],
-            &target(),
-            &wanted,
-            "no agent",
-        );
-        let outside = [("aarch64-unknown-linux-gnu/../secret", "")];
-        check(&outside, &target(), &wanted, "not in the agent's folder");
-    }
-
-    #[test]
-    fn ones_own_library_takes_the_place_of_the_one_that_comes_along() {
-        let folder = tempfile::tempdir().unwrap();
-        let agents = agents(folder.path(), &FILES);
-        let own = folder.path().join("mine.so");
-        std::fs::write(&own, "my runtime").unwrap();
-        let wanted = Deployment {
-            runtime: Some(own.clone()),
-            with: vec![own.clone()],
-            ..Deployment::default()
-        };
-        let bundle = agents.bundle(&target(), &wanted).unwrap();
-        assert_eq!(names(&bundle), [AGENT, LIBRARY, "mine.so"]);
-        assert_eq!(bundle.items[1].source, own);
-    }
-}
+mod tests;

@@ -1,113 +1,58 @@
-//! Puts the right agent on a device.
+//! Deployment of the agent to a device.
 //!
-//! A version lies in `agents/HASH`, named by what it holds; the link `current` leads to the one in use. A new version is
-//! uploaded beside, checked by its digests, tried there, and only then the link is exchanged; so whatever breaks, and
-//! whenever, the device has the version it had.
+//! A version lies in `agents/HASH`, named by its content; the link `current` points to the active
+//! one. A new version is uploaded aside, verified by its digests and run once before the link is
+//! switched. A failure at any point leaves the old version active.
 
 mod bundle;
+mod deployment;
 mod target;
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use agent_protocol::Token;
 pub use bundle::Agents;
-use bundle::{Bundle, Item};
+use bundle::{AGENT, Bundle, BundleFile};
+pub use deployment::{DeployStep, Deployed, Deployment};
 use target::Target;
 
 use crate::shell::Shell;
 use crate::transport::remote::{is_foreign, quote};
 use crate::{LatencyError, Obstacle};
 
-/// The agent's program.
-pub(crate) const AGENT: &str = "graphprune-agent";
-/// ONNX Runtime's library.
-const LIBRARY: &str = "libonnxruntime.so";
-/// What a short command on the device may take.
+/// Time limit of a short command on the device.
 const CALL: Duration = Duration::from_secs(60);
-/// What the agent's first run may take: a slow card reads the library for a while.
+/// Time limit of the agent's first run, in which a slow card has to read the library.
 const FIRST_RUN: Duration = Duration::from_secs(180);
-/// A link may be as slow as this, bytes a second.
+/// The lowest supported speed of a connection, bytes per second.
 const SLOWEST: u64 = 32 * 1024;
-/// How often a file is sent again whose connection broke.
+/// Number of retries for a file after a connection failure.
 const RETRIES: u32 = 2;
-/// Space that must be left over, bytes.
+/// Space that must stay free, bytes.
 const SPARE: u64 = 16 << 20;
 
-/// What is to be put on a device.
-#[derive(Clone, Debug, Default)]
-pub struct Deployment {
-    /// What the user calls the device.
-    pub device: String,
-    /// The agent's folder on the device.
-    pub folder: String,
-    /// The triple that the device's profile names; empty: whatever the device says.
-    pub triple: String,
-    /// Bring a C library even where the device's own would do.
-    pub libc: bool,
-    /// ONNX Runtime's library, instead of the one that comes with the agent.
-    pub runtime: Option<PathBuf>,
-    /// Further files beside it, such as an execution provider's libraries.
-    pub with: Vec<PathBuf>,
-}
-
-/// How far it is.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum DeployStep {
-    /// A file is on its way.
-    Sending {
-        /// The file.
-        file: String,
-        /// Bytes of all files that are on their way or there.
-        sent: u64,
-        /// Bytes of all files.
-        of: u64,
-    },
-    /// The digests are compared on the device.
-    Verifying,
-    /// The agent is tried on the device.
-    Trying,
-}
-
-/// What was done.
-#[derive(Clone, Debug)]
-pub struct Deployed {
-    /// The version's name on the device.
-    pub hash: String,
-    /// The version it replaced.
-    pub replaced: Option<String>,
-    /// For whom the agent was built.
-    pub triple: String,
-    /// The agent's version.
-    pub version: String,
-    /// Why it brings a C library, if it does.
-    pub libc: Option<String>,
-    /// Bytes that were sent; 0 when everything was there.
-    pub sent: u64,
-}
-
-/// Puts an agent on a device, unless the same one is there.
+/// Deploys the agent to a device, unless the same version is there.
 ///
 /// # Errors
-/// When the device cannot be reached, is of a kind for which there is no agent, has too little space, or the agent does not
-/// run there. The device then has the version it had.
+/// Fails if the device is unreachable, there is no agent for it, its space is too small, or the
+/// agent does not run there. The old version then stays active.
 pub fn deploy(
     shell: &dyn Shell,
     agents: &Agents,
-    wanted: &Deployment,
+    deployment: &Deployment,
     progress: &mut (dyn FnMut(DeployStep) + Send),
 ) -> Result<Deployed, LatencyError> {
-    let target = Target::probe(shell, &wanted.folder)?;
-    let bundle = agents.bundle(&target, wanted)?;
+    let target = Target::probe(shell, &deployment.folder)?;
+    let bundle = agents.bundle(&target, deployment)?;
     let deploying = Deploying {
         shell,
-        wanted,
+        device: &deployment.device,
         target: &target,
         bundle: &bundle,
         hash: bundle.hash(),
         mark: mark()?,
     };
-    let sent = if deploying.is_there()? {
+    let sent = if deploying.is_deployed()? {
         0
     } else {
         deploying.upload(progress)?;
@@ -127,10 +72,10 @@ pub fn deploy(
     })
 }
 
-/// A name that no other deployment has.
+/// A random name for the temporary files of this deployment.
 fn mark() -> Result<String, LatencyError> {
     let token = Token::generate().map_err(|source| LatencyError::Io {
-        doing: "drawing a name".into(),
+        doing: "generating a random name".into(),
         source,
     })?;
     Ok(token.secret().chars().take(12).collect())
@@ -138,7 +83,7 @@ fn mark() -> Result<String, LatencyError> {
 
 struct Deploying<'a> {
     shell: &'a dyn Shell,
-    wanted: &'a Deployment,
+    device: &'a str,
     target: &'a Target,
     bundle: &'a Bundle,
     hash: String,
@@ -148,25 +93,26 @@ struct Deploying<'a> {
 impl Deploying<'_> {
     fn refuse(&self, problem: String) -> LatencyError {
         LatencyError::Deploy {
-            device: self.wanted.device.clone(),
+            device: self.device.to_owned(),
             problem,
         }
     }
 
-    /// A script that runs in the agent's folder.
+    /// Prepends a change to the agent's folder to a script.
     fn in_folder(&self, script: &str) -> String {
         format!("cd {} || exit\n{script}", quote(&self.target.folder))
     }
 
-    fn ask(&self, script: &str) -> Result<String, LatencyError> {
-        self.shell.ask(&self.in_folder(script), CALL)
+    /// Runs a short script in the agent's folder and returns its output.
+    fn output(&self, script: &str) -> Result<String, LatencyError> {
+        self.shell.output(&self.in_folder(script), CALL)
     }
 
-    /// Whether this version is on the device, whole.
-    fn is_there(&self) -> Result<bool, LatencyError> {
+    /// Whether this version is on the device with all its files.
+    fn is_deployed(&self) -> Result<bool, LatencyError> {
         let folder = format!("agents/{}", self.hash);
-        let there = self.ask(&format!("[ -d {folder} ] && echo yes || echo no"))?;
-        if there != "yes" {
+        let exists = self.output(&format!("[ -d {folder} ] && echo yes || echo no"))?;
+        if exists != "yes" {
             return Ok(false);
         }
         Ok(self.mismatches(&folder)?.is_empty())
@@ -179,8 +125,8 @@ impl Deploying<'_> {
     fn upload(&self, progress: &mut (dyn FnMut(DeployStep) + Send)) -> Result<(), LatencyError> {
         let outcome = self.try_upload(progress);
         if outcome.is_err() {
-            // What cannot be tidied up now is by the next deployment.
-            let _ = self.ask(&format!("rm -rf {}", self.incoming()));
+            // If this fails as well, the next deployment tidies up.
+            let _ = self.output(&format!("rm -rf {}", self.incoming()));
         }
         outcome
     }
@@ -202,27 +148,27 @@ impl Deploying<'_> {
         let mut folders: Vec<String> = vec![incoming.clone()];
         let inner = self
             .bundle
-            .items
+            .files
             .iter()
-            .filter_map(|item| item.name.rsplit_once('/'));
+            .filter_map(|file| file.name.rsplit_once('/'));
         folders.extend(inner.map(|(folder, _)| format!("{incoming}/{}", quote(folder))));
-        self.ask(&format!("umask 077; mkdir -p {}", folders.join(" ")))?;
+        self.output(&format!("umask 077; mkdir -p {}", folders.join(" ")))?;
         let mut before = 0;
-        for item in &self.bundle.items {
-            self.send(item, before, progress)?;
-            before += item.bytes;
+        for file in &self.bundle.files {
+            self.send(file, before, progress)?;
+            before += file.bytes;
         }
         progress(DeployStep::Verifying);
-        let wrong = self.mismatches(&incoming)?;
-        if !wrong.is_empty() {
+        let damaged = self.mismatches(&incoming)?;
+        if !damaged.is_empty() {
             return Err(self.refuse(format!(
                 "{} did not arrive as it was sent",
-                wrong.join(", ")
+                damaged.join(", ")
             )));
         }
-        // What may lie at the version's place is not what its name says.
+        // An existing folder of this name failed verification and is replaced.
         let place = format!("agents/{}", self.hash);
-        self.ask(&format!(
+        self.output(&format!(
             "chmod 755 {incoming}/{AGENT}* && {{ [ ! -d {incoming}/libc ] || chmod 755 {incoming}/libc/*; }} && \
              {{ [ ! -e {place} ] || mv {place} agents/.old-{mark}; }} && mv {incoming} {place} && rm -rf agents/.old-{mark}",
             mark = self.mark
@@ -232,17 +178,17 @@ impl Deploying<'_> {
 
     fn send(
         &self,
-        item: &Item,
+        file: &BundleFile,
         before: u64,
         progress: &mut (dyn FnMut(DeployStep) + Send),
     ) -> Result<(), LatencyError> {
-        let to = format!("{}/{}/{}", self.target.folder, self.incoming(), item.name);
-        let limit = CALL + Duration::from_secs(item.bytes / SLOWEST);
+        let to = format!("{}/{}/{}", self.target.folder, self.incoming(), file.name);
+        let limit = CALL + Duration::from_secs(file.bytes / SLOWEST);
         let mut tries = 0;
         loop {
-            let sent = self.shell.push(&item.source, &to, limit, &mut |sent| {
+            let sent = self.shell.push(&file.source, &to, limit, &mut |sent| {
                 progress(DeployStep::Sending {
-                    file: item.name.clone(),
+                    file: file.name.clone(),
                     sent: before + sent,
                     of: self.bundle.bytes(),
                 });
@@ -250,7 +196,7 @@ impl Deploying<'_> {
             match sent {
                 Err(error) if error.is_agent_lost() && tries < RETRIES => {
                     tries += 1;
-                    tracing::warn!(%error, file = item.name, "sending it again");
+                    tracing::warn!(%error, file = file.name, "sending it again");
                     std::thread::sleep(Duration::from_secs(tries.into()));
                 }
                 outcome => return outcome,
@@ -258,13 +204,13 @@ impl Deploying<'_> {
         }
     }
 
-    /// The files of a folder on the device that are not what they must be.
+    /// The files of a folder on the device whose digests do not match.
     fn mismatches(&self, folder: &str) -> Result<Vec<String>, LatencyError> {
         let names: Vec<String> = self
             .bundle
-            .items
+            .files
             .iter()
-            .map(|item| quote(&item.name))
+            .map(|file| quote(&file.name))
             .collect();
         let script = format!(
             "cd {folder} || exit\n\
@@ -274,17 +220,17 @@ impl Deploying<'_> {
             names = names.join(" ")
         );
         let limit = CALL + Duration::from_secs(self.bundle.bytes() / (4 << 20));
-        let digests = self.shell.ask(&self.in_folder(&script), limit)?;
+        let digests = self.shell.output(&self.in_folder(&script), limit)?;
         let mut digests = digests.lines();
-        let wrong = self.bundle.items.iter().filter(|item| {
+        let mismatches = self.bundle.files.iter().filter(|file| {
             let digest = digests.next().and_then(|line| line.split(' ').next());
-            // A name with odd characters makes sha256sum begin the line with a backslash.
-            digest.map(|digest| digest.trim_start_matches('\\')) != Some(&item.sha256.to_string())
+            // sha256sum begins the line with a backslash if the name needs escaping.
+            digest.map(|digest| digest.trim_start_matches('\\')) != Some(&file.sha256.to_string())
         });
-        Ok(wrong.map(|item| item.name.clone()).collect())
+        Ok(mismatches.map(|file| file.name.clone()).collect())
     }
 
-    /// Runs the version once. One that was just sent and does not run is removed.
+    /// Runs the version once. A new version that does not run is removed.
     fn try_out(&self, is_new: bool) -> Result<(), LatencyError> {
         let place = format!("agents/{}", self.hash);
         let script = format!("TMPDIR=$(pwd)/work {place}/{AGENT} info");
@@ -293,8 +239,8 @@ impl Deploying<'_> {
             return Ok(());
         }
         if is_new {
-            // What cannot be removed now is by the next deployment.
-            let _ = self.ask(&format!("rm -rf {place}"));
+            // If this fails as well, the next deployment tidies up.
+            let _ = self.output(&format!("rm -rf {place}"));
         }
         let detail = done.describe();
         if done
@@ -302,7 +248,7 @@ impl Deploying<'_> {
             .is_some_and(|code| is_foreign(code, &done.stderr))
         {
             return Err(LatencyError::Unusable {
-                device: self.wanted.device.clone(),
+                device: self.device.to_owned(),
                 place: self.shell.place(),
                 obstacle: Obstacle::WrongArchitecture,
                 detail: format!(
@@ -314,7 +260,8 @@ impl Deploying<'_> {
         Err(self.refuse(format!("it does not run there: {detail}")))
     }
 
-    /// Lets `current` lead to the version, in one step. Returns the version it led to, if that was another.
+    /// Switches `current` to the version atomically. Returns the version it pointed to before, if
+    /// that was another.
     fn switch(&self) -> Result<Option<String>, LatencyError> {
         let link = format!("agents/{}", self.hash);
         let before = self.target.current.clone().filter(|before| *before != link);
@@ -322,13 +269,13 @@ impl Deploying<'_> {
             return Ok(None);
         }
         self.point(&link)?;
-        let check = self.ask(&format!("current/{AGENT} --version"));
+        let check = self.output(&format!("current/{AGENT} --version"));
         let Err(error) = check else {
             return Ok(before);
         };
         let back = match &before {
             Some(before) => self.point(before),
-            None => self.ask("rm -f current").map(drop),
+            None => self.output("rm -f current").map(drop),
         };
         Err(match back {
             Ok(()) => error,
@@ -338,17 +285,18 @@ impl Deploying<'_> {
 
     fn point(&self, to: &str) -> Result<(), LatencyError> {
         let new = format!(".current-{}", self.mark);
-        // Without -T the new link would be moved into the folder that the old one leads to.
-        self.ask(&format!(
+        // Without -T the new link would be moved into the folder behind the old one.
+        self.output(&format!(
             "ln -s {to} {new} && {{ mv -f -T {new} current 2>/dev/null || {{ rm -f current && mv {new} current; }}; }}",
             to = quote(to)
         ))
         .map(drop)
     }
 
-    /// Removes what is neither in use nor was before, and what broken deployments left an hour ago.
+    /// Removes all versions but the active and the previous one, and leftovers of failed
+    /// deployments after an hour.
     fn tidy(&self, replaced: Option<&str>) {
-        // Where nothing was replaced, the one before is not known, and so all stay.
+        // If nothing was replaced, the previous version is unknown and all are kept.
         let Some(kept) = replaced.map(quote) else {
             return;
         };
@@ -357,7 +305,7 @@ impl Deploying<'_> {
              find agents -maxdepth 1 -name '.*-*' -mmin +60 -exec rm -rf {{}} +",
             hash = self.hash
         );
-        if let Err(error) = self.ask(&script) {
+        if let Err(error) = self.output(&script) {
             tracing::warn!(%error, "old versions of the agent are left on the device");
         }
     }

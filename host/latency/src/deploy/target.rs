@@ -1,4 +1,4 @@
-//! What a device is, as far as it decides which agent runs there.
+//! The properties of a device that determine which agent runs there.
 
 use std::time::Duration;
 
@@ -6,61 +6,62 @@ use crate::LatencyError;
 use crate::shell::Shell;
 use crate::transport::remote::quote_path;
 
+/// Time limit of probing a device.
 const LIMIT: Duration = Duration::from_secs(60);
-/// The targets of the agents for Arm processors, by their bits.
+/// The target triples for 64-bit and 32-bit Arm processors.
 pub(super) const AARCH64: &str = "aarch64-unknown-linux-gnu";
 pub(super) const ARMV7: &str = "armv7-unknown-linux-gnueabihf";
-/// Begins the line before each answer.
+/// The prefix of the line before each answer.
 const MARK: &str = "@graphprune ";
 
-/// A device as a shell on it tells.
+/// The properties of a device as seen by its shell.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Target {
     /// `uname -m`.
     pub machine: String,
-    /// Android's name of the processor's calling convention; empty elsewhere.
+    /// Android's ABI name; empty elsewhere.
     pub abi: String,
     /// The version of the GNU C library.
     pub glibc: Option<(u32, u32)>,
-    /// The loaders of C libraries, by their paths.
+    /// The paths of the dynamic loaders.
     pub loaders: Vec<String>,
     /// The POSIX shell's path.
     pub sh: String,
-    /// The agent's folder, from the root.
+    /// The absolute path of the agent's folder.
     pub folder: String,
     /// Free space there, bytes.
     pub free_bytes: Option<u64>,
-    /// The version in use: `agents/HASH`.
+    /// The active version: `agents/HASH`.
     pub current: Option<String>,
 }
 
 impl Target {
-    /// Looks at a device, and makes the agent's folder there.
+    /// Probes a device, and creates the agent's folder there.
     pub fn probe(shell: &dyn Shell, folder: &str) -> Result<Self, LatencyError> {
         let folder = quote_path(folder);
-        let ask = |name: &str, command: &str| format!("echo '{MARK}{name}'\n{command}\n");
+        let query = |name: &str, command: &str| format!("echo '{MARK}{name}'\n{command}\n");
         let script = [
-            ask(
+            query(
                 "folder",
                 &format!("umask 077; mkdir -p {folder}/agents {folder}/work && cd {folder} && pwd -P || exit"),
             ),
-            ask("machine", "uname -m"),
-            ask("abi", "getprop ro.product.cpu.abi 2>/dev/null"),
-            ask(
+            query("machine", "uname -m"),
+            query("abi", "getprop ro.product.cpu.abi 2>/dev/null"),
+            query(
                 "glibc",
                 "getconf GNU_LIBC_VERSION 2>/dev/null || ldd --version 2>/dev/null",
             ),
-            ask(
+            query(
                 "loaders",
                 "ls -d /lib/ld-*.so.* /lib64/ld-*.so.* /lib/*/ld-*.so.* 2>/dev/null",
             ),
-            ask("sh", "command -v sh"),
-            ask("free", "df -Pk . 2>/dev/null || df -k . 2>/dev/null"),
-            ask("current", "readlink current 2>/dev/null"),
+            query("sh", "command -v sh"),
+            query("free", "df -Pk . 2>/dev/null || df -k . 2>/dev/null"),
+            query("current", "readlink current 2>/dev/null"),
             "exit 0".to_owned(),
         ]
         .concat();
-        Ok(Self::read(&shell.ask(&script, LIMIT)?))
+        Ok(Self::read(&shell.output(&script, LIMIT)?))
     }
 
     fn read(text: &str) -> Self {
@@ -86,10 +87,10 @@ impl Target {
         }
     }
 
-    /// The target triple of the agent for this device.
+    /// Returns the target triple of the agent for this device.
     ///
     /// # Errors
-    /// What the device is instead.
+    /// A description of an unsupported device.
     pub fn triple(&self) -> Result<&'static str, String> {
         let is_32_bit = |machine: &str| {
             let has = |name: &str| self.loaders.iter().any(|path| path.ends_with(name));
@@ -103,15 +104,16 @@ impl Target {
             machine @ ("aarch64" | "arm64" | "armv8l" | "armv7l") => {
                 Ok(if is_32_bit(machine) { ARMV7 } else { AARCH64 })
             }
-            "" => Err("it does not say what processor it has".to_owned()),
+            "" => Err("it does not report its processor".to_owned()),
             other => Err(format!(
                 "its processor is `{other}`; there are agents for x86_64, aarch64 and armv7"
             )),
         }
     }
 
-    /// Why the device needs a C library with the agent, if it does. `oldest` is the oldest that the agent runs on.
-    pub fn wants_libc(&self, triple: &str, oldest: Option<(u32, u32)>) -> Option<String> {
+    /// Returns the reason for bundling a C library, if there is one. `oldest` is the agent's
+    /// minimum version.
+    pub fn needs_libc(&self, triple: &str, oldest: Option<(u32, u32)>) -> Option<String> {
         let loader = match triple.split('-').next() {
             Some("x86_64") => "ld-linux-x86-64.so.2",
             Some("aarch64") => "ld-linux-aarch64.so.1",
@@ -130,7 +132,7 @@ impl Target {
     }
 }
 
-/// The first `N.M` of a text.
+/// Returns the first `N.M` in a text.
 pub fn version(text: &str) -> Option<(u32, u32)> {
     text.split(|c: char| !c.is_ascii_digit() && c != '.')
         .find_map(|word| {
@@ -139,8 +141,8 @@ pub fn version(text: &str) -> Option<(u32, u32)> {
         })
 }
 
-/// The space that `df` calls available: the word before the one that ends in `%`. Names of devices may have spaces, and
-/// long ones a line of their own.
+/// Parses the available space from `df`: the word before the one that ends in `%`. Device names
+/// can contain spaces, and long ones take a separate line.
 fn free_bytes(lines: &[&str]) -> Option<u64> {
     let words: Vec<&str> = lines
         .get(1..)?
@@ -161,7 +163,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_device_is_read_from_what_its_shell_says() {
+    fn a_device_is_parsed_from_the_output_of_its_shell() {
         let text = "@graphprune folder\n/data/pi/.graphprune\n@graphprune machine\naarch64\n@graphprune abi\n\
                     @graphprune glibc\nglibc 2.36\n@graphprune loaders\n/lib/ld-linux-aarch64.so.1\n@graphprune sh\n/bin/sh\n\
                     @graphprune free\nFilesystem 1024-blocks Used Available Capacity Mounted on\n/dev/root 100 60 40 60% /\n\
@@ -173,27 +175,27 @@ mod tests {
         assert_eq!(target.current.as_deref(), Some("agents/0011"));
         assert_eq!(target.triple(), Ok("aarch64-unknown-linux-gnu"));
         assert_eq!(
-            target.wants_libc("aarch64-unknown-linux-gnu", Some((2, 28))),
+            target.needs_libc("aarch64-unknown-linux-gnu", Some((2, 28))),
             None
         );
         assert!(
             target
-                .wants_libc("aarch64-unknown-linux-gnu", Some((2, 37)))
+                .needs_libc("aarch64-unknown-linux-gnu", Some((2, 37)))
                 .is_some()
         );
         assert_eq!(Target::read("nonsense").free_bytes, None);
     }
 
     #[test]
-    fn the_agent_follows_the_system_and_not_the_kernel_alone() {
-        let check = |machine: &str, loaders: &[&str], abi: &str, wanted: Option<&str>| {
+    fn the_triple_depends_on_the_system_and_not_the_kernel_alone() {
+        let check = |machine: &str, loaders: &[&str], abi: &str, expected: Option<&str>| {
             let target = Target {
                 machine: machine.into(),
                 abi: abi.into(),
                 loaders: loaders.iter().map(|&path| path.into()).collect(),
                 ..Target::default()
             };
-            assert_eq!(target.triple().ok(), wanted, "{machine} {loaders:?}");
+            assert_eq!(target.triple().ok(), expected, "{machine} {loaders:?}");
         };
         let (armv7, aarch64) = (ARMV7, AARCH64);
         check("aarch64", &["/lib/ld-linux-armhf.so.3"], "", Some(armv7));
@@ -206,11 +208,11 @@ mod tests {
     }
 
     #[test]
-    fn free_space_is_found_in_any_df() {
-        let check = |text: &str, wanted| {
+    fn free_space_is_parsed_from_any_df() {
+        let check = |text: &str, expected| {
             assert_eq!(
                 free_bytes(&text.lines().collect::<Vec<_>>()),
-                wanted,
+                expected,
                 "{text}"
             );
         };

@@ -1,23 +1,23 @@
-//! What the answers of an agent say about its device.
+//! Checks of a device's description and state.
 
 use agent_protocol::{DeviceInfo, DeviceState, Provider, Sampling};
 
-use super::{Finding, Noise};
+use super::examination::{Finding, Noise};
 use crate::{Profile, TransportKind};
 
-/// Space and memory below which things fail, and below which they may, bytes.
+/// Memory and disk space below which measurements fail, and below which they may fail, bytes.
 const LEAST: u64 = 32 << 20;
 const LITTLE: u64 = 256 << 20;
-/// A clock that is off by more is worth a word.
+/// The tolerated error of a clock.
 const CLOCK_OFF_NS: i128 = 5_000_000_000;
-/// Load on each core above which others disturb a measurement.
+/// Load per core above which other programs disturb a measurement.
 const BUSY: f64 = 0.3;
-/// How close to the limit a device may be before it runs, thousandths of a degree.
+/// The margin below the temperature limit, thousandths of a degree.
 const CLOSE: i64 = 5_000;
-/// A battery with less makes phones save power, per cent.
+/// The charge below which phones save power, per cent.
 const LOW_BATTERY: u32 = 30;
 
-/// Agent, runtime, providers, confinement.
+/// Checks the agent, the runtime, the providers, the cores and the confinement.
 pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Finding> {
     let own = env!("CARGO_PKG_VERSION");
     let described = format!(
@@ -62,7 +62,8 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
     all
 }
 
-/// Whether the library has what the profile asks for. An agent that names nothing is of a version before it did.
+/// Checks that the runtime's library has the profile's providers. Agents of old versions list
+/// none.
 fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Finding> {
     const CHECK: &str = "providers";
     if info.providers.is_empty() {
@@ -72,8 +73,8 @@ fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Findi
         let full = Provider::name_in_runtime(name);
         info.providers.iter().any(|has| Some(has.as_str()) == full)
     };
-    let asked = profile.runtime.providers.iter();
-    let names = asked.map(|provider| provider.name.as_str());
+    let requested = profile.runtime.providers.iter();
+    let names = requested.map(|provider| provider.name.as_str());
     let missing: Vec<&str> = names.filter(|name| !has(name)).collect();
     let seen = format!("the library offers {}", info.providers.join(", "));
     if missing.is_empty() {
@@ -103,7 +104,7 @@ fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Findi
     })
 }
 
-/// Checks that every layer of confinement that the kernel offers is in effect.
+/// Checks that all layers of confinement offered by the kernel are in effect.
 fn confinement(info: &DeviceInfo, profile: &Profile) -> Finding {
     const CHECK: &str = "confinement";
     let in_effect = info.confinement.join(", ");
@@ -118,7 +119,7 @@ fn confinement(info: &DeviceInfo, profile: &Profile) -> Finding {
     if in_effect.is_empty() {
         return Finding::warning(
             CHECK,
-            "the agent names nothing that keeps its workers in their place",
+            "the agent reports no confinement of its workers",
             "measure only models that you trust, or use a newer kernel",
         );
     }
@@ -148,7 +149,7 @@ fn confinement(info: &DeviceInfo, profile: &Profile) -> Finding {
     Finding::ok(CHECK, in_effect)
 }
 
-/// The clock, which only dates measurements.
+/// Checks the clock, which only dates measurements.
 pub fn clock(ahead_ns: i128) -> Finding {
     let seconds = ahead_ns as f64 / 1e9;
     if ahead_ns.abs() <= CLOCK_OFF_NS {
@@ -161,7 +162,7 @@ pub fn clock(ahead_ns: i128) -> Finding {
     )
 }
 
-/// Frequencies, temperatures, load, space, battery.
+/// Checks frequencies, throttling, temperatures, load, memory, space and battery.
 pub fn of_state(state: &DeviceState, profile: &Profile) -> Vec<Finding> {
     let mut all = vec![governor(state, profile)];
     all.extend(throttling(state));
@@ -209,8 +210,8 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
     if seen.is_empty() {
         return Finding::warning(
             CHECK,
-            "the system does not tell its governors or frequencies",
-            "in a virtual machine that is so; rely on ratios to a reference",
+            "the system reports no governors or frequencies",
+            "this is normal in a virtual machine; rely on ratios to a reference",
         );
     }
     let text = seen
@@ -221,7 +222,7 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
         })
         .collect::<Vec<_>>()
         .join("; ");
-    let wanted = profile
+    let required = profile
         .conditions
         .governor
         .as_deref()
@@ -235,7 +236,11 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
                 .any(|used| *used as usize == core)
     };
     let others = state.cores.iter().enumerate().any(|(core, of_core)| {
-        used(core) && of_core.governor.as_deref().is_some_and(|has| has != wanted)
+        used(core)
+            && of_core
+                .governor
+                .as_deref()
+                .is_some_and(|has| has != required)
     });
     if others {
         let advice = match profile.transport {
@@ -244,7 +249,7 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
                     .to_owned()
             }
             _ => format!(
-                "on the device: `echo {wanted} | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
+                "on the device: `echo {required} | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`"
             ),
         };
         return Finding::warning(CHECK, text, advice);
@@ -252,8 +257,8 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
     Finding::ok(CHECK, text)
 }
 
-/// What the firmware of a Raspberry Pi tells: the lowest bits are what holds now, the same sixteen bits higher what held
-/// since the start.
+/// The throttling bits of the Raspberry Pi's firmware: the lowest are current, those sixteen bits
+/// higher have been set since the start.
 const FIRMWARE: [(u32, &str); 4] = [
     (0, "the voltage is too low"),
     (1, "the frequency is capped"),
@@ -263,12 +268,12 @@ const FIRMWARE: [(u32, &str); 4] = [
 
 fn throttling(state: &DeviceState) -> Option<Finding> {
     const CHECK: &str = "throttling";
-    let held = |shift: u32| -> Vec<&str> {
+    let set = |shift: u32| -> Vec<&str> {
         let bits = state.firmware_throttled.unwrap_or(0) >> shift;
-        let held = FIRMWARE.iter().filter(|(bit, _)| bits >> bit & 1 == 1);
-        held.map(|(_, what)| *what).collect()
+        let set = FIRMWARE.iter().filter(|(bit, _)| bits >> bit & 1 == 1);
+        set.map(|(_, what)| *what).collect()
     };
-    let (now, before) = (held(0), held(16));
+    let (now, before) = (set(0), set(16));
     if !now.is_empty() {
         return Some(Finding::error(
             CHECK,
@@ -290,8 +295,8 @@ fn throttling(state: &DeviceState) -> Option<Finding> {
             "a stronger power supply, a better cooler, or longer pauses between measurements",
         ));
     }
-    let told = state.firmware_throttled.is_some() || counts.count() > 0;
-    told.then(|| Finding::ok(CHECK, "not since the start"))
+    let reported = state.firmware_throttled.is_some() || counts.count() > 0;
+    reported.then(|| Finding::ok(CHECK, "not since the start"))
 }
 
 fn temperature(state: &DeviceState, profile: &Profile) -> Finding {
@@ -369,7 +374,7 @@ fn battery(state: &DeviceState) -> Option<Finding> {
     })
 }
 
-/// How far apart two measurements of the same are.
+/// Checks the ratio of a network to itself.
 pub fn noise(noise: &Noise, sampling: &Sampling) -> Finding {
     const CHECK: &str = "noise";
     let seen = format!(
@@ -383,7 +388,7 @@ pub fn noise(noise: &Noise, sampling: &Sampling) -> Finding {
         return Finding::error(
             CHECK,
             seen,
-            "the order of runs decides: mend what the other lines say",
+            "the order of the runs affects the result: fix the other findings",
         );
     }
     if noise.interval_rel > sampling.ci_target_rel || off > sampling.ci_target_rel {

@@ -1,117 +1,26 @@
-//! Looks a device over: what is reachable, what would make its figures untrustworthy, and how to mend it.
+//! The doctor: examines whether a device is reachable and its measurements trustworthy, with
+//! remedies.
 
 mod checks;
+mod examination;
 mod sentinel;
 
-use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+use std::time::{Duration, Instant};
 
-use agent_protocol::{DeviceInfo, DeviceState, Evidence, Sampling, Verdict};
-use serde::Serialize;
+use agent_protocol::{Conditions, DeviceState, Sampling, Verdict};
 
-use crate::{AgentDevice, Client, LatencyError, LatencySource, MeasureRequest, Patience, Resolved};
+use crate::moment::now_unix_ns;
+use crate::{
+    AgentDevice, Client, LatencyError, LatencySource, MeasureRequest, Patience, Profile, Resolved,
+};
+pub use examination::{Examination, Finding, Grade, Noise};
 
-/// How bad a finding is.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Grade {
-    /// As it should be.
-    Ok,
-    /// Figures may suffer.
-    Warning,
-    /// Nothing can be measured, or nothing should be.
-    Error,
-}
-
-/// One thing that was looked at.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
-pub struct Finding {
-    /// What: `governor`, `clock`.
-    pub check: &'static str,
-    /// How bad.
-    pub grade: Grade,
-    /// What was seen.
-    pub seen: String,
-    /// What to do about it; empty when nothing is to be done.
-    pub advice: String,
-}
-
-impl Finding {
-    fn ok(check: &'static str, seen: impl Into<String>) -> Self {
-        Self::graded(Grade::Ok, check, seen, "")
-    }
-
-    fn warning(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::graded(Grade::Warning, check, seen, advice)
-    }
-
-    fn error(check: &'static str, seen: impl Into<String>, advice: impl Into<String>) -> Self {
-        Self::graded(Grade::Error, check, seen, advice)
-    }
-
-    fn graded(
-        grade: Grade,
-        check: &'static str,
-        seen: impl Into<String>,
-        advice: impl Into<String>,
-    ) -> Self {
-        Self {
-            check,
-            grade,
-            seen: seen.into(),
-            advice: advice.into(),
-        }
-    }
-}
-
-/// How far apart two measurements of the same network are, interleaved as candidates are.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize)]
-pub struct Noise {
-    /// Latency of the small network, ns.
-    pub median_ns: f64,
-    /// Ratio of the network to itself; 1 in a perfect world.
-    pub ratio: f64,
-    /// Half the ratio's 95 % interval, relative to it.
-    pub interval_rel: f64,
-}
-
-/// Everything that was found.
-#[derive(Clone, Debug, Serialize)]
-pub struct Examination {
-    /// What the user calls the device.
-    pub device: String,
-    /// Its profile.
-    pub profile: String,
-    /// Where it is.
-    pub place: String,
-    /// In the order they were made; what a failed one stands in the way of is not there.
-    pub findings: Vec<Finding>,
-    /// The device as its agent describes it.
-    pub info: Option<DeviceInfo>,
-    /// Its state before the small network ran.
-    pub state: Option<DeviceState>,
-    /// How the small network did.
-    pub noise: Option<Noise>,
-}
-
-impl Examination {
-    /// The worst finding.
-    pub fn grade(&self) -> Grade {
-        let worst = self.findings.iter().map(|finding| finding.grade).max();
-        worst.unwrap_or(Grade::Ok)
-    }
-
-    /// Whether it can be measured on.
-    pub fn is_well(&self) -> bool {
-        self.grade() < Grade::Error
-    }
-}
-
-/// What the shell may take to answer.
+/// Time limit of the shell's answer.
 const ANSWER: Duration = Duration::from_secs(20);
 
-/// Looks a device over. What cannot be done is a finding, not an error.
+/// Examines a device. Failures become findings.
 pub fn examine(device: Resolved, patience: &Patience) -> Examination {
-    let mut found = Examination {
+    let mut examination = Examination {
         device: device.name.clone(),
         profile: device.profile.name.clone(),
         place: device.launcher.place(),
@@ -120,72 +29,69 @@ pub fn examine(device: Resolved, patience: &Patience) -> Examination {
         state: None,
         noise: None,
     };
-    if let Err(finding) = look(device, patience, &mut found) {
-        found.findings.push(finding);
+    if let Err(finding) = run(device, patience, &mut examination) {
+        examination.findings.push(finding);
     }
-    found
+    examination
 }
 
-/// Goes from step to step as far as it gets.
-fn look(device: Resolved, patience: &Patience, found: &mut Examination) -> Result<(), Finding> {
+/// Runs the checks in order until one prevents the next.
+fn run(device: Resolved, patience: &Patience, result: &mut Examination) -> Result<(), Finding> {
     if let Some(shell) = device
-        .place
+        .transport
         .shell()
-        .filter(|_| device.place.folder().is_some())
+        .filter(|_| device.transport.folder().is_some())
     {
         let begun = Instant::now();
         shell
-            .ask("echo", ANSWER)
+            .output("echo", ANSWER)
             .map_err(|error| failed("way", &error))?;
         let seen = format!(
             "{} answers in {} ms",
-            found.place,
+            result.place,
             begun.elapsed().as_millis()
         );
-        found.findings.push(Finding::ok("way", seen));
+        result.findings.push(Finding::ok("way", seen));
     }
     let profile = device.profile;
     let mut agent = AgentDevice::start(device.launcher, &profile.name, patience.clone())
         .map_err(|error| failed("agent", &error))?;
     let info = agent.describe();
-    found
+    result
         .findings
-        .extend(checks::of_info(&info, &profile, &found.device));
-    found.info = Some(info);
-    let (state, clock_ns) = ask_state(&mut agent).map_err(|error| failed("state", &error))?;
-    found.findings.push(checks::clock(clock_ns));
-    found.findings.extend(checks::of_state(&state, &profile));
-    found.state = Some(state);
+        .extend(checks::of_info(&info, &profile, &result.device));
+    result.info = Some(info);
+    let (state, clock_ns) = request_state(&mut agent).map_err(|error| failed("state", &error))?;
+    result.findings.push(checks::clock(clock_ns));
+    result.findings.extend(checks::of_state(&state, &profile));
+    result.state = Some(state);
     let (noise, finding) = measure(&mut agent, &profile)?;
-    found.findings.push(finding);
-    found.noise = Some(noise);
+    result.findings.push(finding);
+    result.noise = Some(noise);
     Ok(())
 }
 
 fn failed(check: &'static str, error: &LatencyError) -> Finding {
-    // The errors of devices say themselves what to do.
+    // The errors of devices include the remedy.
     Finding::error(check, error.to_string(), "")
 }
 
-/// The device's state and how far its clock is ahead of this machine's, ns.
-fn ask_state(agent: &mut AgentDevice) -> Result<(DeviceState, i128), LatencyError> {
+/// Requests the device's state. Returns it with the lead of the device's clock over this
+/// machine's, ns.
+fn request_state(agent: &mut AgentDevice) -> Result<(DeviceState, i128), LatencyError> {
     let client: &mut Client = agent.client().ok_or_else(|| LatencyError::Connection {
         call: "asking for the device's state",
         detail: "the agent is gone".into(),
     })?;
-    let (before, state, after) = (now(), client.device_state()?, now());
-    // The device looked at its clock about half-way.
-    let ahead = i128::from(state.taken_unix_ns) - (before + after) / 2;
+    let (before, state, after) = (now_unix_ns(), client.device_state()?, now_unix_ns());
+    // The device reads its clock about half-way.
+    let here = (i128::from(before) + i128::from(after)) / 2;
+    let ahead = i128::from(state.taken_unix_ns) - here;
     Ok((state, ahead))
 }
 
-fn now() -> i128 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH);
-    since.map_or(0, |since| i128::try_from(since.as_nanos()).unwrap_or(0))
-}
-
-/// Measures a small network against itself, with the profile's settings but no longer than two seconds.
-fn measure(agent: &mut AgentDevice, profile: &crate::Profile) -> Result<(Noise, Finding), Finding> {
+/// Measures a small network against itself with the profile's settings, for at most two seconds.
+fn measure(agent: &mut AgentDevice, profile: &Profile) -> Result<(Noise, Finding), Finding> {
     const CHECK: &str = "noise";
     let sampling = Sampling {
         max_duration_ns: profile.sampling.max_duration_ns.min(2_000_000_000),
@@ -193,14 +99,12 @@ fn measure(agent: &mut AgentDevice, profile: &crate::Profile) -> Result<(Noise, 
         sustained_ns: 0,
         ..profile.sampling.clone()
     };
+    let again = sentinel::model("sentinel-again");
     let request = MeasureRequest {
-        models: vec![sentinel::model("sentinel")],
-        reference: Some(sentinel::model("sentinel-again")),
         sampling,
-        limits: profile.limits.clone(),
-        evidence: Evidence::Quick,
-        runtime: profile.runtime.clone(),
-        ..MeasureRequest::default()
+        // A hot device is a finding of its own and must not delay this one.
+        conditions: Conditions::default(),
+        ..profile.request(vec![sentinel::model("sentinel")], Some(again))
     };
     let measured = agent
         .measure(&request)
@@ -209,7 +113,7 @@ fn measure(agent: &mut AgentDevice, profile: &crate::Profile) -> Result<(Noise, 
         measured.first(),
         measured.first().and_then(|first| first.ratio),
     ) else {
-        return Err(Finding::error(CHECK, "the agent gave no ratio", ""));
+        return Err(Finding::error(CHECK, "the agent returned no ratio", ""));
     };
     let noise = Noise {
         median_ns: first.median_ns,
@@ -217,7 +121,7 @@ fn measure(agent: &mut AgentDevice, profile: &crate::Profile) -> Result<(Noise, 
         interval_rel: ratio.ci_rel(),
     };
     if let Verdict::Invalid { reason } = &first.verdict {
-        let advice = "mend what the other lines say, and look what else runs on the device";
+        let advice = "fix the other findings, and check what else runs on the device";
         return Ok((noise, Finding::error(CHECK, reason.clone(), advice)));
     }
     Ok((noise, checks::noise(&noise, &profile.sampling)))

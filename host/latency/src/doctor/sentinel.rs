@@ -1,5 +1,4 @@
-//! A small network for the doctor: whether two runs of the same thing take the same time tells what a device's figures are
-//! worth.
+//! A small network for the doctor. Its ratio to itself shows the noise of a device.
 
 use prost::Message;
 
@@ -94,12 +93,13 @@ struct DimProto {
 }
 
 const FLOAT: i32 = 1;
-/// Channels of the convolutions; their product with 9 and the pixels is the work: 2.4 million MACs each.
+/// Channels of the convolutions, which take 2.4 million MACs each.
 const CHANNELS: i64 = 16;
 const SIZE: i64 = 32;
 const LAYERS: usize = 4;
 
-/// A few convolutions of 3x3 with ReLU between them, input 1x16x32x32: the same work under any name.
+/// Returns a network of a few 3x3 convolutions with ReLU, for an input of 1x16x32x32. The name
+/// does not change the work.
 pub fn model(name: &str) -> Model {
     let value = |value_name: &str, size: i64| ValueProto {
         name: value_name.into(),
@@ -140,7 +140,7 @@ pub fn model(name: &str) -> Model {
             ]
         })
         .collect();
-    // Each layer without padding takes a pixel from every side.
+    // Each layer without padding removes a pixel on every side.
     let end = SIZE - 2 * LAYERS as i64;
     let model = ModelProto {
         ir_version: 8,

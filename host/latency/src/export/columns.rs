@@ -1,10 +1,10 @@
-//! What is exported of a measurement: one list for all formats.
+//! The exported columns, common to all formats.
 
 use agent_protocol::{Measurement, Verdict};
 
 use crate::Record;
 
-/// A cell.
+/// The value of a cell.
 #[derive(Clone, Debug, PartialEq)]
 pub(super) enum Value {
     Text(String),
@@ -14,7 +14,7 @@ pub(super) enum Value {
     List(Vec<i64>),
 }
 
-/// What a column's cells are.
+/// The kind of a column.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Kind {
     Text,
@@ -29,7 +29,7 @@ pub(super) struct Column {
     /// The name, with the unit.
     pub name: &'static str,
     pub kind: Kind,
-    /// The cell of a record; of the column's kind.
+    /// Returns the cell of a record, of the column's kind.
     pub value: fn(&Record) -> Value,
 }
 
@@ -112,7 +112,7 @@ const SAMPLES: Column = Column {
     },
 };
 
-/// The columns in their order.
+/// Returns the columns in order.
 pub(super) fn of(samples: bool) -> impl Iterator<Item = &'static Column> {
     COLUMNS.iter().chain(samples.then_some(&SAMPLES))
 }

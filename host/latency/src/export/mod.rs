@@ -1,5 +1,5 @@
-//! Measurements out of the store into files that other programs read: CSV, JSON, Parquet. All three hold the same columns, with
-//! their units in the names.
+//! Export of measurements to CSV, JSON and Parquet. All formats have the same columns, with units
+//! in their names.
 
 mod columns;
 mod csv;
@@ -14,19 +14,20 @@ use std::str::FromStr;
 use crate::{LatencyError, Record};
 use columns::Column;
 
-/// The form of an exported file.
+/// The format of an exported file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Format {
-    /// Comma-separated values as RFC 4180 has them; the samples of a row stand in one cell, separated by spaces.
+    /// Comma-separated values (RFC 4180). The samples of a row share one cell, separated by
+    /// spaces.
     Csv,
     /// An array of objects.
     Json,
-    /// Apache Parquet, not compressed.
+    /// Apache Parquet, uncompressed.
     Parquet,
 }
 
 impl Format {
-    /// All of them by name.
+    /// All formats by name.
     pub const NAMES: [(&str, Self); 3] = [
         ("csv", Self::Csv),
         ("json", Self::Json),
@@ -45,11 +46,11 @@ impl FromStr for Format {
     }
 }
 
-/// Writes records to `path`: aside, flushed, then renamed, so that a file under that name is whole. With `samples`, every
-/// timed run is in there, too.
+/// Writes records to `path`, with all timed runs if `samples` is set. The file is written aside,
+/// flushed and renamed.
 ///
 /// # Errors
-/// [`LatencyError::Io`] when the file cannot be written; what was there before is untouched.
+/// [`LatencyError::Io`] if the file cannot be written; an existing file is then unchanged.
 pub fn export(
     records: &[Record],
     format: Format,

@@ -53,7 +53,8 @@ fn field(column: &Column) -> Result<TypePtr> {
     Ok(Arc::new(builder.build()?))
 }
 
-/// A list as the format's specification wants it (LogicalTypes.md, Lists), of numbers that are all there.
+/// The type of a list of required numbers, in the layout of the specification (LogicalTypes.md,
+/// Lists).
 fn list(name: &str) -> Result<TypePtr> {
     let element = Type::primitive_type_builder("element", Physical::INT64)
         .with_repetition(Repetition::REQUIRED)
@@ -119,7 +120,8 @@ fn write_column<W: Write + Send>(
             let (mut values, mut defined, mut repeated) = (Vec::new(), Vec::new(), Vec::new());
             for cell in cells {
                 let Value::List(numbers) = cell else { continue };
-                // An empty list is one entry that is not defined; in others, all but the first go on with the list.
+                // An empty list has one undefined entry. In other lists all entries but the first
+                // repeat.
                 let count = numbers.len().max(1);
                 defined.extend(std::iter::repeat_n(i16::from(!numbers.is_empty()), count));
                 repeated.extend((0..count).map(|i| i16::from(i > 0)));
@@ -137,7 +139,7 @@ fn each<T>(cells: &[Value], value: impl Fn(&Value) -> Option<T>) -> Vec<T> {
     cells.iter().filter_map(value).collect()
 }
 
-/// The definition levels of a column whose cells may be missing.
+/// The definition levels of an optional column.
 fn present(cells: &[Value]) -> Vec<i16> {
     let missing = |cell: &Value| matches!(cell, Value::Whole(None) | Value::Real(None));
     cells.iter().map(|cell| i16::from(!missing(cell))).collect()

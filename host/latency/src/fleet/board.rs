@@ -1,73 +1,73 @@
-//! The shared queue of a fleet's request: who takes what, and what is left when somebody fails.
+//! The shared queue of a request: assigns tasks to devices, and returns those of failed devices.
 
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
+use super::answer::ModelResult;
 use crate::{LatencyError, Model};
 
-use super::Outcome;
-
-/// A model to be measured once.
+/// A model to measure once.
 #[derive(Clone, Debug)]
 pub(super) struct Task {
     pub model: Model,
     pub purpose: Purpose,
-    /// Whether it is taken alone: it was in a chunk that failed, and may be the reason.
+    /// Whether it must be taken alone: its chunk failed, perhaps because of it.
     pub alone: bool,
 }
 
-/// What a task is for. A request is answered when all its wanted ones are; the others serve the comparison of the devices
-/// and are dropped when nobody can do them.
+/// The purpose of a task. A request ends when all answers are there; the other tasks compare the
+/// devices, and are dropped when no device can do them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Purpose {
-    /// The answer at this place.
-    Wanted(usize),
-    /// The model at this place once more, on another device than the one that answers.
+    /// The answer in this slot.
+    Answer(usize),
+    /// The model of this slot again, on another device than the one that answers.
     Again(usize),
-    /// Something that only this device can do.
+    /// A task for this device only.
     Only(usize),
 }
 
-/// Whether a device works.
+/// The presence of a device.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Presence {
     Here,
-    /// Set aside until then; `tried` in this request, so that it is not forced to try again.
+    /// Set aside until then. `tried` if it failed in this request, after which it is not tried
+    /// early.
     Away {
         until: Instant,
         tried: bool,
     },
 }
 
-/// What a device is to do next.
+/// The next action of a device.
 pub(super) enum Next {
-    /// These, at once.
+    /// Do these tasks in one measurement.
     Work(Vec<Task>),
-    /// Wait until something changes, or so long.
+    /// Wait for a change, at most for this time.
     Wait(Option<Duration>),
-    /// The request is over.
+    /// Stop: the request is over.
     End,
 }
 
 pub(super) struct Board {
     queue: VecDeque<Task>,
-    /// Tasks that some device has taken.
+    /// Number of assigned tasks.
     running: usize,
     chunk: usize,
     presence: Vec<Presence>,
-    /// Who has taken which wanted task.
+    /// The device that took each answer's task.
     owner: Vec<Option<usize>>,
-    answers: Vec<Option<Outcome>>,
-    /// The last error of every device in this request.
+    answers: Vec<Option<ModelResult>>,
+    /// The last error of each device in this request.
     errors: Vec<Option<LatencyError>>,
-    /// The host's own error, which ends the request.
+    /// An error of the host, which ends the request.
     fatal: Option<LatencyError>,
 }
 
 impl Board {
     pub fn new(
         tasks: impl IntoIterator<Item = Task>,
-        answers: Vec<Option<Outcome>>,
+        answers: Vec<Option<ModelResult>>,
         presence: Vec<Presence>,
         chunk: usize,
     ) -> Self {
@@ -83,12 +83,12 @@ impl Board {
         }
     }
 
-    /// What `me` is to do.
+    /// Returns the next action of the device `me`.
     pub fn next(&mut self, me: usize, now: Instant) -> Next {
         if self.fatal.is_some() || self.lost() {
             return Next::End;
         }
-        self.drop_what_nobody_can_do();
+        self.drop_impossible();
         if self.queue.is_empty() {
             return match self.running {
                 0 => Next::End,
@@ -96,8 +96,8 @@ impl Board {
             };
         }
         if let Presence::Away { until, tried } = self.presence[me] {
-            let nobody = !self.presence.contains(&Presence::Here);
-            if until > now && (tried || !nobody) {
+            let others = self.presence.contains(&Presence::Here);
+            if until > now && (tried || others) {
                 return Next::Wait(Some(until - now));
             }
             self.presence[me] = Presence::Here;
@@ -110,17 +110,17 @@ impl Board {
         Next::Work(tasks)
     }
 
-    /// Whether every device has failed in this request and something is left to do.
+    /// Whether every device has failed in this request before all answers are there.
     fn lost(&self) -> bool {
         let gone = |presence: &Presence| matches!(presence, Presence::Away { tried: true, .. });
         self.presence.iter().all(gone) && self.answers.iter().any(Option::is_none)
     }
 
-    /// A chunk of what is wanted, smaller as the end comes near, so that a slow device does not hold up the others; when nothing
-    /// is wanted any more, one of the other tasks.
+    /// Takes a chunk of answers, smaller towards the end so that a slow device does not delay the
+    /// others; once no answers are left, one of the other tasks.
     fn take(&mut self, me: usize) -> Vec<Task> {
-        let wanted = |task: &Task| matches!(task.purpose, Purpose::Wanted(_));
-        let left = self.queue.iter().filter(|task| wanted(task)).count();
+        let answers = |task: &Task| matches!(task.purpose, Purpose::Answer(_));
+        let left = self.queue.iter().filter(|task| answers(task)).count();
         let here = self
             .presence
             .iter()
@@ -131,18 +131,18 @@ impl Board {
         let mut rest = VecDeque::with_capacity(self.queue.len());
         for task in self.queue.drain(..) {
             let fits = taken.first().is_none_or(|first| {
-                taken.len() < size && !first.alone && !task.alone && wanted(first)
+                taken.len() < size && !first.alone && !task.alone && answers(first)
             });
             let mine = match task.purpose {
-                Purpose::Wanted(_) => true,
+                Purpose::Answer(_) => true,
                 Purpose::Only(device) => left == 0 && device == me,
-                Purpose::Again(place) => {
-                    left == 0 && self.owner[place].is_some_and(|owner| owner != me)
+                Purpose::Again(slot) => {
+                    left == 0 && self.owner[slot].is_some_and(|owner| owner != me)
                 }
             };
             if mine && fits {
-                if let Purpose::Wanted(place) = task.purpose {
-                    self.owner[place] = Some(me);
+                if let Purpose::Answer(slot) = task.purpose {
+                    self.owner[slot] = Some(me);
                 }
                 taken.push(task);
             } else {
@@ -153,46 +153,48 @@ impl Board {
         taken
     }
 
-    fn drop_what_nobody_can_do(&mut self) {
+    /// Drops tasks that no present device can do.
+    fn drop_impossible(&mut self) {
         let here: Vec<usize> = (0..self.presence.len())
             .filter(|&i| self.presence[i] == Presence::Here)
             .collect();
         let owner = &self.owner;
         self.queue.retain(|task| match task.purpose {
-            Purpose::Wanted(_) => true,
+            Purpose::Answer(_) => true,
             Purpose::Only(device) => here.contains(&device),
-            Purpose::Again(place) => here.iter().any(|&device| owner[place] != Some(device)),
+            Purpose::Again(slot) => here.iter().any(|&device| owner[slot] != Some(device)),
         });
     }
 
-    /// Whether `me` is the only device at work.
+    /// Returns whether `me` is the only present device.
     pub fn alone(&self, me: usize) -> bool {
         let others = |(i, presence): (usize, &Presence)| i != me && *presence == Presence::Here;
         !self.presence.iter().enumerate().any(others)
     }
 
-    /// One outcome a task, in order.
-    pub fn done(&mut self, tasks: Vec<Task>, outcomes: impl IntoIterator<Item = Outcome>) {
+    /// Records the results of tasks, one per task in order.
+    pub fn done(&mut self, tasks: Vec<Task>, results: impl IntoIterator<Item = ModelResult>) {
         self.running -= tasks.len();
-        for (task, outcome) in tasks.into_iter().zip(outcomes) {
-            if let Purpose::Wanted(place) = task.purpose {
-                if outcome.is_err() {
-                    // Nor would it come to anything on another device.
+        for (task, result) in tasks.into_iter().zip(results) {
+            if let Purpose::Answer(slot) = task.purpose {
+                if result.is_err() {
+                    // The model would fail on another device as well.
                     self.queue
-                        .retain(|other| other.purpose != Purpose::Again(place));
+                        .retain(|other| other.purpose != Purpose::Again(slot));
                 }
-                self.answers[place] = Some(outcome);
+                self.answers[slot] = Some(result);
             }
         }
     }
 
-    /// One of these models makes the measurement fail. Which one is found out by taking each alone.
+    /// Returns a failed chunk to the queue. Each of its models is then taken alone to find the
+    /// one that fails.
     pub fn split(&mut self, tasks: Vec<Task>) {
         self.running -= tasks.len();
         self.give_back(tasks);
     }
 
-    /// The device failed; its work goes to others.
+    /// Sets a failed device aside and returns its tasks to the queue.
     pub fn lost_device(
         &mut self,
         me: usize,
@@ -206,7 +208,7 @@ impl Board {
         self.give_back(tasks);
     }
 
-    /// The host failed.
+    /// Ends the request with an error of the host.
     pub fn fail(&mut self, tasks: &[Task], error: LatencyError) {
         self.running -= tasks.len();
         self.fatal.get_or_insert(error);
@@ -214,8 +216,8 @@ impl Board {
 
     fn give_back(&mut self, tasks: Vec<Task>) {
         for task in tasks.into_iter().rev() {
-            if let Purpose::Wanted(place) = task.purpose {
-                self.owner[place] = None;
+            if let Purpose::Answer(slot) = task.purpose {
+                self.owner[slot] = None;
             }
             self.queue.push_front(Task {
                 alone: true,
@@ -224,23 +226,23 @@ impl Board {
         }
     }
 
-    /// The answers in their order. Otherwise what ended the request: the host's error, or those of all devices.
-    pub fn end(self) -> Result<Vec<Outcome>, End> {
+    /// Returns the answers in order.
+    pub fn finish(self) -> Result<Vec<ModelResult>, BoardError> {
         if let Some(error) = self.fatal {
-            return Err(End::Host(error));
+            return Err(BoardError::Host(error));
         }
         let (count, errors) = (self.answers.len(), self.errors);
-        let answers: Vec<Outcome> = self.answers.into_iter().flatten().collect();
+        let answers: Vec<ModelResult> = self.answers.into_iter().flatten().collect();
         if answers.len() == count {
             Ok(answers)
         } else {
-            Err(End::Devices(errors))
+            Err(BoardError::Devices(errors))
         }
     }
 }
 
-/// Why a request came to nothing.
-pub(super) enum End {
+/// The error of a request: that of the host, or those of the devices.
+pub(super) enum BoardError {
     Host(LatencyError),
     Devices(Vec<Option<LatencyError>>),
 }

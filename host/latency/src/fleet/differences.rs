@@ -1,8 +1,8 @@
-//! How far the devices of a fleet differ, from what several of them have measured.
+//! Differences between the devices of a fleet, from the models that several of them measured.
 //!
-//! The time of the reference may differ between devices without harm; the ratio of the same two models should not. A
-//! device's *bias* is, over the models that it and others have measured, the median of (its ratio / the geometric mean of
-//! the others'). No distribution is assumed, as everywhere ([`crate::stats`]).
+//! The reference's latency may differ between devices; the ratio of the same two models should
+//! not. The *bias* of a device is the median, over the models that it shares with others, of its
+//! ratio over the geometric mean of theirs. No distribution is assumed ([`crate::stats`]).
 
 use std::collections::BTreeMap;
 
@@ -12,29 +12,30 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Key, Record};
 
-/// A figure with its 95 % interval.
+/// A median with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// The median. Its interval is by order statistics from six values on, else the hull of the single intervals.
+    /// The median. Its interval is by order statistics from six values on, else the hull of the
+    /// values' intervals.
     #[serde(flatten, with = "stats::MedianFields")]
     pub interval: Interval,
-    /// Values behind it.
+    /// Number of values.
     pub count: usize,
 }
 
 impl Estimate {
-    /// From values with intervals of their own; `None` without values.
+    /// Estimates the median of values with intervals; `None` for no values.
     fn of(values: &[Interval]) -> Option<Self> {
-        let middles: Vec<f64> = values.iter().map(|of| of.value).collect();
+        let centres: Vec<f64> = values.iter().map(|of| of.value).collect();
         let hull = || {
             let low = values.iter().map(|of| of.low).fold(f64::INFINITY, f64::min);
             let high = values.iter().map(|of| of.high);
             (low, high.fold(f64::NEG_INFINITY, f64::max))
         };
-        let (low, high) = stats::median_ci(&middles).unwrap_or_else(hull);
+        let (low, high) = stats::median_ci(&centres).unwrap_or_else(hull);
         Some(Self {
             interval: Interval {
-                value: stats::median(&middles)?,
+                value: stats::median(&centres)?,
                 low,
                 high,
             },
@@ -43,31 +44,31 @@ impl Estimate {
     }
 }
 
-/// What is known of a device beside the others.
+/// The difference of a device from the others of a fleet.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Difference {
     /// The device's identity.
     pub device_id: String,
-    /// Valid measurements of candidates beside the reference.
+    /// Number of valid measurements of candidates.
     pub measured: usize,
-    /// The reference's own latency, ns.
+    /// The reference's latency, ns.
     pub reference_ns: Option<Estimate>,
-    /// The reference's ratio to itself: off from one by no more than what its interval says, or something is wrong with how
-    /// the device measures.
+    /// The reference's ratio to itself. An interval without 1 indicates a flaw of the device's
+    /// measurements.
     pub itself: Option<Ratio>,
-    /// Its ratios over those of the others, of the models that it shares with them.
+    /// Its ratios over those of the others, for the models that it shares with them.
     pub bias: Option<Estimate>,
-    /// Whether the bias is more than chance, and more than the half-interval of one of its measurements.
+    /// Whether the bias exceeds chance, and the typical half-interval of one measurement.
     pub differs: bool,
 }
 
-/// Compares devices by what a store holds. `keys` are the keys that each device's measurements of some model would have:
-/// only what was measured beside the same reference, with the same settings and runtime, is compared. One difference a
-/// key, in their order.
+/// Compares devices by stored measurements. `keys` holds one key of each device for any model;
+/// only measurements with its reference, runtime and setup are compared. Returns one difference
+/// per key, in order.
 pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
     let mut ratios: BTreeMap<Sha256, Vec<Option<Ratio>>> = BTreeMap::new();
-    let mut found: Vec<Difference> = keys
+    let mut differences: Vec<Difference> = keys
         .iter()
         .map(|key| Difference {
             device_id: key.device.clone(),
@@ -94,16 +95,16 @@ pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
             continue;
         };
         if Some(m.model_sha256) == reference {
-            found[device].itself = Some(ratio);
+            differences[device].itself = Some(ratio);
             continue;
         }
-        found[device].measured += 1;
-        // The newest counts.
+        differences[device].measured += 1;
+        // Records ascend in time, so the newest ratio remains.
         ratios
             .entry(m.model_sha256)
             .or_insert_with(|| vec![None; keys.len()])[device] = Some(ratio);
     }
-    for (device, difference) in found.iter_mut().enumerate() {
+    for (device, difference) in differences.iter_mut().enumerate() {
         difference.reference_ns = Estimate::of(&references[device]);
         let (own, values): (Vec<Ratio>, Vec<Interval>) = ratios
             .values()
@@ -117,11 +118,12 @@ pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
             !by_chance && (bias.interval.value - 1.0).abs() > half
         });
     }
-    found
+    differences
 }
 
-/// A device's ratio of one model over the geometric mean of the others', with the interval that follows from the intervals of
-/// all. `None` unless the device and another have measured it.
+/// A device's ratio of one model, and that ratio over the geometric mean of the others' with an
+/// interval that follows from all intervals. `None` unless the device and another one measured
+/// the model.
 fn beside_others(row: &[Option<Ratio>], device: usize) -> Option<(Ratio, Interval)> {
     let own = row[device]?;
     let others: Vec<Ratio> = row

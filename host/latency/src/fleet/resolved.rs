@@ -1,16 +1,16 @@
-//! From resolved names to a fleet's members.
+//! The members of a fleet from resolved devices.
 
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use super::Member;
+use super::member::Member;
 use crate::{AgentDevice, LatencyError, Launcher, Link, Patience, Profile, Resolved};
 
-/// A launcher that is there for the next try, too.
+/// A launcher that can be cloned for further attempts.
 #[derive(Clone)]
-struct Again(Arc<Mutex<Box<dyn Launcher>>>);
+struct SharedLauncher(Arc<Mutex<Box<dyn Launcher>>>);
 
-impl Launcher for Again {
+impl Launcher for SharedLauncher {
     fn place(&self) -> String {
         self.0
             .lock()
@@ -24,23 +24,25 @@ impl Launcher for Again {
     }
 }
 
-/// Makes members of devices, which must be of one profile with one set of settings: ratios are compared across the fleet. `wrap` is
-/// what each device is put into once it is reached, such as a [`crate::Remembering`].
+/// Creates the members of a fleet. The devices must have equal profiles, since ratios are
+/// compared across the fleet. `wrap` is applied to each connected device, for example to put a
+/// store in front ([`crate::Remembering`]).
 ///
 /// # Errors
-/// [`LatencyError::Profile`] when there is no device, two have one name, or their profiles differ in what decides speed.
+/// [`LatencyError::Profile`] if there are no devices, two have the same name, or their profiles
+/// differ in a setting that affects latency.
 pub fn members<S>(
     devices: Vec<Resolved>,
     wrap: impl Fn(AgentDevice) -> Result<S, LatencyError> + Clone + Send + 'static,
 ) -> Result<(Profile, Vec<Member<S>>), LatencyError> {
-    let wrong = |origin: &str, problem: String| LatencyError::Profile {
+    let invalid = |origin: &str, problem: String| LatencyError::Profile {
         origin: origin.to_owned(),
         problems: vec![problem],
     };
     let Some(profile) = devices.first().map(|device| device.profile.clone()) else {
-        return Err(wrong("fleet", "it has no device".into()));
+        return Err(invalid("fleet", "it has no device".into()));
     };
-    // Where another device can take over, less time goes into bringing a lost one back.
+    // If another device can take over, less time is spent on restarting a lost one.
     let patience = match devices.len() {
         1 => Patience::default(),
         _ => Patience {
@@ -52,13 +54,13 @@ pub fn members<S>(
     for device in devices {
         let name = device.short_name();
         if members.iter().any(|member| member.name == name) {
-            return Err(wrong(
+            return Err(invalid(
                 &device.name,
                 format!("two devices are called `{name}`"),
             ));
         }
         if let Some(what) = differs(&profile, &device.profile) {
-            return Err(wrong(
+            return Err(invalid(
                 &device.name,
                 format!(
                     "{what} is not that of `{}`: the devices of a fleet are of one profile",
@@ -66,7 +68,7 @@ pub fn members<S>(
                 ),
             ));
         }
-        let launcher = Again(Arc::new(Mutex::new(device.launcher)));
+        let launcher = SharedLauncher(Arc::new(Mutex::new(device.launcher)));
         let (wrap, patience, of) = (wrap.clone(), patience.clone(), device.profile.name);
         members.push(Member::new(name.clone(), move || {
             let device = AgentDevice::start(launcher.clone(), &of, patience.clone())?;
@@ -76,7 +78,7 @@ pub fn members<S>(
     Ok((profile, members))
 }
 
-/// The first setting in which two profiles differ.
+/// The first setting that differs between two profiles.
 fn differs(one: &Profile, other: &Profile) -> Option<&'static str> {
     [
         ("name", one.name == other.name),
@@ -98,13 +100,13 @@ mod tests {
         Resolved {
             name: name.into(),
             profile: Profile::parse(profile, name).unwrap(),
-            place: crate::Place::Local(Local::default()),
+            transport: crate::Transport::Local(Local::default()),
             launcher: Box::new(Local::default()),
         }
     }
 
     #[test]
-    fn a_fleet_is_of_one_profile_and_every_device_has_its_own_name() {
+    fn a_fleet_has_one_profile_and_unique_names() {
         let pi = "name = \"pi\"\ntransport = \"local\"";
         let check = |devices: Vec<Resolved>| {
             members(devices, Ok)

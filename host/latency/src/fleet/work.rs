@@ -1,347 +1,314 @@
-//! A fleet at work: a thread a device.
+//! A fleet measures a request, with one thread per device.
 
 use std::sync::{Condvar, Mutex, MutexGuard, PoisonError};
-use std::thread::{self, ScopedJoinHandle};
+use std::thread;
 use std::time::Instant;
 
-use super::board::{Board, End, Next, Presence, Purpose, Task};
-use super::{
-    Answer, Each, Fault, Fleet, FleetConfig, Member, Outcome, fault, no_device_left, part,
-};
-use crate::{LatencyError, LatencySource, MeasureRequest, Measurement, Model};
+use agent_protocol::{DeviceInfo, Measurement, bounds};
 
-/// A thread's result; its panic goes on in this one.
-pub(super) fn joined<T>(handle: ScopedJoinHandle<'_, T>) -> T {
-    handle
-        .join()
-        .unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+use super::answer::{Answer, ModelResult};
+use super::board::{Board, BoardError, Next, Presence, Purpose, Task};
+use super::devices::Fleet;
+use super::fault::{Fault, no_device_left};
+use super::member::{FleetConfig, Member};
+use super::threads::joined;
+use crate::{LatencyError, LatencySource, MeasureRequest, Model};
+
+impl<S: LatencySource + Send> Fleet<S> {
+    /// Measures a request: returns one result per model, in order. Without models, the reference
+    /// is measured alone on one device.
+    ///
+    /// # Errors
+    /// [`LatencyError::NoDeviceLeft`] if every device failed; others if the host fails.
+    /// Measurements taken by then are in the devices' stores.
+    pub fn measure_on(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<ModelResult>, LatencyError> {
+        // The reference alone is a model like any other.
+        let request = match (&request.reference, request.models.is_empty()) {
+            (Some(reference), true) => &MeasureRequest {
+                models: vec![reference.clone()],
+                reference: None,
+                ..request.clone()
+            },
+            _ => request,
+        };
+        let stored = self.stored(request)?;
+        let tasks = self.tasks(request, &stored);
+        if tasks.is_empty() {
+            return Ok(stored.into_iter().flatten().collect());
+        }
+        let presence = self.members.iter().map(|member| match &member.away {
+            None => Presence::Here,
+            Some(away) => Presence::Away {
+                until: away.until,
+                tried: false,
+            },
+        });
+        let board = Board::new(tasks, stored, presence.collect(), self.config.chunk);
+        let shift = Shift {
+            board: Mutex::new(board),
+            changed: Condvar::new(),
+            request,
+            config: &self.config,
+        };
+        thread::scope(|scope| {
+            let members = self.members.iter_mut().enumerate();
+            let working: Vec<_> = members
+                .map(|(me, member)| {
+                    let shift = &shift;
+                    scope.spawn(move || shift.serve(me, member))
+                })
+                .collect();
+            working.into_iter().for_each(joined);
+        });
+        let board = shift.board.into_inner();
+        let results = board.unwrap_or_else(PoisonError::into_inner).finish();
+        let results = results.map_err(|error| match error {
+            BoardError::Host(error) => error,
+            BoardError::Devices(errors) => {
+                let names = self.members.iter().map(|member| member.name.as_str());
+                let errors = names.zip(errors);
+                no_device_left(errors.filter_map(|(name, error)| Some((name, error?))))
+            }
+        })?;
+        let reference = request.reference.as_ref().map(Model::sha256);
+        self.proven = reference.or(self.proven);
+        Ok(results)
+    }
+
+    /// The stored results. A model counts as measured if one device has stored it together with
+    /// the reference.
+    fn stored(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<ModelResult>>, LatencyError> {
+        let mut results: Vec<Option<ModelResult>> = request.models.iter().map(|_| None).collect();
+        for member in &mut self.members {
+            let Some(source) = &mut member.source else {
+                continue;
+            };
+            let mut recalled = source.recall(request)?;
+            let reference = request
+                .reference
+                .as_ref()
+                .and_then(|_| recalled.pop())
+                .flatten();
+            if request.reference.is_some() && reference.is_none() {
+                continue;
+            }
+            let id = source.describe().id();
+            for (slot, measurement) in results.iter_mut().zip(recalled) {
+                if let (None, Some(measurement)) = (&slot, measurement) {
+                    *slot = Some(Ok(Answer {
+                        device: member.name.clone(),
+                        device_id: id.clone(),
+                        measurement,
+                        reference: reference.clone(),
+                    }));
+                }
+            }
+        }
+        Ok(results)
+    }
+
+    /// The tasks of a request: the missing models, and those for the comparison of the devices.
+    fn tasks(&mut self, request: &MeasureRequest, stored: &[Option<ModelResult>]) -> Vec<Task> {
+        let task = |model: &Model, purpose| Task {
+            model: model.clone(),
+            purpose,
+            alone: false,
+        };
+        let compares = self.config.check_every > 0 && self.members.len() > 1;
+        let mut tasks = Vec::new();
+        let mut again = Vec::new();
+        for (slot, model) in request.models.iter().enumerate() {
+            if stored[slot].is_some() {
+                continue;
+            }
+            tasks.push(task(model, Purpose::Answer(slot)));
+            let check_every = u64::from(self.config.check_every);
+            if compares && self.given.is_multiple_of(check_every) {
+                again.push(task(model, Purpose::Again(slot)));
+            }
+            self.given += 1;
+        }
+        // The reference against itself has a known ratio of one.
+        if let Some(reference) = &request.reference
+            && !tasks.is_empty()
+            && compares
+            && self.proven != Some(reference.sha256())
+        {
+            let named = Model::new("the reference itself", reference.onnx().clone());
+            let devices = 0..self.members.len();
+            tasks.extend(devices.map(|device| task(&named, Purpose::Only(device))));
+        }
+        tasks.extend(again);
+        tasks
+    }
 }
 
-struct Shared {
+impl<S: LatencySource + Send> LatencySource for Fleet<S> {
+    /// Measures as [`Fleet::measure_on`] does. The first error is that of the request; the
+    /// reference is that of the device that measured the first model.
+    fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+        let mut answers = self
+            .measure_on(request)?
+            .into_iter()
+            .collect::<Result<Vec<_>, _>>()?;
+        let reference = answers
+            .first_mut()
+            .and_then(|answer| answer.reference.take());
+        Ok(answers
+            .into_iter()
+            .map(|answer| answer.measurement)
+            .chain(reference)
+            .collect())
+    }
+
+    fn recall(
+        &mut self,
+        request: &MeasureRequest,
+    ) -> Result<Vec<Option<Measurement>>, LatencyError> {
+        let mut slots = vec![None; request.names().count()];
+        for source in self.members.iter_mut().filter_map(|m| m.source.as_mut()) {
+            for (slot, recalled) in slots.iter_mut().zip(source.recall(request)?) {
+                *slot = slot.take().or(recalled);
+            }
+        }
+        Ok(slots)
+    }
+
+    fn describe(&self) -> DeviceInfo {
+        self.first()
+            .map(LatencySource::describe)
+            .unwrap_or_default()
+    }
+}
+
+/// The shared state of the threads that work on one request.
+struct Shift<'a> {
     board: Mutex<Board>,
     changed: Condvar,
+    request: &'a MeasureRequest,
+    config: &'a FleetConfig,
 }
 
-impl Shared {
+impl Shift<'_> {
     fn lock(&self) -> MutexGuard<'_, Board> {
-        // A thread that panics ends the request as a whole.
+        // A panicking thread ends the request as a whole.
         self.board.lock().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-pub(super) fn measure<S: LatencySource + Send>(
-    fleet: &mut Fleet<S>,
-    request: &MeasureRequest,
-) -> Result<Vec<Outcome>, LatencyError> {
-    // The reference alone is a model like any other.
-    let request = match (&request.reference, request.models.is_empty()) {
-        (Some(reference), true) => &MeasureRequest {
-            models: vec![reference.clone()],
-            reference: None,
-            ..request.clone()
-        },
-        _ => request,
-    };
-    let answers = known(fleet, request)?;
-    let tasks = tasks(fleet, request, &answers);
-    if tasks.is_empty() {
-        return Ok(answers.into_iter().flatten().collect());
-    }
-    let presence = fleet.members.iter().map(|member| match &member.away {
-        None => Presence::Here,
-        Some(away) => Presence::Away {
-            until: away.until,
-            tried: false,
-        },
-    });
-    let shared = Shared {
-        board: Mutex::new(Board::new(
-            tasks,
-            answers,
-            presence.collect(),
-            fleet.config.chunk,
-        )),
-        changed: Condvar::new(),
-    };
-    let config = &fleet.config;
-    thread::scope(|scope| {
-        let working: Vec<_> = fleet
-            .members
-            .iter_mut()
-            .enumerate()
-            .map(|(me, member)| {
-                let shared = &shared;
-                scope.spawn(move || serve(me, member, shared, request, config))
-            })
-            .collect();
-        working.into_iter().for_each(joined);
-    });
-    let board = shared
-        .board
-        .into_inner()
-        .unwrap_or_else(PoisonError::into_inner);
-    let outcomes = board.end().map_err(|end| match end {
-        End::Host(error) => error,
-        End::Devices(errors) => {
-            let names = fleet.members.iter().map(|member| member.name.as_str());
-            no_device_left(
-                names
-                    .zip(errors)
-                    .filter_map(|(name, error)| Some((name, error?))),
-            )
+    /// Serves the request with one device until it is over.
+    fn serve<S: LatencySource>(&self, me: usize, member: &mut Member<S>) {
+        while let Some(tasks) = self.next(me) {
+            let models = tasks.iter().map(|task| task.model.clone()).collect();
+            let outcome = member
+                .source()
+                .and_then(|source| source.measure(&part(self.request, models)));
+            self.settle(me, member, tasks, outcome);
+            self.changed.notify_all();
         }
-    })?;
-    fleet.proven = request
-        .reference
-        .as_ref()
-        .map(Model::sha256)
-        .or(fleet.proven);
-    Ok(outcomes)
-}
+        self.changed.notify_all();
+    }
 
-/// What the devices' stores know: a model counts as known where one device has it together with the reference.
-fn known<S: LatencySource>(
-    fleet: &mut Fleet<S>,
-    request: &MeasureRequest,
-) -> Result<Vec<Option<Outcome>>, LatencyError> {
-    let mut answers: Vec<Option<Outcome>> = request.models.iter().map(|_| None).collect();
-    for member in &mut fleet.members {
-        let Some(source) = &mut member.source else {
-            continue;
-        };
-        let mut found = source.recall(request)?;
-        let reference = request
-            .reference
-            .as_ref()
-            .and_then(|_| found.pop())
-            .flatten();
-        if request.reference.is_some() && reference.is_none() {
-            continue;
-        }
-        let id = source.describe().id();
-        for (slot, measurement) in answers.iter_mut().zip(found) {
-            if let (None, Some(measurement)) = (&slot, measurement) {
-                *slot = Some(Ok(Answer {
-                    device: member.name.clone(),
-                    device_id: id.clone(),
-                    measurement,
-                    reference: reference.clone(),
-                }));
-            }
-        }
-    }
-    Ok(answers)
-}
-
-/// What is missing, and what serves the comparison of the devices.
-fn tasks<S>(
-    fleet: &mut Fleet<S>,
-    request: &MeasureRequest,
-    answers: &[Option<Outcome>],
-) -> Vec<Task> {
-    let task = |model: &Model, purpose| Task {
-        model: model.clone(),
-        purpose,
-        alone: false,
-    };
-    let mut tasks = Vec::new();
-    let mut again = Vec::new();
-    for (place, model) in request.models.iter().enumerate() {
-        if answers[place].is_some() {
-            continue;
-        }
-        tasks.push(task(model, Purpose::Wanted(place)));
-        fleet.given += 1;
-        if fleet.config.check_every > 0
-            && fleet.members.len() > 1
-            && (fleet.given - 1).is_multiple_of(u64::from(fleet.config.check_every))
-        {
-            again.push(task(model, Purpose::Again(place)));
-        }
-    }
-    // The reference beside itself: a ratio that is known to be one.
-    if let Some(reference) = &request.reference
-        && !tasks.is_empty()
-        && fleet.members.len() > 1
-        && fleet.config.check_every > 0
-        && fleet.proven != Some(reference.sha256())
-    {
-        let named = Model::new("the reference itself", reference.onnx().clone());
-        tasks.extend((0..fleet.members.len()).map(|device| task(&named, Purpose::Only(device))));
-    }
-    tasks.extend(again);
-    tasks
-}
-
-/// One device's thread: takes work until the request is over.
-fn serve<S: LatencySource>(
-    me: usize,
-    member: &mut Member<S>,
-    shared: &Shared,
-    request: &MeasureRequest,
-    config: &FleetConfig,
-) {
-    loop {
-        let mut board = shared.lock();
-        let tasks = loop {
-            match board.next(me, Instant::now()) {
-                Next::Work(tasks) => break tasks,
-                Next::End => {
-                    drop(board);
-                    shared.changed.notify_all();
-                    return;
-                }
-                Next::Wait(None) => {
-                    board = shared
-                        .changed
-                        .wait(board)
-                        .unwrap_or_else(PoisonError::into_inner);
-                }
+    /// Waits for tasks; `None` once the request is over.
+    fn next(&self, me: usize) -> Option<Vec<Task>> {
+        let mut board = self.lock();
+        loop {
+            board = match board.next(me, Instant::now()) {
+                Next::Work(tasks) => return Some(tasks),
+                Next::End => return None,
+                Next::Wait(None) => self
+                    .changed
+                    .wait(board)
+                    .unwrap_or_else(PoisonError::into_inner),
                 Next::Wait(Some(time)) => {
-                    board = shared
-                        .changed
+                    self.changed
                         .wait_timeout(board, time)
                         .unwrap_or_else(PoisonError::into_inner)
-                        .0;
+                        .0
                 }
-            }
-        };
-        drop(board);
-        let models = tasks.iter().map(|task| task.model.clone()).collect();
-        let outcome = member
-            .source()
-            .and_then(|source| source.measure(&part(request, models)));
-        settle(me, member, shared, tasks, outcome, config);
-        shared.changed.notify_all();
-    }
-}
-
-fn settle<S: LatencySource>(
-    me: usize,
-    member: &mut Member<S>,
-    shared: &Shared,
-    tasks: Vec<Task>,
-    outcome: Result<Vec<Measurement>, LatencyError>,
-    config: &FleetConfig,
-) {
-    let mut board = shared.lock();
-    match outcome {
-        Ok(measurements) => {
-            member.away = None;
-            let id = member
-                .source
-                .as_ref()
-                .map_or_else(String::new, |source| source.describe().id());
-            let (models, reference) = measurements.split_at(tasks.len().min(measurements.len()));
-            let answers = models.iter().map(|measurement| {
-                Ok(Answer {
-                    device: member.name.clone(),
-                    device_id: id.clone(),
-                    measurement: measurement.clone(),
-                    reference: reference.first().cloned(),
-                })
-            });
-            board.done(tasks, answers);
+            };
         }
-        Err(error) => match fault(&error) {
-            Fault::Host => board.fail(&tasks, error),
-            Fault::Model if tasks.len() > 1 => board.split(tasks),
-            Fault::Model => board.done(tasks, [Err(error)]),
-            // A device that lives but cannot measure now is no reason to end the request when there is no other.
-            Fault::Device if matches!(error, LatencyError::Failed(_)) && board.alone(me) => {
-                if tasks.len() > 1 {
-                    board.split(tasks);
-                } else {
-                    board.done(tasks, [Err(error)]);
-                }
-            }
-            Fault::Device => {
-                member.set_aside(&error, config);
-                let until = member.away.as_ref().map_or_else(Instant::now, |a| a.until);
-                board.lost_device(me, tasks, until, error);
-            }
-        },
     }
-}
 
-pub(super) fn measure_on_each<S: LatencySource + Send>(
-    fleet: &mut Fleet<S>,
-    request: &MeasureRequest,
-) -> Result<Each, LatencyError> {
-    let members = present(fleet);
-    let outcomes = thread::scope(|scope| {
-        let working: Vec<_> = fleet
-            .members
-            .iter_mut()
-            .enumerate()
-            .filter(|(i, _)| members.contains(i))
-            .map(|(_, member)| {
-                scope.spawn(move || {
-                    let measured = member.source().and_then(|source| source.measure(request));
-                    (member, measured)
-                })
-            })
-            .collect();
-        working.into_iter().map(joined).collect::<Vec<_>>()
-    });
-    let mut each = Each::default();
-    for (member, outcome) in outcomes {
+    fn settle<S: LatencySource>(
+        &self,
+        me: usize,
+        member: &mut Member<S>,
+        tasks: Vec<Task>,
+        outcome: Result<Vec<Measurement>, LatencyError>,
+    ) {
+        let mut board = self.lock();
         match outcome {
             Ok(measurements) => {
                 member.away = None;
-                each.measured.push((member.name.clone(), measurements));
+                let answers = answers(member, tasks.len(), measurements);
+                board.done(tasks, answers);
             }
-            Err(error) if fault(&error) == Fault::Host => return Err(error),
-            Err(error) => {
-                if fault(&error) == Fault::Device && !matches!(error, LatencyError::Failed(_)) {
-                    member.set_aside(&error, &fleet.config);
+            Err(error) => match Fault::of(&error) {
+                Fault::Host => board.fail(&tasks, error),
+                Fault::Model if tasks.len() > 1 => board.split(tasks),
+                Fault::Model => board.done(tasks, [Err(error)]),
+                // A running device that cannot measure now must not end the request if it is the
+                // only one.
+                Fault::Device if matches!(error, LatencyError::Failed(_)) && board.alone(me) => {
+                    if tasks.len() > 1 {
+                        board.split(tasks);
+                    } else {
+                        board.done(tasks, [Err(error)]);
+                    }
                 }
-                each.failed.push((member.name.clone(), error));
-            }
+                Fault::Device => {
+                    let until = member.set_aside(&error, self.config);
+                    board.lost_device(me, tasks, until, error);
+                }
+            },
         }
     }
-    let lost = |(_, error): &(String, LatencyError)| !matches!(error, LatencyError::Failed(_));
-    if each.measured.is_empty() && each.failed.iter().all(lost) {
-        return Err(no_device_left(each.failed));
-    }
-    Ok(each)
 }
 
-pub(super) fn with_device<S: LatencySource + Send, T>(
-    fleet: &mut Fleet<S>,
-    mut task: impl FnMut(&mut S) -> Result<T, LatencyError>,
-) -> Result<T, LatencyError> {
-    let mut errors = Vec::new();
-    for i in present(fleet) {
-        let member = &mut fleet.members[i];
-        match member.source().and_then(&mut task) {
-            Ok(value) => {
-                member.away = None;
-                return Ok(value);
-            }
-            Err(error) if fault(&error) == Fault::Device => {
-                member.set_aside(&error, &fleet.config);
-                errors.push((i, error));
-            }
-            Err(error) => return Err(error),
-        }
-    }
-    let name = |i: usize| fleet.members[i].name.as_str();
-    Err(no_device_left(
-        errors.into_iter().map(|(i, error)| (name(i), error)),
-    ))
+/// The answers to `count` tasks from the measurements of a device. A measurement behind them is
+/// that of the reference.
+fn answers<S: LatencySource>(
+    member: &Member<S>,
+    count: usize,
+    mut measurements: Vec<Measurement>,
+) -> Vec<ModelResult> {
+    let id = member
+        .source
+        .as_ref()
+        .map_or_else(String::new, |source| source.describe().id());
+    let behind = measurements.split_off(count.min(measurements.len()));
+    let reference = behind.into_iter().next();
+    let answer = |measurement| {
+        Ok(Answer {
+            device: member.name.clone(),
+            device_id: id.clone(),
+            measurement,
+            reference: reference.clone(),
+        })
+    };
+    measurements.into_iter().map(answer).collect()
 }
 
-/// The devices that are not set aside or may be tried again, all of them when there is none; those that are well come first.
-fn present<S>(fleet: &Fleet<S>) -> Vec<usize> {
-    let now = Instant::now();
-    let until = |i: &usize| fleet.members[*i].away.as_ref().map(|away| away.until);
-    let (well, away): (Vec<usize>, Vec<usize>) =
-        (0..fleet.members.len()).partition(|i| until(i).is_none());
-    let due: Vec<usize> = away
-        .iter()
-        .copied()
-        .filter(|i| well.is_empty() || until(i).is_some_and(|until| until <= now))
-        .collect();
-    well.into_iter().chain(due).collect()
+/// A part of a request with these models. The time limits grow with the number of models; they
+/// are not part of a measurement's key.
+fn part(request: &MeasureRequest, models: Vec<Model>) -> MeasureRequest {
+    let mut part = MeasureRequest {
+        models,
+        ..request.clone()
+    };
+    let beside = usize::from(request.reference.is_some());
+    let (now, one) = (part.models.len() + beside, 1 + beside);
+    if now > one {
+        let longer = |ns: u64| ns.saturating_mul(now as u64) / one as u64;
+        let most = bounds::MAX_DURATION_NS;
+        part.sampling.max_duration_ns = longer(part.sampling.max_duration_ns).min(most);
+        part.limits.time_ns = longer(part.limits.time_ns).min(most);
+    }
+    part
 }

@@ -1,4 +1,4 @@
-//! The fields of a protobuf message, as bytes.
+//! The fields of an encoded protobuf message.
 
 /// A field.
 pub(super) struct Field<'a> {
@@ -8,18 +8,18 @@ pub(super) struct Field<'a> {
     pub value: Value<'a>,
 }
 
-/// What a field holds, as far as it matters here.
+/// The value of a field.
 pub(super) enum Value<'a> {
     Number(u64),
     Bytes(&'a [u8]),
-    /// Of a fixed size.
+    /// A value of fixed size.
     Other,
 }
 
-/// The bytes are no message.
+/// An error for bytes that are not a message.
 pub(super) struct Malformed;
 
-/// The fields of a message in their order.
+/// Returns the fields of a message in order.
 pub(super) fn fields(message: &[u8]) -> impl Iterator<Item = Result<Field<'_>, Malformed>> {
     let mut rest = message;
     std::iter::from_fn(move || {
@@ -72,7 +72,7 @@ fn varint(rest: &mut &[u8]) -> Option<u64> {
     None
 }
 
-/// Appends a number.
+/// Appends a varint.
 pub(super) fn put_varint(mut value: u64, into: &mut Vec<u8>) {
     while value >= 0x80 {
         into.push(value as u8 | 0x80);
@@ -81,12 +81,12 @@ pub(super) fn put_varint(mut value: u64, into: &mut Vec<u8>) {
     into.push(value as u8);
 }
 
-/// The bytes that a number takes.
+/// Returns the size of a varint, bytes.
 pub(super) fn varint_size(value: u64) -> u64 {
     u64::from((64 - value.leading_zeros()).div_ceil(7).max(1))
 }
 
-/// The key of a field that holds bytes.
+/// Returns the key of a field of bytes.
 pub(super) fn bytes_key(number: u64) -> u64 {
     number << 3 | 2
 }

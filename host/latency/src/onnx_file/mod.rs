@@ -1,24 +1,25 @@
-//! ONNX files with their external data: what PyTorch writes by default keeps the weights in a second file, and a device gets one.
+//! ONNX files with external data. PyTorch keeps weights in a second file by default, but a device
+//! receives one file.
 //!
-//! Only what a tensor's place needs is understood; everything else goes on byte for byte, whether or not this program knows it. So
-//! a device is asked about every file that ONNX Runtime may run.
+//! Only the fields that locate tensors are interpreted; everything else is copied byte for byte.
+//! So devices can measure files that this program cannot parse.
 
-mod beside;
+mod external;
 mod fields;
 mod tensors;
 
 use std::path::Path;
 
 use crate::{LatencyError, Model, bounds};
-use beside::Beside;
+use external::ExternalFiles;
 
 impl Model {
-    /// Reads an ONNX file; tensors that it keeps in other files come inside. These files lie in its folder, or in that of the real
-    /// file where `path` is a symbolic link.
+    /// Reads an ONNX file and embeds its external data. The data files must lie in its folder, or
+    /// in that of the real file if `path` is a symbolic link.
     ///
     /// # Errors
-    /// [`LatencyError::Io`] when the file cannot be read; [`LatencyError::ModelFile`] when its external data cannot, lies elsewhere,
-    /// or makes it larger than a device takes.
+    /// [`LatencyError::Io`] if the file cannot be read; [`LatencyError::ModelFile`] if its
+    /// external data is missing, outside the folder, or too large for a device.
     pub fn read(name: impl Into<String>, path: &Path) -> Result<Self, LatencyError> {
         let io = |source| LatencyError::Io {
             doing: format!("reading the model {}", path.display()),
@@ -35,21 +36,23 @@ impl Model {
         ))
     }
 
-    /// The names of its inputs, without those that have a value of their own; `None` when it is no ONNX file.
+    /// Returns the names of the inputs without an initial value, or `None` if the model is not an
+    /// ONNX file.
     pub fn input_names(&self) -> Option<Vec<String>> {
         tensors::input_names(self.onnx()).ok()
     }
 }
 
-/// The content of an ONNX file with its external data inside, of at most `limit` bytes. A file without external data, and one that
-/// is no ONNX file, stays as it is.
+/// Embeds the external data of an ONNX file, up to `limit` bytes in total. A file without
+/// external data, or that is not an ONNX file, is returned unchanged.
 ///
 /// # Errors
-/// [`LatencyError::ModelFile`] when the external data cannot be read, lies elsewhere than in the model's folder, or is too large.
+/// [`LatencyError::ModelFile`] if the external data cannot be read, lies outside the model's
+/// folder, or is too large.
 pub fn self_contained(path: &Path, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>, LatencyError> {
-    let mut beside = Beside::new(path);
-    let wrong = |problem: tensors::Problem| match problem {
-        // Whoever reads it next says so, and why.
+    let mut files = ExternalFiles::new(path);
+    let error = |problem: tensors::Problem| match problem {
+        // The next reader of the bytes reports this with details.
         tensors::Problem::Malformed => None,
         tensors::Problem::Data { tensor, detail } => Some(LatencyError::ModelFile {
             path: path.to_owned(),
@@ -59,18 +62,18 @@ pub fn self_contained(path: &Path, bytes: Vec<u8>, limit: u64) -> Result<Vec<u8>
             ),
         }),
     };
-    let size = match tensors::size(&bytes, &mut beside) {
+    let size = match tensors::size(&bytes, &mut files) {
         Ok(None) => return Ok(bytes),
         Ok(Some(size)) => size,
-        Err(problem) => return wrong(problem).map_or(Ok(bytes), Err),
+        Err(problem) => return error(problem).map_or(Ok(bytes), Err),
     };
     if size > limit {
         return Err(too_large(path, size));
     }
     let mut whole = Vec::with_capacity(usize::try_from(size).unwrap_or(0));
-    match tensors::write(&bytes, &mut beside, &mut whole) {
+    match tensors::write(&bytes, &mut files, &mut whole) {
         Ok(()) => Ok(whole),
-        Err(problem) => wrong(problem).map_or(Ok(bytes), Err),
+        Err(problem) => error(problem).map_or(Ok(bytes), Err),
     }
 }
 

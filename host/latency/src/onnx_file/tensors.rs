@@ -1,13 +1,13 @@
-//! The tensors of a model, wherever in it they stand.
+//! The tensors of a model, at any depth.
 
-use super::beside::{Beside, Extent};
+use super::external::{Extent, ExternalFiles};
 use super::fields::{Field, Malformed, Value, bytes_key, fields, put_varint, varint_size};
 
-/// Why a model cannot be made self-contained.
+/// An error of embedding external data.
 pub(super) enum Problem {
-    /// It is no ONNX file.
+    /// The bytes are not an ONNX file.
     Malformed,
-    /// A tensor's data is not to be had.
+    /// The data of a tensor cannot be read.
     Data { tensor: String, detail: String },
 }
 
@@ -17,7 +17,7 @@ impl From<Malformed> for Problem {
     }
 }
 
-/// The messages of `onnx.proto` below which tensors stand.
+/// The messages of `onnx.proto` that can contain tensors.
 #[derive(Clone, Copy)]
 enum Kind {
     Model,
@@ -31,7 +31,7 @@ enum Kind {
 }
 
 impl Kind {
-    /// What a field holds below which there can be tensors.
+    /// The kind of message in a field, if it can contain tensors.
     fn inside(self, field: u64) -> Option<Self> {
         Some(match (self, field) {
             (Self::Model, 7) | (Self::Training, 1 | 2) | (Self::Attribute, 6 | 11) => Self::Graph,
@@ -46,40 +46,44 @@ impl Kind {
     }
 }
 
-/// How deep messages are followed, as protobuf's own readers do.
+/// The most nested messages, as in protobuf's own parsers.
 const DEPTH: u32 = 100;
 
-/// The fields of a tensor.
-mod tensor {
+/// The field numbers of a tensor.
+mod field {
     pub const NAME: u64 = 8;
     pub const RAW: u64 = 9;
     pub const EXTERNAL: u64 = 13;
     pub const LOCATION: u64 = 14;
 }
 
-/// The size of a model with its external data inside; `None` when it has none.
-pub(super) fn size(model: &[u8], beside: &mut Beside) -> Result<Option<u64>, Problem> {
-    size_of(model, Kind::Model, DEPTH, beside)
+/// Returns the size of a model with its external data embedded, or `None` if it has none.
+pub(super) fn size(model: &[u8], files: &mut ExternalFiles) -> Result<Option<u64>, Problem> {
+    size_of(model, Kind::Model, DEPTH, files)
 }
 
-/// Appends a model with its external data inside.
-pub(super) fn write(model: &[u8], beside: &mut Beside, into: &mut Vec<u8>) -> Result<(), Problem> {
-    write_of(model, Kind::Model, DEPTH, beside, into)
+/// Appends a model with its external data embedded.
+pub(super) fn write(
+    model: &[u8],
+    files: &mut ExternalFiles,
+    into: &mut Vec<u8>,
+) -> Result<(), Problem> {
+    write_of(model, Kind::Model, DEPTH, files, into)
 }
 
-/// The new size of a message; `None` when it stays as it is.
+/// The new size of a message, or `None` if it is unchanged.
 fn size_of(
     message: &[u8],
     kind: Kind,
     depth: u32,
-    beside: &mut Beside,
+    files: &mut ExternalFiles,
 ) -> Result<Option<u64>, Problem> {
     if let Kind::Tensor = kind {
         return external(message)?
-            .map(|found| {
-                let length = found.length(beside)?;
-                let kept: usize = found.kept.iter().map(|part| part.len()).sum();
-                let key = varint_size(bytes_key(tensor::RAW)) + varint_size(length);
+            .map(|tensor| {
+                let length = tensor.length(files)?;
+                let kept: usize = tensor.kept.iter().map(|part| part.len()).sum();
+                let key = varint_size(bytes_key(field::RAW)) + varint_size(length);
                 Ok((kept as u64).saturating_add(key).saturating_add(length))
             })
             .transpose();
@@ -89,7 +93,7 @@ fn size_of(
     for field in fields(message) {
         let field = field?;
         let new = match below(&field, kind, depth)? {
-            Some((inner, kind, depth)) => size_of(inner, kind, depth, beside)?,
+            Some((inner, kind, depth)) => size_of(inner, kind, depth, files)?,
             None => None,
         };
         changed |= new.is_some();
@@ -105,27 +109,27 @@ fn write_of(
     message: &[u8],
     kind: Kind,
     depth: u32,
-    beside: &mut Beside,
+    files: &mut ExternalFiles,
     into: &mut Vec<u8>,
 ) -> Result<(), Problem> {
     if let Kind::Tensor = kind
-        && let Some(found) = external(message)?
+        && let Some(tensor) = external(message)?
     {
-        found
+        tensor
             .kept
             .iter()
             .for_each(|part| into.extend_from_slice(part));
-        let length = found.length(beside)?;
-        put_varint(bytes_key(tensor::RAW), into);
+        let length = tensor.length(files)?;
+        put_varint(bytes_key(field::RAW), into);
         put_varint(length, into);
-        let read = beside.read(&found.extent, into);
-        return read.map_err(|detail| found.problem(detail));
+        let read = files.read(&tensor.extent, into);
+        return read.map_err(|detail| tensor.problem(detail));
     }
     for field in fields(message) {
         let field = field?;
         let changed = match below(&field, kind, depth)? {
             Some((inner, kind, depth)) => {
-                size_of(inner, kind, depth, beside)?.map(|size| (inner, kind, depth, size))
+                size_of(inner, kind, depth, files)?.map(|size| (inner, kind, depth, size))
             }
             None => None,
         };
@@ -134,18 +138,18 @@ fn write_of(
             Some((inner, kind, depth, size)) => {
                 put_varint(bytes_key(field.number), into);
                 put_varint(size, into);
-                write_of(inner, kind, depth, beside, into)?;
+                write_of(inner, kind, depth, files, into)?;
             }
         }
     }
     Ok(())
 }
 
-/// A message in which tensors can stand: its bytes, what it is, and how deep it lies.
-type Part<'a> = (&'a [u8], Kind, u32);
+/// A message that can contain tensors: its bytes, its kind, and the depth left below it.
+type Nested<'a> = (&'a [u8], Kind, u32);
 
-/// The message in a field, if tensors can stand below it.
-fn below<'a>(field: &Field<'a>, kind: Kind, depth: u32) -> Result<Option<Part<'a>>, Problem> {
+/// The message in a field, if it can contain tensors.
+fn below<'a>(field: &Field<'a>, kind: Kind, depth: u32) -> Result<Option<Nested<'a>>, Problem> {
     match (kind.inside(field.number), &field.value) {
         (Some(inside), Value::Bytes(inner)) => {
             let depth = depth.checked_sub(1).ok_or(Problem::Malformed)?;
@@ -155,11 +159,11 @@ fn below<'a>(field: &Field<'a>, kind: Kind, depth: u32) -> Result<Option<Part<'a
     }
 }
 
-/// A tensor whose data is elsewhere.
+/// A tensor with external data.
 struct External<'a> {
     name: String,
     extent: Extent,
-    /// The fields that stay.
+    /// The fields to keep.
     kept: Vec<&'a [u8]>,
 }
 
@@ -171,16 +175,16 @@ impl External<'_> {
         }
     }
 
-    fn length(&self, beside: &mut Beside) -> Result<u64, Problem> {
-        beside
+    fn length(&self, files: &mut ExternalFiles) -> Result<u64, Problem> {
+        files
             .length(&self.extent)
             .map_err(|detail| self.problem(detail))
     }
 }
 
-/// The tensor, if its data is elsewhere.
+/// Parses a tensor; `None` if its data is inside.
 fn external(message: &[u8]) -> Result<Option<External<'_>>, Problem> {
-    let mut found = External {
+    let mut tensor = External {
         name: String::new(),
         extent: Extent {
             location: String::new(),
@@ -189,43 +193,43 @@ fn external(message: &[u8]) -> Result<Option<External<'_>>, Problem> {
         },
         kept: Vec::new(),
     };
-    let mut elsewhere = false;
+    let mut is_external = false;
     let mut entries = Vec::new();
-    for field in fields(message) {
-        let field = field?;
-        match (field.number, field.value) {
-            (tensor::LOCATION, Value::Number(number)) => elsewhere = number == 1,
-            (tensor::EXTERNAL, Value::Bytes(entry)) => entries.push(entry),
-            (tensor::RAW, _) => {}
+    for part in fields(message) {
+        let part = part?;
+        match (part.number, part.value) {
+            (field::LOCATION, Value::Number(number)) => is_external = number == 1,
+            (field::EXTERNAL, Value::Bytes(entry)) => entries.push(entry),
+            (field::RAW, _) => {}
             (number, value) => {
-                if let (tensor::NAME, Value::Bytes(name)) = (number, value) {
-                    found.name = String::from_utf8_lossy(name).into_owned();
+                if let (field::NAME, Value::Bytes(name)) = (number, value) {
+                    tensor.name = String::from_utf8_lossy(name).into_owned();
                 }
-                found.kept.push(field.whole);
+                tensor.kept.push(part.whole);
             }
         }
     }
-    if !elsewhere {
+    if !is_external {
         return Ok(None);
     }
     for entry in entries {
         let (key, value) = pair(entry)?;
         let number = value.parse::<u64>().map_err(|_| {
-            found.problem(format!(
-                "its {key} is `{value}`, which is no number of bytes"
+            tensor.problem(format!(
+                "its {key} is `{value}`, which is not a number of bytes"
             ))
         });
         match key.as_str() {
-            "location" => found.extent.location = value,
-            "offset" => found.extent.offset = number?,
-            "length" => found.extent.length = Some(number?),
+            "location" => tensor.extent.location = value,
+            "offset" => tensor.extent.offset = number?,
+            "length" => tensor.extent.length = Some(number?),
             _ => {}
         }
     }
-    Ok(Some(found))
+    Ok(Some(tensor))
 }
 
-/// An entry of a map of texts.
+/// Parses an entry of a map from string to string.
 fn pair(entry: &[u8]) -> Result<(String, String), Problem> {
     let mut both = (String::new(), String::new());
     for field in fields(entry) {
@@ -242,7 +246,7 @@ fn pair(entry: &[u8]) -> Result<(String, String), Problem> {
     Ok(both)
 }
 
-/// The names of a model's inputs that have no initial value.
+/// Returns the names of a model's inputs without an initial value.
 pub(super) fn input_names(model: &[u8]) -> Result<Vec<String>, Malformed> {
     const GRAPH: u64 = 7;
     const INITIALIZER: u64 = 5;
@@ -251,7 +255,7 @@ pub(super) fn input_names(model: &[u8]) -> Result<Vec<String>, Malformed> {
     let (mut inputs, mut initial) = (Vec::new(), Vec::new());
     for graph in inside(model, GRAPH)? {
         for tensor in inside(graph, INITIALIZER)? {
-            initial.extend(inside(tensor, tensor::NAME)?);
+            initial.extend(inside(tensor, field::NAME)?);
         }
         for value in inside(graph, INPUT)? {
             inputs.extend(inside(value, VALUE_NAME)?);
@@ -262,7 +266,7 @@ pub(super) fn input_names(model: &[u8]) -> Result<Vec<String>, Malformed> {
     inputs.into_iter().map(text).collect()
 }
 
-/// The contents of all fields of a number.
+/// Returns the contents of all fields with a number.
 fn inside(message: &[u8], number: u64) -> Result<Vec<&[u8]>, Malformed> {
     let mut all = Vec::new();
     for field in fields(message) {

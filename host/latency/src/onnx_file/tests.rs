@@ -19,7 +19,7 @@ fn entry(key: &str, value: &str) -> Vec<u8> {
     )
 }
 
-/// A tensor `w` whose data is elsewhere.
+/// A tensor `w` with external data.
 fn outside(entries: &[(&str, &str)]) -> Vec<u8> {
     let entries = entries.iter().flat_map(|(key, value)| entry(key, value));
     let mut tensor = put(8, b"w");
@@ -29,7 +29,7 @@ fn outside(entries: &[(&str, &str)]) -> Vec<u8> {
     tensor
 }
 
-/// The same with its data inside.
+/// The same tensor with embedded data.
 fn inside(data: &[u8]) -> Vec<u8> {
     [put(8, b"w"), put(9, data)].concat()
 }
@@ -51,7 +51,7 @@ impl Folder {
 
 const ALL: &[(&str, &str)] = &[("location", "w.bin")];
 
-/// Every place of a model in which a tensor can stand, from the inside to the outside.
+/// All positions of a tensor in a model, as field numbers from the inside out.
 const PLACES: &[&[u64]] = &[
     &[5, 7],
     &[1, 15, 7],
@@ -70,7 +70,7 @@ const PLACES: &[&[u64]] = &[
 
 fn at(place: &[u64], tensor: Vec<u8>) -> Vec<u8> {
     let inner = place.iter().fold(tensor, |inner, &field| {
-        // Beside what this program does not know.
+        // Surrounded by unknown fields.
         [
             put(99, b"kept"),
             put(field, &inner),
@@ -82,7 +82,7 @@ fn at(place: &[u64], tensor: Vec<u8>) -> Vec<u8> {
 }
 
 #[test]
-fn external_data_comes_inside_wherever_a_tensor_stands_and_the_rest_stays_byte_for_byte() {
+fn external_data_is_embedded_at_any_depth_and_the_rest_is_copied() {
     let folder = Folder::new();
     folder.file("w.bin", b"0123456789");
     let path = folder.file("net.onnx", b"");
@@ -95,21 +95,21 @@ fn external_data_comes_inside_wherever_a_tensor_stands_and_the_rest_stays_byte_f
     for place in PLACES {
         for (entries, data) in [(ALL, &b"0123456789"[..]), (&slice, b"234")] {
             let model = at(place, outside(entries));
-            let found = self_contained(&path, model, 1000).unwrap();
-            assert_eq!(found, at(place, inside(data)), "{place:?}");
-            let again = self_contained(&path, found.clone(), 1).unwrap();
-            assert_eq!(again, found, "one that is self-contained stays as it is");
+            let whole = self_contained(&path, model, 1000).unwrap();
+            assert_eq!(whole, at(place, inside(data)), "{place:?}");
+            let again = self_contained(&path, whole.clone(), 1).unwrap();
+            assert_eq!(again, whole, "a self-contained model is unchanged");
         }
     }
 }
 
 #[test]
-fn what_is_no_model_goes_on_as_it_is() {
+fn bytes_that_are_no_model_are_unchanged() {
     let path = Folder::new().file("net.onnx", b"");
     let whole = at(PLACES[0], outside(ALL));
     let deep = (0..200).fold(outside(ALL), |inner, _| put(1, &put(5, &put(6, &inner))));
     let mut torn: Vec<Vec<u8>> = vec![b"\xff\xff no protobuf".to_vec(), put(7, &deep), Vec::new()];
-    // Cut anywhere before the end of the graph: behind it stand seven bytes.
+    // Cut anywhere before the end of the graph, which seven bytes follow.
     torn.extend((1..whole.len() - 7).map(|end| whole[..end].to_vec()));
     for bytes in torn {
         assert_eq!(self_contained(&path, bytes.clone(), 1000).unwrap(), bytes);
@@ -117,11 +117,11 @@ fn what_is_no_model_goes_on_as_it_is() {
 }
 
 #[test]
-fn a_link_into_a_store_leads_to_the_data_and_nothing_else_outside_the_folder_does() {
+fn a_link_into_a_store_leads_to_the_data_and_other_paths_outside_are_refused() {
     let folder = Folder::new();
     let root = folder.0.path();
     let model = |entries: &[(&str, &str)]| at(PLACES[0], outside(entries));
-    // As a hub's cache: a snapshot of links into a store of files named by their digests.
+    // As in a hub's cache: a snapshot of links into a store of files named by their digests.
     folder.file("hub/blobs/aa", &model(&[("location", "net.onnx.data")]));
     folder.file("hub/blobs/bb", b"0123");
     fs::create_dir_all(root.join("hub/snapshots/rev/onnx")).unwrap();
@@ -132,21 +132,21 @@ fn a_link_into_a_store_leads_to_the_data_and_nothing_else_outside_the_folder_doe
     snapshot("net.onnx.data", "../../blobs/bb");
     snapshot("onnx/net.onnx", "../../../blobs/aa");
     snapshot("onnx/net.onnx.data", "../../../blobs/bb");
-    let wanted = at(PLACES[0], inside(b"0123"));
+    let expected = at(PLACES[0], inside(b"0123"));
     for path in [
         "hub/snapshots/rev/net.onnx",
         "hub/snapshots/rev/onnx/net.onnx",
     ] {
-        let found = Model::read("net", &root.join(path)).unwrap();
-        assert_eq!(found.onnx()[..], wanted[..], "{path}");
+        let model = Model::read("net", &root.join(path)).unwrap();
+        assert_eq!(model.onnx()[..], expected[..], "{path}");
     }
-    // A link to a model from elsewhere: its data lies beside the real file.
+    // A link to a model in another folder: its data lies beside the real file.
     folder.file("real/net.onnx", &model(&[("location", "sub/w.bin")]));
     folder.file("real/sub/w.bin", b"0123");
     symlink(root.join("real/net.onnx"), root.join("short.onnx")).unwrap();
     assert_eq!(
         Model::read("net", &root.join("short.onnx")).unwrap().onnx()[..],
-        wanted[..]
+        expected[..]
     );
 
     folder.file("secret", b"0123");
@@ -172,14 +172,14 @@ fn a_link_into_a_store_leads_to_the_data_and_nothing_else_outside_the_folder_doe
     check("link", &[], "leads outside");
     check("up/secret", &[], "leads outside");
     check("loop", &[], "`loop`");
-    check(".", &[], "is no file");
+    check(".", &[], "is not a file");
     check("nowhere.bin", &[], "`nowhere.bin` is not in");
     check("no\u{1}name", &[], "is not in");
     folder.file("models/w.bin", b"0123");
     check(
         "w.bin",
         &[("length", "5")],
-        "`w.bin` has 4 bytes, and 5 from 0",
+        "`w.bin` has 4 bytes, but 5 from 0",
     );
     check("w.bin", &[("offset", "5")], "has 4 bytes");
     check(
@@ -187,14 +187,14 @@ fn a_link_into_a_store_leads_to_the_data_and_nothing_else_outside_the_folder_doe
         &[("offset", "3"), ("length", "18446744073709551615")],
         "has 4 bytes",
     );
-    check("w.bin", &[("offset", "-1")], "no number of bytes");
+    check("w.bin", &[("offset", "-1")], "not a number of bytes");
 }
 
 #[test]
-fn a_model_that_no_protobuf_file_holds_is_refused_before_it_is_read() {
+fn a_model_too_large_for_protobuf_is_refused_before_it_is_read() {
     let folder = Folder::new();
     let path = folder.file("net.onnx", &at(PLACES[0], outside(ALL)));
-    // A file with a hole takes no room on the disk.
+    // A sparse file takes no space on the disk.
     let data = fs::File::create(path.with_file_name("w.bin")).unwrap();
     data.set_len(3 << 30).unwrap();
     let model = fs::File::create(path.with_file_name("large.onnx")).unwrap();

@@ -1,66 +1,68 @@
-//! Who measures what at the moment, so that two runs that share a store never measure the same thing.
+//! Claims on measurements, so that processes with a common store do not measure the same thing at
+//! once.
 //!
-//! A claim is a row that its holder beats while it works. A claim whose beat stands still has lost its holder, and anybody
-//! may take it over. All of it happens in immediate transactions, of which SQLite lets one in at a time.
-
-use std::time::{SystemTime, UNIX_EPOCH};
+//! A claim is a row with a heartbeat. Once its heartbeat stops, any process may take the claim
+//! over. All changes are immediate transactions, which SQLite runs one at a time.
 
 use agent_protocol::Measurement;
 use rusqlite::{OptionalExtension, Transaction, params};
 
 use super::{Key, Origin, Store, find, insert};
 use crate::LatencyError;
+use crate::moment::now_unix_ns;
 
-/// A claim as it was seen.
+/// A claim as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct Hold {
-    /// Who has it.
+pub(crate) struct Claim {
+    /// The process that holds it.
     pub holder: String,
-    /// Counts up while the holder lives.
+    /// The heartbeat: counts up while the holder runs.
     pub beat: i64,
-    /// When it last did, by the holder's clock, ns since 1970.
+    /// Time of the last heartbeat by the holder's clock, ns since 1970.
     pub beat_unix_ns: i64,
 }
 
-/// How it stands with a key.
+/// The state of a key after claiming it.
 #[derive(Debug)]
-pub(crate) enum Standing {
-    /// It was measured.
-    Known(Box<Measurement>),
-    /// The claim is the caller's: it has to measure, or to release.
-    Mine,
-    /// Somebody else measures.
-    Theirs(Hold),
+pub(crate) enum ClaimState {
+    /// It has a measurement.
+    Measured(Box<Measurement>),
+    /// The caller holds the claim and must finish it.
+    Claimed,
+    /// Another process holds the claim.
+    HeldByOther(Claim),
 }
 
 impl Store {
-    /// For each key: what was measured under it, else a claim for `holder`, unless another holds one that is not `dead`.
+    /// Returns the measurement of each key, or claims the key for `holder` unless another process
+    /// holds a claim that has not `expired`.
     ///
     /// # Errors
-    /// When the database cannot be used or an entry is damaged.
+    /// Fails if the database cannot be used or an entry is damaged.
     pub(crate) fn claim(
         &mut self,
         keys: &[&Key],
         full: bool,
         holder: &str,
-        dead: impl Fn(&Key, &Hold) -> bool,
-    ) -> Result<Vec<Standing>, LatencyError> {
-        enum Raw {
-            Known(Vec<u8>),
-            Other(Standing),
+        expired: impl Fn(&Key, &Claim) -> bool,
+    ) -> Result<Vec<ClaimState>, LatencyError> {
+        /// A state whose evidence is not decoded yet.
+        enum RawState {
+            Measured(Vec<u8>),
+            Other(ClaimState),
         }
         let raw = self.write(|transaction| {
             let mut all = Vec::with_capacity(keys.len());
             for key in keys {
                 all.push(match find(transaction, key, full)? {
-                    Some(evidence) => Raw::Known(evidence),
-                    None => Raw::Other(match held(transaction, key)? {
-                        Some(hold) if hold.holder != holder && !dead(key, &hold) => {
-                            Standing::Theirs(hold)
+                    Some(evidence) => RawState::Measured(evidence),
+                    None => RawState::Other(match current(transaction, key)? {
+                        Some(claim) if claim.holder != holder && !expired(key, &claim) => {
+                            ClaimState::HeldByOther(claim)
                         }
                         _ => {
                             take(transaction, key, holder)?;
-                            Standing::Mine
+                            ClaimState::Claimed
                         }
                     }),
                 });
@@ -69,16 +71,18 @@ impl Store {
         })?;
         raw.into_iter()
             .map(|raw| match raw {
-                Raw::Known(evidence) => Ok(Standing::Known(Box::new(self.decode(&evidence)?))),
-                Raw::Other(standing) => Ok(standing),
+                RawState::Measured(evidence) => {
+                    Ok(ClaimState::Measured(Box::new(self.decode(&evidence)?)))
+                }
+                RawState::Other(state) => Ok(state),
             })
             .collect()
     }
 
-    /// Says that `holder` lives.
+    /// Records a heartbeat of `holder`.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails if the database cannot be written.
     pub(crate) fn beat(&mut self, holder: &str) -> Result<(), LatencyError> {
         self.write(|transaction| {
             transaction.execute(
@@ -89,10 +93,10 @@ impl Store {
         .map(drop)
     }
 
-    /// Puts measurements in and gives up all claims of `holder`, both or neither.
+    /// Inserts measurements and releases all claims of `holder` in one transaction.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails if the database cannot be written.
     pub(crate) fn finish(
         &mut self,
         holder: &str,
@@ -109,7 +113,7 @@ impl Store {
     }
 }
 
-fn held(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<Option<Hold>> {
+fn current(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<Option<Claim>> {
     transaction
         .prepare_cached(
             "SELECT holder, beat, beat_unix_ns FROM claim WHERE model = ?1 AND reference = ?2 AND device = ?3
@@ -124,7 +128,7 @@ fn held(transaction: &Transaction<'_>, key: &Key) -> rusqlite::Result<Option<Hol
                 key.setup
             ],
             |row| {
-                Ok(Hold {
+                Ok(Claim {
                     holder: row.get(0)?,
                     beat: row.get(1)?,
                     beat_unix_ns: row.get(2)?,
@@ -150,11 +154,4 @@ fn take(transaction: &Transaction<'_>, key: &Key, holder: &str) -> rusqlite::Res
             now_unix_ns()
         ])
         .map(drop)
-}
-
-/// This machine's clock, ns since 1970.
-pub(crate) fn now_unix_ns() -> i64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| i64::try_from(d.as_nanos()).unwrap_or(i64::MAX))
 }

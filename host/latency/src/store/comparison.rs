@@ -1,6 +1,5 @@
-//! Comparisons of a guard over latency: what was said of a model on a device in one run, beside the measurements it stands on.
-//!
-//! The store keeps the words of a verdict and does not know what they mean; whoever judges does.
+//! The comparisons of a latency guard, with their measurements. The store treats the verdict as
+//! an opaque word.
 
 use agent_protocol::{Measurement, Sha256};
 use rusqlite::{Row, params};
@@ -9,44 +8,44 @@ use serde::Serialize;
 use super::{Key, Origin, Store, failure, insert};
 use crate::LatencyError;
 
-/// What a guard found out about one model on one device in one of its runs.
+/// The comparison of one model on one device in one run of a guard.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Comparison {
-    /// When, ns since 1970, by the clock of the machine that asked.
+    /// Time by the host's clock, ns since 1970.
     pub taken_unix_ns: u64,
-    /// What the run was of: a commit, a release; may be empty.
+    /// The label of the run, such as a commit or a release; may be empty.
     pub label: String,
-    /// The model's name, which stays when its content changes.
+    /// The model's name, which identifies it across changes of its content.
     pub model: String,
     /// The digest of its content.
     pub sha256: Sha256,
-    /// The name of the baseline it was compared with; empty without one.
+    /// The name of the baseline; empty without one.
     pub baseline: String,
-    /// The digest of the baseline's model, if that was measured beside it.
+    /// The digest of the baseline's model, if both were measured interleaved.
     pub reference: Option<Sha256>,
     /// The device's identity.
     pub device: String,
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device_name: String,
     /// ONNX Runtime's version.
     pub runtime: String,
-    /// How it ran, as in a [`Key`].
+    /// The setup, as in a [`Key`].
     pub setup: String,
-    /// Latency, ns; `None` when it could not be measured.
+    /// Median latency, ns; `None` if the model could not be measured.
     pub median_ns: Option<f64>,
-    /// Its 95 % interval over processes of the worker.
+    /// Its 95 % interval over worker processes.
     pub median_ci95_ns: Option<(f64, f64)>,
-    /// The change against the baseline, relative.
+    /// The relative change against the baseline.
     pub change: Option<f64>,
     /// Its 95 % interval.
     pub change_ci95: Option<(f64, f64)>,
-    /// Processes of the worker that count.
+    /// Number of valid worker processes.
     pub processes: u32,
-    /// Largest change that was allowed, relative.
+    /// The largest relative change that is not a regression.
     pub threshold: f64,
-    /// What was said of it.
+    /// The verdict.
     pub verdict: String,
-    /// What else is to be known.
+    /// Further remarks.
     pub notes: String,
 }
 
@@ -54,10 +53,10 @@ const COLUMNS: &str = "taken_unix_ns, label, model, sha256, baseline, reference,
     median_low_ns, median_high_ns, change, change_low, change_high, processes, threshold, verdict, notes";
 
 impl Store {
-    /// Puts a comparison in with the measurements it stands on, all or none.
+    /// Inserts a comparison with its measurements in one transaction.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails if the database cannot be written.
     pub fn record(
         &mut self,
         origin: &Origin,
@@ -113,27 +112,28 @@ impl Store {
         })
     }
 
-    /// The comparisons in the order of insertion: all, or those of a model by name and of a device by identity or name.
+    /// Returns the comparisons in the order of insertion. `model` selects by name, `device` by
+    /// identity or name.
     ///
     /// # Errors
-    /// When the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read or an entry is damaged.
     pub fn comparisons(
         &self,
         model: Option<&str>,
         device: Option<&str>,
     ) -> Result<Vec<Comparison>, LatencyError> {
-        let wrong = |error: rusqlite::Error| failure(self.path(), &error);
+        let failed = |error: rusqlite::Error| failure(self.path(), &error);
         let mut statement = self
             .connection
             .prepare(&format!(
                 "SELECT {COLUMNS} FROM comparison WHERE (?1 IS NULL OR model = ?1)
                  AND (?2 IS NULL OR ?2 IN (device, device_name)) ORDER BY id"
             ))
-            .map_err(wrong)?;
+            .map_err(failed)?;
         let rows = statement
             .query_map(params![model, device], comparison)
-            .map_err(wrong)?;
-        rows.map(|row| row.map_err(wrong)).collect()
+            .map_err(failed)?;
+        rows.map(|row| row.map_err(failed)).collect()
     }
 }
 

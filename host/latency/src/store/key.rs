@@ -1,11 +1,12 @@
-//! Under what a measurement is found again, and what else is known of where it comes from.
+//! The key of a measurement, and its origin.
 
 use agent_protocol::{
     DeviceInfo, InputShape, Optimisation, PROTOCOL_VERSION, RuntimeOptions, Sampling, Sha256,
 };
 use serde::Serialize;
 
-/// Under what a measurement is found again: what was measured against what, where, and how it ran.
+/// The key of a measurement: model, reference, device, runtime and setup. Measurements with equal
+/// keys are interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Key {
     /// The model.
@@ -16,12 +17,13 @@ pub struct Key {
     pub device: String,
     /// ONNX Runtime's version.
     pub runtime: String,
-    /// Threads, spinning, batch, cores and how the runtime was asked to run. How long was sampled is no part of it.
+    /// Threads, spinning, batch, cores and the options of the runtime. The sampling effort is not
+    /// part of it.
     pub setup: String,
 }
 
 impl Key {
-    /// The key of a measurement on `device` with these settings.
+    /// Creates the key of a measurement on `device` with these settings.
     pub fn new(
         model: Sha256,
         reference: Option<Sha256>,
@@ -49,12 +51,12 @@ impl Key {
                     0 => String::new(),
                     ns => format!(" sustained={ns}"),
                 },
-                asked_of(runtime),
+                options(runtime),
             ),
         }
     }
 
-    /// The key of a measurement with these sizes for inputs that the model leaves open.
+    /// Adds the sizes of inputs that the model leaves open.
     #[must_use]
     pub fn with_inputs(mut self, inputs: &[InputShape]) -> Self {
         for shape in inputs {
@@ -70,8 +72,8 @@ impl Key {
     }
 }
 
-/// What was asked of the runtime beyond what it does by itself.
-fn asked_of(runtime: &RuntimeOptions) -> String {
+/// The options of the runtime that differ from its defaults.
+fn options(runtime: &RuntimeOptions) -> String {
     use std::fmt::Write;
     let mut text = String::new();
     for provider in &runtime.providers {
@@ -87,7 +89,7 @@ fn asked_of(runtime: &RuntimeOptions) -> String {
     text
 }
 
-/// The execution providers that were asked for, in order of preference; the CPU's where none was named.
+/// The requested execution providers in order of preference; `cpu` if there are none.
 pub(super) fn providers(runtime: &RuntimeOptions) -> String {
     if runtime.providers.is_empty() {
         return "cpu".to_owned();
@@ -96,30 +98,31 @@ pub(super) fn providers(runtime: &RuntimeOptions) -> String {
     names.join(",")
 }
 
-/// Where a measurement comes from, as far as it is no part of its [`Key`]. Empty is unknown: the first version of the store
-/// did not keep it.
+/// The origin of a measurement beyond its [`Key`]. Fields are empty in entries of the first
+/// version of the store.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize)]
 pub struct Origin {
     /// The device's profile.
     pub profile: String,
-    /// The name under which the user knows the device.
+    /// The user's name for the device.
     pub device_name: String,
-    /// The device's own name.
+    /// The device's host name.
     pub hostname: String,
-    /// The device's processor: its architecture, number of cores and name. Empty before the fourth version of the store.
+    /// The device's processor: architecture, number of cores and name. Empty before the fourth
+    /// version of the store.
     pub processor: String,
     /// The agent's version.
     pub agent_version: String,
     /// The protocol's version.
     pub protocol: Option<u32>,
-    /// The machine that asked.
+    /// The name of the requesting machine.
     pub host: String,
-    /// The version of graphprune that asked.
+    /// The version of the requesting graphprune.
     pub graphprune_version: String,
 }
 
 impl Origin {
-    /// A measurement on `device` that this program asks for.
+    /// Returns the origin of measurements on `device` requested by this program.
     pub fn here(device: &DeviceInfo) -> Self {
         Self {
             profile: device.profile.clone(),

@@ -1,16 +1,15 @@
-//! The measurement store: every measurement with its evidence, in SQLite. One file a run, or one a user; several processes
-//! may work with the same one at once.
+//! The measurement store: all measurements with their evidence, in SQLite. There is one file per
+//! run or per user, and several processes may use it at once.
 
 mod claim;
 mod comparison;
+mod donor;
 mod key;
-mod kindred;
 mod query;
 mod schema;
+mod sqlite;
 
 use std::path::{Path, PathBuf};
-use std::thread;
-use std::time::{Duration, Instant};
 
 use agent_protocol::{Measurement, Verdict, wire};
 use prost::Message;
@@ -18,40 +17,42 @@ use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
 use crate::{LatencyError, home};
 
-pub(crate) use claim::{Hold, Standing, now_unix_ns};
+pub(crate) use claim::{Claim, ClaimState};
 pub use comparison::Comparison;
+pub use donor::Donor;
 pub use key::{Key, Origin};
-pub use kindred::Kindred;
 pub use query::{Filter, Record};
+use sqlite::failure;
 
-/// The store's file in a user's folder.
+/// The file name of a store.
 pub const STORE_FILE: &str = "measurements.sqlite";
 
-/// The file of the store that all runs of a user may share, in the user's folder of graphprune; `None` where the system names no
-/// home.
+/// Returns the path of the store shared by all runs of a user, or `None` if the system names no
+/// home folder.
 pub fn user_store() -> Option<PathBuf> {
     Some(home::folder().ok()?.join(STORE_FILE))
 }
 
-/// A database of measurements. Several processes may hold the same one.
+/// A database of measurements.
 pub struct Store {
     connection: Connection,
     path: PathBuf,
 }
 
 impl Store {
-    /// Opens a store, making or migrating it where needed.
+    /// Opens a store; creates or migrates it if necessary.
     ///
     /// # Errors
-    /// When the file is no database or another program's, was written by a newer graphprune, or cannot be written.
+    /// Fails if the file is not a database, belongs to another program or a newer graphprune, or
+    /// cannot be written.
     pub fn open(path: &Path) -> Result<Self, LatencyError> {
-        let wrong = |error: rusqlite::Error| failure(path, &error);
-        let mut connection = Connection::open(path).map_err(wrong)?;
-        connection.busy_timeout(BUSY).map_err(wrong)?;
-        write_ahead(&connection).map_err(wrong)?;
+        let failed = |error: rusqlite::Error| failure(path, &error);
+        let mut connection = Connection::open(path).map_err(failed)?;
+        connection.busy_timeout(sqlite::BUSY).map_err(failed)?;
+        sqlite::enable_write_ahead(&connection).map_err(failed)?;
         connection
             .pragma_update(None, "synchronous", "FULL")
-            .map_err(wrong)?;
+            .map_err(failed)?;
         schema::migrate(&mut connection, path)?;
         Ok(Self {
             connection,
@@ -59,10 +60,10 @@ impl Store {
         })
     }
 
-    /// Opens a store that is there already.
+    /// Opens an existing store.
     ///
     /// # Errors
-    /// As [`Store::open`], and when there is no such file.
+    /// Fails as [`Store::open`] does, and if there is no such file.
     pub fn open_existing(path: &Path) -> Result<Self, LatencyError> {
         if !path.is_file() {
             return Err(LatencyError::Store {
@@ -73,15 +74,15 @@ impl Store {
         Self::open(path)
     }
 
-    /// The database file.
+    /// Returns the path of the database.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Puts measurements of one origin in, all or none.
+    /// Inserts measurements of one origin in one transaction.
     ///
     /// # Errors
-    /// When the database cannot be written.
+    /// Fails if the database cannot be written.
     pub fn insert(
         &mut self,
         origin: &Origin,
@@ -95,19 +96,19 @@ impl Store {
         })
     }
 
-    /// The newest valid measurement under a key. With `full`, only one that holds the full evidence.
+    /// Returns the newest valid measurement under a key. With `full`, only full evidence counts.
     ///
     /// # Errors
-    /// When the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read or an entry is damaged.
     pub fn find(&self, key: &Key, full: bool) -> Result<Option<Measurement>, LatencyError> {
-        let found = find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))?;
-        found.map(|evidence| self.decode(&evidence)).transpose()
+        let evidence = find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))?;
+        evidence.map(|evidence| self.decode(&evidence)).transpose()
     }
 
-    /// How many measurements there are: all, and the valid ones.
+    /// Returns the number of all measurements, and of the valid ones.
     ///
     /// # Errors
-    /// When the database cannot be read.
+    /// Fails if the database cannot be read.
     pub fn count(&self) -> Result<(u64, u64), LatencyError> {
         self.connection
             .query_row(
@@ -123,19 +124,19 @@ impl Store {
             .map_err(|error| failure(&self.path, &error))
     }
 
-    /// Runs `work` in a transaction that no other writer gets between.
+    /// Runs `work` in an immediate transaction, which excludes other writers.
     fn write<T>(
         &mut self,
         work: impl FnOnce(&Transaction<'_>) -> rusqlite::Result<T>,
     ) -> Result<T, LatencyError> {
         let path = self.path.clone();
-        let wrong = |error: rusqlite::Error| failure(&path, &error);
+        let failed = |error: rusqlite::Error| failure(&path, &error);
         let transaction = self
             .connection
             .transaction_with_behavior(TransactionBehavior::Immediate)
-            .map_err(wrong)?;
-        let result = work(&transaction).map_err(wrong)?;
-        transaction.commit().map_err(wrong)?;
+            .map_err(failed)?;
+        let result = work(&transaction).map_err(failed)?;
+        transaction.commit().map_err(failed)?;
         Ok(result)
     }
 
@@ -149,27 +150,8 @@ impl Store {
     }
 }
 
-/// How long another process's transaction is waited for.
-const BUSY: Duration = Duration::from_secs(30);
-
-/// Turns to a write-ahead log. While another process does the same to a new database, SQLite says at once that it is locked, in
-/// place of waiting as it does elsewhere.
-fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
-    let begun = Instant::now();
-    loop {
-        match connection.pragma_update(None, "journal_mode", "WAL") {
-            Err(error)
-                if error.sqlite_error_code() == Some(rusqlite::ErrorCode::DatabaseBusy)
-                    && begun.elapsed() < BUSY =>
-            {
-                thread::sleep(Duration::from_millis(5));
-            }
-            outcome => return outcome,
-        }
-    }
-}
-
-/// The evidence of the newest valid measurement under a key; a transaction is a connection, too.
+/// The evidence of the newest valid measurement under a key. A transaction serves as a connection
+/// as well.
 fn find(connection: &Connection, key: &Key, full: bool) -> rusqlite::Result<Option<Vec<u8>>> {
     let mut statement = connection.prepare_cached(
         "SELECT evidence FROM measurement WHERE model = ?1 AND reference = ?2 AND device = ?3
@@ -234,20 +216,4 @@ fn insert(
             origin.processor,
         ])?;
     Ok(())
-}
-
-fn failure(path: &Path, error: &rusqlite::Error) -> LatencyError {
-    use rusqlite::ErrorCode;
-    let advice = match error.sqlite_error_code() {
-        Some(ErrorCode::DiskFull) => ": free some space and resume",
-        Some(ErrorCode::DatabaseBusy) => ": another process holds it; wait for that run to end",
-        Some(ErrorCode::NotADatabase | ErrorCode::DatabaseCorrupt) => {
-            ": move the file away to begin a new one"
-        }
-        _ => "",
-    };
-    LatencyError::Store {
-        path: path.to_owned(),
-        detail: format!("{error}{advice}"),
-    }
 }

@@ -1,42 +1,42 @@
-//! Reading the store: all of it, or what a filter lets through.
+//! Queries over the stored measurements.
 
 use agent_protocol::Measurement;
 use serde::Serialize;
 
-use super::{Origin, Store, failure, now_unix_ns};
+use super::{Origin, Store, failure};
 use crate::LatencyError;
 
 /// A stored measurement.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Record {
-    /// Ascending in the order of insertion.
+    /// Its number, ascending in the order of insertion.
     pub id: i64,
     /// The device's identity.
     pub device: String,
-    /// ONNX Runtime's version by the key.
+    /// ONNX Runtime's version in the key.
     pub runtime: String,
-    /// How it ran, by the key.
+    /// The setup in the key.
     pub setup: String,
-    /// The execution providers that were asked for.
+    /// The requested execution providers.
     pub providers: String,
-    /// Where it comes from.
+    /// Its origin.
     pub origin: Origin,
-    /// The measurement with all its evidence.
+    /// The measurement with its evidence.
     pub measurement: Measurement,
 }
 
-/// Which measurements to read. What is `None` or empty lets everything through.
+/// A filter of measurements. Fields that are `None` select everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
     /// The beginning of the model's SHA-256, or a part of its name.
     pub model: Option<String>,
-    /// The device's identity, the name the user knows it by, its own name, or its profile.
+    /// The device's identity, the user's name for it, its host name, or its profile.
     pub device: Option<String>,
-    /// The earliest, ns since 1970.
+    /// The earliest time, ns since 1970.
     pub since_unix_ns: Option<i64>,
-    /// Valid ones only, or invalid ones only.
+    /// The validity.
     pub valid: Option<bool>,
-    /// This one only.
+    /// The number of a single measurement.
     pub id: Option<i64>,
 }
 
@@ -44,18 +44,18 @@ const COLUMNS: &str = "id, device, runtime, setup, providers, profile, device_na
     graphprune_version, processor, evidence";
 
 impl Store {
-    /// Every measurement, valid or not, in the order of insertion.
+    /// Returns all measurements, valid or not, in the order of insertion.
     ///
     /// # Errors
-    /// When the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read or an entry is damaged.
     pub fn all(&self) -> Result<Vec<Record>, LatencyError> {
         self.select(&Filter::default())
     }
 
-    /// The measurement with this number.
+    /// Returns the measurement with this number.
     ///
     /// # Errors
-    /// When the database cannot be read or the entry is damaged.
+    /// Fails if the database cannot be read or the entry is damaged.
     pub fn get(&self, id: i64) -> Result<Option<Record>, LatencyError> {
         let filter = Filter {
             id: Some(id),
@@ -64,12 +64,12 @@ impl Store {
         Ok(self.select(&filter)?.pop())
     }
 
-    /// Every measurement that a filter lets through, in the order of insertion.
+    /// Returns the measurements selected by a filter, in the order of insertion.
     ///
     /// # Errors
-    /// When the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read or an entry is damaged.
     pub fn select(&self, filter: &Filter) -> Result<Vec<Record>, LatencyError> {
-        let wrong = |error: rusqlite::Error| failure(&self.path, &error);
+        let failed = |error: rusqlite::Error| failure(&self.path, &error);
         let mut statement = self
             .connection
             .prepare(&format!(
@@ -80,7 +80,7 @@ impl Store {
                  AND (?4 IS NULL OR valid = ?4) AND (?5 IS NULL OR id = ?5)
                  ORDER BY id"
             ))
-            .map_err(wrong)?;
+            .map_err(failed)?;
         let rows = statement
             .query_map(
                 rusqlite::params![
@@ -105,9 +105,10 @@ impl Store {
                     Ok((row.get(0)?, key, origin, row.get::<_, Vec<u8>>(13)?))
                 },
             )
-            .map_err(wrong)?;
+            .map_err(failed)?;
         rows.map(|row| {
-            let (id, [device, runtime, setup, providers], origin, evidence) = row.map_err(wrong)?;
+            let (id, [device, runtime, setup, providers], origin, evidence) =
+                row.map_err(failed)?;
             Ok(Record {
                 id,
                 device,
@@ -119,54 +120,5 @@ impl Store {
             })
         })
         .collect()
-    }
-
-    /// The moment that a text names, ns since 1970: a date with or without a time in UTC (`2026-11-26`,
-    /// `2026-11-26 14:30`), or a time before now (`90m`, `12h`, `7d`).
-    ///
-    /// # Errors
-    /// [`LatencyError::Store`] when it is neither.
-    pub fn moment(&self, text: &str) -> Result<i64, LatencyError> {
-        let before = [("m", 60_i64), ("h", 3600), ("d", 86_400)]
-            .into_iter()
-            .find_map(|(unit, seconds)| {
-                let count: u32 = text.strip_suffix(unit)?.parse().ok()?;
-                i64::from(count).checked_mul(seconds)
-            });
-        if let Some(seconds) = before {
-            return Ok(now_unix_ns().saturating_sub(seconds.saturating_mul(1_000_000_000)));
-        }
-        // SQLite would take a bare number for a Julian day.
-        let dated = text.len() >= 10 && text.contains('-');
-        let seconds: Option<i64> = self
-            .connection
-            .query_row("SELECT unixepoch(?1)", [text], |row| row.get(0))
-            .map_err(|error| failure(&self.path, &error))?;
-        seconds
-            .filter(|_| dated)
-            .map(|seconds| seconds.saturating_mul(1_000_000_000))
-            .ok_or_else(|| LatencyError::Store {
-                path: self.path.clone(),
-                detail: format!(
-                    "`{text}` is no moment: write 2026-11-26, \"2026-11-26 14:30\" (UTC), 90m, 12h or 7d"
-                ),
-            })
-    }
-
-    /// A moment as a date and a time in UTC; empty when the year has more than four digits.
-    ///
-    /// # Errors
-    /// When the database cannot be used.
-    pub fn date(&self, unix_ns: u64) -> Result<String, LatencyError> {
-        let seconds = i64::try_from(unix_ns / 1_000_000_000).unwrap_or(i64::MAX);
-        let text: Option<String> = self
-            .connection
-            .query_row(
-                "SELECT strftime('%Y-%m-%d %H:%M:%S', ?1, 'unixepoch')",
-                [seconds],
-                |row| row.get(0),
-            )
-            .map_err(|error| failure(&self.path, &error))?;
-        Ok(text.unwrap_or_default())
     }
 }

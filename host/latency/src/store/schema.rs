@@ -1,41 +1,43 @@
-//! The database's form, and the steps from each version to the next.
+//! The schema of the database, with the migrations between its versions.
 
 use std::path::Path;
 
 use agent_protocol::{Measurement, decode, wire};
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
 
-use super::{failure, key::providers};
+use super::key::providers;
+use super::sqlite::failure;
 use crate::LatencyError;
 
-/// A step from one version to the next: SQL, then what SQL cannot do.
-struct Step {
+/// A migration from one version to the next: SQL, then a function for the rest.
+struct Migration {
     sql: &'static str,
     then: fn(&Transaction<'_>) -> rusqlite::Result<()>,
 }
 
-/// Each step takes the database from the version that is its index to the next. What was released is never changed.
-const STEPS: &[Step] = &[
-    Step {
+/// The migrations; each starts from the version equal to its index. A released migration never
+/// changes.
+const MIGRATIONS: &[Migration] = &[
+    Migration {
         sql: include_str!("version-1.sql"),
         then: |_| Ok(()),
     },
-    Step {
+    Migration {
         sql: include_str!("version-2.sql"),
         then: fill_from_evidence,
     },
-    Step {
+    Migration {
         sql: include_str!("version-3.sql"),
         then: |_| Ok(()),
     },
-    Step {
+    Migration {
         sql: include_str!("version-4.sql"),
         then: |_| Ok(()),
     },
 ];
 
-/// Columns of the second version whose values the first one's evidence tells. An entry whose evidence is damaged keeps
-/// them empty: reading it says so.
+/// Fills columns of the second version from the evidence of the first. They stay empty for
+/// damaged evidence, which is an error when the entry is read.
 fn fill_from_evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     let mut rows = transaction.prepare("SELECT id, device, evidence FROM measurement")?;
     let mut update = transaction.prepare(
@@ -46,16 +48,16 @@ fn fill_from_evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
         let (id, device, evidence): (i64, String, Vec<u8>) =
             (row.get(0)?, row.get(1)?, row.get(2)?);
         let profile = device.rsplit_once('-').map_or("", |(profile, _)| profile);
-        let known = decode::<wire::Measurement>(&evidence, "Measurement")
+        let measurement = decode::<wire::Measurement>(&evidence, "Measurement")
             .and_then(Measurement::try_from)
             .ok();
         update.execute(params![
             id,
             profile,
-            known
+            measurement
                 .as_ref()
                 .map_or_else(String::new, |m| providers(&m.runtime.options)),
-            known
+            measurement
                 .and_then(|m| m.peak_memory_bytes)
                 .and_then(|bytes| i64::try_from(bytes).ok()),
         ])?;
@@ -63,25 +65,26 @@ fn fill_from_evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
-/// Brings a database to the newest version, in one transaction.
+/// Migrates a database to the newest version in one transaction.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LatencyError> {
-    let wrong = |error: rusqlite::Error| failure(path, &error);
-    let refuse = |detail: String| LatencyError::Store {
+    let failed = |error: rusqlite::Error| failure(path, &error);
+    let refused = |detail: String| LatencyError::Store {
         path: path.to_owned(),
         detail,
     };
-    // Immediate: of two processes that open a new store at once, the second waits and then finds the first one's work.
+    // Immediate: a second process that opens the new store at the same time waits for this
+    // migration.
     let transaction = connection
         .transaction_with_behavior(TransactionBehavior::Immediate)
-        .map_err(wrong)?;
+        .map_err(failed)?;
     let version: i64 = transaction
         .query_row("PRAGMA user_version", [], |row| row.get(0))
-        .map_err(wrong)?;
+        .map_err(failed)?;
     let done = usize::try_from(version).unwrap_or(usize::MAX);
-    if done > STEPS.len() {
-        return Err(refuse(format!(
-            "it has version {version}, this graphprune knows up to {}: use the newer graphprune that wrote it",
-            STEPS.len()
+    if done > MIGRATIONS.len() {
+        return Err(refused(format!(
+            "it has version {version}, this graphprune supports up to {}: use the newer graphprune that wrote it",
+            MIGRATIONS.len()
         )));
     }
     let (tables, ours): (i64, bool) = transaction
@@ -90,20 +93,20 @@ pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), La
             [],
             |row| Ok((row.get(0)?, row.get(1)?)),
         )
-        .map_err(wrong)?;
+        .map_err(failed)?;
     if tables > 0 && (done == 0 || !ours) {
-        return Err(refuse(
+        return Err(refused(
             "it is a database of another program: choose another file".into(),
         ));
     }
-    for step in &STEPS[done..] {
-        transaction.execute_batch(step.sql).map_err(wrong)?;
-        (step.then)(&transaction).map_err(wrong)?;
+    for migration in &MIGRATIONS[done..] {
+        transaction.execute_batch(migration.sql).map_err(failed)?;
+        (migration.then)(&transaction).map_err(failed)?;
     }
-    if done < STEPS.len() {
+    if done < MIGRATIONS.len() {
         transaction
-            .pragma_update(None, "user_version", STEPS.len() as i64)
-            .map_err(wrong)?;
+            .pragma_update(None, "user_version", MIGRATIONS.len() as i64)
+            .map_err(failed)?;
     }
-    transaction.commit().map_err(wrong)
+    transaction.commit().map_err(failed)
 }

@@ -1,4 +1,5 @@
-//! A phone or board behind the Android debug bridge: the system's own `adb`, with whatever server its environment names.
+//! The transport for phones and boards behind the Android debug bridge. It runs the system's
+//! `adb`, with the server that the environment names.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,16 +7,17 @@ use std::time::Duration;
 
 use agent_protocol::Token;
 
+use super::link::{Launcher, Link};
 use super::process::{AgentProcess, StartFailure};
-use super::{Launcher, Link, remote};
+use super::remote;
 use crate::command::{self, Finished};
 use crate::{Client, LatencyError, Obstacle};
 
-/// What one of the client's own commands may take.
+/// Time limit of one of the client's own commands.
 const CALL: Duration = Duration::from_secs(15);
 
-/// What the client says, after its own name or `error:`, and what that means.
-const WORDS: [(&str, Obstacle); 12] = [
+/// Messages of the client, after its name or `error:`.
+const MESSAGES: [(&str, Obstacle); 12] = [
     (": device unauthorized", Obstacle::NotAllowed),
     (": device still authorizing", Obstacle::NotAllowed),
     (": no permissions", Obstacle::NotAllowed),
@@ -30,17 +32,17 @@ const WORDS: [(&str, Obstacle); 12] = [
     (": failed to check server version", Obstacle::Unreachable),
 ];
 
-/// The client program and the device it is to speak to.
+/// The client program for one device.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AdbClient {
-    /// `adb`.
+    /// The program: `adb`.
     pub program: PathBuf,
     /// The device's serial number, or `host:port`.
     pub serial: String,
 }
 
 impl AdbClient {
-    /// The `adb` on PATH, for the device with this serial number.
+    /// Creates a client of the `adb` on PATH for the device with this serial number.
     pub fn new(serial: impl Into<String>) -> Self {
         Self {
             program: "adb".into(),
@@ -48,42 +50,44 @@ impl AdbClient {
         }
     }
 
-    /// The client with its arguments; it is told which device.
+    /// A command of the client for its device.
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(&self.program);
         command.args(["-s", &self.serial]).args(arguments);
         command
     }
 
-    /// A script in the device's shell.
+    /// A command that runs a script in the device's shell.
     pub(crate) fn shell(&self, script: &str) -> Command {
         self.command(&["shell", "-T", script])
     }
 
-    /// What the client itself says is in the way, if it does.
+    /// The obstacle that the client reports, if any.
     pub(crate) fn obstacle(stderr: &str) -> Option<Obstacle> {
         if stderr.contains(": device '") && stderr.contains("' not found") {
             return Some(Obstacle::Unreachable);
         }
-        WORDS
+        MESSAGES
             .iter()
-            .find(|(said, _)| stderr.contains(said))
+            .find(|(message, _)| stderr.contains(message))
             .map(|(_, obstacle)| *obstacle)
     }
 
-    /// Starts the client's server where there is none. Otherwise the first command does, and says so on its output.
+    /// Starts the client's server if there is none. Otherwise the first command starts it and
+    /// reports that on its output.
     fn start_server(&self) -> std::io::Result<Finished> {
         let mut start = Command::new(&self.program);
         start.arg("start-server");
         command::run(start, CALL)
     }
 
-    /// After a device's daemon was restarted the server goes on taking it for offline; this makes it look again.
+    /// Reconnects the device. After a restart of its daemon, the server keeps treating the device
+    /// as offline.
     fn reconnect(&self) {
         let run = |arguments: &[&str]| {
             let mut command = Command::new(&self.program);
             command.args(arguments);
-            // Whether it helped shows in the next try.
+            // The next attempt shows whether it helped.
             let _ = command::run(command, CALL);
         };
         if self.serial.contains(':') {
@@ -96,8 +100,8 @@ impl AdbClient {
     }
 }
 
-/// A port of this machine that leads to one of the device. It is given back with this value.
-pub(crate) struct Forward {
+/// A local port forwarded to the device. The forward ends when this value is dropped.
+struct Forward {
     client: AdbClient,
     port: u16,
 }
@@ -122,15 +126,15 @@ impl Forward {
 impl Drop for Forward {
     fn drop(&mut self) {
         let name = format!("tcp:{}", self.port);
-        // A device that is gone has taken its forwards with it.
+        // A disconnected device has no forwards left.
         let _ = command::run(self.client.command(&["forward", "--remove", &name]), CALL);
     }
 }
 
-/// A device reached by adb, on which an agent was deployed.
+/// A device reached by adb, with a deployed agent.
 #[derive(Clone, Debug)]
 pub struct Adb {
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device: String,
     /// The agent's folder on the device.
     pub folder: String,
@@ -141,7 +145,7 @@ pub struct Adb {
 }
 
 impl Adb {
-    /// The folder where nothing else was said: there a shell may put programs.
+    /// The default folder, where a shell may install programs.
     pub const FOLDER: &'static str = "/data/local/tmp/graphprune";
 
     fn unusable(&self, obstacle: Obstacle, detail: String) -> LatencyError {
@@ -180,9 +184,7 @@ impl Adb {
         let forward = Forward::open(&self.client, greeting.port)
             .map_err(|detail| self.unusable(Obstacle::Unreachable, detail))?;
         let client = Client::connect(&format!("http://127.0.0.1:{}", forward.port), &token)?;
-        Ok(Link::new(client)
-            .with_process(process)
-            .with_forward(forward))
+        Ok(Link::new(client).with_process(process).with_route(forward))
     }
 }
 
@@ -214,8 +216,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_clients_words_are_told_from_the_devices() {
-        let check = |words: &str, wanted| assert_eq!(AdbClient::obstacle(words), wanted, "{words}");
+    fn messages_of_the_client_differ_from_those_of_the_device() {
+        let check = |stderr: &str, expected| {
+            assert_eq!(AdbClient::obstacle(stderr), expected, "{stderr}");
+        };
         check("error: device unauthorized.", Some(Obstacle::NotAllowed));
         check("adb: device 'x' not found", Some(Obstacle::Unreachable));
         check("error: device offline", Some(Obstacle::Unreachable));

@@ -1,4 +1,4 @@
-//! This machine: the agent as a child process.
+//! The transport to this machine: the agent as a child process.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -6,16 +6,17 @@ use std::time::Duration;
 
 use agent_protocol::Token;
 
+use super::link::{Launcher, Link};
 use super::process::{ALLOW_UNCONFINED, AgentProcess};
-use super::{Launcher, Link};
 use crate::{Client, LatencyError};
 
 /// The agent of this machine.
 #[derive(Clone, Debug, Default)]
 pub struct Local {
-    /// The agent's program. Otherwise the variable GRAPHPRUNE_AGENT, otherwise `graphprune-agent` next to this program.
+    /// The agent's program. The default is the variable GRAPHPRUNE_AGENT, then `graphprune-agent`
+    /// next to this program.
     pub agent: Option<PathBuf>,
-    /// ONNX Runtime's library. Otherwise the agent looks for it: ORT_DYLIB_PATH, then next to itself.
+    /// ONNX Runtime's library. The agent's default is ORT_DYLIB_PATH, then its own folder.
     pub runtime_library: Option<PathBuf>,
     /// Whether models run without a layer of confinement that the kernel offers.
     pub allow_unconfined: bool,
@@ -61,10 +62,10 @@ fn find_agent(config: &Local) -> Result<PathBuf, LatencyError> {
         Some(path) => vec![path],
         None => {
             let own = std::env::current_exe().map_err(|source| LatencyError::Io {
-                doing: "finding this program's own place".into(),
+                doing: "locating this program".into(),
                 source,
             })?;
-            // Cargo puts tests and examples one folder below the programs.
+            // Cargo builds tests and examples one folder below the programs.
             let name = format!("graphprune-agent{}", std::env::consts::EXE_SUFFIX);
             own.ancestors()
                 .skip(1)

@@ -1,4 +1,5 @@
-//! A process that brings an agent up, whether it is the agent itself or a program that starts it elsewhere.
+//! A process that starts an agent: the agent itself, or a program that starts it on another
+//! device.
 
 use std::fmt;
 use std::io::{BufRead, BufReader, Read, Write};
@@ -12,12 +13,12 @@ use serde::Deserialize;
 
 /// The agent's flag that lets models run without a layer of confinement that the kernel offers.
 pub(crate) const ALLOW_UNCONFINED: &str = "--allow-unconfined";
-/// Bytes that the line of a greeting may have.
+/// The most bytes of a greeting.
 const MOST_GREETING: u64 = 64 * 1024;
-/// Bytes of a line that is no greeting which an error shows.
-const SHOWN: usize = 500;
+/// The most bytes of a malformed greeting in an error.
+const MOST_QUOTED: usize = 500;
 
-/// Listens to what a program says on its standard error, which the log gets, too.
+/// Collects the end of a program's standard error and forwards all of it to the log.
 pub(crate) fn last_words(stderr: ChildStderr) -> StderrTail {
     StderrTail::of(
         stderr,
@@ -25,23 +26,23 @@ pub(crate) fn last_words(stderr: ChildStderr) -> StderrTail {
     )
 }
 
-/// The line with which the agent tells where it listens.
+/// The line with which the agent announces its port.
 #[derive(Clone, Copy, Debug, Deserialize)]
 pub(crate) struct Greeting {
     /// The port on the loopback interface of the device.
     pub port: u16,
 }
 
-/// A command that did not become an agent.
+/// The failure of a command to start an agent.
 #[derive(Debug)]
 pub(crate) struct StartFailure {
-    /// What was seen.
+    /// The problem.
     pub detail: String,
-    /// What the command said on its standard error.
+    /// The end of the command's standard error.
     pub words: String,
-    /// How it ended by itself, if it did.
+    /// The status of a command that ended by itself.
     pub status: Option<ExitStatus>,
-    /// Whether the command could not even be started, for want of its program.
+    /// Whether the command's program is missing.
     pub no_program: bool,
 }
 
@@ -55,25 +56,26 @@ impl fmt::Display for StartFailure {
     }
 }
 
-/// A started agent that has said where it listens.
+/// A started agent that has announced its port.
 pub(crate) struct AgentProcess {
     child: Child,
-    /// Held open: the agent ends when this closes, and so when this process ends, however it does.
+    /// Held open: the agent ends when this closes, and so whenever this process ends.
     stdin: Option<ChildStdin>,
     words: Option<StderrTail>,
 }
 
 impl AgentProcess {
-    /// Runs `command`, hands over the token and waits for the greeting.
+    /// Runs `command`, passes the token and waits for the greeting.
     ///
     /// # Errors
-    /// When the command does not come up within `patience`.
+    /// Fails if there is no greeting within `patience`.
     pub fn start(
         mut command: Command,
         token: &Token,
         patience: Duration,
     ) -> Result<(Self, Greeting), StartFailure> {
-        // A group of its own: Ctrl-C in the terminal is for the host, which ends the agent when it is done with it.
+        // In a process group of its own, the agent does not receive Ctrl-C from the terminal. The
+        // host ends it.
         let mut child = command
             .process_group(0)
             .stdin(Stdio::piped())
@@ -93,12 +95,13 @@ impl AgentProcess {
         };
         process
             .greet(token, patience)
-            .map_err(|failure| match failure {
-                Mute::Ended(detail) => (detail, Duration::from_secs(1)),
-                Mute::Silent(detail) => (detail, Duration::ZERO),
+            .map_err(|error| match error {
+                GreetingError::Ended(detail) => (detail, Duration::from_secs(1)),
+                GreetingError::Running(detail) => (detail, Duration::ZERO),
             })
             .map_err(|(detail, patience)| {
-                // One that has closed its output is about to end, and how it does tells why.
+                // A command that closed its output is about to end, with a status that names the
+                // reason.
                 let status = ended_within(&mut process.child, patience);
                 StartFailure {
                     detail,
@@ -110,14 +113,14 @@ impl AgentProcess {
             .map(|greeting| (process, greeting))
     }
 
-    fn greet(&mut self, token: &Token, patience: Duration) -> Result<Greeting, Mute> {
-        let ended = |what: &str| Mute::Ended(what.to_owned());
+    fn greet(&mut self, token: &Token, patience: Duration) -> Result<Greeting, GreetingError> {
+        let ended = |detail: &str| GreetingError::Ended(detail.to_owned());
         let stdin = self
             .stdin
             .as_mut()
             .ok_or_else(|| ended("it has no standard input"))?;
         writeln!(stdin, "{}", token.secret())
-            .map_err(|error| Mute::Ended(format!("it took no token: {error}")))?;
+            .map_err(|error| GreetingError::Ended(format!("it did not accept the token: {error}")))?;
         let stdout = self
             .child
             .stdout
@@ -126,37 +129,39 @@ impl AgentProcess {
         let (send, line) = channel();
         std::thread::spawn(move || {
             let mut text = String::new();
-            // Nobody listens any more once the start has timed out.
+            // The receiver is gone once the start has timed out.
             let mut stdout = BufReader::new(stdout.take(MOST_GREETING));
             let _ = send.send(stdout.read_line(&mut text).map(|_| text));
         });
         let line = match line.recv_timeout(patience) {
             Ok(Ok(line)) => line,
             Ok(Err(error)) => {
-                return Err(Mute::Ended(format!(
+                return Err(GreetingError::Ended(format!(
                     "its greeting could not be read: {error}"
                 )));
             }
             Err(RecvTimeoutError::Timeout) => {
-                return Err(Mute::Silent(format!("it said nothing within {patience:?}")));
+                return Err(GreetingError::Running(format!(
+                    "no output within {patience:?}"
+                )));
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(ended("it said nothing")),
+            Err(RecvTimeoutError::Disconnected) => return Err(ended("it closed its output without a greeting")),
         };
         serde_json::from_str(&line).map_err(|_| match line.trim() {
-            "" => ended("it ended at once"),
-            line => Mute::Silent(format!(
-                "its first line is no greeting: {}",
-                plain::cut(plain::on_one_line(line).into_owned(), SHOWN)
+            "" => ended("it exited without output"),
+            line => GreetingError::Running(format!(
+                "its first line is not a greeting: {}",
+                plain::cut(plain::on_one_line(line).into_owned(), MOST_QUOTED)
             )),
         })
     }
 
-    /// The process on this machine.
+    /// The id of the local process.
     pub fn pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// Ends it at once. Returns its last words.
+    /// Kills the process and returns the end of its standard error.
     pub fn kill(mut self) -> String {
         self.end_at_once()
     }
@@ -170,12 +175,12 @@ impl AgentProcess {
     }
 }
 
-/// Why there is no greeting.
-enum Mute {
+/// The reason of a missing greeting.
+enum GreetingError {
     /// The command has ended or is about to.
     Ended(String),
-    /// It runs but is no agent.
-    Silent(String),
+    /// The command runs but is not an agent.
+    Running(String),
 }
 
 impl Drop for AgentProcess {
@@ -187,7 +192,7 @@ impl Drop for AgentProcess {
     }
 }
 
-/// How a child ended, if it does within `patience`.
+/// Waits at most `patience` for a child to end.
 pub(crate) fn ended_within(child: &mut Child, patience: Duration) -> Option<ExitStatus> {
     let until = Instant::now() + patience;
     loop {
@@ -199,10 +204,10 @@ pub(crate) fn ended_within(child: &mut Child, patience: Duration) -> Option<Exit
     }
 }
 
-/// Waits for a child to end for as long as `patience`, then kills it. It leaves no zombie.
+/// Waits at most `patience` for a child to end, then kills and reaps it.
 pub(crate) fn end(child: &mut Child, patience: Duration) {
     if ended_within(child, patience).is_none() {
-        // An error means that it has ended already.
+        // These fail only if it has ended already.
         let _ = child.kill();
         let _ = child.wait();
     }

@@ -1,13 +1,14 @@
-//! Starting the agent in a shell on another machine.
+//! Shell commands that start the agent on another machine.
 
 use super::process::{ALLOW_UNCONFINED, StartFailure};
 use crate::Obstacle;
 
-/// The status with which the command for the agent says that there is none.
+/// The exit status of [`agent_script`] if there is no agent.
 const NOT_DEPLOYED: i32 = 97;
-/// With these a shell says that a file is no program it can run.
+/// The exit statuses of a shell that cannot run a file.
 const NOT_EXECUTABLE: [i32; 2] = [126, 127];
-/// What shells say of a program for another processor, or without its loader. Some take it for a script.
+/// Messages of shells for a program of another processor, or without its loader. Some shells run
+/// it as a script.
 const FOREIGN: [&str; 6] = [
     "Exec format error",
     "cannot execute",
@@ -17,26 +18,27 @@ const FOREIGN: [&str; 6] = [
     "syntax error",
 ];
 
-/// A word for a POSIX shell, whatever it holds.
+/// Quotes a word for a POSIX shell.
 pub fn quote(word: &str) -> String {
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
-    if !word.is_empty() && word.chars().all(plain) {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_./=:,@%+".contains(c);
+    if !word.is_empty() && word.chars().all(is_plain) {
         return word.to_owned();
     }
-    format!("'{}'", word.replace('\'', r"'\''"))
+    quote_strictly(word)
 }
 
-/// A path on the device for a POSIX shell. `~/` at its beginning is the user's home folder.
+/// Quotes a path on the device for a POSIX shell. A leading `~/` stands for the user's home
+/// folder.
 pub fn quote_path(path: &str) -> String {
     match path.strip_prefix("~/") {
         Some(below) => format!("\"$HOME\"/{}", quote(below)),
-        // A path that begins with a hyphen is no option.
+        // A path with a leading hyphen must not become an option.
         None if path.starts_with('-') => quote(&format!("./{path}")),
         None => quote(path),
     }
 }
 
-/// The words that run a script of a POSIX shell, whatever shell reads them.
+/// Wraps a POSIX shell script so that any login shell runs it.
 pub fn in_sh(script: &str) -> String {
     format!("exec sh -c {}", quote_strictly(script))
 }
@@ -45,9 +47,9 @@ fn quote_strictly(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// The script that becomes the agent deployed in `folder`. Its models lie in `folder` too: elsewhere may be no place, or
-/// memory. The place is the user's alone: a shell of adb makes folders that everybody may write to, and the agent refuses
-/// those.
+/// Returns the script that starts the agent deployed in `folder`. The agent's work folder lies
+/// there as well, since temporary folders can be small or in memory. It is private: adb's shell
+/// creates world-writable folders, and the agent refuses those.
 pub fn agent_script(folder: &str, allow_unconfined: bool) -> String {
     let folder = quote_path(folder);
     let more = if allow_unconfined {
@@ -64,7 +66,7 @@ pub fn agent_script(folder: &str, allow_unconfined: bool) -> String {
     )
 }
 
-/// What is in the way, where the failure tells that the script ran and there is no agent for it.
+/// The obstacle behind a script that ran but found no usable agent.
 pub fn obstacle(failure: &StartFailure) -> Option<Obstacle> {
     let status = failure.status.and_then(|status| status.code())?;
     if status == NOT_DEPLOYED {
@@ -73,9 +75,9 @@ pub fn obstacle(failure: &StartFailure) -> Option<Obstacle> {
     is_foreign(status, &failure.words).then_some(Obstacle::WrongArchitecture)
 }
 
-/// Whether a shell that ended so could not run the program, because it is none for this machine.
+/// Whether a shell's status and messages mean that the program is not for this machine.
 pub fn is_foreign(status: i32, words: &str) -> bool {
-    FOREIGN.iter().any(|said| words.contains(said)) || NOT_EXECUTABLE.contains(&status)
+    FOREIGN.iter().any(|message| words.contains(message)) || NOT_EXECUTABLE.contains(&status)
 }
 
 #[cfg(test)]
@@ -85,7 +87,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_shell_reads_what_was_quoted() {
+    fn a_shell_reads_a_quoted_word_unchanged() {
         let check = |word: &str| {
             let out = Command::new("sh")
                 .args(["-c", &format!("printf %s {}", quote(word))])
@@ -113,7 +115,7 @@ mod tests {
     }
 
     #[test]
-    fn a_home_folder_is_the_devices_and_a_hyphen_no_option() {
+    fn a_path_keeps_the_devices_home_folder_and_is_no_option() {
         assert_eq!(quote_path("~/a b"), "\"$HOME\"/'a b'");
         assert_eq!(quote_path("-rf"), "./-rf");
         assert_eq!(quote_path("/data/local/tmp"), "/data/local/tmp");

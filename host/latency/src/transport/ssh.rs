@@ -1,5 +1,6 @@
-//! A device behind ssh: the system's own client, so that the user's configuration, keys, jump hosts and shared connections
-//! apply. No port of this machine is opened: the bytes go through the client's standard input and output.
+//! The transport over ssh. It runs the system's client, so the user's configuration, keys, jump
+//! hosts and shared connections apply. It opens no local port: the bytes go through the client's
+//! standard input and output.
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -8,14 +9,15 @@ use std::time::Duration;
 
 use agent_protocol::Token;
 
+use super::link::{Launcher, Link};
 use super::process::{AgentProcess, StartFailure};
-use super::{Launcher, Link, remote};
+use super::remote;
 use crate::route::Route;
 use crate::{Client, LatencyError, Obstacle};
 
-/// With this status `ssh` says that it failed itself.
+/// The exit status of `ssh` for its own failures.
 pub(crate) const SSH_FAILED: i32 = 255;
-/// What the client is always told: it asks for nothing, and notices a dead line within a quarter of a minute.
+/// Options of every call: no prompts, and a dead connection is noticed within 15 seconds.
 const OPTIONS: [&str; 8] = [
     "-o",
     "BatchMode=yes",
@@ -26,8 +28,8 @@ const OPTIONS: [&str; 8] = [
     "-o",
     "LogLevel=ERROR",
 ];
-/// What `ssh` says, and what that means.
-const WORDS: [(&str, Obstacle); 4] = [
+/// Messages of `ssh`.
+const MESSAGES: [(&str, Obstacle); 4] = [
     ("Permission denied", Obstacle::KeyRefused),
     ("Too many authentication failures", Obstacle::KeyRefused),
     ("Host key verification failed", Obstacle::Impostor),
@@ -37,7 +39,7 @@ const WORDS: [(&str, Obstacle); 4] = [
 /// The client program.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SshClient {
-    /// `ssh`.
+    /// The program: `ssh`.
     pub ssh: PathBuf,
     /// Arguments before all others, such as `-F FILE`.
     pub arguments: Vec<String>,
@@ -53,14 +55,14 @@ impl Default for SshClient {
 }
 
 impl SshClient {
-    /// The client's words up to, not including, the destination.
+    /// The command line up to the destination.
     pub(crate) fn words(&self, patience: Duration) -> Vec<OsString> {
         let mut words = vec![self.ssh.clone().into_os_string()];
         words.extend(self.options(patience));
         words
     }
 
-    /// What the client is told first.
+    /// The options of every call.
     pub(crate) fn options(&self, patience: Duration) -> Vec<OsString> {
         let connect = format!("ConnectTimeout={}", patience.as_secs().max(1));
         let mut words: Vec<OsString> = self.arguments.iter().map(OsString::from).collect();
@@ -69,23 +71,23 @@ impl SshClient {
         words
     }
 
-    /// What a failure of the client itself means.
-    pub(crate) fn obstacle(words: &str) -> Obstacle {
-        WORDS
+    /// The obstacle behind a failure of the client itself.
+    pub(crate) fn obstacle(stderr: &str) -> Obstacle {
+        MESSAGES
             .iter()
-            .find(|(said, _)| words.contains(said))
+            .find(|(message, _)| stderr.contains(message))
             .map_or(Obstacle::Unreachable, |(_, obstacle)| *obstacle)
     }
 }
 
-/// A device reached by ssh, on which an agent was deployed.
+/// A device reached by ssh, with a deployed agent.
 #[derive(Clone, Debug)]
 pub struct Ssh {
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device: String,
-    /// `user@host`, or a name of the user's ssh configuration.
+    /// `user@host`, or a host of the user's ssh configuration.
     pub destination: String,
-    /// The agent's folder on the device, from the user's home folder.
+    /// The agent's folder on the device, relative to the user's home folder.
     pub folder: String,
     /// The client.
     pub client: SshClient,
@@ -94,14 +96,14 @@ pub struct Ssh {
 }
 
 impl Ssh {
-    /// The folder where nothing else was said.
+    /// The default folder.
     pub const FOLDER: &'static str = ".graphprune";
 
     fn failed(&self, failure: &StartFailure) -> LatencyError {
-        let by_itself = failure.status.and_then(|status| status.code()) == Some(SSH_FAILED);
+        let client_failed = failure.status.and_then(|status| status.code()) == Some(SSH_FAILED);
         let obstacle = if failure.no_program {
             Some(Obstacle::NoProgram)
-        } else if by_itself {
+        } else if client_failed {
             Some(SshClient::obstacle(&failure.words))
         } else {
             remote::obstacle(failure)

@@ -1,19 +1,19 @@
-//! An agent that runs by itself and listens on a network: TLS in which both sides show certificates.
+//! The transport to an independent agent on a network, over mutual TLS.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
-use super::{Launcher, Link};
+use super::link::{Launcher, Link};
 use crate::route::Route;
 use crate::{Client, LatencyError, Obstacle};
 
-/// The port of an agent where none is named.
+/// The default port of an agent.
 pub const PORT: u16 = 7070;
 
-/// What TLS says when something is wrong with a certificate, and whose it is.
-const WORDS: [(&str, Obstacle); 8] = [
+/// Messages of TLS about a certificate.
+const MESSAGES: [(&str, Obstacle); 8] = [
     ("invalid peer certificate", Obstacle::Impostor),
     ("CertificateRequired", Obstacle::KeyRefused),
     ("BadCertificate", Obstacle::KeyRefused),
@@ -24,14 +24,15 @@ const WORDS: [(&str, Obstacle); 8] = [
     ("AccessDenied", Obstacle::KeyRefused),
 ];
 
-/// A device whose agent was started with `serve --listen ADDRESS:PORT --tls DIR`.
+/// A device whose agent runs with `serve --listen ADDRESS:PORT --tls DIR`.
 #[derive(Clone, Debug)]
 pub struct Tcp {
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device: String,
     /// `host:port`; the device's certificate is for this host.
     pub address: String,
-    /// The folder with `ca.pem`, `host.pem` and `host.key`, as `graphprune device enroll` makes it.
+    /// The folder with `ca.pem`, `host.pem` and `host.key`, as `graphprune device enroll` creates
+    /// it.
     pub certificates: PathBuf,
 }
 
@@ -56,7 +57,8 @@ impl Tcp {
     }
 }
 
-/// Splits `host`, `host:port`, `[v6]` or `[v6]:port`; the host comes without brackets.
+/// Splits `host`, `host:port`, `[v6]` or `[v6]:port` into the host, without brackets, and the
+/// port.
 pub fn split(address: &str) -> Option<(&str, u16)> {
     let (host, port) = match address.strip_prefix('[') {
         Some(rest) => {
@@ -74,8 +76,8 @@ pub fn split(address: &str) -> Option<(&str, u16)> {
     } else {
         port.parse().ok().filter(|port| *port > 0)?
     };
-    let plain = |c: char| c.is_ascii_alphanumeric() || "-_.:%".contains(c);
-    (!host.is_empty() && host.chars().all(plain)).then_some((host, port))
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.:%".contains(c);
+    (!host.is_empty() && host.chars().all(is_plain)).then_some((host, port))
 }
 
 impl Launcher for Tcp {
@@ -85,7 +87,7 @@ impl Launcher for Tcp {
 
     fn launch(&self, _patience: Duration) -> Result<Link, LatencyError> {
         let (host, port) = split(&self.address).ok_or_else(|| {
-            self.unusable(Obstacle::Unreachable, "its address is no host:port".into())
+            self.unusable(Obstacle::Unreachable, "its address is not host:port".into())
         })?;
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(self.read("ca.pem")?))
@@ -102,9 +104,9 @@ impl Launcher for Tcp {
         match Client::over(&Route::Tls(uri, Box::new(tls)), None) {
             Ok(client) => Ok(Link::new(client)),
             Err(LatencyError::Connection { detail, .. }) => {
-                let obstacle = WORDS
+                let obstacle = MESSAGES
                     .iter()
-                    .find(|(said, _)| detail.contains(said))
+                    .find(|(message, _)| detail.contains(message))
                     .map_or(Obstacle::Unreachable, |(_, obstacle)| *obstacle);
                 Err(self.unusable(obstacle, detail))
             }
@@ -118,9 +120,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_is_a_host_and_perhaps_a_port() {
+    fn an_address_is_a_host_with_an_optional_port() {
         let check =
-            |text: &str, wanted: Option<(&str, u16)>| assert_eq!(split(text), wanted, "{text}");
+            |text: &str, expected: Option<(&str, u16)>| assert_eq!(split(text), expected, "{text}");
         check("board", Some(("board", PORT)));
         check("10.0.0.7:9000", Some(("10.0.0.7", 9000)));
         check("[fe80::1]", Some(("fe80::1", PORT)));

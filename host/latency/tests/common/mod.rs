@@ -1,11 +1,11 @@
-//! A device that measures nothing but counts what it was asked for.
+//! A device that returns fixed measurements and records its requests.
 
 use latency::{
     DeviceInfo, DeviceState, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement,
     Model, Ratio, RuntimeInfo, RuntimeOptions, Verdict,
 };
 
-/// A measurement with something in every part.
+/// A measurement with a value in every part.
 pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Measurement {
     Measurement {
         name: model.name().to_owned(),
@@ -60,18 +60,18 @@ pub fn device() -> DeviceInfo {
     }
 }
 
-/// A source that notes which models it was asked for.
+/// A source that records the requested models.
 #[derive(Default)]
 pub struct Counting {
     /// The names in each request.
-    pub asked: Vec<Vec<String>>,
-    /// Whether everything comes out invalid.
+    pub requests: Vec<Vec<String>>,
+    /// Whether all results are invalid.
     pub invalid: bool,
 }
 
 impl LatencySource for Counting {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
-        self.asked.push(
+        self.requests.push(
             request
                 .models
                 .iter()

@@ -1,4 +1,4 @@
-//! Differences between devices, on data whose answers are known.
+//! Differences between devices, on data with known answers.
 
 use latency::{
     DeviceInfo, Difference, Estimate, Key, Origin, Ratio, Record, RuntimeOptions, Sampling,
@@ -25,7 +25,7 @@ fn key(name: &str, sampling: &Sampling) -> Key {
     )
 }
 
-/// What a device measured: a ratio with an interval of plus and minus one per cent.
+/// A measured ratio with an interval of plus and minus one per cent.
 fn ratio(device: &str, name: &str, median: f64) -> Record {
     let key = key(device, &Sampling::default());
     let mut m = measurement(&model(name), Some(&model("reference")), false);
@@ -50,32 +50,33 @@ fn compare(records: &[Record]) -> Vec<Difference> {
     differences(&[key("a", &sampling), key("b", &sampling)], records)
 }
 
-fn close(found: f64, want: f64) {
-    assert!((found - want).abs() < 1e-9, "{found} instead of {want}");
+#[track_caller]
+fn close(value: f64, expected: f64) {
+    assert!((value - expected).abs() < 1e-9, "{value} {expected}");
 }
 
 #[test]
-fn a_constant_bias_is_found_whatever_the_models_ratios_are() {
+fn a_constant_bias_is_found_for_any_ratios() {
     let mut records = Vec::new();
     for i in 0..9 {
         let (name, truth) = (format!("m{i}"), 0.3 + 0.07 * f64::from(i));
         records.push(ratio("a", &name, truth));
         records.push(ratio("b", &name, truth * 1.05));
     }
-    // What one of them alone measured says nothing about the difference.
+    // A model of one device alone does not contribute.
     records.push(ratio("a", "alone", 0.1));
-    let found = compare(&records);
-    let bias = |i: usize| found[i].bias.unwrap();
+    let result = compare(&records);
+    let bias = |i: usize| result[i].bias.unwrap();
     close(bias(1).interval.value, 1.05);
     close(bias(0).interval.value, 1.0 / 1.05);
-    // By order statistics of nine equal values: no width at all.
+    // The order statistics of nine equal values have no width.
     close(bias(1).interval.low, 1.05);
     close(bias(1).interval.high, 1.05);
     assert_eq!(
-        (bias(0).count, found[0].measured, found[1].measured),
+        (bias(0).count, result[0].measured, result[1].measured),
         (9, 10, 9)
     );
-    assert!(found[0].differs && found[1].differs);
+    assert!(result[0].differs && result[1].differs);
 }
 
 #[test]
@@ -89,43 +90,43 @@ fn chance_is_no_difference() {
             [ratio("a", &name, 0.5), ratio("b", &name, 0.5 * noise)]
         })
         .collect();
-    let found = compare(&records);
-    let bias = found[1].bias.unwrap();
+    let result = compare(&records);
+    let bias = result[1].bias.unwrap();
     assert!(
         bias.interval.low <= 1.0 && bias.interval.high >= 1.0,
         "{bias:?}"
     );
-    assert!(!found[0].differs && !found[1].differs);
+    assert!(!result[0].differs && !result[1].differs);
 }
 
 #[test]
-fn a_sure_but_small_difference_is_within_what_one_measurement_says() {
-    // Half a per cent, always: sure, but less than the one per cent of every interval.
+fn a_certain_difference_below_the_typical_interval_does_not_count() {
+    // A constant half per cent is certain, but below the one per cent of every interval.
     let records: Vec<Record> = (0..12)
         .flat_map(|i| {
             let name = format!("m{i}");
             [ratio("a", &name, 0.5), ratio("b", &name, 0.5025)]
         })
         .collect();
-    let found = compare(&records);
-    assert!(found[1].bias.unwrap().interval.low > 1.0);
-    assert!(!found[1].differs);
+    let result = compare(&records);
+    assert!(result[1].bias.unwrap().interval.low > 1.0);
+    assert!(!result[1].differs);
 }
 
 #[test]
-fn few_models_are_as_unsure_as_their_measurements() {
-    let found = compare(&[ratio("a", "m", 0.5), ratio("b", "m", 0.505)]);
-    let bias = found[1].bias.unwrap();
+fn the_bias_of_few_models_has_the_interval_of_their_measurements() {
+    let near = compare(&[ratio("a", "m", 0.5), ratio("b", "m", 0.505)]);
+    let bias = near[1].bias.unwrap();
     close(bias.interval.value, 1.01);
     close(bias.interval.low, 1.01 * 0.99 / 1.01);
     close(bias.interval.high, 1.01 * 1.01 / 0.99);
-    assert!(!found[1].differs);
+    assert!(!near[1].differs);
     let far = compare(&[ratio("a", "m", 0.5), ratio("b", "m", 0.6)]);
     assert!(far[1].differs);
 }
 
 #[test]
-fn the_reference_is_told_apart_and_what_does_not_belong_is_left_out() {
+fn the_reference_counts_separately_and_other_measurements_are_left_out() {
     let mut alone = ratio("a", "reference", 1.0);
     alone.measurement = measurement(&model("reference"), None, false);
     alone.measurement.median_ns = 7.0;
@@ -144,7 +145,7 @@ fn the_reference_is_told_apart_and_what_does_not_belong_is_left_out() {
     .setup;
     let mut other = ratio("b", "m", 9.0);
     other.measurement.reference_sha256 = Some(model("another").sha256());
-    let found = compare(&[
+    let result = compare(&[
         alone,
         ratio("a", "reference", 1.003),
         ratio("a", "m", 0.5),
@@ -153,10 +154,10 @@ fn the_reference_is_told_apart_and_what_does_not_belong_is_left_out() {
         other,
         ratio("stranger", "m", 9.0),
     ]);
-    close(found[0].reference_ns.unwrap().interval.value, 7.0);
-    close(found[0].itself.unwrap().interval.value, 1.003);
-    assert_eq!((found[0].measured, found[1].measured), (1, 0));
-    assert_eq!((found[0].bias, found[1].bias), (None, None));
+    close(result[0].reference_ns.unwrap().interval.value, 7.0);
+    close(result[0].itself.unwrap().interval.value, 1.003);
+    assert_eq!((result[0].measured, result[1].measured), (1, 0));
+    assert_eq!((result[0].bias, result[1].bias), (None, None));
 }
 
 #[test]

@@ -1,4 +1,4 @@
-//! Several devices as one, with devices that do what a test tells them. Real agents are measured in the agent's own tests.
+//! Fleets of scripted devices. The agent's tests cover fleets of real agents.
 
 mod compare;
 #[path = "../common/mod.rs"]

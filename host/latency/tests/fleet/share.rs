@@ -1,4 +1,4 @@
-//! How a fleet shares its work, and what becomes of it when devices fail.
+//! A fleet distributes its work and recovers from failures of devices.
 
 use std::path::Path;
 use std::sync::{Arc, Condvar, Mutex};
@@ -10,7 +10,7 @@ use latency::{
 
 use crate::fixture::{device, measurement, model, request};
 
-/// What all devices of a test have measured, in the order of its end: device and models.
+/// The finished measurements of all devices in order: device and models.
 #[derive(Default)]
 struct Log {
     done: Mutex<Vec<(String, Vec<String>)>>,
@@ -24,14 +24,14 @@ impl Log {
         of.map(|(_, models)| models.clone()).collect()
     }
 
-    /// How many models the devices have measured, the reference beside itself not counted.
+    /// Number of measured models, without the reference against itself.
     fn models(&self) -> usize {
         let done = self.done.lock().unwrap();
         let all = done.iter().flat_map(|(_, models)| models);
         all.filter(|name| !name.contains("itself")).count()
     }
 
-    /// Waits until `count` models were measured by others.
+    /// Waits until `count` models are measured.
     fn wait_for(&self, count: usize) {
         let mut done = self.done.lock().unwrap();
         while done.iter().map(|(_, models)| models.len()).sum::<usize>() < count {
@@ -40,20 +40,20 @@ impl Log {
     }
 }
 
-/// One device tells another that it has got so far.
+/// A signal from one device to another.
 #[derive(Clone, Default)]
 struct Signal(Arc<(Mutex<bool>, Condvar)>);
 
 impl Signal {
-    fn give(&self) {
+    fn send(&self) {
         *self.0.0.lock().unwrap() = true;
         self.0.1.notify_all();
     }
 
     fn wait(&self) {
-        let mut given = self.0.0.lock().unwrap();
-        while !*given {
-            given = self.0.1.wait(given).unwrap();
+        let mut sent = self.0.0.lock().unwrap();
+        while !*sent {
+            sent = self.0.1.wait(sent).unwrap();
         }
     }
 }
@@ -115,7 +115,7 @@ fn gone() -> LatencyError {
     }
 }
 
-/// No comparisons, so that a test sees its own models only.
+/// Settings without comparisons, so that only the models of the test are measured.
 fn plain() -> FleetConfig {
     FleetConfig {
         check_every: 0,
@@ -132,7 +132,8 @@ fn many(count: usize) -> MeasureRequest {
     request(&names.iter().map(String::as_str).collect::<Vec<_>>())
 }
 
-/// Every model has an answer under its name, with the reference of the device that gave it.
+/// Measures and checks that every model has an answer under its name, with the reference of the
+/// same device.
 fn answered(fleet: &mut Fleet<Scripted>, request: &MeasureRequest) -> Vec<Answer> {
     let outcomes = fleet.measure_on(request).unwrap();
     let answers: Vec<Answer> = outcomes.into_iter().map(Result::unwrap).collect();
@@ -140,8 +141,8 @@ fn answered(fleet: &mut Fleet<Scripted>, request: &MeasureRequest) -> Vec<Answer
         .iter()
         .map(|a| a.measurement.name.as_str())
         .collect();
-    let asked: Vec<&str> = request.models.iter().map(Model::name).collect();
-    assert_eq!(names, asked);
+    let requested: Vec<&str> = request.models.iter().map(Model::name).collect();
+    assert_eq!(names, requested);
     for answer in &answers {
         assert_eq!(answer.reference.as_ref().unwrap().name, "reference");
         assert!(answer.device_id.starts_with("test-"));
@@ -150,14 +151,14 @@ fn answered(fleet: &mut Fleet<Scripted>, request: &MeasureRequest) -> Vec<Answer
 }
 
 #[test]
-fn a_slow_device_does_not_hold_up_the_others() {
+fn a_slow_device_does_not_delay_the_others() {
     let log = Arc::new(Log::default());
-    let (seen, begun) = (log.clone(), Signal::default());
+    let (progress, begun) = (log.clone(), Signal::default());
     let begins = begun.clone();
     let slow = scripted("slow", &log, move |request| {
-        // It is done with its first chunk when the other is done with everything else.
-        begins.give();
-        seen.wait_for(20 - request.models.len());
+        // Its first chunk ends after everything else.
+        begins.send();
+        progress.wait_for(20 - request.models.len());
         Ok(())
     });
     let fast = scripted("fast", &log, move |_| {
@@ -179,7 +180,7 @@ fn a_device_that_fails_is_set_aside_and_its_work_goes_elsewhere() {
     let failed = Signal::default();
     let fails = failed.clone();
     let failing = scripted("failing", &log, move |_| {
-        fails.give();
+        fails.send();
         Err(gone())
     });
     let other = scripted("well", &log, move |_| {
@@ -198,23 +199,23 @@ fn a_device_that_fails_is_set_aside_and_its_work_goes_elsewhere() {
             .contains("the cable was pulled")
     );
     assert_eq!((states[0].failures, &states[1].set_aside), (1, &None));
-    // Within its back-off it is left alone.
+    // It is not tried within its back-off.
     answered(&mut fleet, &many(9));
     assert_eq!(fleet.states()[0].failures, 1);
 }
 
 #[test]
-fn a_device_is_tried_again_after_its_back_off_and_is_well_when_it_measures() {
+fn a_device_is_tried_again_after_its_back_off() {
     let log = Arc::new(Log::default());
     let mut failures = 2;
     let flaky = scripted("flaky", &log, move |_| {
         failures -= 1;
         if failures >= 0 { Err(gone()) } else { Ok(()) }
     });
-    let seen = log.clone();
+    let progress = log.clone();
     let patient = scripted("patient", &log, move |_| {
-        // The first one of the fleet to measure is the other.
-        seen.wait_for(1);
+        // The other device measures first.
+        progress.wait_for(1);
         Ok(())
     });
     let config = FleetConfig {
@@ -228,7 +229,7 @@ fn a_device_is_tried_again_after_its_back_off_and_is_well_when_it_measures() {
 }
 
 #[test]
-fn a_request_fails_when_no_device_is_left_and_says_what_became_of_each() {
+fn a_request_without_devices_fails_with_the_error_of_each() {
     let log = Arc::new(Log::default());
     let members = || {
         vec![
@@ -237,7 +238,7 @@ fn a_request_fails_when_no_device_is_left_and_says_what_became_of_each() {
         ]
     };
     let mut both = fleet(members(), plain());
-    // The second time both are within their back-off, and are tried all the same.
+    // The second time both are within their back-off, but there is no other device.
     for times in 1..=2 {
         let error = both.measure_on(&many(3)).unwrap_err();
         assert!(matches!(error, LatencyError::NoDeviceLeft { .. }));
@@ -248,14 +249,14 @@ fn a_request_fails_when_no_device_is_left_and_says_what_became_of_each() {
         );
         assert!(both.states().iter().all(|state| state.failures == times));
     }
-    // One device alone fails with its own error.
+    // A single device fails with its own error.
     let mut one = fleet(vec![scripted("a", &log, |_| Err(gone()))], plain());
     let error = one.measure_on(&many(3)).unwrap_err();
     assert!(matches!(error, LatencyError::Connection { .. }));
 }
 
 #[test]
-fn a_fleet_starts_with_the_devices_that_can_be_reached() {
+fn a_fleet_starts_with_the_reachable_devices() {
     let log = Arc::new(Log::default());
     let dead = || Member::new("dead", || Err(gone()));
     let mut fleet = fleet(vec![dead(), scripted("well", &log, well)], plain());
@@ -273,7 +274,7 @@ fn a_fleet_starts_with_the_devices_that_can_be_reached() {
 }
 
 #[test]
-fn a_model_that_cannot_be_measured_costs_the_others_nothing() {
+fn an_unmeasurable_model_does_not_affect_the_others() {
     let log = Arc::new(Log::default());
     let refuse = |request: &MeasureRequest| {
         if request.models.iter().any(|m| m.name() == "m3") {
@@ -298,7 +299,7 @@ fn a_model_that_cannot_be_measured_costs_the_others_nothing() {
 }
 
 #[test]
-fn a_device_that_lives_but_cannot_measure_is_kept_when_it_is_the_only_one() {
+fn a_single_device_that_cannot_measure_now_is_kept() {
     let log = Arc::new(Log::default());
     let hot = |_: &MeasureRequest| {
         Err(LatencyError::Failed(Failure {
@@ -323,7 +324,7 @@ fn a_device_that_lives_but_cannot_measure_is_kept_when_it_is_the_only_one() {
 }
 
 #[test]
-fn some_models_are_measured_twice_and_the_reference_beside_itself_once() {
+fn some_models_are_measured_twice_and_the_reference_against_itself_once() {
     let log = Arc::new(Log::default());
     let config = FleetConfig {
         check_every: 4,
@@ -347,7 +348,7 @@ fn some_models_are_measured_twice_and_the_reference_beside_itself_once() {
             let all = log.of(name).concat();
             all.iter().filter(|n| **n == model).count()
         };
-        // Twice it was asked for; every fourth is measured by both.
+        // Requested twice; every fourth is measured by both devices.
         let compared = ["m0", "m4"].contains(&model.as_str());
         assert_eq!(
             times("a") + times("b"),
@@ -359,7 +360,7 @@ fn some_models_are_measured_twice_and_the_reference_beside_itself_once() {
 }
 
 #[test]
-fn every_device_measures_what_is_asked_of_each() {
+fn a_request_on_each_device_is_measured_by_every_device() {
     let log = Arc::new(Log::default());
     let failing = scripted("failing", &log, |_| Err(gone()));
     let members = vec![
@@ -368,18 +369,18 @@ fn every_device_measures_what_is_asked_of_each() {
         scripted("b", &log, well),
     ];
     let mut fleet = fleet(members, plain());
-    let each = fleet.measure_on_each(&many(2)).unwrap();
-    let measured = &each.measured;
+    let results = fleet.measure_on_each(&many(2)).unwrap();
+    let measured = &results.measured;
     let names: Vec<&str> = measured.iter().map(|(name, _)| name.as_str()).collect();
     assert_eq!(names, ["a", "b"]);
     assert!(measured.iter().all(|(_, all)| all.len() == 3));
-    assert_eq!(each.failed[0].0, "failing");
+    assert_eq!(results.failed[0].0, "failing");
     assert!(fleet.states()[1].set_aside.is_some());
     let first = fleet.with_device(|source| Ok(source.name.clone())).unwrap();
     assert_eq!(first, "a");
 }
 
-/// Devices with one store between them.
+/// A fleet whose devices share a store.
 fn remembering(path: &Path, log: &Arc<Log>, names: &[&str]) -> Fleet<Remembering<Scripted>> {
     let members = names.iter().map(|&name| {
         let (path, log, name) = (path.to_owned(), log.clone(), name.to_owned());
@@ -396,36 +397,36 @@ fn remembering(path: &Path, log: &Arc<Log>, names: &[&str]) -> Fleet<Remembering
 }
 
 #[test]
-fn what_a_device_of_the_fleet_has_measured_is_not_measured_again_by_any() {
+fn a_stored_measurement_of_any_device_answers_for_the_fleet() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let log = Arc::new(Log::default());
-    let wanted = many(10);
+    let request = many(10);
     let first = remembering(&path, &log, &["a", "b"])
-        .measure_on(&wanted)
+        .measure_on(&request)
         .unwrap();
-    let by = |outcomes: Vec<latency::Outcome>| {
-        let answers = outcomes.into_iter().map(Result::unwrap);
+    let by = |results: Vec<latency::ModelResult>| {
+        let answers = results.into_iter().map(Result::unwrap);
         answers.map(|a| a.device).collect::<Vec<_>>()
     };
     let first = by(first);
     assert_eq!(log.models(), 10);
     assert_eq!(
         by(remembering(&path, &log, &["b", "a"])
-            .measure_on(&wanted)
+            .measure_on(&request)
             .unwrap()),
         first
     );
     assert_eq!(log.models(), 10);
-    // Another device is no part of that fleet: it is asked for everything.
+    // A device outside the fleet measures everything itself.
     let other = by(remembering(&path, &log, &["c"])
-        .measure_on(&wanted)
+        .measure_on(&request)
         .unwrap());
     assert!(other.iter().all(|device| device == "c"));
     assert_eq!(log.models(), 20);
-    // The trait's plain answer has the models in order, then the reference.
+    // The trait's method returns the models in order, then the reference.
     let plain = remembering(&path, &log, &["a", "b"])
-        .measure(&wanted)
+        .measure(&request)
         .unwrap();
     assert_eq!(plain.len(), 11);
     assert_eq!(plain[10].name, "reference");

@@ -1,4 +1,4 @@
-//! Several runs with one store: nothing is measured twice, and nobody waits for the dead.
+//! Several runs with one store measure nothing twice, and take over claims of ended processes.
 
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -12,13 +12,13 @@ use rusqlite::Connection;
 
 use crate::fixture::{Counting, device, model, request};
 
-/// A source that runs `before` and then measures as [`Counting`] does.
-struct Doing<F> {
+/// A [`Counting`] source that runs `before` each measurement.
+struct Prefixed<F> {
     before: F,
     counting: Counting,
 }
 
-impl<F: FnMut(&MeasureRequest) -> Result<(), LatencyError>> LatencySource for Doing<F> {
+impl<F: FnMut(&MeasureRequest) -> Result<(), LatencyError>> LatencySource for Prefixed<F> {
     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
         (self.before)(request)?;
         self.counting.measure(request)
@@ -33,8 +33,8 @@ fn remembering<F: FnMut(&MeasureRequest) -> Result<(), LatencyError>>(
     path: &Path,
     lease: Lease,
     before: F,
-) -> Remembering<Doing<F>> {
-    let source = Doing {
+) -> Remembering<Prefixed<F>> {
+    let source = Prefixed {
         before,
         counting: Counting::default(),
     };
@@ -53,7 +53,7 @@ fn lease(ns: u64) -> Lease {
 const HOUR: u64 = 3_600_000_000_000;
 
 #[test]
-fn concurrent_runs_measure_every_key_once_and_all_get_every_answer() {
+fn concurrent_runs_measure_every_key_once_and_receive_every_answer() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let measured = Arc::new(AtomicUsize::new(0));
@@ -69,13 +69,15 @@ fn concurrent_runs_measure_every_key_once_and_all_get_every_answer() {
                     Ok(())
                 });
                 start.wait();
-                // Each begins elsewhere and takes them by threes, so that the requests overlap in part.
+                // Each run starts elsewhere and takes three at a time, so that the requests
+                // overlap.
                 for i in 0..names.len() {
-                    let place = |k: usize| names[(i + k + 3 * run) % names.len()].as_str();
-                    let asked = [place(0), place(1), place(2)];
-                    let all = source.measure(&request(&asked)).unwrap();
-                    let got: Vec<&str> = all.iter().map(|m| m.name.as_str()).collect();
-                    assert_eq!(got, [asked[0], asked[1], asked[2], "reference"]);
+                    let name = |k: usize| names[(i + k + 3 * run) % names.len()].as_str();
+                    let requested = [name(0), name(1), name(2)];
+                    let all = source.measure(&request(&requested)).unwrap();
+                    let names: Vec<&str> = all.iter().map(|m| m.name.as_str()).collect();
+                    assert_eq!(names[..3], requested);
+                    assert_eq!(names[3..], ["reference"]);
                 }
             })
         })
@@ -92,7 +94,7 @@ fn concurrent_runs_measure_every_key_once_and_all_get_every_answer() {
 }
 
 #[test]
-fn a_measurement_that_outlives_its_lease_is_waited_for_while_its_holder_lives() {
+fn a_measurement_longer_than_its_lease_is_awaited_while_its_holder_runs() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let started = Arc::new(Barrier::new(2));
@@ -102,7 +104,7 @@ fn a_measurement_that_outlives_its_lease_is_waited_for_while_its_holder_lives() 
             let raw = Connection::open(&path).unwrap();
             let mut source = remembering(&path, lease(1_000_000_000), |_| {
                 started.wait();
-                // Six beats are more than a lease.
+                // Six heartbeats take longer than a lease.
                 let beats = || {
                     raw.query_row("SELECT max(beat) FROM claim", [], |row| {
                         row.get::<_, i64>(0)
@@ -126,20 +128,20 @@ fn a_measurement_that_outlives_its_lease_is_waited_for_while_its_holder_lives() 
 }
 
 #[test]
-fn the_claim_of_a_dead_holder_is_taken_over() {
+fn the_claim_of_an_ended_process_is_taken_over() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let mut source = remembering(&path, lease(200_000_000), |_| Ok(()));
-    // What a process leaves that was killed: a claim whose clock says an hour ago, now, and tomorrow.
+    // A killed process leaves a claim: an hour old, new, and from a clock that is a day ahead.
     for (name, hours) in [("long ago", -1), ("just now", 0), ("by a wrong clock", 24)] {
-        let wanted = request(&[name]);
+        let request = request(&[name]);
         let raw = Connection::open(&path).unwrap();
         let key = latency::Key::new(
             model(name).sha256(),
-            wanted.reference.as_ref().map(latency::Model::sha256),
+            request.reference.as_ref().map(latency::Model::sha256),
             &device(),
-            &wanted.sampling,
-            &wanted.runtime,
+            &request.sampling,
+            &request.runtime,
         );
         raw.execute(
             "INSERT INTO claim VALUES (?1, ?2, ?3, ?4, ?5, 'gone', 3, unixepoch() * 1000000000 + ?6)",
@@ -154,13 +156,13 @@ fn the_claim_of_a_dead_holder_is_taken_over() {
         )
         .unwrap();
         drop(raw);
-        assert_eq!(source.measure(&wanted).unwrap()[0].name, name);
+        assert_eq!(source.measure(&request).unwrap()[0].name, name);
     }
-    assert_eq!(source.source_mut().counting.asked.len(), 3);
+    assert_eq!(source.source_mut().counting.requests.len(), 3);
 }
 
 #[test]
-fn a_measurement_that_fails_gives_its_claim_up() {
+fn a_failed_measurement_releases_its_claim() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let mut unlucky = remembering(&path, lease(HOUR), |_| {
@@ -172,5 +174,5 @@ fn a_measurement_that_fails_gives_its_claim_up() {
     assert!(unlucky.measure(&request(&["a"])).is_err());
     let mut second = remembering(&path, lease(HOUR), |_| Ok(()));
     assert_eq!(second.measure(&request(&["a", "a"])).unwrap().len(), 3);
-    assert_eq!(second.source_mut().counting.asked, [vec!["a"]]);
+    assert_eq!(second.source_mut().counting.requests, [vec!["a"]]);
 }

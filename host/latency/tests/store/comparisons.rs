@@ -1,11 +1,11 @@
-//! The history of a guard in the store, and stores from before it.
+//! The comparisons of a guard in the store, and stores of the second version, which had none.
 
 use latency::{Comparison, Filter, Key, Origin, RuntimeOptions, Sampling, Store};
 use rusqlite::Connection;
 
 use crate::fixture::{device, measurement, model};
 
-/// The second version's tables, as they were written then.
+/// The tables of the second version.
 const SECOND: &str = "
     CREATE TABLE measurement (
         id INTEGER PRIMARY KEY,
@@ -81,7 +81,7 @@ fn comparison(label: &str, name: &str, device_name: &str) -> Comparison {
 }
 
 #[test]
-fn a_store_of_the_second_version_keeps_its_measurements_and_takes_comparisons() {
+fn a_store_of_the_second_version_keeps_its_measurements_and_accepts_comparisons() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let raw = Connection::open(&path).unwrap();
@@ -104,12 +104,12 @@ fn a_store_of_the_second_version_keeps_its_measurements_and_takes_comparisons() 
 }
 
 #[test]
-fn a_step_to_the_third_version_that_fails_leaves_the_second() {
+fn a_failed_migration_to_the_third_version_leaves_the_second() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let raw = Connection::open(&path).unwrap();
     raw.execute_batch(SECOND).unwrap();
-    // The last statement of the step will find its column's name taken.
+    // The last statement of the migration fails because the column exists.
     raw.execute_batch("ALTER TABLE measurement ADD COLUMN comparison TEXT")
         .unwrap();
     drop(raw);
@@ -123,7 +123,7 @@ fn a_step_to_the_third_version_that_fails_leaves_the_second() {
 }
 
 #[test]
-fn a_comparison_comes_back_as_it_went_with_its_measurements() {
+fn a_comparison_survives_the_round_trip_with_its_measurements() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let mut store = Store::open(&path).unwrap();
@@ -145,9 +145,9 @@ fn a_comparison_comes_back_as_it_went_with_its_measurements() {
         .record(&Origin::here(&device()), &whole, &taken)
         .unwrap();
     store.record(&Origin::default(), &unmeasured, &[]).unwrap();
-    let check = |model: Option<&str>, device: Option<&str>, want: &[&Comparison]| {
-        let found = store.comparisons(model, device).unwrap();
-        assert_eq!(found.iter().collect::<Vec<_>>(), want);
+    let check = |model: Option<&str>, device: Option<&str>, expected: &[&Comparison]| {
+        let selected = store.comparisons(model, device).unwrap();
+        assert_eq!(selected.iter().collect::<Vec<_>>(), expected);
     };
     check(None, None, &[&whole, &unmeasured]);
     check(Some("a"), None, &[&whole]);

@@ -1,4 +1,4 @@
-//! What leaves the store is what is in it, in every format.
+//! Every export format holds the contents of the store.
 
 use std::path::{Path, PathBuf};
 
@@ -8,7 +8,8 @@ use parquet::record::{Field, Row};
 
 use crate::fixture::{device, measurement, model};
 
-/// Two measurements: a candidate with everything, and an invalid one with what needs quoting and nothing that may be missing.
+/// Two measurements: a complete candidate, and an invalid one without optional values and with
+/// text that needs quoting.
 fn records(folder: &Path) -> Vec<Record> {
     let mut store = Store::open(&folder.join("m.sqlite")).unwrap();
     let mut put = |name: &str, full: bool| {
@@ -44,7 +45,7 @@ fn exported(format: Format, samples: bool) -> (tempfile::TempDir, PathBuf) {
 }
 
 #[test]
-fn csv_holds_every_column_and_quotes_what_needs_it() {
+fn csv_holds_every_column_with_quoting() {
     let (_folder, path) = exported(Format::Csv, true);
     let mut reader = csv::Reader::from_path(&path).unwrap();
     let head = reader.headers().unwrap().clone();
@@ -75,7 +76,7 @@ fn csv_holds_every_column_and_quotes_what_needs_it() {
 }
 
 #[test]
-fn json_holds_the_same_with_null_where_nothing_is() {
+fn json_has_null_for_missing_values() {
     let (_folder, path) = exported(Format::Json, false);
     let rows: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
     assert_eq!(rows[0]["ratio"], 0.5);
@@ -87,7 +88,7 @@ fn json_holds_the_same_with_null_where_nothing_is() {
 }
 
 #[test]
-fn parquet_is_read_back_by_its_own_reader() {
+fn parquet_is_readable_by_its_own_reader() {
     let (_folder, path) = exported(Format::Parquet, true);
     let reader = SerializedFileReader::new(std::fs::File::open(&path).unwrap()).unwrap();
     let rows: Vec<Row> = reader
@@ -114,13 +115,13 @@ fn parquet_is_read_back_by_its_own_reader() {
 }
 
 #[test]
-fn an_export_that_fails_leaves_the_old_file() {
+fn a_failed_export_leaves_the_old_file() {
     let folder = tempfile::tempdir().unwrap();
     let records = records(folder.path());
     let path = folder.path().join("missing/out.csv");
     let error = export(&records, Format::Csv, false, &path).unwrap_err();
     assert!(error.to_string().contains("missing/out.csv"), "{error}");
-    // A folder under the name cannot be replaced, and nothing half written stays beside it.
+    // A folder of that name cannot be replaced, and no temporary file remains.
     let taken = folder.path().join("taken");
     std::fs::create_dir(&taken).unwrap();
     assert!(export(&records, Format::Csv, false, &taken).is_err());

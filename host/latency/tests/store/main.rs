@@ -2,9 +2,10 @@
 
 mod claims;
 mod comparisons;
+mod current;
+mod donor;
 mod export;
 mod files;
 #[path = "../common/mod.rs"]
 mod fixture;
-mod kindred;
 mod memory;

@@ -1,4 +1,4 @@
-//! What was measured once is found again, and only where it may be.
+//! A stored measurement is returned under its key, and under no other.
 
 use latency::{
     DeviceInfo, Evidence, Key, LatencySource, MeasureRequest, Measurement, Origin, Remembering,
@@ -8,7 +8,7 @@ use latency::{
 use crate::fixture::{Counting, device, measurement, model, request};
 
 #[test]
-fn nothing_valid_is_measured_twice_and_results_keep_their_order() {
+fn nothing_valid_is_measured_twice_and_results_are_in_order() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let mut source = Remembering::new(Counting::default(), Store::open(&path).unwrap()).unwrap();
@@ -25,25 +25,28 @@ fn nothing_valid_is_measured_twice_and_results_keep_their_order() {
         names(source.measure(&request(&["d", "a"])).unwrap()),
         ["d", "a", "reference"]
     );
-    assert_eq!(source.source_mut().asked, [vec!["a", "b"], vec!["c", "d"]]);
+    assert_eq!(
+        source.source_mut().requests,
+        [vec!["a", "b"], vec!["c", "d"]]
+    );
 
-    // Another process finds them too.
+    // Another process returns them as well.
     let mut later = Remembering::new(Counting::default(), Store::open(&path).unwrap()).unwrap();
     assert_eq!(
         names(later.measure(&request(&["a", "b", "c"])).unwrap()),
         ["a", "b", "c", "reference"]
     );
-    assert!(later.source_mut().asked.is_empty());
+    assert!(later.source_mut().requests.is_empty());
 
-    // More evidence than there is has to be measured.
+    // Missing evidence has to be measured.
     later
         .measure(&MeasureRequest {
             evidence: Evidence::Full,
             ..request(&["a"])
         })
         .unwrap();
-    assert_eq!(later.source_mut().asked, [vec!["a"]]);
-    // Other threads are another measurement.
+    assert_eq!(later.source_mut().requests, [vec!["a"]]);
+    // Another number of threads is another key.
     let sampling = Sampling {
         threads: 2,
         ..Sampling::default()
@@ -54,11 +57,11 @@ fn nothing_valid_is_measured_twice_and_results_keep_their_order() {
             ..request(&["a"])
         })
         .unwrap();
-    assert_eq!(later.source_mut().asked.len(), 2);
+    assert_eq!(later.source_mut().requests.len(), 2);
 }
 
 #[test]
-fn an_invalid_measurement_is_kept_but_never_found() {
+fn an_invalid_measurement_is_kept_but_never_returned() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
     let mut source = Remembering::new(
@@ -71,13 +74,13 @@ fn an_invalid_measurement_is_kept_but_never_found() {
     .unwrap();
     assert!(!source.measure(&request(&["a"])).unwrap()[0].is_valid());
     assert!(!source.measure(&request(&["a"])).unwrap()[0].is_valid());
-    assert_eq!(source.source_mut().asked.len(), 2);
+    assert_eq!(source.source_mut().requests.len(), 2);
     assert_eq!(source.store().count().unwrap(), (4, 0));
     assert_eq!(source.store().all().unwrap().len(), 4);
 }
 
 #[test]
-fn the_whole_evidence_comes_back_and_only_under_its_key() {
+fn the_whole_evidence_is_returned_under_its_key_only() {
     let folder = tempfile::tempdir().unwrap();
     let mut store = Store::open(&folder.path().join("m.sqlite")).unwrap();
     let (candidate, reference) = (model("a"), model("reference"));
@@ -148,7 +151,7 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
     for other in others {
         assert_eq!(store.find(&other, false).unwrap(), None, "{other:?}");
     }
-    // How long was sampled is no part of the key.
+    // The sampling effort is not part of the key.
     let longer = Sampling {
         max_duration_ns: 1,
         ..Sampling::default()
@@ -164,7 +167,7 @@ fn the_whole_evidence_comes_back_and_only_under_its_key() {
 }
 
 #[test]
-fn two_processes_worth_of_writers_share_a_store() {
+fn concurrent_writers_share_a_store() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("m.sqlite");
     let writers: Vec<_> = (0..4)

@@ -43,7 +43,7 @@ pub struct KnowledgeConfig {
     /// Whether kernels that another device of the profile and processor measured are used where
     /// the store holds them and not the device's own. At most twenty whole networks then show how
     /// the device differs; where the kernels do not fit, its own are measured.
-    pub kindred: bool,
+    pub donor: bool,
     /// Whether the search offers only widths at the edges of the device's latency steps: the
     /// others take no less time than the next of these.
     pub corners: bool,
@@ -59,7 +59,7 @@ impl Default for KnowledgeConfig {
     fn default() -> Self {
         Self {
             kernels: true,
-            kindred: true,
+            donor: true,
             corners: true,
             probe: ProbeConfig::default(),
             sure: CERTAINTY,

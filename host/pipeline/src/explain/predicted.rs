@@ -1,6 +1,6 @@
 //! The times of both networks by kernels measured alone.
 
-use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, Step};
+use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, LatencyStep};
 use measuring::Session;
 use search::WidthGrid;
 
@@ -101,7 +101,7 @@ impl Predictions {
         pair: &Pair,
         layout: &Layout,
         group: usize,
-    ) -> Option<(Step, Option<usize>)> {
+    ) -> Option<(LatencyStep, Option<usize>)> {
         let width = pair.widths[group];
         if width == 0 || width == pair.analysis.groups()[group].channels {
             return None;
@@ -119,7 +119,7 @@ impl Predictions {
         let at = steps
             .iter()
             .position(|step| (step.first..=step.last).contains(&width))?;
-        let faster = |step: &&Step| step.ns < steps[at].ns;
+        let faster = |step: &&LatencyStep| step.ns < steps[at].ns;
         let below = steps[..at].iter().rev().find(faster);
         Some((steps[at], below.map(|step| step.last)))
     }

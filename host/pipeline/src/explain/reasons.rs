@@ -1,6 +1,6 @@
 //! Reasons why a group gained nothing, from the figures; "not explained" where they show none.
 
-use latency_model::Step;
+use latency_model::LatencyStep;
 use report::{GroupSaving, LayerChange, OtherOperators};
 
 /// A group gained something when it saved more than noise and more than this part of what its
@@ -18,7 +18,7 @@ pub(super) struct Circumstances<'a> {
     pub others: &'a [OtherOperators],
     /// The step of widths that take equally long by kernels measured alone, and the widest width
     /// below it that takes less.
-    pub step: Option<(Step, Option<usize>)>,
+    pub step: Option<(LatencyStep, Option<usize>)>,
 }
 
 /// Changes of kernels and providers of a group's layers.

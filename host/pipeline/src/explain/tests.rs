@@ -231,7 +231,7 @@ fn reasons_come_from_the_figures_and_without_any_nothing_is_explained() {
         before_ns: 2e3,
         after_ns: 9e3,
     };
-    let step = latency_model::Step {
+    let step = latency_model::LatencyStep {
         first: 164,
         last: 192,
         points: 4,

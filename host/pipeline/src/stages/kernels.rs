@@ -150,7 +150,7 @@ fn measure(
     let count = plan.points().len() as u64;
     let clock = Instant::now();
     let config = &work.config.knowledge;
-    let of_donor = if source == Source::OwnOrDonor && config.kindred {
+    let of_donor = if source == Source::OwnOrDonor && config.donor {
         work.session.donor_kernels(&plan, &config.probe)?
     } else {
         None
@@ -185,9 +185,9 @@ fn measure(
     let total = |widths: &[Vec<usize>]| widths.iter().map(Vec::len).sum::<usize>();
     let all = total(&kernels.widths);
     // With a budget of MACs as well the widths in between count: they cost no time but MACs.
-    let offered = if config.corners && cost == CostKind::Latency && noise <= TOO_NOISY {
+    let offered = if config.step_edges && cost == CostKind::Latency && noise <= TOO_NOISY {
         for (group, widths) in kernels.widths.iter_mut().enumerate() {
-            *widths = prepared.table.corners(&times, group, widths, noise);
+            *widths = prepared.table.step_edges(&times, group, widths, noise);
         }
         let edges = total(&kernels.widths);
         format!("{edges} of {all} widths are worth having")

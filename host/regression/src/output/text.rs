@@ -1,12 +1,24 @@
-//! Tables and sentences.
+//! Text for terminals and pull requests.
 
 use std::fmt::Write;
 
-use super::{Compared, Summary};
-use crate::compare::Change;
-use crate::verdict::{Gravity, Verdict};
+use comfy_table::{Table, presets};
 
-/// Milliseconds with three digits after the point.
+use crate::compare::Change;
+use crate::summary::{Compared, Summary};
+use crate::verdict::{Severity, Verdict};
+
+/// The columns of both tables.
+const COLUMNS: [&str; 6] = [
+    "model",
+    "device",
+    "latency, ms",
+    "baseline, ms",
+    "change (95 %)",
+    "verdict",
+];
+
+/// Milliseconds with three decimals.
 fn ms(ns: Option<f64>) -> String {
     ns.map_or_else(|| "-".into(), |ns| format!("{:.3}", ns / 1e6))
 }
@@ -29,7 +41,18 @@ fn interval(change: Option<&Change>) -> String {
     )
 }
 
-/// One sentence about a comparison.
+fn cells(compared: &Compared) -> [String; 6] {
+    [
+        compared.model.clone(),
+        compared.device.clone(),
+        ms(compared.median_ns),
+        ms(compared.baseline_ns),
+        interval(compared.change.as_ref()),
+        compared.verdict.to_string(),
+    ]
+}
+
+/// Describes a comparison in one sentence, followed by its notes.
 pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
     let (model, allowed) = (&compared.model, threshold * 100.0);
     let mut text = match (compared.verdict, &compared.change) {
@@ -54,19 +77,19 @@ pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
 }
 
 impl Summary {
-    /// What it came to, in a few words.
+    /// Returns the result in a few words.
     pub fn headline(&self) -> String {
-        let graves = |wanted| {
-            let all = self.all.iter().filter(|c| c.verdict.gravity() == wanted);
-            all.count()
+        let count = |severity| {
+            let all = self.all.iter();
+            all.filter(|c| c.verdict.severity() == severity).count()
         };
-        let (slower, untold) = (graves(Gravity::Failure), graves(Gravity::Error));
+        let (slower, uncompared) = (count(Severity::Failure), count(Severity::Error));
         let mut parts = Vec::new();
         if slower > 0 {
             parts.push(format!("{slower} slower than before"));
         }
-        if untold > 0 {
-            parts.push(format!("{untold} could not be compared"));
+        if uncompared > 0 {
+            parts.push(format!("{uncompared} could not be compared"));
         }
         if self.failure.is_some() {
             parts.push("the guard could not do its work".to_owned());
@@ -82,43 +105,18 @@ impl Summary {
         }
     }
 
-    /// Columns for a terminal.
+    /// Renders a table for a terminal, with the notes below it.
     pub fn table(&self) -> String {
-        let all = &self.all;
-        let head = [
-            "model",
-            "device",
-            "latency, ms",
-            "baseline, ms",
-            "change (95 %)",
-            "verdict",
-        ]
-        .map(String::from);
-        let rows: Vec<[String; 6]> = std::iter::once(head)
-            .chain(all.iter().map(|c| {
-                [
-                    c.model.clone(),
-                    c.device.clone(),
-                    ms(c.median_ns),
-                    ms(c.baseline_ns),
-                    interval(c.change.as_ref()),
-                    c.verdict.to_string(),
-                ]
-            }))
-            .collect();
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-        let widths: Vec<usize> = (0..6).map(|column| width(column).unwrap_or(0)).collect();
-        let mut text = String::new();
-        for row in &rows {
-            let cells = row
-                .iter()
-                .zip(&widths)
-                .map(|(cell, width)| format!("{cell:<width$}"));
-            let line = cells.collect::<Vec<_>>().join("  ");
-            // Writing to a string does not fail.
-            let _ = writeln!(text, "{}", line.trim_end());
+        let mut table = Table::new();
+        table.load_preset(presets::NOTHING).set_header(COLUMNS);
+        table.add_rows(self.all.iter().map(cells));
+        for column in table.column_iter_mut() {
+            column.set_padding((0, 2));
         }
-        for compared in all.iter().filter(|c| !c.notes.is_empty()) {
+        let mut text = table.trim_fmt();
+        text.push('\n');
+        for compared in self.all.iter().filter(|c| !c.notes.is_empty()) {
+            // Writing to a string does not fail.
             let _ = writeln!(
                 text,
                 "{} on {}: {}",
@@ -130,43 +128,34 @@ impl Summary {
         text
     }
 
-    /// A summary for a pull request.
+    /// Renders a summary for a pull request, in Markdown.
     pub fn markdown(&self) -> String {
-        let plain = |text: &str| text.replace('|', "\\|").replace('\n', " ");
+        let escaped = |text: String| text.replace('|', "\\|").replace('\n', " ");
         let mut text = format!("### Latency on hardware: {}\n", self.headline());
+        // Writing to a string does not fail.
         if !self.all.is_empty() {
-            text.push_str(
-            "\n| model | device | latency, ms | baseline, ms | change (95 %) | verdict |\n|---|---|---|---|---|---|\n",
-        );
+            let rule = ["---"; COLUMNS.len()].join("|");
+            let _ = writeln!(text, "\n| {} |\n|{rule}|", COLUMNS.join(" | "));
         }
-        for c in &self.all {
-            // Writing to a string does not fail.
-            let _ = writeln!(
-                text,
-                "| {} | {} | {} | {} | {} | {} |",
-                plain(&c.model),
-                plain(&c.device),
-                ms(c.median_ns),
-                ms(c.baseline_ns),
-                interval(c.change.as_ref()),
-                c.verdict
-            );
+        for compared in &self.all {
+            let row = cells(compared).map(escaped).join(" | ");
+            let _ = writeln!(text, "| {row} |");
         }
-        let graves = self
+        let errors = self
             .all
             .iter()
-            .filter(|c| c.verdict.gravity() == Gravity::Error);
-        let told: Vec<String> = graves.map(|c| sentence(c, self.threshold)).collect();
-        for line in told.iter().chain(&self.failure) {
+            .filter(|c| c.verdict.severity() == Severity::Error);
+        let sentences: Vec<String> = errors.map(|c| sentence(c, self.threshold)).collect();
+        for line in sentences.iter().chain(&self.failure) {
             let _ = write!(text, "\n- {}", line.replace('\n', " "));
         }
-        if self.failure.is_some() || !told.is_empty() {
+        if self.failure.is_some() || !sentences.is_empty() {
             text.push('\n');
         }
         if self.all.iter().all(|c| c.change.is_none()) {
             return text;
         }
-        let apart = self
+        let some_apart = self
             .all
             .iter()
             .any(|c| c.change.is_some() && !c.interleaved);
@@ -174,8 +163,8 @@ impl Summary {
             text,
             "\nA regression is a change above {:.1} % whose 95 % interval lies above zero. Old and new were measured interleaved in the same processes{}.\n",
             self.threshold * 100.0,
-            if apart {
-                " where the baseline's model was at hand, else related to the device's own pace"
+            if some_apart {
+                " where the baseline's model was kept, else compared by the device's pace"
             } else {
                 ""
             }
@@ -226,9 +215,9 @@ mod tests {
         }
     }
 
-    /// What every output says of a summary: failures and errors in JUnit, the headline, a word of the table.
+    /// Checks the exit code, the numbers of failures and errors in JUnit, and the headline.
     fn check(summary: &Summary, code: u8, (failures, errors): (usize, usize), headline: &str) {
-        assert_eq!(summary.gravity().exit_code(), code, "{summary:?}");
+        assert_eq!(summary.severity().exit_code(), code, "{summary:?}");
         let junit = summary.junit().unwrap();
         let count = |name: &str| junit.matches(&format!("<{name} ")).count();
         assert_eq!(
@@ -252,12 +241,24 @@ mod tests {
             for text in [&table, &markdown] {
                 assert!(text.contains(&compared.verdict.to_string()), "{text}");
             }
-            if compared.verdict.gravity() == Gravity::Error {
+            if compared.verdict.severity() == Severity::Error {
                 for note in &compared.notes {
                     assert!(junit.contains(note) && markdown.contains(note), "{note}");
                 }
             }
         }
+    }
+
+    #[test]
+    fn the_table_aligns_its_columns_and_puts_notes_below() {
+        let text = summary(&[Verdict::Fine, Verdict::Unmeasured], None).table();
+        let expected = "\
+model  device  latency, ms  baseline, ms  change (95 %)              verdict
+net    board   2.100        2.000         +5.0 % (+4.0 % to +6.0 %)  fine
+net    board   -            -             -                          not measured
+net on board: the device is gone
+";
+        assert_eq!(text, expected);
     }
 
     #[test]
@@ -278,15 +279,15 @@ mod tests {
             (1, 0),
             "1 slower than before",
         );
-        for untold in [Unmeasured, Uncompared, Undecided] {
+        for error in [Unmeasured, Uncompared, Undecided] {
             check(
-                &summary(&[untold], None),
+                &summary(&[error], None),
                 2,
                 (0, 1),
                 "1 could not be compared",
             );
             check(
-                &summary(&[Fine, untold, Regressed], None),
+                &summary(&[Fine, error, Regressed], None),
                 1,
                 (1, 1),
                 "1 slower than before, 1 could not be compared",
@@ -308,7 +309,7 @@ mod tests {
     }
 
     #[test]
-    fn every_output_names_the_regression_and_its_size() {
+    fn every_output_names_a_regression_and_its_size() {
         let all = summary(&[Verdict::Regressed, Verdict::Fine], None);
         for text in [all.table(), all.markdown(), all.junit().unwrap()] {
             assert!(text.contains("+5.0 %") && text.contains("net"), "{text}");
@@ -316,7 +317,7 @@ mod tests {
     }
 
     #[test]
-    fn a_verdict_comes_back_from_its_word() {
+    fn a_verdict_survives_the_round_trip_through_its_word() {
         for verdict in Verdict::ALL {
             assert_eq!(Verdict::of_word(verdict.word()), Some(verdict));
             assert_eq!(serde_json::to_value(verdict).unwrap(), verdict.word());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use regression::{BaselineFolder, History, Past, Verdict};
+use regression::{BaselineFolder, History, PastComparison, Verdict};
 use report::history::{self, Figure, HistoryData, Run, Series};
 
 use crate::output::{say, say_part};
@@ -71,7 +71,7 @@ fn entries(
     folder: &BaselineFolder,
     model: Option<&str>,
     device: Option<&str>,
-) -> anyhow::Result<Vec<Past>> {
+) -> anyhow::Result<Vec<PastComparison>> {
     match History::open_existing(folder)? {
         Some(history) => Ok(history.entries(model, device)?),
         None => Ok(Vec::new()),
@@ -79,7 +79,7 @@ fn entries(
 }
 
 /// The entries as a series for each model, device and settings, in the order of their first run.
-fn data(entries: &[Past]) -> HistoryData {
+fn data(entries: &[PastComparison]) -> HistoryData {
     let mut all: Vec<Series> = Vec::new();
     for past in entries {
         let c = &past.comparison;
@@ -101,7 +101,7 @@ fn data(entries: &[Past]) -> HistoryData {
     HistoryData { series: all }
 }
 
-fn run_of(past: &Past) -> Run {
+fn run_of(past: &PastComparison) -> Run {
     let c = &past.comparison;
     let figure = |value: Option<f64>, interval| value.map(|value| Figure { value, interval });
     Run {

@@ -12,7 +12,8 @@ use latency::stats::Interval;
 use latency::{LatencyError, Model, Patience, Resolved, percent};
 use pipeline::with_input_sizes;
 use regression::{
-    Baseline, BaselineFolder, Compared, Device, Entry, Guard, History, RunOf, SeriesConfig, Summary,
+    Baseline, BaselineFolder, Compared, Device, Entry, Guard, GuardRun, History, SeriesConfig,
+    Summary,
 };
 
 use criterion::criterion;
@@ -126,7 +127,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(failure) = &summary.failure {
         note!("error: {failure}");
     }
-    Ok(ExitCode::from(summary.gravity().exit_code()))
+    Ok(ExitCode::from(summary.severity().exit_code()))
 }
 
 fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
@@ -176,7 +177,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
         note!("regression threshold: {}", percent(args.fail_above));
     }
     let mut history = History::open(&folder)?;
-    let run = RunOf {
+    let run = GuardRun {
         label: args.label.clone().or_else(commit).unwrap_or_default(),
         baseline: args.baseline.clone().unwrap_or_default(),
         threshold: args.fail_above,

@@ -40,7 +40,7 @@ pub struct Args {
 /// Deploys.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let device = args.which.resolve()?;
-    let (Some(shell), Some(folder)) = (device.place.shell(), device.place.folder()) else {
+    let (Some(shell), Some(folder)) = (device.transport.shell(), device.transport.folder()) else {
         bail!(
             "nothing is put on {}: this machine's agent lies beside graphprune, and to a device behind TLS its files are copied by hand (`graphprune device enroll`)",
             device.launcher.place()

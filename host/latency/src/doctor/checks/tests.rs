@@ -1,15 +1,15 @@
 use agent_protocol::{Battery, CoreState, MissingLayer, ThermalZone};
 
-use super::super::Grade;
 use super::*;
+use crate::Grade;
 
 fn check(findings: &[Finding], name: &str, grade: Grade, needle: &str) {
-    let found = findings.iter().find(|finding| finding.check == name);
-    let found = found.unwrap_or_else(|| panic!("no {name} in {findings:?}"));
-    assert_eq!(found.grade, grade, "{found:?}");
-    let text = format!("{} {}", found.seen, found.advice);
-    assert!(text.contains(needle), "{found:?}");
-    assert_eq!(found.advice.is_empty(), grade == Grade::Ok, "{found:?}");
+    let finding = findings.iter().find(|finding| finding.check == name);
+    let finding = finding.unwrap_or_else(|| panic!("no {name} in {findings:?}"));
+    assert_eq!(finding.grade, grade, "{finding:?}");
+    let text = format!("{} {}", finding.seen, finding.advice);
+    assert!(text.contains(needle), "{finding:?}");
+    assert_eq!(finding.advice.is_empty(), grade == Grade::Ok, "{finding:?}");
 }
 
 #[test]
@@ -50,30 +50,30 @@ fn a_state_is_judged_by_the_profile() {
         }),
         ..DeviceState::default()
     };
-    let found = of_state(&bad, &pi);
+    let findings = of_state(&bad, &pi);
     check(
-        &found,
+        &findings,
         "governor",
         Grade::Warning,
         "ondemand at 2.40 GHz (cores 1)",
     );
-    check(&found, "temperature", Grade::Error, "allows 70");
-    check(&found, "load", Grade::Warning, "top");
-    check(&found, "memory", Grade::Warning, "105 MB");
-    check(&found, "space", Grade::Error, "1 MB");
-    check(&found, "battery", Grade::Warning, "10 %, not charging");
+    check(&findings, "temperature", Grade::Error, "allows 70");
+    check(&findings, "load", Grade::Warning, "top");
+    check(&findings, "memory", Grade::Warning, "105 MB");
+    check(&findings, "space", Grade::Error, "1 MB");
+    check(&findings, "battery", Grade::Warning, "10 %, not charging");
     assert!(
-        !found
+        !findings
             .iter()
             .any(|finding| finding.check == "throttling" && finding.grade != Grade::Ok)
     );
     let nothing = of_state(&DeviceState::default(), &pi);
-    check(&nothing, "governor", Grade::Warning, "does not tell");
+    check(&nothing, "governor", Grade::Warning, "reports no");
     check(&nothing, "temperature", Grade::Warning, "no temperature");
 }
 
 #[test]
-fn what_the_firmware_tells_is_now_or_was() {
+fn firmware_bits_are_current_or_past() {
     let pi = Profile::find("raspberry-pi-5").unwrap();
     let of = |bits| {
         of_state(
@@ -100,7 +100,7 @@ fn what_the_firmware_tells_is_now_or_was() {
 }
 
 #[test]
-fn only_the_cores_that_are_used_need_the_governor() {
+fn only_the_cores_in_use_need_the_governor() {
     let rock = Profile::find("rock-5b").unwrap();
     let core = |governor: &str| CoreState {
         governor: Some(governor.into()),
@@ -121,7 +121,7 @@ fn only_the_cores_that_are_used_need_the_governor() {
 }
 
 #[test]
-fn a_missing_provider_a_strange_version_and_a_core_too_many_are_told() {
+fn a_missing_provider_another_version_and_a_missing_core_are_reported() {
     let jetson = Profile::find("jetson-orin-nano").unwrap();
     let info = DeviceInfo {
         agent_version: "0.0.1".into(),
@@ -132,9 +132,10 @@ fn a_missing_provider_a_strange_version_and_a_core_too_many_are_told() {
         ],
         ..DeviceInfo::default()
     };
-    let found = of_info(&info, &jetson, "bench");
-    check(&found, "agent", Grade::Warning, "device deploy bench");
-    check(&found, "providers", Grade::Warning, "asks for tensorrt too");
+    let findings = of_info(&info, &jetson, "bench");
+    check(&findings, "agent", Grade::Warning, "device deploy bench");
+    let needle = "asks for tensorrt too";
+    check(&findings, "providers", Grade::Warning, needle);
     let rock = Profile::find("rock-5b").unwrap();
     check(
         &of_info(&info, &rock, "bench"),
@@ -145,7 +146,7 @@ fn a_missing_provider_a_strange_version_and_a_core_too_many_are_told() {
 }
 
 #[test]
-fn each_provider_of_a_profile_that_the_library_lacks_is_named() {
+fn each_provider_missing_from_the_library_is_named() {
     let of = |name: &str, strict: bool| {
         let info = DeviceInfo {
             providers: vec!["CPUExecutionProvider".into()],
@@ -176,7 +177,7 @@ fn each_provider_of_a_profile_that_the_library_lacks_is_named() {
 }
 
 #[test]
-fn every_layer_of_confinement_that_is_missing_is_named_with_its_reason() {
+fn each_missing_layer_of_confinement_is_named_with_its_reason() {
     let missing = |layer: &str, reason: &str, offered| MissingLayer {
         layer: layer.into(),
         reason: reason.into(),

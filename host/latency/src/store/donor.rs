@@ -1,4 +1,4 @@
-//! What other devices of a profile took: a device that is new need not measure again what its kind is known to take.
+//! Donors: a new device starts with the measurements of another device of its kind.
 
 use std::collections::BTreeMap;
 
@@ -8,28 +8,29 @@ use rusqlite::{OptionalExtension, params};
 use super::{Key, Origin, Store, failure};
 use crate::LatencyError;
 
-/// What one device measured of what another is to measure.
+/// A device whose measurements stand in for those of another.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Kindred {
+pub struct Donor {
     /// The device's identity.
     pub device: String,
-    /// The name under which the user knows it, or its own.
+    /// The user's name for it, else its host name.
     pub name: String,
     /// The median of the reference, ns.
     pub reference_ns: f64,
-    /// Per key the newest valid ratio to the reference, where there is one.
+    /// The newest valid ratio to the reference for each key, if there is one.
     pub ratios: Vec<Option<Ratio>>,
 }
 
 impl Store {
-    /// The device that has measured most of `keys`, the later one of two, with the profile and processor of `own` and with the
-    /// same runtime and settings; `None` when there is none, or when the device of `keys`, which is `own`, has measured any of them.
-    /// The keys are of one reference.
+    /// Returns the donor for the device `own`: the one that measured the most of `keys` with the
+    /// same profile, processor, runtime and setup, and the later one of several. The keys are
+    /// those of `own`, with one reference. `None` if there is no donor, or if `own` has measured
+    /// any of the keys.
     ///
     /// # Errors
-    /// When the database cannot be read or an entry is damaged.
-    pub fn kindred(&self, own: &DeviceInfo, keys: &[Key]) -> Result<Option<Kindred>, LatencyError> {
-        let wrong = |error: rusqlite::Error| failure(&self.path, &error);
+    /// Fails if the database cannot be read or an entry is damaged.
+    pub fn donor(&self, own: &DeviceInfo, keys: &[Key]) -> Result<Option<Donor>, LatencyError> {
+        let failed = |error: rusqlite::Error| failure(&self.path, &error);
         let Origin {
             profile, processor, ..
         } = Origin::here(own);
@@ -43,7 +44,7 @@ impl Store {
                 "SELECT device, max(id) FROM measurement WHERE model = ?1 AND reference = ?2 AND profile = ?3
                  AND processor = ?4 AND runtime = ?5 AND setup = ?6 AND valid = 1 AND ratio IS NOT NULL GROUP BY device",
             )
-            .map_err(wrong)?;
+            .map_err(failed)?;
         for key in keys {
             let rows = statement
                 .query_map(
@@ -57,18 +58,18 @@ impl Store {
                     ],
                     |row| Ok((row.get(0)?, row.get(1)?)),
                 )
-                .map_err(wrong)?;
+                .map_err(failed)?;
             for row in rows {
-                let (device, id): (String, i64) = row.map_err(wrong)?;
-                let known = devices.entry(device).or_default();
-                *known = (known.0 + 1, known.1.max(id));
+                let (device, id): (String, i64) = row.map_err(failed)?;
+                let (count, newest) = devices.entry(device).or_default();
+                *count += 1;
+                *newest = id.max(*newest);
             }
         }
         if devices.contains_key(&own.device) {
             return Ok(None);
         }
-        let Some((device, (_, newest))) = devices.into_iter().max_by_key(|(_, known)| *known)
-        else {
+        let Some((device, (_, newest))) = devices.into_iter().max_by_key(|(_, rank)| *rank) else {
             return Ok(None);
         };
         let name = self
@@ -78,19 +79,19 @@ impl Store {
                 [newest],
                 |row| row.get(0),
             )
-            .map_err(wrong)?;
+            .map_err(failed)?;
         let Some(reference_ns) = self.reference_ns(own, &device)? else {
             return Ok(None);
         };
-        let find = |key: &Key| {
+        let ratio = |key: &Key| {
             let key = Key {
                 device: device.clone(),
                 ..key.clone()
             };
             Ok(self.find(&key, false)?.and_then(|m| m.ratio))
         };
-        let ratios: Result<_, LatencyError> = keys.iter().map(find).collect();
-        Ok(Some(Kindred {
+        let ratios: Result<_, LatencyError> = keys.iter().map(ratio).collect();
+        Ok(Some(Donor {
             ratios: ratios?,
             device,
             name,
@@ -98,7 +99,7 @@ impl Store {
         }))
     }
 
-    /// The newest valid median of the reference of `key` on another device.
+    /// The newest valid median of the reference of `key` on `device`.
     fn reference_ns(&self, key: &Key, device: &str) -> Result<Option<f64>, LatencyError> {
         self.connection
             .query_row(

@@ -1,9 +1,9 @@
-//! Where a device is, and everything that leads there: the way to its agent and a shell.
+//! Addresses of devices, and the transports they stand for.
 
 use std::fmt;
 use std::str::FromStr;
 
-use crate::shell::Shell;
+use crate::shell::{LocalShell, Shell};
 use crate::transport::tcp;
 use crate::{
     Adb, AdbClient, LatencyError, Launcher, Local, Ssh, SshClient, Tcp, TransportKind, home,
@@ -12,33 +12,38 @@ use crate::{
 /// A device's address: `local`, `ssh:pi@board`, `adb:SERIAL`, `tcp:host:port`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
-    /// How the device is reached.
+    /// The kind of transport.
     pub kind: TransportKind,
-    /// The rest, as that kind writes it; empty for this machine.
+    /// The rest, in the notation of that kind; empty for this machine.
     pub text: String,
 }
 
 impl Address {
-    /// Reads an address. Without a kind in front it is of `kind`.
+    /// Returns the address of this machine.
+    pub fn local() -> Self {
+        Self {
+            kind: TransportKind::Local,
+            text: String::new(),
+        }
+    }
+
+    /// Parses an address. `kind` is the default for one without a kind in front.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// A description of the problem.
     pub fn parse(text: &str, kind: Option<TransportKind>) -> Result<Self, String> {
         if text == "local" && kind.is_none_or(|kind| kind == TransportKind::Local) {
-            return Ok(Self {
-                kind: TransportKind::Local,
-                text: String::new(),
-            });
+            return Ok(Self::local());
         }
         let prefixed = text
             .split_once(':')
             .and_then(|(kind, rest)| Some((kind_of(kind)?, rest)));
         let (kind, rest) = match (prefixed, kind) {
-            (Some(found), _) => found,
+            (Some(prefixed), _) => prefixed,
             (None, Some(kind)) => (kind, text),
             (None, None) => {
                 return Err(format!(
-                    "`{text}` is no address: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT is needed"
+                    "`{text}` is not an address: write ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT"
                 ));
             }
         };
@@ -52,17 +57,17 @@ impl Address {
     fn check(&self) -> Result<(), String> {
         let text = &self.text;
         // The address becomes an argument of a program.
-        let plain = |c: char| c.is_ascii_graphic() && !"'\"\\`$;|&<>(){}*?!".contains(c);
+        let is_plain = |c: char| c.is_ascii_graphic() && !"'\"\\`$;|&<>(){}*?!".contains(c);
         match self.kind {
             TransportKind::Local if text.is_empty() => Ok(()),
             TransportKind::Local => Err("this machine has no address".into()),
             _ if text.is_empty() => Err("the address is empty".into()),
-            _ if text.starts_with('-') || !text.chars().all(plain) => {
+            _ if text.starts_with('-') || !text.chars().all(is_plain) => {
                 Err(format!("`{text}` has characters that no address has"))
             }
             TransportKind::Tcp => tcp::split(text)
                 .map(drop)
-                .ok_or_else(|| format!("`{text}` is no HOST:PORT")),
+                .ok_or_else(|| format!("`{text}` is not HOST:PORT")),
             TransportKind::Ssh | TransportKind::Adb => Ok(()),
         }
     }
@@ -94,35 +99,36 @@ impl FromStr for Address {
     }
 }
 
-/// A device and what leads to it.
+/// The transport to a device.
 #[derive(Clone, Debug)]
-pub enum Place {
+pub enum Transport {
     /// This machine.
     Local(Local),
-    /// Behind ssh.
+    /// The system's ssh.
     Ssh(Ssh),
-    /// Behind adb.
+    /// The `adb` client.
     Adb(Adb),
-    /// An agent that runs by itself.
+    /// TLS to an independent agent.
     Tcp(Tcp),
 }
 
-impl Place {
-    /// The place at an address. `device` is what the user calls it, `folder` the agent's folder on it (empty: the usual
-    /// one), `ssh_arguments` what ssh is told besides.
+impl Transport {
+    /// Creates the transport to an address. `device` is the user's name for the device, `folder`
+    /// the agent's folder on it (empty for the default), `ssh_arguments` are further arguments of
+    /// ssh.
     ///
     /// # Errors
-    /// When the folder for certificates is nowhere.
-    pub fn at(
+    /// Fails if the system names no folder for certificates.
+    pub fn new(
         device: &str,
         address: &Address,
         folder: &str,
         ssh_arguments: &[String],
     ) -> Result<Self, LatencyError> {
         let device = device.to_owned();
-        let folder = |usual: &str| {
-            let chosen = if folder.is_empty() { usual } else { folder };
-            chosen.trim_end_matches('/').to_owned()
+        let folder = |default: &str| {
+            let folder = if folder.is_empty() { default } else { folder };
+            folder.trim_end_matches('/').to_owned()
         };
         Ok(match address.kind {
             TransportKind::Local => Self::Local(Local::default()),
@@ -160,7 +166,7 @@ impl Place {
         }
     }
 
-    /// The way to the agent.
+    /// Returns the launcher of the agent.
     pub fn launcher(&self) -> Box<dyn Launcher> {
         match self {
             Self::Local(local) => Box::new(local.clone()),
@@ -170,17 +176,17 @@ impl Place {
         }
     }
 
-    /// A shell on the device, where there is a way to one.
+    /// Returns a shell on the device, if the transport has one.
     pub fn shell(&self) -> Option<Box<dyn Shell>> {
         match self {
-            Self::Local(_) => Some(Box::new(crate::shell::LocalShell)),
+            Self::Local(_) => Some(Box::new(LocalShell)),
             Self::Ssh(ssh) => Some(Box::new(ssh.clone())),
             Self::Adb(adb) => Some(Box::new(adb.clone())),
             Self::Tcp(_) => None,
         }
     }
 
-    /// The agent's folder on the device, where graphprune puts agents there.
+    /// Returns the folder to deploy the agent to, if agents are deployed over this transport.
     pub fn folder(&self) -> Option<&str> {
         match self {
             Self::Ssh(ssh) => Some(&ssh.folder),
@@ -195,13 +201,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_address_says_its_kind_or_takes_the_profiles() {
-        let check = |text: &str, kind, wanted: Option<&str>| {
-            let read = Address::parse(text, kind);
+    fn an_address_names_its_kind_or_takes_the_profiles() {
+        let check = |text: &str, kind, expected: Option<&str>| {
+            let address = Address::parse(text, kind);
             assert_eq!(
-                read.as_ref().ok().map(ToString::to_string).as_deref(),
-                wanted,
-                "{text}: {read:?}"
+                address.as_ref().ok().map(ToString::to_string).as_deref(),
+                expected,
+                "{text}: {address:?}"
             );
         };
         let (ssh, adb) = (Some(TransportKind::Ssh), Some(TransportKind::Adb));

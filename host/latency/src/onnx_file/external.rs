@@ -1,27 +1,27 @@
-//! The files beside a model.
+//! The external data files of a model.
 
 use std::collections::HashMap;
 use std::fs::File;
 use std::io::{Read, Seek, SeekFrom};
 use std::path::{Component, Path, PathBuf};
 
-/// Opens what a model names, in its folder and nowhere else.
-pub(super) struct Beside {
-    /// The folder of the path that was given, then that of the real file: in a cache whose files are links into a store, names
-    /// are relative to the first, and the files lie in the second.
+/// Opens the files that a model refers to, in its folder only.
+pub(super) struct ExternalFiles {
+    /// The folder of the given path, then that of the real file. In a cache of links into a
+    /// store, names are relative to the first, and the files lie in the second.
     folders: Vec<PathBuf>,
     open: HashMap<String, (File, u64)>,
 }
 
-/// Where a tensor's data lies.
+/// The location of a tensor's data.
 pub(super) struct Extent {
     pub location: String,
     pub offset: u64,
-    /// Up to the end of the file where it is missing.
+    /// The rest of the file by default.
     pub length: Option<u64>,
 }
 
-impl Beside {
+impl ExternalFiles {
     pub fn new(model: &Path) -> Self {
         let real = model.canonicalize().ok();
         let mut folders = Vec::new();
@@ -30,7 +30,7 @@ impl Beside {
                 .parent()
                 .filter(|folder| !folder.as_os_str().is_empty());
             let folder = parent.unwrap_or(Path::new(".")).canonicalize();
-            // The model's own folder can be read, or the model could not.
+            // The folder is readable, since the model was.
             folders.extend(folder.ok().filter(|folder| !folders.contains(folder)));
         }
         Self {
@@ -39,14 +39,14 @@ impl Beside {
         }
     }
 
-    /// How many bytes the extent has; that they are there is checked.
+    /// Returns the number of bytes of the extent, which the file is checked to have.
     pub fn length(&mut self, extent: &Extent) -> Result<u64, String> {
         let (_, size) = self.file(&extent.location)?;
         let rest = size.checked_sub(extent.offset);
         let length = extent.length.or(rest).unwrap_or(0);
         if rest.is_none_or(|rest| length > rest) {
             return Err(format!(
-                "`{}` has {size} bytes, and {length} from {} on are asked for",
+                "`{}` has {size} bytes, but {length} from {} on are required",
                 extent.location, extent.offset
             ));
         }
@@ -84,28 +84,28 @@ impl Beside {
 
     fn find(&self, location: &str) -> Result<(File, u64), String> {
         let relative = Path::new(location);
-        let plain = |part| matches!(part, Component::Normal(_) | Component::CurDir);
-        if location.is_empty() || !relative.components().all(plain) {
+        let is_inside = |part| matches!(part, Component::Normal(_) | Component::CurDir);
+        if location.is_empty() || !relative.components().all(is_inside) {
             return Err(format!(
                 "`{location}` lies outside the model's folder, which is refused"
             ));
         }
-        let said = |error: std::io::Error| format!("`{location}`: {error}");
+        let failed = |error: std::io::Error| format!("`{location}`: {error}");
         for folder in &self.folders {
             let path = match folder.join(relative).canonicalize() {
                 Ok(path) => path,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => continue,
-                Err(error) => return Err(said(error)),
+                Err(error) => return Err(failed(error)),
             };
             if !self.folders.iter().any(|folder| path.starts_with(folder)) {
                 return Err(format!(
                     "`{location}` leads outside the model's folder, which is refused"
                 ));
             }
-            let file = File::open(&path).map_err(said)?;
-            let meta = file.metadata().map_err(said)?;
+            let file = File::open(&path).map_err(failed)?;
+            let meta = file.metadata().map_err(failed)?;
             if !meta.is_file() {
-                return Err(format!("`{location}` is no file"));
+                return Err(format!("`{location}` is not a file"));
             }
             return Ok((file, meta.len()));
         }

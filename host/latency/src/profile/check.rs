@@ -1,0 +1,74 @@
+//! Checks of a profile beyond its syntax.
+
+use super::settings::Profile;
+
+/// A named check, with the problem as its error.
+type Check = (&'static str, fn(&Profile) -> Result<(), String>);
+
+const CHECKS: &[Check] = &[
+    ("name", |profile| {
+        let plain = |c: char| c.is_ascii_lowercase() || c.is_ascii_digit() || c == '-';
+        if !profile.name.is_empty() && profile.name.len() <= 64 && profile.name.chars().all(plain) {
+            return Ok(());
+        }
+        Err(format!(
+            "`{}` must be 1 to 64 lower-case letters, digits or hyphens",
+            profile.name
+        ))
+    }),
+    ("sampling", |profile| {
+        profile.sampling.check().map_err(|error| error.to_string())
+    }),
+    ("limits", |profile| {
+        profile.limits.check().map_err(|error| error.to_string())
+    }),
+    ("runtime", |profile| {
+        profile.runtime.check().map_err(|error| error.to_string())
+    }),
+    ("conditions", |profile| {
+        profile
+            .conditions
+            .check()
+            .map_err(|error| error.to_string())
+    }),
+    ("time", |profile| {
+        let (limit, need) = (
+            profile.limits.time_ns,
+            profile
+                .sampling
+                .warmup_ns
+                .saturating_add(profile.sampling.sustained_ns)
+                .saturating_add(profile.sampling.max_duration_ns),
+        );
+        if limit > need {
+            return Ok(());
+        }
+        Err(format!(
+            "limits.time_ns ({limit}) must be longer than sampling.warmup_ns, sustained_ns and max_duration_ns together ({need})"
+        ))
+    }),
+    ("cores", |profile| {
+        let (cores, threads) = (
+            profile.sampling.cores.len(),
+            profile.sampling.threads as usize,
+        );
+        if cores == 0 || threads <= cores {
+            return Ok(());
+        }
+        Err(format!(
+            "sampling.threads is {threads}, but the worker is bound to {cores} cores"
+        ))
+    }),
+];
+
+/// Returns the problems of a profile, each with the name of its check.
+pub(super) fn problems(profile: &Profile) -> Vec<String> {
+    CHECKS
+        .iter()
+        .filter_map(|(name, check)| {
+            check(profile)
+                .err()
+                .map(|message| format!("{name}: {message}"))
+        })
+        .collect()
+}

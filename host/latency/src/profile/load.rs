@@ -1,0 +1,206 @@
+//! Built-in profiles, and profiles from files.
+
+use std::path::Path;
+
+use super::check::problems;
+use super::file::ProfileFile;
+use super::settings::Profile;
+use crate::LatencyError;
+use crate::share::{ShareKey, ShareOf, read_toml};
+
+/// The keys whose values are shares.
+const SHARES: &[ShareKey] = &[
+    ShareKey {
+        key: "sampling.ci_target_rel",
+        of: ShareOf::Change,
+    },
+    ShareKey {
+        key: "sampling.ci_accept_rel",
+        of: ShareOf::Change,
+    },
+    ShareKey {
+        key: "sampling.drift_accept_rel",
+        of: ShareOf::Change,
+    },
+];
+
+/// The built-in profiles, as pairs of name and text.
+macro_rules! built_in {
+    ($($name:literal),* $(,)?) => {
+        &[$(($name, include_str!(concat!("../../../../profiles/", $name, ".toml")))),*]
+    };
+}
+
+const BUILT_IN: &[(&str, &str)] = built_in!(
+    "local",
+    "cuda-local",
+    "openvino-local",
+    "raspberry-pi-4",
+    "raspberry-pi-5",
+    "jetson-orin-nano",
+    "rock-5b",
+    "pixel",
+    "snapdragon",
+    "imx-8m-plus",
+    "armv7",
+);
+
+impl Profile {
+    /// The names of the built-in profiles.
+    pub const NAMES: [&str; BUILT_IN.len()] = {
+        let mut names = [""; BUILT_IN.len()];
+        let mut n = 0;
+        while n < names.len() {
+            names[n] = BUILT_IN[n].0;
+            n += 1;
+        }
+        names
+    };
+
+    /// Returns the text of a built-in profile.
+    pub fn built_in(name: &str) -> Option<&'static str> {
+        BUILT_IN
+            .iter()
+            .find(|(known, _)| *known == name)
+            .map(|(_, text)| *text)
+    }
+
+    /// Returns the built-in profile of this machine.
+    ///
+    /// # Errors
+    /// Never fails: the built-in file is valid.
+    pub fn local() -> Result<Self, LatencyError> {
+        Self::find("local")
+    }
+
+    /// Returns the built-in profile of this name, or reads the file at this path.
+    ///
+    /// # Errors
+    /// Fails if there is neither, and as [`Profile::load`] does.
+    pub fn find(name: &str) -> Result<Self, LatencyError> {
+        if let Some(text) = Self::built_in(name) {
+            return Self::parse(text, &format!("{name} (built in)"));
+        }
+        let path = Path::new(name);
+        if path.is_file() {
+            return Self::load(path);
+        }
+        Err(LatencyError::Profile {
+            origin: name.to_owned(),
+            problems: vec![format!(
+                "it is neither a file nor one of {}",
+                Self::NAMES.join(", ")
+            )],
+        })
+    }
+
+    /// Reads a profile from a file.
+    ///
+    /// # Errors
+    /// Fails if the file is unreadable, is not TOML, has unknown keys, or a check fails. The
+    /// error lists all failed checks.
+    pub fn load(path: &Path) -> Result<Self, LatencyError> {
+        let text = std::fs::read_to_string(path).map_err(|source| LatencyError::Io {
+            doing: format!("reading the device profile {}", path.display()),
+            source,
+        })?;
+        Self::parse(&text, &path.display().to_string())
+    }
+
+    /// Parses the text of a profile. `origin` names it in errors.
+    ///
+    /// # Errors
+    /// Fails as [`Profile::load`] does.
+    pub fn parse(text: &str, origin: &str) -> Result<Self, LatencyError> {
+        let invalid = |problems| LatencyError::Profile {
+            origin: origin.to_owned(),
+            problems,
+        };
+        let file: ProfileFile =
+            read_toml(text, SHARES).map_err(|error| invalid(vec![error.to_string()]))?;
+        let profile = Self::from(file);
+        let problems = problems(&profile);
+        if problems.is_empty() {
+            Ok(profile)
+        } else {
+            Err(invalid(problems))
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use agent_protocol::{Limits, Sampling};
+
+    use super::*;
+    use crate::TransportKind;
+
+    #[test]
+    fn the_local_profile_equals_the_defaults() {
+        let local = Profile::local().unwrap();
+        assert_eq!(local.name, "local");
+        assert_eq!(local.sampling, Sampling::default());
+        assert_eq!(local.limits, Limits::default());
+    }
+
+    #[test]
+    fn every_built_in_profile_is_valid_and_documented() {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../profiles");
+        let mut files: Vec<String> = std::fs::read_dir(folder)
+            .unwrap()
+            .map(|entry| entry.unwrap().file_name().into_string().unwrap())
+            .collect();
+        let mut built_in = Profile::NAMES.map(|name| format!("{name}.toml"));
+        files.sort();
+        built_in.sort();
+        assert_eq!(files, built_in);
+        for name in Profile::NAMES {
+            let profile = Profile::find(name).unwrap();
+            assert_eq!(profile.name, name);
+            assert!(!profile.description.is_empty(), "{name}");
+            assert_eq!(profile.address, None, "{name}");
+            if name != "local" {
+                assert!(!profile.knowledge.known.is_empty(), "{name}");
+                assert!(!profile.knowledge.not_run.is_empty(), "{name}");
+                let is_here = profile.transport == TransportKind::Local;
+                assert!(is_here || !profile.agent.triple.is_empty(), "{name}");
+            }
+        }
+    }
+
+    #[test]
+    fn an_invalid_profile_is_refused_with_all_problems() {
+        let check = |text: &str, needles: &[&str]| {
+            let error = Profile::parse(text, "x.toml").unwrap_err().to_string();
+            for needle in needles {
+                assert!(error.contains(needle), "{text}: {error}");
+            }
+        };
+        check("name = \"a\"", &["x.toml", "transport"]);
+        check(
+            "name = \"a\"\ntransport = \"carrier-pigeon\"",
+            &["carrier-pigeon"],
+        );
+        check("name = \"a\"\ntransport = \"local\"\nspeed = 1", &["speed"]);
+        check(
+            "name = \"a\"\ntransport = \"local\"\n[sampling]\nwarmup_ms = 1",
+            &["warmup_ms"],
+        );
+        check(
+            "name = \"A b\"\ntransport = \"local\"\n[sampling]\nthreads = 0\n[limits]\ntime_ns = 5",
+            &[
+                "name: `A b`",
+                "sampling: Sampling.threads is 0",
+                "time: limits.time_ns (5)",
+            ],
+        );
+        check(
+            "name = \"a\"\ntransport = \"local\"\n[sampling]\nci_target_rel = 2",
+            &["sampling.ci_target_rel: `2` is 200 %", "write 2%"],
+        );
+        check(
+            "name = \"a\"\ntransport = \"local\"\n[sampling]\nthreads = 2\ncores = [1]",
+            &["cores: sampling.threads is 2"],
+        );
+    }
+}

@@ -1,0 +1,103 @@
+//! Measurement requests.
+
+use agent_protocol::{Conditions, Evidence, Limits, RuntimeOptions, Sampling, bounds};
+
+use crate::Model;
+
+/// The fewest rounds that a device accepts.
+const FEWEST_ROUNDS: u32 = 6;
+
+/// The narrowest interval that can be requested, relative.
+const LEAST_TARGET: f64 = 1e-6;
+
+/// A request to measure models. [`Profile::request`](crate::Profile::request) builds one with the
+/// settings of a device.
+#[derive(Clone, Debug, Default)]
+pub struct MeasureRequest {
+    /// The candidates.
+    pub models: Vec<Model>,
+    /// The network that every candidate is interleaved with. Candidates carry a ratio to it.
+    pub reference: Option<Model>,
+    /// Sampling.
+    pub sampling: Sampling,
+    /// Resources of the worker.
+    pub limits: Limits,
+    /// Extent of the evidence. `Full` takes two more short processes per model.
+    pub evidence: Evidence,
+    /// Options of the runtime.
+    pub runtime: RuntimeOptions,
+    /// Requirements on the state of the device.
+    pub conditions: Conditions,
+}
+
+impl MeasureRequest {
+    /// Returns the names of the models in the order of a source's answer: the candidates, then
+    /// the reference.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        self.models.iter().chain(&self.reference).map(Model::name)
+    }
+
+    /// Multiplies the sampling by `effort`, a positive number: four times the effort halves the
+    /// interval. More effort extends the time limits; less effort only relaxes the interval, so
+    /// that slow models do not time out.
+    #[must_use]
+    pub fn scaled(mut self, effort: f64) -> Self {
+        let sampling = &mut self.sampling;
+        let rounds = (f64::from(sampling.min_rounds) * effort) as u32;
+        sampling.min_rounds = rounds.clamp(FEWEST_ROUNDS, bounds::MAX_ROUNDS);
+        sampling.max_rounds = sampling.max_rounds.max(sampling.min_rounds);
+        let duration_ns = (sampling.max_duration_ns as f64 * effort.max(1.0)) as u64;
+        let duration_ns = duration_ns.min(bounds::MAX_DURATION_NS);
+        let longer_ns = duration_ns.saturating_sub(sampling.max_duration_ns);
+        sampling.max_duration_ns = duration_ns;
+        sampling.ci_target_rel = (sampling.ci_target_rel / effort.sqrt())
+            .max(LEAST_TARGET)
+            .min(sampling.ci_accept_rel);
+        let time_ns = self.limits.time_ns.saturating_add(longer_ns);
+        self.limits.time_ns = time_ns.min(bounds::MAX_DURATION_NS);
+        self
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::Profile;
+
+    #[test]
+    fn devices_accept_the_sampling_of_every_effort() {
+        for name in Profile::NAMES {
+            let profile = Profile::find(name).unwrap();
+            for effort in [0.1, 0.5, 1.0, 4.0, 100.0] {
+                let request = profile.request(Vec::new(), None).scaled(effort);
+                request.sampling.check().unwrap();
+                request.limits.check().unwrap();
+                let long_enough = request.limits.time_ns > request.sampling.max_duration_ns;
+                assert!(long_enough, "{name} {effort}");
+            }
+            let same = profile.request(Vec::new(), None).scaled(1.0);
+            assert_eq!(same.sampling, profile.sampling);
+            assert_eq!(same.limits, profile.limits);
+        }
+    }
+
+    #[test]
+    fn four_times_the_effort_halves_the_interval() {
+        let request = MeasureRequest::default().scaled(4.0);
+        let (once, four) = (Sampling::default(), request.sampling);
+        assert_eq!(four.ci_target_rel, once.ci_target_rel / 2.0);
+        assert_eq!(four.min_rounds, once.min_rounds * 4);
+        assert_eq!(four.max_duration_ns, once.max_duration_ns * 4);
+        let longer_ns = once.max_duration_ns * 3;
+        assert_eq!(
+            request.limits.time_ns,
+            Limits::default().time_ns + longer_ns
+        );
+        let less = MeasureRequest::default().scaled(0.1).sampling;
+        assert_eq!(
+            (less.min_rounds, less.max_duration_ns),
+            (6, once.max_duration_ns)
+        );
+        assert_eq!(less.ci_target_rel, once.ci_accept_rel);
+    }
+}
