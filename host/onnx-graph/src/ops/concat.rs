@@ -23,7 +23,10 @@ impl Concat {
     fn fold(&self, operands: &Operands) -> Option<Array> {
         let parts = &operands.arrays;
         let rank = parts.first()?.dims().len();
-        let total = parts.iter().map(Array::len).fold(0usize, usize::saturating_add);
+        let total = parts
+            .iter()
+            .map(Array::len)
+            .fold(0usize, usize::saturating_add);
         if total > operands.limit || parts.iter().any(|x| x.dims().len() != rank) {
             return None;
         }

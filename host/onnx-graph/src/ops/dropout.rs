@@ -5,8 +5,8 @@
 //! [`Graph::training`](crate::Graph::training) names it.
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
-use crate::{GraphError, Tensor, TensorData};
 use crate::value::Shape;
+use crate::{GraphError, Tensor, TensorData};
 
 /// Dropout at inference. The ratio has no effect there and is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

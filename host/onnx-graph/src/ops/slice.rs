@@ -25,12 +25,7 @@ pub struct Slice {
 
 /// First index, step and number of the elements that `start..end` by `step` takes from an axis of
 /// `size`.
-fn range(
-    start: i64,
-    end: i64,
-    step: i64,
-    size: usize,
-) -> Result<(i64, i64, usize), String> {
+fn range(start: i64, end: i64, step: i64, size: usize) -> Result<(i64, i64, usize), String> {
     let size = i64::try_from(size).map_err(|e| e.to_string())?;
     let from_end = |x: i64| if x < 0 { x.saturating_add(size) } else { x };
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };

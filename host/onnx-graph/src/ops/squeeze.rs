@@ -127,7 +127,13 @@ impl Unsqueeze {
         let rank = dims.len() + self.axes.len();
         let axes = dims::axes(&self.axes, rank)?;
         let mut rest = dims.iter().cloned();
-        let dim = |i| if axes.contains(&i) { Some(one.clone()) } else { rest.next() };
+        let dim = |i| {
+            if axes.contains(&i) {
+                Some(one.clone())
+            } else {
+                rest.next()
+            }
+        };
         Ok((0..rank).filter_map(dim).collect())
     }
 
