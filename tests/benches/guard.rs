@@ -11,13 +11,13 @@
 
 use std::time::Instant;
 
-use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, importance_order};
+use channels::{Analysis, GroupId, PrunePlan, analyse, importance_order, prune};
 use latency::{
     AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience, Profile,
     Sampling,
 };
 use model_zoo::ZooConfig;
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, deploy};
 use regression::{
     Baseline, BaselineFolder, Change, Device, Guard, SeriesConfig, Verdict, change, measure_series,
 };
@@ -74,12 +74,10 @@ impl Wide {
 
     fn model(&self, widths: &[usize]) -> Model {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths).expect("it fits");
-        let cut = cut(&self.graph, &self.analysis, &plan).expect("it fits");
-        let pruned = apply(&self.graph, &cut).expect("it applies");
-        let mut deployed = fold_batch_norm(&pruned).expect("it folds");
-        deployed.remove_dead();
+        let pruned = prune(&self.graph, &self.analysis, &plan).expect("it fits");
+        let deployed = deploy(&pruned, None).expect("it is written");
         // A baseline knows a model by its name.
-        Model::new("net", onnx_graph::write(&deployed).expect("it is written"))
+        Model::new("net", deployed.bytes)
     }
 }
 

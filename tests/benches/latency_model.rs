@@ -10,11 +10,11 @@
 
 use std::time::Instant;
 
-use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
+use channels::{Analysis, PrunePlan, analyse, importance_order, prune};
 use latency::{AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile};
 use latency_model::{CostTable, KernelTable, LatencyModelConfig, Predictor, ProbePlan, spearman};
 use model_zoo::ZooConfig;
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, deploy};
 use pipeline::{ProbeConfig, probe_kernels, width_space};
 use search::{SeededRng, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
@@ -50,11 +50,8 @@ impl Network {
 
     fn model(&self, name: String, widths: &[usize]) -> Model {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths).expect("it fits");
-        let cut = cut(&self.graph, &self.analysis, &plan).expect("it fits");
-        let pruned = apply(&self.graph, &cut).expect("it applies");
-        let mut deployed = fold_batch_norm(&pruned).expect("it folds");
-        deployed.remove_dead();
-        Model::new(name, onnx_graph::write(&deployed).expect("it is written"))
+        let pruned = prune(&self.graph, &self.analysis, &plan).expect("it fits");
+        Model::new(name, deploy(&pruned, None).expect("it is written").bytes)
     }
 }
 

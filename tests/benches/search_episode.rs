@@ -3,10 +3,10 @@
 //! cutting and exporting the candidate, telling the outcome with the networks' updates. The time the device takes to
 //! measure is not the host's and comes on top.
 
-use channels::{Analysis, PrunePlan, apply, cut, importance_order};
+use channels::{Analysis, PrunePlan, importance_order, prune};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datasets::{DataSpec, InputSpec};
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, deploy};
 use search::{
     Config, Cost, CostKind, Ddpg, DdpgConfig, Environment, Judge, Limits, RewardConfig,
     SearchError, Space, Strategy, WidthGrid,
@@ -68,13 +68,12 @@ impl Bench {
     fn cut(&self, config: &Config) -> Graph {
         let plan =
             PrunePlan::from_widths(&self.analysis, &self.order, &config.0).expect("the widths fit");
-        let cut = cut(&self.graph, &self.analysis, &plan).expect("the plan fits");
-        apply(&self.graph, &cut).expect("the cut applies")
+        prune(&self.graph, &self.analysis, &plan).expect("the plan fits")
     }
 
     fn export(&self, config: &Config) -> Vec<u8> {
-        let folded = fold_batch_norm(&self.cut(config)).expect("it folds");
-        onnx_graph::write(&folded).expect("it is written")
+        let deployed = deploy(&self.cut(config), None).expect("it is written");
+        deployed.bytes
     }
 }
 

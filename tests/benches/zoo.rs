@@ -1,6 +1,6 @@
 //! Every network of a folder, as `cargo xtask zoo` exports them: read, analysed, pruned by seeded random plans that drop 30,
 //! 50 and 70 % of the channels (the last one removes branches too), compared in ONNX Runtime with the original whose dropped
-//! channels are silenced, trained for a step. Where the exporter left what PyTorch made of the network, output and gradients
+//! channels are masked, trained for a step. Where the exporter left what PyTorch made of the network, output and gradients
 //! are compared with it. Prints a Markdown table; ends in status 1 when a network fails.
 //!
 //!     zoo DIRECTORY [NAME ...]
@@ -18,7 +18,7 @@ use onnx_graph::cost::costs;
 use onnx_graph::{Dim, Graph, NoExternalData, read_owned};
 use torch_exec::{Device, Kind, NormMode, Params, Program, TchError, Tensor, cross_entropy, seed};
 
-/// Largest difference between the pruned and the silenced network, relative to the spread of the output.
+/// Largest difference between the pruned and the masked network, relative to the spread of the output.
 const TOLERANCE: f64 = 1e-4;
 /// The same between libtorch and ONNX Runtime, whose kernels add up in other orders: deep networks differ by more.
 const OTHER_RUNTIME: f64 = 1e-3;
@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
-         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
+         pruned against masked | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut failed = Vec::new();

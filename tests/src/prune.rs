@@ -1,9 +1,9 @@
-//! Pruning by a random plan, beside the network whose dropped channels are silenced.
+//! Pruning by a random plan, beside the network whose dropped channels are masked.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, silence};
+use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, mask};
 use onnx_graph::{Graph, write};
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
@@ -39,7 +39,7 @@ pub fn random_plan(
     }
 }
 
-/// A pruned network, and how its outputs compare with the silenced one's.
+/// A pruned network, and how its outputs compare with the masked one's.
 #[derive(Debug)]
 pub struct Compared {
     /// What the plan changes.
@@ -54,7 +54,7 @@ pub struct Compared {
     pub took: Duration,
 }
 
-/// Prunes `graph` and runs the result and the silenced original in ONNX Runtime; the pruned network also has to pass ONNX's
+/// Prunes `graph` and runs the result and the masked original in ONNX Runtime; the pruned network also has to pass ONNX's
 /// checker.
 ///
 /// # Errors
@@ -69,8 +69,8 @@ pub fn prune_and_compare(
     let cut = cut(graph, analysis, plan).map_err(|e| e.to_string())?;
     let pruned = apply(graph, &cut).map_err(|e| e.to_string())?;
     let took = start.elapsed();
-    let silenced = silence(graph, analysis, plan).map_err(|e| e.to_string())?;
-    let references = run(&silenced, false, feed)?;
+    let masked = mask(graph, analysis, plan).map_err(|e| e.to_string())?;
+    let references = run(&masked, false, feed)?;
     let outputs = run(&pruned, true, feed)?;
     let found = outputs
         .iter()

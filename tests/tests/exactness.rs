@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, silence};
+use channels::{Analysis, Cut, PrunePlan, analyse, apply, cut, mask};
 use graphprune_tests::{
     Array, Difference, Ort, array, difference, execute, made_model, made_names, random_plan,
     randomise_norms, shared_model, tensor,
@@ -172,7 +172,7 @@ impl Case<'_> {
         );
     }
 
-    /// The pruned network computes what the original does with the dropped channels silenced, and costs less; so does
+    /// The pruned network computes what the original does with the dropped channels masked, and costs less; so does
     /// the executor when it cuts the channels while it runs.
     fn pruned(&self, graph: &Graph, analysis: &Analysis, reach: Reach) -> (f64, f64) {
         let (mut worst_pruned, mut worst_cut) = (0.0f64, 0.0f64);
@@ -187,9 +187,8 @@ impl Case<'_> {
             let cut = cut(graph, analysis, &plan).unwrap();
             let small =
                 apply(graph, &cut).unwrap_or_else(|e| panic!("{}, plan {seed}: {e}", self.name));
-            // The silenced network is only a reference: nothing promises that it passes the checker.
-            let reference =
-                self.outputs(&silence(graph, analysis, &plan).unwrap(), false, "silenced");
+            // The masked network is only a reference: nothing promises that it passes the checker.
+            let reference = self.outputs(&mask(graph, analysis, &plan).unwrap(), false, "masked");
             worst_pruned = worst_pruned.max(self.written(&small, &reference));
             self.cheaper(graph, &small);
             if reach == Reach::Executed {

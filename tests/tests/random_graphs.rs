@@ -1,5 +1,5 @@
 //! Networks put together at random out of what the channel rules describe, pruned by random plans, compute what the network
-//! with the dropped channels silenced computes. ONNX Runtime is asked, through a process of its own.
+//! with the dropped channels masked computes. ONNX Runtime is asked, through a process of its own.
 
 use channels::{AnalysisOptions, Attention, analyse_with};
 use graphprune_tests::{Array, difference, execute, prune_and_compare, random_plan};

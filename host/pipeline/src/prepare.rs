@@ -2,11 +2,11 @@
 
 use std::sync::Arc;
 
-use channels::{Analysis, Cut, GroupId, importance_order};
+use channels::{Analysis, Cut, GroupId, PrunePlan, importance_order};
 use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
-use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
+use onnx_graph::{Deployed, Graph, deploy, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
@@ -176,33 +176,22 @@ impl Prepared {
         Ok(Loader::new(Arc::clone(&self.splits.train), config)?)
     }
 
-    /// The network as it is deployed: BatchNorm folded, dead constants gone, the batch that the model came with unless another is
-    /// asked for.
-    pub fn deployed(&self, graph: &Graph) -> Result<Graph, PipelineError> {
-        let fail = |source| PipelineError::Model {
+    /// The network as it is deployed, with the batch that the model came with unless another is asked for.
+    pub fn deployed(&self, graph: &Graph) -> Result<Deployed, PipelineError> {
+        deploy(graph, self.batch).map_err(|source| PipelineError::Model {
             model: self.model.name.clone(),
             source,
-        };
-        let mut folded = fold_batch_norm(graph).map_err(fail)?;
-        folded.remove_dead();
-        match self.batch {
-            Some(batch) => folded.with_batch(batch).map_err(fail),
-            None => Ok(folded),
-        }
+        })
     }
 
-    /// The ONNX file of a network as it is deployed.
-    pub fn deployed_bytes(&self, graph: &Graph) -> Result<Vec<u8>, PipelineError> {
-        let fail = |source| PipelineError::Model {
-            model: self.model.name.clone(),
-            source,
-        };
-        onnx_graph::write(&self.deployed(graph)?).map_err(fail)
+    /// The network of `widths`, cut from the model's own weights, as it is deployed.
+    pub fn deployed_at(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
+        self.deployed(&self.cut_original(widths)?)
     }
 
     /// What the network of `widths` keeps of the whole one.
     pub fn cut(&self, widths: &[usize]) -> Result<Cut, PipelineError> {
-        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
         Ok(channels::cut(&self.graph, &self.analysis, &plan)?)
     }
 

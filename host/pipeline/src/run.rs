@@ -184,7 +184,7 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         within_budget: None,
         data: None,
     };
-    let original = prepared.deployed_bytes(&prepared.model.graph)?;
+    let original = prepared.deployed(&prepared.model.graph)?.bytes;
     // A network that is trained in this run is written when it is.
     if prepared.model.trained {
         work.folder.write(ORIGINAL, &original)?;

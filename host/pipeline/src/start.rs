@@ -230,7 +230,7 @@ pub(crate) fn feasibility(
         .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
-    let bytes = prepared.deployed_bytes(&prepared.cut_original(&smallest.0)?)?;
+    let bytes = prepared.deployed_at(&smallest.0)?.bytes;
     let measured = work
         .meter
         .as_mut()

@@ -1,9 +1,9 @@
 //! The topology graph over weight-bearing layers, its normalised adjacency and the features of its nodes
 //! (Kipf & Welling, ICLR 2017, for the normalisation; the choice of features is our own).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use channels::{Analysis, AxisUnit};
+use channels::{Analysis, AxisCount};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 
@@ -24,8 +24,8 @@ pub struct Layer {
     /// Its output.
     pub output: ValueId,
     fixed: Fixed,
-    channels_in: Count,
-    channels_out: Count,
+    channels_in: AxisCount,
+    channels_out: AxisCount,
 }
 
 /// What does not change with the widths.
@@ -37,42 +37,6 @@ struct Fixed {
     depthwise: bool,
     log2_area: f32,
     kind: usize,
-}
-
-/// How many channels of an axis are kept, as a function of the widths.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct Count {
-    pinned: usize,
-    /// Group, indices of the axis that it owns, units of the group.
-    owned: Vec<(usize, usize, usize)>,
-}
-
-impl Count {
-    fn of(axis: &[Option<AxisUnit>], analysis: &Analysis) -> Self {
-        let mut owned = BTreeMap::new();
-        let mut pinned = 0;
-        for unit in axis {
-            match unit {
-                Some(u) => *owned.entry(u.group.0).or_insert(0) += 1,
-                None => pinned += 1,
-            }
-        }
-        let owned = owned
-            .into_iter()
-            .map(|(g, n)| (g, n, analysis.groups()[g].channels))
-            .collect();
-        Self { pinned, owned }
-    }
-
-    fn full(&self) -> f32 {
-        (self.pinned + self.owned.iter().map(|o| o.1).sum::<usize>()) as f32
-    }
-
-    fn kept(&self, widths: &[usize]) -> f32 {
-        let share =
-            |&(g, n, units): &(usize, usize, usize)| n as f32 * widths[g] as f32 / units as f32;
-        self.pinned as f32 + self.owned.iter().map(share).sum::<f32>()
-    }
 }
 
 /// Weight-bearing layers of a network and which feeds which.
@@ -139,8 +103,8 @@ impl Topology {
         let mut out = Vec::with_capacity(self.layers.len() * FEATURES);
         for (i, layer) in self.layers.iter().enumerate() {
             let (kept_in, kept_out) = (
-                layer.channels_in.kept(widths),
-                layer.channels_out.kept(widths),
+                layer.channels_in.kept(widths) as f32,
+                layer.channels_out.kept(widths) as f32,
             );
             let fixed = &layer.fixed;
             let groups = if fixed.depthwise {
@@ -151,8 +115,8 @@ impl Topology {
             let mut kind = [0.0; 4];
             kind[fixed.kind] = 1.0;
             out.extend([
-                kept_in / layer.channels_in.full().max(1.0),
-                kept_out / layer.channels_out.full().max(1.0),
+                kept_in / layer.channels_in.full().max(1) as f32,
+                kept_out / layer.channels_out.full().max(1) as f32,
                 kept_in.max(1.0).log2() / 10.0,
                 kept_out.max(1.0).log2() / 10.0,
                 fixed.kernel[0] / 7.0,
@@ -194,16 +158,13 @@ fn layer_of(graph: &Graph, analysis: &Analysis, id: NodeId, node: &Node) -> Opti
         _ => return None,
     };
     let (input, output) = (node.input(data)?, node.output());
-    let count = |v: ValueId| match analysis.value_channels(v) {
-        Some((_, axis)) => Count::of(&axis, analysis),
-        None => Count {
-            pinned: fallback_channels(graph, v),
-            owned: Vec::new(),
-        },
+    let count = |v: ValueId| match analysis.value_axis(v) {
+        Some((_, count)) => count,
+        None => AxisCount::fixed(fallback_channels(graph, v)),
     };
     let (channels_in, channels_out) = (count(input), count(output));
     let mut fixed = fixed;
-    fixed.depthwise = fixed.groups > 1 && channels_in.full() as usize == fixed.groups;
+    fixed.depthwise = fixed.groups > 1 && channels_in.full() == fixed.groups;
     let area = |v: ValueId| {
         let shape = graph.value(v).shape.as_ref()?;
         (shape.len() > 2).then(|| {

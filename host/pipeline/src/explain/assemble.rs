@@ -29,7 +29,6 @@ impl Layout {
         let table = CostTable::new(&pair.original, &pair.analysis);
         let names: Vec<String> = table.layer_names().map(str::to_owned).collect();
         let before = nodes_named(&pair.original, table.layer_names());
-        let sizes = pair.sizes();
         // A layer of the table is a node of its graph.
         let sides: Vec<Sides> = before
             .iter()
@@ -38,10 +37,7 @@ impl Layout {
             .collect();
         Self {
             after: nodes_named(&pair.pruned, table.layer_names()),
-            shares: sides
-                .iter()
-                .map(|s| s.shares(&pair.widths, &sizes))
-                .collect(),
+            shares: sides.iter().map(|s| s.shares(&pair.widths)).collect(),
             table,
             names,
             before,
@@ -196,7 +192,7 @@ fn layers(
         let gone = at == 1 && layout.after[i].is_none();
         let (inputs, outputs) = match gone {
             true => (0, 0),
-            false => layout.sides[i].channels(widths, &sizes),
+            false => layout.sides[i].channels(widths),
         };
         let (kernel, provider) = ran[at].of(i);
         LayerRun {

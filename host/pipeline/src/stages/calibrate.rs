@@ -4,7 +4,6 @@
 
 use std::time::Instant;
 
-use onnx_graph::cost::costs;
 use search::{Config, CostKind, SeededRng};
 use serde::{Deserialize, Serialize};
 
@@ -102,10 +101,9 @@ pub(crate) fn run(
         let mut drawn = Vec::new();
         let mut networks = Vec::new();
         for config in chosen.into_iter().map(Config) {
-            let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
-            let bytes = prepared.deployed_bytes(&network)?;
-            networks.push((format!("calibration {config}"), bytes));
-            drawn.push((config, costs(&network).macs));
+            let deployed = prepared.deployed_at(&config.0)?;
+            networks.push((format!("calibration {config}"), deployed.bytes));
+            drawn.push((config, deployed.costs.macs));
             done += 1;
         }
         let Some(meter) = work.meter.as_mut() else {

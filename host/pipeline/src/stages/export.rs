@@ -2,8 +2,7 @@
 
 use std::fs;
 
-use onnx_graph::Graph;
-use onnx_graph::cost::costs;
+use onnx_graph::{Deployed, Graph};
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
@@ -60,11 +59,9 @@ pub(crate) fn run(
     if work.stop.is_set() {
         return Err(PipelineError::Stopped);
     }
-    let deployed = prepared.deployed(graph)?;
-    let bytes = prepared.deployed_bytes(graph)?;
+    let Deployed { costs, bytes, .. } = prepared.deployed(graph)?;
     let difference = verify(work, prepared, label, graph, &bytes)?;
     let size = bytes.len() as u64;
-    let cost = costs(&deployed);
     let measured = work
         .meter
         .as_mut()
@@ -89,8 +86,8 @@ pub(crate) fn run(
         search_accuracy,
         test_accuracy: accuracy.share(),
         test_images: accuracy.total,
-        macs: cost.macs,
-        parameters: cost.parameters,
+        macs: costs.macs,
+        parameters: costs.parameters,
         bytes: size,
         ratio,
         checks,

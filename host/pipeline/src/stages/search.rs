@@ -2,7 +2,6 @@
 
 use std::time::Instant;
 
-use onnx_graph::cost::costs;
 use search::{
     Config, CostKind, Ddpg, DdpgConfig, Evolution, EvolutionConfig, Judge, LatencyInterval, Random,
     RandomConfig, RewardMode, Screening, SearchError, Strategy, Uniform, UniformConfig,
@@ -255,14 +254,12 @@ fn evaluate(
     let evaluated = clock.elapsed();
     let clock = Instant::now();
     // Latency does not depend on the weights' values, so the model's own are cut instead of generated ones.
-    let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
-    let macs = costs(&network).macs;
-    let onnx = prepared.deployed_bytes(&network)?;
+    let deployed = prepared.deployed_at(&config.0)?;
     let exported = clock.elapsed();
     Ok(Candidate {
         accuracy,
-        macs,
-        onnx,
+        macs: deployed.costs.macs,
+        onnx: deployed.bytes,
         predicted_ratio,
         predicted: environment.costs.prediction(&config),
         config,

@@ -207,7 +207,7 @@ fn confirmed(
         return Ok(known);
     }
     let prepared = searching.prepared;
-    let bytes = prepared.deployed_bytes(&prepared.cut_original(&record.widths)?)?;
+    let bytes = prepared.deployed_at(&record.widths)?.bytes;
     let Some(meter) = work.meter.as_mut() else {
         return Ok(true);
     };
@@ -254,7 +254,7 @@ pub(crate) fn export_all(
         (&full.0, accuracy),
     )?;
     // Earlier versions wrote the untrained network over it when a finished run was resumed.
-    let deployed = prepared.deployed_bytes(&teacher.1)?;
+    let deployed = prepared.deployed(&teacher.1)?.bytes;
     if std::fs::read(work.folder.path(ORIGINAL)).is_ok_and(|held| held != deployed) {
         work.folder.write(ORIGINAL, &deployed)?;
     }
