@@ -3,7 +3,7 @@
 
 use latency::stats::{self, Interval};
 use latency::{
-    DeviceInfo, Key, Donor, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
+    DeviceInfo, Donor, Key, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
 };
 use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};

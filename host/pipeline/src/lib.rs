@@ -11,7 +11,6 @@ mod chance;
 #[cfg(test)]
 mod compatibility;
 mod config;
-mod deploy;
 mod environment;
 mod episodes;
 mod error;

@@ -201,7 +201,7 @@ fn in_network(
     subject: &Subject,
     operators: &[NodeProvider],
 ) -> Result<(Vec<DrawnLayer>, Option<f64>), PipelineError> {
-    let deployed = subject.deployed(&subject.space.full().0)?;
+    let deployed = subject.deployed(&subject.space.full().0)?.graph;
     let times = Times::of_network(operators, &deployed, subject.table.layer_names());
     let kinds = subject.table.layer_kinds().into_iter();
     let layers = kinds

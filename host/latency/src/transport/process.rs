@@ -119,8 +119,9 @@ impl AgentProcess {
             .stdin
             .as_mut()
             .ok_or_else(|| ended("it has no standard input"))?;
-        writeln!(stdin, "{}", token.secret())
-            .map_err(|error| GreetingError::Ended(format!("it did not accept the token: {error}")))?;
+        writeln!(stdin, "{}", token.secret()).map_err(|error| {
+            GreetingError::Ended(format!("it did not accept the token: {error}"))
+        })?;
         let stdout = self
             .child
             .stdout
@@ -145,7 +146,9 @@ impl AgentProcess {
                     "no output within {patience:?}"
                 )));
             }
-            Err(RecvTimeoutError::Disconnected) => return Err(ended("it closed its output without a greeting")),
+            Err(RecvTimeoutError::Disconnected) => {
+                return Err(ended("it closed its output without a greeting"));
+            }
         };
         serde_json::from_str(&line).map_err(|_| match line.trim() {
             "" => ended("it exited without output"),
