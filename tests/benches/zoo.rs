@@ -104,7 +104,7 @@ fn main() -> ExitCode {
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
-         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
+         pruned against masked | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut failed = Vec::new();
