@@ -1,4 +1,5 @@
-//! An explanation holds what its data holds, on the terminal and as a page, whatever names there are.
+//! An explanation holds what its data holds, on the terminal and as a page, whatever names there
+//! are.
 
 use report::{
     Explanation, GroupSaving, OtherOperators, Remainder, explanation_text, render_explanation,

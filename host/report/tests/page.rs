@@ -8,8 +8,8 @@ use sample::{run, run_by_two};
 /// Elements of HTML that have no end tag.
 const VOID: [&str; 1] = ["meta"];
 
-/// Walks all tags and panics unless every element is closed in order, attributes are quoted and ids are unique. Returns the
-/// tags seen.
+/// Walks all tags and panics unless every element is closed in order, attributes are quoted and
+/// ids are unique. Returns the tags seen.
 fn check_markup(html: &str) -> Vec<String> {
     let mut rest = html.strip_prefix("<!doctype html>\n").expect("doctype");
     let (mut open, mut seen, mut ids) = (Vec::new(), Vec::new(), std::collections::HashSet::new());

@@ -1,4 +1,5 @@
-//! A prediction's page holds what its data holds, is well-formed and safe, whatever names and figures there are.
+//! A prediction's page holds what its data holds, is well-formed and safe, whatever names and
+//! figures there are.
 
 #[path = "prediction/sample.rs"]
 mod sample;
@@ -8,7 +9,8 @@ use std::collections::HashSet;
 use report::{PredictionReport, render_prediction};
 use sample::{resnet20, sized};
 
-/// Panics unless every id is unique, every label names one, and no coordinate is anything but a number.
+/// Panics unless every id is unique, every label names one, and no coordinate is anything but a
+/// number.
 fn check_page(html: &str) {
     let values = |attribute: &str| -> Vec<String> {
         let start = format!(" {attribute}=\"");
@@ -84,7 +86,7 @@ fn every_figure_of_the_data_is_on_the_page() {
         expect(&format!(
             ">{}</td>",
             group
-                .corners
+                .edges
                 .iter()
                 .map(usize::to_string)
                 .collect::<Vec<_>>()
@@ -111,7 +113,8 @@ fn the_verdict_says_whether_learning_was_worth_it() {
 #[test]
 fn the_shapes_tell_the_ways_to_predict_apart() {
     let html = render_prediction(&resnet20());
-    // Two charts, each for wide and narrow windows, and a key in the legend; four networks came too early to be predicted.
+    // Two charts, each for wide and narrow windows, and a key in the legend; four networks came
+    // too early to be predicted.
     let check = |mark: &str, count: usize| assert_eq!(html.matches(mark).count(), count, "{mark}");
     check("<circle class=\"dot c0\"", 4 * 36 + 1);
     check("<circle class=\"dot ring c1\"", 4 * 40 + 1);
@@ -119,7 +122,7 @@ fn the_shapes_tell_the_ways_to_predict_apart() {
 }
 
 #[test]
-fn corners_are_marked_only_where_no_wider_step_is_as_fast() {
+fn edges_are_marked_only_where_no_wider_step_is_as_fast() {
     let mut data = resnet20();
     data.stairs.truncate(1);
     data.stairs[0].steps = vec![(2, 8, 4e3), (10, 12, 9e3), (14, 16, 8e3)];
@@ -176,7 +179,7 @@ fn what_is_missing_is_said_in_words() {
     part.layers.iter_mut().for_each(|l| l.in_network_ns = None);
     part.stairs[0].points.clear();
     part.stairs[0].steps.clear();
-    part.groups[0].corners.clear();
+    part.groups[0].edges.clear();
     let html = render_prediction(&part);
     check_page(&html);
     for text in [

@@ -1,7 +1,7 @@
 //! An invented prediction: as many layers, kernels and measured networks as asked for.
 
 use report::{
-    AskedPoint, Fact, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    AskedPoint, Fact, GroupSteps, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
     Staircase,
 };
 
@@ -66,10 +66,10 @@ fn point(index: usize, groups: usize) -> PredictedPoint {
     }
 }
 
-fn group(index: usize) -> GroupCorners {
+fn group(index: usize) -> GroupSteps {
     let channels = [16, 32, 64][index / 3 % 3];
     let step = channels / 8;
-    GroupCorners {
+    GroupSteps {
         name: format!(
             "/layer{}/layer{}.{}/conv1/Conv",
             index / 3 + 1,
@@ -77,8 +77,9 @@ fn group(index: usize) -> GroupCorners {
             index % 3
         ),
         channels,
+        width: channels / 2,
         widths: (1..=8).map(|i| i * step).collect(),
-        corners: (1..=4).map(|i| i * step * 2).collect(),
+        edges: (1..=4).map(|i| i * step * 2).collect(),
     }
 }
 

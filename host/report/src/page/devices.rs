@@ -1,0 +1,55 @@
+//! The devices of a run that used several.
+
+use maud::{Markup, html};
+
+use crate::data::{DeviceLine, ReportData};
+use crate::format::{self, NONE};
+use crate::html::{Figure, Text, cell, qualified, row_name, table, wrapped};
+
+pub(super) fn devices(data: &ReportData) -> Markup {
+    let devices = &data.evidence.devices;
+    let head = [
+        Text("device"),
+        Text("what it is"),
+        Figure("candidates"),
+        Figure("original, ms"),
+        Figure("original to itself"),
+        Figure("ratios, of the others'"),
+        Figure("shared models"),
+        Text("remark"),
+    ];
+    let rows = html! { @for line in devices { tr { (row(line)) } } };
+    html! {
+        @if !devices.is_empty() {
+            div.card.gap { (table("The devices", "dense", &head, rows)) }
+            p.note {
+                "Some candidates are measured on a second device, and the original beside itself on \
+                 every one. Ratios are compared, not times; none is corrected. A device differs when \
+                 the interval of its ratios over the others' leaves out 1 and the difference is \
+                 larger than the half-interval of its measurements."
+            }
+        }
+    }
+}
+
+fn row(line: &DeviceLine) -> Markup {
+    let figure = |value: Option<(f64, f64, f64)>, write: fn(f64) -> String| {
+        let interval = value.map(|(_, low, high)| format!("{} to {}", write(low), write(high)));
+        qualified(value.map(|(median, ..)| write(median)), interval)
+    };
+    let remark = match (&line.set_aside, line.differs) {
+        (Some(reason), _) => format!("set aside: {reason}"),
+        (None, true) => "differs from the others".to_owned(),
+        (None, false) => NONE.to_owned(),
+    };
+    html! {
+        (row_name(&line.name))
+        (wrapped(&line.about))
+        (cell(Some(format::exact(line.measured))))
+        (figure(line.reference_ns, format::millis))
+        (figure(line.itself, format::ratio))
+        (figure(line.bias, format::ratio))
+        (cell(Some(format::exact(line.shared))))
+        (wrapped(&remark))
+    }
+}
