@@ -1,10 +1,9 @@
-//! Writes an invented history, for looking at: `cargo run -p report --example sample_history
-//! FILE.html`.
+//! Writes an invented history as a page:
+//! `cargo run -p report --example sample_history FILE.html`.
 
 use report::history::{Estimate, HistoryData, Run, RunVerdict, Series, render, text};
 
-/// A change that comes and goes: half a per cent of noise, 6 % more from the 18th run on, mended
-/// in the 22nd.
+/// Half a per cent of noise, and 6 % more from the 18th run until it is fixed in the 22nd.
 fn series(model: &str, base_ns: f64) -> Series {
     let run = |i: usize| {
         let noise = ((i * 7919) % 11) as f64 / 1000.0 - 0.005;

@@ -1,4 +1,6 @@
-//! The history of a guard as a page and as text.
+//! The page and the tables of a history are complete and safe.
+
+mod markup;
 
 use report::history::{Estimate, HistoryData, Run, RunVerdict, Series, render, text};
 
@@ -54,13 +56,20 @@ fn sample() -> HistoryData {
 }
 
 #[test]
+fn the_history_has_its_known_form() {
+    insta::assert_snapshot!("page", markup::pretty(&render(&sample())));
+    insta::assert_snapshot!("table", text(&sample()));
+}
+
+#[test]
 fn every_run_is_drawn_and_listed_with_its_verdict() {
     let page = render(&sample());
+    markup::check(&page);
     let check = |needle: &str, wide_and_narrow: usize| {
         assert_eq!(page.matches(needle).count(), wide_and_narrow, "{needle}");
     };
-    // Two charts, each drawn for both windows; those without a change are missing in the second.
-    // And a mark in each legend.
+    // Two charts, each for both windows, plus the key in each legend. Runs without a change are
+    // missing in the second chart.
     check("class=\"mark slower\"", 6);
     check("class=\"mark faster\"", 6);
     check("class=\"line budget\"", 3);
@@ -75,14 +84,14 @@ fn every_run_is_drawn_and_listed_with_its_verdict() {
         assert!(page.contains(needle), "no {needle}");
     }
     assert!(!page.contains("<script>alert"));
-    let told = text(&sample());
+    let text = text(&sample());
     for needle in ["net & co on kitchen (pi-1)", "slower", "faster", "0.4100"] {
-        assert!(told.contains(needle), "no {needle} in\n{told}");
+        assert!(text.contains(needle), "no {needle} in\n{text}");
     }
 }
 
 #[test]
-fn a_history_that_is_empty_or_without_figures_says_so() {
+fn missing_data_is_described() {
     let none = HistoryData::default();
     assert!(render(&none).contains("nothing was measured yet"));
     assert!(text(&none).contains("nothing was measured yet"));
@@ -95,7 +104,7 @@ fn a_history_that_is_empty_or_without_figures_says_so() {
 }
 
 #[test]
-fn of_a_long_history_the_newest_runs_are_shown_and_the_rest_is_counted() {
+fn the_newest_runs_of_a_long_history_are_shown_and_the_others_counted() {
     let mut long = sample();
     long.series[0].runs = (0..230)
         .map(|i| run(i, &format!("run-{i}"), 0.4, Some(0.001), RunVerdict::Fine))

@@ -1,57 +1,23 @@
-//! A prediction's page holds what its data holds, is well-formed and safe, whatever names and
-//! figures there are.
+//! The page of a prediction is complete, well-formed and safe.
 
+mod markup;
 #[path = "prediction/sample.rs"]
 mod sample;
-
-use std::collections::HashSet;
 
 use report::{PredictionReport, render_prediction};
 use sample::{resnet20, sized};
 
-/// Panics unless every id is unique, every label names one, and no coordinate is anything but a
-/// number.
-fn check_page(html: &str) {
-    let values = |attribute: &str| -> Vec<String> {
-        let start = format!(" {attribute}=\"");
-        let parts = html.split(&start).skip(1);
-        parts
-            .map(|rest| rest.split('"').next().unwrap().to_owned())
-            .collect()
-    };
-    let mut ids = HashSet::new();
-    for id in values("id") {
-        assert!(ids.insert(id.clone()), "id twice: {id}");
-    }
-    for label in values("aria-labelledby") {
-        let mut names = label.split(' ');
-        assert!(names.all(|name| ids.contains(name)), "no id of {label}");
-    }
-    for attribute in [
-        "x", "y", "x1", "x2", "y1", "y2", "cx", "cy", "r", "width", "height",
-    ] {
-        for value in values(attribute) {
-            let number: Result<f64, _> = value.parse();
-            assert!(number.is_ok_and(f64::is_finite), "{attribute}={value}");
-        }
-    }
-    for value in values("points").iter().chain(&values("d")) {
-        assert!(!value.contains("NaN") && !value.contains("inf"), "{value}");
-    }
-    for tag in [
-        "section", "figure", "svg", "table", "tr", "ul", "dl", "div", "details",
-    ] {
-        let open =
-            html.matches(&format!("<{tag} ")).count() + html.matches(&format!("<{tag}>")).count();
-        assert_eq!(open, html.matches(&format!("</{tag}>")).count(), "{tag}");
-    }
+#[test]
+fn the_prediction_has_its_known_form() {
+    let page = render_prediction(&sized(2, 1, 3, 2));
+    insta::assert_snapshot!("page", markup::pretty(&page));
 }
 
 #[test]
-fn every_figure_of_the_data_is_on_the_page() {
+fn the_page_contains_every_figure_of_the_data() {
     let data = resnet20();
     let html = render_prediction(&data);
-    check_page(&html);
+    markup::check(&html);
     let expect = |text: &str| assert!(html.contains(text), "'{text}' is missing");
     for text in [
         "resnet20",
@@ -96,7 +62,7 @@ fn every_figure_of_the_data_is_on_the_page() {
 }
 
 #[test]
-fn the_verdict_says_whether_learning_was_worth_it() {
+fn the_verdict_compares_the_predictor_with_simpler_estimates() {
     let check = |mean: f64, macs: f64, kernels: f64, word: &str| {
         let mut data = resnet20();
         let fit = data.fit.as_mut().unwrap();
@@ -111,10 +77,10 @@ fn the_verdict_says_whether_learning_was_worth_it() {
 }
 
 #[test]
-fn the_shapes_tell_the_ways_to_predict_apart() {
+fn methods_of_prediction_differ_in_shape() {
     let html = render_prediction(&resnet20());
-    // Two charts, each for wide and narrow windows, and a key in the legend; four networks came
-    // too early to be predicted.
+    // Two charts, each for both windows, plus the key in the legend. Four of the networks were
+    // measured too early for a prediction.
     let check = |mark: &str, count: usize| assert_eq!(html.matches(mark).count(), count, "{mark}");
     check("<circle class=\"dot c0\"", 4 * 36 + 1);
     check("<circle class=\"dot ring c1\"", 4 * 40 + 1);
@@ -135,7 +101,7 @@ fn edges_are_marked_only_where_no_wider_step_is_as_fast() {
 }
 
 #[test]
-fn names_are_only_text() {
+fn untrusted_names_do_not_become_markup() {
     let hostile = "\"><script>alert('x')</script>&\u{202e}\0";
     let mut data = resnet20();
     data.model = hostile.into();
@@ -151,16 +117,16 @@ fn names_are_only_text() {
     data.stairs[0].axis = hostile.into();
     data.stairs[0].layers = vec![hostile.into(); 3];
     let html = render_prediction(&data);
-    check_page(&html);
+    markup::check(&html);
     assert_eq!(html.matches("<script").count(), 1, "only ours");
     assert!(!html.contains('\u{202e}') && !html.contains('\0'));
-    assert!(html.contains("&lt;script&gt;alert(&#39;x&#39;)"));
+    assert!(html.contains("&lt;script&gt;alert('x')"));
 }
 
 #[test]
-fn what_is_missing_is_said_in_words() {
+fn missing_data_is_described() {
     let html = render_prediction(&PredictionReport::default());
-    check_page(&html);
+    markup::check(&html);
     for text in [
         "Not checked",
         "Too few whole networks were measured",
@@ -181,7 +147,7 @@ fn what_is_missing_is_said_in_words() {
     part.stairs[0].steps.clear();
     part.groups[0].edges.clear();
     let html = render_prediction(&part);
-    check_page(&html);
+    markup::check(&html);
     for text in [
         "was not measured: it stands on the line",
         "The device gave no times of operators",
@@ -194,7 +160,7 @@ fn what_is_missing_is_said_in_words() {
 }
 
 #[test]
-fn figures_that_are_no_numbers_do_not_break_the_page() {
+fn absurd_values_do_not_break_the_page() {
     for bad in [
         f64::NAN,
         f64::INFINITY,
@@ -216,21 +182,21 @@ fn figures_that_are_no_numbers_do_not_break_the_page() {
         (data.stairs[0].points[0].1, data.stairs[0].steps[0].2) = (bad, bad);
         data.stairs[1].points = vec![(usize::MAX, bad)];
         data.other_ns = Some(bad);
-        check_page(&render_prediction(&data));
+        markup::check(&render_prediction(&data));
         data.asked.as_mut().unwrap().predicted = bad;
         let html = render_prediction(&data);
-        check_page(&html);
+        markup::check(&html);
         assert!(!html.contains("NaN"), "{bad}");
     }
 }
 
 #[test]
-fn of_many_layers_those_that_differ_most_are_drawn_and_all_are_listed() {
+fn the_layers_that_differ_most_are_drawn_and_all_are_listed() {
     let mut data = sized(200, 60, 120, 90);
     data.layers[150].name = "the worst".into();
     data.layers[150].in_network_ns = Some(data.layers[150].alone_ns + 9e6);
     let html = render_prediction(&data);
-    check_page(&html);
+    markup::check(&html);
     assert!(html.contains("Of 200 layers the 40 that differ most"));
     // 40 drawn for both windows, and the key.
     let guesses = html.matches("<rect class=\"bar guess\"").count();

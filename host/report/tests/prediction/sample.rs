@@ -1,11 +1,11 @@
-//! An invented prediction: as many layers, kernels and measured networks as asked for.
+//! An invented prediction with given numbers of layers, kernels and measured networks.
 
 use report::{
     AskedPoint, Fact, GroupSteps, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
     Staircase,
 };
 
-/// A number of 0..1 that looks random and is the same each time.
+/// A reproducible number in 0..1 that looks random.
 fn noise(seed: usize) -> f64 {
     let mixed = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ (mixed >> 29)) % 10_000) as f64 / 10_000.0
@@ -83,7 +83,7 @@ fn group(index: usize) -> GroupSteps {
     }
 }
 
-/// So many layers, staircases, measured networks and groups.
+/// A prediction with these numbers of layers, staircases, measured networks and groups.
 pub fn sized(layers: usize, stairs: usize, points: usize, groups: usize) -> PredictionReport {
     let fact = |name: &str, value: &str| Fact {
         name: name.into(),
@@ -122,7 +122,7 @@ pub fn sized(layers: usize, stairs: usize, points: usize, groups: usize) -> Pred
     }
 }
 
-/// As of a ResNet-20.
+/// A prediction with the numbers of a ResNet-20.
 pub fn resnet20() -> PredictionReport {
     sized(20, 9, 40, 12)
 }
