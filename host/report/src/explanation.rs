@@ -70,12 +70,9 @@ impl Explanation {
                 "layers that no narrowed group touches",
                 self.rest.untouched_ns,
             ),
+            ("other operators (by kind below)", self.rest.others_ns),
             (
-                "operators that are no layers (below, by kind)",
-                self.rest.others_ns,
-            ),
-            (
-                "outside of operators (the runtime itself, its clock)",
+                "outside of operators (runtime, clock errors)",
                 self.rest.outside_ns,
             ),
         ]

@@ -77,7 +77,7 @@ fn main(data: &ReportData) -> Markup {
         (section("search", "Search", search(data)))
         (section("network", "Pruned network", network(data)))
         (section("latency", "Latency", latency(data)))
-        (section("evidence", "What was measured, where, and how sure", html! {
+        (section("evidence", "Evidence", html! {
             (evidence::evidence(data))
             (devices::devices(data))
         }))

@@ -3,7 +3,8 @@
 mod markup;
 
 use report::{
-    Explanation, GroupSaving, OtherOperators, Remainder, explanation_text, render_explanation,
+    Explanation, GroupSaving, LayerChange, LayerRun, OtherOperators, Remainder, explanation_text,
+    render_explanation,
 };
 
 fn sample() -> Explanation {
@@ -18,9 +19,18 @@ fn sample() -> Explanation {
         reason: reason.map(str::to_owned),
         ..GroupSaving::default()
     };
+    let run = |outputs, ns, kernel: &str| LayerRun {
+        ns,
+        predicted_ns: Some(29e3),
+        inputs: 3,
+        outputs,
+        kernel: kernel.into(),
+        provider: "CPUExecutionProvider".into(),
+    };
     Explanation {
         original: "original.onnx".into(),
         pruned: "pruned.onnx".into(),
+        device: "kitchen".into(),
         original_ns: 400e3,
         pruned_ns: 360e3,
         ratio: (0.9, 0.89, 0.91),
@@ -30,6 +40,12 @@ fn sample() -> Explanation {
             group("worse", 62, -9e3, Some("wide lost the blocked layout")),
             group("<b>better</b>\u{1b}[2J", 32, 40e3, None),
         ],
+        layers: vec![LayerChange {
+            name: "conv".into(),
+            before: run(64, Some(31e3), "Conv"),
+            after: run(32, None, "NchwcConv"),
+        }],
+        notes: vec!["a <note>".into()],
         others: vec![OtherOperators {
             kind: "ReorderInput".into(),
             count_before: 1,

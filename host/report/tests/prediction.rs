@@ -23,8 +23,8 @@ fn the_page_contains_every_figure_of_the_data() {
         "resnet20",
         "kitchen (Cortex-A72), ONNX Runtime 1.30.0, 4 thread(s)",
         "kernels measured alone",
-        "predicted to 1.5 % on average and 4.2 % at worst, from 40 measured ones",
-        "A line through their MACs is 8.7 % off, the plain sum of kernels 7.1 %",
+        "The leave-one-out error is 1.5 % on average and 4.2 % at worst, over 40 measured networks",
+        "a linear fit to MACs is 8.7 %, that of the plain sum of kernels 7.1 %",
         "Better than MACs",
         "95 % 0.512 to 0.557",
         "within the interval",
@@ -131,9 +131,9 @@ fn missing_data_is_described() {
         "Not checked",
         "Too few whole networks were measured",
         "Not measured: there is no whole network to compare with.",
-        "Not known: no network was predicted without itself.",
+        "Not known: too few networks were measured.",
         "Not measured: no layer has a time.",
-        "Not measured: no kernel was measured over its widths.",
+        "Not measured: no kernel was measured by width.",
         "The network has no groups of channels.",
     ] {
         assert!(html.contains(text), "no '{text}'");
@@ -149,8 +149,8 @@ fn missing_data_is_described() {
     let html = render_prediction(&part);
     markup::check(&html);
     for text in [
-        "was not measured: it stands on the line",
-        "The device gave no times of operators",
+        "was not measured: it is drawn on the diagonal",
+        "The device did not report times of operators",
         "0 of 20 layers have both",
         ">Not measured.<",
         ">none found<",
@@ -197,7 +197,7 @@ fn the_layers_that_differ_most_are_drawn_and_all_are_listed() {
     data.layers[150].in_network_ns = Some(data.layers[150].alone_ns + 9e6);
     let html = render_prediction(&data);
     markup::check(&html);
-    assert!(html.contains("Of 200 layers the 40 that differ most"));
+    assert!(html.contains("The 40 of 200 layers that differ most"));
     // 40 drawn for both windows, and the key.
     let guesses = html.matches("<rect class=\"bar guess\"").count();
     let measured = html.matches("<rect class=\"bar kept\"").count();

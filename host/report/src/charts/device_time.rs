@@ -72,7 +72,7 @@ pub(crate) fn device_time(data: &ReportData) -> Option<Chart<'_>> {
         id: "device-time",
         title: "Accuracy over device time".into(),
         description: format!(
-            "The best accuracy within the budget by the time that the device had spent on measuring. {}.",
+            "The best accuracy within the budget by device time spent on measurements. {}.",
             summaries.join(". ")
         ),
         legend: legend.collect(),

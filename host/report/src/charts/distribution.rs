@@ -54,9 +54,9 @@ pub(crate) fn distribution(data: &ReportData) -> Option<Chart<'_>> {
         id: "distribution",
         title: "Latency distribution".into(),
         description: format!(
-            "Distribution of {count} single inference times; each histogram has its own height. The line is the median, the bar \
-             below reaches from the 5th to the 95th percentile, thick between the quartiles. The axis ends a little \
-             after the 95th percentile of the slowest; later samples are counted at the right."
+            "Distribution of {count} single inference times; each histogram is scaled to its own height. The line is the median; \
+             the bar spans the 5th to the 95th percentile and is thick between the quartiles. The axis ends shortly after \
+             the 95th percentile of the slowest network; the number of later samples is shown on the right."
         ),
         legend: Vec::new(),
         draw: Box::new(move |window| draw(&all, window)),

@@ -112,7 +112,7 @@ impl Front<'_> {
         let feasible = self.points.iter().filter(|(_, _, c)| c.feasible).count();
         format!(
             "Accuracy on the search split against {} relative to the original, {} candidates, {feasible} within the budget. \
-             Up and to the left is better; the front joins those that no other beats in both.",
+             Up and to the left is better; the front joins the candidates that no other beats in both.",
             self.cost,
             self.points.len()
         )

@@ -14,8 +14,7 @@ pub(crate) fn rewards(data: &ReportData) -> Option<Chart<'_>> {
     let strategies = Strategies::of(data);
     let span = (points.len() / 20).clamp(5, 25);
     let description = format!(
-        "The reward of each of {} episodes, their moving average over {span} episodes and the best so far. \
-         The best, {}, came in episode {}.",
+        "The rewards of {} episodes, their moving average over {span} episodes, and the best so far: {} in episode {}.",
         points.len(),
         format::significant(best.reward, 4),
         best.episode

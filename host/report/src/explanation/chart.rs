@@ -17,10 +17,10 @@ pub(super) fn savings(data: &Explanation) -> Option<Chart<'_>> {
     let narrowed = data.groups.iter().filter(|g| g.kept < g.channels);
     let saved: f64 = data.groups.iter().map(|g| g.saved_ns).sum();
     let description = format!(
-        "Time saved by each group, the largest first: of {} groups {} were narrowed and saved {} together. Predicted: by kernels \
-         measured alone.",
-        data.groups.len(),
+        "Time saved by each group, the largest saving first: {} of {} groups were narrowed and saved {} in total. Predictions \
+         are from kernels measured in isolation.",
         narrowed.count(),
+        data.groups.len(),
         micros(saved)
     );
     Some(Chart {
@@ -28,8 +28,8 @@ pub(super) fn savings(data: &Explanation) -> Option<Chart<'_>> {
         title: "Time saved per group".into(),
         description,
         legend: legend([
-            ("bar kept", "really saved"),
-            ("bar lost", "really added"),
+            ("bar kept", "saved"),
+            ("bar lost", "added"),
             ("bar predicted", "predicted"),
         ]),
         draw: Box::new(move |window| draw(&data.ranked(), window)),

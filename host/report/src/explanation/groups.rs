@@ -12,11 +12,11 @@ pub(super) fn groups(data: &Explanation) -> Markup {
     let head = [
         Figure("group"),
         Figure("channels"),
-        Figure("its time"),
+        Figure("time"),
         Figure("predicted"),
         Figure("saved"),
         Figure("share"),
-        Text("why, where nothing was gained, and what changed"),
+        Text("reason for no saving, and changes"),
     ];
     let sums = data.remainders().into_iter().chain([("together", saved)]);
     let rows = html! {

@@ -10,14 +10,14 @@ use crate::html::{Figure, Text, cell, row_name, table};
 pub(super) fn layers(data: &Explanation) -> Markup {
     let head = [
         Figure("layer"),
-        Figure("channels read"),
-        Figure("channels made"),
+        Figure("input channels"),
+        Figure("output channels"),
         Figure("original"),
         Figure("pruned"),
         Figure("saved"),
-        Figure("alone, original"),
-        Figure("alone, pruned"),
-        Text("kernel and place"),
+        Figure("isolated, original"),
+        Figure("isolated, pruned"),
+        Text("kernel and provider"),
     ];
     let rows = html! { @for layer in &data.layers { tr { (row(layer)) } } };
     html! { div.card { (table("Layers", "tall dense", &head, rows)) } }

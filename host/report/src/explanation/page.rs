@@ -22,7 +22,7 @@ fn main(data: &Explanation) -> Markup {
     let others = operators::others(data);
     html! {
         (section("groups", "Groups", by_group))
-        (section("others", "Operators that are no layers", others))
+        (section("others", "Other operators", others))
         (section("layers", "Layers", layers::layers(data)))
     }
 }

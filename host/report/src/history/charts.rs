@@ -93,7 +93,7 @@ impl<'a> Runs<'a> {
 pub(super) fn latency<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> {
     let runs = Runs::of(series, Quantity::Latency)?;
     let description = format!(
-        "The median latency of {} runs and its 95 % interval over processes of the worker.",
+        "The median latency of {} runs and its 95 % interval over worker processes.",
         runs.points.len()
     );
     Some(runs.chart(id, "Latency", description))
@@ -104,7 +104,7 @@ pub(super) fn changes<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> 
     let runs = Runs::of(series, Quantity::Change)?;
     let threshold = threshold(series).map_or_else(|| format::NONE.to_owned(), change);
     let description = format!(
-        "The change of {} runs against their baseline, its 95 % interval, and the {threshold} that the newest allows.",
+        "The change of {} runs against their baseline, its 95 % interval, and the threshold of the newest run, {threshold}.",
         runs.points.len()
     );
     let mut chart = runs.chart(id, "Change against the baseline", description);

@@ -58,13 +58,13 @@ fn outcome(data: &HistoryData) -> Markup {
         verdict(Tone::Bad, "Slower", &why)
     } else if unclear > 0 {
         let why =
-            format!("In the newest run of each model, {unclear} of {total} could not be told.");
+            format!("In the newest run of each model, {unclear} of {total} could not be judged.");
         verdict(Tone::Neutral, "Not sure", &why)
     } else if count(&[RunVerdict::NoBaseline]) == total {
-        let why = "The newest run of each model was compared with no baseline.";
+        let why = "The newest runs were not compared with a baseline.";
         verdict(Tone::Neutral, "Measured", why)
     } else {
-        let why = "In the newest run of each model none is slower than allowed.";
+        let why = "No model is slower than allowed in its newest run.";
         verdict(Tone::Good, "Fine", why)
     }
 }

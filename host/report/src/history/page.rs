@@ -11,9 +11,9 @@ use crate::html::{Figure, Text, cell, document, figure, or, qualified, section, 
 pub fn render(data: &HistoryData) -> String {
     let footer = html! {
         p {
-            "A regression is a change beyond the threshold whose 95 % interval, over processes of the \
-             worker, lies above zero. Changes come from old and new network measured interleaved; \
-             latencies of different runs also hold what the device did meanwhile."
+            "A regression is a change above the threshold whose 95 % interval, over worker processes, \
+             lies above zero. Changes are measured with old and new network interleaved; latencies of \
+             different runs also depend on the state of the device."
         }
     };
     document("Latency on hardware", header(data), main(data), footer)

@@ -10,11 +10,11 @@ pub(super) fn devices(data: &ReportData) -> Markup {
     let devices = &data.evidence.devices;
     let head = [
         Text("device"),
-        Text("what it is"),
+        Text("description"),
         Figure("candidates"),
         Figure("original, ms"),
         Figure("original to itself"),
-        Figure("ratios, of the others'"),
+        Figure("ratios, relative to the others"),
         Figure("shared models"),
         Text("remark"),
     ];
@@ -23,10 +23,10 @@ pub(super) fn devices(data: &ReportData) -> Markup {
         @if !devices.is_empty() {
             div.card.gap { (table("The devices", "dense", &head, rows)) }
             p.note {
-                "Some candidates are measured on a second device, and the original beside itself on \
-                 every one. Ratios are compared, not times; none is corrected. A device differs when \
-                 the interval of its ratios over the others' leaves out 1 and the difference is \
-                 larger than the half-interval of its measurements."
+                "Some candidates are also measured on a second device, and the original against \
+                 itself on every device. The comparison is between ratios, not times, and no ratio \
+                 is corrected. A device differs if the interval of its ratios relative to the others \
+                 excludes 1 and the difference exceeds the half-interval of its measurements."
             }
         }
     }

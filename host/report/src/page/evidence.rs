@@ -32,7 +32,7 @@ pub(super) fn evidence(data: &ReportData) -> Markup {
                 (measurements(&evidence.measurements))
             }
         }
-        p.note { "An invalid measurement enters no reward, no table and no baseline." }
+        p.note { "Invalid measurements are excluded from rewards, tables and baselines." }
     }
 }
 

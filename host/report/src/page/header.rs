@@ -60,7 +60,7 @@ fn outcome(outcome: &Verdict) -> Markup {
         Verdict::Unfinished => verdict(
             Tone::Neutral,
             "Not finished",
-            "The run has not come to its end; what follows is what it has so far.",
+            "The run has not finished; this page shows its results so far.",
         ),
         Verdict::Met(why) => verdict(Tone::Good, "Budget met", why),
         Verdict::NotMet(why) => verdict(Tone::Bad, "Budget not met", why),
@@ -102,5 +102,5 @@ fn latency(pruned: &Row) -> Option<Tile<'static>> {
         }
         _ => "no interval".to_owned(),
     };
-    Some(("Latency, of the original's", ratio, interval))
+    Some(("Latency, relative to the original", ratio, interval))
 }

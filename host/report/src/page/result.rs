@@ -16,9 +16,9 @@ pub(super) fn result(data: &ReportData) -> Markup {
             }
         }
         p.note {
-            "Latencies are medians with their 95 % intervals; ratios are to the original, measured \
-             interleaved with it. The test split is read once, at the end; the search sees only the \
-             search split."
+            "Latencies are medians with their 95 % intervals; ratios are relative to the original, \
+             measured interleaved with it. The test split is read once, at the end; the search uses \
+             only the search split."
         }
     }
 }

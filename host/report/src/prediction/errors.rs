@@ -14,9 +14,9 @@ pub(super) fn errors(data: &PredictionReport) -> Option<Chart<'_>> {
     }
     Some(Chart {
         id: "errors",
-        title: "Error by way of prediction".into(),
-        description: "Each network's predicted latency over its measured one, less one: to the left too fast, to the right too \
-                      slow. MACs and kernels are taken as they are, without a line fitted to them."
+        title: "Error by method".into(),
+        description: "The relative error of the prediction for each network: predictions on the left are too fast, on the right too slow. \
+                      MACs and the sum of kernels are used without a fit."
             .into(),
         legend: Vec::new(),
         draw: Box::new(move |window| draw(&known, window)),

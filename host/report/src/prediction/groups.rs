@@ -10,9 +10,9 @@ pub(super) fn groups(groups: &[GroupSteps]) -> Markup {
     let head = [
         Figure("group"),
         Figure("channels"),
-        Figure("widths offered"),
-        Figure("worth having"),
-        Text("which"),
+        Figure("admissible widths"),
+        Figure("edges"),
+        Text("step edges"),
     ];
     let rows = html! { @for group in groups { tr { (row(group)) } } };
     html! {

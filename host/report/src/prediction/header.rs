@@ -32,12 +32,12 @@ pub(super) fn header(data: &PredictionReport) -> Markup {
 /// Whether the predictor is better than simpler estimates.
 fn outcome(fit: Option<&PredictionFit>) -> Markup {
     let Some(fit) = fit else {
-        let why = "Too few whole networks were measured to tell how far a prediction may be off.";
+        let why = "Too few whole networks were measured to determine the accuracy of predictions.";
         return verdict(Tone::Neutral, "Not checked", why);
     };
     let why = format!(
-        "A network left out is predicted to {} on average and {} at worst, from {} measured ones. A line through their MACs is \
-         {} off, the plain sum of kernels {}.",
+        "The leave-one-out error is {} on average and {} at worst, over {} measured networks. The error of a linear fit to MACs \
+         is {}, that of the plain sum of kernels {}.",
         figures::error(fit.mean_error),
         figures::error(fit.max_error),
         fit.measured,
@@ -63,7 +63,11 @@ fn asked(asked: &AskedPoint) -> Vec<Tile<'static>> {
     let ends = |(low, high)| format!("95 % {} to {}", format::ratio(low), format::ratio(high));
     let interval = prediction_interval(asked);
     let small = interval.map_or_else(|| "no interval".to_owned(), ends);
-    let mut tiles = vec![("Predicted, of the unpruned", times(asked.predicted), small)];
+    let mut tiles = vec![(
+        "Predicted, relative to the unpruned",
+        times(asked.predicted),
+        small,
+    )];
     if let Some((median, low, high)) = asked.measured {
         tiles.push(("Measured", times(median), ends((low, high))));
         let small = match interval {
@@ -72,7 +76,7 @@ fn asked(asked: &AskedPoint) -> Vec<Tile<'static>> {
             Some(_) => "outside the interval",
         };
         let off = format::change(asked.predicted / median);
-        tiles.push(("Prediction is off by", off, small.to_owned()));
+        tiles.push(("Prediction error", off, small.to_owned()));
     }
     tiles
 }
@@ -82,8 +86,8 @@ fn quality(fit: &PredictionFit) -> Vec<Tile<'static>> {
     let measured = format!("{} whole networks", fit.measured);
     let mut tiles = vec![("Rank correlation", correlation, measured)];
     if let Some(held) = fit.held {
-        let small = "should hold 95 of 100".to_owned();
-        tiles.push(("Intervals that held", figures::error(held), small));
+        let small = "nominally 95 %".to_owned();
+        tiles.push(("Interval coverage", figures::error(held), small));
     }
     tiles
 }

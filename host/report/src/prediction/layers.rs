@@ -52,13 +52,13 @@ pub(super) fn layers(data: &PredictionReport) -> Option<Chart<'_>> {
     let has_profile = drawn.iter().any(|layer| layer.in_network().is_some());
     let guess = ("bar guess", "by MACs, no kernel measured");
     let entries = [
-        Some(("bar kept", "kernel alone")),
+        Some(("bar kept", "kernel in isolation")),
         has_estimates.then_some(guess),
         has_profile.then_some(("bar predicted", "in the network")),
     ];
     Some(Chart {
         id: "residuals",
-        title: "Layers alone and in the network".into(),
+        title: "Layers in isolation and in the network".into(),
         description: description(&data.layers, drawn.len()),
         legend: legend(entries.into_iter().flatten()),
         draw: Box::new(move |window| draw(&drawn, window)),
@@ -68,14 +68,14 @@ pub(super) fn layers(data: &PredictionReport) -> Option<Chart<'_>> {
 fn description(layers: &[LayerResidual], drawn: usize) -> String {
     let mut text = if drawn < layers.len() {
         format!(
-            "Of {} layers the {drawn} that differ most, in the order of the network; the table has all.",
+            "The {drawn} of {} layers that differ most, in the order of the network; the table has all.",
             layers.len()
         )
     } else {
         "In the order of the network.".to_owned()
     };
     if layers.iter().all(|layer| layer.in_network().is_none()) {
-        text.push_str(" The device gave no times of operators within the network.");
+        text.push_str(" The device did not report times of operators in the network.");
     }
     text
 }
@@ -151,7 +151,7 @@ fn tip(layer: &LayerResidual) -> String {
         lines.push(layer.kernel.clone());
     }
     let how = if layer.estimated { " (by MACs)" } else { "" };
-    lines.push(format!("alone {}{how}", micros(layer.alone_ns)));
+    lines.push(format!("in isolation {}{how}", micros(layer.alone_ns)));
     lines.push(match layer.in_network() {
         Some(ns) => format!("in the network {}", micros(ns)),
         None => "not measured in the network".to_owned(),

@@ -91,15 +91,15 @@ pub(super) fn points(data: &PredictionReport) -> Option<Chart<'_>> {
         }
     }
     if asked.is_some() {
-        legend.push(("mark asked".into(), "asked for".into()));
+        legend.push(("mark asked".into(), "requested".into()));
     }
     legend.push(("line equal".into(), "equal".into()));
     let remark = match asked.map(|a| measurement(a).is_some()) {
         Some(true) => {
-            " The bars of the network asked for are the interval of its prediction and that of its measurement."
+            " The bars of the requested network are the intervals of its prediction and of its measurement."
         }
         Some(false) => {
-            " The network asked for was not measured: it stands on the line, with the interval of its prediction."
+            " The requested network was not measured: it is drawn on the diagonal, with its prediction interval."
         }
         None => "",
     };
@@ -107,7 +107,7 @@ pub(super) fn points(data: &PredictionReport) -> Option<Chart<'_>> {
         id: "points",
         title: "Predicted against measured latency".into(),
         description: format!(
-            "{} whole networks, relative to the unpruned one; each was predicted without itself.{remark}",
+            "{} whole networks, relative to the unpruned one; each was predicted from the others.{remark}",
             known.len()
         ),
         legend,
@@ -199,15 +199,15 @@ fn draw_asked(
         ("label", 12.0)
     };
     let height = (center.1 + 20.0).min(frame.bottom_edge() - 4.0);
-    svg.text(class, (center.0 + side, height), "asked for");
+    svg.text(class, (center.0 + side, height), "requested");
 }
 
 fn asked_tip(asked: &AskedPoint) -> String {
     let predicted = format::ratio(asked.predicted);
-    let mut lines = vec!["asked for".to_owned(), format!("predicted {predicted}")];
+    let mut lines = vec!["requested".to_owned(), format!("predicted {predicted}")];
     if let Some((low, high)) = prediction_interval(asked) {
         let [low, high] = [low, high].map(format::ratio);
-        lines.push(format!("95 of 100 measurements: {low} to {high}"));
+        lines.push(format!("95 % interval {low} to {high}"));
     }
     lines.push(match measurement(asked) {
         Some(figure) => format!("measured {}", interval(figure)),

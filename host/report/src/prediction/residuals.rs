@@ -7,7 +7,7 @@ use super::{LayerResidual, PredictionReport, layers};
 use crate::format::{self, NONE, micros};
 use crate::html::{Figure, Text, cell, figure, or, qualified, row_name, table};
 
-const TITLE: &str = "Layers alone and in the network";
+const TITLE: &str = "Layers in isolation and in the network";
 
 pub(super) fn residuals(data: &PredictionReport) -> Markup {
     let none = "Not measured: no layer has a time.";
@@ -23,7 +23,7 @@ fn all(layers: &[LayerResidual], other_ns: Option<f64>) -> Markup {
     let head = [
         Figure("layer"),
         Text("kernel"),
-        Figure("alone"),
+        Figure("in isolation"),
         Figure("in the network"),
         Figure("difference"),
         Figure("relative"),

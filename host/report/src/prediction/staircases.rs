@@ -25,17 +25,17 @@ const MOST: usize = 12;
 /// All charts with a common legend.
 pub(super) fn staircases(all: &[Staircase]) -> Markup {
     if all.is_empty() {
-        let none = "Not measured: no kernel was measured over its widths.";
+        let none = "Not measured: no kernel was measured by width.";
         return figure(None, "Time by width", none);
     }
     let step = [(1.0, 9.0), (10.0, 9.0), (10.0, 3.0), (19.0, 3.0)];
     html! {
         ul.legend {
             li { (key(|svg| svg.dot("dot ring c0", (10.0, 6.0), 3.0, ""))) "measured" }
-            li { (key(|svg| svg.polyline("line step", &step))) "step found" }
+            li { (key(|svg| svg.polyline("line step", &step))) "step" }
             li {
                 (key(|svg| svg.diamond("mark corner", (10.0, 6.0), 4.6, "")))
-                "width worth having: no wider one takes as little time"
+                "step edge: every wider width takes longer"
             }
         }
         div.multiples {

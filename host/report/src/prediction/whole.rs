@@ -8,12 +8,12 @@ use crate::html::{Figure, Text, cell, figure, table, wrapped};
 
 pub(super) fn whole(data: &PredictionReport) -> Markup {
     let no_points = "Not measured: there is no whole network to compare with.";
-    let no_errors = "Not known: no network was predicted without itself.";
+    let no_errors = "Not known: too few networks were measured.";
     let (points, errors) = (points::points(data), errors::errors(data));
     html! {
         div.charts {
             (figure(points, "Predicted against measured latency", no_points))
-            (figure(errors, "Error by way of prediction", no_errors))
+            (figure(errors, "Error by method", no_errors))
         }
         @if !data.points.is_empty() { (networks(&data.points)) }
     }
@@ -24,7 +24,7 @@ fn networks(points: &[PredictedPoint]) -> Markup {
         Figure("number"),
         Figure("measured"),
         Figure("predicted"),
-        Figure("off by"),
+        Figure("error"),
         Figure("sum of kernels"),
         Figure("MACs"),
         Text("widths"),
