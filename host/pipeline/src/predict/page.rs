@@ -5,7 +5,7 @@ use std::path::Path;
 
 use latency_model::{Curve, KernelTable, LayerKind};
 use report::{
-    AskedPoint, Fact, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    AskedPoint, Fact, GroupSteps, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
     Staircase,
 };
 
@@ -46,11 +46,12 @@ fn page(predicted: &Predicted) -> PredictionReport {
         in_network_ns: drawn.in_network_ns,
         estimated: drawn.kind.is_none(),
     });
-    let groups = predicted.groups.iter().map(|g| GroupCorners {
+    let groups = predicted.groups.iter().map(|g| GroupSteps {
         name: g.name.clone(),
         channels: g.channels,
         widths: g.widths.clone(),
-        corners: g.corners.clone(),
+        width: g.width,
+        edges: g.corners.clone(),
     });
     PredictionReport {
         model: drawn.model.clone(),
