@@ -1,7 +1,6 @@
 //! Formatting of numbers, times and names.
 
-use time::OffsetDateTime;
-use time::macros::format_description;
+use jiff::Timestamp;
 
 /// Placeholder for a missing figure.
 pub(crate) const NONE: &str = "\u{2013}";
@@ -155,11 +154,11 @@ pub(crate) fn duration(seconds: f64) -> String {
 
 /// A time in UTC: "2026-11-23 19:44:20 UTC"; [`NONE`] beyond the year 9999.
 pub(crate) fn moment(unix_s: u64) -> String {
-    let format = format_description!("[year]-[month]-[day] [hour]:[minute]:[second] UTC");
-    let moment = i64::try_from(unix_s).ok();
-    let moment = moment.and_then(|s| OffsetDateTime::from_unix_timestamp(s).ok());
-    let text = moment.and_then(|moment| moment.format(format).ok());
-    text.unwrap_or_else(|| NONE.to_owned())
+    let timestamp = i64::try_from(unix_s).ok();
+    match timestamp.and_then(|s| Timestamp::from_second(s).ok()) {
+        Some(timestamp) => timestamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        None => NONE.to_owned(),
+    }
 }
 
 /// `text` shortened to `most` characters by an ellipsis in the middle, where names differ least.
