@@ -106,7 +106,7 @@ fn spread() {
         let both = device
             .measure(&request(&model, Some(&reference), profile.sampling.clone()))
             .expect("the agent measures");
-        ratios.extend(both[0].ratio.map(|ratio| ratio.median));
+        ratios.extend(both[0].ratio.map(|ratio| ratio.interval.value));
     }
     let say = |what: &str, values: &[f64]| {
         let sorted = {

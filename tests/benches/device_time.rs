@@ -56,7 +56,7 @@ fn main() {
 fn train(folder: &Path) -> PathBuf {
     let mut config = RunConfig {
         model: ModelSpec::new("resnet20"),
-        data: "shapes".into(),
+        data: "shapes".parse().ok(),
         search: SearchConfig {
             episodes: 160,
             ..SearchConfig::default()
@@ -86,12 +86,11 @@ fn copy(from: &Path, to: &Path) {
 
 fn search_of(folder: &Path, name: &str) -> Vec<Candidate> {
     let records = Records::open(&folder.join("run.sqlite")).expect("the run's records");
-    let episodes = records.episodes(None).expect("the run's episodes");
     let candidate = |episode| Candidate {
         strategy: name.into(),
         ..Candidate::from(episode)
     };
-    episodes.into_iter().map(candidate).collect()
+    records.all_episodes().map(candidate).collect()
 }
 
 /// The last improvements of the best accuracy within the budget, with the device time by then.

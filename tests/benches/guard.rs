@@ -12,6 +12,7 @@
 use std::time::Instant;
 
 use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, importance_order};
+use latency::stats::Interval;
 use latency::{
     AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience, Profile,
     Sampling,
@@ -109,9 +110,9 @@ fn slower(device: &mut Device, wide: &Wide, original: &Model) -> Model {
             let off = |ratio: f64| (ratio - 1.0 - SLOWER).abs();
             if nearest
                 .as_ref()
-                .is_none_or(|(best, _)| off(ratio.median) < off(*best))
+                .is_none_or(|(best, _)| off(ratio.interval.value) < off(*best))
             {
-                nearest = Some((ratio.median, widths.clone()));
+                nearest = Some((ratio.interval.value, widths.clone()));
             }
         }
     }
@@ -190,14 +191,15 @@ fn ratios(measurements: &[Measurement]) -> Vec<f64> {
     let processes = measurements.chunks(2).enumerate();
     processes
         .filter_map(|(i, pair)| {
-            let ratio = pair[0].ratio?.median;
+            let ratio = pair[0].ratio?.interval.value;
             Some(if i % 2 == 0 { ratio } else { 1.0 / ratio })
         })
         .collect()
 }
 
 fn words(change: &Change) -> String {
-    let [estimate, low, high] = [change.estimate, change.low, change.high].map(|x| x * 100.0);
+    let Interval { value, low, high } = change.estimate;
+    let [estimate, low, high] = [value, low, high].map(|x| x * 100.0);
     format!(
         "{estimate:+.2} % ({low:+.2} to {high:+.2}), {} processes",
         change.processes
@@ -210,8 +212,8 @@ fn report(what: &str, truth: &[f64], all: &[Judged]) {
         let values: Vec<f64> = all.iter().filter_map(of).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
-    let estimate = mean(&|j| Some(j.change?.estimate));
-    let spread = mean(&|j| Some((j.change?.estimate - estimate).powi(2))).sqrt();
+    let estimate = mean(&|j| Some(j.change?.estimate.value));
+    let spread = mean(&|j| Some((j.change?.estimate.value - estimate).powi(2))).sqrt();
     println!(
         "\n| comparison | truth | comparisons | slower | fine | faster | too noisy | not measured | mean change | its spread | processes | time |"
     );

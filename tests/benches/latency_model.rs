@@ -13,9 +13,10 @@ use std::time::Instant;
 use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
 use latency::{AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile};
 use latency_model::{CostTable, KernelTable, LatencyModelConfig, Predictor, ProbePlan, spearman};
+use measuring::{ProbeConfig, probe_kernels};
 use model_zoo::ZooConfig;
 use onnx_graph::{Graph, fold_batch_norm};
-use pipeline::{ProbeConfig, probe_kernels, width_space};
+use pipeline::width_space;
 use search::{SeededRng, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 
@@ -92,7 +93,7 @@ fn measure(
         all.first()
             .filter(|m| m.is_valid())?
             .ratio
-            .map(|r| r.median)
+            .map(|r| r.interval.value)
     };
     let (mut learn, mut judged) = (Vec::new(), Vec::new());
     for i in 0..MEASURED {

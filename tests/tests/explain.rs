@@ -52,17 +52,19 @@ impl Net {
     }
 }
 
-/// Three blocks as in a MobileNetV2, without their additions: from 32 channels to [`WIDE`], depthwise, and back.
+/// As [`blocks_of`], for images of 32 x 32.
 fn blocks() -> Graph {
+    blocks_of(Dim::Known(32))
+}
+
+/// Three blocks as in a MobileNetV2, without their additions: from 32 channels to [`WIDE`], depthwise, and back.
+fn blocks_of(side: Dim) -> Graph {
     let mut net = Net {
         graph: Graph::new("blocks", 17),
         rng: ChaCha8Rng::seed_from_u64(1),
     };
-    let shape = [
-        vec![Dim::Symbol("N".into())],
-        [3, 32, 32].map(Dim::Known).to_vec(),
-    ];
-    let mut x = net.graph.add_input("x", DType::F32, shape.concat());
+    let shape = vec![Dim::Symbol("N".into()), Dim::Known(3), side.clone(), side];
+    let mut x = net.graph.add_input("x", DType::F32, shape);
     x = net.conv("stem", x, [32, 3, 3, 2], 1);
     for block in 0..3 {
         x = net.conv(&format!("{block}.widen"), x, [WIDE, 32, 1, 1], 1);
@@ -172,6 +174,31 @@ fn what_groups_saved_adds_up_and_has_a_reason_where_it_is_nothing() {
     }
     let page = fs::read_to_string(sandbox.path("why.html")).unwrap();
     assert!(page.contains("0.widen") && page.ends_with("</html>\n"));
+}
+
+#[test]
+fn files_that_leave_sizes_open_are_explained_once_these_are_given() {
+    let sandbox = Sandbox::new();
+    let graph = blocks_of(Dim::Symbol("SIDE".into()));
+    fs::write(sandbox.path("net.onnx"), write(&graph).unwrap()).unwrap();
+    let half = narrowed(&graph, &[("1.widen", 96)]);
+    fs::write(sandbox.path("half.onnx"), half).unwrap();
+    let files = [
+        "explain",
+        "net.onnx",
+        "half.onnx",
+        "--measured-only",
+        "--json",
+    ];
+    let open = sandbox.run(&files);
+    let error = String::from_utf8_lossy(&open.stderr);
+    assert_eq!(open.status.code(), Some(1), "{error}");
+    assert!(error.contains("--input-size x=1x3xHEIGHTxWIDTH"), "{error}");
+    let sized = |size: &str| sandbox.run(&[&files[..], &["--input-size", size]].concat());
+    let told = json(&sized("x=1x3x32x32"));
+    check_sum(&told);
+    assert_eq!(group(&told, "1.widen")["kept"], 96);
+    assert_eq!(sized("y=1x3x32x32").status.code(), Some(2));
 }
 
 #[test]

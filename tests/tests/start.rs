@@ -65,6 +65,24 @@ fn a_file_without_data_is_wrong_usage() {
     assert_eq!(said(&sandbox, &config).1, Some(2));
 }
 
+#[test]
+fn a_refused_run_leaves_no_folder() {
+    let sandbox = with_file();
+    fs::write(sandbox.path("text.onnx"), "no model").unwrap();
+    let refused = |model: &str, budget: &str| {
+        let args = ["prune", model, "--config", "tiny.toml", "--macs", budget];
+        let (text, code) = said(&sandbox, &[&args[..], &["--out", "run"]].concat());
+        assert_eq!(code, Some(1), "{text}");
+    };
+    for (model, budget) in [("text.onnx", "0.5"), ("net.onnx", "0.001")] {
+        refused(model, budget);
+        assert!(!sandbox.path("run").exists(), "{model}");
+    }
+    fs::create_dir(sandbox.path("run")).unwrap();
+    refused("text.onnx", "0.5");
+    assert_eq!(fs::read_dir(sandbox.path("run")).unwrap().count(), 0);
+}
+
 /// Starts a run whose budget is out of reach, so that it ends once its start is settled.
 fn started(sandbox: &Sandbox, data: &str) -> String {
     let args = [

@@ -16,6 +16,7 @@ mod check;
 mod convert;
 mod error;
 pub mod frame;
+mod interval;
 pub mod plain;
 pub mod stats;
 mod token;

@@ -4,6 +4,7 @@
 //! binomial interval of a median by order statistics (Conover, *Practical Nonparametric Statistics*, 3rd edition, 3.2)
 //! stand where means and standard deviations would mislead.
 
+pub use crate::interval::{Interval, MedianFields};
 use crate::types::Ratio;
 
 /// The `p`-th percentile (0 to 100) of ascending values, interpolated linearly between neighbours; `None` of nothing.
@@ -87,9 +88,11 @@ pub fn ratio(candidate: &[f64], reference: &[f64], low_end: f64) -> Option<Ratio
     let rank = median_ci_rank(rounds)?;
     ratios.sort_by(f64::total_cmp);
     Some(Ratio {
-        median: percentile(&ratios, 50.0)?,
-        low: ratios[rank],
-        high: ratios[rounds - 1 - rank],
+        interval: Interval {
+            value: percentile(&ratios, 50.0)?,
+            low: ratios[rank],
+            high: ratios[rounds - 1 - rank],
+        },
         low_end,
         rounds: u32::try_from(rounds).ok()?,
     })
@@ -168,7 +171,7 @@ mod tests {
         let candidate: Vec<f64> = reference.iter().map(|ns| ns * 0.7).collect();
         let ratio = ratio(&candidate, &reference, 0.7).unwrap();
         assert!(
-            (ratio.median - 0.7).abs() < 1e-12 && ratio.ci_rel() < 1e-12,
+            (ratio.interval.value - 0.7).abs() < 1e-12 && ratio.ci_rel() < 1e-12,
             "{ratio:?}"
         );
         assert_eq!(ratio.rounds, 30);

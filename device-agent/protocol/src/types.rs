@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use sha2::Digest;
 
 use crate::ProtocolError;
+use crate::interval::Interval;
 
 /// The SHA-256 of a model's bytes: its identity everywhere.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -588,11 +589,8 @@ pub struct DeviceState {
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Ratio {
     /// Median over rounds of (median of the candidate's block / median of the reference's block).
-    pub median: f64,
-    /// Lower end of the 95 % interval of that median.
-    pub low: f64,
-    /// Upper end of the 95 % interval of that median.
-    pub high: f64,
+    #[serde(flatten, with = "crate::interval::MedianFields")]
+    pub interval: Interval,
     /// The ratio of the two 5th percentiles: what is left where nothing disturbed either.
     pub low_end: f64,
     /// Rounds.
@@ -602,7 +600,7 @@ pub struct Ratio {
 impl Ratio {
     /// Half the interval relative to the median.
     pub fn ci_rel(&self) -> f64 {
-        (self.high - self.low) / 2.0 / self.median
+        self.interval.half_width_rel()
     }
 }
 

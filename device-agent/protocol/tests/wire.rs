@@ -28,9 +28,7 @@ fn measurement() -> Measurement {
         warmup_ns: vec![9],
         preempted_ns: vec![8],
         ratio: Some(Ratio {
-            median: 0.7,
-            low: 0.6,
-            high: 0.8,
+            interval: (0.7, 0.6, 0.8).into(),
             low_end: 0.7,
             rounds: 6,
         }),

@@ -98,9 +98,9 @@ fn two_agents_share_a_request_and_are_compared() {
         .collect();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
     for difference in differences(&keys, &store.all().unwrap()) {
-        assert!(difference.reference_ns.unwrap().median > 0.0);
+        assert!(difference.reference_ns.unwrap().interval.value > 0.0);
         // It is the same model twice; how near to one is a matter of how quiet the machine is.
-        assert!((0.2..5.0).contains(&difference.itself.unwrap().median));
+        assert!((0.2..5.0).contains(&difference.itself.unwrap().interval.value));
         assert_eq!(difference.bias.unwrap().count, 4);
     }
 }

@@ -81,12 +81,14 @@ fn candidates_come_back_in_order_with_a_ratio_and_the_reference_last() {
     let ratio = all[1].ratio.unwrap();
     // A network against itself: whatever the machine does, the interval of the ratio reaches near 1.
     assert!(
-        ratio.low <= 1.1 && ratio.high >= 0.9 && ratio.rounds >= 60,
+        ratio.interval.low <= 1.1 && ratio.interval.high >= 0.9 && ratio.rounds >= 60,
         "{ratio:?}"
     );
     let ratio = all[0].ratio.unwrap();
     assert!(
-        ratio.low > 0.0 && ratio.low <= ratio.median && ratio.median <= ratio.high,
+        ratio.interval.low > 0.0
+            && ratio.interval.low <= ratio.interval.value
+            && ratio.interval.value <= ratio.interval.high,
         "{ratio:?}"
     );
     assert_eq!(all[0].reference_sha256, Some(reference.sha256()));

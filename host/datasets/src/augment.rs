@@ -8,7 +8,7 @@ use crate::{DataError, InputSpec};
 
 /// Which random changes training images undergo, in this order: random resized crop (at decoding), colour, shift, mirror,
 /// cutout. [`Augment::none`] and `Default` change nothing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
     /// Shift by up to this many pixels each way; what comes in from outside has the mean colour.
@@ -25,7 +25,7 @@ pub struct Augment {
 }
 
 /// Greatest relative changes: each factor is drawn from 1 - v ..= 1 + v.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColourJitter {
     /// Brightness.

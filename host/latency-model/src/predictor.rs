@@ -1,9 +1,8 @@
 //! The latency of any configuration of one network: kernels measured alone, and what whole networks taught on top.
 
-use crate::{
-    CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit,
-    Prediction,
-};
+use agent_protocol::stats::Interval;
+
+use crate::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit};
 
 /// Predicts latencies of one network relative to the unpruned one.
 ///
@@ -75,7 +74,7 @@ impl<'a> Predictor<'a> {
     }
 
     /// The prediction with the interval that should hold 95 of 100 measured ratios; `None` until enough was learned to tell one.
-    pub fn interval(&self, widths: &[usize]) -> Option<Prediction> {
+    pub fn interval(&self, widths: &[usize]) -> Option<Interval> {
         self.model
             .predict_interval(&self.features(widths), self.base(widths))
     }
@@ -92,8 +91,7 @@ impl<'a> Predictor<'a> {
 
     /// Half the width of the interval, relative; `None` as [`Predictor::interval`].
     pub fn unsureness(&self, widths: &[usize]) -> Option<f64> {
-        let told = self.interval(widths)?;
-        Some((told.high - told.low) / (2.0 * told.ratio))
+        Some(self.interval(widths)?.half_width_rel())
     }
 
     /// The `count` of the candidates that it is least sure of, each once: what is worth measuring next.

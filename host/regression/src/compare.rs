@@ -1,5 +1,6 @@
 //! From ratios to a change with its interval, and a verdict.
 
+use latency::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::Verdict;
@@ -7,16 +8,23 @@ use crate::Verdict;
 /// A change of latency, relative: 0.05 is five per cent slower.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
-    /// The estimate: the geometric mean of the processes' ratios, minus one.
-    pub estimate: f64,
-    /// Lower end of its 95 % interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+    /// The geometric mean of the processes' ratios, minus one.
+    #[serde(flatten, with = "EstimateFields")]
+    pub estimate: Interval,
     /// Standard deviation of one process's ratio, relative: the noise of the series.
     pub noise: f64,
     /// Processes.
     pub processes: usize,
+}
+
+/// An interval as the fields of a [`Change`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Interval")]
+struct EstimateFields {
+    #[serde(rename = "estimate")]
+    value: f64,
+    low: f64,
+    high: f64,
 }
 
 /// Student's t, 97.5th percentile, by degrees of freedom from 1 on (NIST/SEMATECH e-Handbook of Statistical Methods,
@@ -45,9 +53,11 @@ fn student(freedom: f64) -> f64 {
 
 fn around(mean: f64, half: f64, noise: f64, processes: usize) -> Change {
     Change {
-        estimate: mean.exp_m1(),
-        low: (mean - half).exp_m1(),
-        high: (mean + half).exp_m1(),
+        estimate: Interval {
+            value: mean.exp_m1(),
+            low: (mean - half).exp_m1(),
+            high: (mean + half).exp_m1(),
+        },
         noise,
         processes,
     }
@@ -92,18 +102,19 @@ impl Change {
     /// Whether more processes would not change what is said: the change lies surely on one side of the threshold, or the interval
     /// is much narrower than it.
     pub fn is_clear(&self, threshold: f64) -> bool {
-        self.low > threshold || self.high < threshold && self.high - self.low < threshold
+        let Interval { low, high, .. } = self.estimate;
+        low > threshold || high < threshold && high - low < threshold
     }
 }
 
 /// The verdict on a change.
 pub fn compare(change: &Change, threshold: f64) -> Verdict {
-    let half = (change.high - change.low) / 2.0;
-    if change.estimate > threshold && change.low > 0.0 {
+    let Interval { value, low, high } = change.estimate;
+    if value > threshold && low > 0.0 {
         Verdict::Regressed
-    } else if half > threshold {
+    } else if (high - low) / 2.0 > threshold {
         Verdict::Undecided
-    } else if change.estimate < -threshold && change.high < 0.0 {
+    } else if value < -threshold && high < 0.0 {
         Verdict::Improved
     } else {
         Verdict::Fine
@@ -121,9 +132,9 @@ mod tests {
         let found = change(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
         let half = 4.303 * 0.01 / 3f64.sqrt();
         for (value, known) in [
-            (found.estimate, 0.05f64.exp_m1()),
-            (found.low, (0.05 - half).exp_m1()),
-            (found.high, (0.05 + half).exp_m1()),
+            (found.estimate.value, 0.05f64.exp_m1()),
+            (found.estimate.low, (0.05 - half).exp_m1()),
+            (found.estimate.high, (0.05 + half).exp_m1()),
             (found.noise, 0.01),
         ] {
             assert!((value - known).abs() < 1e-12, "{value} {known}");
@@ -140,11 +151,11 @@ mod tests {
         // Variances 1e-4 and 4e-4 of three each: standard error sqrt(5e-4 / 3), 2.94 degrees of freedom, taken as 2.
         let half = 4.303 * (5e-4f64 / 3.0).sqrt();
         assert!(
-            (found.estimate - 0.05f64.exp_m1()).abs() < 1e-12,
+            (found.estimate.value - 0.05f64.exp_m1()).abs() < 1e-12,
             "{found:?}"
         );
         assert!(
-            (found.high - (0.05 + half).exp_m1()).abs() < 1e-12,
+            (found.estimate.high - (0.05 + half).exp_m1()).abs() < 1e-12,
             "{found:?}"
         );
         assert_eq!(change_between(&[1.0, 1.1], &[]), None);
@@ -167,9 +178,7 @@ mod tests {
     fn a_verdict_needs_the_threshold_and_the_noise() {
         let check = |low: f64, estimate: f64, high: f64, wanted: Verdict| {
             let change = Change {
-                estimate,
-                low,
-                high,
+                estimate: (estimate, low, high).into(),
                 noise: 0.01,
                 processes: 5,
             };
@@ -182,6 +191,14 @@ mod tests {
         check(-0.05, 0.0, 0.05, Verdict::Undecided);
         check(-0.07, -0.05, -0.03, Verdict::Improved);
         check(-0.01, 0.0, 0.01, Verdict::Fine);
+    }
+
+    #[test]
+    fn a_change_keeps_its_fields_in_json() {
+        let old = r#"{"estimate":0.05,"low":0.04,"high":0.06,"noise":0.01,"processes":5}"#;
+        let change: Change = serde_json::from_str(old).unwrap();
+        assert_eq!(change.estimate, (0.05, 0.04, 0.06).into());
+        assert_eq!(serde_json::to_string(&change).unwrap(), old);
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! Series of a device whose answers are known.
 
+use latency::stats::Interval;
 use latency::{
     DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
     Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
@@ -34,9 +35,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
         warmup_ns: Vec::new(),
         preempted_ns: Vec::new(),
         ratio: reference.map(|(_, of)| Ratio {
-            median: ns / of,
-            low: ns / of,
-            high: ns / of,
+            interval: Interval::exact(ns / of),
             low_end: ns / of,
             rounds: 6,
         }),
@@ -121,10 +120,13 @@ fn what_the_place_in_the_worker_is_worth_cancels() {
         let found = series(new, Some(old), second_faster, &[]).change().unwrap();
         let truth = new as f64 / old as f64 - 1.0;
         assert!(
-            (found.estimate - truth).abs() < 1e-12,
+            (found.estimate.value - truth).abs() < 1e-12,
             "{found:?}, not {truth}"
         );
-        assert!(found.low <= truth && truth <= found.high, "{found:?}");
+        assert!(
+            found.estimate.low <= truth && truth <= found.estimate.high,
+            "{found:?}"
+        );
         assert_eq!(found.processes, 6);
     };
     check(10_000, 10_000, 0.0);
@@ -149,7 +151,7 @@ fn an_invalid_measurement_counts_in_neither_place_and_is_kept() {
     let found = series(10_500, Some(10_000), 0.0, &[1, 4]);
     assert_eq!((found.processes.len(), found.measurements.len()), (4, 12));
     assert_eq!(found.rejections, ["a storm", "a storm"]);
-    assert!((found.change().unwrap().estimate - 0.05).abs() < 1e-12);
+    assert!((found.change().unwrap().estimate.value - 0.05).abs() < 1e-12);
     let alone = series(10_500, None, 0.0, &[2]);
     assert_eq!((alone.processes.len(), alone.measurements.len()), (5, 6));
     assert_eq!(alone.change(), None);

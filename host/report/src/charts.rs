@@ -12,7 +12,7 @@ use maud::{Markup, html};
 
 use crate::data::{Candidate, ReportData};
 use crate::format;
-use crate::svg::{Canvas, Frame, Window, interval};
+use crate::svg::{Canvas, Frame, Window};
 
 pub(crate) use cost::{macs_against_latency, prediction_against_latency};
 pub(crate) use device_time::device_time;
@@ -165,7 +165,7 @@ pub(crate) fn candidate_tip(data: &ReportData, candidate: &Candidate) -> String 
         format!("accuracy {}", format::percent(candidate.accuracy)),
     ];
     lines.push(match candidate.latency_ratio {
-        Some(ratio) => format!("latency {}", interval(ratio)),
+        Some(ratio) => format!("latency {}", format::ratio_with_interval(ratio)),
         None => "latency not measured".to_owned(),
     });
     let macs = format::short(candidate.macs);

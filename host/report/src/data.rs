@@ -1,6 +1,7 @@
 //! The data of a run's report. Accuracies are in 0..=1, times in nanoseconds, sizes in bytes, and
 //! ratios are relative to the original network.
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 /// The content of a run's report. Every part may be missing.
@@ -164,8 +165,8 @@ pub struct Candidate {
     /// Accuracy on the search split.
     #[serde(deserialize_with = "number")]
     pub accuracy: f64,
-    /// Measured latency ratio: median, lower and upper end of its 95 % interval.
-    pub latency_ratio: Option<(f64, f64, f64)>,
+    /// Measured latency ratio.
+    pub latency_ratio: Option<Interval>,
     /// Multiply-accumulates per image.
     pub macs: u64,
     /// Latency ratio predicted by the latency model.
@@ -223,7 +224,7 @@ pub struct Evidence {
     pub notes: Vec<String>,
 }
 
-/// One of several devices. Triples are a median and the ends of its 95 % interval.
+/// One of several devices.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceLine {
@@ -236,11 +237,11 @@ pub struct DeviceLine {
     /// Number of valid measurements of candidates.
     pub measured: u64,
     /// The original's latency on this device, in nanoseconds.
-    pub reference_ns: Option<(f64, f64, f64)>,
+    pub reference_ns: Option<Interval>,
     /// The original's latency ratio to itself.
-    pub itself: Option<(f64, f64, f64)>,
+    pub itself: Option<Interval>,
     /// Its ratios divided by those of the other devices, over the models that several measured.
-    pub bias: Option<(f64, f64, f64)>,
+    pub bias: Option<Interval>,
     /// Number of those models.
     pub shared: u64,
     /// Whether it differs from the others by more than chance and by more than a measurement's

@@ -7,6 +7,7 @@ mod operators;
 mod page;
 mod text;
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 pub use page::render_explanation;
@@ -29,9 +30,8 @@ pub struct Explanation {
     pub original_ns: f64,
     /// Median latency of the pruned network, in nanoseconds.
     pub pruned_ns: f64,
-    /// Latency of the pruned network relative to the original, measured interleaved: median,
-    /// lower and upper end of the 95 % interval.
-    pub ratio: (f64, f64, f64),
+    /// Latency of the pruned network relative to the original, measured interleaved.
+    pub ratio: Interval,
     /// Number of profiles of each network; the operators' times are medians over them.
     pub passes: u64,
     /// The channel groups in the order of the network.

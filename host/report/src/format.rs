@@ -1,5 +1,6 @@
 //! Formatting of numbers, times and names.
 
+use agent_protocol::stats::Interval;
 use jiff::Timestamp;
 
 /// Placeholder for a missing figure.
@@ -66,6 +67,17 @@ pub(crate) fn ratio(value: f64) -> String {
     } else {
         NONE.to_owned()
     }
+}
+
+/// The ends of an interval: "0.673 to 0.687".
+pub(crate) fn range(low: f64, high: f64, write: fn(f64) -> String) -> String {
+    format!("{} to {}", write(low), write(high))
+}
+
+/// A ratio with its interval: "0.679 (0.673 to 0.687)".
+pub(crate) fn ratio_with_interval(of: Interval) -> String {
+    let ends = range(of.low, of.high, ratio);
+    format!("{} ({ends})", ratio(of.value))
 }
 
 /// A count, shortened: 40.81 M.

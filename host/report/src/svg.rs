@@ -2,8 +2,6 @@
 
 use maud::{Markup, Render, html};
 
-use crate::format;
-
 /// The layout a chart is drawn for; the stylesheet shows one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Window {
@@ -285,12 +283,6 @@ pub(crate) fn spread(heights: &mut [f64], gap: f64, top: f64, bottom: f64) {
         heights[index] = heights[index].min(most);
         most = heights[index] - gap;
     }
-}
-
-/// A ratio with its interval: "0.679 (0.673 to 0.687)".
-pub(crate) fn interval((median, low, high): (f64, f64, f64)) -> String {
-    let [median, low, high] = [median, low, high].map(format::ratio);
-    format!("{median} ({low} to {high})")
 }
 
 #[cfg(test)]

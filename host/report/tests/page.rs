@@ -3,6 +3,7 @@
 mod markup;
 mod sample;
 
+use agent_protocol::stats::Interval;
 use report::{Candidate, Group, ReportData, Role, Row, Verdict, render, text_table};
 use sample::{run, run_by_two, small};
 
@@ -73,8 +74,8 @@ fn the_page_contains_every_figure_of_the_data() {
         ));
     }
     for candidate in &data.candidates {
-        let (median, low, high) = candidate.latency_ratio.unwrap();
-        expect(&format!("{median:.3} ({low:.3} to {high:.3})"));
+        let Interval { value, low, high } = candidate.latency_ratio.unwrap();
+        expect(&format!("{value:.3} ({low:.3} to {high:.3})"));
         expect(&format!("{:.2} %", candidate.accuracy * 100.0));
         expect(
             &candidate
@@ -142,7 +143,7 @@ fn missing_and_absurd_values_do_not_break_the_page() {
     for (index, candidate) in data.candidates.iter_mut().enumerate() {
         match index % 6 {
             0 => candidate.accuracy = f64::NAN,
-            1 => candidate.latency_ratio = Some((f64::INFINITY, 0.0, f64::NAN)),
+            1 => candidate.latency_ratio = Some((f64::INFINITY, 0.0, f64::NAN).into()),
             2 => candidate.reward = f64::NEG_INFINITY,
             3 => *candidate = Candidate::default(),
             _ => candidate.macs = u64::MAX,
@@ -255,6 +256,12 @@ fn report_data_survives_json_and_missing_fields() {
     let back: ReportData = serde_json::from_str(&json).unwrap();
     // Pages are compared because JSON may change the last bit of a number, and NaN != NaN.
     assert!(render(&back) == render(&data));
+    let text = r#"{"candidates":[{"latency_ratio":[0.7,0.69,0.72]}]}"#;
+    let stored: ReportData = serde_json::from_str(text).unwrap();
+    let ratio = Interval::from((0.7, 0.69, 0.72));
+    assert_eq!(stored.candidates[0].latency_ratio, Some(ratio));
+    let json = serde_json::to_string(&stored).unwrap();
+    assert!(json.contains(r#""latency_ratio":[0.7,0.69,0.72]"#));
     assert_eq!(
         serde_json::from_str::<ReportData>("{}").unwrap(),
         ReportData::default()

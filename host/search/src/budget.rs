@@ -4,7 +4,9 @@ use crate::error::SearchError;
 use serde::{Deserialize, Serialize};
 
 /// Which measured cost counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CostKind {
     /// Latency on the device.

@@ -5,7 +5,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Cost, Judge, LatencyInterval, Outcome, SearchError};
 
 /// When a candidate's latency is predicted instead of measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScreenConfig {
     /// Whether any is; otherwise every candidate is measured.

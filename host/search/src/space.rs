@@ -54,7 +54,7 @@ impl GroupSpace {
 }
 
 /// Which widths are admissible: multiples of `multiple` from `min_keep` on, and always the full width.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct WidthGrid {
     /// Smallest keep ratio, in (0, 1].

@@ -6,7 +6,9 @@ use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
 /// Order of an image tensor's elements in memory. Results are the same, speed is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryFormat {
     /// Channels outside, the order of NCHW.
@@ -17,7 +19,9 @@ pub enum MemoryFormat {
 }
 
 /// Precision in which convolutions and matrix products are computed. Weights stay 32-bit floats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats throughout.
@@ -30,7 +34,9 @@ pub enum Precision {
 }
 
 /// How a program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecOptions {
     /// Memory order of images and of convolution weights.

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::TrainError;
 
 /// How the widths of a random network are drawn, each group by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DrawConfig {
     /// Preference for wide groups: the position among a group's widths is the `wide`-th root of a uniform number, so 1

@@ -18,7 +18,7 @@ use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, t
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of a fine-tuning or of a plain training. The batch size and the augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// Passes over the training data.

@@ -23,7 +23,7 @@ use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of the joint training. The batch size and the augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JointConfig {
     /// Passes over the training data.

@@ -27,7 +27,9 @@ use crate::sgd::Trained;
 use crate::topology::{FEATURES, Topology};
 
 /// Where the generated weights start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Start {
     /// At the weights that the graph holds: at first the full-width network is the user's network.
@@ -38,7 +40,7 @@ pub enum Start {
 }
 
 /// Settings of a [`PruningNet`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PruningNetConfig {
     /// Width of the embeddings.

@@ -10,7 +10,7 @@ use tch::{Device, Tensor};
 use crate::error::TrainError;
 
 /// Settings of an [`Evaluator`](crate::Evaluator).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluatorConfig {
     /// Training batches on which BatchNorm is re-estimated.

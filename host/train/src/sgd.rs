@@ -8,7 +8,7 @@ use tch::{Device, Kind, Tensor};
 use crate::TrainError;
 
 /// Settings of the optimiser and of its schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SgdConfig {
     /// Peak learning rate, reached after the warm-up.

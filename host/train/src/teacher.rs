@@ -11,7 +11,7 @@ use crate::features::{Feature, distance, select, value_of};
 use crate::network::{Network, Outputs, Runtime};
 
 /// How much is learnt from a teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
     /// Weight of the distillation loss, the rest is cross-entropy's; without a teacher it counts as 0.

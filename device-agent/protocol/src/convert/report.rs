@@ -1,6 +1,7 @@
 //! Messages to checked types and back: what the device reports.
 
 use crate::check::{amount, count, digest, lines, name, names, need, text, within};
+use crate::interval::Interval;
 use crate::types::{
     Battery, CoreState, DeviceState, Measurement, NodeProvider, Ratio, RuntimeInfo, Sha256,
     ThermalZone, Verdict,
@@ -85,23 +86,25 @@ impl TryFrom<wire::Ratio> for Ratio {
     fn try_from(m: wire::Ratio) -> Result<Self, ProtocolError> {
         const M: &str = "Ratio";
         let ratio = Self {
-            median: amount(M, "median", m.median)?,
-            low: amount(M, "low", m.low)?,
-            high: amount(M, "high", m.high)?,
+            interval: Interval {
+                value: amount(M, "median", m.median)?,
+                low: amount(M, "low", m.low)?,
+                high: amount(M, "high", m.high)?,
+            },
             low_end: amount(M, "low_end", m.low_end)?,
             rounds: m.rounds,
         };
         within(
             M,
             "median",
-            ratio.median,
-            (ratio.low, ratio.high),
+            ratio.interval.value,
+            (ratio.interval.low, ratio.interval.high),
             "it must lie in its own interval",
         )?;
         within(
             M,
             "low",
-            ratio.low,
+            ratio.interval.low,
             (f64::MIN_POSITIVE, f64::MAX),
             "it must be positive",
         )?;
@@ -112,9 +115,9 @@ impl TryFrom<wire::Ratio> for Ratio {
 impl From<Ratio> for wire::Ratio {
     fn from(r: Ratio) -> Self {
         Self {
-            median: r.median,
-            low: r.low,
-            high: r.high,
+            median: r.interval.value,
+            low: r.interval.low,
+            high: r.interval.high,
             low_end: r.low_end,
             rounds: r.rounds,
         }

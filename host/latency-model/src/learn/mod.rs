@@ -1,6 +1,7 @@
 //! Regression from the costs of a configuration to its latency, with a calibrated prediction interval.
 
 use crate::LatencyModelError;
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 mod linalg;
@@ -87,17 +88,6 @@ struct Regression {
     /// What the spread of a prediction is multiplied by to hold 95 of 100 truths.
     reach: f64,
     fit: ModelFit,
-}
-
-/// A predicted latency relative to the original network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// The ratio, positive.
-    pub ratio: f64,
-    /// Lower end of the interval that should hold 95 of 100 measured ratios.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
 }
 
 /// Predicts the latency of a candidate relative to the original network.
@@ -209,7 +199,7 @@ impl LatencyModel {
     ///
     /// The interval is that of the Gaussian process behind the ridge, scaled so that it would have held the samples, each left
     /// out in turn (a normalised jackknife, as Lei et al., J. Am. Stat. Assoc. 113 (2018), 1094-1111, do for conformal prediction).
-    pub fn predict_interval(&self, features: &[f64], cost: f64) -> Option<Prediction> {
+    pub fn predict_interval(&self, features: &[f64], cost: f64) -> Option<Interval> {
         let regression = self
             .regression
             .as_ref()
@@ -217,8 +207,8 @@ impl LatencyModel {
         let line = self.line(cost);
         let residual = regression.residual(features);
         let half = regression.reach * regression.spread(features);
-        Some(Prediction {
-            ratio: self.combine(line, residual),
+        Some(Interval {
+            value: self.combine(line, residual),
             low: self.combine(line, residual - half),
             high: self.combine(line, residual + half),
         })
@@ -541,8 +531,8 @@ mod tests {
             for _ in 0..100 {
                 let (features, cost, ratio) = noisy(&mut rng);
                 let found = model.predict_interval(&features, cost).unwrap();
-                assert!(found.low <= found.ratio && found.ratio <= found.high);
-                assert_eq!(found.ratio, model.predict(&features, cost));
+                assert!(found.low <= found.value && found.value <= found.high);
+                assert_eq!(found.value, model.predict(&features, cost));
                 held += usize::from(found.low <= ratio && ratio <= found.high);
                 width += (found.high - found.low) / 2.0;
                 asked += 1;

@@ -26,7 +26,7 @@ pub use resolved::members;
 use crate::{LatencyError, LatencySource, MeasureRequest, Model};
 
 /// How a fleet shares its work.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetConfig {
     /// The most models that a device takes at once. They are interleaved in one process, and the sampling may take longer in

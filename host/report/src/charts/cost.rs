@@ -1,12 +1,14 @@
 //! Computed costs against measured latency.
 
+use agent_protocol::stats::Interval;
+
 use crate::charts::{Chart, Drawing, Strategies, candidate_tip};
 use crate::data::{Candidate, ReportData};
 use crate::format;
 use crate::svg::{Canvas, Frame, Scale, Window, plain};
 
-/// A candidate with its computed cost and its measured latency (median, ends of the interval).
-type Costed<'a> = (f64, (f64, f64, f64), &'a Candidate);
+/// A candidate with its computed cost and its measured latency.
+type Costed<'a> = (f64, Interval, &'a Candidate);
 
 /// MACs, relative to the original, against measured latency; `None` for fewer than two candidates
 /// with both.
@@ -26,13 +28,16 @@ pub(crate) fn prediction_against_latency(data: &ReportData) -> Option<Chart<'_>>
 fn points<'a>(data: &'a ReportData, cost: impl Fn(&Candidate) -> Option<f64>) -> Vec<Costed<'a>> {
     let both = data.candidates.iter();
     let both = both.filter_map(|c| Some((cost(c)?, c.latency_ratio?, c)));
-    both.filter(|(x, (m, l, h), _)| [x, m, l, h].iter().all(|v| v.is_finite()))
-        .collect()
+    let finite = |(cost, latency, _): &Costed<'_>| {
+        let Interval { value, low, high } = latency;
+        [cost, value, low, high].iter().all(|v| v.is_finite())
+    };
+    both.filter(finite).collect()
 }
 
 /// Costs with the medians of the latencies.
 fn medians(points: &[Costed<'_>]) -> Vec<(f64, f64)> {
-    points.iter().map(|&(x, (y, ..), _)| (x, y)).collect()
+    points.iter().map(|p| (p.0, p.1.value)).collect()
 }
 
 fn chart<'a>(
@@ -76,7 +81,7 @@ fn draw(
     let frame = Frame::new(window);
     let mut svg = Canvas::default();
     let costs = Scale::covering(points.iter().map(|p| p.0), 0.05);
-    let latencies = Scale::covering(points.iter().flat_map(|p| [p.1.1, p.1.2]), 0.05);
+    let latencies = Scale::covering(points.iter().flat_map(|p| [p.1.low, p.1.high]), 0.05);
     let x = frame.x(costs.unwrap_or((0.0, 1.0)));
     let y = frame.y(latencies.unwrap_or((0.0, 1.0)));
     let y_title = "measured latency, relative to the original";
@@ -86,17 +91,21 @@ fn draw(
         let ends = [low, high].map(|end| (x.map(end), y.map(end)));
         svg.segment("line equal", ends[0], ends[1]);
     }
-    for &(cost, (_, low, high), _) in points {
-        let left = x.map(cost);
-        svg.segment("bars", (left, y.map(low)), (left, y.map(high)));
+    for (cost, latency, _) in points {
+        let left = x.map(*cost);
+        svg.segment(
+            "bars",
+            (left, y.map(latency.low)),
+            (left, y.map(latency.high)),
+        );
     }
-    for &(cost, (median, _, _), candidate) in points {
+    for &(cost, latency, candidate) in points {
         let class = format!("dot faint {}", strategies.colour(&candidate.strategy));
         let mut tip = candidate_tip(data, candidate);
         if let Some(predicted) = candidate.predicted_ratio {
             tip.push_str(&format!("\npredicted {}", format::ratio(predicted)));
         }
-        let center = (x.map(cost), y.map(median));
+        let center = (x.map(cost), y.map(latency.value));
         svg.dot(&class, center, window.pick(3.6, 3.2), &tip);
     }
     if let Some(r) = correlation(&medians(points)) {

@@ -66,8 +66,7 @@ pub(crate) fn front(data: &ReportData) -> Option<Chart<'_>> {
 fn points<'a>(data: &'a ReportData, by_latency: bool) -> Vec<(f64, f64, &'a Candidate)> {
     let point = |candidate: &'a Candidate| {
         let cost = if by_latency {
-            let (median, ..) = candidate.latency_ratio?;
-            median
+            candidate.latency_ratio?.value
         } else {
             data.macs_ratio(candidate.macs)?
         };

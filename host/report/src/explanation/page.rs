@@ -46,10 +46,12 @@ fn head(data: &Explanation) -> Markup {
 /// Slower or faster as far as the interval allows a conclusion.
 fn outcome(data: &Explanation) -> Markup {
     let saved = data.saved_ns();
-    let (tone, word) = match data.ratio {
-        (_, low, _) if low > 1.0 => (Tone::Bad, "Slower"),
-        (_, _, high) if high < 1.0 => (Tone::Good, "Faster"),
-        _ => (Tone::Neutral, "As fast"),
+    let (tone, word) = if data.ratio.low > 1.0 {
+        (Tone::Bad, "Slower")
+    } else if data.ratio.high < 1.0 {
+        (Tone::Good, "Faster")
+    } else {
+        (Tone::Neutral, "As fast")
     };
     let why = format!(
         "{} of the original's latency, {} ms instead of {} ms, {} {}",

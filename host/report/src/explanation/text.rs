@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use agent_protocol::stats::Interval;
+
 use super::{Explanation, GroupSaving};
 use crate::format::{self, micros, single_line};
 use crate::table::{Style, lines};
@@ -102,9 +104,9 @@ fn others(out: &mut String, data: &Explanation) {
 }
 
 /// A ratio with its interval: "0.667x (0.662 to 0.672)".
-pub(super) fn ratio((median, low, high): (f64, f64, f64)) -> String {
-    let [median, low, high] = [median, low, high].map(format::ratio);
-    format!("{median}x ({low} to {high})")
+pub(super) fn ratio(ratio: Interval) -> String {
+    let ends = format::range(ratio.low, ratio.high, format::ratio);
+    format!("{}x ({ends})", format::ratio(ratio.value))
 }
 
 /// A number before and after: "64 → 32", or "64" if it is unchanged.

@@ -131,7 +131,7 @@ fn formatted(
     let interval = estimate.and_then(|estimate| estimate.interval);
     (
         estimate.map(|estimate| write(estimate.value)),
-        interval.map(|(low, high)| format!("{} to {}", write(low), write(high))),
+        interval.map(|(low, high)| crate::format::range(low, high, write)),
     )
 }
 

@@ -5,7 +5,6 @@ use maud::{Markup, html};
 use crate::data::{Candidate, ReportData};
 use crate::format::{self, NONE};
 use crate::html::{Figure, Text, none, table};
-use crate::svg::interval;
 
 /// The most candidates that are listed; the run's database has all of them.
 const MOST: usize = 2000;
@@ -54,7 +53,7 @@ fn row(candidate: &Candidate) -> Markup {
         td { (candidate.episode) }
         td.l { (candidate.strategy) }
         td { (format::percent(candidate.accuracy)) }
-        td { (or_none(candidate.latency_ratio.map(interval))) }
+        td { (or_none(candidate.latency_ratio.map(format::ratio_with_interval))) }
         td { (or_none(candidate.predicted_ratio.map(format::ratio))) }
         td { (format::exact(candidate.macs)) }
         td { (format::significant(candidate.reward, 5)) }

@@ -1,5 +1,6 @@
 //! The devices of a run that used several.
 
+use agent_protocol::stats::Interval;
 use maud::{Markup, html};
 
 use crate::data::{DeviceLine, ReportData};
@@ -33,9 +34,9 @@ pub(super) fn devices(data: &ReportData) -> Markup {
 }
 
 fn row(line: &DeviceLine) -> Markup {
-    let figure = |value: Option<(f64, f64, f64)>, write: fn(f64) -> String| {
-        let interval = value.map(|(_, low, high)| format!("{} to {}", write(low), write(high)));
-        qualified(value.map(|(median, ..)| write(median)), interval)
+    let figure = |value: Option<Interval>, write: fn(f64) -> String| {
+        let ends = value.map(|of| format::range(of.low, of.high, write));
+        qualified(value.map(|of| write(of.value)), ends)
     };
     let remark = match (&line.set_aside, line.differs) {
         (Some(reason), _) => format!("set aside: {reason}"),

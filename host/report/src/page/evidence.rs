@@ -75,9 +75,8 @@ fn measurements(lines: &[MeasurementLine]) -> Markup {
 }
 
 fn measurement(line: &MeasurementLine) -> Markup {
-    let interval = line
-        .interval_ns
-        .map(|(low, high)| format!("{} to {}", format::millis(low), format::millis(high)));
+    let interval = line.interval_ns;
+    let interval = interval.map(|(low, high)| format::range(low, high, format::millis));
     html! {
         (row_name(&line.name))
         @match &line.invalid {

@@ -97,9 +97,7 @@ fn latency(pruned: &Row) -> Option<Tile<'static>> {
     let latency = pruned.latency.as_ref()?;
     let ratio = format!("{}\u{d7}", format::ratio(latency.ratio?));
     let interval = match (latency.ratio_low, latency.ratio_high) {
-        (Some(low), Some(high)) => {
-            format!("95 % {} to {}", format::ratio(low), format::ratio(high))
-        }
+        (Some(low), Some(high)) => format!("95 % {}", format::range(low, high, format::ratio)),
         _ => "no interval".to_owned(),
     };
     Some(("Latency, relative to the original", ratio, interval))

@@ -72,13 +72,10 @@ fn network(row: &Row, original: Option<&Row>) -> Markup {
 /// Latency and ratio, each with its interval.
 fn latency(latency: Option<&LatencyFigure>, is_original: bool) -> Markup {
     let median = latency.map(|l| format::millis(l.median_ns));
-    let interval = latency.map(|l| {
-        let [low, high] = [l.low_ns, l.high_ns].map(format::millis);
-        format!("{low} to {high}")
-    });
+    let interval = latency.map(|l| format::range(l.low_ns, l.high_ns, format::millis));
     let ratio = latency.and_then(|l| l.ratio).map(format::ratio);
     let ends = latency.and_then(|l| l.ratio_low.zip(l.ratio_high));
-    let ends = ends.map(|(low, high)| format!("{} to {}", format::ratio(low), format::ratio(high)));
+    let ends = ends.map(|(low, high)| format::range(low, high, format::ratio));
     let reference = (is_original && ratio.is_none()).then(|| "reference".to_owned());
     html! {
         (qualified(median, interval))

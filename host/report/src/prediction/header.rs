@@ -60,7 +60,7 @@ fn outcome(fit: Option<&PredictionFit>) -> Markup {
 /// The requested configuration: prediction, measurement, and their difference.
 fn asked(asked: &AskedPoint) -> Vec<Tile<'static>> {
     let times = |ratio: f64| format!("{}\u{d7}", format::ratio(ratio));
-    let ends = |(low, high)| format!("95 % {} to {}", format::ratio(low), format::ratio(high));
+    let ends = |(low, high)| format!("95 % {}", format::range(low, high, format::ratio));
     let interval = prediction_interval(asked);
     let small = interval.map_or_else(|| "no interval".to_owned(), ends);
     let mut tiles = vec![(
@@ -68,14 +68,14 @@ fn asked(asked: &AskedPoint) -> Vec<Tile<'static>> {
         times(asked.predicted),
         small,
     )];
-    if let Some((median, low, high)) = asked.measured {
-        tiles.push(("Measured", times(median), ends((low, high))));
+    if let Some(of) = asked.measured {
+        tiles.push(("Measured", times(of.value), ends((of.low, of.high))));
         let small = match interval {
             None => "",
-            Some((low, high)) if (low..=high).contains(&median) => "within the interval",
+            Some((low, high)) if (low..=high).contains(&of.value) => "within the interval",
             Some(_) => "outside the interval",
         };
-        let off = format::change(asked.predicted / median);
+        let off = format::change(asked.predicted / of.value);
         tiles.push(("Prediction error", off, small.to_owned()));
     }
     tiles

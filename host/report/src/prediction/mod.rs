@@ -11,6 +11,7 @@ mod residuals;
 mod staircases;
 mod whole;
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Fact;
@@ -96,8 +97,8 @@ pub struct AskedPoint {
     pub low: Option<f64>,
     /// Upper end of the 95 % prediction interval.
     pub high: Option<f64>,
-    /// Measured latency: median, lower and upper end of its 95 % interval.
-    pub measured: Option<(f64, f64, f64)>,
+    /// Measured latency.
+    pub measured: Option<Interval>,
 }
 
 /// A layer of the unpruned network: its kernel in isolation and its time in the network.

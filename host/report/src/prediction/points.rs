@@ -1,10 +1,12 @@
 //! Predicted against measured latency of whole networks, for three methods of prediction.
 
+use agent_protocol::stats::Interval;
+
 use super::figures::{drawable, first_widths};
 use super::{AskedPoint, PredictedPoint, PredictionReport};
 use crate::charts::{Chart, Drawing};
 use crate::format;
-use crate::svg::{Canvas, Frame, Point, Scale, Window, interval, plain};
+use crate::svg::{Canvas, Frame, Point, Scale, Window, plain};
 
 /// A method of prediction. Methods differ in shape as well as in colour.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -116,10 +118,9 @@ pub(super) fn points(data: &PredictionReport) -> Option<Chart<'_>> {
 }
 
 /// The measurement of the requested configuration, if it can be drawn.
-fn measurement(asked: &AskedPoint) -> Option<(f64, f64, f64)> {
-    asked
-        .measured
-        .filter(|(m, l, h)| [m, l, h].iter().all(|&&v| drawable(v)))
+fn measurement(asked: &AskedPoint) -> Option<Interval> {
+    let can_be_drawn = |of: &Interval| [of.value, of.low, of.high].into_iter().all(drawable);
+    asked.measured.filter(can_be_drawn)
 }
 
 /// The prediction interval of the requested configuration, if it can be drawn.
@@ -136,7 +137,7 @@ fn values(known: &[&PredictedPoint], asked: Option<&AskedPoint>) -> Vec<f64> {
     }
     if let Some(asked) = asked {
         values.push(asked.predicted);
-        let measured = measurement(asked).map(|(_, low, high)| (low, high));
+        let measured = measurement(asked).map(|of| (of.low, of.high));
         let intervals = [prediction_interval(asked), measured];
         values.extend(intervals.into_iter().flatten().flat_map(|(l, h)| [l, h]));
     }
@@ -183,11 +184,11 @@ fn draw_asked(
     point: impl Fn(f64, f64) -> Point,
 ) {
     let measured = measurement(asked);
-    let median = measured.map_or(asked.predicted, |(median, ..)| median);
+    let median = measured.map_or(asked.predicted, |of| of.value);
     if let Some((low, high)) = prediction_interval(asked) {
         svg.segment("reach", point(low, median), point(high, median));
     }
-    if let Some((_, low, high)) = measured {
+    if let Some(Interval { low, high, .. }) = measured {
         let predicted = asked.predicted;
         svg.segment("reach", point(predicted, low), point(predicted, high));
     }
@@ -206,11 +207,11 @@ fn asked_tip(asked: &AskedPoint) -> String {
     let predicted = format::ratio(asked.predicted);
     let mut lines = vec!["requested".to_owned(), format!("predicted {predicted}")];
     if let Some((low, high)) = prediction_interval(asked) {
-        let [low, high] = [low, high].map(format::ratio);
-        lines.push(format!("95 % interval {low} to {high}"));
+        let ends = format::range(low, high, format::ratio);
+        lines.push(format!("95 % interval {ends}"));
     }
     lines.push(match measurement(asked) {
-        Some(figure) => format!("measured {}", interval(figure)),
+        Some(of) => format!("measured {}", format::ratio_with_interval(of)),
         None => "not measured".to_owned(),
     });
     lines.push(format!("widths {}", first_widths(&asked.widths)));

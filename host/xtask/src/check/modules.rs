@@ -26,8 +26,6 @@ const REMAINING: &[(&str, usize)] = &[
     ("datasets", 1),
     ("latency", 5),
     ("regression", 1),
-    ("pipeline", 5),
-    ("graphprune", 3),
     ("graphprune-agent", 2),
 ];
 

@@ -5,12 +5,12 @@ use std::str::FromStr;
 
 use latency::{Limits, Profile, Sampling, bounds};
 
-/// A multiple of a search's sampling: four times the effort halves the interval.
+/// A multiple of a search's sampling. Four times the effort halves the interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingEffort(f64);
 
 impl SamplingEffort {
-    /// The least: below it the fewest rounds that give an interval are taken anyway.
+    /// The least. Below it the fewest rounds that give an interval are taken anyway.
     pub const LEAST: f64 = 0.1;
     /// The most: minutes for each model.
     pub const MOST: f64 = 100.0;
@@ -29,18 +29,19 @@ impl SamplingEffort {
         }
     }
 
-    /// That of a run, whose configuration has been checked.
+    /// The effort of a run, whose configuration was checked already.
     pub(crate) fn of_run(times: f64) -> Self {
         Self(times)
     }
 
-    /// A profile's sampling and limits with this effort.
+    /// Returns a profile's sampling and limits with this effort.
     #[must_use]
     pub fn of(self, profile: &Profile) -> (Sampling, Limits) {
         let search = &profile.sampling;
         let rounds = f64::from(search.min_rounds) * self.0;
         let min_rounds = (rounds as u32).clamp(FEWEST_ROUNDS, bounds::MAX_ROUNDS);
-        // Less effort ends earlier because less is asked of the interval, not because a slow model runs out of time.
+        // Less effort ends earlier because less is asked of the interval, not because a slow
+        // model runs out of time.
         let duration = search.max_duration_ns as f64 * self.0.max(1.0);
         let max_duration_ns = (duration as u64).min(bounds::MAX_DURATION_NS);
         let longer = max_duration_ns.saturating_sub(search.max_duration_ns);
@@ -68,7 +69,7 @@ const FEWEST_ROUNDS: u32 = 6;
 /// The narrowest interval that can be asked of a device, relative.
 const LEAST_TARGET: f64 = 1e-6;
 
-/// An effort that cannot be.
+/// An effort out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
     "`{text}` is no effort: it is a multiple of a search's sampling from {least} to {most}, such as 4",

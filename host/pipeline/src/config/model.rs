@@ -1,11 +1,21 @@
 //! Which network is meant, as a user writes it.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use onnx_graph::{InputSize, InputSizeError};
 use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 
-/// Which network to prune: an ONNX file, or a network of the zoo by name; and the sizes of inputs that the file leaves open.
+/// Where a network comes from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum ModelSource {
+    /// The zoo, by name.
+    Zoo(String),
+    /// An ONNX file.
+    File(PathBuf),
+}
+
+/// A network: an ONNX file, or a network of the zoo by name; and the sizes of inputs that the file
+/// leaves open.
 ///
 /// A configuration has it as `model = "net.onnx"`, or with sizes as a table:
 ///
@@ -14,30 +24,56 @@ use serde::{Deserialize, Deserializer, Serialize, Serializer, de};
 /// name = "net.onnx"
 /// input_shapes = ["image=1x3x224x224"]
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ModelSpec {
-    /// The file's path or the zoo's name.
-    pub name: String,
+    name: String,
+    source: ModelSource,
     /// Sizes of inputs.
     pub input_sizes: Vec<InputSize>,
 }
 
 impl ModelSpec {
-    /// A network without sizes for its inputs.
+    /// A network without sizes for its inputs. A file takes precedence over a network of the zoo
+    /// with the same name.
     #[must_use]
     pub fn new(name: impl Into<String>) -> Self {
+        let name = name.into();
+        let in_zoo = model_zoo::names().iter().any(|n| n.name == name);
+        let source = if in_zoo && !Path::new(&name).exists() {
+            ModelSource::Zoo(name.clone())
+        } else {
+            ModelSource::File(PathBuf::from(&name))
+        };
         Self {
-            name: name.into(),
+            name,
+            source,
             input_sizes: Vec::new(),
         }
     }
 
-    /// The zoo's name, when the text is one and no such file exists.
+    /// The network with these sizes for its inputs.
     #[must_use]
-    pub fn zoo_name(&self) -> Option<&str> {
-        let name = self.name.as_str();
-        (!Path::new(name).exists() && model_zoo::names().iter().any(|n| n.name == name))
-            .then_some(name)
+    pub fn with_input_sizes(mut self, sizes: Vec<InputSize>) -> Self {
+        self.input_sizes = sizes;
+        self
+    }
+
+    /// The name as it was written, empty where none was.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Where the network comes from.
+    #[must_use]
+    pub fn source(&self) -> &ModelSource {
+        &self.source
+    }
+}
+
+impl Default for ModelSpec {
+    fn default() -> Self {
+        Self::new("")
     }
 }
 
@@ -86,9 +122,7 @@ impl<'de> de::Visitor<'de> for Visitor {
         let table = Table::deserialize(de::value::MapAccessDeserializer::new(map))?;
         let sizes: Result<Vec<InputSize>, InputSizeError> =
             table.input_shapes.iter().map(|text| text.parse()).collect();
-        Ok(ModelSpec {
-            name: table.name,
-            input_sizes: sizes.map_err(de::Error::custom)?,
-        })
+        let sizes = sizes.map_err(de::Error::custom)?;
+        Ok(ModelSpec::new(table.name).with_input_sizes(sizes))
     }
 }
