@@ -49,12 +49,11 @@ impl Measured {
     /// included. A share needs a measurement beside a reference.
     #[must_use]
     pub fn is_within(&self, budget: &LatencyBudget) -> bool {
-        let high = match budget {
-            LatencyBudget::Ratio(_) => self.ratio.map(|ratio| ratio.high),
-            LatencyBudget::Nanoseconds(_) => Some(self.interval_ns.1),
+        let met = match *budget {
+            LatencyBudget::Ratio(limit) => self.ratio.is_some_and(|ratio| ratio.met_below(limit)),
+            LatencyBudget::Nanoseconds(limit) => self.interval_ns.1 <= limit,
         };
-        let (LatencyBudget::Ratio(limit) | LatencyBudget::Nanoseconds(limit)) = *budget;
-        self.invalid.is_none() && high.is_some_and(|high| high <= limit)
+        met && self.invalid.is_none()
     }
 }
 

@@ -10,8 +10,8 @@ use latency::stats::Interval;
 use latency::{Model, NodeProvider, resolve};
 use latency_model::{CostTable, KernelTable, LatencyModelConfig, LayerTimes, Predictor, ProbePlan};
 use measuring::{
-    CERTAINTY, Effort, Learning, MeasuringError, Networks, ProbeConfig, Session, SessionConfig,
-    learn, misfit,
+    CERTAINTY, DonorKernels, Effort, Learning, MeasuringError, Networks, ProbeConfig, Session,
+    SessionConfig, learn, misfit,
 };
 use report::{GroupSteps, PredictedPoint, PredictionReport};
 use search::SeededRng;
@@ -58,14 +58,14 @@ pub fn predict(
     session.set_reference(reference);
 
     let plan = ProbePlan::new(&subject.table, &admissible);
-    let found = session.donor_kernels(&plan, &ProbeConfig::default())?;
-    let (mut kernels, mut donor) = match found {
-        Some(found) => {
-            let (count, donor) = (found.table.times().len(), found.donor);
+    let of_donor = session.donor_kernels(&plan, &ProbeConfig::default())?;
+    let (mut kernels, mut donor) = match of_donor {
+        Some(DonorKernels { donor, table }) => {
+            let count = table.times().len();
             reporter.note(&format!(
                 "{count} kernels known of {donor}, a device of the same profile"
             ));
-            (found.table, Some(donor))
+            (table, Some(donor))
         }
         None => (own_kernels(&mut session, &plan, stop, reporter)?, None),
     };

@@ -101,7 +101,7 @@ impl Asked {
 
 /// With the decision whether it is measured.
 pub(crate) struct Screened {
-    candidate: Evaluated,
+    evaluated: Evaluated,
     screening: Screening,
 }
 
@@ -109,7 +109,7 @@ impl Evaluated {
     /// A candidate that is measured whatever its prediction.
     pub fn unscreened(self) -> Screened {
         Screened {
-            candidate: self,
+            evaluated: self,
             screening: Screening::MayWin,
         }
     }
@@ -148,7 +148,7 @@ pub(crate) fn screen_all(
         let screening = screen(config, &searching.judge, &prospect, best, passed_over)?;
         passed_over += u64::from(screening.is_passed_over());
         screened.push(Screened {
-            candidate,
+            evaluated: candidate,
             screening,
         });
     }
@@ -157,7 +157,7 @@ pub(crate) fn screen_all(
 
 /// With its latency, if the device was asked.
 pub(crate) struct Measured {
-    candidate: Screened,
+    screened: Screened,
     latency: Latency,
     /// Its share of the time that the devices measured.
     took: Duration,
@@ -180,14 +180,14 @@ pub(crate) fn measure_all(
     let asks = |c: &Screened| searching.measures_latency() && c.screening.measures();
     let mut models = Vec::new();
     let mut measured = Vec::new();
-    for mut candidate in candidates {
-        if asks(&candidate) {
-            let name = format!("{} {}", kind.name(), candidate.candidate.asked.config);
-            let bytes = std::mem::take(&mut candidate.candidate.deployed.bytes);
+    for mut screened in candidates {
+        if asks(&screened) {
+            let name = format!("{} {}", kind.name(), screened.evaluated.asked.config);
+            let bytes = std::mem::take(&mut screened.evaluated.deployed.bytes);
             models.push(Model::new(name, bytes));
         }
         measured.push(Measured {
-            candidate,
+            screened,
             latency: Latency::NotAsked,
             took: Duration::ZERO,
         });
@@ -197,7 +197,7 @@ pub(crate) fn measure_all(
     let ratios = work.session.ratios(models, Effort::Search);
     let took = clock.elapsed() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
     work.report_devices()?;
-    let asked = measured.iter_mut().filter(|m| asks(&m.candidate));
+    let asked = measured.iter_mut().filter(|m| asks(&m.screened));
     for (candidate, ratio) in asked.zip(ratios?) {
         candidate.took = took;
         candidate.latency = match ratio {
@@ -227,7 +227,7 @@ pub(crate) struct Judged {
 
 impl Measured {
     pub fn config(&self) -> &Widths {
-        &self.candidate.candidate.asked.config
+        &self.screened.evaluated.asked.config
     }
 
     /// The measured ratio.
@@ -246,9 +246,9 @@ impl Measured {
         episode: u64,
     ) -> Result<Judged, PipelineError> {
         let Screened {
-            candidate,
+            evaluated: candidate,
             screening,
-        } = self.candidate;
+        } = self.screened;
         let (measured, failure) = match self.latency {
             Latency::NotAsked => (None, None),
             Latency::Valid(measured) => (Some(measured), None),

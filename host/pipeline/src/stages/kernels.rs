@@ -4,7 +4,7 @@
 use std::time::Instant;
 
 use latency_model::{KernelTable, ProbePlan};
-use measuring::misfit;
+use measuring::{DonorKernels, misfit};
 use search::{CostKind, Space};
 use serde::{Deserialize, Serialize};
 
@@ -156,7 +156,7 @@ fn measure(
         None
     };
     let (donor, table) = match of_donor {
-        Some(found) => (Some(found.donor), found.table),
+        Some(DonorKernels { donor, table }) => (Some(donor), table),
         None => {
             work.reporter.begin("kernels", 0, count);
             let (stop, reporter) = (work.stop, &mut *work.reporter);
