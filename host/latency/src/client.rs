@@ -268,10 +268,7 @@ impl Client {
                     MeasureEvent::Failure(failure) => return Err(LatencyError::Failed(failure)),
                     MeasureEvent::Results(all) if all.len() == expected => return Ok(all),
                     MeasureEvent::Results(all) => {
-                        return Err(lost(format!(
-                            "{} results instead of {expected}",
-                            all.len()
-                        )));
+                        return Err(lost(format!("{} results instead of {expected}", all.len())));
                     }
                 }
             }

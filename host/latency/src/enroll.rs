@@ -126,7 +126,9 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
     let device = enrolment.device.as_str();
     let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
     if device.is_empty() || device.starts_with('.') || !device.chars().all(is_plain) {
-        return Err(failed(format!("`{device}` is not a valid name of a device")));
+        return Err(failed(format!(
+            "`{device}` is not a valid name of a device"
+        )));
     }
     if enrolment.days == 0 || i64::from(enrolment.days) > CA_DAYS {
         return Err(failed(format!("they can be valid for 1 to {CA_DAYS} days")));

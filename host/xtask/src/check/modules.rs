@@ -22,7 +22,6 @@ const REMAINING: &[(&str, usize)] = &[
     ("onnx-graph", 1),
     ("torch-exec", 2),
     ("datasets", 1),
-
     ("pipeline", 5),
     ("graphprune", 3),
     ("graphprune-agent", 2),
