@@ -1,14 +1,14 @@
-//! What must hold on the device before anything is measured.
+//! The conditions that a measurement sets on the device.
 
 use std::time::{Duration, Instant};
 
 use agent_protocol::{Conditions, DeviceState, Failure, FailureKind, Progress, Stage, ThermalZone};
 
-use crate::child::HEARTBEAT;
+use crate::child::{self, HEARTBEAT};
 use crate::device::System;
 
-/// Waits until no thermal zone is hotter than the conditions allow. `progress` hears of it, and ends the wait by returning
-/// `false`.
+/// Waits until no thermal zone is hotter than the conditions allow. `progress` is called at every
+/// heartbeat and cancels the wait by returning `false`.
 pub fn cool_down(
     conditions: &Conditions,
     system: &System,
@@ -17,42 +17,33 @@ pub fn cool_down(
     let Some(most) = conditions.max_millicelsius else {
         return Ok(());
     };
-    let fail = |kind, detail| {
-        Err(Failure {
-            kind,
-            stage: Stage::Cooling,
-            model: String::new(),
-            detail,
-        })
-    };
     let begun = Instant::now();
     let patience = Duration::from_nanos(conditions.cool_down_ns);
-    let mut at = Progress::at(Stage::Cooling);
+    let mut report = Progress::at(Stage::Cooling);
     while let Some(zone) = too_hot(&system.state(), most).cloned() {
         let waited = begun.elapsed();
         let Some(left) = patience.checked_sub(waited).filter(|left| !left.is_zero()) else {
-            return fail(
-                FailureKind::Conditions,
-                format!(
+            return Err(Failure {
+                kind: FailureKind::Conditions,
+                stage: Stage::Cooling,
+                model: String::new(),
+                detail: format!(
                     "{} after {} s of waiting: cool the device, or allow more (conditions.max_millicelsius) or wait longer (conditions.cool_down_ns)",
-                    words(&zone, most),
+                    describe(&zone, most),
                     waited.as_secs()
                 ),
-            );
+            });
         };
-        at.elapsed_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
-        if !progress(&at) {
-            return fail(
-                FailureKind::Internal,
-                "nobody waits for the result any more".to_owned(),
-            );
+        report.elapsed_ns = u64::try_from(waited.as_nanos()).unwrap_or(u64::MAX);
+        if !progress(&report) {
+            return Err(child::cancelled(&report));
         }
         std::thread::sleep(left.min(HEARTBEAT));
     }
     Ok(())
 }
 
-/// The hottest thermal zone, if it is hotter than `most` thousandths of a degree.
+/// Returns the hottest thermal zone if it is hotter than `most` thousandths of a degree.
 pub fn too_hot(state: &DeviceState, most: i64) -> Option<&ThermalZone> {
     state
         .thermal
@@ -61,8 +52,8 @@ pub fn too_hot(state: &DeviceState, most: i64) -> Option<&ThermalZone> {
         .filter(|zone| zone.millicelsius > most)
 }
 
-/// How hot a zone is.
-pub fn words(zone: &ThermalZone, most: i64) -> String {
+/// Describes how hot a zone is.
+pub fn describe(zone: &ThermalZone, most: i64) -> String {
     format!(
         "the thermal zone `{}` has {:.1} °C, more than the {:.1} °C that the conditions allow",
         zone.name,
@@ -71,32 +62,33 @@ pub fn words(zone: &ThermalZone, most: i64) -> String {
     )
 }
 
-/// What is to be noted about conditions that do not hold and need not, or of which the device tells nothing.
+/// Returns notes on conditions that do not hold without preventing the measurement, and on those
+/// that the device gives no information about.
 pub fn notes(conditions: &Conditions, state: &DeviceState) -> Vec<String> {
     let mut notes = Vec::new();
     if conditions.max_millicelsius.is_some() && state.thermal.is_empty() {
-        notes.push("the device tells no temperature, so it may have been too hot".to_owned());
+        notes.push("the device reports no temperature, so it may have been too hot".to_owned());
     }
-    if let Some(wanted) = &conditions.governor {
+    if let Some(expected) = &conditions.governor {
         let differing: Vec<(usize, Option<&str>)> = state
             .cores
             .iter()
             .map(|core| core.governor.as_deref())
             .enumerate()
-            .filter(|(_, governor)| *governor != Some(wanted))
+            .filter(|(_, governor)| *governor != Some(expected))
             .collect();
-        let told: Vec<String> = differing
+        let reported: Vec<String> = differing
             .iter()
             .filter_map(|(core, governor)| Some(format!("{core} ({})", (*governor)?)))
             .collect();
-        if !told.is_empty() {
+        if !reported.is_empty() {
             notes.push(format!(
-                "the frequency governor is not `{wanted}` on the cores {}: set it with `echo {wanted} | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`",
-                told.join(", ")
+                "the frequency governor is not `{expected}` on the cores {}: set it with `echo {expected} | sudo tee /sys/devices/system/cpu/cpu*/cpufreq/scaling_governor`",
+                reported.join(", ")
             ));
         } else if !differing.is_empty() {
             notes.push(format!(
-                "the device does not tell whether the frequency governor is `{wanted}`"
+                "the device does not report whether the frequency governor is `{expected}`"
             ));
         }
     }
@@ -129,10 +121,10 @@ mod tests {
         let state = state(&[("cpu", 71_000), ("gpu", 72_500)], &[]);
         assert_eq!(too_hot(&state, 72_500), None);
         let zone = too_hot(&state, 70_000).unwrap();
-        let words = words(zone, 70_000);
+        let text = describe(zone, 70_000);
         assert!(
-            words.contains("`gpu` has 72.5 °C") && words.contains("70.0 °C"),
-            "{words}"
+            text.contains("`gpu` has 72.5 °C") && text.contains("70.0 °C"),
+            "{text}"
         );
     }
 
@@ -156,7 +148,7 @@ mod tests {
             &[Some("performance"), Some("schedutil")],
             &["cores 1 (schedutil)", "tee /sys"],
         );
-        check(&[None, None], &["does not tell"]);
+        check(&[None, None], &["does not report"]);
         let blind = notes(&conditions, &state(&[], &[]));
         assert!(blind[0].contains("no temperature"), "{blind:?}");
     }

@@ -1,4 +1,5 @@
-//! Who is connected: how many, for how long without proving who they are, and who leaves when there is no room.
+//! Connections: their number, the time they have to authenticate, and which one is closed to
+//! make room.
 
 use std::collections::{BTreeMap, HashMap};
 use std::io;
@@ -18,20 +19,23 @@ use tokio::time::Sleep;
 use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
 
-/// How long the agent waits before it accepts again when the system has no more files.
+/// Pause before the agent accepts again after the system ran out of files.
 const RESPITE: Duration = Duration::from_millis(100);
 
-/// How long a client that was refused has to hear so, and how many more bytes of it are taken meanwhile.
-const PARTING: Duration = Duration::from_secs(1);
-const LAST_BYTES: u64 = 64 * 1024;
+/// Time a refused client has to read the alert.
+const LINGER: Duration = Duration::from_secs(1);
+/// Bytes read from a refused client meanwhile.
+const LINGER_BYTES: u64 = 64 * 1024;
 
-/// How long what was sent may stay unacknowledged by the far end's system before the connection counts as cut.
+/// Time sent bytes may stay unacknowledged by the peer's system before the connection counts as
+/// lost.
 const UNACKNOWLEDGED_MS: u32 = 10_000;
 
-/// Whom the queue takes turns among: all connections with one certificate are one client; without TLS each connection is.
+/// A client of the queue: all connections with the same certificate, or without TLS a single
+/// connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientId {
-    /// The digest of the certificate shown.
+    /// The digest of the client's certificate.
     Certificate(Sha256),
     /// The connection's number.
     Connection(u64),
@@ -47,18 +51,19 @@ pub struct Connections {
 #[derive(Default)]
 struct Inner {
     next: u64,
-    open: BTreeMap<u64, Seat>,
+    open: BTreeMap<u64, OpenConnection>,
 }
 
-struct Seat {
+struct OpenConnection {
     address: IpAddr,
-    proved: bool,
-    /// Dropped with the seat, which closes the connection.
+    is_authenticated: bool,
+    /// Dropped with the entry, which closes the connection.
     _close: oneshot::Sender<()>,
 }
 
 impl Connections {
-    /// At most `limit` at once; one that has made no call that was let in after `patience` is closed.
+    /// Allows `limit` connections at once. One that makes no authenticated call within
+    /// `patience` is closed.
     pub fn new(limit: usize, patience: Duration) -> Arc<Self> {
         Arc::new(Self {
             limit,
@@ -67,7 +72,7 @@ impl Connections {
         })
     }
 
-    /// How many there are.
+    /// Returns the number of open connections.
     pub fn count(&self) -> usize {
         self.inner().open.len()
     }
@@ -76,32 +81,33 @@ impl Connections {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Takes a new connection in. When there is no room, one that has not proved who it is leaves: the oldest from the
-    /// address with the most of them, so that a flood displaces itself. `None` when there is none to leave.
+    /// Admits a new connection. When all places are taken, it closes an unauthenticated one: the
+    /// oldest from the address with the most of them, so that a flood displaces itself. `None`
+    /// when all are authenticated.
     fn admit(self: &Arc<Self>, address: SocketAddr) -> Option<(Caller, oneshot::Receiver<()>)> {
         let mut inner = self.inner();
         if inner.open.len() >= self.limit {
-            let mut strangers: HashMap<IpAddr, usize> = HashMap::new();
-            for seat in inner.open.values().filter(|seat| !seat.proved) {
-                *strangers.entry(seat.address).or_default() += 1;
+            let mut unauthenticated: HashMap<IpAddr, usize> = HashMap::new();
+            for open in inner.open.values().filter(|open| !open.is_authenticated) {
+                *unauthenticated.entry(open.address).or_default() += 1;
             }
-            let (&crowd, _) = strangers.iter().max_by_key(|(_, count)| **count)?;
+            let (&crowded, _) = unauthenticated.iter().max_by_key(|(_, count)| **count)?;
             let oldest = inner
                 .open
                 .iter()
-                .find(|(_, seat)| !seat.proved && seat.address == crowd)
+                .find(|(_, open)| !open.is_authenticated && open.address == crowded)
                 .map(|(&id, _)| id)?;
             inner.open.remove(&oldest);
         }
         let id = inner.next;
         inner.next += 1;
         let (close, closed) = oneshot::channel();
-        let seat = Seat {
+        let open = OpenConnection {
             address: address.ip(),
-            proved: false,
+            is_authenticated: false,
             _close: close,
         };
-        inner.open.insert(id, seat);
+        inner.open.insert(id, open);
         let caller = Caller(Arc::new(Inside {
             connections: Arc::clone(self),
             id,
@@ -112,14 +118,14 @@ impl Connections {
         Some((caller, closed))
     }
 
-    fn prove(&self, id: u64) {
-        if let Some(seat) = self.inner().open.get_mut(&id) {
-            seat.proved = true;
+    fn mark_authenticated(&self, id: u64) {
+        if let Some(open) = self.inner().open.get_mut(&id) {
+            open.is_authenticated = true;
         }
     }
 }
 
-/// The far end of one connection. It goes along with every request.
+/// The peer of one connection. Every request carries it.
 #[derive(Clone)]
 pub struct Caller(Arc<Inside>);
 
@@ -132,19 +138,19 @@ struct Inside {
 }
 
 impl Caller {
-    /// Whether it showed a certificate that was accepted.
+    /// Whether it has an accepted certificate.
     pub fn has_certificate(&self) -> bool {
         self.0.certificate.is_some()
     }
 
-    /// Notes that a call was let in: from now on the connection may stay.
-    pub fn let_in(&self) {
+    /// Notes an authenticated call: from now on the connection may stay.
+    pub fn authenticated(&self) {
         if !self.0.called.swap(true, Ordering::Relaxed) {
-            self.0.connections.prove(self.0.id);
+            self.0.connections.mark_authenticated(self.0.id);
         }
     }
 
-    /// Whom it counts as in the queue.
+    /// Returns the client it belongs to in the queue.
     pub fn client(&self) -> ClientId {
         match self.0.certificate {
             Some(digest) => ClientId::Certificate(digest),
@@ -152,7 +158,7 @@ impl Caller {
         }
     }
 
-    /// Its address, for people.
+    /// Returns its address.
     pub fn address(&self) -> SocketAddr {
         self.0.address
     }
@@ -164,22 +170,23 @@ impl Drop for Inside {
     }
 }
 
-/// What carries a connection's bytes: TCP itself or TLS on it.
+/// A connection's byte stream: TCP itself or TLS on it.
 trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
 
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Stream for T {}
 
-/// One connection. It fails when it is closed by [`Connections`] or its time without a call is up.
+/// One connection. It fails when [`Connections`] closes it, or when its time without an
+/// authenticated call is up.
 pub struct Connection {
     stream: Box<dyn Stream>,
     caller: Caller,
     closed: oneshot::Receiver<()>,
-    /// Until the first call that is let in.
+    /// The time left to authenticate; `None` afterwards.
     trial: Option<Pin<Box<Sleep>>>,
 }
 
 impl Connection {
-    /// The stream, unless there is a reason to end it now. Wakes the task when there comes to be one.
+    /// Returns the stream, unless the connection has to end. Wakes the task when it has to.
     fn alive(&mut self, cx: &mut Context<'_>) -> io::Result<Pin<&mut dyn Stream>> {
         if Pin::new(&mut self.closed).poll(cx).is_ready() {
             let what = "closed to make room for another";
@@ -234,7 +241,8 @@ impl Connected for Connection {
     }
 }
 
-/// Accepts connections for as long as anyone takes them from the channel, which gets those whose handshake succeeded.
+/// Accepts connections until the receiver is gone. The channel gets those whose handshake
+/// succeeded.
 pub async fn accept(
     listener: TcpListener,
     tls: Option<TlsAcceptor>,
@@ -247,7 +255,8 @@ pub async fn accept(
             () = ready.closed() => return,
         };
         let Ok((stream, address)) = accepted else {
-            // A client that left before it was accepted, or too many open files: neither ends the agent.
+            // A client that disconnected before it was accepted, or too many open files: neither
+            // ends the agent.
             tokio::time::sleep(RESPITE).await;
             continue;
         };
@@ -256,25 +265,27 @@ pub async fn accept(
         };
         let (tls, ready, patience) = (tls.clone(), ready.clone(), connections.patience);
         tokio::spawn(async move {
-            if let Some(connection) = greet(stream, tls, caller, closed, patience).await {
-                // Nobody takes it when the agent ends.
+            if let Some(connection) = establish(stream, tls, caller, closed, patience).await {
+                // The receiver is gone when the agent ends.
                 let _ = ready.send(Ok(connection)).await;
             }
         });
     }
 }
 
-/// Takes leave of a client whose handshake failed. It may have sent more by now, and a connection that is closed with bytes unread
-/// is reset, which would take away the alert that tells it why it was refused.
-async fn part(mut stream: TcpStream) {
-    // Whoever is gone already need not hear anything.
+/// Closes the connection of a client whose handshake failed. Closing it with bytes unread would
+/// reset it, and the client would lose the alert with the reason, so bytes that still arrive are
+/// read first.
+async fn linger(mut stream: TcpStream) {
+    // A client that has disconnected needs no alert.
     let _ = stream.shutdown().await;
-    let mut rest = (&mut stream).take(LAST_BYTES);
-    let _ = tokio::time::timeout(PARTING, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
+    let mut rest = (&mut stream).take(LINGER_BYTES);
+    let _ = tokio::time::timeout(LINGER, tokio::io::copy(&mut rest, &mut tokio::io::sink())).await;
 }
 
-/// Brings one connection to where HTTP/2 begins. `None` when it fails, is closed or takes too long.
-async fn greet(
+/// Takes one connection through the TLS handshake. `None` when it fails, is closed or takes too
+/// long.
+async fn establish(
     stream: TcpStream,
     tls: Option<TlsAcceptor>,
     mut caller: Caller,
@@ -283,7 +294,8 @@ async fn greet(
 ) -> Option<Connection> {
     let trial = Box::pin(tokio::time::sleep(patience));
     stream.set_nodelay(true).ok()?;
-    // On a slow link bytes are still on their way when a ping's answer is overdue; one that takes none at all is gone.
+    // On a slow link a ping's answer can be overdue while bytes still move; a link on which none
+    // are acknowledged is gone.
     set_tcp_user_timeout(&stream, UNACKNOWLEDGED_MS).ok()?;
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(stream),
@@ -297,15 +309,15 @@ async fn greet(
                 Ok(stream) => stream,
                 Err((_, refused)) => {
                     tokio::select! {
-                        () = part(refused) => {}
+                        () = linger(refused) => {}
                         _ = &mut closed => {}
                     }
                     return None;
                 }
             };
-            let shown = stream.get_ref().1.peer_certificates()?.first()?;
-            Arc::get_mut(&mut caller.0)?.certificate = Some(Sha256::of(shown));
-            caller.0.connections.prove(caller.0.id);
+            let certificate = stream.get_ref().1.peer_certificates()?.first()?;
+            Arc::get_mut(&mut caller.0)?.certificate = Some(Sha256::of(certificate));
+            caller.0.connections.mark_authenticated(caller.0.id);
             Box::new(stream)
         }
     };

@@ -1,21 +1,22 @@
-//! What the system tells about the device: identity and state. What it does not tell is left out.
+//! The device's identity and state, as the system reports them. What it does not report is left
+//! out.
 
 mod identity;
+mod read;
 mod sysfs;
 
 use std::path::{Path, PathBuf};
-use std::str::FromStr;
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use agent_protocol::{DeviceInfo, DeviceState, bounds};
+use agent_protocol::{DeviceInfo, DeviceState};
 
 use crate::folder::Space;
-use crate::measure::RuntimeFacts;
+use crate::runtime::RuntimeFacts;
 
 /// Nanoseconds of one tick of `/proc/stat`: USER_HZ is 100 on every architecture this runs on.
 const TICK_NS: u64 = 10_000_000;
 
-/// Now, ns since 1970.
+/// Returns the current time, ns since 1970.
 pub fn now_unix_ns() -> u64 {
     let since = SystemTime::now()
         .duration_since(UNIX_EPOCH)
@@ -23,41 +24,21 @@ pub fn now_unix_ns() -> u64 {
     u64::try_from(since.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// A file's text without surrounding space, if it can be had, shortened to what the protocol takes.
-fn text(path: impl AsRef<Path>) -> Option<String> {
-    clean(&std::fs::read_to_string(path).ok()?)
-}
-
-/// A text without surrounding space and control characters, shortened to what the protocol takes; `None` if nothing is left.
-fn clean(text: &str) -> Option<String> {
-    let clean: String = text
-        .chars()
-        .filter(|c| !c.is_control())
-        .take(bounds::MAX_NAME_BYTES / 4)
-        .collect();
-    let clean = clean.trim();
-    (!clean.is_empty()).then(|| clean.to_owned())
-}
-
-fn number<T: FromStr>(path: impl AsRef<Path>) -> Option<T> {
-    text(path)?.parse().ok()
-}
-
-/// Where the device is looked at.
+/// The places that the device's identity and state are read from.
 #[derive(Clone, Debug)]
 pub struct System {
-    /// Where the kernel tells about the hardware: `/sys`.
+    /// The kernel's view of the hardware: `/sys`.
     pub sysfs: PathBuf,
     /// The folder in which the agent keeps its files.
     pub folder: PathBuf,
 }
 
 impl System {
-    /// The device's identity.
+    /// Reads the device's identity.
     pub fn info(&self, runtime: RuntimeFacts) -> DeviceInfo {
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
-        let board = || text("/proc/device-tree/model");
+        let board = || read::text("/proc/device-tree/model");
         DeviceInfo {
             profile: String::new(),
             name: String::new(),
@@ -69,7 +50,7 @@ impl System {
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(0),
             os: identity::os(Path::new("/")).to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
-            hostname: text("/proc/sys/kernel/hostname").unwrap_or_default(),
+            hostname: read::text("/proc/sys/kernel/hostname").unwrap_or_default(),
             providers: runtime.providers,
             confinement: runtime.confinement,
             unconfined: runtime.unconfined,
@@ -78,7 +59,7 @@ impl System {
         }
     }
 
-    /// The device's state now.
+    /// Reads the device's current state.
     pub fn state(&self) -> DeviceState {
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
@@ -87,7 +68,8 @@ impl System {
             taken_unix_ns: now_unix_ns(),
             cores: sysfs::cores(&self.sysfs),
             thermal: sysfs::thermal(&self.sysfs),
-            load1: text("/proc/loadavg").and_then(|line| line.split(' ').next()?.parse().ok()),
+            load1: read::text("/proc/loadavg")
+                .and_then(|line| line.split(' ').next()?.parse().ok()),
             available_memory_bytes: meminfo_bytes(&meminfo, "MemAvailable:"),
             cpu_busy_ns: busy,
             cpu_steal_ns: steal,
@@ -102,7 +84,7 @@ fn cpu_model(cpuinfo: &str) -> Option<String> {
     let line = cpuinfo
         .lines()
         .find(|line| line.starts_with("model name") || line.starts_with("Hardware"))?;
-    clean(line.split_once(':')?.1)
+    read::clean(line.split_once(':')?.1)
 }
 
 fn meminfo_bytes(meminfo: &str, field: &str) -> Option<u64> {
@@ -114,7 +96,7 @@ fn meminfo_bytes(meminfo: &str, field: &str) -> Option<u64> {
         .checked_mul(1024)
 }
 
-/// Busy and stolen time of all cores together, ns.
+/// Returns busy and stolen time of all cores together, ns.
 fn cpu_times(stat: &str) -> Option<(u64, u64)> {
     let line = stat.lines().find(|line| line.starts_with("cpu "))?;
     let ticks: Vec<u64> = line
@@ -123,9 +105,9 @@ fn cpu_times(stat: &str) -> Option<(u64, u64)> {
         .map_while(|field| field.parse().ok())
         .collect();
     // user, nice, system, idle, iowait, irq, softirq, steal
-    let at = |i: usize| ticks.get(i).copied().unwrap_or(0);
-    let busy = [0, 1, 2, 5, 6].into_iter().map(at).sum::<u64>();
-    (ticks.len() >= 4).then(|| (busy * TICK_NS, at(7) * TICK_NS))
+    let tick = |i: usize| ticks.get(i).copied().unwrap_or(0);
+    let busy = [0, 1, 2, 5, 6].into_iter().map(tick).sum::<u64>();
+    (ticks.len() >= 4).then(|| (busy * TICK_NS, tick(7) * TICK_NS))
 }
 
 #[cfg(test)]
@@ -133,7 +115,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_proc_says_is_read_and_what_it_leaves_out_is_absent() {
+    fn values_of_proc_are_read_and_missing_ones_are_absent() {
         let stat = "cpu  10 1 5 1000 7 2 3 4 0 0\ncpu0 1 1 1 1\n";
         assert_eq!(cpu_times(stat), Some((21 * TICK_NS, 4 * TICK_NS)));
         assert_eq!(cpu_times(""), None);

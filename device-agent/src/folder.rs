@@ -1,8 +1,8 @@
-//! The agent's private folder: nothing of the agent is anywhere else, and it goes when the agent does.
+//! The agent's private folder, which holds all of its files and is removed when it ends.
 //!
-//! The place that it is made in may be shared, and who shares it may leave there what looks like an agent's folder and leads
-//! elsewhere. So nothing there is opened or removed by a path that somebody else can change: only through descriptors of
-//! folders, which follow no links, after a look at the owner.
+//! Its parent may be shared, and another user may leave a link there that looks like an agent's
+//! folder. So nothing in the parent is opened or removed by a path that others can change: only
+//! through descriptors of folders, which follow no links, after a check of the owner.
 
 use std::ffi::{CStr, CString};
 use std::fs::{File, Permissions};
@@ -20,42 +20,44 @@ use tempfile::TempDir;
 const PREFIX: &str = "graphprune-agent-";
 const LOCK: &CStr = c"lock";
 const WORK: &str = "work";
-/// The agent's place among the caches of its user.
+/// The parent's name among the caches of the user.
 const IN_CACHE: &str = "graphprune-agent";
-/// The mode of what only its owner may enter.
+/// The mode of a folder that only its owner may enter.
 const PRIVATE: u32 = 0o700;
-/// How deep folders are gone into, a descriptor for each. What lies deeper is moved up first.
+/// Maximum depth of a recursive removal, which holds a descriptor for each level. Deeper folders
+/// are moved up first.
 const DEPTH: usize = 32;
 
 /// A folder only its owner may enter.
 pub struct Folder {
-    // Removed, with all it holds, when the agent ends.
+    // Removed with its contents when the agent ends.
     folder: TempDir,
     own: OwnedFd,
     work: OwnedFd,
-    // Held as long as the folder is in use: what nobody holds was left by an agent that was killed.
+    // Held while the folder is in use: a folder whose lock is free belongs to an agent that was
+    // killed.
     _lock: Flock<File>,
 }
 
-/// What a file system has and what of it is free, bytes.
+/// The space of a file system, bytes.
 #[derive(Clone, Copy, Debug)]
 pub struct Space {
-    /// For an unprivileged process.
+    /// Free for an unprivileged process.
     pub free: u64,
-    /// Altogether.
+    /// In total.
     pub size: u64,
 }
 
-/// Where the agent makes its folder when nothing is named: among the caches of its user, otherwise in a folder of the user's
-/// own among the temporary files.
-pub fn usual_place() -> anyhow::Result<PathBuf> {
+/// Returns the default parent of the agent's folder: among the caches of the user, otherwise a
+/// folder of the user's own among the temporary files.
+pub fn default_place() -> anyhow::Result<PathBuf> {
     let variable = |name: &str| {
         let value = std::env::var_os(name).map(PathBuf::from);
         value.filter(|path| path.is_absolute())
     };
     let caches = variable("XDG_CACHE_HOME").or_else(|| Some(variable("HOME")?.join(".cache")));
     if let Some(caches) = caches
-        // Another user's, as after `sudo`, is none of this one's business.
+        // After `sudo` they can be another user's.
         && is_own(caches.ancestors().find(|folder| folder.exists()))
         && let Ok(place) = make_private(&caches.join(IN_CACHE))
     {
@@ -71,7 +73,8 @@ fn is_own(folder: Option<&Path>) -> bool {
         .is_some_and(|meta| meta.uid() == geteuid().as_raw())
 }
 
-/// Makes a folder that only its owner may enter, or sees to it that one that is there is so.
+/// Makes a folder that only its owner may enter, or checks that the existing one is such a
+/// folder.
 fn make_private(path: &Path) -> anyhow::Result<PathBuf> {
     if let Some(parent) = path.parent() {
         std::fs::create_dir_all(parent).with_context(|| format!("making {}", parent.display()))?;
@@ -91,7 +94,7 @@ fn make_private(path: &Path) -> anyhow::Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-/// Opens a folder, not a link to one, that belongs to this user and that nobody else may enter.
+/// Opens a folder, not a link to one, that belongs to this user and that no other user may enter.
 fn open_private(place: impl AsFd, name: impl rustix::path::Arg) -> anyhow::Result<OwnedFd> {
     let folder = open_folder(place, name)?;
     let meta = fstat(&folder)?;
@@ -99,7 +102,10 @@ fn open_private(place: impl AsFd, name: impl rustix::path::Arg) -> anyhow::Resul
         bail!("it belongs to user {}", meta.st_uid);
     }
     if meta.st_mode & 0o077 != 0 {
-        bail!("others may enter it (mode {:03o})", meta.st_mode & 0o777);
+        bail!(
+            "other users may enter it (mode {:03o})",
+            meta.st_mode & 0o777
+        );
     }
     Ok(folder)
 }
@@ -110,16 +116,16 @@ fn open_folder(place: impl AsFd, name: impl rustix::path::Arg) -> rustix::io::Re
 }
 
 impl Folder {
-    /// Makes the folder in `place` and clears away those of agents of the same user that were killed.
+    /// Makes the folder in `place` and removes those of killed agents of the same user.
     pub fn new(place: &Path) -> anyhow::Result<Self> {
         let making = || format!("making a folder in {}", place.display());
         std::fs::create_dir_all(place).with_context(making)?;
-        // The place itself may be a link: who names it has a reason.
+        // The place itself may be a link: the user chose it.
         let shared = File::open(place).with_context(making)?;
         let mode = shared.metadata().with_context(making)?.mode();
         if mode & 0o1002 == 0o0002 {
             bail!(
-                "everybody may replace what is in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
+                "every user may replace files in {} (mode {:04o}): name another folder with --work, or run `chmod +t` on it",
                 place.display(),
                 mode & 0o7777
             );
@@ -132,7 +138,7 @@ impl Folder {
             .with_context(making)?;
         let name = folder.path().file_name().unwrap_or_default();
         let own = open_private(&shared, name).with_context(making)?;
-        // Named `lock` only once it is held, lest another agent find it free in between.
+        // It is named `lock` only once it is held, so another agent never finds it free.
         let unnamed = folder.path().join("unnamed");
         let file = File::create_new(&unnamed).with_context(making)?;
         let lock = Flock::lock(file, FlockArg::LockExclusiveNonblock)
@@ -148,32 +154,32 @@ impl Folder {
         })
     }
 
-    /// Where it is.
+    /// Returns its path.
     pub fn path(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The folder in it that workers run in.
+    /// Returns the folder in it that workers run in.
     pub fn work(&self) -> PathBuf {
         self.path().join(WORK)
     }
 
-    /// Removes what workers left in theirs: logs of libraries, caches. Only for when none runs.
+    /// Removes the files that workers left: logs of libraries, caches. No worker may be running.
     pub fn clear_work(&self) {
         empty(&self.work, None);
     }
 
-    /// Removes the folder now. Tasks of a server that ends may hold it until the process is gone, and then nobody drops it
-    /// any more.
+    /// Removes the folder now. Tasks of a server that ends may hold this value until the process
+    /// is gone, and it would never be dropped.
     pub fn clear(&self) {
-        // The lock goes last: a removal that is cut short is then finished by the next agent.
+        // The lock goes last, so the next agent finishes a removal that was interrupted.
         empty(&self.own, Some(LOCK));
         let _ = std::fs::remove_dir_all(self.path());
     }
 }
 
 impl Space {
-    /// That of the file system a folder is on.
+    /// Returns the space of the file system a folder is on.
     pub fn at(folder: &Path) -> std::io::Result<Self> {
         let disk = nix::sys::statvfs::statvfs(folder)?;
         // The types of the counts differ between architectures.
@@ -190,15 +196,15 @@ impl Space {
     }
 }
 
-/// Removes all that is in a folder, but for the entry of this name. Links are removed, whatever they lead to. What cannot be
-/// removed stays for the next time.
-fn empty(folder: &OwnedFd, but: Option<&CStr>) {
+/// Removes everything in a folder except the entry of this name. Links are removed, not
+/// followed. An entry that cannot be removed stays for the next time.
+fn empty(folder: &OwnedFd, except: Option<&CStr>) {
     let mut moved = 0;
     loop {
         let before = moved;
-        empty_at(folder, but, DEPTH, &mut |parent, name| {
+        empty_at(folder, except, DEPTH, &mut |parent, name| {
             moved += 1;
-            // Nothing else has names with a line feed in them, or it is moved over them.
+            // A name with a line feed; an existing entry of that name is replaced.
             let _ = renameat(parent, name, folder, format!("deep\n{moved}"));
         });
         if moved == before {
@@ -207,15 +213,15 @@ fn empty(folder: &OwnedFd, but: Option<&CStr>) {
     }
 }
 
-/// Empties folders as deep as `depth`, and hands those below to `deeper`.
+/// Empties folders down to `depth`, and passes those below to `deeper`.
 fn empty_at(
     folder: &OwnedFd,
-    but: Option<&CStr>,
+    except: Option<&CStr>,
     depth: usize,
     deeper: &mut dyn FnMut(&OwnedFd, &CStr),
 ) {
     for name in names(folder) {
-        if but == Some(&name) {
+        if except == Some(&name) {
             continue;
         }
         if unlinkat(folder, &name, AtFlags::empty()).is_ok() {
@@ -232,20 +238,20 @@ fn empty_at(
     }
 }
 
-/// Opens a folder to read and change it, also one whose mode forbids that to its owner.
+/// Opens a folder to read and change it, even one whose mode denies that to its owner.
 fn open_whatever_its_mode(place: &OwnedFd, name: &CStr) -> rustix::io::Result<OwnedFd> {
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::NOFOLLOW | OFlags::CLOEXEC;
-    let found = openat(place, name, flags, Mode::empty())?;
-    if fstat(&found)?.st_mode & PRIVATE != PRIVATE {
-        // A descriptor of this kind changes no mode by itself.
-        let path = format!("/proc/self/fd/{}", found.as_raw_fd());
+    let opened = openat(place, name, flags, Mode::empty())?;
+    if fstat(&opened)?.st_mode & PRIVATE != PRIVATE {
+        // fchmod refuses a descriptor opened with O_PATH.
+        let path = format!("/proc/self/fd/{}", opened.as_raw_fd());
         let private = Permissions::from_mode(PRIVATE);
         std::fs::set_permissions(path, private).map_err(|_| Errno::ACCESS)?;
     }
     open_folder(place, name)
 }
 
-/// The names of what is in a folder.
+/// Returns the names of a folder's entries.
 fn names(folder: impl AsFd) -> Vec<CString> {
     let entries = Dir::read_from(folder).into_iter().flatten().flatten();
     let names = entries.map(|entry| entry.file_name().to_owned());
@@ -254,7 +260,8 @@ fn names(folder: impl AsFd) -> Vec<CString> {
         .collect()
 }
 
-/// Removes folders of this user whose lock nobody holds. What cannot be looked at belongs to someone else and stays.
+/// Removes agents' folders of this user whose lock is free. One that cannot be opened belongs to
+/// another user and stays.
 fn remove_abandoned(place: impl AsFd) {
     let is_agents = |name: &CString| name.to_bytes().starts_with(PREFIX.as_bytes());
     for name in names(&place).into_iter().filter(is_agents) {
@@ -282,7 +289,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_folder_is_private_and_goes_with_its_owner() {
+    fn the_folder_is_private_and_is_removed_with_its_value() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::new(&place.path().join("made/anew")).unwrap();
         let path = folder.path().to_owned();
@@ -295,7 +302,7 @@ mod tests {
     }
 
     #[test]
-    fn what_workers_leave_is_removed_and_links_are_not_followed() {
+    fn workers_files_are_removed_and_links_are_not_followed() {
         let place = tempfile::tempdir().unwrap();
         let outside = place.path().join("outside");
         std::fs::create_dir(&outside).unwrap();
@@ -315,10 +322,10 @@ mod tests {
     fn folders_too_deep_for_a_path_or_closed_to_their_owner_are_removed() {
         let place = tempfile::tempdir().unwrap();
         let folder = Folder::new(place.path()).unwrap();
-        let mut at = folder.work.try_clone().unwrap();
+        let mut deepest = folder.work.try_clone().unwrap();
         for _ in 0..1200 {
-            rustix::fs::mkdirat(&at, "d", Mode::RWXU).unwrap();
-            at = open_folder(&at, "d").unwrap();
+            rustix::fs::mkdirat(&deepest, "d", Mode::RWXU).unwrap();
+            deepest = open_folder(&deepest, "d").unwrap();
         }
         let closed = folder.work().join("closed");
         std::fs::create_dir_all(closed.join("inner")).unwrap();
@@ -327,16 +334,16 @@ mod tests {
         assert_eq!(std::fs::read_dir(folder.work()).unwrap().count(), 0);
     }
 
-    /// A folder as an agent that was killed leaves it.
-    fn left_behind(at: &Path, mode: u32) {
-        std::fs::create_dir(at).unwrap();
-        File::create(at.join("lock")).unwrap();
-        std::fs::write(at.join("precious"), "x").unwrap();
-        std::fs::set_permissions(at, Permissions::from_mode(mode)).unwrap();
+    /// Makes a folder as a killed agent leaves it.
+    fn left_behind(path: &Path, mode: u32) {
+        std::fs::create_dir(path).unwrap();
+        File::create(path.join("lock")).unwrap();
+        std::fs::write(path.join("precious"), "x").unwrap();
+        std::fs::set_permissions(path, Permissions::from_mode(mode)).unwrap();
     }
 
     #[test]
-    fn a_folder_left_by_a_killed_agent_is_cleared_away_and_one_in_use_is_not() {
+    fn the_folder_of_a_killed_agent_is_removed_and_one_in_use_is_not() {
         let place = tempfile::tempdir().unwrap();
         let [dead, alive, young] =
             ["dead", "alive", "young"].map(|name| place.path().join(format!("{PREFIX}{name}")));
@@ -353,7 +360,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_looks_like_an_agents_folder_stays() {
+    fn a_folder_that_only_looks_like_an_agents_stays() {
         let place = tempfile::tempdir().unwrap();
         let victim = place.path().join("victim");
         left_behind(&victim, PRIVATE);
@@ -367,7 +374,7 @@ mod tests {
         std::os::unix::fs::symlink(victim.join("lock"), odd.join("lock")).unwrap();
         let others = place.path().join(format!("{PREFIX}others"));
         left_behind(&others, PRIVATE);
-        // Only root can give a file away; whoever else runs this owns it still.
+        // Only root can give a file away; for another user the folder remains its own.
         let is_given = std::os::unix::fs::chown(&others, Some(12345), None).is_ok();
         let folder = Folder::new(place.path()).unwrap();
         for kept in [&victim, &link, &open, &odd] {
@@ -378,11 +385,11 @@ mod tests {
     }
 
     #[test]
-    fn a_place_where_everybody_may_replace_the_folder_is_refused() {
+    fn a_place_where_other_users_may_replace_the_folder_is_refused() {
         let place = tempfile::tempdir().unwrap();
-        let check = |mode: u32, right: bool| {
+        let check = |mode: u32, accepted: bool| {
             std::fs::set_permissions(place.path(), Permissions::from_mode(mode)).unwrap();
-            assert_eq!(Folder::new(place.path()).is_ok(), right, "{mode:o}");
+            assert_eq!(Folder::new(place.path()).is_ok(), accepted, "{mode:o}");
         };
         check(0o777, false);
         check(0o1777, true);

@@ -1,4 +1,4 @@
-//! Who is let in, and how much he may send: decided before a byte of a request is decoded.
+//! Authenticates calls and bounds their requests before a byte of them is decoded.
 
 use std::convert::Infallible;
 use std::pin::Pin;
@@ -20,16 +20,16 @@ use tower::Service;
 use crate::connections::Caller;
 use crate::queue::Queue;
 
-/// Bytes of the header and of what else comes with one message.
+/// Bytes of a message's header and of other overhead.
 const FRAME: usize = 64;
-/// Bytes of a request that asks for a measurement.
+/// Bytes of a request for a measurement.
 const MEASURE_BYTES: usize = 1024 * 1024;
 /// Bytes of any other request.
 const SMALL_BYTES: usize = 4096;
-/// Whoever sends for longer than the patience must be at least this fast, bytes a second.
+/// Minimum rate of a sender that takes longer than the patience, bytes a second.
 const SLOWEST: u64 = 4096;
 
-/// What a caller shows to be let in.
+/// What authenticates a call.
 pub enum Credential {
     /// The token of this start, on every call.
     Token(Token),
@@ -49,7 +49,7 @@ pub struct Gate<A> {
 struct Inside {
     credential: Credential,
     patience: Duration,
-    /// Whose turn it is to send a large request: each takes memory until it is answered.
+    /// Limits large requests: each takes memory until it is answered.
     large: Arc<Queue>,
 }
 
@@ -64,7 +64,8 @@ impl<A> Clone for Gate<A> {
 }
 
 impl<A: Agent> Gate<A> {
-    /// Lets calls through to `agent` that show the `credential` and whose bytes never stay away for longer than `patience`.
+    /// Passes calls on to `agent` that show the `credential` and whose bytes never pause for
+    /// longer than `patience`.
     pub fn new(agent: Arc<A>, credential: Credential, patience: Duration) -> Self {
         let server = |most: usize| {
             AgentServer::from_arc(Arc::clone(&agent))
@@ -86,7 +87,7 @@ impl<A: Agent> Gate<A> {
 impl Inside {
     fn check<B>(&self, request: &Request<B>) -> Result<Caller, Status> {
         let Some(caller) = request.extensions().get::<Caller>() else {
-            return Err(Status::internal("the call came over no connection"));
+            return Err(Status::internal("the call has no connection"));
         };
         match &self.credential {
             Credential::Certificate if caller.has_certificate() => {}
@@ -103,12 +104,13 @@ impl Inside {
                 None => return Err(Status::unauthenticated("the call carries no token")),
             },
         }
-        caller.let_in();
+        caller.authenticated();
         Ok(caller.clone())
     }
 }
 
-/// The most bytes the whole request to a method may have; `None` where the method itself counts.
+/// Returns the maximum bytes of a whole request to a method; `None` where the method itself
+/// counts.
 fn most_bytes(method: &str) -> Option<usize> {
     match method {
         "UploadModel" => None,
@@ -146,7 +148,7 @@ impl<A: Agent> Service<Request<Body>> for Gate<A> {
                 Ok(ticket) => ticket,
                 Err(full) => return Ok(Status::from(full).into_http()),
             };
-            // Held until the answer is there.
+            // Held until the answer is complete.
             let _turn = ticket.turn().await;
             large.call(request).await
         })
@@ -157,13 +159,13 @@ impl<A> NamedService for Gate<A> {
     const NAME: &'static str = <AgentServer<A> as NamedService>::NAME;
 }
 
-/// A request's body that ends with an error when it is too long, stays away for too long or trickles.
+/// A request's body that fails when it is too long, pauses for too long or trickles.
 struct Bounded {
     body: Body,
     most: Option<usize>,
     received: usize,
     patience: Duration,
-    /// Time spent waiting for the sender; what the agent itself takes does not count.
+    /// Time spent waiting for the sender; the agent's own processing does not count.
     waited: Duration,
     wait: Option<(Instant, Pin<Box<Sleep>>)>,
 }
@@ -180,7 +182,7 @@ impl Bounded {
         }
     }
 
-    /// How long the sender may take from now on until the next bytes.
+    /// Returns how long the sender may take until the next bytes.
     fn grace(&self) -> Duration {
         let earned = Duration::from_secs(self.received as u64 / SLOWEST);
         (self.patience + earned)

@@ -1,8 +1,8 @@
-//! How this program is started once more, as a worker.
+//! Starts this program again, as a worker.
 //!
-//! On a system without a fitting C library the agent is started through a loader that came with it:
-//! `./ld-linux-aarch64.so.1 --argv0 agent --library-path . ./graphprune-agent serve`. There `current_exe` is the loader, which
-//! must be given its own options and this program again.
+//! On a system without a compatible C library the agent is started through a loader that came
+//! with it: `./ld-linux-aarch64.so.1 --argv0 agent --library-path . ./graphprune-agent serve`.
+//! There `current_exe` is the loader, which needs its own options and this program again.
 
 use std::ffi::OsString;
 use std::io;
@@ -10,7 +10,10 @@ use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-/// The file this program's code comes from, whoever loaded it.
+/// The variable that holds the agent's token unless it comes over standard input.
+pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
+
+/// Returns the file of this program's code, even if a loader started it.
 pub fn program() -> io::Result<PathBuf> {
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
     let here = program as fn() -> io::Result<PathBuf> as usize;
@@ -20,7 +23,8 @@ pub fn program() -> io::Result<PathBuf> {
     }
 }
 
-/// The command that starts this program with the argument `argument` in the same way as this process was.
+/// Returns a command that starts this program with `argument` in the way this process was
+/// started, without the agent's token.
 pub fn again(argument: &str) -> io::Result<Command> {
     let started = std::env::current_exe()?;
     let mut command = Command::new(&started);
@@ -28,11 +32,11 @@ pub fn again(argument: &str) -> io::Result<Command> {
         let line = std::fs::read("/proc/self/cmdline")?;
         command.args(loader_arguments(&line, std::env::args_os().count()));
     }
-    command.arg(argument);
+    command.arg(argument).env_remove(TOKEN_VARIABLE);
     Ok(command)
 }
 
-/// The file mapped at an address, by the text of `/proc/self/maps`.
+/// Returns the file mapped at an address, from the text of `/proc/self/maps`.
 fn mapped_file(maps: &str, address: usize) -> Option<&Path> {
     let line = maps.lines().find(|line| {
         let range = line.split(' ').next().and_then(|range| range.split_once('-'));
@@ -44,8 +48,9 @@ fn mapped_file(maps: &str, address: usize) -> Option<&Path> {
     line.find('/').map(|at| Path::new(&line[at..]))
 }
 
-/// What a loader was given up to and including the program, by the kernel's command line (each word ended by a zero byte)
-/// and the number of arguments that the loader left to the program, its name among them.
+/// Returns a loader's arguments up to and including the program. `line` is the kernel's command
+/// line, each word ended by a zero byte; `left` is the number of arguments that the loader left
+/// to the program, its name included.
 fn loader_arguments(line: &[u8], left: usize) -> Vec<OsString> {
     let words: Vec<&[u8]> = line
         .strip_suffix(&[0])
@@ -86,7 +91,7 @@ mod tests {
     }
 
     #[test]
-    fn a_loader_gets_its_own_arguments_again() {
+    fn a_loaders_own_arguments_are_found() {
         let check = |line: &[u8], left, want: &[&str]| {
             assert_eq!(loader_arguments(line, left), want);
         };

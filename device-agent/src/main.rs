@@ -1,16 +1,22 @@
 //! `graphprune-agent`: measures ONNX models on the device it runs on.
 //!
-//! `serve` answers gRPC calls on the loopback interface or, over TLS in which both sides show certificates, on a network. It
-//! never runs a model in its own process: each pass of a measurement is a child, this same program as `worker`, with limits on
-//! time and memory. So a crash, a hang or an out-of-memory kill costs one measurement, never the agent, and a model's bytes are
-//! only ever parsed in a worker.
+//! `serve` answers gRPC calls on the loopback interface or, over TLS with certificates on both
+//! sides, on a network. It never runs a model in its own process: each pass of a measurement is
+//! a child, this same program as `worker`, with limits on time and memory. So a crash, a hang or
+//! an out-of-memory kill costs one measurement, never the agent, and only a worker parses a
+//! model's bytes.
 //!
-//! Invariants: a worker does not outlive the agent, nor the agent its host when it was told so; every call carries the token
-//! of this start or comes over a connection whose certificate was checked; what a stranger sends is bounded and never decoded;
-//! what the system does not tell about the device is left out, never made up. `device-agent/THREATS.md` says who is kept from
-//! what, and which test shows it.
+//! Invariants:
+//! - A worker never outlives the agent, nor, with `--exit-with-parent`, the agent its host.
+//! - Every call carries the token of this start or comes over a connection with a checked
+//!   certificate.
+//! - Bytes of unauthenticated clients are bounded and never decoded.
+//! - Facts that the system does not report about the device are left out, never made up.
 //!
-//! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on a network without TLS.
+//! `device-agent/THREATS.md` lists the threats, the defences, and the tests that show them.
+//!
+//! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on
+//! a network without TLS.
 
 mod child;
 mod conditions;
@@ -49,11 +55,12 @@ struct Arguments {
 
 #[derive(Subcommand)]
 enum Task {
-    /// Answer calls until told to end. Prints one line of JSON with the port when ready.
+    /// Answer calls until ended. Prints one line of JSON with the port when ready.
     Serve(serve::Options),
     /// Print the device and its state as JSON.
     Info {
-        /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this program]
+        /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this
+        /// program]
         #[arg(long, value_name = "FILE")]
         runtime: Option<PathBuf>,
     },
@@ -65,13 +72,13 @@ enum Task {
 fn main() -> ExitCode {
     match run() {
         Ok(()) => ExitCode::SUCCESS,
-        // Who reads no further has read enough.
-        Err(error) if closed(&error) => ExitCode::SUCCESS,
+        // A reader may close the pipe early, as `head` does.
+        Err(error) if is_closed_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
-            // It may repeat names and words of libraries, which a terminal must not obey.
+            // It may contain names and messages of libraries, with control characters.
             let text = format!("{error:#}");
             let text = agent_protocol::plain::printable(&text);
-            // Where this fails there is nowhere left to say so.
+            // There is no other place to report a failure of this.
             let _ = writeln!(std::io::stderr(), "error: {text}");
             ExitCode::FAILURE
         }
@@ -79,40 +86,40 @@ fn main() -> ExitCode {
 }
 
 /// Whether standard output was closed.
-fn closed(error: &anyhow::Error) -> bool {
+fn is_closed_pipe(error: &anyhow::Error) -> bool {
     let cause = error.downcast_ref::<std::io::Error>();
     cause.is_some_and(|cause| cause.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 fn run() -> anyhow::Result<()> {
     let arguments = match Arguments::try_parse() {
-        Err(told) if !told.use_stderr() => {
+        Err(help) if !help.use_stderr() => {
             let mut out = std::io::stdout();
-            return told
+            return help
                 .print()
                 .and_then(|()| out.flush())
                 .context("cannot write to standard output");
         }
-        parsed => parsed.unwrap_or_else(|wrong| wrong.exit()),
+        parsed => parsed.unwrap_or_else(|error| error.exit()),
     };
     match arguments.command {
         Task::Serve(options) => serve::serve(options),
         Task::Info { runtime } => {
-            let library = runtime::find(runtime.as_deref())?;
-            let folder = folder::Folder::new(&folder::usual_place()?)?;
-            let folders = measure::library_folders(&library, &folder.work())?;
-            let facts = measure::runtime_facts(&library, &folders, &folder.work())?;
+            let library = runtime::find_library(runtime.as_deref())?;
+            let folder = folder::Folder::new(&folder::default_place()?)?;
+            let runtime = runtime::Runtime::probe(library.clone(), folder.work(), false)?;
+            let facts = runtime.facts()?;
             let system = device::System {
                 sysfs: "/sys".into(),
                 folder: folder.work(),
             };
-            let what = serde_json::json!({
+            let info = serde_json::json!({
                 "device": system.info(facts),
                 "runtime_library": library,
                 "state": system.state(),
             });
             let mut out = std::io::stdout();
-            writeln!(out, "{}", serde_json::to_string_pretty(&what)?)
+            writeln!(out, "{}", serde_json::to_string_pretty(&info)?)
                 .and_then(|()| out.flush())
                 .context("cannot write to standard output")
         }

@@ -1,4 +1,5 @@
-//! The models the agent holds: files named by their digest in a private folder, the oldest leaving when it is full.
+//! The models the agent holds: files in a private folder, named by their digests. When it is
+//! full, the least recently used one is evicted.
 
 mod receiving;
 
@@ -13,35 +14,36 @@ pub use receiving::Receiving;
 
 use crate::folder::{Folder, Space};
 
-/// Bytes of the disk that no model may take: workers write there too. On a small disk it is a sixteenth.
+/// Bytes of the disk that models leave free, because workers write there too. On a small disk it
+/// is a sixteenth.
 const RESERVE: u64 = 32 * 1024 * 1024;
 
-/// Why a model is not taken.
+/// Why a model is not accepted.
 #[derive(Debug)]
 pub enum Refusal {
-    /// The caller sent what does not fit together.
-    Wrong(String),
-    /// The device has no room or its storage fails.
+    /// The upload contradicts itself or the store.
+    Invalid(String),
+    /// The device lacks space or its storage fails.
     Storage(String),
-    /// Someone else sends the same model.
+    /// Another client is uploading the same model.
     Busy,
 }
 
-/// The folder and what is in it.
+/// The folder and its models.
 pub struct ModelStore {
     folder: Folder,
     limit_bytes: u64,
     inner: Mutex<Inner>,
-    /// Told whenever an upload ends.
+    /// Notified at the end of every upload.
     ended: Notify,
 }
 
 #[derive(Default)]
 struct Inner {
     held: HashMap<Sha256, Entry>,
-    /// Uploads under way with the sizes announced.
+    /// Uploads in progress with their announced sizes.
     uploading: HashMap<Sha256, u64>,
-    /// What is left of uploads that broke off.
+    /// The received parts of interrupted uploads.
     partial: HashMap<Sha256, Partial>,
     clock: u64,
 }
@@ -57,7 +59,7 @@ struct Partial {
     used: u64,
 }
 
-/// What the store holds.
+/// The contents of the store.
 #[derive(Clone, Copy, Debug)]
 pub struct Stock {
     /// Models.
@@ -79,8 +81,8 @@ impl Inner {
         held.chain(partial).chain(uploading).sum()
     }
 
-    /// Of these, what may go at any time.
-    fn loose_bytes(&self) -> u64 {
+    /// Returns the bytes among them that may be evicted.
+    fn evictable_bytes(&self) -> u64 {
         let free = self.held.values().filter(|entry| entry.pins == 0);
         let partial = self.partial.values().map(|partial| partial.bytes);
         free.map(|entry| entry.bytes).chain(partial).sum()
@@ -103,12 +105,12 @@ impl ModelStore {
         self.folder.clear();
     }
 
-    /// Removes what workers left; see [`Folder::clear_work`].
+    /// Removes the files that workers left; see [`Folder::clear_work`].
     pub fn clear_work(&self) {
         self.folder.clear_work();
     }
 
-    /// The folder workers run in.
+    /// Returns the folder workers run in.
     pub fn work_folder(&self) -> PathBuf {
         self.folder.work()
     }
@@ -121,12 +123,12 @@ impl ModelStore {
         self.folder.path().join(format!("{digest}.{ending}"))
     }
 
-    /// The most bytes that all models may take.
+    /// Returns the maximum bytes of all models together.
     pub fn limit_bytes(&self) -> u64 {
         self.limit_bytes
     }
 
-    /// What is held.
+    /// Returns the number and size of the models held.
     pub fn stock(&self) -> Stock {
         let inner = self.inner();
         Stock {
@@ -135,7 +137,7 @@ impl ModelStore {
         }
     }
 
-    /// Whether a model is held, and if not, how much of it.
+    /// Whether a model is held, and if not, how many bytes of it.
     pub fn held(&self, digest: Sha256) -> (bool, u64) {
         let mut inner = self.inner();
         let used = inner.tick();
@@ -150,63 +152,36 @@ impl ModelStore {
         (false, partial)
     }
 
-    /// Waits until an upload ends, if it does so after the call.
+    /// Waits for the next upload that ends after the call.
     pub fn upload_ended(&self) -> impl Future<Output = ()> + '_ {
         self.ended.notified()
     }
 
-    /// Begins or continues an upload.
-    pub fn begin(self: &Arc<Self>, upload: Upload) -> Result<Receiving, Refusal> {
-        let have = {
-            let mut inner = self.inner();
-            if inner.uploading.contains_key(&upload.sha256) {
-                return Err(Refusal::Busy);
-            }
-            let partial = inner.partial.remove(&upload.sha256);
-            let have = partial.as_ref().map_or(0, |partial| partial.bytes);
-            let checked = if upload.offset_bytes > have {
-                Err(Refusal::Wrong(format!(
-                    "the upload goes on at byte {}, but only {have} are here",
-                    upload.offset_bytes
-                )))
-            } else {
-                self.make_room(&mut inner, &upload)
-            };
-            if let Err(refusal) = checked {
-                inner.partial.extend(partial.map(|p| (upload.sha256, p)));
-                return Err(refusal);
-            }
-            inner.uploading.insert(upload.sha256, upload.size_bytes);
-            have
-        };
-        Receiving::open(Arc::clone(self), upload, have)
-    }
-
-    /// Lets what was used longest ago go until an upload fits, into the limit and onto the disk. Nothing goes for one that
-    /// cannot fit.
+    /// Evicts the least recently used until an upload fits the limit and the disk. Nothing is
+    /// evicted for one that cannot fit.
     fn make_room(&self, inner: &mut Inner, upload: &Upload) -> Result<(), Refusal> {
-        let fixed = inner.bytes() - inner.loose_bytes();
+        let fixed = inner.bytes() - inner.evictable_bytes();
         if fixed.saturating_add(upload.size_bytes) > self.limit_bytes {
             return Err(Refusal::Storage(format!(
-                "it has {} bytes, all models together may have {}, and those in use or under way have {fixed}",
+                "it has {} bytes, all models together may have {}, and those in use or in upload have {fixed}",
                 upload.size_bytes, self.limit_bytes
             )));
         }
         while inner.bytes().saturating_add(upload.size_bytes) > self.limit_bytes
-            && self.let_go(inner)
+            && self.evict(inner)
         {}
         let missing = upload.size_bytes - upload.offset_bytes;
         loop {
             let space = self.space()?;
             let reserve = RESERVE.min(space.size / 16);
-            let promised = self.promised(inner);
-            let wanted = missing.saturating_add(reserve).saturating_add(promised);
-            if wanted <= space.free {
+            let reserved = self.reserved(inner);
+            let needed = missing.saturating_add(reserve).saturating_add(reserved);
+            if needed <= space.free {
                 return Ok(());
             }
-            if wanted > space.free.saturating_add(inner.loose_bytes()) || !self.let_go(inner) {
+            if needed > space.free.saturating_add(inner.evictable_bytes()) || !self.evict(inner) {
                 return Err(Refusal::Storage(format!(
-                    "its disk has {} bytes free; {missing} are to come, {promised} were promised to other models and {reserve} stay free",
+                    "its disk has {} bytes free; {missing} are to come, {reserved} are reserved for other models and {reserve} stay free",
                     space.free
                 )));
             }
@@ -218,8 +193,8 @@ impl ModelStore {
             .map_err(|error| Refusal::Storage(format!("asking for free space: {error}")))
     }
 
-    /// Bytes that uploads under way have still to write.
-    fn promised(&self, inner: &Inner) -> u64 {
+    /// Returns the bytes that uploads in progress have yet to write.
+    fn reserved(&self, inner: &Inner) -> u64 {
         let left = inner.uploading.iter().map(|(&digest, size)| {
             let part = std::fs::metadata(self.path(digest, "part"));
             size.saturating_sub(part.map_or(0, |meta| meta.len()))
@@ -227,8 +202,9 @@ impl ModelStore {
         left.sum()
     }
 
-    /// Removes what is left of a broken upload or, if there is none, a model that nobody uses. Says whether there was one.
-    fn let_go(&self, inner: &mut Inner) -> bool {
+    /// Removes the part of an interrupted upload or, if there is none, an unused model. Returns
+    /// whether there was one.
+    fn evict(&self, inner: &mut Inner) -> bool {
         // A file that cannot be removed goes with the folder.
         let oldest = inner.partial.iter().min_by_key(|(_, partial)| partial.used);
         if let Some((&digest, _)) = oldest {
@@ -245,7 +221,8 @@ impl ModelStore {
         true
     }
 
-    /// The file of a model, kept from leaving until the pin is dropped; `None` if it is not held.
+    /// Returns the file of a model, which is not evicted before the pin is dropped; `None` if
+    /// the model is not held.
     pub fn pin(self: &Arc<Self>, digest: Sha256) -> Option<Pin> {
         let mut inner = self.inner();
         let used = inner.tick();
@@ -260,7 +237,7 @@ impl ModelStore {
     }
 }
 
-/// A model that stays while this lives.
+/// A model that is not evicted before this is dropped.
 pub struct Pin {
     store: Arc<ModelStore>,
     digest: Sha256,
@@ -299,7 +276,7 @@ mod tests {
     }
 
     #[test]
-    fn an_upload_that_broke_off_goes_on_where_it_was() {
+    fn an_interrupted_upload_continues_where_it_was() {
         let store = store(100);
         let bytes = b"0123456789";
         let mut first = store.begin(upload(bytes, 0)).unwrap();
@@ -311,7 +288,7 @@ mod tests {
         drop(first);
         assert_eq!(store.held(Sha256::of(bytes)), (false, 4));
         assert!(
-            matches!(store.begin(upload(bytes, 5)), Err(Refusal::Wrong(_))),
+            matches!(store.begin(upload(bytes, 5)), Err(Refusal::Invalid(_))),
             "a gap"
         );
         let mut second = store.begin(upload(bytes, 4)).unwrap();
@@ -325,17 +302,17 @@ mod tests {
     }
 
     #[test]
-    fn bytes_that_are_not_what_was_announced_are_not_kept() {
+    fn bytes_that_contradict_their_header_are_not_kept() {
         let store = store(100);
-        let mut wrong = store.begin(upload(b"abcd", 0)).unwrap();
-        wrong.chunk(b"abcx").unwrap();
-        assert!(matches!(wrong.finish(), Err(Refusal::Wrong(_))));
+        let mut other = store.begin(upload(b"abcd", 0)).unwrap();
+        other.chunk(b"abcx").unwrap();
+        assert!(matches!(other.finish(), Err(Refusal::Invalid(_))));
         assert_eq!(store.held(Sha256::of(b"abcd")), (false, 0));
         let mut long = store.begin(upload(b"abcd", 0)).unwrap();
-        assert!(matches!(long.chunk(b"abcde"), Err(Refusal::Wrong(_))));
+        assert!(matches!(long.chunk(b"abcde"), Err(Refusal::Invalid(_))));
         let mut short = store.begin(upload(b"xyz", 0)).unwrap();
         short.chunk(b"xy").unwrap();
-        assert!(matches!(short.finish(), Err(Refusal::Wrong(_))));
+        assert!(matches!(short.finish(), Err(Refusal::Invalid(_))));
         assert!(matches!(
             store.begin(upload(&[1; 101], 0)),
             Err(Refusal::Storage(_))
@@ -343,7 +320,7 @@ mod tests {
     }
 
     #[test]
-    fn when_full_the_model_used_longest_ago_leaves_unless_it_is_in_use() {
+    fn the_least_recently_used_model_is_evicted_unless_it_is_in_use() {
         let store = store(10);
         let (a, b, c, d) = ([1; 4], [2; 4], [3; 4], [4; 4]);
         put(&store, &a);
@@ -352,7 +329,7 @@ mod tests {
         assert!(store.held(Sha256::of(&b)).0);
         put(&store, &c);
         assert!(store.held(Sha256::of(&a)).0, "in use");
-        assert!(!store.held(Sha256::of(&b)).0, "it had to leave");
+        assert!(!store.held(Sha256::of(&b)).0, "evicted");
         drop(pin);
         store.held(Sha256::of(&c));
         put(&store, &d);
@@ -361,14 +338,14 @@ mod tests {
     }
 
     #[test]
-    fn what_is_left_of_uploads_counts_and_leaves_before_models_do() {
+    fn parts_of_uploads_count_and_are_evicted_before_models() {
         let store = store(10);
         put(&store, &[1; 4]);
         let mut broken = store.begin(upload(&[2; 6], 0)).unwrap();
         broken.chunk(&[2; 5]).unwrap();
         assert!(
             matches!(store.begin(upload(&[3; 5], 0)), Err(Refusal::Storage(_))),
-            "the announced bytes of an upload under way count"
+            "the announced bytes of an upload in progress count"
         );
         drop(broken);
         assert_eq!(store.held(Sha256::of(&[2; 6])), (false, 5));
@@ -380,7 +357,7 @@ mod tests {
     }
 
     #[test]
-    fn models_in_use_are_not_overrun() {
+    fn models_in_use_are_not_evicted() {
         let store = store(10);
         put(&store, &[1; 8]);
         let pin = store.pin(Sha256::of(&[1; 8])).unwrap();

@@ -1,4 +1,4 @@
-//! Turns at the device, in a fair order.
+//! Fair turns at the device.
 
 use std::collections::{HashSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -8,13 +8,13 @@ use tonic::Status;
 
 use crate::connections::ClientId;
 
-/// How many may wait of one client.
+/// Maximum waiting tickets of one client.
 const OF_ONE: usize = 16;
-/// How many may wait at all.
+/// Maximum waiting tickets.
 const OF_ALL: usize = 64;
 
-/// Whoever waits for a turn. Clients take turns one after the other, so that none starves another; the turns of one client
-/// are taken in the order in which it asked for them.
+/// The tickets that wait for a turn. Clients take turns round-robin, so none starves another;
+/// the tickets of one client are served in order.
 pub struct Queue {
     slots: usize,
     inner: Mutex<Inner>,
@@ -28,7 +28,7 @@ struct Inner {
     busy: usize,
     /// Clients in the order of their next turn, each with its tickets.
     ring: VecDeque<(ClientId, VecDeque<u64>)>,
-    /// Tickets whose turn has come and which do not know yet.
+    /// Tickets whose turn has come and that have not taken it yet.
     called: HashSet<u64>,
 }
 
@@ -37,7 +37,7 @@ impl Inner {
         self.ring.iter().map(|(_, tickets)| tickets.len()).sum()
     }
 
-    /// Gives free turns to those who are next.
+    /// Gives free turns to the next tickets.
     fn advance(&mut self, slots: usize) {
         while self.busy < slots {
             let Some((client, mut tickets)) = self.ring.pop_front() else {
@@ -53,15 +53,19 @@ impl Inner {
         }
     }
 
-    /// Turns that come before that of a waiting ticket, those under way included.
+    /// Returns how many turns come before that of a waiting ticket, those in progress included.
     fn ahead(&self, ticket: u64) -> Option<usize> {
-        let place = self.ring.iter().enumerate().find_map(|(at, (_, tickets))| {
-            let depth = tickets.iter().position(|&other| other == ticket)?;
-            Some((at, depth))
-        });
-        let (at, depth) = place?;
+        let position = self
+            .ring
+            .iter()
+            .enumerate()
+            .find_map(|(index, (_, tickets))| {
+                let depth = tickets.iter().position(|&other| other == ticket)?;
+                Some((index, depth))
+            });
+        let (index, depth) = position?;
         let before = self.ring.iter().enumerate().map(|(other, (_, tickets))| {
-            let rounds = if other < at { depth + 1 } else { depth };
+            let rounds = if other < index { depth + 1 } else { depth };
             rounds.min(tickets.len())
         });
         Some(self.busy + before.sum::<usize>())
@@ -75,7 +79,7 @@ impl Inner {
     }
 }
 
-/// There are too many in the queue already.
+/// The queue has no room for another ticket of the client.
 #[derive(Debug)]
 pub struct Full {
     waiting: usize,
@@ -84,14 +88,14 @@ pub struct Full {
 impl From<Full> for Status {
     fn from(full: Full) -> Self {
         Self::resource_exhausted(format!(
-            "too many wait for this device: {} of this client; at most {OF_ONE} of one and {OF_ALL} of all may",
+            "the queue of this device is full: {} of this client are waiting; at most {OF_ONE} of one and {OF_ALL} in total may",
             full.waiting
         ))
     }
 }
 
 impl Queue {
-    /// A queue for `slots` turns at once.
+    /// A queue with `slots` turns at once.
     pub fn new(slots: usize) -> Arc<Self> {
         Arc::new(Self {
             slots,
@@ -104,7 +108,7 @@ impl Queue {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Changes who waits and has a turn, and lets everyone know.
+    /// Changes the tickets and turns, and wakes all waiting tickets.
     fn change<T>(&self, how: impl FnOnce(&mut Inner) -> T) -> T {
         let outcome = {
             let mut inner = self.inner();
@@ -117,12 +121,12 @@ impl Queue {
         outcome
     }
 
-    /// How many wait.
+    /// Returns the number of waiting tickets.
     pub fn waiting(&self) -> usize {
         self.inner().waiting()
     }
 
-    /// Gets in line.
+    /// Adds a ticket of a client.
     pub fn enter(self: &Arc<Self>, client: ClientId) -> Result<Ticket, Full> {
         let id = self.change(|inner| {
             let all = inner.waiting();
@@ -147,7 +151,7 @@ impl Queue {
     }
 }
 
-/// A place in the queue, given up when dropped.
+/// A place in the queue, released when dropped.
 pub struct Ticket {
     queue: Arc<Queue>,
     moved: watch::Receiver<u64>,
@@ -155,19 +159,19 @@ pub struct Ticket {
 }
 
 impl Ticket {
-    /// Turns that come before this one; 0 when it has come.
+    /// Returns how many turns come before this one; 0 when it has come.
     pub fn ahead(&self) -> usize {
         self.queue.inner().ahead(self.id).unwrap_or(0)
     }
 
-    /// Waits for the turn. Loses no place when it is dropped and called again.
+    /// Waits for the turn. The ticket keeps its place when the future is dropped.
     pub async fn turn(&mut self) -> Turn {
         loop {
             self.moved.mark_unchanged();
             if self.queue.inner().called.remove(&self.id) {
                 return Turn(Arc::clone(&self.queue));
             }
-            // The sender lives as long as the queue that is held here.
+            // The queue held here owns the sender, so this never fails.
             let _ = self.moved.changed().await;
         }
     }
@@ -185,7 +189,7 @@ impl Drop for Ticket {
     }
 }
 
-/// A turn, which ends when it is dropped.
+/// A turn, which ends when dropped.
 pub struct Turn(Arc<Queue>);
 
 impl Drop for Turn {
@@ -213,9 +217,9 @@ mod tests {
         let queue = Queue::new(1);
         let mut first = queue.enter(client(9)).unwrap();
         let turn = runtime().block_on(first.turn());
-        // Client 1 asks four times before client 2 asks twice and client 3 once.
-        let asked = [1, 1, 1, 1, 2, 2, 3];
-        let mut tickets: Vec<(u64, usize, Ticket)> = asked
+        // Four tickets of client 1 come before two of client 2 and one of client 3.
+        let order = [1, 1, 1, 1, 2, 2, 3];
+        let mut tickets: Vec<(u64, usize, Ticket)> = order
             .into_iter()
             .enumerate()
             .map(|(order, number)| (number, order, queue.enter(client(number)).unwrap()))
@@ -227,11 +231,11 @@ mod tests {
         assert_eq!(ahead, [1, 4, 6, 7, 2, 5, 3]);
         drop(turn);
         let mut served = Vec::new();
-        while let Some(at) = tickets
+        while let Some(next) = tickets
             .iter()
             .position(|(_, _, ticket)| ticket.ahead() == 0)
         {
-            let (number, order, mut ticket) = tickets.remove(at);
+            let (number, order, mut ticket) = tickets.remove(next);
             let turn = runtime().block_on(ticket.turn());
             served.push((number, order));
             drop(turn);
@@ -241,7 +245,7 @@ mod tests {
     }
 
     #[test]
-    fn whoever_leaves_is_out_of_the_queue_even_when_its_turn_has_come() {
+    fn a_dropped_ticket_leaves_the_queue_even_when_its_turn_has_come() {
         let queue = Queue::new(1);
         let called = queue.enter(client(1)).unwrap();
         let waits = queue.enter(client(2)).unwrap();
@@ -270,7 +274,7 @@ mod tests {
     }
 
     #[test]
-    fn as_many_have_a_turn_as_there_are_slots() {
+    fn each_slot_is_a_turn() {
         let queue = Queue::new(2);
         let tickets: Vec<Ticket> = (0..3).map(|n| queue.enter(client(n)).unwrap()).collect();
         let ahead: Vec<usize> = tickets.iter().map(Ticket::ahead).collect();

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_protocol::{PROTOCOL_VERSION, Token};
+use agent_protocol::{MissingLayer, PROTOCOL_VERSION, Token};
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -19,73 +19,81 @@ use tonic::transport::Server;
 use crate::connections::{self, Connections};
 use crate::device::System;
 use crate::gate::{Credential, Gate};
+use crate::launch::TOKEN_VARIABLE;
 use crate::models::ModelStore;
-use crate::service::{Parts, Service};
-use crate::{folder, measure, runtime, tls, worker};
+use crate::runtime::{self, Runtime};
+use crate::service::{Resources, Service};
+use crate::{folder, tls, worker};
 
-/// The variable that holds the token unless it comes over standard input.
-pub const TOKEN_VARIABLE: &str = "GRAPHPRUNE_AGENT_TOKEN";
 /// Calls of one connection at once.
 const STREAMS: u32 = 16;
-/// Bytes of one call that may wait to be read.
+/// Unread bytes of one call.
 const STREAM_WINDOW: u32 = 512 * 1024;
-/// Bytes of all calls of one connection that may.
+/// Unread bytes of all calls of one connection.
 const CONNECTION_WINDOW: u32 = 1024 * 1024;
 /// Bytes of one call's headers.
 const HEADER_BYTES: u32 = 8 * 1024;
-/// Calls of one connection that were reset before the agent saw them; with more the connection is closed.
+/// Calls of one connection that the client reset before the agent handled them; with more, the
+/// connection is closed.
 const RESETS: usize = 20;
 
-/// How the server runs.
+/// The server's options.
 #[derive(Args)]
 pub struct Options {
     /// Port on the loopback interface; 0 takes a free one.
     #[arg(long, default_value_t = 0, conflicts_with = "listen")]
     port: u16,
-    /// Where to listen. Anything but the loopback interface needs --tls.
+    /// Address to listen on. Anything but the loopback interface needs --tls.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Folder with agent.pem, agent.key and hosts.pem, as `graphprune device enroll` makes it: clients show a certificate
-    /// that hosts.pem vouches for, and no token is asked for.
+    /// Folder with agent.pem, agent.key and hosts.pem, as `graphprune device enroll` makes it:
+    /// clients need a certificate signed by a CA in hosts.pem, and no token.
     #[arg(long, value_name = "DIR")]
     tls: Option<PathBuf>,
-    /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this program].
+    /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this
+    /// program].
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
     /// Read the token from the first line of standard input instead of GRAPHPRUNE_AGENT_TOKEN.
     #[arg(long, conflicts_with = "tls")]
     token_stdin: bool,
-    /// End when standard input closes, as it does when the host dies.
+    /// End when standard input closes, as it does when the host ends.
     #[arg(long)]
     exit_with_parent: bool,
-    /// Folder in which the agent makes its own for models and workers [default: one among the user's caches].
+    /// Folder in which the agent makes its own for models and workers [default: one among the
+    /// user's caches].
     #[arg(long, value_name = "DIR")]
     work: Option<PathBuf>,
-    /// Bytes all models together may take; the one used longest ago leaves first.
+    /// Maximum bytes of all models together; the least recently used is evicted.
     #[arg(long, value_name = "BYTES", default_value_t = 1 << 30)]
     model_bytes: u64,
-    /// Connections at once.
+    /// Maximum connections at once.
     #[arg(long, value_name = "N", default_value_t = 32)]
     connections: usize,
-    /// Time a new connection has until its first call, the TLS handshake included.
+    /// Time a new connection has until its first authenticated call, the TLS handshake included.
     #[arg(long, value_name = "MS", default_value_t = 10_000)]
     greeting_ms: u64,
-    /// Time after which a silent client is asked for a sign of life.
+    /// Time after which a silent client is pinged.
     #[arg(long, value_name = "MS", default_value_t = 5_000)]
     ping_ms: u64,
-    /// Time it has to give one. On a slow link the question waits behind what was sent before it.
+    /// Time it has to answer. On a slow link the ping waits behind earlier bytes.
     #[arg(long, value_name = "MS", default_value_t = 30_000)]
     pong_ms: u64,
-    /// Time a request's bytes may stay away before it is given up.
+    /// Maximum pause within a request's bytes.
     #[arg(long, value_name = "MS", default_value_t = 60_000)]
     stall_ms: u64,
-    /// Where the kernel tells about the hardware; for containers, which see theirs elsewhere, and for tests.
+    /// Run models although a layer of confinement that the kernel offers cannot be put in place.
+    /// Only for models that you trust.
+    #[arg(long)]
+    allow_unconfined: bool,
+    /// The kernel's view of the hardware; for containers, which have theirs elsewhere, and for
+    /// tests.
     #[arg(long, value_name = "FOLDER", default_value = "/sys", hide = true)]
     sysfs: PathBuf,
 }
 
 impl Options {
-    /// Where to listen and how, if both go together.
+    /// Returns the address to listen on, and TLS; refuses a public address without TLS.
     fn entrance(&self) -> anyhow::Result<(SocketAddr, Option<TlsAcceptor>)> {
         let address = self
             .listen
@@ -93,7 +101,7 @@ impl Options {
         let Some(folder) = &self.tls else {
             if !address.ip().is_loopback() {
                 bail!(
-                    "{address} can be reached from other machines, and without TLS anyone there could read along: make certificates with `graphprune device enroll` and name their folder with --tls, or listen on 127.0.0.1 and let graphprune come over ssh or adb"
+                    "{address} can be reached from other machines, and without TLS the network could read the traffic: make certificates with `graphprune device enroll` and name their folder with --tls, or listen on 127.0.0.1 and let graphprune come over ssh or adb"
                 );
             }
             return Ok((address, None));
@@ -102,7 +110,7 @@ impl Options {
         Ok((address, Some(acceptor)))
     }
 
-    /// Workers may read libraries and what lies beside them, so the key must not be there.
+    /// Refuses a key in a folder that workers may read: those of the libraries.
     fn check_apart(&self, library_folders: &[PathBuf]) -> anyhow::Result<()> {
         let Some(tls) = &self.tls else {
             return Ok(());
@@ -118,7 +126,7 @@ impl Options {
         };
         if let Some(folder) = readable.find(is_above) {
             bail!(
-                "the certificates in {} lie below {}, where every model that is run could read the key: keep them in a folder of their own elsewhere",
+                "the certificates in {} are below {}, where every model that runs could read the key: keep them in a folder of their own elsewhere",
                 tls.display(),
                 folder.display()
             );
@@ -145,31 +153,26 @@ impl Options {
     }
 }
 
-/// Serves until told to end.
+/// Serves until a call, a signal or the end of standard input ends it.
 pub fn serve(options: Options) -> anyhow::Result<()> {
-    // Otherwise whoever runs as the same user, a worker too, could read the token and the key from this process's memory. Where
-    // the call is missing nothing is lost but that.
+    // Otherwise a process of the same user, a worker among them, could read the token and the
+    // key from this process's memory. A system without the call only lacks this protection.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let (address, tls) = options.entrance()?;
     let credential = options.credential()?;
-    let library = runtime::find(options.runtime.as_deref())?;
-    // Before the library is loaded, and once more when it is known what comes with it.
+    let library = runtime::find_library(options.runtime.as_deref())?;
+    // Once before the library is loaded, and again with the folders of its dependencies.
     let beside = library.parent().map(Path::to_owned);
     options.check_apart(beside.as_slice())?;
     let place = match &options.work {
         Some(place) => place.clone(),
-        None => folder::usual_place().context("finding a place for models")?,
+        None => folder::default_place().context("finding a place for models")?,
     };
     let models = Arc::new(ModelStore::new(&place, options.model_bytes)?);
-    let library_folders = measure::library_folders(&library, &models.work_folder())?;
-    options.check_apart(&library_folders)?;
-    let facts = measure::runtime_facts(&library, &library_folders, &models.work_folder())?;
-    for missing in facts.unconfined.iter().filter(|missing| missing.offered) {
-        eprintln!(
-            "warning: models are run without {}: {}",
-            missing.layer, missing.reason
-        );
-    }
+    let runtime = Runtime::probe(library, models.work_folder(), options.allow_unconfined)?;
+    options.check_apart(runtime.library_folders())?;
+    let facts = runtime.facts()?;
+    warn_of(&facts.unconfined, options.allow_unconfined);
     let system = System {
         sysfs: options.sysfs.clone(),
         folder: models.work_folder(),
@@ -178,7 +181,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     if options.exit_with_parent {
         let end = end.clone();
         std::thread::spawn(move || {
-            // What the host writes has no meaning; that it stops does, and so does an error.
+            // The bytes are ignored; their end, or an error, ends the agent.
             let _ = std::io::copy(&mut std::io::stdin().lock(), &mut std::io::sink());
             end.send_replace(true);
         });
@@ -188,16 +191,15 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         Duration::from_millis(options.greeting_ms),
     );
     let stall = Duration::from_millis(options.stall_ms);
-    let parts = Parts {
+    let resources = Resources {
         device: system.info(facts),
         system,
-        library,
-        library_folders,
+        runtime,
         models: Arc::clone(&models),
         connections: Arc::clone(&connections),
         stall,
     };
-    let service = Service::new(parts, end.clone());
+    let service = Service::new(resources, end.clone());
     let gate = Gate::new(Arc::new(service), credential, stall);
     let ping = Duration::from_millis(options.ping_ms);
     let pong = Duration::from_millis(options.pong_ms);
@@ -210,7 +212,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
         let listener = TcpListener::bind(address)
             .await
             .with_context(|| format!("listening on {address}"))?;
-        greet(listener.local_addr()?)?;
+        announce(listener.local_addr()?)?;
         let (ready, incoming) = mpsc::channel(1);
         tokio::spawn(connections::accept(listener, tls, connections, ready));
         let mut drained = ended.clone();
@@ -226,7 +228,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
             .http2_keepalive_timeout(Some(pong))
             .add_service(gate)
             .serve_with_incoming_shutdown(ReceiverStream::new(incoming), async move {
-                // An error means that nobody can end it any more, which nobody needs to wait for.
+                // An error means that all senders are gone, and so is the agent.
                 let _ = drained.wait_for(|end| *end).await;
             });
         let mut server = tokio::spawn(server);
@@ -235,7 +237,8 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
             _ = ended.wait_for(|end| *end) => {}
             () = terminated() => { end.send_replace(true); }
         }
-        // The answer to the call that ended it still goes out; a measurement under way is not waited for.
+        // The answer to the call that ended it still goes out; a measurement in progress is
+        // dropped.
         match tokio::time::timeout(Duration::from_millis(300), server).await {
             Ok(outcome) => outcome?.context("serving"),
             Err(_) => Ok(()),
@@ -246,9 +249,24 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     outcome
 }
 
-/// Tells whoever started the agent where it listens.
-fn greet(address: SocketAddr) -> anyhow::Result<()> {
-    let greeting = serde_json::json!({
+/// Warns of layers that the kernel offers and that are not in effect.
+fn warn_of(unconfined: &[MissingLayer], allowed: bool) {
+    let consequence = if allowed {
+        "models run without it"
+    } else {
+        "no model runs without it unless the agent is started with --allow-unconfined"
+    };
+    for missing in unconfined.iter().filter(|missing| missing.offered) {
+        eprintln!(
+            "warning: confinement: {} is not in effect ({}); {consequence}",
+            missing.layer, missing.reason
+        );
+    }
+}
+
+/// Announces on standard output where the agent listens.
+fn announce(address: SocketAddr) -> anyhow::Result<()> {
+    let announcement = serde_json::json!({
         "port": address.port(),
         "address": address,
         "protocol": PROTOCOL_VERSION,
@@ -256,9 +274,9 @@ fn greet(address: SocketAddr) -> anyhow::Result<()> {
         "pid": std::process::id(),
     });
     let mut out = std::io::stdout();
-    writeln!(out, "{greeting}")
+    writeln!(out, "{announcement}")
         .and_then(|()| out.flush())
-        .context("telling the port")
+        .context("announcing the port")
 }
 
 /// Waits for the signals that ask a process to end.

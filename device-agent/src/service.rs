@@ -1,194 +1,74 @@
-//! What the agent answers to each call. Whoever gets here was let in by the [gate](crate::gate).
+//! The agent's answers to calls, which the [gate](crate::gate) has authenticated.
 
-use std::path::PathBuf;
-use std::sync::{Arc, Mutex, PoisonError};
-use std::time::{Duration, Instant};
+mod shared;
+
+use std::sync::Arc;
+use std::time::Duration;
 
 use agent_protocol::wire::agent_server::Agent;
 use agent_protocol::wire::{self, run_reply::End, upload_model_request::Part};
 use agent_protocol::{
-    Activity, AgentState, DeviceInfo, Failure, FailureKind, MeasureEvent, MeasureJob, ModelRef,
-    MonitorEvent, PROTOCOL_VERSION, Progress, ProtocolError, RunJob, Sha256, Stage, Upload, bounds,
-    check_version,
+    Failure, FailureKind, MeasureEvent, MeasureJob, MonitorEvent, PROTOCOL_VERSION, Progress,
+    ProtocolError, RunJob, Sha256, Stage, Upload, bounds, check_version,
 };
 use tokio::sync::{mpsc, oneshot, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Request, Response, Status, Streaming};
 
-use crate::connections::{Caller, Connections};
-use crate::device::System;
-use crate::measure::{self, Place};
-use crate::models::{ModelStore, Pin, Receiving, Refusal};
-use crate::queue::{Queue, Turn};
+use crate::connections::Caller;
+use crate::measure;
+use crate::models::{Pin, Receiving, Refusal};
+use shared::{Shared, saturated};
 
-/// How often a client in the queue gets its position, so that it can tell a wait from a lost connection.
+pub use shared::Resources;
+
+/// Interval at which a client in the queue gets its position, which distinguishes a wait from a
+/// lost connection.
 const QUEUE_REPORT_INTERVAL: Duration = Duration::from_secs(1);
-
-/// What the agent is made of.
-pub struct Parts {
-    /// The device as it greets with.
-    pub device: DeviceInfo,
-    /// Where the device's state is to be had.
-    pub system: System,
-    /// ONNX Runtime's library.
-    pub library: PathBuf,
-    /// The folders of libraries that workers may read.
-    pub library_folders: Vec<PathBuf>,
-    /// The models it holds.
-    pub models: Arc<ModelStore>,
-    /// Who is connected.
-    pub connections: Arc<Connections>,
-    /// How long a request waits for another's upload of the same model.
-    pub stall: Duration,
-}
 
 /// The agent.
 pub struct Service {
-    core: Arc<Core>,
+    shared: Arc<Shared>,
     end: watch::Sender<bool>,
 }
 
-/// What calls share with the tasks they leave behind.
-struct Core {
-    parts: Parts,
-    /// One measurement at a time: two would measure each other.
-    queue: Arc<Queue>,
-    started: Instant,
-    current: Mutex<Option<Current>>,
-}
-
-/// What has the device's turn.
-struct Current {
-    client: String,
-    models: Vec<String>,
-    progress: Progress,
-    began: Instant,
-}
-
-/// A turn that everyone can see.
-struct Shown {
-    core: Arc<Core>,
-    _turn: Turn,
-}
-
-impl Shown {
-    fn set(&self, progress: &Progress) {
-        if let Some(current) = &mut *self.core.current() {
-            current.progress.clone_from(progress);
-        }
-    }
-}
-
-impl Drop for Shown {
-    fn drop(&mut self) {
-        // Nothing of one turn, be it by accident or on purpose, is there for the next.
-        self.core.parts.models.clear_work();
-        *self.core.current() = None;
-    }
-}
-
-impl Core {
-    fn current(&self) -> std::sync::MutexGuard<'_, Option<Current>> {
-        self.current.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn show<'a>(
-        self: &Arc<Self>,
-        turn: Turn,
-        caller: &Caller,
-        models: impl IntoIterator<Item = &'a ModelRef>,
-    ) -> Shown {
-        *self.current() = Some(Current {
-            client: caller.address().to_string(),
-            models: models.into_iter().map(|model| model.name.clone()).collect(),
-            progress: Progress::at(Stage::Start),
-            began: Instant::now(),
-        });
-        Shown {
-            core: Arc::clone(self),
-            _turn: turn,
-        }
-    }
-
-    fn state(&self) -> AgentState {
-        let activity = self.current().as_ref().map(|current| Activity {
-            client: current.client.clone(),
-            models: current.models.clone(),
-            progress: current.progress.clone(),
-            elapsed_ns: nanoseconds(current.began.elapsed()),
-        });
-        let stock = self.parts.models.stock();
-        AgentState {
-            activity,
-            queued: count(self.queue.waiting()),
-            uptime_ns: nanoseconds(self.started.elapsed()),
-            models: stock.models,
-            model_bytes: stock.bytes,
-            model_limit_bytes: self.parts.models.limit_bytes(),
-            connections: count(self.parts.connections.count()),
-        }
-    }
-
-    /// Keeps a model's file from leaving for as long as it is needed.
-    fn pin(&self, model: &ModelRef) -> Result<Pin, Status> {
-        self.parts.models.pin(model.sha256).ok_or_else(|| {
-            Status::not_found(format!(
-                "model `{}` ({}) was not sent",
-                model.name, model.sha256
-            ))
-        })
-    }
-}
-
-fn nanoseconds(time: Duration) -> u64 {
-    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
-}
-
-fn count(number: usize) -> u32 {
-    u32::try_from(number).unwrap_or(u32::MAX)
-}
-
-fn wrong(error: ProtocolError) -> Status {
+fn invalid(error: ProtocolError) -> Status {
     Status::invalid_argument(error.to_string())
 }
 
 fn refusal(refusal: Refusal) -> Status {
     match refusal {
-        Refusal::Wrong(detail) => Status::invalid_argument(detail),
+        Refusal::Invalid(detail) => Status::invalid_argument(detail),
         Refusal::Storage(detail) => {
             Status::resource_exhausted(format!("the device cannot store the model: {detail}"))
         }
-        Refusal::Busy => Status::unavailable("the model is being sent by another, too slowly"),
+        Refusal::Busy => Status::unavailable("another client is sending the model, too slowly"),
     }
 }
 
 fn caller<T>(request: &Request<T>) -> Result<Caller, Status> {
-    let found = request.extensions().get::<Caller>().cloned();
-    found.ok_or_else(|| Status::internal("the call came over no connection"))
+    let caller = request.extensions().get::<Caller>().cloned();
+    caller.ok_or_else(|| Status::internal("the call has no connection"))
 }
 
 impl Service {
-    /// The agent; `end` ends its server.
-    pub fn new(parts: Parts, end: watch::Sender<bool>) -> Self {
-        let core = Core {
-            parts,
-            queue: Queue::new(1),
-            started: Instant::now(),
-            current: Mutex::default(),
-        };
+    /// An idle agent; `end` ends its server.
+    pub fn new(resources: Resources, end: watch::Sender<bool>) -> Self {
         Self {
-            core: Arc::new(core),
+            shared: Shared::new(resources),
             end,
         }
     }
 
-    /// Begins an upload once nobody else sends the same model. `None` when by then it is here.
+    /// Begins an upload once no other client is sending the same model. `None` if the agent
+    /// holds it by then.
     async fn begin(&self, upload: Upload) -> Result<Option<Receiving>, Refusal> {
-        let models = &self.core.parts.models;
+        let resources = &self.shared.resources;
+        let models = &resources.models;
         loop {
             let ended = models.upload_ended();
             match models.begin(upload) {
-                Err(Refusal::Busy) => tokio::time::timeout(self.core.parts.stall, ended)
+                Err(Refusal::Busy) => tokio::time::timeout(resources.stall, ended)
                     .await
                     .map_err(|_| Refusal::Busy)?,
                 outcome => return outcome.map(Some),
@@ -210,7 +90,7 @@ impl Agent for Service {
             .map_err(|error| Status::failed_precondition(error.to_string()))?;
         Ok(Response::new(wire::HelloReply {
             protocol: PROTOCOL_VERSION,
-            device: Some(self.core.parts.device.clone().into()),
+            device: Some(self.shared.resources.device.clone().into()),
         }))
     }
 
@@ -218,11 +98,8 @@ impl Agent for Service {
         &self,
         request: Request<wire::HasModelRequest>,
     ) -> Result<Response<wire::HasModelReply>, Status> {
-        let (present, partial_bytes) = self
-            .core
-            .parts
-            .models
-            .held(Sha256::try_from(request.get_ref()).map_err(wrong)?);
+        let digest = Sha256::try_from(request.get_ref()).map_err(invalid)?;
+        let (present, partial_bytes) = self.shared.resources.models.held(digest);
         Ok(Response::new(wire::HasModelReply {
             present,
             partial_bytes,
@@ -240,7 +117,7 @@ impl Agent for Service {
         else {
             return Err(Status::invalid_argument("an upload begins with its header"));
         };
-        let upload = Upload::try_from(header).map_err(wrong)?;
+        let upload = Upload::try_from(header).map_err(invalid)?;
         let Some(mut receiving) = self.begin(upload).await.map_err(refusal)? else {
             let stored_bytes = upload.size_bytes;
             return Ok(Response::new(wire::UploadModelReply { stored_bytes }));
@@ -258,7 +135,7 @@ impl Agent for Service {
                 }
                 Some(Part::Header(_)) | None => {
                     return Err(Status::invalid_argument(
-                        "after the header come only chunks",
+                        "only chunks may follow the header",
                     ));
                 }
             }
@@ -278,21 +155,21 @@ impl Agent for Service {
         request: Request<wire::MeasureRequest>,
     ) -> Result<Response<Self::MeasureStream>, Status> {
         let caller = caller(&request)?;
-        let job = MeasureJob::try_from(request.into_inner()).map_err(wrong)?;
+        let job = MeasureJob::try_from(request.into_inner()).map_err(invalid)?;
         let pins: Vec<Pin> = job
             .models
             .iter()
             .chain(&job.reference)
-            .map(|model| self.core.pin(model))
+            .map(|model| self.shared.pin(model))
             .collect::<Result<_, _>>()?;
-        let mut ticket = self.core.queue.enter(caller.client())?;
+        let mut ticket = self.shared.queue.enter(caller.client())?;
         let (send, receive) = mpsc::channel(16);
-        let core = Arc::clone(&self.core);
+        let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let turn = loop {
                 if ticket.ahead() > 0 {
-                    // A listener that is slow misses steps; that it left is seen below.
-                    let _ = send.try_send(Ok(waiting(ticket.ahead())));
+                    // A slow client misses steps; its departure shows below.
+                    let _ = send.try_send(Ok(queued(ticket.ahead())));
                 }
                 tokio::select! {
                     turn = ticket.turn() => break turn,
@@ -300,20 +177,18 @@ impl Agent for Service {
                     () = tokio::time::sleep(QUEUE_REPORT_INTERVAL) => {}
                 }
             };
-            let shown = core.show(turn, &caller, job.models.iter().chain(&job.reference));
+            let models = job.models.iter().chain(&job.reference);
+            let active = shared.activate(turn, &caller, models);
             drop(caller);
-            // A thread of its own, not one of a pool: it is busy for as long as the measurement lasts.
+            // A thread of its own rather than one of a pool: it is busy for the whole
+            // measurement.
             let thread = std::thread::Builder::new().name("measure".into()).spawn({
                 let send = send.clone();
                 move || {
-                    let place = Place {
-                        library: &core.parts.library,
-                        library_folders: &core.parts.library_folders,
-                        system: &core.parts.system,
-                    };
-                    let outcome = measure::measure(&job, &pins, &place, &mut |step| {
-                        shown.set(step);
-                        // A listener that is slow misses steps; one that left ends the measurement.
+                    let (runtime, system) = (&shared.resources.runtime, &shared.resources.system);
+                    let outcome = measure::measure(&job, &pins, runtime, system, &mut |step| {
+                        active.publish(step);
+                        // A slow client misses steps; one that has left cancels the measurement.
                         let event = MeasureEvent::Progress(step.clone());
                         !matches!(
                             send.try_send(Ok(event.into())),
@@ -321,8 +196,8 @@ impl Agent for Service {
                         )
                     });
                     let end = outcome.map_or_else(MeasureEvent::Failure, MeasureEvent::Results);
-                    drop((pins, shown));
-                    // Whoever asked may have left.
+                    drop((pins, active));
+                    // The client may have left.
                     let _ = send.blocking_send(Ok(end.into()));
                 }
             });
@@ -344,27 +219,23 @@ impl Agent for Service {
         request: Request<wire::RunRequest>,
     ) -> Result<Response<wire::RunReply>, Status> {
         let caller = caller(&request)?;
-        let job = RunJob::try_from(request.into_inner()).map_err(wrong)?;
-        let pin = self.core.pin(&job.model)?;
-        let turn = self.core.queue.enter(caller.client())?.turn().await;
-        let shown = self.core.show(turn, &caller, [&job.model]);
-        let core = Arc::clone(&self.core);
+        let job = RunJob::try_from(request.into_inner()).map_err(invalid)?;
+        let pin = self.shared.pin(&job.model)?;
+        let turn = self.shared.queue.enter(caller.client())?.turn().await;
+        let active = self.shared.activate(turn, &caller, [&job.model]);
+        let shared = Arc::clone(&self.shared);
         let (send, receive) = oneshot::channel();
-        // As for a measurement.
+        // A thread of its own, as for a measurement.
         std::thread::Builder::new()
             .name("run".into())
             .spawn(move || {
-                let place = Place {
-                    library: &core.parts.library,
-                    library_folders: &core.parts.library_folders,
-                    system: &core.parts.system,
-                };
-                // Whoever asked may leave, and that ends the run.
-                let outcome = measure::run(job, &pin, &place, &mut |step| {
-                    shown.set(step);
+                let runtime = &shared.resources.runtime;
+                // A client that leaves cancels the run.
+                let outcome = measure::run(job, &pin, runtime, &mut |step| {
+                    active.publish(step);
                     !send.is_closed()
                 });
-                drop((pin, shown));
+                drop((pin, active));
                 let _ = send.send(outcome);
             })
             .map_err(|error| Status::internal(format!("no thread for the run: {error}")))?;
@@ -380,14 +251,14 @@ impl Agent for Service {
         &self,
         _request: Request<wire::DeviceStateRequest>,
     ) -> Result<Response<wire::DeviceState>, Status> {
-        Ok(Response::new(self.core.parts.system.state().into()))
+        Ok(Response::new(self.shared.resources.system.state().into()))
     }
 
     async fn get_agent_state(
         &self,
         _request: Request<wire::AgentStateRequest>,
     ) -> Result<Response<wire::AgentState>, Status> {
-        Ok(Response::new(self.core.state().into()))
+        Ok(Response::new(self.shared.state().into()))
     }
 
     type MonitorStream = ReceiverStream<Result<wire::MonitorEvent, Status>>;
@@ -396,9 +267,9 @@ impl Agent for Service {
         &self,
         request: Request<wire::MonitorRequest>,
     ) -> Result<Response<Self::MonitorStream>, Status> {
-        let interval = Duration::try_from(request.get_ref()).map_err(wrong)?;
+        let interval = Duration::try_from(request.get_ref()).map_err(invalid)?;
         let (send, receive) = mpsc::channel(1);
-        let core = Arc::clone(&self.core);
+        let shared = Arc::clone(&self.shared);
         tokio::spawn(async move {
             let mut ticks = tokio::time::interval(interval);
             ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
@@ -408,8 +279,8 @@ impl Agent for Service {
                     () = send.closed() => return,
                 }
                 let event = MonitorEvent {
-                    device: core.parts.system.state(),
-                    agent: core.state(),
+                    device: shared.resources.system.state(),
+                    agent: shared.state(),
                 };
                 if send.send(Ok(event.into())).await.is_err() {
                     return;
@@ -428,10 +299,10 @@ impl Agent for Service {
     }
 }
 
-/// A sign of life for someone whose turn has not come.
-fn waiting(ahead: usize) -> wire::MeasureEvent {
+/// Returns the event of a measurement with this many turns before its own.
+fn queued(ahead: usize) -> wire::MeasureEvent {
     MeasureEvent::Progress(Progress {
-        queued: count(ahead),
+        queued: saturated(ahead),
         ..Progress::at(Stage::Queued)
     })
     .into()

@@ -1,9 +1,10 @@
-//! Raw samples to measurements, and whether they may be used.
+//! Turns raw samples into measurements and judges whether they may be used.
 //!
-//! What decides is the interval of the ratio to the reference, because drift and load touch both alike and cancel there;
-//! how busy the machine is by itself makes nothing invalid (on a shared machine it would make everything so). Without a
-//! reference nothing cancels, so then drift, throttling and a changed pace of the device count too. A device that is too hot
-//! at the end is not in the state that was asked for, reference or not.
+//! The interval of the ratio to the reference decides, because drift and load affect both alike
+//! and cancel there. A busy machine alone makes nothing invalid; on a shared machine it would
+//! make everything invalid. Without a reference nothing cancels, so drift, throttling and a
+//! changed pace of the device count as well. A device that is too hot at the end violates the
+//! conditions, reference or not.
 
 use std::time::Duration;
 
@@ -15,12 +16,13 @@ use agent_protocol::{
 use crate::conditions;
 use crate::worker::providers;
 
-/// How much the clock may differ from the time that passed before it counts as a jump, ns. Clocks that are kept right move by
-/// far less.
+/// Difference between the clock and the elapsed time that counts as a jump, ns. Synchronised
+/// clocks move by far less.
 const CLOCK_JUMP_NS: i128 = 1_000_000_000;
-/// How much the sentinel's time may change before it is noted. On a busy shared machine it moved by up to 3 %.
+/// Change of the sentinel's time that is noted. On a busy shared machine it moved by up to 3 %.
 const PACE_NOTED_REL: f64 = 0.1;
-/// The bits of a Raspberry Pi's firmware that tell of throttling now: low voltage, frequency capped, throttled, soft limit.
+/// Flags of a Raspberry Pi's firmware for throttling now: low voltage, frequency capped,
+/// throttled, soft limit.
 const FIRMWARE_NOW: u32 = 0xf;
 /// The same since the system started.
 const FIRMWARE_EVER: u32 = 0xf_0000;
@@ -31,19 +33,19 @@ pub struct Surroundings {
     pub before: DeviceState,
     /// After it.
     pub after: DeviceState,
-    /// What passed in between, by a clock that does not jump.
+    /// Time in between, by the monotonic clock.
     pub elapsed: Duration,
 }
 
 impl Surroundings {
-    /// How far the device's clock ran ahead of the time that passed, ns.
+    /// Returns how far the device's clock ran ahead of the elapsed time, ns.
     fn clock_ahead_ns(&self) -> i128 {
-        let told = i128::from(self.after.taken_unix_ns) - i128::from(self.before.taken_unix_ns);
-        told - self.elapsed.as_nanos() as i128
+        let by_clock = i128::from(self.after.taken_unix_ns) - i128::from(self.before.taken_unix_ns);
+        by_clock - self.elapsed.as_nanos() as i128
     }
 }
 
-/// The samples of all models: one measurement a model in the job's order, then the reference's.
+/// Returns one measurement for each model, in the job's order, then the reference's.
 ///
 /// The worker's series come in its own order: the reference first.
 pub fn measurements(
@@ -51,10 +53,10 @@ pub fn measurements(
     samples: wire::WorkerSamples,
     around: &Surroundings,
 ) -> Result<Vec<Measurement>, String> {
-    let wanted = job.models.len() + usize::from(job.reference.is_some());
-    if samples.series.len() != wanted {
+    let expected = job.models.len() + usize::from(job.reference.is_some());
+    if samples.series.len() != expected {
         return Err(format!(
-            "the worker sent {} series instead of {wanted}",
+            "the worker sent {} series instead of {expected}",
             samples.series.len()
         ));
     }
@@ -62,7 +64,7 @@ pub fn measurements(
     notes.extend(samples.notes);
     notes.extend(conditions::notes(&job.conditions, &around.before));
     let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
-    notes.extend(pace(sentinel, PACE_NOTED_REL));
+    notes.extend(pace_note(sentinel, PACE_NOTED_REL));
     let runtime = RuntimeInfo {
         version: samples.runtime_version,
         provider: String::new(),
@@ -74,7 +76,7 @@ pub fn measurements(
         options: job.runtime.clone(),
         confinement: samples.confinement,
     };
-    let shared = Shared {
+    let pass = Pass {
         job,
         around,
         runtime,
@@ -93,22 +95,23 @@ pub fn measurements(
     });
     let mut all = Vec::new();
     for (model, series) in job.models.iter().zip(series) {
-        all.push(shared.measurement(model, series, base.as_ref())?);
+        all.push(pass.measurement(model, series, base.as_ref())?);
     }
     if let Some((model, series)) = reference {
-        all.push(shared.measurement(model, series, None)?);
+        all.push(pass.measurement(model, series, None)?);
     }
     Ok(all)
 }
 
-/// The reference, as its candidates need it.
+/// The reference, as far as its candidates need it.
 struct Base<'a> {
     model: &'a ModelRef,
     medians: Vec<f64>,
     p5: f64,
 }
 
-struct Shared<'a> {
+/// The values that all measurements of one pass share.
+struct Pass<'a> {
     job: &'a MeasureJob,
     around: &'a Surroundings,
     runtime: RuntimeInfo,
@@ -116,7 +119,7 @@ struct Shared<'a> {
     sentinel: Option<Sentinel>,
 }
 
-impl Shared<'_> {
+impl Pass<'_> {
     fn measurement(
         &self,
         model: &ModelRef,
@@ -125,17 +128,18 @@ impl Shared<'_> {
     ) -> Result<Measurement, String> {
         let medians = stats::block_medians(&series.samples_ns, series.block_runs as usize);
         let sorted = stats::ascending(&series.samples_ns);
-        let few = || {
+        let too_few = || {
             format!(
                 "the worker sent only {} rounds of `{}`",
                 medians.len(),
                 model.name
             )
         };
-        let (low, high) = stats::median_ci(&medians).ok_or_else(few)?;
-        let median_ns = stats::median(&medians).ok_or_else(few)?;
-        let at = |p: f64| stats::percentile(&sorted, p).unwrap_or(median_ns);
-        let ratio = base.and_then(|base| stats::ratio(&medians, &base.medians, at(5.0) / base.p5));
+        let (low, high) = stats::median_ci(&medians).ok_or_else(too_few)?;
+        let median_ns = stats::median(&medians).ok_or_else(too_few)?;
+        let percentile = |p: f64| stats::percentile(&sorted, p).unwrap_or(median_ns);
+        let ratio =
+            base.and_then(|base| stats::ratio(&medians, &base.medians, percentile(5.0) / base.p5));
         let alone = (high - low) / 2.0 / median_ns;
         let nodes = series.node_providers.iter().cloned();
         let node_providers = nodes
@@ -158,12 +162,12 @@ impl Shared<'_> {
             median_ns,
             ci95_ns: (low, high),
             min_ns: series.samples_ns.iter().copied().min().unwrap_or(0),
-            p5_ns: at(5.0),
-            p25_ns: at(25.0),
-            p50_ns: at(50.0),
-            p75_ns: at(75.0),
-            p95_ns: at(95.0),
-            p99_ns: at(99.0),
+            p5_ns: percentile(5.0),
+            p25_ns: percentile(25.0),
+            p50_ns: percentile(50.0),
+            p75_ns: percentile(75.0),
+            p95_ns: percentile(95.0),
+            p99_ns: percentile(99.0),
             samples_ns: series.samples_ns,
             block_runs: series.block_runs,
             warmup_ns: series.warmup_ns,
@@ -181,7 +185,8 @@ impl Shared<'_> {
         })
     }
 
-    /// Why a measurement may not be used. `against` is the ratio where one was to be had.
+    /// Returns why a measurement may not be used. `against` is its ratio, where there is a
+    /// reference.
     fn objection(
         &self,
         series: &wire::WorkerSeries,
@@ -200,13 +205,13 @@ impl Shared<'_> {
             && let Some(zone) = conditions::too_hot(&self.around.after, most)
         {
             return Some(format!(
-                "{} at its end: let the device cool, or measure for less long",
-                conditions::words(zone, most)
+                "{} at its end: let the device cool, or measure for a shorter time",
+                conditions::describe(zone, most)
             ));
         }
         let wide = |rel: f64, what: &str| {
             format!(
-                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or calm the machine",
+                "the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as usable, after {} rounds: measure for longer (max_duration_ns) or reduce the load of the machine",
                 rel * 100.0,
                 sampling.ci_accept_rel * 100.0,
                 medians.len(),
@@ -230,14 +235,14 @@ impl Shared<'_> {
                         if drift > 0.0 { "slower" } else { "faster" },
                     ));
                 }
-                if let Some(words) = pace(self.sentinel, sampling.drift_accept_rel) {
+                if let Some(note) = pace_note(self.sentinel, sampling.drift_accept_rel) {
                     return Some(format!(
-                        "{words}: let the device settle, or measure against a reference"
+                        "{note}: let the device settle, or measure against a reference"
                     ));
                 }
-                throttled(self.around).map(|words| {
+                throttling_note(self.around).map(|note| {
                     format!(
-                        "{words} while it was measured: let it cool, or measure against a reference"
+                        "{note} while it was measured: let it cool, or measure against a reference"
                     )
                 })
             }
@@ -245,17 +250,19 @@ impl Shared<'_> {
     }
 }
 
-/// The first of the providers asked for that ran a node; where nobody looked, the CPU alone was asked for.
+/// Returns the first requested provider that ran a node. Without a list of nodes, the CPU alone
+/// was requested.
 fn first_used(options: &RuntimeOptions, nodes: &[NodeProvider]) -> &'static str {
-    let asked = options.providers.iter();
-    asked
+    let requested = options.providers.iter();
+    requested
         .map(|provider| providers::name_in_runtime(&provider.name))
         .find(|name| nodes.iter().any(|node| node.provider == *name))
         .unwrap_or(providers::CPU)
 }
 
-/// What is to be said about the device's pace if the sentinel's time changed by more than `most`, relative to before.
-fn pace(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
+/// Returns a note on the device's pace if the sentinel's time changed by more than `most`,
+/// relative to before.
+fn pace_note(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
     let Sentinel {
         before_ns,
         after_ns,
@@ -263,7 +270,7 @@ fn pace(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
     let change = after_ns as f64 / before_ns.max(1) as f64 - 1.0;
     (change.abs() > most).then(|| {
         format!(
-            "the device became {:.0} % {} while it was measured, by a workload that is always the same ({:.3} ms before, {:.3} ms after)",
+            "the device became {:.0} % {} while it was measured, by a fixed workload ({:.3} ms before, {:.3} ms after)",
             change.abs() * 100.0,
             if change > 0.0 { "slower" } else { "faster" },
             before_ns as f64 / 1e6,
@@ -272,8 +279,8 @@ fn pace(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
     })
 }
 
-/// What the cores' counters and the firmware tell of throttling in between, if anything.
-fn throttled(around: &Surroundings) -> Option<String> {
+/// Returns a note on throttling, from the counters of the cores and the flags of the firmware.
+fn throttling_note(around: &Surroundings) -> Option<String> {
     let pairs = around.before.cores.iter().zip(&around.after.cores);
     let times: u64 = pairs
         .filter_map(|(before, after)| after.throttle_count?.checked_sub(before.throttle_count?))
@@ -287,14 +294,14 @@ fn throttled(around: &Surroundings) -> Option<String> {
     );
     let bits = (before | after) & FIRMWARE_NOW | after & !before & FIRMWARE_EVER;
     (bits != 0).then(|| {
-        format!("the firmware told of low voltage or throttling (bits {bits:#x} of get_throttled)")
+        format!("the firmware reported low voltage or throttling (bits {bits:#x} of get_throttled)")
     })
 }
 
-/// What was noticed about the machine.
+/// Returns notes on the machine.
 fn notes(around: &Surroundings, worker_cpu_ns: u64) -> Vec<String> {
     let mut notes = Vec::new();
-    notes.extend(throttled(around));
+    notes.extend(throttling_note(around));
     let ahead = around.clock_ahead_ns();
     if ahead.abs() > CLOCK_JUMP_NS {
         notes.push(format!(

@@ -1,4 +1,4 @@
-//! TLS in which both sides show certificates.
+//! TLS with certificates on both sides.
 
 use std::fs::File;
 use std::io::Read;
@@ -14,14 +14,15 @@ use tokio_rustls::rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use tokio_rustls::rustls::server::{NoServerSessionStorage, WebPkiClientVerifier};
 use tokio_rustls::rustls::{RootCertStore, ServerConfig, version};
 
-/// The agent's own certificate, and those that lead from it to its CA.
+/// The agent's own certificate and its chain to the CA.
 const CERTIFICATE: &str = "agent.pem";
-/// The key to it.
+/// The certificate's key.
 const KEY: &str = "agent.key";
 /// The CA that signed the hosts' certificates.
 const HOSTS: &str = "hosts.pem";
 
-/// What `--tls FOLDER` asks for: TLS 1.3 only, and no client without a certificate that `hosts.pem` vouches for.
+/// Configures TLS from the folder of `--tls`: TLS 1.3 only, and every client needs a certificate
+/// signed by a CA in `hosts.pem`.
 pub fn acceptor(folder: &Path) -> anyhow::Result<TlsAcceptor> {
     let provider = Arc::new(ring::default_provider());
     let mut hosts = RootCertStore::empty();
@@ -65,14 +66,14 @@ fn certificates(path: &Path) -> anyhow::Result<Vec<CertificateDer<'static>>> {
     Ok(all)
 }
 
-/// Reads a key that nobody but its owner can read.
+/// Reads a key that only its owner can read.
 fn key(path: &Path) -> anyhow::Result<PrivateKeyDer<'static>> {
     let reading = || format!("reading {}", path.display());
     let mut file = File::open(path).with_context(reading)?;
     let mode = file.metadata().with_context(reading)?.permissions().mode();
     if mode & 0o077 != 0 {
         bail!(
-            "others than its owner may use the key {0} (mode {1:03o}): run `chmod 600 {0}`, and if somebody may have read it, enroll the device anew",
+            "others than its owner may use the key {0} (mode {1:03o}): run `chmod 600 {0}`, and if another user may have read it, enroll the device again",
             path.display(),
             mode & 0o777
         );

@@ -1,10 +1,13 @@
-//! Whether the agent's figures can be trusted, on this machine.
+//! The reliability of the agent's figures on this machine.
 //!
-//! `cargo bench -p graphprune-tests --bench agent [-- peer | spread | soak]`, all of them unless named:
-//! - `peer`: the agent's median beside that of ONNX Runtime's Python interface, same library version, model and number of threads,
-//!   in turns;
-//! - `spread`: twenty measurements of one model, absolute and as a ratio to an interleaved reference;
-//! - `soak`: a thousand measurements by one agent; its memory, files and threads before and after.
+//! `cargo bench -p graphprune-tests --bench agent [-- peer | spread | soak]`, all of them by
+//! default:
+//! - `peer`: the agent's median and that of ONNX Runtime's Python interface, with the same
+//!   library version, model and number of threads, alternating;
+//! - `spread`: twenty measurements of one model, absolute and as a ratio to an interleaved
+//!   reference;
+//! - `soak`: a thousand measurements by one agent; its memory, files and threads before and
+//!   after.
 
 use std::path::Path;
 
@@ -45,7 +48,7 @@ fn request(model: &Model, reference: Option<&Model>, sampling: Sampling) -> Meas
     }
 }
 
-/// The agent and the peer take turns of a few tenths of a second.
+/// The agent and the peer alternate every few tenths of a second.
 fn peer(name: &str, side: usize) {
     let Some(mut python) = Peer::start_runtime("ort_latency.py") else {
         println!("peer: ONNX Runtime is not installed; `cargo xtask setup` does that");
@@ -60,7 +63,7 @@ fn peer(name: &str, side: usize) {
     let sampling = Sampling {
         max_duration_ns: 400_000_000,
         min_rounds: 20,
-        // Neither side is preferred by the scheduler.
+        // The scheduler prefers neither side.
         nice: 0,
         ..profile.sampling
     };
@@ -72,7 +75,7 @@ fn peer(name: &str, side: usize) {
                 .expect("the agent measures");
             all[0].median_ns
         };
-        // Who comes first changes, so that a machine that becomes busier prefers nobody.
+        // The order alternates, so a machine that becomes busier favours neither side.
         let first = pair % 2 == 0;
         let early = first.then(|| ours(&mut device));
         let runs = (4e8 / early.or(agents.last().copied()).unwrap_or(1e6)).clamp(20.0, 4000.0);
@@ -106,7 +109,7 @@ fn spread() {
         let both = device
             .measure(&request(&model, Some(&reference), profile.sampling.clone()))
             .expect("the agent measures");
-        ratios.extend(both[0].ratio.map(|ratio| ratio.median));
+        ratios.extend(both[0].ratio.map(|ratio| ratio.interval.value));
     }
     let say = |what: &str, values: &[f64]| {
         let sorted = {
@@ -132,7 +135,7 @@ fn spread() {
     say("MobileNetV2 over ResNet-18, interleaved", &ratios);
 }
 
-/// Resident memory in KiB, open files and threads of a process.
+/// Returns resident memory in KiB, open files and threads of a process.
 fn holds(pid: u32) -> (u64, usize, usize) {
     let place = Path::new("/proc").join(pid.to_string());
     let status = std::fs::read_to_string(place.join("status")).unwrap_or_default();
@@ -184,16 +187,16 @@ fn main() {
         .skip(1)
         .filter(|argument| !argument.starts_with('-'))
         .collect();
-    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
-    if wanted("peer") {
+    let selected = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    if selected("peer") {
         peer("resnet18", 224);
         peer("mobilenet_v2", 224);
         peer("resnet20", 32);
     }
-    if wanted("spread") {
+    if selected("spread") {
         spread();
     }
-    if wanted("soak") {
+    if selected("soak") {
         soak();
     }
 }

@@ -1,8 +1,10 @@
-//! Finding ResNet-50's channel groups, and what a plan costs: ranking by importance, cutting, building the pruned graph.
+//! Times of finding ResNet-50's channel groups and of a plan: ranking by importance, cutting,
+//! building the pruned graph.
 //!
-//! Where `cargo xtask zoo` has exported torchvision's networks, Torch-Pruning first does the same to them, in the same run:
-//! its dependency graph beside our channel analysis, its pruner with one step beside analysis, ranking and pruning, each
-//! dropping half of the channels. Files are read, and networks made, outside of the times.
+//! Where `cargo xtask zoo` has exported torchvision's networks, Torch-Pruning does the same to
+//! them in the same run: its dependency graph beside our channel analysis, its pruner with one
+//! step beside analysis, ranking and pruning, each dropping half of the channels. Reading files
+//! and building networks is not timed.
 
 use std::hint::black_box;
 use std::path::{Path, PathBuf};
@@ -21,11 +23,11 @@ const NETWORKS: [&str; 5] = [
     "efficientnet_b0",
     "convnext_tiny",
 ];
-/// Side of the image that the networks were exported with.
+/// Side of the images of the exported networks.
 const SIDE: usize = 64;
 const ROUNDS: usize = 7;
 
-/// The plan that keeps the more important half of every group.
+/// Returns the plan that keeps the more important half of every group.
 fn half(graph: &Graph, analysis: &Analysis) -> PrunePlan {
     let order = importance_order(graph, analysis);
     let widths: Vec<usize> = analysis
@@ -47,7 +49,7 @@ fn median(mut times: Vec<f64>) -> f64 {
     times[times.len() / 2]
 }
 
-/// Median of three, so that a pause of the machine does not count.
+/// Median of three, so one pause of the machine does not count.
 fn seconds(mut work: impl FnMut()) -> f64 {
     let times = (0..3).map(|_| {
         let start = Instant::now();
@@ -96,7 +98,7 @@ fn compare(folder: &Path) {
     }
 }
 
-/// Where `cargo xtask zoo` puts the networks: in the folder that this program was built in.
+/// Returns the folder of `cargo xtask zoo` in the checkout this program was built in.
 fn exported() -> Option<PathBuf> {
     let own = std::env::current_exe().ok()?;
     let folder = own.ancestors().nth(3)?.join("zoo-17");

@@ -1,8 +1,9 @@
-//! What it saves to measure only the candidates that may win: one search twice, from the same trained Graph PruningNet, with every
-//! candidate measured and with screening.
+//! Device time saved by measuring only candidates that may win: the same search twice, from the
+//! same trained Graph PruningNet, with every candidate measured and with screening.
 //!
-//! `cargo bench -p graphprune-tests --bench device_time [-- RUN]`. RUN is the folder of a run whose joint training is done, which
-//! is copied, not changed; without it a small one is trained first. `DEVICE_TIME_PAGE` names a file for a page with both curves.
+//! `cargo bench -p graphprune-tests --bench device_time [-- RUN]`. RUN is the folder of a run
+//! with a finished joint training, which is copied, not changed; without it a small one is
+//! trained first. `DEVICE_TIME_PAGE` names a file for a page with both curves.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use pipeline::{
 };
 use report::{Candidate, Header, ReportData};
 
-/// Improvements that are told, the last ones.
+/// Number of last improvements printed.
 const LAST: usize = 6;
 
 fn main() {
@@ -36,9 +37,9 @@ fn main() {
         run.advance(Stage::Search, &StopFlag::default(), &mut NoReporter)
             .expect("the search ends");
         drop(run);
-        let found = search_of(&folder, name);
-        tell(name, &found);
-        candidates.extend(found);
+        let searched = search_of(&folder, name);
+        print_improvements(name, &searched);
+        candidates.extend(searched);
     }
     if let Some(page) = std::env::var_os("DEVICE_TIME_PAGE") {
         let data = ReportData {
@@ -56,7 +57,7 @@ fn main() {
 fn train(folder: &Path) -> PathBuf {
     let mut config = RunConfig {
         model: ModelSpec::new("resnet20"),
-        data: "shapes".into(),
+        data: "shapes".parse().ok(),
         search: SearchConfig {
             episodes: 160,
             ..SearchConfig::default()
@@ -86,16 +87,16 @@ fn copy(from: &Path, to: &Path) {
 
 fn search_of(folder: &Path, name: &str) -> Vec<Candidate> {
     let records = Records::open(&folder.join("run.sqlite")).expect("the run's records");
-    let episodes = records.episodes(None).expect("the run's episodes");
     let candidate = |episode| Candidate {
         strategy: name.into(),
         ..Candidate::from(episode)
     };
-    episodes.into_iter().map(candidate).collect()
+    records.all_episodes().map(candidate).collect()
 }
 
-/// The last improvements of the best accuracy within the budget, with the device time by then.
-fn tell(name: &str, candidates: &[Candidate]) {
+/// Prints the last improvements of the best accuracy within the budget, with the device time by
+/// then.
+fn print_improvements(name: &str, candidates: &[Candidate]) {
     let measured = candidates.iter().filter(|c| c.latency_ratio.is_some());
     let seconds: f64 = candidates.iter().map(|c| c.device_s).sum();
     println!(

@@ -1,17 +1,20 @@
-//! Whether the guard over latency can be trusted on this machine: how often it alarms for nothing, and how often it finds a
-//! network that really is slower.
+//! The reliability of the guard over latency on this machine: how often it raises a false alarm,
+//! and how often it finds a network that is slower.
 //!
-//! `cargo bench -p graphprune-tests --bench guard [-- self | slower] [--count N]`; both with 100 comparisons unless told:
+//! `cargo bench -p graphprune-tests --bench guard [-- self | slower] [--count N]`; by default
+//! both, with 100 comparisons:
 //! - `self`: a ResNet-20 with itself;
-//! - `slower`: it with a network in which one layer is wider. Which, and by how much, is chosen by measuring, so that it takes about
-//!   5 % more; the truth that is told beside the result comes from long series before and after the comparisons.
+//! - `slower`: a ResNet-20 with a network in which one layer is wider. The layer and its width
+//!   are chosen by measurement, so that the network takes about 5 % more time; the true ratio
+//!   printed beside the result comes from long series before and after the comparisons.
 //!
-//! A comparison is what `graphprune bench` does for a model, with its defaults. One that stays undecided found nothing.
-//! `GUARD_JSON` names a file for the raw figures.
+//! A comparison is what `graphprune bench` does for a model, with its defaults. An undecided
+//! comparison counts as no alarm. `GUARD_JSON` names a file for the raw figures.
 
 use std::time::Instant;
 
 use channels::{Analysis, GroupId, PrunePlan, analyse, apply, cut, importance_order};
+use latency::stats::Interval;
 use latency::{
     AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience, Profile,
     Sampling,
@@ -25,12 +28,13 @@ use regression::{
 use serde::Serialize;
 
 const COUNT: usize = 100;
-/// How much slower the slower network is to be.
+/// Relative slowdown of the slower network.
 const SLOWER: f64 = 0.05;
-/// Processes of a series that tells the truth.
+/// Processes of a series that estimates the true ratio.
 const TRUTH: usize = 16;
 
-/// A network with twice the channels, of which all others are cut: so a single layer can be wider than the original's.
+/// A network with twice the channels, from which all others are cut, so that a single layer can
+/// be wider than the original's.
 struct Wide {
     graph: Graph,
     analysis: Analysis,
@@ -58,7 +62,8 @@ impl Wide {
         groups.map(|group| group.channels / 2).collect()
     }
 
-    /// The published widths with one layer within a residual branch wider, in steps of eight channels.
+    /// The published widths with one layer within a residual branch wider, in steps of eight
+    /// channels.
     fn candidates(&self) -> Vec<Vec<usize>> {
         let published = self.published();
         let inner = (0..published.len()).filter(|&i| self.analysis.removal(GroupId(i)).is_some());
@@ -79,12 +84,12 @@ impl Wide {
         let pruned = apply(&self.graph, &cut).expect("it applies");
         let mut deployed = fold_batch_norm(&pruned).expect("it folds");
         deployed.remove_dead();
-        // A baseline knows a model by its name.
+        // A baseline identifies a model by its name.
         Model::new("net", onnx_graph::write(&deployed).expect("it is written"))
     }
 }
 
-/// The wider network whose latency is nearest to what is wanted.
+/// Returns the wider network whose latency is closest to the target.
 fn slower(device: &mut Device, wide: &Wide, original: &Model) -> Model {
     let candidates = wide.candidates();
     let mut nearest: Option<(f64, Vec<usize>)> = None;
@@ -110,9 +115,9 @@ fn slower(device: &mut Device, wide: &Wide, original: &Model) -> Model {
             let off = |ratio: f64| (ratio - 1.0 - SLOWER).abs();
             if nearest
                 .as_ref()
-                .is_none_or(|(best, _)| off(ratio.median) < off(*best))
+                .is_none_or(|(best, _)| off(ratio.interval.value) < off(*best))
             {
-                nearest = Some((ratio.median, widths.clone()));
+                nearest = Some((ratio.interval.value, widths.clone()));
             }
         }
     }
@@ -134,7 +139,7 @@ struct Judged {
     seconds: f64,
 }
 
-/// Ratios of a series of the most effort, process by process.
+/// Ratios of a series of the highest effort, process by process.
 fn truth(device: &mut Device, new: &Model, old: &Model) -> Vec<f64> {
     let config = SeriesConfig {
         min_processes: TRUTH,
@@ -190,19 +195,20 @@ fn compare(device: &mut Device, old: &Model, new: &Model, count: usize) -> Vec<J
         .collect()
 }
 
-/// The ratio of new to old in each process; the two change places from one to the next.
+/// Returns the ratio of new to old in each process; the two alternate in order.
 fn ratios(measurements: &[Measurement]) -> Vec<f64> {
     let processes = measurements.chunks(2).enumerate();
     processes
         .filter_map(|(i, pair)| {
-            let ratio = pair[0].ratio?.median;
+            let ratio = pair[0].ratio?.interval.value;
             Some(if i % 2 == 0 { ratio } else { 1.0 / ratio })
         })
         .collect()
 }
 
 fn words(change: &Change) -> String {
-    let [estimate, low, high] = [change.estimate, change.low, change.high].map(|x| x * 100.0);
+    let Interval { value, low, high } = change.estimate;
+    let [estimate, low, high] = [value, low, high].map(|x| x * 100.0);
     format!(
         "{estimate:+.2} % ({low:+.2} to {high:+.2}), {} processes",
         change.processes
@@ -215,8 +221,8 @@ fn report(what: &str, truth: &[f64], all: &[Judged]) {
         let values: Vec<f64> = all.iter().filter_map(of).collect();
         values.iter().sum::<f64>() / values.len() as f64
     };
-    let estimate = mean(&|j| Some(j.change?.estimate));
-    let spread = mean(&|j| Some((j.change?.estimate - estimate).powi(2))).sqrt();
+    let estimate = mean(&|j| Some(j.change?.estimate.value));
+    let spread = mean(&|j| Some((j.change?.estimate.value - estimate).powi(2))).sqrt();
     println!(
         "\n| comparison | truth | comparisons | slower | fine | faster | too noisy | not measured | mean change | its spread | processes | time |"
     );
@@ -250,7 +256,7 @@ fn main() {
             named.push(argument);
         }
     }
-    let wanted = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
+    let selected = |part: &str| named.is_empty() || named.iter().any(|name| name == part);
     let profile = Profile::local().expect("the profile is built in");
     let agent = AgentDevice::start(Local::default(), &profile.name, Patience::default())
         .expect("the agent starts");
@@ -262,18 +268,18 @@ fn main() {
     let wide = Wide::new();
     let original = wide.model(&wide.published());
     let mut raw = Vec::new();
-    if wanted("self") {
+    if selected("self") {
         let all = compare(&mut device, &original, &original, count);
         report("with itself", &[], &all);
         raw.push(serde_json::json!({ "what": "self", "comparisons": all }));
     }
-    if wanted("slower") {
+    if selected("slower") {
         let new = slower(&mut device, &wide, &original);
-        let mut told = truth(&mut device, &new, &original);
+        let mut series = truth(&mut device, &new, &original);
         let all = compare(&mut device, &original, &new, count);
-        told.extend(truth(&mut device, &new, &original));
-        report("with a slower network", &told, &all);
-        raw.push(serde_json::json!({ "what": "slower", "truth": told, "comparisons": all }));
+        series.extend(truth(&mut device, &new, &original));
+        report("with a slower network", &series, &all);
+        raw.push(serde_json::json!({ "what": "slower", "truth": series, "comparisons": all }));
     }
     if let Some(path) = std::env::var_os("GUARD_JSON") {
         let text = serde_json::to_string(&raw).expect("plain data");

@@ -1,29 +1,33 @@
-//! How well latency is predicted on this machine: MACs, the sum of kernels measured alone, and models that learn from whole
-//! networks, on configurations that none of them has seen.
+//! The accuracy of latency predictions on this machine: MACs, the sum of kernels measured alone,
+//! and models trained on whole networks, for configurations that none of them was trained on.
 //!
-//! `cargo bench -p graphprune-tests --bench latency_model [-- NETWORK...]`; the networks are ResNet-20, ResNet-56 and MobileNetV2
-//! unless named. For each the kernels are probed once, then 100 random configurations are measured to learn from and 60 to judge by,
-//! each interleaved with the unpruned network in a process of its own. Those to learn from and those to judge by alternate: what
-//! the machine does in the course of minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the raw figures;
-//! `LATENCY_MODEL_REPLAY` names one to judge again instead of measuring. `LATENCY_MODEL_DONOR` names one of another device of the
-//! kind: its kernels are judged, too, as what this device's predictions begin with.
+//! `cargo bench -p graphprune-tests --bench latency_model [-- NETWORK...]`; by default
+//! ResNet-20, ResNet-56 and MobileNetV2. For each the kernels are measured once, then 100 random
+//! configurations for training and 60 for testing, each interleaved with the unpruned network in
+//! a process of its own. Training and test configurations alternate, because drift of the
+//! machine over minutes is no property of a predictor. `LATENCY_MODEL_JSON` names a file for the
+//! raw figures; `LATENCY_MODEL_REPLAY` names one to evaluate again instead of measuring.
+//! `LATENCY_MODEL_DONOR` names one of another device of the kind, whose kernels are evaluated
+//! as the start of this device's predictions.
 
 use std::time::Instant;
 
 use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
 use latency::{AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile};
 use latency_model::{CostTable, KernelTable, LatencyModelConfig, Predictor, ProbePlan, spearman};
+use measuring::{ProbeConfig, probe_kernels};
 use model_zoo::ZooConfig;
 use onnx_graph::{Graph, fold_batch_norm};
-use pipeline::{ProbeConfig, probe_kernels, width_space};
+use pipeline::width_space;
 use search::{SeededRng, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 
 const NETWORKS: [&str; 3] = ["resnet20", "resnet56", "mobilenet_v2"];
 const MEASURED: usize = 160;
-/// Processes whose median is the truth of a configuration to judge by; one to learn from is measured in one, as in a search.
+/// Processes whose median is the true ratio of a test configuration. A training configuration is
+/// measured in one, as in a search.
 const TRUTH: usize = 3;
-/// Of eight configurations in a row, so many are learned from.
+/// Training configurations of eight in a row.
 const LEARNED_OF_EIGHT: usize = 5;
 
 struct Network {
@@ -58,7 +62,7 @@ impl Network {
     }
 }
 
-/// What was measured of one network.
+/// The measurements of one network.
 #[derive(Serialize, Deserialize)]
 struct Figures {
     network: String,
@@ -81,7 +85,8 @@ fn measure(
     let mut rng = SeededRng::new(1, 100);
     let reference = network.model("original".into(), &network.space.full().0);
     let mut process = |name: String, widths: &[usize]| {
-        // In a process of its own, as in a search: where the memory of a process lies shifts all its ratios.
+        // In a process of its own, as in a search: the memory layout of a process shifts all its
+        // ratios.
         let request = MeasureRequest {
             models: vec![network.model(name, widths)],
             reference: Some(reference.clone()),
@@ -92,7 +97,7 @@ fn measure(
         all.first()
             .filter(|m| m.is_valid())?
             .ratio
-            .map(|r| r.median)
+            .map(|r| r.interval.value)
     };
     let (mut learn, mut judged) = (Vec::new(), Vec::new());
     for i in 0..MEASURED {
@@ -110,7 +115,8 @@ fn measure(
     (learn, judged)
 }
 
-/// Mean relative error, Spearman's rank correlation, and the share of truths within the interval where one is told.
+/// Mean relative error, Spearman's rank correlation, and the share of true ratios within the
+/// interval, where there is one.
 struct Score {
     error: f64,
     rank: f64,
@@ -146,7 +152,8 @@ fn report(name: &str, what: &str, learned: usize, score: &Score) {
     );
 }
 
-/// A line through the samples by least squares: what one figure a network tells at best.
+/// A line through the samples by least squares: the best prediction from one figure of a
+/// network.
 fn line(
     samples: &[Measured],
     of: impl Fn(&[usize]) -> f64,
@@ -205,11 +212,11 @@ fn judge(name: &str, network: &Network, figures: &Figures, donor: Option<&Kernel
                 .expect("the settings are the default");
             let samples = learn[..count].iter().map(|m| (&m.widths[..], m.ratio));
             predictor.learn(samples).expect("sound samples");
-            let told = score(judged, |widths| {
+            let learnt = score(judged, |widths| {
                 let interval = predictor.interval(widths);
                 (predictor.ratio(widths), interval.map(|p| (p.low, p.high)))
             });
-            report(name, what, count, &told);
+            report(name, what, count, &learnt);
         }
     }
 }
@@ -228,7 +235,7 @@ fn heading(figures: &Figures, how: &str) {
     println!("|---|---|---|---|---|---|");
 }
 
-/// Raw figures from the file that a variable names.
+/// Reads raw figures from the file that a variable names.
 fn stored(variable: &str) -> Option<Vec<Figures>> {
     let text = std::fs::read_to_string(std::env::var_os(variable)?).expect("the file can be read");
     Some(serde_json::from_str(&text).expect("figures of this benchmark"))

@@ -1,17 +1,17 @@
-//! The host's time for one search episode of ResNet-20, whole and in parts: asking DDPG (one embedding of the Graph
-//! PruningNet per group), generating the weights and evaluating them with re-estimated BatchNorm on 1000 images,
-//! cutting and exporting the candidate, telling the outcome with the networks' updates. The time the device takes to
-//! measure is not the host's and comes on top.
+//! The host's time for one search episode of ResNet-20, in total and in parts: `ask` of DDPG
+//! (one embedding of the Graph PruningNet per group), generating the weights and evaluating them
+//! with re-estimated BatchNorm on 1000 images, cutting and exporting the candidate, and `tell`
+//! with the networks' updates. The device's time to measure comes on top.
 
 use channels::{Analysis, PrunePlan, apply, cut, importance_order};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datasets::{DataSpec, InputSpec};
 use onnx_graph::{Graph, fold_batch_norm};
 use search::{
-    Config, Cost, CostKind, Ddpg, DdpgConfig, Environment, Judge, Limits, RewardConfig,
-    SearchError, Space, Strategy, WidthGrid,
+    Cost, CostKind, Ddpg, DdpgConfig, Environment, Judge, Limits, RewardConfig, SearchError, Space,
+    Strategy, WidthGrid, Widths,
 };
-use train::{Evaluator, EvaluatorConfig, PruningNet, PruningNetConfig, Runtime};
+use train::{Evaluator, EvaluatorConfig, Prunable, PruningNet, PruningNetConfig, Runtime};
 
 struct Bench {
     graph: Graph,
@@ -52,9 +52,13 @@ impl Bench {
             ..EvaluatorConfig::default()
         };
         let data = (splits.train.as_ref(), splits.train.as_ref());
+        let prunable = Prunable {
+            graph: &graph,
+            analysis: &analysis,
+            order: &order,
+        };
         let evaluator =
-            Evaluator::new(&graph, &analysis, &order, data, &config, Runtime::default())
-                .expect("the data fits");
+            Evaluator::new(prunable, data, &config, Runtime::default()).expect("the data fits");
         Self {
             graph,
             analysis,
@@ -65,14 +69,14 @@ impl Bench {
         }
     }
 
-    fn cut(&self, config: &Config) -> Graph {
+    fn cut(&self, config: &Widths) -> Graph {
         let plan =
             PrunePlan::from_widths(&self.analysis, &self.order, &config.0).expect("the widths fit");
         let cut = cut(&self.graph, &self.analysis, &plan).expect("the plan fits");
         apply(&self.graph, &cut).expect("the cut applies")
     }
 
-    fn export(&self, config: &Config) -> Vec<u8> {
+    fn export(&self, config: &Widths) -> Vec<u8> {
         let folded = fold_batch_norm(&self.cut(config)).expect("it folds");
         onnx_graph::write(&folded).expect("it is written")
     }
@@ -83,13 +87,13 @@ impl Environment for &Bench {
         &self.space
     }
 
-    fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+    fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         self.net
             .group_embeddings(&partial.0)
             .map_err(|e| SearchError::Outside(Box::new(e)))
     }
 
-    fn cost(&self, config: &Config) -> f64 {
+    fn cost(&self, config: &Widths) -> f64 {
         let full: usize = self.space.full().0.iter().sum();
         config.0.iter().sum::<usize>() as f64 / full as f64 / 0.7
     }
@@ -120,7 +124,7 @@ fn episode(c: &mut Criterion) {
         ..DdpgConfig::for_episodes(1000)
     })
     .expect("sound");
-    let tell = |ddpg: &mut Ddpg, config: &Config, accuracy: f64| {
+    let tell = |ddpg: &mut Ddpg, config: &Widths, accuracy: f64| {
         let outcome = judge
             .judge(
                 accuracy,
@@ -132,7 +136,7 @@ fn episode(c: &mut Criterion) {
             .expect("finite");
         ddpg.tell(config, &outcome).expect("finite");
     };
-    // Past the warm-up episodes, where the actor is asked and trained.
+    // After the warm-up episodes, when the actor is used and trained.
     for i in 0..60 {
         let config = ddpg
             .ask(&mut environment)

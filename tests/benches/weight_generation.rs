@@ -1,5 +1,6 @@
-//! Generating all weights of a pruned network with the Graph PruningNet: without gradients, as a search does it, and with
-//! the backward pass through the generators, as joint training does it. 2 threads, half of every group's channels.
+//! Times of generating all weights of a pruned network with the Graph PruningNet: without
+//! gradients, as in a search, and with the backward pass through the generators, as in joint
+//! training. 2 threads, half of every group's channels.
 
 use channels::{PrunePlan, analyse, cut, importance_order};
 use criterion::{Criterion, criterion_group, criterion_main};

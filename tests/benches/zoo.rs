@@ -1,7 +1,8 @@
-//! Every network of a folder, as `cargo xtask zoo` exports them: read, analysed, pruned by seeded random plans that drop 30,
-//! 50 and 70 % of the channels (the last one removes branches too), compared in ONNX Runtime with the original whose dropped
-//! channels are silenced, trained for a step. Where the exporter left what PyTorch made of the network, output and gradients
-//! are compared with it. Prints a Markdown table; ends in status 1 when a network fails.
+//! Every network of a folder, as `cargo xtask zoo` exports them: read, analysed, pruned by
+//! seeded random plans that drop 30, 50 and 70 % of the channels (the last one removes branches
+//! too), compared in ONNX Runtime with the original whose dropped channels are masked, and
+//! trained for a step. Where the exporter stored PyTorch's results, output and gradients are
+//! compared with them. Prints a Markdown table; exits with status 1 when a network fails.
 //!
 //!     zoo DIRECTORY [NAME ...]
 
@@ -18,49 +19,51 @@ use onnx_graph::cost::costs;
 use onnx_graph::{Dim, Graph, NoExternalData, read_owned};
 use torch_exec::{Device, Kind, NormMode, Params, Program, TchError, Tensor, cross_entropy, seed};
 
-/// Largest difference between the pruned and the silenced network, relative to the spread of the output.
+/// Largest difference between the pruned and the masked network, relative to the spread of the
+/// output.
 const TOLERANCE: f64 = 1e-4;
-/// The same between libtorch and ONNX Runtime, whose kernels add up in other orders: deep networks differ by more.
+/// The same between libtorch and ONNX Runtime, whose kernels add in other orders: deep networks
+/// differ by more.
 const OTHER_RUNTIME: f64 = 1e-3;
-/// And between gradients, relative to the spread of one parameter's.
+/// The same between gradients, relative to the spread of one parameter's.
 const GRADIENT: f64 = 1e-3;
-/// Share of the largest gradient below which one is zero but for rounding.
+/// Share of the largest gradient below which a gradient counts as zero.
 const NOTHING: f64 = 1e-5;
-/// Shares of the channels that go.
+/// Shares of dropped channels.
 const DROPS: [f64; 3] = [0.3, 0.5, 0.7];
 const BATCH: usize = 2;
 
-/// What one network came to.
+/// The results of one network.
 struct Row {
     groups: usize,
     removable: usize,
     channels: usize,
     pinned: BTreeMap<String, usize>,
     parameters: u64,
-    /// Parameters and MACs left with half of the channels, as shares.
+    /// Remaining parameters and MACs with half of the channels, as shares.
     left: (f64, f64),
     apart: f64,
     executed: Verdict<f64>,
     gradients: Verdict<Gradients>,
-    /// MACs over those that PyTorch's counter finds.
+    /// MACs relative to those of PyTorch's counter.
     macs: Option<f64>,
     times: [Duration; 3],
 }
 
-/// What came of a comparison.
+/// The outcome of a comparison.
 enum Verdict<T> {
     /// The two agree.
     Fine(T),
-    /// There was nothing to compare, and why.
+    /// There was nothing to compare, with the reason.
     Not(String),
-    /// They differ, and by how much.
+    /// They differ, with the difference.
     Wrong(String),
 }
 
 impl<T> Verdict<T> {
     fn text(&self, fine: impl Fn(&T) -> String) -> String {
         match self {
-            Self::Fine(found) => fine(found),
+            Self::Fine(compared) => fine(compared),
             Self::Not(reason) => reason.clone(),
             Self::Wrong(reason) => format!("**{reason}**"),
         }
@@ -77,11 +80,11 @@ impl<T> From<Result<T, String>> for Verdict<T> {
     }
 }
 
-/// How the gradients of PyTorch and of the executor compare.
+/// The comparison of PyTorch's gradients with the executor's.
 struct Gradients {
     parameters: usize,
     apart: f64,
-    /// The parameter whose gradients are the furthest apart.
+    /// The parameter with the largest difference.
     worst: String,
 }
 
@@ -104,7 +107,7 @@ fn main() -> ExitCode {
     files.sort();
     println!(
         "| network | groups | branches that can go | channels pinned | parameters, M | left at 50 %: parameters, MACs | \
-         pruned against silenced | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
+         pruned against masked | libtorch against ONNX Runtime | gradients against PyTorch's | MACs over PyTorch's | read, analyse, prune, ms |"
     );
     println!("|---|---|---|---|---|---|---|---|---|---|---|");
     let mut failed = Vec::new();
@@ -185,16 +188,16 @@ fn check(file: &Path) -> Result<Row, String> {
     let (mut left, mut apart, mut prune_time) = ((1.0, 1.0), 0.0f64, Duration::ZERO);
     let mut executed = Verdict::Not("not executed".into());
     for drop in DROPS {
-        let found = compare(&graph, &analysis, drop, &feed)?;
-        apart = apart.max(found.apart.relative);
+        let compared = compare(&graph, &analysis, drop, &feed)?;
+        apart = apart.max(compared.apart.relative);
         if drop == DROPS[1] {
-            let after = costs(&found.pruned);
+            let after = costs(&compared.pruned);
             left = (
                 after.parameters as f64 / before.parameters as f64,
                 after.macs as f64 / before.macs as f64,
             );
-            prune_time = found.took;
-            executed = execute(&found.pruned, &feed, &found.outputs[0]);
+            prune_time = compared.took;
+            executed = execute(&compared.pruned, &feed, &compared.outputs[0]);
         }
     }
     let heads = AnalysisOptions {
@@ -202,8 +205,8 @@ fn check(file: &Path) -> Result<Row, String> {
     };
     let heads = analyse_with(&graph, heads).map_err(|e| e.to_string())?;
     if heads.groups() != analysis.groups() {
-        let found = compare(&graph, &heads, DROPS[1], &feed)?.apart.relative;
-        apart = apart.max(found);
+        let compared = compare(&graph, &heads, DROPS[1], &feed)?.apart.relative;
+        apart = apart.max(compared);
     }
     let mut pinned = BTreeMap::new();
     for p in analysis.pinned().iter().filter(|p| !of_graph(&p.reason)) {
@@ -226,9 +229,9 @@ fn check(file: &Path) -> Result<Row, String> {
     })
 }
 
-/// Whether two outputs differ by too much; one that is not a number does.
-fn exceeds(found: Difference, most: f64) -> bool {
-    found.relative > most || found.relative.is_nan()
+/// Whether two outputs differ by too much, or by no number.
+fn exceeds(compared: Difference, most: f64) -> bool {
+    compared.relative > most || compared.relative.is_nan()
 }
 
 /// Whether a pin is that of a graph's input or output.
@@ -253,7 +256,8 @@ fn feed(graph: &Graph) -> Result<Array, String> {
     Ok(Array::uniform(&sizes, -2.0, 2.0, 1))
 }
 
-/// Prunes a network by a random plan that drops the share `drop` of the channels, the last one branches too.
+/// Prunes a network by a random plan that drops the share `drop` of the channels, the last one
+/// branches too.
 fn compare(
     graph: &Graph,
     analysis: &Analysis,
@@ -262,18 +266,19 @@ fn compare(
 ) -> Result<Compared, String> {
     let remove = if drop == DROPS[2] { 0.5 } else { 0.0 };
     let plan = random_plan(analysis, (drop * 100.0) as u64, drop..=drop, remove);
-    let found = prune_and_compare(graph, analysis, &plan, feed)?;
-    if exceeds(found.apart, TOLERANCE) {
+    let compared = prune_and_compare(graph, analysis, &plan, feed)?;
+    if exceeds(compared.apart, TOLERANCE) {
         let share = drop * 100.0;
         return Err(format!(
             "without {share:.0} % of the channels: {}",
-            found.apart
+            compared.apart
         ));
     }
-    Ok(found)
+    Ok(compared)
 }
 
-/// The largest difference of libtorch's output, once a training step's gradients have been found to be finite.
+/// Returns the largest difference of libtorch's output, after checking that a training step's
+/// gradients are finite.
 fn execute(graph: &Graph, feed: &Array, reference: &Array) -> Verdict<f64> {
     match Program::compile(graph) {
         Ok(program) => train_a_step(&program, graph, feed, reference).into(),
@@ -288,9 +293,9 @@ fn train_a_step(
     reference: &Array,
 ) -> Result<f64, String> {
     let out = graphprune_tests::execute(graph, None, feed).map_err(|e| e.to_string())?;
-    let found = difference(&out, reference);
-    if exceeds(found, OTHER_RUNTIME) {
-        return Err(found.to_string());
+    let compared = difference(&out, reference);
+    if exceeds(compared, OTHER_RUNTIME) {
+        return Err(compared.to_string());
     }
     let params = Params::from_graph(graph, Device::Cpu).map_err(|e| e.to_string())?;
     let images = tensor(feed);
@@ -304,7 +309,7 @@ fn train_a_step(
     loss.f_backward().map_err(|e| e.to_string())?;
     for (_, name, tensor) in params.trainable(graph) {
         let grad = tensor.grad();
-        // The loss is that of the first output; what only others need has no gradient.
+        // The loss depends on the first output; parameters of other outputs have no gradient.
         if !grad.defined() && graph.outputs().len() > 1 {
             continue;
         }
@@ -312,17 +317,18 @@ fn train_a_step(
             return Err(format!("no finite gradient for '{name}'"));
         }
     }
-    Ok(found.relative)
+    Ok(compared.relative)
 }
 
-/// The multiply-accumulates that PyTorch counted, in `NAME.json`.
+/// Returns the multiply-accumulates that PyTorch counted, from `NAME.json`.
 fn counted(file: &Path) -> Option<f64> {
     let text = std::fs::read_to_string(file.with_extension("json")).ok()?;
     let stored: serde_json::Value = serde_json::from_str(&text).ok()?;
     stored["macs"].as_f64()
 }
 
-/// Output and gradients of the whole network in evaluation mode beside those that PyTorch left in `NAME.npz`.
+/// Compares output and gradients of the whole network in evaluation mode with PyTorch's in
+/// `NAME.npz`.
 fn gradients(file: &Path, graph: &Graph) -> Verdict<Gradients> {
     let stored = file.with_extension("npz");
     match Program::compile(graph) {
@@ -336,11 +342,13 @@ fn compare_gradients(stored: &Path, graph: &Graph, program: &Program) -> Result<
     let stored: BTreeMap<String, Tensor> = stored.into_iter().collect();
     let images = stored.get("x").ok_or("no images are stored")?;
     let count = images.size().first().copied().unwrap_or(0);
-    // A value next to the kink of a ReLU falls on one side here and on the other there, and then gradients differ; a wrong
-    // gradient is wrong for every image.
-    let found = (0..count).map(|i| gradients_of(&stored, i, graph, program));
-    let found: Vec<Gradients> = found.collect::<Result<_, _>>()?;
-    let best = found.into_iter().min_by(|a, b| a.apart.total_cmp(&b.apart));
+    // A value next to the kink of a ReLU can be on either side in the two, and then gradients
+    // differ; an incorrect gradient is incorrect for every image.
+    let compared = (0..count).map(|i| gradients_of(&stored, i, graph, program));
+    let compared: Vec<Gradients> = compared.collect::<Result<_, _>>()?;
+    let best = compared
+        .into_iter()
+        .min_by(|a, b| a.apart.total_cmp(&b.apart));
     let best = best.ok_or("no image is stored")?;
     if best.apart > GRADIENT || best.apart.is_nan() {
         let Gradients { apart, worst, .. } = best;
@@ -357,8 +365,8 @@ fn gradients_of(
 ) -> Result<Gradients, String> {
     let fail = |e: TchError| e.to_string();
     let find = |name: &str| {
-        let found = stored.get(&format!("{image}.{name}"));
-        found.ok_or_else(|| format!("no '{image}.{name}' is stored"))
+        let compared = stored.get(&format!("{image}.{name}"));
+        compared.ok_or_else(|| format!("no '{image}.{name}' is stored"))
     };
     let images = stored.get("x").ok_or("no images are stored")?;
     let x = images.f_narrow(0, image, 1).map_err(fail)?;
@@ -375,26 +383,26 @@ fn gradients_of(
     loss.f_backward().map_err(fail)?;
     let own = params.trainable(graph).into_iter();
     let own = own.map(|(_, name, tensor)| (name, tensor));
-    let mut found: Vec<(String, Difference)> = Vec::new();
+    let mut compared: Vec<(String, Difference)> = Vec::new();
     for (name, own) in own.chain([("x".to_owned(), x)]) {
         let Ok(reference) = find(&format!("grad.{name}")) else {
             continue;
         };
-        // A weight into which a normalisation was folded may still bear its name.
+        // A weight into which a normalisation was folded may keep its name.
         if let Some(value) = stored.get(&format!("value.{name}"))
             && difference(&array(&sample(&own)?), &array(value)).relative > 0.0
         {
             continue;
         }
         let grad = sample(&own.grad())?;
-        found.push((name, difference(&array(&grad), &array(reference))));
+        compared.push((name, difference(&array(&grad), &array(reference))));
     }
-    // A gradient that is zero but for rounding, such as that of what all keys of an attention have in common, is compared with the
-    // largest one.
-    let largest = found.iter().map(|(_, d)| d.spread).fold(0.0, f64::max);
+    // A gradient that is zero apart from rounding, such as that of a term common to all keys of
+    // an attention, is compared with the largest one.
+    let largest = compared.iter().map(|(_, d)| d.spread).fold(0.0, f64::max);
     let scaled = |d: &Difference| d.relative * d.spread / d.spread.max(NOTHING * largest);
-    let parameters = found.len();
-    let worst = found.into_iter().map(|(name, d)| (scaled(&d), name));
+    let parameters = compared.len();
+    let worst = compared.into_iter().map(|(name, d)| (scaled(&d), name));
     let worst = worst.max_by(|a, b| a.0.total_cmp(&b.0));
     let (apart, worst) = worst.ok_or("no gradient has a name in common")?;
     Ok(Gradients {

@@ -1,4 +1,4 @@
-//! Comparing outputs and networks.
+//! Comparison of outputs.
 
 use std::fmt;
 
@@ -9,10 +9,11 @@ use rand_chacha::ChaCha8Rng;
 
 use crate::Array;
 
-/// How far two outputs are apart.
+/// The difference of two outputs.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Difference {
-    /// Largest absolute difference over the spread (largest minus smallest element) of the reference.
+    /// Largest absolute difference over the spread (largest minus smallest element) of the
+    /// reference.
     pub relative: f64,
     /// The spread of the reference.
     pub spread: f64,
@@ -28,7 +29,8 @@ impl fmt::Display for Difference {
     }
 }
 
-/// The largest difference between `got` and `reference`; infinite when shapes differ or anything is not finite.
+/// Returns the largest difference between `got` and `reference`; infinite when shapes differ or
+/// an element is not finite.
 #[must_use]
 pub fn difference(got: &Array, reference: &Array) -> Difference {
     let (mut low, mut high, mut apart) = (f64::INFINITY, f64::NEG_INFINITY, 0.0f64);
@@ -49,7 +51,8 @@ pub fn difference(got: &Array, reference: &Array) -> Difference {
             spread,
         };
     }
-    // A constant output has no spread; then its own size is the measure, and equal outputs are equal in any case.
+    // A constant output has no spread, so its magnitude is the scale; equal outputs are equal in
+    // any case.
     let scale = if spread > 0.0 {
         spread
     } else {
@@ -61,8 +64,9 @@ pub fn difference(got: &Array, reference: &Array) -> Difference {
     }
 }
 
-/// Gives every BatchNormalization parameters as after training: scale 0.3 to 0.9 (above, deep residual networks grow without bound), bias and mean -0.3 to 0.3, variance
-/// 0.5 to 1.5. Fresh ones do nothing, and a test on them would prove little.
+/// Sets the parameters of every BatchNormalization as after training: scale 0.3 to 0.9 (above,
+/// deep residual networks grow without bound), bias and mean -0.3 to 0.3, variance 0.5 to 1.5.
+/// Initial parameters are the identity, and a test on them would prove little.
 ///
 /// # Panics
 /// When a parameter is not a float constant.
@@ -118,7 +122,7 @@ mod tests {
     }
 
     #[test]
-    fn outputs_that_cannot_be_compared_are_infinitely_far_apart() {
+    fn incomparable_outputs_have_an_infinite_difference() {
         let reference = array(&[1.0, 2.0]);
         for got in [
             array(&[1.0]),

@@ -1,4 +1,4 @@
-//! Files and programs that whole runs are tested with.
+//! Files and programs for tests of whole runs.
 
 use std::fs;
 use std::io::Read as _;
@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use onnx_graph::ops::{Conv, Flatten, GlobalAveragePool, Op, Transpose};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
-/// A program of this workspace, built in the profile of the running test.
+/// Returns a program of this workspace, built in the profile of the running test.
 ///
 /// # Panics
 /// When it has not been built; `cargo xtask test` builds it first.
@@ -27,7 +27,7 @@ pub fn binary(name: &str) -> PathBuf {
     path
 }
 
-/// A zoo network for ten classes of 32x32 images as an ONNX file.
+/// Returns a zoo network for ten classes of 32x32 images as an ONNX file.
 ///
 /// # Panics
 /// When the zoo has no such network.
@@ -38,7 +38,7 @@ pub fn zoo_bytes(name: &str) -> Vec<u8> {
     onnx_graph::write(&graph).expect("the zoo's network is written")
 }
 
-/// A network for ten classes whose input has the channels last, as TensorFlow has it.
+/// Returns a network for ten classes whose input has the channels last, as in TensorFlow.
 ///
 /// # Panics
 /// Never, unless the graph is refused.
@@ -73,7 +73,7 @@ pub fn channels_last_model() -> Vec<u8> {
     onnx_graph::write(&graph).expect("the network is written")
 }
 
-/// A small network as PyTorch exports it, by its name in `exports`.
+/// Returns a small network as PyTorch exports it, by its name in `exports`.
 ///
 /// # Panics
 /// When there is no such file.
@@ -87,7 +87,7 @@ pub fn exported(name: &str) -> Vec<u8> {
     bytes
 }
 
-/// MNIST's four files with `count` blank images each.
+/// Writes MNIST's four files with `count` blank images each.
 ///
 /// # Panics
 /// When they cannot be written.
@@ -108,7 +108,7 @@ pub fn write_idx(dir: &Path, count: u32) {
     }
 }
 
-/// A folder of `count` small PNG images per class below `train` and `test`.
+/// Writes a folder of `count` small PNG images per class below `train` and `test`.
 ///
 /// # Panics
 /// When it cannot be written.
@@ -129,10 +129,11 @@ pub fn write_image_folder(dir: &Path, classes: &[&str], count: usize) {
     }
 }
 
-/// A model whose one weight is said to lie in the file `location`.
+/// Returns a model whose only weight is declared to be in the file `location`.
 #[must_use]
 pub fn model_with_external_data(location: &str) -> Vec<u8> {
-    // Field numbers of onnx.proto3: a length-delimited field is `number << 3 | 2`, its length, its bytes.
+    // Field numbers of onnx.proto3: a length-delimited field is `number << 3 | 2`, its length,
+    // its bytes.
     fn field(out: &mut Vec<u8>, number: u8, bytes: &[u8]) {
         out.push(number << 3 | 2);
         assert!(bytes.len() < 128, "one byte of length is enough here");

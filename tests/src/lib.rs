@@ -1,8 +1,9 @@
-//! What the whole-pipeline tests share: models to test on, ONNX Runtime as the reference, comparisons.
+//! Support for the whole-pipeline tests: models, ONNX Runtime as the reference, comparisons.
 //!
-//! Invariants: everything is seeded; nothing here times anything. The reference runs in a Python process of its own
-//! (`tests/peers`), so that it shares no code with what is tested. Deliberately absent: the tests (`tests/tests`) and
-//! the benchmarks (`tests/benches`).
+//! Invariants: everything is seeded; nothing here measures time. The reference runs in a Python
+//! process of its own (`tests/peers`), so it shares no code with the code under test.
+//!
+//! Deliberately absent: the tests (`tests/tests`) and the benchmarks (`tests/benches`).
 
 mod compare;
 mod fixtures;

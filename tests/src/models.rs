@@ -1,4 +1,4 @@
-//! Where the models under test come from.
+//! The sources of models under test.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -12,24 +12,25 @@ fn workspace() -> &'static Path {
         .expect("the package lies in the workspace")
 }
 
-/// The Python interpreter of the peers: `GRAPHPRUNE_PYTHON`, else the one that the set-up installs.
+/// Returns the Python interpreter of the peers: `GRAPHPRUNE_PYTHON`, otherwise the one that the
+/// set-up installs.
 #[must_use]
 pub fn python() -> PathBuf {
     std::env::var_os("GRAPHPRUNE_PYTHON")
         .map_or_else(|| workspace().join(".deps/venv/bin/python"), PathBuf::from)
 }
 
-/// A script of `tests/peers`.
+/// Returns the path of a script of `tests/peers`.
 #[must_use]
 pub fn peer_script(name: &str) -> PathBuf {
     workspace().join("tests/peers").join(name)
 }
 
-/// A trained model of the shared folder (`GRAPHPRUNE_SHARED`, else `shared` beside the workspace), or `None`, saying
-/// so, when it is not there.
+/// Returns a trained model of the shared folder (`GRAPHPRUNE_SHARED`, otherwise `shared` beside
+/// the workspace). Prints a message and returns `None` when it is missing.
 ///
 /// # Panics
-/// When the file is there and cannot be read.
+/// When the file exists and cannot be read.
 #[must_use]
 pub fn shared_model(file: &str) -> Option<Vec<u8>> {
     let root = std::env::var_os("GRAPHPRUNE_SHARED")
@@ -45,7 +46,7 @@ pub fn shared_model(file: &str) -> Option<Vec<u8>> {
     Some(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }
 
-/// The folder `make_models.py` wrote, made once per process.
+/// Returns the folder that `make_models.py` writes, once per process.
 fn made_folder() -> &'static Path {
     static FOLDER: OnceLock<TempDir> = OnceLock::new();
     let folder = FOLDER.get_or_init(|| {
@@ -66,7 +67,7 @@ fn made_folder() -> &'static Path {
     folder.path()
 }
 
-/// Names of the models that `tests/peers/make_models.py` makes, sorted.
+/// Returns the names of the models that `tests/peers/make_models.py` makes, sorted.
 ///
 /// # Panics
 /// When the script fails.
@@ -79,7 +80,7 @@ pub fn made_names() -> Vec<String> {
     names
 }
 
-/// A model that `tests/peers/make_models.py` makes.
+/// Returns a model that `tests/peers/make_models.py` makes.
 ///
 /// # Panics
 /// When the script fails or makes no such model.

@@ -1,6 +1,7 @@
-//! ONNX files written field by field, so that tests can hold what this workspace's own writer does not write.
+//! ONNX files written field by field, for content that this workspace's own writer does not
+//! produce.
 
-/// A field of bytes.
+/// Returns a field of bytes.
 #[must_use]
 pub fn bytes(number: u64, content: &[u8]) -> Vec<u8> {
     let mut field = Vec::new();
@@ -10,7 +11,7 @@ pub fn bytes(number: u64, content: &[u8]) -> Vec<u8> {
     field
 }
 
-/// A field with a number.
+/// Returns a field with a number.
 #[must_use]
 pub fn number(field: u64, value: u64) -> Vec<u8> {
     let mut out = Vec::new();
@@ -27,35 +28,35 @@ fn varint(out: &mut Vec<u8>, mut value: u64) {
     out.push(value as u8);
 }
 
-/// A model of opset 17 with this graph.
+/// Returns a model of opset 17 with this graph.
 #[must_use]
 pub fn model(graph: &[u8]) -> Vec<u8> {
     let opset = bytes(8, &number(2, 17));
     [number(1, 8), opset, bytes(7, graph)].concat()
 }
 
-/// The `graph` attribute `name` of a node.
+/// Returns the `graph` attribute `name` of a node.
 #[must_use]
 pub fn graph_attribute(name: &str, graph: &[u8]) -> Vec<u8> {
     let parts = [bytes(1, name.as_bytes()), bytes(6, graph), number(20, 5)];
     bytes(5, &parts.concat())
 }
 
-/// The `tensor` attribute `name` of a node.
+/// Returns the `tensor` attribute `name` of a node.
 #[must_use]
 pub fn tensor_attribute(name: &str, tensor: &[u8]) -> Vec<u8> {
     let parts = [bytes(1, name.as_bytes()), bytes(5, tensor), number(20, 4)];
     bytes(5, &parts.concat())
 }
 
-/// An integer attribute of a node.
+/// Returns an integer attribute of a node.
 #[must_use]
 pub fn integer_attribute(name: &str, value: u64) -> Vec<u8> {
     let parts = [bytes(1, name.as_bytes()), number(3, value), number(20, 2)];
     bytes(5, &parts.concat())
 }
 
-/// A node of a graph.
+/// Returns a node of a graph.
 #[must_use]
 pub fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> Vec<u8> {
     let mut parts: Vec<u8> = inputs.iter().flat_map(|i| bytes(1, i.as_bytes())).collect();
@@ -70,11 +71,11 @@ pub fn node(op: &str, inputs: &[&str], output: &str, attributes: &[Vec<u8>]) -> 
 pub enum Data<'a> {
     /// In the model.
     Inside(&'a [u8]),
-    /// In the file, from the offset on, so many bytes.
+    /// In a file: its name, the offset, and the length in bytes.
     Outside(&'a str, usize, usize),
 }
 
-/// A tensor: its name, ONNX's number of its element type, its sizes.
+/// Returns a tensor; `element` is ONNX's number of its element type.
 #[must_use]
 pub fn tensor(name: &str, element: u64, dims: &[u64], data: &Data<'_>) -> Vec<u8> {
     let mut parts: Vec<u8> = dims.iter().flat_map(|&dim| number(1, dim)).collect();
@@ -99,7 +100,8 @@ pub fn tensor(name: &str, element: u64, dims: &[u64], data: &Data<'_>) -> Vec<u8
     parts
 }
 
-/// The type of an input (field 11 of a graph) or an output (field 12): its element type, and its sizes, a name where they are open.
+/// Returns the type of an input (field 11 of a graph) or an output (field 12): its element type
+/// and its sizes, a name for an open one.
 #[must_use]
 pub fn value(field: u64, name: &str, element: u64, dims: &[Result<u64, &str>]) -> Vec<u8> {
     let dims = dims.iter().flat_map(|dim| {

@@ -34,7 +34,7 @@ impl Array {
     }
 }
 
-/// What can go wrong with the reference.
+/// An error of the reference.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum PeerError {
@@ -43,13 +43,13 @@ pub enum PeerError {
     Start {
         /// The interpreter.
         program: String,
-        /// Why not.
+        /// The system's error.
         source: std::io::Error,
     },
-    /// The process ended or spoke nonsense.
-    #[error("the reference process broke off: {0}")]
+    /// The process ended or sent an invalid answer.
+    #[error("the reference process failed: {0}")]
     Broken(#[from] std::io::Error),
-    /// The model was refused by the checker or the runtime.
+    /// The checker or the runtime refused the model.
     #[error("refused by the reference: {0}")]
     Refused(String),
 }
@@ -60,7 +60,7 @@ pub enum PeerError {
 pub struct Reply {
     /// Whether the request succeeded.
     pub ok: bool,
-    /// Why not.
+    /// The error, if it failed.
     pub error: String,
     /// Handle of a loaded model.
     pub handle: u64,
@@ -101,8 +101,8 @@ impl Ort {
                 source,
             });
         let mut child = start?;
-        let input = BufWriter::new(child.stdin.take().expect("stdin was asked for"));
-        let output = BufReader::new(child.stdout.take().expect("stdout was asked for"));
+        let input = BufWriter::new(child.stdin.take().expect("stdin is piped"));
+        let output = BufReader::new(child.stdout.take().expect("stdout is piped"));
         Ok(Self {
             input,
             output,
@@ -110,20 +110,21 @@ impl Ort {
         })
     }
 
-    /// The process all tests of one binary share; it ends with them.
+    /// Returns the process that all tests of one binary share; it ends with them.
     ///
     /// # Panics
-    /// When it cannot be started: without a reference no test can say anything.
+    /// When it cannot be started: without a reference no test is meaningful.
     pub fn shared() -> MutexGuard<'static, Self> {
         static SHARED: OnceLock<Mutex<Ort>> = OnceLock::new();
         let shared =
             SHARED.get_or_init(|| Mutex::new(Ort::start().unwrap_or_else(|e| panic!("{e}"))));
-        // A request is answered in full or the process is gone; a test that failed in between leaves nothing behind.
+        // Every request is answered in full, or the process is gone, so a failed test leaves no
+        // partial answer.
         shared.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    /// Checks `model` (with ONNX's full check when `check` is set) and runs it once for each of `feeds`, the values of
-    /// its only input. Returns the outputs of each run.
+    /// Checks `model` (with ONNX's full check when `check` is set) and runs it once for each of
+    /// `feeds`, the values of its only input. Returns the outputs of each run.
     ///
     /// # Errors
     /// [`PeerError::Refused`] when checker or runtime refuse the model or an input.
@@ -197,7 +198,7 @@ impl Ort {
 
 impl Drop for Ort {
     fn drop(&mut self) {
-        // Neither call can do harm that would matter here: the process is ours and has nothing to save.
+        // Errors do not matter: the process belongs to the test and has no state to save.
         let _ = self.child.kill();
         let _ = self.child.wait();
     }

@@ -1,4 +1,5 @@
-//! A Python program beside which this project is timed. It answers each line it is given with one line.
+//! A Python program whose time is compared with this project's. It answers each line with one
+//! line.
 
 use std::io::{BufRead, BufReader, Write};
 use std::path::{Path, PathBuf};
@@ -6,7 +7,7 @@ use std::process::{Child, ChildStdin, ChildStdout, Command, Stdio};
 
 use crate::models::{peer_script, python};
 
-/// A peer under way; it ends when it is dropped.
+/// A running peer, which ends when it is dropped.
 pub struct Peer {
     child: Child,
     input: ChildStdin,
@@ -14,8 +15,8 @@ pub struct Peer {
 }
 
 impl Peer {
-    /// Starts `script` of `tests/peers` with the interpreter in `.deps/peers`, or the one that `GRAPHPRUNE_PEERS_PYTHON`
-    /// names; `None` where there is none or it does not start.
+    /// Starts `script` of `tests/peers` with the interpreter in `.deps/peers`, or the one that
+    /// `GRAPHPRUNE_PEERS_PYTHON` names; `None` if it is missing or does not start.
     #[must_use]
     pub fn start(script: &str) -> Option<Self> {
         let python = std::env::var_os("GRAPHPRUNE_PEERS_PYTHON").map_or_else(
@@ -25,7 +26,8 @@ impl Peer {
         Self::start_with(&python, script)
     }
 
-    /// Starts `script` of `tests/peers` with the interpreter that ONNX Runtime's library comes from; `None` where it does not start.
+    /// Starts `script` of `tests/peers` with the interpreter that ONNX Runtime's library comes
+    /// from; `None` if it does not start.
     #[must_use]
     pub fn start_runtime(script: &str) -> Option<Self> {
         Self::start_with(&python(), script)
@@ -50,10 +52,10 @@ impl Peer {
         })
     }
 
-    /// The answer to a line.
+    /// Returns the answer to a line.
     ///
     /// # Panics
-    /// When the peer is gone; its error output says why.
+    /// When the peer is gone; its standard error has the reason.
     pub fn ask(&mut self, line: &str) -> String {
         writeln!(self.input, "{line}").expect("the peer reads");
         let mut answer = String::new();
@@ -66,7 +68,7 @@ impl Peer {
 
 impl Drop for Peer {
     fn drop(&mut self) {
-        // The peer ends by itself on "quit"; if it is gone already there is nothing left to do.
+        // The peer ends on "quit"; an error means that it has ended already.
         let _ = writeln!(self.input, "quit");
         let _ = self.child.wait();
     }

@@ -1,4 +1,4 @@
-//! Pruning by a random plan, beside the network whose dropped channels are silenced.
+//! Pruning by a random plan, compared with the network whose dropped channels are masked.
 
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
@@ -13,8 +13,9 @@ use torch_exec::{Device, ExecError, Kind, NormMode, Params, Program, Tensor};
 
 use crate::{Array, Difference, Ort, difference};
 
-/// Drops a random share of each group's units, drawn from `drop` for each group, and empties each group that may be with
-/// the probability `remove`. A group that stays keeps one unit at least.
+/// Drops a random share of each group's units, drawn from `drop` for each group, and empties
+/// each removable group with the probability `remove`. A group that stays keeps at least one
+/// unit.
 #[must_use]
 pub fn random_plan(
     analysis: &Analysis,
@@ -39,10 +40,10 @@ pub fn random_plan(
     }
 }
 
-/// A pruned network, and how its outputs compare with the silenced one's.
+/// A pruned network, and the comparison of its outputs with the masked one's.
 #[derive(Debug)]
 pub struct Compared {
-    /// What the plan changes.
+    /// The plan's changes.
     pub cut: Cut,
     /// The network without the dropped channels.
     pub pruned: Graph,
@@ -50,15 +51,15 @@ pub struct Compared {
     pub outputs: Vec<Array>,
     /// The largest difference of an output.
     pub apart: Difference,
-    /// How long cutting took.
+    /// Time of cutting.
     pub took: Duration,
 }
 
-/// Prunes `graph` and runs the result and the silenced original in ONNX Runtime; the pruned network also has to pass ONNX's
-/// checker.
+/// Prunes `graph` and runs the result and the masked original in ONNX Runtime. The pruned
+/// network must also pass ONNX's checker.
 ///
 /// # Errors
-/// What went wrong, in words: also an output that is constant, which would prove nothing.
+/// The error as text; also for a constant output, which would prove nothing.
 pub fn prune_and_compare(
     graph: &Graph,
     analysis: &Analysis,
@@ -97,10 +98,10 @@ fn run(graph: &Graph, check: bool, feed: &Array) -> Result<Vec<Array>, String> {
     runs.pop().ok_or_else(|| "it gave no output".to_owned())
 }
 
-/// What libtorch computes of a graph in evaluation mode, cutting channels while it runs.
+/// Runs a graph on libtorch in evaluation mode, cutting channels while it runs.
 ///
 /// # Errors
-/// What the executor refuses or reports.
+/// The executor's error.
 pub fn execute(graph: &Graph, cut: Option<&Cut>, feed: &Array) -> Result<Array, ExecError> {
     let program = Program::compile(graph)?;
     let params = Params::from_graph(graph, Device::Cpu)?;
@@ -108,13 +109,13 @@ pub fn execute(graph: &Graph, cut: Option<&Cut>, feed: &Array) -> Result<Array, 
     Ok(array(&out))
 }
 
-/// A tensor of an array's elements.
+/// Returns a tensor of an array's elements.
 pub fn tensor(array: &Array) -> Tensor {
     let shape: Vec<i64> = array.shape.iter().map(|&d| d as i64).collect();
     Tensor::from_slice(&array.data).reshape(shape)
 }
 
-/// A tensor's elements as 32-bit floats.
+/// Returns a tensor's elements as 32-bit floats.
 ///
 /// # Panics
 /// Never for a tensor on the host.

@@ -1,4 +1,4 @@
-//! Whole runs through the command line, in a folder that goes with the test.
+//! Whole runs through the command line, in a folder that is removed with the test.
 
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
@@ -7,7 +7,7 @@ use std::process::{Command, Output, Stdio};
 
 use crate::binary;
 
-/// Settings of a run that is over in seconds.
+/// Settings of a run that takes seconds.
 pub const TINY: &str = r#"
 data = "shapes:train=600,test=200,search=100"
 batch = 50
@@ -44,19 +44,19 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// A folder that holds [`TINY`] as `tiny.toml`.
+    /// Makes a folder with [`TINY`] as `tiny.toml`.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
         fs::write(dir.path().join("tiny.toml"), TINY).unwrap();
         Self { dir }
     }
 
-    /// A path in the folder.
+    /// Returns a path in the folder.
     pub fn path(&self, name: &str) -> PathBuf {
         self.dir.path().join(name)
     }
 
-    /// The command line with these arguments, run in the folder.
+    /// Returns the command line with these arguments, run in the folder.
     pub fn command(&self, args: &[&str]) -> Command {
         let mut command = Command::new(binary("graphprune"));
         command
@@ -65,7 +65,7 @@ impl Sandbox {
             .stdin(Stdio::null());
         command
             .env("GRAPHPRUNE_AGENT", binary("graphprune-agent"))
-            // What the user's own store knows must not decide what a test sees.
+            // The user's own store must not influence a test.
             .env("GRAPHPRUNE_HOME", self.dir.path().join("home"))
             .env("RUST_LOG", "pipeline=info");
         command
@@ -76,7 +76,8 @@ impl Sandbox {
         self.command(args).output().unwrap()
     }
 
-    /// Starts a run and kills it (SIGKILL) at the first line of standard error that holds `moment`.
+    /// Starts a run and kills it (SIGKILL) at the first line of standard error that contains
+    /// `moment`.
     pub fn kill_at(&self, args: &[&str], moment: &str) {
         let mut child = self
             .command(args)
@@ -84,15 +85,15 @@ impl Sandbox {
             .stdout(Stdio::null())
             .spawn()
             .unwrap();
-        let mut seen = String::new();
+        let mut stderr = String::new();
         let mut reader = BufReader::new(child.stderr.take().unwrap());
         loop {
             let mut line = String::new();
             assert!(
                 reader.read_line(&mut line).unwrap() > 0,
-                "the run ended before '{moment}':\n{seen}"
+                "the run ended before '{moment}':\n{stderr}"
             );
-            seen.push_str(&line);
+            stderr.push_str(&line);
             if line.contains(moment) {
                 break;
             }
@@ -103,7 +104,7 @@ impl Sandbox {
         reader.read_to_string(&mut rest).unwrap();
     }
 
-    /// The run must have ended with a network within a budget that it names, and with a report.
+    /// Expects the run to have ended with a smaller network and a report.
     pub fn check_result(&self, output: &Output, folder: &str) {
         let error = String::from_utf8_lossy(&output.stderr);
         assert!(
@@ -158,7 +159,7 @@ fn walk(dir: &Path) -> Vec<String> {
     out
 }
 
-/// Processes below `pid` at the given depth (1: its children).
+/// Returns the processes below `pid` at this depth (1: its children).
 pub fn descendants(pid: u32, depth: usize) -> Vec<u32> {
     let Ok(threads) = fs::read_dir(format!("/proc/{pid}/task")) else {
         return Vec::new();

@@ -1,4 +1,5 @@
-//! The guard over latency through the command line, with the real agent: baselines, verdicts, exit codes and the history.
+//! The guard over latency through the command line, with the real agent: baselines, verdicts,
+//! exit codes and the history.
 
 use std::fs;
 use std::process::Output;
@@ -6,15 +7,15 @@ use std::process::Output;
 use graphprune_tests::Sandbox;
 use serde_json::Value;
 
-/// Runs the guard over a file and checks how it ends.
+/// Runs the guard over a file and checks its exit code.
 fn check(sandbox: &Sandbox, args: &[&str], code: i32) -> Output {
     let output = sandbox.run(&[&["bench"], args].concat());
     let error = String::from_utf8_lossy(&output.stderr);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
         Some(code),
-        "{args:?}:\n{said}\n{error}"
+        "{args:?}:\n{stdout}\n{error}"
     );
     output
 }
@@ -28,7 +29,7 @@ fn history(sandbox: &Sandbox) -> Vec<Value> {
 fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     let sandbox = Sandbox::new();
     let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
-    // As in a job that has nothing but a profile's file.
+    // As in a job with only a profile's file.
     put("board.toml", b"name = \"bench\"\ntransport = \"local\"\n");
     put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
     let save = [
@@ -68,12 +69,12 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     );
 
     let entries = history(&sandbox);
-    let told: Vec<_> = entries
+    let verdicts: Vec<_> = entries
         .iter()
         .map(|e| (e["label"].as_str().unwrap(), e["verdict"].as_str().unwrap()))
         .collect();
     assert_eq!(
-        told,
+        verdicts,
         [("first", "no_baseline"), ("second <b>", "regressed")]
     );
     assert_eq!(entries[1]["reference"], entries[0]["sha256"]);
@@ -91,7 +92,7 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     let text = check(&sandbox, &["history", "--model", "net"], 0);
     assert!(String::from_utf8_lossy(&text.stdout).contains("slower"));
 
-    // The evidence is there, too: each process with its reference.
+    // The evidence is in the history too: each process with its reference.
     let store = sandbox.path(".graphprune/bench/history.sqlite");
     let list = sandbox.run(&["measurements", "list", "--store", store.to_str().unwrap()]);
     let lines = String::from_utf8_lossy(&list.stdout).lines().count();
@@ -99,7 +100,7 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
 }
 
 #[test]
-fn what_cannot_be_measured_or_compared_is_no_success() {
+fn a_failed_measurement_or_comparison_is_no_success() {
     let sandbox = Sandbox::new();
     let empty = check(&sandbox, &["history"], 0);
     assert!(String::from_utf8_lossy(&empty.stdout).contains("empty"));
@@ -141,7 +142,7 @@ fn what_cannot_be_measured_or_compared_is_no_success() {
     );
 }
 
-/// The verdicts of every output of a run of the guard.
+/// Checks the verdict in every output of a run of the guard.
 fn check_outputs(sandbox: &Sandbox, args: &[&str], code: i32, verdict: &str) {
     let files = [
         "--junit",
@@ -158,8 +159,8 @@ fn check_outputs(sandbox: &Sandbox, args: &[&str], code: i32, verdict: &str) {
     );
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     let entries = history(sandbox);
-    for told in [all.as_array().unwrap().last(), entries.last()] {
-        assert_eq!(told.unwrap()["verdict"], verdict, "{args:?}");
+    for entry in [all.as_array().unwrap().last(), entries.last()] {
+        assert_eq!(entry.unwrap()["verdict"], verdict, "{args:?}");
     }
     let read = |name: &str| fs::read_to_string(sandbox.path(name)).unwrap();
     let (junit, markdown, page) = (read("bench.xml"), read("summary.md"), read("page.html"));
@@ -181,7 +182,7 @@ fn check_outputs(sandbox: &Sandbox, args: &[&str], code: i32, verdict: &str) {
 }
 
 #[test]
-fn every_output_says_what_the_exit_code_says() {
+fn every_output_agrees_with_the_exit_code() {
     let sandbox = Sandbox::new();
     let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
     put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
@@ -201,7 +202,7 @@ fn every_output_says_what_the_exit_code_says() {
     check_outputs(&sandbox, &strict, 0, "improved");
     put("net.onnx", b"this is no model");
     check_outputs(&sandbox, &strict, 2, "unmeasured");
-    // The page judges the newest run of each model, so what is never compared comes last.
+    // The page judges the newest run of each model, so the uncompared model comes last.
     check_outputs(
         &sandbox,
         &["other.onnx", "--baseline", "main"],
@@ -209,7 +210,7 @@ fn every_output_says_what_the_exit_code_says() {
         "uncompared",
     );
 
-    // What could not even begin leaves no file of an earlier run behind that says something else.
+    // A run that fails at once leaves no file of an earlier run behind.
     check(
         &sandbox,
         &["net.onnx", "--baseline", "none", "--junit", "bench.xml"],

@@ -1,5 +1,6 @@
-//! Small networks as PyTorch's two exporters write them, at operator sets from 11 to 21 (made by `peers/export_small.py`): each is
-//! read, nothing but its ends is pinned, and what is left of it computes what it should, in ONNX Runtime and in libtorch.
+//! Small networks from PyTorch's two exporters, at operator sets from 11 to 21 (made by
+//! `peers/export_small.py`). Each is read with only its ends pinned, and its pruned form
+//! computes the masked network's outputs in ONNX Runtime and in libtorch.
 
 use std::path::Path;
 
@@ -30,7 +31,7 @@ fn load(name: &str) -> Graph {
     graph
 }
 
-/// Two images, or as many as the file says.
+/// Two images, or the file's fixed batch.
 fn feed(graph: &Graph) -> Array {
     let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
     assert!(matches!(shape[1], Dim::Known(3)));
@@ -62,7 +63,7 @@ fn check(attention: Attention) {
 }
 
 #[test]
-fn exported_networks_are_read_as_the_files_that_compute_the_same() {
+fn exported_networks_compute_what_their_files_compute() {
     for name in names() {
         let graph = load(&name);
         let feed = feed(&graph);
@@ -80,7 +81,7 @@ fn exported_networks_are_read_as_the_files_that_compute_the_same() {
 }
 
 #[test]
-fn functions_of_an_exported_network_are_taken_apart() {
+fn functions_of_an_exported_network_are_inlined() {
     let graph = load("functions-dynamo-18");
     let opaque = graph
         .nodes()
@@ -91,7 +92,7 @@ fn functions_of_an_exported_network_are_taken_apart() {
 }
 
 #[test]
-fn groups_of_an_attention_are_called_by_what_they_are() {
+fn groups_of_an_attention_are_named_by_their_role() {
     for (name, attention, want) in [
         (
             "vit-traced-14",

@@ -10,7 +10,8 @@ use std::time::{Duration, Instant};
 use graphprune_tests::{Sandbox, TINY, binary, descendants};
 use serde_json::Value;
 
-/// A sandbox with two profiles' files that name one profile, and an agent that can be kept from starting.
+/// A sandbox with two profile files of one profile name, and an agent that can be kept from
+/// starting.
 struct Bench {
     sandbox: Sandbox,
 }
@@ -42,7 +43,7 @@ impl Bench {
         self.sandbox.path("agent.sh")
     }
 
-    /// While this file is there, no agent starts.
+    /// The path of a file whose existence keeps agents from starting.
     fn gone(&self) -> PathBuf {
         self.sandbox.path("gone")
     }
@@ -62,7 +63,7 @@ impl Bench {
         serde_json::from_slice(&json).unwrap()
     }
 
-    /// Starts a run and waits until its search has begun. The rest of what it says follows.
+    /// Starts a run and waits until its search has begun. The iterator has the remaining output.
     fn searching(&self) -> (Child, impl Iterator<Item = String> + use<>) {
         let mut run = self
             .command(&START)
@@ -77,7 +78,7 @@ impl Bench {
         (run, lines)
     }
 
-    /// Kills the first `count` agents of a run, and no other starts.
+    /// Kills the first `count` agents of a run and keeps others from starting.
     fn harm(&self, run: &Child, count: usize) {
         let begun = Instant::now();
         let agents = loop {
@@ -111,7 +112,7 @@ const START: [&str; 10] = [
     "0.8x",
 ];
 
-/// The names of the devices in a list of things that were measured.
+/// Returns the names of the devices in a list of measurements.
 fn devices(list: &Value, name: impl Fn(&Value) -> &Value) -> Vec<String> {
     let all = list.as_array().unwrap().iter();
     let mut names: Vec<String> = all
@@ -123,14 +124,14 @@ fn devices(list: &Value, name: impl Fn(&Value) -> &Value) -> Vec<String> {
 }
 
 #[test]
-fn two_devices_share_a_run_and_the_report_says_which_measured_what() {
+fn two_devices_share_a_run_and_the_report_attributes_measurements() {
     let bench = Bench::new();
     let output = bench.run(&START);
     bench.sandbox.check_result(&output, "run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("2 devices (left, right)"), "{said}");
-    // They are one machine here, and that is said.
-    assert!(said.contains("look like one machine"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("2 devices (left, right)"), "{stderr}");
+    // Both are the same machine, and the report states it.
+    assert!(stderr.contains("look like one machine"), "{stderr}");
     let report = bench.report();
     assert_eq!(
         devices(&report["candidates"], |c| &c["device"]),
@@ -186,11 +187,11 @@ fn a_search_goes_on_without_a_device_that_is_gone_for_good() {
     let bench = Bench::new();
     let (mut run, lines) = bench.searching();
     bench.harm(&run, 1);
-    let said: Vec<String> = lines.collect();
+    let stderr: Vec<String> = lines.collect();
     let output = Output {
         status: run.wait().unwrap(),
         stdout: Vec::new(),
-        stderr: said.join("\n").into_bytes(),
+        stderr: stderr.join("\n").into_bytes(),
     };
     bench.sandbox.check_result(&output, "run");
     let report = bench.report();
@@ -211,9 +212,9 @@ fn a_run_whose_devices_are_all_gone_stops_and_can_be_resumed() {
     let bench = Bench::new();
     let (mut run, lines) = bench.searching();
     bench.harm(&run, 2);
-    let said: Vec<String> = lines.collect();
-    assert_eq!(run.wait().unwrap().code(), Some(1), "{said:?}");
-    let last = said.join("\n");
+    let stderr: Vec<String> = lines.collect();
+    assert_eq!(run.wait().unwrap().code(), Some(1), "{stderr:?}");
+    let last = stderr.join("\n");
     assert!(
         last.contains("no device of the fleet is left")
             && last.contains("left: ")

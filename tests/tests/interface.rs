@@ -1,4 +1,5 @@
-//! What a network is to those who call it, its inputs, outputs, batch, operator set and metadata, is the same after a run.
+//! A network's interface, its inputs, outputs, batch, operator set and metadata, is preserved by
+//! a run.
 
 use std::fs;
 
@@ -11,7 +12,7 @@ use onnx_graph::{
 };
 use serde_json::Value;
 
-/// Size of the images of `shapes`, and how many classes there are.
+/// Size of the images of `shapes`, and the number of classes.
 const IMAGE: usize = 32;
 const CLASSES: usize = 10;
 
@@ -22,7 +23,8 @@ fn weights(graph: &mut Graph, name: &str, dims: &[usize]) -> ValueId {
     graph.add_constant(name, tensor)
 }
 
-/// Three layers for batches of `batch` images, which stand in a Reshape too; with a normalisation `norm`.
+/// Three layers for batches of `batch` images, a size that a Reshape also contains; with the
+/// normalisation `norm`.
 fn network(batch: usize, norm: Op) -> Vec<u8> {
     let mut graph = Graph::new("small", 14);
     graph.ir_version = 7;
@@ -72,7 +74,8 @@ fn network(batch: usize, norm: Op) -> Vec<u8> {
     bytes
 }
 
-/// Fields of a model, as protobuf has them: `model_version` 7, `doc_string` "about", one entry of `metadata_props`.
+/// Protobuf fields of a model: `model_version` 7, `doc_string` "about", one entry of
+/// `metadata_props`.
 const METADATA: &[u8] = b"\x28\x07\x32\x05about\x72\x0d\x0a\x06labels\x12\x03a,b";
 
 fn inference() -> Op {
@@ -105,7 +108,8 @@ fn prune<'a>(more: &[&'a str]) -> Vec<&'a str> {
     args
 }
 
-/// Runs with a network of batches of `batch`; every file has that batch, or an open one.
+/// Runs with a network of batches of `batch`. Every exported file has that batch, or an open
+/// one.
 fn check_exports(batch: usize, options: &[&str], open: bool) {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("model.onnx"), network(batch, inference())).unwrap();
@@ -159,17 +163,17 @@ fn a_batch_of_one_is_exported_as_one() {
 }
 
 #[test]
-fn a_larger_fixed_batch_is_opened_for_the_run_and_exported_as_it_came() {
+fn a_larger_fixed_batch_is_opened_for_the_run_and_exported_unchanged() {
     check_exports(8, &[], false);
 }
 
 #[test]
-fn an_open_batch_is_exported_where_it_is_asked_for() {
+fn an_open_batch_is_exported_on_request() {
     check_exports(8, &["--dynamic-batch"], true);
 }
 
 #[test]
-fn a_network_in_training_mode_is_refused_unless_it_is_to_be_taken_at_inference() {
+fn a_network_in_training_mode_is_refused_unless_inference_is_requested() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("model.onnx"), network(8, training())).unwrap();
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
@@ -192,6 +196,15 @@ fn a_network_in_training_mode_is_refused_unless_it_is_to_be_taken_at_inference()
         assert!(error.contains(part), "no {part} in:\n{error}");
     }
     assert!(!sandbox.path("run/original.onnx").exists());
+    for args in [
+        &["predict", "model.onnx"][..],
+        &["explain", "model.onnx", "model.onnx"],
+    ] {
+        let output = sandbox.run(args);
+        let error = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
+        assert!(error.contains("training mode"), "{args:?}: {error}");
+    }
     let taken = sandbox.run(&prune(&["--training-mode", "inference", "--json"]));
     sandbox.check_result(&taken, "run");
     let warning = "1 node ('norm') is in training mode in the given file";

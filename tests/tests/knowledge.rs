@@ -1,5 +1,5 @@
-//! What is known of a device's latency, through the command line with the real agent: kept, dropped when what it hangs on changes,
-//! and told.
+//! What a run learns about a device's latency, through the command line with the real agent: it
+//! is stored, dropped when its settings change, and reported.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -8,7 +8,7 @@ use graphprune_tests::Sandbox;
 use latency::{Key, STORE_FILE, Store};
 
 #[test]
-fn kernels_are_measured_again_when_a_run_goes_on_with_other_settings() {
+fn kernels_are_measured_again_when_a_run_continues_with_other_settings() {
     let sandbox = Sandbox::new();
     let train = [
         "train",
@@ -20,15 +20,15 @@ fn kernels_are_measured_again_when_a_run_goes_on_with_other_settings() {
         "--out",
         "run",
     ];
-    let said = |output: std::process::Output| {
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+    let stderr = |output: std::process::Output| {
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
     };
-    let first = said(sandbox.run(&train));
+    let first = stderr(sandbox.run(&train));
     assert!(first.contains("widths are worth having"), "{first}");
     let resume = ["train", "--out", "run", "--resume"];
-    let same = said(sandbox.run(&resume));
+    let same = stderr(sandbox.run(&resume));
     assert!(!same.contains("kernels"), "{same}");
     let profile = "name = \"two-threads\"\ntransport = \"local\"\n[sampling]\nthreads = 2\n";
     fs::write(sandbox.path("two.toml"), profile).unwrap();
@@ -37,14 +37,14 @@ fn kernels_are_measured_again_when_a_run_goes_on_with_other_settings() {
     let changed = text.replace("device = \"local\"", "device = \"./two.toml\"");
     assert_ne!(changed, text);
     fs::write(&config, changed).unwrap();
-    let other = said(sandbox.run(&resume));
-    for told in [
+    let other = stderr(sandbox.run(&resume));
+    for needle in [
         "threads=2",
         "are measured again",
         "widths are worth having",
         "latency calibration",
     ] {
-        assert!(other.contains(told), "no '{told}' in {other}");
+        assert!(other.contains(needle), "no '{needle}' in {other}");
     }
 }
 
@@ -62,11 +62,12 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
         "--report",
         "predict.html",
     ]);
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
-    let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
+    let prediction: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
     let number = |path: &str| {
-        told.pointer(path)
+        prediction
+            .pointer(path)
             .and_then(serde_json::Value::as_f64)
             .unwrap()
     };
@@ -82,7 +83,7 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
     for part in ["shapes_net", "Predicted against measured", "worth having"] {
         assert!(page.contains(part), "no '{part}' on the page");
     }
-    let groups = told["groups"].as_array().unwrap().len();
+    let groups = prediction["groups"].as_array().unwrap().len();
     let widths = |first: &str| [&[first][..], &vec!["1"; groups - 1]].concat().join(",");
     for (widths, needle) in [
         (widths("0"), "would keep no channel"),
@@ -90,16 +91,17 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
         ("1".into(), "groups"),
     ] {
         let output = predict(&["--widths", &widths]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
         assert!(
-            output.status.code() == Some(1) && said.contains(needle),
-            "{widths}: {said}"
+            output.status.code() == Some(1) && stderr.contains(needle),
+            "{widths}: {stderr}"
         );
     }
 }
 
-/// A sandbox with the files of three devices of one profile, and settings of a run that shares its store with others.
-fn donor() -> Sandbox {
+/// A sandbox with three devices of one profile, and settings of a run that shares its store with
+/// others.
+fn three_devices() -> Sandbox {
     let sandbox = Sandbox::new();
     for name in ["first", "second", "third"] {
         let profile = "name = \"bench\"\ntransport = \"local\"\n";
@@ -116,13 +118,13 @@ fn donor() -> Sandbox {
     sandbox
 }
 
-/// From here on every device known so far takes as long for one kernel as for any other.
+/// Sets all stored kernels of all devices to the same time.
 fn spoil(sandbox: &Sandbox) {
     let mut store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
     for record in store.all().unwrap() {
         let mut m = record.measurement;
         let Some(ratio) = &mut m.ratio else { continue };
-        (ratio.low, ratio.median, ratio.high) = (0.99, 1.0, 1.01);
+        ratio.interval = (1.0, 0.99, 1.01).into();
         let key = Key {
             model: m.model_sha256,
             reference: m.reference_sha256,
@@ -134,31 +136,31 @@ fn spoil(sandbox: &Sandbox) {
     }
 }
 
-/// What a run says that ends with the training.
+/// Returns the output of a run that ends after the training.
 fn train(sandbox: &Sandbox, device: &str, out: &str) -> String {
     let args = ["train", "shapes_net", "--config", "user.toml"];
     let more = ["--latency", "0.8x", "--device", device, "--out", out];
     let output = sandbox.run(&[&args[..], &more].concat());
-    let said = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(output.status.success(), "{said}");
-    said
+    let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{stderr}");
+    stderr
 }
 
 #[test]
 fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
-    let sandbox = donor();
+    let sandbox = three_devices();
     let predict = |device: &str| {
         let output = sandbox.run(&["predict", "shapes_net", "--device", device]);
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        said
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        stderr
     };
     let first = predict("./first.toml");
     assert!(first.contains("kernels known of this device"), "{first}");
     let second = predict("./second.toml");
     let known = "kernels known of first, a device of the same profile";
     assert!(second.contains(known), "{second}");
-    // What is another's is not kept as the device's own.
+    // Kernels of another device are not stored as the device's own.
     let store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
     let names = store.all().unwrap().into_iter();
     let names: BTreeSet<String> = names.map(|r| r.origin.device_name).collect();
@@ -167,37 +169,40 @@ fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
     let own = train(&sandbox, "./first.toml", "one");
     assert!(own.contains("latency calibration: 30 steps"), "{own}");
     let kin = train(&sandbox, "./second.toml", "two");
-    for told in [
+    for needle in [
         "known of first, of the same profile",
         "latency calibration: 20 steps",
     ] {
-        assert!(kin.contains(told), "no '{told}' in {kin}");
+        assert!(kin.contains(needle), "no '{needle}' in {kin}");
     }
 }
 
 #[test]
-fn kernels_of_another_device_that_do_not_fit_are_measured_anew() {
-    let sandbox = donor();
+fn kernels_of_another_device_that_do_not_fit_are_measured_again() {
+    let sandbox = three_devices();
     let predict = |more: &[&str]| {
         let output = sandbox.run(&[&["predict", "shapes_net", "--json"][..], more].concat());
-        let said = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(output.status.success(), "{said}");
-        let told: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        (said, told)
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(output.status.success(), "{stderr}");
+        let prediction: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        (stderr, prediction)
     };
     let (_, first) = predict(&["--device", "./first.toml"]);
     assert!(first["kernels_of"].is_null());
     spoil(&sandbox);
     let second = ["--device", "./second.toml"];
-    let (_, told) = predict(&second);
-    assert_eq!(told["kernels_of"], "first");
-    let (said, told) = predict(&[&second[..], &["--learn", "20"]].concat());
-    assert!(said.contains("this device's own are measured"), "{said}");
-    assert!(told["kernels_of"].is_null());
+    let (_, prediction) = predict(&second);
+    assert_eq!(prediction["kernels_of"], "first");
+    let (stderr, prediction) = predict(&[&second[..], &["--learn", "20"]].concat());
+    assert!(
+        stderr.contains("this device's own are measured"),
+        "{stderr}"
+    );
+    assert!(prediction["kernels_of"].is_null());
 
     spoil(&sandbox);
     let run = train(&sandbox, "./third.toml", "run");
-    for told in ["known of ", "this device's own are measured"] {
-        assert!(run.contains(told), "no '{told}' in {run}");
+    for needle in ["known of ", "this device's own are measured"] {
+        assert!(run.contains(needle), "no '{needle}' in {run}");
     }
 }

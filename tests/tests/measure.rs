@@ -1,5 +1,5 @@
-//! `graphprune measure` and the guard on files as they come: external data, operators that nobody here prunes, open sizes. With the
-//! real agent.
+//! `graphprune measure` and the guard on arbitrary files, with the real agent: external data,
+//! operators without channel rules, open sizes.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -15,25 +15,26 @@ const FLOAT: u64 = 1;
 const BOOL: u64 = 9;
 const HALF: u64 = 10;
 
-/// Runs the program and checks how it ends.
+/// Runs the program and checks its exit code.
 fn check(sandbox: &Sandbox, args: &[&str], code: i32) -> Output {
     let output = sandbox.run(args);
     let error = String::from_utf8_lossy(&output.stderr);
-    let said = String::from_utf8_lossy(&output.stdout);
+    let stdout = String::from_utf8_lossy(&output.stdout);
     assert_eq!(
         output.status.code(),
         Some(code),
-        "{args:?}:\n{said}\n{error}"
+        "{args:?}:\n{stdout}\n{error}"
     );
     output
 }
 
-fn said(output: &Output) -> String {
+fn stderr(output: &Output) -> String {
     String::from_utf8_lossy(&output.stderr).into_owned()
 }
 
-/// Adds tensors that stand in an initialiser, in a `Constant` and in the subgraph of an `If`, each with 64 floats: a graph that the
-/// reader of the pruner does not take. The weights come from `data`, and one of them is in half precision.
+/// Makes a graph with tensors of 64 floats in an initialiser, in a `Constant` and in the
+/// subgraph of an `If`, which the pruner's reader does not accept. The weights come from `data`,
+/// and one of them is in half precision.
 fn graph(data: impl Fn(usize, usize) -> Data<'static>) -> Vec<u8> {
     let dims = [1, 64];
     let branch = |name: &str, weight: Option<Vec<u8>>| {
@@ -91,7 +92,7 @@ fn outside(file: &'static str) -> Vec<u8> {
     model(&graph(|offset, length| Data::Outside(file, offset, length)))
 }
 
-/// The same with its weights inside.
+/// The same model with its weights inside.
 fn inside() -> Vec<u8> {
     model(&graph(|_, length| Data::Inside(&ZEROS[..length])))
 }
@@ -103,7 +104,7 @@ fn digests(output: &Output) -> Vec<String> {
 }
 
 #[test]
-fn weights_in_another_file_are_measured_and_guarded_as_if_they_were_inside() {
+fn weights_in_another_file_are_measured_and_guarded_like_weights_inside() {
     let sandbox = Sandbox::new();
     let put = |name: &str, content: &[u8]| {
         let path = sandbox.path(name);
@@ -140,9 +141,9 @@ fn weights_in_another_file_are_measured_and_guarded_as_if_they_were_inside() {
         "{measured:?}"
     );
 
-    // The guard keeps a model that needs no other file.
+    // The guard stores a model without external files.
     let save = ["bench", export, "--save-baseline", "main"];
-    assert!(said(&check(&sandbox, &save, 0)).contains("saved the baseline `main`"));
+    assert!(stderr(&check(&sandbox, &save, 0)).contains("saved the baseline `main`"));
     let kept = sandbox.path(&format!(".graphprune/bench/models/{}.onnx", measured[0]));
     assert_eq!(fs::read(kept).unwrap(), inside());
     fs::remove_dir_all(sandbox.path("export")).unwrap();
@@ -156,13 +157,13 @@ fn weights_in_another_file_are_measured_and_guarded_as_if_they_were_inside() {
         "--json",
     ];
     let output = check(&sandbox, &compare, 0);
-    assert!(said(&output).contains("regression threshold: 900 %"));
+    assert!(stderr(&output).contains("regression threshold: 900 %"));
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();
     assert_eq!(all[0]["interleaved"], true, "{all}");
 }
 
 #[test]
-fn what_cannot_be_read_or_measured_is_not_saved_and_nothing_says_so() {
+fn unreadable_and_unmeasurable_files_are_not_saved() {
     let sandbox = Sandbox::new();
     let put = |name: &str, content: &[u8]| fs::write(sandbox.path(name), content).unwrap();
     put("net.onnx", &outside("net.onnx.data"));
@@ -187,7 +188,7 @@ fn what_cannot_be_read_or_measured_is_not_saved_and_nothing_says_so() {
             ],
         ] {
             let code = if args[0] == "bench" { 2 } else { 1 };
-            let error = said(&check(&sandbox, &args, code));
+            let error = stderr(&check(&sandbox, &args, code));
             assert!(error.contains(file) && error.contains(needle), "{error}");
             assert!(!error.contains("saved"), "{error}");
         }
@@ -197,21 +198,21 @@ fn what_cannot_be_read_or_measured_is_not_saved_and_nothing_says_so() {
             "{junit}"
         );
     }
-    let error = said(&check(&sandbox, &["measure", "noise.onnx"], 1));
+    let error = stderr(&check(&sandbox, &["measure", "noise.onnx"], 1));
     assert!(
         error.contains("noise.onnx") && error.contains("no ONNX file"),
         "{error}"
     );
 
-    // Nothing measured: nothing saved.
+    // Nothing is measured, so nothing is saved.
     let save = ["bench", "noise.onnx", "--save-baseline", "main"];
-    let error = said(&check(&sandbox, &save, 2));
+    let error = stderr(&check(&sandbox, &save, 2));
     assert!(
         error.contains("the baseline `main` is not saved"),
         "{error}"
     );
     assert!(!sandbox.path(".graphprune/bench/main.json").exists());
-    // A part: that part is saved, and the rest is named.
+    // One is measured and saved, and the others are named.
     let save = [
         "bench",
         "good.onnx",
@@ -219,7 +220,7 @@ fn what_cannot_be_read_or_measured_is_not_saved_and_nothing_says_so() {
         "--save-baseline",
         "main",
     ];
-    let error = said(&check(&sandbox, &save, 2));
+    let error = stderr(&check(&sandbox, &save, 2));
     assert!(
         error.contains("1 of 2 measurements are saved") && error.contains("noise on local"),
         "{error}"
@@ -249,10 +250,10 @@ fn open_sizes() -> Vec<u8> {
 }
 
 #[test]
-fn open_sizes_are_given_and_the_guard_keeps_them() {
+fn open_sizes_can_be_given_and_the_guard_stores_them() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("net.onnx"), open_sizes()).unwrap();
-    let error = said(&check(&sandbox, &["measure", "net.onnx"], 1));
+    let error = stderr(&check(&sandbox, &["measure", "net.onnx"], 1));
     assert!(error.contains("--input-size x=1x3x?x?"), "{error}");
     let times: Vec<f64> = ["1x3x16x16", "x=1x3x256x256"]
         .iter()
@@ -274,7 +275,7 @@ fn open_sizes_are_given_and_the_guard_keeps_them() {
     let sized = |size: &'static str| ["measure", "net.onnx", "--input-size", size];
     check(&sandbox, &sized("z=1x3x8x8"), 2);
     for wrong in ["1x4x8x8", "3x8x8"] {
-        let error = said(&check(&sandbox, &sized(wrong), 1));
+        let error = stderr(&check(&sandbox, &sized(wrong), 1));
         assert!(
             error.contains("input `x`") && error.contains(wrong),
             "{error}"
@@ -318,17 +319,17 @@ fn the_least_effort_measures_and_a_limit_of_one_model_is_a_time() {
     .unwrap();
     let least = ["measure", "net.onnx", "--effort", "0.1"];
     let limit = |limit: &'static str| [&least[..], &["--at-most", limit]].concat();
-    let error = said(&check(&sandbox, &limit("5s"), 0));
+    let error = stderr(&check(&sandbox, &limit("5s"), 0));
     assert!(error.contains("limit: at most 5000ms"), "{error}");
     check(&sandbox, &limit("1ns"), 3);
     let pair = ["measure", "net.onnx", "net.onnx", "--at-most", "0.01x"];
-    let error = said(&check(&sandbox, &pair, 3));
+    let error = stderr(&check(&sandbox, &pair, 3));
     assert!(
         error.contains("limit: at most 0.01x of the reference's latency"),
         "{error}"
     );
 
-    // A limit that is exceeded is told whether or not anybody reads the figures.
+    // An exceeded limit is reported whether or not the figures are read.
     let mut child = sandbox
         .command(&limit("1ns"))
         .stdout(Stdio::piped())
@@ -348,5 +349,5 @@ fn the_least_effort_measures_and_a_limit_of_one_model_is_a_time() {
         .output()
         .unwrap();
     assert_eq!(output.status.code(), Some(1));
-    assert!(said(&output).contains("cannot write to standard output"));
+    assert!(stderr(&output).contains("cannot write to standard output"));
 }

@@ -1,5 +1,6 @@
-//! Networks put together at random out of what the channel rules describe, pruned by random plans, compute what the network
-//! with the dropped channels silenced computes. ONNX Runtime is asked, through a process of its own.
+//! Random networks made of the operators with channel rules, pruned by random plans, have the
+//! outputs of the network with the dropped channels masked, with ONNX Runtime in a process of
+//! its own as the reference.
 
 use channels::{AnalysisOptions, Attention, analyse_with};
 use graphprune_tests::{Array, difference, execute, prune_and_compare, random_plan};
@@ -12,7 +13,7 @@ use rand_chacha::ChaCha8Rng;
 /// Largest difference allowed, relative to the spread of the output.
 const TOLERANCE: f64 = 1e-4;
 
-/// A network under construction, and the value it has come to: an image of `channels` and `side`.
+/// A network under construction, and its current value: an image of `channels` and `side`.
 struct Net {
     graph: Graph,
     rng: ChaCha8Rng,
@@ -209,7 +210,7 @@ impl Net {
         self.x = self.push(turn([0, 3, 1, 2]), &[y]);
     }
 
-    /// Self-attention over the positions, packed as exporters write it, beside what it attends to.
+    /// Self-attention over the positions, packed as exporters write it, beside its input.
     fn attend(&mut self) {
         let (x, c, tokens) = (self.x, self.channels, self.side * self.side);
         let (heads, width) = (self.rng.random_range(1..3), self.rng.random_range(1..5));
@@ -340,7 +341,7 @@ fn check(seeds: std::ops::Range<u64>) {
         let analysis = analyse_with(&graph, AnalysisOptions { attention }).unwrap();
         let feed = Array::uniform(&[2, 3, 8, 8], -2.0, 2.0, seed);
         for plan in [2 * seed, 2 * seed + 1] {
-            // Every second plan empties a third of the groups that may be.
+            // Every second plan empties a third of the removable groups.
             let remove = if plan % 2 == 1 { 0.33 } else { 0.0 };
             let plan = random_plan(&analysis, plan, 0.0..=1.0, remove);
             let found = prune_and_compare(&graph, &analysis, &plan, &feed)

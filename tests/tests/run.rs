@@ -1,6 +1,6 @@
-//! Whole runs through the command line, with the real agent and ONNX Runtime: to the end, killed and resumed, and fed
-//! with everything that can be wrong. The networks are small and hardly trained: what is checked is that a run does
-//! what it says, not how accurate its network is.
+//! Whole runs through the command line, with the real agent and ONNX Runtime: completed, killed
+//! and resumed, and with invalid input. The networks are small and hardly trained: the tests
+//! check a run's behaviour, not the accuracy of its network.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -42,8 +42,8 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
 fn the_best_of_the_race_becomes_the_result() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(&start(&["--macs", "0.7"]));
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(output.status.success(), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{stderr}");
     let report: Value =
         serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap();
     let candidates = report["candidates"].as_array().unwrap();
@@ -51,7 +51,7 @@ fn the_best_of_the_race_becomes_the_result() {
         .iter()
         .filter_map(|c| Some((c["race_accuracy"].as_f64()?, &c["widths"])));
     let raced: Vec<_> = raced.collect();
-    assert_eq!(raced.len(), 2, "{said}");
+    assert_eq!(raced.len(), 2, "{stderr}");
     let best = raced.iter().map(|r| r.0).fold(0.0, f64::max);
     let groups = report["groups"].as_array().unwrap();
     let kept = Value::Array(groups.iter().map(|g| g["kept"].clone()).collect());
@@ -62,13 +62,13 @@ fn the_best_of_the_race_becomes_the_result() {
 #[test]
 fn a_search_that_ends_beyond_its_budget_is_narrowed_into_it() {
     let sandbox = Sandbox::new();
-    // The search fills the budget; a margin of half of it then confirms nothing that was found.
+    // The search fills the budget; a margin of half of it then confirms none of its networks.
     let wide_margin = format!("{TINY}confirm_margin = 0.5\n");
     fs::write(sandbox.path("tiny.toml"), wide_margin).unwrap();
     let output = sandbox.run(&start(&["--latency", "0.8x"]));
     sandbox.check_result(&output, "run");
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert!(said.contains("narrowing the nearest one"), "{said}");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("narrowing the nearest one"), "{stderr}");
 }
 
 #[test]
@@ -83,8 +83,8 @@ fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
     sandbox.check_result(&output, "run");
 }
 
-/// Sends `signal` to a process at `depth` below the run (1: the agent, 2: its worker) in the middle of the search. The run
-/// has to go on to its result.
+/// Sends `signal` to a process at `depth` below the run (1: the agent, 2: its worker) during the
+/// search. The run must go on to its result.
 fn check_search_survives(depth: usize, signal: &str) {
     let sandbox = Sandbox::new();
     let mut run = sandbox
@@ -97,7 +97,7 @@ fn check_search_survives(depth: usize, signal: &str) {
     assert!(lines.any(|l| l.unwrap().contains("search (ddpg):")));
     let begun = Instant::now();
     let victim = loop {
-        // A worker is one in the middle of a measurement.
+        // A worker exists only during a measurement.
         let pids = descendants(run.id(), depth);
         if let (Some(&pid), false) = (pids.first(), descendants(run.id(), 2).is_empty()) {
             break pid;
@@ -112,11 +112,11 @@ fn check_search_survives(depth: usize, signal: &str) {
         sent.unwrap().success(),
         "{victim} ended before it was harmed"
     );
-    let said: Vec<String> = lines.map_while(Result::ok).collect();
+    let stderr: Vec<String> = lines.map_while(Result::ok).collect();
     let output = Output {
         status: run.wait().unwrap(),
         stdout: Vec::new(),
-        stderr: said.join("\n").into_bytes(),
+        stderr: stderr.join("\n").into_bytes(),
     };
     sandbox.check_result(&output, "run");
 }
@@ -171,11 +171,16 @@ fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
     assert!(first.wait().unwrap().success());
 }
 
-/// The command must fail with exit code 1, name every needle in its message, and leave no result.
+/// Expects exit code 1, every needle in the message, and no result.
 fn check_refused(sandbox: &Sandbox, args: &[&str], needles: &[&str]) {
+    check_exit(sandbox, 1, args, needles);
+}
+
+/// The command must fail with `code`, name every needle in its message, and leave no result.
+fn check_exit(sandbox: &Sandbox, code: i32, args: &[&str], needles: &[&str]) {
     let output = sandbox.run(args);
     let error = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(1), "{args:?}:\n{error}");
+    assert_eq!(output.status.code(), Some(code), "{args:?}:\n{error}");
     for needle in needles {
         assert!(
             error.contains(needle),
@@ -191,6 +196,9 @@ fn a_truncated_and_a_corrupt_model_are_refused_by_name() {
     let bytes = graphprune_tests::zoo_bytes("resnet20");
     fs::write(sandbox.path("cut.onnx"), &bytes[..bytes.len() / 2]).unwrap();
     fs::write(sandbox.path("noise.onnx"), b"this is no model").unwrap();
+    let output = sandbox.run(&["inspect", "noise.onnx"]);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(error.matches("not an ONNX model").count(), 1, "{error}");
     for file in ["cut.onnx", "noise.onnx", "missing.onnx"] {
         check_refused(
             &sandbox,
@@ -225,10 +233,10 @@ fn a_model_that_does_not_fit_the_data_is_refused_with_both_shapes() {
 }
 
 #[test]
-fn a_model_that_does_not_classify_these_images_is_refused_with_what_to_do() {
+fn a_model_that_does_not_classify_these_images_is_refused_with_the_remedy() {
     let sandbox = Sandbox::new();
     let last = ["last.onnx", "channels last", "export it"];
-    // Its batch is fixed and can be opened, so only its classes are in the way.
+    // Its batch is fixed and can be opened, so only its classes prevent a run.
     let fixed = ["fixed", "5 outputs", "10 classes"];
     let models = [
         ("last.onnx", graphprune_tests::channels_last_model(), last),
@@ -249,7 +257,7 @@ fn a_model_that_does_not_classify_these_images_is_refused_with_what_to_do() {
 }
 
 #[test]
-fn a_reader_that_stops_reading_ends_the_command_silently() {
+fn a_closed_pipe_ends_the_command_silently() {
     let sandbox = Sandbox::new();
     let mut child = sandbox
         .command(&["inspect", "resnet50", "--layers"])
@@ -264,7 +272,7 @@ fn a_reader_that_stops_reading_ends_the_command_silently() {
 }
 
 #[test]
-fn a_budget_out_of_reach_is_said_before_training() {
+fn a_budget_out_of_reach_is_reported_before_training() {
     let sandbox = Sandbox::new();
     check_refused(
         &sandbox,
@@ -279,7 +287,7 @@ fn a_budget_out_of_reach_is_said_before_training() {
 }
 
 #[test]
-fn numbers_that_stop_being_finite_in_training_are_reported_with_the_layer() {
+fn numbers_that_become_infinite_in_training_are_reported_with_the_layer() {
     let sandbox = Sandbox::new();
     fs::write(
         sandbox.path("wild.toml"),
@@ -358,7 +366,8 @@ fn external_data_outside_the_models_folder_is_refused() {
 fn a_full_disk_is_named_with_the_file_and_the_next_step() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("small")).unwrap();
-    // A file system of 300 kB in a mount namespace of its own: enough to begin, too little for a checkpoint.
+    // A file system of 300 kB in a mount namespace: enough to begin, too little for a
+    // checkpoint.
     let script = "mount -t tmpfs -o size=300k none small && exec \"$@\"";
     let program = binary("graphprune");
     let mut command = Command::new("unshare");
@@ -393,23 +402,27 @@ fn a_full_disk_is_named_with_the_file_and_the_next_step() {
 }
 
 #[test]
-fn wrong_usage_names_what_is_allowed() {
+fn wrong_usage_names_the_allowed_values() {
     let sandbox = Sandbox::new();
-    let cases: [(&[&str], &[&str]); 5] = [
+    let cases: [(i32, &[&str], &[&str]); 5] = [
         (
+            2,
             &["prune", "shapes_net", "--latency", "fast", "--out", "run"],
             &["fast", "0.7x"],
         ),
         (
+            2,
             &["prune", "shapes_net", "--out", "run"],
             &["--latency", "--macs"],
         ),
         (
+            1,
             &["prune", "resnet21", "--macs", "0.5", "--out", "run"],
             &["resnet21", "resnet20"],
         ),
-        (&["prune", "--out", "run", "--resume"], &["holds no run"]),
+        (1, &["prune", "--out", "run", "--resume"], &["holds no run"]),
         (
+            2,
             &[
                 "prune",
                 "shapes_net",
@@ -423,7 +436,7 @@ fn wrong_usage_names_what_is_allowed() {
             &["luck", "ddpg"],
         ),
     ];
-    for (args, needles) in cases {
-        check_refused(&sandbox, args, needles);
+    for (code, args, needles) in cases {
+        check_exit(&sandbox, code, args, needles);
     }
 }

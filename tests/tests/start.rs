@@ -1,5 +1,5 @@
-//! What a run settles and says at its start, through the command line: its data, the accuracy of the network it is given, its
-//! threads; and what of that ends in the report.
+//! The start of a run, through the command line: its data, the accuracy of a given network, its
+//! threads, and their place in the report.
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -9,15 +9,15 @@ use graphprune_tests::{Sandbox, TINY, write_image_folder, zoo_bytes};
 use model_zoo::ZooConfig;
 use serde_json::Value;
 
-/// A sandbox with a network that is given as trained and is not.
+/// A sandbox with a network that is declared as trained and is not.
 fn with_file() -> Sandbox {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("net.onnx"), zoo_bytes("shapes_net")).unwrap();
     sandbox
 }
 
-/// What the command says on standard error, and its exit code.
-fn said(sandbox: &Sandbox, args: &[&str]) -> (String, Option<i32>) {
+/// Returns the command's standard error and its exit code.
+fn stderr_of(sandbox: &Sandbox, args: &[&str]) -> (String, Option<i32>) {
     let output = sandbox.run(args);
     let text = String::from_utf8_lossy(&output.stderr).into_owned();
     (text, output.status.code())
@@ -33,7 +33,7 @@ fn holds(text: &str, parts: &[&str]) {
 #[test]
 fn a_file_without_data_is_wrong_usage() {
     let sandbox = with_file();
-    let (text, code) = said(
+    let (text, code) = stderr_of(
         &sandbox,
         &["prune", "net.onnx", "--macs", "0.5", "--out", "run"],
     );
@@ -50,7 +50,7 @@ fn a_file_without_data_is_wrong_usage() {
         ],
     );
     assert!(!sandbox.path("run").exists());
-    // A configuration without data is no data either; one with some is.
+    // A configuration without data is wrong usage too; one with data is not.
     fs::write(sandbox.path("bare.toml"), "batch = 50\n").unwrap();
     let config = [
         "prune",
@@ -62,10 +62,28 @@ fn a_file_without_data_is_wrong_usage() {
         "--out",
         "run",
     ];
-    assert_eq!(said(&sandbox, &config).1, Some(2));
+    assert_eq!(stderr_of(&sandbox, &config).1, Some(2));
 }
 
-/// Starts a run whose budget is out of reach, so that it ends once its start is settled.
+#[test]
+fn a_refused_run_leaves_no_folder() {
+    let sandbox = with_file();
+    fs::write(sandbox.path("text.onnx"), "no model").unwrap();
+    let refused = |model: &str, budget: &str| {
+        let args = ["prune", model, "--config", "tiny.toml", "--macs", budget];
+        let (text, code) = said(&sandbox, &[&args[..], &["--out", "run"]].concat());
+        assert_eq!(code, Some(1), "{text}");
+    };
+    for (model, budget) in [("text.onnx", "0.5"), ("net.onnx", "0.001")] {
+        refused(model, budget);
+        assert!(!sandbox.path("run").exists(), "{model}");
+    }
+    fs::create_dir(sandbox.path("run")).unwrap();
+    refused("text.onnx", "0.5");
+    assert_eq!(fs::read_dir(sandbox.path("run")).unwrap().count(), 0);
+}
+
+/// Starts a run whose budget is out of reach, so it ends after its start.
 fn started(sandbox: &Sandbox, data: &str) -> String {
     let args = [
         "prune",
@@ -79,14 +97,14 @@ fn started(sandbox: &Sandbox, data: &str) -> String {
         "--out",
         "run",
     ];
-    let (text, code) = said(sandbox, &args);
+    let (text, code) = stderr_of(sandbox, &args);
     assert_eq!(code, Some(1), "{text}");
     holds(&text, &["smallest network"]);
     text
 }
 
 #[test]
-fn the_accuracy_of_a_given_network_is_told_with_its_interval() {
+fn the_accuracy_of_a_given_network_is_reported_with_its_interval() {
     let sandbox = with_file();
     let text = started(&sandbox, "shapes:train=600,test=200,search=100");
     holds(
@@ -96,7 +114,7 @@ fn the_accuracy_of_a_given_network_is_told_with_its_interval() {
             "of 100 images right",
             "95 % interval",
             "10 classes",
-            // The file keeps its batch normalisations, whose statistics are of no images.
+            // The file has batch normalisations whose statistics come from no images.
             "batch normalisations to the statistics of training images",
         ],
     );
@@ -109,7 +127,7 @@ fn the_accuracy_of_a_given_network_is_told_with_its_interval() {
 }
 
 #[test]
-fn a_result_no_better_than_a_guess_says_so_everywhere() {
+fn a_result_no_better_than_a_guess_is_reported_everywhere() {
     let sandbox = with_file();
     // Nothing is learnt.
     let still = TINY.replace("[joint]", "[joint.sgd]\nlr = 1e-9\n[joint]");
@@ -158,25 +176,25 @@ fn the_original_of_the_zoo_is_written_once_it_is_trained() {
         "--out",
         "run",
     ];
-    let (text, code) = said(&sandbox, &train);
+    let (text, code) = stderr_of(&sandbox, &train);
     assert_eq!(code, Some(0), "{text}");
     assert!(!original.exists(), "the network is not trained yet");
     let resume = ["prune", "--out", "run", "--resume"];
-    let (text, _) = said(&sandbox, &resume);
+    let (text, _) = stderr_of(&sandbox, &resume);
     let written = fs::read(&original).expect(&text);
-    let (text, _) = said(&sandbox, &resume);
+    let (text, _) = stderr_of(&sandbox, &resume);
     assert!(
         fs::read(&original).expect(&text) == written,
         "a finished run wrote another original"
     );
-    // As an earlier version left it.
+    // The folder of an earlier version.
     fs::write(&original, zoo_bytes("shapes_net")).unwrap();
-    let (text, _) = said(&sandbox, &resume);
+    let (text, _) = stderr_of(&sandbox, &resume);
     assert!(fs::read(&original).expect(&text) == written, "{text}");
 }
 
 #[test]
-fn files_that_are_left_out_are_told_and_kept_for_the_report() {
+fn skipped_files_are_reported_and_listed_in_the_report() {
     let sandbox = Sandbox::new();
     let two = ZooConfig {
         classes: 2,
@@ -212,7 +230,7 @@ fn files_that_are_left_out_are_told_and_kept_for_the_report() {
         "--out",
         "run",
     ];
-    let (text, code) = said(&sandbox, &args);
+    let (text, code) = stderr_of(&sandbox, &args);
     assert_eq!(code, Some(1), "{text}");
     let reasons = [
         "2 of 122",
@@ -225,7 +243,7 @@ fn files_that_are_left_out_are_told_and_kept_for_the_report() {
     holds(&text, &["--allow-skipped"]);
     let small = TINY.replace("batch = 50", "batch = 10");
     fs::write(sandbox.path("tiny.toml"), small).unwrap();
-    let (text, code) = said(&sandbox, &[&args[..], &["--allow-skipped"]].concat());
+    let (text, code) = stderr_of(&sandbox, &[&args[..], &["--allow-skipped"]].concat());
     assert!(matches!(code, Some(0 | 3)), "{text}");
     holds(&text, &reasons);
     let report = fs::read(sandbox.path("run/report.json")).unwrap();
@@ -238,7 +256,8 @@ fn files_that_are_left_out_are_told_and_kept_for_the_report() {
     );
 }
 
-/// Runs the training stage until it trains, and returns the process's environment and what it said until then.
+/// Runs the training stage until it trains. Returns the process's environment and its output
+/// until then.
 fn training(sandbox: &Sandbox, args: &[&str], set: Option<(&str, &str)>) -> (Vec<String>, String) {
     let mut command = sandbox.command(args);
     for name in ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"] {
@@ -265,7 +284,7 @@ fn training(sandbox: &Sandbox, args: &[&str], set: Option<(&str, &str)>) -> (Vec
 }
 
 #[test]
-fn a_training_waits_asleep_with_as_many_threads_as_are_fastest() {
+fn a_training_waits_asleep_with_the_fastest_number_of_threads() {
     let args = [
         "train",
         "shapes_net",
@@ -284,11 +303,11 @@ fn a_training_waits_asleep_with_as_many_threads_as_are_fastest() {
     );
     let several = std::thread::available_parallelism().unwrap().get() > 1;
     assert_eq!(text.contains("threads (measured: "), several, "{text}");
-    let (text, code) = said(&sandbox, &["search", "--out", "run", "--resume"]);
+    let (text, code) = stderr_of(&sandbox, &["search", "--out", "run", "--resume"]);
     assert_eq!(code, Some(0), "{text}");
     assert!(!text.contains("(measured: "), "measured again:\n{text}");
 
-    // What the user says stays.
+    // The user's setting has precedence.
     let sandbox = Sandbox::new();
     let chosen = [&args[..], &["--threads", "1"]].concat();
     let (environment, text) = training(&sandbox, &chosen, Some(("OMP_WAIT_POLICY", "active")));

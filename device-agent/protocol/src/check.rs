@@ -1,11 +1,10 @@
-//! Small checks the conversions are made of.
+//! Small checks that the conversions are made of.
 
 use prost::Message;
 
-use crate::types::Sha256;
 use crate::{ProtocolError, bounds, plain};
 
-/// Decodes a message; `name` is what an error calls it.
+/// Decodes a message; `name` is its name in errors.
 pub fn decode<M: Message + Default>(bytes: &[u8], name: &'static str) -> Result<M, ProtocolError> {
     M::decode(bytes).map_err(|source| ProtocolError::Decode {
         message: name,
@@ -13,7 +12,7 @@ pub fn decode<M: Message + Default>(bytes: &[u8], name: &'static str) -> Result<
     })
 }
 
-/// The field, or an error that names it.
+/// Returns the field, or an error that names it.
 pub(crate) fn need<T>(
     message: &'static str,
     field: &'static str,
@@ -22,19 +21,7 @@ pub(crate) fn need<T>(
     value.ok_or(ProtocolError::Missing { message, field })
 }
 
-/// A digest of the right length.
-pub(crate) fn digest(message: &'static str, bytes: &[u8]) -> Result<Sha256, ProtocolError> {
-    <[u8; 32]>::try_from(bytes).map(Sha256).map_err(|_| {
-        ProtocolError::field(
-            message,
-            "sha256",
-            format!("{} bytes long", bytes.len()),
-            "32 bytes are needed",
-        )
-    })
-}
-
-/// A text that is not longer than `limit` bytes.
+/// Refuses a text of more than `limit` bytes.
 pub(crate) fn text(
     message: &'static str,
     field: &'static str,
@@ -42,19 +29,19 @@ pub(crate) fn text(
     limit: usize,
 ) -> Result<String, ProtocolError> {
     if value.len() > limit {
-        let found = format!("{} bytes long", value.len());
+        let length = format!("{} bytes long", value.len());
         return Err(ProtocolError::field(
             message,
             field,
-            found,
+            length,
             "the text is too long",
         ));
     }
     Ok(value)
 }
 
-/// A text for people that somebody else wrote, on one line: what a terminal obeys is made visible.
-pub(crate) fn words(
+/// Takes a message for people from the other side, on one line, its control characters escaped.
+pub(crate) fn line(
     message: &'static str,
     field: &'static str,
     value: String,
@@ -64,7 +51,7 @@ pub(crate) fn words(
     Ok(plain::cut(plain, bounds::MAX_TEXT_BYTES))
 }
 
-/// The same of a text that may have several lines.
+/// As [`line`], for a message that may have several lines.
 pub(crate) fn lines(
     message: &'static str,
     field: &'static str,
@@ -75,7 +62,7 @@ pub(crate) fn lines(
     Ok(plain::cut(plain, bounds::MAX_TEXT_BYTES))
 }
 
-/// A name: a short text without control characters.
+/// Refuses a name that is long or has control characters.
 pub(crate) fn name(
     message: &'static str,
     field: &'static str,
@@ -92,7 +79,7 @@ pub(crate) fn name(
     text(message, field, value, bounds::MAX_NAME_BYTES)
 }
 
-/// A few names.
+/// Takes a short list of names.
 pub(crate) fn names(
     message: &'static str,
     field: &'static str,
@@ -105,7 +92,18 @@ pub(crate) fn names(
         .collect()
 }
 
-/// No more than `limit` entries.
+/// Takes a list of at most `limit` messages, each checked by its own conversion.
+pub(crate) fn list<M, T: TryFrom<M, Error = ProtocolError>>(
+    message: &'static str,
+    field: &'static str,
+    values: Vec<M>,
+    limit: usize,
+) -> Result<Vec<T>, ProtocolError> {
+    count(message, field, &values, limit)?;
+    values.into_iter().map(T::try_from).collect()
+}
+
+/// Refuses a list of more than `limit` entries.
 pub(crate) fn count<T>(
     message: &'static str,
     field: &'static str,
@@ -113,18 +111,18 @@ pub(crate) fn count<T>(
     limit: usize,
 ) -> Result<(), ProtocolError> {
     if list.len() > limit {
-        let found = format!("a list of {}", list.len());
+        let length = format!("a list of {}", list.len());
         return Err(ProtocolError::field(
             message,
             field,
-            found,
+            length,
             "the list is too long",
         ));
     }
     Ok(())
 }
 
-/// A value within bounds, both included.
+/// Refuses a value outside of `low..=high`.
 pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
     message: &'static str,
     field: &'static str,
@@ -139,7 +137,7 @@ pub(crate) fn within<T: PartialOrd + std::fmt::Display>(
     }
 }
 
-/// A finite number that is not negative.
+/// Refuses a number that is negative or not finite.
 pub(crate) fn amount(
     message: &'static str,
     field: &'static str,
@@ -152,4 +150,29 @@ pub(crate) fn amount(
         (0.0, f64::MAX),
         "a finite number of at least 0 is needed",
     )
+}
+
+/// Expects the checked type to refuse the message after `spoil`, with an error that contains
+/// `needle`.
+#[cfg(test)]
+pub(crate) fn assert_refused<M: Clone, T>(message: &M, spoil: impl FnOnce(&mut M), needle: &str)
+where
+    T: TryFrom<M, Error = ProtocolError> + std::fmt::Debug,
+{
+    let mut spoilt = message.clone();
+    spoil(&mut spoilt);
+    let error = T::try_from(spoilt).unwrap_err().to_string();
+    assert!(error.contains(needle), "{needle}: {error}");
+}
+
+/// Expects a value to come back from the wire unchanged.
+#[cfg(test)]
+pub(crate) fn assert_survives<M, T>(value: &T)
+where
+    M: Message + Default + From<T>,
+    T: TryFrom<M, Error = ProtocolError> + Clone + PartialEq + std::fmt::Debug,
+{
+    let bytes = M::from(value.clone()).encode_to_vec();
+    let back = T::try_from(decode(&bytes, "message").unwrap()).unwrap();
+    assert_eq!(&back, value);
 }

@@ -1,4 +1,4 @@
-//! Messages over a pipe: a length of four bytes, least significant first, then the message.
+//! Messages over a pipe: a little-endian length of four bytes, then the message.
 
 use std::io::{Read, Write};
 
@@ -6,7 +6,7 @@ use prost::Message;
 
 use crate::{ProtocolError, bounds};
 
-/// One message as it goes through the pipe.
+/// Returns the frame of one message.
 pub fn bytes<M: Message>(message: &M) -> Result<Vec<u8>, ProtocolError> {
     let limit = bounds::MAX_REPLY_BYTES as u64;
     let length = message.encoded_len() as u64;
@@ -26,7 +26,8 @@ pub fn write<M: Message>(out: &mut impl Write, message: &M) -> Result<(), Protoc
     Ok(())
 }
 
-/// Reads one message of at most `limit` bytes; `None` when the other side closed the pipe between two messages.
+/// Reads one message of at most `limit` bytes; `None` when the other side closed the pipe between
+/// two messages.
 pub fn read<M: Message + Default>(
     from: &mut impl Read,
     name: &'static str,
@@ -48,7 +49,7 @@ pub fn read<M: Message + Default>(
     if length > limit {
         return Err(ProtocolError::FrameTooLong { length, limit });
     }
-    // Grows with what arrives: a length alone reserves nothing.
+    // The buffer grows with the bytes that arrive, so an announced length alone reserves nothing.
     let mut body = Vec::new();
     from.take(length).read_to_end(&mut body)?;
     if (body.len() as u64) < length {
@@ -65,7 +66,7 @@ mod tests {
     const LIMIT: usize = 64;
 
     #[test]
-    fn a_message_comes_back_and_the_end_is_told_from_a_break() {
+    fn a_message_survives_and_a_closed_pipe_differs_from_a_broken_one() {
         let message = wire::HelloRequest {
             protocol: 7,
             client: "x".into(),

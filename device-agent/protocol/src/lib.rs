@@ -1,44 +1,68 @@
-//! The wire between graphprune and the agent on a device.
+//! The protocol between graphprune and the agent on a device.
 //!
-//! What is here: the messages ([`wire`]), the checked types both sides work with ([`types`]), the rules that turn one into
-//! the other, the statistics of a latency ([`stats`], so that host and agent use the same estimator), the frames of the
-//! pipe between the agent and its worker process ([`frame`]), the token of a start ([`Token`]), and what makes the words
-//! of others fit for people ([`plain`], [`LastWords`]).
+//! - The generated messages ([`wire`]), and one module for each family of messages with the
+//!   checked types, their checks and their conversions.
+//! - [`stats`]: the statistics of a latency, so that host and agent use the same estimator.
+//! - [`frame`]: the frames of the pipe between the agent and its worker process.
+//! - [`Token`]: the secret of one start of an agent.
+//! - [`plain`] and [`StderrTail`]: foreign text made fit for a terminal.
 //!
-//! Invariants: a message becomes a checked type by `TryFrom`, which refuses with a [`ProtocolError`] and never panics,
-//! whatever the bytes were. A checked type goes back onto the wire unchanged. Counts and sizes are bounded by [`bounds`].
+//! Invariants: a message becomes a checked type by `TryFrom`, which refuses with a
+//! [`ProtocolError`] and never panics, whatever the bytes. A checked type goes back onto the
+//! wire unchanged. Counts and sizes are bounded by [`bounds`].
 //!
 //! Deliberately absent: sockets, processes, files, ONNX Runtime; and any knowledge of pruning.
 #![forbid(unsafe_code)]
 
+mod agent;
 pub mod bounds;
 mod check;
-mod convert;
+mod conditions;
+mod device;
+mod digest;
 mod error;
 pub mod frame;
+mod interval;
+mod job;
+mod measurement;
+mod mirror;
 pub mod plain;
+mod progress;
+mod run;
+mod runtime;
+mod sampling;
 pub mod stats;
+mod stderr;
 mod token;
-pub mod types;
-mod words;
+mod upload;
 
-/// The messages as they travel, generated from `proto/graphprune_agent.proto`. Not checked: turn them into [`types`].
+/// The messages, generated from `proto/graphprune_agent.proto`. They are not checked: convert
+/// them into the types of this crate before use.
 #[allow(missing_docs, clippy::all)]
 pub mod wire {
     tonic::include_proto!("graphprune.agent.v1");
 }
 
+pub use agent::{Activity, AgentState, MonitorEvent};
 pub use check::decode;
-pub use convert::{Activity, AgentState, MonitorEvent, Upload, input_shapes};
+pub use conditions::Conditions;
+pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, ThermalZone};
+pub use digest::Sha256;
 pub use error::ProtocolError;
+pub use job::{Evidence, InputShape, MeasureJob, ModelRef};
+pub use measurement::{Measurement, Ratio, Sentinel, Verdict};
+pub use progress::{Failure, FailureKind, MeasureEvent, Progress, Stage};
+pub use run::{RunJob, RunOutput};
+pub use runtime::{NodeProvider, Optimisation, Provider, RuntimeInfo, RuntimeOptions};
+pub use sampling::{Limits, Sampling};
+pub use stderr::StderrTail;
 pub use token::{TOKEN_METADATA, Token};
-pub use types::*;
-pub use words::LastWords;
+pub use upload::Upload;
 
-/// The protocol this crate describes. Raised whenever a message changes its meaning.
+/// The version of the protocol. Raised whenever a message changes its meaning.
 pub const PROTOCOL_VERSION: u32 = 3;
 
-/// Refuses a peer that speaks another protocol.
+/// Refuses a peer with another version of the protocol.
 pub fn check_version(host: u32, agent: u32) -> Result<(), ProtocolError> {
     if host == agent {
         Ok(())

@@ -1,23 +1,23 @@
-//! Texts of others, made fit for people: bounded, and without what a terminal obeys.
+//! Foreign text made fit for a terminal: bounded, its control characters escaped.
 
 use std::borrow::Cow;
 
-/// Whether a terminal obeys a character instead of showing it: control characters, and those that turn the direction of
-/// writing.
-fn is_obeyed(c: char) -> bool {
-    let turns =
+/// Whether a terminal obeys a character instead of showing it: control characters, and those that
+/// change the direction of writing.
+fn is_control(c: char) -> bool {
+    let changes_direction =
         matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}');
-    c.is_control() || turns
+    c.is_control() || changes_direction
 }
 
-fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
-    let is_wrong = |c: char| is_obeyed(c) && !stays(c);
-    if !text.contains(is_wrong) {
+fn escaped(text: &str, kept: impl Fn(char) -> bool) -> Cow<'_, str> {
+    let is_escaped = |c: char| is_control(c) && !kept(c);
+    if !text.contains(is_escaped) {
         return Cow::Borrowed(text);
     }
     let mut plain = String::with_capacity(text.len() + 16);
     for c in text.chars() {
-        if is_wrong(c) {
+        if is_escaped(c) {
             plain.extend(c.escape_default());
         } else {
             plain.push(c);
@@ -26,17 +26,17 @@ fn escaped(text: &str, stays: impl Fn(char) -> bool) -> Cow<'_, str> {
     Cow::Owned(plain)
 }
 
-/// The text with escapes such as `\u{1b}` for every character that a terminal obeys, line feeds among them.
+/// Escapes every control character, line feeds among them, as `\u{1b}`.
 pub fn on_one_line(text: &str) -> Cow<'_, str> {
     escaped(text, |_| false)
 }
 
-/// The text with escapes such as `\u{1b}` for every character that a terminal obeys, but for line feeds and tabs.
+/// Escapes every control character except line feeds and tabs.
 pub fn printable(text: &str) -> Cow<'_, str> {
     escaped(text, |c| matches!(c, '\n' | '\t'))
 }
 
-/// Shortens a text to at most `limit` bytes, at the end of a character, and marks the cut.
+/// Shortens a text to at most `limit` bytes, at a character boundary, and marks the cut.
 pub fn cut(mut text: String, limit: usize) -> String {
     const MARK: char = '…';
     if text.len() > limit {
@@ -52,7 +52,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_terminal_obeys_is_written_as_an_escape() {
+    fn control_characters_are_escaped() {
         let check = |text: &str, line: &str, lines: &str| {
             assert_eq!(on_one_line(text), line);
             assert_eq!(printable(text), lines);
@@ -68,7 +68,7 @@ mod tests {
     }
 
     #[test]
-    fn a_text_is_cut_at_the_end_of_a_character() {
+    fn a_text_is_cut_at_a_character_boundary() {
         assert_eq!(cut("abc".into(), 3), "abc");
         assert_eq!(cut("abcdef".into(), 5), "ab…");
         assert_eq!(cut("ééé".into(), 6), "ééé");

@@ -1,12 +1,15 @@
 //! The statistics of a latency, used by both sides.
 //!
-//! No distribution is assumed: latencies have a hard lower edge and a long upper tail, so medians, percentiles and the
-//! binomial interval of a median by order statistics (Conover, *Practical Nonparametric Statistics*, 3rd edition, 3.2)
-//! stand where means and standard deviations would mislead.
+//! No distribution is assumed. Latencies have a hard lower edge and a long upper tail, where
+//! means and standard deviations mislead. Medians, percentiles and the binomial interval of a
+//! median by order statistics (Conover, *Practical Nonparametric Statistics*, 3rd edition, 3.2)
+//! are used instead.
 
-use crate::types::Ratio;
+use crate::Ratio;
+pub use crate::interval::{Interval, MedianFields};
 
-/// The `p`-th percentile (0 to 100) of ascending values, interpolated linearly between neighbours; `None` of nothing.
+/// Returns the `p`-th percentile (0 to 100) of ascending values, interpolated linearly; `None`
+/// for no values.
 pub fn percentile(sorted: &[f64], p: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
     let position = p.clamp(0.0, 100.0) / 100.0 * last as f64;
@@ -15,17 +18,19 @@ pub fn percentile(sorted: &[f64], p: f64) -> Option<f64> {
     Some(sorted[below] + (sorted[above] - sorted[below]) * (position - below as f64))
 }
 
-/// The median of values in any order; `None` of nothing.
+/// Returns the median of values in any order; `None` for no values.
 pub fn median(values: &[f64]) -> Option<f64> {
     let mut sorted = values.to_vec();
     sorted.sort_by(f64::total_cmp);
     percentile(&sorted, 50.0)
 }
 
-/// Of `n` ascending values the one (counted from 0) that is the lower end of a 95 % interval of the median; the upper end
-/// is as far from the other side. `None` below six values: then no two of them enclose the median with 95 %.
+/// Returns the index of the lower end of a 95 % interval of the median among `n` ascending
+/// values; the upper end is as far from the last value. `None` below six values, where no two
+/// enclose the median with 95 %.
 pub fn median_ci_rank(n: usize) -> Option<usize> {
-    // The largest l with P(Binomial(n, 1/2) < l) <= 2.5 %, summed in logarithms lest 2^-n vanish.
+    // The largest l with P(Binomial(n, 1/2) < l) <= 2.5 %, summed in logarithms because 2^-n
+    // underflows.
     let mut log_mass = -(n as f64) * std::f64::consts::LN_2;
     let mut below = 0.0;
     let mut rank = None;
@@ -40,7 +45,7 @@ pub fn median_ci_rank(n: usize) -> Option<usize> {
     rank
 }
 
-/// The 95 % interval of the median of values in any order.
+/// Returns the 95 % interval of the median of values in any order.
 pub fn median_ci(values: &[f64]) -> Option<(f64, f64)> {
     let rank = median_ci_rank(values.len())?;
     let mut sorted = values.to_vec();
@@ -48,7 +53,7 @@ pub fn median_ci(values: &[f64]) -> Option<(f64, f64)> {
     Some((sorted[rank], sorted[sorted.len() - 1 - rank]))
 }
 
-/// The median of each block of `runs` samples; a last, shorter block is left out.
+/// Returns the median of each block of `runs` samples; a last, shorter block is dropped.
 pub fn block_medians(samples_ns: &[u64], runs: usize) -> Vec<f64> {
     if runs == 0 {
         return Vec::new();
@@ -59,15 +64,16 @@ pub fn block_medians(samples_ns: &[u64], runs: usize) -> Vec<f64> {
         .collect()
 }
 
-/// Samples as ascending floating-point numbers.
+/// Returns samples as ascending floating-point numbers.
 pub fn ascending(samples_ns: &[u64]) -> Vec<f64> {
     let mut sorted: Vec<f64> = samples_ns.iter().map(|&ns| ns as f64).collect();
     sorted.sort_by(f64::total_cmp);
     sorted
 }
 
-/// The ratio of two networks measured in the same rounds: `candidate[i]` and `reference[i]` are their block medians in round
-/// `i`. Drift between rounds cancels. `None` when fewer than six rounds are there or a time is not positive.
+/// Returns the ratio of two networks measured in the same rounds: `candidate[i]` and
+/// `reference[i]` are their block medians in round `i`. Drift between rounds cancels. `None` for
+/// fewer than six rounds or a time that is not positive.
 ///
 /// `low_end` is `candidate_p5 / reference_p5`.
 pub fn ratio(candidate: &[f64], reference: &[f64], low_end: f64) -> Option<Ratio> {
@@ -87,15 +93,18 @@ pub fn ratio(candidate: &[f64], reference: &[f64], low_end: f64) -> Option<Ratio
     let rank = median_ci_rank(rounds)?;
     ratios.sort_by(f64::total_cmp);
     Some(Ratio {
-        median: percentile(&ratios, 50.0)?,
-        low: ratios[rank],
-        high: ratios[rounds - 1 - rank],
+        interval: Interval {
+            value: percentile(&ratios, 50.0)?,
+            low: ratios[rank],
+            high: ratios[rounds - 1 - rank],
+        },
         low_end,
         rounds: u32::try_from(rounds).ok()?,
     })
 }
 
-/// How much the last third of a series differs from its first: the ratio of their medians minus one. `None` below six values.
+/// Returns how much the last third of a series differs from its first: the ratio of their
+/// medians minus one. `None` below six values.
 pub fn drift(series: &[f64]) -> Option<f64> {
     let third = series.len() / 3;
     if third < 2 {
@@ -124,7 +133,8 @@ mod tests {
 
     #[test]
     fn ranks_of_the_interval_are_those_of_the_binomial_table() {
-        // (n, rank counted from 1) of the 95 % interval: Conover, table A3 and its usual extension.
+        // (n, rank counted from 1) of the 95 % interval: Conover, table A3 and its usual
+        // extension.
         let table = [
             (6, 1),
             (8, 1),
@@ -144,7 +154,7 @@ mod tests {
         for n in 0..6 {
             assert_eq!(median_ci_rank(n), None, "{n}");
         }
-        // Far beyond where 2^-n is zero in floating point: the normal approximation holds.
+        // Far beyond the underflow of 2^-n the normal approximation holds.
         let n = 10_000;
         let rank = median_ci_rank(n).unwrap() as f64;
         assert!(
@@ -154,7 +164,7 @@ mod tests {
     }
 
     #[test]
-    fn the_interval_of_a_known_series_is_read_off_its_order() {
+    fn the_interval_of_a_known_series_has_its_known_ends() {
         let values: Vec<f64> = (1..=20).rev().map(f64::from).collect();
         assert_eq!(median_ci(&values), Some((6.0, 15.0)));
         assert_eq!(median(&values), Some(10.5));
@@ -168,7 +178,7 @@ mod tests {
         let candidate: Vec<f64> = reference.iter().map(|ns| ns * 0.7).collect();
         let ratio = ratio(&candidate, &reference, 0.7).unwrap();
         assert!(
-            (ratio.median - 0.7).abs() < 1e-12 && ratio.ci_rel() < 1e-12,
+            (ratio.interval.value - 0.7).abs() < 1e-12 && ratio.ci_rel() < 1e-12,
             "{ratio:?}"
         );
         assert_eq!(ratio.rounds, 30);
@@ -185,7 +195,7 @@ mod tests {
     }
 
     #[test]
-    fn blocks_are_cut_where_they_were_run() {
+    fn each_block_has_its_median() {
         assert_eq!(block_medians(&[1, 2, 3, 10, 20, 30, 7], 3), vec![2.0, 20.0]);
         assert!(block_medians(&[1, 2], 0).is_empty());
     }

@@ -1,16 +1,16 @@
-//! The secret that a start of the agent is given.
+//! The secret of one start of an agent.
 
 use subtle::ConstantTimeEq;
 
 /// The metadata key that carries the token on every call.
 pub const TOKEN_METADATA: &str = "graphprune-token";
 
-/// A secret of one start of the agent. Compared in constant time; never printed.
+/// The secret of one start of an agent. Compared in constant time; never printed.
 #[derive(Clone)]
 pub struct Token(String);
 
 impl Token {
-    /// A new one: 256 random bits as hexadecimal digits.
+    /// Generates a token: 256 random bits as hexadecimal digits.
     pub fn generate() -> Result<Self, std::io::Error> {
         let mut bytes = [0u8; 32];
         getrandom::fill(&mut bytes).map_err(std::io::Error::other)?;
@@ -19,7 +19,7 @@ impl Token {
         ))
     }
 
-    /// A token that came from elsewhere: at least 32 visible ASCII characters.
+    /// Takes a token from elsewhere: 32 to 256 visible ASCII characters.
     pub fn parse(text: &str) -> Result<Self, crate::ProtocolError> {
         let text = text.trim();
         if text.len() < 32 || text.len() > 256 || !text.bytes().all(|b| b.is_ascii_graphic()) {
@@ -33,12 +33,12 @@ impl Token {
         Ok(Self(text.to_owned()))
     }
 
-    /// The text that travels.
+    /// Returns the text that is sent.
     pub fn secret(&self) -> &str {
         &self.0
     }
 
-    /// Whether `other` is the same, in a time that does not tell where they differ.
+    /// Whether `other` is this token, in a time that does not depend on where they differ.
     pub fn matches(&self, other: &[u8]) -> bool {
         self.0.as_bytes().ct_eq(other).into()
     }
@@ -47,5 +47,24 @@ impl Token {
 impl std::fmt::Debug for Token {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str("Token(..)")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_token_matches_only_itself_and_is_not_printed() {
+        let (one, other) = (Token::generate().unwrap(), Token::generate().unwrap());
+        assert!(one.matches(one.secret().as_bytes()) && !one.matches(other.secret().as_bytes()));
+        assert!(!one.matches(&one.secret().as_bytes()[..63]) && !one.matches(b""));
+        assert!(!format!("{one:?}").contains(one.secret()));
+        let parsed = Token::parse(one.secret()).unwrap();
+        assert!(parsed.matches(one.secret().as_bytes()));
+        let spaced = format!("{} x", "y".repeat(32));
+        for weak in ["", "short", &"x".repeat(257), &spaced] {
+            assert!(Token::parse(weak).is_err(), "{weak}");
+        }
     }
 }

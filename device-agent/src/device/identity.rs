@@ -1,13 +1,14 @@
-//! What tells one device from another of its kind.
+//! The operating system of a device, and its serial number.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use agent_protocol::Sha256;
 
-use super::{clean, text};
+use super::read::{clean, text};
 
-/// The operating system. Android is one also for an agent that was built for Linux and came with a C library of its own.
+/// Returns the operating system. It is Android also for an agent that was built for Linux and
+/// came with a C library of its own.
 pub fn os(root: &Path) -> &'static str {
     if is_android(root) {
         "android"
@@ -20,7 +21,8 @@ fn is_android(root: &Path) -> bool {
     cfg!(target_os = "android") || root.join("system/build.prop").exists()
 }
 
-/// The board's serial number, else Android's, else a number made from that of the installed system.
+/// Returns the board's serial number, otherwise Android's, otherwise a number derived from the
+/// machine id of the installed system.
 pub fn serial(root: &Path) -> Option<String> {
     let android = || is_android(root).then(property_serial).flatten();
     text(root.join("proc/device-tree/serial-number"))
@@ -28,8 +30,9 @@ pub fn serial(root: &Path) -> Option<String> {
         .or_else(android)
         .or_else(|| {
             let id = text(root.join("etc/machine-id"))?;
-            // The system asks that its number itself is not given away: machine-id(5). The one in /sys/class/dmi is not taken
-            // because only root can read it, and a device must not become another with the agent's rights.
+            // machine-id(5) requires that the id itself is not published. The one in
+            // /sys/class/dmi does not serve: only root can read it, and the identity of a device
+            // must not depend on the agent's rights.
             let digest = Sha256::of(format!("graphprune device {id}").as_bytes()).to_string();
             Some(digest[..16].to_owned())
         })
@@ -39,13 +42,13 @@ fn property_serial() -> Option<String> {
     ["ro.serialno", "ro.boot.serialno"]
         .into_iter()
         .find_map(|name| {
-            let told = Command::new("getprop")
+            let output = Command::new("getprop")
                 .arg(name)
                 .stdin(Stdio::null())
                 .stderr(Stdio::null())
                 .output()
                 .ok()?;
-            clean(&String::from_utf8_lossy(&told.stdout))
+            clean(&String::from_utf8_lossy(&output.stdout))
         })
 }
 
@@ -54,7 +57,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_serial_is_the_boards_else_made_from_the_systems() {
+    fn the_serial_is_the_boards_or_derived_from_the_systems() {
         let check = |files: &[(&str, &str)], want: Option<&str>| {
             let root = tempfile::tempdir().unwrap();
             for (path, content) in files {
@@ -77,7 +80,7 @@ mod tests {
     }
 
     #[test]
-    fn android_is_told_by_its_properties() {
+    fn android_is_recognised_by_its_properties() {
         let root = tempfile::tempdir().unwrap();
         assert_eq!(os(root.path()), std::env::consts::OS);
         std::fs::create_dir(root.path().join("system")).unwrap();

@@ -1,33 +1,35 @@
-//! Cores, temperatures and batteries, as the kernel tells of them below `/sys`.
+//! Cores, temperatures and batteries, from the kernel's files below `/sys`.
 
 use std::path::{Path, PathBuf};
 
 use agent_protocol::{Battery, CoreState, ThermalZone, bounds};
 
-use super::{number, text};
+use super::read::{number, text};
 
-/// Zones that tell no temperature: Qualcomm's battery limits in volts and amperes, and its state of charge.
+/// Zones that are no temperatures: Qualcomm's battery limits in volts and amperes, and its state
+/// of charge.
 const NO_TEMPERATURE: &[&str] = &["vbat", "ibat", "bcl"];
-/// Temperatures that are believed, thousandths of a degree. Sensors that are off or absent say 0, -40 or far more, and a zone
-/// in other units says very little.
-const BELIEVED: [std::ops::RangeInclusive<i64>; 2] = [-39_999..=-1_000, 1_000..=150_000];
+/// Plausible temperatures, thousandths of a degree. Sensors that are off or absent report 0, -40
+/// or far more, and a zone in other units reports very small numbers.
+const PLAUSIBLE: [std::ops::RangeInclusive<i64>; 2] = [-39_999..=-1_000, 1_000..=150_000];
 
-/// The folders `NAME0`, `NAME1`, ... below `parent`, in the order of their numbers; there may be gaps.
+/// Returns the folders `NAME0`, `NAME1`, ... below `parent`, in the order of their numbers;
+/// there may be gaps.
 fn numbered(parent: &Path, name: &str, most: usize) -> Vec<PathBuf> {
     let entries = std::fs::read_dir(parent).into_iter().flatten();
-    let mut found: Vec<(u32, PathBuf)> = entries
+    let mut folders: Vec<(u32, PathBuf)> = entries
         .filter_map(Result::ok)
         .filter_map(|entry| {
             let number = entry.file_name().to_str()?.strip_prefix(name)?.parse();
             Some((number.ok()?, entry.path()))
         })
         .collect();
-    found.sort();
-    found.truncate(most);
-    found.into_iter().map(|(_, path)| path).collect()
+    folders.sort();
+    folders.truncate(most);
+    folders.into_iter().map(|(_, path)| path).collect()
 }
 
-/// Each core. One that is switched off has no frequency.
+/// Reads the state of each core. One that is switched off has no frequency.
 pub fn cores(sysfs: &Path) -> Vec<CoreState> {
     let mhz = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
     let mut from_cpuinfo = mhz
@@ -48,7 +50,7 @@ pub fn cores(sysfs: &Path) -> Vec<CoreState> {
         .collect()
 }
 
-/// Each thermal zone that tells a temperature that can be believed.
+/// Reads each thermal zone with a plausible temperature.
 pub fn thermal(sysfs: &Path) -> Vec<ThermalZone> {
     numbered(
         &sysfs.join("class/thermal"),
@@ -61,16 +63,16 @@ pub fn thermal(sysfs: &Path) -> Vec<ThermalZone> {
             name: text(folder.join("type")).unwrap_or_default(),
             millicelsius: number(folder.join("temp"))?,
         };
-        let believed = BELIEVED
+        let plausible = PLAUSIBLE
             .iter()
             .any(|range| range.contains(&zone.millicelsius));
         let other = NO_TEMPERATURE.iter().any(|part| zone.name.contains(part));
-        (believed && !other).then_some(zone)
+        (plausible && !other).then_some(zone)
     })
     .collect()
 }
 
-/// The device's own battery; those of its mouse and its headset are none.
+/// Reads the device's own battery, not that of a mouse or a headset.
 pub fn battery(sysfs: &Path) -> Option<Battery> {
     let supplies = std::fs::read_dir(sysfs.join("class/power_supply")).ok()?;
     let mut folders: Vec<PathBuf> = supplies
@@ -86,23 +88,23 @@ pub fn battery(sysfs: &Path) -> Option<Battery> {
             charging: text(folder.join("status"))
                 .filter(|status| status != "Unknown")
                 .map(|status| status != "Discharging"),
-            // The class tells tenths of a degree: Documentation/ABI/testing/sysfs-class-power.
+            // The class has tenths of a degree: Documentation/ABI/testing/sysfs-class-power.
             millicelsius: number::<i64>(folder.join("temp")).map(|tenths| tenths * 100),
         })
     })
 }
 
-/// The bits of a Raspberry Pi's firmware, hexadecimal without a prefix.
+/// Reads the flags of a Raspberry Pi's firmware, which are hexadecimal.
 pub fn firmware_throttled(sysfs: &Path) -> Option<u32> {
-    let told = text(sysfs.join("devices/platform/soc/soc:firmware/get_throttled"))?;
-    u32::from_str_radix(told.trim_start_matches("0x"), 16).ok()
+    let flags = text(sysfs.join("devices/platform/soc/soc:firmware/get_throttled"))?;
+    u32::from_str_radix(flags.trim_start_matches("0x"), 16).ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    /// A `/sys` with these files.
+    /// Makes a `/sys` with these files.
     fn tree(files: &[(&str, &str)]) -> tempfile::TempDir {
         let root = tempfile::tempdir().unwrap();
         for (path, content) in files {
@@ -114,7 +116,7 @@ mod tests {
     }
 
     #[test]
-    fn zones_that_tell_no_temperature_do_not_count() {
+    fn zones_without_a_plausible_temperature_are_left_out() {
         let zone = |number: u32, kind: &str, temp: &str| {
             [
                 (format!("class/thermal/thermal_zone{number}/type"), kind),
@@ -143,16 +145,16 @@ mod tests {
             .map(|(path, content)| (path.as_str(), content.as_str()))
             .collect();
         let root = tree(&files);
-        let found: Vec<(String, i64)> = thermal(root.path())
+        let zones: Vec<(String, i64)> = thermal(root.path())
             .into_iter()
             .map(|zone| (zone.name, zone.millicelsius))
             .collect();
-        let want = [
+        let expected = [
             ("cpu-thermal", 48_125),
             ("freezer", -12_000),
             ("soc-thermal", 61_500),
         ];
-        assert_eq!(found, want.map(|(name, t)| (name.to_owned(), t)));
+        assert_eq!(zones, expected.map(|(name, t)| (name.to_owned(), t)));
     }
 
     #[test]
@@ -177,12 +179,12 @@ mod tests {
             ),
             ("devices/system/cpu/cpufreq/boost", "1"),
         ]);
-        let found = cores(root.path());
-        assert_eq!(found.len(), 3);
-        assert_eq!(found[0].frequency_khz, Some(1_500_000));
-        assert_eq!(found[0].governor.as_deref(), Some("schedutil"));
-        assert_eq!(found[2].governor.as_deref(), Some("performance"));
-        assert_eq!(found[2].throttle_count, Some(7));
+        let all = cores(root.path());
+        assert_eq!(all.len(), 3);
+        assert_eq!(all[0].frequency_khz, Some(1_500_000));
+        assert_eq!(all[0].governor.as_deref(), Some("schedutil"));
+        assert_eq!(all[2].governor.as_deref(), Some("performance"));
+        assert_eq!(all[2].throttle_count, Some(7));
     }
 
     #[test]
@@ -207,7 +209,7 @@ mod tests {
     }
 
     #[test]
-    fn the_bits_of_the_firmware_are_hexadecimal() {
+    fn the_firmwares_flags_are_hexadecimal() {
         let file = "devices/platform/soc/soc:firmware/get_throttled";
         let check = |content: &str, want: Option<u32>| {
             assert_eq!(

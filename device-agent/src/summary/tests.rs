@@ -89,10 +89,10 @@ fn a_verdict_names_its_reason() {
     };
     let check =
         |job: &MeasureJob, all: Vec<wire::WorkerSeries>, around: &Surroundings, needle: &str| {
-            let found = verdicts(job, all, around);
+            let all = verdicts(job, all, around);
             assert!(
-                matches!(&found[0], Verdict::Invalid { reason } if reason.contains(needle)),
-                "{needle}: {found:?}"
+                matches!(&all[0], Verdict::Invalid { reason } if reason.contains(needle)),
+                "{needle}: {all:?}"
             );
         };
     check(
@@ -128,7 +128,7 @@ fn a_verdict_names_its_reason() {
 }
 
 #[test]
-fn a_worker_that_sends_something_else_is_found_out() {
+fn samples_that_do_not_fit_the_job_are_refused() {
     let samples = |series| wire::WorkerSamples {
         series,
         ..Default::default()
@@ -147,7 +147,7 @@ fn a_worker_that_sends_something_else_is_found_out() {
     assert!(measurements(&job(false), samples(vec![no_block]), &calm()).is_err());
 }
 
-/// The only measurement of a steady network, its sentinel's times and surroundings as given.
+/// The first measurement of a steady network, with these times of the sentinel and surroundings.
 fn one(job: &MeasureJob, sentinel: (u64, u64), around: &Surroundings) -> Measurement {
     let count = job.models.len() + usize::from(job.reference.is_some());
     let samples = wire::WorkerSamples {
@@ -173,25 +173,25 @@ fn reason(measurement: &Measurement) -> &str {
 fn a_changed_pace_of_the_device_is_invalid_alone_and_noted_against_a_reference() {
     let check = |before, after, noted: bool, invalid: &str| {
         for reference in [false, true] {
-            let found = one(&job(reference), (before, after), &calm());
-            let told = found
+            let measured = one(&job(reference), (before, after), &calm());
+            let has_note = measured
                 .notes
                 .iter()
-                .any(|note| note.contains("always the same"));
-            assert_eq!(told, noted, "{:?}", found.notes);
-            let objected = reason(&found).contains("always the same");
+                .any(|note| note.contains("fixed workload"));
+            assert_eq!(has_note, noted, "{:?}", measured.notes);
+            let objected = reason(&measured).contains("fixed workload");
             assert_eq!(
                 objected,
                 !invalid.is_empty() && !reference,
                 "{:?}",
-                found.verdict
+                measured.verdict
             );
             assert!(
-                reference || reason(&found).contains(invalid),
+                reference || reason(&measured).contains(invalid),
                 "{:?}",
-                found.verdict
+                measured.verdict
             );
-            assert_eq!(found.sentinel.unwrap().after_ns, after);
+            assert_eq!(measured.sentinel.unwrap().after_ns, after);
         }
     };
     check(4_000_000, 4_300_000, false, "");
@@ -208,33 +208,33 @@ fn a_device_that_is_hot_at_the_end_makes_it_invalid_even_against_a_reference() {
         name: "cpu-thermal".into(),
         millicelsius: 81_000,
     }];
-    let mut wanted = job(true);
-    assert_eq!(reason(&one(&wanted, (1, 1), &hot)), "");
-    wanted.conditions.max_millicelsius = Some(81_000);
-    assert_eq!(reason(&one(&wanted, (1, 1), &hot)), "");
-    wanted.conditions.max_millicelsius = Some(80_000);
-    let found = one(&wanted, (1, 1), &hot);
+    let mut limited = job(true);
+    assert_eq!(reason(&one(&limited, (1, 1), &hot)), "");
+    limited.conditions.max_millicelsius = Some(81_000);
+    assert_eq!(reason(&one(&limited, (1, 1), &hot)), "");
+    limited.conditions.max_millicelsius = Some(80_000);
+    let measured = one(&limited, (1, 1), &hot);
     assert!(
-        reason(&found).contains("`cpu-thermal` has 81.0 °C"),
+        reason(&measured).contains("`cpu-thermal` has 81.0 °C"),
         "{:?}",
-        found.verdict
+        measured.verdict
     );
 }
 
 #[test]
 fn a_jump_of_the_clock_is_noted_and_changes_no_share() {
-    let check = |before: u64, after: u64, words: &str| {
+    let check = |before: u64, after: u64, note: &str| {
         let mut around = calm();
         around.elapsed = Duration::from_secs(10);
         around.before.taken_unix_ns = before * 1_000_000_000;
         around.after.taken_unix_ns = after * 1_000_000_000;
         (around.before.cpu_busy_ns, around.after.cpu_busy_ns) = (Some(0), Some(5_000_000_000));
-        let found = one(&job(false), (1, 1), &around);
-        let all = found.notes.join("; ");
-        assert_eq!(all.contains("jumped"), !words.is_empty(), "{all}");
-        assert!(all.contains(words) && all.contains("kept 0.5 of"), "{all}");
-        assert_eq!(found.verdict, Verdict::Valid);
-        assert_eq!(found.taken_unix_ns, after * 1_000_000_000);
+        let measured = one(&job(false), (1, 1), &around);
+        let all = measured.notes.join("; ");
+        assert_eq!(all.contains("jumped"), !note.is_empty(), "{all}");
+        assert!(all.contains(note) && all.contains("kept 0.5 of"), "{all}");
+        assert_eq!(measured.verdict, Verdict::Valid);
+        assert_eq!(measured.taken_unix_ns, after * 1_000_000_000);
     };
     check(1000, 1010, "");
     check(1000, 1011, "");
@@ -243,16 +243,16 @@ fn a_jump_of_the_clock_is_noted_and_changes_no_share() {
 }
 
 #[test]
-fn throttling_told_by_the_firmware_counts_when_it_is_new_or_goes_on() {
+fn throttling_by_the_firmware_counts_when_it_is_new_or_continues() {
     let check = |before: Option<u32>, after: Option<u32>, invalid: bool| {
         let mut around = calm();
         (
             around.before.firmware_throttled,
             around.after.firmware_throttled,
         ) = (before, after);
-        let found = one(&job(false), (1, 1), &around);
+        let measured = one(&job(false), (1, 1), &around);
         assert_eq!(
-            reason(&found).contains("firmware"),
+            reason(&measured).contains("firmware"),
             invalid,
             "{before:?} {after:?}"
         );
@@ -266,14 +266,14 @@ fn throttling_told_by_the_firmware_counts_when_it_is_new_or_goes_on() {
 }
 
 #[test]
-fn the_provider_told_is_the_first_that_ran_a_node() {
+fn the_provider_is_the_first_that_ran_a_node() {
     let provider = |name: &str| agent_protocol::Provider {
         name: name.into(),
         options: Default::default(),
     };
-    let check = |asked: &[&str], ran: &[&str], want: &str| {
+    let check = |requested: &[&str], ran: &[&str], expected: &str| {
         let options = RuntimeOptions {
-            providers: asked.iter().map(|name| provider(name)).collect(),
+            providers: requested.iter().map(|name| provider(name)).collect(),
             ..RuntimeOptions::default()
         };
         let node = |name: &&str| NodeProvider {
@@ -283,7 +283,7 @@ fn the_provider_told_is_the_first_that_ran_a_node() {
             time_ns: None,
         };
         let nodes: Vec<NodeProvider> = ran.iter().map(node).collect();
-        assert_eq!(first_used(&options, &nodes), want);
+        assert_eq!(first_used(&options, &nodes), expected);
     };
     let (cpu, xnnpack) = ("CPUExecutionProvider", "XnnpackExecutionProvider");
     check(&[], &[], cpu);
@@ -293,7 +293,7 @@ fn the_provider_told_is_the_first_that_ran_a_node() {
 }
 
 #[test]
-fn what_the_worker_notes_is_kept() {
+fn notes_of_the_worker_are_kept() {
     let notes = one(&job(false), (1, 1), &calm()).notes;
     assert!(
         notes.iter().any(|note| note == "a note of the worker's"),

@@ -1,8 +1,9 @@
-//! What a worker may not do: a model is somebody else's input to a large library.
+//! Confines a worker, because a model is foreign input to a large library.
 //!
-//! [`limit`] comes first of all, then [`seal`], before the runtime's library is loaded: a library may start threads as soon as
-//! it is there, and what is taken away from one thread stays with those that ran before. What a platform lacks (an old
-//! kernel, an emulator, a kernel without Landlock) is reported as missing, with the reason.
+//! [`limit`] comes first, then [`seal`], before the runtime's library is loaded: a library may
+//! start threads as soon as it is loaded, and restrictions of one thread do not reach those that
+//! already run. Layers that a platform lacks (an old kernel, an emulator, a kernel without
+//! Landlock) are reported as missing, with the reason.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -26,16 +27,17 @@ use super::layer::Missing;
 use super::syscalls;
 use crate::launch;
 
-/// The most open files; drivers of accelerators take hundreds.
+/// Maximum open files; drivers of accelerators need hundreds.
 const MAX_FILES: u64 = 4096;
-/// The largest file, bytes: a profile of many runs of a large network, a provider's compiled model.
+/// Maximum size of a file, bytes: a profile of many runs of a large network, a provider's
+/// compiled model.
 const MAX_FILE_BYTES: u64 = 4 << 30;
-/// How many threads more than there are on the whole system now its user may have.
+/// Threads that the user may have beyond the current number on the whole system.
 const MORE_THREADS: u64 = 512;
-/// How much rather the kernel ends a worker than another process when memory runs out, of 1000.
+/// Preference of the kernel for killing a worker when memory runs out, of 1000.
 const OOM_SCORE: &str = "800";
 
-/// Folders of libraries and their settings, on Linux and Android, all of which a worker may read.
+/// Folders of libraries and their settings, on Linux and Android, which every worker may read.
 pub const LIBRARIES: &[&str] = &[
     "/lib",
     "/lib32",
@@ -58,9 +60,9 @@ pub const LIBRARIES: &[&str] = &[
     "/apex",
     "/linkerconfig",
 ];
-/// What tells about the system.
+/// Folders with facts about the system.
 const SYSTEM: &[&str] = &["/proc", "/sys"];
-/// How the names of harmless devices and of accelerators' begin in `/dev`. Disks and terminals are none of them.
+/// Prefixes of harmless devices and accelerators in `/dev`. Disks and terminals match none.
 const DEVICES: &[&str] = &[
     "null",
     "zero",
@@ -92,30 +94,32 @@ const DEVICES: &[&str] = &[
     "apex_",
 ];
 
-/// Ties this process' life to that of the thread that started it. `agent` is that thread's process. Makes system calls only,
-/// so that it may be called between fork and exec.
+/// Makes the kernel kill this process when the thread that started it ends. `agent` is that
+/// thread's process. It makes system calls only, so it may be called between fork and exec.
 pub fn tie_to(agent: u32) -> std::io::Result<()> {
     set_parent_process_death_signal(Some(Signal::KILL))?;
-    // The agent may have died before the line above.
+    // The agent may have ended before the line above.
     if u32::try_from(getppid().as_raw()) != Ok(agent) {
         return Err(std::io::ErrorKind::NotFound.into());
     }
     Ok(())
 }
 
-/// Ties the worker's life to the agent's and limits what it may use.
+/// Ties the worker to the agent and limits its resources.
 pub fn limit(agent: u32, limits: &Limits, sampling: &Sampling) -> anyhow::Result<()> {
-    // It was tied before this program began, which loses that where it is given more rights than the agent's.
-    tie_to(agent).context("tying the worker's life to the agent's")?;
-    // Not granted to everybody, and then the worker runs as the agent does; how it ran is told with the samples.
+    // Repeated after exec, which clears the setting if the program gains privileges.
+    tie_to(agent).context("tying the worker to the agent")?;
+    // Without the privilege the worker keeps the agent's niceness; the samples report the actual
+    // one.
     let _ = rustix::process::setpriority_process(None, sampling.nice);
-    // Not there in every container. Then the kernel chooses by size alone.
+    // Not available in every container. There the kernel chooses by size alone.
     let _ = std::fs::write("/proc/self/oom_score_adj", OOM_SCORE);
     set_no_new_privs(true).context("giving up privileges")?;
     lower(Resource::Core, 0).context("forbidding core dumps")?;
     lower(Resource::As, limits.memory_bytes).context("limiting memory")?;
-    // The agent's clock ends the worker first; this holds should the agent be stopped. The harder limit would leave it no
-    // moment to be told by its signal.
+    // The agent's clock ends the worker first; this limit holds if the agent is stopped. The
+    // soft limit comes first because its signal identifies the cause, while the hard limit
+    // kills.
     let seconds = (limits.time_ns / 1_000_000_000)
         .saturating_add(5)
         .saturating_mul(u64::from(sampling.threads) + 1);
@@ -155,7 +159,7 @@ fn lower(resource: Resource, most: u64) -> rustix::io::Result<()> {
     )
 }
 
-/// Threads on the whole system: the limit counts those of one user, of whom this process need not be the first.
+/// Returns the number of threads on the whole system, which is at least that of this user.
 fn threads_of_all() -> u64 {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let all = load.split_whitespace().nth(3);
@@ -163,17 +167,17 @@ fn threads_of_all() -> u64 {
         .unwrap_or(4096)
 }
 
-/// What a worker still has to reach.
+/// The resources a worker keeps access to.
 pub struct Reach<'a> {
     /// The folder it may write to.
     pub folder: &'a Path,
-    /// The files and folders it may read besides those of the system.
+    /// The files and folders it may read, besides those of the system.
     pub readable: Vec<PathBuf>,
-    /// Whether it may open sockets within the machine.
+    /// Whether it may open local sockets.
     pub local_sockets: bool,
 }
 
-/// What became of each layer.
+/// The outcome of each layer.
 #[derive(Debug, Default)]
 pub struct Confinement {
     /// The layers in effect.
@@ -182,8 +186,8 @@ pub struct Confinement {
     pub missing: Vec<MissingLayer>,
 }
 
-/// Takes away the network, other processes and all files but those in reach, for good. Tells what is in effect, the limits
-/// of [`limit`] among it, and what is not.
+/// Irrevocably denies the network, other processes and all files out of reach. Returns the
+/// layers in effect, the limits of [`limit`] among them, and the missing ones.
 pub fn seal(reach: &Reach<'_>) -> Confinement {
     let mut confinement = Confinement::default();
     for (layer, outcome) in [
@@ -211,8 +215,9 @@ pub fn seal(reach: &Reach<'_>) -> Confinement {
     confinement
 }
 
-/// Gives up what root may do beyond its own files; a kernel lets it read the memory maps and the environment of other
-/// processes past Landlock. Reading remains, of what Landlock leaves: libraries may lie in a user's folder.
+/// Drops root's capabilities, with which a kernel allows reading the memory maps and the
+/// environment of other processes in spite of Landlock. Reading any file that Landlock allows
+/// remains, because libraries may be in a user's folder.
 fn give_up_capabilities() -> Result<(), Missing> {
     let failed = |error| Missing::failed(format!("capabilities cannot be given up: {error}"));
     let now = capabilities(None).map_err(failed)?;
@@ -225,7 +230,8 @@ fn give_up_capabilities() -> Result<(), Missing> {
     set_capabilities(None, sets).map_err(failed)
 }
 
-/// Whether no other thread runs: capabilities and Landlock hold for the calling thread and those that it starts.
+/// Checks that no other thread runs: capabilities and Landlock apply to the calling thread and
+/// those it starts.
 fn only_thread() -> Result<(), Missing> {
     let threads = std::fs::read_dir("/proc/self/task").map_err(|error| {
         Missing::failed(format!("other threads may run: /proc/self/task: {error}"))
@@ -239,9 +245,10 @@ fn only_thread() -> Result<(), Missing> {
     }
 }
 
-/// Forbids every file that is out of reach, and signals to others.
+/// Denies every file out of reach, and signals to other processes.
 fn files(reach: &Reach<'_>) -> Result<(), Missing> {
-    // The newest whose every right is meant here; on an older kernel the crate leaves out what is unknown there.
+    // The newest version whose rights are all handled here; on an older kernel the crate drops
+    // the unsupported ones.
     let abi = ABI::V6;
     let read = AccessFs::ReadFile | AccessFs::ReadDir;
     let use_device = read | AccessFs::WriteFile | AccessFs::IoctlDev;
@@ -273,15 +280,16 @@ fn files(reach: &Reach<'_>) -> Result<(), Missing> {
     }
 }
 
-/// The folders of libraries that a worker needs: those of all that are loaded, for what they load later is most likely
-/// beside them, and those that are searched. The folder of this program is none of them unless a library lies there.
+/// Returns the folders of libraries that a worker needs: those of the loaded libraries, because
+/// libraries loaded later are most likely beside them, and those of the search path. This
+/// program's folder is not among them unless it holds a library.
 pub fn library_folders() -> Vec<PathBuf> {
     let mut all = loaded_from();
     all.extend(named_in_environment());
     all.into_iter().collect()
 }
 
-/// The folders of all libraries that are loaded.
+/// Returns the folders of all loaded libraries.
 fn loaded_from() -> BTreeSet<PathBuf> {
     let program = launch::program().ok();
     let maps = std::fs::read_to_string("/proc/self/maps").unwrap_or_default();
@@ -294,7 +302,7 @@ fn loaded_from() -> BTreeSet<PathBuf> {
         .collect()
 }
 
-/// The folders in which libraries are to be looked for, those of Qualcomm's signal processors among them.
+/// Returns the search path of libraries, with that of Qualcomm's signal processors.
 fn named_in_environment() -> Vec<PathBuf> {
     [("LD_LIBRARY_PATH", ':'), ("ADSP_LIBRARY_PATH", ';')]
         .into_iter()

@@ -1,4 +1,4 @@
-//! Inputs made up at random.
+//! Random inputs.
 
 use agent_protocol::{InputShape, Sampling};
 use ort::session::Session;
@@ -6,28 +6,28 @@ use ort::value::{DynValue, Shape, Tensor, TensorElementType, ValueType};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::Trouble;
+use super::error::WorkerError;
 
-/// The most elements of one input: 4 GiB of floats.
+/// Maximum elements of one input: 4 GiB of floats.
 const MAX_ELEMENTS: u64 = 1 << 30;
 
-/// One random value for each input of a model, the same for the same seed. Sizes that the model leaves open come from `shapes`, the
-/// batch otherwise from the sampling.
+/// Returns one random value for each input of a model, the same for the same seed. Sizes that
+/// the model leaves open come from `shapes`; otherwise the batch comes from the sampling.
 pub fn inputs(
     session: &Session,
     sampling: &Sampling,
     shapes: &[InputShape],
-) -> Result<Vec<DynValue>, Trouble> {
-    let named = |name: &str| session.inputs().iter().any(|outlet| outlet.name() == name);
-    if let Some(stranger) = shapes.iter().find(|shape| !named(&shape.name)) {
+) -> Result<Vec<DynValue>, WorkerError> {
+    let exists = |name: &str| session.inputs().iter().any(|outlet| outlet.name() == name);
+    if let Some(unknown) = shapes.iter().find(|shape| !exists(&shape.name)) {
         let names: Vec<String> = session
             .inputs()
             .iter()
             .map(|outlet| format!("`{}`", outlet.name()))
             .collect();
-        return Err(Trouble::model(format!(
+        return Err(WorkerError::model(format!(
             "it has no input `{}`, whose size is given; it has {}",
-            stranger.name,
+            unknown.name,
             names.join(", ")
         )));
     }
@@ -37,7 +37,7 @@ pub fn inputs(
         let shape = shapes.iter().find(|shape| shape.name == outlet.name());
         let dims = dims(outlet.name(), outlet.dtype(), sampling.batch, shape);
         let input = dims.and_then(|dims| input(outlet.dtype(), dims, &mut random));
-        all.push(input.map_err(|Trouble { kind, detail }| Trouble {
+        all.push(input.map_err(|WorkerError { kind, detail }| WorkerError {
             kind,
             detail: format!("its input `{}` {detail}", outlet.name()),
         })?);
@@ -45,15 +45,15 @@ pub fn inputs(
     Ok(all)
 }
 
-/// The sizes of an input.
+/// Returns the sizes of an input.
 fn dims(
     name: &str,
-    wanted: &ValueType,
+    declared: &ValueType,
     batch: u32,
     given: Option<&InputShape>,
-) -> Result<Vec<i64>, Trouble> {
-    let ValueType::Tensor { shape, .. } = wanted else {
-        return Err(Trouble::model(format!("is a {wanted}, not a tensor")));
+) -> Result<Vec<i64>, WorkerError> {
+    let ValueType::Tensor { shape, .. } = declared else {
+        return Err(WorkerError::model(format!("is a {declared}, not a tensor")));
     };
     let Some(given) = given else {
         let open = |(axis, &dim): (usize, &i64)| (axis > 0 && dim < 0).then_some(axis);
@@ -66,7 +66,7 @@ fn dims(
                     (0, _) => batch.to_string(),
                     _ => "?".to_owned(),
                 });
-            return Err(Trouble::model(format!(
+            return Err(WorkerError::model(format!(
                 "has an unknown size on axis {axis}; give its sizes with --input-size {name}={}",
                 sizes.collect::<Vec<_>>().join("x")
             )));
@@ -77,9 +77,9 @@ fn dims(
     let dims: Vec<i64> = given
         .dims
         .iter()
-        .map(|&dim| i64::try_from(dim).map_err(Trouble::internal))
+        .map(|&dim| i64::try_from(dim).map_err(WorkerError::internal))
         .collect::<Result<_, _>>()?;
-    // The runtime tells no sizes of an input whose rank the model leaves open.
+    // The runtime reports no sizes for an input whose rank the model leaves open.
     let fits = shape.is_empty()
         || (shape.len() == dims.len()
             && shape
@@ -89,23 +89,27 @@ fn dims(
     if fits {
         Ok(dims)
     } else {
-        Err(Trouble::model(format!(
-            "is a {wanted}, which the given size {given} does not fit"
+        Err(WorkerError::model(format!(
+            "is a {declared}, which the given size {given} does not fit"
         )))
     }
 }
 
-/// A random input of the type a model asks for.
-fn input(wanted: &ValueType, dims: Vec<i64>, random: &mut ChaCha8Rng) -> Result<DynValue, Trouble> {
-    let ValueType::Tensor { ty, .. } = wanted else {
-        return Err(Trouble::model(format!("is a {wanted}, not a tensor")));
+/// Returns a random input of the declared type.
+fn input(
+    declared: &ValueType,
+    dims: Vec<i64>,
+    random: &mut ChaCha8Rng,
+) -> Result<DynValue, WorkerError> {
+    let ValueType::Tensor { ty, .. } = declared else {
+        return Err(WorkerError::model(format!("is a {declared}, not a tensor")));
     };
     let count = dims
         .iter()
         .try_fold(1u64, |count, &dim| count.checked_mul(dim.unsigned_abs()))
         .filter(|&count| count <= MAX_ELEMENTS)
         .and_then(|count| usize::try_from(count).ok())
-        .ok_or_else(|| Trouble::model(format!("has too many elements: {dims:?}")))?;
+        .ok_or_else(|| WorkerError::model(format!("has too many elements: {dims:?}")))?;
     let shape = Shape::new(dims);
     macro_rules! fill {
         ($type:ty, $value:expr) => {{
@@ -123,10 +127,10 @@ fn input(wanted: &ValueType, dims: Vec<i64>, random: &mut ChaCha8Rng) -> Result<
         TensorElementType::Int64 => fill!(i64, random.random_range(0..2)),
         TensorElementType::Bool => fill!(bool, random.random()),
         other => {
-            return Err(Trouble::model(format!(
-                "has elements of type {other}, which the agent cannot make up"
+            return Err(WorkerError::model(format!(
+                "has elements of type {other}, which the agent cannot generate"
             )));
         }
     };
-    tensor.map_err(Trouble::model)
+    tensor.map_err(WorkerError::model)
 }

@@ -1,4 +1,4 @@
-//! Why a layer of the confinement is not in effect.
+//! Layers of confinement that are not in effect.
 
 /// Why a layer is not in effect.
 pub(super) struct Missing {
@@ -7,7 +7,7 @@ pub(super) struct Missing {
 }
 
 impl Missing {
-    /// The kernel has no such thing.
+    /// The kernel lacks it.
     pub fn not_offered(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),
@@ -15,7 +15,7 @@ impl Missing {
         }
     }
 
-    /// The kernel has it and something is in the way.
+    /// The kernel offers it, and putting it in place failed.
     pub fn failed(reason: impl Into<String>) -> Self {
         Self {
             reason: reason.into(),

@@ -1,10 +1,11 @@
 //! The worker: one pass of one measurement in a process of its own.
 //!
-//! It reads one job from standard input, answers with events on standard output and ends. It limits itself before it touches
-//! a model, and the kernel kills it when the agent dies.
+//! It reads one job from standard input, answers with events on standard output and ends. It
+//! confines itself before it opens a model, and the kernel kills it when the agent ends.
 
 mod confine;
-mod external;
+mod error;
+mod events;
 mod input;
 mod layer;
 mod model;
@@ -14,152 +15,49 @@ pub mod providers;
 mod sample;
 mod sentinel;
 mod syscalls;
+mod validate;
 
 pub use confine::{LIBRARIES, tie_to};
+pub use error::is_out_of_memory;
 
 use std::fs::File;
 use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{
-    Failure, FailureKind, Limits, Progress, RuntimeOptions, Sampling, Stage, bounds, frame, plain,
-    wire,
-};
+use agent_protocol::{Limits, MissingLayer, RuntimeOptions, Sampling, bounds, frame, wire};
 use anyhow::Context;
 use nix::unistd::{dup, dup2_stdout};
 
-use crate::child::out_of_memory;
+use confine::Confinement;
+use error::WorkerError;
+use events::Events;
 
-/// A failure with the stage and model it belongs to still to be filled in by whoever knows them.
-pub(crate) struct Trouble {
-    kind: FailureKind,
-    detail: String,
-}
-
-impl Trouble {
-    /// The runtime's words about a model.
-    fn model(error: impl std::fmt::Display) -> Self {
-        let detail = error.to_string();
-        let kind = if out_of_memory(&detail) {
-            FailureKind::OutOfMemory
-        } else {
-            FailureKind::ModelRefused
-        };
-        Self { kind, detail }
-    }
-
-    /// An execution provider that is not to be had as it was asked for.
-    fn provider(detail: String) -> Self {
-        Self {
-            kind: FailureKind::Provider,
-            detail,
-        }
-    }
-
-    fn internal(error: impl std::fmt::Display) -> Self {
-        Self {
-            kind: FailureKind::Internal,
-            detail: error.to_string(),
-        }
-    }
-}
-
-/// Where the worker's events go.
-pub(crate) struct Events {
-    pipe: File,
-    at: Progress,
-}
-
-impl Events {
-    /// Says what comes next and for which model.
-    fn enter(&mut self, stage: Stage, model: &str) {
-        self.at = Progress {
-            stage,
-            model: model.to_owned(),
-            ..self.at.clone()
-        };
-        self.step();
-    }
-
-    /// Says how far it is.
-    fn step(&mut self) {
-        self.send(Event::Progress(self.at.clone().into()));
-    }
-
-    fn send(&mut self, event: Event) {
-        let message = wire::WorkerEvent { event: Some(event) };
-        // A pipe that is closed means that the agent is gone, and then the kernel ends this process.
-        let _ = frame::write(&mut self.pipe, &message);
-    }
-}
-
-/// The worker's whole life.
+/// Runs the worker from its job to its final event.
 pub fn main() -> anyhow::Result<()> {
-    // Libraries that print to standard output must not get between the frames.
+    // Libraries that print to standard output must not write between the frames.
     let pipe = File::from(dup(std::io::stdout()).context("taking over standard output")?);
     dup2_stdout(std::io::stderr()).context("pointing standard output to standard error")?;
     let mut from = BufReader::new(std::io::stdin());
     let job = frame::read::<wire::WorkerJob>(&mut from, "WorkerJob", bounds::MAX_REPLY_BYTES)?
         .context("standard input ended without a job")?;
-    let mut events = Events {
-        pipe,
-        at: Progress::at(Stage::Start),
-    };
-    let end = match work(&job, &mut events) {
-        Ok(event) => event,
-        Err(Trouble { kind, detail }) => Event::Failure(
-            Failure {
-                kind,
-                stage: events.at.stage,
-                model: events.at.model.clone(),
-                // The runtime's words may repeat a name of any length.
-                detail: plain::cut(detail, bounds::MAX_TEXT_BYTES),
-            }
-            .into(),
-        ),
-    };
-    events.send(end);
+    let mut events = Events::new(pipe);
+    let outcome = work(&job, &mut events);
+    events.finish(outcome);
     Ok(())
 }
 
-fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
-    let limits: Limits = job
-        .limits
-        .unwrap_or_default()
-        .try_into()
-        .map_err(Trouble::internal)?;
-    let sampling: Sampling = job
-        .sampling
-        .clone()
-        .unwrap_or_default()
-        .try_into()
-        .map_err(Trouble::internal)?;
-    let options: RuntimeOptions = job
-        .runtime
-        .clone()
-        .unwrap_or_default()
-        .try_into()
-        .map_err(Trouble::internal)?;
-    confine::limit(job.agent_pid, &limits, &sampling).map_err(Trouble::internal)?;
-    let missing = |error: String| Trouble {
-        kind: if out_of_memory(&error) {
-            FailureKind::OutOfMemory
-        } else {
-            FailureKind::RuntimeMissing
-        },
-        detail: error,
-    };
+fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError> {
+    let limits = job.limits.unwrap_or_default();
+    let limits = Limits::try_from(limits).map_err(WorkerError::internal)?;
+    let sampling = job.sampling.clone().unwrap_or_default();
+    let sampling = Sampling::try_from(sampling).map_err(WorkerError::internal)?;
+    let options = job.runtime.clone().unwrap_or_default();
+    let options = RuntimeOptions::try_from(options).map_err(WorkerError::internal)?;
+    confine::limit(job.agent_pid, &limits, &sampling).map_err(WorkerError::internal)?;
     let library = Path::new(&job.runtime_path);
     if job.pass() == wire::WorkerPass::Libraries {
-        let _loaded = model::load_library(library).map_err(missing)?;
-        let folders = confine::library_folders();
-        return Ok(Event::Libraries(wire::WorkerLibraries {
-            folders: folders
-                .iter()
-                .map(|folder| folder.display().to_string())
-                .collect(),
-        }));
+        return find_libraries(library);
     }
     let folder = Path::new(&job.folder);
     let models = job.models.iter().map(|model| PathBuf::from(&model.path));
@@ -169,16 +67,21 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
         readable: models.chain(libraries).collect(),
         local_sockets: providers::open_local_sockets(&options),
     });
-    let version = model::runtime_version(library).map_err(missing)?;
+    if !job.models.is_empty() && !job.allow_unconfined {
+        require(&confinement)?;
+    }
+    let version = model::runtime_version(library).map_err(WorkerError::runtime)?;
     let runtime = ort::init_from(library)
-        .map_err(|error| missing(error.to_string()))?
+        .map_err(WorkerError::runtime)?
         .with_name("graphprune-agent")
         .with_telemetry(false)
         .build()
-        .map_err(|error| missing(error.to_string()))?;
-    // Not before the library is loaded: those it needs may be looked for in the folder the agent was started in.
-    std::env::set_current_dir(folder)
-        .map_err(|error| Trouble::internal(format!("entering {}: {error}", folder.display())))?;
+        .map_err(WorkerError::runtime)?;
+    // Not before the library is loaded: its dependencies may be found relative to the folder
+    // that the agent was started in.
+    std::env::set_current_dir(folder).map_err(|error| {
+        WorkerError::internal(format!("entering {}: {error}", folder.display()))
+    })?;
     let bench = model::Bench {
         runtime,
         sampling,
@@ -188,14 +91,9 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
     match job.pass() {
         wire::WorkerPass::Sample => {
             let mut samples = sample::pass(job, &bench, events)?;
-            (samples.runtime_version, samples.confinement) = (version, confinement.in_effect);
-            let unconfined = confinement.missing.iter().filter(|missing| missing.offered);
-            samples.notes.extend(unconfined.map(|missing| {
-                format!(
-                    "the worker ran without {}: {}",
-                    missing.layer, missing.reason
-                )
-            }));
+            samples.runtime_version = version;
+            samples.notes.extend(notes(&confinement));
+            samples.confinement = confinement.in_effect;
             Ok(Event::Samples(samples))
         }
         wire::WorkerPass::Memory => passes::memory(job, &bench, events).map(Event::Memory),
@@ -207,7 +105,48 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, Trouble> {
             confinement: confinement.in_effect,
             unconfined: confinement.missing.into_iter().map(Into::into).collect(),
         })),
-        wire::WorkerPass::Libraries => Err(Trouble::internal("the pass ended before")),
-        wire::WorkerPass::Unspecified => Err(Trouble::internal("the job names no pass")),
+        wire::WorkerPass::Libraries => Err(WorkerError::internal("the pass ended before")),
+        wire::WorkerPass::Unspecified => Err(WorkerError::internal("the job names no pass")),
     }
+}
+
+/// Loads the library and returns the folders of it and its dependencies.
+fn find_libraries(library: &Path) -> Result<Event, WorkerError> {
+    let _loaded = model::load_library(library).map_err(WorkerError::runtime)?;
+    let folders = confine::library_folders();
+    Ok(Event::Libraries(wire::WorkerLibraries {
+        folders: folders
+            .iter()
+            .map(|folder| folder.display().to_string())
+            .collect(),
+    }))
+}
+
+/// The layers that the kernel offers and that are not in effect.
+fn broken(confinement: &Confinement) -> impl Iterator<Item = &MissingLayer> {
+    confinement.missing.iter().filter(|missing| missing.offered)
+}
+
+/// Refuses to run a model without a layer that the kernel offers.
+fn require(confinement: &Confinement) -> Result<(), WorkerError> {
+    let broken: Vec<String> = broken(confinement)
+        .map(|missing| format!("{} ({})", missing.layer, missing.reason))
+        .collect();
+    if broken.is_empty() {
+        return Ok(());
+    }
+    Err(WorkerError::internal(format!(
+        "the worker is not confined as the kernel allows: {}; find the cause with `graphprune device doctor`, or, for models \
+         that you trust, start the agent with --allow-unconfined (allow_unconfined in the profile's [agent])",
+        broken.join(", ")
+    )))
+}
+
+fn notes(confinement: &Confinement) -> impl Iterator<Item = String> {
+    broken(confinement).map(|missing| {
+        format!(
+            "the worker ran without {}: {}",
+            missing.layer, missing.reason
+        )
+    })
 }

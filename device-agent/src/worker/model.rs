@@ -1,25 +1,24 @@
-//! A model that can be run: a session with its inputs.
+//! Loads models into ONNX Runtime and runs them.
 
 use std::ffi::{CStr, c_char};
 use std::path::Path;
 use std::time::Instant;
 
-use agent_protocol::{
-    Optimisation, Provider, RuntimeOptions, Sampling, bounds, input_shapes, wire,
-};
+use agent_protocol::{InputShape, Optimisation, Provider, RuntimeOptions, Sampling, bounds, wire};
 use ort::environment::Environment;
 use ort::session::Session;
 use ort::session::SessionInputValue;
 use ort::session::builder::{GraphOptimizationLevel, SessionBuilder};
 use ort::value::{DynValue, Shape, Tensor, TensorElementType, ValueType};
 
-use super::{Trouble, external, input, providers};
+use super::error::WorkerError;
+use super::{input, providers, validate};
 
-/// What every session of a pass shares.
+/// The runtime and the settings of one pass.
 pub struct Bench {
     /// ONNX Runtime.
     pub runtime: Environment,
-    /// Threads, inputs and how to sample.
+    /// Threads, inputs and sampling.
     pub sampling: Sampling,
     /// Execution providers and optimisation.
     pub options: RuntimeOptions,
@@ -27,35 +26,35 @@ pub struct Bench {
     pub offered: Vec<String>,
 }
 
-/// A model that was loaded.
+/// A loaded model.
 pub struct Opened {
     /// Its session.
     pub session: Session,
     /// Time the runtime took to load and optimise it, ns.
     pub load_ns: u64,
-    /// Providers that were asked for and not had, and why.
+    /// Requested providers that were not available, and why.
     pub notes: Vec<String>,
 }
 
-/// A model ready to run.
+/// A loaded model with its inputs.
 pub struct Runner {
     session: Session,
     inputs: Vec<DynValue>,
     /// Time the runtime took to load and optimise it, ns.
     pub load_ns: u64,
-    /// Providers that were asked for and not had, and why.
+    /// Requested providers that were not available, and why.
     pub notes: Vec<String>,
 }
 
 impl Runner {
-    /// Loads a model. With `profile`, the runtime keeps a profile in files that begin so.
+    /// Loads a model. With `profile`, the runtime writes a profile to files with this prefix.
     pub fn load(
         bench: &Bench,
         model: &wire::WorkerModel,
         profile: Option<&str>,
-    ) -> Result<Self, Trouble> {
+    ) -> Result<Self, WorkerError> {
         let shapes =
-            input_shapes("WorkerModel", model.inputs.clone()).map_err(Trouble::internal)?;
+            InputShape::list("WorkerModel", model.inputs.clone()).map_err(WorkerError::internal)?;
         let opened = open(bench, Path::new(&model.path), profile)?;
         Ok(Self {
             inputs: input::inputs(&opened.session, &bench.sampling, &shapes)?,
@@ -65,28 +64,28 @@ impl Runner {
         })
     }
 
-    /// One run. Returns its time, ns: what the caller of the runtime waits, with the inputs and outputs in memory.
-    pub fn run(&mut self) -> Result<u64, Trouble> {
+    /// Runs the model once. Returns the time of the call, with inputs and outputs in memory, ns.
+    pub fn run(&mut self) -> Result<u64, WorkerError> {
         let inputs: Vec<SessionInputValue<'_>> =
             self.inputs.iter().map(SessionInputValue::from).collect();
         let begun = Instant::now();
         let outputs = self
             .session
             .run(inputs.as_slice())
-            .map_err(Trouble::model)?;
+            .map_err(WorkerError::model)?;
         let ns = nanoseconds(begun);
         drop(outputs);
         Ok(ns.max(1))
     }
 
-    /// One run whose floating-point outputs are looked at: whether all are finite.
-    pub fn run_and_look(&mut self) -> Result<bool, Trouble> {
+    /// Runs the model once. Returns whether all floating-point outputs are finite.
+    pub fn run_and_check(&mut self) -> Result<bool, WorkerError> {
         let inputs: Vec<SessionInputValue<'_>> =
             self.inputs.iter().map(SessionInputValue::from).collect();
         let outputs = self
             .session
             .run(inputs.as_slice())
-            .map_err(Trouble::model)?;
+            .map_err(WorkerError::model)?;
         Ok(outputs.values().all(|output| {
             let single = output
                 .try_extract_tensor::<f32>()
@@ -99,36 +98,36 @@ impl Runner {
         }))
     }
 
-    /// Ends the profile. Returns its file.
-    pub fn end_profile(&mut self) -> Result<String, Trouble> {
-        self.session.end_profiling().map_err(Trouble::internal)
+    /// Ends the profile and returns its file.
+    pub fn end_profile(&mut self) -> Result<String, WorkerError> {
+        self.session.end_profiling().map_err(WorkerError::internal)
     }
 }
 
-/// Loads a model with the first of the providers that take it. With `profile`, the runtime keeps a profile in files that
-/// begin so.
-pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened, Trouble> {
+/// Loads a model with the requested providers, without those that refuse it. With `profile`, the
+/// runtime writes a profile to files with this prefix.
+pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened, WorkerError> {
     let bytes = std::fs::read(path)
-        .map_err(|error| Trouble::internal(format!("reading {}: {error}", path.display())))?;
-    match external::objection(&bytes) {
-        Ok(None) => {}
-        Ok(Some(objection)) => return Err(Trouble::model(objection)),
-        Err(error) => return Err(Trouble::model(format!("it is no ONNX file: {error}"))),
-    }
+        .map_err(|error| WorkerError::internal(format!("reading {}: {error}", path.display())))?;
+    validate::check(&bytes).map_err(WorkerError::model)?;
     drop(bytes);
     let strict = bench.options.strict;
     let mut notes = Vec::new();
-    let mut asked = providers::up_to_cpu(&bench.options);
+    let mut requested = providers::up_to_cpu(&bench.options);
     loop {
-        let mut builder = builder(bench, profile).map_err(Trouble::internal)?;
-        let had = providers::register(&mut builder, &asked, &bench.offered, strict, &mut notes)?;
-        let first = had.iter().position(|provider| !providers::is_cpu(provider));
-        // A profile shows which nodes fell back, by name; without one the runtime refuses them all together.
-        let seen = profile.is_some();
-        if strict && first.is_some() && !seen && !providers::cpu_is_wanted(&bench.options) {
+        let mut builder = builder(bench, profile).map_err(WorkerError::internal)?;
+        let available =
+            providers::register(&mut builder, &requested, &bench.offered, strict, &mut notes)?;
+        let first = available
+            .iter()
+            .position(|provider| !providers::is_cpu(provider));
+        // A profile names the nodes that fell back; without one the runtime refuses the model.
+        let lists_nodes = profile.is_some();
+        if strict && first.is_some() && !lists_nodes && !providers::cpu_is_requested(&bench.options)
+        {
             builder = builder
                 .with_config_entry("session.disable_cpu_ep_fallback", "1")
-                .map_err(Trouble::internal)?;
+                .map_err(WorkerError::internal)?;
         }
         let begun = Instant::now();
         let error = match builder.commit_from_file(path) {
@@ -142,34 +141,43 @@ pub fn open(bench: &Bench, path: &Path, profile: Option<&str>) -> Result<Opened,
             Err(error) => error,
         };
         let Some(first) = first else {
-            return Err(Trouble::model(error));
+            return Err(WorkerError::model(error));
         };
         if strict {
-            return Err(whose_fault(bench, path, &had, &error));
+            return Err(attribute(bench, path, &available, &error));
         }
         notes.push(format!(
-            "the provider `{}` does not take a model and was left out: {error}",
-            had[first].name
+            "the provider `{}` does not accept a model and was left out: {error}",
+            available[first].name
         ));
-        asked = had;
-        asked.remove(first);
+        requested = available;
+        requested.remove(first);
     }
 }
 
-/// Whether a model that was not loaded would be by the CPU alone: then the providers are to blame, not the model.
-fn whose_fault(bench: &Bench, path: &Path, had: &[&Provider], error: &ort::Error) -> Trouble {
+/// Attributes a failure to load: to the providers if the CPU alone loads the model, otherwise to
+/// the model.
+fn attribute(
+    bench: &Bench,
+    path: &Path,
+    available: &[&Provider],
+    error: &ort::Error,
+) -> WorkerError {
     let plain = builder(bench, None).and_then(|mut builder| builder.commit_from_file(path));
     if plain.is_err() {
-        return Trouble::model(error);
+        return WorkerError::model(error);
     }
-    let names: Vec<&str> = had.iter().map(|provider| provider.name.as_str()).collect();
-    Trouble::provider(format!(
-        "the CPU provider, which was not asked for, would have to run a part of it, or {} do not take it: {error}",
+    let names: Vec<&str> = available
+        .iter()
+        .map(|provider| provider.name.as_str())
+        .collect();
+    WorkerError::provider(format!(
+        "the CPU provider, which was not requested, would have to run a part of it, or {} do not accept it: {error}",
         names.join(", ")
     ))
 }
 
-/// A session's settings but for its providers.
+/// Returns a session's settings without its providers.
 fn builder(bench: &Bench, profile: Option<&str>) -> ort::Result<SessionBuilder> {
     let sampling = &bench.sampling;
     let spin = if sampling.spinning { "1" } else { "0" };
@@ -192,19 +200,19 @@ fn builder(bench: &Bench, profile: Option<&str>) -> ort::Result<SessionBuilder> 
     }
 }
 
-/// The first output of a model with a single input, both of floats and row-major.
+/// Runs a model with a single input and returns its first output, both of floats and row-major.
 pub fn run_on(
     session: &mut Session,
     input: &[f32],
     shape: &[u64],
-) -> Result<wire::RunOutput, Trouble> {
-    let [wanted] = session.inputs() else {
+) -> Result<wire::RunOutput, WorkerError> {
+    let [declared] = session.inputs() else {
         let count = session.inputs().len();
-        return Err(Trouble::model(format!(
+        return Err(WorkerError::model(format!(
             "it has {count} inputs; a run is for models with one"
         )));
     };
-    let fits = match wanted.dtype() {
+    let fits = match declared.dtype() {
         ValueType::Tensor {
             ty: TensorElementType::Float32,
             shape: dims,
@@ -219,29 +227,32 @@ pub fn run_on(
         _ => false,
     };
     if !fits {
-        return Err(Trouble::model(format!(
+        return Err(WorkerError::model(format!(
             "its input `{}` is a {}; floats of shape {shape:?} were given",
-            wanted.name(),
-            wanted.dtype()
+            declared.name(),
+            declared.dtype()
         )));
     }
     let dims: Vec<i64> = shape
         .iter()
-        .map(|&dim| i64::try_from(dim).map_err(Trouble::internal))
+        .map(|&dim| i64::try_from(dim).map_err(WorkerError::internal))
         .collect::<Result<_, _>>()?;
-    let input = Tensor::from_array((Shape::new(dims), input.to_vec())).map_err(Trouble::model)?;
-    let outputs = session.run(ort::inputs![input]).map_err(Trouble::model)?;
+    let input =
+        Tensor::from_array((Shape::new(dims), input.to_vec())).map_err(WorkerError::model)?;
+    let outputs = session
+        .run(ort::inputs![input])
+        .map_err(WorkerError::model)?;
     let Some((name, first)) = outputs.iter().next() else {
-        return Err(Trouble::model("it has no output"));
+        return Err(WorkerError::model("it has no output"));
     };
     let (dims, values) = first.try_extract_tensor::<f32>().map_err(|_| {
-        Trouble::model(format!(
+        WorkerError::model(format!(
             "its output `{name}` is a {}, not a tensor of floats",
             first.dtype()
         ))
     })?;
     if values.len() > bounds::MAX_RUN_ELEMENTS {
-        return Err(Trouble::model(format!(
+        return Err(WorkerError::model(format!(
             "its output `{name}` has {} elements; at most {} are returned",
             values.len(),
             bounds::MAX_RUN_ELEMENTS
@@ -253,15 +264,15 @@ pub fn run_on(
     })
 }
 
-/// Time since, ns.
+/// Returns the time since then, ns.
 pub fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Loads ONNX Runtime's library and what it needs, and runs nothing of it but its initialisers.
+/// Loads ONNX Runtime's library and its dependencies, and runs only their initialisers.
 pub fn load_library(library: &Path) -> Result<libloading::Library, String> {
-    // SAFETY: loading runs the library's initialisers. It is the file the user named as ONNX Runtime, which is trusted with
-    // everything else as well.
+    // SAFETY: loading runs the library's initialisers. The user named the file as ONNX Runtime,
+    // which is trusted throughout.
     unsafe { libloading::Library::new(library) }.map_err(|error| unloadable(library, &error))
 }
 
@@ -272,22 +283,24 @@ fn unloadable(library: &Path, error: &libloading::Error) -> String {
     )
 }
 
-/// ONNX Runtime's version, as the library tells it.
+/// Returns ONNX Runtime's version, as the library reports it.
 pub fn runtime_version(library: &Path) -> Result<String, String> {
     let loaded = load_library(library)?;
-    // SAFETY: the symbol has had this type in every release of ONNX Runtime; it is the root of its stable C interface.
+    // SAFETY: the symbol has this type in every release of ONNX Runtime; it is the root of its
+    // stable C interface.
     let base = unsafe {
         loaded.get::<unsafe extern "C" fn() -> *const ort::sys::OrtApiBase>(b"OrtGetApiBase\0")
     }
     .map_err(|error| unloadable(library, &error))?;
-    // SAFETY: the function takes nothing and returns a pointer to a static table or null, which is checked; the table's
-    // `GetVersionString` returns a static, terminated string. `loaded` outlives every use.
+    // SAFETY: the function takes nothing and returns null, which is checked, or a pointer to a
+    // static table. The table's `GetVersionString` returns a static, terminated string. `loaded`
+    // outlives every use.
     let version: Option<&CStr> = unsafe {
         base().as_ref().map(|base| {
             let text: *const c_char = (base.GetVersionString)();
             CStr::from_ptr(text)
         })
     };
-    let version = version.ok_or_else(|| format!("{} gives out no interface", library.display()))?;
+    let version = version.ok_or_else(|| format!("{} provides no interface", library.display()))?;
     Ok(version.to_string_lossy().into_owned())
 }

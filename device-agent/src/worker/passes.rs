@@ -1,31 +1,33 @@
-//! The passes of the full evidence: peak memory, and where each node ran.
+//! The passes of the full evidence, peak memory and node providers, and the single run.
 
 use std::path::Path;
 
 use agent_protocol::{Stage, wire};
 
+use super::error::WorkerError;
+use super::events::Events;
 use super::model::{self, Bench, Runner};
-use super::{Events, Trouble, placement};
+use super::placement;
 
-/// Runs of a model in a pass that takes no times: enough for the arena to reach its size.
+/// Runs in a pass without timing: enough for the arena to reach its size.
 const RUNS: usize = 3;
 
-fn only_model(job: &wire::WorkerJob) -> Result<&wire::WorkerModel, Trouble> {
+fn only_model(job: &wire::WorkerJob) -> Result<&wire::WorkerModel, WorkerError> {
     match job.models.as_slice() {
         [model] => Ok(model),
-        models => Err(Trouble::internal(format!(
+        models => Err(WorkerError::internal(format!(
             "the pass is for one model, not {}",
             models.len()
         ))),
     }
 }
 
-/// How much more memory this process held at its peak with the model than before it.
+/// Measures how much the model raises the peak memory of this process.
 pub fn memory(
     job: &wire::WorkerJob,
     bench: &Bench,
     events: &mut Events,
-) -> Result<wire::WorkerMemory, Trouble> {
+) -> Result<wire::WorkerMemory, WorkerError> {
     let model = only_model(job)?;
     events.enter(Stage::Memory, &model.name);
     let before = peak_bytes()?;
@@ -38,9 +40,9 @@ pub fn memory(
     })
 }
 
-/// The largest resident size this process ever had.
-fn peak_bytes() -> Result<u64, Trouble> {
-    let status = std::fs::read_to_string("/proc/self/status").map_err(Trouble::internal)?;
+/// Returns the peak resident size of this process.
+fn peak_bytes() -> Result<u64, WorkerError> {
+    let status = std::fs::read_to_string("/proc/self/status").map_err(WorkerError::internal)?;
     status
         .lines()
         .find_map(|line| {
@@ -51,15 +53,15 @@ fn peak_bytes() -> Result<u64, Trouble> {
                 .ok()
         })
         .map(|kib| kib * 1024)
-        .ok_or_else(|| Trouble::internal("/proc/self/status tells no VmHWM"))
+        .ok_or_else(|| WorkerError::internal("/proc/self/status has no VmHWM"))
 }
 
-/// The model's first output for the job's input.
+/// Runs the model on the job's input and returns its first output.
 pub fn run(
     job: &wire::WorkerJob,
     bench: &Bench,
     events: &mut Events,
-) -> Result<wire::RunOutput, Trouble> {
+) -> Result<wire::RunOutput, WorkerError> {
     let model = only_model(job)?;
     events.enter(Stage::Load, &model.name);
     let mut opened = model::open(bench, Path::new(&model.path), None)?;
@@ -67,12 +69,12 @@ pub fn run(
     model::run_on(&mut opened.session, &job.input, &job.shape)
 }
 
-/// Which execution provider ran each node, and how long it took on average.
+/// Finds each node's execution provider and mean time.
 pub fn profile(
     job: &wire::WorkerJob,
     bench: &Bench,
     events: &mut Events,
-) -> Result<wire::WorkerProfile, Trouble> {
+) -> Result<wire::WorkerProfile, WorkerError> {
     let model = only_model(job)?;
     events.enter(Stage::Profile, &model.name);
     let node_providers = placement::profile(bench, model)?;

@@ -1,34 +1,37 @@
-//! Where each node of a model runs and for how long, by the runtime's own profile.
+//! Each node's provider and time, from the runtime's own profile.
 
 use std::collections::HashMap;
 use std::time::Instant;
 
 use agent_protocol::{bounds, plain, wire};
 
-use super::Trouble;
+use super::error::WorkerError;
 use super::model::{Bench, Runner, nanoseconds};
 use super::providers;
 
-/// Runs of the profile that count; the first, which finds caches cold and memory unmapped, does not.
+/// Counted runs of the profile. One more comes first, with cold caches and unmapped memory.
 const RUNS: usize = 20;
-/// Runs that count at least, however slow the model is.
+/// Minimum counted runs, however slow the model.
 const FEWEST: usize = 3;
-/// When this time has passed, no more runs than [`FEWEST`] are waited for, ns.
+/// Time after which [`FEWEST`] runs are enough, ns.
 const ENOUGH_NS: u64 = 2_000_000_000;
 
-/// Which provider runs each node, by one run.
-pub fn find(bench: &Bench, model: &wire::WorkerModel) -> Result<Vec<wire::NodeProvider>, Trouble> {
+/// Finds each node's provider in one run.
+pub fn find(
+    bench: &Bench,
+    model: &wire::WorkerModel,
+) -> Result<Vec<wire::NodeProvider>, WorkerError> {
     let mut runner = Runner::load(bench, model, Some("placement"))?;
     runner.run()?;
     let nodes = nodes(&text_of(runner)?, 1)?;
     checked(bench, nodes)
 }
 
-/// Which provider runs each node, and the mean time of its kernel over several runs.
+/// Finds each node's provider, and the mean time of its kernel over several runs.
 pub fn profile(
     bench: &Bench,
     model: &wire::WorkerModel,
-) -> Result<Vec<wire::NodeProvider>, Trouble> {
+) -> Result<Vec<wire::NodeProvider>, WorkerError> {
     let mut runner = Runner::load(bench, model, Some("profile"))?;
     let begun = Instant::now();
     let mut runs = 0;
@@ -40,39 +43,39 @@ pub fn profile(
     checked(bench, nodes)
 }
 
-/// The nodes, unless they break the options' strictness.
+/// Refuses a fallback under strict options.
 fn checked(
     bench: &Bench,
     nodes: Vec<wire::NodeProvider>,
-) -> Result<Vec<wire::NodeProvider>, Trouble> {
+) -> Result<Vec<wire::NodeProvider>, WorkerError> {
     match providers::fallback(&nodes, &bench.options) {
-        Some(fallback) if bench.options.strict => Err(Trouble::provider(fallback)),
+        Some(fallback) if bench.options.strict => Err(WorkerError::provider(fallback)),
         _ => Ok(nodes),
     }
 }
 
-/// Ends the profile and takes its text.
-fn text_of(mut runner: Runner) -> Result<String, Trouble> {
+/// Ends the profile and returns its text.
+fn text_of(mut runner: Runner) -> Result<String, WorkerError> {
     let file = runner.end_profile()?;
     let bytes =
-        std::fs::read(&file).map_err(|error| Trouble::internal(format!("{file}: {error}")))?;
-    // It has served; the folder goes with the agent should this fail.
+        std::fs::read(&file).map_err(|error| WorkerError::internal(format!("{file}: {error}")))?;
+    // If this fails, the file is removed with the agent's folder.
     let _ = std::fs::remove_file(&file);
-    // The runtime writes names as the model has them, in whatever encoding.
+    // The runtime writes names as they are in the model, in any encoding.
     Ok(String::from_utf8_lossy(&bytes).into_owned())
 }
 
-/// A node's kernel in one run, as ONNX Runtime's profile tells of it.
-struct Step<'a> {
+/// The event of a node's kernel in a profile of ONNX Runtime.
+struct KernelEvent<'a> {
     node: &'a str,
     /// Microseconds.
     micros: f64,
-    /// What else is told, as it is written.
+    /// The remaining fields, unparsed.
     args: &'a str,
 }
 
-impl Step<'_> {
-    /// A text among what else is told.
+impl KernelEvent<'_> {
+    /// Returns a text field among the remaining ones.
     fn text(&self, field: &str) -> String {
         let begin = format!("\"{field}\" : \"");
         let after = self.args.split_once(&begin).map(|(_, after)| after);
@@ -85,26 +88,28 @@ impl Step<'_> {
     }
 }
 
-/// What an event of a node begins with.
+/// The beginning of a node's event.
 const EVENT: &str = "{\"cat\" : \"Node\",";
-/// What comes before an event's name, and after it.
+/// The delimiters of an event's name.
 const NAME: &str = "\"name\" :\"";
 const ARGS: &str = "\",\"args\" : {";
-/// How the name of a kernel's event ends.
+/// The end of the name of a kernel's event.
 const KERNEL: &str = "_kernel_time";
 
-/// The events of nodes' kernels. The runtime writes JSON but for names, which it does not escape: a name may hold quotes,
-/// backslashes and line feeds. So an event reaches from its beginning to that of the next, and its name to the last place where
-/// one can end; what comes after it has no names.
-fn steps(profile: &str) -> Result<Vec<Step<'_>>, Trouble> {
-    let wrong = |event: &str| {
-        let shown = plain::cut(event.to_owned(), 200);
-        Trouble::internal(format!("the runtime's profile cannot be read at `{shown}`"))
+/// Parses the kernels' events. The runtime writes JSON but does not escape names, which may
+/// contain quotes, backslashes and line feeds. So an event extends to the beginning of the next
+/// one, and its name to the last delimiter; no names follow it.
+fn kernel_events(profile: &str) -> Result<Vec<KernelEvent<'_>>, WorkerError> {
+    let unreadable = |event: &str| {
+        let excerpt = plain::cut(event.to_owned(), 200);
+        WorkerError::internal(format!(
+            "the runtime's profile cannot be read at `{excerpt}`"
+        ))
     };
     if !profile.trim_start().starts_with('[') {
-        return Err(wrong(profile));
+        return Err(unreadable(profile));
     }
-    let mut steps = Vec::new();
+    let mut events = Vec::new();
     let mut rest = profile;
     while let Some(at) = rest.find(EVENT) {
         let event = &rest[at..];
@@ -119,47 +124,48 @@ fn steps(profile: &str) -> Result<Vec<Step<'_>>, Trouble> {
             let (name, args) = tail.rsplit_once(ARGS)?;
             Some((head, name, args))
         };
-        let (head, name, args) = parts().ok_or_else(|| wrong(event))?;
+        let (head, name, args) = parts().ok_or_else(|| unreadable(event))?;
         let Some(node) = name.strip_suffix(KERNEL) else {
             continue;
         };
         let micros = head
             .split_once("\"dur\" :")
             .and_then(|(_, after)| after.split(',').next()?.trim().parse().ok())
-            .ok_or_else(|| wrong(event))?;
-        steps.push(Step { node, micros, args });
+            .ok_or_else(|| unreadable(event))?;
+        events.push(KernelEvent { node, micros, args });
     }
-    Ok(steps)
+    Ok(events)
 }
 
-/// The nodes of a profile over `runs` runs, each told once in the order of running. A node that ran more than once in a run,
-/// in a loop, is told with the time of all of them. Of a single run no times are told: it was the first.
-fn nodes(profile: &str, runs: usize) -> Result<Vec<wire::NodeProvider>, Trouble> {
-    let mut found: Vec<(wire::NodeProvider, Vec<f64>)> = Vec::new();
-    let mut place: HashMap<&str, usize> = HashMap::new();
-    for step in steps(profile)? {
-        let at = *place.entry(step.node).or_insert(found.len());
-        if at == found.len() {
+/// Returns the nodes of a profile over `runs` runs, each once, in the order of running. The time
+/// of a node that ran several times in a run, in a loop, is their sum. A single run gives no
+/// times: it is the first.
+fn nodes(profile: &str, runs: usize) -> Result<Vec<wire::NodeProvider>, WorkerError> {
+    let mut nodes: Vec<(wire::NodeProvider, Vec<f64>)> = Vec::new();
+    let mut index: HashMap<&str, usize> = HashMap::new();
+    for event in kernel_events(profile)? {
+        let at = *index.entry(event.node).or_insert(nodes.len());
+        if at == nodes.len() {
             let node = wire::NodeProvider {
-                node: plain::cut(step.node.to_owned(), bounds::MAX_TEXT_BYTES),
-                op_type: step.text("op_name"),
-                provider: step.text("provider"),
+                node: plain::cut(event.node.to_owned(), bounds::MAX_TEXT_BYTES),
+                op_type: event.text("op_name"),
+                provider: event.text("provider"),
                 time_ns: None,
             };
-            found.push((node, Vec::new()));
+            nodes.push((node, Vec::new()));
         }
-        found[at].1.push(step.micros);
+        nodes[at].1.push(event.micros);
     }
-    let bytes: usize = found.iter().map(|(node, _)| node.node.len()).sum();
-    if found.len() > bounds::MAX_NODES || bytes > bounds::MAX_NODES_BYTES {
-        return Err(Trouble::model(format!(
-            "it has {} nodes with {bytes} bytes of names; where nodes run can be told of at most {} with {} bytes",
-            found.len(),
+    let bytes: usize = nodes.iter().map(|(node, _)| node.node.len()).sum();
+    if nodes.len() > bounds::MAX_NODES || bytes > bounds::MAX_NODES_BYTES {
+        return Err(WorkerError::model(format!(
+            "it has {} nodes with {bytes} bytes of names; the providers of at most {} with {} bytes can be reported",
+            nodes.len(),
             bounds::MAX_NODES,
             bounds::MAX_NODES_BYTES
         )));
     }
-    Ok(found
+    Ok(nodes
         .into_iter()
         .map(|(mut node, micros)| {
             node.time_ns = mean_ns(&micros, runs);
@@ -168,10 +174,12 @@ fn nodes(profile: &str, runs: usize) -> Result<Vec<wire::NodeProvider>, Trouble>
         .collect())
 }
 
-/// The mean time per run of a node whose kernel took `micros` in `runs` runs, the first left out; ns.
+/// Returns the mean time per run of a node whose kernel took `micros` in `runs` runs, without
+/// the first; ns.
 fn mean_ns(micros: &[f64], runs: usize) -> Option<u64> {
     let counted = runs.checked_sub(1).filter(|&counted| counted > 0)?;
-    // As many as fall to one run. Where branches differ between runs it is not exact, and neither is a mean then.
+    // The average number per run. It is not exact where branches differ between runs, nor is a
+    // mean.
     let first = micros.len().div_ceil(runs);
     let sum: f64 = micros.get(first..)?.iter().sum();
     Some((sum * 1000.0 / counted as f64) as u64)
@@ -181,7 +189,7 @@ fn mean_ns(micros: &[f64], runs: usize) -> Option<u64> {
 mod tests {
     use super::*;
 
-    /// A profile as ONNX Runtime writes it, of kernels with these names and times.
+    /// Returns a profile as ONNX Runtime writes it, with kernels of these names and times.
     fn profile(kernels: &[(&str, u32)]) -> String {
         let event = |(name, micros): &(&str, u32)| {
             format!(
@@ -198,7 +206,7 @@ mod tests {
     }
 
     #[test]
-    fn each_node_of_a_profile_is_told_once_with_its_provider_and_its_mean_time() {
+    fn each_node_of_a_profile_is_listed_once_with_its_provider_and_its_mean_time() {
         for name in [
             "conv",
             "",
@@ -211,16 +219,17 @@ mod tests {
             "畳み込み",
         ] {
             let text = profile(&[(name, 90), (name, 10), ("other", 1), (name, 11)]);
-            let found = nodes(&text, 3).ok().unwrap();
-            let want = wire::NodeProvider {
+            let nodes_of = |runs| nodes(&text, runs).ok().unwrap();
+            let listed = nodes_of(3);
+            let expected = wire::NodeProvider {
                 node: name.into(),
                 op_type: "Conv".into(),
                 provider: "CPUExecutionProvider".into(),
                 time_ns: Some(10_500),
             };
-            assert_eq!(found[0], want);
-            assert_eq!((found.len(), &found[1].node[..]), (2, "other"));
-            assert_eq!(nodes(&text, 1).ok().unwrap()[0].time_ns, None);
+            assert_eq!(listed[0], expected);
+            assert_eq!((listed.len(), &listed[1].node[..]), (2, "other"));
+            assert_eq!(nodes_of(1)[0].time_ns, None);
         }
         assert!(nodes("{", 1).is_err());
         assert!(nodes("[\n{\"cat\" : \"Node\",", 1).is_err());
@@ -228,7 +237,7 @@ mod tests {
     }
 
     #[test]
-    fn names_that_take_more_than_can_be_told_are_refused() {
+    fn names_that_exceed_the_limit_are_refused() {
         let name = |i: usize| format!("{i}{}", "x".repeat(bounds::MAX_TEXT_BYTES - 8));
         let names: Vec<String> = (0..1100).map(name).collect();
         let kernels: Vec<(&str, u32)> = names.iter().map(|name| (&name[..], 1)).collect();

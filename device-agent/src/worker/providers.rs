@@ -1,4 +1,4 @@
-//! Execution providers: which the library offers, which were asked for, and which ran what.
+//! Execution providers: the library's, the requested ones, and those that ran nodes.
 
 use std::ffi::{CStr, c_char, c_int};
 
@@ -6,40 +6,42 @@ use agent_protocol::{Provider, RuntimeOptions, bounds, plain, wire};
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::SessionBuilder;
 
-use super::Trouble;
+use super::error::WorkerError;
 
-/// The provider that takes what no other does, by the runtime's own name.
+/// The runtime's name of the provider that runs the nodes no other provider accepts.
 pub const CPU: &str = "CPUExecutionProvider";
 
-/// A provider's name in the runtime.
+/// Returns the runtime's name of a provider.
 pub fn name_in_runtime(name: &str) -> &'static str {
     Provider::name_in_runtime(name).unwrap_or(CPU)
 }
 
-/// The providers that the loaded library offers, by its own names.
-pub fn offered() -> Result<Vec<String>, Trouble> {
+/// Returns the providers that the loaded library offers, by its own names.
+pub fn offered() -> Result<Vec<String>, WorkerError> {
     let api = ort::api();
     let mut names: *mut *mut c_char = std::ptr::null_mut();
     let mut count: c_int = 0;
     // SAFETY: both out-parameters are valid; the status is consumed by the conversion.
     unsafe { ort::Error::result_from_status((api.GetAvailableProviders)(&mut names, &mut count)) }
-        .map_err(Trouble::internal)?;
+        .map_err(WorkerError::internal)?;
     if names.is_null() {
         return Ok(Vec::new());
     }
     let mut all = Vec::new();
     for i in 0..usize::try_from(count).unwrap_or(0).min(bounds::MAX_LIST) {
-        // SAFETY: the library returned `count` terminated strings, which live until they are released below.
+        // SAFETY: the library returned `count` terminated strings, valid until they are released
+        // below.
         let name = unsafe { CStr::from_ptr(*names.add(i)) };
         all.push(name.to_string_lossy().into_owned());
     }
     // SAFETY: these are the array and the count that the library returned, released once.
     unsafe { ort::Error::result_from_status((api.ReleaseAvailableProviders)(names, count)) }
-        .map_err(Trouble::internal)?;
+        .map_err(WorkerError::internal)?;
     Ok(all)
 }
 
-/// The providers up to the CPU's in the order of preference: what stands behind it would never get a node.
+/// Returns the providers up to the CPU's in the order of preference: later ones would never get
+/// a node.
 pub fn up_to_cpu(options: &RuntimeOptions) -> Vec<&Provider> {
     let cpu = options.providers.iter().position(is_cpu);
     let end = cpu.map_or(options.providers.len(), |at| at + 1);
@@ -51,30 +53,30 @@ pub fn is_cpu(provider: &Provider) -> bool {
     provider.name == "cpu"
 }
 
-/// Whether a provider was asked for whose library opens a socket within the machine when it starts and fails without. CUDA's does:
-/// with `socket`, `bind` or `listen` denied, `cudaSetDevice` ends with error 304 (driver 580).
+/// Whether the library of a requested provider needs a local socket to start. CUDA's does: with
+/// `socket`, `bind` or `listen` denied, `cudaSetDevice` fails with error 304 (driver 580).
 pub fn open_local_sockets(options: &RuntimeOptions) -> bool {
     let opens = |provider: &Provider| matches!(provider.name.as_str(), "cuda" | "tensorrt");
     options.providers.iter().any(opens)
 }
 
-/// Whether nodes may run on the CPU provider: it was asked for, or nothing was.
-pub fn cpu_is_wanted(options: &RuntimeOptions) -> bool {
+/// Whether nodes may run on the CPU provider: it was requested, or no provider was.
+pub fn cpu_is_requested(options: &RuntimeOptions) -> bool {
     options.providers.is_empty() || options.providers.iter().any(is_cpu)
 }
 
-/// Sets up the providers in the builder. Returns those that were had, in order; unless `strict`, what is missing is told in
-/// `notes`.
+/// Sets up the providers in the builder. Returns the available ones, in order. A missing one is
+/// refused if `strict`, and otherwise added to `notes`.
 pub fn register<'a>(
     builder: &mut SessionBuilder,
-    asked: &[&'a Provider],
+    requested: &[&'a Provider],
     offered: &[String],
     strict: bool,
     notes: &mut Vec<String>,
-) -> Result<Vec<&'a Provider>, Trouble> {
-    let mut had = Vec::new();
-    for provider in asked {
-        let wanted = dispatch(provider)?;
+) -> Result<Vec<&'a Provider>, WorkerError> {
+    let mut available = Vec::new();
+    for provider in requested {
+        let dispatch = dispatch(provider)?;
         let full = name_in_runtime(&provider.name);
         let problem = if !offered.iter().any(|name| name == full) {
             format!(
@@ -82,25 +84,26 @@ pub fn register<'a>(
                 provider.name,
                 offered.join(", ")
             )
-        } else if let Err(error) = wanted.register(builder) {
+        } else if let Err(error) = dispatch.register(builder) {
             format!(
                 "the provider `{}` could not be set up: {error}",
                 provider.name
             )
         } else {
-            had.push(*provider);
+            available.push(*provider);
             continue;
         };
         if strict {
-            return Err(Trouble::provider(problem));
+            return Err(WorkerError::provider(problem));
         }
         notes.push(format!("{problem}; it was left out"));
     }
-    Ok(had)
+    Ok(available)
 }
 
-/// The provider with its options as `ort` sets it up. Where the runtime takes pairs of words they are passed on as they are.
-fn dispatch(provider: &Provider) -> Result<ExecutionProviderDispatch, Trouble> {
+/// Returns the provider with its options as `ort` sets it up. Key-value options are passed on
+/// unchanged.
+fn dispatch(provider: &Provider) -> Result<ExecutionProviderDispatch, WorkerError> {
     macro_rules! with_words {
         ($provider:expr) => {
             provider
@@ -131,7 +134,7 @@ fn dispatch(provider: &Provider) -> Result<ExecutionProviderDispatch, Trouble> {
                 .with_cpu_only(only_cpu)
                 .build()
         }
-        // It is always there; to set it up is only to choose how it takes its memory.
+        // It is always available; setting it up only chooses its allocator.
         "cpu" => {
             let [arena] = switches(provider, ["use_arena"])?;
             let arena = arena || provider.options.is_empty();
@@ -142,18 +145,21 @@ fn dispatch(provider: &Provider) -> Result<ExecutionProviderDispatch, Trouble> {
             ep::ACL::default().with_fast_math(fast).build()
         }
         other => {
-            return Err(Trouble::provider(format!(
-                "the agent does not know the provider `{other}`"
+            return Err(WorkerError::provider(format!(
+                "the agent does not support the provider `{other}`"
             )));
         }
     })
 }
 
-/// Options of a provider that knows only switches: `1` or `0`, off where not given.
-fn switches<const N: usize>(provider: &Provider, names: [&str; N]) -> Result<[bool; N], Trouble> {
+/// Returns the options of a provider that has only switches, `1` or `0`, off by default.
+fn switches<const N: usize>(
+    provider: &Provider,
+    names: [&str; N],
+) -> Result<[bool; N], WorkerError> {
     for (key, value) in &provider.options {
         if !names.contains(&key.as_str()) || !matches!(value.as_str(), "0" | "1") {
-            return Err(Trouble::provider(format!(
+            return Err(WorkerError::provider(format!(
                 "the provider `{}` takes no option {key} = {value}: it takes {}, each 0 or 1",
                 provider.name,
                 names.join(", ")
@@ -163,31 +169,32 @@ fn switches<const N: usize>(provider: &Provider, names: [&str; N]) -> Result<[bo
     Ok(names.map(|name| provider.options.get(name).is_some_and(|value| value == "1")))
 }
 
-/// What is to be said about nodes that ran on the CPU provider though it was not asked for, if there are any.
+/// Returns a note on nodes that ran on a CPU provider that was not requested, if there are any.
 pub fn fallback(nodes: &[wire::NodeProvider], options: &RuntimeOptions) -> Option<String> {
-    /// As many are named.
+    /// Nodes named in the note.
     const NAMED: usize = 5;
-    /// Bytes of a name that are shown.
-    const SHOWN: usize = 200;
-    if cpu_is_wanted(options) {
+    /// Bytes of a name in the note.
+    const NAME_BYTES: usize = 200;
+    if cpu_is_requested(options) {
         return None;
     }
-    let fell: Vec<&wire::NodeProvider> = nodes.iter().filter(|node| node.provider == CPU).collect();
-    let named: Vec<String> = fell
+    let on_cpu: Vec<&wire::NodeProvider> =
+        nodes.iter().filter(|node| node.provider == CPU).collect();
+    let named: Vec<String> = on_cpu
         .iter()
         .take(NAMED)
         .map(|node| {
-            let name = plain::cut(node.node.clone(), SHOWN);
+            let name = plain::cut(node.node.clone(), NAME_BYTES);
             format!("`{name}` ({})", node.op_type)
         })
         .collect();
-    (!fell.is_empty()).then(|| {
+    (!on_cpu.is_empty()).then(|| {
         format!(
-            "{} of its {} nodes run on the CPU provider, which was not asked for: {}{}",
-            fell.len(),
+            "{} of its {} nodes run on the CPU provider, which was not requested: {}{}",
+            on_cpu.len(),
             nodes.len(),
             named.join(", "),
-            if fell.len() > NAMED { ", ..." } else { "" }
+            if on_cpu.len() > NAMED { ", ..." } else { "" }
         )
     })
 }
@@ -196,7 +203,7 @@ pub fn fallback(nodes: &[wire::NodeProvider], options: &RuntimeOptions) -> Optio
 mod tests {
     use super::*;
 
-    fn asked(names: &[&str]) -> RuntimeOptions {
+    fn request(names: &[&str]) -> RuntimeOptions {
         let providers = names.iter().map(|&name| Provider {
             name: name.into(),
             options: Default::default(),
@@ -208,23 +215,23 @@ mod tests {
     }
 
     #[test]
-    fn every_provider_of_the_protocol_is_known() {
+    fn every_provider_of_the_protocol_is_supported() {
         for name in Provider::NAMES {
-            let one = asked(&[name]);
+            let one = request(&[name]);
             assert!(dispatch(&one.providers[0]).is_ok(), "{name}");
             assert_eq!(name_in_runtime(name) == CPU, name == "cpu", "{name}");
         }
     }
 
     #[test]
-    fn a_switch_that_is_unknown_or_neither_on_nor_off_is_refused_by_name() {
-        let check = |key: &str, value: &str, right: bool| {
-            let mut one = asked(&["nnapi"]);
+    fn an_unknown_switch_or_value_is_refused_by_name() {
+        let check = |key: &str, value: &str, accepted: bool| {
+            let mut one = request(&["nnapi"]);
             one.providers[0].options = [(key.to_owned(), value.to_owned())].into();
             match dispatch(&one.providers[0]) {
-                Ok(_) => assert!(right, "{key}"),
-                Err(trouble) => {
-                    assert!(!right && trouble.detail.contains(key), "{}", trouble.detail);
+                Ok(_) => assert!(accepted, "{key}"),
+                Err(error) => {
+                    assert!(!accepted && error.detail.contains(key), "{}", error.detail);
                 }
             }
         };
@@ -234,7 +241,7 @@ mod tests {
     }
 
     #[test]
-    fn a_fallback_is_told_unless_the_cpu_was_asked_for() {
+    fn a_fallback_is_noted_unless_the_cpu_was_requested() {
         let node = |name: &str, provider: &str| wire::NodeProvider {
             node: name.into(),
             op_type: "Softmax".into(),
@@ -242,15 +249,15 @@ mod tests {
             time_ns: None,
         };
         let nodes = [node("a", "XnnpackExecutionProvider"), node("b", CPU)];
-        let told = fallback(&nodes, &asked(&["xnnpack"])).unwrap();
+        let note = fallback(&nodes, &request(&["xnnpack"])).unwrap();
         assert!(
-            told.contains("1 of its 2 nodes") && told.contains("`b` (Softmax)"),
-            "{told}"
+            note.contains("1 of its 2 nodes") && note.contains("`b` (Softmax)"),
+            "{note}"
         );
-        assert_eq!(fallback(&nodes, &asked(&["xnnpack", "cpu"])), None);
-        assert_eq!(fallback(&nodes, &asked(&[])), None);
-        assert_eq!(fallback(&nodes[..1], &asked(&["xnnpack"])), None);
-        let all = asked(&["xnnpack", "cpu", "cuda"]);
+        assert_eq!(fallback(&nodes, &request(&["xnnpack", "cpu"])), None);
+        assert_eq!(fallback(&nodes, &request(&[])), None);
+        assert_eq!(fallback(&nodes[..1], &request(&["xnnpack"])), None);
+        let all = request(&["xnnpack", "cpu", "cuda"]);
         let names: Vec<&str> = up_to_cpu(&all).iter().map(|p| p.name.as_str()).collect();
         assert_eq!(names, ["xnnpack", "cpu"]);
     }

@@ -1,24 +1,28 @@
-//! The pass that counts: interleaved rounds of short blocks, until the interval is narrow enough or time is up.
+//! The sampling pass: interleaved rounds of short blocks, until the interval is narrow enough or
+//! time is up.
 
 use std::time::Instant;
 
 use agent_protocol::{Stage, bounds, stats, wire};
 use nix::sys::resource::{UsageWho, getrusage};
 
+use super::error::WorkerError;
+use super::events::Events;
 use super::model::{Bench, Runner, nanoseconds};
 use super::sentinel::Sentinel;
-use super::{Events, Trouble, placement, providers};
+use super::{placement, providers};
 
-/// How often whoever waits hears of progress, ns.
+/// Interval of progress reports, ns.
 const REPORT_NS: u64 = 100_000_000;
-/// The most notes on providers, of all models together.
+/// Maximum notes on providers, of all models together.
 const MAX_NOTES: usize = 32;
-/// The most runs that warm up, however fast they are.
+/// Maximum warm-up runs, however fast.
 const MAX_WARMUP_RUNS: usize = 2048;
 
-/// How often a run is repeated, on average over a block, because it was preempted.
+/// Maximum repeats of preempted runs, per run of a block.
 const MAX_REPEATS: usize = 2;
 
+/// One model and its times.
 struct Series {
     runner: Runner,
     name: String,
@@ -36,7 +40,7 @@ pub fn pass(
     job: &wire::WorkerJob,
     bench: &Bench,
     events: &mut Events,
-) -> Result<wire::WorkerSamples, Trouble> {
+) -> Result<wire::WorkerSamples, WorkerError> {
     let begun = Instant::now();
     let mut all = Vec::new();
     let mut notes = Vec::new();
@@ -82,7 +86,7 @@ pub fn pass(
     sample(&mut all, bench, job.first_is_reference, events)?;
     let after_ns = sentinel.time();
     for series in &mut all {
-        series.finite &= series.runner.run_and_look()?;
+        series.finite &= series.runner.run_and_check()?;
     }
     let cpu_ns = getrusage(UsageWho::RUSAGE_SELF).map_or(0, |usage| {
         [usage.user_time(), usage.system_time()]
@@ -117,8 +121,8 @@ pub fn pass(
     })
 }
 
-/// Runs all models in turn without a pause until the device is as warm as continuous use makes it.
-fn sustain(all: &mut [Series], bench: &Bench, events: &mut Events) -> Result<(), Trouble> {
+/// Runs all models in turn without a pause, to warm the device as continuous use does.
+fn sustain(all: &mut [Series], bench: &Bench, events: &mut Events) -> Result<(), WorkerError> {
     events.enter(Stage::Sustained, "");
     let begun = Instant::now();
     let mut reported = 0;
@@ -129,18 +133,18 @@ fn sustain(all: &mut [Series], bench: &Bench, events: &mut Events) -> Result<(),
         let elapsed = nanoseconds(begun);
         if elapsed - reported >= REPORT_NS {
             reported = elapsed;
-            events.at.elapsed_ns = elapsed;
-            events.step();
+            events.progress.elapsed_ns = elapsed;
+            events.report();
         }
     }
-    events.at.elapsed_ns = 0;
+    events.progress.elapsed_ns = 0;
     Ok(())
 }
 
-/// Runs that do not count, and from which the length of a block follows.
-fn warm_up(series: &mut Series, bench: &Bench) -> Result<(), Trouble> {
+/// Runs a model without counting, and derives the number of runs in its blocks.
+fn warm_up(series: &mut Series, bench: &Bench) -> Result<(), WorkerError> {
     let sampling = &bench.sampling;
-    series.finite = series.runner.run_and_look()?;
+    series.finite = series.runner.run_and_check()?;
     let begun = Instant::now();
     let fewest = (sampling.warmup_runs as usize).clamp(1, MAX_WARMUP_RUNS);
     while series.warmup_ns.len() < fewest
@@ -152,7 +156,7 @@ fn warm_up(series: &mut Series, bench: &Bench) -> Result<(), Trouble> {
         .iter()
         .map(|&ns| ns as f64)
         .collect();
-    // The fastest of them: on a busy machine the others tell more about their neighbours.
+    // The fastest of them: on a busy machine the others show neighbouring processes.
     let run_ns = late
         .iter()
         .copied()
@@ -169,7 +173,7 @@ fn sample(
     bench: &Bench,
     first_is_reference: bool,
     events: &mut Events,
-) -> Result<(), Trouble> {
+) -> Result<(), WorkerError> {
     let sampling = &bench.sampling;
     let longest = all
         .iter()
@@ -184,7 +188,7 @@ fn sample(
     for round in 0..most {
         let count = all.len();
         for place in 0..count {
-            // Each model comes first, last and after each other one equally often.
+            // Each model comes first, last and after each other model equally often.
             let turned = (round + place) % count;
             let index = if (round / count).is_multiple_of(2) {
                 turned
@@ -203,12 +207,12 @@ fn sample(
         };
         if elapsed - reported >= REPORT_NS {
             reported = elapsed;
-            events.at.rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
-            events.at.elapsed_ns = elapsed;
-            events.at.widest_ci_rel = widest;
-            events.step();
+            events.progress.rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
+            events.progress.elapsed_ns = elapsed;
+            events.progress.widest_ci_rel = widest;
+            events.report();
         }
-        // Six rounds give an interval at all; fewer would tell nothing, however little time there is.
+        // Below six rounds there is no interval, so time alone does not end sampling.
         if widest.is_some_and(|widest| widest <= sampling.ci_target_rel)
             || (elapsed >= sampling.max_duration_ns && rounds >= 6)
         {
@@ -218,14 +222,15 @@ fn sample(
     Ok(())
 }
 
-fn block(series: &mut Series) -> Result<(), Trouble> {
+fn block(series: &mut Series) -> Result<(), WorkerError> {
     let from = series.samples_ns.len();
-    // The model before it left the caches full of its own. One run sets that right and counts for nothing; for a model so
-    // slow that its block is a single run it makes no difference.
+    // The previous model left its data in the caches. One uncounted run replaces it. For a model
+    // so slow that its block is a single run the caches make no difference.
     if series.block_runs > 1 {
         series.runner.run()?;
     }
-    // A model slower than a scheduler's slice never gets through undisturbed on a busy core: then a disturbed run counts.
+    // On a busy core a model slower than a scheduler's slice never runs undisturbed, so when the
+    // repeats are used up a disturbed run counts.
     let mut repeats = series.block_runs * MAX_REPEATS;
     while series.samples_ns.len() < from + series.block_runs {
         let before = preemptions();
@@ -246,14 +251,16 @@ fn block(series: &mut Series) -> Result<(), Trouble> {
     Ok(())
 }
 
-/// How often the kernel took the core away from this process while it wanted to run; `None` where that is not told.
+/// Returns how often the kernel preempted this process; `None` where the system does not count
+/// it.
 fn preemptions() -> Option<std::ffi::c_long> {
     getrusage(UsageWho::RUSAGE_SELF)
         .ok()
         .map(|usage| usage.involuntary_context_switches())
 }
 
-/// Half the widest interval relative to its median: of the ratios to the reference where there is one, else of the times.
+/// Returns half the widest interval relative to its median: of the ratios to the reference where
+/// there is one, otherwise of the times.
 fn widest_ci(all: &[Series], first_is_reference: bool) -> Option<f64> {
     let widths: Option<Vec<f64>> = match all {
         [reference, candidates @ ..] if first_is_reference && !candidates.is_empty() => candidates

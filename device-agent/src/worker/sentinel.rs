@@ -1,22 +1,23 @@
-//! A workload that is always the same: what its time tells is the pace of the device.
+//! A fixed workload whose time shows the pace of the device.
 
 use std::hint::black_box;
 use std::time::Instant;
 
 use super::model::nanoseconds;
 
-/// Sums kept at once, so that the processor's vectors have work.
+/// Parallel sums, which fill the processor's vectors.
 const LANES: usize = 8;
-/// Numbers multiplied and added; they fit into a first-level cache.
+/// Numbers multiplied and added; they fit a first-level cache.
 const FLOATS: usize = 4 * 1024;
 /// Passes over them.
 const PASSES: usize = 150;
-/// Words walked through; they fit into a second-level cache and no first-level one.
+/// Words walked through; they fit a second-level cache but no first-level one.
 const WORDS: usize = 128 * 1024;
 /// Steps of the walk, each of which depends on the one before.
 const STEPS: usize = 8_000;
-/// Runs, of which the fastest is told: the others tell of neighbours. A device that was throttled has no fast ones. One run
-/// takes some tenths of a millisecond, far less than a busy scheduler's slice, so that some go undisturbed.
+/// Runs, of which the fastest counts: the others show neighbouring processes, while a throttled
+/// device has no fast run. One run takes some tenths of a millisecond, far less than the slice
+/// of a busy scheduler, so some are undisturbed.
 const RUNS: usize = 100;
 
 /// The workload with its memory, all of it touched before anything is timed.
@@ -26,19 +27,20 @@ pub struct Sentinel {
 }
 
 impl Sentinel {
-    /// Makes up the memory.
+    /// Allocates and fills the memory.
     pub fn new() -> Self {
         let floats = (0..FLOATS / LANES)
             .map(|i| std::array::from_fn(|lane| ((i * LANES + lane) % 17) as f32 * 0.01))
             .collect();
-        // A full cycle through all words (Hull and Dobell: the step is odd, the factor one more than a multiple of four).
+        // A full cycle through all words (Hull and Dobell: the step is odd, the factor one more
+        // than a multiple of four).
         let words = (0..WORDS as u32)
             .map(|i| i.wrapping_mul(1_664_525).wrapping_add(1_013_904_223) % WORDS as u32)
             .collect();
         Self { floats, words }
     }
 
-    /// The workload's time now, ns.
+    /// Returns the workload's current time, ns.
     pub fn time(&self) -> u64 {
         let times = (0..RUNS).map(|_| {
             let begun = Instant::now();
@@ -48,7 +50,7 @@ impl Sentinel {
         times.min().unwrap_or(0).max(1)
     }
 
-    // Plain loops: the same machine code, or nearly, whatever the optimisation.
+    // Plain loops: nearly the same machine code at every level of optimisation.
     fn work(&self) -> (f32, u32) {
         let mut sums = [0.0f32; LANES];
         for _ in 0..PASSES {
@@ -58,11 +60,11 @@ impl Sentinel {
                 }
             }
         }
-        let mut at = 0u32;
+        let mut word = 0u32;
         for _ in 0..STEPS {
-            at = self.words[at as usize];
+            word = self.words[word as usize];
         }
-        (sums.iter().sum(), at)
+        (sums.iter().sum(), word)
     }
 }
 
@@ -76,12 +78,12 @@ mod tests {
         assert_eq!(one.work(), other.work());
         assert_eq!(one.work(), one.work());
         let mut seen = vec![false; WORDS];
-        let mut at = 0;
+        let mut word = 0;
         for _ in 0..WORDS {
-            seen[at as usize] = true;
-            at = one.words[at as usize];
+            seen[word as usize] = true;
+            word = one.words[word as usize];
         }
-        assert!(at == 0 && seen.into_iter().all(|seen| seen));
+        assert!(word == 0 && seen.into_iter().all(|seen| seen));
     }
 
     #[test]

@@ -1,14 +1,16 @@
-//! System calls that a worker has no business with, denied by seccomp.
+//! Denies system calls that a worker does not need, by seccomp.
 //!
-//! It is a list of what is denied, not of what is allowed: the libraries of vendors make calls that nobody here knows, and a
-//! worker that dies of an unexpected one measures nothing. `seccompiler` is not used because it knows no 32-bit ARM.
+//! The list names denied calls rather than allowed ones: vendors' libraries make calls that
+//! cannot be foreseen, and a worker killed by one would measure nothing. `seccompiler` is not
+//! used because it does not support 32-bit ARM.
 
 use libc::{c_long, sock_filter, sock_fprog};
 use nix::errno::Errno;
 
 use super::layer::Missing;
 
-/// Codes of instructions (linux/bpf_common.h). The crate `libc` has them for some of its targets only.
+/// Instruction codes (linux/bpf_common.h). The crate `libc` has them for some of its targets
+/// only.
 mod bpf {
     pub const LD: u16 = 0x00;
     pub const W: u16 = 0x00;
@@ -22,7 +24,7 @@ mod bpf {
     pub const RET: u16 = 0x06;
 }
 
-/// The architecture as the kernel tells it to a filter (linux/audit.h); `None`: nothing is denied.
+/// The architecture in a filter's data (linux/audit.h); `None`: nothing is denied.
 #[cfg(target_arch = "x86_64")]
 const ARCHITECTURE: Option<u32> = Some(0xC000_003E);
 #[cfg(target_arch = "aarch64")]
@@ -32,13 +34,13 @@ const ARCHITECTURE: Option<u32> = Some(0x4000_0028);
 #[cfg(not(any(target_arch = "x86_64", target_arch = "aarch64", target_arch = "arm")))]
 const ARCHITECTURE: Option<u32> = None;
 
-/// From here on x86-64 has a second set of numbers for the same calls.
+/// The first of a second set of numbers that x86-64 has for the same calls.
 #[cfg(target_arch = "x86_64")]
 const X32: u32 = 0x4000_0000;
 
 /// Denied with `EPERM` whatever their arguments.
 const DENIED: &[c_long] = &[
-    // The network. io_uring would go around all of it.
+    // The network, and io_uring, which would bypass it all.
     libc::SYS_socket,
     libc::SYS_connect,
     libc::SYS_bind,
@@ -56,13 +58,13 @@ const DENIED: &[c_long] = &[
     libc::SYS_process_vm_readv,
     libc::SYS_process_vm_writev,
     libc::SYS_kill,
-    // The agent ends a worker with its group.
+    // The agent kills a worker by its group.
     libc::SYS_setsid,
     libc::SYS_setpgid,
     libc::SYS_pidfd_open,
     libc::SYS_pidfd_getfd,
     libc::SYS_pidfd_send_signal,
-    // The file system as a whole, and rights on it, which Landlock leaves open.
+    // The file system as a whole, and rights on it, which Landlock does not restrict.
     libc::SYS_mount,
     libc::SYS_umount2,
     libc::SYS_pivot_root,
@@ -110,21 +112,23 @@ const DENIED: &[c_long] = &[
     libc::SYS_clock_adjtime,
 ];
 
-/// Of these, what a library needs that opens a socket within the machine and waits at it. Nobody reaches it: the name it binds
-/// lies in the worker's folder or nowhere, and neither `accept4` nor `connect` is let through.
+/// The denied calls that a library with a local socket needs. The socket stays unreachable: the
+/// name it binds is in the worker's folder or abstract, and `accept4` and `connect` remain
+/// denied.
 const LOCAL_SOCKETS: &[c_long] = &[libc::SYS_socket, libc::SYS_bind, libc::SYS_listen];
 
-/// Where the parts of `struct seccomp_data` begin: the number, the architecture, the low half of the first argument. Every
-/// architecture above is little-endian.
+/// Offsets in `struct seccomp_data`: of the number, the architecture, and the low half of the
+/// first argument. Every architecture above is little-endian.
 const NUMBER: u32 = 0;
 const AUDIT: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
-/// Denies the calls to all threads of this process, for good; with `local_sockets`, sockets within the machine may be opened.
+/// Denies the calls to all threads of this process, irrevocably. With `local_sockets`, local
+/// sockets may be opened.
 pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
     let Some(architecture) = ARCHITECTURE else {
         return Err(Missing::not_offered(format!(
-            "the system calls of {} are not known here",
+            "the system calls of {} are not supported",
             std::env::consts::ARCH
         )));
     };
@@ -137,8 +141,8 @@ pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
         len,
         filter: filter.as_mut_ptr(),
     };
-    // SAFETY: the program and its instructions live until the call returns, by which time the kernel has copied them. A filter
-    // that it does not take changes nothing.
+    // SAFETY: the program and its instructions are valid until the call returns, by which time
+    // the kernel has copied them. A rejected filter changes nothing.
     let outcome = unsafe {
         libc::syscall(
             libc::SYS_seccomp,
@@ -172,9 +176,9 @@ fn load(offset: u32) -> sock_filter {
     instruction(bpf::LD | bpf::W | bpf::ABS, offset, 0, 0)
 }
 
-/// Goes on to the next instruction if the value loaded is `k`, else past `past` of them.
-fn unless_equal(k: u32, past: u8) -> sock_filter {
-    instruction(bpf::JMP | bpf::JEQ | bpf::K, k, 0, past)
+/// Skips the next `count` instructions unless the loaded value is `k`.
+fn skip_unless_equal(k: u32, count: u8) -> sock_filter {
+    instruction(bpf::JMP | bpf::JEQ | bpf::K, k, 0, count)
 }
 
 fn end_with(verdict: u32) -> sock_filter {
@@ -185,7 +189,7 @@ fn error(number: i32) -> sock_filter {
     end_with(libc::SECCOMP_RET_ERRNO | number as u32)
 }
 
-/// The filter's program. `process` is this process, which may signal its own threads.
+/// Returns the filter's program. `process` is this process, which may signal its own threads.
 fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filter> {
     let allow = || end_with(libc::SECCOMP_RET_ALLOW);
     let mut all = vec![
@@ -201,29 +205,30 @@ fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filt
     ]);
     if local_sockets {
         all.extend([
-            unless_equal(libc::SYS_socket as u32, 4),
+            skip_unless_equal(libc::SYS_socket as u32, 4),
             load(FIRST_ARGUMENT),
-            unless_equal(libc::AF_UNIX as u32, 1),
+            skip_unless_equal(libc::AF_UNIX as u32, 1),
             allow(),
             error(libc::EPERM),
         ]);
     }
     let allowed = |number: &&c_long| local_sockets && LOCAL_SOCKETS.contains(number);
     for &number in DENIED.iter().filter(|number| !allowed(number)) {
-        all.extend([unless_equal(number as u32, 1), error(libc::EPERM)]);
+        all.extend([skip_unless_equal(number as u32, 1), error(libc::EPERM)]);
     }
     all.extend([
-        // A worker dies with the agent.
-        unless_equal(libc::SYS_prctl as u32, 4),
+        // A worker must end with the agent.
+        skip_unless_equal(libc::SYS_prctl as u32, 4),
         load(FIRST_ARGUMENT),
-        unless_equal(libc::PR_SET_PDEATHSIG as u32, 1),
+        skip_unless_equal(libc::PR_SET_PDEATHSIG as u32, 1),
         error(libc::EPERM),
         load(NUMBER),
-        // Its flags lie in memory, where a filter does not look. The C libraries then take the older call.
-        unless_equal(libc::SYS_clone3 as u32, 1),
+        // Its flags are in memory, which a filter cannot read. C libraries fall back to the
+        // older call.
+        skip_unless_equal(libc::SYS_clone3 as u32, 1),
         error(libc::ENOSYS),
-        // A thread is fine, a process is not.
-        unless_equal(libc::SYS_clone as u32, 4),
+        // A thread is allowed, a process is not.
+        skip_unless_equal(libc::SYS_clone as u32, 4),
         load(FIRST_ARGUMENT),
         instruction(
             bpf::JMP | bpf::JSET | bpf::K,
@@ -234,15 +239,16 @@ fn filter(architecture: u32, process: u32, local_sockets: bool) -> Vec<sock_filt
         error(libc::EPERM),
         allow(),
         // A process that aborts signals itself.
-        unless_equal(libc::SYS_tgkill as u32, 3),
+        skip_unless_equal(libc::SYS_tgkill as u32, 3),
         load(FIRST_ARGUMENT),
-        unless_equal(process, 1),
+        skip_unless_equal(process, 1),
         allow(),
-        // Falls through from both: a thread of another process, or another call, of which the number is loaded anew.
+        // Reached for a thread of another process, and for another call, whose number is
+        // reloaded.
         load(NUMBER),
-        unless_equal(libc::SYS_tgkill as u32, 1),
+        skip_unless_equal(libc::SYS_tgkill as u32, 1),
         error(libc::EPERM),
-        unless_equal(libc::SYS_tkill as u32, 1),
+        skip_unless_equal(libc::SYS_tkill as u32, 1),
         error(libc::EPERM),
         allow(),
     ]);

@@ -1,4 +1,5 @@
-//! The state of the device before, while and after it measures: temperature, governor, pace, continuous use.
+//! The state of the device before, during and after a measurement: temperature, governor, pace,
+//! continuous use.
 
 use std::path::Path;
 use std::process::Command;
@@ -67,11 +68,11 @@ impl Board {
     fn measure(
         &mut self,
         job: &MeasureJob,
-        hear: &mut dyn FnMut(&Path, &Progress),
+        on_step: &mut dyn FnMut(&Path, &Progress),
     ) -> Result<Vec<Measurement>, LatencyError> {
         let sysfs = self.sysfs.path();
         self.client
-            .measure(job, SILENCE, &mut |step| hear(sysfs, step))
+            .measure(job, SILENCE, &mut |step| on_step(sysfs, step))
     }
 }
 
@@ -82,28 +83,28 @@ fn write(root: &Path, path: &str, content: &str) {
 }
 
 fn heat(root: &Path, millicelsius: i64) {
-    // In one step: the agent must never read half a number.
+    // By a rename, so the agent never reads half a number.
     let path = root.join("class/thermal/thermal_zone0");
     std::fs::write(path.join("new"), format!("{millicelsius}\n")).unwrap();
     std::fs::rename(path.join("new"), path.join("temp")).unwrap();
 }
 
 #[test]
-fn a_hot_device_is_waited_for() {
+fn a_measurement_waits_for_a_hot_device() {
     let mut board = Board::with_temperature(91_000);
-    let mut heard = 0;
+    let mut reports = 0;
     let job = board.job(quick(), 3600 * SECOND);
     let all = board
         .measure(&job, &mut |sysfs, step| {
             if step.stage == Stage::Cooling {
-                heard += 1;
-                if heard == 2 {
+                reports += 1;
+                if reports == 2 {
                     heat(sysfs, 55_000);
                 }
             }
         })
         .unwrap();
-    assert!(heard >= 2, "{heard}");
+    assert!(reports >= 2, "{reports}");
     assert_eq!(all[0].verdict, Verdict::Valid);
     assert_eq!(all[0].before.thermal[0].millicelsius, 55_000);
     let notes = all[0].notes.join("; ");
@@ -134,7 +135,7 @@ fn a_device_that_stays_hot_is_not_measured() {
 }
 
 #[test]
-fn a_device_that_became_hot_makes_the_measurement_invalid() {
+fn a_device_that_becomes_hot_makes_the_measurement_invalid() {
     let mut board = Board::with_temperature(45_000);
     let sampling = Sampling {
         max_duration_ns: SECOND,
@@ -156,7 +157,7 @@ fn a_device_that_became_hot_makes_the_measurement_invalid() {
 }
 
 #[test]
-fn a_wait_for_a_cool_device_ends_when_nobody_waits_for_it() {
+fn a_wait_for_a_cool_device_ends_with_its_client() {
     let mut board = Board::with_temperature(91_000);
     let hot = board.job(quick(), 3600 * SECOND);
     let outcome = board
@@ -169,7 +170,7 @@ fn a_wait_for_a_cool_device_ends_when_nobody_waits_for_it() {
 }
 
 #[test]
-fn the_state_tells_of_temperature_and_free_space() {
+fn the_state_has_temperature_and_free_space() {
     let mut board = Board::with_temperature(45_000);
     let state = board.client.device_state().unwrap();
     assert_eq!(state.thermal[0].millicelsius, 45_000);
@@ -182,11 +183,7 @@ fn continuous_use_comes_before_the_samples() {
     let mut device = device();
     let (first, second) = (
         Convolution::default().model("first"),
-        Convolution {
-            channels: 32,
-            ..Convolution::default()
-        }
-        .model("second"),
+        Convolution::with_channels(32).model("second"),
     );
     let client = device.client().unwrap();
     for model in [&first, &second] {
@@ -196,12 +193,12 @@ fn continuous_use_comes_before_the_samples() {
         sustained_ns: SECOND,
         ..quick()
     };
-    let mut wanted = job(&first, sampling);
-    wanted.models.extend(job(&second, quick()).models);
+    let mut both = job(&first, sampling);
+    both.models.extend(job(&second, quick()).models);
     let mut stages = Vec::new();
     let mut last = 0;
     let all = client
-        .measure(&wanted, SILENCE, &mut |step| {
+        .measure(&both, SILENCE, &mut |step| {
             if stages.last() != Some(&step.stage) {
                 stages.push(step.stage);
             }
@@ -213,26 +210,26 @@ fn continuous_use_comes_before_the_samples() {
         .unwrap();
     assert!(all.iter().all(Measurement::is_valid));
     assert!(last > SECOND / 2, "{last}");
-    let at = |stage| stages.iter().position(|&found| found == stage);
+    let at = |stage| stages.iter().position(|&other| other == stage);
     assert!(at(Stage::Warmup) < at(Stage::Sustained), "{stages:?}");
-    // The samples may be over before anybody hears of them.
+    // The samples may be over before the first report of them.
     assert!(at(Stage::Sampling).is_none_or(|at_sampling| at(Stage::Sustained) < Some(at_sampling)));
 }
 
 #[test]
-fn continuous_use_that_does_not_fit_into_the_time_is_refused() {
-    let mut wanted = request(
+fn continuous_use_that_exceeds_the_workers_time_is_refused() {
+    let mut long = request(
         Convolution::default().model("m"),
         Sampling {
             sustained_ns: 5 * SECOND,
             ..quick()
         },
     );
-    wanted.limits = Limits {
+    long.limits = Limits {
         time_ns: 5 * SECOND,
         ..Limits::default()
     };
-    let error = device().measure(&wanted).unwrap_err().to_string();
+    let error = device().measure(&long).unwrap_err().to_string();
     assert!(
         error.contains("time_ns") && error.contains("sustained_ns"),
         "{error}"
@@ -240,7 +237,7 @@ fn continuous_use_that_does_not_fit_into_the_time_is_refused() {
 }
 
 #[test]
-fn the_pace_of_the_device_is_told_with_every_measurement() {
+fn every_measurement_has_the_pace_of_the_device() {
     let all = device()
         .measure(&request(Convolution::default().model("m"), quick()))
         .unwrap();

@@ -1,17 +1,18 @@
-//! What a worker at work may not do, as the kernel tells of it.
+//! The confinement of a worker at work, as the kernel reports it.
 
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
-use latency::{LatencySource, Stage};
+use latency::{LatencyError, LatencySource, Stage};
 
 use crate::fixture::{Convolution, agent, device, endless, job, quick, request, worker_of};
 use crate::wire::Bare;
 
-/// Every layer, and whether the kernel of this machine offers it; asked of the kernel itself.
+/// Returns every layer, and whether the kernel of this machine offers it.
 fn layers() -> [(&'static str, bool); 5] {
     const VERSION: u32 = 1;
-    // SAFETY: with these arguments the call tells a number and reads no memory.
+    // SAFETY: with these arguments the call returns a number and reads no memory.
     let landlock = unsafe {
         libc::syscall(
             libc::SYS_landlock_create_ruleset,
@@ -32,13 +33,13 @@ fn layers() -> [(&'static str, bool); 5] {
 }
 
 #[test]
-fn every_layer_that_the_kernel_offers_is_in_effect_and_the_others_are_told_with_their_reasons() {
+fn every_layer_that_the_kernel_offers_is_in_effect_and_the_others_have_reasons() {
     let mut device = device();
-    let told = device.describe();
+    let info = device.describe();
     let offered = layers().into_iter().filter(|(_, offered)| *offered);
     let offered: Vec<&str> = offered.map(|(layer, _)| layer).collect();
-    assert_eq!(told.confinement, offered, "missing: {:?}", told.unconfined);
-    let missing: Vec<(&str, bool)> = told
+    assert_eq!(info.confinement, offered, "missing: {:?}", info.unconfined);
+    let missing: Vec<(&str, bool)> = info
         .unconfined
         .iter()
         .map(|missing| (missing.layer.as_str(), missing.offered))
@@ -46,18 +47,18 @@ fn every_layer_that_the_kernel_offers_is_in_effect_and_the_others_are_told_with_
     let lacking = layers().into_iter().filter(|(_, offered)| !offered);
     assert_eq!(missing, lacking.collect::<Vec<_>>());
     assert!(
-        told.unconfined
+        info.unconfined
             .iter()
             .all(|missing| !missing.reason.is_empty())
     );
     let all = device
         .measure(&request(Convolution::default().model("m"), quick()))
         .unwrap();
-    assert_eq!(all[0].runtime.confinement, told.confinement);
+    assert_eq!(all[0].runtime.confinement, info.confinement);
 }
 
 #[test]
-fn a_worker_at_work_is_confined_and_does_not_know_the_token() {
+fn a_worker_at_work_is_confined_and_has_no_token() {
     let mut command = Command::new(agent());
     command.env("GRAPHPRUNE_AGENT_TOKEN", "not this one, but one like it");
     let bare = Bare::start_by(command, &[]);
@@ -70,19 +71,19 @@ fn a_worker_at_work_is_confined_and_does_not_know_the_token() {
         },
         ..job(&model, quick())
     };
-    let mut seen = None;
+    let mut observed = None;
     let silence = Duration::from_secs(60);
     client
         .measure(&job, silence, &mut |step| {
             if let (Stage::Sampling, Some(worker)) = (step.stage, worker_of(bare.child.id())) {
                 let read = |file: &str| std::fs::read_to_string(format!("/proc/{worker}/{file}"));
                 if let (Ok(status), Ok(environment)) = (read("status"), read("environ")) {
-                    seen = Some((status, environment, read("oom_score_adj")));
+                    observed = Some((status, environment, read("oom_score_adj")));
                 }
             }
         })
         .unwrap();
-    let (status, environment, oom) = seen.expect("the worker was seen at work");
+    let (status, environment, oom) = observed.expect("a worker samples");
     let field = |name: &str| {
         let line = status.lines().find_map(|line| line.strip_prefix(name));
         line.map(str::trim).unwrap_or_default().to_owned()
@@ -103,8 +104,58 @@ fn a_worker_at_work_is_confined_and_does_not_know_the_token() {
     // At most CAP_DAC_READ_SEARCH, bit 2.
     let left = u64::from_str_radix(&field("CapEff:"), 16).unwrap();
     assert_eq!(left & !4, 0);
-    assert_eq!(field("Threads:"), "1", "the library runs none of its own");
+    assert_eq!(field("Threads:"), "1", "the library starts none");
     if let Ok(oom) = oom {
         assert_eq!(oom.trim(), "800");
     }
+}
+
+/// Builds a library that starts a thread when a program loads it, before a worker confines
+/// itself.
+fn threading_library(folder: &Path) -> PathBuf {
+    let (source, library) = (folder.join("thread.c"), folder.join("thread.so"));
+    let code = "#include <pthread.h>\n#include <unistd.h>\n\
+        static void *idle(void *nothing) { for (;;) pause(); return nothing; }\n\
+        __attribute__((constructor)) static void begin(void) {\n\
+            pthread_t thread;\n    pthread_create(&thread, NULL, idle, NULL);\n}\n";
+    std::fs::write(&source, code).unwrap();
+    let status = Command::new("cc")
+        .args(["-shared", "-fPIC", "-pthread", "-o"])
+        .arg(&library)
+        .arg(&source)
+        .status();
+    assert!(status.unwrap().success(), "the C compiler that links Rust");
+    library
+}
+
+#[test]
+fn a_worker_that_cannot_be_confined_runs_no_model_unless_that_is_allowed() {
+    let folder = tempfile::tempdir().unwrap();
+    let library = threading_library(folder.path());
+    let measure = |arguments: &[&str]| {
+        let mut command = Command::new(agent());
+        command.env("LD_PRELOAD", &library);
+        let bare = Bare::start_by(command, arguments);
+        let (model, mut client) = (Convolution::default().model("m"), bare.client());
+        let unconfined = client.device().unconfined.clone();
+        let missing = |layer: &str| {
+            let mut all = unconfined.iter();
+            all.any(|missing| missing.offered && missing.layer == layer)
+        };
+        assert!(missing("no-capabilities"), "{unconfined:?}");
+        client.upload(&model).unwrap();
+        client.measure(&job(&model, quick()), Duration::from_secs(60), &mut |_| {})
+    };
+    match measure(&[]) {
+        Err(LatencyError::Failed(failure)) => {
+            for needle in ["no-capabilities", "already (1)", "--allow-unconfined"] {
+                assert!(failure.detail.contains(needle), "{failure}");
+            }
+        }
+        other => panic!("{other:?}"),
+    }
+    let all = measure(&["--allow-unconfined"]).unwrap();
+    assert!(all[0].is_valid());
+    let notes = all[0].notes.join("; ");
+    assert!(notes.contains("ran without no-capabilities"), "{notes}");
 }

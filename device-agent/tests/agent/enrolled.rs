@@ -1,4 +1,4 @@
-//! The start-ups that `graphprune device enroll` prints, started as they are printed.
+//! The start-up commands that `graphprune device enroll` prints, run as printed.
 
 use std::net::TcpListener;
 use std::path::Path;
@@ -8,7 +8,7 @@ use latency::{AgentDevice, Enrolled, Enrolment, LatencySource, Patience, Tcp, en
 
 use crate::fixture::{Convolution, agent, impatient, quick, request, runtime_library};
 
-/// Certificates for a device at a port of this machine that is free.
+/// Makes certificates for a device at a free port of this machine.
 fn enrolled(folder: &Path) -> Enrolled {
     let free = TcpListener::bind("127.0.0.1:0").unwrap();
     let port = free.local_addr().unwrap().port();
@@ -21,13 +21,13 @@ fn enrolled(folder: &Path) -> Enrolled {
     .unwrap()
 }
 
-/// What is copied to a device, under the names that are printed.
+/// Copies the files to a device's home folder, under the printed names.
 fn copy_to(home: &Path, made: &Enrolled) {
-    let words = made.copying().map(|line| {
+    let targets = made.copying().map(|line| {
         let target = line.rsplit("USER@HOST:").next().unwrap();
         home.join(target)
     });
-    let [certificates, programs] = words;
+    let [certificates, programs] = targets;
     for folder in [&certificates, &programs] {
         std::fs::create_dir(folder).unwrap();
     }
@@ -44,14 +44,14 @@ struct Started(Child);
 
 impl Drop for Started {
     fn drop(&mut self) {
-        // The shell and all that it started.
+        // The shell and its descendants.
         let group = nix::unistd::Pid::from_raw(self.0.id() as i32);
         let _ = nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGKILL);
         self.0.wait().unwrap();
     }
 }
 
-/// Runs a script in a home folder, as a user without graphprune's variables does.
+/// Runs a script in a home folder, without graphprune's variables.
 fn started(mut command: Command, script: &str, home: &Path) -> Started {
     use std::os::unix::process::CommandExt;
     command
@@ -66,7 +66,7 @@ fn started(mut command: Command, script: &str, home: &Path) -> Started {
     Started(command.spawn().unwrap())
 }
 
-/// The host reaches the agent by its certificates, and it measures.
+/// Expects the agent to accept the host's certificates and to measure.
 fn measures(made: &Enrolled) {
     let tcp = Tcp {
         device: "attic".into(),
@@ -77,7 +77,7 @@ fn measures(made: &Enrolled) {
         restarts: 60,
         ..impatient()
     };
-    // It takes a moment until it listens.
+    // The agent needs a moment until it listens.
     let begun = std::time::Instant::now();
     let mut device = loop {
         match AgentDevice::start(tcp.clone(), "tcp", patience.clone()) {
@@ -112,7 +112,8 @@ fn the_agent_starts_as_a_service_as_enroll_prints_it() {
         let value = lines.find_map(|line| line.strip_prefix(name)?.strip_prefix('='));
         value.unwrap().to_owned()
     };
-    // The printed commands in a place where the system's folders are its own and everybody is root; the user is made by none.
+    // The printed commands run in namespaces with system folders of their own, where every
+    // process is root and `useradd` only writes a line.
     let mut script = String::from(
         "for d in /opt /etc /var/cache; do mount -t tmpfs own $d; done\nsudo() { \"$@\"; }\n\
          useradd() { echo \"$2:x:0:0::/:/bin/sh\" >/etc/passwd; }\n",

@@ -1,4 +1,4 @@
-//! What fails costs one measurement and is told by name; the agent lives on.
+//! A failure costs one measurement and is reported by name; the agent goes on.
 
 use std::path::PathBuf;
 
@@ -13,10 +13,10 @@ use crate::fixture::{
     Convolution, device, endless, impatient, job, local, quick, request, worker_of,
 };
 
-/// The request fails as it should, and the same agent then measures something else.
-fn check(device: &mut AgentDevice, wrong: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
+/// Expects the request to fail like this, and the same agent to measure another model afterwards.
+fn check(device: &mut AgentDevice, failing: &MeasureRequest, kind: FailureKind, needles: &[&str]) {
     let agent = device.agent_pid();
-    match device.measure(wrong) {
+    match device.measure(failing) {
         Err(LatencyError::Failed(failure)) => {
             assert_eq!(failure.kind, kind, "{failure}");
             for needle in needles {
@@ -29,13 +29,13 @@ fn check(device: &mut AgentDevice, wrong: &MeasureRequest, kind: FailureKind, ne
             all.iter().map(|m| m.samples_ns.len()).sum::<usize>()
         ),
     }
-    let right = request(Convolution::default().model("fine"), quick());
-    assert!(device.measure(&right).unwrap()[0].is_valid());
+    let next = request(Convolution::default().model("fine"), quick());
+    assert!(device.measure(&next).unwrap()[0].is_valid());
     assert_eq!(device.agent_pid(), agent, "it is the same agent");
 }
 
 #[test]
-fn a_model_that_is_none_is_refused_by_name() {
+fn bytes_that_are_no_model_are_refused_by_name() {
     let mut device = device();
     let onnx = Convolution::default().model("x").onnx().clone();
     let cut = Model::new("truncated", &onnx[..onnx.len() / 2]);
@@ -71,7 +71,7 @@ fn a_model_that_is_none_is_refused_by_name() {
 }
 
 #[test]
-fn a_model_is_refused_that_the_agent_cannot_or_may_not_run() {
+fn a_model_that_the_agent_cannot_or_may_not_run_is_refused() {
     let mut device = device();
     let external = Convolution {
         external: true,
@@ -99,14 +99,18 @@ fn a_model_is_refused_that_the_agent_cannot_or_may_not_run() {
     assert!(matches!(empty, Err(LatencyError::Model { name, .. }) if name == "empty"));
 }
 
-#[test]
-fn a_model_that_computes_nan_is_measured_and_invalid() {
-    let wrong = Convolution {
+/// A request for a model that computes NaN.
+fn nan() -> MeasureRequest {
+    let model = Convolution {
         weight: f32::NAN,
         ..Convolution::default()
-    }
-    .model("nan");
-    let all = device().measure(&request(wrong, quick())).unwrap();
+    };
+    request(model.model("nan"), quick())
+}
+
+#[test]
+fn a_model_that_computes_nan_is_measured_and_invalid() {
+    let all = device().measure(&nan()).unwrap();
     assert!(
         matches!(&all[0].verdict, Verdict::Invalid { reason } if reason.contains("not finite")),
         "{:?}",
@@ -115,7 +119,7 @@ fn a_model_that_computes_nan_is_measured_and_invalid() {
 }
 
 #[test]
-fn a_worker_over_its_time_is_ended() {
+fn a_worker_beyond_its_time_is_killed() {
     let mut device = device();
     let model = || Convolution::default().model("slow");
     let at_once = MeasureRequest {
@@ -136,41 +140,32 @@ fn a_worker_over_its_time_is_ended() {
     check(&mut device, &later, FailureKind::TimedOut, &["2000 ms"]);
 }
 
+/// A request with large outputs.
+fn large_batch(name: &str, channels: i64) -> MeasureRequest {
+    let mut large = request(Convolution::with_channels(channels).model(name), quick());
+    large.sampling.batch = 4000;
+    large
+}
+
 #[test]
-fn a_worker_over_its_memory_is_ended() {
+fn a_worker_beyond_its_memory_ends() {
     let mut device = device();
     let limits = |memory_bytes| Limits {
         memory_bytes,
         ..Limits::default()
     };
     // Two hundred megabytes of output do not fit into 64.
-    let mut small = request(
-        Convolution {
-            channels: 64,
-            ..Convolution::default()
-        }
-        .model("small"),
-        quick(),
-    );
-    small.sampling.batch = 4000;
+    let mut small = large_batch("small", 64);
     small.limits = limits(64 << 20);
     check(&mut device, &small, FailureKind::OutOfMemory, &["`small`"]);
     // One and a half gigabytes of output do not fit into one.
-    let mut large = request(
-        Convolution {
-            channels: 512,
-            ..Convolution::default()
-        }
-        .model("large"),
-        quick(),
-    );
-    large.sampling.batch = 4000;
+    let mut large = large_batch("large", 512);
     large.limits = limits(1 << 30);
     check(&mut device, &large, FailureKind::OutOfMemory, &["`large`"]);
 }
 
-/// Sends a signal to the worker in the middle of sampling. The measurement fails as it should, and the same agent then
-/// measures the same model.
+/// Sends a signal to the worker while it samples. Expects the measurement to fail like this, and
+/// the same agent to measure the same model afterwards.
 fn check_signal(signal: Signal, limits: Limits, kind: FailureKind, needle: &str) {
     let mut device = device();
     let model = Convolution::default().model("victim");
@@ -184,7 +179,7 @@ fn check_signal(signal: Signal, limits: Limits, kind: FailureKind, needle: &str)
     let silence = std::time::Duration::from_secs(60);
     let outcome = client.measure(&job, silence, &mut |step| {
         if let (Stage::Sampling, Some(worker)) = (step.stage, worker_of(agent)) {
-            // The second time around it may be dead already.
+            // At a second report it may be gone already.
             let _ = kill(Pid::from_raw(worker), signal);
         }
     });
@@ -200,7 +195,7 @@ fn check_signal(signal: Signal, limits: Limits, kind: FailureKind, needle: &str)
 }
 
 #[test]
-fn a_worker_that_dies_in_the_middle_is_told_by_its_signal() {
+fn the_failure_of_a_killed_worker_names_the_signal() {
     for (signal, name) in [
         (Signal::SIGKILL, "SIGKILL"),
         (Signal::SIGSEGV, "SIGSEGV"),
@@ -212,7 +207,7 @@ fn a_worker_that_dies_in_the_middle_is_told_by_its_signal() {
 }
 
 #[test]
-fn a_worker_that_hangs_is_ended_when_its_time_is_up() {
+fn a_worker_that_hangs_is_killed_when_its_time_is_up() {
     let limits = Limits {
         time_ns: 4_000_000_000,
         ..Limits::default()
@@ -220,13 +215,14 @@ fn a_worker_that_hangs_is_ended_when_its_time_is_up() {
     check_signal(Signal::SIGSTOP, limits, FailureKind::TimedOut, "4000 ms");
 }
 
-/// A group of processes that may have so much memory together; `None` where this user may not make one.
+/// A control group with a limit on memory.
 struct Group(PathBuf);
 
 impl Group {
+    /// Makes the group; `None` where this user may not.
     fn with_memory(bytes: u64) -> Option<Self> {
         let name = format!("graphprune-test-{}", std::process::id());
-        // Version 1, then 2; in version 2 the controller must have been handed down.
+        // Version 1, then 2, where the controller must be delegated.
         let layouts = [
             ("/sys/fs/cgroup/memory", "memory.limit_in_bytes"),
             ("/sys/fs/cgroup", "memory.max"),
@@ -242,29 +238,21 @@ impl Group {
 
 impl Drop for Group {
     fn drop(&mut self) {
-        // One that still has processes stays behind, empty of harm.
+        // A group that still has processes stays behind, which is harmless.
         let _ = std::fs::remove_dir(&self.0);
     }
 }
 
 #[test]
-fn a_worker_that_the_kernel_kills_for_memory_is_told_so_and_the_agent_lives_on() {
+fn a_worker_that_the_kernel_kills_for_memory_fails_and_the_agent_goes_on() {
     let mut device = device();
-    // Without a group there is no way to run out of memory that leaves this machine well.
+    // Without a group, memory cannot run out without harm to this machine.
     let Some(group) = Group::with_memory(512 << 20) else {
         return;
     };
     let agent = device.agent_pid().unwrap();
     std::fs::write(group.0.join("cgroup.procs"), agent.to_string()).unwrap();
-    let mut large = request(
-        Convolution {
-            channels: 512,
-            ..Convolution::default()
-        }
-        .model("large"),
-        quick(),
-    );
-    large.sampling.batch = 4000;
+    let large = large_batch("large", 512);
     check(
         &mut device,
         &large,
@@ -274,8 +262,8 @@ fn a_worker_that_the_kernel_kills_for_memory_is_told_so_and_the_agent_lives_on()
     drop(device);
 }
 
-/// The workers of an agent while `task` is done, each once.
-fn workers_during(agent: u32, first: fn(i32), task: impl FnOnce()) -> usize {
+/// Counts the workers of an agent during `task`, and passes the first one to `first`.
+fn count_workers(agent: u32, first: fn(i32), task: impl FnOnce()) -> usize {
     let (end, ended) = std::sync::mpsc::channel::<()>();
     std::thread::scope(|scope| {
         let counting = scope.spawn(move || {
@@ -298,25 +286,18 @@ fn workers_during(agent: u32, first: fn(i32), task: impl FnOnce()) -> usize {
 }
 
 #[test]
-fn a_measurement_is_taken_as_often_as_it_says_whatever_fails() {
+fn a_measurement_is_repeated_as_often_as_configured_whatever_fails() {
     let patience = latency::Patience {
         retries: 2,
         ..impatient()
     };
-    let nan = || {
-        let model = Convolution {
-            weight: f32::NAN,
-            ..Convolution::default()
-        };
-        request(model.model("nan"), quick())
-    };
-    let leave: fn(i32) = |_| {};
+    let spare: fn(i32) = |_| {};
     let kill_it: fn(i32) = |worker| kill(Pid::from_raw(worker), Signal::SIGKILL).unwrap();
     // Invalid every time, and invalid after a crash: both count.
-    for first in [leave, kill_it] {
+    for first in [spare, kill_it] {
         let mut device = AgentDevice::start(local(), "local", patience.clone()).unwrap();
         let agent = device.agent_pid().unwrap();
-        let count = workers_during(agent, first, || {
+        let count = count_workers(agent, first, || {
             let all = device.measure(&nan()).unwrap();
             assert!(!all[0].is_valid());
         });
@@ -325,7 +306,7 @@ fn a_measurement_is_taken_as_often_as_it_says_whatever_fails() {
 }
 
 #[test]
-fn any_name_that_the_runtime_takes_is_measured_profiled_and_run() {
+fn any_name_that_the_runtime_accepts_is_measured_profiled_and_run() {
     let mut device = device();
     for ending in [
         " \"quoted\"",
@@ -351,12 +332,12 @@ fn any_name_that_the_runtime_takes_is_measured_profiled_and_run() {
         let all = device.measure(&full).unwrap();
         assert!(all[0].is_valid(), "{ending:?}: {:?}", all[0].verdict);
         let nodes = &all[0].runtime.node_providers;
-        let told: Vec<(&str, &str)> = nodes
+        let listed: Vec<(&str, &str)> = nodes
             .iter()
             .map(|node| (&node.node[..], &node.op_type[..]))
             .collect();
         let (conv, relu) = (format!("conv{ending}"), format!("relu{ending}"));
-        assert_eq!(told, [(&conv[..], "Conv"), (&relu[..], "Relu")]);
+        assert_eq!(listed, [(&conv[..], "Conv"), (&relu[..], "Relu")]);
         assert!(nodes.iter().all(|node| node.time_ns.is_some()));
         let input = vec![0.5; 3 * 16 * 16];
         let run = device.run(&model, &input, &[1, 3, 16, 16], &full.runtime);
@@ -365,7 +346,7 @@ fn any_name_that_the_runtime_takes_is_measured_profiled_and_run() {
 }
 
 #[test]
-fn what_a_device_says_of_a_name_holds_nothing_that_a_terminal_obeys() {
+fn control_characters_of_names_in_failures_are_escaped() {
     let external = Convolution {
         external: true,
         ending: "\u{1b}[2J\n\u{7}".into(),
@@ -380,7 +361,7 @@ fn what_a_device_says_of_a_name_holds_nothing_that_a_terminal_obeys() {
 }
 
 #[test]
-fn a_name_of_any_length_is_refused_by_its_beginning() {
+fn a_long_name_is_refused_with_its_beginning() {
     let mut device = device();
     let long = Convolution {
         ending: "x".repeat(1 << 20),

@@ -1,6 +1,9 @@
 //! Small ONNX models, written as protobuf, and an agent to measure them.
 
+use std::io::{BufRead, BufReader};
+use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::process::Child;
 
 use latency::{AgentDevice, Local, MeasureRequest, Model, Patience, Sampling};
 use prost::Message;
@@ -109,17 +112,18 @@ struct DimProto {
 
 const FLOAT: i32 = 1;
 
-/// A 3x3 convolution of 3 channels on 16x16, with all weights the same, and a ReLU; the batch is dynamic.
+/// A 3x3 convolution of 3 channels on 16x16, with all weights the same, and a ReLU; the batch is
+/// dynamic.
 pub struct Convolution {
     /// Output channels.
     pub channels: i64,
     /// Every weight.
     pub weight: f32,
-    /// Whether the weights are said to be in another file.
+    /// Whether the weights are declared to be in another file.
     pub external: bool,
     /// Whether the height, too, is dynamic.
     pub any_height: bool,
-    /// What the name of every node, tensor, input and output ends with.
+    /// Suffix of the name of every node, tensor, input and output.
     pub ending: String,
 }
 
@@ -136,6 +140,14 @@ impl Default for Convolution {
 }
 
 impl Convolution {
+    /// The default with this many output channels.
+    pub fn with_channels(channels: i64) -> Self {
+        Self {
+            channels,
+            ..Self::default()
+        }
+    }
+
     /// The model.
     pub fn model(&self, name: &str) -> Model {
         let symbol = |text: &str| DimProto {
@@ -225,7 +237,7 @@ pub fn local() -> Local {
     }
 }
 
-/// Repeats nothing, so that every failure is seen.
+/// Repeats nothing, so every failure shows.
 pub fn impatient() -> Patience {
     Patience {
         retries: 0,
@@ -234,12 +246,12 @@ pub fn impatient() -> Patience {
     }
 }
 
-/// A device.
+/// This machine as a device.
 pub fn device() -> AgentDevice {
     AgentDevice::start(local(), "local", impatient()).expect("the agent starts")
 }
 
-/// Sampling that is over quickly and finds every interval narrow enough.
+/// Sampling that ends quickly and accepts every interval.
 pub fn quick() -> Sampling {
     Sampling {
         warmup_ns: 1_000_000,
@@ -254,8 +266,8 @@ pub fn quick() -> Sampling {
     }
 }
 
-/// Sampling that does not end by itself before a test does: the batch keeps a fast machine from reaching the most samples
-/// that a series may have.
+/// Sampling that outlasts every test. The batch keeps a fast machine from reaching the maximum
+/// number of samples.
 pub fn endless() -> Sampling {
     Sampling {
         batch: 256,
@@ -268,7 +280,7 @@ pub fn endless() -> Sampling {
     }
 }
 
-/// A job for one model, as the agent itself is asked.
+/// A job for one model, as the agent receives it.
 pub fn job(model: &Model, sampling: Sampling) -> agent_protocol::MeasureJob {
     agent_protocol::MeasureJob {
         models: vec![agent_protocol::ModelRef {
@@ -294,13 +306,24 @@ pub fn request(model: Model, sampling: Sampling) -> MeasureRequest {
     }
 }
 
-/// A worker of this agent, if it has one.
+/// Returns a worker of this agent, if it has one.
 pub fn worker_of(agent: u32) -> Option<i32> {
     let threads = std::fs::read_dir(format!("/proc/{agent}/task")).ok()?;
     threads.filter_map(Result::ok).find_map(|thread| {
         let children = std::fs::read_to_string(thread.path().join("children")).ok()?;
         children.split_whitespace().next()?.parse().ok()
     })
+}
+
+/// Reads an agent's address and process number from its piped standard output.
+pub fn greeting(child: &mut Child) -> (SocketAddr, u32) {
+    let mut line = String::new();
+    let stdout = child.stdout.take().unwrap();
+    BufReader::new(stdout).read_line(&mut line).unwrap();
+    let greeting: serde_json::Value = serde_json::from_str(&line).expect("a greeting");
+    let address = greeting["address"].as_str().unwrap().parse().unwrap();
+    let pid = greeting["pid"].as_u64().unwrap();
+    (address, u32::try_from(pid).unwrap())
 }
 
 /// ONNX Runtime's library, as the agent finds it.
@@ -310,6 +333,6 @@ pub fn runtime_library() -> PathBuf {
     let mut near = agent
         .ancestors()
         .map(|folder| folder.join(".deps/onnxruntime/libonnxruntime.so"));
-    let found = named.or_else(|| near.find(|path| path.is_file()));
-    found.expect("the set-up").canonicalize().unwrap()
+    let library = named.or_else(|| near.find(|path| path.is_file()));
+    library.expect("the set-up").canonicalize().unwrap()
 }

@@ -1,4 +1,5 @@
-//! The agent from end to end: the real program, its workers and ONNX Runtime, spoken to by the real client.
+//! The agent from end to end: the real program, its workers and ONNX Runtime, behind the real
+//! client.
 
 mod conditions;
 mod confinement;
@@ -6,7 +7,7 @@ mod enrolled;
 mod failures;
 mod fixture;
 mod fleet;
-mod lives;
+mod lifetimes;
 mod providers;
 mod targets;
 mod wire;
@@ -15,11 +16,11 @@ use fixture::{Convolution, device, quick, request};
 use latency::{Evidence, LatencySource, MeasureRequest, Verdict};
 
 #[test]
-fn a_model_is_measured_with_its_evidence() {
+fn a_model_is_measured_with_full_evidence() {
     let mut device = device();
-    let told = device.describe();
-    assert_eq!(told.profile, "local");
-    assert!(told.runtime_version.starts_with("1."), "{told:?}");
+    let info = device.describe();
+    assert_eq!(info.profile, "local");
+    assert!(info.runtime_version.starts_with("1."), "{info:?}");
     let model = Convolution::default().model("conv");
     let all = device
         .measure(&MeasureRequest {
@@ -46,24 +47,16 @@ fn a_model_is_measured_with_its_evidence() {
             .iter()
             .all(|node| node.provider == "CPUExecutionProvider")
     );
-    assert_eq!(m.runtime.version, told.runtime_version);
+    assert_eq!(m.runtime.version, info.runtime_version);
     assert!(m.after.taken_unix_ns > m.before.taken_unix_ns && !m.after.cores.is_empty());
 }
 
 #[test]
 fn candidates_come_back_in_order_with_a_ratio_and_the_reference_last() {
     let mut device = device();
-    let reference = Convolution {
-        channels: 64,
-        ..Convolution::default()
-    }
-    .model("reference");
+    let reference = Convolution::with_channels(64).model("reference");
     let same = latency::Model::new("same", reference.onnx().clone());
-    let small = Convolution {
-        channels: 16,
-        ..Convolution::default()
-    }
-    .model("small");
+    let small = Convolution::with_channels(16).model("small");
     let request = MeasureRequest {
         models: vec![small, same],
         reference: Some(reference.clone()),
@@ -79,21 +72,24 @@ fn candidates_come_back_in_order_with_a_ratio_and_the_reference_last() {
     assert_eq!(names, ["small", "same", "reference"]);
     assert_eq!(all[2].ratio, None);
     let ratio = all[1].ratio.unwrap();
-    // A network against itself: whatever the machine does, the interval of the ratio reaches near 1.
+    // A network against itself: however busy the machine, the interval of the ratio comes close
+    // to 1.
     assert!(
-        ratio.low <= 1.1 && ratio.high >= 0.9 && ratio.rounds >= 60,
+        ratio.interval.low <= 1.1 && ratio.interval.high >= 0.9 && ratio.rounds >= 60,
         "{ratio:?}"
     );
     let ratio = all[0].ratio.unwrap();
     assert!(
-        ratio.low > 0.0 && ratio.low <= ratio.median && ratio.median <= ratio.high,
+        ratio.interval.low > 0.0
+            && ratio.interval.low <= ratio.interval.value
+            && ratio.interval.value <= ratio.interval.high,
         "{ratio:?}"
     );
     assert_eq!(all[0].reference_sha256, Some(reference.sha256()));
 }
 
 #[test]
-fn a_dynamic_batch_takes_the_size_asked_for() {
+fn a_dynamic_batch_has_the_requested_size() {
     let mut device = device();
     let model = Convolution::default().model("conv");
     let batch = |batch| latency::Sampling { batch, ..quick() };
@@ -114,7 +110,8 @@ fn a_run_returns_the_output_and_refuses_another_shape() {
         ..Convolution::default()
     };
     let model = conv.model("conv");
-    // The first image is all ones, the second all minus ones: 27 products of 0.5 and 1, and what the ReLU cuts off.
+    // The first image is all ones: 27 products of 0.5 and 1. The second is all minus ones, and
+    // the ReLU makes it zero.
     let image = 3 * 16 * 16;
     let input = [vec![1.0; image], vec![-1.0; image]].concat();
     let output = device

@@ -1,4 +1,5 @@
-//! Execution providers and the runtime's other options. The library of the tests offers the CPU provider alone.
+//! Execution providers and the runtime's other options. The library of the tests offers the CPU
+//! provider alone.
 
 use latency::{
     Evidence, FailureKind, LatencyError, LatencySource, MeasureRequest, Measurement, Optimisation,
@@ -29,7 +30,7 @@ fn with(runtime: RuntimeOptions, evidence: Evidence) -> MeasureRequest {
     }
 }
 
-/// The measurement under these options; it is valid.
+/// Returns the measurement under these options, which is valid.
 fn measured(runtime: &RuntimeOptions, evidence: Evidence) -> Measurement {
     let all = device().measure(&with(runtime.clone(), evidence)).unwrap();
     assert!(all[0].is_valid(), "{:?}", all[0].verdict);
@@ -37,49 +38,52 @@ fn measured(runtime: &RuntimeOptions, evidence: Evidence) -> Measurement {
     all.into_iter().next().unwrap()
 }
 
-/// The notes that speak of providers.
-fn notes(measurement: &Measurement) -> String {
+/// Returns the notes on providers.
+fn provider_notes(measurement: &Measurement) -> String {
     let about = measurement.notes.iter().filter(|n| n.contains("provider"));
     about.cloned().collect::<Vec<_>>().join("; ")
 }
 
 #[test]
-fn the_device_tells_which_providers_its_library_offers() {
-    let told = device().describe();
-    assert!(told.providers.iter().any(|name| name == CPU), "{told:?}");
+fn the_device_lists_the_providers_of_its_library() {
+    let info = device().describe();
+    assert!(info.providers.iter().any(|name| name == CPU), "{info:?}");
 }
 
 #[test]
-fn the_cpu_alone_is_the_same_asked_for_or_not() {
+fn the_cpu_alone_is_the_same_requested_or_not() {
     for names in [&[][..], &["cpu"], &["cpu", "xnnpack"]] {
         for strict in [false, true] {
-            let found = measured(&options(names, strict), Evidence::Quick);
-            assert_eq!(found.runtime.provider, CPU);
-            assert_eq!(notes(&found), "", "{names:?}");
+            let measurement = measured(&options(names, strict), Evidence::Quick);
+            assert_eq!(measurement.runtime.provider, CPU);
+            assert_eq!(provider_notes(&measurement), "", "{names:?}");
         }
     }
 }
 
 #[test]
-fn a_provider_that_is_missing_is_noted_and_the_next_taken() {
-    let found = measured(&options(&["xnnpack", "cpu"], false), Evidence::Quick);
-    assert_eq!(found.runtime.provider, CPU);
-    let told = notes(&found);
-    assert!(told.contains("`xnnpack`") && told.contains(CPU), "{told}");
-    assert!(!told.contains("not asked for"), "{told}");
-    let nodes = &found.runtime.node_providers;
+fn a_missing_provider_is_noted_and_the_next_used() {
+    let measurement = measured(&options(&["xnnpack", "cpu"], false), Evidence::Quick);
+    assert_eq!(measurement.runtime.provider, CPU);
+    let notes = provider_notes(&measurement);
+    assert!(
+        notes.contains("`xnnpack`") && notes.contains(CPU),
+        "{notes}"
+    );
+    assert!(!notes.contains("not requested"), "{notes}");
+    let nodes = &measurement.runtime.node_providers;
     assert!(!nodes.is_empty() && nodes.iter().all(|node| node.provider == CPU));
 
-    let found = measured(&options(&["xnnpack"], false), Evidence::Quick);
-    let told = notes(&found);
+    let measurement = measured(&options(&["xnnpack"], false), Evidence::Quick);
+    let notes = provider_notes(&measurement);
     assert!(
-        told.contains("`conv`: ") && told.contains("(Conv)") && told.contains("not asked for"),
-        "{told}"
+        notes.contains("`conv`: ") && notes.contains("(Conv)") && notes.contains("not requested"),
+        "{notes}"
     );
 }
 
 #[test]
-fn a_provider_that_is_missing_is_refused_by_name_when_strict() {
+fn a_missing_provider_is_refused_by_name_when_strict() {
     let mut device = device();
     let agent = device.agent_pid();
     let check = |outcome: Result<(), LatencyError>, needles: &[&str]| match outcome {
@@ -98,8 +102,8 @@ fn a_provider_that_is_missing_is_refused_by_name_when_strict() {
         ("qnn", "QNNExecutionProvider"),
     ] {
         for names in [&[name][..], &[name, "cpu"]] {
-            let wanted = with(options(names, true), Evidence::Full);
-            let outcome = device.measure(&wanted).map(drop);
+            let strict = with(options(names, true), Evidence::Full);
+            let outcome = device.measure(&strict).map(drop);
             check(outcome, &["`conv`", name, full, CPU]);
         }
     }
@@ -117,21 +121,21 @@ fn a_provider_that_is_missing_is_refused_by_name_when_strict() {
 }
 
 #[test]
-fn an_option_that_a_provider_does_not_know_is_refused_by_name() {
+fn an_unknown_option_of_a_provider_is_refused_by_name() {
     let mut device = device();
-    let mut wanted = options(&["cpu"], false);
-    wanted.providers[0].options = [("use_arena".to_owned(), "0".to_owned())].into();
+    let mut options = options(&["cpu"], false);
+    options.providers[0].options = [("use_arena".to_owned(), "0".to_owned())].into();
     let all = device
-        .measure(&with(wanted.clone(), Evidence::Quick))
+        .measure(&with(options.clone(), Evidence::Quick))
         .unwrap();
     assert!(all[0].is_valid());
-    wanted.providers[0].options = [("turbo".to_owned(), "1".to_owned())].into();
+    options.providers[0].options = [("turbo".to_owned(), "1".to_owned())].into();
     let error = device
-        .measure(&with(wanted.clone(), Evidence::Quick))
+        .measure(&with(options.clone(), Evidence::Quick))
         .unwrap_err();
     assert!(error.to_string().contains("turbo = 1"), "{error}");
-    wanted.providers[0].options = [("file".to_owned(), "../../etc/passwd".to_owned())].into();
-    let error = device.measure(&with(wanted, Evidence::Quick)).unwrap_err();
+    options.providers[0].options = [("file".to_owned(), "../../etc/passwd".to_owned())].into();
+    let error = device.measure(&with(options, Evidence::Quick)).unwrap_err();
     assert!(
         matches!(error, LatencyError::Protocol { .. }) && error.to_string().contains("separators"),
         "{error}"
@@ -139,14 +143,14 @@ fn an_option_that_a_provider_does_not_know_is_refused_by_name() {
 }
 
 #[test]
-fn the_level_of_optimisation_is_obeyed() {
+fn the_level_of_optimisation_takes_effect() {
     let nodes = |optimisation| {
-        let wanted = RuntimeOptions {
+        let options = RuntimeOptions {
             optimisation,
             ..RuntimeOptions::default()
         };
-        let found = measured(&wanted, Evidence::Full).runtime.node_providers;
-        found
+        let nodes = measured(&options, Evidence::Full).runtime.node_providers;
+        nodes
             .into_iter()
             .map(|node| node.op_type)
             .collect::<Vec<_>>()
@@ -154,15 +158,14 @@ fn the_level_of_optimisation_is_obeyed() {
     assert_eq!(nodes(Optimisation::None), ["Conv", "Relu"]);
     assert_eq!(nodes(Optimisation::Basic), ["Conv", "Relu"]);
     assert_eq!(nodes(Optimisation::Extended), ["FusedConv"]);
-    // The layout may change as well, which takes nodes of its own.
+    // The layout may change as well, which adds nodes.
     assert!(!nodes(Optimisation::All).iter().any(|op| op == "Relu"));
 }
 
 #[test]
-fn the_full_evidence_tells_each_nodes_time() {
-    let found = measured(&RuntimeOptions::default(), Evidence::Full);
-    let conv = &found.runtime.node_providers;
-    let sum: u64 = conv.iter().map(|node| node.time_ns.unwrap()).sum();
-    // The runtime's own clock around the kernels, without what it does in between.
-    assert!(sum > 0, "{conv:?}");
+fn the_full_evidence_has_each_nodes_time() {
+    let all = measured(&RuntimeOptions::default(), Evidence::Full);
+    let nodes = &all.runtime.node_providers;
+    let sum: u64 = nodes.iter().map(|node| node.time_ns.unwrap()).sum();
+    assert!(sum > 0, "{nodes:?}");
 }

@@ -1,6 +1,6 @@
-//! Strangers and strange bytes at the agent's port.
+//! Unauthenticated clients and arbitrary bytes at the agent's port.
 
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::process::{Child, Command, Stdio};
 
@@ -10,9 +10,9 @@ use latency::{Client, LatencyError};
 use tonic::transport::Endpoint;
 use tonic::{Code, Request};
 
-use crate::fixture::agent;
+use crate::fixture::{agent, greeting};
 
-/// An agent on its own, ended with this value.
+/// A started agent, which ends when this is dropped.
 pub struct Bare {
     pub child: Child,
     port: u16,
@@ -24,7 +24,7 @@ impl Bare {
         Self::start_by(Command::new(agent()), &[])
     }
 
-    /// Starts the agent by this command, with more arguments for `serve`.
+    /// Starts the agent by this command, with further arguments for `serve`.
     pub fn start_by(mut command: Command, arguments: &[&str]) -> Self {
         let token = Token::generate().unwrap();
         let mut child = command
@@ -35,16 +35,15 @@ impl Bare {
             .spawn()
             .unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{}", token.secret()).unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let port = u16::try_from(greeting["port"].as_u64().unwrap()).unwrap();
-        Self { child, port, token }
+        let (address, _) = greeting(&mut child);
+        Self {
+            child,
+            port: address.port(),
+            token,
+        }
     }
 
-    /// A client of it.
+    /// Connects a client.
     pub fn client(&self) -> Client {
         Client::connect(&self.uri(), &self.token).unwrap()
     }
@@ -53,7 +52,7 @@ impl Bare {
         format!("http://127.0.0.1:{}", self.port)
     }
 
-    /// Calls `hello` with metadata of one's own making.
+    /// Calls `hello` with this token and version.
     fn hello(&self, token: Option<&str>, protocol: u32) -> Result<wire::HelloReply, tonic::Status> {
         let executor = tokio::runtime::Builder::new_current_thread()
             .enable_all()
@@ -116,7 +115,7 @@ fn a_call_without_the_token_of_this_start_is_refused() {
 }
 
 #[test]
-fn a_host_of_another_protocol_is_told_both_versions() {
+fn the_refusal_of_another_protocol_names_both_versions() {
     let agent = Bare::start();
     let status = agent
         .hello(Some(agent.token.secret()), PROTOCOL_VERSION + 98)
@@ -134,7 +133,7 @@ fn a_host_of_another_protocol_is_told_both_versions() {
 }
 
 #[test]
-fn strange_bytes_at_the_port_harm_nobody() {
+fn arbitrary_bytes_at_the_port_do_no_harm() {
     let agent = Bare::start();
     let noise: Vec<u8> = (0..4096u32)
         .map(|i| (i.wrapping_mul(2_654_435_761) >> 24) as u8)
@@ -160,7 +159,7 @@ fn strange_bytes_at_the_port_harm_nobody() {
 }
 
 #[test]
-fn an_agent_told_to_end_ends() {
+fn a_shutdown_ends_the_agent() {
     let mut agent = Bare::start();
     let mut client = agent.client();
     assert!(client.device_state().unwrap().taken_unix_ns > 0);

@@ -1,4 +1,4 @@
-//! Calls whose messages are bytes of one's own making.
+//! Calls with arbitrary bytes as messages.
 
 use std::net::SocketAddr;
 
@@ -23,7 +23,7 @@ pub const METHODS: [&str; 9] = [
     "Shutdown",
 ];
 
-/// Bytes as they are.
+/// A codec that passes bytes on unchanged.
 #[derive(Default)]
 struct Raw;
 
@@ -61,7 +61,7 @@ impl Codec for Raw {
     }
 }
 
-/// A connection that sends what it is told to.
+/// A connection that sends any bytes.
 #[derive(Clone)]
 pub struct Caller {
     channel: Channel,
@@ -69,7 +69,7 @@ pub struct Caller {
 }
 
 impl Caller {
-    /// A connection to this address, which shows this token.
+    /// Connects to this address; every call carries this token.
     pub async fn to(address: SocketAddr, token: Option<&str>) -> Self {
         let endpoint = Endpoint::from_shared(format!("http://{address}")).unwrap();
         Self {
@@ -78,7 +78,8 @@ impl Caller {
         }
     }
 
-    /// Calls a method with these messages and metadata. Returns the first message of the answer.
+    /// Calls a method with these messages and metadata, and returns the first message of the
+    /// answer.
     pub async fn call(
         &self,
         method: &str,

@@ -1,4 +1,4 @@
-//! Certificates as `graphprune device enroll` makes them, and wrong ones.
+//! Certificates as `graphprune device enroll` makes them, and invalid ones.
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
@@ -34,17 +34,17 @@ impl Authority {
         }
     }
 
-    /// A host's certificate.
+    /// Makes a host's certificate.
     pub fn host(&self) -> Pair {
         self.sign(ExtendedKeyUsagePurpose::ClientAuth, |_| {})
     }
 
-    /// An agent's certificate.
+    /// Makes an agent's certificate.
     pub fn agent(&self) -> Pair {
         self.sign(ExtendedKeyUsagePurpose::ServerAuth, |_| {})
     }
 
-    /// A host's certificate that is no longer valid.
+    /// Makes an expired certificate of a host.
     pub fn expired(&self) -> Pair {
         self.sign(ExtendedKeyUsagePurpose::ClientAuth, |params| {
             params.not_before = date_time_ymd(2001, 1, 1);
@@ -68,7 +68,7 @@ impl Authority {
         }
     }
 
-    /// A folder for `serve --tls`.
+    /// Makes a folder for `serve --tls`.
     pub fn folder(&self) -> TempDir {
         let folder = tempfile::tempdir().unwrap();
         let agent = self.agent();

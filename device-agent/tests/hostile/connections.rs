@@ -1,4 +1,4 @@
-//! Connections that are silent, many, or no longer there.
+//! Connections that are silent, numerous or dead.
 
 use std::io::Write;
 use std::net::TcpStream;
@@ -8,9 +8,8 @@ use latency::{Client, Stage};
 
 use crate::certificates::Authority;
 use crate::fixture::{Convolution, endless, job, quick, worker_of};
-use crate::frames::PING;
 use crate::frames::{
-    CONTINUATION, END_HEADERS, HEADERS, PREFACE, RST_STREAM, SETTINGS, call, closed, connect,
+    CONTINUATION, END_HEADERS, HEADERS, PING, PREFACE, RST_STREAM, SETTINGS, call, closed, connect,
     frame, header, pour,
 };
 use crate::proxy::Proxy;
@@ -18,7 +17,7 @@ use crate::served::{SILENCE, Served, block_on, eventually};
 use crate::tls;
 
 #[test]
-fn a_connection_that_makes_no_call_is_closed_and_one_that_did_stays() {
+fn a_connection_without_a_call_is_closed_and_one_with_a_call_stays() {
     let served = Served::start(&["--greeting-ms", "400"]);
     let mut early = served.client();
     let greeted = [
@@ -38,13 +37,13 @@ fn a_connection_that_makes_no_call_is_closed_and_one_that_did_stays() {
         let took = begun.elapsed();
         assert!(took < Duration::from_secs(20), "{bytes:?}: {took:?}");
     }
-    // Far more time than a stranger gets has passed.
+    // Far more time has passed than an unauthenticated connection gets.
     assert!(early.agent_state().unwrap().uptime_ns > 2_000_000_000);
     served.is_well();
 }
 
 #[test]
-fn a_tls_handshake_that_stops_half_way_is_closed() {
+fn a_tls_handshake_that_stops_half_way_ends_the_connection() {
     let authority = Authority::new();
     let folder = authority.folder();
     let served = Served::with_tls(folder.path(), &["--greeting-ms", "400"]);
@@ -64,22 +63,22 @@ fn a_tls_handshake_that_stops_half_way_is_closed() {
 }
 
 #[test]
-fn a_flood_of_connections_displaces_itself_and_not_those_who_were_let_in() {
+fn a_flood_of_connections_displaces_itself_and_no_authenticated_one() {
     let served = Served::start(&["--connections", "8"]);
     let mut before = served.client();
     let begin = [&b""[..], b"PRI * HTTP", PREFACE];
     let flood: Vec<TcpStream> = (0..200)
         .map(|i| {
             let mut stream = TcpStream::connect(served.address).unwrap();
-            // The agent may have closed it already.
+            // The agent may have closed it.
             let _ = stream.write_all(begin[i % begin.len()]);
             stream
         })
         .collect();
     let model = Convolution::default().model("m");
-    let mut amid = served.client();
-    amid.upload(&model).unwrap();
-    let all = amid.measure(&job(&model, quick()), SILENCE, &mut |_| {});
+    let mut during = served.client();
+    during.upload(&model).unwrap();
+    let all = during.measure(&job(&model, quick()), SILENCE, &mut |_| {});
     assert!(all.unwrap()[0].is_valid());
     let state = before.agent_state().unwrap();
     assert!(state.connections <= 8, "{state:?}");
@@ -88,7 +87,7 @@ fn a_flood_of_connections_displaces_itself_and_not_those_who_were_let_in() {
 }
 
 #[test]
-fn clients_that_were_let_in_are_not_displaced_by_more_of_them() {
+fn authenticated_clients_are_not_displaced_by_further_ones() {
     let served = Served::start(&["--connections", "2"]);
     let uri = format!("http://{}", served.address);
     let mut first = served.client();
@@ -103,7 +102,7 @@ fn clients_that_were_let_in_are_not_displaced_by_more_of_them() {
 }
 
 #[test]
-fn a_pulled_cable_ends_the_measurement_and_an_idle_host_keeps_its_connection() {
+fn a_dead_link_ends_the_measurement_and_an_idle_host_keeps_its_connection() {
     let served = Served::start(&["--ping-ms", "300", "--pong-ms", "300"]);
     let cable = Proxy::to(served.address);
     let model = Convolution::default().model("m");
@@ -125,7 +124,7 @@ fn a_pulled_cable_ends_the_measurement_and_an_idle_host_keeps_its_connection() {
         let mut watch = served.client();
         eventually("it measures", || watch.agent_state().unwrap().activity);
         let begun = Instant::now();
-        eventually("nobody waits for it any more", || {
+        eventually("the measurement ends", || {
             watch
                 .agent_state()
                 .unwrap()
@@ -136,21 +135,22 @@ fn a_pulled_cable_ends_the_measurement_and_an_idle_host_keeps_its_connection() {
         println!("noticed after {:?}", begun.elapsed());
         assert_eq!(worker_of(served.pid()), None, "the worker is gone");
     });
-    // The agent has asked this one for signs of life all the time; it is the same connection.
+    // The agent has pinged this connection all the time; it is the same one.
     assert!(idle.device_state().is_ok());
     served.is_well();
 }
 
 #[test]
-fn headers_without_end_or_measure_are_cut_off() {
+fn endless_and_expanding_headers_are_cut_off() {
     let served = Served::start(&[]);
     let endless = (0..20_000).map(|i| match i {
         0 => PREFACE.to_vec(),
         1 => frame(HEADERS, 0, 1, &call("Hello", None)),
         _ => frame(CONTINUATION, 0, 1, &header("x", &[b'a'; 4000], false)),
     });
-    assert!(pour(&connect(served.address, b""), endless), "without end");
-    // One header of four thousand bytes, kept and then named again for one byte each: 60 megabytes when unpacked.
+    assert!(pour(&connect(served.address, b""), endless), "endless");
+    // One header of four thousand bytes in the dynamic table, then references of one byte each:
+    // 60 megabytes when expanded.
     let bomb = [
         call("Hello", None),
         header("x", &[b'a'; 4000], true),
@@ -208,7 +208,7 @@ fn floods_of_control_frames_take_no_memory() {
         frame(8, 0, 0, &1u32.to_be_bytes()),
         frame(99, 0, 0, &[7; 1000]),
     ] {
-        // Answers are not read: they must not pile up in the agent.
+        // Unread answers must not pile up in the agent.
         let stream = connect(served.address, PREFACE);
         let limit = Some(Duration::from_millis(500));
         stream.set_write_timeout(limit).unwrap();

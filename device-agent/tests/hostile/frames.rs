@@ -1,10 +1,10 @@
-//! HTTP/2 frames written by hand, for what no well-behaved library would send.
+//! Handwritten HTTP/2 frames, for bytes that no library would send.
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpStream};
 use std::time::Duration;
 
-/// What a client begins with: its preface and empty settings.
+/// A client's first bytes: the preface and empty settings.
 pub const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0";
 /// Frame types.
 pub const DATA: u8 = 0;
@@ -16,7 +16,7 @@ pub const CONTINUATION: u8 = 9;
 /// The flag that ends a block of headers.
 pub const END_HEADERS: u8 = 4;
 
-/// One frame.
+/// Returns one frame.
 pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     let mut bytes = vec![length[1], length[2], length[3], kind, flags];
@@ -25,7 +25,7 @@ pub fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// A string as HPACK writes it, without Huffman's code.
+/// Returns a string in HPACK, without Huffman coding.
 fn string(text: &[u8]) -> Vec<u8> {
     let mut bytes = Vec::new();
     if text.len() < 127 {
@@ -43,13 +43,13 @@ fn string(text: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// One header, kept in the table of earlier ones if `indexed`.
+/// Returns one header, which is added to the dynamic table if `indexed`.
 pub fn header(name: &str, value: &[u8], indexed: bool) -> Vec<u8> {
     let first = if indexed { 0x40 } else { 0x10 };
     [vec![first], string(name.as_bytes()), string(value)].concat()
 }
 
-/// The headers of a call.
+/// Returns the headers of a call.
 pub fn call(method: &str, token: Option<&str>) -> Vec<u8> {
     let path = format!("/graphprune.agent.v1.Agent/{method}");
     let mut block = [
@@ -67,7 +67,7 @@ pub fn call(method: &str, token: Option<&str>) -> Vec<u8> {
     block
 }
 
-/// A connection that has sent `bytes`.
+/// Connects and sends `bytes`.
 pub fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     let mut stream = TcpStream::connect(address).unwrap();
     let limit = Some(Duration::from_secs(60));
@@ -77,19 +77,18 @@ pub fn connect(address: SocketAddr, bytes: &[u8]) -> TcpStream {
     stream
 }
 
-/// Reads until the agent closes. Panics when it does not.
-pub fn closed(mut stream: &TcpStream) -> Vec<u8> {
-    let mut said = Vec::new();
-    if let Err(error) = stream.read_to_end(&mut said) {
+/// Reads until the agent closes the connection. Panics when it does not.
+pub fn closed(mut stream: &TcpStream) {
+    let mut answer = Vec::new();
+    if let Err(error) = stream.read_to_end(&mut answer) {
         let open = [std::io::ErrorKind::WouldBlock, std::io::ErrorKind::TimedOut];
         assert!(!open.contains(&error.kind()), "it is still open");
     }
-    said
 }
 
-/// Sends until the agent closes or there is no more. Returns whether it closed.
+/// Sends all parts unless the agent closes the connection. Returns whether it does.
 pub fn pour(mut stream: &TcpStream, parts: impl Iterator<Item = Vec<u8>>) -> bool {
-    // What the agent answers is of no interest, but must not block it.
+    // Unread answers would block the agent.
     let mut answers = stream.try_clone().unwrap();
     let reader = std::thread::spawn(move || std::io::copy(&mut answers, &mut std::io::sink()));
     let mut open = true;
@@ -99,14 +98,14 @@ pub fn pour(mut stream: &TcpStream, parts: impl Iterator<Item = Vec<u8>>) -> boo
             break;
         }
     }
-    // Without this the reader would wait for an agent that holds nothing against the connection.
+    // Otherwise the reader would wait while the agent keeps the connection open.
     let _ = stream.shutdown(std::net::Shutdown::Write);
-    // How it ended is of no interest either.
+    // Any outcome of the reader will do.
     let _ = reader.join();
     !open
 }
 
-/// Reads frames until one with headers comes, which carries an answer or its status.
+/// Reads frames up to one with headers, which carries an answer or its status.
 pub fn until_headers(mut stream: &TcpStream) -> Vec<u8> {
     loop {
         let mut head = [0; 9];

@@ -1,4 +1,5 @@
-//! Clients that mean harm, clients that vanish, clients that compete, and disks that are full: the real agent goes on.
+//! Hostile, vanishing and competing clients, hostile models and full disks: the real agent goes
+//! on.
 
 #[path = "../agent/fixture.rs"]
 #[allow(dead_code, reason = "shared with the tests in ../agent")]

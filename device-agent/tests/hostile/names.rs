@@ -9,7 +9,7 @@ use agent_protocol::{PROTOCOL_VERSION, wire};
 use crate::fixture::{Convolution, agent, job, quick};
 use crate::served::{Served, block_on, own_folder, upload_of};
 
-/// Names that would lead out of a folder, if anything took them for paths.
+/// Names that would lead out of a folder if they were used as paths.
 const HOSTILE: [&str; 6] = [
     "../../x",
     "/var/graphprune-hostile-name",
@@ -19,8 +19,8 @@ const HOSTILE: [&str; 6] = [
     "%2e%2e%2fx",
 ];
 
-/// Every path below a folder with its content.
-fn everything(folder: &Path, into: &mut BTreeSet<(PathBuf, Vec<u8>)>) {
+/// Adds every path below a folder with its content, without the agent's own folder.
+fn add_all(folder: &Path, into: &mut BTreeSet<(PathBuf, Vec<u8>)>) {
     for entry in std::fs::read_dir(folder).unwrap() {
         let path = entry.unwrap().path();
         if path
@@ -31,7 +31,7 @@ fn everything(folder: &Path, into: &mut BTreeSet<(PathBuf, Vec<u8>)>) {
         }
         if path.is_dir() {
             into.insert((path.clone(), Vec::new()));
-            everything(&path, into);
+            add_all(&path, into);
         } else {
             into.insert((path.clone(), std::fs::read(&path).unwrap()));
         }
@@ -40,7 +40,7 @@ fn everything(folder: &Path, into: &mut BTreeSet<(PathBuf, Vec<u8>)>) {
 
 fn snapshot(folder: &Path) -> BTreeSet<(PathBuf, Vec<u8>)> {
     let mut all = BTreeSet::new();
-    everything(folder, &mut all);
+    add_all(folder, &mut all);
     all
 }
 
@@ -65,7 +65,7 @@ fn no_name_in_a_request_reaches_a_file_outside_the_agents_folder() {
         let parts = upload_of(model.onnx());
         stub.upload_model(tokio_stream::iter(parts)).await.unwrap();
         for name in HOSTILE {
-            // Digests are the only names that files are made of.
+            // Only digests become names of files.
             let digest = name.as_bytes().to_vec();
             let long = [name.as_bytes(), &[b'x'; 32]].concat()[..32].to_vec();
             for sha256 in [digest, long] {
@@ -138,5 +138,5 @@ fn no_name_in_a_request_reaches_a_file_outside_the_agents_folder() {
         }
     }
     drop(served);
-    assert!(!place.exists(), "what it made is gone with it");
+    assert!(!place.exists(), "its files are removed with it");
 }

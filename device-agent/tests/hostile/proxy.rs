@@ -1,13 +1,13 @@
-//! A cable between host and agent that can be listened to, changed and pulled.
+//! A proxy between host and agent that records bytes, changes them and goes silent.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex};
 
-/// Carries bytes between whoever connects and the agent. Its threads end with their connections.
+/// Carries bytes between clients and the agent. Its threads end with their connections.
 pub struct Proxy {
-    /// Where to connect.
+    /// The address to connect to.
     pub address: SocketAddr,
     wire: Arc<Wire>,
 }
@@ -15,19 +15,19 @@ pub struct Proxy {
 #[derive(Default)]
 struct Wire {
     pulled: AtomicBool,
-    /// What clients sent.
+    /// The clients' bytes.
     sent: Mutex<Vec<u8>>,
-    /// In what the agent says these bytes are replaced by those.
+    /// A replacement of bytes in the agent's answers.
     change: Option<(Vec<u8>, Vec<u8>)>,
 }
 
 impl Proxy {
-    /// A cable to `agent`.
+    /// Starts a proxy to `agent`.
     pub fn to(agent: SocketAddr) -> Self {
         Self::with(agent, None)
     }
 
-    /// A cable that changes the agent's words.
+    /// Starts a proxy that replaces bytes in the agent's answers.
     pub fn changing(agent: SocketAddr, from: &[u8], into: &[u8]) -> Self {
         assert_eq!(from.len(), into.len());
         Self::with(agent, Some((from.to_vec(), into.to_vec())))
@@ -55,12 +55,12 @@ impl Proxy {
         Self { address, wire }
     }
 
-    /// Nothing goes through any more, in either direction, and nobody is told.
+    /// Drops all bytes from now on, in both directions, and keeps the connections open.
     pub fn pull(&self) {
         self.wire.pulled.store(true, Ordering::SeqCst);
     }
 
-    /// What clients sent.
+    /// Returns the clients' bytes.
     pub fn sent(&self) -> Vec<u8> {
         self.wire.sent.lock().unwrap().clone()
     }
@@ -71,7 +71,7 @@ impl Wire {
         let mut buffer = vec![0; 1 << 16];
         while let Ok(count @ 1..) = from.read(&mut buffer) {
             if self.pulled.load(Ordering::SeqCst) {
-                // The sockets stay open, and what comes is lost.
+                // The sockets stay open and the bytes are lost.
                 continue;
             }
             let bytes = &mut buffer[..count];

@@ -1,4 +1,4 @@
-//! Two hosts, one device.
+//! Several hosts on one device.
 
 use std::time::Duration;
 
@@ -9,8 +9,8 @@ use tonic::{Code, Streaming};
 use crate::fixture::{Convolution, endless, job, quick};
 use crate::served::{SILENCE, Served, Stub, block_on, eventually, queued};
 
-/// Reads a measurement to its end and says how it came out.
-async fn finished(mut events: Streaming<wire::MeasureEvent>) -> bool {
+/// Reads a measurement to its end. Returns whether it has results.
+async fn succeeds(mut events: Streaming<wire::MeasureEvent>) -> bool {
     let mut last = None;
     while let Some(event) = events.message().await.unwrap() {
         last = event.event;
@@ -25,7 +25,7 @@ async fn measure(stub: &mut Stub, sampling: latency::Sampling) -> Streaming<wire
 }
 
 #[test]
-fn hosts_take_turns_and_one_with_many_measurements_starves_nobody() {
+fn hosts_take_turns_and_one_with_many_measurements_starves_no_other() {
     let served = Served::start(&[]);
     let model = Convolution::default().model("queued");
     served.client().upload(&model).unwrap();
@@ -36,8 +36,8 @@ fn hosts_take_turns_and_one_with_many_measurements_starves_nobody() {
         let listen = |who: &'static str, events| {
             let send = send.clone();
             tokio::spawn(async move {
-                let fine = finished(events).await;
-                send.send((who, fine)).unwrap();
+                let success = succeeds(events).await;
+                send.send((who, success)).unwrap();
             });
         };
         for name in ["first of many", "second of many", "third of many"] {
@@ -47,9 +47,9 @@ fn hosts_take_turns_and_one_with_many_measurements_starves_nobody() {
         listen("the other", measure(&mut other, quick()).await);
         assert_eq!(queued(&mut other).await, 4);
         drop(endless);
-        let mut came = Vec::new();
+        let mut served = Vec::new();
         for _ in 0..4 {
-            came.push(order.recv().await.unwrap());
+            served.push(order.recv().await.unwrap());
         }
         let expected = [
             ("first of many", true),
@@ -57,33 +57,32 @@ fn hosts_take_turns_and_one_with_many_measurements_starves_nobody() {
             ("second of many", true),
             ("third of many", true),
         ];
-        assert_eq!(came, expected);
+        assert_eq!(served, expected);
     });
     served.is_well();
 }
 
 #[test]
-fn whoever_waits_sees_how_many_come_first_and_may_leave() {
+fn a_waiting_client_gets_its_position_and_may_leave() {
     let served = Served::start(&[]);
     let model = Convolution::default().model("long");
     let mut first = served.client();
     first.upload(&model).unwrap();
-    let (waits, mut sees) = (served.client(), served.client());
+    let (mut waiting, mut observer) = (served.client(), served.client());
     std::thread::scope(|scope| {
         let long = scope.spawn(|| {
             let outcome = first.measure(&job(&model, endless()), SILENCE, &mut |_| {});
-            assert!(outcome.is_err(), "the agent ends in the middle of it");
+            assert!(outcome.is_err(), "the agent ends during it");
         });
         eventually("the long one has its turn", || {
-            let state = sees.agent_state().unwrap();
+            let state = observer.agent_state().unwrap();
             let activity = state.activity?;
             assert_eq!(activity.models, ["long"]);
             (activity.progress.stage == Stage::Sampling && activity.elapsed_ns > 0).then_some(())
         });
-        let mut waits = waits;
         let mut ahead = None;
-        // The first sign of life is that it is queued; the wait for a second one is given up.
-        let outcome = waits.measure(
+        // The first event is the position in the queue; the client gives up before the second.
+        let outcome = waiting.measure(
             &job(&model, quick()),
             Duration::from_millis(300),
             &mut |step| {
@@ -93,27 +92,28 @@ fn whoever_waits_sees_how_many_come_first_and_may_leave() {
         );
         assert!(outcome.is_err_and(|error| error.is_agent_lost()));
         assert_eq!(ahead, Some(1));
-        eventually("whoever left waits no more", || {
-            (sees.agent_state().unwrap().queued == 0).then_some(())
+        eventually("the ticket is released", || {
+            (observer.agent_state().unwrap().queued == 0).then_some(())
         });
-        let mut looks = 0;
-        sees.monitor(Duration::from_millis(200), &mut |event| {
-            assert!(event.device.taken_unix_ns > 0 && event.agent.activity.is_some());
-            assert!(event.agent.connections >= 2 && event.agent.models == 1);
-            assert_eq!(event.agent.model_bytes, model.onnx().len() as u64);
-            looks += 1;
-            looks < 3
-        })
-        .unwrap();
-        let refused = sees.monitor(Duration::from_millis(1), &mut |_| false);
+        let mut events = 0;
+        observer
+            .monitor(Duration::from_millis(200), &mut |event| {
+                assert!(event.device.taken_unix_ns > 0 && event.agent.activity.is_some());
+                assert!(event.agent.connections >= 2 && event.agent.models == 1);
+                assert_eq!(event.agent.model_bytes, model.onnx().len() as u64);
+                events += 1;
+                events < 3
+            })
+            .unwrap();
+        let refused = observer.monitor(Duration::from_millis(1), &mut |_| false);
         assert!(matches!(refused, Err(LatencyError::Refused { .. })));
-        sees.shutdown().unwrap();
+        observer.shutdown().unwrap();
         long.join().unwrap();
     });
 }
 
 #[test]
-fn a_queue_that_is_full_refuses() {
+fn a_full_queue_refuses() {
     let served = Served::start(&[]);
     served
         .client()
@@ -122,7 +122,7 @@ fn a_queue_that_is_full_refuses() {
     block_on(async {
         let mut first = served.stub().await;
         let _endless = measure(&mut first, endless()).await;
-        // Sixteen calls are the most of one connection, and one runs: the rest comes over another.
+        // A connection has at most sixteen calls, so several connections fill the queue.
         let mut held = Vec::new();
         for _ in 0..4 {
             let mut stub = served.stub().await;

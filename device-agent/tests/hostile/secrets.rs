@@ -1,4 +1,5 @@
-//! What other processes of the same user, a worker that was taken over among them, may not learn.
+//! The agent's secrets stay closed to other processes of its user, a compromised worker among
+//! them.
 
 use std::process::Command;
 
@@ -9,7 +10,7 @@ use crate::certificates::{Authority, write};
 use crate::fixture::agent;
 use crate::served::Served;
 
-/// A command without root's rights, whoever runs this: with them everything can be read.
+/// Returns a command without root's capabilities, with which every file can be read.
 fn unprivileged(program: &str) -> Command {
     let is_root = std::fs::read_to_string("/proc/self/status")
         .unwrap()
@@ -34,17 +35,17 @@ fn the_memory_and_the_environment_of_an_agent_are_closed_to_its_own_user() {
         cat.arg(format!("/proc/{}/{file}", served.pid()));
         cat.output().unwrap()
     };
-    assert!(read("status").status.success(), "what is public is read");
+    assert!(read("status").status.success(), "public facts are readable");
     for file in ["environ", "mem", "maps", "auxv"] {
         let output = read(file);
         assert!(output.stdout.is_empty(), "{file} was read");
-        let words = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert!(words.contains("ermission denied"), "{file}: {words}");
+        let stderr = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert!(stderr.contains("ermission denied"), "{file}: {stderr}");
     }
     let uri = format!("http://{}", served.address);
     assert!(
         Client::connect(&uri, &secret).is_err(),
-        "the token is the one from standard input"
+        "the token from standard input applies"
     );
     served.is_well();
 }
@@ -69,9 +70,9 @@ fn a_key_that_workers_could_read_is_refused() {
         .arg(&library)
         .output()
         .unwrap();
-    let words = String::from_utf8(output.stderr).unwrap();
+    let stderr = String::from_utf8(output.stderr).unwrap();
     assert!(
-        !output.status.success() && words.contains("could read the key"),
-        "{words}"
+        !output.status.success() && stderr.contains("could read the key"),
+        "{stderr}"
     );
 }

@@ -1,6 +1,6 @@
-//! An agent as an operator starts it, and whether it is well.
+//! An agent as an operator starts it, and its health.
 
-use std::io::{BufRead, BufReader, Write};
+use std::io::Write;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -14,13 +14,13 @@ use tonic::service::interceptor::InterceptedService;
 use tonic::transport::{Channel, Endpoint};
 use tonic::{Request, Status};
 
-use crate::fixture::{Convolution, agent, job, quick};
+use crate::fixture::{Convolution, agent, greeting, job, quick};
 
-/// How long the client of a test waits for a sign of life.
+/// How long a test's client waits for the next event.
 pub const SILENCE: Duration = Duration::from_secs(60);
-/// The most memory of an agent that does nothing, KiB.
+/// Maximum memory of an idle agent, KiB.
 const IDLE_KIB: u64 = 30 * 1024;
-/// The most that an attack may add to it at any moment, KiB.
+/// Maximum that an attack may add to it at any moment, KiB.
 const GROWTH_KIB: u64 = 32 * 1024;
 
 /// Puts a token on every call.
@@ -28,11 +28,11 @@ pub type WithToken = Box<dyn FnMut(Request<()>) -> Result<Request<()>, Status> +
 /// The generated client, with a token.
 pub type Stub = AgentClient<InterceptedService<Channel, WithToken>>;
 
-/// An agent of one's own, ended with this value.
+/// A started agent, which ends when this is dropped.
 pub struct Served {
     child: Child,
     pid: u32,
-    /// Where it listens.
+    /// The address it listens on.
     pub address: SocketAddr,
     /// Its token.
     pub token: Token,
@@ -41,20 +41,20 @@ pub struct Served {
 }
 
 impl Served {
-    /// An agent on the loopback interface with a token.
+    /// Starts an agent on the loopback interface with a token.
     pub fn start(arguments: &[&str]) -> Self {
         let mut command = Command::new(agent());
         command.args(["serve", "--token-stdin", "--exit-with-parent"]);
         Self::launch(command, arguments, tempfile::tempdir().unwrap())
     }
 
-    /// The same, started by another command and with its own folder in another place.
+    /// As [`Self::start`], by another command and with its folder in `place`.
     pub fn start_in(place: TempDir, mut command: Command) -> Self {
         command.args(["serve", "--token-stdin", "--exit-with-parent"]);
         Self::launch(command, &[], place)
     }
 
-    /// An agent behind TLS with the certificates in this folder.
+    /// Starts an agent behind TLS with the certificates in this folder.
     pub fn with_tls(folder: &Path, arguments: &[&str]) -> Self {
         let mut command = Command::new(agent());
         command
@@ -74,13 +74,7 @@ impl Served {
             .spawn()
             .unwrap();
         writeln!(child.stdin.as_mut().unwrap(), "{}", token.secret()).unwrap();
-        let mut line = String::new();
-        BufReader::new(child.stdout.take().unwrap())
-            .read_line(&mut line)
-            .unwrap();
-        let greeting: serde_json::Value = serde_json::from_str(&line).expect("a greeting");
-        let address = greeting["address"].as_str().unwrap().parse().unwrap();
-        let pid = u32::try_from(greeting["pid"].as_u64().unwrap()).unwrap();
+        let (address, pid) = greeting(&mut child);
         let mut served = Self {
             child,
             pid,
@@ -94,7 +88,8 @@ impl Served {
         served
     }
 
-    /// Kills it and starts another one at the same address and in the same folder, with a token of its own.
+    /// Kills it and starts another one at the same address and in the same folder, with a new
+    /// token.
     pub fn replace(mut self) -> Self {
         self.kill();
         let mut command = Command::new(agent());
@@ -110,27 +105,27 @@ impl Served {
         self.child.wait().unwrap();
     }
 
-    /// Its process.
+    /// Returns its process.
     pub fn pid(&self) -> u32 {
         self.pid
     }
 
-    /// The process that was started: its own or one that started it.
+    /// Returns the process that the test started: the agent or its parent.
     pub fn started_pid(&self) -> u32 {
         self.child.id()
     }
 
-    /// The folder that it makes its own in.
+    /// Returns the parent of its folder.
     pub fn work(&self) -> &Path {
         self.work.path()
     }
 
-    /// The folder that it made.
+    /// Returns its folder.
     pub fn own_folder(&self) -> PathBuf {
         own_folder(self.work())
     }
 
-    /// Its memory, KiB: `VmRSS` is what it has now, `VmHWM` the most it ever had.
+    /// Returns its memory, KiB: `VmRSS` is the current one, `VmHWM` the peak.
     fn memory_kib(&self, which: &str) -> u64 {
         let status = std::fs::read_to_string(format!("/proc/{}/status", self.pid())).unwrap();
         let line = status.lines().find(|line| line.starts_with(which));
@@ -138,27 +133,27 @@ impl Served {
         word.unwrap().parse().unwrap()
     }
 
-    /// The host's own client.
+    /// Connects the host's own client.
     pub fn client(&self) -> Client {
         self.client_at(self.address)
     }
 
-    /// The host's own client, by way of another address.
+    /// Connects the host's own client at another address.
     pub fn client_at(&self, address: SocketAddr) -> Client {
         Client::connect(&format!("http://{address}"), &self.token).unwrap()
     }
 
-    /// The generated client, which sends what it is told to.
+    /// Connects the generated client, which sends any message.
     pub async fn stub(&self) -> Stub {
         stub(self.address, self.token.secret()).await
     }
 
-    /// What it does and holds.
+    /// Returns its state.
     pub fn state(&self) -> AgentState {
         self.client().agent_state().unwrap()
     }
 
-    /// It lives, answers, measures, and has not grown.
+    /// Expects it to answer, to measure and not to have grown.
     pub fn is_well(&self) {
         let model = Convolution::default().model("well");
         let mut client = self.client();
@@ -169,7 +164,7 @@ impl Served {
         self.has_not_grown();
     }
 
-    /// Whatever was sent to it, it never had more memory than when it began, but for bounded buffers.
+    /// Expects its peak memory to be that of an idle agent plus bounded buffers.
     pub fn has_not_grown(&self) {
         let (now, most) = (self.memory_kib("VmRSS:"), self.memory_kib("VmHWM:"));
         println!(
@@ -184,12 +179,12 @@ impl Served {
 impl Drop for Served {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
-        // It was killed already in some tests.
+        // Some tests kill it before.
         let _ = self.child.wait();
     }
 }
 
-/// The agent's folder in `place`.
+/// Returns the agent's folder in `place`.
 pub fn own_folder(place: &Path) -> PathBuf {
     let mut entries = std::fs::read_dir(place)
         .unwrap()
@@ -201,7 +196,7 @@ pub fn own_folder(place: &Path) -> PathBuf {
     own.expect("the agent has a folder").path()
 }
 
-/// The generated client for an agent at this address.
+/// Connects the generated client to this address.
 pub async fn stub(address: SocketAddr, token: &str) -> Stub {
     let channel = Endpoint::from_shared(format!("http://{address}"))
         .unwrap()
@@ -218,7 +213,7 @@ pub async fn stub(address: SocketAddr, token: &str) -> Stub {
         .max_encoding_message_size(1 << 28)
 }
 
-/// How many wait in its queue.
+/// Returns the number of waiting measurements.
 pub async fn queued(stub: &mut Stub) -> u32 {
     let reply = stub.get_agent_state(wire::AgentStateRequest {}).await;
     reply.unwrap().into_inner().queued
@@ -234,19 +229,19 @@ pub fn block_on<T>(future: impl Future<Output = T>) -> T {
         .block_on(future)
 }
 
-/// Waits until something is so; two minutes are more than any of it takes.
-pub fn eventually<T>(what: &str, mut look: impl FnMut() -> Option<T>) -> T {
+/// Polls until there is a value; two minutes are more than any condition here takes.
+pub fn eventually<T>(what: &str, mut poll: impl FnMut() -> Option<T>) -> T {
     let until = Instant::now() + Duration::from_secs(120);
     loop {
-        if let Some(found) = look() {
-            return found;
+        if let Some(value) = poll() {
+            return value;
         }
         assert!(Instant::now() < until, "{what}");
         std::thread::sleep(Duration::from_millis(10));
     }
 }
 
-/// An upload of these bytes in two parts.
+/// Returns an upload of these bytes in two parts.
 pub fn upload_of(bytes: &[u8]) -> Vec<wire::UploadModelRequest> {
     use wire::upload_model_request::Part;
     let header = wire::UploadHeader {

@@ -1,6 +1,5 @@
-//! Disks that are too small and disks that fill up, which the kernel gives for the asking: a small tmpfs in a mount namespace
-//! of the agent's own. It needs no rights where unprivileged user namespaces are allowed, as they are on most systems; root
-//! needs none at all.
+//! Disks that are too small and disks that fill up: a small tmpfs in a mount namespace of the
+//! agent. The tests need unprivileged user namespaces, which most systems allow, or root.
 
 use std::path::PathBuf;
 use std::process::Command;
@@ -13,7 +12,8 @@ use tonic::Code;
 use crate::fixture::{Convolution, agent};
 use crate::served::{Served, block_on, eventually, own_folder, upload_of};
 
-/// An agent whose folder is on a disk of this many mebibytes, and where that disk is to be seen from here.
+/// Starts an agent whose folder is on a disk of this many mebibytes. Returns it with the disk's
+/// path in this namespace.
 fn on_a_disk_of(mebibytes: u32) -> (Served, PathBuf) {
     let place = tempfile::tempdir().unwrap();
     let folder = place.path().to_str().unwrap();
@@ -25,13 +25,13 @@ fn on_a_disk_of(mebibytes: u32) -> (Served, PathBuf) {
     command.arg(agent());
     let served = Served::start_in(place, command);
     let folder = served.work().to_str().unwrap();
-    // By way of the shell: nobody may look into the agent.
-    let seen = PathBuf::from(format!("/proc/{}/root{folder}", served.started_pid()));
-    (served, seen)
+    // Through the shell, because the agent's own /proc entries are closed.
+    let disk = PathBuf::from(format!("/proc/{}/root{folder}", served.started_pid()));
+    (served, disk)
 }
 
 #[test]
-fn a_model_for_which_there_is_no_room_is_refused_before_a_byte_of_it_is_taken() {
+fn a_model_larger_than_the_disk_is_refused_before_its_first_byte() {
     let (served, disk) = on_a_disk_of(4);
     let mut client = served.client();
     let refused = |outcome: Result<u64, LatencyError>| match outcome {
@@ -46,7 +46,7 @@ fn a_model_for_which_there_is_no_room_is_refused_before_a_byte_of_it_is_taken() 
     let files = std::fs::read_dir(own_folder(&disk)).unwrap().count();
     assert_eq!(files, 2, "the lock and the workers' folder");
     for filling in 1..6 {
-        // Each needs the room of the one before, which leaves.
+        // Each needs the space of the previous one, which is evicted.
         client
             .upload(&Model::new("fits", vec![filling; 3 << 20]))
             .unwrap();
@@ -75,7 +75,7 @@ fn a_disk_that_fills_up_during_an_upload_costs_that_upload_only() {
         eventually("the first part is there", || {
             (std::fs::metadata(&part).ok()?.len() == 1000).then_some(())
         });
-        // Someone else takes what is left.
+        // Another file fills the disk.
         let full = std::fs::write(&filler, vec![0; 8 << 20]).unwrap_err();
         assert_eq!(full.kind(), std::io::ErrorKind::StorageFull);
         send.send(chunk(&bytes[1000..])).await.unwrap();
@@ -88,7 +88,7 @@ fn a_disk_that_fills_up_during_an_upload_costs_that_upload_only() {
             "{status}"
         );
     });
-    assert!(!part.exists(), "what is of no use does not take room");
+    assert!(!part.exists(), "a useless part takes no space");
     let mut client = served.client();
     let model = Convolution::default().model("m");
     let outcome = client.upload(&model);

@@ -1,5 +1,5 @@
-// ONNX Runtime's library, taken over: it does as the real one does unless the file MODE names something worse. That runs when
-// the library is loaded, in the worker, with all that a worker may do.
+// A compromised library of ONNX Runtime. It behaves like the real one unless the file MODE names an attack, which runs when the
+// library is loaded, in the worker, with the worker's rights.
 #define _GNU_SOURCE
 #include <dlfcn.h>
 #include <errno.h>
@@ -52,7 +52,7 @@ __attribute__((constructor)) static void begin(void) {
         look_at(SECRET);
         _exit(1);
     } else if (!strcmp(mode, "mute")) {
-        // Out of its group, where the system lets it, and without a word.
+        // Leaves its group where the system allows it, and closes all output.
         if (setsid() < 0) setpgid(0, 0);
         for (int open = 0; open < 64; open++) close(open);
         idle(NULL);

@@ -1,4 +1,4 @@
-//! Workers that were taken over: the library itself turns on the agent, with all that a worker may do.
+//! Compromised workers: the library itself attacks, with all the rights of a worker.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,10 +13,10 @@ use tempfile::TempDir;
 use crate::fixture::{Convolution, job, quick, runtime_library, worker_of};
 use crate::served::{SILENCE, Served, eventually};
 
-/// A library that does as the real one does until it is told something else.
+/// A library that behaves like the real one until its mode is set.
 struct Library {
     folder: TempDir,
-    /// Beside the library everything may be read; here nothing.
+    /// A folder that workers may not read, unlike the library's.
     elsewhere: TempDir,
 }
 
@@ -59,13 +59,13 @@ impl Library {
         Served::start(&["--runtime", path.to_str().unwrap()])
     }
 
-    /// What the library does from now on.
-    fn becomes(&self, mode: &str) {
+    /// Sets what the library does from now on.
+    fn set_mode(&self, mode: &str) {
         std::fs::write(self.mode(), mode).unwrap();
     }
 
-    /// It does as the real one again.
-    fn is_cured(&self) {
+    /// Makes it behave like the real one again.
+    fn reset(&self) {
         std::fs::remove_file(self.mode()).unwrap();
     }
 }
@@ -82,14 +82,21 @@ fn limited(time_ns: u64) -> MeasureJob {
 }
 
 #[test]
-fn a_worker_that_never_reads_its_job_is_ended_when_its_time_is_up() {
+fn a_worker_that_never_reads_its_job_is_killed_when_its_time_is_up() {
     let served = Served::start(&[]);
     let model = Convolution::default().model("m");
     let mut client = served.client();
     client.upload(&model).unwrap();
     let agent = served.pid();
     let stopping = std::thread::spawn(move || {
-        let worker = eventually("a worker starts", || worker_of(agent));
+        // Without a pause in between: a worker that has read its job is soon gone.
+        let until = Instant::now() + SILENCE;
+        let worker = loop {
+            match worker_of(agent) {
+                Some(worker) => break worker,
+                None => assert!(Instant::now() < until, "no worker starts"),
+            }
+        };
         kill(Pid::from_raw(worker), Signal::SIGSTOP).unwrap();
         (Pid::from_raw(worker), Instant::now())
     });
@@ -110,17 +117,19 @@ fn a_worker_that_never_reads_its_job_is_ended_when_its_time_is_up() {
     );
     let all = client.measure(&limited(60_000_000_000), SILENCE, &mut |_| {});
     assert!(all.unwrap()[0].is_valid(), "the device's turn is free");
-    // Stopped before it ran the worker's program, it could not be ended, and is when it goes on. Most often it is gone.
+    // A process stopped before it ran the worker's program ends only when it continues. Most
+    // often it is gone.
     let _ = kill(worker, Signal::SIGCONT);
 }
 
-/// Why a measurement with a library in this mode fails, after which the agent is as well as before.
+/// Returns the failure of a measurement with a library in this mode. Expects the agent to be well
+/// afterwards.
 fn failure(mode: &str, time_ns: u64) -> agent_protocol::Failure {
     let library = Library::new();
     let served = library.served();
     let mut client = served.client();
     client.upload(&Convolution::default().model("m")).unwrap();
-    library.becomes(mode);
+    library.set_mode(mode);
     let begun = Instant::now();
     let outcome = client.measure(&limited(time_ns), SILENCE, &mut |_| {});
     let took = begun.elapsed();
@@ -130,7 +139,7 @@ fn failure(mode: &str, time_ns: u64) -> agent_protocol::Failure {
         panic!("{mode}: {outcome:?}");
     };
     assert_eq!(worker_of(served.pid()), None, "{mode}");
-    library.is_cured();
+    library.reset();
     served.is_well();
     failure
 }
@@ -138,43 +147,43 @@ fn failure(mode: &str, time_ns: u64) -> agent_protocol::Failure {
 #[test]
 fn a_library_that_starts_threads_as_it_is_loaded_leaves_every_layer_in_effect() {
     let library = Library::new();
-    library.becomes("thread");
+    library.set_mode("thread");
     let served = library.served();
     let mut client = served.client();
-    let told = client.device().clone();
-    assert!(told.unconfined.iter().all(|missing| !missing.offered));
+    let info = client.device().clone();
+    assert!(info.unconfined.iter().all(|missing| !missing.offered));
     let model = Convolution::default().model("m");
     client.upload(&model).unwrap();
     let all = client.measure(&job(&model, quick()), SILENCE, &mut |_| {});
-    assert_eq!(all.unwrap()[0].runtime.confinement, told.confinement);
+    assert_eq!(all.unwrap()[0].runtime.confinement, info.confinement);
 }
 
 #[test]
-fn a_worker_that_was_taken_over_reads_nothing_of_others() {
+fn a_compromised_worker_reads_no_file_of_others() {
     let failure = failure("spy", 20_000_000_000);
     assert_eq!(failure.kind, FailureKind::Crashed);
-    let seen = failure.detail.matches("ermission denied").count();
+    let denied = failure.detail.matches("ermission denied").count();
     assert!(
-        seen == 3 && !failure.detail.contains("was read"),
+        denied == 3 && !failure.detail.contains("was read"),
         "{failure}"
     );
 }
 
 #[test]
-fn a_worker_that_falls_silent_and_leaves_its_group_is_ended_when_its_time_is_up() {
+fn a_silent_worker_that_leaves_its_group_is_killed_when_its_time_is_up() {
     let failure = failure("mute", 3_000_000_000);
     assert_eq!(failure.kind, FailureKind::TimedOut, "{failure}");
 }
 
 #[test]
-fn what_a_worker_says_without_end_takes_no_memory() {
+fn endless_output_of_a_worker_takes_no_memory() {
     let failure = failure("loud", 60_000_000_000);
     assert_eq!(failure.kind, FailureKind::Crashed);
     assert!(failure.detail.contains("xxx") && failure.detail.len() < 4096);
 }
 
 #[test]
-fn an_event_longer_than_it_has_reason_to_be_is_refused_before_it_is_read() {
+fn an_event_longer_than_its_pass_needs_is_refused_before_it_is_read() {
     let failure = failure("frame", 20_000_000_000);
     assert_eq!(failure.kind, FailureKind::Internal);
     assert!(
@@ -184,15 +193,15 @@ fn an_event_longer_than_it_has_reason_to_be_is_refused_before_it_is_read() {
 }
 
 #[test]
-fn a_worker_that_would_stay_dies_with_an_agent_that_is_killed() {
+fn a_worker_that_resists_ends_with_a_killed_agent() {
     let library = Library::new();
     let mut served = library.served();
     let mut client = served.client();
     client.upload(&Convolution::default().model("m")).unwrap();
-    library.becomes("stay");
+    library.set_mode("stay");
     let agent = served.pid();
     let measuring = std::thread::spawn(move || {
-        // The agent dies under it.
+        // The agent is killed during it.
         let _ = client.measure(&limited(60_000_000_000), SILENCE, &mut |_| {});
     });
     let worker = eventually("a worker waits", || {

@@ -1,4 +1,4 @@
-//! An agent on a network: only who shows the right certificate learns anything.
+//! An agent on a network serves only clients with an accepted certificate.
 
 use std::io::{Read, Write};
 use std::net::{Shutdown, SocketAddr, TcpStream};
@@ -22,7 +22,7 @@ use crate::frames::PREFACE;
 use crate::proxy::Proxy;
 use crate::served::{Served, block_on, upload_of};
 
-/// A connection as the host makes it.
+/// Connects as the host does.
 pub async fn channel(served: &Served, authority: &Authority, pair: &Pair) -> Channel {
     channel_at(served.address, authority, pair).await
 }
@@ -41,7 +41,7 @@ async fn channel_at(address: SocketAddr, authority: &Authority, pair: &Pair) -> 
         .unwrap()
 }
 
-/// Greets, sends a model and measures it.
+/// Calls `Hello`, sends a model and measures it.
 pub async fn measure(channel: Channel) {
     let mut client = AgentClient::new(channel);
     let hello = wire::HelloRequest {
@@ -66,7 +66,7 @@ pub async fn measure(channel: Channel) {
 }
 
 #[test]
-fn a_session_recorded_behind_tls_is_worth_nothing_to_an_agent_with_the_same_certificates() {
+fn a_recorded_tls_session_has_no_effect_on_an_agent_with_the_same_certificates() {
     let authority = Authority::new();
     let folder = authority.folder();
     let served = Served::with_tls(folder.path(), &[]);
@@ -84,7 +84,7 @@ fn a_session_recorded_behind_tls_is_worth_nothing_to_an_agent_with_the_same_cert
     let stream = crate::frames::connect(other.address, &recorded);
     stream.shutdown(Shutdown::Write).unwrap();
     crate::frames::closed(&stream);
-    // It was told to end in that session, and to keep a model.
+    // The recorded session contains an upload and a shutdown.
     block_on(async {
         let channel = channel(&other, &authority, &host).await;
         let mut client = AgentClient::new(channel.clone());
@@ -117,8 +117,8 @@ fn a_host_with_its_certificate_measures_without_a_token() {
     served.has_not_grown();
 }
 
-/// Everything the agent says inside the TLS session to whoever shows this, and nothing else.
-async fn overheard(
+/// Returns the bytes that the agent sends inside a TLS session to a client with this certificate.
+async fn received(
     served: &Served,
     authority: &Authority,
     pair: Option<&Pair>,
@@ -147,61 +147,61 @@ async fn overheard(
         .await
         .unwrap();
     let connector = TlsConnector::from(Arc::new(config));
-    let mut said = Vec::new();
+    let mut bytes = Vec::new();
     let name = "localhost".try_into().unwrap();
     if let Ok(mut stream) = connector.connect(name, stream).await {
-        // In TLS 1.3 the client is done before the agent has looked at its certificate.
+        // In TLS 1.3 the client finishes before the agent has checked its certificate.
         let _ = stream.write_all(PREFACE).await;
         let mut buffer = [0; 4096];
         while let Ok(count @ 1..) = stream.read(&mut buffer).await {
-            said.extend_from_slice(&buffer[..count]);
-            if pair.is_some() && said.len() >= 9 {
+            bytes.extend_from_slice(&buffer[..count]);
+            if pair.is_some() && bytes.len() >= 9 {
                 break;
             }
         }
     }
-    said
+    bytes
 }
 
 #[test]
-fn whoever_shows_another_certificate_or_none_hears_nothing() {
+fn a_client_without_an_accepted_certificate_gets_no_byte() {
     let authority = Authority::new();
-    let stranger = Authority::new();
+    let other = Authority::new();
     let folder = authority.folder();
     let served = Served::with_tls(folder.path(), &[]);
-    let right = authority.host();
+    let accepted = authority.host();
     block_on(async {
-        let said = overheard(&served, &authority, Some(&right), &version::TLS13).await;
-        assert!(!said.is_empty(), "the right one hears HTTP/2 settings");
-        let wrong = [
+        let bytes = received(&served, &authority, Some(&accepted), &version::TLS13).await;
+        assert!(!bytes.is_empty(), "HTTP/2 settings");
+        let refused = [
             ("none", None),
-            ("another CA's", Some(stranger.host())),
+            ("another CA's", Some(other.host())),
             ("an expired one", Some(authority.expired())),
             ("an agent's", Some(authority.agent())),
         ];
-        for (what, pair) in &wrong {
-            let said = overheard(&served, &authority, pair.as_ref(), &version::TLS13).await;
-            assert_eq!(said, b"", "{what}");
+        for (what, pair) in &refused {
+            let bytes = received(&served, &authority, pair.as_ref(), &version::TLS13).await;
+            assert_eq!(bytes, b"", "{what}");
         }
-        let said = overheard(&served, &authority, Some(&right), &version::TLS12).await;
-        assert_eq!(said, b"", "TLS 1.2");
-        measure(channel(&served, &authority, &right).await).await;
+        let bytes = received(&served, &authority, Some(&accepted), &version::TLS12).await;
+        assert_eq!(bytes, b"", "TLS 1.2");
+        measure(channel(&served, &authority, &accepted).await).await;
     });
 }
 
 #[test]
-fn plain_text_at_a_port_with_tls_is_refused() {
+fn plain_text_at_a_tls_port_is_refused() {
     let authority = Authority::new();
     let folder = authority.folder();
     let served = Served::with_tls(folder.path(), &[]);
     let mut stream = TcpStream::connect(served.address).unwrap();
     stream.write_all(PREFACE).unwrap();
-    let mut said = Vec::new();
+    let mut bytes = Vec::new();
     // The agent may reset the connection after its alert.
-    let _ = stream.read_to_end(&mut said);
+    let _ = stream.read_to_end(&mut bytes);
     assert!(
-        said.is_empty() || (said[0] == 0x15 && said.len() == 7),
-        "an alert at most: {said:?}"
+        bytes.is_empty() || (bytes[0] == 0x15 && bytes.len() == 7),
+        "an alert at most: {bytes:?}"
     );
     let uri = format!("http://{}", served.address);
     let outcome = Client::connect(&uri, &Token::generate().unwrap());
@@ -209,7 +209,7 @@ fn plain_text_at_a_port_with_tls_is_refused() {
     block_on(async { measure(channel(&served, &authority, &authority.host()).await).await });
 }
 
-/// What the agent says when it does not start.
+/// Returns the error of an agent that does not start.
 fn refusal(arguments: &[&str]) -> String {
     let output = Command::new(agent())
         .arg("serve")
@@ -219,12 +219,12 @@ fn refusal(arguments: &[&str]) -> String {
         .output()
         .unwrap();
     assert!(!output.status.success(), "{arguments:?}: it started");
-    assert!(output.stdout.is_empty(), "it greeted");
+    assert!(output.stdout.is_empty(), "it announced a port");
     String::from_utf8(output.stderr).unwrap()
 }
 
 #[test]
-fn without_tls_only_the_loopback_interface_will_do() {
+fn without_tls_only_the_loopback_interface_is_accepted() {
     for address in [
         "0.0.0.0:0",
         "[::]:0",

@@ -91,8 +91,9 @@ const UNPINNED: u32 = u32::MAX;
 /// What is known of a coupled set.
 #[derive(Clone, Copy)]
 struct Set {
-    /// A hash of the axes that it appears on, counting repeats. Sets with equal signatures stand in one group; a chance
-    /// collision would only put unlike ones under one width, never prune wrongly, since cutting goes by unit.
+    /// A hash of the axes that it appears on, counting repeats. Sets with equal signatures stand
+    /// in one group; a chance collision would only put unlike ones under one width, never prune
+    /// wrongly, since cutting goes by unit.
     signature: u64,
     /// The layers that make it, by their place in [`Builder::makers`].
     makers: u32,
@@ -153,7 +154,8 @@ impl<'g> Builder<'g> {
     fn find_makers(&mut self) {
         for (id, atoms) in &self.cx.made {
             let first = self.makers.len() as u32;
-            // What the makers of a set become with this layer: mostly the same for all its channels.
+            // What the makers of a set become with this layer: mostly the same for all its
+            // channels.
             let mut grown: Vec<(u32, u32)> = Vec::new();
             for &atom in atoms.iter() {
                 let set = self.set_of[atom as usize];
@@ -282,7 +284,8 @@ impl<'g> Builder<'g> {
         (groups, places)
     }
 
-    /// The first layer's name, or for channels of an attention's own the module's with what they are there.
+    /// The first layer's name, or for channels of an attention's own the module's with what they
+    /// are there.
     fn base_name(&self, group: &Group, role: Option<Role>) -> String {
         let layers = group.producers.iter();
         let names: Vec<&str> = layers

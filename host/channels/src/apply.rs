@@ -10,12 +10,12 @@ use crate::error::ChannelError;
 use crate::groups::Analysis;
 use crate::plan::{Cut, Kept, PrunePlan, cut};
 
-/// The pruned graph: constants cropped, attributes replaced, removed branches taken out, shapes inferred anew. Value ids
-/// are the original's, and where no branch is removed so are node ids.
+/// The pruned graph: constants cropped, attributes replaced, removed branches taken out, shapes
+/// inferred anew. Value ids are the original's, and where no branch is removed so are node ids.
 ///
 /// # Errors
-/// [`ChannelError::Graph`] when the cut crops what is no constant of this graph, or a shape rule refuses the result, which
-/// would be a fault of the channel rules.
+/// [`ChannelError::Graph`] when the cut crops what is no constant of this graph, or a shape rule
+/// refuses the result, which would be a fault of the channel rules.
 pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     if let Some(id) = cut.crops.keys().find(|id| graph.constant(**id).is_none()) {
         let value = graph.value(*id).name.clone();
@@ -38,8 +38,8 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     Ok(out)
 }
 
-/// Lets the readers of a bypassed addition read what it passes on. A Relu right behind it goes too where a Relu made
-/// that value: the second one changes nothing.
+/// Lets the readers of a bypassed addition read what it passes on. A Relu right behind it goes
+/// too where a Relu made that value: the second one changes nothing.
 fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError> {
     let producers = graph.producers();
     let is_relu = |id: ValueId| {
@@ -65,13 +65,13 @@ fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError>
     Ok(())
 }
 
-/// The original graph with every dropped channel set to zero wherever it appears, and so what a removed branch
-/// adds, its biases included: the reference that a pruned graph must equal. Layer normalisations and means over the channels
-/// count the kept ones only.
+/// The original graph with every dropped channel set to zero wherever it appears, and so what a
+/// removed branch adds, its biases included: the reference that a pruned graph must equal. Layer
+/// normalisations and means over the channels count the kept ones only.
 ///
 /// # Errors
-/// As [`PrunePlan::check`], [`ChannelError::UnknownShape`] for a value that cannot be masked, and [`ChannelError::Graph`] when
-/// the graph does not accept the masks.
+/// As [`PrunePlan::check`], [`ChannelError::UnknownShape`] for a value that cannot be masked, and
+/// [`ChannelError::Graph`] when the graph does not accept the masks.
 pub fn silence(
     graph: &Graph,
     analysis: &Analysis,
@@ -190,7 +190,8 @@ fn count_kept(
     (counts && left < atoms.len()).then_some((atoms.len(), left))
 }
 
-/// A mean over axes of which the channels' is one, and of its `all` channels only `left` count: the others are silenced.
+/// A mean over axes of which the channels' is one, and of its `all` channels only `left` count:
+/// the others are silenced.
 fn kept_mean(
     out: &mut Graph,
     node: &Node,
@@ -221,7 +222,8 @@ struct Normalisation {
 }
 
 /// A normalisation whose mean and variance leave out the channels that are zero because they are
-/// silenced: of `all` channels only `left` count. Its input comes masked, and its output is masked again by the caller.
+/// silenced: of `all` channels only `left` count. Its input comes masked, and its output is
+/// masked again by the caller.
 fn kept_statistics(
     out: &mut Graph,
     node: &Node,

@@ -46,7 +46,8 @@ pub(crate) enum Edit {
     Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Atoms> },
-    /// A slice along the channel axis, by its position in the operator's axes list: `start..end` of the input.
+    /// A slice along the channel axis, by its position in the operator's axes list: `start..end`
+    /// of the input.
     Slice {
         position: usize,
         input: Atoms,
@@ -71,7 +72,8 @@ pub(crate) struct PinReason {
     pub reason: String,
 }
 
-/// Union-find with path halving; the root is the smallest atom, so results do not depend on the order of unions.
+/// Union-find with path halving; the root is the smallest atom, so results do not depend on the
+/// order of unions.
 #[derive(Debug, Default)]
 pub(crate) struct UnionFind {
     parent: Vec<u32>,
@@ -84,7 +86,8 @@ impl UnionFind {
         start..start + n as u32
     }
 
-    /// Per atom its coupled set, and the number of sets. They are numbered by their smallest atoms.
+    /// Per atom its coupled set, and the number of sets. They are numbered by their smallest
+    /// atoms.
     pub(crate) fn into_sets(mut self) -> (Vec<u32>, usize) {
         let mut count = 0;
         for atom in 0..self.parent.len() {
@@ -186,7 +189,8 @@ impl<'g> Context<'g> {
         }
     }
 
-    /// New atoms that no layer with weights makes (padding, graph inputs, constants in a concatenation).
+    /// New atoms that no layer with weights makes (padding, graph inputs, constants in a
+    /// concatenation).
     pub fn fresh(&mut self, n: usize) -> Atoms {
         let range = self.union.fresh(n);
         self.list(range.collect::<Arc<[u32]>>())
@@ -238,8 +242,8 @@ impl<'g> Context<'g> {
         }
     }
 
-    /// States that `axis` of the constant `id` follows `atoms`. A constant read by several nodes ties their
-    /// channels together.
+    /// States that `axis` of the constant `id` follows `atoms`. A constant read by several nodes
+    /// ties their channels together.
     pub fn bind(&mut self, id: ValueId, axis: usize, atoms: &Atoms) {
         let axes = &mut self.constants[id.index()];
         if let Some(bound) = axes.iter_mut().find(|b| b.axis == axis) {
@@ -254,8 +258,9 @@ impl<'g> Context<'g> {
         });
     }
 
-    /// Lets the inputs of `node` in `range` that are given follow `atoms`, as the scale and bias of a normalisation do. Gives
-    /// false, and changes nothing, unless all are constant lists of that length.
+    /// Lets the inputs of `node` in `range` that are given follow `atoms`, as the scale and bias
+    /// of a normalisation do. Gives false, and changes nothing, unless all are constant lists of
+    /// that length.
     pub fn bind_parameters(&mut self, node: &Node, range: Range<usize>, atoms: &Atoms) -> bool {
         let parameters: Vec<ValueId> = range.filter_map(|i| node.input(i)).collect();
         let fits = |&p: &ValueId| {
@@ -269,8 +274,8 @@ impl<'g> Context<'g> {
         all
     }
 
-    /// Lets a value that has no channel map, because it is a constant or an expanded one, follow `atoms` on `axis`. Gives
-    /// false where it cannot.
+    /// Lets a value that has no channel map, because it is a constant or an expanded one, follow
+    /// `atoms` on `axis`. Gives false where it cannot.
     pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Atoms) -> bool {
         let size = |v: ValueId| self.graph.value(v).shape.as_deref();
         if let Some(constant) = self.graph.constant(value) {

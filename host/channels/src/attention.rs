@@ -1,5 +1,6 @@
-//! Which channels are those of an attention (Vaswani et al., "Attention Is All You Need", 2017), so that their groups can be called
-//! by what they are: a product of two computed values whose result goes through a softmax into another product.
+//! Which channels are those of an attention (Vaswani et al., "Attention Is All You Need", 2017),
+//! so that their groups can be called by what they are: a product of two computed values whose
+//! result goes through a softmax into another product.
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId};
@@ -88,7 +89,8 @@ fn add(cx: &Context<'_>, product: &Node, operands: usize, role: Role, to: &mut V
     }
 }
 
-/// The products of two computed values that are reached from a node by `step`, through what leaves a score a score.
+/// The products of two computed values that are reached from a node by `step`, through what
+/// leaves a score a score.
 fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> Vec<&Node> {
     let mut seen = vec![false; graph.nodes().len()];
     let mut next = step(graph.node(from));
@@ -123,7 +125,8 @@ fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> 
     found
 }
 
-/// What layers are called together: the module that exporters put before their names, or else the first one's name.
+/// What layers are called together: the module that exporters put before their names, or else the
+/// first one's name.
 pub(crate) fn module(layers: &[&str]) -> String {
     let paths = layers.iter().map(|name| {
         let path = name.rsplit_once('/').map_or("", |(path, _)| path);

@@ -26,11 +26,12 @@ pub struct AxisUnit {
     pub unit: usize,
 }
 
-/// Channels that appear on the same axes throughout the network: each of its units can be kept or dropped.
+/// Channels that appear on the same axes throughout the network: each of its units can be kept or
+/// dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
-    /// The first producing layer's name; for channels of an attention the module's name with `(queries and keys)`, `(values)` or
-    /// `(heads)`. Numbered where several groups share it.
+    /// The first producing layer's name; for channels of an attention the module's name with
+    /// `(queries and keys)`, `(values)` or `(heads)`. Numbered where several groups share it.
     pub name: String,
     /// Number of units.
     pub channels: usize,
@@ -78,8 +79,8 @@ impl Analysis {
         &self.groups
     }
 
-    /// What happens to the network when `group` keeps no channel; `None` when it must keep at least one. Groups that have
-    /// a removal may be emptied in any combination.
+    /// What happens to the network when `group` keeps no channel; `None` when it must keep at
+    /// least one. Groups that have a removal may be emptied in any combination.
     #[must_use]
     pub fn removal(&self, group: GroupId) -> Option<&Removal> {
         self.removals.get(group.0)?.as_ref()

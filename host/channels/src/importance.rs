@@ -10,10 +10,11 @@ use crate::groups::Analysis;
 
 /// Per group its units from the most to the least important.
 ///
-/// The score of a unit is the mean, over the layers that make or read it, of the squared L2 norm of its weights
-/// divided by the layer's mean per channel: the grouped magnitude of DepGraph (Fang et al., CVPR 2023). Where a
-/// batch normalisation follows a layer, its scale over its deviation counts as part of the layer's weights, so
-/// that the order does not depend on whether it was folded. Ties go by index.
+/// The score of a unit is the mean, over the layers that make or read it, of the squared L2 norm
+/// of its weights divided by the layer's mean per channel: the grouped magnitude of DepGraph
+/// (Fang et al., CVPR 2023). Where a batch normalisation follows a layer, its scale over its
+/// deviation counts as part of the layer's weights, so that the order does not depend on whether
+/// it was folded. Ties go by index.
 #[must_use]
 pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
     let mut scores: Vec<Vec<f64>> = analysis
@@ -145,7 +146,8 @@ fn add_squares(row: &[f32], columns: &mut [f64]) -> f64 {
     sum
 }
 
-/// Per layer that a batch normalisation follows: the square of scale over deviation, per output channel.
+/// Per layer that a batch normalisation follows: the square of scale over deviation, per output
+/// channel.
 fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
     let producers = graph.producers();
     let mut out = BTreeMap::new();

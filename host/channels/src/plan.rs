@@ -13,8 +13,8 @@ use crate::groups::{Analysis, GroupId};
 /// Which units of each group stay.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunePlan {
-    /// Per group of the [`Analysis`], in its order: the kept units, ascending; none only where the group has a
-    /// [`Removal`](crate::Removal).
+    /// Per group of the [`Analysis`], in its order: the kept units, ascending; none only where
+    /// the group has a [`Removal`](crate::Removal).
     pub keep: Vec<Vec<usize>>,
 }
 
@@ -31,11 +31,12 @@ impl PrunePlan {
         }
     }
 
-    /// Keeps the first `widths[g]` units of `order[g]`, which lists each group's units from the most to the
-    /// least important.
+    /// Keeps the first `widths[g]` units of `order[g]`, which lists each group's units from the
+    /// most to the least important.
     ///
     /// # Errors
-    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] when the lists do not fit the network.
+    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] when the lists do not fit the
+    /// network.
     pub fn from_widths(
         analysis: &Analysis,
         order: &[Vec<usize>],
@@ -115,14 +116,16 @@ pub struct Crop {
     pub axes: Vec<(usize, Vec<usize>)>,
 }
 
-/// What a plan changes: attributes of nodes and axes of constants. Node and value ids are the original's.
+/// What a plan changes: attributes of nodes and axes of constants. Node and value ids are the
+/// original's.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cut {
     /// Nodes whose attributes change, with the operator to use instead.
     pub ops: BTreeMap<NodeId, Op>,
     /// Constants that shrink.
     pub crops: BTreeMap<ValueId, Crop>,
-    /// Additions that pass one operand on because the other's branch is gone, with that operand's position.
+    /// Additions that pass one operand on because the other's branch is gone, with that operand's
+    /// position.
     pub bypassed: BTreeMap<NodeId, usize>,
     /// Nodes that nothing reads once branches are gone.
     pub dead: BTreeSet<NodeId>,
@@ -245,7 +248,8 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
     Ok(out)
 }
 
-/// The branches that a plan removes as a whole, and what the outputs then still depend on; `None` where none goes.
+/// The branches that a plan removes as a whole, and what the outputs then still depend on; `None`
+/// where none goes.
 fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Option<(Cut, Live)> {
     let mut out = Cut::default();
     for (g, _) in plan.keep.iter().enumerate().filter(|(_, k)| k.is_empty()) {

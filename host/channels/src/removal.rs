@@ -1,9 +1,11 @@
-//! Groups that may be emptied: those whose loss silences a branch that an addition joins with a live one.
+//! Groups that may be emptied: those whose loss silences a branch that an addition joins with a
+//! live one.
 //!
-//! A residual block whose inner channels are all dropped computes nothing but its biases. Where those would end in an
-//! [`Add`](Op::Add) beside a value of the same shape, the block can go as a whole: the addition passes its other operand
-//! on. A device gains more by that than by narrowing, because no kernel, no memory traffic and no rounding up to a
-//! block of channels remains.
+//! A residual block whose inner channels are all dropped computes nothing but its biases. Where
+//! those would end in an [`Add`](Op::Add) beside a value of the same shape, the block can go as a
+//! whole: the addition passes its other operand on. A device gains more by that than by
+//! narrowing, because no kernel, no memory traffic and no rounding up to a block of channels
+//! remains.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -41,7 +43,8 @@ pub(crate) fn find(graph: &Graph, ends: &Ends, analysis: &Analysis) -> Vec<Optio
     for id in graph.constants().keys() {
         finder.constant[id.index()] = true;
     }
-    // Where one branch survives only by another that can go too, both together would leave nothing.
+    // Where one branch survives only by another that can go too, both together would leave
+    // nothing.
     let mut silenced = vec![false; graph.values().len()];
     let mut survives = vec![false; graph.values().len()];
     let mut removals = Vec::with_capacity(owned.len());
@@ -146,7 +149,8 @@ struct Finder<'g> {
 }
 
 impl Finder<'_> {
-    /// Follows the silence of the group that owns the values `owned`; `emptied` says whether it owns a value.
+    /// Follows the silence of the group that owns the values `owned`; `emptied` says whether it
+    /// owns a value.
     fn walk(&mut self, owned: &[usize], emptied: impl Fn(&ValueId) -> bool) -> Option<Found> {
         self.silent.clear();
         self.queued.clear();
@@ -224,7 +228,8 @@ impl Finder<'_> {
     }
 }
 
-/// Layers that make channels of their own: without them the layer is not needed, whatever it reads.
+/// Layers that make channels of their own: without them the layer is not needed, whatever it
+/// reads.
 fn makes_channels(op: &Op) -> bool {
     matches!(
         op,
@@ -232,7 +237,8 @@ fn makes_channels(op: &Op) -> bool {
     )
 }
 
-/// The operand that an addition can pass on in the place of its sum: of the same shape and type, beside a silent one.
+/// The operand that an addition can pass on in the place of its sum: of the same shape and type,
+/// beside a silent one.
 fn survivor(graph: &Graph, id: NodeId, silent: impl Fn(&ValueId) -> bool) -> Option<usize> {
     let node = graph.node(id);
     let (Op::Add(_), [Some(left), Some(right)]) = (&node.op, node.inputs.as_slice()) else {

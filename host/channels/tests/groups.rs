@@ -1,5 +1,5 @@
-//! Which channels go together, on small networks with known answers. That the pruned networks compute the right
-//! thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
+//! Which channels go together, on small networks with known answers. That the pruned networks
+//! compute the right thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
 
 use channels::{
     AnalysisOptions, Attention, ChannelError, GroupId, PrunePlan, analyse, analyse_with, apply,
@@ -90,8 +90,8 @@ impl DimsOf for Graph {
     }
 }
 
-/// The groups must be exactly `wanted` (name and units), and half of every group must prune to a graph whose shapes
-/// infer, while the silenced original stays well-formed.
+/// The groups must be exactly `wanted` (name and units), and half of every group must prune to a
+/// graph whose shapes infer, while the silenced original stays well-formed.
 fn check(graph: &Graph, wanted: &[(&str, usize)]) {
     let analysis = analyse(graph).unwrap();
     let groups: Vec<_> = analysis
@@ -294,7 +294,8 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     assert!(analyse(&net.done(b)).unwrap().groups().is_empty());
 }
 
-/// An attention of 2 heads with 3 channels each over the 4 positions of a 2 x 2 image, its projections apart.
+/// An attention of 2 heads with 3 channels each over the 4 positions of a 2 x 2 image, its
+/// projections apart.
 fn attention() -> Graph {
     let (mut net, input) = Net::new(3, 2);
     let mut push =
@@ -432,8 +433,8 @@ fn a_channel_shuffle_ties_the_columns_and_permutes_them() {
     check(&out, &[("a", 2), ("a#2", 2)]);
 }
 
-/// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes` nodes of a network whose
-/// silenced original is well-formed.
+/// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes`
+/// nodes of a network whose silenced original is well-formed.
 fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
     let analysis = analyse(graph).unwrap();
     let removable = |g: &usize| analysis.removal(GroupId(*g)).is_some();
@@ -487,7 +488,8 @@ fn every_group_inside_a_bottleneck_with_a_gate_takes_the_branch_with_it() {
     let c = net.conv("c", b, 4, 1, 1);
     let sum = net.graph.push("add", Op::Add(Add), &[trunk, c]).unwrap();
     let out = net.conv("out", sum, 2, 1, 1);
-    // Without its squeeze the gate would be a constant that still scales live channels: that group has to stay.
+    // Without its squeeze the gate would be a constant that still scales live channels: that
+    // group has to stay.
     check_removal(&net.done(out), &["a", "b"], 2);
 }
 

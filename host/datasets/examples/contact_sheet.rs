@@ -1,4 +1,5 @@
-//! Renders a sheet of the built-in shapes, one column a class: `cargo run -p datasets --example contact_sheet FILE.png`.
+//! Renders a sheet of the built-in shapes, one column per class:
+//! `cargo run -p datasets --example contact_sheet FILE.png`.
 
 use datasets::{SHAPE_CLASSES, render_shape};
 

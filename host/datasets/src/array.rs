@@ -1,4 +1,4 @@
-//! Images held in memory as bytes.
+//! Images in memory as bytes.
 
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
@@ -9,6 +9,20 @@ use sha2::{Digest, Sha256};
 use crate::{DataError, DataSpec, Dataset, InputSpec};
 
 /// Images of one shape in memory, one byte per value.
+///
+/// # Examples
+/// ```
+/// use datasets::{ArrayDataset, Dataset, InputSpec};
+///
+/// let input = InputSpec::preset("unit", [1, 2, 2])?;
+/// let classes = vec!["black".to_owned(), "white".to_owned()];
+/// let pixels = vec![0, 0, 0, 0, 255, 255, 255, 255];
+/// let data = ArrayDataset::new("squares", pixels, vec![0, 1], classes, &input)?;
+/// let mut image = [0.0; 4];
+/// data.decode(1, &mut image)?;
+/// assert_eq!((data.label(1), image), (1, [1.0; 4]));
+/// # Ok::<(), datasets::DataError>(())
+/// ```
 pub struct ArrayDataset {
     name: String,
     pixels: Vec<u8>,
@@ -20,9 +34,9 @@ pub struct ArrayDataset {
 }
 
 impl ArrayDataset {
-    /// `pixels` holds the images one after the other, each channels x height x width of `input`; `labels` one class per
-    /// image. `name` is for messages. Fails with [`DataError::InputMismatch`] or [`DataError::Split`] if lengths or labels
-    /// do not fit.
+    /// Creates a data set from `pixels`, the concatenated images (channels x height x width of
+    /// `input` each), and `labels`, one class per image. `name` appears in messages. Fails with
+    /// [`DataError::Split`] if lengths or labels do not fit.
     pub fn new(
         name: &str,
         pixels: Vec<u8>,
@@ -48,7 +62,7 @@ impl ArrayDataset {
             .find(|&&label| usize::from(label) >= classes.len())
         {
             return Err(split(format!(
-                "label {label} is none of the {} classes",
+                "label {label} is not one of the {} classes",
                 classes.len()
             )));
         }
@@ -101,7 +115,7 @@ impl Dataset for ArrayDataset {
         Ok(())
     }
 
-    fn mark(&self, index: usize) -> Option<u64> {
+    fn content_hash(&self, index: usize) -> Option<u64> {
         let size = self.shape.iter().product::<usize>();
         let mut hasher = DefaultHasher::new();
         self.pixels[index * size..(index + 1) * size].hash(&mut hasher);
@@ -126,7 +140,7 @@ pub(crate) fn hex(bytes: &[u8]) -> String {
     bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
-/// Undecoded records of an array data set, at the size of their files.
+/// Records of array data at the size stored in their files.
 pub(crate) struct Raw {
     pub(crate) pixels: Vec<u8>,
     pub(crate) labels: Vec<u16>,
@@ -134,7 +148,8 @@ pub(crate) struct Raw {
 }
 
 impl Raw {
-    /// Applies `resize` and `pad`, checks against the model's input, and builds the data set.
+    /// Applies `resize` and `pad`, checks the shape against the model's input and builds the data
+    /// set.
     pub(crate) fn into_dataset(
         self,
         name: &str,
@@ -151,11 +166,8 @@ impl Raw {
             raw = raw.padded(side, name)?;
         }
         if raw.shape != input.shape() {
-            return Err(mismatch(
-                &format!("{} ('{}')", spec.kind(), dir.display()),
-                raw.shape,
-                input,
-            ));
+            let data = format!("{} ('{}')", spec.kind(), dir.display());
+            return Err(DataError::mismatch(&data, raw.shape, input.shape()));
         }
         ArrayDataset::new(name, raw.pixels, raw.labels, classes, input)
     }
@@ -214,31 +226,7 @@ impl Raw {
     }
 }
 
-/// The error for images that do not fit, with the way out.
-pub(crate) fn mismatch(data: &str, images: [usize; 3], input: &InputSpec) -> DataError {
-    let model = input.shape();
-    let hint = if images[0] != model[0] {
-        "grey and colour are not converted into one another; choose data or a model with as many channels".to_owned()
-    } else if model[1] == model[2] {
-        let side = model[1];
-        let pad = if images[1] <= side && images[2] <= side {
-            format!(" or ,pad={side}")
-        } else {
-            String::new()
-        };
-        format!("to adapt the images, add ,resize={side}{pad} to the data option")
-    } else {
-        "choose data or a model of the other's size".to_owned()
-    };
-    DataError::InputMismatch {
-        data: data.to_owned(),
-        model,
-        images,
-        hint,
-    }
-}
-
-/// Writes an RGB image as planes of 0..=1.
+/// Writes an RGB image as planes with values in 0..=1.
 pub(crate) fn planes(image: &RgbImage, out: &mut [f32]) {
     let size = image.width() as usize * image.height() as usize;
     for (index, pixel) in image.pixels().enumerate() {

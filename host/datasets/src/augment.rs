@@ -1,4 +1,4 @@
-//! Random changes to training images.
+//! Augmentation of training images.
 
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
@@ -6,33 +6,34 @@ use serde::{Deserialize, Serialize};
 
 use crate::{DataError, InputSpec};
 
-/// Which random changes training images undergo, in this order: random resized crop (at decoding), colour, shift, mirror,
-/// cutout. [`Augment::none`] and `Default` change nothing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// Random changes of training images, applied in this order: random resized crop (while
+/// decoding), colour, shift, mirror, cutout. [`Augment::none`] and `Default` change nothing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Augment {
-    /// Shift by up to this many pixels each way; what comes in from outside has the mean colour.
+    /// Shift by up to this many pixels in each direction; uncovered pixels get the mean colour.
     pub crop_pad: usize,
-    /// Mirror left and right for half of the images.
+    /// Mirror half of the images horizontally.
     pub flip: bool,
-    /// Side of a square set to the mean colour at a random place; 0 for none (DeVries and Taylor, 2017).
+    /// Side of a square at a random position that gets the mean colour; 0 for none (DeVries and
+    /// Taylor, 2017).
     pub cutout: usize,
     /// Random brightness, contrast and saturation.
     pub colour: Option<ColourJitter>,
-    /// A random part (8 to 100 % of the area, side ratio 3/4 to 4/3) of photographs larger than the input (Szegedy et al.,
-    /// 2015). Without effect on array data.
+    /// Crop a random part (8 to 100 % of the area, side ratio 3/4 to 4/3) of photographs larger
+    /// than the input (Szegedy et al., 2015). No effect on array data.
     pub random_resized_crop: bool,
 }
 
-/// Greatest relative changes: each factor is drawn from 1 - v ..= 1 + v.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Largest relative changes: each factor is drawn from `1 - v ..= 1 + v`.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ColourJitter {
     /// Brightness.
     pub brightness: f32,
-    /// Contrast about the image's mean.
+    /// Contrast around the image's mean.
     pub contrast: f32,
-    /// Saturation; without effect on grey images.
+    /// Saturation; no effect on grey images.
     pub saturation: f32,
 }
 
@@ -47,7 +48,7 @@ impl Default for ColourJitter {
 }
 
 impl Augment {
-    /// No change at all, as evaluation wants it.
+    /// No change, for evaluation.
     pub fn none() -> Self {
         Self::default()
     }
@@ -83,7 +84,8 @@ impl Augment {
         Ok(())
     }
 
-    /// Changes `image` (channels x height x width of `input`, 0..=1, before normalisation) in place.
+    /// Changes `image` (channels x height x width of `input`, 0..=1, before normalisation) in
+    /// place.
     pub(crate) fn apply(&self, image: &mut [f32], input: &InputSpec, rng: &mut ChaCha8Rng) {
         if let Some(jitter) = &self.colour {
             jitter.apply(image, input, rng);
@@ -220,7 +222,7 @@ mod tests {
     }
 
     #[test]
-    fn a_mirrored_image_keeps_its_rows_values() {
+    fn a_mirrored_image_keeps_the_values_of_its_rows() {
         let augment = Augment {
             flip: true,
             ..Augment::none()

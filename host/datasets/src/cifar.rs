@@ -1,9 +1,11 @@
-//! CIFAR-10, binary version (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of one label byte and 3 x 32 x 32
-//! bytes in planes.
+//! CIFAR-10, binary version (<https://www.cs.toronto.edu/~kriz/cifar.html>): records of one label
+//! byte and 3 x 32 x 32 bytes in planes.
 
 use std::path::{Path, PathBuf};
 
-use crate::{ArrayDataset, DataError, DataSpec, InputSpec, array::Raw};
+use crate::array::Raw;
+use crate::split::StoredSplits;
+use crate::{ArrayDataset, DataError, DataSpec, InputSpec};
 
 const SHAPE: [usize; 3] = [3, 32, 32];
 const RECORD: usize = 1 + 3 * 32 * 32;
@@ -24,12 +26,12 @@ pub(crate) fn open(
     dir: &Path,
     spec: &DataSpec,
     input: &InputSpec,
-) -> Result<(ArrayDataset, ArrayDataset), DataError> {
+) -> Result<StoredSplits, DataError> {
     let classes = class_names(dir)?;
     let mut files = Vec::new();
-    for entry in
-        std::fs::read_dir(dir).map_err(|e| missing_or_io(dir, e, "CIFAR-10's binary version"))?
-    {
+    let entries = std::fs::read_dir(dir)
+        .map_err(|e| DataError::missing_or_io(dir, e, "CIFAR-10's binary version"))?;
+    for entry in entries {
         let path = entry.map_err(|e| DataError::io(dir, e))?.path();
         let name = path.file_name().unwrap_or_default().to_string_lossy();
         if name.starts_with("data_batch_") && name.ends_with(".bin") {
@@ -45,31 +47,12 @@ pub(crate) fn open(
             expected,
         });
     }
-    let train = read(&files, classes.len())?.into_dataset(
-        "cifar10 train",
-        dir,
-        classes.clone(),
-        spec,
-        input,
-    )?;
-    let test = read(&[dir.join("test_batch.bin")], classes.len())?.into_dataset(
-        "cifar10 test",
-        dir,
-        classes,
-        spec,
-        input,
-    )?;
-    Ok((train, test))
-}
-
-pub(crate) fn missing_or_io(path: &Path, error: std::io::Error, expected: &str) -> DataError {
-    match error.kind() {
-        std::io::ErrorKind::NotFound => DataError::Missing {
-            path: path.to_path_buf(),
-            expected: expected.to_owned(),
-        },
-        _ => DataError::io(path, error),
-    }
+    let part = |name: &str, files: &[PathBuf]| -> Result<ArrayDataset, DataError> {
+        read(files, classes.len())?.into_dataset(name, dir, classes.clone(), spec, input)
+    };
+    let train = part("cifar10 train", &files)?;
+    let test = part("cifar10 test", &[dir.join("test_batch.bin")])?;
+    Ok(StoredSplits::with_test(train, test))
 }
 
 fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
@@ -95,8 +78,9 @@ fn class_names(dir: &Path) -> Result<Vec<String>, DataError> {
 fn read(files: &[PathBuf], classes: usize) -> Result<Raw, DataError> {
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
     for path in files {
-        let bytes = std::fs::read(path)
-            .map_err(|e| missing_or_io(path, e, "a file of CIFAR-10's binary version"))?;
+        let bytes = std::fs::read(path).map_err(|e| {
+            DataError::missing_or_io(path, e, "a file of CIFAR-10's binary version")
+        })?;
         if bytes.is_empty() || bytes.len() % RECORD != 0 {
             let reason = format!(
                 "{} bytes are no whole number of records of {RECORD}",

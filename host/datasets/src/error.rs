@@ -2,35 +2,35 @@
 
 use std::path::{Path, PathBuf};
 
-/// What can be wrong with data. Every variant names the file, class or option it is about.
+/// Errors of reading data. Every variant names the file, class or option.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum DataError {
-    /// The text of a data specification is not understood.
+    /// A data specification does not parse.
     #[error("data '{text}': {reason}")]
     Spec {
         /// The text.
         text: String,
-        /// What is wrong and what is accepted.
+        /// The fault and the accepted forms.
         reason: String,
     },
-    /// An option of the input, the loader or the augmentation makes no sense.
+    /// An option of the input, the loader or the augmentation is invalid.
     #[error("{option}: {reason}")]
     Option {
         /// Name of the option.
         option: &'static str,
-        /// What is wrong.
+        /// The fault.
         reason: String,
     },
-    /// A file or folder is not there.
+    /// A file or folder is missing.
     #[error("'{}' is missing: expected {expected}", path.display())]
     Missing {
-        /// What was looked for.
+        /// The missing file or folder.
         path: PathBuf,
-        /// What should have been there.
+        /// Its expected content.
         expected: String,
     },
-    /// The operating system could not read something.
+    /// Reading a file or folder failed.
     #[error("cannot read '{}': {source}", path.display())]
     Io {
         /// The file or folder.
@@ -46,14 +46,14 @@ pub enum DataError {
         /// The sizes that do not fit.
         reason: String,
     },
-    /// A file starts with other bytes than its format requires.
+    /// A file does not start with the magic number of its format.
     #[error("'{}' starts with {found:#010x}, not {expected:#010x}: not {what}", path.display())]
     Magic {
         /// The file.
         path: PathBuf,
-        /// What it starts with.
+        /// Its first bytes.
         found: u32,
-        /// What it should start with.
+        /// The magic number.
         expected: u32,
         /// The format.
         what: &'static str,
@@ -63,10 +63,10 @@ pub enum DataError {
     Corrupt {
         /// The file.
         path: PathBuf,
-        /// What the decompressor said.
+        /// Error of the decompressor.
         reason: String,
     },
-    /// A record has a label that is no class.
+    /// The label of a record is not a class.
     #[error("record {record} of '{}' has label {label}, but there are {classes} classes", path.display())]
     Label {
         /// The file.
@@ -78,7 +78,7 @@ pub enum DataError {
         /// Number of classes.
         classes: usize,
     },
-    /// A class folder holds no image.
+    /// A class folder contains no usable image.
     #[error(
         "class folder '{}' holds no JPEG or PNG image that can be used{}{holds}; remove the folder or fill it",
         path.display(),
@@ -87,10 +87,10 @@ pub enum DataError {
     EmptyClass {
         /// The folder.
         path: PathBuf,
-        /// Images that it holds and that cannot be used, in words.
+        /// Its unusable images, in words.
         holds: String,
     },
-    /// Too many image files cannot be used.
+    /// Too many image files are unusable.
     #[error(
         "{skipped} of {files} image files in '{}' cannot be used: {reasons}. Repair, convert or remove them; to go on without \
          them: --allow-skipped (allow_skipped in the configuration)",
@@ -99,11 +99,11 @@ pub enum DataError {
     TooManySkipped {
         /// The outer folder.
         path: PathBuf,
-        /// Those that cannot be used.
+        /// Number of unusable image files.
         skipped: usize,
-        /// All of them.
+        /// Number of image files.
         files: usize,
-        /// Why, with examples.
+        /// Reasons with examples.
         reasons: String,
     },
     /// A folder of images has no usable structure.
@@ -111,7 +111,7 @@ pub enum DataError {
     Layout {
         /// The folder.
         path: PathBuf,
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
     /// An image does not decode.
@@ -119,7 +119,7 @@ pub enum DataError {
     BrokenImage {
         /// The file.
         path: PathBuf,
-        /// What the decoder said.
+        /// Error of the decoder.
         reason: String,
     },
     /// The data's images do not fit the model's input.
@@ -135,15 +135,15 @@ pub enum DataError {
         model: [usize; 3],
         /// The data's images: channels, height, width.
         images: [usize; 3],
-        /// What to do.
+        /// Suggested remedy.
         hint: String,
     },
-    /// The splits cannot be made as asked.
+    /// The requested splits are impossible.
     #[error("cannot split {data}: {reason}")]
     Split {
         /// The data set.
         data: String,
-        /// Why not.
+        /// The reason.
         reason: String,
     },
     /// A worker thread of the loader failed.
@@ -153,7 +153,7 @@ pub enum DataError {
         epoch: u64,
         /// The batch.
         batch: usize,
-        /// What was caught.
+        /// Message of the panic.
         reason: String,
     },
 }
@@ -163,6 +163,40 @@ impl DataError {
         Self::Io {
             path: path.to_path_buf(),
             source,
+        }
+    }
+
+    /// [`DataError::Missing`] if `source` is "not found", otherwise [`DataError::Io`].
+    pub(crate) fn missing_or_io(path: &Path, source: std::io::Error, expected: &str) -> Self {
+        match source.kind() {
+            std::io::ErrorKind::NotFound => Self::Missing {
+                path: path.to_path_buf(),
+                expected: expected.to_owned(),
+            },
+            _ => Self::io(path, source),
+        }
+    }
+
+    /// [`DataError::InputMismatch`] with a remedy.
+    pub(crate) fn mismatch(data: &str, images: [usize; 3], model: [usize; 3]) -> Self {
+        let hint = if images[0] != model[0] {
+            "grey and colour are not converted into one another; choose data or a model with as many channels".to_owned()
+        } else if model[1] == model[2] {
+            let side = model[1];
+            let pad = if images[1] <= side && images[2] <= side {
+                format!(" or ,pad={side}")
+            } else {
+                String::new()
+            };
+            format!("to adapt the images, add ,resize={side}{pad} to the data option")
+        } else {
+            "choose data or a model of the other's size".to_owned()
+        };
+        Self::InputMismatch {
+            data: data.to_owned(),
+            model,
+            images,
+            hint,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! A folder of JPEG and PNG images, one subfolder per class.
+//! Folders of JPEG and PNG images, one subfolder per class.
 
 use std::{
     path::{Path, PathBuf},
@@ -11,27 +11,25 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::{
-    DataError, Dataset, InputSpec, Notes, Parts,
-    array::{hex, mismatch, planes},
-    cifar::missing_or_io,
-    survey::{Tally, Verdict, examine, files_below, named_as_image},
-};
+use crate::array::{hex, planes};
+use crate::split::StoredSplits;
+use crate::survey::{Tally, Verdict, examine, files_below, named_as_image};
+use crate::{DataError, Dataset, InputSpec, Notes};
 
-/// Evaluation resizes the image to cover this many times the input, then takes its centre (256 for 224, as is usual).
+/// Evaluation resizes the image to cover this multiple of the input and takes its centre: the
+/// usual 256 for 224.
 const EVALUATION_MARGIN: f64 = 256.0 / 224.0;
-/// Bounds of a random resized crop (Szegedy et al., 2015): part of the area, side ratio.
+/// Bounds of a random resized crop (Szegedy et al., 2015): share of the area, side ratio.
 const CROP_AREA: (f64, f64) = (0.08, 1.0);
 const CROP_RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
 const CROP_TRIES: usize = 10;
 
-/// Images of a folder, decoded when asked for.
+/// Images of a folder, decoded on demand.
 #[derive(Debug)]
 pub struct FolderDataset {
     root: PathBuf,
     files: Vec<(PathBuf, u16)>,
-    /// Equal for equal files.
-    marks: Vec<u64>,
+    content_hashes: Vec<u64>,
     notes: Notes,
     classes: Vec<String>,
     input: InputSpec,
@@ -39,72 +37,70 @@ pub struct FolderDataset {
 }
 
 impl FolderDataset {
-    /// Lists the JPEG and PNG images of `root/CLASS/` and looks whether each is whole; those that cannot be used are left out and
-    /// noted. Classes are the subfolders in the order of their names, or `classes` if given, of which each subfolder must be
-    /// one. A model of one channel sees the images in grey.
+    /// Lists the JPEG and PNG images of `root/CLASS/` and checks that they are complete; unusable
+    /// ones are left out and noted. The classes are the sorted subfolders; if `classes` is given,
+    /// every subfolder must be one of them. A model with one channel gets grey images.
     pub fn open(
         root: &Path,
         classes: Option<&[String]>,
         input: &InputSpec,
     ) -> Result<Self, DataError> {
         if ![1, 3].contains(&input.channels) {
-            return Err(mismatch(
-                &format!("folder '{}'", root.display()),
-                [3, input.height, input.width],
-                input,
-            ));
+            let images = [3, input.height, input.width];
+            let data = format!("folder '{}'", root.display());
+            return Err(DataError::mismatch(&data, images, input.shape()));
         }
-        let found = class_folders(root)?;
+        let folders = class_folders(root)?;
         let layout = |reason: String| DataError::Layout {
             path: root.to_path_buf(),
             reason,
         };
-        if found.len() < 2 {
+        if folders.len() < 2 {
             return Err(layout(format!(
                 "it has {} class folders; at least 2 are needed",
-                found.len()
+                folders.len()
             )));
         }
         let classes = match classes {
             Some(classes) => {
-                if let Some(stranger) = found.iter().find(|name| !classes.contains(name)) {
+                if let Some(unknown) = folders.iter().find(|name| !classes.contains(name)) {
                     return Err(layout(format!(
-                        "class '{stranger}' is not among the training classes"
+                        "class '{unknown}' is not among the training classes"
                     )));
                 }
                 classes.to_vec()
             }
-            None => found.clone(),
+            None => folders.clone(),
         };
-        let (mut files, mut marks) = (Vec::new(), Vec::new());
+        let (mut files, mut content_hashes) = (Vec::new(), Vec::new());
         let mut hasher = Sha256::new();
         let mut tally = Tally::default();
         for path in stray_images(root)? {
             let reason = "images outside of any class folder".to_owned();
             tally.count(&path, Verdict::Unusable(reason));
         }
-        for name in &found {
+        for name in &folders {
             let label = classes
                 .iter()
                 .position(|class| class == name)
                 .unwrap_or_default();
             let label = u16::try_from(label)
                 .map_err(|_| layout(format!("{} classes are too many", classes.len())))?;
-            for (path, bytes, mark) in image_files(&root.join(name), &mut tally)? {
+            for (path, bytes, content_hash) in image_files(&root.join(name), &mut tally)? {
                 hasher.update(name.as_bytes());
                 hasher.update([0]);
                 hasher.update(path.file_name().unwrap_or_default().as_encoded_bytes());
                 hasher.update([0]);
                 hasher.update(bytes.to_le_bytes());
                 files.push((path, label));
-                marks.push(mark);
+                content_hashes.push(content_hash);
             }
         }
         let hash = hex(&hasher.finalize());
         Ok(Self {
             root: root.to_path_buf(),
             files,
-            marks,
+            content_hashes,
             notes: tally.notes(),
             classes,
             input: input.clone(),
@@ -112,7 +108,7 @@ impl FolderDataset {
         })
     }
 
-    /// What was left out.
+    /// Files that were left out.
     pub fn notes(&self) -> &Notes {
         &self.notes
     }
@@ -129,7 +125,7 @@ impl FolderDataset {
             reason,
         };
         let mut decoder = ImageReader::open(path)
-            .map_err(|e| missing_or_io(path, e, "an image listed before"))?
+            .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
             .with_guessed_format()
             .map_err(|e| DataError::io(path, e))?
             .into_decoder()
@@ -140,7 +136,7 @@ impl FolderDataset {
         Ok(over_white(image))
     }
 
-    /// Writes a part of the image, scaled to the input, as planes.
+    /// Scales a part of the image to the input and writes its planes.
     fn write(&self, image: &RgbImage, area: Area, out: &mut [f32]) {
         let (width, height) = (self.input.width as u32, self.input.height as u32);
         let view = imageops::crop_imm(image, area.left, area.top, area.width, area.height);
@@ -163,14 +159,15 @@ struct Area {
     height: u32,
 }
 
-/// The centre part of a `width` x `height` image with the side ratio of the input, less the margin.
+/// Returns the centre part of a `width` x `height` image with the side ratio of the input,
+/// without the margin.
 fn centre(width: u32, height: u32, input: &InputSpec) -> Area {
-    let (wanted_width, wanted_height) = (input.width as f64, input.height as f64);
-    // How many image pixels one input pixel takes when the image just covers input x margin.
-    let step = (f64::from(width) / wanted_width).min(f64::from(height) / wanted_height)
-        / EVALUATION_MARGIN;
-    let side = |wanted: f64, most: u32| ((wanted * step).round() as u32).clamp(1, most);
-    let (w, h) = (side(wanted_width, width), side(wanted_height, height));
+    let (input_width, input_height) = (input.width as f64, input.height as f64);
+    // Image pixels per input pixel if the image just covers input x margin.
+    let scale =
+        (f64::from(width) / input_width).min(f64::from(height) / input_height) / EVALUATION_MARGIN;
+    let side = |pixels: f64, most: u32| ((pixels * scale).round() as u32).clamp(1, most);
+    let (w, h) = (side(input_width, width), side(input_height, height));
     Area {
         left: (width - w) / 2,
         top: (height - h) / 2,
@@ -208,7 +205,7 @@ fn random_area(width: u32, height: u32, input: &InputSpec, rng: &mut ChaCha8Rng)
     centre(width, height, input)
 }
 
-/// Transparent pixels lie on white.
+/// Blends transparent pixels with white.
 fn over_white(image: DynamicImage) -> RgbImage {
     if !image.color().has_alpha() {
         return image.into_rgb8();
@@ -225,9 +222,10 @@ fn over_white(image: DynamicImage) -> RgbImage {
 
 fn class_folders(root: &Path) -> Result<Vec<String>, DataError> {
     let mut names = Vec::new();
-    for entry in std::fs::read_dir(root)
-        .map_err(|e| missing_or_io(root, e, "a folder with one folder of images per class"))?
-    {
+    let entries = std::fs::read_dir(root).map_err(|e| {
+        DataError::missing_or_io(root, e, "a folder with one folder of images per class")
+    })?;
+    for entry in entries {
         let entry = entry.map_err(|e| DataError::io(root, e))?;
         let name = entry.file_name().to_string_lossy().into_owned();
         if entry.path().is_dir() && !name.starts_with('.') {
@@ -243,20 +241,21 @@ fn hidden(path: &Path) -> bool {
         .is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
-/// Files named as images right in `root`.
+/// Lists files directly in `root` with the extension of an image.
 fn stray_images(root: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = Vec::new();
+    let mut images = Vec::new();
     for entry in std::fs::read_dir(root).map_err(|e| DataError::io(root, e))? {
         let path = entry.map_err(|e| DataError::io(root, e))?.path();
         if !hidden(&path) && named_as_image(&path) && !path.is_dir() {
-            found.push(path);
+            images.push(path);
         }
     }
-    found.sort();
-    Ok(found)
+    images.sort();
+    Ok(images)
 }
 
-/// The usable images of a class folder with their lengths and marks, in the order of their names.
+/// Lists the usable images of a class folder with their lengths and content hashes, sorted by
+/// name.
 fn image_files(dir: &Path, tally: &mut Tally) -> Result<Vec<(PathBuf, u64, u64)>, DataError> {
     let mut paths = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| DataError::io(dir, e))? {
@@ -280,11 +279,11 @@ fn image_files(dir: &Path, tally: &mut Tally) -> Result<Vec<(PathBuf, u64, u64)>
     for (path, verdict) in paths.into_iter().zip(verdicts) {
         let verdict = verdict?;
         own.count(&path, verdict.clone());
-        if let Some(mark) = tally.count(&path, verdict) {
+        if let Some(content_hash) = tally.count(&path, verdict) {
             let bytes = std::fs::metadata(&path)
                 .map_err(|e| DataError::io(&path, e))?
                 .len();
-            files.push((path, bytes, mark));
+            files.push((path, bytes, content_hash));
         }
     }
     if files.is_empty() {
@@ -332,8 +331,8 @@ impl Dataset for FolderDataset {
         Ok(())
     }
 
-    fn mark(&self, index: usize) -> Option<u64> {
-        self.marks.get(index).copied()
+    fn content_hash(&self, index: usize) -> Option<u64> {
+        self.content_hashes.get(index).copied()
     }
 
     fn input(&self) -> &InputSpec {
@@ -350,14 +349,19 @@ impl Dataset for FolderDataset {
     }
 }
 
-/// Training data, its validation part and its test part, as far as the folder has them, and what was left out. With `validation/`
-/// but no `test/` the former is the test part, as in ImageNet's layout.
-pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(Parts, Notes), DataError> {
+/// Opens the parts of a folder and notes the files that were left out. A `validation/` without
+/// `test/` is the test part, as in ImageNet's layout.
+pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(StoredSplits, Notes), DataError> {
     let train_dir = dir.join("train");
     if !train_dir.is_dir() {
         let all = FolderDataset::open(dir, None, input)?;
         let notes = all.notes.clone();
-        return Ok(((Arc::new(all), None, None), notes));
+        let stored = StoredSplits {
+            train: Arc::new(all),
+            validation: None,
+            test: None,
+        };
+        return Ok((stored, notes));
     }
     let train = FolderDataset::open(&train_dir, None, input)?;
     let mut notes = train.notes.clone();
@@ -370,10 +374,14 @@ pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(Parts, Notes), Data
         Ok(Some(Arc::new(part)))
     };
     let (validation, test) = (part(&["validation", "valid", "val"])?, part(&["test"])?);
-    let train: Arc<dyn Dataset> = Arc::new(train);
-    let parts = match test {
-        Some(test) => (train, validation, Some(test)),
-        None => (train, None, validation),
+    let (validation, test) = match test {
+        Some(test) => (validation, Some(test)),
+        None => (None, validation),
     };
-    Ok((parts, notes))
+    let stored = StoredSplits {
+        train: Arc::new(train),
+        validation,
+        test,
+    };
+    Ok((stored, notes))
 }

@@ -1,4 +1,5 @@
-//! IDX files as MNIST and Fashion-MNIST come in (format: the foot of <http://yann.lecun.com/exdb/mnist/>), gzipped or not.
+//! IDX files, the format of MNIST and Fashion-MNIST (described at the end of
+//! <http://yann.lecun.com/exdb/mnist/>), gzipped or not.
 
 use std::{
     io::Read,
@@ -7,13 +8,13 @@ use std::{
 
 use flate2::read::MultiGzDecoder;
 
-use crate::{
-    ArrayDataset, DataError, DataSpec, IdxFlavour, InputSpec, array::Raw, cifar::missing_or_io,
-};
+use crate::array::Raw;
+use crate::split::StoredSplits;
+use crate::{DataError, DataSpec, IdxFlavour, InputSpec};
 
-/// Unsigned bytes in three dimensions: images, rows, columns.
+/// Magic number of unsigned bytes in three dimensions: images, rows, columns.
 const IMAGES: u32 = 0x0000_0803;
-/// Unsigned bytes in one dimension.
+/// Magic number of unsigned bytes in one dimension.
 const LABELS: u32 = 0x0000_0801;
 const FASHION: [&str; 10] = [
     "T-shirt/top",
@@ -33,7 +34,7 @@ pub(crate) fn open(
     flavour: IdxFlavour,
     spec: &DataSpec,
     input: &InputSpec,
-) -> Result<(ArrayDataset, ArrayDataset), DataError> {
+) -> Result<StoredSplits, DataError> {
     if !dir.is_dir() {
         let expected =
             "a folder with train-images-idx3-ubyte and its like, gzipped or not".to_owned();
@@ -51,12 +52,12 @@ pub(crate) fn open(
         IdxFlavour::Mnist => (0..10).map(|digit| digit.to_string()).collect(),
         IdxFlavour::FashionMnist => FASHION.map(str::to_owned).to_vec(),
         IdxFlavour::Plain => {
-            let most = train
+            let count = train
                 .labels
                 .iter()
                 .max()
                 .map_or(0, |&label| usize::from(label) + 1);
-            (0..most).map(|class| class.to_string()).collect()
+            (0..count).map(|class| class.to_string()).collect()
         }
     };
     let kind = spec.kind();
@@ -76,7 +77,7 @@ pub(crate) fn open(
         }
         raw.into_dataset(&format!("{kind} {part}"), dir, classes.clone(), spec, input)
     };
-    Ok((
+    Ok(StoredSplits::with_test(
         build(train, "train", &train_labels)?,
         build(test, "test", &test_labels)?,
     ))
@@ -102,7 +103,8 @@ fn find(dir: &Path, stem: &str, dims: u32) -> Result<PathBuf, DataError> {
 }
 
 fn content(path: &Path) -> Result<Vec<u8>, DataError> {
-    let bytes = std::fs::read(path).map_err(|e| missing_or_io(path, e, "an IDX file"))?;
+    let bytes =
+        std::fs::read(path).map_err(|e| DataError::missing_or_io(path, e, "an IDX file"))?;
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }
@@ -116,7 +118,7 @@ fn content(path: &Path) -> Result<Vec<u8>, DataError> {
     Ok(plain)
 }
 
-/// The dimensions and what follows them, checked to be as much as they say.
+/// Returns the dimensions and the body, whose size is checked against them.
 fn parse<'a>(
     path: &Path,
     bytes: &'a [u8],
@@ -127,9 +129,9 @@ fn parse<'a>(
         path: path.to_path_buf(),
         reason,
     };
-    let word = |at: usize| {
+    let word = |offset: usize| {
         let word = bytes
-            .get(at..at + 4)
+            .get(offset..offset + 4)
             .and_then(|word| <[u8; 4]>::try_from(word).ok());
         word.map(u32::from_be_bytes)
             .ok_or_else(|| truncated(format!("{} bytes hold no header", bytes.len())))
@@ -153,7 +155,7 @@ fn parse<'a>(
         .try_fold(1usize, |product, &dim| product.checked_mul(dim));
     if size != Some(body.len()) || body.is_empty() {
         return Err(truncated(format!(
-            "{} bytes follow a header that says {dims:?}",
+            "{} bytes follow a header with the dimensions {dims:?}",
             body.len()
         )));
     }

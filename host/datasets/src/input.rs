@@ -1,25 +1,25 @@
-//! What a model takes: shape, scale and normalisation of its input.
+//! A model's input: shape, scale and normalisation.
 
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
 
-/// Names [`InputSpec::preset`] knows.
+/// Names of the [presets](InputSpec::preset).
 pub const PRESETS: [&str; 6] = ["cifar10", "imagenet", "mnist", "half", "unit", "none255"];
 
 /// Range of pixel values before mean and standard deviation apply.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum PixelScale {
-    /// 0..=1: bytes times 1/255.
+    /// 0..=1: bytes divided by 255.
     #[default]
     Unit,
-    /// 0..=255: bytes as they are.
+    /// 0..=255: plain bytes.
     Byte,
 }
 
 impl PixelScale {
-    /// What a white pixel becomes.
+    /// Value of a white pixel.
     pub fn white(self) -> f32 {
         match self {
             Self::Unit => 1.0,
@@ -28,13 +28,14 @@ impl PixelScale {
     }
 }
 
-/// Mean and standard deviation per channel, in the units of the [`PixelScale`]. One entry stands for all channels.
+/// Mean and standard deviation per channel, in the units of the [`PixelScale`]. A single entry
+/// applies to all channels.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct Normalise {
-    /// Subtracted.
+    /// Mean, subtracted.
     pub mean: Vec<f32>,
-    /// Divided by.
+    /// Standard deviation, the divisor.
     pub std: Vec<f32>,
 }
 
@@ -76,16 +77,18 @@ impl Default for InputSpec {
 }
 
 impl InputSpec {
-    /// A named normalisation for an input of `shape` (channels, height, width):
+    /// Returns a named normalisation for an input of `shape` (channels, height, width):
     ///
     /// | name | values | mean | std |
     /// |---|---|---|---|
-    /// | `cifar10` | 0..=1 | .485 .456 .406 | .229 .224 .225 (ImageNet's figures, with which common CIFAR-10 ResNets were trained) |
+    /// | `cifar10` | 0..=1 | .485 .456 .406 | .229 .224 .225 |
     /// | `imagenet` | 0..=1 | .485 .456 .406 | .229 .224 .225 |
     /// | `mnist` | 0..=1 | .1307 | .3081 |
     /// | `half` | 0..=1 | .5 | .5 |
     /// | `unit` | 0..=1 | 0 | 1 |
     /// | `none255` | 0..=255 | 0 | 1 |
+    ///
+    /// `cifar10` has ImageNet's values because common CIFAR-10 ResNets are trained with them.
     pub fn preset(name: &str, shape: [usize; 3]) -> Result<Self, DataError> {
         let one = |mean: f32, std: f32| Normalise {
             mean: vec![mean],
@@ -139,7 +142,7 @@ impl InputSpec {
         [self.channels, self.height, self.width]
     }
 
-    /// Checks that sizes are positive and that mean and standard deviation are usable for the channels.
+    /// Checks that the sizes are positive and that mean and standard deviation fit the channels.
     pub fn check(&self) -> Result<(), DataError> {
         let fail = |option, reason| Err(DataError::Option { option, reason });
         if self.channels == 0 || self.height == 0 || self.width == 0 {
@@ -150,13 +153,13 @@ impl InputSpec {
         }
         for (option, values) in [("mean", &self.normalise.mean), ("std", &self.normalise.std)] {
             if values.len() != 1 && values.len() != self.channels {
-                let wanted = match self.channels {
+                let accepted = match self.channels {
                     1 => "1".to_owned(),
                     n => format!("1 or {n} (one per channel)"),
                 };
                 return fail(
                     option,
-                    format!("has {} values; give {wanted}", values.len()),
+                    format!("has {} values; give {accepted}", values.len()),
                 );
             }
             if values.iter().any(|v| !v.is_finite()) {
@@ -192,7 +195,7 @@ impl InputSpec {
         }
     }
 
-    /// The value (0..=1) that normalisation turns into zero, per channel: what padding is filled with.
+    /// Returns the value (0..=1) of a channel that normalisation maps to zero; padding uses it.
     pub fn neutral(&self, channel: usize) -> f32 {
         (self.mean_std(channel).0 / self.scale.white()).clamp(0.0, 1.0)
     }
@@ -223,7 +226,7 @@ mod tests {
     }
 
     #[test]
-    fn normalisation_maps_white_and_the_mean_as_stated() {
+    fn normalisation_maps_white_and_the_mean_as_documented() {
         let check = |name: &str, channels: usize, channel: usize, white: f32| {
             let input = InputSpec::preset(name, [channels, 1, 2]).unwrap();
             let mut image = vec![0.0; channels * 2];

@@ -1,4 +1,4 @@
-//! Batches, decoded and augmented by worker threads ahead of their use.
+//! Batches, decoded and augmented ahead of time by worker threads.
 
 use std::{
     collections::BTreeMap,
@@ -13,23 +13,23 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Augment, DataError, Dataset};
 
-/// How batches are made.
+/// Settings of a [`Loader`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct LoaderConfig {
     /// Images per batch.
     pub batch: usize,
-    /// Draw a new order each epoch; otherwise images come in the order of the data set.
+    /// Draw a new order each epoch instead of using the data set's order.
     pub shuffle: bool,
     /// Seed of order and augmentation.
     pub seed: u64,
-    /// Random changes.
+    /// Augmentation.
     pub augment: Augment,
     /// Worker threads; 0 for one per processor.
     pub workers: usize,
-    /// Batches kept ready beyond those in work.
+    /// Batches prepared beyond those in progress.
     pub prefetch: usize,
-    /// Leave out a last, smaller batch.
+    /// Drop a smaller last batch.
     pub drop_last: bool,
 }
 
@@ -48,7 +48,7 @@ impl Default for LoaderConfig {
 }
 
 impl LoaderConfig {
-    /// For evaluation: in order, unchanged, every image once.
+    /// Settings for evaluation: every image once, in order, without augmentation.
     pub fn evaluation(batch: usize) -> Self {
         Self {
             batch,
@@ -58,7 +58,7 @@ impl LoaderConfig {
     }
 }
 
-/// Images and their classes, ready for a network.
+/// Images and classes as a network's input.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Batch {
     /// NCHW, normalised.
@@ -69,7 +69,7 @@ pub struct Batch {
     pub shape: [usize; 4],
 }
 
-/// Makes the batches of a data set, epoch by epoch. Cheap to clone.
+/// Produces the batches of a data set, epoch by epoch. Cheap to clone.
 #[derive(Clone)]
 pub struct Loader {
     dataset: Arc<dyn Dataset>,
@@ -87,10 +87,10 @@ impl Loader {
             });
         }
         if dataset.image_shape() != dataset.input().shape() {
-            return Err(crate::array::mismatch(
+            return Err(DataError::mismatch(
                 &dataset.identity(),
                 dataset.image_shape(),
-                dataset.input(),
+                dataset.input().shape(),
             ));
         }
         let loader = Self { dataset, config };
@@ -108,17 +108,17 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The data.
+    /// The data set.
     pub fn dataset(&self) -> &Arc<dyn Dataset> {
         &self.dataset
     }
 
-    /// How batches are made.
+    /// The settings.
     pub fn config(&self) -> &LoaderConfig {
         &self.config
     }
 
-    /// Batches per epoch.
+    /// Number of batches per epoch.
     pub fn batches(&self) -> usize {
         let (images, batch) = (self.dataset.len(), self.config.batch);
         if self.config.drop_last {
@@ -128,12 +128,12 @@ impl Loader {
         }
     }
 
-    /// The batches of epoch `epoch`, in an order that depends only on (seed, epoch).
+    /// Starts epoch `epoch`; its order depends only on (seed, epoch).
     pub fn epoch(&self, epoch: u64) -> Epoch {
         self.epoch_from(epoch, 0)
     }
 
-    /// As [`Loader::epoch`], from batch number `first` on: what a run that was interrupted within an epoch still has to do.
+    /// As [`Loader::epoch`], from batch `first` on, to resume an interrupted epoch.
     pub fn epoch_from(&self, epoch: u64, first: usize) -> Epoch {
         let mut order: Vec<usize> = (0..self.dataset.len()).collect();
         if self.config.shuffle {
@@ -153,9 +153,9 @@ impl Loader {
                 batches,
             },
             window: workers + self.config.prefetch,
-            state: Mutex::new(State {
+            queue: Mutex::new(Queue {
                 next: first,
-                wanted: first,
+                taken: first,
                 ready: BTreeMap::new(),
                 stop: false,
             }),
@@ -171,7 +171,7 @@ impl Loader {
     }
 }
 
-/// A generator for one purpose: independent streams for different (seed, epoch, index).
+/// Returns a generator with an independent stream for each (seed, epoch, index).
 fn keyed(seed: u64, epoch: u64, index: u64) -> ChaCha8Rng {
     let mut key = [0; 32];
     key[..8].copy_from_slice(&seed.to_le_bytes());
@@ -215,29 +215,29 @@ impl Job {
     }
 }
 
-struct State {
-    /// The next batch a worker starts.
+struct Queue {
+    /// The next batch that a worker starts.
     next: usize,
-    /// The next batch the consumer takes.
-    wanted: usize,
+    /// Number of batches that the consumer has taken.
+    taken: usize,
     ready: BTreeMap<usize, Result<Batch, DataError>>,
     stop: bool,
 }
 
 struct Shared {
     job: Job,
-    /// Workers start no batch this far beyond `wanted`, which bounds memory.
+    /// Most batches that workers start ahead of the consumer, which bounds memory.
     window: usize,
-    state: Mutex<State>,
+    queue: Mutex<Queue>,
     changed: Condvar,
 }
 
 impl Shared {
-    fn lock(&self) -> MutexGuard<'_, State> {
-        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, Queue> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn wait<'a>(&self, guard: MutexGuard<'a, State>) -> MutexGuard<'a, State> {
+    fn wait<'a>(&self, guard: MutexGuard<'a, Queue>) -> MutexGuard<'a, Queue> {
         self.changed
             .wait(guard)
             .unwrap_or_else(PoisonError::into_inner)
@@ -246,20 +246,20 @@ impl Shared {
     fn work(&self) {
         loop {
             let number = {
-                let mut state = self.lock();
-                while !state.stop
-                    && state.next < self.job.batches
-                    && state.next >= state.wanted + self.window
+                let mut queue = self.lock();
+                while !queue.stop
+                    && queue.next < self.job.batches
+                    && queue.next >= queue.taken + self.window
                 {
-                    state = self.wait(state);
+                    queue = self.wait(queue);
                 }
-                if state.stop || state.next >= self.job.batches {
+                if queue.stop || queue.next >= self.job.batches {
                     return;
                 }
-                state.next += 1;
-                state.next - 1
+                queue.next += 1;
+                queue.next - 1
             };
-            // A data set that panics must not leave the consumer waiting for ever.
+            // A panic of the data set must not leave the consumer waiting forever.
             let made =
                 catch_unwind(AssertUnwindSafe(|| self.job.make(number))).unwrap_or_else(|panic| {
                     let reason = panic
@@ -279,7 +279,7 @@ impl Shared {
     }
 }
 
-/// The batches of one epoch. After an error it ends. Dropping it stops the workers.
+/// The batches of one epoch. It ends after an error; dropping it stops the workers.
 pub struct Epoch {
     shared: Arc<Shared>,
     threads: Vec<JoinHandle<()>>,
@@ -296,31 +296,31 @@ impl Iterator for Epoch {
     type Item = Result<Batch, DataError>;
 
     fn next(&mut self) -> Option<Self::Item> {
-        let mut state = self.shared.lock();
-        if state.stop || state.wanted >= self.shared.job.batches {
+        let mut queue = self.shared.lock();
+        if queue.stop || queue.taken >= self.shared.job.batches {
             return None;
         }
         loop {
-            let wanted = state.wanted;
-            if let Some(made) = state.ready.remove(&wanted) {
-                state.wanted += 1;
-                drop(state);
+            let number = queue.taken;
+            if let Some(batch) = queue.ready.remove(&number) {
+                queue.taken += 1;
+                drop(queue);
                 self.shared.changed.notify_all();
-                if made.is_err() {
+                if batch.is_err() {
                     self.stop();
                 }
-                return Some(made);
+                return Some(batch);
             }
-            state = self.shared.wait(state);
+            queue = self.shared.wait(queue);
         }
     }
 
     fn size_hint(&self) -> (usize, Option<usize>) {
-        let state = self.shared.lock();
-        let left = if state.stop {
+        let queue = self.shared.lock();
+        let left = if queue.stop {
             0
         } else {
-            self.shared.job.batches.saturating_sub(state.wanted)
+            self.shared.job.batches.saturating_sub(queue.taken)
         };
         (0, Some(left))
     }
@@ -330,7 +330,7 @@ impl Drop for Epoch {
     fn drop(&mut self) {
         self.stop();
         for thread in self.threads.drain(..) {
-            // The worker catches panics of the data set itself; nothing else of it can fail.
+            // Workers catch the data set's panics, and nothing else in them can fail.
             let _ = thread.join();
         }
     }

@@ -1,33 +1,28 @@
-//! The built-in data: ten classes of shapes, rendered with clutter, noise, rotation, stretch, colour and occlusion, hard
-//! enough that a network's width costs accuracy. Image `index` of (seed, part) is always the same.
+//! Built-in data: ten classes of shapes, rendered with clutter, noise, rotation, stretch, colour
+//! and occlusion. It is hard enough that narrower networks lose accuracy. Image `index` of (seed,
+//! part) is always the same.
 //!
-//! No class is the mirror image of another, so that mirrored training images keep their label.
+//! No class is the mirror image of another, so mirrored training images keep their label.
 
 mod draw;
 mod outline;
 
 use rayon::prelude::*;
 
-use crate::{ArrayDataset, DataError, DataSpec, InputSpec, array::mismatch};
+use crate::split::StoredSplits;
+use crate::{ArrayDataset, DataError, DataSpec, InputSpec};
 
 pub use draw::render_shape;
-
-/// The classes; labels are indices into it.
-pub const SHAPE_CLASSES: [&str; 10] = [
-    "circle", "square", "triangle", "pentagon", "star", "cross", "ring", "crescent", "heart",
-    "arrow",
-];
+pub use outline::SHAPE_CLASSES;
 
 const TRAIN: usize = 20_000;
 const TEST: usize = 4_000;
 const SMALLEST: usize = 16;
 
-pub(crate) fn open(
-    spec: &DataSpec,
-    input: &InputSpec,
-) -> Result<(ArrayDataset, ArrayDataset), DataError> {
+pub(crate) fn open(spec: &DataSpec, input: &InputSpec) -> Result<StoredSplits, DataError> {
     if input.channels != 3 {
-        return Err(mismatch("shapes", [3, input.height, input.width], input));
+        let images = [3, input.height, input.width];
+        return Err(DataError::mismatch("shapes", images, input.shape()));
     }
     for (option, given) in [("resize", spec.resize), ("pad", spec.pad)] {
         if given.is_some() {
@@ -68,6 +63,8 @@ pub(crate) fn open(
             input,
         )
     };
-    let train = build("shapes train", 0, spec.train.unwrap_or(TRAIN))?;
-    Ok((train, build("shapes test", 1, spec.test.unwrap_or(TEST))?))
+    Ok(StoredSplits::with_test(
+        build("shapes train", 0, spec.train.unwrap_or(TRAIN))?,
+        build("shapes test", 1, spec.test.unwrap_or(TEST))?,
+    ))
 }

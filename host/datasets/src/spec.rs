@@ -1,4 +1,4 @@
-//! The text form of "which data": `cifar10:DIR`, `shapes:train=20000,seed=1`, ...
+//! Data specifications in text form: `cifar10:DIR`, `shapes:train=20000,seed=1`, ...
 
 use std::{fmt, path::PathBuf, str::FromStr};
 
@@ -6,43 +6,46 @@ use serde::{Deserialize, Serialize};
 
 use crate::{Augment, ColourJitter, DataError};
 
-/// The forms of a [`DataSpec`]'s text.
+/// Accepted forms of a [`DataSpec`].
 pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR or folder:DIR, each with optional \
                      ,train=N ,test=N ,search=N (or a fraction) ,seed=N ,resize=N ,pad=N";
 
-/// Where the records come from.
+/// Source of the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum Source {
-    /// Rendered here: ten classes of shapes in clutter.
+    /// Built-in data: ten rendered classes of shapes in clutter.
     Shapes,
-    /// CIFAR-10's binary version: `data_batch_*.bin`, `test_batch.bin`, optionally `batches.meta.txt`.
+    /// CIFAR-10's binary version: `data_batch_*.bin`, `test_batch.bin`, optionally
+    /// `batches.meta.txt`.
     Cifar10 {
         /// Folder of the files.
         dir: PathBuf,
     },
-    /// IDX files, gzipped or not: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`, `t10k-...`.
+    /// IDX files, gzipped or not: `train-images-idx3-ubyte`, `train-labels-idx1-ubyte`,
+    /// `t10k-...`.
     Idx {
         /// Folder of the files.
         dir: PathBuf,
-        /// Decides class names and augmentation.
+        /// Determines class names and augmentation.
         flavour: IdxFlavour,
     },
-    /// A folder of images per class, below `train/`, `test/` and optionally `validation/`, or alone.
+    /// One folder of images per class, below `train/`, `test/` and optionally `validation/`, or
+    /// directly in `dir`.
     Folder {
         /// The outer folder.
         dir: PathBuf,
     },
 }
 
-/// Which data an IDX folder holds.
+/// Kind of data in an IDX folder.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum IdxFlavour {
     /// Handwritten digits.
     Mnist,
     /// Clothing.
     FashionMnist,
-    /// Anything: as many classes as the training labels say.
+    /// Any data: the training labels determine the number of classes.
     Plain,
 }
 
@@ -56,7 +59,7 @@ pub enum Portion {
 }
 
 impl Portion {
-    /// How many of `total`.
+    /// Returns the number of records out of `total`.
     pub fn of(self, total: usize) -> usize {
         match self {
             Self::Fraction(fraction) => (fraction * total as f64).round() as usize,
@@ -65,28 +68,28 @@ impl Portion {
     }
 }
 
-/// Which data, how much of it and how it is split. Parsed from and written as text.
+/// Data source, size and splits. Parsed from text and written as text.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
 pub struct DataSpec {
-    /// Where the records come from.
+    /// Source of the records.
     pub source: Source,
-    /// At most this many training records (before the search split is taken out); for shapes, how many are rendered.
+    /// Most training records, including the search split; for shapes, the number to render.
     pub train: Option<usize>,
-    /// At most this many test records.
+    /// Most test records.
     pub test: Option<usize>,
-    /// How many of the training records are held out for the search.
+    /// Training records held out for the search.
     pub search: Portion,
-    /// Seed of splits and, for shapes, of rendering.
+    /// Seed of the splits and of rendered shapes.
     pub seed: u64,
-    /// Array data only: resize images to N x N.
+    /// Resizes images to N x N (array data only).
     pub resize: Option<usize>,
-    /// Array data only: pad images with black to N x N (after `resize`).
+    /// Pads images with black to N x N, after `resize` (array data only).
     pub pad: Option<usize>,
 }
 
 impl DataSpec {
-    /// A specification with every option at its default.
+    /// Creates a specification with default options.
     pub fn new(source: Source) -> Self {
         Self {
             source,
@@ -120,7 +123,7 @@ impl DataSpec {
         }
     }
 
-    /// The folder of the data; none for shapes.
+    /// Folder of the data; `None` for shapes.
     pub fn dir(&self) -> Option<&std::path::Path> {
         match &self.source {
             Source::Shapes => None,
@@ -128,8 +131,8 @@ impl DataSpec {
         }
     }
 
-    /// Channels, height and width of this data as it comes, for a network that is built to fit it. Photographs of a folder
-    /// are taken at ImageNet's usual 224 x 224.
+    /// Channels, height and width of the data, for a network built to fit it. Photographs count
+    /// as 224 x 224, as usual for ImageNet.
     pub fn natural_shape(&self) -> [usize; 3] {
         let (channels, side) = match &self.source {
             Source::Shapes | Source::Cifar10 { .. } => (3, 32),
@@ -140,7 +143,7 @@ impl DataSpec {
         [channels, side, side]
     }
 
-    /// The normalisation preset that suits this data when nothing is known of the model.
+    /// Normalisation preset for this data if the model does not determine one.
     pub fn default_preset(&self) -> &'static str {
         match self.kind() {
             "cifar10" => "cifar10",
@@ -150,7 +153,8 @@ impl DataSpec {
         }
     }
 
-    /// The augmentation that suits this data: no mirror images of digits, random resized crops of photographs.
+    /// Augmentation that suits this data: digits are not mirrored, photographs get random resized
+    /// crops.
     pub fn default_augment(&self) -> Augment {
         let none = Augment::none();
         match self.kind() {
@@ -191,7 +195,7 @@ impl FromStr for DataSpec {
             Some((kind, rest)) => (kind, rest),
             None => (trimmed, ""),
         };
-        // A folder's name may hold commas: only trailing parts that look like a known option are options.
+        // Folder names may contain commas: only trailing parts with a known key are options.
         let mut dir = rest;
         let mut options = Vec::new();
         loop {
@@ -328,7 +332,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_specification_reads_back_as_written() {
+    fn a_specification_survives_a_round_trip() {
         let check = |text: &str, kind: &str, dir: Option<&str>| {
             let spec: DataSpec = text.parse().unwrap();
             assert_eq!(spec.kind(), kind, "{text}");
@@ -351,7 +355,7 @@ mod tests {
     }
 
     #[test]
-    fn a_wrong_specification_says_what_is_accepted() {
+    fn an_invalid_specification_lists_the_accepted_forms() {
         let check = |text: &str, part: &str| {
             let error = text.parse::<DataSpec>().unwrap_err().to_string();
             assert!(

@@ -1,4 +1,4 @@
-//! Parts of a data set.
+//! Splits and subsets of a data set.
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
@@ -7,9 +7,51 @@ use rand::{SeedableRng, seq::SliceRandom};
 use rand_chacha::ChaCha8Rng;
 use sha2::{Digest, Sha256};
 
-use crate::{DataError, DataSpec, Dataset, InputSpec, Notes, Portion, Splits, array::hex};
+use crate::array::hex;
+use crate::{ArrayDataset, DataError, DataSpec, Dataset, InputSpec, Notes, Portion};
 
-/// Some images of another data set.
+/// The three disjoint splits of a data set.
+#[derive(Clone)]
+pub struct Splits {
+    /// Training data.
+    pub train: Arc<dyn Dataset>,
+    /// Data for accuracies during the search, held out of the training data.
+    pub search: Arc<dyn Dataset>,
+    /// Data for the final accuracy only.
+    pub test: Arc<dyn Dataset>,
+    /// Files that were left out, and warnings.
+    pub notes: Notes,
+}
+
+impl std::fmt::Debug for Splits {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Splits")
+            .field("train", &self.train.identity())
+            .field("search", &self.search.identity())
+            .field("test", &self.test.identity())
+            .finish()
+    }
+}
+
+/// Splits of a data set as stored.
+pub(crate) struct StoredSplits {
+    pub train: Arc<dyn Dataset>,
+    /// A validation part.
+    pub validation: Option<Arc<dyn Dataset>>,
+    pub test: Option<Arc<dyn Dataset>>,
+}
+
+impl StoredSplits {
+    pub fn with_test(train: ArrayDataset, test: ArrayDataset) -> Self {
+        Self {
+            train: Arc::new(train),
+            validation: None,
+            test: Some(Arc::new(test)),
+        }
+    }
+}
+
+/// A selection of images of another data set.
 #[derive(Clone)]
 pub struct Subset {
     base: Arc<dyn Dataset>,
@@ -18,10 +60,10 @@ pub struct Subset {
 }
 
 impl Subset {
-    /// The images of `base` at `indices`, in that order. `name` says what the part is for.
+    /// Selects the images of `base` at `indices`, in that order. `name` appears in the identity.
     pub fn new(base: Arc<dyn Dataset>, indices: Vec<usize>, name: &str) -> Result<Self, DataError> {
         if let Some(&index) = indices.iter().find(|&&index| index >= base.len()) {
-            let reason = format!("there is no image {index} among {}", base.len());
+            let reason = format!("image {index} does not exist; there are {}", base.len());
             return Err(DataError::Split {
                 data: base.identity(),
                 reason,
@@ -39,8 +81,7 @@ impl Subset {
         &self.indices
     }
 
-    /// `count` images of `base`, of every class about as large a part as in `base`; seeded. All of them if there are no
-    /// more than `count`.
+    /// Draws `count` images of `base`, stratified by class, or all if there are fewer.
     pub fn stratified(
         base: Arc<dyn Dataset>,
         count: usize,
@@ -83,8 +124,8 @@ impl Dataset for Subset {
         self.base.decode_random_crop(self.indices[index], rng, out)
     }
 
-    fn mark(&self, index: usize) -> Option<u64> {
-        self.base.mark(self.indices[index])
+    fn content_hash(&self, index: usize) -> Option<u64> {
+        self.base.content_hash(self.indices[index])
     }
 
     fn input(&self) -> &InputSpec {
@@ -107,8 +148,8 @@ impl Dataset for Subset {
     }
 }
 
-/// Divides `indices` of `data` into (`count` taken, the rest), both ascending; the same share of every class as far as
-/// whole numbers allow (largest remainder), the members of a class drawn by `seed`.
+/// Divides `indices` of `data` into (`count` taken, the rest), both ascending. Every class gets
+/// the same share, rounded by the largest remainder; `seed` draws the members of a class.
 fn stratify(
     data: &dyn Dataset,
     indices: &[usize],
@@ -148,31 +189,27 @@ fn stratify(
     (taken, rest)
 }
 
-/// Share of a data set without test data that becomes the test split.
+/// Share of the data that becomes the test split if there is no test part.
 const TEST_SHARE: f64 = 0.2;
-/// Mixed into the seed, so that the draws of the splits do not depend on one another.
+/// Mixed into the seed so that the splits are drawn independently.
 const TEST_DRAW: u64 = 0x7e57;
 const SEARCH_DRAW: u64 = 0x5ea2c4;
 
-/// Makes the three splits. `held_out` is the data's own validation part, `test` its own test part.
-pub(crate) fn splits(
-    spec: &DataSpec,
-    whole: Arc<dyn Dataset>,
-    held_out: Option<Arc<dyn Dataset>>,
-    test: Option<Arc<dyn Dataset>>,
-) -> Result<Splits, DataError> {
+/// Makes the three splits.
+pub(crate) fn splits(spec: &DataSpec, stored: StoredSplits) -> Result<Splits, DataError> {
+    let whole = stored.train;
     let fail = |reason: String| DataError::Split {
         data: spec.to_string(),
         reason,
     };
     let mut pool: Vec<usize> = (0..whole.len()).collect();
-    let test = match test {
+    let test = match stored.test {
         Some(test) => limited(test, spec.test, spec.seed, "test")?,
         None => {
-            let wanted = spec
+            let count = spec
                 .test
                 .unwrap_or((whole.len() as f64 * TEST_SHARE).round() as usize);
-            let (taken, rest) = stratify(&*whole, &pool, wanted, spec.seed ^ TEST_DRAW);
+            let (taken, rest) = stratify(&*whole, &pool, count, spec.seed ^ TEST_DRAW);
             pool = rest;
             Arc::new(Subset::new(whole.clone(), taken, "test")?)
         }
@@ -180,13 +217,13 @@ pub(crate) fn splits(
     if let Some(most) = spec.train {
         pool = stratify(&*whole, &pool, most, spec.seed).0;
     }
-    let search = match held_out {
-        Some(held_out) => {
+    let search = match stored.validation {
+        Some(validation) => {
             let most = match spec.search {
                 Portion::Count(count) => Some(count),
                 Portion::Fraction(_) => None,
             };
-            limited(held_out, most, spec.seed, "search")?
+            limited(validation, most, spec.seed, "search")?
         }
         None => {
             let count = spec.search.of(pool.len());
@@ -234,12 +271,13 @@ fn limited(
     }
 }
 
-/// Fewer than one image in so many that is twice in the data is not worth a word.
+/// Duplicates below one in this many images cause no warning.
 const RARE: usize = 1000;
 
-/// What makes figures on these splits doubtful: classes without images, images in two splits or of two classes.
+/// Returns warnings about faults that make accuracies doubtful: classes without images, images in
+/// two splits or with two classes.
 pub(crate) fn doubts(splits: &Splits) -> Vec<String> {
-    let mut found = Vec::new();
+    let mut warnings = Vec::new();
     for (name, part) in [("training", &splits.train), ("test", &splits.test)] {
         let mut empty = vec![true; part.classes().len()];
         (0..part.len()).for_each(|i| empty[part.label(i)] = false);
@@ -249,7 +287,7 @@ pub(crate) fn doubts(splits: &Splits) -> Vec<String> {
             .collect();
         if !names.is_empty() {
             let first = names[..names.len().min(3)].join("', '");
-            found.push(format!(
+            warnings.push(format!(
                 "{} of {} classes have no {name} image (first: '{first}').",
                 names.len(),
                 empty.len()
@@ -259,34 +297,31 @@ pub(crate) fn doubts(splits: &Splits) -> Vec<String> {
     let mut labels: HashMap<u64, usize> = HashMap::new();
     let mut contradicted = HashSet::new();
     for i in 0..splits.train.len() {
-        let Some(mark) = splits.train.mark(i) else {
-            return found;
+        let Some(content) = splits.train.content_hash(i) else {
+            return warnings;
         };
         let label = splits.train.label(i);
-        if *labels.entry(mark).or_insert(label) != label {
-            contradicted.insert(mark);
+        if *labels.entry(content).or_insert(label) != label {
+            contradicted.insert(content);
         }
     }
     let many = |count: usize, of: usize| count > 0 && count * RARE >= of;
     if many(contradicted.len(), splits.train.len()) {
-        found.push(format!(
+        warnings.push(format!(
             "{} training images occur under more than one class.",
             contradicted.len()
         ));
     }
-    for (name, part, what) in [
-        ("search", &splits.search, "the search"),
-        ("test", &splits.test, "the final figure"),
-    ] {
-        let marks = (0..part.len()).filter_map(|i| part.mark(i));
-        let twice = marks.filter(|mark| labels.contains_key(mark)).count();
+    for (name, part) in [("search", &splits.search), ("test", &splits.test)] {
+        let contents = (0..part.len()).filter_map(|i| part.content_hash(i));
+        let twice = contents.filter(|c| labels.contains_key(c)).count();
         if many(twice, part.len()) {
-            found.push(format!(
-                "{twice} of {} images of the {name} split are training images too: {what} takes accuracies for better than they \
-                 are. Remove the doubles.",
+            warnings.push(format!(
+                "{twice} of {} images of the {name} split are training images too, so accuracies on it \
+                 are too high. Remove the duplicates.",
                 part.len()
             ));
         }
     }
-    found
+    warnings
 }

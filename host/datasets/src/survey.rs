@@ -1,4 +1,4 @@
-//! Which files of a folder are images that can be used, and why the others cannot.
+//! Classifies the files of a folder: usable images, unusable images with reasons, other files.
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -11,27 +11,27 @@ use sha2::{Digest, Sha256};
 
 use crate::DataError;
 
-/// Extensions of image files, whether or not they can be read.
+/// Extensions of image files, readable or not.
 const EXTENSIONS: [&str; 22] = [
     "jpg", "jpeg", "jpe", "jfif", "png", "apng", "webp", "gif", "bmp", "dib", "tif", "tiff",
     "avif", "heic", "heif", "jp2", "jxl", "ico", "tga", "ppm", "pgm", "qoi",
 ];
 
-/// Bytes of a file's beginning and of its end that tell it from others.
+/// Bytes at each end of a file that identify it.
 const SAMPLE: usize = 4096;
 
-/// Files named as examples of a reason.
+/// Most examples listed per reason.
 const EXAMPLES: usize = 3;
 
-/// Files that are left out for one reason.
+/// Files left out for one reason.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Skipped {
-    /// Why, as a plural: "cut-off JPEG images".
+    /// The reason, as a plural: "cut-off JPEG images".
     pub reason: String,
-    /// How many.
+    /// Number of files.
     pub count: usize,
-    /// The first of them.
+    /// The first files.
     pub examples: Vec<String>,
 }
 
@@ -52,22 +52,22 @@ impl std::fmt::Display for Skipped {
     }
 }
 
-/// What was noticed while data was opened.
+/// Observations made while opening data.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Notes {
-    /// Image files that were found, usable or not; none for data that is not in image files.
+    /// Number of image files, usable or not; 0 for data in other files.
     pub files: usize,
     /// Image files that are left out.
     pub skipped: Vec<Skipped>,
-    /// Files that are left out and are no images.
+    /// Files that are left out because they are not images.
     pub others: Vec<Skipped>,
-    /// What a user should know before believing figures on this data.
+    /// Faults of the data that make accuracies doubtful.
     pub warnings: Vec<String>,
 }
 
 impl Notes {
-    /// Image files that are left out.
+    /// Number of image files that are left out.
     #[must_use]
     pub fn left_out(&self) -> usize {
         self.skipped.iter().map(|s| s.count).sum()
@@ -80,7 +80,7 @@ impl Notes {
         all.join("; ")
     }
 
-    /// Joins what was noticed of another part of the data.
+    /// Adds the notes of another part of the data.
     pub(crate) fn add(&mut self, other: Self) {
         self.files += other.files;
         for (mine, theirs) in [
@@ -102,7 +102,7 @@ impl Notes {
     }
 }
 
-/// Gathers reasons.
+/// Counts files by verdict.
 #[derive(Default)]
 pub(crate) struct Tally {
     files: usize,
@@ -111,12 +111,12 @@ pub(crate) struct Tally {
 }
 
 impl Tally {
-    /// Counts a file; hands it back if it can be used.
+    /// Counts a file; returns its content hash if it is usable.
     pub fn count(&mut self, path: &Path, verdict: Verdict) -> Option<u64> {
-        let reasons = match verdict {
-            Verdict::Image(mark) => {
+        let (by_reason, reason) = match verdict {
+            Verdict::Image(content_hash) => {
                 self.files += 1;
-                return Some(mark);
+                return Some(content_hash);
             }
             Verdict::Unusable(reason) => {
                 self.files += 1;
@@ -124,11 +124,11 @@ impl Tally {
             }
             Verdict::NoImage => (&mut self.others, "files that are no images".to_owned()),
         };
-        let held = reasons.0.entry(reasons.1.clone()).or_default();
-        held.reason = reasons.1;
-        held.count += 1;
-        if held.examples.len() < EXAMPLES {
-            held.examples.push(path.display().to_string());
+        let entry = by_reason.entry(reason.clone()).or_default();
+        entry.reason = reason;
+        entry.count += 1;
+        if entry.examples.len() < EXAMPLES {
+            entry.examples.push(path.display().to_string());
         }
         None
     }
@@ -149,24 +149,24 @@ impl Tally {
     }
 }
 
-/// What a file is.
+/// Result of examining a file.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Verdict {
-    /// A whole JPEG or PNG, whatever its name says, with a mark that equal files share.
+    /// A complete JPEG or PNG with the extension of any image, and its content hash.
     Image(u64),
-    /// An image that cannot be used, with the reason as a plural.
+    /// An unusable image, with the reason as a plural.
     Unusable(String),
-    /// No image.
+    /// Not an image.
     NoImage,
 }
 
-/// Whether the file is named as an image.
+/// Returns whether the file has the extension of an image.
 pub(crate) fn named_as_image(path: &Path) -> bool {
     let extension = path.extension().unwrap_or_default().to_string_lossy();
     EXTENSIONS.contains(&extension.to_ascii_lowercase().as_str())
 }
 
-/// Looks into a file: at its content, not its name, and whether it is whole.
+/// Classifies a file by its content and checks that it is complete.
 pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
     let fail = |e| DataError::io(path, e);
     let mut file = File::open(path).map_err(fail)?;
@@ -179,7 +179,7 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
     let named = named_as_image(path);
     let format = match image::guess_format(&head) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
-        // Short marks such as BM begin many files; the name decides there.
+        // Short magic numbers such as BM begin many files, so the extension must agree.
         Ok(other) if named => {
             return Ok(Verdict::Unusable(format!(
                 "{} images (only JPEG and PNG are read)",
@@ -201,12 +201,12 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
         .and_then(|_| file.read_to_end(&mut tail))
         .map_err(fail)?;
     let name = name_of(format);
-    // A decoder fills what is missing with grey and says nothing.
-    let whole = match format {
+    // Decoders fill missing parts with grey without an error.
+    let complete = match format {
         ImageFormat::Jpeg => tail.ends_with(&[0xff, 0xd9]) || jpeg_ends(&read(path)?),
         _ => tail.ends_with(b"\0\0\0\0IEND\xaeB`\x82") || png_ends(&read(path)?),
     };
-    if !whole {
+    if !complete {
         return Ok(Verdict::Unusable(format!("cut-off {name} images")));
     }
     if !named {
@@ -227,28 +227,28 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
     hash.update(length.to_le_bytes());
     hash.update(&head);
     hash.update(&tail);
-    let mut mark = [0; 8];
-    mark.copy_from_slice(&hash.finalize()[..8]);
-    Ok(Verdict::Image(u64::from_le_bytes(mark)))
+    let mut content_hash = [0; 8];
+    content_hash.copy_from_slice(&hash.finalize()[..8]);
+    Ok(Verdict::Image(u64::from_le_bytes(content_hash)))
 }
 
-/// Every file below `dir`, for folders whose place is not that of a class.
+/// Lists all files below `dir`, sorted.
 pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
-    let mut found = Vec::new();
+    let mut files = Vec::new();
     let mut folders = vec![dir.to_path_buf()];
     while let Some(folder) = folders.pop() {
         for entry in std::fs::read_dir(&folder).map_err(|e| DataError::io(&folder, e))? {
             let entry = entry.map_err(|e| DataError::io(&folder, e))?;
-            // A link could lead in a circle.
+            // Links are not followed: they could form a cycle.
             if entry.file_type().is_ok_and(|t| t.is_dir()) {
                 folders.push(entry.path());
             } else {
-                found.push(entry.path());
+                files.push(entry.path());
             }
         }
     }
-    found.sort();
-    Ok(found)
+    files.sort();
+    Ok(files)
 }
 
 fn read(path: &Path) -> Result<Vec<u8>, DataError> {
@@ -269,42 +269,43 @@ fn name_of(format: ImageFormat) -> &'static str {
     }
 }
 
-/// Whether a JPEG has its end-of-image marker behind image data (ITU-T T.81, annex B). Cameras append data of their own behind
-/// it, and the thumbnails in a file's head have markers of their own, so segments are followed.
+/// Returns whether a JPEG has an end-of-image marker after image data (ITU-T T.81, annex B).
+/// Segments are followed because cameras append data after the end, and because thumbnails in the
+/// header have end markers, too.
 fn jpeg_ends(bytes: &[u8]) -> bool {
-    let mut at = 2;
+    let mut offset = 2;
     let mut scanned = false;
     loop {
-        // To the next marker: 0xff that is followed by neither a stuffed zero, a restart nor filling.
-        let Some(marker) = bytes.get(at..).and_then(|rest| {
+        // The next marker is 0xff without a stuffed zero, a restart or a fill byte after it.
+        let Some(marker) = bytes.get(offset..).and_then(|rest| {
             rest.windows(2)
                 .position(|w| w[0] == 0xff && !matches!(w[1], 0x00 | 0x01 | 0xd0..=0xd7 | 0xff))
         }) else {
             return false;
         };
-        at += marker + 2;
-        match bytes[at - 1] {
+        offset += marker + 2;
+        match bytes[offset - 1] {
             0xd9 => return scanned,
             0xd8 => {}
             kind => {
                 scanned |= kind == 0xda;
-                let Some(&[high, low]) = bytes.get(at..at + 2) else {
+                let Some(&[high, low]) = bytes.get(offset..offset + 2) else {
                     return false;
                 };
-                at += usize::from(u16::from_be_bytes([high, low]));
+                offset += usize::from(u16::from_be_bytes([high, low]));
             }
         }
     }
 }
 
-/// Whether a PNG has its end chunk.
+/// Returns whether a PNG has an end chunk.
 fn png_ends(bytes: &[u8]) -> bool {
-    let mut at = 8;
-    while let Some(&[a, b, c, d, ref kind @ ..]) = bytes.get(at..at + 8) {
+    let mut offset = 8;
+    while let Some(&[a, b, c, d, ref kind @ ..]) = bytes.get(offset..offset + 8) {
         if kind == b"IEND" {
-            return bytes.len() >= at + 12;
+            return bytes.len() >= offset + 12;
         }
-        at = at.saturating_add(u32::from_be_bytes([a, b, c, d]) as usize + 12);
+        offset = offset.saturating_add(u32::from_be_bytes([a, b, c, d]) as usize + 12);
     }
     false
 }

@@ -1,4 +1,4 @@
-//! Every kind of broken data is refused with an error that names the thing.
+//! Broken data is refused with an error that names the file, class or option.
 
 mod common;
 
@@ -174,7 +174,7 @@ fn broken_image_folders_are_named() {
     fs::write(dir.join("emu/1.jpg"), "no image").unwrap();
     check("folder:DIR", dir, &rgb(), &["emu", "1.jpg", "hold no JPEG"]);
     fs::remove_dir_all(dir.join("emu")).unwrap();
-    // What only decoding finds.
+    // Only decoding reveals this fault.
     let mut inside = fs::read(dir.join("cat/3.png")).unwrap();
     let middle = inside.len() / 2;
     inside[middle] ^= 0xff;

@@ -1,4 +1,4 @@
-//! What of a data set cannot be used or is doubtful is counted, named, and refused where it is much.
+//! Unusable files and doubtful data are counted, named and, beyond a limit, refused.
 
 mod common;
 
@@ -8,7 +8,7 @@ use std::path::Path;
 use common::{idx, record};
 use datasets::{DataSpec, InputSpec, Notes, Splits, open, open_with, verify};
 
-/// A photograph: noise, so that a JPEG of it has a body to cut.
+/// Writes an image of noise, so that a JPEG of it has a body to truncate.
 fn photo(path: &Path, seed: u32) {
     fs::create_dir_all(path.parent().unwrap()).unwrap();
     let pixel = |x: u32, y: u32| {
@@ -24,7 +24,7 @@ fn photo(path: &Path, seed: u32) {
         .unwrap();
 }
 
-/// `count` images of each of two classes, JPEG and PNG by turns.
+/// Writes `count` images of each of two classes, alternating JPEG and PNG.
 fn folder(dir: &Path, count: u32) {
     for (c, class) in ["cat", "dog"].iter().enumerate() {
         for i in 0..count {
@@ -46,7 +46,7 @@ fn images(splits: &Splits) -> usize {
     splits.train.len() + splits.search.len() + splits.test.len()
 }
 
-/// A JPEG with a whole small JPEG in its head, as cameras write them.
+/// Returns a JPEG with a thumbnail in its header, as written by cameras.
 fn with_thumbnail(jpeg: &[u8], thumbnail: &[u8]) -> Vec<u8> {
     let mut out = jpeg[..2].to_vec();
     out.extend([0xff, 0xe1]);
@@ -56,7 +56,8 @@ fn with_thumbnail(jpeg: &[u8], thumbnail: &[u8]) -> Vec<u8> {
     out
 }
 
-/// Puts `bytes` as `name` among 2 x 10 good images: it must be left out for a reason with `reason`, or be used where that is none.
+/// Adds `bytes` as `name` to 2 x 10 usable images. The file must be left out for a reason
+/// containing `reason`, or be used if there is none.
 fn check(name: &str, bytes: &[u8], reason: Option<&str>) {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
@@ -90,7 +91,7 @@ fn check(name: &str, bytes: &[u8], reason: Option<&str>) {
 }
 
 #[test]
-fn half_an_image_is_none() {
+fn truncated_images_are_left_out() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     photo(&path("a.jpg"), 500);
@@ -103,7 +104,7 @@ fn half_an_image_is_none() {
     check("nearly.jpg", &jpeg[..jpeg.len() - 2], Some("cut-off JPEG"));
     check("nearly.png", &png[..png.len() - 12], Some("cut-off PNG"));
     check("head.jpg", &jpeg[..10], Some("cut-off JPEG"));
-    // A thumbnail's end is not the image's.
+    // The end marker of a thumbnail is not that of the image.
     let camera = with_thumbnail(&jpeg, &jpeg);
     check("camera.jpg", &camera, None);
     check(
@@ -111,7 +112,7 @@ fn half_an_image_is_none() {
         &camera[..camera.len() - 40],
         Some("cut-off JPEG"),
     );
-    // What cameras write behind the end does no harm.
+    // Cameras append data after the end.
     check(
         "trailer.jpg",
         &[&jpeg[..], b"made by a camera"].concat(),
@@ -121,7 +122,7 @@ fn half_an_image_is_none() {
 }
 
 #[test]
-fn other_formats_and_wrong_names_are_told_apart_by_content() {
+fn other_formats_and_mismatched_names_are_recognised_by_content() {
     let dir = tempfile::tempdir().unwrap();
     let path = |name: &str| dir.path().join(name);
     photo(&path("a.jpg"), 500);
@@ -141,14 +142,14 @@ fn other_formats_and_wrong_names_are_told_apart_by_content() {
     check("text.jpg", b"no image", Some("hold no JPEG or PNG"));
     check("empty.png", b"", Some("empty"));
     check("noname", &jpeg, Some("without an image's extension"));
-    // The content decides where the name is an image's.
+    // For names of images the content decides.
     check("really a png.jpg", &png, None);
     check("really a jpeg.png", &jpeg, None);
     check("LOUD.JPG", &jpeg, None);
 }
 
 #[test]
-fn what_is_no_image_is_named_and_does_not_count() {
+fn other_files_are_named_and_do_not_count() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     folder(dir, 10);
@@ -160,14 +161,14 @@ fn what_is_no_image_is_named_and_does_not_count() {
 }
 
 #[test]
-fn images_beside_and_below_class_folders_are_missed() {
-    for (place, reason) in [
+fn images_beside_and_below_class_folders_are_reported() {
+    for (path, reason) in [
         ("stray.png", "outside of any class folder"),
         ("cat/more/deep/1.png", "inside a class folder"),
     ] {
         let dir = tempfile::tempdir().unwrap();
         folder(dir.path(), 10);
-        photo(&dir.path().join(place), 999);
+        photo(&dir.path().join(path), 999);
         let error = open(&spec(dir.path()), &rgb()).unwrap_err().to_string();
         assert!(
             error.contains(reason) && error.contains("1 of 21"),
@@ -197,7 +198,7 @@ fn one_in_a_hundred_may_be_unusable() {
 }
 
 #[test]
-fn a_class_of_unusable_images_says_so() {
+fn a_class_of_unusable_images_is_an_error_with_reasons() {
     let dir = tempfile::tempdir().unwrap();
     folder(dir.path(), 4);
     fs::create_dir(dir.path().join("emu")).unwrap();
@@ -211,7 +212,7 @@ fn a_class_of_unusable_images_says_so() {
     );
 }
 
-/// The warnings of a folder with `train` and `test` must be one with each of `parts`.
+/// Every one of `parts` must occur in a warning; without parts there must be no warning.
 #[track_caller]
 fn check_warned(splits: &Splits, parts: &[&str]) {
     let warnings = &splits.notes.warnings;
@@ -225,7 +226,7 @@ fn check_warned(splits: &Splits, parts: &[&str]) {
 }
 
 #[test]
-fn classes_without_images_and_images_twice_are_warned_of() {
+fn empty_classes_and_duplicate_images_cause_warnings() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     folder(&dir.join("train"), 20);
@@ -234,7 +235,7 @@ fn classes_without_images_and_images_twice_are_warned_of() {
         photo(&dir.join(format!("test/dog/{i}.png")), 950 + i);
     }
     check_warned(&open(&spec(dir), &rgb()).unwrap(), &[]);
-    // The same files under other names, in the test part and under another class.
+    // Copies under other names, in the test part and in another class.
     for i in 0..20 {
         let (from, to) = (format!("train/cat/{i}"), format!("test/cat/again{i}"));
         let kind = if i % 2 == 0 { "jpg" } else { "png" };
@@ -262,7 +263,7 @@ fn classes_without_images_and_images_twice_are_warned_of() {
 }
 
 #[test]
-fn arrays_are_searched_for_the_same_faults() {
+fn array_data_is_checked_for_the_same_faults() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let records = |labels: std::ops::Range<u8>, from: u8| -> Vec<u8> {
@@ -290,7 +291,7 @@ fn arrays_are_searched_for_the_same_faults() {
 }
 
 #[test]
-fn whole_records_are_cut_off_too_where_a_header_says_how_many() {
+fn missing_records_are_an_error_if_a_header_counts_them() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     let put = |name: &str, bytes: &[u8]| fs::write(dir.join(name), bytes).unwrap();
@@ -315,11 +316,11 @@ fn whole_records_are_cut_off_too_where_a_header_says_how_many() {
         assert!(error.contains("train-images-idx3-ubyte"), "{cut}: {error}");
     }
     put("train-images-idx3-ubyte", &[&images[..], &[0; 16]].concat());
-    assert!(opened().is_err(), "more than the header says");
+    assert!(opened().is_err(), "more records than in the header");
 }
 
 #[test]
-fn a_grey_model_sees_a_folder_in_grey() {
+fn a_grey_model_gets_a_folder_in_grey() {
     let dir = tempfile::tempdir().unwrap();
     let dir = dir.path();
     for (class, shade) in [("dark", 40u8), ("light", 200)] {

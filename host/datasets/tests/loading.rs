@@ -66,7 +66,7 @@ fn batches_do_not_depend_on_the_number_of_workers() {
 }
 
 #[test]
-fn an_epoch_goes_on_from_any_batch_as_if_never_interrupted() {
+fn an_epoch_resumes_from_any_batch_with_the_same_batches() {
     let train = shapes("train=100,test=10").train;
     let config = LoaderConfig {
         batch: 16,
@@ -84,7 +84,7 @@ fn an_epoch_goes_on_from_any_batch_as_if_never_interrupted() {
 #[test]
 fn every_image_comes_once_an_epoch() {
     let splits = shapes("train=200,test=50");
-    let mut seen = HashSet::new();
+    let mut images = HashSet::new();
     for batch in epoch(
         &splits.train,
         LoaderConfig {
@@ -94,10 +94,10 @@ fn every_image_comes_once_an_epoch() {
         0,
     ) {
         for image in batch.images.chunks_exact(3072) {
-            assert!(seen.insert(image.iter().map(|v| v.to_bits()).collect::<Vec<_>>()));
+            assert!(images.insert(image.iter().map(|v| v.to_bits()).collect::<Vec<_>>()));
         }
     }
-    assert_eq!(seen.len(), splits.train.len());
+    assert_eq!(images.len(), splits.train.len());
     let dropped = LoaderConfig {
         batch: 7,
         drop_last: true,
@@ -116,7 +116,7 @@ fn every_image_comes_once_an_epoch() {
 }
 
 #[test]
-fn dropping_an_epoch_half_way_ends_its_workers() {
+fn dropping_an_unfinished_epoch_ends_its_workers() {
     let train = shapes("train=400,test=10").train;
     for taken in 0..6 {
         for workers in [1, 3] {
@@ -153,7 +153,7 @@ fn dropping_an_epoch_half_way_ends_its_workers() {
     }
 }
 
-/// Counts what is decoded; can fail or panic at one image.
+/// Counts decoded images; can fail or panic at one image.
 struct Counted {
     inner: Arc<dyn Dataset>,
     decoded: AtomicUsize,
@@ -176,8 +176,8 @@ impl Dataset for Counted {
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         self.decoded.fetch_add(1, Ordering::Relaxed);
         match self.breaks_at {
-            Some((at, true)) if at == index => panic!("image {index} is cursed"),
-            Some((at, false)) if at == index => Err(DataError::BrokenImage {
+            Some((broken, true)) if broken == index => panic!("image {index} panics"),
+            Some((broken, false)) if broken == index => Err(DataError::BrokenImage {
                 path: format!("{index}.png").into(),
                 reason: "half of it is missing".into(),
             }),
@@ -195,7 +195,7 @@ impl Dataset for Counted {
 #[test]
 fn a_broken_or_panicking_image_ends_the_epoch_with_an_error_in_its_place() {
     let test = shapes("train=20,test=100").test;
-    for (panics, part) in [(false, "37.png"), (true, "image 37 is cursed")] {
+    for (panics, part) in [(false, "37.png"), (true, "image 37 panics")] {
         let data = Counted {
             inner: test.clone(),
             decoded: AtomicUsize::new(0),
@@ -220,7 +220,7 @@ fn a_broken_or_panicking_image_ends_the_epoch_with_an_error_in_its_place() {
 }
 
 #[test]
-fn a_loader_refuses_what_cannot_work() {
+fn a_loader_refuses_invalid_settings() {
     let train = shapes("train=30,test=10").train;
     let check = |config: LoaderConfig, part: &str| {
         let error = Loader::new(train.clone(), config)
@@ -268,12 +268,12 @@ fn splits_share_no_image_and_keep_the_classes_in_proportion() {
             .iter()
             .all(|&n| n == 9 || n == 10)
     );
-    let mut seen = HashSet::new();
+    let mut images = HashSet::new();
     for part in [&splits.train, &splits.search, &splits.test] {
         for batch in epoch(part, LoaderConfig::evaluation(50), 0) {
             for image in batch.images.chunks_exact(3072) {
                 assert!(
-                    seen.insert(image.iter().map(|v| v.to_bits()).collect::<Vec<_>>()),
+                    images.insert(image.iter().map(|v| v.to_bits()).collect::<Vec<_>>()),
                     "an image is in two splits"
                 );
             }
@@ -313,15 +313,15 @@ fn a_single_folder_is_split_in_three_without_overlap() {
     assert_eq!(histogram(&*splits.test), [6, 4, 2]);
     assert_eq!(histogram(&*splits.search), [3, 2, 1]);
     assert_eq!(histogram(&*splits.train), [21, 14, 7]);
-    let mut seen = HashSet::new();
+    let mut images = HashSet::new();
     for part in [&splits.train, &splits.search, &splits.test] {
         for batch in epoch(part, LoaderConfig::evaluation(50), 0) {
             for image in batch.images.chunks_exact(768) {
-                assert!(seen.insert([image[0].to_bits(), image[256].to_bits()]));
+                assert!(images.insert([image[0].to_bits(), image[256].to_bits()]));
             }
         }
     }
-    assert_eq!(seen.len(), 60);
+    assert_eq!(images.len(), 60);
 }
 
 #[test]
@@ -358,7 +358,7 @@ fn a_validation_folder_is_the_search_split_or_the_missing_test_split() {
 }
 
 #[test]
-fn evaluation_sees_the_centre_and_random_crops_stay_inside() {
+fn evaluation_takes_the_centre_and_random_crops_stay_inside() {
     let dir = tempfile::tempdir().unwrap();
     // Left third red, middle green, right blue: the centre crop of a wide image is all green.
     let image = image::RgbImage::from_fn(120, 40, |x, _| {
@@ -414,7 +414,7 @@ fn shapes_are_balanced_repeatable_and_differ_between_parts() {
 }
 
 #[test]
-fn a_subset_knows_only_its_own_images() {
+fn a_subset_contains_only_its_own_images() {
     let test = shapes("train=20,test=50").test;
     let part = Subset::new(test.clone(), vec![4, 44, 3], "some").unwrap();
     assert_eq!(

@@ -1,4 +1,4 @@
-//! On the real data sets, where they are at hand.
+//! Tests on real data sets, if available.
 
 mod common;
 
@@ -66,7 +66,7 @@ fn cifar10_pixels_have_the_published_mean() {
             count += 1024.0;
         }
     }
-    // The whole training set's means are 125.3, 123.0 and 113.9.
+    // The means of the complete training set are 125.3, 123.0 and 113.9.
     for (sum, mean) in sums.iter().zip([125.3, 123.0, 113.9]) {
         assert!(
             (sum / count - mean).abs() < 1.5,

@@ -1,10 +1,11 @@
 //! `graphprune`: prune a CNN for one device by measured latency.
 //!
-//! This binary holds words and wiring only: a file per sub-command, the progress bars, the exit codes. The work is
-//! done by the `pipeline` crate.
+//! This binary holds messages and wiring only: a file per sub-command, the progress bars, the
+//! exit codes. The work is done by the `pipeline` crate.
 #![forbid(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
+mod cli;
 mod commands;
 mod options;
 mod output;
@@ -14,79 +15,45 @@ mod waiting;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
+use cli::{Cli, Command};
 use options::Usage;
 use output::note;
-
-/// Prune a CNN for one device by latency measured on that device.
-#[derive(Debug, Parser)]
-#[command(
-    name = "graphprune",
-    version,
-    after_help = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 finished, but the budget is not met by the final \
-                  measurement; 4 finished, but the pruned network is slower than the original and is refused; 130 stopped \
-                  by Ctrl-C (go on with --resume).\n\
-                  RUST_LOG=info (or debug) logs to standard error what happens inside."
-)]
-struct Cli {
-    #[command(subcommand)]
-    command: Command,
-}
-
-#[derive(Debug, Subcommand)]
-enum Command {
-    Inspect(commands::inspect::Args),
-    Prune(commands::prune::Args),
-    Train(commands::stage::TrainArgs),
-    Search(commands::stage::SearchArgs),
-    Finetune(commands::stage::FinetuneArgs),
-    Export(commands::stage::ExportArgs),
-    Measure(commands::measure::Args),
-    Predict(commands::predict::Args),
-    Explain(commands::explain::Args),
-    Measurements(commands::measurements::Args),
-    Report(commands::report::Args),
-    Bench(commands::bench::Args),
-    #[command(hide = true)]
-    BenchStatistics(commands::bench::StatisticsArgs),
-    Device(commands::device::Args),
-    Completions(commands::completions::Args),
-}
 
 fn main() -> ExitCode {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)
-        // It would say so on standard error, which is what fails.
+        // It would report them on standard error, which is what fails.
         .log_internal_errors(false)
         .init();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(told) => return not_a_command(&told),
+        Err(message) => return not_a_command(&message),
     };
-    // For the guard 1 is a regression.
+    // For the guard, 1 is a regression.
     let failed = if let Command::Bench(_) = command {
         2
     } else {
         1
     };
     let code = run(command).unwrap_or_else(|error| {
-        note!("error: {error:#}");
+        note!("error: {}", output::with_causes(&error));
         ExitCode::from(code_of(&error))
     });
     output::conclude(code, failed)
 }
 
-/// Prints what clap has to say: help and the version on standard output, wrong usage on standard error.
-fn not_a_command(told: &clap::Error) -> ExitCode {
-    let printed = told.print();
-    if !told.use_stderr() {
+/// Prints clap's message: help and the version on standard output, wrong usage on standard error.
+fn not_a_command(message: &clap::Error) -> ExitCode {
+    let printed = message.print();
+    if !message.use_stderr() {
         output::keep(printed);
     }
-    let code = u8::try_from(told.exit_code()).unwrap_or(2);
+    let code = u8::try_from(message.exit_code()).unwrap_or(2);
     output::conclude(ExitCode::from(code), 1)
 }
 
@@ -106,7 +73,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => commands::bench::run(&args),
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
-        Command::Completions(args) => commands::completions::run(&args),
+        Command::Completions(args) => commands::completions::run(&args, &mut Cli::command()),
     }
 }
 

@@ -1,4 +1,5 @@
-//! Options that commands share: those of a run, a TOML file, overridden by flags; and those of a network outside of any run.
+//! Options that commands share: those of a run (a TOML file, overridden by flags) and those of a
+//! network outside of a run.
 
 use std::path::PathBuf;
 
@@ -6,15 +7,16 @@ use anyhow::Context as _;
 use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
-    AnalysisOptions, Attention, DeviceSpec, InputSize, LatencyBudget, ModelSpec, Run, RunConfig,
-    StorePlace, StrategyKind, TrainingMode,
+    AnalysisOptions, Attention, DataSpec, DeviceSpec, InputSize, LatencyBudget, ModelSpec, Run,
+    RunConfig, StorePlace, StrategyKind, TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.
 #[derive(Debug, Default, Args)]
 pub struct InputSizes {
-    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224; may be given once for each input.
-    /// The name may be left out where the model has one input. An open batch stays open
+    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224;
+    /// may be given once for each input. The name may be left out where the model has one input.
+    /// An open batch stays open
     #[arg(long = "input-size", value_name = "[NAME=]SIZE")]
     pub input_sizes: Vec<InputSize>,
 }
@@ -22,19 +24,16 @@ pub struct InputSizes {
 impl InputSizes {
     /// The network that a command line names, with these sizes.
     pub fn of(&self, model: &str) -> ModelSpec {
-        ModelSpec {
-            name: model.to_owned(),
-            input_sizes: self.input_sizes.clone(),
-        }
+        ModelSpec::new(model).with_input_sizes(self.input_sizes.clone())
     }
 }
 
-/// Options that do not go together, or lack something: exit code 2.
+/// Options that exclude each other or are incomplete: exit code 2.
 #[derive(Debug)]
 pub struct Usage(String);
 
 impl Usage {
-    /// `problem` says what to give instead.
+    /// An error whose `problem` names the right options.
     pub fn error(problem: impl Into<String>) -> anyhow::Error {
         Self(problem.into()).into()
     }
@@ -63,7 +62,7 @@ pub fn change(text: &str) -> Result<f64, ShareError> {
     ShareOf::Change.parse(text)
 }
 
-/// How a network is looked at outside of any run.
+/// Options of a network outside of a run.
 #[derive(Debug, Args)]
 pub struct NetworkOptions {
     /// Image of a zoo network: channels x height x width
@@ -103,24 +102,28 @@ impl NetworkOptions {
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed with --resume
+    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed
+    /// with --resume
     pub model: Option<String>,
     #[command(flatten)]
     pub sizes: InputSizes,
-    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built in). Needed for a file; a network of
-    /// the zoo is trained on shapes otherwise
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built
+    /// in). Needed for a file; a network of the zoo is trained on shapes otherwise
     #[arg(long, value_name = "DATA")]
-    pub data: Option<String>,
-    /// Go on where more than one in a hundred image files of a folder cannot be used (other formats, cut off, broken)
+    pub data: Option<DataSpec>,
+    /// Go on where more than one in a hundred image files of a folder cannot be used (other
+    /// formats, cut off, broken)
     #[arg(long)]
     pub allow_skipped: bool,
-    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or the path of a profile with an
-    /// address; several of one profile, with commas between, share the measurements
+    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or
+    /// the path of a profile with an address; several of one profile, with commas between, share
+    /// the measurements
     #[arg(long)]
-    pub device: Option<String>,
-    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for all runs), or a file
+    pub device: Option<DeviceSpec>,
+    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for
+    /// all runs), or a file
     #[arg(long, value_name = "run|user|FILE")]
-    pub measurements: Option<String>,
+    pub measurements: Option<StorePlace>,
     /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms)
     #[arg(long, value_name = "LATENCY", value_parser = LatencyBudget::budget, allow_hyphen_values = true)]
     pub latency: Option<LatencyBudget>,
@@ -133,8 +136,8 @@ pub struct RunOptions {
     /// Go on with the run in --out, with the configuration it was started with
     #[arg(long)]
     pub resume: bool,
-    /// Take the pruned network even where the final measurement says that it is slower than the original. Can be given with
-    /// --resume, also when a run has ended in the refusal
+    /// Take the pruned network even where the final measurement says that it is slower than the
+    /// original. Can be given with --resume, also when a run has ended in the refusal
     #[arg(long, visible_alias = "force")]
     pub allow_slower: bool,
     /// TOML configuration; flags override it. A run writes all its settings to DIR/config.toml
@@ -145,7 +148,7 @@ pub struct RunOptions {
     pub seed: Option<u64>,
     /// Search strategy: ddpg, evolution, random, uniform
     #[arg(long)]
-    pub strategy: Option<String>,
+    pub strategy: Option<StrategyKind>,
     /// Configurations the search tries
     #[arg(long)]
     pub episodes: Option<u64>,
@@ -158,11 +161,12 @@ pub struct RunOptions {
     /// What of an attention is pruned: the widths of its heads (the default), or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
-    /// What becomes of batch normalisations and dropouts that the model has in training mode: the model is refused (the
-    /// default), or they are taken as they are at inference
+    /// What becomes of batch normalisations and dropouts that the model has in training mode: the
+    /// model is refused (the default), or they are taken as they are at inference
     #[arg(long, value_name = "refuse|inference")]
     pub training_mode: Option<TrainingMode>,
-    /// Export networks with an open batch where the model's is fixed (the default is the model's batch)
+    /// Export networks with an open batch where the model's is fixed (the default is the model's
+    /// batch)
     #[arg(long)]
     pub dynamic_batch: bool,
     /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255
@@ -185,14 +189,14 @@ pub struct RunOptions {
 impl RunOptions {
     /// Starts or resumes the run.
     pub fn open(&self) -> anyhow::Result<Run> {
-        let mut run = self.found()?;
+        let mut run = self.start_or_resume()?;
         if self.allow_slower {
             run.allow_slower();
         }
         Ok(run)
     }
 
-    fn found(&self) -> anyhow::Result<Run> {
+    fn start_or_resume(&self) -> anyhow::Result<Run> {
         if self.resume {
             let given = self.given();
             if !given.is_empty() {
@@ -246,30 +250,21 @@ impl RunOptions {
             None => RunConfig::default(),
         };
         if let Some(model) = &self.model {
-            config.model.name.clone_from(model);
+            let sizes = std::mem::take(&mut config.model.input_sizes);
+            config.model = ModelSpec::new(model).with_input_sizes(sizes);
         }
         if !self.sizes.input_sizes.is_empty() {
             config.model.input_sizes.clone_from(&self.sizes.input_sizes);
         }
-        if let Some(device) = &self.device {
-            config.device = DeviceSpec(device.clone());
-        }
-        if let Some(place) = &self.measurements {
-            config.measurements = StorePlace(place.clone());
-        }
-        if self.latency.is_some() {
-            config.budget.latency = self.latency;
-        }
-        if self.macs.is_some() {
-            config.budget.macs = self.macs;
-        }
-        if let Some(strategy) = &self.strategy {
-            config.search.strategy = strategy.parse::<StrategyKind>()?;
-        }
+        set(&mut config.device, self.device.clone());
+        set(&mut config.measurements, self.measurements.clone());
+        set_some(&mut config.budget.latency, self.latency);
+        set_some(&mut config.budget.macs, self.macs);
+        set(&mut config.search.strategy, self.strategy);
         set(&mut config.groups.attention, self.attention);
         set(&mut config.training_mode, self.training_mode);
         config.result.dynamic_batch |= self.dynamic_batch;
-        set(&mut config.data, self.data.clone());
+        set_some(&mut config.data, self.data.clone());
         config.allow_skipped |= self.allow_skipped;
         set(&mut config.seed, self.seed);
         set(&mut config.search.episodes, self.episodes);
@@ -277,15 +272,19 @@ impl RunOptions {
         set(&mut config.finetune.epochs, self.finetune_epochs);
         set(&mut config.train_on, self.train_on.clone());
         set(&mut config.threads, self.threads);
-        if self.normalise.is_some() {
-            config.normalise.clone_from(&self.normalise);
-        }
-        if config.model.name.is_empty() {
+        set_some(&mut config.normalise, self.normalise.clone());
+        if config.model.name().is_empty() {
             return Err(Usage::error(
                 "give a model: an ONNX file or the name of a zoo network",
             ));
         }
         Ok(config)
+    }
+}
+
+fn set_some<T>(slot: &mut Option<T>, value: Option<T>) {
+    if value.is_some() {
+        *slot = value;
     }
 }
 

@@ -1,12 +1,13 @@
-//! What the program says. All of standard output goes through one writer that keeps the first failure: a command does not end in
-//! the middle of its work because a disk is full, its exit code says so at the end, and a reader that has seen enough is no error.
+//! Output. All of standard output goes through one writer that keeps the first failure: a full
+//! disk does not end a command in the middle of its work, but changes its exit code at the end. A
+//! closed pipe is no error.
 
 use std::fmt;
 use std::io::{self, ErrorKind, Write as _};
 use std::process::ExitCode;
 use std::sync::OnceLock;
 
-/// Why nothing more is written.
+/// The failure after which nothing more is written.
 static FAILURE: OnceLock<io::Error> = OnceLock::new();
 
 /// Prints a line.
@@ -20,7 +21,7 @@ macro_rules! say_part {
     ($($argument:tt)*) => { $crate::output::write(format_args!($($argument)*)) };
 }
 
-/// Prints a line on standard error. Where that fails there is nowhere left to say so.
+/// Prints a line on standard error. A failure is ignored: there is nowhere left to report it.
 macro_rules! note {
     ($($argument:tt)*) => {{
         use std::io::Write as _;
@@ -40,7 +41,8 @@ macro_rules! note_part {
 
 pub(crate) use {note, note_part, say, say_part};
 
-/// Prints; use the macros. Names in models and words of devices may hold what a terminal obeys, which is escaped.
+/// Prints; use the macros. Names in models and messages of devices may contain control sequences
+/// of a terminal, which are escaped.
 pub fn write(text: fmt::Arguments<'_>) {
     let text = text.to_string();
     write_raw(format_args!("{}", latency::plain::printable(&text)));
@@ -53,25 +55,37 @@ pub fn write_raw(text: fmt::Arguments<'_>) {
     }
 }
 
-/// Sees to it that what was printed is out.
+/// The error with its causes. Some messages contain their cause already, which is then not repeated.
+pub fn with_causes(error: &anyhow::Error) -> String {
+    error.chain().fold(String::new(), |text, cause| {
+        let cause = cause.to_string();
+        match text.as_str() {
+            "" => cause,
+            said if said.contains(&cause) => text,
+            said => format!("{said}: {cause}"),
+        }
+    })
+}
+
+/// Flushes standard output.
 pub fn flush() {
     keep(io::stdout().flush());
 }
 
-/// Whether printing makes sense, which whoever prints without end asks.
+/// Whether standard output still accepts text, for commands that print without end.
 pub fn is_open() -> bool {
     FAILURE.get().is_none()
 }
 
-/// Notes the outcome of writing to standard output.
+/// Records the result of writing to standard output.
 pub fn keep(outcome: io::Result<()>) {
     if let Err(error) = outcome {
-        // The first failure is the one that counts.
+        // The first failure is kept.
         let _ = FAILURE.set(error);
     }
 }
 
-/// The exit code of a program that has done its work and wanted to end with `code`; `failed` is the code for output that is lost.
+/// The exit code of a finished program: `code`, or `failed` where output was lost.
 pub fn conclude(code: ExitCode, failed: u8) -> ExitCode {
     flush();
     match FAILURE.get() {
@@ -84,7 +98,7 @@ pub fn conclude(code: ExitCode, failed: u8) -> ExitCode {
     }
 }
 
-/// A writer for those who want one: what it writes is printed.
+/// A writer to standard output.
 pub struct Output;
 
 impl io::Write for Output {

@@ -1,4 +1,5 @@
-//! Progress on the terminal: a bar with the time left, or plain lines when standard error is not a terminal.
+//! Progress on the terminal: a bar with the time left, or plain lines when standard error is not
+//! a terminal.
 
 use std::io::IsTerminal as _;
 use std::time::Duration;

@@ -1,5 +1,5 @@
-//! Ctrl-C: the first asks the run to stop at the next safe point, the second ends the process at once (which a run
-//! survives as well as a power cut).
+//! Ctrl-C: the first asks the run to stop at the next safe point, the second ends the process at
+//! once (which a run survives as well as a power cut).
 
 use crate::output::note;
 use anyhow::Context as _;

@@ -1,14 +1,15 @@
-//! How the threads of a training wait for one another.
+//! The waiting of a training's threads for one another.
 
-/// Names of the settings of the libraries that the threads of libtorch may come from.
+/// Environment variables of the OpenMP libraries that libtorch may use.
 const SETTINGS: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
 
-/// Makes OpenMP's threads sleep where they wait, unless the user has said how they wait. By default they spin: on a machine that
-/// has other work too, the thread that shares its core is waited for by others that burn theirs, and a training takes ten times
-/// as long.
+/// Makes OpenMP's threads sleep while they wait, unless one of the variables is set. By default
+/// they spin: on a machine with other work, all of them spin for the one thread that shares its
+/// core, and a training takes ten times as long.
 ///
-/// The library reads its settings when it is loaded, before `main`, and has no call to change this one. So the program starts
-/// itself anew in this process, with the setting; where that fails, it goes on as it is.
+/// The library reads its variables when it is loaded, before `main`, and has no call to change
+/// this one. So the program replaces itself by a new start with the variable set; if that fails,
+/// it continues.
 pub fn asleep() {
     if SETTINGS.iter().any(|name| std::env::var_os(name).is_some()) {
         return;

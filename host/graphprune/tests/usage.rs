@@ -1,4 +1,5 @@
-//! The command line itself, without a device: options that cannot be, and output that cannot be written.
+//! The command line itself, without a device: options that cannot be, and output that cannot be
+//! written.
 
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Output, Stdio};

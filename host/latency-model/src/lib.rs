@@ -57,7 +57,7 @@ mod testing;
 pub use cost::{CostTable, LayerTimes};
 pub use error::LatencyModelError;
 pub use kernel::{Grouping, Kernel};
-pub use learn::{LatencyModel, LatencyModelConfig, ModelFit, Prediction, Scale, kendall, spearman};
+pub use learn::{LatencyModel, LatencyModelConfig, ModelFit, Scale, kendall, spearman};
 pub use predictor::Predictor;
 pub use probe::{KernelTable, KindTimes, LayerChannels, LayerKind, ProbePlan, ProbePoint};
 pub use steps::{Curve, LatencyStep};

@@ -1,10 +1,9 @@
 //! Predictions for the configurations of one network: the sum of its kernels, corrected by
 //! measured networks.
 
-use crate::{
-    CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit,
-    Prediction,
-};
+use agent_protocol::stats::Interval;
+
+use crate::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit};
 
 /// Predicts the latency of one network's configurations relative to the unpruned network.
 ///
@@ -78,7 +77,7 @@ impl<'a> Predictor<'a> {
 
     /// Returns the prediction with its 95 % prediction interval, or `None` while there are too
     /// few samples.
-    pub fn interval(&self, widths: &[usize]) -> Option<Prediction> {
+    pub fn interval(&self, widths: &[usize]) -> Option<Interval> {
         self.model
             .predict_interval(&self.features(widths), self.cost(widths))
     }
@@ -96,8 +95,7 @@ impl<'a> Predictor<'a> {
     /// Returns half the width of the prediction interval relative to the prediction; `None` as
     /// for [`Predictor::interval`].
     pub fn relative_half_width(&self, widths: &[usize]) -> Option<f64> {
-        let interval = self.interval(widths)?;
-        Some((interval.high - interval.low) / (2.0 * interval.ratio))
+        Some(self.interval(widths)?.half_width_rel())
     }
 
     /// Returns the `count` candidates with the widest intervals, each once: the most informative

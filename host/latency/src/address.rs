@@ -140,11 +140,13 @@ impl Transport {
                     arguments: ssh_arguments.to_vec(),
                     ..SshClient::default()
                 },
+                allow_unconfined: false,
             }),
             TransportKind::Adb => Self::Adb(Adb {
                 device,
                 folder: folder(Adb::FOLDER),
                 client: AdbClient::new(&address.text),
+                allow_unconfined: false,
             }),
             TransportKind::Tcp => Self::Tcp(Tcp {
                 device,
@@ -152,6 +154,16 @@ impl Transport {
                 certificates: home::certificates()?,
             }),
         })
+    }
+
+    /// Lets an agent that is started here run models without a layer of confinement that its kernel offers.
+    pub(crate) fn allow_unconfined(&mut self) {
+        match self {
+            Self::Local(local) => local.allow_unconfined = true,
+            Self::Ssh(ssh) => ssh.allow_unconfined = true,
+            Self::Adb(adb) => adb.allow_unconfined = true,
+            Self::Tcp(_) => {}
+        }
     }
 
     /// Returns the launcher of the agent.

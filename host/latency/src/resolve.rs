@@ -34,7 +34,10 @@ impl Resolved {
         } else {
             folder
         };
-        let transport = Transport::new(name, address, folder, ssh_arguments)?;
+        let mut transport = Transport::new(name, address, folder, ssh_arguments)?;
+        if profile.agent.allow_unconfined {
+            transport.allow_unconfined();
+        }
         Ok(Self {
             name: name.to_owned(),
             launcher: transport.launcher(),

@@ -9,7 +9,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use agent_protocol::LastWords;
+use agent_protocol::StderrTail;
 use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite, Join, ReadBuf};
 use tokio::process::{ChildStdin, ChildStdout};
@@ -74,13 +74,13 @@ impl Route {
 
 /// The standard error of a route's last program.
 #[derive(Clone, Default)]
-pub(crate) struct RouteStderr(Arc<Mutex<Option<LastWords>>>);
+pub(crate) struct RouteStderr(Arc<Mutex<Option<StderrTail>>>);
 
 impl RouteStderr {
     /// Returns the end of the standard error, once the program has ended.
     pub fn collect(&self) -> String {
         let tail = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        tail.as_ref().map(LastWords::collect).unwrap_or_default()
+        tail.as_ref().map(StderrTail::collect).unwrap_or_default()
     }
 }
 

@@ -11,7 +11,8 @@ use rand_distr::{Distribution, StandardNormal, StandardUniform};
 
 use crate::config::ZooConfig;
 
-/// Kernel, stride, grouping and bias of a square convolution; the padding keeps the size at stride 1.
+/// Kernel, stride, grouping and bias of a square convolution; the padding keeps the size at
+/// stride 1.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct ConvShape {
     pub kernel: usize,
@@ -76,8 +77,9 @@ impl Builder {
         self.config.small()
     }
 
-    /// `published` channels times the width factor, a multiple of 8 that is not below 90 % of the exact product
-    /// (`_make_divisible` of MobileNet's reference code); exactly `published` at factor 1.
+    /// `published` channels times the width factor, a multiple of 8 that is not below 90 % of the
+    /// exact product (`_make_divisible` of MobileNet's reference code); exactly `published` at
+    /// factor 1.
     pub(crate) fn width(&self, published: usize) -> usize {
         if self.config.width_mult == 1.0 {
             return published;
@@ -91,7 +93,8 @@ impl Builder {
         }
     }
 
-    /// The size of axis `axis` of `value`; the axes of a network's own layers are known except the batch.
+    /// The size of axis `axis` of `value`; the axes of a network's own layers are known except
+    /// the batch.
     fn size(&self, value: ValueId, axis: usize) -> Result<usize, GraphError> {
         let shape = self.graph.value(value).shape.as_ref();
         shape
@@ -107,8 +110,9 @@ impl Builder {
         self.size(value, 1)
     }
 
-    /// Convolution; its bias, if it has one, is zero. Weights are He-normal over the fan-out, `sqrt(2 / (out/groups * kernel^2))`
-    /// (<https://arxiv.org/abs/1502.01852>, equation 14); for an ungrouped convolution what torchvision does.
+    /// Convolution; its bias, if it has one, is zero. Weights are He-normal over the fan-out,
+    /// `sqrt(2 / (out/groups * kernel^2))` (<https://arxiv.org/abs/1502.01852>, equation 14); for
+    /// an ungrouped convolution what torchvision does.
     pub(crate) fn conv(
         &mut self,
         name: &str,
@@ -222,7 +226,8 @@ impl Builder {
         self.graph.push(name, Op::MaxPool(op), &[x])
     }
 
-    /// Every second row and column, then `extra` channels of zeros, half before and half after the others.
+    /// Every second row and column, then `extra` channels of zeros, half before and half after
+    /// the others.
     pub(crate) fn subsample_and_pad(
         &mut self,
         name: &str,

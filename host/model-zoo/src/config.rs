@@ -13,12 +13,14 @@ const MAX_WIDTH_MULT: f64 = 16.0;
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
 pub enum Layout {
-    /// [`Layout::Small`] for inputs of at most 64 pixels on the shorter side, [`Layout::Large`] above.
+    /// [`Layout::Small`] for inputs of at most 64 pixels on the shorter side, [`Layout::Large`]
+    /// above.
     #[default]
     Auto,
     /// As published for ImageNet: the first layers divide the resolution by 4 or more.
     Large,
-    /// For small images, as is usual for CIFAR: early strides are 1 and the first pooling is left out.
+    /// For small images, as is usual for CIFAR: early strides are 1 and the first pooling is left
+    /// out.
     Small,
 }
 
@@ -32,8 +34,8 @@ pub struct ZooConfig {
     pub input: [usize; 3],
     /// Seed of the initial weights.
     pub seed: u64,
-    /// Factor on the width of every layer; widths other than 1.0 times the published one are rounded to multiples of 8
-    /// as in MobileNet's reference code.
+    /// Factor on the width of every layer; widths other than 1.0 times the published one are
+    /// rounded to multiples of 8 as in MobileNet's reference code.
     pub width_mult: f64,
     /// Treatment of the input's resolution; the CIFAR networks have only one and ignore it.
     pub layout: Layout,

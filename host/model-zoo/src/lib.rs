@@ -1,9 +1,10 @@
 //! Reference convolutional networks, built in code: one network (or family), one file.
 //!
-//! Invariants: a network is a function of its name and [`ZooConfig`] only, bit for bit; BatchNormalization nodes are
-//! kept; the batch is the open dimension `N`; nodes and weights carry the names a reader of the paper expects
-//! (`layer1.0.conv1`, `layer1.0.conv1.weight`); parameter counts equal the published ones where those exist.
-//! Deliberately absent: trained weights, files, Dropout (it does nothing in a network that is being run).
+//! Invariants: a network is a function of its name and [`ZooConfig`] only, bit for bit;
+//! BatchNormalization nodes are kept; the batch is the open dimension `N`; nodes and weights
+//! carry the names a reader of the paper expects (`layer1.0.conv1`, `layer1.0.conv1.weight`);
+//! parameter counts equal the published ones where those exist. Deliberately absent: trained
+//! weights, files, Dropout (it does nothing in a network that is being run).
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -105,7 +106,8 @@ pub fn names() -> &'static [Network] {
 /// float; the only output holds the logits, N x classes.
 ///
 /// # Errors
-/// [`ZooError`] when there is no such network, a setting is out of range, or the input is too small for the network.
+/// [`ZooError`] when there is no such network, a setting is out of range, or the input is too
+/// small for the network.
 pub fn build(name: &str, config: &ZooConfig) -> Result<Graph, ZooError> {
     let network =
         NETWORKS

@@ -22,7 +22,8 @@ const BLOCKS: [(usize, usize); 13] = [
 ];
 
 pub(crate) fn build(b: &mut Builder) -> Result<(), GraphError> {
-    // For small images the stem and the first block keep the resolution, so that it is divided by 8 instead of 32.
+    // For small images the stem and the first block keep the resolution, so that it is divided by
+    // 8 instead of 32.
     let small = b.small();
     let x = b.conv(
         "conv1",

@@ -16,7 +16,8 @@ const STAGES: [(usize, usize, usize, usize); 7] = [
 ];
 
 pub(crate) fn build(b: &mut Builder) -> Result<(), GraphError> {
-    // For small images the stem and the first strided stage keep the resolution: divided by 8 instead of 32.
+    // For small images the stem and the first strided stage keep the resolution: divided by 8
+    // instead of 32.
     let small = b.small();
     let mut x = layer(
         b,

@@ -1,4 +1,5 @@
-//! ResNet-18/50 as torchvision lays them out (He et al. 2016, table 1; stride in the 3x3 convolution of a bottleneck).
+//! ResNet-18/50 as torchvision lays them out (He et al. 2016, table 1; stride in the 3x3
+//! convolution of a bottleneck).
 
 use onnx_graph::{GraphError, ValueId};
 

@@ -1,9 +1,9 @@
-//! A small network for 32x32 images: 14.5 million multiplications, 40 % of ResNet-20's at a fraction of its memory
-//! traffic, so that two cores train it in minutes.
+//! A small network for 32x32 images: 14.5 million multiplications, 40 % of ResNet-20's at a
+//! fraction of its memory traffic, so that two cores train it in minutes.
 //!
-//! Runtimes compute channels in blocks (16 with AVX-512), so every layer is at least two blocks wide: a narrower one
-//! could lose channels without gaining time. Plain layers and residual blocks alternate, so that both single and
-//! coupled groups of channels occur.
+//! Runtimes compute channels in blocks (16 with AVX-512), so every layer is at least two blocks
+//! wide: a narrower one could lose channels without gaining time. Plain layers and residual
+//! blocks alternate, so that both single and coupled groups of channels occur.
 
 use onnx_graph::{GraphError, ValueId};
 

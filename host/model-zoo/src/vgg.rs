@@ -27,8 +27,8 @@ pub(crate) fn build(b: &mut Builder) -> Result<(), GraphError> {
         x = b.max_pool(&format!("pool{stage}"), x, 2)?;
     }
     x = b.flatten(x)?;
-    // Small images leave one position or a few: the wide hidden layers of the ImageNet classifier are then replaced
-    // by one of the width of the last convolution.
+    // Small images leave one position or a few: the wide hidden layers of the ImageNet classifier
+    // are then replaced by one of the width of the last convolution.
     let hidden: &[usize] = if b.small() { &[512] } else { &[4096, 4096] };
     for (i, &published) in hidden.iter().enumerate() {
         let n = i + 6;

@@ -22,7 +22,8 @@ fn learned(graph: &Graph) -> usize {
     per_node.sum()
 }
 
-/// Multiply-accumulates of convolutions and linear layers, from first principles: weights times output positions.
+/// Multiply-accumulates of convolutions and linear layers, from first principles: weights times
+/// output positions.
 fn multiplications(graph: &Graph) -> u64 {
     let of = |node: &onnx_graph::Node| {
         let weight = graph.constant(node.input(1)?)?.len();
@@ -49,8 +50,9 @@ fn check(name: &str, config: &ZooConfig, parameters: usize, macs: u64) {
     );
 }
 
-// Parameter counts: torchvision's documentation of the model weights; the table of github.com/akamaster/pytorch_resnet_cifar10
-// (0.27M, 0.46M, 0.85M) for the CIFAR networks with option-A short-cuts; Keras' documentation (4.2M) for MobileNet.
+// Parameter counts: torchvision's documentation of the model weights; the table of
+// github.com/akamaster/pytorch_resnet_cifar10 (0.27M, 0.46M, 0.85M) for the CIFAR networks with
+// option-A short-cuts; Keras' documentation (4.2M) for MobileNet.
 #[test]
 fn resnet20_has_its_published_size() {
     check("resnet20", &ZooConfig::default(), 269_722, 40_551_040);

@@ -1,4 +1,4 @@
-//! Attributes of operators as the file has them.
+//! Attributes of operators, in the form of the file.
 
 use crate::Tensor;
 
@@ -19,7 +19,7 @@ pub enum AttributeValue {
     Float(f32),
     /// An integer.
     Int(i64),
-    /// Text; ONNX does not promise UTF-8.
+    /// Text, not necessarily UTF-8.
     Text(Vec<u8>),
     /// Floats.
     Floats(Vec<f32>),

@@ -1,47 +1,30 @@
-//! Leaving the batch of a network open that a file fixes, and fixing it again.
+//! Opening a fixed batch, and fixing an open one.
 
-use crate::dims::{self, Product};
-use crate::graph::{Dim, Graph, Shape, ValueId};
+mod align;
+
+use crate::GraphError;
+use crate::dims::Product;
+use crate::graph::Graph;
 use crate::interface::declared_sizes;
-use crate::ops::{Expand, Op, Reshape};
-use crate::sizes::Size;
-use crate::{GraphError, Tensor};
+use crate::ops::{Op, Reshape};
+use crate::value::{Dim, Shape, ValueId};
 
-/// Operators, kept as the file has them, that broadcast their inputs.
-const BROADCASTING: [&str; 16] = [
-    "And",
-    "BitShift",
-    "BitwiseAnd",
-    "BitwiseOr",
-    "BitwiseXor",
-    "Equal",
-    "Greater",
-    "GreaterOrEqual",
-    "Less",
-    "LessOrEqual",
-    "Max",
-    "Mean",
-    "Min",
-    "Mod",
-    "Or",
-    "Sum",
-];
-
-/// Why an operator along the batch cannot follow it.
+/// Reason of an operator that works along the batch.
 const ALONG: &str = "it runs along the images of the batch";
 
 impl Graph {
-    /// The batch: the first size of the first input, where there is one.
+    /// Returns the batch: the first size of the first input, if it has a shape.
     #[must_use]
     pub fn batch(&self) -> Option<&Dim> {
         self.value(*self.inputs.first()?).shape.as_ref()?.first()
     }
 
-    /// Leaves a batch that is fixed open, under the name `symbol` or one made of it, and tells what it was fixed at.
-    /// Nothing changes where it is open already. Reshape targets, slices and constants in which the batch stands follow.
+    /// Opens a fixed batch under the name `symbol`, with a suffix if that is taken, and returns
+    /// the size it had; an open batch stays as it is. Reshape targets, slices and constants that
+    /// contain the batch are adapted.
     ///
     /// # Errors
-    /// [`GraphError::FixedBatch`] with the node that cannot follow, and why.
+    /// [`GraphError::FixedBatch`] with the node that cannot be adapted, and the reason.
     pub fn with_open_batch(mut self, symbol: &str) -> Result<(Self, Option<usize>), GraphError> {
         let Some(batch) = self.batch().and_then(Dim::known) else {
             return Ok((self, None));
@@ -86,15 +69,15 @@ impl Graph {
         Ok((self, Some(batch)))
     }
 
-    /// Fixes an open batch at `size`; nothing changes where it is fixed already.
+    /// Fixes an open batch at `size`; a fixed batch stays as it is.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when a node does not accept that size.
+    /// [`GraphError::Shape`] if a node rejects that size.
     pub fn with_batch(mut self, size: usize) -> Result<Self, GraphError> {
         let Some(Dim::Symbol(symbol)) = self.batch().cloned() else {
             return Ok(self);
         };
-        let fixed = |dim: &Dim| at(dim, &symbol, size).unwrap_or_else(|| dim.clone());
+        let fixed = |dim: &Dim| with_size(dim, &symbol, size).unwrap_or_else(|| dim.clone());
         for value in &mut self.values {
             for dim in value.shape.iter_mut().flatten() {
                 *dim = fixed(dim);
@@ -113,16 +96,16 @@ impl Graph {
         Ok(self)
     }
 
-    /// `symbol`, or one made of it that is no size of the graph.
+    /// `symbol`, with a suffix if the graph has a size of that name.
     fn unused_symbol(&self, symbol: &str) -> String {
         let dims = || self.values.iter().flat_map(|v| v.shape.iter().flatten());
-        let taken = |name: &str| dims().any(|d| at(d, name, 1).as_ref() != Some(d));
+        let taken = |name: &str| dims().any(|d| with_size(d, name, 1).as_ref() != Some(d));
         let more = (1..).map(|i| format!("{symbol}{i}"));
         let mut all = std::iter::once(symbol.to_owned()).chain(more);
         all.find(|name| !taken(name)).unwrap_or_default()
     }
 
-    /// Declares sizes of inputs and outputs as open that are so now.
+    /// Updates the declarations of inputs and outputs with sizes that are open now.
     fn declare_open(&mut self) {
         for id in self.inputs.iter().chain(&self.outputs) {
             let value = &self.values[id.index()];
@@ -142,19 +125,20 @@ impl Graph {
     }
 }
 
-/// A size with a number for a symbol; `None` on overflow, or where the symbol is in more than a product.
-fn at(dim: &Dim, symbol: &str, size: usize) -> Option<Dim> {
+/// Replaces a symbol in a size by a number; `None` on overflow, or if the symbol is in more than
+/// a product.
+fn with_size(dim: &Dim, symbol: &str, size: usize) -> Option<Dim> {
     match dim {
         Dim::Known(_) => Some(dim.clone()),
         Dim::Symbol(_) => Some(Product::one().times(dim)?.with(symbol, size)?.dim()),
     }
 }
 
-/// A batch that is being opened.
+/// The opening of a batch.
 struct Opening {
     batch: usize,
     symbol: String,
-    /// Shapes of the values before.
+    /// The shapes of all values with the fixed batch.
     old: Vec<Option<Shape>>,
 }
 
@@ -177,12 +161,12 @@ impl Opening {
         }
     }
 
-    /// Whether a size follows the batch.
+    /// Whether a size contains the batch.
     fn follows(&self, dim: &Dim) -> bool {
-        at(dim, &self.symbol, self.batch).as_ref() != Some(dim)
+        with_size(dim, &self.symbol, self.batch).as_ref() != Some(dim)
     }
 
-    /// The axis of a value that follows the batch, and its size.
+    /// The axis of a value that contains the batch, and its size.
     fn axis<'g>(&self, graph: &'g Graph, id: ValueId) -> Option<(usize, &'g Dim)> {
         let shape = graph.value(id).shape.as_ref()?;
         shape.iter().enumerate().find(|(_, d)| self.follows(d))
@@ -193,7 +177,8 @@ impl Opening {
         shape.iter().map(Dim::known).collect()
     }
 
-    /// Lets the node at `index` follow. Returns where it is then: nodes may come before it.
+    /// Adapts the node at `index` and returns its new index, since nodes may be inserted before
+    /// it.
     fn follow(&self, graph: &mut Graph, index: usize) -> Result<usize, String> {
         let inputs: Vec<ValueId> = graph.nodes[index]
             .inputs
@@ -201,10 +186,10 @@ impl Opening {
             .flatten()
             .copied()
             .collect();
-        let Some(&led) = inputs.iter().find(|&&v| self.axis(graph, v).is_some()) else {
+        let Some(&input) = inputs.iter().find(|&&v| self.axis(graph, v).is_some()) else {
             return Ok(index);
         };
-        self.adapt(graph, index, led)?;
+        self.adapt(graph, index, input)?;
         let index = self.align(graph, index)?;
         if matches!(graph.nodes[index].op, Op::Opaque(_)) {
             for id in graph.nodes[index].outputs.iter().flatten() {
@@ -225,11 +210,11 @@ impl Opening {
                     "how its output {i} follows the batch is not known: there is no rule for its shape"
                 ));
             };
-            let then: Option<Shape> = new
+            let fixed: Option<Shape> = new
                 .iter()
-                .map(|d| at(d, &self.symbol, self.batch))
+                .map(|d| with_size(d, &self.symbol, self.batch))
                 .collect();
-            if old.is_some() && then != *old {
+            if old.is_some() && fixed != *old {
                 return Err(format!(
                     "with the batch open its output has the shape {new:?}, which is not {:?} for a batch of {}",
                     old.as_deref().unwrap_or_default(),
@@ -243,15 +228,16 @@ impl Opening {
         Ok(index)
     }
 
-    /// Changes the operator where the batch stands in its attributes.
-    fn adapt(&self, graph: &mut Graph, index: usize, led: ValueId) -> Result<(), String> {
-        let Some((axis, dim)) = self.axis(graph, led) else {
+    /// Changes the attributes of an operator that contain the batch; `input` is the first input
+    /// that does.
+    fn adapt(&self, graph: &mut Graph, index: usize, input: ValueId) -> Result<(), String> {
+        let Some((axis, dim)) = self.axis(graph, input) else {
             return Ok(());
         };
         let (whole, dim) = (*dim == self.open(), dim.clone());
-        let rank = graph.value(led).shape.as_ref().map_or(0, Vec::len);
+        let rank = graph.value(input).shape.as_ref().map_or(0, Vec::len);
         let output = graph.nodes[index].outputs.first().copied().flatten();
-        let old = [Some(led), output].map(|v| self.old_dims(v?));
+        let old = [Some(input), output].map(|v| self.old_dims(v?));
         match &mut graph.nodes[index].op {
             Op::Reshape(op) => {
                 let [Some(from), Some(to)] = old else {
@@ -282,27 +268,27 @@ impl Opening {
         Ok(())
     }
 
-    /// Lets a Reshape's target follow the batch, which is in axis `at` of what it reads. The batch is the outermost part of that
-    /// axis, and so it must be of one axis of the result.
+    /// Adapts the target of a Reshape to the batch, which is in axis `source` of the input. The
+    /// batch is the outermost factor of that axis, and must be that of one axis of the result.
     fn retarget(
         &self,
         op: &mut Reshape,
-        (at, dim): (usize, &Dim),
+        (source, dim): (usize, &Dim),
         from: &[usize],
         to: &[usize],
     ) -> Result<(), String> {
-        let lost = || format!("its target {:?} splits the images of the batch", op.target);
+        let splits = || format!("its target {:?} splits the images of the batch", op.target);
         if op.allow_zero || to.contains(&0) || to.len() != op.target.len() {
-            return Err(lost());
+            return Err(splits());
         }
-        // What the batch and all within it come to.
-        let whole: usize = from[at..].iter().product();
+        // The number of elements of the batch.
+        let whole: usize = from[source..].iter().product();
         let within = whole / self.batch;
         let inner = |i: usize| to[i + 1..].iter().product::<usize>();
         let holds = |&i: &usize| inner(i) * to[i] == whole && within.is_multiple_of(inner(i));
-        let axis = (0..to.len()).find(holds).ok_or_else(lost)?;
+        let axis = (0..to.len()).find(holds).ok_or_else(splits)?;
         let target = &mut op.target;
-        if *dim == self.open() && at == axis && to[axis] == self.batch {
+        if *dim == self.open() && source == axis && to[axis] == self.batch {
             target[axis] = 0;
             return Ok(());
         }
@@ -313,139 +299,5 @@ impl Opening {
         }
         target[axis] = -1;
         Ok(())
-    }
-
-    /// Gives inputs that hold the batch as a number the sizes that they need beside those that follow it.
-    fn align(&self, graph: &mut Graph, index: usize) -> Result<usize, String> {
-        let node = &graph.nodes[index];
-        let joins = match &node.op {
-            Op::Concat(_) => true,
-            Op::Add(_)
-            | Op::Sub(_)
-            | Op::Mul(_)
-            | Op::Div(_)
-            | Op::Where(_)
-            | Op::MatMul(_)
-            | Op::PRelu(_) => false,
-            Op::Opaque(op)
-                if op.domain.is_empty() && BROADCASTING.contains(&op.op_type.as_str()) =>
-            {
-                false
-            }
-            _ => return Ok(index),
-        };
-        let output = node.outputs.first().copied().flatten();
-        let shapes: Vec<Option<Shape>> = node
-            .inputs
-            .iter()
-            .map(|v| graph.value((*v)?).shape.clone())
-            .collect();
-        let rank = shapes.iter().flatten().map(Vec::len).max().unwrap_or(0);
-        // The axis that follows the batch, from the end.
-        let follows = |shape: &Shape| {
-            let at = shape.iter().position(|d| self.follows(d))?;
-            Some((shape.len() - at, shape[at].clone()))
-        };
-        let Some((from_end, dim)) = shapes.iter().flatten().find_map(follows) else {
-            return Ok(index);
-        };
-        let joined = match &node.op {
-            Op::Concat(op) => dims::axis(op.axis, rank).ok().map(|axis| rank - axis),
-            _ => None,
-        };
-        if joined == Some(from_end) {
-            return Err("it joins images to the batch".into());
-        }
-        // The last two axes of a product are no batch of matrices.
-        if matches!(node.op, Op::MatMul(_)) && from_end <= 2 {
-            return Ok(index);
-        }
-        let size = at(&dim, &self.symbol, self.batch).and_then(|d| d.known());
-        let mut wanted = Vec::new();
-        for (i, shape) in shapes.iter().enumerate() {
-            let Some(shape) = shape else { continue };
-            let axis = shape.len().checked_sub(from_end);
-            let Some((axis, Dim::Known(n))) = axis.map(|a| (a, &shape[a])) else {
-                continue;
-            };
-            if joins || (*n > 1 && Some(*n) == size) {
-                wanted.push((i, axis));
-            }
-        }
-        if wanted.is_empty() {
-            return Ok(index);
-        }
-        let added = graph.nodes.len();
-        for (i, axis) in wanted {
-            let input = graph.nodes[index].input(i).ok_or("an input is missing")?;
-            let open = (dim == self.open()).then_some(axis).filter(|_| joins);
-            let narrow = self.narrowed(graph, input, axis)?;
-            let narrow = match open {
-                Some(axis) => self.expanded(graph, narrow, axis)?,
-                None if joins => return Err(format!("it joins to parts of {dim:?} images")),
-                None => narrow,
-            };
-            graph.nodes[index].inputs[i] = Some(narrow);
-        }
-        graph
-            .sort_nodes(added)
-            .map_err(|_| "its inputs would wait for it".to_owned())?;
-        let found = graph
-            .nodes
-            .iter()
-            .position(|n| n.outputs.first() == Some(&output));
-        found.ok_or_else(|| "it is lost".to_owned())
-    }
-
-    /// A constant that is the same for all images, for one of them.
-    fn narrowed(&self, graph: &mut Graph, id: ValueId, axis: usize) -> Result<ValueId, String> {
-        let name = graph.value(id).name.clone();
-        let Some(tensor) = graph.constant(id) else {
-            return Err(format!(
-                "it reads '{name}', which does not follow the batch"
-            ));
-        };
-        if tensor.dims()[axis] == 1 {
-            return Ok(id);
-        }
-        let part = |i: usize| tensor.select(axis, &[i]).map_err(|e| e.to_string());
-        let first: Tensor = part(0)?;
-        for i in 1..tensor.dims()[axis] {
-            if !part(i)?.same_bits(&first) {
-                return Err(format!(
-                    "it reads '{name}', which differs from image to image"
-                ));
-            }
-        }
-        Ok(graph.add_constant(&name, first))
-    }
-
-    /// A value of one image, repeated along `axis` for all of the batch.
-    fn expanded(&self, graph: &mut Graph, id: ValueId, axis: usize) -> Result<ValueId, String> {
-        let input = *graph.inputs.first().ok_or("there is no input")?;
-        let rank = graph.value(id).shape.as_ref().map_or(0, Vec::len);
-        let name = format!("{}_batch", graph.value(id).name);
-        let size = |i| {
-            if i == axis {
-                Size::Of(input, 0)
-            } else {
-                Size::Known(1)
-            }
-        };
-        let list = graph.list_sizes(&name, (0..rank).map(size).collect());
-        let list = list.map_err(|e| e.to_string())?;
-        let size = |i| {
-            if i == axis {
-                self.open()
-            } else {
-                Dim::Known(1)
-            }
-        };
-        let op = Expand {
-            sizes: (0..rank).map(size).collect(),
-        };
-        graph
-            .push(&name, op.into(), &[id, list])
-            .map_err(|e| e.to_string())
     }
 }

@@ -1,27 +1,38 @@
-//! Who reads a value.
+//! The nodes that read each value.
 
 use std::ops::Index;
 
-use crate::graph::{Graph, NodeId};
+use crate::graph::Graph;
+use crate::value::NodeId;
 
-/// For each value, by [`ValueId::index`](crate::ValueId::index), the nodes that read it, in topological order, once per use.
+/// Per value, by [`ValueId::index`](crate::ValueId::index), the nodes that read it, in
+/// topological order, once per use.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Consumers {
-    /// The readers of one value after those of another.
+    /// The readers of all values, in the order of the values.
     readers: Vec<NodeId>,
-    /// Per value where its readers end; they start where those of the value before it end.
+    /// Per value the end of its readers, which is the start of the next value's.
     ends: Vec<u32>,
 }
 
+impl Graph {
+    /// Returns, for each value by index, the nodes that read it, in topological order, once per
+    /// use.
+    #[must_use]
+    pub fn consumers(&self) -> Consumers {
+        Consumers::of(self)
+    }
+}
+
 impl Consumers {
-    pub(crate) fn of(graph: &Graph) -> Self {
+    fn of(graph: &Graph) -> Self {
         let reads = || {
             graph.iter().flat_map(|(id, node)| {
                 let inputs = node.inputs.iter().flatten();
                 inputs.map(move |value| (id, value.index()))
             })
         };
-        // Counted first, an end is where a value's readers start; each reader that is put down moves it on.
+        // A counting sort: the ends begin as starts, and each reader that is placed advances one.
         let mut ends = vec![0u32; graph.values().len()];
         for (_, value) in reads() {
             ends[value] += 1;

@@ -1,17 +1,19 @@
-//! Costs of a network per image, as papers on pruning count them.
+//! Costs of a network per image, by the conventions of the pruning literature.
 //!
-//! MACs: multiply-accumulates of convolutions, products of matrices and recurrent layers, quantised ones included; biases, normalisation and activations are not
-//! counted. Parameters: what training changes, so weights, biases, scales, slopes and per-channel constants, but not
-//! the running statistics of BatchNormalization nor single numbers. A constant that several nodes share counts once, at
-//! the first. An open batch counts as one image. Any other size that is not known is none: what it is needed for is not counted, and
-//! the nodes are listed.
+//! MACs are the multiply-accumulates of convolutions, matrix products and recurrent layers,
+//! quantised ones included. Biases, normalisation and activations do not count. Parameters are
+//! trainable: weights, biases, scales, slopes and per-channel constants, but neither the running
+//! statistics of BatchNormalization nor single numbers. A constant that several nodes share
+//! counts once, at the first. An open batch counts as one image. Where another size is unknown,
+//! the cost is not counted and the node is listed.
 
 use std::collections::HashSet;
 
 use crate::DType;
 use crate::dims::Product;
-use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
-use crate::ops::{Facts, Op};
+use crate::graph::{Graph, Node};
+use crate::ops::Op;
+use crate::value::{Dim, NodeId, ValueId};
 
 /// Costs of a network for one image.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
@@ -20,18 +22,18 @@ pub struct Costs {
     pub macs: u64,
     /// Trainable parameters.
     pub parameters: u64,
-    /// Bytes of all nodes' outputs together.
+    /// Bytes of the outputs of all nodes.
     pub activation_bytes: u64,
-    /// The costs by node, in the graph's order.
+    /// Costs per node, in the graph's order.
     pub nodes: Vec<NodeCost>,
-    /// Nodes that multiply, or may, and how much is not known: their MACs are missing in the sums.
+    /// Nodes that multiply, or may, by an unknown amount: the sums lack their MACs.
     pub uncounted: Vec<NodeId>,
-    /// Nodes with an output whose size or element type is not known: its bytes are missing.
+    /// Nodes with an output of unknown size or element type: the sums lack its bytes.
     pub unsized_nodes: Vec<NodeId>,
-    /// Nodes that may hold parameters inside, in a subgraph or packed, which are missing.
+    /// Nodes that may contain parameters, in a subgraph or packed: the sums lack these.
     pub hidden: Vec<NodeId>,
-    /// Nodes that read values of known sizes only and have an output of which a size is not known: what is missing behind them is
-    /// missing because of them.
+    /// Nodes with an output of unknown size although all inputs have known sizes: they cause the
+    /// gaps in the costs of the nodes behind them.
     pub origins: Vec<NodeId>,
 }
 
@@ -42,19 +44,19 @@ pub struct NodeCost {
     pub node: NodeId,
     /// Multiply-accumulates.
     pub macs: u64,
-    /// Trainable parameters that this node is the first to read.
+    /// Trainable parameters, if no earlier node reads them.
     pub parameters: u64,
     /// Bytes of its outputs.
     pub output_bytes: u64,
 }
 
-/// A network with what counts as one image in it.
-struct Counted<'a> {
+/// A network and the name of its batch, which counts as one image.
+struct Counter<'a> {
     graph: &'a Graph,
     batch: Option<String>,
 }
 
-impl Counted<'_> {
+impl Counter<'_> {
     fn product(&self, dims: &[Dim]) -> Option<u64> {
         Product::of(dims)?.per_image(self.batch.as_deref())
     }
@@ -63,7 +65,7 @@ impl Counted<'_> {
         self.graph.value(id).shape.as_deref()
     }
 
-    /// Elements of a value, an open batch counting as one; `None` where a size is not known.
+    /// Elements of a value, with an open batch taken as 1; `None` if a size is unknown.
     fn elements(&self, id: ValueId) -> Option<u64> {
         self.product(self.shape(id)?)
     }
@@ -100,19 +102,19 @@ impl Counted<'_> {
                 let summed = self.shape(node.input(operand)?)?.get(axis)?.known()?;
                 Some(product.saturating_mul(summed as u64))
             }),
-            Op::Opaque(op) => self.product(&op.work(&Facts { graph, node })?),
+            Op::Opaque(op) => self.product(&op.work(&graph.facts(node))?),
             _ => Some(0),
         }
     }
 
-    /// Whether the sizes of what a node reads are all known.
+    /// Whether all inputs of a node have known sizes.
     fn reads_known(&self, node: &Node) -> bool {
-        let mut read = node.inputs.iter().flatten();
-        read.all(|&id| self.elements(id).is_some())
+        let mut inputs = node.inputs.iter().flatten();
+        inputs.all(|&id| self.elements(id).is_some())
     }
 }
 
-/// Inputs of a node that training changes.
+/// Trainable inputs of a node.
 fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = ValueId> + 'a {
     let quantised = match &node.op {
         Op::Opaque(op) => op.quantised_weights(),
@@ -127,45 +129,45 @@ fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
         node.op,
         Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Opaque(_)
     );
-    let weight = move |at: usize, id: ValueId| match (graph.constant(id), quantised) {
+    let weight = move |i: usize, id: ValueId| match (graph.constant(id), quantised) {
         (None, _) => false,
-        (Some(tensor), Some(weights)) => weights.contains(&at) && tensor.len() > 1,
+        (Some(tensor), Some(weights)) => weights.contains(&i) && tensor.len() > 1,
         (Some(tensor), None) => {
             matches!(tensor.dtype(), DType::F32 | DType::F64) && (tensor.len() > 1 || !adds)
         }
     };
-    let read = node.inputs.iter().take(last).enumerate();
-    read.filter_map(move |(at, &id)| id.filter(|&id| weight(at, id)))
+    let inputs = node.inputs.iter().take(last).enumerate();
+    inputs.filter_map(move |(i, &id)| id.filter(|&id| weight(i, id)))
 }
 
-/// Counts the costs of `graph`, whose shapes are inferred.
+/// Counts the costs of `graph`, whose shapes must have been inferred.
 #[must_use]
 pub fn costs(graph: &Graph) -> Costs {
     // A batch of windows, `9*N`, is nine of an image.
     let batch = graph.batch_symbol().map(|name| Dim::Symbol(name.into()));
     let batch = batch.and_then(|dim| Product::of(&[dim])?.symbol().map(str::to_owned));
-    let counted = Counted { graph, batch };
+    let counter = Counter { graph, batch };
     let images = graph.images();
     let mut out = Costs::default();
-    let mut seen = HashSet::new();
+    let mut counted = HashSet::new();
     for (id, node) in graph.iter() {
-        let macs = counted.macs(node).unwrap_or_else(|| {
+        let macs = counter.macs(node).unwrap_or_else(|| {
             out.uncounted.push(id);
             0
         });
         if matches!(&node.op, Op::Opaque(op) if op.hides_parameters()) {
             out.hidden.push(id);
         }
-        let fresh = trainable(graph, node).filter(|&v| seen.insert(v));
+        let fresh = trainable(graph, node).filter(|&v| counted.insert(v));
         let parameters = fresh
             .filter_map(|v| graph.constant(v))
             .map(|t| t.len() as u64)
             .sum();
         let outputs = node.outputs.iter().flatten();
-        if outputs.clone().any(|&v| counted.elements(v).is_none()) && counted.reads_known(node) {
+        if outputs.clone().any(|&v| counter.elements(v).is_none()) && counter.reads_known(node) {
             out.origins.push(id);
         }
-        let sizes: Vec<Option<u64>> = outputs.map(|&v| counted.bytes(v)).collect();
+        let sizes: Vec<Option<u64>> = outputs.map(|&v| counter.bytes(v)).collect();
         if sizes.contains(&None) {
             out.unsized_nodes.push(id);
         }

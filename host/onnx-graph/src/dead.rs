@@ -1,9 +1,10 @@
-//! Dropping what nothing reads.
+//! Dead code: nodes, constants and values that no output depends on.
 
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::Graph;
 use crate::names::Names;
+use crate::value::{NodeId, ValueId};
 
-/// What the outputs of a graph depend on.
+/// The nodes and values that the outputs of a graph depend on.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
     /// Per node, by [`NodeId::index`].
@@ -13,7 +14,8 @@ pub struct Live {
 }
 
 impl Graph {
-    /// What the graph's outputs depend on, when each node reads only those of its inputs, by position, that `reads` grants.
+    /// Returns what the outputs depend on if each node reads only those of its inputs, by
+    /// position, for which `reads` returns true.
     #[must_use]
     pub fn live(&self, reads: impl Fn(NodeId, usize) -> bool) -> Live {
         let mut values = vec![false; self.values.len()];
@@ -35,7 +37,8 @@ impl Graph {
         Live { nodes, values }
     }
 
-    /// Drops nodes and constants that no graph output depends on. Value ids stay as they are; node ids do not.
+    /// Drops nodes and constants that no graph output depends on. Value ids stay valid; node ids
+    /// do not.
     pub fn remove_dead(&mut self) {
         let live = self.live(|_, _| true);
         let mut kept = live.nodes.into_iter();
@@ -51,7 +54,7 @@ impl Graph {
         }
     }
 
-    /// Drops values that are not used, which renumbers the others.
+    /// Drops unused values, which renumbers the others.
     pub(crate) fn compact(&mut self) {
         let mut used = vec![false; self.values.len()];
         let nodes = self

@@ -1,11 +1,12 @@
 //! Arithmetic on dimensions, fixed or symbolic, without overflow.
 //!
-//! A product that involves a symbol is a symbol again, written `64*N`; such a name is taken apart when it is met
-//! later, so that a Reshape that merges and splits the batch again comes out as the batch it started from.
+//! A product with a symbol is a symbol again, written `64*N`. Such a name is parsed where it is
+//! multiplied or divided, so that a Reshape that merges the batch and splits it again restores
+//! it.
 
 use std::ops::Range;
 
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
 /// A product of sizes: a number times symbols.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -54,7 +55,7 @@ impl Product {
         dims.iter().try_fold(Self::one(), Self::times)
     }
 
-    /// The symbol, where it is the only one.
+    /// The symbol, if it is the only one.
     pub fn symbol(&self) -> Option<&str> {
         match &self.symbols[..] {
             [only] => Some(only),
@@ -62,7 +63,7 @@ impl Product {
         }
     }
 
-    /// The number, where the only symbol, if any, is `batch`.
+    /// The number, if there is no symbol besides `batch`, and that at most once.
     pub fn per_image(&self, batch: Option<&str>) -> Option<u64> {
         match &self.symbols[..] {
             [] => Some(self.number as u64),
@@ -71,7 +72,7 @@ impl Product {
         }
     }
 
-    /// `self / other`, when it divides.
+    /// `self / other`, if it is a product.
     pub fn over(mut self, other: &Self) -> Option<Self> {
         for symbol in &other.symbols {
             let at = self.symbols.iter().position(|s| s == symbol)?;
@@ -84,7 +85,7 @@ impl Product {
         Some(self)
     }
 
-    /// With a number in the place of a symbol; `None` on overflow.
+    /// Replaces a symbol by a number; `None` on overflow.
     pub fn with(mut self, symbol: &str, size: usize) -> Option<Self> {
         for _ in self.symbols.extract_if(.., |s| s == symbol) {
             self.number = self.number.checked_mul(size)?;
@@ -92,7 +93,7 @@ impl Product {
         Some(self)
     }
 
-    /// Whether every factor of `other` is known to be in `self`, and more.
+    /// Whether `self` has the symbols of `other` and no smaller number.
     fn holds(&self, other: &Self) -> bool {
         let mut symbols = self.symbols.clone();
         other.symbols.iter().all(|s| {
@@ -115,6 +116,15 @@ impl Product {
         } else {
             format!("{}*{names}", self.number)
         })
+    }
+}
+
+impl Dim {
+    /// Returns the size per image, with open sizes taken as 1: `64*N` windows of a batch are 64
+    /// per image.
+    #[must_use]
+    pub fn per_image(&self) -> usize {
+        Product::of(std::slice::from_ref(self)).map_or(1, |p| p.number)
     }
 }
 
@@ -141,9 +151,9 @@ pub(crate) fn broadcast(a: &[Dim], b: &[Dim]) -> Result<Shape, String> {
         .collect()
 }
 
-/// The axes of two shapes of one size, cut into the shortest runs of equal size: `[N, 768, 14, 14]` and `[N, 768, 196]` give
-/// `N - N`, `768 - 768`, `14, 14 - 196`. Axes of size 1 go with a neighbour. `None` where the sizes differ or are not known
-/// to be equal.
+/// Cuts the axes of two shapes into the shortest runs of equal size: `[N, 768, 14, 14]` and `[N,
+/// 768, 196]` give `N - N`, `768 - 768`, `14, 14 - 196`. Axes of size 1 join a neighbour. Returns
+/// `None` unless the sizes of the shapes are known to be equal.
 #[must_use]
 pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize>)>> {
     let mut out: Vec<(Range<usize>, Range<usize>)> = Vec::new();
@@ -153,7 +163,7 @@ pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize
         let mut left = Product::of(&from[i..end_i])?;
         let mut right = Product::of(&to[j..end_j])?;
         while left.clone().dim() != right.clone().dim() {
-            // The side that lacks a factor of the other takes its next axis.
+            // The side that lacks a factor of the other side takes its next axis.
             let grow_left = end_i < from.len() && (end_j == to.len() || !left.holds(&right));
             if grow_left {
                 left = left.times(&from[end_i])?;
@@ -177,10 +187,10 @@ pub fn blocks(from: &[Dim], to: &[Dim]) -> Option<Vec<(Range<usize>, Range<usize
     Some(out)
 }
 
-/// Longest name of an open size. Names are built of names, and would double with every addition.
+/// Longest name of an open size. Names contain other names, and would double with every addition.
 const LONGEST: usize = 200;
 
-/// `name`, or a hash of it when it is long: equal names stay equal.
+/// Returns `name`, or a hash if it is long: equal names stay equal.
 pub(crate) fn short(name: String) -> String {
     if name.len() <= LONGEST {
         return name;
@@ -193,18 +203,18 @@ pub(crate) fn short(name: String) -> String {
 /// The position of `axis` (negative counts from the end) in a value of `rank` dimensions.
 pub(crate) fn axis(axis: i64, rank: usize) -> Result<usize, String> {
     let signed = i64::try_from(rank).map_err(|e| e.to_string())?;
-    let at = if axis < 0 {
+    let position = if axis < 0 {
         axis.checked_add(signed)
     } else {
         Some(axis)
     };
-    match at {
+    match position {
         Some(a) if (0..signed).contains(&a) => Ok(a as usize),
         _ => Err(format!("axis {axis} is out of range for rank {rank}")),
     }
 }
 
-/// Positions of several axes, ascending, each once.
+/// The ascending positions of several distinct axes.
 pub(crate) fn axes(list: &[i64], rank: usize) -> Result<Vec<usize>, String> {
     let mut out = list
         .iter()
@@ -226,7 +236,7 @@ mod tests {
     }
 
     #[test]
-    fn a_merged_batch_comes_apart_again() {
+    fn a_merged_batch_splits_again() {
         let merged = Product::of(&[sym("N"), Dim::Known(64)]).unwrap().dim();
         assert_eq!(merged, sym("64*N"));
         let split = Product::of(&[merged])
@@ -266,9 +276,9 @@ mod tests {
             ("N 6", "N 5", None),
             ("N 6", "M 6", None),
         ];
-        for (from, to, wanted) in cases {
+        for (from, to, expected) in cases {
             let got = blocks(&shape(from), &shape(to));
-            assert_eq!(got.as_deref(), wanted, "{from} to {to}");
+            assert_eq!(got.as_deref(), expected, "{from} to {to}");
         }
     }
 

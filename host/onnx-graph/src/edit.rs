@@ -1,16 +1,18 @@
-//! Edits that keep node and value ids: for passes that shrink a network in place.
+//! Edits that keep node and value ids, for passes that shrink a network in place.
 
 use rayon::prelude::*;
 
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::Graph;
 use crate::ops::Op;
+use crate::value::{NodeId, ValueId};
 use crate::{GraphError, Node, Tensor};
 
 impl Graph {
-    /// A copy whose constants are what `change` makes of this graph's. Shapes are stale until [`Graph::infer_shapes`] runs.
+    /// Returns a copy with every constant mapped by `change`. Shapes are stale until
+    /// [`Graph::infer_shapes`] runs.
     ///
     /// # Errors
-    /// An error of `change`.
+    /// The first error of `change`.
     pub fn with_constants(
         &self,
         change: impl Fn(ValueId, &Tensor) -> Result<Tensor, GraphError> + Sync,
@@ -31,7 +33,7 @@ impl Graph {
     /// [`Graph::infer_shapes`] runs.
     ///
     /// # Errors
-    /// [`GraphError::Patch`] when the operator is of another kind.
+    /// [`GraphError::Patch`] if the operator is of another kind.
     pub fn set_op(&mut self, id: NodeId, op: Op) -> Result<(), GraphError> {
         let node = &mut self.nodes[id.index()];
         if std::mem::discriminant(&node.op) != std::mem::discriminant(&op) {
@@ -45,11 +47,11 @@ impl Graph {
         Ok(())
     }
 
-    /// Appends a node with `outputs` new outputs, whose shapes are inferred, and returns them. The name is made
-    /// unique.
+    /// Appends a node with new outputs of the given names, infers their shapes, and returns them.
+    /// The node's name is made unique.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    /// [`GraphError::Shape`] if the operator rejects the shapes of its inputs.
     pub fn push_node(
         &mut self,
         name: &str,

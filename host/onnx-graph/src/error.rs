@@ -1,16 +1,18 @@
 //! Errors of this crate.
 
-/// What can be wrong with a model. Every variant names the thing it is about.
+use crate::input_size::InputSizeError;
+
+/// Faults of a model, each with the place where it occurs.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum GraphError {
     /// The bytes are not an ONNX model.
     #[error("not an ONNX model: {reason}")]
     Decode {
-        /// What the decoder met.
+        /// Message of the decoder.
         reason: String,
     },
-    /// A part that ONNX requires is missing or malformed.
+    /// A required part is missing or malformed.
     #[error("malformed ONNX model at {place}: {reason}")]
     Malformed {
         /// Node, tensor or field.
@@ -18,15 +20,15 @@ pub enum GraphError {
         /// What is wrong.
         reason: String,
     },
-    /// A part that ONNX allows and this crate does not handle.
+    /// A part is valid ONNX that this crate does not handle.
     #[error("unsupported at {place}: {reason}")]
     Unsupported {
         /// Node, tensor or field.
         place: String,
-        /// What is not handled, and what to do about it where something can be done.
+        /// What is not handled, with a remedy if there is one.
         reason: String,
     },
-    /// A function of the model cannot be put in the place of a call.
+    /// A function of the model cannot be inlined at a call.
     #[error("function '{function}', called by node '{node}': {reason}")]
     Function {
         /// The function: domain, name and overload.
@@ -36,14 +38,14 @@ pub enum GraphError {
         /// Why not.
         reason: String,
     },
-    /// A tensor is stored outside the model file and its bytes are not to be had.
+    /// The bytes of a tensor that is stored outside the model file are not available.
     #[error("tensor '{tensor}' is stored outside the model, in '{location}': {reason}")]
     ExternalData {
         /// Name of the tensor.
         tensor: String,
-        /// Path as the model states it, relative to the model's folder.
+        /// Path as stated in the model, relative to its folder.
         location: String,
-        /// Why the bytes are not to be had.
+        /// Why the bytes are not available.
         reason: String,
     },
     /// The number of elements is not the product of the dimensions.
@@ -51,7 +53,7 @@ pub enum GraphError {
     TensorSize {
         /// The dimensions.
         dims: Vec<usize>,
-        /// The number of elements given.
+        /// The number of elements.
         held: usize,
     },
     /// An axis is out of range.
@@ -70,7 +72,7 @@ pub enum GraphError {
         /// The size of the axis.
         size: usize,
     },
-    /// An operator does not accept the shapes of its inputs.
+    /// An operator rejects the shapes of its inputs.
     #[error("node '{node}' ({op}): {reason}")]
     Shape {
         /// The node.
@@ -80,21 +82,21 @@ pub enum GraphError {
         /// What does not fit.
         reason: String,
     },
-    /// The batch is fixed, and a node cannot follow an open one.
+    /// The batch is fixed, and a node prevents opening it.
     #[error("the batch is fixed at {batch} and cannot be opened at '{node}' ({op}): {reason}")]
     FixedBatch {
-        /// What it is fixed at.
+        /// The fixed batch size.
         batch: usize,
         /// The node, input or output.
         node: String,
         /// Its operator.
         op: String,
-        /// Why it cannot follow.
+        /// Why it cannot take an open batch.
         reason: String,
     },
     /// A size given for an input does not fit the model.
     #[error(transparent)]
-    InputSize(Box<crate::InputSizeError>),
+    InputSize(Box<InputSizeError>),
     /// Two values or nodes share a name.
     #[error("the name '{name}' is used twice")]
     DuplicateName {
@@ -104,7 +106,7 @@ pub enum GraphError {
     /// A node reads a value that nothing before it produces.
     #[error("'{node}' reads '{value}', which nothing before it produces")]
     NotReady {
-        /// The reader.
+        /// The node.
         node: String,
         /// The value.
         value: String,
@@ -130,15 +132,15 @@ pub enum GraphError {
     /// A patch does not fit the graph it is applied to.
     #[error("patch on '{node}': {reason}")]
     Patch {
-        /// The node it is anchored at.
+        /// The node at which it is anchored.
         node: String,
         /// What does not fit.
         reason: String,
     },
 }
 
-impl From<crate::InputSizeError> for GraphError {
-    fn from(error: crate::InputSizeError) -> Self {
+impl From<InputSizeError> for GraphError {
+    fn from(error: InputSizeError) -> Self {
         Self::InputSize(Box::new(error))
     }
 }

@@ -1,18 +1,18 @@
 //! Tensors stored outside the model file.
 
-/// Where the bytes of externally stored tensors come from. This crate opens no file: the caller implements this over
-/// the model's folder, or hands in [`NoExternalData`].
+/// Source of the bytes of externally stored tensors. This crate opens no files: the caller
+/// implements this over the model's folder, or passes [`NoExternalData`].
 pub trait ExternalData {
-    /// `length` bytes of `location` from `offset` on. The location is relative and stays below the model's folder:
-    /// reading refuses any other before it asks. `length` follows from the tensor's stated size and may be absurd;
-    /// check it against the file before allocating.
+    /// Returns `length` bytes of `location` from `offset` on. The location is a relative path
+    /// below the model's folder; reading rejects any other. `length` follows from the stated
+    /// dimensions of the tensor and may be absurd: check it against the file before allocating.
     ///
     /// # Errors
-    /// What went wrong, for the user.
+    /// A message for the user.
     fn load(&self, location: &str, offset: u64, length: u64) -> Result<Vec<u8>, String>;
 }
 
-/// Refuses every tensor stored outside the model.
+/// Rejects every tensor stored outside the model.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct NoExternalData;
 
@@ -22,7 +22,7 @@ impl ExternalData for NoExternalData {
     }
 }
 
-/// Why a location would leave the model's folder, if it would.
+/// The reason why a location is no path below the model's folder, if it is none.
 pub(crate) fn escapes(location: &str) -> Option<&'static str> {
     let drive = location.as_bytes().get(1) == Some(&b':');
     if location.is_empty() || location.contains('\0') {
@@ -41,7 +41,7 @@ mod tests {
     use super::escapes;
 
     #[test]
-    fn only_relative_paths_below_the_folder_are_asked_for() {
+    fn only_relative_paths_below_the_folder_are_loaded() {
         for bad in [
             "",
             "/etc/passwd",

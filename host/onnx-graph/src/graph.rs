@@ -1,124 +1,51 @@
 //! The graph: values, nodes in topological order, inputs, outputs, constants.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use foldhash::{HashSet, HashSetExt};
 
-use crate::consumers::Consumers;
-use crate::dims::Product;
-use crate::interface::About;
+use crate::about::About;
 use crate::names::Names;
-use crate::ops::Op;
+use crate::ops::{Facts, Op};
 use crate::proto::ValueInfoProto;
+use crate::value::{Dim, NodeId, Shape, Value, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor};
-
-/// A value (an edge of the graph): the output of a node, a graph input or a constant.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct ValueId(pub(crate) u32);
-
-impl ValueId {
-    /// Position in [`Graph::values`]-ordered tables.
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// Position of a node in [`Graph::nodes`]. Valid until the graph is edited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct NodeId(pub(crate) u32);
-
-impl NodeId {
-    /// Position in [`Graph::nodes`].
-    #[must_use]
-    pub fn index(self) -> usize {
-        self.0 as usize
-    }
-}
-
-/// One dimension of a shape.
-#[derive(Debug, Clone, PartialEq, Eq, Hash)]
-pub enum Dim {
-    /// A fixed size.
-    Known(usize),
-    /// A size left open until run time, by name: usually the batch.
-    Symbol(String),
-}
-
-impl Dim {
-    /// The fixed size, if there is one.
-    #[must_use]
-    pub fn known(&self) -> Option<usize> {
-        if let Dim::Known(n) = self {
-            Some(*n)
-        } else {
-            None
-        }
-    }
-
-    /// The size with whatever is left open taken as 1: `64*N` windows of a batch are 64 of an image.
-    #[must_use]
-    pub fn per_image(&self) -> usize {
-        Product::of(std::slice::from_ref(self)).map_or(1, |p| p.number)
-    }
-}
-
-impl fmt::Display for Dim {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Known(n) => write!(f, "{n}"),
-            Self::Symbol(name) => f.write_str(name),
-        }
-    }
-}
-
-/// Dimensions of a value, outermost first (NCHW for images).
-pub type Shape = Vec<Dim>;
-
-/// What is known of a value.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Value {
-    /// Name, unique in the graph.
-    pub name: String,
-    /// Element type, when known.
-    pub dtype: Option<DType>,
-    /// Shape, when known (filled in by [`Graph::infer_shapes`]).
-    pub shape: Option<Shape>,
-}
 
 /// One operator application.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Node {
-    /// Name, unique in the graph (made up on import where the file had none).
+    /// Name, unique in the graph; derived from the operator if the file states none.
     pub name: String,
     /// The operator with its attributes.
     pub op: Op,
-    /// Inputs; `None` is an optional input left out.
+    /// Inputs; `None` is an omitted optional input.
     pub inputs: Vec<Option<ValueId>>,
-    /// Outputs; `None` is an optional output left out.
+    /// Outputs; `None` is an omitted optional output.
     pub outputs: Vec<Option<ValueId>>,
 }
 
 impl Node {
-    /// The `i`-th input, if present.
+    /// Returns the `i`-th input, if present.
     #[must_use]
     pub fn input(&self, i: usize) -> Option<ValueId> {
         self.inputs.get(i).copied().flatten()
     }
 
-    /// The first output.
+    /// Returns the first output.
     ///
     /// # Panics
-    /// Never for a node of a checked graph: every node has a first output.
+    /// If the node has no first output, which [`Graph::check`] rules out.
     #[must_use]
     pub fn output(&self) -> ValueId {
         self.outputs[0].expect("a checked node has a first output")
     }
 }
 
-/// A network. Invariants, checked by [`Graph::check`]: nodes are in topological order, every value has one
-/// producer (a node, a graph input or a constant), names are unique, every node has a first output.
+/// A network.
+///
+/// Invariants, checked by [`Graph::check`]: nodes are in topological order, every value has one
+/// producer (a node, a graph input or a constant), names are unique, every node has a first
+/// output.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Graph {
     /// Name of the graph.
@@ -134,11 +61,11 @@ pub struct Graph {
     pub(crate) constants: BTreeMap<ValueId, Tensor>,
     /// Versions of the other operator sets in use.
     pub(crate) imports: Vec<(String, i64)>,
-    /// Functions of the model that were not taken apart, encoded: carried along for the opaque nodes that call them.
+    /// Encoded functions of the model that opaque nodes still call.
     pub(crate) functions: Vec<Vec<u8>>,
-    /// Nodes that the file has in training mode.
+    /// Names of the nodes that the file has in training mode.
     pub(crate) training: Vec<String>,
-    /// What the file says of itself.
+    /// Descriptive fields of the file.
     pub(crate) about: About,
     /// Inputs and outputs as the file declares them, by name.
     pub(crate) ports: BTreeMap<String, ValueInfoProto>,
@@ -147,7 +74,7 @@ pub struct Graph {
 }
 
 impl Graph {
-    /// An empty graph at `opset`.
+    /// Creates an empty graph at `opset`.
     #[must_use]
     pub fn new(name: impl Into<String>, opset: i64) -> Self {
         Self {
@@ -159,8 +86,8 @@ impl Graph {
         }
     }
 
-    /// An empty graph in which nodes of this one mean the same, with all that the file says of itself: its name, operator sets,
-    /// functions, metadata and declared inputs and outputs.
+    /// Creates an empty graph that can take nodes of this one: it has the same name, operator
+    /// sets, functions, metadata and declarations of inputs and outputs.
     #[must_use]
     pub fn emptied(&self) -> Self {
         Self {
@@ -173,20 +100,21 @@ impl Graph {
         }
     }
 
-    /// Names of the nodes that the file has in training mode (BatchNormalization by the statistics of the batch, Dropout
-    /// that drops) and that this graph has as they are at inference: it computes something else than the file.
+    /// Names of the nodes that are in training mode in the file (BatchNormalization with batch
+    /// statistics, Dropout that drops). The graph holds their inference form, so its outputs
+    /// differ from the file's.
     #[must_use]
     pub fn training(&self) -> &[String] {
         &self.training
     }
 
-    /// Nodes in topological order.
+    /// The nodes, in topological order.
     #[must_use]
     pub fn nodes(&self) -> &[Node] {
         &self.nodes
     }
 
-    /// Nodes with their ids, in topological order.
+    /// The nodes with their ids, in topological order.
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (NodeId, &Node)> {
         self.nodes
             .iter()
@@ -212,7 +140,7 @@ impl Graph {
         &self.values[id.index()]
     }
 
-    /// Graph inputs (constants are not inputs).
+    /// Graph inputs. Constants are not among them.
     #[must_use]
     pub fn inputs(&self) -> &[ValueId] {
         &self.inputs
@@ -230,19 +158,19 @@ impl Graph {
         &self.constants
     }
 
-    /// The constant held by `id`, if it is one.
+    /// Returns the tensor of `id` if it is a constant.
     #[must_use]
     pub fn constant(&self, id: ValueId) -> Option<&Tensor> {
         self.constants.get(&id)
     }
 
-    /// The constant at input `i` of `node`, if there is one.
+    /// Returns the tensor of input `i` of `node` if it is a constant.
     #[must_use]
     pub fn constant_input(&self, node: &Node, i: usize) -> Option<&Tensor> {
         self.constant(node.input(i)?)
     }
 
-    /// The shape of `id` with every dimension known, if it is.
+    /// Returns the dimensions of `id` if all of them are known.
     #[must_use]
     pub fn dims(&self, id: ValueId) -> Option<Vec<usize>> {
         self.value(id)
@@ -253,13 +181,13 @@ impl Graph {
             .collect()
     }
 
-    /// Looks a value up by name.
+    /// Finds a value by name.
     #[must_use]
     pub fn find_value(&self, name: &str) -> Option<ValueId> {
         self.value_names.find(name).map(ValueId)
     }
 
-    /// Channels, height and width of the first input, when it is an image of known size.
+    /// Returns channels, height and width of the first input if it is an image of known size.
     #[must_use]
     pub fn input_image(&self) -> Option<(usize, usize, usize)> {
         let [_, c, h, w] = self.value(*self.inputs.first()?).shape.as_deref()? else {
@@ -268,8 +196,8 @@ impl Graph {
         Some((c.known()?, h.known()?, w.known()?))
     }
 
-    /// The axis that holds the channels of an input: the second, or the last where only that has the size of an image's
-    /// channels (a model that came from TensorFlow).
+    /// Returns the channel axis of an input: the second, or the last if only that has at most
+    /// four entries, as in models converted from TensorFlow.
     #[must_use]
     pub fn channel_axis(&self, input: ValueId) -> usize {
         match self.value(input).shape.as_deref() {
@@ -278,7 +206,7 @@ impl Graph {
         }
     }
 
-    /// For each value (by index) the node that produces it.
+    /// Returns, for each value by index, the node that produces it.
     #[must_use]
     pub fn producers(&self) -> Vec<Option<NodeId>> {
         let mut out = vec![None; self.values.len()];
@@ -290,13 +218,25 @@ impl Graph {
         out
     }
 
-    /// For each value (by index) the nodes that read it, in topological order, once per use.
-    #[must_use]
-    pub fn consumers(&self) -> Consumers {
-        Consumers::of(self)
+    pub(crate) fn value_table(&self) -> ValueTable<'_> {
+        ValueTable {
+            values: &self.values,
+            constants: &self.constants,
+        }
     }
 
-    /// Adds a value. A name already taken gets a numbered suffix.
+    /// Returns what the rules of an operator may look at.
+    pub(crate) fn facts<'a>(&'a self, node: &'a Node) -> Facts<'a> {
+        Facts {
+            opset: self.opset,
+            values: self.value_table(),
+            name: &node.name,
+            inputs: &node.inputs,
+            outputs: &node.outputs,
+        }
+    }
+
+    /// Adds a value. If the name is taken, a numbered suffix is appended.
     pub fn add_value(&mut self, name: &str, dtype: Option<DType>, shape: Option<Shape>) -> ValueId {
         let id = self.values.len() as u32;
         let name = self.value_names.unused(name);
@@ -305,7 +245,7 @@ impl Graph {
         ValueId(id)
     }
 
-    /// Turns a value without producer into a constant.
+    /// Turns a value without a producer into a constant.
     pub(crate) fn make_constant(&mut self, id: ValueId, tensor: Tensor) {
         let value = &mut self.values[id.index()];
         value.shape = Some(tensor.dims().iter().map(|&d| Dim::Known(d)).collect());
@@ -327,29 +267,24 @@ impl Graph {
         id
     }
 
-    /// Replaces the tensor of a constant; its shape follows.
+    /// Replaces the tensor of a constant and updates its shape and element type.
     ///
     /// # Errors
-    /// [`GraphError::NotConstant`] when `id` is not a constant.
+    /// [`GraphError::NotConstant`] if `id` is not a constant.
     pub fn set_constant(&mut self, id: ValueId, tensor: Tensor) -> Result<(), GraphError> {
-        let slot = self
-            .constants
-            .get_mut(&id)
-            .ok_or_else(|| GraphError::NotConstant {
-                value: self.values[id.index()].name.clone(),
-            })?;
-        let value = &mut self.values[id.index()];
-        value.shape = Some(tensor.dims().iter().map(|&d| Dim::Known(d)).collect());
-        value.dtype = Some(tensor.dtype());
-        *slot = tensor;
+        if !self.constants.contains_key(&id) {
+            let value = self.values[id.index()].name.clone();
+            return Err(GraphError::NotConstant { value });
+        }
+        self.make_constant(id, tensor);
         Ok(())
     }
 
-    /// Appends a node with one new output, whose shape is inferred, and returns that output.
+    /// Appends a node with one new output, infers its shape, and returns it.
     /// The node's name is made unique; the output is named `<node>_out`.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    /// [`GraphError::Shape`] if the operator rejects the shapes of its inputs.
     pub fn push(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> Result<ValueId, GraphError> {
         let out = self.add_value(&format!("{name}_out"), None, None);
         let node = Node {
@@ -368,7 +303,7 @@ impl Graph {
         self.outputs.push(id);
     }
 
-    /// Takes `name`, or one made from it, for a node.
+    /// Reserves `name` for a node, with a suffix if it is taken.
     pub(crate) fn take_node_name(&mut self, name: &str) -> String {
         let name = self
             .node_names
@@ -380,7 +315,7 @@ impl Graph {
     /// Checks the invariants of the type.
     ///
     /// # Errors
-    /// The first broken invariant, with the node's or value's name.
+    /// The first broken invariant, with the name of the node or value.
     pub fn check(&self) -> Result<(), GraphError> {
         let mut names = HashSet::with_capacity(self.values.len());
         for value in &self.values {

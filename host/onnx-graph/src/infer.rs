@@ -1,25 +1,26 @@
 //! Shape inference.
 
-use crate::graph::{Dim, Graph, Node, Shape, ValueId};
-use crate::ops::{Facts, MADE_UP, Op, Output};
+use crate::graph::{Graph, Node};
+use crate::ops::{INVENTED, Op, Output};
+use crate::value::{Dim, Shape, ValueId};
 use crate::{DType, GraphError};
 
 impl Graph {
     /// Infers shapes and element types of the outputs of the node at `index` of [`Graph::nodes`].
     ///
     /// # Errors
-    /// [`GraphError::Shape`] when the operator does not accept its inputs' shapes.
+    /// [`GraphError::Shape`] if the operator rejects the shapes of its inputs.
     pub fn infer_node(&mut self, index: usize) -> Result<(), GraphError> {
         let node = &self.nodes[index];
         if let Op::Opaque(op) = &node.op {
-            if let Some(outputs) = op.outputs(&Facts { graph: self, node }) {
+            if let Some(outputs) = op.outputs(&self.facts(node)) {
                 self.set_outputs(index, outputs);
             }
             return Ok(());
         }
         let shapes = node
             .op
-            .shapes(&Facts { graph: self, node })
+            .shapes(&self.facts(node))
             .map_err(|reason| GraphError::Shape {
                 node: node.name.clone(),
                 op: node.op.name().to_owned(),
@@ -41,9 +42,10 @@ impl Graph {
         Ok(())
     }
 
-    /// Sets what is found of a node's outputs. What the file says stands where nothing is found, and where a size that the rule
-    /// leaves open is one that the data decides, which is to say none of an input's.
-    fn set_outputs(&mut self, index: usize, found: Vec<Output>) {
+    /// Sets the outputs of a node. A shape stated in the file stays if none was inferred, and so
+    /// does a stated size if the inferred one is open and decided by the data, hence no size of
+    /// an input.
+    fn set_outputs(&mut self, index: usize, inferred: Vec<Output>) {
         let outputs = self.nodes[index].outputs.clone();
         let dims = self
             .inputs
@@ -56,7 +58,7 @@ impl Graph {
                 Dim::Known(_) => None,
             })
             .collect();
-        for (value, Output { shape, dtype }) in outputs.into_iter().zip(found) {
+        for (value, Output { shape, dtype }) in outputs.into_iter().zip(inferred) {
             let Some(value) = value else { continue };
             let value = &mut self.values[value.index()];
             value.dtype = dtype.or(value.dtype);
@@ -65,7 +67,7 @@ impl Graph {
             for (dim, stated) in shape.iter_mut().zip(stated.into_iter().flatten()) {
                 let of_data = |name: &str| {
                     let composed = name.contains('*');
-                    name.contains(MADE_UP) || !composed && !of_inputs.iter().any(|s| s == name)
+                    name.contains(INVENTED) || !composed && !of_inputs.iter().any(|s| s == name)
                 };
                 if matches!(dim, Dim::Symbol(name) if of_data(name)) {
                     *dim = stated.clone();
@@ -75,17 +77,18 @@ impl Graph {
         }
     }
 
-    /// Infers the shapes of all nodes' outputs from the inputs' and constants' shapes. Outputs of
-    /// [`Op::Opaque`] nodes keep the shapes they have, and so do outputs of the graph that nothing is known of.
+    /// Infers the shapes of all values from those of inputs and constants. Outputs of
+    /// [`Op::Opaque`] nodes and of the graph keep their shapes if no rule determines them.
     ///
     /// # Errors
-    /// [`GraphError::Shape`] at the first node that does not accept its inputs' shapes.
+    /// [`GraphError::Shape`] at the first node that rejects the shapes of its inputs.
     pub fn infer_shapes(&mut self) -> Result<(), GraphError> {
         self.infer_all(|_, _| None)
     }
 
-    /// As [`Graph::infer_shapes`], for a graph that `before` became and that has its value ids. Values that no rule finds anything of,
-    /// behind an operator that is not known, keep the shapes that they had where what their node reads has kept its own.
+    /// As [`Graph::infer_shapes`], for an edited form of `before` with the same value ids. A
+    /// value whose shape no rule determines keeps its earlier shape if all inputs of its node
+    /// keep theirs.
     ///
     /// # Errors
     /// As [`Graph::infer_shapes`].
@@ -99,7 +102,7 @@ impl Graph {
         })
     }
 
-    /// Infers all shapes; `known` may say that of a first output of which no rule finds one.
+    /// Infers all shapes; `known` may supply the shape of a first output that no rule determines.
     fn infer_all(
         &mut self,
         known: impl Fn(&Self, &Node) -> Option<Shape>,
@@ -107,7 +110,8 @@ impl Graph {
         for index in 0..self.nodes.len() {
             if !matches!(self.nodes[index].op, Op::Opaque(_)) {
                 for value in self.nodes[index].outputs.iter().flatten() {
-                    // A declared output keeps its shape where no rule finds one: ONNX asks for it.
+                    // ONNX requires a shape of a graph output, so the declared one is the
+                    // fallback.
                     if !self.outputs.contains(value) {
                         self.values[value.index()].shape = None;
                     }

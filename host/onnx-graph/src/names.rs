@@ -1,10 +1,10 @@
-//! Unique names, found and made in constant time.
+//! Unique names.
 
 use std::collections::HashMap;
 use std::sync::Arc;
 
-/// Names in use and where they are used. Derived from the graph, so any two compare equal. Copies share their table until one
-/// of them changes.
+/// The names in use and their indices. The table is derived from the graph, so that any two
+/// compare equal. Copies share it until one of them changes.
 #[derive(Debug, Clone, Default)]
 pub(crate) struct Names(Arc<Table>);
 
@@ -25,22 +25,22 @@ impl Names {
         self.0.taken.get(name).copied()
     }
 
-    /// Takes a name; false when it is in use.
-    pub fn take(&mut self, name: &str, at: u32) -> bool {
+    /// Reserves a name; returns false if it is in use.
+    pub fn take(&mut self, name: &str, index: u32) -> bool {
         if self.0.taken.contains_key(name) {
             return false;
         }
-        self.move_to(name, at);
+        self.move_to(name, index);
         true
     }
 
-    /// Records that a name in use now stands for something else.
-    pub fn move_to(&mut self, name: &str, at: u32) {
+    /// Sets the index of a name.
+    pub fn move_to(&mut self, name: &str, index: u32) {
         let table = Arc::make_mut(&mut self.0);
-        table.taken.insert(name.to_owned(), at);
+        table.taken.insert(name.to_owned(), index);
     }
 
-    /// `base`, with a numbered suffix where it is in use already. Not taken yet.
+    /// Returns `base`, with a numbered suffix if it is in use. The name is not reserved.
     pub fn unused(&mut self, base: &str) -> String {
         if !self.0.taken.contains_key(base) {
             return base.to_owned();

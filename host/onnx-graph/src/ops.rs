@@ -1,4 +1,4 @@
-//! Operators, one file each: attributes, how they are read and written, and the rule for shapes.
+//! Operators: per file their attributes, and how they are read, written, shaped and folded.
 
 mod context;
 mod opaque;
@@ -6,129 +6,195 @@ mod reduce;
 mod window;
 
 use crate::GraphError;
-use crate::graph;
+use crate::fold::{Array, Operands};
+use crate::value::{Dim, Shape as Dims};
+
 pub(crate) use context::{Emission, Extra, Facts, Operator, Parsing};
 pub use opaque::Opaque;
-pub(crate) use opaque::{MADE_UP, Output, unchanged};
+pub(crate) use opaque::{INVENTED, Output, unchanged};
 pub use pad::PadMode;
 pub use resize::{Coordinates, Extent, ResizeMode, Rounding};
-pub(crate) use slice::range;
 
+/// Declares the operators with a typed form, by the module that defines them.
 macro_rules! operators {
-    ($($module:ident $name:ident,)*) => {
-        $(mod $module; pub use $module::$name;)*
+    ($($module:ident: $($name:ident),+;)*) => {
+        $(mod $module; $(pub use $module::$name;)+)*
 
         /// An operator with its attributes.
         #[derive(Debug, Clone, PartialEq)]
-        #[allow(missing_docs, reason = "each variant holds the struct of its name, which is documented")]
+        #[allow(missing_docs, reason = "each variant holds the documented struct of its name")]
         pub enum Op {
-            $($name($name),)*
+            $($($name($name),)+)*
             Opaque(Opaque),
         }
 
-        $(impl From<$name> for Op {
+        $($(impl From<$name> for Op {
             fn from(op: $name) -> Self {
                 Self::$name(op)
             }
-        })*
+        })+)*
 
         impl Op {
-            /// Name of the operator, as ONNX has it.
+            /// Returns the operator's name in ONNX.
             #[must_use]
             pub fn name(&self) -> &str {
                 match self {
-                    $(Self::$name(_) => <$name as Operator>::NAME,)*
+                    $($(Self::$name(_) => <$name as Operator>::NAME,)+)*
                     Self::Opaque(op) => &op.op_type,
                 }
             }
 
-            /// The first operator set in which the form that is written exists. A node kept as it is has that of its file.
+            /// The first operator set with the form that is written. An opaque node has the form
+            /// of its file.
             pub(crate) fn since(&self, facts: &Facts<'_>) -> i64 {
                 match self {
-                    $(Self::$name(op) => op.since(facts),)*
+                    $($(Self::$name(op) => op.since(facts),)+)*
                     Self::Opaque(_) => 1,
                 }
             }
 
             /// Reads an operator of the default domain; `None` keeps the node opaque.
-            pub(crate) fn parse(op_type: &str, node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-                let op_type = today(op_type, node.opset);
-                $(if op_type == <$name as Operator>::NAME {
+            pub(crate) fn parse(
+                op_type: &str,
+                node: &mut Parsing<'_>,
+            ) -> Result<Option<Self>, GraphError> {
+                let op_type = current_name(op_type, node.opset);
+                $($(if op_type == <$name as Operator>::NAME {
                     return Ok(parse::<$name>(node)?.map(Self::$name));
-                })*
+                })+)*
                 Ok(None)
             }
 
             pub(crate) fn emit(&self, out: &mut Emission) {
                 match self {
-                    $(Self::$name(op) => op.emit(out),)*
+                    $($(Self::$name(op) => op.emit(out),)+)*
                     Self::Opaque(op) => out.attributes.extend(op.attributes.iter().cloned()),
                 }
             }
 
-            /// Shapes of the outputs where they are determined; `None` for an opaque operator, which has its own rules.
-            pub(crate) fn shapes(&self, facts: &Facts<'_>) -> Result<Option<Vec<Option<graph::Shape>>>, String> {
+            /// Shapes of the outputs, where they are determined; `None` for an opaque operator,
+            /// which has rules of its own.
+            pub(crate) fn shapes(
+                &self,
+                facts: &Facts<'_>,
+            ) -> Result<Option<Vec<Option<Dims>>>, String> {
                 match self {
-                    $(Self::$name(op) => op.shapes(facts).map(Some),)*
+                    $($(Self::$name(op) => op.shapes(facts).map(Some),)+)*
                     Self::Opaque(_) => Ok(None),
                 }
             }
+
+            /// The result over constants and sizes, if these determine it. `shape` is the shape
+            /// of the first input; `operands` are collected only for an operator that reads them.
+            pub(crate) fn fold(
+                &self,
+                shape: Option<&[Dim]>,
+                operands: impl FnOnce() -> Option<Operands>,
+            ) -> Option<Array> {
+                match self {
+                    $($(Self::$name(op) => {
+                        <$name as Operator>::FOLD.apply(op, shape, operands)
+                    })+)*
+                    Self::Opaque(op) => op.fold(shape, operands),
+                }
+            }
         }
+
+        /// The table of operators with a typed form, by name.
+        static TYPED: &[OperatorInfo] = &[$($(OperatorInfo {
+            name: <$name as Operator>::NAME,
+            domain: "",
+            form: Form::Typed {
+                versions: <$name as Operator>::VERSIONS,
+                since: <$name as Operator>::SINCE,
+            },
+            folded: !<$name as Operator>::FOLD.is_never(),
+        },)+)*];
     };
 }
 
 operators! {
-    add Add,
-    average_pool AveragePool,
-    batch_normalization BatchNormalization,
-    clip Clip,
-    concat Concat,
-    conv Conv,
-    conv_transpose ConvTranspose,
-    div Div,
-    dropout Dropout,
-    einsum Einsum,
-    erf Erf,
-    exp Exp,
-    expand Expand,
-    flatten Flatten,
-    gather Gather,
-    gelu Gelu,
-    gemm Gemm,
-    global_average_pool GlobalAveragePool,
-    global_max_pool GlobalMaxPool,
-    group_normalization GroupNormalization,
-    hard_sigmoid HardSigmoid,
-    hard_swish HardSwish,
-    identity Identity,
-    instance_normalization InstanceNormalization,
-    layer_normalization LayerNormalization,
-    leaky_relu LeakyRelu,
-    log_softmax LogSoftmax,
-    mat_mul MatMul,
-    max_pool MaxPool,
-    mul Mul,
-    p_relu PRelu,
-    pad Pad,
-    pow Pow,
-    reduce_l2 ReduceL2,
-    reduce_mean ReduceMean,
-    reduce_sum ReduceSum,
-    relu Relu,
-    reshape Reshape,
-    resize Resize,
-    shape Shape,
-    sigmoid Sigmoid,
-    slice Slice,
-    softmax Softmax,
-    split Split,
-    sqrt Sqrt,
-    squeeze Squeeze,
-    sub Sub,
-    tanh Tanh,
-    transpose Transpose,
-    unsqueeze Unsqueeze,
-    where_ Where,
+    average_pool: AveragePool;
+    batch_normalization: BatchNormalization;
+    binary: Add, Div, Mul, Sub;
+    clip: Clip;
+    concat: Concat;
+    conv: Conv;
+    conv_transpose: ConvTranspose;
+    dropout: Dropout;
+    einsum: Einsum;
+    expand: Expand;
+    flatten: Flatten;
+    gather: Gather;
+    gelu: Gelu;
+    gemm: Gemm;
+    global_pool: GlobalAveragePool, GlobalMaxPool;
+    group_normalization: GroupNormalization;
+    instance_normalization: InstanceNormalization;
+    layer_normalization: LayerNormalization;
+    matmul: MatMul;
+    max_pool: MaxPool;
+    pad: Pad;
+    pow: Pow;
+    prelu: PRelu;
+    reduce_l2: ReduceL2;
+    reduce_mean: ReduceMean;
+    reduce_sum: ReduceSum;
+    reshape: Reshape;
+    resize: Resize;
+    shape: Shape;
+    slice: Slice;
+    softmax: LogSoftmax, Softmax;
+    split: Split;
+    squeeze: Squeeze, Unsqueeze;
+    transpose: Transpose;
+    unary: Erf, Exp, HardSigmoid, HardSwish, Identity, LeakyRelu, Relu, Sigmoid, Sqrt, Tanh;
+    where_: Where;
+}
+
+/// An operator that this crate has rules for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorInfo {
+    /// Name in the domain.
+    pub name: &'static str,
+    /// Operator domain; empty for ONNX's own.
+    pub domain: &'static str,
+    /// How nodes of the operator are represented.
+    pub form: Form,
+    /// Whether nodes over constants or sizes are computed while a model is read.
+    pub folded: bool,
+}
+
+/// How nodes of an operator are represented.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Form {
+    /// As an [`Op`] with typed attributes.
+    Typed {
+        /// Operator sets that introduced the operator or changed it, ascending.
+        versions: &'static [i64],
+        /// First operator set with a form that is written.
+        since: i64,
+    },
+    /// As [`Op::Opaque`], with rules for shapes and element types.
+    Opaque {
+        /// Whether the operator multiplies and sums up, or may.
+        multiplies: bool,
+    },
+}
+
+/// Returns the operators that this crate has rules for. An operator with a typed form may be in
+/// the list a second time, as [`Form::Opaque`], for nodes in a form that has no typed
+/// counterpart.
+pub fn operators() -> impl Iterator<Item = OperatorInfo> {
+    let opaque = opaque::rows().map(|(domain, name, signature)| OperatorInfo {
+        name,
+        domain,
+        form: Form::Opaque {
+            multiplies: signature.multiplies(),
+        },
+        folded: signature.folds(),
+    });
+    TYPED.iter().copied().chain(opaque)
 }
 
 impl From<Opaque> for Op {
@@ -137,8 +203,8 @@ impl From<Opaque> for Op {
     }
 }
 
-/// The name that an operator has today.
-fn today(op_type: &str, opset: i64) -> &str {
+/// The current name of an operator.
+fn current_name(op_type: &str, opset: i64) -> &str {
     match (op_type, opset) {
         ("Upsample", ..10) => Resize::NAME,
         _ => op_type,
@@ -149,7 +215,7 @@ fn parse<T: Operator>(node: &mut Parsing<'_>) -> Result<Option<T>, GraphError> {
     let Some(op) = T::parse(node)? else {
         return Ok(None);
     };
-    // An attribute nobody looked at may change the meaning.
+    // An attribute that was not looked up may change the meaning.
     if node.used.contains(&false) || (node.outputs != 1 && !T::MANY_OUTPUTS) {
         return Ok(None);
     }

@@ -3,7 +3,8 @@
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
 
-/// Orders `0..needs.len()` so that everything in `needs[i]` comes before `i`, otherwise keeping the order given.
+/// Orders `0..needs.len()` so that everything in `needs[i]` comes before `i`, and keeps the given
+/// order otherwise.
 ///
 /// # Errors
 /// The first element on or behind a cycle.
@@ -41,7 +42,7 @@ mod tests {
     use super::topological;
 
     #[test]
-    fn order_is_kept_where_it_can_be_and_cycles_are_found() {
+    fn order_is_kept_if_possible_and_cycles_are_errors() {
         assert_eq!(topological(&[vec![], vec![0], vec![]]), Ok(vec![0, 1, 2]));
         assert_eq!(
             topological(&[vec![2], vec![], vec![1, 1]]),

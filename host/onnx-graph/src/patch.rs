@@ -1,20 +1,22 @@
-//! Checked edits: nodes are added and a value is replaced by another of the same type, or nothing happens.
+//! Checked edits: a patch adds nodes and replaces values by others of the same type, or fails and
+//! leaves the graph unchanged.
 
 mod batch_norm;
 
 pub use batch_norm::{InsertedNorm, fold_batch_norm, insert_batch_norm};
 
-use crate::graph::{Graph, Node, ValueId};
+use crate::graph::{Graph, Node};
 use crate::ops::Op;
 use crate::order::topological;
+use crate::value::ValueId;
 use crate::{GraphError, Tensor};
 
-/// A value as a patch sees it.
+/// A value in a patch.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Wire {
     /// A value of the graph.
     Old(ValueId),
-    /// A value the patch adds, by its number.
+    /// A value that the patch adds, by its number.
     New(usize),
 }
 
@@ -37,7 +39,8 @@ enum Addition {
     },
 }
 
-/// An edit of a graph: values to add and values to replace. It touches nothing until [`Graph::apply`] has checked it.
+/// An edit of a graph: values to add and values to replace. [`Graph::apply`] checks and applies
+/// it.
 #[derive(Debug, Clone)]
 pub struct Patch {
     anchor: String,
@@ -46,7 +49,7 @@ pub struct Patch {
 }
 
 impl Patch {
-    /// An empty patch; `anchor` is the node that errors name.
+    /// Creates an empty patch; `anchor` is the node that errors name.
     #[must_use]
     pub fn new(anchor: impl Into<String>) -> Self {
         Self {
@@ -76,20 +79,21 @@ impl Patch {
         Wire::New(self.additions.len() - 1)
     }
 
-    /// Lets everything that reads `old`, except the patch's own nodes, read `new` instead. A graph output keeps its
-    /// name.
+    /// Replaces `old` by `new` in all nodes except the patch's own, and among the graph outputs,
+    /// where `new` takes the name.
     pub fn replace(&mut self, old: ValueId, new: Wire) {
         self.replacements.push((old, new));
     }
 }
 
 impl Graph {
-    /// Applies a patch; returns the ids of the values it added. Ids of other values stay, node ids do not. What nothing
-    /// reads afterwards is left in place, for [`Graph::remove_dead`].
+    /// Applies a patch and returns the ids of the values that it adds. Other value ids stay
+    /// valid, node ids do not. Dead nodes stay in place, for [`Graph::remove_dead`].
     ///
     /// # Errors
-    /// [`GraphError::Patch`] when a replacement has another shape or element type than what it replaces, or waits for
-    /// it in a circle; [`GraphError::Shape`] when a new node does not accept its inputs. The graph is then unchanged.
+    /// [`GraphError::Patch`] if a replacement has another shape or element type than the value
+    /// that it replaces, or depends on its own result; [`GraphError::Shape`] if a new node
+    /// rejects its inputs. The graph is then unchanged.
     pub fn apply(&mut self, patch: Patch) -> Result<Vec<ValueId>, GraphError> {
         let (values, nodes) = (self.values.len(), self.nodes.clone());
         let ends = self.outputs.clone();
@@ -184,7 +188,7 @@ impl Graph {
         }
     }
 
-    /// Puts the nodes from `added` on after what they read, and all nodes in topological order.
+    /// Sorts the nodes topologically; those from `added` on are placed right behind their inputs.
     pub(crate) fn sort_nodes(&mut self, added: usize) -> Result<(), usize> {
         let producers = self.producers();
         let needs: Vec<Vec<usize>> = self
@@ -198,19 +202,19 @@ impl Graph {
                     .collect()
             })
             .collect();
-        // A new node stands where its last input does, so that the order stays close to the old one.
-        let mut place: Vec<(usize, usize)> = (0..added).map(|i| (i, i)).collect();
+        // A new node ranks with its last input, so that the order stays close to the old one.
+        let mut ranks: Vec<(usize, usize)> = (0..added).map(|i| (i, i)).collect();
         for (i, list) in needs.iter().enumerate().skip(added) {
-            let at = list
+            let last = list
                 .iter()
                 .filter(|&&n| n < i)
-                .map(|&n| place[n].0)
+                .map(|&n| ranks[n].0)
                 .max()
                 .unwrap_or(0);
-            place.push((at, i));
+            ranks.push((last, i));
         }
         let mut ranked: Vec<usize> = (0..self.nodes.len()).collect();
-        ranked.sort_by_key(|&i| place[i]);
+        ranked.sort_by_key(|&i| ranks[i]);
         let mut position = vec![0; ranked.len()];
         for (p, &i) in ranked.iter().enumerate() {
             position[i] = p;

@@ -1,7 +1,8 @@
-//! The parts of `onnx.proto3` this crate uses ([specification](https://onnx.ai/onnx/repo-docs/IR.html)).
+//! The parts of `onnx.proto3` that this crate uses
+//! ([specification](https://onnx.ai/onnx/repo-docs/IR.html)).
 //!
-//! Subgraphs, functions and non-tensor types are kept as bytes: they are carried along and cost neither recursion nor memory beyond
-//! their own length. Functions are decoded where their calls are replaced by their bodies.
+//! Subgraphs, functions and non-tensor types stay encoded, which avoids recursion and memory
+//! beyond their own length. Functions are decoded where they are inlined.
 
 use prost::Message;
 use prost::bytes::Bytes;
@@ -96,6 +97,22 @@ pub(crate) struct NodeProto {
     pub domain: String,
     #[prost(string, tag = "8")]
     pub overload: String,
+}
+
+/// The name of an operator domain; ONNX's own has two, of which the empty one is returned.
+pub(crate) fn plain(domain: &str) -> &str {
+    if domain == "ai.onnx" { "" } else { domain }
+}
+
+impl NodeProto {
+    /// The node's name, or one derived from its operator, for messages.
+    pub fn label(&self) -> String {
+        match (self.name.as_str(), self.output.first()) {
+            ("", Some(output)) if !output.is_empty() => format!("{}_{output}", self.op_type),
+            ("", _) => self.op_type.clone(),
+            (name, _) => name.to_owned(),
+        }
+    }
 }
 
 #[derive(Clone, PartialEq, Message)]

@@ -1,46 +1,53 @@
 //! ONNX bytes to a graph.
 
 mod attribute;
+mod budget;
 mod build;
+mod constants;
 mod expand;
+mod forms;
 mod functions;
 mod tensor;
 #[cfg(test)]
 mod tests;
 mod unshare;
 
-pub(crate) use tensor::dtype;
-
 use prost::Message;
 use prost::bytes::{Buf, Bytes};
 
 use crate::external::ExternalData;
-use crate::graph::{Dim, Shape};
-use crate::input_sizes::{self, InputSize};
-use crate::proto::{ModelProto, TypeProto};
-use crate::{DType, Graph, GraphError};
+use crate::input_size::InputSize;
+use crate::open_inputs;
+use crate::proto::ModelProto;
+use crate::{Graph, GraphError};
 
 /// Reads an ONNX model.
 ///
-/// What the graph computes of constants is computed, within limits in proportion to the file; `auto_pad`, axes, bounds and targets that
-/// are constant are resolved into the operators; Identity and Constant nodes over constants disappear; biases and
-/// normalisation parameters that several layers share become one each; what nothing reads is dropped. A node without a typed form is
-/// kept as [`crate::ops::Opaque`]. Nodes in training mode are read as they are at inference, and [`Graph::training`] names
-/// them. Calls of the model's own functions are replaced by the functions' bodies, read at the operator sets that the
-/// functions import; a function with a subgraph in its body stays, and so do its calls.
+/// Reading normalises the model:
+/// - Nodes over constants are folded, within limits in proportion to the file. `auto_pad` and
+///   constant axes, bounds and targets are resolved into the operators. Identity and Constant
+///   nodes over constants disappear, and so do dead nodes.
+/// - Biases and normalisation parameters that several layers share are copied for each.
+/// - Nodes in training mode take their inference form; [`Graph::training`] names them.
+/// - Calls of the model's own functions are inlined at the operator sets that the functions
+///   import. A function with a subgraph in its body stays, and so do its calls.
+/// - A node without a typed form becomes [`crate::ops::Opaque`].
+///
+/// Memory is in proportion to the given bytes.
 ///
 /// # Errors
-/// [`GraphError::Decode`] when the bytes are no model, [`GraphError::Malformed`] and [`GraphError::Unsupported`] naming
-/// the node or tensor at fault, [`GraphError::ExternalData`] when `external` does not give a tensor's bytes,
-/// [`GraphError::Shape`] when an operator does not accept its inputs, [`GraphError::Function`] when the calls of a function go in a
-/// circle or come to too much, or do not fit it. It never panics, and takes memory in proportion
-/// to the bytes given.
+/// - [`GraphError::Decode`] if the bytes are no model.
+/// - [`GraphError::Malformed`] or [`GraphError::Unsupported`] with the node or tensor at fault.
+/// - [`GraphError::ExternalData`] if `external` does not return a tensor's bytes.
+/// - [`GraphError::Shape`] if an operator rejects its inputs.
+/// - [`GraphError::Function`] if calls are recursive, expand to too much, or do not fit their
+///   function.
 pub fn read(bytes: &[u8], external: &dyn ExternalData) -> Result<Graph, GraphError> {
     decode(bytes, external, &[])
 }
 
-/// As [`read`], of bytes that are given away: tensors are then taken out of them without a copy in between, so that a model
-/// takes twice its size while it is read.
+/// As [`read`], with ownership of the bytes: tensors are copied out of them directly, so that
+/// reading takes twice the model's size.
 ///
 /// # Errors
 /// As [`read`].
@@ -48,11 +55,12 @@ pub fn read_owned(bytes: Vec<u8>, external: &dyn ExternalData) -> Result<Graph, 
     read_sized(bytes, external, &[])
 }
 
-/// As [`read_owned`], with sizes for inputs that the model leaves open. Sizes of the same names elsewhere in the file are fixed alike,
-/// and what the model computes of them is computed. A batch that the model leaves open stays open where its size is given as 1.
+/// As [`read_owned`], with sizes for inputs that the model leaves open. All stated sizes of the
+/// same names are fixed alike, and values that depend on them are folded. An open batch whose
+/// size is given as 1 stays open.
 ///
 /// # Errors
-/// As [`read`], and [`GraphError::InputSize`] where a size contradicts the model.
+/// As [`read`], and [`GraphError::InputSize`] if a size contradicts the model.
 pub fn read_sized(
     bytes: Vec<u8>,
     external: &dyn ExternalData,
@@ -70,26 +78,7 @@ fn decode(
         reason: e.to_string(),
     })?;
     if let Some(graph) = &mut model.graph {
-        input_sizes::fix(graph, sizes)?;
+        open_inputs::fix(graph, sizes)?;
     }
     build::build(model, external)
-}
-
-/// Element type number and shape of a tensor type. Sizes left open and nameless are named after `name`.
-pub(crate) fn tensor_type(
-    proto: Option<&TypeProto>,
-    name: &str,
-) -> Option<(i32, Option<DType>, Option<Shape>)> {
-    let tensor = proto?.tensor_type.as_ref()?;
-    let dim = |(i, d): (usize, &crate::proto::Dimension)| match (d.dim_value, &d.dim_param) {
-        (Some(n), _) if n > 0 => usize::try_from(n).ok().map(Dim::Known),
-        (None, Some(s)) if !s.is_empty() => Some(Dim::Symbol(s.clone())),
-        // Exporters write 0 and negative sizes for ones left open.
-        _ => Some(Dim::Symbol(format!("{name}_dim{i}"))),
-    };
-    let shape = tensor
-        .shape
-        .as_ref()
-        .and_then(|s| s.dim.iter().enumerate().map(dim).collect());
-    Some((tensor.elem_type, tensor::dtype(tensor.elem_type), shape))
 }

@@ -1,12 +1,14 @@
-//! Whether two graphs describe the same network.
+//! Comparison of graphs.
 
 use std::collections::HashMap;
 
-use crate::graph::{Graph, ValueId};
+use crate::graph::Graph;
+use crate::value::ValueId;
 
 impl Graph {
-    /// Compares two graphs as networks, by names: inputs and outputs with their types, nodes with their operators and
-    /// wires, constants bit by bit. Ids, unused values and the operator set may differ.
+    /// Compares two graphs as networks, by names: inputs and outputs with their types, nodes with
+    /// their operators, inputs and outputs, constants bit by bit. Ids, unused values and the
+    /// operator set may differ.
     ///
     /// # Errors
     /// The first difference, in words.
@@ -52,7 +54,7 @@ impl Graph {
             if a.name != b.name {
                 return fail("other names");
             }
-            // A NaN attribute equals itself in words only.
+            // An attribute that is NaN equals itself only as text.
             if a.op != b.op && format!("{:?}", a.op) != format!("{:?}", b.op) {
                 return fail(&format!("{:?} against {:?}", a.op, b.op));
             }

@@ -1,14 +1,18 @@
-//! Rewrites after reading that change no value: forms of exporters that hide which channels belong together.
+//! Rewrites after reading that change no value, for exported forms that hide which channels
+//! belong together.
 
+mod neighbours;
 mod strided;
 
-use crate::consumers::Consumers;
 use crate::dims::blocks;
-use crate::graph::{Dim, Graph, Node, NodeId, ValueId};
+use crate::graph::{Graph, Node};
 use crate::ops::{Op, Reshape, Slice, Squeeze, Transpose};
 use crate::patch::Patch;
+use crate::value::{Dim, NodeId, ValueId};
+use neighbours::Neighbours;
 
-/// Takes packed projections apart, splits heads off at once, and drops broadcasts that the reader does itself.
+/// Separates packed projections, splits heads in one step, and drops broadcasts that the reader
+/// does itself.
 pub(crate) fn simplify(graph: &mut Graph) {
     for form in [
         in_order,
@@ -21,24 +25,15 @@ pub(crate) fn simplify(graph: &mut Graph) {
     }
 }
 
-/// What surrounds a node.
-struct Around {
-    producers: Vec<Option<NodeId>>,
-    consumers: Consumers,
-}
-
-/// Applies what `form` finds at a node until it finds nothing more. A patch that does not fit changes nothing.
-fn everywhere(graph: &mut Graph, form: fn(&Graph, &Around, NodeId) -> Option<Patch>) {
+/// Applies the patches of `form` until there are no more. A patch that does not fit is skipped.
+fn everywhere(graph: &mut Graph, form: fn(&Graph, &Neighbours, NodeId) -> Option<Patch>) {
     let mut changed = true;
     while changed {
         changed = false;
-        let around = Around {
-            producers: graph.producers(),
-            consumers: graph.consumers(),
-        };
+        let neighbours = Neighbours::of(graph);
         let patches: Vec<Patch> = graph
             .iter()
-            .filter_map(|(id, _)| form(graph, &around, id))
+            .filter_map(|(id, _)| form(graph, &neighbours, id))
             .collect();
         for patch in patches {
             changed |= graph.apply(patch).is_ok();
@@ -47,8 +42,9 @@ fn everywhere(graph: &mut Graph, form: fn(&Graph, &Around, NodeId) -> Option<Pat
     }
 }
 
-/// A Gather of a whole axis in its order only changes the shape: what PyTorch's newer exporter makes of `as_strided`.
-fn in_order(graph: &Graph, _: &Around, id: NodeId) -> Option<Patch> {
+/// Replaces a Gather of a whole axis in order, which PyTorch's newer exporter writes for
+/// `as_strided`, by a Reshape.
+fn in_order(graph: &Graph, _: &Neighbours, id: NodeId) -> Option<Patch> {
     let node = graph.node(id);
     let Op::Gather(op) = &node.op else {
         return None;
@@ -82,23 +78,25 @@ fn in_order(graph: &Graph, _: &Around, id: NodeId) -> Option<Patch> {
     Some(patch)
 }
 
-/// A Reshape that splits an axis into parts, operators that move the axis of the parts about, and a choice of one part.
+/// A Reshape that splits an axis into parts, operators that move the axis of the parts, and a
+/// Gather that chooses one part.
 struct Choice {
     reshape: NodeId,
-    /// From the Reshape's reader to the node before the choice, with the position of the parts' axis in each input.
-    way: Vec<NodeId>,
+    /// The nodes between the Reshape and the choice.
+    path: Vec<NodeId>,
     choice: NodeId,
     /// The axis of the parts in the Reshape's output, and in the choice's input.
     axes: (usize, usize),
-    /// The axis that is split, and the chosen range of it.
+    /// The axis that is split, and its chosen range.
     axis: usize,
     range: (usize, usize),
 }
 
-/// Attention packs queries, keys and values into one projection, reshapes it to `[.., 3, heads, width]` and picks each part
-/// behind a few transpositions. Cropping would then need parts of equal size. A Slice of the projection is the same part.
-fn unpacked(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
-    part(graph, &choice(graph, &around.producers, id)?)
+/// Replaces the choice of a part by a Slice of the projection. Attention packs queries, keys and
+/// values into one projection, reshapes it to `[.., 3, heads, width]` and picks each part behind
+/// some transpositions, a form in which cropping needs parts of equal size.
+fn unpacked(graph: &Graph, neighbours: &Neighbours, id: NodeId) -> Option<Patch> {
+    part(graph, &choice(graph, &neighbours.producers, id)?)
 }
 
 fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Choice> {
@@ -113,13 +111,13 @@ fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Cho
     let mut value = node.input(0)?;
     let chosen = gather.axis(rank(value)?)?;
     let mut axis = chosen;
-    let mut way = Vec::new();
+    let mut path = Vec::new();
     let reshape = loop {
-        let at = producers[value.index()]?;
-        let node = graph.node(at);
+        let id = producers[value.index()]?;
+        let node = graph.node(id);
         let from = node.input(0)?;
         axis = match &node.op {
-            Op::Reshape(_) => break at,
+            Op::Reshape(_) => break id,
             Op::Transpose(op) => *op.perm.get(axis)?,
             Op::Unsqueeze(op) => {
                 let added = crate::dims::axes(&op.axes, rank(value)?).ok()?;
@@ -132,10 +130,10 @@ fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Cho
             }
             _ => return None,
         };
-        way.push(at);
+        path.push(id);
         value = from;
     };
-    way.reverse();
+    path.reverse();
     let node = graph.node(reshape);
     let (from, to) = (
         graph.value(node.input(0)?).shape.as_ref()?,
@@ -159,7 +157,7 @@ fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Cho
     let inner = size / count;
     Some(Choice {
         reshape,
-        way,
+        path,
         choice: id,
         axes: (axis, chosen),
         axis: whole.start,
@@ -167,51 +165,52 @@ fn choice(graph: &Graph, producers: &[Option<NodeId>], id: NodeId) -> Option<Cho
     })
 }
 
-fn part(graph: &Graph, found: &Choice) -> Option<Patch> {
-    let reshape = graph.node(found.reshape);
+fn part(graph: &Graph, of: &Choice) -> Option<Patch> {
+    let reshape = graph.node(of.reshape);
     let Op::Reshape(op) = &reshape.op else {
         return None;
     };
     let source = reshape.input(0)?;
     let name = |node: &Node| format!("{}_part", node.name);
     let mut patch = Patch::new(&reshape.name);
-    let (start, end) = found.range;
+    let (start, end) = of.range;
     let slice = Slice {
         starts: vec![i64::try_from(start).ok()?],
         ends: vec![i64::try_from(end).ok()?],
-        axes: vec![i64::try_from(found.axis).ok()?],
+        axes: vec![i64::try_from(of.axis).ok()?],
         steps: vec![1],
     };
     let mut wire = patch.node(format!("{}_slice", reshape.name), slice, &[source.into()]);
     let mut target = op.target.clone();
-    *target.get_mut(found.axes.0)? = 1;
+    *target.get_mut(of.axes.0)? = 1;
     let op = Reshape {
         target,
         allow_zero: op.allow_zero,
     };
     wire = patch.node(name(reshape), op, &[wire]);
-    for &id in &found.way {
+    for &id in &of.path {
         let node = graph.node(id);
         wire = patch.node(name(node), node.op.clone(), &[wire]);
     }
-    let choice = graph.node(found.choice);
+    let choice = graph.node(of.choice);
     let squeeze = Squeeze {
-        axes: vec![i64::try_from(found.axes.1).ok()?],
+        axes: vec![i64::try_from(of.axes.1).ok()?],
     };
     wire = patch.node(name(choice), squeeze, &[wire]);
     patch.replace(choice.output(), wire);
     Some(patch)
 }
 
-/// An Expand to the size of the value that it then meets in an elementwise operator, which broadcasts by itself.
-fn broadcast_by_reader(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
+/// Drops an Expand to the size of the other operand of an elementwise operator, which broadcasts
+/// by itself.
+fn broadcast_by_reader(graph: &Graph, neighbours: &Neighbours, id: NodeId) -> Option<Patch> {
     let node = graph.node(id);
     let (Op::Expand(_), Some(from)) = (&node.op, node.input(0)) else {
         return None;
     };
     let expanded = node.output();
-    let wanted = graph.value(expanded).shape.as_ref()?;
-    let readers = &around.consumers[expanded.index()];
+    let shape = graph.value(expanded).shape.as_ref()?;
+    let readers = &neighbours.consumers[expanded.index()];
     if readers.is_empty() || graph.outputs().contains(&expanded) {
         return None;
     }
@@ -223,7 +222,7 @@ fn broadcast_by_reader(graph: &Graph, around: &Around, id: NodeId) -> Option<Pat
         }
         let (left, right) = (reader.input(0)?, reader.input(1)?);
         let other = if left == expanded { right } else { left };
-        if other == expanded || graph.value(other).shape.as_ref() != Some(wanted) {
+        if other == expanded || graph.value(other).shape.as_ref() != Some(shape) {
             return None;
         }
         let narrow = |v: ValueId| if v == expanded { from } else { v }.into();
@@ -237,10 +236,10 @@ fn broadcast_by_reader(graph: &Graph, around: &Around, id: NodeId) -> Option<Pat
     Some(patch)
 }
 
-/// PyTorch's attention merges heads into the batch, transposes, and splits them off again. Split at once, the heads keep an
-/// axis of their own.
-fn split_at_once(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
-    let (producers, last) = (&around.producers, graph.node(id));
+/// Splits off heads in one step, so that they keep an axis of their own. PyTorch's attention
+/// merges them into the batch, transposes, and splits them off again.
+fn split_at_once(graph: &Graph, neighbours: &Neighbours, id: NodeId) -> Option<Patch> {
+    let (producers, last) = (&neighbours.producers, graph.node(id));
     let Op::Reshape(split) = &last.op else {
         return None;
     };
@@ -253,18 +252,18 @@ fn split_at_once(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
     let Op::Reshape(merge) = &first.op else {
         return None;
     };
-    let (merged, moved, wanted) = (
+    let (merged, moved, result) = (
         shape(first.output())?,
         shape(last.input(0)?)?,
         shape(last.output())?,
     );
-    let runs = blocks(moved, wanted)?;
-    // One axis is split and the others stay.
+    let runs = blocks(moved, result)?;
+    // Exactly one axis is split.
     let mut cut = runs.iter().filter(|(f, t)| (f.len(), t.len()) != (1, 1));
     let (Some((whole, parts)), None) = (cut.next(), cut.next()) else {
         return None;
     };
-    if whole.len() != 1 || merge.target.len() != merged.len() || split.target.len() != wanted.len()
+    if whole.len() != 1 || merge.target.len() != merged.len() || split.target.len() != result.len()
     {
         return None;
     }
@@ -272,7 +271,7 @@ fn split_at_once(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
     let sizes: Vec<i64> = parts
         .clone()
         .map(|i| {
-            wanted[i]
+            result[i]
                 .known()
                 .map_or(Some(-1), |n| i64::try_from(n).ok())
         })
@@ -281,16 +280,16 @@ fn split_at_once(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
     let open = usize::from(target[axis] == -1);
     let others = target.iter().filter(|&&t| t == -1).count() - open;
     target.splice(axis..=axis, sizes.iter().copied());
-    // What a zero copies is counted from the front, and one size at most is left open.
+    // A zero copies by position from the front, and at most one size may be inferred.
     let shifted = target[axis..].contains(&0);
     if shifted || others + sizes.iter().filter(|&&s| s == -1).count() > 1 {
         return None;
     }
     let added = sizes.len() - 1;
-    let place = |old: usize| if old > axis { old + added } else { old };
+    let moved_axis = |old: usize| if old > axis { old + added } else { old };
     let perm = transpose.perm.iter().flat_map(|&old| {
         let count = if old == axis { sizes.len() } else { 1 };
-        (0..count).map(move |i| place(old) + i)
+        (0..count).map(move |i| moved_axis(old) + i)
     });
     let mut patch = Patch::new(&last.name);
     let reshape = Reshape {

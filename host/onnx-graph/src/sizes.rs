@@ -1,18 +1,19 @@
-//! Lists of sizes that a graph puts together itself.
+//! Lists of sizes that a graph assembles at run time.
 
-use crate::graph::{Graph, ValueId};
+use crate::graph::Graph;
+use crate::value::ValueId;
 use crate::{GraphError, Tensor, ops};
 
 /// A size in a list.
 pub(crate) enum Size {
     /// A number.
     Known(usize),
-    /// That of an axis of a value.
+    /// The size of an axis of a value.
     Of(ValueId, usize),
 }
 
 impl Graph {
-    /// Appends nodes that list `sizes`; they are named after `name`.
+    /// Appends nodes that assemble a list of `sizes`; they are named after `name`.
     pub(crate) fn list_sizes(
         &mut self,
         name: &str,

@@ -1,4 +1,4 @@
-//! Constant tensors: initialisers and the values of constant nodes.
+//! Constant tensors: initialisers and the values of Constant nodes.
 
 mod crop;
 
@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use crate::GraphError;
 
-/// Element type of a tensor, as ONNX names it.
+/// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
 pub enum DType {
@@ -27,7 +27,7 @@ pub enum DType {
 }
 
 impl DType {
-    /// Bytes of an element.
+    /// Returns the bytes of an element.
     #[must_use]
     pub fn size(self) -> usize {
         match self {
@@ -58,7 +58,8 @@ pub enum TensorData {
     Bool(Vec<bool>),
 }
 
-/// A constant tensor, whose copies share their elements. Invariant: the product of `dims` equals the number of elements.
+/// A constant tensor. Clones share the elements. Invariant: the product of the dimensions equals
+/// the number of elements.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Tensor {
     dims: Vec<usize>,
@@ -80,28 +81,28 @@ macro_rules! each_data {
 }
 
 impl Tensor {
-    /// A tensor of `dims` holding `data` in row-major order.
+    /// Creates a tensor of `dims` with `data` in row-major order.
     ///
     /// # Errors
-    /// [`GraphError::TensorSize`] when the number of elements is not the product of `dims`.
+    /// [`GraphError::TensorSize`] if the number of elements is not the product of `dims`.
     pub fn new(dims: Vec<usize>, data: TensorData) -> Result<Self, GraphError> {
         Self::sharing(dims, Arc::new(data))
     }
 
     fn sharing(dims: Vec<usize>, data: Arc<TensorData>) -> Result<Self, GraphError> {
-        let wanted = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-        // Also the product without empty axes: strides are computed from parts of it.
-        let spread = dims
+        let expected = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        // The product without empty axes must not overflow either: strides are parts of it.
+        let largest_stride = dims
             .iter()
             .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
         let held = each_data!(&*data, v => v.len());
-        if wanted != Some(held) || spread.is_none() {
+        if expected != Some(held) || largest_stride.is_none() {
             return Err(GraphError::TensorSize { dims, held });
         }
         Ok(Self { dims, data })
     }
 
-    /// A float tensor; see [`Tensor::new`].
+    /// Creates a float tensor.
     ///
     /// # Errors
     /// As [`Tensor::new`].
@@ -109,7 +110,7 @@ impl Tensor {
         Self::new(dims.into(), TensorData::F32(data))
     }
 
-    /// A one-dimensional integer tensor, the form of shapes, axes and slice bounds.
+    /// Creates a one-dimensional integer tensor, the form of shapes, axes and slice bounds.
     #[must_use]
     pub fn i64s(data: Vec<i64>) -> Self {
         Self {
@@ -118,7 +119,7 @@ impl Tensor {
         }
     }
 
-    /// A float without dimensions.
+    /// Creates a float tensor without dimensions.
     #[must_use]
     pub fn scalar(value: f32) -> Self {
         Self {
@@ -145,7 +146,7 @@ impl Tensor {
         each_data!(&*self.data, v => v.len())
     }
 
-    /// Whether the tensor holds no element.
+    /// Whether the tensor has no elements.
     #[must_use]
     pub fn is_empty(&self) -> bool {
         self.len() == 0
@@ -165,7 +166,7 @@ impl Tensor {
         }
     }
 
-    /// The elements as floats, when they are [`TensorData::F32`].
+    /// Returns the elements if they are [`TensorData::F32`].
     #[must_use]
     pub fn as_f32(&self) -> Option<&[f32]> {
         if let TensorData::F32(v) = &*self.data {
@@ -175,7 +176,7 @@ impl Tensor {
         }
     }
 
-    /// The elements as 64-bit integers, converted from 32-bit ones where needed.
+    /// Returns the elements as 64-bit integers if they are integers of 64 or 32 bits.
     #[must_use]
     pub fn to_i64s(&self) -> Option<Vec<i64>> {
         match &*self.data {
@@ -185,18 +186,18 @@ impl Tensor {
         }
     }
 
-    /// The same elements under other dimensions.
+    /// Returns the same elements under other dimensions.
     ///
     /// # Errors
-    /// [`GraphError::TensorSize`] when the number of elements differs.
+    /// [`GraphError::TensorSize`] if the number of elements differs.
     pub fn reshaped(self, dims: Vec<usize>) -> Result<Self, GraphError> {
         Self::sharing(dims, self.data)
     }
 
-    /// Axis `i` of the result is axis `perm[i]` of this tensor.
+    /// Permutes the axes: axis `i` of the result is axis `perm[i]` of this tensor.
     ///
     /// # Errors
-    /// [`GraphError::Axis`] when `perm` is no permutation of the axes.
+    /// [`GraphError::Axis`] if `perm` is no permutation of the axes.
     pub fn permuted(&self, perm: &[usize]) -> Result<Self, GraphError> {
         let rank = self.dims.len();
         let mut sorted = perm.to_vec();
@@ -229,7 +230,7 @@ impl Tensor {
         flat.select(0, &order)?.reshaped(dims)
     }
 
-    /// Whether both hold the same bits: unlike `==`, a NaN is itself.
+    /// Whether both tensors have the same bits. Unlike with `==`, a NaN equals itself.
     #[must_use]
     pub fn same_bits(&self, other: &Self) -> bool {
         let equal = match (&*self.data, &*other.data) {
@@ -252,7 +253,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn permuting_moves_the_axes_and_back() {
+    fn permuting_twice_restores_the_axes() {
         let t = Tensor::f32([2, 3, 2], (0..12).map(|x| x as f32).collect()).unwrap();
         let p = t.permuted(&[2, 0, 1]).unwrap();
         assert_eq!(p.dims(), [2, 2, 3]);
@@ -262,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn a_tensor_whose_dimensions_overflow_is_refused() {
+    fn dimensions_that_overflow_are_rejected() {
         assert!(Tensor::f32([usize::MAX, 2], vec![]).is_err());
     }
 }

@@ -1,4 +1,5 @@
-//! Costs: whatever stands before a layer, the layer's multiply-accumulates are the right number or are listed as not counted.
+//! Costs: whatever stands before a layer, the layer's multiply-accumulates are the right number
+//! or are listed as not counted.
 
 use onnx_graph::cost::{Costs, costs};
 use onnx_graph::ops::{Conv, MatMul, Op, Opaque};
@@ -37,7 +38,8 @@ fn text(v: &str) -> AttributeValue {
     AttributeValue::Text(v.as_bytes().to_vec())
 }
 
-/// The operator over its inputs, and a layer that reads its output: a convolution of an image, a product of anything else.
+/// The operator over its inputs, and a layer that reads its output: a convolution of an image, a
+/// product of anything else.
 fn network(opset: i64, name: &str, attributes: Attributes<'_>, inputs: &[In]) -> Graph {
     let (domain, op_type) = name.split_once(':').unwrap_or(("", name));
     let mut graph = Graph::new("g", opset);

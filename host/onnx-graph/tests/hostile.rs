@@ -1,5 +1,5 @@
-//! Bytes that are no model, or a model with some bytes changed, never bring reading down, and what can be read is
-//! settled: written and read again it is the same network.
+//! Bytes that are no model, or a model with some bytes changed, never bring reading down, and
+//! what can be read is settled: written and read again it is the same network.
 
 use onnx_graph::ops::{
     Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Pad, PadMode, Relu, Reshape, Slice, Split,
@@ -107,7 +107,8 @@ fn check(bytes: &[u8]) {
     let Ok(graph) = read(bytes, &NoExternalData) else {
         return;
     };
-    // An operator kept as it was read may mean something else in the operator set written: that is refused.
+    // An operator kept as it was read may mean something else in the operator set written: that
+    // is refused.
     let Ok(again) = write(&graph) else { return };
     let back = read(&again, &NoExternalData).expect("what was written reads");
     graph

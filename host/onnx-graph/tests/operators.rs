@@ -1,5 +1,5 @@
-//! Every operator: the shape it gives, the shapes it refuses, and that it reads back as it was written at each
-//! operator set whose form differs.
+//! Every operator: the shape it gives, the shapes it refuses, and that it reads back as it was
+//! written at each operator set whose form differs.
 
 use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, GraphError, NoExternalData, Tensor, ValueId, read, write};

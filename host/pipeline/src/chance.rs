@@ -1,19 +1,19 @@
-//! Whether a network that is given as trained classifies the data better than a guess: where it does not, labels or
-//! preprocessing do not fit it, and an hour of training would be for nothing.
+//! A comparison of a network that is given as trained with a guess. If it is no better, labels or
+//! preprocessing do not fit it, and an hour of training would be wasted.
 
 use datasets::Dataset;
 use serde::{Deserialize, Serialize};
 
-/// How sure it must be that a network is as bad as that.
+/// Confidence of the verdict that a network is no better than a guess.
 const CONFIDENCE: f64 = 0.95;
 
-/// How many times the odds of a guess among the classes count as a guess still.
+/// Odds up to this multiple of those of a random class count as a guess.
 const ODDS: f64 = 1.5;
 
-/// An accuracy below which no network is worth pruning, however many classes there are.
+/// An accuracy up to which any network counts as guessing, whatever the number of classes.
 const USELESS: f64 = 0.02;
 
-/// What a network got right of a part of the data.
+/// The correct answers of a network on a part of the data.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub(crate) struct Hits {
     pub correct: usize,
@@ -23,19 +23,19 @@ pub(crate) struct Hits {
     pub majority: f64,
 }
 
-/// Why an accuracy says nothing good of a network.
+/// Why an accuracy is no evidence of training.
 #[derive(Debug, Clone, Copy, PartialEq)]
 enum Doubt {
     /// All images are of one class.
     OneClass,
-    /// It is that of a guess, surely: even this upper limit is.
+    /// Even its upper limit is that of a guess.
     Guess { limit: f64 },
-    /// It is not above that of a guess, on too few images to be sure.
+    /// It is not above that of a guess, on too few images to be certain.
     PerhapsGuess,
 }
 
 impl Hits {
-    /// Of `correct` right ones among `images`, whose labels are read for the classes.
+    /// `correct` answers on `images`, of which only the labels are read.
     pub fn among(images: &dyn Dataset, correct: usize) -> Self {
         let classes = images.classes().len();
         let mut counts = vec![0usize; classes];
@@ -53,7 +53,7 @@ impl Hits {
         }
     }
 
-    /// The share that is right, 0 to 1.
+    /// The share of correct answers, 0 to 1.
     pub fn share(&self) -> f64 {
         self.correct as f64 / self.total.max(1) as f64
     }
@@ -76,7 +76,7 @@ impl Hits {
         )
     }
 
-    /// What a guess would get, in words.
+    /// The figures of a guess, in words.
     pub fn against(&self) -> String {
         format!(
             "{} classes, the most frequent one has {:.2} %",
@@ -106,7 +106,7 @@ impl Hits {
         (self.share() <= chance.max(self.majority)).then_some(Doubt::PerhapsGuess)
     }
 
-    /// What the user should know of a network that is given as trained, tried on the search split.
+    /// A warning about a network that is given as trained, tried on the search split.
     pub fn warning(&self) -> Option<String> {
         let (surely, guess) = match self.doubt()? {
             Doubt::OneClass => {
@@ -134,7 +134,7 @@ impl Hits {
         ))
     }
 
-    /// What a reader should know of the network `label`, tested at the end.
+    /// A warning about the network `label`, tested at the end.
     pub fn final_warning(&self, label: &str) -> Option<String> {
         let guess = match self.doubt()? {
             Doubt::OneClass => {
@@ -154,8 +154,8 @@ impl Hits {
     }
 }
 
-/// The 95 % interval of a probability of which `correct` of `total` trials are known (Wilson, Journal of the American Statistical
-/// Association 22, 1927); everything for no trials.
+/// The 95 % interval of a probability after `correct` successes in `total` trials (Wilson,
+/// Journal of the American Statistical Association 22, 1927); 0 to 1 without trials.
 pub(crate) fn wilson(correct: usize, total: usize) -> (f64, f64) {
     /// The quantile of the normal distribution at 97.5 %.
     const Z: f64 = 1.959_963_984_540_054;
@@ -173,15 +173,15 @@ pub(crate) fn wilson(correct: usize, total: usize) -> (f64, f64) {
     )
 }
 
-/// The one-sided upper limit of a probability of which `correct` of `total` trials are known, exact for the binomial distribution
-/// (Clopper and Pearson, Biometrika 26, 1934): the probability at which as few hits or fewer come up with `1 - confidence`. 1 of
-/// no trials.
+/// The one-sided upper limit of a probability after `correct` successes in `total` trials, exact
+/// for the binomial distribution (Clopper and Pearson, Biometrika 26, 1934): the probability at
+/// which so few successes have the chance `1 - confidence`. 1 without trials.
 fn upper_limit(correct: usize, total: usize, confidence: f64) -> f64 {
     let (mut low, mut high) = (0.0, 1.0);
     if correct >= total {
         return high;
     }
-    // Halving until the numbers meet: the chance of few hits falls as the probability grows.
+    // Bisection: the chance of few successes falls as the probability grows.
     while high - low > 1e-9 {
         let middle = f64::midpoint(low, high);
         if at_most(correct, total, middle) > 1.0 - confidence {
@@ -195,7 +195,8 @@ fn upper_limit(correct: usize, total: usize, confidence: f64) -> f64 {
 
 /// The chance of at most `hits` in `trials` of probability `p`, strictly between 0 and 1.
 fn at_most(hits: usize, trials: usize, p: f64) -> f64 {
-    // In logarithms, lest the first terms vanish and all others with them.
+    // In logarithms: the first terms can be below the smallest number, and all others follow from
+    // them.
     let odds = (p / (1.0 - p)).ln();
     let mut log_mass = trials as f64 * (1.0 - p).ln();
     let mut sum = 0.0;

@@ -1,77 +1,80 @@
-//! What a strategy may look at: the space, predicted costs in units of the budget, and the Graph PruningNet's
-//! embeddings.
+//! The view that a strategy has of a run: the space, predicted costs in units of the budget, and
+//! the Graph PruningNet's embeddings.
 
+use latency::stats::Interval;
 use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};
-use search::{Config, CostKind, Environment, LatencyInterval, Limits, SearchError, Space};
+use search::{CostKind, Environment, LatencyInterval, Limits, SearchError, Space, Widths};
 use train::PruningNet;
 
 use crate::prepare::Prepared;
-use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;
 
-/// What configurations cost, as far as the measurements made so far tell.
-pub(crate) struct CostModel<'a> {
+/// The cost of configurations as a share of the budget.
+#[derive(Clone, Copy)]
+pub(crate) struct Load<'a> {
     table: &'a CostTable,
     limits: Limits,
     cost: CostKind,
+}
+
+impl Load<'_> {
+    /// The load of a configuration with the latency that `predictor` gives.
+    pub fn of(&self, predictor: &Predictor<'_>, widths: &[usize]) -> f64 {
+        let ratio = (self.cost != CostKind::Macs).then(|| predictor.ratio(widths));
+        self.limits
+            .load(self.table.macs(widths).round() as u64, ratio)
+    }
+}
+
+/// Costs of configurations by the measurements so far.
+pub(crate) struct CostModel<'a> {
     pub predictor: Predictor<'a>,
+    load: Load<'a>,
 }
 
 impl<'a> CostModel<'a> {
-    /// A model that knows the original, the smallest network and the calibration's.
-    pub fn new(
+    /// A model that has learned the original, the smallest network and `measured` ones.
+    pub fn new<'w>(
         prepared: &'a Prepared,
         feasibility: &Feasibility,
-        calibration: &[Calibration],
+        measured: impl IntoIterator<Item = (&'w [usize], f64)>,
     ) -> Result<Self, LatencyModelError> {
         let config = LatencyModelConfig::default();
-        let mut model = Self {
-            table: &prepared.table,
-            limits: feasibility.limits,
-            cost: feasibility.cost,
-            predictor: Predictor::new(&prepared.table, prepared.times.as_ref(), config)?,
-        };
+        let mut predictor = Predictor::new(&prepared.table, prepared.times.as_ref(), config)?;
         let (full, smallest) = (prepared.space.full().0, prepared.space.smallest().0);
-        let ends = [
-            Some((&full[..], 1.0)),
-            feasibility
-                .smallest_ratio
-                .map(|(ratio, ..)| (&smallest[..], ratio)),
-        ];
-        let known = calibration.iter().map(|c| (&c.widths[..], c.ratio));
-        model.learn(ends.into_iter().flatten().chain(known))?;
-        Ok(model)
-    }
-
-    /// Predicted latency over the original's.
-    pub fn predicted_ratio(&self, config: &Config) -> f64 {
-        self.predictor.ratio(&config.0)
-    }
-
-    /// Predicted latency over the original's with the interval that should hold 95 of 100 measured ones; `None` until enough was
-    /// measured to tell one.
-    pub fn prediction(&self, config: &Config) -> Option<LatencyInterval> {
-        let told = self.predictor.interval(&config.0)?;
-        Some(LatencyInterval {
-            ratio: told.ratio,
-            low: told.low,
-            high: told.high,
+        let smallest = feasibility
+            .smallest_ratio
+            .map(|ratio| (&smallest[..], ratio.value));
+        let ends = [Some((&full[..], 1.0)), smallest].into_iter().flatten();
+        predictor.learn(ends)?;
+        predictor.learn(measured)?;
+        Ok(Self {
+            predictor,
+            load: Load {
+                table: &prepared.table,
+                limits: feasibility.limits,
+                cost: feasibility.cost,
+            },
         })
     }
 
     /// Predicted cost as a share of the budget.
-    pub fn load(&self, config: &Config) -> f64 {
-        let ratio = (self.cost != CostKind::Macs).then(|| self.predicted_ratio(config));
-        let macs = self.table.macs(&config.0).round() as u64;
-        self.limits.load(macs, ratio)
+    pub fn load(&self, config: &Widths) -> f64 {
+        self.load.of(&self.predictor, &config.0)
     }
 
-    /// Feeds measured configurations to the latency model.
-    pub fn learn<'w>(
-        &mut self,
-        measured: impl IntoIterator<Item = (&'w [usize], f64)>,
-    ) -> Result<(), LatencyModelError> {
-        self.predictor.learn(measured)
+    /// The predictor, to be taught, and the loads that follow from it.
+    pub fn into_parts(self) -> (Predictor<'a>, Load<'a>) {
+        (self.predictor, self.load)
+    }
+}
+
+/// A latency ratio for the search.
+pub(crate) fn search_interval(of: Interval) -> LatencyInterval {
+    LatencyInterval {
+        ratio: of.value,
+        low: of.low,
+        high: of.high,
     }
 }
 
@@ -88,13 +91,13 @@ impl Environment for SearchEnvironment<'_> {
         self.space
     }
 
-    fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+    fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         self.net
             .group_embeddings(&partial.0)
             .map_err(|e| SearchError::Outside(Box::new(e)))
     }
 
-    fn cost(&self, config: &Config) -> f64 {
+    fn cost(&self, config: &Widths) -> f64 {
         self.costs.load(config)
     }
 

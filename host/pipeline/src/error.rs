@@ -3,6 +3,9 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
+use latency::stats::Interval;
+use measuring::MeasuringError;
+
 /// Why a run could not start or go on. Each message names the thing and the next step.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
@@ -29,7 +32,7 @@ pub enum PipelineError {
         /// The run folder.
         path: PathBuf,
     },
-    /// The folder holds files that no run made.
+    /// The folder holds other files.
     #[error("'{}' holds other files; choose a new or empty folder with --out", path.display())]
     FolderForeign {
         /// The folder.
@@ -74,7 +77,7 @@ pub enum PipelineError {
         /// Why.
         source: onnx_graph::GraphError,
     },
-    /// The model has no use here.
+    /// The model cannot be pruned or compared.
     #[error("model '{model}': {reason}")]
     UnfitModel {
         /// File or zoo name.
@@ -82,12 +85,12 @@ pub enum PipelineError {
         /// Why, and what to do.
         reason: String,
     },
-    /// Costs are needed and not known.
+    /// Costs are needed and unknown.
     #[error("model '{model}': {what} needs the cost of every layer: {reason}")]
     Uncounted {
         /// File or zoo name.
         model: String,
-        /// What was asked for.
+        /// The operation.
         what: &'static str,
         /// Which layers are not counted, why, and what to do.
         reason: String,
@@ -111,22 +114,10 @@ pub enum PipelineError {
     NothingFeasible {
         /// Episodes searched.
         episodes: u64,
-        /// Least latency ratio seen.
+        /// Least latency ratio measured.
         nearest: f64,
     },
-    /// The device gave no valid measurement.
-    #[error("no valid measurement of {model} on '{device}' after {attempts} attempts: {reason}")]
-    NoMeasurement {
-        /// The model's label.
-        model: String,
-        /// The device.
-        device: String,
-        /// How often it was tried.
-        attempts: u32,
-        /// The last reason.
-        reason: String,
-    },
-    /// A pruned network does not compute what it should.
+    /// An exported network computes something else than the trained one.
     #[error(
         "the exported network '{model}' differs from the trained one by {error:.2e} of its output spread (at most \
          {tolerance:.0e} is allowed); nothing was exported. This is a fault in graphprune: please report it with the model"
@@ -136,26 +127,25 @@ pub enum PipelineError {
         model: String,
         /// Largest relative difference.
         error: f64,
-        /// What is allowed.
+        /// The largest difference allowed.
         tolerance: f64,
     },
-    /// The run is finished, and its result takes longer than the original.
+    /// The run is finished, and its result is slower than the original.
     #[error(
-        "the pruned network takes {ratio:.3}x of the original's latency (95 % interval {low:.3} to {high:.3}): it is slower and is \
+        "the pruned network takes {:.3}x of the original's latency (95 % interval {:.3} to {:.3}): it is slower and is \
          refused. It is kept as '{}'; `graphprune explain {}` tells why. To take it nevertheless: graphprune prune --out {} \
          --resume --allow-slower",
+        ratio.value,
+        ratio.low,
+        ratio.high,
         kept.display(),
         run.display(),
         run.display()
     )]
     Slower {
         /// Latency over the original's.
-        ratio: f64,
-        /// Lower end of its 95 % interval.
-        low: f64,
-        /// Upper end.
-        high: f64,
-        /// Where the network is kept.
+        ratio: Interval,
+        /// The file of the refused network.
         kept: PathBuf,
         /// The run folder.
         run: PathBuf,
@@ -169,16 +159,8 @@ pub enum PipelineError {
         original: String,
         /// The file that should be its pruned form.
         pruned: String,
-        /// What does not fit.
+        /// The difference.
         reason: String,
-    },
-    /// The device does not tell how long operators take.
-    #[error(
-        "'{device}' told no times of operators; its agent is older than this program: update it with graphprune device deploy"
-    )]
-    NoOperatorTimes {
-        /// The device.
-        device: String,
     },
     /// The user stopped the run.
     #[error("stopped; go on with --resume")]
@@ -191,10 +173,10 @@ pub enum PipelineError {
         /// The database's reason.
         source: rusqlite::Error,
     },
-    /// The record database holds something else than expected.
+    /// An entry of the record database cannot be read.
     #[error("the records of the run hold an entry that cannot be read: {reason}")]
     BadRecord {
-        /// What was met.
+        /// Why.
         reason: String,
     },
     /// Channel analysis or cutting failed.
@@ -215,6 +197,9 @@ pub enum PipelineError {
     /// The latency model failed.
     #[error(transparent)]
     LatencyModel(#[from] latency_model::LatencyModelError),
+    /// Measuring failed.
+    #[error(transparent)]
+    Measuring(MeasuringError),
     /// The device failed.
     #[error(transparent)]
     Latency(#[from] latency::LatencyError),
@@ -223,8 +208,17 @@ pub enum PipelineError {
     Zoo(#[from] model_zoo::ZooError),
 }
 
+impl From<MeasuringError> for PipelineError {
+    fn from(error: MeasuringError) -> Self {
+        match error {
+            MeasuringError::Stopped => Self::Stopped,
+            other => Self::Measuring(other),
+        }
+    }
+}
+
 impl PipelineError {
-    /// Whether the command line asks for what cannot be of this model.
+    /// Whether the command line asks for something that this model does not allow.
     #[must_use]
     pub fn is_usage(&self) -> bool {
         matches!(
@@ -245,7 +239,7 @@ impl PipelineError {
     }
 }
 
-/// What to do where a database had no room.
+/// Advice for a database on a full disk.
 fn full_hint(error: &rusqlite::Error) -> String {
     let full = error.sqlite_error_code() == Some(rusqlite::ErrorCode::DiskFull);
     let hint = disk_hint(&io::ErrorKind::StorageFull.into());

@@ -5,16 +5,24 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use crate::error::PipelineError;
-use crate::run::ORIGINAL;
 
 /// The file that makes a folder a run's.
 pub(crate) const CONFIG_FILE: &str = "config.toml";
 
+/// The original as it is deployed.
+pub(crate) const ORIGINAL: &str = "original.onnx";
+
+/// The database of finished stages and episodes.
+pub(crate) const RECORDS_FILE: &str = "run.sqlite";
+
+/// The folder of TensorBoard events.
+pub(crate) const EVENTS: &str = "events";
+
 const LOCK_FILE: &str = "run.lock";
 
-/// What an attempt that came to nothing, for a wrong model or a budget out of reach, may have left in a folder.
+/// Files that an attempt may have left which ended before the folder became a run's.
 const LEFTOVERS: [&str; 7] = [
-    "run.sqlite",
+    RECORDS_FILE,
     "run.sqlite-wal",
     "run.sqlite-shm",
     "measurements.sqlite",
@@ -23,10 +31,12 @@ const LEFTOVERS: [&str; 7] = [
     ORIGINAL,
 ];
 
-/// A run folder held by this process. The lock ends with the process, however it ends.
+/// A run folder locked by this process. The lock ends with the process, however it ends.
 #[derive(Debug)]
 pub struct RunFolder {
     root: PathBuf,
+    /// Whether this process made the folder.
+    created: bool,
     _lock: File,
 }
 
@@ -34,21 +44,23 @@ impl RunFolder {
     /// Creates a folder for a new run.
     ///
     /// # Errors
-    /// [`PipelineError::FolderInUse`] when another process works in it, [`PipelineError::FolderNotEmpty`] when it
-    /// holds a run already (use [`RunFolder::open`] to go on), [`PipelineError::FolderForeign`] when it holds files of
-    /// other origin, or an I/O error naming the path.
+    /// [`PipelineError::FolderInUse`] when another process works in it,
+    /// [`PipelineError::FolderNotEmpty`] when it holds a run already (use [`RunFolder::open`] to
+    /// resume it), [`PipelineError::FolderForeign`] when it holds other files, or an I/O error
+    /// naming the path.
     pub fn create(root: &Path) -> Result<Self, PipelineError> {
+        let created = !root.exists();
         fs::create_dir_all(root)
             .map_err(|e| PipelineError::io(root, "create the run folder", e))?;
         let mut held =
             fs::read_dir(root).map_err(|e| PipelineError::io(root, "look into the folder", e))?;
-        // A run would overwrite files of its own names, which here are somebody's.
+        // A run would overwrite files that only happen to have the names of its own.
         if !root.join(LOCK_FILE).exists() && held.next().is_some() {
             return Err(PipelineError::FolderForeign {
                 path: root.to_owned(),
             });
         }
-        let folder = Self::lock(root)?;
+        let folder = Self::lock(root, created)?;
         if folder.holds_run() {
             return Err(PipelineError::FolderNotEmpty {
                 path: root.to_owned(),
@@ -70,6 +82,18 @@ impl RunFolder {
         Ok(folder)
     }
 
+    /// Removes the files of an attempt that ended before the folder became a run's, and the
+    /// folder if this process made it. What cannot be removed stays: the next attempt removes it.
+    pub(crate) fn discard(&self) {
+        for name in LEFTOVERS.into_iter().chain([LOCK_FILE]) {
+            let _ = fs::remove_file(self.path(name));
+        }
+        let _ = fs::remove_dir_all(self.path(EVENTS));
+        if self.created {
+            let _ = fs::remove_dir(&self.root);
+        }
+    }
+
     /// Whether a run was started here that can be resumed.
     #[must_use]
     pub fn holds_run(&self) -> bool {
@@ -86,10 +110,10 @@ impl RunFolder {
                 path: root.to_owned(),
             });
         }
-        Self::lock(root)
+        Self::lock(root, false)
     }
 
-    fn lock(root: &Path) -> Result<Self, PipelineError> {
+    fn lock(root: &Path, created: bool) -> Result<Self, PipelineError> {
         let path = root.join(LOCK_FILE);
         let lock = OpenOptions::new()
             .create(true)
@@ -100,6 +124,7 @@ impl RunFolder {
         match lock.try_lock() {
             Ok(()) => Ok(Self {
                 root: root.to_owned(),
+                created,
                 _lock: lock,
             }),
             Err(TryLockError::WouldBlock) => Err(PipelineError::FolderInUse {
@@ -142,7 +167,8 @@ impl RunFolder {
     }
 }
 
-/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then renamed.
+/// Writes `path` whole or not at all: to a temporary file beside it, flushed to the disk, then
+/// renamed.
 ///
 /// # Errors
 /// An I/O error naming the path.

@@ -1,15 +1,16 @@
-//! What can be pruned in a network and what it costs, without a run.
+//! The prunable groups of a network and its costs, without a run.
 
 use channels::{Analysis, AnalysisOptions, GroupId};
 use onnx_graph::Graph;
 use onnx_graph::cost::{NodeCost, costs};
 use serde::Serialize;
 
+use crate::config::{ModelSource, ModelSpec};
 use crate::error::PipelineError;
 use crate::missing::Missing;
-use crate::model::{ModelSpec, load_model, read_spec, training_nodes};
+use crate::model::{load_model, read_spec, training_nodes};
 
-/// A prunable group, for people.
+/// A prunable group, for output.
 #[derive(Debug, Clone, Serialize)]
 pub struct GroupInfo {
     /// Name of the group.
@@ -22,7 +23,7 @@ pub struct GroupInfo {
     pub removable: bool,
 }
 
-/// Channels that stay, for people.
+/// Channels that stay, for output.
 #[derive(Debug, Clone, Serialize)]
 pub struct PinnedInfo {
     /// The node, input or output that pins them.
@@ -46,7 +47,7 @@ pub struct LayerInfo {
     pub parameters: u64,
 }
 
-/// Everything `inspect` shows.
+/// The result of [`inspect`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
     /// Operator set version.
@@ -57,20 +58,20 @@ pub struct Inspection {
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,
-    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that are not counted. `None` where an
-    /// input leaves sizes open.
+    /// Multiply-accumulates per image, at least: [`Inspection::missing`] lists the layers that
+    /// are not counted. `None` where an input leaves sizes open.
     pub macs: Option<u64>,
     /// Parameters, at least.
     pub parameters: u64,
     /// Bytes of all activations per image, at least; `None` where an input leaves sizes open.
     pub activation_bytes: Option<u64>,
-    /// What the figures leave out.
+    /// The gaps in these figures.
     pub missing: Missing,
-    /// What should be known of the network before it is pruned.
+    /// Warnings before the network is pruned.
     pub warnings: Vec<String>,
     /// Prunable groups in topological order.
     pub groups: Vec<GroupInfo>,
-    /// What is pinned and why.
+    /// Pinned channels, with the reasons.
     pub pinned: Vec<PinnedInfo>,
     /// Layers with weights.
     pub layers: Vec<LayerInfo>,
@@ -82,7 +83,7 @@ fn training_warning(nodes: String) -> String {
     )
 }
 
-/// Looks at a network.
+/// Inspects a network.
 #[must_use]
 pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
     let cost = costs(graph);
@@ -144,7 +145,7 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
     }
 }
 
-/// Loads a network (see [`crate::load_model`]) and looks at it.
+/// Loads a network (see [`crate::load_model`]) and inspects it.
 ///
 /// # Errors
 /// When the network cannot be loaded.
@@ -154,16 +155,17 @@ pub fn inspect_model(
     input: [usize; 3],
     groups: AnalysisOptions,
 ) -> Result<Inspection, PipelineError> {
-    let (graph, analysis) = if spec.zoo_name().is_some() {
-        let model = load_model(spec, classes, input, 0, groups)?;
-        (model.graph, model.analysis)
-    } else {
-        // Looking is not pruning: what is no classifier of images can be looked at too.
-        let graph = read_spec(spec)?;
-        let analysis = channels::analyse_with(&graph, groups)?;
-        (graph, analysis)
-    };
-    Ok(inspect(&graph, &analysis))
+    Ok(match spec.source() {
+        ModelSource::Zoo(_) => {
+            let model = load_model(spec, classes, input, 0, groups)?;
+            inspect(&model.graph, &model.analysis)
+        }
+        // Networks that are no image classifiers cannot be pruned, but inspected.
+        ModelSource::File(_) => {
+            let graph = read_spec(spec)?;
+            inspect(&graph, &channels::analyse_with(&graph, groups)?)
+        }
+    })
 }
 
 /// The networks of the zoo with a line on each.

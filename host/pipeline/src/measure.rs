@@ -2,14 +2,13 @@
 
 use std::path::PathBuf;
 
-use latency::{
-    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Verdict, members, resolve_all,
-};
+use latency::stats::Interval;
+use latency::{Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Verdict, members};
+use measuring::SamplingEffort;
 use onnx_graph::InputSize;
 use serde::Serialize;
 
-use crate::device::DeviceSpec;
-use crate::effort::SamplingEffort;
+use crate::config::{DeviceSpec, LatencyBudget};
 use crate::error::PipelineError;
 use crate::sizes::with_input_sizes;
 
@@ -30,13 +29,14 @@ pub struct Measured {
     pub minimum_ns: f64,
     /// 95th percentile, nanoseconds.
     pub p95_ns: f64,
-    /// To the first model: median, low and high end of the 95 % interval.
-    pub ratio: Option<(f64, f64, f64)>,
+    /// Latency over that of the first model.
+    pub ratio: Option<Interval>,
     /// Peak memory of a process of its own, bytes.
     pub peak_memory_bytes: Option<u64>,
     /// Runtime, version, threads, providers in one line.
     pub runtime: String,
-    /// What is to be known of it: providers that were not had, what ran elsewhere than asked for, a device under load.
+    /// Remarks: execution providers that were not available, nodes on another provider than asked
+    /// for, a device under load.
     pub notes: Vec<String>,
     /// Why it may not be used, if so.
     pub invalid: Option<String>,
@@ -44,7 +44,21 @@ pub struct Measured {
     pub samples_ns: Vec<u64>,
 }
 
-/// What came of measuring files on devices.
+impl Measured {
+    /// Whether the measurement is valid and within `budget`, the upper end of its 95 % interval
+    /// included. A share needs a measurement beside a reference.
+    #[must_use]
+    pub fn is_within(&self, budget: &LatencyBudget) -> bool {
+        let high = match budget {
+            LatencyBudget::Ratio(_) => self.ratio.map(|ratio| ratio.high),
+            LatencyBudget::Nanoseconds(_) => Some(self.interval_ns.1),
+        };
+        let (LatencyBudget::Ratio(limit) | LatencyBudget::Nanoseconds(limit)) = *budget;
+        self.invalid.is_none() && high.is_some_and(|high| high <= limit)
+    }
+}
+
+/// The measurements of files on devices.
 #[derive(Debug, Clone)]
 pub struct MeasuredOn {
     /// One entry a device and file: device by device, the files in their order.
@@ -53,7 +67,7 @@ pub struct MeasuredOn {
     pub failed: Vec<(String, String)>,
 }
 
-/// What is measured, where and how well.
+/// Files to measure, and how.
 #[derive(Debug, Clone)]
 pub struct MeasureFiles<'a> {
     /// The devices, all at once.
@@ -66,12 +80,12 @@ pub struct MeasureFiles<'a> {
     pub effort: SamplingEffort,
 }
 
-/// Measures ONNX files. The device is asked about every file, also of one that this program could not prune.
+/// Measures ONNX files, also those that this program cannot prune.
 ///
 /// # Errors
 /// When a file cannot be read, a size is for no input, or no device can measure.
 pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineError> {
-    let (profile, members) = members(resolve_all(&what.device.0)?, Ok)?;
+    let (profile, members) = members(what.device.resolve()?, Ok)?;
     let mut models = Vec::new();
     for file in what.files {
         models.push(Model::read(file.display().to_string(), file)?);
@@ -151,12 +165,52 @@ fn summarise(device: &str, m: Measurement) -> Measured {
         interval_ns: m.ci95_ns,
         minimum_ns: m.min_ns as f64,
         p95_ns: m.p95_ns,
-        ratio: m.ratio.map(|r| (r.median, r.low, r.high)),
+        ratio: m.ratio.map(|ratio| ratio.interval),
         peak_memory_bytes: m.peak_memory_bytes,
         runtime: runtime_line(&m),
         notes: m.notes,
         invalid,
         samples_ns: m.samples_ns,
         name: m.name,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_allows_what_lies_below_it_with_the_whole_interval() {
+        let measured = |ratio, invalid: Option<&str>| Measured {
+            device: "local".into(),
+            name: "m".into(),
+            sha256: String::new(),
+            median_ns: 1.0e6,
+            interval_ns: (0.9e6, 1.1e6),
+            minimum_ns: 0.8e6,
+            p95_ns: 1.3e6,
+            ratio,
+            peak_memory_bytes: None,
+            runtime: String::new(),
+            notes: Vec::new(),
+            invalid: invalid.map(Into::into),
+            samples_ns: Vec::new(),
+        };
+        let cases = [
+            ("0.7x", Some((0.6, 0.5, 0.7)), None, true),
+            ("0.7x", Some((0.6, 0.5, 0.71)), None, false),
+            ("0.7x", None, None, false),
+            ("1.1ms", None, None, true),
+            ("1ms", None, None, false),
+            ("2ms", None, Some("too noisy"), false),
+        ];
+        for (budget, ratio, invalid, is_within) in cases {
+            let budget: LatencyBudget = budget.parse().unwrap();
+            assert_eq!(
+                measured(ratio.map(Interval::from), invalid).is_within(&budget),
+                is_within,
+                "{budget} {ratio:?}"
+            );
+        }
     }
 }

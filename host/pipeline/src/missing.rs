@@ -1,4 +1,4 @@
-//! What is not known of a network's costs, and what to do about it.
+//! The gaps in a network's costs, with advice.
 
 use onnx_graph::cost::{Costs, costs};
 use onnx_graph::{Dim, Graph, NodeId};
@@ -6,11 +6,11 @@ use serde::Serialize;
 
 use crate::error::PipelineError;
 
-/// What a network's figures leave out, as nodes with their operators.
+/// The gaps in a network's costs, as nodes with their operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// Inputs of which more than the batch is open, each with the option that gives its size. Nothing but parameters is counted
-    /// then.
+    /// Inputs of which more than the batch is open, each with the option that gives its size.
+    /// Nothing but parameters is counted then.
     pub open_inputs: Vec<OpenInput>,
     /// Layers whose multiply-accumulates are not counted.
     pub macs: Vec<String>,
@@ -18,7 +18,7 @@ pub struct Missing {
     pub activations: Vec<String>,
     /// Nodes that may hold parameters inside, which are not counted.
     pub parameters: Vec<String>,
-    /// The nodes behind which sizes are not known.
+    /// The first nodes with outputs of unknown size.
     pub origins: Vec<String>,
 }
 
@@ -32,7 +32,7 @@ pub struct OpenInput {
 }
 
 impl OpenInput {
-    /// The option that gives its size, a word in the place of each size to fill in.
+    /// The option that gives its size, with a placeholder for each open one.
     fn option(&self) -> String {
         let sizes = match &self.shape {
             Some(shape) => shape.iter().enumerate().map(|(axis, dim)| {
@@ -71,7 +71,7 @@ fn listed(nodes: &[String]) -> String {
 }
 
 impl Missing {
-    /// What the costs of a network leave out.
+    /// The gaps in the costs of a network.
     #[must_use]
     pub fn of(graph: &Graph, costs: &Costs) -> Self {
         let named = |ids: &[NodeId]| {
@@ -97,7 +97,7 @@ impl Missing {
         }
     }
 
-    /// Whether figures of multiply-accumulates hold.
+    /// Whether the multiply-accumulates of all layers are known.
     #[must_use]
     pub fn knows_macs(&self) -> bool {
         self.open_inputs.is_empty() && self.macs.is_empty()
@@ -144,7 +144,7 @@ impl Missing {
         Some(format!("{layers}: {}; {why}", listed(&self.macs)))
     }
 
-    /// What the bytes of activations leave out.
+    /// The gaps in the bytes of activations.
     #[must_use]
     pub fn activations_text(&self) -> Option<String> {
         let nodes = (!self.activations.is_empty()).then(|| listed(&self.activations))?;
@@ -153,7 +153,7 @@ impl Missing {
         ))
     }
 
-    /// What the number of parameters leaves out.
+    /// The gaps in the number of parameters.
     #[must_use]
     pub fn parameters_text(&self) -> Option<String> {
         let nodes = (!self.parameters.is_empty()).then(|| listed(&self.parameters))?;
@@ -161,7 +161,7 @@ impl Missing {
     }
 }
 
-/// Refuses `what` for a network whose multiply-accumulates are not all known.
+/// Refuses the operation `what` for a network with unknown multiply-accumulates.
 pub(crate) fn all_counted(
     graph: &Graph,
     model: &str,
@@ -227,20 +227,20 @@ mod tests {
         let mut spec = file(&dir, &network("SIDE", None));
         let look =
             |spec: &ModelSpec| inspect_model(spec, 0, [0; 3], AnalysisOptions::default()).unwrap();
-        let seen = look(&spec);
-        assert_eq!((seen.macs, seen.activation_bytes), (None, None));
-        assert!(!seen.groups.is_empty() && seen.parameters > 0);
-        let wanted =
+        let found = look(&spec);
+        assert_eq!((found.macs, found.activation_bytes), (None, None));
+        assert!(!found.groups.is_empty() && found.parameters > 0);
+        let open =
             "input 'image' [N, 3, SIDE, SIDE] open; give them: --input-size image=1x3xHEIGHTxWIDTH";
-        assert!(seen.missing.macs_text().unwrap().contains(wanted));
+        assert!(found.missing.macs_text().unwrap().contains(open));
         let refused = load_model(&spec, 0, [0; 3], 0, AnalysisOptions::default());
         let error = refused.unwrap_err().to_string();
-        assert!(error.contains(wanted), "{error}");
+        assert!(error.contains(open), "{error}");
 
         spec.input_sizes = vec!["1x3x6x4".parse::<InputSize>().unwrap()];
-        let seen = look(&spec);
-        assert_eq!(seen.macs, Some(24 * (3 * 8 + 8 * 4)));
-        assert!(seen.missing.knows_macs());
+        let found = look(&spec);
+        assert_eq!(found.macs, Some(24 * (3 * 8 + 8 * 4)));
+        assert!(found.missing.knows_macs());
         spec.input_sizes = vec!["1x1x6x4".parse::<InputSize>().unwrap()];
         let error = inspect_model(&spec, 0, [0; 3], AnalysisOptions::default()).unwrap_err();
         assert!(error.is_usage(), "{error}");

@@ -1,4 +1,4 @@
-//! Getting a network in: from an ONNX file or from the zoo.
+//! Loading a network from an ONNX file or from the zoo.
 
 use std::fs;
 use std::path::Path;
@@ -8,15 +8,11 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, InputSize, NoExternalData};
 use sha2::{Digest as _, Sha256};
 
-use crate::config::TrainingMode;
+use crate::config::{ModelSource, ModelSpec, TrainingMode};
 use crate::error::PipelineError;
 use crate::missing::all_counted;
 
-mod spec;
-
-pub use spec::ModelSpec;
-
-/// A network ready to be worked on.
+/// A network that can be pruned.
 #[derive(Debug, Clone)]
 pub struct LoadedModel {
     /// File name or zoo name.
@@ -38,7 +34,8 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
-    /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at inference.
+    /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at
+    /// inference.
     ///
     /// # Errors
     /// [`PipelineError::UnfitModel`] naming the nodes.
@@ -56,7 +53,7 @@ impl LoadedModel {
         }
     }
 
-    /// A sentence on nodes that are taken in another mode than the file has them in.
+    /// A warning about nodes that were converted to inference mode.
     pub(crate) fn training_warning(&self) -> Option<String> {
         let nodes = training_nodes(&self.graph)?;
         Some(format!(
@@ -66,10 +63,27 @@ impl LoadedModel {
     }
 }
 
-/// Names on a list of nodes in training mode, before it says how many more there are.
+/// Refuses a network with nodes in training mode: its figures would be those of another network
+/// than the file's.
+///
+/// # Errors
+/// [`PipelineError::UnfitModel`] naming the nodes.
+pub(crate) fn refuse_training(graph: &Graph, model: &str) -> Result<(), PipelineError> {
+    match training_nodes(graph) {
+        None => Ok(()),
+        Some(nodes) => Err(PipelineError::UnfitModel {
+            model: model.to_owned(),
+            reason: format!(
+                "{nodes}, and would be treated as at inference. Export it in evaluation mode (model.eval() in PyTorch)"
+            ),
+        }),
+    }
+}
+
+/// The most nodes that a message names.
 const NAMED: usize = 5;
 
-/// Which nodes are in training mode, in words.
+/// The nodes in training mode, in words; `None` without any.
 pub(crate) fn training_nodes(graph: &Graph) -> Option<String> {
     let all = graph.training();
     let named: Vec<String> = all
@@ -102,10 +116,12 @@ pub fn read_model_file(path: &Path) -> Result<Graph, PipelineError> {
 
 /// Reads the ONNX file that `spec` names, with the sizes that it has for inputs left open.
 pub(crate) fn read_spec(spec: &ModelSpec) -> Result<Graph, PipelineError> {
-    read_sized_model(Path::new(&spec.name), &spec.input_sizes)
+    read_sized_model(Path::new(spec.name()), &spec.input_sizes)
 }
 
-fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph, PipelineError> {
+/// Reads an ONNX file with these sizes for inputs left open; a size that names none of its inputs
+/// is an error.
+pub(crate) fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph, PipelineError> {
     let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
     read_model_bytes(path, bytes, sizes)
 }
@@ -125,8 +141,9 @@ fn read_model_bytes(
     Ok(graph)
 }
 
-/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of `input`
-/// (channels, height, width), initialised from `seed`. Its channels are grouped as `groups` says.
+/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of
+/// `input` (channels, height, width), initialised from `seed`. Its channels are grouped as
+/// `groups` says.
 ///
 /// # Errors
 /// When the file cannot be read, is not a model, or does not look like an image classifier.
@@ -137,46 +154,47 @@ pub fn load_model(
     seed: u64,
     groups: AnalysisOptions,
 ) -> Result<LoadedModel, PipelineError> {
-    let (name, graph, trained, sha256) = if let Some(zoo) = spec.zoo_name() {
-        let config = model_zoo::ZooConfig {
-            classes,
-            input,
-            seed,
-            ..model_zoo::ZooConfig::default()
-        };
-        let graph = model_zoo::build(zoo, &config)?;
-        let fail = |source| PipelineError::Model {
-            model: zoo.into(),
-            source,
-        };
-        graph
-            .check_input_sizes(&spec.input_sizes)
-            .map_err(|e| fail(e.into()))?;
-        let bytes = onnx_graph::write(&graph).map_err(fail)?;
-        (zoo.to_owned(), graph, false, hex_sha256(&bytes))
-    } else {
-        let path = Path::new(&spec.name);
-        if !path.exists() && path.extension().is_none() {
-            let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
-            let reason = format!(
-                "neither a file nor a network of the zoo; the zoo has {}",
-                known.join(", ")
-            );
-            return Err(PipelineError::UnfitModel {
-                model: spec.name.clone(),
-                reason,
-            });
+    let (name, graph, trained, sha256) = match spec.source() {
+        ModelSource::Zoo(zoo) => {
+            let config = model_zoo::ZooConfig {
+                classes,
+                input,
+                seed,
+                ..model_zoo::ZooConfig::default()
+            };
+            let graph = model_zoo::build(zoo, &config)?;
+            let fail = |source| PipelineError::Model {
+                model: zoo.clone(),
+                source,
+            };
+            graph
+                .check_input_sizes(&spec.input_sizes)
+                .map_err(|e| fail(e.into()))?;
+            let bytes = onnx_graph::write(&graph).map_err(fail)?;
+            (zoo.to_owned(), graph, false, hex_sha256(&bytes))
         }
-        let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-        let sha256 = hex_sha256(&bytes);
-        let graph = read_model_bytes(path, bytes, &spec.input_sizes)?;
-        let name = path
-            .file_stem()
-            .map_or_else(|| spec.name.clone(), |s| s.to_string_lossy().into_owned());
-        (name, graph, true, sha256)
+        ModelSource::File(path) => {
+            if !path.exists() && path.extension().is_none() {
+                let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
+                let reason = format!(
+                    "neither a file nor a network of the zoo; the zoo has {}",
+                    known.join(", ")
+                );
+                return Err(PipelineError::UnfitModel {
+                    model: spec.name().to_owned(),
+                    reason,
+                });
+            }
+            let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
+            let sha256 = hex_sha256(&bytes);
+            let graph = read_model_bytes(path, bytes, &spec.input_sizes)?;
+            let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
+            let name = stem.unwrap_or_else(|| spec.name().to_owned());
+            (name, graph, true, sha256)
+        }
     };
     let unfit = |reason: String| PipelineError::UnfitModel {
-        model: spec.name.clone(),
+        model: spec.name().to_owned(),
         reason,
     };
     if graph.inputs().len() != 1 || graph.outputs().is_empty() {
@@ -228,12 +246,12 @@ pub fn load_model(
     })
 }
 
-/// Whether some convolution has no batch normalisation after it: such a network trains badly until it gets them.
+/// Whether some convolution has no batch normalisation after it: such a network trains badly.
 pub(crate) fn lacks_batch_norm(graph: &Graph) -> bool {
-    let readers = graph.consumers();
+    let consumers = graph.consumers();
     graph.nodes().iter().any(|node| {
         matches!(node.op, Op::Conv(_))
-            && !readers[node.output().index()]
+            && !consumers[node.output().index()]
                 .iter()
                 .any(|&r| matches!(graph.node(r).op, Op::BatchNormalization(_)))
     })

@@ -1,9 +1,14 @@
-//! How fast a training should go, and with how many threads: measured at a run's start, and anew where a training falls far
-//! behind, most often because other work has come to the machine.
+//! The expected speed of a training and its number of threads: measured at a run's start, and
+//! again where a training falls far behind, most often because the machine has other work.
 
 use std::collections::VecDeque;
 
 use serde::{Deserialize, Serialize};
+
+use crate::records::Key;
+
+/// The pace of a run's trainings.
+pub(crate) const PACE: Key<Pace> = Key::new("pace");
 
 /// The speed of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
@@ -26,16 +31,18 @@ impl Pace {
     }
 }
 
-/// Below this share of the measured speed, threads are measured anew.
+/// Below this share of the measured speed, threads are measured again.
 const TOO_SLOW: f64 = 1.0 / 3.0;
 
 /// Steps over which a speed is judged.
 const WINDOW: usize = 5;
 
-/// The first steps of a training, and the first with other threads, also pay for choosing kernels and taking memory.
+/// Steps that are left out at the start of a training and after a change of threads: they also
+/// choose kernels and allocate memory.
 const FIRST: usize = 2;
 
-/// Watches the steps of one training and tries other numbers of threads on steps of it where it is too slow.
+/// Watches the steps of one training, and tries other numbers of threads on some of them where it
+/// is too slow.
 #[derive(Debug)]
 pub(crate) struct Pacer {
     pace: Pace,
@@ -52,12 +59,13 @@ struct Trial {
     found: Vec<Pace>,
 }
 
-/// What a training should do after a step.
+/// A change of threads after a step.
 #[derive(Debug, Clone, PartialEq)]
 pub(crate) enum Change {
-    /// Go on with so many threads, for now.
+    /// Run the next steps with this many threads.
     Try(usize),
-    /// Go on at this pace; `found` is what was tried, where `measured` images a second had been measured.
+    /// Continue at this pace. `found` holds all that were tried, `measured` the speed at the
+    /// start in images a second.
     Settle {
         pace: Pace,
         measured: f64,
@@ -66,7 +74,8 @@ pub(crate) enum Change {
 }
 
 impl Pacer {
-    /// For a training that should go at `pace`, on a machine where `counts` are the numbers of threads worth trying.
+    /// A pacer for a training that should run at `pace`, with the numbers of threads worth
+    /// trying.
     pub fn new(pace: Pace, counts: Vec<usize>) -> Self {
         Self {
             pace,
@@ -77,7 +86,7 @@ impl Pacer {
         }
     }
 
-    /// Takes note of a step at `speed` images a second.
+    /// Records a step at `speed` images a second.
     pub fn step(&mut self, speed: f64) -> Option<Change> {
         if self.skip > 0 {
             self.skip -= 1;
@@ -93,7 +102,7 @@ impl Pacer {
         }
         self.speeds.pop_front();
         if now >= self.pace.images_per_second * TOO_SLOW || self.counts.len() < 2 {
-            // A machine that has become free again is held to what it does then.
+            // A machine that is free again is held to its new speed.
             self.pace.images_per_second = self.pace.images_per_second.max(now);
             return None;
         }
@@ -150,7 +159,8 @@ fn median(speeds: &VecDeque<f64>) -> f64 {
 mod tests {
     use super::*;
 
-    /// Runs steps on a machine of `cores` that reaches `speed(threads, step)`, and returns the threads at the end and every change.
+    /// Runs steps on a machine of `cores` that reaches `speed(threads, step)`, and returns the
+    /// threads at the end and every change.
     fn run(
         cores: usize,
         steps: usize,

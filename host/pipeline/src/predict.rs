@@ -1,234 +1,120 @@
-//! The latency of a width configuration, predicted: from kernels measured alone, and from whole networks where some are measured.
+//! The predicted latency of a width configuration: from kernels measured alone, and from whole
+//! networks where some are measured.
 
-mod measuring;
 mod page;
+mod predicted;
+mod request;
 mod subject;
 
-use latency::{LatencySource, NodeProvider, Patience, resolve};
-use latency_model::{
-    CostTable, KernelTable, LatencyModelConfig, LayerKind, LayerTimes, ModelFit, Predictor,
-    ProbePlan,
+use latency::stats::Interval;
+use latency::{Model, NodeProvider, resolve};
+use latency_model::{CostTable, KernelTable, LatencyModelConfig, LayerTimes, Predictor, ProbePlan};
+use measuring::{
+    CERTAINTY, Effort, Learning, MeasuringError, Networks, ProbeConfig, Session, SessionConfig,
+    learn, misfit,
 };
-use serde::Serialize;
+use search::SeededRng;
 
-use self::measuring::{Bench, donor, learn, operators};
+use self::predicted::{Drawn, DrawnLayer};
 use self::subject::Subject;
 use crate::error::PipelineError;
-use crate::explain::attribute::Times;
-use crate::knowledge::{misfit, remembered};
-use crate::model::ModelSpec;
+use crate::kernels::own_kernels;
+use crate::operators::Times;
 use crate::prepare::widths_with;
 use crate::progress::{Reporter, StopFlag};
+use crate::store::user_store;
 
 pub use page::write_prediction;
+pub use predicted::{GroupSteps, LayerTime, LearnedPoint, Predicted};
+pub use request::PredictRequest;
 
-/// Which configuration of which network to predict, on which device.
-#[derive(Debug, Clone)]
-pub struct PredictRequest {
-    /// The network.
-    pub model: ModelSpec,
-    /// Classes of a zoo network.
-    pub classes: usize,
-    /// Image of a zoo network: channels, height, width.
-    pub input: [usize; 3],
-    /// How channels are grouped.
-    pub groups: channels::AnalysisOptions,
-    /// The device.
-    pub device: String,
-    /// Share of each group's channels to keep, where `widths` does not say otherwise.
-    pub keep: f64,
-    /// The width of each group, in their order.
-    pub widths: Option<Vec<usize>>,
-    /// The most whole networks to measure, of other widths, to learn from; 0 for a prediction from kernels alone.
-    pub learn: usize,
-    /// Whether to measure the configuration asked for, too, and compare.
-    pub check: bool,
-    /// Whether to take the times of the unpruned network's operators, to hold them against the kernels alone.
-    pub operators: bool,
-}
+/// The seed of the configurations that are learned: the same each time, so that stored
+/// measurements are found again.
+const SEED: u64 = 1;
 
-/// A layer's time.
-#[derive(Debug, Clone, Serialize)]
-pub struct LayerTime {
-    /// The layer's name.
-    pub name: String,
-    /// Unpruned, ns.
-    pub full_ns: f64,
-    /// With the widths asked for, ns.
-    pub ns: f64,
-}
-
-/// A group's widths on the device.
-#[derive(Debug, Clone, Serialize)]
-pub struct GroupSteps {
-    /// The group's name.
-    pub name: String,
-    /// Its channels.
-    pub channels: usize,
-    /// The width asked for.
-    pub width: usize,
-    /// The widths that were looked at.
-    pub widths: Vec<usize>,
-    /// The widths worth having: the corners of the steps that the device moves in, with the narrowest and the widest.
-    pub corners: Vec<usize>,
-}
-
-/// A whole network that was learned from.
-#[derive(Debug, Clone, Serialize)]
-pub struct LearnedPoint {
-    /// Its widths.
-    pub widths: Vec<usize>,
-    /// Its measured latency over the unpruned network's.
-    pub measured: f64,
-    /// What it would have been predicted as without it; `None` while too few were measured to tell.
-    pub predicted: Option<f64>,
-    /// The plain sum of its kernels over the unpruned network's.
-    pub kernels: f64,
-    /// Its MACs over the unpruned network's.
-    pub macs: f64,
-}
-
-/// A prediction.
-#[derive(Debug, Clone, Serialize)]
-pub struct Predicted {
-    /// The device's identity.
-    pub device: String,
-    /// The widths asked for.
-    pub widths: Vec<usize>,
-    /// Latency over the unpruned network's.
-    pub ratio: f64,
-    /// The interval that should hold 95 of 100 measurements; `None` for a prediction from too few whole networks.
-    pub interval: Option<(f64, f64)>,
-    /// The measured ratio with its interval, if it was asked for and is valid.
-    pub measured: Option<(f64, f64, f64)>,
-    /// The plain sum of the kernels over the unpruned network's.
-    pub kernel_ratio: f64,
-    /// MACs over the unpruned network's.
-    pub macs_ratio: f64,
-    /// Sum of the kernels of the unpruned network, ns.
-    pub full_ns: f64,
-    /// Sum of the kernels with the widths asked for, ns.
-    pub ns: f64,
-    /// Kernels that were looked up or measured.
-    pub kernels: usize,
-    /// The other device of the profile that the kernels are of, where this one's were not measured.
-    pub kernels_of: Option<String>,
-    /// Layers whose kernels cannot be measured alone; they are taken to need as long for each of their MACs as the others.
-    pub unknown_layers: usize,
-    /// The whole networks that were learned from.
-    pub learned: Vec<LearnedPoint>,
-    /// How good the prediction is, by leaving one of them out at a time.
-    pub fit: Option<ModelFit>,
-    /// Each layer.
-    pub layers: Vec<LayerTime>,
-    /// Each group.
-    pub groups: Vec<GroupSteps>,
-    /// What the page draws besides.
-    #[serde(skip)]
-    pub(crate) drawn: Drawn,
-}
-
-/// What only the page shows.
-#[derive(Debug, Clone, Default)]
-pub(crate) struct Drawn {
-    pub model: String,
-    pub device: String,
-    pub kernels: KernelTable,
-    pub kernels_of: Option<String>,
-    pub layers: Vec<DrawnLayer>,
-    /// Time of the unpruned network's operators that are no layers, ns.
-    pub other_ns: Option<f64>,
-}
-
-/// What only the page shows of a layer.
-#[derive(Debug, Clone)]
-pub(crate) struct DrawnLayer {
-    pub kind: Option<LayerKind>,
-    /// Its time within the unpruned network, ns.
-    pub in_network_ns: Option<f64>,
-}
-
-/// Predicts the latency of a width configuration. What is measured for it is kept in the user's store, under the device, its runtime
-/// and settings, and not measured again.
+/// Predicts the latency of a width configuration. Measurements for it are kept in the user's
+/// store, under the device, its runtime and settings, and not repeated.
 ///
 /// # Errors
-/// When the network cannot be read, the widths do not fit it, the device cannot measure, or `stop` was set.
+/// When the network cannot be read, the widths do not fit it, the device cannot measure, or
+/// `stop` was set.
 pub fn predict(
     request: &PredictRequest,
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Predicted, PipelineError> {
-    let subject = Subject::find(request)?;
+    let subject = Subject::new(request)?;
     let widths = subject.widths(request)?;
     let admissible = widths_with(&subject.space, &widths);
-    let (mut agent, profile) = resolve(&request.device)?.start(Patience::default())?;
-    let info = agent.describe();
+    let (device, store) = (resolve(&request.device)?, user_store()?);
+    let mut session = Session::start(vec![device], store.as_deref(), SessionConfig::default())?;
     let reference = subject.model(&subject.space.full().0)?;
     let operators = if request.operators {
-        operators(&mut agent, &profile, &reference)?
+        session.operators(&reference)?
     } else {
         Vec::new()
     };
-    let mut bench = Bench {
-        source: remembered(agent)?,
-        profile: &profile,
-        reference,
-    };
+    session.set_reference(reference);
 
     let plan = ProbePlan::new(&subject.table, &admissible);
-    let (mut kernels, mut other) = match donor(&info, &profile, &plan)? {
-        Some((other, kernels)) => {
-            let count = kernels.times().len();
+    let found = session.donor_kernels(&plan, &ProbeConfig::default())?;
+    let (mut kernels, mut donor) = match found {
+        Some(found) => {
+            let (count, donor) = (found.table.times().len(), found.donor);
             reporter.note(&format!(
-                "{count} kernels known of {other}, a device of the same profile"
+                "{count} kernels known of {donor}, a device of the same profile"
             ));
-            (kernels, Some(other))
+            (found.table, Some(donor))
         }
-        None => (bench.kernels(&plan, stop, reporter)?, None),
+        None => (own_kernels(&mut session, &plan, stop, reporter)?, None),
     };
     let mut times = subject.table.layer_times(&kernels);
     let mut predictor = predictor_of(&subject.table, &kernels, &times)?;
-    let learned = learn(
+    let learned = learn_networks(
+        &mut session,
         &mut predictor,
         &subject,
-        &mut bench,
         request.learn,
-        stop,
-        reporter,
+        (stop, &mut *reporter),
     )?;
-    let misfit = other
-        .as_deref()
-        .zip(predictor.fit())
-        .and_then(|(other, fit)| misfit(other, fit));
-    if let Some(misfit) = misfit {
-        reporter.warn(&misfit);
-        other = None;
-        kernels = bench.kernels(&plan, stop, reporter)?;
+    let fit = donor.as_deref().zip(predictor.fit());
+    if let Some(warning) = fit.and_then(|(donor, fit)| misfit(donor, fit)) {
+        reporter.warn(&warning);
+        donor = None;
+        kernels = own_kernels(&mut session, &plan, stop, reporter)?;
         times = subject.table.layer_times(&kernels);
         predictor = predictor_of(&subject.table, &kernels, &times)?;
         predictor.learn(learned.iter().map(|(widths, ratio)| (&widths[..], *ratio)))?;
     }
     let measured = if request.check {
-        bench.ratio(subject.model(&widths)?)?
+        checked(&mut session, subject.model(&widths)?)?
     } else {
         None
     };
-    let (layers, other_ns) = within(&subject, &operators)?;
+    let (layers, other_ns) = in_network(&subject, &operators)?;
+    let (info, profile) = (session.info(), session.profile());
     let drawn = Drawn {
         model: subject.name.clone(),
-        device: profile.describe(&info),
+        device: format!(
+            "{} ({}), ONNX Runtime {}, {} thread(s)",
+            profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
+        ),
         layers,
         other_ns,
         kernels,
-        kernels_of: other,
     };
-    Ok(assemble(
-        &subject,
-        (widths, &admissible),
-        (&predictor, &times),
-        (info.id(), measured, learned),
-        drawn,
-    ))
+    let prediction = Prediction {
+        subject: &subject,
+        admissible: &admissible,
+        predictor: &predictor,
+        times: &times,
+    };
+    Ok(Predicted {
+        device: info.id(),
+        measured,
+        kernels_of: donor,
+        ..prediction.of(widths, learned, drawn)
+    })
 }
 
 fn predictor_of<'t>(
@@ -240,8 +126,78 @@ fn predictor_of<'t>(
     Ok(Predictor::new(table, known, LatencyModelConfig::default())?)
 }
 
-/// The layers with their times within the unpruned network, and the time of what is no layer.
-fn within(
+/// The ratio of one network; `None` without a valid measurement.
+fn checked(session: &mut Session, model: Model) -> Result<Option<Interval>, PipelineError> {
+    match session.ratio(model, Effort::Search) {
+        Ok(measured) => Ok(Some(measured.ratio)),
+        Err(MeasuringError::NoMeasurement { .. }) => Ok(None),
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Teaches `predictor` at most `most` whole networks. Returns their widths and ratios.
+fn learn_networks(
+    session: &mut Session,
+    predictor: &mut Predictor<'_>,
+    subject: &Subject,
+    most: usize,
+    (stop, reporter): (&StopFlag, &mut dyn Reporter),
+) -> Result<Vec<(Vec<usize>, f64)>, PipelineError> {
+    if most == 0 {
+        return Ok(Vec::new());
+    }
+    reporter.begin("whole networks", 0, most as u64);
+    let mut networks = AnyWidths {
+        subject,
+        rng: SeededRng::new(SEED, 11),
+        stop,
+        reporter,
+    };
+    let learning = Learning {
+        most: most as u64,
+        certainty: CERTAINTY,
+    };
+    let learned = learn(session, predictor, &mut networks, learning)?;
+    networks
+        .reporter
+        .end(&format!("{} whole networks learned from", learned.len()));
+    let points = learned.into_iter();
+    Ok(points
+        .map(|of| (of.widths, of.measured.ratio.value))
+        .collect())
+}
+
+/// Configurations of all sizes: those of a prediction have no budget.
+struct AnyWidths<'a> {
+    subject: &'a Subject,
+    rng: SeededRng,
+    stop: &'a StopFlag,
+    reporter: &'a mut dyn Reporter,
+}
+
+impl Networks for AnyWidths<'_> {
+    type Error = PipelineError;
+
+    fn draw(&mut self, _: &Predictor<'_>, count: usize) -> Vec<Vec<usize>> {
+        let one = |_| self.subject.space.spread(&mut self.rng).0;
+        (0..count).map(one).collect()
+    }
+
+    fn model(&mut self, widths: &[usize]) -> Result<Model, PipelineError> {
+        self.subject.model(widths)
+    }
+
+    fn progress(&mut self, _: &Session, tried: u64) -> Result<(), PipelineError> {
+        self.reporter.step(tried, "");
+        if self.stop.is_set() {
+            return Err(PipelineError::Stopped);
+        }
+        Ok(())
+    }
+}
+
+/// The layers with their times within the unpruned network, and the time of all other operators.
+fn in_network(
     subject: &Subject,
     operators: &[NodeProvider],
 ) -> Result<(Vec<DrawnLayer>, Option<f64>), PipelineError> {
@@ -258,63 +214,66 @@ fn within(
     Ok((layers.collect(), (!operators.is_empty()).then_some(others)))
 }
 
-type Asked<'a> = (Vec<usize>, &'a [Vec<usize>]);
-type Known<'a> = (&'a Predictor<'a>, &'a LayerTimes);
-type Seen = (String, Option<(f64, f64, f64)>, Vec<(Vec<usize>, f64)>);
+/// What a prediction follows from.
+struct Prediction<'a> {
+    subject: &'a Subject,
+    /// The widths of each group that were considered.
+    admissible: &'a [Vec<usize>],
+    predictor: &'a Predictor<'a>,
+    times: &'a LayerTimes,
+}
 
-fn assemble(
-    subject: &Subject,
-    (widths, admissible): Asked<'_>,
-    (predictor, times): Known<'_>,
-    (device, measured, learned): Seen,
-    drawn: Drawn,
-) -> Predicted {
-    let table = &subject.table;
-    let full = subject.space.full().0;
-    let each = table.layer_ns(times, &full).into_iter();
-    let layers: Vec<LayerTime> = table
-        .layer_names()
-        .zip(each.zip(table.layer_ns(times, &widths)))
-        .map(|(name, (full_ns, ns))| LayerTime {
-            name: name.to_owned(),
-            full_ns,
-            ns,
-        })
-        .collect();
-    let groups = subject.space.groups.iter().enumerate();
-    let groups = groups.map(|(i, group)| GroupSteps {
-        name: group.name.clone(),
-        channels: group.channels,
-        width: widths[i],
-        widths: admissible[i].clone(),
-        corners: table.step_edges(times, i, &admissible[i], drawn.kernels.noise()),
-    });
-    let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
-    let mut left_out = predictor.left_out().into_iter();
-    let learned = learned.into_iter().map(|(widths, measured)| LearnedPoint {
-        measured,
-        predicted: left_out.next(),
-        kernels: table.kernel_ratio(times, &widths),
-        macs: macs(&widths),
-        widths,
-    });
-    Predicted {
-        device,
-        ratio: predictor.ratio(&widths),
-        interval: predictor.interval(&widths).map(|p| (p.low, p.high)),
-        measured,
-        kernel_ratio: table.kernel_ratio(times, &widths),
-        macs_ratio: macs(&widths),
-        full_ns: times.full_ns(),
-        ns: layers.iter().map(|layer| layer.ns).sum(),
-        kernels: drawn.kernels.times().len(),
-        kernels_of: drawn.kernels_of.clone(),
-        unknown_layers: times.unknown(),
-        learned: learned.collect(),
-        fit: predictor.fit().copied(),
-        groups: groups.collect(),
-        layers,
-        widths,
-        drawn,
+impl Prediction<'_> {
+    /// The prediction for `widths`. Device, donor and measurement are left for the caller.
+    fn of(&self, widths: Vec<usize>, learned: Vec<(Vec<usize>, f64)>, drawn: Drawn) -> Predicted {
+        let (table, times) = (&self.subject.table, self.times);
+        let full = self.subject.space.full().0;
+        let each = table.layer_ns(times, &full).into_iter();
+        let layers: Vec<LayerTime> = table
+            .layer_names()
+            .zip(each.zip(table.layer_ns(times, &widths)))
+            .map(|(name, (full_ns, ns))| LayerTime {
+                name: name.to_owned(),
+                full_ns,
+                ns,
+            })
+            .collect();
+        let groups = self.subject.space.groups.iter().enumerate();
+        let groups = groups.map(|(i, group)| GroupSteps {
+            name: group.name.clone(),
+            channels: group.channels,
+            width: widths[i],
+            widths: self.admissible[i].clone(),
+            corners: table.step_edges(times, i, &self.admissible[i], drawn.kernels.noise()),
+        });
+        let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
+        let mut left_out = self.predictor.left_out().into_iter();
+        let learned = learned.into_iter().map(|(widths, measured)| LearnedPoint {
+            measured,
+            predicted: left_out.next(),
+            kernels: table.kernel_ratio(times, &widths),
+            macs: macs(&widths),
+            widths,
+        });
+        let interval = self.predictor.interval(&widths);
+        Predicted {
+            device: String::new(),
+            ratio: self.predictor.ratio(&widths),
+            interval: interval.map(|of| (of.low, of.high)),
+            measured: None,
+            kernel_ratio: table.kernel_ratio(times, &widths),
+            macs_ratio: macs(&widths),
+            full_ns: times.full_ns(),
+            ns: layers.iter().map(|layer| layer.ns).sum(),
+            kernels: drawn.kernels.times().len(),
+            kernels_of: None,
+            unknown_layers: times.unknown(),
+            learned: learned.collect(),
+            fit: self.predictor.fit().copied(),
+            groups: groups.collect(),
+            layers,
+            widths,
+            drawn,
+        }
     }
 }

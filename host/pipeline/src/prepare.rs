@@ -1,57 +1,62 @@
-//! From a configuration to everything the stages work on: network, groups, data, device of the training.
+//! From a configuration to the inputs of the stages: network, groups, data, device of the
+//! training.
 
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, GroupId, importance_order};
-use datasets::{Augment, DataSpec, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
+use datasets::{Augment, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
-use onnx_graph::{Graph, fold_batch_norm, insert_batch_norm};
+use onnx_graph::{Graph, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{Calibration, Runtime};
+use train::{Calibration, Prunable, Runtime};
 
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, ModelSource, RunConfig};
+use crate::deploy::Deployed;
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
 use crate::progress::Reporter;
 
-/// What the stages work on.
+/// The inputs of the stages.
 pub(crate) struct Prepared {
     pub model: LoadedModel,
-    /// The network as it is trained: BatchNorm kept, or given back where it had been folded.
+    /// The network as it is trained: with its BatchNorm, or with new ones where they had been
+    /// folded.
     pub graph: Graph,
     pub analysis: Analysis,
     /// Per group its units, most important first.
     pub order: Vec<Vec<usize>>,
-    /// What is searched.
+    /// The widths that are searched.
     pub space: Space,
-    /// All widths that the grid admits, whether or not the device has a use for them: uniform widths, the baseline, are found among
-    /// these.
+    /// All widths that the grid admits, including those between the device's step edges. The
+    /// baseline of uniform widths is found among these.
     pub all_widths: Space,
     pub table: CostTable,
-    /// What the kernels take alone, once that was measured.
+    /// The times of the layers by kernels measured alone, once there are any.
     pub times: Option<LayerTimes>,
     pub full_macs: u64,
-    /// Images of a batch of deployed networks, where they are fixed.
+    /// The batch of deployed networks, where it is fixed.
     pub batch: Option<usize>,
     pub splits: Splits,
     pub augment: Augment,
-    /// How training and the search's evaluations run: whatever is fastest.
+    /// How training and the search's evaluations run: the fastest way.
     pub runtime: Runtime,
     /// How results are computed: in full precision.
     pub exact: Runtime,
     pub norms: NormOrigin,
 }
 
-/// Which BatchNormalization nodes of a trained network are moved to the statistics of training images before anything else.
+/// Which BatchNormalization nodes of a trained network are moved to the statistics of training
+/// images.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum NormOrigin {
-    /// Those that were inserted, on the first images, as in runs that began with a version that did only this.
+    /// Those that were inserted, on the first images, as in runs of earlier versions.
     Inserted,
-    /// All, on drawn images: those of the file stem from images as they were augmented in its training.
+    /// All, on drawn images: the statistics in the file are of images as they were augmented in
+    /// its training.
     All,
 }
 
@@ -62,30 +67,30 @@ impl Prepared {
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
         let exact = runtime(config)?;
-        let data_spec: DataSpec = config.data.parse()?;
+        let Some(data_spec) = &config.data else {
+            return Err(ConfigError::value("data", "no data set is named").into());
+        };
         let preset = config
             .normalise
             .as_deref()
             .unwrap_or_else(|| data_spec.default_preset());
-        let (model, splits) = if config.model.zoo_name().is_some() {
-            let shape = data_spec.natural_shape();
+        let open = |shape: [usize; 3]| {
             let input = InputSpec::preset(preset, shape)?;
-            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
-            (
-                load_model(
-                    &config.model,
-                    splits.train.classes().len(),
-                    shape,
-                    config.seed,
-                    config.groups,
-                )?,
-                splits,
-            )
-        } else {
-            let model = load_model(&config.model, 0, [0; 3], config.seed, config.groups)?;
-            let input = InputSpec::preset(preset, model.input)?;
-            let splits = datasets::open_with(&data_spec, &input, config.allow_skipped)?;
-            (model, splits)
+            datasets::open_with(data_spec, &input, config.allow_skipped)
+        };
+        let load =
+            |classes, shape| load_model(&config.model, classes, shape, config.seed, config.groups);
+        let (model, splits) = match config.model.source() {
+            ModelSource::Zoo(_) => {
+                let shape = data_spec.natural_shape();
+                let splits = open(shape)?;
+                (load(splits.train.classes().len(), shape)?, splits)
+            }
+            ModelSource::File(_) => {
+                let model = load(0, [0; 3])?;
+                let splits = open(model.input)?;
+                (model, splits)
+            }
         };
         model.accept_training(config.training_mode)?;
         if let Some(warning) = model.training_warning() {
@@ -102,12 +107,13 @@ impl Prepared {
                 reason,
             });
         }
+        let cost = costs(&model.graph);
         reporter.note(&format!(
             "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
             model.name,
             model.analysis.groups().len(),
-            costs(&model.graph).macs as f64 / 1e6,
-            costs(&model.graph).parameters as f64 / 1e6,
+            cost.macs as f64 / 1e6,
+            cost.parameters as f64 / 1e6,
             splits.train.len(),
             splits.search.len(),
             splits.test.len(),
@@ -123,8 +129,8 @@ impl Prepared {
             reporter.note("the model takes one channel: the folder's images are read in grey");
         }
 
-        let (graph, told) = with_batch_norm(&model, &splits, config, (exact, norms))?;
-        told.iter().for_each(|line| reporter.note(line));
+        let (graph, changes) = with_batch_norm(&model, &splits, config, (exact, norms))?;
+        changes.iter().for_each(|line| reporter.note(line));
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
             reporter.warn(
                 "This run began with a version that estimated the file's batch normalisations anew on training images, which \
@@ -176,34 +182,32 @@ impl Prepared {
         Ok(Loader::new(Arc::clone(&self.splits.train), config)?)
     }
 
-    /// The network as it is deployed: BatchNorm folded, dead constants gone, the batch that the model came with unless another is
-    /// asked for.
-    pub fn deployed(&self, graph: &Graph) -> Result<Graph, PipelineError> {
-        let fail = |source| PipelineError::Model {
+    /// The network as it is deployed, with the model's batch unless an open one is configured.
+    pub fn deploy(&self, graph: &Graph) -> Result<Deployed, PipelineError> {
+        Deployed::new(graph, self.batch).map_err(|source| PipelineError::Model {
             model: self.model.name.clone(),
             source,
-        };
-        let mut folded = fold_batch_norm(graph).map_err(fail)?;
-        folded.remove_dead();
-        match self.batch {
-            Some(batch) => folded.with_batch(batch).map_err(fail),
-            None => Ok(folded),
-        }
+        })
     }
 
-    /// The ONNX file of a network as it is deployed.
-    pub fn deployed_bytes(&self, graph: &Graph) -> Result<Vec<u8>, PipelineError> {
-        let fail = |source| PipelineError::Model {
-            model: self.model.name.clone(),
-            source,
-        };
-        onnx_graph::write(&self.deployed(graph)?).map_err(fail)
+    /// The network of `widths` as it is deployed, cut from the model's own weights: latency does
+    /// not depend on their values.
+    pub fn deploy_widths(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
+        self.deploy(&self.cut_original(widths)?)
     }
 
-    /// What the network of `widths` keeps of the whole one.
+    /// The cut from the whole network to the one of `widths`.
     pub fn cut(&self, widths: &[usize]) -> Result<Cut, PipelineError> {
-        let plan = channels::PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        Ok(channels::cut(&self.graph, &self.analysis, &plan)?)
+        Ok(self.prunable().cut(widths)?)
+    }
+
+    /// The network with everything that determines its pruned forms.
+    pub fn prunable(&self) -> Prunable<'_> {
+        Prunable {
+            graph: &self.graph,
+            analysis: &self.analysis,
+            order: &self.order,
+        }
     }
 
     /// A network of `widths` cut from the model's own weights.
@@ -212,7 +216,7 @@ impl Prepared {
     }
 }
 
-/// What a user should know of the data, now and when reading the report.
+/// Warnings about the data, for the terminal and the report.
 pub(crate) fn data_doubts(notes: &Notes) -> Vec<String> {
     let mut doubts = Vec::new();
     if notes.left_out() > 0 {
@@ -273,8 +277,9 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     })
 }
 
-/// The network with a BatchNorm after every convolution, whose statistics are those of training images, while its output is
-/// unchanged: where BatchNorm was folded it is given back, and what the file has is moved. And what was done, in words.
+/// The network with a BatchNorm after every convolution and with the statistics of training
+/// images, its output unchanged; and a line on each change. Folded BatchNorms are inserted again,
+/// those of the file are moved.
 fn with_batch_norm(
     model: &LoadedModel,
     splits: &Splits,
@@ -291,14 +296,14 @@ fn with_batch_norm(
         (model.graph.clone(), Vec::new())
     };
     let train = splits.train.as_ref();
-    let mut told = Vec::new();
+    let mut changes = Vec::new();
     let moved = match norms {
         NormOrigin::Inserted if !inserted.is_empty() => {
             let images = config.evaluate.calibration_batch.min(train.len());
             let batches = config.evaluate.calibration_batches.max(1);
-            let wanted: Vec<usize> = (0..(images * batches).min(train.len())).collect();
+            let indices: Vec<usize> = (0..(images * batches).min(train.len())).collect();
             let mut tensors = Vec::new();
-            for chunk in wanted.chunks(images.max(1)) {
+            for chunk in indices.chunks(images.max(1)) {
                 tensors.push(train::read(train, chunk, runtime.device)?.0);
             }
             calibrate_inserted_norms(&mut graph, &inserted, tensors)?;
@@ -320,16 +325,16 @@ fn with_batch_norm(
         _ => 0,
     };
     if !inserted.is_empty() {
-        told.push(format!(
+        changes.push(format!(
             "gave {} layers their folded batch normalisation back, calibrated on training images",
             inserted.len()
         ));
     }
     if moved > inserted.len() {
-        told.push(format!(
+        changes.push(format!(
             "moved {} batch normalisations to the statistics of training images; the network computes what it did",
             moved - inserted.len()
         ));
     }
-    Ok((graph, told))
+    Ok((graph, changes))
 }

@@ -1,19 +1,19 @@
-//! How a run tells its user what it is doing, and how it is told to stop.
+//! Progress reports, and the flag that stops a run.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-/// Receives what a run does. All methods have empty defaults.
+/// Receives the progress of a run. All methods have empty defaults.
 pub trait Reporter {
     /// A stage of `total` steps begins; it may start at `done` when resumed.
     fn begin(&mut self, _stage: &str, _done: u64, _total: u64) {}
     /// The stage has reached `done`; `detail` is a short line of figures.
     fn step(&mut self, _done: u64, _detail: &str) {}
-    /// The stage is over; `summary` is one line of what came out.
+    /// The stage has ended; `summary` is its result in one line.
     fn end(&mut self, _summary: &str) {}
-    /// Something worth a line of its own.
+    /// A remark.
     fn note(&mut self, _line: &str) {}
-    /// Something the user should act on or know when judging the result.
+    /// A warning that the user should act on, or know when judging the result.
     fn warn(&mut self, _line: &str) {}
 }
 
@@ -28,7 +28,7 @@ impl Reporter for NoReporter {}
 pub struct StopFlag(Arc<AtomicBool>);
 
 impl StopFlag {
-    /// Asks the run to stop. Returns whether it had been asked before.
+    /// Sets the flag. Returns whether it was set before.
     pub fn set(&self) -> bool {
         self.0.swap(true, Ordering::SeqCst)
     }

@@ -1,95 +1,49 @@
-//! What a run has done so far, in SQLite: finished stages with their results, episodes, the strategy's state.
-//! Every episode is committed together with the strategy's state after it.
+//! The record of a run in SQLite: finished stages with their results, episodes, the strategies'
+//! states. Every episode is committed together with the strategy's state after it.
 
+use std::borrow::Cow;
+use std::collections::BTreeMap;
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, OptionalExtension, params};
-use search::Screening;
+use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Serialize};
 
+use crate::config::StrategyKind;
+use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 
-/// A part of a run that is recorded when it is finished.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct StageName(pub String);
-
-impl StageName {
-    /// A stage by its name.
-    pub fn new(name: impl Into<String>) -> Self {
-        Self(name.into())
-    }
+/// The name of a finished stage, with the type of its result.
+#[derive(Debug)]
+pub(crate) struct Key<T> {
+    name: Cow<'static, str>,
+    result: PhantomData<fn() -> T>,
 }
 
-/// One configuration that was tried.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct EpisodeRecord {
-    /// Counts from 0 within the strategy.
-    pub episode: u64,
-    /// The strategy that asked for it.
-    pub strategy: String,
-    /// Kept units per group.
-    pub widths: Vec<usize>,
-    /// Accuracy on the search split, 0 to 1.
-    pub accuracy: f64,
-    /// MACs per image.
-    pub macs: u64,
-    /// Latency over the original's: median, low and high end of the 95 % interval; none when no valid
-    /// measurement could be had.
-    pub ratio: Option<(f64, f64, f64)>,
-    /// Median latency, nanoseconds.
-    pub latency_ns: Option<f64>,
-    /// What the latency model predicted beforehand, as a ratio.
-    pub predicted_ratio: f64,
-    /// The interval of that prediction.
-    #[serde(default)]
-    pub predicted_interval: Option<(f64, f64)>,
-    /// Whether it was measured, and why or why not.
-    #[serde(default = "before_screening")]
-    pub screening: Screening,
-    /// What the strategy was told.
-    pub reward: f64,
-    /// Whether the budget is met, the upper end of the interval included.
-    pub feasible: bool,
-    /// Why there is no valid measurement.
-    pub failure: Option<String>,
-    /// The device that measured it.
-    #[serde(default)]
-    pub device: Option<String>,
-    /// Host time of the parts, nanoseconds: asking, generating and evaluating, exporting, measuring, telling.
-    pub parts_ns: [u64; 5],
-}
-
-impl From<EpisodeRecord> for report::Candidate {
-    fn from(e: EpisodeRecord) -> Self {
+impl<T> Key<T> {
+    pub const fn new(name: &'static str) -> Self {
         Self {
-            episode: e.episode,
-            strategy: e.strategy,
-            accuracy: e.accuracy,
-            latency_ratio: e.ratio,
-            macs: e.macs,
-            predicted_ratio: Some(e.predicted_ratio),
-            reward: e.reward,
-            feasible: e.feasible,
-            screened: !e.screening.measures(),
-            race_accuracy: None,
-            widths: e.widths,
-            device: e.device,
-            device_s: e.parts_ns[3] as f64 / 1e9,
+            name: Cow::Borrowed(name),
+            result: PhantomData,
+        }
+    }
+
+    /// The key of one of several stages of a kind: `finetune/ddpg-17`.
+    pub fn of(kind: &str, name: &str) -> Self {
+        Self {
+            name: Cow::Owned(format!("{kind}/{name}")),
+            result: PhantomData,
         }
     }
 }
 
-/// Before there was a choice every candidate was measured.
-fn before_screening() -> Screening {
-    Screening::MayWin
-}
-
-/// The database of a run.
+/// The database of a run. Episodes are held in memory.
 #[derive(Debug)]
 pub struct Records {
     path: PathBuf,
     db: Connection,
+    episodes: BTreeMap<StrategyKind, Vec<EpisodeRecord>>,
 }
 
 const SCHEMA_VERSION: i64 = 1;
@@ -104,7 +58,7 @@ impl Records {
     /// Opens or creates the database.
     ///
     /// # Errors
-    /// [`PipelineError::Records`] naming the file.
+    /// [`PipelineError::Records`] naming the file, or [`PipelineError::BadRecord`].
     pub fn open(path: &Path) -> Result<Self, PipelineError> {
         let fail = |source| PipelineError::Records {
             path: path.to_owned(),
@@ -133,9 +87,21 @@ impl Records {
                 return Err(PipelineError::BadRecord { reason });
             }
         }
+        let mut episodes: BTreeMap<StrategyKind, Vec<EpisodeRecord>> = BTreeMap::new();
+        for text in texts(
+            &db,
+            "SELECT record FROM episode ORDER BY strategy, episode",
+            [],
+        )
+        .map_err(fail)?
+        {
+            let record: EpisodeRecord = parse(&text)?;
+            episodes.entry(record.strategy).or_default().push(record);
+        }
         Ok(Self {
             path: path.to_owned(),
             db,
+            episodes,
         })
     }
 
@@ -150,132 +116,121 @@ impl Records {
     ///
     /// # Errors
     /// A database error, or [`PipelineError::BadRecord`].
-    pub fn stage<T: DeserializeOwned>(
+    pub(crate) fn get<T: DeserializeOwned>(
         &self,
-        stage: &StageName,
+        key: &Key<T>,
     ) -> Result<Option<T>, PipelineError> {
-        let text: Option<String> = self
-            .db
-            .query_row(
-                "SELECT result FROM stage WHERE name = ?1",
-                [&stage.0],
-                |r| r.get(0),
-            )
-            .optional()
-            .map_err(|e| self.fail(e))?;
-        text.map(|t| parse(&t)).transpose()
+        let select = "SELECT result FROM stage WHERE name = ?1";
+        let texts = texts(&self.db, select, [&key.name]).map_err(|e| self.fail(e))?;
+        texts.first().map(|text| parse(text)).transpose()
     }
 
-    /// The results of all finished stages whose name begins with `prefix`, in the order of their names.
+    /// The results of all finished stages of a kind, in the order of their names.
     ///
     /// # Errors
     /// A database error, or [`PipelineError::BadRecord`].
-    pub fn stages<T: DeserializeOwned>(&self, prefix: &str) -> Result<Vec<T>, PipelineError> {
-        let mut query = self
-            .db
-            .prepare(
-                "SELECT result FROM stage WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name",
-            )
-            .map_err(|e| self.fail(e))?;
-        let rows = query
-            .query_map([prefix], |r| r.get::<_, String>(0))
-            .map_err(|e| self.fail(e))?;
-        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?))
-            .collect()
+    pub(crate) fn all_of<T: DeserializeOwned>(&self, kind: &str) -> Result<Vec<T>, PipelineError> {
+        let select =
+            "SELECT result FROM stage WHERE substr(name, 1, length(?1)) = ?1 ORDER BY name";
+        let texts = texts(&self.db, select, [format!("{kind}/")]).map_err(|e| self.fail(e))?;
+        texts.iter().map(|text| parse(text)).collect()
     }
 
     /// Records that a stage is finished.
     ///
     /// # Errors
     /// A database error.
-    pub fn finish<T: Serialize>(
+    pub(crate) fn finish<T: Serialize>(
         &mut self,
-        stage: &StageName,
+        key: &Key<T>,
         result: &T,
     ) -> Result<(), PipelineError> {
-        let text = render(result)?;
-        self.db
-            .execute(
-                "INSERT OR REPLACE INTO stage (name, result) VALUES (?1, ?2)",
-                params![stage.0, text],
-            )
-            .map_err(|e| self.fail(e))?;
-        Ok(())
+        let insert = "INSERT OR REPLACE INTO stage (name, result) VALUES (?1, ?2)";
+        let done = self.db.execute(insert, params![key.name, render(result)?]);
+        done.map(drop).map_err(|e| self.fail(e))
     }
 
-    /// Forgets what came of a stage, so that it is done again.
+    /// Removes the result of a stage, so that it is done again.
     ///
     /// # Errors
     /// A database error.
-    pub fn forget(&mut self, stage: &StageName) -> Result<(), PipelineError> {
-        let deleted = self
+    pub(crate) fn forget<T>(&mut self, key: &Key<T>) -> Result<(), PipelineError> {
+        let done = self
             .db
-            .execute("DELETE FROM stage WHERE name = ?1", [&stage.0]);
-        deleted.map_err(|e| self.fail(e))?;
-        Ok(())
+            .execute("DELETE FROM stage WHERE name = ?1", [&key.name]);
+        done.map(drop).map_err(|e| self.fail(e))
     }
 
-    /// All episodes of a strategy in order; of every strategy when `strategy` is `None`.
-    ///
-    /// # Errors
-    /// A database error, or [`PipelineError::BadRecord`].
-    pub fn episodes(&self, strategy: Option<&str>) -> Result<Vec<EpisodeRecord>, PipelineError> {
-        let mut query = self
-            .db
-            .prepare(
-                "SELECT record FROM episode WHERE ?1 IS NULL OR strategy = ?1 ORDER BY strategy, episode",
-            )
-            .map_err(|e| self.fail(e))?;
-        let rows = query
-            .query_map([strategy], |r| r.get::<_, String>(0))
-            .map_err(|e| self.fail(e))?;
-        rows.map(|row| parse(&row.map_err(|e| self.fail(e))?))
-            .collect()
+    /// The episodes of a strategy in order.
+    #[must_use]
+    pub fn episodes(&self, strategy: StrategyKind) -> &[EpisodeRecord] {
+        self.episodes.get(&strategy).map_or(&[], Vec::as_slice)
     }
 
-    /// Records episodes of a strategy that were asked for together and the strategy's state after them, all or nothing.
+    /// The episodes of all strategies, strategy by strategy.
+    pub fn all_episodes(&self) -> impl Iterator<Item = &EpisodeRecord> {
+        self.episodes.values().flatten()
+    }
+
+    /// Records episodes of a strategy that were asked for together and the strategy's state after
+    /// them, all or nothing.
     ///
     /// # Errors
     /// A database error.
-    pub fn add_episodes(
+    pub(crate) fn add_episodes(
         &mut self,
-        strategy: &str,
-        records: &[EpisodeRecord],
+        strategy: StrategyKind,
+        records: Vec<EpisodeRecord>,
         state: &[u8],
     ) -> Result<(), PipelineError> {
         let texts = records.iter().map(render).collect::<Result<Vec<_>, _>>()?;
-        let path = self.path.clone();
         let write = |db: &mut Connection| {
             let tx = db.transaction()?;
             for (record, text) in records.iter().zip(&texts) {
                 tx.execute(
                     "INSERT INTO episode (strategy, episode, record) VALUES (?1, ?2, ?3)",
-                    params![strategy, record.episode as i64, text],
+                    params![strategy.name(), record.episode as i64, text],
                 )?;
             }
             tx.execute(
                 "INSERT OR REPLACE INTO strategy (name, state) VALUES (?1, ?2)",
-                params![strategy, state],
+                params![strategy.name(), state],
             )?;
             tx.commit()
         };
-        write(&mut self.db).map_err(|source| PipelineError::Records { path, source })
+        write(&mut self.db).map_err(|e| self.fail(e))?;
+        self.episodes.entry(strategy).or_default().extend(records);
+        Ok(())
     }
 
     /// The strategy's state after its last recorded episode.
     ///
     /// # Errors
     /// A database error.
-    pub fn strategy_state(&self, strategy: &str) -> Result<Option<Vec<u8>>, PipelineError> {
+    pub(crate) fn strategy_state(
+        &self,
+        strategy: StrategyKind,
+    ) -> Result<Option<Vec<u8>>, PipelineError> {
         self.db
             .query_row(
                 "SELECT state FROM strategy WHERE name = ?1",
-                [strategy],
+                [strategy.name()],
                 |r| r.get(0),
             )
             .optional()
             .map_err(|e| self.fail(e))
     }
+}
+
+/// The texts of a query with one column.
+fn texts(
+    db: &Connection,
+    query: &str,
+    parameters: impl rusqlite::Params,
+) -> rusqlite::Result<Vec<String>> {
+    let mut query = db.prepare(query)?;
+    let rows = query.query_map(parameters, |r| r.get(0))?;
+    rows.collect()
 }
 
 fn parse<T: DeserializeOwned>(text: &str) -> Result<T, PipelineError> {
@@ -293,24 +248,27 @@ fn render<T: Serialize>(value: &T) -> Result<String, PipelineError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::episodes::Timings;
+
+    const TRAIN: Key<f64> = Key::new("train");
 
     fn episode(n: u64) -> EpisodeRecord {
         EpisodeRecord {
             episode: n,
-            strategy: "ddpg".into(),
+            strategy: StrategyKind::Ddpg,
             widths: vec![8, 16],
             accuracy: 0.5,
             macs: 10,
-            ratio: Some((0.6, 0.59, 0.61)),
+            ratio: Some((0.6, 0.59, 0.61).into()),
             latency_ns: Some(1e6),
             predicted_ratio: 0.62,
             predicted_interval: Some((0.6, 0.64)),
-            screening: Screening::MayWin,
+            screening: search::Screening::MayWin,
             reward: 0.5,
             feasible: true,
             failure: None,
             device: Some("a".into()),
-            parts_ns: [1; 5],
+            timings: Timings::default(),
         }
     }
 
@@ -319,46 +277,50 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("run.sqlite");
         let mut records = Records::open(&path).unwrap();
+        let ddpg = StrategyKind::Ddpg;
         records
-            .add_episodes("ddpg", &[episode(0)], b"after 0")
+            .add_episodes(ddpg, vec![episode(0)], b"after 0")
             .unwrap();
         records
-            .add_episodes("ddpg", &[episode(1)], b"after 1")
+            .add_episodes(ddpg, vec![episode(1)], b"after 1")
             .unwrap();
-        records.finish(&StageName::new("train"), &0.9).unwrap();
+        records.finish(&TRAIN, &0.9).unwrap();
+        assert_eq!(records.episodes(ddpg), [episode(0), episode(1)]);
         drop(records);
-        let records = Records::open(&path).unwrap();
+        let mut records = Records::open(&path).unwrap();
+        assert_eq!(records.episodes(ddpg), [episode(0), episode(1)]);
+        assert_eq!(records.strategy_state(ddpg).unwrap().unwrap(), b"after 1");
+        assert_eq!(records.get(&TRAIN).unwrap(), Some(0.9));
         assert_eq!(
-            records.episodes(Some("ddpg")).unwrap(),
-            [episode(0), episode(1)]
-        );
-        assert_eq!(records.strategy_state("ddpg").unwrap().unwrap(), b"after 1");
-        assert_eq!(
-            records.stage::<f64>(&StageName::new("train")).unwrap(),
-            Some(0.9)
-        );
-        assert_eq!(
-            records.stage::<f64>(&StageName::new("search")).unwrap(),
+            records.get(&Key::<f64>::of("search", "ddpg")).unwrap(),
             None
         );
-        let mut records = records;
-        records.forget(&StageName::new("train")).unwrap();
-        assert_eq!(
-            records.stage::<f64>(&StageName::new("train")).unwrap(),
-            None
-        );
+        records.forget(&TRAIN).unwrap();
+        assert_eq!(records.get(&TRAIN).unwrap(), None);
+    }
+
+    #[test]
+    fn stages_of_a_kind_come_in_the_order_of_their_names() {
+        let dir = tempfile::tempdir().unwrap();
+        let mut records = Records::open(&dir.path().join("run.sqlite")).unwrap();
+        for (name, value) in [("b", 2), ("a", 1)] {
+            records.finish(&Key::of("export", name), &value).unwrap();
+        }
+        records.finish(&Key::new("exports"), &3).unwrap();
+        assert_eq!(records.all_of::<i32>("export").unwrap(), [1, 2]);
     }
 
     #[test]
     fn an_episode_recorded_twice_changes_nothing() {
         let dir = tempfile::tempdir().unwrap();
         let mut records = Records::open(&dir.path().join("run.sqlite")).unwrap();
+        let ddpg = StrategyKind::Ddpg;
         records
-            .add_episodes("ddpg", &[episode(0)], b"first")
+            .add_episodes(ddpg, vec![episode(0)], b"first")
             .unwrap();
-        let again = [episode(1), episode(0)];
-        assert!(records.add_episodes("ddpg", &again, b"second").is_err());
-        assert_eq!(records.episodes(None).unwrap(), [episode(0)]);
-        assert_eq!(records.strategy_state("ddpg").unwrap().unwrap(), b"first");
+        let again = vec![episode(1), episode(0)];
+        assert!(records.add_episodes(ddpg, again, b"second").is_err());
+        assert_eq!(records.episodes(ddpg), [episode(0)]);
+        assert_eq!(records.strategy_state(ddpg).unwrap().unwrap(), b"first");
     }
 }

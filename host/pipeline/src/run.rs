@@ -2,28 +2,31 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::{Instant, SystemTime, UNIX_EPOCH};
+use std::time::Instant;
 
+use latency::Model;
+use measuring::{Session, SessionConfig};
 use report::ReportData;
 use report::events::EventWriter;
 use search::Judge;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{RunConfig, StrategyKind};
-use crate::device::{Meter, MeterConfig};
 use crate::error::PipelineError;
-use crate::folder::{CONFIG_FILE, RunFolder};
+use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, RunFolder};
 use crate::prepare::Prepared;
 use crate::progress::{Reporter, StopFlag};
 use crate::records::Records;
+use crate::stages::candidate::Searching;
+use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
-use crate::stages::search::Searching;
-use crate::stages::{self, export::FinalRow};
-use crate::start::{self, Feasibility};
+use crate::stages::{calibrate, export, kernels, search as episodes, select, train as joint};
+use crate::start;
+use crate::store::store_of_run;
 use crate::summary;
-use crate::work::Work;
+use crate::work::{Opening, Work};
 
-/// How far a run goes.
+/// The last stage of a call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Stage {
@@ -37,10 +40,10 @@ pub enum Stage {
     Export,
 }
 
-/// What a run came to, as far as it went.
+/// The result of a call.
 #[derive(Debug, Clone, Serialize)]
-pub struct Outcome {
-    /// The stage it reached.
+pub struct RunOutcome {
+    /// The last stage.
     pub stage: Stage,
     /// The run folder.
     pub folder: PathBuf,
@@ -48,13 +51,14 @@ pub struct Outcome {
     pub model: Option<PathBuf>,
     /// The HTML report, once there is one.
     pub report: Option<PathBuf>,
-    /// Whether the result meets the budget by its final measurement, the upper end of the interval included.
+    /// Whether the result meets the budget by its final measurement, the upper end of the
+    /// interval included.
     pub within_budget: Option<bool>,
-    /// Everything the report shows.
+    /// The data of the report, once there is one.
     pub data: Option<ReportData>,
 }
 
-impl Outcome {
+impl RunOutcome {
     /// The table of the report as text, once there is one.
     #[must_use]
     pub fn table(&self) -> Option<String> {
@@ -71,8 +75,8 @@ pub struct Run {
 }
 
 impl Run {
-    /// Starts a run in an empty or new folder. The folder counts as a run's, which can be resumed and is not
-    /// overwritten, once model, data and device are known to work and the budget to be within reach.
+    /// Starts a run in an empty or new folder. The folder becomes a run's, which can be resumed
+    /// and is not overwritten, once model, data and device work and the budget is within reach.
     ///
     /// # Errors
     /// When the configuration is wrong or the folder is in use or holds a run.
@@ -80,7 +84,7 @@ impl Run {
         let config = config.settled()?;
         config.check()?;
         let folder = RunFolder::create(out)?;
-        let records = Records::open(&folder.path("run.sqlite"))?;
+        let records = Records::open(&folder.path(RECORDS_FILE))?;
         Ok(Self {
             folder,
             config,
@@ -88,7 +92,7 @@ impl Run {
         })
     }
 
-    /// Goes on with the run in a folder, with the configuration it was started with.
+    /// Resumes the run in a folder, with the configuration it was started with.
     ///
     /// # Errors
     /// When the folder holds no run, is in use, or its configuration cannot be read.
@@ -99,7 +103,7 @@ impl Run {
             .map_err(|e| PipelineError::io(&path, "read the configuration", e))?;
         let config = RunConfig::stored(&text, path)?;
         config.check_stored()?;
-        let records = Records::open(&folder.path("run.sqlite"))?;
+        let records = Records::open(&folder.path(RECORDS_FILE))?;
         Ok(Self {
             folder,
             config,
@@ -107,7 +111,7 @@ impl Run {
         })
     }
 
-    /// Takes the result even where it is slower than the original.
+    /// Accepts a result that is slower than the original.
     pub fn allow_slower(&mut self) {
         self.config.result.allow_slower = true;
     }
@@ -124,59 +128,96 @@ impl Run {
         &self.folder
     }
 
-    /// Goes on until `until` is finished. What is finished already is not done again.
+    /// Runs all stages up to `until`. Finished ones are not repeated.
     ///
     /// # Errors
-    /// Whatever stops the run; [`PipelineError::Stopped`] when `stop` was set. What was done is kept.
+    /// Any failure; [`PipelineError::Stopped`] when `stop` was set. Finished work is kept.
     pub fn advance(
         &mut self,
         until: Stage,
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
-    ) -> Result<Outcome, PipelineError> {
-        let events_dir = self.folder.dir("events")?;
-        let events = EventWriter::create(&events_dir)
-            .map_err(|e| PipelineError::io(&events_dir, "write TensorBoard events", e))?;
-        let Self {
-            folder,
-            config,
-            records,
-        } = self;
-        let mut work = Work {
-            folder,
-            config,
-            records,
-            meter: None,
+    ) -> Result<RunOutcome, PipelineError> {
+        let started = Instant::now();
+        let opening = Opening {
+            folder: &self.folder,
+            config: &self.config,
+            records: &mut self.records,
             stop,
             reporter,
-            events,
-            pace: None,
-            steady_threads: torch_exec::threads(),
         };
-        let started = Instant::now();
-        let result = advance(&mut work, until, started);
-        // A run that got to its report has its time in there already.
+        let result = advance(opening, until, started);
+        // The report includes the time already.
         if !matches!(&result, Ok(outcome) if outcome.data.is_some()) {
-            summary::tick(&mut work, started.elapsed().as_secs_f64())?;
-        }
-        if let Err(e) = work.events.flush() {
-            tracing::warn!("TensorBoard events: {e}");
+            summary::tick(&mut self.records, started.elapsed().as_secs_f64())?;
         }
         let outcome = result?;
         if outcome.data.is_some() {
-            stages::export::refuse_slower(&mut work)?;
+            export::refuse_slower(&self.records, &self.folder)?;
         }
         Ok(outcome)
     }
 }
 
-fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcome, PipelineError> {
-    let norms = start::norm_origin(work)?;
-    let mut prepared = Prepared::new(work.config, norms, work.reporter)?;
-    start::same_inputs(work, &prepared)?;
-    prepared.runtime.options = start::exec_options(work, &prepared)?;
-    start::classifies(work, &prepared)?;
-    let mut outcome = Outcome {
+impl Drop for Run {
+    /// A run that was refused, for its model or its budget, leaves no folder that looks like one.
+    fn drop(&mut self) {
+        if !self.folder.holds_run() {
+            self.folder.discard();
+        }
+    }
+}
+
+/// Settles the inputs, and starts the devices.
+fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError> {
+    let dir = opening.folder.dir(EVENTS)?;
+    let events = EventWriter::create(&dir)
+        .map_err(|e| PipelineError::io(&dir, "write TensorBoard events", e))?;
+    let config = opening.config;
+    let norms = start::norm_origin(&mut opening)?;
+    let mut prepared = Prepared::new(config, norms, opening.reporter)?;
+    start::same_inputs(&mut opening, &prepared)?;
+    let (options, threads) = start::training_setup(&mut opening, &prepared)?;
+    prepared.runtime.options = options;
+    start::classifies(&mut opening, &prepared)?;
+    let original = prepared.deploy(&prepared.model.graph)?.onnx;
+    // A network that is trained in this run is written after its training.
+    if prepared.model.trained {
+        opening.folder.write(ORIGINAL, &original)?;
+    }
+    let store = store_of_run(&config.measurements, opening.folder.root())?;
+    let settings = SessionConfig {
+        attempts: config.search.measure_attempts,
+        final_effort: config.result.final_effort,
+        fleet: config.fleet.clone(),
+    };
+    let mut session = Session::start(config.device.resolve()?, Some(&store), settings)?;
+    session.set_reference(Model::new("original", original));
+    let reporter = &mut *opening.reporter;
+    reporter.note(&format!("device: {}", session.describe()));
+    for (one, other) in session.twins() {
+        reporter.warn(&format!(
+            "{one} and {other} look like one machine: if they are, they disturb each other"
+        ));
+    }
+    let mut work = Work::new(opening, session, events, threads);
+    work.report_devices()?;
+    Ok((work, prepared))
+}
+
+fn advance(
+    opening: Opening<'_>,
+    until: Stage,
+    started: Instant,
+) -> Result<RunOutcome, PipelineError> {
+    let (mut work, mut prepared) = open(opening)?;
+    let work = &mut work;
+    let feasibility = start::feasibility(work, &prepared)?;
+    if !work.folder.holds_run() {
+        let config = work.config.to_toml()?;
+        work.folder.write(CONFIG_FILE, config.as_bytes())?;
+    }
+    let mut outcome = RunOutcome {
         stage: until,
         folder: work.folder.root().to_owned(),
         model: None,
@@ -184,135 +225,75 @@ fn advance(work: &mut Work<'_>, until: Stage, started: Instant) -> Result<Outcom
         within_budget: None,
         data: None,
     };
-    let original = prepared.deployed_bytes(&prepared.model.graph)?;
-    // A network that is trained in this run is written when it is.
-    if prepared.model.trained {
-        work.folder.write(ORIGINAL, &original)?;
-    }
-    let store = work.config.measurements.path(work.folder.root())?;
-    let config = MeterConfig {
-        attempts: work.config.search.measure_attempts,
-        final_effort: work.config.result.final_effort,
-        fleet: work.config.fleet.clone(),
-    };
-    let mut meter = Meter::start(&work.config.device, &store, config)?;
-    meter.set_reference("original", original);
-    work.reporter.note(&format!("device: {}", meter.describe()));
-    for (one, other) in meter.twins() {
-        work.reporter.warn(&format!(
-            "{one} and {other} look like one machine: if they are, they disturb each other"
-        ));
-    }
-    work.meter = Some(meter);
-    work.tell_device_news()?;
-    let feasibility = start::feasibility(work, &prepared)?;
-    if !work.folder.holds_run() {
-        let config = work.config.to_toml()?;
-        work.folder.write(CONFIG_FILE, config.as_bytes())?;
-    }
 
-    stages::kernels::run(work, &mut prepared, feasibility.cost)?;
+    let donor = kernels::run(work, &mut prepared, feasibility.cost)?;
     // Before the training, which draws its networks near the budget.
-    let calibration = stages::calibrate::run(work, &prepared, &feasibility)?;
-    stages::kernels::verify(work, &mut prepared, &feasibility, &calibration)?;
-    stages::train::run(work, &prepared, &feasibility, &calibration)?;
+    let calibration = calibrate::run(work, &prepared, &feasibility, donor.as_deref())?;
+    kernels::verify(work, &mut prepared, &feasibility, &calibration)?;
+    joint::run(work, &prepared, &feasibility, &calibration)?;
     if until == Stage::Train {
         return Ok(outcome);
     }
 
-    let net = stages::train::load(work, &prepared)?;
-    let evaluator = stages::search::evaluator(work, &prepared)?;
-    let judge = Judge::new(work.config.search.reward, feasibility.limits)?;
+    let net = joint::load(work, &prepared)?;
+    let evaluator = episodes::evaluator(work, &prepared)?;
     let searching = Searching {
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
-        judge,
+        judge: Judge::new(work.config.search.reward, feasibility.limits)?,
         feasibility: &feasibility,
         calibration: &calibration,
     };
-    let main = work.config.search.strategy;
-    stages::search::run(work, &searching, main, work.config.search.episodes)?;
-    for kind in work.config.result.baselines.clone() {
-        if kind != main {
-            let episodes = if kind == StrategyKind::Uniform {
-                UNIFORM_EPISODES
-            } else {
-                work.config.search.episodes
-            };
-            stages::search::run(work, &searching, kind, episodes)?;
-        }
+    let config = work.config;
+    let main = config.search.strategy;
+    let baselines = config.result.baselines.iter().copied();
+    let baselines: Vec<StrategyKind> = baselines.filter(|&kind| kind != main).collect();
+    episodes::run(work, &searching, main, config.search.episodes)?;
+    for &kind in &baselines {
+        let episodes = kind.baseline_episodes(config.search.episodes);
+        episodes::run(work, &searching, kind, episodes)?;
     }
     if until == Stage::Search {
         return Ok(outcome);
     }
 
-    let teacher = stages::select::teacher(work, &prepared, &net, &evaluator)?;
+    let teacher = select::teacher(work, &prepared, &net, &evaluator)?;
     let source = Source {
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
         teacher: Some(&teacher.1),
     };
-    let winners = stages::select::finetune_best(
-        work,
-        &searching,
-        &source,
-        main,
-        work.config.result.candidates,
-    )?;
-    let mut baselines = Vec::new();
-    for kind in work.config.result.baselines.clone() {
-        if kind != main {
-            match stages::select::finetune_best(work, &searching, &source, kind, 1) {
-                Ok(mut tuned) => baselines.append(&mut tuned),
-                Err(PipelineError::NothingFeasible { .. }) => {
-                    work.reporter
-                        .warn(&format!("{}: no configuration met the budget", kind.name()));
-                }
-                Err(e) => return Err(e),
+    let count = config.result.candidates;
+    let winners = select::finetune_best(work, &searching, &source, main, count)?;
+    let mut others = Vec::new();
+    for kind in baselines {
+        match select::finetune_best(work, &searching, &source, kind, 1) {
+            Ok(mut tuned) => others.append(&mut tuned),
+            Err(PipelineError::NothingFeasible { .. }) => {
+                work.reporter
+                    .warn(&format!("{}: no configuration met the budget", kind.name()));
             }
+            Err(e) => return Err(e),
         }
     }
     if until == Stage::Finetune {
         return Ok(outcome);
     }
 
-    let rows = stages::select::export_all(work, &prepared, &teacher, &winners, &baselines)?;
-    summary::tick(work, started.elapsed().as_secs_f64())?;
+    let rows = select::export_all(work, &prepared, &teacher, &winners, &others)?;
+    summary::tick(work.records, started.elapsed().as_secs_f64())?;
     let data = summary::report_data(work, &searching, &rows)?;
-    let html = work
-        .folder
-        .write("report.html", report::render(&data).as_bytes())?;
+    let html = report::render(&data);
+    outcome.report = Some(work.folder.write("report.html", html.as_bytes())?);
     let json = serde_json::to_vec_pretty(&data).map_err(|e| PipelineError::BadRecord {
         reason: e.to_string(),
     })?;
     work.folder.write("report.json", &json)?;
-    outcome.within_budget = Some(within_budget(&rows, &feasibility));
+    let mut pruned = rows.iter().filter(|r| r.role == NetworkRole::Pruned);
+    outcome.within_budget = Some(pruned.any(|row| summary::is_within(row, &feasibility)));
     outcome.model = Some(work.folder.path("pruned.onnx"));
-    outcome.report = Some(html);
     outcome.data = Some(data);
     Ok(outcome)
-}
-
-/// The original as it is deployed.
-pub(crate) const ORIGINAL: &str = "original.onnx";
-
-/// The best uniform configuration is found by bisection; a handful of measurements around it settles it.
-const UNIFORM_EPISODES: u64 = 8;
-
-fn within_budget(rows: &[FinalRow], feasibility: &Feasibility) -> bool {
-    rows.iter()
-        .find(|r| r.label == "pruned")
-        .is_some_and(|row| {
-            let high = row.ratio.as_ref().map(|r| r.high.max(r.median));
-            feasibility.limits.load(row.macs, high) <= 1.0
-        })
-}
-
-/// Seconds since the epoch.
-pub(crate) fn now() -> u64 {
-    SystemTime::now()
-        .duration_since(UNIX_EPOCH)
-        .map_or(0, |d| d.as_secs())
 }

@@ -6,11 +6,12 @@ use onnx_graph::{InputSize, resolve_input_sizes};
 use crate::config::ConfigError;
 use crate::error::PipelineError;
 
-/// Gives each of the models the sizes that are meant for it: those that name one of its inputs, and those without a name where it has
-/// one input.
+/// Gives each model the sizes for it: those that name one of its inputs, and those without a name
+/// where it has one input.
 ///
 /// # Errors
-/// [`ConfigError::Value`] where a size names an input that none of the models has, or two sizes are for one input.
+/// [`ConfigError::Value`] where a size names an input that none of the models has, or two sizes
+/// are for one input.
 pub fn with_input_sizes(
     models: Vec<Model>,
     sizes: &[InputSize],
@@ -18,8 +19,8 @@ pub fn with_input_sizes(
     if sizes.is_empty() {
         return Ok(models);
     }
-    let wrong = |reason: String| ConfigError::value("--input-size", reason);
-    // Of bytes that are no model the device says so.
+    let refused = |reason: String| ConfigError::value("--input-size", reason);
+    // The device refuses bytes that are no model.
     let names: Vec<Vec<String>> = models
         .iter()
         .map(|model| model.input_names().unwrap_or_default())
@@ -32,7 +33,7 @@ pub fn with_input_sizes(
             let known: Vec<String> = known
                 .map(|(model, names)| format!("{} has {}", model.name(), names.join(", ")))
                 .collect();
-            return Err(wrong(format!(
+            return Err(refused(format!(
                 "no model has an input `{input}`: {}",
                 known.join("; ")
             ))
@@ -50,13 +51,13 @@ pub fn with_input_sizes(
             })
             .cloned()
             .collect();
-        // The device knows the shapes, and says where a size does not fit.
+        // The device checks that a size fits the shape.
         let inputs: Vec<_> = names.iter().map(|name| (name.as_str(), None)).collect();
         let found = if names.is_empty() {
             Vec::new()
         } else {
             resolve_input_sizes(&meant, &inputs)
-                .map_err(|error| wrong(format!("{}: {error}", model.name())))?
+                .map_err(|error| refused(format!("{}: {error}", model.name())))?
         };
         let shapes = names.iter().zip(found).filter_map(|(name, dims)| {
             Some(InputShape {

@@ -1,9 +1,9 @@
 //! The stages, one a file.
 
 pub(crate) mod calibrate;
+pub(crate) mod candidate;
 pub(crate) mod export;
 pub(crate) mod finetune;
-pub(crate) mod judging;
 pub(crate) mod kernels;
 pub(crate) mod search;
 pub(crate) mod select;

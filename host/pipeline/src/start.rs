@@ -1,23 +1,25 @@
-//! What is settled once at the start of a run, before anything takes long: its inputs, how training runs, whether the given network
-//! classifies the data, and whether the budget is within reach.
+//! Decisions at the start of a run, before anything takes long: its inputs, how training runs,
+//! whether the given network classifies the data, and whether the budget is within reach.
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use datasets::Subset;
-use search::{Budget, CostKind, Limits, Reference, RewardMode};
+use latency::Model;
+use latency::stats::Interval;
+use measuring::Effort;
+use search::{CostKind, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
 use torch_exec::{Device, ExecOptions};
 use train::Runtime;
 
 use crate::chance::Hits;
-use crate::config::{ConfigError, LatencyBudget};
-use crate::device::{Effort, Ratio};
+use crate::config::ConfigError;
 use crate::error::PipelineError;
-use crate::pace::Pace;
+use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
-use crate::records::StageName;
-use crate::work::{PACE, Work};
+use crate::records::Key;
+use crate::work::{Opening, Threads, Work};
 
 /// Whether and how the budget can be met, from the measurement before training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -27,88 +29,95 @@ pub(crate) struct Feasibility {
     /// The original's median latency, nanoseconds.
     pub original_ns: Option<f64>,
     /// Latency of the smallest network over the original's.
-    pub smallest_ratio: Option<(f64, f64, f64)>,
+    pub smallest_ratio: Option<Interval>,
     pub smallest_macs: f64,
 }
 
-/// Which batch normalisations are moved to training images: a run that began before all of them were goes on as it began.
-pub(crate) fn norm_origin(work: &mut Work<'_>) -> Result<NormOrigin, PipelineError> {
-    let stage = StageName::new("norms");
-    if let Some(known) = work.records.stage::<NormOrigin>(&stage)? {
-        return Ok(known);
+pub(crate) const NORMS: Key<NormOrigin> = Key::new("norms");
+pub(crate) const INPUTS: Key<Inputs> = Key::new("inputs");
+pub(crate) const EXEC: Key<ExecOptions> = Key::new("exec");
+pub(crate) const STEADY: Key<usize> = Key::new("steady-threads");
+pub(crate) const CLASSIFIES: Key<Hits> = Key::new("classifies");
+pub(crate) const FEASIBILITY: Key<Feasibility> = Key::new("feasibility");
+
+/// Which batch normalisations are moved to the statistics of training images. A run of a version
+/// that moved only some of them continues to do so.
+pub(crate) fn norm_origin(opening: &mut Opening<'_>) -> Result<NormOrigin, PipelineError> {
+    if let Some(recorded) = opening.records.get(&NORMS)? {
+        return Ok(recorded);
     }
-    let origin = if work.folder.holds_run() {
+    let origin = if opening.folder.holds_run() {
         NormOrigin::Inserted
     } else {
         NormOrigin::All
     };
-    work.records.finish(&stage, &origin)?;
+    opening.records.finish(&NORMS, &origin)?;
     Ok(origin)
 }
 
-/// What a run was started on must not change under it.
-pub(crate) fn same_inputs(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
-    let stage = StageName::new("inputs");
+/// Digests of the model, the training data and the test data.
+pub(crate) type Inputs = (String, String, String);
+
+/// Refuses to go on with other inputs than those that the run started with.
+pub(crate) fn same_inputs(
+    opening: &mut Opening<'_>,
+    prepared: &Prepared,
+) -> Result<(), PipelineError> {
     let now = (
         prepared.model.sha256.clone(),
         prepared.splits.train.identity(),
         prepared.splits.test.identity(),
     );
-    match work.records.stage::<(String, String, String)>(&stage)? {
-        None => work.records.finish(&stage, &now),
-        Some(then) => {
-            let pairs = [
-                ("model", then.0, now.0),
-                ("training data", then.1, now.1),
-                ("test data", then.2, now.2),
-            ];
-            for (what, stored, given) in pairs {
-                if stored != given {
-                    let path = work.folder.root().to_owned();
-                    return Err(PipelineError::ConfigChanged {
-                        path,
-                        what,
-                        stored,
-                        given,
-                    });
-                }
-            }
-            Ok(())
-        }
+    let Some(then) = opening.records.get(&INPUTS)? else {
+        return opening.records.finish(&INPUTS, &now);
+    };
+    let pairs = [
+        ("model", then.0, now.0),
+        ("training data", then.1, now.1),
+        ("test data", then.2, now.2),
+    ];
+    let mut changed = pairs.into_iter().filter(|(_, then, now)| then != now);
+    match changed.next() {
+        None => Ok(()),
+        Some((what, stored, given)) => Err(PipelineError::ConfigChanged {
+            path: opening.folder.root().to_owned(),
+            what,
+            stored,
+            given,
+        }),
     }
 }
 
 /// Keep ratio of the network on which the ways to train are timed.
 const TYPICAL_KEEP: f64 = 0.6;
 
-/// How training runs, memory order, precision and number of threads: as configured, or in the fastest way, measured once per
-/// run so that a resumed one goes on alike.
-pub(crate) fn exec_options(
-    work: &mut Work<'_>,
+/// Memory order, precision and number of threads of the training: as configured, or the fastest
+/// by a measurement that is made once a run, so that a resumed one goes on alike.
+pub(crate) fn training_setup(
+    opening: &mut Opening<'_>,
     prepared: &Prepared,
-) -> Result<ExecOptions, PipelineError> {
-    let batch = work.config.batch.min(prepared.splits.train.len());
+) -> Result<(ExecOptions, Threads), PipelineError> {
+    let batch = opening.config.batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
     let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
-    let (options_stage, pace_stage) = (StageName::new("exec"), StageName::new(PACE));
-    let known = match work.config.exec {
+    let mut options = match opening.config.exec {
         Some(options) => Some(options),
-        None => work.records.stage::<ExecOptions>(&options_stage)?,
+        None => opening.records.get(&EXEC)?,
     };
-    // Operations on another device are not this processor's threads' business.
-    let choose = work.config.threads == 0 && device == Device::Cpu;
-    let mut pace = work.records.stage::<Pace>(&pace_stage)?.filter(|_| choose);
+    // Operations on another device do not run on this processor's threads.
+    let choose = opening.config.threads == 0 && device == Device::Cpu;
+    let mut pace = opening.records.get(&PACE)?.filter(|_| choose);
     if let Some(pace) = &mut pace {
         // The run may have moved to a smaller machine.
         pace.threads = pace.threads.min(train::cores());
     }
-    if known.is_none() || (choose && pace.is_none()) {
-        // On a pruned network, as nearly all that are trained are: the memory order that is best for sixteen channels can be
-        // the worst for twelve.
+    if options.is_none() || (choose && pace.is_none()) {
+        // On a pruned network, as nearly all that are trained are: the memory order that is best
+        // for sixteen channels can be the worst for twelve.
         let typical = prepared.cut_original(&prepared.space.uniform(TYPICAL_KEEP).0)?;
         let image = prepared.model.input;
         if choose {
-            let options = known.unwrap_or_default();
+            let options = options.unwrap_or_default();
             let times = train::thread_times(&typical, image, batch, Runtime { device, options })?;
             let paces: Vec<Pace> = times
                 .iter()
@@ -119,187 +128,150 @@ pub(crate) fn exec_options(
                 .collect();
             pace = paces.first().copied();
             if let (Some(pace), true) = (pace, paces.len() > 1) {
-                let seen: Vec<String> = paces.into_iter().map(Pace::words).collect();
-                work.reporter.note(&format!(
+                let measured: Vec<String> = paces.into_iter().map(Pace::words).collect();
+                opening.reporter.note(&format!(
                     "training runs with {} of {} threads (measured: {})",
                     pace.threads,
                     train::cores(),
-                    seen.join(", ")
+                    measured.join(", ")
                 ));
             }
         }
-        if known.is_none() {
-            let own = torch_exec::threads();
+        if options.is_none() {
+            let before = torch_exec::threads();
             if let Some(pace) = pace {
                 torch_exec::set_threads(pace.threads);
             }
             let times = train::step_times(&typical, image, batch, device)?;
-            torch_exec::set_threads(own);
-            let seen = times
-                .iter()
-                .map(|t| format!("{} {:.0} images/s", t.options, rate(t.step)));
-            let seen: Vec<String> = seen.collect();
+            torch_exec::set_threads(before);
             if let Some(fastest) = times.first() {
-                let options = fastest.options;
-                work.reporter.note(&format!(
-                    "training runs {options} (measured: {})",
-                    seen.join(", ")
+                let measured = times
+                    .iter()
+                    .map(|t| format!("{} {:.0} images/s", t.options, rate(t.step)));
+                opening.reporter.note(&format!(
+                    "training runs {} (measured: {})",
+                    fastest.options,
+                    measured.collect::<Vec<_>>().join(", ")
                 ));
                 if let Some(pace) = &mut pace {
                     pace.images_per_second = rate(fastest.step);
                 }
-                work.records.finish(&options_stage, &options)?;
+                opening.records.finish(&EXEC, &fastest.options)?;
+                options = Some(fastest.options);
             }
         }
         if let Some(pace) = &pace {
-            work.records.finish(&pace_stage, pace)?;
+            opening.records.finish(&PACE, pace)?;
         }
     }
-    let steady_stage = StageName::new("steady-threads");
-    work.steady_threads = match work.records.stage::<usize>(&steady_stage)? {
-        Some(known) => known,
+    let steady = match opening.records.get(&STEADY)? {
+        Some(recorded) => recorded,
         None => {
-            // A run that began before threads were measured has used the library's own number.
-            let chosen = pace.filter(|_| !work.folder.holds_run());
+            // A run of a version that did not measure threads has used the library's own number.
+            let chosen = pace.filter(|_| !opening.folder.holds_run());
             let threads = chosen.map_or_else(torch_exec::threads, |pace| pace.threads);
-            work.records.finish(&steady_stage, &threads)?;
+            opening.records.finish(&STEADY, &threads)?;
             threads
         }
     };
     if let Some(pace) = pace {
         torch_exec::set_threads(pace.threads);
-        work.pace = Some(pace);
     }
-    match known {
-        Some(options) => Ok(options),
-        None => Ok(work.records.stage(&options_stage)?.unwrap_or_default()),
-    }
+    Ok((options.unwrap_or_default(), Threads { pace, steady }))
 }
 
 /// Images on which the given network is tried.
 const TRIED: usize = 1000;
 
-pub(crate) const CLASSIFIES: &str = "classifies";
-
-/// Tries a network that is given as trained on some images of the search split, tells its accuracy, and warns where that is no
-/// better than a guess.
-pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+/// Tries a network that is given as trained on some images of the search split, and warns where
+/// its accuracy is that of a guess.
+pub(crate) fn classifies(
+    opening: &mut Opening<'_>,
+    prepared: &Prepared,
+) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
     }
-    let stage = StageName::new(CLASSIFIES);
-    let hits = match work.records.stage::<Hits>(&stage)? {
-        Some(known) => known,
+    let hits = match opening.records.get(&CLASSIFIES)? {
+        Some(recorded) => recorded,
         None => {
-            let hits = hits(work, prepared)?;
-            work.records.finish(&stage, &hits)?;
+            let all = Arc::clone(&prepared.splits.search);
+            let images = Subset::stratified(all, TRIED, opening.config.seed, "tried")?;
+            let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
+            let hits = Hits::among(&images, accuracy.correct);
+            opening.records.finish(&CLASSIFIES, &hits)?;
             hits
         }
     };
-    work.reporter.note(&format!(
+    opening.reporter.note(&format!(
         "original on the search split: {}; {}",
         hits.figures(),
         hits.against()
     ));
     if let Some(warning) = hits.warning() {
-        work.reporter.warn(&warning);
+        opening.reporter.warn(&warning);
     }
     Ok(())
 }
 
-fn hits(work: &Work<'_>, prepared: &Prepared) -> Result<Hits, PipelineError> {
-    let all = Arc::clone(&prepared.splits.search);
-    let images = Subset::stratified(all, TRIED, work.config.seed, "tried")?;
-    let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
-    Ok(Hits::among(&images, accuracy.correct))
-}
-
-/// Measures the smallest network, so that a budget out of reach is known before an hour of training.
+/// Measures the smallest network, so that a budget out of reach ends the run before the training.
 pub(crate) fn feasibility(
     work: &mut Work<'_>,
     prepared: &Prepared,
 ) -> Result<Feasibility, PipelineError> {
-    let stage = StageName::new("feasibility");
-    if let Some(known) = work.records.stage::<Feasibility>(&stage)? {
-        return Ok(known);
+    if let Some(recorded) = work.records.get(&FEASIBILITY)? {
+        return Ok(recorded);
     }
-    let cost = work
-        .config
-        .budget
+    let budget = &work.config.budget;
+    let cost = budget
         .cost()
         .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
-    let bytes = prepared.deployed_bytes(&prepared.cut_original(&smallest.0)?)?;
+    let onnx = prepared.deploy_widths(&smallest.0)?.onnx;
     let measured = work
-        .meter
-        .as_mut()
-        .map(|meter| meter.ratio("smallest", bytes, Effort::Search));
-    work.tell_device_news()?;
-    let ratio: Option<Ratio> = measured.transpose()?;
-    for note in ratio.iter().flat_map(|ratio| &ratio.notes) {
+        .session
+        .ratio(Model::new("smallest", onnx), Effort::Search);
+    work.report_devices()?;
+    let measured = measured?;
+    for note in &measured.notes {
         work.reporter.warn(&format!("of the device: {note}"));
     }
-    let original_ns = ratio.as_ref().map(|r| r.reference_ns);
-    let latency = work.config.budget.latency;
-    let budget = Budget {
-        latency_ratio: latency.and_then(|l| {
-            if let LatencyBudget::Ratio(r) = l {
-                Some(r)
-            } else {
-                None
-            }
-        }),
-        latency_ns: latency.and_then(|l| {
-            if let LatencyBudget::Nanoseconds(n) = l {
-                Some(n)
-            } else {
-                None
-            }
-        }),
-        macs_ratio: work.config.budget.macs,
-    };
-    let limits = budget.resolve(
+    let original_ns = measured.reference_ns;
+    let limits = budget.of_search().resolve(
         cost,
         &Reference {
             macs: prepared.full_macs,
-            latency_ns: original_ns,
+            latency_ns: Some(original_ns),
         },
     )?;
-    if let (Some(ratio), Some(ns)) = (&ratio, original_ns) {
-        work.reporter.note(&format!(
-            "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
-            ns / 1e6,
-            smallest,
-            ratio.median,
-            smallest_macs / 1e6
-        ));
-    }
-    let low = ratio.as_ref().map(|r| r.median);
+    let ratio = measured.ratio;
+    work.reporter.note(&format!(
+        "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
+        original_ns / 1e6,
+        smallest,
+        ratio.value,
+        smallest_macs / 1e6
+    ));
     if matches!(work.config.search.reward.mode, RewardMode::Budget)
-        && limits.load(smallest_macs as u64, low) > 1.0
+        && limits.load(smallest_macs as u64, Some(ratio.value)) > 1.0
     {
-        let measured = ratio
-            .as_ref()
-            .map(|r| format!("takes {:.3}x of the original's latency", r.median));
-        let macs = format!(
-            "{:.3}x of its MACs",
-            smallest_macs / prepared.full_macs as f64
-        );
         return Err(PipelineError::BudgetOutOfReach {
-            budget: work.config.budget.to_string(),
-            smallest: measured
-                .map_or_else(|| format!("takes {macs}"), |m| format!("{m} and {macs}")),
+            budget: budget.to_string(),
+            smallest: format!(
+                "takes {:.3}x of the original's latency and {:.3}x of its MACs",
+                ratio.value,
+                smallest_macs / prepared.full_macs as f64
+            ),
         });
     }
-    let smallest_ratio = ratio.as_ref().map(|r| (r.median, r.low, r.high));
-    let found = Feasibility {
+    let feasibility = Feasibility {
         limits,
         cost,
-        original_ns,
-        smallest_ratio,
+        original_ns: Some(original_ns),
+        smallest_ratio: Some(ratio),
         smallest_macs,
     };
-    work.records.finish(&stage, &found)?;
-    Ok(found)
+    work.records.finish(&FEASIBILITY, &feasibility)?;
+    Ok(feasibility)
 }

@@ -1,73 +1,101 @@
-//! What the stages share while they work, and how they tell what they do.
+//! The state that the stages of a run share.
 
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
 
+use measuring::Session;
 use report::events::EventWriter;
 
 use crate::config::RunConfig;
-use crate::device::Meter;
+use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
-use crate::pace::{Change, Pace, Pacer};
+use crate::news::DeviceNews;
+use crate::pace::{Change, PACE, Pace, Pacer};
 use crate::progress::{Reporter, StopFlag};
-use crate::records::{EpisodeRecord, Records, StageName};
+use crate::records::Records;
 
-/// What the stages share while they work.
+/// A run before its devices are started.
+pub(crate) struct Opening<'a> {
+    pub folder: &'a RunFolder,
+    pub config: &'a RunConfig,
+    pub records: &'a mut Records,
+    pub stop: &'a StopFlag,
+    pub reporter: &'a mut dyn Reporter,
+}
+
+/// The number of threads of a run's computations.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Threads {
+    /// The expected speed of a training, where the number of its threads is not configured.
+    pub pace: Option<Pace>,
+    /// Threads of computations whose results must be equal to the last bit whenever the run is
+    /// resumed: sums depend on their number.
+    pub steady: usize,
+}
+
+/// A run with its devices.
 pub(crate) struct Work<'a> {
     pub folder: &'a RunFolder,
     pub config: &'a RunConfig,
     pub records: &'a mut Records,
-    pub meter: Option<Meter>,
     pub stop: &'a StopFlag,
     pub reporter: &'a mut dyn Reporter,
-    pub events: EventWriter,
-    /// How fast a training should go, where the number of threads is this run's to choose.
-    pub pace: Option<Pace>,
-    /// Threads of what has to come out the same, to the last bit, whenever the run is resumed: sums depend on their number.
-    pub steady_threads: usize,
+    pub session: Session,
+    pub news: DeviceNews,
+    events: EventWriter,
+    threads: Threads,
 }
 
-/// The pace of a run's trainings.
-pub(crate) const PACE: &str = "pace";
-
-/// What became of devices in the course of a run, over all its resumptions.
-pub(crate) const DEVICE_NEWS: &str = "device-news";
-
-impl Work<'_> {
-    /// Tells which devices were set aside or came back since it was last called, and keeps it for the report.
-    pub fn tell_device_news(&mut self) -> Result<(), PipelineError> {
-        let news = self.meter.as_mut().map(Meter::news).unwrap_or_default();
-        if news.is_empty() {
-            return Ok(());
+impl<'a> Work<'a> {
+    pub fn new(
+        opening: Opening<'a>,
+        session: Session,
+        events: EventWriter,
+        threads: Threads,
+    ) -> Self {
+        let Opening {
+            folder,
+            config,
+            records,
+            stop,
+            reporter,
+        } = opening;
+        Self {
+            folder,
+            config,
+            records,
+            stop,
+            reporter,
+            session,
+            news: DeviceNews::default(),
+            events,
+            threads,
         }
-        let stage = StageName::new(DEVICE_NEWS);
-        let mut all: Vec<String> = self.records.stage(&stage)?.unwrap_or_default();
-        for line in news {
-            self.reporter.warn(&line);
-            all.push(line);
-        }
-        self.records.finish(&stage, &all)
     }
 
-    /// What `compute` gives with the run's steady number of threads, however many trainings use by now.
+    /// Reports devices that were set aside or returned.
+    pub fn report_devices(&mut self) -> Result<(), PipelineError> {
+        self.news.report(&self.session, self.records, self.reporter)
+    }
+
+    /// Runs `compute` with the steady number of threads.
     pub fn steadily<T>(&self, compute: impl FnOnce() -> T) -> T {
-        let now = torch_exec::threads();
-        torch_exec::set_threads(self.steady_threads);
-        let found = compute();
-        torch_exec::set_threads(now);
-        found
+        let before = torch_exec::threads();
+        torch_exec::set_threads(self.threads.steady);
+        let result = compute();
+        torch_exec::set_threads(before);
+        result
     }
 
     /// An observer of a training under the name `stage`.
-    pub fn watch(&mut self, stage: &str) -> Result<Watch<'_>, PipelineError> {
-        let pacer = self
-            .pace
-            .map(|pace| Pacer::new(pace, train::thread_counts(train::cores())));
-        Ok(Watch {
+    pub fn watch(&mut self, stage: &str) -> Watch<'_> {
+        let pace = self.threads.pace;
+        let pacer = pace.map(|pace| Pacer::new(pace, train::thread_counts(train::cores())));
+        Watch {
             batch: self.config.batch,
             pacer,
-            pace: &mut self.pace,
+            pace: &mut self.threads.pace,
             records: self.records,
             stepped: Instant::now(),
             stage: stage.to_owned(),
@@ -77,32 +105,33 @@ impl Work<'_> {
             stop: self.stop,
             reporter: self.reporter,
             events: &mut self.events,
-        })
+        }
     }
 
     /// Writes an episode's figures for TensorBoard.
-    pub fn event(
-        &mut self,
-        tag: &str,
-        step: u64,
-        record: &EpisodeRecord,
-    ) -> Result<(), PipelineError> {
+    pub fn event(&mut self, record: &EpisodeRecord) -> Result<(), PipelineError> {
         let mut scalars = vec![
             ("accuracy", record.accuracy),
             ("reward", record.reward),
             ("macs", record.macs as f64),
         ];
-        scalars.extend(record.ratio.map(|(ratio, ..)| ("latency_ratio", ratio)));
-        for (name, value) in scalars {
-            self.events
-                .scalar(&format!("{tag}/{name}"), step, value as f32)
-                .map_err(|e| {
-                    PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
-                })?;
-        }
-        self.events.flush().map_err(|e| {
+        scalars.extend(record.ratio.map(|ratio| ("latency_ratio", ratio.value)));
+        let strategy = record.strategy.name();
+        let written = scalars.into_iter().try_for_each(|(name, value)| {
+            let tag = format!("search/{strategy}/{name}");
+            self.events.scalar(&tag, record.episode, value as f32)
+        });
+        written.and_then(|()| self.events.flush()).map_err(|e| {
             PipelineError::io(&self.folder.path("events"), "write TensorBoard events", e)
         })
+    }
+}
+
+impl Drop for Work<'_> {
+    fn drop(&mut self) {
+        if let Err(e) = self.events.flush() {
+            tracing::warn!("TensorBoard events: {e}");
+        }
     }
 }
 
@@ -111,7 +140,8 @@ pub(crate) fn nanoseconds(duration: Duration) -> u64 {
     u64::try_from(duration.as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Hands a training's progress to the reporter and to TensorBoard, and stops it when asked to.
+/// Passes a training's progress to the reporter and to TensorBoard, and stops the training when
+/// the user does.
 pub(crate) struct Watch<'a> {
     stage: String,
     begun: bool,
@@ -128,7 +158,8 @@ pub(crate) struct Watch<'a> {
 }
 
 impl Watch<'_> {
-    /// Holds the training to its pace.
+    /// Compares the training with its pace, and changes the number of threads where it falls
+    /// behind.
     fn pace(&mut self) {
         let took = self.stepped.elapsed().as_secs_f64();
         self.stepped = Instant::now();
@@ -154,15 +185,16 @@ impl Watch<'_> {
                     found.join(", "),
                     pace.threads
                 ));
-                // A resumed run would start with the old number; that must not end this one.
-                if let Err(e) = self.records.finish(&StageName::new(PACE), &pace) {
+                // Without the record a resumed run starts with the old number, which is no reason
+                // to end this one.
+                if let Err(e) = self.records.finish(&PACE, &pace) {
                     tracing::warn!("the number of threads: {e}");
                 }
             }
         }
     }
 
-    /// Ends the progress of the stage and returns the steps done.
+    /// Ends the progress of the stage, and returns the number of steps done.
     pub fn finish(self) -> u64 {
         if self.begun {
             self.reporter.end(&format!("{}: {}", self.stage, self.line));
@@ -172,7 +204,7 @@ impl Watch<'_> {
 }
 
 impl Drop for Watch<'_> {
-    /// A training may end while other threads are tried.
+    /// A training may end in the middle of a trial of other threads.
     fn drop(&mut self) {
         if let Some(pace) = *self.pace {
             torch_exec::set_threads(pace.threads);
@@ -204,7 +236,8 @@ impl train::Observer for Watch<'_> {
                 ("accuracy", event.accuracy),
                 ("lr", event.lr),
             ] {
-                // Losing a curve must not end a training; the next checkpoint would report a full disk.
+                // A lost curve is no reason to end a training; the next checkpoint reports a full
+                // disk.
                 if let Err(e) =
                     self.events
                         .scalar(&format!("{}/{name}", self.stage), event.step, value as f32)

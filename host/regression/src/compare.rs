@@ -1,5 +1,6 @@
 //! The change of latency with its interval, and the verdict on it.
 
+use latency::stats::Interval;
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
@@ -9,15 +10,22 @@ use crate::Verdict;
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Change {
     /// The geometric mean of the processes' ratios, minus one.
-    pub estimate: f64,
-    /// Lower end of its 95 % interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+    #[serde(flatten, with = "EstimateFields")]
+    pub estimate: Interval,
     /// The noise of the series: the standard deviation of the logarithm of one process's ratio.
     pub noise: f64,
     /// Number of processes.
     pub processes: usize,
+}
+
+/// An interval as the fields of a [`Change`].
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Interval")]
+struct EstimateFields {
+    #[serde(rename = "estimate")]
+    value: f64,
+    low: f64,
+    high: f64,
 }
 
 /// Mean, variance and number of the logarithms; `None` for fewer than two values or one that is
@@ -40,9 +48,11 @@ fn student(freedom: f64) -> f64 {
 
 fn around(mean: f64, half: f64, noise: f64, processes: usize) -> Change {
     Change {
-        estimate: mean.exp_m1(),
-        low: (mean - half).exp_m1(),
-        high: (mean + half).exp_m1(),
+        estimate: Interval {
+            value: mean.exp_m1(),
+            low: (mean - half).exp_m1(),
+            high: (mean + half).exp_m1(),
+        },
         noise,
         processes,
     }
@@ -90,18 +100,19 @@ impl Change {
     /// Returns whether more processes would not change the verdict: the interval lies above the
     /// threshold, or below it and is narrower than it.
     pub fn is_clear(&self, threshold: f64) -> bool {
-        self.low > threshold || self.high < threshold && self.high - self.low < threshold
+        let Interval { low, high, .. } = self.estimate;
+        low > threshold || high < threshold && high - low < threshold
     }
 }
 
 /// Returns the verdict on a change.
 pub fn compare(change: &Change, threshold: f64) -> Verdict {
-    let half = (change.high - change.low) / 2.0;
-    if change.estimate > threshold && change.low > 0.0 {
+    let Interval { value, low, high } = change.estimate;
+    if value > threshold && low > 0.0 {
         Verdict::Regressed
-    } else if half > threshold {
+    } else if (high - low) / 2.0 > threshold {
         Verdict::Undecided
-    } else if change.estimate < -threshold && change.high < 0.0 {
+    } else if value < -threshold && high < 0.0 {
         Verdict::Improved
     } else {
         Verdict::Fine
@@ -141,9 +152,9 @@ mod tests {
         // Logarithms 0.04, 0.05, 0.06: mean 0.05, deviation 0.01.
         let result = change(&[0.04f64.exp(), 0.05f64.exp(), 0.06f64.exp()]).unwrap();
         let half = T_2 * 0.01 / 3f64.sqrt();
-        close(result.estimate, 0.05f64.exp_m1());
-        close(result.low, (0.05 - half).exp_m1());
-        close(result.high, (0.05 + half).exp_m1());
+        close(result.estimate.value, 0.05f64.exp_m1());
+        close(result.estimate.low, (0.05 - half).exp_m1());
+        close(result.estimate.high, (0.05 + half).exp_m1());
         close(result.noise, 0.01);
         assert_eq!(change(&[1.0]), None);
         assert_eq!(change(&[1.0, 0.0]), None);
@@ -157,8 +168,8 @@ mod tests {
         // Variances 1e-4 and 4e-4 of three values each: standard error sqrt(5e-4 / 3), and 25 /
         // 8.5 degrees of freedom with t = 3.2187586.
         let half = 3.218_758_6 * (5e-4f64 / 3.0).sqrt();
-        close(result.estimate, 0.05f64.exp_m1());
-        close(result.high, (0.05 + half).exp_m1());
+        close(result.estimate.value, 0.05f64.exp_m1());
+        close(result.estimate.high, (0.05 + half).exp_m1());
         assert_eq!(change_between(&[1.0, 1.1], &[]), None);
     }
 
@@ -179,9 +190,7 @@ mod tests {
     fn a_verdict_depends_on_the_threshold_and_the_noise() {
         let check = |low: f64, estimate: f64, high: f64, expected: Verdict| {
             let change = Change {
-                estimate,
-                low,
-                high,
+                estimate: (estimate, low, high).into(),
                 noise: 0.01,
                 processes: 5,
             };
@@ -194,6 +203,14 @@ mod tests {
         check(-0.05, 0.0, 0.05, Verdict::Undecided);
         check(-0.07, -0.05, -0.03, Verdict::Improved);
         check(-0.01, 0.0, 0.01, Verdict::Fine);
+    }
+
+    #[test]
+    fn a_change_keeps_its_fields_in_json() {
+        let old = r#"{"estimate":0.05,"low":0.04,"high":0.06,"noise":0.01,"processes":5}"#;
+        let change: Change = serde_json::from_str(old).unwrap();
+        assert_eq!(change.estimate, (0.05, 0.04, 0.06).into());
+        assert_eq!(serde_json::to_string(&change).unwrap(), old);
     }
 
     #[test]

@@ -126,11 +126,11 @@ pub fn measure_series(
         match (&candidate.verdict, swapped, &base) {
             (latency::Verdict::Invalid { reason }, ..) => series.rejections.push(reason.clone()),
             (latency::Verdict::Valid, Some(_), Some(new)) => {
-                let ratio = candidate.ratio.map(|ratio| 1.0 / ratio.median);
+                let ratio = candidate.ratio.map(|ratio| 1.0 / ratio.interval.value);
                 series.processes.push(process(new, Some(&candidate), ratio));
             }
             (latency::Verdict::Valid, ..) => {
-                let ratio = candidate.ratio.map(|ratio| ratio.median);
+                let ratio = candidate.ratio.map(|ratio| ratio.interval.value);
                 series
                     .processes
                     .push(process(&candidate, base.as_ref(), ratio));

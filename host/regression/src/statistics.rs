@@ -11,6 +11,7 @@ use std::time::Duration;
 
 use criterion::measurement::{Measurement, ValueFormatter};
 use criterion::{Criterion, SamplingMode, Throughput};
+use latency::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::RegressionError;
@@ -26,28 +27,53 @@ pub struct Rounds {
     pub new_ns: Vec<f64>,
 }
 
-/// An estimate of Criterion with its interval.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Estimate {
-    /// The point estimate.
-    pub point: f64,
-    /// Lower end of its 95 % interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
+/// An interval as the records of this crate contain it.
+#[derive(Serialize, Deserialize)]
+#[serde(remote = "Interval")]
+struct PointFields {
+    #[serde(rename = "point")]
+    value: f64,
+    low: f64,
+    high: f64,
+}
+
+/// [`PointFields`] of an optional interval.
+mod optional_point_fields {
+    use latency::stats::Interval;
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    #[derive(Serialize, Deserialize)]
+    struct Fields(#[serde(with = "super::PointFields")] Interval);
+
+    pub(super) fn serialize<S: Serializer>(
+        of: &Option<Interval>,
+        to: S,
+    ) -> Result<S::Ok, S::Error> {
+        of.map(Fields).serialize(to)
+    }
+
+    pub(super) fn deserialize<'de, D: Deserializer<'de>>(
+        from: D,
+    ) -> Result<Option<Interval>, D::Error> {
+        Ok(Option::<Fields>::deserialize(from)?.map(|fields| fields.0))
+    }
 }
 
 /// Criterion's estimates for a benchmark.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimates {
     /// Mean, ns.
-    pub mean_ns: Estimate,
+    #[serde(with = "PointFields")]
+    pub mean_ns: Interval,
     /// Median, ns.
-    pub median_ns: Estimate,
+    #[serde(with = "PointFields")]
+    pub median_ns: Interval,
     /// Median absolute deviation, ns.
-    pub deviation_ns: Estimate,
+    #[serde(with = "PointFields")]
+    pub deviation_ns: Interval,
     /// Relative change of the mean against the old model; `None` without one.
-    pub change: Option<Estimate>,
+    #[serde(default, with = "optional_point_fields")]
+    pub change: Option<Interval>,
 }
 
 /// A clock whose values are nanoseconds measured by an agent.
@@ -193,10 +219,10 @@ struct IntervalFile {
     upper_bound: f64,
 }
 
-impl From<EstimateFile> for Estimate {
+impl From<EstimateFile> for Interval {
     fn from(file: EstimateFile) -> Self {
         Self {
-            point: file.point_estimate,
+            value: file.point_estimate,
             low: file.confidence_interval.lower_bound,
             high: file.confidence_interval.upper_bound,
         }
@@ -245,6 +271,19 @@ mod tests {
     use super::*;
 
     #[test]
+    fn estimates_keep_their_fields_in_json() {
+        let figure = r#"{"point":2.0,"low":1.0,"high":3.0}"#;
+        for change in ["null", figure] {
+            let old = format!(
+                r#"{{"mean_ns":{figure},"median_ns":{figure},"deviation_ns":{figure},"change":{change}}}"#
+            );
+            let found: Estimates = serde_json::from_str(&old).unwrap();
+            assert_eq!(found.mean_ns, (2.0, 1.0, 3.0).into());
+            assert_eq!(serde_json::to_string(&found).unwrap(), old);
+        }
+    }
+
+    #[test]
     fn criterion_finds_the_change_in_the_rounds() {
         let folder = tempfile::tempdir().unwrap();
         let noisy = |scale: f64| (0..60).map(move |i| scale * (1.0 + 0.002 * f64::from(i % 7)));
@@ -256,11 +295,11 @@ mod tests {
         run(folder.path(), &rounds);
         let estimates = read(folder.path(), &rounds).unwrap().unwrap();
         let change = estimates.change.unwrap();
-        assert!((change.point - 0.05).abs() < 1e-3, "{change:?}");
+        assert!((change.value - 0.05).abs() < 1e-3, "{change:?}");
         assert!(change.low < 0.05 && 0.05 < change.high, "{change:?}");
         let mean = noisy(1.05e6).sum::<f64>() / 60.0;
         assert!(
-            (estimates.mean_ns.point - mean).abs() < 1e-6 * mean,
+            (estimates.mean_ns.value - mean).abs() < 1e-6 * mean,
             "{estimates:?}"
         );
         // The next call is not compared with this one.

@@ -1,5 +1,6 @@
 //! Series of a device with known latencies.
 
+use latency::stats::Interval;
 use latency::{
     DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
     Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
@@ -34,9 +35,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
         warmup_ns: Vec::new(),
         preempted_ns: Vec::new(),
         ratio: reference.map(|(_, of)| Ratio {
-            median: ns / of,
-            low: ns / of,
-            high: ns / of,
+            interval: Interval::exact(ns / of),
             low_end: ns / of,
             rounds: 6,
         }),
@@ -117,10 +116,13 @@ fn the_advantage_of_a_place_in_the_worker_cancels() {
         let change = series(new, Some(old), second_faster, &[]).change().unwrap();
         let truth = new as f64 / old as f64 - 1.0;
         assert!(
-            (change.estimate - truth).abs() < 1e-12,
+            (change.estimate.value - truth).abs() < 1e-12,
             "{change:?}, not {truth}"
         );
-        assert!(change.low <= truth && truth <= change.high, "{change:?}");
+        assert!(
+            change.estimate.low <= truth && truth <= change.estimate.high,
+            "{change:?}"
+        );
         assert_eq!(change.processes, 6);
     };
     check(10_000, 10_000, 0.0);
@@ -145,7 +147,7 @@ fn an_invalid_measurement_is_kept_but_does_not_count() {
     let paired = series(10_500, Some(10_000), 0.0, &[1, 4]);
     assert_eq!((paired.processes.len(), paired.measurements.len()), (4, 12));
     assert_eq!(paired.rejections, ["a storm", "a storm"]);
-    assert!((paired.change().unwrap().estimate - 0.05).abs() < 1e-12);
+    assert!((paired.change().unwrap().estimate.value - 0.05).abs() < 1e-12);
     let alone = series(10_500, None, 0.0, &[2]);
     assert_eq!((alone.processes.len(), alone.measurements.len()), (5, 6));
     assert_eq!(alone.change(), None);

@@ -1,5 +1,6 @@
 //! What the report is made of. Accuracies are 0..=1, times nanoseconds, sizes bytes, ratios relative to the original.
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 /// Everything a report says. All of it may be missing.
@@ -164,7 +165,7 @@ pub struct Candidate {
     #[serde(deserialize_with = "number")]
     pub accuracy: f64,
     /// Measured ratio to the original: median, lower and upper end of its 95 % interval.
-    pub latency_ratio: Option<(f64, f64, f64)>,
+    pub latency_ratio: Option<Interval>,
     /// Multiply-accumulates per image.
     pub macs: u64,
     /// Latency ratio the cost model predicted.
@@ -233,11 +234,11 @@ pub struct DeviceLine {
     /// Valid measurements of candidates.
     pub measured: u64,
     /// The original's latency there.
-    pub reference_ns: Option<(f64, f64, f64)>,
+    pub reference_ns: Option<Interval>,
     /// The original's ratio to itself.
-    pub itself: Option<(f64, f64, f64)>,
+    pub itself: Option<Interval>,
     /// Its ratios over those of the other devices, of the models that several have measured.
-    pub bias: Option<(f64, f64, f64)>,
+    pub bias: Option<Interval>,
     /// Models behind that.
     pub shared: u64,
     /// Whether it differs from the others by more than chance and more than a measurement's half-interval.

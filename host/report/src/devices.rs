@@ -1,5 +1,7 @@
 //! The devices of a run that used several.
 
+use agent_protocol::stats::Interval;
+
 use crate::{DeviceLine, data::ReportData, format, html::Markup, sections};
 
 pub(crate) fn devices(page: &mut Markup, data: &ReportData) {
@@ -33,9 +35,9 @@ fn row(tr: &mut Markup, line: &DeviceLine) {
     tr.line("th", &[("scope", "row"), ("title", &line.name)], &line.name);
     tr.line("td", &[("class", "l wrap")], &line.about);
     sections::cell(tr, Some(format::exact(line.measured)), None);
-    let figure = |tr: &mut Markup, value: Option<(f64, f64, f64)>, write: fn(f64) -> String| {
-        let interval = value.map(|(_, low, high)| format!("{} to {}", write(low), write(high)));
-        sections::cell(tr, value.map(|(median, ..)| write(median)), interval);
+    let figure = |tr: &mut Markup, value: Option<Interval>, write: fn(f64) -> String| {
+        let interval = value.map(|of| format!("{} to {}", write(of.low), write(of.high)));
+        sections::cell(tr, value.map(|of| write(of.value)), interval);
     };
     figure(tr, line.reference_ns, format::millis);
     figure(tr, line.itself, format::ratio);

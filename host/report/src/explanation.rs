@@ -4,6 +4,7 @@ mod chart;
 mod page;
 mod text;
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 pub use page::render_explanation;
@@ -27,7 +28,7 @@ pub struct Explanation {
     /// Median latency of the pruned network, ns.
     pub pruned_ns: f64,
     /// Latency of the pruned network over the original's, interleaved: median, low and high end of the 95 % interval.
-    pub ratio: (f64, f64, f64),
+    pub ratio: Interval,
     /// Profiles of each network that the times of operators are medians of.
     pub passes: u64,
     /// Each group of channels, in the order of the network.

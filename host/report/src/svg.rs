@@ -1,5 +1,7 @@
 //! Axes, scales and marks that the charts share.
 
+use agent_protocol::stats::Interval;
+
 use crate::{format, html::Markup};
 
 /// A window a chart is drawn for.
@@ -310,12 +312,12 @@ pub(crate) fn spread(places: &mut [f64], gap: f64, top: f64, bottom: f64) {
 }
 
 /// Names a measured ratio with its interval.
-pub(crate) fn interval((median, low, high): (f64, f64, f64)) -> String {
+pub(crate) fn interval(of: Interval) -> String {
     format!(
         "{} ({} to {})",
-        format::ratio(median),
-        format::ratio(low),
-        format::ratio(high)
+        format::ratio(of.value),
+        format::ratio(of.low),
+        format::ratio(of.high)
     )
 }
 

@@ -21,7 +21,7 @@ fn told() -> Explanation {
         pruned: "pruned.onnx".into(),
         original_ns: 400e3,
         pruned_ns: 360e3,
-        ratio: (0.9, 0.89, 0.91),
+        ratio: (0.9, 0.89, 0.91).into(),
         passes: 7,
         groups: vec![
             group("kept", 64, 0.0, Some("no channel removed")),
@@ -66,10 +66,10 @@ fn the_table_has_the_largest_saving_first_and_a_reason_below_those_without() {
 #[test]
 fn a_slower_network_is_called_slower() {
     let mut data = told();
-    (data.pruned_ns, data.ratio) = (500e3, (1.25, 1.2, 1.3));
+    (data.pruned_ns, data.ratio) = (500e3, (1.25, 1.2, 1.3).into());
     assert!(explanation_text(&data).contains("100.0 us slower"));
     assert!(render_explanation(&data).contains("<b>Slower</b>"));
-    data.ratio = (1.0, 0.98, 1.02);
+    data.ratio = (1.0, 0.98, 1.02).into();
     assert!(render_explanation(&data).contains("<b>As fast</b>"));
 }
 

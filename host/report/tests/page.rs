@@ -118,8 +118,9 @@ fn every_figure_of_the_data_is_on_the_page() {
         ));
     }
     for candidate in &data.candidates {
-        let (median, low, high) = candidate.latency_ratio.unwrap();
-        expect(&format!("{median:.3} ({low:.3} to {high:.3})"));
+        let ratio = candidate.latency_ratio.unwrap();
+        let (value, low, high) = (ratio.value, ratio.low, ratio.high);
+        expect(&format!("{value:.3} ({low:.3} to {high:.3})"));
         expect(&format!("{:.2} %", candidate.accuracy * 100.0));
         expect(
             &candidate
@@ -187,7 +188,7 @@ fn data_with_holes_and_absurd_values_still_renders() {
     for (index, candidate) in data.candidates.iter_mut().enumerate() {
         match index % 6 {
             0 => candidate.accuracy = f64::NAN,
-            1 => candidate.latency_ratio = Some((f64::INFINITY, 0.0, f64::NAN)),
+            1 => candidate.latency_ratio = Some((f64::INFINITY, 0.0, f64::NAN).into()),
             2 => candidate.reward = f64::NEG_INFINITY,
             3 => *candidate = Candidate::default(),
             _ => candidate.macs = u64::MAX,
@@ -298,6 +299,14 @@ fn report_data_survives_json_and_missing_fields() {
     let back: ReportData = serde_json::from_str(&json).unwrap();
     // The page is compared: JSON may move the last bit of a number, and NaN differs from itself.
     assert!(render(&back) == render(&data));
+    let old = r#"{"candidates":[{"latency_ratio":[0.7,0.69,0.72]}]}"#;
+    let old: ReportData = serde_json::from_str(old).unwrap();
+    assert_eq!(
+        old.candidates[0].latency_ratio,
+        Some((0.7, 0.69, 0.72).into())
+    );
+    let json = serde_json::to_string(&old).unwrap();
+    assert!(json.contains(r#""latency_ratio":[0.7,0.69,0.72]"#));
     assert_eq!(
         serde_json::from_str::<ReportData>("{}").unwrap(),
         ReportData::default()

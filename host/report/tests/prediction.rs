@@ -208,7 +208,7 @@ fn figures_that_are_no_numbers_do_not_break_the_page() {
         data.points[6].predicted = Some(bad);
         (data.points[7].kernels, data.points[8].macs) = (bad, bad);
         let asked = data.asked.as_mut().unwrap();
-        (asked.low, asked.measured) = (Some(bad), Some((bad, bad, bad)));
+        (asked.low, asked.measured) = (Some(bad), Some((bad, bad, bad).into()));
         (data.layers[0].alone_ns, data.layers[1].in_network_ns) = (bad, Some(bad));
         (data.stairs[0].points[0].1, data.stairs[0].steps[0].2) = (bad, bad);
         data.stairs[1].points = vec![(usize::MAX, bad)];

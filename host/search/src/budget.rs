@@ -1,10 +1,12 @@
-//! What a candidate may cost.
+//! Budgets of latency and multiply-accumulates.
 
 use crate::error::SearchError;
 use serde::{Deserialize, Serialize};
 
-/// Which measured cost counts.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+/// The cost that counts.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "snake_case")]
 pub enum CostKind {
     /// Latency on the device.
@@ -12,23 +14,25 @@ pub enum CostKind {
     Latency,
     /// Multiply-accumulates.
     Macs,
-    /// Both, the one closer to its budget.
+    /// Both: the larger share of its budget.
     Both,
 }
 
-/// The budget as the user gives it. At least the part that the reward counts must be given.
+/// A budget as given by the user. The part that the reward counts is required.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Budget {
-    /// Latency as a share of the original network's, measured side by side; 0.7 means 30 % faster.
+    /// Latency as a share of the original network's, measured side by side; 0.7 means 30 %
+    /// faster.
     pub latency_ratio: Option<f64>,
-    /// Latency in nanoseconds on the device; turned into a ratio by the original network's measured latency.
+    /// Latency in nanoseconds on the device; converted by the original network's measured
+    /// latency.
     pub latency_ns: Option<f64>,
     /// Multiply-accumulates as a share of the original network's.
     pub macs_ratio: Option<f64>,
 }
 
-/// What the original network costs.
+/// Cost of the original network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Reference {
     /// Multiply-accumulates per image.
@@ -37,21 +41,22 @@ pub struct Reference {
     pub latency_ns: Option<f64>,
 }
 
-/// A budget resolved against the original network: which loads count and where they end.
+/// A budget resolved against the original network.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Limits {
     /// Largest latency ratio, if latency counts.
     pub latency_ratio: Option<f64>,
-    /// Largest number of multiply-accumulates, if they count.
+    /// Most multiply-accumulates, if they count.
     pub macs: Option<f64>,
 }
 
 impl Budget {
-    /// The limits that count under `kind`. With a ratio and nanoseconds both given, the tighter one holds.
+    /// Returns the limits that count under `kind`. If a ratio and nanoseconds are given, the
+    /// tighter one holds.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if a needed part is missing or not positive, or nanoseconds are given without
-    /// a measured reference.
+    /// [`SearchError::InvalidOption`] if a required part is missing or not positive, or if
+    /// nanoseconds are given without a measured reference.
     pub fn resolve(&self, kind: CostKind, reference: &Reference) -> Result<Limits, SearchError> {
         let invalid = |option, reason: String| Err(SearchError::InvalidOption { option, reason });
         for (option, value) in [
@@ -105,9 +110,9 @@ impl Budget {
 }
 
 impl Limits {
-    /// Cost as a share of the budget, the larger one where both count; at most 1 is within the budget. This is the
-    /// unit that [`crate::Environment::cost`] is best given in, with a budget of 1. A latency that counts and is not
-    /// known counts as infinite.
+    /// Returns the cost as a share of the budget, the larger one if both costs count; up to 1 is
+    /// within the budget. This is the preferred unit of [`crate::Environment::cost`], with a
+    /// budget of 1. An unknown latency counts as infinite.
     pub fn load(&self, macs: u64, latency_ratio: Option<f64>) -> f64 {
         let latency = self
             .latency_ratio
@@ -153,7 +158,7 @@ mod tests {
     }
 
     #[test]
-    fn missing_and_senseless_budgets_are_refused() {
+    fn missing_and_invalid_budgets_are_refused() {
         let reference = Reference {
             macs: 1000,
             latency_ns: None,

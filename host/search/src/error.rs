@@ -1,19 +1,19 @@
-//! What can go wrong in a search.
+//! Errors of this crate.
 
 /// Errors of the width search.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum SearchError {
-    /// Not even the smallest configuration meets the budget, by measurement.
+    /// The smallest configuration exceeds the budget, by measurement.
     #[error(
         "the smallest configuration measured {load:.3} times the budget: raise the budget, or admit smaller widths \
          (min_keep, multiple)"
     )]
     BudgetUnreachable {
-        /// Upper end of the measured cost of the smallest configuration, divided by the budget.
+        /// Upper end of its measured cost divided by the budget.
         load: f64,
     },
-    /// Every configuration that may meet the budget was asked for already.
+    /// All configurations within the budget were tried.
     #[error(
         "no untried configuration within the budget is left after {tried}: end the search here, or admit more widths"
     )]
@@ -22,50 +22,50 @@ pub enum SearchError {
         tried: usize,
     },
     /// A configuration does not fit the space.
-    #[error("configuration {config} does not fit the search space: {reason}")]
-    InvalidConfig {
-        /// The configuration, shown as a list of widths.
-        config: String,
-        /// What does not fit.
+    #[error("configuration {widths} does not fit the search space: {reason}")]
+    InvalidWidths {
+        /// The configuration as text.
+        widths: String,
+        /// The fault.
         reason: String,
     },
     /// A group of the space has no usable widths.
     #[error("group {group}: {reason}")]
     InvalidSpace {
-        /// The group's name.
+        /// Name of the group.
         group: String,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
-    /// An option has a value that makes no sense.
+    /// An option has an invalid value.
     #[error("option {option}: {reason}")]
     InvalidOption {
-        /// The option's name.
+        /// Name of the option.
         option: &'static str,
-        /// What would make sense.
+        /// The accepted values.
         reason: String,
     },
-    /// The cost that the budget is about was not measured.
+    /// The cost that the budget limits was not measured.
     #[error(
         "the reward counts latency, and the candidate has no measured latency: measure it, or count MACs"
     )]
     LatencyMissing,
-    /// A snapshot cannot be read back.
+    /// A snapshot cannot be written or restored.
     #[error(
         "the {strategy} search cannot go on from its snapshot: {reason}; start the search anew or use the same configuration"
     )]
     Snapshot {
         /// Name of the strategy.
         strategy: &'static str,
-        /// What does not fit.
+        /// The fault.
         reason: String,
     },
-    /// The embeddings or costs that the environment gave cannot be used.
+    /// The environment's embeddings or costs are unusable.
     #[error("the search environment gave unusable {what}: {reason}")]
     Environment {
-        /// Which of its answers.
+        /// The unusable values.
         what: &'static str,
-        /// What is wrong with it.
+        /// The fault.
         reason: String,
     },
     /// The environment failed.

@@ -1,9 +1,9 @@
 //! Evolutionary search as in MetaPruning (Liu et al., ICCV 2019, arXiv 1903.10258).
 
-use crate::strategy::{from_json, to_json};
+use crate::strategy::{check_owner, from_json, to_json};
 use crate::{
-    BudgetTracker, Config, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
-    candidates,
+    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
+    Widths, candidates,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,17 +15,17 @@ const NAME: &str = "evolution";
 pub struct EvolutionConfig {
     /// Seed.
     pub seed: u64,
-    /// Random candidates to begin with, the first of which is the best uniform one.
+    /// Number of initial random candidates; the first is the best uniform one.
     pub population: usize,
-    /// Parents: the best so many of all told.
+    /// Number of parents: the best of all evaluated candidates.
     pub top: usize,
     /// Probability that a gene mutates.
     pub mutation: f64,
-    /// Share of children made by crossover; the others are mutated.
+    /// Share of children made by crossover; the others are mutations.
     pub crossover: f64,
-    /// Share of mutated genes that move to a neighbouring width rather than to any.
+    /// Share of mutated genes that move to a neighbouring width instead of any width.
     pub local: f64,
-    /// How the budget is followed.
+    /// Settings for keeping candidates near the budget.
     pub tracker: TrackerConfig,
 }
 
@@ -44,8 +44,8 @@ impl Default for EvolutionConfig {
 }
 
 impl EvolutionConfig {
-    /// The defaults, with the random beginning cut to a quarter of a search of `episodes` candidates: MetaPruning
-    /// evaluates a thousand, where 50 random ones do not matter.
+    /// Returns the defaults with an initial population of at most a quarter of `episodes`.
+    /// MetaPruning evaluates a thousand candidates, of which 50 random ones do not matter.
     pub fn for_episodes(episodes: usize) -> Self {
         Self {
             population: (episodes / 4).clamp(4, 50),
@@ -81,16 +81,16 @@ impl EvolutionConfig {
 
 /// Evolution of width configurations.
 ///
-/// Differs from the paper in two ways: children are made one by one from the best of everything told so far instead of
-/// in generations (nothing learned is left unused until the generation ends), and a child outside the budget's band is
-/// repaired after some rejections instead of being drawn again without end.
+/// Differs from the paper in two ways: children are made one by one from the best of all
+/// evaluated candidates instead of in generations, so every outcome is used at once; and a child
+/// outside the band is repaired after some rejections instead of drawn again without end.
 #[derive(Clone, Debug)]
 pub struct Evolution {
-    state: State,
+    state: EvolutionState,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
+struct EvolutionState {
     strategy: String,
     config: EvolutionConfig,
     tracker: BudgetTracker,
@@ -98,16 +98,16 @@ struct State {
 }
 
 impl Evolution {
-    /// An evolutionary search.
+    /// Creates an evolutionary search.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
+    /// [`SearchError::InvalidOption`] for invalid settings.
     pub fn new(config: EvolutionConfig) -> Result<Self, SearchError> {
         config.check()?;
         let tracker = BudgetTracker::new(config.tracker.clone());
         let rng = SeededRng::new(config.seed, 2);
         Ok(Self {
-            state: State {
+            state: EvolutionState {
                 strategy: NAME.into(),
                 config,
                 tracker,
@@ -117,8 +117,8 @@ impl Evolution {
     }
 }
 
-impl State {
-    fn propose(&mut self, env: &dyn Environment) -> Result<Config, SearchError> {
+impl EvolutionState {
+    fn propose(&mut self, env: &dyn Environment) -> Result<Widths, SearchError> {
         let band = self.tracker.band(env)?;
         let tried = self.tracker.tried();
         if tried == 0 {
@@ -127,39 +127,45 @@ impl State {
                 .1
                 .clone());
         }
-        let parents: Vec<Config> = self
+        let parents: Vec<Widths> = self
             .tracker
             .ranked()
             .iter()
             .take(self.config.top)
-            .map(|t| t.config.clone())
+            .map(|e| e.widths.clone())
             .collect();
+        let initial = tried < self.config.population || parents.is_empty();
         let mut last = None;
         for _ in 0..20 {
-            let config = if tried < self.config.population || parents.is_empty() {
+            let candidate = if initial {
                 let spread = 0.2 + 0.8 * self.rng.unit();
-                candidates::draw(env, &band, 0.5, spread, &mut self.rng)
+                candidates::draw(env, &band, spread, &mut self.rng)
             } else {
-                let mut child = self.child(env, &parents);
-                for _ in 0..4 {
-                    if band.holds(env.cost(&child)) {
-                        break;
-                    }
-                    child = self.child(env, &parents);
-                }
-                candidates::settle(env, &band, child, &mut self.rng)
+                self.settled_child(env, &band, &parents)
             };
-            let config = candidates::widen(env, &band, config, &mut self.rng);
-            if !self.tracker.seen(&config) {
-                return Ok(config);
+            let candidate = candidates::widen(env, &band, candidate, &mut self.rng);
+            if !self.tracker.seen(&candidate) {
+                return Ok(candidate);
             }
-            last = Some(config);
+            last = Some(candidate);
         }
         let base = last.unwrap_or_else(|| env.space().smallest());
         candidates::unseen(env, &band, &self.tracker, base, &mut self.rng)
     }
 
-    fn child(&mut self, env: &dyn Environment, parents: &[Config]) -> Config {
+    /// Makes a child in the band: the last of up to five is repaired.
+    fn settled_child(&mut self, env: &dyn Environment, band: &Band, parents: &[Widths]) -> Widths {
+        let mut child = self.child(env, parents);
+        for _ in 0..4 {
+            if band.contains(env.cost(&child)) {
+                break;
+            }
+            child = self.child(env, parents);
+        }
+        candidates::settle(env, band, child, &mut self.rng)
+    }
+
+    fn child(&mut self, env: &dyn Environment, parents: &[Widths]) -> Widths {
         let rng = &mut self.rng;
         let space = env.space();
         let mut child = parents[rng.below(parents.len())].clone();
@@ -172,7 +178,7 @@ impl State {
             }
             return child;
         }
-        // One gene moves at least, so that a mutation is never a copy by chance alone.
+        // At least one gene moves, so that a mutation is not a copy by chance.
         let forced = rng.below(space.len());
         for g in 0..space.len() {
             if g != forced && !rng.chance(self.config.mutation) {
@@ -200,18 +206,18 @@ impl Strategy for Evolution {
         NAME
     }
 
-    fn ask(&mut self, env: &mut dyn Environment) -> Result<Config, SearchError> {
-        let config = self.state.propose(env)?;
-        self.state.tracker.mark(&config);
-        Ok(config)
+    fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
+        let widths = self.state.propose(env)?;
+        self.state.tracker.exclude(&widths);
+        Ok(widths)
     }
 
-    fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.tell(config, outcome)
+    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
+        self.state.tracker.record(widths, outcome)
     }
 
-    fn abandon(&mut self, config: &Config) {
-        self.state.tracker.mark(config);
+    fn abandon(&mut self, widths: &Widths) {
+        self.state.tracker.exclude(widths);
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
@@ -219,13 +225,8 @@ impl Strategy for Evolution {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: State = from_json(NAME, bytes)?;
-        if state.strategy != NAME {
-            return Err(SearchError::Snapshot {
-                strategy: NAME,
-                reason: format!("it is of a {} search", state.strategy),
-            });
-        }
+        let state: EvolutionState = from_json(NAME, bytes)?;
+        check_owner(NAME, &state.strategy)?;
         self.state = state;
         Ok(())
     }

@@ -1,8 +1,8 @@
-//! The random baseline: random configurations close under the budget.
+//! The random baseline: random configurations close to the budget.
 
-use crate::strategy::{from_json, to_json};
+use crate::strategy::{check_owner, from_json, to_json};
 use crate::{
-    BudgetTracker, Config, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
+    BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig, Widths,
     candidates,
 };
 use serde::{Deserialize, Serialize};
@@ -15,9 +15,10 @@ const NAME: &str = "random";
 pub struct RandomConfig {
     /// Seed.
     pub seed: u64,
-    /// How far groups differ: 1 draws every group's width independently and uniformly, 0 is a uniform network.
+    /// Difference between groups: 1 draws every width independently and uniformly, 0 yields
+    /// uniform networks.
     pub spread: f64,
-    /// How the budget is followed.
+    /// Settings for keeping candidates near the budget.
     pub tracker: TrackerConfig,
 }
 
@@ -31,15 +32,15 @@ impl Default for RandomConfig {
     }
 }
 
-/// Draws every group's width at random; a draw outside the band is shifted as a whole into it and repaired by single
-/// steps, because most plain draws are either beyond the budget or wastefully below it.
+/// Draws every group's width at random. A draw outside the band is shifted into it as a whole and
+/// repaired by single steps, because most plain draws are beyond the budget or far below it.
 #[derive(Clone, Debug)]
 pub struct Random {
-    state: State,
+    state: RandomState,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
+struct RandomState {
     strategy: String,
     config: RandomConfig,
     tracker: BudgetTracker,
@@ -47,10 +48,10 @@ struct State {
 }
 
 impl Random {
-    /// A random search.
+    /// Creates a random search.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
+    /// [`SearchError::InvalidOption`] for invalid settings.
     pub fn new(config: RandomConfig) -> Result<Self, SearchError> {
         config.tracker.check()?;
         if !(0.0..=1.0).contains(&config.spread) {
@@ -62,7 +63,7 @@ impl Random {
         let tracker = BudgetTracker::new(config.tracker.clone());
         let rng = SeededRng::new(config.seed, 1);
         Ok(Self {
-            state: State {
+            state: RandomState {
                 strategy: NAME.into(),
                 config,
                 tracker,
@@ -77,8 +78,8 @@ impl Strategy for Random {
         NAME
     }
 
-    fn ask(&mut self, env: &mut dyn Environment) -> Result<Config, SearchError> {
-        let State {
+    fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
+        let RandomState {
             config,
             tracker,
             rng,
@@ -86,25 +87,25 @@ impl Strategy for Random {
         } = &mut self.state;
         let band = tracker.band(env)?;
         for _ in 0..20 {
-            let drawn = candidates::draw(env, &band, 0.5, config.spread, rng);
+            let drawn = candidates::draw(env, &band, config.spread, rng);
             let drawn = candidates::widen(env, &band, drawn, rng);
             if !tracker.seen(&drawn) {
-                tracker.mark(&drawn);
+                tracker.exclude(&drawn);
                 return Ok(drawn);
             }
         }
-        let drawn = candidates::draw(env, &band, 0.5, config.spread, rng);
-        let fresh = candidates::unseen(env, &band, tracker, drawn, rng)?;
-        tracker.mark(&fresh);
-        Ok(fresh)
+        let drawn = candidates::draw(env, &band, config.spread, rng);
+        let unseen = candidates::unseen(env, &band, tracker, drawn, rng)?;
+        tracker.exclude(&unseen);
+        Ok(unseen)
     }
 
-    fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.tell(config, outcome)
+    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
+        self.state.tracker.record(widths, outcome)
     }
 
-    fn abandon(&mut self, config: &Config) {
-        self.state.tracker.mark(config);
+    fn abandon(&mut self, widths: &Widths) {
+        self.state.tracker.exclude(widths);
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
@@ -112,13 +113,8 @@ impl Strategy for Random {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: State = from_json(NAME, bytes)?;
-        if state.strategy != NAME {
-            return Err(SearchError::Snapshot {
-                strategy: NAME,
-                reason: format!("it is of a {} search", state.strategy),
-            });
-        }
+        let state: RandomState = from_json(NAME, bytes)?;
+        check_owner(NAME, &state.strategy)?;
         self.state = state;
         Ok(())
     }

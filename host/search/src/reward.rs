@@ -1,31 +1,31 @@
-//! From a measured candidate to its reward.
+//! Rewards of measured candidates.
 
 use crate::budget::{CostKind, Limits};
 use crate::error::SearchError;
 use serde::{Deserialize, Serialize};
 use std::cmp::Ordering;
 
-/// How cost enters the reward.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Role of cost in the reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "snake_case")]
 pub enum RewardMode {
-    /// Accuracy within the budget, minus the excess beyond it.
+    /// Hard budget: the accuracy within it, minus the excess beyond it.
     #[default]
     Budget,
-    /// Accuracy x (cost / budget)^w (MnasNet, Tan et al., CVPR 2019); nothing is ruled out.
+    /// Soft trade: accuracy x (cost / budget)^w (MnasNet, Tan et al., CVPR 2019).
     Soft {
-        /// Exponent, negative; -0.07 is usual.
+        /// Exponent, negative; usually -0.07.
         w: f64,
     },
 }
 
-/// How candidates are rewarded.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
+/// Settings of the reward.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RewardConfig {
     /// Hard budget or soft trade.
     pub mode: RewardMode,
-    /// Which cost counts.
+    /// The cost that counts.
     pub cost: CostKind,
 }
 
@@ -40,33 +40,33 @@ pub struct LatencyInterval {
     pub high: f64,
 }
 
-/// What a candidate costs.
+/// Cost of a candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Cost {
     /// Multiply-accumulates per image.
     pub macs: u64,
-    /// Measured latency, if it was measured.
+    /// Latency, if it was measured.
     pub latency: Option<LatencyInterval>,
 }
 
 /// A judged candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Outcome {
-    /// Share of right answers on the search split, 0 to 1.
+    /// Accuracy on the search split, 0 to 1.
     pub accuracy: f64,
-    /// What it costs.
+    /// Cost.
     pub cost: Cost,
     /// Upper end of the cost divided by the budget.
     pub load: f64,
-    /// True if `load` is at most 1.
+    /// Whether `load` is at most 1.
     pub feasible: bool,
-    /// The reward.
+    /// Reward.
     pub reward: f64,
-    /// False if the latency was predicted instead of measured: then it says nothing about predictions.
+    /// Whether the latency was measured. A predicted one does not correct predictions.
     pub measured: bool,
 }
 
-/// Judges candidates by one budget and one reward.
+/// Judges candidates by a budget and a reward.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Judge {
     config: RewardConfig,
@@ -74,7 +74,7 @@ pub struct Judge {
 }
 
 impl Judge {
-    /// A judge of `config` with limits resolved for the same cost kind.
+    /// Creates a judge from `config` and limits resolved for the same cost kind.
     ///
     /// # Errors
     /// [`SearchError::InvalidOption`] if the exponent is not a finite number at most 0.
@@ -90,26 +90,22 @@ impl Judge {
         Ok(Self { config, limits })
     }
 
-    /// The limits it judges by.
-    pub fn limits(&self) -> &Limits {
-        &self.limits
-    }
-
-    /// True if candidates beyond the budget are ruled out, so that strategies keep within it.
+    /// Whether candidates beyond the budget are useless, so that strategies avoid them.
     pub fn enforces_budget(&self) -> bool {
         self.config.mode == RewardMode::Budget
     }
 
     /// Judges a candidate of the given accuracy (0 to 1).
     ///
-    /// Feasible means that the upper end of the confidence interval is within the budget. Budget mode: the accuracy
-    /// if feasible, otherwise -(load - 1) with the load taken at the upper end too, so that an infeasible candidate
-    /// is always below a feasible one (our choice; the median could give it a positive reward). Soft mode takes the
-    /// median.
+    /// A candidate is feasible if the upper end of its confidence interval is within the budget.
+    /// In budget mode the reward of a feasible candidate is its accuracy, that of another one
+    /// `-(load - 1)`. The load is that of the upper end, too, so that an infeasible candidate
+    /// always ranks below a feasible one (our choice; with the median its reward could be
+    /// positive). Soft mode uses the median.
     ///
     /// # Errors
-    /// [`SearchError::LatencyMissing`] if latency counts and was not measured; [`SearchError::InvalidOption`] if the
-    /// accuracy or latency is not a number.
+    /// [`SearchError::LatencyMissing`] if latency counts and was not measured;
+    /// [`SearchError::InvalidOption`] if the accuracy or latency is not a number.
     pub fn judge(&self, accuracy: f64, cost: Cost) -> Result<Outcome, SearchError> {
         if !accuracy.is_finite() {
             return Err(SearchError::InvalidOption {
@@ -148,7 +144,8 @@ impl Judge {
         })
     }
 
-    /// Best first: in budget mode feasible before infeasible, then by reward, then by lower load.
+    /// Compares candidates, best first: in budget mode feasible before infeasible, then by
+    /// reward, then by lower load.
     pub fn order(&self, a: &Outcome, b: &Outcome) -> Ordering {
         let feasible = if self.enforces_budget() {
             b.feasible.cmp(&a.feasible)
@@ -222,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn what_cannot_be_judged_is_an_error() {
+    fn candidates_without_numbers_are_an_error() {
         let limits = Limits {
             latency_ratio: Some(0.5),
             macs: None,
@@ -275,7 +272,7 @@ mod tests {
     }
 
     #[test]
-    fn an_infeasible_candidate_never_comes_first() {
+    fn feasible_candidates_come_before_infeasible_ones() {
         let judge = Judge::new(
             RewardConfig::default(),
             Limits {

@@ -1,25 +1,29 @@
-//! A seeded random generator whose exact position can be stored.
+//! A seeded random generator with a serialisable position.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-/// ChaCha8 with its position as plain data, so that a search goes on where it stopped.
+/// ChaCha8 whose position is serialisable, so that a search resumes with the same numbers.
+///
+/// The distributions are written out instead of taken from `rand_distr`: another version or
+/// method would draw other numbers in searches that resume from a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-#[serde(from = "State", into = "State")]
+#[serde(from = "RngPosition", into = "RngPosition")]
 pub struct SeededRng(ChaCha8Rng);
 
-/// Key, stream and word position of a ChaCha generator; the position is split because JSON has no 128-bit numbers.
+/// Key, stream and word position of a ChaCha generator. The position is split because JSON has no
+/// 128-bit numbers.
 #[derive(Serialize, Deserialize)]
-struct State {
+struct RngPosition {
     key: [u8; 32],
     stream: u64,
     position_high: u64,
     position_low: u64,
 }
 
-impl From<State> for SeededRng {
-    fn from(state: State) -> Self {
+impl From<RngPosition> for SeededRng {
+    fn from(state: RngPosition) -> Self {
         let mut rng = ChaCha8Rng::from_seed(state.key);
         rng.set_stream(state.stream);
         rng.set_word_pos(u128::from(state.position_high) << 64 | u128::from(state.position_low));
@@ -27,7 +31,7 @@ impl From<State> for SeededRng {
     }
 }
 
-impl From<SeededRng> for State {
+impl From<SeededRng> for RngPosition {
     fn from(rng: SeededRng) -> Self {
         let position = rng.0.get_word_pos();
         Self {
@@ -40,42 +44,44 @@ impl From<SeededRng> for State {
 }
 
 impl SeededRng {
-    /// A generator for `seed`; `stream` separates the uses of one seed.
+    /// Creates a generator for `seed`; `stream` separates the uses of one seed.
     pub fn new(seed: u64, stream: u64) -> Self {
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         rng.set_stream(stream);
         Self(rng)
     }
 
-    /// Uniform in [0, 1).
+    /// Draws uniformly from [0, 1).
     pub fn unit(&mut self) -> f64 {
         self.0.random::<f64>()
     }
 
-    /// Uniform in 0..n; 0 for n = 0.
+    /// Draws uniformly from 0..n; 0 for n = 0.
     pub fn below(&mut self, n: usize) -> usize {
         if n < 2 { 0 } else { self.0.random_range(0..n) }
     }
 
-    /// True with the given probability.
+    /// Returns true with the given probability.
     pub fn chance(&mut self, probability: f64) -> bool {
         self.unit() < probability
     }
 
-    /// Standard normal (Box and Muller 1958).
+    /// Draws from the standard normal distribution (Box and Muller 1958).
     pub fn normal(&mut self) -> f64 {
         let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
         radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
-    /// Normal around `mean`, cut to [low, high] by rejection, as AMC (He et al., ECCV 2018) explores.
+    /// Draws from a normal distribution around `mean`, truncated to [low, high] by rejection: the
+    /// exploration of AMC (He et al., ECCV 2018).
     pub fn truncated_normal(&mut self, mean: f64, deviation: f64, low: f64, high: f64) -> f64 {
         let mean = mean.clamp(low, high);
         if deviation <= 0.0 || high <= low {
             return mean;
         }
-        // With the mean inside, a draw is inside with probability of about a half or more unless the deviation is
-        // much wider than the interval, where the uniform draw below is the right limit.
+        // With the mean inside, a draw is accepted with a probability of about a half or more,
+        // unless the deviation is much wider than the interval; the limit of that case is
+        // uniform.
         for _ in 0..64 {
             let draw = mean + deviation * self.normal();
             if (low..=high).contains(&draw) {
@@ -85,7 +91,7 @@ impl SeededRng {
         low + (high - low) * self.unit()
     }
 
-    /// Shuffles in place (Fisher and Yates).
+    /// Shuffles `items` (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
         for i in (1..items.len()).rev() {
             items.swap(i, self.below(i + 1));
@@ -98,7 +104,7 @@ mod tests {
     use super::SeededRng;
 
     #[test]
-    fn a_stored_generator_goes_on_where_it_stopped() {
+    fn a_stored_generator_resumes_its_stream() {
         let mut rng = SeededRng::new(7, 3);
         for _ in 0..37 {
             rng.normal();
@@ -111,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn truncated_normal_stays_inside() {
+    fn a_truncated_normal_draw_lies_in_the_interval() {
         let mut rng = SeededRng::new(1, 0);
         for deviation in [0.0, 0.01, 0.5, 100.0] {
             for _ in 0..200 {

@@ -1,21 +1,22 @@
-//! Which candidates are worth the device's time: those that may win, and those of which the prediction is not sure.
+//! Screening: only candidates that may win or whose prediction is uncertain are measured.
 
 use serde::{Deserialize, Serialize};
 
 use crate::{Cost, Judge, LatencyInterval, Outcome, SearchError};
 
-/// When a candidate's latency is predicted instead of measured.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+/// Settings of the screening by predicted latency.
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ScreenConfig {
-    /// Whether any is; otherwise every candidate is measured.
+    /// Whether candidates are screened; otherwise all are measured.
     pub enabled: bool,
-    /// How far below its true accuracy a candidate may have been evaluated, as a share: one that is further behind the best cannot
-    /// win.
+    /// Largest error of an evaluated accuracy, as a share: a candidate that is further behind the
+    /// best cannot win.
     pub margin: f64,
-    /// Half the width of the predicted interval, relative, beyond which a candidate is measured for what it teaches.
+    /// Relative half-width of the predicted interval above which a candidate is measured to
+    /// improve the latency model.
     pub unsure: f64,
-    /// One of so many that would not be measured is measured all the same, so that a prediction that went wrong is noticed.
+    /// One in this many rejected candidates is measured nevertheless, to detect errors of the model.
     pub audit: u64,
 }
 
@@ -34,7 +35,7 @@ impl ScreenConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] that names the field.
+    /// [`SearchError::InvalidOption`] with the field.
     pub fn check(&self) -> Result<(), SearchError> {
         let invalid = |option, reason: &str| {
             Err(SearchError::InvalidOption {
@@ -55,54 +56,64 @@ impl ScreenConfig {
     }
 }
 
-/// Whether a candidate is measured, and why.
+/// Decision for one candidate.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Screening {
-    /// Measured: even the best it could be would be better than what was measured so far.
+    /// Measured: its best possible reward exceeds those measured so far.
     MayWin,
-    /// Measured: the prediction is not sure.
+    /// Measured: its prediction is uncertain.
     Unsure,
-    /// Measured: to see whether predictions still hold.
+    /// Measured: a sample of the rejected candidates to check the predictions.
     Audit,
     /// Not measured.
     Predicted,
 }
 
 impl Screening {
-    /// Whether the candidate was not worth measuring, even if it was measured as an audit.
+    /// Whether the candidate was rejected, even if it was measured as an audit.
     pub fn is_passed_over(self) -> bool {
         matches!(self, Self::Audit | Self::Predicted)
     }
 
-    /// Whether the device is asked.
+    /// Whether the candidate is measured.
     pub fn measures(self) -> bool {
         self != Self::Predicted
     }
 }
 
-/// Decides for one candidate.
+/// A candidate before its measurement.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Prospect {
+    /// Evaluated accuracy, 0 to 1.
+    pub accuracy: f64,
+    /// Multiply-accumulates per image.
+    pub macs: u64,
+    /// Predicted latency; `None` while there is no model.
+    pub predicted: Option<LatencyInterval>,
+}
+
+/// Decides whether a candidate is measured.
 ///
-/// `predicted` is its latency's interval, `None` while there is no model to tell one; `best` is the reward that it has to exceed,
-/// `None` while there is none; `passed_over` counts the candidates before that neither may have won nor taught, audited or not.
+/// `best` is the reward to exceed, if any; `passed_over` is the number of candidates rejected so
+/// far, including audited ones.
 ///
 /// # Errors
 /// As [`Judge::judge`].
 pub fn screen(
     config: &ScreenConfig,
     judge: &Judge,
-    (accuracy, macs): (f64, u64),
-    predicted: Option<LatencyInterval>,
+    prospect: &Prospect,
     best: Option<f64>,
     passed_over: u64,
 ) -> Result<Screening, SearchError> {
-    let (true, Some(predicted), Some(best)) = (config.enabled, predicted, best) else {
+    let (true, Some(predicted), Some(best)) = (config.enabled, prospect.predicted, best) else {
         return Ok(Screening::MayWin);
     };
     let Outcome { reward, .. } = judge.judge(
-        (accuracy + config.margin).min(1.0),
+        (prospect.accuracy + config.margin).min(1.0),
         Cost {
-            macs,
+            macs: prospect.macs,
             latency: Some(LatencyInterval {
                 ratio: predicted.low,
                 low: predicted.low,
@@ -127,7 +138,7 @@ mod tests {
     use crate::{CostKind, Limits, RewardConfig, RewardMode};
 
     #[test]
-    fn only_a_candidate_that_may_win_or_teaches_or_checks_is_measured() {
+    fn candidates_are_measured_to_win_to_improve_the_model_or_as_audits() {
         let limits = Limits {
             latency_ratio: Some(0.7),
             macs: None,
@@ -138,15 +149,19 @@ mod tests {
             audit: 10,
             ..ScreenConfig::default()
         };
-        let check = |mode, accuracy, (low, ratio, high), best, passed, wanted| {
+        let check = |mode, accuracy, (low, ratio, high), best, passed, expected| {
             let reward = RewardConfig {
                 mode,
                 cost: CostKind::Latency,
             };
             let judge = Judge::new(reward, limits).unwrap();
-            let predicted = Some(LatencyInterval { ratio, low, high });
-            let found = screen(&config, &judge, (accuracy, 1), predicted, best, passed);
-            assert_eq!(found.unwrap(), wanted, "{accuracy} {ratio} {best:?}");
+            let prospect = Prospect {
+                accuracy,
+                macs: 1,
+                predicted: Some(LatencyInterval { ratio, low, high }),
+            };
+            let screening = screen(&config, &judge, &prospect, best, passed);
+            assert_eq!(screening.unwrap(), expected, "{prospect:?} {best:?}");
         };
         let budget = RewardMode::Budget;
         let sure = (0.68, 0.69, 0.70);
@@ -158,7 +173,7 @@ mod tests {
         check(budget, 0.9, sure, Some(0.92), 10, Screening::Predicted);
         let wide = (0.6, 0.69, 0.78);
         check(budget, 0.9, wide, Some(0.92), 0, Screening::Unsure);
-        // More accurate, but surely beyond the budget.
+        // More accurate, but beyond the budget.
         let beyond = (0.72, 0.73, 0.74);
         check(budget, 0.95, beyond, Some(0.92), 0, Screening::Predicted);
         check(budget, 0.95, beyond, None, 0, Screening::MayWin);
@@ -175,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn without_a_prediction_or_when_it_is_off_everything_is_measured() {
+    fn all_candidates_are_measured_without_a_prediction_or_with_screening_off() {
         let judge = Judge::new(
             RewardConfig::default(),
             Limits {
@@ -194,8 +209,13 @@ mod tests {
             high: 0.61,
         };
         for (config, predicted) in [(off, Some(sure)), (ScreenConfig::default(), None)] {
-            let found = screen(&config, &judge, (0.1, 1), predicted, Some(0.9), 0).unwrap();
-            assert_eq!(found, Screening::MayWin);
+            let prospect = Prospect {
+                accuracy: 0.1,
+                macs: 1,
+                predicted,
+            };
+            let screening = screen(&config, &judge, &prospect, Some(0.9), 0);
+            assert_eq!(screening.unwrap(), Screening::MayWin);
         }
     }
 }

@@ -1,69 +1,127 @@
-//! What a strategy is and what it may look at.
+//! Strategies and their environment.
 
-use crate::{Config, Outcome, SearchError, Space};
+use crate::{Outcome, SearchError, Space, Widths};
 
-/// What a strategy may look at while it decides.
+/// What a strategy can access while it proposes a configuration.
 pub trait Environment {
-    /// The space that is searched; the same for the whole search.
+    /// The space, the same for the whole search.
     fn space(&self) -> &Space;
 
-    /// One embedding per group, all of the same length, for `partial`: groups decided so far at their width, the
-    /// others at full. Called once per group and episode by [`crate::Ddpg`], so it should be cheap.
+    /// Returns one embedding per group, all of the same length, for `partial`: decided groups at
+    /// their widths, the others at full width. [`crate::Ddpg`] calls this once per group and
+    /// episode, so it should be fast.
     ///
     /// # Errors
-    /// Whatever keeps the embeddings from being computed, best as [`SearchError::Outside`].
-    fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError>;
+    /// Errors of computing the embeddings, preferably as [`SearchError::Outside`].
+    fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError>;
 
-    /// Predicted cost of a configuration, in the unit of [`Environment::budget`]. Called some hundred times per ask.
-    fn cost(&self, config: &Config) -> f64;
+    /// Returns the predicted cost of a configuration, in the unit of [`Environment::budget`].
+    /// Called some hundred times per proposal.
+    fn cost(&self, widths: &Widths) -> f64;
 
-    /// The budget. With [`crate::Limits::load`] as the unit it is 1.
+    /// The budget; 1 if costs are given as [`crate::Limits::load`].
     fn budget(&self) -> f64;
 
-    /// True if configurations beyond the budget are of no use. False switches the action wall and the screening off,
-    /// for rewards that trade cost softly.
+    /// Whether configurations beyond the budget are useless. `false` turns the action bound and
+    /// the bands off, for rewards that trade accuracy for cost.
     fn enforces_budget(&self) -> bool {
         true
     }
 }
 
-/// A search strategy by ask and tell. It may be asked several times before it is told.
+/// A search strategy with an ask/tell interface. Several asks may precede a tell.
+///
+/// # Examples
+/// A search by evolution; accuracy and cost are synthetic here:
+/// ```
+/// use search::{
+///     Cost, Environment, Evolution, EvolutionConfig, Judge, LatencyInterval, Limits, RewardConfig,
+///     SearchError, Space, Strategy, WidthGrid, Widths,
+/// };
+///
+/// struct Toy(Space);
+///
+/// impl Environment for Toy {
+///     fn space(&self) -> &Space {
+///         &self.0
+///     }
+///     fn embeddings(&mut self, _: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
+///         Ok(vec![vec![0.0]; self.0.len()])
+///     }
+///     /// Latency as a share of the budget: the kept channels over 0.7 of all.
+///     fn cost(&self, widths: &Widths) -> f64 {
+///         widths.0.iter().sum::<usize>() as f64 / (0.7 * 96.0)
+///     }
+///     fn budget(&self) -> f64 {
+///         1.0
+///     }
+/// }
+///
+/// let grid = WidthGrid::default();
+/// let mut env = Toy(Space::new(vec![grid.group("wide", 64), grid.group("narrow", 32)])?);
+/// let limits = Limits {
+///     latency_ratio: Some(0.7),
+///     macs: None,
+/// };
+/// let judge = Judge::new(RewardConfig::default(), limits)?;
+/// let mut strategy = Evolution::new(EvolutionConfig::for_episodes(16))?;
+/// let mut best = 0.0f64;
+/// for _ in 0..16 {
+///     let widths = strategy.ask(&mut env)?;
+///     // Here a network is evaluated and measured.
+///     let accuracy = 0.5 + 0.001 * widths.0[0] as f64 + 0.002 * widths.0[1] as f64;
+///     let ratio = 0.7 * env.cost(&widths);
+///     let latency = Some(LatencyInterval {
+///         ratio,
+///         low: ratio,
+///         high: ratio,
+///     });
+///     let outcome = judge.judge(accuracy, Cost { macs: 1, latency })?;
+///     strategy.tell(&widths, &outcome)?;
+///     best = best.max(outcome.reward);
+/// }
+/// assert!(best > 0.55);
+/// # Ok::<(), SearchError>(())
+/// ```
 pub trait Strategy: Send {
     /// Short name for records and reports.
     fn name(&self) -> &'static str;
 
-    /// The next configuration to evaluate. It lies in the space and was neither asked for nor told before.
+    /// Proposes the next configuration to evaluate. It lies in the space and was neither proposed
+    /// nor reported before.
     ///
     /// # Errors
-    /// [`SearchError::Exhausted`] when nothing within the budget is left to try, [`SearchError::BudgetUnreachable`]
-    /// when the smallest configuration was told to be beyond the budget and nothing else promises to be within, and
-    /// whatever the environment reports.
-    fn ask(&mut self, env: &mut dyn Environment) -> Result<Config, SearchError>;
+    /// [`SearchError::Exhausted`] if nothing within the budget is left to try,
+    /// [`SearchError::BudgetUnreachable`] if the smallest configuration exceeds the budget and no
+    /// other one was feasible, and errors of the environment.
+    fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError>;
 
-    /// What came of a configuration. One that was never asked for (a measurement of an earlier run) is welcome.
+    /// Reports the outcome of a configuration, which need not have been proposed (such as a
+    /// measurement of an earlier run).
     ///
     /// # Errors
     /// [`SearchError::InvalidOption`] if the reward or load is not a number.
-    fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError>;
+    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError>;
 
-    /// A configuration that was asked for cannot be evaluated (the device refused it); it is not asked for again.
-    fn abandon(&mut self, config: &Config);
+    /// Excludes a proposed configuration that cannot be evaluated, for example because the device
+    /// refused it.
+    fn abandon(&mut self, widths: &Widths);
 
-    /// Everything the strategy knows, as bytes: settings, random state, history, networks.
+    /// Serialises the complete state: settings, random state, history, networks.
     ///
     /// # Errors
     /// [`SearchError::Snapshot`] if it cannot be written.
     fn snapshot(&self) -> Result<Vec<u8>, SearchError>;
 
-    /// Goes on from a snapshot, replacing everything including the settings: the next ask equals that of the
-    /// strategy which made the snapshot. Left unchanged on error.
+    /// Replaces the state, including the settings, by a snapshot: the next proposal equals that
+    /// of the strategy that made the snapshot. On an error the state stays unchanged.
     ///
     /// # Errors
     /// [`SearchError::Snapshot`] if the bytes are not a snapshot of this strategy.
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError>;
 }
 
-/// Writes the state of a strategy that is plain data.
+/// Serialises a state of plain data.
 pub(crate) fn to_json<T: serde::Serialize>(
     strategy: &'static str,
     state: &T,
@@ -74,7 +132,7 @@ pub(crate) fn to_json<T: serde::Serialize>(
     })
 }
 
-/// Reads it back.
+/// Deserialises a state of plain data.
 pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
     strategy: &'static str,
     bytes: &[u8],
@@ -82,5 +140,16 @@ pub(crate) fn from_json<T: serde::de::DeserializeOwned>(
     serde_json::from_slice(bytes).map_err(|e| SearchError::Snapshot {
         strategy,
         reason: e.to_string(),
+    })
+}
+
+/// Checks that a snapshot of the strategy `owner` can be restored by `strategy`.
+pub(crate) fn check_owner(strategy: &'static str, owner: &str) -> Result<(), SearchError> {
+    if owner == strategy {
+        return Ok(());
+    }
+    Err(SearchError::Snapshot {
+        strategy,
+        reason: format!("it is of a {owner} search"),
     })
 }

@@ -1,20 +1,20 @@
-//! What was tried, and how far measured cost lies from predicted cost.
+//! Evaluated candidates and the relation of measured to predicted cost.
 
-use crate::{Config, Environment, Outcome, SearchError};
+use crate::{Environment, Outcome, SearchError, Widths};
 use serde::{Deserialize, Serialize};
 use std::collections::BTreeSet;
 
-/// How the budget is followed.
+/// Settings for keeping candidates near the budget.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct TrackerConfig {
-    /// So many of the last told candidates near the budget say how measured relates to predicted cost.
+    /// Number of latest candidates near the budget that relate measured to predicted cost.
     pub window: usize,
-    /// Which quantile of measured / predicted is taken for the truth: 0.8 lets about four of five candidates that are
-    /// predicted at the limit be within the budget.
+    /// Quantile of measured over predicted cost that predictions are multiplied by. With 0.8,
+    /// about four of five candidates predicted at the limit are within the budget.
     pub quantile: f64,
-    /// Lower end of the band that candidates should fall into, as a share of the limit. A candidate far below the
-    /// budget wastes a measurement because a wider one is hardly ever less accurate.
+    /// Lower end of the band for candidates, as a share of the limit. A candidate far below the
+    /// budget wastes a measurement, because a wider one is hardly ever less accurate.
     pub fill: f64,
 }
 
@@ -32,7 +32,7 @@ impl TrackerConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] that names the field.
+    /// [`SearchError::InvalidOption`] with the field.
     pub fn check(&self) -> Result<(), SearchError> {
         for (option, value) in [("quantile", self.quantile), ("fill", self.fill)] {
             if !(0.0..=1.0).contains(&value) {
@@ -46,73 +46,71 @@ impl TrackerConfig {
     }
 }
 
-/// A candidate with what came of it.
+/// A candidate with its outcome.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Told {
-    /// The configuration.
-    pub config: Config,
+pub(crate) struct Evaluated {
+    #[serde(rename = "config")]
+    pub widths: Widths,
     /// Upper end of its cost divided by the budget.
     pub load: f64,
-    /// Its accuracy.
     pub accuracy: f64,
-    /// Its reward.
     pub reward: f64,
-    /// True if within the budget.
+    /// Whether it is within the budget.
     pub feasible: bool,
-    /// False if its latency was predicted instead of measured.
+    /// Whether its latency was measured, not predicted. Snapshots from before predictions lack
+    /// it.
     #[serde(default = "measured")]
     pub measured: bool,
 }
 
-/// What was told before predictions could be.
 fn measured() -> bool {
     true
 }
 
 /// Predicted costs that a candidate should have, in the environment's unit.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Band {
-    /// Below this a candidate is wasteful.
+pub(crate) struct Band {
+    /// Candidates below this waste a measurement.
     pub floor: f64,
-    /// Above this it is expected to be beyond the budget. Infinite without a hard budget.
+    /// Candidates above this are expected to exceed the budget. Infinite without a hard budget.
     pub limit: f64,
-    /// False if even the smallest configuration is predicted to be beyond the budget.
-    pub reachable: bool,
 }
 
 impl Band {
-    /// True if `cost` lies in the band.
-    pub fn holds(&self, cost: f64) -> bool {
+    /// Whether `cost` lies in the band.
+    pub fn contains(&self, cost: f64) -> bool {
         self.floor <= cost && cost <= self.limit
     }
 }
 
-/// Memory of a search: everything told, everything asked, and the correction from predicted to measured cost.
+/// History of a search and the correction from predicted to measured cost.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
-pub struct BudgetTracker {
+pub(crate) struct BudgetTracker {
     config: TrackerConfig,
-    told: Vec<Told>,
-    seen: BTreeSet<Config>,
+    #[serde(rename = "told")]
+    evaluated: Vec<Evaluated>,
+    /// Configurations that were proposed, evaluated or abandoned.
+    seen: BTreeSet<Widths>,
 }
 
 impl BudgetTracker {
-    /// An empty memory.
     pub fn new(config: TrackerConfig) -> Self {
         Self {
             config,
-            told: Vec::new(),
+            evaluated: Vec::new(),
             seen: BTreeSet::new(),
         }
     }
 
-    /// Everything told, in order; a configuration told twice counts with its last outcome.
-    pub fn told(&self) -> &[Told] {
-        &self.told
+    /// Returns whether a configuration is known to be feasible; `None` before its outcome.
+    pub fn feasible(&self, widths: &Widths) -> Option<bool> {
+        let outcome = self.evaluated.iter().find(|e| e.widths == *widths);
+        outcome.map(|e| e.feasible)
     }
 
-    /// True if `config` was asked for, told or abandoned before.
-    pub fn seen(&self, config: &Config) -> bool {
-        self.seen.contains(config)
+    /// Whether a configuration was proposed, evaluated or abandoned.
+    pub fn seen(&self, widths: &Widths) -> bool {
+        self.seen.contains(widths)
     }
 
     /// Number of configurations seen.
@@ -120,28 +118,28 @@ impl BudgetTracker {
         self.seen.len()
     }
 
-    /// Marks `config` as not to be asked for (again).
-    pub fn mark(&mut self, config: &Config) {
-        self.seen.insert(config.clone());
+    /// Excludes a configuration from later proposals.
+    pub fn exclude(&mut self, widths: &Widths) {
+        self.seen.insert(widths.clone());
     }
 
-    /// Records an outcome.
+    /// Records an outcome; a repeated configuration counts with its last one.
     ///
     /// # Errors
     /// [`SearchError::InvalidOption`] if the reward or load is not finite.
-    pub fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError> {
+    pub fn record(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
         for (option, value) in [("reward", outcome.reward), ("load", outcome.load)] {
             if !value.is_finite() {
                 return Err(SearchError::InvalidOption {
                     option,
-                    reason: format!("{value} of {config} is not a number"),
+                    reason: format!("{value} of {widths} is not a number"),
                 });
             }
         }
-        self.seen.insert(config.clone());
-        self.told.retain(|t| t.config != *config);
-        self.told.push(Told {
-            config: config.clone(),
+        self.seen.insert(widths.clone());
+        self.evaluated.retain(|e| e.widths != *widths);
+        self.evaluated.push(Evaluated {
+            widths: widths.clone(),
             load: outcome.load,
             accuracy: outcome.accuracy,
             reward: outcome.reward,
@@ -151,9 +149,9 @@ impl BudgetTracker {
         Ok(())
     }
 
-    /// Told candidates, best reward first, ties by lower load and then by age.
-    pub fn ranked(&self) -> Vec<&Told> {
-        let mut ranked: Vec<&Told> = self.told.iter().collect();
+    /// Returns the evaluated candidates, best reward first, ties by lower load and then by age.
+    pub fn ranked(&self) -> Vec<&Evaluated> {
+        let mut ranked: Vec<&Evaluated> = self.evaluated.iter().collect();
         ranked.sort_by(|a, b| {
             b.reward
                 .total_cmp(&a.reward)
@@ -162,15 +160,16 @@ impl BudgetTracker {
         ranked
     }
 
-    /// Measured over predicted cost: the configured quantile over the last told candidates near the budget.
+    /// Returns measured over predicted cost: the configured quantile over the latest measured
+    /// candidates near the budget.
     ///
-    /// Only measured candidates count. Predictions are made anew, so that a latency model that has learned from the measurements since is not
-    /// corrected for what it no longer gets wrong. Two imaginary candidates with a ratio of 1 damp the first tells.
+    /// Predictions are made anew, so errors that the latency model has learned to avoid are not
+    /// corrected twice. Two imaginary candidates with a ratio of 1 damp the first outcomes.
     pub fn correction(&self, env: &dyn Environment) -> f64 {
         let near = |load: f64| (0.6..=1.6).contains(&load);
-        let latest = || self.told.iter().rev().filter(|t| t.measured);
-        let mut chosen: Vec<&Told> = latest()
-            .filter(|t| near(t.load))
+        let latest = || self.evaluated.iter().rev().filter(|e| e.measured);
+        let mut chosen: Vec<&Evaluated> = latest()
+            .filter(|e| near(e.load))
             .take(self.config.window)
             .collect();
         if chosen.is_empty() {
@@ -178,7 +177,7 @@ impl BudgetTracker {
         }
         let mut ratios: Vec<f64> = chosen
             .iter()
-            .map(|t| t.load * env.budget() / env.cost(&t.config))
+            .map(|e| e.load * env.budget() / env.cost(&e.widths))
             .filter(|r| r.is_finite() && *r > 0.0)
             .chain([1.0, 1.0])
             .collect();
@@ -189,54 +188,49 @@ impl BudgetTracker {
         (ratios[below] * (1.0 - part) + ratios[above] * part).clamp(0.2, 5.0)
     }
 
-    /// The predicted costs that the next candidate should have.
+    /// Returns the predicted costs that the next candidate should have.
     ///
-    /// Where even the smallest configuration is predicted to be beyond the budget, the band ends at its cost while
-    /// it was not told, so that it is measured first, and at the most expensive candidate that proved feasible after.
+    /// If the smallest configuration is predicted to exceed the budget, the band ends at its cost
+    /// until it was measured, and then at the cost of the most expensive feasible candidate.
     ///
     /// # Errors
-    /// [`SearchError::BudgetUnreachable`] if the smallest configuration is predicted and was told to be beyond the
-    /// budget and no candidate was feasible; [`SearchError::Environment`] if a cost or the budget is not a number.
+    /// [`SearchError::BudgetUnreachable`] if the smallest configuration is predicted and measured
+    /// to exceed the budget and no candidate was feasible; [`SearchError::Environment`] if a cost
+    /// or the budget is not a number.
     pub fn band(&self, env: &dyn Environment) -> Result<Band, SearchError> {
         if !env.enforces_budget() {
             return Ok(Band {
                 floor: 0.0,
                 limit: f64::INFINITY,
-                reachable: true,
             });
         }
-        let smallest_config = env.space().smallest();
-        let smallest = env.cost(&smallest_config);
+        let smallest = env.space().smallest();
+        let least = env.cost(&smallest);
         let budget = env.budget();
-        if !(smallest.is_finite() && budget.is_finite() && budget > 0.0) {
+        if !(least.is_finite() && budget.is_finite() && budget > 0.0) {
             return Err(SearchError::Environment {
                 what: "costs",
-                reason: format!("cost {smallest} of the smallest configuration, budget {budget}"),
+                reason: format!("cost {least} of the smallest configuration, budget {budget}"),
             });
         }
         let limit = budget / self.correction(env);
-        if smallest <= limit {
+        if least <= limit {
             return Ok(Band {
                 floor: self.config.fill * limit,
                 limit,
-                reachable: true,
             });
         }
         let proven = self
-            .told
+            .evaluated
             .iter()
-            .filter(|t| t.feasible)
-            .map(|t| env.cost(&t.config))
+            .filter(|e| e.feasible)
+            .map(|e| env.cost(&e.widths))
             .fold(f64::NAN, f64::max);
-        let told = self.told.iter().find(|t| t.config == smallest_config);
-        match told {
-            Some(told) if proven.is_nan() => {
-                Err(SearchError::BudgetUnreachable { load: told.load })
-            }
+        match self.evaluated.iter().find(|e| e.widths == smallest) {
+            Some(e) if proven.is_nan() => Err(SearchError::BudgetUnreachable { load: e.load }),
             _ => Ok(Band {
                 floor: 0.0,
-                limit: proven.max(smallest),
-                reachable: false,
+                limit: proven.max(least),
             }),
         }
     }

@@ -1,8 +1,8 @@
 //! The uniform baseline: one keep ratio for the whole network.
 
-use crate::strategy::{from_json, to_json};
+use crate::strategy::{check_owner, from_json, to_json};
 use crate::{
-    BudgetTracker, Config, Environment, Outcome, SearchError, Strategy, TrackerConfig, candidates,
+    BudgetTracker, Environment, Outcome, SearchError, Strategy, TrackerConfig, Widths, candidates,
 };
 use serde::{Deserialize, Serialize};
 
@@ -12,33 +12,33 @@ const NAME: &str = "uniform";
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct UniformConfig {
-    /// How the budget is followed.
+    /// Settings for keeping candidates near the budget.
     pub tracker: TrackerConfig,
 }
 
-/// Asks for the largest uniform configuration within the budget, found by bisection over the different ones, then
-/// for its neighbours: the next wider one after a feasible answer, the next narrower one after an infeasible one,
-/// so that the largest feasible one by measurement is found after a few tells.
+/// Proposes the largest uniform configuration within the budget, found by bisection, then its
+/// neighbours: the next wider one after a feasible outcome, the next narrower one after an
+/// infeasible one. A few outcomes yield the largest feasible one by measurement.
 #[derive(Clone, Debug)]
 pub struct Uniform {
-    state: State,
+    state: UniformState,
 }
 
 #[derive(Clone, Debug, Serialize, Deserialize)]
-struct State {
+struct UniformState {
     strategy: String,
     tracker: BudgetTracker,
 }
 
 impl Uniform {
-    /// A uniform search.
+    /// Creates a uniform search.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
+    /// [`SearchError::InvalidOption`] for invalid settings.
     pub fn new(config: UniformConfig) -> Result<Self, SearchError> {
         config.tracker.check()?;
         Ok(Self {
-            state: State {
+            state: UniformState {
                 strategy: NAME.into(),
                 tracker: BudgetTracker::new(config.tracker),
             },
@@ -51,25 +51,18 @@ impl Strategy for Uniform {
         NAME
     }
 
-    fn ask(&mut self, env: &mut dyn Environment) -> Result<Config, SearchError> {
+    fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let tracker = &mut self.state.tracker;
         let band = tracker.band(env)?;
         let levels = env.space().uniform_levels();
         let predicted = candidates::best_uniform(env, &band, &levels);
-        // Measurements say more than predictions: start from the boundary between feasible and infeasible tells.
-        let answer = |config: &Config| {
-            tracker
-                .told()
-                .iter()
-                .find(|t| t.config == *config)
-                .map(|t| t.feasible)
-        };
+        // Start at the boundary between feasible and infeasible measurements, if there is one.
         let highest_feasible = levels
             .iter()
-            .rposition(|(_, config)| answer(config) == Some(true));
+            .rposition(|(_, level)| tracker.feasible(level) == Some(true));
         let lowest_infeasible = levels
             .iter()
-            .position(|(_, config)| answer(config) == Some(false));
+            .position(|(_, level)| tracker.feasible(level) == Some(false));
         let start = match (highest_feasible, lowest_infeasible) {
             _ if !env.enforces_budget() => predicted,
             (Some(feasible), _) => (feasible + 1).min(levels.len() - 1),
@@ -84,17 +77,17 @@ impl Strategy for Uniform {
             .ok_or(SearchError::Exhausted {
                 tried: tracker.tried(),
             })?;
-        let config = levels[next].1.clone();
-        tracker.mark(&config);
-        Ok(config)
+        let widths = levels[next].1.clone();
+        tracker.exclude(&widths);
+        Ok(widths)
     }
 
-    fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.tell(config, outcome)
+    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
+        self.state.tracker.record(widths, outcome)
     }
 
-    fn abandon(&mut self, config: &Config) {
-        self.state.tracker.mark(config);
+    fn abandon(&mut self, widths: &Widths) {
+        self.state.tracker.exclude(widths);
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
@@ -102,13 +95,8 @@ impl Strategy for Uniform {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: State = from_json(NAME, bytes)?;
-        if state.strategy != NAME {
-            return Err(SearchError::Snapshot {
-                strategy: NAME,
-                reason: format!("it is of a {} search", state.strategy),
-            });
-        }
+        let state: UniformState = from_json(NAME, bytes)?;
+        check_owner(NAME, &state.strategy)?;
         self.state = state;
         Ok(())
     }

@@ -1,4 +1,4 @@
-//! The strategies against each other on a problem whose answer is known.
+//! Comparison of the strategies on a problem with a known optimum.
 
 mod support;
 
@@ -12,11 +12,11 @@ const EPISODES: usize = 90;
 const SEEDS: u64 = 3;
 
 fn problem(seed: u64) -> Synthetic {
-    // Measured cost is a tenth above the predicted one, so that the correction is at work too.
+    // The measured cost is a tenth above the predicted one, which tests the correction, too.
     Synthetic::new(12, 0.5, 1.1, seed, &WidthGrid::default())
 }
 
-/// Mean distance of the best accuracy found from the upper bound, over the seeds.
+/// Returns the mean distance of the best accuracy from the upper bound over the seeds.
 fn gap(make: impl Fn(u64) -> Box<dyn Strategy>) -> f64 {
     let gaps = (0..SEEDS).map(|seed| {
         let mut env = problem(seed);
@@ -57,7 +57,7 @@ fn evolution_and_reinforcement_learning_beat_random_and_uniform_by_a_margin() {
             .unwrap(),
         )
     });
-    // Smaller and less often updated than by default, to be quick.
+    // Smaller and with fewer updates than by default, to be fast.
     let ddpg = gap(|seed| {
         let config = DdpgConfig {
             seed,
@@ -68,7 +68,7 @@ fn evolution_and_reinforcement_learning_beat_random_and_uniform_by_a_margin() {
         };
         Box::new(Ddpg::new(config).unwrap())
     });
-    // The uniform baseline by measurement, found in a few asks.
+    // The uniform baseline needs few proposals.
     let uniform = (0..SEEDS)
         .map(|seed| {
             let mut env = problem(seed);

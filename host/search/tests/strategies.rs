@@ -1,11 +1,11 @@
-//! What every strategy promises.
+//! Properties of all strategies.
 
 mod support;
 
 use proptest::prelude::*;
 use search::{
-    Band, Config, Ddpg, DdpgConfig, Environment, Evolution, EvolutionConfig, Random, RandomConfig,
-    SearchError, Space, Strategy, Uniform, UniformConfig, Wall, WidthGrid,
+    Ddpg, DdpgConfig, Environment, Evolution, EvolutionConfig, Random, RandomConfig, SearchError,
+    Space, Strategy, Uniform, UniformConfig, WidthGrid, Widths,
 };
 use std::collections::HashSet;
 use support::{Synthetic, run};
@@ -43,11 +43,11 @@ fn problem(seed: u64) -> Synthetic {
 }
 
 #[test]
-fn a_restored_strategy_asks_what_the_uninterrupted_one_asks() {
+fn a_restored_strategy_proposes_what_the_uninterrupted_one_proposes() {
     for (i, mut whole) in strategies(5).into_iter().enumerate() {
         let mut env = problem(2);
         run(whole.as_mut(), &mut env, 14);
-        // A question that is still open must survive too.
+        // A pending proposal must survive, too.
         let open = whole.ask(&mut env).unwrap();
         let snapshot = whole.snapshot().unwrap();
         let mut restored = strategies(77).swap_remove(i);
@@ -72,7 +72,7 @@ fn a_restored_strategy_asks_what_the_uninterrupted_one_asks() {
 }
 
 #[test]
-fn the_same_seed_asks_the_same_and_another_seed_does_not() {
+fn proposals_depend_on_the_seed() {
     for i in 0..3 {
         let asked = |seed| {
             run(
@@ -88,7 +88,7 @@ fn the_same_seed_asks_the_same_and_another_seed_does_not() {
 }
 
 #[test]
-fn nothing_is_asked_twice_and_a_small_space_ends_as_exhausted() {
+fn nothing_is_proposed_twice_and_a_small_space_ends_as_exhausted() {
     for (i, mut strategy) in strategies(3).into_iter().enumerate() {
         let grid = WidthGrid {
             max_choices: 3,
@@ -98,17 +98,18 @@ fn nothing_is_asked_twice_and_a_small_space_ends_as_exhausted() {
         let mut asked = HashSet::new();
         let end = loop {
             match strategy.ask(&mut env) {
-                Ok(config) => {
+                Ok(widths) => {
                     assert!(
-                        asked.insert(config.clone()),
-                        "{} asked {config} again",
+                        asked.insert(widths.clone()),
+                        "{} proposed {widths} again",
                         strategy.name()
                     );
-                    // Every fourth cannot be evaluated, as on a device that refuses some networks.
+                    // Every fourth cannot be evaluated, as on a device that refuses some
+                    // networks.
                     if asked.len() % 4 == 0 {
-                        strategy.abandon(&config);
+                        strategy.abandon(&widths);
                     } else {
-                        strategy.tell(&config, &env.evaluate(&config)).unwrap();
+                        strategy.tell(&widths, &env.evaluate(&widths)).unwrap();
                     }
                 }
                 Err(error) => break error,
@@ -140,12 +141,12 @@ fn within(env: &Synthetic) -> usize {
         });
     configs
         .into_iter()
-        .filter(|c| env.cost(&Config(c.clone())) <= env.budget())
+        .filter(|c| env.cost(&Widths(c.clone())) <= env.budget())
         .count()
 }
 
 #[test]
-fn uniform_finds_the_largest_feasible_ratio_first_and_by_measurement_soon() {
+fn uniform_finds_the_largest_feasible_ratio_by_few_measurements() {
     for seed in 0..6 {
         for bias in [1.0, 1.15, 0.9] {
             let mut env = Synthetic::new(9, 0.55, bias, seed, &WidthGrid::default());
@@ -185,7 +186,7 @@ fn agent_and_evolution_begin_with_the_best_uniform_configuration() {
 }
 
 #[test]
-fn candidates_settle_just_below_the_measured_budget_whatever_the_prediction_says() {
+fn candidates_settle_just_below_the_measured_budget_despite_biased_predictions() {
     for bias in [0.8, 1.0, 1.3] {
         for mut strategy in strategies(2).into_iter().take(3) {
             let mut env = Synthetic::new(8, 0.6, bias, 5, &WidthGrid::default());
@@ -211,9 +212,9 @@ fn candidates_settle_just_below_the_measured_budget_whatever_the_prediction_says
 fn a_budget_below_the_smallest_network_is_measured_once_and_then_refused() {
     for mut strategy in strategies(1) {
         let mut env = Synthetic::new(5, 0.05, 1.0, 1, &WidthGrid::default());
-        let config = strategy.ask(&mut env).unwrap();
-        assert_eq!(config, env.space().smallest());
-        strategy.tell(&config, &env.evaluate(&config)).unwrap();
+        let widths = strategy.ask(&mut env).unwrap();
+        assert_eq!(widths, env.space().smallest());
+        strategy.tell(&widths, &env.evaluate(&widths)).unwrap();
         let error = strategy.ask(&mut env).unwrap_err();
         assert!(
             matches!(error, SearchError::BudgetUnreachable { load } if load > 1.0),
@@ -248,16 +249,16 @@ fn damaged_and_foreign_snapshots_are_refused_and_change_nothing() {
 }
 
 #[test]
-fn outcomes_that_are_no_numbers_and_senseless_settings_are_refused() {
+fn non_finite_outcomes_and_invalid_settings_are_refused() {
     let mut env = problem(1);
     for mut strategy in strategies(1) {
-        let config = strategy.ask(&mut env).unwrap();
+        let widths = strategy.ask(&mut env).unwrap();
         let outcome = search::Outcome {
             reward: f64::NAN,
-            ..env.evaluate(&config)
+            ..env.evaluate(&widths)
         };
         assert!(matches!(
-            strategy.tell(&config, &outcome),
+            strategy.tell(&widths, &outcome),
             Err(SearchError::InvalidOption {
                 option: "reward",
                 ..
@@ -294,7 +295,7 @@ fn outcomes_that_are_no_numbers_and_senseless_settings_are_refused() {
     );
 }
 
-/// Costs without any order: neither linear nor monotone.
+/// Costs in arbitrary order: neither linear nor monotone.
 struct Rugged {
     space: Space,
     budget: f64,
@@ -306,14 +307,14 @@ impl Environment for Rugged {
         &self.space
     }
 
-    fn embeddings(&mut self, _: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+    fn embeddings(&mut self, _: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         Ok(vec![vec![0.0]; self.space.len()])
     }
 
-    fn cost(&self, config: &Config) -> f64 {
+    fn cost(&self, widths: &Widths) -> f64 {
         let mut hash = self.salt;
         let mut sum = 0.0;
-        for (&width, group) in config.0.iter().zip(&self.space.groups) {
+        for (&width, group) in widths.0.iter().zip(&self.space.groups) {
             hash = (hash ^ width as u64)
                 .wrapping_mul(0x9E37_79B9_7F4A_7C15)
                 .rotate_left(23);
@@ -329,30 +330,7 @@ impl Environment for Rugged {
 
 proptest! {
     #[test]
-    fn the_wall_never_lets_an_episode_end_beyond_the_budget(
-        channels in prop::collection::vec(1usize..200, 1..12),
-        wishes in prop::collection::vec(0usize..16, 12),
-        salt in any::<u64>(),
-        budget in 0.1f64..1.5,
-        fill in 0.0f64..1.0,
-    ) {
-        let grid = WidthGrid::default();
-        let groups = channels.iter().enumerate().map(|(i, &c)| grid.group(format!("g{i}"), c)).collect();
-        let env = Rugged { space: Space::new(groups).unwrap(), budget, salt };
-        let smallest = env.space.smallest();
-        let reachable = env.cost(&smallest) <= budget;
-        let mut wall = Wall::new(&env, Band { floor: fill * budget, limit: budget, reachable });
-        for wish in &wishes[..channels.len()] {
-            wall.decide(&env, *wish);
-        }
-        let config = wall.finish();
-        prop_assert!(env.space.check(&config).is_ok());
-        // With an unreachable budget and costs without order a later group may still bring the cost within it.
-        prop_assert!(!reachable || env.cost(&config) <= budget);
-    }
-
-    #[test]
-    fn whatever_is_asked_lies_in_the_space_and_within_the_predicted_budget(
+    fn proposals_lie_in_the_space_and_within_the_predicted_budget(
         channels in prop::collection::vec(8usize..100, 2..7),
         salt in any::<u64>(),
         excess in 0.0f64..0.5,
@@ -363,10 +341,10 @@ proptest! {
         env.budget = env.cost(&env.space.smallest()) + excess;
         for mut strategy in strategies(salt) {
             for _ in 0..4 {
-                let Ok(config) = strategy.ask(&mut env) else { break };
-                prop_assert!(env.space.check(&config).is_ok());
-                // Uniform goes on to neighbours on both sides of the boundary.
-                prop_assert!(strategy.name() == "uniform" || env.cost(&config) <= env.budget + 1e-12);
+                let Ok(widths) = strategy.ask(&mut env) else { break };
+                prop_assert!(env.space.check(&widths).is_ok());
+                // The uniform search proposes neighbours on both sides of the boundary.
+                prop_assert!(strategy.name() == "uniform" || env.cost(&widths) <= env.budget + 1e-12);
             }
         }
     }

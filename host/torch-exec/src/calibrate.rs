@@ -1,13 +1,15 @@
-//! Giving BatchNormalization nodes the statistics of the network's own activations without changing what they compute.
+//! Moves BatchNormalization nodes to the statistics of the network's activations without changing
+//! their function.
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, InsertedNorm, ValueId};
 use tch::{Device, Kind, Tensor};
 
 use crate::params::to_graph;
+use crate::program::Pass;
 use crate::{ExecError, NormMode, Params, Program};
 
-/// Sums over a batch, position by position: element count, sum and sum of squared distances from the running mean.
+/// Running moments per channel: element count, mean and sum of squared distances from the mean.
 struct Moments {
     count: f64,
     mean: Tensor,
@@ -15,7 +17,8 @@ struct Moments {
 }
 
 impl Moments {
-    /// Chan's parallel update (Chan, Golub, LeVeque 1979), in double precision.
+    /// Adds a batch by the parallel update of Chan, Golub and LeVeque (1979), in double
+    /// precision.
     fn add(&mut self, batch: &Tensor) -> Result<(), tch::TchError> {
         let rank = batch.dim() as i64;
         let over: Vec<i64> = (0..rank).filter(|&d| d != 1).collect();
@@ -38,21 +41,21 @@ impl Moments {
     }
 }
 
-/// BatchNormalization nodes that share their parameters, most often one alone.
+/// BatchNormalization nodes with common parameters, usually a single node.
 struct Norm {
     /// Scale, bias, mean and variance.
     params: [ValueId; 4],
     epsilon: f32,
-    /// What each of the nodes normalises.
+    /// Data inputs of the nodes.
     inputs: Vec<ValueId>,
     moments: Option<Moments>,
 }
 
-/// Sets the inserted BatchNormalization nodes so that each knows the mean and variance of its input over `batches`
-/// (each `[N, C, H, W]`) and gives its input back unchanged; see [`calibrate_norms`].
+/// Sets inserted BatchNormalization nodes to the mean and variance of their inputs over `batches`
+/// (each `[N, C, H, W]`), so that each remains the identity; see [`calibrate_norms`].
 ///
 /// # Errors
-/// As [`calibrate_norms`]; [`ExecError::Form`] when an inserted node is not in the graph.
+/// As [`calibrate_norms`]; [`ExecError::Form`] if an inserted node is not in the graph.
 pub fn calibrate_inserted_norms(
     graph: &mut Graph,
     inserted: &[InsertedNorm],
@@ -73,16 +76,20 @@ pub fn calibrate_inserted_norms(
     centre(graph, norms, batches)
 }
 
-/// Moves every BatchNormalization to the mean and variance of its input over `batches` (each `[N, C, H, W]`), and its
-/// scale and bias with them, so that it computes what it did: the statistics of a file stem from its training, whose
-/// augmentation is not known, and estimating them anew on other images would change the network. Afterwards they can be
-/// estimated like those of a network trained on such images. Returns how many nodes were moved.
+/// Sets every BatchNormalization to the mean and variance of its input over `batches` (each
+/// `[N, C, H, W]`) and adapts scale and bias so that its function stays the same. Returns the
+/// number of changed nodes.
 ///
-/// A node stays as it is where its parameters are not constants or are partly shared with other nodes, and a channel where
-/// they make no finite function.
+/// The statistics in a file come from training with an unknown augmentation, so estimating them
+/// anew on other images would change the network. After this call they can be estimated like
+/// those of a network trained on such images.
+///
+/// Nodes whose parameters are not constants or are partly shared with other nodes stay unchanged,
+/// as do channels whose new parameters would not be finite.
 ///
 /// # Errors
-/// [`ExecError::NoBatches`] for no batch; otherwise as [`Program::compile`] and [`Program::forward`].
+/// [`ExecError::NoBatches`] for no batch; otherwise as [`Program::compile`] and
+/// [`Program::forward`].
 pub fn calibrate_norms(
     graph: &mut Graph,
     batches: impl IntoIterator<Item = Tensor>,
@@ -93,7 +100,7 @@ pub fn calibrate_norms(
     Ok(count)
 }
 
-/// The normalisations whose four parameters are constants that nothing else reads.
+/// Returns the normalisations whose four parameters are constants without other readers.
 fn own_norms(graph: &Graph) -> Vec<Norm> {
     let live = graph.live(|_, _| true).nodes;
     let mut norms: Vec<Norm> = Vec::new();
@@ -132,7 +139,7 @@ fn own_norms(graph: &Graph) -> Vec<Norm> {
     norms
 }
 
-/// Gathers the statistics of what each normalisation reads and moves it there.
+/// Collects the statistics of each normalisation's inputs and moves the normalisation to them.
 fn centre(
     graph: &mut Graph,
     mut norms: Vec<Norm>,
@@ -160,13 +167,16 @@ fn centre(
                 });
                 moments
                     .add(tensor)
-                    .map_err(ExecError::tensor("gathering statistics"))?;
+                    .map_err(ExecError::tensor("collecting statistics"))?;
             }
             Ok(())
         };
-        program
-            .run(&batch, params, None, NormMode::Running, &taps, &mut observe)
-            .map(drop)?;
+        let pass = Pass {
+            weights: params,
+            cut: None,
+            mode: NormMode::Running,
+        };
+        program.run(&batch, pass, &taps, &mut observe).map(drop)?;
     }
     for norm in norms {
         norm.centre(graph)?;
@@ -185,12 +195,13 @@ impl Norm {
         };
         let new_mean = observed(&moments.mean)?;
         let new_var = observed(&(&moments.squares / moments.count))?;
-        // Rounded, as it is where the gain is given by a scale that undoes it: that then is a gain of exactly 1.
+        // Rounded to f32 because the scale of an inserted identity is the rounded deviation: its
+        // gain then is exactly 1.
         let deviation = |var: f32| (f64::from(var) + f64::from(self.epsilon)).sqrt() as f32;
         let mut lists = [scale, bias, mean, var].map(<[f32]>::to_vec);
         for c in 0..scale.len() {
             let gain = f64::from(scale[c]) / f64::from(deviation(var[c]));
-            // Through the difference of the means, which is small where the products are not.
+            // From the difference of the means: the difference of the products would cancel.
             let shift = gain * (f64::from(new_mean[c]) - f64::from(mean[c]));
             let moved = [
                 (gain * f64::from(deviation(new_var[c]))) as f32,

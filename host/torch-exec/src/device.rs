@@ -7,15 +7,15 @@ use tch::{Cuda, Device};
 
 use crate::ExecError;
 
-/// The device of a name: `cpu`, `cuda` or `cuda:N`.
+/// Parses a device name: `cpu`, `cuda` or `cuda:N`.
 ///
-/// The linker leaves libtorch's CUDA library out of the program, since nothing refers to it by symbol. So the first time
-/// CUDA is asked for it is loaded from `$LIBTORCH/lib`, or from where the loader looks. That has to happen before
-/// libtorch is first asked about CUDA: call this before any other use of it.
+/// The linker drops libtorch's CUDA library because no symbol refers to it. The first request for
+/// CUDA therefore loads it from `$LIBTORCH/lib`, or from the loader's search path. libtorch
+/// caches its first answer about CUDA, so call this function before any other use of libtorch.
 ///
 /// # Errors
-/// [`ExecError::DeviceName`] for another name; [`ExecError::Cuda`] when the library, the driver or the numbered device
-/// is missing.
+/// [`ExecError::DeviceName`] for another name; [`ExecError::Cuda`] if the library, the driver or
+/// the numbered device is missing.
 pub fn parse_device(name: &str) -> Result<Device, ExecError> {
     let unknown = || ExecError::DeviceName {
         name: name.to_owned(),
@@ -43,8 +43,8 @@ fn load_cuda() -> Result<(), ExecError> {
             Some(root) => PathBuf::from(root).join("lib").join(&file),
             None => PathBuf::from(&file),
         };
-        // SAFETY: the library's initialisers only register CUDA kernels with libtorch, which this program is linked to;
-        // it stays loaded to the end of the program because it is kept in a static.
+        // SAFETY: the library's initialisers only register CUDA kernels with libtorch, which this
+        // program is linked to; the static keeps it loaded until the program ends.
         unsafe { open_global(&path) }.map_err(|e| format!("{} did not load ({e})", path.display()))
     });
     match loaded {
@@ -72,8 +72,9 @@ unsafe fn open_global(path: &std::path::Path) -> Result<libloading::Library, lib
     unsafe { libloading::Library::new(path) }
 }
 
-/// Whether `device` computes in bfloat16 itself. Where it doesn't, [`Precision::Bf16`](crate::Precision) is emulated and
-/// some ten times slower than full precision. CUDA devices are taken to have it, as all since 2020 do.
+/// Returns whether `device` supports bfloat16 in hardware. Without it,
+/// [`Precision::Bf16`](crate::Precision) is emulated and about ten times slower than full
+/// precision. CUDA devices are assumed to support it, as all have since 2020.
 #[must_use]
 pub fn has_bf16(device: Device) -> bool {
     if device.is_cuda() {
@@ -93,44 +94,46 @@ pub fn has_bf16(device: Device) -> bool {
     }
 }
 
-/// Makes the process keep the memory it frees for its next allocations, where the C library can be told so (glibc).
+/// Makes glibc's allocator keep freed memory for later allocations; does nothing elsewhere.
 ///
-/// A training step frees and takes the same hundreds of megabytes each time; handed back to the system in between, they
-/// are paid for in page faults, which cost a ResNet-20 step on a CPU some 5 % (channels last 11 %). The process then holds
-/// on to its peak. [`Program`](crate::Program) calls this when the first graph is compiled.
+/// A training step frees and allocates the same hundreds of megabytes each time. Returning them
+/// to the system in between costs page faults: about 5 % of a ResNet-20 step on a CPU, 11 % with
+/// channels last. The process then stays at its peak memory. [`Program`](crate::Program) calls
+/// this function when the first graph is compiled.
 pub fn reuse_memory() {
     static ONCE: std::sync::Once = std::sync::Once::new();
     ONCE.call_once(|| {
         #[cfg(all(target_os = "linux", target_env = "gnu"))]
         {
-            // The largest threshold that glibc accepts.
+            // The largest threshold glibc accepts.
             const MAP_ABOVE: i32 = 32 << 20;
             const TRIM_ABOVE: i32 = 1 << 30;
-            // SAFETY: mallopt takes two integers and only changes the allocator's thresholds; it locks its own state.
+            // SAFETY: mallopt takes two integers and only changes the allocator's thresholds; it
+            // locks its own state.
             let kept = unsafe {
                 libc::mallopt(libc::M_TRIM_THRESHOLD, TRIM_ABOVE) == 1
                     && libc::mallopt(libc::M_MMAP_THRESHOLD, MAP_ABOVE) == 1
             };
             if !kept {
                 tracing::debug!(
-                    "the allocator keeps its thresholds; training runs, some percent slower"
+                    "the allocator rejected new thresholds; training is a few percent slower"
                 );
             }
         }
     });
 }
 
-/// Seeds libtorch's random numbers on all devices.
+/// Seeds libtorch's random generators on all devices.
 pub fn seed(seed: i64) {
     tch::manual_seed(seed);
 }
 
-/// Sets the number of threads that one operation may use; values below one count as one.
+/// Sets the number of threads of an operation; 0 counts as 1.
 pub fn set_threads(threads: usize) {
     tch::set_num_threads(i32::try_from(threads.max(1)).unwrap_or(i32::MAX));
 }
 
-/// Number of threads that one operation may use.
+/// Returns the number of threads of an operation.
 #[must_use]
 pub fn threads() -> usize {
     usize::try_from(tch::get_num_threads()).unwrap_or(1)
@@ -152,7 +155,7 @@ mod tests {
     }
 
     #[test]
-    fn cuda_is_either_there_or_refused_with_a_reason() {
+    fn cuda_is_available_or_refused_with_a_reason() {
         match parse_device("cuda:0") {
             Ok(device) => assert_eq!(device, Device::Cuda(0)),
             Err(error) => assert!(matches!(error, ExecError::Cuda { .. }), "{error}"),

@@ -2,11 +2,11 @@
 
 use tch::TchError;
 
-/// What can go wrong when a graph is compiled or run. Every variant names the thing it is about.
+/// Errors of compiling and running a graph. Every variant names its subject.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum ExecError {
-    /// The graph holds an operator that this crate can't run.
+    /// The graph contains an operator that this crate can't run.
     #[error(
         "node '{node}': the operator {op} can't be trained or evaluated here; fold it away or replace it before exporting the model"
     )]
@@ -16,14 +16,14 @@ pub enum ExecError {
         /// Its operator, as ONNX names it.
         op: String,
     },
-    /// An operator is supported, but not in this form.
+    /// The operator is supported, but not in this form.
     #[error("node '{node}' ({op}): {reason}")]
     Form {
         /// The node.
         node: String,
         /// Its operator.
         op: String,
-        /// What is not supported or does not fit.
+        /// The unsupported or inconsistent part.
         reason: String,
     },
     /// The graph does not have exactly one input that is not a constant.
@@ -37,31 +37,31 @@ pub enum ExecError {
     /// The graph has no output.
     #[error("the network has no output")]
     NoOutput,
-    /// A value asked for is not computed by the program.
+    /// The program does not compute a requested value.
     #[error("value '{value}' is not computed by this program, so it can't be observed")]
     NotComputed {
         /// The value.
         value: String,
     },
-    /// libtorch refused an operation.
+    /// libtorch failed in a node.
     #[error("node '{node}' ({op}): {source}")]
     Torch {
         /// The node.
         node: String,
         /// Its operator.
         op: String,
-        /// What libtorch said.
+        /// Error of libtorch.
         source: TchError,
     },
-    /// libtorch refused an operation outside the network.
+    /// libtorch failed outside the network.
     #[error("{action}: {source}")]
     Tensor {
-        /// What was being done.
+        /// The failed action.
         action: String,
-        /// What libtorch said.
+        /// Error of libtorch.
         source: TchError,
     },
-    /// A weight source does not hold a weight that the program reads.
+    /// The weight source lacks a weight that the program reads.
     #[error(
         "there is no weight for value number {index}; was the weight source made from the same graph?"
     )]
@@ -69,7 +69,7 @@ pub enum ExecError {
         /// [`onnx_graph::ValueId::index`] of the value.
         index: usize,
     },
-    /// A weight source can't store running statistics.
+    /// The weight source can't store running statistics.
     #[error(
         "this weight source can't store running statistics (value number {index}); use batch statistics and re-estimate them afterwards"
     )]
@@ -77,7 +77,7 @@ pub enum ExecError {
         /// [`onnx_graph::ValueId::index`] of the value.
         index: usize,
     },
-    /// A crop does not fit the tensor it is applied to.
+    /// A crop does not fit its tensor.
     #[error("a crop keeps index {index} of axis {axis}, but the tensor is {dims:?}")]
     Crop {
         /// The axis.
@@ -87,7 +87,7 @@ pub enum ExecError {
         /// Dimensions of the tensor.
         dims: Vec<i64>,
     },
-    /// A cut belongs to another graph.
+    /// The cut belongs to another graph.
     #[error(
         "the cut changes node number {node}, which this program does not have; it was made for another graph"
     )]
@@ -95,37 +95,31 @@ pub enum ExecError {
         /// Position of the node.
         node: usize,
     },
-    /// A stored tensor does not fit the one it should replace.
-    #[error("stored tensor '{name}' is {stored:?}, the network needs {wanted:?}")]
+    /// A stored tensor has another shape than the one it replaces.
+    #[error("stored tensor '{name}' is {stored:?}, the network needs {required:?}")]
     StoredShape {
         /// Name of the tensor.
         name: String,
         /// Stored dimensions.
         stored: Vec<i64>,
         /// Dimensions that the network needs.
-        wanted: Vec<i64>,
+        required: Vec<i64>,
     },
-    /// A stored tensor is missing.
-    #[error("stored tensor '{name}' is missing; the checkpoint is from another network or damaged")]
-    StoredMissing {
-        /// Name of the tensor.
-        name: String,
-    },
-    /// Statistics were asked for without any batch.
+    /// Statistics were requested without any batch.
     #[error("no batch was given to estimate statistics from")]
     NoBatches,
-    /// A device name is not understood.
+    /// Unknown device name.
     #[error("'{name}' is not a device; use cpu, cuda or cuda:N")]
     DeviceName {
-        /// The name given.
+        /// The name.
         name: String,
     },
-    /// CUDA was asked for and is not there.
+    /// CUDA was requested and is not available.
     #[error(
         "CUDA can't be used: {reason}; use the device cpu or install a libtorch with CUDA and its driver"
     )]
     Cuda {
-        /// What is missing.
+        /// The missing part.
         reason: String,
     },
     /// The graph refused a change.

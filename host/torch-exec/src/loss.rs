@@ -4,11 +4,11 @@ use tch::{Kind, Reduction, Tensor};
 
 use crate::ExecError;
 
-/// Mean cross-entropy of `logits` `[N, classes]` against `labels` `[N]` (64-bit integers), the labels smoothed by
-/// `smoothing` in `[0, 1)` as in Szegedy et al. (CVPR 2016).
+/// Returns the mean cross-entropy of `logits` `[N, classes]` against `labels` `[N]` (64-bit
+/// integers), with label smoothing by `smoothing` in `[0, 1)` (Szegedy et al., CVPR 2016).
 ///
 /// # Errors
-/// What libtorch reports: shapes that do not fit, a label out of range.
+/// Errors of libtorch: shapes that do not fit, a label out of range.
 pub fn cross_entropy(
     logits: &Tensor,
     labels: &Tensor,
@@ -19,12 +19,13 @@ pub fn cross_entropy(
         .map_err(ExecError::tensor("cross-entropy"))
 }
 
-/// Mean over the batch of the Kullback-Leibler divergence from the teacher's to the student's class distribution, both
-/// softened by `temperature` and multiplied by its square (Hinton et al., arXiv 1503.02531). Shapes `[N, classes]`; the
-/// teacher gets no gradient.
+/// Returns the Kullback-Leibler divergence from the teacher's to the student's class
+/// distribution, averaged over the batch. Both distributions are softened by `temperature`, and
+/// the divergence is multiplied by its square (Hinton et al., arXiv 1503.02531). Shapes
+/// `[N, classes]`; no gradient flows to the teacher.
 ///
 /// # Errors
-/// What libtorch reports: shapes that do not fit.
+/// Errors of libtorch: shapes that do not fit.
 pub fn distillation(
     student: &Tensor,
     teacher: &Tensor,
@@ -45,10 +46,11 @@ pub fn distillation(
     compute().map_err(ExecError::tensor("distillation loss"))
 }
 
-/// Number of rows of `logits` `[N, classes]` whose largest entry is at `labels` `[N]`.
+/// Returns the number of rows of `logits` `[N, classes]` whose largest entry is at `labels`
+/// `[N]`.
 ///
 /// # Errors
-/// What libtorch reports: shapes that do not fit.
+/// Errors of libtorch: shapes that do not fit.
 pub fn accuracy(logits: &Tensor, labels: &Tensor) -> Result<usize, ExecError> {
     let compute = || {
         let right = logits

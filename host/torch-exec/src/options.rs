@@ -1,36 +1,42 @@
-//! How a program runs.
+//! Memory order and precision of a program.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 use tch::{TchError, Tensor};
 
-/// Order of an image tensor's elements in memory. Results are the same, speed is not.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Memory order of image tensors. It affects speed, not results.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum MemoryFormat {
-    /// Channels outside, the order of NCHW.
+    /// Channels outermost (NCHW).
     #[default]
     Contiguous,
-    /// Channels innermost (NHWC in memory; shapes stay NCHW). Often the faster one for training.
+    /// Channels innermost (NHWC in memory; shapes stay NCHW). Often faster in training.
     ChannelsLast,
 }
 
-/// Precision in which convolutions and matrix products are computed. Weights stay 32-bit floats.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Precision of convolutions and matrix products. Weights stay 32-bit floats.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// 32-bit floats throughout.
     #[default]
     Full,
-    /// Convolutions and matrix products in bfloat16, everything after them in what they give. Nearly doubles some
-    /// networks and slows others down (depthwise convolutions on CPUs): measure. Only where the device
-    /// [has it](crate::has_bf16).
+    /// Convolutions and matrix products in bfloat16; later operations take the kind of their
+    /// inputs. Nearly doubles the speed of some networks and slows down others (depthwise
+    /// convolutions on CPUs), so measure. Requires [support by the device](crate::has_bf16).
     Bf16,
 }
 
-/// How a program runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+/// Options of a program.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct ExecOptions {
     /// Memory order of images and of convolution weights.
@@ -52,11 +58,11 @@ impl fmt::Display for ExecOptions {
     }
 }
 
-/// The tensor in the memory order asked for; only tensors of rank four change, and only when needed.
-/// Gradients flow through.
+/// Returns `tensor` in the memory order `format`. Copies only if the order differs; only tensors
+/// of rank four can be channels last. Gradients flow through.
 ///
 /// # Errors
-/// What libtorch reports, such as a failed allocation.
+/// Errors of libtorch, such as a failed allocation.
 pub fn to_format(tensor: &Tensor, format: MemoryFormat) -> Result<Tensor, TchError> {
     match format {
         MemoryFormat::ChannelsLast if tensor.dim() == 4 => tensor

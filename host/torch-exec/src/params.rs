@@ -10,14 +10,14 @@ use tch::{Device, Kind, Tensor};
 use crate::weights::{crop, indices};
 use crate::{ExecError, ExecOptions, WeightSource, to_format};
 
-/// What a constant is to training.
+/// Role of a constant in training.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Role {
-    /// Changed by gradients.
+    /// Updated by gradients.
     Trainable,
     /// A running mean or variance.
     Statistic,
-    /// Never changed.
+    /// Constant.
     Fixed,
 }
 
@@ -27,27 +27,28 @@ struct Entry {
     role: Role,
 }
 
-/// All floating-point constants of a graph as 32-bit tensors on one device, its lists of sizes and its masks.
+/// The constants of a graph on one device: floats as 32-bit tensors, integer lists and masks as
+/// they are.
 ///
-/// Trainable are the weights and biases of convolutions and of matrix products (a bias added right after a MatMul
-/// included), the scale and bias of normalisations, and slopes of PRelu. Running means and
-/// variances are stored but
-/// not trainable. Every other constant is fixed.
+/// The weights and biases of convolutions and matrix products (including a bias added right after
+/// a MatMul), the scale and bias of normalisations and the slopes of PRelu are trainable. Running
+/// means and variances are stored but not trainable. Other constants are fixed.
 pub struct Params {
     entries: Vec<Option<Entry>>,
     device: Device,
 }
 
 impl Params {
-    /// The constants of `graph` on `device`, in the default memory order.
+    /// Loads the constants of `graph` onto `device` in the default memory order.
     ///
     /// # Errors
-    /// What libtorch reports, such as a failed allocation.
+    /// Errors of libtorch, such as a failed allocation.
     pub fn from_graph(graph: &Graph, device: Device) -> Result<Self, ExecError> {
         Self::with_options(graph, device, &ExecOptions::default())
     }
 
-    /// The constants of `graph` on `device`, convolution weights in the memory order of `options`.
+    /// Loads the constants of `graph` onto `device`, convolution weights in the memory order of
+    /// `options`.
     ///
     /// # Errors
     /// As [`Params::from_graph`].
@@ -86,13 +87,13 @@ impl Params {
         Ok(Self { entries, device })
     }
 
-    /// The device the tensors are on.
+    /// The device of the tensors.
     #[must_use]
     pub fn device(&self) -> Device {
         self.device
     }
 
-    /// The tensor of a constant, uncropped; it shares its memory with this store.
+    /// Returns the uncropped tensor of a constant; it shares memory with this store.
     #[must_use]
     pub fn get(&self, id: ValueId) -> Option<Tensor> {
         Some(
@@ -104,10 +105,11 @@ impl Params {
         )
     }
 
-    /// Replaces the elements of a constant; its shape stays.
+    /// Replaces the elements of a constant.
     ///
     /// # Errors
-    /// [`ExecError::NoWeight`] when there is no such constant, [`ExecError::StoredShape`] when the shape differs.
+    /// [`ExecError::NoWeight`] if there is no such constant, [`ExecError::StoredShape`] if the
+    /// shape differs.
     pub fn set(&self, id: ValueId, tensor: &Tensor) -> Result<(), ExecError> {
         let entry = self.entries.get(id.index()).and_then(Option::as_ref);
         overwrite(
@@ -116,7 +118,8 @@ impl Params {
         )
     }
 
-    /// The trainable constants with their names, in the order of their values; they share memory with this store.
+    /// Returns the trainable constants with their names, in the order of their values; they share
+    /// memory with this store.
     #[must_use]
     pub fn trainable(&self, graph: &Graph) -> Vec<(ValueId, String, Tensor)> {
         let held = graph
@@ -128,8 +131,8 @@ impl Params {
             .collect()
     }
 
-    /// What training changes, by name: trainable constants and running statistics, for a checkpoint. They share memory
-    /// with this store.
+    /// Returns the content of a checkpoint by name: trainable constants and running statistics.
+    /// They share memory with this store.
     #[must_use]
     pub fn named(&self) -> Vec<(String, Tensor)> {
         let changing = self
@@ -142,34 +145,12 @@ impl Params {
             .collect()
     }
 
-    /// Takes the elements of tensors saved from [`Params::named`].
+    /// Writes trainable constants and running statistics into `graph`, the graph this store was
+    /// loaded from.
     ///
     /// # Errors
-    /// [`ExecError::StoredMissing`] when one is absent, [`ExecError::StoredShape`] when a shape differs.
-    pub fn load_named(&self, stored: &[(String, Tensor)]) -> Result<(), ExecError> {
-        let by_name: BTreeMap<&str, &Tensor> =
-            stored.iter().map(|(n, t)| (n.as_str(), t)).collect();
-        for entry in self
-            .entries
-            .iter()
-            .flatten()
-            .filter(|e| e.role != Role::Fixed)
-        {
-            let tensor = by_name.get(entry.name.as_str());
-            overwrite(
-                entry,
-                tensor.ok_or_else(|| ExecError::StoredMissing {
-                    name: entry.name.clone(),
-                })?,
-            )?;
-        }
-        Ok(())
-    }
-
-    /// Writes what training changes into the constants of `graph`, which must be the graph this was made from.
-    ///
-    /// # Errors
-    /// What libtorch reports when a tensor can't be read back; [`ExecError::Graph`] when a value is not a constant.
+    /// Errors of libtorch if a tensor can't be read back; [`ExecError::Graph`] if a value is not
+    /// a constant.
     pub fn write_back(&self, graph: &mut Graph) -> Result<(), ExecError> {
         let ids: Vec<ValueId> = graph.constants().keys().copied().collect();
         for id in ids {
@@ -214,7 +195,7 @@ impl WeightSource for Params {
     }
 }
 
-/// A tensor's elements as a constant of a graph.
+/// Converts a tensor into a constant of a graph.
 pub(crate) fn to_graph(tensor: &Tensor) -> Result<onnx_graph::Tensor, ExecError> {
     let read = || {
         let flat = tensor
@@ -237,11 +218,10 @@ pub(crate) fn to_graph(tensor: &Tensor) -> Result<onnx_graph::Tensor, ExecError>
 fn overwrite(entry: &Entry, tensor: &Tensor) -> Result<(), ExecError> {
     let mut own = entry.tensor.shallow_clone();
     if own.size() != tensor.size() {
-        let (stored, wanted) = (tensor.size(), own.size());
         return Err(ExecError::StoredShape {
             name: entry.name.clone(),
-            stored,
-            wanted,
+            stored: tensor.size(),
+            required: own.size(),
         });
     }
     let _guard = tch::no_grad_guard();

@@ -1,77 +1,55 @@
-//! A graph flattened into steps, and running them.
+//! Compiled graphs and their execution.
 
 use channels::{Crop, Cut};
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, NodeId, Shape, ValueId};
+use onnx_graph::{Graph, NodeId, ValueId};
 use tch::{Kind, TchError, Tensor};
 
 use crate::ops::{self, Args};
+use crate::step::{Arg, Slots, Step, flatten};
 use crate::{ExecError, ExecOptions, NormMode, Precision, WeightSource, to_format};
 
-/// Where a step takes an argument from.
-#[derive(Clone, Copy)]
-enum Arg {
-    /// A value computed in the same pass.
-    Slot(usize),
-    /// A constant.
-    Weight(ValueId),
-}
-
-/// One node, with its arguments resolved.
-struct Step {
-    node: NodeId,
-    name: String,
-    op: Op,
-    args: Vec<Option<Arg>>,
-    /// For each argument whether this step is the last to read its slot.
-    last: Vec<bool>,
-    outputs: Vec<Option<usize>>,
-    /// The argument that may be overwritten by the result.
-    in_place: Option<usize>,
-    /// Whether a Reshape's target starts with the batch size that the file was exported with.
-    batch_leads: bool,
-    /// Running mean and variance of a BatchNormalization whose statistics are constants.
-    statistics: Option<(ValueId, ValueId)>,
-}
-
-/// A graph compiled for execution. It holds no weights, and knows nothing of the device: tensors carry theirs.
+/// A graph compiled for execution. It holds neither weights nor a device: tensors carry theirs.
 pub struct Program {
     steps: Vec<Step>,
     /// Step of each node, by [`NodeId::index`].
     step_of: Vec<Option<usize>>,
-    /// Slot of each value, by [`ValueId::index`].
-    slot_of: Vec<Option<usize>>,
+    slots: Slots,
     names: Vec<String>,
-    slots: usize,
     input: usize,
     output: usize,
     options: ExecOptions,
 }
 
-/// Called with an observed value as soon as it is computed.
+/// Receives an observed value as soon as it is computed.
 type Observer<'a> = &'a mut dyn FnMut(ValueId, &Tensor) -> Result<(), ExecError>;
 
+/// Weights, cut and statistics of one pass.
+#[derive(Clone, Copy)]
+pub(crate) struct Pass<'a> {
+    pub weights: &'a dyn WeightSource,
+    pub cut: Option<&'a Cut>,
+    pub mode: NormMode<'a>,
+}
+
 impl Program {
-    /// Compiles a graph whose shapes are inferred. Nodes that no graph output depends on are left out.
+    /// Compiles a graph with inferred shapes. Nodes that no output depends on are left out.
     ///
     /// # Errors
-    /// [`ExecError::Unsupported`] for an operator that can't be run, [`ExecError::Inputs`] and [`ExecError::NoOutput`]
-    /// when there is not one input and at least one output.
+    /// [`ExecError::Unsupported`] for an operator that can't be run; [`ExecError::Inputs`] and
+    /// [`ExecError::NoOutput`] unless there are exactly one input and at least one output.
     pub fn compile(graph: &Graph) -> Result<Self, ExecError> {
         Self::with_options(graph, ExecOptions::default())
     }
 
-    /// As [`Program::compile`], to be run as `options` says.
+    /// As [`Program::compile`], with a memory order and a precision.
     ///
     /// # Errors
     /// As [`Program::compile`].
     pub fn with_options(graph: &Graph, options: ExecOptions) -> Result<Self, ExecError> {
         let &[input] = graph.inputs() else {
-            let names: Vec<String> = graph
-                .inputs()
-                .iter()
-                .map(|&v| graph.value(v).name.clone())
-                .collect();
+            let name = |&v: &ValueId| graph.value(v).name.clone();
+            let names: Vec<String> = graph.inputs().iter().map(name).collect();
             return Err(ExecError::Inputs {
                 count: names.len(),
                 names,
@@ -79,85 +57,40 @@ impl Program {
         };
         crate::reuse_memory();
         let &output = graph.outputs().first().ok_or(ExecError::NoOutput)?;
-        let needed = graph.live(|_, _| true).nodes;
-        let mut slot_of = vec![None; graph.values().len()];
-        let mut slots = 0;
-        let mut new_slot = |v: ValueId| {
-            slot_of[v.index()] = Some(slots);
-            slots += 1;
-            slots - 1
-        };
-        let input_slot = new_slot(input);
-        let mut outputs = Vec::new();
-        for (_, node) in graph.iter().filter(|(id, _)| needed[id.index()]) {
-            outputs.push(
-                node.outputs
-                    .iter()
-                    .map(|o| o.map(&mut new_slot))
-                    .collect::<Vec<_>>(),
-            );
-        }
-        let mut steps = Vec::new();
+        let live = graph.live(|_, _| true).nodes;
+        let slots = Slots::assign(graph, &live, input);
+        let slot = |v: ValueId| slots.of(v).ok_or(ExecError::NoOutput);
+        let (input, output) = (slot(input)?, slot(output)?);
+        let steps = flatten(graph, &live, &slots, (input, output))?;
         let mut step_of = vec![None; graph.nodes().len()];
-        for ((id, node), outputs) in graph
-            .iter()
-            .filter(|(id, _)| needed[id.index()])
-            .zip(outputs)
-        {
-            ops::check(graph, node)?;
-            let arg = |v: &Option<ValueId>| {
-                v.map(|v| slot_of[v.index()].map_or(Arg::Weight(v), Arg::Slot))
-            };
-            let statistics = match (&node.op, node.input(3), node.input(4)) {
-                (Op::BatchNormalization(_), Some(mean), Some(var))
-                    if graph.constant(mean).is_some() && graph.constant(var).is_some() =>
-                {
-                    Some((mean, var))
-                }
-                _ => None,
-            };
-            step_of[id.index()] = Some(steps.len());
-            steps.push(Step {
-                node: id,
-                name: node.name.clone(),
-                op: node.op.clone(),
-                batch_leads: ops::batch_leads(graph, node),
-                args: node.inputs.iter().map(arg).collect(),
-                last: vec![false; node.inputs.len()],
-                outputs,
-                in_place: None,
-                statistics,
-            });
+        for (index, step) in steps.iter().enumerate() {
+            step_of[step.node.index()] = Some(index);
         }
-        let output_slot = slot_of[output.index()].ok_or(ExecError::NoOutput)?;
-        mark_last_uses(&mut steps, slots, output_slot);
-        let shapes = slot_shapes(graph, &slot_of, slots);
-        mark_in_place(&mut steps, &shapes, slots, input_slot);
         let names = graph.values().iter().map(|v| v.name.clone()).collect();
         Ok(Self {
             steps,
             step_of,
-            slot_of,
-            names,
             slots,
-            input: input_slot,
-            output: output_slot,
+            names,
+            input,
+            output,
             options,
         })
     }
 
-    /// How the program runs.
+    /// Memory order and precision.
     #[must_use]
     pub fn options(&self) -> ExecOptions {
         self.options
     }
 
-    /// The network's first output for `input` `[N, C, H, W]`. With a cut, the network that the cut describes: `weights`
-    /// is asked for cropped tensors. Gradients flow to whatever `weights` gives out, unless inside [`tch::no_grad`].
+    /// Returns the network's first output for `input` `[N, C, H, W]`; with a cut, that of the
+    /// pruned network, for which `weights` must provide cropped tensors. Gradients flow to the
+    /// weights, unless inside [`tch::no_grad`].
     ///
     /// # Errors
-    /// [`ExecError::Torch`] naming the node, when shapes don't fit; errors of the weight source;
-    /// [`ExecError::ForeignCut`] when the cut was made for another graph.
+    /// [`ExecError::Torch`] with the node if shapes don't fit; errors of the weight source;
+    /// [`ExecError::ForeignCut`] if the cut was made for another graph.
     pub fn forward(
         &self,
         input: &Tensor,
@@ -165,13 +98,15 @@ impl Program {
         cut: Option<&Cut>,
         mode: NormMode,
     ) -> Result<Tensor, ExecError> {
-        self.run(input, weights, cut, mode, &[], &mut |_, _| Ok(()))
+        let pass = Pass { weights, cut, mode };
+        self.run(input, pass, &[], &mut |_, _| Ok(()))
     }
 
-    /// As [`Program::forward`], and the values `taps` beside it, in their order, with gradients.
+    /// As [`Program::forward`]; also returns the values `taps`, in their order, with gradients.
     ///
     /// # Errors
-    /// As [`Program::forward`]; [`ExecError::NotComputed`] for a tap that is a constant or feeds no output.
+    /// As [`Program::forward`]; [`ExecError::NotComputed`] for a tap that is a constant or that
+    /// no output depends on.
     pub fn forward_with(
         &self,
         input: &Tensor,
@@ -180,70 +115,49 @@ impl Program {
         mode: NormMode,
         taps: &[ValueId],
     ) -> Result<(Tensor, Vec<Tensor>), ExecError> {
-        let mut seen: Vec<Option<Tensor>> = taps.iter().map(|_| None).collect();
-        let out = self.run(input, weights, cut, mode, taps, &mut |id, tensor| {
-            for (place, _) in seen.iter_mut().zip(taps).filter(|(_, tap)| **tap == id) {
-                *place = Some(tensor.shallow_clone());
+        let pass = Pass { weights, cut, mode };
+        let mut observed: Vec<Option<Tensor>> = taps.iter().map(|_| None).collect();
+        let out = self.run(input, pass, taps, &mut |id, tensor| {
+            for (held, _) in observed.iter_mut().zip(taps).filter(|(_, tap)| **tap == id) {
+                *held = Some(tensor.shallow_clone());
             }
             Ok(())
         })?;
-        let name = |id: &ValueId| self.names.get(id.index()).cloned().unwrap_or_default();
-        let found = seen.into_iter().zip(taps);
-        let found =
-            found.map(|(t, id)| t.ok_or_else(|| ExecError::NotComputed { value: name(id) }));
-        Ok((out, found.collect::<Result<_, _>>()?))
+        let values = observed.into_iter().zip(taps);
+        let values = values.map(|(tensor, &id)| tensor.ok_or_else(|| self.not_computed(id)));
+        Ok((out, values.collect::<Result<_, _>>()?))
     }
 
-    /// Runs all steps, showing the values `taps` to `observe` as they are computed.
+    /// Runs all steps and passes the values `taps` to `observe` as they are computed.
     pub(crate) fn run(
         &self,
         input: &Tensor,
-        weights: &dyn WeightSource,
-        cut: Option<&Cut>,
-        mode: NormMode,
+        pass: Pass,
         taps: &[ValueId],
         observe: Observer,
     ) -> Result<Tensor, ExecError> {
-        let overrides = self.overrides(cut)?;
-        let crops = self.crops(cut);
-        let mut tapped: Vec<Option<ValueId>> = vec![None; self.slots];
+        let mut tapped: Vec<Option<ValueId>> = vec![None; self.slots.len()];
         for &id in taps {
-            let slot = self.slot_of.get(id.index()).copied().flatten();
-            let value = || self.names.get(id.index()).cloned().unwrap_or_default();
-            tapped[slot.ok_or_else(|| ExecError::NotComputed { value: value() })?] = Some(id);
+            let slot = self.slots.of(id).ok_or_else(|| self.not_computed(id))?;
+            tapped[slot] = Some(id);
         }
-        let mut slots: Vec<Option<Tensor>> = (0..self.slots).map(|_| None).collect();
+        let pinned = tapped.iter().map(Option::is_some).collect();
+        let mut execution = Execution::new(self, pass, pinned)?;
         let input = to_format(input, self.options.memory_format)
             .map_err(ExecError::tensor("preparing the input"))?;
         if let Some(id) = tapped[self.input] {
             observe(id, &input)?;
         }
-        slots[self.input] = Some(input);
-        // Slots that share a tensor with another one, which nobody may overwrite.
-        let mut shared = vec![false; self.slots];
-        for (index, step) in self.steps.iter().enumerate() {
-            if let Some(cut) = cut
-                && let Some(passed) = pass_on(step, cut, &mut slots, &mut shared)
-            {
-                if let Some(to) = passed
-                    && let (Some(id), Some(tensor)) = (tapped[to], &slots[to])
-                {
+        execution.tensors[self.input] = Some(input);
+        for index in 0..self.steps.len() {
+            for slot in execution.step(index)? {
+                if let (Some(id), Some(tensor)) = (tapped[slot], &execution.tensors[slot]) {
                     observe(id, tensor)?;
                 }
-                continue;
-            }
-            let op = overrides.get(index).copied().flatten().unwrap_or(&step.op);
-            let keep = |slot: usize| tapped[slot].is_some() || shared[slot];
-            let outputs = self.run_step(step, op, weights, &crops, mode, &mut slots, &keep)?;
-            for (slot, tensor) in step.outputs.iter().zip(outputs) {
-                let Some(slot) = *slot else { continue };
-                if let Some(id) = tapped[slot] {
-                    observe(id, &tensor)?;
-                }
-                slots[slot] = Some(tensor);
             }
         }
-        let out = slots[self.output].take().ok_or(ExecError::NoOutput)?;
+        let out = execution.tensors[self.output].take();
+        let out = out.ok_or(ExecError::NoOutput)?;
         match self.options.precision {
             Precision::Bf16 => out
                 .f_to_kind(Kind::Float)
@@ -252,67 +166,9 @@ impl Program {
         }
     }
 
-    #[allow(clippy::too_many_arguments)]
-    fn run_step(
-        &self,
-        step: &Step,
-        op: &Op,
-        weights: &dyn WeightSource,
-        crops: &[Option<&Crop>],
-        mode: NormMode,
-        slots: &mut [Option<Tensor>],
-        keep: &dyn Fn(usize) -> bool,
-    ) -> Result<Vec<Tensor>, ExecError> {
-        let crop = |id: ValueId| crops.get(id.index()).copied().flatten();
-        // Batch statistics replace the stored ones, which then need not even exist.
-        let stored = matches!(mode, NormMode::Running | NormMode::Update { .. });
-        let wanted = if step.statistics.is_some() && !stored {
-            3
-        } else {
-            step.args.len()
-        };
-        let mut overwrite = step.in_place;
-        let mut args = Vec::with_capacity(wanted);
-        for (i, arg) in step.args.iter().enumerate().take(wanted) {
-            args.push(match *arg {
-                None => None,
-                Some(Arg::Weight(id)) => Some(weights.weight(id, crop(id))?),
-                Some(Arg::Slot(slot)) => {
-                    if overwrite == Some(i) && keep(slot) {
-                        overwrite = None;
-                    }
-                    if step.last[i] {
-                        slots[slot].take()
-                    } else {
-                        slots[slot].as_ref().map(Tensor::shallow_clone)
-                    }
-                }
-            });
-        }
-        let mut args = Args {
-            inputs: args,
-            overwrite,
-            precision: self.options.precision,
-            batch_leads: step.batch_leads,
-        };
-        let failed = |source: TchError| ExecError::Torch {
-            node: step.name.clone(),
-            op: step.op.name().to_owned(),
-            source,
-        };
-        if let Op::BatchNormalization(norm) = op {
-            let out = ops::normalise(norm, &args, mode, step.statistics).map_err(failed)?;
-            if let (NormMode::Update { .. }, Some((mean, var))) = (mode, step.statistics) {
-                // Uncropped statistics were updated where they are stored; cropped ones are copies.
-                for (i, id) in [(3, mean), (4, var)] {
-                    if let (Some(crop), Some(value)) = (crop(id), args.get(i)) {
-                        weights.store(id, Some(crop), value)?;
-                    }
-                }
-            }
-            return Ok(vec![out]);
-        }
-        ops::run(op, &mut args).map_err(failed)
+    fn not_computed(&self, id: ValueId) -> ExecError {
+        let value = self.names.get(id.index()).cloned().unwrap_or_default();
+        ExecError::NotComputed { value }
     }
 
     /// The changed operator of each step; empty without a cut.
@@ -322,8 +178,8 @@ impl Program {
         };
         let mut table = vec![None; self.steps.len()];
         for (node, op) in &cut.ops {
-            let known = self.step_of.get(node.index());
-            match known.ok_or(ExecError::ForeignCut { node: node.index() })? {
+            let step = self.step_of.get(node.index());
+            match step.ok_or(ExecError::ForeignCut { node: node.index() })? {
                 Some(step) if self.steps[*step].op.name() != op.name() => {
                     return Err(ExecError::ForeignCut { node: node.index() });
                 }
@@ -337,111 +193,150 @@ impl Program {
     /// The crop of each value; empty without a cut.
     fn crops<'a>(&self, cut: Option<&'a Cut>) -> Vec<Option<&'a Crop>> {
         let Some(cut) = cut else { return Vec::new() };
-        let mut table = vec![None; self.slot_of.len()];
+        let mut table = vec![None; self.slots.values()];
         for (id, crop) in &cut.crops {
-            if let Some(place) = table.get_mut(id.index()) {
-                *place = Some(crop);
+            if let Some(entry) = table.get_mut(id.index()) {
+                *entry = Some(crop);
             }
         }
         table
     }
 
-    /// Nodes in the order in which they run.
+    /// Returns the nodes in execution order.
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
         self.steps.iter().map(|s| s.node).collect()
     }
 }
 
-/// Handles a step of a removed branch: a dead one is left out, an addition whose other operand is gone passes its tensor
-/// on to the slot given back. `None` for every other step.
-fn pass_on(
-    step: &Step,
-    cut: &Cut,
-    slots: &mut [Option<Tensor>],
-    shared: &mut [bool],
-) -> Option<Option<usize>> {
-    let passed = match cut.bypassed.get(&step.node) {
-        Some(&survivor) => match (step.args.get(survivor), step.outputs.first()) {
-            (Some(Some(Arg::Slot(from))), Some(Some(to))) => Some((*from, *to)),
-            _ => None,
-        },
-        None if cut.dead.contains(&step.node) => None,
-        None => return None,
-    };
-    if let Some((from, to)) = passed {
-        slots[to] = slots[from].as_ref().map(Tensor::shallow_clone);
-        (shared[from], shared[to]) = (true, true);
-    }
-    for (arg, _) in step.args.iter().zip(&step.last).filter(|(_, last)| **last) {
-        if let Some(Arg::Slot(slot)) = *arg {
-            slots[slot] = None;
-        }
-    }
-    Some(passed.map(|(_, to)| to))
+/// State of one pass over the steps.
+struct Execution<'a> {
+    program: &'a Program,
+    pass: Pass<'a>,
+    /// Changed operators by step; empty without a cut.
+    overrides: Vec<Option<&'a Op>>,
+    /// Crops by value; empty without a cut.
+    crops: Vec<Option<&'a Crop>>,
+    /// Tensors by slot: computed and not yet released.
+    tensors: Vec<Option<Tensor>>,
+    /// Slots that must not be overwritten: observed, or with a tensor that two slots share.
+    pinned: Vec<bool>,
 }
 
-fn mark_last_uses(steps: &mut [Step], slots: usize, output: usize) {
-    let mut used_later = vec![false; slots];
-    used_later[output] = true;
-    for step in steps.iter_mut().rev() {
-        // From the back, so that of two equal arguments only the second one hands the tensor over.
-        for (arg, last) in step.args.iter().zip(&mut step.last).rev() {
-            if let Some(Arg::Slot(slot)) = *arg {
-                *last = !used_later[slot];
-                used_later[slot] = true;
-            }
-        }
+impl<'a> Execution<'a> {
+    fn new(program: &'a Program, pass: Pass<'a>, pinned: Vec<bool>) -> Result<Self, ExecError> {
+        Ok(Self {
+            program,
+            pass,
+            overrides: program.overrides(pass.cut)?,
+            crops: program.crops(pass.cut),
+            tensors: (0..program.slots.len()).map(|_| None).collect(),
+            pinned,
+        })
     }
-}
 
-fn slot_shapes(graph: &Graph, slot_of: &[Option<usize>], slots: usize) -> Vec<Option<Shape>> {
-    let mut shapes = vec![None; slots];
-    for (value, slot) in graph.values().iter().zip(slot_of) {
-        if let Some(slot) = *slot {
-            shapes[slot] = value.shape.clone();
-        }
-    }
-    shapes
-}
-
-/// Lets a step overwrite an argument that nobody else reads, where the producer keeps nothing of it for its backward
-/// pass and gives out fresh memory.
-fn mark_in_place(steps: &mut [Step], shapes: &[Option<Shape>], slots: usize, input: usize) {
-    let mut uses = vec![0usize; slots];
-    let mut fresh = vec![false; slots];
-    for step in steps.iter() {
-        for slot in step
-            .args
-            .iter()
-            .flatten()
-            .filter_map(|a| if let Arg::Slot(s) = a { Some(*s) } else { None })
+    /// Runs a step and returns the slots that it set.
+    fn step(&mut self, index: usize) -> Result<Vec<usize>, ExecError> {
+        let program = self.program;
+        let step = &program.steps[index];
+        if let Some(cut) = self.pass.cut
+            && let Some(forwarded) = self.bypass(step, cut)
         {
-            uses[slot] += 1;
+            return Ok(forwarded.into_iter().collect());
         }
-        if let [Some(out)] = step.outputs[..] {
-            fresh[out] = ops::output_is_free(&step.op);
+        let changed = self.overrides.get(index).copied().flatten();
+        let results = self.compute(step, changed.unwrap_or(&step.op))?;
+        let mut set = Vec::with_capacity(results.len());
+        for (slot, tensor) in step.outputs.iter().zip(results) {
+            let Some(slot) = *slot else { continue };
+            self.tensors[slot] = Some(tensor);
+            set.push(slot);
         }
+        Ok(set)
     }
-    fresh[input] = false;
-    for step in steps.iter_mut() {
-        let Some(&[Some(out)]) = Some(&step.outputs[..]) else {
-            continue;
+
+    /// Handles a step of a removed branch. A dead step does nothing; an addition that lost one
+    /// operand forwards the other, and its slot is returned. `None` for every other step.
+    fn bypass(&mut self, step: &Step, cut: &Cut) -> Option<Option<usize>> {
+        let forwarded = match cut.bypassed.get(&step.node) {
+            Some(&survivor) => match (step.args.get(survivor), step.outputs.first()) {
+                (Some(Some(Arg::Slot(from))), Some(Some(to))) => Some((*from, *to)),
+                _ => None,
+            },
+            None if cut.dead.contains(&step.node) => None,
+            None => return None,
         };
-        let candidates = match step.op {
-            Op::Relu(_) => 1,
-            Op::Add(_) => 2,
-            _ => continue,
-        };
-        step.in_place = (0..candidates).find(|&i| match step.args.get(i) {
-            Some(Some(Arg::Slot(s))) => {
-                uses[*s] == 1
-                    && step.last[i]
-                    && fresh[*s]
-                    && shapes[*s].is_some()
-                    && shapes[*s] == shapes[out]
+        if let Some((from, to)) = forwarded {
+            self.tensors[to] = self.tensors[from].as_ref().map(Tensor::shallow_clone);
+            (self.pinned[from], self.pinned[to]) = (true, true);
+        }
+        for (arg, _) in step.args.iter().zip(&step.last).filter(|(_, last)| **last) {
+            if let Some(Arg::Slot(slot)) = *arg {
+                self.tensors[slot] = None;
             }
-            _ => false,
-        });
+        }
+        Some(forwarded.map(|(_, to)| to))
+    }
+
+    fn compute(&mut self, step: &Step, op: &Op) -> Result<Vec<Tensor>, ExecError> {
+        let mut args = self.args(step)?;
+        let failed = |source: TchError| ExecError::Torch {
+            node: step.name.clone(),
+            op: step.op.name().to_owned(),
+            source,
+        };
+        let Op::BatchNormalization(norm) = op else {
+            return ops::run(op, &mut args).map_err(failed);
+        };
+        let mode = self.pass.mode;
+        let out = ops::normalise(norm, &args, mode, step.statistics).map_err(failed)?;
+        if let (NormMode::Update { .. }, Some((mean, var))) = (mode, step.statistics) {
+            // libtorch updates uncropped statistics in the store; cropped ones are copies.
+            for (i, id) in [(3, mean), (4, var)] {
+                if let (Some(crop), Some(value)) = (self.crop(id), args.get(i)) {
+                    self.pass.weights.store(id, Some(crop), value)?;
+                }
+            }
+        }
+        Ok(vec![out])
+    }
+
+    /// Collects the arguments of a step; releases tensors at their last use.
+    fn args(&mut self, step: &Step) -> Result<Args, ExecError> {
+        // Batch statistics replace the stored ones, which then may be absent.
+        let stored = matches!(self.pass.mode, NormMode::Running | NormMode::Update { .. });
+        let count = if step.statistics.is_some() && !stored {
+            3
+        } else {
+            step.args.len()
+        };
+        let mut overwrite = step.in_place;
+        let mut inputs = Vec::with_capacity(count);
+        for (i, arg) in step.args.iter().enumerate().take(count) {
+            inputs.push(match *arg {
+                None => None,
+                Some(Arg::Weight(id)) => Some(self.pass.weights.weight(id, self.crop(id))?),
+                Some(Arg::Slot(slot)) => {
+                    if overwrite == Some(i) && self.pinned[slot] {
+                        overwrite = None;
+                    }
+                    if step.last[i] {
+                        self.tensors[slot].take()
+                    } else {
+                        self.tensors[slot].as_ref().map(Tensor::shallow_clone)
+                    }
+                }
+            });
+        }
+        Ok(Args {
+            inputs,
+            overwrite,
+            precision: self.program.options.precision,
+            batch_leads: step.batch_leads,
+        })
+    }
+
+    fn crop(&self, id: ValueId) -> Option<&'a Crop> {
+        self.crops.get(id.index()).copied().flatten()
     }
 }

@@ -1,4 +1,4 @@
-//! Where a program takes its weights from.
+//! Sources of a program's weights.
 
 use channels::Crop;
 use onnx_graph::ValueId;
@@ -6,15 +6,16 @@ use tch::Tensor;
 
 use crate::ExecError;
 
-/// Gives a program the tensors of its graph's constants.
+/// Provides the tensors of a graph's constants.
 pub trait WeightSource {
-    /// The tensor of constant `id`, already cropped.
+    /// Returns the tensor of constant `id`, cropped.
     ///
     /// # Errors
-    /// [`ExecError::NoWeight`] when the source does not hold `id`, [`ExecError::Crop`] when the crop does not fit.
+    /// [`ExecError::NoWeight`] if the source lacks `id`, [`ExecError::Crop`] if the crop does not
+    /// fit.
     fn weight(&self, id: ValueId, crop: Option<&Crop>) -> Result<Tensor, ExecError>;
 
-    /// Stores a running statistic of shape `[kept channels]`, at the places that `crop` keeps.
+    /// Stores a running statistic of shape `[kept channels]` at the indices that `crop` keeps.
     /// Called in [`NormMode::Update`](crate::NormMode::Update) only, without gradient tracking.
     ///
     /// # Errors
@@ -25,11 +26,11 @@ pub trait WeightSource {
     }
 }
 
-/// The part of a tensor that a crop keeps. Gradients flow back to the kept elements of `tensor`.
-/// A run of consecutive indices gives a view, anything else a copy.
+/// Returns the part of a tensor that `crop` keeps: a view for consecutive indices, otherwise a
+/// copy. Gradients flow back to the kept elements of `tensor`.
 ///
 /// # Errors
-/// [`ExecError::Crop`] when an axis or an index is out of range.
+/// [`ExecError::Crop`] if an axis or an index is out of range.
 pub fn crop(tensor: &Tensor, crop: &Crop) -> Result<Tensor, ExecError> {
     let mut out = tensor.shallow_clone();
     for (axis, keep) in &crop.axes {

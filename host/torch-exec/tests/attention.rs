@@ -1,4 +1,4 @@
-//! The operators of attention and of its normalisations give the numbers worked out by hand.
+//! Operators of attention and its normalisations compared with results computed by hand.
 
 mod common;
 
@@ -8,7 +8,7 @@ use onnx_graph::{DType, Dim, Graph};
 use torch_exec::{Device, NormMode, Params, Program};
 
 #[test]
-fn norms_run_over_the_axes_named() {
+fn norms_run_over_the_given_axes() {
     let op = ReduceL2 {
         axes: vec![1],
         keepdims: true,
@@ -40,16 +40,16 @@ fn entries_are_gathered_in_the_order_and_shape_of_the_indices() {
     };
     check(gather(1, &[-1], &[]), &[x], (&[1, 2], &[5., 6.]));
     let twice = gather(-2, &[2, 0, 0, 1], &[2, 2]);
-    let want = [5., 6., 1., 2., 1., 2., 3., 4.];
-    check(twice, &[x], (&[1, 2, 2, 2], &want));
+    let expected = [5., 6., 1., 2., 1., 2., 3., 4.];
+    check(twice, &[x], (&[1, 2, 2, 2], &expected));
 }
 
 #[test]
-fn values_are_expanded_to_sizes_that_are_known_or_follow_the_batch() {
+fn values_are_expanded_to_known_sizes_and_to_the_batch() {
     let sizes = vec![Dim::Known(2), Dim::Known(1), Dim::Known(2)];
     let x: Data = (&[1, 2, 1], &[1., 2.]);
-    let want: Data = (&[2, 2, 2], &[1., 1., 2., 2., 1., 1., 2., 2.]);
-    check(Op::Expand(Expand { sizes }), &[x], want);
+    let expected: Data = (&[2, 2, 2], &[1., 1., 2., 2., 1., 1., 2., 2.]);
+    check(Op::Expand(Expand { sizes }), &[x], expected);
 
     let mut graph = Graph::new("batch", 17);
     let dims = vec![Dim::Symbol("N".into()), Dim::Known(2)];
@@ -77,12 +77,12 @@ fn values_are_expanded_to_sizes_that_are_known_or_follow_the_batch() {
     let params = Params::from_graph(&graph, Device::Cpu).unwrap();
     let x = tensor(&[3, 2], &[1., 2., 3., 4., 5., 6.]);
     let got = program.forward(&x, &params, None, NormMode::Running);
-    let want = [7., 8., 1., 2., 7., 8., 3., 4., 7., 8., 5., 6.];
-    same(&got.unwrap(), &[3, 4], &want, "a token for each image");
+    let expected = [7., 8., 1., 2., 7., 8., 3., 4., 7., 8., 5., 6.];
+    same(&got.unwrap(), &[3, 4], &expected, "a token for each image");
 }
 
 #[test]
-fn an_einsum_sums_over_the_letters_that_are_gone() {
+fn an_einsum_sums_over_the_letters_missing_in_the_output() {
     let op = Einsum {
         operands: vec![vec!['b', 'i', 'd'], vec!['b', 'j', 'd']],
         output: vec!['b', 'i', 'j'],

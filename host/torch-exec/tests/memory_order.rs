@@ -1,5 +1,5 @@
-//! Images that are channels last stay so, forwards and backwards: a gradient in another order slows down everything it
-//! meets.
+//! Channels-last images keep their memory order forwards and backwards: a gradient in another
+//! order slows down every operation that combines it with them.
 
 mod common;
 
@@ -12,7 +12,8 @@ use torch_exec::{
 
 const DIMS: [usize; 4] = [2, 3, 4, 6];
 
-/// The result of `op` on an image in `memory_format`, and the gradient of a weighted sum of it.
+/// Returns the result of `op` on an image in `memory_format` and the gradient of a weighted sum
+/// of it.
 fn run(op: &Op, memory_format: MemoryFormat) -> (Tensor, Tensor) {
     let mut graph = Graph::new("one", 17);
     let x = input(&mut graph, &DIMS);
@@ -40,7 +41,7 @@ fn run(op: &Op, memory_format: MemoryFormat) -> (Tensor, Tensor) {
     assert_eq!(
         gradient.stride(),
         x.stride(),
-        "{op:?} gives a gradient in another order than its input is in ({memory_format:?})"
+        "the gradient of {op:?} has another memory order than its input ({memory_format:?})"
     );
     (out.detach(), gradient)
 }
@@ -49,9 +50,9 @@ fn check_order(op: Op) {
     let (out, gradient) = run(&op, MemoryFormat::Contiguous);
     let (last_out, last_gradient) = run(&op, MemoryFormat::ChannelsLast);
     let what = format!("{op:?}");
-    for (want, got) in [(out, last_out), (gradient, last_gradient)] {
-        let dims: Vec<usize> = want.size().iter().map(|&d| d as usize).collect();
-        same(&got, &dims, &values(&want), &what);
+    for (expected, got) in [(out, last_out), (gradient, last_gradient)] {
+        let dims: Vec<usize> = expected.size().iter().map(|&d| d as usize).collect();
+        same(&got, &dims, &values(&expected), &what);
     }
 }
 

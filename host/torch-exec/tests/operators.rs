@@ -1,4 +1,4 @@
-//! Every operator gives the numbers worked out by hand.
+//! Operators compared with results computed by hand.
 
 mod common;
 
@@ -161,8 +161,8 @@ fn batch_normalization_uses_the_stored_statistics() {
 fn activations_map_each_element() {
     let x: Data = (ROW, &[-2., -0.5, 0.5, 8.]);
     let each = |op: Op, f: fn(f32) -> f32| {
-        let want: Vec<f32> = x.1.iter().map(|&v| f(v)).collect();
-        check(op, &[x], (ROW, &want));
+        let expected: Vec<f32> = x.1.iter().map(|&v| f(v)).collect();
+        check(op, &[x], (ROW, &expected));
     };
     each(Op::Relu(Relu), |v| v.max(0.));
     each(Op::LeakyRelu(LeakyRelu { alpha: 0.01 }), |v| {
@@ -258,7 +258,7 @@ fn activations_map_each_element() {
 }
 
 #[test]
-fn a_slope_is_one_for_all_or_one_a_channel() {
+fn a_slope_is_shared_or_per_channel() {
     let x: Data = (&[1, 2, 1, 2], &[-1., 1., -2., 2.]);
     check(
         Op::PRelu(PRelu),
@@ -418,8 +418,8 @@ fn a_layer_is_normalised_over_its_last_axes() {
     let one: Data = (&[1], &[2.]);
     // Mean 1, variance 3.5.
     let spread = 3.5f32.sqrt();
-    let wanted = [0., 4. / spread, -6. / spread, 2. / spread];
-    check(norm(0), &[rows, one], (&[2, 2], &wanted));
+    let expected = [0., 4. / spread, -6. / spread, 2. / spread];
+    check(norm(0), &[rows, one], (&[2, 2], &expected));
 }
 
 #[test]
@@ -432,7 +432,7 @@ fn images_are_resized_as_the_specification_says() {
             coordinates,
         })
     };
-    for (mode, coordinates, wanted) in [
+    for (mode, coordinates, expected) in [
         (
             ResizeMode::Nearest(Rounding::Floor),
             Coordinates::Asymmetric,
@@ -449,10 +449,11 @@ fn images_are_resized_as_the_specification_says() {
             [1., 5. / 3., 7. / 3., 3.],
         ),
     ] {
-        let out: Data = (&[1, 1, 1, 4], &wanted);
+        let out: Data = (&[1, 1, 1, 4], &expected);
         check(resize(mode, coordinates), &[pair], out);
     }
-    // Three positions by 1.5 are four: position i lies at (i + 0.5) / 1.5 - 0.5, not at (i + 0.5) * 3 / 4 - 0.5.
+    // Three positions by 1.5 are four: position i lies at (i + 0.5) / 1.5 - 0.5, not at (i + 0.5)
+    // * 3 / 4 - 0.5.
     let fraction = Op::Resize(Resize {
         to: Extent::Scales(vec![1.0, 1.5]),
         mode: ResizeMode::Linear,
@@ -463,7 +464,7 @@ fn images_are_resized_as_the_specification_says() {
 }
 
 #[test]
-fn sums_run_over_the_axes_named_or_all() {
+fn sums_run_over_the_given_axes_or_all() {
     let sum = |axes: &[i64], keepdims| {
         Op::ReduceSum(ReduceSum {
             axes: axes.to_vec(),
@@ -627,23 +628,23 @@ fn a_reshape_exported_for_one_image_follows_the_batch() {
 }
 
 #[test]
-fn an_operator_that_is_not_understood_is_refused_by_name_at_compile_time() {
+fn an_unknown_operator_is_refused_by_name_at_compile_time() {
     let mut graph = Graph::new("opaque", 17);
     let x = input(&mut graph, &[1, 4]);
     let op = Op::Opaque(Opaque {
         op_type: "Mystery".into(),
         ..Opaque::default()
     });
-    let y = graph.push("strange", op, &[x]).unwrap();
+    let y = graph.push("unknown", op, &[x]).unwrap();
     graph.add_output(y);
     assert!(matches!(
         Program::compile(&graph),
-        Err(ExecError::Unsupported { node, op }) if node == "strange" && op == "Mystery"
+        Err(ExecError::Unsupported { node, op }) if node == "unknown" && op == "Mystery"
     ));
 }
 
 #[test]
-fn an_input_of_the_wrong_shape_is_an_error_that_names_the_node() {
+fn an_input_of_another_shape_is_an_error_that_names_the_node() {
     let mut graph = Graph::new("one", 17);
     let x = input(&mut graph, &[1, 1, 3, 3]);
     let w = graph.add_constant(
@@ -656,9 +657,9 @@ fn an_input_of_the_wrong_shape_is_an_error_that_names_the_node() {
     graph.add_output(y);
     let program = Program::compile(&graph).unwrap();
     let params = Params::from_graph(&graph, Device::Cpu).unwrap();
-    let wrong = tensor(&[1, 2, 3, 3], &[0.; 18]);
+    let two_channels = tensor(&[1, 2, 3, 3], &[0.; 18]);
     assert!(matches!(
-        program.forward(&wrong, &params, None, NormMode::Running),
+        program.forward(&two_channels, &params, None, NormMode::Running),
         Err(ExecError::Torch { node, .. }) if node == "first_conv"
     ));
 }

@@ -1,4 +1,4 @@
-//! The training images on which BatchNorm's statistics are estimated.
+//! Training images for estimating BatchNorm's statistics.
 
 use channels::Cut;
 use datasets::Dataset;
@@ -9,18 +9,20 @@ use torch_exec::{NormDrift, NormStats, Params, Program, WeightSource, reestimate
 use crate::TrainError;
 use crate::samples::{EvaluatorConfig, draw, read};
 
-/// Images for estimating BatchNorm's statistics, and, where a trained network was given, how far estimates for it are from
-/// the statistics it came with: estimates for networks cut from it are corrected by as much.
+/// Images for estimating BatchNorm's statistics. For a network that was given trained, also the
+/// difference of its stored statistics from estimates on these images, by which estimates for its
+/// pruned forms are corrected.
 pub struct Calibration {
     batches: Vec<Tensor>,
     drift: Option<NormDrift>,
 }
 
 impl Calibration {
-    /// Draws images of `train` as `config` says. Drawn, because data sets often list class after class.
+    /// Draws images of `train`. They are drawn at random because data sets often are sorted by
+    /// class.
     ///
     /// # Errors
-    /// [`TrainError::Data`] when an image cannot be read, [`TrainError::TooFewImages`].
+    /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`].
     pub fn draw(
         train: &dyn Dataset,
         config: &EvaluatorConfig,
@@ -34,8 +36,8 @@ impl Calibration {
             });
         }
         let batch = config.calibration_batch.clamp(1, train.len());
-        let wanted = (config.calibration_batches.max(1) * batch).min(train.len() / batch * batch);
-        let indices = draw(train.len(), wanted, config.seed);
+        let count = (config.calibration_batches.max(1) * batch).min(train.len() / batch * batch);
+        let indices = draw(train.len(), count, config.seed);
         let batches: Result<Vec<_>, _> = indices
             .chunks(batch)
             .map(|c| read(train, c, device).map(|b| b.0))
@@ -48,15 +50,16 @@ impl Calibration {
         &self.batches
     }
 
-    /// Takes the statistics that `graph` holds as the right ones for its own weights: its estimates come out as these from now
-    /// on, and those of networks cut from it are corrected alike. For a network that was given trained; what an untrained one
-    /// holds means nothing.
+    /// Takes the stored statistics of `graph` as the true ones. Later estimates for it equal
+    /// them, and estimates for its pruned forms are corrected by the same difference. Meaningful
+    /// only for a trained network.
     ///
     /// # Errors
-    /// What compiling and running the graph gives.
+    /// Errors of compiling and running the graph.
     pub fn anchor(&mut self, graph: &Graph) -> Result<(), TrainError> {
         if let Some(device) = self.batches.first().map(Tensor::device) {
-            // In full precision, whatever the search's evaluations run in: results are computed that way.
+            // In full precision even if the search evaluates in bfloat16, because the final
+            // network is computed that way.
             let program = Program::compile(graph)?;
             let params = Params::from_graph(graph, device)?;
             let drift = NormDrift::measure(graph, &program, &params, self.copies())?;
@@ -65,7 +68,7 @@ impl Calibration {
         Ok(())
     }
 
-    /// Statistics of a network with `weights`, of all channels or of those that `cut` keeps.
+    /// Estimates the statistics of a network with `weights`, pruned by `cut`.
     ///
     /// # Errors
     /// As [`reestimate`].
@@ -79,7 +82,7 @@ impl Calibration {
         self.corrected(stats, cut)
     }
 
-    /// Estimates for a network with `cut`, corrected where there is something to correct them by.
+    /// Corrects the estimates for a network pruned by `cut`, if an anchor is set.
     pub(crate) fn corrected(
         &self,
         stats: NormStats,
@@ -97,7 +100,7 @@ impl Calibration {
 }
 
 impl From<Vec<Tensor>> for Calibration {
-    /// Images `[N, C, H, W]`; estimates are not corrected.
+    /// Takes batches `[N, C, H, W]`; estimates are not corrected.
     fn from(batches: Vec<Tensor>) -> Self {
         Self {
             batches,

@@ -1,4 +1,5 @@
-//! Checkpoints: safetensors files with metadata, written aside and renamed, so that a crash never leaves half of one.
+//! Checkpoints: safetensors files with metadata, written atomically, so that a crash never leaves
+//! a partial file.
 
 use std::borrow::Cow;
 use std::collections::{BTreeMap, HashMap};
@@ -12,30 +13,30 @@ use tch::{Device, Kind, Tensor};
 
 use crate::TrainError;
 
-/// What a checkpoint says of itself.
+/// Metadata of a checkpoint.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Meta {
-    /// What it holds, such as `joint` or `finetune`.
+    /// Kind of training, such as `joint` or `fine-tuning`.
     pub kind: String,
-    /// Hash of everything that must be equal for a resumed training to go on: see [`fingerprint`].
+    /// Hash of everything that must be equal to resume the training; see [`fingerprint`].
     pub fingerprint: String,
     /// Seed of the training.
     pub seed: u64,
-    /// Epoch that goes on next.
+    /// Current epoch.
     pub epoch: usize,
-    /// Batches of that epoch already done.
+    /// Finished batches of that epoch.
     pub batch: usize,
-    /// Steps done over all epochs.
+    /// Finished steps over all epochs.
     pub step: u64,
 }
 
 /// Tensors by name.
 pub type Tensors = HashMap<String, Tensor>;
 
-/// SHA-256 over the JSON of `parts`, as hex.
+/// Returns the SHA-256 of the JSON of `parts`, as hex.
 #[must_use]
 pub fn fingerprint<T: Serialize>(parts: &T) -> String {
-    // A plain data structure with string keys always has a JSON form.
+    // Plain data with string keys always has a JSON form.
     let json = serde_json::to_vec(parts).unwrap_or_default();
     Sha256::digest(json)
         .iter()
@@ -43,12 +44,12 @@ pub fn fingerprint<T: Serialize>(parts: &T) -> String {
         .collect()
 }
 
-struct Held {
+struct FloatBytes {
     shape: Vec<usize>,
     bytes: Vec<u8>,
 }
 
-impl View for &Held {
+impl View for &FloatBytes {
     fn dtype(&self) -> Dtype {
         Dtype::F32
     }
@@ -63,17 +64,17 @@ impl View for &Held {
     }
 }
 
-/// Writes `tensors` (as 32-bit floats) and `meta` to `path`: aside, synced, then renamed.
+/// Writes `tensors` (as 32-bit floats) and `meta` to `path`, atomically.
 ///
 /// # Errors
-/// [`TrainError::Io`] when the file cannot be written (the old one is kept), [`TrainError::Torch`] when a tensor
-/// cannot be copied.
+/// [`TrainError::Io`] if the file cannot be written (the old one stays), [`TrainError::Torch`] if
+/// a tensor cannot be copied.
 pub fn save(path: &Path, meta: &Meta, tensors: &[(String, Tensor)]) -> Result<(), TrainError> {
     let bad = |reason: String| TrainError::Checkpoint {
         path: path.into(),
         reason,
     };
-    let mut held = BTreeMap::new();
+    let mut views = BTreeMap::new();
     for (name, tensor) in tensors {
         let t = tensor
             .f_detach()?
@@ -84,9 +85,9 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[(String, Tensor)]) -> Result<()
         let count = floats.len();
         t.f_copy_data(&mut floats, count)?;
         let bytes = floats.iter().flat_map(|x| x.to_le_bytes()).collect();
-        held.insert(
+        views.insert(
             name.clone(),
-            Held {
+            FloatBytes {
                 shape: t.size().iter().map(|&d| d as usize).collect(),
                 bytes,
             },
@@ -94,17 +95,18 @@ pub fn save(path: &Path, meta: &Meta, tensors: &[(String, Tensor)]) -> Result<()
     }
     let json = serde_json::to_string(meta).map_err(|e| bad(e.to_string()))?;
     let bytes = serialize(
-        held.iter(),
+        views.iter(),
         Some(HashMap::from([("graphprune".to_owned(), json)])),
     )
     .map_err(|e| bad(e.to_string()))?;
     write_atomically(path, &bytes)
 }
 
-/// Writes `bytes` to a file beside `path`, syncs it and renames it to `path`; missing folders are made.
+/// Writes `bytes` to a temporary file, syncs it and renames it to `path`. Creates missing
+/// folders.
 ///
 /// # Errors
-/// [`TrainError::Io`]; `path` then holds what it held before.
+/// [`TrainError::Io`]; `path` is unchanged then.
 pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     let io = |source| TrainError::Io {
         path: path.into(),
@@ -119,16 +121,17 @@ pub fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), TrainError> {
     file.write_all(bytes).map_err(io)?;
     file.as_file().sync_all().map_err(io)?;
     file.persist(path).map_err(|e| io(e.error))?;
-    // The rename itself must survive a power cut too.
+    // The rename must survive a power failure, too.
     std::fs::File::open(folder)
         .and_then(|d| d.sync_all())
         .map_err(io)
 }
 
-/// Reads a checkpoint onto the CPU; `None` when there is no such file.
+/// Reads a checkpoint onto the CPU; `None` if there is no such file.
 ///
 /// # Errors
-/// [`TrainError::Io`], or [`TrainError::Checkpoint`] when the file is damaged or not a checkpoint of this program.
+/// [`TrainError::Io`], or [`TrainError::Checkpoint`] if the file is damaged or not a checkpoint
+/// of this program.
 pub fn load(path: &Path) -> Result<Option<(Meta, Tensors)>, TrainError> {
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -169,7 +172,7 @@ pub fn load(path: &Path) -> Result<Option<(Meta, Tensors)>, TrainError> {
 /// Copies the tensors of a checkpoint into `into`, by name.
 ///
 /// # Errors
-/// [`TrainError::Checkpoint`] when one is missing or has another shape.
+/// [`TrainError::Checkpoint`] if one is missing or has another shape.
 pub fn restore(
     path: &Path,
     from: &HashMap<String, Tensor>,
@@ -181,18 +184,19 @@ pub fn restore(
         reason,
     };
     for (name, tensor) in into {
-        let held = from.get(name).ok_or_else(|| {
+        let stored = from.get(name).ok_or_else(|| {
             bad(format!(
                 "'{name}' is missing: it belongs to another network"
             ))
         })?;
-        if held.size() != tensor.size() {
-            let (held, wanted) = (held.size(), tensor.size());
+        if stored.size() != tensor.size() {
             return Err(bad(format!(
-                "'{name}' is {held:?} there and {wanted:?} here: it belongs to another network"
+                "'{name}' is {:?} in the file and {:?} here: it belongs to another network",
+                stored.size(),
+                tensor.size()
             )));
         }
-        tensor.shallow_clone().f_copy_(held)?;
+        tensor.shallow_clone().f_copy_(stored)?;
     }
     Ok(())
 }
@@ -213,7 +217,7 @@ mod tests {
     }
 
     #[test]
-    fn a_checkpoint_comes_back_as_it_was_written() {
+    fn a_checkpoint_survives_a_round_trip() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("deeper/net.safetensors");
         assert!(load(&path).unwrap().is_none());

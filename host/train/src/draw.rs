@@ -1,4 +1,4 @@
-//! Which networks the joint training draws.
+//! Random width configurations of the joint training.
 
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
@@ -6,15 +6,16 @@ use serde::{Deserialize, Serialize};
 
 use crate::TrainError;
 
-/// How the widths of a random network are drawn, each group by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Distribution of the widths of a random network; groups are independent.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DrawConfig {
-    /// Preference for wide groups: the position among a group's widths is the `wide`-th root of a uniform number, so 1
-    /// draws uniformly and 2 takes the wider of two. When absent, it is fitted so that the networks' mean cost is what the
-    /// budget allows, and training spends its time where the search will look.
+    /// Preference for wide groups: the position among a group's widths is the `wide`-th root of a
+    /// uniform number, so 1 draws uniformly and 2 takes the wider of two. If absent, it is fitted
+    /// so that the networks' mean cost equals the budget and training covers the region of the
+    /// search.
     pub wide: Option<f64>,
-    /// Probability with which a group that may be emptied is.
+    /// Probability of emptying a removable group.
     pub removal: f64,
 }
 
@@ -27,16 +28,16 @@ impl Default for DrawConfig {
     }
 }
 
-/// The range in which `wide` is fitted.
+/// Range of a fitted `wide`.
 const WIDE: (f64, f64) = (0.5, 8.0);
-/// Networks over which a mean cost is taken.
+/// Number of networks of a mean cost.
 const DRAWS: usize = 200;
 
 impl DrawConfig {
     /// Checks the fields.
     ///
     /// # Errors
-    /// [`TrainError::Widths`] for a probability beyond 0..=1 or a preference that is not above 0.
+    /// [`TrainError::Widths`] for a probability outside 0..=1 or a non-positive preference.
     pub fn check(&self) -> Result<(), TrainError> {
         let bad = |reason: &str| {
             Err(TrainError::Widths {
@@ -52,7 +53,7 @@ impl DrawConfig {
         Ok(())
     }
 
-    /// Widths from `grids`, each of them ascending and not empty.
+    /// Draws widths from `grids`, each ascending and not empty.
     pub(crate) fn draw(&self, grids: &[Vec<usize>], rng: &mut ChaCha8Rng) -> Vec<usize> {
         let wide = self.wide.unwrap_or(1.0);
         let draw = |grid: &Vec<usize>| {
@@ -68,15 +69,15 @@ impl DrawConfig {
         grids.iter().map(draw).collect()
     }
 
-    /// With `wide` fitted, where it is absent, so that the mean of `cost` over networks drawn from `grids` is `target` or as
-    /// near to it as the preference can bring it.
+    /// Fits an absent `wide` so that the mean of `cost` over networks drawn from `grids` is as
+    /// close to `target` as the range of the preference allows.
     #[must_use]
     pub fn fitted(self, grids: &[Vec<usize>], cost: impl Fn(&[usize]) -> f64, target: f64) -> Self {
         if self.wide.is_some() {
             return self;
         }
         let mean = |wide: f64| {
-            // The same random numbers for every preference, so that the mean rises with it.
+            // Common random numbers make the mean rise monotonically with the preference.
             let mut rng = ChaCha8Rng::seed_from_u64(0);
             let draw = Self {
                 wide: Some(wide),
@@ -116,7 +117,7 @@ mod tests {
     }
 
     #[test]
-    fn a_group_goes_as_often_as_asked_and_the_others_never() {
+    fn removable_groups_are_emptied_with_the_given_probability() {
         let draw = DrawConfig {
             wide: Some(1.0),
             removal: 0.3,
@@ -130,7 +131,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fitted_preference_meets_the_target_or_ends_at_its_bounds() {
+    fn the_fitted_preference_meets_the_target_or_its_bounds() {
         let cost = |w: &[usize]| w[1] as f64 / 16.0;
         for target in [0.6, 0.7, 0.85] {
             let draw = DrawConfig::default().fitted(&grids(), cost, target);
@@ -146,7 +147,7 @@ mod tests {
     }
 
     #[test]
-    fn senseless_settings_are_refused() {
+    fn invalid_settings_are_refused() {
         for (wide, removal) in [
             (Some(0.0), 0.1),
             (Some(f64::NAN), 0.1),

@@ -8,11 +8,11 @@ use onnx_graph::GraphError;
 use tch::TchError;
 use torch_exec::ExecError;
 
-/// What can go wrong while training, evaluating or materialising. Every variant names the thing it is about.
+/// Errors of training, evaluating and materialising. Every variant names its subject.
 #[derive(Debug, thiserror::Error)]
 #[non_exhaustive]
 pub enum TrainError {
-    /// The executor refused or failed.
+    /// Compiling or running the network failed.
     #[error(transparent)]
     Exec(#[from] ExecError),
     /// A plan does not fit the network.
@@ -21,7 +21,7 @@ pub enum TrainError {
     /// A graph edit failed.
     #[error(transparent)]
     Graph(#[from] GraphError),
-    /// The data set failed.
+    /// Reading the data failed.
     #[error(transparent)]
     Data(#[from] DataError),
     /// libtorch failed.
@@ -40,11 +40,11 @@ pub enum TrainError {
         epoch: usize,
         /// Step over all epochs, from 0.
         step: u64,
-        /// The first layer whose weight or output is not finite.
+        /// The first layer with a non-finite weight or output.
         layer: String,
-        /// What was looked at: the loss, the gradient, a weight.
+        /// The non-finite quantity: the loss, the gradient, a weight.
         what: &'static str,
-        /// The learning rate of the step.
+        /// Learning rate of the step.
         lr: f64,
     },
     /// A checkpoint cannot be read, or belongs to something else.
@@ -52,7 +52,7 @@ pub enum TrainError {
     Checkpoint {
         /// The file.
         path: PathBuf,
-        /// What is wrong and what to do.
+        /// The fault and the remedy.
         reason: String,
     },
     /// A file cannot be written or read.
@@ -66,10 +66,10 @@ pub enum TrainError {
     /// A width configuration does not fit the network's groups.
     #[error("width configuration: {reason}")]
     Widths {
-        /// What does not fit.
+        /// The fault.
         reason: String,
     },
-    /// The network holds nothing to train.
+    /// The network has nothing to train.
     #[error(
         "the network '{network}' has no layer with constant weights, so there is nothing to train"
     )]
@@ -77,26 +77,26 @@ pub enum TrainError {
         /// Name of the graph.
         network: String,
     },
-    /// The data holds no full batch.
+    /// The data has no full batch.
     #[error(
         "{what} holds {held} images, too few for a batch of {batch}: use a smaller batch or more data"
     )]
     TooFewImages {
-        /// Which data.
+        /// The data.
         what: &'static str,
-        /// Images held.
+        /// Number of images.
         held: usize,
-        /// Images of a batch.
+        /// Images per batch.
         batch: usize,
     },
-    /// Labels or outputs do not match.
+    /// The network's output does not fit the labels.
     #[error(
         "the network's output has {outputs} classes, the data {classes}: set the number of classes or the data"
     )]
     Classes {
         /// Size of the network's output.
         outputs: usize,
-        /// Classes of the data.
+        /// Number of classes in the data.
         classes: usize,
     },
 }

@@ -1,6 +1,6 @@
-//! How accurate a network is: of a width configuration, quickly, on the search split; of a graph, on any data.
+//! Accuracy of a width configuration on the search split and of a graph on any data.
 
-use channels::{Analysis, Cut, PrunePlan, cut};
+use channels::{Analysis, Cut};
 use datasets::Dataset;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
@@ -10,29 +10,63 @@ use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy};
 use crate::TrainError;
 use crate::calibration::Calibration;
 use crate::network::{Network, Runtime};
+use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::samples::{EvaluatorConfig, draw, read};
 
 /// A measured accuracy.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 pub struct Accuracy {
-    /// Images classified rightly.
+    /// Number of correctly classified images.
     pub correct: usize,
-    /// Images in all.
+    /// Number of images.
     pub total: usize,
     /// Mean cross-entropy.
     pub loss: f64,
 }
 
 impl Accuracy {
-    /// Share classified rightly, 0 to 1.
+    /// Share of correctly classified images, 0 to 1.
     #[must_use]
     pub fn share(&self) -> f64 {
         self.correct as f64 / self.total.max(1) as f64
     }
 }
 
-/// Measures width configurations on images held in memory.
+/// Measures the accuracy of width configurations on images in memory.
+///
+/// # Examples
+/// The accuracy of a network that keeps half of every group, with weights of a warm start:
+/// ```
+/// use channels::{analyse, importance_order};
+/// use datasets::{DataSpec, InputSpec};
+/// use train::{Evaluator, EvaluatorConfig, Prunable, PruningNet, PruningNetConfig, Runtime};
+///
+/// let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default())?;
+/// let analysis = analyse(&graph)?;
+/// let order = importance_order(&graph, &analysis);
+/// let prunable = Prunable {
+///     graph: &graph,
+///     analysis: &analysis,
+///     order: &order,
+/// };
+/// let spec: DataSpec = "shapes:train=80,test=20".parse()?;
+/// let splits = datasets::open(&spec, &InputSpec::preset("half", [3, 32, 32])?)?;
+/// let config = EvaluatorConfig {
+///     calibration_batch: 32,
+///     search_images: 0,
+///     ..EvaluatorConfig::default()
+/// };
+/// let (data, runtime) = ((&*splits.train, &*splits.search), Runtime::default());
+/// let evaluator = Evaluator::new(prunable, data, &config, runtime)?;
+///
+/// let settings = PruningNetConfig::default();
+/// let net = PruningNet::new(&graph, &analysis, &settings, runtime.device, 1)?;
+/// let half: Vec<usize> = analysis.groups().iter().map(|g| g.channels.div_ceil(2)).collect();
+/// let accuracy = evaluator.accuracy(&net, &half)?;
+/// assert_eq!(accuracy.total, splits.search.len());
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
 pub struct Evaluator {
     network: Network,
     analysis: Analysis,
@@ -42,19 +76,18 @@ pub struct Evaluator {
 }
 
 impl Evaluator {
-    /// Reads the images. `order` lists every group's units, the most important first.
+    /// Reads the images of the training and the search split.
     ///
     /// # Errors
-    /// [`TrainError::Data`] when an image cannot be read, [`TrainError::TooFewImages`], [`TrainError::Classes`].
+    /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`],
+    /// [`TrainError::Classes`].
     pub fn new(
-        graph: &Graph,
-        analysis: &Analysis,
-        order: &[Vec<usize>],
+        prunable: Prunable<'_>,
         (train, search): (&dyn Dataset, &dyn Dataset),
         config: &EvaluatorConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let network = Network::new(graph, runtime.options)?;
+        let network = Network::new(prunable.graph, runtime.options)?;
         network.check_classes(search.classes().len())?;
         if search.is_empty() {
             return Err(TrainError::TooFewImages {
@@ -64,79 +97,63 @@ impl Evaluator {
             });
         }
         let calibration = Calibration::draw(train, config, runtime.device)?;
-        let wanted = if config.search_images == 0 {
+        let count = if config.search_images == 0 {
             search.len()
         } else {
-            config.search_images.min(search.len())
+            config.search_images
         };
-        let indices = draw(search.len(), wanted, config.seed);
+        let indices = draw(search.len(), count, config.seed);
         let search: Result<Vec<_>, _> = indices
             .chunks(config.batch.max(1))
             .map(|c| read(search, c, runtime.device))
             .collect();
         Ok(Self {
             network,
-            analysis: analysis.clone(),
-            order: order.to_vec(),
+            analysis: prunable.analysis.clone(),
+            order: prunable.order.to_vec(),
             calibration,
             search: search?,
         })
     }
 
-    /// The training images for BatchNorm.
+    /// The training images for BatchNorm's statistics.
     #[must_use]
     pub fn calibration(&self) -> &Calibration {
         &self.calibration
     }
 
-    /// Makes the network keep its own statistics at full width; see [`Calibration::anchor`].
+    /// Keeps the network's own statistics at full width; see [`Calibration::anchor`].
     ///
     /// # Errors
-    /// What running the network gives.
+    /// Errors of running the network.
     pub fn anchor(&mut self) -> Result<(), TrainError> {
         self.calibration.anchor(self.network.graph())
     }
 
-    /// Accuracy on the search split of the network that `net` generates for `widths`.
+    /// Measures the network that `net` generates for `widths` on the search split.
     ///
     /// # Errors
-    /// [`TrainError::Widths`] when they do not fit.
+    /// [`TrainError::Widths`] if the widths do not fit.
     pub fn accuracy(&self, net: &PruningNet, widths: &[usize]) -> Result<Accuracy, TrainError> {
         let _guard = tch::no_grad_guard();
-        let cut = self.cut(widths)?;
+        let prunable = Prunable {
+            graph: self.network.graph(),
+            analysis: &self.analysis,
+            order: &self.order,
+        };
+        let cut = prunable.cut(widths)?;
         let bound = net.bind(widths, Some(&cut))?;
-        self.measure(&bound, &cut)
-    }
-
-    /// Accuracy on the search split of the network cut from `weights` as they are, such as the trained original's.
-    ///
-    /// # Errors
-    /// As [`Evaluator::accuracy`].
-    pub fn accuracy_of(
-        &self,
-        weights: &dyn WeightSource,
-        widths: &[usize],
-    ) -> Result<Accuracy, TrainError> {
-        self.measure(weights, &self.cut(widths)?)
-    }
-
-    fn cut(&self, widths: &[usize]) -> Result<Cut, TrainError> {
-        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        Ok(cut(self.network.graph(), &self.analysis, &plan)?)
-    }
-
-    fn measure(&self, weights: &dyn WeightSource, cut: &Cut) -> Result<Accuracy, TrainError> {
         let stats = self
             .calibration
-            .estimate(self.network.program(), weights, Some(cut))?;
+            .estimate(self.network.program(), &bound, Some(&cut))?;
         let overlay = Overlay {
-            base: weights,
+            base: &bound,
             stats: &stats,
         };
         count(
             &self.network,
             &overlay,
-            Some(cut),
+            Some(&cut),
             self.search
                 .iter()
                 .map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone()))),
@@ -144,10 +161,12 @@ impl Evaluator {
     }
 }
 
-/// Accuracy of `graph` as it is, BatchNorm's stored statistics included, on all of `data`, `batch` images at a time.
+/// Measures `graph` with BatchNorm's stored statistics on all of `data`, `batch` images at a
+/// time.
 ///
 /// # Errors
-/// [`TrainError::Data`] when an image cannot be read, [`TrainError::Classes`], and what running the graph gives.
+/// [`TrainError::Data`] if an image cannot be read, [`TrainError::Classes`], and errors of
+/// running the graph.
 pub fn evaluate(
     graph: &Graph,
     data: &dyn Dataset,

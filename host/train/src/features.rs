@@ -1,5 +1,6 @@
-//! Where a pruned network follows its original inside: the last values of each resolution, channel by channel. Both
-//! networks number the same channels, so no adapter is needed between them (unlike FitNets, Romero et al., ICLR 2015).
+//! Features that a pruned network learns from its original: the last values of each resolution,
+//! channel by channel. The kept channels correspond to each other, so no adapter is needed
+//! (unlike FitNets, Romero et al., ICLR 2015).
 
 use channels::{Analysis, Cut, PrunePlan};
 use onnx_graph::{Graph, Node, NodeId, ValueId};
@@ -7,7 +8,7 @@ use tch::{Kind, Tensor};
 
 use crate::TrainError;
 
-/// A value at the end of a resolution, by the node that reads it, which pruning keeps.
+/// The last value of a resolution, identified by its reader, which pruning keeps.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct StageEnd {
     pub reader: NodeId,
@@ -15,16 +16,17 @@ pub(crate) struct StageEnd {
     pub value: ValueId,
 }
 
-/// A value of the original that a pruned network should reproduce on the channels it keeps.
+/// A value of the original that a pruned network should reproduce on its kept channels.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Feature {
-    /// Name of the node whose first input it is, in both networks.
+    /// Name of the node with the value as first input, in both networks.
     pub reader: String,
     /// The kept channels among the original's; `None` for all.
     pub keep: Option<Vec<i64>>,
 }
 
-/// The values of `graph` that are read by a node whose output has fewer positions: strided layers and poolings.
+/// Returns the values of `graph` whose reader has fewer output positions: a strided layer or a
+/// pooling.
 pub(crate) fn stage_ends(graph: &Graph, analysis: &Analysis) -> Vec<StageEnd> {
     let positions = |id: ValueId| -> Option<usize> {
         let shape = graph.value(id).shape.as_deref()?;
@@ -52,7 +54,7 @@ pub(crate) fn stage_ends(graph: &Graph, analysis: &Analysis) -> Vec<StageEnd> {
     out
 }
 
-/// Which of `ends` a plan leaves, and with which channels.
+/// Returns the `ends` that a plan keeps, with their kept channels.
 pub(crate) fn kept<'a>(
     ends: &'a [StageEnd],
     analysis: &Analysis,
@@ -74,10 +76,10 @@ pub(crate) fn kept<'a>(
     .collect()
 }
 
-/// The features by which the network that `plan` makes of `original` can follow it.
+/// Returns the features of `original` that the network pruned by `plan` can follow.
 ///
 /// # Errors
-/// [`TrainError::Channels`] when the plan does not fit the network.
+/// [`TrainError::Channels`] if the plan does not fit the network.
 pub fn features(
     original: &Graph,
     analysis: &Analysis,
@@ -94,13 +96,13 @@ pub fn features(
         .collect())
 }
 
-/// The value in `graph` that a feature is about.
+/// Returns the value of a feature in `graph`.
 pub(crate) fn value_of(graph: &Graph, feature: &Feature) -> Option<ValueId> {
     let reads = |n: &&Node| n.name == feature.reader;
     graph.nodes().iter().find(reads)?.input(0)
 }
 
-/// The channels `keep` of a value `[N, C, ...]`.
+/// Selects the channels `keep` of a value `[N, C, ...]`.
 pub(crate) fn select(value: &Tensor, keep: Option<&[i64]>) -> Result<Tensor, TrainError> {
     Ok(match keep {
         Some(keep) => {
@@ -110,7 +112,7 @@ pub(crate) fn select(value: &Tensor, keep: Option<&[i64]>) -> Result<Tensor, Tra
     })
 }
 
-/// Mean squared difference between `student` and `teacher` as a share of the teacher's mean square.
+/// Returns the mean squared difference of `student` and `teacher` over the teacher's mean square.
 pub(crate) fn distance(student: &Tensor, teacher: &Tensor) -> Result<Tensor, TrainError> {
     let (student, teacher) = (
         student.f_to_kind(Kind::Float)?,

@@ -1,4 +1,4 @@
-//! Training one network with real weights: fine-tuning with distillation from a teacher, or plain training.
+//! Training of a single network: fine-tuning with distillation from a teacher, or plain training.
 
 use std::path::Path;
 use std::time::Duration;
@@ -13,12 +13,12 @@ use torch_exec::{NormMode, Params, accuracy};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::teacher::{DistillConfig, Followed, Shares, Teacher, TeacherSetup, mixed_loss};
-use crate::training::{Completion, Done, Plan, Position, Task, loader_identity, tensors};
+use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, TeacherSetup, mixed_loss};
+use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
-/// Settings of a fine-tuning or of a plain training. The batch size and the augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Settings of a fine-tuning or plain training. Batch size and augmentation are the loader's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FinetuneConfig {
     /// Passes over the training data.
@@ -27,16 +27,17 @@ pub struct FinetuneConfig {
     pub sgd: SgdConfig,
     /// Label smoothing of the cross-entropy.
     pub label_smoothing: f64,
-    /// How much is learnt from the teacher, if there is one.
+    /// Distillation from the teacher, if there is one.
     pub distil: DistillConfig,
-    /// Weight, beside both, of the distance from the teacher's values at the end of each resolution; see
-    /// [`Feature`](crate::Feature).
+    /// Weight of the distance from the teacher's values at the end of each resolution, added to
+    /// the other losses; see [`Feature`](crate::Feature).
     pub features: f64,
-    /// Decay of an exponential moving average of the weights, which then is the result; 0 turns it off.
+    /// Decay of an exponential moving average of the weights, which becomes the result; 0 turns
+    /// it off.
     pub ema: f64,
     /// Share of a batch in BatchNorm's running statistics.
     pub norm_momentum: f64,
-    /// Most seconds between checkpoints; one is also written after every epoch.
+    /// Most seconds between checkpoints; every epoch also ends with one.
     pub checkpoint_seconds: f64,
 }
 
@@ -56,22 +57,40 @@ impl Default for FinetuneConfig {
 }
 
 impl FinetuneConfig {
-    fn shares(&self) -> Shares {
-        Shares {
+    fn loss_weights(&self) -> LossWeights {
+        LossWeights {
+            label_smoothing: self.label_smoothing,
             distil: self.distil,
             features: self.features,
         }
     }
 }
 
-/// A fine-tuning or plain training under way.
+/// Inputs of a [`finetune`] or [`train_plain`].
+#[derive(Clone, Copy)]
+pub struct TrainJob<'a> {
+    /// The network, with BatchNorm and the weights to start from.
+    pub graph: &'a Graph,
+    /// The training data.
+    pub loader: &'a Loader,
+    /// The settings.
+    pub config: &'a FinetuneConfig,
+    /// Device, memory order and precision.
+    pub runtime: Runtime,
+    /// Seed, recorded in the checkpoint; the loader has its own.
+    pub seed: u64,
+    /// Checkpoint file, rewritten during the training. If it exists, training resumes from it.
+    pub checkpoint: Option<&'a Path>,
+}
+
+/// A fine-tuning or plain training in progress.
 pub struct Tuning {
     stage: &'static str,
     device: Device,
     network: Network,
     params: Params,
     teacher: Option<Teacher>,
-    followed: Vec<Followed>,
+    pairs: Vec<FeaturePair>,
     config: FinetuneConfig,
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
@@ -79,10 +98,12 @@ pub struct Tuning {
 }
 
 impl Tuning {
-    /// A training of `graph` (BatchNorm kept) at its first step, with distillation from `teacher` if there is one.
+    /// Creates a training of `graph` (with BatchNorm), with distillation from `teacher` if there
+    /// is one.
     ///
     /// # Errors
-    /// [`TrainError::NoLayers`] when the graph has nothing to train, and what compiling the graphs gives.
+    /// [`TrainError::NoLayers`] if the graph has nothing to train; errors of compiling the
+    /// graphs.
     pub fn new(
         stage: &'static str,
         graph: &Graph,
@@ -111,28 +132,29 @@ impl Tuning {
         } else {
             vec![]
         };
-        let shares = config.shares();
-        let followed = match teacher {
-            Some(teacher) if shares.features > 0.0 => {
-                Followed::find(graph, teacher.graph, teacher.features)
+        let weights = config.loss_weights();
+        let pairs = match teacher {
+            Some(teacher) if weights.features > 0.0 => {
+                FeaturePair::resolve(graph, teacher.graph, teacher.features)
             }
             _ => Vec::new(),
         };
-        let teacher = Teacher::new(teacher.map(|t| t.graph), shares, runtime)?;
+        let teacher = Teacher::new(teacher.map(|t| t.graph), weights, runtime)?;
         Ok(Self {
             stage,
             device: runtime.device,
             network,
             params,
             teacher,
-            followed,
+            pairs,
             config: config.clone(),
             sgd: Sgd::new(trained),
             averages,
         })
     }
 
-    /// One step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning rate `lr`; returns the loss.
+    /// Runs one step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning
+    /// rate `lr`, and returns the loss.
     ///
     /// # Errors
     /// As [`finetune`].
@@ -143,8 +165,34 @@ impl Tuning {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let done = Task::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
-        Ok(done.loss)
+        let result = Task::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
+        Ok(result.loss)
+    }
+
+    /// Writes the result into `graph`: the trained weights or, with a moving average, the
+    /// averages and statistics re-estimated on batches of `loader`.
+    fn write_back(
+        &self,
+        graph: &mut Graph,
+        loader: &Loader,
+        runtime: Runtime,
+    ) -> Result<(), TrainError> {
+        if self.averages.is_empty() {
+            return Ok(self.params.write_back(graph)?);
+        }
+        {
+            let _guard = tch::no_grad_guard();
+            for (average, trained) in self.averages.iter().zip(self.sgd.trained()) {
+                trained.tensor.shallow_clone().f_copy_(average)?;
+            }
+        }
+        self.params.write_back(graph)?;
+        // The running statistics belong to the last weights, not to their average.
+        let mut batches = Vec::new();
+        for batch in loader.epoch(0).take(20) {
+            batches.push(tensors(&batch?, self.device)?.0);
+        }
+        materialise::recalibrate(graph, &Cut::default(), &batches.into(), runtime)
     }
 }
 
@@ -153,30 +201,24 @@ impl Task for Tuning {
         self.stage
     }
 
-    fn step(&mut self, images: &Tensor, labels: &Tensor, _: u64) -> Result<Done, TrainError> {
+    fn step(&mut self, images: &Tensor, labels: &Tensor, _: u64) -> Result<StepResult, TrainError> {
         let mode = NormMode::Update {
             momentum: self.config.norm_momentum,
         };
-        let (own_taps, taught_taps): (Vec<_>, Vec<_>) =
-            self.followed.iter().map(|f| (f.student, f.teacher)).unzip();
+        let (student_taps, teacher_taps): (Vec<_>, Vec<_>) =
+            self.pairs.iter().map(|p| (p.student, p.teacher)).unzip();
         let own = self
             .network
-            .outputs(images, &self.params, None, mode, &own_taps)?;
-        let taught = self
+            .outputs(images, &self.params, None, mode, &student_taps)?;
+        let target = self
             .teacher
             .as_ref()
-            .map(|t| t.outputs(images, &taught_taps))
+            .map(|t| t.outputs(images, &teacher_taps))
             .transpose()?;
-        let loss = mixed_loss(
-            &own,
-            labels,
-            self.config.label_smoothing,
-            taught.as_ref(),
-            &self.followed,
-            self.config.shares(),
-        )?;
+        let weights = self.config.loss_weights();
+        let loss = mixed_loss(&own, labels, target.as_ref(), &self.pairs, weights)?;
         self.sgd.backward(&loss)?;
-        Ok(Done {
+        Ok(StepResult {
             loss: loss.f_double_value(&[])?,
             correct: accuracy(&own.logits.detach(), labels)?,
         })
@@ -188,7 +230,7 @@ impl Task for Tuning {
 
     fn updated(&mut self, step: u64) -> Result<(), TrainError> {
         let _guard = tch::no_grad_guard();
-        // Early on the average follows closely, or it would remember the start for ever.
+        // A smaller decay at the start, so that the average forgets the initial weights.
         let decay = self
             .config
             .ema
@@ -208,77 +250,53 @@ impl Task for Tuning {
 
     fn blame(&self, images: &Tensor, _: u64) -> String {
         self.network
-            .first_bad_layer(images, &self.params, None)
+            .first_non_finite_layer(images, &self.params, None)
             .unwrap_or_else(|| "the loss".into())
     }
 }
 
-/// Trains `graph` (BatchNorm kept) on `loader`, with distillation from `teacher` if there is one, and returns it with the
-/// trained weights and running statistics. When `checkpoint` names a file that exists, training goes on from there.
+/// Fine-tunes a network, with distillation from `teacher` if there is one, and returns it with
+/// the trained weights and running statistics.
 ///
 /// # Errors
 /// As [`crate::train_joint`].
-#[allow(
-    clippy::too_many_arguments,
-    reason = "each is a different kind of thing, and all are needed"
-)]
 pub fn finetune(
-    graph: &Graph,
+    job: &TrainJob<'_>,
     teacher: Option<TeacherSetup<'_>>,
-    loader: &Loader,
-    config: &FinetuneConfig,
-    runtime: Runtime,
-    seed: u64,
-    checkpoint: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<(Graph, Completion), TrainError> {
-    tune(
-        "fine-tuning",
+    tune("fine-tuning", job, teacher, observer)
+}
+
+/// Trains a network without a teacher; see [`finetune`] and [`crate::initialise`].
+///
+/// # Errors
+/// As [`finetune`].
+pub fn train_plain(
+    job: &TrainJob<'_>,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Completion), TrainError> {
+    tune("training", job, None, observer)
+}
+
+fn tune(
+    stage: &'static str,
+    job: &TrainJob<'_>,
+    teacher: Option<TeacherSetup<'_>>,
+    observer: &mut dyn Observer,
+) -> Result<(Graph, Completion), TrainError> {
+    let TrainJob {
         graph,
-        teacher,
         loader,
         config,
         runtime,
         seed,
         checkpoint,
-        observer,
-    )
-}
-
-/// Trains `graph` from the weights it holds, without a teacher; see [`finetune`] and [`crate::initialise`].
-///
-/// # Errors
-/// As [`finetune`].
-pub fn train_plain(
-    graph: &Graph,
-    loader: &Loader,
-    config: &FinetuneConfig,
-    runtime: Runtime,
-    seed: u64,
-    checkpoint: Option<&Path>,
-    observer: &mut dyn Observer,
-) -> Result<(Graph, Completion), TrainError> {
-    tune(
-        "training", graph, None, loader, config, runtime, seed, checkpoint, observer,
-    )
-}
-
-#[allow(clippy::too_many_arguments, reason = "as finetune")]
-fn tune(
-    stage: &'static str,
-    graph: &Graph,
-    teacher: Option<TeacherSetup<'_>>,
-    loader: &Loader,
-    config: &FinetuneConfig,
-    runtime: Runtime,
-    seed: u64,
-    checkpoint: Option<&Path>,
-    observer: &mut dyn Observer,
-) -> Result<(Graph, Completion), TrainError> {
+    } = *job;
     let mut task = Tuning::new(stage, graph, teacher, config, runtime)?;
     task.network
         .check_classes(loader.dataset().classes().len())?;
-    let parts = (
+    let identity = (
         materialise::graph_fingerprint(graph),
         teacher
             .filter(|_| task.teacher.is_some())
@@ -287,7 +305,7 @@ fn tune(
         seed,
         loader_identity(loader),
     );
-    let plan = Plan {
+    let schedule = Schedule {
         loader,
         epochs: config.epochs,
         sgd: &config.sgd,
@@ -295,28 +313,12 @@ fn tune(
         device: runtime.device,
         checkpoint,
         checkpoint_every: Duration::from_secs_f64(config.checkpoint_seconds.max(0.0)),
-        fingerprint: checkpoint::fingerprint(&parts),
+        fingerprint: checkpoint::fingerprint(&identity),
         kind: stage,
     };
-    let mut position = plan.resume(&mut task)?;
-    let end = plan.run(&mut task, &mut position, observer)?;
+    let mut position = schedule.resume(&mut task)?;
+    let end = schedule.run(&mut task, &mut position, observer)?;
     let mut out = graph.clone();
-    if task.averages.is_empty() {
-        task.params.write_back(&mut out)?;
-        return Ok((out, end));
-    }
-    {
-        let _guard = tch::no_grad_guard();
-        for (average, trained) in task.averages.iter().zip(task.sgd.trained()) {
-            trained.tensor.shallow_clone().f_copy_(average)?;
-        }
-    }
-    task.params.write_back(&mut out)?;
-    // The running statistics belong to the last weights, not to their average.
-    let mut batches = Vec::new();
-    for batch in loader.epoch(0).take(20) {
-        batches.push(tensors(&batch?, task.device)?.0);
-    }
-    materialise::recalibrate(&mut out, &Cut::default(), &batches.into(), runtime)?;
+    task.write_back(&mut out, loader, runtime)?;
     Ok((out, end))
 }

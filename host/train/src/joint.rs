@@ -1,53 +1,57 @@
-//! Joint training: one Graph PruningNet learns to generate good weights for all width configurations at once.
+//! Joint training: a Graph PruningNet learns to generate the weights of all width configurations.
 
 use std::path::Path;
 use std::time::Duration;
 
-use channels::{Analysis, Cut, GroupId, PrunePlan, cut};
+use channels::{Analysis, Cut, GroupId, cut};
 use datasets::Loader;
-use onnx_graph::{Graph, ValueId};
+use onnx_graph::ValueId;
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_exec::{NormMode, accuracy, distillation};
 
+use crate::config::{PruningNetConfig, Start};
 use crate::draw::DrawConfig;
 use crate::features::{StageEnd, kept, stage_ends};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
-use crate::pruning_net::{PruningNet, PruningNetConfig, Start};
+use crate::prunable::Prunable;
+use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
-use crate::teacher::{DistillConfig, Followed, Shares, Teacher, mixed_loss};
-use crate::training::{Completion, Done, Plan, Position, Task, loader_identity};
+use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, mixed_loss};
+use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_identity};
 use crate::{TrainError, checkpoint, materialise};
 
-/// Settings of the joint training. The batch size and the augmentation are the loader's.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+/// Settings of the joint training. Batch size and augmentation are the loader's.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct JointConfig {
     /// Passes over the training data.
     pub epochs: usize,
     /// Optimiser and schedule.
     pub sgd: SgdConfig,
-    /// Peak learning rate in place of `sgd.lr` when the weights start at trained ones: a high one would first destroy
-    /// them.
+    /// Peak learning rate of a warm start, in place of `sgd.lr`, which would destroy trained
+    /// weights.
     pub warm_lr: f64,
     /// Label smoothing.
     pub label_smoothing: f64,
-    /// How much is learnt from the network as it was given, when the weights start at trained ones.
+    /// Distillation from the original network in a warm start.
     pub distil: DistillConfig,
-    /// Weight, beside both, of the distance from that network's values at the end of each resolution; see
-    /// [`Feature`](crate::Feature).
+    /// Weight of the distance from that network's values at the end of each resolution, added to
+    /// the other losses; see [`Feature`](crate::Feature).
     pub features: f64,
-    /// Train the full, the smallest and a random network on every batch instead of one random network; the latter two
-    /// are distilled from the first, or all three from the network as it was given. Costs about twice the time.
+    /// Sandwich rule: train the full, the smallest and a random network on every batch instead of
+    /// one random network. The latter two learn from the first, or all three from the original
+    /// network. Takes about twice the time.
     pub sandwich: bool,
-    /// Share of the batches that train the full network instead of a random one (without the sandwich rule).
+    /// Share of the batches that train the full network instead of a random one. Ignored under
+    /// the sandwich rule.
     pub full_share: f64,
-    /// How random networks are drawn.
+    /// Distribution of random networks.
     pub draw: DrawConfig,
-    /// Most seconds between checkpoints; one is also written after every epoch.
+    /// Most seconds between checkpoints; every epoch also ends with one.
     pub checkpoint_seconds: f64,
 }
 
@@ -69,36 +73,58 @@ impl Default for JointConfig {
 }
 
 impl JointConfig {
-    fn shares(&self) -> Shares {
-        Shares {
+    fn loss_weights(&self) -> LossWeights {
+        LossWeights {
+            label_smoothing: self.label_smoothing,
             distil: self.distil,
             features: self.features,
         }
     }
 }
 
-/// What a joint training starts from.
+/// Inputs of a joint training.
 #[derive(Debug, Clone)]
 pub struct JointSetup<'a> {
-    /// The network, with BatchNorm.
-    pub graph: &'a Graph,
-    /// Its analysis.
-    pub analysis: &'a Analysis,
-    /// Per group its units, the most important first.
-    pub order: &'a [Vec<usize>],
+    /// The network.
+    pub prunable: Prunable<'a>,
     /// Per group the admissible kept counts, ascending.
     pub widths: &'a [Vec<usize>],
     /// The Graph PruningNet's settings.
     pub net: &'a PruningNetConfig,
     /// The training's settings.
     pub config: &'a JointConfig,
-    /// Where and how to run.
+    /// Device, memory order and precision.
     pub runtime: Runtime,
     /// Seed of initialisation and width draws.
     pub seed: u64,
 }
 
-/// A joint training under way.
+impl JointSetup<'_> {
+    fn check(&self) -> Result<(), TrainError> {
+        self.config.draw.check()?;
+        let groups = self.prunable.analysis.groups();
+        let bad = |reason: String| Err(TrainError::Widths { reason });
+        if self.prunable.order.len() != groups.len() || self.widths.len() != groups.len() {
+            let (orders, grids) = (self.prunable.order.len(), self.widths.len());
+            return bad(format!(
+                "{orders} orders and {grids} grids for {} groups",
+                groups.len()
+            ));
+        }
+        for (g, (group, grid)) in groups.iter().zip(self.widths).enumerate() {
+            let least = usize::from(self.prunable.analysis.removal(GroupId(g)).is_none());
+            if grid.is_empty() || grid.iter().any(|&w| w < least || w > group.channels) {
+                return bad(format!(
+                    "group '{}' of {} channels has grid {grid:?}",
+                    group.name, group.channels
+                ));
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A joint training in progress.
 pub struct JointState {
     net: PruningNet,
     network: Network,
@@ -110,57 +136,37 @@ pub struct JointState {
     seed: u64,
     sgd: Sgd,
     teacher: Option<Teacher>,
-    /// Where a pruned network follows the teacher inside.
+    /// Values of the teacher that a pruned network follows.
     ends: Vec<StageEnd>,
     position: Position,
     fingerprint: String,
 }
 
 impl JointState {
-    /// A joint training at its first step.
+    /// Creates a joint training at its first step.
     ///
     /// # Errors
-    /// [`TrainError::Widths`] when the order or the admissible widths do not fit the groups, [`TrainError::NoLayers`],
-    /// and what compiling the graph gives.
+    /// [`TrainError::Widths`] if the order or the admissible widths do not fit the groups,
+    /// [`TrainError::NoLayers`], and errors of compiling the graph.
     pub fn new(setup: &JointSetup<'_>) -> Result<Self, TrainError> {
-        setup.config.draw.check()?;
-        let groups = setup.analysis.groups();
-        let bad = |reason: String| Err(TrainError::Widths { reason });
-        if setup.order.len() != groups.len() || setup.widths.len() != groups.len() {
-            let (orders, grids) = (setup.order.len(), setup.widths.len());
-            return bad(format!(
-                "{orders} orders and {grids} grids for {} groups",
-                groups.len()
-            ));
-        }
-        for (g, (group, grid)) in groups.iter().zip(setup.widths).enumerate() {
-            let least = usize::from(setup.analysis.removal(GroupId(g)).is_none());
-            if grid.is_empty() || grid.iter().any(|&w| w < least || w > group.channels) {
-                return bad(format!(
-                    "group '{}' of {} channels has grid {grid:?}",
-                    group.name, group.channels
-                ));
-            }
-        }
-        let net = PruningNet::new(
-            setup.graph,
-            setup.analysis,
-            setup.net,
-            setup.runtime.device,
-            setup.seed,
-        )?;
+        setup.check()?;
+        let Prunable {
+            graph,
+            analysis,
+            order,
+        } = setup.prunable;
+        let net = PruningNet::new(graph, analysis, setup.net, setup.runtime.device, setup.seed)?;
         let sgd = Sgd::new(net.trained());
-        let network = Network::new(setup.graph, setup.runtime.options)?;
+        let network = Network::new(graph, setup.runtime.options)?;
         let mut config = setup.config.clone();
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            teacher = Teacher::new(Some(setup.graph), config.shares(), setup.runtime)?;
+            teacher = Teacher::new(Some(graph), config.loss_weights(), setup.runtime)?;
         }
-        let graph = materialise::graph_fingerprint(setup.graph);
-        let all = (
-            graph,
-            setup.order,
+        let identity = (
+            materialise::graph_fingerprint(graph),
+            order,
             setup.widths,
             setup.net,
             setup.config,
@@ -169,11 +175,11 @@ impl JointState {
         Ok(Self {
             net,
             network,
-            analysis: setup.analysis.clone(),
-            order: setup.order.to_vec(),
+            analysis: analysis.clone(),
+            order: order.to_vec(),
             widths: setup.widths.to_vec(),
             ends: match &teacher {
-                Some(_) if config.features > 0.0 => stage_ends(setup.graph, setup.analysis),
+                Some(_) if config.features > 0.0 => stage_ends(graph, analysis),
                 _ => Vec::new(),
             },
             config,
@@ -182,29 +188,24 @@ impl JointState {
             sgd,
             teacher,
             position: Position::default(),
-            fingerprint: checkpoint::fingerprint(&all),
+            fingerprint: checkpoint::fingerprint(&identity),
         })
     }
 
-    /// The Graph PruningNet as trained so far.
+    /// The Graph PruningNet in its current state.
     #[must_use]
     pub fn net(&self) -> &PruningNet {
         &self.net
     }
 
-    /// The Graph PruningNet, once training is over.
-    #[must_use]
-    pub fn into_net(self) -> PruningNet {
-        self.net
-    }
-
-    /// Where the training stands.
+    /// Progress of the training.
     #[must_use]
     pub fn position(&self) -> Position {
         self.position
     }
 
-    /// One step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning rate `lr`; returns the loss.
+    /// Runs one step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning
+    /// rate `lr`, and returns the loss.
     ///
     /// # Errors
     /// As [`train_joint`].
@@ -215,13 +216,13 @@ impl JointState {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let done = Task::train_batch(self, (images, labels), self.position, &sgd, lr)?;
+        let result = Task::train_batch(self, (images, labels), self.position, &sgd, lr)?;
         self.position.step += 1;
-        Ok(done.loss)
+        Ok(result.loss)
     }
 
-    /// The width configurations of `step`: a function of the seed and the step only, so that a resumed training draws
-    /// what an uninterrupted one would have drawn.
+    /// Returns the width configurations of `step`. They depend only on the seed and the step, so
+    /// a resumed training draws the same ones as an uninterrupted one.
     #[must_use]
     pub fn draws(&self, step: u64) -> Vec<Vec<usize>> {
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
@@ -248,20 +249,25 @@ impl JointState {
         vec![random(&mut rng)]
     }
 
-    /// The cut for `widths` (`None` when nothing is cut), and what of the teacher the network so cut follows.
-    fn cut(&self, widths: &[usize]) -> Result<(Option<Cut>, Vec<Followed>), TrainError> {
-        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        let cut = cut(self.network.graph(), &self.analysis, &plan)?;
+    /// Returns the cut for `widths` (`None` at full width) and the features that the pruned
+    /// network follows.
+    fn cut(&self, widths: &[usize]) -> Result<(Option<Cut>, Vec<FeaturePair>), TrainError> {
+        let prunable = Prunable {
+            graph: self.network.graph(),
+            analysis: &self.analysis,
+            order: &self.order,
+        };
+        let plan = prunable.plan(widths)?;
+        let cut = cut(prunable.graph, prunable.analysis, &plan)?;
         let kept = kept(&self.ends, &self.analysis, &plan, &cut).into_iter();
-        let followed = kept.map(|(end, keep)| Followed {
+        let pairs = kept.map(|(end, keep)| FeaturePair {
             student: end.value,
             teacher: end.value,
             keep,
         });
-        let followed = followed.collect();
-        let full = self.analysis.groups().iter().zip(widths);
-        let full = full.into_iter().all(|(g, &w)| g.channels == w);
-        Ok(((!full).then_some(cut), followed))
+        let mut groups = self.analysis.groups().iter().zip(widths);
+        let full = groups.all(|(g, &w)| g.channels == w);
+        Ok(((!full).then_some(cut), pairs.collect()))
     }
 }
 
@@ -270,56 +276,53 @@ impl Task for JointState {
         "joint training"
     }
 
-    fn step(&mut self, images: &Tensor, labels: &Tensor, step: u64) -> Result<Done, TrainError> {
+    fn step(
+        &mut self,
+        images: &Tensor,
+        labels: &Tensor,
+        step: u64,
+    ) -> Result<StepResult, TrainError> {
         let ends: Vec<ValueId> = self.ends.iter().map(|e| e.value).collect();
-        let taught = self
+        let target = self
             .teacher
             .as_ref()
             .map(|t| t.outputs(images, &ends))
             .transpose()?;
-        let mut first: Option<(Tensor, Done)> = None;
+        let weights = self.config.loss_weights();
+        let mut first: Option<(Tensor, StepResult)> = None;
         for widths in self.draws(step) {
-            let (cut, followed) = self.cut(&widths)?;
+            let (cut, pairs) = self.cut(&widths)?;
             let bound = self.net.bind(&widths, cut.as_ref())?;
-            let taps: Vec<ValueId> = followed.iter().map(|f| f.student).collect();
+            let taps: Vec<ValueId> = pairs.iter().map(|p| p.student).collect();
             let own = self
                 .network
                 .outputs(images, &bound, cut.as_ref(), NormMode::Batch, &taps)?;
-            let loss = match (&first, &taught) {
-                // With no network given to learn from, the smaller ones learn from the largest.
+            let loss = match (&first, &target) {
+                // Without a teacher the smaller networks learn from the largest one.
                 (Some((largest, _)), None) => distillation(&own.logits, largest, 1.0)?,
-                (_, taught) => mixed_loss(
-                    &own,
-                    labels,
-                    self.config.label_smoothing,
-                    taught.as_ref(),
-                    &followed,
-                    self.config.shares(),
-                )?,
+                (_, target) => mixed_loss(&own, labels, target.as_ref(), &pairs, weights)?,
             };
             let logits = own.logits;
             self.sgd.backward(&loss)?;
             let value = loss.f_double_value(&[])?;
             match &mut first {
                 None => {
-                    let done = Done {
+                    let result = StepResult {
                         loss: value,
                         correct: accuracy(&logits.detach(), labels)?,
                     };
-                    first = Some((logits.detach(), done));
+                    first = Some((logits.detach(), result));
                 }
-                // The first network's loss is reported; the others only must not be lost when they turn into NaN.
-                Some((_, done)) if !value.is_finite() => done.loss = value,
+                // Only the first network's loss is reported, unless another one is not finite.
+                Some((_, result)) if !value.is_finite() => result.loss = value,
                 Some(_) => {}
             }
         }
-        Ok(first.map_or(
-            Done {
-                loss: 0.0,
-                correct: 0,
-            },
-            |f| f.1,
-        ))
+        let nothing = StepResult {
+            loss: 0.0,
+            correct: 0,
+        };
+        Ok(first.map_or(nothing, |(_, result)| result))
     }
 
     fn sgd(&mut self) -> &mut Sgd {
@@ -343,7 +346,10 @@ impl Task for JointState {
             let Ok(bound) = self.net.bind(&widths, cut.as_ref()) else {
                 continue;
             };
-            if let Some(layer) = self.network.first_bad_layer(images, &bound, cut.as_ref()) {
+            if let Some(layer) = self
+                .network
+                .first_non_finite_layer(images, &bound, cut.as_ref())
+            {
                 return layer;
             }
         }
@@ -351,13 +357,14 @@ impl Task for JointState {
     }
 }
 
-/// Trains `state` to the end, or until `observer` stops it. When `checkpoint` names a file that exists, training goes on
-/// from there; it is rewritten every [`JointConfig::checkpoint_seconds`], after every epoch and on stopping.
+/// Trains `state` to the end, or until `observer` stops it. If the file `checkpoint` exists,
+/// training resumes from it. It is rewritten every [`JointConfig::checkpoint_seconds`], after
+/// every epoch and on stopping.
 ///
 /// # Errors
-/// [`TrainError::NonFinite`] as soon as a loss, gradient or weight is not finite (the last good checkpoint stays),
-/// [`TrainError::Checkpoint`] when the file belongs to another training, [`TrainError::Io`] when it cannot be written,
-/// [`TrainError::Data`] when an image cannot be read.
+/// [`TrainError::NonFinite`] as soon as a loss, gradient or weight is not finite (the last good
+/// checkpoint stays), [`TrainError::Checkpoint`] if the file belongs to another training,
+/// [`TrainError::Io`] if it cannot be written, [`TrainError::Data`] if an image cannot be read.
 pub fn train_joint(
     state: &mut JointState,
     loader: &Loader,
@@ -369,7 +376,7 @@ pub fn train_joint(
         .check_classes(loader.dataset().classes().len())?;
     let config = state.config.clone();
     let fingerprint = checkpoint::fingerprint(&(&state.fingerprint, loader_identity(loader)));
-    let plan = Plan {
+    let schedule = Schedule {
         loader,
         epochs: config.epochs,
         sgd: &config.sgd,
@@ -380,8 +387,8 @@ pub fn train_joint(
         fingerprint,
         kind: "joint",
     };
-    let mut position = plan.resume(state)?.max(state.position);
-    let end = plan.run(state, &mut position, observer);
+    let mut position = schedule.resume(state)?.max(state.position);
+    let end = schedule.run(state, &mut position, observer);
     state.position = position;
     end
 }

@@ -1,4 +1,4 @@
-//! A graph compiled for training: its program, where its logits are, and what is wrong when it goes wrong.
+//! A graph compiled for training, with its logits and a search for non-finite layers.
 
 use channels::Cut;
 use onnx_graph::ops::Op;
@@ -8,7 +8,7 @@ use torch_exec::{ExecOptions, NormMode, Program, WeightSource};
 
 use crate::TrainError;
 
-/// Where and how networks run.
+/// Device, memory order and precision of networks.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Runtime {
     /// The device.
@@ -26,15 +26,15 @@ impl Default for Runtime {
     }
 }
 
-/// What a network says of a batch.
+/// Outputs of a network for a batch.
 pub(crate) struct Outputs {
-    /// `[N, classes]`.
+    /// Logits `[N, classes]`.
     pub logits: Tensor,
     taps: Vec<(ValueId, Tensor)>,
 }
 
 impl Outputs {
-    /// A value that was asked for.
+    /// Returns a tapped value.
     pub fn tap(&self, id: ValueId) -> Option<&Tensor> {
         self.taps.iter().find(|(tap, _)| *tap == id).map(|(_, t)| t)
     }
@@ -44,12 +44,12 @@ impl Outputs {
 pub struct Network {
     graph: Graph,
     program: Program,
-    /// The input of a softmax at the end: losses want logits.
+    /// Input of a final softmax: losses take logits.
     logits: Option<ValueId>,
 }
 
 impl Network {
-    /// Compiles `graph`, whose shapes must be inferred.
+    /// Compiles a graph with inferred shapes.
     ///
     /// # Errors
     /// As [`Program::compile`].
@@ -76,13 +76,13 @@ impl Network {
         &self.graph
     }
 
-    /// Its program.
+    /// The compiled program.
     #[must_use]
     pub fn program(&self) -> &Program {
         &self.program
     }
 
-    /// Logits `[N, classes]` for images `[N, C, H, W]`. A softmax that ends the network is left out.
+    /// Returns logits `[N, classes]` for images `[N, C, H, W]`. A final softmax is left out.
     ///
     /// # Errors
     /// As [`Program::forward`].
@@ -96,7 +96,7 @@ impl Network {
         Ok(self.outputs(images, weights, cut, mode, &[])?.logits)
     }
 
-    /// As [`Network::logits`], and the values `taps` beside them.
+    /// As [`Network::logits`], with the values `taps`.
     ///
     /// # Errors
     /// As [`Program::forward_with`].
@@ -108,13 +108,13 @@ impl Network {
         mode: NormMode<'_>,
         taps: &[ValueId],
     ) -> Result<Outputs, TrainError> {
-        let mut wanted = taps.to_vec();
-        wanted.extend(self.logits);
-        let (end, mut taps) = self
+        let mut observed = taps.to_vec();
+        observed.extend(self.logits);
+        let (end, mut values) = self
             .program
-            .forward_with(images, weights, cut, mode, &wanted)?;
+            .forward_with(images, weights, cut, mode, &observed)?;
         let out = match self.logits {
-            Some(_) => taps.pop().unwrap_or(end),
+            Some(_) => values.pop().unwrap_or(end),
             None => end,
         };
         let logits = if out.dim() == 2 {
@@ -124,14 +124,14 @@ impl Network {
         };
         Ok(Outputs {
             logits,
-            taps: wanted.into_iter().zip(taps).collect(),
+            taps: observed.into_iter().zip(values).collect(),
         })
     }
 
-    /// Refuses labels that the output has no place for.
+    /// Checks that the output has `classes` classes.
     ///
     /// # Errors
-    /// [`TrainError::Classes`].
+    /// [`TrainError::Classes`] if it has another number.
     pub fn check_classes(&self, classes: usize) -> Result<(), TrainError> {
         let shape = self
             .graph
@@ -146,16 +146,16 @@ impl Network {
         }
     }
 
-    /// The first node, in running order, with a constant input or an output that is not finite.
-    pub(crate) fn first_bad_layer(
+    /// Returns the first node in execution order with a non-finite constant or output.
+    pub(crate) fn first_non_finite_layer(
         &self,
         images: &Tensor,
         weights: &dyn WeightSource,
         cut: Option<&Cut>,
     ) -> Option<String> {
         let _guard = tch::no_grad_guard();
-        let good = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
-        if !good(images) {
+        let finite = |t: &Tensor| t.isfinite().all().int64_value(&[]) == 1;
+        if !finite(images) {
             return Some("the input images".into());
         }
         for id in self.program.nodes() {
@@ -169,14 +169,14 @@ impl Network {
                 .collect();
             for &v in &constants {
                 let weight = weights.weight(v, cut.and_then(|c| c.crops.get(&v)));
-                if weight.is_ok_and(|w| w.is_floating_point() && !good(&w)) {
+                if weight.is_ok_and(|w| w.is_floating_point() && !finite(&w)) {
                     return Some(node.name.clone());
                 }
             }
             let out =
                 self.program
                     .forward_with(images, weights, cut, NormMode::Batch, &[node.output()]);
-            if !constants.is_empty() && out.is_ok_and(|(_, taps)| !good(&taps[0])) {
+            if !constants.is_empty() && out.is_ok_and(|(_, taps)| !finite(&taps[0])) {
                 return Some(node.name.clone());
             }
         }

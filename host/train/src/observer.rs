@@ -1,25 +1,25 @@
-//! What a training tells whoever watches it.
+//! Progress events of a training.
 
 use std::ops::ControlFlow;
 
-/// One step of a training, or its end.
+/// A finished step of a training.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Event {
     /// The stage: `joint training`, `fine-tuning`, `training`.
     pub stage: &'static str,
     /// Epoch, from 0.
     pub epoch: usize,
-    /// Epochs in all.
+    /// Number of epochs.
     pub epochs: usize,
-    /// Steps done over all epochs, this one included.
+    /// Finished steps over all epochs, including this one.
     pub step: u64,
-    /// Steps in all.
+    /// Number of steps over all epochs.
     pub steps: u64,
     /// Training images per second, smoothed over the last steps.
     pub images_per_second: f64,
     /// Loss of the step.
     pub loss: f64,
-    /// Accuracy on the step's batch, 0 to 1 (of the first network trained on it).
+    /// Accuracy on the step's batch, 0 to 1; in joint training, of the first network drawn.
     pub accuracy: f64,
     /// Learning rate of the step.
     pub lr: f64,
@@ -27,9 +27,9 @@ pub struct Event {
     pub checkpointed: bool,
 }
 
-/// Watches a training and may stop it.
+/// Receives the progress of a training and can stop it.
 pub trait Observer {
-    /// Called after every step. `Break` writes a checkpoint and stops cleanly.
+    /// Called after every step. `Break` writes a checkpoint and stops the training.
     fn progress(&mut self, event: Event) -> ControlFlow<()>;
 }
 
@@ -39,7 +39,7 @@ impl<F: FnMut(Event) -> ControlFlow<()>> Observer for F {
     }
 }
 
-/// An observer that looks away.
+/// An observer that ignores all events.
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Silent;
 

@@ -1,4 +1,4 @@
-//! What a network computes for given images: the reference that an exported file is compared with.
+//! Reference outputs to compare an exported file with.
 
 use datasets::Dataset;
 use onnx_graph::Graph;
@@ -9,11 +9,11 @@ use crate::TrainError;
 use crate::network::Runtime;
 use crate::samples::read;
 
-/// The normalised images at `indices` `[N, C, H, W]` and the network's first output for them, both row-major, with
-/// BatchNorm's stored statistics.
+/// Returns the normalised images at `indices` `[N, C, H, W]` and the network's first output for
+/// them under BatchNorm's stored statistics, both row-major.
 ///
 /// # Errors
-/// [`TrainError::Data`] when an image cannot be read, and what running the graph gives.
+/// [`TrainError::Data`] if an image cannot be read; errors of running the graph.
 pub fn reference_outputs(
     graph: &Graph,
     data: &dyn Dataset,

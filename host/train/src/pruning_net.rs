@@ -1,83 +1,83 @@
-//! Graph PruningNet (Zhang et al., arXiv 1911.09817): a graph convolutional network over the layers' topology whose
-//! node embeddings generate every layer's weights for a given width configuration.
+//! Graph PruningNet (Zhang et al., arXiv 1911.09817): a graph convolutional network over the
+//! topology of the layers. Its node embeddings generate the weights of every layer for a given
+//! width configuration.
 //!
-//! `H_0 = X(c)`, `H_{l+1} = relu(Â H_l Θ_l)`, `vec(W_i) = U_i (h_i(c) - h_i(full)) + b_i`. The paper has `U_i h_i(c) + b_i`,
-//! the same functions with `b_i - U_i h_i(full)` in the place of `b_i`. Written like this, `b_i` is the weight of the full
-//! network, which therefore starts as the user's in a warm start, and the large constant part of an embedding does not
-//! multiply the gradient of `U_i`; with it, a warm start of ResNet-20 lost most of its accuracy. A weight shared by several layers is generated
-//! from the mean of their embeddings. `b_i` lives in the same [`Params`] as the parameters that are trained directly
-//! (biases, BatchNorm's scale and shift), so a warm start needs no copying.
+//! `H_0 = X(c)`, `H_{l+1} = relu(Â H_l Θ_l)`, `vec(W_i) = U_i (h_i(c) - h_i(full)) + b_i`.
+//!
+//! The paper has `U_i h_i(c) + b_i`, the same functions with `b_i - U_i h_i(full)` in place of
+//! `b_i`. In this form `b_i` is the weight of the full network, so a warm start begins with the
+//! user's network, and the large constant part of an embedding does not multiply the gradient of
+//! `U_i`. Without the difference a warm start of ResNet-20 lost most of its accuracy.
+//!
+//! A weight shared by several layers is generated from the mean of their embeddings. `b_i` and
+//! the parameters trained directly (biases, BatchNorm's scale and shift) are stored in the same
+//! [`Params`], so a warm start copies nothing.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::HashMap;
 use std::path::Path;
 
 use channels::{Analysis, Crop, Cut, GroupId};
 use onnx_graph::{Graph, ValueId};
-use rand::SeedableRng as _;
-use rand_chacha::ChaCha8Rng;
-use serde::{Deserialize, Serialize};
 use tch::{Device, Kind, Tensor};
 use torch_exec::{ExecError, Params, WeightSource, crop};
 
 use crate::TrainError;
 use crate::checkpoint::{self, Meta};
-use crate::generator::{Generator, Kernel};
-use crate::init::{initialise, spread};
+use crate::config::{PruningNetConfig, Start};
+use crate::generator::{Generator, Kernel, generators};
+use crate::init::{RandomTensors, initialise};
 use crate::sgd::Trained;
 use crate::topology::{FEATURES, Topology};
 
-/// Where the generated weights start.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum Start {
-    /// At the weights that the graph holds: at first the full-width network is the user's network.
-    #[default]
-    Warm,
-    /// At He initialisation, the paper's way.
-    Scratch,
-}
-
-/// Settings of a [`PruningNet`].
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct PruningNetConfig {
-    /// Width of the embeddings.
-    pub hidden: usize,
-    /// Graph convolution layers.
-    pub layers: usize,
-    /// Where the generated weights start.
-    pub start: Start,
-    /// Standard deviation of U's elements, as a share of the layer's weights' own over the root of `hidden`.
-    pub u_scale: f64,
-    /// Layers with more weights than this get a factored generator.
-    pub factor_above: usize,
-    /// Rank of the factored generators.
-    pub rank: usize,
-}
-
-impl Default for PruningNetConfig {
-    fn default() -> Self {
-        Self {
-            hidden: 32,
-            layers: 2,
-            start: Start::Warm,
-            u_scale: 0.01,
-            factor_above: 200_000,
-            rank: 4,
-        }
-    }
-}
-
-/// What the network needs to know of a group.
+/// The properties of a group that weight generation uses.
 struct NetGroup {
     channels: usize,
-    /// Whether it may be emptied.
+    /// Whether the group can be emptied.
     removable: bool,
-    /// Positions of the producing layers.
+    /// Positions of the producing layers in the topology.
     producers: Vec<usize>,
 }
 
-/// The network that generates the weights of every width configuration of one graph.
+impl NetGroup {
+    fn all(analysis: &Analysis, topology: &Topology) -> Vec<Self> {
+        let layers = topology.layers().iter().enumerate();
+        let position: HashMap<_, _> = layers.map(|(i, layer)| (layer.node, i)).collect();
+        let groups = analysis.groups().iter().enumerate();
+        let group = |(i, group): (usize, &channels::Group)| Self {
+            channels: group.channels,
+            removable: analysis.removal(GroupId(i)).is_some(),
+            producers: group
+                .producers
+                .iter()
+                .filter_map(|p| position.get(p).copied())
+                .collect(),
+        };
+        groups.map(group).collect()
+    }
+}
+
+/// Draws the matrices Θ of the graph convolutions.
+fn thetas(
+    config: &PruningNetConfig,
+    random: &mut RandomTensors,
+) -> Result<Vec<Tensor>, TrainError> {
+    let rows = |layer| if layer == 0 { FEATURES } else { config.hidden };
+    (0..config.layers)
+        .map(|layer| {
+            let rows = rows(layer);
+            random.draw(&[rows, config.hidden], (2.0 / rows as f64).sqrt())
+        })
+        .collect()
+}
+
+fn adjacency(topology: &Topology, device: Device) -> Result<Tensor, TrainError> {
+    let n = topology.layers().len() as i64;
+    Ok(Tensor::f_from_slice(&topology.adjacency())?
+        .f_reshape([n, n])?
+        .f_to_device(device)?)
+}
+
+/// A network that generates the weights of every width configuration of one graph.
 pub struct PruningNet {
     topology: Topology,
     params: Params,
@@ -86,15 +86,15 @@ pub struct PruningNet {
     thetas: Vec<Tensor>,
     generators: Vec<Generator>,
     groups: Vec<NetGroup>,
-    config: PruningNetConfig,
     device: Device,
 }
 
 impl PruningNet {
-    /// A Graph PruningNet for `graph`, with the analysis of the same graph. Equal seeds give equal networks.
+    /// Creates a Graph PruningNet for `graph` and its analysis. Equal seeds give equal networks.
     ///
     /// # Errors
-    /// [`TrainError::NoLayers`] when the graph has no layer with constant weights; otherwise what libtorch reports.
+    /// [`TrainError::NoLayers`] if the graph has no layer with constant weights; otherwise errors
+    /// of libtorch.
     pub fn new(
         graph: &Graph,
         analysis: &Analysis,
@@ -112,125 +112,36 @@ impl PruningNet {
             Start::Warm => Params::from_graph(graph, device)?,
             Start::Scratch => Params::from_graph(&initialise(graph, seed)?, device)?,
         };
-        let mut rng = ChaCha8Rng::seed_from_u64(seed);
-        rng.set_stream(1);
-        let hidden = config.hidden;
-        let mut random = |shape: &[usize], std: f64| -> Result<Tensor, TrainError> {
-            let values = spread(&mut rng, shape.iter().product(), std);
-            let dims: Vec<i64> = shape.iter().map(|&d| d as i64).collect();
-            Ok(Tensor::f_from_slice(&values)?
-                .f_reshape(dims)?
-                .f_to_device(device)?
-                .f_set_requires_grad(true)?)
-        };
-        let mut thetas = Vec::new();
-        for l in 0..config.layers {
-            let rows = if l == 0 { FEATURES } else { hidden };
-            thetas.push(random(&[rows, hidden], (2.0 / rows as f64).sqrt())?);
-        }
-        let mut users: BTreeMap<ValueId, Vec<i64>> = BTreeMap::new();
-        for (i, layer) in topology.layers().iter().enumerate() {
-            users.entry(layer.weight).or_default().push(i as i64);
-        }
         let trainable = params.trainable(graph);
         let direct = trainable
             .iter()
-            .map(|(_, n, t)| (n.clone(), t.shallow_clone()))
+            .map(|(_, name, tensor)| (name.clone(), tensor.shallow_clone()))
             .collect();
         let trainable: HashMap<ValueId, Tensor> =
             trainable.into_iter().map(|(id, _, t)| (id, t)).collect();
-        let mut generators = Vec::new();
-        for (weight, layers) in users {
-            let Some(base) = trainable.get(&weight) else {
-                continue;
-            };
-            let shape = base.size();
-            let count = base.numel();
-            let width = if config.layers == 0 { FEATURES } else { hidden };
-            let deviation = base
-                .detach()
-                .f_square()?
-                .f_mean(Kind::Float)?
-                .f_double_value(&[])?
-                .sqrt();
-            let std = config.u_scale * deviation / (width as f64).sqrt();
-            let rows = shape.first().map_or(1, |&d| d as usize).max(1);
-            let kernel = if count > config.factor_above && config.rank > 0 {
-                let left = random(&[rows, config.rank], 1.0 / (config.rank as f64).sqrt())?;
-                Kernel::Factored {
-                    left,
-                    right: random(&[config.rank * (count / rows), width], std)?,
-                }
-            } else {
-                Kernel::Full(random(&[count, width], std)?)
-            };
-            let name = topology.layers()[layers[0] as usize].name.clone();
-            generators.push(Generator {
-                weight,
-                name,
-                layers,
-                shape,
-                base: base.shallow_clone(),
-                kernel,
-            });
-        }
-        let n = topology.layers().len() as i64;
-        let adjacency = Tensor::f_from_slice(&topology.adjacency())?
-            .f_reshape([n, n])?
-            .f_to_device(device)?;
-        let at: HashMap<_, _> = topology
-            .layers()
-            .iter()
-            .enumerate()
-            .map(|(i, l)| (l.node, i))
-            .collect();
-        let groups = analysis.groups().iter().enumerate();
-        let groups = groups
-            .map(|(i, g)| NetGroup {
-                channels: g.channels,
-                removable: analysis.removal(GroupId(i)).is_some(),
-                producers: g
-                    .producers
-                    .iter()
-                    .filter_map(|p| at.get(p).copied())
-                    .collect(),
-            })
-            .collect();
+        let mut random = RandomTensors::new(seed, 1, device);
         Ok(Self {
+            thetas: thetas(config, &mut random)?,
+            generators: generators(&topology, &trainable, config, &mut random)?,
+            adjacency: adjacency(&topology, device)?,
+            groups: NetGroup::all(analysis, &topology),
             topology,
             params,
             direct,
-            adjacency,
-            thetas,
-            generators,
-            groups,
-            config: config.clone(),
             device,
         })
     }
 
-    /// The topology graph it works on.
+    /// The topology of the layers.
     #[must_use]
     pub fn topology(&self) -> &Topology {
         &self.topology
     }
 
-    /// The parameters trained directly, and the b of every generated weight.
+    /// The parameters trained directly and the b of every generated weight.
     #[must_use]
     pub fn params(&self) -> &Params {
         &self.params
-    }
-
-    /// The settings it was made with.
-    #[must_use]
-    pub fn config(&self) -> &PruningNetConfig {
-        &self.config
-    }
-
-    /// Where its tensors live.
-    #[must_use]
-    pub fn device(&self) -> Device {
-        self.device
     }
 
     fn check(&self, widths: &[usize]) -> Result<(), TrainError> {
@@ -268,10 +179,11 @@ impl PruningNet {
         Ok(h)
     }
 
-    /// The embedding of every weight-bearing layer for kept counts `widths` (one per group); `[layers][hidden]`.
+    /// Returns the embeddings of the weight-bearing layers for kept counts `widths` (one per
+    /// group); `[layers][hidden]`.
     ///
     /// # Errors
-    /// [`TrainError::Widths`] when a width does not fit its group.
+    /// [`TrainError::Widths`] if a width does not fit its group.
     pub fn embeddings(&self, widths: &[usize]) -> Result<Vec<Vec<f32>>, TrainError> {
         let _guard = tch::no_grad_guard();
         let h = self
@@ -287,8 +199,8 @@ impl PruningNet {
             .collect())
     }
 
-    /// The embedding of every group, the mean over its producing layers; `[groups][hidden]`. The reinforcement
-    /// learning's state is made of these.
+    /// Returns the embeddings of the groups, each the mean over its producing layers;
+    /// `[groups][hidden]`. They make up the state of the reinforcement learning agent.
     ///
     /// # Errors
     /// As [`PruningNet::embeddings`].
@@ -307,11 +219,13 @@ impl PruningNet {
         Ok(self.groups.iter().map(mean).collect())
     }
 
-    /// Generates the weights for `widths`, cropped to what `cut` keeps (all, if `None`: the configuration's weights at
-    /// full shape). The result must be used with the same cut. Differentiable unless gradients are off.
+    /// Generates the weights for `widths`, cropped to the channels that `cut` keeps; without a
+    /// cut, the configuration's weights at full shape. Use the result with the same cut.
+    /// Differentiable unless gradients are off.
     ///
     /// # Errors
-    /// [`TrainError::Widths`] when a width does not fit its group; [`TrainError::Exec`] when the cut does not fit.
+    /// [`TrainError::Widths`] if a width does not fit its group; [`TrainError::Exec`] if the cut
+    /// does not fit.
     pub fn bind(&self, widths: &[usize], cut: Option<&Cut>) -> Result<Bound<'_>, TrainError> {
         let full: Vec<usize> = self.groups.iter().map(|g| g.channels).collect();
         let h = self.embed(widths)?.f_sub(&self.embed(&full)?)?;
@@ -320,22 +234,22 @@ impl PruningNet {
             let node = &self.topology.layers()[*layer as usize].node;
             cut.is_some_and(|c| c.dead.contains(node))
         };
-        for g in &self.generators {
-            if g.layers.iter().all(unused) {
+        for generator in &self.generators {
+            if generator.layers.iter().all(unused) {
                 continue;
             }
-            let own = match g.layers.as_slice() {
+            let own = match generator.layers.as_slice() {
                 [one] => h.f_select(0, *one)?,
                 many => h
                     .f_index_select(0, &Tensor::from_slice(many).to_device(self.device))?
                     .f_mean_dim(&[0i64][..], false, None::<Kind>)?,
             };
-            let full = g.generate(&own)?;
-            let kept = match cut.and_then(|c| c.crops.get(&g.weight)) {
+            let full = generator.generate(&own)?;
+            let kept = match cut.and_then(|c| c.crops.get(&generator.weight)) {
                 Some(c) => crop(&full, c)?,
                 None => full,
             };
-            generated.insert(g.weight, kept);
+            generated.insert(generator.weight, kept);
         }
         Ok(Bound {
             params: &self.params,
@@ -343,44 +257,36 @@ impl PruningNet {
         })
     }
 
-    /// Everything that is trained, with stable names.
+    /// All trained tensors with stable names.
     pub(crate) fn trained(&self) -> Vec<Trained> {
         let mut out = Vec::new();
-        for (i, theta) in self.thetas.iter().enumerate() {
-            out.push(Trained {
-                name: format!("theta/{i}"),
-                tensor: theta.shallow_clone(),
-                decay: true,
-            });
-        }
-        for g in &self.generators {
-            let mut add = |part: &str, t: &Tensor| {
-                out.push(Trained {
-                    name: format!("{part}/{}", g.name),
-                    tensor: t.shallow_clone(),
-                    decay: true,
-                });
-            };
-            match &g.kernel {
-                Kernel::Full(u) => add("u", u),
-                Kernel::Factored { left, right } => {
-                    add("u-left", left);
-                    add("u-right", right);
-                }
-            }
-        }
-        for (name, tensor) in &self.direct {
-            let (name, decay) = (format!("direct/{name}"), tensor.dim() > 1);
+        let mut add = |name: String, tensor: &Tensor, decay: bool| {
             out.push(Trained {
                 name,
                 tensor: tensor.shallow_clone(),
                 decay,
             });
+        };
+        for (i, theta) in self.thetas.iter().enumerate() {
+            add(format!("theta/{i}"), theta, true);
+        }
+        for generator in &self.generators {
+            let name = &generator.name;
+            match &generator.kernel {
+                Kernel::Full(u) => add(format!("u/{name}"), u, true),
+                Kernel::Factored { left, right } => {
+                    add(format!("u-left/{name}"), left, true);
+                    add(format!("u-right/{name}"), right, true);
+                }
+            }
+        }
+        for (name, tensor) in &self.direct {
+            add(format!("direct/{name}"), tensor, tensor.dim() > 1);
         }
         out
     }
 
-    /// Everything that makes up its state, by name.
+    /// The state by name.
     pub(crate) fn tensors(&self) -> Vec<(String, Tensor)> {
         self.trained()
             .into_iter()
@@ -388,38 +294,23 @@ impl PruningNet {
             .collect()
     }
 
-    /// Writes the state to `path`, atomically.
+    /// Reads the state from a checkpoint of the joint training.
     ///
     /// # Errors
-    /// As [`checkpoint::save`].
-    pub fn save(&self, path: &Path, seed: u64) -> Result<(), TrainError> {
-        let meta = Meta {
-            kind: "pruning-net".into(),
-            fingerprint: checkpoint::fingerprint(&self.config),
-            seed,
-            epoch: 0,
-            batch: 0,
-            step: 0,
-        };
-        checkpoint::save(path, &meta, &self.tensors())
-    }
-
-    /// Reads the state from a file that [`PruningNet::save`] or a joint training's checkpoint wrote.
-    ///
-    /// # Errors
-    /// [`TrainError::Checkpoint`] when it is missing, damaged or belongs to another network.
+    /// [`TrainError::Checkpoint`] if it is missing, damaged or belongs to another network.
     pub fn load(&mut self, path: &Path) -> Result<Meta, TrainError> {
         let missing = || TrainError::Checkpoint {
             path: path.into(),
             reason: "there is no such file".into(),
         };
-        let (meta, held) = checkpoint::load(path)?.ok_or_else(missing)?;
-        checkpoint::restore(path, &held, &self.tensors())?;
+        let (meta, stored) = checkpoint::load(path)?.ok_or_else(missing)?;
+        checkpoint::restore(path, &stored, &self.tensors())?;
         Ok(meta)
     }
 }
 
-/// Generated, cropped weights of one width configuration; everything else comes from the net's [`Params`].
+/// Generated, cropped weights of one width configuration; other constants come from the net's
+/// [`Params`].
 pub struct Bound<'a> {
     params: &'a Params,
     generated: HashMap<ValueId, Tensor>,

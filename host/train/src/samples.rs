@@ -1,4 +1,4 @@
-//! Images drawn from a data set for estimates: which ones, and reading them.
+//! Random samples of a data set for estimates.
 
 use datasets::Dataset;
 use rand::SeedableRng as _;
@@ -10,16 +10,16 @@ use tch::{Device, Tensor};
 use crate::error::TrainError;
 
 /// Settings of an [`Evaluator`](crate::Evaluator).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct EvaluatorConfig {
-    /// Training batches on which BatchNorm is re-estimated.
+    /// Number of training batches on which BatchNorm is re-estimated.
     pub calibration_batches: usize,
-    /// Images of each of them.
+    /// Images per calibration batch.
     pub calibration_batch: usize,
-    /// Images of the search split that are used, drawn once; 0 takes all.
+    /// Number of images drawn once from the search split; 0 takes all.
     pub search_images: usize,
-    /// Images of a batch of these.
+    /// Images per batch of the search split.
     pub batch: usize,
     /// Seed of both draws.
     pub seed: u64,
@@ -37,18 +37,18 @@ impl Default for EvaluatorConfig {
     }
 }
 
-/// Positions of `wanted` of `held` images, ascending.
-pub(crate) fn draw(held: usize, wanted: usize, seed: u64) -> Vec<usize> {
+/// Draws `count` of `total` indices, ascending.
+pub(crate) fn draw(total: usize, count: usize, seed: u64) -> Vec<usize> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    let mut indices = rand::seq::index::sample(&mut rng, held, wanted.min(held)).into_vec();
+    let mut indices = rand::seq::index::sample(&mut rng, total, count.min(total)).into_vec();
     indices.sort_unstable();
     indices
 }
 
-/// Images `[N, C, H, W]`, normalised, and labels `[N]`, read in parallel.
+/// Reads normalised images `[N, C, H, W]` and labels `[N]`, in parallel.
 ///
 /// # Errors
-/// [`TrainError::Data`] for the first image that cannot be read.
+/// [`TrainError::Data`] if an image cannot be read.
 pub fn read(
     data: &dyn Dataset,
     indices: &[usize],

@@ -1,5 +1,6 @@
-//! Stochastic gradient descent with momentum in one pass over memory, gradient clipping, and the learning-rate
-//! schedule. libtorch's own optimiser makes four passes, which is felt when every layer has a weight generator.
+//! Stochastic gradient descent with momentum, gradient clipping and the learning-rate schedule.
+//! An update takes one pass over memory; libtorch's own optimiser takes four, which matters
+//! because every layer has a weight generator.
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -8,20 +9,20 @@ use tch::{Device, Kind, Tensor};
 use crate::TrainError;
 
 /// Settings of the optimiser and of its schedule.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SgdConfig {
     /// Peak learning rate, reached after the warm-up.
     pub lr: f64,
     /// Momentum.
     pub momentum: f64,
-    /// L2 penalty on weights; biases and BatchNorm's parameters have none.
+    /// L2 penalty on weights, except biases and BatchNorm's parameters.
     pub weight_decay: f64,
-    /// Nesterov's look-ahead.
+    /// Nesterov momentum.
     pub nesterov: bool,
-    /// Epochs (may be a fraction) over which the learning rate rises linearly from 0.
+    /// Epochs (possibly fractional) over which the learning rate rises linearly from 0.
     pub warmup_epochs: f64,
-    /// Largest L2 norm of the whole gradient; 0 turns clipping off.
+    /// Largest L2 norm of the gradient; 0 turns clipping off.
     pub clip_norm: f64,
 }
 
@@ -39,18 +40,19 @@ impl Default for SgdConfig {
 }
 
 impl SgdConfig {
-    /// The learning rate of `step` out of `steps`, of which `warmup` warm up: a linear rise, then half a cosine to 0.
+    /// Returns the learning rate of `step` out of `steps`: a linear rise over `warmup` steps,
+    /// then half a cosine to 0.
     #[must_use]
     pub fn lr_at(&self, step: u64, steps: u64, warmup: u64) -> f64 {
         if step < warmup {
             return self.lr * (step + 1) as f64 / (warmup + 1) as f64;
         }
-        let done = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
-        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * done.min(1.0)).cos())
+        let share = (step - warmup) as f64 / steps.saturating_sub(warmup).max(1) as f64;
+        self.lr * 0.5 * (1.0 + (std::f64::consts::PI * share.min(1.0)).cos())
     }
 }
 
-/// A tensor to train.
+/// A trained tensor.
 #[derive(Debug)]
 pub(crate) struct Trained {
     pub name: String,
@@ -59,13 +61,13 @@ pub(crate) struct Trained {
     pub decay: bool,
 }
 
-/// The optimiser's state: what it trains and the momentum of each.
+/// The optimiser: trained tensors, their momentum and gradients.
 #[derive(Debug)]
 pub(crate) struct Sgd {
     trained: Vec<Trained>,
     momentum: Vec<Tensor>,
-    /// Gradients gathered since they were cleared; `None` where nothing arrived. They are kept here and not in the
-    /// tensors, because those would be zeroed and added to, which is two more passes over memory.
+    /// Sum of the gradients since the last clearing; `None` without any. Accumulating them in the
+    /// tensors would take two more passes over memory, for zeroing and adding.
     gradients: Vec<Option<Tensor>>,
 }
 
@@ -87,25 +89,25 @@ impl Sgd {
         &self.trained
     }
 
-    /// The momentum, named after what it belongs to.
+    /// The momentum, by the names of the tensors.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named =
             |(t, m): (&Trained, &Tensor)| (format!("momentum/{}", t.name), m.shallow_clone());
         self.trained.iter().zip(&self.momentum).map(named).collect()
     }
 
-    /// Forgets the gradients.
+    /// Clears the gradients.
     pub fn clear(&mut self) {
         self.gradients.iter_mut().for_each(|g| *g = None);
     }
 
-    /// Adds the gradient of `loss` to what is gathered.
+    /// Adds the gradients of `loss`.
     pub fn backward(&mut self, loss: &Tensor) -> Result<(), TrainError> {
         let inputs: Vec<&Tensor> = self.trained.iter().map(|t| &t.tensor).collect();
-        let found = Tensor::f_run_backward(&[loss], &inputs, false, false)?;
-        for (held, new) in self.gradients.iter_mut().zip(found) {
+        let gradients = Tensor::f_run_backward(&[loss], &inputs, false, false)?;
+        for (sum, new) in self.gradients.iter_mut().zip(gradients) {
             if new.defined() {
-                *held = Some(match held.take() {
+                *sum = Some(match sum.take() {
                     Some(old) => old.f_add(&new)?,
                     None => new,
                 });
@@ -114,7 +116,7 @@ impl Sgd {
         Ok(())
     }
 
-    /// L2 norm of the whole gradient.
+    /// Returns the L2 norm of the gradient over all tensors.
     pub fn gradient_norm(&self) -> Result<f64, TrainError> {
         let _guard = tch::no_grad_guard();
         let norms: Vec<Tensor> = self
@@ -129,7 +131,7 @@ impl Sgd {
         Ok(Tensor::f_stack(&norms, 0)?.f_norm()?.f_double_value(&[])?)
     }
 
-    /// One update; the gradient is multiplied by `scale` first.
+    /// Updates the tensors with the gradient multiplied by `scale`.
     pub fn step(&mut self, config: &SgdConfig, lr: f64, scale: f64) -> Result<(), TrainError> {
         let _guard = tch::no_grad_guard();
         for ((t, momentum), grad) in self
@@ -163,14 +165,14 @@ impl Sgd {
     }
 }
 
-/// Stride and size of every axis along which there is more than one element; the stride of any other means nothing, and
-/// libtorch writes what it likes there.
+/// Returns stride and size of every axis with more than one element; the strides of other axes
+/// are arbitrary.
 fn axes(x: &Tensor) -> Vec<(i64, i64)> {
     let all = x.stride().into_iter().zip(x.size());
     all.filter(|a| a.1 != 1).collect()
 }
 
-/// Whether the elements are floats in host memory without gaps or overlaps.
+/// Returns whether the elements are floats in host memory without gaps or overlaps.
 fn fusable(x: &Tensor) -> bool {
     let mut axes = axes(x);
     axes.sort_unstable();
@@ -198,9 +200,10 @@ impl Update {
         const CHUNK: usize = 1 << 16;
         let n = weight.numel();
         debug_assert!(n == grad.numel() && n == momentum.numel());
-        // SAFETY: the three tensors are floats in host memory without gaps, `n` elements each in the same order (checked
-        // by the caller with `fusable` and `same_layout`), they own distinct storage, they outlive the slices, and
-        // nothing else touches them meanwhile: training is single-threaded outside libtorch's kernels.
+        // SAFETY: the three tensors are floats in host memory without gaps, with `n` elements
+        // each in the same order (the caller checks `fusable` and `same_layout`). They own
+        // distinct storage and outlive the slices, and nothing else accesses them meanwhile:
+        // training is single-threaded outside libtorch's kernels.
         let (w, g, v) = unsafe {
             (
                 std::slice::from_raw_parts_mut(weight.data_ptr().cast::<f32>(), n),
@@ -263,15 +266,15 @@ mod tests {
             lr: 1.0,
             ..SgdConfig::default()
         };
-        let at = |s| c.lr_at(s, 110, 10);
-        assert!((at(4) - 5.0 / 11.0).abs() < 1e-12);
-        assert!((at(10) - 1.0).abs() < 1e-12);
-        assert!((at(60) - 0.5).abs() < 1e-12);
-        assert!(at(110) < 1e-12);
+        let lr = |s| c.lr_at(s, 110, 10);
+        assert!((lr(4) - 5.0 / 11.0).abs() < 1e-12);
+        assert!((lr(10) - 1.0).abs() < 1e-12);
+        assert!((lr(60) - 0.5).abs() < 1e-12);
+        assert!(lr(110) < 1e-12);
     }
 
     #[test]
-    fn layouts_are_the_same_unless_elements_lie_elsewhere() {
+    fn layouts_are_compared_by_the_positions_of_the_elements() {
         let of = |size: &[i64], stride: &[i64]| {
             Tensor::zeros([8], (Kind::Float, Device::Cpu)).as_strided(size, stride, None)
         };
@@ -282,7 +285,7 @@ mod tests {
     }
 
     #[test]
-    fn the_fused_update_equals_the_one_made_of_tensor_operations() {
+    fn the_fused_update_equals_the_one_by_tensor_operations() {
         for nesterov in [false, true] {
             let u = Update {
                 lr: 0.1,

@@ -1,5 +1,6 @@
-//! Which way of running a network trains it fastest on this machine. bfloat16 nearly doubles some networks and halves
-//! others, and so does the memory order, so it is measured instead of assumed.
+//! Measures which memory order, precision and number of threads train a network fastest on this
+//! machine. bfloat16 and the memory order nearly double the speed of some networks and halve that
+//! of others.
 
 use std::num::NonZero;
 use std::time::{Duration, Instant};
@@ -11,16 +12,17 @@ use torch_exec::{ExecOptions, MemoryFormat, NormMode, Params, Precision, cross_e
 use crate::TrainError;
 use crate::network::{Network, Runtime};
 
-/// Timed steps of each way.
+/// Timed steps per setting.
 const STEPS: usize = 3;
 
-/// Steps of one way are not timed for longer than this, but for the first.
+/// Most time for the steps of one setting; at least one step is timed.
 const LONGEST: Duration = Duration::from_secs(4);
 
-/// Fewer threads are not tried any more once they take this many times the best.
+/// Numbers of threads are tried in descending order until one takes this multiple of the best
+/// time.
 const SLOWER: f64 = 1.25;
 
-/// A way to run a network, and how long one training step took.
+/// Time of a training step under given options.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct StepTime {
     /// Memory order and precision.
@@ -29,16 +31,17 @@ pub struct StepTime {
     pub step: Duration,
 }
 
-/// How long a training step took with some threads.
+/// Time of a training step with a given number of threads.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct ThreadTime {
-    /// Threads of one operation.
+    /// Threads per operation.
     pub threads: usize,
     /// The median of a few steps, as in [`StepTime`].
     pub step: Duration,
 }
 
-/// Numbers of threads worth trying on a machine of `cores`, most first: all, one core left to others, and halves.
+/// Returns the numbers of threads to try on a machine with `cores` cores, descending: all, all
+/// but one, and halves.
 #[must_use]
 pub fn thread_counts(cores: usize) -> Vec<usize> {
     let cores = cores.max(1);
@@ -49,18 +52,19 @@ pub fn thread_counts(cores: usize) -> Vec<usize> {
     counts
 }
 
-/// The cores that this process may use.
+/// Returns the number of cores available to this process.
 #[must_use]
 pub fn cores() -> usize {
     std::thread::available_parallelism().map_or(1, NonZero::get)
 }
 
-/// Times a training step of `graph` on random images `[batch, C, H, W]` with several numbers of threads; the fastest first. Where
-/// other work keeps some cores busy, all threads together wait for the one that shares its core, and fewer are faster by far.
-/// The number of threads that operations use is restored.
+/// Times a training step of `graph` on random images `[batch, C, H, W]` with several numbers of
+/// threads and returns the fastest first. If other processes keep some cores busy, all threads
+/// wait for the one that shares its core, and fewer threads are much faster. Restores the number
+/// of threads.
 ///
 /// # Errors
-/// What compiling and running the graph gives.
+/// Errors of compiling and running the graph.
 pub fn thread_times(
     graph: &Graph,
     image: [usize; 3],
@@ -68,9 +72,9 @@ pub fn thread_times(
     runtime: Runtime,
 ) -> Result<Vec<ThreadTime>, TrainError> {
     let before = torch_exec::threads();
-    let found = timed_threads(graph, image, batch, runtime);
+    let times = timed_threads(graph, image, batch, runtime);
     torch_exec::set_threads(before);
-    found
+    times
 }
 
 fn timed_threads(
@@ -85,7 +89,7 @@ fn timed_threads(
         torch_exec::set_threads(threads);
         let mut steps = time(graph, &images, &labels, runtime.options)?;
         steps.sort_unstable();
-        // Not the fastest: where cores are busy, a step that was lucky does not tell how a training goes on.
+        // The median: on busy cores the fastest step is not typical of a training.
         let step = steps[steps.len() / 2];
         let best = times.iter().map(|t| t.step).min();
         times.push(ThreadTime { threads, step });
@@ -108,11 +112,11 @@ fn random_batch(
     Ok((images, labels))
 }
 
-/// Times a training step of `graph` on random images `[batch, C, H, W]` in every memory order and precision that
-/// `device` has; the fastest first.
+/// Times a training step of `graph` on random images `[batch, C, H, W]` in every memory order and
+/// every precision that `device` supports, and returns the fastest first.
 ///
 /// # Errors
-/// What compiling and running the graph gives.
+/// Errors of compiling and running the graph.
 pub fn step_times(
     graph: &Graph,
     image: [usize; 3],
@@ -131,7 +135,7 @@ pub fn step_times(
                 precision,
             };
             let steps = time(graph, &images, &labels, options)?;
-            // The fastest, since whatever else the machine does only slows steps down.
+            // The fastest: other load only slows steps down.
             let step = steps.into_iter().min().unwrap_or(Duration::MAX);
             times.push(StepTime { options, step });
         }
@@ -140,7 +144,7 @@ pub fn step_times(
     Ok(times)
 }
 
-/// Times of at least one step.
+/// Times up to [`STEPS`] steps, at least one.
 fn time(
     graph: &Graph,
     images: &Tensor,
@@ -156,13 +160,13 @@ fn time(
         .collect();
     let mut times = Vec::new();
     let begun = Instant::now();
-    // The first step also pays for choosing kernels and taking memory.
+    // The first step is not timed: it also selects kernels and allocates memory.
     for step in 0..=STEPS {
         let start = Instant::now();
         let logits = network.logits(images, &params, None, NormMode::Batch)?;
         let loss = cross_entropy(&logits, labels, 0.0)?;
         let gradients = Tensor::f_run_backward(&[&loss], &trained, false, false)?;
-        // Reading a value waits for a GPU's queue.
+        // Reading a value waits for the GPU.
         gradients
             .last()
             .map(|g| g.f_sum(Kind::Float)?.f_double_value(&[]))
@@ -183,7 +187,7 @@ mod tests {
 
     #[test]
     fn all_cores_all_but_one_and_halves_are_tried() {
-        for (cores, wanted) in [
+        for (cores, expected) in [
             (0, &[1][..]),
             (1, &[1]),
             (2, &[2, 1]),
@@ -191,7 +195,7 @@ mod tests {
             (8, &[8, 7, 4, 2, 1]),
             (12, &[12, 11, 6, 3, 1]),
         ] {
-            assert_eq!(thread_counts(cores), wanted, "{cores}");
+            assert_eq!(thread_counts(cores), expected, "{cores}");
         }
     }
 }

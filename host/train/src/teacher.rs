@@ -1,5 +1,5 @@
-//! A frozen network to learn from, and the loss that mixes what it says with the labels (Hinton et al.,
-//! arXiv 1503.02531; the teacher sees the augmented batch, Beyer et al., CVPR 2022).
+//! A frozen network to learn from, and the loss that mixes its outputs with the labels (Hinton et
+//! al., arXiv 1503.02531). The teacher sees the augmented batch (Beyer et al., CVPR 2022).
 
 use onnx_graph::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
@@ -10,11 +10,12 @@ use crate::TrainError;
 use crate::features::{Feature, distance, select, value_of};
 use crate::network::{Network, Outputs, Runtime};
 
-/// How much is learnt from a teacher.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+/// Settings of the distillation.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct DistillConfig {
-    /// Weight of the distillation loss, the rest is cross-entropy's; without a teacher it counts as 0.
+    /// Weight of the distillation loss; the rest is that of the cross-entropy. Counts as 0
+    /// without a teacher.
     pub share: f64,
     /// Temperature of the distillation.
     pub temperature: f64,
@@ -29,35 +30,37 @@ impl Default for DistillConfig {
     }
 }
 
-/// A network to learn from, and what its student can follow inside of it.
+/// A network to learn from and the features that its student follows.
 #[derive(Debug, Clone, Copy)]
 pub struct TeacherSetup<'a> {
     /// The network.
     pub graph: &'a Graph,
-    /// What the student follows.
+    /// The features.
     pub features: &'a [Feature],
 }
 
-/// How much of what is learnt from a teacher.
+/// Weights of the parts of the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Shares {
-    /// Its outputs beside the labels.
+pub(crate) struct LossWeights {
+    /// Label smoothing of the cross-entropy.
+    pub label_smoothing: f64,
+    /// Distillation from the teacher's outputs.
     pub distil: DistillConfig,
-    /// Weight, beside those, of the distance from the values that are followed.
+    /// Weight of the distance from the teacher's features.
     pub features: f64,
 }
 
-/// A network whose outputs are learnt from.
+/// A frozen network to learn from.
 pub(crate) struct Teacher {
     network: Network,
     params: Params,
 }
 
 impl Teacher {
-    /// The teacher, if there is one to be listened to.
+    /// Compiles the teacher, if there is one and the loss uses it.
     pub fn new(
         graph: Option<&Graph>,
-        shares: Shares,
+        weights: LossWeights,
         runtime: Runtime,
     ) -> Result<Option<Self>, TrainError> {
         let compile = |graph: &Graph| {
@@ -67,28 +70,28 @@ impl Teacher {
             })
         };
         graph
-            .filter(|_| shares.distil.share > 0.0 || shares.features > 0.0)
+            .filter(|_| weights.distil.share > 0.0 || weights.features > 0.0)
             .map(compile)
             .transpose()
     }
 
-    /// What it says of `images`, without gradients: its logits and the values `taps`.
+    /// Returns the logits and the values `taps` for `images`, without gradients.
     pub fn outputs(&self, images: &Tensor, taps: &[ValueId]) -> Result<Outputs, TrainError> {
         let mode = NormMode::Running;
         tch::no_grad(|| self.network.outputs(images, &self.params, None, mode, taps))
     }
 }
 
-/// A value of the student's that follows one of the teacher's, on the channels it keeps.
-pub(crate) struct Followed {
+/// A student's value and the teacher's value that it follows on the kept channels.
+pub(crate) struct FeaturePair {
     pub student: ValueId,
     pub teacher: ValueId,
     pub keep: Option<Vec<i64>>,
 }
 
-impl Followed {
-    /// Those of `features` that both networks have.
-    pub fn find(student: &Graph, teacher: &Graph, features: &[Feature]) -> Vec<Self> {
+impl FeaturePair {
+    /// Resolves the `features` that both networks have.
+    pub fn resolve(student: &Graph, teacher: &Graph, features: &[Feature]) -> Vec<Self> {
         let pair = |feature: &Feature| {
             Some(Self {
                 student: value_of(student, feature)?,
@@ -100,29 +103,28 @@ impl Followed {
     }
 }
 
-/// Cross-entropy with the labels smoothed by `smoothing`, mixed with the distillation from `taught` if there is a teacher,
-/// and the distances of what is followed.
+/// Returns the cross-entropy, mixed with the distillation from the teacher's outputs, if there is
+/// a teacher, and the distances of the feature pairs.
 pub(crate) fn mixed_loss(
-    own: &Outputs,
+    student: &Outputs,
     labels: &Tensor,
-    smoothing: f64,
-    taught: Option<&Outputs>,
-    followed: &[Followed],
-    shares: Shares,
+    teacher: Option<&Outputs>,
+    pairs: &[FeaturePair],
+    weights: LossWeights,
 ) -> Result<Tensor, TrainError> {
-    let loss = cross_entropy(&own.logits, labels, smoothing)?;
-    let Some(taught) = taught else {
+    let loss = cross_entropy(&student.logits, labels, weights.label_smoothing)?;
+    let Some(teacher) = teacher else {
         return Ok(loss);
     };
-    let DistillConfig { share, temperature } = shares.distil;
-    let distilled = distillation(&own.logits, &taught.logits, temperature)?;
+    let DistillConfig { share, temperature } = weights.distil;
+    let distilled = distillation(&student.logits, &teacher.logits, temperature)?;
     let mut loss = loss
         .f_mul_scalar(1.0 - share)?
         .f_add(&distilled.f_mul_scalar(share)?)?;
-    for pair in followed {
-        if let (Some(own), Some(taught)) = (own.tap(pair.student), taught.tap(pair.teacher)) {
-            let apart = distance(own, &select(taught, pair.keep.as_deref())?)?;
-            loss = loss.f_add(&apart.f_mul_scalar(shares.features)?)?;
+    for pair in pairs {
+        if let (Some(own), Some(target)) = (student.tap(pair.student), teacher.tap(pair.teacher)) {
+            let apart = distance(own, &select(target, pair.keep.as_deref())?)?;
+            loss = loss.f_add(&apart.f_mul_scalar(weights.features)?)?;
         }
     }
     Ok(loss)

@@ -1,5 +1,5 @@
-//! The topology graph over weight-bearing layers, its normalised adjacency and the features of its nodes
-//! (Kipf & Welling, ICLR 2017, for the normalisation; the choice of features is our own).
+//! Topology of the weight-bearing layers, its normalised adjacency (Kipf & Welling, ICLR 2017)
+//! and the features of its nodes (our own choice).
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -13,24 +13,24 @@ pub const FEATURES: usize = 15;
 /// A layer with constant weights.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Layer {
-    /// The node in the graph.
+    /// Node in the graph.
     pub node: NodeId,
     /// Name of the node.
     pub name: String,
-    /// Its weight.
+    /// Weight.
     pub weight: ValueId,
-    /// Its data input.
+    /// Data input.
     pub input: ValueId,
-    /// Its output.
+    /// Output.
     pub output: ValueId,
-    fixed: Fixed,
-    channels_in: Count,
-    channels_out: Count,
+    geometry: Geometry,
+    channels_in: ChannelCount,
+    channels_out: ChannelCount,
 }
 
-/// What does not change with the widths.
+/// Properties that do not depend on the widths.
 #[derive(Debug, Clone, PartialEq)]
-struct Fixed {
+struct Geometry {
     kernel: [f32; 2],
     stride: f32,
     groups: usize,
@@ -39,15 +39,15 @@ struct Fixed {
     kind: usize,
 }
 
-/// How many channels of an axis are kept, as a function of the widths.
+/// Number of kept channels of an axis as a function of the widths.
 #[derive(Debug, Clone, PartialEq, Default)]
-struct Count {
+struct ChannelCount {
     pinned: usize,
-    /// Group, indices of the axis that it owns, units of the group.
+    /// Group, number of its indices on the axis, units of the group.
     owned: Vec<(usize, usize, usize)>,
 }
 
-impl Count {
+impl ChannelCount {
     fn of(axis: &[Option<AxisUnit>], analysis: &Analysis) -> Self {
         let mut owned = BTreeMap::new();
         let mut pinned = 0;
@@ -75,7 +75,7 @@ impl Count {
     }
 }
 
-/// Weight-bearing layers of a network and which feeds which.
+/// The weight-bearing layers of a network and their connections.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Topology {
     layers: Vec<Layer>,
@@ -83,28 +83,30 @@ pub struct Topology {
 }
 
 impl Topology {
-    /// Finds the layers (Conv, ConvTranspose, Gemm, MatMul with a constant weight) and the edges: `u` to `v` where
-    /// `u`'s output reaches `v`'s data input through nodes without weights of their own.
+    /// Finds the layers (Conv, ConvTranspose, Gemm, MatMul with a constant weight) and their
+    /// edges: `u` to `v` if the output of `u` reaches the data input of `v` through nodes without
+    /// weights.
     #[must_use]
     pub fn new(graph: &Graph, analysis: &Analysis) -> Self {
         let mut layers = Vec::new();
         let mut edges = Vec::new();
-        let mut reach: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.values().len()];
+        let mut sources: Vec<BTreeSet<usize>> = vec![BTreeSet::new(); graph.values().len()];
         for (id, node) in graph.iter() {
-            let from = if let Some(layer) = layer_of(graph, analysis, id, node) {
-                let at = layers.len();
-                edges.extend(reach[layer.input.index()].iter().map(|&u| (u, at)));
+            let own = if let Some(layer) = layer_of(graph, analysis, id, node) {
+                let position = layers.len();
+                let feeding = sources[layer.input.index()].iter();
+                edges.extend(feeding.map(|&source| (source, position)));
                 layers.push(layer);
-                BTreeSet::from([at])
+                BTreeSet::from([position])
             } else {
                 node.inputs
                     .iter()
                     .flatten()
-                    .flat_map(|v| reach[v.index()].iter().copied())
+                    .flat_map(|v| sources[v.index()].iter().copied())
                     .collect()
             };
             for out in node.outputs.iter().flatten() {
-                reach[out.index()].clone_from(&from);
+                sources[out.index()].clone_from(&own);
             }
         }
         Self { layers, edges }
@@ -122,18 +124,20 @@ impl Topology {
         &self.edges
     }
 
-    /// Â, row-major, `[layers, layers]`: see [`normalised_adjacency`].
+    /// Returns Â `[layers, layers]`, row-major; see [`normalised_adjacency`].
     #[must_use]
     pub fn adjacency(&self) -> Vec<f32> {
         normalised_adjacency(self.layers.len(), &self.edges)
     }
 
-    /// Node features X(c), row-major, `[layers, FEATURES]`, for the kept count `widths` of every group: keep ratios
-    /// in and out, log2 of the kept channels in and out, kernel height and width, stride, log2 of the groups,
-    /// depthwise flag, log2 of the output area, position, one-hot operator. Scaled to the order of one.
+    /// Returns the node features X(c) `[layers, FEATURES]`, row-major, for the kept counts
+    /// `widths` of the groups: keep ratios in and out, log2 of the kept channels in and out,
+    /// kernel height and width, stride, log2 of the groups, depthwise flag, log2 of the output
+    /// area, position, one-hot operator. All are scaled to the order of one.
     ///
     /// # Panics
-    /// When `widths` is shorter than the analysis' groups; [`crate::PruningNet`] checks that before.
+    /// If `widths` has fewer entries than the analysis has groups; [`crate::PruningNet`] checks
+    /// this.
     #[must_use]
     pub fn features(&self, widths: &[usize]) -> Vec<f32> {
         let mut out = Vec::with_capacity(self.layers.len() * FEATURES);
@@ -142,25 +146,25 @@ impl Topology {
                 layer.channels_in.kept(widths),
                 layer.channels_out.kept(widths),
             );
-            let fixed = &layer.fixed;
-            let groups = if fixed.depthwise {
+            let geometry = &layer.geometry;
+            let groups = if geometry.depthwise {
                 kept_out
             } else {
-                fixed.groups as f32
+                geometry.groups as f32
             };
             let mut kind = [0.0; 4];
-            kind[fixed.kind] = 1.0;
+            kind[geometry.kind] = 1.0;
             out.extend([
                 kept_in / layer.channels_in.full().max(1.0),
                 kept_out / layer.channels_out.full().max(1.0),
                 kept_in.max(1.0).log2() / 10.0,
                 kept_out.max(1.0).log2() / 10.0,
-                fixed.kernel[0] / 7.0,
-                fixed.kernel[1] / 7.0,
-                fixed.stride / 4.0,
+                geometry.kernel[0] / 7.0,
+                geometry.kernel[1] / 7.0,
+                geometry.stride / 4.0,
                 groups.max(1.0).log2() / 10.0,
-                f32::from(u8::from(fixed.depthwise)),
-                fixed.log2_area / 16.0,
+                f32::from(u8::from(geometry.depthwise)),
+                geometry.log2_area / 16.0,
                 (i + 1) as f32 / self.layers.len() as f32,
             ]);
             out.extend(kind);
@@ -174,36 +178,35 @@ fn layer_of(graph: &Graph, analysis: &Analysis, id: NodeId, node: &Node) -> Opti
         node.input(i)
             .filter(|&v| graph.constant(v).is_some_and(|t| t.as_f32().is_some()))
     };
-    let (data, weight, fixed) = match &node.op {
+    let (data, weight, mut geometry) = match &node.op {
         Op::Conv(c) => (
             0,
             constant(1)?,
-            Fixed::conv(&c.kernel, &c.strides, c.group, 0),
+            Geometry::new(&c.kernel, &c.strides, c.group, 0),
         ),
         Op::ConvTranspose(c) => (
             0,
             constant(1)?,
-            Fixed::conv(&c.kernel, &c.strides, c.group, 1),
+            Geometry::new(&c.kernel, &c.strides, c.group, 1),
         ),
-        Op::Gemm(_) => (0, constant(1)?, Fixed::conv(&[], &[], 1, 2)),
+        Op::Gemm(_) => (0, constant(1)?, Geometry::new(&[], &[], 1, 2)),
         Op::MatMul(_) => match (constant(0), constant(1)) {
-            (None, Some(w)) => (0, w, Fixed::conv(&[], &[], 1, 3)),
-            (Some(w), None) => (1, w, Fixed::conv(&[], &[], 1, 3)),
+            (None, Some(w)) => (0, w, Geometry::new(&[], &[], 1, 3)),
+            (Some(w), None) => (1, w, Geometry::new(&[], &[], 1, 3)),
             _ => return None,
         },
         _ => return None,
     };
     let (input, output) = (node.input(data)?, node.output());
     let count = |v: ValueId| match analysis.value_channels(v) {
-        Some((_, axis)) => Count::of(&axis, analysis),
-        None => Count {
+        Some((_, axis)) => ChannelCount::of(&axis, analysis),
+        None => ChannelCount {
             pinned: fallback_channels(graph, v),
             owned: Vec::new(),
         },
     };
     let (channels_in, channels_out) = (count(input), count(output));
-    let mut fixed = fixed;
-    fixed.depthwise = fixed.groups > 1 && channels_in.full() as usize == fixed.groups;
+    geometry.depthwise = geometry.groups > 1 && channels_in.full() as usize == geometry.groups;
     let area = |v: ValueId| {
         let shape = graph.value(v).shape.as_ref()?;
         (shape.len() > 2).then(|| {
@@ -213,14 +216,14 @@ fn layer_of(graph: &Graph, analysis: &Analysis, id: NodeId, node: &Node) -> Opti
                 .product::<usize>()
         })
     };
-    fixed.log2_area = (area(output).unwrap_or(1).max(1) as f32).log2();
+    geometry.log2_area = (area(output).unwrap_or(1).max(1) as f32).log2();
     Some(Layer {
         node: id,
         name: node.name.clone(),
         weight,
         input,
         output,
-        fixed,
+        geometry,
         channels_in,
         channels_out,
     })
@@ -231,13 +234,12 @@ fn fallback_channels(graph: &Graph, v: ValueId) -> usize {
     shape.get(1).and_then(|d| d.known()).unwrap_or(1)
 }
 
-impl Fixed {
-    fn conv(kernel: &[usize], strides: &[usize], groups: usize, kind: usize) -> Self {
-        let at = |v: &[usize], i: usize| v.get(i).or(v.last()).copied().unwrap_or(1) as f32;
-        let kernel = [at(kernel, 0), at(kernel, 1)];
+impl Geometry {
+    fn new(kernel: &[usize], strides: &[usize], groups: usize, kind: usize) -> Self {
+        let get = |v: &[usize], i: usize| v.get(i).or(v.last()).copied().unwrap_or(1) as f32;
         Self {
-            kernel,
-            stride: at(strides, 0),
+            kernel: [get(kernel, 0), get(kernel, 1)],
+            stride: get(strides, 0),
             groups,
             depthwise: false,
             log2_area: 0.0,
@@ -246,11 +248,11 @@ impl Fixed {
     }
 }
 
-/// Â = D^-1/2 (A + I) D^-1/2, row-major, of the graph with `nodes` nodes and `edges`; A is symmetrised first, an edge
-/// counts once however often it is listed (Kipf & Welling, ICLR 2017).
+/// Returns Â = D^-1/2 (A + I) D^-1/2, row-major, of the graph with `nodes` nodes and `edges`
+/// (Kipf & Welling, ICLR 2017). A is symmetrised first; repeated edges count once.
 ///
 /// # Panics
-/// When an edge names a node that does not exist.
+/// If an edge refers to a node that does not exist.
 #[must_use]
 pub fn normalised_adjacency(nodes: usize, edges: &[(usize, usize)]) -> Vec<f32> {
     let mut a = vec![0.0f32; nodes * nodes];
@@ -284,18 +286,18 @@ mod tests {
     #[test]
     fn the_normalised_adjacency_of_a_chain_of_three_is_the_known_one() {
         let s6 = 1.0 / 6f32.sqrt();
-        let wanted = [0.5, s6, 0.0, s6, 1.0 / 3.0, s6, 0.0, s6, 0.5];
+        let expected = [0.5, s6, 0.0, s6, 1.0 / 3.0, s6, 0.0, s6, 0.5];
         for edges in [vec![(0, 1), (1, 2)], vec![(1, 0), (2, 1), (1, 2)]] {
             let got = normalised_adjacency(3, &edges);
             assert!(
-                got.iter().zip(wanted).all(|(a, b)| (a - b).abs() < 1e-6),
+                got.iter().zip(expected).all(|(a, b)| (a - b).abs() < 1e-6),
                 "{got:?}"
             );
         }
     }
 
     #[test]
-    fn a_node_without_neighbours_keeps_only_itself() {
+    fn a_node_without_neighbours_has_only_itself() {
         assert_eq!(normalised_adjacency(1, &[]), [1.0]);
         assert!(normalised_adjacency(0, &[]).is_empty());
     }

@@ -1,5 +1,5 @@
-//! The loop that all trainings share: batches, schedule, clipping, checkpoints, resuming, events, and noticing at once
-//! when numbers stop being finite.
+//! The loop common to all trainings: batches, schedule, clipping, checkpoints, resuming, events
+//! and immediate detection of non-finite numbers.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
@@ -12,56 +12,62 @@ use crate::checkpoint::{self, Meta};
 use crate::observer::{Event, Observer};
 use crate::sgd::{Sgd, SgdConfig};
 
-/// How a training ended.
+/// End of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Completion {
     /// All epochs are done.
     Finished,
-    /// The observer asked to stop; a checkpoint was written if there is a place for one.
+    /// The observer stopped the training; the state is in the checkpoint, if there is one.
     Stopped,
 }
 
-/// What a step did: its loss and how many images were classified rightly.
-pub(crate) struct Done {
+/// Result of a step: its loss and the number of correctly classified images.
+pub(crate) struct StepResult {
     pub loss: f64,
     pub correct: usize,
 }
 
-/// What differs between the trainings.
+/// The parts in which trainings differ.
 pub(crate) trait Task {
     fn stage(&self) -> &'static str;
-    /// Forward, and the gradients into the optimiser, which was cleared before.
-    fn step(&mut self, images: &Tensor, labels: &Tensor, step: u64) -> Result<Done, TrainError>;
+    /// Runs the forward pass and adds the gradients to the cleared optimiser.
+    fn step(
+        &mut self,
+        images: &Tensor,
+        labels: &Tensor,
+        step: u64,
+    ) -> Result<StepResult, TrainError>;
     fn sgd(&mut self) -> &mut Sgd;
     /// Called after the update.
     fn updated(&mut self, step: u64) -> Result<(), TrainError>;
-    /// The state besides the momentum.
+    /// The state without the momentum.
     fn tensors(&self) -> Vec<(String, Tensor)>;
-    /// Name of the first layer that is not finite.
+    /// Name of the first layer with non-finite numbers.
     fn blame(&self, images: &Tensor, step: u64) -> String;
 
-    /// One step on a batch: gradients, clipping, update.
+    /// Trains on one batch: gradients, clipping, update.
     ///
     /// # Errors
-    /// [`TrainError::NonFinite`] when the loss or the gradient is not finite; nothing is changed then.
+    /// [`TrainError::NonFinite`] if the loss or the gradient is not finite; the weights are
+    /// unchanged then.
     fn train_batch(
         &mut self,
         (images, labels): (&Tensor, &Tensor),
-        at: Position,
+        position: Position,
         config: &SgdConfig,
         lr: f64,
-    ) -> Result<Done, TrainError> {
+    ) -> Result<StepResult, TrainError> {
         self.sgd().clear();
-        let done = self.step(images, labels, at.step)?;
+        let result = self.step(images, labels, position.step)?;
         let broken = |task: &Self, what| TrainError::NonFinite {
             stage: task.stage(),
-            epoch: at.epoch,
-            step: at.step,
-            layer: task.blame(images, at.step),
+            epoch: position.epoch,
+            step: position.step,
+            layer: task.blame(images, position.step),
             what,
             lr,
         };
-        if !done.loss.is_finite() {
+        if !result.loss.is_finite() {
             return Err(broken(self, "the loss"));
         }
         let mut scale = 1.0;
@@ -73,24 +79,24 @@ pub(crate) trait Task {
             scale = (config.clip_norm / (norm + 1e-6)).min(1.0);
         }
         self.sgd().step(config, lr, scale)?;
-        self.updated(at.step)?;
-        Ok(done)
+        self.updated(position.step)?;
+        Ok(result)
     }
 }
 
-/// Where a training stands.
+/// Progress of a training.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
 pub struct Position {
-    /// Epoch that goes on next.
+    /// Current epoch.
     pub epoch: usize,
-    /// Batches of that epoch already done.
+    /// Finished batches of that epoch.
     pub batch: usize,
-    /// Steps done over all epochs.
+    /// Finished steps over all epochs.
     pub step: u64,
 }
 
-/// Everything about a run of the loop that is not the task.
-pub(crate) struct Plan<'a> {
+/// Everything about a run of the loop except the task.
+pub(crate) struct Schedule<'a> {
     pub loader: &'a Loader,
     pub epochs: usize,
     pub sgd: &'a SgdConfig,
@@ -102,13 +108,13 @@ pub(crate) struct Plan<'a> {
     pub kind: &'static str,
 }
 
-impl Plan<'_> {
-    /// Takes up the checkpoint, if there is one.
+impl Schedule<'_> {
+    /// Restores the checkpoint, if there is one.
     pub fn resume(&self, task: &mut dyn Task) -> Result<Position, TrainError> {
         let Some(path) = self.checkpoint else {
             return Ok(Position::default());
         };
-        let Some((meta, held)) = checkpoint::load(path)? else {
+        let Some((meta, stored)) = checkpoint::load(path)? else {
             return Ok(Position::default());
         };
         if meta.kind != self.kind || meta.fingerprint != self.fingerprint {
@@ -121,7 +127,7 @@ impl Plan<'_> {
         }
         let mut state = task.tensors();
         state.extend(task.sgd().state());
-        checkpoint::restore(path, &held, &state)?;
+        checkpoint::restore(path, &stored, &state)?;
         tracing::info!(
             epoch = meta.epoch,
             step = meta.step,
@@ -135,31 +141,31 @@ impl Plan<'_> {
         })
     }
 
-    fn save(&self, task: &mut dyn Task, at: Position, lr: f64) -> Result<bool, TrainError> {
+    fn save(&self, task: &mut dyn Task, position: Position, lr: f64) -> Result<bool, TrainError> {
         let Some(path) = self.checkpoint else {
             return Ok(false);
         };
         let mut state = task.tensors();
         state.extend(task.sgd().state());
-        // A broken state must never replace the last good one.
-        check_finite(task.stage(), &state, at, lr)?;
+        // A non-finite state must never replace the last good one.
+        check_finite(task.stage(), &state, position, lr)?;
         let meta = Meta {
             kind: self.kind.into(),
             fingerprint: self.fingerprint.clone(),
             seed: self.seed,
-            epoch: at.epoch,
-            batch: at.batch,
-            step: at.step,
+            epoch: position.epoch,
+            batch: position.batch,
+            step: position.step,
         };
         checkpoint::save(path, &meta, &state)?;
         Ok(true)
     }
 
-    /// Trains from `at` to the end, keeping `at` up to date.
+    /// Trains from `position` to the end and keeps `position` up to date.
     pub fn run(
         &self,
         task: &mut dyn Task,
-        at: &mut Position,
+        position: &mut Position,
         observer: &mut dyn Observer,
     ) -> Result<Completion, TrainError> {
         let batches = self.loader.batches();
@@ -174,48 +180,50 @@ impl Plan<'_> {
         let steps = (batches * self.epochs) as u64;
         let warmup = (self.sgd.warmup_epochs.max(0.0) * batches as f64) as u64;
         let mut written = Instant::now();
-        let mut speed = Speed::default();
-        let mut lr = self.sgd.lr_at(at.step, steps, warmup);
-        while at.epoch < self.epochs {
-            for batch in self.loader.epoch_from(at.epoch as u64, at.batch) {
+        let mut throughput = Throughput::default();
+        let mut lr = self.sgd.lr_at(position.step, steps, warmup);
+        while position.epoch < self.epochs {
+            let epoch = position.epoch as u64;
+            for batch in self.loader.epoch_from(epoch, position.batch) {
                 let (images, labels) = tensors(&batch?, self.device)?;
-                lr = self.sgd.lr_at(at.step, steps, warmup);
-                let done = task.train_batch((&images, &labels), *at, self.sgd, lr)?;
-                at.step += 1;
-                at.batch += 1;
-                if at.batch == batches {
-                    (at.epoch, at.batch) = (at.epoch + 1, 0);
+                lr = self.sgd.lr_at(position.step, steps, warmup);
+                let result = task.train_batch((&images, &labels), *position, self.sgd, lr)?;
+                position.step += 1;
+                position.batch += 1;
+                if position.batch == batches {
+                    (position.epoch, position.batch) = (position.epoch + 1, 0);
                 }
-                let due = at.batch == 0 || written.elapsed() >= self.checkpoint_every;
-                let mut checkpointed = due && self.save(task, *at, lr)?;
+                let due = position.batch == 0 || written.elapsed() >= self.checkpoint_every;
+                let mut checkpointed = due && self.save(task, *position, lr)?;
                 if checkpointed {
                     written = Instant::now();
                 }
                 let count = labels.size()[0] as usize;
                 let event = Event {
                     stage: task.stage(),
-                    epoch: ((at.step - 1) / batches as u64) as usize,
+                    epoch: ((position.step - 1) / batches as u64) as usize,
                     epochs: self.epochs,
-                    step: at.step,
+                    step: position.step,
                     steps,
-                    images_per_second: speed.after(count),
-                    loss: done.loss,
-                    accuracy: done.correct as f64 / count.max(1) as f64,
+                    images_per_second: throughput.add(count),
+                    loss: result.loss,
+                    accuracy: result.correct as f64 / count.max(1) as f64,
                     lr,
                     checkpointed,
                 };
                 if observer.progress(event).is_break() {
                     if !checkpointed {
-                        checkpointed = self.save(task, *at, lr)?;
+                        checkpointed = self.save(task, *position, lr)?;
                     }
-                    tracing::info!(step = at.step, checkpointed, "{} stops", task.stage());
+                    let step = position.step;
+                    tracing::info!(step, checkpointed, "{} stops", task.stage());
                     return Ok(Completion::Stopped);
                 }
             }
         }
-        // The last step's weights are only known to be finite when they were saved; with no file, look here.
+        // Saving checks that the last weights are finite; without a checkpoint, check here.
         if self.checkpoint.is_none() {
-            check_finite(task.stage(), &task.tensors(), *at, lr)?;
+            check_finite(task.stage(), &task.tensors(), *position, lr)?;
         }
         Ok(Completion::Finished)
     }
@@ -224,18 +232,17 @@ impl Plan<'_> {
 fn check_finite(
     stage: &'static str,
     state: &[(String, Tensor)],
-    at: Position,
+    position: Position,
     lr: f64,
 ) -> Result<(), TrainError> {
     for (name, tensor) in state {
         if tensor.detach().f_isfinite()?.f_all()?.f_int64_value(&[])? != 1 {
-            let (layer, what) = (name.clone(), "a weight");
             return Err(TrainError::NonFinite {
                 stage,
-                epoch: at.epoch,
-                step: at.step,
-                layer,
-                what,
+                epoch: position.epoch,
+                step: position.step,
+                layer: name.clone(),
+                what: "a weight",
                 lr,
             });
         }
@@ -245,13 +252,13 @@ fn check_finite(
 
 /// Images per second, as a moving average.
 #[derive(Default)]
-struct Speed {
+struct Throughput {
     last: Option<Instant>,
     rate: Option<f64>,
 }
 
-impl Speed {
-    fn after(&mut self, images: usize) -> f64 {
+impl Throughput {
+    fn add(&mut self, images: usize) -> f64 {
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {
             let rate = images as f64 / (now - last).as_secs_f64().max(1e-9);
@@ -261,7 +268,7 @@ impl Speed {
     }
 }
 
-/// A batch as tensors: images `[N, C, H, W]` and labels `[N]`.
+/// Converts a batch into images `[N, C, H, W]` and labels `[N]`.
 pub(crate) fn tensors(batch: &Batch, device: Device) -> Result<(Tensor, Tensor), TrainError> {
     let dims = batch.shape.map(|d| d as i64);
     let images = Tensor::f_from_slice(&batch.images)?
@@ -271,7 +278,7 @@ pub(crate) fn tensors(batch: &Batch, device: Device) -> Result<(Tensor, Tensor),
     Ok((images, labels))
 }
 
-/// What of a loader decides over the batches: not how many threads make them.
+/// Returns the properties of a loader that determine its batches; the number of threads does not.
 pub(crate) fn loader_identity(loader: &Loader) -> (String, LoaderConfig) {
     (
         loader.dataset().identity(),

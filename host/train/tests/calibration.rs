@@ -1,19 +1,20 @@
-//! Estimating BatchNorm's statistics leaves a network alone that was given trained, whatever images its own stem from.
+//! Re-estimating BatchNorm statistics does not change a network that was given trained, even if
+//! its statistics come from other images.
 
 mod common;
 
 use channels::{PrunePlan, apply, cut};
-use common::{Scene, data, loader, network, scene};
+use common::{Subject, data, loader, network, subject};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Tensor as Constant};
 use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_norms, no_grad};
 use train::{
-    Calibration, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig, Silent, evaluate,
-    recalibrate, train_plain,
+    Calibration, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig, Silent, TrainJob,
+    evaluate, recalibrate, train_plain,
 };
 
-/// A trained network whose norms compute what they did with statistics of quite other images.
-fn strange() -> Graph {
+/// Returns a trained network with the statistics of other images but an unchanged function.
+fn shifted() -> Graph {
     let config = FinetuneConfig {
         epochs: 6,
         sgd: SgdConfig {
@@ -22,17 +23,15 @@ fn strange() -> Graph {
         },
         ..FinetuneConfig::default()
     };
-    let runtime = Runtime::default();
-    let (mut graph, _) = train_plain(
-        &network(5),
-        &loader(192, 16),
-        &config,
-        runtime,
-        1,
-        None,
-        &mut Silent,
-    )
-    .unwrap();
+    let job = TrainJob {
+        graph: &network(5),
+        loader: &loader(192, 16),
+        config: &config,
+        runtime: Runtime::default(),
+        seed: 1,
+        checkpoint: None,
+    };
+    let (mut graph, _) = train_plain(&job, &mut Silent).unwrap();
     let norms: Vec<_> = graph
         .nodes()
         .iter()
@@ -76,54 +75,47 @@ fn apart(a: &Graph, b: &Graph) -> f64 {
     (&a - &b).abs().max().double_value(&[]) / b.abs().max().double_value(&[])
 }
 
-/// The images are 192 that a loader would augment, and a search split of others.
-fn evaluator(scene: &Scene, config: &EvaluatorConfig) -> Evaluator {
+/// An evaluator with 192 training images and a search split of 60 others.
+fn evaluator(subject: &Subject, config: &EvaluatorConfig) -> Evaluator {
     let (train, search) = (data(192, 1), data(60, 5));
-    Evaluator::new(
-        &scene.graph,
-        &scene.analysis,
-        &scene.order,
-        (&*train, &*search),
-        config,
-        Runtime::default(),
-    )
-    .unwrap()
+    let splits = (&*train, &*search);
+    Evaluator::new(subject.prunable(), splits, config, Runtime::default()).unwrap()
 }
 
-/// The scene of `graph` at full width, estimated anew; and the accuracy that the evaluator finds for it.
+/// Returns `graph` with re-estimated statistics and the number of images that the evaluator
+/// counts as correct at full width.
 fn estimated(graph: &Graph, anchored: bool, images: usize) -> (Graph, usize) {
-    let scene = Scene {
+    let subject = Subject {
         graph: graph.clone(),
-        ..scene()
+        ..subject()
     };
     let config = EvaluatorConfig {
         calibration_batch: images,
         search_images: 0,
         ..EvaluatorConfig::default()
     };
-    let mut evaluator = evaluator(&scene, &config);
+    let mut evaluator = evaluator(&subject, &config);
     if anchored {
         evaluator.anchor().unwrap();
     }
-    let params = Params::from_graph(graph, Device::Cpu).unwrap();
-    let found = evaluator.accuracy_of(&params, &scene.full).unwrap();
-    let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, &scene.full).unwrap();
-    let cut = cut(graph, &scene.analysis, &plan).unwrap();
+    let accuracy = evaluator.accuracy(&subject.net(), &subject.full).unwrap();
+    let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, &subject.full).unwrap();
+    let cut = cut(graph, &subject.analysis, &plan).unwrap();
     let mut again = apply(graph, &cut).unwrap();
     let calibration = evaluator.calibration();
     recalibrate(&mut again, &cut, calibration, Runtime::default()).unwrap();
-    (again, found.correct)
+    (again, accuracy.correct)
 }
 
 #[test]
-fn at_full_width_a_given_network_keeps_its_function_and_accuracy() {
-    let given = strange();
+fn at_full_width_a_trained_network_keeps_its_function_and_accuracy() {
+    let given = shifted();
     let own = evaluate(&given, &*data(60, 5), 32, Runtime::default()).unwrap();
     assert!(own.share() > 0.9, "{own:?}");
     let (plain, _) = estimated(&given, false, 48);
     assert!(
         apart(&plain, &given) > 0.1,
-        "estimating anew does no harm here"
+        "re-estimating without an anchor must change this network"
     );
 
     let mut centred = given.clone();
@@ -132,7 +124,7 @@ fn at_full_width_a_given_network_keeps_its_function_and_accuracy() {
     let copies = images.batches().iter().map(Tensor::shallow_clone);
     calibrate_norms(&mut centred, copies).unwrap();
     assert!(apart(&centred, &given) < 1e-4);
-    // Anchored, with and without having been centred, on many images and on few.
+    // Anchored, with and without centring, on many and on few images.
     for graph in [&given, &centred] {
         for images in [48, 7] {
             let (again, correct) = estimated(graph, true, images);
@@ -140,27 +132,27 @@ fn at_full_width_a_given_network_keeps_its_function_and_accuracy() {
             assert_eq!(correct, own.correct);
         }
     }
-    // Centred alone, but for the batches' noise.
+    // Only centred: up to the noise of the batches.
     let (again, _) = estimated(&centred, false, 48);
     assert!(apart(&again, &given) < 0.05, "{}", apart(&again, &given));
 }
 
 #[test]
-fn corrections_follow_the_channels_that_a_cut_keeps() {
-    let given = strange();
-    let scene = Scene {
+fn corrections_follow_the_kept_channels() {
+    let given = shifted();
+    let subject = Subject {
         graph: given.clone(),
-        ..scene()
+        ..subject()
     };
     let mut calibration =
         Calibration::draw(&*data(192, 1), &EvaluatorConfig::default(), Device::Cpu).unwrap();
     calibration.anchor(&given).unwrap();
     let stem = given.nodes().iter().find(|n| n.name == "stem.bn").unwrap();
     for widths in [[8, 12], [5, 7], [5, 0]] {
-        let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, &widths).unwrap();
-        let cut = cut(&given, &scene.analysis, &plan).unwrap();
+        let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, &widths).unwrap();
+        let cut = cut(&given, &subject.analysis, &plan).unwrap();
         let mut pruned = apply(&given, &cut).unwrap();
-        // What the first layer gives does not depend on the others' widths, so its statistics are the given ones.
+        // The first layer's output does not depend on other widths, so its statistics stay.
         let stored = pruned.clone();
         recalibrate(&mut pruned, &cut, &calibration, Runtime::default()).unwrap();
         for id in [3, 4].map(|i| stem.input(i).unwrap()) {

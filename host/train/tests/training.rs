@@ -1,17 +1,17 @@
-//! The trainings: they learn, resume, stop, and notice when numbers break.
+//! Trainings learn, resume, stop and report non-finite numbers.
 
 mod common;
 
 use std::ops::ControlFlow;
 
 use channels::PrunePlan;
-use common::{data, joint_config, loader, network, scene};
+use common::{data, joint_config, loader, network, subject};
+use datasets::Loader;
 use onnx_graph::Graph;
-use torch_exec::{Device, Params};
 use train::{
     Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig, JointConfig,
-    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, evaluate,
-    features, finetune, initialise, materialise, train_joint, train_plain,
+    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, TrainJob,
+    evaluate, features, finetune, initialise, materialise, train_joint, train_plain,
 };
 
 fn weights(graph: &Graph) -> Vec<f32> {
@@ -37,6 +37,17 @@ fn tuning(epochs: usize, lr: f64) -> FinetuneConfig {
     }
 }
 
+fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig) -> TrainJob<'a> {
+    TrainJob {
+        graph,
+        loader,
+        config,
+        runtime: Runtime::default(),
+        seed: 1,
+        checkpoint: None,
+    }
+}
+
 fn stop_after(step: u64) -> impl FnMut(Event) -> ControlFlow<()> {
     move |event: Event| {
         if event.step == step {
@@ -50,7 +61,7 @@ fn stop_after(step: u64) -> impl FnMut(Event) -> ControlFlow<()> {
 #[test]
 fn joint_training_lowers_the_loss_on_a_fixed_batch() {
     for sandwich in [false, true] {
-        let scene = scene();
+        let subject = subject();
         let config = JointConfig {
             sandwich,
             full_share: 1.0,
@@ -60,7 +71,7 @@ fn joint_training_lowers_the_loss_on_a_fixed_batch() {
             start: Start::Scratch,
             ..Default::default()
         };
-        let mut state = scene.joint(&net, &config, 1);
+        let mut state = subject.joint(&net, &config, 1);
         let mut losses = Vec::new();
         let mut watch = |e: Event| {
             losses.push(e.loss);
@@ -76,20 +87,20 @@ fn joint_training_lowers_the_loss_on_a_fixed_batch() {
 }
 
 #[test]
-fn a_joint_training_that_was_stopped_ends_where_an_uninterrupted_one_does() {
-    let scene = scene();
+fn a_resumed_joint_training_equals_an_uninterrupted_one() {
+    let subject = subject();
     let (net, config) = (PruningNetConfig::default(), joint_config(3, 0.05));
     let loader = loader(48, 16);
-    let mut whole = scene.joint(&net, &config, 1);
+    let mut whole = subject.joint(&net, &config, 1);
     train_joint(&mut whole, &loader, None, &mut Silent).unwrap();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("joint.safetensors");
     for stop in [2, 6] {
-        let mut part = scene.joint(&net, &config, 1);
+        let mut part = subject.joint(&net, &config, 1);
         let end = train_joint(&mut part, &loader, Some(&path), &mut stop_after(stop)).unwrap();
         assert_eq!((end, part.position().step), (Completion::Stopped, stop));
     }
-    let mut rest = scene.joint(&net, &config, 1);
+    let mut rest = subject.joint(&net, &config, 1);
     let mut first = None;
     let mut watch = |e: Event| {
         first.get_or_insert(e.step);
@@ -101,33 +112,33 @@ fn a_joint_training_that_was_stopped_ends_where_an_uninterrupted_one_does() {
     );
     assert_eq!(first, Some(7));
     let (a, b) = (
-        whole.net().bind(&scene.full, None).unwrap(),
-        rest.net().bind(&scene.full, None).unwrap(),
+        whole.net().bind(&subject.full, None).unwrap(),
+        rest.net().bind(&subject.full, None).unwrap(),
     );
     for (id, tensor) in a.generated() {
         let apart = (tensor - &b.generated()[id]).abs().max().double_value(&[]);
         assert!(apart < 1e-5, "{apart}");
     }
-    let mut other = scene.joint(&net, &joint_config(4, 0.05), 1);
+    let mut other = subject.joint(&net, &joint_config(4, 0.05), 1);
     let error = train_joint(&mut other, &loader, Some(&path), &mut Silent).unwrap_err();
     assert!(matches!(error, TrainError::Checkpoint { .. }), "{error}");
 }
 
 #[test]
 fn a_finished_joint_training_is_not_trained_again() {
-    let scene = scene();
+    let subject = subject();
     let (net, config) = (PruningNetConfig::default(), joint_config(1, 0.05));
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("joint.safetensors");
     train_joint(
-        &mut scene.joint(&net, &config, 1),
+        &mut subject.joint(&net, &config, 1),
         &loader(32, 16),
         Some(&path),
         &mut Silent,
     )
     .unwrap();
-    let mut again = scene.joint(&net, &config, 1);
-    let mut never = |_: Event| -> ControlFlow<()> { panic!("nothing is left to do") };
+    let mut again = subject.joint(&net, &config, 1);
+    let mut never = |_: Event| -> ControlFlow<()> { panic!("a step was run") };
     assert_eq!(
         train_joint(&mut again, &loader(32, 16), Some(&path), &mut never).unwrap(),
         Completion::Finished
@@ -136,15 +147,15 @@ fn a_finished_joint_training_is_not_trained_again() {
 }
 
 #[test]
-fn a_learning_rate_that_breaks_the_numbers_names_step_and_layer_and_keeps_the_last_checkpoint() {
-    let scene = scene();
+fn divergence_names_step_and_layer_and_keeps_the_last_checkpoint() {
+    let subject = subject();
     let net = PruningNetConfig::default();
     let dir = tempfile::tempdir().unwrap();
     let path = dir.path().join("joint.safetensors");
     let mut config = joint_config(4, 1e30);
     config.sgd.clip_norm = 0.0;
     config.checkpoint_seconds = 0.0;
-    let mut state = scene.joint(&net, &config, 1);
+    let mut state = subject.joint(&net, &config, 1);
     let error = train_joint(&mut state, &loader(64, 16), Some(&path), &mut Silent).unwrap_err();
     let TrainError::NonFinite {
         epoch,
@@ -161,26 +172,20 @@ fn a_learning_rate_that_breaks_the_numbers_names_step_and_layer_and_keeps_the_la
         !layer.is_empty() && error.to_string().contains("lower learning rate"),
         "{error}"
     );
-    if let Some((_, held)) = train::checkpoint::load(&path).unwrap() {
+    if let Some((_, tensors)) = train::checkpoint::load(&path).unwrap() {
         assert!(
-            held.values()
+            tensors
+                .values()
                 .all(|t| t.isfinite().all().int64_value(&[]) == 1)
         );
     }
-    let error = train_plain(
-        &scene.graph,
-        &loader(64, 16),
-        &tuning(4, 1e30),
-        Runtime::default(),
-        1,
-        None,
-        &mut Silent,
-    );
+    let (loader, config) = (loader(64, 16), tuning(4, 1e30));
+    let error = train_plain(&job(&subject.graph, &loader, &config), &mut Silent);
     assert!(matches!(error, Err(TrainError::NonFinite { .. })));
 }
 
 #[test]
-fn a_weight_that_is_not_finite_is_named_as_the_cause() {
+fn a_non_finite_weight_is_named_as_the_cause() {
     let mut graph = network(5);
     let id = graph.find_value("a.w").unwrap();
     let mut values = graph.constant(id).unwrap().as_f32().unwrap().to_vec();
@@ -189,121 +194,84 @@ fn a_weight_that_is_not_finite_is_named_as_the_cause() {
     graph
         .set_constant(id, onnx_graph::Tensor::f32(dims, values).unwrap())
         .unwrap();
-    let error = train_plain(
-        &graph,
-        &loader(32, 16),
-        &tuning(1, 0.01),
-        Runtime::default(),
-        1,
-        None,
-        &mut Silent,
-    );
+    let (loader, config) = (loader(32, 16), tuning(1, 0.01));
+    let error = train_plain(&job(&graph, &loader, &config), &mut Silent);
     let Err(TrainError::NonFinite { layer, step: 0, .. }) = error else {
-        panic!("a broken weight went unnoticed")
+        panic!("a non-finite weight is not reported")
     };
     assert_eq!(layer, "a");
 }
 
 #[test]
-fn from_scratch_to_a_fine_tuned_pruned_network_that_classifies() {
+fn a_network_trained_from_scratch_still_classifies_after_pruning() {
     let runtime = Runtime::default();
     let base = initialise(&network(5), 2).unwrap();
     let plain = FinetuneConfig {
         ema: 0.9,
         ..tuning(6, 0.05)
     };
-    let (trained, _) = train_plain(
-        &base,
-        &loader(192, 16),
-        &plain,
-        runtime,
-        1,
-        None,
-        &mut Silent,
-    )
-    .unwrap();
+    let loader = loader(192, 16);
+    let (trained, _) = train_plain(&job(&base, &loader, &plain), &mut Silent).unwrap();
     let test = data(60, 77);
     let original = evaluate(&trained, &*test, 32, runtime).unwrap();
     assert_eq!(original.total, 60);
     assert!(original.share() > 0.9, "{original:?}");
 
-    let scene = common::Scene {
+    let subject = common::Subject {
         graph: trained.clone(),
-        ..scene()
+        ..subject()
     };
-    let mut state = scene.joint(&PruningNetConfig::default(), &joint_config(4, 0.02), 1);
-    train_joint(&mut state, &loader(192, 16), None, &mut Silent).unwrap();
-    let net = state.into_net();
+    let mut state = subject.joint(&PruningNetConfig::default(), &joint_config(4, 0.02), 1);
+    train_joint(&mut state, &loader, None, &mut Silent).unwrap();
+    let net = state.net();
     let config = EvaluatorConfig {
         calibration_batch: 48,
         search_images: 30,
         ..EvaluatorConfig::default()
     };
     let (train, search) = (data(192, 1), data(60, 5));
-    let evaluator = Evaluator::new(
-        &scene.graph,
-        &scene.analysis,
-        &scene.order,
-        (&*train, &*search),
-        &config,
-        runtime,
-    )
-    .unwrap();
-    let widths: Vec<usize> = scene.full.iter().map(|w| w / 2).collect();
-    let found = evaluator.accuracy(&net, &widths).unwrap();
-    assert_eq!(found.total, 30);
-    assert!(found.share() > 0.6, "{found:?}");
-    let params = Params::from_graph(&scene.graph, Device::Cpu).unwrap();
-    assert!(evaluator.accuracy_of(&params, &scene.full).unwrap().share() > 0.9);
+    let splits = (&*train, &*search);
+    let evaluator = Evaluator::new(subject.prunable(), splits, &config, runtime).unwrap();
+    let widths: Vec<usize> = subject.full.iter().map(|w| w / 2).collect();
+    let pruned = evaluator.accuracy(net, &widths).unwrap();
+    assert_eq!(pruned.total, 30);
+    assert!(pruned.share() > 0.6, "{pruned:?}");
+    let untrained = subject.net();
+    let full = evaluator.accuracy(&untrained, &subject.full).unwrap();
+    assert!(full.share() > 0.9, "{full:?}");
 
     let calibration = evaluator.calibration();
-    let pruned = materialise(
-        &net,
-        &scene.graph,
-        &scene.analysis,
-        &scene.order,
-        &widths,
-        calibration,
-        runtime,
-    )
-    .unwrap();
-    let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, &widths).unwrap();
-    let followed = features(&scene.graph, &scene.analysis, &plan).unwrap();
+    let pruned = materialise(net, subject.prunable(), &widths, calibration, runtime).unwrap();
+    let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, &widths).unwrap();
+    let followed = features(&subject.graph, &subject.analysis, &plan).unwrap();
     assert_eq!(followed.len(), 1, "the pooled values: {followed:?}");
-    let (tuned, end) = finetune(
-        &pruned,
-        Some(TeacherSetup {
-            graph: &trained,
-            features: &followed,
-        }),
-        &loader(192, 16),
-        &tuning(4, 0.02),
-        runtime,
-        1,
-        None,
-        &mut Silent,
-    )
-    .unwrap();
+    let teacher = TeacherSetup {
+        graph: &trained,
+        features: &followed,
+    };
+    let config = tuning(4, 0.02);
+    let tuned = finetune(&job(&pruned, &loader, &config), Some(teacher), &mut Silent);
+    let (tuned, end) = tuned.unwrap();
     assert_eq!(end, Completion::Finished);
     let accuracy = evaluate(&tuned, &*test, 32, runtime).unwrap();
     assert!(accuracy.share() > 0.8, "{accuracy:?}");
 }
 
-/// The values that a network of `widths` follows must be read by `reader` and be the channels `keep`.
+/// The only feature for `widths` must be the channels `keep` of the value that `reader` reads.
 fn check_features(widths: &[usize], reader: &str, keep: Option<&[i64]>) {
-    let scene = scene();
-    let plan = PrunePlan::from_widths(&scene.analysis, &scene.order, widths).unwrap();
-    let found = features(&scene.graph, &scene.analysis, &plan).unwrap();
-    let wanted = Feature {
+    let subject = subject();
+    let plan = PrunePlan::from_widths(&subject.analysis, &subject.order, widths).unwrap();
+    let features = features(&subject.graph, &subject.analysis, &plan).unwrap();
+    let expected = Feature {
         reader: reader.into(),
         keep: keep.map(<[i64]>::to_vec),
     };
-    assert_eq!(found, [wanted], "{widths:?}");
+    assert_eq!(features, [expected], "{widths:?}");
 }
 
 #[test]
-fn a_student_follows_the_channels_it_keeps_also_where_a_branch_is_gone() {
-    let order = &scene().order[0];
+fn a_student_follows_its_kept_channels_with_and_without_the_branch() {
+    let order = &subject().order[0];
     let mut kept: Vec<i64> = order[..3].iter().map(|&u| u as i64).collect();
     kept.sort_unstable();
     check_features(&[8, 12], "pool", None);
@@ -312,29 +280,24 @@ fn a_student_follows_the_channels_it_keeps_also_where_a_branch_is_gone() {
 }
 
 #[test]
-fn a_fine_tuning_that_was_stopped_ends_where_an_uninterrupted_one_does() {
+fn a_resumed_fine_tuning_equals_an_uninterrupted_one() {
     let graph = network(5);
     let config = FinetuneConfig {
         ema: 0.9,
         ..tuning(3, 0.05)
     };
-    let (runtime, loader) = (Runtime::default(), loader(48, 16));
+    let loader = loader(48, 16);
     let teacher = network(6);
-    let run = |path, observer: &mut dyn train::Observer| {
-        finetune(
-            &graph,
-            Some(TeacherSetup {
-                graph: &teacher,
-                features: &[],
-            }),
-            &loader,
-            &config,
-            runtime,
-            1,
-            path,
-            observer,
-        )
-        .unwrap()
+    let teacher = TeacherSetup {
+        graph: &teacher,
+        features: &[],
+    };
+    let run = |checkpoint, observer: &mut dyn train::Observer| {
+        let job = TrainJob {
+            checkpoint,
+            ..job(&graph, &loader, &config)
+        };
+        finetune(&job, Some(teacher), observer).unwrap()
     };
     let (whole, _) = run(None, &mut Silent);
     let dir = tempfile::tempdir().unwrap();

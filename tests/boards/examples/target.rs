@@ -1,6 +1,6 @@
-//! Keeps a target up, for trying graphprune out without hardware, until Enter is pressed:
-//! `cargo run --package graphprune-boards --example target -- sshd`, `board`, `adbd` or `phone`. A second word is the processor that
-//! the board emulates: `board max` runs 32-bit programs, too.
+//! Keeps a target running until Enter is pressed, for experiments without hardware: `cargo run
+//! --package graphprune-boards --example target -- sshd`, `board`, `adbd` or `phone`. A second
+//! word is the processor of the board: `board max` runs 32-bit programs, too.
 
 use graphprune_boards::{Adbd, AdbdConfig, Board, BoardConfig, BoardError, Sshd, System};
 

@@ -1,8 +1,9 @@
-//! Android's debug bridge: the real daemon in a place without network, a server of its own, and a client.
+//! Android's debug bridge: the real daemon in a place without network, a server of its own, and
+//! a client.
 //!
-//! The daemon listens on every interface it sees, so it sees only a loopback interface of its own. A relay leads from
-//! there to a socket in the file system, and a [`SlowLink`] from that to the loopback interface of this machine, where
-//! the server finds it as a device on the network.
+//! The daemon listens on every interface, so it gets only a loopback interface of its own. A
+//! relay connects it to a socket in the file system, and a [`SlowLink`] connects that to the
+//! loopback interface of this machine, where the server finds it as a device on the network.
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -19,24 +20,24 @@ use crate::{BoardError, Kit, SlowLink, System, Upstream};
 const GETPROP: &str = include_str!("getprop.sh");
 const PROGRAM: &str = "usr/lib/android-sdk/platform-tools/adbd";
 const HOME: &str = "/data/local/tmp";
-/// How often a port that another took meanwhile is replaced.
+/// Attempts to find a port that no other process takes meanwhile.
 const PORTS: usize = 5;
 
-/// How the device is built.
+/// The configuration of a device.
 #[derive(Debug, Clone)]
 pub struct AdbdConfig {
-    /// Which programs run on it.
+    /// The programs on it.
     pub system: System,
-    /// The processor as qemu calls it, where one is emulated.
+    /// qemu's name of the processor, where one is emulated.
     pub cpu: String,
-    /// What `getprop` answers.
+    /// The answers of `getprop`.
     pub properties: BTreeMap<String, String>,
     /// Size of `/data/local/tmp` in bytes; it is in memory.
     pub home_bytes: u64,
 }
 
 impl AdbdConfig {
-    /// A device with plausible properties: architecture, model, serial number, version.
+    /// Plausible properties: architecture, model, serial number, version.
     pub fn new(system: System) -> Self {
         let abi = match (system, std::env::consts::ARCH) {
             (System::Host, "x86_64") => "x86_64",
@@ -68,7 +69,8 @@ impl Default for AdbdConfig {
     }
 }
 
-/// A device that `adb` is connected to. Commands run as root in `/`; `/data/local/tmp` is an empty folder.
+/// A device connected to `adb`. Commands run as root in `/`; `/data/local/tmp` is an empty
+/// folder.
 #[derive(Debug)]
 pub struct Adbd {
     kit: Kit,
@@ -76,7 +78,7 @@ pub struct Adbd {
     folder: TempDir,
     link: SlowLink,
     device: Option<Place>,
-    /// Dropped last, so that the device is not reported to nobody.
+    /// Dropped last, because the device reports to it.
     _server: Place,
     server_port: u16,
 }
@@ -85,7 +87,7 @@ impl Adbd {
     /// Starts server and device and connects them.
     ///
     /// # Errors
-    /// When the set-up is missing, or this machine does not let its users make namespaces.
+    /// When the set-up is missing, or this machine does not let users make namespaces.
     pub fn start(config: AdbdConfig) -> Result<Self, BoardError> {
         let kit = Kit::find()?;
         let folder = place::folder("adbd")?;
@@ -117,17 +119,18 @@ impl Adbd {
         Ok(this)
     }
 
-    /// The device's name for `adb -s`; it stays the same over a restart.
+    /// Returns the device's name for `adb -s`, which a restart preserves.
     pub fn serial(&self) -> String {
         self.link.address().to_string()
     }
 
-    /// The client: a program called `adb` that always speaks to this server. Its folder may stand first on PATH.
+    /// Returns the client: a program called `adb` that always uses this server. Its folder may
+    /// come first in PATH.
     pub fn client(&self) -> PathBuf {
         self.folder.path().join("client/adb")
     }
 
-    /// The variables with which any `adb` of the same version speaks to this server and device.
+    /// Returns variables with which any `adb` of the same version uses this server and device.
     pub fn env(&self) -> Vec<(&'static str, OsString)> {
         vec![
             (
@@ -139,7 +142,7 @@ impl Adbd {
         ]
     }
 
-    /// The client, for this device.
+    /// Returns a command of the client for this device.
     pub fn adb(&self) -> Command {
         let mut command = Command::new(self.client());
         command.env("ANDROID_SERIAL", self.serial());
@@ -149,7 +152,7 @@ impl Adbd {
     /// Runs one command in the device's shell.
     ///
     /// # Errors
-    /// When the client cannot be started; how the command ended is in the result.
+    /// When the client cannot be started; the result has the command's status.
     pub fn run(&self, command: &str) -> Result<Output, BoardError> {
         self.adb()
             .args(["shell", command])
@@ -161,29 +164,29 @@ impl Adbd {
     /// Copies a file to the device.
     ///
     /// # Errors
-    /// When it does not get there whole.
+    /// When it does not arrive complete.
     pub fn push(&self, file: &Path, to: &str) -> Result<(), BoardError> {
         checked(self.adb().arg("push").arg(file).arg(to)).map(drop)
     }
 
-    /// The cable between server and device.
+    /// Returns the link between server and device.
     pub fn link(&self) -> &SlowLink {
         &self.link
     }
 
-    /// What the daemon wrote since its last start, shortened to its end.
+    /// Returns the end of the daemon's output since its last start.
     pub fn log(&self) -> String {
         self.device.as_ref().map_or_else(String::new, Place::log)
     }
 
-    /// Ends the device with all that runs on it; its files are gone. The server notices and knows it as offline or not
-    /// at all.
+    /// Kills the device with all its processes and removes its files. The server then lists it
+    /// as offline or not at all.
     pub fn kill(&mut self) {
         self.device = None;
         self.link.cut();
     }
 
-    /// Starts the device again, with an empty `/data/local/tmp`, and connects the server to it.
+    /// Restarts the device with an empty `/data/local/tmp`, and connects the server to it.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -209,7 +212,7 @@ impl Adbd {
         device.wait("starting", |place| {
             Ok((place.log().contains("adbd started") && socket.exists()).then_some(()))
         })?;
-        // Of a device that died the server keeps a corpse, which does not come to life by itself.
+        // The server keeps a dead device's entry, which does not recover by itself.
         let _ = self.of_server(&["disconnect", &self.serial()]);
         device.wait("connecting", |_| self.connected())?;
         self.device = Some(device);
@@ -226,8 +229,8 @@ impl Adbd {
         checked(Command::new(self.client()).args(words))
     }
 
-    /// What runs within the place. The port matters only where the machine has sockets to its hypervisor, which know no
-    /// namespaces and on which the daemon listens too.
+    /// Writes the start-up script of the place. The port matters only where the machine has
+    /// sockets to its hypervisor, which ignore namespaces and on which the daemon listens too.
     fn write_start(&self) -> Result<(), BoardError> {
         let port = place::free_port()?;
         let relay = self
@@ -249,7 +252,8 @@ impl Adbd {
     }
 }
 
-/// The server in the foreground of a place, so that it ends with it; by itself it would outlive everything.
+/// Starts the server in the foreground of a place, so that it ends with the place; otherwise it
+/// would outlive the test.
 fn start_server(kit: &Kit, folder: &Path) -> Result<(Place, u16), BoardError> {
     let folder = &folder.join("server");
     std::fs::create_dir_all(folder).map_err(BoardError::io("creating", folder))?;
@@ -257,7 +261,7 @@ fn start_server(kit: &Kit, folder: &Path) -> Result<(Place, u16), BoardError> {
     loop {
         tries += 1;
         let port = place::free_port()?;
-        // It takes hold of every device on USB, and looks for emulators on its own.
+        // It would claim every USB device and search for emulators.
         let commands = format!(
             "if [ -d /dev/bus/usb ]; then mount -t tmpfs none /dev/bus/usb; fi\n\
              export ADB_LOCAL_TRANSPORT_MAX_PORT=5554\n\
@@ -276,13 +280,14 @@ fn start_server(kit: &Kit, folder: &Path) -> Result<(Place, u16), BoardError> {
             Ok(TcpStream::connect((Ipv4Addr::LOCALHOST, port)).ok())
         });
         match ready {
-            Err(BoardError::Ended { said, .. }) if tries < PORTS && said.contains("in use") => {}
+            Err(BoardError::Ended { output, .. }) if tries < PORTS && output.contains("in use") => {
+            }
             outcome => return outcome.map(|_| (server, port)),
         }
     }
 }
 
-/// adb as the line of a shell.
+/// Returns adb as a shell command.
 fn adb(kit: &Kit, folder: &Path, port: u16) -> String {
     let program = quoted(&kit.android(&kit.set("android"), "adb", "usr/bin/adb"));
     let home = quoted(&[folder.join("home").display().to_string()]);

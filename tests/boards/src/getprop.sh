@@ -1,4 +1,4 @@
-# Android's getprop over a file: all properties, or the value of one, or what is to stand for a missing one.
+# Android's getprop over a file: all properties, or the value of one, or the default for a missing one.
 if [ $# -eq 0 ]; then
     cat /.files/properties
     exit

@@ -1,4 +1,4 @@
-//! What targets are made of, as `cargo xtask setup --boards` lays it out in `.deps/boards`:
+//! The parts of targets, in the layout of `cargo xtask setup --boards` in `.deps/boards`:
 //!
 //! | folder | what |
 //! |---|---|
@@ -7,28 +7,28 @@
 //! | `qemu` | `usr/bin/qemu-aarch64` and `qemu-arm`, static |
 //! | `aarch64` | the file system of the board: busybox, C and C++ libraries |
 //!
-//! Each holds a `stamp`, written when it is whole. The programs are started by the loader beside them, so the
-//! machine's libraries do not matter.
+//! Each has a `stamp`, written when it is complete. The loader beside the programs starts them,
+//! so the machine's libraries do not matter.
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use crate::BoardError;
 
-/// Which programs run on a target.
+/// The programs on a target.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum System {
     /// This machine's own file system, read-only.
     #[default]
     Host,
-    /// A small aarch64 Linux, on which 32-bit ARM programs run too. Emulated where this machine is of another
-    /// architecture.
+    /// A small aarch64 Linux, on which 32-bit ARM programs run too. Emulated where this machine
+    /// has another architecture.
     Aarch64,
-    /// The same without any library: what is linked against glibc does not start, as on a phone.
+    /// The same without libraries: programs linked against glibc do not start, as on a phone.
     Bare,
 }
 
-/// A set-up that is whole.
+/// A complete set-up.
 #[derive(Debug, Clone)]
 pub struct Kit {
     folder: PathBuf,
@@ -39,19 +39,19 @@ pub struct Kit {
 const SETS: [&str; 4] = ["tools", "android", "qemu", "aarch64"];
 
 impl Kit {
-    /// The set-up of the checkout that this package was built in.
+    /// Finds the set-up of the checkout that this package was built in.
     ///
     /// # Errors
-    /// When it is not there or not whole.
+    /// When it is missing or incomplete.
     pub fn find() -> Result<Self, BoardError> {
         let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../.deps/boards");
         Self::at(&folder)
     }
 
-    /// The set-up in `folder`.
+    /// Opens the set-up in `folder`.
     ///
     /// # Errors
-    /// When it is not there or not whole.
+    /// When it is missing or incomplete.
     pub fn at(folder: &Path) -> Result<Self, BoardError> {
         let (triplet, loader) = match std::env::consts::ARCH {
             "x86_64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
@@ -78,13 +78,13 @@ impl Kit {
         self.folder.join(name)
     }
 
-    /// The folder of the emulators, unless this machine runs aarch64 itself.
+    /// Returns the folder of the emulators, unless this machine is an aarch64 one.
     pub(crate) fn emulators(&self) -> Option<PathBuf> {
         (std::env::consts::ARCH != "aarch64").then(|| self.folder.join("qemu/usr/bin"))
     }
 
-    /// The words that start `program` of the set `tools` where that set lies at `at`; `name` is what the program takes
-    /// itself to be called.
+    /// Returns the words that start `program` of the set `tools`, where the set is mounted at
+    /// `at`; `name` is the program's own name, its argument zero.
     pub(crate) fn tool(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
         let libraries = [
             self.libraries(&at.join("lib")),
@@ -94,7 +94,7 @@ impl Kit {
         words(&loader, &libraries, name, &at.join(program))
     }
 
-    /// The same for the set `android`, which is laid out as newer systems are.
+    /// As [`Self::tool`], for the set `android`, which has the layout of newer systems.
     pub(crate) fn android(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
         let own = self.libraries(&at.join("usr/lib"));
         let loader = own.join(self.loader);
@@ -126,13 +126,13 @@ fn words(loader: &Path, libraries: &[PathBuf], name: &str, program: &Path) -> Ve
     ]
 }
 
-/// The words as a line for a shell.
+/// Returns the words as a shell command.
 pub(crate) fn quoted(words: &[String]) -> String {
     let quote = |word: &String| format!("'{}'", word.replace('\'', r"'\''"));
     words.iter().map(quote).collect::<Vec<_>>().join(" ")
 }
 
-/// Runs a command without input and gives what it printed.
+/// Runs a command without input and returns its output.
 pub(crate) fn checked(command: &mut Command) -> Result<String, BoardError> {
     let program = command.get_program().to_string_lossy().into_owned();
     let output = command
@@ -146,7 +146,7 @@ pub(crate) fn checked(command: &mut Command) -> Result<String, BoardError> {
     Err(BoardError::Program {
         program,
         status: output.status,
-        said: format!("{} {}", text(&output.stderr), text(&output.stdout)),
+        output: format!("{} {}", text(&output.stderr), text(&output.stdout)),
     })
 }
 
@@ -155,14 +155,14 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_set_up_the_error_says_what_to_run() {
+    fn without_a_set_up_the_error_names_the_command() {
         let folder = tempfile::tempdir().unwrap();
         let error = Kit::at(folder.path()).unwrap_err().to_string();
         assert!(error.contains("cargo xtask setup --boards"), "{error}");
     }
 
     #[test]
-    fn words_reach_a_shell_as_they_are() {
+    fn quoted_words_reach_a_shell_unchanged() {
         assert_eq!(quoted(&["a b".into(), "it's".into()]), r"'a b' 'it'\''s'");
     }
 }

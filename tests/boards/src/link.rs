@@ -1,6 +1,7 @@
-//! A cable between a client and a server: it has a speed, it can be pulled, and it can hang.
+//! A link between a client and a server that has a bandwidth, can be cut and can hang.
 //!
-//! The speed is that of one direction of one connection. Bytes already on their way when the cable is pulled are lost.
+//! The bandwidth applies to one direction of one connection. Bytes in transit are lost when the
+//! link is cut.
 
 use std::collections::HashMap;
 use std::io::{self, Read, Write};
@@ -13,20 +14,20 @@ use std::time::{Duration, Instant};
 
 use crate::BoardError;
 
-/// How often a second a limited connection passes bytes on.
+/// Portions a second of a limited connection.
 const PORTIONS: u64 = 50;
 const BUFFER: usize = 64 * 1024;
 
-/// Where a cable leads.
+/// The far end of a link.
 #[derive(Debug, Clone)]
 pub enum Upstream {
-    /// To an address.
+    /// An address.
     Tcp(SocketAddr),
-    /// To a socket in the file system.
+    /// A socket in the file system.
     Unix(PathBuf),
 }
 
-/// A relay that listens on the loopback interface. Dropping it pulls the cable for good.
+/// A relay that listens on the loopback interface. Dropping it cuts the link for good.
 #[derive(Debug)]
 pub struct SlowLink {
     address: SocketAddr,
@@ -41,7 +42,7 @@ struct Shared {
 
 #[derive(Debug)]
 struct State {
-    /// Bytes a second; without one, as fast as it goes.
+    /// Bytes a second; `None`: unlimited.
     rate: Option<NonZeroU64>,
     hangs: bool,
     closed: bool,
@@ -53,15 +54,15 @@ struct State {
 struct Connection {
     client: Stream,
     server: Stream,
-    /// One direction has come to its end.
+    /// One direction has ended.
     half_closed: bool,
 }
 
 impl SlowLink {
-    /// A cable to `upstream`, as fast as it goes, on a free port.
+    /// Starts a link to `upstream` without limit, on a free port.
     ///
     /// # Errors
-    /// When nothing can be listened on.
+    /// When it cannot listen.
     pub fn start(upstream: Upstream) -> Result<Self, BoardError> {
         let opened = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
             .and_then(|listener| Ok((listener.local_addr()?, listener)));
@@ -85,7 +86,7 @@ impl SlowLink {
                 if of_thread.state().closed {
                     return;
                 }
-                // Whoever is refused sees his connection close, as with a server that is down.
+                // A refused client's connection closes, as with a server that is down.
                 if let Ok(client) = client {
                     let _ = of_thread.join(client, &upstream);
                 }
@@ -94,24 +95,25 @@ impl SlowLink {
         Ok(Self { address, shared })
     }
 
-    /// What to connect to.
+    /// Returns the address to connect to.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Sets the speed in bytes a second; `None` lifts the limit.
+    /// Sets the bandwidth in bytes a second; `None` lifts the limit.
     pub fn set_rate(&self, rate: Option<NonZeroU64>) {
         self.shared.state().rate = rate;
         self.shared.changed.notify_all();
     }
 
-    /// Lets no byte pass and closes nothing, as when a router dies; `false` lets them pass again.
+    /// Stops all bytes without closing connections, as a failing router does; `false` lets them
+    /// pass again.
     pub fn hang(&self, hangs: bool) {
         self.shared.state().hangs = hangs;
         self.shared.changed.notify_all();
     }
 
-    /// Closes every connection; new ones are taken. Returns how many there were.
+    /// Closes every connection and returns their number. New ones are accepted.
     pub fn cut(&self) -> usize {
         let mut state = self.shared.state();
         let cut = state.connections.len();
@@ -122,7 +124,7 @@ impl SlowLink {
         cut
     }
 
-    /// How many connections there are.
+    /// Returns the number of connections.
     pub fn connections(&self) -> usize {
         self.shared.state().connections.len()
     }
@@ -132,7 +134,7 @@ impl Drop for SlowLink {
     fn drop(&mut self) {
         self.shared.state().closed = true;
         self.cut();
-        // Wakes the thread that accepts, which then sees that it is over.
+        // Wakes the accepting thread, which then ends.
         let _ = TcpStream::connect(self.address);
     }
 }
@@ -170,14 +172,14 @@ impl Shared {
             let shared = Arc::clone(self);
             std::thread::spawn(move || match shared.pass_on(number, from, to) {
                 Ok(()) => shared.half_close(number),
-                // An error ends the connection, which both of its ends see.
+                // An error closes the connection on both sides.
                 Err(_) => shared.forget(number),
             });
         }
         Ok(())
     }
 
-    /// Passes on until the end of the stream, and then that end.
+    /// Passes bytes on until the end of the stream, and then the end itself.
     fn pass_on(&self, number: u64, mut from: Stream, mut to: Stream) -> io::Result<()> {
         let mut buffer = vec![0; BUFFER];
         loop {
@@ -193,7 +195,7 @@ impl Shared {
         }
     }
 
-    /// How many bytes may be taken at once.
+    /// Returns the maximum bytes of one portion.
     fn portion(&self) -> usize {
         let rate = self.state().rate;
         rate.map_or(BUFFER, |rate| {
@@ -203,7 +205,7 @@ impl Shared {
         })
     }
 
-    /// Waits as long as `bytes` take on the cable, and while it hangs.
+    /// Waits for the time `bytes` take on the link, and while it hangs.
     fn pause(&self, number: u64, bytes: usize) -> io::Result<()> {
         let begun = Instant::now();
         let mut state = self.state();
@@ -269,7 +271,7 @@ impl Stream {
         })
     }
 
-    /// Closing what the other side has closed already is no error.
+    /// Closes the socket; the other side may have closed it already.
     fn close(&self) {
         let _ = self.shutdown(Shutdown::Both);
     }

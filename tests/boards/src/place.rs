@@ -1,4 +1,4 @@
-//! Processes in namespaces of their own, over a file system put together for them.
+//! Processes in namespaces of their own, over a file system assembled for them.
 
 use std::fs::{self, File};
 use std::net::{Ipv4Addr, TcpListener};
@@ -12,15 +12,15 @@ use crate::poll::{self, PATIENCE};
 use crate::{BoardError, Kit, System, processes};
 
 const SCRIPT: &str = include_str!("place.sh");
-/// The folders of a system that a place shows, where they exist.
+/// The folders of a system that are mounted in a place, where they exist.
 const WHOLE: &str = "bin etc lib lib32 lib64 libx32 opt sbin usr";
-/// How much of a log an error shows, in bytes.
+/// Bytes of a log in an error.
 const SHOWN: usize = 2000;
 
 /// The user that a server in a place runs as.
 pub(crate) const USER: &str = "tester";
 
-/// What a place's processes see below their root.
+/// The file system of a place.
 pub(crate) struct Root<'a> {
     pub(crate) kit: &'a Kit,
     pub(crate) system: System,
@@ -28,21 +28,22 @@ pub(crate) struct Root<'a> {
     pub(crate) home_bytes: u64,
 }
 
-/// How to start a place.
+/// The configuration of a place.
 pub(crate) struct Start<'a> {
-    /// What errors call it.
+    /// Its name in errors.
     pub(crate) name: &'a str,
-    /// Holds the log, and what the place's processes see as `/.files`.
+    /// The folder with the log and with the files mounted at `/.files`.
     pub(crate) folder: &'a Path,
-    /// A root of its own; without it this machine's.
+    /// A root of its own; `None`: this machine's.
     pub(crate) root: Option<Root<'a>>,
-    /// No network but a loopback interface of its own.
+    /// Whether it has no network except a loopback interface of its own.
     pub(crate) alone: bool,
-    /// Commands for the shell of the first process, after the file system is made. The place ends with the last one.
+    /// Commands for the shell of the first process, after the file system is assembled. The
+    /// place ends with the last one.
     pub(crate) commands: &'a str,
 }
 
-/// A running place; dropping it ends all of its processes.
+/// A running place; dropping it kills all of its processes.
 #[derive(Debug)]
 pub(crate) struct Place {
     name: String,
@@ -62,10 +63,11 @@ impl Start<'_> {
         if self.alone {
             unshare.arg("--net");
         }
-        // The shell must stay to be the first process, so what it ends with is no program.
+        // The shell must remain the first process, so its last command is no program, which it
+        // would exec.
         unshare.args(["sh", "-c", &format!("{SCRIPT}{}\nexit $?", self.commands)]);
         unshare.env_clear();
-        // A shell without PATH has a default, yet children of the programs it starts have none.
+        // A shell without PATH has a default, but children of its programs have none.
         unshare.env(
             "PATH",
             "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin",
@@ -97,7 +99,7 @@ impl Root<'_> {
         for (name, text) in [
             ("passwd", users.as_str()),
             ("group", groups.as_str()),
-            // The programs of the kit must not load this machine's modules for looking up users.
+            // The kit's programs must not load this machine's name service modules.
             (
                 "nsswitch.conf",
                 "passwd: files\ngroup: files\nhosts: files\n",
@@ -127,12 +129,13 @@ impl Root<'_> {
 }
 
 impl Place {
-    /// The number of the process outside of the namespaces, above all processes of the place.
+    /// Returns the number of the process outside of the namespaces, the ancestor of the place's
+    /// processes.
     pub(crate) fn number(&self) -> u32 {
         self.child.id()
     }
 
-    /// The end of what the place's processes wrote.
+    /// Returns the end of the output of the place's processes.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let from = bytes.len().saturating_sub(SHOWN);
@@ -141,7 +144,7 @@ impl Place {
             .to_owned()
     }
 
-    /// Waits until `ready` has an answer. Fails at once when the place ends.
+    /// Waits until `ready` returns a value. Fails at once when the place ends.
     pub(crate) fn wait<T>(
         &mut self,
         what: &'static str,
@@ -150,7 +153,7 @@ impl Place {
         let answer = poll::until(PATIENCE, || match ready(self)? {
             None if self.has_ended() => Err(BoardError::Ended {
                 target: self.name.clone(),
-                said: self.log(),
+                output: self.log(),
             }),
             answer => Ok(answer),
         })?;
@@ -158,7 +161,7 @@ impl Place {
             target: self.name.clone(),
             what,
             limit: PATIENCE,
-            said: self.log(),
+            output: self.log(),
         })
     }
 
@@ -175,29 +178,29 @@ impl Drop for Place {
                 .into_iter()
                 .for_each(processes::end);
         }
-        // The unshared parent ends with its child, and without one by its closed input.
+        // `unshare` ends with its child, or without one by its closed input.
         let _ = self.child.wait();
     }
 }
 
-/// What a place's processes see as `/.files`.
+/// Returns the folder mounted at `/.files`.
 pub(crate) fn files(folder: &Path) -> PathBuf {
     folder.join("files")
 }
 
-/// Writes a file that a place needs.
+/// Writes a file for a place.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), BoardError> {
     fs::write(path, text).map_err(BoardError::io("writing", path))
 }
 
-/// Writes a script that can be started by its path.
+/// Writes an executable script.
 pub(crate) fn write_script(path: &Path, text: &str) -> Result<(), BoardError> {
     write(path, &format!("#!/bin/sh\n{text}\n"))?;
     fs::set_permissions(path, fs::Permissions::from_mode(0o755))
         .map_err(BoardError::io("making executable", path))
 }
 
-/// A folder for a target, removed with its value.
+/// Makes a folder for a target, removed with its value.
 pub(crate) fn folder(name: &str) -> Result<TempDir, BoardError> {
     tempfile::Builder::new()
         .prefix(&format!("graphprune-{name}-"))
@@ -208,7 +211,7 @@ pub(crate) fn folder(name: &str) -> Result<TempDir, BoardError> {
         })
 }
 
-/// A port of the loopback interface that nobody listened on a moment ago.
+/// Returns a port of the loopback interface that was free a moment ago.
 pub(crate) fn free_port() -> Result<u16, BoardError> {
     TcpListener::bind((Ipv4Addr::LOCALHOST, 0))
         .and_then(|listener| listener.local_addr())

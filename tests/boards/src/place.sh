@@ -1,5 +1,5 @@
-# The first process of a place's PID namespace: with it, everything in the place ends.
-# It ends when its standard input closes, which it does when whoever holds the place ends, however that comes about.
+# The first process of a place's PID namespace: all processes of the place end with it.
+# It ends when its standard input closes, which happens in any case when the process that holds the place ends.
 set -eu
 exec 3<&0 </dev/null
 {
@@ -9,7 +9,7 @@ exec 3<&0 </dev/null
 exec 3<&-
 
 # Makes the kernel start executables of a word size (1: 32, 2: 64 bits) for a machine (in hexadecimal) by an emulator.
-# F: the emulator is opened now and found from any root. P: programs learn the name that they were called by.
+# F: the emulator is opened now and works in any root. P: programs get their original argument zero.
 emulate() {
     name=$1 size=$2 machine=$3 emulator=$4
     magic="\\x7fELF\\x0$size\\x01\\x01\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x00\\x02\\x00\\x$machine\\x00"
@@ -46,7 +46,7 @@ if [ -n "${ROOT-}" ]; then
     for name in passwd group nsswitch.conf; do
         if [ -f "etc/$name" ]; then mount --bind "$FILES/$name" "etc/$name"; fi
     done
-    # Where Android lets a shell put programs.
+    # The folder in which Android lets a shell run programs.
     mkdir data/local
     ln -s /home data/local/tmp
 fi

@@ -1,12 +1,13 @@
-//! Waiting for a condition.
+//! Polling of conditions.
 
 use std::time::{Duration, Instant};
 
-/// How long a target may take to come up. It takes half a second; many tests at once on few cores take longer.
+/// Time a target may take to start. It takes half a second alone; with many tests on few cores
+/// it takes longer.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 const STEP: Duration = Duration::from_millis(10);
 
-/// Asks until there is an answer, or until `limit` is over.
+/// Polls until there is a value, or until `limit` has passed.
 pub(crate) fn until<T, E>(
     limit: Duration,
     mut ask: impl FnMut() -> Result<Option<T>, E>,

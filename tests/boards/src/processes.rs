@@ -1,22 +1,22 @@
-//! The processes of a target, as this machine sees them.
+//! The processes of a target, outside of its namespaces.
 
 use std::fs;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 
-/// All processes below `root`, as their numbers.
+/// Returns all descendants of `root`.
 pub(crate) fn descendants(root: u32) -> Vec<u32> {
-    let mut found = Vec::new();
+    let mut all = Vec::new();
     let mut next = children(root);
     while let Some(number) = next.pop() {
         next.extend(children(number));
-        found.push(number);
+        all.push(number);
     }
-    found
+    all
 }
 
-/// The processes that `parent` started and that still exist.
+/// Returns the existing children of `parent`.
 pub(crate) fn children(parent: u32) -> Vec<u32> {
     let entries = fs::read_dir("/proc").into_iter().flatten().flatten();
     entries
@@ -25,10 +25,10 @@ pub(crate) fn children(parent: u32) -> Vec<u32> {
         .collect()
 }
 
-/// The parent of a process that still exists.
+/// Returns the parent of an existing process.
 pub(crate) fn parent(number: u32) -> Option<u32> {
     let stat = fs::read_to_string(format!("/proc/{number}/stat")).ok()?;
-    // The name, in brackets, may hold anything.
+    // The name, in brackets, may contain any characters.
     stat.rsplit_once(") ")?.1.split(' ').nth(1)?.parse().ok()
 }
 
@@ -36,11 +36,11 @@ pub(crate) fn parent(number: u32) -> Option<u32> {
 pub(crate) fn has_word(number: u32, word: &str) -> bool {
     fs::read(format!("/proc/{number}/cmdline")).is_ok_and(|line| {
         line.split(|byte| *byte == 0)
-            .any(|found| found == word.as_bytes())
+            .any(|other| other == word.as_bytes())
     })
 }
 
-/// Ends a process at once. One that is gone already is no error.
+/// Kills a process, which may have ended already.
 pub(crate) fn end(number: u32) {
     if let Ok(number) = i32::try_from(number) {
         let _ = kill(Pid::from_raw(number), Signal::SIGKILL);

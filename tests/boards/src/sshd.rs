@@ -13,23 +13,23 @@ use crate::{BoardError, Kit, SlowLink, System, processes};
 
 /// The name of the target in its `ssh_config`.
 const HOST: &str = "board";
-/// What the server's own program is within the place; it starts itself anew for each connection.
+/// The path of the server's program within the place; it re-executes itself for each connection.
 const PROGRAM: &str = "/.files/sshd";
 const PROGRAM_FILE: &str = "/.tools/usr/sbin/sshd";
-/// With this word it is the process of a connection.
+/// The argument of a connection's process.
 const OF_CONNECTION: &str = "-R";
 
-/// How often a port that another took meanwhile is replaced.
+/// Attempts to find a port that no other process takes meanwhile.
 const PORTS: usize = 5;
 
-/// How the fake board is built.
+/// The configuration of a board.
 #[derive(Debug, Clone)]
 pub struct BoardConfig {
-    /// Which programs run on it.
+    /// The programs on it.
     pub system: System,
-    /// The processor as qemu calls it.
+    /// qemu's name of the processor.
     pub cpu: String,
-    /// Size of the home folder in bytes; it is in memory. A small one is a disk that runs full.
+    /// Size of the home folder in bytes; it is in memory. A small one fills up.
     pub home_bytes: u64,
 }
 
@@ -43,8 +43,8 @@ impl Default for BoardConfig {
     }
 }
 
-/// An OpenSSH server on the loopback interface, over this machine's file system, which is read-only. Its user `tester`
-/// has an empty home folder, `/home`, and `/tmp`, both in memory.
+/// An OpenSSH server on the loopback interface, over this machine's read-only file system. Its
+/// user `tester` has an empty home folder, `/home`, and `/tmp`, both in memory.
 #[derive(Debug)]
 pub struct Sshd {
     kit: Kit,
@@ -59,10 +59,10 @@ pub struct Sshd {
 pub struct Board(Sshd);
 
 impl Board {
-    /// Stands the board up.
+    /// Starts the board.
     ///
     /// # Errors
-    /// When the set-up is missing, or this machine does not let its users make namespaces.
+    /// When the set-up is missing, or this machine does not let users make namespaces.
     pub fn start(config: BoardConfig) -> Result<Self, BoardError> {
         Sshd::start_on(config).map(Self)
     }
@@ -86,12 +86,12 @@ impl Sshd {
     /// Starts a server with new keys on a free port.
     ///
     /// # Errors
-    /// When the set-up is missing, or this machine does not let its users make namespaces.
+    /// When the set-up is missing, or this machine does not let users make namespaces.
     pub fn start() -> Result<Self, BoardError> {
         Self::with_home(BoardConfig::default().home_bytes)
     }
 
-    /// The same with a home folder of this size, in bytes.
+    /// As [`Self::start`], with a home folder of this size, in bytes.
     ///
     /// # Errors
     /// As [`Self::start`].
@@ -118,19 +118,19 @@ impl Sshd {
             server.port = place::free_port()?;
             server.write_configs()?;
             match server.restart() {
-                Err(BoardError::Ended { said, .. }) if tries < PORTS && said.contains("in use") => {
-                }
+                Err(BoardError::Ended { output, .. })
+                    if tries < PORTS && output.contains("in use") => {}
                 outcome => return outcome.map(|()| server),
             }
         }
     }
 
-    /// The file for `ssh -F`; in it the target is called `board`.
+    /// Returns the file for `ssh -F`, in which the target is called `board`.
     pub fn config(&self) -> PathBuf {
         self.folder.path().join("ssh_config")
     }
 
-    /// Another such file, for connections that go through `link`, which must lead to [`Self::port`].
+    /// Writes such a file for connections through `link`, which must lead to [`Self::port`].
     ///
     /// # Errors
     /// When it cannot be written.
@@ -141,17 +141,17 @@ impl Sshd {
         Ok(path)
     }
 
-    /// The folder with the configuration and keys; it goes with the server.
+    /// Returns the folder with the configuration and keys, which is removed with the server.
     pub fn folder(&self) -> &Path {
         self.folder.path()
     }
 
-    /// The port on the loopback interface. It stays the same over a restart.
+    /// Returns the port on the loopback interface, which a restart preserves.
     pub fn port(&self) -> u16 {
         self.port
     }
 
-    /// This machine's `ssh` with the target's name as its last word so far.
+    /// Returns this machine's `ssh` with the target's name as the last argument.
     pub fn ssh(&self) -> Command {
         let mut command = Command::new("ssh");
         command.arg("-F").arg(self.config()).arg(HOST);
@@ -161,7 +161,7 @@ impl Sshd {
     /// Runs one command on the target by ssh.
     ///
     /// # Errors
-    /// When ssh cannot be started; how the command ended is in the result.
+    /// When ssh cannot be started; the result has the command's status.
     pub fn run(&self, command: &str) -> Result<Output, BoardError> {
         self.ssh()
             .arg(command)
@@ -173,7 +173,7 @@ impl Sshd {
     /// Copies a file to the target by scp.
     ///
     /// # Errors
-    /// When it does not get there whole.
+    /// When it does not arrive complete.
     pub fn push(&self, file: &Path, to: &str) -> Result<(), BoardError> {
         let mut scp = Command::new("scp");
         scp.arg("-q").arg("-F").arg(self.config());
@@ -181,13 +181,13 @@ impl Sshd {
         checked(&mut scp).map(drop)
     }
 
-    /// What the server wrote since its last start, shortened to its end.
+    /// Returns the end of the server's output since its last start.
     pub fn log(&self) -> String {
         self.place.as_ref().map_or_else(String::new, Place::log)
     }
 
-    /// Pulls the cable: kills what serves the connections there are, and returns how many these were. The server
-    /// stays; programs that ran over the connections see their input end.
+    /// Kills the processes of all connections and returns their number. The server stays; the
+    /// input of programs that ran over the connections ends.
     pub fn kill_connections(&self) -> usize {
         let all = self
             .place
@@ -207,18 +207,18 @@ impl Sshd {
         count
     }
 
-    /// Ends the server and everything that runs on the target, whose files are gone with it.
+    /// Kills the server and all processes on the target, and removes its files.
     pub fn stop(&mut self) {
         self.place = None;
     }
 
-    /// Starts the server again, on the same port, with the same keys and an empty home folder.
+    /// Restarts the server on the same port, with the same keys and an empty home folder.
     ///
     /// # Errors
     /// As [`Self::start`].
     pub fn restart(&mut self) -> Result<(), BoardError> {
         self.stop();
-        // As an ordinary user the server needs no account to separate privileges with.
+        // As an ordinary user the server needs no account for privilege separation.
         let commands = format!(
             "unshare --user --map-user=1000 --map-group=1000 --root=. --wd=/ \
              {PROGRAM} -D -e -f /.files/sshd_config"
@@ -239,7 +239,7 @@ impl Sshd {
             commands: &commands,
         }
         .start()?;
-        // Only its own words tell that it is this server that listens on the port.
+        // Only the server's own log shows that it, and not another process, listens on the port.
         let listens = format!("listening on 127.0.0.1 port {}", self.port);
         place.wait("listening", |place| {
             Ok(place.log().contains(&listens).then_some(()))

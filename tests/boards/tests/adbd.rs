@@ -1,4 +1,4 @@
-//! A device comes up, runs commands, dies and comes back.
+//! A device starts, runs commands, is killed and restarts.
 
 use std::process::Output;
 
@@ -33,7 +33,7 @@ fn check(system: System, machine: &str, abi: &str) {
 }
 
 #[test]
-fn a_device_with_this_machines_programs_dies_and_comes_back() {
+fn a_device_with_this_machines_programs_can_be_killed_and_restarted() {
     check(
         System::Host,
         std::env::consts::ARCH,
@@ -42,17 +42,17 @@ fn a_device_with_this_machines_programs_dies_and_comes_back() {
 }
 
 #[test]
-fn an_arm_device_dies_and_comes_back() {
+fn an_arm_device_can_be_killed_and_restarted() {
     check(System::Aarch64, "aarch64", "arm64-v8a");
 }
 
 #[test]
-fn a_device_without_libraries_dies_and_comes_back() {
+fn a_device_without_libraries_can_be_killed_and_restarted() {
     check(System::Bare, "aarch64", "arm64-v8a");
 }
 
 #[test]
-fn any_client_finds_the_device_by_its_variables() {
+fn any_client_reaches_the_device_by_its_variables() {
     let device = Adbd::start(AdbdConfig::default()).unwrap();
     let mut client = std::process::Command::new(device.client());
     let output = client

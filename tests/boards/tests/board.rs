@@ -1,4 +1,4 @@
-//! The ARM board comes up, runs ARM programs, dies and comes back.
+//! The ARM board starts, runs ARM programs, is killed and restarts.
 
 use std::process::Output;
 
@@ -10,7 +10,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn its_programs_are_arm_programs_that_see_an_arm_processor() {
+fn its_programs_are_arm_programs_on_an_arm_processor() {
     let board = Board::start(BoardConfig::default()).unwrap();
     assert_eq!(text(&board.run("uname -m").unwrap()), "aarch64");
     let processor = text(&board.run("grep part /proc/cpuinfo | head -n 1").unwrap());
@@ -18,7 +18,7 @@ fn its_programs_are_arm_programs_that_see_an_arm_processor() {
 }
 
 #[test]
-fn a_pulled_cable_and_a_restart_leave_the_same_board() {
+fn a_board_survives_lost_connections_and_a_restart() {
     let mut board = Board::start(BoardConfig::default()).unwrap();
     board.push("/proc/self/status".as_ref(), "file").unwrap();
     assert_eq!(text(&board.run("ls").unwrap()), "file");
@@ -28,7 +28,7 @@ fn a_pulled_cable_and_a_restart_leave_the_same_board() {
 }
 
 #[test]
-fn a_small_home_folder_runs_full() {
+fn a_small_home_folder_fills_up() {
     let board = Board::start(BoardConfig {
         home_bytes: 1 << 20,
         ..BoardConfig::default()

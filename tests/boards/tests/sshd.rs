@@ -1,4 +1,4 @@
-//! A server comes up, serves, loses its connections and its life, and comes back.
+//! A server starts, serves, loses its connections, is stopped and restarts.
 
 use std::io::{Read, Write};
 use std::num::NonZeroU64;
@@ -13,7 +13,7 @@ fn text(output: &Output) -> String {
 }
 
 #[test]
-fn commands_run_as_the_servers_user_and_their_exit_codes_come_back() {
+fn commands_run_as_the_servers_user_and_return_their_exit_codes() {
     let server = Sshd::start().unwrap();
     assert_eq!(text(&server.run("whoami; pwd").unwrap()), "tester\n/home");
     assert_eq!(server.run("exit 7").unwrap().status.code(), Some(7));
@@ -35,7 +35,7 @@ fn a_full_home_folder_refuses_a_file() {
 }
 
 #[test]
-fn a_pulled_cable_ends_the_connection_and_the_programs_input_and_the_server_stays() {
+fn a_lost_connection_ends_the_programs_input_and_the_server_stays() {
     let server = Sshd::start().unwrap();
     let mut ssh = server.ssh();
     ssh.arg("cat; touch input-ended");
@@ -56,7 +56,7 @@ fn a_pulled_cable_ends_the_connection_and_the_programs_input_and_the_server_stay
 }
 
 #[test]
-fn a_stopped_server_is_gone_and_a_restarted_one_is_the_same_with_an_empty_home() {
+fn a_restarted_server_is_the_same_with_an_empty_home() {
     let mut server = Sshd::start().unwrap();
     text(&server.run("touch file").unwrap());
     server.stop();
@@ -66,7 +66,7 @@ fn a_stopped_server_is_gone_and_a_restarted_one_is_the_same_with_an_empty_home()
 }
 
 #[test]
-fn a_link_keeps_to_its_speed_and_can_be_cut() {
+fn a_link_has_its_bandwidth_and_can_be_cut() {
     let server = Sshd::start().unwrap();
     let link = SlowLink::start(Upstream::Tcp(([127, 0, 0, 1], server.port()).into())).unwrap();
     let config = server.config_through(&link).unwrap();

@@ -1,11 +1,12 @@
-//! Whatever bytes come over the wire, they become checked values or errors; and a checked value survives the way back.
+//! Arbitrary bytes from the wire become checked values or errors, and a checked value survives
+//! the way back.
 #![no_main]
 
 use std::fmt::Debug;
 
 use agent_protocol::{
     DeviceInfo, DeviceState, Failure, Limits, MeasureEvent, MeasureJob, Measurement, NodeProvider,
-    Progress, Ratio, RuntimeInfo, Sampling, Sha256, Token, Upload, decode, frame, wire,
+    Progress, Ratio, RuntimeInfo, Sampling, Sha256, Token, Upload, bounds, decode, frame, wire,
 };
 use prost::Message;
 
@@ -44,9 +45,13 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
         let _ = Sha256::try_from(&request);
     }
     let mut pipe = bytes;
-    while let Ok(Some(_)) = frame::read::<wire::WorkerEvent>(&mut pipe, "WorkerEvent") {}
+    while let Ok(Some(_)) =
+        frame::read::<wire::WorkerEvent>(&mut pipe, "WorkerEvent", bounds::MAX_REPLY_BYTES)
+    {}
     let mut pipe = bytes;
-    while let Ok(Some(_)) = frame::read::<wire::WorkerJob>(&mut pipe, "WorkerJob") {}
+    while let Ok(Some(_)) =
+        frame::read::<wire::WorkerJob>(&mut pipe, "WorkerJob", bounds::MAX_REPLY_BYTES)
+    {}
     if let Ok(text) = std::str::from_utf8(bytes) {
         let _ = text.parse::<Sha256>();
         let _ = Token::parse(text);

@@ -1,7 +1,8 @@
-//! Reading never panics on any bytes, and what can be read is settled: written and read again it is the same network,
-//! and so are its passes' results, which stay well-formed.
+//! Reading never panics, and an accepted network is stable: written and read again it is the
+//! same, and so are the results of its passes, which stay well-formed.
 //!
-//! `cargo +nightly fuzz run read_onnx --fuzz-dir tests/fuzz tests/fuzz/corpus/read_onnx tests/fuzz/seeds/read_onnx`
+//! `cargo +nightly fuzz run read_onnx --fuzz-dir tests/fuzz tests/fuzz/corpus/read_onnx
+//! tests/fuzz/seeds/read_onnx`
 #![no_main]
 
 use libfuzzer_sys::fuzz_target;
@@ -9,7 +10,7 @@ use onnx_graph::{
     Graph, NoExternalData, Tensor, cost, fold_batch_norm, insert_batch_norm, read, write,
 };
 
-/// Elements of constants that no limit of the reader is near to.
+/// Elements of constants, far below every limit of the reader.
 const FAR_FROM_THE_LIMIT: usize = 1 << 20;
 
 fn well_formed(graph: &Graph) {
@@ -37,12 +38,14 @@ fuzz_target!(|bytes: &[u8]| {
             );
         }
     }
-    // Constants are computed within a limit in proportion to the file, and a file that holds what was computed has a higher one.
+    // Constants are computed within a limit in proportion to the file, and a file that contains
+    // computed constants has a higher limit.
     let held = graph.constants().values().map(Tensor::len).sum::<usize>();
     if held > FAR_FROM_THE_LIMIT {
         return;
     }
-    // An operator kept as it was read may mean something else in the operator set written: that is refused.
+    // An operator kept as read may have another meaning in the written operator set, which is
+    // refused.
     let Ok(again) = write(&graph) else { return };
     let back = read(&again, &NoExternalData).expect("what was written reads");
     graph

@@ -7,7 +7,7 @@ use nix::unistd::{ForkResult, fork};
 
 use super::*;
 
-/// Confines a child and asks it a question there. The answer is the exit status, so it is a small number.
+/// Runs `ask` in a confined child. Its answer is the exit status, so it is a small number.
 fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&Confinement) -> u8) -> u8 {
     in_reach(
         &Reach {
@@ -20,8 +20,8 @@ fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&Confine
 }
 
 fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&Confinement) -> u8) -> u8 {
-    // SAFETY: the child has this thread only. What it does until it ends by `_exit` takes no lock of the test harness's, and
-    // glibc makes allocation safe after a fork.
+    // SAFETY: the child has this thread only. Until `_exit` it takes no lock of the test
+    // harness, and glibc makes allocation safe after a fork.
     match unsafe { fork() }.unwrap() {
         ForkResult::Parent { child } => match waitpid(child, None).unwrap() {
             WaitStatus::Exited(_, code) => u8::try_from(code).unwrap(),
@@ -38,7 +38,7 @@ fn in_reach(reach: &Reach<'_>, ask: impl FnOnce(&Confinement) -> u8) -> u8 {
     }
 }
 
-/// Whether a call failed because it was denied: 1, 0 when it was not, 2 when it failed for another reason.
+/// Returns 1 if a call was denied, 0 if it succeeded, 2 if it failed for another reason.
 fn denied<T>(outcome: Result<T, Errno>) -> u8 {
     match outcome {
         Ok(_) => 0,
@@ -47,21 +47,27 @@ fn denied<T>(outcome: Result<T, Errno>) -> u8 {
     }
 }
 
+/// Returns the position of the first `false`, from 1; 0 if there is none.
+fn first_false(all: &[bool]) -> u8 {
+    let first = all.iter().position(|fine| !fine);
+    first.map_or(0, |at| at as u8 + 1)
+}
+
 fn file_denied<T>(outcome: std::io::Result<T>) -> u8 {
     denied(outcome.map_err(|error| Errno::from_raw(error.raw_os_error().unwrap_or(0))))
 }
 
-/// The answer where a layer is not in effect that the kernel offers.
+/// The answer if a layer that the kernel offers is not in effect.
 const LAYER_MISSING: u8 = 200;
 
-/// The answer in confinement is 1: denied.
+/// Expects `ask` to be denied in confinement.
 fn check_denied(what: &str, ask: impl FnOnce() -> u8) {
     let folder = tempfile::tempdir().unwrap();
     let answer = in_confinement(folder.path(), &[], |confinement| {
         if confinement.missing.iter().any(|missing| missing.offered) {
             return LAYER_MISSING;
         }
-        // Where the kernel lacks one of them, nothing is claimed and so nothing is to be shown.
+        // If the kernel lacks a layer, nothing is claimed and nothing is tested.
         if confinement.missing.is_empty() {
             ask()
         } else {
@@ -76,7 +82,7 @@ fn check_denied(what: &str, ask: impl FnOnce() -> u8) {
 }
 
 #[test]
-fn a_library_that_insists_on_a_local_socket_may_wait_at_one_and_nobody_reaches_it() {
+fn a_library_that_needs_a_local_socket_may_listen_on_it_and_no_process_reaches_it() {
     let folder = tempfile::tempdir().unwrap();
     let reach = Reach {
         folder: folder.path(),
@@ -95,7 +101,8 @@ fn a_library_that_insists_on_a_local_socket_may_wait_at_one_and_nobody_reaches_i
             sun_path: [0; 108],
         };
         let (at, size) = (std::ptr::from_ref(&name).cast(), 2);
-        // SAFETY: numbers, and an address that lives until each call returns: of the family alone, so that the kernel gives a name.
+        // SAFETY: numbers, and an address that is valid until each call returns: of the family
+        // alone, so the kernel chooses a name.
         let (socket, steps) = unsafe {
             let socket = libc::socket(libc::AF_UNIX, libc::SOCK_STREAM, 0);
             let steps = [
@@ -122,14 +129,9 @@ fn a_library_that_insists_on_a_local_socket_may_wait_at_one_and_nobody_reaches_i
             (socket, steps)
         };
         let all = [&[socket >= 0][..], &steps].concat();
-        all.iter()
-            .position(|fine| !fine)
-            .map_or(0, |at| at as u8 + 1)
+        first_false(&all)
     });
-    assert_eq!(
-        answer, 0,
-        "the first step that is not as it should be, from 1"
-    );
+    assert_eq!(answer, 0, "the first failed step, from 1");
 }
 
 #[test]
@@ -161,14 +163,14 @@ fn other_processes_are_out_of_reach() {
         file_denied(std::process::Command::new("/bin/true").status())
     });
     check_denied("a process", || {
-        // SAFETY: it is denied; were it not, the child would end like the test itself.
+        // SAFETY: it is denied; otherwise the child would end like the test itself.
         denied(unsafe { fork() })
     });
     let parent = nix::unistd::getpid();
     check_denied("a signal", || denied(nix::sys::signal::kill(parent, None)));
     check_denied("a signal to a thread", || {
         let number = parent.as_raw();
-        // SAFETY: it takes numbers only; signal 0 is none.
+        // SAFETY: it takes numbers only; signal 0 is not sent.
         denied(Errno::result(unsafe {
             libc::syscall(libc::SYS_tgkill, number, number, 0)
         }))
@@ -226,7 +228,7 @@ fn files_of_others_are_out_of_reach() {
 }
 
 #[test]
-fn what_a_model_needs_still_works() {
+fn resources_of_a_model_remain_accessible() {
     let (folder, other) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let model = other.path().join("model.onnx");
     std::fs::write(&model, "bytes").unwrap();
@@ -243,15 +245,13 @@ fn what_a_model_needs_still_works() {
                 .is_ok_and(|seven| seven == 7),
             std::fs::read_dir("/usr/lib").is_ok(),
         ];
-        all.iter()
-            .position(|fine| !fine)
-            .map_or(0, |at| at as u8 + 1)
+        first_false(&all)
     });
-    assert_eq!(answer, 0, "the first that does not, counted from 1");
+    assert_eq!(answer, 0, "the first failed step, from 1");
 }
 
 #[test]
-fn a_process_that_aborts_still_dies_of_it() {
+fn a_confined_process_can_abort() {
     let folder = tempfile::tempdir().unwrap();
     let reach = Reach {
         folder: folder.path(),
@@ -289,7 +289,7 @@ fn a_limit_is_lowered_and_never_raised() {
 }
 
 #[test]
-fn a_thread_that_runs_already_is_told_as_the_reason_for_what_is_missing() {
+fn a_running_thread_is_the_reason_for_missing_layers() {
     let folder = tempfile::tempdir().unwrap();
     let answer = in_reach(
         &Reach {
@@ -304,11 +304,11 @@ fn a_thread_that_runs_already_is_told_as_the_reason_for_what_is_missing() {
                 readable: Vec::new(),
                 local_sockets: false,
             });
-            let told = again
+            let named = again
                 .missing
                 .iter()
                 .filter(|missing| missing.offered && missing.reason.contains("already (1)"));
-            u8::from(told.count() == 2)
+            u8::from(named.count() == 2)
         },
     );
     assert_eq!(answer, 1, "capabilities and files");

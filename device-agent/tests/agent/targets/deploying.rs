@@ -1,12 +1,16 @@
-//! The agent gets to a device, or the device stays as it was.
+//! A deployment succeeds, or the device stays as it was.
 
 use graphprune_boards::{Adbd, AdbdConfig, Sshd};
-use latency::{Adb, AdbClient, Agents, Deployment, LatencyError, Obstacle, Shell};
+use latency::{Agents, Deployment, LatencyError, Obstacle, Shell, Ssh};
 
 use super::field::{self, Bundle, Field};
 
+fn plain(device: &Ssh) -> Deployment {
+    field::deployment(&device.device, &device.folder)
+}
+
 #[test]
-fn a_new_agent_is_put_there_once_and_runs_and_the_one_before_is_kept() {
+fn a_new_agent_is_sent_once_and_runs_and_the_previous_one_is_kept() {
     let server = Sshd::start().unwrap();
     let device = field::ssh(&server);
     let field = Field::new();
@@ -19,15 +23,15 @@ fn a_new_agent_is_put_there_once_and_runs_and_the_one_before_is_kept() {
     let again = field::deploy(&device, &agents).unwrap();
     assert_eq!((again.sent, again.hash.as_str()), (0, first.hash.as_str()));
 
-    // Each with another file beside is another version; the last two stay.
+    // With another file beside it an agent is another version; the last two stay.
     let mut replaced = first.hash.clone();
     for name in ["one", "two"] {
         let with = field.file(name, name);
-        let wanted = Deployment {
+        let deployment = Deployment {
             with: vec![with],
-            ..field::wanted(&device)
+            ..plain(&device)
         };
-        let next = latency::deploy(&device, &agents, &wanted, &mut |_| {}).unwrap();
+        let next = latency::deploy(&device, &agents, &deployment, &mut |_| {}).unwrap();
         assert_eq!(next.replaced, Some(format!("agents/{replaced}")));
         replaced = next.hash;
     }
@@ -40,7 +44,7 @@ fn a_new_agent_is_put_there_once_and_runs_and_the_one_before_is_kept() {
 }
 
 #[test]
-fn an_agent_that_does_not_run_is_taken_back_and_the_one_before_goes_on() {
+fn an_agent_that_does_not_run_is_removed_and_the_previous_one_stays() {
     let server = Sshd::start().unwrap();
     let device = field::ssh(&server);
     let field = Field::new();
@@ -62,7 +66,7 @@ fn an_agent_that_does_not_run_is_taken_back_and_the_one_before_goes_on() {
 }
 
 #[test]
-fn an_agent_for_another_processor_is_called_so() {
+fn an_agent_for_another_processor_is_recognised() {
     let server = Sshd::start().unwrap();
     let device = field::ssh(&server);
     // The head of an aarch64 program: 64 bits, little-endian, machine 183.
@@ -83,7 +87,7 @@ fn an_agent_for_another_processor_is_called_so() {
 }
 
 #[test]
-fn a_disk_that_is_too_small_is_noticed_before_and_one_that_runs_full_leaves_nothing() {
+fn a_small_disk_is_noticed_before_and_one_that_fills_up_keeps_no_part() {
     let server = Sshd::with_home(4 << 20).unwrap();
     let device = field::ssh(&server);
     let field = Field::new();
@@ -102,50 +106,50 @@ fn a_disk_that_is_too_small_is_noticed_before_and_one_that_runs_full_leaves_noth
 }
 
 #[test]
-fn a_cable_pulled_in_the_upload_costs_a_second_try_and_no_more() {
+fn a_link_cut_in_the_upload_costs_a_second_try_only() {
     let server = Sshd::start().unwrap();
     let (device, link) = field::linked(&server);
-    let mut pulled = false;
+    let mut cut = false;
     let field = Field::new();
     let agents = field.agents(Bundle::default());
-    let done = latency::deploy(&device, &agents, &field::wanted(&device), &mut |step| {
+    let done = latency::deploy(&device, &agents, &plain(&device), &mut |step| {
         if let latency::DeployStep::Sending { sent, .. } = step
             && sent > 1_000_000
-            && !std::mem::replace(&mut pulled, true)
+            && !std::mem::replace(&mut cut, true)
         {
             assert!(link.cut() > 0);
         }
     })
     .unwrap();
-    assert!(pulled);
+    assert!(cut);
     let left = field::text(&server, "ls -A .graphprune/agents");
     assert_eq!(left, done.hash);
 }
 
 #[test]
-fn a_device_that_goes_away_in_the_upload_keeps_what_it_had() {
+fn a_device_that_disappears_in_the_upload_keeps_its_agent() {
     let server = Sshd::start().unwrap();
     let (device, link) = field::linked(&server);
     let field = Field::new();
     let agents = field.agents(Bundle::default());
-    let had = field::deploy(&device, &agents).unwrap();
-    let wanted = Deployment {
+    let kept = field::deploy(&device, &agents).unwrap();
+    let deployment = Deployment {
         with: vec![field.file("new", "new")],
-        ..field::wanted(&device)
+        ..plain(&device)
     };
     let mut link = Some(link);
-    let gone = latency::deploy(&device, &agents, &wanted, &mut |_| drop(link.take()));
-    let error = gone.unwrap_err();
+    let outcome = latency::deploy(&device, &agents, &deployment, &mut |_| drop(link.take()));
+    let error = outcome.unwrap_err();
     assert!(error.is_agent_lost(), "{error}");
     assert_eq!(
         field::text(&server, "readlink .graphprune/current"),
-        format!("agents/{}", had.hash)
+        format!("agents/{}", kept.hash)
     );
     field::measures(field::ssh(&server));
 }
 
 #[test]
-fn an_agent_that_brings_its_c_library_is_started_by_the_loader_beside_it() {
+fn an_agent_with_its_own_c_library_is_started_by_the_loader_beside_it() {
     let server = Sshd::start().unwrap();
     let device = field::ssh(&server);
     let field = Field::new();
@@ -153,12 +157,12 @@ fn an_agent_that_brings_its_c_library_is_started_by_the_loader_beside_it() {
         libc: true,
         ..Bundle::default()
     };
-    let wanted = Deployment {
+    let deployment = Deployment {
         libc: true,
-        ..field::wanted(&device)
+        ..plain(&device)
     };
     let agents = field.agents(bundle);
-    let deployed = latency::deploy(&device, &agents, &wanted, &mut |_| {}).unwrap();
+    let deployed = latency::deploy(&device, &agents, &deployment, &mut |_| {}).unwrap();
     assert!(deployed.libc.is_some());
     let head = field::text(&server, "head -n 1 .graphprune/current/graphprune-agent");
     assert!(head.starts_with("#!/"), "{head}");
@@ -168,28 +172,17 @@ fn an_agent_that_brings_its_c_library_is_started_by_the_loader_beside_it() {
 #[test]
 fn a_phone_gets_the_agent_by_adb_and_measures() {
     let phone = Adbd::start(AdbdConfig::default()).unwrap();
-    let device = Adb {
-        device: "phone".into(),
-        folder: Adb::FOLDER.into(),
-        client: AdbClient {
-            program: phone.client(),
-            serial: phone.serial(),
-        },
-    };
+    let device = field::adb(&phone);
     let field = Field::new();
     let agents = field.agents(Bundle::default());
-    let wanted = Deployment {
-        device: "phone".into(),
-        folder: Adb::FOLDER.into(),
-        ..Deployment::default()
-    };
-    let deployed = latency::deploy(&device, &agents, &wanted, &mut |_| {}).unwrap();
+    let deployment = field::deployment(&device.device, &device.folder);
+    let deployed = latency::deploy(&device, &agents, &deployment, &mut |_| {}).unwrap();
     assert!(deployed.sent > 0);
     field::measures(device);
 }
 
 #[test]
-fn nothing_is_found_without_agents_and_the_error_says_how_they_are_made() {
+fn the_error_without_agents_names_the_command_that_makes_them() {
     let folder = tempfile::tempdir().unwrap();
     let error = Agents::find(Some(folder.path())).unwrap_err().to_string();
     assert!(error.contains("cargo xtask agents"), "{error}");

@@ -1,30 +1,30 @@
-//! What the tests put on targets, and what they do there.
+//! Targets, and the agents that tests deploy to them.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use graphprune_boards::{SlowLink, Sshd, Upstream};
+use graphprune_boards::{Adbd, SlowLink, Sshd, Upstream};
 use latency::{
-    AgentDevice, Agents, Deployed, Deployment, LatencyError, LatencySource, Launcher, Sha256, Ssh,
-    SshClient, deploy as put,
+    Adb, AdbClient, AgentDevice, Agents, Deployed, Deployment, LatencyError, LatencySource,
+    Launcher, Sha256, Ssh, SshClient, deploy as put,
 };
 use tempfile::TempDir;
 
 use crate::fixture::{self, Convolution};
 
-/// What a command on a target may take on a machine that is busy with other tests.
+/// Time limit of a command on a target, on a machine that is busy with other tests.
 pub const LIMIT: Duration = Duration::from_secs(60);
 
-/// What a folder of agents is to hold.
+/// The contents of a folder of agents.
 #[derive(Default)]
 pub struct Bundle {
-    /// The agent's program; without one, that of this build.
+    /// The agent's program; `None`: that of this build.
     pub agent: Option<Vec<u8>>,
-    /// Whether this machine's C library lies beside it.
+    /// Whether this machine's C library is beside it.
     pub libc: bool,
 }
 
-/// A folder with agents and whatever else is put on a target. The values made from it need it.
+/// A folder with agents and other files for a target. Values made from it need it.
 pub struct Field(TempDir);
 
 impl Field {
@@ -38,7 +38,7 @@ impl Field {
         path
     }
 
-    /// Agents for this machine's own kind, as `cargo xtask agents` lays them out.
+    /// Makes agents for this machine, in the layout of `cargo xtask agents`.
     pub fn agents(&self, bundle: Bundle) -> Agents {
         let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
         let folder = self.0.path().join("agents").join(&triple);
@@ -81,7 +81,7 @@ impl Field {
     }
 }
 
-/// The loader and the libraries that programs of this machine are loaded with.
+/// Returns the loader and the libraries of programs of this machine.
 fn needed_by(files: &[PathBuf]) -> Vec<PathBuf> {
     let output = std::process::Command::new("ldd")
         .args(files)
@@ -99,7 +99,7 @@ fn needed_by(files: &[PathBuf]) -> Vec<PathBuf> {
     all
 }
 
-/// The way to a server by a configuration of ssh.
+/// A device behind ssh with this configuration.
 fn by(config: &Path) -> Ssh {
     Ssh {
         device: "bench".into(),
@@ -109,39 +109,57 @@ fn by(config: &Path) -> Ssh {
             arguments: vec!["-F".into(), config.display().to_string()],
             ..SshClient::default()
         },
+        allow_unconfined: false,
     }
 }
 
+/// A device on a server.
 pub fn ssh(server: &Sshd) -> Ssh {
     by(&server.config())
 }
 
-/// The way to a server over a cable that can be pulled.
+/// A device on a server behind a link that can be cut.
 pub fn linked(server: &Sshd) -> (Ssh, SlowLink) {
     let link = SlowLink::start(Upstream::Tcp(([127, 0, 0, 1], server.port()).into())).unwrap();
     (by(&server.config_through(&link).unwrap()), link)
 }
 
-pub fn wanted(device: &Ssh) -> Deployment {
+/// A device behind a debug bridge.
+pub fn adb(phone: &Adbd) -> Adb {
+    Adb {
+        device: "phone".into(),
+        folder: Adb::FOLDER.into(),
+        client: AdbClient {
+            program: phone.client(),
+            serial: phone.serial(),
+        },
+        allow_unconfined: false,
+    }
+}
+
+/// The plainest deployment to a device.
+pub fn deployment(device: &str, folder: &str) -> Deployment {
     Deployment {
-        device: device.device.clone(),
-        folder: device.folder.clone(),
+        device: device.to_owned(),
+        folder: folder.to_owned(),
         ..Deployment::default()
     }
 }
 
+/// Deploys an agent over ssh.
 pub fn deploy(device: &Ssh, agents: &Agents) -> Result<Deployed, LatencyError> {
-    put(device, agents, &wanted(device), &mut |_| {})
+    let plain = deployment(&device.device, &device.folder);
+    put(device, agents, &plain, &mut |_| {})
 }
 
-/// What a command on a target prints.
+/// Returns the output of a command on a target.
 pub fn text(server: &Sshd, command: &str) -> String {
     let output = server.run(command).unwrap();
     assert!(output.status.success(), "{output:?}");
     String::from_utf8_lossy(&output.stdout).trim().to_owned()
 }
 
-/// One model is measured, and comes out valid.
+/// Expects a model to be measured, with a valid result.
 pub fn measures(launcher: impl Launcher + 'static) {
     let mut device = AgentDevice::start(launcher, "bench", fixture::impatient()).unwrap();
     let model = Convolution::default().model("conv");

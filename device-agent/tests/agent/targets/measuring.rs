@@ -1,26 +1,27 @@
-//! Measurements on targets whose cables are pulled, slow or dead: they end with a figure or an error, and no figure is wrong.
+//! Measurements over links that break, crawl or hang end with a valid result or an error.
 
 use std::num::NonZeroU64;
 use std::time::{Duration, Instant};
 
 use graphprune_boards::{Adbd, AdbdConfig, Sshd};
 use latency::{
-    Adb, AdbClient, AgentDevice, Deployment, LatencyError, LatencySource, Launcher, Obstacle,
-    Patience, Sampling, Ssh, Stage,
+    Adb, AgentDevice, LatencyError, LatencySource, Launcher, Obstacle, Patience, Sampling, Ssh,
+    Stage,
 };
 
 use super::field::{self, Bundle, Field};
 use crate::fixture::{self, Convolution};
 
-/// Ends well on a target where a worker is at work.
+/// A command that succeeds on a target while a worker runs.
 const WORKER: &str = "cat /proc/[0-9]*/cmdline | tr \"\\0\" \" \" | grep -q \"agent [w]orker\"";
 
+/// Deploys an agent to a server.
 fn deployed(server: &Sshd) {
     let agents = Field::new();
     field::deploy(&field::ssh(server), &agents.agents(Bundle::default())).unwrap();
 }
 
-/// Sampling that lasts long enough to be met.
+/// Sampling that lasts long enough to be interrupted.
 fn seconds() -> Sampling {
     Sampling {
         max_duration_ns: 4_000_000_000,
@@ -40,10 +41,11 @@ fn large() -> latency::Model {
 }
 
 #[test]
-fn the_obstacle_on_the_way_is_named() {
+fn the_obstacle_is_named() {
     let mut server = Sshd::start().unwrap();
-    let check = |device: &Ssh, wanted: Obstacle| match device.launch(field::LIMIT).err().unwrap() {
-        LatencyError::Unusable { obstacle, .. } => assert_eq!(obstacle, wanted),
+    let check = |device: &Ssh, expected: Obstacle| match device.launch(field::LIMIT).err().unwrap()
+    {
+        LatencyError::Unusable { obstacle, .. } => assert_eq!(obstacle, expected),
         other => panic!("{other}"),
     };
     let device = field::ssh(&server);
@@ -54,12 +56,12 @@ fn the_obstacle_on_the_way_is_named() {
         .arguments
         .extend(["-o".into(), "PubkeyAuthentication=no".into()]);
     check(&without_key, Obstacle::KeyRefused);
-    let mut stranger = device.clone();
-    stranger
+    let mut other_key = device.clone();
+    other_key
         .client
         .arguments
         .extend(["-o".into(), "HostKeyAlias=another".into()]);
-    check(&stranger, Obstacle::Impostor);
+    check(&other_key, Obstacle::Impostor);
     let mut no_ssh = device.clone();
     no_ssh.client.ssh = "/no/such/ssh".into();
     check(&no_ssh, Obstacle::NoProgram);
@@ -73,7 +75,7 @@ fn the_obstacle_on_the_way_is_named() {
 }
 
 #[test]
-fn a_connection_that_breaks_at_any_stage_is_an_error_at_once() {
+fn a_connection_that_breaks_in_any_stage_is_an_error_at_once() {
     let server = Sshd::start().unwrap();
     deployed(&server);
     for stage in [Stage::Load, Stage::Warmup, Stage::Sampling] {
@@ -97,7 +99,7 @@ fn a_connection_that_breaks_at_any_stage_is_an_error_at_once() {
 }
 
 #[test]
-fn a_dead_line_is_noticed_without_being_told() {
+fn a_dead_link_is_noticed() {
     let server = Sshd::start().unwrap();
     deployed(&server);
     let (device, link) = field::linked(&server);
@@ -118,11 +120,11 @@ fn a_dead_line_is_noticed_without_being_told() {
 }
 
 #[test]
-fn a_cable_pulled_in_upload_measurement_and_reply_costs_new_tries_and_the_figure_is_valid() {
+fn a_link_cut_in_upload_measurement_and_reply_costs_tries_and_the_result_is_valid() {
     let server = Sshd::start().unwrap();
     deployed(&server);
     let (device, link) = field::linked(&server);
-    // The upload is slow enough to be met.
+    // The upload is slow enough to be interrupted.
     link.set_rate(NonZeroU64::new(400_000));
     let patience = Patience {
         restarts: 5,
@@ -138,10 +140,10 @@ fn a_cable_pulled_in_upload_measurement_and_reply_costs_new_tries_and_the_figure
             wait(&server, "[ $(du -sk .graphprune/work | cut -f1) -gt 200 ]");
             assert!(link.cut() > 0);
             link.set_rate(None);
-            // While a worker is at work.
+            // While a worker runs.
             wait(&server, WORKER);
             assert!(link.cut() > 0);
-            // In the reply: the worker is there, the line is dead until the worker is gone, and then it breaks.
+            // In the reply: the link hangs until the worker has ended, and then breaks.
             wait(&server, WORKER);
             link.hang(true);
             wait(&server, &format!("! {{ {WORKER}; }}"));
@@ -157,7 +159,7 @@ fn a_cable_pulled_in_upload_measurement_and_reply_costs_new_tries_and_the_figure
     assert!(begun.elapsed() < 4 * field::LIMIT);
 }
 
-/// Waits until a command on the target, by a cable of its own, ends well.
+/// Waits until a command succeeds on the target, over a connection of its own.
 fn wait(server: &Sshd, command: &str) {
     let seconds = field::LIMIT.as_secs();
     let script = format!("timeout {seconds} sh -c 'until {command}; do :; done' 2>/dev/null");
@@ -165,7 +167,7 @@ fn wait(server: &Sshd, command: &str) {
 }
 
 #[test]
-fn a_slow_line_takes_its_time_and_measures() {
+fn a_measurement_over_a_slow_link_succeeds() {
     let server = Sshd::start().unwrap();
     deployed(&server);
     let (device, link) = field::linked(&server);
@@ -174,7 +176,7 @@ fn a_slow_line_takes_its_time_and_measures() {
 }
 
 #[test]
-fn a_phone_whose_cable_was_pulled_is_connected_again() {
+fn a_phone_is_reconnected_after_its_link_was_cut() {
     let (mut phone, device) = phone();
     let patience = Patience {
         restarts: 5,
@@ -190,7 +192,7 @@ fn a_phone_whose_cable_was_pulled_is_connected_again() {
         assert!(measured[0].is_valid(), "{:?}", measured[0].verdict);
     }
     drop(agent);
-    // The daemon starts anew, with nothing on the device.
+    // The daemon restarts with an empty device.
     phone.kill();
     let gone = device.launch(field::LIMIT).err().unwrap();
     assert!(gone.is_agent_lost(), "{gone}");
@@ -200,7 +202,7 @@ fn a_phone_whose_cable_was_pulled_is_connected_again() {
 }
 
 #[test]
-fn a_phones_forwarded_port_is_given_back() {
+fn a_phones_forwarded_port_is_released() {
     let (phone, device) = phone();
     let forwards = || {
         let output = phone.adb().args(["forward", "--list"]).output().unwrap();
@@ -212,28 +214,13 @@ fn a_phones_forwarded_port_is_given_back() {
     assert_eq!(forwards(), "");
 }
 
+/// A phone with an agent.
 fn phone() -> (Adbd, Adb) {
     let phone = Adbd::start(AdbdConfig::default()).unwrap();
-    let device = Adb {
-        device: "phone".into(),
-        folder: Adb::FOLDER.into(),
-        client: AdbClient {
-            program: phone.client(),
-            serial: phone.serial(),
-        },
-    };
-    let wanted = Deployment {
-        device: "phone".into(),
-        folder: Adb::FOLDER.into(),
-        ..Deployment::default()
-    };
-    let agents = Field::new();
-    latency::deploy(
-        &device,
-        &agents.agents(Bundle::default()),
-        &wanted,
-        &mut |_| {},
-    )
-    .unwrap();
+    let device = field::adb(&phone);
+    let field = Field::new();
+    let agents = field.agents(Bundle::default());
+    let deployment = field::deployment(&device.device, &device.folder);
+    latency::deploy(&device, &agents, &deployment, &mut |_| {}).unwrap();
     (phone, device)
 }

@@ -1,5 +1,5 @@
-//! The real agent on real targets of this machine: behind ssh, behind adb, with cables that break. They need
-//! `cargo xtask setup --boards`.
+//! The real agent on real targets of this machine: behind ssh, behind adb, over links that
+//! break. The tests need `cargo xtask setup --boards`.
 
 mod deploying;
 mod field;

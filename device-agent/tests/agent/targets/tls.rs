@@ -1,6 +1,5 @@
-//! An agent that runs by itself on a network, and hosts with and without certificates.
+//! An agent that listens on a network, and hosts with and without certificates.
 
-use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
@@ -27,14 +26,10 @@ impl Agent {
             .stdout(Stdio::piped())
             .spawn()
             .unwrap();
-        let mut line = String::new();
-        let stdout = child.stdout.take().unwrap();
-        BufReader::new(stdout).read_line(&mut line).unwrap();
-        let greeting: serde_json::Value = serde_json::from_str(&line).unwrap();
-        let port = greeting["port"].as_u64().unwrap();
+        let (address, _) = fixture::greeting(&mut child);
         Self {
             child,
-            port: u16::try_from(port).unwrap(),
+            port: address.port(),
         }
     }
 }
@@ -56,7 +51,7 @@ fn enrolled(folder: &Path) -> Enrolled {
     .unwrap()
 }
 
-fn way(agent: &Agent, certificates: &Path) -> Tcp {
+fn tcp(agent: &Agent, certificates: &Path) -> Tcp {
     Tcp {
         device: "rack".into(),
         address: format!("127.0.0.1:{}", agent.port),
@@ -65,7 +60,7 @@ fn way(agent: &Agent, certificates: &Path) -> Tcp {
 }
 
 #[test]
-fn a_host_with_certificates_measures_and_finds_a_restarted_agent_again() {
+fn a_host_with_certificates_measures_and_reconnects_to_a_restarted_agent() {
     let folder = tempfile::tempdir().unwrap();
     let made = enrolled(folder.path());
     let mut agent = Agent::start(&made.device_folder, 0);
@@ -73,8 +68,8 @@ fn a_host_with_certificates_measures_and_finds_a_restarted_agent_again() {
         restarts: 2,
         ..fixture::impatient()
     };
-    let way = way(&agent, &made.host_folder);
-    let mut device = AgentDevice::start(way, "rack", patience).unwrap();
+    let tcp = tcp(&agent, &made.host_folder);
+    let mut device = AgentDevice::start(tcp, "rack", patience).unwrap();
     assert_eq!(device.agent_pid(), None, "it is not a process of this host");
     let model = Convolution::default().model("conv");
     for _ in 0..2 {
@@ -94,15 +89,15 @@ fn certificates_can_be_renewed_on_one_side_first() {
     let made = enrolled(folder.path());
     let agent = Agent::start(&made.device_folder, 0);
     let again = enrolled(folder.path());
-    field::measures(way(&agent, &again.host_folder));
+    field::measures(tcp(&agent, &again.host_folder));
 }
 
 #[test]
-fn a_stranger_is_refused_and_told_why() {
+fn an_unknown_host_is_refused_with_the_reason() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (made, other) = (enrolled(ours.path()), enrolled(theirs.path()));
     let agent = Agent::start(&made.device_folder, 0);
-    let check = |certificates: &Path, wanted: Obstacle| match way(&agent, certificates)
+    let check = |certificates: &Path, expected: Obstacle| match tcp(&agent, certificates)
         .launch(field::LIMIT)
         .err()
         .unwrap()
@@ -110,13 +105,13 @@ fn a_stranger_is_refused_and_told_why() {
         LatencyError::Unusable {
             obstacle, detail, ..
         } => {
-            assert_eq!(obstacle, wanted, "{detail}");
+            assert_eq!(obstacle, expected, "{detail}");
         }
         error => panic!("{error}"),
     };
     check(&other.host_folder, Obstacle::Impostor);
     check(Path::new("/no/such/folder"), Obstacle::NotEnrolled);
-    // One that trusts the device, but whom the device has no reason to trust.
+    // This host trusts the device, but the device does not trust it.
     std::fs::copy(
         made.host_folder.join("ca.pem"),
         other.host_folder.join("ca.pem"),
@@ -127,12 +122,12 @@ fn a_stranger_is_refused_and_told_why() {
 }
 
 #[test]
-fn an_agent_that_is_not_there_is_unreachable_and_may_come_back() {
+fn a_missing_agent_is_unreachable_and_may_come_back() {
     let folder = tempfile::tempdir().unwrap();
     let made = enrolled(folder.path());
     let agent = Agent::start(&made.device_folder, 0);
-    let way = way(&agent, &made.host_folder);
+    let tcp = tcp(&agent, &made.host_folder);
     drop(agent);
-    let error = way.launch(field::LIMIT).err().unwrap();
+    let error = tcp.launch(field::LIMIT).err().unwrap();
     assert!(error.is_agent_lost(), "{error}");
 }

@@ -1,4 +1,5 @@
-//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): four parameters a channel.
+//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): four
+//! parameters a channel.
 
 use onnx_graph::Node;
 

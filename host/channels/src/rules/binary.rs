@@ -1,5 +1,6 @@
-//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div with NumPy broadcasting: equal indices of
-//! the channel axis go together; a constant operand follows the channels it meets.
+//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div with NumPy broadcasting:
+//! equal indices of the channel axis go together; a constant operand follows the channels it
+//! meets.
 
 use onnx_graph::{Dim, Node, ValueId};
 
@@ -95,7 +96,8 @@ fn with_constant(
     cx.set(node.output(), out_rank - from_right, atoms);
 }
 
-/// The other operand's channels are not followed: safe only where it has one value for all channels.
+/// The other operand's channels are not followed: safe only where it has one value for all
+/// channels.
 fn with_unknown(
     cx: &mut Context<'_>,
     node: &Node,

@@ -1,6 +1,8 @@
-//! Products of two values that sum over a shared axis: [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed
-//! values and [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html). Axes have labels; those of one label go together.
-//! A dropped channel of a summed axis adds nothing, one of another axis takes its part of the result with it.
+//! Products of two values that sum over a shared axis:
+//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed values and
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html). Axes have labels; those of one
+//! label go together. A dropped channel of a summed axis adds nothing, one of another axis takes
+//! its part of the result with it.
 
 use onnx_graph::{Dim, Node};
 

@@ -1,5 +1,6 @@
-//! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): input channels meet axis 1 of the weight, output
-//! channels are fresh. Depthwise: channels pass through. Grouped: equal offsets of the groups go together.
+//! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): input channels meet axis 1 of the
+//! weight, output channels are fresh. Depthwise: channels pass through. Grouped: equal offsets of
+//! the groups go together.
 
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};
@@ -65,7 +66,8 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     cx.set(node.output(), 1, made);
 }
 
-/// The output channels of a convolution that gives each of its input channels one or several of its own.
+/// The output channels of a convolution that gives each of its input channels one or several of
+/// its own.
 fn depthwise(
     cx: &mut Context<'_>,
     id: NodeId,

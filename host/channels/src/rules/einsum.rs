@@ -1,4 +1,5 @@
-//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): the letters say which axes go together.
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): the letters say which axes go
+//! together.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Einsum;

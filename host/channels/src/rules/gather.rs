@@ -1,5 +1,5 @@
-//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along another axis than the channels, such as the token that
-//! classifies.
+//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along another axis than the
+//! channels, such as the token that classifies.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Gather;

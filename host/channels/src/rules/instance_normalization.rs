@@ -1,6 +1,7 @@
-//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html): each channel by itself, or each
-//! group of channels where exporters write a group normalisation by it. With a single group the channels lie within what is
-//! normalised: a pruned network's statistics then are those of the kept channels, as in a layer normalisation.
+//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html): each
+//! channel by itself, or each group of channels where exporters write a group normalisation by
+//! it. With a single group the channels lie within what is normalised: a pruned network's
+//! statistics then are those of the kept channels, as in a layer normalisation.
 
 use onnx_graph::Node;
 

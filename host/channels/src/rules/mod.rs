@@ -1,5 +1,6 @@
-//! Channel rules, one operator a file. A rule reads the channel maps of a node's inputs, relates atoms, binds the
-//! axes of constants, and sets the maps of the outputs. What a rule does not cover it pins.
+//! Channel rules, one operator a file. A rule reads the channel maps of a node's inputs, relates
+//! atoms, binds the axes of constants, and sets the maps of the outputs. What a rule does not
+//! cover it pins.
 
 mod batch_normalization;
 mod binary;

@@ -1,5 +1,6 @@
-//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): over other axes than the channels' they stay. A mean over
-//! the channels is, in a pruned network, that of the kept ones; [`crate::silence`] counts them the same way.
+//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): over other axes than the
+//! channels' they stay. A mean over the channels is, in a pruned network, that of the kept ones;
+//! [`crate::silence`] counts them the same way.
 
 use onnx_graph::Node;
 use onnx_graph::ops::ReduceMean;

@@ -1,6 +1,6 @@
 //! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and
-//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): over other axes than the channels' they stay; a sum over
-//! the channels does not notice those that are zero.
+//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): over other axes than the
+//! channels' they stay; a sum over the channels does not notice those that are zero.
 
 use onnx_graph::Node;
 

@@ -1,9 +1,11 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels go on along one axis of the output.
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels go on along one
+//! axis of the output.
 //!
-//! Input and output are cut into runs of equal size. In the run that holds the channels an element has a channel and a
-//! position on the output axis that goes on; what meets in an element stands or falls together. So channels that are
-//! flattened are repeated, those that are merged are repeated in turn, and those that are split go together across the
-//! other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
+//! Input and output are cut into runs of equal size. In the run that holds the channels an
+//! element has a channel and a position on the output axis that goes on; what meets in an element
+//! stands or falls together. So channels that are flattened are repeated, those that are merged
+//! are repeated in turn, and those that are split go together across the other parts: the rows of
+//! a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -22,9 +24,11 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
         return cx.pin_inputs(node, "a reshape that mixes the channels with an open size");
     };
     match op.target.get(axis) {
-        // A zero copies the input's dimension, which is right where the channels stay on their axis.
+        // A zero copies the input's dimension, which is right where the channels stay on their
+        // axis.
         Some(0) if axis == map.axis && atoms.len() == map.atoms.len() && !op.allow_zero => {}
-        // A minus one infers whatever the channels become; elsewhere it infers what does not depend on them.
+        // A minus one infers whatever the channels become; elsewhere it infers what does not
+        // depend on them.
         Some(-1) => {}
         Some(_) => {
             let output = atoms.clone();
@@ -91,7 +95,8 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
     Some((landing.start + at, cx.list(atoms)))
 }
 
-/// The pairs of a channel and a position that meet in some element; `None` where these are too many.
+/// The pairs of a channel and a position that meet in some element; `None` where these are too
+/// many.
 fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usize, usize)>> {
     // Both repeat with their period, so that one common period shows every meeting there is.
     let (ours, theirs) = (
@@ -167,8 +172,8 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether split channels go on along the first of their parts instead of the last: the groups of a normalisation, and the
-/// heads of an attention where heads are what is to be pruned.
+/// Whether split channels go on along the first of their parts instead of the last: the groups of
+/// a normalisation, and the heads of an attention where heads are what is to be pruned.
 fn goes_by_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
     let mut seen: BTreeSet<NodeId> = BTreeSet::new();
     let mut next = cx.readers(cx.graph.node(id).output()).to_vec();

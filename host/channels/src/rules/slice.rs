@@ -1,5 +1,5 @@
-//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html): a contiguous range of channels is followed, other axes
-//! do not matter, a strided range of channels is pinned.
+//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html): a contiguous range of channels is
+//! followed, other axes do not matter, a strided range of channels is pinned.
 
 use onnx_graph::ops::Slice;
 use onnx_graph::{Node, NodeId};

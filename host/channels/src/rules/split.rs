@@ -1,4 +1,5 @@
-//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html): along the channels it cuts the atoms.
+//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html): along the channels it cuts the
+//! atoms.
 
 use onnx_graph::ops::Split;
 use onnx_graph::{Node, NodeId};

@@ -1,38 +1,43 @@
-//! Rendering of one image: background, clutter, the shape, what lies over it, noise.
+//! Renders one image: background, clutter, the shape, occlusion, noise.
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::{SHAPE_CLASSES, outline};
+use super::outline::{self, SHAPE_CLASSES};
 
 type Colour = [f32; 3];
 
-/// Every image has a difficulty of its own, uniform in 0..=1; what makes an image hard lies between these values, of the
-/// easiest and the hardest. The easy images let training start at once, the hard ones need a network of some width.
+/// A value for the easiest and for the hardest image. Every image has a difficulty, uniform in
+/// 0..=1, that interpolates between them. Easy images let training start quickly; hard ones need
+/// a wide network.
 struct Range(f32, f32);
 
-/// Greatest radius of the shape, as part of the image's smaller side, and how much smaller it may be.
+/// Largest radius of the shape, as a share of the image's smaller side.
 const RADIUS: Range = Range(0.42, 0.32);
+/// Largest random reduction of the radius.
 const RADIUS_SPREAD: f32 = 0.06;
-/// Least ratio of the shape's two extents.
+/// Smallest ratio of the shape's extents.
 const STRETCH: Range = Range(0.85, 0.6);
-/// Least luma (0..=1) by which the shape is lighter than the background, and how much more it may be.
+/// Smallest luma difference (0..=1) of shape and background.
 const LIGHTER: Range = Range(0.3, 0.1);
+/// Largest random increase of the luma difference.
 const LIGHTER_SPREAD: f32 = 0.2;
 /// Standard deviation of the noise.
 const NOISE: Range = Range(0.01, 0.14);
-/// Probability that something lies over an edge of the shape, and its radius.
+/// Probability that an object covers an edge of the shape.
 const COVERED: Range = Range(0.1, 0.8);
+/// Radius of the covering object.
 const COVER: Range = Range(0.06, 0.19);
-/// Most small shapes and most spots or strokes.
+/// Most small shapes.
 const DISTRACTORS: Range = Range(1.0, 4.0);
+/// Most spots and strokes.
 const CLUTTER: Range = Range(2.0, 5.0);
 
-/// Radius of distractors, as part of the image's smaller side.
+/// Radii of distractors, as a share of the image's smaller side.
 const DISTRACTOR: (f32, f32) = (0.06, 0.11);
-/// Greatest turn away from upright, in radians: any. No class is another one turned.
+/// Largest rotation in radians: any, because no class is a rotation of another.
 const TURN: f32 = std::f32::consts::PI;
-/// Greatest luma (0..=1) of the background.
+/// Largest luma (0..=1) of the background.
 const BACKGROUND: f32 = 0.5;
 
 impl Range {
@@ -45,7 +50,7 @@ impl Range {
     }
 }
 
-/// Colour planes in work, values about 0..=1.
+/// The image in progress, values about 0..=1.
 struct Canvas {
     height: usize,
     width: usize,
@@ -53,7 +58,8 @@ struct Canvas {
 }
 
 impl Canvas {
-    /// Lays colour over the canvas: `paint` gives a signed distance in pixels (negative inside) and a colour.
+    /// Blends colours over the canvas. `paint` returns the signed distance of a point in pixels
+    /// (negative inside) and its colour.
     fn lay(&mut self, opacity: f32, mut paint: impl FnMut(f32, f32) -> (f32, Colour)) {
         for y in 0..self.height {
             for x in 0..self.width {
@@ -68,12 +74,12 @@ impl Canvas {
     }
 }
 
-/// Where and how a shape lies.
+/// Position, rotation and stretch of a shape.
 struct Pose {
     centre: [f32; 2],
-    /// Pixels to shape units: rotation, stretch and scale in one.
+    /// Pixels to shape units: rotation, stretch and scale.
     matrix: [f32; 4],
-    /// Pixels per shape unit, about.
+    /// Approximate pixels per shape unit.
     radius: f32,
 }
 
@@ -89,7 +95,7 @@ impl Pose {
         let (sin, cos) = rng.random_range(-TURN..TURN).sin_cos();
         let stretch = rng.random_range(stretch..1.0f32);
         let (a, b) = (1.0 / radius, 1.0 / (radius * stretch));
-        // The stretch has a direction of its own, so that it also shears.
+        // The stretch has its own direction, so that it also shears.
         let (s2, c2) = rng.random_range(0.0..std::f32::consts::PI).sin_cos();
         let stretched = [
             c2 * c2 * a + s2 * s2 * b,
@@ -138,22 +144,22 @@ fn luma(colour: Colour) -> f32 {
     0.299 * colour[0] + 0.587 * colour[1] + 0.114 * colour[2]
 }
 
-/// A colour for the background.
+/// Draws a colour for the background.
 fn dark(rng: &mut ChaCha8Rng) -> Colour {
     let candidate = colour(rng);
     let most = BACKGROUND / luma(candidate).max(BACKGROUND);
     candidate.map(|v| v * most)
 }
 
-/// A colour lighter than `background`, in luma by `least` or more.
+/// Draws a colour whose luma exceeds that of `background` by at least `least`.
 fn lighter(rng: &mut ChaCha8Rng, background: Colour, least: f32) -> Colour {
     let candidate = colour(rng);
-    let wanted = luma(background) + least + rng.random_range(0.0..LIGHTER_SPREAD);
-    let missing = wanted - luma(candidate);
+    let target = luma(background) + least + rng.random_range(0.0..LIGHTER_SPREAD);
+    let missing = target - luma(candidate);
     candidate.map(|v| (v + missing).clamp(0.0, 1.0))
 }
 
-/// A smooth random field: a coarse grid of values in -1..=1, interpolated.
+/// A smooth random field: an interpolated coarse grid of values in -1..=1.
 struct Field {
     grid: Vec<f32>,
     cells: usize,
@@ -169,7 +175,7 @@ impl Field {
         }
     }
 
-    /// At (x, y) in 0..=1.
+    /// Value at (x, y) in 0..=1.
     fn at(&self, x: f32, y: f32) -> f32 {
         let smooth = |v: f32| v * v * (3.0 - 2.0 * v);
         let (gx, gy) = (x * self.cells as f32, y * self.cells as f32);
@@ -185,8 +191,9 @@ impl Field {
     }
 }
 
-/// Renders an image of class `class` (an index of [`SHAPE_CLASSES`]) into `out`: 3 planes of `height` x `width` bytes. The
-/// same `key` always gives the same image. Panics if `class` or the length of `out` does not fit.
+/// Renders an image of class `class` (an index into [`SHAPE_CLASSES`]) into `out`: 3 planes of
+/// `height` x `width` bytes. Equal keys give equal images. Panics if `class` or the length of
+/// `out` does not fit.
 pub fn render_shape(class: usize, key: [u64; 3], height: usize, width: usize, out: &mut [u8]) {
     assert!(
         class < SHAPE_CLASSES.len() && out.len() == 3 * height * width,
@@ -206,7 +213,7 @@ pub fn render_shape(class: usize, key: [u64; 3], height: usize, width: usize, ou
     for _ in 0..rng.random_range(0..=CLUTTER.count(hard)) {
         clutter(rng, &mut canvas, side);
     }
-    let place = |rng: &mut ChaCha8Rng, margin: f32| {
+    let position = |rng: &mut ChaCha8Rng, margin: f32| {
         let along = |rng: &mut ChaCha8Rng, size: usize| {
             let slack = (size as f32 * 0.5 - side * margin).max(0.5);
             size as f32 * 0.5 + rng.random_range(-slack..slack)
@@ -214,32 +221,33 @@ pub fn render_shape(class: usize, key: [u64; 3], height: usize, width: usize, ou
         [along(rng, width), along(rng, height)]
     };
     for _ in 0..rng.random_range(0..=DISTRACTORS.count(hard)) {
-        let centre = place(rng, 0.05);
+        let centre = position(rng, 0.05);
         distractor(rng, &mut canvas, side, centre, DISTRACTOR);
     }
 
-    let centre = place(rng, 0.36);
+    let centre = position(rng, 0.36);
     let largest = RADIUS.at(hard);
     let radius = (largest - RADIUS_SPREAD, largest);
     let pose = Pose::random(rng, side, radius, centre, STRETCH.at(hard));
     let fill = lighter(rng, background, LIGHTER.at(hard));
     main_shape(rng, &mut canvas, class, &pose, fill);
 
-    // Something may lie over an edge of the shape, never over its middle.
+    // An object may cover an edge of the shape, never its middle.
     if rng.random_bool(f64::from(COVERED.at(hard))) {
         let angle = rng.random_range(0.0..std::f32::consts::TAU);
         let away = pose.radius * rng.random_range(0.75..1.15);
-        let at = [
+        let centre = [
             pose.centre[0] + away * angle.cos(),
             pose.centre[1] + away * angle.sin(),
         ];
         let most = COVER.at(hard);
-        distractor(rng, &mut canvas, side, at, (most * 0.6, most));
+        distractor(rng, &mut canvas, side, centre, (most * 0.6, most));
     }
     if rng.random_bool(0.25) {
         line(rng, &mut canvas, side, 0.9);
     }
-    // Half of the images are negatives: a shape is darker or lighter than its ground, and a network has to know both.
+    // Half of the images are inverted, so that shapes are lighter or darker than their
+    // background.
     if rng.random_bool(0.5) {
         for pixel in &mut canvas.pixels {
             *pixel = pixel.map(|v| 1.0 - v);
@@ -274,32 +282,33 @@ fn clutter(rng: &mut ChaCha8Rng, canvas: &mut Canvas, side: f32) {
     if rng.random_bool(0.5) {
         return line(rng, canvas, side, 0.6);
     }
-    let at = [
+    let centre = [
         rng.random_range(0.0..canvas.width as f32),
         rng.random_range(0.0..canvas.height as f32),
     ];
     let radius = side * rng.random_range(0.03..0.14);
     let (stretch, paint) = (rng.random_range(0.4..1.0f32), colour(rng));
     canvas.lay(rng.random_range(0.25..0.7), |x, y| {
-        let (dx, dy) = (x - at[0], (y - at[1]) / stretch);
+        let (dx, dy) = (x - centre[0], (y - centre[1]) / stretch);
         ((dx * dx + dy * dy).sqrt() - radius, paint)
     });
 }
 
-/// A straight stroke right across the image.
+/// Draws a straight stroke across the image.
 fn line(rng: &mut ChaCha8Rng, canvas: &mut Canvas, side: f32, opacity: f32) {
-    let at = [
+    let through = [
         rng.random_range(0.0..canvas.width as f32),
         rng.random_range(0.0..canvas.height as f32),
     ];
     let (sin, cos) = rng.random_range(0.0..std::f32::consts::TAU).sin_cos();
     let (half, paint) = (side * rng.random_range(0.012..0.035), colour(rng));
     canvas.lay(opacity * rng.random_range(0.5..1.0), |x, y| {
-        (((x - at[0]) * sin - (y - at[1]) * cos).abs() - half, paint)
+        let distance = (x - through[0]) * sin - (y - through[1]) * cos;
+        (distance.abs() - half, paint)
     });
 }
 
-/// A small shape of any class: only the large one counts.
+/// Draws a small shape of any class; the label is that of the large one.
 fn distractor(
     rng: &mut ChaCha8Rng,
     canvas: &mut Canvas,
@@ -332,7 +341,7 @@ fn main_shape(rng: &mut ChaCha8Rng, canvas: &mut Canvas, class: usize, pose: &Po
     });
 }
 
-/// Lens and sensor: a slight blur, exposure, noise.
+/// Applies the effects of lens and sensor: a slight blur, exposure, noise.
 fn finish(rng: &mut ChaCha8Rng, canvas: &Canvas, noise: f32, out: &mut [u8]) {
     let (height, width) = (canvas.height, canvas.width);
     let blur = rng.random_range(0.0..0.22f32);
@@ -340,22 +349,24 @@ fn finish(rng: &mut ChaCha8Rng, canvas: &Canvas, noise: f32, out: &mut [u8]) {
         rng.random_range(0.75..1.15f32),
         rng.random_range(-0.08..0.08f32),
     );
-    let at = |x: usize, y: usize| canvas.pixels[y * width + x];
+    let pixel = |x: usize, y: usize| canvas.pixels[y * width + x];
     let size = height * width;
     for y in 0..height {
         for x in 0..width {
             let neighbours = [
-                at(x.saturating_sub(1), y),
-                at((x + 1).min(width - 1), y),
-                at(x, y.saturating_sub(1)),
-                at(x, (y + 1).min(height - 1)),
+                pixel(x.saturating_sub(1), y),
+                pixel((x + 1).min(width - 1), y),
+                pixel(x, y.saturating_sub(1)),
+                pixel(x, (y + 1).min(height - 1)),
             ];
-            // The sum of four uniform values is near enough to normal; its standard deviation is sqrt(4 / 12).
+            // A sum of four uniform values (standard deviation sqrt(4 / 12)) is close enough to
+            // normal. Another distribution would change the data and its identity.
             let mut normal = || (0..4).map(|_| rng.random_range(-0.5..0.5f32)).sum::<f32>() * 1.732;
             let shared = normal() * noise * 0.6;
             for channel in 0..3 {
-                let around = neighbours.iter().map(|pixel| pixel[channel]).sum::<f32>() * 0.25;
-                let value = at(x, y)[channel] + (around - at(x, y)[channel]) * blur;
+                let around = neighbours.iter().map(|n| n[channel]).sum::<f32>() * 0.25;
+                let own = pixel(x, y)[channel];
+                let value = own + (around - own) * blur;
                 let value = value * gain + lift + shared + normal() * noise * 0.8;
                 out[channel * size + y * width + x] = (value.clamp(0.0, 1.0) * 255.0).round() as u8;
             }

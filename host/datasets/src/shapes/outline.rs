@@ -1,13 +1,22 @@
-//! Signed distances to the classes' outlines: negative inside, in units of the shape's radius.
+//! The classes and signed distances to their outlines: negative inside, in units of the shape's
+//! radius.
 
 use std::{f32::consts::TAU, sync::LazyLock};
+
+/// Class names, indexed by label.
+pub const SHAPE_CLASSES: [&str; 10] = [
+    "circle", "square", "triangle", "pentagon", "star", "cross", "ring", "crescent", "heart",
+    "arrow",
+];
 
 /// A point of the plane; y points down.
 pub(super) type Point = [f32; 2];
 
+/// Radius of the circle.
 const CIRCLE: f32 = 0.85;
+/// Radius and half the thickness of the ring.
 const RING: (f32, f32) = (0.68, 0.2);
-/// The crescent is a disc less another, moved one.
+/// The crescent is a disc minus a shifted one: both radii and the shift.
 const CRESCENT: (f32, f32, f32) = (0.92, 0.8, 0.48);
 
 static POLYGONS: LazyLock<[Vec<Point>; 10]> = LazyLock::new(|| {
@@ -26,7 +35,7 @@ static POLYGONS: LazyLock<[Vec<Point>; 10]> = LazyLock::new(|| {
     ]
 });
 
-/// Corners at `radius`, alternating with `inner` ones if given.
+/// Returns corners at `radius`, alternating with corners at `inner` if given.
 fn star(corners: usize, radius: f32, inner: Option<f32>) -> Vec<Point> {
     let count = if inner.is_some() {
         2 * corners
@@ -88,22 +97,23 @@ fn heart() -> Vec<Point> {
         .collect()
 }
 
-/// Distance of `p` to the outline of class `class`.
+/// Returns the signed distance of `p` to the outline of class `class`.
 pub(super) fn distance(class: usize, p: Point) -> f32 {
     let length = (p[0] * p[0] + p[1] * p[1]).sqrt();
     match class {
         0 => length - CIRCLE,
         6 => (length - RING.0).abs() - RING.1,
         7 => {
-            let (outer, inner, moved) = CRESCENT;
-            let x = p[0] - moved;
+            let (outer, inner, shift) = CRESCENT;
+            let x = p[0] - shift;
             (length - outer).max(inner - (x * x + p[1] * p[1]).sqrt())
         }
         _ => polygon(&POLYGONS[class], p),
     }
 }
 
-/// Distance to the nearest edge, negative if a ray from `p` crosses the outline an odd number of times.
+/// Returns the distance to the nearest edge, negative if a ray from `p` crosses the outline an
+/// odd number of times.
 fn polygon(corners: &[Point], p: Point) -> f32 {
     let mut nearest = f32::INFINITY;
     let mut inside = false;
@@ -135,7 +145,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_shape_lies_within_its_radius_and_fills_a_fair_part_of_it() {
+    fn every_shape_lies_within_its_radius_and_fills_much_of_it() {
         for class in 0..10 {
             let mut inside = 0;
             for y in -60..=60 {
@@ -158,10 +168,10 @@ mod tests {
     #[test]
     fn distances_are_those_to_the_outline() {
         let check = |class: usize, p: Point, expected: f32| {
-            let found = distance(class, p);
+            let actual = distance(class, p);
             assert!(
-                (found - expected).abs() < 1e-5,
-                "class {class} at {p:?}: {found}"
+                (actual - expected).abs() < 1e-5,
+                "class {class} at {p:?}: {actual}"
             );
         };
         check(0, [0.0, 0.0], -0.85);

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// The folder of real data, or none with a printed line if it is not there.
+/// Returns the folder of real data; if it is missing, prints a line and returns `None`.
 pub fn real_data(name: &str) -> Option<PathBuf> {
     let shared = std::env::var_os("GRAPHPRUNE_SHARED").map(PathBuf::from);
     let beside = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../shared");
@@ -18,7 +18,7 @@ pub fn real_data(name: &str) -> Option<PathBuf> {
     None
 }
 
-/// Number of images per class.
+/// Returns the number of images per class.
 pub fn histogram(dataset: &dyn datasets::Dataset) -> Vec<usize> {
     let mut counts = vec![0; dataset.classes().len()];
     for index in 0..dataset.len() {
@@ -27,7 +27,7 @@ pub fn histogram(dataset: &dyn datasets::Dataset) -> Vec<usize> {
     counts
 }
 
-/// Writes a plain image of one colour.
+/// Writes an image of one colour.
 pub fn write_image(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
     std::fs::create_dir_all(path.parent().unwrap()).unwrap();
     image::RgbImage::from_pixel(width, height, image::Rgb(colour))
@@ -35,14 +35,14 @@ pub fn write_image(path: &Path, width: u32, height: u32, colour: [u8; 3]) {
         .unwrap();
 }
 
-/// One CIFAR-10 record.
+/// Returns one CIFAR-10 record.
 pub fn record(label: u8, value: u8) -> Vec<u8> {
     let mut bytes = vec![value; 3073];
     bytes[0] = label;
     bytes
 }
 
-/// An IDX file: magic, dimensions, body.
+/// Returns an IDX file: magic number, dimensions, body.
 pub fn idx(magic: u32, dims: &[u32], body: &[u8]) -> Vec<u8> {
     let mut bytes = magic.to_be_bytes().to_vec();
     for dim in dims {

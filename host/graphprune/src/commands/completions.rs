@@ -2,7 +2,6 @@
 
 use std::process::ExitCode;
 
-use clap::CommandFactory as _;
 use clap_complete::Shell;
 
 use crate::output::Output;
@@ -18,12 +17,7 @@ pub struct Args {
 }
 
 /// Prints the completions.
-pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(
-        args.shell,
-        &mut crate::Cli::command(),
-        "graphprune",
-        &mut Output,
-    );
+pub fn run(args: &Args, command: &mut clap::Command) -> anyhow::Result<ExitCode> {
+    clap_complete::generate(args.shell, command, "graphprune", &mut Output);
     Ok(ExitCode::SUCCESS)
 }

@@ -1,13 +1,14 @@
-//! `graphprune explain`: where a pruned network's time went, group by group.
+//! `graphprune explain`: the time that each group of channels saved.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use pipeline::{
-    Attention, ExplainRequest, ExplainSubject, explain, explanation_text, write_explanation,
+    Attention, DeviceSpec, ExplainRequest, ExplainSubject, explain, explanation_text,
+    write_explanation,
 };
 
-use crate::options::Usage;
+use crate::options::{InputSizes, Usage};
 use crate::output::{say, say_part};
 use crate::progress::Terminal;
 use crate::stop;
@@ -15,20 +16,25 @@ use crate::stop;
 /// Tell what each group of channels saved, predicted and really, and why where it saved nothing.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune explain runs/a\n  graphprune explain runs/a --report why.html\n  graphprune explain original.onnx pruned.onnx --device local --json"
+    after_help = "Examples:\n  graphprune explain runs/a\n  graphprune explain runs/a --report why.html\n  graphprune explain original.onnx pruned.onnx --device local --json\n  graphprune explain original.onnx pruned.onnx --input-size image=1x3x224x224"
 )]
 pub struct Args {
     /// Folder of a finished run, or the original network's ONNX file
     run: PathBuf,
     /// Its pruned form, where two files are given
     pruned: Option<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address (default: the run's)
+    /// Device: `local`, a registered name, or the path of a profile with an address (default: the
+    /// run's)
     #[arg(long)]
-    device: Option<String>,
-    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in the run, or widths)
+    device: Option<DeviceSpec>,
+    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in
+    /// the run, or widths)
     #[arg(long, value_name = "widths|heads")]
     attention: Option<Attention>,
-    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that they were never measured on
+    #[command(flatten)]
+    sizes: InputSizes,
+    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that
+    /// they were never measured on
     #[arg(long)]
     measured_only: bool,
     /// Write a page with charts and all layers, too
@@ -69,19 +75,20 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     };
     let request = ExplainRequest {
         what,
+        input_sizes: args.sizes.input_sizes.clone(),
         device: args.device.clone(),
         attention: args.attention,
         predict: !args.measured_only,
     };
     let stop = stop::on_interrupt()?;
-    let told = explain(&request, &stop, &mut Terminal::new(args.quiet))?;
+    let explanation = explain(&request, &stop, &mut Terminal::new(args.quiet))?;
     if let Some(path) = &args.report {
-        write_explanation(&told, path)?;
+        write_explanation(&explanation, path)?;
     }
     if args.json {
-        say!("{}", serde_json::to_string_pretty(&told)?);
+        say!("{}", serde_json::to_string_pretty(&explanation)?);
     } else {
-        say_part!("{}", explanation_text(&told));
+        say_part!("{}", explanation_text(&explanation));
         if let Some(path) = &args.report {
             say!("report: {}", path.display());
         }

@@ -1,4 +1,4 @@
-//! `graphprune inspect`: what can be pruned in a network, what cannot and why, and what it costs.
+//! `graphprune inspect`: prunable groups, pinned channels with the reasons, and costs.
 
 use std::process::ExitCode;
 
@@ -49,7 +49,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// The costs in words, with what they leave out.
+/// The costs in words, with their gaps.
 fn figures(inspection: &Inspection) -> String {
     let missing = &inspection.missing;
     let at_least = |gap: bool| if gap { "at least " } else { "" };

@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use latency::stats::Interval;
 use pipeline::{
     DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
 };
@@ -19,10 +20,10 @@ pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address; several with commas between all measure all
-    /// models
+    /// Device: `local`, a registered name, or the path of a profile with an address; several with
+    /// commas between all measure all models
     #[arg(long, default_value = "local")]
-    device: String,
+    device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100
     #[arg(
         long,
@@ -31,9 +32,9 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     effort: SamplingEffort,
-    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval included: a share of the
-    /// reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is exit code 3. A single model has no reference, and only a
-    /// time can be its limit
+    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval
+    /// included: a share of the reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is
+    /// exit code 3. A single model has no reference, and only a time can be its limit
     #[arg(long, value_name = "LATENCY", allow_hyphen_values = true)]
     at_most: Option<LatencyBudget>,
     #[command(flatten)]
@@ -55,7 +56,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         note!("limit: {}", limit.words("the reference"));
     }
     let MeasuredOn { measured, failed } = measure_models(&MeasureFiles {
-        device: &DeviceSpec(args.device.clone()),
+        device: &args.device,
         files: &args.models,
         input_sizes: &args.sizes.input_sizes,
         effort: args.effort,
@@ -79,12 +80,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if !failed.is_empty() || measured.iter().any(|m| m.invalid.is_some()) {
         return Ok(ExitCode::FAILURE);
     }
-    // A single model has no reference and is the one that is guarded.
+    // A single model has no reference: the limit applies to it.
     let guarded = args.models.len().min(2) - 1;
     let mut within = true;
     for m in devices.iter().flat_map(|models| &models[guarded..]) {
         if let Some(budget) = args.at_most
-            && !budget.allows(m)
+            && !m.is_within(&budget)
         {
             within = false;
             note!("{} takes longer than {budget} on {}", m.name, m.device);
@@ -93,13 +94,14 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::from(if within { 0 } else { 3 }))
 }
 
-/// One line a model, one column a device: the ratio to the reference, the latency of the reference itself.
+/// One line a model, one column a device: the ratio to the reference, the latency of the
+/// reference itself.
 fn table(devices: &[&[Measured]]) {
     let names = devices[0].iter().map(|m| m.name.chars().count());
     let first = names.max().unwrap_or(0);
     let cell = |m: &Measured| match (&m.invalid, m.ratio) {
         (Some(_), _) => "not valid".to_owned(),
-        (None, Some((ratio, low, high))) => format!("{ratio:.4}x ({low:.4} to {high:.4})"),
+        (None, Some(of)) => format!("{:.4}x ({:.4} to {:.4})", of.value, of.low, of.high),
         (None, None) => format!("{:.3} ms", m.median_ns / 1e6),
     };
     const WIDTH: usize = 28;
@@ -128,8 +130,8 @@ fn print(m: &Measured) {
         m.p95_ns / 1e6,
         m.samples_ns.len()
     );
-    if let Some((ratio, low, high)) = m.ratio {
-        say!("  {ratio:.4}x of the reference ({low:.4} to {high:.4})");
+    if let Some(Interval { value, low, high }) = m.ratio {
+        say!("  {value:.4}x of the reference ({low:.4} to {high:.4})");
     }
     if let Some(bytes) = m.peak_memory_bytes {
         say!("  peak memory {:.1} MB", bytes as f64 / 1e6);

@@ -1,10 +1,11 @@
-//! `graphprune measurements`: what a store holds, for people and for other programs.
+//! `graphprune measurements`: the content of a store, as text and as files.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
 use crate::output::say;
 use anyhow::Context as _;
+use latency::stats::Interval;
 use latency::{
     Filter, Format, Record, STORE_FILE, Store, Verdict, format_moment, parse_moment, user_store,
 };
@@ -74,7 +75,8 @@ struct Choice {
     /// The device's name, host name, identity or profile
     #[arg(long)]
     device: Option<String>,
-    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now (90m, 12h, 7d)
+    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now
+    /// (90m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
     /// Valid ones only
@@ -98,7 +100,7 @@ impl Choice {
     }
 }
 
-/// Does what was asked for.
+/// Runs the action.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List(choice) => {
@@ -140,10 +142,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn line(record: &Record) -> String {
     let m = &record.measurement;
     let ratio = m.ratio.map_or_else(String::new, |ratio| {
-        format!(
-            ", {:.4}x ({:.4} to {:.4})",
-            ratio.median, ratio.low, ratio.high
-        )
+        let Interval { value, low, high } = ratio.interval;
+        format!(", {value:.4}x ({low:.4} to {high:.4})")
     });
     let verdict = match &m.verdict {
         Verdict::Valid => String::new(),

@@ -1,8 +1,10 @@
-//! `graphprune predict`: the latency of a width configuration, from kernels measured alone and whole networks learned from.
+//! `graphprune predict`: the latency of a width configuration, from kernels measured alone and
+//! whole networks learned from.
 
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use latency::stats::Interval;
 use pipeline::{PredictRequest, Predicted, predict, write_prediction};
 
 use crate::options::{NetworkOptions, part};
@@ -10,8 +12,8 @@ use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
 
-/// Predict the latency of a width configuration: from its kernels, measured alone and only once, and from whole networks if some
-/// may be measured.
+/// Predict the latency of a width configuration: from its kernels, measured alone and only once,
+/// and from whole networks if some may be measured.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,24,32,32,64,48,64,64 --json"
@@ -41,7 +43,8 @@ pub struct Args {
     /// Measure the configuration, too, and compare
     #[arg(long)]
     check: bool,
-    /// Write a page: predicted against measured, layers alone and in the network, the device's steps
+    /// Write a page: predicted against measured, layers alone and in the network, the device's
+    /// steps
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -107,10 +110,10 @@ fn print(predicted: &Predicted) {
             fit.spearman
         );
     }
-    if let Some((median, low, high)) = predicted.measured {
+    if let Some(Interval { value, low, high }) = predicted.measured {
         say!(
-            "measured: {median:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
-            (predicted.ratio / median - 1.0) * 100.0
+            "measured: {value:.3}x ({low:.3} to {high:.3}); the prediction is off by {:+.1} %",
+            (predicted.ratio / value - 1.0) * 100.0
         );
     }
     if predicted.unknown_layers > 0 {

@@ -1,8 +1,9 @@
-//! `graphprune prune`: the main job, from a network to its pruned, fine-tuned, exported and measured form.
+//! `graphprune prune`: the main job, from a network to its pruned, fine-tuned, exported and
+//! measured form.
 
 use std::process::ExitCode;
 
-use pipeline::{Outcome, Reporter as _, Stage};
+use pipeline::{Reporter as _, RunOutcome, Stage};
 
 use crate::options::RunOptions;
 use crate::output::say;
@@ -27,7 +28,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     advance(&args.options, Stage::Export)
 }
 
-/// Goes on with a run until `stage` is finished and prints what came of it.
+/// Runs all stages up to `stage` and prints the result.
 pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     waiting::asleep();
     let stop = stop::on_interrupt()?;
@@ -47,7 +48,7 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     })
 }
 
-fn print(outcome: &Outcome) {
+fn print(outcome: &RunOutcome) {
     if let Some(table) = outcome.table() {
         say!("{table}");
     }

@@ -1,4 +1,5 @@
-//! `graphprune train`, `search`, `finetune`, `export`: the stages of `prune`, each up to and including its own.
+//! `graphprune train`, `search`, `finetune`, `export`: the stages of `prune`, each up to and
+//! including its own.
 
 use std::process::ExitCode;
 
@@ -25,7 +26,8 @@ pub struct SearchArgs {
     options: RunOptions,
 }
 
-/// Fine-tune the best configurations and the baselines (searching first where that is not done), and stop there.
+/// Fine-tune the best configurations and the baselines (searching first where that is not done),
+/// and stop there.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune finetune --out runs/a --resume")]
 pub struct FinetuneArgs {
@@ -33,7 +35,8 @@ pub struct FinetuneArgs {
     options: RunOptions,
 }
 
-/// Export, verify, measure and test the result, and write the report (doing earlier stages where they are missing).
+/// Export, verify, measure and test the result, and write the report (doing earlier stages where
+/// they are missing).
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune export --out runs/a --resume")]
 pub struct ExportArgs {

@@ -1,6 +1,7 @@
 //! Regression from the costs of a configuration to its latency, with a calibrated prediction
 //! interval.
 
+use agent_protocol::stats::Interval;
 mod config;
 mod linalg;
 mod ranks;
@@ -14,17 +15,6 @@ pub use config::{LatencyModelConfig, Scale};
 pub use ranks::{kendall, spearman};
 pub use regression::ModelFit;
 use regression::{Regression, Sample};
-
-/// A predicted latency relative to the original network.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Prediction {
-    /// The ratio, positive.
-    pub ratio: f64,
-    /// Lower end of the 95 % prediction interval.
-    pub low: f64,
-    /// Upper end.
-    pub high: f64,
-}
 
 /// Predicts the latency of a candidate relative to the original network.
 ///
@@ -138,13 +128,13 @@ impl LatencyModel {
     /// The interval is that of the Gaussian process behind the ridge, scaled to cover the samples
     /// when each is left out in turn (a normalised jackknife, as in conformal prediction: Lei et
     /// al., J. Am. Stat. Assoc. 113 (2018), 1094-1111).
-    pub fn predict_interval(&self, features: &[f64], cost: f64) -> Option<Prediction> {
+    pub fn predict_interval(&self, features: &[f64], cost: f64) -> Option<Interval> {
         let regression = self.regression_for(features)?;
         let line = self.line(cost);
         let residual = regression.residual(features);
         let half = regression.half_width(features);
-        Some(Prediction {
-            ratio: self.config.combine(line, residual),
+        Some(Interval {
+            value: self.config.combine(line, residual),
             low: self.config.combine(line, residual - half),
             high: self.config.combine(line, residual + half),
         })

@@ -101,8 +101,8 @@ fn intervals_cover_95_percent_and_are_as_narrow_as_noise_allows() {
         for _ in 0..100 {
             let (features, cost, ratio) = noisy(&mut rng);
             let interval = model.predict_interval(&features, cost).unwrap();
-            assert!(interval.low <= interval.ratio && interval.ratio <= interval.high);
-            assert_eq!(interval.ratio, model.predict(&features, cost));
+            assert!(interval.low <= interval.value && interval.value <= interval.high);
+            assert_eq!(interval.value, model.predict(&features, cost));
             covered += usize::from(interval.low <= ratio && ratio <= interval.high);
             width += (interval.high - interval.low) / 2.0;
             count += 1;

@@ -58,7 +58,7 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
             "is this the right profile?",
         ));
     }
-    all.push(confinement(info));
+    all.push(confinement(info, profile));
     all
 }
 
@@ -105,7 +105,7 @@ fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Findi
 }
 
 /// Checks that all layers of confinement offered by the kernel are in effect.
-fn confinement(info: &DeviceInfo) -> Finding {
+fn confinement(info: &DeviceInfo, profile: &Profile) -> Finding {
     const CHECK: &str = "confinement";
     let in_effect = info.confinement.join(", ");
     let missing = |offered: bool| -> Vec<String> {
@@ -124,11 +124,19 @@ fn confinement(info: &DeviceInfo) -> Finding {
         );
     }
     let seen = format!("{in_effect}; not in effect: {without}");
+    if !broken.is_empty() && profile.agent.allow_unconfined {
+        return Finding::warning(
+            CHECK,
+            seen,
+            "models run in spite of it (allow_unconfined in the profile's [agent]): measure only models that you trust",
+        );
+    }
     if !broken.is_empty() {
         return Finding::error(
             CHECK,
             seen,
-            "measure only models that you trust, or fix the reason: the kernel supports what is missing",
+            "the kernel offers the missing layers, and no model runs without them: remove the cause, or, for models that you \
+             trust, set allow_unconfined = true in the profile's [agent] (an agent that runs by itself: --allow-unconfined)",
         );
     }
     if !not_offered.is_empty() {

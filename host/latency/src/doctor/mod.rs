@@ -117,7 +117,7 @@ fn measure(agent: &mut AgentDevice, profile: &Profile) -> Result<(Noise, Finding
     };
     let noise = Noise {
         median_ns: first.median_ns,
-        ratio: ratio.median,
+        ratio: ratio.interval.value,
         interval_rel: ratio.ci_rel(),
     };
     if let Verdict::Invalid { reason } = &first.verdict {

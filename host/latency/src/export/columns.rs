@@ -88,9 +88,9 @@ const COLUMNS: &[Column] = columns! {
     "samples" Whole |r| whole(r.measurement.samples_ns.len() as u64);
     "block_runs" Whole |r| whole(u64::from(r.measurement.block_runs));
     "preempted_runs" Whole |r| whole(r.measurement.preempted_ns.len() as u64);
-    "ratio" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.median));
-    "ratio_ci95_low" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.low));
-    "ratio_ci95_high" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.high));
+    "ratio" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.interval.value));
+    "ratio_ci95_low" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.interval.low));
+    "ratio_ci95_high" Real |r| Value::Real(r.measurement.ratio.map(|ratio| ratio.interval.high));
     "peak_memory_bytes" Whole |r| Value::Whole(
         r.measurement.peak_memory_bytes.map(|bytes| i64::try_from(bytes).unwrap_or(i64::MAX))
     );

@@ -6,7 +6,8 @@
 
 use std::collections::BTreeMap;
 
-use agent_protocol::{Ratio, Sha256, stats};
+use agent_protocol::stats::{self, Interval};
+use agent_protocol::{Ratio, Sha256};
 use serde::{Deserialize, Serialize};
 
 use crate::{Key, Record};
@@ -14,37 +15,30 @@ use crate::{Key, Record};
 /// A median with its 95 % interval.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Estimate {
-    /// The median.
-    pub median: f64,
-    /// Lower end: by order statistics from six values on, else the lowest end of the values'
-    /// intervals.
-    pub low: f64,
-    /// Upper end, likewise.
-    pub high: f64,
+    /// The median. Its interval is by order statistics from six values on, else the hull of the
+    /// values' intervals.
+    #[serde(flatten, with = "stats::MedianFields")]
+    pub interval: Interval,
     /// Number of values.
     pub count: usize,
 }
 
 impl Estimate {
-    /// Estimates the median of values with intervals, `(value, low, high)`; `None` for no values.
-    fn of(values: &[(f64, f64, f64)]) -> Option<Self> {
-        let centres: Vec<f64> = values.iter().map(|value| value.0).collect();
+    /// Estimates the median of values with intervals; `None` for no values.
+    fn of(values: &[Interval]) -> Option<Self> {
+        let centres: Vec<f64> = values.iter().map(|of| of.value).collect();
         let hull = || {
-            let low = values
-                .iter()
-                .map(|value| value.1)
-                .fold(f64::INFINITY, f64::min);
-            let high = values
-                .iter()
-                .map(|value| value.2)
-                .fold(f64::NEG_INFINITY, f64::max);
-            (low, high)
+            let low = values.iter().map(|of| of.low).fold(f64::INFINITY, f64::min);
+            let high = values.iter().map(|of| of.high);
+            (low, high.fold(f64::NEG_INFINITY, f64::max))
         };
         let (low, high) = stats::median_ci(&centres).unwrap_or_else(hull);
         Some(Self {
-            median: stats::median(&centres)?,
-            low,
-            high,
+            interval: Interval {
+                value: stats::median(&centres)?,
+                low,
+                high,
+            },
             count: values.len(),
         })
     }
@@ -95,7 +89,7 @@ pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
             continue;
         }
         if m.reference_sha256.is_none() && Some(m.model_sha256) == reference {
-            references[device].push((m.median_ns, m.ci95_ns.0, m.ci95_ns.1));
+            references[device].push((m.median_ns, m.ci95_ns.0, m.ci95_ns.1).into());
         }
         let Some(ratio) = m.ratio.filter(|_| m.reference_sha256 == reference) else {
             continue;
@@ -112,17 +106,16 @@ pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
     }
     for (device, difference) in differences.iter_mut().enumerate() {
         difference.reference_ns = Estimate::of(&references[device]);
-        let shared: Vec<(Ratio, f64, f64, f64)> = ratios
+        let (own, values): (Vec<Ratio>, Vec<Interval>) = ratios
             .values()
             .filter_map(|row| beside_others(row, device))
-            .collect();
-        let values: Vec<_> = shared.iter().map(|s| (s.1, s.2, s.3)).collect();
+            .unzip();
         difference.bias = Estimate::of(&values);
-        let single: Vec<f64> = shared.iter().map(|s| s.0.ci_rel()).collect();
+        let single: Vec<f64> = own.iter().map(Ratio::ci_rel).collect();
         difference.differs = difference.bias.is_some_and(|bias| {
-            let by_chance = (bias.low..=bias.high).contains(&1.0);
+            let by_chance = bias.interval.overlaps(&Interval::exact(1.0));
             let half = stats::median(&single).unwrap_or(0.0);
-            !by_chance && (bias.median - 1.0).abs() > half
+            !by_chance && (bias.interval.value - 1.0).abs() > half
         });
     }
     differences
@@ -131,7 +124,7 @@ pub fn differences(keys: &[Key], records: &[Record]) -> Vec<Difference> {
 /// A device's ratio of one model, and that ratio over the geometric mean of the others' with an
 /// interval that follows from all intervals. `None` unless the device and another one measured
 /// the model.
-fn beside_others(row: &[Option<Ratio>], device: usize) -> Option<(Ratio, f64, f64, f64)> {
+fn beside_others(row: &[Option<Ratio>], device: usize) -> Option<(Ratio, Interval)> {
     let own = row[device]?;
     let others: Vec<Ratio> = row
         .iter()
@@ -142,14 +135,14 @@ fn beside_others(row: &[Option<Ratio>], device: usize) -> Option<(Ratio, f64, f6
     if others.is_empty() {
         return None;
     }
-    let mean = |part: fn(&Ratio) -> f64| {
-        let logs: f64 = others.iter().map(|ratio| part(ratio).ln()).sum();
+    let mean = |part: fn(&Interval) -> f64| {
+        let logs: f64 = others.iter().map(|of| part(&of.interval).ln()).sum();
         (logs / others.len() as f64).exp()
     };
-    Some((
-        own,
-        own.median / mean(|r| r.median),
-        own.low / mean(|r| r.high),
-        own.high / mean(|r| r.low),
-    ))
+    let over = Interval {
+        value: own.interval.value / mean(|of| of.value),
+        low: own.interval.low / mean(|of| of.high),
+        high: own.interval.high / mean(|of| of.low),
+    };
+    Some((own, over))
 }

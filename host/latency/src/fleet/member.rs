@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::LatencyError;
 
 /// Settings of a fleet.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FleetConfig {
     /// The most models that a device takes at once. They are interleaved in one process, with a

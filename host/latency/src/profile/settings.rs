@@ -42,6 +42,9 @@ pub struct AgentSettings {
     /// The agent's folder on the device; empty for the default: `.graphprune` in the user's home,
     /// `/data/local/tmp/graphprune` for adb.
     pub folder: String,
+    /// Whether models run although a layer of confinement that the kernel offers cannot be put in
+    /// place. A separately started agent has the flag `--allow-unconfined` instead.
+    pub allow_unconfined: bool,
 }
 
 /// Notes on the device of a profile.

@@ -140,6 +140,8 @@ pub struct Adb {
     pub folder: String,
     /// The client and the device's serial number.
     pub client: AdbClient,
+    /// Whether models run without a layer of confinement that the kernel offers.
+    pub allow_unconfined: bool,
 }
 
 impl Adb {
@@ -175,7 +177,8 @@ impl Adb {
             doing: "making a token for the agent".into(),
             source,
         })?;
-        let command = self.client.shell(&remote::agent_script(&self.folder));
+        let script = remote::agent_script(&self.folder, self.allow_unconfined);
+        let command = self.client.shell(&script);
         let (process, greeting) = AgentProcess::start(command, &token, patience)
             .map_err(|failure| self.failed(&failure))?;
         let forward = Forward::open(&self.client, greeting.port)

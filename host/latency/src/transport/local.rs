@@ -7,7 +7,7 @@ use std::time::Duration;
 use agent_protocol::Token;
 
 use super::link::{Launcher, Link};
-use super::process::AgentProcess;
+use super::process::{ALLOW_UNCONFINED, AgentProcess};
 use crate::{Client, LatencyError};
 
 /// The agent of this machine.
@@ -18,6 +18,8 @@ pub struct Local {
     pub agent: Option<PathBuf>,
     /// ONNX Runtime's library. The agent's default is ORT_DYLIB_PATH, then its own folder.
     pub runtime_library: Option<PathBuf>,
+    /// Whether models run without a layer of confinement that the kernel offers.
+    pub allow_unconfined: bool,
 }
 
 impl Launcher for Local {
@@ -35,6 +37,9 @@ impl Launcher for Local {
         command.args(["serve", "--exit-with-parent", "--token-stdin"]);
         if let Some(library) = &self.runtime_library {
             command.arg("--runtime").arg(library);
+        }
+        if self.allow_unconfined {
+            command.arg(ALLOW_UNCONFINED);
         }
         let (process, greeting) =
             AgentProcess::start(command, &token, patience).map_err(|failure| {

@@ -8,17 +8,19 @@ use std::process::{Child, ChildStderr, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::{Duration, Instant};
 
-use agent_protocol::{LastWords, Token, plain};
+use agent_protocol::{StderrTail, Token, plain};
 use serde::Deserialize;
 
+/// The agent's flag that lets models run without a layer of confinement that the kernel offers.
+pub(crate) const ALLOW_UNCONFINED: &str = "--allow-unconfined";
 /// The most bytes of a greeting.
 const MOST_GREETING: u64 = 64 * 1024;
 /// The most bytes of a malformed greeting in an error.
 const MOST_QUOTED: usize = 500;
 
 /// Collects the end of a program's standard error and forwards all of it to the log.
-pub(crate) fn stderr_tail(stderr: ChildStderr) -> LastWords {
-    LastWords::of(
+pub(crate) fn stderr_tail(stderr: ChildStderr) -> StderrTail {
+    StderrTail::of(
         stderr,
         |line| tracing::debug!(target: "graphprune_agent", "{line}"),
     )
@@ -59,7 +61,7 @@ pub(crate) struct AgentProcess {
     child: Child,
     /// Held open: the agent ends when this closes, and so whenever this process ends.
     stdin: Option<ChildStdin>,
-    stderr: Option<LastWords>,
+    stderr: Option<StderrTail>,
 }
 
 impl AgentProcess {

@@ -1,6 +1,6 @@
 //! Shell commands that start the agent on another machine.
 
-use super::process::StartFailure;
+use super::process::{ALLOW_UNCONFINED, StartFailure};
 use crate::Obstacle;
 
 /// The exit status of [`agent_script`] if there is no agent.
@@ -50,14 +50,19 @@ fn quote_strictly(word: &str) -> String {
 /// Returns the script that starts the agent deployed in `folder`. The agent's work folder lies
 /// there as well, since temporary folders can be small or in memory. It is private: adb's shell
 /// creates world-writable folders, and the agent refuses those.
-pub fn agent_script(folder: &str) -> String {
+pub fn agent_script(folder: &str, allow_unconfined: bool) -> String {
     let folder = quote_path(folder);
+    let more = if allow_unconfined {
+        format!(" {ALLOW_UNCONFINED}")
+    } else {
+        String::new()
+    };
     format!(
         "f={folder}\n\
          a=\"$f\"/current/graphprune-agent\n\
          [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n\
          mkdir -p \"$f\"/work && chmod 700 \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
-         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\""
+         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\"{more}"
     )
 }
 
@@ -101,6 +106,12 @@ mod tests {
         check("it's $HOME `id` \"x\" \\ *");
         check("");
         check("new\nline; exit 1");
+    }
+
+    #[test]
+    fn an_agent_runs_models_unconfined_only_where_that_is_allowed() {
+        assert!(!agent_script("~/agent", false).contains(ALLOW_UNCONFINED));
+        assert!(agent_script("~/agent", true).ends_with("--work \"$w\" --allow-unconfined"));
     }
 
     #[test]

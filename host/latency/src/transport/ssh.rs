@@ -91,6 +91,8 @@ pub struct Ssh {
     pub folder: String,
     /// The client.
     pub client: SshClient,
+    /// Whether models run without a layer of confinement that the kernel offers.
+    pub allow_unconfined: bool,
 }
 
 impl Ssh {
@@ -137,7 +139,10 @@ impl Launcher for Ssh {
             .args(&words[1..])
             .args(["-T", "-x", "-o", "ClearAllForwardings=yes", "--"])
             .arg(&self.destination)
-            .arg(remote::in_sh(&remote::agent_script(&self.folder)));
+            .arg(remote::in_sh(&remote::agent_script(
+                &self.folder,
+                self.allow_unconfined,
+            )));
         let (process, greeting) = AgentProcess::start(command, &token, patience)
             .map_err(|failure| self.failed(&failure))?;
         let mut bytes = words;

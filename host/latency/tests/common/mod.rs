@@ -25,9 +25,7 @@ pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Meas
         warmup_ns: vec![7],
         preempted_ns: vec![8],
         ratio: reference.map(|_| Ratio {
-            median: 0.5,
-            low: 0.4,
-            high: 0.6,
+            interval: (0.5, 0.4, 0.6).into(),
             low_end: 0.5,
             rounds: 6,
         }),

@@ -1,8 +1,8 @@
 //! Differences between devices, on data with known answers.
 
 use latency::{
-    DeviceInfo, Difference, Key, Origin, Ratio, Record, RuntimeOptions, Sampling, Verdict,
-    differences,
+    DeviceInfo, Difference, Estimate, Key, Origin, Ratio, Record, RuntimeOptions, Sampling,
+    Verdict, differences,
 };
 
 use crate::fixture::{device, measurement, model};
@@ -30,9 +30,7 @@ fn ratio(device: &str, name: &str, median: f64) -> Record {
     let key = key(device, &Sampling::default());
     let mut m = measurement(&model(name), Some(&model("reference")), false);
     m.ratio = Some(Ratio {
-        median,
-        low: median * 0.99,
-        high: median * 1.01,
+        interval: (median, median * 0.99, median * 1.01).into(),
         low_end: median,
         rounds: 20,
     });
@@ -69,11 +67,11 @@ fn a_constant_bias_is_found_for_any_ratios() {
     records.push(ratio("a", "alone", 0.1));
     let result = compare(&records);
     let bias = |i: usize| result[i].bias.unwrap();
-    close(bias(1).median, 1.05);
-    close(bias(0).median, 1.0 / 1.05);
+    close(bias(1).interval.value, 1.05);
+    close(bias(0).interval.value, 1.0 / 1.05);
     // The order statistics of nine equal values have no width.
-    close(bias(1).low, 1.05);
-    close(bias(1).high, 1.05);
+    close(bias(1).interval.low, 1.05);
+    close(bias(1).interval.high, 1.05);
     assert_eq!(
         (bias(0).count, result[0].measured, result[1].measured),
         (9, 10, 9)
@@ -94,7 +92,10 @@ fn chance_is_no_difference() {
         .collect();
     let result = compare(&records);
     let bias = result[1].bias.unwrap();
-    assert!(bias.low <= 1.0 && bias.high >= 1.0, "{bias:?}");
+    assert!(
+        bias.interval.low <= 1.0 && bias.interval.high >= 1.0,
+        "{bias:?}"
+    );
     assert!(!result[0].differs && !result[1].differs);
 }
 
@@ -108,7 +109,7 @@ fn a_certain_difference_below_the_typical_interval_does_not_count() {
         })
         .collect();
     let result = compare(&records);
-    assert!(result[1].bias.unwrap().low > 1.0);
+    assert!(result[1].bias.unwrap().interval.low > 1.0);
     assert!(!result[1].differs);
 }
 
@@ -116,9 +117,9 @@ fn a_certain_difference_below_the_typical_interval_does_not_count() {
 fn the_bias_of_few_models_has_the_interval_of_their_measurements() {
     let near = compare(&[ratio("a", "m", 0.5), ratio("b", "m", 0.505)]);
     let bias = near[1].bias.unwrap();
-    close(bias.median, 1.01);
-    close(bias.low, 1.01 * 0.99 / 1.01);
-    close(bias.high, 1.01 * 1.01 / 0.99);
+    close(bias.interval.value, 1.01);
+    close(bias.interval.low, 1.01 * 0.99 / 1.01);
+    close(bias.interval.high, 1.01 * 1.01 / 0.99);
     assert!(!near[1].differs);
     let far = compare(&[ratio("a", "m", 0.5), ratio("b", "m", 0.6)]);
     assert!(far[1].differs);
@@ -153,8 +154,20 @@ fn the_reference_counts_separately_and_other_measurements_are_left_out() {
         other,
         ratio("stranger", "m", 9.0),
     ]);
-    close(result[0].reference_ns.unwrap().median, 7.0);
-    close(result[0].itself.unwrap().median, 1.003);
+    close(result[0].reference_ns.unwrap().interval.value, 7.0);
+    close(result[0].itself.unwrap().interval.value, 1.003);
     assert_eq!((result[0].measured, result[1].measured), (1, 0));
     assert_eq!((result[0].bias, result[1].bias), (None, None));
+}
+
+#[test]
+fn figures_with_intervals_keep_their_fields_in_json() {
+    let old = r#"{"median":0.5,"low":0.4,"high":0.6,"low_end":0.45,"rounds":6}"#;
+    let ratio: Ratio = serde_json::from_str(old).unwrap();
+    assert_eq!(ratio.interval, (0.5, 0.4, 0.6).into());
+    assert_eq!(serde_json::to_string(&ratio).unwrap(), old);
+    let old = r#"{"median":1.05,"low":1.0,"high":1.1,"count":9}"#;
+    let bias: Estimate = serde_json::from_str(old).unwrap();
+    assert_eq!((bias.interval.value, bias.count), (1.05, 9));
+    assert_eq!(serde_json::to_string(&bias).unwrap(), old);
 }

@@ -1,39 +1,40 @@
-//! What a fold computes with: arrays of the element types that are followed, and of sizes that may be open.
+//! Arrays of the element types that folding follows.
 
 use ndarray::{ArrayD, ArrayViewD, Axis, IxDyn, Zip, concatenate};
 
-use super::{Element, OpenSizes};
+use super::sizes::{Element, OpenSizes};
 use crate::dims::broadcast;
-use crate::graph::Dim;
+use crate::value::Dim;
 use crate::{DType, Tensor, TensorData};
 
-/// Longest list of sizes that is followed where one of them is open.
+/// Most elements of a list with open sizes.
 const MOST_OPEN: usize = 128;
 
+/// The elements of an operand or result.
 #[derive(Debug, Clone)]
-pub(super) enum Array {
+pub(crate) enum Array {
     Floats(ArrayD<f32>),
     Flags(ArrayD<bool>),
     /// Integers of 64 or 32 bits.
     Ints(ArrayD<i64>, DType),
-    /// The same where some are sizes left open.
+    /// Integers of which some are open sizes.
     Sizes(ArrayD<Element>, DType),
 }
 
-/// Applies a function that keeps the element type.
+/// Applies an expression that keeps the element type.
 macro_rules! each {
     ($array:expr, $x:ident => $body:expr) => {
         match $array {
-            Array::Floats($x) => Array::Floats($body),
-            Array::Flags($x) => Array::Flags($body),
-            Array::Ints($x, dtype) => Array::Ints($body, dtype),
-            Array::Sizes($x, dtype) => Array::Sizes($body, dtype),
+            $crate::fold::Array::Floats($x) => $crate::fold::Array::Floats($body),
+            $crate::fold::Array::Flags($x) => $crate::fold::Array::Flags($body),
+            $crate::fold::Array::Ints($x, dtype) => $crate::fold::Array::Ints($body, dtype),
+            $crate::fold::Array::Sizes($x, dtype) => $crate::fold::Array::Sizes($body, dtype),
         }
     };
 }
-pub(super) use each;
+pub(crate) use each;
 
-/// What a fold comes to.
+/// The result of a fold.
 pub(crate) enum Folded {
     /// A constant.
     Tensor(Tensor),
@@ -42,6 +43,7 @@ pub(crate) enum Folded {
 }
 
 impl Array {
+    /// The elements of a constant; `None` for element types that folding does not follow.
     pub fn of(tensor: &Tensor) -> Option<Self> {
         let dims = IxDyn(tensor.dims());
         let shaped = |list: Vec<i64>| ArrayD::from_shape_vec(dims.clone(), list).ok();
@@ -55,7 +57,7 @@ impl Array {
         })
     }
 
-    /// The result, when it is a constant or a short list.
+    /// The array as a constant, or as a short list with open sizes.
     pub fn folded(self) -> Option<Folded> {
         fn list<T: Clone>(x: ArrayD<T>) -> (Vec<usize>, Vec<T>) {
             (x.shape().to_vec(), x.into_iter().collect())
@@ -130,7 +132,15 @@ impl Array {
         }
     }
 
-    /// Integers as sizes.
+    /// The element type of an array of integers.
+    pub fn integers(&self) -> Option<DType> {
+        match self {
+            Self::Ints(_, dtype) | Self::Sizes(_, dtype) => Some(*dtype),
+            _ => None,
+        }
+    }
+
+    /// Integers as elements of a list of sizes.
     pub fn sizes(self) -> Option<ArrayD<Element>> {
         match self {
             Self::Ints(x, _) => Some(x.mapv(Element::Known)),
@@ -153,12 +163,12 @@ impl Array {
             .then(|| each!(self, x => x.permuted_axes(IxDyn(perm))))
     }
 
-    pub fn spread(self, dims: &[usize]) -> Option<Self> {
+    pub fn broadcast(self, dims: &[usize]) -> Option<Self> {
         Some(each!(self, x => x.broadcast(IxDyn(dims))?.to_owned()))
     }
 
-    /// Arrays of one rank and type, one after the other.
-    pub fn strung(parts: Vec<Self>, axis: usize) -> Option<Self> {
+    /// Concatenates arrays of one rank and element type.
+    pub fn concatenated(parts: Vec<Self>, axis: usize) -> Option<Self> {
         fn join<T: Clone>(
             parts: Vec<Array>,
             axis: usize,
@@ -182,8 +192,9 @@ impl Array {
     }
 }
 
-/// The number of elements, when it is within the limit. Axes beside an empty one count too: strides are made of them.
-pub(super) fn volume(dims: &[usize], limit: usize) -> Option<usize> {
+/// The number of elements, if it is within the limit. The axes beside an empty one must not
+/// overflow either: strides are products of them.
+pub(crate) fn volume(dims: &[usize], limit: usize) -> Option<usize> {
     let strides = dims
         .iter()
         .try_fold(1usize, |n, &d| n.checked_mul(d.max(1)));
@@ -192,15 +203,15 @@ pub(super) fn volume(dims: &[usize], limit: usize) -> Option<usize> {
     (count <= limit).then_some(count)
 }
 
-/// The sizes that two arrays broadcast to.
-pub(super) fn common(a: &[usize], b: &[usize], limit: usize) -> Option<Vec<usize>> {
+/// The dimensions that two arrays broadcast to, if their product is within the limit.
+pub(crate) fn common(a: &[usize], b: &[usize], limit: usize) -> Option<Vec<usize>> {
     let known = |dims: &[usize]| dims.iter().map(|&d| Dim::Known(d)).collect::<Vec<_>>();
     let dims = broadcast(&known(a), &known(b)).ok()?;
     let dims: Vec<usize> = dims.iter().map(Dim::known).collect::<Option<_>>()?;
     volume(&dims, limit).map(|_| dims)
 }
 
-fn pair<'a, A, B>(
+fn broadcast_pair<'a, A, B>(
     a: &'a ArrayD<A>,
     b: &'a ArrayD<B>,
     limit: usize,
@@ -209,14 +220,14 @@ fn pair<'a, A, B>(
     Some((a.broadcast(IxDyn(&dims))?, b.broadcast(IxDyn(&dims))?))
 }
 
-/// What `f` makes of the elements of two arrays that are broadcast, if it makes something of all.
-pub(super) fn zipped<A, B, T>(
+/// Maps the pairs of elements of two broadcast arrays; `None` if `f` fails for one.
+pub(crate) fn zipped<A, B, T>(
     a: &ArrayD<A>,
     b: &ArrayD<B>,
     limit: usize,
     f: impl Fn(&A, &B) -> Option<T>,
 ) -> Option<ArrayD<T>> {
-    let (a, b) = pair(a, b, limit)?;
+    let (a, b) = broadcast_pair(a, b, limit)?;
     let dims = a.raw_dim();
     let list: Vec<T> = a
         .iter()
@@ -226,8 +237,9 @@ pub(super) fn zipped<A, B, T>(
     ArrayD::from_shape_vec(dims, list).ok()
 }
 
-/// Element by element one of two arrays; all three are broadcast.
-pub(super) fn chosen<T: Clone>(
+/// Chooses each element from `a` where the condition holds, else from `b`; all three are
+/// broadcast.
+pub(crate) fn chosen<T: Clone>(
     condition: &ArrayD<bool>,
     a: &ArrayD<T>,
     b: &ArrayD<T>,

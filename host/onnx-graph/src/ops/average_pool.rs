@@ -3,14 +3,14 @@
 use super::context::{Emission, Facts, Operator, Parsing, one};
 use super::window::{self, Window};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
 
 /// The mean of a sliding window.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct AveragePool {
-    /// Window size of each spatial axis.
+    /// Window size per spatial axis.
     pub kernel: Vec<usize>,
-    /// Stride of each spatial axis.
+    /// Stride per spatial axis.
     pub strides: Vec<usize>,
     /// Padding: the begins of all spatial axes, then the ends.
     pub pads: Vec<usize>,
@@ -22,6 +22,7 @@ pub struct AveragePool {
 
 impl Operator for AveragePool {
     const NAME: &'static str = "AveragePool";
+    const VERSIONS: &'static [i64] = &[1, 7, 10, 11, 19, 22];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 7;
 

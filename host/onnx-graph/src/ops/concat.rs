@@ -1,11 +1,12 @@
 //! [Concat](https://onnx.ai/onnx/operators/onnx__Concat.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one, with_axes};
+use super::context::{Emission, Facts, Operator, Parsing, one, since_axes};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::fold::{Array, Fold, Operands};
+use crate::value::{Dim, Shape};
 
-/// The inputs one after the other along `axis`; all other axes agree.
+/// The inputs joined along `axis`; all other axes agree.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Concat {
     /// The axis; negative counts from the end.
@@ -13,20 +14,35 @@ pub struct Concat {
 }
 
 impl Concat {
-    /// Position of the axis in a value of `rank` dimensions, when it is in range.
+    /// Returns the position of the axis in a value of `rank` dimensions, if it is in range.
     #[must_use]
     pub fn axis(&self, rank: usize) -> Option<usize> {
         dims::axis(self.axis, rank).ok()
+    }
+
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let parts = &operands.arrays;
+        let rank = parts.first()?.dims().len();
+        let total = parts
+            .iter()
+            .map(Array::len)
+            .fold(0usize, usize::saturating_add);
+        if total > operands.limit || parts.iter().any(|x| x.dims().len() != rank) {
+            return None;
+        }
+        Array::concatenated(parts.clone(), self.axis(rank)?)
     }
 }
 
 impl Operator for Concat {
     const NAME: &'static str = "Concat";
+    const VERSIONS: &'static [i64] = &[1, 4, 11, 13];
     const INPUTS: (usize, usize) = (1, usize::MAX);
     const SINCE: i64 = 4;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn since(&self, _facts: &Facts<'_>) -> i64 {
-        with_axes(Self::SINCE, &[self.axis])
+        since_axes(Self::SINCE, &[self.axis])
     }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
@@ -55,7 +71,7 @@ impl Operator for Concat {
         let mut out = first.to_vec();
         let mut total = Some(0usize);
         let mut names = Vec::new();
-        for i in 0..facts.node.inputs.len() {
+        for i in 0..facts.inputs.len() {
             let Some(x) = facts.ranked(i, first.len(), "an input")? else {
                 return one(None);
             };

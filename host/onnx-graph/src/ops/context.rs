@@ -1,24 +1,28 @@
-//! What an operator sees when it is read, written and shaped.
+//! The interface of operators: reading, writing, shapes and folding.
 
 use std::collections::HashMap;
 
 use crate::attribute::{Attribute, AttributeValue};
-use crate::fold::OpenSizes;
-use crate::graph::{Dim, Graph, Node, Shape, ValueId};
+use crate::fold::{Fold, OpenSizes};
+use crate::value::{Dim, Shape, ValueId, ValueTable};
 use crate::{GraphError, Tensor};
 
 /// An operator with typed attributes.
 pub(crate) trait Operator: Sized {
     /// Name in the default operator set.
     const NAME: &'static str;
-    /// Least and greatest number of inputs left to the node once constants are resolved into the operator.
+    /// Operator sets that introduced the operator or changed it, ascending.
+    const VERSIONS: &'static [i64];
+    /// Least and greatest number of inputs of the node, without those resolved into the operator.
     const INPUTS: (usize, usize);
-    /// First operator set that has a form written by `emit`.
+    /// First operator set with the form that `emit` writes.
     const SINCE: i64 = 13;
-    /// Whether the operator may have more outputs than one.
+    /// Whether the operator may have more than one output.
     const MANY_OUTPUTS: bool = false;
+    /// How constants and sizes determine the result.
+    const FOLD: Fold<Self> = Fold::Never;
 
-    /// First operator set that has the form written by `emit` with these attributes and inputs.
+    /// First operator set with the form that `emit` writes for these attributes and inputs.
     fn since(&self, _facts: &Facts<'_>) -> i64 {
         Self::SINCE
     }
@@ -34,23 +38,13 @@ pub(crate) trait Operator: Sized {
 /// The operator set from which on axes may count from the end.
 const AXES_FROM_THE_END: i64 = 11;
 
-/// `since`, or the operator set that allows the axes.
-pub(crate) fn with_axes(since: i64, axes: &[i64]) -> i64 {
+/// The first operator set, from `since` on, that allows `axes`.
+pub(crate) fn since_axes(since: i64, axes: &[i64]) -> i64 {
     if axes.iter().any(|&axis| axis < 0) {
         since.max(AXES_FROM_THE_END)
     } else {
         since
     }
-}
-
-/// The first operator set in which a Softmax or LogSoftmax over `axis` means that axis: before 13 it means all axes from
-/// there on, which is the same where the others have size 1.
-pub(crate) fn softmax_since(axis: i64, facts: &Facts<'_>) -> i64 {
-    let alone = facts.shape(0).is_some_and(|shape| {
-        crate::dims::axis(axis, shape.len())
-            .is_ok_and(|at| shape[at + 1..].iter().all(|d| *d == Dim::Known(1)))
-    });
-    if alone { with_axes(1, &[axis]) } else { 13 }
 }
 
 /// Shapes of a single output.
@@ -63,36 +57,40 @@ pub(crate) fn same(facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
     one(facts.shape(0).map(<[Dim]>::to_vec))
 }
 
-/// The shape of an image of `channels` whose other sizes are open, named after the node.
+/// The shape of an image of `channels` whose other sizes are open and named after the node.
 pub(crate) fn open_shape(facts: &Facts<'_>, channels: usize, rank: usize) -> Shape {
     let dim = |i| {
         if i == 1 {
             Dim::Known(channels)
         } else {
-            Dim::Symbol(format!("{}_dim{i}", facts.node.name))
+            Dim::Symbol(format!("{}_dim{i}", facts.name))
         }
     };
     (0..rank).map(dim).collect()
 }
 
-/// An input that may have been resolved.
+/// An input that may be resolved into the operator.
 pub(crate) enum Input<T> {
+    /// Omitted.
     Absent,
+    /// Constant.
     Known(T),
+    /// Computed, or a constant of another type.
     Dynamic,
 }
 
 /// A node being read.
 pub(crate) struct Parsing<'a> {
-    pub graph: &'a Graph,
+    pub values: ValueTable<'a>,
     pub node: &'a str,
     pub opset: i64,
     pub attributes: &'a [Attribute],
+    /// Per attribute whether it was looked up.
     pub used: Vec<bool>,
     pub inputs: Vec<Option<ValueId>>,
     pub outputs: usize,
     pub extra_outputs_read: bool,
-    /// Set by an operator that the file has in training mode and that is read as it is at inference.
+    /// Set by an operator in training mode that is read in its inference form.
     pub training: bool,
     pub open_sizes: &'a HashMap<ValueId, OpenSizes>,
 }
@@ -181,64 +179,60 @@ impl<'a> Parsing<'a> {
         }
     }
 
-    pub fn shape(&self, i: usize) -> Option<&'a [Dim]> {
-        self.graph
-            .value(self.inputs.get(i).copied().flatten()?)
-            .shape
-            .as_deref()
+    fn input(&self, i: usize) -> Option<ValueId> {
+        self.inputs.get(i).copied().flatten()
     }
 
-    /// The integers of input `i`.
-    pub fn int_input(&self, i: usize) -> Input<Vec<i64>> {
-        match self.inputs.get(i).copied().flatten() {
+    pub fn shape(&self, i: usize) -> Option<&'a [Dim]> {
+        self.values.shape(self.input(i)?)
+    }
+
+    /// The tensor of input `i`, if it is constant.
+    pub fn constant(&self, i: usize) -> Option<&'a Tensor> {
+        self.values.constant(self.input(i)?)
+    }
+
+    /// Input `i` as what `read` makes of its tensor.
+    fn resolve<T>(&self, i: usize, read: impl FnOnce(&'a Tensor) -> Option<T>) -> Input<T> {
+        match self.input(i) {
             None => Input::Absent,
             Some(id) => self
-                .graph
+                .values
                 .constant(id)
-                .and_then(Tensor::to_i64s)
+                .and_then(read)
                 .map_or(Input::Dynamic, Input::Known),
         }
     }
 
-    /// Dimensions of input `i`, when it is constant.
-    pub fn constant_dims(&self, i: usize) -> Option<Vec<usize>> {
-        let id = self.inputs.get(i).copied().flatten()?;
-        Some(self.graph.constant(id)?.dims().to_vec())
+    /// The integers of input `i`.
+    pub fn int_input(&self, i: usize) -> Input<Vec<i64>> {
+        self.resolve(i, Tensor::to_i64s)
     }
 
     /// The floats of input `i`.
     pub fn floats_input(&self, i: usize) -> Input<Vec<f32>> {
-        match self.inputs.get(i).copied().flatten() {
-            None => Input::Absent,
-            Some(id) => match self.graph.constant(id).and_then(Tensor::as_f32) {
-                Some(list) => Input::Known(list.to_vec()),
-                None => Input::Dynamic,
-            },
-        }
+        self.resolve(i, |tensor| Some(tensor.as_f32()?.to_vec()))
     }
 
     /// The single float of input `i`.
     pub fn float_input(&self, i: usize) -> Input<f32> {
-        match self.inputs.get(i).copied().flatten() {
-            None => Input::Absent,
-            Some(id) => match self.graph.constant(id).and_then(Tensor::as_f32) {
-                Some(&[v]) => Input::Known(v),
-                _ => Input::Dynamic,
-            },
-        }
+        self.resolve(i, |tensor| match tensor.as_f32() {
+            Some(&[v]) => Some(v),
+            _ => None,
+        })
     }
 
-    /// What is known of the integers of input `i` when some of them are sizes left open.
+    /// The integers of input `i` if some of them are open sizes.
     pub fn sizes_input(&self, i: usize) -> Option<&'a OpenSizes> {
-        self.open_sizes.get(&self.inputs.get(i).copied().flatten()?)
+        self.open_sizes.get(&self.input(i)?)
     }
 
-    /// Drops inputs from the `n`-th on: they were resolved into the operator.
+    /// Drops the inputs from the `n`-th on: they are resolved into the operator.
     pub fn keep_inputs(&mut self, n: usize) {
         self.inputs.truncate(n);
     }
 
-    /// Drops outputs after the first where nobody reads them; false when somebody does.
+    /// Drops the outputs after the first and returns true, unless a node or the graph reads one.
     pub fn only_first_output(&mut self) -> bool {
         if !self.extra_outputs_read {
             self.outputs = 1;
@@ -249,18 +243,18 @@ impl<'a> Parsing<'a> {
 
 /// A node being written.
 pub(crate) struct Emission {
-    /// The operator set that is written.
+    /// The operator set of the file.
     pub opset: i64,
     pub attributes: Vec<Attribute>,
-    /// Inputs after the node's own, or an input left out.
+    /// Inputs that follow those of the node; `None` is an omitted one.
     pub inputs: Vec<Option<Extra>>,
 }
 
-/// An input that a node gets when it is written; the word is for its name.
+/// An input that the writer adds to a node; the word becomes part of its name.
 pub(crate) enum Extra {
     /// A constant.
     Tensor(&'static str, Tensor),
-    /// A list: the sizes of so many leading axes of the node's first input, then these numbers.
+    /// The sizes of that many leading axes of the first input, followed by these numbers.
     Sizes(&'static str, usize, Vec<i64>),
 }
 
@@ -306,15 +300,24 @@ impl Emission {
     }
 }
 
-/// What is known of a node's inputs when its shape is inferred.
+/// A node and the values that it reads, as shape rules see them.
 pub(crate) struct Facts<'a> {
-    pub graph: &'a Graph,
-    pub node: &'a Node,
+    /// The operator set of the graph.
+    pub opset: i64,
+    pub values: ValueTable<'a>,
+    /// Name of the node.
+    pub name: &'a str,
+    pub inputs: &'a [Option<ValueId>],
+    pub outputs: &'a [Option<ValueId>],
 }
 
 impl<'a> Facts<'a> {
+    pub fn input(&self, i: usize) -> Option<ValueId> {
+        self.inputs.get(i).copied().flatten()
+    }
+
     pub fn shape(&self, i: usize) -> Option<&'a [Dim]> {
-        self.graph.value(self.node.input(i)?).shape.as_deref()
+        self.values.shape(self.input(i)?)
     }
 
     /// The shape of input `i`, which must have `rank` dimensions.

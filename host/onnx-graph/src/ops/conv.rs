@@ -3,20 +3,21 @@
 use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use super::window::{self, Window};
 use crate::GraphError;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// A convolution. Inputs: `x` (N, C, spatial...), `W` (M, C / group, kernel...), optionally `B` (M).
+/// A convolution. Inputs: `x` (N, C, spatial...), `W` (M, C / group, kernel...), optionally `B`
+/// (M).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Conv {
-    /// Kernel size of each spatial axis.
+    /// Kernel size per spatial axis.
     pub kernel: Vec<usize>,
-    /// Stride of each spatial axis.
+    /// Stride per spatial axis.
     pub strides: Vec<usize>,
     /// Padding: the begins of all spatial axes, then the ends.
     pub pads: Vec<usize>,
-    /// Dilation of each spatial axis.
+    /// Dilation per spatial axis.
     pub dilations: Vec<usize>,
-    /// Number of groups the channels are split into.
+    /// Number of channel groups.
     pub group: usize,
 }
 
@@ -33,6 +34,7 @@ impl Conv {
 
 impl Operator for Conv {
     const NAME: &'static str = "Conv";
+    const VERSIONS: &'static [i64] = &[1, 11, 22];
     const INPUTS: (usize, usize) = (2, 3);
     const SINCE: i64 = 1;
 
@@ -93,7 +95,7 @@ impl Operator for Conv {
         {
             return Err(format!("a bias of {b} for {out_channels} output channels"));
         }
-        // Of an input nothing is known of, the output still has its rank and channels.
+        // Rank and channels of the output do not depend on the input.
         let Some(x) = x else {
             return one(Some(open_shape(facts, out_channels, rank)));
         };

@@ -1,30 +1,32 @@
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html); nodes that state their output size or
-//! SAME padding instead of the padding itself stay opaque.
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html); nodes that state an
+//! output size or SAME padding instead of explicit padding stay opaque.
 
 use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use super::window::{self, Window};
 use crate::GraphError;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// A transposed convolution. Inputs: `x` (N, C, spatial...), `W` (C, M / group, kernel...), optionally `B` (M).
+/// A transposed convolution. Inputs: `x` (N, C, spatial...), `W` (C, M / group, kernel...),
+/// optionally `B` (M).
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct ConvTranspose {
-    /// Kernel size of each spatial axis.
+    /// Kernel size per spatial axis.
     pub kernel: Vec<usize>,
-    /// Stride of each spatial axis.
+    /// Stride per spatial axis.
     pub strides: Vec<usize>,
-    /// What is cut from the output: the begins of all spatial axes, then the ends.
+    /// Sizes cut from the output: the begins of all spatial axes, then the ends.
     pub pads: Vec<usize>,
-    /// Dilation of each spatial axis.
+    /// Dilation per spatial axis.
     pub dilations: Vec<usize>,
-    /// Number of groups the channels are split into.
+    /// Number of channel groups.
     pub group: usize,
-    /// Size added at the end of each spatial axis.
+    /// Size added at the end per spatial axis.
     pub output_padding: Vec<usize>,
 }
 
 impl Operator for ConvTranspose {
     const NAME: &'static str = "ConvTranspose";
+    const VERSIONS: &'static [i64] = &[1, 11, 22];
     const INPUTS: (usize, usize) = (2, 3);
     const SINCE: i64 = 1;
 
@@ -118,7 +120,7 @@ impl ConvTranspose {
         let cut = self.pads[i]
             .checked_add(self.pads[self.kernel.len() + i])
             .ok_or("the padding is too large")?;
-        let grown = window::reach(self.kernel[i], self.dilations[i])
+        let grown = window::extent(self.kernel[i], self.dilations[i])
             .and_then(|r| r.checked_add(self.output_padding[i]))
             .ok_or("the kernel is too large")?;
         match dim {

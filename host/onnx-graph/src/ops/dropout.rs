@@ -1,16 +1,20 @@
-//! [Dropout](https://onnx.ai/onnx/operators/onnx__Dropout.html), as it is at inference: the input, unchanged. One in training
-//! mode, or in a mode that the network computes, is read so too, and [`Graph::training`](crate::Graph::training) names it.
+//! [Dropout](https://onnx.ai/onnx/operators/onnx__Dropout.html) in its inference form: the input,
+//! unchanged.
+//!
+//! A node in training mode, or in a mode that the network computes, is read in this form too;
+//! [`Graph::training`](crate::Graph::training) names it.
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
-use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
+use crate::{GraphError, Tensor, TensorData};
 
-/// Dropout at inference. Its ratio says nothing about the network that is deployed and is not kept.
+/// Dropout at inference. The ratio has no effect there and is not kept.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Dropout;
 
 impl Operator for Dropout {
     const NAME: &'static str = "Dropout";
+    const VERSIONS: &'static [i64] = &[1, 6, 7, 10, 12, 13, 22];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 7;
 
@@ -18,17 +22,12 @@ impl Operator for Dropout {
         node.float("ratio", 0.5)?;
         node.int("seed", 0)?;
         let tests = node.flag("is_test", false)?;
-        let constant = |i: usize| {
-            let id = node.inputs.get(i).copied().flatten()?;
-            Some(node.graph.constant(id).map(crate::Tensor::data))
+        let training_input = node.inputs.get(2).copied().flatten().is_some();
+        let training = match node.constant(2).map(Tensor::data) {
+            Some(TensorData::Bool(v)) => v.iter().any(|&b| b),
+            _ => training_input,
         };
-        let training = match constant(2) {
-            None => false,
-            Some(Some(crate::TensorData::Bool(v))) => v.iter().any(|&b| b),
-            Some(_) => true,
-        };
-        // A ratio of nothing drops nothing.
-        let drops = !matches!(constant(1), Some(Some(crate::TensorData::F32(v))) if v[..] == [0.0]);
+        let drops = !matches!(node.constant(1).map(Tensor::data), Some(TensorData::F32(v)) if v[..] == [0.0]);
         let training = if node.opset < 7 {
             !tests
         } else {

@@ -1,20 +1,21 @@
-//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html) of one or two operands whose axes are all named, each once.
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html) of one or two operands whose axes
+//! are all named, each once.
 
 use super::context::{Emission, Facts, Operator, Parsing, one};
 use crate::GraphError;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
 /// Sums of products over named axes.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Einsum {
-    /// The axes of each operand, a letter each.
+    /// Per operand the letters of its axes.
     pub operands: Vec<Vec<char>>,
-    /// The axes of the result.
+    /// The letters of the result's axes.
     pub output: Vec<char>,
 }
 
 impl Einsum {
-    /// The equation as ONNX writes it.
+    /// Returns the equation in ONNX's notation.
     #[must_use]
     pub fn equation(&self) -> String {
         let word = |axes: &Vec<char>| axes.iter().collect::<String>();
@@ -22,7 +23,8 @@ impl Einsum {
         format!("{}->{}", operands.join(","), word(&self.output))
     }
 
-    /// The axes that are summed over: an operand that has each, and the axis in it.
+    /// Returns, per summed letter, the first operand that has it and the position of the axis
+    /// there.
     pub fn summed(&self) -> impl Iterator<Item = (usize, usize)> + '_ {
         self.operands.iter().enumerate().flat_map(move |(i, axes)| {
             let first = move |c: &char| {
@@ -54,6 +56,7 @@ impl Einsum {
 
 impl Operator for Einsum {
     const NAME: &'static str = "Einsum";
+    const VERSIONS: &'static [i64] = &[12, 28];
     const INPUTS: (usize, usize) = (1, 2);
     const SINCE: i64 = 12;
 
@@ -81,8 +84,8 @@ impl Operator for Einsum {
                     {
                         return Err(format!("axis {axis} is of size {n} and {dim:?}"));
                     }
-                    Some((_, seen)) if *seen == Dim::Known(1) || matches!(seen, Dim::Symbol(_)) => {
-                        *seen = dim.clone()
+                    Some((_, size)) if *size == Dim::Known(1) || matches!(size, Dim::Symbol(_)) => {
+                        *size = dim.clone()
                     }
                     Some(_) => {}
                     None => sizes.push((axis, dim.clone())),

@@ -1,22 +1,35 @@
-//! [Expand](https://onnx.ai/onnx/operators/onnx__Expand.html). A constant target is resolved into the operator; one that
-//! follows the batch stays an input, and the operator knows which of its sizes is open.
+//! [Expand](https://onnx.ai/onnx/operators/onnx__Expand.html). A constant target is resolved into
+//! the operator; a target with an open batch stays an input, and the operator records which size
+//! is open.
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
 use crate::GraphError;
 use crate::dims::broadcast;
-use crate::graph::{Dim, Shape};
+use crate::fold::{Array, Fold, Operands, common};
+use crate::value::{Dim, Shape};
 
-/// The first input broadcast to `sizes`; a second input lists them where one is open.
+/// The first input broadcast to `sizes`; if one of them is open, a second input lists them.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Expand {
     /// Sizes to broadcast to, 1 where the input keeps its own.
     pub sizes: Vec<Dim>,
 }
 
+impl Expand {
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let x = operands.get(0)?;
+        let known: Vec<usize> = self.sizes.iter().map(Dim::known).collect::<Option<_>>()?;
+        let dims = common(x.dims(), &known, operands.limit)?;
+        x.broadcast(&dims)
+    }
+}
+
 impl Operator for Expand {
     const NAME: &'static str = "Expand";
+    const VERSIONS: &'static [i64] = &[8, 13];
     const INPUTS: (usize, usize) = (1, 2);
     const SINCE: i64 = 8;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let target: Vec<Dim> = match (
@@ -39,7 +52,8 @@ impl Operator for Expand {
         let Some(x) = node.shape(0) else {
             return Ok(None);
         };
-        // Where the input has the size already, the target need not name it: channels then stay free to go.
+        // A size that the input already has is left out of the target, so that pruning can change
+        // it.
         let keeps = |i: usize, size: &Dim| {
             (i + x.len())
                 .checked_sub(target.len())

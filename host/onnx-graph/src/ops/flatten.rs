@@ -1,19 +1,20 @@
 //! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one, with_axes};
+use super::context::{Emission, Facts, Operator, Parsing, one, since_axes};
 use crate::GraphError;
 use crate::dims::Product;
-use crate::graph::Shape;
+use crate::fold::{Array, Fold, Operands};
+use crate::value::Shape;
 
-/// Merges the axes before `axis` into one and those from `axis` on into another.
+/// Merges the axes before `axis` into one and the axes from `axis` on into another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Flatten {
-    /// Where to split; negative counts from the end, the rank itself is allowed.
+    /// Where to split; negative counts from the end; the rank itself is allowed.
     pub axis: i64,
 }
 
 impl Flatten {
-    /// The split as a position from 0 to `rank`, when it is in range.
+    /// Returns the split as a position from 0 to `rank`, if it is in range.
     #[must_use]
     pub fn axis(&self, rank: usize) -> Option<usize> {
         let at = if self.axis < 0 {
@@ -23,15 +24,24 @@ impl Flatten {
         };
         usize::try_from(at).ok().filter(|&a| a <= rank)
     }
+
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let x = operands.get(0)?;
+        let (rows, columns) = x.dims().split_at(self.axis(x.dims().len())?);
+        let dims = [rows.iter().product(), columns.iter().product()];
+        x.reshaped(&dims)
+    }
 }
 
 impl Operator for Flatten {
     const NAME: &'static str = "Flatten";
+    const VERSIONS: &'static [i64] = &[1, 9, 11, 13, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 1;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn since(&self, _facts: &Facts<'_>) -> i64 {
-        with_axes(Self::SINCE, &[self.axis])
+        since_axes(Self::SINCE, &[self.axis])
     }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {

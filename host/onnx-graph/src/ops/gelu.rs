@@ -2,17 +2,18 @@
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
 
 /// The Gaussian error linear unit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub struct Gelu {
-    /// Whether the approximation by a hyperbolic tangent is meant instead of the error function.
+    /// Whether a hyperbolic tangent approximates the error function.
     pub tanh: bool,
 }
 
 impl Operator for Gelu {
     const NAME: &'static str = "Gelu";
+    const VERSIONS: &'static [i64] = &[20];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 20;
 

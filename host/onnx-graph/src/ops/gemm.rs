@@ -3,9 +3,10 @@
 use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use crate::GraphError;
 use crate::dims::broadcast;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// `alpha * A' B' + beta * C`, where `A'` is (M, K), `B'` is (K, N) and `C`, optional, broadcasts to (M, N).
+/// `alpha * A' B' + beta * C`, where `A'` is (M, K), `B'` is (K, N) and `C`, optional, broadcasts
+/// to (M, N).
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Gemm {
     /// Factor of the product.
@@ -19,7 +20,7 @@ pub struct Gemm {
 }
 
 impl Default for Gemm {
-    /// The plain product of a batch by a (K, N) weight.
+    /// The product of a batch and a (K, N) weight.
     fn default() -> Self {
         Self {
             alpha: 1.0,
@@ -32,11 +33,12 @@ impl Default for Gemm {
 
 impl Operator for Gemm {
     const NAME: &'static str = "Gemm";
+    const VERSIONS: &'static [i64] = &[1, 6, 7, 9, 11, 13];
     const INPUTS: (usize, usize) = (2, 3);
     const SINCE: i64 = 7;
 
     fn since(&self, facts: &Facts<'_>) -> i64 {
-        if facts.node.input(2).is_none() {
+        if facts.input(2).is_none() {
             11
         } else {
             Self::SINCE

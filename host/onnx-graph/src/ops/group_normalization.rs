@@ -1,11 +1,13 @@
-//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html) as of opset 21, when scale and bias became
-//! those of channels; the form of opset 18, with one for a whole group, is kept as it is.
+//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html) since opset
+//! 21, with scale and bias per channel; the form of opset 18, with scale and bias per group,
+//! stays opaque.
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
 
-/// Groups of channels brought to mean 0 and variance 1, image by image, then scaled and shifted by channel.
+/// Normalises groups of channels to mean 0 and variance 1 per image, then scales and shifts each
+/// channel.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct GroupNormalization {
     /// Number of groups.
@@ -16,6 +18,7 @@ pub struct GroupNormalization {
 
 impl Operator for GroupNormalization {
     const NAME: &'static str = "GroupNormalization";
+    const VERSIONS: &'static [i64] = &[18, 21];
     const INPUTS: (usize, usize) = (3, 3);
     const SINCE: i64 = 21;
 
@@ -23,7 +26,7 @@ impl Operator for GroupNormalization {
         if node.opset < Self::SINCE {
             return Ok(None);
         }
-        // Full precision is what is computed in anyhow.
+        // Everything is computed in full precision anyway.
         node.int("stash_type", 1)?;
         let groups = node.int("num_groups", 0)?;
         let epsilon = node.float("epsilon", 1e-5)?;

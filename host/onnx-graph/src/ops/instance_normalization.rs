@@ -2,9 +2,9 @@
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
 
-/// Each channel of each image brought to mean 0 and variance 1, then scaled and shifted by two lists.
+/// Normalises each channel of each image to mean 0 and variance 1, then scales and shifts it.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct InstanceNormalization {
     /// Added to the variance.
@@ -13,11 +13,12 @@ pub struct InstanceNormalization {
 
 impl Operator for InstanceNormalization {
     const NAME: &'static str = "InstanceNormalization";
+    const VERSIONS: &'static [i64] = &[1, 6, 22];
     const INPUTS: (usize, usize) = (3, 3);
     const SINCE: i64 = 6;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        // Before opset 6 it may read what it writes.
+        // Before opset 6 the output may alias the input.
         if node.opset < 6 {
             return Ok(None);
         }

@@ -3,10 +3,10 @@
 use super::context::{Emission, Facts, Operator, Parsing, same};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::Shape;
+use crate::value::{Dim, Shape};
 
-/// `scale * (x - mean) / sqrt(var + epsilon) + bias`, mean and variance over the axes from `axis` on. Inputs: `x`, scale,
-/// and optionally bias, both of the shape of those axes.
+/// `scale * (x - mean) / sqrt(var + epsilon) + bias`, with mean and variance over the axes from
+/// `axis` on. Inputs: `x`, scale, and optionally bias, both of the shape of those axes.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct LayerNormalization {
     /// First of the normalised axes; negative counts from the end.
@@ -16,7 +16,8 @@ pub struct LayerNormalization {
 }
 
 impl LayerNormalization {
-    /// Position of the first normalised axis in a value of `rank` dimensions, when it is in range.
+    /// Returns the position of the first normalised axis in a value of `rank` dimensions, if it
+    /// is in range.
     #[must_use]
     pub fn axis(&self, rank: usize) -> Option<usize> {
         dims::axis(self.axis, rank).ok()
@@ -25,6 +26,7 @@ impl LayerNormalization {
 
 impl Operator for LayerNormalization {
     const NAME: &'static str = "LayerNormalization";
+    const VERSIONS: &'static [i64] = &[17];
     const INPUTS: (usize, usize) = (2, 3);
     const SINCE: i64 = 17;
 
@@ -33,9 +35,8 @@ impl Operator for LayerNormalization {
             axis: node.int("axis", -1)?,
             epsilon: node.float("epsilon", 1e-5)?,
         };
-        // Statistics in another precision than 32 bits.
-        let plain = node.int("stash_type", 1)? == 1;
-        Ok((plain && node.only_first_output()).then_some(op))
+        let single_precision = node.int("stash_type", 1)? == 1;
+        Ok((single_precision && node.only_first_output()).then_some(op))
     }
 
     fn emit(&self, out: &mut Emission) {
@@ -63,8 +64,8 @@ impl Operator for LayerNormalization {
     }
 }
 
-/// Whether a parameter's size may stand against that of the value.
-fn fits(parameter: &crate::Dim, value: &crate::Dim) -> bool {
+/// Whether a parameter's size broadcasts to that of the value.
+fn fits(parameter: &Dim, value: &Dim) -> bool {
     match (parameter.known(), value.known()) {
         (Some(p), Some(v)) => p == v || p == 1,
         _ => true,

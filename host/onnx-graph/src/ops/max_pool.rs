@@ -3,18 +3,18 @@
 use super::context::{Emission, Facts, Operator, Parsing, one};
 use super::window::{self, Window};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::value::Shape;
 
-/// The maximum of a sliding window; padding never wins.
+/// The maximum of a sliding window, without the padding.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct MaxPool {
-    /// Window size of each spatial axis.
+    /// Window size per spatial axis.
     pub kernel: Vec<usize>,
-    /// Stride of each spatial axis.
+    /// Stride per spatial axis.
     pub strides: Vec<usize>,
     /// Padding: the begins of all spatial axes, then the ends.
     pub pads: Vec<usize>,
-    /// Dilation of each spatial axis.
+    /// Dilation per spatial axis.
     pub dilations: Vec<usize>,
     /// Whether a last window that is not full counts.
     pub ceil_mode: bool,
@@ -22,6 +22,7 @@ pub struct MaxPool {
 
 impl Operator for MaxPool {
     const NAME: &'static str = "MaxPool";
+    const VERSIONS: &'static [i64] = &[1, 8, 10, 11, 12, 22];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 1;
 

@@ -1,18 +1,18 @@
-//! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html); pads and value, attributes before opset 11 and inputs since,
-//! are resolved into the operator, for all axes.
+//! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html); pads and value, attributes before opset
+//! 11 and inputs since, are resolved into the operator, for all axes.
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// What padding is filled with.
+/// Contents of the padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
 pub enum PadMode {
     /// One value.
     #[default]
     Constant,
-    /// The values mirrored at the edge, the edge itself not repeated.
+    /// The values mirrored at the edge, without repeating the edge itself.
     Reflect,
     /// The edge repeated.
     Edge,
@@ -23,7 +23,7 @@ pub enum PadMode {
 pub struct Pad {
     /// The begins of all axes, then the ends; negative cuts.
     pub pads: Vec<i64>,
-    /// What the padding is filled with.
+    /// Contents of the padding.
     pub mode: PadMode,
     /// The value of [`PadMode::Constant`].
     pub value: f32,
@@ -31,6 +31,7 @@ pub struct Pad {
 
 impl Operator for Pad {
     const NAME: &'static str = "Pad";
+    const VERSIONS: &'static [i64] = &[1, 2, 11, 13, 18, 19, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 2;
 

@@ -1,14 +1,16 @@
-//! What reductions have in common: the axes, an attribute in older operator sets and an input in newer ones.
+//! The common part of reductions; the axes, an attribute in older operator sets and an input in
+//! newer ones, are resolved into the operator.
 
 use super::context::{Facts, Input, Parsing, one};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// Axes (empty means all) and whether they stay; `None` where they are not known or there is nothing to reduce.
+/// Axes (empty means all) and whether they stay; `None` if they are unknown or there is nothing
+/// to reduce.
 pub(super) fn parse(node: &mut Parsing<'_>) -> Result<Option<(Vec<i64>, bool)>, GraphError> {
     let keepdims = node.flag("keepdims", true)?;
-    let skips_when_empty = node.flag("noop_with_empty_axes", false)?;
+    let empty_means_none = node.flag("noop_with_empty_axes", false)?;
     let axes = match node.ints("axes")? {
         Some(axes) => axes,
         None => match node.int_input(1) {
@@ -17,14 +19,14 @@ pub(super) fn parse(node: &mut Parsing<'_>) -> Result<Option<(Vec<i64>, bool)>, 
             Input::Dynamic => return Ok(None),
         },
     };
-    if skips_when_empty && axes.is_empty() {
+    if empty_means_none && axes.is_empty() {
         return Ok(None);
     }
     node.keep_inputs(1);
     Ok(Some((axes, keepdims)))
 }
 
-/// Positions of the axes in a value of `rank` dimensions, ascending, when they are in range.
+/// Ascending positions of the axes in a value of `rank` dimensions, if they are in range.
 pub(super) fn axes(axes: &[i64], rank: usize) -> Option<Vec<usize>> {
     if axes.is_empty() {
         Some((0..rank).collect())
@@ -57,10 +59,10 @@ pub(super) fn shapes(
     one(Some(kept.collect()))
 }
 
-/// A reduction over axes: its struct and how it is read, written and shaped. The axes are an input since the operator set
-/// `$since`, an attribute before.
+/// Defines a reduction over axes. They are an input since the operator set `$since`, an attribute
+/// before.
 macro_rules! reduction {
-    ($(#[$doc:meta])* $name:ident, axes are an input since $since:literal) => {
+    ($(#[$doc:meta])* $name:ident $versions:expr, axes are an input since $since:literal, $fold:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
@@ -71,7 +73,8 @@ macro_rules! reduction {
         }
 
         impl $name {
-            /// Positions of the axes in a value of `rank` dimensions, ascending, when they are in range.
+            /// Returns the ascending positions of the axes in a value of `rank` dimensions, if
+            /// they are in range.
             #[must_use]
             pub fn axes(&self, rank: usize) -> Option<Vec<usize>> {
                 $crate::ops::reduce::axes(&self.axes, rank)
@@ -80,11 +83,13 @@ macro_rules! reduction {
 
         impl $crate::ops::Operator for $name {
             const NAME: &'static str = stringify!($name);
+            const VERSIONS: &'static [i64] = &$versions;
             const INPUTS: (usize, usize) = (1, 1);
             const SINCE: i64 = 1;
+            const FOLD: $crate::fold::Fold<Self> = $fold;
 
             fn since(&self, _facts: &$crate::ops::Facts<'_>) -> i64 {
-                $crate::ops::context::with_axes(Self::SINCE, &self.axes)
+                $crate::ops::context::since_axes(Self::SINCE, &self.axes)
             }
 
             fn parse(node: &mut $crate::ops::Parsing<'_>) -> Result<Option<Self>, $crate::GraphError> {
@@ -106,7 +111,7 @@ macro_rules! reduction {
             fn shapes(
                 &self,
                 facts: &$crate::ops::Facts<'_>,
-            ) -> Result<Vec<Option<$crate::graph::Shape>>, String> {
+            ) -> Result<Vec<Option<$crate::value::Shape>>, String> {
                 $crate::ops::reduce::shapes(&self.axes, self.keepdims, facts)
             }
         }

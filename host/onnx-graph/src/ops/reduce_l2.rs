@@ -1,9 +1,9 @@
-//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html); the axes, an input since opset 18, are resolved into the operator and
-//! written as the operator set of the file wants them.
+//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html).
 
 use super::reduce::reduction;
+use crate::fold::Fold;
 
 reduction! {
     /// The Euclidean norm over `axes`.
-    ReduceL2, axes are an input since 18
+    ReduceL2 [1, 11, 13, 18], axes are an input since 18, Fold::Never
 }

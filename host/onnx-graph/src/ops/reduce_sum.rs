@@ -1,9 +1,9 @@
-//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html); the axes, an input since opset 13, are resolved into the operator and
-//! written as the operator set of the file wants them.
+//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html).
 
 use super::reduce::reduction;
+use crate::fold::Fold;
 
 reduction! {
     /// The sum over `axes`.
-    ReduceSum, axes are an input since 13
+    ReduceSum [1, 11, 13], axes are an input since 13, Fold::Never
 }

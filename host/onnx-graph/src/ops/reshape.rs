@@ -1,26 +1,26 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html); the target, where it is determined, is resolved into
-//! the operator.
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html); the target, where it is
+//! determined, is resolved into the operator.
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
 use crate::GraphError;
 use crate::dims::Product;
-use crate::fold::Element;
-use crate::graph::{Dim, Shape};
+use crate::fold::{Array, Element, Fold, Operands, volume};
+use crate::value::{Dim, Shape};
 
 /// The same elements under other dimensions.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Reshape {
-    /// New sizes; 0 copies the input's size at that position, one -1 takes what is left.
+    /// New sizes; 0 copies the size of the input at that position, a single -1 is inferred.
     pub target: Vec<i64>,
-    /// Whether 0 means an empty axis instead.
+    /// Whether 0 means an empty axis instead of a copied size.
     pub allow_zero: bool,
 }
 
 impl Reshape {
-    /// The target where some sizes are open: an open size that the input has at the same position is copied, a
-    /// single other one is what is left.
+    /// The target for a list with open sizes: an open size that the input has at the same
+    /// position is copied, and a single other one is inferred.
     fn open(input: Option<&[Dim]>, elements: &[Element]) -> Option<Vec<i64>> {
-        let elements = &settled(input, elements);
+        let elements = &without_inferred(input, elements);
         let mut left = !elements.contains(&Element::Known(-1));
         let mut target = Vec::with_capacity(elements.len());
         for (i, element) in elements.iter().enumerate() {
@@ -38,10 +38,33 @@ impl Reshape {
         }
         Some(target)
     }
+
+    /// The dimensions of the result for those of the input.
+    fn dims(&self, from: &[usize]) -> Option<Vec<usize>> {
+        let whole: usize = from.iter().product();
+        let mut dims = Vec::with_capacity(self.target.len());
+        for (i, &size) in self.target.iter().enumerate() {
+            dims.push(match size {
+                -1 => 1,
+                0 if !self.allow_zero => *from.get(i)?,
+                size => usize::try_from(size).ok()?,
+            });
+        }
+        if let Some(inferred) = self.target.iter().position(|&t| t == -1) {
+            dims[inferred] = whole.checked_div(volume(&dims, usize::MAX)?)?;
+        }
+        Some(dims)
+    }
+
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let x = operands.get(0)?;
+        let dims = self.dims(x.dims())?;
+        x.reshaped(&dims)
+    }
 }
 
-/// The elements with a -1 resolved, where what is left is known: another size may be open then.
-fn settled(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
+/// The elements with a -1 replaced by its size, if that is known: another size may then be open.
+fn without_inferred(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
     let rest = || {
         let others = elements.iter().filter(|e| **e != Element::Known(-1));
         let others: Vec<Dim> = others.map(Element::dim).collect::<Option<_>>()?;
@@ -63,8 +86,10 @@ fn settled(input: Option<&[Dim]>, elements: &[Element]) -> Vec<Element> {
 
 impl Operator for Reshape {
     const NAME: &'static str = "Reshape";
+    const VERSIONS: &'static [i64] = &[1, 5, 13, 14, 19, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 5;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn since(&self, _facts: &Facts<'_>) -> i64 {
         if self.allow_zero { 14 } else { Self::SINCE }
@@ -142,7 +167,7 @@ impl Operator for Reshape {
                 match Product::of(x).and_then(|have| have.over(&want)) {
                     Some(rest) => out[i] = rest.dim(),
                     None if known => return Err(misfit()),
-                    None => out[i] = Dim::Symbol(format!("rest_of_{}", facts.node.name)),
+                    None => out[i] = Dim::Symbol(format!("rest_of_{}", facts.name)),
                 }
             }
             None => {

@@ -1,31 +1,34 @@
-//! [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) of the axes after the channels. Sizes, an input since opset
-//! 11, are resolved into scales where these are exact, else they are kept for the axes after the channels: an open batch
-//! and channels that pruning changes then need no naming. Upsample, its name before opset 10, is read as well.
+//! [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) of the axes after the channels.
+//!
+//! Sizes, an input since opset 11, are resolved into scales if these are exact. Otherwise the
+//! sizes of the axes after the channels are kept, which leaves the batch open and the channels
+//! free to change. Upsample, the name before opset 10, is read as well.
 
 use super::context::{Emission, Extra, Facts, Input, Operator, Parsing, one};
 use crate::fold::Element;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 use crate::{GraphError, Tensor};
 
-/// The largest size that an axis is resized to: single precision holds it, and what is near it, exactly.
+/// The largest size that an axis is resized to: it is exact in single precision, and so are its
+/// neighbours.
 const LARGEST: usize = 1 << 20;
 
-/// How far from the middle of two positions counts as halfway, as in ONNX Runtime: what is exactly halfway comes out a little
-/// off in single precision.
+/// Tolerance within which a position counts as halfway between two others, as in ONNX Runtime:
+/// halfway positions are slightly off in single precision.
 const HALFWAY: f32 = 1e-6;
 
-/// How values between positions are found.
+/// Interpolation between positions.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub enum ResizeMode {
-    /// The value of one neighbour, chosen by this rounding.
+    /// The value of the neighbour that the rounding chooses.
     Nearest(Rounding),
-    /// Between the two neighbours of each axis.
+    /// Between two neighbours per axis.
     Linear,
-    /// Between four, by this coefficient.
+    /// Between four neighbours per axis, with this coefficient.
     Cubic(f32),
 }
 
-/// Which neighbour is the nearest.
+/// Choice of the nearest neighbour.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the specification's")]
 pub enum Rounding {
@@ -35,7 +38,7 @@ pub enum Rounding {
     Ceil,
 }
 
-/// Which position of the input an output position comes from.
+/// Mapping of output positions to input positions.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 #[allow(missing_docs, reason = "the names are the specification's")]
 pub enum Coordinates {
@@ -73,45 +76,47 @@ fn name_of<T: PartialEq>(table: &[(&'static str, T)], value: &T) -> &'static str
         .map_or("", |(n, _)| n)
 }
 
-/// What the axes after the first two become.
+/// The sizes that the axes after the first two are resized to.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Extent {
-    /// A size becomes `floor(size * factor)`, in single precision as in ONNX Runtime. One factor for each axis.
+    /// A factor per axis: a size becomes `floor(size * factor)`, in single precision as in ONNX
+    /// Runtime.
     Scales(Vec<f32>),
-    /// These sizes, whatever the input's are. They stand for factors that no float holds: 3 to 14 by the nearest one
-    /// below 14/3 is 13 where it is computed in double precision, as ONNX's shape inference does, and the nearest one
-    /// above takes other values than 14/3 does.
+    /// A size per axis, for factors that no float represents. The float below 14/3 takes 3 to 13
+    /// in double precision, in which ONNX's shape inference computes, and the float above samples
+    /// other positions.
     Sizes(Vec<usize>),
 }
 
 /// Resizes the axes after the first two.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Resize {
-    /// What the axes become.
+    /// The new sizes.
     pub to: Extent,
-    /// How values are found.
+    /// Interpolation between positions.
     pub mode: ResizeMode,
-    /// Where they are looked for.
+    /// Mapping of output positions to input positions.
     pub coordinates: Coordinates,
 }
 
-/// Size of an axis of `size` after scaling.
+/// The scaled size of an axis.
 fn scaled(size: usize, scale: f32) -> usize {
     (size as f32 * scale).floor() as usize
 }
 
-/// The factor between two sizes as runtimes compute it.
+/// The factor between two sizes, in the precision of runtimes.
 fn ratio(from: usize, to: usize) -> f32 {
     to as f32 / from as f32
 }
 
-/// Whether a float holds the factor between two sizes, so that it gives the size in any precision.
+/// Whether a float represents the factor between two sizes, so that it gives the size in any
+/// precision.
 fn is_exact(from: usize, to: usize) -> bool {
     from > 0 && f64::from(ratio(from, to)) * from as f64 == to as f64
 }
 
 impl Extent {
-    /// Sizes as factors where these are exact: they hold for other sizes too.
+    /// Sizes as factors, which fit inputs of other sizes too, if all of these are exact.
     fn of_sizes(from: &[Dim], to: Vec<usize>) -> Self {
         let factor = |(from, &to): (&Dim, &usize)| {
             from.known()
@@ -134,13 +139,13 @@ impl Extent {
 }
 
 impl Resize {
-    /// How many axes after the first two there are.
+    /// Returns the number of axes after the first two.
     #[must_use]
     pub fn axes(&self) -> usize {
         self.to.axes()
     }
 
-    /// Size of the `axis`-th axis after the channels, which is `size` before.
+    /// Returns the new size of the `axis`-th axis after the channels, whose old size is `size`.
     #[must_use]
     pub fn resized(&self, axis: usize, size: usize) -> usize {
         match &self.to {
@@ -149,9 +154,12 @@ impl Resize {
         }
     }
 
-    /// For each position along the `axis`-th axis after the channels, which is `size` before, the position of the input
-    /// that it takes its value from; `None` unless the mode is [`ResizeMode::Nearest`]. Computed in single precision, as
-    /// ONNX Runtime does: elsewhere positions that fall between two neighbours may go to the other one.
+    /// Returns, for each position along the `axis`-th axis after the channels, the input position
+    /// whose value it takes; `size` is the old size of the axis. `None` unless the mode is
+    /// [`ResizeMode::Nearest`].
+    ///
+    /// Positions are computed in single precision, as in ONNX Runtime: in another precision a
+    /// position between two neighbours may take the other one.
     #[must_use]
     pub fn nearest(&self, axis: usize, size: usize) -> Option<Vec<usize>> {
         let ResizeMode::Nearest(rounding) = self.mode else {
@@ -179,13 +187,13 @@ impl Resize {
                 Rounding::RoundPreferCeil if halfway => from.ceil(),
                 Rounding::RoundPreferFloor | Rounding::RoundPreferCeil => from.round(),
             };
-            // A conversion of a negative number gives zero.
+            // Negative numbers convert to zero.
             (nearest as usize).min(size.saturating_sub(1))
         };
         Some((0..resized).map(position).collect())
     }
 
-    /// What a node with a list of sizes makes of an input of `shape`.
+    /// The sizes of a node that lists them, for an input of `shape`.
     fn from_sizes(shape: &[Dim], sizes: &[Element]) -> Option<Extent> {
         let same = |(dim, size): (&Dim, &Element)| Element::from(dim.clone()) == *size;
         if sizes.len() != shape.len() || !shape.iter().zip(sizes).take(2).all(same) {
@@ -231,6 +239,7 @@ impl Resize {
 
 impl Operator for Resize {
     const NAME: &'static str = "Resize";
+    const VERSIONS: &'static [i64] = &[10, 11, 13, 18, 19];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 11;
 
@@ -238,12 +247,12 @@ impl Operator for Resize {
         let rounding = node.text("nearest_mode")?.unwrap_or("round_prefer_floor");
         let rounding = named(&ROUNDINGS, rounding);
         let cubic = node.float("cubic_coeff_a", -0.75)?;
-        let plain = !node.flag("exclude_outside", false)?
+        let supported = !node.flag("exclude_outside", false)?
             && !node.flag("antialias", false)?
             && node
                 .text("keep_aspect_ratio_policy")?
                 .is_none_or(|p| p == "stretch");
-        // Only one way of finding coordinates, which is not read, uses the value outside.
+        // Only the mapping `tf_crop_and_resize`, which stays opaque, uses the value.
         node.float("extrapolation_value", 0.0)?;
         let mode = match (node.text("mode")?.unwrap_or("nearest"), rounding) {
             ("nearest", Some(rounding)) => ResizeMode::Nearest(rounding),
@@ -262,7 +271,7 @@ impl Operator for Resize {
         let Some(coordinates) = named(&COORDINATES, coordinates) else {
             return Ok(None);
         };
-        if !plain || node.ints("axes")?.is_some() {
+        if !supported || node.ints("axes")?.is_some() {
             return Ok(None);
         }
         let stated = node.floats("scales")?;
@@ -275,8 +284,8 @@ impl Operator for Resize {
             return Err(node.malformed(format!("scales {scales:?}")));
         }
         let mode = match (mode, &to) {
-            // The first form said nothing of rounding: runtimes take the position before where an axis grows, and the one
-            // after where it shrinks.
+            // The first form does not specify the rounding: runtimes round down where an axis
+            // grows and up where it shrinks.
             (ResizeMode::Nearest(_), Extent::Scales(scales)) if node.opset < 11 => {
                 let (grows, shrinks) = (|&s: &f32| s >= 1.0, |&s: &f32| s <= 1.0);
                 if scales.iter().all(grows) {
@@ -314,7 +323,7 @@ impl Operator for Resize {
             "coordinate_transformation_mode",
             name_of(&COORDINATES, &self.coordinates),
         );
-        // Before operator set 13 the region and the scales cannot be left out; an empty tensor stands for none.
+        // Before opset 13 region and scales cannot be omitted; an empty tensor stands for none.
         let absent = |name, out: &Emission| match Tensor::f32([0], Vec::new()) {
             Ok(empty) if out.opset < 13 => Some(Extra::Tensor(name, empty)),
             _ => None,
@@ -368,12 +377,12 @@ impl Operator for Resize {
 mod tests {
     use super::*;
 
-    /// The neighbour that position `at` of `to` positions takes of `from`.
+    /// Position `at` of an axis resized from `from` to `to` must take the value at `expected`.
     fn check_neighbour(
         (from, to, at): (usize, usize, usize),
         coordinates: Coordinates,
         rounding: Rounding,
-        wanted: usize,
+        expected: usize,
     ) {
         let resize = Resize {
             to: Extent::Sizes(vec![to]),
@@ -382,16 +391,17 @@ mod tests {
         };
         let got = resize.nearest(0, from).unwrap()[at];
         assert_eq!(
-            got, wanted,
+            got, expected,
             "{at} of {from} to {to}, {coordinates:?}, {rounding:?}"
         );
     }
 
     #[test]
-    fn halfway_goes_where_the_rounding_says_though_single_precision_is_a_little_off() {
+    fn halfway_positions_follow_the_rounding_although_single_precision_is_slightly_off() {
         use Coordinates::{Asymmetric, HalfPixel};
         use Rounding::{RoundPreferCeil, RoundPreferFloor};
-        // What ONNX Runtime 1.30 takes: 3.4999998, 3.5000002, 13.499999, 10.500001 and 13.500001 are all halfway.
+        // As in ONNX Runtime 1.30, 3.4999998, 3.5000002, 13.499999, 10.500001 and 13.500001 are
+        // all halfway.
         check_neighbour((7, 4, 2), Asymmetric, RoundPreferCeil, 4);
         check_neighbour((7, 76, 38), Asymmetric, RoundPreferFloor, 3);
         check_neighbour((28, 1, 0), HalfPixel, RoundPreferCeil, 14);
@@ -400,7 +410,7 @@ mod tests {
     }
 
     #[test]
-    fn sizes_become_factors_only_where_these_are_right_in_single_and_in_double_precision() {
+    fn sizes_become_factors_only_if_these_are_right_in_single_and_double_precision() {
         let (mut factors, mut kept) = (0, 0);
         for from in 1..=65usize {
             for to in 1..=160usize {

@@ -1,20 +1,24 @@
-//! [Shape](https://onnx.ai/onnx/operators/onnx__Shape.html): what is left of it after folding is the size of the batch.
+//! [Shape](https://onnx.ai/onnx/operators/onnx__Shape.html); after folding only the sizes of open
+//! axes are left.
+
+use ndarray::Array1;
 
 use super::context::{Emission, Facts, Operator, Parsing, one};
-use crate::GraphError;
-use crate::graph::{Dim, Shape as Dims};
+use crate::fold::{Array, Element, Fold};
+use crate::value::{Dim, Shape as Dims};
+use crate::{DType, GraphError};
 
-/// The sizes of the axes `start..end`, as a list of integers.
+/// The list of the sizes of the axes `start..end`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Shape {
     /// First axis; negative counts from the end.
     pub start: i64,
-    /// Axis after the last; negative counts from the end; `None` means all.
+    /// Axis behind the last; negative counts from the end; `None` means the rank.
     pub end: Option<i64>,
 }
 
 impl Shape {
-    /// The axes of a value of `rank` dimensions.
+    /// Returns the listed axes of a value of `rank` dimensions.
     #[must_use]
     pub fn range(&self, rank: usize) -> std::ops::Range<usize> {
         let signed = i64::try_from(rank).unwrap_or(i64::MAX);
@@ -24,18 +28,26 @@ impl Shape {
         start..end.max(start)
     }
 
-    /// Whether it lists the sizes of all axes.
+    /// Whether the sizes of all axes are listed.
     #[must_use]
     pub fn is_whole(&self) -> bool {
         self.start == 0 && self.end.is_none()
+    }
+
+    fn fold(&self, shape: &[Dim]) -> Option<Array> {
+        let sizes = shape.get(self.range(shape.len()))?;
+        let list: Array1<Element> = sizes.iter().cloned().map(Element::from).collect();
+        Some(Array::Sizes(list.into_dyn(), DType::I64))
     }
 }
 
 impl Operator for Shape {
     const NAME: &'static str = "Shape";
+    const VERSIONS: &'static [i64] = &[1, 13, 15, 19, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
-    // A range of the axes, of operator set 15, is cut out of the list of all where a file is older.
+    // Before opset 15, which introduces ranges, the writer slices the list of all sizes.
     const SINCE: i64 = 1;
+    const FOLD: Fold<Self> = Fold::Shape(Self::fold);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let start = node.int("start", 0)?;

@@ -1,18 +1,21 @@
-//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html); the bounds, attributes before opset 10 and inputs since,
-//! are resolved into the operator where they are constant.
+//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html); the bounds, attributes before opset
+//! 10 and inputs since, are resolved into the operator if they are constant.
+
+use ndarray::Axis;
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::fold::{Array, Fold, Operands, each};
+use crate::value::{Dim, Shape};
 
-/// A range of some axes. All lists are as long as `starts`; `axes` and `steps` may be empty, meaning the first axes
-/// and steps of 1.
+/// A range of some axes. All lists are as long as `starts`; `axes` and `steps` may be empty,
+/// meaning the first axes and steps of 1.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Slice {
-    /// First index of each axis; negative counts from the end.
+    /// First index per axis; negative counts from the end.
     pub starts: Vec<i64>,
-    /// Index after the last one; beyond the size means to the end.
+    /// Index behind the last; beyond the size means to the end.
     pub ends: Vec<i64>,
     /// The axes; negative counts from the end.
     pub axes: Vec<i64>,
@@ -20,18 +23,14 @@ pub struct Slice {
     pub steps: Vec<i64>,
 }
 
-/// First index, step and number of the elements that `start..end` by `step` takes from an axis of `size`.
-pub(crate) fn range(
-    start: i64,
-    end: i64,
-    step: i64,
-    size: usize,
-) -> Result<(i64, i64, usize), String> {
+/// First index, step and number of the elements that `start..end` by `step` takes from an axis of
+/// `size`.
+fn range(start: i64, end: i64, step: i64, size: usize) -> Result<(i64, i64, usize), String> {
     let size = i64::try_from(size).map_err(|e| e.to_string())?;
     let from_end = |x: i64| if x < 0 { x.saturating_add(size) } else { x };
     let (low, high) = if step > 0 { (0, size) } else { (-1, size - 1) };
     let start = from_end(start).clamp(low.max(0), high.max(0));
-    // An end of the least integers means "past the first element" when stepping backwards.
+    // When stepping backwards, the least integers mean "past the first element".
     let end = from_end(end).clamp(low, high);
     let span = if step > 0 { end - start } else { start - end };
     if size == 0 || span <= 0 {
@@ -46,7 +45,7 @@ pub(crate) fn range(
 }
 
 impl Slice {
-    /// The axis of entry `i` in a value of `rank` dimensions, when it is in range.
+    /// Returns the axis of entry `i` in a value of `rank` dimensions, if it is in range.
     #[must_use]
     pub fn axis(&self, i: usize, rank: usize) -> Option<usize> {
         let axis = if self.axes.is_empty() {
@@ -56,12 +55,50 @@ impl Slice {
         };
         dims::axis(axis, rank).ok()
     }
+
+    fn fold(&self, operands: &Operands) -> Option<Array> {
+        let x = operands.get(0)?;
+        let rank = x.dims().len();
+        let mut parts = vec![ndarray::Slice::from(..); rank];
+        let mut backwards = Vec::new();
+        for i in 0..self.starts.len() {
+            let axis = self.axis(i, rank)?;
+            let step = self.steps.get(i).copied().unwrap_or(1);
+            let size = x.dims()[axis];
+            let (start, step, count) = range(self.starts[i], self.ends[i], step, size).ok()?;
+            // ndarray walks a negative step from the end of the range, ONNX from its start.
+            let walked = i64::try_from(count.saturating_sub(1)).ok()?;
+            let last = step.checked_mul(walked)?.checked_add(start)?;
+            let (low, high) = if count == 0 {
+                (0, 0)
+            } else {
+                (start.min(last), start.max(last) + 1)
+            };
+            if step < 0 {
+                backwards.push(axis);
+            }
+            parts[axis] = ndarray::Slice {
+                start: isize::try_from(low).ok()?,
+                end: Some(isize::try_from(high).ok()?),
+                step: isize::try_from(step.unsigned_abs()).ok()?,
+            };
+        }
+        Some(each!(x, x => {
+            let mut part = x.slice_each_axis(|axis| parts[axis.axis.index()]);
+            for &axis in &backwards {
+                part.invert_axis(Axis(axis));
+            }
+            part.to_owned()
+        }))
+    }
 }
 
 impl Operator for Slice {
     const NAME: &'static str = "Slice";
+    const VERSIONS: &'static [i64] = &[1, 10, 11, 13];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 10;
+    const FOLD: Fold<Self> = Fold::Elements(Self::fold);
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let mut lists: [Option<Vec<i64>>; 4] = [None, None, None, None];
@@ -131,22 +168,22 @@ impl Operator for Slice {
             return Err("starts, ends, axes and steps do not fit together".into());
         }
         let mut out = x.to_vec();
-        let mut seen = Vec::with_capacity(n.min(x.len()));
+        let mut sliced = Vec::with_capacity(n.min(x.len()));
         for i in 0..n {
             let axis = self
                 .axis(i, x.len())
                 .ok_or_else(|| format!("entry {i} names no axis of {x:?}"))?;
-            if seen.contains(&axis) {
+            if sliced.contains(&axis) {
                 return Err(format!("axis {axis} is sliced twice"));
             }
-            seen.push(axis);
+            sliced.push(axis);
             let step = self.steps.get(i).copied().unwrap_or(1);
             if step == 0 {
                 return Err("a step of 0".into());
             }
             out[axis] = match &x[axis] {
                 Dim::Known(size) => Dim::Known(range(self.starts[i], self.ends[i], step, *size)?.2),
-                // The whole axis, as exporters write it.
+                // The whole axis, in the form that exporters write.
                 Dim::Symbol(s)
                     if self.starts[i] == 0 && step == 1 && self.ends[i] >= i64::from(i32::MAX) =>
                 {

@@ -1,60 +1,81 @@
-//! [Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html). Before opset 13 it flattened its input at the axis; such a
-//! node is read where that means the same.
+//! [Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html) and
+//! [LogSoftmax](https://onnx.ai/onnx/operators/onnx__LogSoftmax.html).
+//!
+//! Before opset 13 they normalise over all axes from `axis` on. Such a node is read only if the
+//! axes behind `axis` have size 1, where both forms agree.
 
-use super::context::{Emission, Facts, Operator, Parsing, same, softmax_since};
+use super::context::{Emission, Facts, Operator, Parsing, same, since_axes};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
-/// `exp(x) / sum(exp(x))` along one axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Softmax {
-    /// The axis; negative counts from the end.
-    pub axis: i64,
+/// The operator set in which `axis` came to mean one axis.
+const SINGLE_AXIS: i64 = 13;
+
+/// Whether `axis` is in range and all axes behind it have size 1.
+fn is_innermost(axis: i64, shape: &[Dim]) -> bool {
+    dims::axis(axis, shape.len())
+        .is_ok_and(|at| shape[at + 1..].iter().all(|d| *d == Dim::Known(1)))
 }
 
-impl Softmax {
-    /// Position of the axis in a value of `rank` dimensions, when it is in range.
-    #[must_use]
-    pub fn axis(&self, rank: usize) -> Option<usize> {
-        dims::axis(self.axis, rank).ok()
-    }
+/// Defines operators that normalise along one axis.
+macro_rules! softmax {
+    ($($(#[$doc:meta])* $name:ident;)*) => {$(
+        $(#[$doc])*
+        #[derive(Debug, Clone, Copy, PartialEq, Eq)]
+        pub struct $name {
+            /// The axis; negative counts from the end.
+            pub axis: i64,
+        }
+
+        impl $name {
+            /// Returns the position of the axis in a value of `rank` dimensions, if it is in
+            /// range.
+            #[must_use]
+            pub fn axis(&self, rank: usize) -> Option<usize> {
+                dims::axis(self.axis, rank).ok()
+            }
+        }
+
+        impl Operator for $name {
+            const NAME: &'static str = stringify!($name);
+            const VERSIONS: &'static [i64] = &[1, 11, 13];
+            const INPUTS: (usize, usize) = (1, 1);
+            const SINCE: i64 = 1;
+
+            fn since(&self, facts: &Facts<'_>) -> i64 {
+                match facts.shape(0) {
+                    Some(shape) if is_innermost(self.axis, shape) => {
+                        since_axes(Self::SINCE, &[self.axis])
+                    }
+                    _ => SINGLE_AXIS,
+                }
+            }
+
+            fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
+                let single = node.opset >= SINGLE_AXIS;
+                let axis = node.int("axis", if single { -1 } else { 1 })?;
+                let agrees = |shape| is_innermost(axis, shape);
+                Ok((single || node.shape(0).is_some_and(agrees)).then_some(Self { axis }))
+            }
+
+            fn emit(&self, out: &mut Emission) {
+                out.int("axis", self.axis);
+            }
+
+            fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+                if let Some(shape) = facts.shape(0) {
+                    dims::axis(self.axis, shape.len())?;
+                }
+                same(facts)
+            }
+        }
+    )*};
 }
 
-impl Operator for Softmax {
-    const NAME: &'static str = "Softmax";
-    const INPUTS: (usize, usize) = (1, 1);
-    // Before 13 where that means the same.
-    const SINCE: i64 = 1;
-
-    fn since(&self, facts: &Facts<'_>) -> i64 {
-        softmax_since(self.axis, facts)
-    }
-
-    fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        let op = Self {
-            axis: node.int("axis", if node.opset < 13 { 1 } else { -1 })?,
-        };
-        if node.opset >= 13 {
-            return Ok(Some(op));
-        }
-        let Some(shape) = node.shape(0) else {
-            return Ok(None);
-        };
-        let last = op
-            .axis(shape.len())
-            .is_some_and(|a| shape[a + 1..].iter().all(|d| *d == Dim::Known(1)));
-        Ok(last.then_some(op))
-    }
-
-    fn emit(&self, out: &mut Emission) {
-        out.int("axis", self.axis);
-    }
-
-    fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        if let Some(shape) = facts.shape(0) {
-            dims::axis(self.axis, shape.len())?;
-        }
-        same(facts)
-    }
+softmax! {
+    /// `exp(x) / sum(exp(x))` along one axis.
+    Softmax;
+    /// `log(softmax(x))` along one axis.
+    LogSoftmax;
 }

@@ -1,22 +1,22 @@
-//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html); the sizes, an attribute before opset 13 and an input
-//! since, are resolved into the operator, also where the file asks for equal parts.
+//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html); the sizes, an attribute before opset
+//! 13 and an input since, are resolved into the operator, and so are equal parts.
 
-use super::context::{Emission, Facts, Input, Operator, Parsing, with_axes};
+use super::context::{Emission, Facts, Input, Operator, Parsing, since_axes};
 use crate::GraphError;
 use crate::dims;
-use crate::graph::{Dim, Shape};
+use crate::value::{Dim, Shape};
 
 /// Cuts the input along `axis` into one output for each size.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Split {
     /// The axis; negative counts from the end.
     pub axis: i64,
-    /// Size of each part; they add up to the size of the axis.
+    /// Size per part; the sum is the size of the axis.
     pub sizes: Vec<usize>,
 }
 
 impl Split {
-    /// Position of the axis in a value of `rank` dimensions, when it is in range.
+    /// Returns the position of the axis in a value of `rank` dimensions, if it is in range.
     #[must_use]
     pub fn axis(&self, rank: usize) -> Option<usize> {
         dims::axis(self.axis, rank).ok()
@@ -25,12 +25,13 @@ impl Split {
 
 impl Operator for Split {
     const NAME: &'static str = "Split";
+    const VERSIONS: &'static [i64] = &[1, 2, 11, 13, 18];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 2;
     const MANY_OUTPUTS: bool = true;
 
     fn since(&self, _facts: &Facts<'_>) -> i64 {
-        with_axes(Self::SINCE, &[self.axis])
+        since_axes(Self::SINCE, &[self.axis])
     }
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
@@ -87,11 +88,11 @@ impl Operator for Split {
     }
 
     fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-        if self.sizes.len() != facts.node.outputs.len() {
+        if self.sizes.len() != facts.outputs.len() {
             return Err(format!(
                 "{} sizes for {} outputs",
                 self.sizes.len(),
-                facts.node.outputs.len()
+                facts.outputs.len()
             ));
         }
         let Some(x) = facts.shape(0) else {

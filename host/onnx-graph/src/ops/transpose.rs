@@ -2,7 +2,8 @@
 
 use super::context::{Emission, Facts, Operator, Parsing, one};
 use crate::GraphError;
-use crate::graph::Shape;
+use crate::fold::Fold;
+use crate::value::Shape;
 
 /// Axis `i` of the output is axis `perm[i]` of the input.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -13,8 +14,10 @@ pub struct Transpose {
 
 impl Operator for Transpose {
     const NAME: &'static str = "Transpose";
+    const VERSIONS: &'static [i64] = &[1, 13, 21, 23, 24, 25];
     const INPUTS: (usize, usize) = (1, 1);
     const SINCE: i64 = 1;
+    const FOLD: Fold<Self> = Fold::Elements(|op, x| x.get(0)?.permuted(&op.perm));
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
         let perm = match (node.sizes("perm")?, node.shape(0)) {

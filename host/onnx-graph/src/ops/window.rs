@@ -1,10 +1,10 @@
-//! Windows of convolutions and poolings: attributes and sizes.
+//! Sliding windows of convolutions and poolings: attributes and sizes.
 
 use super::context::{Emission, Parsing};
 use crate::GraphError;
-use crate::graph::Dim;
+use crate::value::Dim;
 
-/// A window sliding over the spatial axes; `pads` is begins then ends.
+/// A window sliding over the spatial axes; `pads` lists the begins, then the ends.
 pub(crate) struct Window {
     pub kernel: Vec<usize>,
     pub strides: Vec<usize>,
@@ -12,7 +12,8 @@ pub(crate) struct Window {
     pub dilations: Vec<usize>,
 }
 
-/// Reads the window; `None` when it is not determined (no kernel size, or SAME padding of an open size).
+/// Reads the window; `None` if it is undetermined (no kernel size, or SAME padding of an open
+/// size).
 pub(crate) fn parse(
     node: &mut Parsing<'_>,
     fallback: Option<Vec<usize>>,
@@ -54,11 +55,11 @@ pub(crate) fn parse(
                 .filter(|s| s.len() == n);
             let mut pads = vec![0; 2 * n];
             for i in 0..n {
-                let Some(reach) = reach(kernel[i], dilations[i]) else {
+                let Some(extent) = extent(kernel[i], dilations[i]) else {
                     return Err(node.malformed("the window is too large"));
                 };
                 let total = if strides[i] == 1 {
-                    reach - 1
+                    extent - 1
                 } else {
                     let Some(Dim::Known(size)) = spatial.map(|s| &s[i]) else {
                         return Ok(None);
@@ -67,7 +68,7 @@ pub(crate) fn parse(
                         .div_ceil(strides[i])
                         .saturating_sub(1)
                         .saturating_mul(strides[i]);
-                    last.saturating_add(reach).saturating_sub(*size)
+                    last.saturating_add(extent).saturating_sub(*size)
                 };
                 let (small, large) = (total / 2, total - total / 2);
                 (pads[i], pads[n + i]) = if auto == "SAME_UPPER" {
@@ -88,12 +89,12 @@ pub(crate) fn parse(
     }))
 }
 
-/// How far a dilated kernel reaches.
-pub(crate) fn reach(kernel: usize, dilation: usize) -> Option<usize> {
+/// The extent of a dilated kernel.
+pub(crate) fn extent(kernel: usize, dilation: usize) -> Option<usize> {
     kernel.checked_sub(1)?.checked_mul(dilation)?.checked_add(1)
 }
 
-/// The spatial sizes after the window.
+/// The spatial sizes of the result.
 pub(crate) fn slide(spatial: &[Dim], window: &Window, ceil: bool) -> Result<Vec<Dim>, String> {
     let n = window.kernel.len();
     if spatial.len() != n
@@ -110,14 +111,14 @@ pub(crate) fn slide(spatial: &[Dim], window: &Window, ceil: bool) -> Result<Vec<
     (0..n)
         .map(|i| {
             let (begin, end, stride) = (window.pads[i], window.pads[n + i], window.strides[i]);
-            let reach =
-                reach(window.kernel[i], window.dilations[i]).ok_or("the window is too large")?;
+            let extent =
+                extent(window.kernel[i], window.dilations[i]).ok_or("the window is too large")?;
             let pads = begin.checked_add(end).ok_or("the padding is too large")?;
             match &spatial[i] {
                 Dim::Known(size) => {
                     let padded = size.checked_add(pads).ok_or("the padding is too large")?;
-                    let free = padded.checked_sub(reach).ok_or_else(|| {
-                        format!("a window of {reach} does not fit {size} with {pads} of padding")
+                    let free = padded.checked_sub(extent).ok_or_else(|| {
+                        format!("a window of {extent} does not fit {size} with {pads} of padding")
                     })?;
                     let mut out = if ceil {
                         free.div_ceil(stride)
@@ -129,11 +130,11 @@ pub(crate) fn slide(spatial: &[Dim], window: &Window, ceil: bool) -> Result<Vec<
                     }
                     Ok(Dim::Known(out))
                 }
-                Dim::Symbol(s) if stride == 1 && pads + 1 == reach => Ok(Dim::Symbol(s.clone())),
+                Dim::Symbol(s) if stride == 1 && pads + 1 == extent => Ok(Dim::Symbol(s.clone())),
                 Dim::Symbol(s) => {
                     let word = if ceil { "ceil" } else { "floor" };
                     Ok(Dim::Symbol(format!(
-                        "{word}(({s}+{pads}-{reach})/{stride})+1"
+                        "{word}(({s}+{pads}-{extent})/{stride})+1"
                     )))
                 }
             }

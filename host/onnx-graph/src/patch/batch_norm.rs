@@ -1,18 +1,21 @@
-//! BatchNormalization: folded into the convolution before it, or inserted after one.
+//! Folding BatchNormalization into the preceding layer, and inserting it behind convolutions.
 
-use crate::graph::{Graph, NodeId, ValueId};
+use crate::graph::Graph;
 use crate::ops::{BatchNormalization, Op};
 use crate::patch::{Patch, Wire};
+use crate::value::{NodeId, ValueId};
 use crate::{Dim, GraphError, Tensor};
 
-/// Folds each BatchNormalization into the Conv, ConvTranspose or Gemm right before it: the weights are scaled and a bias
-/// takes the rest. What else reads the convolution, shares its weights with another node or has weights that are not
-/// constant keeps its BatchNormalization, as does a node whose output is a graph output besides.
+/// Folds each BatchNormalization into the Conv, ConvTranspose or Gemm before it: the weights are
+/// scaled and the bias takes the shift. The normalisation stays if another node or the graph also
+/// reads the layer's output, or if the weights are not constant; weights that another node shares
+/// are copied.
 ///
-/// The value after the normalisation keeps its id and name and is then what the convolution produces.
+/// The normalised value keeps its id and name and becomes the output of the layer.
 ///
 /// # Errors
-/// [`GraphError::Shape`] when the shapes do not fit, which a checked graph's do.
+/// [`GraphError::Shape`] or [`GraphError::Patch`] if the shapes do not fit, which a checked graph
+/// rules out.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     let mut out = graph.clone();
     let producers = out.producers();
@@ -34,32 +37,25 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
         let Some((weight, bias)) = folded(&out, before, &scale, &shift) else {
             continue;
         };
-        let old_weight = out.nodes[before.index()].input(1);
-        let name = |out: &Graph, v: Option<ValueId>, what: &str| match v {
-            Some(v) => out.value(v).name.clone(),
-            None => format!("{}_{what}", out.node(before).name),
+        let replace = |out: &mut Graph, i: usize, what: &str, tensor: Tensor| {
+            let old = out.nodes[before.index()].input(i);
+            Ok::<ValueId, GraphError>(match old {
+                Some(v) if consumers[v.index()].len() == 1 && !out.outputs.contains(&v) => {
+                    out.set_constant(v, tensor)?;
+                    v
+                }
+                Some(v) => {
+                    let name = out.value(v).name.clone();
+                    out.add_constant(&name, tensor)
+                }
+                None => {
+                    let name = format!("{}_{what}", out.node(before).name);
+                    out.add_constant(&name, tensor)
+                }
+            })
         };
-        let weight_id = match old_weight {
-            Some(v) if consumers[v.index()].len() == 1 && !out.outputs.contains(&v) => {
-                out.set_constant(v, weight)?;
-                v
-            }
-            v => {
-                let name = name(&out, v, "weight");
-                out.add_constant(&name, weight)
-            }
-        };
-        let old_bias = out.nodes[before.index()].input(2);
-        let bias_id = match old_bias {
-            Some(v) if consumers[v.index()].len() == 1 && !out.outputs.contains(&v) => {
-                out.set_constant(v, bias)?;
-                v
-            }
-            v => {
-                let name = name(&out, v, "bias");
-                out.add_constant(&name, bias)
-            }
-        };
+        let weight_id = replace(&mut out, 1, "weight", weight)?;
+        let bias_id = replace(&mut out, 2, "bias", bias)?;
         let output = out.nodes[index].output();
         let node = &mut out.nodes[before.index()];
         node.inputs.resize(3, None);
@@ -84,7 +80,7 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     Ok(out)
 }
 
-/// What the normalisation does to each channel, as `scale * x + shift`.
+/// The normalisation as `scale * x + shift` per channel.
 fn affine(graph: &Graph, index: usize, norm: &BatchNormalization) -> Option<(Vec<f64>, Vec<f64>)> {
     let node = &graph.nodes[index];
     let list = |i: usize| graph.constant_input(node, i)?.as_f32();
@@ -104,14 +100,14 @@ fn affine(graph: &Graph, index: usize, norm: &BatchNormalization) -> Option<(Vec
     Some((scale, shift))
 }
 
-/// The weight and bias (its factor then being 1) of `node` followed by an affine map of its channels.
+/// Weight and bias, with a factor of 1, of `node` followed by an affine map of its channels.
 fn folded(graph: &Graph, node: NodeId, scale: &[f64], shift: &[f64]) -> Option<(Tensor, Tensor)> {
     let node = graph.node(node);
     let weight = graph.constant_input(node, 1)?;
     let (dims, data) = (weight.dims(), weight.as_f32()?);
     let channels = scale.len();
     let inner = |from: usize| dims[from..].iter().product::<usize>().max(1);
-    // The output channel that an element of the weight belongs to.
+    // The output channel of each element of the weight.
     let (count, channel): (usize, Box<dyn Fn(usize) -> usize>) = match &node.op {
         Op::Conv(_) => {
             let inner = inner(1);
@@ -175,27 +171,27 @@ fn folded(graph: &Graph, node: NodeId, scale: &[f64], shift: &[f64]) -> Option<(
     ))
 }
 
-/// A BatchNormalization put in by [`insert_batch_norm`].
+/// A BatchNormalization inserted by [`insert_batch_norm`].
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct InsertedNorm {
-    /// Name of the convolution it follows.
+    /// Name of the preceding convolution.
     pub conv: String,
-    /// Scale, one per channel.
+    /// Scale per channel.
     pub scale: ValueId,
-    /// Bias, one per channel.
+    /// Bias per channel.
     pub bias: ValueId,
-    /// Running mean, one per channel.
+    /// Running mean per channel.
     pub mean: ValueId,
-    /// Running variance, one per channel.
+    /// Running variance per channel.
     pub var: ValueId,
 }
 
-/// Puts a BatchNormalization that changes nothing (mean and bias 0, variance 1, scale `sqrt(1 + epsilon)`) after each
-/// Conv that has none, unless the Conv's output is a graph output. The Conv's output keeps its id; what read it
-/// reads the normalised value.
+/// Inserts an identity BatchNormalization (mean and bias 0, variance 1, scale `sqrt(1 +
+/// epsilon)`) behind each Conv without one, unless the Conv's output is a graph output. That
+/// output keeps its id; its readers read the normalised value.
 ///
 /// # Errors
-/// [`GraphError::Patch`] when a patch does not fit.
+/// [`GraphError::Patch`] if a patch does not fit.
 pub fn insert_batch_norm(graph: &Graph) -> Result<(Graph, Vec<InsertedNorm>), GraphError> {
     let mut out = graph.clone();
     let consumers = graph.consumers();

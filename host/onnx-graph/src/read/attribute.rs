@@ -1,13 +1,14 @@
-//! Attributes of the file.
+//! Attributes of nodes.
 
 use std::collections::HashSet;
 
 use prost::Message;
 
-use crate::GraphError;
 use crate::attribute::{Attribute, AttributeValue};
 use crate::external::ExternalData;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, attribute_type as kind};
+use crate::types::dtype;
+use crate::{GraphError, Tensor, TensorData};
 
 /// Subgraphs nest at most this deep.
 pub(super) const DEPTH: usize = 16;
@@ -19,10 +20,10 @@ pub(crate) fn attributes(
     external: &dyn ExternalData,
 ) -> Result<Vec<Attribute>, GraphError> {
     let place = || format!("node '{name}'");
-    let mut seen = HashSet::new();
+    let mut names = HashSet::new();
     let mut out = Vec::with_capacity(node.attribute.len());
     for proto in &node.attribute {
-        if !seen.insert(proto.name.as_str()) {
+        if !names.insert(proto.name.as_str()) {
             let reason = format!("the attribute '{}' is given twice", proto.name);
             return Err(GraphError::Malformed {
                 place: place(),
@@ -64,8 +65,8 @@ fn value(
         kind::INTS => AttributeValue::Ints(proto.ints.clone()),
         kind::STRINGS => AttributeValue::Texts(proto.strings.clone()),
         kind::TENSOR => match &proto.t {
-            // An operator that is kept as it is may carry elements this crate has no use for.
-            Some(t) if super::tensor::dtype(t.data_type).is_none() && t.data_location != 1 => {
+            // An opaque node may carry elements of an unsupported type.
+            Some(t) if dtype(t.data_type).is_none() && t.data_location != 1 => {
                 AttributeValue::Encoded(proto.encode_to_vec())
             }
             Some(t) => AttributeValue::Tensor(super::tensor::tensor(t, node, external)?),
@@ -81,7 +82,7 @@ fn value(
     })
 }
 
-/// The type of an attribute of a file older than the field that states it.
+/// The type of an attribute in a file that predates the field for it.
 fn guess(proto: &AttributeProto) -> i32 {
     if proto.f.is_some() {
         kind::FLOAT
@@ -102,7 +103,8 @@ fn guess(proto: &AttributeProto) -> i32 {
     }
 }
 
-/// Checks that a subgraph reads no value of the graphs around it: such a use would be lost when the graph is edited.
+/// Checks that a subgraph reads no value of the enclosing graphs, since edits do not track such
+/// uses.
 fn closed(bytes: &[u8], outer: &HashSet<String>, depth: usize) -> Result<(), String> {
     let graph =
         GraphProto::decode(bytes).map_err(|e| format!("its subgraph cannot be read: {e}"))?;
@@ -128,4 +130,34 @@ fn closed(bytes: &[u8], outer: &HashSet<String>, depth: usize) -> Result<(), Str
         }
     }
     Ok(())
+}
+
+/// The value of a Constant node, if it is numeric.
+pub(super) fn constant_value(
+    attributes: &[Attribute],
+    node: &str,
+) -> Result<Option<Tensor>, GraphError> {
+    let [attribute] = attributes else {
+        return Err(GraphError::Malformed {
+            place: format!("node '{node}'"),
+            reason: "one value is needed".into(),
+        });
+    };
+    Ok(Some(match (attribute.name.as_str(), &attribute.value) {
+        ("value", AttributeValue::Tensor(t)) => t.clone(),
+        ("value_float", AttributeValue::Float(v)) => Tensor::scalar(*v),
+        ("value_int", AttributeValue::Int(v)) => {
+            Tensor::new(Vec::new(), TensorData::I64(vec![*v]))?
+        }
+        ("value_floats", AttributeValue::Floats(v)) => Tensor::f32([v.len()], v.clone())?,
+        ("value_ints", AttributeValue::Ints(v)) => Tensor::i64s(v.clone()),
+        ("value", _) => {
+            let reason = "its tensor's elements are of a type that is not supported".to_owned();
+            return Err(GraphError::Unsupported {
+                place: format!("node '{node}'"),
+                reason,
+            });
+        }
+        _ => return Ok(None),
+    }))
 }

@@ -1,14 +1,14 @@
-//! An Expand whose target follows the batch.
+//! Expand nodes whose target contains the batch.
 
 use super::build::Reader;
 use crate::GraphError;
-use crate::graph::{Dim, ValueId};
 use crate::ops::{self, Expand, Op, Opaque};
 use crate::sizes::Size;
+use crate::value::{Dim, ValueId};
 
 impl Reader<'_> {
-    /// Lets an Expand with an open size take it from the graph's input that has this size, so that no other size stands
-    /// in its target; an Expand whose size is found nowhere stays as the file has it.
+    /// Makes an Expand with an open size take it from a graph input, so that the target contains
+    /// no other computed size. If no input has that size, the node becomes opaque.
     pub(super) fn follow_batch(
         &mut self,
         name: &str,
@@ -40,9 +40,9 @@ impl Reader<'_> {
         Ok(op.into())
     }
 
-    /// Whether a list of sizes is put together as [`Reader::follow_batch`] does it, out of `sizes` and the graph's inputs'.
+    /// Whether a list of sizes has the form that [`Reader::follow_batch`] assembles.
     fn lists_batch(&self, list: ValueId, sizes: &[Dim]) -> bool {
-        let maker = |value: ValueId| {
+        let producer = |value: ValueId| {
             let mut nodes = self.graph.nodes.iter().rev();
             nodes.find(|n| n.outputs.first() == Some(&Some(value)))
         };
@@ -50,7 +50,7 @@ impl Reader<'_> {
             let Some(value) = *value else { return false };
             match (self.graph.constant(value), size.known()) {
                 (Some(tensor), Some(n)) => tensor.to_i64s() == Some(vec![n as i64]),
-                (None, None) => maker(value).is_some_and(|n| {
+                (None, None) => producer(value).is_some_and(|n| {
                     let sizes = |op: &ops::Shape| op.range(usize::MAX).len() == 1;
                     let of_input = n.input(0).is_some_and(|v| self.graph.inputs.contains(&v));
                     of_input && matches!(&n.op, Op::Shape(op) if sizes(op))
@@ -58,7 +58,7 @@ impl Reader<'_> {
                 _ => false,
             }
         };
-        maker(list).is_some_and(|n| match n.op {
+        producer(list).is_some_and(|n| match n.op {
             Op::Concat(_) => n.inputs.len() == sizes.len() && n.inputs.iter().zip(sizes).all(part),
             _ => sizes.len() == 1 && part((&Some(list), &sizes[0])),
         })

@@ -1,9 +1,9 @@
-//! Calls of the model's own functions, replaced by the functions' bodies
-//! ([specification](https://onnx.ai/onnx/repo-docs/IR.html#functions); [`onnx.inliner`](https://onnx.ai/onnx/api/inliner.html) does the
-//! same to a file).
+//! Inlining of the model's own functions
+//! ([specification](https://onnx.ai/onnx/repo-docs/IR.html#functions);
+//! [`onnx.inliner`](https://onnx.ai/onnx/api/inliner.html) does the same for a file).
 //!
-//! A function with a subgraph in its body is not taken apart: its calls stay nodes that nobody interprets, and the function is
-//! carried along for them.
+//! A function with a subgraph in its body is not inlined: its calls stay opaque nodes, and the
+//! function is written back for them.
 
 mod body;
 mod carried;
@@ -12,24 +12,24 @@ use std::collections::HashMap;
 
 use prost::Message;
 
-use super::build::label;
 use crate::GraphError;
 use crate::names::Names;
 use crate::proto::{
     AttributeProto, FunctionProto, GraphProto, NodeProto, OperatorSetId, attribute_type as kind,
+    plain,
 };
 
-/// Functions call functions at most this deep.
+/// Deepest nesting of calls.
 const DEPTH: usize = 64;
 
-/// Nodes and bytes that bodies may come to, so that a small file cannot ask for much memory: some whatever the file, and a multiple
-/// of those that it holds.
+/// Limits on the nodes and bytes of inlined bodies, a constant plus a multiple of the file's, so
+/// that a small file cannot take much memory.
 const SPARE_NODES: usize = 1 << 14;
 const SPARE_BYTES: usize = 1 << 24;
 const NODE_FACTOR: usize = 64;
 const BYTE_FACTOR: usize = 16;
 
-/// What identifies a function: domain, name and overload.
+/// Identity of a function: domain, name and overload.
 type Key = (String, String, String);
 
 fn key(domain: &str, name: &str, overload: &str) -> Key {
@@ -44,12 +44,7 @@ fn callee(node: &NodeProto) -> Key {
     key(&node.domain, &node.op_type, &node.overload)
 }
 
-/// ONNX's own domain has two names.
-fn plain(domain: &str) -> &str {
-    if domain == "ai.onnx" { "" } else { domain }
-}
-
-/// A function as messages call it.
+/// Title of a function in messages.
 fn title((domain, name, overload): &Key) -> String {
     let mut title = if domain.is_empty() {
         name.clone()
@@ -64,15 +59,15 @@ fn title((domain, name, overload): &Key) -> String {
 
 /// The operator sets that a model imports.
 pub(super) struct Imports {
-    /// Of ONNX's own operators.
+    /// Version of ONNX's own operators.
     pub opset: i64,
-    /// Of other domains.
+    /// Versions of other domains.
     pub others: Vec<(String, i64)>,
 }
 
 impl Imports {
-    /// The operator sets that `list` states. A model whose graph has nothing but calls need not import ONNX's own: the greatest that
-    /// `functions` import is then the model's.
+    /// The operator sets that `list` states. A model that consists of calls need not import
+    /// ONNX's own; it then has the greatest version that `functions` import.
     pub fn of_model(list: &[OperatorSetId], functions: &Functions) -> Option<Self> {
         let mut opset = None;
         let mut others: Vec<(String, i64)> = Vec::new();
@@ -100,8 +95,8 @@ struct Function {
 impl Function {
     fn version(&self, domain: &str) -> Option<i64> {
         let imports = &self.proto.opset_import;
-        let found = imports.iter().find(|i| plain(&i.domain) == domain);
-        found.map(|i| i.version)
+        let import = imports.iter().find(|i| plain(&i.domain) == domain);
+        import.map(|i| i.version)
     }
 }
 
@@ -154,9 +149,9 @@ impl Functions {
         self.index.get(key).map(|&at| &self.list[at])
     }
 
-    /// Replaces the calls in `graph` by the functions' bodies, and gives the functions that are still called, encoded, and the
-    /// operator set at which each node is to be read. Domains that come to be used are added to `imports`; those of functions that
-    /// are gone are dropped.
+    /// Inlines the calls in `graph` and returns the operator set of each node and the functions
+    /// that are still called. Domains that bodies use are added to `imports`; those of inlined
+    /// functions are dropped.
     pub fn inline(
         self,
         graph: &mut GraphProto,
@@ -190,7 +185,7 @@ impl Functions {
         }
         let opsets = inliner.opsets;
         graph.node = inliner.nodes;
-        let called = carried::called(&self, &graph.node)?;
+        let called = self.called(&graph.node)?;
         let defines = |domain: &String| self.list.iter().any(|f| f.key.0 == *domain);
         let used = |domain: &String| called.domains.contains(domain);
         imports
@@ -205,11 +200,11 @@ impl Functions {
     }
 }
 
-/// A graph without calls.
+/// The result of inlining.
 pub(super) struct Inlined {
-    /// The version of ONNX's own operator set that each node is of.
+    /// Per node the version of ONNX's own operator set.
     pub opsets: Vec<i64>,
-    /// Functions that are still called, encoded.
+    /// Encoded functions that are still called.
     pub carried: Vec<Vec<u8>>,
 }
 
@@ -236,13 +231,13 @@ struct Inliner<'a> {
     opsets: Vec<i64>,
     nodes_left: usize,
     bytes_left: usize,
-    /// The functions whose bodies are being written, outermost first.
+    /// The functions being inlined, outermost first.
     stack: Vec<&'a Function>,
     imports: &'a mut Imports,
 }
 
 impl<'a> Inliner<'a> {
-    /// Writes the body of `function` in place of `call`.
+    /// Inlines `function` at `call`.
     fn expand(&mut self, call: &NodeProto, function: &'a Function) -> Result<(), GraphError> {
         let fail = |reason: &str| Err(failed(function, call, reason));
         if self.stack.iter().any(|f| f.key == function.key) {
@@ -263,7 +258,7 @@ impl<'a> Inliner<'a> {
         Ok(())
     }
 
-    /// Takes over a node that is no call, or one that stays; `of` is the call and the function whose body it comes from.
+    /// Keeps a node; `of` is the call and the function whose body contains it, if one does.
     fn keep(
         &mut self,
         node: NodeProto,
@@ -303,7 +298,7 @@ impl<'a> Inliner<'a> {
         Ok(())
     }
 
-    /// Charges for text that is about to be written.
+    /// Charges the byte limit for text to be written.
     fn charge(
         &mut self,
         bytes: usize,
@@ -321,7 +316,7 @@ const TOO_LARGE: &str = "the bodies of all calls come to too much for a file of 
 fn failed(function: &Function, call: &NodeProto, reason: &str) -> GraphError {
     GraphError::Function {
         function: title(&function.key),
-        node: label(call),
+        node: call.label(),
         reason: reason.to_owned(),
     }
 }

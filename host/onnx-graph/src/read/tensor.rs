@@ -2,42 +2,11 @@
 
 use crate::external::{ExternalData, escapes};
 use crate::proto::TensorProto;
+use crate::types::{dtype, dtype_name};
 use crate::{DType, GraphError, Tensor, TensorData};
 
-/// ONNX's numbers for element types.
-pub(crate) fn dtype(code: i32) -> Option<DType> {
-    Some(match code {
-        1 => DType::F32,
-        2 => DType::U8,
-        3 => DType::I8,
-        6 => DType::I32,
-        7 => DType::I64,
-        9 => DType::Bool,
-        11 => DType::F64,
-        _ => return None,
-    })
-}
-
-/// The name of an element type, for messages.
-pub(crate) fn dtype_name(code: i32) -> String {
-    let known = match code {
-        0 => "undefined",
-        4 => "uint16",
-        5 => "int16",
-        8 => "string",
-        10 => "float16",
-        12 => "uint32",
-        13 => "uint64",
-        14 => "complex64",
-        15 => "complex128",
-        16 => "bfloat16",
-        _ => return format!("type {code}"),
-    };
-    known.to_owned()
-}
-
-/// Reads a tensor, called `name` in messages.
-pub(crate) fn tensor(
+/// Reads a tensor; messages call it `name`.
+pub(super) fn tensor(
     proto: &TensorProto,
     name: &str,
     external: &dyn ExternalData,
@@ -108,17 +77,17 @@ fn load(
             .map(Some)
             .map_err(|_| fail(format!("its {key} is '{text}'"))),
     };
-    let wanted = bytes as u64;
+    let expected = bytes as u64;
     let offset = number("offset")?.unwrap_or(0);
-    if number("length")?.is_some_and(|stated| stated != wanted) {
+    if number("length")?.is_some_and(|stated| stated != expected) {
         return Err(fail(format!(
-            "its length is not the {wanted} bytes of its dimensions"
+            "its length is not the {expected} bytes of its dimensions"
         )));
     }
-    let data = external.load(&location, offset, wanted).map_err(&fail)?;
+    let data = external.load(&location, offset, expected).map_err(&fail)?;
     if data.len() != bytes {
         return Err(fail(format!(
-            "{} bytes were handed in, {wanted} are needed",
+            "{} bytes were handed in, {expected} are needed",
             data.len()
         )));
     }

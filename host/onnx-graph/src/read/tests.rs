@@ -13,6 +13,7 @@ use crate::Tensor;
 use crate::external::NoExternalData;
 use crate::ops::{self, Op};
 use crate::proto::*;
+use crate::value::Dim;
 use crate::write;
 
 fn value(name: &str, dims: &[&str]) -> ValueInfoProto {

@@ -1,17 +1,22 @@
-//! Exporters merge initialisers of equal values: all biases that are zero, all scales that are one. Layers that share them
-//! would have to be pruned alike and trained alike, although they have nothing to do with each other.
+//! Separate parameters for layers that share them.
+//!
+//! Exporters merge initialisers of equal values, such as all zero biases. Unrelated layers that
+//! share them would have to be pruned and trained alike.
 
 use std::collections::{HashMap, HashSet};
 
-use crate::graph::{Graph, ValueId};
+use crate::graph::Graph;
 use crate::ops::Op;
+use crate::value::ValueId;
 use crate::{DType, Tensor};
 
-/// Elements that may be copied beyond those that the file holds, so that a small file cannot ask for much memory.
+/// Elements that may be copied beyond those of the file, so that a small file cannot take much
+/// memory.
 const SPARE: usize = 1 << 20;
 
-/// Gives each layer biases and normalisation parameters of its own, or changes nothing where that takes too many copies.
-/// Layers that share their weight as well go on sharing the rest: that is one layer, used several times.
+/// Gives each layer biases and normalisation parameters of its own, unless that takes too many
+/// copies. Layers that also share their weight are one layer, used several times, and keep
+/// sharing.
 pub(super) fn unshare(graph: &mut Graph) {
     let mut taken: HashSet<ValueId> = graph.outputs.iter().copied().collect();
     let mut first: HashMap<ValueId, usize> = HashMap::new();
@@ -65,7 +70,7 @@ fn is_list(tensor: &Tensor) -> bool {
     tensor.dtype() == DType::F32 && tensor.dims().len() == 1 && tensor.len() > 1
 }
 
-/// The weight of a layer that has one besides its bias.
+/// The constant weight of a layer.
 fn weight(graph: &Graph, index: usize) -> Option<ValueId> {
     let node = &graph.nodes[index];
     match node.op {

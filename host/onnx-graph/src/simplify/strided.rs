@@ -1,29 +1,30 @@
-//! PyTorch's newer exporter writes a mean over an image as a view by strides: the values as one list, and a Gather of
-//! positions that it computes from the batch, `n * step + offset`. Where these are all positions in their order, the view is a
-//! Reshape.
+//! Views by strides, in which form PyTorch's newer exporter writes a mean over an image: the
+//! values as one list, and a Gather of positions computed from the batch, `n * step + offset`. If
+//! these are all positions in order, the view is a Reshape.
 
-use super::Around;
+use super::neighbours::Neighbours;
 use crate::Tensor;
 use crate::attribute::AttributeValue;
 use crate::dims::Product;
 use crate::fold::evaluate_constant;
-use crate::graph::{Dim, Graph, NodeId, ValueId};
+use crate::graph::Graph;
 use crate::ops::{Add, Mul, Op, Reshape};
 use crate::patch::Patch;
+use crate::value::{Dim, NodeId, ValueId};
 
-/// Most offsets that are followed.
+/// Most offsets of a view.
 const MOST: usize = 1 << 16;
 
-/// Positions `n * step + offset` for `n` below an open size, which is the first axis.
+/// Positions `n * step + offset` for `n` below the open size `count`, the first axis.
 struct Positions {
     count: Dim,
     step: i64,
-    /// Offsets, with 1 in the place of the first axis.
+    /// Offsets, with size 1 along the first axis.
     offset: Tensor,
 }
 
-/// A Gather of all positions in their order.
-pub(super) fn view(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> {
+/// Replaces a Gather of all positions in order.
+pub(super) fn view(graph: &Graph, neighbours: &Neighbours, id: NodeId) -> Option<Patch> {
     let node = graph.node(id);
     let Op::Opaque(op) = &node.op else {
         return None;
@@ -35,10 +36,10 @@ pub(super) fn view(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> 
     if op.op_type != "Gather" || !op.domain.is_empty() || !first {
         return None;
     }
-    let list = graph.node(around.producers[node.input(0)?.index()]?);
+    let list = graph.node(neighbours.producers[node.input(0)?.index()]?);
     let flat = matches!(&list.op, Op::Reshape(r) if r.target == [-1]);
     let source = list.input(0).filter(|_| flat)?;
-    let positions = positions(graph, around, node.input(1)?)?;
+    let positions = positions(graph, neighbours, node.input(1)?)?;
     let (batch, rest) = graph.value(source).shape.as_deref()?.split_first()?;
     let size = Product::of(rest)?.dim().known()?;
     let in_order = positions
@@ -60,13 +61,13 @@ pub(super) fn view(graph: &Graph, around: &Around, id: NodeId) -> Option<Patch> 
     Some(patch)
 }
 
-fn positions(graph: &Graph, around: &Around, value: ValueId) -> Option<Positions> {
-    let node = graph.node(around.producers[value.index()]?);
+fn positions(graph: &Graph, neighbours: &Neighbours, value: ValueId) -> Option<Positions> {
+    let node = graph.node(neighbours.producers[value.index()]?);
     let single = |i: usize| match graph.constant(node.input(i)?)?.to_i64s()?[..] {
         [one] => Some(one),
         _ => None,
     };
-    // The computed operand of two, and the constant one.
+    // The computed operand and the constant one.
     let operands = || {
         let (a, b) = (node.input(0)?, node.input(1)?);
         match (graph.constant(a), graph.constant(b)) {
@@ -77,7 +78,7 @@ fn positions(graph: &Graph, around: &Around, value: ValueId) -> Option<Positions
     };
     match &node.op {
         Op::Opaque(op) if op.op_type == "Range" && op.domain.is_empty() => {
-            let count = size(graph, around, node.input(1)?)?;
+            let count = size(graph, neighbours, node.input(1)?)?;
             (single(0)? == 0 && single(2)? == 1).then(|| Positions {
                 count,
                 step: 1,
@@ -89,36 +90,36 @@ fn positions(graph: &Graph, around: &Around, value: ValueId) -> Option<Positions
             let [by] = factor.to_i64s()?[..] else {
                 return None;
             };
-            let found = positions(graph, around, computed)?;
-            let offset = evaluate_constant(&Mul.into(), &[&found.offset, factor], MOST)?;
-            (offset.dims().len() == found.offset.dims().len()).then_some(Positions {
-                step: found.step.checked_mul(by)?,
+            let inner = positions(graph, neighbours, computed)?;
+            let offset = evaluate_constant(&Mul.into(), &[&inner.offset, factor], MOST)?;
+            (offset.dims().len() == inner.offset.dims().len()).then_some(Positions {
+                step: inner.step.checked_mul(by)?,
                 offset,
-                ..found
+                ..inner
             })
         }
         Op::Unsqueeze(op) => {
-            let found = positions(graph, around, node.input(0)?)?;
-            let rank = found.offset.dims().len() + op.axes.len();
+            let inner = positions(graph, neighbours, node.input(0)?)?;
+            let rank = inner.offset.dims().len() + op.axes.len();
             let behind = !crate::dims::axes(&op.axes, rank).ok()?.contains(&0);
-            let offset = evaluate_constant(&node.op, &[&found.offset], MOST)?;
-            behind.then_some(Positions { offset, ..found })
+            let offset = evaluate_constant(&node.op, &[&inner.offset], MOST)?;
+            behind.then_some(Positions { offset, ..inner })
         }
         Op::Add(_) => {
             let (computed, more) = operands()?;
-            let found = positions(graph, around, computed)?;
-            let offset = evaluate_constant(&Add.into(), &[&found.offset, more], MOST)?;
+            let inner = positions(graph, neighbours, computed)?;
+            let offset = evaluate_constant(&Add.into(), &[&inner.offset, more], MOST)?;
             let same_axis =
-                offset.dims().len() == found.offset.dims().len() && offset.dims()[0] == 1;
-            same_axis.then_some(Positions { offset, ..found })
+                offset.dims().len() == inner.offset.dims().len() && offset.dims()[0] == 1;
+            same_axis.then_some(Positions { offset, ..inner })
         }
         _ => None,
     }
 }
 
-/// The size that a value of one element was read from.
-fn size(graph: &Graph, around: &Around, value: ValueId) -> Option<Dim> {
-    let node = graph.node(around.producers[value.index()]?);
+/// The size that a value of one element holds.
+fn size(graph: &Graph, neighbours: &Neighbours, value: ValueId) -> Option<Dim> {
+    let node = graph.node(neighbours.producers[value.index()]?);
     let from = node.input(0)?;
     match &node.op {
         Op::Shape(op) => {
@@ -127,7 +128,7 @@ fn size(graph: &Graph, around: &Around, value: ValueId) -> Option<Dim> {
             (range.len() == 1).then(|| shape[range.start].clone())
         }
         Op::Gather(op) => {
-            let of = graph.node(around.producers[from.index()]?);
+            let of = graph.node(neighbours.producers[from.index()]?);
             let (Op::Shape(shape), [index]) = (&of.op, op.indices.as_slice()) else {
                 return None;
             };
@@ -135,7 +136,7 @@ fn size(graph: &Graph, around: &Around, value: ValueId) -> Option<Dim> {
             let part = &dims[shape.range(dims.len())];
             Some(part[crate::dims::axis(*index, part.len()).ok()?].clone())
         }
-        Op::Squeeze(_) | Op::Reshape(_) | Op::Identity(_) => size(graph, around, from),
+        Op::Squeeze(_) | Op::Reshape(_) | Op::Identity(_) => size(graph, neighbours, from),
         _ => None,
     }
 }

@@ -1,28 +1,28 @@
-//! Picking indices of axes, of all of them in one pass: nothing is copied only to be picked from again.
+//! Selecting indices along several axes in one pass, without intermediate copies.
 
 use super::{Tensor, TensorData};
 use crate::GraphError;
 
-/// An axis of which only some indices are kept.
+/// An axis along which some indices are kept.
 struct Level<'k> {
     keep: &'k [usize],
-    /// Elements behind one index.
+    /// Elements per index.
     inner: usize,
-    /// Elements of all indices together.
+    /// Elements of all indices.
     whole: usize,
 }
 
 impl Tensor {
-    /// Keeps the listed indices along `axis`, in the order given; an index may repeat.
+    /// Keeps the listed indices along `axis`, in the given order; an index may repeat.
     ///
     /// # Errors
-    /// [`GraphError::Axis`] or [`GraphError::Index`] when `axis` or an index is out of range.
+    /// [`GraphError::Axis`] or [`GraphError::Index`] if `axis` or an index is out of range.
     pub fn select(&self, axis: usize, keep: &[usize]) -> Result<Self, GraphError> {
         self.crop([(axis, keep)])
     }
 
-    /// Keeps the listed indices along each of some axes, as [`Tensor::select`] does along one. Of an axis that is given twice
-    /// the last list counts.
+    /// Keeps the listed indices along each of several axes, as [`Tensor::select`] does along one.
+    /// For an axis that is given twice, the last list counts.
     ///
     /// # Errors
     /// As [`Tensor::select`].
@@ -62,10 +62,10 @@ impl Tensor {
     }
 }
 
-/// The `len` elements that are kept on every level, the outermost first.
+/// The `len` elements that every level keeps; the outermost level comes first.
 fn picked<T: Copy>(from: &[T], levels: &[Level<'_>], len: usize) -> Vec<T> {
     let mut out = Vec::with_capacity(len);
-    // Nothing to divide by where an axis is empty.
+    // An empty axis would give chunks of size 0.
     if len > 0 {
         pick(from, levels, &mut out);
     }
@@ -80,7 +80,7 @@ fn pick<T: Copy>(from: &[T], levels: &[Level<'_>], out: &mut Vec<T>) {
     for block in from.chunks_exact(whole) {
         match (deeper, inner) {
             ([], 1) => out.extend(keep.iter().map(|&k| block[k])),
-            // Most kernels are 3x3. A copy of known size is no call.
+            // Most kernels are 3x3, and a copy of constant size compiles to moves.
             ([], 9) => {
                 let (kernels, _) = block.as_chunks::<9>();
                 keep.iter()
@@ -121,7 +121,7 @@ mod tests {
     }
 
     #[test]
-    fn cropping_several_axes_at_once_is_selecting_along_one_after_another() {
+    fn cropping_several_axes_equals_selecting_along_each() {
         type Axes<'a> = &'a [(usize, &'a [usize])];
         let cases: [(&[usize], Axes<'_>); 8] = [
             (&[4, 3, 3, 3], &[(0, &[1, 3]), (1, &[2, 0, 0])]),
@@ -135,12 +135,12 @@ mod tests {
         ];
         for (dims, axes) in cases {
             let t = counting(dims);
-            let mut wanted = t.clone();
+            let mut expected = t.clone();
             for (axis, keep) in axes {
-                wanted = wanted.select(*axis, keep).unwrap();
+                expected = expected.select(*axis, keep).unwrap();
             }
             let got = t.crop(axes.iter().copied()).unwrap();
-            assert_eq!(got, wanted, "{axes:?} of {dims:?}");
+            assert_eq!(got, expected, "{axes:?} of {dims:?}");
         }
     }
 }

@@ -1,21 +1,23 @@
-//! A node to its message, with the constants and the helping nodes that its form in the operator set takes.
+//! Nodes as messages, with the constants and auxiliary nodes that their form in the operator set
+//! needs.
 
 use prost::Message;
 
-use super::tensor;
+use super::tensor::tensor;
 use crate::attribute::{Attribute, AttributeValue};
-use crate::graph::{Dim, Graph, Node, ValueId};
+use crate::graph::{Graph, Node};
 use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
+use crate::value::{Dim, ValueId};
 use crate::{GraphError, Tensor};
 
-/// The operator set in which Shape lists a range of the axes.
+/// The operator set in which Shape gained a range of axes.
 const RANGES_OF_SHAPE: i64 = 15;
-/// The operator set in which the bounds of Slice are inputs.
+/// The operator set in which the bounds of Slice became inputs.
 const INPUTS_OF_SLICE: i64 = 10;
 
-/// Nodes on their way into the file, and what they get there.
+/// Collects the nodes of a file, with the constants and nodes that they need there.
 pub(super) struct Writer<'a> {
     graph: &'a Graph,
     opset: i64,
@@ -23,7 +25,7 @@ pub(super) struct Writer<'a> {
     node_names: Names,
     /// The nodes so far.
     pub nodes: Vec<NodeProto>,
-    /// Constants that the graph does not have.
+    /// Constants that are not in the graph.
     pub extra: Vec<(String, Tensor)>,
 }
 
@@ -110,8 +112,8 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The sizes of the `leading` first axes of a node's first input, then `rest`, as a list: a constant where these sizes
-    /// are known, else put together by nodes.
+    /// The list of the first `leading` sizes of a node's first input, followed by `rest`: a
+    /// constant if these sizes are known, or else assembled by nodes.
     fn sizes(&mut self, node: &Node, what: &str, leading: usize, rest: Vec<i64>) -> String {
         let list = format!("{}_{what}", node.name);
         let input = node.input(0);
@@ -157,7 +159,7 @@ impl<'a> Writer<'a> {
         out
     }
 
-    /// Cuts the sizes that `op` lists out of the list of all, `input`.
+    /// Slices the sizes that `op` lists out of the list of all sizes, `input`.
     fn range(&mut self, name: String, input: String, op: ops::Shape, output: String) {
         let bounds = [
             ("starts", op.start),

@@ -4,13 +4,13 @@ use std::fmt;
 use std::str::FromStr;
 
 use latency::ShareOf;
-use search::CostKind;
+use search::{Budget, CostKind};
 use serde::{Deserialize, Serialize};
 
 use super::ConfigError;
-use crate::measure::Measured;
 
-/// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`, `950us`).
+/// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`,
+/// `950us`).
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
 #[serde(try_from = "Written", into = "String")]
 pub enum LatencyBudget {
@@ -20,7 +20,7 @@ pub enum LatencyBudget {
     Nanoseconds(f64),
 }
 
-/// A limit as a file has it.
+/// A limit in a file.
 #[derive(Deserialize)]
 #[serde(untagged, expecting = "a share such as 0.7x or a time such as 1.8ms")]
 enum Written {
@@ -31,7 +31,8 @@ enum Written {
 impl FromStr for LatencyBudget {
     type Err = ConfigError;
 
-    /// Reads any limit; a share can be larger than the whole where it has a sign (`1.05x`, `105%`).
+    /// Reads any limit. A share can be larger than the whole where it has a sign (`1.05x`,
+    /// `105%`).
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let text = text.trim();
         let bad = |reason: String| ConfigError::value("latency", reason);
@@ -59,10 +60,10 @@ impl FromStr for LatencyBudget {
 }
 
 impl LatencyBudget {
-    /// Reads what a pruned network may take: a time, or a share that is smaller than the whole.
+    /// Reads the budget of a pruned network: a time, or a share below the whole.
     ///
     /// # Errors
-    /// [`ConfigError::Value`] that says what to write.
+    /// [`ConfigError::Value`] with what to write.
     pub fn budget(text: &str) -> Result<Self, ConfigError> {
         text.parse::<Self>()?.below_the_original()
     }
@@ -85,18 +86,6 @@ impl LatencyBudget {
             Self::Ratio(_) => format!("at most {self} of {of}'s latency"),
             Self::Nanoseconds(_) => format!("at most {self}"),
         }
-    }
-
-    /// Whether a valid measurement is within the budget, the upper end of its 95 % interval included. A share needs a
-    /// measurement beside a reference.
-    #[must_use]
-    pub fn allows(&self, measured: &Measured) -> bool {
-        let high = match self {
-            Self::Ratio(_) => measured.ratio.map(|(_, _, high)| high),
-            Self::Nanoseconds(_) => Some(measured.interval_ns.1),
-        };
-        let (Self::Ratio(limit) | Self::Nanoseconds(limit)) = *self;
-        measured.invalid.is_none() && high.is_some_and(|high| high <= limit)
     }
 }
 
@@ -127,17 +116,18 @@ impl From<LatencyBudget> for String {
 }
 
 /// What the pruned network may cost. At least one must be given.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct BudgetConfig {
     /// Latency on the device.
+    #[schemars(with = "Option<String>")]
     pub latency: Option<LatencyBudget>,
     /// Multiply-accumulates as a share of the original's, in (0, 1).
     pub macs: Option<f64>,
 }
 
 impl BudgetConfig {
-    /// Whether there is a budget, and the network has to become smaller or faster for it.
+    /// Refuses a budget that the original meets.
     pub(super) fn check(&self) -> Result<(), ConfigError> {
         if let Some(latency) = self.latency {
             latency.below_the_original()?;
@@ -149,7 +139,8 @@ impl BudgetConfig {
         Ok(())
     }
 
-    /// The budget in words: `at most 0.7x of the original's latency and at most 0.5x of its MACs`.
+    /// The budget in words: `at most 0.7x of the original's latency and at most 0.5x of its
+    /// MACs`.
     #[must_use]
     pub fn words(&self) -> String {
         let latency = self.latency.map(|limit| limit.words("the original"));
@@ -160,7 +151,21 @@ impl BudgetConfig {
         all.join(" and ")
     }
 
-    /// The cost that counts: what a budget was given for.
+    /// The budget of the search.
+    pub(crate) fn of_search(&self) -> Budget {
+        let (latency_ratio, latency_ns) = match self.latency {
+            Some(LatencyBudget::Ratio(ratio)) => (Some(ratio), None),
+            Some(LatencyBudget::Nanoseconds(ns)) => (None, Some(ns)),
+            None => (None, None),
+        };
+        Budget {
+            latency_ratio,
+            latency_ns,
+            macs_ratio: self.macs,
+        }
+    }
+
+    /// The costs that have a budget.
     #[must_use]
     pub fn cost(&self) -> Option<CostKind> {
         match (self.latency.is_some(), self.macs.is_some()) {
@@ -218,15 +223,15 @@ mod tests {
             ("fast", None, false),
             ("", None, false),
         ];
-        for (text, wanted, is_budget) in cases {
-            assert_eq!(text.parse::<LatencyBudget>().ok(), wanted, "{text}");
+        for (text, limit, is_budget) in cases {
+            assert_eq!(text.parse::<LatencyBudget>().ok(), limit, "{text}");
             let budget = LatencyBudget::budget(text).ok();
-            assert_eq!(budget, wanted.filter(|_| is_budget), "{text}");
+            assert_eq!(budget, limit.filter(|_| is_budget), "{text}");
         }
     }
 
     #[test]
-    fn a_budget_is_said_in_words() {
+    fn a_budget_has_its_words() {
         let budget = BudgetConfig {
             latency: "70%".parse().ok(),
             macs: Some(0.5),
@@ -235,40 +240,5 @@ mod tests {
             budget.words(),
             "at most 0.7x of the original's latency and at most 0.5x of the original's MACs"
         );
-    }
-
-    #[test]
-    fn a_budget_allows_what_lies_below_it_with_the_whole_interval() {
-        let measured = |ratio, invalid: Option<&str>| Measured {
-            device: "local".into(),
-            name: "m".into(),
-            sha256: String::new(),
-            median_ns: 1.0e6,
-            interval_ns: (0.9e6, 1.1e6),
-            minimum_ns: 0.8e6,
-            p95_ns: 1.3e6,
-            ratio,
-            peak_memory_bytes: None,
-            runtime: String::new(),
-            notes: Vec::new(),
-            invalid: invalid.map(Into::into),
-            samples_ns: Vec::new(),
-        };
-        let cases = [
-            ("0.7x", Some((0.6, 0.5, 0.7)), None, true),
-            ("0.7x", Some((0.6, 0.5, 0.71)), None, false),
-            ("0.7x", None, None, false),
-            ("1.1ms", None, None, true),
-            ("1ms", None, None, false),
-            ("2ms", None, Some("too noisy"), false),
-        ];
-        for (budget, ratio, invalid, wanted) in cases {
-            let budget: LatencyBudget = budget.parse().unwrap();
-            assert_eq!(
-                budget.allows(&measured(ratio, invalid)),
-                wanted,
-                "{budget} {ratio:?}"
-            );
-        }
     }
 }

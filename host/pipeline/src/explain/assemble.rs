@@ -1,66 +1,29 @@
-//! From profiles and predictions to what is told.
+//! From profiles and predictions to an explanation.
 
 use latency::NodeProvider;
-use latency_model::CostTable;
+use measuring::{Observed, Pass};
 use onnx_graph::NodeId;
 use report::{Explanation, GroupSaving, LayerChange, LayerRun, OtherOperators, Remainder};
 
-use super::attribute::{Shares, Sides, Times, nodes_named, split, spreads, uncertainty};
-use super::observe::{Observed, Pass};
+use super::attribute::{split, uncertainty};
+use super::layout::Layout;
 use super::pair::Pair;
-use super::place::{self, Places};
 use super::predicted::Predictions;
 use super::reasons::{self, Circumstances};
+use crate::operators::{self, Places, Times, spreads};
 
-/// The layers of both networks and who narrowed them.
-pub(super) struct Layout {
-    pub table: CostTable,
-    names: Vec<String>,
-    /// Per layer its node in the original.
-    before: Vec<Option<NodeId>>,
-    /// Per layer its node in the pruned network; `None` where it is gone.
-    after: Vec<Option<NodeId>>,
-    pub sides: Vec<Sides>,
-    shares: Vec<Shares>,
-}
-
-impl Layout {
-    pub fn new(pair: &Pair) -> Self {
-        let table = CostTable::new(&pair.original, &pair.analysis);
-        let names: Vec<String> = table.layer_names().map(str::to_owned).collect();
-        let before = nodes_named(&pair.original, table.layer_names());
-        let sizes = pair.sizes();
-        // A layer of the table is a node of its graph.
-        let sides: Vec<Sides> = before
-            .iter()
-            .flatten()
-            .map(|&id| Sides::of(&pair.original, &pair.analysis, id))
-            .collect();
-        Self {
-            after: nodes_named(&pair.pruned, table.layer_names()),
-            shares: sides
-                .iter()
-                .map(|s| s.shares(&pair.widths, &sizes))
-                .collect(),
-            table,
-            names,
-            before,
-            sides,
-        }
-    }
-}
-
-/// Profiles are added until half the 95 % interval of every group's saving is at most this share of the original's operators.
+/// Profiles are added until half the 95 % interval of every group's saving is at most this share
+/// of the original's operators.
 const PRECISION: f64 = 0.005;
 
-/// Whether the profiles tell every group's saving well enough.
+/// Whether the profiles determine every group's saving well enough.
 pub(super) fn precise(pair: &Pair, layout: &Layout, passes: &[Pass]) -> bool {
     let profiled = Profiled::new(pair, layout, passes);
     let limit = PRECISION * profiled.before.sum();
     (0..pair.widths.len()).all(|g| profiled.uncertainty(layout, g) <= limit)
 }
 
-/// What the profiles of both networks say together.
+/// The profiles of both networks together.
 struct Profiled {
     before: Times,
     after: Times,
@@ -83,13 +46,13 @@ impl Profiled {
         }
     }
 
-    /// Half the 95 % interval of what a group saved, ns.
+    /// Half the 95 % interval of a group's saving, ns.
     fn uncertainty(&self, layout: &Layout, group: usize) -> f64 {
         uncertainty(group, &layout.shares, &self.spreads)
     }
 }
 
-/// Puts together what is known. Files and device are left for the caller to name.
+/// Assembles the explanation. The names of files and device are left to the caller.
 pub(super) fn assemble(
     pair: &Pair,
     layout: &Layout,
@@ -156,7 +119,7 @@ pub(super) fn assemble(
     }
 }
 
-/// The operators that are no layers, the largest change first.
+/// The operators other than layers, the largest change first.
 fn others(before: &Times, after: &Times) -> Vec<OtherOperators> {
     let mut kinds: Vec<&String> = before.others.keys().chain(after.others.keys()).collect();
     kinds.sort();
@@ -247,7 +210,7 @@ impl<'a> Ran<'a> {
         };
         let operators = &self.0[layer];
         (
-            listed(operators.iter().map(|o| place::kernel(o)).collect()),
+            listed(operators.iter().map(|o| operators::kernel(o)).collect()),
             listed(operators.iter().map(|o| o.provider.clone()).collect()),
         )
     }
@@ -255,10 +218,10 @@ impl<'a> Ran<'a> {
 
 fn notes(layout: &Layout, before: &Times, predictions: Option<&Predictions>) -> Vec<String> {
     let mut notes = Vec::new();
-    let untold = before.layers.iter().filter(|ns| ns.is_none()).count();
-    if untold > 0 {
+    let missing = before.layers.iter().filter(|ns| ns.is_none()).count();
+    if missing > 0 {
         notes.push(format!(
-            "the runtime's profile does not tell {untold} of {} layers by name; their time stands with the other operators",
+            "the runtime's profile does not tell {missing} of {} layers by name; their time stands with the other operators",
             layout.names.len()
         ));
     }

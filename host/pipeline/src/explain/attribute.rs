@@ -1,23 +1,23 @@
-//! Which group a time belongs to. Pure arithmetic.
+//! The split of times among groups. Pure arithmetic.
 //!
-//! A layer's time is split among the groups whose channels it makes or reads, in proportion to the logarithm of how much each
-//! narrowed it: a layer from 64 to 32 channels, of which 32 and 16 stay, is shared half and half. Where several groups lie on one
-//! axis, that axis' part is split by the channels that each gave. A layer that is gone belongs to the groups that were emptied.
-//! The same split serves what was predicted and what was measured, so that both add up to the layers' sum.
+//! A layer's time is split among the groups whose channels it produces or consumes, in proportion
+//! to the logarithm of how much each narrowed it: a layer from 64 to 32 channels that keeps 32
+//! and 16 is shared half and half. Where several groups lie on one axis, the axis' part is split
+//! by the channels that each lost. A removed layer belongs to the groups that were emptied.
+//! Predicted and measured times are split alike, so that both add up to the sum over the layers.
 
 use std::collections::BTreeMap;
 
 use channels::{Analysis, AxisUnit, GroupId};
-use latency::{NodeProvider, stats};
 use onnx_graph::{Graph, NodeId};
 
 use super::pair::owned;
-use super::place::Places;
 
-/// The shares of groups in a layer's time: group and part, the parts together 1; none where no group narrowed the layer.
+/// The shares of groups in a layer's time: group and part, the parts together 1; empty where no
+/// group narrowed the layer.
 pub(super) type Shares = Vec<(usize, f64)>;
 
-/// An axis of channels: per group how many indices are its, and all indices.
+/// An axis of channels: the number of indices per group, and of pinned ones.
 struct Axis {
     groups: BTreeMap<usize, usize>,
     pinned: usize,
@@ -29,7 +29,7 @@ impl Axis {
         Self { groups, pinned }
     }
 
-    /// Indices that stay at these widths, of groups of these sizes.
+    /// Indices that remain at these widths, of groups of these sizes.
     fn kept(&self, widths: &[usize], sizes: &[usize]) -> f64 {
         let of = |(&g, &count): (&usize, &usize)| {
             count as f64 * widths[g] as f64 / sizes[g].max(1) as f64
@@ -42,7 +42,7 @@ impl Axis {
 pub(super) struct Sides {
     inputs: Axis,
     outputs: Axis,
-    /// Groups whose emptying takes the layer away.
+    /// Groups whose emptying removes the layer.
     removed_by: Vec<usize>,
 }
 
@@ -65,20 +65,20 @@ impl Sides {
         }
     }
 
-    /// Whether the layer's time hangs on the width of a group.
+    /// Whether the layer's time depends on the width of a group.
     pub fn concerns(&self, group: usize) -> bool {
         let sides = [&self.inputs, &self.outputs];
         sides.iter().any(|axis| axis.groups.contains_key(&group))
             || self.removed_by.contains(&group)
     }
 
-    /// Channels read and made at these widths.
+    /// Input and output channels at these widths.
     pub fn channels(&self, widths: &[usize], sizes: &[usize]) -> (usize, usize) {
         let [inputs, outputs] = [&self.inputs, &self.outputs].map(|axis| axis.kept(widths, sizes));
         (inputs.round() as usize, outputs.round() as usize)
     }
 
-    /// Who narrowed the layer, and by what part.
+    /// The groups that narrowed the layer, with their parts.
     pub fn shares(&self, widths: &[usize], sizes: &[usize]) -> Shares {
         let emptied: Vec<usize> = self
             .removed_by
@@ -111,153 +111,22 @@ impl Sides {
     }
 }
 
-/// Times saved, split: per group, and by layers of no group.
+/// Splits saved times: per group, and of layers without a group.
 pub(super) fn split(saved: &[f64], shares: &[Shares], groups: usize) -> (Vec<f64>, f64) {
-    let (mut of, mut nobody) = (vec![0.0; groups], 0.0);
+    let (mut of, mut unshared) = (vec![0.0; groups], 0.0);
     for (&ns, shares) in saved.iter().zip(shares) {
         if shares.is_empty() {
-            nobody += ns;
+            unshared += ns;
         }
         for &(g, part) in shares {
             of[g] += part * ns;
         }
     }
-    (of, nobody)
+    (of, unshared)
 }
 
-/// The nodes of a graph by their names; `None` for a name that it does not have.
-pub(super) fn nodes_named<'a>(
-    graph: &Graph,
-    names: impl Iterator<Item = &'a str>,
-) -> Vec<Option<NodeId>> {
-    let nodes: BTreeMap<&str, NodeId> = graph.iter().map(|(id, n)| (n.name.as_str(), id)).collect();
-    names.map(|name| nodes.get(name).copied()).collect()
-}
-
-/// The times of one network's operators: those of its layers, and of all others by kind.
-#[derive(Debug, Clone, Default, PartialEq)]
-pub(crate) struct Times {
-    /// Per layer, ns; `None` for one that no operator is known to compute.
-    pub layers: Vec<Option<f64>>,
-    /// Per kind how many operators, and their time, ns.
-    pub others: BTreeMap<String, (usize, f64)>,
-}
-
-impl Times {
-    /// An operator's time, ns.
-    pub fn of(operator: &NodeProvider) -> f64 {
-        operator.time_ns.unwrap_or(0) as f64
-    }
-
-    /// The operators of one profile of a network, sorted out by layers of these names.
-    pub fn of_network<'a>(
-        operators: &[NodeProvider],
-        graph: &Graph,
-        names: impl Iterator<Item = &'a str>,
-    ) -> Self {
-        let layers = nodes_named(graph, names);
-        let places = Places::new(graph, layers.iter().flatten().copied());
-        Self::new(operators, &places, &layers)
-    }
-
-    /// Sorts the operators of one profile out. `layers` are the network's, `None` for one that it does not have.
-    fn new(operators: &[NodeProvider], places: &Places<'_>, layers: &[Option<NodeId>]) -> Self {
-        let mut times = Self {
-            layers: vec![None; layers.len()],
-            others: BTreeMap::new(),
-        };
-        for operator in operators {
-            let layer = places.layer(operator);
-            let at = layer.and_then(|id| layers.iter().position(|layer| *layer == Some(id)));
-            match at {
-                Some(at) => *times.layers[at].get_or_insert(0.0) += Self::of(operator),
-                None => {
-                    let other = times.others.entry(operator.op_type.clone()).or_default();
-                    *other = (other.0 + 1, other.1 + Self::of(operator));
-                }
-            }
-        }
-        times
-    }
-
-    /// Profiles of one network sorted out, one by one. A profile is taken in a process of its own, and the machine may be slower
-    /// all through it: each is scaled by what its layers differ on the median from those of the others.
-    pub(super) fn of_passes<'a>(
-        passes: impl Iterator<Item = &'a Vec<NodeProvider>>,
-        places: &Places<'_>,
-        layers: &[Option<NodeId>],
-    ) -> Vec<Self> {
-        let mut all: Vec<Self> = passes
-            .map(|operators| Self::new(operators, places, layers))
-            .collect();
-        let usual = Self::medians(&all);
-        for times in &mut all {
-            let pairs = usual.layers.iter().zip(&times.layers);
-            let factors: Vec<f64> = pairs
-                .filter_map(|(usual, here)| Some((*usual)? / (*here)?))
-                .filter(|factor| factor.is_finite() && *factor > 0.0)
-                .collect();
-            times.scale(stats::median(&factors).unwrap_or(1.0));
-        }
-        all
-    }
-
-    fn scale(&mut self, factor: f64) {
-        let layers = self.layers.iter_mut().flatten();
-        let others = self.others.values_mut().map(|(_, ns)| ns);
-        layers.chain(others).for_each(|ns| *ns *= factor);
-    }
-
-    /// The medians of several profiles, layer by layer and kind by kind.
-    pub fn medians(all: &[Self]) -> Self {
-        let Some(first) = all.first() else {
-            return Self::default();
-        };
-        let median = |values: Vec<f64>| stats::median(&values).unwrap_or(0.0);
-        let layers = first.layers.iter().enumerate().map(|(i, known)| {
-            known.map(|_| median(all.iter().filter_map(|times| times.layers[i]).collect()))
-        });
-        let others = first.others.iter().map(|(kind, &(count, _))| {
-            let times = all.iter().filter_map(|times| times.others.get(kind));
-            (kind.clone(), (count, median(times.map(|t| t.1).collect())))
-        });
-        Self {
-            layers: layers.collect(),
-            others: others.collect(),
-        }
-    }
-
-    /// The sum over all operators, ns.
-    pub fn sum(&self) -> f64 {
-        let others: f64 = self.others.values().map(|other| other.1).sum();
-        self.layers.iter().flatten().sum::<f64>() + others
-    }
-
-    /// What each layer saves from `self` to `after`, ns.
-    pub fn saved(&self, after: &Self) -> Vec<f64> {
-        let pairs = self.layers.iter().zip(&after.layers);
-        pairs
-            .map(|(before, after)| before.unwrap_or(0.0) - after.unwrap_or(0.0))
-            .collect()
-    }
-}
-
-/// How sure the medians of several profiles are: half of each layer's 95 % interval, ns; infinite where profiles are too few.
-pub(super) fn spreads(all: &[Times]) -> Vec<f64> {
-    let layers = all.first().map_or(0, |times| times.layers.len());
-    let half = |layer: usize| {
-        let values: Vec<f64> = all.iter().filter_map(|times| times.layers[layer]).collect();
-        match stats::median_ci(&values) {
-            Some((low, high)) => (high - low) / 2.0,
-            None if values.is_empty() => 0.0,
-            None => f64::INFINITY,
-        }
-    };
-    (0..layers).map(half).collect()
-}
-
-/// How sure a group's saving is, from how sure the times of its layers are in both networks; those err independently of each
-/// other, for what slows a whole profile down was taken out.
+/// Half the 95 % interval of a group's saving, from those of its layers in both networks. Their
+/// errors are independent: a factor common to a whole profile was removed.
 pub(super) fn uncertainty(group: usize, shares: &[Shares], spreads: &[Vec<f64>; 2]) -> f64 {
     let squares = shares.iter().enumerate().flat_map(|(layer, shares)| {
         let part = shares.iter().find(|share| share.0 == group);

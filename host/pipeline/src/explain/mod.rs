@@ -1,118 +1,83 @@
-//! Where a pruned network's time went: per group what was predicted, what was really saved, and why where it was nothing.
+//! The time of a pruned network: per group its predicted and its real saving, and a reason where
+//! it saved nothing.
 
 mod assemble;
-pub(crate) mod attribute;
-mod observe;
+mod attribute;
+mod layout;
 mod pair;
-mod place;
 mod predicted;
 mod reasons;
+mod request;
 mod subject;
+#[cfg(test)]
+mod tests;
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
-use channels::Attention;
-use latency::{LatencySource as _, Patience, resolve_all};
+use measuring::{Session, SessionConfig};
 use report::Explanation;
 
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::progress::{Reporter, StopFlag};
-use assemble::{Layout, assemble, precise};
+use crate::store::user_store;
+use assemble::{assemble, precise};
+use layout::Layout;
 use predicted::Predictions;
 use subject::Subject;
 
-/// Which networks to compare, and where.
-#[derive(Debug, Clone)]
-pub struct ExplainRequest {
-    /// The folder of a finished run, or two files: the original and its pruned form.
-    pub what: ExplainSubject,
-    /// The device; that of the run where none is named.
-    pub device: Option<String>,
-    /// What of an attention is pruned; as in the run where it is not said.
-    pub attention: Option<Attention>,
-    /// Whether to predict from kernels measured alone as well. What is not known of the device's kernels yet is measured, which
-    /// can take minutes.
-    pub predict: bool,
-}
+pub use request::{ExplainRequest, ExplainSubject};
 
-/// Where the two networks are.
-#[derive(Debug, Clone)]
-pub enum ExplainSubject {
-    /// The folder of a finished run.
-    Run(PathBuf),
-    /// Two ONNX files.
-    Files {
-        /// The original.
-        original: PathBuf,
-        /// Its pruned form.
-        pruned: PathBuf,
-    },
-}
-
-/// Measures a network and its pruned form, and tells for each group of channels what became of its time.
+/// Measures a network and its pruned form, and explains for each group of channels what became of
+/// its time.
 ///
 /// # Errors
-/// [`PipelineError::NoReport`] for a run that is not finished, [`PipelineError::Unrelated`] for files that are not the same
-/// network, [`PipelineError::NoOperatorTimes`] where the device tells no times; others when files or the device fail.
+/// [`PipelineError::NoReport`] for a run that is not finished, [`PipelineError::Unrelated`] for
+/// files that are not the same network; others when files or the device fail.
 pub fn explain(
     request: &ExplainRequest,
     stop: &StopFlag,
     reporter: &mut dyn Reporter,
 ) -> Result<Explanation, PipelineError> {
-    let subject = Subject::find(request)?;
+    let subject = Subject::new(request)?;
     let pair = subject.pair()?;
-    let found = resolve_all(&subject.device)?.into_iter().next();
-    let Some(found) = found else {
-        // An empty list is refused by `resolve_all`.
-        return Err(crate::config::ConfigError::value("device", "none is named").into());
-    };
-    let (mut device, profile) = found.start(Patience::default())?;
+    let mut devices = subject.device.resolve()?;
+    devices.truncate(1);
+    // Only predictions use the store.
+    let store = if request.predict { user_store()? } else { None };
+    let mut session = Session::start(devices, store.as_deref(), SessionConfig::default())?;
     let layout = Layout::new(&pair);
+    let (original, pruned) = (&subject.original, &subject.pruned);
     reporter.note(&format!(
         "measuring {} and {} on {}",
-        subject.original.name(),
-        subject.pruned.name(),
-        profile.name
+        original.name(),
+        pruned.name(),
+        session.profile().name
     ));
-    let observed = observe::observe(
-        &mut device,
-        &profile,
-        &subject.original,
-        &subject.pruned,
-        |passes| precise(&pair, &layout, passes),
-        |done| {
-            tracing::info!(done, "profiles");
-            !stop.is_set()
-        },
-    )?;
-    let described = profile.describe(&device.describe());
+    let enough = |passes: &[measuring::Pass]| precise(&pair, &layout, passes);
+    let observed = session.observe(original, pruned, enough, |done| {
+        tracing::info!(done, "profiles");
+        !stop.is_set()
+    })?;
     let predictions = if request.predict {
-        Some(Predictions::measure(
-            &pair,
-            &layout.table,
-            device,
-            &profile,
-            stop,
-            reporter,
-        )?)
+        let table = &layout.table;
+        let predictions = Predictions::measure(&pair, table, &mut session, stop, reporter)?;
+        Some(predictions)
     } else {
         None
     };
-    let mut told = assemble(&pair, &layout, &observed, predictions.as_ref());
-    told.original = subject.original.name().to_owned();
-    told.pruned = subject.pruned.name().to_owned();
-    told.device = described;
-    Ok(told)
+    Ok(Explanation {
+        original: original.name().to_owned(),
+        pruned: pruned.name().to_owned(),
+        device: session.describe(),
+        ..assemble(&pair, &layout, &observed, predictions.as_ref())
+    })
 }
 
 /// Writes an explanation as a page that opens without a network connection.
 ///
 /// # Errors
 /// An I/O error naming the path.
-pub fn write_explanation(told: &Explanation, path: &Path) -> Result<(), PipelineError> {
-    write_atomically(path, report::render_explanation(told).as_bytes())
+pub fn write_explanation(explanation: &Explanation, path: &Path) -> Result<(), PipelineError> {
+    write_atomically(path, report::render_explanation(explanation).as_bytes())
 }
-
-#[cfg(test)]
-mod tests;

@@ -1,4 +1,4 @@
-//! Whether one network is a pruned form of another, and which widths its groups have.
+//! The widths between a network and its pruned form, from the shapes of their weights.
 
 use std::collections::BTreeMap;
 
@@ -12,7 +12,7 @@ pub(super) struct Pair {
     pub original: Graph,
     pub pruned: Graph,
     pub analysis: Analysis,
-    /// Per group the channels that stayed.
+    /// Channels of each group in the pruned network.
     pub widths: Vec<usize>,
 }
 
@@ -20,7 +20,8 @@ impl Pair {
     /// Compares the weights of layers of equal names.
     ///
     /// # Errors
-    /// Why `pruned` cannot have come from `original`, in words; or that the original cannot be analysed.
+    /// Why `pruned` cannot have come from `original`, in words; or that the original cannot be
+    /// analysed.
     pub fn new(
         original: Graph,
         pruned: Graph,
@@ -49,7 +50,7 @@ impl Pair {
     }
 }
 
-/// How the indices of an axis are shared out: per group how many are its, and how many are pinned.
+/// The owners of an axis: the number of indices per group, and of pinned ones.
 pub(super) fn owned(owners: &[Option<AxisUnit>]) -> (BTreeMap<usize, usize>, usize) {
     let (mut groups, mut pinned) = (BTreeMap::new(), 0);
     for owner in owners {
@@ -66,7 +67,8 @@ fn by_name(graph: &Graph) -> BTreeMap<&str, &Node> {
     nodes.map(|node| (node.name.as_str(), node)).collect()
 }
 
-/// What the size of one axis says: the widths of the groups on it, times how many indices each unit has, and the pinned ones.
+/// The size of one axis as the sum of its groups' widths, times the indices of each unit, and of
+/// the pinned indices.
 struct Equation<'a> {
     node: &'a str,
     groups: BTreeMap<usize, usize>,
@@ -115,7 +117,7 @@ fn equations<'a>(
 }
 
 impl Equation<'_> {
-    /// The group that alone is not known yet, and the width that this axis gives it.
+    /// The only unknown group of the axis, and the width that follows for it.
     fn solve(
         &self,
         known: &[Option<usize>],
@@ -146,21 +148,21 @@ impl Equation<'_> {
     }
 }
 
-/// The width of each group, from the axes of weights: first those that are one group's alone.
+/// The width of each group, from the axes of weights: first from those of a single group.
 fn widths(original: &Graph, pruned: &Graph, analysis: &Analysis) -> Result<Vec<usize>, String> {
     let groups = analysis.groups();
     let sizes: Vec<usize> = groups.iter().map(|group| group.channels).collect();
     let equations = equations(original, pruned, analysis)?;
     let nodes = by_name(pruned);
     let gone = |g: usize| {
-        let mut makers = groups[g].producers.iter();
-        makers.all(|&p| !nodes.contains_key(original.node(p).name.as_str()))
+        let mut producers = groups[g].producers.iter();
+        producers.all(|&p| !nodes.contains_key(original.node(p).name.as_str()))
     };
     let mut known: Vec<Option<usize>> = vec![None; groups.len()];
     for (g, width) in known.iter_mut().enumerate().filter(|(g, _)| gone(*g)) {
         *width = Some(match analysis.removal(GroupId(g)) {
             Some(_) => 0,
-            // It went with the branch of another group.
+            // It was removed with the branch of another group.
             None if goes_with_another(analysis, g) => sizes[g],
             None => {
                 return Err(format!(
@@ -185,12 +187,13 @@ fn goes_with_another(analysis: &Analysis, group: usize) -> bool {
         .filter(|&g| g != group)
         .filter_map(|g| analysis.removal(GroupId(g)));
     removals.any(|removal| {
-        let mut makers = analysis.groups()[group].producers.iter();
-        makers.all(|p| removal.dead.contains(p))
+        let mut producers = analysis.groups()[group].producers.iter();
+        producers.all(|p| removal.dead.contains(p))
     })
 }
 
-/// Cuts the original to the widths: the layers and the shapes of their weights must be those of the pruned network.
+/// Cuts the original to the widths: the layers and the shapes of their weights must be those of
+/// the pruned network.
 fn confirm(
     original: &Graph,
     pruned: &Graph,
@@ -204,9 +207,9 @@ fn confirm(
         .collect();
     let plan = PrunePlan::from_widths(analysis, &order, widths)?;
     let cut = channels::cut(original, analysis, &plan)?;
-    let wanted = channels::apply(original, &cut)?;
-    let (wanted, found) = (layers(&wanted), layers(pruned));
-    for (name, dims) in &wanted {
+    let expected = layers(&channels::apply(original, &cut)?);
+    let found = layers(pruned);
+    for (name, dims) in &expected {
         match found.get(name) {
             None => return Ok(Err(format!("it has no layer '{name}'"))),
             Some(other) if other != dims => {
@@ -218,7 +221,7 @@ fn confirm(
         }
     }
     Ok(
-        match found.keys().find(|name| !wanted.contains_key(*name)) {
+        match found.keys().find(|name| !expected.contains_key(*name)) {
             Some(name) => Err(format!("its layer '{name}' is not in the original")),
             None => Ok(()),
         },

@@ -1,14 +1,14 @@
-//! What kernels measured alone say of both networks.
+//! The times of both networks by kernels measured alone.
 
-use latency::{AgentDevice, Profile};
-use latency_model::{CostTable, Curve, Kernel, KernelTable, LatencyStep, LayerTimes, ProbePlan};
+use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, LatencyStep};
+use measuring::Session;
 use search::WidthGrid;
 
-use super::assemble::Layout;
 use super::attribute::{Shares, split};
+use super::layout::Layout;
 use super::pair::Pair;
 use crate::error::PipelineError;
-use crate::knowledge::{ProbeConfig, probe_kernels, remembered};
+use crate::kernels::own_kernels;
 use crate::prepare::{width_space, widths_with};
 use crate::progress::{Reporter, StopFlag};
 
@@ -16,37 +16,25 @@ use crate::progress::{Reporter, StopFlag};
 pub(super) struct Predictions {
     times: LayerTimes,
     noise: f64,
-    /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel cannot be measured alone.
+    /// Per layer in the original and in the pruned network, ns; `None` for a layer whose kernel
+    /// cannot be measured alone.
     layers: Vec<Option<[f64; 2]>>,
     admissible: Vec<Vec<usize>>,
 }
 
 impl Predictions {
-    /// Looks kernels up in the user's store and measures what is missing there.
+    /// Measures the kernels that the user's store does not hold.
     pub fn measure(
         pair: &Pair,
         table: &CostTable,
-        device: AgentDevice,
-        profile: &Profile,
+        session: &mut Session,
         stop: &StopFlag,
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
         let space = width_space(&pair.analysis, &WidthGrid::default())?;
         let admissible = widths_with(&space, &pair.widths);
         let plan = ProbePlan::new(table, &admissible);
-        let total = plan.points().len() as u64;
-        reporter.begin("kernels measured alone", 0, total);
-        let config = ProbeConfig::default();
-        let go_on = |done: usize| {
-            reporter.step(done as u64, "");
-            !stop.is_set()
-        };
-        let mut kept = remembered(device)?;
-        let kernels = probe_kernels(kept.as_mut(), profile, &plan, &config, go_on)?;
-        reporter.end(&format!(
-            "{} kernels known of this device",
-            kernels.times().len()
-        ));
+        let kernels = own_kernels(session, &plan, stop, reporter)?;
         Ok(Self::new(pair, table, &kernels, admissible))
     }
 
@@ -82,12 +70,12 @@ impl Predictions {
         self.layers[layer].map(|ns| ns[network])
     }
 
-    /// Layers of which nothing is predicted.
+    /// The number of layers without a prediction.
     pub fn unknown(&self) -> usize {
         self.layers.iter().filter(|ns| ns.is_none()).count()
     }
 
-    /// What each group saves; `None` where nothing is known of any layer that it narrowed.
+    /// The saving of each group; `None` where no layer that it narrowed has a prediction.
     pub fn saved(&self, shares: &[Shares], groups: usize) -> Vec<Option<f64>> {
         let saved: Vec<f64> = self
             .layers
@@ -105,8 +93,9 @@ impl Predictions {
             .collect()
     }
 
-    /// The widths of a group that take as long as the one it has, and the widest below them that takes less, by the sum of the
-    /// layers that it touches with all other groups as they were pruned.
+    /// The widths of a group that take as long as the one it has, and the widest below them that
+    /// takes less, by the sum of the layers that it touches with all other groups as they were
+    /// pruned.
     pub fn step(
         &self,
         pair: &Pair,

@@ -1,25 +1,27 @@
-//! Why a group gained nothing: what the figures say, and "not explained" where they say nothing.
+//! Reasons why a group gained nothing, from the figures; "not explained" where they show none.
 
 use latency_model::LatencyStep;
 use report::{GroupSaving, LayerChange, OtherOperators};
 
-/// A group gained something when it saved more than noise and more than this part of what its removed channels took.
+/// A group gained something when it saved more than noise and more than this part of what its
+/// removed channels took.
 const LITTLE: f64 = 0.1;
 
 /// Numbers of channels that kernels work in: vectors of NEON, AVX2 and AVX-512.
 const BLOCKS: [usize; 3] = [4, 8, 16];
 
-/// What is known beside a group's own figures.
+/// The surroundings of a group.
 pub(super) struct Circumstances<'a> {
     /// The layers that the group touches.
     pub layers: Vec<&'a LayerChange>,
-    /// The operators that are no layers.
+    /// The operators other than layers.
     pub others: &'a [OtherOperators],
-    /// The step of widths that take equally long by kernels measured alone, and the widest width below it that takes less.
+    /// The step of widths that take equally long by kernels measured alone, and the widest width
+    /// below it that takes less.
     pub step: Option<(LatencyStep, Option<usize>)>,
 }
 
-/// What changed of the kernels and places of a group's layers.
+/// Changes of kernels and providers of a group's layers.
 pub(super) fn changes(layers: &[&LayerChange]) -> Vec<String> {
     let mut changes = Vec::new();
     for layer in layers {
@@ -124,7 +126,8 @@ fn same_step(group: &GroupSaving, about: &Circumstances<'_>) -> Option<String> {
 fn others_grew(about: &Circumstances<'_>) -> Option<String> {
     let grown = about.others.iter().filter(|kind| kind.saved_ns() < 0.0);
     let most = grown.min_by(|a, b| a.saved_ns().total_cmp(&b.saved_ns()))?;
-    // What is no layer cannot be told apart by group, so only where a layer of the group runs otherwise it may be to blame.
+    // Other operators belong to no group. They may be the reason only where a layer of the group
+    // runs in another kernel.
     let changed = |layer: &&&LayerChange| layer.before.kernel != layer.after.kernel;
     about.layers.iter().find(changed)?;
     Some(format!(

@@ -1,4 +1,4 @@
-//! From what a user names to two networks and a device.
+//! From a request to two networks and a device.
 
 use std::fs;
 use std::path::Path;
@@ -6,31 +6,34 @@ use std::path::Path;
 use channels::AnalysisOptions;
 use latency::Model;
 use onnx_graph::Graph;
+use onnx_graph::cost::costs;
 
 use super::pair::Pair;
-use super::{ExplainRequest, ExplainSubject};
-use crate::config::RunConfig;
+use super::request::{ExplainRequest, ExplainSubject};
+use crate::config::{DeviceSpec, RunConfig};
 use crate::error::PipelineError;
-use crate::folder::CONFIG_FILE;
-use crate::model::read_model_file;
-use crate::records::{Records, StageName};
-use crate::stages::export::FinalRow;
+use crate::folder::{CONFIG_FILE, ORIGINAL, RECORDS_FILE};
+use crate::missing::Missing;
+use crate::model::{read_sized_model, refuse_training};
+use crate::records::Records;
+use crate::sizes::with_input_sizes;
+use crate::stages::export::NetworkRole;
 
-/// Two networks, and the device they are compared on.
+/// Two networks, and the device on which they are compared.
 pub(super) struct Subject {
     pub original: Model,
     pub pruned: Model,
-    pub device: String,
+    pub device: DeviceSpec,
     graphs: [Graph; 2],
     groups: AnalysisOptions,
 }
 
 impl Subject {
-    /// Reads what a request names.
-    pub fn find(request: &ExplainRequest) -> Result<Self, PipelineError> {
+    /// Reads the networks of a request.
+    pub fn new(request: &ExplainRequest) -> Result<Self, PipelineError> {
         let (original, pruned, device, mut groups) = match &request.what {
             ExplainSubject::Files { original, pruned } => {
-                let device = String::from("local");
+                let device = DeviceSpec::default();
                 let groups = AnalysisOptions::default();
                 (original.clone(), pruned.clone(), device, groups)
             }
@@ -40,23 +43,31 @@ impl Subject {
                 let text = fs::read_to_string(&config)
                     .map_err(|e| PipelineError::io(&config, "read the configuration", e))?;
                 let config = RunConfig::stored(&text, config)?;
-                let original = root.join("original.onnx");
-                (original, root.join(pruned), config.device.0, config.groups)
+                let original = root.join(ORIGINAL);
+                (original, root.join(pruned), config.device, config.groups)
             }
         };
         if let Some(attention) = request.attention {
             groups.attention = attention;
         }
-        let graphs = [read_model_file(&original)?, read_model_file(&pruned)?];
+        let sizes = &request.input_sizes;
+        let graphs = [
+            read_sized_model(&original, sizes)?,
+            read_sized_model(&pruned, sizes)?,
+        ];
         for (graph, file) in graphs.iter().zip([&original, &pruned]) {
-            if !graph.open_inputs().is_empty() {
+            refuse_training(graph, &file.display().to_string())?;
+            if let Some(reason) = Missing::of(graph, &costs(graph)).open() {
                 return Err(PipelineError::UnfitModel {
                     model: file.display().to_string(),
-                    reason: "leaves sizes of its input open besides the batch; export the original and its pruned form at one fixed size"
-                        .into(),
+                    reason,
                 });
             }
         }
+        let model = |path: &Path| -> Result<Model, PipelineError> {
+            let model = Model::read(path.display().to_string(), path)?;
+            Ok(with_input_sizes(vec![model], sizes)?.remove(0))
+        };
         Ok(Self {
             graphs,
             original: model(&original)?,
@@ -88,15 +99,10 @@ fn pruned_file(root: &Path) -> Result<String, PipelineError> {
     let unfinished = || PipelineError::NoReport {
         path: root.to_owned(),
     };
-    let records = root.join("run.sqlite");
+    let records = root.join(RECORDS_FILE);
     if !records.is_file() {
         return Err(unfinished());
     }
-    let row = Records::open(&records)?.stage::<FinalRow>(&StageName::new("export/pruned"))?;
+    let row = Records::open(&records)?.get(&NetworkRole::Pruned.key())?;
     Ok(row.ok_or_else(unfinished)?.file)
-}
-
-fn model(path: &Path) -> Result<Model, PipelineError> {
-    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-    Ok(Model::new(path.display().to_string(), bytes))
 }

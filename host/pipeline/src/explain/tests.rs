@@ -1,4 +1,4 @@
-//! Known answers: who a time belongs to, and which layer an operator computes.
+//! Known answers: the groups of a time, and the layer of an operator.
 
 use channels::{AnalysisOptions, Attention, GroupId, PrunePlan, analyse, apply, cut};
 use latency::NodeProvider;
@@ -6,10 +6,10 @@ use onnx_graph::ops::{Add, Conv, Gemm, Op, Relu};
 use onnx_graph::{DType, Dim, Graph, NodeId, Tensor, ValueId};
 use report::{GroupSaving, LayerChange, LayerRun, OtherOperators};
 
-use super::attribute::{Sides, Times, split, spreads, uncertainty};
+use super::attribute::{Sides, split, uncertainty};
 use super::pair::Pair;
-use super::place::{Places, is_blocked, kernel};
 use super::reasons::{Circumstances, reason};
+use crate::operators::{Places, Times, is_blocked, kernel, spreads};
 
 fn conv(graph: &mut Graph, name: &str, x: ValueId, outputs: usize, inputs: usize) -> ValueId {
     let weight = Tensor::f32([outputs, inputs, 1, 1], vec![0.5; outputs * inputs]).unwrap();
@@ -24,7 +24,7 @@ fn conv(graph: &mut Graph, name: &str, x: ValueId, outputs: usize, inputs: usize
     graph.push(name, op.into(), &[x, weight]).unwrap()
 }
 
-/// `a` makes 64 channels, `b` 32 of them, `c` 8; then an addition of two products' results.
+/// `a` has 64 output channels, `b` 32, `c` 8; then an addition of two products' results.
 fn chain() -> Graph {
     let mut graph = Graph::new("chain", 17);
     let shape = [1, 3, 4, 4].map(Dim::Known).to_vec();
@@ -81,7 +81,7 @@ fn a_layer_is_shared_by_the_logarithm_of_how_much_each_group_narrowed_it() {
 }
 
 #[test]
-fn what_is_split_adds_up_and_a_removed_branch_belongs_to_who_was_emptied() {
+fn what_is_split_adds_up_and_a_removed_branch_belongs_to_the_emptied_group() {
     let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
     let analysis = analyse(&graph).unwrap();
     let sizes: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
@@ -96,9 +96,9 @@ fn what_is_split_adds_up_and_a_removed_branch_belongs_to_who_was_emptied() {
         .collect();
     let shares: Vec<_> = sides.iter().map(|s| s.shares(&widths, &sizes)).collect();
     let saved: Vec<f64> = (0..layers.len()).map(|i| 100.0 + i as f64).collect();
-    let (of, nobody) = split(&saved, &shares, sizes.len());
+    let (of, unshared) = split(&saved, &shares, sizes.len());
     let all: f64 = saved.iter().sum();
-    assert!((of.iter().sum::<f64>() + nobody - all).abs() < 1e-9);
+    assert!((of.iter().sum::<f64>() + unshared - all).abs() < 1e-9);
     let removal = analysis.removal(GroupId(emptied)).unwrap();
     let gone = layers.iter().zip(&saved);
     let gone: f64 = gone

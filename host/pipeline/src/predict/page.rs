@@ -9,7 +9,7 @@ use report::{
     Staircase,
 };
 
-use super::{LearnedPoint, Predicted};
+use super::predicted::{LearnedPoint, Predicted};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 
@@ -105,7 +105,8 @@ fn error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
     sum / f64::max(count, 1.0)
 }
 
-/// That of a line through one figure a network, by least squares, each network left out of its own line.
+/// Mean relative error of a least-squares line through one figure of each network, each left out
+/// of its own line.
 fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64 {
     let without = |left: usize| {
         let others = points.iter().enumerate().filter(move |(i, _)| *i != left);
@@ -126,7 +127,7 @@ fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64
     )
 }
 
-/// The layers that each kind of kernel is that of.
+/// The layers of each kind of kernel.
 fn users(predicted: &Predicted) -> BTreeMap<&LayerKind, Vec<String>> {
     let mut users: BTreeMap<&LayerKind, Vec<String>> = BTreeMap::new();
     for (layer, drawn) in predicted.layers.iter().zip(&predicted.drawn.layers) {
@@ -188,7 +189,7 @@ mod tests {
             .map(|i| point(f64::from(i), f64::from(i) * 2.0 + 1.0))
             .collect();
         assert!(line_error(&line, |p| p.macs) < 1e-12);
-        // Two points say nothing of a slope: each is predicted as the other.
+        // Without a slope each of two points is predicted as the other.
         let two = [point(1.0, 1.0), point(2.0, 2.0)];
         assert!((line_error(&two, |p| p.macs) - 0.75).abs() < 1e-12);
         assert_eq!(error(std::iter::empty()), 0.0);

@@ -1,18 +1,20 @@
-//! The network whose latency is asked for.
+//! The network of a prediction.
 
 use channels::{Analysis, PrunePlan, importance_order};
 use latency::Model;
 use latency_model::CostTable;
-use onnx_graph::{Graph, GraphError, fold_batch_norm};
+use onnx_graph::{Graph, GraphError};
 use search::{Space, WidthGrid};
 
-use super::PredictRequest;
+use super::request::PredictRequest;
+use crate::config::ModelSource;
+use crate::deploy::deployable;
 use crate::error::PipelineError;
 use crate::missing::all_counted;
-use crate::model::{load_model, read_spec};
+use crate::model::{load_model, read_spec, refuse_training};
 use crate::prepare::width_space;
 
-/// A network whose latency is asked for.
+/// The network of a prediction.
 pub(super) struct Subject {
     pub name: String,
     graph: Graph,
@@ -23,19 +25,25 @@ pub(super) struct Subject {
 }
 
 impl Subject {
-    pub fn find(request: &PredictRequest) -> Result<Self, PipelineError> {
-        let (graph, analysis) = if request.model.zoo_name().is_some() {
-            let (classes, input) = (request.classes, request.input);
-            let model = load_model(&request.model, classes, input, 0, request.groups)?;
-            (model.graph, model.analysis)
-        } else {
-            let graph = read_spec(&request.model)?;
-            all_counted(&graph, &request.model.name, "a prediction")?;
-            let analysis = channels::analyse_with(&graph, request.groups)?;
-            (graph, analysis)
+    /// Loads the network of a request.
+    pub fn new(request: &PredictRequest) -> Result<Self, PipelineError> {
+        let name = request.model.name();
+        let (graph, analysis) = match request.model.source() {
+            ModelSource::Zoo(_) => {
+                let (classes, input) = (request.classes, request.input);
+                let model = load_model(&request.model, classes, input, 0, request.groups)?;
+                (model.graph, model.analysis)
+            }
+            ModelSource::File(_) => {
+                let graph = read_spec(&request.model)?;
+                refuse_training(&graph, name)?;
+                all_counted(&graph, name, "a prediction")?;
+                let analysis = channels::analyse_with(&graph, request.groups)?;
+                (graph, analysis)
+            }
         };
         Ok(Self {
-            name: request.model.name.clone(),
+            name: name.to_owned(),
             order: importance_order(&graph, &analysis),
             table: CostTable::new(&graph, &analysis),
             space: width_space(&analysis, &WidthGrid::default())?,
@@ -44,6 +52,7 @@ impl Subject {
         })
     }
 
+    /// The widths of a request.
     pub fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
         let sizes = self.space.full().0;
         let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
@@ -51,7 +60,8 @@ impl Subject {
             Some(widths) => widths.clone(),
             None => sizes.iter().map(kept).collect(),
         };
-        // Also where no network is cut, as for a prediction from kernels alone, widths that leave none are refused.
+        // A prediction from kernels alone cuts no network, but widths that leave none are refused
+        // all the same.
         PrunePlan::from_widths(&self.analysis, &self.order, &widths)?;
         Ok(widths)
     }
@@ -68,11 +78,10 @@ impl Subject {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
         let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
         let pruned = channels::apply(&self.graph, &cut)?;
-        let mut deployed = fold_batch_norm(&pruned).map_err(|e| self.fail(e))?;
-        deployed.remove_dead();
-        Ok(deployed)
+        deployable(&pruned, None).map_err(|e| self.fail(e))
     }
 
+    /// The ONNX file of these widths.
     pub fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
         let deployed = self.deployed(widths)?;
         let bytes = onnx_graph::write(&deployed).map_err(|e| self.fail(e))?;

@@ -1,20 +1,19 @@
-//! Teaching the latency model before the search: some configurations are measured, without asking how accurate they are. A
-//! measurement takes a fraction of a second; a model that does not know the device makes the search waste whole episodes. Those are
-//! measured of which the model is least sure, until it is sure enough of all.
+//! Calibration of the latency model before the search: configurations near the budget are
+//! measured, without an evaluation of their accuracy. A measurement takes a fraction of a second;
+//! with a model that does not know the device, the search wastes whole episodes.
 
-use std::time::Instant;
-
-use onnx_graph::cost::costs;
-use search::{Config, CostKind, SeededRng};
+use latency::Model;
+use latency_model::Predictor;
+use measuring::{DONOR_NETWORKS, Learning, Networks, Session, learn};
+use search::{CostKind, SeededRng, Widths};
 use serde::{Deserialize, Serialize};
 
-use crate::device::{Effort, Meter};
-use crate::environment::CostModel;
+use crate::environment::{CostModel, Load};
 use crate::error::PipelineError;
-use crate::knowledge::DONOR_NETWORKS;
+use crate::news::DeviceNews;
 use crate::prepare::Prepared;
-use crate::records::StageName;
-use crate::stages::kernels;
+use crate::progress::{Reporter, StopFlag};
+use crate::records::{Key, Records};
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
@@ -28,123 +27,116 @@ pub(crate) struct Calibration {
     /// The device that measured it.
     #[serde(default)]
     pub device: Option<String>,
-    /// How long that took, ns.
+    /// Its share of the time that measuring took, ns.
     #[serde(default)]
     pub measuring_ns: u64,
 }
 
-/// Configurations that are measured together, for each device of a fleet.
-const PER_DEVICE: usize = 8;
-
-/// The fewest configurations: intervals of a model that knows less are not to be trusted.
-const FEWEST: usize = 16;
-
-/// Configurations drawn for each that is measured.
-const DRAWN: usize = 12;
-
-/// Configurations on which it is judged how sure the model is.
-const JUDGED: usize = 64;
-
-pub(crate) fn stage() -> StageName {
-    StageName::new("calibration")
+impl Calibration {
+    /// Widths and ratio, as a predictor learns them.
+    pub fn sample(&self) -> (&[usize], f64) {
+        (&self.widths, self.ratio)
+    }
 }
 
-/// Measures the configurations, or reads back what was measured; those already measured are not measured again.
+pub(crate) const CALIBRATION: Key<Vec<Calibration>> = Key::new("calibration");
+
+/// Measures the configurations, or reads back those of an earlier call. `donor` is the device
+/// whose kernels stand for this one's.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &Prepared,
     feasibility: &Feasibility,
+    donor: Option<&str>,
 ) -> Result<Vec<Calibration>, PipelineError> {
-    let count = work.config.search.calibration;
-    if feasibility.cost == CostKind::Macs || count == 0 {
+    let mut most = work.config.search.calibration;
+    if feasibility.cost == CostKind::Macs || most == 0 {
         return Ok(Vec::new());
     }
-    let count = match kernels::donor(work)? {
-        Some(_) => count.min(DONOR_NETWORKS),
-        None => count,
-    };
-    let stage = stage();
-    if let Some(known) = work.records.stage(&stage)? {
-        return Ok(known);
+    if donor.is_some() {
+        most = most.min(DONOR_NETWORKS);
     }
-    let mut rng = SeededRng::new(work.config.seed, 7);
-    let devices = work.meter.as_ref().map_or(1, Meter::devices);
-    // One device measures one after the other, several as many at once as keep them busy to the end.
-    let batch = if devices == 1 {
-        1
-    } else {
-        devices * PER_DEVICE
-    };
-    let mut found = Vec::new();
-    work.reporter.begin("latency calibration", 0, count);
-    let mut done = 0;
-    while done < count {
-        if work.stop.is_set() {
-            return Err(PipelineError::Stopped);
-        }
-        let model = CostModel::new(prepared, feasibility, &found)?;
-        // Of all that are drawn those nearer to the budget, where the search will be.
-        let mut spread = |count: usize| -> Vec<Vec<usize>> {
-            let mut drawn: Vec<(f64, Config)> = (0..2 * count)
-                .map(|_| prepared.space.spread(&mut rng))
-                .map(|config| ((model.load(&config) - 1.0).abs(), config))
-                .collect();
-            drawn.sort_by(|a, b| a.0.total_cmp(&b.0));
-            drawn.truncate(count);
-            drawn.into_iter().map(|(_, config)| config.0).collect()
-        };
-        let sure = work.config.knowledge.sure;
-        if found.len() >= FEWEST && model.predictor.is_precise(&spread(JUDGED), sure) {
-            break;
-        }
-        let wanted = batch.min((count - done) as usize);
-        let chosen = model
-            .predictor
-            .most_uncertain(spread(wanted * DRAWN), wanted);
-        let mut drawn = Vec::new();
-        let mut networks = Vec::new();
-        for config in chosen.into_iter().map(Config) {
-            let network = prepared.deployed(&prepared.cut_original(&config.0)?)?;
-            let bytes = prepared.deployed_bytes(&network)?;
-            networks.push((format!("calibration {config}"), bytes));
-            drawn.push((config, costs(&network).macs));
-            done += 1;
-        }
-        let Some(meter) = work.meter.as_mut() else {
-            break;
-        };
-        let clock = Instant::now();
-        let measured = meter.ratios(networks, Effort::Search);
-        let measuring_ns = nanoseconds(clock.elapsed()) / drawn.len().max(1) as u64;
-        work.tell_device_news()?;
-        for ((config, macs), ratio) in drawn.into_iter().zip(measured?) {
-            match ratio {
-                Ok(ratio) => found.push(Calibration {
-                    macs,
-                    widths: config.0,
-                    ratio: ratio.median,
-                    device: Some(ratio.device),
-                    measuring_ns,
-                }),
-                // One that cannot be measured teaches nothing; the others do.
-                Err(PipelineError::NoMeasurement { reason, .. }) => {
-                    work.reporter
-                        .warn(&format!("{config} has no valid measurement: {reason}"));
-                }
-                Err(e) => return Err(e),
-            }
-        }
-        work.reporter.step(done, "");
+    if let Some(recorded) = work.records.get(&CALIBRATION)? {
+        return Ok(recorded);
     }
-    let model = CostModel::new(prepared, feasibility, &found)?;
-    let fit = model.predictor.fit().map_or(String::new(), |fit| {
+    work.reporter.begin("latency calibration", 0, most);
+    let (mut predictor, load) = CostModel::new(prepared, feasibility, [])?.into_parts();
+    let mut networks = NearBudget {
+        prepared,
+        load,
+        rng: SeededRng::new(work.config.seed, 7),
+        news: &mut work.news,
+        records: work.records,
+        reporter: work.reporter,
+        stop: work.stop,
+    };
+    let learning = Learning {
+        most,
+        certainty: work.config.knowledge.sure,
+    };
+    let learned = learn(&mut work.session, &mut predictor, &mut networks, learning)?;
+    let fit = predictor.fit().map_or(String::new(), |fit| {
         let error = fit.mean_relative_error * 100.0;
         format!(", predictions of one left out are off by {error:.1} %")
     });
     work.reporter.end(&format!(
         "latency calibration: {} configurations measured{fit}",
-        found.len()
+        learned.len()
     ));
-    work.records.finish(&stage, &found)?;
-    Ok(found)
+    let calibration = learned.into_iter().map(|of| Calibration {
+        macs: prepared.table.macs(&of.widths).round() as u64,
+        widths: of.widths,
+        ratio: of.measured.ratio.value,
+        device: Some(of.measured.device),
+        measuring_ns: nanoseconds(of.took),
+    });
+    let calibration = calibration.collect();
+    work.records.finish(&CALIBRATION, &calibration)?;
+    Ok(calibration)
+}
+
+/// Configurations near the budget, where the search will be.
+struct NearBudget<'a> {
+    prepared: &'a Prepared,
+    load: Load<'a>,
+    rng: SeededRng,
+    news: &'a mut DeviceNews,
+    records: &'a mut Records,
+    reporter: &'a mut dyn Reporter,
+    stop: &'a StopFlag,
+}
+
+impl Networks for NearBudget<'_> {
+    type Error = PipelineError;
+
+    /// Of twice as many, those nearer to the budget.
+    fn draw(&mut self, predictor: &Predictor<'_>, count: usize) -> Vec<Vec<usize>> {
+        let mut drawn: Vec<(f64, Vec<usize>)> = (0..2 * count)
+            .map(|_| self.prepared.space.spread(&mut self.rng).0)
+            .map(|widths| ((self.load.of(predictor, &widths) - 1.0).abs(), widths))
+            .collect();
+        drawn.sort_by(|a, b| a.0.total_cmp(&b.0));
+        drawn.truncate(count);
+        drawn.into_iter().map(|(_, widths)| widths).collect()
+    }
+
+    fn model(&mut self, widths: &[usize]) -> Result<Model, PipelineError> {
+        let name = format!("calibration {}", Widths(widths.to_vec()));
+        Ok(Model::new(name, self.prepared.deploy_widths(widths)?.onnx))
+    }
+
+    fn progress(&mut self, session: &Session, tried: u64) -> Result<(), PipelineError> {
+        self.news.report(session, self.records, self.reporter)?;
+        self.reporter.step(tried, "");
+        if self.stop.is_set() {
+            return Err(PipelineError::Stopped);
+        }
+        Ok(())
+    }
+
+    fn passed_over(&mut self, widths: &[usize], reason: &str) {
+        let config = Widths(widths.to_vec());
+        self.reporter
+            .warn(&format!("{config} has no valid measurement: {reason}"));
+    }
 }

@@ -1,33 +1,92 @@
-//! The end of a run: BatchNorm folded, exported, checked in ONNX Runtime, measured with full rigour, tested.
+//! The end of a run: each network of the final table is exported, compared with the trained one
+//! on the device, measured with the final effort, and tested.
 
+use std::fmt;
 use std::fs;
 
+use latency::Model;
+use measuring::{FinalRatio, MeasuredRatio, Session};
 use onnx_graph::Graph;
-use onnx_graph::cost::costs;
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
-use crate::device::{FinalRatio, Meter, Ratio};
 use crate::error::PipelineError;
+use crate::folder::{ORIGINAL, RunFolder};
 use crate::prepare::Prepared;
-use crate::records::StageName;
-use crate::run::ORIGINAL;
+use crate::records::{Key, Records};
 use crate::work::Work;
 
-/// Largest difference between the exported network in ONNX Runtime and the trained one in libtorch, as a share of
-/// the output's spread. Deep networks differ by up to 3e-4 between runtimes.
+/// Largest difference between the exported network in ONNX Runtime and the trained one in
+/// libtorch, as a share of the output's spread. Deep networks differ by up to 3e-4 between
+/// runtimes.
 const TOLERANCE: f64 = 1e-3;
 
-/// The stage, and the file of the run's result.
-const RESULT: (&str, &str) = ("export/pruned", "pruned.onnx");
+const RESULT: &str = "pruned.onnx";
 
-/// Where a result is kept that turned out slower than the original: nobody shall deploy it unawares.
+/// The file of a result that is slower than the original, under a name that prevents its
+/// deployment by accident.
 const REFUSED: &str = "pruned.refused.onnx";
+
+/// A network's place in the final table, recorded as its label.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(from = "String", into = "String")]
+pub(crate) enum NetworkRole {
+    Original,
+    Pruned,
+    /// A candidate of another strategy, by its name.
+    Baseline(String),
+}
+
+impl NetworkRole {
+    /// The file of the exported network.
+    fn file(&self) -> String {
+        match self {
+            Self::Original => ORIGINAL.into(),
+            Self::Pruned => RESULT.into(),
+            Self::Baseline(name) => format!("baseline-{name}.onnx"),
+        }
+    }
+
+    /// The key of the finished export.
+    pub fn key(&self) -> Key<FinalRow> {
+        Key::of(EXPORT, &self.to_string())
+    }
+}
+
+/// The kind of the stages of [`NetworkRole::key`].
+pub(crate) const EXPORT: &str = "export";
+
+impl fmt::Display for NetworkRole {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Original => f.write_str("original"),
+            Self::Pruned => f.write_str("pruned"),
+            Self::Baseline(name) => write!(f, "baseline {name}"),
+        }
+    }
+}
+
+impl From<NetworkRole> for String {
+    fn from(role: NetworkRole) -> Self {
+        role.to_string()
+    }
+}
+
+impl From<String> for NetworkRole {
+    fn from(label: String) -> Self {
+        match label.as_str() {
+            "original" => Self::Original,
+            "pruned" => Self::Pruned,
+            other => Self::Baseline(other.strip_prefix("baseline ").unwrap_or(other).into()),
+        }
+    }
+}
 
 /// A network of the final table.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct FinalRow {
-    pub label: String,
+    #[serde(rename = "label")]
+    pub role: NetworkRole,
     pub widths: Vec<usize>,
     pub search_accuracy: Option<f64>,
     pub test_accuracy: f64,
@@ -35,91 +94,79 @@ pub(crate) struct FinalRow {
     pub macs: u64,
     pub parameters: u64,
     pub bytes: u64,
-    pub ratio: Option<Ratio>,
+    pub ratio: Option<MeasuredRatio>,
     /// The same measurement on the other devices of the fleet.
     #[serde(default)]
-    pub checks: Vec<Ratio>,
-    /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the output's spread.
+    pub checks: Vec<MeasuredRatio>,
+    /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the
+    /// output's spread.
     pub difference: Option<f64>,
     pub file: String,
 }
 
-/// Exports, checks, measures and tests one network, or reads the row back when that is done already.
+/// Exports, compares, measures and tests one network, or reads the row back if that is done.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &Prepared,
-    label: &str,
-    file: &str,
+    role: NetworkRole,
     graph: &Graph,
     (widths, search_accuracy): (&[usize], Option<f64>),
 ) -> Result<FinalRow, PipelineError> {
-    let stage = StageName::new(format!("export/{label}"));
-    if let Some(row) = work.records.stage::<FinalRow>(&stage)? {
-        return accepted(work, &stage, row);
+    let key = role.key();
+    if let Some(row) = work.records.get(&key)? {
+        return accepted(work, &key, row);
     }
     if work.stop.is_set() {
         return Err(PipelineError::Stopped);
     }
-    let deployed = prepared.deployed(graph)?;
-    let bytes = prepared.deployed_bytes(graph)?;
-    let difference = verify(work, prepared, label, graph, &bytes)?;
-    let size = bytes.len() as u64;
-    let cost = costs(&deployed);
-    let measured = work
-        .meter
-        .as_mut()
-        .map(|meter| meter.final_ratio(label, bytes.clone()));
-    work.tell_device_news()?;
-    let (ratio, checks) = match measured.transpose()? {
-        Some(FinalRatio { ratio, checks }) => (Some(ratio), checks),
-        None => (None, Vec::new()),
-    };
-    let refused = file == RESULT.1
-        && ratio.as_ref().is_some_and(is_slower)
-        && !work.config.result.allow_slower;
-    let file = if refused { REFUSED } else { file };
-    // A network that was given trained has been there since the run began.
-    if file != ORIGINAL || !prepared.model.trained {
-        work.folder.write(file, &bytes)?;
+    let deployed = prepared.deploy(graph)?;
+    let model = Model::new(role.to_string(), &deployed.onnx[..]);
+    let difference = verify(&mut work.session, prepared, graph, &model)?;
+    let measured = work.session.final_ratio(model);
+    work.report_devices()?;
+    let FinalRatio { ratio, checks } = measured?;
+    // Slower beyond noise.
+    let refused =
+        role == NetworkRole::Pruned && ratio.ratio.low > 1.0 && !work.config.result.allow_slower;
+    let file = if refused { REFUSED.into() } else { role.file() };
+    // A network that was given trained is there since the start of the run.
+    if role != NetworkRole::Original || !prepared.model.trained {
+        work.folder.write(&file, &deployed.onnx)?;
     }
     let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
-        label: label.into(),
+        role,
         widths: widths.to_vec(),
         search_accuracy,
         test_accuracy: accuracy.share(),
         test_images: accuracy.total,
-        macs: cost.macs,
-        parameters: cost.parameters,
-        bytes: size,
-        ratio,
+        macs: deployed.macs,
+        parameters: deployed.parameters,
+        bytes: deployed.onnx.len() as u64,
+        ratio: Some(ratio),
         checks,
-        difference,
-        file: file.into(),
+        difference: Some(difference),
+        file,
     };
-    work.records.finish(&stage, &row)?;
+    work.records.finish(&key, &row)?;
     Ok(row)
 }
 
-/// Slower beyond noise.
-fn is_slower(ratio: &Ratio) -> bool {
-    ratio.low > 1.0
-}
-
-/// A row that is done. A network that was refused takes the result's place once slower ones are allowed.
+/// A finished row. A network that was refused takes the result's place once slower ones are
+/// allowed.
 fn accepted(
     work: &mut Work<'_>,
-    stage: &StageName,
+    key: &Key<FinalRow>,
     mut row: FinalRow,
 ) -> Result<FinalRow, PipelineError> {
     if row.file == REFUSED && work.config.result.allow_slower {
-        let (from, to) = (work.folder.path(REFUSED), work.folder.path(RESULT.1));
-        // Gone already when a call was stopped right after it.
+        let (from, to) = (work.folder.path(REFUSED), work.folder.path(RESULT));
+        // Gone already when an earlier call was stopped right after it.
         if from.exists() {
             fs::rename(&from, &to).map_err(|e| PipelineError::io(&from, "rename", e))?;
         }
-        row.file = RESULT.1.into();
-        work.records.finish(stage, &row)?;
+        row.file = RESULT.into();
+        work.records.finish(key, &row)?;
     }
     Ok(row)
 }
@@ -127,96 +174,87 @@ fn accepted(
 /// Ends a run whose result was refused. Everything is written by then, the report included.
 ///
 /// # Errors
-/// [`PipelineError::Slower`] when it was.
-pub(crate) fn refuse_slower(work: &mut Work<'_>) -> Result<(), PipelineError> {
-    let row = work
-        .records
-        .stage::<FinalRow>(&StageName::new(RESULT.0))?
-        .filter(|row| row.file == REFUSED);
-    match row.and_then(|row| row.ratio) {
+/// [`PipelineError::Slower`] when it was refused.
+pub(crate) fn refuse_slower(records: &Records, folder: &RunFolder) -> Result<(), PipelineError> {
+    let row = records.get(&NetworkRole::Pruned.key())?;
+    match row
+        .filter(|row| row.file == REFUSED)
+        .and_then(|row| row.ratio)
+    {
         None => Ok(()),
-        Some(ratio) => Err(PipelineError::Slower {
-            ratio: ratio.median,
-            low: ratio.low,
-            high: ratio.high,
-            kept: work.folder.path(REFUSED),
-            run: work.folder.root().to_owned(),
+        Some(measured) => Err(PipelineError::Slower {
+            ratio: measured.ratio,
+            kept: folder.path(REFUSED),
+            run: folder.root().to_owned(),
         }),
     }
 }
 
 /// Runs the exported file on the device and the trained network in libtorch on the same images.
+/// Returns their relative difference.
 fn verify(
-    work: &mut Work<'_>,
+    session: &mut Session,
     prepared: &Prepared,
-    label: &str,
     graph: &Graph,
-    bytes: &[u8],
-) -> Result<Option<f64>, PipelineError> {
-    let Some(meter) = work.meter.as_mut() else {
-        return Ok(None);
-    };
-    let count = 8.min(prepared.splits.search.len());
+    model: &Model,
+) -> Result<f64, PipelineError> {
+    let data = prepared.splits.search.as_ref();
+    let count = 8.min(data.len());
     let indices: Vec<usize> = (0..count).collect();
-    let (images, wanted) = train::reference_outputs(
-        graph,
-        prepared.splits.search.as_ref(),
-        &indices,
-        prepared.exact,
-    )?;
-    let got = run_in_batches(meter, label, bytes, &images, (count, prepared))?;
-    let error = relative_difference(&got, &wanted);
+    let (images, expected) = train::reference_outputs(graph, data, &indices, prepared.exact)?;
+    let outputs = run_in_batches(session, prepared, model, &images, count)?;
+    let error = relative_difference(&outputs, &expected);
     if error > TOLERANCE {
         return Err(PipelineError::NotEquivalent {
-            model: label.into(),
+            model: model.name().into(),
             error,
             tolerance: TOLERANCE,
         });
     }
-    Ok(Some(error))
+    Ok(error)
 }
 
-/// What the device computes of `count` images, in batches of the size that the exported network has: the last is filled up with
-/// images from the front.
+/// The device's outputs for `count` images, in batches of the exported network's size. The last
+/// one is filled up with images from the front.
 fn run_in_batches(
-    meter: &mut Meter,
-    label: &str,
-    bytes: &[u8],
+    session: &mut Session,
+    prepared: &Prepared,
+    model: &Model,
     images: &[f32],
-    (count, prepared): (usize, &Prepared),
+    count: usize,
 ) -> Result<Vec<f32>, PipelineError> {
     let [c, h, w] = prepared.model.input;
     let batch = prepared.batch.unwrap_or(count).max(1);
-    let mut got = Vec::new();
+    let mut outputs = Vec::new();
     for first in (0..count).step_by(batch) {
-        let wanted = (first..first + batch).map(|i| i % count);
+        let indices = (first..first + batch).map(|i| i % count);
         let image = |i: usize| &images[i * c * h * w..(i + 1) * c * h * w];
-        let fed: Vec<f32> = wanted.flat_map(image).copied().collect();
-        got.extend(meter.run(label, bytes, &fed, [batch, c, h, w])?);
+        let fed: Vec<f32> = indices.flat_map(image).copied().collect();
+        outputs.extend(session.run(model, &fed, [batch, c, h, w])?);
     }
-    // Whatever an image gives is as long as what the others give.
+    // The outputs of all images are of one length.
     let images_run = count.div_ceil(batch) * batch;
-    got.truncate(got.len() / images_run.max(1) * count);
-    Ok(got)
+    outputs.truncate(outputs.len() / images_run.max(1) * count);
+    Ok(outputs)
 }
 
-/// Largest difference as a share of the standard deviation of `wanted`; infinite when the lengths differ or a number is
-/// not finite.
-fn relative_difference(got: &[f32], wanted: &[f32]) -> f64 {
-    let finite = got.iter().chain(wanted).all(|x| x.is_finite());
-    if got.len() != wanted.len() || wanted.is_empty() || !finite {
+/// Largest difference as a share of the standard deviation of `expected`; infinite when the
+/// lengths differ or a number is not finite.
+fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
+    let finite = got.iter().chain(expected).all(|x| x.is_finite());
+    if got.len() != expected.len() || expected.is_empty() || !finite {
         return f64::INFINITY;
     }
-    let count = wanted.len() as f64;
-    let mean = wanted.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
-    let variance = wanted
+    let count = expected.len() as f64;
+    let mean = expected.iter().map(|&x| f64::from(x)).sum::<f64>() / count;
+    let variance = expected
         .iter()
         .map(|&x| (f64::from(x) - mean).powi(2))
         .sum::<f64>()
         / count;
     let largest = got
         .iter()
-        .zip(wanted)
+        .zip(expected)
         .map(|(a, b)| f64::from((a - b).abs()))
         .fold(0.0, f64::max);
     largest / variance.sqrt().max(1e-12)
@@ -224,19 +262,32 @@ fn relative_difference(got: &[f32], wanted: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::relative_difference;
+    use super::{NetworkRole, relative_difference};
+
+    #[test]
+    fn a_role_is_recorded_as_its_label() {
+        let baseline = NetworkRole::Baseline("uniform-3".into());
+        for (role, label, file) in [
+            (NetworkRole::Original, "original", "original.onnx"),
+            (NetworkRole::Pruned, "pruned", "pruned.onnx"),
+            (baseline, "baseline uniform-3", "baseline-uniform-3.onnx"),
+        ] {
+            assert_eq!((role.to_string(), role.file()), (label.into(), file.into()));
+            assert_eq!(NetworkRole::from(label.to_owned()), role);
+        }
+    }
 
     #[test]
     fn a_difference_counts_against_the_spread_and_what_cannot_be_compared_is_infinitely_far() {
         assert_eq!(relative_difference(&[1.0, 3.0], &[1.0, 3.0]), 0.0);
         assert!((relative_difference(&[1.0, 3.5], &[1.0, 3.0]) - 0.5).abs() < 1e-9);
-        for (got, wanted) in [
+        for (got, expected) in [
             (&[1.0, f32::NAN][..], &[1.0, 3.0][..]),
             (&[1.0, 3.0], &[f32::INFINITY, 3.0]),
             (&[1.0], &[1.0, 3.0]),
             (&[], &[]),
         ] {
-            assert_eq!(relative_difference(got, wanted), f64::INFINITY);
+            assert_eq!(relative_difference(got, expected), f64::INFINITY);
         }
     }
 }

@@ -1,17 +1,17 @@
-//! From a configuration to a trained network: weights materialised, fine-tuned with distillation.
+//! From a configuration to a trained network: materialised weights, fine-tuned with distillation.
 
 use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, evaluate, features, finetune,
-    materialise, recalibrate,
+    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, TrainJob, evaluate, features,
+    finetune, materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
-use crate::records::StageName;
+use crate::records::Key;
 use crate::work::Work;
 
 /// A fine-tuned network, as recorded.
@@ -34,17 +34,17 @@ pub(crate) struct Source<'a> {
     pub teacher: Option<&'a Graph>,
 }
 
-/// What a fine-tuning is for.
+/// The purpose of a fine-tuning.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Purpose {
     /// A network of the final table.
     Result,
-    /// To find out which of several is worth the whole of it.
+    /// One of several candidates of the successive halving.
     Race,
 }
 
 impl Purpose {
-    /// Name of the folder in the run's, and of the stage.
+    /// Name of the folder in the run folder, and of the stage.
     fn folder(self) -> &'static str {
         match self {
             Self::Result => "finetune",
@@ -52,9 +52,9 @@ impl Purpose {
         }
     }
 
-    /// Of the network called `label`.
-    pub fn stage(self, label: &str) -> StageName {
-        StageName::new(format!("{}/{label}", self.folder()))
+    /// The key of the network called `label`.
+    pub fn key(self, label: &str) -> Key<Tuned> {
+        Key::of(self.folder(), label)
     }
 
     fn words(self) -> &'static str {
@@ -65,7 +65,7 @@ impl Purpose {
     }
 }
 
-/// Fine-tunes the network of `widths` under `label`, or reads it back when that is done already.
+/// Fine-tunes the network of `widths` under `label`, or reads it back if that is done.
 pub(crate) fn run(
     work: &mut Work<'_>,
     source: &Source<'_>,
@@ -74,8 +74,8 @@ pub(crate) fn run(
     widths: &[usize],
 ) -> Result<(Tuned, Graph), PipelineError> {
     let folder = purpose.folder();
-    let stage = purpose.stage(label);
-    if let Some(tuned) = work.records.stage::<Tuned>(&stage)? {
+    let key = purpose.key(label);
+    if let Some(tuned) = work.records.get(&key)? {
         let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
         return Ok((tuned, graph));
     }
@@ -91,23 +91,22 @@ pub(crate) fn run(
     }
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let mut watch = work.watch(&format!("{} ({label})", purpose.words()))?;
+    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
     let plan = PrunePlan::from_widths(&prepared.analysis, &prepared.order, widths)?;
     let features = features(&prepared.graph, &prepared.analysis, &plan)?;
     let teacher = source.teacher.map(|graph| TeacherSetup {
         graph,
         features: &features,
     });
-    let (graph, completion) = finetune(
-        &start,
-        teacher,
-        &loader,
-        &config,
-        prepared.runtime,
+    let job = TrainJob {
+        graph: &start,
+        loader: &loader,
+        config: &config,
+        runtime: prepared.runtime,
         seed,
-        Some(&checkpoint),
-        &mut watch,
-    )?;
+        checkpoint: Some(&checkpoint),
+    };
+    let (graph, completion) = finetune(&job, teacher, &mut watch)?;
     watch.finish();
     if completion == Completion::Stopped {
         return Err(PipelineError::Stopped);
@@ -143,8 +142,8 @@ pub(crate) fn run(
             Purpose::Race => "after the race",
         }
     ));
-    work.records.finish(&stage, &tuned)?;
-    // What is read back on resume is what goes on from here, so both paths continue from the same network.
+    work.records.finish(&key, &tuned)?;
+    // Read back, so that this call and a resumed one continue with the same network.
     let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
     Ok((tuned, graph))
 }
@@ -161,15 +160,10 @@ fn starting_point(
         origin => origin,
     };
     Ok(match origin {
-        WeightOrigin::Generated => materialise(
-            source.net,
-            &prepared.graph,
-            &prepared.analysis,
-            &prepared.order,
-            widths,
-            calibration,
-            prepared.runtime,
-        )?,
+        WeightOrigin::Generated => {
+            let (net, runtime) = (source.net, prepared.runtime);
+            materialise(net, prepared.prunable(), widths, calibration, runtime)?
+        }
         WeightOrigin::Original => {
             let cut = prepared.cut(widths)?;
             let mut graph = channels::apply(&prepared.graph, &cut)?;

@@ -1,24 +1,23 @@
-//! What the network's kernels take alone on the device, measured before the search: where predictions begin, and which widths are
-//! worth having.
+//! The network's kernels, measured alone before the search: predictions begin with their sum, and
+//! their step edges are the widths that are searched.
 
 use std::time::Instant;
 
 use latency_model::{KernelTable, ProbePlan};
+use measuring::misfit;
 use search::{CostKind, Space};
 use serde::{Deserialize, Serialize};
 
-use crate::device::Meter;
 use crate::environment::CostModel;
 use crate::error::PipelineError;
-use crate::knowledge::misfit;
 use crate::prepare::Prepared;
-use crate::records::StageName;
-use crate::stages::calibrate::{self, Calibration};
+use crate::records::Key;
+use crate::stages::calibrate::{CALIBRATION, Calibration};
 use crate::stages::train;
 use crate::start::Feasibility;
 use crate::work::{Work, nanoseconds};
 
-/// What was measured, and the widths that the run offers since.
+/// Measured kernels, and the widths that the run searches since.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Kernels {
     pub table: KernelTable,
@@ -26,143 +25,120 @@ pub(crate) struct Kernels {
     pub widths: Vec<Vec<usize>>,
     /// Time of the device, ns.
     pub measuring_ns: u64,
-    /// What the times hang on: device, runtime, settings.
+    /// What the times depend on: device, runtime, settings.
     pub circumstances: String,
-    /// The other device of the profile that they were measured on, where it was another one.
-    #[serde(default)]
-    pub of: Option<String>,
+    /// The other device of the profile that measured them, if it was another one.
+    #[serde(default, rename = "of")]
+    pub donor: Option<String>,
 }
 
-/// Times that differ by more than this from one measurement to the next tell of no steps.
+/// Times that differ by more than this from one measurement to the next show no steps.
 const TOO_NOISY: f64 = 0.05;
 
-pub(crate) fn stage() -> StageName {
-    StageName::new("kernels")
-}
+pub(crate) const KERNELS: Key<Kernels> = Key::new("kernels");
 
-/// Measures the kernels, or reads back what was measured, and narrows the space to the widths worth having.
+/// Measures the kernels, or reads back those of an earlier call, and narrows the space to the
+/// step edges. Returns the donor of the kernels, if they are of another device.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
     cost: CostKind,
-) -> Result<(), PipelineError> {
+) -> Result<Option<String>, PipelineError> {
     if cost == CostKind::Macs || !work.config.knowledge.kernels {
-        return Ok(());
+        return Ok(None);
     }
-    let meter = work.meter.as_ref();
-    let circumstances = meter.map_or_else(String::new, Meter::circumstances);
-    let known = match work.records.stage::<Kernels>(&stage())? {
-        Some(known) if known.circumstances == circumstances => known,
-        Some(known) => {
+    let circumstances = work.session.circumstances();
+    let kernels = match work.records.get(&KERNELS)? {
+        Some(recorded) if recorded.circumstances == circumstances => recorded,
+        Some(recorded) => {
             work.reporter.warn(&format!(
                 "the run began with {}, this is {circumstances}: kernels and calibration are measured again",
-                known.circumstances
+                recorded.circumstances
             ));
-            let found = Kernels {
+            let kernels = Kernels {
                 // The Graph PruningNet was trained on these.
-                widths: known.widths,
-                ..measure(work, prepared, cost, circumstances, Whose::Donor)?
+                widths: recorded.widths,
+                ..measure(work, prepared, cost, Source::OwnOrDonor)?
             };
-            work.records.forget(&calibrate::stage())?;
-            work.records.finish(&stage(), &found)?;
-            found
+            work.records.forget(&CALIBRATION)?;
+            work.records.finish(&KERNELS, &kernels)?;
+            kernels
         }
-        // A run that is further on already keeps the widths it began with.
-        None if work
-            .records
-            .stage::<serde_json::Value>(&calibrate::stage())?
-            .is_some() =>
-        {
-            return Ok(());
-        }
+        // A run that was calibrated without kernels keeps its widths.
+        None if work.records.get(&CALIBRATION)?.is_some() => return Ok(None),
         None => {
-            let found = measure(work, prepared, cost, circumstances, Whose::Donor)?;
-            work.records.finish(&stage(), &found)?;
-            found
+            let kernels = measure(work, prepared, cost, Source::OwnOrDonor)?;
+            work.records.finish(&KERNELS, &kernels)?;
+            kernels
         }
     };
-    offer(prepared, known)
+    let donor = kernels.donor.clone();
+    apply(prepared, kernels)?;
+    Ok(donor)
 }
 
-/// Narrows the space to the widths worth having, and lets predictions begin with the kernels.
-fn offer(prepared: &mut Prepared, known: Kernels) -> Result<(), PipelineError> {
-    if known.table.times().is_empty() {
+/// Narrows the space to the widths of `kernels`, and lets predictions begin with them.
+fn apply(prepared: &mut Prepared, kernels: Kernels) -> Result<(), PipelineError> {
+    if kernels.table.times().is_empty() {
         return Ok(());
     }
     let mut groups = prepared.all_widths.groups.clone();
-    for (group, widths) in groups.iter_mut().zip(known.widths) {
+    for (group, widths) in groups.iter_mut().zip(kernels.widths) {
         group.widths = widths;
     }
     prepared.space = Space::new(groups)?;
-    prepared.times = Some(prepared.table.layer_times(&known.table));
+    prepared.times = Some(prepared.table.layer_times(&kernels.table));
     Ok(())
 }
 
-/// The other device whose kernels stand for those of this run's.
-pub(crate) fn donor(work: &Work<'_>) -> Result<Option<String>, PipelineError> {
-    Ok(work
-        .records
-        .stage::<Kernels>(&stage())?
-        .and_then(|known| known.of))
-}
-
-/// Measures the device's own kernels after all, where whole networks show that those of another device of the profile do not fit.
+/// Measures the device's own kernels where whole networks show that those of a donor do not fit.
 pub(crate) fn verify(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
     feasibility: &Feasibility,
     calibration: &[Calibration],
 ) -> Result<(), PipelineError> {
-    let stage = stage();
-    let Some(known) = work.records.stage::<Kernels>(&stage)? else {
+    let Some(recorded) = work.records.get(&KERNELS)? else {
         return Ok(());
     };
-    let Some(other) = &known.of else {
+    let Some(donor) = &recorded.donor else {
         return Ok(());
     };
-    let fit = CostModel::new(prepared, feasibility, calibration)?
-        .predictor
-        .fit()
-        .copied();
-    let Some(fit) = fit else {
+    let samples = calibration.iter().map(Calibration::sample);
+    let costs = CostModel::new(prepared, feasibility, samples)?;
+    let Some(fit) = costs.predictor.fit().copied() else {
         work.reporter.warn(&format!(
-            "too few networks were measured to tell whether the kernels of {other} fit this device"
+            "too few networks were measured to tell whether the kernels of {donor} fit this device"
         ));
         return Ok(());
     };
-    let Some(misfit) = misfit(other, &fit) else {
+    let Some(misfit) = misfit(donor, &fit) else {
         return Ok(());
     };
     work.reporter.warn(&misfit);
-    let mut found = measure(
-        work,
-        prepared,
-        feasibility.cost,
-        known.circumstances,
-        Whose::Own,
-    )?;
+    let mut kernels = measure(work, prepared, feasibility.cost, Source::Own)?;
     if work.folder.path(train::CHECKPOINT).exists() {
         // The Graph PruningNet is trained on these.
-        found.widths = known.widths;
+        kernels.widths = recorded.widths;
     }
-    work.records.finish(&stage, &found)?;
-    offer(prepared, found)
+    work.records.finish(&KERNELS, &kernels)?;
+    apply(prepared, kernels)
 }
 
-/// Whose kernels may be taken.
+/// Which kernels may be used.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Whose {
+enum Source {
     Own,
-    /// Those of another device of the profile, where they are known and the device's own are not.
-    Donor,
+    /// Those of another device of the profile, where the store holds them and not the device's
+    /// own.
+    OwnOrDonor,
 }
 
 fn measure(
     work: &mut Work<'_>,
     prepared: &Prepared,
     cost: CostKind,
-    circumstances: String,
-    whose: Whose,
+    source: Source,
 ) -> Result<Kernels, PipelineError> {
     let all: Vec<Vec<usize>> = prepared
         .all_widths
@@ -173,81 +149,63 @@ fn measure(
     let plan = ProbePlan::new(&prepared.table, &all);
     let count = plan.points().len() as u64;
     let clock = Instant::now();
-    let probe = &work.config.knowledge.probe;
-    let donor = match &work.meter {
-        Some(meter) if whose == Whose::Donor && work.config.knowledge.donor => {
-            meter.donor_kernels(&plan, probe)?
-        }
-        _ => None,
+    let config = &work.config.knowledge;
+    let of_donor = if source == Source::OwnOrDonor && config.donor {
+        work.session.donor_kernels(&plan, &config.probe)?
+    } else {
+        None
     };
-    let (of, table) = match (donor, work.meter.as_mut()) {
-        (Some((other, table)), _) => (Some(other), table),
-        (None, Some(meter)) => {
+    let (donor, table) = match of_donor {
+        Some(found) => (Some(found.donor), found.table),
+        None => {
             work.reporter.begin("kernels", 0, count);
             let (stop, reporter) = (work.stop, &mut *work.reporter);
-            let table = meter.kernels(&plan, probe, |done| {
+            let table = work.session.kernels(&plan, &config.probe, |done| {
                 reporter.step(done as u64, "");
                 !stop.is_set()
             })?;
             (None, table)
         }
-        (None, None) => (None, KernelTable::default()),
     };
-    work.tell_device_news()?;
-    let measuring_ns = nanoseconds(clock.elapsed());
-    if table.times().is_empty() {
+    work.report_devices()?;
+    let mut kernels = Kernels {
+        widths: all,
+        measuring_ns: nanoseconds(clock.elapsed()),
+        circumstances: work.session.circumstances(),
+        donor,
+        table,
+    };
+    let noise = kernels.table.noise();
+    if kernels.table.times().is_empty() {
         work.reporter
             .warn("no kernel has a valid measurement; predictions begin with MACs");
-        return Ok(Kernels {
-            table,
-            widths: all,
-            measuring_ns,
-            circumstances,
-            of,
-        });
+        return Ok(kernels);
     }
-    let times = prepared.table.layer_times(&table);
-    let config = &work.config.knowledge;
-    // A budget of MACs as well wants the widths in between, which cost no time but MACs.
-    let narrows = config.step_edges && cost == CostKind::Latency && table.noise() <= TOO_NOISY;
-    let widths: Vec<Vec<usize>> = all
-        .iter()
-        .enumerate()
-        .map(|(group, widths)| {
-            if narrows {
-                prepared
-                    .table
-                    .step_edges(&times, group, widths, table.noise())
-            } else {
-                widths.clone()
-            }
-        })
-        .collect();
+    let times = prepared.table.layer_times(&kernels.table);
     let total = |widths: &[Vec<usize>]| widths.iter().map(Vec::len).sum::<usize>();
+    let all = total(&kernels.widths);
+    // With a budget of MACs as well the widths in between count: they cost no time but MACs.
+    let offered = if config.step_edges && cost == CostKind::Latency && noise <= TOO_NOISY {
+        for (group, widths) in kernels.widths.iter_mut().enumerate() {
+            *widths = prepared.table.step_edges(&times, group, widths, noise);
+        }
+        let edges = total(&kernels.widths);
+        format!("{edges} of {all} widths are worth having")
+    } else {
+        format!("all {all} widths are offered")
+    };
     let unknown = match times.unknown() {
         0 => String::new(),
         n => format!(", {n} layers' kernels cannot be measured alone"),
     };
-    let offered = if narrows {
-        let (some, all) = (total(&widths), total(&all));
-        format!("{some} of {all} widths are worth having")
-    } else {
-        format!("all {} widths are offered", total(&all))
-    };
-    let from = match &of {
+    let from = match &kernels.donor {
         None => "measured".to_owned(),
-        Some(other) => format!("known of {other}, of the same profile"),
+        Some(donor) => format!("known of {donor}, of the same profile"),
     };
     work.reporter.end(&format!(
         "kernels: {} of {count} {from} (noise {:.1} %){unknown}; {offered}",
-        table.times().len(),
-        table.noise() * 100.0,
+        kernels.table.times().len(),
+        noise * 100.0,
     ));
-    Ok(Kernels {
-        table,
-        widths,
-        measuring_ns,
-        circumstances,
-        of,
-    })
+    Ok(kernels)
 }

@@ -1,6 +1,6 @@
 //! Joint training of the Graph PruningNet.
 
-use search::Config;
+use search::Widths;
 use serde::{Deserialize, Serialize};
 use train::{
     Completion, JointConfig, JointSetup, JointState, PruningNet, PruningNetConfig, Start,
@@ -10,17 +10,19 @@ use train::{
 use crate::environment::CostModel;
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
-use crate::records::StageName;
+use crate::records::Key;
 use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;
 use crate::work::Work;
 
-/// What the joint training came to.
+/// A finished joint training.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct Trained {
     pub seconds: f64,
     pub steps: u64,
 }
+
+pub(crate) const TRAIN: Key<Trained> = Key::new("train");
 
 pub(crate) const CHECKPOINT: &str = "train/pruning-net.safetensors";
 
@@ -36,15 +38,14 @@ fn net_config(work: &Work<'_>, prepared: &Prepared) -> PruningNetConfig {
     }
 }
 
-/// Trains, or goes on training, until the joint training is done.
+/// Starts or resumes the joint training, and runs it to its end.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &Prepared,
     feasibility: &Feasibility,
     calibration: &[Calibration],
 ) -> Result<(), PipelineError> {
-    let stage = StageName::new("train");
-    if work.records.stage::<Trained>(&stage)?.is_some() {
+    if work.records.get(&TRAIN)?.is_some() {
         return Ok(());
     }
     let started = std::time::Instant::now();
@@ -57,16 +58,15 @@ pub(crate) fn run(
         .map(|g| g.widths.clone())
         .collect();
     let net = net_config(work, prepared);
-    let costs = CostModel::new(prepared, feasibility, calibration)?;
-    let load = |widths: &[usize]| costs.load(&Config(widths.to_vec()));
+    let samples = calibration.iter().map(Calibration::sample);
+    let costs = CostModel::new(prepared, feasibility, samples)?;
+    let load = |widths: &[usize]| costs.load(&Widths(widths.to_vec()));
     let joint = JointConfig {
         draw: work.config.joint.draw.fitted(&widths, load, 1.0),
         ..work.config.joint.clone()
     };
     let mut state = JointState::new(&JointSetup {
-        graph: &prepared.graph,
-        analysis: &prepared.analysis,
-        order: &prepared.order,
+        prunable: prepared.prunable(),
         widths: &widths,
         net: &net,
         config: &joint,
@@ -74,14 +74,14 @@ pub(crate) fn run(
         seed: work.config.seed,
     })?;
     let loader = prepared.training_loader(work.config.batch, work.config.seed)?;
-    let mut watch = work.watch("joint training")?;
+    let mut watch = work.watch("joint training");
     let completion = train_joint(&mut state, &loader, Some(&checkpoint), &mut watch)?;
     let steps = watch.finish();
     if completion == Completion::Stopped {
         return Err(PipelineError::Stopped);
     }
     work.records.finish(
-        &stage,
+        &TRAIN,
         &Trained {
             seconds: started.elapsed().as_secs_f64(),
             steps,

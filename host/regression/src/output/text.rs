@@ -33,9 +33,9 @@ fn interval(change: Option<&Change>) -> String {
         |c| {
             format!(
                 "{} ({} to {})",
-                percent(c.estimate),
-                percent(c.low),
-                percent(c.high)
+                percent(c.estimate.value),
+                percent(c.estimate.low),
+                percent(c.estimate.high)
             )
         },
     )
@@ -58,14 +58,14 @@ pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
     let mut text = match (compared.verdict, &compared.change) {
         (Verdict::Regressed, Some(change)) => format!(
             "{model} takes {} longer than the baseline ({} to {}), more than the {allowed:.1} % allowed",
-            percent(change.estimate),
-            percent(change.low),
-            percent(change.high),
+            percent(change.estimate.value),
+            percent(change.estimate.low),
+            percent(change.estimate.high),
         ),
         (Verdict::Undecided, Some(change)) => format!(
             "{model}: the change lies between {} and {}, too wide to tell {allowed:.1} %",
-            percent(change.low),
-            percent(change.high),
+            percent(change.estimate.low),
+            percent(change.estimate.high),
         ),
         (verdict, _) => format!("{model}: {verdict}"),
     };
@@ -192,9 +192,7 @@ mod tests {
             processes: 5,
             baseline_ns: is_compared.then_some(2e6),
             change: is_compared.then_some(Change {
-                estimate: 0.05,
-                low: 0.04,
-                high: 0.06,
+                estimate: (0.05, 0.04, 0.06).into(),
                 noise: 0.01,
                 processes: 5,
             }),

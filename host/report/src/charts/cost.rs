@@ -1,5 +1,7 @@
 //! Costs that are computed against the latency that was measured.
 
+use agent_protocol::stats::Interval;
+
 use crate::{
     charts::{Chart, Drawing, candidate_tip, colour, strategies},
     data::ReportData,
@@ -8,7 +10,7 @@ use crate::{
 };
 
 /// A candidate with its computed cost and its measured latency with interval.
-type Point<'a> = (f64, (f64, f64, f64), &'a crate::Candidate);
+type Point<'a> = (f64, Interval, &'a crate::Candidate);
 
 /// MACs, relative to the original, against measured latency. None below two candidates with both.
 pub(crate) fn macs_against_latency(data: &ReportData) -> Option<Chart<'_>> {
@@ -42,8 +44,12 @@ fn points<'a>(
         .candidates
         .iter()
         .filter_map(|c| Some((cost(c)?, c.latency_ratio?, c)));
-    both.filter(|(x, (m, l, h), _)| [x, m, l, h].iter().all(|v| v.is_finite()))
-        .collect()
+    both.filter(|(x, of, _)| {
+        [*x, of.value, of.low, of.high]
+            .iter()
+            .all(|v| v.is_finite())
+    })
+    .collect()
 }
 
 fn chart<'a>(
@@ -56,7 +62,7 @@ fn chart<'a>(
     if points.len() < 2 {
         return None;
     }
-    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.0)).collect();
+    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.value)).collect();
     let error = values.iter().map(|(x, y)| (x - y).abs()).sum::<f64>() / values.len() as f64;
     let relation = match (correlation(&values), correlation(&ranks(&values))) {
         (Some(r), Some(rho)) => format!("Correlation {r:.3}, of the ranks {rho:.3}."),
@@ -93,8 +99,10 @@ fn draw(
     let frame = Frame::new(window);
     let mut svg = Markup::default();
     let x = frame.x(Scale::covering(points.iter().map(|p| p.0), 0.05).unwrap_or((0.0, 1.0)));
-    let y = frame
-        .y(Scale::covering(points.iter().flat_map(|p| [p.1.1, p.1.2]), 0.05).unwrap_or((0.0, 1.0)));
+    let y = frame.y(
+        Scale::covering(points.iter().flat_map(|p| [p.1.low, p.1.high]), 0.05)
+            .unwrap_or((0.0, 1.0)),
+    );
     frame.axes(
         &mut svg,
         (&x, axis, &plain),
@@ -110,7 +118,7 @@ fn draw(
             (x.place(high), y.place(high)),
         );
     }
-    for &(cost, (_, low, high), _) in points {
+    for &(cost, Interval { low, high, .. }, _) in points {
         segment(
             &mut svg,
             "bars",
@@ -118,7 +126,7 @@ fn draw(
             (x.place(cost), y.place(high)),
         );
     }
-    for &(cost, (median, _, _), candidate) in points {
+    for &(cost, measured, candidate) in points {
         let class = format!("dot faint {}", colour(names, &candidate.strategy));
         let mut tip = candidate_tip(data, candidate);
         if let Some(predicted) = candidate.predicted_ratio {
@@ -127,12 +135,12 @@ fn draw(
         dot(
             &mut svg,
             &class,
-            (x.place(cost), y.place(median)),
+            (x.place(cost), y.place(measured.value)),
             window.pick(3.6, 3.2),
             &tip,
         );
     }
-    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.0)).collect();
+    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.value)).collect();
     if let Some(r) = correlation(&values) {
         text(
             &mut svg,

@@ -26,7 +26,7 @@ pub(crate) fn front(data: &ReportData) -> Option<Chart<'_>> {
     let latency = data.candidates.iter().any(|c| c.latency_ratio.is_some());
     let cost = move |c: &crate::Candidate| {
         if latency {
-            c.latency_ratio.map(|r| r.0)
+            c.latency_ratio.map(|r| r.value)
         } else {
             data.macs_ratio(c.macs)
         }

@@ -54,8 +54,8 @@ fn head(header: &mut Markup, data: &Explanation) {
     let saved = data.saved_ns();
     // Slower or faster as far as the interval tells.
     let (class, word) = match data.ratio {
-        (_, low, _) if low > 1.0 => ("verdict missed", "Slower"),
-        (_, _, high) if high < 1.0 => ("verdict met", "Faster"),
+        of if of.low > 1.0 => ("verdict missed", "Slower"),
+        of if of.high < 1.0 => ("verdict met", "Faster"),
         _ => ("verdict", "As fast"),
     };
     let why = format!(

@@ -2,6 +2,8 @@
 
 use std::fmt::Write as _;
 
+use agent_protocol::stats::Interval;
+
 use super::{Explanation, GroupSaving};
 use crate::{format, text::clean};
 
@@ -66,12 +68,12 @@ pub fn explanation_text(data: &Explanation) -> String {
 }
 
 /// A ratio with its interval: 0.667x (0.662 to 0.672).
-pub(super) fn ratio((median, low, high): (f64, f64, f64)) -> String {
+pub(super) fn ratio(of: Interval) -> String {
     format!(
         "{}x ({} to {})",
-        format::ratio(median),
-        format::ratio(low),
-        format::ratio(high)
+        format::ratio(of.value),
+        format::ratio(of.low),
+        format::ratio(of.high)
     )
 }
 

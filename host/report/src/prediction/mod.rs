@@ -7,6 +7,7 @@ mod points;
 mod stairs;
 mod words;
 
+use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
 use crate::data::Fact;
@@ -92,7 +93,7 @@ pub struct AskedPoint {
     /// Its upper end.
     pub high: Option<f64>,
     /// Measured latency with its 95 % interval: median, lower and upper end.
-    pub measured: Option<(f64, f64, f64)>,
+    pub measured: Option<Interval>,
 }
 
 /// A layer of the unpruned network: its kernel alone and in its place.

@@ -1,5 +1,7 @@
 //! The prediction as a page of its own.
 
+use agent_protocol::stats::Interval;
+
 use super::{
     AskedPoint, GroupCorners, LayerResidual, PredictionFit, PredictionReport, errors, layers,
     points, stairs, words,
@@ -106,8 +108,8 @@ fn tiles(header: &mut Markup, data: &PredictionReport) {
         };
         let big = format!("{}\u{d7}", format::ratio(asked.predicted));
         tiles.push(("Predicted, of the unpruned", big, small));
-        if let Some((median, low, high)) = asked.measured {
-            let big = format!("{}\u{d7}", format::ratio(median));
+        if let Some(Interval { value, low, high }) = asked.measured {
+            let big = format!("{}\u{d7}", format::ratio(value));
             let small = format!("95 % {} to {}", format::ratio(low), format::ratio(high));
             tiles.push(("Measured", big, small));
             let small = held(asked).map_or("", |held| {
@@ -117,7 +119,7 @@ fn tiles(header: &mut Markup, data: &PredictionReport) {
                     "outside the interval"
                 }
             });
-            let off = format::change(asked.predicted / median);
+            let off = format::change(asked.predicted / value);
             tiles.push(("Prediction is off by", off, small.to_owned()));
         }
     }
@@ -150,8 +152,7 @@ fn tiles(header: &mut Markup, data: &PredictionReport) {
 /// Whether the measurement asked for lies within the prediction's interval.
 fn held(asked: &AskedPoint) -> Option<bool> {
     let (low, high) = points::reach(asked)?;
-    let (median, ..) = asked.measured?;
-    Some((low..=high).contains(&median))
+    Some((low..=high).contains(&asked.measured?.value))
 }
 
 fn measured(page: &mut Markup, data: &PredictionReport) {

@@ -1,5 +1,7 @@
 //! Predicted against measured latency of whole networks, for the three ways to predict.
 
+use agent_protocol::stats::Interval;
+
 use super::{AskedPoint, PredictedPoint, PredictionReport, words};
 use crate::{
     charts::{Chart, Drawing},
@@ -122,10 +124,10 @@ pub(super) fn points(data: &PredictionReport) -> Option<Chart<'_>> {
 }
 
 /// The measurement of the configuration asked for, if it can be drawn.
-fn seen(asked: &AskedPoint) -> Option<(f64, f64, f64)> {
+fn seen(asked: &AskedPoint) -> Option<Interval> {
     asked
         .measured
-        .filter(|(m, l, h)| [m, l, h].iter().all(|&&v| words::drawable(v)))
+        .filter(|of| [of.value, of.low, of.high].into_iter().all(words::drawable))
 }
 
 /// The interval of its prediction, if it can be drawn.
@@ -147,7 +149,7 @@ fn draw(known: &[&PredictedPoint], asked: Option<&AskedPoint>, window: Window) -
     if let Some(asked) = asked {
         values.push(asked.predicted);
         values.extend(reach(asked).map_or(vec![], |(l, h)| vec![l, h]));
-        values.extend(seen(asked).map_or(vec![], |(_, l, h)| vec![l, h]));
+        values.extend(seen(asked).map_or(vec![], |of| vec![of.low, of.high]));
     }
     // The same ends on both axes, so that the diagonal joins the corners.
     let ends = Scale::covering(values.into_iter(), 0.05).unwrap_or((0.0, 1.0));
@@ -170,11 +172,11 @@ fn draw(known: &[&PredictedPoint], asked: Option<&AskedPoint>, window: Window) -
         }
     }
     if let Some(asked) = asked {
-        let height = seen(asked).map_or(asked.predicted, |(median, ..)| median);
+        let height = seen(asked).map_or(asked.predicted, |of| of.value);
         if let Some((low, high)) = reach(asked) {
             segment(&mut svg, "reach", place(low, height), place(high, height));
         }
-        if let Some((_, low, high)) = seen(asked) {
+        if let Some(Interval { low, high, .. }) = seen(asked) {
             let at = asked.predicted;
             segment(&mut svg, "reach", place(at, low), place(at, high));
         }

@@ -111,7 +111,7 @@ pub fn sized(layers: usize, stairs: usize, points: usize, groups: usize) -> Pred
             predicted: 0.534,
             low: Some(0.512),
             high: Some(0.557),
-            measured: Some((0.541, 0.536, 0.547)),
+            measured: Some((0.541, 0.536, 0.547).into()),
         }),
         layers: (0..layers).map(layer).collect(),
         stairs: (0..stairs).map(stair).collect(),

@@ -1,6 +1,7 @@
 //! An invented run, realistic in its proportions.
 #![allow(dead_code, reason = "every test binary uses a part")]
 
+use agent_protocol::stats::Interval;
 use report::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
     Provider, ReportData, Role, Row, SkippedFiles, Verdict,
@@ -98,11 +99,11 @@ pub fn run() -> ReportData {
                 episode: episode + 1,
                 strategy: strategy.into(),
                 accuracy,
-                latency_ratio: Some((
-                    ratio,
-                    ratio - 0.01 - 0.01 * noise.next(),
-                    ratio + 0.012 + 0.01 * noise.next(),
-                )),
+                latency_ratio: Some(Interval {
+                    value: ratio,
+                    low: ratio - 0.01 - 0.01 * noise.next(),
+                    high: ratio + 0.012 + 0.01 * noise.next(),
+                }),
                 macs: (full as f64 * share) as u64,
                 predicted_ratio: (episode > 20).then(|| ratio + 0.02 * noise.bell()),
                 reward: if feasible {
@@ -263,9 +264,9 @@ pub fn run_by_two() -> ReportData {
         name: name.into(),
         about: "Cortex-A76, 4 cores".into(),
         measured: 97,
-        reference_ns: Some((1.49e6, 1.48e6, 1.51e6)),
-        itself: Some((1.001, 0.998, 1.004)),
-        bias: Some((bias, bias - 0.006, bias + 0.006)),
+        reference_ns: Some((1.49e6, 1.48e6, 1.51e6).into()),
+        itself: Some((1.001, 0.998, 1.004).into()),
+        bias: Some((bias, bias - 0.006, bias + 0.006).into()),
         shared: 23,
         differs: bias > 1.01,
         ..DeviceLine::default()

@@ -1,4 +1,4 @@
-//! Actor and critic, and what the strategy remembers besides.
+//! Actor and critic, and the other state of the strategy.
 
 use super::config::DdpgConfig;
 use super::net::{Learner, matrix};
@@ -9,10 +9,10 @@ use crate::tracker::BudgetTracker;
 use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
-/// The strategy's name in records and snapshots.
+/// Name of the strategy in records and snapshots.
 pub(super) const NAME: &str = "ddpg";
 
-/// Everything but the networks.
+/// The state without the networks.
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(super) struct Memory {
     pub strategy: String,
@@ -33,7 +33,7 @@ pub(super) struct Agent {
     pub state_len: usize,
 }
 
-/// Sizes of the layers of actor and critic.
+/// Returns the layer sizes of actor and critic.
 pub(super) fn agent_dims(state_len: usize, hidden: usize) -> ([usize; 4], [usize; 4]) {
     (
         [state_len, hidden, hidden, 1],
@@ -93,7 +93,8 @@ impl Agent {
         let actions = matrix(&good.actions, 1)?;
         let chosen = self.actor.net.forward(&states);
         let value = self.critic.net.forward(&join(&states, &chosen));
-        // The value's scale must not decide how much imitation weighs (TD3+BC, Fujimoto & Gu, NeurIPS 2021).
+        // The weight of the imitation must not depend on the scale of the value (TD3+BC, Fujimoto
+        // & Gu, NeurIPS 2021).
         let scale = value.abs().mean(None::<Kind>).detach() + 1e-3;
         let difference: Tensor = (chosen - actions) * 3.5;
         let loss: Tensor = difference.square().mean(None::<Kind>) * config.imitation
@@ -102,7 +103,8 @@ impl Agent {
     }
 }
 
-/// State and action side by side; the action, 0 to 1, is brought to the scale of the normalised states.
+/// Concatenates states and actions; actions, 0 to 1, are brought to the scale of normalised
+/// states.
 fn join(states: &Tensor, actions: &Tensor) -> Tensor {
     Tensor::cat(&[states, &((actions - 0.5) * 3.5)], 1)
 }

@@ -1,4 +1,4 @@
-//! The agent's settings.
+//! Settings of the agent.
 
 use crate::{SearchError, TrackerConfig};
 use serde::{Deserialize, Serialize};
@@ -9,40 +9,43 @@ use serde::{Deserialize, Serialize};
 pub struct DdpgConfig {
     /// Seed of initial weights, exploration and replay.
     pub seed: u64,
-    /// Episodes before the actor decides: the best uniform configuration, then random ones under the budget.
+    /// Episodes before the actor decides: the best uniform configuration, then random ones within
+    /// the budget.
     pub warmup: usize,
     /// Width of both hidden layers of actor and critic.
     pub hidden: usize,
-    /// Actor's learning rate.
+    /// Learning rate of the actor.
     pub actor_rate: f64,
-    /// Critic's learning rate.
+    /// Learning rate of the critic.
     pub critic_rate: f64,
-    /// How fast the targets follow.
+    /// Rate at which the target networks follow.
     pub tau: f64,
     /// Steps per batch.
     pub batch: usize,
-    /// Deviation of the exploration noise in the first episode after the warm-up, on actions from 0 to 1.
+    /// Standard deviation of the exploration noise in the first episode after the warm-up, on
+    /// actions from 0 to 1.
     pub noise: f64,
     /// Factor on the noise per episode.
     pub noise_decay: f64,
-    /// The noise does not fall below this.
+    /// Lower bound of the noise.
     pub noise_floor: f64,
     /// Probability that a group explores in an episode; the others follow the actor.
     pub explore: f64,
-    /// Updates of actor and critic after each told episode.
+    /// Updates of actor and critic after each reported episode.
     pub updates: usize,
     /// Weight of imitating the best episodes in the actor's loss; 0 is plain DDPG.
     pub imitation: f64,
-    /// How many of the best episodes are imitated.
+    /// Number of the best episodes to imitate.
     pub elite: usize,
-    /// Shift an episode's wishes as a whole towards the budget before the wall sees them.
+    /// Whether an episode's actions are shifted towards the budget as a whole before the action
+    /// bound.
     pub project: bool,
-    /// Share of the episode's own return in the critic's target; the rest is the target critic's estimate of the next
-    /// step. 0 is plain DDPG.
+    /// Share of the episode's return in the critic's target; the rest is the target critic's
+    /// estimate of the next step. 0 is plain DDPG.
     pub return_share: f64,
     /// Decay of the moving-average reward baseline.
     pub baseline_decay: f64,
-    /// How the budget is followed.
+    /// Settings for keeping candidates near the budget.
     pub tracker: TrackerConfig,
 }
 
@@ -72,22 +75,10 @@ impl Default for DdpgConfig {
 }
 
 impl DdpgConfig {
-    /// The defaults with a warm-up that leaves most of `episodes` to the agent.
+    /// Returns the defaults with a warm-up of at most a quarter of `episodes`.
     pub fn for_episodes(episodes: usize) -> Self {
         Self {
             warmup: (episodes / 4).clamp(4, 40),
-            ..Self::default()
-        }
-    }
-
-    /// AMC's settings without the additions that few episodes need.
-    pub fn plain() -> Self {
-        Self {
-            noise_floor: 0.0,
-            explore: 1.0,
-            imitation: 0.0,
-            project: false,
-            return_share: 0.0,
             ..Self::default()
         }
     }

@@ -1,20 +1,28 @@
-//! The reinforcement learning agent: DDPG (Lillicrap et al., ICLR 2016) that sets one group after the other, as AMC
-//! (He et al., ECCV 2018) does, on the node embeddings of a graph network (Zhang et al., arXiv 1911.09817).
+//! Reinforcement learning: DDPG (Lillicrap et al., ICLR 2016) that sets one group after the
+//! other, as AMC (He et al., ECCV 2018), on the node embeddings of a graph network (Zhang et al.,
+//! arXiv 1911.09817).
 //!
-//! Plain DDPG with AMC's settings (bootstrapped targets, every group exploring, [`DdpgConfig::plain`]) hardly learns
-//! within 120 episodes on a problem whose answer is known (16 groups, mean of four seeds): its candidates of the last
-//! quarter lie 0.097 below the bound, random ones 0.092, and its best one, mostly found in the warm-up, 0.034 (random
-//! search 0.042). A hundred rewards let the critic learn little more than a slope per group, the actor follows it into
-//! the corners of the action space, and the wall makes the last groups pay for what the first ones took. With the
-//! following, each with its own switch in [`DdpgConfig`], it is 0.030 in the last quarter and 0.019 at best (evolution
-//! 0.032 and 0.021):
-//! - the wishes of an episode are shifted towards the budget as a whole before the wall has the last word (`project`);
-//! - the actor also imitates the best episodes (`imitation`, `elite`; self-imitation, Oh et al., ICML 2018, in the form of
-//!   TD3+BC), which keeps it where the critic knows something;
-//! - only some of the groups explore in an episode (`explore`), and the noise does not fade out (`noise_floor`);
-//! - the critic learns from the episode's own return (`return_share`): with all reward at the end and a discount of 1 a
-//!   bootstrapped target needs as many passes as there are groups to reach the first one;
-//! - the first episode is the best uniform configuration, the rest of the warm-up lies at random under the budget.
+//! Plain DDPG with AMC's settings (`noise_floor`, `imitation` and `return_share` 0, `explore` 1,
+//! `project` off) hardly learns within 120 episodes on a problem with a known optimum (16 groups,
+//! mean of four seeds). Its candidates of the last quarter lie 0.097 below the upper bound,
+//! random ones 0.092; its best one, mostly from the warm-up, lies at 0.034 (random search:
+//! 0.042). From a hundred rewards the critic learns little more than a slope per group, the actor
+//! follows it to the limits of the action space, and the action bound makes the last groups pay
+//! for the first ones.
+//!
+//! With the following additions, each with a setting in [`DdpgConfig`], the distances are 0.030
+//! in the last quarter and 0.019 at best (evolution: 0.032 and 0.021):
+//! - The actions of an episode are shifted towards the budget as a whole before the action bound
+//!   applies (`project`).
+//! - The actor also imitates the best episodes (`imitation`, `elite`; self-imitation, Oh et al.,
+//!   ICML 2018, in the form of TD3+BC), which keeps it in the region that the critic has learned.
+//! - Only some of the groups explore in an episode (`explore`), and the noise does not vanish
+//!   (`noise_floor`).
+//! - The critic learns from the episode's return (`return_share`). With all reward at the end and
+//!   a discount of 1, a bootstrapped target needs as many passes as there are groups to reach the
+//!   first.
+//! - The first episode is the best uniform configuration; the others of the warm-up are random
+//!   ones within the budget.
 
 mod agent;
 mod config;
@@ -22,13 +30,13 @@ mod net;
 mod replay;
 mod snapshot;
 
+use crate::bound::ActionBound;
 use crate::{
-    Band, BudgetTracker, Config, Environment, Outcome, SearchError, SeededRng, Strategy, Wall,
-    candidates,
+    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, Widths, candidates,
 };
 use agent::{Agent, Memory, NAME};
 pub use config::DdpgConfig;
-use replay::{Episode, Normaliser, sample};
+use replay::{Episode, Normaliser, Replay};
 
 /// The reinforcement learning agent.
 #[derive(Debug)]
@@ -39,10 +47,11 @@ pub struct Ddpg {
 }
 
 impl Ddpg {
-    /// An agent that has seen nothing. Its networks are made at the first ask, when the size of a state is known.
+    /// Creates an untrained agent. The first proposal determines the size of a state and creates
+    /// the networks.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the settings make no sense.
+    /// [`SearchError::InvalidOption`] for invalid settings.
     pub fn new(config: DdpgConfig) -> Result<Self, SearchError> {
         config.check()?;
         let memory = Memory {
@@ -62,34 +71,27 @@ impl Ddpg {
         })
     }
 
-    /// The deviation of the exploration noise in the next episode; `None` in the warm-up.
-    pub fn noise(&self) -> Option<f64> {
+    /// Standard deviation of the exploration noise in the next episode; `None` in the warm-up.
+    fn noise(&self) -> Option<f64> {
         let config = &self.memory.config;
         let since = self.memory.asked.checked_sub(config.warmup.max(1))?;
         Some((config.noise * config.noise_decay.powf(since as f64)).max(config.noise_floor))
     }
 
-    /// One walk over the groups: `choose` gives the wished width's index for the normalised state of a group, the wall
-    /// has the last word.
+    /// Decides group after group: `choose` returns the index of the width for a group's
+    /// normalised state, and the action bound, if `bounded`, corrects it.
     fn walk(
         &mut self,
         env: &mut dyn Environment,
         band: Band,
-        walled: bool,
-        mut choose: impl FnMut(
-            &Agent,
-            &dyn Environment,
-            &mut SeededRng,
-            usize,
-            &[f32],
-        ) -> Result<usize, SearchError>,
+        bounded: bool,
+        mut choose: impl FnMut(Choice<'_>) -> Result<usize, SearchError>,
     ) -> Result<Episode, SearchError> {
-        let open = Band {
+        let unbounded = Band {
             floor: 0.0,
             limit: f64::INFINITY,
-            ..band
         };
-        let mut wall = Wall::new(env, if walled { band } else { open });
+        let mut bound = ActionBound::new(env, if bounded { band } else { unbounded });
         let full = env.cost(&env.space().full()).max(f64::MIN_POSITIVE);
         let scale = if band.limit.is_finite() {
             band.limit.max(f64::MIN_POSITIVE)
@@ -102,66 +104,39 @@ impl Ddpg {
             Vec::with_capacity(groups),
             1.0f32,
         );
-        for t in 0..groups {
-            let embeddings = env.embeddings(&wall.partial())?;
-            let unusable = |reason: String| SearchError::Environment {
-                what: "embeddings",
-                reason,
-            };
-            if embeddings.len() != groups {
-                return Err(unusable(format!(
-                    "{} for {groups} groups",
-                    embeddings.len()
-                )));
-            }
-            let (low, high) = wall.reach(env);
-            let mut state = embeddings[t].clone();
+        for group in 0..groups {
+            let mut state = embedding(env, &bound.partial(), group)?;
+            let (low, high) = bound.cost_range(env);
             state.extend([
-                t as f32 / groups as f32,
+                group as f32 / groups as f32,
                 (low / scale) as f32,
                 ((high - low) / full) as f32,
                 last,
             ]);
             if let Some(bad) = state.iter().position(|v| !v.is_finite()) {
+                let name = &env.space().groups[group].name;
                 return Err(unusable(format!(
-                    "component {bad} of group {}'s state is not a number",
-                    env.space().groups[t].name
+                    "component {bad} of group {name}'s state is not a number"
                 )));
             }
-            let agent = match &mut self.agent {
-                Some(agent) => agent,
-                None => {
-                    let levels = env.space().uniform_levels();
-                    let uniform = &levels[candidates::best_uniform(env, &band, &levels)].1;
-                    let position =
-                        |g: usize| env.space().groups[g].position_of(env.space().index(uniform, g));
-                    let start = (0..groups).map(position).sum::<f64>() / groups as f64;
-                    let memory = &mut self.memory;
-                    self.agent.insert(Agent::new(
-                        state.len(),
-                        &memory.config,
-                        start,
-                        &mut memory.rng,
-                    )?)
-                }
-            };
-            if agent.state_len != state.len() {
-                return Err(unusable(format!(
-                    "states have {} components, the agent knows {}",
-                    state.len(),
-                    agent.state_len
-                )));
-            }
+            let memory = &mut self.memory;
+            let agent = prepared(&mut self.agent, memory, env, &band, state.len())?;
             let mut normalised = Vec::with_capacity(state.len());
-            self.memory.normaliser.apply(&state, &mut normalised);
-            let wish = choose(agent, env, &mut self.memory.rng, t, &normalised)?;
-            let index = wall.decide(env, wish);
-            last = env.space().groups[t].position_of(index) as f32;
+            memory.normaliser.apply(&state, &mut normalised);
+            let action = choose(Choice {
+                agent,
+                env,
+                rng: &mut memory.rng,
+                group,
+                state: &normalised,
+            })?;
+            let index = bound.decide(env, action);
+            last = env.space().groups[group].position_of(index) as f32;
             states.push(state);
             actions.push(last);
         }
         Ok(Episode {
-            config: wall.finish(),
+            widths: bound.finish(),
             states,
             actions,
             reward: 0.0,
@@ -169,21 +144,21 @@ impl Ddpg {
         })
     }
 
-    /// Walks to a given configuration, so that its states are known. Where it is known to be within the budget the
-    /// wall stays away: it could stop short of it if predicted costs are not monotone.
+    /// Walks to a given configuration to record its states. `bounded` is off for configurations
+    /// within the budget: with non-monotone costs the action bound could end elsewhere.
     fn walk_to(
         &mut self,
         env: &mut dyn Environment,
         band: Band,
-        walled: bool,
-        config: &Config,
+        bounded: bool,
+        widths: &Widths,
     ) -> Result<Episode, SearchError> {
-        self.walk(env, band, walled, |_, env, _, t, _| {
-            Ok(env.space().index(config, t))
+        self.walk(env, band, bounded, |choice| {
+            Ok(choice.env.space().index(widths, choice.group))
         })
     }
 
-    /// An episode of the actor with noise.
+    /// Runs an episode of the actor with noise.
     fn explore(
         &mut self,
         env: &mut dyn Environment,
@@ -191,31 +166,43 @@ impl Ddpg {
         noise: f64,
     ) -> Result<Episode, SearchError> {
         let (explore, project) = (self.memory.config.explore, self.memory.config.project);
-        let wish = self.walk(env, band, !project, |agent, env, rng, t, state| {
-            let action = agent.act(state)?;
-            let action = if rng.chance(explore) {
-                rng.truncated_normal(action, noise, 0.0, 1.0)
+        let episode = self.walk(env, band, !project, |choice| {
+            let action = choice.agent.act(choice.state)?;
+            let action = if choice.rng.chance(explore) {
+                choice.rng.truncated_normal(action, noise, 0.0, 1.0)
             } else {
                 action
             };
-            Ok(env
-                .space()
-                .snap_index(t, env.space().groups[t].ratio_at(action)))
+            let space = choice.env.space();
+            let ratio = space.groups[choice.group].ratio_at(action);
+            Ok(space.snap_index(choice.group, ratio))
         })?;
         if !project {
-            return Ok(wish);
+            return Ok(episode);
         }
-        let space = env.space();
-        let positions: Vec<f64> = (0..space.len())
-            .map(|g| {
-                space.index(&wish.config, g) as f64
-                    / (space.groups[g].widths.len() - 1).max(1) as f64
-            })
-            .collect();
+        let positions = candidates::positions(env.space(), &episode.widths);
         let rng = &mut self.memory.rng;
-        let wished = candidates::project(env, &band, &positions, rng);
-        let wished = candidates::widen(env, &band, wished, rng);
-        self.walk_to(env, band, true, &wished)
+        let projected = candidates::project(env, &band, &positions, rng);
+        let projected = candidates::widen(env, &band, projected, rng);
+        self.walk_to(env, band, true, &projected)
+    }
+
+    /// Runs an episode of the warm-up: the best uniform configuration first, then random ones.
+    fn warm_up(&mut self, env: &mut dyn Environment, band: Band) -> Result<Episode, SearchError> {
+        let memory = &mut self.memory;
+        let candidate = if memory.asked == 0 {
+            let levels = env.space().uniform_levels();
+            levels[candidates::best_uniform(env, &band, &levels)]
+                .1
+                .clone()
+        } else {
+            let spread = 0.2 + 0.8 * memory.rng.unit();
+            let drawn = candidates::draw(env, &band, spread, &mut memory.rng);
+            candidates::widen(env, &band, drawn, &mut memory.rng)
+        };
+        let candidate =
+            candidates::unseen(env, &band, &memory.tracker, candidate, &mut memory.rng)?;
+        self.walk_to(env, band, false, &candidate)
     }
 
     fn learn(&mut self) -> Result<(), SearchError> {
@@ -226,24 +213,21 @@ impl Ddpg {
         if self.episodes.len() < 2 {
             return Ok(());
         }
-        let scaled = scaled_returns(&self.episodes, memory.baseline.unwrap_or(0.0));
+        let returns = scaled_returns(&self.episodes, memory.baseline.unwrap_or(0.0));
         let all: Vec<usize> = (0..self.episodes.len()).collect();
         let mut best = all.clone();
         if memory.config.imitation > 0.0 {
             best.sort_by(|&a, &b| self.episodes[b].reward.total_cmp(&self.episodes[a].reward));
             best.truncate(memory.config.elite);
         }
+        let replay = Replay {
+            episodes: &self.episodes,
+            returns: &returns,
+            normaliser: &memory.normaliser,
+        };
         for _ in 0..memory.config.updates {
-            let mut draw = |from: &[usize]| {
-                sample(
-                    &self.episodes,
-                    from,
-                    &memory.normaliser,
-                    &scaled,
-                    memory.config.batch,
-                    &mut memory.rng,
-                )
-            };
+            let mut draw =
+                |from: &[usize]| replay.sample(from, memory.config.batch, &mut memory.rng);
             let (batch, good) = (draw(&all), draw(&best));
             agent.update(&batch, &good, &memory.config)?;
         }
@@ -251,8 +235,68 @@ impl Ddpg {
     }
 }
 
-/// Rewards minus the baseline, divided by the deviation of the feasible ones and cut to +-3. Among candidates just below
-/// the budget accuracies differ by little; without the scale the critic would only see the gap to infeasible ones.
+/// The inputs of a decision about one group.
+struct Choice<'a> {
+    agent: &'a Agent,
+    env: &'a dyn Environment,
+    rng: &'a mut SeededRng,
+    group: usize,
+    /// The normalised state.
+    state: &'a [f32],
+}
+
+/// Creates the agent at the first state; later, checks that states keep their size. The actor
+/// starts near the best uniform configuration.
+fn prepared<'a>(
+    agent: &'a mut Option<Agent>,
+    memory: &mut Memory,
+    env: &dyn Environment,
+    band: &Band,
+    state_len: usize,
+) -> Result<&'a Agent, SearchError> {
+    match agent {
+        Some(agent) if agent.state_len != state_len => Err(unusable(format!(
+            "states have {state_len} components, those of the agent {}",
+            agent.state_len
+        ))),
+        Some(agent) => Ok(agent),
+        none => {
+            let space = env.space();
+            let levels = space.uniform_levels();
+            let uniform = &levels[candidates::best_uniform(env, band, &levels)].1;
+            let position = |g: usize| space.groups[g].position_of(space.index(uniform, g));
+            let start = (0..space.len()).map(position).sum::<f64>() / space.len() as f64;
+            let agent = Agent::new(state_len, &memory.config, start, &mut memory.rng)?;
+            Ok(none.insert(agent))
+        }
+    }
+}
+
+fn unusable(reason: String) -> SearchError {
+    SearchError::Environment {
+        what: "embeddings",
+        reason,
+    }
+}
+
+/// Returns the embedding of a group for a partial configuration.
+fn embedding(
+    env: &mut dyn Environment,
+    partial: &Widths,
+    group: usize,
+) -> Result<Vec<f32>, SearchError> {
+    let groups = env.space().len();
+    let mut embeddings = env.embeddings(partial)?;
+    if embeddings.len() != groups {
+        let count = embeddings.len();
+        return Err(unusable(format!("{count} for {groups} groups")));
+    }
+    Ok(embeddings.swap_remove(group))
+}
+
+/// Returns the rewards minus the baseline, divided by the standard deviation of the feasible ones
+/// and clamped to ±3. Accuracies just below the budget differ by little; without the scale the
+/// critic would only learn the gap to infeasible candidates.
 fn scaled_returns(episodes: &[Episode], baseline: f64) -> Vec<f32> {
     let feasible: Vec<f64> = episodes
         .iter()
@@ -279,56 +323,40 @@ impl Strategy for Ddpg {
         NAME
     }
 
-    fn ask(&mut self, env: &mut dyn Environment) -> Result<Config, SearchError> {
+    fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let band = self.memory.tracker.band(env)?;
-        let episode = match self.noise() {
-            None => {
-                let memory = &mut self.memory;
-                let wished = if memory.asked == 0 {
-                    let levels = env.space().uniform_levels();
-                    levels[candidates::best_uniform(env, &band, &levels)]
-                        .1
-                        .clone()
-                } else {
-                    let spread = 0.2 + 0.8 * memory.rng.unit();
-                    let drawn = candidates::draw(env, &band, 0.5, spread, &mut memory.rng);
-                    candidates::widen(env, &band, drawn, &mut memory.rng)
-                };
-                let wished =
-                    candidates::unseen(env, &band, &memory.tracker, wished, &mut memory.rng)?;
-                self.walk_to(env, band, false, &wished)?
-            }
+        let mut episode = match self.noise() {
+            None => self.warm_up(env, band)?,
             Some(noise) => self.explore(env, band, noise)?,
         };
-        // An episode that ends where one ended before teaches nothing; the nearest new configuration does.
-        let episode = if self.memory.tracker.seen(&episode.config) {
+        // A repeated configuration would add no information; take the nearest new one.
+        if self.memory.tracker.seen(&episode.widths) {
             let memory = &mut self.memory;
-            let fresh =
-                candidates::unseen(env, &band, &memory.tracker, episode.config, &mut memory.rng)?;
-            self.walk_to(env, band, false, &fresh)?
-        } else {
-            episode
-        };
+            let (tracker, rng) = (&memory.tracker, &mut memory.rng);
+            let unseen = candidates::unseen(env, &band, tracker, episode.widths, rng)?;
+            episode = self.walk_to(env, band, false, &unseen)?;
+        }
         let memory = &mut self.memory;
-        if memory.tracker.seen(&episode.config) {
+        if memory.tracker.seen(&episode.widths) {
             return Err(SearchError::Exhausted {
                 tried: memory.tracker.tried(),
             });
         }
         memory.asked += 1;
-        memory.tracker.mark(&episode.config);
-        let config = episode.config.clone();
+        memory.tracker.exclude(&episode.widths);
+        let widths = episode.widths.clone();
         memory.pending.push(episode);
-        Ok(config)
+        Ok(widths)
     }
 
-    fn tell(&mut self, config: &Config, outcome: &Outcome) -> Result<(), SearchError> {
-        self.memory.tracker.tell(config, outcome)?;
-        let Some(place) = self.memory.pending.iter().position(|e| e.config == *config) else {
+    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
+        self.memory.tracker.record(widths, outcome)?;
+        let mut pending = self.memory.pending.iter();
+        let Some(index) = pending.position(|e| e.widths == *widths) else {
             return Ok(());
         };
         let memory = &mut self.memory;
-        let mut episode = memory.pending.remove(place);
+        let mut episode = memory.pending.remove(index);
         (episode.reward, episode.feasible) = (outcome.reward, outcome.feasible);
         for state in &episode.states {
             memory.normaliser.observe(state);
@@ -341,9 +369,9 @@ impl Strategy for Ddpg {
         self.learn()
     }
 
-    fn abandon(&mut self, config: &Config) {
-        self.memory.tracker.mark(config);
-        self.memory.pending.retain(|e| e.config != *config);
+    fn abandon(&mut self, widths: &Widths) {
+        self.memory.tracker.exclude(widths);
+        self.memory.pending.retain(|e| e.widths != *widths);
     }
 
     fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
@@ -351,10 +379,10 @@ impl Strategy for Ddpg {
     }
 
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let read = snapshot::read(bytes)?;
-        self.memory = read.memory;
-        self.episodes = read.episodes;
-        self.agent = read.agent;
+        let restored = snapshot::read(bytes)?;
+        self.memory = restored.memory;
+        self.episodes = restored.episodes;
+        self.agent = restored.agent;
         Ok(())
     }
 }

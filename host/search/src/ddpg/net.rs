@@ -1,10 +1,10 @@
-//! Actor and critic over libtorch: a small multilayer perceptron whose parameters lie in one vector.
+//! Networks of actor and critic: a small multilayer perceptron with its parameters in one vector.
 
 use crate::{SearchError, SeededRng};
 use tch::{Kind, Tensor};
 
-/// Fully connected layers with ReLU between them. All parameters are views of one flat vector, so that Adam, the
-/// target's average and a snapshot are one operation each.
+/// Fully connected layers with ReLU between them. All parameters are views of one flat vector, so
+/// that Adam, the target's average and a snapshot are one operation each.
 #[derive(Debug)]
 pub(super) struct Mlp {
     pub(super) flat: Tensor,
@@ -13,8 +13,8 @@ pub(super) struct Mlp {
 }
 
 impl Mlp {
-    /// Layers of the given widths, uniform in +-1/sqrt(fan in), the last in +-0.003 around the bias `output` (DDPG,
-    /// Lillicrap et al., ICLR 2016).
+    /// Creates layers of the given widths, uniform in ±1/sqrt(fan-in), the last in ±0.003 around
+    /// the bias `output` (DDPG, Lillicrap et al., ICLR 2016).
     pub(super) fn new(dims: &[usize], sigmoid: bool, output: f64, rng: &mut SeededRng) -> Self {
         let mut values = Vec::new();
         for (i, pair) in dims.windows(2).enumerate() {
@@ -64,23 +64,13 @@ impl Mlp {
         dims.windows(2).map(|pair| (pair[0] + 1) * pair[1]).sum()
     }
 
-    /// The same network with its own copy of `values`.
+    /// Creates a network with a copy of `values`.
     pub(super) fn from_values(values: &[f32], dims: &[usize], sigmoid: bool) -> Self {
         Self::over(Tensor::from_slice(values), dims, sigmoid)
     }
 
-    /// \[n, inputs\] to \[n, outputs\].
+    /// Maps `[n, inputs]` to `[n, outputs]`.
     pub(super) fn forward(&self, input: &Tensor) -> Tensor {
-        let logits = self.logits(input);
-        if self.sigmoid {
-            logits.sigmoid()
-        } else {
-            logits
-        }
-    }
-
-    /// As [`Mlp::forward`] without the sigmoid.
-    pub(super) fn logits(&self, input: &Tensor) -> Tensor {
         let mut x = input.shallow_clone();
         for (i, (weight, bias)) in self.layers.iter().enumerate() {
             x = x.linear(weight, Some(bias));
@@ -88,7 +78,7 @@ impl Mlp {
                 x = x.relu();
             }
         }
-        x
+        if self.sigmoid { x.sigmoid() } else { x }
     }
 
     fn gradient(&self, loss: &Tensor) -> Result<Tensor, SearchError> {
@@ -98,7 +88,7 @@ impl Mlp {
         Ok(Tensor::f_cat(&flat, 0)?)
     }
 
-    /// The parameters as plain numbers.
+    /// The parameters as numbers.
     pub(super) fn values(&self) -> Result<Vec<f32>, SearchError> {
         Ok(Vec::<f32>::try_from(&self.flat)?)
     }
@@ -107,7 +97,7 @@ impl Mlp {
 /// A vector with its name in a snapshot.
 pub(super) type Named = (String, Vec<f32>);
 
-/// A network with its slowly following target and its Adam state (Kingma & Ba, ICLR 2015).
+/// A network with its target network and Adam state (Kingma & Ba, ICLR 2015).
 #[derive(Debug)]
 pub(super) struct Learner {
     pub(super) net: Mlp,
@@ -136,7 +126,7 @@ impl Learner {
         })
     }
 
-    /// One Adam step on `loss`, then the target follows by `tau`.
+    /// Runs one Adam step on `loss`; then the target follows by `tau`.
     pub(super) fn step(&mut self, loss: &Tensor, rate: f64, tau: f64) -> Result<(), SearchError> {
         const BETA1: f64 = 0.9;
         const BETA2: f64 = 0.999;
@@ -155,7 +145,8 @@ impl Learner {
         })
     }
 
-    /// Named vectors: parameters, target's, and both moments.
+    /// Returns the number of steps and named vectors: parameters, target's parameters, both
+    /// moments.
     pub(super) fn export(&self, prefix: &str) -> Result<(u64, Vec<Named>), SearchError> {
         let named = [
             ("net", &self.net.flat),
@@ -170,7 +161,7 @@ impl Learner {
         Ok((self.steps, vectors))
     }
 
-    /// The reverse of [`Learner::export`]; `None` if a vector is missing or has the wrong length.
+    /// Reverses [`Learner::export`]; `None` if a vector is missing or has another length.
     pub(super) fn import(
         dims: &[usize],
         sigmoid: bool,
@@ -190,7 +181,7 @@ impl Learner {
     }
 }
 
-/// A batch of plain numbers as \[rows, columns\].
+/// Converts numbers into a tensor `[rows, columns]`.
 pub(super) fn matrix(values: &[f32], columns: usize) -> Result<Tensor, SearchError> {
     Ok(Tensor::f_from_slice(values)?
         .f_view([-1, columns as i64])?

@@ -1,24 +1,25 @@
-//! Whole episodes, and the running mean and deviation of their states.
+//! Episodes, and the running mean and standard deviation of their states.
 
-use crate::{Config, SeededRng};
+use crate::{SeededRng, Widths};
 use serde::{Deserialize, Serialize};
 
-/// One walk over the groups.
+/// A sequence of decisions about all groups.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub(super) struct Episode {
-    /// Where it led.
-    pub config: Config,
+    /// The resulting configuration.
+    #[serde(rename = "config")]
+    pub widths: Widths,
     /// State before each action, one row per group.
     pub states: Vec<Vec<f32>>,
-    /// Position taken in each group's range of keep ratios, 0 to 1.
+    /// Chosen position in each group's range of keep ratios, 0 to 1.
     pub actions: Vec<f32>,
-    /// Reward at its end; 0 while it is not told.
+    /// Reward at the end; 0 before it is reported.
     pub reward: f64,
-    /// True if it was told to be within the budget (or nothing is ruled out).
+    /// Whether it was reported to be within the budget.
     pub feasible: bool,
 }
 
-/// Mean and deviation of every state component (Welford 1962).
+/// Mean and standard deviation of every state component (Welford 1962).
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub(super) struct Normaliser {
     count: f64,
@@ -41,7 +42,7 @@ impl Normaliser {
         }
     }
 
-    /// Appends the normalised state, cut to +-5; a component that never varied becomes 0.
+    /// Appends the normalised state, clamped to ±5; constant components become 0.
     pub(super) fn apply(&self, state: &[f32], out: &mut Vec<f32>) {
         if self.count < 2.0 {
             out.extend_from_slice(state);
@@ -67,44 +68,47 @@ pub(super) struct Batch {
     pub states: Vec<f32>,
     /// Actions.
     pub actions: Vec<f32>,
-    /// Normalised states of the next group; the own state where the episode ends.
+    /// Normalised states of the next group; at the end of an episode the own state.
     pub next: Vec<f32>,
-    /// 1 where the episode ends.
+    /// 1 at the end of an episode.
     pub ends: Vec<f32>,
     /// Scaled reward of the episode.
     pub returns: Vec<f32>,
 }
 
-/// Draws a batch of steps uniformly from all steps of the episodes `from`.
-pub(super) fn sample(
-    episodes: &[Episode],
-    from: &[usize],
-    normaliser: &Normaliser,
-    scaled: &[f32],
-    size: usize,
-    rng: &mut SeededRng,
-) -> Batch {
-    let mut batch = Batch {
-        states: vec![],
-        actions: vec![],
-        next: vec![],
-        ends: vec![],
-        returns: vec![],
-    };
-    for _ in 0..size {
-        // All episodes have one step per group, so that this is uniform over steps.
-        let e = from[rng.below(from.len())];
-        let episode = &episodes[e];
-        let t = rng.below(episode.states.len());
-        let last = t + 1 == episode.states.len();
-        normaliser.apply(&episode.states[t], &mut batch.states);
-        normaliser.apply(
-            &episode.states[if last { t } else { t + 1 }],
-            &mut batch.next,
-        );
-        batch.actions.push(episode.actions[t]);
-        batch.ends.push(f32::from(u8::from(last)));
-        batch.returns.push(scaled[e]);
+/// Episodes to sample steps from.
+pub(super) struct Replay<'a> {
+    pub episodes: &'a [Episode],
+    /// Scaled reward of each episode.
+    pub returns: &'a [f32],
+    pub normaliser: &'a Normaliser,
+}
+
+impl Replay<'_> {
+    /// Draws a batch of steps uniformly from all steps of the episodes `from`.
+    pub(super) fn sample(&self, from: &[usize], size: usize, rng: &mut SeededRng) -> Batch {
+        let mut batch = Batch {
+            states: vec![],
+            actions: vec![],
+            next: vec![],
+            ends: vec![],
+            returns: vec![],
+        };
+        for _ in 0..size {
+            // All episodes have one step per group, so that this is uniform over steps.
+            let e = from[rng.below(from.len())];
+            let episode = &self.episodes[e];
+            let t = rng.below(episode.states.len());
+            let last = t + 1 == episode.states.len();
+            self.normaliser.apply(&episode.states[t], &mut batch.states);
+            self.normaliser.apply(
+                &episode.states[if last { t } else { t + 1 }],
+                &mut batch.next,
+            );
+            batch.actions.push(episode.actions[t]);
+            batch.ends.push(f32::from(u8::from(last)));
+            batch.returns.push(self.returns[e]);
+        }
+        batch
     }
-    batch
 }

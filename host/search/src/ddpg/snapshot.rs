@@ -1,28 +1,29 @@
-//! An agent as bytes: a safetensors file with the networks, their optimiser states and the replay, and the rest as JSON.
+//! Serialised agents: a safetensors file with the networks, their optimiser states and the
+//! replay; the rest is JSON.
 
 use super::agent::{Agent, Memory, NAME, agent_dims};
 use super::net::Learner;
 use super::replay::Episode;
 use crate::error::SearchError;
-use crate::strategy::{from_json, to_json};
+use crate::strategy::{check_owner, from_json, to_json};
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-/// The plain part: memory, and the episodes without their states and actions, which are tensors.
+/// The JSON part. States and actions of the episodes are stored as tensors.
 #[derive(Serialize, Deserialize)]
-struct Plain {
+struct JsonPart {
     memory: Memory,
     episodes: Vec<Episode>,
     state_len: Option<usize>,
     steps: (u64, u64),
 }
 
-/// What a snapshot holds.
+/// Content of a snapshot.
 pub(super) struct Snapshot {
     pub memory: Memory,
     pub episodes: Vec<Episode>,
-    /// `None` before the first ask.
+    /// `None` before the first proposal.
     pub agent: Option<Agent>,
 }
 
@@ -66,7 +67,7 @@ pub(super) fn write(
         actions: Vec::new(),
         ..e.clone()
     };
-    let plain = Plain {
+    let json = JsonPart {
         memory: memory.clone(),
         episodes: episodes.iter().map(bare).collect(),
         state_len: agent.map(|a| a.state_len),
@@ -83,7 +84,7 @@ pub(super) fn write(
             )
         })
         .collect();
-    let json = to_json(NAME, &plain)?;
+    let json = to_json(NAME, &json)?;
     entries.push(("plain".into(), Dtype::U8, json.len(), json));
     let views = entries
         .iter()
@@ -99,14 +100,9 @@ pub(super) fn write(
 
 pub(super) fn read(bytes: &[u8]) -> Result<Snapshot, SearchError> {
     let file = SafeTensors::deserialize(bytes).map_err(broken)?;
-    let mut plain: Plain = from_json(NAME, file.tensor("plain").map_err(broken)?.data())?;
-    if plain.memory.strategy != NAME {
-        return Err(broken(format!(
-            "it is of a {} search",
-            plain.memory.strategy
-        )));
-    }
-    plain.memory.config.check()?;
+    let mut json: JsonPart = from_json(NAME, file.tensor("plain").map_err(broken)?.data())?;
+    check_owner(NAME, &json.memory.strategy)?;
+    json.memory.config.check()?;
     let vector = |name: &str| -> Option<Vec<f32>> {
         let tensor = file.tensor(name).ok().filter(|t| t.dtype() == Dtype::F32)?;
         Some(
@@ -117,12 +113,12 @@ pub(super) fn read(bytes: &[u8]) -> Result<Snapshot, SearchError> {
                 .collect(),
         )
     };
-    let agent = match plain.state_len {
+    let agent = match json.state_len {
         None => None,
         Some(state_len) => {
-            let (actor, critic) = agent_dims(state_len, plain.memory.config.hidden);
-            let actor = Learner::import(&actor, true, plain.steps.0, "actor", &vector);
-            let critic = Learner::import(&critic, false, plain.steps.1, "critic", &vector);
+            let (actor, critic) = agent_dims(state_len, json.memory.config.hidden);
+            let actor = Learner::import(&actor, true, json.steps.0, "actor", &vector);
+            let critic = Learner::import(&critic, false, json.steps.1, "critic", &vector);
             let (Some(actor), Some(critic)) = (actor, critic) else {
                 return Err(broken("its networks are missing or of another size"));
             };
@@ -135,26 +131,26 @@ pub(super) fn read(bytes: &[u8]) -> Result<Snapshot, SearchError> {
     };
     let states = vector("replay.states").ok_or_else(|| broken("its replay is missing"))?;
     let actions = vector("replay.actions").ok_or_else(|| broken("its replay is missing"))?;
-    let columns = plain.state_len.unwrap_or(0);
-    let steps: usize = plain.episodes.iter().map(|e| e.config.0.len()).sum();
+    let columns = json.state_len.unwrap_or(0);
+    let steps: usize = json.episodes.iter().map(|e| e.widths.0.len()).sum();
     if actions.len() != steps
         || states.len() != steps * columns
-        || plain.episodes.iter().any(|e| e.config.0.is_empty())
+        || json.episodes.iter().any(|e| e.widths.0.is_empty())
     {
         return Err(broken("its replay is cut off"));
     }
-    let mut at = 0;
-    for episode in &mut plain.episodes {
-        let end = at + episode.config.0.len();
-        episode.actions = actions[at..end].to_vec();
-        episode.states = (at..end)
+    let mut begin = 0;
+    for episode in &mut json.episodes {
+        let end = begin + episode.widths.0.len();
+        episode.actions = actions[begin..end].to_vec();
+        episode.states = (begin..end)
             .map(|row| states[row * columns..(row + 1) * columns].to_vec())
             .collect();
-        at = end;
+        begin = end;
     }
     Ok(Snapshot {
-        memory: plain.memory,
-        episodes: plain.episodes,
+        memory: json.memory,
+        episodes: json.episodes,
         agent,
     })
 }

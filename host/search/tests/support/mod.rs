@@ -1,15 +1,14 @@
-//! A problem whose answer is known: accuracy is a sum of concave functions, one per group, and cost is linear.
-
-// Each test file uses its own part of this.
-#![allow(dead_code)]
+//! A problem with a known optimum: accuracy is a sum of concave functions, one per group, and
+//! cost is linear.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use search::{
-    Config, Cost, Environment, Judge, LatencyInterval, Limits, Outcome, RewardConfig, SearchError,
-    SeededRng, Space, Strategy, WidthGrid,
+    Cost, Environment, Judge, LatencyInterval, Limits, Outcome, RewardConfig, SearchError,
+    SeededRng, Space, Strategy, WidthGrid, Widths,
 };
 
-/// Groups with different sensitivities and costs. `budget` is a share of the full network's cost; the measured cost is
-/// `bias` times the predicted one.
+/// Groups with different sensitivities and costs. `budget` is a share of the full network's cost;
+/// the measured cost is `bias` times the predicted one.
 pub struct Synthetic {
     space: Space,
     sensitivity: Vec<f64>,
@@ -31,7 +30,7 @@ impl Synthetic {
                 .collect(),
         )
         .unwrap();
-        // Sensitivities and costs spread over a factor of about ten each, as measured layer sensitivities do.
+        // Sensitivities and costs vary by a factor of about ten, like those of real layers.
         let mut spread = |from: f64, to: f64| -> Vec<f64> {
             let raw: Vec<f64> = (0..groups)
                 .map(|_| (from.ln() + (to / from).ln() * rng.unit()).exp())
@@ -65,48 +64,48 @@ impl Synthetic {
         }
     }
 
-    pub fn share_of(&self, config: &Config) -> f64 {
-        let ratio = |g: usize| config.0[g] as f64 / self.space.groups[g].channels as f64;
+    pub fn share_of(&self, widths: &Widths) -> f64 {
+        let ratio = |g: usize| widths.0[g] as f64 / self.space.groups[g].channels as f64;
         (0..self.space.len())
             .map(|g| self.share[g] * ratio(g))
             .sum()
     }
 
-    pub fn accuracy(&self, config: &Config) -> f64 {
+    pub fn accuracy(&self, widths: &Widths) -> f64 {
         let gain = |g: usize| {
-            let ratio = config.0[g] as f64 / self.space.groups[g].channels as f64;
+            let ratio = widths.0[g] as f64 / self.space.groups[g].channels as f64;
             let k = self.curvature[g];
             self.sensitivity[g] * (1.0 - (-k * ratio).exp()) / (1.0 - (-k).exp())
         };
         0.3 + 0.6 * (0..self.space.len()).map(gain).sum::<f64>()
     }
 
-    pub fn evaluate(&self, config: &Config) -> Outcome {
-        let ratio = self.bias * self.share_of(config);
+    pub fn evaluate(&self, widths: &Widths) -> Outcome {
+        let ratio = self.bias * self.share_of(widths);
         let latency = Some(LatencyInterval {
             ratio,
             low: ratio,
             high: ratio,
         });
         self.judge
-            .judge(self.accuracy(config), Cost { macs: 1, latency })
+            .judge(self.accuracy(widths), Cost { macs: 1, latency })
             .unwrap()
     }
 
-    /// Best accuracy within the budget, by looking at everything.
+    /// Returns the best accuracy within the budget by enumeration.
     pub fn brute_force(&self) -> f64 {
         let mut best = f64::NEG_INFINITY;
         let mut indices = vec![0usize; self.space.len()];
         loop {
-            let config = Config(
+            let widths = Widths(
                 indices
                     .iter()
                     .zip(&self.space.groups)
                     .map(|(&i, g)| g.widths[i])
                     .collect(),
             );
-            if self.evaluate(&config).feasible {
-                best = best.max(self.accuracy(&config));
+            if self.evaluate(&widths).feasible {
+                best = best.max(self.accuracy(&widths));
             }
             let Some(g) =
                 (0..indices.len()).find(|&g| indices[g] + 1 < self.space.groups[g].widths.len())
@@ -118,10 +117,11 @@ impl Synthetic {
         }
     }
 
-    /// Upper bound of the accuracy within the budget: the best of the continuous problem, where every group has the same
-    /// gain per cost (Lagrange), found by bisection over that price.
+    /// Returns an upper bound of the accuracy within the budget: the optimum of the continuous
+    /// problem. There all groups have the same gain per cost (Lagrange), which is found by
+    /// bisection.
     pub fn upper_bound(&self) -> f64 {
-        let at = |price: f64| -> Vec<f64> {
+        let ratios = |price: f64| -> Vec<f64> {
             (0..self.space.len())
                 .map(|g| {
                     let k = self.curvature[g];
@@ -143,7 +143,7 @@ impl Synthetic {
         let (mut low, mut high) = (1e-6, 1e6);
         for _ in 0..200 {
             let price = f64::sqrt(low * high);
-            if cost(&at(price)) > self.budget {
+            if cost(&ratios(price)) > self.budget {
                 low = price
             } else {
                 high = price
@@ -153,7 +153,7 @@ impl Synthetic {
             let k = self.curvature[g];
             self.sensitivity[g] * (1.0 - (-k * r).exp()) / (1.0 - (-k).exp())
         };
-        0.3 + 0.6 * at(high).into_iter().enumerate().map(gain).sum::<f64>()
+        0.3 + 0.6 * ratios(high).into_iter().enumerate().map(gain).sum::<f64>()
     }
 }
 
@@ -162,8 +162,9 @@ impl Environment for Synthetic {
         &self.space
     }
 
-    /// A fixed random vector per group, and the keep ratios of it and its neighbours, as a graph network would mix them.
-    fn embeddings(&mut self, partial: &Config) -> Result<Vec<Vec<f32>>, SearchError> {
+    /// A fixed random vector per group and the keep ratios of the group and its neighbours,
+    /// similar to the output of a graph network.
+    fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
         let ratio = |g: usize| partial.0[g] as f32 / self.space.groups[g].channels as f32;
         let last = self.space.len() - 1;
         Ok((0..self.space.len())
@@ -179,8 +180,8 @@ impl Environment for Synthetic {
             .collect())
     }
 
-    fn cost(&self, config: &Config) -> f64 {
-        self.share_of(config)
+    fn cost(&self, widths: &Widths) -> f64 {
+        self.share_of(widths)
     }
 
     fn budget(&self) -> f64 {
@@ -188,13 +189,13 @@ impl Environment for Synthetic {
     }
 }
 
-/// What a search came to.
+/// Result of a search.
 pub struct Run {
     pub best: f64,
     pub first: f64,
     pub feasible: usize,
     pub mean_load: f64,
-    pub asked: Vec<Config>,
+    pub asked: Vec<Widths>,
 }
 
 /// Searches for `episodes` candidates.
@@ -207,10 +208,10 @@ pub fn run(strategy: &mut dyn Strategy, env: &mut Synthetic, episodes: usize) ->
         asked: Vec::new(),
     };
     for episode in 0..episodes {
-        let config = strategy.ask(env).unwrap();
-        env.space().check(&config).unwrap();
-        let outcome = env.evaluate(&config);
-        strategy.tell(&config, &outcome).unwrap();
+        let widths = strategy.ask(env).unwrap();
+        env.space().check(&widths).unwrap();
+        let outcome = env.evaluate(&widths);
+        strategy.tell(&widths, &outcome).unwrap();
         if outcome.feasible {
             run.best = run.best.max(outcome.accuracy);
             run.feasible += 1;
@@ -219,7 +220,7 @@ pub fn run(strategy: &mut dyn Strategy, env: &mut Synthetic, episodes: usize) ->
             run.first = outcome.reward;
         }
         run.mean_load += outcome.load / episodes as f64;
-        run.asked.push(config);
+        run.asked.push(widths);
     }
     run
 }

@@ -17,7 +17,7 @@ pub(super) fn leaky_relu(op: &LeakyRelu, args: &Args) -> Result<Tensor, TchError
     if op.alpha == 0.01 {
         return x.f_leaky_relu();
     }
-    // The binding of leaky_relu takes no slope; prelu with one constant slope is the same function.
+    // tch's leaky_relu takes no slope; prelu with one constant slope is the same function.
     let slope = Tensor::from_slice(&[op.alpha])
         .f_to_device(x.device())?
         .f_to_kind(x.kind())?;

@@ -9,7 +9,7 @@ use super::{Args, i64s};
 pub(super) fn run(op: &AveragePool, args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;
     let padding = begins(&op.pads, op.kernel.len());
-    // The kernel pads by at most half its size.
+    // libtorch pads by at most half the kernel.
     let fits = padding
         .iter()
         .zip(&op.kernel)
@@ -22,7 +22,7 @@ pub(super) fn run(op: &AveragePool, args: &Args) -> Result<Tensor, TchError> {
     if op.count_include_pad {
         return Ok(sum);
     }
-    // The share of each window that lies on the input, found by pooling ones.
+    // Pooling ones gives the share of each window that lies on the input.
     let mut ones = x.size();
     ones[..2].fill(1);
     let share = pool(

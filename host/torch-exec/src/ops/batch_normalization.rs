@@ -7,7 +7,8 @@ use tch::{TchError, Tensor};
 use super::Args;
 use crate::NormMode;
 
-/// Normalises by the statistics that `mode` names; `statistics` are the mean and variance values, when constant.
+/// Normalises by the statistics of `mode`. `statistics` are the mean and variance values if they
+/// are constants.
 pub(crate) fn normalise(
     op: &BatchNormalization,
     args: &Args,

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 use super::Args;
 
 pub(super) fn add(args: &mut Args) -> Result<Tensor, TchError> {
-    // In place only where the other operand neither widens the shape nor the kind.
+    // In place only if the other operand widens neither the shape nor the kind.
     if let Some(i) = args.overwrite
         && let (Some(Some(own)), Some(Some(other))) = (args.inputs.get(i), args.inputs.get(1 - i))
         && own.size() == other.size()

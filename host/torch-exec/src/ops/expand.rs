@@ -15,7 +15,7 @@ pub(super) fn run(op: &Expand, args: &Args) -> Result<Tensor, TchError> {
             .map(|s| s.known().map_or(1, |n| n as i64))
             .collect(),
     };
-    // Expand broadcasts both ways: a size of 1 leaves the input's.
+    // Expand broadcasts both ways: a size of 1 keeps the input's.
     let own = x.size();
     while sizes.len() < own.len() {
         sizes.insert(0, 1);

@@ -1,4 +1,5 @@
-//! GlobalAveragePool and GlobalMaxPool: <https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html>.
+//! GlobalAveragePool and GlobalMaxPool:
+//! <https://onnx.ai/onnx/operators/onnx__GlobalAveragePool.html>.
 
 use tch::{TchError, Tensor};
 

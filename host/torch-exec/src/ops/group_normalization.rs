@@ -7,7 +7,7 @@ use super::Args;
 
 pub(super) fn run(op: &GroupNormalization, args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;
-    // Statistics are in full precision, whatever the products are in.
+    // Statistics stay in full precision under bfloat16.
     let full = x.f_to_kind(Kind::Float)?;
     let (scale, bias) = (args.need(1)?.f_contiguous()?, args.need(2)?.f_contiguous()?);
     let out = full.f_group_norm(

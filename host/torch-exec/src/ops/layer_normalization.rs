@@ -10,7 +10,7 @@ pub(super) fn run(op: &LayerNormalization, args: &Args) -> Result<Tensor, TchErr
     let dims = x.size();
     let axis = op.axis(dims.len()).unwrap_or(0);
     let (scale, bias) = (args.need(1)?, args.get(2));
-    // Statistics and parameters are in full precision, whatever the products are in.
+    // Statistics and parameters stay in full precision under bfloat16.
     let full = x.f_to_kind(Kind::Float)?;
     let spread = |p: &Tensor| p.f_expand(&dims[axis..], false)?.f_contiguous();
     let (scale, bias) = (spread(scale)?, bias.map(spread).transpose()?);

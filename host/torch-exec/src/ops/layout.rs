@@ -1,12 +1,13 @@
-//! Keeping images channels last through operations whose backward pass forgets it.
+//! Keeps images channels last through operations whose backward pass loses the memory order.
 
 use tch::{TchError, Tensor};
 
-/// `op` done on `x` with its axes in the order of memory; it must keep them all. It is given the tensor and where an axis
-/// `0..4` of `x` is in it.
+/// Applies `op` to `x` with its axes in memory order. `op` receives the permuted tensor and a map
+/// from an axis `0..4` of `x` to its axis there; it must keep all axes.
 ///
-/// libtorch gives the gradients of slices and of means in the order of the axes, whatever the order in memory was. Where
-/// such a gradient meets a channels-last tensor, elementwise kernels become ten to twenty times slower on a CPU.
+/// libtorch returns the gradients of slices and means in axis order, whatever the memory order
+/// was. Combining such a gradient with a channels-last tensor makes elementwise kernels ten to
+/// twenty times slower on a CPU.
 pub(super) fn in_memory_order(
     x: &Tensor,
     op: impl FnOnce(&Tensor, fn(i64) -> i64) -> Result<Tensor, TchError>,
@@ -22,7 +23,7 @@ pub(super) fn in_memory_order(
     op(&x.f_permute([0, 2, 3, 1])?, last)?.f_permute([0, 3, 1, 2])
 }
 
-/// Whether `x` is a batch of images of several channels with these next to each other in memory.
+/// Returns whether `x` is a batch of multi-channel images with adjacent channels in memory.
 fn channels_innermost(x: &Tensor) -> bool {
     match (&x.size()[..], &x.stride()[..]) {
         (&[_, channels, ..], &[_, channel, _, column]) => {

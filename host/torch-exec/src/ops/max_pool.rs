@@ -12,7 +12,7 @@ pub(super) fn run(op: &MaxPool, args: &Args) -> Result<Tensor, TchError> {
     let (strides, dilations) = (or_ones(&op.strides, rank), or_ones(&op.dilations, rank));
     let mut padding = begins(&op.pads, rank);
     let mut x = args.need(0)?.shallow_clone();
-    // The kernel pads by at most half its size.
+    // libtorch pads by at most half the kernel.
     if !symmetric(&op.pads) || padding.iter().zip(&kernel).any(|(p, k)| 2 * p > *k) {
         x = pad(&x, &op.pads, f64::NEG_INFINITY)?;
         padding = vec![0; rank];

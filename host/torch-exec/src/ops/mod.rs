@@ -1,6 +1,7 @@
-//! Running operators: one file each, all with the same form.
+//! Operators, one file each.
 
 mod activation;
+mod args;
 mod average_pool;
 mod batch_normalization;
 mod clip;
@@ -38,68 +39,16 @@ mod window;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{DType, Graph, Node};
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
-use crate::{ExecError, Precision};
+use crate::ExecError;
 
+pub(crate) use args::Args;
+use args::i64s;
 pub(crate) use batch_normalization::normalise;
 pub(crate) use reshape::batch_leads;
 
-/// The arguments of one operation.
-pub(crate) struct Args {
-    /// The node's inputs; `None` is an optional one left out.
-    pub inputs: Vec<Option<Tensor>>,
-    /// The input that the result may overwrite.
-    pub overwrite: Option<usize>,
-    /// Precision of convolutions and matrix products.
-    pub precision: Precision,
-    /// Whether a Reshape's target starts with the batch size that the file was exported with.
-    pub batch_leads: bool,
-}
-
-impl Args {
-    pub fn get(&self, i: usize) -> Option<&Tensor> {
-        self.inputs.get(i)?.as_ref()
-    }
-
-    pub fn need(&self, i: usize) -> Result<&Tensor, TchError> {
-        self.get(i).ok_or_else(|| missing(i))
-    }
-
-    /// Input `i` to overwrite, if that is allowed.
-    pub fn scratch(&mut self, i: usize) -> Option<&mut Tensor> {
-        if self.overwrite == Some(i) {
-            self.inputs.get_mut(i)?.as_mut()
-        } else {
-            None
-        }
-    }
-
-    /// Input `i` in the precision of matrix products.
-    pub fn operand(&self, i: usize) -> Result<Option<Tensor>, TchError> {
-        let Some(tensor) = self.get(i) else {
-            return Ok(None);
-        };
-        Ok(Some(match self.precision {
-            Precision::Bf16 => tensor.f_to_kind(Kind::BFloat16)?,
-            Precision::Full => tensor.shallow_clone(),
-        }))
-    }
-
-    pub fn need_operand(&self, i: usize) -> Result<Tensor, TchError> {
-        self.operand(i)?.ok_or_else(|| missing(i))
-    }
-}
-
-fn missing(i: usize) -> TchError {
-    TchError::Torch(format!("input number {i} is missing"))
-}
-
-pub(crate) fn i64s(v: &[usize]) -> Vec<i64> {
-    v.iter().map(|&x| x as i64).collect()
-}
-
-/// Checks at compile time that a node can be run.
+/// Rejects nodes that can't be run, at compile time.
 pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     let form = |reason: &str| {
         Err(ExecError::Form {
@@ -168,8 +117,8 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
     })
 }
 
-/// Whether an operator gives out fresh memory of which its backward pass keeps nothing, so that a following step may
-/// overwrite it.
+/// Returns whether an operator allocates its output and does not need it in its backward pass, so
+/// that a later step may overwrite it.
 pub(crate) fn output_is_free(op: &Op) -> bool {
     matches!(
         op,
@@ -186,7 +135,7 @@ pub(crate) fn output_is_free(op: &Op) -> bool {
     )
 }
 
-/// Runs one operator. BatchNormalization is not among them: see [`normalise`].
+/// Runs one operator other than BatchNormalization; see [`normalise`].
 pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
     let one = match op {
         Op::Conv(op) => conv::run(op, args),
@@ -205,7 +154,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Pow(op) => args.need(0)?.f_pow_tensor_scalar(f64::from(op.exponent)),
         Op::Exp(_) => args.need(0)?.f_exp(),
         Op::Sqrt(_) => args.need(0)?.f_sqrt(),
-        // Dropout is the identity outside training, and pruned networks are trained without it.
+        // Pruned networks are trained without dropout.
         Op::Identity(_) | Op::Dropout(_) => Ok(args.need(0)?.shallow_clone()),
         Op::Clip(op) => clip::run(op, args),
         Op::Softmax(op) => softmax::softmax(op, args),

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 
 use super::Args;
 
-/// Refuses at compile time what libtorch can't pad.
+/// Rejects at compile time the forms that libtorch can't pad.
 pub(super) fn check(op: &Pad) -> Result<(), String> {
     let rank = op.pads.len() / 2;
     let outer = (0..rank.min(2)).any(|axis| op.pads[axis] != 0 || op.pads[axis + rank] != 0);

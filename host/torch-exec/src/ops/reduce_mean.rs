@@ -18,7 +18,7 @@ pub(super) fn run(op: &ReduceMean, args: &Args) -> Result<Tensor, TchError> {
     out.f_squeeze_dims(axes)
 }
 
-/// The mean over `axes`, counted from the front, which stay with size 1.
+/// Returns the mean over the non-negative `axes`, which stay with size 1.
 pub(super) fn mean(x: &Tensor, axes: &[i64]) -> Result<Tensor, TchError> {
     in_memory_order(x, |x, place| {
         let axes: Vec<i64> = axes.iter().copied().map(place).collect();
@@ -26,7 +26,7 @@ pub(super) fn mean(x: &Tensor, axes: &[i64]) -> Result<Tensor, TchError> {
     })
 }
 
-/// The axes of a reduction, which are all when none is named.
+/// Returns the axes of a reduction: all if none is given.
 pub(super) fn all_if_none(axes: &[i64], x: &Tensor) -> Vec<i64> {
     if axes.is_empty() {
         (0..x.dim() as i64).collect()

@@ -6,8 +6,8 @@ use tch::{TchError, Tensor};
 
 use super::Args;
 
-/// Whether a Reshape's target starts with the batch size that the file was exported with, which then must follow the
-/// batch at hand: static exports write a 1 there.
+/// Returns whether a Reshape's target starts with the exported batch size. Static exports write a
+/// 1 there; at run time that entry must follow the actual batch.
 pub(crate) fn batch_leads(graph: &Graph, node: &Node) -> bool {
     let Op::Reshape(op) = &node.op else {
         return false;

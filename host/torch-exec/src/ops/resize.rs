@@ -5,20 +5,21 @@ use tch::{TchError, Tensor};
 
 use super::Args;
 
-/// Refuses at compile time what libtorch has no function for. Nearest neighbours are chosen by position, all of them.
+/// Rejects at compile time the forms that libtorch has no function for. All nearest-neighbour
+/// forms are supported: they gather by position.
 pub(super) fn check(op: &Resize) -> Result<(), String> {
     if op.axes() != 2 {
         return Err("two axes can be resized, as in images".to_owned());
     }
     let grows = match &op.to {
         Extent::Scales(scales) => scales.iter().all(|&s| s >= 1.0),
-        // It shrinks to one position at the worst.
+        // An axis can shrink to one position at worst.
         Extent::Sizes(sizes) => sizes.iter().all(|&s| s > 1),
     };
     match (op.mode, op.coordinates) {
         (ResizeMode::Nearest(_), _)
         | (ResizeMode::Linear, Coordinates::HalfPixel | Coordinates::AlignCorners) => Ok(()),
-        // It differs from the half pixel where an axis shrinks to one position only.
+        // Differs from half pixel only where an axis shrinks to one position.
         (ResizeMode::Linear, Coordinates::PytorchHalfPixel) if grows => Ok(()),
         (mode, coordinates) => Err(format!("{mode:?} with {coordinates:?} is not supported")),
     }
@@ -29,7 +30,7 @@ pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
     let dims: Vec<usize> = x.size()[2..].iter().map(|&size| size as usize).collect();
     let resized = |(axis, &size): (usize, &usize)| op.resized(axis, size) as i64;
     let sizes: Vec<i64> = dims.iter().enumerate().map(resized).collect();
-    // Positions follow from the factors, not from the sizes, which are rounded.
+    // Positions follow from the exact factors; the sizes are rounded.
     let factor = |axis: usize| match &op.to {
         Extent::Scales(scales) => scales.get(axis).map(|&s| f64::from(s)),
         Extent::Sizes(_) => None,
@@ -43,7 +44,7 @@ pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
             let mut out = x.shallow_clone();
             for (axis, &size) in dims.iter().enumerate() {
                 let from = op.nearest(axis, size).unwrap_or_default();
-                let from: Vec<i64> = from.into_iter().map(|at| at as i64).collect();
+                let from: Vec<i64> = from.into_iter().map(|position| position as i64).collect();
                 let from = Tensor::from_slice(&from).f_to_device(x.device())?;
                 out = out.f_index_select(axis as i64 + 2, &from)?;
             }
@@ -56,8 +57,8 @@ pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
     }
 }
 
-/// Whether each position is repeated a whole number of times. libtorch, which multiplies where ONNX Runtime divides, comes to the
-/// other neighbour at some positions of fractional factors.
+/// Returns whether each position is repeated a whole number of times. For fractional factors
+/// libtorch multiplies where ONNX Runtime divides, and picks another neighbour at some positions.
 fn repeats(op: &Resize, dims: &[usize]) -> bool {
     let whole = match &op.to {
         Extent::Scales(scales) => scales.iter().all(|s| s.fract() == 0.0),

@@ -29,7 +29,7 @@ fn slice(op: &Slice, x: &Tensor, place: fn(i64) -> i64) -> Result<Tensor, TchErr
             let (start, end) = (from_end(start).clamp(0, size), from_end(end).clamp(0, size));
             x.f_slice(axis, start, end.max(start), step)?
         } else {
-            // Backwards: the same elements in the mirrored tensor, walked forwards.
+            // libtorch has no negative steps: slice the mirrored tensor forwards.
             let (start, end) = (
                 from_end(start).clamp(-1, size - 1),
                 from_end(end).clamp(-1, size - 1),

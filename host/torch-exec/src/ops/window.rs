@@ -1,14 +1,14 @@
-//! Padding shared by convolutions and pools.
+//! Padding of convolutions and pools.
 
 use tch::{TchError, Tensor};
 
-/// Whether `pads` (all begins, then all ends) are the same at both ends.
+/// Returns whether `pads` (all begins, then all ends) are equal at both ends.
 pub(crate) fn symmetric(pads: &[usize]) -> bool {
     let (begin, end) = pads.split_at(pads.len() / 2);
     begin == end
 }
 
-/// Pads in libtorch's order: begin and end of the last axis first.
+/// Returns the pads in libtorch's order: begin and end of the last axis first.
 pub(crate) fn explicit(pads: &[usize]) -> Vec<i64> {
     let (begin, end) = pads.split_at(pads.len() / 2);
     begin
@@ -19,12 +19,12 @@ pub(crate) fn explicit(pads: &[usize]) -> Vec<i64> {
         .collect()
 }
 
-/// `x` padded by `pads` with `value`.
+/// Pads `x` by `pads` with `value`.
 pub(crate) fn pad(x: &Tensor, pads: &[usize], value: f64) -> Result<Tensor, TchError> {
     x.f_pad(explicit(pads), "constant", value)
 }
 
-/// Per-axis values, `pads.len() / 2` of them, or as many ones when none are given.
+/// Returns the per-axis values, or `rank` ones if there are none.
 pub(crate) fn or_ones(values: &[usize], rank: usize) -> Vec<i64> {
     if values.is_empty() {
         vec![1; rank]
@@ -33,7 +33,7 @@ pub(crate) fn or_ones(values: &[usize], rank: usize) -> Vec<i64> {
     }
 }
 
-/// The begins of symmetric pads, or zeros when none are given.
+/// Returns the begins of symmetric pads, or `rank` zeros if there are none.
 pub(crate) fn begins(pads: &[usize], rank: usize) -> Vec<i64> {
     if pads.is_empty() {
         vec![0; rank]

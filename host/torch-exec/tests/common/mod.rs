@@ -1,4 +1,4 @@
-//! Running a single operator.
+//! Runs single operators.
 #![allow(dead_code, reason = "each test uses a part")]
 
 use onnx_graph::ops::Op;
@@ -37,7 +37,7 @@ pub fn same(got: &Tensor, dims: &[usize], data: &[f32], what: &str) {
 pub type Data<'a> = (&'a [usize], &'a [f32]);
 
 /// Runs `op` on the first of `operands` as the network's input and the others as constants.
-pub fn check(op: Op, operands: &[Data], want: Data) {
+pub fn check(op: Op, operands: &[Data], expected: Data) {
     let what = format!("{op:?}");
     let mut graph = Graph::new("one", 17);
     let x = input(&mut graph, operands[0].0);
@@ -54,7 +54,7 @@ pub fn check(op: Op, operands: &[Data], want: Data) {
     let got = program
         .forward(&x, &params, None, NormMode::Running)
         .unwrap();
-    same(&got, want.0, want.1, &what);
+    same(&got, expected.0, expected.1, &what);
     same(
         &x,
         operands[0].0,

@@ -1,5 +1,5 @@
-//! A small residual network and a small learnable data set.
-#![allow(dead_code, reason = "each test file uses its own part")]
+//! A small residual network and a small data set that it can learn.
+#![allow(dead_code, reason = "each test file uses a part")]
 
 use std::sync::Arc;
 
@@ -11,16 +11,18 @@ use onnx_graph::ops::{self, Op};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
-use train::{JointConfig, JointSetup, JointState, PruningNetConfig, Runtime, SgdConfig};
+use train::{
+    JointConfig, JointSetup, JointState, Prunable, PruningNet, PruningNetConfig, Runtime, SgdConfig,
+};
 
 pub const CLASSES: usize = 3;
 
-struct Build {
+struct Builder {
     graph: Graph,
     rng: ChaCha8Rng,
 }
 
-impl Build {
+impl Builder {
     fn random(&mut self, name: &str, dims: &[usize], around: f32, spread: f32) -> ValueId {
         let count = dims.iter().product();
         let values = (0..count)
@@ -56,9 +58,9 @@ impl Build {
     }
 }
 
-/// stem - relu - conv a - relu - conv b - add(stem) - relu - pool - dense.
+/// Builds stem - relu - conv a - relu - conv b - add(stem) - relu - pool - dense.
 pub fn network(seed: u64) -> Graph {
-    let mut b = Build {
+    let mut b = Builder {
         graph: Graph::new("tiny", 17),
         rng: ChaCha8Rng::seed_from_u64(seed),
     };
@@ -101,7 +103,7 @@ pub fn network(seed: u64) -> Graph {
     b.graph
 }
 
-/// Images whose class is the channel that is brightest, with noise.
+/// Returns noisy images whose class is the brightest channel.
 pub fn data(images: usize, seed: u64) -> Arc<dyn Dataset> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
     let (mut pixels, mut labels) = (Vec::new(), Vec::new());
@@ -142,7 +144,8 @@ pub fn loader(images: usize, batch: usize) -> Loader {
     Loader::new(data(images, 1), config).unwrap()
 }
 
-pub struct Scene {
+/// The network with everything that its pruning depends on.
+pub struct Subject {
     pub graph: Graph,
     pub analysis: Analysis,
     pub order: Vec<Vec<usize>>,
@@ -150,7 +153,7 @@ pub struct Scene {
     pub full: Vec<usize>,
 }
 
-pub fn scene() -> Scene {
+pub fn subject() -> Subject {
     let graph = network(5);
     let analysis = analyse(&graph).unwrap();
     let order = importance_order(&graph, &analysis);
@@ -159,9 +162,9 @@ pub fn scene() -> Scene {
         .iter()
         .map(|&c| (1..=c).filter(|w| w % 2 == 0).collect())
         .collect::<Vec<Vec<usize>>>();
-    // The inside of the residual branch may go as a whole.
+    // The residual branch is removable.
     let widths = vec![widths[0].clone(), [&[0], widths[1].as_slice()].concat()];
-    Scene {
+    Subject {
         graph,
         analysis,
         order,
@@ -183,12 +186,24 @@ pub fn joint_config(epochs: usize, lr: f64) -> JointConfig {
     }
 }
 
-impl Scene {
-    pub fn joint(&self, net: &PruningNetConfig, config: &JointConfig, seed: u64) -> JointState {
-        JointState::new(&JointSetup {
+impl Subject {
+    pub fn prunable(&self) -> Prunable<'_> {
+        Prunable {
             graph: &self.graph,
             analysis: &self.analysis,
             order: &self.order,
+        }
+    }
+
+    /// A PruningNet of a warm start: at full width it generates the network's own weights.
+    pub fn net(&self) -> PruningNet {
+        let (config, device) = (PruningNetConfig::default(), Runtime::default().device);
+        PruningNet::new(&self.graph, &self.analysis, &config, device, 1).unwrap()
+    }
+
+    pub fn joint(&self, net: &PruningNetConfig, config: &JointConfig, seed: u64) -> JointState {
+        JointState::new(&JointSetup {
+            prunable: self.prunable(),
             widths: &self.widths,
             net,
             config,

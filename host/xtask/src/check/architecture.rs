@@ -25,9 +25,13 @@ const ALLOWED: &[Row] = &[
     ("agent-protocol", &[]),
     ("graphprune-agent", &["agent-protocol"]),
     ("latency", &["agent-protocol"]),
-    ("latency-model", &["onnx-graph", "channels"]),
+    (
+        "latency-model",
+        &["onnx-graph", "channels", "agent-protocol"],
+    ),
+    ("measuring", &["onnx-graph", "latency", "latency-model"]),
     ("regression", &["latency"]),
-    ("report", &[]),
+    ("report", &["agent-protocol"]),
     (
         "pipeline",
         &[
@@ -40,6 +44,7 @@ const ALLOWED: &[Row] = &[
             "search",
             "latency",
             "latency-model",
+            "measuring",
             "report",
         ],
     ),
@@ -61,6 +66,7 @@ const ALLOWED: &[Row] = &[
             "search",
             "latency",
             "latency-model",
+            "measuring",
             "regression",
             "report",
             "pipeline",

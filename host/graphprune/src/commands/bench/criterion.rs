@@ -9,7 +9,8 @@ use regression::statistics::{self, Estimates, Rounds};
 
 use crate::output::note_part;
 
-/// Criterion's statistics of rounds that come over standard input, in a process of its own because it prints.
+/// Criterion's statistics of rounds that come over standard input, in a process of its own
+/// because it prints.
 #[derive(Debug, clap::Args)]
 pub struct Args {
     folder: PathBuf,
@@ -32,7 +33,8 @@ pub(super) fn criterion(
     if let Some(mut stdin) = child.stdin.take() {
         stdin.write_all(serde_json::to_string(rounds)?.as_bytes())?;
     }
-    // It gets pipes, because it ends where it cannot print, and standard error may be a disk that is full.
+    // It gets pipes, because it ends where it cannot print, and standard error may be a disk that
+    // is full.
     let output = child.wait_with_output()?;
     if !quiet {
         for said in [&output.stderr, &output.stdout] {

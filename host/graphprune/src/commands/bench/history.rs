@@ -1,15 +1,15 @@
-//! `graphprune bench history`: what earlier runs of the guard said.
+//! `graphprune bench history`: the results of earlier runs of the guard.
 
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
+use anyhow::Context as _;
 use regression::{BaselineFolder, History, PastComparison, Verdict};
 use report::history::{self, Figure, HistoryData, Run, Series};
 
-use super::write;
 use crate::output::{say, say_part};
 
-/// Print what earlier runs measured and said, or draw it.
+/// Print the results of earlier runs, or draw them.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune bench history --model net\n  graphprune bench history --report history.html"
@@ -49,6 +49,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+/// Writes a text file.
+pub(super) fn write(path: &Path, text: &str) -> anyhow::Result<()> {
+    std::fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
+}
+
 /// Draws the history of a folder.
 pub(super) fn write_page(
     folder: &BaselineFolder,
@@ -73,7 +78,7 @@ fn entries(
     }
 }
 
-/// The entries as the report knows them: a series for each model, device and settings, in the order in which they first came.
+/// The entries as a series for each model, device and settings, in the order of their first run.
 fn data(entries: &[PastComparison]) -> HistoryData {
     let mut all: Vec<Series> = Vec::new();
     for past in entries {

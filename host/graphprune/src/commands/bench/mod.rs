@@ -1,13 +1,14 @@
-//! `graphprune bench`: a guard over latency on hardware, for continuous integration. Its history is a sub-command of its own.
+//! `graphprune bench`: a guard over latency on hardware, for continuous integration. Its history
+//! is a sub-command of its own.
 
 mod criterion;
 mod history;
 mod models;
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
+use latency::stats::Interval;
 use latency::{LatencyError, Model, Patience, Resolved, percent};
 use pipeline::with_input_sizes;
 use regression::{
@@ -19,7 +20,7 @@ use criterion::criterion;
 pub use criterion::{Args as StatisticsArgs, run as statistics};
 
 use crate::options::{InputSizes, change};
-use crate::output::{note, say, say_part};
+use crate::output::{self, note, say, say_part};
 
 /// Measure models on devices, compare with a saved baseline, and fail when one became slower.
 #[derive(Debug, clap::Args)]
@@ -45,7 +46,8 @@ struct MeasureArgs {
     /// ONNX files, folders of them, and runs (their pruned network)
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<PathBuf>,
-    /// Devices: `local`, registered names, a profile's name for all devices of it, or profiles' paths, separated by commas
+    /// Devices: `local`, registered names, a profile's name for all devices of it, or profiles'
+    /// paths, separated by commas
     #[arg(long, default_value = "local")]
     device: String,
     /// Compare with this baseline
@@ -77,7 +79,8 @@ struct MeasureArgs {
         value_parser = clap::value_parser!(u64).range(2..=1000)
     )]
     max_processes: u64,
-    /// What the history calls this run; a commit's digest that GitHub or GitLab names, unless given
+    /// What the history calls this run; a commit's digest that GitHub or GitLab names, unless
+    /// given
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
     /// Write the history with this run in it as an HTML page
@@ -97,7 +100,7 @@ struct MeasureArgs {
     quiet: bool,
 }
 
-/// Measures, compares and reports, or tells what was.
+/// Measures, compares and reports, or prints the history.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Action::History(args)) = &args.action {
         return history::run(args);
@@ -107,12 +110,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         threshold: args.fail_above,
         ..Summary::default()
     };
-    // What could not be done is in every file as well, or a job would read there that all is well.
+    // A failure is in every file as well, or a job would read a success there.
     if let Err(error) = compare_all(args, &mut summary) {
-        summary.failure = Some(format!("{error:#}"));
+        summary.failure = Some(output::with_causes(&error));
     }
     if let Err(error) = write_files(args, &summary) {
-        let error = format!("{error:#}");
+        let error = output::with_causes(&error);
         let first = summary.failure.take();
         summary.failure = Some(first.map_or(error.clone(), |first| format!("{first}; {error}")));
     }
@@ -129,7 +132,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
     let mut outcome = Ok(());
-    // One that fails does not keep the others from being written.
+    // A file that cannot be written does not prevent the others.
     let mut keep = |done: anyhow::Result<()>| {
         if outcome.is_ok() {
             outcome = done;
@@ -140,11 +143,11 @@ fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
             summary
                 .junit()
                 .map_err(Into::into)
-                .and_then(|text| write(path, &text)),
+                .and_then(|text| history::write(path, &text)),
         );
     }
     if let Some(path) = &args.markdown {
-        keep(write(path, &summary.markdown()));
+        keep(history::write(path, &summary.markdown()));
     }
     if let Some(path) = &args.report {
         keep(history::write_page(
@@ -157,11 +160,7 @@ fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
     outcome
 }
 
-fn write(path: &Path, text: &str) -> anyhow::Result<()> {
-    std::fs::write(path, text).with_context(|| format!("cannot write '{}'", path.display()))
-}
-
-/// Puts what it comes to into the summary, as far as it comes.
+/// Adds every comparison to the summary, up to the first failure.
 fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> {
     let folder = BaselineFolder::new(&args.folder);
     let baseline = match &args.baseline {
@@ -169,7 +168,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
         None => None,
     };
     if let Some(name) = &args.save_baseline {
-        // A name that cannot be one is told before anything is measured.
+        // An invalid name is reported before anything is measured.
         folder.read(name)?;
     }
     let models = with_input_sizes(models::models(&args.models)?, &args.sizes.input_sizes)?;
@@ -213,7 +212,8 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             let turn = guard.turn(&mut device, model, |done, change| {
                 if !args.quiet {
                     let change = change.map_or(String::new(), |c| {
-                        let [estimate, low, high] = [c.estimate, c.low, c.high].map(|x| x * 100.0);
+                        let Interval { value, low, high } = c.estimate;
+                        let [estimate, low, high] = [value, low, high].map(|x| x * 100.0);
                         format!(": {estimate:+.1} % ({low:+.1} to {high:+.1})")
                     });
                     note!("{} on {name}, process {done}{change}", model.name());
@@ -221,7 +221,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             });
             let mut turn = match turn {
                 Ok(turn) => turn,
-                // The other devices may be well.
+                // The other devices may still measure.
                 Err(error) => {
                     lost(&mut summary.all, &models[n..], &error);
                     break;
@@ -229,7 +229,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             };
             match criterion(args.quiet, &folder.statistics(), &turn.rounds) {
                 Ok(statistics) => turn.compared.statistics = statistics,
-                Err(error) => turn.compared.notes.push(format!("{error:#}")),
+                Err(error) => turn.compared.notes.push(output::with_causes(&error)),
             }
             history.add(&turn, &run)?;
             entries.extend(turn.entry);
@@ -242,7 +242,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
     }
 }
 
-/// Saves what was measured, and says what was.
+/// Saves the measurements as a baseline, and reports what is missing.
 fn save(
     args: &MeasureArgs,
     name: &str,
@@ -285,7 +285,7 @@ fn save(
     Ok(())
 }
 
-/// Brings a device's agent up.
+/// Starts a device's agent.
 fn start(found: Resolved) -> Result<Device, LatencyError> {
     let name = found.name.clone();
     let (agent, profile) = found.start(Patience::default())?;
@@ -296,7 +296,7 @@ fn start(found: Resolved) -> Result<Device, LatencyError> {
     })
 }
 
-/// The commit that the job runs for, where its service says so.
+/// The commit that the job runs for, where its service names it.
 fn commit() -> Option<String> {
     ["GITHUB_SHA", "CI_COMMIT_SHA"]
         .into_iter()

@@ -1,11 +1,11 @@
-//! The models that a guard is asked about.
+//! The models of a guard.
 
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context as _, bail};
 use latency::Model;
 
-/// The models of the arguments, in order, each with the name under which a baseline knows it.
+/// The models of the arguments, in order, each with its name in a baseline.
 pub(super) fn models(paths: &[PathBuf]) -> anyhow::Result<Vec<Model>> {
     let mut files: Vec<(String, PathBuf)> = Vec::new();
     for path in paths {

@@ -23,7 +23,8 @@ pub struct Args {
     /// Where it is: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT; without the kind, the profile's
     #[arg(long)]
     address: String,
-    /// The agent's folder on the device [default: .graphprune in the home folder, /data/local/tmp/graphprune by adb]
+    /// The agent's folder on the device [default: .graphprune in the home folder,
+    /// /data/local/tmp/graphprune by adb]
     #[arg(long, default_value = "", hide_default_value = true)]
     folder: String,
     /// A further argument for ssh; may be repeated
@@ -41,7 +42,7 @@ pub struct Args {
 /// Adds it.
 pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let profile = Profile::find(&args.profile)?;
-    // A file is found again from any folder.
+    // The absolute path is valid in any folder.
     let named = if Profile::built_in(&args.profile).is_some() {
         args.profile
     } else {

@@ -8,7 +8,7 @@ use anyhow::bail;
 use indicatif::{ProgressBar, ProgressStyle};
 use latency::{Agents, DeployStep, Deployment, deploy};
 
-use super::Which;
+use super::which::Which;
 use crate::output::say;
 
 /// Put the agent and ONNX Runtime on a device.
@@ -22,7 +22,8 @@ use crate::output::say;
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Folder of agents, with agents.json [default: GRAPHPRUNE_AGENTS, then `agents` near this program]
+    /// Folder of agents, with agents.json [default: GRAPHPRUNE_AGENTS, then `agents` near this
+    /// program]
     #[arg(long, value_name = "DIR")]
     agents: Option<PathBuf>,
     /// Bring a C library even where the device's own would do

@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use latency::{Grade, Patience, examine};
 
-use super::Which;
+use super::which::Which;
 use crate::output::say;
 
 /// Find out whether a device can be measured on, and what would make its figures untrustworthy.

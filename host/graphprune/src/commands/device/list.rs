@@ -7,7 +7,7 @@ use crate::output::say;
 use latency::{Profile, Registry, resolve};
 use serde::Serialize;
 
-/// What one device may take to bring its agent up.
+/// The time within which an agent must start.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// List the devices and the profiles.
@@ -27,9 +27,9 @@ struct Row {
     name: String,
     profile: String,
     address: String,
-    /// `None`: it was not looked.
+    /// `None` without a check.
     reachable: Option<bool>,
-    /// Why it is not.
+    /// Why it is not reachable.
     problem: Option<String>,
 }
 
@@ -58,7 +58,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         })
         .collect();
     if args.check {
-        // Each may have to wait for a line that is dead.
+        // Each may have to wait for a dead connection.
         std::thread::scope(|scope| {
             for row in &mut rows {
                 scope.spawn(|| check(row));

@@ -7,11 +7,11 @@ mod enroll;
 mod list;
 mod monitor;
 mod remove;
+mod which;
 
 use std::process::ExitCode;
 
 use clap::Subcommand;
-use latency::Resolved;
 
 /// Name, set up, examine and watch the devices that networks are measured on.
 #[derive(Debug, clap::Args)]
@@ -45,25 +45,5 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Doctor(args) => doctor::run(&args),
         Command::Monitor(args) => monitor::run(&args),
         Command::Enroll(args) => enroll::run(args),
-    }
-}
-
-/// Which device.
-#[derive(Debug, clap::Args)]
-pub struct Which {
-    /// A device's name, `local`, or with --profile its address
-    #[arg(value_name = "DEVICE")]
-    device: String,
-    /// The profile of a device that is named by its address: a name or a file
-    #[arg(long, value_name = "PROFILE")]
-    profile: Option<String>,
-}
-
-impl Which {
-    fn resolve(&self) -> Result<Resolved, latency::LatencyError> {
-        match &self.profile {
-            Some(profile) => latency::resolve_address(&self.device, profile),
-            None => latency::resolve(&self.device),
-        }
     }
 }

@@ -8,10 +8,10 @@ use std::time::Duration;
 use anyhow::Context;
 use latency::{DeviceState, MonitorEvent};
 
-use super::Which;
+use super::which::Which;
 use crate::output::{self, say};
 
-/// What the agent may take to come up.
+/// The time within which the agent must start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
 /// Watch a device's temperatures, frequencies, load and queue until Ctrl-C.
@@ -34,7 +34,7 @@ pub struct Args {
     json: bool,
 }
 
-/// Seconds that an agent takes as a pause.
+/// A pause in seconds that an agent accepts.
 fn interval(text: &str) -> Result<Duration, String> {
     let seconds = text.parse().ok().filter(|s| (0.2..=86_400.0).contains(s));
     let pause = seconds.and_then(|seconds| Duration::try_from_secs_f64(seconds).ok());
@@ -47,7 +47,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let mut link = device.launcher.launch(PATIENCE)?;
     let (interrupt, stop) = channel();
     ctrlc::set_handler(move || {
-        // Nobody listens any more once the end has begun.
+        // The receiver is gone once the end has begun.
         let _ = interrupt.send(());
     })
     .context("cannot listen for Ctrl-C")?;

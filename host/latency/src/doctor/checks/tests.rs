@@ -183,14 +183,13 @@ fn each_missing_layer_of_confinement_is_named_with_its_reason() {
         reason: reason.into(),
         offered,
     };
-    let of = |unconfined: Vec<MissingLayer>| {
-        let info = DeviceInfo {
-            confinement: vec!["limits".into()],
-            unconfined,
-            ..DeviceInfo::default()
-        };
-        of_info(&info, &Profile::local().unwrap(), "bench")
+    let mut profile = Profile::local().unwrap();
+    let info = |unconfined: Vec<MissingLayer>| DeviceInfo {
+        confinement: vec!["limits".into()],
+        unconfined,
+        ..DeviceInfo::default()
     };
+    let of = |unconfined| of_info(&info(unconfined), &profile, "bench");
     let old = || missing("files (landlock)", "an old kernel", false);
     let broken = || missing("no-capabilities", "2 other threads", true);
     check(&of(vec![]), "confinement", Grade::Ok, "limits");
@@ -203,6 +202,9 @@ fn each_missing_layer_of_confinement_is_named_with_its_reason() {
         Grade::Error,
         seen,
     );
+    profile.agent.allow_unconfined = true;
+    let allowed = of_info(&info(vec![broken()]), &profile, "bench");
+    check(&allowed, "confinement", Grade::Warning, "no-capabilities");
 }
 
 #[test]

@@ -1,27 +1,29 @@
-//! Outputs of an If, where both branches state the same.
+//! Outputs of an If whose branches agree.
 
 use prost::Message;
 
-use super::seen::Seen;
-use super::shapes::Shapes;
+use super::node::OpaqueNode;
+use super::signature::Shapes;
 use crate::attribute::AttributeValue;
-use crate::graph::{Dim, Shape};
 use crate::proto::{AttributeProto, GraphProto};
+use crate::types::tensor_type;
+use crate::value::{Dim, Shape};
 
-fn branch(seen: &Seen<'_>, name: &str) -> Option<Vec<Option<Shape>>> {
-    let Some(AttributeValue::Encoded(bytes)) = seen.attribute(name) else {
+/// The shapes that a branch states for its outputs.
+fn branch(node: &OpaqueNode<'_>, name: &str) -> Option<Vec<Option<Shape>>> {
+    let Some(AttributeValue::Encoded(bytes)) = node.attribute(name) else {
         return None;
     };
     let attribute = AttributeProto::decode(bytes.as_slice()).ok()?;
     let graph = GraphProto::decode(attribute.g?.as_slice()).ok()?;
     let outputs = graph.output.iter();
-    let shapes = outputs.map(|o| crate::read::tensor_type(o.r#type.as_ref(), &o.name)?.2);
+    let shapes = outputs.map(|o| tensor_type(o.r#type.as_ref(), &o.name)?.shape);
     Some(shapes.collect())
 }
 
-/// For each output its shape, as far as both branches state one of known sizes and do not differ.
-pub(super) fn shapes(seen: &Seen<'_>) -> Shapes {
-    let (yes, no) = (branch(seen, "then_branch")?, branch(seen, "else_branch")?);
+/// Per output the shape that both branches state, if all its sizes are known.
+pub(super) fn shapes(node: &OpaqueNode<'_>) -> Shapes {
+    let (yes, no) = (branch(node, "then_branch")?, branch(node, "else_branch")?);
     let both = yes.into_iter().zip(no).map(|pair| match pair {
         (Some(a), Some(b)) if a == b && a.iter().all(|d: &Dim| d.known().is_some()) => Some(a),
         _ => None,

@@ -1,49 +1,48 @@
-//! Shapes of the outputs of operators without a typed form.
+//! Shape rules of operators without a typed form.
 
 mod layers;
 mod moves;
 
-use super::seen::Seen;
+use super::node::OpaqueNode;
+use super::signature::Shapes;
 use crate::dims;
-use crate::graph::{Dim, Shape};
 use crate::ops::reduce;
+use crate::value::{Dim, Shape};
 
 pub(super) use layers::*;
 pub(super) use moves::*;
 
-/// The shapes of a node's outputs, as far as they are known; `None` where nothing is.
-pub(super) type Shapes = Option<Vec<Option<Shape>>>;
-
-/// One output of a shape.
+/// Shapes of a single output.
 fn one(shape: Shape) -> Shapes {
     Some(vec![Some(shape)])
 }
 
 /// The first output has the shape of the first input.
-pub(super) fn same(seen: &Seen<'_>) -> Shapes {
-    one(seen.same(0)?)
+pub(super) fn same(node: &OpaqueNode<'_>) -> Shapes {
+    one(node.same(0)?)
 }
 
-/// Output and mask have the shape of the first input.
-pub(super) fn masked(seen: &Seen<'_>) -> Shapes {
-    Some(vec![Some(seen.same(0)?); 2])
+/// The output and the mask have the shape of the first input.
+pub(super) fn masked(node: &OpaqueNode<'_>) -> Shapes {
+    Some(vec![Some(node.same(0)?); 2])
 }
 
 /// The output has the shape of the second input.
-pub(super) fn like_second(seen: &Seen<'_>) -> Shapes {
-    one(seen.same(1)?)
+pub(super) fn like_second(node: &OpaqueNode<'_>) -> Shapes {
+    one(node.same(1)?)
 }
 
-/// The first output and the fourth, the sum before it is normalised, have the shape of the first input.
-pub(super) fn same_with_sum(seen: &Seen<'_>) -> Shapes {
-    let shape = seen.same(0)?;
+/// The first output and the fourth, the sum before normalisation, have the shape of the first
+/// input.
+pub(super) fn same_with_sum(node: &OpaqueNode<'_>) -> Shapes {
+    let shape = node.same(0)?;
     Some(vec![Some(shape.clone()), None, None, Some(shape)])
 }
 
-/// Output, then mean and deviation, of which the normalised axes have size 1.
-pub(super) fn layer_norm(seen: &Seen<'_>) -> Shapes {
-    let shape = seen.same(0)?;
-    let axis = dims::axis(seen.int("axis", -1), shape.len()).ok()?;
+/// The output, then mean and deviation, whose normalised axes have size 1.
+pub(super) fn layer_norm(node: &OpaqueNode<'_>) -> Shapes {
+    let shape = node.same(0)?;
+    let axis = dims::axis(node.int("axis", -1), shape.len()).ok()?;
     let kept = shape[..axis].iter().cloned();
     let ones = std::iter::repeat_n(Dim::Known(1), shape.len() - axis);
     let statistics: Shape = kept.chain(ones).collect();
@@ -54,74 +53,74 @@ pub(super) fn layer_norm(seen: &Seen<'_>) -> Shapes {
     ])
 }
 
-/// Output, then running mean and variance.
-pub(super) fn batch_norm(seen: &Seen<'_>) -> Shapes {
-    let running = seen.same(3);
-    Some(vec![Some(seen.same(0)?), running.clone(), running])
+/// The output, then running mean and variance.
+pub(super) fn batch_norm(node: &OpaqueNode<'_>) -> Shapes {
+    let running = node.same(3);
+    Some(vec![Some(node.same(0)?), running.clone(), running])
 }
 
-/// Quantised values, then scale and zero point, which are scalars.
-pub(super) fn dynamic_quantize(seen: &Seen<'_>) -> Shapes {
+/// The quantised values, then scale and zero point, which are scalars.
+pub(super) fn dynamic_quantize(node: &OpaqueNode<'_>) -> Shapes {
     Some(vec![
-        Some(seen.same(0)?),
+        Some(node.same(0)?),
         Some(Vec::new()),
         Some(Vec::new()),
     ])
 }
 
-fn broadcast_of(seen: &Seen<'_>, inputs: impl Iterator<Item = usize>) -> Shapes {
+fn broadcast_of(node: &OpaqueNode<'_>, inputs: impl Iterator<Item = usize>) -> Shapes {
     let mut out: Shape = Vec::new();
     for i in inputs {
-        out = dims::broadcast(&out, seen.shape(i)?).ok()?;
+        out = dims::broadcast(&out, node.shape(i)?).ok()?;
     }
     one(out)
 }
 
-/// All inputs broadcast. Before operator set 7 the second followed the first.
-pub(super) fn broadcast(seen: &Seen<'_>) -> Shapes {
-    if seen.op.domain.is_empty() && seen.opset() < 7 {
-        return same(seen);
+/// All inputs broadcast. Before opset 7 the second broadcasts to the first.
+pub(super) fn broadcast(node: &OpaqueNode<'_>) -> Shapes {
+    if node.op.domain.is_empty() && node.opset() < 7 {
+        return same(node);
     }
-    broadcast_of(seen, 0..seen.facts.node.inputs.len())
+    broadcast_of(node, 0..node.facts.inputs.len())
 }
 
-/// Two quantised operands, each followed by scale and zero point.
-pub(super) fn broadcast_quantized(seen: &Seen<'_>) -> Shapes {
-    broadcast_of(seen, [0, 3].into_iter())
+/// Two quantised operands broadcast, each followed by scale and zero point.
+pub(super) fn broadcast_quantized(node: &OpaqueNode<'_>) -> Shapes {
+    broadcast_of(node, [0, 3].into_iter())
 }
 
-/// A condition and two quantised operands.
-pub(super) fn where_quantized(seen: &Seen<'_>) -> Shapes {
-    broadcast_of(seen, [0, 1, 4].into_iter())
+/// A condition and two quantised operands broadcast.
+pub(super) fn where_quantized(node: &OpaqueNode<'_>) -> Shapes {
+    broadcast_of(node, [0, 1, 4].into_iter())
 }
 
 /// A reduction whose axes are an attribute or the second input.
-pub(super) fn reduction(seen: &Seen<'_>) -> Shapes {
-    let x = seen.shape(0)?;
-    let keeps = seen.int("keepdims", 1) != 0;
-    let quantized = seen.op.op_type.starts_with("QLinear");
-    let axes = match seen.ints("axes") {
+pub(super) fn reduction(node: &OpaqueNode<'_>) -> Shapes {
+    let x = node.shape(0)?;
+    let keeps = node.int("keepdims", 1) != 0;
+    let quantized = node.op.op_type.starts_with("QLinear");
+    let axes = match node.ints("axes") {
         Some(axes) => axes,
-        None if seen.has_input(1) && !quantized => match seen.list(1) {
+        None if node.has_input(1) && !quantized => match node.list(1) {
             Some(axes) => axes,
             None => {
                 return keeps
-                    .then(|| (0..x.len()).map(|i| seen.open(i)).collect())
+                    .then(|| (0..x.len()).map(|i| node.open(i)).collect())
                     .and_then(one);
             }
         },
         None => Vec::new(),
     };
-    if axes.is_empty() && seen.int("noop_with_empty_axes", 0) != 0 {
-        return same(seen);
+    if axes.is_empty() && node.int("noop_with_empty_axes", 0) != 0 {
+        return same(node);
     }
-    reduce::shapes(&axes, keeps, seen.facts).ok()
+    reduce::shapes(&axes, keeps, node.facts).ok()
 }
 
-/// The position of the greatest or least element along an axis.
-pub(super) fn arg(seen: &Seen<'_>) -> Shapes {
-    let keeps = seen.int("keepdims", 1) != 0;
-    reduce::shapes(&[seen.int("axis", 0)], keeps, seen.facts).ok()
+/// A reduction over the attribute `axis`.
+pub(super) fn arg(node: &OpaqueNode<'_>) -> Shapes {
+    let keeps = node.int("keepdims", 1) != 0;
+    reduce::shapes(&[node.int("axis", 0)], keeps, node.facts).ok()
 }
 
 fn times(dim: &Dim, by: usize) -> Option<Dim> {
@@ -140,13 +139,18 @@ fn over(dim: &Dim, by: usize) -> Option<Dim> {
     }
 }
 
-/// A square matrix, or several, to a number each.
-pub(super) fn determinant(seen: &Seen<'_>) -> Shapes {
-    let x = seen.shape(0)?;
+/// A number per matrix.
+pub(super) fn determinant(node: &OpaqueNode<'_>) -> Shapes {
+    let x = node.shape(0)?;
     one(x[..x.len().checked_sub(2)?].to_vec())
 }
 
 /// A number.
-pub(super) fn scalar(_: &Seen<'_>) -> Shapes {
+pub(super) fn scalar(_: &OpaqueNode<'_>) -> Shapes {
     one(Vec::new())
+}
+
+/// No output has a known shape.
+pub(super) fn unknown(_: &OpaqueNode<'_>) -> Shapes {
+    None
 }

@@ -2,38 +2,18 @@
 
 use prost::Message;
 
-use super::known::find;
-use super::seen::Seen;
+use super::node::OpaqueNode;
+use super::signature::Work;
+use super::table::find;
 use crate::attribute::AttributeValue;
-use crate::graph::{Dim, Shape};
-use crate::proto::{AttributeProto, GraphProto};
+use crate::proto::{AttributeProto, GraphProto, plain};
+use crate::value::{Dim, Shape};
 
-/// What an operator multiplies and sums up.
-#[derive(Debug, Clone, Copy)]
-pub(super) enum Work {
-    /// Nothing that is counted.
-    None,
-    /// Something, and no rule says how much.
-    Unknown,
-    /// For each element of the output, a weight's elements from its second axis on; the weight is the input of this position.
-    Window(usize),
-    /// For each element of the input, the weight's elements from its second axis on.
-    Transposed,
-    /// For each element of the output, the summed axis of the matrices at these positions.
-    Product(usize, usize),
-    /// For each element of the output, as many as the attribute `K` says.
-    Packed,
-    /// For each step and each image, the weights of input and state once.
-    Recurrent,
-    /// What its subgraphs do, each as often as the data says.
-    Subgraphs,
-}
-
-/// The factors whose product are the multiply-accumulates of a node; `None` where they are not known.
-pub(super) fn factors(seen: &Seen<'_>, work: Work) -> Option<Shape> {
+/// The factors of the multiply-accumulates of a node; `None` if they are unknown.
+pub(super) fn factors(node: &OpaqueNode<'_>, work: Work) -> Option<Shape> {
     let out = || {
-        let id = seen.facts.node.outputs.first().copied().flatten()?;
-        seen.facts.graph.value(id).shape.clone()
+        let id = node.facts.outputs.first().copied().flatten()?;
+        node.facts.values.get(id).shape.clone()
     };
     let with = |mut of: Shape, dims: &[Dim]| {
         of.extend_from_slice(dims);
@@ -42,12 +22,12 @@ pub(super) fn factors(seen: &Seen<'_>, work: Work) -> Option<Shape> {
     match work {
         Work::None => Some(vec![Dim::Known(0)]),
         Work::Unknown => None,
-        Work::Window(weight) => with(out()?, seen.shape(weight)?.get(1..)?),
-        Work::Transposed => with(seen.same(0)?, seen.shape(1)?.get(1..)?),
-        Work::Product(a, b) => with(out()?, &[summed(seen, a, b)?]),
-        Work::Packed => with(out()?, &[Dim::Known(seen.size("K")?)]),
+        Work::Window(weight) => with(out()?, node.shape(weight)?.get(1..)?),
+        Work::Transposed => with(node.same(0)?, node.shape(1)?.get(1..)?),
+        Work::Product(a, b) => with(out()?, &[summed(node, a, b)?]),
+        Work::Packed => with(out()?, &[Dim::Known(node.size("K")?)]),
         Work::Recurrent => {
-            let ([first, second, _], w, r) = (seen.shape(0)?, seen.shape(1)?, seen.shape(2)?)
+            let ([first, second, _], w, r) = (node.shape(0)?, node.shape(1)?, node.shape(2)?)
             else {
                 return None;
             };
@@ -59,7 +39,7 @@ pub(super) fn factors(seen: &Seen<'_>, work: Work) -> Option<Shape> {
             Some(vec![first.clone(), second.clone(), Dim::Known(both)])
         }
         Work::Subgraphs => {
-            let multiplies = seen.op.attributes.iter().any(|a| match &a.value {
+            let multiplies = node.op.attributes.iter().any(|a| match &a.value {
                 AttributeValue::Encoded(bytes) => {
                     AttributeProto::decode(bytes.as_slice()).map_or(true, |a| in_attribute(&a, 16))
                 }
@@ -70,12 +50,12 @@ pub(super) fn factors(seen: &Seen<'_>, work: Work) -> Option<Shape> {
     }
 }
 
-/// The size of the axis that two matrices are summed over.
-fn summed(seen: &Seen<'_>, a: usize, b: usize) -> Option<Dim> {
+/// The size of the summed axis of a matrix product.
+fn summed(node: &OpaqueNode<'_>, a: usize, b: usize) -> Option<Dim> {
     let of = |i: usize, from_end: usize, flag: &str| {
-        let shape = seen.shape(i)?;
-        let turned = shape.len() > 1 && seen.int(flag, 0) != 0;
-        let from_end = if turned { 3 - from_end } else { from_end };
+        let shape = node.shape(i)?;
+        let transposed = shape.len() > 1 && node.int(flag, 0) != 0;
+        let from_end = if transposed { 3 - from_end } else { from_end };
         let at = shape.len().checked_sub(from_end.min(shape.len()))?;
         shape.get(at)
     };
@@ -96,15 +76,10 @@ fn in_attribute(attribute: &AttributeProto, depth: usize) -> bool {
     subgraphs.into_iter().any(multiplies)
 }
 
-/// Whether a subgraph holds a node that multiplies, or one of which that is not known.
+/// Whether a subgraph contains a node that multiplies, or may.
 fn in_graph(graph: &GraphProto, depth: usize) -> bool {
     graph.node.iter().any(|node| {
-        let domain = if node.domain == "ai.onnx" {
-            ""
-        } else {
-            &node.domain
-        };
-        match find(domain, &node.op_type).map(|known| known.work) {
+        match find(plain(&node.domain), &node.op_type).map(|signature| signature.work) {
             Some(Work::None) => false,
             Some(Work::Subgraphs) => {
                 depth == 0 || node.attribute.iter().any(|a| in_attribute(a, depth - 1))

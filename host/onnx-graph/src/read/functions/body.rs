@@ -1,18 +1,19 @@
-//! The body of one call: names of the caller for the function's own.
+//! The body of one call, with the names of the caller.
 
 use std::collections::HashMap;
 
 use prost::Message;
 
-use super::{Function, Inliner, failed, label};
+use super::{Function, Inliner, failed};
 use crate::GraphError;
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
 
-/// What a name of the body stands for; empty where the caller leaves an input out.
+/// The caller's names by those of the body; empty for an omitted input.
 type Bindings<'f> = HashMap<&'f str, String>;
 
 impl Inliner<'_> {
-    /// The nodes of the body of `function` for `call`. Inner values and nodes are named after the call.
+    /// The nodes of the body of `function` for `call`. Inner values and nodes are named after the
+    /// call.
     pub(super) fn body(
         &mut self,
         call: &NodeProto,
@@ -28,11 +29,11 @@ impl Inliner<'_> {
                 return fail(format!("it has {known} {what}, and {given} are given"));
             }
         }
-        let place = label(call);
+        let place = call.label();
         let bindings = self.bind(call, function, &place)?;
         let mut out = Vec::new();
         for node in &proto.node {
-            let inner = label(node);
+            let inner = node.label();
             let mut input = Vec::with_capacity(node.input.len());
             for name in &node.input {
                 input.push(match bindings.get(name.as_str()) {
@@ -60,7 +61,7 @@ impl Inliner<'_> {
             self.charge(renamed.encoded_len(), call, function)?;
             out.push(renamed);
         }
-        // An output that is an input, or another output as well.
+        // An output may equal an input or another output.
         for (formal, actual) in proto.output.iter().zip(&call.output) {
             let Some(made) = bindings.get(formal.as_str()) else {
                 return fail(format!("nothing in it produces its output '{formal}'"));
@@ -103,15 +104,15 @@ impl Inliner<'_> {
                 return twice(formal);
             }
         }
-        let mut wanted: HashMap<&str, &String> = HashMap::new();
+        let mut outputs: HashMap<&str, &String> = HashMap::new();
         for (formal, actual) in proto.output.iter().zip(&call.output) {
             if !actual.is_empty() {
-                wanted.entry(formal).or_insert(actual);
+                outputs.entry(formal).or_insert(actual);
             }
         }
         let made = proto.node.iter().flat_map(|n| &n.output);
         for name in made.filter(|n| !n.is_empty()) {
-            let actual = match wanted.get(name.as_str()) {
+            let actual = match outputs.get(name.as_str()) {
                 Some(&actual) => actual.clone(),
                 None => {
                     let fresh = self.names.unused(&format!("{place}/{name}"));
@@ -128,8 +129,8 @@ impl Inliner<'_> {
     }
 }
 
-/// The attributes of a node of a body: those that refer to one of the function's take the caller's value or the function's default,
-/// and are left out where there is neither.
+/// The attributes of a node of a body. One that refers to an attribute of the function takes the
+/// caller's value or the function's default; without either it is omitted.
 fn attributes(
     node: &NodeProto,
     call: &NodeProto,
@@ -152,7 +153,7 @@ fn attributes(
             let reason = format!(
                 "its attribute '{}' is of another type than its node '{}' needs",
                 value.name,
-                label(node)
+                node.label()
             );
             return Err(failed(function, call, &reason));
         }

@@ -1,45 +1,47 @@
-//! Which functions are still called once calls are replaced: by nodes that stay, in their subgraphs, and in the bodies of
-//! functions that are called.
+//! The functions that are still called after inlining: by nodes, in their subgraphs, and in the
+//! bodies of called functions.
 
 use std::collections::HashSet;
 
 use prost::Message;
 
-use super::{Functions, Key, callee, plain, title};
+use super::{Functions, Key, callee, title};
 use crate::GraphError;
-use crate::proto::{GraphProto, NodeProto};
+use crate::proto::{GraphProto, NodeProto, plain};
 use crate::read::attribute::DEPTH;
 
-/// What is called, directly or by what is called.
+/// The called functions, and the operator domains in use.
 #[derive(Default)]
 pub(super) struct Called {
     pub keys: HashSet<Key>,
     pub domains: HashSet<String>,
 }
 
-/// Follows the calls in `nodes`.
-pub(super) fn called(functions: &Functions, nodes: &[NodeProto]) -> Result<Called, GraphError> {
-    let mut walk = Walk {
-        functions,
-        called: Called::default(),
-        waiting: Vec::new(),
-    };
-    let unsupported = |place: String| move |reason| GraphError::Unsupported { place, reason };
-    walk.nodes(nodes, DEPTH)
-        .map_err(unsupported("the graph".into()))?;
-    while let Some(key) = walk.waiting.pop() {
-        if let Some(function) = functions.find(&key) {
-            walk.nodes(&function.proto.node, DEPTH)
-                .map_err(unsupported(format!("function '{}'", title(&key))))?;
+impl Functions {
+    /// Collects what `nodes` call, directly or through called functions.
+    pub(super) fn called(&self, nodes: &[NodeProto]) -> Result<Called, GraphError> {
+        let mut walk = Walk {
+            functions: self,
+            called: Called::default(),
+            pending: Vec::new(),
+        };
+        let unsupported = |place: String| move |reason| GraphError::Unsupported { place, reason };
+        walk.nodes(nodes, DEPTH)
+            .map_err(unsupported("the graph".into()))?;
+        while let Some(key) = walk.pending.pop() {
+            if let Some(function) = self.find(&key) {
+                walk.nodes(&function.proto.node, DEPTH)
+                    .map_err(unsupported(format!("function '{}'", title(&key))))?;
+            }
         }
+        Ok(walk.called)
     }
-    Ok(walk.called)
 }
 
 struct Walk<'a> {
     functions: &'a Functions,
     called: Called,
-    waiting: Vec<Key>,
+    pending: Vec<Key>,
 }
 
 impl Walk<'_> {
@@ -51,7 +53,7 @@ impl Walk<'_> {
             }
             let key = callee(node);
             if self.functions.find(&key).is_some() && self.called.keys.insert(key.clone()) {
-                self.waiting.push(key);
+                self.pending.push(key);
             }
             for attribute in &node.attribute {
                 for bytes in attribute.g.iter().chain(&attribute.graphs) {

@@ -1,7 +1,7 @@
 //! A batch that a file fixes is opened and fixed again, and what cannot follow is named.
 
 use super::*;
-use crate::graph::Dim;
+use crate::value::Dim;
 
 const BATCH: usize = 8;
 

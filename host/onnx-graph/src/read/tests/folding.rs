@@ -57,7 +57,8 @@ fn added(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, dims: &[usize], dat
 
 #[test]
 fn the_mask_of_shifted_windows_is_computed() {
-    // Rows of a 2 x 2 image are numbered by their window; positions of different windows must not see each other.
+    // Rows of a 2 x 2 image are numbered by their window; positions of different windows must not
+    // see each other.
     let nodes = vec![
         filled("ConstantOfShape", &["square"], "zeros", 1, 0.0),
         node("ScatterND", &["zeros", "second", "ones"], "windows", &[]),
@@ -232,7 +233,8 @@ fn a_token_is_expanded_by_the_batch_alone() {
 
 #[test]
 fn a_packed_projection_is_sliced_and_heads_are_split_at_once() {
-    // Queries of 2 heads with 3 channels each, by the way of PyTorch's attention over 5 positions.
+    // Queries of 2 heads with 3 channels each, by the way of PyTorch's attention over 5
+    // positions.
     let nodes = vec![
         node("MatMul", &["x", "w"], "packed", &[]),
         node("Reshape", &["packed", "thirds"], "three", &[]),

@@ -64,7 +64,8 @@ fn with(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> ModelProto {
     model
 }
 
-/// Reads a model of which no call is left, and compares nodes as "name: operator(inputs) outputs".
+/// Reads a model of which no call is left, and compares nodes as "name: operator(inputs)
+/// outputs".
 #[track_caller]
 fn check(model: &ModelProto, want: &[&str]) -> Graph {
     let graph = settled(model);

@@ -1,0 +1,67 @@
+//! The interface of labelled images.
+
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::{DataError, InputSpec};
+
+/// A finite, indexable set of labelled images of one shape.
+pub trait Dataset: Send + Sync {
+    /// Number of images.
+    fn len(&self) -> usize;
+
+    /// Whether there are no images.
+    fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+
+    /// Names of the classes, indexed by label.
+    fn classes(&self) -> &[String];
+
+    /// Shape of every decoded image: channels, height, width.
+    fn image_shape(&self) -> [usize; 3];
+
+    /// Class of image `index`. Panics if `index >= len()`.
+    fn label(&self, index: usize) -> usize;
+
+    /// Decodes image `index` into `out` (channels x height x width, values in 0..=1) as
+    /// evaluation uses it.
+    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError>;
+
+    /// As [`Dataset::decode`], but takes a random part of photographs larger than the input.
+    /// Other data uses [`Dataset::decode`].
+    fn decode_random_crop(
+        &self,
+        index: usize,
+        _rng: &mut ChaCha8Rng,
+        out: &mut [f32],
+    ) -> Result<(), DataError> {
+        self.decode(index, out)
+    }
+
+    /// Hash of an image's content, for data whose images can be compared without decoding.
+    fn content_hash(&self, _index: usize) -> Option<u64> {
+        None
+    }
+
+    /// Input of the model; the loader normalises by it.
+    fn input(&self) -> &InputSpec;
+
+    /// Describes the data for the records of a run: kind, number of images and a SHA-256 of its
+    /// content (array data) or of its file list (folders). Equal identities mean equal data.
+    fn identity(&self) -> String;
+}
+
+/// Decodes every image once, in parallel, and returns the first error by index. Folders otherwise
+/// decode an image only when it is needed, so this is useful before a long run.
+pub fn verify(dataset: &dyn Dataset) -> Result<(), DataError> {
+    let size = dataset.image_shape().iter().product();
+    let broken = (0..dataset.len())
+        .into_par_iter()
+        .map_init(
+            || vec![0.0; size],
+            |buffer, index| dataset.decode(index, buffer),
+        )
+        .find_first(Result::is_err);
+    broken.unwrap_or(Ok(()))
+}

@@ -1,0 +1,207 @@
+//! Folding of operators without a typed form: shape arithmetic, masks, tables of positions.
+
+use ndarray::{Array1, ArrayD, Axis, IxDyn};
+
+use super::Opaque;
+use crate::DType;
+use crate::attribute::AttributeValue;
+use crate::dims::{self, Product};
+use crate::fold::{Arithmetic, Array, Element, Operands, each, volume, zipped};
+use crate::value::Dim;
+
+pub(super) fn abs(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::abs)
+}
+
+pub(super) fn ceil(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::ceil)
+}
+
+pub(super) fn floor(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::floor)
+}
+
+pub(super) fn log(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::ln)
+}
+
+pub(super) fn reciprocal(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(f32::recip)
+}
+
+pub(super) fn sign(_: &Opaque, operands: &Operands) -> Option<Array> {
+    operands.map(|v| if v == 0.0 { 0.0 } else { v.signum() })
+}
+
+pub(super) fn neg(_: &Opaque, operands: &Operands) -> Option<Array> {
+    match operands.get(0)? {
+        Array::Floats(x) => Some(Array::Floats(-x)),
+        Array::Ints(x, dtype) => Some(Array::Ints(x.mapv(i64::wrapping_neg), dtype)),
+        _ => None,
+    }
+}
+
+pub(super) fn not(_: &Opaque, operands: &Operands) -> Option<Array> {
+    Some(Array::Flags(operands.get(0)?.flags()?.mapv(|v| !v)))
+}
+
+/// The remainder on integers, with the sign of the divisor.
+pub(super) fn modulo(op: &Opaque, operands: &Operands) -> Option<Array> {
+    fn integers(a: i64, b: i64) -> Option<i64> {
+        a.checked_rem(b)?.checked_add(b)?.checked_rem(b)
+    }
+    if !is_zero(op.attribute("fmod")) {
+        return None;
+    }
+    let arithmetic = Arithmetic {
+        floats: None,
+        integers,
+        sizes: |a, b| Some(Element::Known(integers(a.known()?, b.known()?)?)),
+    };
+    arithmetic.fold(operands)
+}
+
+pub(super) fn equal(_: &Opaque, operands: &Operands) -> Option<Array> {
+    let limit = operands.limit;
+    Some(Array::Flags(match (operands.get(0)?, operands.get(1)?) {
+        (Array::Floats(a), Array::Floats(b)) => zipped(&a, &b, limit, |a, b| Some(a == b))?,
+        (Array::Flags(a), Array::Flags(b)) => zipped(&a, &b, limit, |a, b| Some(a == b))?,
+        (a, b) => zipped(&a.sizes()?, &b.sizes()?, limit, Element::equals)?,
+    }))
+}
+
+pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
+    let one = |i| match operands.get(i)? {
+        Array::Ints(x, DType::I64) if x.len() == 1 => x.first().copied(),
+        _ => None,
+    };
+    let (start, end, step) = (one(0)?, one(1)?, one(2)?);
+    if step == 0 {
+        return None;
+    }
+    let span = i128::from(end) - i128::from(start);
+    let count = (span + i128::from(step) - i128::from(step.signum())) / i128::from(step);
+    let count = usize::try_from(count.max(0))
+        .ok()
+        .filter(|&n| n <= operands.limit)?;
+    let list = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step)));
+    let list: Array1<i64> = list.collect();
+    Some(Array::Ints(list.into_dyn(), DType::I64))
+}
+
+pub(super) fn size(_: &Opaque, shape: &[Dim]) -> Option<Array> {
+    let elements = Element::from(Product::of(shape)?.dim());
+    let scalar = ArrayD::from_elem(IxDyn(&[]), elements);
+    Some(Array::Sizes(scalar, DType::I64))
+}
+
+pub(super) fn constant_of_shape(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let list = operands.get(0)?.ints()?;
+    (list.ndim() == 1).then_some(())?;
+    let dims = list.iter().map(|&d| usize::try_from(d).ok());
+    let dims: Vec<usize> = dims.collect::<Option<_>>()?;
+    volume(&dims, operands.limit)?;
+    let one = match op.attribute("value") {
+        None => Array::Floats(ArrayD::zeros(IxDyn(&[]))),
+        Some(AttributeValue::Tensor(t)) if t.len() == 1 => Array::of(t)?,
+        Some(_) => return None,
+    };
+    one.reshaped(&vec![1; dims.len()])?.broadcast(&dims)
+}
+
+pub(super) fn scatter_nd(op: &Opaque, operands: &Operands) -> Option<Array> {
+    match op.attribute("reduction") {
+        None => {}
+        Some(AttributeValue::Text(text)) if text == b"none" => {}
+        Some(_) => return None,
+    }
+    let indices = operands.get(1)?.ints()?;
+    match (operands.get(0)?, operands.get(2)?) {
+        (Array::Floats(x), Array::Floats(u)) => Some(Array::Floats(scattered(x, &indices, &u)?)),
+        (Array::Ints(x, dtype), Array::Ints(u, _)) => {
+            Some(Array::Ints(scattered(x, &indices, &u)?, dtype))
+        }
+        _ => None,
+    }
+}
+
+/// `x` with `updates` in place of the slices that `indices` select (along its last axis).
+fn scattered<T: Copy>(
+    mut x: ArrayD<T>,
+    indices: &ArrayD<i64>,
+    updates: &ArrayD<T>,
+) -> Option<ArrayD<T>> {
+    let (&depth, lead) = indices.shape().split_last()?;
+    let rest = x.shape().get(depth..)?.to_vec();
+    let expected: Vec<usize> = lead.iter().copied().chain(rest).collect();
+    if updates.shape() != expected || depth == 0 {
+        return None;
+    }
+    let rows: usize = lead.iter().product();
+    let indices = indices.to_shape((rows, depth)).ok()?;
+    let slice: usize = x.shape()[depth..].iter().product();
+    let updates = updates.to_shape((rows, slice)).ok()?;
+    for (index, update) in indices.rows().into_iter().zip(updates.rows()) {
+        let mut part = x.view_mut();
+        for &i in index {
+            let position = dims::axis(i, *part.shape().first()?).ok()?;
+            part.index_axis_inplace(Axis(0), position);
+        }
+        for (to, from) in part.iter_mut().zip(update) {
+            *to = *from;
+        }
+    }
+    Some(x)
+}
+
+pub(super) fn gather_nd(op: &Opaque, operands: &Operands) -> Option<Array> {
+    if !is_zero(op.attribute("batch_dims")) {
+        return None;
+    }
+    let indices = operands.get(1)?.ints()?;
+    Some(each!(operands.get(0)?, x => gathered(&x, &indices, operands.limit)?))
+}
+
+/// The slices of `x` that `indices` select (along its last axis).
+fn gathered<T: Clone>(x: &ArrayD<T>, indices: &ArrayD<i64>, limit: usize) -> Option<ArrayD<T>> {
+    let (&depth, lead) = indices.shape().split_last()?;
+    let rest = x.shape().get(depth..)?;
+    let dims: Vec<usize> = lead.iter().chain(rest).copied().collect();
+    let count = volume(&dims, limit).filter(|_| depth > 0)?;
+    let rows = lead.iter().product::<usize>();
+    let mut out = Vec::with_capacity(count);
+    for index in indices.to_shape((rows, depth)).ok()?.rows() {
+        let mut part = x.view();
+        for &i in index {
+            let position = dims::axis(i, *part.shape().first()?).ok()?;
+            part.index_axis_inplace(Axis(0), position);
+        }
+        out.extend(part.iter().cloned());
+    }
+    ArrayD::from_shape_vec(IxDyn(&dims), out).ok()
+}
+
+pub(super) fn cast(op: &Opaque, operands: &Operands) -> Option<Array> {
+    /// Floats of greater magnitude than this are not cast to integers.
+    const MOST: f32 = 1e9;
+    let to = op.cast_to()?;
+    Some(match (operands.get(0)?, to) {
+        (x @ Array::Floats(_), DType::F32) | (x @ Array::Flags(_), DType::Bool) => x,
+        (Array::Ints(x, _), DType::I32 | DType::I64) => Array::Ints(x, to),
+        (Array::Sizes(x, _), DType::I32 | DType::I64) => Array::Sizes(x, to),
+        (Array::Ints(x, _), DType::F32) => Array::Floats(x.mapv(|v| v as f32)),
+        (Array::Flags(x), DType::F32) => Array::Floats(x.mapv(|v| f32::from(u8::from(v)))),
+        (Array::Flags(x), DType::I32 | DType::I64) => Array::Ints(x.mapv(i64::from), to),
+        (Array::Ints(x, _), DType::Bool) => Array::Flags(x.mapv(|v| v != 0)),
+        (Array::Floats(x), DType::Bool) => Array::Flags(x.mapv(|v| v != 0.0)),
+        (Array::Floats(x), DType::I32 | DType::I64) if x.iter().all(|v| v.abs() < MOST) => {
+            Array::Ints(x.mapv(|v| v as i64), to)
+        }
+        _ => return None,
+    })
+}
+
+/// Whether an integer attribute is 0 or absent.
+fn is_zero(attribute: Option<&AttributeValue>) -> bool {
+    matches!(attribute, None | Some(AttributeValue::Int(0)))
+}

@@ -1,0 +1,92 @@
+//! Forms of nodes that depend on the values around them.
+
+use super::build::Reader;
+use crate::GraphError;
+use crate::dims::broadcast;
+use crate::fold::Element;
+use crate::graph::Node;
+use crate::ops::{self, Op, Opaque};
+use crate::value::{Shape, ValueId};
+
+impl Reader<'_> {
+    /// Whether a node casts its input to the type it already has.
+    pub(super) fn keeps_type(&self, op: &Opaque, inputs: &[Option<ValueId>]) -> bool {
+        let input = inputs.first().copied().flatten();
+        let dtype = input.and_then(|v| self.graph.value(v).dtype);
+        op.domain.is_empty() && dtype.is_some() && op.cast_to() == dtype
+    }
+
+    /// The Shape node equal to a slice of the sizes that another Shape lists, and its input.
+    pub(super) fn range_of_shape(
+        &self,
+        slice: &ops::Slice,
+        inputs: &[Option<ValueId>],
+    ) -> Option<(ops::Shape, ValueId)> {
+        let &[Some(list)] = inputs else { return None };
+        // Only lists of sizes have such a producer.
+        self.open_sizes.get(&list)?;
+        let from_first = matches!(slice.axes[..], [] | [0 | -1]);
+        let (&[start], &[end], true) = (&slice.starts[..], &slice.ends[..], from_first) else {
+            return None;
+        };
+        if !matches!(slice.steps[..], [] | [1]) {
+            return None;
+        }
+        let produces = |n: &&Node| n.outputs.first() == Some(&Some(list));
+        let producer = self.graph.nodes.iter().rev().find(produces)?;
+        let end = (end < i64::from(i32::MAX)).then_some(end);
+        match &producer.op {
+            Op::Shape(all) if all.is_whole() => {
+                Some((ops::Shape { start, end }, producer.input(0)?))
+            }
+            _ => None,
+        }
+    }
+
+    /// Rejects an opaque node of a function with another operator set than the model's if its
+    /// meaning may differ there.
+    pub(super) fn means_the_same(&self, op: &Op, node: &str, opset: i64) -> Result<(), GraphError> {
+        let Op::Opaque(op) = op else { return Ok(()) };
+        let model = self.graph.opset;
+        let (from, to) = (opset.min(model), opset.max(model));
+        if from == to || !op.domain.is_empty() || ops::unchanged(&op.op_type, from, to) {
+            return Ok(());
+        }
+        let reason = format!(
+            "{} of operator set {opset}, which a function imports, is not known to mean the same in the model's, {model}; export both at one",
+            op.op_type
+        );
+        Err(GraphError::Unsupported {
+            place: format!("node '{node}'"),
+            reason,
+        })
+    }
+
+    /// Sets the output shape of the last node if it is opaque and takes a target with open sizes.
+    pub(super) fn shape_by_sizes(&mut self, output: ValueId) {
+        let Some(node) = self.graph.nodes.last() else {
+            return;
+        };
+        let Op::Opaque(op) = &node.op else { return };
+        let target = match (op.domain.as_str(), op.op_type.as_str()) {
+            ("", "ConstantOfShape") => node.input(0),
+            ("", "Expand") => node.input(1),
+            _ => None,
+        };
+        let sizes = target.and_then(|id| self.open_sizes.get(&id)?.elements());
+        let sizes = sizes.and_then(|all| all.iter().map(Element::dim).collect::<Option<Shape>>());
+        let shape = match (op.op_type.as_str(), sizes) {
+            (_, None) => return,
+            ("Expand", Some(sizes)) => {
+                let read = node
+                    .input(0)
+                    .and_then(|id| self.graph.value(id).shape.as_ref());
+                read.and_then(|read| broadcast(read, &sizes).ok())
+            }
+            (_, sizes) => sizes,
+        };
+        if shape.is_some() {
+            self.graph.values[output.index()].shape = shape;
+        }
+    }
+}

@@ -1,0 +1,296 @@
+//! A candidate of the search on its way to a record: asked, evaluated, screened, measured,
+//! judged. Each step is a type that holds the one before.
+
+use std::time::{Duration, Instant};
+
+use latency::Model;
+use latency::stats::Interval;
+use measuring::{Effort, MeasuredRatio, MeasuringError};
+use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
+use train::{Evaluator, PruningNet};
+
+use crate::config::StrategyKind;
+use crate::deploy::Deployed;
+use crate::environment::{CostModel, search_interval};
+use crate::episodes::{EpisodeRecord, Timings};
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::stages::calibrate::Calibration;
+use crate::start::Feasibility;
+use crate::work::{Work, nanoseconds};
+
+/// The fixed inputs of a search.
+pub(crate) struct Searching<'a> {
+    pub prepared: &'a Prepared,
+    pub net: &'a PruningNet,
+    pub evaluator: &'a Evaluator,
+    pub judge: Judge,
+    pub feasibility: &'a Feasibility,
+    /// Configurations measured before the search.
+    pub calibration: &'a [Calibration],
+}
+
+impl Searching<'_> {
+    fn measures_latency(&self) -> bool {
+        self.feasibility.cost != CostKind::Macs
+    }
+
+    /// The outcome of a recorded candidate by its measurement; `None` where the cost that counts
+    /// was not measured.
+    pub fn outcome(&self, record: &EpisodeRecord) -> Result<Option<Outcome>, PipelineError> {
+        if record.failure.is_some() || !record.screening.measures() {
+            return Ok(None);
+        }
+        self.judged(record, record.ratio).map(Some)
+    }
+
+    fn judged(
+        &self,
+        record: &EpisodeRecord,
+        latency: Option<Interval>,
+    ) -> Result<Outcome, PipelineError> {
+        let cost = Cost {
+            macs: record.macs,
+            latency: latency.map(search_interval),
+        };
+        Ok(self.judge.judge(record.accuracy, cost)?)
+    }
+}
+
+/// A configuration that a strategy proposed.
+pub(crate) struct Asked {
+    pub config: Widths,
+    /// How long the strategy took.
+    pub took: Duration,
+}
+
+/// With its accuracy, its predicted latency and its deployable network.
+pub(crate) struct Evaluated {
+    asked: Asked,
+    accuracy: f64,
+    deployed: Deployed,
+    predicted_ratio: f64,
+    predicted: Option<Interval>,
+    evaluating: Duration,
+    exporting: Duration,
+}
+
+impl Asked {
+    pub fn evaluate(
+        self,
+        searching: &Searching<'_>,
+        costs: &CostModel<'_>,
+    ) -> Result<Evaluated, PipelineError> {
+        let widths = &self.config.0;
+        let clock = Instant::now();
+        let accuracy = searching.evaluator.accuracy(searching.net, widths)?;
+        let evaluating = clock.elapsed();
+        let clock = Instant::now();
+        let deployed = searching.prepared.deploy_widths(widths)?;
+        Ok(Evaluated {
+            accuracy: accuracy.share(),
+            deployed,
+            predicted_ratio: costs.predictor.ratio(widths),
+            predicted: costs.predictor.interval(widths),
+            evaluating,
+            exporting: clock.elapsed(),
+            asked: self,
+        })
+    }
+}
+
+/// With the decision whether it is measured.
+pub(crate) struct Screened {
+    candidate: Evaluated,
+    screening: Screening,
+}
+
+impl Evaluated {
+    /// A candidate that is measured whatever its prediction.
+    pub fn unscreened(self) -> Screened {
+        Screened {
+            candidate: self,
+            screening: Screening::MayWin,
+        }
+    }
+}
+
+/// Decides which candidates are measured.
+pub(crate) fn screen_all(
+    work: &Work<'_>,
+    searching: &Searching<'_>,
+    kind: StrategyKind,
+    candidates: Vec<Evaluated>,
+) -> Result<Vec<Screened>, PipelineError> {
+    if !searching.measures_latency() || !kind.is_screened() {
+        return Ok(candidates.into_iter().map(Evaluated::unscreened).collect());
+    }
+    let records = work.records.episodes(kind);
+    let mut rewards: Vec<f64> = records
+        .iter()
+        .filter(|e| e.screening.measures() && e.failure.is_none())
+        .map(|e| e.reward)
+        .collect();
+    rewards.sort_by(|a, b| b.total_cmp(a));
+    // As many as are fine-tuned may win.
+    let last = work.config.result.candidates.max(1) - 1;
+    let best = rewards.get(last).copied();
+    let passed_over = records.iter().filter(|e| e.screening.is_passed_over());
+    let mut passed_over = passed_over.count() as u64;
+    let mut screened = Vec::new();
+    for candidate in candidates {
+        let prospect = Prospect {
+            accuracy: candidate.accuracy,
+            macs: candidate.deployed.macs,
+            predicted: candidate.predicted.map(search_interval),
+        };
+        let config = &work.config.knowledge.screen;
+        let screening = screen(config, &searching.judge, &prospect, best, passed_over)?;
+        passed_over += u64::from(screening.is_passed_over());
+        screened.push(Screened {
+            candidate,
+            screening,
+        });
+    }
+    Ok(screened)
+}
+
+/// With its latency, if the device was asked.
+pub(crate) struct Measured {
+    candidate: Screened,
+    latency: Latency,
+    /// Its share of the time that the devices measured.
+    took: Duration,
+}
+
+enum Latency {
+    NotAsked,
+    Valid(Box<MeasuredRatio>),
+    /// There is no valid measurement, for this reason.
+    Invalid(String),
+}
+
+/// Measures candidates, all at once where there are several devices.
+pub(crate) fn measure_all(
+    work: &mut Work<'_>,
+    searching: &Searching<'_>,
+    kind: StrategyKind,
+    candidates: Vec<Screened>,
+) -> Result<Vec<Measured>, PipelineError> {
+    let asks = |c: &Screened| searching.measures_latency() && c.screening.measures();
+    let mut models = Vec::new();
+    let mut measured = Vec::new();
+    for mut candidate in candidates {
+        if asks(&candidate) {
+            let name = format!("{} {}", kind.name(), candidate.candidate.asked.config);
+            let onnx = std::mem::take(&mut candidate.candidate.deployed.onnx);
+            models.push(Model::new(name, onnx));
+        }
+        measured.push(Measured {
+            candidate,
+            latency: Latency::NotAsked,
+            took: Duration::ZERO,
+        });
+    }
+    let count = models.len();
+    let clock = Instant::now();
+    let ratios = work.session.ratios(models, Effort::Search);
+    let took = clock.elapsed() / u32::try_from(count.max(1)).unwrap_or(u32::MAX);
+    work.report_devices()?;
+    let asked = measured.iter_mut().filter(|m| asks(&m.candidate));
+    for (candidate, ratio) in asked.zip(ratios?) {
+        candidate.took = took;
+        candidate.latency = match ratio {
+            Ok(ratio) => Latency::Valid(Box::new(ratio)),
+            // One candidate that cannot be measured must not end the search; a device that is
+            // gone must.
+            Err(MeasuringError::NoMeasurement { reason, .. }) => {
+                work.reporter.warn(&format!(
+                    "{} has no valid measurement and is passed over: {reason}",
+                    candidate.config()
+                ));
+                Latency::Invalid(reason)
+            }
+            Err(e) => return Err(e.into()),
+        };
+    }
+    Ok(measured)
+}
+
+/// As a record, with its outcome.
+pub(crate) struct Judged {
+    pub record: EpisodeRecord,
+    /// `None` where the cost that counts could not be measured. A screened candidate has that of
+    /// its predicted latency.
+    pub outcome: Option<Outcome>,
+}
+
+impl Measured {
+    pub fn config(&self) -> &Widths {
+        &self.candidate.candidate.asked.config
+    }
+
+    /// The measured ratio.
+    pub fn ratio(&self) -> Option<f64> {
+        match &self.latency {
+            Latency::Valid(measured) => Some(measured.ratio.value),
+            _ => None,
+        }
+    }
+
+    /// Judges the candidate as an episode of a strategy.
+    pub fn judge(
+        self,
+        searching: &Searching<'_>,
+        strategy: StrategyKind,
+        episode: u64,
+    ) -> Result<Judged, PipelineError> {
+        let Screened {
+            candidate,
+            screening,
+        } = self.candidate;
+        let (measured, failure) = match self.latency {
+            Latency::NotAsked => (None, None),
+            Latency::Valid(measured) => (Some(measured), None),
+            Latency::Invalid(reason) => (None, Some(reason)),
+        };
+        let timings = Timings {
+            asking_ns: nanoseconds(candidate.asked.took),
+            evaluating_ns: nanoseconds(candidate.evaluating),
+            exporting_ns: nanoseconds(candidate.exporting),
+            measuring_ns: nanoseconds(self.took),
+            telling_ns: 0,
+        };
+        let mut record = EpisodeRecord {
+            episode,
+            strategy,
+            widths: candidate.asked.config.0,
+            accuracy: candidate.accuracy,
+            macs: candidate.deployed.macs,
+            ratio: measured.as_ref().map(|of| of.ratio),
+            latency_ns: measured.as_ref().map(|of| of.latency_ns),
+            device: measured.map(|of| of.device),
+            predicted_ratio: candidate.predicted_ratio,
+            predicted_interval: candidate.predicted.map(|of| (of.low, of.high)),
+            screening,
+            reward: 0.0,
+            feasible: false,
+            failure,
+            timings,
+        };
+        let outcome = if screening.measures() {
+            searching.outcome(&record)?
+        } else {
+            let predicted = Interval::exact(record.predicted_ratio);
+            Some(Outcome {
+                measured: false,
+                ..searching.judged(&record, Some(predicted))?
+            })
+        };
+        if let Some(outcome) = &outcome {
+            record.reward = outcome.reward;
+            record.feasible = outcome.feasible && outcome.measured;
+        }
+        Ok(Judged { record, outcome })
+    }
+}
