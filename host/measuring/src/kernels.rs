@@ -3,7 +3,7 @@
 
 use latency::stats::{self, Interval};
 use latency::{
-    DeviceInfo, Key, Donor, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
+    DeviceInfo, Donor, Key, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
 };
 use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
@@ -71,14 +71,10 @@ pub fn probe_kernels(
         if !progress(i * config.batch) {
             return Err(MeasuringError::Stopped);
         }
+        let models = batch.iter().map(model).collect::<Result<_, _>>()?;
         let request = MeasureRequest {
-            models: batch.iter().map(model).collect::<Result<_, _>>()?,
-            reference: Some(reference.clone()),
             sampling: config.sampling(profile),
-            limits: profile.limits.clone(),
-            runtime: profile.runtime.clone(),
-            conditions: profile.conditions.clone(),
-            ..MeasureRequest::default()
+            ..profile.request(models, Some(reference.clone()))
         };
         let mut measured = source.measure(&request)?;
         reference_ns.extend(measured.pop().map(|m| m.median_ns));

@@ -95,10 +95,7 @@ pub fn predict(
     let (info, profile) = (session.info(), session.profile());
     let drawn = Drawn {
         model: subject.name.clone(),
-        device: format!(
-            "{} ({}), ONNX Runtime {}, {} thread(s)",
-            profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
-        ),
+        device: profile.describe(&info),
         layers,
         other_ns,
         kernels,

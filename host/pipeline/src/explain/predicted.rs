@@ -1,6 +1,6 @@
 //! The times of both networks by kernels measured alone.
 
-use latency_model::{CostTable, Curve, Kernel, KernelTable, LayerTimes, ProbePlan, LatencyStep};
+use latency_model::{CostTable, Curve, Kernel, KernelTable, LatencyStep, LayerTimes, ProbePlan};
 use measuring::Session;
 use search::WidthGrid;
 
