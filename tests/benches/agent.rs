@@ -27,9 +27,8 @@ fn model(name: &str, side: usize) -> Model {
         ..ZooConfig::default()
     };
     let graph = model_zoo::build(name, &config).expect("a network of the zoo");
-    let mut deployed = onnx_graph::fold_batch_norm(&graph).expect("it folds");
-    deployed.remove_dead();
-    Model::new(name, onnx_graph::write(&deployed).expect("it is written"))
+    let deployed = onnx_graph::deploy(&graph, None).expect("it is written");
+    Model::new(name, deployed.bytes)
 }
 
 fn device() -> (AgentDevice, Profile) {

@@ -54,11 +54,8 @@ impl Network {
 
     fn model(&self, name: String, widths: &[usize]) -> Model {
         let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths).expect("it fits");
-        let cut = cut(&self.graph, &self.analysis, &plan).expect("it fits");
-        let pruned = apply(&self.graph, &cut).expect("it applies");
-        let mut deployed = fold_batch_norm(&pruned).expect("it folds");
-        deployed.remove_dead();
-        Model::new(name, onnx_graph::write(&deployed).expect("it is written"))
+        let pruned = prune(&self.graph, &self.analysis, &plan).expect("it fits");
+        Model::new(name, deploy(&pruned, None).expect("it is written").bytes)
     }
 }
 

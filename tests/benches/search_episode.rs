@@ -3,10 +3,10 @@
 //! with re-estimated BatchNorm on 1000 images, cutting and exporting the candidate, and `tell`
 //! with the networks' updates. The device's time to measure comes on top.
 
-use channels::{Analysis, PrunePlan, apply, cut, importance_order};
+use channels::{Analysis, PrunePlan, importance_order, prune};
 use criterion::{Criterion, criterion_group, criterion_main};
 use datasets::{DataSpec, InputSpec};
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, deploy};
 use search::{
     Cost, CostKind, Ddpg, DdpgConfig, Environment, Judge, Limits, RewardConfig, SearchError, Space,
     Strategy, WidthGrid, Widths,

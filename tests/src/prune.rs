@@ -3,7 +3,7 @@
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
-use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, silence};
+use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, mask};
 use onnx_graph::{Graph, write};
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
@@ -70,8 +70,8 @@ pub fn prune_and_compare(
     let cut = cut(graph, analysis, plan).map_err(|e| e.to_string())?;
     let pruned = apply(graph, &cut).map_err(|e| e.to_string())?;
     let took = start.elapsed();
-    let silenced = silence(graph, analysis, plan).map_err(|e| e.to_string())?;
-    let references = run(&silenced, false, feed)?;
+    let masked = mask(graph, analysis, plan).map_err(|e| e.to_string())?;
+    let references = run(&masked, false, feed)?;
     let outputs = run(&pruned, true, feed)?;
     let found = outputs
         .iter()

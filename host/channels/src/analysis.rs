@@ -13,16 +13,15 @@ use crate::removal;
 use crate::rules;
 
 /// Finds the groups of `graph`, whose shapes must have been inferred, with the default choices.
-///
-/// Nothing is refused: what no rule describes is pinned.
+/// Channels that no rule covers are pinned.
 ///
 /// # Errors
-/// [`ChannelError::Graph`] when the graph breaks its own invariants.
+/// [`ChannelError::Graph`] if the graph breaks its own invariants.
 pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
     analyse_with(graph, AnalysisOptions::default())
 }
 
-/// As [`analyse`], grouping channels as `options` says.
+/// As [`analyse`], with the given choices.
 ///
 /// # Errors
 /// As [`analyse`].
@@ -60,20 +59,20 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
             );
         }
     }
-    pin_half_bound_constants(&mut cx);
+    pin_partly_bound_constants(&mut cx);
     let mut analysis = Builder::new(cx).build();
     analysis.removals = removal::find(graph, &ends, &analysis);
     Ok(analysis)
 }
 
-/// A constant whose axis one reader ties to channels and another does not cannot be cropped.
-fn pin_half_bound_constants(cx: &mut Context<'_>) {
+/// Pins the axes of constants that some reader does not tie to channels: they cannot be cropped.
+fn pin_partly_bound_constants(cx: &mut Context<'_>) {
     let graph = cx.graph;
     let mut constants = std::mem::take(&mut cx.constants);
     for &id in graph.constants().keys() {
         let axes = &mut constants[id.index()];
         axes.sort_by_key(|bound| bound.axis);
-        let reads = cx.readers(id).len() + graph.outputs().iter().filter(|o| **o == id).count();
+        let reads = cx.consumers(id).len() + graph.outputs().iter().filter(|o| **o == id).count();
         for bound in axes.iter().filter(|bound| bound.reads < reads) {
             cx.pin(
                 &bound.atoms,
@@ -85,32 +84,32 @@ fn pin_half_bound_constants(cx: &mut Context<'_>) {
     cx.constants = constants;
 }
 
-/// In place of a reason, where a set is free to go.
+/// Stands for the reason of a set that is not pinned.
 const UNPINNED: u32 = u32::MAX;
 
-/// What is known of a coupled set.
+/// Properties of a coupled set.
 #[derive(Clone, Copy)]
 struct Set {
     /// A hash of the axes that it appears on, counting repeats. Sets with equal signatures stand
     /// in one group; a chance collision would only put unlike ones under one width, never prune
     /// wrongly, since cutting goes by unit.
     signature: u64,
-    /// The layers that make it, by their place in [`Builder::makers`].
-    makers: u32,
-    /// The first reason to keep it, by its place in [`Context::pins`], or [`UNPINNED`].
+    /// The layers that produce it, as an index into [`Builder::producers`].
+    producers: u32,
+    /// The first reason to keep it, as an index into [`Context::pins`], or [`UNPINNED`].
     pinned: u32,
 }
 
-/// Nobody makes the set.
-const UNMADE: u32 = 0;
+/// Index of the empty list in [`Builder::producers`].
+const NO_PRODUCER: u32 = 0;
 
 struct Builder<'g> {
     cx: Context<'g>,
     /// Per atom its coupled set.
     set_of: Vec<u32>,
     sets: Vec<Set>,
-    /// Layers that make some set together, in topological order; at [`UNMADE`] none.
-    makers: Vec<Vec<NodeId>>,
+    /// Lists of layers that produce some set, in topological order; [`NO_PRODUCER`] is empty.
+    producers: Vec<Vec<NodeId>>,
 }
 
 impl<'g> Builder<'g> {
@@ -118,19 +117,19 @@ impl<'g> Builder<'g> {
         let (set_of, count) = std::mem::take(&mut cx.union).into_sets();
         let new = Set {
             signature: 0,
-            makers: UNMADE,
+            producers: NO_PRODUCER,
             pinned: UNPINNED,
         };
         Self {
             cx,
             set_of,
             sets: vec![new; count],
-            makers: vec![Vec::new()],
+            producers: vec![Vec::new()],
         }
     }
 
     fn build(mut self) -> Analysis {
-        self.find_makers();
+        self.find_producers();
         self.sign();
         let reasons = self.pin();
         let (groups, units) = self.group();
@@ -145,32 +144,31 @@ impl<'g> Builder<'g> {
             values: cx.maps,
             constants: cx.constants,
             edits: cx.edits,
-            made: cx.made,
+            layers: cx.layers,
             removals: Vec::new(),
         }
     }
 
-    /// Notes which layers make each set.
-    fn find_makers(&mut self) {
-        for (id, atoms) in &self.cx.made {
-            let first = self.makers.len() as u32;
-            // What the makers of a set become with this layer: mostly the same for all its
-            // channels.
-            let mut grown: Vec<(u32, u32)> = Vec::new();
+    /// Records which layers produce each set.
+    fn find_producers(&mut self) {
+        for (id, atoms) in &self.cx.layers {
+            let first = self.producers.len() as u32;
+            // Extended lists by the lists they extend: mostly one for all channels of the layer.
+            let mut extended: Vec<(u32, u32)> = Vec::new();
             for &atom in atoms.iter() {
                 let set = self.set_of[atom as usize];
-                let makers = &mut self.sets[set as usize].makers;
-                if *makers >= first {
+                let producers = &mut self.sets[set as usize].producers;
+                if *producers >= first {
                     continue;
                 }
-                *makers = match grown.iter().find(|(from, _)| from == makers) {
+                *producers = match extended.iter().find(|(from, _)| from == producers) {
                     Some(&(_, to)) => to,
                     None => {
-                        let to = self.makers.len() as u32;
-                        grown.push((*makers, to));
-                        let mut layers = self.makers[*makers as usize].clone();
+                        let to = self.producers.len() as u32;
+                        extended.push((*producers, to));
+                        let mut layers = self.producers[*producers as usize].clone();
                         layers.push(*id);
-                        self.makers.push(layers);
+                        self.producers.push(layers);
                         to
                     }
                 };
@@ -178,25 +176,25 @@ impl<'g> Builder<'g> {
         }
     }
 
-    /// Notes the signature of each set.
+    /// Computes the signature of each set.
     fn sign(&mut self) {
-        let mut seen = vec![false; self.cx.lists];
+        let mut signed = vec![false; self.cx.lists];
         let values = self.cx.maps.iter().flatten().map(|m| &m.atoms);
         let constants = self.cx.constants.iter().flatten().map(|b| &b.atoms);
         for atoms in values.chain(constants) {
             let number = atoms.number();
-            if std::mem::replace(&mut seen[number], true) {
+            if std::mem::replace(&mut signed[number], true) {
                 continue;
             }
             for &atom in atoms.iter() {
-                // Multiply and rotate, as the hash of Firefox and rustc does.
+                // FxHash, the multiply-and-rotate hash of Firefox and rustc.
                 let s = &mut self.sets[self.set_of[atom as usize] as usize].signature;
                 *s = (s.rotate_left(5) ^ (number as u64 + 1)).wrapping_mul(0x517c_c1b7_2722_0a95);
             }
         }
     }
 
-    /// Notes the first reason to keep each set, and gives all reasons.
+    /// Records the first reason to keep each set, and returns all reasons.
     fn pin(&mut self) -> Vec<PinReason> {
         let mut reasons = Vec::new();
         for (reason, (atoms, why)) in std::mem::take(&mut self.cx.pins).into_iter().enumerate() {
@@ -206,9 +204,9 @@ impl<'g> Builder<'g> {
             }
             reasons.push(why);
         }
-        let unmade = reasons.len() as u32;
-        for set in self.sets.iter_mut().filter(|s| s.makers == UNMADE) {
-            set.pinned = set.pinned.min(unmade);
+        let no_producer = reasons.len() as u32;
+        for set in self.sets.iter_mut().filter(|s| s.producers == NO_PRODUCER) {
+            set.pinned = set.pinned.min(no_producer);
         }
         reasons.push(PinReason {
             node: "graph".to_owned(),
@@ -217,35 +215,35 @@ impl<'g> Builder<'g> {
         reasons
     }
 
-    /// The groups, and per coupled set its unit.
+    /// Returns the groups, and per coupled set its unit.
     fn group(&self) -> (Vec<Group>, Vec<Slot>) {
         let mut groups: Vec<Group> = Vec::new();
         let mut by_key: HashMap<(u64, u32), usize> = HashMap::new();
-        // Channels of one layer follow each other, and mostly stand in one group.
+        // The channels of a layer are adjacent and mostly in one group.
         let mut last: Option<((u64, u32), usize)> = None;
         let mut units = vec![PINNED; self.sets.len()];
         for (set, unit) in self.sets.iter().zip(&mut units) {
             if set.pinned != UNPINNED {
                 continue;
             }
-            let key = (set.signature, set.makers);
-            let at = match last {
-                Some((same, at)) if same == key => at,
+            let key = (set.signature, set.producers);
+            let group = match last {
+                Some((same, group)) if same == key => group,
                 _ => *by_key.entry(key).or_insert_with(|| {
                     groups.push(Group {
                         name: String::new(),
                         channels: 0,
-                        producers: self.makers[set.makers as usize].clone(),
+                        producers: self.producers[set.producers as usize].clone(),
                     });
                     groups.len() - 1
                 }),
             };
-            last = Some((key, at));
+            last = Some((key, group));
             *unit = Slot {
-                group: at as u32,
-                unit: groups[at].channels as u32,
+                group: group as u32,
+                unit: groups[group].channels as u32,
             };
-            groups[at].channels += 1;
+            groups[group].channels += 1;
         }
         let mut roles: Vec<Option<Role>> = vec![None; groups.len()];
         for (atom, role) in attention::roles(&self.cx) {
@@ -255,44 +253,44 @@ impl<'g> Builder<'g> {
                 *known = Some(role.and(*known));
             }
         }
-        let (groups, places) = self.sorted_and_named(groups, &roles);
+        let (groups, positions) = self.sorted_and_named(groups, &roles);
         for unit in units.iter_mut().filter(|u| **u != PINNED) {
-            unit.group = places[unit.group as usize];
+            unit.group = positions[unit.group as usize];
         }
         (groups, units)
     }
 
-    /// The groups in the order of their first producers, and where each has gone.
+    /// Returns the groups in the order of their first producers, and the new position of each.
     fn sorted_and_named(
         &self,
         groups: Vec<Group>,
         roles: &[Option<Role>],
     ) -> (Vec<Group>, Vec<u32>) {
-        let mut places = vec![0u32; groups.len()];
+        let mut positions = vec![0u32; groups.len()];
         let mut sorted: Vec<(usize, Group)> = groups.into_iter().enumerate().collect();
         sorted.sort_by_key(|(_, group)| group.producers.first().copied());
         let mut used: HashMap<String, usize> = HashMap::new();
-        let place = |(new, (old, mut group)): (usize, (usize, Group))| {
-            places[old] = new as u32;
+        let named = |(new, (old, mut group)): (usize, (usize, Group))| {
+            positions[old] = new as u32;
             let base = self.base_name(&group, roles[old]);
             let n = used.entry(base.clone()).or_default();
             *n += 1;
             group.name = if *n == 1 { base } else { format!("{base}#{n}") };
             group
         };
-        let groups = sorted.into_iter().enumerate().map(place).collect();
-        (groups, places)
+        let groups = sorted.into_iter().enumerate().map(named).collect();
+        (groups, positions)
     }
 
-    /// The first layer's name, or for channels of an attention's own the module's with what they
-    /// are there.
+    /// The name of the first layer, or for the channels of an attention that of the module with
+    /// their role.
     fn base_name(&self, group: &Group, role: Option<Role>) -> String {
         let layers = group.producers.iter();
         let names: Vec<&str> = layers
             .map(|&p| self.cx.graph.node(p).name.as_str())
             .collect();
         match (role, names.first()) {
-            // More layers than projections: channels that go beyond the attention.
+            // With more layers than projections the channels extend beyond the attention.
             (Some(role), Some(_)) if names.len() <= role.projections() => {
                 format!("{} ({})", attention::module(&names), role.words())
             }

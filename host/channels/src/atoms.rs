@@ -8,7 +8,7 @@ use onnx_graph::{Consumers, Dim, Graph, Node, NodeId, ValueId};
 
 use crate::options::AnalysisOptions;
 
-/// The atom at each index of an axis. Axes that have the same channels share a list.
+/// The atom at each index of an axis. Axes with the same channels share a list.
 #[derive(Debug, Clone)]
 pub(crate) struct Atoms {
     list: Arc<[u32]>,
@@ -16,7 +16,7 @@ pub(crate) struct Atoms {
 }
 
 impl Atoms {
-    /// The list's place in a table with an entry for each list.
+    /// Index of the list in tables with an entry per list.
     pub fn number(&self) -> usize {
         self.number as usize
     }
@@ -37,7 +37,7 @@ pub(crate) struct Map {
     pub atoms: Atoms,
 }
 
-/// How a node's attributes follow from what is kept of its channel maps.
+/// How the attributes of a node depend on the kept channels.
 #[derive(Debug, Clone)]
 pub(crate) enum Edit {
     /// A depthwise convolution has as many groups as input channels.
@@ -46,26 +46,25 @@ pub(crate) enum Edit {
     Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Atoms> },
-    /// A slice along the channel axis, by its position in the operator's axes list: `start..end`
-    /// of the input.
+    /// A slice `start..end` along the channel axis, which is at `position` of the operator's axes.
     Slice {
         position: usize,
         input: Atoms,
         start: usize,
         end: usize,
     },
-    /// A padding of the channel axis: the atoms added before and after.
+    /// A padding of the channel axis: the added atoms before and after.
     Pad {
         axis: usize,
         rank: usize,
         before: Atoms,
         after: Atoms,
     },
-    /// A reshape whose target names the channel count at `position`.
+    /// A reshape whose target contains the number of channels at `position`.
     Reshape { position: usize, output: Atoms },
 }
 
-/// Why an atom must stay.
+/// The reason for keeping atoms.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub(crate) struct PinReason {
     pub node: String,
@@ -86,8 +85,8 @@ impl UnionFind {
         start..start + n as u32
     }
 
-    /// Per atom its coupled set, and the number of sets. They are numbered by their smallest
-    /// atoms.
+    /// Returns the coupled set of each atom, and the number of sets, which are numbered by their
+    /// smallest atoms.
     pub(crate) fn into_sets(mut self) -> (Vec<u32>, usize) {
         let mut count = 0;
         for atom in 0..self.parent.len() {
@@ -96,7 +95,7 @@ impl UnionFind {
                 count += 1;
                 count - 1
             } else {
-                // It is smaller than the atom, so that its set stands in its place by now.
+                // The parent is smaller, so its entry already holds its set.
                 self.parent[parent]
             };
         }
@@ -124,43 +123,43 @@ impl UnionFind {
 pub(crate) struct Bound {
     pub axis: usize,
     pub atoms: Atoms,
-    /// How many reads of the constant say so.
+    /// Number of reads that tie the axis to the channels.
     pub reads: usize,
 }
 
-/// Who makes and who reads each value.
+/// Per value its producer and its consumers.
 pub(crate) struct Ends {
-    pub makers: Vec<Option<NodeId>>,
-    pub readers: Consumers,
+    pub producers: Vec<Option<NodeId>>,
+    pub consumers: Consumers,
 }
 
 impl Ends {
     pub fn of(graph: &Graph) -> Self {
         Self {
-            makers: graph.producers(),
-            readers: graph.consumers(),
+            producers: graph.producers(),
+            consumers: graph.consumers(),
         }
     }
 }
 
-/// What the channel rules read and write.
+/// The state of an analysis, which the channel rules read and extend.
 pub(crate) struct Context<'g> {
     pub graph: &'g Graph,
     pub ends: &'g Ends,
     pub options: AnalysisOptions,
     pub union: UnionFind,
-    /// Lists of atoms made so far.
+    /// Number of lists of atoms.
     pub lists: usize,
     /// Per value its channel axis.
     pub maps: Vec<Option<Map>>,
-    /// Per value its bound axes, where it is a constant.
+    /// Per constant, by value, its bound axes.
     pub constants: Vec<Vec<Bound>>,
-    /// The atoms that stay for each of the reasons.
+    /// Pinned atoms with their reasons.
     pub pins: Vec<(Atoms, PinReason)>,
-    /// In topological order.
+    /// Edits of nodes, in topological order.
     pub edits: Vec<(NodeId, Edit)>,
-    /// Atoms of the output channels of weight-bearing layers, in topological order.
-    pub made: Vec<(NodeId, Atoms)>,
+    /// Output channels of layers with weights, in topological order.
+    pub layers: Vec<(NodeId, Atoms)>,
 }
 
 impl<'g> Context<'g> {
@@ -175,11 +174,11 @@ impl<'g> Context<'g> {
             constants: vec![Vec::new(); graph.values().len()],
             pins: Vec::new(),
             edits: Vec::new(),
-            made: Vec::new(),
+            layers: Vec::new(),
         }
     }
 
-    /// A new list of atoms.
+    /// Creates a list of atoms.
     pub fn list(&mut self, atoms: impl Into<Arc<[u32]>>) -> Atoms {
         let number = self.lists as u32;
         self.lists += 1;
@@ -189,23 +188,23 @@ impl<'g> Context<'g> {
         }
     }
 
-    /// New atoms that no layer with weights makes (padding, graph inputs, constants in a
+    /// Creates atoms without a layer that produces them (padding, graph inputs, constants in a
     /// concatenation).
     pub fn fresh(&mut self, n: usize) -> Atoms {
         let range = self.union.fresh(n);
         self.list(range.collect::<Arc<[u32]>>())
     }
 
-    /// New atoms: the output channels of the layer `id`.
-    pub fn make(&mut self, id: NodeId, n: usize) -> Atoms {
+    /// Creates atoms for the output channels of the layer `id`.
+    pub fn produce(&mut self, id: NodeId, n: usize) -> Atoms {
         let atoms = self.fresh(n);
         self.carry(id, atoms.clone());
         atoms
     }
 
-    /// States that the output channels of the layer `id` are `atoms`.
+    /// Records that the output channels of the layer `id` are `atoms`.
     pub fn carry(&mut self, id: NodeId, atoms: Atoms) {
-        self.made.push((id, atoms));
+        self.layers.push((id, atoms));
     }
 
     pub fn map(&self, node: &Node, i: usize) -> Option<Map> {
@@ -217,7 +216,7 @@ impl<'g> Context<'g> {
     }
 
     pub fn unite(&mut self, a: &[u32], b: &[u32]) {
-        // An activation by a product with itself joins a list with itself.
+        // A product of a value and itself, as in some activations, unites a list with itself.
         if !std::ptr::eq(a, b) {
             for (&x, &y) in a.iter().zip(b) {
                 self.union.unite(x, y);
@@ -233,7 +232,7 @@ impl<'g> Context<'g> {
         self.pins.push((atoms.clone(), reason));
     }
 
-    /// Pins the channels of every input of `node`: its outputs get no channel map.
+    /// Pins the channels of all inputs of `node`, whose outputs get no channel map.
     pub fn pin_inputs(&mut self, node: &Node, reason: &str) {
         for i in 0..node.inputs.len() {
             if let Some(map) = self.map(node, i) {
@@ -242,8 +241,8 @@ impl<'g> Context<'g> {
         }
     }
 
-    /// States that `axis` of the constant `id` follows `atoms`. A constant read by several nodes
-    /// ties their channels together.
+    /// Ties `axis` of the constant `id` to `atoms`. A constant with several readers couples their
+    /// channels.
     pub fn bind(&mut self, id: ValueId, axis: usize, atoms: &Atoms) {
         let axes = &mut self.constants[id.index()];
         if let Some(bound) = axes.iter_mut().find(|b| b.axis == axis) {
@@ -258,9 +257,8 @@ impl<'g> Context<'g> {
         });
     }
 
-    /// Lets the inputs of `node` in `range` that are given follow `atoms`, as the scale and bias
-    /// of a normalisation do. Gives false, and changes nothing, unless all are constant lists of
-    /// that length.
+    /// Ties the present inputs of `node` in `range`, such as scale and bias of a normalisation, to
+    /// `atoms`. Returns false, without effect, unless all are constant lists of that length.
     pub fn bind_parameters(&mut self, node: &Node, range: Range<usize>, atoms: &Atoms) -> bool {
         let parameters: Vec<ValueId> = range.filter_map(|i| node.input(i)).collect();
         let fits = |&p: &ValueId| {
@@ -274,8 +272,8 @@ impl<'g> Context<'g> {
         all
     }
 
-    /// Lets a value that has no channel map, because it is a constant or an expanded one, follow
-    /// `atoms` on `axis`. Gives false where it cannot.
+    /// Ties `axis` of a constant, or of an expanded constant, to `atoms`. Returns false if that is
+    /// impossible.
     pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Atoms) -> bool {
         let size = |v: ValueId| self.graph.value(v).shape.as_deref();
         if let Some(constant) = self.graph.constant(value) {
@@ -285,10 +283,10 @@ impl<'g> Context<'g> {
             }
             return fits;
         }
-        let Some(maker) = self.ends.makers[value.index()] else {
+        let Some(producer) = self.ends.producers[value.index()] else {
             return false;
         };
-        let node = self.graph.node(maker);
+        let node = self.graph.node(producer);
         let (Op::Expand(op), Some(from)) = (&node.op, node.input(0)) else {
             return false;
         };
@@ -300,7 +298,7 @@ impl<'g> Context<'g> {
         };
         let stated = (axis + op.sizes.len()).checked_sub(wide.len());
         let free = stated.is_none_or(|at| op.sizes[at] == Dim::Known(1));
-        let alone = self.maps[value.index()].is_none() && self.readers(value).len() == 1;
+        let alone = self.maps[value.index()].is_none() && self.consumers(value).len() == 1;
         if !free || !alone || !self.adopt(from, inner, atoms) {
             return false;
         }
@@ -309,20 +307,20 @@ impl<'g> Context<'g> {
     }
 
     /// The nodes that read a value.
-    pub fn readers(&self, value: ValueId) -> &[NodeId] {
-        &self.ends.readers[value.index()]
+    pub fn consumers(&self, value: ValueId) -> &[NodeId] {
+        &self.ends.consumers[value.index()]
     }
 
     pub fn rank(&self, value: ValueId) -> Option<usize> {
         self.graph.value(value).shape.as_ref().map(Vec::len)
     }
 
-    /// Dimensions of a node's first input.
+    /// Number of dimensions of a node's first input.
     pub fn input_rank(&self, node: &Node) -> Option<usize> {
         self.rank(node.input(0)?)
     }
 
-    /// Normalises an axis that may count from the end.
+    /// The position of an axis that may count from the end.
     pub fn axis(axis: i64, rank: usize) -> Option<usize> {
         let rank = rank as i64;
         let axis = if axis < 0 { axis + rank } else { axis };

@@ -1,13 +1,13 @@
-//! Which channels are those of an attention (Vaswani et al., "Attention Is All You Need", 2017),
-//! so that their groups can be called by what they are: a product of two computed values whose
-//! result goes through a softmax into another product.
+//! The channels of attentions (Vaswani et al., "Attention Is All You Need", 2017), whose groups are
+//! named after their roles. An attention is a product of two computed values whose result passes a
+//! softmax into another product.
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId};
 
 use crate::atoms::Context;
 
-/// What channels are to an attention.
+/// The role of channels in an attention.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Role {
     QueriesAndKeys,
@@ -18,7 +18,7 @@ pub(crate) enum Role {
 }
 
 impl Role {
-    /// In words, for the name of a group.
+    /// The text for names of groups.
     pub fn words(self) -> &'static str {
         match self {
             Self::QueriesAndKeys => "queries and keys",
@@ -28,7 +28,7 @@ impl Role {
         }
     }
 
-    /// How many projections there are: one each, unless they are packed.
+    /// Most projections that produce the channels; packed ones are fewer.
     pub fn projections(self) -> usize {
         match self {
             Self::QueriesAndKeys => 2,
@@ -37,7 +37,7 @@ impl Role {
         }
     }
 
-    /// What channels are that have this role and another.
+    /// The role of channels with this role and another.
     pub fn and(self, other: Option<Self>) -> Self {
         match other {
             Some(other) if other != self => Self::Everything,
@@ -46,15 +46,15 @@ impl Role {
     }
 }
 
-/// The channels of attentions, an atom of each set that goes together.
+/// The channels of all attentions, with their roles.
 pub(crate) fn roles(cx: &Context<'_>) -> Vec<(u32, Role)> {
     let graph = cx.graph;
     let before = |node: &Node| {
         let read = node.inputs.iter().flatten();
-        read.filter_map(|v| cx.ends.makers[v.index()]).collect()
+        read.filter_map(|v| cx.ends.producers[v.index()]).collect()
     };
-    let after = |node: &Node| cx.readers(node.output()).to_vec();
-    let mut found = Vec::new();
+    let after = |node: &Node| cx.consumers(node.output()).to_vec();
+    let mut roles = Vec::new();
     for (id, node) in graph.iter() {
         if !matches!(node.op, Op::Softmax(_)) {
             continue;
@@ -65,22 +65,23 @@ pub(crate) fn roles(cx: &Context<'_>) -> Vec<(u32, Role)> {
             continue;
         }
         for product in scores {
-            let through = cx.maps[product.output().index()].is_some();
-            let role = if through {
+            let pass_through = cx.maps[product.output().index()].is_some();
+            let role = if pass_through {
                 Role::Heads
             } else {
                 Role::QueriesAndKeys
             };
-            add(cx, product, 2, role, &mut found);
+            add(cx, product, 2, role, &mut roles);
         }
         for product in results {
-            add(cx, product, 1, Role::Values, &mut found);
+            add(cx, product, 1, Role::Values, &mut roles);
         }
     }
-    found
+    roles
 }
 
-/// Gives the channels of a product's operands `role`, if so many of the operands have channels.
+/// Assigns `role` to the channels of a product's operands, if exactly `operands` of them have
+/// channels.
 fn add(cx: &Context<'_>, product: &Node, operands: usize, role: Role, to: &mut Vec<(u32, Role)>) {
     let maps: Vec<_> = (0..2).filter_map(|i| cx.map(product, i)).collect();
     if maps.len() == operands {
@@ -89,14 +90,14 @@ fn add(cx: &Context<'_>, product: &Node, operands: usize, role: Role, to: &mut V
     }
 }
 
-/// The products of two computed values that are reached from a node by `step`, through what
-/// leaves a score a score.
+/// The nearest products of two computed values in the direction of `step`, through operators that
+/// keep a score a score.
 fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> Vec<&Node> {
-    let mut seen = vec![false; graph.nodes().len()];
+    let mut visited = vec![false; graph.nodes().len()];
     let mut next = step(graph.node(from));
-    let mut found = Vec::new();
+    let mut products = Vec::new();
     while let Some(id) = next.pop() {
-        if std::mem::replace(&mut seen[id.index()], true) {
+        if std::mem::replace(&mut visited[id.index()], true) {
             continue;
         }
         let node = graph.node(id);
@@ -104,7 +105,7 @@ fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> 
             Op::MatMul(_) | Op::Einsum(_) => {
                 let operands = node.inputs.iter().flatten();
                 if operands.filter(|v| graph.constant(**v).is_none()).count() == 2 {
-                    found.push(node);
+                    products.push(node);
                 }
             }
             Op::Add(_)
@@ -122,11 +123,11 @@ fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> 
             _ => {}
         }
     }
-    found
+    products
 }
 
-/// What layers are called together: the module that exporters put before their names, or else the
-/// first one's name.
+/// The common name of layers: the module path that exporters prefix to their names, or else the name
+/// of the first.
 pub(crate) fn module(layers: &[&str]) -> String {
     let paths = layers.iter().map(|name| {
         let path = name.rsplit_once('/').map_or("", |(path, _)| path);
@@ -148,7 +149,7 @@ mod tests {
     use super::module;
 
     #[test]
-    fn layers_are_called_by_the_module_they_share() {
+    fn layers_are_named_after_their_common_module() {
         for (layers, want) in [
             (&["/blocks.0/attn/qkv/MatMul"][..], "/blocks.0/attn/qkv"),
             (&["/a/attn/query/MatMul", "/a/attn/key/MatMul"], "/a/attn"),

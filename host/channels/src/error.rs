@@ -2,7 +2,7 @@
 
 use onnx_graph::GraphError;
 
-/// What can go wrong with a plan or a graph.
+/// Faults of a plan, a graph or their combination.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ChannelError {
@@ -29,7 +29,7 @@ pub enum ChannelError {
     BadUnit {
         /// The group's name.
         group: String,
-        /// The offending unit.
+        /// The unit.
         unit: usize,
         /// Units in the group.
         channels: usize,
@@ -39,18 +39,18 @@ pub enum ChannelError {
     BadWidth {
         /// The group's name.
         group: String,
-        /// The width asked for.
+        /// The requested width.
         width: usize,
         /// Units in the group.
         channels: usize,
     },
-    /// A value of unknown shape loses channels, so that they cannot be silenced for comparison.
+    /// A value of unknown shape loses channels, which cannot be masked for comparison.
     #[error("value '{value}' loses channels, and its shape is not known: it cannot be compared")]
     UnknownShape {
         /// The value's name.
         value: String,
     },
-    /// The graph does not accept an edit.
+    /// The graph rejects an edit.
     #[error(transparent)]
     Graph(#[from] GraphError),
 }

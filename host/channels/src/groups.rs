@@ -1,33 +1,21 @@
-//! Groups of coupled channels: what an analysis finds.
+//! Groups of coupled channels, the result of an analysis.
 
 use onnx_graph::{NodeId, ValueId};
 
 use crate::atoms::{Atoms, Bound, Edit, Map};
+use crate::axis_count::AxisCount;
+use crate::units::{AxisUnit, GroupId};
 
-/// What becomes of a network when one group keeps no channel.
+/// The effect on a network of a group that keeps no channel.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Removal {
-    /// Nodes that compute nothing any more, ascending.
+    /// Nodes that become dead, ascending.
     pub dead: Vec<NodeId>,
-    /// Additions that pass one operand on, with that operand's position, ascending.
+    /// Additions that pass one operand on, with the position of that operand, ascending.
     pub bypassed: Vec<(NodeId, usize)>,
 }
 
-/// Position of a group in [`Analysis::groups`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct GroupId(pub usize);
-
-/// Who owns one index of a channel axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub struct AxisUnit {
-    /// The group.
-    pub group: GroupId,
-    /// The unit within the group, below [`Group::channels`].
-    pub unit: usize,
-}
-
-/// Channels that appear on the same axes throughout the network: each of its units can be kept or
-/// dropped.
+/// Units that appear on the same axes throughout the network, each of which can be kept or dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// The first producing layer's name; for channels of an attention the module's name with
@@ -44,13 +32,13 @@ pub struct Group {
 pub struct Pinned {
     /// The node, input or output that pins them.
     pub node: String,
-    /// How many coupled sets of channels.
+    /// Number of coupled sets of channels.
     pub channels: usize,
-    /// Why, for the user.
+    /// The reason, for the user.
     pub reason: String,
 }
 
-/// The groups of a graph. Refers to the graph it was made of by node and value ids.
+/// The groups of a graph, whose nodes and values it refers to by id.
 #[derive(Debug, Clone)]
 pub struct Analysis {
     pub(crate) groups: Vec<Group>,
@@ -63,12 +51,12 @@ pub struct Analysis {
     pub(crate) lists: usize,
     /// Per value its channel axis.
     pub(crate) values: Vec<Option<Map>>,
-    /// Per value, where it is a constant, the axes that follow channels, ascending.
+    /// Per constant, by value, the axes that follow channels, ascending.
     pub(crate) constants: Vec<Vec<Bound>>,
-    /// In topological order.
+    /// Edits of nodes, in topological order.
     pub(crate) edits: Vec<(NodeId, Edit)>,
     /// Output channels of each layer with weights.
-    pub(crate) made: Vec<(NodeId, Atoms)>,
+    pub(crate) layers: Vec<(NodeId, Atoms)>,
     pub(crate) removals: Vec<Option<Removal>>,
 }
 
@@ -79,38 +67,51 @@ impl Analysis {
         &self.groups
     }
 
-    /// What happens to the network when `group` keeps no channel; `None` when it must keep at
-    /// least one. Groups that have a removal may be emptied in any combination.
+    /// Returns the effect of `group` keeping no channel; `None` if it must keep at least one. Groups
+    /// with a removal may be emptied in any combination.
     #[must_use]
     pub fn removal(&self, group: GroupId) -> Option<&Removal> {
         self.removals.get(group.0)?.as_ref()
     }
 
-    /// What is pinned and why, most channels first.
+    /// Pinned channels with their reasons, most channels first.
     #[must_use]
     pub fn pinned(&self) -> &[Pinned] {
         &self.pinned
     }
 
-    /// The channel axis of a value, and who owns each of its indices (`None`: pinned).
+    /// Returns the channel axis of a value, and the owner of each of its indices; `None` is pinned.
     #[must_use]
     pub fn value_channels(&self, value: ValueId) -> Option<(usize, Vec<Option<AxisUnit>>)> {
         let map = self.values.get(value.index())?.as_ref()?;
         Some((map.axis, self.owners(&map.atoms)))
     }
 
-    /// The axes of a constant that follow channels, and who owns each index (`None`: pinned).
+    /// Returns the channel axis of a value, and its size as a function of the widths.
     #[must_use]
-    pub fn constant_axes(&self, value: ValueId) -> Vec<(usize, Vec<Option<AxisUnit>>)> {
+    pub fn value_axis(&self, value: ValueId) -> Option<(usize, AxisCount)> {
+        let map = self.values.get(value.index())?.as_ref()?;
+        Some((map.axis, self.count(&map.atoms)))
+    }
+
+    /// Returns the axes of a constant that follow channels, and their sizes as functions of the
+    /// widths.
+    #[must_use]
+    pub fn constant_axes(&self, value: ValueId) -> Vec<(usize, AxisCount)> {
         let axes = self.constants.get(value.index());
         let axes = axes.into_iter().flatten();
-        axes.map(|bound| (bound.axis, self.owners(&bound.atoms)))
+        axes.map(|bound| (bound.axis, self.count(&bound.atoms)))
             .collect()
     }
 
-    /// The layers with weights and who owns each of their output channels.
+    fn count(&self, atoms: &[u32]) -> AxisCount {
+        let owners = atoms.iter().map(|&a| self.unit(a));
+        AxisCount::new(owners, |group| self.groups[group.0].channels)
+    }
+
+    /// Returns the layers with weights, and the owner of each of their output channels.
     pub fn layers(&self) -> impl Iterator<Item = (NodeId, Vec<Option<AxisUnit>>)> + '_ {
-        self.made
+        self.layers
             .iter()
             .map(|(id, atoms)| (*id, self.owners(atoms)))
     }
@@ -123,7 +124,7 @@ impl Analysis {
         self.units[self.sets[atom as usize] as usize]
     }
 
-    /// Whether both atoms stand in one group, or both are pinned.
+    /// Whether both atoms are in one group, or both are pinned.
     pub(crate) fn share_group(&self, a: u32, b: u32) -> bool {
         self.slot(a).group == self.slot(b).group
     }
@@ -137,14 +138,14 @@ impl Analysis {
     }
 }
 
-/// An [`AxisUnit`] in a third of the memory: networks have many atoms.
+/// An [`AxisUnit`] in a third of the memory, since networks have many atoms.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Slot {
     pub group: u32,
     pub unit: u32,
 }
 
-/// The slot of a coupled set that must stay.
+/// The slot of a pinned set.
 pub(crate) const PINNED: Slot = Slot {
     group: u32::MAX,
     unit: u32::MAX,

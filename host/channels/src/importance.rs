@@ -8,7 +8,7 @@ use rayon::prelude::*;
 
 use crate::groups::Analysis;
 
-/// Per group its units from the most to the least important.
+/// Returns, per group, its units from the most to the least important.
 ///
 /// The score of a unit is the mean, over the layers that make or read it, of the squared L2 norm
 /// of its weights divided by the layer's mean per channel: the grouped magnitude of DepGraph
@@ -23,8 +23,8 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         .map(|g| vec![0.0; g.channels])
         .collect();
     let norms = norm_factors(graph);
-    let makers: BTreeMap<ValueId, NodeId> = analysis
-        .made
+    let producers: BTreeMap<ValueId, NodeId> = analysis
+        .layers
         .iter()
         .filter_map(|(id, _)| Some((graph.node(*id).input(1)?, *id)))
         .collect();
@@ -37,7 +37,7 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         })
         .filter(|(_, axes, ..)| !axes.is_empty())
         .collect();
-    // Reading the weights takes most of the time; what they come to is added up in their order.
+    // Reading the weights dominates and runs in parallel; the sums keep the order of the weights.
     let energies: Vec<Vec<Vec<f64>>> = weights
         .par_iter()
         .map(|(_, axes, dims, data)| {
@@ -46,10 +46,12 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         })
         .collect();
     for ((constant, axes, ..), energies) in weights.iter().zip(energies) {
-        let out_axis = makers.get(constant).map(|&n| out_axis(&graph.node(n).op));
+        let out_axis = producers
+            .get(constant)
+            .map(|&n| out_axis(&graph.node(n).op));
         for (bound, mut energy) in axes.iter().zip(energies) {
             if out_axis == Some(bound.axis)
-                && let Some(factors) = makers.get(constant).and_then(|n| norms.get(n))
+                && let Some(factors) = producers.get(constant).and_then(|n| norms.get(n))
             {
                 energy.iter_mut().zip(factors).for_each(|(e, f)| *e *= f);
             }
@@ -82,21 +84,21 @@ fn out_axis(op: &Op) -> usize {
     }
 }
 
-/// Additions that need not wait for each other.
+/// Number of independent accumulators.
 const LANES: usize = 8;
 
-/// Sums of the squares of a weight. One pass over its elements serves all axes.
+/// Sums of squares of a weight, from one pass over its elements for all axes.
 struct Energy<'w> {
     /// Dimensions behind the first.
     inner: &'w [usize],
-    /// Per index of the first axis.
+    /// Sum per index of the first axis.
     rows: Vec<f64>,
-    /// Per position behind the first axis.
+    /// Sum per position behind the first axis.
     columns: Vec<f64>,
 }
 
 impl<'w> Energy<'w> {
-    /// Of a weight with at least one dimension.
+    /// Sums up a weight with at least one dimension.
     fn of(dims: &'w [usize], data: &[f32]) -> Self {
         let inner = &dims[1..];
         let mut rows = vec![0.0; dims[0]];
@@ -111,7 +113,7 @@ impl<'w> Energy<'w> {
         }
     }
 
-    /// Per index of `axis`.
+    /// The sum per index of `axis`.
     fn along(&self, axis: usize) -> Vec<f64> {
         let Some(axis) = axis.checked_sub(1) else {
             return self.rows.clone();
@@ -127,7 +129,7 @@ impl<'w> Energy<'w> {
     }
 }
 
-/// Adds the square of each element to its column, and gives the sum of the squares.
+/// Adds the square of each element to its column, and returns the sum of the squares.
 fn add_squares(row: &[f32], columns: &mut [f64]) -> f64 {
     let square = |x: f32| f64::from(x) * f64::from(x);
     let mut lanes = [0.0; LANES];
@@ -146,8 +148,8 @@ fn add_squares(row: &[f32], columns: &mut [f64]) -> f64 {
     sum
 }
 
-/// Per layer that a batch normalisation follows: the square of scale over deviation, per output
-/// channel.
+/// Per layer with a subsequent batch normalisation, the squared ratio of scale and deviation of each
+/// output channel.
 fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
     let producers = graph.producers();
     let mut out = BTreeMap::new();

@@ -1,10 +1,10 @@
-//! Choices where channels can be grouped in more than one way.
+//! Choices between ways of grouping channels.
 
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
-/// What is pruned of an attention.
+/// The unit in which an attention is pruned.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
 )]
@@ -29,12 +29,12 @@ impl FromStr for Attention {
     }
 }
 
-/// Choices where channels can be grouped in more than one way.
+/// Choices between ways of grouping channels.
 #[derive(
     Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
 )]
 #[serde(default, deny_unknown_fields)]
 pub struct AnalysisOptions {
-    /// What is pruned of an attention.
+    /// The unit in which an attention is pruned.
     pub attention: Attention,
 }

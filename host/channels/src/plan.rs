@@ -1,4 +1,4 @@
-//! Plans: which units of each group stay, and what that means for every axis of the network.
+//! Plans, which list the kept units of each group, and cuts, their effect on a network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -8,18 +8,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::atoms::{Atoms, Edit};
 use crate::error::ChannelError;
-use crate::groups::{Analysis, GroupId};
+use crate::groups::Analysis;
+use crate::units::GroupId;
 
-/// Which units of each group stay.
+/// The kept units of each group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunePlan {
-    /// Per group of the [`Analysis`], in its order: the kept units, ascending; none only where
-    /// the group has a [`Removal`](crate::Removal).
+    /// Per group, in the order of the [`Analysis`], the kept units, ascending. Only a group with a
+    /// [`Removal`](crate::Removal) may keep none.
     pub keep: Vec<Vec<usize>>,
 }
 
 impl PrunePlan {
-    /// Keeps everything.
+    /// Creates the plan that keeps everything.
     #[must_use]
     pub fn full(analysis: &Analysis) -> Self {
         Self {
@@ -31,12 +32,12 @@ impl PrunePlan {
         }
     }
 
-    /// Keeps the first `widths[g]` units of `order[g]`, which lists each group's units from the
-    /// most to the least important.
+    /// Creates the plan that keeps the first `widths[g]` units of `order[g]`, which lists the units of
+    /// group `g` from the most to the least important.
     ///
     /// # Errors
-    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] when the lists do not fit the
-    /// network.
+    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] if the lists do not fit the network,
+    /// and those of [`PrunePlan::check`].
     pub fn from_widths(
         analysis: &Analysis,
         order: &[Vec<usize>],
@@ -69,7 +70,7 @@ impl PrunePlan {
         Ok(plan)
     }
 
-    /// Kept units per group.
+    /// Returns the number of kept units per group.
     #[must_use]
     pub fn widths(&self) -> Vec<usize> {
         self.keep.iter().map(Vec::len).collect()
@@ -78,7 +79,7 @@ impl PrunePlan {
     /// Checks that the plan fits the network.
     ///
     /// # Errors
-    /// The first group that does not fit.
+    /// [`ChannelError`] for the first group that does not fit.
     pub fn check(&self, analysis: &Analysis) -> Result<(), ChannelError> {
         let groups = analysis.groups();
         if self.keep.len() != groups.len() {
@@ -112,26 +113,26 @@ impl PrunePlan {
 /// The kept indices of a constant's axes.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Default)]
 pub struct Crop {
-    /// Axis and its kept indices, ascending; axes that keep everything are left out.
+    /// Axes with their kept indices, ascending; axes that keep everything are omitted.
     pub axes: Vec<(usize, Vec<usize>)>,
 }
 
-/// What a plan changes: attributes of nodes and axes of constants. Node and value ids are the
-/// original's.
+/// The changes that a plan makes to attributes of nodes and axes of constants. Node and value ids are
+/// those of the original.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cut {
-    /// Nodes whose attributes change, with the operator to use instead.
+    /// Nodes whose attributes change, with the new operators.
     pub ops: BTreeMap<NodeId, Op>,
     /// Constants that shrink.
     pub crops: BTreeMap<ValueId, Crop>,
-    /// Additions that pass one operand on because the other's branch is gone, with that operand's
-    /// position.
+    /// Additions that pass one operand on because the branch of the other is removed, with the
+    /// position of the operand.
     pub bypassed: BTreeMap<NodeId, usize>,
-    /// Nodes that nothing reads once branches are gone.
+    /// Nodes that are dead once branches are removed.
     pub dead: BTreeSet<NodeId>,
 }
 
-/// Kept or not, for every atom.
+/// Whether each atom is kept.
 pub(crate) struct Kept<'a> {
     analysis: &'a Analysis,
     units: Vec<Vec<bool>>,
@@ -163,22 +164,22 @@ impl<'a> Kept<'a> {
         atoms.iter().filter(|&&a| self.atom(a)).count()
     }
 
-    /// The kept indices, or `None` when all are kept.
+    /// The kept indices, or `None` if all are kept.
     pub fn indices(&self, atoms: &[u32]) -> Option<Vec<usize>> {
         let kept: Vec<usize> = (0..atoms.len()).filter(|&i| self.atom(atoms[i])).collect();
         (kept.len() < atoms.len()).then_some(kept)
     }
 }
 
-/// Works out what `plan` changes in `graph`, without touching a weight.
+/// Computes the changes that `plan` makes to `graph`, without touching a weight.
 ///
 /// # Errors
 /// As [`PrunePlan::check`].
 pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, ChannelError> {
     let kept = Kept::new(analysis, plan)?;
-    let mut known: Vec<Option<Option<Vec<usize>>>> = vec![None; analysis.lists];
+    let mut cache: Vec<Option<Option<Vec<usize>>>> = vec![None; analysis.lists];
     let mut indices = |atoms: &Atoms| {
-        let indices = &mut known[atoms.number()];
+        let indices = &mut cache[atoms.number()];
         indices.get_or_insert_with(|| kept.indices(atoms)).clone()
     };
     let (out, live) = bypass(graph, analysis, plan).unzip();
@@ -248,8 +249,7 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
     Ok(out)
 }
 
-/// The branches that a plan removes as a whole, and what the outputs then still depend on; `None`
-/// where none goes.
+/// The branches that a plan removes, and what the outputs then depend on; `None` if it removes none.
 fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Option<(Cut, Live)> {
     let mut out = Cut::default();
     for (g, _) in plan.keep.iter().enumerate().filter(|(_, k)| k.is_empty()) {

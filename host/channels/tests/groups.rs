@@ -3,7 +3,7 @@
 
 use channels::{
     AnalysisOptions, Attention, ChannelError, GroupId, PrunePlan, analyse, analyse_with, apply,
-    cut, importance_order, silence,
+    cut, importance_order, mask,
 };
 use onnx_graph::ops::{
     Add, BatchNormalization, Concat, Conv, Flatten, Gemm, MatMul, Mul, Op, Opaque, Pad, PadMode,
@@ -91,7 +91,7 @@ impl DimsOf for Graph {
 }
 
 /// The groups must be exactly `wanted` (name and units), and half of every group must prune to a
-/// graph whose shapes infer, while the silenced original stays well-formed.
+/// graph whose shapes infer, while the masked original stays well-formed.
 fn check(graph: &Graph, wanted: &[(&str, usize)]) {
     let analysis = analyse(graph).unwrap();
     let groups: Vec<_> = analysis
@@ -112,7 +112,7 @@ fn check(graph: &Graph, wanted: &[(&str, usize)]) {
         pruned.dims_of(pruned.outputs()[0]),
         graph.dims_of(graph.outputs()[0])
     );
-    silence(graph, &analysis, &plan).unwrap();
+    mask(graph, &analysis, &plan).unwrap();
     let full = cut(graph, &analysis, &PrunePlan::full(&analysis)).unwrap();
     assert!(
         full.crops.is_empty() && full.ops.is_empty(),
@@ -434,7 +434,7 @@ fn a_channel_shuffle_ties_the_columns_and_permutes_them() {
 }
 
 /// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes`
-/// nodes of a network whose silenced original is well-formed.
+/// nodes of a network whose masked original is well-formed.
 fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
     let analysis = analyse(graph).unwrap();
     let removable = |g: &usize| analysis.removal(GroupId(*g)).is_some();
@@ -448,7 +448,7 @@ fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
     pruned.check().unwrap();
     let left: Vec<_> = pruned.nodes().iter().map(|n| n.name.as_str()).collect();
     assert_eq!(left.len(), nodes, "{left:?}");
-    silence(graph, &analysis, &plan).unwrap();
+    mask(graph, &analysis, &plan).unwrap();
     for g in (0..groups.len()).filter(|g| !removable(g)) {
         let mut plan = PrunePlan::full(&analysis);
         plan.keep[g].clear();

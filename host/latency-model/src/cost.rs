@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use channels::{Analysis, AxisUnit, GroupId};
+use channels::{Analysis, AxisCount, GroupId};
 use onnx_graph::cost::costs;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
@@ -14,75 +14,31 @@ mod times;
 
 pub use times::LayerTimes;
 
-/// The number of channels of one axis, as a linear function of the widths.
-#[derive(Debug, Clone)]
-struct Channels {
-    pinned: f64,
-    /// Each group with the number of indices of the axis that one of its units owns.
-    groups: Vec<(usize, f64)>,
-}
-
-impl Channels {
-    fn new(owners: &[Option<AxisUnit>], sizes: &[usize]) -> Self {
-        let mut counts = vec![0usize; sizes.len()];
-        let mut pinned = 0usize;
-        for owner in owners {
-            match owner {
-                Some(unit) => counts[unit.group.0] += 1,
-                None => pinned += 1,
-            }
-        }
-        let groups = (0..sizes.len())
-            .filter(|&g| counts[g] > 0)
-            .map(|g| (g, counts[g] as f64 / sizes[g] as f64))
-            .collect();
-        Self {
-            pinned: pinned as f64,
-            groups,
+/// The numbers of channels reached by varying one group at a time over its admissible widths,
+/// ascending; the full number is among them.
+fn reachable(axis: &AxisCount, widths: &[Vec<usize>]) -> Vec<usize> {
+    let full: Vec<usize> = widths
+        .iter()
+        .map(|widths| widths.last().copied().unwrap_or(0))
+        .collect();
+    let mut numbers = BTreeSet::from([axis.kept(&full)]);
+    for share in axis.shares() {
+        let group = share.group.0;
+        let mut changed = full.clone();
+        for &width in &widths[group] {
+            changed[group] = width;
+            numbers.insert(axis.kept(&changed));
         }
     }
-
-    fn constant(n: usize) -> Self {
-        Self {
-            pinned: n as f64,
-            groups: Vec::new(),
-        }
-    }
-
-    fn kept(&self, widths: &[usize]) -> f64 {
-        self.pinned
-            + self
-                .groups
-                .iter()
-                .map(|&(g, each)| widths[g] as f64 * each)
-                .sum::<f64>()
-    }
-
-    /// The numbers of channels reached by varying one group at a time over its admissible widths,
-    /// ascending; the full number is among them.
-    fn reachable(&self, widths: &[Vec<usize>]) -> Vec<usize> {
-        let full: Vec<usize> = widths
-            .iter()
-            .map(|widths| widths.last().copied().unwrap_or(0))
-            .collect();
-        let mut numbers = BTreeSet::from([self.kept(&full).round() as usize]);
-        for &(group, _) in &self.groups {
-            let mut changed = full.clone();
-            for &width in &widths[group] {
-                changed[group] = width;
-                numbers.insert(self.kept(&changed).round() as usize);
-            }
-        }
-        numbers.remove(&0);
-        numbers.into_iter().collect()
-    }
+    numbers.remove(&0);
+    numbers.into_iter().collect()
 }
 
 /// A layer with multiplications: `outputs x inputs x scale` MACs per image.
 #[derive(Debug, Clone)]
 struct Layer {
-    outputs: Channels,
-    inputs: Channels,
+    outputs: AxisCount,
+    inputs: AxisCount,
     scale: f64,
     /// Groups whose width 0 removes this layer.
     removed_by: Vec<usize>,
@@ -94,8 +50,8 @@ impl Layer {
     /// A layer between pinned values, whose cost depends on no width.
     fn fixed(node: &Node, macs: u64) -> Self {
         Self {
-            outputs: Channels::constant(1),
-            inputs: Channels::constant(1),
+            outputs: AxisCount::fixed(1),
+            inputs: AxisCount::fixed(1),
             scale: macs as f64,
             removed_by: Vec::new(),
             kernel: None,
@@ -112,8 +68,8 @@ impl Layer {
         if self.is_removed(widths) {
             return 0.0;
         }
-        let outputs = (self.outputs.kept(widths) / block).ceil() * block;
-        outputs * self.inputs.kept(widths) * self.scale
+        let outputs = (self.outputs.kept(widths) as f64 / block).ceil() * block;
+        outputs * self.inputs.kept(widths) as f64 * self.scale
     }
 }
 
@@ -142,8 +98,8 @@ impl CostTable {
             .zip(&counted.nodes)
             .filter(|(_, cost)| cost.macs > 0)
             .map(|((id, node), cost)| {
-                let mut layer = layer(graph, analysis, node, &sizes)
-                    .unwrap_or_else(|| Layer::fixed(node, cost.macs));
+                let mut layer =
+                    layer(graph, analysis, node).unwrap_or_else(|| Layer::fixed(node, cost.macs));
                 layer.removed_by = removed_by.remove(&id).unwrap_or_default();
                 layer.kernel = Kernel::of(graph, node);
                 layer
@@ -201,31 +157,30 @@ fn positions(graph: &Graph, value: ValueId) -> f64 {
     all / graph.images() as f64
 }
 
-fn layer(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
+fn layer(graph: &Graph, analysis: &Analysis, node: &Node) -> Option<Layer> {
     match &node.op {
-        Op::Conv(_) | Op::ConvTranspose(_) => convolution(graph, analysis, node, sizes),
+        Op::Conv(_) | Op::ConvTranspose(_) => convolution(graph, analysis, node),
         Op::Gemm(op) => {
             let summed = usize::from(!op.trans_a);
-            product(graph, analysis, node, sizes, [(0, summed)])
+            product(graph, analysis, node, [(0, summed)])
         }
         Op::MatMul(_) => {
             let rank = graph.value(node.input(0)?).shape.as_ref()?.len();
-            product(graph, analysis, node, sizes, [(0, rank.checked_sub(1)?)])
+            product(graph, analysis, node, [(0, rank.checked_sub(1)?)])
         }
-        Op::Einsum(op) => product(graph, analysis, node, sizes, op.summed()),
+        Op::Einsum(op) => product(graph, analysis, node, op.summed()),
         _ => None,
     }
 }
 
-fn convolution(graph: &Graph, analysis: &Analysis, node: &Node, sizes: &[usize]) -> Option<Layer> {
+fn convolution(graph: &Graph, analysis: &Analysis, node: &Node) -> Option<Layer> {
     let weight = node.input(1)?;
     let dims = graph.constant(weight)?.dims().to_vec();
     let axes = analysis.constant_axes(weight);
     let channels_of = |axis: usize| {
-        axes.iter().find(|(owned, _)| *owned == axis).map_or_else(
-            || Channels::constant(dims[axis]),
-            |(_, owners)| Channels::new(owners, sizes),
-        )
+        axes.iter()
+            .find(|(owned, _)| *owned == axis)
+            .map_or_else(|| AxisCount::fixed(dims[axis]), |(_, count)| count.clone())
     };
     let taps: f64 = dims[2..].iter().map(|&d| d as f64).product();
     let (outputs, inputs, scale) = match &node.op {
@@ -255,13 +210,12 @@ fn product(
     graph: &Graph,
     analysis: &Analysis,
     node: &Node,
-    sizes: &[usize],
     summed: impl IntoIterator<Item = (usize, usize)>,
 ) -> Option<Layer> {
     let shape = |value: ValueId| graph.value(value).shape.as_deref();
     let follows = |value: ValueId, axis: usize| {
-        let (channel_axis, owners) = analysis.value_channels(value)?;
-        (channel_axis == axis).then(|| Channels::new(&owners, sizes))
+        let (channel_axis, count) = analysis.value_axis(value)?;
+        (channel_axis == axis).then_some(count)
     };
     let (mut scale, mut inputs, mut outputs) = (1.0 / graph.images() as f64, None, None);
     for (axis, dim) in shape(node.output())?.iter().enumerate() {
@@ -277,7 +231,7 @@ fn product(
             None => scale *= shape(value)?.get(axis)?.per_image() as f64,
         }
     }
-    let one = || Channels::constant(1);
+    let one = || AxisCount::fixed(1);
     Some(Layer {
         outputs: outputs.unwrap_or_else(one),
         inputs: inputs.unwrap_or_else(one),

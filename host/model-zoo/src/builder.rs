@@ -1,4 +1,4 @@
-//! Layers appended one after another to a graph.
+//! Appending layers to a graph.
 
 use onnx_graph::ops::{
     Add, BatchNormalization, Clip, Conv, Flatten, Gemm, GlobalAveragePool, MaxPool, Op, Pad,
@@ -38,7 +38,7 @@ pub(crate) fn conv3x3(stride: usize) -> ConvShape {
     }
 }
 
-/// Which activation follows a layer.
+/// The activation behind a layer.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Activation {
     None,
@@ -47,7 +47,7 @@ pub(crate) enum Activation {
     Relu6,
 }
 
-/// A network under construction; `value` arguments and results are NCHW unless said otherwise.
+/// A network under construction; values are NCHW unless stated otherwise.
 pub(crate) struct Builder {
     graph: Graph,
     rng: ChaCha8Rng,
@@ -112,7 +112,7 @@ impl Builder {
 
     /// Convolution; its bias, if it has one, is zero. Weights are He-normal over the fan-out,
     /// `sqrt(2 / (out/groups * kernel^2))` (<https://arxiv.org/abs/1502.01852>, equation 14); for
-    /// an ungrouped convolution what torchvision does.
+    /// an ungrouped convolution as in torchvision.
     pub(crate) fn conv(
         &mut self,
         name: &str,
@@ -156,7 +156,7 @@ impl Builder {
         self.graph.push(name, Op::Conv(op), &inputs)
     }
 
-    /// BatchNormalization that does nothing yet: scale 1, bias 0, mean 0, variance 1.
+    /// BatchNormalization as the identity: scale 1, bias 0, mean 0, variance 1.
     pub(crate) fn batch_norm(&mut self, name: &str, x: ValueId) -> Result<ValueId, GraphError> {
         let c = self.channels(x)?;
         let mut inputs = vec![x];

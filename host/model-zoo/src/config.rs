@@ -1,14 +1,14 @@
-//! What to build.
+//! Settings of a network.
 
 use serde::{Deserialize, Serialize};
 
 use crate::error::ZooError;
 
-/// Bounds that keep a mistyped setting from asking for terabytes of weights.
+/// Bounds that prevent a mistyped setting from allocating terabytes of weights.
 const MAX_DIMENSION: usize = 1 << 16;
 const MAX_WIDTH_MULT: f64 = 16.0;
 
-/// How the first layers treat the input's resolution.
+/// Reduction of the resolution by the first layers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 #[non_exhaustive]
@@ -19,12 +19,12 @@ pub enum Layout {
     Auto,
     /// As published for ImageNet: the first layers divide the resolution by 4 or more.
     Large,
-    /// For small images, as is usual for CIFAR: early strides are 1 and the first pooling is left
-    /// out.
+    /// For small images, as is usual for CIFAR: early strides are 1 and there is no first
+    /// pooling.
     Small,
 }
 
-/// What to build.
+/// Settings of a network.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct ZooConfig {
@@ -37,7 +37,7 @@ pub struct ZooConfig {
     /// Factor on the width of every layer; widths other than 1.0 times the published one are
     /// rounded to multiples of 8 as in MobileNet's reference code.
     pub width_mult: f64,
-    /// Treatment of the input's resolution; the CIFAR networks have only one and ignore it.
+    /// Reduction of the resolution by the first layers; the CIFAR networks ignore it.
     pub layout: Layout,
 }
 
@@ -54,7 +54,7 @@ impl Default for ZooConfig {
 }
 
 impl ZooConfig {
-    /// The settings the networks for ImageNet were published with: 1000 classes, 224 x 224.
+    /// Returns the settings of the publications on ImageNet: 1000 classes, 224 x 224.
     #[must_use]
     pub fn imagenet() -> Self {
         Self {

@@ -1,17 +1,17 @@
-//! What can be wrong with a request for a network.
+//! Errors of this crate.
 
 use onnx_graph::GraphError;
 
-/// What can be wrong with a request for a network.
+/// Faults of a requested network.
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum ZooError {
     /// No network of that name.
     #[error("no built-in network is called '{name}'; there are {known}")]
     UnknownNetwork {
-        /// The name asked for.
+        /// The requested name.
         name: String,
-        /// The names there are, separated by commas.
+        /// All names, separated by commas.
         known: String,
     },
     /// A setting is out of range.
@@ -19,17 +19,17 @@ pub enum ZooError {
     Config {
         /// The field of [`ZooConfig`](crate::ZooConfig).
         field: &'static str,
-        /// What is wrong with it.
+        /// The reason.
         reason: String,
     },
-    /// The input is too small for the network, or another shape does not fit.
+    /// The input is too small for the network, or a shape does not fit.
     #[error("building '{network}' for an input of {input:?}: {source}")]
     Build {
         /// The network.
         network: &'static str,
-        /// Channels, height and width asked for.
+        /// Requested channels, height and width.
         input: [usize; 3],
-        /// What did not fit.
+        /// The error of the graph.
         source: GraphError,
     },
 }

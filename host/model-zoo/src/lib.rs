@@ -1,10 +1,10 @@
-//! Reference convolutional networks, built in code: one network (or family), one file.
+//! Reference convolutional networks built in code, with a file per network or family.
 //!
 //! Invariants: a network is a function of its name and [`ZooConfig`] only, bit for bit;
 //! BatchNormalization nodes are kept; the batch is the open dimension `N`; nodes and weights
-//! carry the names a reader of the paper expects (`layer1.0.conv1`, `layer1.0.conv1.weight`);
-//! parameter counts equal the published ones where those exist. Deliberately absent: trained
-//! weights, files, Dropout (it does nothing in a network that is being run).
+//! have the names used in the paper (`layer1.0.conv1`, `layer1.0.conv1.weight`);
+//! parameter counts equal the published ones where those exist.
+//! Deliberately absent: trained weights, files, Dropout (the identity at inference).
 #![forbid(unsafe_code)]
 
 mod builder;
@@ -27,11 +27,11 @@ pub use error::ZooError;
 #[derive(Debug, Clone, Copy)]
 #[non_exhaustive]
 pub struct Network {
-    /// Name to give to [`build`].
+    /// Name for [`build`].
     pub name: &'static str,
-    /// One line on what it is.
+    /// Description in one line.
     pub description: &'static str,
-    /// Where it was published, if it was.
+    /// Publication, if there is one.
     pub paper: Option<&'static str>,
     build: fn(&mut Builder) -> Result<(), GraphError>,
 }
@@ -96,18 +96,18 @@ static NETWORKS: [Network; 9] = [
     },
 ];
 
-/// The networks there are.
+/// Returns all networks.
 #[must_use]
 pub fn names() -> &'static [Network] {
     &NETWORKS
 }
 
-/// Builds the network called `name` with fresh weights. The input, called `input`, is NCHW
-/// float; the only output holds the logits, N x classes.
+/// Builds the network `name` with fresh weights. Its input, `input`, is NCHW float; its only
+/// output are the logits, N x classes.
 ///
 /// # Errors
-/// [`ZooError`] when there is no such network, a setting is out of range, or the input is too
-/// small for the network.
+/// [`ZooError`] if there is no such network, a setting is out of range, or the input is too
+/// small.
 pub fn build(name: &str, config: &ZooConfig) -> Result<Graph, ZooError> {
     let network =
         NETWORKS

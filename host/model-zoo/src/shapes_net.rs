@@ -2,7 +2,7 @@
 //! fraction of its memory traffic, so that two cores train it in minutes.
 //!
 //! Runtimes compute channels in blocks (16 with AVX-512), so every layer is at least two blocks
-//! wide: a narrower one could lose channels without gaining time. Plain layers and residual
+//! wide: narrowing a smaller one would not save time. Plain layers and residual
 //! blocks alternate, so that both single and coupled groups of channels occur.
 
 use onnx_graph::{GraphError, ValueId};

@@ -7,6 +7,7 @@ mod constants;
 mod expand;
 mod forms;
 mod functions;
+mod order;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -1,25 +1,25 @@
-//! Costs: whatever stands before a layer, the layer's multiply-accumulates are the right number
-//! or are listed as not counted.
+//! Costs: behind any operator, the multiply-accumulates of a layer are right or listed as not
+//! counted.
 
 use onnx_graph::cost::{Costs, costs};
 use onnx_graph::ops::{Conv, MatMul, Op, Opaque};
 use onnx_graph::{Attribute, AttributeValue, DType, Dim, Graph, Tensor, TensorData};
 
-/// What an operator reads.
+/// An input of an operator.
 enum In {
-    /// A value of the batch and these sizes, channels first.
+    /// A value with the batch and these sizes, channels first.
     Image(&'static [usize]),
-    /// A value of these sizes without a batch.
+    /// A value with these sizes and no batch.
     Data(&'static [usize]),
-    /// Integers that are constant.
+    /// Constant integers.
     Ints(&'static [i64]),
-    /// A constant of floats of these sizes.
+    /// Constant floats of these sizes.
     Floats(&'static [usize]),
     /// Constant bytes of these sizes.
     Bytes(&'static [usize]),
     /// Constant floats.
     Scales(&'static [f32]),
-    /// Left out.
+    /// Omitted.
     Absent,
 }
 use In::{Absent, Bytes, Data, Floats, Image, Ints, Scales};
@@ -38,8 +38,8 @@ fn text(v: &str) -> AttributeValue {
     AttributeValue::Text(v.as_bytes().to_vec())
 }
 
-/// The operator over its inputs, and a layer that reads its output: a convolution of an image, a
-/// product of anything else.
+/// A model of the operator and a layer behind it: a convolution if the output is an image, else a
+/// product.
 fn network(opset: i64, name: &str, attributes: Attributes<'_>, inputs: &[In]) -> Graph {
     let (domain, op_type) = name.split_once(':').unwrap_or(("", name));
     let mut graph = Graph::new("g", opset);
@@ -93,7 +93,7 @@ fn network(opset: i64, name: &str, attributes: Attributes<'_>, inputs: &[In]) ->
         .push_node("op", op.into(), ids, &[Some("y")])
         .unwrap_or_else(|e| panic!("{name}: {e}"))[0]
         .unwrap();
-    // Of an output of which nothing is known, a convolution reads.
+    // An output of unknown shape is read by a convolution.
     let shape = graph.value(out).shape.clone();
     let rank = shape.as_ref().map_or(4, Vec::len);
     let width = |axis: usize| shape.as_ref().and_then(|s| s[axis].known()).unwrap_or(3);
@@ -124,35 +124,35 @@ fn named(graph: &Graph, nodes: &[onnx_graph::NodeId]) -> Vec<String> {
     nodes.iter().map(|&n| graph.node(n).name.clone()).collect()
 }
 
-/// One image's sizes after the operator, and the operator's own multiply-accumulates.
+/// The operator must give these sizes per image, and multiply so often itself.
 fn check_at(
     opset: i64,
     name: &str,
     attributes: Attributes<'_>,
     inputs: &[In],
-    want: (&[usize], u64),
+    expected: (&[usize], u64),
 ) {
-    let (want, own) = want;
+    let (expected, own) = expected;
     let graph = network(opset, name, attributes, inputs);
     let out = graph.find_value("y").unwrap();
     let shape = graph.value(out).shape.as_ref();
     let shape = shape.unwrap_or_else(|| panic!("{name}: no shape"));
     let sizes: Vec<usize> = shape.iter().map(Dim::per_image).collect();
-    assert_eq!(sizes, want, "{name}");
+    assert_eq!(sizes, expected, "{name}");
     let Costs {
         macs, uncounted, ..
     } = costs(&graph);
     assert_eq!(named(&graph, &uncounted), [""; 0], "{name}");
-    let elements: usize = want.iter().product();
-    let behind = if want.is_empty() { 0 } else { 5 * elements };
+    let elements: usize = expected.iter().product();
+    let behind = if expected.is_empty() { 0 } else { 5 * elements };
     assert_eq!(macs, own + behind as u64, "{name}");
 }
 
-fn check(name: &str, attributes: Attributes<'_>, inputs: &[In], want: &[usize]) {
-    check_at(18, name, attributes, inputs, (want, 0));
+fn check(name: &str, attributes: Attributes<'_>, inputs: &[In], expected: &[usize]) {
+    check_at(18, name, attributes, inputs, (expected, 0));
 }
 
-/// The layer behind the operator is listed as not counted, because of the operator.
+/// The layer behind the operator must be listed as not counted, with the operator as the origin.
 fn check_unknown(name: &str, attributes: Attributes<'_>, inputs: &[In]) {
     let graph = network(18, name, attributes, inputs);
     let found = costs(&graph);
@@ -305,7 +305,7 @@ fn operators_that_broadcast_do() {
     ];
     check("com.microsoft:QLinearAdd", &[], &quantised, SAME);
     check("com.microsoft:QLinearMul", &[], &quantised, SAME);
-    // Before operator set 7 the second followed the first, from an axis on.
+    // Before opset 7 the second broadcasts to the first, from an axis on.
     let legacy = &[("axis", int(1)), ("broadcast", int(1))];
     check_at(6, "Add", legacy, &[IMAGE, Floats(&[6])], (SAME, 0));
 }
@@ -463,7 +463,7 @@ fn operators_that_rearrange_do() {
     check_unknown("Slice", &[], &[IMAGE, Data(&[1]), Data(&[1]), Ints(&[2])]);
     check_unknown("Reshape", &[], &[IMAGE, Data(&[4])]);
     check_unknown("Expand", &[], &[IMAGE, Data(&[4])]);
-    // The product's weight says how many there must be.
+    // The size of the product's weight must fit.
     let found = network(18, "NonZero", &[], &[IMAGE]);
     assert_eq!(named(&found, &costs(&found).origins), ["op"]);
     check_unknown("Compress", &[("axis", int(2))], &[IMAGE, Data(&[6])]);
@@ -529,9 +529,10 @@ fn opaque_operators_that_multiply_count_their_own() {
     let own = 9 * 6 * 10 * 32;
     let out: &[usize] = &[1, 10, 8, 4];
     let (scale, zero) = (|| Floats(&[]), || Bytes(&[]));
-    let at = |name: &str, attributes: Attributes<'_>, inputs: &[In], want: &[usize], own: u64| {
-        check_at(18, name, attributes, inputs, (want, own));
-    };
+    let at =
+        |name: &str, attributes: Attributes<'_>, inputs: &[In], expected: &[usize], own: u64| {
+            check_at(18, name, attributes, inputs, (expected, own));
+        };
     at("Conv", conv, &[IMAGE, Floats(&[10, 6, 3, 3])], out, own);
     at(
         "ConvInteger",
@@ -643,7 +644,7 @@ fn opaque_operators_that_multiply_count_their_own() {
 }
 
 #[test]
-fn what_no_rule_is_known_of_is_not_counted() {
+fn operators_without_a_rule_are_not_counted() {
     for name in [
         "my.domain:Thing",
         "com.microsoft:Attention",
@@ -694,7 +695,7 @@ fn quantised_weights_are_parameters_and_scales_are_not() {
 }
 
 #[test]
-fn only_the_batch_counts_as_one() {
+fn only_an_open_batch_counts_as_one() {
     let symbol = |s: &str| Dim::Symbol(s.into());
     let conv = || Conv {
         kernel: vec![1, 1],
@@ -721,7 +722,7 @@ fn only_the_batch_counts_as_one() {
             None,
         ),
     ];
-    for (shape, want) in shapes {
+    for (shape, expected) in shapes {
         let mut graph = Graph::new("g", 17);
         let x = graph.add_input("x", DType::F32, shape.clone());
         let weight = Tensor::f32([5, 3, 1, 1], vec![1.0; 15]).unwrap();
@@ -730,7 +731,11 @@ fn only_the_batch_counts_as_one() {
         graph.add_output(y);
         let found = costs(&graph);
         let counted = found.uncounted.is_empty().then_some(found.macs);
-        assert_eq!(counted, want, "{shape:?}");
-        assert_eq!(graph.open_inputs().is_empty(), want.is_some(), "{shape:?}");
+        assert_eq!(counted, expected, "{shape:?}");
+        assert_eq!(
+            graph.open_inputs().is_empty(),
+            expected.is_some(),
+            "{shape:?}"
+        );
     }
 }

@@ -1,5 +1,5 @@
-//! Bytes that are no model, or a model with some bytes changed, never bring reading down, and
-//! what can be read is settled: written and read again it is the same network.
+//! Reading never panics on bytes that are no model or a damaged one, and a model that can be read
+//! is stable: written and read again it is the same network.
 
 use onnx_graph::ops::{
     Add, BatchNormalization, Concat, Conv, Flatten, Gemm, Pad, PadMode, Relu, Reshape, Slice, Split,
@@ -7,7 +7,7 @@ use onnx_graph::ops::{
 use onnx_graph::{DType, Dim, Graph, NoExternalData, Tensor, read, write};
 use proptest::prelude::*;
 
-/// A small network with many kinds of operators.
+/// A small network with many operators.
 fn seed() -> Vec<u8> {
     let mut graph = Graph::new("seed", 17);
     let x = graph.add_input(
@@ -107,8 +107,8 @@ fn check(bytes: &[u8]) {
     let Ok(graph) = read(bytes, &NoExternalData) else {
         return;
     };
-    // An operator kept as it was read may mean something else in the operator set written: that
-    // is refused.
+    // Writing rejects an opaque operator with another meaning in the operator set that is
+    // written.
     let Ok(again) = write(&graph) else { return };
     let back = read(&again, &NoExternalData).expect("what was written reads");
     graph
@@ -130,7 +130,7 @@ proptest! {
         cut in proptest::option::weighted(0.2, any::<proptest::sample::Index>()),
     ) {
         let mut bytes = seed();
-        // The structure is at the front; the weights at the end matter less.
+        // The structure comes first; the weights at the end matter less.
         for (at, value) in changes {
             let at = at.index(1100.min(bytes.len()));
             bytes[at] = value;

@@ -1,4 +1,4 @@
-//! Sizes given for open inputs: what they fix, and what they cannot be.
+//! Sizes given for open inputs: their effect, and their conflicts with the model.
 
 use onnx_graph::cost::costs;
 use onnx_graph::ops::{Conv, Mul};
@@ -71,7 +71,7 @@ fn without_a_size_nothing_is_counted() {
 
 #[test]
 fn a_size_that_the_model_contradicts_is_an_error_that_names_both() {
-    for (sizes, wanted) in [
+    for (sizes, expected) in [
         (&["1x3x6x4"][..], "names no input"),
         (
             &["x=1x1x6x4"],
@@ -81,6 +81,6 @@ fn a_size_that_the_model_contradicts_is_an_error_that_names_both() {
         (&["y=1x3x6x4"], "for 'y'"),
     ] {
         let error = sized(sizes).unwrap_err();
-        assert!(error.contains(wanted), "{error}");
+        assert!(error.contains(expected), "{error}");
     }
 }

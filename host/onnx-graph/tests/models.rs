@@ -1,4 +1,4 @@
-//! Real models survive reading, writing and the passes over them.
+//! Reading, writing and passes over real models.
 
 use std::path::PathBuf;
 
@@ -13,7 +13,7 @@ fn folder() -> PathBuf {
     }
 }
 
-/// All models of the folder, or none, with a note, where there is no folder.
+/// All models of the folder; none, with a note, if there is no folder.
 fn models() -> Vec<(String, Vec<u8>)> {
     let Ok(entries) = std::fs::read_dir(folder().join("models")) else {
         println!("no models to read: GRAPHPRUNE_SHARED names no folder that holds 'models'");
@@ -33,7 +33,7 @@ fn models() -> Vec<(String, Vec<u8>)> {
         .collect()
 }
 
-/// Writes for checkers outside this crate, when asked to.
+/// Writes the model for external checkers, if a folder for it is set.
 fn keep(name: &str, graph: &Graph) {
     if let Some(folder) = std::env::var_os("GRAPHPRUNE_KEEP_MODELS") {
         std::fs::write(PathBuf::from(folder).join(name), write(graph).unwrap()).unwrap();
@@ -41,7 +41,7 @@ fn keep(name: &str, graph: &Graph) {
 }
 
 #[test]
-fn what_is_written_reads_back_as_the_same_network() {
+fn a_written_network_reads_back_as_the_same() {
     for (name, bytes) in models() {
         let graph = read(&bytes, &NoExternalData).unwrap_or_else(|e| panic!("{name}: {e}"));
         let again = write(&graph).unwrap();

@@ -1,5 +1,5 @@
-//! Every operator: the shape it gives, the shapes it refuses, and that it reads back as it was
-//! written at each operator set whose form differs.
+//! Every operator: the shapes of its outputs, the inputs it rejects, and the equality of what is
+//! written and read back at each operator set with another form.
 
 use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, GraphError, NoExternalData, Tensor, ValueId, read, write};
@@ -47,14 +47,14 @@ fn graph(
     Ok((graph, out))
 }
 
-/// The operator gives these shapes and reads back as it was written.
-fn check(op: impl Into<Op>, inputs: &[In], want: &[&[usize]]) {
+/// The outputs must have these shapes, and the operator must read back as it was written.
+fn check(op: impl Into<Op>, inputs: &[In], expected: &[&[usize]]) {
     let op = op.into();
     for opset in OPSETS {
-        let (graph, out) =
-            graph(opset, op.clone(), inputs, want.len()).unwrap_or_else(|e| panic!("{op:?}: {e}"));
-        for (id, want) in out.iter().zip(want) {
-            assert_eq!(graph.dims(*id).as_deref(), Some(*want), "{op:?}");
+        let (graph, out) = graph(opset, op.clone(), inputs, expected.len())
+            .unwrap_or_else(|e| panic!("{op:?}: {e}"));
+        for (id, expected) in out.iter().zip(expected) {
+            assert_eq!(graph.dims(*id).as_deref(), Some(*expected), "{op:?}");
             assert_eq!(graph.value(*id).dtype, Some(DType::F32), "{op:?}");
         }
         let bytes = write(&graph).unwrap();
@@ -70,7 +70,7 @@ fn check(op: impl Into<Op>, inputs: &[In], want: &[&[usize]]) {
     }
 }
 
-/// The operator refuses these inputs, and says so of its node.
+/// The operator must reject these inputs with an error that names the node.
 fn refuse(op: impl Into<Op>, inputs: &[In], outputs: usize) {
     let op = op.into();
     match graph(17, op.clone(), inputs, outputs) {
@@ -267,7 +267,7 @@ fn products_of_matrices() {
 }
 
 #[test]
-fn batch_normalization_wants_its_parameters_by_channel() {
+fn batch_normalization_needs_parameters_per_channel() {
     let norm = BatchNormalization {
         epsilon: 1e-3,
         momentum: 0.8,
@@ -304,7 +304,7 @@ fn poolings_slide_or_take_all() {
         ceil_mode: true,
         count_include_pad: true,
     };
-    // The window that would start in the padding behind the image does not count.
+    // A window that starts in the padding behind the image does not count.
     check(average.clone(), &[Data(&[1, 3, 5, 6])], &[&[1, 3, 3, 4]]);
     refuse(average, &[Data(&[1, 3, 5])], 1);
     check(GlobalAveragePool, &[Data(&[2, 3, 5, 6])], &[&[2, 3, 1, 1]]);
@@ -504,7 +504,7 @@ fn joining_and_cutting_operators() {
 }
 
 #[test]
-fn an_operator_nobody_knows_is_written_back_unchanged() {
+fn an_unknown_operator_is_written_back_unchanged() {
     use onnx_graph::{Attribute, AttributeValue};
     let attributes = vec![
         Attribute {

@@ -1,4 +1,4 @@
-//! Patches happen whole or not at all.
+//! Patches are applied as a whole or not at all.
 
 use onnx_graph::ops::{Conv, Flatten, Gemm, Mul, Relu};
 use onnx_graph::{
@@ -48,7 +48,7 @@ fn graph() -> Graph {
 }
 
 #[test]
-fn a_replacement_stands_right_after_what_it_reads_and_its_readers_follow() {
+fn a_replacement_is_placed_behind_its_inputs_and_before_its_readers() {
     let mut graph = graph();
     let conv = graph.find_value("conv_out").unwrap();
     let mut patch = Patch::new("conv");
@@ -78,7 +78,7 @@ fn a_replaced_output_keeps_its_name() {
 }
 
 #[test]
-fn a_patch_that_does_not_fit_leaves_the_graph_alone() {
+fn a_patch_that_does_not_fit_leaves_the_graph_unchanged() {
     let before = graph();
     let conv = before.find_value("conv_out").unwrap();
     let flat = before.find_value("flat_out").unwrap();
@@ -138,7 +138,7 @@ fn costs_are_those_of_one_image_whatever_the_batch() {
 }
 
 #[test]
-fn removing_what_is_dead_keeps_ids_and_drops_what_only_it_read() {
+fn removing_dead_nodes_keeps_value_ids_and_drops_their_constants() {
     let mut graph = graph();
     let conv = graph.find_value("conv_out").unwrap();
     let extra = graph.add_constant("extra", Tensor::scalar(2.0));

@@ -11,7 +11,6 @@ mod chance;
 #[cfg(test)]
 mod compatibility;
 mod config;
-mod deploy;
 mod environment;
 mod episodes;
 mod error;
@@ -57,13 +56,13 @@ pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};
 pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, load_model, read_model_file};
 pub use onnx_graph::{InputSize, InputSizeError};
-pub use predict::{
-    GroupSteps, LayerTime, LearnedPoint, PredictRequest, Predicted, predict, write_prediction,
-};
+pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
 pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use records::Records;
-pub use report::{Explanation, ReportData, explanation_text, text_table as table};
+pub use report::{
+    Explanation, GroupSteps, PredictedPoint, ReportData, explanation_text, text_table as table,
+};
 pub use run::{Run, RunOutcome, Stage};
 pub use sizes::with_input_sizes;
 pub use summary::rewrite_report;

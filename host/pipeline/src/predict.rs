@@ -13,9 +13,10 @@ use measuring::{
     CERTAINTY, Effort, Learning, MeasuringError, Networks, ProbeConfig, Session, SessionConfig,
     learn, misfit,
 };
+use report::{GroupSteps, PredictedPoint, PredictionReport};
 use search::SeededRng;
 
-use self::predicted::{Drawn, DrawnLayer};
+use self::page::{Details, page};
 use self::subject::Subject;
 use crate::error::PipelineError;
 use crate::kernels::own_kernels;
@@ -25,7 +26,7 @@ use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 
 pub use page::write_prediction;
-pub use predicted::{GroupSteps, LayerTime, LearnedPoint, Predicted};
+pub use predicted::{LayerTime, Predicted};
 pub use request::PredictRequest;
 
 /// The seed of the configurations that are learned: the same each time, so that stored
@@ -91,27 +92,26 @@ pub fn predict(
     } else {
         None
     };
-    let (layers, other_ns) = in_network(&subject, &operators)?;
     let (info, profile) = (session.info(), session.profile());
-    let drawn = Drawn {
-        model: subject.name.clone(),
+    let details = Details {
         device: profile.describe(&info),
-        layers,
-        other_ns,
-        kernels,
+        ..in_network(&subject, &operators, &kernels)?
     };
     let prediction = Prediction {
         subject: &subject,
         admissible: &admissible,
+        kernels: &kernels,
         predictor: &predictor,
         times: &times,
     };
-    Ok(Predicted {
+    let mut predicted = Predicted {
         device: info.id(),
         measured,
         kernels_of: donor,
-        ..prediction.of(widths, learned, drawn)
-    })
+        ..prediction.of(widths, learned)
+    };
+    predicted.page = page(&predicted, &details);
+    Ok(predicted)
 }
 
 fn predictor_of<'t>(
@@ -193,22 +193,24 @@ impl Networks for AnyWidths<'_> {
     }
 }
 
-/// The layers with their times within the unpruned network, and the time of all other operators.
-fn in_network(
-    subject: &Subject,
+/// The times of the layers in the unpruned network, and of all other operators. The description of
+/// the device is left for the caller.
+fn in_network<'a>(
+    subject: &'a Subject,
     operators: &[NodeProvider],
-) -> Result<(Vec<DrawnLayer>, Option<f64>), PipelineError> {
-    let deployed = subject.deployed(&subject.space.full().0)?;
+    kernels: &'a KernelTable,
+) -> Result<Details<'a>, PipelineError> {
+    let deployed = subject.deployed(&subject.space.full().0)?.graph;
     let times = Times::of_network(operators, &deployed, subject.table.layer_names());
-    let kinds = subject.table.layer_kinds().into_iter();
-    let layers = kinds
-        .zip(times.layers)
-        .map(|(kind, in_network_ns)| DrawnLayer {
-            kind,
-            in_network_ns,
-        });
     let others: f64 = times.others.values().map(|(_, ns)| ns).sum();
-    Ok((layers.collect(), (!operators.is_empty()).then_some(others)))
+    Ok(Details {
+        model: &subject.name,
+        device: String::new(),
+        kernels,
+        kinds: subject.table.layer_kinds(),
+        in_network_ns: times.layers,
+        other_ns: (!operators.is_empty()).then_some(others),
+    })
 }
 
 /// What a prediction follows from.
@@ -216,13 +218,14 @@ struct Prediction<'a> {
     subject: &'a Subject,
     /// The widths of each group that were considered.
     admissible: &'a [Vec<usize>],
+    kernels: &'a KernelTable,
     predictor: &'a Predictor<'a>,
     times: &'a LayerTimes,
 }
 
 impl Prediction<'_> {
-    /// The prediction for `widths`. Device, donor and measurement are left for the caller.
-    fn of(&self, widths: Vec<usize>, learned: Vec<(Vec<usize>, f64)>, drawn: Drawn) -> Predicted {
+    /// The prediction for `widths`. Device, donor, measurement and page are left for the caller.
+    fn of(&self, widths: Vec<usize>, learned: Vec<(Vec<usize>, f64)>) -> Predicted {
         let (table, times) = (&self.subject.table, self.times);
         let full = self.subject.space.full().0;
         let each = table.layer_ns(times, &full).into_iter();
@@ -241,17 +244,19 @@ impl Prediction<'_> {
             channels: group.channels,
             width: widths[i],
             widths: self.admissible[i].clone(),
-            corners: table.step_edges(times, i, &self.admissible[i], drawn.kernels.noise()),
+            edges: table.step_edges(times, i, &self.admissible[i], self.kernels.noise()),
         });
         let macs = |widths: &[usize]| table.macs(widths) / table.full_macs().max(1.0);
         let mut left_out = self.predictor.left_out().into_iter();
-        let learned = learned.into_iter().map(|(widths, measured)| LearnedPoint {
-            measured,
-            predicted: left_out.next(),
-            kernels: table.kernel_ratio(times, &widths),
-            macs: macs(&widths),
-            widths,
-        });
+        let learned = learned
+            .into_iter()
+            .map(|(widths, measured)| PredictedPoint {
+                measured,
+                predicted: left_out.next(),
+                kernels: table.kernel_ratio(times, &widths),
+                macs: macs(&widths),
+                widths,
+            });
         let interval = self.predictor.interval(&widths);
         Predicted {
             device: String::new(),
@@ -262,7 +267,7 @@ impl Prediction<'_> {
             macs_ratio: macs(&widths),
             full_ns: times.full_ns(),
             ns: layers.iter().map(|layer| layer.ns).sum(),
-            kernels: drawn.kernels.times().len(),
+            kernels: self.kernels.times().len(),
             kernels_of: None,
             unknown_layers: times.unknown(),
             learned: learned.collect(),
@@ -270,7 +275,7 @@ impl Prediction<'_> {
             groups: groups.collect(),
             layers,
             widths,
-            drawn,
+            page: PredictionReport::default(),
         }
     }
 }

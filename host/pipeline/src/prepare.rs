@@ -7,14 +7,13 @@ use channels::{Analysis, Cut, GroupId, importance_order};
 use datasets::{Augment, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
-use onnx_graph::{Graph, insert_batch_norm};
+use onnx_graph::{Deployed, Graph, deploy, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, Prunable, Runtime};
 
 use crate::config::{ConfigError, ModelSource, RunConfig};
-use crate::deploy::Deployed;
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
 use crate::progress::Reporter;
@@ -184,7 +183,7 @@ impl Prepared {
 
     /// The network as it is deployed, with the model's batch unless an open one is configured.
     pub fn deploy(&self, graph: &Graph) -> Result<Deployed, PipelineError> {
-        Deployed::new(graph, self.batch).map_err(|source| PipelineError::Model {
+        deploy(graph, self.batch).map_err(|source| PipelineError::Model {
             model: self.model.name.clone(),
             source,
         })

@@ -180,7 +180,7 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     let (options, threads) = start::training_setup(&mut opening, &prepared)?;
     prepared.runtime.options = options;
     start::classifies(&mut opening, &prepared)?;
-    let original = prepared.deploy(&prepared.model.graph)?.onnx;
+    let original = prepared.deploy(&prepared.model.graph)?.bytes;
     // A network that is trained in this run is written after its training.
     if prepared.model.trained {
         opening.folder.write(ORIGINAL, &original)?;

@@ -228,7 +228,7 @@ pub(crate) fn feasibility(
         .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
-    let onnx = prepared.deploy_widths(&smallest.0)?.onnx;
+    let onnx = prepared.deploy_widths(&smallest.0)?.bytes;
     let measured = work
         .session
         .ratio(Model::new("smallest", onnx), Effort::Search);

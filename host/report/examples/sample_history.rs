@@ -1,37 +1,38 @@
-//! Writes an invented history, for looking at: `cargo run -p report --example sample_history FILE.html`.
+//! Writes an invented history as a page:
+//! `cargo run -p report --example sample_history FILE.html`.
 
-use report::history::{Figure, HistoryData, Outcome, Run, Series, render, text};
+use report::history::{Estimate, HistoryData, Run, RunVerdict, Series, render, text};
 
-/// A change that comes and goes: half a per cent of noise, 6 % more from the 18th run on, mended in the 22nd.
+/// Half a per cent of noise, and 6 % more from the 18th run until it is fixed in the 22nd.
 fn series(model: &str, base_ns: f64) -> Series {
     let run = |i: usize| {
         let noise = ((i * 7919) % 11) as f64 / 1000.0 - 0.005;
         let change = noise + if (18..22).contains(&i) { 0.06 } else { 0.0 };
         let latency = base_ns * (1.0 + change + ((i * 31) % 7) as f64 * 0.01);
         let half = 0.004 + ((i * 13) % 5) as f64 / 1000.0;
-        let outcome = match i {
-            0 => Outcome::NoBaseline,
-            9 => Outcome::Unmeasured,
-            13 => Outcome::Undecided,
-            18..22 => Outcome::Regressed,
-            27 => Outcome::Improved,
-            _ => Outcome::Fine,
+        let verdict = match i {
+            0 => RunVerdict::NoBaseline,
+            9 => RunVerdict::Unmeasured,
+            13 => RunVerdict::Undecided,
+            18..22 => RunVerdict::Regressed,
+            27 => RunVerdict::Improved,
+            _ => RunVerdict::Fine,
         };
-        let change = if outcome == Outcome::Improved {
+        let change = if verdict == RunVerdict::Improved {
             -0.08
         } else {
             change
         };
-        let half = if outcome == Outcome::Undecided {
+        let half = if verdict == RunVerdict::Undecided {
             0.05
         } else {
             half
         };
-        let figure = |value: f64, half: f64| Figure {
+        let figure = |value: f64, half: f64| Estimate {
             value,
             interval: Some((value - half, value + half)),
         };
-        let measured = outcome != Outcome::Unmeasured;
+        let measured = verdict != RunVerdict::Unmeasured;
         Run {
             unix_s: 1_790_000_000 + i as u64 * 43_000,
             label: format!("{:08x}{:032x}", (i as u32 + 1).wrapping_mul(0x9e37_79b9), i),
@@ -42,7 +43,7 @@ fn series(model: &str, base_ns: f64) -> Series {
             change: (measured && i > 0).then(|| figure(change, half)),
             processes: 5 + (i % 3) as u32,
             threshold: 0.03,
-            outcome,
+            verdict,
             notes: if measured {
                 String::new()
             } else {

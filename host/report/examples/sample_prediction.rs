@@ -1,4 +1,5 @@
-//! Writes an invented prediction, for looking at: `cargo run -p report --example sample_prediction FILE.html [large]`.
+//! Writes an invented prediction as a page:
+//! `cargo run -p report --example sample_prediction FILE.html [large]`.
 
 #[path = "../tests/prediction/sample.rs"]
 mod sample;

@@ -1,4 +1,4 @@
-//! Writes the report of an invented run, for looking at: `cargo run -p report --example sample_report FILE.html`.
+//! Writes the report of an invented run: `cargo run -p report --example sample_report FILE.html`.
 
 #[path = "../tests/sample/mod.rs"]
 mod sample;

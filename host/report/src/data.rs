@@ -1,49 +1,50 @@
-//! What the report is made of. Accuracies are 0..=1, times nanoseconds, sizes bytes, ratios relative to the original.
+//! The data of a run's report. Accuracies are in 0..=1, times in nanoseconds, sizes in bytes, and
+//! ratios are relative to the original network.
 
 use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
-/// Everything a report says. All of it may be missing.
+/// The content of a run's report. Every part may be missing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct ReportData {
-    /// What was done, where and when.
+    /// Model, device, data and settings of the run.
     pub header: Header,
     /// Whether the budget was met.
     pub verdict: Verdict,
-    /// What was asked for.
+    /// The limits of the run.
     pub budget: Budget,
-    /// The networks compared: original, pruned, baselines, in the order of the table.
+    /// The compared networks in the order of the table: original, pruned, baselines.
     pub rows: Vec<Row>,
-    /// Every configuration the search tried.
+    /// All configurations of the search.
     pub candidates: Vec<Candidate>,
-    /// The groups of channels of the pruned network.
+    /// The channel groups of the network, with the widths of the pruned one.
     pub groups: Vec<Group>,
-    /// What was measured, where, and how sure.
+    /// Measurements, devices and their conditions.
     pub evidence: Evidence,
-    /// The run's configuration as text (TOML).
+    /// The run's configuration as TOML.
     pub config: String,
-    /// Files of the data set that were left out.
+    /// Skipped files of the data set.
     pub skipped: Vec<SkippedFiles>,
-    /// What the reader should know before believing the rest.
+    /// Caveats, shown at the top of the page.
     pub warnings: Vec<String>,
 }
 
-/// Files of a data set that were left out for one reason.
+/// Files of a data set that were skipped for one reason.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct SkippedFiles {
-    /// Why.
+    /// The reason.
     pub reason: String,
-    /// How many.
+    /// Number of files.
     pub count: u64,
-    /// The first of them.
+    /// The first few paths.
     pub examples: Vec<String>,
-    /// Whether they are images.
+    /// Whether the files are images.
     pub image: bool,
 }
 
-/// What was done, where and when.
+/// Model, device, data and settings of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Header {
@@ -53,11 +54,11 @@ pub struct Header {
     pub device: String,
     /// The data set.
     pub data: String,
-    /// The strategy that searched.
+    /// The search strategy.
     pub strategy: String,
-    /// Start of the run, seconds since 1970 in UTC.
+    /// Start of the run, in seconds since 1970 (UTC).
     pub started_unix_s: Option<u64>,
-    /// Time the run took, over all its resumptions.
+    /// Duration of the run over all its resumptions, in seconds.
     pub duration_s: Option<f64>,
     /// The run's seed.
     pub seed: Option<u64>,
@@ -71,34 +72,34 @@ pub struct Header {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "why")]
 pub enum Verdict {
-    /// The run has not come to its end.
+    /// The run has not finished.
     #[default]
     Unfinished,
-    /// Met, and by what figure.
+    /// Met, with the deciding figure.
     Met(String),
-    /// Not met, and why.
+    /// Not met, with the reason.
     NotMet(String),
 }
 
-/// The limits asked for, relative to the original.
+/// The limits of a run, relative to the original.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Budget {
     /// Largest latency ratio.
     pub latency_ratio: Option<f64>,
-    /// Largest ratio of multiply-accumulates.
+    /// Largest ratio of multiply-accumulates (MACs).
     pub macs_ratio: Option<f64>,
 }
 
-/// What a row of the table is.
+/// The role of a network in the comparison.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
-    /// The network as given.
+    /// The given network.
     Original,
     /// The result.
     Pruned,
-    /// Something to compare the result with.
+    /// A network to compare the result with.
     #[default]
     Baseline,
 }
@@ -107,21 +108,21 @@ pub enum Role {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Row {
-    /// What to call it.
+    /// The network's name in the table.
     pub label: String,
-    /// What it is.
+    /// Its role.
     pub role: Role,
-    /// On the test split.
+    /// Accuracy on the test split.
     pub test_accuracy: Option<f64>,
-    /// Images of the test split.
+    /// Number of images in the test split.
     pub test_images: Option<u64>,
     /// The 95 % interval of the accuracy on the test split.
     pub test_interval: Option<(f64, f64)>,
-    /// On the search split.
+    /// Accuracy on the search split.
     pub search_accuracy: Option<f64>,
-    /// As measured on the device.
+    /// Latency measured on the device.
     pub latency: Option<LatencyFigure>,
-    /// The same on other devices of the profile, as a check.
+    /// Latencies of the same file on other devices of the profile.
     pub checks: Vec<LatencyFigure>,
     /// Multiply-accumulates per image.
     pub macs: Option<u64>,
@@ -135,7 +136,7 @@ pub struct Row {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LatencyFigure {
-    /// The device that measured it; empty where there is only one.
+    /// The measuring device; empty if there is only one.
     pub device: String,
     /// Median.
     pub median_ns: f64,
@@ -149,41 +150,43 @@ pub struct LatencyFigure {
     pub ratio_low: Option<f64>,
     /// Upper end of the ratio's interval.
     pub ratio_high: Option<f64>,
-    /// Raw samples, warm-up excluded.
+    /// Raw samples without warm-up.
     pub samples_ns: Vec<u64>,
 }
 
-/// One configuration the search tried.
+/// One configuration of the search.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Candidate {
-    /// Number of the episode.
+    /// Index of the episode.
     pub episode: u64,
-    /// Who proposed it.
+    /// The strategy that proposed it.
     pub strategy: String,
-    /// On the search split.
+    /// Accuracy on the search split.
     #[serde(deserialize_with = "number")]
     pub accuracy: f64,
-    /// Measured ratio to the original: median, lower and upper end of its 95 % interval.
+    /// Measured latency ratio.
     pub latency_ratio: Option<Interval>,
     /// Multiply-accumulates per image.
     pub macs: u64,
-    /// Latency ratio the cost model predicted.
+    /// Latency ratio predicted by the latency model.
     pub predicted_ratio: Option<f64>,
     /// Reward.
     #[serde(deserialize_with = "number")]
     pub reward: f64,
-    /// Whether it is within the budget, as far as it was measured.
+    /// Whether it is within the budget, by its measurement or else its prediction.
     pub feasible: bool,
-    /// Whether it was left unmeasured because it could not win; then the reward is that of its predicted latency.
+    /// Whether it was not measured because it could not win; its reward then follows from the
+    /// predicted latency.
     pub screened: bool,
-    /// On the search split after the short fine-tuning of the race, where it took part.
+    /// Accuracy on the search split after the short fine-tuning that selects the winner, for the
+    /// candidates that took part.
     pub race_accuracy: Option<f64>,
     /// Kept channels per group.
     pub widths: Vec<usize>,
-    /// The device that measured it; none where there is only one.
+    /// The measuring device; `None` if there is only one.
     pub device: Option<String>,
-    /// Time of the device that measuring it took, seconds; 0 if it was not measured.
+    /// Device time of its measurement, in seconds; 0 if it was not measured.
     pub device_s: f64,
 }
 
@@ -199,67 +202,68 @@ pub struct Group {
     pub kept: usize,
 }
 
-/// What was measured, where, and how sure.
+/// Measurements, devices and their conditions.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Evidence {
-    /// Facts of the device and the runtime: processor, governor, versions, threads, affinity, ...
+    /// Facts about the device and the runtime: processor, governor, versions, threads, affinity.
     pub facts: Vec<Fact>,
-    /// Where the nodes of the measured network ran.
+    /// Execution providers that ran the nodes of the measured network.
     pub providers: Vec<Provider>,
-    /// Name of the network all others were measured interleaved with.
+    /// Name of the network that all others were measured interleaved with.
     pub reference: Option<String>,
-    /// Number of valid measurements of the whole run.
+    /// Number of valid measurements in the run.
     pub valid: u64,
-    /// Number of invalid measurements of the whole run; none of them entered a figure.
+    /// Number of invalid measurements in the run; no figure uses them.
     pub invalid: u64,
     /// The measurements behind the table, and the invalid ones with their reasons.
     pub measurements: Vec<MeasurementLine>,
-    /// The devices, where there are several.
+    /// The devices, if there are several.
     pub devices: Vec<DeviceLine>,
     /// Further remarks.
     pub notes: Vec<String>,
 }
 
-/// One of several devices. Figures are medians with the ends of their 95 % intervals.
+/// One of several devices.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct DeviceLine {
-    /// What the user calls it.
+    /// The user's name for the device.
     pub name: String,
-    /// Processor, own name and runtime, for people.
+    /// Processor, host name and runtime as text.
     pub about: String,
-    /// Why it was set aside at the end; none if it was not.
+    /// Why the device was set aside at the end of the run; `None` if it was not.
     pub set_aside: Option<String>,
-    /// Valid measurements of candidates.
+    /// Number of valid measurements of candidates.
     pub measured: u64,
-    /// The original's latency there.
+    /// The original's latency on this device, in nanoseconds.
     pub reference_ns: Option<Interval>,
-    /// The original's ratio to itself.
+    /// The original's latency ratio to itself.
     pub itself: Option<Interval>,
-    /// Its ratios over those of the other devices, of the models that several have measured.
+    /// Its ratios divided by those of the other devices, over the models that several measured.
     pub bias: Option<Interval>,
-    /// Models behind that.
+    /// Number of those models.
     pub shared: u64,
-    /// Whether it differs from the others by more than chance and more than a measurement's half-interval.
+    /// Whether it differs from the others by more than chance and by more than a measurement's
+    /// half-interval.
     pub differs: bool,
 }
 
 /// A named fact.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Fact {
-    /// What.
+    /// The name.
     pub name: String,
-    /// Which.
+    /// The value.
     pub value: String,
 }
 
-/// How many nodes an execution provider ran.
+/// The number of nodes that an execution provider ran.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 pub struct Provider {
     /// Name of the execution provider.
     pub name: String,
-    /// Nodes it ran.
+    /// Number of nodes.
     pub nodes: u64,
 }
 
@@ -267,13 +271,13 @@ pub struct Provider {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct MeasurementLine {
-    /// What was measured.
+    /// The measured network.
     pub name: String,
-    /// When, seconds since 1970 in UTC.
+    /// Time of the measurement, in seconds since 1970 (UTC).
     pub taken_unix_s: Option<u64>,
     /// Number of samples.
     pub samples: u64,
-    /// Number of warm-up runs left out.
+    /// Number of excluded warm-up runs.
     pub warmup: u64,
     /// Median.
     pub median_ns: Option<f64>,
@@ -285,11 +289,11 @@ pub struct MeasurementLine {
     pub before: String,
     /// The device's state after.
     pub after: String,
-    /// Why it does not count; none if it is valid.
+    /// Why it is invalid; `None` if it is valid.
     pub invalid: Option<String>,
 }
 
-/// JSON writes what is not a finite number as null.
+/// Reads a number that JSON stores as null if it is not finite.
 fn number<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
     Ok(Option::<f64>::deserialize(input)?.unwrap_or(f64::NAN))
 }
@@ -300,7 +304,7 @@ impl ReportData {
         self.rows.iter().find(|row| row.role == role)
     }
 
-    /// A candidate's or row's multiply-accumulates relative to the original's.
+    /// MACs relative to the original's.
     pub(crate) fn macs_ratio(&self, macs: u64) -> Option<f64> {
         let original = self.row(Role::Original)?.macs?;
         (original > 0).then(|| macs as f64 / original as f64)
@@ -308,7 +312,7 @@ impl ReportData {
 }
 
 impl Row {
-    /// Ratio of the row's latency to the original's: 1 for the original itself.
+    /// Latency relative to the original's; 1 for the original itself.
     pub(crate) fn latency_ratio(&self) -> Option<f64> {
         let latency = self.latency.as_ref()?;
         latency

@@ -1,9 +1,9 @@
-//! TensorBoard event files: scalars over steps.
+//! TensorBoard event files: scalars by step.
 //!
-//! A file is a sequence of TFRecords (length, masked CRC-32C of the length, data, masked CRC-32C of the data), each an
-//! `Event` message (TensorFlow's `event.proto` and `summary.proto`, of which only scalars are written). Every start of a run
-//! writes a file of its own, so that nothing written before can be damaged; each record is written in one call, so that a
-//! killed run loses at most the record in work, which readers skip.
+//! A file is a sequence of TFRecords: length, masked CRC-32C of the length, data, masked CRC-32C
+//! of the data. The data is an `Event` message (`event.proto` and `summary.proto` of TensorFlow)
+//! with a scalar. Every start of a run writes a new file, so it cannot damage earlier ones. Each
+//! record is one write, so a killed run loses at most the record in progress, which readers skip.
 
 use std::{
     fs::File,
@@ -44,14 +44,14 @@ struct Value {
 
 #[derive(Clone, PartialEq, Message)]
 struct SessionLog {
-    /// 1 is START: readers drop older events of this and later steps.
+    /// 1 is START: readers drop earlier events of this and later steps.
     #[prost(int32, tag = "1")]
     status: i32,
 }
 
 const SESSION_START: i32 = 1;
 
-/// Writes scalars into a new event file. Errors name the file.
+/// A writer of scalars into a new event file. Its errors name the file.
 #[derive(Debug)]
 pub struct EventWriter {
     path: PathBuf,
@@ -59,9 +59,12 @@ pub struct EventWriter {
 }
 
 impl EventWriter {
-    /// Creates the folder if need be, and a new file in it.
+    /// Creates a new file in `dir`, and `dir` itself if it is missing.
+    ///
+    /// # Errors
+    /// An I/O error that names the path.
     pub fn create(dir: &Path) -> io::Result<Self> {
-        std::fs::create_dir_all(dir).map_err(|e| at(dir, e))?;
+        std::fs::create_dir_all(dir).map_err(|e| naming(dir, e))?;
         let started = now();
         let mut number = 0u32;
         let (path, file) = loop {
@@ -74,7 +77,7 @@ impl EventWriter {
             match File::create_new(&path) {
                 Ok(file) => break (path, file),
                 Err(error) if error.kind() == io::ErrorKind::AlreadyExists => number += 1,
-                Err(error) => return Err(at(&path, error)),
+                Err(error) => return Err(naming(&path, error)),
             }
         };
         let mut writer = Self { path, file };
@@ -87,8 +90,11 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// As [`EventWriter::create`], for a run that goes on at `step`: readers forget what was written for this and later steps
-    /// before.
+    /// Creates a new file for a run that resumes at `step`: readers drop earlier events of this and
+    /// later steps.
+    ///
+    /// # Errors
+    /// An I/O error that names the path.
     pub fn resume(dir: &Path, step: u64) -> io::Result<Self> {
         let mut writer = Self::create(dir)?;
         let log = SessionLog {
@@ -103,12 +109,15 @@ impl EventWriter {
         Ok(writer)
     }
 
-    /// The file.
+    /// The path of the file.
     pub fn path(&self) -> &Path {
         &self.path
     }
 
-    /// Writes `value` of the series `tag` at `step`.
+    /// Appends a `value` to the series `tag`.
+    ///
+    /// # Errors
+    /// An I/O error that names the file.
     pub fn scalar(&mut self, tag: &str, step: u64, value: f32) -> io::Result<()> {
         let value = Value {
             tag: tag.to_owned(),
@@ -123,19 +132,24 @@ impl EventWriter {
         })
     }
 
-    /// Waits until all that was written is on the disk.
+    /// Flushes all written events to the disk.
+    ///
+    /// # Errors
+    /// An I/O error that names the file.
     pub fn flush(&mut self) -> io::Result<()> {
-        self.file.sync_data().map_err(|e| at(&self.path, e))
+        self.file.sync_data().map_err(|e| naming(&self.path, e))
     }
 
     fn write(&mut self, event: &Event) -> io::Result<()> {
         let record = frame(&event.encode_to_vec());
-        self.file.write_all(&record).map_err(|e| at(&self.path, e))
+        self.file
+            .write_all(&record)
+            .map_err(|e| naming(&self.path, e))
     }
 }
 
-/// The error with the file it is about.
-fn at(path: &Path, error: io::Error) -> io::Error {
+/// Adds the path to an error.
+fn naming(path: &Path, error: io::Error) -> io::Error {
     io::Error::new(
         error.kind(),
         format!("event file '{}': {error}", path.display()),
@@ -162,7 +176,8 @@ fn frame(data: &[u8]) -> Vec<u8> {
     record
 }
 
-/// The checksum as TFRecord stores it: rotated and moved, so that a record within a record has another.
+/// The checksum as TFRecord stores it: rotated and offset, so that the checksum of data that
+/// contains checksums stays meaningful.
 fn masked(data: &[u8]) -> u32 {
     crc32c::crc32c(data)
         .rotate_right(15)
@@ -199,7 +214,7 @@ mod tests {
     }
 
     #[test]
-    fn every_start_writes_a_file_of_its_own_that_reads_back() {
+    fn every_start_writes_a_new_file_that_reads_back() {
         let dir = tempfile::tempdir().unwrap();
         let dir = dir.path().join("events");
         let mut first = EventWriter::create(&dir).unwrap();
@@ -247,7 +262,7 @@ mod tests {
     }
 
     #[test]
-    fn a_folder_that_cannot_be_made_is_named() {
+    fn an_error_names_the_folder() {
         let file = tempfile::NamedTempFile::new().unwrap();
         let error = EventWriter::create(&file.path().join("events"))
             .unwrap_err()

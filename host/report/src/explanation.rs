@@ -1,6 +1,9 @@
-//! What became of the time between a network and its pruned form.
+//! Attribution of the latency difference between a network and its pruned form.
 
 mod chart;
+mod groups;
+mod layers;
+mod operators;
 mod page;
 mod text;
 
@@ -10,47 +13,47 @@ use serde::{Deserialize, Serialize};
 pub use page::render_explanation;
 pub use text::explanation_text;
 
-/// Where the difference in latency of two networks comes from. [`Explanation::saved_ns`] is the sum of what the groups saved and
-/// of [`Explanation::rest`].
+/// The causes of the latency difference between two networks. [`Explanation::saved_ns`] is the
+/// sum of the savings of the groups and of [`Explanation::rest`].
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Explanation {
-    /// The original.
+    /// Name of the original.
     pub original: String,
-    /// The pruned network.
+    /// Name of the pruned network.
     pub pruned: String,
-    /// The device in one line.
+    /// Description of the device in one line.
     pub device: String,
-    /// Program and version.
+    /// Name and version of the program.
     pub program: String,
-    /// Median latency of the original, ns.
+    /// Median latency of the original, in nanoseconds.
     pub original_ns: f64,
-    /// Median latency of the pruned network, ns.
+    /// Median latency of the pruned network, in nanoseconds.
     pub pruned_ns: f64,
-    /// Latency of the pruned network over the original's, interleaved: median, low and high end of the 95 % interval.
+    /// Latency of the pruned network relative to the original, measured interleaved.
     pub ratio: Interval,
-    /// Profiles of each network that the times of operators are medians of.
+    /// Number of profiles of each network; the operators' times are medians over them.
     pub passes: u64,
-    /// Each group of channels, in the order of the network.
+    /// The channel groups in the order of the network.
     pub groups: Vec<GroupSaving>,
-    /// Each layer, in the order of the network.
+    /// The layers in the order of the network.
     pub layers: Vec<LayerChange>,
-    /// What the runtime runs besides layers, by kind.
+    /// The other operators that the runtime executes, by kind.
     pub others: Vec<OtherOperators>,
-    /// What no group explains.
+    /// The saving that no group explains.
     pub rest: Remainder,
-    /// What a reader should know of the figures.
+    /// Caveats about the figures.
     pub notes: Vec<String>,
 }
 
 impl Explanation {
-    /// Time that the pruned network saves, ns; negative when it is slower.
+    /// The time that the pruned network saves, in nanoseconds; negative if it is slower.
     #[must_use]
     pub fn saved_ns(&self) -> f64 {
         self.original_ns - self.pruned_ns
     }
 
-    /// The groups, the largest saving first; then those that keep all their channels.
+    /// The groups by decreasing saving, followed by the groups that keep all their channels.
     fn ranked(&self) -> Vec<&GroupSaving> {
         let mut groups: Vec<&GroupSaving> = self.groups.iter().collect();
         groups.sort_by(|a, b| {
@@ -60,50 +63,50 @@ impl Explanation {
         groups
     }
 
-    /// What the time saved beyond the groups is made of.
+    /// The parts of [`Explanation::rest`] with their descriptions.
     fn remainders(&self) -> [(&'static str, f64); 3] {
         [
             (
                 "layers that no narrowed group touches",
                 self.rest.untouched_ns,
             ),
+            ("other operators (by kind below)", self.rest.others_ns),
             (
-                "operators that are no layers (below, by kind)",
-                self.rest.others_ns,
-            ),
-            (
-                "outside of operators (the runtime itself, its clock)",
+                "outside of operators (runtime, clock errors)",
                 self.rest.outside_ns,
             ),
         ]
     }
 }
 
-/// A group's share of the time saved.
+/// A group's share of the saved time.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct GroupSaving {
     /// The group's name.
     pub name: String,
-    /// Channels in the original.
+    /// Number of channels in the original.
     pub channels: usize,
-    /// Channels that stayed.
+    /// Number of kept channels.
     pub kept: usize,
-    /// The layers that make or read its channels.
+    /// The layers that produce or consume its channels.
     pub layers: Vec<String>,
-    /// The group's share of its layers' time in the original, ns: what it could have saved at most.
+    /// The group's share of its layers' time in the original, in nanoseconds: an upper limit for
+    /// its saving.
     pub before_ns: f64,
-    /// Time saved by its layers' kernels measured alone, ns; `None` where nothing is known of them.
+    /// Predicted saving from kernels measured in isolation, in nanoseconds; `None` without such
+    /// measurements.
     pub predicted_ns: Option<f64>,
-    /// Time really saved, ns.
+    /// Measured saving, in nanoseconds.
     pub saved_ns: f64,
-    /// Half of the 95 % interval of `saved_ns` over the profiles, ns.
+    /// Half the width of the 95 % interval of `saved_ns` over the profiles, in nanoseconds.
     pub uncertainty_ns: f64,
-    /// Narrowest and widest number of channels that take as long as those that stayed, by kernels measured alone.
+    /// Smallest and largest number of channels that take as long as the kept ones, by kernels
+    /// measured in isolation.
     pub step: Option<(usize, usize)>,
-    /// Layers whose kernel or place changed.
+    /// Descriptions of the layers whose kernel or execution provider changed.
     pub changes: Vec<String>,
-    /// Why nothing was gained; `None` where something was.
+    /// Why the group saved nothing; `None` if it saved time.
     pub reason: Option<String>,
 }
 
@@ -113,62 +116,63 @@ pub struct GroupSaving {
 pub struct LayerChange {
     /// The layer's name.
     pub name: String,
-    /// In the original.
+    /// Its execution in the original.
     pub before: LayerRun,
-    /// In the pruned network.
+    /// Its execution in the pruned network.
     pub after: LayerRun,
 }
 
-/// How a layer ran.
+/// The execution of a layer.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LayerRun {
-    /// Time in the runtime's profile, ns; `None` where the profile does not tell the layer.
+    /// Time in the runtime's profile, in nanoseconds; `None` if the profile does not identify the
+    /// layer.
     pub ns: Option<f64>,
-    /// Time of its kernel alone, ns; `None` where nothing is known of it.
+    /// Time of its kernel measured in isolation, in nanoseconds; `None` without a measurement.
     pub predicted_ns: Option<f64>,
-    /// Channels that it reads.
+    /// Number of input channels.
     pub inputs: usize,
-    /// Channels that it makes.
+    /// Number of output channels.
     pub outputs: usize,
-    /// The kernels that ran it.
+    /// The kernels that executed it; empty if it was not executed.
     pub kernel: String,
-    /// Where they ran.
+    /// Their execution provider.
     pub provider: String,
 }
 
-/// Operators of one kind that are no layers.
+/// Operators of one kind that are not layers.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct OtherOperators {
-    /// The operator.
+    /// The operator type.
     pub kind: String,
-    /// How many the original runs.
+    /// Their number in the original.
     pub count_before: usize,
-    /// How many the pruned network runs.
+    /// Their number in the pruned network.
     pub count_after: usize,
-    /// Their time in the original, ns.
+    /// Their time in the original, in nanoseconds.
     pub before_ns: f64,
-    /// Their time in the pruned network, ns.
+    /// Their time in the pruned network, in nanoseconds.
     pub after_ns: f64,
 }
 
 impl OtherOperators {
-    /// Time saved, ns; negative where it grew.
+    /// The saved time, in nanoseconds; negative if it increased.
     #[must_use]
     pub fn saved_ns(&self) -> f64 {
         self.before_ns - self.after_ns
     }
 }
 
-/// Time saved that is no group's, ns; negative where time was added.
+/// Saved time that belongs to no group, in nanoseconds; negative if time was added.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Remainder {
-    /// By layers that no narrowed group touches.
+    /// Saved by layers that no narrowed group touches.
     pub untouched_ns: f64,
-    /// By operators that are no layers.
+    /// Saved by operators that are not layers.
     pub others_ns: f64,
-    /// The rest of the difference in latency: what runs between operators, and what the profile's own clock gets wrong.
+    /// The remaining difference: work between operators, and errors of the profile's clock.
     pub outside_ns: f64,
 }

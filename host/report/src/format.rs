@@ -1,9 +1,12 @@
-//! Numbers as people read them.
+//! Formatting of numbers, times and names.
 
-/// What stands for a missing figure.
+use agent_protocol::stats::Interval;
+use jiff::Timestamp;
+
+/// Placeholder for a missing figure.
 pub(crate) const NONE: &str = "\u{2013}";
 
-/// With as many decimals as give `digits` significant ones.
+/// A number with `digits` significant digits, and at most nine decimals.
 pub(crate) fn significant(value: f64, digits: i32) -> String {
     if !value.is_finite() {
         return NONE.to_owned();
@@ -31,6 +34,23 @@ pub(crate) fn millis(ns: f64) -> String {
     significant(ns / 1e6, 4)
 }
 
+/// Microseconds with a tenth, without the unit.
+pub(crate) fn micros_number(ns: f64) -> String {
+    if !ns.is_finite() {
+        return NONE.to_owned();
+    }
+    // Adding zero turns a negative zero into a positive one.
+    format!("{:.1}", (ns / 100.0).round() / 10.0 + 0.0)
+}
+
+/// Microseconds with a tenth and their unit; a profile resolves no less.
+pub(crate) fn micros(ns: f64) -> String {
+    match micros_number(ns) {
+        number if number == NONE => number,
+        number => format!("{number} us"),
+    }
+}
+
 /// Percent with two decimals.
 pub(crate) fn percent(part: f64) -> String {
     if part.is_finite() {
@@ -47,6 +67,17 @@ pub(crate) fn ratio(value: f64) -> String {
     } else {
         NONE.to_owned()
     }
+}
+
+/// The ends of an interval: "0.673 to 0.687".
+pub(crate) fn range(low: f64, high: f64, write: fn(f64) -> String) -> String {
+    format!("{} to {}", write(low), write(high))
+}
+
+/// A ratio with its interval: "0.679 (0.673 to 0.687)".
+pub(crate) fn ratio_with_interval(of: Interval) -> String {
+    let ends = range(of.low, of.high, ratio);
+    format!("{} ({ends})", ratio(of.value))
 }
 
 /// A count, shortened: 40.81 M.
@@ -118,7 +149,7 @@ pub(crate) fn points(difference: f64) -> String {
     format!("{sign}{:.2}", points.abs())
 }
 
-/// A span of time: "1 h 03 min", "4 min 10 s", "12.3 s".
+/// A duration: "1 h 03 min", "4 min 10 s", "12.3 s".
 pub(crate) fn duration(seconds: f64) -> String {
     if !seconds.is_finite() || seconds < 0.0 {
         return NONE.to_owned();
@@ -133,49 +164,16 @@ pub(crate) fn duration(seconds: f64) -> String {
     format!("{} h {:02} min", whole / 3600, whole % 3600 / 60)
 }
 
-/// A moment in UTC: "2026-11-23 19:44:20 UTC".
+/// A time in UTC: "2026-11-23 19:44:20 UTC"; [`NONE`] beyond the year 9999.
 pub(crate) fn moment(unix_s: u64) -> String {
-    let (days, seconds) = (unix_s / 86_400, unix_s % 86_400);
-    let (mut year, mut day) = (1970u64, days);
-    // Whole cycles of the Gregorian calendar first, so that absurd input takes no longer.
-    year += day / 146_097 * 400;
-    day %= 146_097;
-    let leap = |year: u64| {
-        year.is_multiple_of(4) && (!year.is_multiple_of(100) || year.is_multiple_of(400))
-    };
-    let length = |year: u64| if leap(year) { 366 } else { 365 };
-    while day >= length(year) {
-        day -= length(year);
-        year += 1;
+    let timestamp = i64::try_from(unix_s).ok();
+    match timestamp.and_then(|s| Timestamp::from_second(s).ok()) {
+        Some(timestamp) => timestamp.strftime("%Y-%m-%d %H:%M:%S UTC").to_string(),
+        None => NONE.to_owned(),
     }
-    let months = [
-        31,
-        if leap(year) { 29 } else { 28 },
-        31,
-        30,
-        31,
-        30,
-        31,
-        31,
-        30,
-        31,
-        30,
-        31,
-    ];
-    let mut month = 0;
-    while day >= months[month] {
-        day -= months[month];
-        month += 1;
-    }
-    let (hour, minute, second) = (seconds / 3600, seconds / 60 % 60, seconds % 60);
-    format!(
-        "{year:04}-{:02}-{:02} {hour:02}:{minute:02}:{second:02} UTC",
-        month + 1,
-        day + 1
-    )
 }
 
-/// Shortened to `most` characters, with an ellipsis in the middle, where names differ least.
+/// `text` shortened to `most` characters by an ellipsis in the middle, where names differ least.
 pub(crate) fn shorten(text: &str, most: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
     if chars.len() <= most {
@@ -190,15 +188,36 @@ pub(crate) fn shorten(text: &str, most: usize) -> String {
         .collect()
 }
 
-/// The `part`-quantile (0..=1) of ascending values, interpolated.
+/// The interpolated `part`-quantile (0..=1) of ascending values.
 pub(crate) fn quantile(sorted: &[f64], part: f64) -> Option<f64> {
     let last = sorted.len().checked_sub(1)?;
-    let place = part.clamp(0.0, 1.0) * last as f64;
-    let (below, above) = (
-        sorted[place.floor() as usize],
-        sorted[place.ceil() as usize],
-    );
-    Some(below + (above - below) * place.fract())
+    let index = part.clamp(0.0, 1.0) * last as f64;
+    let below = sorted[index.floor() as usize];
+    let above = sorted[index.ceil() as usize];
+    Some(below + (above - below) * index.fract())
+}
+
+/// Whether a character changes how the text after it is displayed: control characters except tab
+/// and newline, and changes of direction.
+fn disturbs(c: char) -> bool {
+    (c.is_control() && c != '\n' && c != '\t')
+        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+        || matches!(c, '\u{fffe}' | '\u{ffff}')
+}
+
+fn replaced(text: &str, bad: impl Fn(char) -> bool) -> String {
+    let replace = |c| if bad(c) { '\u{fffd}' } else { c };
+    text.chars().map(replace).collect()
+}
+
+/// `text` without the characters that disturb the text around them.
+pub(crate) fn printable(text: &str) -> String {
+    replaced(text, disturbs)
+}
+
+/// `text` without control characters, so that it neither controls a terminal nor breaks a line.
+pub(crate) fn single_line(text: &str) -> String {
+    replaced(text, |c| c.is_control() || disturbs(c))
 }
 
 #[cfg(test)]
@@ -206,7 +225,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn numbers_read_as_people_write_them() {
+    fn numbers_have_their_known_texts() {
         assert_eq!(significant(0.0, 4), "0.000");
         assert_eq!(significant(-0.000_000_000_04, 3), "0.000000000");
         assert_eq!(significant(1234.56, 4), "1235");
@@ -228,12 +247,19 @@ mod tests {
     }
 
     #[test]
-    fn moments_are_those_of_the_calendar() {
+    fn moments_have_their_known_texts() {
         assert_eq!(moment(0), "1970-01-01 00:00:00 UTC");
         assert_eq!(moment(951_827_696), "2000-02-29 12:34:56 UTC");
         assert_eq!(moment(1_795_463_060), "2026-11-23 19:44:20 UTC");
         assert_eq!(moment(4_107_542_400), "2100-03-01 00:00:00 UTC");
-        assert!(moment(u64::MAX).ends_with("UTC"));
+        assert_eq!(moment(u64::MAX), NONE);
+    }
+
+    #[test]
+    fn characters_that_disturb_others_are_replaced() {
+        let hostile = "a\u{202e}b\0c\u{1b}[2J\td\n";
+        assert_eq!(printable(hostile), "a\u{fffd}b\u{fffd}c\u{fffd}[2J\td\n");
+        assert_eq!(single_line("a\tb\n"), "a\u{fffd}b\u{fffd}");
     }
 
     #[test]

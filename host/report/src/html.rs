@@ -1,115 +1,195 @@
-//! Writing of well-formed markup: what is opened is closed, and every text is escaped.
+//! Building blocks of the pages. Maud escapes every text; [`document`] also replaces the
+//! characters that disturb the text around them.
 
-/// Markup in work.
-#[derive(Debug, Default)]
-pub(crate) struct Markup {
-    text: String,
+use maud::{DOCTYPE, Markup, PreEscaped, html};
+
+use crate::charts::Chart;
+use crate::format::{NONE, printable};
+
+const STYLE: &str = include_str!("style.css");
+const SCRIPT: &str = include_str!("script.js");
+/// Forbids all requests, whatever the data contains.
+const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; \
+                      script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+
+/// A self-contained page.
+pub(crate) fn document(title: &str, header: Markup, main: Markup, footer: Markup) -> String {
+    let page = html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta http-equiv="Content-Security-Policy" content=(POLICY);
+                title { (title) }
+                style { (PreEscaped(STYLE)) }
+            }
+            body {
+                header { (header) }
+                main { (main) }
+                footer { (footer) }
+                div #tip role="status" hidden {}
+                script { (PreEscaped(SCRIPT)) }
+            }
+        }
+    };
+    printable(&page.0) + "\n"
 }
 
-/// Attributes in order; values are escaped when written.
-pub(crate) type Attributes<'a> = &'a [(&'a str, &'a str)];
+/// The footer of the pages that describe one network.
+pub(crate) fn footer(program: &str) -> Markup {
+    let program = or(program, "graphprune");
+    html! { "Written by " (program) ". This file needs no network." }
+}
 
-impl Markup {
-    /// An element with content.
-    pub(crate) fn element(
-        &mut self,
-        tag: &str,
-        attributes: Attributes<'_>,
-        content: impl FnOnce(&mut Self),
-    ) {
-        self.open(tag, attributes);
-        self.text.push('>');
-        content(self);
-        self.text.push_str("</");
-        self.text.push_str(tag);
-        self.text.push('>');
-    }
+/// `text`, or `otherwise` if it is empty.
+pub(crate) fn or<'a>(text: &'a str, otherwise: &'a str) -> &'a str {
+    if text.is_empty() { otherwise } else { text }
+}
 
-    /// An element that holds only text.
-    pub(crate) fn line(&mut self, tag: &str, attributes: Attributes<'_>, text: &str) {
-        self.element(tag, attributes, |markup| markup.text(text));
-    }
-
-    /// An SVG element without content.
-    pub(crate) fn empty(&mut self, tag: &str, attributes: Attributes<'_>) {
-        self.open(tag, attributes);
-        self.text.push_str("/>");
-    }
-
-    /// An HTML element that never has content (meta).
-    pub(crate) fn void(&mut self, tag: &str, attributes: Attributes<'_>) {
-        self.open(tag, attributes);
-        self.text.push('>');
-    }
-
-    /// Text, escaped.
-    pub(crate) fn text(&mut self, text: &str) {
-        escape(text, &mut self.text);
-    }
-
-    /// Our own styles and script, which need no escaping.
-    pub(crate) fn own(&mut self, text: &'static str) {
-        self.text.push_str(text);
-    }
-
-    /// Takes in finished markup.
-    pub(crate) fn append(&mut self, other: Markup) {
-        self.text.push_str(&other.text);
-    }
-
-    pub(crate) fn into_string(self) -> String {
-        self.text
-    }
-
-    fn open(&mut self, tag: &str, attributes: Attributes<'_>) {
-        self.text.push('<');
-        self.text.push_str(tag);
-        for (name, value) in attributes {
-            self.text.push(' ');
-            self.text.push_str(name);
-            self.text.push_str("=\"");
-            escape(value, &mut self.text);
-            self.text.push('"');
+pub(crate) fn section(id: &str, title: &str, content: Markup) -> Markup {
+    let heading = format!("{id}-heading");
+    html! {
+        section #(id) aria-labelledby=(heading) {
+            h2 #(heading) { (title) }
+            (content)
         }
     }
 }
 
-/// Characters that change how what follows is shown: control characters but tab and newline, and changes of direction.
-pub(crate) fn disturbs(c: char) -> bool {
-    (c.is_control() && c != '\n' && c != '\t')
-        || matches!(c, '\u{200e}' | '\u{200f}' | '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
-        || matches!(c, '\u{fffe}' | '\u{ffff}')
+/// A chart, or its title with the reason `none` for its absence.
+pub(crate) fn figure(chart: Option<Chart<'_>>, title: &str, none: &str) -> Markup {
+    match chart {
+        Some(chart) => chart.figure(),
+        None => html! {
+            figure {
+                h3 { (title) }
+                p.none { (none) }
+            }
+        },
+    }
 }
 
-fn escape(text: &str, out: &mut String) {
-    for c in text.chars() {
-        match c {
-            '&' => out.push_str("&amp;"),
-            '<' => out.push_str("&lt;"),
-            '>' => out.push_str("&gt;"),
-            '"' => out.push_str("&quot;"),
-            '\'' => out.push_str("&#39;"),
-            c if disturbs(c) => out.push('\u{fffd}'),
-            c => out.push(c),
+/// A card that only holds the remark that something is absent.
+pub(crate) fn none(text: &str) -> Markup {
+    html! { div.card.text { p.none { (text) } } }
+}
+
+/// Named values in one line below the title.
+pub(crate) fn facts<'a>(facts: impl IntoIterator<Item = (&'a str, String)>) -> Markup {
+    html! {
+        ul.facts {
+            @for (name, value) in facts {
+                li { (name) " " b { (value) } }
+            }
         }
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
+/// How a verdict is coloured.
+#[derive(Clone, Copy)]
+pub(crate) enum Tone {
+    Good,
+    Neutral,
+    Bad,
+}
 
-    #[test]
-    fn text_and_attributes_cannot_break_out() {
-        let mut markup = Markup::default();
-        let hostile = "\"><script>alert('x')</script>&\u{202e}\0";
-        markup.element("p", &[("title", hostile)], |m| m.text(hostile));
-        let text = markup.into_string();
-        assert!(
-            !text.contains("<script") && text.matches('<').count() == 2,
-            "{text}"
-        );
-        assert!(text.contains("&quot;&gt;&lt;script&gt;alert(&#39;x&#39;)"));
-        assert!(!text.contains('\u{202e}') && !text.contains('\0'));
+/// A verdict in one word and its reason.
+pub(crate) fn verdict(tone: Tone, word: &str, why: &str) -> Markup {
+    let class = match tone {
+        Tone::Good => "verdict met",
+        Tone::Neutral => "verdict",
+        Tone::Bad => "verdict missed",
+    };
+    html! {
+        div class=(class) {
+            b { (word) }
+            span { (why) }
+        }
     }
+}
+
+/// A headline figure: its name, its value, and a qualification in small print.
+pub(crate) type Tile<'a> = (&'a str, String, String);
+
+pub(crate) fn tiles(tiles: &[Tile<'_>]) -> Markup {
+    html! {
+        dl.tiles {
+            @for (name, big, small) in tiles {
+                div.tile {
+                    dt { (name) }
+                    dd.big { (big) }
+                    dd.small { (small) }
+                }
+            }
+        }
+    }
+}
+
+/// The list of warnings; nothing without one.
+pub(crate) fn warnings(warnings: &[String]) -> Markup {
+    html! {
+        @if !warnings.is_empty() {
+            ul.warnings aria-label="Warnings" {
+                @for warning in warnings { li { (warning) } }
+            }
+        }
+    }
+}
+
+/// A column of a table by its title. The first column of a table is always on the left.
+#[derive(Clone, Copy)]
+pub(crate) enum Column {
+    /// Figures, on the right.
+    Figure(&'static str),
+    /// Text, on the left.
+    Text(&'static str),
+}
+
+pub(crate) use Column::{Figure, Text};
+
+/// A table that scrolls by itself in a narrow window. `class` is "dense", "tall" or both.
+pub(crate) fn table(label: &str, class: &str, head: &[Column], rows: Markup) -> Markup {
+    html! {
+        div class={ "scroll " (class) } tabindex="0" role="region" aria-label=(label) {
+            table {
+                thead {
+                    tr {
+                        @for column in head {
+                            @match column {
+                                Figure(title) => { th scope="col" { (title) } }
+                                Text(title) => { th.l scope="col" { (title) } }
+                            }
+                        }
+                    }
+                }
+                tbody { (rows) }
+            }
+        }
+    }
+}
+
+/// The first cell of a row; hovering over it shows the whole name.
+pub(crate) fn row_name(name: &str) -> Markup {
+    html! { th scope="row" title=(name) { (name) } }
+}
+
+/// A cell with a figure.
+pub(crate) fn cell(figure: Option<String>) -> Markup {
+    qualified(figure, None)
+}
+
+/// A cell with a figure and a qualification in small print.
+pub(crate) fn qualified(figure: Option<String>, small: Option<String>) -> Markup {
+    html! {
+        td {
+            (figure.as_deref().unwrap_or(NONE))
+            @if let Some(small) = small { small { (small) } }
+        }
+    }
+}
+
+/// A cell with text that wraps.
+pub(crate) fn wrapped(text: &str) -> Markup {
+    html! { td.l.wrap { (text) } }
 }

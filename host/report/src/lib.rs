@@ -1,25 +1,25 @@
-//! What a run found, for people: one HTML file, a table for the terminal, and TensorBoard events; and what a guard over latency
-//! found run after run ([`history`]); what became of the time ([`render_explanation`]) and how it was predicted
-//! ([`render_prediction`]).
+//! Results for people: a run's report as one HTML file, as a table for the terminal and as
+//! TensorBoard events; the history of a latency guard ([`history`]); the attribution of saved
+//! time ([`render_explanation`]); and the accuracy of a prediction ([`render_prediction`]).
 //!
-//! [`ReportData`] holds everything the report says, [`render`] turns it into HTML and [`text_table`] into text. Both are
-//! pure; the caller reads the run's folder and writes the file.
+//! [`ReportData`] is the content of a report; [`render`] turns it into HTML and [`text_table`]
+//! into text. Both are pure. The caller reads the run folder and writes the file.
 //!
 //! Invariants:
-//! - The HTML is one file: styles, charts (SVG) and a little script are inline, and its content security policy forbids any
-//!   request. It is complete without the script, which only adds hover texts.
-//! - Every text of the data is escaped; names of models, files and devices are taken to be hostile.
-//! - Missing data gives "not run" or "not measured", never an error and never an empty chart.
-//! - Colours follow the reader's light or dark preference; every chart is drawn twice, for wide and narrow windows, so that
-//!   its text stays legible.
+//! - A page is one file. Styles, charts (SVG) and a small script are inline, and its content
+//!   security policy forbids all requests. The script only adds hover texts.
+//! - All text from the data is escaped; names of models, files and devices are untrusted.
+//! - Missing data appears as "not run" or "not measured", never as an error or an empty chart.
+//! - Colours follow the reader's preference for light or dark. Every chart is drawn for wide and
+//!   for narrow windows, so that its text stays legible.
 //!
-//! Deliberately absent: reading of runs, statistics beyond percentiles and a correlation, any judgement about measurements.
+//! Deliberately absent: reading runs, statistics beyond percentiles and correlations, and judging
+//! measurements.
 
 #![forbid(unsafe_code)]
 
 mod charts;
 mod data;
-mod devices;
 pub mod events;
 mod explanation;
 mod format;
@@ -27,8 +27,8 @@ pub mod history;
 mod html;
 mod page;
 mod prediction;
-mod sections;
 mod svg;
+mod table;
 mod text;
 
 pub use data::{
@@ -41,7 +41,7 @@ pub use explanation::{
 };
 pub use page::render;
 pub use prediction::{
-    AskedPoint, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    AskedPoint, GroupSteps, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
     Staircase, render_prediction,
 };
 pub use text::text_table;

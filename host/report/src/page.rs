@@ -1,161 +1,124 @@
-//! The page as a whole.
+//! The report of a run as a page.
 
-use crate::{
-    charts::{self, Chart},
-    data::ReportData,
-    devices,
-    html::Markup,
-    sections,
-};
+mod candidates;
+mod configuration;
+mod devices;
+mod evidence;
+mod groups;
+mod header;
+mod latency;
+mod result;
 
-const STYLE: &str = include_str!("style.css");
-const SCRIPT: &str = include_str!("script.js");
-/// Nothing is fetched, whatever the data holds.
-const POLICY: &str = "default-src 'none'; style-src 'unsafe-inline'; script-src 'unsafe-inline'; base-uri 'none'; form-action 'none'";
+use maud::{Markup, html};
 
-/// The report as one HTML file that opens offline.
+use crate::charts;
+use crate::data::ReportData;
+use crate::html::{document, figure, footer, section};
+
+/// Renders the report as one HTML file that needs no other file and no network.
+///
+/// The result is a complete document that ends with a newline. Every text of `data` is escaped.
+///
+/// ```
+/// use report::{Header, LatencyFigure, ReportData, Role, Row, Verdict};
+///
+/// let latency = |median_ns: f64, ratio| LatencyFigure {
+///     median_ns,
+///     low_ns: median_ns * 0.99,
+///     high_ns: median_ns * 1.01,
+///     ratio,
+///     ..LatencyFigure::default()
+/// };
+/// let data = ReportData {
+///     header: Header {
+///         model: "net.onnx".into(),
+///         device: "raspberry-pi-5".into(),
+///         ..Header::default()
+///     },
+///     verdict: Verdict::Met("latency 0.68x of the original's".into()),
+///     rows: vec![
+///         Row {
+///             label: "original".into(),
+///             role: Role::Original,
+///             test_accuracy: Some(0.9165),
+///             latency: Some(latency(1.5e6, None)),
+///             ..Row::default()
+///         },
+///         Row {
+///             label: "pruned".into(),
+///             role: Role::Pruned,
+///             test_accuracy: Some(0.9),
+///             latency: Some(latency(1.02e6, Some(0.68))),
+///             ..Row::default()
+///         },
+///     ],
+///     ..ReportData::default()
+/// };
+///
+/// let page = report::render(&data);
+/// assert!(page.contains("Budget met") && page.contains("0.680"));
+///
+/// let table = report::text_table(&data);
+/// assert!(table.contains("pruned"));
+/// ```
 pub fn render(data: &ReportData) -> String {
-    let title = format!("{} on {}", sections::model(data), sections::device(data));
+    let title = format!("{} on {}", header::model(data), header::device(data));
     document(
         &title,
-        |header| sections::header(header, data),
-        |main| content(main, data),
-        |footer| sections::footer(footer, &data.header.program),
+        header::header(data),
+        main(data),
+        footer(&data.header.program),
     )
 }
 
-/// A page: everything it needs is in it.
-pub(crate) fn document(
-    title: &str,
-    header: impl FnOnce(&mut Markup),
-    main: impl FnOnce(&mut Markup),
-    footer: impl FnOnce(&mut Markup),
-) -> String {
-    let mut page = Markup::default();
-    page.own("<!doctype html>\n");
-    page.element("html", &[("lang", "en")], |html| {
-        html.element("head", &[], |head| {
-            head.void("meta", &[("charset", "utf-8")]);
-            head.void(
-                "meta",
-                &[
-                    ("name", "viewport"),
-                    ("content", "width=device-width, initial-scale=1"),
-                ],
-            );
-            head.void(
-                "meta",
-                &[
-                    ("http-equiv", "Content-Security-Policy"),
-                    ("content", POLICY),
-                ],
-            );
-            head.line("title", &[], title);
-            head.element("style", &[], |style| style.own(STYLE));
-        });
-        html.element("body", &[], |body| {
-            body.element("header", &[], header);
-            body.element("main", &[], main);
-            body.element("footer", &[], footer);
-            body.element(
-                "div",
-                &[("id", "tip"), ("role", "status"), ("hidden", "")],
-                |_| {},
-            );
-            body.element("script", &[], |script| script.own(SCRIPT));
-        });
-    });
-    page.own("\n");
-    page.into_string()
+fn main(data: &ReportData) -> Markup {
+    html! {
+        (section("result", "Result", result::result(data)))
+        (section("search", "Search", search(data)))
+        (section("network", "Pruned network", network(data)))
+        (section("latency", "Latency", latency(data)))
+        (section("evidence", "Evidence", html! {
+            (evidence::evidence(data))
+            (devices::devices(data))
+        }))
+        (section("configuration", "Configuration", configuration::configuration(data)))
+    }
 }
 
-fn content(main: &mut Markup, data: &ReportData) {
-    section(main, "result", "Result", |s| sections::result(s, data));
-    section(main, "search", "Search", |s| {
-        s.element("div", &[("class", "charts")], |grid| {
-            figure(
-                grid,
-                charts::front(data),
-                "Accuracy and latency",
-                "Not run: no candidate has an accuracy and a cost.",
-            );
-            figure(
-                grid,
-                charts::rewards(data),
-                "Reward over episodes",
-                "Not run: there are no episodes.",
-            );
-            if let Some(chart) = charts::device_time(data) {
-                chart.figure(grid);
-            }
-        });
-        sections::candidates(s, data);
-    });
-    section(main, "network", "Pruned network", |s| {
-        figure(
-            s,
-            charts::widths(data),
-            "Channels per group",
-            "Not run: no configuration has been chosen.",
-        );
-        sections::groups(s, data);
-    });
-    section(main, "latency", "Latency", |s| {
-        figure(
-            s,
-            charts::distribution(data),
-            "Latency distribution",
-            "Not measured: there are no samples.",
-        );
-        sections::percentiles(s, data);
-        s.element("div", &[("class", "charts gap")], |grid| {
-            let none = "Not measured: fewer than two candidates have both.";
-            figure(
-                grid,
-                charts::macs_against_latency(data),
-                "MACs against measured latency",
-                none,
-            );
-            figure(
-                grid,
-                charts::prediction_against_latency(data),
-                "Predicted latency against measured latency",
-                none,
-            );
-        });
-    });
-    section(
-        main,
-        "evidence",
-        "What was measured, where, and how sure",
-        |s| {
-            sections::evidence(s, data);
-            devices::devices(s, data);
-        },
+fn search(data: &ReportData) -> Markup {
+    let no_front = "Not run: no candidate has an accuracy and a cost.";
+    let no_rewards = "Not run: there are no episodes.";
+    html! {
+        div.charts {
+            (figure(charts::front(data), "Accuracy and latency", no_front))
+            (figure(charts::rewards(data), "Reward over episodes", no_rewards))
+            @if let Some(chart) = charts::device_time(data) { (chart.figure()) }
+        }
+        (candidates::candidates(data))
+    }
+}
+
+fn network(data: &ReportData) -> Markup {
+    let none = "Not run: no configuration has been chosen.";
+    html! {
+        (figure(charts::widths(data), "Channels per group", none))
+        (groups::groups(data))
+    }
+}
+
+fn latency(data: &ReportData) -> Markup {
+    let no_samples = "Not measured: there are no samples.";
+    let none = "Not measured: fewer than two candidates have both.";
+    let (macs, predicted) = (
+        charts::macs_against_latency(data),
+        charts::prediction_against_latency(data),
     );
-    section(main, "configuration", "Configuration", |s| {
-        sections::configuration(s, data)
-    });
-}
-
-pub(crate) fn section(main: &mut Markup, id: &str, title: &str, content: impl FnOnce(&mut Markup)) {
-    let heading = format!("{id}-heading");
-    main.element(
-        "section",
-        &[("id", id), ("aria-labelledby", &heading)],
-        |section| {
-            section.line("h2", &[("id", &heading)], title);
-            content(section);
-        },
-    );
-}
-
-pub(crate) fn figure(page: &mut Markup, chart: Option<Chart<'_>>, title: &str, none: &str) {
-    match chart {
-        Some(chart) => chart.figure(page),
-        None => page.element("figure", &[], |figure| {
-            figure.line("h3", &[], title);
-            figure.line("p", &[("class", "none")], none);
-        }),
+    html! {
+        (figure(charts::distribution(data), "Latency distribution", no_samples))
+        (latency::percentiles(data))
+        div.charts.gap {
+            (figure(macs, "MACs against measured latency", none))
+            (figure(predicted, "Predicted latency against measured latency", none))
+        }
     }
 }

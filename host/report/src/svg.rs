@@ -1,24 +1,19 @@
-//! Axes, scales and marks that the charts share.
+//! Scales, axes and marks of the charts.
 
-use agent_protocol::stats::Interval;
+use maud::{Markup, Render, html};
 
-use crate::{format, html::Markup};
-
-/// A window a chart is drawn for.
+/// The layout a chart is drawn for; the stylesheet shows one of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) enum Window {
-    /// From about 700 pixels on.
+    /// From about 700 pixels.
     Wide,
-    /// A telephone's.
+    /// A phone.
     Narrow,
 }
 
 impl Window {
     pub(crate) fn name(self) -> &'static str {
-        match self {
-            Self::Wide => "wide",
-            Self::Narrow => "narrow",
-        }
+        self.pick("wide", "narrow")
     }
 
     pub(crate) fn pick<T>(self, wide: T, narrow: T) -> T {
@@ -29,10 +24,84 @@ impl Window {
     }
 }
 
-/// Coordinates with a tenth of a pixel.
-pub(crate) fn at(value: f64) -> String {
-    let text = format!("{value:.1}");
-    text.strip_suffix(".0").map(str::to_owned).unwrap_or(text)
+/// A coordinate, written with a tenth of a pixel.
+struct Pixels(f64);
+
+impl Render for Pixels {
+    fn render_to(&self, buffer: &mut String) {
+        let text = format!("{:.1}", self.0);
+        buffer.push_str(text.strip_suffix(".0").unwrap_or(&text));
+    }
+}
+
+/// A position in pixels: x to the right, y downwards.
+pub(crate) type Point = (f64, f64);
+
+/// The marks of a drawing, from back to front.
+#[derive(Debug, Default)]
+pub(crate) struct Canvas(String);
+
+impl Render for Canvas {
+    fn render_to(&self, buffer: &mut String) {
+        buffer.push_str(&self.0);
+    }
+}
+
+impl Canvas {
+    pub(crate) fn text(&mut self, class: &str, (x, y): Point, content: &str) {
+        self.push(&html! { text class=(class) x=(Pixels(x)) y=(Pixels(y)) { (content) } });
+    }
+
+    /// A circle; hovering over it shows `tip`.
+    pub(crate) fn dot(&mut self, class: &str, (x, y): Point, radius: f64, tip: &str) {
+        self.push(&html! {
+            circle class=(class) cx=(Pixels(x)) cy=(Pixels(y)) r=(Pixels(radius)) data-tip=(tip) {}
+        });
+    }
+
+    /// A diamond; hovering over it shows `tip`.
+    pub(crate) fn diamond(&mut self, class: &str, (x, y): Point, radius: f64, tip: &str) {
+        let (top, r) = (Pixels(y - radius).render(), Pixels(radius).render());
+        let (x, top, r) = (Pixels(x).render().0, top.0, r.0);
+        let path = format!("M{x} {top}l{r} {r}l-{r} {r}l-{r} -{r}z");
+        self.push(&html! { path class=(class) d=(path) data-tip=(tip) {} });
+    }
+
+    /// An open line through points.
+    pub(crate) fn polyline(&mut self, class: &str, points: &[Point]) {
+        let points = html! {
+            @for (index, &(x, y)) in points.iter().enumerate() {
+                @if index > 0 { " " }
+                (Pixels(x)) "," (Pixels(y))
+            }
+        };
+        self.push(&html! { polyline class=(class) points=(points) {} });
+    }
+
+    pub(crate) fn segment(&mut self, class: &str, (x1, y1): Point, (x2, y2): Point) {
+        self.push(&html! {
+            line class=(class) x1=(Pixels(x1)) y1=(Pixels(y1)) x2=(Pixels(x2)) y2=(Pixels(y2)) {}
+        });
+    }
+
+    /// A rectangle from its top left corner and its width and height.
+    pub(crate) fn rect(
+        &mut self,
+        class: &str,
+        (x, y): Point,
+        (width, height): (f64, f64),
+        tip: Option<&str>,
+    ) {
+        let (width, height) = (width.max(0.0), height.max(0.0));
+        self.push(&html! {
+            rect class=(class) x=(Pixels(x)) y=(Pixels(y)) width=(Pixels(width))
+                height=(Pixels(height)) data-tip=[tip] {}
+        });
+    }
+
+    fn push(&mut self, mark: &Markup) {
+        self.0.push_str(&mark.0);
+    }
 }
 
 /// A linear map from values to pixels.
@@ -45,7 +114,8 @@ pub(crate) struct Scale {
 }
 
 impl Scale {
-    /// Covers `values` and a little more; steps outward to whole ticks. None if no value is finite.
+    /// The range of the finite `values`, widened on both sides by the share `margin`; `None` if
+    /// there is no finite value.
     pub(crate) fn covering(values: impl Iterator<Item = f64>, margin: f64) -> Option<(f64, f64)> {
         let (mut low, mut high) = (f64::INFINITY, f64::NEG_INFINITY);
         for value in values.filter(|v| v.is_finite()) {
@@ -59,6 +129,7 @@ impl Scale {
         Some((low - span * margin, high + span * margin))
     }
 
+    /// Maps `low` to the pixel `from` and `high` to `to`.
     pub(crate) fn new((low, high): (f64, f64), from: f64, to: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
         Self {
@@ -69,20 +140,20 @@ impl Scale {
         }
     }
 
-    pub(crate) fn place(&self, value: f64) -> f64 {
+    pub(crate) fn map(&self, value: f64) -> f64 {
         self.from + (value - self.low) / (self.high - self.low) * (self.to - self.from)
     }
 
-    pub(crate) fn holds(&self, value: f64) -> bool {
+    pub(crate) fn contains(&self, value: f64) -> bool {
         value >= self.low && value <= self.high
     }
 
-    /// The value at the low or high end.
+    /// The lowest and the highest value.
     pub(crate) fn ends(&self) -> (f64, f64) {
         (self.low, self.high)
     }
 
-    /// Round values within, about `count` of them, and the decimals they need.
+    /// About `count` round values within the scale, and the number of decimals they need.
     pub(crate) fn ticks(&self, count: usize) -> (Vec<f64>, usize) {
         let raw = (self.high - self.low) / count.max(1) as f64;
         let power = 10f64.powf(raw.log10().floor());
@@ -104,7 +175,32 @@ impl Scale {
     }
 }
 
-/// The frame of a chart with two axes.
+/// Formats a tick label from its value and its number of decimals.
+pub(crate) type TickFormat<'a> = dyn Fn(f64, usize) -> String + 'a;
+
+/// A tick label as a plain number.
+pub(crate) fn plain(value: f64, decimals: usize) -> String {
+    format!("{:.decimals$}", value + 0.0)
+}
+
+/// A tick label of a share (0..=1) as percent.
+pub(crate) fn hundredths(value: f64, decimals: usize) -> String {
+    format!("{:.*}", decimals.saturating_sub(2), value * 100.0)
+}
+
+/// A tick label of a count; empty between whole numbers.
+pub(crate) fn whole(value: f64, _: usize) -> String {
+    if (value - value.round()).abs() < 1e-6 {
+        format!("{value:.0}")
+    } else {
+        String::new()
+    }
+}
+
+/// An axis: its scale, its title and the format of its ticks.
+pub(crate) type Axis<'a> = (&'a Scale, &'a str, &'a TickFormat<'a>);
+
+/// The size of a chart with two axes, and its margins, in pixels.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Frame {
     pub(crate) width: f64,
@@ -129,196 +225,64 @@ impl Frame {
     }
 
     pub(crate) fn x(&self, ends: (f64, f64)) -> Scale {
-        Scale::new(ends, self.left, self.width - self.right)
+        Scale::new(ends, self.left, self.right_edge())
     }
 
     pub(crate) fn y(&self, ends: (f64, f64)) -> Scale {
-        Scale::new(ends, self.height - self.bottom, self.top)
+        Scale::new(ends, self.bottom_edge(), self.top)
     }
 
-    /// Grid, tick labels and titles of both axes. `x_text` and `y_text` write a tick from its value and decimals.
-    pub(crate) fn axes(
-        &self,
-        svg: &mut Markup,
-        x: (&Scale, &str, &Write<'_>),
-        y: (&Scale, &str, &Write<'_>),
-        window: Window,
-    ) {
-        let (bottom, right) = (self.height - self.bottom, self.width - self.right);
+    pub(crate) fn right_edge(&self) -> f64 {
+        self.width - self.right
+    }
+
+    pub(crate) fn bottom_edge(&self) -> f64 {
+        self.height - self.bottom
+    }
+
+    /// Whether `x` is in the right half, where labels are placed to the left of their mark.
+    pub(crate) fn is_right_half(&self, x: f64) -> bool {
+        x > (self.left + self.width) * 0.5
+    }
+
+    /// Draws the grid, the tick labels and the titles of both axes.
+    pub(crate) fn axes(&self, svg: &mut Canvas, x: Axis<'_>, y: Axis<'_>, window: Window) {
+        let (bottom, right) = (self.bottom_edge(), self.right_edge());
         let (ticks, decimals) = y.0.ticks(5);
         for tick in ticks {
-            let place = at(y.0.place(tick));
-            svg.empty(
-                "line",
-                &[
-                    ("class", "grid"),
-                    ("x1", &at(self.left)),
-                    ("x2", &at(right)),
-                    ("y1", &place),
-                    ("y2", &place),
-                ],
-            );
-            let place = at(y.0.place(tick) + 4.0);
-            text(
-                svg,
-                "tick end",
-                self.left - 8.0,
-                place,
-                &y.2(tick, decimals),
-            );
+            let height = y.0.map(tick);
+            svg.segment("grid", (self.left, height), (right, height));
+            let label = (self.left - 8.0, height + 4.0);
+            svg.text("tick end", label, &y.2(tick, decimals));
         }
         let (ticks, decimals) = x.0.ticks(window.pick(7, 4));
-        svg.empty(
-            "line",
-            &[
-                ("class", "axis"),
-                ("x1", &at(self.left)),
-                ("x2", &at(right)),
-                ("y1", &at(bottom)),
-                ("y2", &at(bottom)),
-            ],
-        );
+        svg.segment("axis", (self.left, bottom), (right, bottom));
         for tick in ticks {
-            let place = at(x.0.place(tick));
-            svg.empty(
-                "line",
-                &[
-                    ("class", "axis"),
-                    ("x1", &place),
-                    ("x2", &place),
-                    ("y1", &at(bottom)),
-                    ("y2", &at(bottom + 4.0)),
-                ],
-            );
-            text(
-                svg,
-                "tick middle",
-                x.0.place(tick),
-                at(bottom + 17.0),
-                &x.2(tick, decimals),
-            );
+            let left = x.0.map(tick);
+            svg.segment("axis", (left, bottom), (left, bottom + 4.0));
+            let label = (left, bottom + 17.0);
+            svg.text("tick middle", label, &x.2(tick, decimals));
         }
-        text(svg, "title end", right, at(self.height - 6.0), x.1);
-        text(svg, "title", 4.0, "13".to_owned(), y.1);
+        svg.text("title end", (right, self.height - 6.0), x.1);
+        svg.text("title", (4.0, 13.0), y.1);
     }
 }
 
-/// Writes a tick: value, decimals.
-pub(crate) type Write<'a> = dyn Fn(f64, usize) -> String + 'a;
-
-/// A tick as a plain number.
-pub(crate) fn plain(value: f64, decimals: usize) -> String {
-    format!("{:.decimals$}", value + 0.0)
-}
-
-/// A tick of a value 0..=1 as percent.
-pub(crate) fn hundredths(value: f64, decimals: usize) -> String {
-    format!("{:.*}", decimals.saturating_sub(2), value * 100.0)
-}
-
-/// A text at a place.
-pub(crate) fn text(svg: &mut Markup, class: &str, x: f64, y: String, content: &str) {
-    svg.line(
-        "text",
-        &[("class", class), ("x", &at(x)), ("y", &y)],
-        content,
-    );
-}
-
-/// A circle with a hover text.
-pub(crate) fn dot(svg: &mut Markup, class: &str, (x, y): (f64, f64), radius: f64, tip: &str) {
-    svg.empty(
-        "circle",
-        &[
-            ("class", class),
-            ("cx", &at(x)),
-            ("cy", &at(y)),
-            ("r", &at(radius)),
-            ("data-tip", tip),
-        ],
-    );
-}
-
-/// A diamond with a hover text.
-pub(crate) fn diamond(svg: &mut Markup, class: &str, (x, y): (f64, f64), radius: f64, tip: &str) {
-    let path = format!(
-        "M{} {}l{r} {r}l-{r} {r}l-{r} -{r}z",
-        at(x),
-        at(y - radius),
-        r = at(radius)
-    );
-    svg.empty("path", &[("class", class), ("d", &path), ("data-tip", tip)]);
-}
-
-/// An open line through points.
-pub(crate) fn polyline(svg: &mut Markup, class: &str, points: &[(f64, f64)]) {
-    let text: Vec<String> = points
-        .iter()
-        .map(|&(x, y)| format!("{},{}", at(x), at(y)))
-        .collect();
-    svg.empty("polyline", &[("class", class), ("points", &text.join(" "))]);
-}
-
-/// A straight line.
-pub(crate) fn segment(svg: &mut Markup, class: &str, (x1, y1): (f64, f64), (x2, y2): (f64, f64)) {
-    svg.empty(
-        "line",
-        &[
-            ("class", class),
-            ("x1", &at(x1)),
-            ("y1", &at(y1)),
-            ("x2", &at(x2)),
-            ("y2", &at(y2)),
-        ],
-    );
-}
-
-/// A rectangle with an optional hover text.
-pub(crate) fn rect(
-    svg: &mut Markup,
-    class: &str,
-    (x, y): (f64, f64),
-    (width, height): (f64, f64),
-    tip: Option<&str>,
-) {
-    let numbers = [at(x), at(y), at(width.max(0.0)), at(height.max(0.0))];
-    let mut attributes = vec![
-        ("class", class),
-        ("x", &numbers[0]),
-        ("y", &numbers[1]),
-        ("width", &numbers[2]),
-        ("height", &numbers[3]),
-    ];
-    if let Some(tip) = tip {
-        attributes.push(("data-tip", tip));
-    }
-    svg.empty("rect", &attributes);
-}
-
-/// Moves label heights apart to at least `gap`, keeping their order; within `top..=bottom` if they fit.
-pub(crate) fn spread(places: &mut [f64], gap: f64, top: f64, bottom: f64) {
-    let mut order: Vec<usize> = (0..places.len()).collect();
-    order.sort_by(|&a, &b| places[a].total_cmp(&places[b]));
+/// Moves label heights apart to at least `gap`, keeping their order; within `top..=bottom` if
+/// they fit.
+pub(crate) fn spread(heights: &mut [f64], gap: f64, top: f64, bottom: f64) {
+    let mut order: Vec<usize> = (0..heights.len()).collect();
+    order.sort_by(|&a, &b| heights[a].total_cmp(&heights[b]));
     let mut least = top;
     for &index in &order {
-        places[index] = places[index].max(least);
-        least = places[index] + gap;
+        heights[index] = heights[index].max(least);
+        least = heights[index] + gap;
     }
     let mut most = bottom;
     for &index in order.iter().rev() {
-        places[index] = places[index].min(most);
-        most = places[index] - gap;
+        heights[index] = heights[index].min(most);
+        most = heights[index] - gap;
     }
-}
-
-/// Names a measured ratio with its interval.
-pub(crate) fn interval(of: Interval) -> String {
-    format!(
-        "{} ({} to {})",
-        format::ratio(of.value),
-        format::ratio(of.low),
-        format::ratio(of.high)
-    )
 }
 
 #[cfg(test)]
@@ -326,18 +290,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ticks_are_round_and_within() {
+    fn ticks_are_round_and_within_the_scale() {
         let check = |ends, expected: &[f64], decimals| {
-            let (ticks, found) = Scale::new(ends, 0.0, 100.0).ticks(5);
-            assert_eq!(found, decimals, "{ticks:?}");
+            let (ticks, needed) = Scale::new(ends, 0.0, 100.0).ticks(5);
+            assert_eq!(needed, decimals, "{ticks:?}");
             assert_eq!(ticks.len(), expected.len(), "{ticks:?}");
-            assert!(
-                ticks
-                    .iter()
-                    .zip(expected)
-                    .all(|(a, b)| (a - b).abs() < 1e-9),
-                "{ticks:?}"
-            );
+            let mut pairs = ticks.iter().zip(expected);
+            assert!(pairs.all(|(a, b)| (a - b).abs() < 1e-9), "{ticks:?}");
         };
         check((0.0, 1.0), &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 1);
         check((0.61, 0.73), &[0.625, 0.65, 0.675, 0.7, 0.725], 3);
@@ -345,8 +304,24 @@ mod tests {
 
     #[test]
     fn labels_are_spread_without_leaving_the_frame() {
-        let mut places = [50.0, 51.0, 98.0, 99.0];
-        spread(&mut places, 12.0, 0.0, 100.0);
-        assert_eq!(places, [50.0, 62.0, 88.0, 100.0]);
+        let mut heights = [50.0, 51.0, 98.0, 99.0];
+        spread(&mut heights, 12.0, 0.0, 100.0);
+        assert_eq!(heights, [50.0, 62.0, 88.0, 100.0]);
+    }
+
+    #[test]
+    fn marks_escape_their_texts() {
+        let hostile = "\"><script>&";
+        let mut canvas = Canvas::default();
+        canvas.text("label", (1.0, 2.25), hostile);
+        canvas.dot(hostile, (1.0, 2.0), 3.0, hostile);
+        let escaped = "&quot;&gt;&lt;script&gt;&amp;";
+        assert_eq!(
+            canvas.0,
+            format!(
+                "<text class=\"label\" x=\"1\" y=\"2.2\">{escaped}</text>\
+                 <circle class=\"{escaped}\" cx=\"1\" cy=\"2\" r=\"3\" data-tip=\"{escaped}\"></circle>"
+            )
+        );
     }
 }

@@ -1,11 +1,16 @@
-//! The result as a table for the terminal.
+//! The result of a run as a table for the terminal.
 
 use std::fmt::Write;
 
-use crate::{LatencyFigure, Row, Verdict, data::ReportData, format, html::disturbs};
+use crate::data::{LatencyFigure, ReportData, Row, Verdict};
+use crate::format::{self, single_line};
+use crate::table::{Style, lines};
 
-/// The table of the networks with the verdict below, for a terminal of fixed-width characters. Nothing in names can control
-/// the terminal. Ends with a newline.
+/// Longest label of a network.
+const LETTERS: usize = 40;
+
+/// Renders the compared networks as a table, followed by the verdict and the warnings, for a
+/// terminal with a fixed-width font. Names cannot control the terminal. Ends with a newline.
 pub fn text_table(data: &ReportData) -> String {
     if data.rows.is_empty() {
         return "No network was compared: not run.\n".to_owned();
@@ -18,63 +23,36 @@ pub fn text_table(data: &ReportData) -> String {
         "MACs",
         "parameters",
         "bytes",
-    ]
-    .map(str::to_owned);
-    let mut lines = vec![head];
+    ];
+    let mut rows = Vec::new();
     for row in &data.rows {
-        lines.push(cells(row));
-        lines.extend(row.checks.iter().map(check));
+        rows.push(network(row));
+        rows.extend(row.checks.iter().map(other_device));
     }
-    let mut widths = [0; 7];
-    for line in &lines {
-        for (width, cell) in widths.iter_mut().zip(line) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let mut out = String::new();
-    for (index, line) in lines.iter().enumerate() {
-        let mut text = String::new();
-        for (column, (cell, &width)) in line.iter().zip(&widths).enumerate() {
-            let pad = " ".repeat(width - cell.chars().count());
-            let gap = if column == 0 { "" } else { "  " };
-            text += &if column == 0 {
-                format!("{cell}{pad}")
-            } else {
-                format!("{gap}{pad}{cell}")
-            };
-        }
-        let _ = writeln!(out, "{}", text.trim_end());
-        if index == 0 {
-            let _ = writeln!(
-                out,
-                "{}",
-                "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1))
-            );
-        }
-    }
+    let mut out = lines(head, rows, Style::Figures).join("\n") + "\n";
+    // Writing to a string does not fail.
     let _ = match &data.verdict {
         Verdict::Unfinished => writeln!(out, "The run is not finished."),
-        Verdict::Met(why) => writeln!(out, "Budget met: {}", clean(why)),
-        Verdict::NotMet(why) => writeln!(out, "Budget NOT met: {}", clean(why)),
+        Verdict::Met(why) => writeln!(out, "Budget met: {}", single_line(why)),
+        Verdict::NotMet(why) => writeln!(out, "Budget NOT met: {}", single_line(why)),
     };
     for warning in &data.warnings {
-        let _ = writeln!(out, "warning: {}", clean(warning));
+        let _ = writeln!(out, "warning: {}", single_line(warning));
     }
     out
 }
 
-fn cells(row: &Row) -> [String; 7] {
+fn network(row: &Row) -> [String; 7] {
     let (latency, ratio) = match &row.latency {
         None => (none(), none()),
-        Some(figure) => measured(figure),
+        Some(latency) => measured(latency),
     };
-    let device = row.latency.as_ref().map_or("", |figure| &figure.device);
-    let label = match device {
-        "" => clean(&row.label),
-        device => format!("{} on {}", clean(&row.label), clean(device)),
+    let label = match row.latency.as_ref().map_or("", |latency| &latency.device) {
+        "" => single_line(&row.label),
+        device => single_line(&format!("{} on {device}", row.label)),
     };
     [
-        format::shorten(&label, 40),
+        format::shorten(&label, LETTERS),
         row.test_accuracy.map_or_else(none, format::percent),
         latency,
         ratio,
@@ -85,10 +63,10 @@ fn cells(row: &Row) -> [String; 7] {
 }
 
 /// The same network on another device.
-fn check(figure: &LatencyFigure) -> [String; 7] {
-    let (latency, ratio) = measured(figure);
-    let label = format!("  check on {}", clean(&figure.device));
-    let label = format::shorten(&label, 40);
+fn other_device(latency: &LatencyFigure) -> [String; 7] {
+    let label = single_line(&format!("  check on {}", latency.device));
+    let label = format::shorten(&label, LETTERS);
+    let (latency, ratio) = measured(latency);
     [label, none(), latency, ratio, none(), none(), none()]
 }
 
@@ -97,32 +75,17 @@ fn none() -> String {
 }
 
 /// Latency and ratio, each with its interval.
-fn measured(figure: &LatencyFigure) -> (String, String) {
-    let [median, low, high] = [figure.median_ns, figure.low_ns, figure.high_ns].map(format::millis);
-    let ratio = match (figure.ratio, figure.ratio_low, figure.ratio_high) {
-        (Some(ratio), Some(low), Some(high)) => {
-            format!(
-                "{} [{}, {}]",
-                format::ratio(ratio),
-                format::ratio(low),
-                format::ratio(high)
-            )
+fn measured(latency: &LatencyFigure) -> (String, String) {
+    let bracketed = |low: String, high: String| format!("[{low}, {high}]");
+    let [median, low, high] =
+        [latency.median_ns, latency.low_ns, latency.high_ns].map(format::millis);
+    let time = format!("{median} ms {}", bracketed(low, high));
+    let ratio = latency.ratio.map_or_else(none, format::ratio);
+    match (latency.ratio, latency.ratio_low, latency.ratio_high) {
+        (Some(_), Some(low), Some(high)) => {
+            let interval = bracketed(format::ratio(low), format::ratio(high));
+            (time, format!("{ratio} {interval}"))
         }
-        (Some(ratio), _, _) => format::ratio(ratio),
-        _ => none(),
-    };
-    (format!("{median} ms [{low}, {high}]"), ratio)
-}
-
-/// Without control characters and line breaks.
-pub(crate) fn clean(text: &str) -> String {
-    text.chars()
-        .map(|c| {
-            if c.is_control() || disturbs(c) {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+        _ => (time, ratio),
+    }
 }

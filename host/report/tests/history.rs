@@ -1,9 +1,11 @@
-//! The history of a guard as a page and as text.
+//! The page and the tables of a history are complete and safe.
 
-use report::history::{Figure, HistoryData, Outcome, Run, Series, render, text};
+mod markup;
 
-fn run(number: u64, label: &str, latency: f64, change: Option<f64>, outcome: Outcome) -> Run {
-    let figure = |value: f64, half: f64| Figure {
+use report::history::{Estimate, HistoryData, Run, RunVerdict, Series, render, text};
+
+fn run(number: u64, label: &str, latency: f64, change: Option<f64>, verdict: RunVerdict) -> Run {
+    let figure = |value: f64, half: f64| Estimate {
         value,
         interval: Some((value - half, value + half)),
     };
@@ -13,33 +15,33 @@ fn run(number: u64, label: &str, latency: f64, change: Option<f64>, outcome: Out
         sha256: "ab12".repeat(16),
         runtime: "1.30.0".into(),
         baseline: "main".into(),
-        latency_ns: (outcome != Outcome::Unmeasured).then(|| figure(latency * 1e6, 0.01e6)),
+        latency_ns: (verdict != RunVerdict::Unmeasured).then(|| figure(latency * 1e6, 0.01e6)),
         change: change.map(|value| figure(value, 0.006)),
         processes: 5,
         threshold: 0.03,
-        outcome,
+        verdict,
         notes: String::new(),
     }
 }
 
 fn sample() -> HistoryData {
     let runs = vec![
-        run(0, "first", 0.41, None, Outcome::NoBaseline),
-        run(1, "b", 0.42, Some(0.004), Outcome::Fine),
+        run(0, "first", 0.41, None, RunVerdict::NoBaseline),
+        run(1, "b", 0.42, Some(0.004), RunVerdict::Fine),
         run(
             2,
             &"0123456789".repeat(4),
             0.45,
             Some(0.071),
-            Outcome::Regressed,
+            RunVerdict::Regressed,
         ),
-        run(3, "", 0.0, None, Outcome::Unmeasured),
+        run(3, "", 0.0, None, RunVerdict::Unmeasured),
         run(
             4,
             "<script>alert(1)</script>",
             0.39,
             Some(-0.05),
-            Outcome::Improved,
+            RunVerdict::Improved,
         ),
     ];
     HistoryData {
@@ -54,12 +56,20 @@ fn sample() -> HistoryData {
 }
 
 #[test]
+fn the_history_has_its_known_form() {
+    insta::assert_snapshot!("page", markup::pretty(&render(&sample())));
+    insta::assert_snapshot!("table", text(&sample()));
+}
+
+#[test]
 fn every_run_is_drawn_and_listed_with_its_verdict() {
     let page = render(&sample());
+    markup::check(&page);
     let check = |needle: &str, wide_and_narrow: usize| {
         assert_eq!(page.matches(needle).count(), wide_and_narrow, "{needle}");
     };
-    // Two charts, each drawn for both windows; those without a change are missing in the second. And a mark in each legend.
+    // Two charts, each for both windows, plus the key in each legend. Runs without a change are
+    // missing in the second chart.
     check("class=\"mark slower\"", 6);
     check("class=\"mark faster\"", 6);
     check("class=\"line budget\"", 3);
@@ -74,19 +84,19 @@ fn every_run_is_drawn_and_listed_with_its_verdict() {
         assert!(page.contains(needle), "no {needle}");
     }
     assert!(!page.contains("<script>alert"));
-    let told = text(&sample());
+    let text = text(&sample());
     for needle in ["net & co on kitchen (pi-1)", "slower", "faster", "0.4100"] {
-        assert!(told.contains(needle), "no {needle} in\n{told}");
+        assert!(text.contains(needle), "no {needle} in\n{text}");
     }
 }
 
 #[test]
-fn a_history_that_is_empty_or_without_figures_says_so() {
+fn missing_data_is_described() {
     let none = HistoryData::default();
     assert!(render(&none).contains("nothing was measured yet"));
     assert!(text(&none).contains("nothing was measured yet"));
     let mut lost = sample();
-    lost.series[0].runs = vec![run(0, "a", 0.0, None, Outcome::Unmeasured)];
+    lost.series[0].runs = vec![run(0, "a", 0.0, None, RunVerdict::Unmeasured)];
     let page = render(&lost);
     assert!(page.contains("Not measured in any of the runs shown"));
     assert!(page.contains("No run shown was compared"));
@@ -94,10 +104,10 @@ fn a_history_that_is_empty_or_without_figures_says_so() {
 }
 
 #[test]
-fn of_a_long_history_the_newest_runs_are_shown_and_the_rest_is_counted() {
+fn the_newest_runs_of_a_long_history_are_shown_and_the_others_counted() {
     let mut long = sample();
     long.series[0].runs = (0..230)
-        .map(|i| run(i, &format!("run-{i}"), 0.4, Some(0.001), Outcome::Fine))
+        .map(|i| run(i, &format!("run-{i}"), 0.4, Some(0.001), RunVerdict::Fine))
         .collect();
     let page = render(&long);
     assert!(page.contains("30 older runs are not shown"));

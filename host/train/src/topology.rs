@@ -1,9 +1,9 @@
 //! Topology of the weight-bearing layers, its normalised adjacency (Kipf & Welling, ICLR 2017)
 //! and the features of its nodes (our own choice).
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
-use channels::{Analysis, AxisUnit};
+use channels::{Analysis, AxisCount};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 
@@ -24,8 +24,8 @@ pub struct Layer {
     /// Output.
     pub output: ValueId,
     geometry: Geometry,
-    channels_in: ChannelCount,
-    channels_out: ChannelCount,
+    channels_in: AxisCount,
+    channels_out: AxisCount,
 }
 
 /// Properties that do not depend on the widths.
@@ -37,42 +37,6 @@ struct Geometry {
     depthwise: bool,
     log2_area: f32,
     kind: usize,
-}
-
-/// Number of kept channels of an axis as a function of the widths.
-#[derive(Debug, Clone, PartialEq, Default)]
-struct ChannelCount {
-    pinned: usize,
-    /// Group, number of its indices on the axis, units of the group.
-    owned: Vec<(usize, usize, usize)>,
-}
-
-impl ChannelCount {
-    fn of(axis: &[Option<AxisUnit>], analysis: &Analysis) -> Self {
-        let mut owned = BTreeMap::new();
-        let mut pinned = 0;
-        for unit in axis {
-            match unit {
-                Some(u) => *owned.entry(u.group.0).or_insert(0) += 1,
-                None => pinned += 1,
-            }
-        }
-        let owned = owned
-            .into_iter()
-            .map(|(g, n)| (g, n, analysis.groups()[g].channels))
-            .collect();
-        Self { pinned, owned }
-    }
-
-    fn full(&self) -> f32 {
-        (self.pinned + self.owned.iter().map(|o| o.1).sum::<usize>()) as f32
-    }
-
-    fn kept(&self, widths: &[usize]) -> f32 {
-        let share =
-            |&(g, n, units): &(usize, usize, usize)| n as f32 * widths[g] as f32 / units as f32;
-        self.pinned as f32 + self.owned.iter().map(share).sum::<f32>()
-    }
 }
 
 /// The weight-bearing layers of a network and their connections.
@@ -143,8 +107,8 @@ impl Topology {
         let mut out = Vec::with_capacity(self.layers.len() * FEATURES);
         for (i, layer) in self.layers.iter().enumerate() {
             let (kept_in, kept_out) = (
-                layer.channels_in.kept(widths),
-                layer.channels_out.kept(widths),
+                layer.channels_in.kept(widths) as f32,
+                layer.channels_out.kept(widths) as f32,
             );
             let geometry = &layer.geometry;
             let groups = if geometry.depthwise {
@@ -155,8 +119,8 @@ impl Topology {
             let mut kind = [0.0; 4];
             kind[geometry.kind] = 1.0;
             out.extend([
-                kept_in / layer.channels_in.full().max(1.0),
-                kept_out / layer.channels_out.full().max(1.0),
+                kept_in / layer.channels_in.full().max(1) as f32,
+                kept_out / layer.channels_out.full().max(1) as f32,
                 kept_in.max(1.0).log2() / 10.0,
                 kept_out.max(1.0).log2() / 10.0,
                 geometry.kernel[0] / 7.0,
@@ -198,15 +162,12 @@ fn layer_of(graph: &Graph, analysis: &Analysis, id: NodeId, node: &Node) -> Opti
         _ => return None,
     };
     let (input, output) = (node.input(data)?, node.output());
-    let count = |v: ValueId| match analysis.value_channels(v) {
-        Some((_, axis)) => ChannelCount::of(&axis, analysis),
-        None => ChannelCount {
-            pinned: fallback_channels(graph, v),
-            owned: Vec::new(),
-        },
+    let count = |v: ValueId| match analysis.value_axis(v) {
+        Some((_, count)) => count,
+        None => AxisCount::fixed(fallback_channels(graph, v)),
     };
     let (channels_in, channels_out) = (count(input), count(output));
-    geometry.depthwise = geometry.groups > 1 && channels_in.full() as usize == geometry.groups;
+    geometry.depthwise = geometry.groups > 1 && channels_in.full() == geometry.groups;
     let area = |v: ValueId| {
         let shape = graph.value(v).shape.as_ref()?;
         (shape.len() > 2).then(|| {

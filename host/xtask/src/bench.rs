@@ -1,4 +1,4 @@
-//! `cargo xtask bench`: the criterion benches, with PyTorch at hand for the comparisons.
+//! `cargo xtask bench`: the benchmarks, with PyTorch installed for the comparisons.
 
 use anyhow::Result;
 

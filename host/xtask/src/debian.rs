@@ -1,7 +1,7 @@
-//! Packages of Debian, unpacked into `.deps` without touching the machine's own packages.
+//! Debian packages, unpacked into `.deps` without changing the system's packages.
 //!
-//! apt is run with a state, a cache and sources of its own in `.deps/debian`. Which mirror serves them is what the
-//! machine's own apt is set to, asked at run time; so are proxies.
+//! apt runs with its own state, cache and sources in `.deps/debian`. The mirror and the proxies
+//! are those of the system's apt, read at run time.
 
 use std::env;
 use std::fs::{self, File};
@@ -12,20 +12,22 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 
+use crate::output::say;
 use crate::setup::remove;
 use crate::shell::{self, Checkout};
 
-/// The stable suite, for what shall stay as it is.
+/// The stable suite, for packages that should not change.
 pub const STABLE: &str = "bookworm";
-/// The suite that has what the stable one lacks: a Rust compiler with other targets, adbd, a new qemu.
+/// The suite with packages that the stable one lacks: a Rust compiler with other targets, adbd,
+/// and a recent QEMU.
 pub const TESTING: &str = "forky";
 
-/// Names the mirror on machines whose own apt has none of Debian.
+/// Sets the mirror on systems whose apt has none for Debian.
 const MIRROR_VARIABLE: &str = "GRAPHPRUNE_DEBIAN_MIRROR";
 const SETTINGS: &str = "apt.conf";
 const KEYRING: &str = "/usr/share/keyrings/debian-archive-keyring.gpg";
 
-/// Pauses before another try. A mirror that is being synchronised disagrees with its own index for some minutes.
+/// Delays before retries. While a mirror synchronises, it contradicts its own index for minutes.
 const PAUSES: [Duration; 4] = [
     Duration::from_secs(5),
     Duration::from_secs(20),
@@ -33,7 +35,7 @@ const PAUSES: [Duration; 4] = [
     Duration::from_secs(120),
 ];
 
-/// Indices older than this name packages that the testing suite no longer has.
+/// Maximal age of an index; older ones list packages that left the testing suite.
 const INDEX_AGE: Duration = Duration::from_secs(24 * 3600);
 
 /// A private apt.
@@ -43,12 +45,12 @@ pub struct Debian {
 }
 
 impl Debian {
-    /// Sets up the private apt and its indices.
+    /// Creates the private apt and updates its indices.
     pub fn open(checkout: &Checkout) -> Result<Self> {
         for tool in ["apt-get", "dpkg-deb"] {
             if Command::new(tool).arg("--version").output().is_err() {
                 bail!(
-                    "{tool} is missing: this fetches packages of Debian and needs a system with apt"
+                    "{tool} is missing: this command installs Debian packages and needs a system with apt"
                 );
             }
         }
@@ -68,15 +70,15 @@ impl Debian {
         write(SETTINGS, &settings(&this.folder, this.native))?;
         let sources = sources(&mirror()?, Path::new(KEYRING).is_file().then_some(KEYRING));
         let path = this.folder.join("sources.list");
-        let same = fs::read_to_string(&path).is_ok_and(|found| found == sources);
+        let same = fs::read_to_string(&path).is_ok_and(|text| text == sources);
         write("sources.list", &sources)?;
         if !same || !this.index_is_fresh() {
-            this.with_retries("the indices of Debian's packages", || this.update())?;
+            this.with_retries("the package indices", || this.update())?;
         }
         Ok(this)
     }
 
-    /// All that `roots` need to run, themselves included, in the testing suite.
+    /// The packages in the testing suite that `roots` depend on, including `roots`.
     pub fn closure(&self, roots: &[&str]) -> Result<Vec<String>> {
         let mut apt = self.apt("apt-get");
         apt.args(["install", "--simulate", "--no-install-recommends", "-t"])
@@ -89,8 +91,9 @@ impl Debian {
         Ok(names)
     }
 
-    /// Downloads packages, given as `name` or `name:architecture`, and unpacks them all into `folder`, which is made
-    /// anew and is there only when it is whole. `keep` chooses paths within the packages; empty keeps all.
+    /// Downloads packages, given as `name` or `name:architecture`, and unpacks them into
+    /// `folder`. The folder is replaced once all packages are unpacked. `keep` selects paths
+    /// within the packages; if it is empty, all are kept.
     pub fn unpack(
         &self,
         packages: &[String],
@@ -104,7 +107,7 @@ impl Debian {
             .with_context(|| format!("cannot create {}", archives.display()))?;
         let what = format!("{} packages for {}", packages.len(), folder.display());
         self.with_retries(&what, || {
-            // apt checks what it finds from an earlier try against the index, and gets only the rest.
+            // apt verifies existing files against the index and downloads only the others.
             let mut apt = self.apt("apt-get");
             apt.current_dir(&archives).args(["download", "--quiet=2"]);
             apt.args(packages.iter().map(|package| format!("{package}/{suite}")));
@@ -140,7 +143,7 @@ impl Debian {
 
     fn index_is_fresh(&self) -> bool {
         fs::metadata(self.folder.join("state/updated"))
-            .and_then(|found| found.modified())
+            .and_then(|metadata| metadata.modified())
             .is_ok_and(|time| time.elapsed().is_ok_and(|age| age < INDEX_AGE))
     }
 
@@ -150,32 +153,29 @@ impl Debian {
             match (work(), pauses.next()) {
                 (Ok(()), _) => return Ok(()),
                 (Err(error), Some(&pause)) => {
-                    println!(
-                        "{what}: {error:#}; trying again in {}",
-                        shell::seconds(pause)
-                    );
+                    say!("{what}: {error:#}; retrying in {}", shell::seconds(pause));
                     thread::sleep(pause);
                 }
                 (Err(error), None) => {
                     return Err(error.context(format!(
-                        "cannot get {what}; run the command again later, what is there is kept"
+                        "cannot download {what}; run the command again later to continue"
                     )));
                 }
             }
         }
     }
 
-    /// An apt program on the private state.
+    /// A command that runs an apt program with the private state.
     fn apt(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command.arg("-c").arg(self.folder.join(SETTINGS));
-        // What is parsed must not depend on the language.
+        // The output is parsed, so it must not be translated.
         command.env("LC_ALL", "C.UTF-8");
         command
     }
 }
 
-/// apt reads this after the machine's own settings, of which proxies and the like stay in force.
+/// The settings that apt reads after those of the system, whose proxies stay in force.
 fn settings(folder: &Path, native: &str) -> String {
     let folder = folder.display();
     format!(
@@ -199,16 +199,18 @@ Acquire::IndexTargets::deb::DEP-11::DefaultEnabled "false";
     )
 }
 
-/// Debian's name of this machine's architecture.
+/// Debian's name for this machine's architecture.
 pub fn architecture() -> Result<&'static str> {
     match env::consts::ARCH {
         "x86_64" => Ok("amd64"),
         "aarch64" => Ok("arm64"),
-        other => bail!("packages are fetched for x86_64 and aarch64; this is {other}"),
+        other => {
+            bail!("Debian packages are available for x86_64 and aarch64 only, not for {other}")
+        }
     }
 }
 
-/// Where the machine's own apt gets Debian from.
+/// The Debian mirror of the system's apt.
 fn mirror() -> Result<String> {
     if let Ok(mirror) = env::var(MIRROR_VARIABLE) {
         return Ok(mirror);
@@ -222,11 +224,11 @@ fn mirror() -> Result<String> {
     ]);
     let listed = shell::output(&mut apt)?;
     debian_of(&listed).map(str::to_owned).with_context(|| {
-        format!("the sources of apt name no mirror of Debian: set {MIRROR_VARIABLE} to the address of one")
+        format!("apt has no source for Debian: set {MIRROR_VARIABLE} to the address of a mirror")
     })
 }
 
-/// The first address that ends in the folder where mirrors keep Debian.
+/// The first address whose path ends in Debian's folder.
 fn debian_of(addresses: &str) -> Option<&str> {
     addresses
         .lines()
@@ -242,13 +244,13 @@ fn sources(mirror: &str, keyring: Option<&str>) -> String {
         .concat()
 }
 
-/// The names in apt's account of what it would install.
-fn installed(account: &str) -> Vec<String> {
+/// The package names in the output of a simulated installation.
+fn installed(simulation: &str) -> Vec<String> {
     let name = |line: &str| Some(line.strip_prefix("Inst ")?.split(' ').next()?.to_owned());
-    account.lines().filter_map(name).collect()
+    simulation.lines().filter_map(name).collect()
 }
 
-/// Unpacks one package, or those paths within it that begin with one of `keep`.
+/// Unpacks one package, or the paths in it that match `keep`.
 fn extract(package: &Path, into: &Path, keep: &[&str]) -> Result<()> {
     if keep.is_empty() {
         let mut dpkg = Command::new("dpkg-deb");
@@ -291,9 +293,9 @@ mod tests {
 
     #[test]
     fn the_names_of_packages_are_read_from_a_simulation() {
-        let account = "NOTE: only a simulation\nInst libc6 (2.43-7 Debian:testing [amd64])\n\
+        let simulation = "NOTE: only a simulation\nInst libc6 (2.43-7 Debian:testing [amd64])\n\
                        Inst adbd (34 Debian:testing [amd64])\nConf libc6 (2.43-7)\n";
-        assert_eq!(installed(account), ["libc6", "adbd"]);
+        assert_eq!(installed(simulation), ["libc6", "adbd"]);
     }
 
     #[test]

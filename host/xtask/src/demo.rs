@@ -1,4 +1,4 @@
-//! `cargo xtask demo`: the main job on the built-in network and data, for this machine.
+//! `cargo xtask demo`: prunes the built-in network on the built-in data for this machine.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -6,10 +6,11 @@ use std::process::Command;
 
 use anyhow::{Context, Result};
 
+use crate::output::say;
 use crate::setup;
 use crate::shell::{self, Checkout};
 
-/// What the demo asks of `graphprune`; the user's own arguments and `--out` follow.
+/// The arguments of `graphprune`; the user's arguments and `--out` follow.
 const COMMAND: [&str; 10] = [
     "prune",
     "shapes_net",
@@ -24,7 +25,7 @@ const COMMAND: [&str; 10] = [
 ];
 const CONFIG: &str = "host/xtask/demo.toml";
 
-/// Where the demo's run folder goes, relative to the checkout, and what lies in one that is under way or done.
+/// The run folder, relative to the checkout, and its files in a started and in a finished run.
 const FOLDER: &str = "runs/demo";
 const RUN_CONFIG: &str = "config.toml";
 const RUN_REPORT: &str = "report.html";
@@ -52,8 +53,8 @@ pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
 
     let config = fs::read_to_string(checkout.root().join(CONFIG))
         .with_context(|| format!("cannot read {CONFIG}"))?;
-    let asked = format!("{} {}\n{config}", COMMAND.join(" "), more.join(" "));
-    let (folder, resume) = choose_folder(checkout.root(), &asked)?;
+    let request = format!("{} {}\n{config}", COMMAND.join(" "), more.join(" "));
+    let (folder, resume) = choose_folder(checkout.root(), &request)?;
     shell::timed("demo", || {
         let program = checkout
             .metadata()?
@@ -65,7 +66,7 @@ pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
             graphprune.env("LD_LIBRARY_PATH", paths);
         }
         if resume {
-            // With the settings it was started with.
+            // A resumed run keeps its settings.
             graphprune.args([COMMAND[0], "--resume"]);
         } else {
             graphprune.args(COMMAND).args(more);
@@ -73,7 +74,7 @@ pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
         graphprune.arg("--out").arg(&folder);
         shell::run(&mut graphprune).with_context(|| {
             format!(
-                "the demo stopped; `cargo xtask demo` goes on with {} if it can",
+                "the demo stopped; `cargo xtask demo` continues with {} if possible",
                 folder.display()
             )
         })
@@ -81,10 +82,11 @@ pub fn run(checkout: &Checkout, cuda: bool, more: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// The first numbered folder that is free, or that the same demo left unfinished (`true`: to be resumed).
+/// The first numbered folder that is free (`false`), or in which the same demo is unfinished and
+/// can be resumed (`true`).
 ///
-/// What a folder was started with is kept in a file beside it, since the folder itself belongs to the run.
-fn choose_folder(root: &Path, asked: &str) -> Result<(PathBuf, bool)> {
+/// The arguments of a demo are stored next to its folder, because the folder belongs to the run.
+fn choose_folder(root: &Path, request: &str) -> Result<(PathBuf, bool)> {
     for number in 1.. {
         let name = if number == 1 {
             FOLDER.to_owned()
@@ -93,27 +95,24 @@ fn choose_folder(root: &Path, asked: &str) -> Result<(PathBuf, bool)> {
         };
         let folder = PathBuf::from(name);
         let beside = root.join(&folder).with_extension("asked");
-        // A run writes its configuration last when it starts; without one there is nothing to lose or to go on with.
+        // A starting run writes its configuration last, so a folder without one is free.
         if !root.join(&folder).join(RUN_CONFIG).exists() {
             if let Some(parent) = beside.parent() {
                 fs::create_dir_all(parent)
                     .with_context(|| format!("cannot create {}", parent.display()))?;
             }
-            fs::write(&beside, asked)
+            fs::write(&beside, request)
                 .with_context(|| format!("cannot write {}", beside.display()))?;
             return Ok((folder, false));
         }
         let finished = root.join(&folder).join(RUN_REPORT).exists();
-        let same = fs::read_to_string(&beside).is_ok_and(|text| text == asked);
+        let same = fs::read_to_string(&beside).is_ok_and(|text| text == request);
         if !finished && same {
-            println!(
-                "{} is unfinished and of the same demo: going on with it",
-                folder.display()
-            );
+            say!("resuming the unfinished demo in {}", folder.display());
             return Ok((folder, true));
         }
-        println!(
-            "{} is there already, finished or of another demo: it is left alone",
+        say!(
+            "skipping {}: it is finished or belongs to another demo",
             folder.display()
         );
     }
@@ -125,10 +124,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_unfinished_folder_of_the_same_demo_is_resumed_and_any_other_left_alone() {
+    fn an_unfinished_folder_is_resumed_only_by_the_same_demo() {
         let root = tempfile::tempdir().unwrap();
-        let choose = |asked| {
-            let (folder, resume) = choose_folder(root.path(), asked).unwrap();
+        let choose = |request| {
+            let (folder, resume) = choose_folder(root.path(), request).unwrap();
             (folder.to_str().unwrap().to_owned(), resume)
         };
         assert_eq!(choose("a"), ("runs/demo".to_owned(), false));

@@ -1,7 +1,7 @@
-//! Short runs of the fuzz targets in `tests/fuzz`.
+//! `cargo xtask fuzz`: short runs of the fuzz targets in `tests/fuzz`.
 //!
-//! The stable compiler serves: coverage comes from passes that need no unstable flag of rustc, and no sanitizer is linked,
-//! for there is no unsafe code in what is fuzzed.
+//! The stable compiler is sufficient: the coverage passes need no unstable flag, and the fuzzed
+//! code is free of unsafe code, so no sanitizer is linked.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -14,16 +14,16 @@ use crate::shell::{self, Checkout};
 const CARGO_FUZZ: &str = "0.13.2";
 const FOLDER: &str = "tests/fuzz";
 
-/// Memory beyond which an input counts as a failure, in MiB, and seconds that one input may take.
+/// Limits for one input: memory in MiB and time in seconds.
 const MEMORY: u32 = 4096;
 const INPUT_SECONDS: u32 = 10;
 
-/// Runs each target for some seconds.
+/// Runs each target for `seconds`.
 pub fn run(checkout: &Checkout, seconds: u32) -> Result<()> {
     let tool = install(checkout)?;
     let targets = targets(checkout)?;
     if targets.is_empty() {
-        bail!("there is no fuzz target in {FOLDER}/fuzz_targets");
+        bail!("no fuzz target in {FOLDER}/fuzz_targets");
     }
     for target in targets {
         shell::timed(&format!("fuzz {target}"), || {
@@ -50,7 +50,7 @@ pub fn run(checkout: &Checkout, seconds: u32) -> Result<()> {
     Ok(())
 }
 
-/// The targets, by the names of their files.
+/// The names of the targets.
 fn targets(checkout: &Checkout) -> Result<Vec<String>> {
     let folder = checkout.root().join(FOLDER).join("fuzz_targets");
     let entries =
@@ -66,7 +66,7 @@ fn targets(checkout: &Checkout) -> Result<Vec<String>> {
 }
 
 fn cargo_fuzz(checkout: &Checkout, tool: &Path) -> Command {
-    // Taken from cargo's own command for its cleaned environment.
+    // The environment is that of the cleaned cargo command.
     let cargo = checkout.cargo();
     let mut command = Command::new(tool);
     command.arg("fuzz").current_dir(checkout.root());
@@ -76,12 +76,12 @@ fn cargo_fuzz(checkout: &Checkout, tool: &Path) -> Command {
             None => command.env_remove(name),
         };
     }
-    // The targets are a workspace of their own, which would build in a folder of its own too.
+    // The targets are a separate workspace, which would use a separate target folder by default.
     command.env("CARGO_TARGET_DIR", checkout.root().join("target/fuzz"));
     command
 }
 
-/// Installs cargo-fuzz into `.deps/tools`; cargo itself sees when it is there already.
+/// Installs cargo-fuzz into `.deps/tools`; cargo skips an existing installation.
 fn install(checkout: &Checkout) -> Result<PathBuf> {
     let tools = checkout.deps().join("tools");
     let mut cargo = checkout.cargo();

@@ -1,9 +1,12 @@
-//! What a developer types: `cargo xtask setup | demo | test | agents | check | fuzz | bench | zoo`.
+//! Developer commands: `cargo xtask setup | demo | test | agents | check | fuzz | bench | zoo`.
 //!
-//! Invariants: this package builds with neither libtorch nor ONNX Runtime installed, for it is what installs them;
-//! everything it installs lies in `.deps` of the checkout; every command can be killed and started again.
+//! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
+//! all installed files are in `.deps` of the checkout; every command can be killed and run again.
 //!
-//! Deliberately absent: any part of graphprune itself. The demo and the benches run the built programs.
+//! Deliberately absent: any part of graphprune. The demo and the benchmarks run the built
+//! programs.
+
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod agents;
 mod bench;
@@ -11,6 +14,7 @@ mod check;
 mod debian;
 mod demo;
 mod fuzz;
+mod output;
 mod setup;
 mod shell;
 mod test;
@@ -18,11 +22,12 @@ mod zoo;
 
 use std::process::ExitCode;
 
+use anyhow::bail;
 use clap::{Parser, Subcommand};
 
 use crate::shell::Checkout;
 
-/// Set-up, demo, tests and checks of graphprune.
+/// Setup, demo, tests and checks of graphprune.
 #[derive(Parser)]
 #[command(name = "cargo xtask", bin_name = "cargo xtask")]
 struct Arguments {
@@ -34,34 +39,35 @@ struct Arguments {
 enum Command {
     /// Install libtorch and ONNX Runtime into `.deps` of the checkout
     Setup(setup::Options),
-    /// Install, build, and prune the built-in network on the built-in data for this machine
+    /// Install, build, and prune the built-in network for this machine
     Demo {
-        /// Install the libraries for NVIDIA GPUs too
+        /// Also install the libraries for NVIDIA GPUs
         #[arg(long)]
         cuda: bool,
-        /// More arguments for `graphprune prune`; they override those of the demo
+        /// Further arguments for `graphprune prune`, which override those of the demo
         #[arg(last = true)]
         more: Vec<String>,
     },
     /// Install, then run every check and test
     Test(test::Options),
-    /// Build the agent for other machines, into `target/agents`
+    /// Build the agent for other architectures, into `target/agents`
     Agents(agents::Options),
-    /// Assert the architecture and the rules of the house on the sources
+    /// Check the architecture and the rules for sources
     Check(check::Options),
-    /// Run each fuzz target for a while
+    /// Run the fuzz targets
     Fuzz {
-        /// Seconds for each target
+        /// Seconds per target
         #[arg(long, default_value_t = 300)]
         seconds: u32,
     },
-    /// Install the peers' environment and run the benchmarks
+    /// Install PyTorch for comparison and run the benchmarks
     Bench {
-        /// Arguments for `cargo bench`, such as the name of a benchmark
+        /// Arguments for the benchmarks, such as a name
         #[arg(last = true)]
         more: Vec<String>,
     },
-    /// Export the networks of torchvision and timm and check that each is read, pruned exactly and trained
+    /// Export the networks of torchvision and timm, and check that each is read, pruned exactly
+    /// and trained
     Zoo(zoo::Options),
 }
 
@@ -77,10 +83,14 @@ fn main() -> ExitCode {
         Command::Bench { more } => bench::run(&checkout, more),
         Command::Zoo(options) => zoo::run(&checkout, options),
     });
+    let outcome = outcome.and_then(|()| match output::failure() {
+        Some(error) => bail!("cannot write to standard output: {error}"),
+        None => Ok(()),
+    });
     match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("xtask: {error:#}");
+            output::error_bytes(format!("xtask: {error:#}\n").as_bytes());
             ExitCode::FAILURE
         }
     }

@@ -1,8 +1,9 @@
-//! Running other programs: each is echoed, its failure names it, and cargo starts with a clean environment.
+//! Runs other programs. Commands are echoed, errors name the command, and cargo starts with a
+//! clean environment.
 
 use std::collections::VecDeque;
 use std::env;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -10,17 +11,19 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
-/// The checkout this xtask was built from.
+use crate::output::{self, say};
+
+/// The checkout that contains this package.
 pub struct Checkout {
     root: PathBuf,
 }
 
-/// What `cargo metadata` says of the workspace, as far as the commands here need it.
+/// The used part of the output of `cargo metadata`.
 #[derive(Deserialize)]
 pub struct Metadata {
-    /// The workspace's own packages.
+    /// The packages of the workspace.
     pub packages: Vec<Package>,
-    /// Where cargo builds.
+    /// The target folder.
     pub target_directory: PathBuf,
 }
 
@@ -28,7 +31,7 @@ pub struct Metadata {
 #[derive(Deserialize)]
 pub struct Package {
     pub name: String,
-    /// One line on what it is for; the check demands one.
+    /// Its purpose in one line; the check requires one.
     #[serde(default)]
     pub description: String,
     pub manifest_path: PathBuf,
@@ -36,35 +39,51 @@ pub struct Package {
     pub targets: Vec<Target>,
 }
 
-/// What a package builds: a library, a program, a test, a benchmark.
+impl Package {
+    /// The folder of its manifest.
+    pub fn folder<'a>(&'a self, root: &'a Path) -> &'a Path {
+        self.manifest_path.parent().unwrap_or(root)
+    }
+
+    /// Whether a file belongs to this package, and not to one in a folder of it.
+    pub fn contains(&self, file: &Path, root: &Path, packages: &[Self]) -> bool {
+        let folder = self.folder(root);
+        let nested = packages.iter().map(|other| other.folder(root));
+        let mut nested = nested.filter(|other| *other != folder && other.starts_with(folder));
+        file.starts_with(folder) && !nested.any(|other| file.starts_with(other))
+    }
+}
+
+/// A target of a package: a library, a program, a test, or a benchmark.
 #[derive(Deserialize)]
 pub struct Target {
     pub kind: Vec<String>,
-    /// The root file.
+    /// Path of the root file.
     pub src_path: PathBuf,
 }
 
 impl Target {
-    /// Whether it is the package's library or one of its programs.
+    /// Whether it is a library or a program.
     pub fn is_lib_or_bin(&self) -> bool {
         self.kind.iter().any(|kind| kind == "lib" || kind == "bin")
     }
 }
 
-/// One dependency as the manifest declares it.
+/// A dependency as declared in the manifest.
 #[derive(Deserialize)]
 pub struct Dependency {
     pub name: String,
-    /// The name that the package gives it, where it gives one.
+    /// Its name in the package, if renamed.
     pub rename: Option<String>,
     /// `None` for an ordinary dependency, else `dev` or `build`.
     pub kind: Option<String>,
-    /// Set for a dependency inside the workspace.
+    /// Its path, for a dependency in the workspace.
     pub path: Option<PathBuf>,
 }
 
 impl Checkout {
-    /// The root is found from the manifest's folder: at run time where cargo says so, else where it was built.
+    /// Finds the root from the manifest's folder: that of the running cargo command, or else that
+    /// of the build.
     pub fn find() -> Result<Self> {
         let manifest_folder =
             env::var_os("CARGO_MANIFEST_DIR").unwrap_or_else(|| env!("CARGO_MANIFEST_DIR").into());
@@ -83,18 +102,19 @@ impl Checkout {
         })
     }
 
-    /// The top folder.
+    /// The root folder.
     pub fn root(&self) -> &Path {
         &self.root
     }
 
-    /// Where everything installed lies.
+    /// The folder of installed files.
     pub fn deps(&self) -> PathBuf {
         self.root.join(".deps")
     }
 
-    /// Cargo in the checkout, as if typed there. What `cargo run` put into this process's environment is taken out
-    /// again, since build scripts that look at it would run anew each time xtask and the shell take turns.
+    /// A cargo command as if started from a shell in the checkout. Variables that `cargo run` set
+    /// for this process are removed: build scripts that read them would otherwise rerun whenever
+    /// xtask and the shell alternate.
     pub fn cargo(&self) -> Command {
         let mut command = Command::new(env::var_os("CARGO").unwrap_or_else(|| "cargo".into()));
         command.current_dir(&self.root);
@@ -109,7 +129,7 @@ impl Checkout {
                     "CARGO_CRATE_NAME",
                 ]
                 .contains(&text.as_ref());
-            // `.cargo/config.toml` sets these two for every program that cargo starts.
+            // `.cargo/config.toml` sets these two for all programs that cargo starts.
             let of_config = ["LIBTORCH", "ORT_DYLIB_PATH"].contains(&text.as_ref())
                 && Path::new(&value).starts_with(self.deps());
             if of_package || of_config {
@@ -119,8 +139,8 @@ impl Checkout {
         command
     }
 
-    /// Cargo for running programs that link libtorch: where the user builds outside of the checkout, the run path
-    /// that `.cargo/config.toml` links in leads nowhere, so the loader is told.
+    /// A cargo command that runs programs linked to libtorch. With a target folder outside of the
+    /// checkout, the run path from `.cargo/config.toml` is wrong, so `LD_LIBRARY_PATH` is set.
     pub fn cargo_with_torch(&self) -> Result<Command> {
         let mut command = self.cargo();
         if let Some(paths) = self.library_path()? {
@@ -129,7 +149,7 @@ impl Checkout {
         Ok(command)
     }
 
-    /// `LD_LIBRARY_PATH` for a built program, or `None` where the run path in the program is enough.
+    /// `LD_LIBRARY_PATH` for a built program, or `None` if the program's run path is sufficient.
     pub fn library_path(&self) -> Result<Option<std::ffi::OsString>> {
         if self.metadata()?.target_directory == self.root.join("target") {
             return Ok(None);
@@ -140,16 +160,16 @@ impl Checkout {
         Ok(Some(env::join_paths(paths)?))
     }
 
-    /// `cargo metadata` of the workspace, without its dependencies.
+    /// The metadata of the workspace without its dependencies.
     pub fn metadata(&self) -> Result<Metadata> {
         let mut command = self.cargo();
         command.args(["metadata", "--format-version=1", "--no-deps"]);
         serde_json::from_str(&output(&mut command)?)
-            .context("cargo metadata gave JSON of an unknown form")
+            .context("cannot parse the output of cargo metadata")
     }
 }
 
-/// The command line as one would type it.
+/// The command line without the program's folder.
 pub fn words(command: &Command) -> String {
     let program = Path::new(command.get_program())
         .file_name()
@@ -162,7 +182,7 @@ pub fn words(command: &Command) -> String {
     line
 }
 
-/// A duration for people.
+/// A duration as text.
 pub fn seconds(time: Duration) -> String {
     match time.as_secs() {
         0..60 => format!("{:.1} s", time.as_secs_f64()),
@@ -170,9 +190,9 @@ pub fn seconds(time: Duration) -> String {
     }
 }
 
-/// Echoes the command and runs it with this process's own input and output.
+/// Echoes the command and runs it with this process's input and output.
 pub fn run(command: &mut Command) -> Result<()> {
-    println!("$ {}", words(command));
+    say!("$ {}", words(command));
     let status = command.status().with_context(|| cannot_start(command))?;
     if !status.success() {
         bail!("`{}` ended with {status}", words(command));
@@ -180,50 +200,50 @@ pub fn run(command: &mut Command) -> Result<()> {
     Ok(())
 }
 
-/// Runs the command quietly and returns its standard output.
+/// Runs the command without input and returns its standard output.
 pub fn output(command: &mut Command) -> Result<String> {
     let result = command
         .stdin(Stdio::null())
         .output()
         .with_context(|| cannot_start(command))?;
     if !result.status.success() {
-        let complaint = String::from_utf8_lossy(&result.stderr);
+        let error = String::from_utf8_lossy(&result.stderr);
         bail!(
             "`{}` ended with {}: {}",
             words(command),
             result.status,
-            complaint.trim()
+            error.trim()
         );
     }
     Ok(String::from_utf8_lossy(&result.stdout).into_owned())
 }
 
-/// Which output of a program [`watched`] looks at; the other one is passed through untouched.
+/// The output stream that [`watched`] reads; the other one is passed through.
 #[derive(Clone, Copy)]
 pub enum Watch {
     Stdout,
     Stderr,
 }
 
-/// Echoes the command and runs it; the watched output is shown as it comes, and its last lines are also returned with
-/// whether the command succeeded.
+/// Echoes the command and runs it. Each line of the watched stream is printed and passed to
+/// `each`. Returns whether the command succeeded.
 pub fn watched(command: &mut Command, watch: Watch, mut each: impl FnMut(&str)) -> Result<bool> {
-    println!("$ {}", words(command));
+    say!("$ {}", words(command));
     match watch {
         Watch::Stdout => command.stdout(Stdio::piped()),
         Watch::Stderr => command.stderr(Stdio::piped()),
     };
     let mut child = command.spawn().with_context(|| cannot_start(command))?;
     let pipe: Box<dyn Read> = match watch {
-        Watch::Stdout => Box::new(child.stdout.take().context("no standard output to read")?),
-        Watch::Stderr => Box::new(child.stderr.take().context("no standard error to read")?),
+        Watch::Stdout => Box::new(child.stdout.take().context("no standard output")?),
+        Watch::Stderr => Box::new(child.stderr.take().context("no standard error")?),
     };
     let mut reader = BufReader::new(pipe);
     let mut line = Vec::new();
     while reader.read_until(b'\n', &mut line)? > 0 {
         match watch {
-            Watch::Stdout => std::io::stdout().write_all(&line)?,
-            Watch::Stderr => std::io::stderr().write_all(&line)?,
+            Watch::Stdout => output::bytes(&line),
+            Watch::Stderr => output::error_bytes(&line),
         }
         each(String::from_utf8_lossy(&line).trim_end());
         line.clear();
@@ -231,7 +251,7 @@ pub fn watched(command: &mut Command, watch: Watch, mut each: impl FnMut(&str)) 
     Ok(child.wait()?.success())
 }
 
-/// Keeps the last lines of an output.
+/// The last lines of an output.
 pub struct Tail {
     lines: VecDeque<String>,
     limit: usize,
@@ -261,12 +281,12 @@ impl Tail {
     }
 }
 
-/// Runs `work` under a header and says how long it took.
+/// Runs `work` and prints its title and duration.
 pub fn timed<T>(title: &str, work: impl FnOnce() -> Result<T>) -> Result<T> {
-    println!("\n== {title}");
+    say!("\n== {title}");
     let start = Instant::now();
     let result = work()?;
-    println!("== {title}: {}", seconds(start.elapsed()));
+    say!("== {title}: {}", seconds(start.elapsed()));
     Ok(result)
 }
 

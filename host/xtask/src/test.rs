@@ -5,6 +5,7 @@ use std::time::Instant;
 use anyhow::{Result, bail};
 use clap::Args;
 
+use crate::output::say;
 use crate::shell::{self, Checkout, Watch};
 use crate::{check, fuzz, setup};
 
@@ -51,7 +52,8 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         })?;
     }
     step("build", &mut || {
-        // With the tests, so that both are built with the same features; the tests start the agent itself.
+        // With the tests, so that both are built with the same features; the tests start the
+        // agent itself.
         let mut cargo = checkout.cargo();
         shell::run(cargo.args(["build", "--workspace", "--bins", "--tests"]))
     })?;
@@ -62,9 +64,11 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             cargo.arg("--").arg(filter);
         }
         let passed = shell::watched(&mut cargo, Watch::Stdout, |line| counts.add(line))?;
-        println!(
+        say!(
             "{} passed, {} failed, {} ignored",
-            counts.passed, counts.failed, counts.ignored
+            counts.passed,
+            counts.failed,
+            counts.ignored
         );
         if !passed {
             bail!("`cargo test` ended with a failure");
@@ -84,7 +88,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         })?;
         step("fuzz", &mut || fuzz::run(checkout, options.fuzz_seconds))?;
     }
-    println!(
+    say!(
         "\n{} passed, {} failed in {}",
         counts.passed,
         counts.failed,

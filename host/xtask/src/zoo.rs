@@ -1,5 +1,5 @@
-//! `cargo xtask zoo`: exports the networks of torchvision and timm and checks that each is read, pruned exactly and
-//! trained.
+//! `cargo xtask zoo`: exports the networks of torchvision and timm, and checks that each is read,
+//! pruned exactly and trained.
 
 use anyhow::{Context, Result};
 use clap::Args;
@@ -7,15 +7,15 @@ use clap::Args;
 use crate::setup;
 use crate::shell::{self, Checkout};
 
-/// Which networks.
+/// Selects networks and the exporter.
 #[derive(Args)]
 pub struct Options {
-    /// Only these networks, by name; all of them if none is given
+    /// Names of networks [default: all]
     names: Vec<String>,
-    /// ONNX operator set of the export
+    /// Opset of the export
     #[arg(long, default_value_t = 17)]
     opset: u32,
-    /// Export by torch.export (PyTorch's newer exporter) instead of tracing
+    /// Export by torch.export instead of tracing
     #[arg(long)]
     dynamo: bool,
 }

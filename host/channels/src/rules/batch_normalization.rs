@@ -1,5 +1,4 @@
-//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): four
-//! parameters a channel.
+//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): its four parameters follow the channels.
 
 use onnx_graph::Node;
 

@@ -1,13 +1,12 @@
-//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div with NumPy broadcasting:
-//! equal indices of the channel axis go together; a constant operand follows the channels it
-//! meets.
+//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div and PRelu with broadcasting: equal indices of the channel axes
+//! are united, and a constant operand follows the channels.
 
 use onnx_graph::{Dim, Node, ValueId};
 
 use crate::atoms::{Atoms, Context};
 
 enum Operand<'g> {
-    /// Atoms on this axis, counted from the right.
+    /// Atoms on an axis, counted from the right.
     Channels {
         from_right: usize,
         atoms: Atoms,
@@ -96,8 +95,8 @@ fn with_constant(
     cx.set(node.output(), out_rank - from_right, atoms);
 }
 
-/// The other operand's channels are not followed: safe only where it has one value for all
-/// channels.
+/// Passes the channels through if the other operand, whose channels are unknown, has one value for all
+/// of them.
 fn with_unknown(
     cx: &mut Context<'_>,
     node: &Node,

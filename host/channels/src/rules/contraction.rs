@@ -1,14 +1,14 @@
-//! Products of two values that sum over a shared axis:
-//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed values and
-//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html). Axes have labels; those of one
-//! label go together. A dropped channel of a summed axis adds nothing, one of another axis takes
-//! its part of the result with it.
+//! Products of two values with a summed axis: [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed values and
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html).
+//!
+//! Axes are labelled, and those of one label are united. A dropped channel of a summed axis adds
+//! nothing; one of another axis drops its part of the result.
 
 use onnx_graph::{Dim, Node};
 
 use crate::atoms::{Context, Map};
 
-/// The labels of each operand's axes and of the result's.
+/// The labels of the axes of each operand and of the result.
 pub(super) struct Labels {
     pub operands: Vec<Vec<u32>>,
     pub output: Vec<u32>,
@@ -18,7 +18,7 @@ impl Labels {
     /// The axes of `numpy.matmul` for operands of the given ranks, at least 2 each.
     pub fn matmul(left: usize, right: usize) -> Self {
         let (inner, rows, columns) = (0, 1, 2);
-        // Leading axes are labelled from the right, where they are aligned.
+        // Leading axes align on the right.
         let lead = |rank: usize| (0..rank - 2).rev().map(|i| 3 + i as u32);
         Self {
             operands: vec![

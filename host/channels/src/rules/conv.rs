@@ -1,6 +1,6 @@
-//! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): input channels meet axis 1 of the
-//! weight, output channels are fresh. Depthwise: channels pass through. Grouped: equal offsets of
-//! the groups go together.
+//! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): axis 1 of the weight follows the input channels, axis 0 the output channels,
+//! which are new atoms. In a depthwise convolution the channels pass through; in a grouped one equal
+//! offsets of the groups are united.
 
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};
@@ -34,18 +34,21 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         );
     }
 
-    let made = if op.group == 1 {
+    let channels = if op.group == 1 {
         if let Some(map) = &input {
             cx.bind(weight_id, 1, &map.atoms);
         }
-        cx.make(id, outputs)
+        cx.produce(id, outputs)
     } else if per_group == 1 {
         depthwise(cx, id, node, input, outputs)
     } else {
-        let made = cx.make(id, outputs);
+        let channels = cx.produce(id, outputs);
         for group in 1..op.group {
             let size = outputs / op.group;
-            cx.unite(&made[..size], &made[group * size..(group + 1) * size]);
+            cx.unite(
+                &channels[..size],
+                &channels[group * size..(group + 1) * size],
+            );
             if let Some(map) = &input {
                 cx.unite(
                     &map.atoms[..per_group],
@@ -57,17 +60,16 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
             let first = cx.list(&map.atoms[..per_group]);
             cx.bind(weight_id, 1, &first);
         }
-        made
+        channels
     };
-    cx.bind(weight_id, 0, &made);
+    cx.bind(weight_id, 0, &channels);
     if let Some(bias) = bias {
-        cx.bind(bias, 0, &made);
+        cx.bind(bias, 0, &channels);
     }
-    cx.set(node.output(), 1, made);
+    cx.set(node.output(), 1, channels);
 }
 
-/// The output channels of a convolution that gives each of its input channels one or several of
-/// its own.
+/// The output channels of a convolution with one or several per input channel.
 fn depthwise(
     cx: &mut Context<'_>,
     id: NodeId,
@@ -76,12 +78,12 @@ fn depthwise(
     outputs: usize,
 ) -> Atoms {
     let Some(Map { atoms, .. }) = input else {
-        let made = cx.make(id, outputs);
+        let channels = cx.produce(id, outputs);
         let reason = "a depthwise convolution whose input channels are not followed";
-        cx.pin(&made, &node.name, reason);
-        return made;
+        cx.pin(&channels, &node.name, reason);
+        return channels;
     };
-    let made = match outputs / atoms.len().max(1) {
+    let channels = match outputs / atoms.len().max(1) {
         1 => atoms.clone(),
         multiplier => {
             let each = atoms.iter();
@@ -90,7 +92,7 @@ fn depthwise(
             cx.list(repeated)
         }
     };
-    cx.carry(id, made.clone());
+    cx.carry(id, channels.clone());
     cx.edits.push((id, Edit::Depthwise { input: atoms }));
-    made
+    channels
 }

@@ -1,5 +1,4 @@
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in,
-//! out, ...]`.
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in, out, ...]`.
 
 use onnx_graph::ops::ConvTranspose;
 use onnx_graph::{Node, NodeId, Tensor};
@@ -33,10 +32,10 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &ConvTrans
         }
         cx.bind(weight_id, 0, &map.atoms);
     }
-    let made = cx.make(id, weight[1]);
-    cx.bind(weight_id, 1, &made);
+    let channels = cx.produce(id, weight[1]);
+    cx.bind(weight_id, 1, &channels);
     if let Some(bias) = bias {
-        cx.bind(bias, 0, &made);
+        cx.bind(bias, 0, &channels);
     }
-    cx.set(node.output(), 1, made);
+    cx.set(node.output(), 1, channels);
 }

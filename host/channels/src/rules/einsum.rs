@@ -1,5 +1,4 @@
-//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): the letters say which axes go
-//! together.
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): axes with the same letter are united.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Einsum;

@@ -1,4 +1,4 @@
-//! [Expand](https://onnx.ai/onnx/operators/onnx__Expand.html) of other axes than the channels.
+//! [Expand](https://onnx.ai/onnx/operators/onnx__Expand.html) of axes other than the channels.
 
 use onnx_graph::ops::Expand;
 use onnx_graph::{Dim, Node};

@@ -1,5 +1,4 @@
-//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html) after the batch: each channel is
-//! repeated for every position.
+//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html) behind the batch: each channel repeats for every position.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Flatten;

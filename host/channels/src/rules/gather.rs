@@ -1,5 +1,4 @@
-//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along another axis than the
-//! channels, such as the token that classifies.
+//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along an axis other than the channels, such as that of the tokens.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Gather;

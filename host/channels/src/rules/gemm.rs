@@ -1,5 +1,4 @@
-//! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) as a fully connected layer: `A` is
-//! data, `B` the weight.
+//! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) as a fully connected layer: `A` is data, `B` the weight.
 
 use onnx_graph::ops::Gemm;
 use onnx_graph::{Node, NodeId, Tensor};
@@ -39,10 +38,10 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Gemm) {
         }
         cx.bind(weight_id, in_axis, &map.atoms);
     }
-    let made = cx.make(id, outputs);
-    cx.bind(weight_id, out_axis, &made);
+    let channels = cx.produce(id, outputs);
+    cx.bind(weight_id, out_axis, &channels);
     if let (Some(bias), Some(axis)) = (bias, bias_axis) {
-        cx.bind(bias, axis, &made);
+        cx.bind(bias, axis, &channels);
     }
-    cx.set(node.output(), 1, made);
+    cx.set(node.output(), 1, channels);
 }

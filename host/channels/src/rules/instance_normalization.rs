@@ -1,7 +1,8 @@
-//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html): each
-//! channel by itself, or each group of channels where exporters write a group normalisation by
-//! it. With a single group the channels lie within what is normalised: a pruned network's
-//! statistics then are those of the kept channels, as in a layer normalisation.
+//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html) of each channel, or of each group of channels,
+//! a form in which exporters write group normalisation.
+//!
+//! With a single group the channels lie within the normalised axes. The statistics of a pruned network
+//! are then those of the kept channels, as in a layer normalisation.
 
 use onnx_graph::Node;
 

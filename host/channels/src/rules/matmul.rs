@@ -1,5 +1,5 @@
-//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix: a fully
-//! connected layer over the last axis. Other products are those of an attention.
+//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix, a fully connected layer over the last axis. Other
+//! products are [contractions](contraction).
 
 use onnx_graph::{Node, NodeId, Tensor};
 
@@ -29,7 +29,7 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         }
         cx.bind(weight_id, 0, &map.atoms);
     }
-    let made = cx.make(id, outputs);
-    cx.bind(weight_id, 1, &made);
-    cx.set(node.output(), rank - 1, made);
+    let channels = cx.produce(id, outputs);
+    cx.bind(weight_id, 1, &channels);
+    cx.set(node.output(), rank - 1, channels);
 }

@@ -1,6 +1,6 @@
-//! Channel rules, one operator a file. A rule reads the channel maps of a node's inputs, relates
-//! atoms, binds the axes of constants, and sets the maps of the outputs. What a rule does not
-//! cover it pins.
+//! Channel rules, a file per operator or family. A rule reads the channel maps of a node's inputs,
+//! relates atoms, binds axes of constants, and sets the maps of the outputs. It pins the channels in
+//! forms that it does not cover.
 
 mod batch_normalization;
 mod binary;
@@ -18,17 +18,17 @@ mod instance_normalization;
 mod layer_normalization;
 mod matmul;
 mod pad;
-mod pointwise;
-mod prelu;
 mod reduce_mean;
 mod reduce_sum;
 mod reshape;
 mod shape;
 mod slice;
 mod softmax;
+mod spatial;
 mod split;
 mod squeeze;
 mod transpose;
+mod unary;
 mod where_;
 
 use onnx_graph::ops::Op;
@@ -36,61 +36,67 @@ use onnx_graph::{Node, NodeId};
 
 use crate::atoms::Context;
 
-pub(crate) fn apply(cx: &mut Context<'_>, id: NodeId, node: &Node) {
-    match &node.op {
-        Op::Conv(op) => conv::rule(cx, id, node, op),
-        Op::ConvTranspose(op) => conv_transpose::rule(cx, id, node, op),
-        Op::Gemm(op) => gemm::rule(cx, id, node, op),
-        Op::MatMul(_) => matmul::rule(cx, id, node),
-        Op::Einsum(op) => einsum::rule(cx, node, op),
-        Op::BatchNormalization(_) => batch_normalization::rule(cx, node),
-        Op::GroupNormalization(op) => group_normalization::rule(cx, id, node, op),
-        Op::InstanceNormalization(_) => instance_normalization::rule(cx, node),
-        Op::LayerNormalization(op) => layer_normalization::rule(cx, node, op),
-        Op::PRelu(_) => prelu::rule(cx, node),
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => binary::rule(cx, node),
-        Op::Relu(_)
-        | Op::LeakyRelu(_)
-        | Op::Clip(_)
-        | Op::Sigmoid(_)
-        | Op::HardSigmoid(_)
-        | Op::HardSwish(_)
-        | Op::Tanh(_)
-        | Op::Erf(_)
-        | Op::Gelu(_)
-        | Op::Exp(_)
-        | Op::Sqrt(_)
-        | Op::Pow(_)
-        | Op::Identity(_)
-        | Op::Dropout(_) => pointwise::rule(cx, node),
-        Op::MaxPool(_)
-        | Op::AveragePool(_)
-        | Op::GlobalAveragePool(_)
-        | Op::GlobalMaxPool(_)
-        | Op::Resize(_) => {
-            pointwise::pool(cx, node);
+/// Defines `apply` and the list of operators from a table of rules.
+macro_rules! rules {
+    (($cx:ident, $id:ident, $node:ident) $($($name:ident($op:pat))|+ => $rule:expr;)*) => {
+        /// Applies the rule of a node's operator.
+        pub(crate) fn apply($cx: &mut Context<'_>, $id: NodeId, $node: &Node) {
+            match &$node.op {
+                $($(Op::$name($op))|+ => $rule,)*
+                other => {
+                    let reason = format!("operator {} has no channel rule", other.name());
+                    $cx.pin_inputs($node, &reason);
+                }
+            }
         }
-        Op::Softmax(op) => softmax::rule(cx, node, op.axis),
-        Op::LogSoftmax(op) => softmax::rule(cx, node, op.axis),
-        Op::ReduceMean(op) => reduce_mean::rule(cx, node, op),
-        Op::ReduceSum(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims),
-        Op::ReduceL2(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims),
-        Op::Flatten(op) => flatten::rule(cx, node, op),
-        Op::Reshape(op) => reshape::rule(cx, id, node, op),
-        Op::Expand(op) => expand::rule(cx, node, op),
-        Op::Gather(op) => gather::rule(cx, node, op),
-        Op::Shape(op) => shape::rule(cx, node, op),
-        Op::Transpose(op) => transpose::rule(cx, node, op),
-        Op::Concat(op) => concat::rule(cx, node, op),
-        Op::Split(op) => split::rule(cx, id, node, op),
-        Op::Slice(op) => slice::rule(cx, id, node, op),
-        Op::Pad(op) => pad::rule(cx, id, node, op),
-        Op::Where(_) => where_::rule(cx, node),
-        Op::Squeeze(op) => squeeze::squeeze(cx, node, op),
-        Op::Unsqueeze(op) => squeeze::unsqueeze(cx, node, op),
-        other => cx.pin_inputs(
-            node,
-            &format!("operator {} has no channel rule", other.name()),
-        ),
-    }
+
+        /// Names of the operators with a channel rule, in forms with typed attributes.
+        static WITH_RULE: &[&str] = &[$($(stringify!($name),)+)*];
+    };
+}
+
+rules! {
+    (cx, id, node)
+    Add(_) | Sub(_) | Mul(_) | Div(_) | PRelu(_) => binary::rule(cx, node);
+    BatchNormalization(_) => batch_normalization::rule(cx, node);
+    Concat(op) => concat::rule(cx, node, op);
+    Conv(op) => conv::rule(cx, id, node, op);
+    ConvTranspose(op) => conv_transpose::rule(cx, id, node, op);
+    Einsum(op) => einsum::rule(cx, node, op);
+    Expand(op) => expand::rule(cx, node, op);
+    Flatten(op) => flatten::rule(cx, node, op);
+    Gather(op) => gather::rule(cx, node, op);
+    Gemm(op) => gemm::rule(cx, id, node, op);
+    GroupNormalization(op) => group_normalization::rule(cx, id, node, op);
+    InstanceNormalization(_) => instance_normalization::rule(cx, node);
+    LayerNormalization(op) => layer_normalization::rule(cx, node, op);
+    MatMul(_) => matmul::rule(cx, id, node);
+    Pad(op) => pad::rule(cx, id, node, op);
+    ReduceL2(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
+    ReduceMean(op) => reduce_mean::rule(cx, node, op);
+    ReduceSum(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
+    Reshape(op) => reshape::rule(cx, id, node, op);
+    Shape(op) => shape::rule(cx, node, op);
+    Slice(op) => slice::rule(cx, id, node, op);
+    Softmax(op) => softmax::rule(cx, node, op.axis);
+    LogSoftmax(op) => softmax::rule(cx, node, op.axis);
+    AveragePool(_) | GlobalAveragePool(_) | GlobalMaxPool(_) | MaxPool(_) | Resize(_) => {
+        spatial::rule(cx, node)
+    };
+    Split(op) => split::rule(cx, id, node, op);
+    Squeeze(op) => squeeze::squeeze(cx, node, op);
+    Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);
+    Transpose(op) => transpose::rule(cx, node, op);
+    Clip(_) | Dropout(_) | Erf(_) | Exp(_) | Gelu(_) | HardSigmoid(_) | HardSwish(_) | Identity(_)
+        | LeakyRelu(_) | Pow(_) | Relu(_) | Sigmoid(_) | Sqrt(_) | Tanh(_) => {
+        unary::rule(cx, node)
+    };
+    Where(_) => where_::rule(cx, node);
+}
+
+/// Returns the names of ONNX's operators with a channel rule. Channels at all other operators are
+/// pinned, and so are those at forms of an operator without typed attributes.
+#[must_use]
+pub fn operators_with_rule() -> &'static [&'static str] {
+    WITH_RULE
 }

@@ -1,6 +1,5 @@
-//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): over other axes than the
-//! channels' they stay. A mean over the channels is, in a pruned network, that of the kept ones;
-//! [`crate::silence`] counts them the same way.
+//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): channels pass through unless they are reduced. A mean over the
+//! channels becomes that of the kept ones, and the masked reference counts them in the same way.
 
 use onnx_graph::Node;
 use onnx_graph::ops::ReduceMean;
@@ -19,7 +18,7 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceMean) {
     }
 }
 
-/// Where `axis` lies once `reduced` are gone or, with `keepdims`, of size 1.
+/// The position of `axis` after the axes `reduced` are dropped or, with `keepdims`, set to size 1.
 pub(super) fn remaining(reduced: &[usize], keepdims: bool, axis: usize) -> usize {
     if keepdims {
         axis

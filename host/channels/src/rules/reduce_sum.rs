@@ -1,13 +1,12 @@
-//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and
-//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): over other axes than the
-//! channels' they stay; a sum over the channels does not notice those that are zero.
+//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): channels pass through unless they
+//! are reduced. Channels that are zero do not change a sum.
 
 use onnx_graph::Node;
 
 use super::reduce_mean::remaining;
 use crate::atoms::Context;
 
-/// `axes` gives the summed axes of a value of some rank.
+/// `axes` returns the reduced axes of a value of the given rank.
 pub(super) fn rule(
     cx: &mut Context<'_>,
     node: &Node,

@@ -1,11 +1,10 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels go on along one
-//! axis of the output.
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels continue along one axis of the output.
 //!
-//! Input and output are cut into runs of equal size. In the run that holds the channels an
-//! element has a channel and a position on the output axis that goes on; what meets in an element
-//! stands or falls together. So channels that are flattened are repeated, those that are merged
-//! are repeated in turn, and those that are split go together across the other parts: the rows of
-//! a channel shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
+//! Input and output are cut into runs of equal size. Within the run of the channels, every element has
+//! a channel and a position on the output axis that continues them; channels and positions that meet in
+//! an element are coupled. Flattened channels therefore repeat, merged ones repeat in turn, and split ones
+//! are united across the other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR
+//! 2018), the heads of an attention.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -15,20 +14,18 @@ use onnx_graph::{Dim, Node, NodeId, blocks};
 use crate::atoms::{Atoms, Context, Edit, Map};
 use crate::options::Attention;
 
-/// Elements of a run that are looked at one by one.
+/// Most elements of a run to enumerate.
 const MOST: usize = 1 << 22;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) {
     let Some(map) = cx.map(node, 0) else { return };
-    let Some((axis, atoms)) = carry(cx, id, node, &map) else {
+    let Some((axis, atoms)) = continued(cx, id, node, &map) else {
         return cx.pin_inputs(node, "a reshape that mixes the channels with an open size");
     };
     match op.target.get(axis) {
-        // A zero copies the input's dimension, which is right where the channels stay on their
-        // axis.
+        // A zero copies the size of the input, which is right if the channels stay on their axis.
         Some(0) if axis == map.axis && atoms.len() == map.atoms.len() && !op.allow_zero => {}
-        // A minus one infers whatever the channels become; elsewhere it infers what does not
-        // depend on them.
+        // A minus one infers the number of kept channels.
         Some(-1) => {}
         Some(_) => {
             let output = atoms.clone();
@@ -45,22 +42,22 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
     cx.set(node.output(), axis, atoms);
 }
 
-/// The output axis on which the channels go on, and its atoms.
-fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Atoms)> {
+/// The output axis that continues the channels, and its atoms.
+fn continued(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Atoms)> {
     let shape = |v| cx.graph.value(v).shape.as_deref();
     let (from, to) = (shape(node.input(0)?)?, shape(node.output())?);
     let (source, landing) = blocks(from, to)?
         .into_iter()
         .find(|(f, _)| f.contains(&map.axis))?;
     let (from, to) = (&from[source.clone()], &to[landing.clone()]);
-    let channel = Place::of(from, map.axis - source.start)?;
-    // Only axes that a fixed number of elements follow can be told apart by their element.
-    let parts: Vec<(usize, Place)> = (0..to.len())
-        .filter_map(|j| Some((j, Place::of(to, j)?)))
+    let channel = Stride::of(from, map.axis - source.start)?;
+    // An element determines its position only on axes with a fixed stride.
+    let parts: Vec<(usize, Stride)> = (0..to.len())
+        .filter_map(|j| Some((j, Stride::of(to, j)?)))
         .filter(|(_, place)| place.size > 1)
         .collect();
-    // An axis on which all channels meet would only keep them together.
-    let apart: Vec<(usize, Place)> = match parts.len() {
+    // An axis on which all channels meet would couple all of them.
+    let apart: Vec<(usize, Stride)> = match parts.len() {
         0 | 1 => parts.clone(),
         _ => {
             let labels = labels(cx, &map.atoms);
@@ -71,12 +68,12 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
     };
     let parts = if apart.is_empty() { parts } else { apart };
     let (at, position) = match parts.as_slice() {
-        // Nothing but open sizes takes the channels up.
+        // Only open sizes could continue the channels.
         [] if channel.size > 1 => return None,
-        [] => (0, Place { size: 1, stride: 1 }),
+        [] => (0, Stride { size: 1, stride: 1 }),
         [one] => *one,
         [first, .., last] => {
-            if goes_by_first(cx, id, landing.start + first.0) {
+            if continues_first(cx, id, landing.start + first.0) {
                 *first
             } else {
                 *last
@@ -95,10 +92,9 @@ fn carry(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(us
     Some((landing.start + at, cx.list(atoms)))
 }
 
-/// The pairs of a channel and a position that meet in some element; `None` where these are too
-/// many.
-fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usize, usize)>> {
-    // Both repeat with their period, so that one common period shows every meeting there is.
+/// The pairs of a channel and a position that meet in some element; `None` if they are too many.
+fn meetings(channel: Stride, position: Stride) -> Option<impl Iterator<Item = (usize, usize)>> {
+    // Both are periodic, so that one common period contains all pairs.
     let (ours, theirs) = (
         channel.size * channel.stride,
         position.size * position.stride,
@@ -109,7 +105,7 @@ fn meetings(channel: Place, position: Place) -> Option<impl Iterator<Item = (usi
     (period / step <= MOST).then(|| (0..period).step_by(step).map(pair))
 }
 
-/// A number for each index of the channel axis, the same for those that go together already.
+/// Numbers of the indices of the channel axis, equal for coupled ones.
 fn labels(cx: &mut Context<'_>, atoms: &[u32]) -> Vec<usize> {
     let mut numbers: HashMap<u32, usize> = HashMap::new();
     atoms
@@ -121,8 +117,8 @@ fn labels(cx: &mut Context<'_>, atoms: &[u32]) -> Vec<usize> {
         .collect()
 }
 
-/// Sets of channels that do not meet on the positions of an axis.
-fn classes(labels: &[usize], channel: Place, position: Place) -> Option<usize> {
+/// Number of classes of channels that do not meet on the positions of an axis.
+fn classes(labels: &[usize], channel: Stride, position: Stride) -> Option<usize> {
     let mut at: Vec<Option<usize>> = vec![None; position.size];
     let count = labels.iter().max().map_or(0, |n| n + 1);
     let mut class: Vec<usize> = (0..count).collect();
@@ -146,19 +142,19 @@ fn root(class: &mut [usize], mut c: usize) -> usize {
     c
 }
 
-/// An axis within a run: its size, and how many elements follow each of its indices.
+/// An axis within a run: its size, and the number of elements per index.
 #[derive(Clone, Copy)]
-struct Place {
+struct Stride {
     size: usize,
     stride: usize,
 }
 
-impl Place {
+impl Stride {
     fn of(dims: &[Dim], axis: usize) -> Option<Self> {
         let size = dims[axis].known()?;
         let mut behind = dims[axis + 1..].iter();
         let stride = behind.try_fold(1usize, |n, d| n.checked_mul(d.known()?))?;
-        // An empty value has no elements to meet in.
+        // An empty value has no elements.
         let period = size.checked_mul(stride).filter(|&n| n > 0)?;
         (period <= isize::MAX as usize).then_some(Self { size, stride })
     }
@@ -172,13 +168,13 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether split channels go on along the first of their parts instead of the last: the groups of
-/// a normalisation, and the heads of an attention where heads are what is to be pruned.
-fn goes_by_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
-    let mut seen: BTreeSet<NodeId> = BTreeSet::new();
-    let mut next = cx.readers(cx.graph.node(id).output()).to_vec();
+/// Whether split channels continue along the first of their parts instead of the last: the groups of a
+/// normalisation, and the heads of an attention if heads are pruned.
+fn continues_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
+    let mut visited: BTreeSet<NodeId> = BTreeSet::new();
+    let mut next = cx.consumers(cx.graph.node(id).output()).to_vec();
     while let Some(reader) = next.pop() {
-        if !seen.insert(reader) {
+        if !visited.insert(reader) {
             continue;
         }
         let node = cx.graph.node(reader);
@@ -198,7 +194,7 @@ fn goes_by_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
             | Op::ReduceL2(_)
             | Op::Clip(_)
             | Op::Split(_)
-            | Op::Reshape(_) => next.extend(cx.readers(node.output())),
+            | Op::Reshape(_) => next.extend(cx.consumers(node.output())),
             _ => {}
         }
     }

@@ -133,13 +133,13 @@ fn print(predicted: &Predicted) {
     }
     say!("\nwidths worth having on this device (the others cost what the next of these does)");
     for group in &predicted.groups {
-        let corners: Vec<String> = group.corners.iter().map(usize::to_string).collect();
+        let edges: Vec<String> = group.edges.iter().map(usize::to_string).collect();
         say!(
             "{:5} of {:5}  {}: {}",
             group.width,
             group.channels,
             group.name,
-            corners.join(" ")
+            edges.join(" ")
         );
     }
 }

@@ -1,6 +1,8 @@
 //! The times of a network's layers: their sum, and the step edges of each group.
 
-use super::{CostTable, Layer};
+use channels::GroupId;
+
+use super::{CostTable, Layer, reachable};
 use crate::probe::{KindTimes, LayerChannels, LayerKind};
 use crate::{Curve, KernelTable};
 
@@ -11,8 +13,8 @@ impl CostTable {
         let layers = self.layers.iter().filter_map(|layer| {
             Some(LayerChannels {
                 kind: self.kind(layer)?,
-                inputs: layer.inputs.reachable(widths),
-                outputs: layer.outputs.reachable(widths),
+                inputs: reachable(&layer.inputs, widths),
+                outputs: reachable(&layer.outputs, widths),
             })
         });
         layers.collect()
@@ -20,11 +22,11 @@ impl CostTable {
 
     fn kind(&self, layer: &Layer) -> Option<LayerKind> {
         let kernel = layer.kernel.clone()?;
-        let outputs = layer.outputs.kept(&self.sizes).round() as usize;
+        let outputs = layer.outputs.full();
         let inputs = if kernel.is_depthwise() {
             outputs
         } else {
-            layer.inputs.kept(&self.sizes).round() as usize
+            layer.inputs.full()
         };
         Some(LayerKind {
             kernel,
@@ -72,7 +74,10 @@ impl CostTable {
         let (layer, measured) = (&self.layers[layer], &times.times[layer]);
         match measured {
             _ if layer.is_removed(widths) => 0.0,
-            Some(times) => times.ns(layer.inputs.kept(widths), layer.outputs.kept(widths)),
+            Some(times) => {
+                let (inputs, outputs) = (layer.inputs.kept(widths), layer.outputs.kept(widths));
+                times.ns(inputs as f64, outputs as f64)
+            }
             None => layer.macs(widths, 1.0) * times.ns_per_mac,
         }
     }
@@ -81,8 +86,9 @@ impl CostTable {
     /// [`CostTable::layer_ns`].
     pub fn layers_of(&self, group: usize) -> impl Iterator<Item = usize> {
         let touches = move |layer: &Layer| {
-            let mut sides = layer.outputs.groups.iter().chain(&layer.inputs.groups);
-            sides.any(|&(g, _)| g == group) || layer.removed_by.contains(&group)
+            layer.outputs.depends_on(GroupId(group))
+                || layer.inputs.depends_on(GroupId(group))
+                || layer.removed_by.contains(&group)
         };
         let layers = self.layers.iter().enumerate();
         layers

@@ -18,7 +18,7 @@ use crate::{Dim, GraphError, Tensor};
 /// rules out.
 pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
     let mut out = graph.clone();
-    let producers = out.producers();
+    let mut producers = out.producers();
     let consumers = out.consumers();
     let mut gone = vec![false; out.nodes.len()];
     for index in 0..out.nodes.len() {
@@ -65,6 +65,7 @@ pub fn fold_batch_norm(graph: &Graph) -> Result<Graph, GraphError> {
             op.beta = 1.0;
         }
         gone[index] = true;
+        producers[output.index()] = Some(before);
         out.infer_node(before.index())?;
         if out.value(output).shape != graph.value(output).shape {
             let reason = "the shape changes when its BatchNormalization is folded".to_owned();

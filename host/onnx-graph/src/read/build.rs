@@ -10,7 +10,6 @@ use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
 use crate::graph::{Graph, Node};
 use crate::ops::{self, Op, Opaque, Parsing};
-use crate::order::topological;
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
 use crate::simplify::simplify;
 use crate::types::{StatedType, dtype_name, tensor_type};
@@ -213,42 +212,6 @@ impl<'a> Reader<'a> {
         graph.compact();
         graph.check()?;
         Ok(graph)
-    }
-
-    fn order(&self, proto: &'a GraphProto) -> Result<Vec<usize>, GraphError> {
-        let mut producer: HashMap<&str, usize> = HashMap::new();
-        for (i, node) in proto.node.iter().enumerate() {
-            for name in node.output.iter().filter(|n| !n.is_empty()) {
-                if producer.insert(name, i).is_some() || self.scope.contains_key(name.as_str()) {
-                    return Err(GraphError::TwoProducers {
-                        value: name.clone(),
-                    });
-                }
-            }
-        }
-        let mut needs = Vec::with_capacity(proto.node.len());
-        for node in &proto.node {
-            let mut list = Vec::with_capacity(node.input.len());
-            for name in node.input.iter().filter(|n| !n.is_empty()) {
-                match producer.get(name.as_str()) {
-                    Some(&i) => list.push(i),
-                    None if self.scope.contains_key(name.as_str()) => {}
-                    None => {
-                        return Err(GraphError::NotReady {
-                            node: node.label(),
-                            value: name.clone(),
-                        });
-                    }
-                }
-            }
-            needs.push(list);
-        }
-        topological(&needs).map_err(|at| {
-            malformed(
-                format!("node '{}'", proto.node[at].label()),
-                "it waits for itself",
-            )
-        })
     }
 
     fn node(&mut self, proto: &'a NodeProto, opset: i64) -> Result<(), GraphError> {

@@ -1,4 +1,4 @@
-//! Forms that files take and this crate resolves, and files that lie.
+//! Forms of files that reading resolves, and malformed files.
 
 mod batch;
 mod folding;
@@ -157,7 +157,7 @@ fn load(model: &ModelProto) -> Result<Graph, GraphError> {
     read(&model.encode_to_vec(), &NoExternalData)
 }
 
-/// Reads `model` and checks that it is settled: written and read again it is the same network.
+/// Reads `model`, which must be stable: written and read again it is the same network.
 #[track_caller]
 fn settled(model: &ModelProto) -> Graph {
     let graph = load(model).unwrap();
@@ -166,20 +166,20 @@ fn settled(model: &ModelProto) -> Graph {
     graph
 }
 
-/// The model is one node `op` from `x` to `y`, which reads as `want`.
+/// The node `op` from `x` to `y` must be read as `expected`.
 #[track_caller]
 fn check(
     opset: i64,
     dims: &[&str],
     proto: NodeProto,
     constants: Vec<TensorProto>,
-    want: impl Into<Op>,
+    expected: impl Into<Op>,
 ) {
     let graph = settled(&model(opset, dims, vec![proto], constants));
     let [node] = graph.nodes() else {
         panic!("{:?}", graph.nodes())
     };
-    assert_eq!(node.op, want.into());
+    assert_eq!(node.op, expected.into());
 }
 
 #[test]
@@ -197,24 +197,30 @@ fn forms_of_older_operator_sets_are_resolved() {
         },
     );
     let slice = [ints("starts", &[1]), ints("ends", &[3]), ints("axes", &[1])];
-    let want = ops::Slice {
+    let expected = ops::Slice {
         starts: vec![1],
         ends: vec![3],
         axes: vec![1],
         steps: vec![1],
     };
-    check(9, &image, node("Slice", &["x"], "y", &slice), vec![], want);
+    check(
+        9,
+        &image,
+        node("Slice", &["x"], "y", &slice),
+        vec![],
+        expected,
+    );
     let pads = [
         ints("pads", &[0, 1, 0, 0, 0, 2, 0, 0]),
         text("mode", "constant"),
         float("value", 2.0),
     ];
-    let want = ops::Pad {
+    let expected = ops::Pad {
         pads: vec![0, 1, 0, 0, 0, 2, 0, 0],
         mode: ops::PadMode::Constant,
         value: 2.0,
     };
-    check(8, &image, node("Pad", &["x"], "y", &pads), vec![], want);
+    check(8, &image, node("Pad", &["x"], "y", &pads), vec![], expected);
     let mean = ops::ReduceMean {
         axes: vec![2, 3],
         keepdims: false,
@@ -282,7 +288,7 @@ fn forms_of_older_operator_sets_are_resolved() {
         },
         i64s("a", &[-1]),
     ];
-    let want = ops::Pad {
+    let expected = ops::Pad {
         pads: vec![0, 0, 0, 1, 0, 0, 0, 2],
         mode: ops::PadMode::Constant,
         value: 1.0,
@@ -292,7 +298,7 @@ fn forms_of_older_operator_sets_are_resolved() {
         &image,
         node("Pad", &["x", "p", "v", "a"], "y", &[]),
         pads,
-        want,
+        expected,
     );
     check(
         17,
@@ -307,7 +313,7 @@ fn forms_of_older_operator_sets_are_resolved() {
 
 #[test]
 fn automatic_padding_becomes_explicit() {
-    for (auto, stride, want) in [
+    for (auto, stride, expected) in [
         ("SAME_UPPER", 1, [1, 1, 1, 1]),
         ("SAME_UPPER", 2, [0, 0, 1, 1]),
         ("SAME_LOWER", 2, [1, 1, 0, 0]),
@@ -316,10 +322,10 @@ fn automatic_padding_becomes_explicit() {
         let attributes = [text("auto_pad", auto), ints("strides", &[stride; 2])];
         let proto = node("Conv", &["x", "w"], "y", &attributes);
         let stride = usize::try_from(stride).unwrap();
-        let want = ops::Conv {
+        let expected = ops::Conv {
             kernel: vec![3; 2],
             strides: vec![stride; 2],
-            pads: want.to_vec(),
+            pads: expected.to_vec(),
             dilations: vec![1; 2],
             group: 1,
         };
@@ -328,7 +334,7 @@ fn automatic_padding_becomes_explicit() {
             &["N", "3", "8", "8"],
             proto,
             vec![f32s("w", &[4, 3, 3, 3])],
-            want,
+            expected,
         );
     }
 }
@@ -372,7 +378,7 @@ fn shape_arithmetic_of_an_open_batch_folds_into_the_reshape() {
         panic!()
     };
     assert_eq!(first.target, [0, 2, 3, 4, 4]);
-    let want = [
+    let expected = [
         Dim::Symbol("N".into()),
         Dim::Known(6),
         Dim::Known(4),
@@ -380,7 +386,7 @@ fn shape_arithmetic_of_an_open_batch_folds_into_the_reshape() {
     ];
     assert_eq!(
         graph.value(graph.outputs()[0]).shape.as_deref(),
-        Some(&want[..])
+        Some(&expected[..])
     );
     assert!(graph.constants().is_empty());
 }
@@ -438,7 +444,7 @@ fn the_padding_that_exporters_compute_folds() {
 }
 
 #[test]
-fn shared_batch_norm_parameters_become_one_each_and_other_sharing_stays() {
+fn shared_batch_norm_parameters_are_copied_and_other_sharing_stays() {
     let nodes = vec![
         node("Identity", &["ones"], "mean", &[]),
         node("Conv", &["x", "w"], "a", &[]),
@@ -473,7 +479,7 @@ fn shared_batch_norm_parameters_become_one_each_and_other_sharing_stays() {
 }
 
 #[test]
-fn a_bias_shared_by_different_layers_becomes_one_each_and_a_layer_used_twice_keeps_its_own() {
+fn a_bias_of_several_layers_is_copied_and_one_of_a_layer_used_twice_is_not() {
     let nodes = vec![
         node("Conv", &["x", "v", "zeros"], "a", &[]),
         node("Conv", &["a", "w", "zeros"], "b", &[]),
@@ -491,7 +497,7 @@ fn a_bias_shared_by_different_layers_becomes_one_each_and_a_layer_used_twice_kee
 }
 
 #[test]
-fn a_small_file_cannot_ask_for_many_copies_of_a_large_list() {
+fn a_small_file_cannot_create_many_copies_of_a_large_list() {
     let count = 600;
     let mut nodes = Vec::new();
     for i in 0..count {
@@ -507,7 +513,7 @@ fn a_small_file_cannot_ask_for_many_copies_of_a_large_list() {
 }
 
 #[test]
-fn nodes_out_of_order_are_sorted_and_weights_laid_out_anew_become_constants() {
+fn nodes_out_of_order_are_sorted_and_relaid_weights_become_constants() {
     let nodes = vec![
         node("MatMul", &["flat", "m"], "y", &[]),
         node("Reshape", &["w", "to"], "m", &[]),
@@ -525,7 +531,7 @@ fn nodes_out_of_order_are_sorted_and_weights_laid_out_anew_become_constants() {
 }
 
 #[test]
-fn a_constant_that_is_not_known_keeps_the_node_as_it_is() {
+fn a_computed_attribute_keeps_the_node_opaque() {
     let nodes = vec![
         node("Cast", &["x"], "i", &[int("to", 7)]),
         node("Reshape", &["x", "i"], "y", &[]),
@@ -563,7 +569,7 @@ fn an_initialiser_listed_among_the_inputs_is_a_constant() {
     assert_eq!((graph.inputs().len(), graph.constants().len()), (1, 1));
 }
 
-/// Reads a node that resizes by `scales`, given as an attribute before opset 9.
+/// Reads a node that resizes by `scales`, an attribute before opset 9.
 #[track_caller]
 fn check_first_resize(opset: i64, op: &str, scales: [f32; 2], rounding: ops::Rounding) {
     let all = vec![1.0, 1.0, scales[0], scales[1]];
@@ -582,16 +588,16 @@ fn check_first_resize(opset: i64, op: &str, scales: [f32; 2], rounding: ops::Rou
     } else {
         node(op, &["x", "s"], "y", &[])
     };
-    let want = ops::Resize {
+    let expected = ops::Resize {
         to: ops::Extent::Scales(scales.to_vec()),
         mode: ops::ResizeMode::Nearest(rounding),
         coordinates: ops::Coordinates::Asymmetric,
     };
-    check(opset, &["N", "3", "10", "10"], proto, vec![input], want);
+    check(opset, &["N", "3", "10", "10"], proto, vec![input], expected);
 }
 
 #[test]
-fn a_resize_of_old_takes_the_position_before_where_it_grows_and_after_where_it_shrinks() {
+fn an_old_resize_rounds_down_where_it_grows_and_up_where_it_shrinks() {
     use ops::Rounding::{Ceil, Floor};
     check_first_resize(7, "Upsample", [2.0, 1.5], Floor);
     check_first_resize(9, "Upsample", [1.7, 1.0], Floor);
@@ -600,7 +606,7 @@ fn a_resize_of_old_takes_the_position_before_where_it_grows_and_after_where_it_s
 }
 
 #[test]
-fn an_operator_of_old_stays_in_the_operator_set_that_has_it() {
+fn an_obsolete_operator_stays_in_its_operator_set() {
     let hardmax = vec![node("Hardmax", &["x"], "y", &[])];
     let graph = settled(&model(9, &["N", "3", "4", "4"], hardmax, vec![]));
     let written = ModelProto::decode(&write(&graph).unwrap()[..]).unwrap();

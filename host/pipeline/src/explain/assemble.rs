@@ -159,7 +159,7 @@ fn layers(
         let gone = at == 1 && layout.after[i].is_none();
         let (inputs, outputs) = match gone {
             true => (0, 0),
-            false => layout.sides[i].channels(widths, &sizes),
+            false => layout.sides[i].channels(widths),
         };
         let (kernel, provider) = ran[at].of(i);
         LayerRun {

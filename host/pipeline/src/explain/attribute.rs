@@ -8,40 +8,17 @@
 
 use std::collections::BTreeMap;
 
-use channels::{Analysis, AxisUnit, GroupId};
+use channels::{Analysis, AxisCount, GroupId};
 use onnx_graph::{Graph, NodeId};
-
-use super::pair::owned;
 
 /// The shares of groups in a layer's time: group and part, the parts together 1; empty where no
 /// group narrowed the layer.
 pub(super) type Shares = Vec<(usize, f64)>;
 
-/// An axis of channels: the number of indices per group, and of pinned ones.
-struct Axis {
-    groups: BTreeMap<usize, usize>,
-    pinned: usize,
-}
-
-impl Axis {
-    fn new(owners: &[Option<AxisUnit>]) -> Self {
-        let (groups, pinned) = owned(owners);
-        Self { groups, pinned }
-    }
-
-    /// Indices that remain at these widths, of groups of these sizes.
-    fn kept(&self, widths: &[usize], sizes: &[usize]) -> f64 {
-        let of = |(&g, &count): (&usize, &usize)| {
-            count as f64 * widths[g] as f64 / sizes[g].max(1) as f64
-        };
-        self.pinned as f64 + self.groups.iter().map(of).sum::<f64>()
-    }
-}
-
 /// A layer's two axes of channels.
 pub(super) struct Sides {
-    inputs: Axis,
-    outputs: Axis,
+    inputs: AxisCount,
+    outputs: AxisCount,
     /// Groups whose emptying removes the layer.
     removed_by: Vec<usize>,
 }
@@ -51,15 +28,15 @@ impl Sides {
     pub fn of(graph: &Graph, analysis: &Analysis, id: NodeId) -> Self {
         let node = graph.node(id);
         let axis = |value| {
-            let channels = analysis.value_channels(value);
-            Axis::new(&channels.map_or_else(Vec::new, |(_, owners)| owners))
+            let axis = analysis.value_axis(value);
+            axis.map_or_else(AxisCount::default, |(_, count)| count)
         };
         let removed = (0..analysis.groups().len()).filter(|&g| {
             let removal = analysis.removal(GroupId(g));
             removal.is_some_and(|removal| removal.dead.binary_search(&id).is_ok())
         });
         Self {
-            inputs: node.input(0).map_or_else(|| Axis::new(&[]), &axis),
+            inputs: node.input(0).map_or_else(AxisCount::default, axis),
             outputs: axis(node.output()),
             removed_by: removed.collect(),
         }
@@ -68,18 +45,16 @@ impl Sides {
     /// Whether the layer's time depends on the width of a group.
     pub fn concerns(&self, group: usize) -> bool {
         let sides = [&self.inputs, &self.outputs];
-        sides.iter().any(|axis| axis.groups.contains_key(&group))
-            || self.removed_by.contains(&group)
+        sides.iter().any(|axis| axis.depends_on(GroupId(group))) || self.removed_by.contains(&group)
     }
 
     /// Input and output channels at these widths.
-    pub fn channels(&self, widths: &[usize], sizes: &[usize]) -> (usize, usize) {
-        let [inputs, outputs] = [&self.inputs, &self.outputs].map(|axis| axis.kept(widths, sizes));
-        (inputs.round() as usize, outputs.round() as usize)
+    pub fn channels(&self, widths: &[usize]) -> (usize, usize) {
+        (self.inputs.kept(widths), self.outputs.kept(widths))
     }
 
     /// The groups that narrowed the layer, with their parts.
-    pub fn shares(&self, widths: &[usize], sizes: &[usize]) -> Shares {
+    pub fn shares(&self, widths: &[usize]) -> Shares {
         let emptied: Vec<usize> = self
             .removed_by
             .iter()
@@ -92,13 +67,14 @@ impl Sides {
         }
         let mut weights: BTreeMap<usize, f64> = BTreeMap::new();
         for axis in [&self.inputs, &self.outputs] {
-            let (before, after) = (axis.kept(sizes, sizes), axis.kept(widths, sizes));
+            let (before, after) = (axis.full() as f64, axis.kept(widths) as f64);
             if after >= before || after <= 0.0 {
                 continue;
             }
             let narrowing = (before / after).ln();
-            for (&g, &count) in &axis.groups {
-                let gone = count as f64 * (1.0 - widths[g] as f64 / sizes[g].max(1) as f64);
+            for share in axis.shares() {
+                let (g, units) = (share.group.0, share.units.max(1) as f64);
+                let gone = share.channels as f64 * (1.0 - widths[g] as f64 / units);
                 *weights.entry(g).or_default() += narrowing * gone / (before - after);
             }
         }

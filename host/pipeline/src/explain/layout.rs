@@ -24,7 +24,6 @@ impl Layout {
         let table = CostTable::new(&pair.original, &pair.analysis);
         let names: Vec<String> = table.layer_names().map(str::to_owned).collect();
         let before = nodes_named(&pair.original, table.layer_names());
-        let sizes = pair.sizes();
         // A layer of the table is a node of its graph.
         let sides: Vec<Sides> = before
             .iter()
@@ -33,10 +32,7 @@ impl Layout {
             .collect();
         Self {
             after: nodes_named(&pair.pruned, table.layer_names()),
-            shares: sides
-                .iter()
-                .map(|s| s.shares(&pair.widths, &sizes))
-                .collect(),
+            shares: sides.iter().map(|s| s.shares(&pair.widths)).collect(),
             table,
             names,
             before,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use channels::{Analysis, AnalysisOptions, AxisUnit, GroupId, PrunePlan};
+use channels::{Analysis, AnalysisOptions, AxisCount, AxisShare, GroupId, PrunePlan};
 use onnx_graph::cost::{NodeCost, costs};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, ValueId};
@@ -50,18 +50,6 @@ impl Pair {
     }
 }
 
-/// The owners of an axis: the number of indices per group, and of pinned ones.
-pub(super) fn owned(owners: &[Option<AxisUnit>]) -> (BTreeMap<usize, usize>, usize) {
-    let (mut groups, mut pinned) = (BTreeMap::new(), 0);
-    for owner in owners {
-        match owner {
-            Some(unit) => *groups.entry(unit.group.0).or_default() += 1,
-            None => pinned += 1,
-        }
-    }
-    (groups, pinned)
-}
-
 fn by_name(graph: &Graph) -> BTreeMap<&str, &Node> {
     let nodes = graph.nodes().iter();
     nodes.map(|node| (node.name.as_str(), node)).collect()
@@ -71,8 +59,7 @@ fn by_name(graph: &Graph) -> BTreeMap<&str, &Node> {
 /// the pinned indices.
 struct Equation<'a> {
     node: &'a str,
-    groups: BTreeMap<usize, usize>,
-    pinned: usize,
+    axis: AxisCount,
     size: usize,
 }
 
@@ -100,13 +87,11 @@ fn equations<'a>(
             let (Some(value), Some(cut)) = (*value, pruned.constant_input(twin, i)) else {
                 continue;
             };
-            for (axis, owners) in analysis.constant_axes(value) {
-                let (groups, pinned) = owned(&owners);
-                if let Some(&size) = cut.dims().get(axis) {
+            for (position, axis) in analysis.constant_axes(value) {
+                if let Some(&size) = cut.dims().get(position) {
                     equations.push(Equation {
                         node: &node.name,
-                        groups,
-                        pinned,
+                        axis,
                         size,
                     });
                 }
@@ -118,33 +103,35 @@ fn equations<'a>(
 
 impl Equation<'_> {
     /// The only unknown group of the axis, and the width that follows for it.
-    fn solve(
-        &self,
-        known: &[Option<usize>],
-        sizes: &[usize],
-    ) -> Option<(usize, Result<usize, String>)> {
-        let mut unknown = self.groups.iter().filter(|(g, _)| known[**g].is_none());
-        let (&group, &count) = unknown.next()?;
+    fn solve(&self, known: &[Option<usize>]) -> Option<(usize, Result<usize, String>)> {
+        let shares = self.axis.shares();
+        let mut unknown = shares.iter().filter(|s| known[s.group.0].is_none());
+        let &AxisShare {
+            group,
+            channels,
+            units,
+        } = unknown.next()?;
         if unknown.next().is_some() {
             return None;
         }
-        let others = self.groups.iter().filter_map(|(&g, &count)| {
-            let width = known[g]?;
-            Some(count * width / sizes[g].max(1))
-        });
-        let left = self.size.checked_sub(self.pinned + others.sum::<usize>());
+        let others = shares.iter();
+        let others = others.filter_map(|share| Some(share.kept(known[share.group.0]?)));
+        let left = self
+            .size
+            .checked_sub(self.axis.pinned() + others.sum::<usize>());
         let width = left
-            .filter(|left| (left * sizes[group]).is_multiple_of(count))
-            .map(|left| left * sizes[group] / count)
-            .filter(|&width| width <= sizes[group]);
+            .filter(|left| (left * units).is_multiple_of(channels))
+            .map(|left| left * units / channels)
+            .filter(|&width| width <= units);
         let width = width.ok_or_else(|| {
-            let all = self.pinned + self.groups.values().sum::<usize>();
             format!(
-                "'{}' has {} channels there, which is no part of the original's {all}",
-                self.node, self.size
+                "'{}' has {} channels there, which is no part of the original's {}",
+                self.node,
+                self.size,
+                self.axis.full()
             )
         });
-        Some((group, width))
+        Some((group.0, width))
     }
 }
 
@@ -172,7 +159,7 @@ fn widths(original: &Graph, pruned: &Graph, analysis: &Analysis) -> Result<Vec<u
             }
         });
     }
-    while let Some((group, width)) = equations.iter().find_map(|e| e.solve(&known, &sizes)) {
+    while let Some((group, width)) = equations.iter().find_map(|e| e.solve(&known)) {
         known[group] = Some(width?);
     }
     let all = known.into_iter().zip(groups);
@@ -206,8 +193,7 @@ fn confirm(
         .map(|group| (0..group.channels).collect())
         .collect();
     let plan = PrunePlan::from_widths(analysis, &order, widths)?;
-    let cut = channels::cut(original, analysis, &plan)?;
-    let expected = layers(&channels::apply(original, &cut)?);
+    let expected = layers(&channels::prune(original, analysis, &plan)?);
     let found = layers(pruned);
     for (name, dims) in &expected {
         match found.get(name) {

@@ -65,7 +65,7 @@ fn a_layer_is_shared_by_the_logarithm_of_how_much_each_group_narrowed_it() {
         let mut widths = sizes.clone();
         (widths[0], widths[1]) = (first, second);
         let sides = Sides::of(&graph, &analysis, node(&graph, layer));
-        let shares = sides.shares(&widths, &sizes);
+        let shares = sides.shares(&widths);
         assert_eq!(shares.len(), wanted.len(), "{layer}: {shares:?}");
         for (found, wanted) in shares.iter().zip(wanted) {
             let close = found.0 == wanted.0 && (found.1 - wanted.1).abs() < 1e-12;
@@ -94,7 +94,7 @@ fn what_is_split_adds_up_and_a_removed_branch_belongs_to_the_emptied_group() {
         .iter()
         .map(|&id| Sides::of(&graph, &analysis, id))
         .collect();
-    let shares: Vec<_> = sides.iter().map(|s| s.shares(&widths, &sizes)).collect();
+    let shares: Vec<_> = sides.iter().map(|s| s.shares(&widths)).collect();
     let saved: Vec<f64> = (0..layers.len()).map(|i| 100.0 + i as f64).collect();
     let (of, unshared) = split(&saved, &shares, sizes.len());
     let all: f64 = saved.iter().sum();

@@ -5,11 +5,10 @@ use std::path::Path;
 
 use latency_model::{Curve, KernelTable, LayerKind};
 use report::{
-    AskedPoint, Fact, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
-    Staircase,
+    AskedPoint, Fact, LayerResidual, PredictedPoint, PredictionFit, PredictionReport, Staircase,
 };
 
-use super::predicted::{LearnedPoint, Predicted};
+use super::predicted::Predicted;
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 
@@ -18,43 +17,44 @@ use crate::folder::write_atomically;
 /// # Errors
 /// An I/O error naming the path.
 pub fn write_prediction(predicted: &Predicted, path: &Path) -> Result<(), PipelineError> {
-    let page = report::render_prediction(&page(predicted));
+    let page = report::render_prediction(&predicted.page);
     write_atomically(path, page.as_bytes())
 }
 
-fn page(predicted: &Predicted) -> PredictionReport {
-    let drawn = &predicted.drawn;
+/// The content of a page that a prediction does not contain.
+pub(super) struct Details<'a> {
+    pub model: &'a str,
+    pub device: String,
+    pub kernels: &'a KernelTable,
+    /// The kind of each layer; `None` if it cannot be measured alone.
+    pub kinds: Vec<Option<LayerKind>>,
+    /// The time of each layer in the unpruned network, ns.
+    pub in_network_ns: Vec<Option<f64>>,
+    /// Time of the unpruned network's operators other than layers, ns.
+    pub other_ns: Option<f64>,
+}
+
+/// Fills the page of a prediction.
+pub(super) fn page(predicted: &Predicted, details: &Details<'_>) -> PredictionReport {
     let fact = |name: &str, value: String| Fact {
         name: name.into(),
         value,
     };
-    let points = predicted.learned.iter().map(|p| PredictedPoint {
-        widths: p.widths.clone(),
-        measured: p.measured,
-        predicted: p.predicted,
-        kernels: p.kernels,
-        macs: p.macs,
-    });
-    let layers = predicted.layers.iter().zip(&drawn.layers);
-    let layers = layers.map(|(layer, drawn)| LayerResidual {
+    let layers = predicted.layers.iter().zip(&details.kinds);
+    let layers = layers.zip(&details.in_network_ns);
+    let layers = layers.map(|((layer, kind), &in_network_ns)| LayerResidual {
         name: layer.name.clone(),
-        kernel: drawn.kind.as_ref().map_or_else(
+        kernel: kind.as_ref().map_or_else(
             || "cannot be measured alone, by its MACs".into(),
             |kind| format!("{}, {} to {}", kind.kernel, kind.inputs, kind.outputs),
         ),
         alone_ns: layer.full_ns,
-        in_network_ns: drawn.in_network_ns,
-        estimated: drawn.kind.is_none(),
-    });
-    let groups = predicted.groups.iter().map(|g| GroupCorners {
-        name: g.name.clone(),
-        channels: g.channels,
-        widths: g.widths.clone(),
-        corners: g.corners.clone(),
+        in_network_ns,
+        estimated: kind.is_none(),
     });
     PredictionReport {
-        model: drawn.model.clone(),
-        device: drawn.device.clone(),
+        model: details.model.to_owned(),
+        device: details.device.clone(),
         program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
         facts: vec![
             fact(
@@ -68,7 +68,7 @@ fn page(predicted: &Predicted) -> PredictionReport {
             ),
             fact(
                 "their noise",
-                format!("{:.1} %", drawn.kernels.noise() * 100.0),
+                format!("{:.1} %", details.kernels.noise() * 100.0),
             ),
             fact("whole networks", predicted.learned.len().to_string()),
         ],
@@ -81,7 +81,7 @@ fn page(predicted: &Predicted) -> PredictionReport {
             macs_error: line_error(&predicted.learned, |p| p.macs),
             kernels_error: error(predicted.learned.iter().map(|p| (p.kernels, p.measured))),
         }),
-        points: points.collect(),
+        points: predicted.learned.clone(),
         asked: Some(AskedPoint {
             widths: predicted.widths.clone(),
             predicted: predicted.ratio,
@@ -90,9 +90,9 @@ fn page(predicted: &Predicted) -> PredictionReport {
             measured: predicted.measured,
         }),
         layers: layers.collect(),
-        other_ns: drawn.other_ns,
-        stairs: stairs(&drawn.kernels, &users(predicted)),
-        groups: groups.collect(),
+        other_ns: details.other_ns,
+        stairs: stairs(details.kernels, &users(predicted, &details.kinds)),
+        groups: predicted.groups.clone(),
         warnings: Vec::new(),
     }
 }
@@ -107,7 +107,7 @@ fn error(pairs: impl Iterator<Item = (f64, f64)>) -> f64 {
 
 /// Mean relative error of a least-squares line through one figure of each network, each left out
 /// of its own line.
-fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64 {
+fn line_error(points: &[PredictedPoint], of: impl Fn(&PredictedPoint) -> f64) -> f64 {
     let without = |left: usize| {
         let others = points.iter().enumerate().filter(move |(i, _)| *i != left);
         let pairs: Vec<(f64, f64)> = others.map(|(_, p)| (of(p), p.measured)).collect();
@@ -128,10 +128,13 @@ fn line_error(points: &[LearnedPoint], of: impl Fn(&LearnedPoint) -> f64) -> f64
 }
 
 /// The layers of each kind of kernel.
-fn users(predicted: &Predicted) -> BTreeMap<&LayerKind, Vec<String>> {
+fn users<'a>(
+    predicted: &Predicted,
+    kinds: &'a [Option<LayerKind>],
+) -> BTreeMap<&'a LayerKind, Vec<String>> {
     let mut users: BTreeMap<&LayerKind, Vec<String>> = BTreeMap::new();
-    for (layer, drawn) in predicted.layers.iter().zip(&predicted.drawn.layers) {
-        if let Some(kind) = &drawn.kind {
+    for (layer, kind) in predicted.layers.iter().zip(kinds) {
+        if let Some(kind) = kind {
             users.entry(kind).or_default().push(layer.name.clone());
         }
     }
@@ -178,14 +181,14 @@ mod tests {
 
     #[test]
     fn the_error_of_a_line_is_that_of_the_points_left_out_of_it() {
-        let point = |macs: f64, measured: f64| LearnedPoint {
+        let point = |macs: f64, measured: f64| PredictedPoint {
             widths: Vec::new(),
             measured,
             predicted: None,
             kernels: measured,
             macs,
         };
-        let line: Vec<LearnedPoint> = (1..6)
+        let line: Vec<PredictedPoint> = (1..6)
             .map(|i| point(f64::from(i), f64::from(i) * 2.0 + 1.0))
             .collect();
         assert!(line_error(&line, |p| p.macs) < 1e-12);

@@ -3,12 +3,11 @@
 use channels::{Analysis, PrunePlan, importance_order};
 use latency::Model;
 use latency_model::CostTable;
-use onnx_graph::{Graph, GraphError};
+use onnx_graph::{Deployed, Graph, deploy};
 use search::{Space, WidthGrid};
 
 use super::request::PredictRequest;
 use crate::config::ModelSource;
-use crate::deploy::deployable;
 use crate::error::PipelineError;
 use crate::missing::all_counted;
 use crate::model::{load_model, read_spec, refuse_training};
@@ -66,25 +65,19 @@ impl Subject {
         Ok(widths)
     }
 
-    fn fail(&self, source: GraphError) -> PipelineError {
-        PipelineError::Model {
+    /// The network of these widths as it is deployed.
+    pub fn deployed(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
+        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
+        let pruned = channels::prune(&self.graph, &self.analysis, &plan)?;
+        deploy(&pruned, None).map_err(|source| PipelineError::Model {
             model: self.name.clone(),
             source,
-        }
-    }
-
-    /// The network of these widths as it is deployed.
-    pub fn deployed(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
-        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        let cut = channels::cut(&self.graph, &self.analysis, &plan)?;
-        let pruned = channels::apply(&self.graph, &cut)?;
-        deployable(&pruned, None).map_err(|e| self.fail(e))
+        })
     }
 
     /// The ONNX file of these widths.
     pub fn model(&self, widths: &[usize]) -> Result<Model, PipelineError> {
-        let deployed = self.deployed(widths)?;
-        let bytes = onnx_graph::write(&deployed).map_err(|e| self.fail(e))?;
+        let bytes = self.deployed(widths)?.bytes;
         Ok(Model::new(format!("{} {widths:?}", self.name), bytes))
     }
 }

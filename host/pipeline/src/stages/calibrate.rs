@@ -122,7 +122,7 @@ impl Networks for NearBudget<'_> {
 
     fn model(&mut self, widths: &[usize]) -> Result<Model, PipelineError> {
         let name = format!("calibration {}", Widths(widths.to_vec()));
-        Ok(Model::new(name, self.prepared.deploy_widths(widths)?.onnx))
+        Ok(Model::new(name, self.prepared.deploy_widths(widths)?.bytes))
     }
 
     fn progress(&mut self, session: &Session, tried: u64) -> Result<(), PipelineError> {

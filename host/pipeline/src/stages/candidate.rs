@@ -6,11 +6,11 @@ use std::time::{Duration, Instant};
 use latency::Model;
 use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
+use onnx_graph::Deployed;
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
 use train::{Evaluator, PruningNet};
 
 use crate::config::StrategyKind;
-use crate::deploy::Deployed;
 use crate::environment::{CostModel, search_interval};
 use crate::episodes::{EpisodeRecord, Timings};
 use crate::error::PipelineError;
@@ -141,7 +141,7 @@ pub(crate) fn screen_all(
     for candidate in candidates {
         let prospect = Prospect {
             accuracy: candidate.accuracy,
-            macs: candidate.deployed.macs,
+            macs: candidate.deployed.costs.macs,
             predicted: candidate.predicted.map(search_interval),
         };
         let config = &work.config.knowledge.screen;
@@ -183,8 +183,8 @@ pub(crate) fn measure_all(
     for mut candidate in candidates {
         if asks(&candidate) {
             let name = format!("{} {}", kind.name(), candidate.candidate.asked.config);
-            let onnx = std::mem::take(&mut candidate.candidate.deployed.onnx);
-            models.push(Model::new(name, onnx));
+            let bytes = std::mem::take(&mut candidate.candidate.deployed.bytes);
+            models.push(Model::new(name, bytes));
         }
         measured.push(Measured {
             candidate,
@@ -266,7 +266,7 @@ impl Measured {
             strategy,
             widths: candidate.asked.config.0,
             accuracy: candidate.accuracy,
-            macs: candidate.deployed.macs,
+            macs: candidate.deployed.costs.macs,
             ratio: measured.as_ref().map(|of| of.ratio),
             latency_ns: measured.as_ref().map(|of| of.latency_ns),
             device: measured.map(|of| of.device),

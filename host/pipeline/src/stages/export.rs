@@ -120,7 +120,7 @@ pub(crate) fn run(
         return Err(PipelineError::Stopped);
     }
     let deployed = prepared.deploy(graph)?;
-    let model = Model::new(role.to_string(), &deployed.onnx[..]);
+    let model = Model::new(role.to_string(), &deployed.bytes[..]);
     let difference = verify(&mut work.session, prepared, graph, &model)?;
     let measured = work.session.final_ratio(model);
     work.report_devices()?;
@@ -131,7 +131,7 @@ pub(crate) fn run(
     let file = if refused { REFUSED.into() } else { role.file() };
     // A network that was given trained is there since the start of the run.
     if role != NetworkRole::Original || !prepared.model.trained {
-        work.folder.write(&file, &deployed.onnx)?;
+        work.folder.write(&file, &deployed.bytes)?;
     }
     let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
@@ -140,9 +140,9 @@ pub(crate) fn run(
         search_accuracy,
         test_accuracy: accuracy.share(),
         test_images: accuracy.total,
-        macs: deployed.macs,
-        parameters: deployed.parameters,
-        bytes: deployed.onnx.len() as u64,
+        macs: deployed.costs.macs,
+        parameters: deployed.costs.parameters,
+        bytes: deployed.bytes.len() as u64,
         ratio: Some(ratio),
         checks,
         difference: Some(difference),

@@ -197,7 +197,7 @@ fn confirmed(
     if let Some(recorded) = work.records.get(&key)? {
         return Ok(recorded);
     }
-    let onnx = searching.prepared.deploy_widths(&record.widths)?.onnx;
+    let onnx = searching.prepared.deploy_widths(&record.widths)?.bytes;
     let measured = work
         .session
         .ratio(Model::new(&label[..], onnx), Effort::Final);
@@ -234,7 +234,7 @@ pub(crate) fn export_all(
     let original = (&full.0[..], accuracy);
     let original = export::run(work, prepared, NetworkRole::Original, &teacher.1, original)?;
     // Earlier versions wrote the untrained network over it when a finished run was resumed.
-    let deployed = prepared.deploy(&teacher.1)?.onnx;
+    let deployed = prepared.deploy(&teacher.1)?.bytes;
     if std::fs::read(work.folder.path(ORIGINAL)).is_ok_and(|held| held != deployed) {
         work.folder.write(ORIGINAL, &deployed)?;
     }

@@ -1,163 +1,121 @@
-//! Costs that are computed against the latency that was measured.
+//! Computed costs against measured latency.
 
 use agent_protocol::stats::Interval;
 
-use crate::{
-    charts::{Chart, Drawing, candidate_tip, colour, strategies},
-    data::ReportData,
-    html::Markup,
-    svg::{Frame, Scale, Window, at, dot, plain, segment, text},
-};
+use crate::charts::{Chart, Drawing, Strategies, candidate_tip};
+use crate::data::{Candidate, ReportData};
+use crate::format;
+use crate::svg::{Canvas, Frame, Scale, Window, plain};
 
-/// A candidate with its computed cost and its measured latency with interval.
-type Point<'a> = (f64, Interval, &'a crate::Candidate);
+/// A candidate with its computed cost and its measured latency.
+type Costed<'a> = (f64, Interval, &'a Candidate);
 
-/// MACs, relative to the original, against measured latency. None below two candidates with both.
+/// MACs, relative to the original, against measured latency; `None` for fewer than two candidates
+/// with both.
 pub(crate) fn macs_against_latency(data: &ReportData) -> Option<Chart<'_>> {
     let points = points(data, |c| data.macs_ratio(c.macs));
-    chart(
-        data,
-        points,
-        "macs",
-        "MACs",
-        "MACs, relative to the original",
-    )
+    let axis = "MACs, relative to the original";
+    chart(data, points, ("macs", "MACs"), axis)
 }
 
-/// The cost model's prediction against measured latency. None below two candidates with both.
+/// Predicted against measured latency; `None` for fewer than two candidates with both.
 pub(crate) fn prediction_against_latency(data: &ReportData) -> Option<Chart<'_>> {
     let points = points(data, |c| c.predicted_ratio);
-    chart(
-        data,
-        points,
-        "prediction",
-        "Predicted latency",
-        "predicted latency, relative to the original",
-    )
+    let axis = "predicted latency, relative to the original";
+    chart(data, points, ("prediction", "Predicted latency"), axis)
 }
 
-fn points<'a>(
-    data: &'a ReportData,
-    cost: impl Fn(&crate::Candidate) -> Option<f64>,
-) -> Vec<Point<'a>> {
-    let both = data
-        .candidates
-        .iter()
-        .filter_map(|c| Some((cost(c)?, c.latency_ratio?, c)));
-    both.filter(|(x, of, _)| {
-        [*x, of.value, of.low, of.high]
-            .iter()
-            .all(|v| v.is_finite())
-    })
-    .collect()
+fn points<'a>(data: &'a ReportData, cost: impl Fn(&Candidate) -> Option<f64>) -> Vec<Costed<'a>> {
+    let both = data.candidates.iter();
+    let both = both.filter_map(|c| Some((cost(c)?, c.latency_ratio?, c)));
+    let finite = |(cost, latency, _): &Costed<'_>| {
+        let Interval { value, low, high } = latency;
+        [cost, value, low, high].iter().all(|v| v.is_finite())
+    };
+    both.filter(finite).collect()
+}
+
+/// Costs with the medians of the latencies.
+fn medians(points: &[Costed<'_>]) -> Vec<(f64, f64)> {
+    points.iter().map(|p| (p.0, p.1.value)).collect()
 }
 
 fn chart<'a>(
     data: &'a ReportData,
-    points: Vec<Point<'a>>,
-    id: &'static str,
-    name: &str,
+    points: Vec<Costed<'a>>,
+    (id, name): (&'static str, &str),
     axis: &'static str,
 ) -> Option<Chart<'a>> {
     if points.len() < 2 {
         return None;
     }
-    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.value)).collect();
-    let error = values.iter().map(|(x, y)| (x - y).abs()).sum::<f64>() / values.len() as f64;
+    let values = medians(&points);
+    let distance: f64 = values.iter().map(|(x, y)| (x - y).abs()).sum();
     let relation = match (correlation(&values), correlation(&ranks(&values))) {
         (Some(r), Some(rho)) => format!("Correlation {r:.3}, of the ranks {rho:.3}."),
         _ => "No correlation: one of the two does not vary.".to_owned(),
     };
-    let description = format!(
-        "{} candidates with the 95 % intervals of their measurements. {relation} Mean distance from equality {error:.3}.",
-        points.len()
-    );
-    let names = strategies(data);
-    let mut legend: Vec<(String, String)> = names
-        .iter()
-        .map(|name| (format!("dot {}", colour(&names, name)), (*name).to_owned()))
-        .collect();
+    let strategies = Strategies::of(data);
+    let mut legend = strategies.legend();
     legend.push(("line equal".into(), "equal".into()));
-    let title = format!("{name} against measured latency");
-    let draw = move |window| draw(data, &points, &names, axis, window);
     Some(Chart {
         id,
-        title,
-        description,
+        title: format!("{name} against measured latency"),
+        description: format!(
+            "{} candidates with the 95 % intervals of their measurements. {relation} Mean distance from equality {:.3}.",
+            points.len(),
+            distance / values.len() as f64
+        ),
         legend,
-        draw: Box::new(draw),
+        draw: Box::new(move |window| draw(data, &points, &strategies, axis, window)),
     })
 }
 
 fn draw(
     data: &ReportData,
-    points: &[Point<'_>],
-    names: &[&str],
+    points: &[Costed<'_>],
+    strategies: &Strategies<'_>,
     axis: &str,
     window: Window,
 ) -> Drawing {
     let frame = Frame::new(window);
-    let mut svg = Markup::default();
-    let x = frame.x(Scale::covering(points.iter().map(|p| p.0), 0.05).unwrap_or((0.0, 1.0)));
-    let y = frame.y(
-        Scale::covering(points.iter().flat_map(|p| [p.1.low, p.1.high]), 0.05)
-            .unwrap_or((0.0, 1.0)),
-    );
-    frame.axes(
-        &mut svg,
-        (&x, axis, &plain),
-        (&y, "measured latency, relative to the original", &plain),
-        window,
-    );
+    let mut svg = Canvas::default();
+    let costs = Scale::covering(points.iter().map(|p| p.0), 0.05);
+    let latencies = Scale::covering(points.iter().flat_map(|p| [p.1.low, p.1.high]), 0.05);
+    let x = frame.x(costs.unwrap_or((0.0, 1.0)));
+    let y = frame.y(latencies.unwrap_or((0.0, 1.0)));
+    let y_title = "measured latency, relative to the original";
+    frame.axes(&mut svg, (&x, axis, &plain), (&y, y_title, &plain), window);
     let (low, high) = (x.ends().0.max(y.ends().0), x.ends().1.min(y.ends().1));
     if low < high {
-        segment(
-            &mut svg,
-            "line equal",
-            (x.place(low), y.place(low)),
-            (x.place(high), y.place(high)),
-        );
+        let ends = [low, high].map(|end| (x.map(end), y.map(end)));
+        svg.segment("line equal", ends[0], ends[1]);
     }
-    for &(cost, Interval { low, high, .. }, _) in points {
-        segment(
-            &mut svg,
+    for (cost, latency, _) in points {
+        let left = x.map(*cost);
+        svg.segment(
             "bars",
-            (x.place(cost), y.place(low)),
-            (x.place(cost), y.place(high)),
+            (left, y.map(latency.low)),
+            (left, y.map(latency.high)),
         );
     }
-    for &(cost, measured, candidate) in points {
-        let class = format!("dot faint {}", colour(names, &candidate.strategy));
+    for &(cost, latency, candidate) in points {
+        let class = format!("dot faint {}", strategies.colour(&candidate.strategy));
         let mut tip = candidate_tip(data, candidate);
         if let Some(predicted) = candidate.predicted_ratio {
-            tip.push_str(&format!("\npredicted {}", crate::format::ratio(predicted)));
+            tip.push_str(&format!("\npredicted {}", format::ratio(predicted)));
         }
-        dot(
-            &mut svg,
-            &class,
-            (x.place(cost), y.place(measured.value)),
-            window.pick(3.6, 3.2),
-            &tip,
-        );
+        let center = (x.map(cost), y.map(latency.value));
+        svg.dot(&class, center, window.pick(3.6, 3.2), &tip);
     }
-    let values: Vec<(f64, f64)> = points.iter().map(|p| (p.0, p.1.value)).collect();
-    if let Some(r) = correlation(&values) {
-        text(
-            &mut svg,
-            "label end",
-            frame.width - frame.right - 4.0,
-            at(frame.height - frame.bottom - 8.0),
-            &format!("r = {r:.3}"),
-        );
+    if let Some(r) = correlation(&medians(points)) {
+        let corner = (frame.right_edge() - 4.0, frame.bottom_edge() - 8.0);
+        svg.text("label end", corner, &format!("r = {r:.3}"));
     }
-    Drawing {
-        width: frame.width,
-        height: frame.height,
-        content: svg,
-    }
+    Drawing::framed(&frame, svg)
 }
 
-/// Pearson's correlation; none if one of the two does not vary.
+/// Pearson's correlation; `None` if one of the two does not vary.
 fn correlation(values: &[(f64, f64)]) -> Option<f64> {
     let count = values.len() as f64;
     let (mx, my) = values
@@ -173,7 +131,7 @@ fn correlation(values: &[(f64, f64)]) -> Option<f64> {
     r.is_finite().then_some(r)
 }
 
-/// Replaces values by their ranks; equal ones share the mean of theirs.
+/// The values replaced by their ranks; equal values share their mean rank.
 fn ranks(values: &[(f64, f64)]) -> Vec<(f64, f64)> {
     let rank = |values: Vec<f64>| {
         let mut order: Vec<usize> = (0..values.len()).collect();
@@ -202,16 +160,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn correlations_of_known_values() {
-        let close = |found: Option<f64>, expected: f64| {
-            assert!((found.unwrap() - expected).abs() < 1e-12, "{found:?}")
+    fn correlations_have_their_known_answers() {
+        let check = |values: &[(f64, f64)], expected: f64| {
+            let r = correlation(values).unwrap();
+            assert!((r - expected).abs() < 1e-12, "{r}");
         };
-        close(correlation(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)]), 1.0);
-        close(correlation(&[(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)]), -1.0);
+        check(&[(1.0, 2.0), (2.0, 4.0), (3.0, 6.0)], 1.0);
+        check(&[(1.0, 3.0), (2.0, 2.0), (3.0, 1.0)], -1.0);
         assert_eq!(correlation(&[(1.0, 3.0), (1.0, 2.0)]), None);
-        assert_eq!(
-            ranks(&[(5.0, 1.0), (1.0, 1.0), (9.0, 0.0)]),
-            [(1.0, 1.5), (0.0, 1.5), (2.0, 0.0)]
-        );
+        let ranks = ranks(&[(5.0, 1.0), (1.0, 1.0), (9.0, 0.0)]);
+        assert_eq!(ranks, [(1.0, 1.5), (0.0, 1.5), (2.0, 0.0)]);
     }
 }

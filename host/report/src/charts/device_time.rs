@@ -1,140 +1,137 @@
-//! Best accuracy within the budget over the device time that it took.
+//! Best accuracy within the budget over the device time of the search.
 
-use crate::{
-    charts::{Chart, Drawing, colour, strategies},
-    data::ReportData,
-    format,
-    html::Markup,
-    svg::{Frame, Scale, Window, dot, hundredths, plain, polyline},
-};
+use crate::charts::{Chart, Drawing, Strategies};
+use crate::data::{Candidate, ReportData};
+use crate::format;
+use crate::svg::{Canvas, Frame, Scale, Window, hundredths, plain};
 
-/// A strategy's way up.
-struct Way<'a> {
+/// The progress of a strategy.
+struct Progress<'a> {
     strategy: &'a str,
-    /// Seconds of the device so far, the best accuracy measured within the budget by then, and the episode it came in.
-    records: Vec<(f64, f64, u64)>,
-    /// Seconds of the device in all.
+    records: Vec<Record>,
+    /// Device time of all candidates, in seconds.
     seconds: f64,
     measured: usize,
     tried: usize,
 }
 
-fn ways(data: &ReportData) -> Vec<Way<'_>> {
-    let of = |strategy| {
-        let mut all: Vec<&crate::Candidate> = data
-            .candidates
-            .iter()
-            .filter(|c| c.strategy == strategy)
-            .collect();
-        all.sort_by_key(|c| c.episode);
-        let mut way = Way {
-            strategy,
-            records: Vec::new(),
-            seconds: 0.0,
-            measured: 0,
-            tried: all.len(),
-        };
-        for candidate in all {
-            way.seconds += candidate.device_s;
-            way.measured += usize::from(candidate.latency_ratio.is_some());
-            let best = way.records.last().map_or(f64::NEG_INFINITY, |r| r.1);
-            let counts = candidate.feasible && candidate.latency_ratio.is_some();
-            if counts && candidate.accuracy > best {
-                way.records
-                    .push((way.seconds, candidate.accuracy, candidate.episode));
-            }
-        }
-        way
-    };
-    strategies(data).into_iter().map(of).collect()
+/// A measured candidate within the budget that was the best so far.
+struct Record {
+    /// Device time until then, in seconds.
+    seconds: f64,
+    accuracy: f64,
+    episode: u64,
 }
 
-/// None without a measured candidate within the budget.
+fn progress<'a>(data: &ReportData, strategy: &'a str) -> Progress<'a> {
+    let all = data.candidates.iter().filter(|c| c.strategy == strategy);
+    let mut all: Vec<&Candidate> = all.collect();
+    all.sort_by_key(|c| c.episode);
+    let mut progress = Progress {
+        strategy,
+        records: Vec::new(),
+        seconds: 0.0,
+        measured: 0,
+        tried: all.len(),
+    };
+    for candidate in all {
+        progress.seconds += candidate.device_s;
+        if candidate.latency_ratio.is_none() {
+            continue;
+        }
+        progress.measured += 1;
+        let best = progress.records.last().map(|record| record.accuracy);
+        let best = best.unwrap_or(f64::NEG_INFINITY);
+        if candidate.feasible && candidate.accuracy > best {
+            progress.records.push(Record {
+                seconds: progress.seconds,
+                accuracy: candidate.accuracy,
+                episode: candidate.episode,
+            });
+        }
+    }
+    progress
+}
+
+/// `None` without a measured candidate within the budget.
 pub(crate) fn device_time(data: &ReportData) -> Option<Chart<'_>> {
-    let names = strategies(data);
-    let ways: Vec<Way<'_>> = ways(data)
-        .into_iter()
-        .filter(|way| !way.records.is_empty() && way.seconds > 0.0)
+    let strategies = Strategies::of(data);
+    let all = strategies.names().map(|name| progress(data, name));
+    let all: Vec<Progress<'_>> = all
+        .filter(|one| !one.records.is_empty() && one.seconds > 0.0)
         .collect();
-    if ways.is_empty() {
+    if all.is_empty() {
         return None;
     }
-    let told: Vec<String> = ways
-        .iter()
-        .filter_map(|way| {
-            let (at, best, episode) = way.records.last()?;
-            Some(format!(
-                "{}: {} after {at:.1} s, in episode {episode}; {} of {} candidates were measured in {:.1} s",
-                way.strategy,
-                format::percent(*best),
-                way.measured,
-                way.tried,
-                way.seconds
-            ))
-        })
-        .collect();
-    let legend = ways.iter().map(|way| {
-        (
-            format!("line {}", colour(&names, way.strategy)),
-            way.strategy.to_owned(),
-        )
+    let summaries: Vec<String> = all.iter().filter_map(summary).collect();
+    let legend = all.iter().map(|one| {
+        let class = format!("line {}", strategies.colour(one.strategy));
+        (class, one.strategy.to_owned())
     });
     Some(Chart {
         id: "device-time",
         title: "Accuracy over device time".into(),
         description: format!(
-            "The best accuracy within the budget by the time that the device had spent on measuring. {}.",
-            told.join(". ")
+            "The best accuracy within the budget by device time spent on measurements. {}.",
+            summaries.join(". ")
         ),
         legend: legend.collect(),
-        draw: Box::new(move |window| draw(&names, &ways, window)),
+        draw: Box::new(move |window| draw(&strategies, &all, window)),
     })
 }
 
-fn draw(names: &[&str], ways: &[Way<'_>], window: Window) -> Drawing {
+fn summary(progress: &Progress<'_>) -> Option<String> {
+    let last = progress.records.last()?;
+    Some(format!(
+        "{}: {} after {:.1} s, in episode {}; {} of {} candidates were measured in {:.1} s",
+        progress.strategy,
+        format::percent(last.accuracy),
+        last.seconds,
+        last.episode,
+        progress.measured,
+        progress.tried,
+        progress.seconds
+    ))
+}
+
+fn draw(strategies: &Strategies<'_>, all: &[Progress<'_>], window: Window) -> Drawing {
     let frame = Frame {
         height: window.pick(400.0, 300.0),
         ..Frame::new(window)
     };
-    let mut svg = Markup::default();
-    let ends = ways.iter().map(|way| way.seconds).chain([0.0]);
-    let x = frame.x(Scale::covering(ends, 0.02).unwrap_or((0.0, 1.0)));
-    let reached = ways.iter().flat_map(|way| way.records.iter().map(|r| r.1));
-    let y = frame.y(Scale::covering(reached, 0.06).unwrap_or((0.0, 1.0)));
+    let mut svg = Canvas::default();
+    let times = all.iter().map(|one| one.seconds).chain([0.0]);
+    let x = frame.x(Scale::covering(times, 0.02).unwrap_or((0.0, 1.0)));
+    let records = all.iter().flat_map(|one| &one.records);
+    let y = Scale::covering(records.map(|record| record.accuracy), 0.06);
+    let y = frame.y(y.unwrap_or((0.0, 1.0)));
     frame.axes(
         &mut svg,
         (&x, "device time, s", &plain),
         (&y, "best accuracy, %", &hundredths),
         window,
     );
-    for way in ways {
-        let class = colour(names, way.strategy);
+    for one in all {
+        let class = strategies.colour(one.strategy);
         let mut line = Vec::new();
-        let mut last = None;
-        for &(seconds, accuracy, episode) in &way.records {
-            let place = (x.place(seconds), y.place(accuracy));
-            line.extend(last.map(|height| (place.0, height)));
-            line.push(place);
-            last = Some(place.1);
+        let mut height = None;
+        for record in &one.records {
+            let point = (x.map(record.seconds), y.map(record.accuracy));
+            line.extend(height.map(|height| (point.0, height)));
+            line.push(point);
+            height = Some(point.1);
             let tip = format!(
-                "{} episode {episode}\naccuracy {}\nafter {seconds:.1} s of the device",
-                way.strategy,
-                format::percent(accuracy)
+                "{} episode {}\naccuracy {}\nafter {:.1} s of the device",
+                one.strategy,
+                record.episode,
+                format::percent(record.accuracy),
+                record.seconds
             );
-            dot(
-                &mut svg,
-                &format!("dot {class}"),
-                place,
-                window.pick(3.6, 3.0),
-                &tip,
-            );
+            let radius = window.pick(3.6, 3.0);
+            svg.dot(&format!("dot {class}"), point, radius, &tip);
         }
-        line.extend(last.map(|height| (x.place(way.seconds), height)));
-        polyline(&mut svg, &format!("line {class}"), &line);
+        line.extend(height.map(|height| (x.map(one.seconds), height)));
+        svg.polyline(&format!("line {class}"), &line);
     }
-    Drawing {
-        width: frame.width,
-        height: frame.height,
-        content: svg,
-    }
+    Drawing::framed(&frame, svg)
 }

@@ -1,239 +1,237 @@
-//! Accuracy against latency of all candidates, with their front, the networks of the table and the budget.
+//! Accuracy against cost of all candidates, with their Pareto front, the networks of the table
+//! and the budget.
 
-use crate::{
-    Role,
-    charts::{Chart, Drawing, candidate_tip, colour, strategies},
-    data::ReportData,
-    format,
-    html::Markup,
-    svg::{
-        Frame, Scale, Window, diamond, dot, hundredths, plain, polyline, rect, segment, spread,
-        text,
-    },
-};
+use crate::charts::{Chart, Drawing, Legend, Strategies, candidate_tip};
+use crate::data::{Candidate, ReportData, Role};
+use crate::format;
+use crate::svg::{Canvas, Frame, Point, Scale, Window, hundredths, plain, spread};
 
-/// A network of the table in the plane of the chart.
-struct Mark<'a> {
-    label: &'a str,
-    role: Role,
-    x: f64,
-    y: f64,
+/// What the chart draws; costs are relative to the original.
+struct Front<'a> {
+    data: &'a ReportData,
+    strategies: Strategies<'a>,
+    /// The name of the cost: measured latency, or MACs for a run without latencies.
+    cost: &'static str,
+    /// Cost and accuracy of the candidates.
+    points: Vec<(f64, f64, &'a Candidate)>,
+    networks: Vec<Network<'a>>,
+    /// Candidates that no other beats in both cost and accuracy, by increasing cost.
+    front: Vec<(f64, f64)>,
+    budget: Option<f64>,
 }
 
-/// None without candidates that have an accuracy and a cost.
+/// A network of the table.
+struct Network<'a> {
+    label: &'a str,
+    role: Role,
+    cost: f64,
+    accuracy: f64,
+}
+
+/// `None` without candidates that have an accuracy and a cost.
 pub(crate) fn front(data: &ReportData) -> Option<Chart<'_>> {
-    // A search by MACs has no latencies: then the other cost is what there is to show.
-    let latency = data.candidates.iter().any(|c| c.latency_ratio.is_some());
-    let cost = move |c: &crate::Candidate| {
-        if latency {
-            c.latency_ratio.map(|r| r.value)
-        } else {
-            data.macs_ratio(c.macs)
-        }
-    };
-    let points: Vec<(f64, f64, &crate::Candidate)> = data
-        .candidates
-        .iter()
-        .filter_map(|c| Some((cost(c)?, c.accuracy, c)))
-        .filter(|(x, y, _)| x.is_finite() && y.is_finite())
-        .collect();
+    let by_latency = data.candidates.iter().any(|c| c.latency_ratio.is_some());
+    let points = points(data, by_latency);
     if points.is_empty() {
         return None;
     }
-    let marks: Vec<Mark<'_>> = data
-        .rows
-        .iter()
-        .filter_map(|row| {
-            let x = if latency {
-                row.latency_ratio()?
-            } else {
-                data.macs_ratio(row.macs?)?
-            };
-            let y = row.search_accuracy?;
-            (x.is_finite() && y.is_finite()).then_some(Mark {
-                label: &row.label,
-                role: row.role,
-                x,
-                y,
-            })
-        })
-        .collect();
-    let budget = if latency {
+    let budget = if by_latency {
         data.budget.latency_ratio
     } else {
         data.budget.macs_ratio
-    }
-    .filter(|b| b.is_finite());
-    let names = strategies(data);
-    let mut legend: Vec<(String, String)> = names
-        .iter()
-        .map(|name| (format!("dot {}", colour(&names, name)), (*name).to_owned()))
-        .collect();
-    if points.iter().any(|(_, _, c)| !c.feasible) {
-        legend.push(("dot over".into(), "over budget".into()));
-    }
-    legend.push(("line front".into(), "front".into()));
-    if budget.is_some() {
-        legend.push(("line budget".into(), "budget".into()));
-    }
-    if !marks.is_empty() {
-        legend.push(("mark".into(), "networks of the table".into()));
-    }
-    let edge = pareto(points.iter().map(|&(x, y, _)| (x, y)).collect());
-    let what = if latency { "measured latency" } else { "MACs" };
-    let feasible = points.iter().filter(|(_, _, c)| c.feasible).count();
-    let description = format!(
-        "Accuracy on the search split against {what} relative to the original, {} candidates, {feasible} within the budget. \
-         Up and to the left is better; the front joins those that no other beats in both.",
-        points.len()
-    );
-    let title = format!("Accuracy and {}", if latency { "latency" } else { "MACs" });
-    let draw = move |window| draw(data, &points, &marks, &edge, budget, (&names, what), window);
+    };
+    let front = Front {
+        data,
+        strategies: Strategies::of(data),
+        cost: if by_latency {
+            "measured latency"
+        } else {
+            "MACs"
+        },
+        networks: networks(data, by_latency),
+        front: pareto(points.iter().map(|&(cost, y, _)| (cost, y)).collect()),
+        budget: budget.filter(|budget| budget.is_finite()),
+        points,
+    };
+    let title = if by_latency { "latency" } else { "MACs" };
     Some(Chart {
         id: "front",
-        title,
-        description,
-        legend,
-        draw: Box::new(draw),
+        title: format!("Accuracy and {title}"),
+        description: front.description(),
+        legend: front.legend(),
+        draw: Box::new(move |window| front.draw(window)),
     })
 }
 
-/// The points that no other beats in both, by rising cost.
+fn points<'a>(data: &'a ReportData, by_latency: bool) -> Vec<(f64, f64, &'a Candidate)> {
+    let point = |candidate: &'a Candidate| {
+        let cost = if by_latency {
+            candidate.latency_ratio?.value
+        } else {
+            data.macs_ratio(candidate.macs)?
+        };
+        let accuracy = candidate.accuracy;
+        (cost.is_finite() && accuracy.is_finite()).then_some((cost, accuracy, candidate))
+    };
+    data.candidates.iter().filter_map(point).collect()
+}
+
+fn networks(data: &ReportData, by_latency: bool) -> Vec<Network<'_>> {
+    let rows = data.rows.iter().filter_map(|row| {
+        let cost = if by_latency {
+            row.latency_ratio()?
+        } else {
+            data.macs_ratio(row.macs?)?
+        };
+        let accuracy = row.search_accuracy?;
+        (cost.is_finite() && accuracy.is_finite()).then_some(Network {
+            label: &row.label,
+            role: row.role,
+            cost,
+            accuracy,
+        })
+    });
+    rows.collect()
+}
+
+/// The points that no other beats in both, by increasing cost.
 fn pareto(mut points: Vec<(f64, f64)>) -> Vec<(f64, f64)> {
     points.sort_by(|a, b| a.0.total_cmp(&b.0).then(b.1.total_cmp(&a.1)));
     let mut best = f64::NEG_INFINITY;
-    points.retain(|&(_, y)| {
-        let better = y > best;
-        best = best.max(y);
+    points.retain(|&(_, accuracy)| {
+        let better = accuracy > best;
+        best = best.max(accuracy);
         better
     });
     points
 }
 
-fn draw(
-    data: &ReportData,
-    points: &[(f64, f64, &crate::Candidate)],
-    marks: &[Mark<'_>],
-    edge: &[(f64, f64)],
-    budget: Option<f64>,
-    (names, what): (&[&str], &str),
-    window: Window,
-) -> Drawing {
-    let frame = Frame {
-        height: window.pick(400.0, 340.0),
-        ..Frame::new(window)
-    };
-    let mut svg = Markup::default();
-    let xs = points
-        .iter()
-        .map(|p| p.0)
-        .chain(marks.iter().map(|m| m.x))
-        .chain(budget);
-    let ys = points.iter().map(|p| p.1).chain(marks.iter().map(|m| m.y));
-    let x = frame.x(Scale::covering(xs, 0.05).unwrap_or((0.0, 1.0)));
-    let y = frame.y(Scale::covering(ys, 0.06).unwrap_or((0.0, 1.0)));
-    let bottom = frame.height - frame.bottom;
-    if let Some(budget) = budget {
-        let place = x.place(budget);
-        rect(
-            &mut svg,
-            "within",
-            (frame.left, frame.top),
-            (place - frame.left, bottom - frame.top),
-            None,
-        );
+impl Front<'_> {
+    fn description(&self) -> String {
+        let feasible = self.points.iter().filter(|(_, _, c)| c.feasible).count();
+        format!(
+            "Accuracy on the search split against {} relative to the original, {} candidates, {feasible} within the budget. \
+             Up and to the left is better; the front joins the candidates that no other beats in both.",
+            self.cost,
+            self.points.len()
+        )
     }
-    let title = format!("{what}, relative to the original");
-    frame.axes(
-        &mut svg,
-        (&x, &title, &plain),
-        (&y, "accuracy on the search split, %", &hundredths),
-        window,
-    );
-    if let Some(budget) = budget {
-        let place = x.place(budget);
-        segment(&mut svg, "line budget", (place, frame.top), (place, bottom));
-        text(
-            &mut svg,
-            "budget-text end",
-            place - 5.0,
-            crate::svg::at(frame.top + 13.0),
-            &format!("budget {budget:.3}"),
-        );
-    }
-    let mut steps = Vec::new();
-    for &(px, py) in edge {
-        if let Some(&(_, last)) = steps.last() {
-            steps.push((x.place(px), last));
+
+    fn legend(&self) -> Legend {
+        let mut legend = self.strategies.legend();
+        let mut add = |class: &str, meaning: &str| legend.push((class.into(), meaning.into()));
+        if self.points.iter().any(|(_, _, c)| !c.feasible) {
+            add("dot over", "over budget");
         }
-        steps.push((x.place(px), y.place(py)));
+        add("line front", "front");
+        if self.budget.is_some() {
+            add("line budget", "budget");
+        }
+        if !self.networks.is_empty() {
+            add("mark", "networks of the table");
+        }
+        legend
     }
-    polyline(&mut svg, "line front", &steps);
-    // Those over the budget lie below the others.
-    for within in [false, true] {
-        for &(px, py, candidate) in points.iter().filter(|p| p.2.feasible == within) {
-            let class = if within {
-                format!("dot {}", colour(names, &candidate.strategy))
-            } else {
-                "dot over".to_owned()
-            };
-            dot(
-                &mut svg,
-                &class,
-                (x.place(px), y.place(py)),
-                window.pick(4.0, 3.5),
-                &candidate_tip(data, candidate),
+
+    fn draw(&self, window: Window) -> Drawing {
+        let frame = Frame {
+            height: window.pick(400.0, 340.0),
+            ..Frame::new(window)
+        };
+        let (points, networks) = (&self.points, &self.networks);
+        let costs = points.iter().map(|p| p.0);
+        let costs = costs.chain(networks.iter().map(|n| n.cost));
+        let accuracies = points.iter().map(|p| p.1);
+        let accuracies = accuracies.chain(networks.iter().map(|n| n.accuracy));
+        let x = frame.x(Scale::covering(costs.chain(self.budget), 0.05).unwrap_or((0.0, 1.0)));
+        let y = frame.y(Scale::covering(accuracies, 0.06).unwrap_or((0.0, 1.0)));
+        let mut svg = Canvas::default();
+        let budget = self.budget.map(|budget| (budget, x.map(budget)));
+        if let Some((_, left)) = budget {
+            let size = (left - frame.left, frame.bottom_edge() - frame.top);
+            svg.rect("within", (frame.left, frame.top), size, None);
+        }
+        let title = format!("{}, relative to the original", self.cost);
+        let y_title = "accuracy on the search split, %";
+        frame.axes(
+            &mut svg,
+            (&x, &title, &plain),
+            (&y, y_title, &hundredths),
+            window,
+        );
+        if let Some((budget, left)) = budget {
+            let ends = ((left, frame.top), (left, frame.bottom_edge()));
+            svg.segment("line budget", ends.0, ends.1);
+            let label = format!("budget {budget:.3}");
+            svg.text("budget-text end", (left - 5.0, frame.top + 13.0), &label);
+        }
+        let mut steps: Vec<Point> = Vec::new();
+        for &(cost, accuracy) in &self.front {
+            if let Some(&(_, last)) = steps.last() {
+                steps.push((x.map(cost), last));
+            }
+            steps.push((x.map(cost), y.map(accuracy)));
+        }
+        svg.polyline("line front", &steps);
+        self.candidates(&mut svg, (&x, &y), window);
+        self.marks(&mut svg, &frame, (&x, &y), window);
+        Drawing::framed(&frame, svg)
+    }
+
+    /// The candidates over the budget lie behind the others.
+    fn candidates(&self, svg: &mut Canvas, (x, y): (&Scale, &Scale), window: Window) {
+        for within in [false, true] {
+            let points = self.points.iter().filter(|p| p.2.feasible == within);
+            for &(cost, accuracy, candidate) in points {
+                let class = if within {
+                    format!("dot {}", self.strategies.colour(&candidate.strategy))
+                } else {
+                    "dot over".to_owned()
+                };
+                let center = (x.map(cost), y.map(accuracy));
+                let tip = candidate_tip(self.data, candidate);
+                svg.dot(&class, center, window.pick(4.0, 3.5), &tip);
+            }
+        }
+    }
+
+    fn marks(&self, svg: &mut Canvas, frame: &Frame, (x, y): (&Scale, &Scale), window: Window) {
+        let heights = self.networks.iter().map(|n| y.map(n.accuracy) + 4.0);
+        let mut heights: Vec<f64> = heights.collect();
+        let (top, bottom) = (frame.top + 8.0, frame.bottom_edge() - 6.0);
+        spread(&mut heights, 14.0, top, bottom);
+        for (network, height) in self.networks.iter().zip(heights) {
+            let center = (x.map(network.cost), y.map(network.accuracy));
+            let tip = format!(
+                "{}\naccuracy {}\n{} {}",
+                network.label,
+                format::percent(network.accuracy),
+                self.cost,
+                format::ratio(network.cost)
             );
+            let (class, radius, strong) = match network.role {
+                Role::Pruned => ("mark pruned", 8.0, " strong"),
+                _ => ("mark", 6.0, ""),
+            };
+            svg.diamond(class, center, radius, &tip);
+            let (side, anchor) = if frame.is_right_half(center.0) {
+                (-13.0, "label end")
+            } else {
+                (13.0, "label")
+            };
+            let label = format::shorten(network.label, window.pick(26, 18));
+            let class = format!("{anchor}{strong}");
+            svg.text(&class, (center.0 + side, height), &label);
         }
-    }
-    let mut heights: Vec<f64> = marks.iter().map(|mark| y.place(mark.y) + 4.0).collect();
-    spread(&mut heights, 14.0, frame.top + 8.0, bottom - 6.0);
-    for (mark, height) in marks.iter().zip(heights) {
-        let place = (x.place(mark.x), y.place(mark.y));
-        let class = if mark.role == Role::Pruned {
-            "mark pruned"
-        } else {
-            "mark"
-        };
-        let tip = format!(
-            "{}\naccuracy {}\n{what} {}",
-            mark.label,
-            format::percent(mark.y),
-            format::ratio(mark.x)
-        );
-        let radius = if mark.role == Role::Pruned { 8.0 } else { 6.0 };
-        diamond(&mut svg, class, place, radius, &tip);
-        // Labels on the right half read to the left, so that none leaves the frame.
-        let right = place.0 > (frame.left + frame.width) * 0.5;
-        let (side, anchor) = if right {
-            (-13.0, "label end")
-        } else {
-            (13.0, "label")
-        };
-        let class = if mark.role == Role::Pruned {
-            format!("{anchor} strong")
-        } else {
-            anchor.to_owned()
-        };
-        text(
-            &mut svg,
-            &class,
-            place.0 + side,
-            crate::svg::at(height),
-            &format::shorten(mark.label, window.pick(26, 18)),
-        );
-    }
-    Drawing {
-        width: frame.width,
-        height: frame.height,
-        content: svg,
     }
 }
 
 #[cfg(test)]
 mod tests {
+    use super::pareto;
+
     #[test]
-    fn the_front_keeps_what_nothing_beats() {
+    fn the_front_keeps_the_points_that_no_other_beats() {
         let points = vec![
             (0.5, 0.8),
             (0.4, 0.7),
@@ -242,6 +240,6 @@ mod tests {
             (0.7, 0.9),
             (0.8, 0.9),
         ];
-        assert_eq!(super::pareto(points), [(0.4, 0.7), (0.5, 0.8), (0.7, 0.9)]);
+        assert_eq!(pareto(points), [(0.4, 0.7), (0.5, 0.8), (0.7, 0.9)]);
     }
 }

@@ -1,14 +1,15 @@
-//! Predicted and real saving of every group, as bars from a common zero.
+//! Predicted and measured saving of every group, as bars from a common zero.
 
-use super::{Explanation, GroupSaving, text::counts, text::micros};
-use crate::{
-    charts::{Chart, Drawing},
-    format,
-    html::Markup,
-    svg::{Scale, Window, at, rect, segment, text},
-};
+use super::text::counts;
+use super::{Explanation, GroupSaving};
+use crate::charts::{Chart, Drawing, legend};
+use crate::format::{self, micros};
+use crate::svg::{Canvas, Scale, Window};
 
-/// None without groups.
+/// Height of a group.
+const LINE: f64 = 30.0;
+
+/// `None` without groups.
 pub(super) fn savings(data: &Explanation) -> Option<Chart<'_>> {
     if data.groups.is_empty() {
         return None;
@@ -16,65 +17,78 @@ pub(super) fn savings(data: &Explanation) -> Option<Chart<'_>> {
     let narrowed = data.groups.iter().filter(|g| g.kept < g.channels);
     let saved: f64 = data.groups.iter().map(|g| g.saved_ns).sum();
     let description = format!(
-        "Time saved by each group, the largest first: of {} groups {} were narrowed and saved {} together. Predicted: by kernels \
-         measured alone.",
-        data.groups.len(),
+        "Time saved by each group, the largest saving first: {} of {} groups were narrowed and saved {} in total. Predictions \
+         are from kernels measured in isolation.",
         narrowed.count(),
+        data.groups.len(),
         micros(saved)
     );
-    let legend = [
-        ("bar kept", "really saved"),
-        ("bar lost", "really added"),
-        ("bar predicted", "predicted"),
-    ];
-    let draw = move |window| draw(data, window);
     Some(Chart {
         id: "savings",
         title: "Time saved per group".into(),
         description,
-        legend: legend.map(|(c, m)| (c.into(), m.into())).to_vec(),
-        draw: Box::new(draw),
+        legend: legend([
+            ("bar kept", "saved"),
+            ("bar lost", "added"),
+            ("bar predicted", "predicted"),
+        ]),
+        draw: Box::new(move |window| draw(&data.ranked(), window)),
     })
 }
 
-/// Height of a group.
-const LINE: f64 = 30.0;
+/// The values that the row of a group spans.
+fn values(group: &GroupSaving) -> [f64; 3] {
+    [group.saved_ns, group.predicted_ns.unwrap_or(0.0), 0.0]
+}
 
-fn draw(data: &Explanation, window: Window) -> Drawing {
+fn draw(groups: &[&GroupSaving], window: Window) -> Drawing {
     let width = window.pick(1260.0, 340.0);
     let (name_width, letters) = window.pick((330.0, 46), (118.0, 16));
     let figures = window.pick(120.0, 70.0);
-    let groups = data.ranked();
-    let values = groups
-        .iter()
-        .flat_map(|g| [g.saved_ns, g.predicted_ns.unwrap_or(0.0), 0.0]);
-    let ends = Scale::covering(values, 0.0).unwrap_or((0.0, 1.0));
-    // Figures stand beyond the bars, on both sides where there are bars on both.
+    let all = groups.iter().flat_map(|group| values(group));
+    let ends = Scale::covering(all, 0.0).unwrap_or((0.0, 1.0));
+    // Figures follow the bars, so bars to the left of zero need a margin too.
     let left = name_width + if ends.0 < 0.0 { figures } else { 0.0 };
     let scale = Scale::new(ends, left, width - figures);
-    let mut svg = Markup::default();
+    let mut svg = Canvas::default();
     for (row, group) in groups.iter().enumerate() {
         let top = row as f64 * LINE + 2.0;
-        text(
-            &mut svg,
-            "tick end",
-            name_width - 10.0,
-            at(top + 17.0),
-            &format::shorten(&group.name, letters),
-        );
+        let name = format::shorten(&group.name, letters);
+        svg.text("tick end", (name_width - 10.0, top + 17.0), &name);
         bars(&mut svg, group, &scale, top);
     }
     let height = groups.len() as f64 * LINE + 4.0;
-    let zero = scale.place(0.0);
-    segment(&mut svg, "axis", (zero, 0.0), (zero, height));
+    let zero = scale.map(0.0);
+    svg.segment("axis", (zero, 0.0), (zero, height));
     Drawing {
         width,
         height,
-        content: svg,
+        canvas: svg,
     }
 }
 
-fn bars(svg: &mut Markup, group: &GroupSaving, scale: &Scale, top: f64) {
+fn bars(svg: &mut Canvas, group: &GroupSaving, scale: &Scale, top: f64) {
+    let (tip, zero) = (tip(group), scale.map(0.0));
+    let mut bar = |class: &str, ns: f64, top: f64, height: f64| {
+        let (from, to) = (zero.min(scale.map(ns)), zero.max(scale.map(ns)));
+        svg.rect(class, (from, top), (to - from, height), Some(&tip));
+    };
+    if let Some(predicted) = group.predicted_ns {
+        bar("bar predicted", predicted, top + 16.0, 7.0);
+    }
+    let is_slower = group.saved_ns < 0.0;
+    let class = if is_slower { "bar lost" } else { "bar kept" };
+    bar(class, group.saved_ns, top + 3.0, 12.0);
+    let ends = values(group).map(|ns| scale.map(ns)).into_iter();
+    let (class, x) = if is_slower {
+        ("tick end", ends.fold(f64::INFINITY, f64::min) - 8.0)
+    } else {
+        ("tick", ends.fold(f64::NEG_INFINITY, f64::max) + 8.0)
+    };
+    svg.text(class, (x, top + 17.0), &micros(group.saved_ns));
+}
+
+fn tip(group: &GroupSaving) -> String {
     let mut tip = format!(
         "{}\n{} channels\nsaved {} \u{b1}{}",
         group.name,
@@ -88,27 +102,5 @@ fn bars(svg: &mut Markup, group: &GroupSaving, scale: &Scale, top: f64) {
     if let Some(reason) = &group.reason {
         tip.push_str(&format!("\nno gain: {reason}"));
     }
-    let zero = scale.place(0.0);
-    let mut bar = |class: &str, ns: f64, top: f64, high: f64| {
-        let (from, to) = (zero.min(scale.place(ns)), zero.max(scale.place(ns)));
-        rect(svg, class, (from, top), (to - from, high), Some(&tip));
-    };
-    if let Some(predicted) = group.predicted_ns {
-        bar("bar predicted", predicted, top + 16.0, 7.0);
-    }
-    let class = if group.saved_ns < 0.0 {
-        "bar lost"
-    } else {
-        "bar kept"
-    };
-    bar(class, group.saved_ns, top + 3.0, 12.0);
-    let ends = [group.saved_ns, group.predicted_ns.unwrap_or(0.0), 0.0].map(|ns| scale.place(ns));
-    let figure = micros(group.saved_ns);
-    if group.saved_ns < 0.0 {
-        let place = ends.into_iter().fold(f64::INFINITY, f64::min);
-        text(svg, "tick end", place - 8.0, at(top + 17.0), &figure);
-    } else {
-        let place = ends.into_iter().fold(f64::NEG_INFINITY, f64::max);
-        text(svg, "tick", place + 8.0, at(top + 17.0), &figure);
-    }
+    tip
 }

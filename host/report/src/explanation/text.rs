@@ -1,102 +1,115 @@
-//! The explanation as a table for the terminal.
+//! The explanation as tables for the terminal.
 
 use std::fmt::Write as _;
 
 use agent_protocol::stats::Interval;
 
 use super::{Explanation, GroupSaving};
-use crate::{format, text::clean};
+use crate::format::{self, micros, single_line};
+use crate::table::{Style, lines};
 
-/// Longest name of a group in the table.
+/// Longest name in a table.
 const LETTERS: usize = 44;
 
-/// The explanation for a terminal of fixed-width characters: the largest saving first. Nothing in names can control the terminal.
-/// Ends with a newline.
+/// Renders an explanation as tables for a terminal with a fixed-width font, the largest saving
+/// first. Names cannot control the terminal. Ends with a newline.
 pub fn explanation_text(data: &Explanation) -> String {
-    let mut out = String::new();
-    let saved = data.saved_ns();
-    let _ = writeln!(
-        out,
-        "{} {} ms, {} {} ms\n{}, {} on {}",
-        clean(&data.original),
-        format::millis(data.original_ns),
-        clean(&data.pruned),
-        format::millis(data.pruned_ns),
-        ratio(data.ratio),
-        if saved < 0.0 {
-            format!("{} slower", micros(-saved))
-        } else {
-            format!("{} saved", micros(saved))
-        },
-        clean(&data.device),
-    );
-    let _ = writeln!(
-        out,
-        "times of operators: medians of {} profiles of each network, taken in turn\n",
-        data.passes
-    );
-    let head = ["group", "channels", "predicted", "saved", "share"].map(str::to_owned);
-    let mut lines = vec![(head, Vec::new())];
-    lines.extend(data.ranked().into_iter().map(|group| line(group, saved)));
-    let none = String::new;
-    let sum = |name: &str, ns: f64| {
-        let cells = [name.into(), none(), none(), micros(ns), share(ns, saved)];
-        (cells, Vec::new())
-    };
-    lines.extend(data.remainders().map(|(name, ns)| sum(name, ns)));
-    lines.push(sum("together", saved));
-    table(&mut out, &lines, true);
-
-    let head = ["other operators", "count", "original", "pruned", "saved"];
-    let mut lines = vec![(head.map(str::to_owned), Vec::new())];
-    lines.extend(data.others.iter().map(|kind| {
-        let cells = [
-            format::shorten(&clean(&kind.kind), LETTERS),
-            counts(kind.count_before, kind.count_after),
-            micros(kind.before_ns),
-            micros(kind.after_ns),
-            micros(kind.saved_ns()),
-        ];
-        (cells, Vec::new())
-    }));
+    let mut out = summary(data);
     out.push('\n');
-    table(&mut out, &lines, false);
+    groups(&mut out, data);
+    out.push('\n');
+    others(&mut out, data);
+    // Writing to a string does not fail.
     for note in &data.notes {
-        let _ = writeln!(out, "note: {}", clean(note));
+        let _ = writeln!(out, "note: {}", single_line(note));
     }
     out
 }
 
-/// A ratio with its interval: 0.667x (0.662 to 0.672).
-pub(super) fn ratio(of: Interval) -> String {
+fn summary(data: &Explanation) -> String {
+    let saved = data.saved_ns();
+    let saved = if saved < 0.0 {
+        format!("{} slower", micros(-saved))
+    } else {
+        format!("{} saved", micros(saved))
+    };
     format!(
-        "{}x ({} to {})",
-        format::ratio(of.value),
-        format::ratio(of.low),
-        format::ratio(of.high)
+        "{} {} ms, {} {} ms\n{}, {saved} on {}\n\
+         times of operators: medians of {} profiles of each network, taken in turn\n",
+        single_line(&data.original),
+        format::millis(data.original_ns),
+        single_line(&data.pruned),
+        format::millis(data.pruned_ns),
+        ratio(data.ratio),
+        single_line(&data.device),
+        data.passes
     )
 }
 
-/// Cells, and what is said below them.
-type Line = ([String; 5], Vec<String>);
-
-fn line(group: &GroupSaving, total: f64) -> Line {
-    let saved = format!(
-        "{} \u{b1}{}",
-        micros(group.saved_ns),
-        plain_micros(group.uncertainty_ns)
-    );
-    let cells = [
-        format::shorten(&clean(&group.name), LETTERS),
-        counts(group.channels, group.kept),
-        group.predicted_ns.map_or_else(|| "-".to_owned(), micros),
-        saved,
-        share(group.saved_ns, total),
-    ];
-    let reason = group.reason.iter().map(|why| format!("no gain: {why}"));
-    (cells, reason.chain(group.changes.clone()).collect())
+/// The groups, each followed by its remarks, then the remainder and, below a rule, the sum.
+fn groups(out: &mut String, data: &Explanation) {
+    let saved = data.saved_ns();
+    let groups = data.ranked();
+    let mut rows: Vec<[String; 5]> = groups.iter().map(|group| row(group, saved)).collect();
+    let sums = data.remainders().into_iter().chain([("together", saved)]);
+    rows.extend(sums.map(|(name, ns)| {
+        let none = String::new;
+        [name.into(), none(), none(), micros(ns), share(ns, saved)]
+    }));
+    let head = ["group", "channels", "predicted", "saved", "share"];
+    let mut lines = lines(head, rows, Style::Figures);
+    let sum = lines.pop();
+    for (index, line) in lines.iter().enumerate() {
+        let _ = writeln!(out, "{line}");
+        let group = index.checked_sub(2).and_then(|index| groups.get(index));
+        for remark in group.into_iter().flat_map(|group| remarks(group)) {
+            let _ = writeln!(out, "  {}", single_line(&remark));
+        }
+    }
+    for line in lines.get(1).into_iter().chain(&sum) {
+        let _ = writeln!(out, "{line}");
+    }
 }
 
+fn row(group: &GroupSaving, total: f64) -> [String; 5] {
+    let uncertainty = format::micros_number(group.uncertainty_ns);
+    [
+        format::shorten(&single_line(&group.name), LETTERS),
+        counts(group.channels, group.kept),
+        group.predicted_ns.map_or_else(|| "-".to_owned(), micros),
+        format!("{} \u{b1}{uncertainty}", micros(group.saved_ns)),
+        share(group.saved_ns, total),
+    ]
+}
+
+fn remarks(group: &GroupSaving) -> impl Iterator<Item = String> {
+    let reason = group.reason.iter().map(|why| format!("no gain: {why}"));
+    reason.chain(group.changes.iter().cloned())
+}
+
+fn others(out: &mut String, data: &Explanation) {
+    let rows = data.others.iter().map(|kind| {
+        [
+            format::shorten(&single_line(&kind.kind), LETTERS),
+            counts(kind.count_before, kind.count_after),
+            micros(kind.before_ns),
+            micros(kind.after_ns),
+            micros(kind.saved_ns()),
+        ]
+    });
+    let head = ["other operators", "count", "original", "pruned", "saved"];
+    for line in lines(head, rows.collect(), Style::Figures) {
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+/// A ratio with its interval: "0.667x (0.662 to 0.672)".
+pub(super) fn ratio(ratio: Interval) -> String {
+    let ends = format::range(ratio.low, ratio.high, format::ratio);
+    format!("{}x ({ends})", format::ratio(ratio.value))
+}
+
+/// A number before and after: "64 → 32", or "64" if it is unchanged.
 pub(super) fn counts(before: usize, after: usize) -> String {
     if before == after {
         before.to_string()
@@ -105,49 +118,10 @@ pub(super) fn counts(before: usize, after: usize) -> String {
     }
 }
 
-/// Microseconds with their unit.
-pub(super) fn micros(ns: f64) -> String {
-    format!("{} us", plain_micros(ns))
-}
-
-/// Microseconds with a tenth, which is as much as the profile of a runtime tells.
-fn plain_micros(ns: f64) -> String {
-    // Adding zero turns a negative zero into a positive one.
-    format!("{:.1}", (ns / 100.0).round() / 10.0 + 0.0)
-}
-
-/// A part of the time saved; nothing where so little was saved that shares say nothing.
+/// A part of the saved time in percent; [`format::NONE`] if less than a nanosecond was saved.
 pub(super) fn share(part: f64, whole: f64) -> String {
     if whole.abs() < 1.0 {
         return format::NONE.to_owned();
     }
     format!("{:.0} %", 100.0 * part / whole + 0.0)
-}
-
-/// Columns side by side: the first to the left, the others to the right. With `sum`, the last line stands below a rule.
-fn table(out: &mut String, lines: &[Line], sum: bool) {
-    let mut widths = [0; 5];
-    for (cells, _) in lines {
-        for (width, cell) in widths.iter_mut().zip(cells) {
-            *width = (*width).max(cell.chars().count());
-        }
-    }
-    let rule = "-".repeat(widths.iter().sum::<usize>() + 2 * (widths.len() - 1));
-    for (row, (cells, below)) in lines.iter().enumerate() {
-        if row == 1 || (sum && row + 1 == lines.len()) {
-            let _ = writeln!(out, "{rule}");
-        }
-        let mut text = String::new();
-        for (column, (cell, &width)) in cells.iter().zip(&widths).enumerate() {
-            let pad = " ".repeat(width - cell.chars().count());
-            match column {
-                0 => text += &format!("{cell}{pad}"),
-                _ => text += &format!("  {pad}{cell}"),
-            }
-        }
-        let _ = writeln!(out, "{}", text.trim_end());
-        for words in below {
-            let _ = writeln!(out, "  {}", clean(words));
-        }
-    }
 }

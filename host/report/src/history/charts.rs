@@ -1,54 +1,113 @@
 //! The two charts of a series: its latency, and its change against the baseline.
 
-use super::{Figure, Outcome, Run, Series, change, figure};
+use super::{Estimate, Run, RunVerdict, Series, change, formatted};
 use crate::charts::{Chart, Drawing};
 use crate::format;
-use crate::html::Markup;
-use crate::svg::{Frame, Scale, Window, diamond, dot, hundredths, plain, polyline, segment};
+use crate::svg::{Canvas, Frame, Scale, TickFormat, Window, hundredths, plain, whole};
 
-/// The most runs that are drawn and listed, the newest.
+/// The most runs that are drawn and listed, the newest ones.
 const MOST: usize = 200;
 
 /// The runs that are drawn and listed.
-pub(super) fn shown(series: &Series) -> &[Run] {
+pub(super) fn newest(series: &Series) -> &[Run] {
     &series.runs[series.runs.len().saturating_sub(MOST)..]
 }
 
-/// What a chart draws of a run.
-type Of = fn(&Run) -> Option<Figure>;
-
-/// Latency over runs; `None` when there is none.
-pub(super) fn latency<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> {
-    let of: Of = |run| {
-        let latency = run.latency_ns?;
-        Some(Figure {
-            value: latency.value / 1e6,
-            interval: latency.interval.map(|(low, high)| (low / 1e6, high / 1e6)),
-        })
-    };
-    let description = format!(
-        "The median latency of {} runs and its 95 % interval over processes of the worker.",
-        of_runs(series, of).len()
-    );
-    chart(series, id, "Latency", description, "latency, ms", of)
+/// The quantity that a chart shows.
+#[derive(Clone, Copy, PartialEq)]
+enum Quantity {
+    /// In milliseconds.
+    Latency,
+    /// Relative to the baseline.
+    Change,
 }
 
-/// The change against the baseline over runs; `None` when nothing was compared.
-pub(super) fn changes<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> {
-    let of: Of = |run| run.change;
+impl Quantity {
+    fn of(self, run: &Run) -> Option<Estimate> {
+        let estimate = match self {
+            Self::Latency => run.latency_ns.map(|ns| Estimate {
+                value: ns.value / 1e6,
+                interval: ns.interval.map(|(low, high)| (low / 1e6, high / 1e6)),
+            }),
+            Self::Change => run.change,
+        };
+        estimate.filter(|estimate| estimate.value.is_finite())
+    }
+
+    fn axis(self) -> (&'static str, &'static TickFormat<'static>) {
+        match self {
+            Self::Latency => ("latency, ms", &plain),
+            Self::Change => ("change, %", &hundredths),
+        }
+    }
+}
+
+/// What a chart draws of a series.
+struct Runs<'a> {
+    quantity: Quantity,
+    series: &'a Series,
+    /// Runs with an estimate, by their number.
+    points: Vec<(usize, &'a Run, Estimate)>,
+    /// Runs whose model could not be measured, by their number; drawn on the lower edge.
+    failures: Vec<(usize, &'a Run)>,
+}
+
+impl<'a> Runs<'a> {
+    /// `None` if no run has an estimate.
+    fn of(series: &'a Series, quantity: Quantity) -> Option<Self> {
+        let first = series.runs.len() - newest(series).len();
+        let numbered = || (first + 1..).zip(newest(series));
+        let points: Vec<_> = numbered()
+            .filter_map(|(number, run)| Some((number, run, quantity.of(run)?)))
+            .collect();
+        let failed =
+            |run: &Run| run.verdict == RunVerdict::Unmeasured && quantity.of(run).is_none();
+        (!points.is_empty()).then(|| Self {
+            quantity,
+            series,
+            points,
+            failures: numbered().filter(|(_, run)| failed(run)).collect(),
+        })
+    }
+
+    fn chart(self, id: &'a str, title: &str, description: String) -> Chart<'a> {
+        let drawn = |verdict: &RunVerdict| {
+            self.points
+                .iter()
+                .any(|(_, run, _)| run.verdict == *verdict)
+                || (*verdict == RunVerdict::Unmeasured && !self.failures.is_empty())
+        };
+        let legend = RunVerdict::ALL.into_iter().filter(drawn);
+        let legend = legend.map(|verdict| (class(verdict).to_owned(), verdict.word().to_owned()));
+        Chart {
+            id,
+            title: title.to_owned(),
+            description,
+            legend: legend.collect(),
+            draw: Box::new(move |window| self.draw(window)),
+        }
+    }
+}
+
+/// Latency by run; `None` if no run has one.
+pub(super) fn latency<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> {
+    let runs = Runs::of(series, Quantity::Latency)?;
     let description = format!(
-        "The change of {} runs against their baseline, its 95 % interval, and the {} that the newest allows.",
-        of_runs(series, of).len(),
-        threshold(series).map_or_else(|| format::NONE.to_owned(), change),
+        "The median latency of {} runs and its 95 % interval over worker processes.",
+        runs.points.len()
     );
-    let mut chart = chart(
-        series,
-        id,
-        "Change against the baseline",
-        description,
-        "change, %",
-        of,
-    )?;
+    Some(runs.chart(id, "Latency", description))
+}
+
+/// Change against the baseline by run; `None` if no run was compared.
+pub(super) fn changes<'a>(series: &'a Series, id: &'a str) -> Option<Chart<'a>> {
+    let runs = Runs::of(series, Quantity::Change)?;
+    let threshold = threshold(series).map_or_else(|| format::NONE.to_owned(), change);
+    let description = format!(
+        "The change of {} runs against their baseline, its 95 % interval, and the threshold of the newest run, {threshold}.",
+        runs.points.len()
+    );
+    let mut chart = runs.chart(id, "Change against the baseline", description);
     chart.legend.push(("line budget".into(), "allowed".into()));
     Some(chart)
 }
@@ -57,162 +116,93 @@ fn threshold(series: &Series) -> Option<f64> {
     series.runs.last().map(|run| run.threshold)
 }
 
-fn of_runs(series: &Series, of: Of) -> Vec<(usize, &Run, Figure)> {
-    let runs = shown(series).iter().enumerate();
-    runs.filter_map(|(index, run)| {
-        let figure = of(run)?;
-        figure.value.is_finite().then_some((index, run, figure))
-    })
-    .collect()
-}
-
-/// Runs in which the model could not be measured; they stand on the lower edge.
-fn lost(series: &Series, of: Of) -> Vec<(usize, &Run)> {
-    let runs = shown(series).iter().enumerate();
-    runs.filter(|(_, run)| of(run).is_none() && run.outcome == Outcome::Unmeasured)
-        .collect()
-}
-
-fn class(outcome: Outcome) -> &'static str {
-    match outcome {
-        Outcome::Fine => "dot c0",
-        Outcome::NoBaseline => "dot c3",
-        Outcome::Regressed => "mark slower",
-        Outcome::Improved => "mark faster",
-        Outcome::Undecided | Outcome::Uncompared => "dot unsure",
-        Outcome::Unmeasured => "dot over",
+fn class(verdict: RunVerdict) -> &'static str {
+    match verdict {
+        RunVerdict::Fine => "dot c0",
+        RunVerdict::NoBaseline => "dot c3",
+        RunVerdict::Regressed => "mark slower",
+        RunVerdict::Improved => "mark faster",
+        RunVerdict::Undecided | RunVerdict::Uncompared => "dot unsure",
+        RunVerdict::Unmeasured => "dot over",
     }
 }
 
-fn chart<'a>(
-    series: &'a Series,
-    id: &'a str,
-    title: &str,
-    description: String,
-    unit: &'static str,
-    of: Of,
-) -> Option<Chart<'a>> {
-    let points = of_runs(series, of);
-    if points.is_empty() {
-        return None;
+impl Runs<'_> {
+    /// The ends of the vertical axis: all estimates and `lines`, and the parts of the intervals
+    /// that do not compress the estimates.
+    fn ends(&self, lines: &[f64]) -> (f64, f64) {
+        let values = self.points.iter().map(|(_, _, estimate)| estimate.value);
+        let values = values.chain(lines.iter().copied());
+        let (low, high) = Scale::covering(values, 0.0).unwrap_or((0.0, 1.0));
+        let most = 0.6 * (high - low).max(high.abs() * 0.05);
+        let intervals = self.points.iter();
+        let intervals = intervals.filter_map(|(_, _, estimate)| estimate.interval);
+        let whiskers = intervals.flat_map(|(a, b)| [a.max(low - most), b.min(high + most)]);
+        Scale::covering(whiskers.chain([low, high]), 0.06).unwrap_or((low, high))
     }
-    let lost = lost(series, of);
-    let drawn: Vec<Outcome> = points.iter().map(|(_, run, _)| run.outcome).collect();
-    let present = |outcome: &Outcome| {
-        drawn.contains(outcome) || (*outcome == Outcome::Unmeasured && !lost.is_empty())
-    };
-    let legend = Outcome::ALL.into_iter().filter(present);
-    let legend = legend.map(|outcome| (class(outcome).to_owned(), outcome.word().to_owned()));
-    Some(Chart {
-        id,
-        title: title.to_owned(),
-        description,
-        legend: legend.collect(),
-        draw: Box::new(move |window| draw(series, &points, &lost, unit, window)),
-    })
-}
 
-/// The ends of the vertical axis: all estimates, and of the intervals what does not press the estimates together.
-fn ends(points: &[(usize, &Run, Figure)], always: &[f64]) -> (f64, f64) {
-    let values = points.iter().map(|(_, _, figure)| figure.value);
-    let values = values.chain(always.iter().copied());
-    let (low, high) = Scale::covering(values, 0.0).unwrap_or((0.0, 1.0));
-    let reach = 0.6 * (high - low).max(high.abs() * 0.05);
-    let intervals = points.iter().filter_map(|(_, _, figure)| figure.interval);
-    let whiskers = intervals.flat_map(|(a, b)| [a.max(low - reach), b.min(high + reach)]);
-    Scale::covering(whiskers.chain([low, high]), 0.06).unwrap_or((low, high))
-}
-
-fn draw(
-    series: &Series,
-    points: &[(usize, &Run, Figure)],
-    lost: &[(usize, &Run)],
-    unit: &str,
-    window: Window,
-) -> Drawing {
-    let frame = Frame::new(window);
-    let mut svg = Markup::default();
-    let changes = unit == "change, %";
-    let first = series.runs.len() - shown(series).len();
-    let number = |index: usize| (first + index + 1) as f64;
-    let x = frame.x((first as f64 + 0.4, series.runs.len() as f64 + 0.6));
-    let allowed = threshold(series).filter(|_| changes);
-    let always: Vec<f64> = allowed.into_iter().chain(changes.then_some(0.0)).collect();
-    let y = frame.y(ends(points, &always));
-    let whole = |value: f64, _: usize| {
-        if (value - value.round()).abs() < 1e-6 {
-            format!("{value:.0}")
-        } else {
-            String::new()
+    fn draw(&self, window: Window) -> Drawing {
+        let frame = Frame::new(window);
+        let mut svg = Canvas::default();
+        let total = self.series.runs.len() as f64;
+        let first = total - newest(self.series).len() as f64;
+        let x = frame.x((first + 0.4, total + 0.6));
+        let lines = match self.quantity {
+            Quantity::Latency => Vec::new(),
+            Quantity::Change => {
+                let threshold = threshold(self.series).map(|value| ("line budget", value));
+                [("line equal", 0.0)].into_iter().chain(threshold).collect()
+            }
+        };
+        let levels: Vec<f64> = lines.iter().map(|(_, value)| *value).collect();
+        let y = frame.y(self.ends(&levels));
+        let (title, write) = self.quantity.axis();
+        frame.axes(&mut svg, (&x, "run", &whole), (&y, title, write), window);
+        for (class, value) in lines {
+            let height = y.map(value);
+            svg.segment(class, (frame.left, height), (frame.right_edge(), height));
         }
-    };
-    let write: &crate::svg::Write<'_> = if changes { &hundredths } else { &plain };
-    frame.axes(&mut svg, (&x, "run", &whole), (&y, unit, write), window);
-    let across = |svg: &mut Markup, class: &str, value: f64| {
-        let (left, right) = (frame.left, frame.width - frame.right);
-        segment(svg, class, (left, y.place(value)), (right, y.place(value)));
-    };
-    if changes {
-        across(&mut svg, "line equal", 0.0);
-    }
-    if let Some(allowed) = allowed {
-        across(&mut svg, "line budget", allowed);
-    }
-    let place = |index: usize, value: f64| (x.place(number(index)), y.place(value));
-    let line: Vec<(f64, f64)> = points
-        .iter()
-        .map(|(index, _, figure)| place(*index, figure.value))
-        .collect();
-    polyline(&mut svg, "line front", &line);
-    let (low, high) = y.ends();
-    for (index, _, figure) in points {
-        if let Some((from, to)) = figure.interval {
-            let (from, to) = (from.clamp(low, high), to.clamp(low, high));
-            segment(&mut svg, "whisker", place(*index, from), place(*index, to));
+        let point = |number: usize, value: f64| (x.map(number as f64), y.map(value));
+        let estimates = self.points.iter();
+        let estimates = estimates.map(|(number, _, estimate)| point(*number, estimate.value));
+        svg.polyline("line front", &estimates.collect::<Vec<_>>());
+        let (low, high) = y.ends();
+        for (number, _, estimate) in &self.points {
+            if let Some((from, to)) = estimate.interval {
+                let (from, to) = (from.clamp(low, high), to.clamp(low, high));
+                svg.segment("whisker", point(*number, from), point(*number, to));
+            }
         }
-    }
-    for (index, run) in lost {
-        dot(
-            &mut svg,
-            class(run.outcome),
-            place(*index, low),
-            3.4,
-            &tip(run),
-        );
-    }
-    for (index, run, figure) in points {
-        let (at, class, tip) = (place(*index, figure.value), class(run.outcome), tip(run));
-        if class.starts_with("mark") {
-            diamond(&mut svg, class, at, 6.0, &tip);
-        } else {
-            dot(&mut svg, class, at, window.pick(4.0, 3.4), &tip);
+        for (number, run) in &self.failures {
+            svg.dot(class(run.verdict), point(*number, low), 3.4, &tip(run));
         }
-    }
-    Drawing {
-        width: frame.width,
-        height: frame.height,
-        content: svg,
+        for (number, run, estimate) in &self.points {
+            let (center, class) = (point(*number, estimate.value), class(run.verdict));
+            if class.starts_with("mark") {
+                svg.diamond(class, center, 6.0, &tip(run));
+            } else {
+                svg.dot(class, center, window.pick(4.0, 3.4), &tip(run));
+            }
+        }
+        Drawing::framed(&frame, svg)
     }
 }
 
-/// What hovering over a run says.
+/// The hover text of a run.
 fn tip(run: &Run) -> String {
     let mut lines = Vec::new();
     if !run.label.is_empty() {
         lines.push(run.label.clone());
     }
     lines.push(format::moment(run.unix_s));
-    let both = |what: &str, (value, interval): (Option<String>, Option<String>)| {
-        let value = value?;
+    let line = |name: &str, (value, interval): (Option<String>, Option<String>)| {
         let interval = interval.map_or_else(String::new, |interval| format!(" ({interval})"));
-        Some(format!("{what} {value}{interval}"))
+        Some(format!("{name} {}{interval}", value?))
     };
-    lines.extend(both("latency, ms:", figure(run.latency_ns, format::millis)));
-    lines.extend(both("change:", figure(run.change, change)));
-    lines.push(format!(
-        "{}, {} processes",
-        run.outcome.word(),
-        run.processes
-    ));
+    let latency = formatted(run.latency_ns, format::millis);
+    lines.extend(line("latency, ms:", latency));
+    lines.extend(line("change:", formatted(run.change, change)));
+    let verdict = run.verdict.word();
+    lines.push(format!("{verdict}, {} processes", run.processes));
     lines.join("\n")
 }

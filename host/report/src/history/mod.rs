@@ -1,16 +1,18 @@
-//! The history of a guard over latency: what each of its runs measured and said, drawn and in words.
+//! The history of a latency guard: the measurements and verdicts of its runs, as a page and as
+//! text.
 
 mod charts;
+mod header;
 mod page;
 mod text;
 
 pub use page::render;
 pub use text::text;
 
-/// Everything the history says.
+/// The content of a history.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct HistoryData {
-    /// One for each model, device and settings.
+    /// One series for each combination of model, device and settings.
     pub series: Vec<Series>,
 }
 
@@ -19,31 +21,31 @@ pub struct HistoryData {
 pub struct Series {
     /// The model's name.
     pub model: String,
-    /// What the user calls the device.
+    /// The user's name for the device.
     pub device: String,
     /// The device's identity.
     pub device_id: String,
-    /// Threads and the other settings that latency hangs on.
+    /// The settings that latency depends on, such as the number of threads.
     pub setup: String,
-    /// From the oldest to the newest.
+    /// The runs from the oldest to the newest.
     pub runs: Vec<Run>,
 }
 
-/// A figure with its 95 % interval, where there is one.
+/// An estimate with its 95 % interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Figure {
+pub struct Estimate {
     /// The estimate.
     pub value: f64,
-    /// The interval.
+    /// The ends of its interval; `None` if there are too few samples for one.
     pub interval: Option<(f64, f64)>,
 }
 
-/// What one run of the guard said of a model.
+/// The result of one run of the guard for one model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Run {
-    /// When, seconds since 1970.
+    /// Time of the run, in seconds since 1970 (UTC).
     pub unix_s: u64,
-    /// What the run was of; may be empty.
+    /// The label of the run, such as a commit; may be empty.
     pub label: String,
     /// Digest of the model, hexadecimal.
     pub sha256: String,
@@ -51,28 +53,28 @@ pub struct Run {
     pub runtime: String,
     /// The baseline's name; empty without one.
     pub baseline: String,
-    /// Latency, ns; `None` when it could not be measured.
-    pub latency_ns: Option<Figure>,
-    /// Change against the baseline, relative.
-    pub change: Option<Figure>,
-    /// Processes that count.
+    /// Latency in nanoseconds; `None` if it could not be measured.
+    pub latency_ns: Option<Estimate>,
+    /// Change against the baseline: 0.05 is 5 % slower.
+    pub change: Option<Estimate>,
+    /// Number of worker processes behind the verdict.
     pub processes: u32,
-    /// Largest change that was allowed, relative.
+    /// Largest allowed change.
     pub threshold: f64,
-    /// What was said.
-    pub outcome: Outcome,
-    /// What else is to be known.
+    /// The verdict.
+    pub verdict: RunVerdict,
+    /// Further remarks; may be empty.
     pub notes: String,
 }
 
-/// What a guard can say.
+/// The verdict of a run of the guard.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Outcome {
+pub enum RunVerdict {
     /// The model could not be measured.
     Unmeasured,
-    /// Nothing was to be compared.
+    /// No comparison was requested.
     NoBaseline,
-    /// It was to be compared, and the baseline has nothing of it.
+    /// The baseline does not contain the model.
     Uncompared,
     /// No slower than allowed.
     Fine,
@@ -80,12 +82,13 @@ pub enum Outcome {
     Improved,
     /// Slower than allowed.
     Regressed,
-    /// Too noisy to tell.
+    /// Too noisy for a verdict.
     Undecided,
 }
 
-impl Outcome {
-    pub(crate) const ALL: [Self; 7] = [
+impl RunVerdict {
+    /// All verdicts in the order of the legends.
+    const ALL: [Self; 7] = [
         Self::Fine,
         Self::NoBaseline,
         Self::Uncompared,
@@ -95,8 +98,7 @@ impl Outcome {
         Self::Unmeasured,
     ];
 
-    /// The word for people.
-    pub(crate) fn word(self) -> &'static str {
+    fn word(self) -> &'static str {
         match self {
             Self::Unmeasured => "not measured",
             Self::NoBaseline => "no baseline",
@@ -110,31 +112,30 @@ impl Outcome {
 }
 
 impl Run {
-    /// The label, a commit's digest shortened as is usual; a dash where there is none.
-    pub(crate) fn title(&self) -> String {
-        let words: Vec<&str> = self.label.split_whitespace().collect();
-        let digest = self.label.len() == 40 && self.label.bytes().all(|b| b.is_ascii_hexdigit());
-        match words.as_slice() {
-            [] => crate::format::NONE.to_owned(),
-            _ if digest => self.label[..12].to_owned(),
-            words => words.join(" "),
+    /// The label in one line, with a commit's digest shortened; a dash for an empty label.
+    fn title(&self) -> String {
+        let is_digest = self.label.len() == 40 && self.label.bytes().all(|b| b.is_ascii_hexdigit());
+        if is_digest {
+            return self.label[..12].to_owned();
         }
+        let words: Vec<&str> = self.label.split_whitespace().collect();
+        crate::html::or(&words.join(" "), crate::format::NONE).to_owned()
     }
 }
 
-/// A figure and its interval as `write` writes them.
-pub(crate) fn figure(
-    figure: Option<Figure>,
+/// An estimate and its interval, each formatted by `write`.
+fn formatted(
+    estimate: Option<Estimate>,
     write: fn(f64) -> String,
 ) -> (Option<String>, Option<String>) {
-    let interval = figure.and_then(|figure| figure.interval);
+    let interval = estimate.and_then(|estimate| estimate.interval);
     (
-        figure.map(|figure| write(figure.value)),
-        interval.map(|(low, high)| format!("{} to {}", write(low), write(high))),
+        estimate.map(|estimate| write(estimate.value)),
+        interval.map(|(low, high)| crate::format::range(low, high, write)),
     )
 }
 
 /// A relative change: "+5.0 %".
-pub(crate) fn change(value: f64) -> String {
+fn change(value: f64) -> String {
     crate::format::change(1.0 + value)
 }

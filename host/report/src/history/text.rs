@@ -1,26 +1,26 @@
-//! The history for a terminal.
+//! The history as tables for the terminal.
 
 use std::fmt::Write as _;
 
-use super::{HistoryData, Run, change, figure};
-use crate::format::{self, NONE};
+use super::{HistoryData, Run, change, formatted};
+use crate::format::{self, NONE, printable, single_line};
+use crate::table::{Style, lines};
 
-/// A table for each series, from the oldest run to the newest.
+/// Renders a table for each series, from the oldest run to the newest.
 pub fn text(data: &HistoryData) -> String {
     if data.series.is_empty() {
         return "The history is empty: nothing was measured yet.\n".to_owned();
     }
     let mut out = String::new();
     for (index, series) in data.series.iter().enumerate() {
+        if index > 0 {
+            out.push('\n');
+        }
         // Writing to a string does not fail.
         let _ = writeln!(
             out,
-            "{}{} on {} ({}), {}",
-            if index > 0 { "\n" } else { "" },
-            series.model,
-            series.device,
-            series.device_id,
-            series.setup
+            "{} on {} ({}), {}",
+            series.model, series.device, series.device_id, series.setup
         );
         let head = [
             "when",
@@ -29,27 +29,11 @@ pub fn text(data: &HistoryData) -> String {
             "change (95 %)",
             "verdict",
         ];
-        let mut rows = vec![head.map(str::to_owned)];
-        rows.extend(series.runs.iter().map(row));
-        let width = |column: usize| rows.iter().map(|row| row[column].chars().count()).max();
-        let widths: Vec<usize> = (0..head.len()).filter_map(width).collect();
-        for row in &rows {
-            let cells = row.iter().zip(&widths);
-            let cells: Vec<String> = cells
-                .map(|(cell, width)| format!("{cell:<width$}"))
-                .collect();
-            let _ = writeln!(out, "{}", cells.join("  ").trim_end());
+        for line in lines(head, series.runs.iter().map(row).collect(), Style::Text) {
+            let _ = writeln!(out, "{line}");
         }
     }
-    out.chars()
-        .map(|c| {
-            if crate::html::disturbs(c) {
-                '\u{fffd}'
-            } else {
-                c
-            }
-        })
-        .collect()
+    printable(&out)
 }
 
 fn row(run: &Run) -> [String; 5] {
@@ -60,9 +44,9 @@ fn row(run: &Run) -> [String; 5] {
     };
     [
         format::moment(run.unix_s),
-        run.title(),
-        both(figure(run.latency_ns, format::millis)),
-        both(figure(run.change, change)),
-        run.outcome.word().to_owned(),
+        single_line(&run.title()),
+        both(formatted(run.latency_ns, format::millis)),
+        both(formatted(run.change, change)),
+        run.verdict.word().to_owned(),
     ]
 }

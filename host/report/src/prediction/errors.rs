@@ -1,31 +1,31 @@
-//! The signed error of each way to predict, network by network.
+//! The signed error of each method of prediction, network by network.
 
-use super::{PredictedPoint, PredictionReport, points, points::Way, words};
-use crate::{
-    charts::{Chart, Drawing},
-    html::Markup,
-    svg::{Frame, Scale, Window, at, hundredths, segment, text},
-};
+use super::figures::{drawable, error};
+use super::points::{Method, measured, tip};
+use super::{PredictedPoint, PredictionReport};
+use crate::charts::{Chart, Drawing};
+use crate::svg::{Canvas, Frame, Scale, Window, hundredths};
 
-/// None unless the predictor and something to compare it with have errors.
+/// `None` if no network was predicted without itself.
 pub(super) fn errors(data: &PredictionReport) -> Option<Chart<'_>> {
-    let known = points::measured(data);
-    if !known.iter().any(|p| Way::Predictor.of(p).is_some()) {
+    let known = measured(data);
+    if !known.iter().any(|p| Method::Predictor.of(p).is_some()) {
         return None;
     }
-    let description = "Each network's predicted latency over its measured one, less one: to the left too fast, to the right too \
-                       slow. MACs and kernels are taken as they are, without a line fitted to them.";
     Some(Chart {
         id: "errors",
-        title: "Error by way of prediction".into(),
-        description: description.into(),
+        title: "Error by method".into(),
+        description: "The relative error of the prediction for each network: predictions on the left are too fast, on the right too slow. \
+                      MACs and the sum of kernels are used without a fit."
+            .into(),
         legend: Vec::new(),
         draw: Box::new(move |window| draw(&known, window)),
     })
 }
 
-fn of(way: Way, point: &PredictedPoint) -> Option<f64> {
-    Some(way.of(point)? / point.measured - 1.0).filter(|&error| words::drawable(error))
+fn error_of(method: Method, point: &PredictedPoint) -> Option<f64> {
+    let error = method.of(point)? / point.measured - 1.0;
+    drawable(error).then_some(error)
 }
 
 fn draw(known: &[&PredictedPoint], window: Window) -> Drawing {
@@ -34,43 +34,38 @@ fn draw(known: &[&PredictedPoint], window: Window) -> Drawing {
         height: window.pick(400.0, 340.0),
         ..Frame::new(window)
     };
-    let mut svg = Markup::default();
-    let all = Way::ALL.into_iter();
-    let values = all.flat_map(|way| known.iter().filter_map(move |point| of(way, point)));
-    let ends = Scale::covering(values.chain([0.0]), 0.05).unwrap_or((-1.0, 1.0));
-    let x = frame.x(ends);
-    // The grid parts the rows, which have names instead of numbers.
-    let y = frame.y((0.0, Way::ALL.len() as f64));
-    let nothing = |_: f64, _: usize| String::new();
+    let mut svg = Canvas::default();
+    let rows = Method::ALL.map(|method| {
+        let errors = known.iter();
+        let errors = errors.filter_map(|point| Some((error_of(method, point)?, *point)));
+        (method, errors.collect::<Vec<_>>())
+    });
+    let all = rows.iter().flat_map(|(_, errors)| errors);
+    let ends = Scale::covering(all.map(|(error, _)| *error).chain([0.0]), 0.05);
+    let x = frame.x(ends.unwrap_or((-1.0, 1.0)));
+    // The grid separates the rows, which have names instead of numbers.
+    let y = frame.y((0.0, rows.len() as f64));
+    let no_label = |_: f64, _: usize| String::new();
     frame.axes(
         &mut svg,
         (&x, "error, %", &hundredths),
-        (&y, "", &nothing),
+        (&y, "", &no_label),
         window,
     );
-    let zero = x.place(0.0);
-    let bottom = frame.height - frame.bottom;
-    segment(&mut svg, "line equal", (zero, frame.top), (zero, bottom));
-    let row = (bottom - frame.top) / Way::ALL.len() as f64;
-    for (index, way) in Way::ALL.into_iter().rev().enumerate() {
-        let top = frame.top + index as f64 * row;
-        let found: Vec<(f64, &PredictedPoint)> = known
-            .iter()
-            .filter_map(|point| Some((of(way, point)?, *point)))
-            .collect();
-        let mean = found.iter().map(|(error, _)| error.abs()).sum::<f64>() / found.len() as f64;
-        let name = format!("{}: {} off on average", way.word(), words::error(mean));
-        text(&mut svg, "label", frame.left, at(top + 14.0), &name);
-        for (number, (error, point)) in found.iter().enumerate() {
+    let (zero, bottom) = (x.map(0.0), frame.bottom_edge());
+    svg.segment("line equal", (zero, frame.top), (zero, bottom));
+    let height = (bottom - frame.top) / rows.len() as f64;
+    for (index, (method, errors)) in rows.iter().rev().enumerate() {
+        let top = frame.top + index as f64 * height;
+        let sum: f64 = errors.iter().map(|(error, _)| error.abs()).sum();
+        let mean = error(sum / errors.len() as f64);
+        let name = format!("{}: {mean} off on average", method.name());
+        svg.text("label", (frame.left, top + 14.0), &name);
+        for (number, (error, point)) in errors.iter().enumerate() {
             // Spread over the row, so that equal errors do not hide each other.
-            let height = top + row * 0.62 + ((number * 7) % 5) as f64 * 7.0 - 14.0;
-            let tip = points::tip(way, point);
-            way.mark(&mut svg, (x.place(*error), height), &tip);
+            let center = top + height * 0.62 + ((number * 7) % 5) as f64 * 7.0 - 14.0;
+            method.mark(&mut svg, (x.map(*error), center), &tip(*method, point));
         }
     }
-    Drawing {
-        width: frame.width,
-        height: frame.height,
-        content: svg,
-    }
+    Drawing::framed(&frame, svg)
 }

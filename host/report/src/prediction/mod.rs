@@ -1,11 +1,15 @@
-//! How a network's latency was predicted, and how far that can be trusted.
+//! A latency prediction: how it was made, and how accurate it is.
 
 mod errors;
+mod figures;
+mod groups;
+mod header;
 mod layers;
 mod page;
 mod points;
-mod stairs;
-mod words;
+mod residuals;
+mod staircases;
+mod whole;
 
 use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
@@ -14,142 +18,147 @@ use crate::data::Fact;
 
 pub use page::render_prediction;
 
-/// Everything the page says. All of it may be missing.
+/// The content of a prediction's page. Every part may be missing.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PredictionReport {
     /// Name or file of the model.
     pub model: String,
-    /// The device in one line.
+    /// Description of the device in one line.
     pub device: String,
-    /// Program and version.
+    /// Name and version of the program.
     pub program: String,
-    /// What else to know of how it was predicted.
+    /// Further facts about the prediction.
     pub facts: Vec<Fact>,
-    /// How good the predictor is; none while too few whole networks are measured.
+    /// Accuracy of the predictor; `None` if too few whole networks were measured.
     pub fit: Option<PredictionFit>,
-    /// The whole networks that were measured.
+    /// The measured whole networks.
     pub points: Vec<PredictedPoint>,
-    /// The configuration that was asked for.
+    /// The requested configuration.
     pub asked: Option<AskedPoint>,
-    /// Each layer of the unpruned network, in its order.
+    /// The layers of the unpruned network, in order.
     pub layers: Vec<LayerResidual>,
-    /// Times of kernels over their widths.
+    /// Times of kernels by width.
     pub stairs: Vec<Staircase>,
-    /// Each group of channels, in the order of the network.
-    pub groups: Vec<GroupCorners>,
-    /// Time of the unpruned network outside its layers, ns.
+    /// The channel groups in the order of the network.
+    pub groups: Vec<GroupSteps>,
+    /// Time of the unpruned network outside its layers, in nanoseconds.
     pub other_ns: Option<f64>,
-    /// What the reader should know before believing the rest.
+    /// Caveats, shown at the top of the page.
     pub warnings: Vec<String>,
 }
 
-/// How good the predictor is, by leaving out one measured network at a time. Errors are means of |estimate - measured| / measured.
+/// The accuracy of the predictor by leave-one-out. Errors are means of
+/// |prediction - measurement| / measurement.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PredictionFit {
-    /// Whole networks that were measured.
+    /// Number of measured whole networks.
     pub measured: u64,
     /// The predictor's error.
     pub mean_error: f64,
     /// The largest of its errors.
     pub max_error: f64,
-    /// Spearman's rank correlation of predicted and measured.
+    /// Spearman's rank correlation of predictions and measurements.
     pub rank_correlation: f64,
-    /// Share of the left-out truths that lay inside their interval, 0..=1.
+    /// Share of the measurements within their predicted interval, 0..=1.
     pub held: Option<f64>,
-    /// Error of a line through MACs.
+    /// Error of a linear fit to MACs.
     pub macs_error: f64,
     /// Error of the plain sum of kernels.
     pub kernels_error: f64,
 }
 
-/// A whole network that was measured. All figures are relative to the unpruned network.
+/// A measured whole network. All figures are relative to the unpruned network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct PredictedPoint {
-    /// Channels of each group.
+    /// The width of each group, in channels.
     pub widths: Vec<usize>,
     /// Measured latency.
     pub measured: f64,
-    /// Latency as predicted without this network; none while too few others were measured.
+    /// Latency predicted without this network; `None` if too few others were measured.
     pub predicted: Option<f64>,
-    /// The plain sum of its kernels.
+    /// The sum of its kernels.
     pub kernels: f64,
     /// Its MACs.
     pub macs: f64,
 }
 
-/// The configuration that was asked for. Its figures are relative to the unpruned network.
+/// The requested configuration. All figures are relative to the unpruned network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct AskedPoint {
-    /// Channels of each group.
+    /// The width of each group, in channels.
     pub widths: Vec<usize>,
     /// Predicted latency.
     pub predicted: f64,
-    /// Lower end of the interval that should hold 95 of 100 measurements.
+    /// Lower end of the 95 % prediction interval.
     pub low: Option<f64>,
-    /// Its upper end.
+    /// Upper end of the 95 % prediction interval.
     pub high: Option<f64>,
-    /// Measured latency with its 95 % interval: median, lower and upper end.
+    /// Measured latency.
     pub measured: Option<Interval>,
 }
 
-/// A layer of the unpruned network: its kernel alone and in its place.
+/// A layer of the unpruned network: its kernel in isolation and its time in the network.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct LayerResidual {
     /// The layer's name.
     pub name: String,
-    /// Its kernel for people: "Conv 3x3 at 32x32".
+    /// Description of its kernel: "Conv 3x3 at 32x32".
     pub kernel: String,
-    /// Time of its kernel alone, ns.
+    /// Time of its kernel measured in isolation, in nanoseconds.
     pub alone_ns: f64,
-    /// Its time in the network, by the runtime's profile, ns.
+    /// Time in the network by the runtime's profile, in nanoseconds.
     pub in_network_ns: Option<f64>,
-    /// Whether `alone_ns` follows from MACs because no kernel could be measured.
+    /// Whether `alone_ns` is estimated from MACs because the kernel could not be measured.
     pub estimated: bool,
 }
 
-/// Time of a kernel over one of its widths.
+/// The time of a kernel by one of its widths.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Staircase {
-    /// The kernel for people.
+    /// Description of the kernel.
     pub kernel: String,
-    /// What is varied: "output channels", "input channels" or "channels".
+    /// The varied width: "output channels", "input channels" or "channels".
     pub axis: String,
-    /// What was measured: width and time in ns.
+    /// The measurements: width, and time in nanoseconds.
     pub points: Vec<(usize, f64)>,
-    /// The steps found, ascending: first width, last width, time in ns.
+    /// The steps in ascending order: first width, last width, and time in nanoseconds.
     pub steps: Vec<(usize, usize, f64)>,
-    /// Names of the layers that have this kernel.
+    /// Names of the layers with this kernel.
     pub layers: Vec<String>,
 }
 
-/// The widths of a group that are worth having.
+/// The admissible widths of a group and its step edges.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct GroupCorners {
+pub struct GroupSteps {
     /// The group's name.
     pub name: String,
-    /// Its channels.
+    /// Its number of channels.
     pub channels: usize,
-    /// The widths offered before.
+    /// The requested width.
+    pub width: usize,
+    /// The admissible widths.
     pub widths: Vec<usize>,
-    /// Those worth having: no wider one takes as little time.
-    pub corners: Vec<usize>,
+    /// Its step edges: the widths that are faster than every wider one, together with the
+    /// narrowest and the widest.
+    #[serde(rename = "corners")]
+    pub edges: Vec<usize>,
 }
 
 impl Staircase {
-    /// The steps that no wider one beats.
-    fn corners(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
+    /// The last width and the time of the steps that are faster than every wider step.
+    fn edges(&self) -> impl Iterator<Item = (usize, f64)> + '_ {
         let steps = self.steps.iter().enumerate();
         steps.filter_map(|(index, &(_, last, ns))| {
             let wider = &self.steps[index + 1..];
-            let gains = words::drawable(ns) && wider.iter().all(|&(_, _, other)| ns < other);
-            gains.then_some((last, ns))
+            let is_faster = figures::drawable(ns) && wider.iter().all(|&(_, _, other)| ns < other);
+            is_faster.then_some((last, ns))
         })
     }
 }

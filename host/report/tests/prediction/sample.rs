@@ -1,11 +1,11 @@
-//! An invented prediction: as many layers, kernels and measured networks as asked for.
+//! An invented prediction with given numbers of layers, kernels and measured networks.
 
 use report::{
-    AskedPoint, Fact, GroupCorners, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
+    AskedPoint, Fact, GroupSteps, LayerResidual, PredictedPoint, PredictionFit, PredictionReport,
     Staircase,
 };
 
-/// A number of 0..1 that looks random and is the same each time.
+/// A reproducible number in 0..1 that looks random.
 fn noise(seed: usize) -> f64 {
     let mixed = (seed as u64 + 1).wrapping_mul(0x9e37_79b9_7f4a_7c15);
     ((mixed ^ (mixed >> 29)) % 10_000) as f64 / 10_000.0
@@ -66,10 +66,10 @@ fn point(index: usize, groups: usize) -> PredictedPoint {
     }
 }
 
-fn group(index: usize) -> GroupCorners {
+fn group(index: usize) -> GroupSteps {
     let channels = [16, 32, 64][index / 3 % 3];
     let step = channels / 8;
-    GroupCorners {
+    GroupSteps {
         name: format!(
             "/layer{}/layer{}.{}/conv1/Conv",
             index / 3 + 1,
@@ -77,12 +77,13 @@ fn group(index: usize) -> GroupCorners {
             index % 3
         ),
         channels,
+        width: channels / 2,
         widths: (1..=8).map(|i| i * step).collect(),
-        corners: (1..=4).map(|i| i * step * 2).collect(),
+        edges: (1..=4).map(|i| i * step * 2).collect(),
     }
 }
 
-/// So many layers, staircases, measured networks and groups.
+/// A prediction with these numbers of layers, staircases, measured networks and groups.
 pub fn sized(layers: usize, stairs: usize, points: usize, groups: usize) -> PredictionReport {
     let fact = |name: &str, value: &str| Fact {
         name: name.into(),
@@ -121,7 +122,7 @@ pub fn sized(layers: usize, stairs: usize, points: usize, groups: usize) -> Pred
     }
 }
 
-/// As of a ResNet-20.
+/// A prediction with the numbers of a ResNet-20.
 pub fn resnet20() -> PredictionReport {
     sized(20, 9, 40, 12)
 }

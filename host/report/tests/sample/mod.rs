@@ -1,4 +1,4 @@
-//! An invented run, realistic in its proportions.
+//! An invented run with realistic proportions.
 #![allow(dead_code, reason = "every test binary uses a part")]
 
 use agent_protocol::stats::Interval;
@@ -7,7 +7,7 @@ use report::{
     Provider, ReportData, Role, Row, SkippedFiles, Verdict,
 };
 
-/// A repeatable stream of numbers in 0..1.
+/// A reproducible sequence of numbers in 0..1.
 pub struct Noise(u64);
 
 impl Noise {
@@ -243,7 +243,22 @@ pub fn run() -> ReportData {
     }
 }
 
-/// The same run by two devices: the pruned network was checked on the other one.
+/// A run that is small enough to be read.
+pub fn small() -> ReportData {
+    let mut data = run();
+    data.rows.truncate(2);
+    for row in &mut data.rows {
+        let samples = &mut row.latency.as_mut().unwrap().samples_ns;
+        samples.truncate(6);
+    }
+    data.candidates.truncate(4);
+    data.candidates[1].screened = true;
+    data.groups.truncate(3);
+    data.evidence.measurements.truncate(3);
+    data
+}
+
+/// The same run on two devices. The second device checked the networks of the table.
 pub fn run_by_two() -> ReportData {
     let mut data = run();
     for row in &mut data.rows {

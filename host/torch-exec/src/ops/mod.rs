@@ -1,15 +1,14 @@
 //! Operators, one file each.
 
-mod activation;
 mod args;
 mod average_pool;
 mod batch_normalization;
+mod binary;
 mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
 mod einsum;
-mod elementwise;
 mod expand;
 mod flatten;
 mod gather;
@@ -34,6 +33,7 @@ mod softmax;
 mod split;
 mod squeeze;
 mod transpose;
+mod unary;
 mod where_;
 mod window;
 
@@ -143,10 +143,10 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Gemm(op) => gemm::run(op, args),
         Op::MatMul(_) => matmul::run(args),
         Op::Einsum(op) => einsum::run(op, args),
-        Op::Relu(_) => activation::relu(args),
-        Op::LeakyRelu(op) => activation::leaky_relu(op, args),
+        Op::Relu(_) => unary::relu(args),
+        Op::LeakyRelu(op) => unary::leaky_relu(op, args),
         Op::Sigmoid(_) => args.need(0)?.f_sigmoid(),
-        Op::HardSigmoid(op) => activation::hard_sigmoid(op, args),
+        Op::HardSigmoid(op) => unary::hard_sigmoid(op, args),
         Op::HardSwish(_) => args.need(0)?.f_hardswish(),
         Op::Tanh(_) => args.need(0)?.f_tanh(),
         Op::Erf(_) => args.need(0)?.f_erf(),
@@ -159,7 +159,7 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Clip(op) => clip::run(op, args),
         Op::Softmax(op) => softmax::softmax(op, args),
         Op::LogSoftmax(op) => softmax::log_softmax(op, args),
-        Op::Add(_) => elementwise::add(args),
+        Op::Add(_) => binary::add(args),
         Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
         Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
         Op::Div(_) => args.need(0)?.f_div(args.need(1)?),

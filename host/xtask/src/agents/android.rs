@@ -1,8 +1,8 @@
 //! The agent for Android.
 //!
-//! Linking needs Google's NDK, which is no package of any registry. Without it the agent is still compiled as far as
-//! its types, with a standard library built from source where the target's is not installed. With the NDK
-//! (ANDROID_NDK_HOME) and cargo-ndk it is built.
+//! With the NDK (ANDROID_NDK_HOME) and cargo-ndk, the agent is built. The NDK is not available
+//! from a package registry; without it, the agent is type-checked, with a standard library built
+//! from source if the target's is not installed.
 
 use std::env;
 use std::fs;
@@ -13,12 +13,13 @@ use anyhow::{Context, Result};
 
 use super::target::{PACKAGE, PROFILE, place};
 use super::toolchain;
+use crate::output::say;
 use crate::setup;
 use crate::setup::python::Environment;
 use crate::shell::{self, Checkout};
 
 const TRIPLE: &str = "aarch64-linux-android";
-/// Android 9, the oldest that most phones in use have.
+/// The API level of Android 9, which most phones in use support.
 const API_LEVEL: &str = "28";
 
 pub fn run(checkout: &Checkout) -> Result<()> {
@@ -45,7 +46,7 @@ pub fn run(checkout: &Checkout) -> Result<()> {
             place(&program, &folder.join(PACKAGE)).map(drop)
         });
     }
-    println!("without ANDROID_NDK_HOME and cargo-ndk the agent is checked, not built");
+    say!("ANDROID_NDK_HOME or cargo-ndk is missing: the agent is type-checked, not built");
     shell::timed(TRIPLE, || {
         let cross = checkout.deps().join("cross");
         fs::create_dir_all(&cross).with_context(|| format!("cannot create {}", cross.display()))?;
@@ -78,8 +79,8 @@ pub fn run(checkout: &Checkout) -> Result<()> {
     })
 }
 
-/// Programs that stand in for the NDK's in the check: crates compile C as they are built, of which nothing is linked. Zig has no
-/// headers of Android's, those of musl serve; the target that is asked for is left out.
+/// Replacements for the NDK's programs in the check, because build scripts compile C code even if
+/// nothing is linked. Zig has no headers for Android, so the target is replaced by musl's.
 const CC: (&str, &str) = (
     "android-cc",
     "for argument do\n    shift\n    case $argument in --target=*) ;; *) set -- \"$@\" \"$argument\" ;; esac\ndone\n\
@@ -87,7 +88,7 @@ const CC: (&str, &str) = (
 );
 const AR: (&str, &str) = ("android-ar", "set -- ar \"$@\"\n");
 
-/// A script that hands its arguments, changed by `text`, to zig.
+/// A script that passes its arguments, modified by `text`, to zig.
 fn script(cross: &Path, tools: &Environment, (name, text): (&str, &str)) -> Result<PathBuf> {
     let path = cross.join(name);
     let python = tools.python();

@@ -1,4 +1,4 @@
-//! ONNX Runtime for a target, and libraries for targets without a C library that fits.
+//! ONNX Runtime for a target, and a C library for targets whose own is unsuitable.
 
 use std::collections::BTreeSet;
 use std::fs;
@@ -11,19 +11,19 @@ use crate::debian::{self, Debian};
 use crate::setup::{self, ONNX_RUNTIME, python::Environment};
 use crate::shell::{self, Checkout};
 
-/// ONNX Runtime where there is no wheel; the agent asks for the interface of 1.23.
+/// The package of ONNX Runtime for targets without a wheel. The agent needs the API of 1.23.
 const PACKAGE: &str = "libonnxruntime1.23";
-/// A C and C++ library as old as they come here, for small size and few demands on the kernel.
+/// A C and C++ library from the stable suite, which is small and supports old kernels.
 const LIBC: [&str; 3] = ["libc6", "libgcc-s1", "libstdc++6"];
 
 /// ONNX Runtime for one target.
 pub struct Runtime {
     pub library: PathBuf,
-    /// Where the libraries lie that it needs, if these are not the target's own.
+    /// The folders of the libraries it needs, unless they are the target's.
     pub libraries: Option<Vec<PathBuf>>,
 }
 
-/// Fetches ONNX Runtime.
+/// Downloads ONNX Runtime.
 pub fn runtime(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Runtime> {
     let folder = cross.join(format!("onnxruntime-{}", target.triple));
     let Some(wheel) = target.wheel else {
@@ -37,7 +37,7 @@ pub fn runtime(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Run
         let library = libraries
             .iter()
             .find_map(|folder| entry(folder, "libonnxruntime.so.").ok());
-        let library = library.context("the package has no ONNX Runtime")?;
+        let library = library.context("the package does not contain ONNX Runtime")?;
         return Ok(Runtime {
             library,
             libraries: Some(libraries),
@@ -67,7 +67,7 @@ pub fn runtime(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Run
     })
 }
 
-/// Fetches a C and C++ library for the target; the folders they lie in.
+/// Downloads a C and C++ library for the target and returns their folders.
 pub fn libc(debian: &Debian, cross: &Path, target: &Target) -> Result<Vec<PathBuf>> {
     let folder = cross.join(format!("libc-{}", target.triple));
     if !folder.is_dir() {
@@ -85,25 +85,25 @@ fn library_folders(root: &Path, target: &Target) -> Vec<PathBuf> {
         .collect()
 }
 
-/// Copies into `to` every library of the folders `from` that `files` need, and that those need in turn.
+/// Copies to `to` all libraries in the folders `from` that `files` depend on, directly or not.
 pub fn bundle(files: &[PathBuf], from: &[PathBuf], to: &Path) -> Result<Vec<PathBuf>> {
-    let mut there = Vec::new();
+    let mut available = Vec::new();
     for folder in from {
         let entries =
             fs::read_dir(folder).with_context(|| format!("cannot read {}", folder.display()))?;
         let libraries = entries.flatten().map(|entry| entry.path());
-        there.extend(libraries.filter(|path| path.is_file()));
+        available.extend(libraries.filter(|path| path.is_file()));
     }
     fs::create_dir_all(to).with_context(|| format!("cannot create {}", to.display()))?;
-    // A library among the files names itself, and would come twice.
+    // A library in `files` contains its own name and would be copied again.
     let given: Vec<_> = files.iter().flat_map(fs::read).collect();
-    there.retain(|path| fs::read(path).is_ok_and(|bytes| !given.contains(&bytes)));
+    available.retain(|path| fs::read(path).is_ok_and(|bytes| !given.contains(&bytes)));
     let mut chosen = BTreeSet::new();
     let mut next = files.to_vec();
     while let Some(path) = next.pop() {
         let bytes = fs::read(&path).with_context(|| format!("cannot read {}", path.display()))?;
         let names: BTreeSet<&[u8]> = bytes.split(|byte| *byte == 0).collect();
-        for library in &there {
+        for library in &available {
             let name = library.file_name().unwrap_or_default();
             if names.contains(name.as_encoded_bytes()) && chosen.insert(library.clone()) {
                 next.push(library.clone());
@@ -119,10 +119,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_bundle_holds_what_is_needed_directly_or_not_and_nothing_else() {
+    fn a_bundle_holds_direct_and_indirect_dependencies_only() {
         let folder = tempfile::tempdir().unwrap();
-        let at = |name: &str| folder.path().join(name);
-        let from = at("from");
+        let path = |name: &str| folder.path().join(name);
+        let from = path("from");
         fs::create_dir(&from).unwrap();
         for (name, text) in [
             ("libm.so.6", "\0libc.so.6\0"),
@@ -133,11 +133,11 @@ mod tests {
         ] {
             fs::write(from.join(name), text).unwrap();
         }
-        fs::write(at("program"), "ELF\0libm.so.6\0").unwrap();
-        fs::write(at("libown.so"), "\0libown.so.1\0").unwrap();
+        fs::write(path("program"), "ELF\0libm.so.6\0").unwrap();
+        fs::write(path("libown.so"), "\0libown.so.1\0").unwrap();
         fs::write(from.join("libown.so.1"), "\0libown.so.1\0").unwrap();
-        let files = [at("program"), at("libown.so")];
-        let bundled = bundle(&files, &[from], &at("to")).unwrap();
+        let files = [path("program"), path("libown.so")];
+        let bundled = bundle(&files, &[from], &path("to")).unwrap();
         let names: Vec<_> = bundled
             .iter()
             .map(|path| path.file_name().unwrap().to_str().unwrap())

@@ -1,4 +1,4 @@
-//! `agents.json`: what was built, for whom to run it and for whom to check a copy of it.
+//! `agents.json`: the built agents with their digests.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -10,7 +10,7 @@ use sha2::{Digest, Sha256};
 
 use crate::shell::{self, Checkout};
 
-/// Everything in the folder of agents.
+/// The content of the folder of agents.
 #[derive(Serialize, Deserialize, Default)]
 struct Manifest {
     agents: Vec<Agent>,
@@ -20,17 +20,17 @@ struct Manifest {
 #[derive(Serialize, Deserialize)]
 pub struct Agent {
     triple: String,
-    /// The agent's own version.
+    /// The agent's version.
     version: String,
-    /// The state of the sources.
+    /// The commit of the sources.
     git: String,
     compiler: String,
-    /// The oldest glibc that has every symbol that agent and ONNX Runtime ask for.
+    /// The oldest glibc with all symbols that the agent and ONNX Runtime need.
     glibc: String,
     pub files: Vec<File>,
 }
 
-/// One file, relative to the manifest.
+/// A file, relative to the manifest.
 #[derive(Serialize, Deserialize)]
 pub struct File {
     pub path: String,
@@ -39,7 +39,7 @@ pub struct File {
 }
 
 impl Agent {
-    /// Describes files below `folder`; the first two are the program and its runtime.
+    /// Describes files in `folder`; the first two are the program and ONNX Runtime.
     pub fn of(triple: &str, compiler: &str, folder: &Path, files: &[PathBuf]) -> Result<Self> {
         let mut described = Vec::new();
         let mut glibc = Vec::new();
@@ -70,7 +70,7 @@ impl Agent {
     }
 }
 
-/// Writes an agent into the manifest in place of an older one for the same target.
+/// Adds an agent to the manifest, replacing one for the same target.
 pub fn add(checkout: &Checkout, folder: &Path, mut agent: Agent) -> Result<()> {
     let mut git = Command::new("git");
     git.current_dir(checkout.root())
@@ -79,7 +79,7 @@ pub fn add(checkout: &Checkout, folder: &Path, mut agent: Agent) -> Result<()> {
         .map(|text| text.trim().to_owned())
         .unwrap_or_default();
     let path = folder.join("agents.json");
-    // One that cannot be read any more is made anew.
+    // An unreadable manifest is replaced.
     let mut manifest: Manifest = fs::read_to_string(&path)
         .ok()
         .and_then(|text| serde_json::from_str(&text).ok())
@@ -93,7 +93,7 @@ pub fn add(checkout: &Checkout, folder: &Path, mut agent: Agent) -> Result<()> {
         .with_context(|| format!("cannot write {}", path.display()))
 }
 
-/// The newest version among the symbols that a file asks of glibc.
+/// The newest glibc version among the symbols that a file needs.
 fn newest_glibc(bytes: &[u8]) -> Option<(u32, u32)> {
     let version = |word: &[u8]| {
         let text = std::str::from_utf8(word).ok()?.strip_prefix("GLIBC_")?;
@@ -108,7 +108,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_newest_glibc_is_found_by_number_not_by_letter() {
+    fn glibc_versions_are_compared_as_numbers() {
         let bytes = b"\x7fELF\0GLIBC_2.9\0GLIBC_2.28\0GLIBC_PRIVATE\0GLIBCXX_3.4.9\0";
         assert_eq!(newest_glibc(bytes), Some((2, 28)));
         assert_eq!(newest_glibc(b"nothing"), None);

@@ -1,10 +1,12 @@
-//! `cargo xtask agents`: the agent for other machines, in `target/agents/TRIPLE`, with what it needs there beside it.
+//! `cargo xtask agents`: the agent for other architectures, in `target/agents/TRIPLE`, together
+//! with its libraries.
 //!
-//! `graphprune-agent` and `libonnxruntime.so` run on any Linux of that architecture with the glibc that `agents.json`
-//! names. Where the target's own is older or absent, as on a phone, the folder `libc` holds one, for starting the agent
-//! by its loader: `./ld-linux-aarch64.so.1 --argv0 agent --library-path . ./graphprune-agent`.
+//! `graphprune-agent` and `libonnxruntime.so` run on Linux with the glibc stated in
+//! `agents.json`. For targets with an older one or none, such as phones, the folder `libc`
+//! contains a loader: `./ld-linux-aarch64.so.1 --argv0 agent --library-path .
+//! ./graphprune-agent`.
 //!
-//! Deliberately absent: copying anything to a device, which is the transports' work.
+//! Deliberately absent: copying to a device, which is the task of the transports.
 
 mod android;
 mod libraries;
@@ -22,19 +24,21 @@ use self::manifest::Agent;
 use self::target::{LIBRARY, PACKAGE, TARGETS, Target, place};
 use self::toolchain::Toolchain;
 use crate::debian::Debian;
+use crate::output::say;
 use crate::setup;
 use crate::shell::{self, Checkout};
 
-/// Which agents, and what with them.
+/// Selects agents and their form.
 #[derive(Args)]
 pub struct Options {
-    /// Only for this target [default: x86-64, aarch64 and armv7 Linux]
+    /// Build for this target only [default: x86-64, aarch64 and armv7 Linux]
     #[arg(long = "target", value_name = "TRIPLE")]
     targets: Vec<String>,
-    /// Put a C and C++ library beside each agent, for devices whose own is too old or of another kind
+    /// Include a C and C++ library, for devices whose own is too old or of another kind
     #[arg(long)]
     bundle_libc: bool,
-    /// Instead, check that the agent compiles for Android, and build it where ANDROID_NDK_HOME and cargo-ndk are there
+    /// Type-check the agent for Android instead, or build it if ANDROID_NDK_HOME and cargo-ndk
+    /// are available
     #[arg(long)]
     check_android: bool,
 }
@@ -60,11 +64,11 @@ fn chosen(names: &[String]) -> Result<Vec<&'static Target>> {
         return Ok(TARGETS.iter().collect());
     }
     let find = |name: &String| {
-        let found = TARGETS.iter().find(|target| target.triple == name);
-        found.with_context(|| {
+        let target = TARGETS.iter().find(|target| target.triple == name);
+        target.with_context(|| {
             let known: Vec<_> = TARGETS.iter().map(|target| target.triple).collect();
             format!(
-                "there is no agent for {name}; there are {}",
+                "unknown target {name}; known targets are {}",
                 known.join(", ")
             )
         })
@@ -79,7 +83,7 @@ fn make(
     target: &Target,
     bundle: bool,
 ) -> Result<()> {
-    // A library of Debian's needs libraries of Debian's.
+    // ONNX Runtime from Debian needs Debian's libraries.
     let bundle = bundle || target.wheel.is_none();
     let lock = setup::lock(checkout)?;
     let toolchain = Toolchain::find(checkout, cross, target)?;
@@ -98,14 +102,14 @@ fn make(
         place(&program, &folder.join(PACKAGE))?,
         place(&runtime.library, &folder.join(LIBRARY))?,
     ];
-    let own = folder.join("libc");
-    setup::remove(&own)?;
+    let libc = folder.join("libc");
+    setup::remove(&libc)?;
     if bundle {
-        files.extend(libraries::bundle(&files, &libraries, &own)?);
+        files.extend(libraries::bundle(&files, &libraries, &libc)?);
     }
     let agent = Agent::of(target.triple, toolchain.version(), &agents, &files)?;
     for file in &agent.files {
-        println!("{:>10} {}", file.bytes, file.path);
+        say!("{:>10} {}", file.bytes, file.path);
     }
     manifest::add(checkout, &agents, agent)
 }
@@ -115,7 +119,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn without_a_choice_every_target_is_made_and_an_unknown_one_is_refused() {
+    fn all_targets_are_the_default_and_unknown_ones_are_refused() {
         assert_eq!(chosen(&[]).unwrap().len(), TARGETS.len());
         let one = chosen(&["aarch64-unknown-linux-gnu".to_owned()]).unwrap();
         assert_eq!(one.first().unwrap().debian, "arm64");

@@ -1,26 +1,26 @@
-//! The machines that agents are built for, and how files are put in place for them.
+//! The targets of the agents, and functions for their files.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result, bail};
 
-/// The oldest glibc that the agents run on, that of Debian 10; the wheels of ONNX Runtime ask for the same.
+/// The oldest glibc that the agents support, that of Debian 10 and of ONNX Runtime's wheels.
 pub const GLIBC: &str = "2.28";
-/// The cargo profile they are built in.
+/// The cargo profile of the agents.
 pub const PROFILE: &str = "agent";
 pub const PACKAGE: &str = "graphprune-agent";
 pub const LIBRARY: &str = "libonnxruntime.so";
 
-/// One kind of target.
+/// A target.
 pub struct Target {
-    /// Rust's name.
+    /// Rust's name for it.
     pub triple: &'static str,
-    /// Debian's name of the architecture.
+    /// Debian's name for its architecture.
     pub debian: &'static str,
-    /// Where Debian puts its libraries below `lib`.
+    /// Its folder in `lib` on Debian.
     pub folder: &'static str,
-    /// What the names of Python's wheels call it; `None` where ONNX Runtime has no wheel.
+    /// Its name in Python wheels; `None` if ONNX Runtime has no wheel for it.
     pub wheel: Option<&'static str>,
 }
 
@@ -45,7 +45,7 @@ pub const TARGETS: [Target; 3] = [
     },
 ];
 
-/// Copies aside and renames, so that no reader finds half a file.
+/// Copies a file to a temporary name and renames it, so that readers never see a partial file.
 pub fn place(from: &Path, to: &Path) -> Result<PathBuf> {
     let name = to.file_name().context("a file without a name")?;
     let aside = to.with_file_name(format!("{}.tmp", name.display()));
@@ -55,18 +55,18 @@ pub fn place(from: &Path, to: &Path) -> Result<PathBuf> {
     Ok(to.to_owned())
 }
 
-/// The one entry of a folder whose name begins so.
+/// The last entry of a folder whose name starts with `beginning`.
 pub fn entry(folder: &Path, beginning: &str) -> Result<PathBuf> {
     let entries = fs::read_dir(folder)
         .with_context(|| format!("cannot read {}", folder.display()))?
         .flatten();
-    let mut found: Vec<_> = entries
+    let mut paths: Vec<_> = entries
         .filter(|entry| entry.file_name().to_string_lossy().starts_with(beginning))
         .map(|entry| entry.path())
         .collect();
-    found.sort();
-    match found.pop() {
+    paths.sort();
+    match paths.pop() {
         Some(path) => Ok(path),
-        None => bail!("there is no {beginning} in {}", folder.display()),
+        None => bail!("no {beginning} in {}", folder.display()),
     }
 }

@@ -1,8 +1,9 @@
 //! A Rust compiler with the target's standard library, and a linker.
 //!
-//! The compiler in use serves if its target is installed (`rustup target add`). Else that of Debian's testing suite,
-//! which has its targets as packages, is unpacked into `.deps/cross/rust`. The linker is zig's in any case: it links
-//! against an old glibc, so that the agent starts on old systems.
+//! The active compiler is used if it has the target (`rustup target add`). Otherwise the compiler
+//! of Debian's testing suite, which packages the targets, is unpacked into `.deps/cross/rust`.
+//! The linker is zig, because it links against an old glibc, so that the agent starts on old
+//! systems.
 
 use std::env;
 use std::fs;
@@ -14,14 +15,16 @@ use anyhow::{Context, Result, bail};
 
 use super::target::{self, GLIBC, PACKAGE, PROFILE, Target};
 use crate::debian::{self, Debian};
+use crate::output::say;
 use crate::setup::python::Environment;
 use crate::setup::{self};
 use crate::shell::{self, Checkout};
 
-/// The linker and what makes cargo use it.
+/// The linker and its cargo integration.
 const LINKER: [&str; 2] = ["ziglang==0.17.1", "cargo-zigbuild==0.24.0"];
 
-/// What Debian's compiler consists of, by the beginnings of the packages' names: these change with every version.
+/// The packages of Debian's compiler by the start of their names, which change with every
+/// version.
 const COMPILER: [&str; 19] = [
     "libbsd0",
     "libc6",
@@ -46,7 +49,7 @@ const COMPILER: [&str; 19] = [
 
 /// A compiler and a linker for one target.
 pub struct Toolchain {
-    /// `None` is the compiler in use.
+    /// Path of the compiler; `None` for the active one.
     compiler: Option<PathBuf>,
     environment: Environment,
     caches: PathBuf,
@@ -54,7 +57,7 @@ pub struct Toolchain {
 }
 
 impl Toolchain {
-    /// Finds or fetches what builds for the target.
+    /// Finds or downloads the compiler and the linker for a target.
     pub fn find(checkout: &Checkout, cross: &Path, target: &Target) -> Result<Self> {
         let environment = environment(cross)?;
         let compiler = if has_target(checkout, target.triple) {
@@ -65,7 +68,7 @@ impl Toolchain {
         let mut rustc = Command::new(compiler.as_deref().unwrap_or(Path::new("rustc")));
         rustc.current_dir(checkout.root()).arg("--version");
         let version = shell::output(&mut rustc)?.trim().to_owned();
-        println!("compiler: {version}");
+        say!("compiler: {version}");
         Ok(Self {
             compiler,
             environment,
@@ -74,18 +77,18 @@ impl Toolchain {
         })
     }
 
-    /// What the compiler calls itself.
+    /// The version of the compiler.
     pub fn version(&self) -> &str {
         &self.version
     }
 
-    /// Builds the agent and says where it is.
+    /// Builds the agent and returns its path.
     pub fn build(&self, checkout: &Checkout, output: &Path, target: &Target) -> Result<PathBuf> {
         let tools = self.environment.python().get_program().to_owned();
         let tools = Path::new(&tools)
             .parent()
             .context("a Python without a folder")?;
-        // Only this is sought in the environment, where other programs of the machine's name lie too.
+        // The absolute path, because the environment contains other programs with common names.
         let mut cargo = Command::new(tools.join("cargo-zigbuild"));
         cargo.current_dir(checkout.root());
         for (name, value) in checkout.cargo().get_envs() {
@@ -114,8 +117,8 @@ impl Toolchain {
     }
 }
 
-/// These replace the flags of `.cargo/config.toml`, whose run path to libtorch means nothing on a device. Nor do the
-/// paths of this machine, which messages of panics would show.
+/// Flags that replace those of `.cargo/config.toml`, whose run path to libtorch has no meaning on
+/// a device. They also remove the paths of this machine from panic messages.
 fn flags(checkout: &Checkout) -> String {
     let mut flags = vec![format!(
         "--remap-path-prefix={}=graphprune",
@@ -127,7 +130,7 @@ fn flags(checkout: &Checkout) -> String {
     flags.join("\u{1f}")
 }
 
-/// The Python environment with the linker.
+/// The Python environment that contains the linker.
 pub fn environment(cross: &Path) -> Result<Environment> {
     let environment = Environment::new(cross.join("venv"), cross.join("wheels"));
     environment.create()?;
@@ -136,7 +139,7 @@ pub fn environment(cross: &Path) -> Result<Environment> {
     Ok(environment)
 }
 
-/// Whether the compiler in use has the target's standard library.
+/// Whether the active compiler has the target's standard library.
 pub fn has_target(checkout: &Checkout, triple: &str) -> bool {
     let mut rustc = Command::new("rustc");
     rustc
@@ -151,12 +154,12 @@ pub fn has_target(checkout: &Checkout, triple: &str) -> bool {
     shell::output(&mut rustc).is_ok_and(|folder| holds_core(&folder))
 }
 
-/// Debian's compiler, fetched if need be; a script that starts it.
+/// Installs Debian's compiler if it is missing, and returns a script that starts it.
 pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
     let folder = cross.join("rust");
     let script = folder.join("compiler");
     let native = debian::architecture()?;
-    // The script is written last.
+    // The script is written last, so it marks a complete installation.
     if !script.is_file() {
         unpack_compiler(checkout, &folder, native)?;
     }
@@ -164,8 +167,8 @@ pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
         "amd64" => ("x86_64-linux-gnu", "ld-linux-x86-64.so.2"),
         _ => ("aarch64-linux-gnu", "ld-linux-aarch64.so.1"),
     };
-    // By its own place, so that a checkout can be moved. LD_LIBRARY_PATH instead would reach the programs that the compiler
-    // starts.
+    // Paths are relative to the script, so that the checkout can be moved. LD_LIBRARY_PATH would
+    // also affect the programs that the compiler starts.
     let text = format!(
         "#!/bin/sh\nusr=$(cd \"$(dirname \"$0\")\" && pwd)/usr\nlibraries=\"$usr/lib/{triplet}\"\nexec \
          \"$libraries/{loader}\" --argv0 \"$usr/bin/rustc\" --library-path \"$libraries\" \"$usr/bin/rustc\" --sysroot \
@@ -178,8 +181,9 @@ pub fn debians_compiler(checkout: &Checkout, cross: &Path) -> Result<PathBuf> {
     fs::write(&aside, text)
         .and_then(|()| fs::set_permissions(&aside, fs::Permissions::from_mode(0o755)))
         .with_context(|| format!("cannot write {}", aside.display()))?;
-    shell::output(Command::new(&aside).arg("--version"))
-        .context("the compiler of Debian does not start; a library it needs may have a new name")?;
+    shell::output(Command::new(&aside).arg("--version")).context(
+        "Debian's compiler does not start; the name of one of its libraries may have changed",
+    )?;
     fs::rename(&aside, &script).with_context(|| format!("cannot write {}", script.display()))?;
     Ok(script)
 }
@@ -203,12 +207,12 @@ fn unpack_compiler(checkout: &Checkout, folder: &Path, native: &str) -> Result<(
 }
 
 fn is_of_compiler(package: &str) -> bool {
-    let ours = COMPILER.iter().any(|start| package.starts_with(start));
+    let is_part = COMPILER.iter().any(|start| package.starts_with(start));
     let headers = package.ends_with("-dev") && !package.starts_with("libstd-rust");
-    ours && !headers
+    is_part && !headers
 }
 
-/// The folder of the compiler's sources, in which `-Zbuild-std` looks for those of the standard library.
+/// Installs the sources of the standard library where `-Zbuild-std` expects them.
 pub fn debians_sources(checkout: &Checkout, cross: &Path) -> Result<()> {
     let sources = cross.join("rust-src");
     if !sources.join("usr/src").is_dir() {
@@ -224,7 +228,10 @@ pub fn debians_sources(checkout: &Checkout, cross: &Path) -> Result<()> {
     }
     setup::place_link(&inside, &link)?;
     if !link.join("library/std").is_dir() {
-        bail!("{} has no sources of the standard library", link.display());
+        bail!(
+            "{} does not contain the sources of the standard library",
+            link.display()
+        );
     }
     Ok(())
 }
@@ -234,7 +241,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn of_the_compilers_packages_neither_another_linker_nor_headers_are_kept() {
+    fn the_compilers_packages_exclude_linkers_and_headers() {
         for (package, expected) in [
             ("rustc", true),
             ("libllvm22", true),

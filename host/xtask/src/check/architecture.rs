@@ -1,4 +1,4 @@
-//! Which package may depend on which: dependencies run one way, and some outside libraries stay behind a fence.
+//! Allowed dependencies between packages, and packages that may use certain libraries.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -7,10 +7,10 @@ use petgraph::graphmap::DiGraphMap;
 
 use crate::shell::Package;
 
-/// A package and those that it may depend on.
+/// A package and the packages it may depend on.
 type Row = (&'static str, &'static [&'static str]);
 
-/// For each package, the packages of the project that it may depend on.
+/// The allowed dependencies of each package within the workspace.
 const ALLOWED: &[Row] = &[
     ("onnx-graph", &[]),
     ("channels", &["onnx-graph"]),
@@ -74,7 +74,7 @@ const ALLOWED: &[Row] = &[
     ),
 ];
 
-/// The only packages that may name an outside library.
+/// Libraries that are confined to some packages.
 const FENCES: &[(&str, &[&str])] = &[
     ("tch", &["torch-exec", "train", "search"]),
     ("torch-sys", &[]),
@@ -86,10 +86,10 @@ const FENCES: &[(&str, &[&str])] = &[
 ];
 const BINARIES: &[&str] = &["graphprune", "graphprune-agent", "xtask"];
 
-/// The package of whole-pipeline tests stands outside the fences.
+/// The package of whole-pipeline tests may use all libraries.
 const TESTS: &str = "graphprune-tests";
 
-/// What breaks the rules, one line each.
+/// The violations, one line each.
 pub fn violations(packages: &[Package]) -> Vec<String> {
     violations_of(packages, ALLOWED)
 }
@@ -101,14 +101,14 @@ fn violations_of(packages: &[Package], allowed: &[Row]) -> Vec<String> {
         let name = package.name.as_str();
         let Some(may) = allowed.get(name) else {
             found.push(format!(
-                "{name}: a package without a row in the table of allowed dependencies"
+                "{name}: no row in the table of allowed dependencies"
             ));
             continue;
         };
         found.extend(unused(package, may));
         for dependency in &package.dependencies {
             let to = dependency.name.as_str();
-            // What a package only tests with may come from anywhere, as long as no circle arises.
+            // Dependencies of tests are free, as long as there is no circle.
             let only_tests = dependency.kind.as_deref() == Some("dev");
             if dependency.path.is_some() && !only_tests && !may.contains(&to) {
                 found.push(format!("{name}: must not depend on {to}"));
@@ -122,7 +122,9 @@ fn violations_of(packages: &[Package], allowed: &[Row]) -> Vec<String> {
                 } else {
                     within.join(", ")
                 };
-                found.push(format!("{name}: must not name {to}, which is for {within}"));
+                found.push(format!(
+                    "{name}: must not use {to}, which is confined to {within}"
+                ));
             }
         }
     }
@@ -135,7 +137,7 @@ fn violations_of(packages: &[Package], allowed: &[Row]) -> Vec<String> {
     found
 }
 
-/// The packages that a package may depend on, for the map.
+/// The allowed dependencies of a package.
 pub fn permissions(package: &str) -> &'static [&'static str] {
     ALLOWED
         .iter()
@@ -143,7 +145,7 @@ pub fn permissions(package: &str) -> &'static [&'static str] {
         .map_or(&[], |(_, may)| may)
 }
 
-/// Permissions of a package that it does not use. The package of tests depends on what it tests with.
+/// Unused permissions of a package. Dependencies of tests count only for the package of tests.
 fn unused(package: &Package, may: &[&str]) -> Vec<String> {
     let used: BTreeSet<&str> = package
         .dependencies
@@ -155,14 +157,15 @@ fn unused(package: &Package, may: &[&str]) -> Vec<String> {
         .filter(|to| !used.contains(*to))
         .map(|to| {
             format!(
-                "{}: may depend on {to} and does not; take it out of the table",
+                "{}: unused permission to depend on {to}; remove it from the table",
                 package.name
             )
         })
         .collect()
 }
 
-/// A circle of dependencies within the project, those for tests included; cargo itself allows the latter.
+/// A circle of dependencies within the workspace. Cargo allows circles through dependencies of
+/// tests.
 fn circle(packages: &[Package]) -> Option<Vec<String>> {
     let arrows = packages.iter().flat_map(|package| {
         package
@@ -187,7 +190,7 @@ mod tests {
     use super::*;
     use crate::shell::Dependency;
 
-    /// A package from its name and its dependencies; `./` marks one of the project and `dev:` one for tests.
+    /// A package with dependencies; `./` marks one in the workspace and `dev:` one of tests.
     fn package(name: &str, dependencies: &[&str]) -> Package {
         let dependencies = dependencies
             .iter()
@@ -231,7 +234,7 @@ mod tests {
     }
 
     #[test]
-    fn arrows_and_fences_of_the_table_are_accepted() {
+    fn allowed_dependencies_are_accepted() {
         check(
             &[
                 ("onnx-graph", &["thiserror"]),
@@ -245,7 +248,7 @@ mod tests {
     }
 
     #[test]
-    fn an_arrow_against_the_table_is_named() {
+    fn a_forbidden_dependency_is_reported() {
         check(
             &[("onnx-graph", &["./channels"])],
             &["onnx-graph: must not depend on channels"],
@@ -253,12 +256,11 @@ mod tests {
     }
 
     #[test]
-    fn a_permission_that_is_not_used_is_named() {
+    fn an_unused_permission_is_reported() {
         let expected = |name| {
-            format!("{name}: may depend on onnx-graph and does not; take it out of the table")
+            format!("{name}: unused permission to depend on onnx-graph; remove it from the table")
         };
         check(&[("channels", &[])], &[&expected("channels")]);
-        // Tests of a package are not the package.
         check(
             &[("channels", &["dev:./onnx-graph"])],
             &[&expected("channels")],
@@ -267,13 +269,15 @@ mod tests {
     }
 
     #[test]
-    fn a_library_outside_its_fence_is_named_even_for_tests() {
-        let expected = "channels: must not name tch, which is for torch-exec, train, search";
+    fn a_confined_library_is_reported_even_in_tests() {
+        let expected = "channels: must not use tch, which is confined to torch-exec, train, search";
         check(&[("channels", &["./onnx-graph", "tch"])], &[expected]);
         check(&[("channels", &["./onnx-graph", "dev:tch"])], &[expected]);
         check(
             &[("onnx-graph", &["anyhow"])],
-            &["onnx-graph: must not name anyhow, which is for graphprune, graphprune-agent, xtask"],
+            &[
+                "onnx-graph: must not use anyhow, which is confined to graphprune, graphprune-agent, xtask",
+            ],
         );
     }
 
@@ -281,12 +285,12 @@ mod tests {
     fn a_new_package_needs_a_row() {
         check(
             &[("extra", &[])],
-            &["extra: a package without a row in the table of allowed dependencies"],
+            &["extra: no row in the table of allowed dependencies"],
         );
     }
 
     #[test]
-    fn a_circle_through_a_dependency_for_tests_is_found() {
+    fn circles_through_dependencies_of_tests_are_found() {
         check(
             &[
                 ("channels", &["./onnx-graph", "dev:./model-zoo"]),

@@ -1,4 +1,4 @@
-//! Dependencies that a package declares and does not name.
+//! Declared dependencies that the code of a package does not use.
 
 use std::path::Path;
 
@@ -6,29 +6,21 @@ use anyhow::{Context, Result};
 
 use crate::shell::Package;
 
-/// Declared without being named in code: `(package, dependency)` with the reason.
+/// Exceptions: `(package, dependency)` with the reason.
 const REASONED: &[(&str, &str)] = &[
-    // The generated code of the protocol names it through tonic.
+    // Used by the generated code of the protocol.
     ("agent-protocol", "tonic-prost"),
 ];
 
-/// The unused dependencies of the packages, one line each. `files` are those of the checkout, relative to `root`.
+/// The unused dependencies of the packages, one line each. `files` are those of the checkout,
+/// relative to `root`.
 pub fn violations(root: &Path, packages: &[Package], files: &[String]) -> Result<Vec<String>> {
     let mut violations = Vec::new();
     for package in packages {
-        let folder = package.manifest_path.parent().unwrap_or(root);
-        let inside: Vec<_> = packages
-            .iter()
-            .filter_map(|other| other.manifest_path.parent())
-            .filter(|other| *other != folder && other.starts_with(folder))
-            .collect();
         let mut code = String::new();
         for file in files.iter().filter(|file| file.ends_with(".rs")) {
             let path = root.join(file);
-            let of_package = path.starts_with(folder)
-                && !inside.iter().any(|other| path.starts_with(other))
-                && path.is_file();
-            if of_package {
+            if package.contains(&path, root, packages) && path.is_file() {
                 code += &std::fs::read_to_string(&path)
                     .with_context(|| format!("cannot read {file}"))?;
             }
@@ -49,17 +41,18 @@ fn unused(package: &Package, code: &str) -> Vec<String> {
         })
         .map(|dependency| {
             format!(
-                "{}: declares {} and does not name it; take it out of its manifest",
+                "{}: unused dependency {}; remove it from the manifest",
                 package.name, dependency.name
             )
         })
         .collect()
 }
 
-/// Whether code has a word, comments included: what is missed that way costs less than a false alarm.
+/// Whether code contains a word. Comments count as well, because a missed dependency is less
+/// harmful than a false alarm.
 fn names(code: &str, word: &str) -> bool {
     code.split(|c: char| !c.is_alphanumeric() && c != '_')
-        .any(|found| found == word)
+        .any(|other| other == word)
 }
 
 #[cfg(test)]
@@ -84,8 +77,8 @@ mod tests {
     }
 
     #[test]
-    fn a_dependency_that_code_does_not_name_is_found() {
-        let expected = "p: declares serde-json and does not name it; take it out of its manifest";
+    fn an_unused_dependency_is_reported() {
+        let expected = "p: unused dependency serde-json; remove it from the manifest";
         check("serde-json", None, "use serde_json::Value;", &[]);
         check("serde-json", None, "use serde_jsonish::Value;", &[expected]);
         check("serde-json", Some("js"), "use js::Value;", &[]);

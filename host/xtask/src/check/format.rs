@@ -1,4 +1,5 @@
-//! Every source file is formatted, also those that `cargo fmt` does not find because a macro declares their module.
+//! Formatting of all source files, including those that `cargo fmt` misses because a macro
+//! declares their module.
 
 use std::path::Path;
 use std::process::{Command, Stdio};
@@ -7,10 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell::Checkout;
 
-/// The edition of the workspace; `rustfmt` does not read it from the manifest.
+/// The edition of the workspace, which rustfmt does not read from the manifest.
 const EDITION: &str = "2024";
 
-/// The sources among `files` that are not formatted, one line each.
+/// The unformatted sources among `files`, one line each.
 pub fn violations(checkout: &Checkout, files: &[String]) -> Result<Vec<String>> {
     unformatted(checkout.root(), files)
 }
@@ -31,7 +32,7 @@ fn unformatted(root: &Path, files: &[String]) -> Result<Vec<String>> {
         .lines()
         .map(|path| relative(root, path).to_owned())
         .collect();
-    // A file is listed once as itself and once as a module of another.
+    // A file may be listed twice: as itself and as a module of another file.
     paths.sort_unstable();
     paths.dedup();
     if !output.status.success() && paths.is_empty() {
@@ -39,11 +40,11 @@ fn unformatted(root: &Path, files: &[String]) -> Result<Vec<String>> {
     }
     Ok(paths
         .iter()
-        .map(|path| format!("{path}: not formatted; `rustfmt --edition {EDITION} {path}` mends it"))
+        .map(|path| format!("{path}: not formatted; `rustfmt --edition {EDITION} {path}` fixes it"))
         .collect())
 }
 
-/// `rustfmt` lists absolute paths.
+/// The path relative to the checkout; rustfmt lists absolute paths.
 fn relative<'a>(root: &Path, path: &'a str) -> &'a str {
     Path::new(path)
         .strip_prefix(root)
@@ -57,16 +58,16 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_file_that_only_a_macro_declares_is_checked() {
+    fn files_of_modules_declared_by_macros_are_checked() {
         let folder = tempfile::tempdir().unwrap();
         let root = folder.path().canonicalize().unwrap();
         std::fs::write(root.join("lib.rs"), "modules!(hidden);\n").unwrap();
         std::fs::write(root.join("hidden.rs"), "fn  f( ) {}\n").unwrap();
         let files = ["lib.rs", "hidden.rs", "gone.rs", "notes.txt"].map(String::from);
-        let found = unformatted(&root, &files).unwrap();
+        let violations = unformatted(&root, &files).unwrap();
         assert_eq!(
-            found,
-            ["hidden.rs: not formatted; `rustfmt --edition 2024 hidden.rs` mends it"]
+            violations,
+            ["hidden.rs: not formatted; `rustfmt --edition 2024 hidden.rs` fixes it"]
         );
     }
 }

@@ -1,17 +1,19 @@
-//! The table of packages in the map is written from the manifests and the table of allowed dependencies.
+//! The package table in the architecture page, generated from the manifests and the table of
+//! allowed dependencies.
 
 use std::path::Path;
 
 use anyhow::{Context, Result};
 
 use super::architecture;
+use crate::output::say;
 use crate::shell::{Checkout, Package};
 
 const MAP: &str = "host/ARCHITECTURE.md";
 const BEGIN: &str = "<!-- packages: written by `cargo xtask check --write` -->";
 const END: &str = "<!-- end of packages -->";
 
-/// Says whether the map differs from the code; `write` brings it up to date instead.
+/// Reports a table that is out of date; updates it instead with `write`.
 pub fn violations(checkout: &Checkout, packages: &[Package], write: bool) -> Result<Vec<String>> {
     let path = checkout.root().join(MAP);
     let before = std::fs::read_to_string(&path).with_context(|| format!("cannot read {MAP}"))?;
@@ -22,11 +24,11 @@ pub fn violations(checkout: &Checkout, packages: &[Package], write: bool) -> Res
     }
     if write {
         std::fs::write(&path, after).with_context(|| format!("cannot write {MAP}"))?;
-        println!("{MAP}: the table of packages is up to date now");
+        say!("{MAP}: updated the package table");
         return Ok(Vec::new());
     }
     Ok(vec![format!(
-        "{MAP}: the table of packages is out of date; `cargo xtask check --write` writes it"
+        "{MAP}: the package table is out of date; `cargo xtask check --write` updates it"
     )])
 }
 
@@ -40,15 +42,15 @@ fn table(root: &Path, packages: &[Package]) -> String {
     let mut text =
         "| place | package | what it is for | may depend on |\n|---|---|---|---|\n".to_owned();
     for package in packages {
-        let folder = package.manifest_path.parent().unwrap_or(root);
-        let place = folder.strip_prefix(root).unwrap_or(folder);
+        let folder = package.folder(root);
+        let path = folder.strip_prefix(root).unwrap_or(folder);
         let may = match architecture::permissions(&package.name) {
             [] => "-".to_owned(),
             names => names.join(", "),
         };
         text += &format!(
             "| `{}` | {} | {} | {may} |\n",
-            place.display(),
+            path.display(),
             package.name,
             package.description
         );
@@ -60,18 +62,18 @@ fn table(root: &Path, packages: &[Package]) -> String {
 mod tests {
     use super::*;
 
-    fn package(place: &str, name: &str, description: &str) -> Package {
+    fn package(path: &str, name: &str, description: &str) -> Package {
         Package {
             name: name.into(),
             description: description.into(),
-            manifest_path: Path::new("top").join(place).join("Cargo.toml"),
+            manifest_path: Path::new("top").join(path).join("Cargo.toml"),
             dependencies: Vec::new(),
             targets: Vec::new(),
         }
     }
 
     #[test]
-    fn the_table_has_a_row_for_each_package_with_its_permissions() {
+    fn the_table_has_a_row_per_package_with_its_permissions() {
         let packages = [
             package("host/onnx-graph", "onnx-graph", "Graphs"),
             package("host/channels", "channels", "Groups"),
@@ -85,10 +87,10 @@ mod tests {
     }
 
     #[test]
-    fn only_the_text_between_the_marks_is_replaced() {
+    fn only_the_text_between_the_markers_is_replaced() {
         let text = format!("before\n{BEGIN}\nold\n{END}\nafter\n");
         let expected = format!("before\n{BEGIN}\nnew\n{END}\nafter\n");
         assert_eq!(with_table(&text, "new\n"), Some(expected));
-        assert_eq!(with_table("no marks", "new\n"), None);
+        assert_eq!(with_table("no markers", "new\n"), None);
     }
 }

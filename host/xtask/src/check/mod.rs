@@ -1,10 +1,11 @@
-//! `cargo xtask check`: what the design demands and no compiler enforces.
+//! `cargo xtask check`: rules of the design that no compiler enforces.
 
 mod architecture;
 mod dependencies;
 mod format;
 mod map;
 mod modules;
+mod sizes;
 mod source;
 mod supply;
 
@@ -13,23 +14,24 @@ use std::process::Command;
 use anyhow::{Context, Result, bail};
 use clap::Args;
 
+use crate::output::say;
 use crate::shell::{self, Checkout};
 
-/// What `cargo xtask check` is asked for.
+/// Options of the check.
 #[derive(Args, Default)]
 pub struct Options {
-    /// Write what is generated from the code, instead of failing where it is out of date
+    /// Update generated text instead of failing if it is out of date
     #[arg(long)]
     write: bool,
 }
 
-/// Prints each violation and fails if there is one.
+/// Prints the sizes of the packages and all violations, and fails if there is one.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let packages = checkout.metadata()?.packages;
     let mut violations = architecture::violations(&packages);
     let files = files(checkout)?;
     violations.extend(source::top_level(&files));
-    violations.extend(modules::violations(&packages)?);
+    violations.extend(sizes::violations(checkout.root(), &packages, &files)?);
     violations.extend(dependencies::violations(
         checkout.root(),
         &packages,
@@ -41,7 +43,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let mut long = Vec::new();
     let mut texts = 0;
     for path in &files {
-        // A file that is listed and gone is about to be removed; one that is no text has nothing to check.
+        // A listed file may be about to be removed, and a binary file has nothing to check.
         let Ok(bytes) = std::fs::read(checkout.root().join(path)) else {
             continue;
         };
@@ -53,20 +55,18 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         long.extend(source::long(path, &text));
     }
     if !long.is_empty() {
-        println!("over {} lines, to be split when they grow:", source::LONG);
-        long.iter().for_each(|line| println!("  {line}"));
+        say!("files with more than {} lines:", source::LONG);
+        long.iter().for_each(|line| say!("  {line}"));
     }
     if violations.is_empty() {
-        println!("{texts} files: the architecture and the rules hold");
+        say!("{texts} files without violations");
         return Ok(());
     }
-    violations
-        .iter()
-        .for_each(|violation| println!("{violation}"));
+    violations.iter().for_each(|violation| say!("{violation}"));
     bail!("{} violations", violations.len())
 }
 
-/// The files git has or would take in, relative to the checkout.
+/// The tracked files, and the untracked ones that are not ignored, relative to the checkout.
 fn files(checkout: &Checkout) -> Result<Vec<String>> {
     let mut git = Command::new("git");
     git.current_dir(checkout.root()).args([
@@ -76,8 +76,7 @@ fn files(checkout: &Checkout) -> Result<Vec<String>> {
         "--others",
         "--exclude-standard",
     ]);
-    let listed =
-        shell::output(&mut git).context("the check needs git and a checkout made by it")?;
+    let listed = shell::output(&mut git).context("the check needs git and a checkout")?;
     Ok(listed
         .split('\0')
         .filter(|path| !path.is_empty())

@@ -1,8 +1,10 @@
-//! Circles between the modules of a crate: two modules that use each other can only be read and changed together.
+//! Circles between the modules of a crate: modules that use each other can only be understood
+//! together.
 //!
-//! A module is a file. An arrow runs from the file that names an item to the file that defines it; a `pub use`
-//! that only passes a name on is no arrow, and a name that reaches a module through it leads to where it is defined.
-//! Code for tests is left out. Names that a macro puts together are not seen.
+//! A module is a file. It depends on another if it names an item that the other defines. A `pub
+//! use` that only re-exports a name is not a dependency, and a name that is used through it
+//! depends on the defining module. Code for tests is ignored. Names that macros compose are not
+//! found.
 
 use std::cmp::Ordering;
 use std::collections::{BTreeMap, BTreeSet};
@@ -17,45 +19,51 @@ use syn::visit::Visit;
 
 use crate::shell::Package;
 
-/// Circles that are still there, by package. A circle that goes is taken out of this table; none is added.
+/// Remaining circles by package. The numbers may only decrease.
 const REMAINING: &[(&str, usize)] = &[];
 
-/// How many re-exports are followed before a name is given up.
+/// The most re-exports that are followed for one name.
 const MOST_REEXPORTS: usize = 16;
 
-/// Prints how many modules and circles there are; a package with more circles than remain, or with fewer, is a
-/// violation.
-pub fn violations(packages: &[Package]) -> Result<Vec<String>> {
-    let mut violations = Vec::new();
-    let (mut modules, mut circles) = (0, 0);
-    for package in packages {
-        let mut found = Vec::new();
-        for target in package
-            .targets
-            .iter()
-            .filter(|target| target.is_lib_or_bin())
-        {
-            let target = of_crate(&target.src_path)?;
-            modules += target.modules;
-            found.extend(target.circles);
+/// The modules and circles of a package's library and programs.
+#[derive(Default)]
+pub struct Modules {
+    /// Number of modules.
+    pub count: usize,
+    /// The circles, each with its modules and the names they use of each other.
+    pub circles: Vec<Vec<String>>,
+}
+
+impl Modules {
+    /// Reads the sources of a package.
+    pub fn of(package: &Package) -> Result<Self> {
+        let mut modules = Self::default();
+        let targets = package.targets.iter();
+        for target in targets.filter(|target| target.is_lib_or_bin()) {
+            let read = of_crate(&target.src_path)?;
+            modules.count += read.count;
+            modules.circles.extend(read.circles);
         }
-        circles += found.len();
-        let remaining = REMAINING.iter().find(|(name, _)| *name == package.name);
-        violations.extend(judge(
-            &package.name,
-            &found,
-            remaining.map_or(0, |(_, count)| *count),
-        ));
+        Ok(modules)
     }
-    println!("{modules} modules, {circles} circles of modules that use each other");
-    Ok(violations)
+
+    /// Reports the circles of a package with more than the remaining ones, and a package with
+    /// fewer.
+    pub fn violations(&self, package: &str) -> Vec<String> {
+        let remaining = REMAINING.iter().find(|(name, _)| *name == package);
+        judge(
+            package,
+            &self.circles,
+            remaining.map_or(0, |(_, count)| *count),
+        )
+    }
 }
 
 fn judge(package: &str, found: &[Vec<String>], remaining: usize) -> Vec<String> {
     match found.len().cmp(&remaining) {
         Ordering::Equal => Vec::new(),
         Ordering::Less => vec![format!(
-            "{package}: {} circles of modules instead of {remaining}; write that into the table of the check",
+            "{package}: {} module circles instead of {remaining}; update the table REMAINING of the check",
             found.len()
         )],
         Ordering::Greater => found
@@ -70,21 +78,13 @@ fn judge(package: &str, found: &[Vec<String>], remaining: usize) -> Vec<String> 
     }
 }
 
-/// The circles of one crate.
-struct Circles {
-    /// How many files the crate's library or program has.
-    modules: usize,
-    /// The modules of each circle by their paths in the crate, with what each uses of the others.
-    circles: Vec<Vec<String>>,
-}
-
 /// Reads a crate from its root file (`lib.rs` or `main.rs`).
-fn of_crate(root: &Path) -> Result<Circles> {
+fn of_crate(root: &Path) -> Result<Modules> {
     let mut tree = Tree::default();
     let folder = root.parent().context("a root file without a folder")?;
     tree.read(root, folder, None, "crate")?;
-    let arrows = tree.arrows();
-    let graph: DiGraphMap<usize, ()> = DiGraphMap::from_edges(arrows.keys().copied());
+    let dependencies = tree.dependencies();
+    let graph: DiGraphMap<usize, ()> = DiGraphMap::from_edges(dependencies.keys().copied());
     let circles = tarjan_scc(&graph)
         .into_iter()
         .filter(|members| members.len() > 1)
@@ -92,17 +92,17 @@ fn of_crate(root: &Path) -> Result<Circles> {
             members.sort_unstable();
             members
                 .iter()
-                .map(|module| tree.describe(*module, &members, &arrows))
+                .map(|module| tree.describe(*module, &members, &dependencies))
                 .collect()
         })
         .collect();
-    Ok(Circles {
-        modules: tree.modules.len(),
+    Ok(Modules {
+        count: tree.modules.len(),
         circles,
     })
 }
 
-/// The modules of a crate; the root comes first.
+/// The modules of a crate, starting with the root.
 #[derive(Default)]
 struct Tree {
     modules: Vec<Module>,
@@ -113,27 +113,28 @@ struct Module {
     path: String,
     parent: Option<usize>,
     children: BTreeMap<String, usize>,
-    /// Names of the items that the file defines.
+    /// Names of the defined items.
     items: BTreeSet<String>,
-    /// What each name that the file imports stands for, with whether it is passed on.
+    /// Imported names with their paths.
     imports: BTreeMap<String, Import>,
     globs: Vec<Import>,
-    /// Paths in the code, by their segments.
+    /// The segments of the paths in the code.
     paths: BTreeSet<Vec<String>>,
-    /// How often each identifier occurs in the code outside of imports.
+    /// All identifiers outside of imports.
     words: BTreeSet<String>,
 }
 
 struct Import {
     path: Vec<String>,
-    passed_on: bool,
+    /// Whether it is re-exported.
+    reexported: bool,
 }
 
-/// From one module to another, with the name that is used.
-type Arrows = BTreeMap<(usize, usize), String>;
+/// Dependencies from one module to another, with a used name.
+type Dependencies = BTreeMap<(usize, usize), String>;
 
 impl Tree {
-    /// Reads a file and those that it declares. `folder` is where its children lie.
+    /// Reads a file and the modules it declares, whose files are in `folder`.
     fn read(
         &mut self,
         file: &Path,
@@ -176,34 +177,37 @@ impl Tree {
         Ok(index)
     }
 
-    fn arrows(&self) -> Arrows {
-        let mut arrows = Arrows::new();
+    fn dependencies(&self) -> Dependencies {
+        let mut dependencies = Dependencies::new();
         for (from, module) in self.modules.iter().enumerate() {
             let imports = module
                 .imports
                 .iter()
-                .filter(|(name, import)| !import.passed_on || module.words.contains(*name));
+                .filter(|(name, import)| !import.reexported || module.words.contains(*name));
             let paths = imports
                 .map(|(_, import)| &import.path)
                 .chain(
                     module
                         .globs
                         .iter()
-                        .filter(|glob| !glob.passed_on)
+                        .filter(|glob| !glob.reexported)
                         .map(|glob| &glob.path),
                 )
                 .chain(&module.paths);
             for path in paths {
                 let to = self.resolve(from, path, MOST_REEXPORTS);
                 if let Some(to) = to.filter(|to| *to != from) {
-                    arrows.entry((from, to)).or_insert_with(|| path.join("::"));
+                    dependencies
+                        .entry((from, to))
+                        .or_insert_with(|| path.join("::"));
                 }
             }
         }
-        arrows
+        dependencies
     }
 
-    /// The module that defines what a path names, seen from a module; `None` for what is outside of the crate.
+    /// The module that defines the item of a path, seen from a module; `None` for items outside
+    /// of the crate.
     fn resolve(&self, from: usize, path: &[String], left: usize) -> Option<usize> {
         let left = left.checked_sub(1)?;
         let (first, rest) = path.split_first()?;
@@ -245,13 +249,13 @@ impl Tree {
             .find(|to| *to != at && defines(to));
         match by_glob {
             Some(to) => self.walk(to, path, left.checked_sub(1)?),
-            // What a macro defines: it belongs to the module that it is reached by.
+            // Items defined by a macro are attributed to the module that exports them.
             None => Some(at),
         }
     }
 
-    fn describe(&self, module: usize, members: &[usize], arrows: &Arrows) -> String {
-        let uses: Vec<_> = arrows
+    fn describe(&self, module: usize, members: &[usize], dependencies: &Dependencies) -> String {
+        let uses: Vec<_> = dependencies
             .iter()
             .filter(|((from, to), _)| *from == module && members.contains(to))
             .map(|(_, name)| name.as_str())
@@ -260,7 +264,7 @@ impl Tree {
     }
 }
 
-/// Collects what one file defines and names.
+/// Collects the definitions and names of a file.
 #[derive(Default)]
 struct Reader {
     declared: Vec<String>,
@@ -276,11 +280,11 @@ impl Reader {
         self.items.insert(name.to_string());
     }
 
-    fn import(&mut self, tree: &syn::UseTree, mut path: Vec<String>, passed_on: bool) {
+    fn import(&mut self, tree: &syn::UseTree, mut path: Vec<String>, reexported: bool) {
         match tree {
             syn::UseTree::Path(part) => {
                 path.push(part.ident.to_string());
-                self.import(&part.tree, path, passed_on);
+                self.import(&part.tree, path, reexported);
             }
             syn::UseTree::Name(name) => {
                 let name = name.ident.to_string();
@@ -288,23 +292,23 @@ impl Reader {
                     path.push(name);
                 }
                 let bound = path.last().cloned().unwrap_or_default();
-                self.imports.insert(bound, Import { path, passed_on });
+                self.imports.insert(bound, Import { path, reexported });
             }
             syn::UseTree::Rename(rename) => {
                 path.push(rename.ident.to_string());
                 self.imports
-                    .insert(rename.rename.to_string(), Import { path, passed_on });
+                    .insert(rename.rename.to_string(), Import { path, reexported });
             }
-            syn::UseTree::Glob(_) => self.globs.push(Import { path, passed_on }),
+            syn::UseTree::Glob(_) => self.globs.push(Import { path, reexported }),
             syn::UseTree::Group(group) => {
                 for tree in &group.items {
-                    self.import(tree, path.clone(), passed_on);
+                    self.import(tree, path.clone(), reexported);
                 }
             }
         }
     }
 
-    /// Finds paths in tokens, so that those in the arguments of macros are found too.
+    /// Finds paths in tokens, including the arguments of macros.
     fn tokens(&mut self, tokens: TokenStream) {
         let mut path: Vec<String> = Vec::new();
         let mut colons = 0;
@@ -349,8 +353,8 @@ impl<'ast> Visit<'ast> for Reader {
         }
         match item {
             syn::Item::Use(part) => {
-                let passed_on = !matches!(part.vis, syn::Visibility::Inherited);
-                self.import(&part.tree, Vec::new(), passed_on);
+                let reexported = !matches!(part.vis, syn::Visibility::Inherited);
+                self.import(&part.tree, Vec::new(), reexported);
                 return;
             }
             syn::Item::Mod(module) => {
@@ -396,7 +400,7 @@ fn attributes(item: &syn::Item) -> &[syn::Attribute] {
     }
 }
 
-/// Whether an attribute leaves its item out of an ordinary build.
+/// Whether an attribute excludes its item from builds without tests.
 fn for_tests(attribute: &syn::Attribute) -> bool {
     let text = attribute.to_token_stream().to_string();
     attribute.path().is_ident("cfg") && text.contains("test")
@@ -406,7 +410,7 @@ fn for_tests(attribute: &syn::Attribute) -> bool {
 mod tests {
     use super::*;
 
-    /// Each circle of a crate of these files, as its lines.
+    /// Checks the circles of a crate with these files.
     fn check(files: &[(&str, &str)], expected: &[&[&str]]) {
         let folder = tempfile::tempdir().unwrap();
         for (name, text) in files {
@@ -414,12 +418,12 @@ mod tests {
             std::fs::create_dir_all(path.parent().unwrap()).unwrap();
             std::fs::write(path, text).unwrap();
         }
-        let found = of_crate(&folder.path().join("lib.rs")).unwrap();
-        assert_eq!(found.circles, expected);
+        let read = of_crate(&folder.path().join("lib.rs")).unwrap();
+        assert_eq!(read.circles, expected);
     }
 
     #[test]
-    fn arrows_that_run_one_way_are_no_circle() {
+    fn dependencies_in_one_direction_are_not_a_circle() {
         check(
             &[
                 ("lib.rs", "mod a; mod b; pub use a::A; pub use b::B;"),
@@ -434,14 +438,14 @@ mod tests {
     }
 
     #[test]
-    fn two_modules_that_use_each_other_are_named_with_what_they_use() {
+    fn a_circle_is_reported_with_the_used_names() {
         check(
             &[
                 ("lib.rs", "mod a; mod b; pub use a::A;"),
                 ("a.rs", "use crate::b::B; pub struct A(B);"),
                 (
                     "b.rs",
-                    "pub struct B; fn f() { println!(\"{}\", crate::A::NAME); }",
+                    "pub struct B; fn f() { say!(\"{}\", crate::A::NAME); }",
                 ),
             ],
             &[&["crate::a uses crate::b::B", "crate::b uses crate::A::NAME"]],
@@ -449,7 +453,7 @@ mod tests {
     }
 
     #[test]
-    fn a_module_and_its_child_that_use_each_other_are_a_circle() {
+    fn a_module_and_its_child_can_form_a_circle() {
         check(
             &[
                 ("lib.rs", "mod a;"),
@@ -461,7 +465,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_is_only_passed_on_is_no_arrow() {
+    fn a_reexport_is_not_a_dependency() {
         let deep = ("a/deep.rs", "use super::A; pub fn g(_: A) {}");
         check(
             &[
@@ -485,7 +489,7 @@ mod tests {
     }
 
     #[test]
-    fn what_only_tests_use_is_no_arrow() {
+    fn uses_in_tests_are_not_dependencies() {
         check(
             &[
                 ("lib.rs", "mod a; mod b;"),
@@ -500,7 +504,7 @@ mod tests {
     }
 
     #[test]
-    fn a_package_must_have_the_circles_that_remain() {
+    fn a_package_must_have_exactly_the_remaining_circles() {
         let circle = vec![vec![
             "crate::a uses b".to_owned(),
             "crate::b uses a".to_owned(),
@@ -512,7 +516,7 @@ mod tests {
         );
         assert_eq!(
             judge("p", &[], 1),
-            ["p: 0 circles of modules instead of 1; write that into the table of the check"]
+            ["p: 0 module circles instead of 1; update the table REMAINING of the check"]
         );
     }
 }

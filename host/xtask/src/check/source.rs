@@ -1,12 +1,12 @@
-//! Rules on the text of the tracked files.
+//! Rules for the text of tracked files.
 //!
-//! The words looked for are put together from parts, so that this file does not break its own rules.
+//! The forbidden words are composed from parts, so that this file does not violate its own rules.
 
-/// Lines from which a source file is named, and beyond which it is refused.
+/// Files with more lines are listed, and rejected above the second limit.
 pub const LONG: usize = 400;
 const TOO_LONG: usize = 800;
 
-/// The top level holds these, a licence and dotfiles.
+/// The entries of the top level, besides licences and dotfiles.
 const TOP_LEVEL: [&str; 7] = [
     "Cargo.toml",
     "Cargo.lock",
@@ -17,13 +17,13 @@ const TOP_LEVEL: [&str; 7] = [
     "README.md",
 ];
 
-/// Macros that mark unfinished work; each is looked for with its exclamation mark.
+/// Macros that mark unfinished work, searched with their exclamation mark.
 const UNFINISHED_MACROS: [&str; 3] = ["todo", "dbg", "unimplemented"];
 
-/// Words that mark unfinished work, looked for in capitals.
+/// Words that mark unfinished work, searched in capitals.
 const UNFINISHED_WORDS: [&str; 4] = ["tbd", "todo", "fixme", "xxx"];
 
-/// Hosts of package registries and archives: which of them serves a build is the machine's setting.
+/// Hosts of package registries and archives. The system's settings select them, not the sources.
 const REGISTRY_HOSTS: [(&str, &str); 8] = [
     ("pypi", "org"),
     ("pythonhosted", "org"),
@@ -35,17 +35,17 @@ const REGISTRY_HOSTS: [(&str, &str); 8] = [
     ("download.pytorch", "org"),
 ];
 
-/// Top folders of somebody's machine; a path that begins with one means nothing elsewhere.
+/// Top-level folders of a particular machine; absolute paths into them are not portable.
 const MACHINE_FOLDERS: [&str; 6] = ["work", "tmp", "root", "home", "Users", "mnt"];
 
-/// Packages that neither hold unsafe code nor touch files, sockets or processes, by their folders.
+/// Folders of the packages without unsafe code, files, sockets and processes.
 const PURE: [&str; 3] = ["host/onnx-graph/", "host/channels/", "host/model-zoo/"];
 const IMPURE_MODULES: [&str; 3] = ["std::fs", "std::net", "std::process"];
 
-/// How many lines above an unsafe block its justification may begin.
+/// The most lines between a justification and its unsafe block.
 const JUSTIFICATION_LINES: usize = 8;
 
-/// Entries of the top level that do not belong there.
+/// Unexpected entries of the top level.
 pub fn top_level(files: &[String]) -> Vec<String> {
     let mut entries: Vec<&str> = files
         .iter()
@@ -53,25 +53,25 @@ pub fn top_level(files: &[String]) -> Vec<String> {
         .collect();
     entries.sort_unstable();
     entries.dedup();
-    let belongs = |entry: &str| {
+    let is_expected = |entry: &str| {
         TOP_LEVEL.contains(&entry) || entry.starts_with('.') || entry.starts_with("LICENSE")
     };
-    entries.retain(|entry| !belongs(entry));
+    entries.retain(|entry| !is_expected(entry));
     entries
         .iter()
-        .map(|entry| format!("{entry}: does not belong on the top level"))
+        .map(|entry| format!("{entry}: unexpected entry on the top level"))
         .collect()
 }
 
-/// The file with its length, if it is long.
+/// The file with its number of lines, if it is long.
 pub fn long(path: &str, text: &str) -> Option<String> {
     let lines = text.lines().count();
     (is_code(path) && lines > LONG).then(|| format!("{path}: {lines} lines"))
 }
 
-/// What in one file breaks the rules, as `path:line: what`.
+/// The violations in one file, as `path:line: violation`.
 pub fn violations(path: &str, text: &str) -> Vec<String> {
-    // Lock files name the registry by their format.
+    // The format of lock files includes registry hosts.
     if path.ends_with(".lock") {
         return Vec::new();
     }
@@ -89,9 +89,7 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
     });
     if path.ends_with("src/lib.rs") {
         if !text.starts_with("//!") {
-            found.push(format!(
-                "{path}:1: does not open with what the crate is for"
-            ));
+            found.push(format!("{path}:1: no description of the crate"));
         }
         if pure && !lines.contains(&"#![forbid(unsafe_code)]") {
             found.push(format!("{path}: a pure crate must forbid unsafe code"));
@@ -102,12 +100,12 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
         let mut report = |what: String| found.push(format!("{path}:{}: {what}", index + 1));
         if let Some(host) = registry_host(line) {
             report(format!(
-                "names the registry host {host}; the machine's own settings choose it"
+                "names the registry host {host}, which the system's settings select"
             ));
         }
         if let Some(folder) = machine_path(line) {
             report(format!(
-                "names a path under {folder}, which only this machine has"
+                "names a path in {folder}, which is specific to a machine"
             ));
         }
         if !is_code(path) {
@@ -143,7 +141,7 @@ fn registry_host(line: &str) -> Option<String> {
         .find(|host| line.contains(host))
 }
 
-/// The first folder of a machine's path: a slash that nothing path-like precedes, the name, and another slash.
+/// The top-level folder of an absolute path in the line.
 fn machine_path(line: &str) -> Option<String> {
     MACHINE_FOLDERS
         .iter()
@@ -183,21 +181,21 @@ fn unfinished(line: &str) -> Option<String> {
         .map(|word| format!("the word {word}"))
 }
 
-/// Whether a line opens an unsafe block or implementation; a comment does not.
+/// Whether a line opens an unsafe block or implementation, outside of comments.
 fn opens_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or(line);
     [" {", " impl "].iter().any(|after| {
         let opening = format!("unsafe{after}");
         code.match_indices(&opening).any(|(at, _)| {
             let before = &code[..at];
-            // Within a string it is a word.
+            // Skip occurrences in string literals.
             before.matches('"').count().is_multiple_of(2)
                 && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
         })
     })
 }
 
-/// Whether the last of these lines, or a comment not far above it, has a justification.
+/// Whether the last line, or one of the lines shortly above it, has a justification.
 fn justified(lines: &[&str]) -> bool {
     lines
         .iter()
@@ -210,7 +208,7 @@ fn justified(lines: &[&str]) -> bool {
 mod tests {
     use super::*;
 
-    /// Violations of one line in a source file, without their place.
+    /// Checks the violations of one line in a source file.
     fn check(line: &str, expected: &[&str]) {
         let found = violations("host/a/src/a.rs", line);
         let texts: Vec<_> = found
@@ -221,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn unfinished_work_is_found_and_words_that_contain_its_signs_are_not() {
+    fn marks_of_unfinished_work_are_found_as_whole_words() {
         check(&["    to", "do!()"].concat(), &["has the macro todo"]);
         check(&["    std::db", "g!(x)"].concat(), &["has the macro dbg"]);
         check(&["#[ig", "nore]"].concat(), &["has an ignored test"]);
@@ -233,7 +231,7 @@ mod tests {
     }
 
     #[test]
-    fn a_registry_host_is_found_in_any_text() {
+    fn registry_hosts_are_found_in_all_files() {
         let line = ["see files.pythonho", "sted.org/x"].concat();
         assert_eq!(violations("README.md", &line).len(), 1);
         assert_eq!(violations("Cargo.lock", &line).len(), 0);
@@ -241,22 +239,22 @@ mod tests {
     }
 
     #[test]
-    fn a_path_of_a_machine_is_found_only_where_it_begins() {
+    fn only_absolute_paths_of_a_machine_are_found() {
         let tmp = "tmp";
         check(
             &format!("let p = \"/{tmp}/x\";"),
-            &["names a path under /tmp, which only this machine has"],
+            &["names a path in /tmp, which is specific to a machine"],
         );
         check(
             &format!("/{tmp}/x"),
-            &["names a path under /tmp, which only this machine has"],
+            &["names a path in /tmp, which is specific to a machine"],
         );
         check(&format!("push to /data/local/{tmp}/agent"), &[]);
         check("the worker/home dilemma, ./work/a, /proc/self", &[]);
     }
 
     #[test]
-    fn unsafe_code_needs_its_justification_near() {
+    fn unsafe_code_needs_a_justification_nearby() {
         let bare = ["unsa", "fe { f() }"].concat();
         check(&bare, &["unsafe without a SAFETY comment above it"]);
         check(
@@ -273,7 +271,7 @@ mod tests {
     }
 
     #[test]
-    fn a_pure_crate_has_no_files_and_no_unsafe_code_outside_its_tests() {
+    fn pure_crates_use_neither_files_nor_unsafe_code_outside_of_tests() {
         let whole = "//! For graphs.\n#![forbid(unsafe_code)]\n";
         let file = "host/onnx-graph/src/lib.rs";
         assert_eq!(violations(file, whole), Vec::<String>::new());
@@ -295,7 +293,7 @@ mod tests {
     }
 
     #[test]
-    fn long_files_are_listed_and_too_long_ones_refused() {
+    fn long_files_are_listed_and_too_long_ones_rejected() {
         let lines = |count: usize| "x\n".repeat(count);
         assert_eq!(long("a.rs", &lines(LONG)), None);
         assert_eq!(
@@ -308,7 +306,7 @@ mod tests {
     }
 
     #[test]
-    fn only_the_fixed_entries_stand_on_the_top_level() {
+    fn unexpected_entries_of_the_top_level_are_found() {
         let files = [
             "host/a.rs",
             "host/b.rs",
@@ -319,7 +317,7 @@ mod tests {
         ]
         .map(String::from);
         let expected = ["notes.txt", "scripts"]
-            .map(|entry| format!("{entry}: does not belong on the top level"));
+            .map(|entry| format!("{entry}: unexpected entry on the top level"));
         assert_eq!(top_level(&files), expected);
     }
 }

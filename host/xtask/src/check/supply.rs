@@ -1,7 +1,7 @@
-//! Licences and duplicates among the crates that are linked in, by the rules in `.cargo/deny.toml`.
+//! Licences and duplicate versions of the dependencies, by the rules in `.cargo/deny.toml`.
 //!
-//! cargo-deny reads the same file and does more; building it takes longer than the tests of most crates here. So the
-//! two rules that need nothing but the lock file are always checked, and cargo-deny is run where it is installed.
+//! cargo-deny uses the same file and checks more, but takes long to build. So the two rules that
+//! need only the lock file are always checked, and cargo-deny runs if it is installed.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::process::Command;
@@ -9,11 +9,12 @@ use std::process::Command;
 use anyhow::{Context, Result};
 use serde::Deserialize;
 
+use crate::output::say;
 use crate::shell::{self, Checkout};
 
 const RULES: &str = ".cargo/deny.toml";
 
-/// The part of cargo-deny's configuration that is checked here.
+/// The part of cargo-deny's configuration that is used here.
 #[derive(Deserialize)]
 struct Rules {
     licenses: Licenses,
@@ -37,7 +38,7 @@ struct Skip {
     package: String,
 }
 
-/// `cargo metadata` with all dependencies.
+/// The output of `cargo metadata` with all dependencies.
 #[derive(Deserialize)]
 struct Metadata {
     packages: Vec<Locked>,
@@ -51,7 +52,7 @@ struct Locked {
     license: Option<String>,
 }
 
-/// Crates whose licence is not allowed or that are there twice, one line each.
+/// Crates with a forbidden licence or several versions, one line each.
 pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
     let text = std::fs::read_to_string(checkout.root().join(RULES))
         .with_context(|| format!("cannot read {RULES}"))?;
@@ -59,7 +60,7 @@ pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
     let mut metadata = checkout.cargo();
     metadata.args(["metadata", "--format-version=1"]);
     let metadata: Metadata = serde_json::from_str(&shell::output(&mut metadata)?)
-        .context("cargo metadata gave JSON of an unknown form")?;
+        .context("cannot parse the output of cargo metadata")?;
     let mut violations = judge(&metadata.packages, &rules)?;
     if deny_is_installed() {
         let mut deny = checkout.cargo();
@@ -68,7 +69,7 @@ pub fn violations(checkout: &Checkout) -> Result<Vec<String>> {
             violations.push(format!("{error:#}"));
         }
     } else {
-        println!(
+        say!(
             "advisories are not checked: cargo-deny is not installed (`cargo install --locked cargo-deny`)"
         );
     }
@@ -115,7 +116,7 @@ fn judge(packages: &[Locked], rules: &Rules) -> Result<Vec<String>> {
             .collect();
         if left.len() > 1 {
             violations.push(format!(
-                "{name}: in the lock file as {}; update what holds the older one back, or name it in {RULES}",
+                "{name}: locked in versions {}; update the dependent of the older one, or add it to {RULES}",
                 left.join(" and ")
             ));
         }
@@ -123,7 +124,7 @@ fn judge(packages: &[Locked], rules: &Rules) -> Result<Vec<String>> {
     violations.extend(
         unused
             .iter()
-            .map(|skip| format!("{RULES}: {skip} is no duplicate any more; take it out")),
+            .map(|skip| format!("{RULES}: {skip} is not a duplicate; remove it")),
     );
     Ok(violations)
 }
@@ -135,7 +136,7 @@ fn licence(package: &Locked, allowed: &[spdx::Licensee]) -> Option<String> {
         license,
     } = package;
     let Some(text) = license else {
-        return Some(format!("{name} {version}: has no licence"));
+        return Some(format!("{name} {version}: no licence"));
     };
     // Old manifests write `MIT/Apache-2.0`.
     match spdx::Expression::parse_mode(text, spdx::ParseMode::LAX) {
@@ -144,8 +145,8 @@ fn licence(package: &Locked, allowed: &[spdx::Licensee]) -> Option<String> {
             error.reason
         )),
         Ok(expression) => {
-            let met =
-                expression.evaluate(|asked| allowed.iter().any(|licence| licence.satisfies(asked)));
+            let met = expression
+                .evaluate(|required| allowed.iter().any(|licence| licence.satisfies(required)));
             (!met)
                 .then(|| format!("{name} {version}: its licence {text} is not allowed by {RULES}"))
         }
@@ -184,14 +185,11 @@ mod tests {
             &with_old(("a", "1.0.0", Some("MIT AND Apache-2.0"))),
             &["a 1.0.0: its licence MIT AND Apache-2.0 is not allowed by .cargo/deny.toml"],
         );
-        check(
-            &with_old(("a", "1.0.0", None)),
-            &["a 1.0.0: has no licence"],
-        );
+        check(&with_old(("a", "1.0.0", None)), &["a 1.0.0: no licence"]);
     }
 
     #[test]
-    fn a_second_version_needs_a_reason_and_a_reason_a_second_version() {
+    fn a_duplicate_needs_an_entry_and_an_entry_a_duplicate() {
         check(&OLD, &[]);
         check(
             &[
@@ -201,12 +199,12 @@ mod tests {
                 ("a", "2.0.0", Some("MIT")),
             ],
             &[
-                "a: in the lock file as 1.0.0 and 2.0.0; update what holds the older one back, or name it in .cargo/deny.toml",
+                "a: locked in versions 1.0.0 and 2.0.0; update the dependent of the older one, or add it to .cargo/deny.toml",
             ],
         );
         check(
             &OLD[1..],
-            &[".cargo/deny.toml: old@1.0.0 is no duplicate any more; take it out"],
+            &[".cargo/deny.toml: old@1.0.0 is not a duplicate; remove it"],
         );
     }
 }

@@ -1,7 +1,9 @@
-//! Fills `.deps/boards`, from which `graphprune-boards` stands up an SSH server, an ARM board and a phone.
+//! Fills `.deps/boards`, from which `graphprune-boards` starts an SSH server, an ARM board and a
+//! phone.
 //!
-//! What lies where is documented with that package's `kit` module. A set is made in one step, and its stamp names what
-//! it was made from; so a set-up that was killed goes on with the set it lacks.
+//! The layout is documented in that package's `kit` module. Each set is installed in one step
+//! with a stamp that lists its packages, so an interrupted setup continues with the next missing
+//! set.
 
 use std::env;
 use std::fs;
@@ -13,21 +15,22 @@ use anyhow::{Context, Result};
 
 use super::{machine, remove};
 use crate::debian::{self, Debian, STABLE, TESTING};
+use crate::output::say;
 use crate::shell::{self, Checkout};
 
-/// An SSH server, a relay and a shell for the machine's own architecture, with every library they load.
+/// An SSH server, a relay and a shell for this machine's architecture, with all their libraries.
 const TOOLS: &str = "openssh-server socat busybox-static libaudit1 libcap-ng0 libcap2 libcom-err2 libcrypt1 libc6 \
     libgcc-s1 libgcrypt20 libgpg-error0 libgssapi-krb5-2 libk5crypto3 libkeyutils1 libkrb5-3 libkrb5support0 liblz4-1 \
     liblzma5 libnsl2 libpam0g libpcre2-8-0 libreadline8 libselinux1 libssl3 libsystemd0 libtinfo6 libtirpc3 libwrap0 \
     libzstd1 zlib1g";
 
-/// The real adbd and its client; the libraries are whatever they need today.
+/// adbd and its client; apt resolves their libraries.
 const ANDROID: [&str; 2] = ["adbd", "adb"];
 
 /// The file system of the ARM board.
 const BOARD: &str = "busybox-static:arm64 libc6:arm64 libgcc-s1:arm64 libstdc++6:arm64";
 
-/// The sets, each a folder of `.deps/boards`.
+/// The sets, each a folder in `.deps/boards`, with the paths to keep.
 const SETS: [(&str, &[&str]); 4] = [
     ("tools", &[]),
     ("android", &[]),
@@ -35,7 +38,7 @@ const SETS: [(&str, &[&str]); 4] = [
     ("aarch64", &[]),
 ];
 
-/// Fetches what is missing.
+/// Installs the missing sets.
 pub fn run(checkout: &Checkout) -> Result<()> {
     machine::check_for_boards()?;
     let folder = checkout.deps().join("boards");
@@ -45,12 +48,12 @@ pub fn run(checkout: &Checkout) -> Result<()> {
         .filter(|(name, _)| !stamp_holds(&folder, name))
         .collect();
     if missing.is_empty() {
-        println!(".deps/boards is whole");
+        say!(".deps/boards is complete");
         return Ok(());
     }
     let debian = Debian::open(checkout)?;
     for (name, keep) in missing {
-        println!("making .deps/boards/{name}");
+        say!("installing .deps/boards/{name}");
         let (packages, suite) = packages(&debian, name)?;
         let place = folder.join(name);
         debian.unpack(&packages, suite, &place, keep)?;
@@ -80,8 +83,8 @@ fn packages(debian: &Debian, name: &str) -> Result<(Vec<String>, &'static str)> 
     })
 }
 
-/// Gives the ARM board the links to its one program, by asking that program for its names, and the files over which
-/// a start puts its own.
+/// Creates the links to BusyBox on the ARM board, by listing its applets, and the files that a
+/// start of the board replaces.
 fn furnish(boards: &Path, root: &Path) -> Result<()> {
     let busybox = root.join("bin/busybox");
     let mut list = if env::consts::ARCH == "aarch64" {
@@ -107,7 +110,7 @@ fn furnish(boards: &Path, root: &Path) -> Result<()> {
     Ok(())
 }
 
-/// What a set is made from.
+/// The packages of a set.
 fn stamp(name: &str) -> String {
     let words = match name {
         "tools" => TOOLS.to_owned(),
@@ -119,5 +122,5 @@ fn stamp(name: &str) -> String {
 }
 
 fn stamp_holds(folder: &Path, name: &str) -> bool {
-    fs::read_to_string(folder.join(name).join("stamp")).is_ok_and(|found| found == stamp(name))
+    fs::read_to_string(folder.join(name).join("stamp")).is_ok_and(|text| text == stamp(name))
 }

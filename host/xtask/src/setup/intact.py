@@ -1,6 +1,6 @@
-"""Prints each `name==version` among the arguments that is not wholly installed here.
+"""Prints each `name==version` among the arguments that is not completely installed.
 
-A package is whole if every file its RECORD lists is there and of the recorded size; pip writes RECORD last.
+A package is complete if all files in its RECORD exist with their recorded sizes; pip writes RECORD last.
 """
 
 import csv
@@ -8,7 +8,7 @@ import sys
 from importlib import metadata
 
 
-def whole(name, version):
+def complete(name, version):
     try:
         package = metadata.distribution(name)
     except metadata.PackageNotFoundError:
@@ -29,5 +29,5 @@ def whole(name, version):
 
 
 for pin in sys.argv[1:]:
-    if not whole(*pin.split("==")):
+    if not complete(*pin.split("==")):
         print(pin)

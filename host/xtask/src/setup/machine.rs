@@ -1,4 +1,4 @@
-//! What the set-up needs of the machine, and the package to install where something is missing.
+//! The system requirements of the setup, and the packages that provide them.
 
 use std::env;
 use std::path::Path;
@@ -8,10 +8,10 @@ use anyhow::{Context, Result, bail};
 
 use crate::shell;
 
-/// Versions of Python for which every pinned wheel exists, as minor versions of 3.
+/// Minor versions of Python 3 for which all pinned wheels exist.
 const PYTHON_MINOR: std::ops::RangeInclusive<u32> = 11..=14;
 
-/// The wheels exist for Linux on two architectures.
+/// Fails unless the system is one for which the wheels exist.
 pub fn check_system() -> Result<()> {
     let (system, architecture) = (env::consts::OS, env::consts::ARCH);
     if system != "linux" || !["x86_64", "aarch64"].contains(&architecture) {
@@ -22,7 +22,8 @@ pub fn check_system() -> Result<()> {
     Ok(())
 }
 
-/// Python with its venv module, and the compilers; all that is missing is named at once.
+/// Fails unless Python with its venv module and the compilers are installed. The error lists
+/// everything that is missing.
 pub fn check_tools() -> Result<()> {
     let mut missing = Vec::new();
     let version = Command::new("python3")
@@ -37,7 +38,7 @@ pub fn check_tools() -> Result<()> {
             if !PYTHON_MINOR.contains(&minor) {
                 let (low, high) = (PYTHON_MINOR.start(), PYTHON_MINOR.end());
                 bail!(
-                    "python3 is version 3.{minor}; the wheels of torch need 3.{low} to 3.{high} first on PATH"
+                    "python3 is version 3.{minor}; the wheels of torch need 3.{low} to 3.{high} as the first on PATH"
                 );
             }
             if !starts("python3", &["-c", "import venv, ensurepip"]) {
@@ -56,10 +57,10 @@ pub fn check_tools() -> Result<()> {
             "g++",
         ));
     }
-    complain(missing)
+    require(missing)
 }
 
-/// What standing up servers and devices takes of the machine itself.
+/// Fails unless the programs that the boards need are installed.
 pub fn check_for_boards() -> Result<()> {
     let mut missing = Vec::new();
     if !starts("ssh", &["-V"]) {
@@ -68,10 +69,10 @@ pub fn check_for_boards() -> Result<()> {
     if !starts("unshare", &["--version"]) {
         missing.push(("unshare", "util-linux"));
     }
-    complain(missing)
+    require(missing)
 }
 
-fn complain(missing: Vec<(&str, &str)>) -> Result<()> {
+fn require(missing: Vec<(&str, &str)>) -> Result<()> {
     if missing.is_empty() {
         return Ok(());
     }
@@ -83,12 +84,12 @@ fn complain(missing: Vec<(&str, &str)>) -> Result<()> {
     );
 }
 
-/// Fails if the disk under `folder` has less than `needed` bytes free.
+/// Fails if the disk of `folder` has less than `needed` bytes free.
 pub fn check_space(folder: &Path, needed: u64) -> Result<()> {
     let text = shell::output(Command::new("df").args(["-Pk"]).arg(folder))
-        .context("cannot ask for free space")?;
+        .context("cannot determine the free space")?;
     let free =
-        free_bytes(&text).with_context(|| format!("df printed something unknown: {text}"))?;
+        free_bytes(&text).with_context(|| format!("cannot parse the output of df: {text}"))?;
     if free < needed {
         let gigabytes = |bytes: u64| bytes as f64 / 1e9;
         bail!(
@@ -108,7 +109,7 @@ fn starts(program: &str, arguments: &[&str]) -> bool {
         .is_ok_and(|output| output.status.success())
 }
 
-/// The free space in the POSIX output of df, whose blocks are of 1024 bytes.
+/// The free space in the POSIX output of df with blocks of 1024 bytes.
 fn free_bytes(text: &str) -> Option<u64> {
     let blocks: u64 = text
         .lines()

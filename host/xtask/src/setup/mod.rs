@@ -1,9 +1,10 @@
-//! Installs libtorch and ONNX Runtime, out of Python wheels, into `.deps` of the checkout.
+//! `cargo xtask setup`: installs libtorch and ONNX Runtime from Python wheels into `.deps`.
 //!
-//! `.deps/venv` holds the packages, `.deps/libtorch` and `.deps/onnxruntime/libonnxruntime.so` are links into it, and
-//! `.deps/peers` is an environment in which PyTorch can be imported, for comparisons, and `.deps/boards` what the tests'
-//! devices are made of. A stamp, written last, says that
-//! an environment is whole; it lists the big libraries with their sizes, so that a damaged one is noticed.
+//! `.deps/venv` contains the packages; `.deps/libtorch` and `.deps/onnxruntime/libonnxruntime.so`
+//! are links into it. `.deps/peers` is an environment with an importable PyTorch, for
+//! comparisons, and `.deps/boards` contains the parts of the tests' devices. A stamp, written
+//! last, marks an environment as complete; it lists the large libraries with their sizes, which
+//! detects damage.
 
 mod boards;
 mod machine;
@@ -19,32 +20,34 @@ use clap::Args;
 pub use self::machine::check_space;
 use self::python::Environment;
 pub use self::python::remove;
+use crate::output::say;
 use crate::shell::{self, Checkout};
 
-/// What `cargo xtask setup` can leave out or add.
+/// Optional parts of the installation.
 #[derive(Args, Default, Clone, Copy)]
 pub struct Options {
-    /// Install the libraries for NVIDIA GPUs too (4.8 GB instead of 1.4 GB)
+    /// Also install the libraries for NVIDIA GPUs (4.8 GB instead of 1.4 GB)
     #[arg(long)]
     pub cuda: bool,
-    /// Also make `.deps/peers`, in which PyTorch can be imported, for the comparison benchmarks (4.8 GB)
+    /// Also install PyTorch into `.deps/peers`, for the comparison benchmarks (4.8 GB)
     #[arg(long)]
     pub peers: bool,
-    /// Also fill `.deps/boards`, from which tests stand up an SSH server, an ARM board and a phone (150 MB)
+    /// Also install an SSH server, an ARM board and a phone for tests into `.deps/boards` (150
+    /// MB)
     #[arg(long)]
     pub boards: bool,
 }
 
-/// The version that the `tch` crate in use is made for.
+/// The version that the `tch` crate requires.
 const TORCH: &str = "torch==2.11.0";
 
-/// Beside torch, all that its CPU library loads; nothing else of torch's own dependencies is needed to link it.
+/// The libraries that libtorch's CPU library loads; torch's other dependencies are not needed.
 const CPU_LIBRARIES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-cupti==13.0.85"];
 
-/// Of the same version on the host and on every device that has a wheel.
+/// The version of ONNX Runtime on the host and on all devices with a wheel.
 pub const ONNX_RUNTIME: &str = "onnxruntime==1.30.0";
 
-/// ONNX Runtime, and what the checks of exported files import.
+/// ONNX Runtime, and the packages that check exported files.
 const TOOLS: [&str; 7] = [
     ONNX_RUNTIME,
     "onnx==1.23.2",
@@ -55,7 +58,7 @@ const TOOLS: [&str; 7] = [
     "typing_extensions==4.16.0",
 ];
 
-/// Whose networks `cargo xtask zoo` exports, and a pruner to compare with.
+/// The packages whose networks `cargo xtask zoo` exports, and a pruner for comparison.
 const ZOO: [&str; 4] = [
     "torchvision==0.26.0",
     "timm==1.0.31",
@@ -63,23 +66,23 @@ const ZOO: [&str; 4] = [
     "onnxscript==0.7.2",
 ];
 
-/// Free space that an installation takes at its height, in bytes: the wheels and what is unpacked from them.
+/// Peak disk usage of an installation in bytes: the wheels and their unpacked content.
 const CPU_SPACE: u64 = 2_500_000_000;
 const FULL_SPACE: u64 = 9_000_000_000;
 
-/// Which packages an environment holds.
+/// The packages of an environment.
 #[derive(Clone, Copy, PartialEq)]
 enum Set {
     /// libtorch for the CPU, ONNX Runtime, onnx.
     Cpu,
-    /// The same with all of torch's dependencies.
+    /// The same with all dependencies of torch.
     Full,
-    /// PyTorch as its users have it, with collections of networks.
+    /// PyTorch with collections of networks.
     Peers,
 }
 
 impl Set {
-    /// Names the set and its versions; the first line of the stamp.
+    /// The set with its versions; the first line of the stamp.
     fn title(self) -> String {
         let (name, roots) = match self {
             Self::Cpu => (
@@ -99,7 +102,7 @@ impl Set {
         }
     }
 
-    /// A program that fails unless the environment's libraries load.
+    /// A Python program that fails unless the libraries load.
     fn trial(self) -> &'static str {
         match self {
             Self::Cpu => {
@@ -117,7 +120,7 @@ impl Set {
         }
     }
 
-    /// The libraries whose sizes the stamp records, relative to the environment's packages.
+    /// The libraries whose sizes the stamp records, relative to the site packages.
     fn key_files(self) -> &'static [&'static str] {
         const TORCH_FILES: [&str; 3] = [
             "torch/lib/libtorch_cpu.so",
@@ -139,7 +142,7 @@ impl Set {
     }
 }
 
-/// Installs what is missing, the peers included.
+/// Installs missing parts, including the peers.
 pub fn with_peers(checkout: &Checkout) -> Result<()> {
     let options = Options {
         peers: true,
@@ -148,19 +151,19 @@ pub fn with_peers(checkout: &Checkout) -> Result<()> {
     run(checkout, &options)
 }
 
-/// Installs what is missing.
+/// Installs missing parts.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
-    shell::timed("set-up", || {
+    shell::timed("setup", || {
         let deps = checkout.deps();
         let _lock = lock(checkout)?;
         machine::check_system()?;
-        // An environment for CUDA serves the CPU as well.
-        let wanted = if options.cuda {
+        // An environment for CUDA works for the CPU as well.
+        let accepted = if options.cuda {
             vec![Set::Full]
         } else {
             vec![Set::Cpu, Set::Full]
         };
-        let set = install(&deps, "venv", &wanted)?;
+        let set = install(&deps, "venv", &accepted)?;
         if options.boards {
             boards::run(checkout)?;
         }
@@ -176,28 +179,29 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     })
 }
 
-/// Waits until nothing else changes `.deps`; the lock ends with the value.
+/// Waits for exclusive access to `.deps`, which ends with the returned value.
 pub fn lock(checkout: &Checkout) -> Result<File> {
     let deps = checkout.deps();
     fs::create_dir_all(&deps).with_context(|| format!("cannot create {}", deps.display()))?;
     let lock =
-        File::create(deps.join(".lock")).context("cannot create the lock file of the set-up")?;
+        File::create(deps.join(".lock")).context("cannot create the lock file of the setup")?;
     if lock.try_lock().is_err() {
-        println!("another set-up is at work in this checkout; waiting for it");
-        lock.lock().context("cannot lock the set-up")?;
+        say!("waiting for another setup in this checkout");
+        lock.lock().context("cannot lock the setup")?;
     }
     Ok(lock)
 }
 
-/// Makes sure that `.deps/NAME` holds one of the `wanted` sets, by default the first, and says which.
-fn install(deps: &Path, name: &str, wanted: &[Set]) -> Result<Set> {
+/// Ensures that `.deps/NAME` contains one of the `accepted` sets and returns it; installs the
+/// first one if there is none.
+fn install(deps: &Path, name: &str, accepted: &[Set]) -> Result<Set> {
     let folder = deps.join(name);
     let stamp = folder.join("stamp");
-    if let Some(&set) = wanted.iter().find(|set| stamp_holds(&stamp, **set)) {
-        println!(".deps/{name} is whole");
+    if let Some(&set) = accepted.iter().find(|set| stamp_holds(&stamp, **set)) {
+        say!(".deps/{name} is complete");
         return Ok(set);
     }
-    let set = *wanted.first().context("no package set is wanted")?;
+    let set = *accepted.first().context("no package set is accepted")?;
     machine::check_tools()?;
     machine::check_space(
         deps,
@@ -207,7 +211,7 @@ fn install(deps: &Path, name: &str, wanted: &[Set]) -> Result<Set> {
             FULL_SPACE
         },
     )?;
-    println!("installing into .deps/{name}: {}", set.title());
+    say!("installing into .deps/{name}: {}", set.title());
 
     let wheels = deps.join("wheels");
     let environment = Environment::new(folder.clone(), wheels.clone());
@@ -221,20 +225,20 @@ fn install(deps: &Path, name: &str, wanted: &[Set]) -> Result<Set> {
     };
     environment.install(&pins)?;
     let loaded = shell::output(environment.python().args(["-c", set.trial()])).with_context(|| {
-        format!("the packages in .deps/{name} are whole but do not load; is a system library missing?")
+        format!("the packages in .deps/{name} are complete but do not load; is a system library missing?")
     })?;
-    println!("{}", loaded.trim());
+    say!("{}", loaded.trim());
     write_stamp(&stamp, set, &environment.site_packages()?)?;
     remove(&wheels)?;
     Ok(set)
 }
 
-/// Points the fixed names that `.cargo/config.toml` knows to wherever this Python put the libraries.
+/// Links the fixed names in `.cargo/config.toml` to the installed libraries.
 fn link(deps: &Path) -> Result<()> {
     let packages = Environment::new(deps.join("venv"), deps.join("wheels")).site_packages()?;
     let inside = packages
         .strip_prefix(deps.canonicalize()?)
-        .context("the environment's packages lie outside it")?;
+        .context("the site packages are outside of the environment")?;
     place_link(&inside.join("torch"), &deps.join("libtorch"))?;
 
     let folder = packages.join("onnxruntime/capi");
@@ -244,7 +248,7 @@ fn link(deps: &Path) -> Result<()> {
         .map(|entry| entry.file_name())
         .find(|name| name.to_string_lossy().starts_with("libonnxruntime.so"));
     let Some(name) = name else {
-        bail!("there is no libonnxruntime.so in {}", folder.display())
+        bail!("no libonnxruntime.so in {}", folder.display())
     };
     fs::create_dir_all(deps.join("onnxruntime"))?;
     let target = Path::new("..")
@@ -254,9 +258,9 @@ fn link(deps: &Path) -> Result<()> {
     place_link(&target, &deps.join("onnxruntime/libonnxruntime.so"))
 }
 
-/// Makes or moves a link in one step, so that no reader finds it missing.
+/// Creates or replaces a link atomically.
 pub fn place_link(target: &Path, link: &Path) -> Result<()> {
-    if fs::read_link(link).is_ok_and(|found| found == target) {
+    if fs::read_link(link).is_ok_and(|current| current == target) {
         return Ok(());
     }
     let aside = link.with_extension("tmp");
@@ -284,8 +288,8 @@ fn write_stamp(stamp: &Path, set: Set, packages: &Path) -> Result<()> {
     fs::rename(&aside, stamp).with_context(|| format!("cannot write {}", stamp.display()))
 }
 
-/// Whether a stamp is for this set and its files are still there, of their sizes. A checkout that was moved fails
-/// this and is looked through again, without a download.
+/// Whether a stamp is for this set and the listed files have their sizes. This fails after a
+/// checkout was moved, which repeats the installation without downloads.
 fn stamp_holds(stamp: &Path, set: Set) -> bool {
     let Ok(text) = fs::read_to_string(stamp) else {
         return false;
@@ -294,8 +298,8 @@ fn stamp_holds(stamp: &Path, set: Set) -> bool {
     let python = stamp.with_file_name("bin").join("python");
     let same_file = |line: &str| {
         let (size, path) = line.split_once(' ').unwrap_or_default();
-        let found = PathBuf::from(path).metadata().map(|found| found.len());
-        found.is_ok_and(|found| size.parse() == Ok(found))
+        let length = PathBuf::from(path).metadata().map(|file| file.len());
+        length.is_ok_and(|length| size.parse() == Ok(length))
     };
     lines.next() == Some(set.title().as_str()) && python.exists() && lines.all(same_file)
 }
@@ -315,14 +319,11 @@ mod tests {
     }
 
     #[test]
-    fn a_stamp_holds_until_a_library_changes_its_size_or_goes() {
+    fn a_stamp_is_invalid_if_a_library_changes_size_or_is_missing() {
         let folder = tempfile::tempdir().unwrap();
         let stamp = folder.path().join("stamp");
         packages(folder.path());
-        assert!(
-            !stamp_holds(&stamp, Set::Cpu),
-            "without a stamp nothing is installed"
-        );
+        assert!(!stamp_holds(&stamp, Set::Cpu), "no stamp");
         write_stamp(&stamp, Set::Cpu, folder.path()).unwrap();
         assert!(stamp_holds(&stamp, Set::Cpu));
         assert!(!stamp_holds(&stamp, Set::Full), "the stamp of another set");
@@ -333,7 +334,7 @@ mod tests {
     }
 
     #[test]
-    fn a_link_is_moved_whatever_stood_in_its_place() {
+    fn a_link_replaces_files_links_and_folders() {
         let folder = tempfile::tempdir().unwrap();
         let link = folder.path().join("libtorch");
         for target in ["a", "b"] {

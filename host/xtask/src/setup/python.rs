@@ -1,7 +1,8 @@
-//! A Python environment whose packages are pinned, downloaded one by one and checked file by file.
+//! A Python environment with pinned packages, downloaded one by one and verified file by file.
 //!
-//! Each wheel is downloaded on its own and moved into place when whole, so a set-up that was killed goes on with the
-//! first wheel it lacks; a connection that breaks within a wheel is resumed by pip itself.
+//! Each wheel is downloaded separately and moved into place when it is complete, so an
+//! interrupted setup continues with the next missing wheel. pip resumes a connection that breaks
+//! within a wheel.
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -12,33 +13,34 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use serde::Deserialize;
 
+use crate::output::say;
 use crate::shell::{self, Tail, Watch};
 
 const INTACT: &str = include_str!("intact.py");
 
-/// From this version on pip resumes a download that broke.
+/// The first version of pip that resumes interrupted downloads.
 const PIP: &str = "26.3";
 const PIP_RESUMES: (u32, u32) = (25, 1);
 
-/// Pauses before another try at a download.
+/// Delays before retries of a download.
 const PAUSES: [Duration; 2] = [Duration::from_secs(3), Duration::from_secs(10)];
 
-/// A virtual environment, whole or not.
+/// A virtual environment, possibly incomplete.
 pub struct Environment {
     folder: PathBuf,
     wheels: PathBuf,
 }
 
 impl Environment {
-    /// The environment in `folder`, which need not exist, fed from `wheels`.
+    /// The environment in `folder`, which may be missing, with downloaded wheels in `wheels`.
     pub fn new(folder: PathBuf, wheels: PathBuf) -> Self {
         Self { folder, wheels }
     }
 
-    /// A command that runs the environment's Python.
+    /// A command that runs Python in the environment.
     pub fn python(&self) -> Command {
         let mut command = Command::new(self.folder.join("bin/python"));
-        // Neither a package of the user's home nor a path of the shell may stand in for one of the environment.
+        // Packages from outside of the environment must not be used.
         command
             .env_remove("PYTHONPATH")
             .env_remove("PYTHONHOME")
@@ -46,16 +48,13 @@ impl Environment {
         command
     }
 
-    /// Creates the environment, and creates it anew if it is half made: without a Python that starts or without pip.
+    /// Creates the environment, and recreates it if Python does not start or pip is incomplete.
     pub fn create(&self) -> Result<()> {
         if self.folder.symlink_metadata().is_ok() {
-            if self.pip_is_whole() && !self.folder.is_symlink() {
+            if self.pip_is_complete() && !self.folder.is_symlink() {
                 return Ok(());
             }
-            println!(
-                "{} is half made or another's: it is made anew",
-                self.folder.display()
-            );
+            say!("recreating {}, which is incomplete", self.folder.display());
             remove(&self.folder)?;
         }
         shell::run(
@@ -65,17 +64,17 @@ impl Environment {
         )
     }
 
-    /// Pip is the last that the venv module installs.
-    fn pip_is_whole(&self) -> bool {
+    /// The venv module installs pip last.
+    fn pip_is_complete(&self) -> bool {
         let script = "from importlib.metadata import version; print('pip==' + version('pip'))";
-        let whole = |pin: &str| {
+        let complete = |pin: &str| {
             self.broken(&[pin.trim().to_owned()])
                 .is_ok_and(|broken| broken.is_empty())
         };
-        shell::output(self.python().args(["-c", script])).is_ok_and(|pin| whole(&pin))
+        shell::output(self.python().args(["-c", script])).is_ok_and(|pin| complete(&pin))
     }
 
-    /// Where the environment's packages lie.
+    /// The folder of the installed packages.
     pub fn site_packages(&self) -> Result<PathBuf> {
         let script = "import sysconfig; print(sysconfig.get_path('purelib'))";
         let path = PathBuf::from(shell::output(self.python().args(["-c", script]))?.trim());
@@ -83,13 +82,13 @@ impl Environment {
             .with_context(|| format!("{} is missing", path.display()))
     }
 
-    /// Those of `pins` that are not wholly installed.
+    /// The `pins` that are not completely installed.
     pub fn broken(&self, pins: &[String]) -> Result<Vec<String>> {
         let listed = shell::output(self.python().args(["-c", INTACT]).args(pins))?;
         Ok(listed.lines().map(str::to_owned).collect())
     }
 
-    /// Exactly what `roots` need together, each pinned, by asking the package index.
+    /// Resolves `roots` with the package index; returns a pin for each needed package.
     pub fn resolve(&self, roots: &[&str]) -> Result<Vec<String>> {
         self.update_pip();
         let report = self.wheels.join("resolved.json");
@@ -111,7 +110,7 @@ impl Environment {
         pins_of_report(&text)
     }
 
-    /// Downloads and installs what is missing or broken among `pins`.
+    /// Downloads and installs missing or incomplete packages of `pins`.
     pub fn install(&self, pins: &[String]) -> Result<()> {
         let broken = self.broken(pins)?;
         if broken.is_empty() {
@@ -122,14 +121,14 @@ impl Environment {
         }
         for (index, pin) in broken.iter().enumerate() {
             match self.wheel(pin) {
-                Some(wheel) => println!(
-                    "[{}/{}] {pin}: have {}",
+                Some(wheel) => say!(
+                    "[{}/{}] {pin}: already downloaded as {}",
                     index + 1,
                     broken.len(),
                     file_name(&wheel)
                 ),
                 None => {
-                    println!("[{}/{}] {pin}", index + 1, broken.len());
+                    say!("[{}/{}] {pin}", index + 1, broken.len());
                     self.download(pin)?;
                 }
             }
@@ -141,22 +140,22 @@ impl Environment {
         pip.arg("--find-links").arg(&self.wheels).args(&broken);
         shell::run(&mut pip).with_context(|| {
             format!(
-                "cannot install the downloaded wheels; if one of them is broken, delete {}",
+                "cannot install the downloaded wheels; if one of them is damaged, delete {}",
                 self.wheels.display()
             )
         })?;
         let left = self.broken(pins)?;
         if !left.is_empty() {
             bail!(
-                "still not whole after the installation: {}; run the command again",
+                "incomplete after the installation: {}; run the command again",
                 left.join(", ")
             );
         }
         Ok(())
     }
 
-    /// Removes another version, or what is left of an installation that was killed, which pip itself refuses to touch:
-    /// without RECORD it knows no files. Those it leaves behind are written over.
+    /// Removes another version, or the remains of an interrupted installation. pip refuses to
+    /// uninstall a package without RECORD; remaining files are overwritten.
     fn discard(&self, pin: &str) -> Result<()> {
         let name = pin.split("==").next().unwrap_or(pin);
         for entry in fs::read_dir(self.site_packages()?)? {
@@ -172,11 +171,12 @@ impl Environment {
         Ok(())
     }
 
-    /// Fetches one wheel aside and moves it into place when it is whole.
+    /// Downloads a wheel to a temporary folder and moves it into place.
     fn download(&self, pin: &str) -> Result<()> {
-        let aside = self.wheels.join(format!("partial-{pin}"));
-        remove(&aside)?;
-        fs::create_dir_all(&aside).with_context(|| format!("cannot create {}", aside.display()))?;
+        let partial = self.wheels.join(format!("partial-{pin}"));
+        remove(&partial)?;
+        fs::create_dir_all(&partial)
+            .with_context(|| format!("cannot create {}", partial.display()))?;
         let resumes = self
             .pip_version()
             .is_some_and(|version| version >= PIP_RESUMES);
@@ -191,30 +191,30 @@ impl Environment {
             if resumes {
                 pip.args(["--resume-retries", "20"]);
             }
-            pip.arg("--dest").arg(&aside).arg(pin);
+            pip.arg("--dest").arg(&partial).arg(pin);
         })?;
-        for entry in fs::read_dir(&aside)? {
+        for entry in fs::read_dir(&partial)? {
             let entry = entry?;
-            println!(
+            say!(
                 "  {}: {:.1} MB",
                 entry.file_name().display(),
                 entry.metadata()?.len() as f64 / 1e6
             );
             fs::rename(entry.path(), self.wheels.join(entry.file_name()))?;
         }
-        remove(&aside)
+        remove(&partial)
     }
 
-    /// Downloads a wheel for another architecture, without installing it, and says where it is.
+    /// Downloads a wheel for another architecture and returns its path.
     pub fn fetch(&self, pin: &str, platforms: &[&str], architecture: &str) -> Result<PathBuf> {
-        let place = self.wheels.join(architecture);
-        let of_architecture = Self::new(self.folder.clone(), place.clone());
+        let folder = self.wheels.join(architecture);
+        let of_architecture = Self::new(self.folder.clone(), folder.clone());
         if let Some(wheel) = of_architecture.wheel(pin) {
             return Ok(wheel);
         }
-        let aside = self.wheels.join(format!("partial-{architecture}-{pin}"));
-        remove(&aside)?;
-        for folder in [&place, &aside] {
+        let partial = self.wheels.join(format!("partial-{architecture}-{pin}"));
+        remove(&partial)?;
+        for folder in [&folder, &partial] {
             fs::create_dir_all(folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
         }
@@ -224,16 +224,16 @@ impl Environment {
                 pip.arg("--platform")
                     .arg(format!("{platform}_{architecture}"));
             }
-            pip.arg("--dest").arg(&aside).arg(pin);
+            pip.arg("--dest").arg(&partial).arg(pin);
         })?;
-        for entry in fs::read_dir(&aside)? {
+        for entry in fs::read_dir(&partial)? {
             let entry = entry?;
-            fs::rename(entry.path(), place.join(entry.file_name()))?;
+            fs::rename(entry.path(), folder.join(entry.file_name()))?;
         }
-        remove(&aside)?;
+        remove(&partial)?;
         of_architecture
             .wheel(pin)
-            .with_context(|| format!("pip gave no wheel of {pin} for {architecture}"))
+            .with_context(|| format!("pip downloaded no wheel of {pin} for {architecture}"))
     }
 
     /// The downloaded wheel of a pin.
@@ -245,7 +245,8 @@ impl Environment {
             .find(|path| is_wheel_of(&file_name(path), pin))
     }
 
-    /// The pip of a Python that is not new cannot resume; without a newer one downloads still work.
+    /// Updates a pip that cannot resume downloads. A failure is reported, because downloads work
+    /// without resuming.
     fn update_pip(&self) {
         if self
             .pip_version()
@@ -256,8 +257,8 @@ impl Environment {
         let mut pip = self.pip(&["install", "--quiet"]);
         pip.arg(format!("pip=={PIP}"));
         if let Err(error) = shell::run(&mut pip) {
-            println!(
-                "pip stays as it is, so a broken download starts again at the wheel's beginning: {error:#}"
+            say!(
+                "cannot update pip, so interrupted downloads restart at the beginning of the wheel: {error:#}"
             );
         }
     }
@@ -277,7 +278,7 @@ impl Environment {
         command
     }
 
-    /// Runs pip until it succeeds. Where no connection comes about at all it has tried for some time itself already.
+    /// Runs pip with retries, except if it has no connection, which pip itself retries.
     fn pip_with_retries(&self, what: &str, fill: impl Fn(&mut Command)) -> Result<()> {
         let mut pauses = PAUSES.iter();
         loop {
@@ -287,22 +288,22 @@ impl Environment {
             if shell::watched(&mut pip, Watch::Stderr, |line| tail.push(line))? {
                 return Ok(());
             }
-            let complaint = tail.text();
+            let output = tail.text();
             match pauses.next() {
-                Some(&pause) if !unreachable(&complaint) => {
-                    println!(
-                        "pip failed at {what}; trying again in {}",
+                Some(&pause) if !unreachable(&output) => {
+                    say!(
+                        "pip failed at {what}; retrying in {}",
                         shell::seconds(pause)
                     );
                     thread::sleep(pause);
                 }
-                _ => bail!("{}", failure(what, &complaint, &self.wheels)),
+                _ => bail!("{}", failure(what, &output, &self.wheels)),
             }
         }
     }
 }
 
-/// Removes a file, a link or a folder, if it is there.
+/// Removes a file, a link or a folder, if it exists.
 pub fn remove(path: &Path) -> Result<()> {
     let removed = match path.symlink_metadata() {
         Err(_) => return Ok(()),
@@ -319,7 +320,8 @@ fn file_name(path: &Path) -> String {
         .into_owned()
 }
 
-/// Whether a file is a wheel of `name==version`; the file's name has `_` for `-` and may add a local version.
+/// Whether a file is a wheel of `name==version`. File names have `_` for `-` and may add a local
+/// version.
 fn is_wheel_of(file: &str, pin: &str) -> bool {
     let Some((name, version)) = pin.split_once("==") else {
         return false;
@@ -334,7 +336,7 @@ fn is_wheel_of(file: &str, pin: &str) -> bool {
     same_name && same_version && file.ends_with(".whl")
 }
 
-/// Whether a folder is where the packages named `name` keep their metadata.
+/// Whether a folder is the metadata of the package `name`, in any version.
 fn is_record_of(folder: &str, name: &str) -> bool {
     let stem = folder
         .strip_suffix(".dist-info")
@@ -361,7 +363,7 @@ fn pins_of_report(text: &str) -> Result<Vec<String>> {
         name: String,
         version: String,
     }
-    let report: Report = serde_json::from_str(text).context("pip's report has an unknown form")?;
+    let report: Report = serde_json::from_str(text).context("cannot parse pip's report")?;
     let pin =
         |Item {
              metadata: Named { name, version },
@@ -369,8 +371,8 @@ fn pins_of_report(text: &str) -> Result<Vec<String>> {
     Ok(report.install.into_iter().map(pin).collect())
 }
 
-/// Whether pip's words mean that it never got a connection.
-fn unreachable(complaint: &str) -> bool {
+/// Whether pip's output means that it had no connection.
+fn unreachable(output: &str) -> bool {
     let signs = [
         "NewConnectionError",
         "Failed to establish",
@@ -378,19 +380,19 @@ fn unreachable(complaint: &str) -> bool {
         "ConnectTimeout",
         "Connection refused",
     ];
-    signs.iter().any(|sign| complaint.contains(sign))
+    signs.iter().any(|sign| output.contains(sign))
 }
 
-/// What to tell the user when pip failed for good.
-fn failure(what: &str, complaint: &str, wheels: &Path) -> String {
+/// The message for a failure of pip that retries did not resolve.
+fn failure(what: &str, output: &str, wheels: &Path) -> String {
     let full = ["No space left", "Disk quota"];
-    let advice = if full.iter().any(|sign| complaint.contains(sign)) {
+    let advice = if full.iter().any(|sign| output.contains(sign)) {
         "The disk is full: free some space and run the command again.".to_owned()
-    } else if unreachable(complaint) {
+    } else if unreachable(output) {
         format!(
             "The package index cannot be reached. Check the network, or point pip to a mirror or proxy \
              (PIP_INDEX_URL, PIP_PROXY), and run the command again: the wheels already in {} are kept. Without any \
-             network, put the wheels there by hand, from `pip download --no-deps PACKAGE==VERSION` on a like machine.",
+             network, copy the wheels there, from `pip download --no-deps PACKAGE==VERSION` on a similar machine.",
             wheels.display()
         )
     } else {
@@ -399,13 +401,13 @@ fn failure(what: &str, complaint: &str, wheels: &Path) -> String {
             wheels.display()
         )
     };
-    let said: Vec<_> = complaint
+    let lines: Vec<_> = output
         .lines()
         .filter(|line| !line.contains("Retrying ("))
         .collect();
     format!(
-        "could not get {what} with pip, which says:\n  {}\n{advice}",
-        said.join("\n  ")
+        "pip cannot download {what}:\n  {}\n{advice}",
+        lines.join("\n  ")
     )
 }
 

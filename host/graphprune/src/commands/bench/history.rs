@@ -5,7 +5,7 @@ use std::process::ExitCode;
 
 use anyhow::Context as _;
 use regression::{BaselineFolder, History, PastComparison, Verdict};
-use report::history::{self, Figure, HistoryData, Run, Series};
+use report::history::{self, Estimate, HistoryData, Run, Series};
 
 use crate::output::{say, say_part};
 
@@ -103,7 +103,7 @@ fn data(entries: &[PastComparison]) -> HistoryData {
 
 fn run_of(past: &PastComparison) -> Run {
     let c = &past.comparison;
-    let figure = |value: Option<f64>, interval| value.map(|value| Figure { value, interval });
+    let figure = |value: Option<f64>, interval| value.map(|value| Estimate { value, interval });
     Run {
         unix_s: c.taken_unix_ns / 1_000_000_000,
         label: c.label.clone(),
@@ -114,14 +114,14 @@ fn run_of(past: &PastComparison) -> Run {
         change: figure(c.change, c.change_ci95),
         processes: c.processes,
         threshold: c.threshold,
-        outcome: match past.verdict {
-            Verdict::Unmeasured => history::Outcome::Unmeasured,
-            Verdict::NoBaseline => history::Outcome::NoBaseline,
-            Verdict::Uncompared => history::Outcome::Uncompared,
-            Verdict::Fine => history::Outcome::Fine,
-            Verdict::Improved => history::Outcome::Improved,
-            Verdict::Regressed => history::Outcome::Regressed,
-            Verdict::Undecided => history::Outcome::Undecided,
+        verdict: match past.verdict {
+            Verdict::Unmeasured => history::RunVerdict::Unmeasured,
+            Verdict::NoBaseline => history::RunVerdict::NoBaseline,
+            Verdict::Uncompared => history::RunVerdict::Uncompared,
+            Verdict::Fine => history::RunVerdict::Fine,
+            Verdict::Improved => history::RunVerdict::Improved,
+            Verdict::Regressed => history::RunVerdict::Regressed,
+            Verdict::Undecided => history::RunVerdict::Undecided,
         },
         notes: c.notes.clone(),
     }

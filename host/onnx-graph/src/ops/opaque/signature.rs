@@ -29,6 +29,15 @@ pub(super) enum Type {
     ZeroPoint(usize),
 }
 
+/// The type of the first input.
+pub(super) const FIRST: &[Type] = &[Type::Input(0)];
+/// Truth values.
+pub(super) const BOOL: &[Type] = &[Type::Fixed(DType::Bool)];
+/// Positions and sizes.
+pub(super) const INDEX: &[Type] = &[Type::Fixed(DType::I64)];
+/// Sums of products of quantised values.
+pub(super) const WHOLE: &[Type] = &[Type::Fixed(DType::I32)];
+
 /// The multiply-accumulates of an operator.
 #[derive(Debug, Clone, Copy)]
 pub(super) enum Work {
@@ -59,6 +68,9 @@ pub(crate) struct Signature {
     pub(super) work: Work,
     pub(super) fold: Fold<Opaque>,
 }
+
+/// Operators that share a signature, by name.
+pub(super) type Row = (&'static [&'static str], Signature);
 
 impl Signature {
     /// An operator that multiplies nothing.

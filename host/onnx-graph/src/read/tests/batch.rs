@@ -1,4 +1,4 @@
-//! A batch that a file fixes is opened and fixed again, and what cannot follow is named.
+//! Opening a fixed batch and fixing it again, and errors for nodes that prevent it.
 
 use super::*;
 use crate::value::Dim;
@@ -9,7 +9,7 @@ fn fixed(nodes: Vec<NodeProto>, constants: Vec<TensorProto>) -> ModelProto {
     model(17, &["8", "4", "6", "6"], nodes, constants)
 }
 
-/// A constant whose images, along the first axis, are all the same, or count.
+/// A constant whose images, along the first axis, are equal or count.
 fn images(name: &str, dims: &[i64], equal: bool) -> TensorProto {
     let whole: i64 = dims.iter().product();
     let one = whole / dims[0];
@@ -20,7 +20,7 @@ fn images(name: &str, dims: &[i64], equal: bool) -> TensorProto {
     }
 }
 
-/// The batch opens, for any number of images, and closes again to the shapes that the file had.
+/// The batch must open, for any number of images, and close again to the shapes of the file.
 #[track_caller]
 fn check_opens(model: &ModelProto) -> Graph {
     let before = load(model).unwrap();
@@ -31,24 +31,24 @@ fn check_opens(model: &ModelProto) -> Graph {
     for &id in open.outputs() {
         assert_eq!(open.value(id).shape.as_ref().unwrap()[0], symbol);
     }
-    // What is written with an open batch reads so.
+    // An open batch is written and read back.
     let back = read(&write(&open).unwrap(), &NoExternalData).unwrap();
     assert_eq!(back.batch(), Some(&symbol));
     for size in [1, 3, BATCH] {
         let closed = back.clone().with_batch(size).unwrap();
         let dims = |graph: &Graph| graph.dims(graph.outputs()[0]).unwrap();
-        let mut wanted = dims(&before);
-        wanted[0] = size;
-        assert_eq!(dims(&closed), wanted);
+        let mut expected = dims(&before);
+        expected[0] = size;
+        assert_eq!(dims(&closed), expected);
         let again = read(&write(&closed).unwrap(), &NoExternalData).unwrap();
         assert_eq!(again.batch(), Some(&Dim::Known(size)));
-        assert_eq!(dims(&again), wanted);
+        assert_eq!(dims(&again), expected);
     }
     open
 }
 
 #[test]
-fn reshapes_that_hold_the_batch_follow_it() {
+fn reshapes_that_contain_the_batch_are_adapted() {
     for (first, second) in [
         (vec![8, -1], vec![8, 4, 36]),
         (vec![8, 144], vec![8, 144]),
@@ -70,7 +70,7 @@ fn reshapes_that_hold_the_batch_follow_it() {
 }
 
 #[test]
-fn the_batch_is_followed_to_other_axes() {
+fn the_batch_may_move_to_other_axes() {
     let nodes = vec![
         node("Reshape", &["x", "rows"], "a", &[]),
         node("Transpose", &["a"], "b", &[ints("perm", &[1, 0, 2])]),
@@ -87,7 +87,7 @@ fn the_batch_is_followed_to_other_axes() {
 }
 
 #[test]
-fn constants_for_all_images_become_those_of_one() {
+fn constants_for_all_images_become_constants_for_one() {
     let nodes = vec![
         node("Add", &["x", "offset"], "a", &[]),
         node("Concat", &["token", "a"], "b", &[int("axis", 1)]),
@@ -124,7 +124,7 @@ fn a_batch_of_one_opens_too() {
 }
 
 #[test]
-fn a_resize_by_sizes_follows() {
+fn a_resize_by_sizes_is_adapted() {
     let nodes = vec![node(
         "Resize",
         &["x", "", "", "sizes"],
@@ -135,14 +135,14 @@ fn a_resize_by_sizes_follows() {
 }
 
 #[test]
-fn another_size_of_the_name_does_not_become_the_batch() {
+fn an_equal_size_does_not_become_the_batch() {
     let relu = vec![node("Relu", &["x"], "y", &[])];
     let graph = load(&model(17, &["8", "4", "N", "6"], relu, vec![])).unwrap();
     let (open, _) = graph.with_open_batch("N").unwrap();
     assert_eq!(open.batch(), Some(&Dim::Symbol("N1".into())));
 }
 
-/// The batch cannot be opened, and the message says where and why.
+/// Opening the batch must fail with the place and the reason.
 #[track_caller]
 fn check_stays(model: &ModelProto, parts: &[&str]) {
     let graph = load(model).unwrap();
@@ -153,7 +153,7 @@ fn check_stays(model: &ModelProto, parts: &[&str]) {
 }
 
 #[test]
-fn what_cannot_follow_the_batch_is_named_with_the_reason() {
+fn nodes_that_prevent_opening_the_batch_are_named_with_the_reason() {
     let mean = vec![
         node("ReduceMean", &["x"], "m", &[ints("axes", &[0])]),
         node("Sub", &["x", "m"], "y", &[]),

@@ -1,4 +1,4 @@
-//! What nodes compute of constants, and forms of exporters that are rewritten.
+//! Folding of nodes over constants, and rewriting of exported forms.
 
 use super::*;
 
@@ -36,7 +36,7 @@ fn floats(name: &str, dims: &[i64], data: &[f32]) -> TensorProto {
     }
 }
 
-/// The constant that the single node left adds to `x`.
+/// Folding must leave a single node, which adds this constant to `x`.
 #[track_caller]
 fn added(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, dims: &[usize], data: &[f32]) {
     let nodes = nodes.into_iter();
@@ -56,9 +56,9 @@ fn added(nodes: Vec<NodeProto>, constants: Vec<TensorProto>, dims: &[usize], dat
 }
 
 #[test]
-fn the_mask_of_shifted_windows_is_computed() {
-    // Rows of a 2 x 2 image are numbered by their window; positions of different windows must not
-    // see each other.
+fn the_mask_of_shifted_windows_is_folded() {
+    // Rows of a 2 x 2 image are numbered by their window; the mask separates positions of
+    // different windows.
     let nodes = vec![
         filled("ConstantOfShape", &["square"], "zeros", 1, 0.0),
         node("ScatterND", &["zeros", "second", "ones"], "windows", &[]),
@@ -84,12 +84,12 @@ fn the_mask_of_shifted_windows_is_computed() {
         floats("far", &[], &[-100.0]),
     ];
     let (o, m) = (0.0, -100.0);
-    let want = [o, o, m, m, o, o, m, m, m, m, o, o, m, m, o, o];
-    added(nodes, constants, &[4, 4], &want);
+    let expected = [o, o, m, m, o, o, m, m, m, m, o, o, m, m, o, o];
+    added(nodes, constants, &[4, 4], &expected);
 }
 
 #[test]
-fn tables_that_a_small_network_computes_of_constants_are_computed() {
+fn tables_from_a_small_network_over_constants_are_folded() {
     let nodes = vec![
         node("MatMul", &["places", "w"], "hidden", &[]),
         node("Relu", &["hidden"], "positive", &[]),
@@ -108,8 +108,9 @@ fn tables_that_a_small_network_computes_of_constants_are_computed() {
 }
 
 #[test]
-fn weights_that_are_standardised_at_run_time_are_computed() {
-    // The scaled weight standardisation of NF-Nets (Brock et al., 2021), as PyTorch exports it.
+fn weights_that_are_standardised_at_run_time_are_folded() {
+    // The scaled weight standardisation of NF-Nets (Brock et al., 2021), in the form of PyTorch's
+    // export.
     let epsilon = float("epsilon", 0.0);
     let nodes = vec![
         node("Reshape", &["w", "row"], "rows", &[]),
@@ -134,8 +135,8 @@ fn weights_that_are_standardised_at_run_time_are_computed() {
 }
 
 #[test]
-fn integers_are_computed_as_onnx_rounds_them() {
-    // 0, 1, .., 5 modulo 4, in steps back from the end, as floats.
+fn integers_are_folded_with_the_rounding_of_onnx() {
+    // 0, 1, .., 5 modulo 4, in steps of -2 from the end, as floats.
     let nodes = vec![
         node("Range", &["zero", "six", "one"], "range", &[]),
         node("Mod", &["range", "four"], "rest", &[]),
@@ -161,7 +162,7 @@ fn integers_are_computed_as_onnx_rounds_them() {
 }
 
 #[test]
-fn a_small_file_cannot_ask_for_a_large_constant() {
+fn a_small_file_cannot_create_a_large_constant() {
     let fill = |size: &[i64]| {
         let nodes = vec![
             filled("ConstantOfShape", &["size"], "zeros", 1, 0.0),
@@ -179,7 +180,7 @@ fn a_small_file_cannot_ask_for_a_large_constant() {
     for size in sizes {
         assert_eq!(names(&fill(size)), ["ConstantOfShape", "Add"], "{size:?}");
     }
-    // Nor by many that are not large.
+    // Nor many smaller ones.
     let mut nodes = Vec::new();
     for i in 0..40 {
         let (zeros, from) = (format!("z{i}"), format!("v{i}"));
@@ -224,16 +225,16 @@ fn a_token_is_expanded_by_the_batch_alone() {
     };
     let (one, batch) = (Dim::Known(1), Dim::Symbol("N".into()));
     assert_eq!(expand.sizes, [batch.clone(), one.clone(), one]);
-    let want = [batch, Dim::Known(5), Dim::Known(6)];
+    let expected = [batch, Dim::Known(5), Dim::Known(6)];
     assert_eq!(
         graph.value(graph.outputs()[0]).shape.as_deref(),
-        Some(&want[..])
+        Some(&expected[..])
     );
 }
 
 #[test]
 fn a_packed_projection_is_sliced_and_heads_are_split_at_once() {
-    // Queries of 2 heads with 3 channels each, by the way of PyTorch's attention over 5
+    // Queries of 2 heads with 3 channels each, in the form of PyTorch's attention over 5
     // positions.
     let nodes = vec![
         node("MatMul", &["x", "w"], "packed", &[]),
@@ -281,7 +282,7 @@ fn a_packed_projection_is_sliced_and_heads_are_split_at_once() {
 }
 
 #[test]
-fn an_expansion_that_the_reader_does_itself_is_dropped() {
+fn an_expand_before_a_broadcasting_reader_is_dropped() {
     let nodes = vec![
         node("ReduceL2", &["x"], "norm", &[ints("axes", &[1])]),
         node("Shape", &["x"], "sizes", &[]),
@@ -293,7 +294,7 @@ fn an_expansion_that_the_reader_does_itself_is_dropped() {
 }
 
 #[test]
-fn a_view_by_strides_of_the_batch_is_a_reshape_only_where_it_is_in_order() {
+fn a_view_by_strides_becomes_a_reshape_only_if_it_is_in_order() {
     let load = |step: i64, offsets: &[i64]| {
         let nodes = vec![
             node("Reshape", &["x", "flat"], "list", &[]),
@@ -331,7 +332,7 @@ fn a_view_by_strides_of_the_batch_is_a_reshape_only_where_it_is_in_order() {
 }
 
 #[test]
-fn a_slice_with_the_longest_step_there_is_takes_one_element() {
+fn a_slice_with_the_longest_step_takes_one_element() {
     for start in [3, -9] {
         let nodes = vec![
             node("Slice", &["list", "start", "end", "axis", "step"], "c", &[]),
@@ -352,7 +353,7 @@ fn a_slice_with_the_longest_step_there_is_takes_one_element() {
 }
 
 #[test]
-fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
+fn constants_that_do_not_fit_together_are_errors() {
     for (axis, more) in [(0, vec![]), (1, vec![node("Relu", &["c"], "d", &[])])] {
         let mut nodes = vec![node("Concat", &["a", "b"], "c", &[int("axis", axis)])];
         nodes.extend(more);
@@ -363,7 +364,7 @@ fn constants_that_do_not_fit_together_are_left_to_whoever_runs_them() {
 }
 
 #[test]
-fn a_tensor_of_a_shape_with_an_open_batch_has_that_shape() {
+fn a_constant_of_shape_may_have_an_open_batch() {
     let nodes = vec![
         node("Shape", &["x"], "s", &[]),
         filled("ConstantOfShape", &["s"], "c", 1, 0.0),

@@ -4,7 +4,7 @@ use super::*;
 
 const DOMAIN: &str = "net";
 
-/// A function of operator set 17.
+/// A function at opset 17.
 fn function(
     name: &str,
     inputs: &[&str],
@@ -64,10 +64,10 @@ fn with(nodes: Vec<NodeProto>, functions: Vec<FunctionProto>) -> ModelProto {
     model
 }
 
-/// Reads a model of which no call is left, and compares nodes as "name: operator(inputs)
-/// outputs".
+/// Reads a model, which must have no calls left, and compares its nodes as "name:
+/// operator(inputs) outputs".
 #[track_caller]
-fn check(model: &ModelProto, want: &[&str]) -> Graph {
+fn check(model: &ModelProto, expected: &[&str]) -> Graph {
     let graph = settled(model);
     let value = |v: &Option<crate::ValueId>| {
         v.map_or_else(|| "-".to_owned(), |v| graph.value(v).name.clone())
@@ -80,7 +80,7 @@ fn check(model: &ModelProto, want: &[&str]) -> Graph {
         let (inputs, outputs) = (list(&n.inputs), list(&n.outputs));
         format!("{}: {}({inputs}) {outputs}", n.name, n.op.name())
     });
-    assert_eq!(nodes.collect::<Vec<_>>(), want);
+    assert_eq!(nodes.collect::<Vec<_>>(), expected);
     graph
 }
 
@@ -125,7 +125,7 @@ fn a_call_becomes_the_body_with_the_names_of_the_caller() {
 }
 
 #[test]
-fn names_that_are_taken_already_are_left_to_those_who_have_them() {
+fn names_in_use_are_not_reused() {
     let body = vec![relu("a", "t"), node("Tanh", &["t"], "b", &[])];
     let model = with(
         vec![
@@ -145,7 +145,7 @@ fn names_that_are_taken_already_are_left_to_those_who_have_them() {
 }
 
 #[test]
-fn attributes_are_those_of_the_caller_or_the_defaults_or_left_out() {
+fn attributes_come_from_the_caller_or_the_defaults_or_are_omitted() {
     let leaky = |given: &[AttributeProto], default: &[AttributeProto]| {
         let alpha = refers("alpha", "slope", 1);
         let body = vec![node("LeakyRelu", &["a"], "b", &[alpha])];
@@ -162,14 +162,14 @@ fn attributes_are_those_of_the_caller_or_the_defaults_or_left_out() {
         (leaky(&[], &[]), 0.01),
     ] {
         let graph = settled(&model);
-        let want = Op::from(ops::LeakyRelu { alpha });
-        assert_eq!(graph.nodes()[0].op, want);
+        let expected = Op::from(ops::LeakyRelu { alpha });
+        assert_eq!(graph.nodes()[0].op, expected);
     }
     refused(&leaky(&[int("slope", 1)], &[]), "F", "of another type");
 }
 
 #[test]
-fn functions_that_call_functions_are_taken_apart_with_their_attributes() {
+fn nested_calls_are_inlined_with_their_attributes() {
     let inner = vec![node(
         "LeakyRelu",
         &["a"],
@@ -204,7 +204,7 @@ fn functions_that_call_functions_are_taken_apart_with_their_attributes() {
 }
 
 #[test]
-fn inputs_and_outputs_that_are_left_out_are_left_out_inside() {
+fn omitted_inputs_and_outputs_are_omitted_in_the_body() {
     let body = vec![
         node("Clip", &["a", "low", "high"], "b", &[]),
         relu("a", "unused"),
@@ -284,7 +284,7 @@ fn a_body_is_read_at_the_operator_set_that_its_function_imports() {
     );
     let (min, max) = (Some(0.0), Some(6.0));
     assert_eq!(graph.nodes()[0].op, ops::Clip { min, max }.into());
-    // Opaque, and the same since operator set 6.
+    // Opaque, and unchanged since opset 6.
     check(
         &at(13, node("Abs", &["a"], "b", &[])),
         &["f/Abs_b: Abs(x) y"],
@@ -331,7 +331,7 @@ fn domains_that_bodies_use_are_imported_by_the_model() {
 }
 
 #[test]
-fn a_function_with_a_subgraph_stays_and_so_does_what_it_calls() {
+fn a_function_with_a_subgraph_stays_and_so_do_the_functions_it_calls() {
     let branch = GraphProto {
         node: vec![call("Deep", &["a"], "z", &[])],
         ..GraphProto::default()
@@ -386,7 +386,7 @@ fn a_function_with_a_subgraph_stays_and_so_does_what_it_calls() {
 }
 
 #[test]
-fn calls_in_a_circle_are_refused() {
+fn recursive_calls_are_rejected() {
     let calls = |name: &str, to: &str| {
         function(name, &["a"], &["b"], vec![call(to, &["a"], "b", &[])], &[])
     };
@@ -400,7 +400,7 @@ fn calls_in_a_circle_are_refused() {
 }
 
 #[test]
-fn calls_that_double_again_and_again_are_refused() {
+fn calls_that_expand_exponentially_are_rejected() {
     let doubles = |i: usize| {
         let next = format!("D{}", i + 1);
         let body = vec![call(&next, &["a"], "t", &[]), call(&next, &["t"], "b", &[])];
@@ -418,7 +418,7 @@ fn calls_that_double_again_and_again_are_refused() {
 }
 
 #[test]
-fn calls_that_do_not_fit_their_function_are_refused() {
+fn calls_that_do_not_fit_their_function_are_rejected() {
     let f = |inputs: &[&str], outputs: &[&str], body: Vec<NodeProto>| {
         vec![function("F", inputs, outputs, body, &[])]
     };
@@ -466,7 +466,7 @@ fn calls_that_do_not_fit_their_function_are_refused() {
 }
 
 #[test]
-fn a_function_stands_before_an_operator_of_its_name() {
+fn a_function_takes_precedence_over_an_operator_of_its_name() {
     let relu = FunctionProto {
         domain: "ai.onnx".into(),
         ..function(
@@ -482,7 +482,7 @@ fn a_function_stands_before_an_operator_of_its_name() {
 }
 
 #[test]
-fn what_a_file_says_of_values_behind_an_unknown_operator_is_written_back() {
+fn stated_types_behind_an_unknown_operator_are_written_back() {
     let whirl = NodeProto {
         domain: "other".into(),
         ..node("Whirl", &["x"], "a", &[])

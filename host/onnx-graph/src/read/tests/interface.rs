@@ -1,4 +1,4 @@
-//! What a file says of itself and of its inputs and outputs is written again.
+//! Descriptive fields and declarations of inputs and outputs are written as they were read.
 
 use super::*;
 
@@ -13,7 +13,7 @@ fn written(graph: &Graph) -> ModelProto {
     ModelProto::decode(&write(graph).unwrap()[..]).unwrap()
 }
 
-/// The declared sizes of an input or output: a number, a name or nothing.
+/// The declared sizes of an input or output: numbers, names or nothing.
 fn sizes(port: &ValueInfoProto) -> Vec<String> {
     let tensor = port.r#type.as_ref().and_then(|t| t.tensor_type.as_ref());
     let shape = tensor.and_then(|t| t.shape.as_ref());
@@ -26,7 +26,7 @@ fn sizes(port: &ValueInfoProto) -> Vec<String> {
 }
 
 #[test]
-fn what_a_file_says_of_itself_is_written_again() {
+fn descriptive_fields_are_written_back() {
     let mut relu = node("Relu", &["x"], "y", &[]);
     relu.name = "relu".into();
     let mut model = model(11, &["batch", "3", "height", "8"], vec![relu], vec![]);
@@ -44,13 +44,13 @@ fn what_a_file_says_of_itself_is_written_again() {
     graph.input[0].doc_string = "pixels".into();
     graph.output = vec![value("y", &["batch", "3", "out_height", "8"])];
     graph.output[0].metadata_props = vec![entry("unit", "none")];
-    let wanted = model.clone();
+    let expected = model.clone();
     let got = written(&load(&model).unwrap());
-    assert_eq!(got, wanted);
+    assert_eq!(got, expected);
 }
 
 #[test]
-fn sizes_without_a_name_stay_without_one() {
+fn sizes_without_a_name_keep_none() {
     let relu = vec![node("Relu", &["x"], "y", &[])];
     let mut model = model(13, &["N", "3", "8", "8"], relu, vec![]);
     let graph = model.graph.as_mut().unwrap();
@@ -63,7 +63,7 @@ fn sizes_without_a_name_stay_without_one() {
     assert_eq!(output.tensor_type.as_ref().unwrap().shape, None);
 }
 
-/// A model of `opset` and format version `ir` is written at these.
+/// A model at `opset` and format version `ir` must be written at the expected ones.
 #[track_caller]
 fn check_versions(
     nodes: Vec<NodeProto>,
@@ -78,7 +78,7 @@ fn check_versions(
 }
 
 #[test]
-fn the_operator_set_rises_only_where_a_form_needs_it_and_the_format_with_it() {
+fn the_operator_set_rises_only_if_a_form_needs_it_and_the_format_with_it() {
     let relu = || vec![node("Relu", &["x"], "y", &[])];
     for versions in [[7, 4], [9, 4], [11, 6], [14, 7], [20, 10]] {
         check_versions(relu(), vec![], versions, versions);
@@ -105,7 +105,7 @@ fn the_operator_set_rises_only_where_a_form_needs_it_and_the_format_with_it() {
     };
     check_versions(softmax(1), vec![], [9, 4], [9, 4]);
     check_versions(softmax(-1), vec![], [11, 6], [11, 6]);
-    // Scales were an attribute and are an input now.
+    // Scales were an attribute and are an input since opset 9.
     let resize = vec![node("Resize", &["x", "s"], "y", &[text("mode", "nearest")])];
     let scales = TensorProto {
         float_data: vec![1.0, 1.0, 2.0, 2.0],
@@ -140,7 +140,7 @@ fn a_batch_in_a_list_of_sizes_needs_no_newer_operator_set() {
 }
 
 #[test]
-fn a_node_that_another_operator_set_would_change_is_refused_with_what_asks_for_it() {
+fn a_node_that_another_operator_set_would_change_is_rejected_with_the_cause() {
     let nodes = vec![
         node("Resize", &["x", "s"], "a", &[]),
         node("Hardmax", &["a"], "y", &[]),
@@ -163,7 +163,7 @@ fn a_node_that_another_operator_set_would_change_is_refused_with_what_asks_for_i
 }
 
 #[test]
-fn a_resize_by_sizes_is_written_with_sizes_where_no_factor_is_exact() {
+fn a_resize_is_written_with_sizes_if_no_factor_is_exact() {
     let resize = |batch: &str| {
         let nodes = vec![
             node("Shape", &["x"], "s", &[]),

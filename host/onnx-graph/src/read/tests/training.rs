@@ -1,10 +1,10 @@
-//! Nodes in training mode are read as they are at inference, and named.
+//! Nodes in training mode are read in their inference form, and named.
 
 use super::*;
 
-/// Which nodes of a model are in training mode.
+/// The nodes of a model that are in training mode.
 #[track_caller]
-fn check_training(opset: i64, nodes: Vec<NodeProto>, wanted: &[&str]) {
+fn check_training(opset: i64, nodes: Vec<NodeProto>, expected: &[&str]) {
     let constants = vec![
         f32s("ones", &[3]),
         f32s("half", &[]),
@@ -16,7 +16,7 @@ fn check_training(opset: i64, nodes: Vec<NodeProto>, wanted: &[&str]) {
         flag("no", false),
     ];
     let graph = load(&model(opset, &["N", "3", "8", "8"], nodes, constants)).unwrap();
-    assert_eq!(graph.training(), wanted);
+    assert_eq!(graph.training(), expected);
     let again = read(&write(&graph).unwrap(), &NoExternalData).unwrap();
     assert!(
         again.training().is_empty(),

@@ -1,0 +1,94 @@
+//! The table of the compared networks.
+
+use maud::{Markup, html};
+
+use crate::data::{LatencyFigure, ReportData, Role, Row};
+use crate::format;
+use crate::html::{Figure, cell, none, qualified, row_name, table};
+
+pub(super) fn result(data: &ReportData) -> Markup {
+    html! {
+        div.card {
+            @if data.rows.is_empty() {
+                (none("Not run: no network was compared."))
+            } @else {
+                (networks(data))
+            }
+        }
+        p.note {
+            "Latencies are medians with their 95 % intervals; ratios are relative to the original, \
+             measured interleaved with it. The test split is read once, at the end; the search uses \
+             only the search split."
+        }
+    }
+}
+
+fn networks(data: &ReportData) -> Markup {
+    let head = [
+        "network",
+        "test accuracy",
+        "search accuracy",
+        "latency, ms",
+        "latency ratio",
+        "MACs",
+        "parameters",
+        "file size",
+    ]
+    .map(Figure);
+    let rows = html! {
+        @for row in &data.rows {
+            tr class=[(row.role == Role::Pruned).then_some("pruned")] { (network(row, data.row(Role::Original))) }
+            @for check in &row.checks { tr { (other_device(check)) } }
+        }
+    };
+    table("The networks compared", "", &head, rows)
+}
+
+fn network(row: &Row, original: Option<&Row>) -> Markup {
+    let original = original.filter(|_| row.role != Role::Original);
+    let accuracy = |of: fn(&Row) -> Option<f64>| {
+        let change = of(row).zip(original.and_then(of));
+        let change = change.map(|(now, before)| format!("{} points", format::points(now - before)));
+        qualified(of(row).map(format::percent), change)
+    };
+    let count = |value: Option<u64>, write: fn(u64) -> String| {
+        qualified(value.map(write), value.map(format::exact))
+    };
+    let device = row.latency.as_ref().map_or("", |latency| &latency.device);
+    html! {
+        th scope="row" title=(row.label) {
+            (row.label)
+            @if !device.is_empty() { small { "on " (device) } }
+        }
+        (accuracy(|row| row.test_accuracy))
+        (accuracy(|row| row.search_accuracy))
+        (latency(row.latency.as_ref(), row.role == Role::Original))
+        (count(row.macs, format::short))
+        (count(row.parameters, format::short))
+        (count(row.bytes, format::bytes))
+    }
+}
+
+/// Latency and ratio, each with its interval.
+fn latency(latency: Option<&LatencyFigure>, is_original: bool) -> Markup {
+    let median = latency.map(|l| format::millis(l.median_ns));
+    let interval = latency.map(|l| format::range(l.low_ns, l.high_ns, format::millis));
+    let ratio = latency.and_then(|l| l.ratio).map(format::ratio);
+    let ends = latency.and_then(|l| l.ratio_low.zip(l.ratio_high));
+    let ends = ends.map(|(low, high)| format::range(low, high, format::ratio));
+    let reference = (is_original && ratio.is_none()).then(|| "reference".to_owned());
+    html! {
+        (qualified(median, interval))
+        (qualified(ratio, ends.or(reference)))
+    }
+}
+
+/// The same network on another device, which only has a latency.
+fn other_device(check: &LatencyFigure) -> Markup {
+    html! {
+        (row_name(&format!("check on {}", check.device)))
+        @for _ in 0..2 { (cell(None)) }
+        (latency(Some(check), false))
+        @for _ in 0..3 { (cell(None)) }
+    }
+}
