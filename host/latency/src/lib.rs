@@ -28,14 +28,18 @@
 //!
 //! ```
 //! use latency::{
-//!     DeviceInfo, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model, Profile,
+//!     DeviceInfo, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
+//!     Profile,
 //! };
 //!
 //! /// Replays measurements.
 //! struct Replay(Vec<Measurement>);
 //!
 //! impl LatencySource for Replay {
-//!     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+//!     fn measure(
+//!         &mut self,
+//!         request: &MeasureRequest,
+//!     ) -> Result<Vec<Measurement>, LatencyError> {
 //!         let names: Vec<&str> = request.names().collect();
 //!         let replayed = self.0.iter().filter(|m| names.contains(&m.name.as_str()));
 //!         Ok(replayed.cloned().collect())

@@ -103,7 +103,7 @@ impl Pipe {
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
             .spawn()?;
-        let tail = child.stderr.take().map(process::last_words);
+        let tail = child.stderr.take().map(process::stderr_tail);
         *stderr.0.lock().unwrap_or_else(PoisonError::into_inner) = tail;
         let (Some(stdin), Some(stdout)) = (child.stdin.take(), child.stdout.take()) else {
             process::end(&mut child, Duration::ZERO);

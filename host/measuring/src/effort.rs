@@ -3,8 +3,6 @@
 use std::fmt;
 use std::str::FromStr;
 
-use latency::{Limits, Profile, Sampling, bounds};
-
 /// A multiple of a search's sampling. Four times the effort halves the interval.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct SamplingEffort(f64);
@@ -29,45 +27,12 @@ impl SamplingEffort {
         }
     }
 
-    /// The effort of a run, whose configuration was checked already.
-    pub(crate) fn of_run(times: f64) -> Self {
-        Self(times)
-    }
-
-    /// Returns a profile's sampling and limits with this effort.
+    /// Returns the multiple, for [`MeasureRequest::scaled`](latency::MeasureRequest::scaled).
     #[must_use]
-    pub fn of(self, profile: &Profile) -> (Sampling, Limits) {
-        let search = &profile.sampling;
-        let rounds = f64::from(search.min_rounds) * self.0;
-        let min_rounds = (rounds as u32).clamp(FEWEST_ROUNDS, bounds::MAX_ROUNDS);
-        // Less effort ends earlier because less is asked of the interval, not because a slow
-        // model runs out of time.
-        let duration = search.max_duration_ns as f64 * self.0.max(1.0);
-        let max_duration_ns = (duration as u64).min(bounds::MAX_DURATION_NS);
-        let longer = max_duration_ns.saturating_sub(search.max_duration_ns);
-        let sampling = Sampling {
-            min_rounds,
-            max_rounds: search.max_rounds.max(min_rounds),
-            max_duration_ns,
-            ci_target_rel: (search.ci_target_rel / self.0.sqrt())
-                .max(LEAST_TARGET)
-                .min(search.ci_accept_rel),
-            ..search.clone()
-        };
-        let time_ns = profile.limits.time_ns.saturating_add(longer);
-        let limits = Limits {
-            time_ns: time_ns.min(bounds::MAX_DURATION_NS),
-            ..profile.limits.clone()
-        };
-        (sampling, limits)
+    pub fn times(self) -> f64 {
+        self.0
     }
 }
-
-/// The fewest rounds that a device takes.
-const FEWEST_ROUNDS: u32 = 6;
-
-/// The narrowest interval that can be asked of a device, relative.
-const LEAST_TARGET: f64 = 1e-6;
 
 /// An effort out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -105,21 +70,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_effort_gives_a_sampling_that_a_device_takes() {
-        for name in Profile::NAMES {
-            let profile = Profile::find(name).unwrap();
-            for text in ["0.1", "0.5", "1", "4", "100"] {
-                let (sampling, limits) = text.parse::<SamplingEffort>().unwrap().of(&profile);
-                sampling.check().unwrap();
-                limits.check().unwrap();
-                assert!(limits.time_ns > sampling.max_duration_ns, "{name} {text}");
-            }
+    fn an_effort_in_range_is_accepted() {
+        for (text, times) in [("0.1", 0.1), (" 4 ", 4.0), ("100", 100.0)] {
+            assert_eq!(text.parse::<SamplingEffort>().unwrap().times(), times);
         }
-        let profile = Profile::local().unwrap();
-        assert_eq!(
-            SamplingEffort::new(1.0).unwrap().of(&profile),
-            (profile.sampling, profile.limits)
-        );
     }
 
     #[test]

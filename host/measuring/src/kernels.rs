@@ -71,14 +71,10 @@ pub fn probe_kernels(
         if !progress(i * config.batch) {
             return Err(MeasuringError::Stopped);
         }
+        let models = batch.iter().map(model).collect::<Result<_, _>>()?;
         let request = MeasureRequest {
-            models: batch.iter().map(model).collect::<Result<_, _>>()?,
-            reference: Some(reference.clone()),
             sampling: config.sampling(profile),
-            limits: profile.limits.clone(),
-            runtime: profile.runtime.clone(),
-            conditions: profile.conditions.clone(),
-            ..MeasureRequest::default()
+            ..profile.request(models, Some(reference.clone()))
         };
         let mut measured = source.measure(&request)?;
         reference_ns.extend(measured.pop().map(|m| m.median_ns));

@@ -8,7 +8,6 @@ use latency::{
     Profile, Sampling,
 };
 
-use crate::effort::SamplingEffort;
 use crate::error::MeasuringError;
 use crate::ratio::valid_ratio;
 
@@ -61,7 +60,15 @@ impl Comparison<'_> {
         enough: impl Fn(&[Pass]) -> bool,
         mut go_on: impl FnMut(usize) -> bool,
     ) -> Result<Observed, MeasuringError> {
-        let [pruned, original] = self.both(SamplingEffort::of_run(EFFORT).of(self.profile).0)?;
+        let models = vec![self.pruned.clone()];
+        let thorough = MeasureRequest {
+            evidence: Evidence::Full,
+            ..self
+                .profile
+                .request(models, Some(self.original.clone()))
+                .scaled(EFFORT)
+        };
+        let [pruned, original] = self.both(&thorough)?;
         let ratio = valid_ratio(&pruned, &original).map_err(|reason| self.invalid(reason))?;
         let mut observed = Observed {
             original_ns: original.median_ns,
@@ -76,14 +83,17 @@ impl Comparison<'_> {
             });
         }
         // Only the profiles count from here on, so the samples may be as few as can be.
-        let short = Sampling {
-            warmup_ns: 1_000_000,
-            warmup_runs: 1,
-            block_ns: 1_000_000,
-            min_rounds: 6,
-            max_rounds: 6,
-            sustained_ns: 0,
-            ..self.profile.sampling.clone()
+        let short = MeasureRequest {
+            sampling: Sampling {
+                warmup_ns: 1_000_000,
+                warmup_runs: 1,
+                block_ns: 1_000_000,
+                min_rounds: 6,
+                max_rounds: 6,
+                sustained_ns: 0,
+                ..self.profile.sampling.clone()
+            },
+            ..thorough
         };
         while observed.passes.len() < *PASSES.end()
             && (observed.passes.len() < *PASSES.start() || !enough(&observed.passes))
@@ -91,23 +101,14 @@ impl Comparison<'_> {
             if !go_on(observed.passes.len()) {
                 return Err(MeasuringError::Stopped);
             }
-            let [pruned, original] = self.both(short.clone())?;
+            let [pruned, original] = self.both(&short)?;
             observed.passes.push(operators(pruned, original));
         }
         Ok(observed)
     }
 
-    fn both(&mut self, sampling: Sampling) -> Result<[Measurement; 2], MeasuringError> {
-        let request = MeasureRequest {
-            models: vec![self.pruned.clone()],
-            reference: Some(self.original.clone()),
-            sampling,
-            limits: SamplingEffort::of_run(EFFORT).of(self.profile).1,
-            evidence: Evidence::Full,
-            runtime: self.profile.runtime.clone(),
-            conditions: self.profile.conditions.clone(),
-        };
-        let measured = self.device.measure(&request)?;
+    fn both(&mut self, request: &MeasureRequest) -> Result<[Measurement; 2], MeasuringError> {
+        let measured = self.device.measure(request)?;
         measured
             .try_into()
             .map_err(|_| self.invalid("the agent returned another number of measurements".into()))
@@ -134,13 +135,8 @@ pub(crate) fn operators_of(
     model: &Model,
 ) -> Result<Vec<NodeProvider>, MeasuringError> {
     let request = MeasureRequest {
-        models: vec![model.clone()],
-        sampling: profile.sampling.clone(),
-        limits: profile.limits.clone(),
         evidence: Evidence::Full,
-        runtime: profile.runtime.clone(),
-        conditions: profile.conditions.clone(),
-        ..MeasureRequest::default()
+        ..profile.request(vec![model.clone()], None)
     };
     let measured = device.measure(&request)?.into_iter().next();
     Ok(measured.map_or(Vec::new(), |m| m.runtime.node_providers))

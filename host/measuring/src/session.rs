@@ -10,7 +10,7 @@ use latency::{
 use latency_model::{KernelTable, ProbePlan};
 
 use crate::device::Device;
-use crate::effort::SamplingEffort;
+
 use crate::error::MeasuringError;
 use crate::kernels::{self, DonorKernels, ProbeConfig, probe_kernels};
 use crate::observe::{Comparison, Observed, Pass, operators_of};
@@ -103,16 +103,7 @@ impl Session {
             1 => String::new(),
             count => format!("{count} devices ({}) of the profile ", names.join(", ")),
         };
-        format!(
-            "{fleet}{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
-            self.profile.name,
-            info.cpu_model,
-            info.cores,
-            info.os,
-            info.arch,
-            info.runtime_version,
-            self.profile.sampling.threads
-        )
+        format!("{fleet}{}", self.profile.describe(&info))
     }
 
     /// How many devices there are, those set aside included.
@@ -155,19 +146,13 @@ impl Session {
     }
 
     fn request(&self, models: Vec<Model>, effort: Effort) -> MeasureRequest {
-        let (times, evidence) = match effort {
-            Effort::Search => (1.0, Evidence::Quick),
-            Effort::Final => (self.config.final_effort, Evidence::Full),
-        };
-        let (sampling, limits) = SamplingEffort::of_run(times).of(&self.profile);
-        MeasureRequest {
-            models,
-            reference: self.reference.clone(),
-            sampling,
-            limits,
-            evidence,
-            runtime: self.profile.runtime.clone(),
-            conditions: self.profile.conditions.clone(),
+        let request = self.profile.request(models, self.reference.clone());
+        match effort {
+            Effort::Search => request,
+            Effort::Final => MeasureRequest {
+                evidence: Evidence::Full,
+                ..request.scaled(self.config.final_effort)
+            },
         }
     }
 

@@ -94,10 +94,7 @@ pub fn predict(
     };
     let (info, profile) = (session.info(), session.profile());
     let details = Details {
-        device: format!(
-            "{} ({}), ONNX Runtime {}, {} thread(s)",
-            profile.name, info.cpu_model, info.runtime_version, profile.sampling.threads
-        ),
+        device: profile.describe(&info),
         ..in_network(&subject, &operators, &kernels)?
     };
     let prediction = Prediction {

@@ -26,7 +26,10 @@ use crate::{LatencyError, LatencySource};
 /// struct Board(&'static str);
 ///
 /// impl LatencySource for Board {
-///     fn measure(&mut self, request: &MeasureRequest) -> Result<Vec<Measurement>, LatencyError> {
+///     fn measure(
+///         &mut self,
+///         request: &MeasureRequest,
+///     ) -> Result<Vec<Measurement>, LatencyError> {
 ///         Ok(request.models.iter().map(measurement).collect())
 ///     }
 ///
@@ -39,16 +42,17 @@ use crate::{LatencyError, LatencySource};
 /// #     let ns = model.onnx().len() as f64;
 /// #     Measurement {
 /// #         name: model.name().into(), model_sha256: model.sha256(), reference_sha256: None,
-/// #         median_ns: ns, ci95_ns: (ns, ns), min_ns: ns as u64, p5_ns: ns, p25_ns: ns, p50_ns: ns,
-/// #         p75_ns: ns, p95_ns: ns, p99_ns: ns, samples_ns: vec![ns as u64], block_runs: 1,
-/// #         warmup_ns: vec![], preempted_ns: vec![], ratio: None, peak_memory_bytes: None,
-/// #         before: DeviceState::default(), after: DeviceState::default(),
-/// #         runtime: RuntimeInfo {
+/// #         median_ns: ns, ci95_ns: (ns, ns), min_ns: ns as u64, p5_ns: ns, p25_ns: ns,
+/// #         p50_ns: ns, p75_ns: ns, p95_ns: ns, p99_ns: ns, samples_ns: vec![ns as u64],
+/// #         block_runs: 1, warmup_ns: vec![], preempted_ns: vec![], ratio: None,
+/// #         peak_memory_bytes: None, before: DeviceState::default(),
+/// #         after: DeviceState::default(), runtime: RuntimeInfo {
 /// #             version: "1".into(), provider: "CPUExecutionProvider".into(), threads: 1,
 /// #             spinning: false, cores: vec![], nice: 0, node_providers: vec![],
 /// #             options: RuntimeOptions::default(), confinement: vec![],
 /// #         },
-/// #         verdict: Verdict::Valid, notes: vec![], taken_unix_ns: 0, load_ns: 0, sentinel: None,
+/// #         verdict: Verdict::Valid, notes: vec![], taken_unix_ns: 0, load_ns: 0,
+/// #         sentinel: None,
 /// #     }
 /// # }
 /// # fn main() -> Result<(), LatencyError> {

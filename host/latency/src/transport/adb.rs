@@ -161,7 +161,7 @@ impl Adb {
         let obstacle = if failure.no_program {
             Some(Obstacle::NoProgram)
         } else {
-            AdbClient::obstacle(&failure.words).or_else(|| remote::obstacle(failure))
+            AdbClient::obstacle(&failure.stderr).or_else(|| remote::obstacle(failure))
         };
         match obstacle {
             Some(obstacle) => self.unusable(obstacle, failure.to_string()),

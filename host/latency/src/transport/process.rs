@@ -19,7 +19,7 @@ const MOST_GREETING: u64 = 64 * 1024;
 const MOST_QUOTED: usize = 500;
 
 /// Collects the end of a program's standard error and forwards all of it to the log.
-pub(crate) fn last_words(stderr: ChildStderr) -> StderrTail {
+pub(crate) fn stderr_tail(stderr: ChildStderr) -> StderrTail {
     StderrTail::of(
         stderr,
         |line| tracing::debug!(target: "graphprune_agent", "{line}"),
@@ -39,7 +39,7 @@ pub(crate) struct StartFailure {
     /// The problem.
     pub detail: String,
     /// The end of the command's standard error.
-    pub words: String,
+    pub stderr: String,
     /// The status of a command that ended by itself.
     pub status: Option<ExitStatus>,
     /// Whether the command's program is missing.
@@ -49,8 +49,8 @@ pub(crate) struct StartFailure {
 impl fmt::Display for StartFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.detail)?;
-        if !self.words.is_empty() {
-            write!(f, " ({})", self.words)?;
+        if !self.stderr.is_empty() {
+            write!(f, " ({})", self.stderr)?;
         }
         Ok(())
     }
@@ -61,7 +61,7 @@ pub(crate) struct AgentProcess {
     child: Child,
     /// Held open: the agent ends when this closes, and so whenever this process ends.
     stdin: Option<ChildStdin>,
-    words: Option<StderrTail>,
+    stderr: Option<StderrTail>,
 }
 
 impl AgentProcess {
@@ -85,11 +85,11 @@ impl AgentProcess {
             .map_err(|error| StartFailure {
                 no_program: error.kind() == std::io::ErrorKind::NotFound,
                 detail: error.to_string(),
-                words: String::new(),
+                stderr: String::new(),
                 status: None,
             })?;
         let mut process = Self {
-            words: child.stderr.take().map(last_words),
+            stderr: child.stderr.take().map(stderr_tail),
             stdin: child.stdin.take(),
             child,
         };
@@ -105,7 +105,7 @@ impl AgentProcess {
                 let status = ended_within(&mut process.child, patience);
                 StartFailure {
                     detail,
-                    words: process.end_at_once(),
+                    stderr: process.end_at_once(),
                     status,
                     no_program: false,
                 }
@@ -171,9 +171,9 @@ impl AgentProcess {
 
     fn end_at_once(&mut self) -> String {
         end(&mut self.child, Duration::ZERO);
-        self.words
+        self.stderr
             .take()
-            .map(|words| words.collect())
+            .map(|tail| tail.collect())
             .unwrap_or_default()
     }
 }

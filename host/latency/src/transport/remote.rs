@@ -72,12 +72,12 @@ pub fn obstacle(failure: &StartFailure) -> Option<Obstacle> {
     if status == NOT_DEPLOYED {
         return Some(Obstacle::NotDeployed);
     }
-    is_foreign(status, &failure.words).then_some(Obstacle::WrongArchitecture)
+    is_foreign(status, &failure.stderr).then_some(Obstacle::WrongArchitecture)
 }
 
 /// Whether a shell's status and messages mean that the program is not for this machine.
-pub fn is_foreign(status: i32, words: &str) -> bool {
-    FOREIGN.iter().any(|message| words.contains(message)) || NOT_EXECUTABLE.contains(&status)
+pub fn is_foreign(status: i32, stderr: &str) -> bool {
+    FOREIGN.iter().any(|message| stderr.contains(message)) || NOT_EXECUTABLE.contains(&status)
 }
 
 #[cfg(test)]

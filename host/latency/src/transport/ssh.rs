@@ -104,7 +104,7 @@ impl Ssh {
         let obstacle = if failure.no_program {
             Some(Obstacle::NoProgram)
         } else if client_failed {
-            Some(SshClient::obstacle(&failure.words))
+            Some(SshClient::obstacle(&failure.stderr))
         } else {
             remote::obstacle(failure)
         };

@@ -43,10 +43,12 @@ pub struct KnowledgeConfig {
     /// Whether kernels that another device of the profile and processor measured are used where
     /// the store holds them and not the device's own. At most twenty whole networks then show how
     /// the device differs; where the kernels do not fit, its own are measured.
+    #[serde(alias = "kindred")]
     pub donor: bool,
     /// Whether the search offers only widths at the edges of the device's latency steps: the
     /// others take no less time than the next of these.
-    pub corners: bool,
+    #[serde(alias = "corners")]
+    pub step_edges: bool,
     /// How kernels are measured.
     pub probe: ProbeConfig,
     /// Half the width of the predicted interval, relative, at which calibration ends early.
@@ -60,7 +62,7 @@ impl Default for KnowledgeConfig {
         Self {
             kernels: true,
             donor: true,
-            corners: true,
+            step_edges: true,
             probe: ProbeConfig::default(),
             sure: CERTAINTY,
             screen: ScreenConfig::default(),
