@@ -28,6 +28,7 @@ mod measurement;
 mod mirror;
 pub mod plain;
 mod progress;
+mod ratio;
 mod run;
 mod runtime;
 mod sampling;
@@ -50,8 +51,9 @@ pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, Ther
 pub use digest::Sha256;
 pub use error::ProtocolError;
 pub use job::{Evidence, InputShape, MeasureJob, ModelRef};
-pub use measurement::{Measurement, Ratio, Sentinel, Verdict};
+pub use measurement::{Measurement, Sentinel, Verdict};
 pub use progress::{Failure, FailureKind, MeasureEvent, Progress, Stage};
+pub use ratio::Ratio;
 pub use run::{RunJob, RunOutput};
 pub use runtime::{NodeProvider, Optimisation, Provider, RuntimeInfo, RuntimeOptions};
 pub use sampling::{Limits, Sampling};

@@ -3,73 +3,10 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{amount, count, lines, name, need, within};
-use crate::interval::Interval;
-use crate::{DeviceState, ProtocolError, RuntimeInfo, Sha256, bounds, plain, wire};
+use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, plain, wire};
 
 /// Notes that one measurement may carry.
 const MAX_NOTES: usize = 64;
-
-/// A candidate's latency relative to the reference's, from interleaved rounds.
-#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Ratio {
-    /// Median over rounds of (median of the candidate's block / median of the reference's block).
-    #[serde(flatten, with = "crate::interval::MedianFields")]
-    pub interval: Interval,
-    /// Ratio of the two 5th percentiles, which the least disturbed runs decide.
-    pub low_end: f64,
-    /// Rounds.
-    pub rounds: u32,
-}
-
-impl Ratio {
-    /// Returns half the interval relative to the median.
-    pub fn ci_rel(&self) -> f64 {
-        self.interval.half_width_rel()
-    }
-}
-
-impl TryFrom<wire::Ratio> for Ratio {
-    type Error = ProtocolError;
-
-    fn try_from(m: wire::Ratio) -> Result<Self, ProtocolError> {
-        const M: &str = "Ratio";
-        for (field, value) in [
-            ("median", m.median),
-            ("low", m.low),
-            ("high", m.high),
-            ("low_end", m.low_end),
-        ] {
-            amount(M, field, value)?;
-        }
-        let interval = (m.low, m.high);
-        within(
-            M,
-            "median",
-            m.median,
-            interval,
-            "it must lie in its own interval",
-        )?;
-        let positive = (f64::MIN_POSITIVE, f64::MAX);
-        within(M, "low", m.low, positive, "it must be positive")?;
-        Ok(Self {
-            interval: (m.median, m.low, m.high).into(),
-            low_end: m.low_end,
-            rounds: m.rounds,
-        })
-    }
-}
-
-impl From<Ratio> for wire::Ratio {
-    fn from(ratio: Ratio) -> Self {
-        Self {
-            median: ratio.interval.value,
-            low: ratio.interval.low,
-            high: ratio.interval.high,
-            low_end: ratio.low_end,
-            rounds: ratio.rounds,
-        }
-    }
-}
 
 /// Times of a fixed workload that the worker runs before and after the samples. A change means
 /// that the device changed its pace, not the model.
