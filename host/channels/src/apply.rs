@@ -17,9 +17,9 @@ pub fn prune(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Gra
     apply(graph, &cut(graph, analysis, plan)?)
 }
 
-/// Returns the pruned graph: constants are cropped, attributes replaced, removed branches dropped and
-/// shapes inferred anew. Value ids are those of the original, and so are node ids unless a branch is
-/// removed.
+/// Returns the pruned graph: constants are cropped, attributes replaced, removed branches dropped
+/// and shapes inferred anew. Value ids are those of the original, and so are node ids unless a
+/// branch is removed.
 ///
 /// # Example
 /// ```
@@ -50,8 +50,8 @@ pub fn prune(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Gra
 /// ```
 ///
 /// # Errors
-/// [`ChannelError::Graph`] if the cut crops a value that is no constant of this graph, or a shape rule
-/// rejects the result, which would be a fault of the channel rules.
+/// [`ChannelError::Graph`] if the cut crops a value that is no constant of this graph, or a shape
+/// rule rejects the result, which would be a fault of the channel rules.
 pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     if let Some(id) = cut.crops.keys().find(|id| graph.constant(**id).is_none()) {
         let value = graph.value(*id).name.clone();
@@ -74,8 +74,8 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
     Ok(out)
 }
 
-/// Replaces bypassed additions by the operands that they pass on. A Relu behind one is dropped too if
-/// the operand comes from a Relu, since the second has no effect.
+/// Replaces bypassed additions by the operands that they pass on. A Relu behind one is dropped
+/// too if the operand comes from a Relu, since the second has no effect.
 fn rewire(graph: &Graph, cut: &Cut, out: &mut Graph) -> Result<(), ChannelError> {
     let producers = graph.producers();
     let is_relu = |id: ValueId| {

@@ -46,7 +46,8 @@ pub(crate) enum Edit {
     Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Atoms> },
-    /// A slice `start..end` along the channel axis, which is at `position` of the operator's axes.
+    /// A slice `start..end` along the channel axis, which is at `position` of the operator's
+    /// axes.
     Slice {
         position: usize,
         input: Atoms,
@@ -257,8 +258,8 @@ impl<'g> Context<'g> {
         });
     }
 
-    /// Ties the present inputs of `node` in `range`, such as scale and bias of a normalisation, to
-    /// `atoms`. Returns false, without effect, unless all are constant lists of that length.
+    /// Ties the present inputs of `node` in `range`, such as scale and bias of a normalisation,
+    /// to `atoms`. Returns false, without effect, unless all are constant lists of that length.
     pub fn bind_parameters(&mut self, node: &Node, range: Range<usize>, atoms: &Atoms) -> bool {
         let parameters: Vec<ValueId> = range.filter_map(|i| node.input(i)).collect();
         let fits = |&p: &ValueId| {
@@ -272,8 +273,8 @@ impl<'g> Context<'g> {
         all
     }
 
-    /// Ties `axis` of a constant, or of an expanded constant, to `atoms`. Returns false if that is
-    /// impossible.
+    /// Ties `axis` of a constant, or of an expanded constant, to `atoms`. Returns false if that
+    /// is impossible.
     pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Atoms) -> bool {
         let size = |v: ValueId| self.graph.value(v).shape.as_deref();
         if let Some(constant) = self.graph.constant(value) {

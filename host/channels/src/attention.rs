@@ -1,6 +1,6 @@
-//! The channels of attentions (Vaswani et al., "Attention Is All You Need", 2017), whose groups are
-//! named after their roles. An attention is a product of two computed values whose result passes a
-//! softmax into another product.
+//! The channels of attentions (Vaswani et al., "Attention Is All You Need", 2017), whose groups
+//! are named after their roles. An attention is a product of two computed values whose result
+//! passes a softmax into another product.
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId};
@@ -126,8 +126,8 @@ fn nearest(graph: &Graph, from: NodeId, step: impl Fn(&Node) -> Vec<NodeId>) -> 
     products
 }
 
-/// The common name of layers: the module path that exporters prefix to their names, or else the name
-/// of the first.
+/// The common name of layers: the module path that exporters prefix to their names, or else the
+/// name of the first.
 pub(crate) fn module(layers: &[&str]) -> String {
     let paths = layers.iter().map(|name| {
         let path = name.rsplit_once('/').map_or("", |(path, _)| path);

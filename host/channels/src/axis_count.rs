@@ -43,8 +43,8 @@ impl AxisShare {
 }
 
 impl AxisCount {
-    /// Creates the count of an axis from the owner of each index; `None` is pinned. `units` returns
-    /// the number of units of a group.
+    /// Creates the count of an axis from the owner of each index; `None` is pinned. `units`
+    /// returns the number of units of a group.
     pub fn new(
         owners: impl IntoIterator<Item = Option<AxisUnit>>,
         units: impl Fn(GroupId) -> usize,

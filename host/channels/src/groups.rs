@@ -15,7 +15,8 @@ pub struct Removal {
     pub bypassed: Vec<(NodeId, usize)>,
 }
 
-/// Units that appear on the same axes throughout the network, each of which can be kept or dropped.
+/// Units that appear on the same axes throughout the network, each of which can be kept or
+/// dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// The first producing layer's name; for channels of an attention the module's name with
@@ -67,8 +68,8 @@ impl Analysis {
         &self.groups
     }
 
-    /// Returns the effect of `group` keeping no channel; `None` if it must keep at least one. Groups
-    /// with a removal may be emptied in any combination.
+    /// Returns the effect of `group` keeping no channel; `None` if it must keep at least one.
+    /// Groups with a removal may be emptied in any combination.
     #[must_use]
     pub fn removal(&self, group: GroupId) -> Option<&Removal> {
         self.removals.get(group.0)?.as_ref()
@@ -80,7 +81,8 @@ impl Analysis {
         &self.pinned
     }
 
-    /// Returns the channel axis of a value, and the owner of each of its indices; `None` is pinned.
+    /// Returns the channel axis of a value, and the owner of each of its indices; `None` is
+    /// pinned.
     #[must_use]
     pub fn value_channels(&self, value: ValueId) -> Option<(usize, Vec<Option<AxisUnit>>)> {
         let map = self.values.get(value.index())?.as_ref()?;

@@ -148,8 +148,8 @@ fn add_squares(row: &[f32], columns: &mut [f64]) -> f64 {
     sum
 }
 
-/// Per layer with a subsequent batch normalisation, the squared ratio of scale and deviation of each
-/// output channel.
+/// Per layer with a subsequent batch normalisation, the squared ratio of scale and deviation of
+/// each output channel.
 fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
     let producers = graph.producers();
     let mut out = BTreeMap::new();

@@ -1,20 +1,21 @@
 //! Groups of coupled channels in a network, and their removal.
 //!
-//! Every index of every channel axis of every value is an *atom*. Operators relate atoms: an addition
-//! unites them index by index, a concatenation joins their lists, a depthwise convolution passes them
-//! through, a convolution creates new ones. A union-find over the atoms gives the coupled sets, called
-//! *units*; units that appear on the same axes form a [`Group`]. Atoms that reach a graph input or
-//! output, or an operator without a channel rule, are *pinned*, with a reason for the user.
+//! Every index of every channel axis of every value is an *atom*. Operators relate atoms: an
+//! addition unites them index by index, a concatenation joins their lists, a depthwise
+//! convolution passes them through, a convolution creates new ones. A union-find over the atoms
+//! gives the coupled sets, called *units*; units that appear on the same axes form a [`Group`].
+//! Atoms that reach a graph input or output, or an operator without a channel rule, are *pinned*,
+//! with a reason for the user.
 //!
-//! Invariants: a pruned graph computes what the original computes with the dropped channels set to
-//! zero; a unit is kept or dropped on all its axes; pinned channels are never dropped; a group is
-//! emptied only together with a residual branch (see [`Removal`]).
-//! Deliberately absent: the choice of channels to drop, which is the strategy's
-//! ([`importance_order`] only ranks by magnitude), files, libtorch.
+//! Invariants: a pruned graph computes what the original computes with the dropped channels set
+//! to zero; a unit is kept or dropped on all its axes; pinned channels are never dropped; a group
+//! is emptied only together with a residual branch (see [`Removal`]). Deliberately absent: the
+//! choice of channels to drop, which is the strategy's ([`importance_order`] only ranks by
+//! magnitude), files, libtorch.
 //!
 //! # Features
-//! `testing` adds `mask`, the reference for tests: the original graph with the dropped channels set to
-//! zero.
+//! `testing` adds `mask`, the reference for tests: the original graph with the dropped channels
+//! set to zero.
 //!
 //! # Example
 //! ```

@@ -1,4 +1,5 @@
-//! The original network with the dropped channels masked, the reference for tests of pruned networks.
+//! The original network with the dropped channels masked, the reference for tests of pruned
+//! networks.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -10,9 +11,9 @@ use crate::error::ChannelError;
 use crate::groups::Analysis;
 use crate::plan::{Kept, PrunePlan, cut};
 
-/// Returns the original graph with all dropped channels set to zero, and so the contributions of removed
-/// branches, including their biases. A pruned graph must compute the same. Layer normalisations and means
-/// over the channels count the kept ones only.
+/// Returns the original graph with all dropped channels set to zero, and so the contributions of
+/// removed branches, including their biases. A pruned graph must compute the same. Layer
+/// normalisations and means over the channels count the kept ones only.
 ///
 /// # Errors
 /// As [`PrunePlan::check`], [`ChannelError::UnknownShape`] for a value that cannot be masked, and
@@ -165,8 +166,8 @@ impl Masker<'_> {
         Ok(masked[0].unwrap_or(raw))
     }
 
-    /// The output of a node that reduces over channels and loses some, with statistics of the kept
-    /// ones; `None` for other nodes.
+    /// The output of a node that reduces over channels and loses some, with statistics of the
+    /// kept ones; `None` for other nodes.
     fn reduced(
         &mut self,
         node: &Node,
@@ -216,7 +217,8 @@ impl Masker<'_> {
         (over_channels && left < all).then_some(Reduced { all, left })
     }
 
-    /// A mean over the kept channels: that over all of them, of which the others are zero, scaled.
+    /// A mean over the kept channels: that over all of them, of which the others are zero,
+    /// scaled.
     fn kept_mean(
         &mut self,
         node: &Node,
@@ -235,8 +237,8 @@ impl Masker<'_> {
         Ok(out.push_node(&node.name, Mul.into(), inputs, &[Some(name)])?[0])
     }
 
-    /// A normalisation with mean and variance of the kept channels. Its input is masked, and the caller
-    /// masks its output.
+    /// A normalisation with mean and variance of the kept channels. Its input is masked, and the
+    /// caller masks its output.
     fn kept_statistics(
         &mut self,
         node: &Node,

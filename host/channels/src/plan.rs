@@ -14,8 +14,8 @@ use crate::units::GroupId;
 /// The kept units of each group.
 #[derive(Debug, Clone, PartialEq, Eq, Hash, Serialize, Deserialize)]
 pub struct PrunePlan {
-    /// Per group, in the order of the [`Analysis`], the kept units, ascending. Only a group with a
-    /// [`Removal`](crate::Removal) may keep none.
+    /// Per group, in the order of the [`Analysis`], the kept units, ascending. Only a group with
+    /// a [`Removal`](crate::Removal) may keep none.
     pub keep: Vec<Vec<usize>>,
 }
 
@@ -32,12 +32,12 @@ impl PrunePlan {
         }
     }
 
-    /// Creates the plan that keeps the first `widths[g]` units of `order[g]`, which lists the units of
-    /// group `g` from the most to the least important.
+    /// Creates the plan that keeps the first `widths[g]` units of `order[g]`, which lists the
+    /// units of group `g` from the most to the least important.
     ///
     /// # Errors
-    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] if the lists do not fit the network,
-    /// and those of [`PrunePlan::check`].
+    /// [`ChannelError::GroupCount`] or [`ChannelError::BadWidth`] if the lists do not fit the
+    /// network, and those of [`PrunePlan::check`].
     pub fn from_widths(
         analysis: &Analysis,
         order: &[Vec<usize>],
@@ -117,8 +117,8 @@ pub struct Crop {
     pub axes: Vec<(usize, Vec<usize>)>,
 }
 
-/// The changes that a plan makes to attributes of nodes and axes of constants. Node and value ids are
-/// those of the original.
+/// The changes that a plan makes to attributes of nodes and axes of constants. Node and value ids
+/// are those of the original.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cut {
     /// Nodes whose attributes change, with the new operators.
@@ -249,7 +249,8 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
     Ok(out)
 }
 
-/// The branches that a plan removes, and what the outputs then depend on; `None` if it removes none.
+/// The branches that a plan removes, and what the outputs then depend on; `None` if it removes
+/// none.
 fn bypass(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Option<(Cut, Live)> {
     let mut out = Cut::default();
     for (g, _) in plan.keep.iter().enumerate().filter(|(_, k)| k.is_empty()) {

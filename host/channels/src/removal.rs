@@ -1,10 +1,10 @@
 //! Groups that may be emptied: those whose loss masks a branch that an addition joins with a live
 //! one.
 //!
-//! A residual block whose inner channels are all dropped computes only its biases. If these end in
-//! an [`Add`](Op::Add) beside a value of the same shape, the whole block is removed and the addition
-//! passes its other operand on. That saves more time than narrowing, since no kernel, memory traffic
-//! or rounding up to a block of channels remains.
+//! A residual block whose inner channels are all dropped computes only its biases. If these end
+//! in an [`Add`](Op::Add) beside a value of the same shape, the whole block is removed and the
+//! addition passes its other operand on. That saves more time than narrowing, since no kernel,
+//! memory traffic or rounding up to a block of channels remains.
 
 use std::cmp::Reverse;
 use std::collections::BinaryHeap;
@@ -229,8 +229,8 @@ impl Finder<'_> {
     }
 }
 
-/// Whether an operator has output channels of its own: without them the layer is dead, whatever it
-/// reads.
+/// Whether an operator has output channels of its own: without them the layer is dead, whatever
+/// it reads.
 fn makes_channels(op: &Op) -> bool {
     matches!(
         op,
@@ -238,8 +238,8 @@ fn makes_channels(op: &Op) -> bool {
     )
 }
 
-/// The operand that an addition can pass on instead of the sum: it is not masked, the other one is,
-/// and its shape and type are those of the sum.
+/// The operand that an addition can pass on instead of the sum: it is not masked, the other one
+/// is, and its shape and type are those of the sum.
 fn survivor(graph: &Graph, id: NodeId, masked: impl Fn(&ValueId) -> bool) -> Option<usize> {
     let node = graph.node(id);
     let (Op::Add(_), [Some(left), Some(right)]) = (&node.op, node.inputs.as_slice()) else {

@@ -1,5 +1,5 @@
-//! Which channels go together, on small networks with known answers. That the pruned networks
-//! compute the right thing is checked in ONNX Runtime by the workspace's whole-pipeline tests.
+//! Groups of small networks with known answers. The workspace's whole-pipeline tests check in
+//! ONNX Runtime what pruned networks compute.
 
 use channels::{
     AnalysisOptions, Attention, ChannelError, GroupId, PrunePlan, analyse, analyse_with, apply,
@@ -11,7 +11,7 @@ use onnx_graph::ops::{
 };
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 
-/// A network under construction; weights count up so that every channel differs.
+/// A network under construction; its weights count up, so that channels differ.
 struct Net {
     graph: Graph,
     next: f32,
@@ -90,16 +90,16 @@ impl DimsOf for Graph {
     }
 }
 
-/// The groups must be exactly `wanted` (name and units), and half of every group must prune to a
-/// graph whose shapes infer, while the masked original stays well-formed.
-fn check(graph: &Graph, wanted: &[(&str, usize)]) {
+/// The groups must be exactly the expected ones (name and units). Keeping half of each must give
+/// a graph whose shapes infer, and a well-formed masked original.
+fn check(graph: &Graph, expected: &[(&str, usize)]) {
     let analysis = analyse(graph).unwrap();
     let groups: Vec<_> = analysis
         .groups()
         .iter()
         .map(|g| (g.name.as_str(), g.channels))
         .collect();
-    assert_eq!(groups, wanted, "pinned: {:?}", analysis.pinned());
+    assert_eq!(groups, expected, "pinned: {:?}", analysis.pinned());
     let keep = analysis
         .groups()
         .iter()
@@ -150,7 +150,7 @@ fn a_residual_addition_unites_its_branches_index_by_index() {
 }
 
 #[test]
-fn an_option_a_shortcut_splits_the_wider_stage_into_carried_and_new_channels() {
+fn an_option_a_shortcut_splits_the_wider_stage_into_passed_and_new_channels() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", a, 8, 3, 1);
@@ -180,7 +180,7 @@ fn an_option_a_shortcut_splits_the_wider_stage_into_carried_and_new_channels() {
 }
 
 #[test]
-fn a_depthwise_convolution_carries_channels_and_a_multiplier_repeats_them() {
+fn a_depthwise_convolution_passes_channels_through_and_a_multiplier_repeats_them() {
     for multiplier in [1, 2] {
         let (mut net, x) = Net::new(3, 8);
         let a = net.conv("a", x, 6, 1, 1);
@@ -200,7 +200,7 @@ fn a_grouped_convolution_couples_equal_offsets_of_its_groups() {
 }
 
 #[test]
-fn a_concatenation_strings_channels_together_and_flatten_repeats_them() {
+fn a_concatenation_joins_channels_and_flatten_repeats_them() {
     let (mut net, x) = Net::new(3, 4);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", x, 6, 3, 1);
@@ -250,7 +250,7 @@ fn a_gate_of_one_channel_is_multiplied_in_without_being_pruned() {
 }
 
 #[test]
-fn an_unknown_operator_pins_what_reaches_it_with_its_name() {
+fn an_unknown_operator_pins_its_channels_with_its_name() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 8, 3, 1);
     let b = net.conv("b", a, 6, 3, 1);
@@ -294,8 +294,8 @@ fn a_weight_shared_with_a_reader_of_other_channels_is_pinned() {
     assert!(analyse(&net.done(b)).unwrap().groups().is_empty());
 }
 
-/// An attention of 2 heads with 3 channels each over the 4 positions of a 2 x 2 image, its
-/// projections apart.
+/// An attention of 2 heads with 3 channels each over the 4 positions of a 2 x 2 image, with
+/// separate projections.
 fn attention() -> Graph {
     let (mut net, input) = Net::new(3, 2);
     let mut push =
@@ -336,7 +336,7 @@ fn attention() -> Graph {
 }
 
 #[test]
-fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
+fn an_attention_loses_equal_widths_in_every_head_or_whole_heads() {
     let graph = attention();
     check(
         &graph,
@@ -371,7 +371,7 @@ fn an_attention_loses_widths_the_same_in_every_head_or_whole_heads() {
 }
 
 #[test]
-fn plans_that_do_not_fit_are_refused_by_name() {
+fn plans_that_do_not_fit_are_rejected_with_the_group() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", a, 4, 1, 1);
@@ -400,7 +400,7 @@ fn plans_that_do_not_fit_are_refused_by_name() {
 }
 
 #[test]
-fn a_channel_shuffle_ties_the_columns_and_permutes_them() {
+fn a_channel_shuffle_couples_the_columns_and_permutes_them() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", x, 4, 3, 1);
@@ -429,19 +429,19 @@ fn a_channel_shuffle_ties_the_columns_and_permutes_them() {
     let half = net.graph.push("half", half, &[back]).unwrap();
     let c = net.conv("c", half, 2, 1, 1);
     let out = net.done(c);
-    // The first half of the shuffled channels are the first two columns; the others end there.
+    // The first half of the shuffled channels are the first two columns; the others are unused.
     check(&out, &[("a", 2), ("a#2", 2)]);
 }
 
-/// The groups that may be emptied must be exactly `wanted`; emptying them all must leave `nodes`
-/// nodes of a network whose masked original is well-formed.
-fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
+/// The groups that may be emptied must be exactly the expected ones. Emptying all of them must
+/// leave `nodes` nodes, and a well-formed masked original.
+fn check_removal(graph: &Graph, expected: &[&str], nodes: usize) {
     let analysis = analyse(graph).unwrap();
     let removable = |g: &usize| analysis.removal(GroupId(*g)).is_some();
     let groups = analysis.groups();
     let found: Vec<_> = (0..groups.len()).filter(removable).collect();
     let names: Vec<_> = found.iter().map(|&g| groups[g].name.as_str()).collect();
-    assert_eq!(names, wanted);
+    assert_eq!(names, expected);
     let mut plan = PrunePlan::full(&analysis);
     found.iter().for_each(|&g| plan.keep[g].clear());
     let pruned = apply(graph, &cut(graph, &analysis, &plan).unwrap()).unwrap();
@@ -458,7 +458,7 @@ fn check_removal(graph: &Graph, wanted: &[&str], nodes: usize) {
 }
 
 #[test]
-fn the_inside_of_a_residual_branch_may_be_emptied_and_takes_the_branch_with_it() {
+fn emptying_the_inside_of_a_residual_branch_removes_the_branch() {
     let (mut net, x) = Net::new(3, 8);
     let trunk = net.conv("trunk", x, 4, 3, 1);
     let trunk = net.relu(trunk);
@@ -471,12 +471,12 @@ fn the_inside_of_a_residual_branch_may_be_emptied_and_takes_the_branch_with_it()
         y = net.relu(sum);
     }
     let out = net.conv("out", y, 2, 1, 1);
-    // The trunk, its Relu and the output: the Relus behind the additions would change nothing.
+    // The trunk, its Relu and the output: the Relus behind the additions have no effect.
     check_removal(&net.done(out), &["a1", "b1"], 3);
 }
 
 #[test]
-fn every_group_inside_a_bottleneck_with_a_gate_takes_the_branch_with_it() {
+fn emptying_any_group_inside_a_bottleneck_with_a_gate_removes_the_branch() {
     let (mut net, x) = Net::new(3, 8);
     let trunk = net.conv("trunk", x, 4, 3, 1);
     let a = net.conv("a", trunk, 8, 1, 1);
@@ -488,13 +488,13 @@ fn every_group_inside_a_bottleneck_with_a_gate_takes_the_branch_with_it() {
     let c = net.conv("c", b, 4, 1, 1);
     let sum = net.graph.push("add", Op::Add(Add), &[trunk, c]).unwrap();
     let out = net.conv("out", sum, 2, 1, 1);
-    // Without its squeeze the gate would be a constant that still scales live channels: that
-    // group has to stay.
+    // Without its squeeze the gate would be a constant that still scales live channels, so that
+    // group stays.
     check_removal(&net.done(out), &["a", "b"], 2);
 }
 
 #[test]
-fn a_branch_that_is_concatenated_multiplied_or_all_that_is_left_must_stay() {
+fn a_branch_that_is_concatenated_multiplied_or_the_last_must_stay() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 4, 3, 1);
     let b = net.conv("b", x, 4, 3, 1);
@@ -509,7 +509,7 @@ fn a_branch_that_is_concatenated_multiplied_or_all_that_is_left_must_stay() {
     let right = net.conv("right_out", right, 3, 1, 1);
     let sum = net.graph.push("add", Op::Add(Add), &[left, right]);
     let out = net.conv("out", sum.unwrap(), 2, 1, 1);
-    // Of the two branches of the addition one may go, not both.
+    // One of the two branches of the addition may be removed, not both.
     check_removal(&net.done(out), &["left"], 9);
 }
 

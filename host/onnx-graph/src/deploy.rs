@@ -17,8 +17,8 @@ pub struct Deployed {
     pub bytes: Vec<u8>,
 }
 
-/// Brings a network into its deployed form: folds BatchNormalization, drops dead constants, and fixes an
-/// open batch at `batch`, if that is given.
+/// Brings a network into its deployed form: folds BatchNormalization, drops dead constants, and
+/// fixes an open batch at `batch`, if that is given.
 ///
 /// # Errors
 /// Those of [`fold_batch_norm`], [`Graph::with_batch`] and [`write`].

@@ -1,4 +1,5 @@
-//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): its four parameters follow the channels.
+//! [BatchNormalization](https://onnx.ai/onnx/operators/onnx__BatchNormalization.html): its four
+//! parameters follow the channels.
 
 use onnx_graph::Node;
 

@@ -1,5 +1,6 @@
-//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div and PRelu with broadcasting: equal indices of the channel axes
-//! are united, and a constant operand follows the channels.
+//! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div and PRelu with
+//! broadcasting: equal indices of the channel axes are united, and a constant operand follows the
+//! channels.
 
 use onnx_graph::{Dim, Node, ValueId};
 
@@ -95,8 +96,8 @@ fn with_constant(
     cx.set(node.output(), out_rank - from_right, atoms);
 }
 
-/// Passes the channels through if the other operand, whose channels are unknown, has one value for all
-/// of them.
+/// Passes the channels through if the other operand, whose channels are unknown, has one value
+/// for all of them.
 fn with_unknown(
     cx: &mut Context<'_>,
     node: &Node,

@@ -1,5 +1,5 @@
-//! [Concat](https://onnx.ai/onnx/operators/onnx__Concat.html): along the channel axis the lists of atoms are joined, along another axis
-//! the atoms are united index by index.
+//! [Concat](https://onnx.ai/onnx/operators/onnx__Concat.html): along the channel axis the lists
+//! of atoms are joined, along another axis the atoms are united index by index.
 
 use onnx_graph::ops::Concat;
 use onnx_graph::{Dim, Node};

@@ -1,4 +1,5 @@
-//! Products of two values with a summed axis: [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed values and
+//! Products of two values with a summed axis:
+//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) of computed values and
 //! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html).
 //!
 //! Axes are labelled, and those of one label are united. A dropped channel of a summed axis adds

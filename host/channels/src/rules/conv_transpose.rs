@@ -1,4 +1,5 @@
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in, out, ...]`.
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in,
+//! out, ...]`.
 
 use onnx_graph::ops::ConvTranspose;
 use onnx_graph::{Node, NodeId, Tensor};

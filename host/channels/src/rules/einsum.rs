@@ -1,4 +1,5 @@
-//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): axes with the same letter are united.
+//! [Einsum](https://onnx.ai/onnx/operators/onnx__Einsum.html): axes with the same letter are
+//! united.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Einsum;

@@ -1,4 +1,5 @@
-//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html) behind the batch: each channel repeats for every position.
+//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html) behind the batch: each channel
+//! repeats for every position.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Flatten;

@@ -1,4 +1,5 @@
-//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along an axis other than the channels, such as that of the tokens.
+//! [Gather](https://onnx.ai/onnx/operators/onnx__Gather.html) along an axis other than the
+//! channels, such as that of the tokens.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Gather;

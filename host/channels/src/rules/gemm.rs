@@ -1,4 +1,5 @@
-//! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) as a fully connected layer: `A` is data, `B` the weight.
+//! [Gemm](https://onnx.ai/onnx/operators/onnx__Gemm.html) as a fully connected layer: `A` is
+//! data, `B` the weight.
 
 use onnx_graph::ops::Gemm;
 use onnx_graph::{Node, NodeId, Tensor};

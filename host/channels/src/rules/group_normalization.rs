@@ -1,5 +1,5 @@
-//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html): a group is kept or dropped as a whole, so that the
-//! statistics of the others do not change.
+//! [GroupNormalization](https://onnx.ai/onnx/operators/onnx__GroupNormalization.html): a group is
+//! kept or dropped as a whole, so that the statistics of the others do not change.
 
 use onnx_graph::ops::GroupNormalization;
 use onnx_graph::{Node, NodeId};

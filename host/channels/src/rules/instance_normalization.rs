@@ -1,8 +1,9 @@
-//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html) of each channel, or of each group of channels,
-//! a form in which exporters write group normalisation.
+//! [InstanceNormalization](https://onnx.ai/onnx/operators/onnx__InstanceNormalization.html) of
+//! each channel, or of each group of channels, a form in which exporters write group
+//! normalisation.
 //!
-//! With a single group the channels lie within the normalised axes. The statistics of a pruned network
-//! are then those of the kept channels, as in a layer normalisation.
+//! With a single group the channels lie within the normalised axes. The statistics of a pruned
+//! network are then those of the kept channels, as in a layer normalisation.
 
 use onnx_graph::Node;
 

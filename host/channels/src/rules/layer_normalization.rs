@@ -1,6 +1,6 @@
-//! [LayerNormalization](https://onnx.ai/onnx/operators/onnx__LayerNormalization.html) over the channels: scale and bias follow them. The
-//! statistics of a pruned network are those of the kept channels, and the masked reference counts them
-//! in the same way.
+//! [LayerNormalization](https://onnx.ai/onnx/operators/onnx__LayerNormalization.html) over the
+//! channels: scale and bias follow them. The statistics of a pruned network are those of the kept
+//! channels, and the masked reference counts them in the same way.
 
 use onnx_graph::Node;
 use onnx_graph::ops::LayerNormalization;

@@ -1,5 +1,5 @@
-//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix, a fully connected layer over the last axis. Other
-//! products are [contractions](contraction).
+//! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix, a fully
+//! connected layer over the last axis. Other products are [contractions](contraction).
 
 use onnx_graph::{Node, NodeId, Tensor};
 

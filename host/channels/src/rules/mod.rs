@@ -1,6 +1,6 @@
-//! Channel rules, a file per operator or family. A rule reads the channel maps of a node's inputs,
-//! relates atoms, binds axes of constants, and sets the maps of the outputs. It pins the channels in
-//! forms that it does not cover.
+//! Channel rules, a file per operator or family. A rule reads the channel maps of a node's
+//! inputs, relates atoms, binds axes of constants, and sets the maps of the outputs. It pins the
+//! channels in forms that it does not cover.
 
 mod batch_normalization;
 mod binary;

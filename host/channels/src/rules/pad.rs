@@ -1,5 +1,5 @@
-//! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html): padding the channel axis creates atoms, as the option-A short-cut of He et al.
-//! 2016 does with zeros. Other axes do not matter.
+//! [Pad](https://onnx.ai/onnx/operators/onnx__Pad.html): padding the channel axis creates atoms,
+//! as the option-A short-cut of He et al. 2016 does with zeros. Other axes do not matter.
 
 use onnx_graph::ops::{Pad, PadMode};
 use onnx_graph::{Node, NodeId};
@@ -13,7 +13,8 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Pad) {
     if before == 0 && after == 0 {
         return cx.set(node.output(), map.axis, map.atoms);
     }
-    // Dropping a padded channel equals masking it only if it is zero anyway or united with others.
+    // Dropping a padded channel equals masking it only if it is zero anyway or united with
+    // others.
     if before < 0 || after < 0 || op.mode != PadMode::Constant {
         return cx.pin_inputs(node, "a padding of the channels other than by a constant");
     }

@@ -1,5 +1,6 @@
-//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): channels pass through unless they are reduced. A mean over the
-//! channels becomes that of the kept ones, and the masked reference counts them in the same way.
+//! [ReduceMean](https://onnx.ai/onnx/operators/onnx__ReduceMean.html): channels pass through
+//! unless they are reduced. A mean over the channels becomes that of the kept ones, and the
+//! masked reference counts them in the same way.
 
 use onnx_graph::Node;
 use onnx_graph::ops::ReduceMean;
@@ -18,7 +19,8 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &ReduceMean) {
     }
 }
 
-/// The position of `axis` after the axes `reduced` are dropped or, with `keepdims`, set to size 1.
+/// The position of `axis` after the axes `reduced` are dropped or, with `keepdims`, set to size
+/// 1.
 pub(super) fn remaining(reduced: &[usize], keepdims: bool, axis: usize) -> usize {
     if keepdims {
         axis

@@ -1,5 +1,6 @@
-//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): channels pass through unless they
-//! are reduced. Channels that are zero do not change a sum.
+//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and
+//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): channels pass through unless
+//! they are reduced. Channels that are zero do not change a sum.
 
 use onnx_graph::Node;
 

@@ -1,10 +1,11 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels continue along one axis of the output.
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html). The channels continue along one
+//! axis of the output.
 //!
-//! Input and output are cut into runs of equal size. Within the run of the channels, every element has
-//! a channel and a position on the output axis that continues them; channels and positions that meet in
-//! an element are coupled. Flattened channels therefore repeat, merged ones repeat in turn, and split ones
-//! are united across the other parts: the rows of a channel shuffle (ShuffleNet, Zhang et al., CVPR
-//! 2018), the heads of an attention.
+//! Input and output are cut into runs of equal size. Within the run of the channels, every
+//! element has a channel and a position on the output axis that continues them; channels and
+//! positions that meet in an element are coupled. Flattened channels therefore repeat, merged
+//! ones repeat in turn, and split ones are united across the other parts: the rows of a channel
+//! shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -168,8 +169,8 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
-/// Whether split channels continue along the first of their parts instead of the last: the groups of a
-/// normalisation, and the heads of an attention if heads are pruned.
+/// Whether split channels continue along the first of their parts instead of the last: the groups
+/// of a normalisation, and the heads of an attention if heads are pruned.
 fn continues_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
     let mut visited: BTreeSet<NodeId> = BTreeSet::new();
     let mut next = cx.consumers(cx.graph.node(id).output()).to_vec();

@@ -1,5 +1,5 @@
-//! [Shape](https://onnx.ai/onnx/operators/onnx__Shape.html): a number of channels that is read at run time pins them, since its use is
-//! unknown.
+//! [Shape](https://onnx.ai/onnx/operators/onnx__Shape.html): a number of channels that is read at
+//! run time pins them, since its use is unknown.
 
 use onnx_graph::Node;
 use onnx_graph::ops::Shape;

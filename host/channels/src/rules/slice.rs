@@ -1,5 +1,5 @@
-//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html): a contiguous range of channels takes a part of the atoms, a strided range
-//! pins them, and other axes do not matter.
+//! [Slice](https://onnx.ai/onnx/operators/onnx__Slice.html): a contiguous range of channels takes
+//! a part of the atoms, a strided range pins them, and other axes do not matter.
 
 use onnx_graph::ops::Slice;
 use onnx_graph::{Node, NodeId};

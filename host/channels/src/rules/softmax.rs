@@ -1,5 +1,5 @@
-//! [Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html) and LogSoftmax: over the channels they mix them, otherwise the channels
-//! pass through.
+//! [Softmax](https://onnx.ai/onnx/operators/onnx__Softmax.html) and LogSoftmax: over the channels
+//! they mix them, otherwise the channels pass through.
 
 use onnx_graph::Node;
 

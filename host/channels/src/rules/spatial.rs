@@ -1,6 +1,6 @@
 //! [Pooling](https://onnx.ai/onnx/operators/onnx__MaxPool.html) and
-//! [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) over the axes after the channels, which
-//! pass through.
+//! [Resize](https://onnx.ai/onnx/operators/onnx__Resize.html) over the axes after the channels,
+//! which pass through.
 
 use onnx_graph::Node;
 

@@ -1,4 +1,5 @@
-//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html): along the channel axis the list of atoms is cut.
+//! [Split](https://onnx.ai/onnx/operators/onnx__Split.html): along the channel axis the list of
+//! atoms is cut.
 
 use onnx_graph::ops::Split;
 use onnx_graph::{Node, NodeId};

@@ -1,4 +1,5 @@
-//! [Squeeze](https://onnx.ai/onnx/operators/onnx__Squeeze.html) and [Unsqueeze](https://onnx.ai/onnx/operators/onnx__Unsqueeze.html): the channel axis shifts.
+//! [Squeeze](https://onnx.ai/onnx/operators/onnx__Squeeze.html) and
+//! [Unsqueeze](https://onnx.ai/onnx/operators/onnx__Unsqueeze.html): the channel axis shifts.
 
 use onnx_graph::ops::{Squeeze, Unsqueeze};
 use onnx_graph::{Dim, Node};

@@ -1,5 +1,5 @@
-//! [Where](https://onnx.ai/onnx/operators/onnx__Where.html) by a constant mask that is equal for all channels, as in attention: the
-//! channels of the single computed operand pass through.
+//! [Where](https://onnx.ai/onnx/operators/onnx__Where.html) by a constant mask that is equal for
+//! all channels, as in attention: the channels of the single computed operand pass through.
 
 use onnx_graph::Node;
 

@@ -1,5 +1,5 @@
-//! The contributed
-//! [operators of ONNX Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
+//! The contributed [operators of ONNX
+//! Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 
 use crate::ops::opaque::shapes as shape;
 use crate::ops::opaque::signature::{FIRST, Row, Signature, Type, Work};
