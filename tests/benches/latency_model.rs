@@ -12,12 +12,12 @@
 
 use std::time::Instant;
 
-use channels::{Analysis, PrunePlan, analyse, apply, cut, importance_order};
+use channels::{Analysis, PrunePlan, analyse, importance_order, prune};
 use latency::{AgentDevice, LatencySource, Local, MeasureRequest, Model, Patience, Profile};
 use latency_model::{CostTable, KernelTable, LatencyModelConfig, Predictor, ProbePlan, spearman};
 use measuring::{ProbeConfig, probe_kernels};
 use model_zoo::ZooConfig;
-use onnx_graph::{Graph, fold_batch_norm};
+use onnx_graph::{Graph, deploy};
 use pipeline::width_space;
 use search::{SeededRng, Space, WidthGrid};
 use serde::{Deserialize, Serialize};

@@ -72,13 +72,13 @@ impl Bench {
     fn cut(&self, config: &Widths) -> Graph {
         let plan =
             PrunePlan::from_widths(&self.analysis, &self.order, &config.0).expect("the widths fit");
-        let cut = cut(&self.graph, &self.analysis, &plan).expect("the plan fits");
-        apply(&self.graph, &cut).expect("the cut applies")
+        prune(&self.graph, &self.analysis, &plan).expect("the plan fits")
     }
 
     fn export(&self, config: &Widths) -> Vec<u8> {
-        let folded = fold_batch_norm(&self.cut(config)).expect("it folds");
-        onnx_graph::write(&folded).expect("it is written")
+        deploy(&self.cut(config), None)
+            .expect("it can be deployed")
+            .bytes
     }
 }
 

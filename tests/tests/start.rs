@@ -71,7 +71,7 @@ fn a_refused_run_leaves_no_folder() {
     fs::write(sandbox.path("text.onnx"), "no model").unwrap();
     let refused = |model: &str, budget: &str| {
         let args = ["prune", model, "--config", "tiny.toml", "--macs", budget];
-        let (text, code) = said(&sandbox, &[&args[..], &["--out", "run"]].concat());
+        let (text, code) = stderr_of(&sandbox, &[&args[..], &["--out", "run"]].concat());
         assert_eq!(code, Some(1), "{text}");
     };
     for (model, budget) in [("text.onnx", "0.5"), ("net.onnx", "0.001")] {
