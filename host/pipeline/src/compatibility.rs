@@ -4,7 +4,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::config::{LatencyBudget, StorePlace, StrategyKind};
+use crate::config::{LatencyBudget, RunConfig, StorePlace, StrategyKind};
 use crate::folder::RECORDS_FILE;
 use crate::pace::PACE;
 use crate::prepare::NormOrigin;
@@ -41,11 +41,15 @@ fn its_configuration_is_resumed() {
     assert_eq!(config.budget.latency, Some(LatencyBudget::Ratio(0.8)));
     assert_eq!(config.measurements, StorePlace::User);
     assert_eq!(config.data.as_ref().unwrap().train, Some(600));
-    // Written back unchanged.
-    let written = fs::read_to_string(root.join("config.toml")).unwrap();
-    assert_eq!(config.to_toml().unwrap(), written);
+    // Keys that have other names today are read by their old ones.
+    let path = root.join("config.toml");
+    let written = fs::read_to_string(&path).unwrap();
+    assert!(written.contains("\nkindred = true\n") && written.contains("\ncorners = true\n"));
+    assert!(config.knowledge.donor && config.knowledge.step_edges);
+    let again = RunConfig::stored(&config.to_toml().unwrap(), path.clone()).unwrap();
+    assert_eq!(&again, config);
     drop(run);
-    assert!(root.join("config.toml").exists(), "a run is not discarded");
+    assert!(path.exists(), "a run is not discarded");
 }
 
 #[test]

@@ -77,6 +77,16 @@ fn kind(schema: &Value) -> String {
     }
 }
 
+/// A number without the digits that come from widening an `f32`.
+fn shortest(number: &serde_json::Number) -> String {
+    match number.as_f64() {
+        Some(wide) if number.is_f64() && f64::from(wide as f32) == wide => {
+            format!("{:?}", wide as f32)
+        }
+        _ => number.to_string(),
+    }
+}
+
 fn rows(root: &Value, path: &str, schema: &Value, text: &mut String) {
     let properties: BTreeMap<&String, &Value> =
         schema["properties"].as_object().unwrap().iter().collect();
@@ -99,6 +109,7 @@ fn rows(root: &Value, path: &str, schema: &Value, text: &mut String) {
         let default = match &property["default"] {
             Value::Null => "-".into(),
             Value::String(text) if text.is_empty() => "-".into(),
+            Value::Number(number) => format!("`{}`", shortest(number)),
             value => format!("`{value}`"),
         };
         let mut meaning = plain(property);
