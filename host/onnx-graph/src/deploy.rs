@@ -21,7 +21,7 @@ pub struct Deployed {
 /// fixes an open batch at `batch`, if that is given.
 ///
 /// # Errors
-/// Those of [`fold_batch_norm`], [`Graph::with_batch`] and [`write`].
+/// Those of [`fold_batch_norm`], [`Graph::with_batch`] and [`write()`].
 pub fn deploy(graph: &Graph, batch: Option<usize>) -> Result<Deployed, GraphError> {
     let mut graph = fold_batch_norm(graph)?;
     if let Some(batch) = batch {
