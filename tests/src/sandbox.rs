@@ -25,8 +25,8 @@ search_images = 100
 [finetune]
 epochs = 1
 checkpoint_seconds = 0
-[result.race]
-entrants = 2
+[result.halving]
+candidates = 2
 epochs = 1
 [result]
 final_effort = 1.0

@@ -59,7 +59,8 @@ fn blocks() -> Graph {
     blocks_of(Dim::Known(32))
 }
 
-/// Three blocks as in a MobileNetV2, without their additions: from 32 channels to [`WIDE`], depthwise, and back.
+/// Three blocks as in a MobileNetV2, without their additions: from 32 channels to [`WIDE`],
+/// depthwise, and back.
 fn blocks_of(side: Dim) -> Graph {
     let mut net = Net {
         graph: Graph::new("blocks", 17),
@@ -202,9 +203,9 @@ fn files_that_leave_sizes_open_are_explained_once_these_are_given() {
     assert_eq!(open.status.code(), Some(1), "{error}");
     assert!(error.contains("--input-size x=1x3xHEIGHTxWIDTH"), "{error}");
     let sized = |size: &str| sandbox.run(&[&files[..], &["--input-size", size]].concat());
-    let told = json(&sized("x=1x3x32x32"));
-    check_sum(&told);
-    assert_eq!(group(&told, "1.widen")["kept"], 96);
+    let sized_report = json(&sized("x=1x3x32x32"));
+    check_sum(&sized_report);
+    assert_eq!(group(&sized_report, "1.widen")["kept"], 96);
     assert_eq!(sized("y=1x3x32x32").status.code(), Some(2));
 }
 

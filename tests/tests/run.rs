@@ -39,7 +39,7 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
 }
 
 #[test]
-fn the_best_of_the_race_becomes_the_result() {
+fn the_best_after_the_short_fine_tuning_becomes_the_result() {
     let sandbox = Sandbox::new();
     let output = sandbox.run(&start(&["--macs", "0.7"]));
     let stderr = String::from_utf8_lossy(&output.stderr);
@@ -47,16 +47,16 @@ fn the_best_of_the_race_becomes_the_result() {
     let report: Value =
         serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap();
     let candidates = report["candidates"].as_array().unwrap();
-    let raced = candidates
+    let halved = candidates
         .iter()
         .filter_map(|c| Some((c["race_accuracy"].as_f64()?, &c["widths"])));
-    let raced: Vec<_> = raced.collect();
-    assert_eq!(raced.len(), 2, "{stderr}");
-    let best = raced.iter().map(|r| r.0).fold(0.0, f64::max);
+    let halved: Vec<_> = halved.collect();
+    assert_eq!(halved.len(), 2, "{stderr}");
+    let best = halved.iter().map(|r| r.0).fold(0.0, f64::max);
     let groups = report["groups"].as_array().unwrap();
     let kept = Value::Array(groups.iter().map(|g| g["kept"].clone()).collect());
-    let won = raced.iter().find(|(_, widths)| **widths == kept);
-    assert_eq!(won.map(|r| r.0), Some(best), "{kept} among {raced:?}");
+    let won = halved.iter().find(|(_, widths)| **widths == kept);
+    assert_eq!(won.map(|r| r.0), Some(best), "{kept} among {halved:?}");
 }
 
 #[test]

@@ -2,7 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
-/// A figure with its 95 % interval. Serialised as the array `[value, low, high]`; [`MedianFields`] writes it as fields.
+/// A figure with its 95 % interval. Serialised as the array `[value, low, high]`;
+/// [`MedianFields`] writes it as fields.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(from = "(f64, f64, f64)", into = "(f64, f64, f64)")]
 pub struct Interval {
@@ -24,7 +25,8 @@ impl Interval {
         }
     }
 
-    /// The largest of the figure and its ends: the interval of an order statistic may leave the figure out.
+    /// The largest of the figure and its ends: the interval of an order statistic may leave the
+    /// figure out.
     pub fn worst(&self) -> f64 {
         self.high.max(self.value)
     }
@@ -57,7 +59,8 @@ impl From<Interval> for (f64, f64, f64) {
     }
 }
 
-/// An [`Interval`] as the fields `median`, `low` and `high`, for `#[serde(flatten, with = "MedianFields")]`.
+/// An [`Interval`] as the fields `median`, `low` and `high`, for
+/// `#[serde(flatten, with = "MedianFields")]`.
 #[derive(Serialize, Deserialize)]
 #[serde(remote = "Interval")]
 pub struct MedianFields {

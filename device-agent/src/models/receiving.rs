@@ -52,7 +52,7 @@ pub struct Receiving {
 }
 
 impl Receiving {
-    /// Opens the file, of which the store holds `have` bytes. The store lists the upload already.
+    /// Opens the file; the store holds its first `have` bytes and lists the upload already.
     fn open(store: Arc<ModelStore>, upload: Upload, have: u64) -> Result<Self, Refusal> {
         let path = store.path(upload.sha256, "part");
         // From here on, dropping this value ends the upload.

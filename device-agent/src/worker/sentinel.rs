@@ -13,9 +13,9 @@ const FLOATS: usize = 4 * 1024;
 const PASSES: usize = 150;
 /// Words walked through; they fit a second-level cache but no first-level one.
 const WORDS: usize = 128 * 1024;
-/// Steps of the walk, each of which depends on the one before.
+/// Steps of the walk. Each depends on the one before.
 const STEPS: usize = 8_000;
-/// Runs, of which the fastest counts: the others show neighbouring processes, while a throttled
+/// Number of runs. The fastest counts: the others show neighbouring processes, while a throttled
 /// device has no fast run. One run takes some tenths of a millisecond, far less than the slice
 /// of a busy scheduler, so some are undisturbed.
 const RUNS: usize = 100;

@@ -15,8 +15,7 @@ pub struct Removal {
     pub bypassed: Vec<(NodeId, usize)>,
 }
 
-/// Units that appear on the same axes throughout the network, each of which can be kept or
-/// dropped.
+/// Units that appear on the same axes throughout the network. Each can be kept or dropped.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Group {
     /// The first producing layer's name; for channels of an attention the module's name with

@@ -217,8 +217,7 @@ impl Masker<'_> {
         (over_channels && left < all).then_some(Reduced { all, left })
     }
 
-    /// A mean over the kept channels: that over all of them, of which the others are zero,
-    /// scaled.
+    /// A mean over the kept channels: the mean over all channels, scaled. The others are zero.
     fn kept_mean(
         &mut self,
         node: &Node,

@@ -31,7 +31,7 @@ pub(crate) fn open(spec: &DataSpec, input: &InputSpec) -> Result<StoredSplits, D
         }
     }
     if input.height.min(input.width) < SMALLEST {
-        let reason = format!("shapes cannot be told apart below {SMALLEST} x {SMALLEST} pixels");
+        let reason = format!("shapes cannot be distinguished below {SMALLEST} x {SMALLEST} pixels");
         return Err(DataError::Option {
             option: "input",
             reason,

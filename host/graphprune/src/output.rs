@@ -55,7 +55,7 @@ pub fn write_raw(text: fmt::Arguments<'_>) {
     }
 }
 
-/// The error with its causes. Some messages contain their cause already, which is then not repeated.
+/// The error with its causes. A cause that the message contains already is not repeated.
 pub fn with_causes(error: &anyhow::Error) -> String {
     error.chain().fold(String::new(), |text, cause| {
         let cause = cause.to_string();

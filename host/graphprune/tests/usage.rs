@@ -4,15 +4,15 @@
 use std::fs::{self, File, OpenOptions};
 use std::process::{Command, Output, Stdio};
 
-struct Place(tempfile::TempDir);
+struct Folder(tempfile::TempDir);
 
-impl Place {
+impl Folder {
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
+        let folder = Self(tempfile::tempdir().unwrap());
         for name in ["a.onnx", "b.onnx"] {
-            fs::write(place.0.path().join(name), b"no model").unwrap();
+            fs::write(folder.0.path().join(name), b"no model").unwrap();
         }
-        place
+        folder
     }
 
     fn command(&self, args: &[&str]) -> Command {
@@ -50,7 +50,7 @@ fn full() -> File {
 
 #[test]
 fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_write() {
-    let place = Place::new();
+    let folder = Folder::new();
     let above = |share: &str, needle: &str| {
         let args = [
             "bench",
@@ -60,7 +60,7 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
             "--fail-above",
             share,
         ];
-        place.check(&args, 2, &["--fail-above", needle]);
+        folder.check(&args, 2, &["--fail-above", needle]);
     };
     above("3", "write 3%, or 300% if that is meant");
     above("1", "write 1%");
@@ -78,7 +78,7 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
         ("--latency", "nan"),
     ] {
         let args = ["prune", "shapes_net", option, share, "--out", "run"];
-        place.check(&args, 2, &[option, "write "]);
+        folder.check(&args, 2, &[option, "write "]);
     }
     for line in [
         "macs = 1",
@@ -86,12 +86,16 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
         "latency = \"1x\"",
         "latency = 3",
     ] {
-        fs::write(place.0.path().join("c.toml"), format!("[budget]\n{line}\n")).unwrap();
+        fs::write(
+            folder.0.path().join("c.toml"),
+            format!("[budget]\n{line}\n"),
+        )
+        .unwrap();
         let args = ["prune", "shapes_net", "--config", "c.toml", "--out", "run"];
-        place.check(&args, 2, &[&line[..4], "write "]);
+        folder.check(&args, 2, &[&line[..4], "write "]);
     }
     for share in ["0", "50", "-1"] {
-        place.check(
+        folder.check(
             &["predict", "shapes_net", "--keep", share],
             2,
             &["--keep", "write "],
@@ -99,27 +103,27 @@ fn a_share_that_is_ambiguous_or_out_of_range_is_wrong_usage_that_says_what_to_wr
     }
     for limit in ["3", "0x", "-1ms"] {
         let args = ["measure", "a.onnx", "b.onnx", "--at-most", limit];
-        place.check(&args, 2, &["--at-most"]);
+        folder.check(&args, 2, &["--at-most"]);
     }
     for effort in ["0.05", "-1", "nan"] {
-        place.check(
+        folder.check(
             &["measure", "a.onnx", "--effort", effort],
             2,
             &["from 0.1 to 100"],
         );
     }
-    assert!(!place.0.path().join("run").exists(), "nothing is begun");
+    assert!(!folder.0.path().join("run").exists(), "nothing is begun");
     assert!(
-        !place.0.path().join(".graphprune").exists(),
+        !folder.0.path().join(".graphprune").exists(),
         "nothing is begun"
     );
 }
 
 #[test]
 fn options_that_do_not_go_together_are_wrong_usage() {
-    let place = Place::new();
-    fs::create_dir(place.0.path().join("folder")).unwrap();
-    let check = |args: &[&str], needles: &[&str]| place.check(args, 2, needles);
+    let folder = Folder::new();
+    fs::create_dir(folder.0.path().join("folder")).unwrap();
+    let check = |args: &[&str], needles: &[&str]| folder.check(args, 2, needles);
     check(
         &["measure", "a.onnx", "--at-most", "0.7x"],
         &["0.7x", "reference", "--at-most 1.8ms"],
@@ -172,7 +176,7 @@ fn options_that_do_not_go_together_are_wrong_usage() {
         ],
         &["--ssh-argument", "adb:0A1B"],
     );
-    assert!(!place.0.path().join("run").exists(), "nothing is begun");
+    assert!(!folder.0.path().join("run").exists(), "nothing is begun");
 }
 
 /// Commands that print without a device.
@@ -187,9 +191,9 @@ const PRINT: &[&[&str]] = &[
 
 #[test]
 fn output_that_cannot_be_written_is_an_error_and_a_reader_that_leaves_is_none() {
-    let place = Place::new();
+    let folder = Folder::new();
     for &args in PRINT {
-        let output = place
+        let output = folder
             .command(args)
             .stdout(full())
             .stderr(Stdio::piped())
@@ -200,7 +204,7 @@ fn output_that_cannot_be_written_is_an_error_and_a_reader_that_leaves_is_none() 
             error.starts_with("error: cannot write to standard output: No space left on device"),
             "{args:?}: {error}"
         );
-        let mut child = place
+        let mut child = folder
             .command(args)
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -211,7 +215,7 @@ fn output_that_cannot_be_written_is_an_error_and_a_reader_that_leaves_is_none() 
         assert_eq!(ended(&output, args, 0), "", "{args:?}");
     }
     let args = ["bench", "history"];
-    let output = place
+    let output = folder
         .command(&args)
         .stdout(full())
         .stderr(Stdio::piped())
@@ -223,7 +227,7 @@ fn output_that_cannot_be_written_is_an_error_and_a_reader_that_leaves_is_none() 
 
 #[test]
 fn standard_error_that_cannot_be_written_changes_no_exit_code() {
-    let place = Place::new();
+    let folder = Folder::new();
     let cases: &[(&[&str], i32)] = &[
         (&["inspect", "--zoo"], 0),
         (&["inspect", "a.onnx"], 1),
@@ -232,7 +236,7 @@ fn standard_error_that_cannot_be_written_changes_no_exit_code() {
         (&["bench", "a.onnx", "--baseline", "main"], 2),
     ];
     for &(args, code) in cases {
-        let output = place
+        let output = folder
             .command(args)
             .env("RUST_LOG", "trace")
             .stderr(full())

@@ -1,4 +1,4 @@
-//! Addresses of devices, and the transports they stand for.
+//! Addresses of devices, and the transport of each.
 
 use std::fmt;
 use std::str::FromStr;
@@ -156,7 +156,8 @@ impl Transport {
         })
     }
 
-    /// Lets an agent that is started here run models without a layer of confinement that its kernel offers.
+    /// Lets an agent that is started here run models without a layer of confinement that its
+    /// kernel offers.
     pub(crate) fn allow_unconfined(&mut self) {
         match self {
             Self::Local(local) => local.allow_unconfined = true,

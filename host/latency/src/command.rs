@@ -72,7 +72,7 @@ pub fn run(command: Command, limit: Duration) -> io::Result<Finished> {
 }
 
 /// Runs a program with `input`. `fed` is called with the number of bytes written so far. A
-/// program that closes its input early is not an error here; its status tells the reason.
+/// program that closes its input early is not an error here; its exit status carries the reason.
 ///
 /// # Errors
 /// Fails if it cannot be started or the input cannot be read.

@@ -1,5 +1,5 @@
-//! A source in front of which a store answers, shared with other processes, so that nothing is
-//! measured twice.
+//! A source behind a store. The store answers what it holds and is shared with other processes,
+//! so that nothing is measured twice.
 
 use std::collections::HashMap;
 use std::ops::Range;

@@ -76,7 +76,7 @@ pub fn resolve(name: &str) -> Result<Resolved, LatencyError> {
     Devices::of_user()?.resolve(name)
 }
 
-/// Resolves a list of devices, separated by commas. A profile's name stands for all registered
+/// Resolves a list of devices, separated by commas. A profile's name selects all registered
 /// devices with that profile. Each device is returned once.
 ///
 /// # Errors

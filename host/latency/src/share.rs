@@ -106,7 +106,7 @@ impl ShareOf {
         if !above || (open && sign != Sign::None) {
             return None;
         }
-        // A plain 3 may stand for 3 % or for 300 %.
+        // A plain 3 may mean 3 % or 300 %.
         let meant = match sign {
             Sign::None if self == Self::Factor => {
                 format!("; write {value}% or {value}x, whichever is meant")

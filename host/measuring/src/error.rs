@@ -18,7 +18,7 @@ pub enum MeasuringError {
     },
     /// The device reports no times of operators.
     #[error(
-        "'{device}' told no times of operators; its agent is older than this program: update it with graphprune device deploy"
+        "'{device}' reported no operator times; its agent is older than this program: update it with graphprune device deploy"
     )]
     NoOperatorTimes {
         /// The device's profile.

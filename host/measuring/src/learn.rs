@@ -1,5 +1,5 @@
-//! Learning a device from whole networks: those are measured of which the predictor is least
-//! certain, until it is certain enough of all.
+//! Learning a device from whole networks: the ones that the predictor is least certain about are
+//! measured, until it is certain enough about all.
 
 use std::time::{Duration, Instant};
 

@@ -14,8 +14,8 @@ use crate::ratio::valid_ratio;
 /// Sampling effort of the comparison, as a multiple of a search's.
 const EFFORT: f64 = 4.0;
 
-/// Profiles of each network: from the fewest of which a median has a 95 % interval to the most
-/// that are taken.
+/// Number of profiles of each network: from the fewest whose median has a 95 % interval to the
+/// most that are taken.
 const PASSES: RangeInclusive<usize> = 6..=24;
 
 /// The operators of the original and of the pruned network in one profile of each.

@@ -375,8 +375,8 @@ impl Session {
         [device, &key.runtime, &key.setup].join(" ").trim().into()
     }
 
-    /// The measurements of this session's devices beside its reference. A store for all runs of a
-    /// user holds others, too.
+    /// The measurements beside the reference on the devices in use. A store for all runs of a user
+    /// holds others, too.
     ///
     /// # Errors
     /// When the store cannot be read.

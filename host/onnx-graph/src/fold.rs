@@ -1,5 +1,5 @@
-//! Folding: computing the results of nodes that read constants only, or sizes of which some are
-//! open, such as `Shape -> Gather -> Unsqueeze -> Concat -> Reshape`.
+//! Folding: computing the results of nodes that read only constants or partly open sizes,
+//! such as `Shape -> Gather -> Unsqueeze -> Concat -> Reshape`.
 //!
 //! Exporters leave shape arithmetic in a graph, attention masks, tables of positions, and weights
 //! that the model standardises at run time. Folded, they become constants like any other, which

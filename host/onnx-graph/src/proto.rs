@@ -99,7 +99,7 @@ pub(crate) struct NodeProto {
     pub overload: String,
 }
 
-/// The name of an operator domain; ONNX's own has two, of which the empty one is returned.
+/// The name of an operator domain. ONNX's own has two; the empty one is returned.
 pub(crate) fn plain(domain: &str) -> &str {
     if domain == "ai.onnx" { "" } else { domain }
 }

@@ -536,7 +536,7 @@ fn an_unknown_operator_is_written_back_unchanged() {
         DType::F32,
         vec![Dim::Symbol("N".into()), Dim::Known(3)],
     );
-    let y = graph.push("strange", op, &[x]).unwrap();
+    let y = graph.push("operator", op, &[x]).unwrap();
     let z = graph.push("sum", Add.into(), &[x, y]).unwrap();
     graph.add_output(z);
     let back = read(&write(&graph).unwrap(), &NoExternalData).unwrap();

@@ -36,7 +36,7 @@ enum Doubt {
 }
 
 impl Hits {
-    /// `correct` answers on `images`, of which only the labels are read.
+    /// `correct` answers on `images`. Only the labels are read.
     pub fn among(images: &dyn Dataset, correct: usize) -> Self {
         let classes = images.classes().len();
         let mut counts = vec![0usize; classes];

@@ -1,5 +1,6 @@
-//! A run folder of version 0.1.0 must be read: `tests/finished-run` is one of a search for 0.8 of the
-//! latency of shapes_net, without its networks and checkpoints, with fewer samples and kernels.
+//! Run folders of version 0.1.0 must stay readable. `tests/finished-run` is one: a search for 0.8
+//! of the latency of shapes_net, without its networks and checkpoints, with fewer samples and
+//! kernels.
 
 use std::fs;
 use std::path::{Path, PathBuf};

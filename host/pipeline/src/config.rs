@@ -25,7 +25,7 @@ pub use budget::{BudgetConfig, LatencyBudget};
 pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use model::{ModelSource, ModelSpec};
-pub use result::{RaceConfig, ResultConfig, WeightOrigin};
+pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
 pub use strategy::{KnowledgeConfig, SearchConfig};
@@ -237,7 +237,8 @@ impl RunConfig {
     pub fn check_stored(&self) -> Result<(), ConfigError> {
         const BUDGET: &str =
             "give a budget: a latency (--latency 0.7x or 1.8ms), MACs (--macs 0.5), or both";
-        const NO_RACE: &str = "must be at least 1; `result.race.entrants = 1` is without a race";
+        const HALVING: &str =
+            "must be at least 1; `result.halving.candidates = 1` skips successive halving";
         let screen = self.knowledge.screen.check();
         let screen = screen.map_err(|e| ConfigError::value("knowledge.screen", e.to_string()));
         let (search, result, sure) = (&self.search, &self.result, self.knowledge.sure);
@@ -254,7 +255,7 @@ impl RunConfig {
             ("batch", self.batch > 0, one),
             ("search.measure_attempts", search.measure_attempts > 0, one),
             ("result.candidates", result.candidates > 0, one),
-            ("result.race.epochs", result.race.epochs > 0, NO_RACE),
+            ("result.halving.epochs", result.halving.epochs > 0, HALVING),
             (
                 "knowledge.sure",
                 sure > 0.0 && sure.is_finite(),

@@ -116,7 +116,7 @@ impl From<&EpisodeRecord> for report::Candidate {
             reward: e.reward,
             feasible: e.feasible,
             screened: !e.screening.measures(),
-            race_accuracy: None,
+            halving_accuracy: None,
             widths: e.widths.clone(),
             device: e.device.clone(),
             device_s: e.timings.measuring_ns as f64 / 1e9,

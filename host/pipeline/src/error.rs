@@ -133,7 +133,7 @@ pub enum PipelineError {
     /// The run is finished, and its result is slower than the original.
     #[error(
         "the pruned network takes {:.3}x of the original's latency (95 % interval {:.3} to {:.3}): it is slower and is \
-         refused. It is kept as '{}'; `graphprune explain {}` tells why. To take it nevertheless: graphprune prune --out {} \
+         refused. It is kept as '{}'; `graphprune explain {}` shows why. To take it nevertheless: graphprune prune --out {} \
          --resume --allow-slower",
         ratio.value,
         ratio.low,

@@ -198,7 +198,7 @@ fn state(state: &DeviceState) -> String {
         parts.push(format!("battery {} %", battery.percent));
     }
     if parts.is_empty() {
-        "not told by the system".into()
+        "not reported by the system".into()
     } else {
         parts.join(", ")
     }

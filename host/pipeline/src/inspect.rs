@@ -54,7 +54,7 @@ pub struct Inspection {
     pub opset: i64,
     /// Nodes.
     pub nodes: usize,
-    /// Inputs with their shapes; a name stands for an open dimension.
+    /// Inputs with their shapes; an open dimension appears by its name.
     pub inputs: Vec<(String, Vec<String>)>,
     /// Outputs likewise.
     pub outputs: Vec<(String, Vec<String>)>,

@@ -9,8 +9,8 @@ use crate::error::PipelineError;
 /// The gaps in a network's costs, as nodes with their operators.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize)]
 pub struct Missing {
-    /// Inputs of which more than the batch is open, each with the option that gives its size.
-    /// Nothing but parameters is counted then.
+    /// Inputs with open sizes beside the batch, each with the option that gives its size. Only
+    /// parameters are counted then.
     pub open_inputs: Vec<OpenInput>,
     /// Layers whose multiply-accumulates are not counted.
     pub macs: Vec<String>,

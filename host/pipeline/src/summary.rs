@@ -51,11 +51,11 @@ pub(crate) fn report_data(
     let stored = session.records()?;
     let mut candidates = Vec::new();
     for episode in work.records.all_episodes() {
-        let race = work.records.get(&Purpose::Race.key(&episode.label()))?;
+        let halving = work.records.get(&Purpose::Halving.key(&episode.label()))?;
         let candidate = Candidate::from(episode);
         candidates.push(Candidate {
             device: candidate.device.filter(|_| several),
-            race_accuracy: race.map(|tuned| tuned.search_accuracy),
+            halving_accuracy: halving.map(|tuned| tuned.search_accuracy),
             ..candidate
         });
     }
@@ -238,7 +238,7 @@ fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
         .any(|low| low > 1.0);
     if slower {
         out.push(
-            "The pruned network is slower than the original: graphprune explain tells why.".into(),
+            "The pruned network is slower than the original: graphprune explain shows why.".into(),
         );
     }
     if !trained {

@@ -1,4 +1,4 @@
-//! The reference of all configuration keys, `host/docs/configuration.md`, is written from the types.
+//! The reference of all configuration keys, `host/docs/configuration.md`, follows from the types.
 //! With UPDATE_DOCS=1 this test writes it.
 
 use std::collections::BTreeMap;

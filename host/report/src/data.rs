@@ -181,7 +181,8 @@ pub struct Candidate {
     pub screened: bool,
     /// Accuracy on the search split after the short fine-tuning that selects the winner, for the
     /// candidates that took part.
-    pub race_accuracy: Option<f64>,
+    #[serde(rename = "race_accuracy")]
+    pub halving_accuracy: Option<f64>,
     /// Kept channels per group.
     pub widths: Vec<usize>,
     /// The measuring device; `None` if there is only one.

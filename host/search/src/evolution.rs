@@ -45,7 +45,7 @@ impl Default for EvolutionConfig {
 
 impl EvolutionConfig {
     /// Returns the defaults with an initial population of at most a quarter of `episodes`.
-    /// MetaPruning evaluates a thousand candidates, of which 50 random ones do not matter.
+    /// MetaPruning evaluates a thousand candidates; its 50 random ones hardly count there.
     pub fn for_episodes(episodes: usize) -> Self {
         Self {
             population: (episodes / 4).clamp(4, 50),

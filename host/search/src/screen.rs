@@ -16,7 +16,8 @@ pub struct ScreenConfig {
     /// Relative half-width of the predicted interval above which a candidate is measured to
     /// improve the latency model.
     pub unsure: f64,
-    /// One in this many rejected candidates is measured nevertheless, to detect errors of the model.
+    /// One in this many rejected candidates is measured nevertheless, to detect errors of the
+    /// model.
     pub audit: u64,
 }
 

@@ -1,4 +1,4 @@
-//! Android's debug bridge: the real daemon in a place without network, a server of its own, and
+//! Android's debug bridge: the real daemon in a container without network, a server of its own, and
 //! a client.
 //!
 //! The daemon listens on every interface, so it gets only a loopback interface of its own. A
@@ -13,8 +13,8 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::container::{self, Container, Root, Start};
 use crate::kit::{checked, quoted};
-use crate::place::{self, Place, Root, Start};
 use crate::{BoardError, Kit, SlowLink, System, Upstream};
 
 const GETPROP: &str = include_str!("getprop.sh");
@@ -77,9 +77,9 @@ pub struct Adbd {
     config: AdbdConfig,
     folder: TempDir,
     link: SlowLink,
-    device: Option<Place>,
+    device: Option<Container>,
     /// Dropped last, because the device reports to it.
-    _server: Place,
+    _server: Container,
     server_port: u16,
 }
 
@@ -90,22 +90,22 @@ impl Adbd {
     /// When the set-up is missing, or this machine does not let users make namespaces.
     pub fn start(config: AdbdConfig) -> Result<Self, BoardError> {
         let kit = Kit::find()?;
-        let folder = place::folder("adbd")?;
-        let files = place::files(folder.path());
+        let folder = container::folder("adbd")?;
+        let files = container::files(folder.path());
         for inside in ["files/bin", "home", "client"] {
             let path = folder.path().join(inside);
             std::fs::create_dir_all(&path).map_err(BoardError::io("creating", &path))?;
         }
         let (server, server_port) = start_server(&kit, folder.path())?;
         let client = adb(&kit, folder.path(), server_port);
-        place::write_script(
+        container::write_script(
             &folder.path().join("client/adb"),
             &format!("{client} \"$@\""),
         )?;
-        place::write_script(&files.join("bin/getprop"), GETPROP)?;
+        container::write_script(&files.join("bin/getprop"), GETPROP)?;
         let line = |(name, value): (&String, &String)| format!("[{name}]: [{value}]\n");
         let properties: String = config.properties.iter().map(line).collect();
-        place::write(&files.join("properties"), &properties)?;
+        container::write(&files.join("properties"), &properties)?;
         let mut this = Self {
             link: SlowLink::start(Upstream::Unix(files.join("adbd.sock")))?,
             kit,
@@ -176,7 +176,9 @@ impl Adbd {
 
     /// Returns the end of the daemon's output since its last start.
     pub fn log(&self) -> String {
-        self.device.as_ref().map_or_else(String::new, Place::log)
+        self.device
+            .as_ref()
+            .map_or_else(String::new, Container::log)
     }
 
     /// Kills the device with all its processes and removes its files. The server then lists it
@@ -192,7 +194,7 @@ impl Adbd {
     /// As [`Self::start`].
     pub fn restart(&mut self) -> Result<(), BoardError> {
         self.kill();
-        let socket = place::files(self.folder.path()).join("adbd.sock");
+        let socket = container::files(self.folder.path()).join("adbd.sock");
         if socket.exists() {
             std::fs::remove_file(&socket).map_err(BoardError::io("removing", &socket))?;
         }
@@ -209,8 +211,8 @@ impl Adbd {
             commands: "chroot . /bin/sh /.files/device",
         }
         .start()?;
-        device.wait("starting", |place| {
-            Ok((place.log().contains("adbd started") && socket.exists()).then_some(()))
+        device.wait("starting", |container| {
+            Ok((container.log().contains("adbd started") && socket.exists()).then_some(()))
         })?;
         // The server keeps a dead device's entry, which does not recover by itself.
         let _ = self.of_server(&["disconnect", &self.serial()]);
@@ -229,10 +231,10 @@ impl Adbd {
         checked(Command::new(self.client()).args(words))
     }
 
-    /// Writes the start-up script of the place. The port matters only where the machine has
+    /// Writes the start-up script of the container. The port matters only where the machine has
     /// sockets to its hypervisor, which ignore namespaces and on which the daemon listens too.
     fn write_start(&self) -> Result<(), BoardError> {
-        let port = place::free_port()?;
+        let port = container::free_port()?;
         let relay = self
             .kit
             .tool(Path::new("/.tools"), "socat", "usr/bin/socat");
@@ -248,19 +250,22 @@ impl Adbd {
             self.config.cpu,
             quoted(&daemon)
         );
-        place::write(&place::files(self.folder.path()).join("device"), &commands)
+        container::write(
+            &container::files(self.folder.path()).join("device"),
+            &commands,
+        )
     }
 }
 
-/// Starts the server in the foreground of a place, so that it ends with the place; otherwise it
-/// would outlive the test.
-fn start_server(kit: &Kit, folder: &Path) -> Result<(Place, u16), BoardError> {
+/// Starts the server in the foreground of a container, so that it ends with the container;
+/// otherwise it would outlive the test.
+fn start_server(kit: &Kit, folder: &Path) -> Result<(Container, u16), BoardError> {
     let folder = &folder.join("server");
     std::fs::create_dir_all(folder).map_err(BoardError::io("creating", folder))?;
     let mut tries = 0;
     loop {
         tries += 1;
-        let port = place::free_port()?;
+        let port = container::free_port()?;
         // It would claim every USB device and search for emulators.
         let commands = format!(
             "if [ -d /dev/bus/usb ]; then mount -t tmpfs none /dev/bus/usb; fi\n\

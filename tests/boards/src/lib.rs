@@ -6,7 +6,7 @@
 //! - [`Adbd`]: Android's debug bridge daemon with a server and client of its own.
 //! - [`SlowLink`]: a link between a client and one of these, with a bandwidth, that can be cut.
 //!
-//! Each runs in namespaces of its own (`place`), so the machine is not changed and root is not
+//! Each runs in namespaces of its own (`container`), so the machine is not changed and root is not
 //! needed; each ends with its value or with the process that holds it. All listen on the
 //! loopback interface only. `cargo xtask setup --boards` downloads their parts to `.deps/boards`
 //! of the checkout.
@@ -17,10 +17,10 @@
 //! Deliberately absent: graphprune itself. Its own transports put programs on a target.
 
 mod adbd;
+mod container;
 mod error;
 mod kit;
 mod link;
-mod place;
 mod poll;
 mod processes;
 mod sshd;

@@ -1,4 +1,4 @@
-//! An OpenSSH server in a place of its own.
+//! An OpenSSH server in a container of its own.
 
 use std::fs;
 use std::ops::{Deref, DerefMut};
@@ -7,13 +7,14 @@ use std::process::{Command, Output, Stdio};
 
 use tempfile::TempDir;
 
+use crate::container::{self, Container, Root, Start, USER};
 use crate::kit::{checked, quoted};
-use crate::place::{self, Place, Root, Start, USER};
 use crate::{BoardError, Kit, SlowLink, System, processes};
 
 /// The name of the target in its `ssh_config`.
 const HOST: &str = "board";
-/// The path of the server's program within the place; it re-executes itself for each connection.
+/// The path of the server's program within the container. It re-executes itself for each
+/// connection.
 const PROGRAM: &str = "/.files/sshd";
 const PROGRAM_FILE: &str = "/.tools/usr/sbin/sshd";
 /// The argument of a connection's process.
@@ -51,7 +52,7 @@ pub struct Sshd {
     config: BoardConfig,
     port: u16,
     folder: TempDir,
-    place: Option<Place>,
+    container: Option<Container>,
 }
 
 /// The same server over an aarch64 Linux; see the crate's documentation.
@@ -108,14 +109,14 @@ impl Sshd {
             kit: Kit::find()?,
             config,
             port: 0,
-            folder: place::folder("sshd")?,
-            place: None,
+            folder: container::folder("sshd")?,
+            container: None,
         };
         server.write_keys()?;
         let mut tries = 0;
         loop {
             tries += 1;
-            server.port = place::free_port()?;
+            server.port = container::free_port()?;
             server.write_configs()?;
             match server.restart() {
                 Err(BoardError::Ended { output, .. })
@@ -137,7 +138,7 @@ impl Sshd {
     pub fn config_through(&self, link: &SlowLink) -> Result<PathBuf, BoardError> {
         let port = link.address().port();
         let path = self.folder.path().join(format!("ssh_config-{port}"));
-        place::write(&path, &self.client_config(port))?;
+        container::write(&path, &self.client_config(port))?;
         Ok(path)
     }
 
@@ -183,16 +184,18 @@ impl Sshd {
 
     /// Returns the end of the server's output since its last start.
     pub fn log(&self) -> String {
-        self.place.as_ref().map_or_else(String::new, Place::log)
+        self.container
+            .as_ref()
+            .map_or_else(String::new, Container::log)
     }
 
     /// Kills the processes of all connections and returns their number. The server stays; the
     /// input of programs that ran over the connections ends.
     pub fn kill_connections(&self) -> usize {
         let all = self
-            .place
+            .container
             .as_ref()
-            .map(|place| processes::descendants(place.number()))
+            .map(|container| processes::descendants(container.number()))
             .unwrap_or_default();
         let is_server = |number: u32| processes::has_word(number, PROGRAM_FILE);
         let of_connections: Vec<_> = all
@@ -209,7 +212,7 @@ impl Sshd {
 
     /// Kills the server and all processes on the target, and removes its files.
     pub fn stop(&mut self) {
-        self.place = None;
+        self.container = None;
     }
 
     /// Restarts the server on the same port, with the same keys and an empty home folder.
@@ -227,7 +230,7 @@ impl Sshd {
             System::Host => "the SSH server",
             System::Aarch64 | System::Bare => "the aarch64 board",
         };
-        let mut place = Start {
+        let mut container = Start {
             name,
             folder: self.folder.path(),
             root: Some(Root {
@@ -241,15 +244,15 @@ impl Sshd {
         .start()?;
         // Only the server's own log shows that it, and not another process, listens on the port.
         let listens = format!("listening on 127.0.0.1 port {}", self.port);
-        place.wait("listening", |place| {
-            Ok(place.log().contains(&listens).then_some(()))
+        container.wait("listening", |container| {
+            Ok(container.log().contains(&listens).then_some(()))
         })?;
-        self.place = Some(place);
+        self.container = Some(container);
         Ok(())
     }
 
     fn write_keys(&self) -> Result<(), BoardError> {
-        let files = place::files(self.folder.path());
+        let files = container::files(self.folder.path());
         fs::create_dir_all(&files).map_err(BoardError::io("creating", &files))?;
         let user = self.folder.path().join("identity");
         let host = files.join("host_key");
@@ -262,20 +265,20 @@ impl Sshd {
             let path = key.with_extension("pub");
             fs::read_to_string(&path).map_err(BoardError::io("reading", &path))
         };
-        place::write(&files.join("authorized_keys"), &public(&user)?)?;
+        container::write(&files.join("authorized_keys"), &public(&user)?)?;
         let known = format!("{HOST} {}", public(&host)?);
-        place::write(&self.folder.path().join("known_hosts"), &known)?;
+        container::write(&self.folder.path().join("known_hosts"), &known)?;
         let program = self
             .kit
             .tool(Path::new("/.tools"), PROGRAM, "usr/sbin/sshd");
-        place::write_script(
+        container::write_script(
             &files.join("sshd"),
             &format!("exec {} \"$@\"", quoted(&program)),
         )
     }
 
     fn write_configs(&self) -> Result<(), BoardError> {
-        place::write(&self.config(), &self.client_config(self.port))?;
+        container::write(&self.config(), &self.client_config(self.port))?;
         let server = format!(
             "Port {}\n\
              ListenAddress 127.0.0.1\n\
@@ -292,8 +295,8 @@ impl Sshd {
              SetEnv QEMU_CPU={}\n",
             self.port, self.config.cpu
         );
-        place::write(
-            &place::files(self.folder.path()).join("sshd_config"),
+        container::write(
+            &container::files(self.folder.path()).join("sshd_config"),
             &server,
         )
     }

@@ -26,10 +26,10 @@ enum Action {
     List(Choice),
     /// Everything known of one measurement, as JSON
     Show {
-        /// Its number, as `list` tells it
+        /// Its number in the output of `list`
         id: i64,
         #[command(flatten)]
-        place: Place,
+        store: StoreArg,
     },
     /// Write measurements to a file: CSV, JSON or Parquet, units in the names of the columns
     Export {
@@ -48,13 +48,13 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
-struct Place {
+struct StoreArg {
     /// The store: a file or a run's folder; the user's own when it is left out
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
 }
 
-impl Place {
+impl StoreArg {
     fn open(&self) -> anyhow::Result<Store> {
         let path = match &self.store {
             Some(path) if path.is_dir() => path.join(STORE_FILE),
@@ -68,7 +68,7 @@ impl Place {
 #[derive(Debug, clap::Args)]
 struct Choice {
     #[command(flatten)]
-    place: Place,
+    store: StoreArg,
     /// The beginning of the model's SHA-256, or a part of its name
     #[arg(long)]
     model: Option<String>,
@@ -86,7 +86,7 @@ struct Choice {
 
 impl Choice {
     fn select(&self) -> anyhow::Result<(Store, Vec<Record>)> {
-        let store = self.place.open()?;
+        let store = self.store.open()?;
         let since = self.since.as_deref().map(parse_moment);
         let filter = Filter {
             model: self.model.clone(),
@@ -114,8 +114,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 store.path().display()
             );
         }
-        Action::Show { id, place } => {
-            let store = place.open()?;
+        Action::Show { id, store } => {
+            let store = store.open()?;
             let record = store
                 .get(*id)?
                 .with_context(|| format!("{} holds no measurement {id}", store.path().display()))?;

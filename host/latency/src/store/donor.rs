@@ -8,7 +8,7 @@ use rusqlite::{OptionalExtension, params};
 use super::{Key, Origin, Store, failure};
 use crate::LatencyError;
 
-/// A device whose measurements stand in for those of another.
+/// A device whose measurements are used in place of another's.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Donor {
     /// The device's identity.

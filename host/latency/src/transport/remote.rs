@@ -27,7 +27,7 @@ pub fn quote(word: &str) -> String {
     quote_strictly(word)
 }
 
-/// Quotes a path on the device for a POSIX shell. A leading `~/` stands for the user's home
+/// Quotes a path on the device for a POSIX shell. A leading `~/` means the user's home
 /// folder.
 pub fn quote_path(path: &str) -> String {
     match path.strip_prefix("~/") {

@@ -1,4 +1,4 @@
-//! The measurements of a donor stand in for those of a new device of the same kind.
+//! The measurements of a donor replace those of a new device of the same kind.
 
 use latency::{DeviceInfo, Key, Origin, RuntimeOptions, Sampling, Store};
 

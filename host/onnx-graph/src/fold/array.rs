@@ -17,7 +17,7 @@ pub(crate) enum Array {
     Flags(ArrayD<bool>),
     /// Integers of 64 or 32 bits.
     Ints(ArrayD<i64>, DType),
-    /// Integers of which some are open sizes.
+    /// Integers, some of them open sizes.
     Sizes(ArrayD<Element>, DType),
 }
 

@@ -76,7 +76,7 @@ pub(crate) struct Arithmetic {
     pub floats: Option<fn(f32, f32) -> f32>,
     /// On integers; `None` on overflow.
     pub integers: fn(i64, i64) -> Option<i64>,
-    /// On sizes of which some are open; `None` where the result is undetermined.
+    /// On partly open sizes; `None` where the result is undetermined.
     pub sizes: fn(&Element, &Element) -> Option<Element>,
 }
 

@@ -1,4 +1,4 @@
-//! Lists of sizes of which some are open.
+//! Lists of partly open sizes.
 
 use crate::DType;
 use crate::dims::Product;
@@ -84,7 +84,7 @@ impl Element {
     }
 }
 
-/// A short tensor of integers of which some are open sizes.
+/// A short tensor of integers, some of them open sizes.
 #[derive(Debug, Clone)]
 pub(crate) struct OpenSizes {
     pub dims: Vec<usize>,

@@ -7,8 +7,7 @@ use crate::dims::broadcast;
 use crate::fold::{Arithmetic, Element, Fold};
 use crate::value::Shape;
 
-/// Defines the operators of a table: how each combines floats, integers, and sizes of which some
-/// are open.
+/// Defines the operators of a table: how each combines floats, integers, and partly open sizes.
 macro_rules! binary {
     ($($(#[$doc:meta])* $name:ident: $floats:expr, $integers:expr, $sizes:expr;)*) => {$(
         $(#[$doc])*

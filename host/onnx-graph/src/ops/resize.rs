@@ -323,7 +323,7 @@ impl Operator for Resize {
             "coordinate_transformation_mode",
             name_of(&COORDINATES, &self.coordinates),
         );
-        // Before opset 13 region and scales cannot be omitted; an empty tensor stands for none.
+        // Before opset 13 region and scales cannot be omitted; an empty tensor means absent.
         let absent = |name, out: &Emission| match Tensor::f32([0], Vec::new()) {
             Ok(empty) if out.opset < 13 => Some(Extra::Tensor(name, empty)),
             _ => None,

@@ -129,7 +129,7 @@ impl Functions {
             let mut attributes = proto.node.iter().flat_map(|n| &n.attribute);
             let kept = attributes.any(subgraph);
             if kept && key.0.is_empty() {
-                let reason = "it stands for an operator of ONNX's own and has a subgraph in its body, which is not supported";
+                let reason = "it defines an operator of ONNX's own with a subgraph in its body, which is not supported";
                 return Err(GraphError::Unsupported {
                     place: place(),
                     reason: reason.into(),

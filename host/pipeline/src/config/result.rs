@@ -12,7 +12,8 @@ pub struct ResultConfig {
     /// becomes the result.
     pub candidates: usize,
     /// The successive halving that chooses these candidates.
-    pub race: RaceConfig,
+    #[serde(alias = "race")]
+    pub halving: HalvingConfig,
     /// The origin of a candidate's weights before fine-tuning.
     pub weights: WeightOrigin,
     /// Strategies to compare with: the best configuration of each gets the same fine-tuning and
@@ -37,7 +38,7 @@ impl Default for ResultConfig {
     fn default() -> Self {
         Self {
             candidates: 1,
-            race: RaceConfig::default(),
+            halving: HalvingConfig::default(),
             weights: WeightOrigin::Original,
             baselines: vec![StrategyKind::Uniform],
             final_effort: 4.0,
@@ -51,21 +52,22 @@ impl Default for ResultConfig {
 
 /// Successive halving: a short fine-tuning of more candidates than are fine-tuned in full.
 /// Generated weights rank configurations well from afar, but the first dozen of a search are
-/// often closer to each other than an evaluation can tell.
+/// often closer to each other than an evaluation can resolve.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
-pub struct RaceConfig {
-    /// Candidates that take part. With no more of them than are fine-tuned in full there is no
-    /// race.
-    pub entrants: usize,
-    /// Passes over the training data that each of them gets.
+pub struct HalvingConfig {
+    /// Candidates that get the short fine-tuning. Where no more than these are fine-tuned in full,
+    /// there is none.
+    #[serde(alias = "entrants")]
+    pub candidates: usize,
+    /// Passes over the training data of the short fine-tuning.
     pub epochs: usize,
 }
 
-impl Default for RaceConfig {
+impl Default for HalvingConfig {
     fn default() -> Self {
         Self {
-            entrants: 6,
+            candidates: 6,
             epochs: 3,
         }
     }

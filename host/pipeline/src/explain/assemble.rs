@@ -221,7 +221,7 @@ fn notes(layout: &Layout, before: &Times, predictions: Option<&Predictions>) -> 
     let missing = before.layers.iter().filter(|ns| ns.is_none()).count();
     if missing > 0 {
         notes.push(format!(
-            "the runtime's profile does not tell {missing} of {} layers by name; their time stands with the other operators",
+            "the runtime's profile does not name {missing} of {} layers; their time is among the other operators",
             layout.names.len()
         ));
     }

@@ -164,7 +164,7 @@ fn widths(original: &Graph, pruned: &Graph, analysis: &Analysis) -> Result<Vec<u
     }
     let all = known.into_iter().zip(groups);
     all.map(|(width, group)| {
-        width.ok_or_else(|| format!("it does not tell the width of '{}'", group.name))
+        width.ok_or_else(|| format!("it does not contain the width of '{}'", group.name))
     })
     .collect()
 }

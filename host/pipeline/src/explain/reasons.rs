@@ -167,6 +167,6 @@ fn times(layer: &LayerChange) -> String {
         (Some(before), Some(after)) => {
             format!("{:.1} to {:.1} us", before / 1e3, after / 1e3)
         }
-        _ => "time not told".into(),
+        _ => "time not reported".into(),
     }
 }

@@ -42,7 +42,7 @@ impl Calibration {
 pub(crate) const CALIBRATION: Key<Vec<Calibration>> = Key::new("calibration");
 
 /// Measures the configurations, or reads back those of an earlier call. `donor` is the device
-/// whose kernels stand for this one's.
+/// whose kernels are used in place of this one's.
 pub(crate) fn run(
     work: &mut Work<'_>,
     prepared: &Prepared,

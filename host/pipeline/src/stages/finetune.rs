@@ -40,15 +40,16 @@ pub(crate) enum Purpose {
     /// A network of the final table.
     Result,
     /// One of several candidates of the successive halving.
-    Race,
+    Halving,
 }
 
 impl Purpose {
-    /// Name of the folder in the run folder, and of the stage.
+    /// Name of the folder in the run folder, and of the stage. Run folders of 0.1.0 have these
+    /// names.
     fn folder(self) -> &'static str {
         match self {
             Self::Result => "finetune",
-            Self::Race => "race",
+            Self::Halving => "race",
         }
     }
 
@@ -60,7 +61,7 @@ impl Purpose {
     fn words(self) -> &'static str {
         match self {
             Self::Result => "fine-tuning",
-            Self::Race => "race",
+            Self::Halving => "short fine-tuning",
         }
     }
 }
@@ -86,8 +87,8 @@ pub(crate) fn run(
     let start = work.steadily(|| starting_point(work, source, widths))?;
     let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
     let mut config: FinetuneConfig = work.config.finetune.clone();
-    if purpose == Purpose::Race {
-        config.epochs = work.config.result.race.epochs;
+    if purpose == Purpose::Halving {
+        config.epochs = work.config.result.halving.epochs;
     }
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
@@ -139,7 +140,7 @@ pub(crate) fn run(
         accuracy.share() * 100.0,
         match purpose {
             Purpose::Result => "after fine-tuning",
-            Purpose::Race => "after the race",
+            Purpose::Halving => "after the short fine-tuning",
         }
     ));
     work.records.finish(&key, &tuned)?;

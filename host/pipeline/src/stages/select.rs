@@ -65,14 +65,14 @@ pub(crate) fn finetune_best(
             searching.judge.order(&a.1, &b.1)
         }
     });
-    let entrants = if kind.uses_halving() {
-        count.max(work.config.result.race.entrants)
+    let compared = if kind.uses_halving() {
+        count.max(work.config.result.halving.candidates)
     } else {
         count
     };
     let mut chosen: Vec<EpisodeRecord> = Vec::new();
     for (record, outcome) in ranked {
-        if chosen.len() == entrants || (hard && !outcome.feasible) {
+        if chosen.len() == compared || (hard && !outcome.feasible) {
             break;
         }
         let again = chosen.iter().any(|c| c.widths == record.widths);
@@ -84,7 +84,7 @@ pub(crate) fn finetune_best(
         chosen.extend(approach(work, searching, kind)?);
     }
     if chosen.len() > count {
-        chosen = race(work, source, chosen)?;
+        chosen = halve(work, source, chosen)?;
     }
     chosen.truncate(count);
     if chosen.is_empty() {
@@ -103,14 +103,14 @@ pub(crate) fn finetune_best(
 
 /// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the
 /// search's order.
-fn race(
+fn halve(
     work: &mut Work<'_>,
     source: &Source<'_>,
-    entrants: Vec<EpisodeRecord>,
+    candidates: Vec<EpisodeRecord>,
 ) -> Result<Vec<EpisodeRecord>, PipelineError> {
     let mut results = Vec::new();
-    for record in entrants {
-        let (label, purpose) = (record.label(), Purpose::Race);
+    for record in candidates {
+        let (label, purpose) = (record.label(), Purpose::Halving);
         let (tuned, _) = finetune::run(work, source, purpose, &label, &record.widths)?;
         results.push((tuned.search_accuracy, record));
     }

@@ -22,7 +22,7 @@ pub(super) fn candidates(data: &ReportData) -> Markup {
         Figure("predicted"),
         Figure("MACs"),
         Figure("reward"),
-        Figure("after the race"),
+        Figure("after short fine-tuning"),
         Figure("within budget"),
         Text("device"),
         Text("kept channels per group"),
@@ -57,7 +57,7 @@ fn row(candidate: &Candidate) -> Markup {
         td { (or_none(candidate.predicted_ratio.map(format::ratio))) }
         td { (format::exact(candidate.macs)) }
         td { (format::significant(candidate.reward, 5)) }
-        td { (or_none(candidate.race_accuracy.map(format::percent))) }
+        td { (or_none(candidate.halving_accuracy.map(format::percent))) }
         td { (within) }
         td.l { (candidate.device.as_deref().unwrap_or(NONE)) }
         td.l { (widths.join(" ")) }

@@ -113,7 +113,7 @@ pub fn run() -> ReportData {
                 },
                 feasible,
                 screened: false,
-                race_accuracy: (feasible && episode % 20 == 0).then_some(accuracy + 0.03),
+                halving_accuracy: (feasible && episode % 20 == 0).then_some(accuracy + 0.03),
                 device: None,
                 device_s: 0.3,
                 widths: channels

@@ -47,7 +47,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
     };
     let agents = Agents::find(args.agents.as_deref())?;
-    let wanted = Deployment {
+    let deployment = Deployment {
         device: device.name.clone(),
         folder: folder.to_owned(),
         triple: device.profile.agent.triple.clone(),
@@ -60,16 +60,21 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     bar.set_message("looking at the device");
     let style =
         ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?;
-    let done = deploy(shell.as_ref(), &agents, &wanted, &mut |step| match step {
-        DeployStep::Sending { file, sent, of } => {
-            bar.set_style(style.clone());
-            bar.set_length(of);
-            bar.set_position(sent);
-            bar.set_message(file);
-        }
-        DeployStep::Verifying => bar.set_message("comparing digests"),
-        DeployStep::Trying => bar.set_message("trying the agent"),
-    });
+    let done = deploy(
+        shell.as_ref(),
+        &agents,
+        &deployment,
+        &mut |step| match step {
+            DeployStep::Sending { file, sent, of } => {
+                bar.set_style(style.clone());
+                bar.set_length(of);
+                bar.set_position(sent);
+                bar.set_message(file);
+            }
+            DeployStep::Verifying => bar.set_message("comparing digests"),
+            DeployStep::Trying => bar.set_message("trying the agent"),
+        },
+    );
     bar.finish_and_clear();
     let done = done?;
     let libc = done

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(30);
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The queue is that of the agent that is asked. Behind ssh and adb each host has an agent of its own, and then \
-    only temperatures, frequencies and load tell of the others."
+    the others show only in temperatures, frequencies and load."
 )]
 pub struct Args {
     #[command(flatten)]

@@ -1,5 +1,5 @@
-# The first process of a place's PID namespace: all processes of the place end with it.
-# It ends when its standard input closes, which happens in any case when the process that holds the place ends.
+# The first process of a container's PID namespace: all processes of the container end with it.
+# It ends when its standard input closes, which happens in any case when the process that holds the container ends.
 set -eu
 exec 3<&0 </dev/null
 {
@@ -23,7 +23,7 @@ if [ -n "${EMULATORS-}" ]; then
     emulate arm 1 28 "$EMULATORS/qemu-arm"
 fi
 if [ -n "${ROOT-}" ]; then
-    mount -t tmpfs -o mode=755 place "$ROOT"
+    mount -t tmpfs -o mode=755 container "$ROOT"
     cd "$ROOT"
     mkdir .files .tools .android data dev home proc run sys tmp
     for name in $TOP; do

@@ -11,16 +11,16 @@ use tempfile::TempDir;
 use crate::poll::{self, PATIENCE};
 use crate::{BoardError, Kit, System, processes};
 
-const SCRIPT: &str = include_str!("place.sh");
-/// The folders of a system that are mounted in a place, where they exist.
+const SCRIPT: &str = include_str!("container.sh");
+/// The folders of a system that are mounted in a container, where they exist.
 const WHOLE: &str = "bin etc lib lib32 lib64 libx32 opt sbin usr";
 /// Bytes of a log in an error.
 const SHOWN: usize = 2000;
 
-/// The user that a server in a place runs as.
+/// The user that a server in a container runs as.
 pub(crate) const USER: &str = "tester";
 
-/// The file system of a place.
+/// The file system of a container.
 pub(crate) struct Root<'a> {
     pub(crate) kit: &'a Kit,
     pub(crate) system: System,
@@ -28,7 +28,7 @@ pub(crate) struct Root<'a> {
     pub(crate) home_bytes: u64,
 }
 
-/// The configuration of a place.
+/// The configuration of a container.
 pub(crate) struct Start<'a> {
     /// Its name in errors.
     pub(crate) name: &'a str,
@@ -39,20 +39,20 @@ pub(crate) struct Start<'a> {
     /// Whether it has no network except a loopback interface of its own.
     pub(crate) alone: bool,
     /// Commands for the shell of the first process, after the file system is assembled. The
-    /// place ends with the last one.
+    /// container ends with the last one.
     pub(crate) commands: &'a str,
 }
 
-/// A running place; dropping it kills all of its processes.
+/// A running container; dropping it kills all of its processes.
 #[derive(Debug)]
-pub(crate) struct Place {
+pub(crate) struct Container {
     name: String,
     child: Child,
     log: PathBuf,
 }
 
 impl Start<'_> {
-    pub(crate) fn start(&self) -> Result<Place, BoardError> {
+    pub(crate) fn start(&self) -> Result<Container, BoardError> {
         let files = files(self.folder);
         fs::create_dir_all(&files).map_err(BoardError::io("creating", &files))?;
         let log = self.folder.join("log");
@@ -82,7 +82,7 @@ impl Start<'_> {
             .stderr(err)
             .spawn()
             .map_err(BoardError::start("unshare"))?;
-        Ok(Place {
+        Ok(Container {
             name: self.name.to_owned(),
             child,
             log,
@@ -128,14 +128,14 @@ impl Root<'_> {
     }
 }
 
-impl Place {
-    /// Returns the number of the process outside of the namespaces, the ancestor of the place's
+impl Container {
+    /// Returns the number of the process outside of the namespaces, the ancestor of the container's
     /// processes.
     pub(crate) fn number(&self) -> u32 {
         self.child.id()
     }
 
-    /// Returns the end of the output of the place's processes.
+    /// Returns the end of the output of the container's processes.
     pub(crate) fn log(&self) -> String {
         let bytes = fs::read(&self.log).unwrap_or_default();
         let from = bytes.len().saturating_sub(SHOWN);
@@ -144,7 +144,7 @@ impl Place {
             .to_owned()
     }
 
-    /// Waits until `ready` returns a value. Fails at once when the place ends.
+    /// Waits until `ready` returns a value. Fails at once when the container ends.
     pub(crate) fn wait<T>(
         &mut self,
         what: &'static str,
@@ -170,7 +170,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for Container {
     fn drop(&mut self) {
         drop(self.child.stdin.take());
         if !self.has_ended() {
@@ -188,7 +188,7 @@ pub(crate) fn files(folder: &Path) -> PathBuf {
     folder.join("files")
 }
 
-/// Writes a file for a place.
+/// Writes a file for a container.
 pub(crate) fn write(path: &Path, text: &str) -> Result<(), BoardError> {
     fs::write(path, text).map_err(BoardError::io("writing", path))
 }
