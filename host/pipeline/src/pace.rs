@@ -41,6 +41,10 @@ const WINDOW: usize = 5;
 /// choose kernels and allocate memory.
 const FIRST: usize = 2;
 
+/// Steps after which a training with fewer threads than cores tries more: the work that took the
+/// others may have ended. Doubled after each try in vain.
+const RETRY: usize = 150;
+
 /// Watches the steps of one training, and tries other numbers of threads on some of them where it
 /// is too slow.
 #[derive(Debug)]
@@ -50,13 +54,39 @@ pub(crate) struct Pacer {
     skip: usize,
     speeds: VecDeque<f64>,
     trial: Option<Trial>,
+    retry: Option<Retry>,
 }
 
 #[derive(Debug)]
 struct Trial {
-    measured: f64,
+    reason: Reason,
+    before: usize,
     untried: Vec<usize>,
     found: Vec<Pace>,
+}
+
+/// A coming trial of more threads.
+#[derive(Debug, Clone, Copy)]
+struct Retry {
+    every: usize,
+    left: usize,
+}
+
+impl Retry {
+    /// A trial after `every` steps, where `pace` leaves threads unused.
+    fn after(every: usize, pace: Pace, counts: &[usize]) -> Option<Self> {
+        let unused = counts.iter().any(|&threads| threads > pace.threads);
+        unused.then_some(Self { every, left: every })
+    }
+}
+
+/// Why threads are tried.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) enum Reason {
+    /// The training fell behind this speed, in images a second.
+    Behind(f64),
+    /// It has left threads unused for some time.
+    Retry,
 }
 
 /// A change of threads after a step.
@@ -64,11 +94,12 @@ struct Trial {
 pub(crate) enum Change {
     /// Run the next steps with this many threads.
     Try(usize),
-    /// Continue at this pace. `found` holds all that were tried, `measured` the speed at the
-    /// start in images a second.
+    /// Continue at this pace. `found` holds all that were tried, `before` is the number of threads
+    /// before the trial.
     Settle {
         pace: Pace,
-        measured: f64,
+        before: usize,
+        reason: Reason,
         found: Vec<Pace>,
     },
 }
@@ -77,12 +108,14 @@ impl Pacer {
     /// A pacer for a training that should run at `pace`, with the numbers of threads worth
     /// trying.
     pub fn new(pace: Pace, counts: Vec<usize>) -> Self {
+        let retry = Retry::after(RETRY, pace, &counts);
         Self {
             pace,
             counts,
             skip: FIRST,
             speeds: VecDeque::new(),
             trial: None,
+            retry,
         }
     }
 
@@ -101,14 +134,22 @@ impl Pacer {
             return self.tried(now);
         }
         self.speeds.pop_front();
-        if now >= self.pace.images_per_second * TOO_SLOW || self.counts.len() < 2 {
+        if self.counts.len() < 2 {
+            return None;
+        }
+        let reason = if now < self.pace.images_per_second * TOO_SLOW {
+            Reason::Behind(self.pace.images_per_second)
+        } else if self.retry_is_due() {
+            Reason::Retry
+        } else {
             // A machine that is free again is held to its new speed.
             self.pace.images_per_second = self.pace.images_per_second.max(now);
             return None;
-        }
+        };
         let own = self.pace.threads;
         self.trial = Some(Trial {
-            measured: self.pace.images_per_second,
+            reason,
+            before: own,
             untried: self.counts.iter().copied().filter(|&n| n != own).collect(),
             found: vec![Pace {
                 threads: own,
@@ -116,6 +157,14 @@ impl Pacer {
             }],
         });
         self.next()
+    }
+
+    fn retry_is_due(&mut self) -> bool {
+        let Some(retry) = &mut self.retry else {
+            return false;
+        };
+        retry.left -= 1;
+        retry.left == 0
     }
 
     fn tried(&mut self, speed: f64) -> Option<Change> {
@@ -137,13 +186,22 @@ impl Pacer {
             return Some(Change::Try(self.pace.threads));
         }
         let Trial {
-            measured, found, ..
+            reason,
+            before,
+            found,
+            ..
         } = self.trial.take()?;
         let faster = |a: &&Pace, b: &&Pace| a.images_per_second.total_cmp(&b.images_per_second);
         self.pace = *found.iter().max_by(faster)?;
+        let every = match self.retry {
+            Some(retry) if self.pace.threads == before => retry.every.saturating_mul(2),
+            _ => RETRY,
+        };
+        self.retry = Retry::after(every, self.pace, &self.counts);
         Some(Change::Settle {
             pace: self.pace,
-            measured,
+            before,
+            reason,
             found,
         })
     }
@@ -191,20 +249,37 @@ mod tests {
             (false, 2) => 57.0,
             (false, _) => 537.0,
         };
-        let (threads, changes) = run(2, 200, busy);
+        let (threads, changes) = run(2, 300, busy);
         assert_eq!(threads, 1);
         let Some(Change::Settle {
             pace,
-            measured,
+            reason,
             found,
-        }) = changes.last()
+            ..
+        }) = changes.get(1)
         else {
             panic!("{changes:?}")
         };
-        assert_eq!((pace.images_per_second, *measured), (537.0, 1000.0));
+        assert_eq!(pace.images_per_second, 537.0);
+        assert_eq!(*reason, Reason::Behind(1000.0));
         assert_eq!(found[0].words(), "2 threads 57 images/s");
         assert_eq!(found[1].words(), "1 thread 537 images/s");
-        assert_eq!(changes.len(), 2, "settled once: {changes:?}");
+        assert_eq!(changes.len(), 4, "tried again once: {changes:?}");
+    }
+
+    #[test]
+    fn threads_come_back_when_the_other_program_ends() {
+        let busy_for_a_while = |threads, step| match (step < 100, threads) {
+            (true, 2) => 57.0,
+            (true, _) | (false, 1) => 537.0,
+            (false, _) => 1000.0,
+        };
+        let (threads, changes) = run(2, 400, busy_for_a_while);
+        assert_eq!((threads, changes.len()), (2, 4), "{changes:?}");
+        let Some(Change::Settle { before, reason, .. }) = changes.last() else {
+            panic!("{changes:?}")
+        };
+        assert_eq!((*before, *reason), (1, Reason::Retry));
     }
 
     #[test]
@@ -216,7 +291,7 @@ mod tests {
             4 => 400.0,
             _ => 100.0,
         };
-        let (threads, changes) = run(16, 200, busy);
+        let (threads, changes) = run(16, 150, busy);
         assert_eq!(threads, 8);
         assert_eq!(changes.len(), 6, "{changes:?}");
     }

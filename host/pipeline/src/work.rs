@@ -11,7 +11,7 @@ use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
 use crate::news::DeviceNews;
-use crate::pace::{Change, PACE, Pace, Pacer};
+use crate::pace::{Change, PACE, Pace, Pacer, Reason};
 use crate::progress::{Reporter, StopFlag};
 use crate::records::Records;
 
@@ -172,19 +172,30 @@ impl Watch<'_> {
             Some(Change::Try(threads)) => torch_exec::set_threads(threads),
             Some(Change::Settle {
                 pace,
-                measured,
+                before,
+                reason,
                 found,
             }) => {
                 torch_exec::set_threads(pace.threads);
                 *self.pace = Some(pace);
                 let found: Vec<String> = found.into_iter().map(Pace::words).collect();
-                self.reporter.note(&format!(
-                    "{}: below a third of the {measured:.0} images/s that were measured, so threads were measured anew ({}); \
-                     goes on with {}",
-                    self.stage,
-                    found.join(", "),
-                    pace.threads
-                ));
+                let reason = match reason {
+                    Reason::Behind(speed) => {
+                        Some(format!("slower than a third of {speed:.0} images/s"))
+                    }
+                    Reason::Retry if pace.threads != before => {
+                        Some("the number of threads is tried again".to_owned())
+                    }
+                    Reason::Retry => None,
+                };
+                if let Some(reason) = reason {
+                    self.reporter.note(&format!(
+                        "{}: {reason} ({}); continues with {}",
+                        self.stage,
+                        found.join(", "),
+                        pace.threads
+                    ));
+                }
                 // Without the record a resumed run starts with the old number, which is no reason
                 // to end this one.
                 if let Err(e) = self.records.finish(&PACE, &pace) {
