@@ -34,6 +34,7 @@ pub fn measure(
     let mut sample = worker_job(wire::WorkerPass::Sample);
     sample.models = models.clone();
     sample.first_is_reference = job.reference.is_some();
+    sample.reversed = job.reversed;
     if sample.first_is_reference {
         sample.models.rotate_right(1);
     }

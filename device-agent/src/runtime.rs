@@ -137,6 +137,7 @@ impl Runtime {
             pass: pass.into(),
             models: Vec::new(),
             first_is_reference: false,
+            reversed: false,
             sampling: Some(sampling.clone().into()),
             limits: Some(limits.clone().into()),
             agent_pid: std::process::id(),

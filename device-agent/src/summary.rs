@@ -9,7 +9,7 @@
 use std::time::Duration;
 
 use agent_protocol::{
-    DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
+    Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
     RuntimeOptions, Sentinel, Verdict, stats, wire,
 };
 
@@ -21,6 +21,8 @@ use crate::worker::providers;
 const CLOCK_JUMP_NS: i128 = 1_000_000_000;
 /// Change of the sentinel's time that is noted. On a busy shared machine it moved by up to 3 %.
 const PACE_NOTED_REL: f64 = 0.1;
+/// Share of the sampling spent waiting for a core that is noted.
+const CONTENTION_NOTED: f64 = 0.02;
 /// Flags of a Raspberry Pi's firmware for throttling now: low voltage, frequency capped,
 /// throttled, soft limit.
 const FIRMWARE_NOW: u32 = 0xf;
@@ -64,6 +66,8 @@ pub fn measurements(
     notes.extend(samples.notes);
     notes.extend(conditions::notes(&job.conditions, &around.before));
     let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
+    let contention: Option<Contention> = samples.contention.map(Into::into);
+    notes.extend(contention.and_then(contention_note));
     notes.extend(pace_note(sentinel, PACE_NOTED_REL));
     let runtime = RuntimeInfo {
         version: samples.runtime_version,
@@ -82,6 +86,7 @@ pub fn measurements(
         runtime,
         notes,
         sentinel,
+        contention,
     };
     let mut series = samples.series.into_iter();
     let reference = job
@@ -117,6 +122,7 @@ struct Pass<'a> {
     runtime: RuntimeInfo,
     notes: Vec<String>,
     sentinel: Option<Sentinel>,
+    contention: Option<Contention>,
 }
 
 impl Pass<'_> {
@@ -182,6 +188,8 @@ impl Pass<'_> {
             taken_unix_ns: self.around.after.taken_unix_ns,
             load_ns: series.load_ns,
             sentinel: self.sentinel,
+            contention: self.contention,
+            processes: Vec::new(),
         })
     }
 
@@ -275,6 +283,17 @@ fn pace_note(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
             if change > 0.0 { "slower" } else { "faster" },
             before_ns as f64 / 1e6,
             after_ns as f64 / 1e6
+        )
+    })
+}
+
+/// Returns a note on the time that the worker waited for a core.
+fn contention_note(contention: Contention) -> Option<String> {
+    let share = contention.share();
+    (share > CONTENTION_NOTED).then(|| {
+        format!(
+            "the worker waited for a core during {:.0} % of the sampling: other processes use the device",
+            share * 100.0
         )
     })
 }

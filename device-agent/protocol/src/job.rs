@@ -123,6 +123,9 @@ pub struct MeasureJob {
     pub runtime: RuntimeOptions,
     /// What must hold on the device.
     pub conditions: Conditions,
+    /// Whether the worker loads and runs the models in the reverse of their usual order, in which
+    /// the reference comes first. An older agent ignores it.
+    pub reversed: bool,
 }
 
 impl MeasureJob {
@@ -167,6 +170,7 @@ impl TryFrom<wire::MeasureRequest> for MeasureJob {
             evidence: Evidence::from_wire(M, "evidence", m.evidence)?,
             runtime: m.runtime.unwrap_or_default().try_into()?,
             conditions: m.conditions.unwrap_or_default().try_into()?,
+            reversed: m.reversed,
         };
         job.check_time()?;
         Ok(job)
@@ -183,6 +187,7 @@ impl From<MeasureJob> for wire::MeasureRequest {
             evidence: job.evidence.to_wire(),
             runtime: Some(job.runtime.into()),
             conditions: Some(job.conditions.into()),
+            reversed: job.reversed,
         }
     }
 }
@@ -214,6 +219,7 @@ mod tests {
                 cool_down_ns: 5,
                 governor: Some("performance".into()),
             },
+            reversed: true,
         }
     }
 

@@ -51,7 +51,7 @@ pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, Ther
 pub use digest::Sha256;
 pub use error::ProtocolError;
 pub use job::{Evidence, InputShape, MeasureJob, ModelRef};
-pub use measurement::{Measurement, Sentinel, Verdict};
+pub use measurement::{Contention, Measurement, ProcessFigures, Sentinel, Verdict};
 pub use progress::{Failure, FailureKind, MeasureEvent, Progress, Stage};
 pub use ratio::Ratio;
 pub use run::{RunJob, RunOutput};

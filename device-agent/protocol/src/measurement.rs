@@ -36,6 +36,59 @@ impl From<Sentinel> for wire::Sentinel {
     }
 }
 
+/// How long the thread that runs the models was ready to run and waited for a core while it
+/// sampled, from the kernel's `schedstat`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Contention {
+    /// Time spent waiting, ns.
+    pub waiting_ns: u64,
+    /// Duration of the sampling, ns.
+    pub elapsed_ns: u64,
+}
+
+impl Contention {
+    /// Returns the share of the sampling that was spent waiting, 0 to 1.
+    pub fn share(self) -> f64 {
+        (self.waiting_ns as f64 / self.elapsed_ns.max(1) as f64).min(1.0)
+    }
+}
+
+impl From<wire::Contention> for Contention {
+    fn from(m: wire::Contention) -> Self {
+        Self {
+            waiting_ns: m.waiting_ns,
+            elapsed_ns: m.elapsed_ns,
+        }
+    }
+}
+
+impl From<Contention> for wire::Contention {
+    fn from(contention: Contention) -> Self {
+        Self {
+            waiting_ns: contention.waiting_ns,
+            elapsed_ns: contention.elapsed_ns,
+        }
+    }
+}
+
+/// One worker process among those behind a [`Measurement`].
+#[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
+pub struct ProcessFigures {
+    /// How many of the measurement's samples are of this process; they follow those of the
+    /// processes before it.
+    pub samples: usize,
+    /// Runs in one of its blocks.
+    pub block_runs: u32,
+    /// Median over rounds of the block's median, ns.
+    pub median_ns: f64,
+    /// Ratio to the reference: the median over rounds.
+    pub ratio: Option<f64>,
+    /// The device's pace around its samples.
+    pub sentinel: Option<Sentinel>,
+    /// How long it waited for a core.
+    pub contention: Option<Contention>,
+}
+
 /// Whether a measurement may be used.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -58,9 +111,10 @@ pub struct Measurement {
     pub model_sha256: Sha256,
     /// The reference it was interleaved with.
     pub reference_sha256: Option<Sha256>,
-    /// Median over rounds of the block's median, ns.
+    /// Median over rounds of the block's median, ns; over several processes their geometric mean.
     pub median_ns: f64,
-    /// The 95 % interval of `median_ns`, by the order statistics of the rounds.
+    /// The 95 % interval of `median_ns`: by the order statistics of the rounds, or Student's over
+    /// several processes.
     pub ci95_ns: (f64, f64),
     /// The fastest run, ns.
     pub min_ns: u64,
@@ -78,7 +132,7 @@ pub struct Measurement {
     pub p99_ns: f64,
     /// Every timed run in the order of running: rounds of `block_runs` runs each.
     pub samples_ns: Vec<u64>,
-    /// Runs in a block.
+    /// Runs in a block, of the first process where there are several.
     pub block_runs: u32,
     /// The warm-up runs, which are not counted.
     pub warmup_ns: Vec<u64>,
@@ -106,6 +160,13 @@ pub struct Measurement {
     pub load_ns: u64,
     /// The device's own pace around the samples.
     pub sentinel: Option<Sentinel>,
+    /// How long the worker waited for a core.
+    #[serde(default)]
+    pub contention: Option<Contention>,
+    /// The worker processes that the interval is over. Empty for the measurement of one process,
+    /// whose interval shows only the noise within it and serves for screening.
+    #[serde(default)]
+    pub processes: Vec<ProcessFigures>,
 }
 
 impl Measurement {
@@ -207,6 +268,8 @@ impl TryFrom<wire::Measurement> for Measurement {
             taken_unix_ns: m.taken_unix_ns,
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),
+            contention: m.contention.map(Into::into),
+            processes: Vec::new(),
         })
     }
 }
@@ -248,6 +311,7 @@ impl From<Measurement> for wire::Measurement {
             taken_unix_ns: m.taken_unix_ns,
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),
+            contention: m.contention.map(Into::into),
         }
     }
 }
@@ -316,6 +380,11 @@ mod tests {
                 before_ns: 10,
                 after_ns: 11,
             }),
+            contention: Some(Contention {
+                waiting_ns: 1,
+                elapsed_ns: 20,
+            }),
+            processes: Vec::new(),
         }
     }
 

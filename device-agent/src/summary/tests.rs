@@ -15,6 +15,7 @@ fn job(reference: bool) -> MeasureJob {
         evidence: Evidence::Quick,
         runtime: RuntimeOptions::default(),
         conditions: Conditions::default(),
+        reversed: false,
     }
 }
 

@@ -49,7 +49,12 @@ pub fn pass(
             notes.push(note);
         }
     };
-    for model in &job.models {
+    let order: Vec<&wire::WorkerModel> = if job.reversed {
+        job.models.iter().rev().collect()
+    } else {
+        job.models.iter().collect()
+    };
+    for model in order {
         events.enter(Stage::Load, &model.name);
         let nodes = if bench.options.providers.iter().all(providers::is_cpu) {
             Vec::new()
@@ -83,8 +88,16 @@ pub fn pass(
     events.enter(Stage::Sampling, "");
     let sentinel = Sentinel::new();
     let before_ns = sentinel.time();
-    sample(&mut all, bench, job.first_is_reference, events)?;
+    let (sampling, from_ns) = (Instant::now(), waited_ns());
+    sample(&mut all, bench, job, events)?;
+    let contention = from_ns.zip(waited_ns()).map(|(from, to)| wire::Contention {
+        waiting_ns: to.saturating_sub(from),
+        elapsed_ns: nanoseconds(sampling),
+    });
     let after_ns = sentinel.time();
+    if job.reversed {
+        all.reverse();
+    }
     for series in &mut all {
         series.finite &= series.runner.run_and_check()?;
     }
@@ -117,6 +130,7 @@ pub fn pass(
             after_ns,
         }),
         notes,
+        contention,
         ..wire::WorkerSamples::default()
     })
 }
@@ -171,7 +185,7 @@ fn warm_up(series: &mut Series, bench: &Bench) -> Result<(), WorkerError> {
 fn sample(
     all: &mut [Series],
     bench: &Bench,
-    first_is_reference: bool,
+    job: &wire::WorkerJob,
     events: &mut Events,
 ) -> Result<(), WorkerError> {
     let sampling = &bench.sampling;
@@ -200,11 +214,7 @@ fn sample(
         let elapsed = nanoseconds(begun);
         let rounds = round + 1;
         let enough = rounds >= (sampling.min_rounds as usize).min(most);
-        let widest = if enough {
-            widest_ci(all, first_is_reference)
-        } else {
-            None
-        };
+        let widest = if enough { widest_ci(all, job) } else { None };
         if elapsed - reported >= REPORT_NS {
             reported = elapsed;
             events.progress.rounds = u32::try_from(rounds).unwrap_or(u32::MAX);
@@ -259,17 +269,32 @@ fn preemptions() -> Option<std::ffi::c_long> {
         .map(|usage| usage.involuntary_context_switches())
 }
 
+/// Returns how long this thread has been ready to run and waited for a core, ns; `None` where the
+/// kernel does not report it.
+fn waited_ns() -> Option<u64> {
+    // Time on a core, time waiting for one, and the number of turns (sched-stats.rst).
+    let text = std::fs::read_to_string("/proc/thread-self/schedstat").ok()?;
+    text.split_whitespace().nth(1)?.parse().ok()
+}
+
 /// Returns half the widest interval relative to its median: of the ratios to the reference where
 /// there is one, otherwise of the times.
-fn widest_ci(all: &[Series], first_is_reference: bool) -> Option<f64> {
-    let widths: Option<Vec<f64>> = match all {
-        [reference, candidates @ ..] if first_is_reference && !candidates.is_empty() => candidates
-            .iter()
-            .map(|candidate| {
-                stats::ratio(&candidate.medians, &reference.medians, 1.0)
-                    .map(|ratio| ratio.ci_rel())
-            })
-            .collect(),
+fn widest_ci(all: &[Series], job: &wire::WorkerJob) -> Option<f64> {
+    let split = if job.reversed {
+        all.split_last()
+    } else {
+        all.split_first()
+    };
+    let widths: Option<Vec<f64>> = match split {
+        Some((reference, candidates)) if job.first_is_reference && !candidates.is_empty() => {
+            candidates
+                .iter()
+                .map(|candidate| {
+                    stats::ratio(&candidate.medians, &reference.medians, 1.0)
+                        .map(|ratio| ratio.ci_rel())
+                })
+                .collect()
+        }
         _ => all
             .iter()
             .map(|series| {

@@ -294,6 +294,7 @@ pub fn job(model: &Model, sampling: Sampling) -> agent_protocol::MeasureJob {
         evidence: latency::Evidence::Quick,
         runtime: latency::RuntimeOptions::default(),
         conditions: latency::Conditions::default(),
+        reversed: false,
     }
 }
 

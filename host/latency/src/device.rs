@@ -8,6 +8,7 @@ use agent_protocol::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::processes::measure_over_processes;
 use crate::{Client, LatencyError, LatencySource, Launcher, Link, MeasureRequest, Model};
 
 /// The additional delay of each further restart of a lost agent; the first restart has none.
@@ -191,6 +192,7 @@ impl AgentDevice {
             evidence: request.evidence,
             runtime: request.runtime.clone(),
             conditions: request.conditions.clone(),
+            reversed: request.reversed,
         };
         let silence = Duration::from_nanos(self.patience.silence_ns);
         self.with_agent("measuring", |client| {
@@ -262,6 +264,12 @@ impl LatencySource for AgentDevice {
             });
         }
         let mut left = self.patience.retries;
+        if request.processes.most > 1 {
+            // A process without a usable figure is replaced by the next one.
+            return measure_over_processes(request, |one| {
+                self.measure_despite_crashes(one, &mut left)
+            });
+        }
         let mut results = self.measure_despite_crashes(request, &mut left)?;
         while left > 0 {
             let invalid: Vec<usize> = results

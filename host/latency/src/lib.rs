@@ -13,6 +13,8 @@
 //! - Candidates and reference run interleaved in one process. The interval of their *ratio*
 //!   decides validity, not the load of the machine: on a shared machine absolute load says
 //!   little.
+//! - Figures to rely on are over several processes ([`MeasureRequest::thorough`]); one process
+//!   only screens.
 //! - A crashed or hanging agent is restarted and the measurement repeated, a bounded number of
 //!   times. A crashed worker costs one measurement.
 //!
@@ -53,12 +55,14 @@
 //! # fn main() -> Result<(), LatencyError> {
 //! let profile = Profile::local()?;
 //! let (original, pruned) = (Model::new("original", *b"..."), Model::new("pruned", *b".."));
-//! // Four times the sampling of a search, with peak memory and the providers of all nodes.
+//! // A figure to rely on: over at least five processes, with peak memory and the providers of all
+//! // nodes.
 //! let request = MeasureRequest {
 //!     evidence: Evidence::Full,
-//!     ..profile.request(vec![pruned], Some(original)).scaled(4.0)
+//!     ..profile.request(vec![pruned], Some(original)).thorough(4.0)
 //! };
 //! assert_eq!(request.names().collect::<Vec<_>>(), ["pruned", "original"]);
+//! assert_eq!(request.processes.fewest, 5);
 //! assert_eq!(request.sampling.ci_target_rel, profile.sampling.ci_target_rel / 2.0);
 //! let measured = Replay(Vec::new()).measure(&request)?;
 //! assert!(measured.is_empty());
@@ -85,6 +89,7 @@ mod model;
 mod moment;
 mod obstacle;
 mod onnx_file;
+mod processes;
 mod profile;
 mod registry;
 mod remember;
@@ -98,11 +103,11 @@ mod store;
 mod transport;
 
 pub use agent_protocol::{
-    Activity, AgentState, Battery, Conditions, CoreState, DeviceInfo, DeviceState, Evidence,
-    Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer, MonitorEvent,
-    NodeProvider, Optimisation, Progress, ProtocolError, Provider, Ratio, RunJob, RunOutput,
-    RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token, Verdict,
-    bounds, plain, stats,
+    Activity, AgentState, Battery, Conditions, Contention, CoreState, DeviceInfo, DeviceState,
+    Evidence, Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer, MonitorEvent,
+    NodeProvider, Optimisation, ProcessFigures, Progress, ProtocolError, Provider, Ratio, RunJob,
+    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
+    Verdict, bounds, plain, stats,
 };
 
 pub use address::{Address, Transport};
@@ -122,6 +127,7 @@ pub use model::Model;
 pub use moment::{MomentError, format_moment, parse_moment};
 pub use obstacle::Obstacle;
 pub use onnx_file::self_contained;
+pub use processes::{Logarithms, Processes, over_processes, student};
 pub use profile::{AgentSettings, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};
 pub use remember::{Lease, Remembering};

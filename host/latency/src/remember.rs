@@ -86,16 +86,7 @@ impl<S: LatencySource> Remembering<S> {
     fn keys(&self, request: &MeasureRequest) -> Vec<Key> {
         let device = self.source.describe();
         let reference = request.reference.as_ref().map(Model::sha256);
-        let key = |model: &Model, reference| {
-            Key::new(
-                model.sha256(),
-                reference,
-                &device,
-                &request.sampling,
-                &request.runtime,
-            )
-            .with_inputs(model.inputs())
-        };
+        let key = |model: &Model, reference| Key::of_request(model, reference, &device, request);
         let models = request.models.iter().map(|model| key(model, reference));
         models
             .chain(request.reference.as_ref().map(|model| key(model, None)))

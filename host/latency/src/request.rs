@@ -2,7 +2,7 @@
 
 use agent_protocol::{Conditions, Evidence, Limits, RuntimeOptions, Sampling, bounds};
 
-use crate::Model;
+use crate::{Model, Processes};
 
 /// The fewest rounds that a device accepts.
 const FEWEST_ROUNDS: u32 = 6;
@@ -28,6 +28,11 @@ pub struct MeasureRequest {
     pub runtime: RuntimeOptions,
     /// Requirements on the state of the device.
     pub conditions: Conditions,
+    /// The worker processes that each figure is over.
+    pub processes: Processes,
+    /// Whether the worker loads and runs the models in the reverse order, the reference last. Over
+    /// several processes the order alternates.
+    pub reversed: bool,
 }
 
 impl MeasureRequest {
@@ -37,11 +42,28 @@ impl MeasureRequest {
         self.models.iter().chain(&self.reference).map(Model::name)
     }
 
-    /// Multiplies the sampling by `effort`, a positive number: four times the effort halves the
+    /// Turns the request into one for figures to rely on: over several processes, more for more
+    /// `effort`, with an interval that four times the effort halves.
+    #[must_use]
+    pub fn thorough(mut self, effort: f64) -> Self {
+        self.processes = Processes::for_effort(effort);
+        self.sampling.ci_target_rel = self.target(effort);
+        self
+    }
+
+    /// The relative interval to aim for with `effort`.
+    fn target(&self, effort: f64) -> f64 {
+        (self.sampling.ci_target_rel / effort.sqrt())
+            .max(LEAST_TARGET)
+            .min(self.sampling.ci_accept_rel)
+    }
+
+    /// Multiplies the sampling of each process by `effort`, a positive number: four times the effort halves the
     /// interval. More effort extends the time limits; less effort only relaxes the interval, so
     /// that slow models do not time out.
     #[must_use]
     pub fn scaled(mut self, effort: f64) -> Self {
+        let target = self.target(effort);
         let sampling = &mut self.sampling;
         let rounds = (f64::from(sampling.min_rounds) * effort) as u32;
         sampling.min_rounds = rounds.clamp(FEWEST_ROUNDS, bounds::MAX_ROUNDS);
@@ -50,9 +72,7 @@ impl MeasureRequest {
         let duration_ns = duration_ns.min(bounds::MAX_DURATION_NS);
         let longer_ns = duration_ns.saturating_sub(sampling.max_duration_ns);
         sampling.max_duration_ns = duration_ns;
-        sampling.ci_target_rel = (sampling.ci_target_rel / effort.sqrt())
-            .max(LEAST_TARGET)
-            .min(sampling.ci_accept_rel);
+        sampling.ci_target_rel = target;
         let time_ns = self.limits.time_ns.saturating_add(longer_ns);
         self.limits.time_ns = time_ns.min(bounds::MAX_DURATION_NS);
         self
@@ -79,6 +99,21 @@ mod tests {
             assert_eq!(same.sampling, profile.sampling);
             assert_eq!(same.limits, profile.limits);
         }
+    }
+
+    #[test]
+    fn a_thorough_request_is_over_processes_and_valid_for_every_effort() {
+        for name in Profile::NAMES {
+            let profile = Profile::find(name).unwrap();
+            for (effort, fewest) in [(0.1, 3), (1.0, 3), (4.0, 5), (8.0, 10), (100.0, 20)] {
+                let request = profile.request(Vec::new(), None).thorough(effort);
+                request.sampling.check().unwrap();
+                let most = 3 * fewest;
+                assert_eq!(request.processes, Processes { fewest, most }, "{name}");
+            }
+        }
+        let four = MeasureRequest::default().thorough(4.0).sampling;
+        assert_eq!(four.ci_target_rel, Sampling::default().ci_target_rel / 2.0);
     }
 
     #[test]

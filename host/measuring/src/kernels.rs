@@ -133,17 +133,12 @@ pub(crate) fn donor_kernels(
     let Some(reference) = reference(plan)? else {
         return Ok(None);
     };
-    let sampling = config.sampling(profile);
-    let key = |point: &ProbePoint| {
-        let (model, beside) = (model(point)?.sha256(), reference.sha256());
-        Ok(Key::new(
-            model,
-            Some(beside),
-            own,
-            &sampling,
-            &profile.runtime,
-        ))
+    let request = MeasureRequest {
+        sampling: config.sampling(profile),
+        ..profile.request(Vec::new(), None)
     };
+    let beside = Some(reference.sha256());
+    let key = |point: &ProbePoint| Ok(Key::of_request(&model(point)?, beside, own, &request));
     let keys: Result<Vec<Key>, MeasuringError> = plan.points().iter().map(key).collect();
     let Some(Donor {
         name,

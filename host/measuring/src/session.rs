@@ -19,9 +19,9 @@ use crate::ratio::{FinalRatio, MeasuredRatio};
 /// How much a measurement may take.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Effort {
-    /// One of many in a search.
+    /// One of many in a search: one process, for screening.
     Search,
-    /// A figure of the final table: more rounds, a narrower interval, the full evidence.
+    /// A figure of the final table: over several processes, with the full evidence.
     Final,
 }
 
@@ -151,7 +151,7 @@ impl Session {
             Effort::Search => request,
             Effort::Final => MeasureRequest {
                 evidence: Evidence::Full,
-                ..request.scaled(self.config.final_effort)
+                ..request.thorough(self.config.final_effort)
             },
         }
     }
@@ -347,14 +347,10 @@ impl Session {
         let Some(reference) = &self.reference else {
             return Vec::new();
         };
+        let request = self.request(Vec::new(), Effort::Search);
         let of = |state: MemberState| {
-            let key = Key::new(
-                reference.sha256(),
-                Some(reference.sha256()),
-                &state.device?,
-                &self.profile.sampling,
-                &self.profile.runtime,
-            );
+            let digest = Some(reference.sha256());
+            let key = Key::of_request(reference, digest, &state.device?, &request);
             Some((state.name, key))
         };
         self.states().into_iter().filter_map(of).collect()

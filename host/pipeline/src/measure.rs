@@ -3,7 +3,10 @@
 use std::path::PathBuf;
 
 use latency::stats::Interval;
-use latency::{Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, Verdict, members};
+use latency::{
+    Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Verdict,
+    members,
+};
 use measuring::SamplingEffort;
 use onnx_graph::InputSize;
 use serde::Serialize;
@@ -21,9 +24,9 @@ pub struct Measured {
     pub name: String,
     /// SHA-256 of the file.
     pub sha256: String,
-    /// Median latency, nanoseconds.
+    /// Latency, nanoseconds: the geometric mean of the processes' medians.
     pub median_ns: f64,
-    /// 95 % interval of the median, nanoseconds.
+    /// Its 95 % interval over the processes, nanoseconds.
     pub interval_ns: (f64, f64),
     /// Fastest run, nanoseconds.
     pub minimum_ns: f64,
@@ -40,7 +43,9 @@ pub struct Measured {
     pub notes: Vec<String>,
     /// Why it may not be used, if so.
     pub invalid: Option<String>,
-    /// Every timed run, nanoseconds.
+    /// The worker processes that the intervals are over.
+    pub processes: Vec<ProcessFigures>,
+    /// Every timed run, nanoseconds, process by process.
     pub samples_ns: Vec<u64>,
 }
 
@@ -100,7 +105,7 @@ pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineErr
         evidence: Evidence::Full,
         ..profile
             .request(models, reference)
-            .scaled(what.effort.times())
+            .thorough(what.effort.times())
     };
     let mut each = fleet.measure_on_each(&request)?;
     if each.measured.is_empty()
@@ -169,6 +174,7 @@ fn summarise(device: &str, m: Measurement) -> Measured {
         runtime: runtime_line(&m),
         notes: m.notes,
         invalid,
+        processes: m.processes,
         samples_ns: m.samples_ns,
         name: m.name,
     }
@@ -193,6 +199,7 @@ mod tests {
             runtime: String::new(),
             notes: Vec::new(),
             invalid: invalid.map(Into::into),
+            processes: Vec::new(),
             samples_ns: Vec::new(),
         };
         let cases = [

@@ -58,6 +58,8 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
         taken_unix_ns: 9,
         load_ns: 1,
         sentinel: None,
+        contention: None,
+        processes: Vec::new(),
     }
 }
 

@@ -24,7 +24,8 @@ pub struct Args {
     /// commas between all measure all models
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
-    /// Sampling effort, as a multiple of a search's: 0.1 to 100
+    /// Sampling effort, as a multiple of a search's: 0.1 to 100. Figures are over several worker
+    /// processes: 5 to 15 for an effort of 4, at least 3 for any
     #[arg(
         long,
         value_name = "TIMES",
@@ -121,14 +122,15 @@ fn table(devices: &[&[Measured]]) {
 
 fn print(m: &Measured) {
     say!(
-        "{}: median {:.3} ms (95 % interval {:.3} to {:.3}), minimum {:.3}, p95 {:.3}, {} samples",
+        "{}: median {:.3} ms (95 % interval {:.3} to {:.3}), minimum {:.3}, p95 {:.3}, {} samples of {} processes",
         m.name,
         m.median_ns / 1e6,
         m.interval_ns.0 / 1e6,
         m.interval_ns.1 / 1e6,
         m.minimum_ns / 1e6,
         m.p95_ns / 1e6,
-        m.samples_ns.len()
+        m.samples_ns.len(),
+        m.processes.len()
     );
     if let Some(Interval { value, low, high }) = m.ratio {
         say!("  {value:.4}x of the reference ({low:.4} to {high:.4})");

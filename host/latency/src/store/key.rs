@@ -5,6 +5,8 @@ use agent_protocol::{
 };
 use serde::Serialize;
 
+use crate::{MeasureRequest, Model, Processes};
+
 /// The key of a measurement: model, reference, device, runtime and setup. Measurements with equal
 /// keys are interchangeable.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -17,8 +19,9 @@ pub struct Key {
     pub device: String,
     /// ONNX Runtime's version.
     pub runtime: String,
-    /// Threads, spinning, batch, cores and the options of the runtime. The sampling effort is not
-    /// part of it.
+    /// Everything else that the figures depend on: threads, spinning, batch, cores, the options of
+    /// the runtime, the accepted interval, the number of processes, the conditions and missing
+    /// confinement, each where it is not the default. The target of the interval is not part of it.
     pub setup: String,
 }
 
@@ -54,6 +57,40 @@ impl Key {
                 options(runtime),
             ),
         }
+    }
+
+    /// Creates the key of a measurement by `request` on `device`.
+    pub fn of_request(
+        model: &Model,
+        reference: Option<Sha256>,
+        device: &DeviceInfo,
+        request: &MeasureRequest,
+    ) -> Self {
+        let (sampling, runtime) = (&request.sampling, &request.runtime);
+        let mut key = Self::new(model.sha256(), reference, device, sampling, runtime);
+        let mut add = |name: &str, value: &dyn std::fmt::Display| {
+            key.setup.push_str(&format!(" {name}={value}"));
+        };
+        let accepted = sampling.ci_accept_rel;
+        if accepted != Sampling::default().ci_accept_rel {
+            add("accepted", &accepted);
+        }
+        let Processes { fewest, most } = request.processes;
+        if most > 1 {
+            add("processes", &format!("{fewest}-{most}"));
+        }
+        let conditions = &request.conditions;
+        if let Some(most) = conditions.max_millicelsius {
+            add("max_millicelsius", &most);
+        }
+        if let Some(governor) = &conditions.governor {
+            add("governor", governor);
+        }
+        // Only layers that the kernel offers: whether a model runs without them is a setting.
+        for missing in device.unconfined.iter().filter(|missing| missing.offered) {
+            add("without", &missing.layer);
+        }
+        key.with_inputs(model.inputs())
     }
 
     /// Adds the sizes of inputs that the model leaves open.

@@ -48,6 +48,8 @@ pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Meas
         taken_unix_ns: 9,
         load_ns: 1,
         sentinel: None,
+        contention: None,
+        processes: Vec::new(),
     }
 }
 

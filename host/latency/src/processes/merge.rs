@@ -1,0 +1,239 @@
+//! One measurement from those of several processes.
+
+use agent_protocol::stats::{self, Interval};
+use agent_protocol::{Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict};
+
+use super::{CONTENTION, over_processes};
+use crate::{LatencyError, MeasureRequest};
+
+/// The measurement of one model over all processes.
+pub struct Merged {
+    pub measurement: Measurement,
+    /// Whether further processes are of no use.
+    pub is_enough: bool,
+}
+
+/// Merges the answers of the processes: one slot per model of the request, the reference last.
+pub fn merged(
+    request: &MeasureRequest,
+    processes: &[Vec<Measurement>],
+) -> Result<Vec<Merged>, LatencyError> {
+    let slots = request.names().count();
+    if processes.iter().any(|answer| answer.len() != slots) {
+        let (message, field) = ("Results", "measurements");
+        return Err(ProtocolError::Missing { message, field }.into());
+    }
+    let slot = |i: usize| {
+        let all: Vec<&Measurement> = processes.iter().map(|answer| &answer[i]).collect();
+        // The reference of others only serves their ratios.
+        let serves = request.reference.is_some() && i == request.models.len() && i > 0;
+        Slot {
+            request,
+            all,
+            serves,
+        }
+        .merge()
+    };
+    (0..slots).map(slot).collect()
+}
+
+/// The measurements of one model, one per process.
+struct Slot<'a> {
+    request: &'a MeasureRequest,
+    all: Vec<&'a Measurement>,
+    serves: bool,
+}
+
+impl Slot<'_> {
+    fn merge(&self) -> Result<Merged, LatencyError> {
+        let fewest = self.request.processes.fewest as usize;
+        let (Some(first), Some(last)) = (self.all.first(), self.all.last()) else {
+            let (message, field) = ("Results", "measurements");
+            return Err(ProtocolError::Missing { message, field }.into());
+        };
+        let valid: Vec<&Measurement> = of(&self.all, Measurement::is_valid);
+        let calm: Vec<&Measurement> = of(&valid, |m| !is_contended(m));
+        let contended = valid.len() - calm.len();
+        let enough_calm = calm.len() >= fewest;
+        let used = if enough_calm { &calm } else { &valid };
+        let figures = (used.len() >= fewest.max(2))
+            .then(|| Figures::of(used))
+            .flatten();
+        let mut notes: Vec<String> = Vec::new();
+        for note in used.iter().flat_map(|m| &m.notes) {
+            if notes.len() < MAX_NOTES && !notes.iter().any(|other| wording(other) == wording(note))
+            {
+                notes.push(note.clone());
+            }
+        }
+        if contended > 0 {
+            let fate = if enough_calm {
+                "left out"
+            } else {
+                "used all the same"
+            };
+            notes.push(format!(
+                "in {contended} of {} processes the model waited for a core during more than {:.0} % of the sampling; {fate}",
+                self.all.len(),
+                CONTENTION * 100.0
+            ));
+        }
+        let Some(figures) = figures else {
+            let reason = self.too_few(used.len());
+            let measurement = Measurement {
+                verdict: Verdict::Invalid { reason },
+                notes,
+                ..(*last).clone()
+            };
+            return Ok(Merged {
+                measurement,
+                is_enough: false,
+            });
+        };
+        let decisive = figures.ratio.map_or(figures.time, |ratio| ratio.interval);
+        let wide = decisive.half_width_rel();
+        let sampling = &self.request.sampling;
+        let verdict = if !self.serves && wide > sampling.ci_accept_rel {
+            let what = figures.ratio.map_or("time", |_| "ratio to the reference");
+            Verdict::Invalid {
+                reason: format!(
+                    "over {} processes the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as \
+                     usable: measure with more effort or reduce the load of the device",
+                    used.len(),
+                    wide * 100.0,
+                    sampling.ci_accept_rel * 100.0
+                ),
+            }
+        } else {
+            Verdict::Valid
+        };
+        let is_enough = enough_calm && (self.serves || wide <= sampling.ci_target_rel);
+        Ok(Merged {
+            measurement: figures.measurement(first, used, verdict, notes),
+            is_enough,
+        })
+    }
+
+    fn too_few(&self, used: usize) -> String {
+        let reason = self.all.iter().rev().find_map(|m| match &m.verdict {
+            Verdict::Invalid { reason } => Some(reason.as_str()),
+            Verdict::Valid => None,
+        });
+        format!(
+            "{used} of {} processes gave a figure, and {} are needed: {}",
+            self.all.len(),
+            self.request.processes.fewest,
+            reason.unwrap_or("the others gave no ratio to the reference")
+        )
+    }
+}
+
+/// Notes of a merged measurement.
+const MAX_NOTES: usize = 32;
+
+fn of<'a>(all: &[&'a Measurement], keep: impl Fn(&Measurement) -> bool) -> Vec<&'a Measurement> {
+    all.iter().copied().filter(|m| keep(m)).collect()
+}
+
+/// A note without its figures, which differ from process to process.
+fn wording(note: &str) -> String {
+    note.replace(|c: char| c.is_ascii_digit() || c == '.', "")
+}
+
+fn is_contended(m: &Measurement) -> bool {
+    m.contention.is_some_and(|c| c.share() > CONTENTION)
+}
+
+/// The figures over processes.
+struct Figures {
+    time: Interval,
+    ratio: Option<Ratio>,
+}
+
+impl Figures {
+    /// `None` where the ratios of some processes are missing.
+    fn of(used: &[&Measurement]) -> Option<Self> {
+        let medians: Vec<f64> = used.iter().map(|m| m.median_ns).collect();
+        let time = over_processes(&medians)?;
+        let ratios: Vec<Ratio> = used.iter().filter_map(|m| m.ratio).collect();
+        if ratios.is_empty() {
+            return Some(Self { time, ratio: None });
+        }
+        if ratios.len() < used.len() {
+            return None;
+        }
+        let values: Vec<f64> = ratios.iter().map(|ratio| ratio.interval.value).collect();
+        let low_ends: Vec<f64> = ratios.iter().map(|ratio| ratio.low_end).collect();
+        let ratio = Ratio {
+            interval: over_processes(&values)?,
+            low_end: over_processes(&low_ends)?.value,
+            rounds: ratios.iter().map(|ratio| ratio.rounds).sum(),
+        };
+        Some(Self {
+            time,
+            ratio: Some(ratio),
+        })
+    }
+
+    /// `first` has the full evidence, where it was asked for.
+    fn measurement(
+        &self,
+        first: &Measurement,
+        used: &[&Measurement],
+        verdict: Verdict,
+        notes: Vec<String>,
+    ) -> Measurement {
+        let joined = |times: fn(&Measurement) -> &[u64]| -> Vec<u64> {
+            used.iter().flat_map(|m| times(m)).copied().collect()
+        };
+        let samples_ns = joined(|m| &m.samples_ns);
+        let sorted = stats::ascending(&samples_ns);
+        let percentile = |p: f64| stats::percentile(&sorted, p).unwrap_or(self.time.value);
+        let (begun, ended) = (used[0], used[used.len() - 1]);
+        let sentinels: Option<Vec<Sentinel>> = used.iter().map(|m| m.sentinel).collect();
+        let sentinel = sentinels.and_then(|all| {
+            Some(Sentinel {
+                before_ns: all.first()?.before_ns,
+                after_ns: all.last()?.after_ns,
+            })
+        });
+        let loads: Vec<f64> = used.iter().map(|m| m.load_ns as f64).collect();
+        Measurement {
+            median_ns: self.time.value,
+            ci95_ns: (self.time.low, self.time.high),
+            min_ns: samples_ns.iter().copied().min().unwrap_or(0),
+            p5_ns: percentile(5.0),
+            p25_ns: percentile(25.0),
+            p50_ns: percentile(50.0),
+            p75_ns: percentile(75.0),
+            p95_ns: percentile(95.0),
+            p99_ns: percentile(99.0),
+            samples_ns,
+            block_runs: begun.block_runs,
+            warmup_ns: joined(|m| &m.warmup_ns),
+            preempted_ns: joined(|m| &m.preempted_ns),
+            ratio: self.ratio,
+            before: begun.before.clone(),
+            after: ended.after.clone(),
+            verdict,
+            notes,
+            taken_unix_ns: ended.taken_unix_ns,
+            load_ns: stats::median(&loads).unwrap_or(0.0) as u64,
+            sentinel,
+            contention: None,
+            processes: used.iter().map(|m| process(m)).collect(),
+            ..first.clone()
+        }
+    }
+}
+
+fn process(m: &Measurement) -> ProcessFigures {
+    ProcessFigures {
+        samples: m.samples_ns.len(),
+        block_runs: m.block_runs,
+        median_ns: m.median_ns,
+        ratio: m.ratio.map(|ratio| ratio.interval.value),
+        sentinel: m.sentinel,
+        contention: m.contention,
+    }
+}

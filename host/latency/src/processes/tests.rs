@@ -1,0 +1,222 @@
+use super::*;
+use agent_protocol::stats::Interval;
+use agent_protocol::{Contention, DeviceState, Ratio, RuntimeInfo, Sha256, Verdict};
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha8Rng;
+
+use crate::Model;
+
+/// One process's answer of one model.
+fn measurement(name: &str, median_ns: f64, ratio: Option<f64>) -> Measurement {
+    Measurement {
+        name: name.into(),
+        model_sha256: Sha256::of(name.as_bytes()),
+        reference_sha256: None,
+        median_ns,
+        ci95_ns: (median_ns, median_ns),
+        min_ns: median_ns as u64,
+        p5_ns: median_ns,
+        p25_ns: median_ns,
+        p50_ns: median_ns,
+        p75_ns: median_ns,
+        p95_ns: median_ns,
+        p99_ns: median_ns,
+        samples_ns: vec![median_ns as u64; 6],
+        block_runs: 1,
+        warmup_ns: vec![1],
+        preempted_ns: vec![],
+        ratio: ratio.map(|ratio| Ratio {
+            interval: (ratio, ratio, ratio).into(),
+            low_end: ratio,
+            rounds: 6,
+        }),
+        peak_memory_bytes: None,
+        before: DeviceState::default(),
+        after: DeviceState::default(),
+        runtime: RuntimeInfo {
+            version: "1".into(),
+            provider: "CPUExecutionProvider".into(),
+            threads: 1,
+            spinning: false,
+            cores: Vec::new(),
+            nice: 0,
+            node_providers: Vec::new(),
+            options: agent_protocol::RuntimeOptions::default(),
+            confinement: Vec::new(),
+        },
+        verdict: Verdict::Valid,
+        notes: Vec::new(),
+        taken_unix_ns: 1,
+        load_ns: 1,
+        sentinel: None,
+        contention: None,
+        processes: Vec::new(),
+    }
+}
+
+fn request() -> MeasureRequest {
+    MeasureRequest {
+        models: vec![Model::new("pruned", *b"p")],
+        reference: Some(Model::new("original", *b"o")),
+        evidence: Evidence::Full,
+        ..MeasureRequest::default()
+    }
+    .thorough(4.0)
+}
+
+/// A pair of a model and its reference, whose ratio is `ratio`.
+fn pair(ratio: f64) -> Vec<Measurement> {
+    vec![
+        measurement("pruned", 1000.0 * ratio, Some(ratio)),
+        measurement("original", 1000.0, None),
+    ]
+}
+
+fn contended(mut answer: Vec<Measurement>) -> Vec<Measurement> {
+    for m in &mut answer {
+        m.contention = Some(Contention {
+            waiting_ns: 30,
+            elapsed_ns: 100,
+        });
+    }
+    answer
+}
+
+fn invalid(mut answer: Vec<Measurement>) -> Vec<Measurement> {
+    answer[0].verdict = Verdict::Invalid {
+        reason: "too few rounds".into(),
+    };
+    answer
+}
+
+/// Measures by `process`, which gets the number of the process, and returns the results with the
+/// requests.
+fn run(process: impl Fn(usize) -> Vec<Measurement>) -> (Vec<Measurement>, Vec<MeasureRequest>) {
+    let mut requests = Vec::new();
+    let results = measure_over_processes(&request(), |one| {
+        requests.push(one.clone());
+        Ok(process(requests.len() - 1))
+    });
+    (results.unwrap(), requests)
+}
+
+#[test]
+fn five_processes_that_agree_are_enough_and_alternate_their_order() {
+    let (results, requests) = run(|i| pair(0.5 + 0.001 * i as f64));
+    let reversed: Vec<bool> = requests.iter().map(|r| r.reversed).collect();
+    assert_eq!(reversed, [false, true, false, true, false]);
+    let evidence: Vec<Evidence> = requests.iter().map(|r| r.evidence).collect();
+    assert_eq!(evidence[0], Evidence::Full);
+    assert!(evidence[1..].iter().all(|e| *e == Evidence::Quick));
+    assert!(requests.iter().all(|r| r.processes == Processes::ONE));
+    let [pruned, original] = &results[..] else {
+        panic!("{results:?}")
+    };
+    let Interval { value, low, high } = pruned.ratio.unwrap().interval;
+    assert!((value - 0.502).abs() < 1e-5 && low < 0.501 && 0.503 < high);
+    assert_eq!((pruned.processes.len(), original.processes.len()), (5, 5));
+    assert_eq!(
+        (pruned.samples_ns.len(), pruned.processes[4].samples),
+        (30, 6)
+    );
+    assert_eq!(pruned.processes[3].ratio, Some(0.503));
+    assert!(pruned.is_valid() && original.is_valid());
+    let times = pruned.ci95_ns;
+    assert!(times.0 < pruned.median_ns && pruned.median_ns < times.1);
+}
+
+#[test]
+fn processes_that_differ_are_followed_by_more() {
+    let noisy = |i: usize| pair(if i % 3 == 0 { 0.51 } else { 0.5 });
+    let (results, requests) = run(noisy);
+    assert!((6..15).contains(&requests.len()), "{}", requests.len());
+    assert!(results[0].ratio.unwrap().interval.half_width_rel() <= 0.01);
+    let (results, requests) = run(|i| pair(if i % 2 == 0 { 0.4 } else { 0.6 }));
+    assert_eq!(requests.len(), 15);
+    let Verdict::Invalid { reason } = &results[0].verdict else {
+        panic!("an interval of ±10 % counts")
+    };
+    assert!(
+        reason.contains("over 15 processes") && reason.contains("effort"),
+        "{reason}"
+    );
+}
+
+#[test]
+fn processes_that_wait_for_a_core_are_replaced() {
+    let sometimes = |i: usize| {
+        if i % 3 == 0 {
+            contended(pair(0.7))
+        } else {
+            pair(0.5)
+        }
+    };
+    let (results, requests) = run(sometimes);
+    assert_eq!(requests.len(), 7);
+    assert_eq!(results[0].processes.len(), 5);
+    assert!((results[0].ratio.unwrap().interval.value - 0.5).abs() < 1e-9);
+    assert!(results[0].notes[0].contains("3 of 7") && results[0].notes[0].contains("left out"));
+    let (results, requests) = run(|_| contended(pair(0.5)));
+    assert_eq!((requests.len(), results[0].processes.len()), (15, 15));
+    assert!(results[0].notes[0].contains("used all the same"));
+}
+
+#[test]
+fn processes_without_a_figure_are_replaced_and_named_when_there_are_too_many() {
+    let once = |i: usize| {
+        if i == 1 {
+            invalid(pair(0.9))
+        } else {
+            pair(0.5)
+        }
+    };
+    let (results, requests) = run(once);
+    assert_eq!((requests.len(), results[0].processes.len()), (6, 5));
+    assert!(results[0].is_valid());
+    let (results, requests) = run(|_| invalid(pair(0.5)));
+    assert_eq!(requests.len(), 15);
+    let Verdict::Invalid { reason } = &results[0].verdict else {
+        panic!("no process has a figure")
+    };
+    assert!(
+        reason.contains("0 of 15") && reason.contains("too few rounds"),
+        "{reason}"
+    );
+    assert!(results[0].processes.is_empty());
+}
+
+/// Processes are faster or slower as a whole, and some are far off. The interval must hold the
+/// mean of all processes as often as it says, although it decides when to stop.
+#[test]
+fn the_interval_holds_the_mean_of_all_processes_in_95_of_100_measurements() {
+    // Ratio and share of the processes: a normal spread, two clusters, rare outliers.
+    let normal =
+        |random: &mut ChaCha8Rng| (0..12).map(|_| random.random::<f64>()).sum::<f64>() - 6.0;
+    let check = |name: &str, spread: &dyn Fn(&mut ChaCha8Rng) -> f64, mean: f64, least: usize| {
+        let mut random = ChaCha8Rng::seed_from_u64(7);
+        let held = (0..2000)
+            .filter(|_| {
+                let results = measure_over_processes(&request(), |_| {
+                    Ok(pair(0.5 * spread(&mut random).exp()))
+                });
+                let ratio = results.unwrap()[0].ratio.unwrap().interval;
+                let truth = 0.5 * mean.exp();
+                ratio.low <= truth && truth <= ratio.high
+            })
+            .count();
+        assert!(held >= least, "{name}: {held} of 2000");
+    };
+    check("1 % normal", &|r| 0.01 * normal(r), 0.0, 1880);
+    check("2 % normal", &|r| 0.02 * normal(r), 0.0, 1880);
+    let clusters = |r: &mut ChaCha8Rng| {
+        let slow = if r.random::<f64>() < 0.3 { 0.02 } else { 0.0 };
+        slow + 0.003 * normal(r)
+    };
+    check("two clusters", &clusters, 0.006, 1800);
+}
+
+#[test]
+fn an_answer_without_all_models_is_refused() {
+    let short = measure_over_processes(&request(), |_| Ok(pair(0.5)[..1].to_vec()));
+    assert!(short.is_err());
+}
