@@ -201,7 +201,10 @@ pub fn seal(reach: &Reach<'_>) -> Confinement {
             "files (landlock)",
             only_thread().and_then(|()| files(reach)),
         ),
-        ("no-network (seccomp)", syscalls::deny(reach.local_sockets)),
+        (
+            "system calls (seccomp)",
+            syscalls::deny(reach.local_sockets),
+        ),
     ] {
         match outcome {
             Ok(()) => confinement.in_effect.push(layer.to_owned()),

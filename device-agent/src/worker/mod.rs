@@ -93,6 +93,7 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
             let mut samples = sample::pass(job, &bench, events)?;
             samples.runtime_version = version;
             samples.notes.extend(notes(&confinement));
+            samples.notes.extend(denied_calls());
             samples.confinement = confinement.in_effect;
             Ok(Event::Samples(samples))
         }
@@ -120,6 +121,17 @@ fn find_libraries(library: &Path) -> Result<Event, WorkerError> {
             .map(|folder| folder.display().to_string())
             .collect(),
     }))
+}
+
+/// A note on the system calls that confinement denied so far.
+fn denied_calls() -> Option<String> {
+    let calls = syscalls::denied();
+    (!calls.is_empty()).then(|| {
+        format!(
+            "confinement denied system calls of the runtime or the model: {}",
+            calls.join(", ")
+        )
+    })
 }
 
 /// The layers that the kernel offers and that are not in effect.

@@ -28,7 +28,7 @@ fn layers() -> [(&'static str, bool); 5] {
         ("limits", true),
         ("no-capabilities", true),
         ("files (landlock)", landlock > 0),
-        ("no-network (seccomp)", seccomp >= 0),
+        ("system calls (seccomp)", seccomp >= 0),
     ]
 }
 
@@ -99,7 +99,7 @@ fn a_worker_at_work_is_confined_and_has_no_token() {
         assert!(folder.ends_with("/work"), "{place}: {folder}");
     }
     assert_eq!(field("NoNewPrivs:"), "1");
-    let seccomp = layers().contains(&("no-network (seccomp)", true));
+    let seccomp = layers().contains(&("system calls (seccomp)", true));
     assert_eq!(field("Seccomp:"), if seccomp { "2" } else { "0" });
     // At most CAP_DAC_READ_SEARCH, bit 2.
     let left = u64::from_str_radix(&field("CapEff:"), 16).unwrap();

@@ -55,14 +55,14 @@
 //! # fn main() -> Result<(), LatencyError> {
 //! let profile = Profile::local()?;
 //! let (original, pruned) = (Model::new("original", *b"..."), Model::new("pruned", *b".."));
-//! // A figure to rely on: over at least five processes, with peak memory and the providers of all
+//! // A figure to rely on: over at least eight processes, with peak memory and the providers of all
 //! // nodes.
 //! let request = MeasureRequest {
 //!     evidence: Evidence::Full,
 //!     ..profile.request(vec![pruned], Some(original)).thorough(4.0)
 //! };
 //! assert_eq!(request.names().collect::<Vec<_>>(), ["pruned", "original"]);
-//! assert_eq!(request.processes.fewest, 5);
+//! assert_eq!(request.processes.fewest, 8);
 //! assert_eq!(request.sampling.ci_target_rel, profile.sampling.ci_target_rel / 2.0);
 //! let measured = Replay(Vec::new()).measure(&request)?;
 //! assert!(measured.is_empty());

@@ -105,10 +105,10 @@ mod tests {
     fn a_thorough_request_is_over_processes_and_valid_for_every_effort() {
         for name in Profile::NAMES {
             let profile = Profile::find(name).unwrap();
-            for (effort, fewest) in [(0.1, 3), (1.0, 3), (4.0, 5), (8.0, 10), (100.0, 20)] {
+            for (effort, fewest) in [(0.1, 3), (1.0, 3), (4.0, 8), (8.0, 16), (100.0, 30)] {
                 let request = profile.request(Vec::new(), None).thorough(effort);
                 request.sampling.check().unwrap();
-                let most = 3 * fewest;
+                let most = 2 * fewest;
                 assert_eq!(request.processes, Processes { fewest, most }, "{name}");
             }
         }
