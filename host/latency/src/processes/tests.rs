@@ -114,10 +114,10 @@ fn eight_processes_that_agree_are_enough_and_alternate_their_order() {
     };
     let Interval { value, low, high } = pruned.ratio.unwrap().interval;
     assert!((value - 0.5035).abs() < 1e-5 && low < 0.502 && 0.505 < high);
-    assert_eq!((pruned.processes.len(), original.processes.len()), (5, 5));
+    assert_eq!((pruned.processes.len(), original.processes.len()), (8, 8));
     assert_eq!(
         (pruned.samples_ns.len(), pruned.processes[4].samples),
-        (30, 6)
+        (48, 6)
     );
     assert_eq!(pruned.processes[3].ratio, Some(0.503));
     assert!(pruned.is_valid() && original.is_valid());
