@@ -202,7 +202,7 @@ fn widths_are_found_again_from_the_weights_alone() {
         let pair = pair.unwrap_or_else(|reason| panic!("{name}: {reason}"));
         assert_eq!(pair.widths, plan.widths(), "{name}");
         let back = Pair::new(pruned, graph, options).unwrap();
-        assert!(back.is_err(), "{name}: the original is no pruned form");
+        assert!(back.is_err(), "{name}: the original is not a pruned form");
     }
 }
 
