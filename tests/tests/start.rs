@@ -158,7 +158,7 @@ fn a_result_no_better_than_a_guess_is_reported_everywhere() {
     assert!(row["test_interval"][0].as_f64() < row["test_accuracy"].as_f64());
     let warnings = outcome["data"]["warnings"].to_string();
     for place in [&warnings, &table, &page] {
-        holds(place, &["On the test set", "guess", "of no use as it is"]);
+        holds(place, &["On the test set", "guess", "unusable as it is"]);
     }
 }
 

@@ -92,7 +92,7 @@ pub enum DataError {
     },
     /// Too many image files are unusable.
     #[error(
-        "{skipped} of {files} image files in '{}' cannot be used: {reasons}. Repair, convert or remove them; to go on without \
+        "{skipped} of {files} image files in '{}' cannot be used: {reasons}. Repair, convert or remove them; to continue without \
          them: --allow-skipped (allow_skipped in the configuration)",
         path.display()
     )]

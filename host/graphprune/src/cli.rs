@@ -9,10 +9,10 @@ use crate::commands;
 #[command(
     name = "graphprune",
     version,
-    after_help = "Exit codes: 0 done; 1 an error; 2 wrong usage; 3 finished, but the budget is not met by the final \
+    after_help = "Exit codes: 0 success; 1 error; 2 wrong usage; 3 finished, but the budget is not met by the final \
                   measurement; 4 finished, but the pruned network is slower than the original and is refused; 130 stopped \
-                  by Ctrl-C (go on with --resume).\n\
-                  RUST_LOG=info (or debug) logs to standard error what happens inside."
+                  by Ctrl-C (continue with --resume).\n\
+                  RUST_LOG=info (or debug) writes a log to standard error."
 )]
 pub struct Cli {
     #[command(subcommand)]

@@ -14,9 +14,9 @@ use pipeline::{
 /// Sizes of inputs that a model leaves open.
 #[derive(Debug, Default, Args)]
 pub struct InputSizes {
-    /// Size of an input that the model leaves open, for example 1x3x224x224 or image=1x3x224x224;
-    /// may be given once for each input. The name may be left out where the model has one input.
-    /// An open batch stays open
+    /// Size of an input that the model leaves open, such as 1x3x224x224 or image=1x3x224x224.
+    /// Repeat it for several inputs. The name is optional for a model with one input. An open batch
+    /// stays open
     #[arg(long = "input-size", value_name = "[NAME=]SIZE")]
     pub input_sizes: Vec<InputSize>,
 }
@@ -65,13 +65,13 @@ pub fn change(text: &str) -> Result<f64, ShareError> {
 /// Options of a network outside of a run.
 #[derive(Debug, Args)]
 pub struct NetworkOptions {
-    /// Image of a zoo network: channels x height x width
+    /// Image size of a zoo network: channels x height x width
     #[arg(long, default_value = "3x32x32", value_name = "CxHxW")]
     pub input: String,
-    /// Classes of a zoo network
+    /// Number of classes of a zoo network
     #[arg(long, default_value_t = 10)]
     pub classes: usize,
-    /// What of an attention is pruned: the widths of its heads, or whole heads
+    /// What to prune in attention blocks: the widths of the heads, or whole heads
     #[arg(long, default_value = "widths", value_name = "widths|heads")]
     pub attention: Attention,
     #[command(flatten)]
@@ -102,54 +102,54 @@ impl NetworkOptions {
 /// What to prune, on what data, for which device, within which budget.
 #[derive(Debug, Args)]
 pub struct RunOptions {
-    /// ONNX file, or a network of the zoo by name (see `graphprune inspect --zoo`). Not needed
-    /// with --resume
+    /// ONNX file, or the name of a zoo network (see `graphprune inspect --zoo`). Omit it with
+    /// --resume
     pub model: Option<String>,
     #[command(flatten)]
     pub sizes: InputSizes,
-    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (built
-    /// in). Needed for a file; a network of the zoo is trained on shapes otherwise
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (generated
+    /// images). Required for an ONNX file; the default for a zoo network is shapes
     #[arg(long, value_name = "DATA")]
     pub data: Option<DataSpec>,
-    /// Go on where more than one in a hundred image files of a folder cannot be used (other
-    /// formats, cut off, broken)
+    /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
     #[arg(long)]
     pub allow_skipped: bool,
-    /// Device: `local`, a registered name, a profile's name (all registered devices of it), or
-    /// the path of a profile with an address; several of one profile, with commas between, share
+    /// Device: `local`, a registered name, a profile's name (all registered devices with it), or
+    /// the path of a profile with an address. Several of one profile, separated by commas, share
     /// the measurements
     #[arg(long)]
     pub device: Option<DeviceSpec>,
-    /// Where measurements are kept and looked up: `run` (this run's folder), `user` (one file for
-    /// all runs), or a file
+    /// Store of measurements: `run` (in the run's folder), `user` (one file for all runs), or a
+    /// file
     #[arg(long, value_name = "run|user|FILE")]
     pub measurements: Option<StorePlace>,
     /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms)
     #[arg(long, value_name = "LATENCY", value_parser = LatencyBudget::budget, allow_hyphen_values = true)]
     pub latency: Option<LatencyBudget>,
-    /// Budget of multiply-accumulates, as a share of the original's (0.5x, 50%, 0.5)
+    /// Budget of multiply-accumulates: a share of the original's (0.5x, 50%, 0.5)
     #[arg(long, value_name = "SHARE", value_parser = budget, allow_hyphen_values = true)]
     pub macs: Option<f64>,
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
-    /// Go on with the run in --out, with the configuration it was started with
+    /// Continue the run in --out with the configuration it was started with
     #[arg(long)]
     pub resume: bool,
-    /// Take the pruned network even where the final measurement says that it is slower than the
-    /// original. Can be given with --resume, also when a run has ended in the refusal
+    /// Accept the pruned network even if the final measurement shows that it is slower than the
+    /// original. With --resume it also accepts the network of a run that refused it
     #[arg(long, visible_alias = "force")]
     pub allow_slower: bool,
-    /// TOML configuration; flags override it. A run writes all its settings to DIR/config.toml
+    /// TOML configuration; flags override it. A run writes all settings to config.toml in its
+    /// folder
     #[arg(long, value_name = "FILE")]
     pub config: Option<PathBuf>,
-    /// Seed of everything random
+    /// Random seed
     #[arg(long)]
     pub seed: Option<u64>,
     /// Search strategy: ddpg, evolution, random, uniform
     #[arg(long)]
     pub strategy: Option<StrategyKind>,
-    /// Configurations the search tries
+    /// Number of configurations the search tries
     #[arg(long)]
     pub episodes: Option<u64>,
     /// Epochs of joint training
@@ -158,30 +158,30 @@ pub struct RunOptions {
     /// Epochs of fine-tuning
     #[arg(long, value_name = "EPOCHS")]
     pub finetune_epochs: Option<usize>,
-    /// What of an attention is pruned: the widths of its heads (the default), or whole heads
+    /// What to prune in attention blocks: the widths of the heads (the default), or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
-    /// What becomes of batch normalisations and dropouts that the model has in training mode: the
-    /// model is refused (the default), or they are taken as they are at inference
+    /// How to treat a model with batch normalisations or dropouts in training mode: refuse it (the
+    /// default), or switch them to inference
     #[arg(long, value_name = "refuse|inference")]
     pub training_mode: Option<TrainingMode>,
-    /// Export networks with an open batch where the model's is fixed (the default is the model's
-    /// batch)
+    /// Export networks with an open batch where the model's is fixed; they keep the model's batch
+    /// otherwise
     #[arg(long)]
     pub dynamic_batch: bool,
-    /// How pixels become the model's input: cifar10, imagenet, mnist, half, unit, none255
+    /// Normalisation of the images: cifar10, imagenet, mnist, half, unit, none255
     #[arg(long, value_name = "PRESET")]
     pub normalise: Option<String>,
-    /// Where to train: cpu, cuda, cuda:1
+    /// Device to train on: cpu, cuda, cuda:1
     #[arg(long, value_name = "WHERE")]
     pub train_on: Option<String>,
-    /// Threads of the training (default: all cores)
+    /// Number of training threads (default: measured at the start)
     #[arg(long)]
     pub threads: Option<usize>,
-    /// Print the outcome as JSON on standard output
+    /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
-    /// Show warnings only
+    /// Print only warnings
     #[arg(long, short)]
     pub quiet: bool,
 }
@@ -201,7 +201,7 @@ impl RunOptions {
             let given = self.given();
             if !given.is_empty() {
                 return Err(Usage::error(format!(
-                    "--resume goes on with the settings the run was started with; leave out {}",
+                    "--resume continues with the settings the run was started with; omit {}",
                     given.join(", ")
                 )));
             }

@@ -6,9 +6,9 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use jiff::tz::Offset;
 
-/// A text that is not a moment.
+/// A text that is not a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a moment: write 2026-11-26, \"2026-11-26 14:30\" (UTC), 90m, 12h or 7d")]
+#[error("`{text}` is not a point in time: write 2026-11-26, \"2026-11-26 14:30\" (UTC), 90m, 12h or 7d")]
 pub struct MomentError {
     /// The text.
     pub text: String,
@@ -82,7 +82,7 @@ mod tests {
             "99999-01-01",
         ] {
             let error = parse_moment(text).unwrap_err().to_string();
-            assert!(error.contains("is not a moment"), "{text}: {error}");
+            assert!(error.contains("is not a point in time"), "{text}: {error}");
         }
     }
 

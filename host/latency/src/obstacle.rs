@@ -41,7 +41,7 @@ impl Obstacle {
                 "graphprune does not prompt for passwords: load a key that the device accepts (`ssh-copy-id`), or for TLS enrol it again with `graphprune device enroll`".to_owned()
             }
             Self::Impostor => {
-                "connect once by hand with `ssh` and look at the key it shows, or for TLS enrol the device again with `graphprune device enroll`".to_owned()
+                "connect once by hand with `ssh` and check the key it shows, or for TLS enrol the device again with `graphprune device enroll`".to_owned()
             }
             Self::NotAllowed => {
                 "unlock the phone and confirm the question whether this computer may debug it"

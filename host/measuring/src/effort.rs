@@ -37,7 +37,7 @@ impl SamplingEffort {
 /// An effort out of range.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 #[error(
-    "`{text}` is no effort: it is a multiple of a search's sampling from {least} to {most}, such as 4",
+    "`{text}` is not an effort: it is a multiple of a search's sampling from {least} to {most}, such as 4",
     least = SamplingEffort::LEAST,
     most = SamplingEffort::MOST
 )]

@@ -148,7 +148,7 @@ impl Hits {
             Doubt::PerhapsGuess => "not above a guess, on too few images to be sure",
         };
         Some(format!(
-            "On the test set '{label}' has {}: {guess} among {}. It is of no use as it is.",
+            "On the test set '{label}' has {}: {guess} among {}. It is unusable as it is.",
             self.figures(),
             self.against(),
         ))

@@ -21,13 +21,13 @@ pub enum PipelineError {
         source: io::Error,
     },
     /// Another process works in the folder.
-    #[error("another run is at work in '{}'; wait for it, or choose another folder with --out", path.display())]
+    #[error("another run is working in '{}'; wait for it, or choose another folder with --out", path.display())]
     FolderInUse {
         /// The run folder.
         path: PathBuf,
     },
     /// The folder holds a run already.
-    #[error("'{}' already holds a run; go on with --resume, or choose another folder with --out", path.display())]
+    #[error("'{}' already holds a run; continue it with --resume, or choose another folder with --out", path.display())]
     FolderNotEmpty {
         /// The run folder.
         path: PathBuf,
@@ -45,7 +45,7 @@ pub enum PipelineError {
         path: PathBuf,
     },
     /// The run has no report yet.
-    #[error("'{}' holds no finished run; go on with: graphprune prune --out '{}' --resume", path.display(), path.display())]
+    #[error("'{}' holds no finished run; continue with: graphprune prune --out '{}' --resume", path.display(), path.display())]
     NoReport {
         /// The run folder.
         path: PathBuf,
@@ -133,7 +133,7 @@ pub enum PipelineError {
     /// The run is finished, and its result is slower than the original.
     #[error(
         "the pruned network takes {:.3}x of the original's latency (95 % interval {:.3} to {:.3}): it is slower and is \
-         refused. It is kept as '{}'; `graphprune explain {}` shows why. To take it nevertheless: graphprune prune --out {} \
+         refused. It is kept as '{}'; `graphprune explain {}` shows why. To accept it: graphprune prune --out {} \
          --resume --allow-slower",
         ratio.value,
         ratio.low,
@@ -152,7 +152,7 @@ pub enum PipelineError {
     },
     /// One network is not a pruned form of another.
     #[error(
-        "'{pruned}' is no pruned form of '{original}': {reason}. Give the original first, as it was when it was pruned"
+        "'{pruned}' is not a pruned form of '{original}': {reason}. Give the original first, as it was when it was pruned"
     )]
     Unrelated {
         /// The file that should be the original.
@@ -163,7 +163,7 @@ pub enum PipelineError {
         reason: String,
     },
     /// The user stopped the run.
-    #[error("stopped; go on with --resume")]
+    #[error("stopped; continue with --resume")]
     Stopped,
     /// The record database failed.
     #[error("the records of the run, '{}': {source}{}", path.display(), full_hint(source))]
@@ -253,7 +253,7 @@ fn full_hint(error: &rusqlite::Error) -> String {
 fn disk_hint(error: &io::Error) -> &'static str {
     match error.kind() {
         io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded => {
-            ". Free some space and go on with --resume: nothing written so far is lost"
+            ". Free some space and continue with --resume: nothing written so far is lost"
         }
         io::ErrorKind::PermissionDenied => ". Check who owns it, or choose another folder",
         _ => "",

@@ -53,7 +53,7 @@ impl RunFolder {
         fs::create_dir_all(root)
             .map_err(|e| PipelineError::io(root, "create the run folder", e))?;
         let mut held =
-            fs::read_dir(root).map_err(|e| PipelineError::io(root, "look into the folder", e))?;
+            fs::read_dir(root).map_err(|e| PipelineError::io(root, "read the folder", e))?;
         // A run would overwrite files that only happen to have the names of its own.
         if !root.join(LOCK_FILE).exists() && held.next().is_some() {
             return Err(PipelineError::FolderForeign {

@@ -93,7 +93,7 @@ impl std::fmt::Display for Verdict {
             Self::Fine => "fine",
             Self::Improved => "improved",
             Self::Regressed => "REGRESSED",
-            Self::Undecided => "too noisy to tell",
+            Self::Undecided => "too noisy to decide",
         })
     }
 }

@@ -52,7 +52,7 @@ pub enum SearchError {
     LatencyMissing,
     /// A snapshot cannot be written or restored.
     #[error(
-        "the {strategy} search cannot go on from its snapshot: {reason}; start the search anew or use the same configuration"
+        "the {strategy} search cannot continue from its snapshot: {reason}; start the search anew or use the same configuration"
     )]
     Snapshot {
         /// Name of the strategy.

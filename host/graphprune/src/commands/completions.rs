@@ -6,13 +6,13 @@ use clap_complete::Shell;
 
 use crate::output::Output;
 
-/// Print completions for a shell.
+/// Print shell completions.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune"
 )]
 pub struct Args {
-    /// The shell
+    /// Shell
     shell: Shell,
 }
 

@@ -13,7 +13,7 @@ use crate::output::{say, say_part};
 use crate::progress::Terminal;
 use crate::stop;
 
-/// Tell what each group of channels saved, predicted and really, and why where it saved nothing.
+/// Show the predicted and the measured saving of each group, with a reason if there is none.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune explain runs/a\n  graphprune explain runs/a --report why.html\n  graphprune explain original.onnx pruned.onnx --device local --json\n  graphprune explain original.onnx pruned.onnx --input-size image=1x3x224x224"
@@ -21,29 +21,29 @@ use crate::stop;
 pub struct Args {
     /// Folder of a finished run, or the original network's ONNX file
     run: PathBuf,
-    /// Its pruned form, where two files are given
+    /// The pruned network's ONNX file, if RUN is the original's
     pruned: Option<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address (default: the
-    /// run's)
+    /// Device: `local`, a registered name, or the path of a profile with an address [default: the
+    /// run's]
     #[arg(long)]
     device: Option<DeviceSpec>,
-    /// What of an attention was pruned: the widths of its heads, or whole heads (default: as in
-    /// the run, or widths)
+    /// What was pruned in attention blocks: the widths of the heads, or whole heads [default: as in
+    /// the run, or widths]
     #[arg(long, value_name = "widths|heads")]
     attention: Option<Attention>,
     #[command(flatten)]
     sizes: InputSizes,
-    /// Predict nothing: leave out the kernels measured alone, which take minutes on a device that
-    /// they were never measured on
+    /// Skip the predictions and the measurements of single kernels, which take minutes on a new
+    /// device
     #[arg(long)]
     measured_only: bool,
-    /// Write a page with charts and all layers, too
+    /// Also write an HTML page with charts and all layers
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Show warnings only while it works
+    /// Print only warnings while it runs
     #[arg(long, short)]
     quiet: bool,
 }

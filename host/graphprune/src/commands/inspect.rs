@@ -7,21 +7,21 @@ use pipeline::Inspection;
 use crate::options::NetworkOptions;
 use crate::output::{say, say_part};
 
-/// Show a network's prunable groups, its pinned channels with the reasons, and its costs.
+/// Show the prunable groups of a network, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect --zoo"
 )]
 pub struct Args {
-    /// ONNX file, or a network of the zoo by name
+    /// ONNX file, or the name of a zoo network
     #[arg(required_unless_present = "zoo")]
     model: Option<String>,
-    /// Also list every layer with its costs
+    /// Also list the costs of every layer
     #[arg(long)]
     layers: bool,
     #[command(flatten)]
     network: NetworkOptions,
-    /// List the networks of the zoo
+    /// List the zoo networks
     #[arg(long, conflicts_with_all = ["model", "layers", "json"])]
     zoo: bool,
     /// Print JSON

@@ -11,7 +11,7 @@ use pipeline::{
 use crate::options::{InputSizes, Usage};
 use crate::output::{note, say, say_part};
 
-/// Measure models on a device, interleaved with the first one as reference.
+/// Measure the latency of models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json\n  graphprune measure original.onnx pruned.onnx --at-most 0.7x   (exit code 3 when a model is slower)"
@@ -20,8 +20,8 @@ pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
     models: Vec<PathBuf>,
-    /// Device: `local`, a registered name, or the path of a profile with an address; several with
-    /// commas between all measure all models
+    /// Device: `local`, a registered name, or the path of a profile with an address. Several,
+    /// separated by commas, each measure all models
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
     /// Sampling effort, as a multiple of a search's: 0.1 to 100. Figures are over several worker
@@ -33,9 +33,9 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     effort: SamplingEffort,
-    /// Latency that no model but the reference may exceed, the upper end of the 95 % interval
-    /// included: a share of the reference's (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it is
-    /// exit code 3. A single model has no reference, and only a time can be its limit
+    /// Limit for every model but the reference, including the upper end of the 95 % interval: a
+    /// share of the reference's latency (0.7x, 70%, 1.05x) or a time (1.8ms). Exceeding it gives
+    /// exit code 3. For a single model, only a time can be the limit
     #[arg(long, value_name = "LATENCY", allow_hyphen_values = true)]
     at_most: Option<LatencyBudget>,
     #[command(flatten)]

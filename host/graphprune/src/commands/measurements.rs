@@ -22,26 +22,26 @@ pub struct Args {
 
 #[derive(Debug, clap::Subcommand)]
 enum Action {
-    /// One line a measurement
+    /// List measurements, one per line
     List(Choice),
-    /// Everything known of one measurement, as JSON
+    /// Print one measurement as JSON
     Show {
         /// Its number in the output of `list`
         id: i64,
         #[command(flatten)]
         store: StoreArg,
     },
-    /// Write measurements to a file: CSV, JSON or Parquet, units in the names of the columns
+    /// Write measurements to a CSV, JSON or Parquet file, with units in the column names
     Export {
         #[command(flatten)]
         choice: Choice,
-        /// csv, json, parquet
+        /// Format of the file: csv, json or parquet
         #[arg(long, default_value = "csv")]
         format: Format,
-        /// The file
+        /// Output file
         #[arg(long, value_name = "FILE")]
         out: PathBuf,
-        /// Every timed run, too
+        /// Include every timed run
         #[arg(long)]
         samples: bool,
     },
@@ -49,7 +49,7 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct StoreArg {
-    /// The store: a file or a run's folder; the user's own when it is left out
+    /// Store: a file or a run's folder [default: the user's store]
     #[arg(long, value_name = "PATH")]
     store: Option<PathBuf>,
 }
@@ -69,17 +69,17 @@ impl StoreArg {
 struct Choice {
     #[command(flatten)]
     store: StoreArg,
-    /// The beginning of the model's SHA-256, or a part of its name
+    /// Filter by model: the beginning of its SHA-256, or a part of its name
     #[arg(long)]
     model: Option<String>,
-    /// The device's name, host name, identity or profile
+    /// Filter by device: its name, host name, identity or profile
     #[arg(long)]
     device: Option<String>,
-    /// Not older than: a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or a time before now
+    /// Only measurements since a date (2026-11-26, \"2026-11-26 14:30\" in UTC) or within a time
     /// (90m, 12h, 7d)
     #[arg(long, value_name = "WHEN")]
     since: Option<String>,
-    /// Valid ones only
+    /// Only valid measurements
     #[arg(long)]
     valid: bool,
 }

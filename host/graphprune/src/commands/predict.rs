@@ -12,19 +12,19 @@ use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
 
-/// Predict the latency of a width configuration: from its kernels, measured alone and only once,
-/// and from whole networks if some may be measured.
+/// Predict the latency of a width configuration from kernels measured in isolation, and from whole
+/// networks with --learn.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,24,32,32,64,48,64,64 --json"
 )]
 pub struct Args {
-    /// ONNX file, or a network of the zoo by name
+    /// ONNX file, or the name of a zoo network
     model: String,
     /// Device: `local`, a registered name, or the path of a profile with an address
     #[arg(long, default_value = "local")]
     device: String,
-    /// Share of the channels that every group keeps (0.5, 50%)
+    /// Keep ratio of every group (0.5, 50%)
     #[arg(
         long,
         value_name = "SHARE",
@@ -37,14 +37,15 @@ pub struct Args {
     /// Width of every group, in the order of `graphprune inspect`
     #[arg(long, value_delimiter = ',')]
     widths: Option<Vec<usize>>,
-    /// The most whole networks to measure and learn from; then the prediction has an interval
+    /// Largest number of whole networks to measure and learn from; the prediction then has an
+    /// interval
     #[arg(long, value_name = "N", default_value_t = 0)]
     learn: usize,
-    /// Measure the configuration, too, and compare
+    /// Also measure the configuration and compare
     #[arg(long)]
     check: bool,
-    /// Write a page: predicted against measured, layers alone and in the network, the device's
-    /// steps
+    /// Also write an HTML page: predictions against measurements, times of layers, steps of the
+    /// device
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     #[command(flatten)]
@@ -52,7 +53,7 @@ pub struct Args {
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Show warnings only while it works
+    /// Print only warnings while it runs
     #[arg(long, short)]
     quiet: bool,
 }

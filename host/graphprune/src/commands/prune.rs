@@ -61,7 +61,7 @@ fn print(outcome: &RunOutcome) {
     match &outcome.report {
         Some(report) => say!("report: {}", report.display()),
         None => say!(
-            "{:?} stage finished; go on with: graphprune prune --out {} --resume",
+            "{:?} stage finished; continue with: graphprune prune --out {} --resume",
             outcome.stage,
             outcome.folder.display()
         ),

@@ -4,7 +4,7 @@ use crate::output::say;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Show the table of a finished run and write its HTML report again.
+/// Print the table of a finished run and write its HTML report again.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune report runs/a")]
 pub struct Args {

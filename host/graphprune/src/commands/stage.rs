@@ -8,7 +8,7 @@ use pipeline::Stage;
 use super::prune::advance;
 use crate::options::RunOptions;
 
-/// Train the Graph PruningNet jointly with the network, and stop there.
+/// Run up to the joint training of the Graph PruningNet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     graphprune train resnet20.onnx --data cifar10:DIR --latency 0.7x --out runs/a\n  \
@@ -18,7 +18,7 @@ pub struct TrainArgs {
     options: RunOptions,
 }
 
-/// Search for the best configuration (training first where that is not done), and stop there.
+/// Run up to the search for the best configuration.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune search --out runs/a --resume")]
 pub struct SearchArgs {
@@ -26,8 +26,7 @@ pub struct SearchArgs {
     options: RunOptions,
 }
 
-/// Fine-tune the best configurations and the baselines (searching first where that is not done),
-/// and stop there.
+/// Run up to the fine-tuning of the best configurations and the baselines.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune finetune --out runs/a --resume")]
 pub struct FinetuneArgs {
@@ -35,8 +34,7 @@ pub struct FinetuneArgs {
     options: RunOptions,
 }
 
-/// Export, verify, measure and test the result, and write the report (doing earlier stages where
-/// they are missing).
+/// Run to the end: export, verify, measure and test the result, and write the report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:\n  graphprune export --out runs/a --resume")]
 pub struct ExportArgs {

@@ -16,8 +16,8 @@ pub enum ConfigError {
     },
     /// A network came from a file, without the images it is for.
     #[error(
-        "say on which images '{model}' was trained, with --data (or `data` in the configuration): {}. A network of the zoo is \
-         trained on the built-in images (shapes) where nothing is said",
+        "'{model}' needs a data set: give the one that it was trained on with --data (or `data` in the configuration): {}. A \
+         zoo network without --data is trained on generated images (shapes)",
         datasets::KINDS
     )]
     NoData {

@@ -114,7 +114,7 @@ fn same_step(group: &GroupSaving, about: &Circumstances<'_>) -> Option<String> {
         return None;
     }
     let next = match below {
-        Some(corner) => format!("; the next corner is at {corner}"),
+        Some(edge) => format!("; the next step edge is at {edge}"),
         None => "; no narrower width is faster".into(),
     };
     Some(format!(

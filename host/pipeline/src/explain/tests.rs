@@ -202,7 +202,7 @@ fn widths_are_found_again_from_the_weights_alone() {
         let pair = pair.unwrap_or_else(|reason| panic!("{name}: {reason}"));
         assert_eq!(pair.widths, plan.widths(), "{name}");
         let back = Pair::new(pruned, graph, options).unwrap();
-        assert!(back.is_err(), "{name}: the original is no pruned form");
+        assert!(back.is_err(), "{name}: the original is not a pruned form");
     }
 }
 
@@ -264,8 +264,8 @@ fn reasons_come_from_the_figures_and_without_any_nothing_is_explained() {
     check(96, 25.0, &same, None, None);
     let lost = "makes 182 channels, no multiple of 4 (50.0 to 98.0 us)";
     check(182, -48.0, &slower, None, Some(lost));
-    let corner = "164 to 192 channels take the same; the next corner is at 160";
-    check(176, 0.1, &same, Some((step, Some(160))), Some(corner));
+    let edge = "164 to 192 channels take the same; the next step edge is at 160";
+    check(176, 0.1, &same, Some((step, Some(160))), Some(edge));
     check(
         176,
         0.1,

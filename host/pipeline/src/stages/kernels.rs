@@ -108,7 +108,7 @@ pub(crate) fn verify(
     let costs = CostModel::new(prepared, feasibility, samples)?;
     let Some(fit) = costs.predictor.fit().copied() else {
         work.reporter.warn(&format!(
-            "too few networks were measured to tell whether the kernels of {donor} fit this device"
+            "too few networks were measured to check that the kernels of {donor} fit this device"
         ));
         return Ok(());
     };

@@ -63,7 +63,7 @@ pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
             percent(change.estimate.high),
         ),
         (Verdict::Undecided, Some(change)) => format!(
-            "{model}: the change lies between {} and {}, too wide to tell {allowed:.1} %",
+            "{model}: the change lies between {} and {}, too wide to decide on {allowed:.1} %",
             percent(change.estimate.low),
             percent(change.estimate.high),
         ),

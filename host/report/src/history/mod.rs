@@ -106,7 +106,7 @@ impl RunVerdict {
             Self::Fine => "fine",
             Self::Improved => "faster",
             Self::Regressed => "slower",
-            Self::Undecided => "too noisy to tell",
+            Self::Undecided => "too noisy to decide",
         }
     }
 }

@@ -9,22 +9,22 @@ use report::history::{self, Estimate, HistoryData, Run, Series};
 
 use crate::output::{say, say_part};
 
-/// Print the results of earlier runs, or draw them.
+/// Print the results of earlier runs, or write them as a page.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Examples:\n  graphprune bench history --model net\n  graphprune bench history --report history.html"
 )]
 pub struct Args {
-    /// Only the model of this name
+    /// Filter by the model's name
     #[arg(long, value_name = "NAME")]
     model: Option<String>,
-    /// Only the device of this name or identity
+    /// Filter by the device's name or identity
     #[arg(long, value_name = "NAME")]
     device: Option<String>,
-    /// Folder of baselines and of the history
+    /// Folder of the baselines and the history
     #[arg(long, value_name = "DIR", default_value = ".graphprune/bench")]
     folder: PathBuf,
-    /// Write it as an HTML page
+    /// Write the history as an HTML page
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Print JSON

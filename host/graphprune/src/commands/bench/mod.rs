@@ -22,7 +22,7 @@ pub use criterion::{Args as StatisticsArgs, run as statistics};
 use crate::options::{InputSizes, change};
 use crate::output::{self, note, say, say_part};
 
-/// Measure models on devices, compare with a saved baseline, and fail when one became slower.
+/// Measure models on devices, compare them with a saved baseline, and fail on a regression.
 #[derive(Debug, clap::Args)]
 #[command(
     args_conflicts_with_subcommands = true,
@@ -43,7 +43,7 @@ enum Action {
 
 #[derive(Debug, clap::Args)]
 struct MeasureArgs {
-    /// ONNX files, folders of them, and runs (their pruned network)
+    /// ONNX files, folders of them, or runs (for their pruned network)
     #[arg(required = true, value_name = "MODEL")]
     models: Vec<PathBuf>,
     /// Devices: `local`, registered names, a profile's name for all devices of it, or profiles'
@@ -53,10 +53,10 @@ struct MeasureArgs {
     /// Compare with this baseline
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
-    /// Save what is measured as this baseline, models included
+    /// Save the measurements and the models as this baseline
     #[arg(long, value_name = "NAME")]
     save_baseline: Option<String>,
-    /// Largest slow-down that is no regression (3%, 0.03)
+    /// Largest slowdown that is not a regression (3%, 0.03)
     #[arg(
         long,
         value_name = "SHARE",
@@ -68,10 +68,10 @@ struct MeasureArgs {
     fail_above: f64,
     #[command(flatten)]
     sizes: InputSizes,
-    /// Folder of baselines and of the history; keep it between runs of the job
+    /// Folder of the baselines and the history; keep it between jobs
     #[arg(long, value_name = "DIR", default_value = ".graphprune/bench")]
     folder: PathBuf,
-    /// Most processes that a comparison may take; more make a narrow difference clear
+    /// Largest number of worker processes per comparison; more resolve smaller differences
     #[arg(
         long,
         value_name = "N",
@@ -79,23 +79,22 @@ struct MeasureArgs {
         value_parser = clap::value_parser!(u64).range(2..=1000)
     )]
     max_processes: u64,
-    /// What the history calls this run; a commit's digest that GitHub or GitLab names, unless
-    /// given
+    /// Label of this run in the history [default: the commit on GitHub and GitLab]
     #[arg(long, value_name = "TEXT")]
     label: Option<String>,
-    /// Write the history with this run in it as an HTML page
+    /// Write the history, this run included, as an HTML page
     #[arg(long, value_name = "FILE")]
     report: Option<PathBuf>,
     /// Write JUnit XML
     #[arg(long, value_name = "FILE")]
     junit: Option<PathBuf>,
-    /// Write a Markdown summary, as for a pull request
+    /// Write a Markdown summary for a pull request
     #[arg(long, value_name = "FILE")]
     markdown: Option<PathBuf>,
     /// Print JSON
     #[arg(long)]
     json: bool,
-    /// Show nothing but the outcome
+    /// Print only the result
     #[arg(long, short)]
     quiet: bool,
 }

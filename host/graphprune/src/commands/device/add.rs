@@ -8,33 +8,34 @@ use crate::output::say;
 use anyhow::Context;
 use latency::{Address, Profile, Registered, Registry, TransportKind};
 
-/// Give a device a name.
+/// Register a device under a name.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \
     graphprune device add phone --profile pixel --address adb:0A1B2C3D\n  \
     graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070   (see `graphprune device enroll`)")]
 pub struct Args {
-    /// The name: lower-case letters, digits, hyphens
+    /// Name: lower-case letters, digits, hyphens
     name: String,
-    /// A profile that comes with graphprune, or the path of a profile's file
+    /// Name of a built-in profile, or the path of a profile
     #[arg(long)]
     profile: String,
-    /// Where it is: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT; without the kind, the profile's
+    /// Address: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT. The prefix defaults to the profile's
+    /// transport
     #[arg(long)]
     address: String,
     /// The agent's folder on the device [default: .graphprune in the home folder,
     /// /data/local/tmp/graphprune by adb]
     #[arg(long, default_value = "", hide_default_value = true)]
     folder: String,
-    /// A further argument for ssh; may be repeated
+    /// Further argument for ssh; repeatable
     #[arg(
         long = "ssh-argument",
         value_name = "ARGUMENT",
         allow_hyphen_values = true
     )]
     ssh_arguments: Vec<String>,
-    /// Replace a device of the same name
+    /// Replace the device of the same name
     #[arg(long)]
     replace: bool,
 }

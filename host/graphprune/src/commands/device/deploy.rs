@@ -11,7 +11,7 @@ use latency::{Agents, DeployStep, Deployment, deploy};
 use super::which::Which;
 use crate::output::say;
 
-/// Put the agent and ONNX Runtime on a device.
+/// Install the agent and ONNX Runtime on a device.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The agents come from `cargo xtask agents`. A version that does not run on the device is taken back, and \
@@ -26,13 +26,13 @@ pub struct Args {
     /// program]
     #[arg(long, value_name = "DIR")]
     agents: Option<PathBuf>,
-    /// Bring a C library even where the device's own would do
+    /// Install a C library even if the device's own is new enough
     #[arg(long)]
     libc: bool,
-    /// ONNX Runtime's library, instead of the one that comes with the agent
+    /// Library of ONNX Runtime, in place of the one that comes with the agent
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
-    /// A further file beside the library, such as an execution provider's; may be repeated
+    /// Further file to install beside the library, such as an execution provider's; repeatable
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
 }
@@ -57,7 +57,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     };
     let bar = ProgressBar::new_spinner();
     bar.enable_steady_tick(Duration::from_millis(200));
-    bar.set_message("looking at the device");
+    bar.set_message("examining the device");
     let style =
         ProgressStyle::with_template("{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}")?;
     let done = deploy(

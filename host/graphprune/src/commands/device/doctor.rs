@@ -7,10 +7,10 @@ use latency::{Grade, Patience, examine};
 use super::which::Which;
 use crate::output::say;
 
-/// Find out whether a device can be measured on, and what would make its figures untrustworthy.
+/// Check that a device can measure, and report conditions that would distort its figures.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 it can be measured on, perhaps with warnings; 1 it cannot, or should not."
+    after_help = "Exit codes: 0 the device is fit for measuring, possibly with warnings; 1 it is not."
 )]
 pub struct Args {
     #[command(flatten)]

@@ -5,19 +5,19 @@ use std::process::ExitCode;
 use crate::output::say;
 use latency::{Enrolment, Registry, enroll};
 
-/// Make certificates for a device whose agent listens on a network.
+/// Create the certificates of a device whose agent listens on a network.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Run it again to renew the certificates; other devices go on with theirs.\n\nExample:\n  \
+    after_help = "Run it again to renew the certificates; those of other devices stay valid.\n\nExample:\n  \
     graphprune device enroll rack --host 10.0.0.7"
 )]
 pub struct Args {
-    /// What the device is or will be called
+    /// Name of the device
     name: String,
-    /// Where hosts reach the device
+    /// Address at which hosts reach the device
     #[arg(long, value_name = "ADDRESS[:PORT]")]
     host: String,
-    /// How long the certificates are valid
+    /// Validity of the certificates, in days
     #[arg(long, default_value_t = 825)]
     days: u32,
 }

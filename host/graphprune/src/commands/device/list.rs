@@ -13,7 +13,7 @@ const PATIENCE: Duration = Duration::from_secs(20);
 /// List the devices and the profiles.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// Start each device's agent to see whether it can be reached
+    /// Start each device's agent to check that it can be reached
     #[arg(long)]
     check: bool,
     /// Print JSON

@@ -13,7 +13,7 @@ use std::process::ExitCode;
 
 use clap::Subcommand;
 
-/// Name, set up, examine and watch the devices that networks are measured on.
+/// Manage devices: names, set-up, checks and monitoring.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \

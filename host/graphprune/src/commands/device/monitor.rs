@@ -14,7 +14,7 @@ use crate::output::{self, say};
 /// The time within which the agent must start.
 const PATIENCE: Duration = Duration::from_secs(30);
 
-/// Watch a device's temperatures, frequencies, load and queue until Ctrl-C.
+/// Show a device's temperatures, frequencies, load and queue until Ctrl-C.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The queue is that of the agent that is asked. Behind ssh and adb each host has an agent of its own, and then \
@@ -23,13 +23,13 @@ const PATIENCE: Duration = Duration::from_secs(30);
 pub struct Args {
     #[command(flatten)]
     which: Which,
-    /// Seconds between two looks, at least 0.2
+    /// Interval in seconds, at least 0.2
     #[arg(long, default_value = "1", value_name = "SECONDS", value_parser = interval)]
     interval: Duration,
-    /// End after so many looks
+    /// Number of readings, after which it ends
     #[arg(long, value_parser = clap::value_parser!(u64).range(1..))]
     count: Option<u64>,
-    /// Print each look as a line of JSON
+    /// Print each reading as a line of JSON
     #[arg(long)]
     json: bool,
 }
@@ -146,7 +146,7 @@ fn line(event: &MonitorEvent, before: Option<&DeviceState>) -> String {
     parts.join("  |  ")
 }
 
-/// Cores that were busy between two looks.
+/// Cores that were busy between two readings.
 fn busy(state: &DeviceState, before: Option<&DeviceState>) -> Option<f64> {
     let before = before?;
     let busy = state.cpu_busy_ns?.checked_sub(before.cpu_busy_ns?)?;

@@ -5,10 +5,10 @@ use std::process::ExitCode;
 use crate::output::say;
 use latency::Registry;
 
-/// Forget a device. What lies on it stays there.
+/// Remove a device's name. The files on the device stay.
 #[derive(Debug, clap::Args)]
 pub struct Args {
-    /// The device's name
+    /// Name of the device
     name: String,
 }
 

@@ -5,10 +5,10 @@ use latency::Resolved;
 /// A device by its name or its address.
 #[derive(Debug, clap::Args)]
 pub struct Which {
-    /// A device's name, `local`, or with --profile its address
+    /// Name of the device, `local`, or with --profile its address
     #[arg(value_name = "DEVICE")]
     device: String,
-    /// The profile of a device that is named by its address: a name or a file
+    /// Profile of a device given by its address: a name or a file
     #[arg(long, value_name = "PROFILE")]
     profile: Option<String>,
 }
