@@ -197,6 +197,63 @@ fn other_processes_are_out_of_reach() {
     });
 }
 
+/// Calls that a list of denied ones once let through, as they change other processes or files.
+#[test]
+fn calls_that_no_model_needs_are_denied_and_named() {
+    // `fchmodat2` and `setxattrat` have these numbers on all architectures.
+    const FCHMODAT2: libc::c_long = 452;
+    const SETXATTRAT: libc::c_long = 463;
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("own");
+    std::fs::write(&file, "x").unwrap();
+    let path = std::ffi::CString::new(file.as_os_str().as_encoded_bytes()).unwrap();
+    let here = libc::AT_FDCWD as usize;
+    let path = path.as_ptr() as usize;
+    let parent = nix::unistd::getpid().as_raw() as usize;
+    let check = |name: &str, number: libc::c_long, args: [usize; 6]| {
+        check_denied(name, || {
+            let [a, b, c, d, e, f] = args;
+            // SAFETY: the arguments are numbers, null, and a path that outlives the call; none of
+            // the calls writes to memory.
+            let outcome = unsafe { libc::syscall(number, a, b, c, d, e, f) };
+            let named = super::super::syscalls::denied();
+            match &named[..] {
+                [known] if known == name || *known == format!("number {number}") => {
+                    denied(Errno::result(outcome))
+                }
+                _ => 3,
+            }
+        });
+    };
+    check("fchmodat2", FCHMODAT2, [here, path, 0o777, 0, 0, 0]);
+    check("setxattrat", SETXATTRAT, [here, path, 0, 0, 0, 0]);
+    check(
+        "removexattr",
+        libc::SYS_removexattr,
+        [path, path, 0, 0, 0, 0],
+    );
+    check("utimensat", libc::SYS_utimensat, [here, path, 0, 0, 0, 0]);
+    check("prlimit64", libc::SYS_prlimit64, [parent, 7, 0, 0, 0, 0]);
+    check(
+        "setpriority",
+        libc::SYS_setpriority,
+        [0, parent, 19, 0, 0, 0],
+    );
+    check(
+        "sched_setaffinity",
+        libc::SYS_sched_setaffinity,
+        [parent, 0, 0, 0, 0, 0],
+    );
+    check(
+        "rt_sigqueueinfo",
+        libc::SYS_rt_sigqueueinfo,
+        [parent, 0, 0, 0, 0, 0],
+    );
+    check("shmget", libc::SYS_shmget, [0, 4096, 0o600, 0, 0, 0]);
+    check("sendto", libc::SYS_sendto, [0, 0, 0, 0, 0, 0]);
+    check("pidfd_open", libc::SYS_pidfd_open, [parent, 0, 0, 0, 0, 0]);
+}
+
 #[test]
 fn files_of_others_are_out_of_reach() {
     let other = tempfile::tempdir().unwrap();
