@@ -2,9 +2,11 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::check::{amount, count, lines, name, need, within};
+use crate::check::{amount, count, lines, list, name, need, within};
 use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, plain, wire};
 
+/// Worker processes that one measurement may be over.
+const MAX_PROCESSES: usize = 256;
 /// Notes that one measurement may carry.
 const MAX_NOTES: usize = 64;
 
@@ -87,6 +89,46 @@ pub struct ProcessFigures {
     pub sentinel: Option<Sentinel>,
     /// How long it waited for a core.
     pub contention: Option<Contention>,
+}
+
+impl TryFrom<wire::ProcessFigures> for ProcessFigures {
+    type Error = ProtocolError;
+
+    fn try_from(m: wire::ProcessFigures) -> Result<Self, ProtocolError> {
+        const M: &str = "ProcessFigures";
+        let samples = usize::try_from(m.samples).unwrap_or(usize::MAX);
+        let most = (0, bounds::MAX_SAMPLES);
+        within(
+            M,
+            "samples",
+            samples,
+            most,
+            "at most those of a measurement",
+        )?;
+        let runs = (1, bounds::MAX_BLOCK_RUNS);
+        within(M, "block_runs", m.block_runs, runs, "1 to 4096 runs")?;
+        Ok(Self {
+            samples,
+            block_runs: m.block_runs,
+            median_ns: amount(M, "median_ns", m.median_ns)?,
+            ratio: m.ratio.map(|ratio| amount(M, "ratio", ratio)).transpose()?,
+            sentinel: m.sentinel.map(Into::into),
+            contention: m.contention.map(Into::into),
+        })
+    }
+}
+
+impl From<ProcessFigures> for wire::ProcessFigures {
+    fn from(figures: ProcessFigures) -> Self {
+        Self {
+            samples: figures.samples as u64,
+            block_runs: figures.block_runs,
+            median_ns: figures.median_ns,
+            ratio: figures.ratio,
+            sentinel: figures.sentinel.map(Into::into),
+            contention: figures.contention.map(Into::into),
+        }
+    }
 }
 
 /// Whether a measurement may be used.
@@ -269,7 +311,7 @@ impl TryFrom<wire::Measurement> for Measurement {
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
-            processes: Vec::new(),
+            processes: list(M, "processes", m.processes, MAX_PROCESSES)?,
         })
     }
 }
@@ -312,6 +354,7 @@ impl From<Measurement> for wire::Measurement {
             load_ns: m.load_ns,
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
+            processes: m.processes.into_iter().map(Into::into).collect(),
         }
     }
 }
@@ -384,7 +427,14 @@ mod tests {
                 waiting_ns: 1,
                 elapsed_ns: 20,
             }),
-            processes: Vec::new(),
+            processes: vec![ProcessFigures {
+                samples: 3,
+                block_runs: 1,
+                median_ns: 2.0,
+                ratio: Some(0.7),
+                sentinel: None,
+                contention: None,
+            }],
         }
     }
 

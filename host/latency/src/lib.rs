@@ -136,5 +136,8 @@ pub use resolve::{Resolved, resolve, resolve_address, resolve_all};
 pub use share::{ShareError, ShareFileError, ShareKey, ShareOf, percent, read_toml};
 pub use shell::{LocalShell, Shell};
 pub use source::LatencySource;
-pub use store::{Comparison, Donor, Filter, Key, Origin, Record, STORE_FILE, Store, user_store};
+pub use store::{
+    Comparison, DamagedEntry, Donor, Filter, Key, Origin, Record, STORE_FILE, Selection, Store,
+    user_store,
+};
 pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};

@@ -8,7 +8,9 @@ use jiff::tz::Offset;
 
 /// A text that is not a point in time.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{text}` is not a point in time: write 2026-11-26, \"2026-11-26 14:30\" (UTC), 90m, 12h or 7d")]
+#[error(
+    "`{text}` is not a point in time: write 2026-11-26, \"2026-11-26 14:30\" (UTC), 90m, 12h or 7d"
+)]
 pub struct MomentError {
     /// The text.
     pub text: String,

@@ -3,11 +3,12 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use crate::output::say;
+use crate::output::{note, say};
 use anyhow::Context as _;
 use latency::stats::Interval;
 use latency::{
-    Filter, Format, Record, STORE_FILE, Store, Verdict, format_moment, parse_moment, user_store,
+    DamagedEntry, Filter, Format, Record, STORE_FILE, Selection, Store, Verdict, format_moment,
+    parse_moment, user_store,
 };
 
 /// List, show or export stored measurements.
@@ -85,7 +86,8 @@ struct Choice {
 }
 
 impl Choice {
-    fn select(&self) -> anyhow::Result<(Store, Vec<Record>)> {
+    /// The store, and what is selected in it. Damaged entries are named on standard error.
+    fn select(&self) -> anyhow::Result<(Store, Selection)> {
         let store = self.store.open()?;
         let since = self.since.as_deref().map(parse_moment);
         let filter = Filter {
@@ -95,8 +97,14 @@ impl Choice {
             valid: self.valid.then_some(true),
             id: None,
         };
-        let records = store.select(&filter)?;
-        Ok((store, records))
+        let selection = store.select(&filter)?;
+        for DamagedEntry { id, reason } in &selection.damaged {
+            note!(
+                "entry {id} of {} is damaged and left out: {reason}",
+                store.path().display()
+            );
+        }
+        Ok((store, selection))
     }
 }
 
@@ -104,7 +112,7 @@ impl Choice {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     match &args.action {
         Action::List(choice) => {
-            let (store, records) = choice.select()?;
+            let (store, Selection { records, damaged }) = choice.select()?;
             for record in &records {
                 say!("{}", line(record));
             }
@@ -113,6 +121,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
                 records.len(),
                 store.path().display()
             );
+            return Ok(complete(&damaged));
         }
         Action::Show { id, store } => {
             let store = store.open()?;
@@ -127,16 +136,26 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             out,
             samples,
         } => {
-            let (_, records) = choice.select()?;
+            let (_, Selection { records, damaged }) = choice.select()?;
             latency::export(&records, *format, *samples, out)?;
             say!(
                 "{} measurements written to {}",
                 records.len(),
                 out.display()
             );
+            return Ok(complete(&damaged));
         }
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Success if no entry is damaged.
+fn complete(damaged: &[DamagedEntry]) -> ExitCode {
+    if damaged.is_empty() {
+        ExitCode::SUCCESS
+    } else {
+        ExitCode::FAILURE
+    }
 }
 
 fn line(record: &Record) -> String {

@@ -1,7 +1,9 @@
 //! One measurement from those of several processes.
 
 use agent_protocol::stats::{self, Interval};
-use agent_protocol::{Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict};
+use agent_protocol::{
+    Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict, bounds,
+};
 
 use super::{CONTENTION, over_processes};
 use crate::{LatencyError, MeasureRequest};
@@ -183,8 +185,11 @@ impl Figures {
         verdict: Verdict,
         notes: Vec<String>,
     ) -> Measurement {
+        // The store keeps at most so many of one measurement.
+        let most = bounds::MAX_SAMPLES / used.len();
         let joined = |times: fn(&Measurement) -> &[u64]| -> Vec<u64> {
-            used.iter().flat_map(|m| times(m)).copied().collect()
+            let part = |m: &&Measurement| times(m).iter().take(most).copied().collect::<Vec<_>>();
+            used.iter().flat_map(part).collect()
         };
         let samples_ns = joined(|m| &m.samples_ns);
         let sorted = stats::ascending(&samples_ns);
@@ -221,15 +226,15 @@ impl Figures {
             load_ns: stats::median(&loads).unwrap_or(0.0) as u64,
             sentinel,
             contention: None,
-            processes: used.iter().map(|m| process(m)).collect(),
+            processes: used.iter().map(|m| process(m, most)).collect(),
             ..first.clone()
         }
     }
 }
 
-fn process(m: &Measurement) -> ProcessFigures {
+fn process(m: &Measurement, most: usize) -> ProcessFigures {
     ProcessFigures {
-        samples: m.samples_ns.len(),
+        samples: m.samples_ns.len().min(most),
         block_runs: m.block_runs,
         median_ns: m.median_ns,
         ratio: m.ratio.map(|ratio| ratio.interval.value),

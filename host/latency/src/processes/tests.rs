@@ -104,7 +104,10 @@ fn run(process: impl Fn(usize) -> Vec<Measurement>) -> (Vec<Measurement>, Vec<Me
 fn eight_processes_that_agree_are_enough_and_alternate_their_order() {
     let (results, requests) = run(|i| pair(0.5 + 0.001 * i as f64));
     let reversed: Vec<bool> = requests.iter().map(|r| r.reversed).collect();
-    assert_eq!(reversed, [false, true, false, true, false, true, false, true]);
+    assert_eq!(
+        reversed,
+        [false, true, false, true, false, true, false, true]
+    );
     let evidence: Vec<Evidence> = requests.iter().map(|r| r.evidence).collect();
     assert_eq!(evidence[0], Evidence::Full);
     assert!(evidence[1..].iter().all(|e| *e == Evidence::Quick));

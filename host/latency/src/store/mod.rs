@@ -11,9 +11,10 @@ mod sqlite;
 
 use std::path::{Path, PathBuf};
 
-use agent_protocol::{Measurement, Verdict, wire};
+use agent_protocol::{Measurement, ProtocolError, Verdict, wire};
 use prost::Message;
 use rusqlite::{Connection, Transaction, TransactionBehavior, params};
+use rustix::fs::{Access, access};
 
 use crate::{LatencyError, home};
 
@@ -21,7 +22,7 @@ pub(crate) use claim::{Claim, ClaimState};
 pub use comparison::Comparison;
 pub use donor::Donor;
 pub use key::{Key, Origin};
-pub use query::{Filter, Record};
+pub use query::{DamagedEntry, Filter, Record, Selection};
 use sqlite::failure;
 
 /// The file name of a store.
@@ -60,10 +61,11 @@ impl Store {
         })
     }
 
-    /// Opens an existing store.
+    /// Opens an existing store, for reading only where it cannot be written.
     ///
     /// # Errors
-    /// Fails as [`Store::open`] does, and if there is no such file.
+    /// Fails as [`Store::open`] does, and if there is no such file. A store that cannot be written
+    /// must be of the newest version.
     pub fn open_existing(path: &Path) -> Result<Self, LatencyError> {
         if !path.is_file() {
             return Err(LatencyError::Store {
@@ -71,7 +73,26 @@ impl Store {
                 detail: "there is no such file: nothing was measured into it yet".into(),
             });
         }
-        Self::open(path)
+        let folder = path.parent().filter(|folder| *folder != Path::new(""));
+        let is_writable = |path: &Path| access(path, Access::WRITE_OK).is_ok();
+        if is_writable(path) && is_writable(folder.unwrap_or(Path::new("."))) {
+            return Self::open(path);
+        }
+        Self::open_read_only(path)
+    }
+
+    /// Opens a store without writing to it or its folder, as on a disk that is mounted read-only.
+    ///
+    /// # Errors
+    /// Fails if the file is not a store of the newest version, or cannot be read.
+    pub fn open_read_only(path: &Path) -> Result<Self, LatencyError> {
+        let failed = |error: rusqlite::Error| failure(path, &error);
+        let connection = sqlite::open_read_only(path).map_err(failed)?;
+        schema::require_newest(&connection, path)?;
+        Ok(Self {
+            connection,
+            path: path.to_owned(),
+        })
     }
 
     /// Returns the path of the database.
@@ -96,13 +117,20 @@ impl Store {
         })
     }
 
-    /// Returns the newest valid measurement under a key. With `full`, only full evidence counts.
+    /// Returns the newest valid measurement under a key. With `full`, only full evidence counts. A
+    /// damaged entry counts as missing, so that its model is measured again.
     ///
     /// # Errors
-    /// Fails if the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read.
     pub fn find(&self, key: &Key, full: bool) -> Result<Option<Measurement>, LatencyError> {
         let evidence = find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))?;
-        evidence.map(|evidence| self.decode(&evidence)).transpose()
+        Ok(evidence.and_then(|evidence| {
+            decode(&evidence)
+                .inspect_err(|error| {
+                    tracing::warn!(%error, store = %self.path.display(), "a damaged entry");
+                })
+                .ok()
+        }))
     }
 
     /// Returns the number of all measurements, and of the valid ones.
@@ -139,15 +167,11 @@ impl Store {
         transaction.commit().map_err(failed)?;
         Ok(result)
     }
+}
 
-    fn decode(&self, evidence: &[u8]) -> Result<Measurement, LatencyError> {
-        agent_protocol::decode::<wire::Measurement>(evidence, "Measurement")
-            .and_then(Measurement::try_from)
-            .map_err(|error| LatencyError::Store {
-                path: self.path.clone(),
-                detail: format!("an entry is damaged: {error}"),
-            })
-    }
+fn decode(evidence: &[u8]) -> Result<Measurement, ProtocolError> {
+    agent_protocol::decode::<wire::Measurement>(evidence, "Measurement")
+        .and_then(Measurement::try_from)
 }
 
 /// The evidence of the newest valid measurement under a key. A transaction serves as a connection

@@ -3,7 +3,7 @@
 use agent_protocol::Measurement;
 use serde::Serialize;
 
-use super::{Origin, Store, failure};
+use super::{Origin, Store, decode, failure};
 use crate::LatencyError;
 
 /// A stored measurement.
@@ -25,6 +25,24 @@ pub struct Record {
     pub measurement: Measurement,
 }
 
+/// What a filter selects.
+#[derive(Clone, Debug, Default)]
+pub struct Selection {
+    /// The measurements, in the order of insertion.
+    pub records: Vec<Record>,
+    /// Entries that cannot be read.
+    pub damaged: Vec<DamagedEntry>,
+}
+
+/// An entry that cannot be read.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DamagedEntry {
+    /// Its number.
+    pub id: i64,
+    /// The reason.
+    pub reason: String,
+}
+
 /// A filter of measurements. Fields that are `None` select everything.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Filter {
@@ -44,12 +62,17 @@ const COLUMNS: &str = "id, device, runtime, setup, providers, profile, device_na
     graphprune_version, processor, evidence";
 
 impl Store {
-    /// Returns all measurements, valid or not, in the order of insertion.
+    /// Returns all measurements, valid or not, in the order of insertion. Damaged entries are left
+    /// out and logged.
     ///
     /// # Errors
-    /// Fails if the database cannot be read or an entry is damaged.
+    /// Fails if the database cannot be read.
     pub fn all(&self) -> Result<Vec<Record>, LatencyError> {
-        self.select(&Filter::default())
+        let Selection { records, damaged } = self.select(&Filter::default())?;
+        for DamagedEntry { id, reason } in damaged {
+            tracing::warn!(id, reason, store = %self.path.display(), "a damaged entry is left out");
+        }
+        Ok(records)
     }
 
     /// Returns the measurement with this number.
@@ -61,14 +84,25 @@ impl Store {
             id: Some(id),
             ..Filter::default()
         };
-        Ok(self.select(&filter)?.pop())
+        let Selection {
+            mut records,
+            mut damaged,
+        } = self.select(&filter)?;
+        match damaged.pop() {
+            Some(DamagedEntry { id, reason }) => Err(LatencyError::Store {
+                path: self.path.clone(),
+                detail: format!("entry {id} is damaged: {reason}"),
+            }),
+            None => Ok(records.pop()),
+        }
     }
 
-    /// Returns the measurements selected by a filter, in the order of insertion.
+    /// Returns the measurements selected by a filter, in the order of insertion, and the damaged
+    /// entries among them.
     ///
     /// # Errors
-    /// Fails if the database cannot be read or an entry is damaged.
-    pub fn select(&self, filter: &Filter) -> Result<Vec<Record>, LatencyError> {
+    /// Fails if the database cannot be read.
+    pub fn select(&self, filter: &Filter) -> Result<Selection, LatencyError> {
         let failed = |error: rusqlite::Error| failure(&self.path, &error);
         let mut statement = self
             .connection
@@ -106,19 +140,26 @@ impl Store {
                 },
             )
             .map_err(failed)?;
-        rows.map(|row| {
+        let mut selection = Selection::default();
+        for row in rows {
             let (id, [device, runtime, setup, providers], origin, evidence) =
                 row.map_err(failed)?;
-            Ok(Record {
-                id,
-                device,
-                runtime,
-                setup,
-                providers,
-                origin,
-                measurement: self.decode(&evidence)?,
-            })
-        })
-        .collect()
+            match decode(&evidence) {
+                Ok(measurement) => selection.records.push(Record {
+                    id,
+                    device,
+                    runtime,
+                    setup,
+                    providers,
+                    origin,
+                    measurement,
+                }),
+                Err(error) => selection.damaged.push(DamagedEntry {
+                    id,
+                    reason: error.to_string(),
+                }),
+            }
+        }
+        Ok(selection)
     }
 }

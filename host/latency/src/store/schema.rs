@@ -65,6 +65,23 @@ fn fill_from_evidence(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     Ok(())
 }
 
+/// Refuses a database of another version than the newest, where it cannot be migrated.
+pub(super) fn require_newest(connection: &Connection, path: &Path) -> Result<(), LatencyError> {
+    let version: i64 = connection
+        .query_row("PRAGMA user_version", [], |row| row.get(0))
+        .map_err(|error| failure(path, &error))?;
+    if usize::try_from(version) == Ok(MIGRATIONS.len()) {
+        return Ok(());
+    }
+    Err(LatencyError::Store {
+        path: path.to_owned(),
+        detail: format!(
+            "it has version {version}, and only version {} can be read where nothing can be written: copy it to a folder of yours",
+            MIGRATIONS.len()
+        ),
+    })
+}
+
 /// Migrates a database to the newest version in one transaction.
 pub(super) fn migrate(connection: &mut Connection, path: &Path) -> Result<(), LatencyError> {
     let failed = |error: rusqlite::Error| failure(path, &error);

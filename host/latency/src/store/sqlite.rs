@@ -4,7 +4,7 @@ use std::path::Path;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use rusqlite::{Connection, ErrorCode};
+use rusqlite::{Connection, ErrorCode, OpenFlags};
 
 use crate::LatencyError;
 
@@ -26,6 +26,28 @@ pub(super) fn enable_write_ahead(connection: &Connection) -> rusqlite::Result<()
             outcome => return outcome,
         }
     }
+}
+
+/// Opens a database whose folder cannot be written.
+///
+/// SQLite would create a file of shared memory beside a database with a write-ahead log. A
+/// database with an empty log is therefore opened as one that does not change. A log with entries
+/// needs that file, and SQLite reports an error if it is missing.
+pub(super) fn open_read_only(path: &Path) -> rusqlite::Result<Connection> {
+    let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_URI;
+    let mut log = path.as_os_str().to_owned();
+    log.push("-wal");
+    let log_is_empty = std::fs::metadata(&log).map_or(true, |log| log.len() == 0);
+    if !log_is_empty {
+        return Connection::open_with_flags(path, flags);
+    }
+    // The characters that have a meaning in a URI.
+    let plain = path.display().to_string();
+    let escaped = plain
+        .replace('%', "%25")
+        .replace('?', "%3f")
+        .replace('#', "%23");
+    Connection::open_with_flags(format!("file:{escaped}?immutable=1"), flags)
 }
 
 /// Converts an error of SQLite, with the remedy where there is one.

@@ -154,7 +154,7 @@ fn a_comparison_survives_the_round_trip_with_its_measurements() {
     check(None, Some("attic"), &[&unmeasured]);
     check(None, Some(&whole.device), &[&whole, &unmeasured]);
     check(Some("a"), Some("attic"), &[]);
-    let all = store.select(&Filter::default()).unwrap();
+    let all = store.all().unwrap();
     assert_eq!(all.len(), 2);
     assert_eq!(
         (&all[0].measurement, &all[1].measurement),

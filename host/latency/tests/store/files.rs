@@ -169,6 +169,85 @@ fn a_file_that_is_no_store_is_refused_with_the_remedy() {
     assert!(!file("none.sqlite").exists());
 }
 
+/// A store of three measurements, and the keys of them.
+fn three(path: &std::path::Path) -> Vec<Key> {
+    let mut store = Store::open(path).unwrap();
+    let keys = ["one", "two", "three"].map(|name| {
+        let model = model(name);
+        let key = Key::new(
+            model.sha256(),
+            None,
+            &device(),
+            &Sampling::default(),
+            &RuntimeOptions::default(),
+        );
+        let taken = measurement(&model, None, false);
+        store
+            .insert(&Origin::default(), &[(key.clone(), &taken)])
+            .unwrap();
+        key
+    });
+    keys.into()
+}
+
+#[test]
+fn damaged_entries_are_named_and_the_others_listed() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m.sqlite");
+    let keys = three(&path);
+    let raw = Connection::open(&path).unwrap();
+    raw.execute("UPDATE measurement SET evidence = x'0aff' WHERE id = 2", [])
+        .unwrap();
+    drop(raw);
+    let store = Store::open(&path).unwrap();
+    let selection = store.select(&Filter::default()).unwrap();
+    let ids: Vec<i64> = selection.records.iter().map(|record| record.id).collect();
+    assert_eq!(ids, [1, 3]);
+    let [damaged] = &selection.damaged[..] else {
+        panic!("{:?}", selection.damaged)
+    };
+    assert!(
+        damaged.id == 2 && damaged.reason.contains("decode"),
+        "{damaged:?}"
+    );
+    assert_eq!(store.all().unwrap().len(), 2);
+    let error = store.get(2).err().unwrap().to_string();
+    assert!(error.contains("entry 2 is damaged"), "{error}");
+    assert!(store.get(3).unwrap().is_some());
+    assert_eq!(store.find(&keys[1], false).unwrap(), None, "measured again");
+    assert!(store.find(&keys[0], false).unwrap().is_some());
+}
+
+#[test]
+fn a_store_is_read_without_a_trace_in_its_folder() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("m ? 100 %#.sqlite");
+    three(&path);
+    let files = || {
+        let entries = std::fs::read_dir(folder.path()).unwrap();
+        let mut names: Vec<_> = entries.map(|entry| entry.unwrap().file_name()).collect();
+        names.sort();
+        names
+    };
+    let before = files();
+    let mut store = Store::open_read_only(&path).unwrap();
+    assert_eq!(store.all().unwrap().len(), 3);
+    assert_eq!(files(), before);
+    let taken = measurement(&model("one"), None, false);
+    let key = three(&folder.path().join("other.sqlite")).remove(0);
+    let refused = store.insert(&Origin::default(), &[(key, &taken)]);
+    assert!(refused.is_err(), "nothing is written");
+    let old = folder.path().join("old.sqlite");
+    let raw = Connection::open(&old).unwrap();
+    raw.execute_batch(FIRST).unwrap();
+    drop(raw);
+    let error = Store::open_read_only(&old).err().unwrap().to_string();
+    assert!(
+        error.contains("version 1") && error.contains("copy it"),
+        "{error}"
+    );
+}
+
 #[test]
 fn a_filter_selects_by_its_fields() {
     let folder = tempfile::tempdir().unwrap();
@@ -201,7 +280,7 @@ fn a_filter_selects_by_its_fields() {
         store.insert(&origin, &[(key, &m)]).unwrap();
     }
     let check = |filter: Filter, expected: &[&str]| {
-        let records = store.select(&filter).unwrap();
+        let records = store.select(&filter).unwrap().records;
         let names: Vec<&str> = records
             .iter()
             .map(|r| r.measurement.name.as_str())
