@@ -2,6 +2,7 @@
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
+use rand_distr::StandardNormal;
 
 /// A seeded generator.
 pub struct SeededRng(ChaCha8Rng);
@@ -19,9 +20,8 @@ impl SeededRng {
         self.0.random()
     }
 
-    /// Standard normal (Box and Muller 1958).
+    /// Standard normal.
     pub fn normal(&mut self) -> f64 {
-        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
-        radius * (std::f64::consts::TAU * self.unit()).cos()
+        self.0.sample(StandardNormal)
     }
 }
