@@ -147,6 +147,53 @@ impl KernelTable {
         entry.map_or(0.0, |&(_, ns)| ns)
     }
 
+    /// Returns the points of pairs in which the kernel with fewer channels takes longer, by more than
+    /// three standard deviations of the noise. One measurement in one process is not enough for
+    /// such a pair: it can be a cliff of the device, or a disturbed measurement.
+    pub fn inversions(&self) -> Vec<ProbePoint> {
+        // Curves over the output channels, and over the input channels.
+        let mut curves: BTreeMap<(&Kernel, bool, usize), Vec<(usize, f64, &ProbePoint)>> =
+            BTreeMap::new();
+        for (point, ns) in &self.times {
+            let outputs = (
+                &point.kernel,
+                true,
+                if point.kernel.is_depthwise() {
+                    0
+                } else {
+                    point.inputs
+                },
+            );
+            curves
+                .entry(outputs)
+                .or_default()
+                .push((point.outputs, *ns, point));
+            if !point.kernel.is_depthwise() {
+                let inputs = (&point.kernel, false, point.outputs);
+                curves
+                    .entry(inputs)
+                    .or_default()
+                    .push((point.inputs, *ns, point));
+            }
+        }
+        let tolerance = 1.0 + 3.0 * std::f64::consts::SQRT_2 * self.noise;
+        let mut suspects = BTreeSet::new();
+        for mut curve in curves.into_values() {
+            curve.sort_by_key(|&(channels, ..)| channels);
+            let mut fastest: Option<(f64, &ProbePoint)> = None;
+            for (_, ns, point) in curve.into_iter().rev() {
+                match fastest {
+                    Some((least, wider)) if ns > least * tolerance => {
+                        suspects.extend([point.clone(), wider.clone()]);
+                    }
+                    Some((least, _)) if ns >= least => {}
+                    _ => fastest = Some((ns, point)),
+                }
+            }
+        }
+        suspects.into_iter().collect()
+    }
+
     /// Returns the times of a kind of layer, or `None` if it was not measured.
     pub fn kind(&self, kind: &LayerKind) -> Option<KindTimes> {
         let overhead = self.overhead_ns();
@@ -194,5 +241,47 @@ impl KindTimes {
             Some(_) => 0.0,
             None => by_outputs,
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pairs_in_which_fewer_channels_take_longer_are_found_on_both_axes() {
+        let point = |inputs, outputs| ProbePoint {
+            kernel: Kernel::Gemm,
+            inputs,
+            outputs,
+        };
+        let table = |spike: (usize, usize, f64)| {
+            let axis = [16, 32, 48, 64];
+            let inputs = axis.iter().map(|&inputs| (inputs, 64));
+            let outputs = axis.iter().map(|&outputs| (64, outputs));
+            let times = inputs.chain(outputs).map(|(inputs, outputs)| {
+                let ns = 1000.0 + 10.0 * (inputs + outputs) as f64;
+                let (at, to, factor) = spike;
+                let factor = if (inputs, outputs) == (at, to) {
+                    factor
+                } else {
+                    1.0
+                };
+                (point(inputs, outputs), ns * factor)
+            });
+            KernelTable::new(times, 0.01)
+        };
+        assert_eq!(table((32, 64, 1.0)).inversions(), []);
+        assert_eq!(
+            table((32, 64, 1.05)).inversions(),
+            [],
+            "still below the next"
+        );
+        let spike = table((32, 64, 1.3)).inversions();
+        assert_eq!(spike, [point(32, 64), point(48, 64)]);
+        let spike = table((64, 16, 2.0)).inversions();
+        assert_eq!(spike, [point(64, 16), point(64, 32)]);
+        let dip = table((64, 64, 0.5)).inversions();
+        assert_eq!(dip.len(), 7, "every other point takes longer than the dip");
     }
 }

@@ -3,7 +3,8 @@
 
 use latency::stats::{self, Interval};
 use latency::{
-    DeviceInfo, Donor, Key, LatencySource, MeasureRequest, Model, Profile, Sampling, Store,
+    DeviceInfo, Donor, Key, LatencySource, MeasureRequest, Model, Processes, Profile, Sampling,
+    Store,
 };
 use latency_model::{KernelTable, ModelFit, ProbePlan, ProbePoint};
 use serde::{Deserialize, Serialize};
@@ -51,7 +52,9 @@ impl ProbeConfig {
 /// the largest kernel, so that what the device does between batches cancels. `progress` receives
 /// how many are done, and ends the work by returning `false`.
 ///
-/// Kernels without a valid measurement are left out of the table.
+/// A kernel that takes longer than one with more channels is measured again, and so is the other,
+/// over several processes: a staircase that falls is a finding, a spike is noise. Kernels without a
+/// valid measurement are left out of the table.
 ///
 /// # Errors
 /// [`MeasuringError::Stopped`] when `progress` returned `false`; others when the device fails.
@@ -83,11 +86,33 @@ pub fn probe_kernels(
             ratios.extend(ratio.map(|ratio| (point.clone(), ratio.interval)));
         }
     }
-    Ok(match stats::median(&reference_ns) {
-        Some(ns) => table(ratios, ns),
-        None => KernelTable::default(),
-    })
+    let Some(reference_ns) = stats::median(&reference_ns) else {
+        return Ok(KernelTable::default());
+    };
+    let suspects = table(ratios.clone(), reference_ns).inversions();
+    for batch in suspects.chunks(config.batch.max(1)) {
+        if !progress(plan.points().len()) {
+            return Err(MeasuringError::Stopped);
+        }
+        let models = batch.iter().map(model).collect::<Result<_, _>>()?;
+        let request = MeasureRequest {
+            sampling: config.sampling(profile),
+            processes: AGAIN,
+            ..profile.request(models, Some(reference.clone()))
+        };
+        let measured = source.measure(&request)?;
+        for (point, m) in batch.iter().zip(&measured) {
+            if let Some(ratio) = m.ratio.filter(|_| m.is_valid()) {
+                let known = ratios.iter_mut().filter(|(known, _)| known == point);
+                known.for_each(|(_, interval)| *interval = ratio.interval);
+            }
+        }
+    }
+    Ok(table(ratios, reference_ns))
 }
+
+/// The processes over which kernels are measured again.
+const AGAIN: Processes = Processes { fewest: 3, most: 6 };
 
 /// The kernels of another device.
 #[derive(Debug, Clone)]
