@@ -17,6 +17,7 @@ fn enrolled(folder: &Path) -> Enrolled {
         address: format!("127.0.0.1:{port}"),
         days: 2,
         folder: Some(folder.to_owned()),
+        new_ca: false,
     })
     .unwrap()
 }

@@ -36,6 +36,9 @@ pub struct Enrolment {
     pub days: u32,
     /// The folder for certificates; the user's by default.
     pub folder: Option<PathBuf>,
+    /// Whether to replace the CA: every certificate that it signed becomes worthless as soon as the
+    /// devices have the new one.
+    pub new_ca: bool,
 }
 
 /// The certificates of a device.
@@ -53,6 +56,10 @@ pub struct Enrolled {
     pub valid_until: Date,
     /// Whether the CA is new.
     pub new_ca: bool,
+    /// The folder of the CA that was replaced.
+    pub retired: Option<PathBuf>,
+    /// The devices that were enrolled with it, and trust it until they are enrolled again.
+    pub to_enroll: Vec<String>,
 }
 
 /// The folder of the agent's program and library in the user's home folder on a device.
@@ -139,6 +146,10 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
     };
     let _lock = home::lock(&folder.join("ca.pem"))?;
     let broken = |error: rcgen::Error| failed(error.to_string());
+    let retired = match enrolment.new_ca {
+        true => retire(&folder)?,
+        false => None,
+    };
     let (ca, new_ca) = authority(&folder, &enrolment.address)?;
     let until = OffsetDateTime::from(SystemTime::now()) + Duration::days(enrolment.days.into());
 
@@ -182,7 +193,56 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
         port,
         valid_until: until.date(),
         new_ca,
+        to_enroll: match &retired {
+            Some(_) => others(&folder, device)?,
+            None => Vec::new(),
+        },
+        retired,
     })
+}
+
+/// Moves the CA and this host's certificate to a folder of their own, if there are any.
+fn retire(folder: &Path) -> Result<Option<PathBuf>, LatencyError> {
+    let (ca, files) = (
+        folder.join("ca.pem"),
+        ["ca.pem", "ca.key", "host.pem", "host.key"],
+    );
+    if !ca.is_file() {
+        return Ok(None);
+    }
+    let now = OffsetDateTime::from(SystemTime::now()).unix_timestamp();
+    let retired = folder.join("retired").join(now.to_string());
+    let moving = || {
+        std::fs::create_dir_all(&retired)?;
+        for name in files {
+            match std::fs::rename(folder.join(name), retired.join(name)) {
+                Err(error) if error.kind() != std::io::ErrorKind::NotFound => return Err(error),
+                _ => {}
+            }
+        }
+        Ok(())
+    };
+    moving().map_err(|source| LatencyError::Io {
+        doing: format!("moving the old CA to {}", retired.display()),
+        source,
+    })?;
+    Ok(Some(retired))
+}
+
+/// The names of the enrolled devices besides `device`.
+fn others(folder: &Path, device: &str) -> Result<Vec<String>, LatencyError> {
+    let devices = folder.join("devices");
+    let entries = std::fs::read_dir(&devices).map_err(|source| LatencyError::Io {
+        doing: format!("reading {}", devices.display()),
+        source,
+    })?;
+    let names = entries.flatten().map(|entry| entry.file_name());
+    let mut names: Vec<String> = names
+        .map(|name| name.to_string_lossy().into_owned())
+        .filter(|name| name != device)
+        .collect();
+    names.sort();
+    Ok(names)
 }
 
 /// Reads the CA, or creates it. Returns whether it is new.
@@ -251,6 +311,7 @@ mod tests {
             address: address.into(),
             days: 30,
             folder: Some(folder.to_owned()),
+            new_ca: false,
         }
     }
 
@@ -277,6 +338,36 @@ mod tests {
             let mode = std::fs::metadata(&key).unwrap().permissions().mode();
             assert_eq!(mode & 0o777, 0o600, "{}", key.display());
         }
+    }
+
+    #[test]
+    fn a_new_ca_replaces_the_old_one_and_names_the_devices_that_trust_it() {
+        let folder = tempfile::tempdir().unwrap();
+        for device in ["attic", "cellar", "kitchen"] {
+            enroll(&enrolment(device, "board", folder.path())).unwrap();
+        }
+        let ca = || read(&folder.path().join("ca.pem")).unwrap();
+        let (old, old_key) = (ca(), read(&folder.path().join("host.key")).unwrap());
+        let renewed = enroll(&Enrolment {
+            new_ca: true,
+            ..enrolment("cellar", "board", folder.path())
+        })
+        .unwrap();
+        assert!(renewed.new_ca && ca() != old);
+        assert_eq!(renewed.to_enroll, ["attic", "kitchen"]);
+        assert_ne!(read(&folder.path().join("host.key")).unwrap(), old_key);
+        let retired = renewed.retired.unwrap();
+        assert_eq!(read(&retired.join("ca.pem")).unwrap(), old);
+        let hosts = |device: &str| folder.path().join("devices").join(device).join("hosts.pem");
+        assert_eq!(read(&hosts("cellar")).unwrap(), ca());
+        assert_eq!(read(&hosts("attic")).unwrap(), old);
+        let first = tempfile::tempdir().unwrap();
+        let made = enroll(&Enrolment {
+            new_ca: true,
+            ..enrolment("attic", "board", first.path())
+        })
+        .unwrap();
+        assert!(made.new_ca && made.retired.is_none() && made.to_enroll.is_empty());
     }
 
     #[test]

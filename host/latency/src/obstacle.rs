@@ -22,6 +22,10 @@ pub enum Obstacle {
     WrongArchitecture,
     /// The device has no certificates.
     NotEnrolled,
+    /// Others on this machine can read this host's key.
+    LooseKey,
+    /// A certificate is out of date by one of the two clocks.
+    OutOfDate,
 }
 
 impl Obstacle {
@@ -54,6 +58,12 @@ impl Obstacle {
             Self::NotEnrolled => format!(
                 "make them with `graphprune device enroll {device} --host ADDRESS`, and copy the device's part to it"
             ),
+            Self::LooseKey => format!(
+                "run `chmod 600` on it; if another user may have read it, make new certificates with `graphprune device enroll {device} --host ADDRESS --new-ca`"
+            ),
+            Self::OutOfDate => format!(
+                "compare `date` on the device with this machine's and set the wrong clock; if both are right, renew the certificates with `graphprune device enroll {device} --host ADDRESS`"
+            ),
         }
     }
 }
@@ -69,6 +79,8 @@ impl fmt::Display for Obstacle {
             Self::NotDeployed => "the agent is not on it",
             Self::WrongArchitecture => "the agent on it does not run there",
             Self::NotEnrolled => "there are no certificates for it",
+            Self::LooseKey => "this host's key can be read by other users",
+            Self::OutOfDate => "a certificate is out of date by one of the two clocks",
         })
     }
 }

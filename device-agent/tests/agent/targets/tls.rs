@@ -42,11 +42,16 @@ impl Drop for Agent {
 }
 
 fn enrolled(folder: &Path) -> Enrolled {
+    enrolled_with(folder, false)
+}
+
+fn enrolled_with(folder: &Path, new_ca: bool) -> Enrolled {
     enroll(&Enrolment {
         device: "rack".into(),
         address: "127.0.0.1".into(),
         days: 2,
         folder: Some(folder.to_owned()),
+        new_ca,
     })
     .unwrap()
 }
@@ -119,6 +124,43 @@ fn an_unknown_host_is_refused_with_the_reason() {
     .unwrap();
     check(&other.host_folder, Obstacle::KeyRefused);
     drop(agent);
+}
+
+#[test]
+fn a_key_of_this_host_that_others_can_read_is_refused_with_the_command() {
+    use std::os::unix::fs::PermissionsExt;
+    let folder = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    let agent = Agent::start(&made.device_folder, 0);
+    let key = made.host_folder.join("host.key");
+    let loose = std::fs::Permissions::from_mode(0o640);
+    std::fs::set_permissions(&key, loose).unwrap();
+    let error = tcp(&agent, &made.host_folder).launch(field::LIMIT).err();
+    let error = error.unwrap().to_string();
+    for needle in ["host.key has mode 640", "chmod 600", "--new-ca"] {
+        assert!(error.contains(needle), "{error}");
+    }
+}
+
+#[test]
+fn a_host_of_the_old_ca_is_refused_once_the_device_has_the_new_one() {
+    let folder = tempfile::tempdir().unwrap();
+    let lost = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    for name in ["ca.pem", "host.pem", "host.key"] {
+        std::fs::copy(made.host_folder.join(name), lost.path().join(name)).unwrap();
+    }
+    let renewed = enrolled_with(folder.path(), true);
+    let agent = Agent::start(&renewed.device_folder, 0);
+    field::measures(tcp(&agent, &renewed.host_folder));
+    // The lost host may have learned the new CA's certificate, which is public.
+    let ca = renewed.host_folder.join("ca.pem");
+    std::fs::copy(ca, lost.path().join("ca.pem")).unwrap();
+    let error = tcp(&agent, lost.path()).launch(field::LIMIT).err().unwrap();
+    match error {
+        LatencyError::Unusable { obstacle, .. } => assert_eq!(obstacle, Obstacle::KeyRefused),
+        error => panic!("{error}"),
+    }
 }
 
 #[test]

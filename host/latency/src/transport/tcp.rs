@@ -1,5 +1,6 @@
 //! The transport to an independent agent on a network, over mutual TLS.
 
+use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -13,12 +14,20 @@ use crate::{Client, LatencyError, Obstacle};
 pub const PORT: u16 = 7070;
 
 /// Messages of TLS about a certificate.
-const MESSAGES: [(&str, Obstacle); 8] = [
+const MESSAGES: [(&str, Obstacle); 10] = [
+    (
+        "invalid peer certificate: certificate expired",
+        Obstacle::OutOfDate,
+    ),
+    (
+        "invalid peer certificate: certificate not valid yet",
+        Obstacle::OutOfDate,
+    ),
     ("invalid peer certificate", Obstacle::Impostor),
     ("CertificateRequired", Obstacle::KeyRefused),
     ("BadCertificate", Obstacle::KeyRefused),
     ("UnknownCA", Obstacle::KeyRefused),
-    ("CertificateExpired", Obstacle::KeyRefused),
+    ("CertificateExpired", Obstacle::OutOfDate),
     ("CertificateUnknown", Obstacle::KeyRefused),
     ("DecryptError", Obstacle::KeyRefused),
     ("AccessDenied", Obstacle::KeyRefused),
@@ -54,6 +63,20 @@ impl Tcp {
                 format!("{}: {error}", path.display()),
             )
         })
+    }
+
+    /// Reads the key, which only its owner may read.
+    fn read_key(&self) -> Result<String, LatencyError> {
+        const KEY: &str = "host.key";
+        let key = self.read(KEY)?;
+        let path = self.certificates.join(KEY);
+        // A file that was just read.
+        let mode = path.metadata().map_or(0, |file| file.permissions().mode());
+        if mode & 0o077 != 0 {
+            let detail = format!("{} has mode {:03o}", path.display(), mode & 0o777);
+            return Err(self.unusable(Obstacle::LooseKey, detail));
+        }
+        Ok(key)
     }
 }
 
@@ -91,10 +114,7 @@ impl Launcher for Tcp {
         })?;
         let tls = ClientTlsConfig::new()
             .ca_certificate(Certificate::from_pem(self.read("ca.pem")?))
-            .identity(Identity::from_pem(
-                self.read("host.pem")?,
-                self.read("host.key")?,
-            ))
+            .identity(Identity::from_pem(self.read("host.pem")?, self.read_key()?))
             .domain_name(host);
         let uri = if host.contains(':') {
             format!("https://[{host}]:{port}")

@@ -20,6 +20,9 @@ pub struct Args {
     /// Validity of the certificates, in days
     #[arg(long, default_value_t = 825)]
     days: u32,
+    /// Replace the CA, after a host or its key was lost. All devices must be enrolled again
+    #[arg(long)]
+    new_ca: bool,
 }
 
 /// Makes them and says what to do with them.
@@ -29,12 +32,22 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         address: args.host,
         days: args.days,
         folder: None,
+        new_ca: args.new_ca,
     })?;
     let folder = made.device_folder.display();
     if made.new_ca {
         say!(
             "A new CA is in {}; ca.key there signs for all your devices and must stay there.",
             made.host_folder.display()
+        );
+    }
+    if let Some(retired) = &made.retired {
+        say!("The old CA is in {}.", retired.display());
+    }
+    if !made.to_enroll.is_empty() {
+        say!(
+            "These devices accept only hosts of the old CA until they are enrolled again: {}",
+            made.to_enroll.join(", ")
         );
     }
     say!(
