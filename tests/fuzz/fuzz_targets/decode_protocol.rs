@@ -5,8 +5,10 @@
 use std::fmt::Debug;
 
 use agent_protocol::{
-    DeviceInfo, DeviceState, Failure, Limits, MeasureEvent, MeasureJob, Measurement, NodeProvider,
-    Progress, Ratio, RuntimeInfo, Sampling, Sha256, Token, Upload, bounds, decode, frame, wire,
+    AgentState, Conditions, DeviceInfo, DeviceState, Failure, Limits, MeasureEvent, MeasureJob,
+    Measurement, ModelRef, MonitorEvent, NodeProvider, ProcessFigures, Progress, Ratio, RunJob,
+    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sha256, Token, Upload, bounds, decode, frame,
+    wire,
 };
 use prost::Message;
 
@@ -41,6 +43,19 @@ libfuzzer_sys::fuzz_target!(|bytes: &[u8]| {
     check::<wire::Failure, Failure>(bytes);
     check::<wire::Ratio, Ratio>(bytes);
     check::<wire::UploadHeader, Upload>(bytes);
+    check::<wire::RuntimeOptions, RuntimeOptions>(bytes);
+    check::<wire::Conditions, Conditions>(bytes);
+    check::<wire::ModelRef, ModelRef>(bytes);
+    check::<wire::AgentState, AgentState>(bytes);
+    check::<wire::MonitorEvent, MonitorEvent>(bytes);
+    check::<wire::ProcessFigures, ProcessFigures>(bytes);
+    // Their elements may be NaN, which does not equal itself.
+    if let Ok(request) = decode::<wire::RunRequest>(bytes, "RunRequest") {
+        let _ = RunJob::try_from(request);
+    }
+    if let Ok(output) = decode::<wire::RunOutput>(bytes, "RunOutput") {
+        let _ = RunOutput::try_from(output);
+    }
     if let Ok(request) = decode::<wire::HasModelRequest>(bytes, "HasModelRequest") {
         let _ = Sha256::try_from(&request);
     }
