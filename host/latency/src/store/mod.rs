@@ -133,6 +133,27 @@ impl Store {
         }))
     }
 
+    /// Returns the shortest valid time under a key, ns.
+    ///
+    /// # Errors
+    /// Fails if the database cannot be read.
+    pub fn fastest_ns(&self, key: &Key) -> Result<Option<f64>, LatencyError> {
+        self.connection
+            .query_row(
+                "SELECT min(median_ns) FROM measurement WHERE model = ?1 AND reference = ?2 AND device = ?3
+                 AND runtime = ?4 AND setup = ?5 AND valid = 1",
+                params![
+                    key.model.0,
+                    key.reference_bytes(),
+                    key.device,
+                    key.runtime,
+                    key.setup
+                ],
+                |row| row.get(0),
+            )
+            .map_err(|error| failure(&self.path, &error))
+    }
+
     /// Returns the number of all measurements, and of the valid ones.
     ///
     /// # Errors

@@ -1,5 +1,7 @@
 //! A device that returns fixed measurements and records its requests.
 
+use std::collections::VecDeque;
+
 use latency::{
     DeviceInfo, DeviceState, Evidence, LatencyError, LatencySource, MeasureRequest, Measurement,
     Model, Ratio, RuntimeInfo, RuntimeOptions, Verdict,
@@ -69,6 +71,8 @@ pub struct Counting {
     pub requests: Vec<Vec<String>>,
     /// Whether all results are invalid.
     pub invalid: bool,
+    /// Times of the reference in the coming requests, ns; 2 afterwards.
+    pub reference_ns: VecDeque<f64>,
 }
 
 impl LatencySource for Counting {
@@ -85,10 +89,11 @@ impl LatencySource for Counting {
             .models
             .iter()
             .map(|model| measurement(model, request.reference.as_ref(), full));
-        let reference = request
-            .reference
-            .iter()
-            .map(|model| measurement(model, None, full));
+        let reference_ns = self.reference_ns.pop_front().unwrap_or(2.0);
+        let reference = request.reference.iter().map(|model| Measurement {
+            median_ns: reference_ns,
+            ..measurement(model, None, full)
+        });
         let mut all: Vec<Measurement> = candidates.chain(reference).collect();
         if self.invalid {
             for m in &mut all {

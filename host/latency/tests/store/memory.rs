@@ -61,6 +61,31 @@ fn nothing_valid_is_measured_twice_and_results_are_in_order() {
 }
 
 #[test]
+fn a_reference_that_is_slow_is_measured_once_more_and_then_noted() {
+    let folder = tempfile::tempdir().unwrap();
+    let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
+    let mut source = Remembering::new(Counting::default(), store).unwrap();
+    let mut check = |name: &str, relied_on: bool, reference_ns: &[f64], requests: usize| {
+        source.source_mut().requests.clear();
+        source.source_mut().reference_ns = reference_ns.iter().copied().collect();
+        let screening = request(&[name]);
+        let all = if relied_on {
+            source.measure(&screening.thorough(1.0))
+        } else {
+            source.measure(&screening)
+        };
+        assert_eq!(source.source_mut().requests.len(), requests, "{name}");
+        all.unwrap()[0].notes.join("; ")
+    };
+    assert_eq!(check("first", true, &[2.0], 1), "");
+    assert_eq!(check("as fast", true, &[2.2], 1), "");
+    assert_eq!(check("slow once", true, &[2.6, 2.1], 2), "");
+    let note = check("slow twice", true, &[2.8, 2.6], 2);
+    assert!(note.contains("30 % longer than the best known"), "{note}");
+    assert_eq!(check("screening", false, &[2.6], 1), "");
+}
+
+#[test]
 fn an_invalid_measurement_is_kept_but_never_returned() {
     let folder = tempfile::tempdir().unwrap();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();
