@@ -151,29 +151,16 @@ impl KernelTable {
     /// three standard deviations of the noise. One measurement in one process is not enough for
     /// such a pair: it can be a cliff of the device, or a disturbed measurement.
     pub fn inversions(&self) -> Vec<ProbePoint> {
-        // Curves over the output channels, and over the input channels.
-        let mut curves: BTreeMap<(&Kernel, bool, usize), Vec<(usize, f64, &ProbePoint)>> =
-            BTreeMap::new();
+        type Curves<'a> = BTreeMap<(&'a Kernel, bool, usize), Vec<(usize, f64, &'a ProbePoint)>>;
+        let mut curves = Curves::new();
         for (point, ns) in &self.times {
-            let outputs = (
-                &point.kernel,
-                true,
-                if point.kernel.is_depthwise() {
-                    0
-                } else {
-                    point.inputs
-                },
-            );
-            curves
-                .entry(outputs)
-                .or_default()
-                .push((point.outputs, *ns, point));
-            if !point.kernel.is_depthwise() {
-                let inputs = (&point.kernel, false, point.outputs);
-                curves
-                    .entry(inputs)
-                    .or_default()
-                    .push((point.inputs, *ns, point));
+            let depthwise = point.kernel.is_depthwise();
+            let fixed = if depthwise { 0 } else { point.inputs };
+            let by_outputs = curves.entry((&point.kernel, true, fixed)).or_default();
+            by_outputs.push((point.outputs, *ns, point));
+            if !depthwise {
+                let by_inputs = curves.entry((&point.kernel, false, point.outputs));
+                by_inputs.or_default().push((point.inputs, *ns, point));
             }
         }
         let tolerance = 1.0 + 3.0 * std::f64::consts::SQRT_2 * self.noise;

@@ -186,6 +186,10 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
     } else {
         format!("{host}:{port}")
     };
+    let to_enroll = match &retired {
+        Some(_) => others(&folder, device)?,
+        None => Vec::new(),
+    };
     Ok(Enrolled {
         host_folder: folder,
         device_folder,
@@ -193,11 +197,8 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
         port,
         valid_until: until.date(),
         new_ca,
-        to_enroll: match &retired {
-            Some(_) => others(&folder, device)?,
-            None => Vec::new(),
-        },
         retired,
+        to_enroll,
     })
 }
 

@@ -131,7 +131,7 @@ fn eight_processes_that_agree_are_enough_and_alternate_their_order() {
 
 #[test]
 fn processes_that_differ_are_followed_by_more() {
-    let noisy = |i: usize| pair(if i % 3 == 0 { 0.515 } else { 0.5 });
+    let noisy = |i: usize| pair(if i.is_multiple_of(3) { 0.515 } else { 0.5 });
     let (results, requests) = run(noisy);
     assert!((9..16).contains(&requests.len()), "{}", requests.len());
     assert!(results[0].ratio.unwrap().interval.half_width_rel() <= 0.01);
@@ -149,7 +149,7 @@ fn processes_that_differ_are_followed_by_more() {
 #[test]
 fn processes_that_wait_for_a_core_are_replaced() {
     let sometimes = |i: usize| {
-        if i % 3 == 0 {
+        if i.is_multiple_of(3) {
             contended(pair(0.7))
         } else {
             pair(0.5)

@@ -38,7 +38,7 @@ impl Store {
     /// holds a claim that has not `expired`.
     ///
     /// # Errors
-    /// Fails if the database cannot be used or an entry is damaged.
+    /// Fails if the database cannot be used.
     pub(crate) fn claim(
         &mut self,
         keys: &[&Key],
@@ -46,17 +46,12 @@ impl Store {
         holder: &str,
         expired: impl Fn(&Key, &Claim) -> bool,
     ) -> Result<Vec<ClaimState>, LatencyError> {
-        /// A state whose evidence is not decoded yet.
-        enum RawState {
-            Measured(Vec<u8>),
-            Other(ClaimState),
-        }
-        let raw = self.write(|transaction| {
+        self.write(|transaction| {
             let mut all = Vec::with_capacity(keys.len());
             for key in keys {
                 all.push(match find(transaction, key, full)? {
-                    Some(evidence) => RawState::Measured(evidence),
-                    None => RawState::Other(match current(transaction, key)? {
+                    Some(measurement) => ClaimState::Measured(Box::new(measurement)),
+                    None => match current(transaction, key)? {
                         Some(claim) if claim.holder != holder && !expired(key, &claim) => {
                             ClaimState::HeldByOther(claim)
                         }
@@ -64,19 +59,11 @@ impl Store {
                             take(transaction, key, holder)?;
                             ClaimState::Claimed
                         }
-                    }),
+                    },
                 });
             }
             Ok(all)
-        })?;
-        raw.into_iter()
-            .map(|raw| match raw {
-                RawState::Measured(evidence) => {
-                    Ok(ClaimState::Measured(Box::new(self.decode(&evidence)?)))
-                }
-                RawState::Other(state) => Ok(state),
-            })
-            .collect()
+        })
     }
 
     /// Records a heartbeat of `holder`.

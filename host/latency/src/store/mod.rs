@@ -123,14 +123,7 @@ impl Store {
     /// # Errors
     /// Fails if the database cannot be read.
     pub fn find(&self, key: &Key, full: bool) -> Result<Option<Measurement>, LatencyError> {
-        let evidence = find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))?;
-        Ok(evidence.and_then(|evidence| {
-            decode(&evidence)
-                .inspect_err(|error| {
-                    tracing::warn!(%error, store = %self.path.display(), "a damaged entry");
-                })
-                .ok()
-        }))
+        find(&self.connection, key, full).map_err(|e| failure(&self.path, &e))
     }
 
     /// Returns the shortest valid time under a key, ns.
@@ -195,9 +188,9 @@ fn decode(evidence: &[u8]) -> Result<Measurement, ProtocolError> {
         .and_then(Measurement::try_from)
 }
 
-/// The evidence of the newest valid measurement under a key. A transaction serves as a connection
-/// as well.
-fn find(connection: &Connection, key: &Key, full: bool) -> rusqlite::Result<Option<Vec<u8>>> {
+/// The newest valid measurement under a key; `None` also where it is damaged. A transaction serves
+/// as a connection as well.
+fn find(connection: &Connection, key: &Key, full: bool) -> rusqlite::Result<Option<Measurement>> {
     let mut statement = connection.prepare_cached(
         "SELECT evidence FROM measurement WHERE model = ?1 AND reference = ?2 AND device = ?3
          AND runtime = ?4 AND setup = ?5 AND valid = 1 AND (NOT ?6 OR peak_memory_bytes IS NOT NULL)
@@ -211,7 +204,12 @@ fn find(connection: &Connection, key: &Key, full: bool) -> rusqlite::Result<Opti
         key.setup,
         full
     ])?;
-    rows.next()?.map(|row| row.get(0)).transpose()
+    let Some(row) = rows.next()? else {
+        return Ok(None);
+    };
+    let measurement = decode(&row.get::<_, Vec<u8>>(0)?)
+        .inspect_err(|error| tracing::warn!(%error, "a damaged entry of the measurement store"));
+    Ok(measurement.ok())
 }
 
 fn insert(

@@ -1,6 +1,6 @@
 //! The comparisons of a guard in the store, and stores of the second version, which had none.
 
-use latency::{Comparison, Filter, Key, Origin, RuntimeOptions, Sampling, Store};
+use latency::{Comparison, Key, Origin, RuntimeOptions, Sampling, Store};
 use rusqlite::Connection;
 
 use crate::fixture::{device, measurement, model};
