@@ -237,11 +237,11 @@ fn other_networks_and_folders_without_a_result_are_refused_by_name() {
     };
     check(
         &["net.onnx", "other.onnx"],
-        &["other.onnx", "no pruned form", "net.onnx"],
+        &["other.onnx", "not a pruned form", "net.onnx"],
     );
     check(
         &["half.onnx", "net.onnx"],
-        &["no pruned form", "Give the original first"],
+        &["not a pruned form", "Give the original first"],
     );
     check(&["empty"], &["holds no run"]);
     check(&["begun"], &["holds no finished run", "--resume"]);

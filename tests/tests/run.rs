@@ -166,7 +166,7 @@ fn a_second_run_in_a_folder_is_refused_and_the_first_goes_on() {
     assert!(lines.any(|l| l.unwrap().contains("joint training:")));
     let second = sandbox.run(&["prune", "--out", "run", "--resume"]);
     assert_eq!(second.status.code(), Some(1));
-    assert!(String::from_utf8_lossy(&second.stderr).contains("another run is at work"));
+    assert!(String::from_utf8_lossy(&second.stderr).contains("another run is working"));
     lines.for_each(drop);
     assert!(first.wait().unwrap().success());
 }

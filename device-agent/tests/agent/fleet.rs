@@ -87,13 +87,9 @@ fn two_agents_share_a_request_and_are_compared() {
         .states()
         .iter()
         .map(|state| {
-            latency::Key::new(
-                request.models[0].sha256(),
-                request.reference.as_ref().map(Model::sha256),
-                state.device.as_ref().unwrap(),
-                &request.sampling,
-                &request.runtime,
-            )
+            let reference = request.reference.as_ref().map(Model::sha256);
+            let device = state.device.as_ref().unwrap();
+            latency::Key::of_request(&request.models[0], reference, device, &request)
         })
         .collect();
     let store = Store::open(&folder.path().join("m.sqlite")).unwrap();

@@ -89,6 +89,52 @@ fn candidates_come_back_in_order_with_a_ratio_and_the_reference_last() {
 }
 
 #[test]
+fn figures_over_processes_come_from_different_workers_in_both_orders() {
+    let mut device = device();
+    let reference = Convolution::with_channels(32).model("reference");
+    let small = Convolution::with_channels(16).model("small");
+    let request = MeasureRequest {
+        models: vec![small.clone()],
+        reference: Some(reference.clone()),
+        evidence: Evidence::Full,
+        processes: latency::Processes { fewest: 4, most: 4 },
+        ..request(small, quick())
+    };
+    let all = device.measure(&request).unwrap();
+    let [small, reference] = all.as_slice() else {
+        panic!("{} measurements", all.len())
+    };
+    assert_eq!(
+        (&small.name[..], &reference.name[..]),
+        ("small", "reference")
+    );
+    assert_eq!((small.processes.len(), reference.processes.len()), (4, 4));
+    let samples: usize = small.processes.iter().map(|p| p.samples).sum();
+    assert_eq!(samples, small.samples_ns.len());
+    let ratios: Vec<f64> = small.processes.iter().filter_map(|p| p.ratio).collect();
+    let ratio = small.ratio.unwrap().interval;
+    let (least, most) = ratios
+        .iter()
+        .fold((f64::INFINITY, 0.0_f64), |(low, high), r| {
+            (low.min(*r), high.max(*r))
+        });
+    assert!(
+        ratios.len() == 4 && least <= ratio.value && ratio.value <= most,
+        "{ratio:?}"
+    );
+    assert!(ratio.low <= least.max(ratio.value) && ratio.value <= ratio.high);
+    assert!(small.peak_memory_bytes.is_some() && !small.runtime.node_providers.is_empty());
+    // Linux counts the time that a thread waits for a core.
+    for process in &small.processes {
+        let contention = process.contention.unwrap();
+        assert!(
+            contention.elapsed_ns > 0 && contention.share() <= 1.0,
+            "{contention:?}"
+        );
+    }
+}
+
+#[test]
 fn a_dynamic_batch_has_the_requested_size() {
     let mut device = device();
     let model = Convolution::default().model("conv");

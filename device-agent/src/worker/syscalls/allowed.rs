@@ -94,6 +94,11 @@ pub const ALLOWED: &[c_long] = &[
     libc::SYS_timerfd_create,
     libc::SYS_timerfd_settime,
     libc::SYS_timerfd_gettime,
+    libc::SYS_timer_create,
+    libc::SYS_timer_settime,
+    libc::SYS_timer_delete,
+    libc::SYS_setitimer,
+    libc::SYS_getitimer,
     // Facts about the process and the system.
     libc::SYS_getpid,
     libc::SYS_gettid,
@@ -138,6 +143,7 @@ pub const OLDER: &[c_long] = &[
     libc::SYS_epoll_create,
     libc::SYS_epoll_wait,
     libc::SYS_getpgrp,
+    libc::SYS_pause,
 ];
 #[cfg(not(any(target_arch = "x86_64", target_arch = "arm")))]
 pub const OLDER: &[c_long] = &[];

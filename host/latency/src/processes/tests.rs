@@ -218,6 +218,30 @@ fn the_interval_holds_the_mean_of_all_processes_as_often_as_it_says() {
 }
 
 #[test]
+fn a_time_without_a_reference_may_be_as_wide_as_the_drift_that_counts() {
+    let alone = MeasureRequest {
+        models: vec![Model::new("m", *b"m")],
+        reference: None,
+        ..request()
+    };
+    let check = |spread: f64, is_valid: bool| {
+        let mut number = 0;
+        let results = measure_over_processes(&alone, |_| {
+            number += 1;
+            let ns = if number % 2 == 0 {
+                1000.0
+            } else {
+                1000.0 * spread
+            };
+            Ok(vec![measurement("m", ns, None)])
+        });
+        assert_eq!(results.unwrap()[0].is_valid(), is_valid, "{spread}");
+    };
+    check(1.3, true);
+    check(3.0, false);
+}
+
+#[test]
 fn an_answer_without_all_models_is_refused() {
     let short = measure_over_processes(&request(), |_| Ok(pair(0.5)[..1].to_vec()));
     assert!(short.is_err());
