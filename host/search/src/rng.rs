@@ -1,12 +1,13 @@
 //! A seeded random generator with a serialisable position.
 
-use rand::seq::SliceRandom;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rand_distr::StandardNormal;
 use serde::{Deserialize, Serialize};
 
 /// ChaCha8 whose position is serialisable, so that a search resumes with the same numbers.
+///
+/// The distributions are written out instead of taken from `rand_distr`: another version or
+/// method would draw other numbers in searches that resume from a snapshot.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(from = "RngPosition", into = "RngPosition")]
 pub struct SeededRng(ChaCha8Rng);
@@ -65,9 +66,10 @@ impl SeededRng {
         self.unit() < probability
     }
 
-    /// Draws from the standard normal distribution.
+    /// Draws from the standard normal distribution (Box and Muller 1958).
     pub fn normal(&mut self) -> f64 {
-        self.0.sample(StandardNormal)
+        let radius = (-2.0 * (1.0 - self.unit()).ln()).sqrt();
+        radius * (std::f64::consts::TAU * self.unit()).cos()
     }
 
     /// Draws from a normal distribution around `mean`, truncated to [low, high] by rejection: the
@@ -89,9 +91,11 @@ impl SeededRng {
         low + (high - low) * self.unit()
     }
 
-    /// Shuffles `items`.
+    /// Shuffles `items` (Fisher and Yates).
     pub fn shuffle<T>(&mut self, items: &mut [T]) {
-        items.shuffle(&mut self.0);
+        for i in (1..items.len()).rev() {
+            items.swap(i, self.below(i + 1));
+        }
     }
 }
 
