@@ -95,20 +95,14 @@ impl Slot<'_> {
         let decisive = figures.ratio.map_or(figures.time, |ratio| ratio.interval);
         let wide = decisive.half_width_rel();
         let sampling = &self.request.sampling;
-        // Without a reference the pace of the device does not cancel, which may change between
-        // processes as much as within one.
-        let (accepted, what) = match figures.ratio {
-            Some(_) => (sampling.ci_accept_rel, "ratio to the reference"),
-            None => (
-                sampling.ci_accept_rel.max(sampling.drift_accept_rel),
-                "time",
-            ),
-        };
-        let verdict = if !self.serves && wide > accepted {
+        // The width of a time alone is the device's change of pace, which the interval states. A
+        // ratio in which it does not cancel is of no use.
+        let accepted = sampling.ci_accept_rel;
+        let verdict = if figures.ratio.is_some() && wide > accepted {
             Verdict::Invalid {
                 reason: format!(
-                    "over {} processes the 95 % interval of its {what} is ±{:.1} %, more than the ±{:.1} % that count as \
-                     usable: measure with more effort or reduce the load of the device",
+                    "over {} processes the 95 % interval of its ratio to the reference is ±{:.1} %, more than the ±{:.1} % that \
+                     count as usable: measure with more effort or reduce the load of the device",
                     used.len(),
                     wide * 100.0,
                     accepted * 100.0
