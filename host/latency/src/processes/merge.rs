@@ -5,8 +5,11 @@ use agent_protocol::{
     Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict, bounds,
 };
 
-use super::{CONTENTION, over_processes};
+use super::interval::over_processes;
 use crate::{LatencyError, MeasureRequest};
+
+/// The share of its sampling that a process may wait for a core before it is replaced.
+const CONTENTION: f64 = 0.05;
 
 /// The measurement of one model over all processes.
 pub struct Merged {

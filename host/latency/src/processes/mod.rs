@@ -12,49 +12,8 @@ use agent_protocol::{Evidence, Measurement};
 
 pub use interval::{Logarithms, over_processes, student};
 
-use crate::{LatencyError, MeasureRequest};
+use crate::{LatencyError, MeasureRequest, Processes};
 use merge::merged;
-
-/// The share of its sampling that a process may wait for a core before it is replaced.
-const CONTENTION: f64 = 0.05;
-
-/// How many worker processes a figure is over.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Processes {
-    /// The fewest.
-    pub fewest: u32,
-    /// The most, reached while the interval is wide or other processes use the device.
-    pub most: u32,
-}
-
-impl Processes {
-    /// One process: its interval shows only the noise within it, which is enough for screening.
-    pub const ONE: Self = Self { fewest: 1, most: 1 };
-    /// The fewest whose interval means anything.
-    const LEAST: u32 = 3;
-    /// The most for any effort.
-    const MOST: u32 = 60;
-
-    /// The processes of a figure with `effort` times the sampling of a search: eight for four
-    /// times, and up to twice as many while the interval is too wide.
-    ///
-    /// Eight are rarely all of one kind where processes come in two, a fast and a slow one: the
-    /// interval then holds the mean in 93 of 100 measurements, over five processes in 83.
-    pub fn for_effort(effort: f64) -> Self {
-        let fewest = (2.0 * effort).ceil().max(0.0) as u32;
-        let fewest = fewest.clamp(Self::LEAST, Self::MOST / 2);
-        Self {
-            fewest,
-            most: 2 * fewest,
-        }
-    }
-}
-
-impl Default for Processes {
-    fn default() -> Self {
-        Self::ONE
-    }
-}
 
 /// Measures in one process after another by `measure`, until every interval is narrow enough or
 /// the most processes are done, and merges the results.
