@@ -22,11 +22,17 @@ pub(crate) fn measure_over_processes(
     mut measure: impl FnMut(&MeasureRequest) -> Result<Vec<Measurement>, LatencyError>,
 ) -> Result<Vec<Measurement>, LatencyError> {
     let Processes { fewest, most } = request.processes;
+    // The noise within a process is divided by their number, so a process may stop early: its share
+    // of the mean's interval is half of the target.
+    let mut sampling = request.sampling.clone();
+    let within = sampling.ci_target_rel * f64::from(fewest).sqrt() / 2.0;
+    sampling.ci_target_rel = within.clamp(sampling.ci_target_rel, sampling.ci_accept_rel);
     let mut taken: Vec<Vec<Measurement>> = Vec::new();
     loop {
         let reversed = taken.len() % 2 == 1;
         let one = MeasureRequest {
             processes: Processes::ONE,
+            sampling: sampling.clone(),
             reversed,
             // Peak memory and providers do not differ from process to process.
             evidence: if taken.is_empty() {
