@@ -16,6 +16,8 @@ pub struct Merged {
     pub measurement: Measurement,
     /// Whether further processes are of no use.
     pub is_enough: bool,
+    /// Whether no process gave a figure.
+    pub is_without_figures: bool,
 }
 
 /// Merges the answers of the processes: one slot per model of the request, the reference last.
@@ -93,6 +95,7 @@ impl Slot<'_> {
             return Ok(Merged {
                 measurement,
                 is_enough: false,
+                is_without_figures: used.is_empty(),
             });
         };
         let decisive = figures.ratio.map_or(figures.time, |ratio| ratio.interval);
@@ -118,6 +121,7 @@ impl Slot<'_> {
         Ok(Merged {
             measurement: figures.measurement(first, used, verdict, notes),
             is_enough,
+            is_without_figures: false,
         })
     }
 

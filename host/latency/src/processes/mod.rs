@@ -15,6 +15,10 @@ pub use interval::{Logarithms, over_processes, student};
 use crate::{LatencyError, MeasureRequest, Processes};
 use merge::merged;
 
+/// Where the interval is too wide to be valid after the most processes, up to so many times as many
+/// are measured.
+const PATIENCE: usize = 2;
+
 /// Measures in one process after another by `measure`, until every interval is narrow enough or
 /// the most processes are done, and merges the results.
 pub(crate) fn measure_over_processes(
@@ -48,7 +52,13 @@ pub(crate) fn measure_over_processes(
             continue;
         }
         let results = merged(request, &taken)?;
-        if done >= most.max(fewest) as usize || results.iter().all(|result| result.is_enough) {
+        let most = most.max(fewest) as usize;
+        let is_enough = results.iter().all(|result| result.is_enough);
+        let are_valid = results.iter().all(|result| result.measurement.is_valid());
+        // A model without a figure in any process will have none in the next.
+        let is_hopeless = results.iter().any(|result| result.is_without_figures);
+        let has_ended = done >= most && (are_valid || done >= PATIENCE * most);
+        if is_enough || has_ended || is_hopeless {
             return Ok(results
                 .into_iter()
                 .map(|result| result.measurement)
