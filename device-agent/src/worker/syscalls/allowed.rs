@@ -1,8 +1,9 @@
 //! The system calls that a worker needs.
 //!
-//! The lists come from traces of ONNX Runtime 1.17 to 1.30 with its CPU, XNNPACK and OpenVINO
-//! providers, and from what C libraries (glibc, bionic) and allocators call in their place on
-//! other kernels. What a call may reach is also restricted by Landlock, which knows files.
+//! The lists start from a trace of ONNX Runtime 1.30 with its CPU provider on x86-64. The calls that
+//! C libraries and allocators make in their place on other kernels and architectures are added from
+//! their documentation; other providers were not traced. Landlock also restricts which files a call
+//! may reach.
 
 use libc::c_long;
 

@@ -11,7 +11,7 @@ use nix::errno::Errno;
 
 use super::allowed::DENIED_NAMES;
 
-/// Numbers of system calls that are told apart; larger ones share the last place.
+/// Numbers of system calls that are distinguished; larger ones share the last place.
 const NUMBERS: usize = 1024;
 
 static DENIED: [AtomicU64; NUMBERS / 64] = [const { AtomicU64::new(0) }; NUMBERS / 64];
