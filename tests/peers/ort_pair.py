@@ -16,21 +16,11 @@ import ort_latency
 BLOCK_NS = 5e6
 
 
-def block(session, feed, runs):
-    session.run(None, feed)
-    times = []
-    for _ in range(runs):
-        begun = time.perf_counter_ns()
-        session.run(None, feed)
-        times.append(time.perf_counter_ns() - begun)
-    return statistics.median(times)
-
-
 def one_process(paths, seconds):
     models = [ort_latency.load(path) for path in paths]
     runs = []
     for session, feed in models:
-        typical = block(session, feed, 20)
+        typical = ort_latency.measure(session, feed, 20)
         runs.append(max(1, int(BLOCK_NS / typical)))
     ratios = []
     end = time.monotonic() + seconds
@@ -38,7 +28,7 @@ def one_process(paths, seconds):
         order = (0, 1) if len(ratios) % 2 == 0 else (1, 0)
         medians = {}
         for i in order:
-            medians[i] = block(*models[i], runs[i])
+            medians[i] = ort_latency.measure(*models[i], runs[i])
         ratios.append(medians[0] / medians[1])
     return statistics.median(ratios)
 
