@@ -59,8 +59,8 @@ pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
             std::env::consts::ARCH
         )));
     };
-    // A library's threads may block all signals, and a blocked SIGSYS ends the process. CUDA was not
-    // tried, so its denied calls return the error without a signal.
+    // A library's threads may block all signals, and a blocked SIGSYS ends the process. CUDA was
+    // not tried, so its denied calls return the error without a signal.
     let verdict = if local_sockets {
         error_of(libc::EPERM)
     } else {
