@@ -10,14 +10,16 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use agent_protocol::Sha256;
+use agent_protocol::{AllowedClients, Sha256};
 use rustix::net::sockopt::set_tcp_user_timeout;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
-use tokio_rustls::TlsAcceptor;
 use tonic::transport::server::Connected;
+
+use crate::clients::Allowed;
+use crate::tls::{Tls, key_of};
 
 /// Pause before the agent accepts again after the system ran out of files.
 const RESPITE: Duration = Duration::from_millis(100);
@@ -31,12 +33,14 @@ const LINGER_BYTES: u64 = 64 * 1024;
 /// lost.
 const UNACKNOWLEDGED_MS: u32 = 10_000;
 
-/// A client of the queue: all connections with the same certificate, or without TLS a single
-/// connection.
+/// Interval at which connections of clients that are no longer listed are closed.
+const REVIEW: Duration = Duration::from_secs(2);
+
+/// A client of the queue: all connections with the same key, or without TLS a single connection.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum ClientId {
-    /// The digest of the client's certificate.
-    Certificate(Sha256),
+    /// The digest of the client's public key.
+    Key(Sha256),
     /// The connection's number.
     Connection(u64),
 }
@@ -57,6 +61,8 @@ struct Inner {
 struct OpenConnection {
     address: IpAddr,
     is_authenticated: bool,
+    /// The digest of the client's public key, over TLS.
+    key: Option<Sha256>,
     /// Dropped with the entry, which closes the connection.
     _close: oneshot::Sender<()>,
 }
@@ -105,6 +111,7 @@ impl Connections {
         let open = OpenConnection {
             address: address.ip(),
             is_authenticated: false,
+            key: None,
             _close: close,
         };
         inner.open.insert(id, open);
@@ -112,7 +119,7 @@ impl Connections {
             connections: Arc::clone(self),
             id,
             address,
-            certificate: None,
+            client: None,
             called: AtomicBool::new(false),
         }));
         Some((caller, closed))
@@ -123,24 +130,45 @@ impl Connections {
             open.is_authenticated = true;
         }
     }
+
+    fn mark_owner(&self, id: u64, key: Sha256) {
+        if let Some(open) = self.inner().open.get_mut(&id) {
+            open.key = Some(key);
+        }
+        self.mark_authenticated(id);
+    }
+
+    /// Closes the connections whose client is not in the list.
+    fn close_unlisted(&self, clients: &AllowedClients) {
+        let is_listed = |key| clients.find(key).is_some();
+        self.inner()
+            .open
+            .retain(|_, open| open.key.is_none_or(is_listed));
+    }
 }
 
 /// The peer of one connection. Every request carries it.
 #[derive(Clone)]
 pub struct Caller(Arc<Inside>);
 
+/// A client with an accepted certificate.
+struct TlsClient {
+    key: Sha256,
+    name: String,
+}
+
 struct Inside {
     connections: Arc<Connections>,
     id: u64,
     address: SocketAddr,
-    certificate: Option<Sha256>,
+    client: Option<TlsClient>,
     called: AtomicBool,
 }
 
 impl Caller {
-    /// Whether it has an accepted certificate.
-    pub fn has_certificate(&self) -> bool {
-        self.0.certificate.is_some()
+    /// Returns the digest of its public key, if it has an accepted certificate.
+    pub fn key(&self) -> Option<Sha256> {
+        self.0.client.as_ref().map(|client| client.key)
     }
 
     /// Notes an authenticated call: from now on the connection may stay.
@@ -152,15 +180,18 @@ impl Caller {
 
     /// Returns the client it belongs to in the queue.
     pub fn client(&self) -> ClientId {
-        match self.0.certificate {
-            Some(digest) => ClientId::Certificate(digest),
+        match self.key() {
+            Some(key) => ClientId::Key(key),
             None => ClientId::Connection(self.0.id),
         }
     }
 
-    /// Returns its address.
-    pub fn address(&self) -> SocketAddr {
-        self.0.address
+    /// Returns its name, if it is listed, and its address.
+    pub fn label(&self) -> String {
+        match &self.0.client {
+            Some(client) => format!("{} ({})", client.name, self.0.address),
+            None => self.0.address.to_string(),
+        }
     }
 }
 
@@ -245,7 +276,7 @@ impl Connected for Connection {
 /// succeeded.
 pub async fn accept(
     listener: TcpListener,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     connections: Arc<Connections>,
     ready: mpsc::Sender<io::Result<Connection>>,
 ) {
@@ -273,6 +304,15 @@ pub async fn accept(
     }
 }
 
+/// Closes the connections of clients that lose their place in the list, until the agent ends.
+pub async fn review(connections: Arc<Connections>, clients: Arc<Allowed>) {
+    let mut ticks = tokio::time::interval(REVIEW);
+    loop {
+        ticks.tick().await;
+        connections.close_unlisted(&clients.now());
+    }
+}
+
 /// Closes the connection of a client whose handshake failed. Closing it with bytes unread would
 /// reset it, and the client would lose the alert with the reason, so bytes that still arrive are
 /// read first.
@@ -287,7 +327,7 @@ async fn linger(mut stream: TcpStream) {
 /// long.
 async fn establish(
     stream: TcpStream,
-    tls: Option<TlsAcceptor>,
+    tls: Option<Tls>,
     mut caller: Caller,
     mut closed: oneshot::Receiver<()>,
     patience: Duration,
@@ -300,7 +340,7 @@ async fn establish(
     let stream: Box<dyn Stream> = match tls {
         None => Box::new(stream),
         Some(tls) => {
-            let handshake = tls.accept(stream).into_fallible();
+            let handshake = tls.acceptor.accept(stream).into_fallible();
             let done = tokio::select! {
                 done = tokio::time::timeout(patience, handshake) => done.ok()?,
                 _ = &mut closed => return None,
@@ -316,8 +356,10 @@ async fn establish(
                 }
             };
             let certificate = stream.get_ref().1.peer_certificates()?.first()?;
-            Arc::get_mut(&mut caller.0)?.certificate = Some(Sha256::of(certificate));
-            caller.0.connections.mark_authenticated(caller.0.id);
+            let key = key_of(certificate).ok()?;
+            let name = tls.clients.find(key)?.name;
+            Arc::get_mut(&mut caller.0)?.client = Some(TlsClient { key, name });
+            caller.0.connections.mark_owner(caller.0.id, key);
             Box::new(stream)
         }
     };

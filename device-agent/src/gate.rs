@@ -7,7 +7,7 @@ use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
 use agent_protocol::wire::agent_server::{Agent, AgentServer};
-use agent_protocol::{TOKEN_METADATA, Token, bounds};
+use agent_protocol::{CLIENTS_FILE, Right, TOKEN_METADATA, Token, bounds};
 use bytes::Bytes;
 use http::{Request, Response};
 use http_body::{Body as HttpBody, Frame, SizeHint};
@@ -17,6 +17,7 @@ use tonic::body::Body;
 use tonic::server::NamedService;
 use tower::Service;
 
+use crate::clients::Allowed;
 use crate::connections::Caller;
 use crate::queue::Queue;
 
@@ -33,8 +34,8 @@ const SLOWEST: u64 = 4096;
 pub enum Credential {
     /// The token of this start, on every call.
     Token(Token),
-    /// A certificate, when the connection was made.
-    Certificate,
+    /// A certificate, when the connection was made, and the client's rights in this list.
+    Certificate(Arc<Allowed>),
 }
 
 /// The agent behind its gate.
@@ -85,15 +86,12 @@ impl<A: Agent> Gate<A> {
 }
 
 impl Inside {
-    fn check<B>(&self, request: &Request<B>) -> Result<Caller, Status> {
+    fn check<B>(&self, request: &Request<B>, method: &str) -> Result<Caller, Status> {
         let Some(caller) = request.extensions().get::<Caller>() else {
             return Err(Status::internal("the call has no connection"));
         };
         match &self.credential {
-            Credential::Certificate if caller.has_certificate() => {}
-            Credential::Certificate => {
-                return Err(Status::unauthenticated("no certificate was shown"));
-            }
+            Credential::Certificate(clients) => permitted(clients, caller, method)?,
             Credential::Token(token) => match request.headers().get(TOKEN_METADATA) {
                 Some(value) if token.matches(value.as_bytes()) => {}
                 Some(_) => {
@@ -106,6 +104,35 @@ impl Inside {
         }
         caller.authenticated();
         Ok(caller.clone())
+    }
+}
+
+/// Checks the rights of a client as they are now.
+fn permitted(clients: &Allowed, caller: &Caller, method: &str) -> Result<(), Status> {
+    let Some(key) = caller.key() else {
+        return Err(Status::unauthenticated("no certificate was shown"));
+    };
+    let Some(client) = clients.find(key) else {
+        return Err(Status::permission_denied(format!(
+            "this host's key is no longer in {CLIENTS_FILE} on the device"
+        )));
+    };
+    let right = right_of(method);
+    if client.may(right) {
+        return Ok(());
+    }
+    Err(Status::permission_denied(format!(
+        "`{}` does not have the right `{right}` in {CLIENTS_FILE} on the device",
+        client.name
+    )))
+}
+
+/// Returns the right that a call needs.
+fn right_of(method: &str) -> Right {
+    match method {
+        "Hello" | "GetDeviceState" | "GetAgentState" | "Monitor" => Right::Watch,
+        "Shutdown" => Right::ShutDown,
+        _ => Right::Measure,
     }
 }
 
@@ -130,11 +157,11 @@ impl<A: Agent> Service<Request<Body>> for Gate<A> {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        let caller = match self.inside.check(&request) {
+        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
+        let caller = match self.inside.check(&request, method) {
             Ok(caller) => caller,
             Err(status) => return Box::pin(std::future::ready(Ok(status.into_http()))),
         };
-        let method = request.uri().path().rsplit('/').next().unwrap_or_default();
         let most = most_bytes(method);
         let is_large = method == "Run";
         let (patience, queue) = (self.inside.patience, Arc::clone(&self.inside.large));

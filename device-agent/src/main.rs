@@ -8,8 +8,8 @@
 //!
 //! Invariants:
 //! - A worker never outlives the agent, nor, with `--exit-with-parent`, the agent its host.
-//! - Every call carries the token of this start or comes over a connection with a checked
-//!   certificate.
+//! - Every call carries the token of this start, or comes over a connection with a checked
+//!   certificate of a listed client that has the right to it.
 //! - Bytes of unauthenticated clients are bounded and never decoded.
 //! - Facts that the system does not report about the device are left out, never made up.
 //!
@@ -19,6 +19,7 @@
 //! a network without TLS.
 
 mod child;
+mod clients;
 mod conditions;
 mod connections;
 mod device;

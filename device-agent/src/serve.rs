@@ -12,7 +12,6 @@ use clap::Args;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
 use tokio::net::TcpListener;
 use tokio::sync::{mpsc, watch};
-use tokio_rustls::TlsAcceptor;
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::transport::Server;
 
@@ -23,7 +22,8 @@ use crate::launch::TOKEN_VARIABLE;
 use crate::models::ModelStore;
 use crate::runtime::{self, Runtime};
 use crate::service::{Resources, Service};
-use crate::{folder, tls, worker};
+use crate::tls::{self, Tls};
+use crate::{folder, worker};
 
 /// Calls of one connection at once.
 const STREAMS: u32 = 16;
@@ -46,8 +46,9 @@ pub struct Options {
     /// Address to listen on. Anything but the loopback interface needs --tls.
     #[arg(long, value_name = "ADDRESS:PORT")]
     listen: Option<SocketAddr>,
-    /// Folder with agent.pem, agent.key and hosts.pem, as `graphprune device enroll` makes it:
-    /// clients need a certificate signed by a CA in hosts.pem, and no token.
+    /// Folder with agent.pem, agent.key, hosts.pem and clients.json, as `graphprune device enroll`
+    /// makes it: clients need a certificate signed by a CA in hosts.pem and a place in
+    /// clients.json, which is read again when it changes; and no token.
     #[arg(long, value_name = "DIR")]
     tls: Option<PathBuf>,
     /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this
@@ -94,7 +95,7 @@ pub struct Options {
 
 impl Options {
     /// Returns the address to listen on, and TLS; refuses a public address without TLS.
-    fn entrance(&self) -> anyhow::Result<(SocketAddr, Option<TlsAcceptor>)> {
+    fn entrance(&self) -> anyhow::Result<(SocketAddr, Option<Tls>)> {
         let address = self
             .listen
             .unwrap_or_else(|| (Ipv4Addr::LOCALHOST, self.port).into());
@@ -106,8 +107,8 @@ impl Options {
             }
             return Ok((address, None));
         };
-        let acceptor = tls::acceptor(folder).context("setting up TLS")?;
-        Ok((address, Some(acceptor)))
+        let tls = tls::configure(folder).context("setting up TLS")?;
+        Ok((address, Some(tls)))
     }
 
     /// Refuses a key in a folder that workers may read: those of the libraries.
@@ -134,9 +135,9 @@ impl Options {
         Ok(())
     }
 
-    fn credential(&self) -> anyhow::Result<Credential> {
-        if self.tls.is_some() {
-            return Ok(Credential::Certificate);
+    fn credential(&self, tls: Option<&Tls>) -> anyhow::Result<Credential> {
+        if let Some(tls) = tls {
+            return Ok(Credential::Certificate(Arc::clone(&tls.clients)));
         }
         let text = if self.token_stdin {
             let mut line = String::new();
@@ -159,7 +160,7 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     // key from this process's memory. A system without the call only lacks this protection.
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let (address, tls) = options.entrance()?;
-    let credential = options.credential()?;
+    let credential = options.credential(tls.as_ref())?;
     let library = runtime::find_library(options.runtime.as_deref())?;
     // Once before the library is loaded, and again with the folders of its dependencies.
     let beside = library.parent().map(Path::to_owned);
@@ -214,6 +215,10 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
             .with_context(|| format!("listening on {address}"))?;
         announce(listener.local_addr()?)?;
         let (ready, incoming) = mpsc::channel(1);
+        if let Some(tls) = &tls {
+            let (connections, clients) = (Arc::clone(&connections), Arc::clone(&tls.clients));
+            tokio::spawn(connections::review(connections, clients));
+        }
         tokio::spawn(connections::accept(listener, tls, connections, ready));
         let mut drained = ended.clone();
         let server = Server::builder()

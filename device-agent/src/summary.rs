@@ -3,14 +3,14 @@
 //! The interval of the ratio to the reference decides, because drift and load affect both alike
 //! and cancel there. A busy machine alone makes nothing invalid; on a shared machine it would
 //! make everything invalid. Without a reference nothing cancels, so drift, throttling and a
-//! changed pace of the device count as well. A device that is too hot at the end violates the
-//! conditions, reference or not.
+//! changed pace of the device count as well; with one, the host replaces the process. A device that
+//! is too hot at the end violates the conditions, reference or not.
 
 use std::time::Duration;
 
 use agent_protocol::{
     Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
-    RuntimeOptions, Sentinel, Verdict, stats, wire,
+    RuntimeOptions, Sentinel, Verdict, pace, stats, wire,
 };
 
 use crate::conditions;
@@ -23,12 +23,6 @@ const CLOCK_JUMP_NS: i128 = 1_000_000_000;
 const PACE_NOTED_REL: f64 = 0.1;
 /// Share of the sampling spent waiting for a core that is noted.
 const CONTENTION_NOTED: f64 = 0.02;
-/// Flags of a Raspberry Pi's firmware for throttling now: low voltage, frequency capped,
-/// throttled, soft limit.
-const FIRMWARE_NOW: u32 = 0xf;
-/// The same since the system started.
-const FIRMWARE_EVER: u32 = 0xf_0000;
-
 /// The device around one pass.
 pub struct Surroundings {
     /// Before it.
@@ -68,7 +62,7 @@ pub fn measurements(
     let sentinel: Option<Sentinel> = samples.sentinel.map(Into::into);
     let contention: Option<Contention> = samples.contention.map(Into::into);
     notes.extend(contention.and_then(contention_note));
-    notes.extend(pace_note(sentinel, PACE_NOTED_REL));
+    notes.extend(sentinel.and_then(|sentinel| pace::change(sentinel, PACE_NOTED_REL)));
     let runtime = RuntimeInfo {
         version: samples.runtime_version,
         provider: String::new(),
@@ -190,6 +184,7 @@ impl Pass<'_> {
             sentinel: self.sentinel,
             contention: self.contention,
             processes: Vec::new(),
+            reference_excess_rel: None,
         })
     }
 
@@ -243,12 +238,13 @@ impl Pass<'_> {
                         if drift > 0.0 { "slower" } else { "faster" },
                     ));
                 }
-                if let Some(note) = pace_note(self.sentinel, sampling.drift_accept_rel) {
+                let changed = |sentinel| pace::change(sentinel, sampling.drift_accept_rel);
+                if let Some(note) = self.sentinel.and_then(changed) {
                     return Some(format!(
                         "{note}: let the device settle, or measure against a reference"
                     ));
                 }
-                throttling_note(self.around).map(|note| {
+                pace::throttling(&self.around.before, &self.around.after).map(|note| {
                     format!(
                         "{note} while it was measured: let it cool, or measure against a reference"
                     )
@@ -268,25 +264,6 @@ fn first_used(options: &RuntimeOptions, nodes: &[NodeProvider]) -> &'static str 
         .unwrap_or(providers::CPU)
 }
 
-/// Returns a note on the device's pace if the sentinel's time changed by more than `most`,
-/// relative to before.
-fn pace_note(sentinel: Option<Sentinel>, most: f64) -> Option<String> {
-    let Sentinel {
-        before_ns,
-        after_ns,
-    } = sentinel?;
-    let change = after_ns as f64 / before_ns.max(1) as f64 - 1.0;
-    (change.abs() > most).then(|| {
-        format!(
-            "the device became {:.0} % {} while it was measured, by a fixed workload ({:.3} ms before, {:.3} ms after)",
-            change.abs() * 100.0,
-            if change > 0.0 { "slower" } else { "faster" },
-            before_ns as f64 / 1e6,
-            after_ns as f64 / 1e6
-        )
-    })
-}
-
 /// Returns a note on the time that the worker waited for a core.
 fn contention_note(contention: Contention) -> Option<String> {
     let share = contention.share();
@@ -298,29 +275,10 @@ fn contention_note(contention: Contention) -> Option<String> {
     })
 }
 
-/// Returns a note on throttling, from the counters of the cores and the flags of the firmware.
-fn throttling_note(around: &Surroundings) -> Option<String> {
-    let pairs = around.before.cores.iter().zip(&around.after.cores);
-    let times: u64 = pairs
-        .filter_map(|(before, after)| after.throttle_count?.checked_sub(before.throttle_count?))
-        .sum();
-    if times > 0 {
-        return Some(format!("the device was throttled {times} times"));
-    }
-    let (before, after) = (
-        around.before.firmware_throttled.unwrap_or(0),
-        around.after.firmware_throttled?,
-    );
-    let bits = (before | after) & FIRMWARE_NOW | after & !before & FIRMWARE_EVER;
-    (bits != 0).then(|| {
-        format!("the firmware reported low voltage or throttling (bits {bits:#x} of get_throttled)")
-    })
-}
-
 /// Returns notes on the machine.
 fn notes(around: &Surroundings, worker_cpu_ns: u64) -> Vec<String> {
     let mut notes = Vec::new();
-    notes.extend(throttling_note(around));
+    notes.extend(pace::throttling(&around.before, &around.after));
     let ahead = around.clock_ahead_ns();
     if ahead.abs() > CLOCK_JUMP_NS {
         notes.push(format!(

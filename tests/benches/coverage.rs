@@ -6,6 +6,9 @@
 //! is what `graphprune measure` does by default. A run that calls itself invalid holds nothing and
 //! is counted apart. The long-run value is a series of 60 processes before the runs and another
 //! one after them, both quiet; an interleaved loop in Python over 8 processes is printed beside it.
+//!
+//! A second table compares estimators on the same samples: each takes one ratio from a process, and
+//! all are averaged over processes alike. Each is judged by its own long-run value.
 
 use std::hint::black_box;
 use std::process::{Child, Command, Stdio};
@@ -14,8 +17,8 @@ use std::time::Instant;
 use graphprune_tests::Peer;
 use latency::stats::Interval;
 use latency::{
-    AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience, Processes,
-    Profile, over_processes, stats,
+    AgentDevice, LatencySource, Local, MeasureRequest, Measurement, Model, Patience,
+    ProcessFigures, Processes, Profile, over_processes, stats,
 };
 use model_zoo::ZooConfig;
 
@@ -125,31 +128,77 @@ fn pairs() -> Vec<Pair> {
     ]
 }
 
-/// Measures a pair once.
-fn measure(
-    device: &mut AgentDevice,
-    profile: &Profile,
-    pair: &Pair,
-    processes: Option<Processes>,
-) -> Measurement {
-    let request = profile.request(vec![pair.candidate.clone()], Some(pair.reference.clone()));
-    let request = request.thorough(EFFORT);
-    let request = MeasureRequest {
-        processes: processes.unwrap_or(request.processes),
-        ..request
-    };
-    let all = device.measure(&request).expect("the device measures");
-    all.into_iter().next().expect("one measurement a model")
+/// A value of one model's samples in a process, ns ascending.
+type Estimator = fn(&[f64]) -> Option<f64>;
+
+/// What is compared with the median over rounds of block against block.
+const ESTIMATORS: [(&str, Estimator); 4] = [
+    ("median of all samples", |sorted| {
+        stats::percentile(sorted, 50.0)
+    }),
+    ("5th percentile", |sorted| stats::percentile(sorted, 5.0)),
+    ("25th percentile", |sorted| stats::percentile(sorted, 25.0)),
+    ("mean without the slowest fifth", |sorted| {
+        let kept = &sorted[..sorted.len() - sorted.len() / 5];
+        (!kept.is_empty()).then(|| kept.iter().sum::<f64>() / kept.len() as f64)
+    }),
+];
+
+/// A pair, measured once: the candidate, then the reference.
+struct Measured([Measurement; 2]);
+
+impl Measured {
+    fn of(
+        device: &mut AgentDevice,
+        profile: &Profile,
+        pair: &Pair,
+        processes: Option<Processes>,
+    ) -> Self {
+        let request = profile.request(vec![pair.candidate.clone()], Some(pair.reference.clone()));
+        let request = request.thorough(EFFORT);
+        let request = MeasureRequest {
+            processes: processes.unwrap_or(request.processes),
+            ..request
+        };
+        let all = device.measure(&request).expect("the device measures");
+        Self(all.try_into().expect("a candidate and a reference"))
+    }
+
+    /// The ratio of each process, by the product's estimator and then by the others.
+    fn ratios(&self) -> Vec<Vec<f64>> {
+        let [candidate, reference] = &self.0;
+        let own = candidate.processes.iter().filter_map(|p| p.ratio).collect();
+        let parts = parts(candidate).into_iter().zip(parts(reference));
+        let parts: Vec<_> = parts.collect();
+        let by = |of: Estimator| {
+            let ratio = |(candidate, reference): &(Vec<f64>, Vec<f64>)| {
+                Some(of(candidate)? / of(reference)?)
+            };
+            parts.iter().filter_map(ratio).collect()
+        };
+        let others = ESTIMATORS.iter().map(|(_, of)| by(*of));
+        std::iter::once(own).chain(others).collect()
+    }
 }
 
-/// The ratios of many processes on the quiet machine.
-fn series(device: &mut AgentDevice, profile: &Profile, pair: &Pair, count: u32) -> Vec<f64> {
+/// The samples of each process, ascending.
+fn parts(m: &Measurement) -> Vec<Vec<f64>> {
+    let mut rest = &m.samples_ns[..];
+    let part = |process: &ProcessFigures| {
+        let (part, after) = rest.split_at(process.samples.min(rest.len()));
+        rest = after;
+        stats::ascending(part)
+    };
+    m.processes.iter().map(part).collect()
+}
+
+/// The ratios of many processes on the quiet machine, by each estimator.
+fn series(device: &mut AgentDevice, profile: &Profile, pair: &Pair, count: u32) -> Vec<Vec<f64>> {
     let processes = Processes {
         fewest: count,
         most: count,
     };
-    let measured = measure(device, profile, pair, Some(processes));
-    measured.processes.iter().filter_map(|p| p.ratio).collect()
+    Measured::of(device, profile, pair, Some(processes)).ratios()
 }
 
 /// The ratio by an independent program.
@@ -170,28 +219,84 @@ fn in_python(pair: &Pair) -> Option<f64> {
         .ok()
 }
 
-/// One run: its interval, unless it is invalid, and its duration.
+/// One run: its intervals by each estimator, unless it is invalid, and its duration.
 struct Run {
-    interval: Option<Interval>,
+    intervals: Option<Vec<Option<Interval>>>,
     seconds: f64,
     processes: usize,
 }
 
-fn report(condition: &str, pair: &Pair, truth: f64, runs: &[Run]) {
-    let valid: Vec<Interval> = runs.iter().filter_map(|run| run.interval).collect();
-    let held = valid.iter().filter(|i| i.low <= truth && truth <= i.high);
-    let median = |values: Vec<f64>| stats::median(&values).unwrap_or(f64::NAN);
-    println!(
-        "| {} | {condition} | {truth:.4} | {} of {} | {} | {:.4} | ±{:.2} % | {:.1} | {:.1} s |",
-        pair.name,
-        held.count(),
-        valid.len(),
-        runs.len() - valid.len(),
-        median(valid.iter().map(|i| i.value).collect()),
-        median(valid.iter().map(Interval::half_width_rel).collect()) * 100.0,
-        median(runs.iter().map(|run| run.processes as f64).collect()),
-        median(runs.iter().map(|run| run.seconds).collect()),
-    );
+impl Run {
+    fn of(device: &mut AgentDevice, profile: &Profile, pair: &Pair) -> Self {
+        let clock = Instant::now();
+        let measured = Measured::of(device, profile, pair, None);
+        let candidate = &measured.0[0];
+        let intervals = || {
+            let ratios = measured.ratios();
+            ratios.iter().map(|of| over_processes(of)).collect()
+        };
+        Self {
+            seconds: clock.elapsed().as_secs_f64(),
+            processes: candidate.processes.len(),
+            intervals: candidate.is_valid().then(intervals),
+        }
+    }
+
+    /// Its interval by the product's estimator (0) or another.
+    fn interval(&self, estimator: usize) -> Option<Interval> {
+        *self.intervals.as_ref()?.get(estimator)?
+    }
+}
+
+/// The runs of one pair under one condition.
+struct Series {
+    condition: &'static str,
+    runs: Vec<Run>,
+}
+
+fn median(values: impl Iterator<Item = f64>) -> f64 {
+    stats::median(&values.collect::<Vec<_>>()).unwrap_or(f64::NAN)
+}
+
+impl Series {
+    /// How many intervals hold the truth, of how many.
+    fn held(&self, estimator: usize, truth: f64) -> (usize, Vec<Interval>) {
+        let valid = self.runs.iter().filter_map(|run| run.interval(estimator));
+        let valid: Vec<Interval> = valid.collect();
+        let held = valid.iter().filter(|i| i.low <= truth && truth <= i.high);
+        (held.count(), valid)
+    }
+
+    fn report(&self, pair: &Pair, truth: f64) {
+        let (held, valid) = self.held(0, truth);
+        println!(
+            "| {} | {} | {truth:.4} | {held} of {} | {} | {:.4} | ±{:.2} % | {:.1} | {:.1} s |",
+            pair.name,
+            self.condition,
+            valid.len(),
+            self.runs.len() - valid.len(),
+            median(valid.iter().map(|i| i.value)),
+            median(valid.iter().map(Interval::half_width_rel)) * 100.0,
+            median(self.runs.iter().map(|run| run.processes as f64)),
+            median(self.runs.iter().map(|run| run.seconds)),
+        );
+    }
+
+    fn compare(&self, pair: &Pair, truths: &[f64]) {
+        let names = ESTIMATORS.iter().map(|(name, _)| *name);
+        let names = std::iter::once("median over rounds (the product's)").chain(names);
+        for (i, (name, truth)) in names.zip(truths).enumerate() {
+            let (held, valid) = self.held(i, *truth);
+            println!(
+                "| {} | {} | {name} | {truth:.4} | {held} of {} | {:+.2} % | ±{:.2} % |",
+                pair.name,
+                self.condition,
+                valid.len(),
+                (median(valid.iter().map(|of| of.value)) / truth - 1.0) * 100.0,
+                median(valid.iter().map(Interval::half_width_rel)) * 100.0,
+            );
+        }
+    }
 }
 
 fn main() {
@@ -218,28 +323,27 @@ fn main() {
         "| pair | condition | long-run ratio | held | invalid | median ratio | half the interval | processes | time |"
     );
     println!("|---|---|---|---|---|---|---|---|---|");
-    for pair in &pairs() {
-        let mut ratios = series(&mut device, &profile, pair, long);
-        let python = in_python(pair);
+    let mut comparisons = Vec::new();
+    for pair in pairs() {
+        let mut ratios = series(&mut device, &profile, &pair, long);
+        let python = in_python(&pair);
         let mut all = Vec::new();
-        for (name, loads) in &conditions {
+        for &&(condition, loads) in &conditions {
             let _loads = Loads::start(loads);
-            let run = |_| {
-                let clock = Instant::now();
-                let m = measure(&mut device, &profile, pair, None);
-                Run {
-                    interval: m.ratio.map(|r| r.interval).filter(|_| m.is_valid()),
-                    seconds: clock.elapsed().as_secs_f64(),
-                    processes: m.processes.len(),
-                }
-            };
-            let runs: Vec<Run> = (0..count).map(run).collect();
-            all.push((*name, runs));
+            let runs = (0..count).map(|_| Run::of(&mut device, &profile, &pair));
+            all.push(Series {
+                condition,
+                runs: runs.collect(),
+            });
         }
-        ratios.extend(series(&mut device, &profile, pair, long));
-        let truth = over_processes(&ratios).expect("the quiet machine measures");
-        for (name, runs) in &all {
-            report(name, pair, truth.value, runs);
+        let after = series(&mut device, &profile, &pair, long);
+        for (ratios, after) in ratios.iter_mut().zip(after) {
+            ratios.extend(after);
+        }
+        let truths: Vec<Interval> = ratios.iter().filter_map(|of| over_processes(of)).collect();
+        let truth = truths.first().expect("the quiet machine measures");
+        for series in &all {
+            series.report(&pair, truth.value);
         }
         println!(
             "| {} | long run | {:.4} ({:.4} to {:.4}), {} processes | in Python {} | | | | | |",
@@ -247,8 +351,22 @@ fn main() {
             truth.value,
             truth.low,
             truth.high,
-            ratios.len(),
+            ratios[0].len(),
             python.map_or("not installed".into(), |ratio| format!("{ratio:.4}")),
         );
+        comparisons.push((
+            pair,
+            all,
+            truths.iter().map(|of| of.value).collect::<Vec<_>>(),
+        ));
+    }
+    println!(
+        "\n| pair | condition | estimator | its long-run ratio | held | median error | half the interval |"
+    );
+    println!("|---|---|---|---|---|---|---|");
+    for (pair, all, truths) in &comparisons {
+        for series in all {
+            series.compare(pair, truths);
+        }
     }
 }

@@ -278,7 +278,8 @@ fn main() {
             &ProbeConfig::default(),
             |_| true,
         )
-        .expect("kernels are measured");
+        .expect("kernels are measured")
+        .table;
         let probed = clock.elapsed().as_secs_f64();
         let (learn, judged) = measure(&mut device, &profile, &network);
         let figures = Figures {

@@ -3,8 +3,10 @@
 //! - The generated messages ([`wire`]), and one module for each family of messages with the
 //!   checked types, their checks and their conversions.
 //! - [`stats`]: the statistics of a latency, so that host and agent use the same estimator.
+//! - [`pace`]: signs that a device changed its pace.
 //! - [`frame`]: the frames of the pipe between the agent and its worker process.
-//! - [`Token`]: the secret of one start of an agent.
+//! - [`Token`]: the secret of one start of an agent; [`AllowedClients`]: the clients of an agent on
+//!   a network.
 //! - [`plain`] and [`StderrTail`]: foreign text made fit for a terminal.
 //!
 //! Invariants: a message becomes a checked type by `TryFrom`, which refuses with a
@@ -17,6 +19,7 @@
 mod agent;
 pub mod bounds;
 mod check;
+mod clients;
 mod conditions;
 mod device;
 mod digest;
@@ -26,6 +29,7 @@ mod interval;
 mod job;
 mod measurement;
 mod mirror;
+pub mod pace;
 pub mod plain;
 mod progress;
 mod ratio;
@@ -46,6 +50,7 @@ pub mod wire {
 
 pub use agent::{Activity, AgentState, MonitorEvent};
 pub use check::decode;
+pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right};
 pub use conditions::Conditions;
 pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, ThermalZone};
 pub use digest::Sha256;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{amount, count, lines, list, name, need, within};
-use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, plain, wire};
+use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, pace, plain, wire};
 
 /// Worker processes that one measurement may be over.
 const MAX_PROCESSES: usize = 256;
@@ -209,12 +209,30 @@ pub struct Measurement {
     /// whose interval shows only the noise within it and serves for screening.
     #[serde(default)]
     pub processes: Vec<ProcessFigures>,
+    /// By how much the reference exceeded its best known time on the device, relative, where that
+    /// is so much that the ratio may be another on a quiet device.
+    #[serde(default)]
+    pub reference_excess_rel: Option<f64>,
 }
 
 impl Measurement {
     /// Whether it may be used.
     pub fn is_valid(&self) -> bool {
         self.verdict == Verdict::Valid
+    }
+
+    /// Whether other programs used the device or it changed its pace during the measurement; over
+    /// several processes, during more than half of them.
+    pub fn is_disturbed(&self) -> bool {
+        let disturbed = self.processes.iter();
+        let disturbed = disturbed.filter(|p| pace::is_disturbed(p.sentinel, p.contention));
+        match self.processes.len() {
+            0 => {
+                pace::is_disturbed(self.sentinel, self.contention)
+                    || pace::throttling(&self.before, &self.after).is_some()
+            }
+            all => disturbed.count() * 2 > all,
+        }
     }
 }
 
@@ -312,6 +330,10 @@ impl TryFrom<wire::Measurement> for Measurement {
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
             processes: list(M, "processes", m.processes, MAX_PROCESSES)?,
+            reference_excess_rel: m
+                .reference_excess_rel
+                .map(|excess| amount(M, "reference_excess_rel", excess))
+                .transpose()?,
         })
     }
 }
@@ -355,6 +377,7 @@ impl From<Measurement> for wire::Measurement {
             sentinel: m.sentinel.map(Into::into),
             contention: m.contention.map(Into::into),
             processes: m.processes.into_iter().map(Into::into).collect(),
+            reference_excess_rel: m.reference_excess_rel,
         }
     }
 }
@@ -427,6 +450,7 @@ mod tests {
                 waiting_ns: 1,
                 elapsed_ns: 20,
             }),
+            reference_excess_rel: Some(0.2),
             processes: vec![ProcessFigures {
                 samples: 3,
                 block_runs: 1,

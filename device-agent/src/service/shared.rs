@@ -92,7 +92,7 @@ impl Shared {
         models: impl IntoIterator<Item = &'a ModelRef>,
     ) -> ActiveTurn {
         *self.active() = Some(Active {
-            client: caller.address().to_string(),
+            client: caller.label(),
             models: models.into_iter().map(|model| model.name.clone()).collect(),
             progress: Progress::at(Stage::Start),
             began: Instant::now(),

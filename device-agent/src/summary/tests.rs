@@ -301,3 +301,66 @@ fn notes_of_the_worker_are_kept() {
         "{notes:?}"
     );
 }
+
+/// Whatever a compromised worker sends, the summary is an error, an invalid measurement or one
+/// with usable figures.
+#[test]
+fn no_samples_of_a_worker_lead_to_a_valid_measurement_without_figures_or_to_a_panic() {
+    use rand::{RngExt, SeedableRng};
+    let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);
+    let mut valid = 0;
+    for round in 0..20_000 {
+        let time = |random: &mut rand_chacha::ChaCha8Rng| match random.random_range(0..12) {
+            0 => 0,
+            1 => u64::MAX,
+            2 => random.random(),
+            _ => 1000 + random.random_range(0..20),
+        };
+        let hostile = round % 2 == 0;
+        let mut one = || {
+            let count = random.random_range(0..40);
+            let samples = (0..count).map(|_| match hostile {
+                true => time(&mut random),
+                false => 1000 + random.random_range(0..20),
+            });
+            wire::WorkerSeries {
+                samples_ns: samples.collect(),
+                block_runs: random.random_range(0..4),
+                finite: random.random_range(0..8) > 0,
+                ..series(Vec::new(), true)
+            }
+        };
+        let all: Vec<wire::WorkerSeries> = (0..2).map(|_| one()).collect();
+        let samples = wire::WorkerSamples {
+            series: all,
+            cpu_ns: random.random(),
+            sentinel: Some(wire::Sentinel {
+                before_ns: time(&mut random),
+                after_ns: time(&mut random),
+            }),
+            contention: Some(wire::Contention {
+                waiting_ns: time(&mut random),
+                elapsed_ns: time(&mut random),
+            }),
+            ..Default::default()
+        };
+        let Ok(all) = measurements(&job(true), samples, &calm()) else {
+            continue;
+        };
+        for m in all.iter().filter(|m| m.verdict == Verdict::Valid) {
+            valid += 1;
+            let (low, high) = m.ci95_ns;
+            assert!(m.median_ns.is_finite() && m.median_ns > 0.0, "{m:?}");
+            assert!(low <= m.median_ns && m.median_ns <= high, "{m:?}");
+            if let Some(ratio) = m.ratio {
+                let of = ratio.interval;
+                assert!(
+                    0.0 < of.low && of.low <= of.value && of.value <= of.high,
+                    "{m:?}"
+                );
+                assert!(of.high.is_finite(), "{m:?}");
+            }
+        }
+    }
+    assert!(valid > 1000, "{valid}");
+}

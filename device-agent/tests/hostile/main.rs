@@ -14,6 +14,7 @@ mod names;
 mod proxy;
 mod queue;
 mod restart;
+mod rights;
 mod secrets;
 mod served;
 mod storage;

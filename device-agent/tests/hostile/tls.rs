@@ -135,11 +135,10 @@ async fn received(
     let mut config = match pair {
         None => config.with_no_client_auth(),
         Some(pair) => {
-            let certificate = CertificateDer::from_pem_slice(pair.certificate.as_bytes()).unwrap();
+            let chain = CertificateDer::pem_slice_iter(pair.certificate.as_bytes());
+            let chain = chain.collect::<Result<_, _>>().unwrap();
             let key = PrivateKeyDer::from_pem_slice(pair.key.as_bytes()).unwrap();
-            config
-                .with_client_auth_cert(vec![certificate], key)
-                .unwrap()
+            config.with_client_auth_cert(chain, key).unwrap()
         }
     };
     config.alpn_protocols = vec![b"h2".to_vec()];
@@ -163,6 +162,11 @@ async fn received(
     bytes
 }
 
+/// Returns the bytes that a client with this certificate gets.
+pub async fn received_as(served: &Served, authority: &Authority, pair: &Pair) -> Vec<u8> {
+    received(served, authority, Some(pair), &version::TLS13).await
+}
+
 #[test]
 fn a_client_without_an_accepted_certificate_gets_no_byte() {
     let authority = Authority::new();
@@ -178,6 +182,9 @@ fn a_client_without_an_accepted_certificate_gets_no_byte() {
             ("another CA's", Some(other.host())),
             ("an expired one", Some(authority.expired())),
             ("an agent's", Some(authority.agent())),
+            ("one that is not listed", Some(authority.unlisted())),
+            ("one without a purpose", Some(authority.without_purpose())),
+            ("one of a CA below", Some(authority.through_another())),
         ];
         for (what, pair) in &refused {
             let bytes = received(&served, &authority, pair.as_ref(), &version::TLS13).await;
@@ -263,7 +270,7 @@ fn a_key_that_others_can_read_and_missing_certificates_are_refused_by_name() {
             &["agent.key", "chmod 600"],
         );
     }
-    for name in ["agent.pem", "agent.key", "hosts.pem"] {
+    for name in ["agent.pem", "agent.key", "hosts.pem", "clients.json"] {
         check(
             &|folder| std::fs::remove_file(folder.join(name)).unwrap(),
             &[name],
@@ -273,6 +280,21 @@ fn a_key_that_others_can_read_and_missing_certificates_are_refused_by_name() {
         &|folder| write(&folder.join("hosts.pem"), "no certificate", 0o644),
         &["hosts.pem"],
     );
+    for list in ["", "{}", r#"{"clients": [{"name": "a b"}]}"#] {
+        check(
+            &|folder| write(&folder.join("clients.json"), list, 0o644),
+            &["clients.json"],
+        );
+    }
+    for mode in [0o646, 0o664] {
+        check(
+            &|folder| {
+                let list = std::fs::read_to_string(folder.join("clients.json")).unwrap();
+                write(&folder.join("clients.json"), &list, mode);
+            },
+            &["clients.json", "chmod go-w"],
+        );
+    }
     check(
         &|folder| write(&folder.join("agent.key"), &authority.agent().key, 0o600),
         &["agent.pem and agent.key", "do not fit"],

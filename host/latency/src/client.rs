@@ -342,6 +342,7 @@ fn refused(call: &'static str, status: &Status) -> LatencyError {
     let detail = plain::on_one_line(&detail).into_owned();
     match status.code() {
         Code::InvalidArgument
+        | Code::PermissionDenied
         | Code::Unauthenticated
         | Code::NotFound
         | Code::FailedPrecondition

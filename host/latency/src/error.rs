@@ -141,7 +141,7 @@ pub enum LatencyError {
     /// Certificates cannot be created.
     #[error("certificates for {host}: {detail}")]
     Certificates {
-        /// The address of the device.
+        /// The address of the device, or the name of the host that they are for.
         host: String,
         /// The problem.
         detail: String,

@@ -87,6 +87,8 @@ mod fleet;
 mod home;
 mod model;
 mod moment;
+#[cfg(test)]
+mod mutation;
 mod obstacle;
 mod onnx_file;
 mod processes;
@@ -103,11 +105,11 @@ mod store;
 mod transport;
 
 pub use agent_protocol::{
-    Activity, AgentState, Battery, Conditions, Contention, CoreState, DeviceInfo, DeviceState,
-    Evidence, Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer, MonitorEvent,
-    NodeProvider, Optimisation, ProcessFigures, Progress, ProtocolError, Provider, Ratio, RunJob,
-    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
-    Verdict, bounds, plain, stats,
+    Activity, AgentState, AllowedClients, Battery, Conditions, Contention, CoreState, DeviceInfo,
+    DeviceState, Evidence, Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer,
+    MonitorEvent, NodeProvider, Optimisation, ProcessFigures, Progress, ProtocolError, Provider,
+    Ratio, Right, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256,
+    Stage, ThermalZone, Token, Verdict, bounds, plain, stats,
 };
 
 pub use address::{Address, Transport};
@@ -116,7 +118,10 @@ pub use command::Finished;
 pub use deploy::{Agents, DeployStep, Deployed, Deployment, deploy};
 pub use device::{AgentDevice, Patience};
 pub use doctor::{Examination, Finding, Grade, Noise, examine};
-pub use enroll::{Enrolled, Enrolment, enroll};
+pub use enroll::{
+    ClientEnrolled, ClientEnrolment, ClientList, Enrolled, Enrolment, clients, enroll,
+    enroll_client, revoke_client,
+};
 pub use error::LatencyError;
 pub use export::{Format, export};
 pub use fleet::{

@@ -26,6 +26,8 @@ pub enum Obstacle {
     LooseKey,
     /// A certificate is out of date by one of the two clocks.
     OutOfDate,
+    /// The device's list of clients lacks this host.
+    NotListed,
 }
 
 impl Obstacle {
@@ -64,6 +66,7 @@ impl Obstacle {
             Self::OutOfDate => format!(
                 "compare `date` on the device with this machine's and set the wrong clock; if both are right, renew the certificates with `graphprune device enroll {device} --host ADDRESS`"
             ),
+            Self::NotListed => "if it should have access, run `graphprune device enroll --client NAME` on the host that holds the CA's key, and copy the files that it names".to_owned(),
         }
     }
 }
@@ -81,6 +84,7 @@ impl fmt::Display for Obstacle {
             Self::NotEnrolled => "there are no certificates for it",
             Self::LooseKey => "this host's key can be read by other users",
             Self::OutOfDate => "a certificate is out of date by one of the two clocks",
+            Self::NotListed => "this host is not among the clients of the device",
         })
     }
 }

@@ -258,6 +258,7 @@ fn measure_near_best(
         );
         for measurement in &mut taken {
             measurement.notes.push(note.clone());
+            measurement.reference_excess_rel = Some(excess);
         }
     }
     Ok(taken)

@@ -53,8 +53,9 @@ impl ProbeConfig {
 /// how many are done, and ends the work by returning `false`.
 ///
 /// A kernel that takes longer than one with more channels is measured again, and so is the other,
-/// over several processes: a staircase that falls is a finding, a spike is noise. Kernels without a
-/// valid measurement are left out of the table.
+/// over several processes: a staircase that falls is a finding, a spike is noise. So are those
+/// during which other programs used the device, since processes that wait for a core are replaced.
+/// Kernels without a valid measurement are left out of the table.
 ///
 /// # Errors
 /// [`MeasuringError::Stopped`] when `progress` returned `false`; others when the device fails.
@@ -64,12 +65,13 @@ pub fn probe_kernels(
     plan: &ProbePlan,
     config: &ProbeConfig,
     mut progress: impl FnMut(usize) -> bool,
-) -> Result<KernelTable, MeasuringError> {
+) -> Result<ProbedKernels, MeasuringError> {
     let Some(reference) = reference(plan)? else {
-        return Ok(KernelTable::default());
+        return Ok(ProbedKernels::default());
     };
     let mut reference_ns = Vec::new();
     let mut ratios = Vec::new();
+    let mut suspects = Vec::new();
     for (i, batch) in plan.points().chunks(config.batch.max(1)).enumerate() {
         if !progress(i * config.batch) {
             return Err(MeasuringError::Stopped);
@@ -84,12 +86,18 @@ pub fn probe_kernels(
         for (point, m) in batch.iter().zip(&measured) {
             let ratio = m.ratio.filter(|_| m.is_valid());
             ratios.extend(ratio.map(|ratio| (point.clone(), ratio.interval)));
+            suspects.extend(m.is_disturbed().then(|| point.clone()));
         }
     }
     let Some(reference_ns) = stats::median(&reference_ns) else {
-        return Ok(KernelTable::default());
+        return Ok(ProbedKernels::default());
     };
-    let suspects = table(ratios.clone(), reference_ns).inversions();
+    for point in table(ratios.clone(), reference_ns).inversions() {
+        if !suspects.contains(&point) {
+            suspects.push(point);
+        }
+    }
+    let mut disturbed = 0;
     for batch in suspects.chunks(config.batch.max(1)) {
         if !progress(plan.points().len()) {
             return Err(MeasuringError::Stopped);
@@ -102,13 +110,40 @@ pub fn probe_kernels(
         };
         let measured = source.measure(&request)?;
         for (point, m) in batch.iter().zip(&measured) {
+            disturbed += usize::from(m.is_disturbed());
             if let Some(ratio) = m.ratio.filter(|_| m.is_valid()) {
                 let known = ratios.iter_mut().filter(|(known, _)| known == point);
                 known.for_each(|(_, interval)| *interval = ratio.interval);
             }
         }
     }
-    Ok(table(ratios, reference_ns))
+    Ok(ProbedKernels {
+        table: table(ratios, reference_ns),
+        disturbed,
+    })
+}
+
+/// The kernels of a device.
+#[derive(Debug, Clone, Default)]
+pub struct ProbedKernels {
+    /// Their times.
+    pub table: KernelTable,
+    /// How many of them were measured while other programs used the device, each time.
+    pub disturbed: usize,
+}
+
+impl ProbedKernels {
+    /// A warning where predictions from these kernels may be worse than their intervals say.
+    pub fn warning(&self) -> Option<String> {
+        let count = self.table.times().len();
+        (self.disturbed > 0).then(|| {
+            format!(
+                "{} of {count} kernels were measured while other programs used the device or it changed its pace, so predictions \
+                 from them may be off by more than they say: predict again when it is quiet",
+                self.disturbed
+            )
+        })
+    }
 }
 
 /// The processes over which kernels are measured again.

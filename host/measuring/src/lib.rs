@@ -22,7 +22,9 @@ mod session;
 
 pub use effort::{EffortError, SamplingEffort};
 pub use error::MeasuringError;
-pub use kernels::{DONOR_NETWORKS, DonorKernels, ProbeConfig, misfit, probe_kernels};
+pub use kernels::{
+    DONOR_NETWORKS, DonorKernels, ProbeConfig, ProbedKernels, misfit, probe_kernels,
+};
 pub use learn::{CERTAINTY, Learned, Learning, Networks, learn};
 pub use observe::{Observed, Pass};
 pub use ratio::{FinalRatio, MeasuredRatio};

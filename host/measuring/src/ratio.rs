@@ -26,6 +26,10 @@ pub struct MeasuredRatio {
     /// The agent's remarks, such as an execution provider that was not available.
     #[serde(default)]
     pub notes: Vec<String>,
+    /// By how much the reference exceeded its best known time, relative, where that is so much
+    /// that the ratio may be another on a quiet device.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reference_excess_rel: Option<f64>,
 }
 
 impl MeasuredRatio {
@@ -51,6 +55,7 @@ impl MeasuredRatio {
             model_sha256: m.model_sha256.to_string(),
             device: device.to_owned(),
             notes: m.notes.clone(),
+            reference_excess_rel: m.reference_excess_rel,
         })
     }
 }

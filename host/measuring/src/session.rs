@@ -7,12 +7,12 @@ use latency::{
     MeasureRequest, Measurement, MemberState, Model, NodeProvider, Patience, Profile, Record,
     Remembering, Resolved, Store, differences, members,
 };
-use latency_model::{KernelTable, ProbePlan};
+use latency_model::ProbePlan;
 
 use crate::device::Device;
 
 use crate::error::MeasuringError;
-use crate::kernels::{self, DonorKernels, ProbeConfig, probe_kernels};
+use crate::kernels::{self, DonorKernels, ProbeConfig, ProbedKernels, probe_kernels};
 use crate::observe::{Comparison, Observed, Pass, operators_of};
 use crate::ratio::{FinalRatio, MeasuredRatio};
 
@@ -284,7 +284,7 @@ impl Session {
         plan: &ProbePlan,
         config: &ProbeConfig,
         mut progress: impl FnMut(usize) -> bool,
-    ) -> Result<KernelTable, MeasuringError> {
+    ) -> Result<ProbedKernels, MeasuringError> {
         self.on_device(|device, profile| {
             probe_kernels(device, profile, plan, config, &mut progress)
         })

@@ -18,7 +18,10 @@ pub(crate) fn own_kernels(
         reporter.step(done as u64, "");
         !stop.is_set()
     })?;
-    let count = kernels.times().len();
+    let count = kernels.table.times().len();
     reporter.end(&format!("{count} kernels known of this device"));
-    Ok(kernels)
+    if let Some(warning) = kernels.warning() {
+        reporter.warn(&warning);
+    }
+    Ok(kernels.table)
 }

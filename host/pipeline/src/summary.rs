@@ -9,6 +9,7 @@ use measuring::MeasuredRatio;
 use report::{
     Budget, Candidate, Group, Header, LatencyFigure, ReportData, Role, Row, SkippedFiles, Verdict,
 };
+use search::Limits;
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Hits;
@@ -148,10 +149,15 @@ fn tested(prepared: &Prepared, row: &FinalRow) -> Hits {
 }
 
 /// Whether a network meets the budget by its final measurement, the upper end of the interval
-/// included.
+/// included. One beside an original that was too slow does not, since it could be luck.
 pub(crate) fn is_within(row: &FinalRow, feasibility: &Feasibility) -> bool {
-    let latency = row.ratio.as_ref().map(|of| of.ratio.worst());
-    feasibility.limits.load(row.macs, latency) <= 1.0
+    is_met(row.macs, row.ratio.as_ref(), &feasibility.limits)
+}
+
+fn is_met(macs: u64, measured: Option<&MeasuredRatio>, limits: &Limits) -> bool {
+    let is_slow = measured.is_some_and(|of| of.reference_excess_rel.is_some());
+    let is_doubtful = limits.latency_ratio.is_some() && is_slow;
+    limits.load(macs, measured.map(|of| of.ratio.worst())) <= 1.0 && !is_doubtful
 }
 
 fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdict {
@@ -164,7 +170,15 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     };
     let macs = row.macs as f64 / searching.prepared.full_macs.max(1) as f64;
     let budget = &work.config.budget;
-    let why = format!("{figures}, {macs:.3}x of its MACs; asked for: {budget}");
+    let slow = row.ratio.as_ref().and_then(|of| of.reference_excess_rel);
+    let slow = slow.map_or_else(String::new, |excess| {
+        format!(
+            "; the original took {:.0} % longer than its best known time on this device, so the ratio may be another when the \
+             device is quiet and cool: check with `graphprune measure ORIGINAL PRUNED`",
+            excess * 100.0
+        )
+    });
+    let why = format!("{figures}, {macs:.3}x of its MACs; asked for: {budget}{slow}");
     if is_within(row, searching.feasibility) {
         Verdict::Met(why)
     } else {
@@ -286,4 +300,36 @@ pub fn rewrite_report(root: &Path) -> Result<(ReportData, PathBuf), PipelineErro
     let html = root.join("report.html");
     write_atomically(&html, report::render(&data).as_bytes())?;
     Ok((data, html))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_budget_is_not_met_beside_an_original_that_was_too_slow() {
+        let limits = |latency_ratio, macs| Limits {
+            latency_ratio,
+            macs,
+        };
+        let measured = |reference_excess_rel| MeasuredRatio {
+            ratio: (0.6, 0.59, 0.61).into(),
+            latency_ns: 6.0,
+            interval_ns: (5.9, 6.1),
+            reference_ns: 10.0,
+            reference_interval_ns: (9.9, 10.1),
+            model_sha256: String::new(),
+            device: "pi".into(),
+            notes: Vec::new(),
+            reference_excess_rel,
+        };
+        let check = |excess, limits: Limits, expected: bool| {
+            let is_met = is_met(50, Some(&measured(excess)), &limits);
+            assert_eq!(is_met, expected, "{excess:?}");
+        };
+        check(None, limits(Some(0.7), None), true);
+        check(None, limits(Some(0.6), None), false);
+        check(Some(0.2), limits(Some(0.7), None), false);
+        check(Some(0.2), limits(None, Some(60.0)), true);
+    }
 }

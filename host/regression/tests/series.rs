@@ -59,6 +59,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
         load_ns: 1,
         sentinel: None,
         contention: None,
+        reference_excess_rel: None,
         processes: Vec::new(),
     }
 }

@@ -14,9 +14,11 @@
 //! Invariants: no fixed waits, conditions are polled with a deadline; processes are killed by
 //! their number. Times measured on an emulated board are meaningless.
 //!
-//! Deliberately absent: graphprune itself. Its own transports put programs on a target.
+//! Deliberately absent: graphprune itself, but for the layout of a folder of agents. Its own
+//! transports put programs on a target.
 
 mod adbd;
+mod agents;
 mod container;
 mod error;
 mod kit;
@@ -26,6 +28,7 @@ mod processes;
 mod sshd;
 
 pub use adbd::{Adbd, AdbdConfig};
+pub use agents::write_agents;
 pub use error::BoardError;
 pub use kit::{Kit, System};
 pub use link::{SlowLink, Upstream};

@@ -3,10 +3,10 @@
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use graphprune_boards::{Adbd, SlowLink, Sshd, Upstream};
+use graphprune_boards::{Adbd, SlowLink, Sshd, Upstream, write_agents};
 use latency::{
     Adb, AdbClient, AgentDevice, Agents, Deployed, Deployment, LatencyError, LatencySource,
-    Launcher, Sha256, Ssh, SshClient, deploy as put,
+    Launcher, Ssh, SshClient, deploy as put,
 };
 use tempfile::TempDir;
 
@@ -40,9 +40,7 @@ impl Field {
 
     /// Makes agents for this machine, in the layout of `cargo xtask agents`.
     pub fn agents(&self, bundle: Bundle) -> Agents {
-        let triple = format!("{}-unknown-linux-gnu", std::env::consts::ARCH);
-        let folder = self.0.path().join("agents").join(&triple);
-        std::fs::create_dir_all(&folder).unwrap();
+        let folder = self.0.path().join("agents");
         let agent = bundle
             .agent
             .unwrap_or_else(|| std::fs::read(fixture::agent()).unwrap());
@@ -60,23 +58,7 @@ impl Field {
                 contents.push((format!("libc/{name}"), std::fs::read(&path).unwrap()));
             }
         }
-        let mut files = Vec::new();
-        for (name, bytes) in contents {
-            let path = folder.join(&name);
-            std::fs::create_dir_all(path.parent().unwrap()).unwrap();
-            std::fs::write(path, &bytes).unwrap();
-            files.push(serde_json::json!({
-                "path": format!("{triple}/{name}"),
-                "bytes": bytes.len(),
-                "sha256": Sha256::of(&bytes),
-            }));
-        }
-        let agent = serde_json::json!({
-            "triple": triple, "version": "test", "git": "", "compiler": "", "glibc": "2.28", "files": files,
-        });
-        let manifest = serde_json::json!({ "agents": [agent] });
-        let folder = self.0.path().join("agents");
-        std::fs::write(folder.join("agents.json"), manifest.to_string()).unwrap();
+        write_agents(&folder, &contents).unwrap();
         Agents::find(Some(&folder)).unwrap()
     }
 }

@@ -3,9 +3,10 @@
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
+use agent_protocol::Right;
 use latency::{
-    AgentDevice, Enrolled, Enrolment, LatencyError, LatencySource, Launcher, Obstacle, Patience,
-    Tcp, enroll,
+    AgentDevice, ClientEnrolled, ClientEnrolment, Enrolled, Enrolment, LatencyError, LatencySource,
+    Launcher, Obstacle, Patience, Tcp, clients, enroll, enroll_client, revoke_client,
 };
 
 use super::field;
@@ -64,6 +65,14 @@ fn tcp(agent: &Agent, certificates: &Path) -> Tcp {
     }
 }
 
+/// Returns the obstacle that a host with these certificates meets.
+fn obstacle(agent: &Agent, certificates: &Path) -> Obstacle {
+    match tcp(agent, certificates).launch(field::LIMIT).err().unwrap() {
+        LatencyError::Unusable { obstacle, .. } => obstacle,
+        error => panic!("{error}"),
+    }
+}
+
 #[test]
 fn a_host_with_certificates_measures_and_reconnects_to_a_restarted_agent() {
     let folder = tempfile::tempdir().unwrap();
@@ -102,17 +111,8 @@ fn an_unknown_host_is_refused_with_the_reason() {
     let (ours, theirs) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
     let (made, other) = (enrolled(ours.path()), enrolled(theirs.path()));
     let agent = Agent::start(&made.device_folder, 0);
-    let check = |certificates: &Path, expected: Obstacle| match tcp(&agent, certificates)
-        .launch(field::LIMIT)
-        .err()
-        .unwrap()
-    {
-        LatencyError::Unusable {
-            obstacle, detail, ..
-        } => {
-            assert_eq!(obstacle, expected, "{detail}");
-        }
-        error => panic!("{error}"),
+    let check = |certificates: &Path, expected: Obstacle| {
+        assert_eq!(obstacle(&agent, certificates), expected);
     };
     check(&other.host_folder, Obstacle::Impostor);
     check(Path::new("/no/such/folder"), Obstacle::NotEnrolled);
@@ -156,10 +156,64 @@ fn a_host_of_the_old_ca_is_refused_once_the_device_has_the_new_one() {
     // The lost host may have learned the new CA's certificate, which is public.
     let ca = renewed.host_folder.join("ca.pem");
     std::fs::copy(ca, lost.path().join("ca.pem")).unwrap();
-    let error = tcp(&agent, lost.path()).launch(field::LIMIT).err().unwrap();
-    match error {
-        LatencyError::Unusable { obstacle, .. } => assert_eq!(obstacle, Obstacle::KeyRefused),
-        error => panic!("{error}"),
+    assert_eq!(obstacle(&agent, lost.path()), Obstacle::KeyRefused);
+}
+
+fn client(folder: &Path, name: &str) -> Result<ClientEnrolled, LatencyError> {
+    enroll_client(&ClientEnrolment {
+        name: name.into(),
+        rights: vec![Right::Measure],
+        days: 2,
+        folder: Some(folder.to_owned()),
+    })
+}
+
+#[test]
+fn another_host_measures_until_it_is_revoked_and_keeps_its_key_when_it_is_renewed() {
+    let folder = tempfile::tempdir().unwrap();
+    let made = enrolled(folder.path());
+    let other = client(folder.path(), "ci").unwrap();
+    assert_eq!(other.list.devices.len(), 1);
+    let agent = Agent::start(&made.device_folder, 0);
+    let ci = &other.client_folder;
+    field::measures(tcp(&agent, ci));
+    let key = std::fs::read(ci.join("host.key")).unwrap();
+    client(folder.path(), "ci").unwrap();
+    assert_eq!(std::fs::read(ci.join("host.key")).unwrap(), key);
+    // The lost host's files remain wherever they were copied.
+    let lost = tempfile::tempdir().unwrap();
+    for name in ["ca.pem", "host.pem", "host.key"] {
+        std::fs::copy(ci.join(name), lost.path().join(name)).unwrap();
+    }
+    let list = revoke_client("ci", Some(folder.path())).unwrap();
+    assert_eq!(list.clients.all().len(), 1);
+    assert!(!ci.exists());
+    // The agent reads the list in the device's folder again.
+    assert_eq!(obstacle(&agent, lost.path()), Obstacle::NotListed);
+    field::measures(tcp(&agent, &made.host_folder));
+    // Enrolling the device again does not bring the lost host back.
+    drop(agent);
+    let made = enrolled(folder.path());
+    let agent = Agent::start(&made.device_folder, 0);
+    assert_eq!(obstacle(&agent, lost.path()), Obstacle::NotListed);
+    field::measures(tcp(&agent, &made.host_folder));
+}
+
+#[test]
+fn the_host_with_the_ca_and_an_unknown_one_cannot_be_revoked() {
+    let folder = tempfile::tempdir().unwrap();
+    enrolled(folder.path());
+    let this = clients(Some(folder.path())).unwrap().all()[0].name.clone();
+    let check = |name: &str, needle: &str| {
+        let error = revoke_client(name, Some(folder.path())).unwrap_err();
+        assert!(error.to_string().contains(needle), "{error}");
+        assert_eq!(clients(Some(folder.path())).unwrap().all().len(), 1);
+    };
+    check(&this, "--new-ca");
+    check("ci", &this);
+    check("../tls", "no such host");
+    for name in ["../ci", "", &this] {
+        assert!(client(folder.path(), name).is_err(), "{name}");
     }
 }
 

@@ -52,7 +52,7 @@ use crate::{LatencyError, LatencySource};
 /// #             options: RuntimeOptions::default(), confinement: vec![],
 /// #         },
 /// #         verdict: Verdict::Valid, notes: vec![], taken_unix_ns: 0, load_ns: 0,
-/// #         sentinel: None, contention: None, processes: vec![],
+/// #         sentinel: None, contention: None, processes: vec![], reference_excess_rel: None,
 /// #     }
 /// # }
 /// # fn main() -> Result<(), LatencyError> {

@@ -2,6 +2,7 @@ use std::fs;
 use std::os::unix::fs::symlink;
 
 use super::*;
+use crate::mutation::Mutations;
 
 /// A field of bytes.
 fn put(number: u64, bytes: &[u8]) -> Vec<u8> {
@@ -205,4 +206,48 @@ fn a_model_too_large_for_protobuf_is_refused_before_it_is_read() {
             .to_string();
         assert!(error.contains(name) && error.contains("2 GiB"), "{error}");
     }
+}
+
+#[test]
+fn no_mutation_of_a_file_leads_outside_its_folder_beyond_the_limit_or_to_a_panic() {
+    const LIMIT: u64 = 4096;
+    const SECRET: &[u8] = b"the secret beside the folder";
+    let folder = Folder::new();
+    folder.file("secret", SECRET);
+    folder.file("models/w.bin", &[7; 1000]);
+    let path = folder.file("models/net.onnx", b"");
+    let slice = [("location", "w.bin"), ("offset", "8"), ("length", "16")];
+    let valid: Vec<Vec<u8>> = PLACES
+        .iter()
+        .flat_map(|place| [at(place, outside(ALL)), at(place, outside(&slice))])
+        .collect();
+    let mut mutations = Mutations::new(
+        11,
+        &[
+            b"../secret",
+            b"/etc/passwd",
+            b".",
+            b"-1",
+            b"18446744073709551615",
+            b"999999999999999999999",
+            b"\xff\xff\xff\xff\xff\xff\xff\xff\xff\x01",
+            b"\x00",
+            b"location",
+            b"length",
+        ],
+    );
+    let mut embedded = 0;
+    for round in 0..20_000 {
+        let bytes = mutations.of(&valid[round % valid.len()]);
+        if let Ok(whole) = self_contained(&path, bytes.clone(), LIMIT) {
+            assert!(whole.len() <= bytes.len() || whole.len() as u64 <= LIMIT);
+            assert!(!whole.windows(SECRET.len()).any(|part| part == SECRET));
+            embedded += usize::from(whole != bytes);
+            let _ = Model::new("mutated", whole).input_names();
+        }
+    }
+    assert!(
+        embedded > 1000,
+        "{embedded} of the mutations still embed data"
+    );
 }

@@ -5,11 +5,9 @@ use agent_protocol::{
     Measurement, ProcessFigures, ProtocolError, Ratio, Sentinel, Verdict, bounds,
 };
 
+use super::disturbed::ByDisturbance;
 use super::interval::over_processes;
 use crate::{LatencyError, MeasureRequest};
-
-/// The share of its sampling that a process may wait for a core before it is replaced.
-const CONTENTION: f64 = 0.05;
 
 /// The measurement of one model over all processes.
 pub struct Merged {
@@ -58,11 +56,9 @@ impl Slot<'_> {
             let (message, field) = ("Results", "measurements");
             return Err(ProtocolError::Missing { message, field }.into());
         };
-        let valid: Vec<&Measurement> = of(&self.all, Measurement::is_valid);
-        let calm: Vec<&Measurement> = of(&valid, |m| !is_contended(m));
-        let contended = valid.len() - calm.len();
-        let enough_calm = calm.len() >= fewest;
-        let used = if enough_calm { &calm } else { &valid };
+        let processes = ByDisturbance::of(&self.all);
+        let enough_calm = processes.calm.len() >= fewest;
+        let used = processes.least_disturbed(fewest);
         let figures = (used.len() >= fewest.max(2))
             .then(|| Figures::of(used))
             .flatten();
@@ -73,18 +69,7 @@ impl Slot<'_> {
                 notes.push(note.clone());
             }
         }
-        if contended > 0 {
-            let fate = if enough_calm {
-                "left out"
-            } else {
-                "used all the same"
-            };
-            notes.push(format!(
-                "in {contended} of {} processes the model waited for a core during more than {:.0} % of the sampling; {fate}",
-                self.all.len(),
-                CONTENTION * 100.0
-            ));
-        }
+        notes.extend(processes.notes(self.all.len(), fewest));
         let Some(figures) = figures else {
             let reason = self.too_few(used.len());
             let measurement = Measurement {
@@ -104,7 +89,10 @@ impl Slot<'_> {
         // The width of a time alone is the device's change of pace, which the interval states. A
         // ratio in which it does not cancel is of no use.
         let accepted = sampling.ci_accept_rel;
-        let verdict = if figures.ratio.is_some() && wide > accepted {
+        let disturbed = processes.objection(self.all.len(), fewest);
+        let verdict = if let Some(reason) = disturbed {
+            Verdict::Invalid { reason }
+        } else if figures.ratio.is_some() && wide > accepted {
             Verdict::Invalid {
                 reason: format!(
                     "over {} processes the 95 % interval of its ratio to the reference is ±{:.1} %, more than the ±{:.1} % that \
@@ -142,17 +130,9 @@ impl Slot<'_> {
 /// Notes of a merged measurement.
 const MAX_NOTES: usize = 32;
 
-fn of<'a>(all: &[&'a Measurement], keep: impl Fn(&Measurement) -> bool) -> Vec<&'a Measurement> {
-    all.iter().copied().filter(|m| keep(m)).collect()
-}
-
 /// A note without its figures, which differ from process to process.
 fn wording(note: &str) -> String {
     note.replace(|c: char| c.is_ascii_digit() || c == '.', "")
-}
-
-fn is_contended(m: &Measurement) -> bool {
-    m.contention.is_some_and(|c| c.share() > CONTENTION)
 }
 
 /// The figures over processes.

@@ -5,6 +5,7 @@
 //! rely on is therefore a mean over processes, with the interval of that mean. The processes
 //! alternate between the two orders of loading, which cancels the advantage of either place.
 
+mod disturbed;
 mod interval;
 mod merge;
 

@@ -51,6 +51,7 @@ fn measurement(name: &str, median_ns: f64, ratio: Option<f64>) -> Measurement {
         load_ns: 1,
         sentinel: None,
         contention: None,
+        reference_excess_rel: None,
         processes: Vec::new(),
     }
 }
@@ -79,6 +80,24 @@ fn contended(mut answer: Vec<Measurement>) -> Vec<Measurement> {
             waiting_ns: 30,
             elapsed_ns: 100,
         });
+    }
+    answer
+}
+
+fn unsteady(mut answer: Vec<Measurement>) -> Vec<Measurement> {
+    for m in &mut answer {
+        m.sentinel = Some(agent_protocol::Sentinel {
+            before_ns: 1000,
+            after_ns: 1200,
+        });
+    }
+    answer
+}
+
+fn throttled(mut answer: Vec<Measurement>) -> Vec<Measurement> {
+    for m in &mut answer {
+        m.before.firmware_throttled = Some(0);
+        m.after.firmware_throttled = Some(4);
     }
     answer
 }
@@ -243,4 +262,40 @@ fn a_time_without_a_reference_is_valid_however_much_the_pace_changes() {
 fn an_answer_without_all_models_is_refused() {
     let short = measure_over_processes(&request(), |_| Ok(pair(0.5)[..1].to_vec()));
     assert!(short.is_err());
+}
+
+#[test]
+fn a_process_in_which_the_device_changed_its_pace_is_replaced() {
+    for disturb in [unsteady, throttled] {
+        let (results, requests) = run(|i| match i {
+            0 | 3 => disturb(pair(0.9)),
+            _ => pair(0.5 + 0.001 * i as f64),
+        });
+        assert_eq!(requests.len(), 10);
+        let pruned = &results[0];
+        assert!(pruned.is_valid() && pruned.processes.len() == 8);
+        assert!(pruned.ratio.unwrap().interval.high < 0.51);
+        let notes = pruned.notes.join("; ");
+        assert!(
+            notes.contains("in 2 of 10") && notes.contains("left out"),
+            "{notes}"
+        );
+    }
+}
+
+#[test]
+fn a_device_that_changes_its_pace_all_the_time_gives_no_valid_ratio() {
+    for disturb in [unsteady, throttled] {
+        let (results, requests) = run(|i| match i {
+            0..7 => pair(0.5),
+            _ => disturb(pair(0.5)),
+        });
+        assert_eq!(requests.len(), 32);
+        let Verdict::Invalid { reason } = &results[0].verdict else {
+            panic!("{:?}", results[0].verdict)
+        };
+        for needle in ["in 25 of 32", "8 steady ones", "let the device cool"] {
+            assert!(reason.contains(needle), "{reason}");
+        }
+    }
 }

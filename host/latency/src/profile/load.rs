@@ -130,10 +130,11 @@ impl Profile {
 
 #[cfg(test)]
 mod tests {
-    use agent_protocol::{Limits, Sampling};
+    use agent_protocol::{Limits, MeasureJob, ModelRef, Sampling, Sha256, wire};
 
     use super::*;
-    use crate::TransportKind;
+    use crate::mutation::Mutations;
+    use crate::{Model, TransportKind};
 
     #[test]
     fn the_local_profile_equals_the_defaults() {
@@ -202,5 +203,59 @@ mod tests {
             "name = \"a\"\ntransport = \"local\"\n[sampling]\nthreads = 2\ncores = [1]",
             &["cores: sampling.threads is 2"],
         );
+    }
+
+    /// What a profile is accepted for, the agent accepts as well.
+    #[test]
+    fn a_mutated_profile_is_refused_or_leads_to_a_request_that_an_agent_accepts() {
+        let mut mutations = Mutations::new(
+            5,
+            &[
+                b"-1",
+                b"0",
+                b"nan",
+                b"inf",
+                b"1e400",
+                b"\"\"",
+                b"[]",
+                b"{}",
+                b"= ",
+                b"\n",
+                b"[sampling]\n",
+                b"\xff",
+                b"\"\\u0000\"",
+                b"9223372036854775807",
+                b"true",
+                b"150%",
+            ],
+        );
+        let mut accepted = 0;
+        for round in 0..5_000 {
+            let name = Profile::NAMES[round % Profile::NAMES.len()];
+            let bytes = mutations.of(Profile::built_in(name).unwrap().as_bytes());
+            let text = String::from_utf8_lossy(&bytes);
+            let Ok(profile) = Profile::parse(&text, "mutated.toml") else {
+                continue;
+            };
+            accepted += 1;
+            let request = profile.request(vec![Model::new("m", *b"m")], None);
+            let job = MeasureJob {
+                models: vec![ModelRef {
+                    name: "m".into(),
+                    sha256: Sha256::of(b"m"),
+                    inputs: Vec::new(),
+                }],
+                reference: None,
+                sampling: request.sampling,
+                limits: request.limits,
+                evidence: request.evidence,
+                runtime: request.runtime,
+                conditions: request.conditions,
+                reversed: false,
+            };
+            let sent = MeasureJob::try_from(wire::MeasureRequest::from(job));
+            assert!(sent.is_ok(), "{text}\n{sent:?}");
+        }
+        assert!(accepted > 500, "{accepted} mutations were accepted");
     }
 }

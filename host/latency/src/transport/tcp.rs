@@ -14,7 +14,7 @@ use crate::{Client, LatencyError, Obstacle};
 pub const PORT: u16 = 7070;
 
 /// Messages of TLS about a certificate.
-const MESSAGES: [(&str, Obstacle); 10] = [
+const MESSAGES: [(&str, Obstacle); 11] = [
     (
         "invalid peer certificate: certificate expired",
         Obstacle::OutOfDate,
@@ -29,8 +29,9 @@ const MESSAGES: [(&str, Obstacle); 10] = [
     ("UnknownCA", Obstacle::KeyRefused),
     ("CertificateExpired", Obstacle::OutOfDate),
     ("CertificateUnknown", Obstacle::KeyRefused),
+    ("UnsupportedCertificate", Obstacle::KeyRefused),
     ("DecryptError", Obstacle::KeyRefused),
-    ("AccessDenied", Obstacle::KeyRefused),
+    ("AccessDenied", Obstacle::NotListed),
 ];
 
 /// A device whose agent runs with `serve --listen ADDRESS:PORT --tls DIR`.

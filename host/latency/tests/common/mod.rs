@@ -51,6 +51,7 @@ pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Meas
         load_ns: 1,
         sentinel: None,
         contention: None,
+        reference_excess_rel: None,
         processes: Vec::new(),
     }
 }

@@ -75,14 +75,17 @@ fn a_reference_that_is_slow_is_measured_once_more_and_then_noted() {
             source.measure(&screening)
         };
         assert_eq!(source.source_mut().requests.len(), requests, "{name}");
-        all.unwrap()[0].notes.join("; ")
+        let m = &all.unwrap()[0];
+        (m.notes.join("; "), m.reference_excess_rel)
     };
-    assert_eq!(check("first", true, &[2.0], 1), "");
-    assert_eq!(check("as fast", true, &[2.2], 1), "");
-    assert_eq!(check("slow once", true, &[2.6, 2.1], 2), "");
-    let note = check("slow twice", true, &[2.8, 2.6], 2);
+    let nothing = (String::new(), None);
+    assert_eq!(check("first", true, &[2.0], 1), nothing);
+    assert_eq!(check("as fast", true, &[2.2], 1), nothing);
+    assert_eq!(check("slow once", true, &[2.6, 2.1], 2), nothing);
+    let (note, excess) = check("slow twice", true, &[2.8, 2.6], 2);
     assert!(note.contains("30 % longer than the best known"), "{note}");
-    assert_eq!(check("screening", false, &[2.6], 1), "");
+    assert!((excess.unwrap() - 0.3).abs() < 1e-9, "{excess:?}");
+    assert_eq!(check("screening", false, &[2.6], 1), nothing);
 }
 
 #[test]

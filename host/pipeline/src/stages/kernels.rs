@@ -160,11 +160,14 @@ fn measure(
         None => {
             work.reporter.begin("kernels", 0, count);
             let (stop, reporter) = (work.stop, &mut *work.reporter);
-            let table = work.session.kernels(&plan, &config.probe, |done| {
+            let probed = work.session.kernels(&plan, &config.probe, |done| {
                 reporter.step(done as u64, "");
                 !stop.is_set()
             })?;
-            (None, table)
+            if let Some(warning) = probed.warning() {
+                work.reporter.warn(&warning);
+            }
+            (None, probed.table)
         }
     };
     work.report_devices()?;

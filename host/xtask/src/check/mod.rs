@@ -1,6 +1,7 @@
 //! `cargo xtask check`: rules of the design that no compiler enforces.
 
 mod architecture;
+mod claims;
 mod dependencies;
 mod format;
 mod map;
@@ -40,6 +41,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     violations.extend(supply::violations(checkout)?);
     violations.extend(map::violations(checkout, &packages, options.write)?);
     violations.extend(format::violations(checkout, &files)?);
+    violations.extend(claims::violations(checkout.root(), &files)?);
     let mut long = Vec::new();
     let mut texts = 0;
     for path in &files {
