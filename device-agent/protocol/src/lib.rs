@@ -56,7 +56,8 @@ pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, Ther
 pub use digest::Sha256;
 pub use error::ProtocolError;
 pub use job::{Evidence, InputShape, MeasureJob, ModelRef};
-pub use measurement::{Contention, Measurement, ProcessFigures, Sentinel, Verdict};
+pub use measurement::{Measurement, ProcessFigures, Verdict};
+pub use pace::{Contention, Sentinel};
 pub use progress::{Failure, FailureKind, MeasureEvent, Progress, Stage};
 pub use ratio::Ratio;
 pub use run::{RunJob, RunOutput};

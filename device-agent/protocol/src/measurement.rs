@@ -3,75 +3,13 @@
 use serde::{Deserialize, Serialize};
 
 use crate::check::{amount, count, lines, list, name, need, within};
+use crate::pace::{Contention, Sentinel};
 use crate::{DeviceState, ProtocolError, Ratio, RuntimeInfo, Sha256, bounds, pace, plain, wire};
 
 /// Worker processes that one measurement may be over.
 const MAX_PROCESSES: usize = 256;
 /// Notes that one measurement may carry.
 const MAX_NOTES: usize = 64;
-
-/// Times of a fixed workload that the worker runs before and after the samples. A change means
-/// that the device changed its pace, not the model.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Sentinel {
-    /// Before the samples, ns.
-    pub before_ns: u64,
-    /// After them, ns.
-    pub after_ns: u64,
-}
-
-impl From<wire::Sentinel> for Sentinel {
-    fn from(m: wire::Sentinel) -> Self {
-        Self {
-            before_ns: m.before_ns,
-            after_ns: m.after_ns,
-        }
-    }
-}
-
-impl From<Sentinel> for wire::Sentinel {
-    fn from(sentinel: Sentinel) -> Self {
-        Self {
-            before_ns: sentinel.before_ns,
-            after_ns: sentinel.after_ns,
-        }
-    }
-}
-
-/// How long the thread that runs the models was ready to run and waited for a core while it
-/// sampled, from the kernel's `schedstat`.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Contention {
-    /// Time spent waiting, ns.
-    pub waiting_ns: u64,
-    /// Duration of the sampling, ns.
-    pub elapsed_ns: u64,
-}
-
-impl Contention {
-    /// Returns the share of the sampling that was spent waiting, 0 to 1.
-    pub fn share(self) -> f64 {
-        (self.waiting_ns as f64 / self.elapsed_ns.max(1) as f64).min(1.0)
-    }
-}
-
-impl From<wire::Contention> for Contention {
-    fn from(m: wire::Contention) -> Self {
-        Self {
-            waiting_ns: m.waiting_ns,
-            elapsed_ns: m.elapsed_ns,
-        }
-    }
-}
-
-impl From<Contention> for wire::Contention {
-    fn from(contention: Contention) -> Self {
-        Self {
-            waiting_ns: contention.waiting_ns,
-            elapsed_ns: contention.elapsed_ns,
-        }
-    }
-}
 
 /// One worker process among those behind a [`Measurement`].
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]

@@ -45,7 +45,11 @@ fn another_host_is_admitted_listed_and_revoked() {
     );
     user.check("--clients", 0, &["ci  measure, shut-down"]);
     user.check("--revoke ci", 0, &["ci is no longer", "rack/clients.json"]);
-    user.check("--revoke ci", 1, &["certificates for ci", "no such host is enrolled"]);
+    user.check(
+        "--revoke ci",
+        1,
+        &["certificates for ci", "no such host is enrolled"],
+    );
 }
 
 #[test]
