@@ -57,7 +57,7 @@ fn a_key_that_workers_could_read_is_refused() {
     let tls = beside.path().join("certificates");
     std::fs::create_dir(&tls).unwrap();
     let source = authority.folder();
-    for name in ["agent.pem", "agent.key", "hosts.pem"] {
+    for name in ["agent.pem", "agent.key", "hosts.pem", "clients.json"] {
         let text = std::fs::read_to_string(source.path().join(name)).unwrap();
         write(&tls.join(name), &text, 0o600);
     }

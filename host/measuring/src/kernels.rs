@@ -54,7 +54,8 @@ impl ProbeConfig {
 ///
 /// A kernel that takes longer than one with more channels is measured again, and so is the other,
 /// over several processes: a staircase that falls is a finding, a spike is noise. So are those
-/// during which other programs used the device, since processes that wait for a core are replaced.
+/// during which other programs used the device, since processes that wait for a core are replaced;
+/// unless that was the case for most, which is reported instead.
 /// Kernels without a valid measurement are left out of the table.
 ///
 /// # Errors
@@ -92,12 +93,18 @@ pub fn probe_kernels(
     let Some(reference_ns) = stats::median(&reference_ns) else {
         return Ok(ProbedKernels::default());
     };
+    // A device that is busy all the time would be no quieter the second time.
+    let is_busy = suspects.len() * 2 > ratios.len();
+    let mut disturbed = 0;
+    if is_busy {
+        disturbed = suspects.len();
+        suspects.clear();
+    }
     for point in table(ratios.clone(), reference_ns).inversions() {
         if !suspects.contains(&point) {
             suspects.push(point);
         }
     }
-    let mut disturbed = 0;
     for batch in suspects.chunks(config.batch.max(1)) {
         if !progress(plan.points().len()) {
             return Err(MeasuringError::Stopped);
@@ -110,7 +117,7 @@ pub fn probe_kernels(
         };
         let measured = source.measure(&request)?;
         for (point, m) in batch.iter().zip(&measured) {
-            disturbed += usize::from(m.is_disturbed());
+            disturbed += usize::from(!is_busy && m.is_disturbed());
             if let Some(ratio) = m.ratio.filter(|_| m.is_valid()) {
                 let known = ratios.iter_mut().filter(|(known, _)| known == point);
                 known.for_each(|(_, interval)| *interval = ratio.interval);
