@@ -118,6 +118,19 @@ impl TryFrom<Unchecked> for AllowedClients {
     }
 }
 
+/// Checks a name, which may become part of a path: 1 to 64 ASCII letters, digits, `-`, `_` and
+/// `.`, the first of them no `.`.
+///
+/// # Errors
+/// Fails for another name.
+pub fn check_name(name: &str) -> Result<(), ProtocolError> {
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+    let is_fine =
+        (1..=64).contains(&name.len()) && !name.starts_with('.') && name.chars().all(is_plain);
+    let expected = "1 to 64 ASCII letters, digits, `-`, `_` and `.` are needed";
+    is_fine.then_some(()).ok_or_else(|| refused(name, expected))
+}
+
 fn refused(name: &str, expected: &'static str) -> ProtocolError {
     ProtocolError::field("Client", "name", name, expected)
 }
@@ -126,19 +139,10 @@ impl AllowedClients {
     /// Adds a client in place of those with its name or its key.
     ///
     /// # Errors
-    /// Fails if the name contains other characters than ASCII letters, digits, `-`, `_` and `.`,
-    /// or if the list is full.
+    /// Fails as [`check_name`] does, or if the list is full.
     pub fn allow(&mut self, client: AllowedClient) -> Result<(), ProtocolError> {
-        let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
+        check_name(&client.name)?;
         let name = client.name.as_str();
-        if name.is_empty()
-            || name.len() > 64
-            || name.starts_with('.')
-            || !name.chars().all(is_plain)
-        {
-            let expected = "1 to 64 ASCII letters, digits, `-`, `_` and `.` are needed";
-            return Err(refused(name, expected));
-        }
         if self.clients.len() >= MAX_CLIENTS {
             return Err(refused(name, "the list holds 1024 clients at most"));
         }

@@ -50,7 +50,7 @@ pub mod wire {
 
 pub use agent::{Activity, AgentState, MonitorEvent};
 pub use check::decode;
-pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right};
+pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};
 pub use conditions::Conditions;
 pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, ThermalZone};
 pub use digest::Sha256;

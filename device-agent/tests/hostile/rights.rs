@@ -10,8 +10,8 @@ use crate::fixture::{Convolution, endless, job};
 use crate::served::{Served, block_on, upload_of};
 use crate::tls;
 
-/// Makes every call, the last of which ends an agent that permits it. Returns those that were
-/// refused for lack of a right.
+/// Makes every call and returns those that were refused for lack of a right. `Shutdown` comes last,
+/// because it ends an agent that permits it.
 async fn denied(channel: Channel) -> Vec<&'static str> {
     let mut client = AgentClient::new(channel);
     let model = Convolution::default().model("m");

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use agent_protocol::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, Sha256};
+use agent_protocol::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, Sha256, check_name};
 use time::Date;
 
 use super::authority::{Authority, Subject, invalid, read, until};
@@ -65,12 +65,10 @@ pub fn enroll_client(enrolment: &ClientEnrolment) -> Result<ClientEnrolled, Late
     let name = enrolment.name.as_str();
     let folder = own_or(enrolment.folder.as_deref())?;
     let until = until(enrolment.days, name)?;
+    check_name(name).map_err(|error| invalid(name, error))?;
+    // Taken before the list is read: another process may be changing it.
+    let _lock = home::lock(&folder.join("ca.pem"))?;
     let mut clients = listed(&folder)?;
-    // The name is checked before it becomes part of a path.
-    clients
-        .clone()
-        .allow(entry(name, Sha256([0; 32]), &[]))
-        .map_err(|error| invalid(name, error))?;
     let client_folder = folder.join(CLIENTS).join(name);
     let is_other = client_folder.join("host.key").is_file();
     if !is_other && clients.all().iter().any(|client| client.name == name) {
@@ -79,7 +77,6 @@ pub fn enroll_client(enrolment: &ClientEnrolment) -> Result<ClientEnrolled, Late
             "this is the name of the host that holds the CA's key; choose another",
         ));
     }
-    let _lock = home::lock(&folder.join("ca.pem"))?;
     let ca = Authority::of(&folder)?;
     let subject = Subject {
         name,

@@ -13,6 +13,7 @@ mod start;
 
 use std::path::PathBuf;
 
+use agent_protocol::check_name;
 use time::Date;
 
 use crate::transport::tcp;
@@ -73,12 +74,8 @@ pub fn enroll(enrolment: &Enrolment) -> Result<Enrolled, LatencyError> {
         .filter(|(host, _)| !host.contains('%'))
         .ok_or_else(|| failed("it is not HOST or HOST:PORT"))?;
     let device = enrolment.device.as_str();
-    let is_plain = |c: char| c.is_ascii_alphanumeric() || "-_.".contains(c);
-    if device.is_empty() || device.starts_with('.') || !device.chars().all(is_plain) {
-        return Err(failed(&format!(
-            "`{device}` is not a valid name of a device"
-        )));
-    }
+    check_name(device)
+        .map_err(|_| failed(&format!("`{device}` is not a valid name of a device")))?;
     let until = authority::until(enrolment.days, &enrolment.address)?;
     let folder = match &enrolment.folder {
         Some(folder) => folder.clone(),

@@ -28,7 +28,8 @@ impl<'a> ByDisturbance<'a> {
         }
     }
 
-    /// Returns the least disturbed ones of which there are at least `fewest`, or all.
+    /// Returns the calm ones if there are at least `fewest`, else the steady ones if there are as
+    /// many, else all valid ones.
     pub fn least_disturbed(&self, fewest: usize) -> &[&'a Measurement] {
         let kinds = [&self.calm, &self.steady];
         let enough = kinds.into_iter().find(|kind| kind.len() >= fewest);
