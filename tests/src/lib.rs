@@ -23,4 +23,4 @@ pub use models::{made_model, made_names, peer_script, python, shared_model};
 pub use ort::{Array, Ort, PeerError, Reply};
 pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};
-pub use sandbox::{Sandbox, TINY, descendants};
+pub use sandbox::{Sandbox, TINY, descendants, quick_profile};

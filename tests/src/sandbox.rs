@@ -10,7 +10,13 @@ use crate::binary;
 /// Settings of a run that takes seconds.
 pub const TINY: &str = r#"
 data = "shapes:train=600,test=200,search=100"
+device = "quick.toml"
 batch = 50
+[widths]
+max_choices = 5
+[knowledge.probe]
+block_ns = 100_000
+rounds = 6
 [joint]
 epochs = 1
 checkpoint_seconds = 0
@@ -32,6 +38,27 @@ epochs = 1
 final_effort = 1.0
 "#;
 
+/// Returns a profile of this machine with short measurements and wide intervals. Tests of what a run
+/// writes need latencies, not precise ones, and run beside each other.
+pub fn quick_profile(name: &str) -> String {
+    format!(
+        r#"
+name = "{name}"
+transport = "local"
+[sampling]
+warmup_ns = 10_000_000
+block_ns = 2_000_000
+min_rounds = 6
+max_duration_ns = 500_000_000
+ci_target_rel = 0.1
+ci_accept_rel = 0.5
+[limits]
+time_ns = 60_000_000_000
+memory_bytes = 8_589_934_592
+"#
+    )
+}
+
 /// A folder of its own for runs through the command line.
 pub struct Sandbox {
     dir: tempfile::TempDir,
@@ -44,10 +71,12 @@ impl Default for Sandbox {
 }
 
 impl Sandbox {
-    /// Makes a folder with [`TINY`] as `tiny.toml`.
+    /// Makes a folder with [`TINY`] as `tiny.toml` and the profile that it names.
     pub fn new() -> Self {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("tiny.toml"), TINY).unwrap();
+        let write = |name: &str, text: &str| fs::write(dir.path().join(name), text).unwrap();
+        write("tiny.toml", TINY);
+        write("quick.toml", &quick_profile("local"));
         Self { dir }
     }
 

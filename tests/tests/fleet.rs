@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use graphprune_tests::{Sandbox, TINY, binary, descendants};
+use graphprune_tests::{Sandbox, TINY, binary, descendants, quick_profile};
 use serde_json::Value;
 
 /// A sandbox with two profile files of one profile name, and an agent that can be kept from
@@ -20,8 +20,8 @@ impl Bench {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         for name in ["left", "right"] {
-            let profile = "name = \"bench\"\ntransport = \"local\"\n";
-            fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
+            let file = sandbox.path(&format!("{name}.toml"));
+            fs::write(file, quick_profile("bench")).unwrap();
         }
         let settings = TINY
             .replace("strategy = \"ddpg\"", "strategy = \"evolution\"")

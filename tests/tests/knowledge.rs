@@ -4,7 +4,7 @@
 use std::collections::BTreeSet;
 use std::fs;
 
-use graphprune_tests::Sandbox;
+use graphprune_tests::{Sandbox, TINY, quick_profile};
 use latency::{Key, STORE_FILE, Store};
 
 #[test]
@@ -34,7 +34,7 @@ fn kernels_are_measured_again_when_a_run_continues_with_other_settings() {
     fs::write(sandbox.path("two.toml"), profile).unwrap();
     let config = sandbox.path("run/config.toml");
     let text = fs::read_to_string(&config).unwrap();
-    let changed = text.replace("device = \"local\"", "device = \"./two.toml\"");
+    let changed = text.replace("device = \"quick.toml\"", "device = \"./two.toml\"");
     assert_ne!(changed, text);
     fs::write(&config, changed).unwrap();
     let other = stderr(sandbox.run(&resume));
@@ -104,10 +104,15 @@ fn a_prediction_has_an_interval_is_checked_and_drawn_and_wrong_widths_are_refuse
 fn three_devices() -> Sandbox {
     let sandbox = Sandbox::new();
     for name in ["first", "second", "third"] {
-        let profile = "name = \"bench\"\ntransport = \"local\"\n";
-        fs::write(sandbox.path(&format!("{name}.toml")), profile).unwrap();
+        fs::write(
+            sandbox.path(&format!("{name}.toml")),
+            quick_profile("bench"),
+        )
+        .unwrap();
     }
-    let config = fs::read_to_string(sandbox.path("tiny.toml")).unwrap();
+    // `predict` shall measure the kernels that a run needs: it has the default settings.
+    let config = TINY.replace("max_choices = 5\n", "");
+    let config = config.replace("block_ns = 100_000\nrounds = 6\n", "");
     let config = format!("measurements = \"user\"\n{config}")
         .replace("calibration = 3", "calibration = 30")
         .replace(

@@ -1,6 +1,7 @@
 //! Loads models into ONNX Runtime and runs them.
 
 use std::ffi::{CStr, c_char};
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::time::Instant;
 
@@ -269,11 +270,14 @@ pub fn nanoseconds(since: Instant) -> u64 {
     u64::try_from(since.elapsed().as_nanos()).unwrap_or(u64::MAX)
 }
 
-/// Loads ONNX Runtime's library and its dependencies, and runs only their initialisers.
-pub fn load_library(library: &Path) -> Result<libloading::Library, String> {
+/// Loads ONNX Runtime's library and its dependencies, and runs only their initialisers. It stays
+/// loaded: a thread that an initialiser started may run its code.
+pub fn load_library(library: &Path) -> Result<ManuallyDrop<libloading::Library>, String> {
     // SAFETY: loading runs the library's initialisers. The user named the file as ONNX Runtime,
     // which is trusted throughout.
-    unsafe { libloading::Library::new(library) }.map_err(|error| unloadable(library, &error))
+    let loaded = unsafe { libloading::Library::new(library) };
+    let loaded = loaded.map_err(|error| unloadable(library, &error))?;
+    Ok(ManuallyDrop::new(loaded))
 }
 
 fn unloadable(library: &Path, error: &libloading::Error) -> String {

@@ -99,12 +99,14 @@ impl Store {
         }))
     }
 
-    /// The newest valid median of the reference of `key` on `device`.
+    /// The newest median of the reference of `key` on `device`, a valid one if there is one. It is
+    /// only the unit of the kernels' times and cancels in ratios of networks, so that a reference
+    /// measured on a busy device serves as well.
     fn reference_ns(&self, key: &Key, device: &str) -> Result<Option<f64>, LatencyError> {
         self.connection
             .query_row(
                 "SELECT median_ns FROM measurement WHERE model = ?1 AND reference = x'' AND device = ?2 AND runtime = ?3
-                 AND setup = ?4 AND valid = 1 ORDER BY id DESC LIMIT 1",
+                 AND setup = ?4 ORDER BY valid DESC, id DESC LIMIT 1",
                 params![key.reference_bytes(), device, key.runtime, key.setup],
                 |row| row.get(0),
             )
