@@ -26,23 +26,35 @@ pub fn peer_script(name: &str) -> PathBuf {
     workspace().join("tests/peers").join(name)
 }
 
-/// Returns a trained model of the shared folder (`GRAPHPRUNE_SHARED`, otherwise `shared` beside
-/// the workspace). Prints a message and returns `None` when it is missing.
+/// Returns a path in the shared folder (`GRAPHPRUNE_SHARED`, otherwise `shared` beside the
+/// workspace). Prints a message and returns `None` when it is missing.
+fn shared(path: &str) -> Option<PathBuf> {
+    let root = std::env::var_os("GRAPHPRUNE_SHARED")
+        .map_or_else(|| workspace().join("../shared"), PathBuf::from);
+    let path = root.join(path);
+    if !path.exists() {
+        eprintln!(
+            "skipped: no {} (set GRAPHPRUNE_SHARED to the folder that holds models/ and data/)",
+            path.display()
+        );
+        return None;
+    }
+    Some(path)
+}
+
+/// Returns the folder of a data set of the shared folder; `None` when it is missing.
+#[must_use]
+pub fn shared_data(name: &str) -> Option<PathBuf> {
+    shared(&format!("data/{name}"))
+}
+
+/// Returns a trained model of the shared folder; `None` when it is missing.
 ///
 /// # Panics
 /// When the file exists and cannot be read.
 #[must_use]
 pub fn shared_model(file: &str) -> Option<Vec<u8>> {
-    let root = std::env::var_os("GRAPHPRUNE_SHARED")
-        .map_or_else(|| workspace().join("../shared"), PathBuf::from);
-    let path = root.join("models").join(file);
-    if !path.exists() {
-        eprintln!(
-            "skipped: no {} (set GRAPHPRUNE_SHARED to the folder that holds models/)",
-            path.display()
-        );
-        return None;
-    }
+    let path = shared(&format!("models/{file}"))?;
     Some(std::fs::read(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display())))
 }
 

@@ -7,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use graphprune_tests::{Sandbox, TINY, binary, descendants};
+use graphprune_tests::{Sandbox, TINY, binary, descendants, zoo_bytes};
 use serde_json::Value;
 
 fn start<'a>(budget: &'a [&'a str]) -> Vec<&'a str> {
@@ -36,6 +36,40 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
     );
     let table = sandbox.run(&["report", "run"]);
     assert!(String::from_utf8_lossy(&table.stdout).contains("pruned"));
+}
+
+#[test]
+fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_it_was_killed() {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("net.onnx"), zoo_bytes("shapes_net")).unwrap();
+    let settings = TINY
+        .replace(
+            "strategy = \"ddpg\"",
+            "strategy = \"knapsack\"\nweights = \"repaired\"",
+        )
+        .replace("[result]\n", "[result]\nweights = \"repaired\"\n")
+        .replace(
+            "[search]",
+            "[importance]\nimages = 64\nprojections = 1\n[repair]\nimages = 32\n[search]",
+        );
+    fs::write(sandbox.path("tiny.toml"), settings).unwrap();
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--out",
+        "run",
+        "--latency",
+        "0.8x",
+    ];
+    sandbox.kill_at(&args, "search (knapsack)");
+    let output = sandbox.run(&["prune", "--out", "run", "--resume"]);
+    sandbox.check_result(&output, "run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("knapsack: best"), "{stderr}");
+    let folder = sandbox.path("run/train");
+    assert!(!folder.exists(), "there was no joint training");
 }
 
 #[test]

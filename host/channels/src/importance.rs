@@ -1,22 +1,74 @@
-//! Ranking the units of each group by the magnitude of their weights.
+//! Criteria that rank the units of each group, and the one that needs only weights.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
 use crate::groups::Analysis;
 
-/// Returns, per group, its units from the most to the least important.
+/// How much each unit of each group matters: the higher, the more its removal is expected to harm.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Scores {
+    /// Per group, the score of each unit.
+    pub groups: Vec<Vec<f64>>,
+}
+
+impl Scores {
+    /// Returns, per group, its units from the most to the least important. Ties go by index.
+    #[must_use]
+    pub fn order(&self) -> Vec<Vec<usize>> {
+        let ranked = |scores: &Vec<f64>| {
+            let mut order: Vec<usize> = (0..scores.len()).collect();
+            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
+            order
+        };
+        self.groups.iter().map(ranked).collect()
+    }
+}
+
+/// A criterion of importance.
+pub trait Importance {
+    /// The failure of a criterion that runs the network.
+    type Error;
+
+    /// Returns the scores of the units of `graph`, which `analysis` describes.
+    ///
+    /// # Errors
+    /// Those of the criterion.
+    fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, Self::Error>;
+}
+
+/// The magnitude of weights. It needs no data, and scores of different groups cannot be compared.
 ///
 /// The score of a unit is the mean, over the layers that make or read it, of the squared L2 norm
 /// of its weights divided by the layer's mean per channel: the grouped magnitude of DepGraph
 /// (Fang et al., CVPR 2023). Where a batch normalisation follows a layer, its scale over its
 /// deviation counts as part of the layer's weights, so that the order does not depend on whether
-/// it was folded. Ties go by index.
+/// it was folded.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Magnitude;
+
+impl Importance for Magnitude {
+    type Error = Infallible;
+
+    fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, Infallible> {
+        let groups = magnitudes(graph, analysis);
+        Ok(Scores { groups })
+    }
+}
+
+/// Returns, per group, its units from the most to the least important by [`Magnitude`].
 #[must_use]
 pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
+    let groups = magnitudes(graph, analysis);
+    Scores { groups }.order()
+}
+
+fn magnitudes(graph: &Graph, analysis: &Analysis) -> Vec<Vec<f64>> {
     let mut scores: Vec<Vec<f64>> = analysis
         .groups()
         .iter()
@@ -67,13 +119,6 @@ pub fn importance_order(graph: &Graph, analysis: &Analysis) -> Vec<Vec<usize>> {
         }
     }
     scores
-        .into_iter()
-        .map(|scores| {
-            let mut order: Vec<usize> = (0..scores.len()).collect();
-            order.sort_by(|&a, &b| scores[b].total_cmp(&scores[a]).then(a.cmp(&b)));
-            order
-        })
-        .collect()
 }
 
 fn out_axis(op: &Op) -> usize {

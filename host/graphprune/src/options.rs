@@ -146,7 +146,7 @@ pub struct RunOptions {
     /// Random seed
     #[arg(long)]
     pub seed: Option<u64>,
-    /// Search strategy: ddpg, evolution, random, uniform
+    /// Search strategy: ddpg, evolution, knapsack, random, uniform
     #[arg(long)]
     pub strategy: Option<StrategyKind>,
     /// Number of configurations the search tries

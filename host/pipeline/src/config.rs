@@ -13,6 +13,7 @@ use torch_exec::ExecOptions;
 mod budget;
 mod device;
 mod error;
+mod importance;
 mod model;
 mod result;
 mod shares;
@@ -24,11 +25,12 @@ mod tests;
 pub use budget::{BudgetConfig, LatencyBudget};
 pub use device::DeviceSpec;
 pub use error::ConfigError;
+pub use importance::{Criterion, ImportanceConfig};
 pub use model::{ModelSource, ModelSpec};
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
-pub use strategy::{KnowledgeConfig, SearchConfig};
+pub use strategy::{EvaluationWeights, KnowledgeConfig, SearchConfig};
 
 /// What happens to nodes in training mode: batch normalisations with the statistics of the batch,
 /// dropouts that drop.
@@ -106,6 +108,8 @@ pub struct RunConfig {
     pub groups: AnalysisOptions,
     /// Admissible widths.
     pub widths: WidthGrid,
+    /// Which channels are dropped first.
+    pub importance: ImportanceConfig,
     /// Joint training of the Graph PruningNet.
     pub joint: train::JointConfig,
     /// The Graph PruningNet.
@@ -118,6 +122,8 @@ pub struct RunConfig {
     pub fleet: latency::FleetConfig,
     /// Evaluation of candidates.
     pub evaluate: train::EvaluatorConfig,
+    /// Repair of a cut by least squares.
+    pub repair: train::RepairConfig,
     /// Fine-tuning.
     pub finetune: train::FinetuneConfig,
     /// From candidates to the result.
@@ -152,12 +158,14 @@ impl Default for RunConfig {
             batch: 128,
             groups: AnalysisOptions::default(),
             widths: WidthGrid::default(),
+            importance: ImportanceConfig::default(),
             joint: train::JointConfig::default(),
             pruning_net: train::PruningNetConfig::default(),
             knowledge: KnowledgeConfig::default(),
             search: SearchConfig::default(),
             fleet: latency::FleetConfig::default(),
             evaluate: train::EvaluatorConfig::default(),
+            repair: train::RepairConfig::default(),
             finetune: train::FinetuneConfig::default(),
             result: ResultConfig::default(),
         }
@@ -253,6 +261,13 @@ impl RunConfig {
             ),
             ("search.episodes", search.episodes > 0, one),
             ("batch", self.batch > 0, one),
+            ("importance.images", self.importance.images > 0, one),
+            ("repair.images", self.repair.images > 0, one),
+            (
+                "repair.ridge",
+                self.repair.ridge > 0.0 && self.repair.ridge.is_finite(),
+                "must be a positive number",
+            ),
             ("search.measure_attempts", search.measure_attempts > 0, one),
             ("result.candidates", result.candidates > 0, one),
             ("result.halving.epochs", result.halving.epochs > 0, HALVING),

@@ -83,6 +83,8 @@ pub(crate) struct SearchEnvironment<'a> {
     pub space: &'a Space,
     pub net: &'a PruningNet,
     pub costs: CostModel<'a>,
+    /// Per group and admissible width.
+    pub losses: Option<Vec<Vec<f64>>>,
     pub enforces_budget: bool,
 }
 
@@ -103,6 +105,10 @@ impl Environment for SearchEnvironment<'_> {
 
     fn budget(&self) -> f64 {
         1.0
+    }
+
+    fn losses(&self) -> Option<&[Vec<f64>]> {
+        self.losses.as_deref()
     }
 
     fn enforces_budget(&self) -> bool {

@@ -3,7 +3,7 @@
 
 use std::sync::Arc;
 
-use channels::{Analysis, Cut, GroupId, importance_order};
+use channels::{Analysis, Cut, GroupId, Scores, importance_order};
 use datasets::{Augment, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
@@ -27,6 +27,8 @@ pub(crate) struct Prepared {
     pub analysis: Analysis,
     /// Per group its units, most important first.
     pub order: Vec<Vec<usize>>,
+    /// What the network loses with each unit, where a strategy weighs it.
+    pub losses: Option<Scores>,
     /// The widths that are searched.
     pub space: Space,
     /// All widths that the grid admits, including those between the device's step edges. The
@@ -149,6 +151,7 @@ impl Prepared {
             graph,
             analysis,
             order,
+            losses: None,
             all_widths: space.clone(),
             space,
             table,

@@ -20,7 +20,9 @@ use crate::records::Records;
 use crate::stages::candidate::Searching;
 use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
-use crate::stages::{calibrate, export, kernels, search as episodes, select, train as joint};
+use crate::stages::{
+    calibrate, export, importance, kernels, repair, search as episodes, select, train as joint,
+};
 use crate::start;
 use crate::store::store_of_run;
 use crate::summary;
@@ -226,6 +228,7 @@ fn advance(
         data: None,
     };
 
+    importance::run(work, &mut prepared)?;
     let donor = kernels::run(work, &mut prepared, feasibility.cost)?;
     // Before the training, which draws its networks near the budget.
     let calibration = calibrate::run(work, &prepared, &feasibility, donor.as_deref())?;
@@ -237,10 +240,14 @@ fn advance(
 
     let net = joint::load(work, &prepared)?;
     let evaluator = episodes::evaluator(work, &prepared)?;
+    let repairer = repair::repairer(work, &prepared)?;
     let searching = Searching {
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
+        repairer: repairer
+            .as_ref()
+            .filter(|_| repair::evaluates(work.config, &prepared)),
         judge: Judge::new(work.config.search.reward, feasibility.limits)?,
         feasibility: &feasibility,
         calibration: &calibration,
@@ -263,6 +270,7 @@ fn advance(
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
+        repairer: repairer.as_ref(),
         teacher: Some(&teacher.1),
     };
     let count = config.result.candidates;

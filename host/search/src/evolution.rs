@@ -3,7 +3,7 @@
 use crate::strategy::{check_owner, from_json, to_json};
 use crate::{
     Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
-    Widths, candidates,
+    Widths, candidates, knapsack,
 };
 use serde::{Deserialize, Serialize};
 
@@ -15,7 +15,8 @@ const NAME: &str = "evolution";
 pub struct EvolutionConfig {
     /// Seed.
     pub seed: u64,
-    /// Number of initial random candidates; the first is the best uniform one.
+    /// Number of initial candidates: random ones, the first the best uniform one; where the
+    /// environment has losses, those of a knapsack.
     pub population: usize,
     /// Number of parents: the best of all evaluated candidates.
     pub top: usize,
@@ -121,6 +122,10 @@ impl EvolutionState {
     fn propose(&mut self, env: &dyn Environment) -> Result<Widths, SearchError> {
         let band = self.tracker.band(env)?;
         let tried = self.tracker.tried();
+        let seeded = tried < self.config.population;
+        if seeded && let Some(seed) = knapsack::seed(env, &band, tried, &mut self.rng)? {
+            return candidates::unseen(env, &band, &self.tracker, seed, &mut self.rng);
+        }
         if tried == 0 {
             let levels = env.space().uniform_levels();
             return Ok(levels[candidates::best_uniform(env, &band, &levels)]

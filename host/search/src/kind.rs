@@ -3,8 +3,8 @@
 use std::str::FromStr;
 
 use crate::{
-    Ddpg, DdpgConfig, Evolution, EvolutionConfig, Random, RandomConfig, SearchError, Strategy,
-    Uniform, UniformConfig,
+    Ddpg, DdpgConfig, Evolution, EvolutionConfig, Knapsack, KnapsackConfig, Random, RandomConfig,
+    SearchError, Strategy, Uniform, UniformConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub enum StrategyKind {
     Ddpg,
     /// The evolutionary search of MetaPruning.
     Evolution,
+    /// The least loss of importance within the budget.
+    Knapsack,
     /// Random configurations near the budget.
     Random,
     /// One keep ratio for all groups: a baseline defined by a rule.
@@ -29,13 +31,20 @@ pub enum StrategyKind {
 
 impl StrategyKind {
     /// All strategies.
-    pub const ALL: [Self; 4] = [Self::Ddpg, Self::Evolution, Self::Random, Self::Uniform];
+    pub const ALL: [Self; 5] = [
+        Self::Ddpg,
+        Self::Evolution,
+        Self::Knapsack,
+        Self::Random,
+        Self::Uniform,
+    ];
 
     /// The name in configurations and records.
     pub fn name(self) -> &'static str {
         match self {
             Self::Ddpg => "ddpg",
             Self::Evolution => "evolution",
+            Self::Knapsack => "knapsack",
             Self::Random => "random",
             Self::Uniform => "uniform",
         }
@@ -56,6 +65,10 @@ impl StrategyKind {
                 seed,
                 ..EvolutionConfig::for_episodes(episodes)
             })?),
+            Self::Knapsack => Box::new(Knapsack::new(KnapsackConfig {
+                seed,
+                ..KnapsackConfig::default()
+            })?),
             Self::Random => Box::new(Random::new(RandomConfig {
                 seed,
                 ..RandomConfig::default()
@@ -68,7 +81,7 @@ impl StrategyKind {
     /// devices of a fleet measure them in parallel. DDPG learns from every episode before the
     /// next, and the bisection of the uniform search needs each outcome for its next proposal.
     pub fn asks_ahead(self) -> bool {
-        matches!(self, Self::Evolution | Self::Random)
+        matches!(self, Self::Evolution | Self::Knapsack | Self::Random)
     }
 
     /// Number of candidates as a baseline of a search with `episodes` candidates.
@@ -78,6 +91,16 @@ impl StrategyKind {
         } else {
             episodes
         }
+    }
+
+    /// Whether the strategy weighs [`crate::Environment::losses`].
+    pub fn weighs_losses(self) -> bool {
+        self == Self::Knapsack
+    }
+
+    /// Whether the strategy reads [`crate::Environment::embeddings`].
+    pub fn reads_embeddings(self) -> bool {
+        self == Self::Ddpg
     }
 
     /// Whether the search uses all admissible widths instead of those at the edges of latency
@@ -146,7 +169,7 @@ mod tests {
         let error = "luck".parse::<StrategyKind>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "'luck' is not one of ddpg, evolution, random, uniform"
+            "'luck' is not one of ddpg, evolution, knapsack, random, uniform"
         );
     }
 }

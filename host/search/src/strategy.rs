@@ -22,6 +22,13 @@ pub trait Environment {
     /// The budget; 1 if costs are given as [`crate::Limits::load`].
     fn budget(&self) -> f64;
 
+    /// Returns, per group and admissible width, how much the network is expected to lose at that
+    /// width: the importance of the units that it drops. Losses of different groups must be
+    /// comparable. [`crate::Knapsack`] needs them.
+    fn losses(&self) -> Option<&[Vec<f64>]> {
+        None
+    }
+
     /// Whether configurations beyond the budget are useless. `false` turns the action bound and
     /// the bands off, for rewards that trade accuracy for cost.
     fn enforces_budget(&self) -> bool {

@@ -128,7 +128,8 @@ pub enum ExecError {
 }
 
 impl ExecError {
-    pub(crate) fn tensor(action: impl Into<String>) -> impl FnOnce(TchError) -> Self {
+    /// Returns a conversion that names the failed action.
+    pub fn tensor(action: impl Into<String>) -> impl FnOnce(TchError) -> Self {
         let action = action.into();
         move |source| Self::Tensor { action, source }
     }

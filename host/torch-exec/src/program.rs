@@ -1,11 +1,14 @@
 //! Compiled graphs and their execution.
 
+use std::collections::BTreeSet;
+
 use channels::{Crop, Cut};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 use tch::{Kind, TchError, Tensor};
 
 use crate::ops::{self, Args};
+use crate::order::deferred;
 use crate::step::{Arg, Slots, Step, flatten};
 use crate::{ExecError, ExecOptions, NormMode, Precision, WeightSource, to_format};
 
@@ -22,7 +25,7 @@ pub struct Program {
 }
 
 /// Receives an observed value as soon as it is computed.
-type Observer<'a> = &'a mut dyn FnMut(ValueId, &Tensor) -> Result<(), ExecError>;
+pub type Observer<'a> = &'a mut dyn FnMut(ValueId, &Tensor) -> Result<(), ExecError>;
 
 /// Weights, cut and statistics of one pass.
 #[derive(Clone, Copy)]
@@ -47,6 +50,19 @@ impl Program {
     /// # Errors
     /// As [`Program::compile`].
     pub fn with_options(graph: &Graph, options: ExecOptions) -> Result<Self, ExecError> {
+        Self::deferring(graph, options, &BTreeSet::new())
+    }
+
+    /// As [`Program::with_options`], with the nodes of `late` as late as possible: after everything
+    /// that does not depend on them.
+    ///
+    /// # Errors
+    /// As [`Program::compile`].
+    pub fn deferring(
+        graph: &Graph,
+        options: ExecOptions,
+        late: &BTreeSet<NodeId>,
+    ) -> Result<Self, ExecError> {
         let &[input] = graph.inputs() else {
             let name = |&v: &ValueId| graph.value(v).name.clone();
             let names: Vec<String> = graph.inputs().iter().map(name).collect();
@@ -61,7 +77,8 @@ impl Program {
         let slots = Slots::assign(graph, &live, input);
         let slot = |v: ValueId| slots.of(v).ok_or(ExecError::NoOutput);
         let (input, output) = (slot(input)?, slot(output)?);
-        let steps = flatten(graph, &live, &slots, (input, output))?;
+        let order = deferred(graph, &live, late);
+        let steps = flatten(graph, &order, &slots, (input, output))?;
         let mut step_of = vec![None; graph.nodes().len()];
         for (index, step) in steps.iter().enumerate() {
             step_of[step.node.index()] = Some(index);
@@ -126,6 +143,25 @@ impl Program {
         let values = observed.into_iter().zip(taps);
         let values = values.map(|(tensor, &id)| tensor.ok_or_else(|| self.not_computed(id)));
         Ok((out, values.collect::<Result<_, _>>()?))
+    }
+
+    /// As [`Program::forward`] with the stored statistics, without gradients. Passes each of the
+    /// values `taps` to `observe` as soon as it is computed, before a node reads it: `observe` may
+    /// change the weights of the nodes to come.
+    ///
+    /// # Errors
+    /// As [`Program::forward_with`], and those of `observe`.
+    pub fn watch(
+        &self,
+        input: &Tensor,
+        weights: &dyn WeightSource,
+        cut: Option<&Cut>,
+        taps: &[ValueId],
+        observe: Observer<'_>,
+    ) -> Result<(), ExecError> {
+        let mode = NormMode::Running;
+        let pass = Pass { weights, cut, mode };
+        tch::no_grad(|| self.run(input, pass, taps, observe)).map(drop)
     }
 
     /// Runs all steps and passes the values `taps` to `observe` as they are computed.

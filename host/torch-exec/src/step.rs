@@ -123,16 +123,16 @@ impl Slots {
     }
 }
 
-/// Flattens the `live` nodes of a graph with the slots `input` and `output` into steps.
+/// Flattens nodes of a graph with the slots `input` and `output` into steps, in this order.
 pub(crate) fn flatten(
     graph: &Graph,
-    live: &[bool],
+    order: &[NodeId],
     slots: &Slots,
     (input, output): (usize, usize),
 ) -> Result<Vec<Step>, ExecError> {
-    let nodes = graph.iter().filter(|(id, _)| live[id.index()]);
-    let mut steps = nodes
-        .map(|(id, _)| Step::new(graph, id, slots))
+    let mut steps = order
+        .iter()
+        .map(|&id| Step::new(graph, id, slots))
         .collect::<Result<Vec<_>, _>>()?;
     mark_last_uses(&mut steps, slots.len(), output);
     mark_in_place(&mut steps, &slots.shapes(graph), input);

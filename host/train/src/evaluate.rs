@@ -12,6 +12,7 @@ use crate::calibration::Calibration;
 use crate::network::{Network, Runtime};
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
+use crate::repair::Repaired;
 use crate::samples::{EvaluatorConfig, draw, read};
 
 /// A measured accuracy.
@@ -158,6 +159,18 @@ impl Evaluator {
                 .iter()
                 .map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone()))),
         )
+    }
+}
+
+impl Evaluator {
+    /// Measures a repaired network on the search split, with its own statistics.
+    ///
+    /// # Errors
+    /// Errors of running the network.
+    pub fn accuracy_of(&self, repaired: &Repaired<'_>) -> Result<Accuracy, TrainError> {
+        let search = self.search.iter();
+        let search = search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())));
+        count(&self.network, repaired, Some(repaired.cut()), search)
     }
 }
 

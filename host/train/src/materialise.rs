@@ -68,7 +68,8 @@ pub fn recalibrate(
     Ok(())
 }
 
-fn set(graph: &mut Graph, id: ValueId, tensor: &Tensor) -> Result<(), TrainError> {
+/// Replaces a constant of a graph.
+pub(crate) fn set(graph: &mut Graph, id: ValueId, tensor: &Tensor) -> Result<(), TrainError> {
     let t = tensor
         .f_detach()?
         .f_to_device(Device::Cpu)?

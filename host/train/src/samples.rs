@@ -45,6 +45,28 @@ pub(crate) fn draw(total: usize, count: usize, seed: u64) -> Vec<usize> {
     indices
 }
 
+/// Draws `images` of `data` in batches of `batch`: images `[N, C, H, W]` and labels `[N]`.
+///
+/// # Errors
+/// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`] without any.
+pub fn draw_batches(
+    data: &dyn Dataset,
+    (images, batch): (usize, usize),
+    seed: u64,
+    device: Device,
+) -> Result<Vec<(Tensor, Tensor)>, TrainError> {
+    let indices = draw(data.len(), images, seed);
+    if indices.is_empty() {
+        return Err(TrainError::TooFewImages {
+            what: "the data",
+            held: 0,
+            batch,
+        });
+    }
+    let batches = indices.chunks(batch.max(1));
+    batches.map(|batch| read(data, batch, device)).collect()
+}
+
 /// Reads normalised images `[N, C, H, W]` and labels `[N]`, in parallel.
 ///
 /// # Errors

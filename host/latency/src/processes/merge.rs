@@ -14,6 +14,8 @@ pub struct Merged {
     pub measurement: Measurement,
     /// Whether further processes are of no use.
     pub is_enough: bool,
+    /// Whether there are as many undisturbed processes as were asked for.
+    pub has_fewest: bool,
     /// Whether no process gave a figure.
     pub is_without_figures: bool,
 }
@@ -80,6 +82,7 @@ impl Slot<'_> {
             return Ok(Merged {
                 measurement,
                 is_enough: false,
+                has_fewest: false,
                 is_without_figures: used.is_empty(),
             });
         };
@@ -109,6 +112,7 @@ impl Slot<'_> {
         Ok(Merged {
             measurement: figures.measurement(first, used, verdict, notes),
             is_enough,
+            has_fewest: enough_calm,
             is_without_figures: false,
         })
     }

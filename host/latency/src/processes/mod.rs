@@ -5,9 +5,12 @@
 //! rely on is therefore a mean over processes, with the interval of that mean. The processes
 //! alternate between the two orders of loading, which cancels the advantage of either place.
 
+mod allocation;
 mod disturbed;
 mod interval;
 mod merge;
+
+use std::time::{Duration, Instant};
 
 use agent_protocol::{Evidence, Measurement};
 
@@ -15,10 +18,6 @@ pub use interval::{Logarithms, over_processes, student};
 
 use crate::{LatencyError, MeasureRequest, Processes};
 use merge::merged;
-
-/// Where the interval is too wide to be valid after the most processes, up to so many times as many
-/// are measured.
-const PATIENCE: usize = 2;
 
 /// Measures in one process after another by `measure`, until every interval is narrow enough or
 /// the most processes are done, and merges the results.
@@ -31,8 +30,12 @@ pub(crate) fn measure_over_processes(
     // of the mean's interval is half of the target.
     let mut sampling = request.sampling.clone();
     let within = sampling.ci_target_rel * f64::from(fewest).sqrt() / 2.0;
-    sampling.ci_target_rel = within.clamp(sampling.ci_target_rel, sampling.ci_accept_rel);
+    let within = within.clamp(sampling.ci_target_rel, sampling.ci_accept_rel);
+    sampling.ci_target_rel = within;
     let mut taken: Vec<Vec<Measurement>> = Vec::new();
+    let mut elapsed: Vec<Duration> = Vec::new();
+    let (fewest, most) = (fewest as usize, most as usize);
+    let mut next_look = fewest;
     loop {
         let reversed = taken.len() % 2 == 1;
         let one = MeasureRequest {
@@ -47,24 +50,32 @@ pub(crate) fn measure_over_processes(
             },
             ..request.clone()
         };
+        let clock = Instant::now();
         taken.push(measure(&one)?);
+        elapsed.push(clock.elapsed());
+        if let Some(precise) = allocation::precision(&taken, &elapsed) {
+            sampling.ci_target_rel = precise.clamp(within, within.max(sampling.ci_accept_rel));
+        }
         let done = taken.len();
-        if done < fewest as usize {
+        if done < next_look {
             continue;
         }
         let results = merged(request, &taken)?;
-        let most = most.max(fewest) as usize;
         let is_enough = results.iter().all(|result| result.is_enough);
         let are_valid = results.iter().all(|result| result.measurement.is_valid());
+        let have_fewest = results.iter().all(|result| result.has_fewest);
         // A model without a figure in any process will have none in the next.
         let is_hopeless = results.iter().any(|result| result.is_without_figures);
-        let has_ended = done >= most && (are_valid || done >= PATIENCE * most);
-        if is_enough || has_ended || is_hopeless {
+        // A device that is busy all the time would not be quieter later.
+        let is_busy = are_valid && !have_fewest && done >= 2 * fewest;
+        if is_enough || is_busy || is_hopeless || done >= most.max(fewest) {
             return Ok(results
                 .into_iter()
                 .map(|result| result.measurement)
                 .collect());
         }
+        // Each look at the interval is a chance to stop while it is too narrow by luck.
+        next_look = done + if have_fewest { fewest.div_ceil(2) } else { 1 };
         tracing::debug!(done, most, "further processes for a narrower interval");
     }
 }

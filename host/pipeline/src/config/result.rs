@@ -82,6 +82,8 @@ pub enum WeightOrigin {
     /// Cut from the model's own weights by importance; generated where the model was not given
     /// trained.
     Original,
+    /// As `original`, then refitted to the channels that are left: see `repair`.
+    Repaired,
     /// Initialised anew: trained from scratch, as in the papers.
     Scratch,
 }

@@ -8,7 +8,7 @@ use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
 use onnx_graph::Deployed;
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
-use train::{Evaluator, PruningNet};
+use train::{Evaluator, PruningNet, Repairer};
 
 use crate::config::StrategyKind;
 use crate::environment::{CostModel, search_interval};
@@ -24,6 +24,8 @@ pub(crate) struct Searching<'a> {
     pub prepared: &'a Prepared,
     pub net: &'a PruningNet,
     pub evaluator: &'a Evaluator,
+    /// Of a run that evaluates candidates with repaired weights.
+    pub repairer: Option<&'a Repairer>,
     pub judge: Judge,
     pub feasibility: &'a Feasibility,
     /// Configurations measured before the search.
@@ -83,7 +85,11 @@ impl Asked {
     ) -> Result<Evaluated, PipelineError> {
         let widths = &self.config.0;
         let clock = Instant::now();
-        let accuracy = searching.evaluator.accuracy(searching.net, widths)?;
+        let evaluator = searching.evaluator;
+        let accuracy = match searching.repairer {
+            Some(repairer) => evaluator.accuracy_of(&repairer.repair(widths)?)?,
+            None => evaluator.accuracy(searching.net, widths)?,
+        };
         let evaluating = clock.elapsed();
         let clock = Instant::now();
         let deployed = searching.prepared.deploy_widths(widths)?;

@@ -4,8 +4,8 @@ use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, PruningNet, TeacherSetup, TrainJob, evaluate, features,
-    finetune, materialise, recalibrate,
+    Completion, Evaluator, FinetuneConfig, PruningNet, Repairer, TeacherSetup, TrainJob, evaluate,
+    features, finetune, materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
@@ -31,6 +31,8 @@ pub(crate) struct Source<'a> {
     pub prepared: &'a Prepared,
     pub net: &'a PruningNet,
     pub evaluator: &'a Evaluator,
+    /// Of a run that fine-tunes repaired networks.
+    pub repairer: Option<&'a Repairer>,
     pub teacher: Option<&'a Graph>,
 }
 
@@ -157,7 +159,9 @@ fn starting_point(
     let prepared = source.prepared;
     let calibration = source.evaluator.calibration();
     let origin = match work.config.result.weights {
-        WeightOrigin::Original if !prepared.model.trained => WeightOrigin::Generated,
+        WeightOrigin::Original | WeightOrigin::Repaired if !prepared.model.trained => {
+            WeightOrigin::Generated
+        }
         origin => origin,
     };
     Ok(match origin {
@@ -165,7 +169,10 @@ fn starting_point(
             let (net, runtime) = (source.net, prepared.runtime);
             materialise(net, prepared.prunable(), widths, calibration, runtime)?
         }
-        WeightOrigin::Original => {
+        WeightOrigin::Repaired if let Some(repairer) = source.repairer => {
+            repairer.repair(widths)?.graph()?
+        }
+        WeightOrigin::Original | WeightOrigin::Repaired => {
             let cut = prepared.cut(widths)?;
             let mut graph = channels::apply(&prepared.graph, &cut)?;
             recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;

@@ -14,6 +14,7 @@ use crate::prepare::{NormOrigin, Prepared};
 use crate::records::Key;
 use crate::stages::calibrate::Calibration;
 use crate::stages::candidate::{Asked, Searching, measure_all, screen_all};
+use crate::stages::importance::losses_by_width;
 use crate::work::{Work, nanoseconds};
 
 /// The evaluator of candidates.
@@ -164,12 +165,16 @@ pub(crate) fn environment<'a>(
     let calibration = searching.calibration.iter().map(Calibration::sample);
     let episodes = work.records.all_episodes();
     let measured = episodes.filter_map(|e| Some((&e.widths[..], e.ratio?.value)));
+    let space = if kind.uses_all_widths() {
+        &prepared.all_widths
+    } else {
+        &prepared.space
+    };
+    let weighs = kind.weighs_losses() || work.config.search.seeded;
+    let losses = prepared.losses.as_ref().filter(|_| weighs);
     Ok(SearchEnvironment {
-        space: if kind.uses_all_widths() {
-            &prepared.all_widths
-        } else {
-            &prepared.space
-        },
+        space,
+        losses: losses.map(|losses| losses_by_width(losses, &prepared.order, space)),
         net: searching.net,
         costs: CostModel::new(prepared, searching.feasibility, calibration.chain(measured))?,
         enforces_budget: matches!(work.config.search.reward.mode, RewardMode::Budget),

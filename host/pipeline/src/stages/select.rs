@@ -34,6 +34,7 @@ pub(crate) fn teacher(
         prepared,
         net,
         evaluator,
+        repairer: None,
         teacher: None,
     };
     let full = prepared.space.full();

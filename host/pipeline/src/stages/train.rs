@@ -12,6 +12,7 @@ use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::records::Key;
 use crate::stages::calibrate::Calibration;
+use crate::stages::repair::needs_joint_training;
 use crate::start::Feasibility;
 use crate::work::Work;
 
@@ -47,6 +48,12 @@ pub(crate) fn run(
 ) -> Result<(), PipelineError> {
     if work.records.get(&TRAIN)?.is_some() {
         return Ok(());
+    }
+    if !needs_joint_training(work.config, prepared) {
+        work.reporter
+            .note("joint training: not needed, candidates are evaluated with repaired weights");
+        let (seconds, steps) = (0.0, 0);
+        return work.records.finish(&TRAIN, &Trained { seconds, steps });
     }
     let started = std::time::Instant::now();
     work.folder.dir("train")?;
@@ -89,7 +96,7 @@ pub(crate) fn run(
     )
 }
 
-/// The trained Graph PruningNet.
+/// The Graph PruningNet: trained, unless nothing comes out of it.
 pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, PipelineError> {
     let net = net_config(work, prepared);
     let mut net = PruningNet::new(
@@ -99,6 +106,8 @@ pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, P
         prepared.runtime.device,
         work.config.seed,
     )?;
-    net.load(&work.folder.path(CHECKPOINT))?;
+    if needs_joint_training(work.config, prepared) {
+        net.load(&work.folder.path(CHECKPOINT))?;
+    }
     Ok(net)
 }

@@ -22,7 +22,7 @@
 //!   a discount of 1, a bootstrapped target needs as many passes as there are groups to reach the
 //!   first.
 //! - The first episode is the best uniform configuration; the others of the warm-up are random
-//!   ones within the budget.
+//!   ones within the budget. Where the environment has losses, a knapsack proposes them all.
 
 mod agent;
 mod config;
@@ -32,7 +32,8 @@ mod snapshot;
 
 use crate::bound::ActionBound;
 use crate::{
-    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, Widths, candidates,
+    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, Widths,
+    candidates, knapsack,
 };
 use agent::{Agent, Memory, NAME};
 pub use config::DdpgConfig;
@@ -187,10 +188,14 @@ impl Ddpg {
         self.walk_to(env, band, true, &projected)
     }
 
-    /// Runs an episode of the warm-up: the best uniform configuration first, then random ones.
+    /// Runs an episode of the warm-up: the best uniform configuration first, then random ones; where
+    /// the environment has losses, those of a knapsack.
     fn warm_up(&mut self, env: &mut dyn Environment, band: Band) -> Result<Episode, SearchError> {
         let memory = &mut self.memory;
-        let candidate = if memory.asked == 0 {
+        let seed = knapsack::seed(env, &band, memory.asked, &mut memory.rng)?;
+        let candidate = if let Some(seed) = seed {
+            seed
+        } else if memory.asked == 0 {
             let levels = env.space().uniform_levels();
             levels[candidates::best_uniform(env, &band, &levels)]
                 .1

@@ -18,9 +18,28 @@ pub struct Synthetic {
     budget: f64,
     bias: f64,
     judge: Judge,
+    losses: Option<Vec<Vec<f64>>>,
 }
 
 impl Synthetic {
+    /// Gives the environment losses: those of accuracy, times a random factor for each group whose
+    /// logarithm has this deviation.
+    pub fn with_losses(mut self, deviation: f64, seed: u64) -> Self {
+        let mut rng = SeededRng::new(seed, 98);
+        let full = self.space.full();
+        let groups = self.space.groups.iter().enumerate().map(|(g, group)| {
+            let factor = (deviation * rng.normal()).exp();
+            let lost = |&width: &usize| {
+                let mut widths = full.clone();
+                widths.0[g] = width;
+                factor * (self.accuracy(&full) - self.accuracy(&widths))
+            };
+            group.widths.iter().map(lost).collect()
+        });
+        self.losses = Some(groups.collect());
+        self
+    }
+
     pub fn new(groups: usize, budget: f64, bias: f64, seed: u64, grid: &WidthGrid) -> Self {
         let mut rng = SeededRng::new(seed, 99);
         let channels = [16, 32, 64, 96, 128];
@@ -61,6 +80,7 @@ impl Synthetic {
             budget,
             bias,
             judge,
+            losses: None,
         }
     }
 
@@ -186,6 +206,10 @@ impl Environment for Synthetic {
 
     fn budget(&self) -> f64 {
         self.budget
+    }
+
+    fn losses(&self) -> Option<&[Vec<f64>]> {
+        self.losses.as_deref()
     }
 }
 

@@ -1,0 +1,39 @@
+//! Which runs repair cuts, and whether they need a Graph PruningNet at all.
+
+use train::Repairer;
+
+use crate::config::{EvaluationWeights, RunConfig, StrategyKind, WeightOrigin};
+use crate::error::PipelineError;
+use crate::prepare::Prepared;
+use crate::work::Work;
+
+/// Whether candidates are evaluated with repaired weights.
+pub(crate) fn evaluates(config: &RunConfig, prepared: &Prepared) -> bool {
+    config.search.weights == EvaluationWeights::Repaired && prepared.model.trained
+}
+
+/// The repairer of a run that evaluates or fine-tunes repaired networks.
+pub(crate) fn repairer(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+) -> Result<Option<Repairer>, PipelineError> {
+    let config = work.config;
+    let starts = config.result.weights == WeightOrigin::Repaired && prepared.model.trained;
+    if !starts && !evaluates(config, prepared) {
+        return Ok(None);
+    }
+    let (train, settings) = (prepared.splits.train.as_ref(), &config.repair);
+    let repairer =
+        work.steadily(|| Repairer::new(prepared.prunable(), train, settings, prepared.exact))?;
+    Ok(Some(repairer))
+}
+
+/// Whether anything of a run comes out of the joint training: weights of candidates or results, the
+/// states of the reinforcement learning, or the original where it is not given trained.
+pub(crate) fn needs_joint_training(config: &RunConfig, prepared: &Prepared) -> bool {
+    let strategies = std::iter::once(&config.search.strategy).chain(&config.result.baselines);
+    !prepared.model.trained
+        || !evaluates(config, prepared)
+        || config.result.weights == WeightOrigin::Generated
+        || strategies.copied().any(StrategyKind::reads_embeddings)
+}
