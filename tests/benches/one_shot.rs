@@ -127,8 +127,8 @@ fn main() {
         };
         let device = Runtime::default().device;
         let train = subject.splits.train.as_ref();
-        let batches = draw_batches(train, (IMAGES, 64), 1, device).expect("images are read");
         let (graph, analysis) = (&subject.graph, &subject.analysis);
+        let batches = draw_batches(train, graph, IMAGES, 1, device).expect("images are read");
         println!(
             "\n{model}: {:.2} % on {} test images\n",
             subject.accuracy(graph),

@@ -28,6 +28,7 @@ mod importance;
 mod init;
 mod joint;
 mod materialise;
+mod memory;
 mod network;
 mod obs;
 mod observer;

@@ -10,6 +10,7 @@ use torch_exec::{ExecError, ExecOptions, Params, Program, WeightSource};
 
 use crate::TrainError;
 use crate::importance::Batches;
+use crate::memory::images_in_memory;
 use crate::repair::{Fitted, Positions, find_layers};
 
 /// Structured OBS importance, as in ZipLM (Kurtic et al., NeurIPS 2023) and OBC (Frantar and
@@ -50,6 +51,8 @@ impl Importance for StructuredObs<'_> {
     fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, TrainError> {
         let images: Vec<&Tensor> = self.batches.iter().map(|(images, _)| images).collect();
         let images = Tensor::f_cat(&images, 0)?;
+        let count = images.size()[0].min(images_in_memory(graph) as i64);
+        let images = images.f_narrow(0, 0, count)?;
         let positions = Positions::new(images.size()[0] as usize, self.rows, self.seed);
         let params = Params::from_graph(graph, images.device())?;
         let layers = find_layers(graph);
@@ -234,8 +237,9 @@ impl Reader {
         let step = columns.f_mm(&weights.f_cholesky_solve(&factor, false)?)?;
         self.weight = self.weight.f_sub(&step)?;
         let rows = columns.f_transpose(0, 1)?;
-        let step = columns.f_mm(&rows.f_cholesky_solve(&factor, false)?)?;
-        self.inverse = self.inverse.f_sub(&step)?;
+        let step = rows.f_cholesky_solve(&factor, false)?.f_neg()?;
+        // In place: the inverse is the largest tensor here.
+        let _ = self.inverse.f_addmm_(&columns, &step)?;
         Ok(())
     }
 }

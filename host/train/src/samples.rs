@@ -1,6 +1,7 @@
 //! Random samples of a data set for estimates.
 
 use datasets::Dataset;
+use onnx_graph::Graph;
 use rand::SeedableRng as _;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
@@ -8,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 
 use crate::error::TrainError;
+use crate::memory::images_of_a_backward_pass;
 
 /// Settings of an [`Evaluator`](crate::Evaluator).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -45,17 +47,20 @@ pub(crate) fn draw(total: usize, count: usize, seed: u64) -> Vec<usize> {
     indices
 }
 
-/// Draws `images` of `data` in batches of `batch`: images `[N, C, H, W]` and labels `[N]`.
+/// Draws `count` images of `data`, in batches `[N, C, H, W]` with labels `[N]` that leave room for a
+/// backward pass through `graph`.
 ///
 /// # Errors
 /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`] without any.
 pub fn draw_batches(
     data: &dyn Dataset,
-    (images, batch): (usize, usize),
+    graph: &Graph,
+    count: usize,
     seed: u64,
     device: Device,
 ) -> Result<Vec<(Tensor, Tensor)>, TrainError> {
-    let indices = draw(data.len(), images, seed);
+    let batch = images_of_a_backward_pass(graph);
+    let indices = draw(data.len(), count, seed);
     if indices.is_empty() {
         return Err(TrainError::TooFewImages {
             what: "the data",
@@ -63,7 +68,7 @@ pub fn draw_batches(
             batch,
         });
     }
-    let batches = indices.chunks(batch.max(1));
+    let batches = indices.chunks(batch);
     batches.map(|batch| read(data, batch, device)).collect()
 }
 

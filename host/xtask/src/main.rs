@@ -1,4 +1,5 @@
-//! Developer commands: `cargo xtask setup | demo | test | agents | check | fuzz | bench | zoo`.
+//! Developer commands: `cargo xtask setup | demo | test | agents | check | fuzz | bench | arena |
+//! zoo`.
 //!
 //! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
 //! all installed files are in `.deps` of the checkout; every command can be killed and run again.
@@ -9,6 +10,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod agents;
+mod arena;
 mod bench;
 mod check;
 mod debian;
@@ -66,6 +68,8 @@ enum Command {
         #[arg(last = true)]
         more: Vec<String>,
     },
+    /// Prune a network by every strategy, with several seeds, and compare the results
+    Arena(arena::Options),
     /// Export the networks of torchvision and timm, and check that each is read, pruned exactly
     /// and trained
     Zoo(zoo::Options),
@@ -81,6 +85,7 @@ fn main() -> ExitCode {
         Command::Check(options) => check::run(&checkout, options),
         Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),
         Command::Bench { more } => bench::run(&checkout, more),
+        Command::Arena(options) => arena::run(&checkout, options),
         Command::Zoo(options) => zoo::run(&checkout, options),
     });
     let outcome = outcome.and_then(|()| match output::failure() {

@@ -13,7 +13,7 @@ use agent_protocol::Measurement;
 use super::interval::Logarithms;
 
 /// Processes before their differences say anything.
-const FEWEST: usize = 4;
+pub const FEWEST: usize = 4;
 /// Half of a 95 % interval of a normal distribution, in standard deviations.
 const NORMAL: f64 = 1.96;
 

@@ -19,6 +19,9 @@ pub use interval::{Logarithms, over_processes, student};
 use crate::{LatencyError, MeasureRequest, Processes};
 use merge::merged;
 
+/// How much wider the interval within the first processes may be.
+const PILOT: f64 = 2.0;
+
 /// Measures in one process after another by `measure`, until every interval is narrow enough or
 /// the most processes are done, and merges the results.
 pub(crate) fn measure_over_processes(
@@ -31,7 +34,9 @@ pub(crate) fn measure_over_processes(
     let mut sampling = request.sampling.clone();
     let within = sampling.ci_target_rel * f64::from(fewest).sqrt() / 2.0;
     let within = within.clamp(sampling.ci_target_rel, sampling.ci_accept_rel);
-    sampling.ci_target_rel = within;
+    // The first ones only show which noise is the larger: that within them or that between them.
+    let coarse = sampling.ci_accept_rel.max(within);
+    sampling.ci_target_rel = (PILOT * within).min(coarse);
     let mut taken: Vec<Vec<Measurement>> = Vec::new();
     let mut elapsed: Vec<Duration> = Vec::new();
     let (fewest, most) = (fewest as usize, most as usize);
@@ -53,8 +58,9 @@ pub(crate) fn measure_over_processes(
         let clock = Instant::now();
         taken.push(measure(&one)?);
         elapsed.push(clock.elapsed());
-        if let Some(precise) = allocation::precision(&taken, &elapsed) {
-            sampling.ci_target_rel = precise.clamp(within, within.max(sampling.ci_accept_rel));
+        if taken.len() >= allocation::FEWEST {
+            let precise = allocation::precision(&taken, &elapsed).unwrap_or(within);
+            sampling.ci_target_rel = precise.clamp(within, coarse);
         }
         let done = taken.len();
         if done < next_look {

@@ -24,9 +24,6 @@ pub(crate) struct Recorded {
 
 pub(crate) const IMPORTANCE: Key<Recorded> = Key::new("importance");
 
-/// Images of a batch: gradients of all masks are held for each.
-const BATCH: usize = 64;
-
 /// Settles the order of the units, and the losses where a strategy weighs them.
 pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), PipelineError> {
     let recorded = work.records.get(&IMPORTANCE)?;
@@ -71,7 +68,7 @@ fn estimated(
     }
     let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
     let seed = work.config.seed;
-    let batches = draw_batches(data, (config.images, BATCH), seed, device)?;
+    let batches = draw_batches(data, graph, config.images, seed, device)?;
     let fisher = GroupFisher {
         batches: &batches,
         loss: MaskedLoss::GaussNewton,

@@ -26,6 +26,7 @@ use tch::Tensor;
 use torch_exec::{ExecError, ExecOptions, Params, Program, WeightSource};
 
 use crate::TrainError;
+use crate::memory::images_in_memory;
 use crate::network::Runtime;
 use crate::prunable::Prunable;
 use crate::samples::{draw, read};
@@ -60,9 +61,6 @@ impl Default for RepairConfig {
     }
 }
 
-/// The most bytes of the largest value of a network over all images.
-const LARGEST_VALUE: usize = 256 << 20;
-
 /// Refits the weights of any pruned form of a trained network.
 ///
 /// It holds the original's sums at sampled positions, so that one original serves any number of
@@ -94,8 +92,7 @@ impl Repairer {
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let graph = prunable.graph.clone();
-        let largest = largest_value(&graph).saturating_mul(size_of::<f32>());
-        let count = config.images.min(LARGEST_VALUE / largest.max(1)).max(1);
+        let count = config.images.clamp(1, images_in_memory(&graph));
         let indices = draw(train.len(), count, config.seed);
         if indices.is_empty() {
             return Err(TrainError::TooFewImages {
@@ -247,17 +244,6 @@ impl Repairer {
         let kept: Vec<i64> = kept.map(|(index, _)| index).collect();
         Tensor::from_slice(&kept).to_device(self.images.device())
     }
-}
-
-/// Elements of the largest value of a network for one image, as far as its size is known.
-fn largest_value(graph: &Graph) -> usize {
-    let sizes = graph.values().iter().filter_map(|value| {
-        let dims = value.shape.as_ref()?.get(1..)?;
-        dims.iter()
-            .map(|dim| dim.known())
-            .product::<Option<usize>>()
-    });
-    sizes.max().unwrap_or(1)
 }
 
 /// A pruned network with refitted weights: those of the original, cropped, where a layer was not
