@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use channels::{Analysis, Importance, Scores};
+use channels::{Analysis, Importance, Magnitude, Scores};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, ValueId};
 use tch::{Kind, TchError, Tensor};
@@ -13,6 +13,9 @@ use crate::importance::Batches;
 use crate::memory::images_in_memory;
 use crate::repair::{Fitted, Positions, find_layers};
 
+/// The most inputs of an output whose products are inverted: half a gigabyte of doubles.
+const MOST_FEATURES: i64 = 8192;
+
 /// Structured OBS importance, as in ZipLM (Kurtic et al., NeurIPS 2023) and OBC (Frantar and
 /// Alistarh, NeurIPS 2022): the unit whose inputs add the least squared error to the sums of the
 /// layers that read it, once the weights of the others are refitted, is dropped first; then the next
@@ -20,7 +23,8 @@ use crate::repair::{Fitted, Positions, find_layers};
 ///
 /// A unit's score is the error that its removal adds at its turn, as a share of the sums' energy,
 /// added up over the layers that read it. It looks no further than these layers, so scores order a
-/// group's units better than they compare groups.
+/// group's units better than they compare groups. A group that no layer reads through weights alone,
+/// such as the queries and keys of an attention, is ordered by [`Magnitude`].
 pub struct StructuredObs<'a> {
     /// Images; labels are not used.
     pub batches: &'a Batches,
@@ -68,7 +72,10 @@ impl Importance for StructuredObs<'_> {
         program.watch(&images, &params, None, &taps, &mut |id, value| {
             for layer in &of_value[&id] {
                 let reader = Reader::new((graph, analysis), layer, (&positions, value), &params)
-                    .and_then(|reader| reader.map(|of| of.with_ridge(self.ridge)).transpose());
+                    .and_then(|reader| match reader {
+                        Some(reader) => reader.with_ridge(self.ridge),
+                        None => Ok(None),
+                    });
                 let failed = format!("the inputs of '{}'", layer.name);
                 if let Some(reader) = reader.map_err(ExecError::tensor(failed))? {
                     for group in reader.groups() {
@@ -78,11 +85,15 @@ impl Importance for StructuredObs<'_> {
             }
             Ok(())
         })?;
-        let groups = analysis.groups().iter().zip(readers);
-        let groups: Result<_, TchError> = groups
-            .map(|(group, readers)| tch::no_grad(|| greedy(group.channels, readers)))
-            .collect();
-        Ok(Scores { groups: groups? })
+        let Ok(magnitude) = Magnitude.scores(graph, analysis);
+        let groups = magnitude.groups.into_iter().zip(readers);
+        let groups = groups.map(|(magnitude, readers)| {
+            let scores = tch::no_grad(|| greedy(magnitude.len(), readers));
+            scores.unwrap_or(magnitude)
+        });
+        Ok(Scores {
+            groups: groups.collect(),
+        })
     }
 }
 
@@ -108,7 +119,7 @@ struct Reader {
 }
 
 impl Reader {
-    /// `None` if there are too few rows for the number of features.
+    /// `None` if there are too few rows for the number of features, or too many of these.
     fn new(
         (graph, analysis): (&Graph, &Analysis),
         layer: &Fitted,
@@ -127,6 +138,9 @@ impl Reader {
         };
         let inputs = inputs.f_squeeze_dim(1)?;
         let (rows, count) = inputs.size2()?;
+        if rows <= count || count > MOST_FEATURES {
+            return Ok(None);
+        }
         let centred = inputs.f_sub(&inputs.f_mean_dim(0i64, true, Kind::Float)?)?;
         let products = centred.f_transpose(0, 1)?.f_mm(&centred)?;
         let products = products
@@ -147,7 +161,7 @@ impl Reader {
                 unit.extend(channel * taps..(channel + 1) * taps);
             }
         }
-        let is_usable = rows > count && taps > 0 && energy.is_finite() && energy > 0.0;
+        let is_usable = taps > 0 && energy.is_finite() && energy > 0.0;
         Ok(is_usable.then_some(Self {
             features,
             weight,
@@ -156,15 +170,18 @@ impl Reader {
         }))
     }
 
-    /// Inverts the products, with a ridge.
-    fn with_ridge(mut self, ridge: f64) -> Result<Self, TchError> {
+    /// Inverts the products, with a ridge. `None` if their rounding errors do not let it.
+    fn with_ridge(mut self, ridge: f64) -> Result<Option<Self>, TchError> {
         let count = self.inverse.size()[0];
         let mean = self.inverse.f_diagonal(0, 0, 1)?.f_mean(Kind::Double)?;
         let ridge = (mean.f_double_value(&[])? * ridge).max(f64::MIN_POSITIVE.sqrt());
         let unit = Tensor::f_eye(count, (Kind::Double, self.inverse.device()))?;
         let products = self.inverse.f_add(&unit.f_mul_scalar(ridge)?)?;
-        self.inverse = unit.f_cholesky_solve(&products.f_linalg_cholesky(false)?, false)?;
-        Ok(self)
+        let Ok(factor) = products.f_linalg_cholesky(false) else {
+            return Ok(None);
+        };
+        self.inverse = unit.f_cholesky_solve(&factor, false)?;
+        Ok(Some(self))
     }
 
     fn groups(&self) -> Vec<usize> {
@@ -245,30 +262,35 @@ impl Reader {
 }
 
 /// Drops the units of a group one after the other, the least harmful first, and returns the error
-/// that each added. Scores do not fall from one to the next.
-fn greedy(units: usize, mut readers: Vec<Reader>) -> Result<Vec<f64>, TchError> {
+/// that each added. Scores do not fall from one to the next. `None` where no layer can tell: none
+/// reads the group through weights alone, or rounding errors have added up.
+fn greedy(units: usize, mut readers: Vec<Reader>) -> Option<Vec<f64>> {
     let mut scores = vec![0.0; units];
     let mut left: Vec<usize> = (0..units).collect();
     let mut highest = 0.0f64;
     while !left.is_empty() {
+        if readers.is_empty() {
+            return None;
+        }
         let mut errors = vec![0.0; units];
         for reader in &readers {
-            reader.add_errors(&left, &mut errors)?;
+            reader.add_errors(&left, &mut errors).ok()?;
         }
-        let Some(&unit) = left
+        let least = left
             .iter()
-            .min_by(|&&a, &&b| errors[a].total_cmp(&errors[b]))
-        else {
-            break;
-        };
+            .min_by(|&&a, &&b| errors[a].total_cmp(&errors[b]));
+        let unit = *least?;
         highest = highest.max(errors[unit]);
         scores[unit] = highest;
         left.retain(|&other| other != unit);
         if !left.is_empty() {
             for reader in &mut readers {
-                reader.drop_unit(unit)?;
+                reader.drop_unit(unit).ok()?;
             }
         }
     }
-    Ok(scores)
+    scores
+        .iter()
+        .all(|score| score.is_finite())
+        .then_some(scores)
 }

@@ -224,3 +224,22 @@ fn structured_obs_drops_what_a_refit_of_the_rest_misses_least() {
         "the last one left is the most important"
     );
 }
+
+#[test]
+fn groups_that_obs_cannot_judge_are_ordered_by_magnitude() {
+    let batches = batches(30, 15);
+    let subject = subject();
+    // The layers that read the groups have 72 and 108 inputs at each position.
+    let obs = StructuredObs {
+        rows: 90,
+        ..StructuredObs::new(&batches, 0)
+    };
+    let order = obs
+        .scores(&subject.graph, &subject.analysis)
+        .unwrap()
+        .order();
+    assert_eq!(
+        order[1],
+        importance_order(&subject.graph, &subject.analysis)[1]
+    );
+}
