@@ -42,16 +42,10 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
 fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_it_was_killed() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("net.onnx"), zoo_bytes("shapes_net")).unwrap();
-    let settings = TINY
-        .replace(
-            "strategy = \"ddpg\"",
-            "strategy = \"knapsack\"\nweights = \"repaired\"",
-        )
-        .replace("[result]\n", "[result]\nweights = \"repaired\"\n")
-        .replace(
-            "[search]",
-            "[importance]\nimages = 64\nprojections = 1\n[repair]\nimages = 32\n[search]",
-        );
+    let settings = TINY.replace(
+        "[search]",
+        "[importance]\nimages = 64\nprojections = 1\n[repair]\nimages = 32\n[search]",
+    );
     fs::write(sandbox.path("tiny.toml"), settings).unwrap();
     let args = [
         "prune",
@@ -62,6 +56,10 @@ fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_i
         "run",
         "--latency",
         "0.8x",
+        "--strategy",
+        "knapsack",
+        "--weights",
+        "repaired",
     ];
     sandbox.kill_at(&args, "search (knapsack)");
     let output = sandbox.run(&["prune", "--out", "run", "--resume"]);
@@ -438,7 +436,7 @@ fn a_full_disk_is_named_with_the_file_and_the_next_step() {
 #[test]
 fn wrong_usage_names_the_allowed_values() {
     let sandbox = Sandbox::new();
-    let cases: [(i32, &[&str], &[&str]); 5] = [
+    let cases: [(i32, &[&str], &[&str]); 6] = [
         (
             2,
             &["prune", "shapes_net", "--latency", "fast", "--out", "run"],
@@ -467,7 +465,21 @@ fn wrong_usage_names_the_allowed_values() {
                 "--out",
                 "run",
             ],
-            &["luck", "ddpg"],
+            &["luck", "ddpg", "knapsack"],
+        ),
+        (
+            2,
+            &[
+                "prune",
+                "shapes_net",
+                "--macs",
+                "0.5",
+                "--weights",
+                "mended",
+                "--out",
+                "run",
+            ],
+            &["mended", "generated", "repaired"],
         ),
     ];
     for (code, args, needles) in cases {

@@ -39,9 +39,9 @@ mod work;
 
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, DeviceSpec, HalvingConfig, KnowledgeConfig, LatencyBudget,
-    ModelSource, ModelSpec, ResultConfig, RunConfig, SearchConfig, StorePlace, StrategyKind,
-    TrainingMode, WeightOrigin,
+    BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
+    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, ResultConfig,
+    RunConfig, SearchConfig, StorePlace, StrategyKind, TrainingMode, WeightOrigin,
 };
 pub use datasets::DataSpec;
 pub use episodes::{EpisodeRecord, Timings};

@@ -84,6 +84,15 @@ impl StrategyKind {
         matches!(self, Self::Evolution | Self::Knapsack | Self::Random)
     }
 
+    /// Number of candidates of a search by default. The first proposals of a knapsack are the best
+    /// by importance, and those of perturbed losses add little after some twenty.
+    pub fn usual_episodes(self) -> u64 {
+        match self {
+            Self::Knapsack => 24,
+            Self::Ddpg | Self::Evolution | Self::Random | Self::Uniform => 240,
+        }
+    }
+
     /// Number of candidates as a baseline of a search with `episodes` candidates.
     pub fn baseline_episodes(self, episodes: u64) -> u64 {
         if self.is_rule() {

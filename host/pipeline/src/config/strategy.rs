@@ -1,8 +1,12 @@
 //! Settings of the search and of what precedes it.
 
+use std::str::FromStr;
+
 use measuring::{CERTAINTY, ProbeConfig};
 use search::{RewardConfig, ScreenConfig, StrategyKind};
 use serde::{Deserialize, Serialize};
+
+use super::ConfigError;
 
 /// The search.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -52,6 +56,21 @@ pub enum EvaluationWeights {
     /// The model's own, refitted to the channels that are left: see `repair`. A model that is not
     /// given trained is evaluated with generated ones.
     Repaired,
+}
+
+impl FromStr for EvaluationWeights {
+    type Err = ConfigError;
+
+    fn from_str(text: &str) -> Result<Self, ConfigError> {
+        match text {
+            "generated" => Ok(Self::Generated),
+            "repaired" => Ok(Self::Repaired),
+            _ => Err(ConfigError::value(
+                "search.weights",
+                format!("'{text}' is neither generated nor repaired"),
+            )),
+        }
+    }
 }
 
 /// How a run models the device's latency, and what it uses the model for.
