@@ -311,3 +311,29 @@ fn passes_on(readers: &Readers<'_>, analysis: &Analysis, value: ValueId) -> bool
     }
     depthwise
 }
+
+#[cfg(test)]
+mod tests {
+    use channels::analyse;
+    use model_zoo::ZooConfig;
+
+    use super::*;
+
+    #[test]
+    fn a_depthwise_layer_counts_instead_of_the_layer_that_feeds_it() {
+        let graph = model_zoo::build("mobilenet_v2", &ZooConfig::default()).unwrap();
+        let analysis = analyse(&graph).unwrap();
+        let written = written(&graph, &analysis);
+        let is_depthwise =
+            |id: NodeId| matches!(&graph.node(id).op, Op::Conv(conv) if conv.group > 1);
+        let mut with_depthwise = 0;
+        for (group, of) in analysis.groups().iter().enumerate() {
+            let taps = written.iter().filter(|tap| tap.group == group).count();
+            let depthwise = of.producers.iter().filter(|id| is_depthwise(**id)).count();
+            with_depthwise += usize::from(depthwise == 1);
+            // A depthwise layer replaces one other producer.
+            assert_eq!(taps, of.producers.len() - depthwise, "{}", of.name);
+        }
+        assert!(with_depthwise > 10, "{with_depthwise}");
+    }
+}
