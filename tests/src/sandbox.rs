@@ -38,8 +38,8 @@ epochs = 1
 final_effort = 1.0
 "#;
 
-/// Returns a profile of this machine with short measurements and wide intervals. Tests of what a run
-/// writes need latencies, not precise ones, and run beside each other.
+/// Returns a profile of this machine with short measurements and wide intervals. It suits tests
+/// of what a run writes: they need latencies, not precise ones, and run beside each other.
 pub fn quick_profile(name: &str) -> String {
     format!(
         r#"

@@ -110,7 +110,7 @@ fn three_devices() -> Sandbox {
         )
         .unwrap();
     }
-    // `predict` shall measure the kernels that a run needs: it has the default settings.
+    // `predict` has the default settings. A run with the same ones reads the kernels it stores.
     let config = TINY.replace("max_choices = 5\n", "");
     let config = config.replace("block_ns = 100_000\nrounds = 6\n", "");
     let config = format!("measurements = \"user\"\n{config}")

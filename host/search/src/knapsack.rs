@@ -5,8 +5,8 @@
 //! cost is a sum over groups, dynamic programming finds the best choice. It is a sum where no layer
 //! lies between two groups; elsewhere the cost of a layer depends on both. So costs are taken as
 //! changes from one configuration, the problem is solved, and the costs are taken again around its
-//! solution. Steps of single groups and of pairs, judged by the whole configuration's cost, use what
-//! is left of the budget.
+//! solution. Steps of single groups and of pairs, judged by the whole configuration's cost, use
+//! what is left of the budget.
 //!
 //! The first proposal is the best of the given losses. The next ones solve the same problem with
 //! perturbed losses: importance orders the good configurations, and their evaluation chooses.

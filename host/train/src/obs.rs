@@ -17,14 +17,14 @@ use crate::repair::{Fitted, Positions, find_layers};
 const MOST_FEATURES: i64 = 8192;
 
 /// Structured OBS importance, as in ZipLM (Kurtic et al., NeurIPS 2023) and OBC (Frantar and
-/// Alistarh, NeurIPS 2022): the unit whose inputs add the least squared error to the sums of the
-/// layers that read it, once the weights of the others are refitted, is dropped first; then the next
-/// one, with the weights after that refit.
+/// Alistarh, NeurIPS 2022). The first unit to drop is the one whose absence adds the least squared
+/// error to the sums of the layers that read it, once their other weights are refitted. The next
+/// one is judged with the weights after that refit.
 ///
 /// A unit's score is the error that its removal adds at its turn, as a share of the sums' energy,
 /// added up over the layers that read it. It looks no further than these layers, so scores order a
-/// group's units better than they compare groups. A group that no layer reads through weights alone,
-/// such as the queries and keys of an attention, is ordered by [`Magnitude`].
+/// group's units better than they compare groups. [`Magnitude`] orders a group that no layer reads
+/// through weights alone, such as the queries and keys of an attention.
 pub struct StructuredObs<'a> {
     /// Images; labels are not used.
     pub batches: &'a Batches,

@@ -47,8 +47,8 @@ pub(crate) fn draw(total: usize, count: usize, seed: u64) -> Vec<usize> {
     indices
 }
 
-/// Draws `count` images of `data`, in batches `[N, C, H, W]` with labels `[N]` that leave room for a
-/// backward pass through `graph`.
+/// Draws `count` images of `data` with their labels, in batches `[N, C, H, W]` and `[N]` small
+/// enough for a backward pass through `graph`.
 ///
 /// # Errors
 /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`] without any.

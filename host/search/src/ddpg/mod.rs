@@ -188,8 +188,8 @@ impl Ddpg {
         self.walk_to(env, band, true, &projected)
     }
 
-    /// Runs an episode of the warm-up: the best uniform configuration first, then random ones; where
-    /// the environment has losses, those of a knapsack.
+    /// Runs an episode of the warm-up: the best uniform configuration first, then random ones.
+    /// Where the environment has losses, a knapsack proposes all of them.
     fn warm_up(&mut self, env: &mut dyn Environment, band: Band) -> Result<Episode, SearchError> {
         let memory = &mut self.memory;
         let seed = knapsack::seed(env, &band, memory.asked, &mut memory.rng)?;

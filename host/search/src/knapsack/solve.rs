@@ -185,8 +185,8 @@ impl Problem<'_> {
         indices
     }
 
-    /// Takes steps of one group, or of one group up and another down, as long as they lower the loss
-    /// within the limit.
+    /// Takes steps of one group, or of one group up and another down, as long as they lower the
+    /// loss within the limit.
     fn improved(&self, mut indices: Vec<usize>) -> Vec<usize> {
         if self.cost(&indices) > self.limit {
             return indices;
