@@ -3,8 +3,8 @@
 //! `cargo bench -p graphprune-tests --bench one_shot [-- MODEL...]`: the trained CIFAR networks of
 //! the shared folder, whose inner widths are cut to a share (others stay whole), by each criterion:
 //! as cut, with the statistics of batch normalisation estimated anew, and repaired by least
-//! squares. The last column is the time of importance and repair. Accuracy is that of the test set, which no
-//! step reads.
+//! squares. The last column is the time of importance and repair. Accuracy is that of the test set,
+//! which no step reads.
 
 use std::time::Instant;
 

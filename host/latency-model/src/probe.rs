@@ -147,9 +147,9 @@ impl KernelTable {
         entry.map_or(0.0, |&(_, ns)| ns)
     }
 
-    /// Returns the points of pairs in which the kernel with fewer channels takes longer, by more than
-    /// three standard deviations of the noise. One measurement in one process is not enough for
-    /// such a pair: it can be a cliff of the device, or a disturbed measurement.
+    /// Returns the points of pairs in which the kernel with fewer channels takes longer, by more
+    /// than three standard deviations of the noise. One measurement in one process is not enough
+    /// for such a pair: it can be a cliff of the device, or a disturbed measurement.
     pub fn inversions(&self) -> Vec<ProbePoint> {
         type Curves<'a> = BTreeMap<(&'a Kernel, bool, usize), Vec<(usize, f64, &'a ProbePoint)>>;
         let mut curves = Curves::new();

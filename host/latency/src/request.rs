@@ -96,9 +96,9 @@ impl MeasureRequest {
             .min(self.sampling.ci_accept_rel)
     }
 
-    /// Multiplies the sampling of each process by `effort`, a positive number: four times the effort halves the
-    /// interval. More effort extends the time limits; less effort only relaxes the interval, so
-    /// that slow models do not time out.
+    /// Multiplies the sampling of each process by `effort`, a positive number. Four times the
+    /// effort halves the interval. More effort extends the time limits; less effort only relaxes
+    /// the interval, so that slow models do not time out.
     #[must_use]
     pub fn scaled(mut self, effort: f64) -> Self {
         let target = self.target(effort);

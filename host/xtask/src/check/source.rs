@@ -17,6 +17,9 @@ const TOP_LEVEL: [&str; 7] = [
     "README.md",
 ];
 
+/// The most columns of a line that is a comment.
+const COMMENT_COLUMNS: usize = 100;
+
 /// Macros that mark unfinished work, searched with their exclamation mark.
 const UNFINISHED_MACROS: [&str; 3] = ["todo", "dbg", "unimplemented"];
 
@@ -115,6 +118,9 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
             report(format!("has {word}"));
         }
         if path.ends_with(".rs") {
+            if is_wide_comment(line) {
+                report(format!("a comment wider than {COMMENT_COLUMNS} columns"));
+            }
             in_tests |= line.trim_start().starts_with("#[cfg(test)]");
             if opens_unsafe(line) && !justified(&lines[..=index]) {
                 report("unsafe without a SAFETY comment above it".to_owned());
@@ -128,6 +134,11 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a line is a comment wider than the limit, which rustfmt does not wrap.
+fn is_wide_comment(line: &str) -> bool {
+    line.trim_start().starts_with("//") && line.chars().count() > COMMENT_COLUMNS
 }
 
 fn is_code(path: &str) -> bool {
@@ -251,6 +262,17 @@ mod tests {
         );
         check(&format!("push to /data/local/{tmp}/agent"), &[]);
         check("the worker/home dilemma, ./work/a, /proc/self", &[]);
+    }
+
+    #[test]
+    fn a_comment_has_at_most_100_columns_and_code_is_left_to_rustfmt() {
+        let comment = format!("    /// {}", "a".repeat(92));
+        check(&comment, &[]);
+        check(
+            &format!("{comment}b"),
+            &["a comment wider than 100 columns"],
+        );
+        check(&format!("let word = \"{}\";", "a".repeat(120)), &[]);
     }
 
     #[test]
