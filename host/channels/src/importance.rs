@@ -100,7 +100,7 @@ fn magnitudes(graph: &Graph, analysis: &Analysis) -> Vec<Vec<f64>> {
     for ((constant, axes, ..), energies) in weights.iter().zip(energies) {
         let out_axis = producers
             .get(constant)
-            .map(|&n| out_axis(&graph.node(n).op));
+            .map(|&n| weight_out_axis(&graph.node(n).op));
         for (bound, mut energy) in axes.iter().zip(energies) {
             if out_axis == Some(bound.axis)
                 && let Some(factors) = producers.get(constant).and_then(|n| norms.get(n))
@@ -121,7 +121,10 @@ fn magnitudes(graph: &Graph, analysis: &Analysis) -> Vec<Vec<f64>> {
     scores
 }
 
-fn out_axis(op: &Op) -> usize {
+/// Returns the axis of a layer's weight that its output channels follow. For a transposed
+/// convolution in groups, it counts the outputs of one group.
+#[must_use]
+pub fn weight_out_axis(op: &Op) -> usize {
     match op {
         Op::Gemm(gemm) if !gemm.trans_b => 1,
         Op::MatMul(_) | Op::ConvTranspose(_) => 1,

@@ -73,7 +73,7 @@ pub use apply::{apply, prune};
 pub use axis_count::{AxisCount, AxisShare};
 pub use error::ChannelError;
 pub use groups::{Analysis, Group, Pinned, Removal};
-pub use importance::{Importance, Magnitude, Scores, importance_order};
+pub use importance::{Importance, Magnitude, Scores, importance_order, weight_out_axis};
 #[cfg(feature = "testing")]
 pub use mask::mask;
 pub use options::{AnalysisOptions, Attention};

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use channels::{Analysis, Cut};
+use channels::{Analysis, Cut, weight_out_axis};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 use tch::{TchError, Tensor};
@@ -248,7 +248,7 @@ fn changed(graph: &Graph, analysis: &Analysis, cut: &Cut) -> Vec<bool> {
         crop.is_some_and(|crop| {
             crop.axes
                 .iter()
-                .any(|(axis, _)| *axis != out_axis(&node.op))
+                .any(|(axis, _)| *axis != weight_out_axis(&node.op))
         })
     };
     for (id, node) in graph.iter() {
@@ -261,15 +261,6 @@ fn changed(graph: &Graph, analysis: &Analysis, cut: &Cut) -> Vec<bool> {
         }
     }
     changed
-}
-
-/// The axis of a layer's weight that its outputs follow.
-fn out_axis(op: &Op) -> usize {
-    match op {
-        Op::Gemm(gemm) if !gemm.trans_b => 1,
-        Op::MatMul(_) | Op::ConvTranspose(_) => 1,
-        _ => 0,
-    }
 }
 
 impl Fitted {
