@@ -52,6 +52,7 @@ min_rounds = 6
 max_duration_ns = 500_000_000
 ci_target_rel = 0.1
 ci_accept_rel = 0.5
+drift_accept_rel = "300%"
 [limits]
 time_ns = 60_000_000_000
 memory_bytes = 8_589_934_592

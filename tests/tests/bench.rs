@@ -4,7 +4,7 @@
 use std::fs;
 use std::process::Output;
 
-use graphprune_tests::Sandbox;
+use graphprune_tests::{Sandbox, quick_profile};
 use serde_json::Value;
 
 /// Runs the guard over a file and checks its exit code.
@@ -30,7 +30,7 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
     let sandbox = Sandbox::new();
     let put = |name: &str, bytes: &[u8]| fs::write(sandbox.path(name), bytes).unwrap();
     // As in a job with only a profile's file.
-    put("board.toml", b"name = \"bench\"\ntransport = \"local\"\n");
+    put("board.toml", quick_profile("bench").as_bytes());
     put("net.onnx", &graphprune_tests::zoo_bytes("resnet20"));
     let save = [
         "net.onnx",
@@ -154,7 +154,12 @@ fn check_outputs(sandbox: &Sandbox, args: &[&str], code: i32, verdict: &str) {
     ];
     let output = check(
         sandbox,
-        &[args, &files, &["--json", "--quiet"]].concat(),
+        &[
+            args,
+            &files,
+            &["--json", "--quiet", "--device", "./quick.toml"],
+        ]
+        .concat(),
         code,
     );
     let all: Value = serde_json::from_slice(&output.stdout).unwrap();

@@ -139,6 +139,7 @@ fn savings_of_groups_add_up_and_a_missing_one_has_a_reason() {
             &[
                 &files[..],
                 &["--json", "--measured-only", "--report", "why.html"],
+                &["--device", "./quick.toml"],
             ]
             .concat(),
         ),
@@ -197,6 +198,8 @@ fn files_that_leave_sizes_open_are_explained_once_these_are_given() {
         "half.onnx",
         "--measured-only",
         "--json",
+        "--device",
+        "./quick.toml",
     ];
     let open = sandbox.run(&files);
     let error = String::from_utf8_lossy(&open.stderr);
