@@ -11,9 +11,6 @@ use tch::{Device, Kind, Tensor};
 pub enum NormMode<'a> {
     /// The stored statistics (evaluation).
     Running,
-    /// As [`NormMode::Running`], with each normalisation folded into the convolution whose only
-    /// reader it is: one pass over the activations less. Results differ by rounding.
-    Folded,
     /// Batch statistics; nothing is stored.
     Batch,
     /// Batch statistics; the stored ones move towards them:

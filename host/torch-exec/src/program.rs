@@ -315,23 +315,12 @@ impl<'a> Execution<'a> {
     }
 
     fn compute(&mut self, step: &Step, op: &Op) -> Result<Vec<Tensor>, ExecError> {
-        let folds_with = self.fold_of(step);
-        if let (Some(_), Op::BatchNormalization(_)) = (folds_with, op) {
-            let normalised = self.args(step)?.inputs.into_iter().next().flatten();
-            return Ok(normalised.into_iter().collect());
-        }
         let mut args = self.args(step)?;
         let failed = |source: TchError| ExecError::Torch {
             node: step.name.clone(),
             op: step.op.name().to_owned(),
             source,
         };
-        if let Some(other) = folds_with
-            && let Op::BatchNormalization(norm) = &other.op
-        {
-            let of_norm = self.args_from(other, 1)?;
-            ops::fold(norm, &of_norm, &mut args).map_err(failed)?;
-        }
         let Op::BatchNormalization(norm) = op else {
             return ops::run(op, &mut args).map_err(failed);
         };
@@ -348,41 +337,10 @@ impl<'a> Execution<'a> {
         Ok(vec![out])
     }
 
-    /// The step that this one is folded with in this pass. An observed value between them is
-    /// computed as it is.
-    fn fold_of(&self, step: &Step) -> Option<&'a Step> {
-        let program = self.program;
-        let other = &program.steps[step.folds_with?];
-        let between = match step.op {
-            Op::BatchNormalization(_) => other,
-            _ => step,
-        };
-        let is_observed = between
-            .outputs
-            .iter()
-            .flatten()
-            .any(|&slot| self.pinned[slot]);
-        let is_cut = |step: &Step| {
-            self.pass
-                .cut
-                .is_some_and(|cut| cut.dead.contains(&step.node))
-        };
-        let is_folded = matches!(self.pass.mode, NormMode::Folded);
-        (is_folded && !is_observed && !is_cut(step) && !is_cut(other)).then_some(other)
-    }
-
     /// Collects the arguments of a step; releases tensors at their last use.
     fn args(&mut self, step: &Step) -> Result<Args, ExecError> {
-        self.args_from(step, 0)
-    }
-
-    /// As [`Execution::args`], without those before `first`.
-    fn args_from(&mut self, step: &Step, first: usize) -> Result<Args, ExecError> {
         // Batch statistics replace the stored ones, which then may be absent.
-        let stored = matches!(
-            self.pass.mode,
-            NormMode::Running | NormMode::Folded | NormMode::Update { .. }
-        );
+        let stored = matches!(self.pass.mode, NormMode::Running | NormMode::Update { .. });
         let count = if step.statistics.is_some() && !stored {
             3
         } else {
@@ -392,7 +350,6 @@ impl<'a> Execution<'a> {
         let mut inputs = Vec::with_capacity(count);
         for (i, arg) in step.args.iter().enumerate().take(count) {
             inputs.push(match *arg {
-                _ if i < first => None,
                 None => None,
                 Some(Arg::Weight(id)) => Some(self.pass.weights.weight(id, self.crop(id))?),
                 Some(Arg::Slot(slot)) => {

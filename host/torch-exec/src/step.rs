@@ -39,9 +39,6 @@ pub(crate) struct Step {
     pub batch_leads: bool,
     /// Running mean and variance of a BatchNormalization whose statistics are constants.
     pub statistics: Option<(ValueId, ValueId)>,
-    /// The BatchNormalization of a convolution, or the convolution of a BatchNormalization, if
-    /// one can be folded into the other.
-    pub folds_with: Option<usize>,
 }
 
 impl Step {
@@ -60,7 +57,6 @@ impl Step {
             outputs: node.outputs.iter().map(output).collect(),
             in_place: None,
             statistics: statistics(graph, node),
-            folds_with: None,
         })
     }
 }
@@ -140,7 +136,6 @@ pub(crate) fn flatten(
         .collect::<Result<Vec<_>, _>>()?;
     mark_last_uses(&mut steps, slots.len(), output);
     mark_in_place(&mut steps, &slots.shapes(graph), input);
-    mark_folds(&mut steps, slots.len(), output);
     Ok(steps)
 }
 
@@ -154,33 +149,6 @@ fn mark_last_uses(steps: &mut [Step], slots: usize, output: usize) {
                 *last = !used_later[slot];
                 used_later[slot] = true;
             }
-        }
-    }
-}
-
-/// Pairs each BatchNormalization of constants with the convolution that only it reads.
-fn mark_folds(steps: &mut [Step], slots: usize, output: usize) {
-    let mut uses = vec![0usize; slots];
-    let mut producer = vec![None; slots];
-    uses[output] += 1;
-    for (index, step) in steps.iter().enumerate() {
-        for slot in step.args.iter().flatten().filter_map(|arg| arg.slot()) {
-            uses[slot] += 1;
-        }
-        let constant = matches!(step.args.get(1), Some(Some(Arg::Weight(_))));
-        if let (Op::Conv(_), true, [Some(out)]) = (&step.op, constant, &step.outputs[..]) {
-            producer[*out] = Some(index);
-        }
-    }
-    for index in 0..steps.len() {
-        let step = &steps[index];
-        let constant = step.statistics.is_some()
-            && (1..3).all(|i| matches!(step.args.get(i), Some(Some(Arg::Weight(_)))));
-        if let (true, Some(Some(Arg::Slot(slot)))) = (constant, step.args.first())
-            && let (1, Some(conv)) = (uses[*slot], producer[*slot])
-        {
-            steps[conv].folds_with = Some(index);
-            steps[index].folds_with = Some(conv);
         }
     }
 }

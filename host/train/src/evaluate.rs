@@ -214,7 +214,7 @@ fn count(
     };
     for batch in batches {
         let (images, labels) = batch?;
-        let logits = network.logits(&images, weights, cut, NormMode::Folded)?;
+        let logits = network.logits(&images, weights, cut, NormMode::Running)?;
         let rows = labels.size()[0] as usize;
         out.correct += torch_exec::accuracy(&logits, &labels)?;
         out.loss += cross_entropy(&logits, &labels, 0.0)?.f_double_value(&[])? * rows as f64;

@@ -77,7 +77,7 @@ impl Teacher {
 
     /// Returns the logits and the values `taps` for `images`, without gradients.
     pub fn outputs(&self, images: &Tensor, taps: &[ValueId]) -> Result<Outputs, TrainError> {
-        let mode = NormMode::Folded;
+        let mode = NormMode::Running;
         tch::no_grad(|| self.network.outputs(images, &self.params, None, mode, taps))
     }
 }

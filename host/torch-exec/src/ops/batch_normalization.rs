@@ -7,25 +7,6 @@ use tch::{TchError, Tensor};
 use super::Args;
 use crate::NormMode;
 
-/// Folds a normalisation by its stored statistics into the arguments of the convolution before.
-/// `norm` are the normalisation's own arguments.
-pub(crate) fn fold(op: &BatchNormalization, norm: &Args, conv: &mut Args) -> Result<(), TchError> {
-    let deviation = (norm.need(4)?.f_add_scalar(f64::from(op.epsilon))?).f_sqrt()?;
-    let factor = norm.need(1)?.f_div(&deviation)?;
-    let weight = conv.need(1)?;
-    let mut each = vec![1; weight.dim()];
-    each[0] = -1;
-    let weight = weight.f_mul(&factor.f_reshape(&each)?)?;
-    let centred = match conv.get(2) {
-        Some(bias) => bias.f_sub(norm.need(3)?)?,
-        None => norm.need(3)?.f_neg()?,
-    };
-    let bias = centred.f_mul(&factor)?.f_add(norm.need(2)?)?;
-    conv.inputs.truncate(1);
-    conv.inputs.extend([Some(weight), Some(bias)]);
-    Ok(())
-}
-
 /// Normalises by the statistics of `mode`. `statistics` are the mean and variance values if they
 /// are constants.
 pub(crate) fn normalise(
@@ -42,7 +23,7 @@ pub(crate) fn normalise(
         x.f_batch_norm(scale, bias, mean, var, true, momentum, epsilon, cudnn)
     };
     match (mode, statistics) {
-        (NormMode::Running | NormMode::Folded, _) => {
+        (NormMode::Running, _) => {
             let (mean, var) = (args.need(3)?, args.need(4)?);
             x.f_batch_norm(
                 scale,

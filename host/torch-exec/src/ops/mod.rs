@@ -45,7 +45,7 @@ use crate::ExecError;
 
 pub(crate) use args::Args;
 use args::i64s;
-pub(crate) use batch_normalization::{fold, normalise};
+pub(crate) use batch_normalization::normalise;
 pub(crate) use reshape::batch_leads;
 
 /// Rejects nodes that can't be run, at compile time.
