@@ -30,7 +30,7 @@ pub struct EvaluatorConfig {
 impl Default for EvaluatorConfig {
     fn default() -> Self {
         Self {
-            calibration_batches: 4,
+            calibration_batches: 2,
             calibration_batch: 256,
             search_images: 1000,
             batch: 250,
