@@ -30,7 +30,7 @@ pub use model::{ModelSource, ModelSpec};
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
-pub use strategy::{EvaluationWeights, KnowledgeConfig, SearchConfig};
+pub use strategy::{EvaluationWeights, KnowledgeConfig, Score, SearchConfig};
 
 /// What happens to nodes in training mode: batch normalisations with the statistics of the batch,
 /// dropouts that drop.

@@ -17,6 +17,10 @@ pub struct EpisodeRecord {
     pub widths: Vec<usize>,
     /// Accuracy on the search split, 0 to 1.
     pub accuracy: f64,
+    /// Kullback-Leibler divergence of the predictions from the original's, nats; of runs whose
+    /// score it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub divergence: Option<f64>,
     /// MACs per image.
     pub macs: u64,
     /// Latency over the original's; `None` without a valid measurement.
@@ -43,6 +47,11 @@ pub struct EpisodeRecord {
     /// Time of its steps.
     #[serde(rename = "parts_ns")]
     pub timings: Timings,
+}
+
+/// The agreement with the original where a run compares with it, and the accuracy elsewhere.
+pub(crate) fn score(accuracy: f64, divergence: Option<f64>) -> f64 {
+    divergence.map_or(accuracy, |d| (-d).exp())
 }
 
 /// Versions without screening measured every candidate.
@@ -98,6 +107,11 @@ impl From<Timings> for [u64; 5] {
 }
 
 impl EpisodeRecord {
+    /// What the reward is computed from, 0 to 1.
+    pub(crate) fn score(&self) -> f64 {
+        score(self.accuracy, self.divergence)
+    }
+
     /// The name of the candidate: `ddpg-17`.
     pub(crate) fn label(&self) -> String {
         format!("{}-{}", self.strategy.name(), self.episode)

@@ -41,7 +41,7 @@ pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
     ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, ResultConfig,
-    RunConfig, SearchConfig, StorePlace, StrategyKind, TrainingMode, WeightOrigin,
+    RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode, WeightOrigin,
 };
 pub use datasets::DataSpec;
 pub use episodes::{EpisodeRecord, Timings};

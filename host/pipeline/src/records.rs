@@ -258,6 +258,7 @@ mod tests {
             strategy: StrategyKind::Ddpg,
             widths: vec![8, 16],
             accuracy: 0.5,
+            divergence: None,
             macs: 10,
             ratio: Some((0.6, 0.59, 0.61).into()),
             latency_ns: Some(1e6),

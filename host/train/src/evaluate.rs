@@ -4,7 +4,7 @@ use channels::{Analysis, Cut};
 use datasets::Dataset;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
-use tch::Tensor;
+use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy};
 
 use crate::TrainError;
@@ -24,6 +24,10 @@ pub struct Accuracy {
     pub total: usize,
     /// Mean cross-entropy.
     pub loss: f64,
+    /// Mean Kullback-Leibler divergence of the predictions from the original's, nats. `None` if
+    /// the evaluator does not know the original's.
+    #[serde(default)]
+    pub divergence: Option<f64>,
 }
 
 impl Accuracy {
@@ -74,6 +78,8 @@ pub struct Evaluator {
     order: Vec<Vec<usize>>,
     calibration: Calibration,
     search: Vec<(Tensor, Tensor)>,
+    /// Logarithms of the original's probabilities on each batch of `search`, `[N, classes]`.
+    originals: Vec<Tensor>,
 }
 
 impl Evaluator {
@@ -114,6 +120,7 @@ impl Evaluator {
             order: prunable.order.to_vec(),
             calibration,
             search: search?,
+            originals: Vec::new(),
         })
     }
 
@@ -129,6 +136,24 @@ impl Evaluator {
     /// Errors of running the network.
     pub fn anchor(&mut self) -> Result<(), TrainError> {
         self.calibration.anchor(self.network.graph())
+    }
+
+    /// Computes the predictions of the network with its own weights. Later measurements are
+    /// compared with them: see [`Accuracy::divergence`]. Meaningful only for a trained network.
+    ///
+    /// # Errors
+    /// Errors of running the network.
+    pub fn remember_original(&mut self, runtime: Runtime) -> Result<(), TrainError> {
+        let _guard = tch::no_grad_guard();
+        let graph = self.network.graph();
+        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+        let logits = self.search.iter().map(|(images, _)| {
+            let mode = NormMode::Running;
+            let logits = self.network.logits(images, &params, None, mode)?;
+            Ok(logits.f_log_softmax(-1, Kind::Float)?)
+        });
+        self.originals = logits.collect::<Result<_, TrainError>>()?;
+        Ok(())
     }
 
     /// Measures the network that `net` generates for `widths` on the search split.
@@ -151,26 +176,25 @@ impl Evaluator {
             base: &bound,
             stats: &stats,
         };
-        count(
-            &self.network,
-            &overlay,
-            Some(&cut),
-            self.search
-                .iter()
-                .map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone()))),
-        )
+        self.measure(&overlay, Some(&cut))
     }
-}
 
-impl Evaluator {
     /// Measures a repaired network on the search split, with its own statistics.
     ///
     /// # Errors
     /// Errors of running the network.
     pub fn accuracy_of(&self, repaired: &Repaired<'_>) -> Result<Accuracy, TrainError> {
+        self.measure(repaired, Some(repaired.cut()))
+    }
+
+    fn measure(
+        &self,
+        weights: &dyn WeightSource,
+        cut: Option<&Cut>,
+    ) -> Result<Accuracy, TrainError> {
         let search = self.search.iter();
         let search = search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())));
-        count(&self.network, repaired, Some(repaired.cut()), search)
+        count(&self.network, (weights, cut), search, &self.originals)
     }
 }
 
@@ -190,36 +214,40 @@ pub fn evaluate(
     network.check_classes(data.classes().len())?;
     let params = Params::with_options(graph, runtime.device, &runtime.options)?;
     let indices: Vec<usize> = (0..data.len()).collect();
-    count(
-        &network,
-        &params,
-        None,
-        indices
-            .chunks(batch.max(1))
-            .map(|c| read(data, c, runtime.device)),
-    )
+    let batches = indices.chunks(batch.max(1));
+    let batches = batches.map(|c| read(data, c, runtime.device));
+    count(&network, (&params, None), batches, &[])
 }
 
+/// Measures on `batches`; `originals` are the original's predictions on each of them, or empty.
 fn count(
     network: &Network,
-    weights: &dyn WeightSource,
-    cut: Option<&Cut>,
+    (weights, cut): (&dyn WeightSource, Option<&Cut>),
     batches: impl Iterator<Item = Result<(Tensor, Tensor), TrainError>>,
+    originals: &[Tensor],
 ) -> Result<Accuracy, TrainError> {
     let _guard = tch::no_grad_guard();
     let mut out = Accuracy {
         correct: 0,
         total: 0,
         loss: 0.0,
+        divergence: (!originals.is_empty()).then_some(0.0),
     };
-    for batch in batches {
+    for (index, batch) in batches.enumerate() {
         let (images, labels) = batch?;
         let logits = network.logits(&images, weights, cut, NormMode::Running)?;
         let rows = labels.size()[0] as usize;
         out.correct += torch_exec::accuracy(&logits, &labels)?;
         out.loss += cross_entropy(&logits, &labels, 0.0)?.f_double_value(&[])? * rows as f64;
         out.total += rows;
+        if let (Some(sum), Some(original)) = (&mut out.divergence, originals.get(index)) {
+            let own = logits.f_log_softmax(-1, Kind::Float)?;
+            let apart = own.f_kl_div(original, Reduction::Sum, true)?;
+            *sum += apart.f_double_value(&[])?;
+        }
     }
-    out.loss /= out.total.max(1) as f64;
+    let total = out.total.max(1) as f64;
+    out.loss /= total;
+    out.divergence = out.divergence.map(|sum| sum / total);
     Ok(out)
 }

@@ -10,7 +10,7 @@ use onnx_graph::{Graph, Tensor as Constant};
 use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_norms, no_grad};
 use train::{
     Calibration, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig, Silent, TrainJob,
-    evaluate, recalibrate, train_plain,
+    evaluate, materialise, recalibrate, reference_outputs, train_plain,
 };
 
 /// Returns a trained network with the statistics of other images but an unchanged function.
@@ -167,4 +167,53 @@ fn corrections_follow_the_kept_channels() {
         }
         assert!(logits(&pruned).isfinite().all().int64_value(&[]) == 1);
     }
+}
+
+#[test]
+fn divergence_is_zero_for_the_original_and_that_of_the_predictions_for_a_cut() {
+    let given = shifted();
+    let subject = Subject {
+        graph: given.clone(),
+        ..subject()
+    };
+    let config = EvaluatorConfig {
+        search_images: 0,
+        batch: 25,
+        ..EvaluatorConfig::default()
+    };
+    let mut evaluator = evaluator(&subject, &config);
+    let (net, runtime) = (subject.net(), Runtime::default());
+    let half: Vec<usize> = subject.full.iter().map(|full| full / 2).collect();
+    let unknown = evaluator.accuracy(&net, &half).unwrap();
+    assert_eq!(unknown.divergence, None);
+
+    evaluator.anchor().unwrap();
+    evaluator.remember_original(runtime).unwrap();
+    let divergence = |widths: &[usize]| {
+        let accuracy = evaluator.accuracy(&net, widths).unwrap();
+        accuracy.divergence.unwrap()
+    };
+    assert!(divergence(&subject.full).abs() < 1e-6);
+
+    let prunable = subject.prunable();
+    let cut = materialise(&net, prunable, &half, evaluator.calibration(), runtime).unwrap();
+    let search = data(60, 5);
+    let all: Vec<usize> = (0..60).collect();
+    let probabilities = |graph: &Graph| {
+        let (_, logits) = reference_outputs(graph, &*search, &all, runtime).unwrap();
+        let rows = logits.chunks(logits.len() / 60).map(|row| {
+            let exp: Vec<f64> = row.iter().map(|&x| f64::from(x).exp()).collect();
+            let sum: f64 = exp.iter().sum();
+            exp.into_iter().map(move |e| e / sum).collect::<Vec<_>>()
+        });
+        rows.flatten().collect::<Vec<f64>>()
+    };
+    let (p, q) = (probabilities(&given), probabilities(&cut));
+    let by_hand: f64 = p.iter().zip(&q).map(|(p, q)| p * (p / q).ln()).sum::<f64>() / 60.0;
+    let measured = divergence(&half);
+    assert!(by_hand > 0.01, "the cut must change predictions: {by_hand}");
+    assert!(
+        (measured / by_hand - 1.0).abs() < 1e-3,
+        "{measured}, {by_hand}"
+    );
 }

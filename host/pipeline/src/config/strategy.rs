@@ -16,6 +16,8 @@ pub struct SearchConfig {
     pub strategy: StrategyKind,
     /// The weights that candidates are evaluated with.
     pub weights: EvaluationWeights,
+    /// What a candidate's reward is computed from.
+    pub score: Score,
     /// Whether the first candidates of `ddpg` and `evolution` are those of a knapsack over the
     /// losses of importance, instead of random ones.
     pub seeded: bool,
@@ -35,6 +37,7 @@ impl Default for SearchConfig {
         Self {
             strategy: StrategyKind::Ddpg,
             weights: EvaluationWeights::default(),
+            score: Score::default(),
             seeded: false,
             episodes: 240,
             calibration: 40,
@@ -56,6 +59,22 @@ pub enum EvaluationWeights {
     /// The model's own, refitted to the channels that are left: see `repair`. A model that is not
     /// given trained is evaluated with generated ones.
     Repaired,
+}
+
+/// What is rewarded beside a low cost.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Score {
+    /// The share of correct predictions on the search split.
+    #[default]
+    Accuracy,
+    /// `exp(-d)`, with `d` the mean Kullback-Leibler divergence of the predictions on the search
+    /// split from the original's, nats. It needs no labels, and still tells networks apart that
+    /// all classify images right which the original was trained on. A model that is not given
+    /// trained is scored by accuracy.
+    Kl,
 }
 
 impl FromStr for EvaluationWeights {

@@ -8,11 +8,11 @@ use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
 use onnx_graph::Deployed;
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
-use train::{Evaluator, PruningNet, Repairer};
+use train::{Accuracy, Evaluator, PruningNet, Repairer};
 
 use crate::config::StrategyKind;
 use crate::environment::{CostModel, search_interval};
-use crate::episodes::{EpisodeRecord, Timings};
+use crate::episodes::{EpisodeRecord, Timings, score};
 use crate::error::PipelineError;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
@@ -55,7 +55,7 @@ impl Searching<'_> {
             macs: record.macs,
             latency: latency.map(search_interval),
         };
-        Ok(self.judge.judge(record.accuracy, cost)?)
+        Ok(self.judge.judge(record.score(), cost)?)
     }
 }
 
@@ -69,7 +69,7 @@ pub(crate) struct Asked {
 /// With its accuracy, its predicted latency and its deployable network.
 pub(crate) struct Evaluated {
     asked: Asked,
-    accuracy: f64,
+    accuracy: Accuracy,
     deployed: Deployed,
     predicted_ratio: f64,
     predicted: Option<Interval>,
@@ -94,7 +94,7 @@ impl Asked {
         let clock = Instant::now();
         let deployed = searching.prepared.deploy_widths(widths)?;
         Ok(Evaluated {
-            accuracy: accuracy.share(),
+            accuracy,
             deployed,
             predicted_ratio: costs.predictor.ratio(widths),
             predicted: costs.predictor.interval(widths),
@@ -146,7 +146,7 @@ pub(crate) fn screen_all(
     let mut screened = Vec::new();
     for candidate in candidates {
         let prospect = Prospect {
-            accuracy: candidate.accuracy,
+            accuracy: score(candidate.accuracy.share(), candidate.accuracy.divergence),
             macs: candidate.deployed.costs.macs,
             predicted: candidate.predicted.map(search_interval),
         };
@@ -271,7 +271,8 @@ impl Measured {
             episode,
             strategy,
             widths: candidate.asked.config.0,
-            accuracy: candidate.accuracy,
+            accuracy: candidate.accuracy.share(),
+            divergence: candidate.accuracy.divergence,
             macs: candidate.deployed.costs.macs,
             ratio: measured.as_ref().map(|of| of.ratio),
             latency_ns: measured.as_ref().map(|of| of.latency_ns),

@@ -6,7 +6,7 @@ use std::time::Instant;
 use search::{RewardMode, SearchError};
 use train::Evaluator;
 
-use crate::config::StrategyKind;
+use crate::config::{Score, StrategyKind};
 use crate::environment::{CostModel, SearchEnvironment};
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
@@ -27,6 +27,9 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
     let mut evaluator = Evaluator::new(prepared.prunable(), data, config, runtime)?;
     if prepared.model.trained && prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
+    }
+    if work.config.search.score == Score::Kl && prepared.model.trained {
+        work.steadily(|| evaluator.remember_original(runtime))?;
     }
     Ok(evaluator)
 }
