@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod importance;
 mod model;
+mod recipe;
 mod result;
 mod shares;
 mod store;
@@ -194,10 +195,14 @@ impl RunConfig {
     /// # Errors
     /// [`ConfigError::Syntax`] with line and column.
     pub fn stored(text: &str, path: PathBuf) -> Result<Self, ConfigError> {
-        toml::from_str(text).map_err(|error| ConfigError::Syntax {
+        let mut config: Self = toml::from_str(text).map_err(|error| ConfigError::Syntax {
             path: Some(path),
             reason: error.to_string(),
-        })
+        })?;
+        // Runs of versions without this key had no other weights.
+        let weights = EvaluationWeights::Generated;
+        config.search.weights.get_or_insert(weights);
+        Ok(config)
     }
 
     /// The configuration as TOML, with every key that has a value.
@@ -226,6 +231,7 @@ impl RunConfig {
             }
             self.data = Some(DataSpec::new(Source::Shapes));
         }
+        self.settle_recipe();
         Ok(self)
     }
 
@@ -259,7 +265,7 @@ impl RunConfig {
                 macs > 0.0 && macs <= 1.0,
                 "a share of the original's MACs, above 0 and at most 1",
             ),
-            ("search.episodes", search.episodes > 0, one),
+            ("search.episodes", search.episodes != Some(0), one),
             ("batch", self.batch > 0, one),
             ("importance.images", self.importance.images > 0, one),
             ("repair.images", self.repair.images > 0, one),

@@ -253,12 +253,12 @@ fn advance(
         calibration: &calibration,
     };
     let config = work.config;
-    let main = config.search.strategy;
+    let main = config.strategy();
     let baselines = config.result.baselines.iter().copied();
     let baselines: Vec<StrategyKind> = baselines.filter(|&kind| kind != main).collect();
-    episodes::run(work, &searching, main, config.search.episodes)?;
+    episodes::run(work, &searching, main, config.episodes())?;
     for &kind in &baselines {
-        let episodes = kind.baseline_episodes(config.search.episodes);
+        let episodes = kind.baseline_episodes(config.episodes());
         episodes::run(work, &searching, kind, episodes)?;
     }
     if until == Stage::Search {

@@ -101,7 +101,7 @@ pub(crate) fn report_data(
             model: prepared.model.name.clone(),
             device: session.profile().name.clone(),
             data: data.map_or_else(String::new, ToString::to_string),
-            strategy: work.config.search.strategy.name().into(),
+            strategy: work.config.strategy().name().into(),
             started_unix_s: clock.map(|c| c.started_unix_s),
             duration_s: clock.map(|c| c.worked_s),
             seed: Some(work.config.seed),

@@ -14,8 +14,9 @@ pub struct ResultConfig {
     /// The successive halving that chooses these candidates.
     #[serde(alias = "race")]
     pub halving: HalvingConfig,
-    /// The origin of a candidate's weights before fine-tuning.
-    pub weights: WeightOrigin,
+    /// The origin of a candidate's weights before fine-tuning: by default repaired ones where
+    /// candidates are evaluated with them, and the model's own elsewhere.
+    pub weights: Option<WeightOrigin>,
     /// Strategies to compare with: the best configuration of each gets the same fine-tuning and
     /// measurement.
     pub baselines: Vec<StrategyKind>,
@@ -39,7 +40,7 @@ impl Default for ResultConfig {
         Self {
             candidates: 1,
             halving: HalvingConfig::default(),
-            weights: WeightOrigin::Original,
+            weights: None,
             baselines: vec![StrategyKind::Uniform],
             final_effort: 4.0,
             confirm_before_finetuning: true,

@@ -158,7 +158,7 @@ fn starting_point(
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
     let calibration = source.evaluator.calibration();
-    let origin = match work.config.result.weights {
+    let origin = match work.config.weight_origin() {
         WeightOrigin::Original | WeightOrigin::Repaired if !prepared.model.trained => {
             WeightOrigin::Generated
         }

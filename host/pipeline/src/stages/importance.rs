@@ -56,8 +56,7 @@ fn estimated(
         Criterion::Magnitude
     };
     let result = &work.config.result;
-    let kinds =
-        std::iter::once(work.config.search.strategy).chain(result.baselines.iter().copied());
+    let kinds = std::iter::once(work.config.strategy()).chain(result.baselines.iter().copied());
     let weighs = kinds.clone().any(StrategyKind::weighs_losses) || work.config.search.seeded;
     let weighs = weighs && prepared.model.trained && !is_earlier;
     if by == Criterion::Magnitude && !weighs {

@@ -9,7 +9,7 @@ use crate::work::Work;
 
 /// Whether candidates are evaluated with repaired weights.
 pub(crate) fn evaluates(config: &RunConfig, prepared: &Prepared) -> bool {
-    config.search.weights == EvaluationWeights::Repaired && prepared.model.trained
+    config.evaluation_weights() == EvaluationWeights::Repaired && prepared.model.trained
 }
 
 /// The repairer of a run that evaluates or fine-tunes repaired networks.
@@ -18,7 +18,7 @@ pub(crate) fn repairer(
     prepared: &Prepared,
 ) -> Result<Option<Repairer>, PipelineError> {
     let config = work.config;
-    let starts = config.result.weights == WeightOrigin::Repaired && prepared.model.trained;
+    let starts = config.weight_origin() == WeightOrigin::Repaired && prepared.model.trained;
     if !starts && !evaluates(config, prepared) {
         return Ok(None);
     }
@@ -31,9 +31,10 @@ pub(crate) fn repairer(
 /// Whether anything of a run comes out of the joint training: weights of candidates or results, the
 /// states of the reinforcement learning, or the original where it is not given trained.
 pub(crate) fn needs_joint_training(config: &RunConfig, prepared: &Prepared) -> bool {
-    let strategies = std::iter::once(&config.search.strategy).chain(&config.result.baselines);
+    let mut strategies =
+        std::iter::once(config.strategy()).chain(config.result.baselines.iter().copied());
     !prepared.model.trained
         || !evaluates(config, prepared)
-        || config.result.weights == WeightOrigin::Generated
-        || strategies.copied().any(StrategyKind::reads_embeddings)
+        || config.weight_origin() == WeightOrigin::Generated
+        || strategies.any(StrategyKind::reads_embeddings)
 }

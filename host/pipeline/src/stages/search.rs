@@ -47,7 +47,7 @@ pub(crate) fn run(
     if work.records.get(&key)?.is_some() {
         return Ok(());
     }
-    let mut strategy = kind.build(work.config.seed, work.config.search.episodes)?;
+    let mut strategy = kind.build(work.config.seed, work.config.episodes())?;
     if let Some(state) = work.records.strategy_state(kind)? {
         strategy.restore(&state)?;
     }
