@@ -59,7 +59,7 @@ fn train(folder: &Path) -> PathBuf {
         model: ModelSpec::new("resnet20"),
         data: "shapes".parse().ok(),
         search: SearchConfig {
-            episodes: 160,
+            episodes: Some(160),
             ..SearchConfig::default()
         },
         ..RunConfig::default()

@@ -8,14 +8,14 @@
 
 use std::time::Instant;
 
-use channels::{Analysis, GroupId, Importance, Magnitude, Scores, analyse, apply};
+use channels::{Analysis, GroupId, Importance, Magnitude, PrunePlan, Scores, analyse, apply, cut};
 use datasets::{Dataset, InputSpec, Splits};
 use graphprune_tests::{shared_data, shared_model};
 use onnx_graph::{Graph, insert_batch_norm};
 use torch_exec::calibrate_norms;
 use train::{
-    Calibration, EvaluatorConfig, GroupFisher, MaskedLoss, Prunable, RepairConfig, Repairer,
-    Runtime, StructuredObs, Taylor, draw_batches, evaluate, recalibrate,
+    Calibration, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss, Prunable,
+    RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate, recalibrate,
 };
 
 /// Images for gradients and sums.
@@ -75,29 +75,45 @@ impl Subject {
             .collect()
     }
 
-    fn report(&self, name: &str, scores: &Criterion<'_>) {
+    /// One line a share of widths; with `genetic`, its selection instead of the order's.
+    fn report(&self, name: &str, scores: &Criterion<'_>, genetic: Option<&StructuredObs<'_>>) {
         let clock = Instant::now();
         let order = scores().order();
         let ranking = clock.elapsed();
-        let prunable = Prunable {
-            graph: &self.graph,
-            analysis: &self.analysis,
-            order: &order,
-        };
         let runtime = Runtime::default();
         let train: &dyn Dataset = self.splits.train.as_ref();
         let config = RepairConfig::default();
         let clock = Instant::now();
-        let repairer = Repairer::new(prunable, train, &config, runtime).expect("images are read");
+        let by_order = Prunable {
+            graph: &self.graph,
+            analysis: &self.analysis,
+            order: &order,
+        };
+        let repairer = Repairer::new(by_order, train, &config, runtime).expect("images are read");
         let preparing = clock.elapsed();
         for share in [0.75, 0.5, 0.25] {
             let widths = self.widths(share);
-            let cut = prunable.cut(&widths).expect("the widths fit");
+            let clock = Instant::now();
+            let selected = genetic.map(|obs| {
+                let network = (&self.graph, &self.analysis);
+                let selection = GeneticSelection::default().select(network, obs, &order, &widths);
+                let selection = selection.expect("the order fits");
+                let errors = selection.errors.iter().flatten();
+                let falls = errors.map(|(before, after)| 1.0 - after / before);
+                let falls: Vec<String> = falls.map(|f| format!("{:.1}", f * 100.0)).collect();
+                println!("errors fall by {} %", falls.join(", "));
+                selection.order
+            });
+            let ranking = ranking + clock.elapsed();
+            let order = selected.as_ref().unwrap_or(&order);
+            let plan = PrunePlan::from_widths(&self.analysis, order, &widths);
+            let plan = plan.expect("the widths fit");
+            let cut = cut(&self.graph, &self.analysis, &plan).expect("the plan fits");
             let plain = apply(&self.graph, &cut).expect("the cut fits");
             let mut normed = plain.clone();
             recalibrate(&mut normed, &cut, &self.calibration, runtime).expect("the network runs");
             let clock = Instant::now();
-            let repaired = repairer.repair(&widths).expect("the widths fit");
+            let repaired = repairer.repair_plan(&plan).expect("the plan fits");
             let repairing = clock.elapsed();
             let graph = repaired.graph().expect("the cut fits");
             println!(
@@ -177,7 +193,10 @@ fn main() {
             ),
         ];
         for (name, scores) in &criteria {
-            subject.report(name, scores);
+            subject.report(name, scores, None);
         }
+        let obs = StructuredObs::new(&batches, 1);
+        let (name, scores) = &criteria[criteria.len() - 1];
+        subject.report(&format!("{name}, genetic"), scores, Some(&obs));
     }
 }

@@ -47,12 +47,13 @@ impl<'a> StructuredObs<'a> {
             seed,
         }
     }
-}
 
-impl Importance for StructuredObs<'_> {
-    type Error = TrainError;
-
-    fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, TrainError> {
+    /// The layers that read each group through weights alone.
+    pub(crate) fn readers(
+        &self,
+        graph: &Graph,
+        analysis: &Analysis,
+    ) -> Result<Vec<Vec<Reader>>, TrainError> {
         let images: Vec<&Tensor> = self.batches.iter().map(|(images, _)| images).collect();
         let images = Tensor::f_cat(&images, 0)?;
         let count = images.size()[0].min(images_in_memory(graph) as i64);
@@ -85,6 +86,15 @@ impl Importance for StructuredObs<'_> {
             }
             Ok(())
         })?;
+        Ok(readers)
+    }
+}
+
+impl Importance for StructuredObs<'_> {
+    type Error = TrainError;
+
+    fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, TrainError> {
+        let readers = self.readers(graph, analysis)?;
         let Ok(magnitude) = Magnitude.scores(graph, analysis);
         let groups = magnitude.groups.into_iter().zip(readers);
         let groups = groups.map(|(magnitude, readers)| {
@@ -107,7 +117,7 @@ fn is_dense(graph: &Graph, layer: &Fitted) -> bool {
 }
 
 /// A layer that reads units of a group.
-struct Reader {
+pub(crate) struct Reader {
     /// Features of each unit, by group and unit.
     features: BTreeMap<(usize, usize), Vec<i64>>,
     /// `[features, outputs]`.
@@ -239,6 +249,22 @@ impl Reader {
             }
         }
         Ok(())
+    }
+
+    /// Returns the relative error of dropping all of `units` at once.
+    pub(crate) fn error_of(&self, units: &[usize]) -> Result<f64, TchError> {
+        let of = units.iter().filter_map(|&unit| self.features_of(unit));
+        let all: Vec<i64> = of.flatten().copied().collect();
+        if all.is_empty() {
+            return Ok(0.0);
+        }
+        let all = Tensor::f_from_slice(&all)?.f_to_device(self.weight.device())?;
+        let weight = self.weight.f_index_select(0, &all)?;
+        let block = self.inverse.f_index_select(0, &all)?;
+        let block = block.f_index_select(1, &all)?;
+        let solved = weight.f_cholesky_solve(&block.f_linalg_cholesky(false)?, false)?;
+        let error = weight.f_mul(&solved)?.f_sum(Kind::Double)?;
+        Ok(error.f_double_value(&[])? / self.energy)
     }
 
     /// Drops a unit and refits the weights of the others.

@@ -3,10 +3,10 @@
 mod common;
 
 use channels::{Importance, Magnitude, importance_order};
-use common::{data, subject};
+use common::{Subject, data, subject};
 use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, Program};
-use train::{GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read};
+use train::{GeneticSelection, GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read};
 
 /// Producers of the groups of the test network, by name: a mask on what a convolution and its batch
 /// normalisation write scales the latter's scale and bias.
@@ -158,19 +158,9 @@ fn least_error(inputs: &Tensor, sums: &Tensor, kept: &[i64]) -> f64 {
     error.double_value(&[]) / inputs.size()[0] as f64
 }
 
-#[test]
-fn structured_obs_drops_what_a_refit_of_the_rest_misses_least() {
-    let batches = batches(30, 15);
-    let subject = subject();
-    let obs = StructuredObs {
-        batches: &batches,
-        rows: 100_000,
-        ridge: 1e-12,
-        seed: 0,
-    };
-    let scores = obs.scores(&subject.graph, &subject.analysis).unwrap();
-
-    // The second group is read by the convolution 'b' alone, 3x3 with padding 1.
+/// The inputs of the convolution 'b', 3x3 with padding 1, which alone reads the second group; its
+/// sums; and their mean square. Both are centred.
+fn read_by_b(subject: &Subject, batches: &[(Tensor, Tensor)]) -> (Tensor, Tensor, f64) {
     let graph = &subject.graph;
     let program = Program::compile(graph).unwrap();
     let params = Params::from_graph(graph, tch::Device::Cpu).unwrap();
@@ -191,7 +181,22 @@ fn structured_obs_drops_what_a_refit_of_the_rest_misses_least() {
     let weight = constant("b.w").flatten(1, -1) * factor.unsqueeze(1);
     let sums = inputs.mm(&weight.transpose(0, 1));
     let energy = sums.square().sum(Kind::Double).double_value(&[]) / inputs.size()[0] as f64;
+    (inputs, sums, energy)
+}
 
+#[test]
+fn structured_obs_drops_what_a_refit_of_the_rest_misses_least() {
+    let batches = batches(30, 15);
+    let subject = subject();
+    let obs = StructuredObs {
+        batches: &batches,
+        rows: 100_000,
+        ridge: 1e-12,
+        seed: 0,
+    };
+    let scores = obs.scores(&subject.graph, &subject.analysis).unwrap();
+
+    let (inputs, sums, energy) = read_by_b(&subject, &batches);
     let units = subject.analysis.groups()[1].channels;
     let mut kept: Vec<usize> = (0..units).collect();
     let (mut before, mut highest) = (0.0, 0.0f64);
@@ -242,4 +247,55 @@ fn groups_that_obs_cannot_judge_are_ordered_by_magnitude() {
         order[1],
         importance_order(&subject.graph, &subject.analysis)[1]
     );
+}
+
+#[test]
+fn a_genetic_selection_is_the_best_of_a_small_group_and_never_worse_than_importance() {
+    let subject = subject();
+    let batches = batches(30, 15);
+    let obs = StructuredObs {
+        batches: &batches,
+        rows: 100_000,
+        ridge: 1e-12,
+        seed: 0,
+    };
+    let network = (&subject.graph, &subject.analysis);
+    // A poor order, which leaves much to gain.
+    let mut order = obs.scores(network.0, network.1).unwrap().order();
+    order.iter_mut().for_each(|order| order.reverse());
+    let half: Vec<usize> = subject.full.iter().map(|full| full / 2).collect();
+    let genetic = GeneticSelection::default();
+    let selection = genetic.select(network, &obs, &order, &half).unwrap();
+    let again = genetic.select(network, &obs, &order, &half).unwrap();
+    assert_eq!(selection, again, "equal seeds give equal selections");
+    for (group, errors) in selection.errors.iter().enumerate() {
+        let mut units = selection.order[group].clone();
+        units.sort_unstable();
+        assert!(
+            units.into_iter().eq(0..subject.full[group]),
+            "a permutation"
+        );
+        let (by_importance, chosen) = errors.unwrap();
+        assert!(chosen < by_importance, "{group}: {chosen}, {by_importance}");
+    }
+
+    let (inputs, sums, energy) = read_by_b(&subject, &batches);
+    let error = |kept: &[usize]| {
+        let columns = kept
+            .iter()
+            .flat_map(|&u| (u as i64 * 9)..(u as i64 * 9 + 9));
+        least_error(&inputs, &sums, &columns.collect::<Vec<_>>()) / energy
+    };
+    let (units, width) = (subject.full[1], half[1]);
+    let sets = (0..1u32 << units).filter(|set| set.count_ones() as usize == width);
+    let best = sets
+        .map(|set| {
+            let kept: Vec<usize> = (0..units).filter(|u| set >> u & 1 == 1).collect();
+            error(&kept)
+        })
+        .fold(f64::INFINITY, f64::min);
+    let chosen = error(&selection.order[1][..width]);
+    assert!(chosen <= best * (1.0 + 1e-6), "{chosen}, at best {best}");
+    let (_, stated) = selection.errors[1].unwrap();
+    assert!((stated / chosen - 1.0).abs() < 1e-3, "{stated}, {chosen}");
 }

@@ -41,6 +41,9 @@ pub struct ImportanceConfig {
     pub criterion: Criterion,
     /// Training images that it is estimated on.
     pub images: usize,
+    /// Whether a genetic algorithm selects the units of a candidate that is fine-tuned, beginning
+    /// with those that importance keeps. It takes some seconds to minutes a candidate.
+    pub genetic: bool,
     /// Random projections of the outputs per image, for `fisher` and for the losses of a knapsack.
     pub projections: usize,
 }
@@ -50,6 +53,7 @@ impl Default for ImportanceConfig {
         Self {
             criterion: Criterion::default(),
             images: 512,
+            genetic: false,
             projections: 4,
         }
     }

@@ -4,8 +4,8 @@ use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, PruningNet, Repairer, TeacherSetup, TrainJob, evaluate,
-    features, finetune, materialise, recalibrate,
+    Completion, Evaluator, FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs,
+    TeacherSetup, TrainJob, draw_batches, evaluate, features, finetune, materialise, recalibrate,
 };
 
 use crate::config::WeightOrigin;
@@ -86,7 +86,8 @@ pub(crate) fn run(
     let prepared = source.prepared;
     work.folder.dir(folder)?;
     // A checkpoint belongs to exactly this network.
-    let start = work.steadily(|| starting_point(work, source, widths))?;
+    let plan = work.steadily(|| plan(work, prepared, widths))?;
+    let start = work.steadily(|| starting_point(work, source, (widths, &plan)))?;
     let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
     let mut config: FinetuneConfig = work.config.finetune.clone();
     if purpose == Purpose::Halving {
@@ -95,7 +96,6 @@ pub(crate) fn run(
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
     let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
-    let plan = PrunePlan::from_widths(&prepared.analysis, &prepared.order, widths)?;
     let features = features(&prepared.graph, &prepared.analysis, &plan)?;
     let teacher = source.teacher.map(|graph| TeacherSetup {
         graph,
@@ -151,29 +151,59 @@ pub(crate) fn run(
     Ok((tuned, graph))
 }
 
-fn starting_point(
-    work: &Work<'_>,
-    source: &Source<'_>,
-    widths: &[usize],
-) -> Result<Graph, PipelineError> {
-    let prepared = source.prepared;
-    let calibration = source.evaluator.calibration();
-    let origin = match work.config.weight_origin() {
+fn origin(work: &Work<'_>, prepared: &Prepared) -> WeightOrigin {
+    match work.config.weight_origin() {
         WeightOrigin::Original | WeightOrigin::Repaired if !prepared.model.trained => {
             WeightOrigin::Generated
         }
         origin => origin,
+    }
+}
+
+/// The units that the network of `widths` keeps: those that come first by importance, or a genetic
+/// selection. Generated weights belong to the order by importance.
+fn plan(
+    work: &Work<'_>,
+    prepared: &Prepared,
+    widths: &[usize],
+) -> Result<PrunePlan, PipelineError> {
+    let config = &work.config.importance;
+    let (graph, analysis) = (&prepared.graph, &prepared.analysis);
+    if !config.genetic
+        || !prepared.model.trained
+        || origin(work, prepared) == WeightOrigin::Generated
+    {
+        return Ok(PrunePlan::from_widths(analysis, &prepared.order, widths)?);
+    }
+    let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
+    let seed = work.config.seed;
+    let batches = draw_batches(data, graph, config.images, seed, device)?;
+    let genetic = GeneticSelection {
+        seed,
+        ..GeneticSelection::default()
     };
-    Ok(match origin {
+    let obs = StructuredObs::new(&batches, seed);
+    let selection = genetic.select((graph, analysis), &obs, &prepared.order, widths)?;
+    Ok(PrunePlan::from_widths(analysis, &selection.order, widths)?)
+}
+
+fn starting_point(
+    work: &Work<'_>,
+    source: &Source<'_>,
+    (widths, plan): (&[usize], &PrunePlan),
+) -> Result<Graph, PipelineError> {
+    let prepared = source.prepared;
+    let calibration = source.evaluator.calibration();
+    Ok(match origin(work, prepared) {
         WeightOrigin::Generated => {
             let (net, runtime) = (source.net, prepared.runtime);
             materialise(net, prepared.prunable(), widths, calibration, runtime)?
         }
         WeightOrigin::Repaired if let Some(repairer) = source.repairer => {
-            repairer.repair(widths)?.graph()?
+            repairer.repair_plan(plan)?.graph()?
         }
         WeightOrigin::Original | WeightOrigin::Repaired => {
-            let cut = prepared.cut(widths)?;
+            let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
             let mut graph = channels::apply(&prepared.graph, &cut)?;
             recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;
             graph

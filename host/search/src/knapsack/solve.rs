@@ -396,7 +396,7 @@ pub(super) mod tests {
     #[test]
     fn coupled_costs_are_solved_exactly_in_99_of_100_cases_and_nearly_in_the_others() {
         let mut rng = SeededRng::new(1, 0);
-        let mut between = |low: f64, high: f64| low + (high - low) * f64::from(rng.unit());
+        let mut between = |low: f64, high: f64| low + (high - low) * rng.unit();
         let mut all: Vec<f64> = (0..2000)
             .map(|salt| {
                 let groups = between(2.0, 5.0) as usize;

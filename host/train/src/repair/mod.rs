@@ -148,8 +148,19 @@ impl Repairer {
     /// # Errors
     /// [`TrainError::Channels`] if the widths do not fit the groups; errors of running the network.
     pub fn repair(&self, widths: &[usize]) -> Result<Repaired<'_>, TrainError> {
-        let plan = PrunePlan::from_widths(&self.analysis, &self.order, widths)?;
-        let cut = cut(&self.graph, &self.analysis, &plan)?;
+        self.repair_plan(&PrunePlan::from_widths(
+            &self.analysis,
+            &self.order,
+            widths,
+        )?)
+    }
+
+    /// As [`Repairer::repair`], for any choice of units.
+    ///
+    /// # Errors
+    /// [`TrainError::Channels`] if the plan does not fit the network; errors of running it.
+    pub fn repair_plan(&self, plan: &PrunePlan) -> Result<Repaired<'_>, TrainError> {
+        let cut = cut(&self.graph, &self.analysis, plan)?;
         let targets = layers::targets(&self.layers, &self.graph, &self.analysis, &cut);
         let mut taps: Vec<ValueId> = Vec::new();
         for target in &targets {
@@ -180,7 +191,7 @@ impl Repairer {
                 waiting = rest;
                 for target in ready {
                     let failed = format!("refitting '{}'", target.layer.name);
-                    self.refit(target, &known, &plan, &repaired)
+                    self.refit(target, &known, plan, &repaired)
                         .map_err(ExecError::tensor(failed))?;
                 }
                 known.retain(|id, _| waiting.iter().any(|t| t.reads().any(|read| read == *id)));
