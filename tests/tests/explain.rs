@@ -259,7 +259,6 @@ fn a_result_is_refused_if_and_only_if_its_measurement_is_slower() {
     // Multiples of 91 from 0.9 of 192 on: 182.
     let odd = format!("{TINY}baselines = []\n[finetune.sgd]\nlr = 1e-4\n")
         .replace("max_choices = 5", "min_keep = 0.9\nmultiple = 91")
-        .replace("device = \"quick.toml\"", "device = \"local\"")
         .replace("strategy = \"ddpg\"", "strategy = \"random\"");
     fs::write(sandbox.path("odd.toml"), odd).unwrap();
     let output = sandbox.run(&[

@@ -85,6 +85,8 @@ pub(crate) struct SearchEnvironment<'a> {
     pub costs: CostModel<'a>,
     /// Per group and admissible width.
     pub losses: Option<Vec<Vec<f64>>>,
+    /// For a strategy that reads them.
+    pub proposals: Option<Vec<Widths>>,
     pub enforces_budget: bool,
 }
 
@@ -109,6 +111,10 @@ impl Environment for SearchEnvironment<'_> {
 
     fn losses(&self) -> Option<&[Vec<f64>]> {
         self.losses.as_deref()
+    }
+
+    fn proposals(&self) -> Option<&[Widths]> {
+        self.proposals.as_deref()
     }
 
     fn enforces_budget(&self) -> bool {

@@ -4,6 +4,7 @@ pub(crate) mod calibrate;
 pub(crate) mod candidate;
 pub(crate) mod export;
 pub(crate) mod finetune;
+pub(crate) mod fisher;
 pub(crate) mod importance;
 pub(crate) mod kernels;
 pub(crate) mod repair;

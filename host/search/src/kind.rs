@@ -4,7 +4,7 @@ use std::str::FromStr;
 
 use crate::{
     Ddpg, DdpgConfig, Evolution, EvolutionConfig, Knapsack, KnapsackConfig, Random, RandomConfig,
-    SearchError, Strategy, Uniform, UniformConfig,
+    SearchError, Strategy, TrackerConfig, Trajectory, Uniform, UniformConfig,
 };
 use serde::{Deserialize, Serialize};
 
@@ -21,6 +21,8 @@ pub enum StrategyKind {
     Ddpg,
     /// The evolutionary search of MetaPruning.
     Evolution,
+    /// The configurations that a network passes while it is pruned by Group Fisher importance.
+    Fisher,
     /// The least loss of importance within the budget.
     Knapsack,
     /// Random configurations near the budget.
@@ -31,9 +33,10 @@ pub enum StrategyKind {
 
 impl StrategyKind {
     /// All strategies.
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Ddpg,
         Self::Evolution,
+        Self::Fisher,
         Self::Knapsack,
         Self::Random,
         Self::Uniform,
@@ -44,6 +47,7 @@ impl StrategyKind {
         match self {
             Self::Ddpg => "ddpg",
             Self::Evolution => "evolution",
+            Self::Fisher => "fisher",
             Self::Knapsack => "knapsack",
             Self::Random => "random",
             Self::Uniform => "uniform",
@@ -65,6 +69,7 @@ impl StrategyKind {
                 seed,
                 ..EvolutionConfig::for_episodes(episodes)
             })?),
+            Self::Fisher => Box::new(Trajectory::new(TrackerConfig::default())?),
             Self::Knapsack => Box::new(Knapsack::new(KnapsackConfig {
                 seed,
                 ..KnapsackConfig::default()
@@ -81,14 +86,17 @@ impl StrategyKind {
     /// devices of a fleet measure them in parallel. DDPG learns from every episode before the
     /// next, and the bisection of the uniform search needs each outcome for its next proposal.
     pub fn asks_ahead(self) -> bool {
-        matches!(self, Self::Evolution | Self::Knapsack | Self::Random)
+        matches!(
+            self,
+            Self::Evolution | Self::Fisher | Self::Knapsack | Self::Random
+        )
     }
 
     /// Number of candidates of a search by default. The first proposals of a knapsack are the best
     /// by importance, and those of perturbed losses add little after some twenty.
     pub fn usual_episodes(self) -> u64 {
         match self {
-            Self::Knapsack => 24,
+            Self::Fisher | Self::Knapsack => 24,
             Self::Ddpg | Self::Evolution | Self::Random | Self::Uniform => 240,
         }
     }
@@ -105,6 +113,11 @@ impl StrategyKind {
     /// Whether the strategy weighs [`crate::Environment::losses`].
     pub fn weighs_losses(self) -> bool {
         self == Self::Knapsack
+    }
+
+    /// Whether the strategy reads [`crate::Environment::proposals`].
+    pub fn reads_proposals(self) -> bool {
+        self == Self::Fisher
     }
 
     /// Whether the strategy reads [`crate::Environment::embeddings`].
@@ -178,7 +191,7 @@ mod tests {
         let error = "luck".parse::<StrategyKind>().unwrap_err().to_string();
         assert_eq!(
             error,
-            "'luck' is not one of ddpg, evolution, knapsack, random, uniform"
+            "'luck' is not one of ddpg, evolution, fisher, knapsack, random, uniform"
         );
     }
 }

@@ -31,6 +31,7 @@ mod screen;
 mod space;
 mod strategy;
 mod tracker;
+mod trajectory;
 mod uniform;
 mod widths;
 
@@ -49,6 +50,7 @@ pub use screen::{Prospect, ScreenConfig, Screening, screen};
 pub use space::Space;
 pub use strategy::{Environment, Strategy};
 pub use tracker::TrackerConfig;
+pub use trajectory::Trajectory;
 pub use uniform::{Uniform, UniformConfig};
 pub use widths::Widths;
 

@@ -29,6 +29,12 @@ pub trait Environment {
         None
     }
 
+    /// Returns configurations that were found outside the search. [`crate::Trajectory`] proposes
+    /// them.
+    fn proposals(&self) -> Option<&[Widths]> {
+        None
+    }
+
     /// Whether configurations beyond the budget are useless. `false` turns the action bound and
     /// the bands off, for rewards that trade accuracy for cost.
     fn enforces_budget(&self) -> bool {

@@ -6,7 +6,7 @@
 
 use std::collections::BTreeSet;
 
-use channels::{Analysis, AxisUnit, Importance, Scores};
+use channels::{Analysis, AxisUnit, Importance, PrunePlan, Scores};
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, NodeId, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
@@ -114,13 +114,36 @@ fn projection(logits: &Tensor, rng: &mut ChaCha8Rng) -> Result<Tensor, TchError>
 }
 
 /// A value that channels of a group are written to.
-struct Written {
-    value: ValueId,
+#[derive(Clone)]
+pub(crate) struct Written {
+    pub value: ValueId,
     axis: usize,
     group: usize,
     /// Indices of the axis, and the unit of each.
     channels: Vec<i64>,
     units: Vec<i64>,
+}
+
+impl Written {
+    /// The same value of a network pruned by `plan`, or `None` if it holds no unit of the group
+    /// any more.
+    pub fn under(&self, analysis: &Analysis, plan: &PrunePlan) -> Option<Self> {
+        let (_, owners) = analysis.value_channels(self.value)?;
+        let is_kept = |owner: &Option<AxisUnit>| {
+            owner.is_none_or(|of| plan.keep[of.group.0].binary_search(&of.unit).is_ok())
+        };
+        let owners = owners.into_iter().filter(is_kept);
+        let owned = (0i64..).zip(owners).filter_map(|(channel, of)| {
+            let unit = of.filter(|of| of.group.0 == self.group)?;
+            Some((channel, unit.unit as i64))
+        });
+        let (channels, units): (Vec<i64>, Vec<i64>) = owned.unzip();
+        (!units.is_empty()).then(|| Self {
+            channels,
+            units,
+            ..self.clone()
+        })
+    }
 }
 
 /// A network with the values that its masks multiply.
@@ -167,21 +190,36 @@ impl<'a> Masks<'a> {
         let loss = loss(&outputs.logits)?;
         let values: Vec<&Tensor> = taps.iter().filter_map(|&id| outputs.tap(id)).collect();
         let gradients = Tensor::f_run_backward(&[loss], &values, false, false)?;
-        let _guard = tch::no_grad_guard();
-        for of in &self.written {
-            let Ok(at) = taps.binary_search(&of.value) else {
-                continue;
-            };
-            let (value, gradient) = (values[at], &gradients[at]);
-            let sum = by_channel(value, gradient, of.axis, count).map_err(ExecError::tensor(
-                format!("masking '{}'", self.analysis.groups()[of.group].name),
-            ))?;
-            let sum = sum.f_index_select(1, &Tensor::from_slice(&of.channels))?;
-            let units = Tensor::from_slice(&of.units);
-            groups[of.group] = groups[of.group].f_index_add(1, &units, &sum)?;
-        }
+        let products: Vec<_> = (taps.iter().copied().zip(values).zip(&gradients))
+            .map(|((id, value), gradient)| (id, value, gradient))
+            .collect();
+        add_up(&self.written, &products, self.analysis, &mut groups)?;
         Ok(groups)
     }
+}
+
+/// Adds the derivatives by the masks of what is written, given values with their gradients, to
+/// those of each group, `[images, units]`.
+pub(crate) fn add_up(
+    written: &[Written],
+    products: &[(ValueId, &Tensor, &Tensor)],
+    analysis: &Analysis,
+    groups: &mut [Tensor],
+) -> Result<(), TrainError> {
+    let _guard = tch::no_grad_guard();
+    for of in written {
+        let Some((_, value, gradient)) = products.iter().find(|(id, ..)| *id == of.value) else {
+            continue;
+        };
+        let images = value.size()[0];
+        let sum = by_channel(value, gradient, of.axis, images).map_err(ExecError::tensor(
+            format!("masking '{}'", analysis.groups()[of.group].name),
+        ))?;
+        let sum = sum.f_index_select(1, &Tensor::from_slice(&of.channels))?;
+        let units = Tensor::from_slice(&of.units);
+        groups[of.group] = groups[of.group].f_index_add(1, &units, &sum)?;
+    }
+    Ok(())
 }
 
 /// The sum over positions of a value `[images, ..., channels at axis, ...]` times its gradient:
@@ -240,7 +278,7 @@ impl Sums {
 }
 
 /// The values that the layers write the units of groups to, behind bias and batch normalisation.
-fn written(graph: &Graph, analysis: &Analysis) -> Vec<Written> {
+pub(crate) fn written(graph: &Graph, analysis: &Analysis) -> Vec<Written> {
     let readers = Readers::new(graph);
     let mut out = Vec::new();
     for (id, owners) in analysis.layers() {

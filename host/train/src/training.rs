@@ -252,7 +252,7 @@ fn check_finite(
 
 /// Images per second, as a moving average.
 #[derive(Default)]
-struct Throughput {
+pub(crate) struct Throughput {
     last: Option<Instant>,
     rate: Option<f64>,
 }

@@ -14,6 +14,7 @@ use crate::prepare::{NormOrigin, Prepared};
 use crate::records::Key;
 use crate::stages::calibrate::Calibration;
 use crate::stages::candidate::{Asked, Searching, measure_all, screen_all};
+use crate::stages::fisher::{self, TRAJECTORY};
 use crate::stages::importance::losses_by_width;
 use crate::work::{Work, nanoseconds};
 
@@ -50,6 +51,9 @@ pub(crate) fn run(
     let mut strategy = kind.build(work.config.seed, work.config.episodes())?;
     if let Some(state) = work.records.strategy_state(kind)? {
         strategy.restore(&state)?;
+    }
+    if kind.reads_proposals() {
+        fisher::run(work, searching)?;
     }
     let mut environment = environment(work, searching, kind)?;
     let done = work.records.episodes(kind);
@@ -175,8 +179,13 @@ pub(crate) fn environment<'a>(
     };
     let weighs = kind.weighs_losses() || work.config.search.seeded;
     let losses = prepared.losses.as_ref().filter(|_| weighs);
+    let proposals = match kind.reads_proposals() {
+        true => work.records.get(&TRAJECTORY)?,
+        false => None,
+    };
     Ok(SearchEnvironment {
         space,
+        proposals,
         losses: losses.map(|losses| losses_by_width(losses, &prepared.order, space)),
         net: searching.net,
         costs: CostModel::new(prepared, searching.feasibility, calibration.chain(measured))?,
