@@ -258,7 +258,8 @@ pub(crate) struct Throughput {
 }
 
 impl Throughput {
-    fn add(&mut self, images: usize) -> f64 {
+    /// Counts images, and returns the rate.
+    pub fn add(&mut self, images: usize) -> f64 {
         let now = Instant::now();
         if let Some(last) = self.last.replace(now) {
             let rate = images as f64 / (now - last).as_secs_f64().max(1e-9);
