@@ -50,8 +50,9 @@ impl Strategy for Trajectory {
             reason: "there are none; this strategy needs a network that is given trained".into(),
         })?;
         let open = proposals.iter().filter(|widths| !tracker.seen(widths));
-        let (within, beyond): (Vec<_>, Vec<_>) =
-            open.map(|widths| (env.cost(widths), widths)).partition(|(cost, _)| *cost <= limit);
+        let (within, beyond): (Vec<_>, Vec<_>) = open
+            .map(|widths| (env.cost(widths), widths))
+            .partition(|(cost, _)| *cost <= limit);
         let dearest = within.into_iter().max_by(|a, b| a.0.total_cmp(&b.0));
         let next = dearest.or_else(|| beyond.into_iter().min_by(|a, b| a.0.total_cmp(&b.0)));
         let Some((_, widths)) = next else {

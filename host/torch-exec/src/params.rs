@@ -187,12 +187,24 @@ impl WeightSource for Params {
         let keep = cut.and_then(|c| c.axes.first());
         match keep {
             None => tensor.f_copy_(value),
+            // A crop to neighbouring channels is a view, which holds the new statistics already.
+            // To write them again would invalidate the backward pass to come.
+            Some(_) if shares_memory(&tensor, cut, value)? => Ok(()),
             Some((axis, keep)) => tensor
                 .f_index_copy_(*axis as i64, &indices(keep, value), value)
                 .map(|_| ()),
         }
         .map_err(ExecError::tensor("storing running statistics"))
     }
+}
+
+/// Whether `value` is the crop of `tensor` in place.
+fn shares_memory(tensor: &Tensor, cut: Option<&Crop>, value: &Tensor) -> Result<bool, ExecError> {
+    let own = match cut {
+        Some(cut) => crop(tensor, cut)?,
+        None => tensor.shallow_clone(),
+    };
+    Ok(own.data_ptr() == value.data_ptr())
 }
 
 /// Converts a tensor into a constant of a graph.

@@ -3,10 +3,7 @@
 mod common;
 
 use common::{loader, subject};
-use train::{
-    Event, FisherPruning, FisherPruningConfig, Milestone, Observer, Runtime,
-    Silent,
-};
+use train::{Event, FisherPruning, FisherPruningConfig, Milestone, Observer, Runtime, Silent};
 
 /// The channels left, as a share of all: every unit costs the same.
 fn share(widths: &[usize], full: &[usize]) -> f64 {
@@ -44,7 +41,10 @@ fn every_budget_is_met_by_the_first_configuration_within_it_and_units_only_go() 
     let one = 1.0 / full.iter().sum::<usize>() as f64;
     for milestone in &milestones {
         let cost = share(&milestone.widths, &full);
-        assert!(cost <= milestone.budget && cost > milestone.budget - one - 1e-9, "{cost}");
+        assert!(
+            cost <= milestone.budget && cost > milestone.budget - one - 1e-9,
+            "{cost}"
+        );
         for (order, full) in milestone.order.iter().zip(&full) {
             let mut units = order.clone();
             units.sort_unstable();
@@ -55,7 +55,10 @@ fn every_budget_is_met_by_the_first_configuration_within_it_and_units_only_go() 
         for group in 0..full.len() {
             let left = |of: &Milestone| of.order[group][..of.widths[group]].to_vec();
             let (before, after) = (left(&pair[0]), left(&pair[1]));
-            assert!(after.iter().all(|unit| before.contains(unit)), "a unit came back");
+            assert!(
+                after.iter().all(|unit| before.contains(unit)),
+                "a unit came back"
+            );
         }
     }
     let (again, _) = run(&mut Silent);
