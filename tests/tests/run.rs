@@ -39,7 +39,7 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
 }
 
 #[test]
-fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_it_was_killed() {
+fn a_knapsack_and_group_fisher_need_no_joint_training_and_go_on_where_they_were_killed() {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("net.onnx"), zoo_bytes("shapes_net")).unwrap();
     // Random weights do not bear the usual learning rate for long.
@@ -47,8 +47,9 @@ fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_i
         .replace("[finetune]", "[finetune.sgd]\nlr = 1e-3\n[finetune]")
         .replace(
             "[search]",
-            "[importance]\nimages = 64\nprojections = 1\n[repair]\nimages = 32\n[search]",
-        );
+            "[importance]\nimages = 64\nprojections = 1\ngenetic = true\n[repair]\nimages = 32\n[search]\nscore = \"kl\"",
+        )
+        .replace("[result]\n", "[result]\nbaselines = [\"fisher\"]\n");
     fs::write(sandbox.path("tiny.toml"), settings).unwrap();
     let args = [
         "prune",
@@ -61,14 +62,14 @@ fn a_knapsack_over_repaired_networks_needs_no_joint_training_and_goes_on_where_i
         "0.8x",
         "--strategy",
         "knapsack",
-        "--weights",
-        "repaired",
     ];
     sandbox.kill_at(&args, "search (knapsack)");
     let output = sandbox.run(&["prune", "--out", "run", "--resume"]);
     sandbox.check_result(&output, "run");
     let stderr = String::from_utf8_lossy(&output.stderr);
-    assert!(stderr.contains("knapsack: best"), "{stderr}");
+    assert!(stderr.contains("search (knapsack)"), "{stderr}");
+    let report = fs::read_to_string(sandbox.path("run/report.json")).unwrap();
+    assert!(report.contains("baseline fisher-"), "{stderr}");
     let folder = sandbox.path("run/train");
     assert!(!folder.exists(), "there was no joint training");
 }
