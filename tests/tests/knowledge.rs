@@ -164,7 +164,7 @@ fn a_new_device_of_a_known_profile_begins_with_the_kernels_of_the_other() {
     assert!(first.contains("kernels known of this device"), "{first}");
     let second = predict("./second.toml");
     let known = "kernels known of first, a device of the same profile";
-    assert!(second.contains(known), "{second}");
+    assert!(second.contains(known), "{second}, after {first}");
     // Kernels of another device are not stored as the device's own.
     let store = Store::open(&sandbox.path("home").join(STORE_FILE)).unwrap();
     let names = store.all().unwrap().into_iter();

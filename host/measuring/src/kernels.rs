@@ -42,7 +42,8 @@ impl ProbeConfig {
             min_rounds: self.rounds.max(6),
             max_rounds: self.rounds.max(6) * 8,
             ci_target_rel: 0.02,
-            ci_accept_rel: 0.1,
+            // A profile of a noisy device may accept more.
+            ci_accept_rel: profile.sampling.ci_accept_rel.max(0.1),
             ..profile.sampling.clone()
         }
     }
