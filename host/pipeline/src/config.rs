@@ -241,6 +241,7 @@ impl RunConfig {
     /// As [`Self::check_stored`], and when the budget does not lie below the original's cost.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.budget.check()?;
+        self.check_recipe()?;
         self.check_stored()
     }
 

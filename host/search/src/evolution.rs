@@ -1,9 +1,9 @@
 //! Evolutionary search as in MetaPruning (Liu et al., ICCV 2019, arXiv 1903.10258).
 
-use crate::strategy::{check_owner, from_json, to_json};
+use crate::strategy::plain_state;
 use crate::{
-    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
-    Widths, candidates, knapsack,
+    Band, BudgetTracker, Environment, SearchError, SeededRng, Strategy, TrackerConfig, Widths,
+    candidates, knapsack,
 };
 use serde::{Deserialize, Serialize};
 
@@ -207,32 +207,11 @@ impl EvolutionState {
 }
 
 impl Strategy for Evolution {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+    plain_state!(NAME, EvolutionState);
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let widths = self.state.propose(env)?;
         self.state.tracker.exclude(&widths);
         Ok(widths)
-    }
-
-    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.record(widths, outcome)
-    }
-
-    fn abandon(&mut self, widths: &Widths) {
-        self.state.tracker.exclude(widths);
-    }
-
-    fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        to_json(NAME, &self.state)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: EvolutionState = from_json(NAME, bytes)?;
-        check_owner(NAME, &state.strategy)?;
-        self.state = state;
-        Ok(())
     }
 }

@@ -13,10 +13,10 @@
 
 mod solve;
 
-use crate::strategy::{check_owner, from_json, to_json};
+use crate::strategy::plain_state;
 use crate::{
-    Band, BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig,
-    Widths, candidates,
+    Band, BudgetTracker, Environment, SearchError, SeededRng, Strategy, TrackerConfig, Widths,
+    candidates,
 };
 use serde::{Deserialize, Serialize};
 use solve::{perturbed, solve};
@@ -88,9 +88,7 @@ impl Knapsack {
 }
 
 impl Strategy for Knapsack {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+    plain_state!(NAME, State);
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let State {
@@ -115,25 +113,6 @@ impl Strategy for Knapsack {
         *asked += 1;
         tracker.exclude(&candidate);
         Ok(candidate)
-    }
-
-    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.record(widths, outcome)
-    }
-
-    fn abandon(&mut self, widths: &Widths) {
-        self.state.tracker.exclude(widths);
-    }
-
-    fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        to_json(NAME, &self.state)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: State = from_json(NAME, bytes)?;
-        check_owner(NAME, &state.strategy)?;
-        self.state = state;
-        Ok(())
     }
 }
 

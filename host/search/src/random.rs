@@ -1,9 +1,8 @@
 //! The random baseline: random configurations close to the budget.
 
-use crate::strategy::{check_owner, from_json, to_json};
+use crate::strategy::plain_state;
 use crate::{
-    BudgetTracker, Environment, Outcome, SearchError, SeededRng, Strategy, TrackerConfig, Widths,
-    candidates,
+    BudgetTracker, Environment, SearchError, SeededRng, Strategy, TrackerConfig, Widths, candidates,
 };
 use serde::{Deserialize, Serialize};
 
@@ -74,9 +73,7 @@ impl Random {
 }
 
 impl Strategy for Random {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+    plain_state!(NAME, RandomState);
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let RandomState {
@@ -98,24 +95,5 @@ impl Strategy for Random {
         let unseen = candidates::unseen(env, &band, tracker, drawn, rng)?;
         tracker.exclude(&unseen);
         Ok(unseen)
-    }
-
-    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.record(widths, outcome)
-    }
-
-    fn abandon(&mut self, widths: &Widths) {
-        self.state.tracker.exclude(widths);
-    }
-
-    fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        to_json(NAME, &self.state)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: RandomState = from_json(NAME, bytes)?;
-        check_owner(NAME, &state.strategy)?;
-        self.state = state;
-        Ok(())
     }
 }

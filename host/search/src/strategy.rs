@@ -134,6 +134,40 @@ pub trait Strategy: Send {
     fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError>;
 }
 
+/// The methods of a strategy whose `state` is plain data with a `strategy` name and a `tracker`
+/// that outcomes are recorded in: all but the proposals.
+macro_rules! plain_state {
+    ($name:expr, $state:ty) => {
+        fn name(&self) -> &'static str {
+            $name
+        }
+
+        fn tell(
+            &mut self,
+            widths: &$crate::Widths,
+            outcome: &$crate::Outcome,
+        ) -> Result<(), $crate::SearchError> {
+            self.state.tracker.record(widths, outcome)
+        }
+
+        fn abandon(&mut self, widths: &$crate::Widths) {
+            self.state.tracker.exclude(widths);
+        }
+
+        fn snapshot(&self) -> Result<Vec<u8>, $crate::SearchError> {
+            $crate::strategy::to_json($name, &self.state)
+        }
+
+        fn restore(&mut self, bytes: &[u8]) -> Result<(), $crate::SearchError> {
+            let state: $state = $crate::strategy::from_json($name, bytes)?;
+            $crate::strategy::check_owner($name, &state.strategy)?;
+            self.state = state;
+            Ok(())
+        }
+    };
+}
+pub(crate) use plain_state;
+
 /// Serialises a state of plain data.
 pub(crate) fn to_json<T: serde::Serialize>(
     strategy: &'static str,

@@ -1,8 +1,8 @@
 //! Configurations that were found outside the search, such as those that a network passes while it
 //! is pruned step by step.
 
-use crate::strategy::{check_owner, from_json, to_json};
-use crate::{BudgetTracker, Environment, Outcome, SearchError, Strategy, TrackerConfig, Widths};
+use crate::strategy::plain_state;
+use crate::{BudgetTracker, Environment, SearchError, Strategy, TrackerConfig, Widths};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "fisher";
@@ -38,9 +38,7 @@ impl Trajectory {
 }
 
 impl Strategy for Trajectory {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+    plain_state!(NAME, State);
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let tracker = &mut self.state.tracker;
@@ -64,25 +62,6 @@ impl Strategy for Trajectory {
         let widths = widths.clone();
         tracker.exclude(&widths);
         Ok(widths)
-    }
-
-    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.record(widths, outcome)
-    }
-
-    fn abandon(&mut self, widths: &Widths) {
-        self.state.tracker.exclude(widths);
-    }
-
-    fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        to_json(NAME, &self.state)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: State = from_json(NAME, bytes)?;
-        check_owner(NAME, &state.strategy)?;
-        self.state = state;
-        Ok(())
     }
 }
 

@@ -1,9 +1,7 @@
 //! The uniform baseline: one keep ratio for the whole network.
 
-use crate::strategy::{check_owner, from_json, to_json};
-use crate::{
-    BudgetTracker, Environment, Outcome, SearchError, Strategy, TrackerConfig, Widths, candidates,
-};
+use crate::strategy::plain_state;
+use crate::{BudgetTracker, Environment, SearchError, Strategy, TrackerConfig, Widths, candidates};
 use serde::{Deserialize, Serialize};
 
 const NAME: &str = "uniform";
@@ -47,9 +45,7 @@ impl Uniform {
 }
 
 impl Strategy for Uniform {
-    fn name(&self) -> &'static str {
-        NAME
-    }
+    plain_state!(NAME, UniformState);
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
         let tracker = &mut self.state.tracker;
@@ -80,24 +76,5 @@ impl Strategy for Uniform {
         let widths = levels[next].1.clone();
         tracker.exclude(&widths);
         Ok(widths)
-    }
-
-    fn tell(&mut self, widths: &Widths, outcome: &Outcome) -> Result<(), SearchError> {
-        self.state.tracker.record(widths, outcome)
-    }
-
-    fn abandon(&mut self, widths: &Widths) {
-        self.state.tracker.exclude(widths);
-    }
-
-    fn snapshot(&self) -> Result<Vec<u8>, SearchError> {
-        to_json(NAME, &self.state)
-    }
-
-    fn restore(&mut self, bytes: &[u8]) -> Result<(), SearchError> {
-        let state: UniformState = from_json(NAME, bytes)?;
-        check_owner(NAME, &state.strategy)?;
-        self.state = state;
-        Ok(())
     }
 }

@@ -7,7 +7,7 @@ use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, accuracy};
 
 use crate::TrainError;
-use crate::importance::{Written, add_up, written};
+use crate::importance::{Written, by_image, written};
 use crate::network::{Network, Runtime};
 use crate::observer::{Event, Observer};
 use crate::prunable::Prunable;
@@ -152,6 +152,8 @@ struct Shrinking<'a> {
     /// Sums of squared mask gradients since the last step, per group and unit.
     scores: Vec<Vec<f64>>,
     cut: Cut,
+    /// What the layers of the whole network write, and of those that are left.
+    all_written: Vec<Written>,
     written: Vec<Written>,
 }
 
@@ -183,6 +185,7 @@ impl<'a> Shrinking<'a> {
                 .map(|group| vec![0.0; group.channels])
                 .collect(),
             cut: Cut::default(),
+            all_written: written(graph, job.prunable.analysis),
             written: Vec::new(),
         };
         shrinking.settle()?;
@@ -220,7 +223,7 @@ impl<'a> Shrinking<'a> {
         let is_alive = |value: ValueId| {
             producers[value.index()].is_some_and(|node| !self.cut.dead.contains(&node))
         };
-        let written = written(graph, analysis).into_iter();
+        let written = self.all_written.iter();
         let written = written.filter(|of| is_alive(of.value));
         self.written = written.filter_map(|of| of.under(analysis, &plan)).collect();
         Ok(())
@@ -289,16 +292,9 @@ impl Task for Shrinking<'_> {
             .map(|((id, value), gradient)| (id, value, gradient))
             .collect();
         let analysis = self.prunable.analysis;
-        let groups = analysis.groups().iter();
-        let mut derivatives: Vec<Tensor> = groups
-            .map(|group| {
-                let shape = [count, group.channels as i64];
-                Tensor::f_zeros(shape, (Kind::Float, images.device()))
-            })
-            .collect::<Result<_, _>>()?;
-        add_up(&self.written, &products, analysis, &mut derivatives)?;
-        for (scores, by_image) in self.scores.iter_mut().zip(&derivatives) {
-            let squares = by_image.f_square()?;
+        let derivatives = by_image(&self.written, &products, analysis, images)?;
+        for (scores, derivatives) in self.scores.iter_mut().zip(&derivatives) {
+            let squares = derivatives.f_square()?;
             let squares = squares.f_sum_dim_intlist(0i64, false, Kind::Double)?;
             let squares: Vec<f64> = Vec::try_from(&squares)?;
             scores

@@ -2,7 +2,7 @@
 
 use std::cmp::Ordering;
 
-use channels::{Analysis, GroupId};
+use channels::Analysis;
 use onnx_graph::Graph;
 use rand::seq::{IndexedRandom, SliceRandom};
 use rand::{RngExt, SeedableRng};
@@ -107,7 +107,7 @@ impl GeneticSelection {
             }
             let seed = self.seed.wrapping_add(group as u64);
             let evolved = tch::no_grad(|| self.evolve(readers, order, width, seed));
-            let name = &analysis.groups()[GroupId(group).0].name;
+            let name = &analysis.groups()[group].name;
             let failed = format!("the selection of group '{name}'");
             let evolved = evolved.map_err(torch_exec::ExecError::tensor(failed))?;
             if let Some((by_importance, best)) = evolved {

@@ -170,18 +170,11 @@ impl<'a> Masks<'a> {
         images: &Tensor,
         loss: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
     ) -> Result<Vec<Tensor>, TrainError> {
-        let count = images.size()[0];
-        let zeros = |channels: usize| {
-            Tensor::f_zeros([count, channels as i64], (Kind::Float, images.device()))
-        };
-        let groups = self.analysis.groups().iter();
-        let groups = groups.map(|group| zeros(group.channels));
-        let mut groups: Vec<Tensor> = groups.collect::<Result<_, _>>()?;
         let mut taps: Vec<ValueId> = self.written.iter().map(|of| of.value).collect();
         taps.sort_unstable();
         taps.dedup();
         if taps.is_empty() {
-            return Ok(groups);
+            return by_image(&[], &[], self.analysis, images);
         }
         let mode = NormMode::Running;
         let outputs = self
@@ -193,33 +186,37 @@ impl<'a> Masks<'a> {
         let products: Vec<_> = (taps.iter().copied().zip(values).zip(&gradients))
             .map(|((id, value), gradient)| (id, value, gradient))
             .collect();
-        add_up(&self.written, &products, self.analysis, &mut groups)?;
-        Ok(groups)
+        by_image(&self.written, &products, self.analysis, images)
     }
 }
 
-/// Adds the derivatives by the masks of what is written, given values with their gradients, to
-/// those of each group, `[images, units]`.
-pub(crate) fn add_up(
+/// Returns, per group, the derivatives `[images, units]` by the masks of what is written, given
+/// values with their gradients.
+pub(crate) fn by_image(
     written: &[Written],
     products: &[(ValueId, &Tensor, &Tensor)],
     analysis: &Analysis,
-    groups: &mut [Tensor],
-) -> Result<(), TrainError> {
+    images: &Tensor,
+) -> Result<Vec<Tensor>, TrainError> {
+    let count = images.size()[0];
+    let zeros =
+        |channels: usize| Tensor::f_zeros([count, channels as i64], (Kind::Float, images.device()));
+    let groups = analysis.groups().iter();
+    let groups = groups.map(|group| zeros(group.channels));
+    let mut groups: Vec<Tensor> = groups.collect::<Result<_, _>>()?;
     let _guard = tch::no_grad_guard();
     for of in written {
         let Some((_, value, gradient)) = products.iter().find(|(id, ..)| *id == of.value) else {
             continue;
         };
-        let images = value.size()[0];
-        let sum = by_channel(value, gradient, of.axis, images).map_err(ExecError::tensor(
+        let sum = by_channel(value, gradient, of.axis, count).map_err(ExecError::tensor(
             format!("masking '{}'", analysis.groups()[of.group].name),
         ))?;
         let sum = sum.f_index_select(1, &Tensor::from_slice(&of.channels))?;
         let units = Tensor::from_slice(&of.units);
         groups[of.group] = groups[of.group].f_index_add(1, &units, &sum)?;
     }
-    Ok(())
+    Ok(groups)
 }
 
 /// The sum over positions of a value `[images, ..., channels at axis, ...]` times its gradient:

@@ -1,6 +1,6 @@
 //! The recipe: strategy and weights that a run takes where its settings leave them open.
 
-use super::{EvaluationWeights, ModelSource, RunConfig, StrategyKind, WeightOrigin};
+use super::{ConfigError, EvaluationWeights, ModelSource, RunConfig, StrategyKind, WeightOrigin};
 
 impl RunConfig {
     /// The strategy of the search.
@@ -42,6 +42,24 @@ impl RunConfig {
             EvaluationWeights::Generated => WeightOrigin::Original,
         };
         self.result.weights.unwrap_or(usual)
+    }
+
+    /// Refuses strategies that read the importance of trained weights for a model that has none
+    /// before the run trains it.
+    pub(super) fn check_recipe(&self) -> Result<(), ConfigError> {
+        if let ModelSource::File(_) = self.model.source() {
+            return Ok(());
+        }
+        let mut kinds =
+            std::iter::once(self.strategy()).chain(self.result.baselines.iter().copied());
+        let reader = kinds.find(|kind| kind.weighs_losses() || kind.reads_proposals());
+        let (key, what) = match reader {
+            Some(kind) => ("search.strategy", format!("`{}`", kind.name())),
+            None if self.search.seeded => ("search.seeded", "a seeded search".to_owned()),
+            None => return Ok(()),
+        };
+        let reason = format!("{what} needs a network that is given trained: an ONNX file");
+        Err(ConfigError::value(key, reason))
     }
 
     /// Writes down the recipe, so that a later version goes on with the same.
@@ -105,6 +123,29 @@ mod tests {
         );
         let generated = "search.weights = \"generated\"";
         check("net.onnx", generated, (Knapsack, Generated, 24, origin));
+    }
+
+    #[test]
+    fn importance_of_a_network_that_the_run_trains_is_refused() {
+        let check = |model: &str, settings: &str| {
+            let settings = format!("budget.macs = 0.5\n{settings}");
+            let mut config = RunConfig::from_toml(&settings, None).unwrap();
+            config.model = ModelSpec::new(model);
+            config.check().map_err(|error| error.to_string())
+        };
+        for (settings, name) in [
+            ("search.strategy = \"fisher\"", "`fisher`"),
+            ("result.baselines = [\"knapsack\"]", "`knapsack`"),
+            ("search.seeded = true", "seeded"),
+        ] {
+            let error = check("resnet20", settings).unwrap_err();
+            assert!(
+                error.contains(name) && error.contains("given trained"),
+                "{error}"
+            );
+            check("net.onnx", settings).unwrap();
+        }
+        check("resnet20", "").unwrap();
     }
 
     #[test]
