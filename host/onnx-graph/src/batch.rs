@@ -5,7 +5,6 @@ mod align;
 use crate::GraphError;
 use crate::dims::Product;
 use crate::graph::Graph;
-use crate::interface::declared_sizes;
 use crate::ops::{Op, Reshape};
 use crate::value::{Dim, Shape, ValueId};
 
@@ -109,11 +108,11 @@ impl Graph {
     fn declare_open(&mut self) {
         for id in self.inputs.iter().chain(&self.outputs) {
             let value = &self.values[id.index()];
-            let sizes = self.ports.get_mut(&value.name).and_then(declared_sizes);
-            let (Some(sizes), Some(shape)) = (sizes, &value.shape) else {
+            let Some(shape) = &value.shape else {
                 continue;
             };
-            for (size, dim) in sizes.iter_mut().zip(shape) {
+            let declared = self.ports.sizes(&value.name);
+            for (size, dim) in declared.flat_map(|sizes| sizes.iter_mut().zip(shape)) {
                 if let Dim::Symbol(symbol) = dim
                     && size.dim_value.is_some_and(|n| n > 0)
                 {

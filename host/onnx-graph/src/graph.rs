@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use foldhash::{HashSet, HashSetExt};
 
 use crate::about::About;
+use crate::interface::Ports;
 use crate::names::Names;
 use crate::ops::{Facts, Op};
-use crate::proto::ValueInfoProto;
 use crate::value::{Dim, NodeId, Shape, Value, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor};
 
@@ -67,8 +67,8 @@ pub struct Graph {
     pub(crate) training: Vec<String>,
     /// Descriptive fields of the file.
     pub(crate) about: About,
-    /// Inputs and outputs as the file declares them, by name.
-    pub(crate) ports: BTreeMap<String, ValueInfoProto>,
+    /// Inputs and outputs as the file declares them.
+    pub(crate) ports: Ports,
     pub(crate) value_names: Names,
     pub(crate) node_names: Names,
 }

@@ -6,6 +6,7 @@ mod tensor;
 use std::collections::HashSet;
 
 use crate::graph::Graph;
+use crate::interface::Port;
 use crate::ops::Op;
 use crate::proto::{GraphProto, ModelProto, OperatorSetId, ValueInfoProto};
 use crate::types::value_info;
@@ -53,8 +54,11 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         .chain(extra)
         .map(|(name, t)| Initializer::new(&name, t))
         .collect();
-    let ports = |what: &str, ids: &[ValueId]| -> Result<Vec<ValueInfoProto>, GraphError> {
-        let port = |&id| graph.port(id).ok_or_else(|| untyped(graph, what, id));
+    let ports = |kind: Port, ids: &[ValueId]| -> Result<Vec<ValueInfoProto>, GraphError> {
+        let port = |&id| {
+            let port = graph.port(kind, id);
+            port.ok_or_else(|| untyped(graph, kind.name(), id))
+        };
         ids.iter().map(port).collect()
     };
     let about = &graph.about;
@@ -62,8 +66,8 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         name: graph.name.clone(),
         node: writer.nodes,
         doc_string: about.graph_doc_string.clone(),
-        input: ports("input", &graph.inputs)?,
-        output: ports("output", &graph.outputs)?,
+        input: ports(Port::Input, &graph.inputs)?,
+        output: ports(Port::Output, &graph.outputs)?,
         value_info: value_infos,
         metadata_props: about.graph_metadata.clone(),
         ..GraphProto::default()

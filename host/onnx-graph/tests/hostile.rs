@@ -116,6 +116,33 @@ fn check(bytes: &[u8]) {
         .expect("reading what was written gives the same network");
 }
 
+#[test]
+fn what_the_fuzz_targets_start_from_is_stable() {
+    let seeds = concat!(
+        env!("CARGO_MANIFEST_DIR"),
+        "/../../tests/fuzz/seeds/read_onnx"
+    );
+    let mut count = 0;
+    for entry in std::fs::read_dir(seeds).expect("the seeds are in the repository") {
+        let path = entry.expect("an entry").path();
+        check(&std::fs::read(path).expect("a readable seed"));
+        count += 1;
+    }
+    assert!(count > 0, "no seed in {seeds}");
+}
+
+#[test]
+fn an_input_that_is_an_output_too_keeps_both_declarations() {
+    let seed = include_bytes!("../../../tests/fuzz/seeds/read_onnx/returned_input.onnx");
+    let graph = read(seed, &NoExternalData).expect("a valid file");
+    let (input, output) = (graph.inputs()[0], graph.outputs()[0]);
+    assert_eq!(input, output, "the input is returned");
+    let stated = |graph: &Graph| graph.value(graph.inputs()[0]).shape.clone();
+    let again = write(&graph).expect("it can be written");
+    let back = read(&again, &NoExternalData).expect("what was written reads");
+    assert_eq!(stated(&graph), stated(&back));
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, ..ProptestConfig::default() })]
 

@@ -2,12 +2,16 @@
 //!
 //! The stable compiler is sufficient: the coverage passes need no unstable flag, and the fuzzed
 //! code is free of unsafe code, so no sanitizer is linked.
+//!
+//! The tests use a fixed seed: a failure there is due to the change under test and comes back.
+//! Without `--seed` each run explores something else.
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::{Context, Result, bail};
+use clap::Args;
 
 use crate::shell::{self, Checkout};
 
@@ -18,8 +22,19 @@ const FOLDER: &str = "tests/fuzz";
 const MEMORY: u32 = 4096;
 const INPUT_SECONDS: u32 = 10;
 
-/// Runs each target for `seconds`.
-pub fn run(checkout: &Checkout, seconds: u32) -> Result<()> {
+/// How far to go.
+#[derive(Args, Clone, Copy)]
+pub struct Options {
+    /// Seconds per target
+    #[arg(long, default_value_t = 300)]
+    pub seconds: u32,
+    /// Seed of the random changes; another one in each run unless given
+    #[arg(long)]
+    pub seed: Option<u32>,
+}
+
+/// Runs each target.
+pub fn run(checkout: &Checkout, options: Options) -> Result<()> {
     let tool = install(checkout)?;
     let targets = targets(checkout)?;
     if targets.is_empty() {
@@ -38,7 +53,9 @@ pub fn run(checkout: &Checkout, seconds: u32) -> Result<()> {
                 fuzz.arg(&seeds);
             }
             fuzz.arg("--").args([
-                format!("-max_total_time={seconds}"),
+                format!("-max_total_time={}", options.seconds),
+                // libFuzzer draws a seed for 0.
+                format!("-seed={}", options.seed.unwrap_or(0)),
                 format!("-rss_limit_mb={MEMORY}"),
                 format!("-timeout={INPUT_SECONDS}"),
                 "-print_final_stats=1".to_owned(),

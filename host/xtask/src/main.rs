@@ -57,11 +57,7 @@ enum Command {
     /// Check the architecture and the rules for sources
     Check(check::Options),
     /// Run the fuzz targets
-    Fuzz {
-        /// Seconds per target
-        #[arg(long, default_value_t = 300)]
-        seconds: u32,
-    },
+    Fuzz(fuzz::Options),
     /// Install PyTorch for comparison and run the benchmarks
     Bench {
         /// Arguments for the benchmarks, such as a name
@@ -83,7 +79,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&checkout, options),
         Command::Agents(options) => agents::run(&checkout, options),
         Command::Check(options) => check::run(&checkout, options),
-        Command::Fuzz { seconds } => fuzz::run(&checkout, *seconds),
+        Command::Fuzz(options) => fuzz::run(&checkout, *options),
         Command::Bench { more } => bench::run(&checkout, more),
         Command::Arena(options) => arena::run(&checkout, options),
         Command::Zoo(options) => zoo::run(&checkout, options),

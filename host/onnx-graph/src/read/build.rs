@@ -9,6 +9,7 @@ use crate::about::About;
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
 use crate::graph::{Graph, Node};
+use crate::interface::Ports;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
 use crate::simplify::simplify;
@@ -48,10 +49,7 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
         graph_metadata: std::mem::take(&mut proto.metadata_props),
         ..about
     };
-    let ports = proto.input.iter().chain(&proto.output);
-    graph.ports = ports
-        .map(|port| (port.name.clone(), port.clone()))
-        .collect();
+    graph.ports = Ports::of(&proto);
     Reader::new(graph, &proto, external)?.run(&proto, &inlined.opsets)
 }
 
