@@ -135,7 +135,13 @@ impl Masker<'_> {
             return Ok(None);
         };
         let keep: Vec<bool> = atoms.iter().map(|&a| self.kept.atom(a)).collect();
-        if keep.iter().all(|&k| k) {
+        // The float that is made of a quantised value is masked.
+        let is_float = self
+            .graph
+            .value(value)
+            .dtype
+            .is_none_or(|d| d == DType::F32);
+        if keep.iter().all(|&k| k) || !is_float {
             return Ok(None);
         }
         let Some(shape) = &self.graph.value(value).shape else {

@@ -23,6 +23,7 @@ pub struct Cli {
 pub enum Command {
     Inspect(commands::inspect::Args),
     Prune(commands::prune::Args),
+    Quantize(commands::quantize::Args),
     Train(commands::stage::TrainArgs),
     Search(commands::stage::SearchArgs),
     Finetune(commands::stage::FinetuneArgs),

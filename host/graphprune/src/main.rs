@@ -61,6 +61,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
+        Command::Quantize(args) => commands::quantize::run(&args),
         Command::Train(args) => commands::stage::train(&args),
         Command::Search(args) => commands::stage::search(&args),
         Command::Finetune(args) => commands::stage::finetune(&args),

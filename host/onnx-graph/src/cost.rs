@@ -71,8 +71,8 @@ impl Counter<'_> {
     }
 
     fn bytes(&self, id: ValueId) -> Option<u64> {
-        let size = self.graph.value(id).dtype?.size() as u64;
-        Some(self.elements(id)?.saturating_mul(size))
+        let bits = self.graph.value(id).dtype?.bits() as u64;
+        Some(self.elements(id)?.saturating_mul(bits).div_ceil(8))
     }
 
     fn macs(&self, node: &Node) -> Option<u64> {

@@ -56,6 +56,17 @@ pub enum GraphError {
         /// The number of elements.
         held: usize,
     },
+    /// Scales do not apply to a tensor of integers.
+    #[error(
+        "{scales} scales do not apply to a tensor of dimensions {dims:?}: one for the tensor or one per index of an \
+         axis is needed, each finite and positive, and integers of at most 32 bits"
+    )]
+    Scaling {
+        /// The dimensions of the tensor.
+        dims: Vec<usize>,
+        /// The number of scales.
+        scales: usize,
+    },
     /// An axis is out of range.
     #[error("axis {axis} is out of range for rank {rank}")]
     Axis {

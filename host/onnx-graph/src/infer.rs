@@ -29,6 +29,8 @@ impl Graph {
             .unwrap_or_default();
         let dtype = match &node.op {
             Op::Shape(_) => Some(DType::I64),
+            Op::QuantizeLinear(op) => Some(op.0.dtype),
+            Op::DequantizeLinear(_) => Some(DType::F32),
             Op::Where(_) => node.input(1).and_then(|v| self.values[v.index()].dtype),
             _ => node
                 .inputs

@@ -13,6 +13,7 @@ pub(crate) use context::{Emission, Extra, Facts, Operator, Parsing};
 pub use opaque::Opaque;
 pub(crate) use opaque::{INVENTED, Output, unchanged};
 pub use pad::PadMode;
+pub use quantize_linear::Quantization;
 pub use resize::{Coordinates, Extent, ResizeMode, Rounding};
 
 /// Declares the operators with a typed form, by the module that defines them.
@@ -121,6 +122,7 @@ operators! {
     concat: Concat;
     conv: Conv;
     conv_transpose: ConvTranspose;
+    dequantize_linear: DequantizeLinear;
     dropout: Dropout;
     einsum: Einsum;
     expand: Expand;
@@ -137,6 +139,7 @@ operators! {
     pad: Pad;
     pow: Pow;
     prelu: PRelu;
+    quantize_linear: QuantizeLinear;
     reduce_l2: ReduceL2;
     reduce_mean: ReduceMean;
     reduce_sum: ReduceSum;

@@ -1,10 +1,13 @@
 //! Constant tensors: initialisers and the values of Constant nodes.
 
 mod crop;
+mod stored;
 
 use std::sync::Arc;
 
 use crate::GraphError;
+
+pub use stored::{Scaling, Stored};
 
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -22,19 +25,30 @@ pub enum DType {
     U8,
     /// Signed byte.
     I8,
+    /// Unsigned integer of four bits.
+    U4,
+    /// Signed integer of four bits.
+    I4,
     /// Boolean, one byte each.
     Bool,
 }
 
 impl DType {
-    /// Returns the bytes of an element.
+    /// Returns the bits of an element.
     #[must_use]
-    pub fn size(self) -> usize {
+    pub fn bits(self) -> usize {
         match self {
-            Self::F64 | Self::I64 => 8,
-            Self::F32 | Self::I32 => 4,
-            Self::U8 | Self::I8 | Self::Bool => 1,
+            Self::F64 | Self::I64 => 64,
+            Self::F32 | Self::I32 => 32,
+            Self::U8 | Self::I8 | Self::Bool => 8,
+            Self::U4 | Self::I4 => 4,
         }
+    }
+
+    /// Returns the bytes of `count` elements in a file, unless they exceed what memory addresses.
+    #[must_use]
+    pub fn bytes(self, count: usize) -> Option<usize> {
+        Some(count.checked_mul(self.bits())?.div_ceil(8))
     }
 }
 
@@ -54,6 +68,10 @@ pub enum TensorData {
     U8(Vec<u8>),
     /// Signed bytes.
     I8(Vec<i8>),
+    /// Unsigned integers of four bits, one per byte.
+    U4(Vec<u8>),
+    /// Signed integers of four bits, one per byte.
+    I4(Vec<i8>),
     /// Booleans.
     Bool(Vec<bool>),
 }
@@ -64,6 +82,8 @@ pub enum TensorData {
 pub struct Tensor {
     dims: Vec<usize>,
     data: Arc<TensorData>,
+    /// The integers that a file holds for these floats.
+    stored: Option<Arc<Stored>>,
 }
 
 macro_rules! each_data {
@@ -75,6 +95,8 @@ macro_rules! each_data {
             TensorData::I32($v) => $body,
             TensorData::U8($v) => $body,
             TensorData::I8($v) => $body,
+            TensorData::U4($v) => $body,
+            TensorData::I4($v) => $body,
             TensorData::Bool($v) => $body,
         }
     };
@@ -99,7 +121,11 @@ impl Tensor {
         if expected != Some(held) || largest_stride.is_none() {
             return Err(GraphError::TensorSize { dims, held });
         }
-        Ok(Self { dims, data })
+        Ok(Self {
+            dims,
+            data,
+            stored: None,
+        })
     }
 
     /// Creates a float tensor.
@@ -116,6 +142,7 @@ impl Tensor {
         Self {
             dims: vec![data.len()],
             data: Arc::new(TensorData::I64(data)),
+            stored: None,
         }
     }
 
@@ -125,6 +152,7 @@ impl Tensor {
         Self {
             dims: Vec::new(),
             data: Arc::new(TensorData::F32(vec![value])),
+            stored: None,
         }
     }
 
@@ -162,6 +190,8 @@ impl Tensor {
             TensorData::I32(_) => DType::I32,
             TensorData::U8(_) => DType::U8,
             TensorData::I8(_) => DType::I8,
+            TensorData::U4(_) => DType::U4,
+            TensorData::I4(_) => DType::I4,
             TensorData::Bool(_) => DType::Bool,
         }
     }
@@ -191,7 +221,10 @@ impl Tensor {
     /// # Errors
     /// [`GraphError::TensorSize`] if the number of elements differs.
     pub fn reshaped(self, dims: Vec<usize>) -> Result<Self, GraphError> {
-        Self::sharing(dims, self.data)
+        let mut out = Self::sharing(dims, self.data)?;
+        let stored = self.stored.and_then(|s| s.reshaped(&out.dims));
+        out.stored = stored.map(Arc::new);
+        Ok(out)
     }
 
     /// Permutes the axes: axis `i` of the result is axis `perm[i]` of this tensor.
@@ -226,11 +259,17 @@ impl Tensor {
         let flat = Self {
             dims: vec![self.len()],
             data: self.data.clone(),
+            stored: None,
         };
-        flat.select(0, &order)?.reshaped(dims)
+        let mut out = flat.select(0, &order)?.reshaped(dims)?;
+        if let Some(stored) = &self.stored {
+            out.stored = Some(Arc::new(stored.permuted(perm)?));
+        }
+        Ok(out)
     }
 
-    /// Whether both tensors have the same bits. Unlike with `==`, a NaN equals itself.
+    /// Whether both tensors have the same bits and are stored alike. Unlike with `==`, a NaN
+    /// equals itself.
     #[must_use]
     pub fn same_bits(&self, other: &Self) -> bool {
         let equal = match (&*self.data, &*other.data) {
@@ -244,7 +283,7 @@ impl Tensor {
                 .eq(b.iter().map(|x| x.to_bits())),
             (a, b) => a == b,
         };
-        equal && self.dims == other.dims
+        equal && self.dims == other.dims && self.stored == other.stored
     }
 }
 

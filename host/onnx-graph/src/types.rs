@@ -14,6 +14,8 @@ pub(crate) fn dtype(code: i32) -> Option<DType> {
         7 => DType::I64,
         9 => DType::Bool,
         11 => DType::F64,
+        21 => DType::U4,
+        22 => DType::I4,
         _ => return None,
     })
 }
@@ -28,6 +30,8 @@ pub(crate) fn code(dtype: DType) -> i32 {
         DType::I64 => 7,
         DType::Bool => 9,
         DType::F64 => 11,
+        DType::U4 => 21,
+        DType::I4 => 22,
     }
 }
 

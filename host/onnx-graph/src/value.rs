@@ -90,6 +90,10 @@ impl<'a> ValueTable<'a> {
         self.get(id).shape.as_deref()
     }
 
+    pub fn dtype(self, id: ValueId) -> Option<DType> {
+        self.get(id).dtype
+    }
+
     pub fn constant(self, id: ValueId) -> Option<&'a Tensor> {
         self.constants.get(&id)
     }

@@ -31,9 +31,17 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
     let opset = operator_set(graph)?;
     let mut writer = Writer::new(graph, opset);
     let mut value_infos = Vec::new();
-    let mut used: HashSet<ValueId> = graph.outputs.iter().copied().collect();
+    let read = graph
+        .nodes
+        .iter()
+        .flat_map(|node| node.inputs.iter().flatten());
+    let used: HashSet<ValueId> = graph.outputs.iter().chain(read).copied().collect();
+    let constants = graph.constants.iter().filter(|(id, _)| used.contains(id));
+    let (stored, floats): (Vec<_>, Vec<_>) = constants.partition(|(_, t)| t.stored().is_some());
+    for (&id, tensor) in stored {
+        writer.stored(id, tensor);
+    }
     for node in &graph.nodes {
-        used.extend(node.inputs.iter().flatten());
         writer.node(node)?;
         // Shapes that rules may not determine for the next reader are stated.
         let unknown = |v: &ValueId| graph.value(*v).shape.is_none();
@@ -46,7 +54,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
             value_infos.extend(outputs.filter_map(|&v| value_info(graph.value(v))));
         }
     }
-    let constants = graph.constants.iter().filter(|(id, _)| used.contains(id));
+    let constants = floats.into_iter();
     let constants = constants.map(|(&id, t)| (graph.value(id).name.clone(), t));
     let extra = writer.extra.iter();
     let extra = extra.map(|(name, t): &(String, Tensor)| (name.clone(), t));
@@ -105,7 +113,13 @@ fn operator_set(graph: &Graph) -> Result<i64, GraphError> {
         .nodes
         .iter()
         .map(|node| (node.op.since(&graph.facts(node)), node));
-    let newest = since.max_by_key(|(since, _)| *since);
+    let since = since.map(|(since, node)| (since, format!("'{}' ({})", node.name, node.op.name())));
+    let stored = graph.constants.iter().filter_map(|(&id, tensor)| {
+        let stored = tensor.stored()?;
+        let since = stored.scaling.since(stored.integers.dtype());
+        Some((since, format!("of the integers '{}'", graph.value(id).name)))
+    });
+    let newest = since.chain(stored).max_by_key(|(since, _)| *since);
     let Some((opset, cause)) = newest.filter(|(since, _)| *since > graph.opset) else {
         return Ok(graph.opset);
     };
@@ -115,12 +129,9 @@ fn operator_set(graph: &Graph) -> Result<i64, GraphError> {
             && !crate::ops::unchanged(&op.op_type, graph.opset, opset)
         {
             let reason = format!(
-                "the model is of operator set {}, node '{}' ({}) is written in a form that needs {opset}, and {} is not \
+                "the model is of operator set {}, node {cause} is written in a form that needs {opset}, and {} is not \
                  known to mean the same there; export the model at operator set {opset} or later",
-                graph.opset,
-                cause.name,
-                cause.op.name(),
-                op.op_type,
+                graph.opset, op.op_type,
             );
             return Err(GraphError::Unsupported {
                 place: format!("node '{}'", node.name),

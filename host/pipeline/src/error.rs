@@ -117,6 +117,17 @@ pub enum PipelineError {
         /// Least latency ratio measured.
         nearest: f64,
     },
+    /// The model is quantised already.
+    #[error(
+        "model '{model}': it is quantised already (node '{node}'); give the network in floats that it was made from, or \
+         prune this one as it is"
+    )]
+    Quantized {
+        /// The file.
+        model: String,
+        /// A node that makes or reads integers.
+        node: String,
+    },
     /// An exported network computes something else than the trained one.
     #[error(
         "the exported network '{model}' differs from the trained one by {error:.2e} of its output spread (at most \

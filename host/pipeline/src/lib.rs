@@ -23,11 +23,13 @@ mod measure;
 mod missing;
 mod model;
 mod news;
+mod on_device;
 mod operators;
 mod pace;
 mod predict;
 mod prepare;
 mod progress;
+mod quantize;
 mod records;
 mod run;
 mod sizes;
@@ -59,6 +61,7 @@ pub use onnx_graph::{InputSize, InputSizeError};
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
 pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};
+pub use quantize::{Gate, QuantizeCandidate, QuantizeRequest, Quantized, quantize};
 pub use records::Records;
 pub use report::{
     Explanation, GroupSteps, PredictedPoint, ReportData, explanation_text, text_table as table,
@@ -66,3 +69,4 @@ pub use report::{
 pub use run::{Run, RunOutcome, Stage};
 pub use sizes::with_input_sizes;
 pub use summary::rewrite_report;
+pub use torch_exec::RangeMethod;

@@ -87,8 +87,9 @@ rules! {
     Squeeze(op) => squeeze::squeeze(cx, node, op);
     Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);
     Transpose(op) => transpose::rule(cx, node, op);
-    Clip(_) | Dropout(_) | Erf(_) | Exp(_) | Gelu(_) | HardSigmoid(_) | HardSwish(_) | Identity(_)
-        | LeakyRelu(_) | Pow(_) | Relu(_) | Sigmoid(_) | Sqrt(_) | Tanh(_) => {
+    Clip(_) | DequantizeLinear(_) | Dropout(_) | Erf(_) | Exp(_) | Gelu(_) | HardSigmoid(_)
+        | HardSwish(_) | Identity(_) | LeakyRelu(_) | Pow(_) | QuantizeLinear(_) | Relu(_)
+        | Sigmoid(_) | Sqrt(_) | Tanh(_) => {
         unary::rule(cx, node)
     };
     Where(_) => where_::rule(cx, node);

@@ -9,5 +9,6 @@ pub mod measure;
 pub mod measurements;
 pub mod predict;
 pub mod prune;
+pub mod quantize;
 pub mod report;
 pub mod stage;

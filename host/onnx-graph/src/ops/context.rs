@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use crate::attribute::{Attribute, AttributeValue};
 use crate::fold::{Fold, OpenSizes};
 use crate::value::{Dim, Shape, ValueId, ValueTable};
-use crate::{GraphError, Tensor};
+use crate::{DType, GraphError, Tensor, TensorData};
 
 /// An operator with typed attributes.
 pub(crate) trait Operator: Sized {
@@ -187,6 +187,16 @@ impl<'a> Parsing<'a> {
         self.values.shape(self.input(i)?)
     }
 
+    /// The element type of input `i`, if it is known.
+    pub fn dtype(&self, i: usize) -> Option<DType> {
+        self.values.dtype(self.input(i)?)
+    }
+
+    /// Whether input `i` may hold 32-bit floats.
+    pub fn float_like(&self, i: usize) -> bool {
+        self.dtype(i).is_none_or(|dtype| dtype == DType::F32)
+    }
+
     /// The tensor of input `i`, if it is constant.
     pub fn constant(&self, i: usize) -> Option<&'a Tensor> {
         self.values.constant(self.input(i)?)
@@ -292,6 +302,12 @@ impl Emission {
     pub fn ints_input(&mut self, what: &'static str, v: &[i64]) {
         let list = Tensor::i64s(v.to_vec());
         self.inputs.push(Some(Extra::Tensor(what, list)));
+    }
+
+    /// An input without dimensions; `data` has one element.
+    pub fn scalar_input(&mut self, what: &'static str, data: TensorData) {
+        let tensor = Tensor::new(Vec::new(), data).ok();
+        self.inputs.push(tensor.map(|t| Extra::Tensor(what, t)));
     }
 
     pub fn float_input(&mut self, what: &'static str, v: Option<f32>) {

@@ -225,9 +225,14 @@ impl<'a> Reader<'a> {
             self.constant(first, tensor)?;
             return Ok(());
         }
+        let is_output = self.outputs.contains(first.as_str());
+        if !is_output && let Some((tensor, inputs)) = self.dequantized(proto, &attributes) {
+            self.computed(first, tensor)?;
+            self.release(&inputs);
+            return Ok(());
+        }
         let mut parsed = self.parse(proto, opset, attributes)?;
         self.normalise(&mut parsed);
-        let is_output = self.outputs.contains(first.as_str());
         if !is_output && parsed.outputs == 1 {
             if let (Op::Identity(_), Some(&Some(id))) = (&parsed.op, parsed.inputs.first())
                 && self.graph.constant(id).is_some()

@@ -3,8 +3,9 @@
 use super::build::Reader;
 use crate::fold::{self, Folded};
 use crate::ops::Op;
+use crate::proto::{NodeProto, plain};
 use crate::value::ValueId;
-use crate::{GraphError, Tensor};
+use crate::{Attribute, AttributeValue, GraphError, Scaling, Tensor};
 
 impl<'a> Reader<'a> {
     /// Defines a constant that a node computes.
@@ -26,6 +27,53 @@ impl<'a> Reader<'a> {
         }
         let limit = self.budget.limit();
         fold::evaluate(&self.graph, &self.open_sizes, op, inputs, limit)
+    }
+
+    /// The floats that a DequantizeLinear of constants makes, stored as its integers, and the
+    /// inputs of the node. `None` for other nodes and forms.
+    pub(super) fn dequantized(
+        &self,
+        node: &NodeProto,
+        attributes: &[Attribute],
+    ) -> Option<(Tensor, Vec<Option<ValueId>>)> {
+        if node.op_type != "DequantizeLinear" || node.output.len() > 1 {
+            return None;
+        }
+        if !matches!(plain(&node.domain), "" | "com.microsoft") {
+            return None;
+        }
+        let mut axis = 1;
+        for attribute in attributes {
+            match (attribute.name.as_str(), &attribute.value) {
+                ("axis", AttributeValue::Int(v)) => axis = *v,
+                ("block_size", AttributeValue::Int(0))
+                | ("output_dtype", AttributeValue::Int(0 | 1)) => {}
+                _ => return None,
+            }
+        }
+        let inputs = node
+            .input
+            .iter()
+            .map(|name| self.scope.get(name.as_str()).copied());
+        let inputs: Vec<_> = inputs.collect();
+        let constant = |i: usize| self.graph.constant(inputs.get(i).copied().flatten()?);
+        let (integers, scales) = (constant(0)?, constant(1)?.as_f32()?);
+        let zero_points = match node.input.get(2).filter(|name| !name.is_empty()) {
+            None => vec![0; scales.len()],
+            Some(_) => constant(2)?.to_i32s()?,
+        };
+        let rank = integers.dims().len() as i64;
+        let axis = if axis < 0 { axis + rank } else { axis };
+        let scaling = Scaling {
+            scales: scales.to_vec(),
+            zero_points,
+            axis: match scales.len() {
+                1 => None,
+                _ => Some(usize::try_from(axis).ok().filter(|&a| (a as i64) < rank)?),
+            },
+        };
+        let tensor = Tensor::dequantized(integers.clone(), scaling).ok()?;
+        Some((tensor, inputs))
     }
 
     /// Drops the inputs of a folded node that have no further readers.

@@ -33,16 +33,16 @@ pub(super) fn tensor(
         .collect();
     let dims = dims.ok_or_else(|| malformed(format!("negative dimension in {:?}", proto.dims)))?;
     let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let bytes = count.and_then(|n| n.checked_mul(dtype.size()));
-    let Some(bytes) = bytes else {
+    let bytes = count.and_then(|n| dtype.bytes(n));
+    let (Some(count), Some(bytes)) = (count, bytes) else {
         return Err(malformed(format!("{dims:?} is too large")));
     };
     let data = if proto.data_location == 1 {
-        raw(dtype, &load(proto, name, bytes, external)?)
+        raw(dtype, &load(proto, name, bytes, external)?, count)
     } else if let Some(data) = &proto.raw_data {
-        raw(dtype, data)
+        raw(dtype, data, count)
     } else {
-        typed(proto, dtype)
+        typed(proto, dtype, count)
     };
     Tensor::new(dims, data.map_err(malformed)?).map_err(|e| malformed(e.to_string()))
 }
@@ -94,8 +94,20 @@ fn load(
     Ok(data)
 }
 
-fn raw(dtype: DType, data: &[u8]) -> Result<TensorData, String> {
-    if !data.len().is_multiple_of(dtype.size()) {
+/// The four-bit halves of bytes, the lower one first
+/// ([encoding](https://onnx.ai/onnx/technical/int4.html)). An odd count leaves a half unused.
+fn halves<T>(bytes: impl Iterator<Item = u8>, count: usize, from: impl Fn(u8) -> T) -> Vec<T> {
+    let halves = bytes.flat_map(|b| [b & 15, b >> 4]);
+    halves.take(count).map(from).collect()
+}
+
+/// A four-bit integer in two's complement.
+fn signed(half: u8) -> i8 {
+    (half << 4).cast_signed() >> 4
+}
+
+fn raw(dtype: DType, data: &[u8], count: usize) -> Result<TensorData, String> {
+    if !(data.len() * 8).is_multiple_of(dtype.bits()) {
         return Err(format!(
             "{} bytes are no whole number of elements",
             data.len()
@@ -111,11 +123,13 @@ fn raw(dtype: DType, data: &[u8]) -> Result<TensorData, String> {
         DType::I32 => TensorData::I32(each(data, i32::from_le_bytes)),
         DType::U8 => TensorData::U8(data.to_vec()),
         DType::I8 => TensorData::I8(each(data, i8::from_le_bytes)),
+        DType::U4 => TensorData::U4(halves(data.iter().copied(), count, |h| h)),
+        DType::I4 => TensorData::I4(halves(data.iter().copied(), count, signed)),
         DType::Bool => TensorData::Bool(data.iter().map(|&b| b != 0).collect()),
     })
 }
 
-fn typed(proto: &TensorProto, dtype: DType) -> Result<TensorData, String> {
+fn typed(proto: &TensorProto, dtype: DType, count: usize) -> Result<TensorData, String> {
     fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
         list.iter()
             .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))
@@ -128,6 +142,16 @@ fn typed(proto: &TensorProto, dtype: DType) -> Result<TensorData, String> {
         DType::I32 => TensorData::I32(proto.int32_data.clone()),
         DType::U8 => TensorData::U8(narrow(&proto.int32_data)?),
         DType::I8 => TensorData::I8(narrow(&proto.int32_data)?),
+        DType::U4 => TensorData::U4(halves(
+            narrow::<u8>(&proto.int32_data)?.into_iter(),
+            count,
+            |h| h,
+        )),
+        DType::I4 => TensorData::I4(halves(
+            narrow::<u8>(&proto.int32_data)?.into_iter(),
+            count,
+            signed,
+        )),
         DType::Bool => TensorData::Bool(proto.int32_data.iter().map(|&v| v != 0).collect()),
     })
 }

@@ -1,5 +1,7 @@
 //! Selecting indices along several axes in one pass, without intermediate copies.
 
+use std::sync::Arc;
+
 use super::{Tensor, TensorData};
 use crate::GraphError;
 
@@ -37,8 +39,8 @@ impl Tensor {
         }
         let mut dims = self.dims.clone();
         let mut levels = Vec::new();
-        for (axis, keep) in lists.into_iter().enumerate() {
-            let Some(keep) = keep else { continue };
+        for (axis, keep) in lists.iter().enumerate() {
+            let Some(keep) = *keep else { continue };
             let size = self.dims[axis];
             if let Some(&index) = keep.iter().find(|&&k| k >= size) {
                 return Err(GraphError::Index { index, size });
@@ -56,9 +58,15 @@ impl Tensor {
             TensorData::I32(v) => TensorData::I32(picked(v, &levels, len)),
             TensorData::U8(v) => TensorData::U8(picked(v, &levels, len)),
             TensorData::I8(v) => TensorData::I8(picked(v, &levels, len)),
+            TensorData::U4(v) => TensorData::U4(picked(v, &levels, len)),
+            TensorData::I4(v) => TensorData::I4(picked(v, &levels, len)),
             TensorData::Bool(v) => TensorData::Bool(picked(v, &levels, len)),
         };
-        Self::new(dims, data)
+        let mut out = Self::new(dims, data)?;
+        if let Some(stored) = &self.stored {
+            out.stored = Some(Arc::new(stored.crop(&lists)?));
+        }
+        Ok(out)
     }
 }
 

@@ -10,7 +10,7 @@ use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
 use crate::value::{Dim, ValueId};
-use crate::{GraphError, Tensor};
+use crate::{GraphError, Stored, Tensor};
 
 /// The operator set in which Shape gained a range of axes.
 const RANGES_OF_SHAPE: i64 = 15;
@@ -55,6 +55,38 @@ impl<'a> Writer<'a> {
         let name = self.new_value(base);
         self.extra.push((name.clone(), tensor));
         name
+    }
+
+    /// Appends the node that computes a constant from the integers that it is stored as.
+    pub fn stored(&mut self, id: ValueId, tensor: &Tensor) {
+        let Some(Stored { integers, scaling }) = tensor.stored() else {
+            return;
+        };
+        let name = self.graph.value(id).name.clone();
+        let dims = scaling
+            .axis
+            .map_or_else(Vec::new, |_| vec![scaling.scales.len()]);
+        let zero_points = integers.with_integers(&dims, &scaling.zero_points);
+        let scales = Tensor::f32(dims, scaling.scales.clone()).ok();
+        let node = self.new_node(&format!("{name}_dequantize"));
+        let mut input = vec![self.constant(&format!("{name}_quantized"), integers.clone())];
+        for (what, tensor) in [("scale", scales), ("zero_point", zero_points)] {
+            input.extend(tensor.map(|t| self.constant(&format!("{name}_{what}"), t)));
+        }
+        let axis = scaling.axis.map(|axis| AttributeProto {
+            name: "axis".into(),
+            i: Some(axis as i64),
+            r#type: kind::INT,
+            ..AttributeProto::default()
+        });
+        self.nodes.push(NodeProto {
+            input,
+            output: vec![name],
+            name: node,
+            op_type: "DequantizeLinear".into(),
+            attribute: axis.into_iter().collect(),
+            ..NodeProto::default()
+        });
     }
 
     /// Appends a node of the graph.

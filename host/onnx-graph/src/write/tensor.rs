@@ -46,7 +46,8 @@ impl<'a> Initializer<'a> {
     }
 
     fn raw_len(&self) -> usize {
-        self.tensor.len() * self.tensor.dtype().size()
+        let dtype = self.tensor.dtype();
+        dtype.bytes(self.tensor.len()).unwrap_or(usize::MAX)
     }
 
     fn len(&self) -> usize {
@@ -86,6 +87,11 @@ pub(super) fn encode(
     Some(out)
 }
 
+/// Two integers of four bits in a byte, the first one in the lower half.
+fn halves(pair: &[u8]) -> u8 {
+    pair[0] & 15 | pair.get(1).map_or(0, |&second| second << 4)
+}
+
 /// Appends the elements in the encoding of `raw_data`.
 fn append_raw(tensor: &Tensor, out: &mut Vec<u8>) {
     fn each<const N: usize, T: Copy>(list: &[T], out: &mut Vec<u8>, bytes: impl Fn(T) -> [u8; N]) {
@@ -98,6 +104,11 @@ fn append_raw(tensor: &Tensor, out: &mut Vec<u8>) {
         TensorData::I32(v) => each(v, out, i32::to_le_bytes),
         TensorData::U8(v) => out.extend_from_slice(v),
         TensorData::I8(v) => each(v, out, i8::to_le_bytes),
+        TensorData::U4(v) => out.extend(v.chunks(2).map(halves)),
+        TensorData::I4(v) => {
+            let bytes: Vec<u8> = v.iter().map(|x| x.cast_unsigned()).collect();
+            out.extend(bytes.chunks(2).map(halves));
+        }
         TensorData::Bool(v) => each(v, out, |x| [u8::from(x)]),
     }
 }

@@ -12,6 +12,7 @@ use train::evaluate;
 
 use crate::error::PipelineError;
 use crate::folder::{ORIGINAL, RunFolder};
+use crate::on_device::{Feed, outputs_on_device};
 use crate::prepare::Prepared;
 use crate::records::{Key, Records};
 use crate::work::Work;
@@ -202,7 +203,11 @@ fn verify(
     let count = 8.min(data.len());
     let indices: Vec<usize> = (0..count).collect();
     let (images, expected) = train::reference_outputs(graph, data, &indices, prepared.exact)?;
-    let outputs = run_in_batches(session, prepared, model, &images, count)?;
+    let feed = Feed {
+        image: prepared.model.input,
+        batch: prepared.batch,
+    };
+    let outputs = outputs_on_device(session, model, &images, feed)?;
     let error = relative_difference(&outputs, &expected);
     if error > TOLERANCE {
         return Err(PipelineError::NotEquivalent {
@@ -212,30 +217,6 @@ fn verify(
         });
     }
     Ok(error)
-}
-
-/// The device's outputs for `count` images, in batches of the exported network's size. The last
-/// one is filled up with images from the front.
-fn run_in_batches(
-    session: &mut Session,
-    prepared: &Prepared,
-    model: &Model,
-    images: &[f32],
-    count: usize,
-) -> Result<Vec<f32>, PipelineError> {
-    let [c, h, w] = prepared.model.input;
-    let batch = prepared.batch.unwrap_or(count).max(1);
-    let mut outputs = Vec::new();
-    for first in (0..count).step_by(batch) {
-        let indices = (first..first + batch).map(|i| i % count);
-        let image = |i: usize| &images[i * c * h * w..(i + 1) * c * h * w];
-        let fed: Vec<f32> = indices.flat_map(image).copied().collect();
-        outputs.extend(session.run(model, &fed, [batch, c, h, w])?);
-    }
-    // The outputs of all images are of one length.
-    let images_run = count.div_ceil(batch) * batch;
-    outputs.truncate(outputs.len() / images_run.max(1) * count);
-    Ok(outputs)
 }
 
 /// Largest difference as a share of the standard deviation of `expected`; infinite when the

@@ -8,6 +8,7 @@ mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod dequantize_linear;
 mod einsum;
 mod expand;
 mod flatten;
@@ -22,6 +23,7 @@ mod matmul;
 mod max_pool;
 mod pad;
 mod prelu;
+mod quantize_linear;
 mod reduce_l2;
 mod reduce_mean;
 mod reduce_sum;
@@ -157,6 +159,8 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         // Pruned networks are trained without dropout.
         Op::Identity(_) | Op::Dropout(_) => Ok(args.need(0)?.shallow_clone()),
         Op::Clip(op) => clip::run(op, args),
+        Op::QuantizeLinear(op) => quantize_linear::run(op, args),
+        Op::DequantizeLinear(op) => dequantize_linear::run(op, args),
         Op::Softmax(op) => softmax::softmax(op, args),
         Op::LogSoftmax(op) => softmax::log_softmax(op, args),
         Op::Add(_) => binary::add(args),

@@ -1,0 +1,161 @@
+//! `graphprune quantize`: a trained network in 8-bit integers, if that is faster on the device.
+
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use latency::stats::Interval;
+use pipeline::{
+    DataSpec, DeviceSpec, Gate, QuantizeCandidate, QuantizeRequest, Quantized, RangeMethod,
+    quantize,
+};
+
+use crate::options::{InputSizes, Usage};
+use crate::output::say;
+use crate::progress::Terminal;
+use crate::stop;
+
+/// Quantise a trained network to 8-bit integers, as far as that makes it faster on the device:
+/// forms are measured next to the network in floats, and the fastest that computes nearly the same
+/// is written.
+#[derive(Debug, clap::Args)]
+#[command(
+    after_help = "Examples:\n  graphprune quantize resnet20.onnx --data cifar10:cifar-10-batches-bin --device local\n  graphprune quantize model.onnx --data folder:photos --device pi4 --out model.int8.onnx --json\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written."
+)]
+pub struct Args {
+    /// ONNX file in floats
+    model: PathBuf,
+    #[command(flatten)]
+    sizes: InputSizes,
+    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes
+    #[arg(long, value_name = "DATA")]
+    data: DataSpec,
+    /// Normalisation of the images: cifar10, imagenet, mnist, half, unit, none255
+    #[arg(long, value_name = "PRESET")]
+    normalise: Option<String>,
+    /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
+    #[arg(long)]
+    allow_skipped: bool,
+    /// Device: `local`, a registered name, or the path of a profile with an address
+    #[arg(long, default_value = "local")]
+    device: DeviceSpec,
+    /// File of the quantised network (default: the model's name with .int8.onnx)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Number of training images on which ranges are observed
+    #[arg(long, default_value_t = 200)]
+    images: usize,
+    /// How the range of an activation follows from its values: min-max, percentile:99.99 or
+    /// least-squares
+    #[arg(long, value_name = "METHOD", default_value = "min-max")]
+    ranges: RangeMethod,
+    /// Number of parts of the network that are also tried in floats
+    #[arg(long, value_name = "N", default_value_t = 4)]
+    regions: usize,
+    /// Least share of images with the same class as in floats (0.97, 97%)
+    #[arg(long, value_name = "SHARE", default_value = "0.97", value_parser = crate::options::part)]
+    min_agreement: f64,
+    /// Least ratio of the outputs to their error, in decibels
+    #[arg(long, value_name = "DB", default_value_t = 20.0)]
+    min_sqnr: f64,
+    /// Seed of the draw of images
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print only warnings while it runs
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Quantises and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.images == 0 {
+        return Err(Usage::error(
+            "--images 0: ranges are observed on at least one image",
+        ));
+    }
+    let request = QuantizeRequest {
+        model: args.sizes.of(&args.model.to_string_lossy()),
+        data: args.data.clone(),
+        normalise: args.normalise.clone(),
+        allow_skipped: args.allow_skipped,
+        device: args.device.clone(),
+        out: args.out.clone().unwrap_or_else(|| int8_name(&args.model)),
+        images: args.images,
+        ranges: args.ranges,
+        gate: Gate {
+            agreement: args.min_agreement,
+            sqnr_db: args.min_sqnr,
+            ..Gate::default()
+        },
+        regions: args.regions,
+        seed: args.seed,
+    };
+    let stop = stop::on_interrupt()?;
+    let quantized = quantize(&request, &stop, &mut Terminal::new(args.quiet))?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&quantized)?);
+    } else {
+        print(&quantized);
+    }
+    Ok(ExitCode::from(if quantized.chosen.is_some() {
+        0
+    } else {
+        3
+    }))
+}
+
+/// `model.onnx` as `model.int8.onnx`.
+fn int8_name(model: &Path) -> PathBuf {
+    model.with_extension("int8.onnx")
+}
+
+fn print(quantized: &Quantized) {
+    say!("latency over that in floats:");
+    for (index, candidate) in quantized.candidates.iter().enumerate() {
+        row(candidate, quantized.chosen == Some(index));
+    }
+    let original = quantized.original_accuracy * 100.0;
+    let images = quantized.test_images;
+    match (quantized.chosen, &quantized.file) {
+        (Some(index), Some(file)) => {
+            let chosen = &quantized.candidates[index];
+            let Interval { value, low, high } = chosen.ratio.unwrap_or((1.0, 1.0, 1.0).into());
+            say!(
+                "\n{value:.3}x of the latency in floats ({low:.3} to {high:.3}) on {}",
+                quantized.device
+            );
+            say!(
+                "{:.2} % of {images} test images right, {original:.2} % in floats; {} of {} bytes",
+                quantized.accuracy.unwrap_or_default() * 100.0,
+                quantized.bytes.unwrap_or_default(),
+                quantized.original_bytes
+            );
+            say!("written: {}", file.display());
+        }
+        _ => say!(
+            "\nfp32: no form in integers is faster on {} and close enough; {original:.2} % of {images} test images right",
+            quantized.device
+        ),
+    }
+}
+
+fn row(candidate: &QuantizeCandidate, is_chosen: bool) {
+    let mark = if is_chosen { '*' } else { ' ' };
+    let ratio = candidate.ratio.map(|of| format!("{:.3}x", of.value));
+    say!(
+        "{mark} {:>7}  {}",
+        ratio.as_deref().unwrap_or("-"),
+        candidate.name
+    );
+    if let (Some(agreement), Some(sqnr)) = (candidate.agreement, candidate.sqnr_db) {
+        say!(
+            "           {:.1} % of images in the same class, {sqnr:.1} dB",
+            agreement * 100.0
+        );
+    }
+    if let Some(reason) = &candidate.refused {
+        say!("           {reason}");
+    }
+}

@@ -1,0 +1,175 @@
+//! Quantising a trained network: forms in integers are measured on the device next to the network
+//! in floats, and the fastest one that computes nearly the same is kept.
+
+mod candidate;
+mod gate;
+mod request;
+mod trial;
+
+use datasets::{InputSpec, Splits};
+use latency::Model;
+use measuring::{Session, SessionConfig};
+use onnx_graph::deploy;
+use onnx_graph::ops::Op;
+use torch_exec::activation_ranges;
+use train::{Calibration, EvaluatorConfig, Runtime, evaluate};
+
+use self::candidate::Subject;
+use self::trial::Trial;
+use crate::error::PipelineError;
+use crate::folder::write_atomically;
+use crate::model::{LoadedModel, load_model, refuse_training};
+use crate::on_device::Feed;
+use crate::prepare::data_doubts;
+use crate::progress::{Reporter, StopFlag};
+use crate::store::user_store;
+
+pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
+
+/// Images per batch of calibration and comparison.
+const BATCH: usize = 100;
+
+/// Quantises a network and writes it to [`QuantizeRequest::out`], if integers are faster on the
+/// device and the gate holds.
+///
+/// # Errors
+/// When the network cannot be read or classified with, the data cannot be read, the device cannot
+/// measure, the file cannot be written, or `stop` was set.
+pub fn quantize(
+    request: &QuantizeRequest,
+    stop: &StopFlag,
+    reporter: &mut dyn Reporter,
+) -> Result<Quantized, PipelineError> {
+    let model = load_model(&request.model, 0, [0; 3], request.seed, Default::default())?;
+    refuse_training(&model.graph, &model.name)?;
+    let integer = model.graph.nodes().iter().find(|node| {
+        let name = node.op.name();
+        matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_))
+            || name.starts_with("QLinear")
+    });
+    if let Some(node) = integer {
+        return Err(PipelineError::Quantized {
+            model: model.name.clone(),
+            node: node.name.clone(),
+        });
+    }
+    let splits = open_data(request, &model, reporter)?;
+    let runtime = Runtime::default();
+    let subject = observe(request, &model, &splits, runtime)?;
+    reporter.note(&format!(
+        "{}: ranges of {} activations by {} over {} training images",
+        model.name,
+        subject.ranges.len(),
+        request.ranges,
+        request.images.min(splits.train.len())
+    ));
+    let mut session = Session::start(
+        request.device.resolve()?,
+        user_store()?.as_deref(),
+        SessionConfig::default(),
+    )?;
+    reporter.note(&format!("device: {}", session.describe()));
+    let float = deploy(&subject.graph, subject.batch);
+    let float = float.map_err(|source| PipelineError::Model {
+        model: model.name.clone(),
+        source,
+    })?;
+    session.set_reference(Model::new(&*model.name, &float.bytes[..]));
+    let mut trial = Trial {
+        subject: &subject,
+        search: splits.search.as_ref(),
+        feed: Feed {
+            image: model.input,
+            batch: model.batch,
+        },
+        classes: model.classes,
+        gate: request.gate,
+        runtime,
+        session,
+        stop,
+        reporter,
+        tried: Vec::new(),
+    };
+    let bits = trial.weight_bits()?;
+    trial.measure_all(bits)?;
+    let chosen = trial.choose()?;
+    let Trial { session, tried, .. } = trial;
+    let test = splits.test.as_ref();
+    let original = evaluate(&subject.graph, test, BATCH, runtime)?;
+    let mut answer = Quantized {
+        model: model.name.clone(),
+        device: session.describe(),
+        ranges: request.ranges.to_string(),
+        original_ns: tried.iter().find_map(|t| t.reference_ns),
+        candidates: tried.into_iter().map(|t| t.candidate).collect(),
+        chosen: None,
+        file: None,
+        original_accuracy: original.share(),
+        accuracy: None,
+        test_images: original.total,
+        original_bytes: float.bytes.len(),
+        bytes: None,
+    };
+    if let Some((index, built)) = chosen {
+        answer.accuracy = Some(evaluate(&built.graph, test, BATCH, runtime)?.share());
+        write_atomically(&request.out, &built.bytes)?;
+        answer.bytes = Some(built.bytes.len());
+        answer.file = Some(request.out.clone());
+        answer.chosen = Some(index);
+    }
+    Ok(answer)
+}
+
+fn open_data(
+    request: &QuantizeRequest,
+    model: &LoadedModel,
+    reporter: &mut dyn Reporter,
+) -> Result<Splits, PipelineError> {
+    let preset = request.normalise.as_deref();
+    let preset = preset.unwrap_or_else(|| request.data.default_preset());
+    let input = InputSpec::preset(preset, model.input)?;
+    let splits = datasets::open_with(&request.data, &input, request.allow_skipped)?;
+    let classes = splits.train.classes().len();
+    if classes != model.classes {
+        return Err(PipelineError::UnfitModel {
+            model: model.name.clone(),
+            reason: format!(
+                "has {} outputs, the data has {classes} classes",
+                model.classes
+            ),
+        });
+    }
+    for line in data_doubts(&splits.notes) {
+        reporter.warn(&line);
+    }
+    Ok(splits)
+}
+
+/// Folds the network and observes its activations on training images.
+fn observe(
+    request: &QuantizeRequest,
+    model: &LoadedModel,
+    splits: &Splits,
+    runtime: Runtime,
+) -> Result<Subject, PipelineError> {
+    let folded = onnx_graph::fold_batch_norm(&model.graph);
+    let graph = folded.map_err(|source| PipelineError::Model {
+        model: model.name.clone(),
+        source,
+    })?;
+    let draw = EvaluatorConfig {
+        calibration_batches: request.images.div_ceil(BATCH),
+        calibration_batch: BATCH.min(request.images),
+        seed: request.seed,
+        ..EvaluatorConfig::default()
+    };
+    let images = Calibration::draw(splits.train.as_ref(), &draw, runtime.device)?;
+    let subject = Subject {
+        name: model.name.clone(),
+        ranges: activation_ranges(&graph, images.batches(), request.ranges)?,
+        graph,
+        batch: model.batch,
+        regions: Vec::new(),
+    };
+    Ok(subject.with_regions(request.regions))
+}

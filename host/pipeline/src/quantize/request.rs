@@ -1,0 +1,106 @@
+//! The request for a quantised network, and the answer.
+
+use std::path::PathBuf;
+
+use datasets::DataSpec;
+use latency::stats::Interval;
+use serde::Serialize;
+use torch_exec::RangeMethod;
+
+use crate::config::{DeviceSpec, ModelSpec};
+
+/// A trained network, data and a device.
+#[derive(Debug, Clone)]
+pub struct QuantizeRequest {
+    /// The network, an ONNX file in floats.
+    pub model: ModelSpec,
+    /// The data: ranges are observed on training images, the gate compares outputs on images of
+    /// the search split, and accuracy is of the test split.
+    pub data: DataSpec,
+    /// Normalisation of the images; the data's own by default.
+    pub normalise: Option<String>,
+    /// Whether to go on if more than 1 % of a folder's image files are unusable.
+    pub allow_skipped: bool,
+    /// The device that decides.
+    pub device: DeviceSpec,
+    /// The file of the quantised network.
+    pub out: PathBuf,
+    /// Training images on which ranges are observed.
+    pub images: usize,
+    /// How ranges follow from what is observed.
+    pub ranges: RangeMethod,
+    /// What a quantised network must hold.
+    pub gate: Gate,
+    /// Parts of the network that are tried in floats.
+    pub regions: usize,
+    /// Seed of the draw of images.
+    pub seed: u64,
+}
+
+/// How close to the network in floats a quantised one must be, on images of the search split.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Gate {
+    /// Images that are compared.
+    pub images: usize,
+    /// Least share of images with the same class.
+    pub agreement: f64,
+    /// Least ratio of the outputs to their error, in decibels.
+    pub sqnr_db: f64,
+}
+
+impl Default for Gate {
+    fn default() -> Self {
+        Self {
+            images: 500,
+            agreement: 0.97,
+            sqnr_db: 20.0,
+        }
+    }
+}
+
+/// A form of the network in integers, as measured.
+#[derive(Debug, Clone, Serialize)]
+pub struct QuantizeCandidate {
+    /// What is in integers and how.
+    pub name: String,
+    /// Latency over that of the network in floats, over several processes.
+    pub ratio: Option<Interval>,
+    /// Share of images with the same class as the network in floats, on the device.
+    pub agreement: Option<f64>,
+    /// Ratio of the outputs to their error on the device, decibels.
+    pub sqnr_db: Option<f64>,
+    /// The same against the network as it is verified on the host: how exactly the runtime
+    /// computes what the file says.
+    pub sqnr_to_host_db: Option<f64>,
+    /// Why it is not the answer.
+    pub refused: Option<String>,
+}
+
+/// The answer.
+#[derive(Debug, Clone, Serialize)]
+pub struct Quantized {
+    /// The network.
+    pub model: String,
+    /// The device in one line.
+    pub device: String,
+    /// How ranges were observed.
+    pub ranges: String,
+    /// What was tried, in order.
+    pub candidates: Vec<QuantizeCandidate>,
+    /// The index of the answer among the candidates; `None` where floats are as fast.
+    pub chosen: Option<usize>,
+    /// The file that was written.
+    pub file: Option<PathBuf>,
+    /// Latency of the network in floats, nanoseconds.
+    pub original_ns: Option<f64>,
+    /// Share of test images that the network in floats classifies correctly.
+    pub original_accuracy: f64,
+    /// The same for the answer, by the integers of the file computed on the host.
+    pub accuracy: Option<f64>,
+    /// Test images.
+    pub test_images: usize,
+    /// Bytes of the network in floats.
+    pub original_bytes: usize,
+    /// Bytes of the answer.
+    pub bytes: Option<usize>,
+}
