@@ -224,6 +224,16 @@ impl<'a> Parsing<'a> {
         self.resolve(i, |tensor| Some(tensor.as_f32()?.to_vec()))
     }
 
+    /// The single number of input `i`, a float or an 8-bit integer.
+    pub fn number_input(&self, i: usize) -> Input<f32> {
+        self.resolve(i, |tensor| match (tensor.len(), tensor.data()) {
+            (1, TensorData::F32(v)) => v.first().copied(),
+            (1, TensorData::U8(v)) => v.first().map(|&v| f32::from(v)),
+            (1, TensorData::I8(v)) => v.first().map(|&v| f32::from(v)),
+            _ => None,
+        })
+    }
+
     /// The single float of input `i`.
     pub fn float_input(&self, i: usize) -> Input<f32> {
         self.resolve(i, |tensor| match tensor.as_f32() {
@@ -255,6 +265,8 @@ impl<'a> Parsing<'a> {
 pub(crate) struct Emission {
     /// The operator set of the file.
     pub opset: i64,
+    /// The element type of the node's first input, if it is known.
+    pub dtype: Option<DType>,
     pub attributes: Vec<Attribute>,
     /// Inputs that follow those of the node; `None` is an omitted one.
     pub inputs: Vec<Option<Extra>>,

@@ -2,9 +2,9 @@
 //! 11 and inputs since, are resolved into the operator, for all axes.
 
 use super::context::{Emission, Facts, Input, Operator, Parsing, one};
-use crate::GraphError;
 use crate::dims;
 use crate::value::{Dim, Shape};
+use crate::{DType, GraphError, TensorData};
 
 /// Contents of the padding.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
@@ -25,7 +25,7 @@ pub struct Pad {
     pub pads: Vec<i64>,
     /// Contents of the padding.
     pub mode: PadMode,
-    /// The value of [`PadMode::Constant`].
+    /// The value of [`PadMode::Constant`], in the type of the input.
     pub value: f32,
 }
 
@@ -51,7 +51,7 @@ impl Operator for Pad {
             let Input::Known(pads) = node.int_input(1) else {
                 return Ok(None);
             };
-            let value = match node.float_input(2) {
+            let value = match node.number_input(2) {
                 Input::Absent => 0.0,
                 Input::Known(v) => v,
                 Input::Dynamic => return Ok(None),
@@ -107,7 +107,12 @@ impl Operator for Pad {
         }
         out.ints_input("pads", &self.pads);
         if self.mode == PadMode::Constant && self.value.to_bits() != 0 {
-            out.float_input("value", Some(self.value));
+            // The value has the type of the input.
+            match out.dtype {
+                Some(DType::U8) => out.scalar_input("value", TensorData::U8(vec![self.value as u8])),
+                Some(DType::I8) => out.scalar_input("value", TensorData::I8(vec![self.value as i8])),
+                _ => out.float_input("value", Some(self.value)),
+            }
         }
     }
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, HashMap};
 use super::role::{Role, role};
 use super::{Quantize, weights};
 use crate::graph::{Graph, Node};
-use crate::ops::{DequantizeLinear, Op, Quantization, QuantizeLinear};
+use crate::ops::{DequantizeLinear, Op, Pad, Quantization, QuantizeLinear};
 use crate::value::{NodeId, ValueId};
 use crate::{DType, GraphError};
 
@@ -27,6 +27,7 @@ pub fn quantize(graph: &Graph, options: &Quantize) -> Result<Graph, GraphError> 
         out: graph.emptied(),
         floats: HashMap::new(),
         integers: HashMap::new(),
+        rounded: HashMap::new(),
     };
     builder.inputs();
     for (id, node) in graph.iter() {
@@ -206,6 +207,8 @@ struct Builder<'a> {
     floats: HashMap<ValueId, ValueId>,
     /// The values of the new network for operators in integers.
     integers: HashMap<ValueId, ValueId>,
+    /// The integers that these are made of.
+    rounded: HashMap<ValueId, ValueId>,
 }
 
 impl Builder<'_> {
@@ -244,39 +247,51 @@ impl Builder<'_> {
             return Ok(self.float_value(id));
         };
         let name = self.graph.value(id).name.clone();
-        let dequantized = format!("{name}_dequantized");
         let float = self.float_value(id);
-        let new = self.pair(float, quantization, (&name, &dequantized))?;
+        let rounded = self.round(float, quantization, &name)?;
+        let dequantized = format!("{name}_dequantized");
+        let new = self.restore(rounded, quantization, (&name, &dequantized))?;
+        self.rounded.insert(id, rounded);
         self.integers.insert(id, new);
         Ok(new)
     }
 
-    /// Appends the two nodes that round `value` to integers. `name` is that of the value, `output`
-    /// that of the result.
-    fn pair(
+    /// Appends the node that rounds the value named `name` to integers.
+    fn round(
         &mut self,
         value: ValueId,
         quantization: Quantization,
-        (name, output): (&str, &str),
+        name: &str,
     ) -> Result<ValueId, GraphError> {
-        let mut push = |node: &str, op: Op, input: ValueId, output: &str| {
-            let made = self
-                .out
-                .push_node(node, op, vec![Some(input)], &[Some(output)])?;
-            Ok(made[0].unwrap_or(input))
-        };
-        let rounded = push(
-            &format!("{name}_quantize"),
-            QuantizeLinear(quantization).into(),
+        let op = QuantizeLinear(quantization);
+        self.push(
+            (&format!("{name}_quantize"), op.into()),
             value,
             &format!("{name}_quantized"),
-        )?;
-        push(
-            &format!("{name}_dequantize"),
-            DequantizeLinear(quantization).into(),
-            rounded,
-            output,
         )
+    }
+
+    /// Appends the node that makes floats of the integers of the value named `name`.
+    fn restore(
+        &mut self,
+        rounded: ValueId,
+        quantization: Quantization,
+        (name, output): (&str, &str),
+    ) -> Result<ValueId, GraphError> {
+        let op = DequantizeLinear(quantization);
+        self.push((&format!("{name}_dequantize"), op.into()), rounded, output)
+    }
+
+    fn push(
+        &mut self,
+        (name, op): (&str, Op),
+        input: ValueId,
+        output: &str,
+    ) -> Result<ValueId, GraphError> {
+        let made = self
+            .out
+            .push_node(name, op, vec![Some(input)], &[Some(output)])?;
+        Ok(made[0].unwrap_or(input))
     }
 
     fn node(&mut self, id: NodeId, node: &Node) -> Result<(), GraphError> {
@@ -287,6 +302,9 @@ impl Builder<'_> {
         let Some(role) = self.plan.roles[id.index()] else {
             return self.float(node);
         };
+        if let Op::Pad(pad) = &node.op {
+            return self.pad(node, pad);
+        }
         let layer = match role {
             Role::Layer => self.layer(node)?,
             _ => [None, None],
@@ -323,11 +341,46 @@ impl Builder<'_> {
             .out
             .push_node(&node.name, node.op.clone(), inputs, &[Some(&raw)])?;
         if let Some(made) = made[0] {
-            let new = self.pair(made, quantization, (&name, &name))?;
-            self.floats.insert(last, new);
-            self.integers.insert(last, new);
+            let rounded = self.round(made, quantization, &name)?;
+            self.made(last, rounded, quantization)?;
         }
         Ok(())
+    }
+
+    /// Records that the value `last` is made of the integers `rounded`.
+    fn made(
+        &mut self,
+        last: ValueId,
+        rounded: ValueId,
+        quantization: Quantization,
+    ) -> Result<(), GraphError> {
+        let name = &self.graph.value(last).name;
+        let new = self.restore(rounded, quantization, (name, name))?;
+        self.rounded.insert(last, rounded);
+        self.floats.insert(last, new);
+        self.integers.insert(last, new);
+        Ok(())
+    }
+
+    /// Pads the integers themselves: ONNX Runtime pads in floats otherwise.
+    fn pad(&mut self, node: &Node, op: &Pad) -> Result<(), GraphError> {
+        let value = node.output();
+        let from = node.input(0).map(|x| (x, self.integer(x)));
+        let Some((x, read)) = from else {
+            return self.float(node);
+        };
+        read?;
+        let integers = self.plan.integers.get(&value).copied();
+        let (Some(&rounded), Some(quantization)) = (self.rounded.get(&x), integers) else {
+            return self.float(node);
+        };
+        let padded = Pad {
+            value: quantization.zero_point as f32,
+            ..op.clone()
+        };
+        let name = format!("{}_quantized", self.graph.value(value).name);
+        let padded = self.push((&node.name, padded.into()), rounded, &name)?;
+        self.made(value, padded, quantization)
     }
 
     /// Adds weights and bias of a layer as integers.

@@ -111,6 +111,7 @@ impl<'a> Writer<'a> {
         }
         let mut emission = Emission {
             opset: self.opset,
+            dtype: node.input(0).and_then(|v| self.graph.value(v).dtype),
             attributes: Vec::new(),
             inputs: Vec::new(),
         };
