@@ -6,7 +6,7 @@ use crate::CodecError;
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// The most bytes that they may declare for what they contain: for a container its file and
-    /// table, for a stream of successive refinement 8 bytes per weight. Decoding takes at most
+    /// table, for a stream of successive refinement 12 bytes per weight. Decoding takes at most
     /// six times as much memory, and only as the contents are decoded.
     pub declared: usize,
 }

@@ -39,8 +39,7 @@ pub fn unpack(bytes: &[u8], limits: &Limits) -> Result<Vec<u8>, CodecError> {
 /// within the refinement. The weights are those refined so far.
 ///
 /// # Errors
-/// Those of [`unpack`]; [`CodecError::Damaged`] if the prefix ends before the refinement's first
-/// weight.
+/// Those of [`unpack`]; [`CodecError::Damaged`] if the prefix ends before the refinement's steps.
 pub fn unpack_prefix(bytes: &[u8], limits: &Limits) -> Result<Prefix, CodecError> {
     let mut reader = Reader::new("the header", bytes);
     if reader.array()? != MAGIC {

@@ -6,6 +6,9 @@ use super::{MAGIC, VERSION, decay};
 use crate::{CodecError, Limits, wire};
 
 const PLACE: &str = "the refinement";
+/// What a step leaves of its amount, on average. Amounts fall by about a tenth from one refresh
+/// to the next, so that a residual is up to a ninth larger than its amount.
+const REMAINDER: f64 = 0.05;
 
 /// Decodes a stream of [`surp_encode`](crate::surp_encode) step by step. A prefix decodes like
 /// the stream, up to its last whole step; only the header must be there.
@@ -45,8 +48,10 @@ pub struct SurpDecoder<'a> {
     header_len: usize,
     reader: Reader<'a>,
     rice: Rice,
-    /// Normalised weights.
+    /// Sums of the amounts of each normalised weight.
     values: Vec<f64>,
+    /// The last amount of each.
+    last: Vec<f32>,
     nonzero: usize,
     amount: f64,
     place: u64,
@@ -87,7 +92,7 @@ impl<'a> SurpDecoder<'a> {
         if u32::from_le_bytes(reader.array()?) != crc32c::crc32c(header) {
             return Err(reader.damaged("the checksum of its header differs"));
         }
-        limits.check(n.and_then(|n| n.checked_mul(size_of::<f64>())))?;
+        limits.check(n.and_then(|n| n.checked_mul(size_of::<f64>() + size_of::<f32>())))?;
         let n = n.unwrap_or(0);
         let usable = |tensor: &Header| tensor.norm >= 0.0 && tensor.norm.is_finite();
         if n == 0 || !tensors.iter().all(usable) {
@@ -102,6 +107,7 @@ impl<'a> SurpDecoder<'a> {
             reader: Reader::new(&stream[header_len..]),
             rice: Rice::new(n as u64),
             values: vec![0.0; n],
+            last: vec![0.0; n],
             nonzero: 0,
             amount: 0.0,
             place: 0,
@@ -136,7 +142,8 @@ impl<'a> SurpDecoder<'a> {
             return Err(damaged("a step is invalid"));
         }
         let place = self.walk.behind(self.place, gap);
-        let value = &mut self.values[self.walk.weight(place)];
+        let weight = self.walk.weight(place);
+        let value = &mut self.values[weight];
         if *value == 0.0 {
             let Some(negative) = self.reader.bit() else {
                 return Ok(false);
@@ -152,6 +159,7 @@ impl<'a> SurpDecoder<'a> {
         if value.abs() > 1.001 {
             return Err(damaged("a weight is larger than its tensor's norm"));
         }
+        self.last[weight] = self.amount as f32;
         self.amount *= self.decay;
         self.place = self.walk.behind(place, 1);
         self.len = self.header_len + self.reader.len();
@@ -174,15 +182,22 @@ impl<'a> SurpDecoder<'a> {
         self.nonzero as f64 / self.values.len() as f64
     }
 
-    /// The weights refined so far, one list for each tensor in the order of encoding.
+    /// The weights refined so far, one list for each tensor in the order of encoding. What is
+    /// left of a refined weight is estimated, unlike in the paper: otherwise all of them would be
+    /// too small.
     pub fn tensors(&self) -> Vec<Vec<f32>> {
-        let mut values = self.values.as_slice();
+        let mut start = 0;
         let mut tensors = Vec::with_capacity(self.tensors.len());
         for tensor in &self.tensors {
-            let (own, others) = values.split_at(tensor.count);
-            values = others;
             let norm = f64::from(tensor.norm);
-            tensors.push(own.iter().map(|value| (value * norm) as f32).collect());
+            let weights = start..start + tensor.count;
+            let restored = weights.map(|weight| {
+                let left = REMAINDER * f64::from(self.last[weight]);
+                let size = (self.values[weight].abs() + left).min(1.0);
+                (size.copysign(self.values[weight]) * norm) as f32
+            });
+            tensors.push(restored.collect());
+            start += tensor.count;
         }
         tensors
     }
