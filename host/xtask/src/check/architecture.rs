@@ -32,6 +32,7 @@ const ALLOWED: &[Row] = &[
     ("measuring", &["onnx-graph", "latency", "latency-model"]),
     ("regression", &["latency"]),
     ("report", &["agent-protocol"]),
+    ("weight-codec", &[]),
     (
         "pipeline",
         &[
