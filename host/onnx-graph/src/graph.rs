@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use foldhash::{HashSet, HashSetExt};
 
 use crate::about::About;
-use crate::interface::Ports;
 use crate::names::Names;
 use crate::ops::{Facts, Op};
+use crate::ports::Ports;
 use crate::value::{Dim, NodeId, Shape, Value, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor};
 

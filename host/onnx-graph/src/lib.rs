@@ -63,6 +63,7 @@ mod open_inputs;
 pub mod ops;
 mod order;
 mod patch;
+mod ports;
 mod proto;
 pub mod quantize;
 mod read;

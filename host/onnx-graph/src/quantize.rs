@@ -33,8 +33,7 @@ pub struct Scheme {
     pub per_channel: bool,
     /// Bits of the weights, 2 to 8, stored as `i8`. Processors that add two products of 8-bit
     /// integers in 16 bits need 7, or sums are cut off
-    /// ([ONNX Runtime](https://onnxruntime.ai/docs/performance/model-optimizations/quantization.html)
-    /// calls this `reduce_range`).
+    /// (`reduce_range` of ONNX Runtime's quantiser).
     pub weight_bits: u8,
     /// Whether only layers with weights are quantised. Otherwise, so are the operators between
     /// them.

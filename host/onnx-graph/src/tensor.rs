@@ -7,8 +7,6 @@ use std::sync::Arc;
 
 use crate::GraphError;
 
-pub use stored::{Scaling, Stored};
-
 /// Element type of a tensor.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 #[non_exhaustive]
@@ -84,6 +82,27 @@ pub struct Tensor {
     data: Arc<TensorData>,
     /// The integers that a file holds for these floats.
     stored: Option<Arc<Stored>>,
+}
+
+/// How integers stand for floats: `(integer - zero_point) * scale`, with one scale and zero point
+/// for the tensor or one per index of an axis.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Scaling {
+    /// One scale, or one per index of `axis`.
+    pub scales: Vec<f32>,
+    /// As many zero points.
+    pub zero_points: Vec<i32>,
+    /// The axis of the scales; `None` if one scale applies to the tensor.
+    pub axis: Option<usize>,
+}
+
+/// The integers of a float tensor, and what they stand for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Stored {
+    /// The integers, of the tensor's dimensions.
+    pub integers: Tensor,
+    /// What they stand for.
+    pub scaling: Scaling,
 }
 
 macro_rules! each_data {

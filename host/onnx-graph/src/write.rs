@@ -6,8 +6,8 @@ mod tensor;
 use std::collections::HashSet;
 
 use crate::graph::Graph;
-use crate::interface::Port;
 use crate::ops::Op;
+use crate::ports::Port;
 use crate::proto::{GraphProto, ModelProto, OperatorSetId, ValueInfoProto};
 use crate::types::value_info;
 use crate::value::ValueId;

@@ -109,8 +109,12 @@ impl Operator for Pad {
         if self.mode == PadMode::Constant && self.value.to_bits() != 0 {
             // The value has the type of the input.
             match out.dtype {
-                Some(DType::U8) => out.scalar_input("value", TensorData::U8(vec![self.value as u8])),
-                Some(DType::I8) => out.scalar_input("value", TensorData::I8(vec![self.value as i8])),
+                Some(DType::U8) => {
+                    out.scalar_input("value", TensorData::U8(vec![self.value as u8]))
+                }
+                Some(DType::I8) => {
+                    out.scalar_input("value", TensorData::I8(vec![self.value as i8]))
+                }
                 _ => out.float_input("value", Some(self.value)),
             }
         }

@@ -3,20 +3,8 @@
 
 use std::sync::Arc;
 
-use super::{Tensor, TensorData};
-use crate::{DType, GraphError};
-
-/// How integers stand for floats: `(integer - zero_point) * scale`, with one scale and zero point
-/// for the tensor or one per index of an axis.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Scaling {
-    /// One scale, or one per index of `axis`.
-    pub scales: Vec<f32>,
-    /// As many zero points.
-    pub zero_points: Vec<i32>,
-    /// The axis of the scales; `None` if one scale applies to the tensor.
-    pub axis: Option<usize>,
-}
+use super::{DType, Scaling, Stored, Tensor, TensorData};
+use crate::GraphError;
 
 impl Scaling {
     /// Scales per index of `axis`, with zero points of 0.
@@ -63,15 +51,6 @@ impl Scaling {
             axis: self.axis,
         }
     }
-}
-
-/// The integers of a float tensor, and what they stand for.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Stored {
-    /// The integers, of the tensor's dimensions.
-    pub integers: Tensor,
-    /// What they stand for.
-    pub scaling: Scaling,
 }
 
 /// The integers that a type holds, if it is an integer type of at most 32 bits.
