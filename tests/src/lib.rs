@@ -19,7 +19,9 @@ pub use fixtures::{
     binary, channels_last_model, exported, model_with_external_data, write_idx, write_image_folder,
     zoo_bytes,
 };
-pub use models::{made_model, made_names, peer_script, python, shared_data, shared_model};
+pub use models::{
+    made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
+};
 pub use ort::{Array, Ort, PeerError, Reply};
 pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};

@@ -101,3 +101,35 @@ pub fn made_model(name: &str) -> Vec<u8> {
     let path = made_folder().join(format!("{name}.onnx"));
     std::fs::read(&path).unwrap_or_else(|e| panic!("make_models.py made no '{name}': {e}"))
 }
+
+/// Returns what ONNX Runtime's own quantiser makes of a model, in every format that it writes, by
+/// name.
+///
+/// # Panics
+/// When the script fails.
+#[must_use]
+pub fn quantized_models(model: &[u8]) -> Vec<(String, Vec<u8>)> {
+    let folder = TempDir::new().expect("a temporary folder");
+    let (given, made) = (folder.path().join("given.onnx"), folder.path().join("made"));
+    std::fs::write(&given, model).expect("the folder was just made");
+    std::fs::create_dir(&made).expect("the folder was just made");
+    let run = Command::new(python())
+        .arg(peer_script("quantize.py"))
+        .args([&given, &made])
+        .output();
+    let run = run.unwrap_or_else(|e| panic!("{}: {e}", python().display()));
+    let errors = String::from_utf8_lossy(&run.stderr);
+    assert!(run.status.success(), "quantize.py failed: {errors}");
+    let files = std::fs::read_dir(&made).expect("the folder was just made");
+    let named = files.map(|file| {
+        let path = file.expect("an entry").path();
+        let name = path.file_stem().unwrap_or_default().to_string_lossy();
+        (
+            name.into_owned(),
+            std::fs::read(&path).expect("a readable model"),
+        )
+    });
+    let mut named: Vec<_> = named.collect();
+    named.sort();
+    named
+}

@@ -8,6 +8,7 @@ mod expand;
 mod forms;
 mod functions;
 mod order;
+mod qlinear;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -39,7 +39,8 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     let functions = Functions::new(model.functions)?;
     let mut imports = Imports::of_model(&model.opset_import, &functions)
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
-    let inlined = functions.inline(&mut proto, &mut imports)?;
+    let mut inlined = functions.inline(&mut proto, &mut imports)?;
+    super::qlinear::expand(&mut proto, &mut inlined.opsets);
     let mut graph = Graph::new(proto.name.clone(), imports.opset);
     graph.ir_version = model.ir_version;
     graph.imports = imports.others;

@@ -48,7 +48,7 @@ const CPU_LIBRARIES: [&str; 2] = ["nvidia-cuda-runtime==13.0.96", "nvidia-cuda-c
 pub const ONNX_RUNTIME: &str = "onnxruntime==1.30.0";
 
 /// ONNX Runtime, and the packages that check exported files.
-const TOOLS: [&str; 7] = [
+const TOOLS: [&str; 8] = [
     ONNX_RUNTIME,
     "onnx==1.23.2",
     "numpy==2.4.6",
@@ -56,6 +56,7 @@ const TOOLS: [&str; 7] = [
     "flatbuffers==25.12.19",
     "ml_dtypes==0.6.0",
     "typing_extensions==4.16.0",
+    "packaging==26.0",
 ];
 
 /// The packages whose networks `cargo xtask zoo` exports, and a pruner for comparison.
