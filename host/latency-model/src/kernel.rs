@@ -2,8 +2,8 @@
 
 use std::fmt;
 
-use onnx_graph::ops::{Conv, Gemm, Op};
-use onnx_graph::{DType, Dim, Graph, GraphError, Node, Tensor};
+use onnx_graph::ops::{Conv, DequantizeLinear, Gemm, Op, Quantization, QuantizeLinear};
+use onnx_graph::{DType, Dim, Graph, GraphError, Node, Scaling, Tensor};
 use serde::{Deserialize, Serialize};
 
 /// The kernel of a layer without its numbers of channels. Layers with equal kernels take the same
@@ -24,6 +24,9 @@ pub enum Kernel {
         image: Vec<usize>,
         /// Grouping of the channels.
         grouping: Grouping,
+        /// The numbers that it computes with.
+        #[serde(default, skip_serializing_if = "Precision::is_float")]
+        precision: Precision,
     },
     /// The product of one row and a matrix.
     Gemm,
@@ -36,6 +39,53 @@ pub enum Grouping {
     Dense,
     /// Every output channel reads one input channel.
     Depthwise,
+}
+
+/// The numbers that a kernel computes with.
+#[derive(
+    Clone, Copy, Debug, Default, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum Precision {
+    /// 32-bit floats.
+    #[default]
+    Float,
+    /// 8-bit integers: unsigned activations, signed weights.
+    Unsigned,
+    /// 8-bit integers: signed activations and weights.
+    Signed,
+}
+
+impl Precision {
+    fn is_float(&self) -> bool {
+        *self == Self::Float
+    }
+
+    /// The precision of a layer, by its weights and by what its input is made of.
+    fn of(graph: &Graph, node: &Node) -> Self {
+        let stored = graph.constant_input(node, 1).and_then(Tensor::stored);
+        let input = node.input(0).filter(|_| stored.is_some());
+        let from = input.and_then(|x| graph.nodes().iter().find(|n| n.outputs.contains(&Some(x))));
+        match from.map(|from| &from.op) {
+            Some(Op::DequantizeLinear(op)) if op.0.dtype == DType::U8 => Self::Unsigned,
+            Some(Op::DequantizeLinear(op)) if op.0.dtype == DType::I8 => Self::Signed,
+            _ => Self::Float,
+        }
+    }
+
+    /// Integers for activations around 1, half of them below 0 where they are signed.
+    fn activations(self) -> Option<Quantization> {
+        let (zero_point, dtype) = match self {
+            Self::Float => return None,
+            Self::Unsigned => (0, DType::U8),
+            Self::Signed => (0, DType::I8),
+        };
+        Some(Quantization {
+            scale: 1.0 / 64.0,
+            zero_point,
+            dtype,
+        })
+    }
 }
 
 impl Kernel {
@@ -60,9 +110,11 @@ impl Kernel {
                     dilations: conv.dilations.clone(),
                     image: image?,
                     grouping,
+                    precision: Precision::of(graph, node),
                 })
             }
-            Op::Gemm(gemm) if !gemm.trans_a => {
+            // A matrix product in integers ends a network, and few have more than one.
+            Op::Gemm(gemm) if !gemm.trans_a && Precision::of(graph, node) == Precision::Float => {
                 graph.constant(node.input(1)?)?;
                 let rows = graph.value(node.input(0)?).shape.as_deref()?.first()?;
                 (rows.per_image() == 1).then_some(Self::Gemm)
@@ -104,14 +156,25 @@ impl Kernel {
                 dilations,
                 image,
                 grouping,
+                precision,
             } => {
                 let depthwise = *grouping == Grouping::Depthwise;
                 let shape = [&[1, inputs][..], image].concat();
-                let x = graph.add_input("x", DType::F32, known(&shape));
                 let per_group = if depthwise { 1 } else { inputs };
-                let weight = fill([&[outputs, per_group][..], kernel].concat())?;
+                let mut weight = fill([&[outputs, per_group][..], kernel].concat())?;
+                let mut bias = fill(vec![outputs])?;
+                let quantization = precision.activations();
+                let mut x = match quantization {
+                    None => graph.add_input("x", DType::F32, known(&shape)),
+                    Some(of) => graph.add_input("x", of.dtype, known(&shape)),
+                };
+                if let Some(of) = quantization {
+                    let scaling = |scale: f32| Scaling::symmetric(vec![scale; outputs], Some(0));
+                    weight = weight.quantized(DType::I8, scaling(1e-3))?;
+                    bias = bias.quantized(DType::I32, scaling(1e-3 * of.scale))?;
+                    x = graph.push("x_float", DequantizeLinear(of).into(), &[x])?;
+                }
                 let weight = graph.add_constant("w", weight);
-                let bias = fill(vec![outputs])?;
                 let bias = graph.add_constant("b", bias);
                 let conv = Conv {
                     kernel: kernel.clone(),
@@ -120,7 +183,11 @@ impl Kernel {
                     dilations: dilations.clone(),
                     group: if depthwise { inputs } else { 1 },
                 };
-                graph.push("y", conv.into(), &[x, weight, bias])?
+                let y = graph.push("y", conv.into(), &[x, weight, bias])?;
+                match quantization {
+                    None => y,
+                    Some(of) => graph.push("y_integers", QuantizeLinear(of).into(), &[y])?,
+                }
             }
             Self::Gemm => {
                 let x = graph.add_input("x", DType::F32, known(&[1, inputs]));
@@ -148,6 +215,7 @@ impl fmt::Display for Kernel {
                 dilations,
                 image,
                 grouping,
+                precision,
                 ..
             } => {
                 let kind = match grouping {
@@ -161,7 +229,11 @@ impl fmt::Display for Kernel {
                 if dilations.iter().any(|&dilation| dilation != 1) {
                     write!(f, ", dilation {}", by(dilations))?;
                 }
-                Ok(())
+                match precision {
+                    Precision::Float => Ok(()),
+                    Precision::Unsigned => write!(f, ", u8"),
+                    Precision::Signed => write!(f, ", i8"),
+                }
             }
         }
     }

@@ -56,7 +56,7 @@ mod testing;
 
 pub use cost::{CostTable, LayerTimes};
 pub use error::LatencyModelError;
-pub use kernel::{Grouping, Kernel};
+pub use kernel::{Grouping, Kernel, Precision};
 pub use learn::{LatencyModel, LatencyModelConfig, ModelFit, Scale, kendall, spearman};
 pub use predictor::Predictor;
 pub use probe::{KernelTable, KindTimes, LayerChannels, LayerKind, ProbePlan, ProbePoint};

@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod chance;
+mod closeness;
 #[cfg(test)]
 mod compatibility;
 mod config;

@@ -7,7 +7,8 @@ use channels::{Analysis, Cut, GroupId, Scores, importance_order};
 use datasets::{Augment, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
-use onnx_graph::{Deployed, Graph, deploy, insert_batch_norm};
+use onnx_graph::quantize::{Scheme, store_layers};
+use onnx_graph::{Deployed, Graph, deploy, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
@@ -47,6 +48,9 @@ pub(crate) struct Prepared {
     /// How results are computed: in full precision.
     pub exact: Runtime,
     pub norms: NormOrigin,
+    /// How the layers of the given network are quantised, if they are. Layers keep integers in
+    /// what is deployed.
+    pub scheme: Option<Scheme>,
 }
 
 /// Which BatchNormalization nodes of a trained network are moved to the statistics of training
@@ -146,6 +150,7 @@ impl Prepared {
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
+            scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
             graph,
@@ -186,10 +191,16 @@ impl Prepared {
 
     /// The network as it is deployed, with the model's batch unless an open one is configured.
     pub fn deploy(&self, graph: &Graph) -> Result<Deployed, PipelineError> {
-        deploy(graph, self.batch).map_err(|source| PipelineError::Model {
+        let fail = |source| PipelineError::Model {
             model: self.model.name.clone(),
             source,
-        })
+        };
+        let Some(scheme) = &self.scheme else {
+            return deploy(graph, self.batch).map_err(fail);
+        };
+        let mut graph = fold_batch_norm(graph).map_err(fail)?;
+        store_layers(&mut graph, scheme).map_err(fail)?;
+        deploy(&graph, self.batch).map_err(fail)
     }
 
     /// The network of `widths` as it is deployed, cut from the model's own weights: latency does

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use latency::stats::Interval;
 use pipeline::{
     DataSpec, DeviceSpec, Gate, QuantizeCandidate, QuantizeRequest, Quantized, RangeMethod,
-    quantize,
+    SamplingEffort, quantize,
 };
 
 use crate::options::{InputSizes, Usage};
@@ -57,6 +57,14 @@ pub struct Args {
     /// Least ratio of the outputs to their error, in decibels
     #[arg(long, value_name = "DB", default_value_t = 20.0)]
     min_sqnr: f64,
+    /// Sampling effort of each measurement, as a multiple of a search's: 0.1 to 100
+    #[arg(
+        long,
+        value_name = "TIMES",
+        default_value = "4",
+        allow_hyphen_values = true
+    )]
+    effort: SamplingEffort,
     /// Seed of the draw of images
     #[arg(long, default_value_t = 0)]
     seed: u64,
@@ -90,6 +98,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             ..Gate::default()
         },
         regions: args.regions,
+        effort: args.effort,
         seed: args.seed,
     };
     let stop = stop::on_interrupt()?;

@@ -73,6 +73,38 @@ fn greatest(tensor: &Tensor, axis: usize) -> Vec<f32> {
     most
 }
 
+impl Scheme {
+    /// The scheme of the layers in integers that a network has, as far as their weights show it;
+    /// `None` without such a layer.
+    #[must_use]
+    pub fn of(graph: &Graph) -> Option<Self> {
+        let producers = graph.producers();
+        let mut found: Option<Self> = None;
+        for node in graph.nodes() {
+            let from = node.input(0).and_then(|x| producers[x.index()]);
+            let Some(Op::DequantizeLinear(input)) = from.map(|id| &graph.node(id).op) else {
+                continue;
+            };
+            let Some(stored) = graph.constant_input(node, 1).and_then(Tensor::stored) else {
+                continue;
+            };
+            let integers = stored.integers.to_i32s().unwrap_or_default();
+            let most = integers.iter().map(|v| v.unsigned_abs()).max().unwrap_or(0);
+            let scheme = found.get_or_insert(Self {
+                signed: input.0.dtype == DType::I8,
+                per_channel: false,
+                weight_bits: 2,
+                layers_only: false,
+            });
+            scheme.per_channel |= stored.scaling.axis.is_some();
+            // A sign and the bits of the greatest magnitude.
+            let bits = 33 - most.leading_zeros();
+            scheme.weight_bits = scheme.weight_bits.max(bits.min(8) as u8);
+        }
+        found
+    }
+}
+
 /// Stores the weights of layers with quantised inputs as integers, where they are floats: such as
 /// after training the floats. Returns the names of these layers.
 ///

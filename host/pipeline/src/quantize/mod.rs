@@ -2,7 +2,6 @@
 //! in floats, and the fastest one that computes nearly the same is kept.
 
 mod candidate;
-mod gate;
 mod request;
 mod trial;
 
@@ -66,7 +65,10 @@ pub fn quantize(
     let mut session = Session::start(
         request.device.resolve()?,
         user_store()?.as_deref(),
-        SessionConfig::default(),
+        SessionConfig {
+            final_effort: request.effort.times(),
+            ..SessionConfig::default()
+        },
     )?;
     reporter.note(&format!("device: {}", session.describe()));
     let float = deploy(&subject.graph, subject.batch);

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use datasets::DataSpec;
 use latency::stats::Interval;
+use measuring::SamplingEffort;
 use serde::Serialize;
 use torch_exec::RangeMethod;
 
@@ -33,6 +34,8 @@ pub struct QuantizeRequest {
     pub gate: Gate,
     /// Parts of the network that are tried in floats.
     pub regions: usize,
+    /// How much each measurement samples.
+    pub effort: SamplingEffort,
     /// Seed of the draw of images.
     pub seed: u64,
 }

@@ -7,19 +7,14 @@ use onnx_graph::quantize::Scheme;
 use train::{Runtime, reference_outputs};
 
 use super::candidate::{Built, Form, Subject, schemes};
-use super::gate::{Closeness, closeness};
 use super::request::{Gate, QuantizeCandidate};
+use crate::closeness::{Closeness, HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::on_device::{Feed, outputs_on_device};
 use crate::progress::{Reporter, StopFlag};
 
 /// Images on which the device is probed.
 const PROBED: usize = 50;
-
-/// Least ratio of the outputs on the device to their distance from those on the host, decibels.
-/// Integers that fall between two steps are rounded either way; a layer that the runtime computes
-/// in another precision than the file says is farther off.
-const HOST_SQNR_DB: f64 = 25.0;
 
 /// A form that was measured.
 pub(super) struct Tried {

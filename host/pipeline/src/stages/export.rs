@@ -10,6 +10,7 @@ use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
+use crate::closeness::{HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::folder::{ORIGINAL, RunFolder};
 use crate::on_device::{Feed, outputs_on_device};
@@ -122,7 +123,12 @@ pub(crate) fn run(
     }
     let deployed = prepared.deploy(graph)?;
     let model = Model::new(role.to_string(), &deployed.bytes[..]);
-    let difference = verify(&mut work.session, prepared, graph, &model)?;
+    // Integers are rounded in what is deployed only.
+    let computed = match prepared.scheme {
+        Some(_) => &deployed.graph,
+        None => graph,
+    };
+    let difference = verify(&mut work.session, prepared, computed, &model)?;
     let measured = work.session.final_ratio(model);
     work.report_devices()?;
     let FinalRatio { ratio, checks } = measured?;
@@ -134,7 +140,7 @@ pub(crate) fn run(
     if role != NetworkRole::Original || !prepared.model.trained {
         work.folder.write(&file, &deployed.bytes)?;
     }
-    let accuracy = evaluate(graph, prepared.splits.test.as_ref(), 250, prepared.exact)?;
+    let accuracy = evaluate(computed, prepared.splits.test.as_ref(), 250, prepared.exact)?;
     let row = FinalRow {
         role,
         widths: widths.to_vec(),
@@ -208,15 +214,26 @@ fn verify(
         batch: prepared.batch,
     };
     let outputs = outputs_on_device(session, model, &images, feed)?;
-    let error = relative_difference(&outputs, &expected);
-    if error > TOLERANCE {
+    let (error, tolerance) = match prepared.scheme {
+        None => (relative_difference(&outputs, &expected), TOLERANCE),
+        Some(_) => {
+            let db = closeness(&outputs, &expected, prepared.model.classes).sqnr_db;
+            (noise_share(db), noise_share(HOST_SQNR_DB))
+        }
+    };
+    if error > tolerance {
         return Err(PipelineError::NotEquivalent {
             model: model.name().into(),
             error,
-            tolerance: TOLERANCE,
+            tolerance,
         });
     }
     Ok(error)
+}
+
+/// The error as a share of the outputs, by their ratio in decibels.
+fn noise_share(sqnr_db: f64) -> f64 {
+    10f64.powf(-sqnr_db / 20.0)
 }
 
 /// Largest difference as a share of the standard deviation of `expected`; infinite when the

@@ -29,6 +29,7 @@ mod config;
 mod net;
 mod replay;
 mod snapshot;
+mod threads;
 
 use crate::bound::ActionBound;
 use crate::{
@@ -38,6 +39,7 @@ use crate::{
 use agent::{Agent, Memory, NAME};
 pub use config::DdpgConfig;
 use replay::{Episode, Normaliser, Replay};
+use threads::OneThread;
 
 /// The reinforcement learning agent.
 #[derive(Debug)]
@@ -329,6 +331,7 @@ impl Strategy for Ddpg {
     }
 
     fn ask(&mut self, env: &mut dyn Environment) -> Result<Widths, SearchError> {
+        let _one = OneThread::new();
         let band = self.memory.tracker.band(env)?;
         let mut episode = match self.noise() {
             None => self.warm_up(env, band)?,
@@ -371,6 +374,7 @@ impl Strategy for Ddpg {
             decay * b + (1.0 - decay) * outcome.reward
         }));
         self.episodes.push(episode);
+        let _one = OneThread::new();
         self.learn()
     }
 

@@ -1,8 +1,13 @@
-//! How close a network in integers is to the one in floats.
+//! How close outputs of a network in integers are to others.
+
+/// Least ratio of the outputs on the device to their distance from those on the host, decibels.
+/// Values that fall between two integers are rounded either way; a layer that the runtime computes
+/// in another precision than the file says is farther off.
+pub(crate) const HOST_SQNR_DB: f64 = 25.0;
 
 /// The closeness of outputs `[images, classes]` to others.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) struct Closeness {
+pub(crate) struct Closeness {
     /// Share of images with the same greatest output.
     pub agreement: f64,
     /// Ratio of the outputs to their error, decibels; infinite without an error.
@@ -11,7 +16,7 @@ pub(super) struct Closeness {
 
 /// Compares `got` with `expected`, `classes` values an image. Outputs of another length or that
 /// are not finite agree nowhere.
-pub(super) fn closeness(got: &[f32], expected: &[f32], classes: usize) -> Closeness {
+pub(crate) fn closeness(got: &[f32], expected: &[f32], classes: usize) -> Closeness {
     let finite = got.iter().all(|v| v.is_finite());
     if got.len() != expected.len() || got.is_empty() || classes == 0 || !finite {
         return Closeness {
