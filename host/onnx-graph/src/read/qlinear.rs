@@ -6,6 +6,8 @@
 
 use std::collections::HashSet;
 
+use super::attribute::DEPTH;
+use super::captures::reads;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, attribute_type as kind, plain};
 
 /// An operand: the positions of the integers, their scale and their zero point.
@@ -78,9 +80,8 @@ pub(super) fn expand(graph: &mut GraphProto, opsets: &mut Vec<i64>) {
         return;
     }
     let nodes = std::mem::take(&mut graph.node);
-    let values = nodes
-        .iter()
-        .flat_map(|node| node.input.iter().chain(&node.output));
+    let read = reads(&nodes, DEPTH).into_keys();
+    let made = nodes.iter().flat_map(|node| &node.output);
     let ports = graph
         .input
         .iter()
@@ -88,7 +89,12 @@ pub(super) fn expand(graph: &mut GraphProto, opsets: &mut Vec<i64>) {
         .map(|port| &port.name);
     let constants = graph.initializer.iter().map(|tensor| &tensor.name);
     let mut expansion = Expansion {
-        names: values.chain(ports).chain(constants).cloned().collect(),
+        names: made
+            .chain(ports)
+            .chain(constants)
+            .cloned()
+            .chain(read)
+            .collect(),
         nodes: Vec::with_capacity(nodes.len()),
         opsets: Vec::with_capacity(nodes.len()),
     };
