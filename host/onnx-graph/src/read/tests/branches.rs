@@ -1,6 +1,7 @@
 //! If nodes: with a constant condition they are replaced by the branch that is taken.
 
 use super::*;
+use crate::cost::costs;
 
 /// A branch: its nodes, its constants and what it returns.
 #[derive(Clone, Default)]
@@ -144,6 +145,7 @@ fn local_response_normalisation_is_read() {
     let output = graph.value(graph.outputs()[0]);
     let sizes: Vec<_> = output.shape.iter().flatten().map(Dim::known).collect();
     assert_eq!(sizes, [None, Some(6), Some(8), Some(8)]);
+    assert!(costs(&graph).unsized_nodes.is_empty());
     assert!(graph.nodes().iter().all(|n| n.op.name() != "If"));
 }
 
