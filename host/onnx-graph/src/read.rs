@@ -1,16 +1,22 @@
 //! ONNX bytes to a graph.
 
 mod attribute;
+mod branches;
 mod budget;
 mod build;
+mod captures;
 mod constants;
 mod contrib;
+mod ends;
 mod expand;
 mod forms;
 mod functions;
+mod half;
 mod joins;
 mod order;
+mod plain;
 mod qlinear;
+mod renaming;
 mod rewrite;
 mod tensor;
 #[cfg(test)]
@@ -33,6 +39,9 @@ use crate::{Graph, GraphError};
 ///   constant axes, bounds and targets are resolved into the operators. Identity and Constant
 ///   nodes over constants disappear, and so do dead nodes.
 /// - Biases and normalisation parameters that several layers share are copied for each.
+/// - The branch that an If takes replaces it, if its condition follows from constants and known
+///   sizes.
+/// - Constants of 16-bit floats that are cast to 32-bit floats become these.
 /// - Nodes in training mode take their inference form; [`Graph::training`] names them.
 /// - Calls of the model's own functions are inlined at the operator sets that the functions
 ///   import. A function with a subgraph in its body stays, and so do its calls.

@@ -36,7 +36,7 @@ pub(crate) fn code(dtype: DType) -> i32 {
 }
 
 /// Name of an unsupported element type, for messages.
-pub(crate) fn dtype_name(code: i32) -> String {
+fn dtype_name(code: i32) -> String {
     let known = match code {
         0 => "undefined",
         4 => "uint16",
@@ -51,6 +51,16 @@ pub(crate) fn dtype_name(code: i32) -> String {
         _ => return format!("type {code}"),
     };
     known.to_owned()
+}
+
+/// Why a tensor with elements of an unsupported type is refused, with a remedy if there is one.
+pub(crate) fn unsupported(code: i32) -> String {
+    let remedy = match code {
+        10 | 16 => "; export the model in 32-bit floats, in PyTorch after `model.float()`",
+        _ => "",
+    };
+    let name = dtype_name(code);
+    format!("elements of {name} are not supported{remedy}")
 }
 
 /// A tensor type of the file.

@@ -192,6 +192,11 @@ impl<'a> Parsing<'a> {
         self.values.dtype(self.input(i)?)
     }
 
+    /// Whether the first input is an activation in 32-bit floats.
+    pub fn is_activation(&self) -> bool {
+        self.dtype(0) == Some(DType::F32) && self.constant(0).is_none()
+    }
+
     /// Whether input `i` may hold 32-bit floats.
     pub fn float_like(&self, i: usize) -> bool {
         self.dtype(i).is_none_or(|dtype| dtype == DType::F32)

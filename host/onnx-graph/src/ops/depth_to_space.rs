@@ -31,9 +31,11 @@ fn times(dim: &Dim, by: usize) -> Option<Dim> {
 /// The attribute `blocksize`, if the input is an activation in floats.
 fn blocksize(node: &mut Parsing<'_>) -> Result<Option<usize>, GraphError> {
     let blocksize = node.int("blocksize", 0)?;
-    let size = usize::try_from(blocksize).ok().filter(|b| (1..=1 << 12).contains(b));
+    let size = usize::try_from(blocksize)
+        .ok()
+        .filter(|b| (1..=1 << 12).contains(b));
     let size = size.ok_or_else(|| node.malformed(format!("a block size of {blocksize}")))?;
-    Ok(super::elementwise::is_activation(node).then_some(size))
+    Ok(node.is_activation().then_some(size))
 }
 
 impl Operator for DepthToSpace {
@@ -53,7 +55,10 @@ impl Operator for DepthToSpace {
             other => return Err(node.malformed(format!("attribute 'mode' is '{other}'"))),
         };
         let blocksize = blocksize(node)?;
-        Ok(blocksize.map(|blocksize| Self { blocksize, adjacent }))
+        Ok(blocksize.map(|blocksize| Self {
+            blocksize,
+            adjacent,
+        }))
     }
 
     fn emit(&self, out: &mut Emission) {

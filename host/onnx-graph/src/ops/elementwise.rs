@@ -5,13 +5,8 @@
 //! Nodes over constants and integers stay opaque: they are folded there.
 
 use super::context::{Emission, Facts, Operator, Parsing, same};
+use crate::GraphError;
 use crate::value::Shape;
-use crate::{DType, GraphError};
-
-/// Whether the first input is an activation in 32-bit floats.
-pub(super) fn is_activation(node: &Parsing<'_>) -> bool {
-    node.dtype(0) == Some(DType::F32) && node.constant(0).is_none()
-}
 
 /// Defines the operators of a table: the operator sets with a version of each, the one from which
 /// on it is written, and float attributes with their defaults.
@@ -40,7 +35,7 @@ macro_rules! elementwise {
 
             fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
                 let op = Self { $($field: node.float(stringify!($field), $default)?,)* };
-                Ok(is_activation(node).then_some(op))
+                Ok(node.is_activation().then_some(op))
             }
 
             fn emit(&self, _out: &mut Emission) {

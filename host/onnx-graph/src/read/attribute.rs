@@ -120,7 +120,8 @@ fn closed(bytes: &[u8], outer: &HashSet<String>, depth: usize) -> Result<(), Str
     for name in graph.node.iter().flat_map(|n| &n.input).chain(outputs) {
         if !known.contains(name) {
             return Err(format!(
-                "its subgraph reads '{name}' of the graph around it, which is not supported"
+                "its subgraph reads '{name}' of the graph around it, which is supported only in an If whose condition \
+                 follows from constants and known sizes"
             ));
         }
     }

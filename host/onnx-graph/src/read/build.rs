@@ -3,18 +3,20 @@
 use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
+use super::captures::{Reads, defined, reads};
 use super::functions::{Functions, Imports};
-use super::rewrite::Rewrite;
-use super::{attribute, contrib, joins, qlinear, tensor, unshare};
+use super::plain::plain_operators;
+use super::{attribute, half, unshare};
 use crate::about::About;
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
 use crate::graph::{Graph, Node};
+use crate::names::Names;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::ports::Ports;
-use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
+use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
 use crate::simplify::simplify;
-use crate::types::{StatedType, dtype_name, tensor_type};
+use crate::types::tensor_type;
 use crate::value::{Shape, ValueId};
 use crate::{Attribute, DType, GraphError, Tensor};
 
@@ -41,10 +43,7 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     let mut imports = Imports::of_model(&model.opset_import, &functions)
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
     let mut inlined = functions.inline(&mut proto, &mut imports)?;
-    let opsets = &mut inlined.opsets;
-    Rewrite::run(&mut proto, opsets, qlinear::is, qlinear::expand);
-    Rewrite::run(&mut proto, opsets, joins::is, joins::expand);
-    Rewrite::run(&mut proto, opsets, contrib::is, contrib::expand);
+    plain_operators(&mut proto, &mut inlined.opsets);
     let mut graph = Graph::new(proto.name.clone(), imports.opset);
     graph.ir_version = model.ir_version;
     graph.imports = imports.others;
@@ -61,19 +60,25 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
 /// A graph that is being read.
 pub(super) struct Reader<'a> {
     pub graph: Graph,
-    external: &'a dyn ExternalData,
+    pub external: &'a dyn ExternalData,
     /// The value of each name of the file.
-    pub scope: HashMap<&'a str, ValueId>,
+    pub scope: HashMap<String, ValueId>,
     /// How often each name of the file is read.
-    pub reads: HashMap<&'a str, usize>,
+    pub reads: Reads,
     /// How often each value is read, through all of its names.
     pub uses: HashMap<ValueId, usize>,
     /// Names of the graph outputs.
-    outputs: HashSet<&'a str>,
+    pub outputs: HashSet<&'a str>,
     /// Types that the file states, by name.
     stated: HashMap<&'a str, &'a ValueInfoProto>,
     pub open_sizes: HashMap<ValueId, OpenSizes>,
     pub budget: Budget,
+    /// Constants that the file holds in 16-bit floats, with ONNX's number of their type.
+    pub halves: HashMap<ValueId, i32>,
+    /// Names of values in the graph and its inlined branches.
+    pub names: Names,
+    /// How many branches around the present node are being inlined.
+    pub depth: usize,
 }
 
 /// A node of the file as an operator.
@@ -91,10 +96,14 @@ impl<'a> Reader<'a> {
         proto: &'a GraphProto,
         external: &'a dyn ExternalData,
     ) -> Result<Self, GraphError> {
-        let mut reads: HashMap<&str, usize> = HashMap::new();
-        let inputs = proto.node.iter().flat_map(|n| &n.input);
-        for name in inputs.chain(proto.output.iter().map(|o| &o.name)) {
-            *reads.entry(name).or_default() += 1;
+        let mut reads = reads(&proto.node, attribute::DEPTH);
+        for output in &proto.output {
+            *reads.entry(output.name.clone()).or_default() += 1;
+        }
+        let mut names = Names::default();
+        let outputs = proto.output.iter().map(|output| &output.name);
+        for name in defined(proto).chain(outputs) {
+            names.take(name, 0);
         }
         let mut reader = Self {
             graph,
@@ -111,10 +120,12 @@ impl<'a> Reader<'a> {
                 .collect(),
             open_sizes: HashMap::new(),
             budget: Budget::new(),
+            halves: HashMap::new(),
+            names,
+            depth: 0,
         };
         for t in &proto.initializer {
-            let tensor = tensor::tensor(t, &t.name, external)?;
-            reader.constant(&t.name, tensor)?;
+            reader.file_constant(&t.name, t)?;
         }
         for input in &proto.input {
             if reader
@@ -132,7 +143,7 @@ impl<'a> Reader<'a> {
     /// Defines a new value under a name of the file.
     pub fn define(
         &mut self,
-        name: &'a str,
+        name: &str,
         dtype: Option<DType>,
         shape: Option<Shape>,
     ) -> Result<ValueId, GraphError> {
@@ -145,66 +156,25 @@ impl<'a> Reader<'a> {
             });
         }
         let id = self.graph.add_value(name, dtype, shape);
-        self.scope.insert(name, id);
+        self.scope.insert(name.to_owned(), id);
         self.uses
             .insert(id, self.reads.get(name).copied().unwrap_or(0));
         Ok(id)
     }
 
-    fn constant(&mut self, name: &'a str, tensor: Tensor) -> Result<ValueId, GraphError> {
+    /// Defines a constant that the file holds.
+    pub fn constant(&mut self, name: &str, tensor: Tensor) -> Result<ValueId, GraphError> {
         let id = self.define(name, None, None)?;
         self.budget.grant(tensor.len());
         self.graph.make_constant(id, tensor);
         Ok(id)
     }
 
-    fn input(&mut self, info: &'a ValueInfoProto) -> Result<(), GraphError> {
-        let place = || format!("graph input '{}'", info.name);
-        let stated = tensor_type(info.r#type.as_ref(), &info.name);
-        let Some(StatedType { code, dtype, shape }) = stated else {
-            return Err(GraphError::Unsupported {
-                place: place(),
-                reason: "it is not a tensor".into(),
-            });
-        };
-        if dtype.is_none() {
-            let reason = format!("elements of {} are not supported", dtype_name(code));
-            return Err(GraphError::Unsupported {
-                place: place(),
-                reason,
-            });
-        }
-        let id = self.define(&info.name, dtype, shape)?;
-        self.graph.inputs.push(id);
-        Ok(())
-    }
-
-    fn run(mut self, proto: &'a GraphProto, opsets: &[i64]) -> Result<Graph, GraphError> {
-        for index in self.order(proto)? {
+    fn run(mut self, proto: &GraphProto, opsets: &[i64]) -> Result<Graph, GraphError> {
+        for index in self.order(&proto.node)? {
             self.node(&proto.node[index], opsets[index])?;
         }
-        for output in &proto.output {
-            let Some(&id) = self.scope.get(output.name.as_str()) else {
-                return Err(GraphError::NotReady {
-                    node: "graph output".into(),
-                    value: output.name.clone(),
-                });
-            };
-            if self.graph.value(id).dtype.is_none() {
-                let stated = tensor_type(output.r#type.as_ref(), &output.name);
-                let reason = match stated {
-                    Some(stated) => {
-                        format!("elements of {} are not supported", dtype_name(stated.code))
-                    }
-                    None => "it is not a tensor".to_owned(),
-                };
-                return Err(GraphError::Unsupported {
-                    place: format!("graph output '{}'", output.name),
-                    reason,
-                });
-            }
-            self.graph.outputs.push(id);
-        }
+        self.outputs(proto)?;
         let mut graph = self.graph;
         unshare::unshare(&mut graph);
         graph.remove_dead();
@@ -217,16 +187,33 @@ impl<'a> Reader<'a> {
         Ok(graph)
     }
 
-    fn node(&mut self, proto: &'a NodeProto, opset: i64) -> Result<(), GraphError> {
+    /// Reads a node.
+    pub fn node(&mut self, proto: &NodeProto, opset: i64) -> Result<(), GraphError> {
         let name = proto.label();
         let Some(first) = proto.output.first().filter(|o| !o.is_empty()) else {
             return Err(GraphError::NoOutput { node: name });
         };
-        let attributes = attribute::attributes(proto, &name, self.external)?;
-        if plain(&proto.domain).is_empty()
-            && proto.op_type == "Constant"
-            && let Some(tensor) = attribute::constant_value(&attributes, &name)?
+        if self.inline_branch(proto, opset)? {
+            return Ok(());
+        }
+        if self.widened(proto, first)? {
+            return Ok(());
+        }
+        let is_constant = proto.op_type == "Constant" && plain(&proto.domain).is_empty();
+        if let (
+            true,
+            [
+                AttributeProto {
+                    t: Some(tensor), ..
+                },
+            ],
+        ) = (is_constant, &proto.attribute[..])
+            && half::widening(tensor.data_type).is_some()
         {
+            return self.file_constant(first, tensor);
+        }
+        let attributes = attribute::attributes(proto, &name, self.external)?;
+        if is_constant && let Some(tensor) = attribute::constant_value(&attributes, &name)? {
             self.constant(first, tensor)?;
             return Ok(());
         }
@@ -358,7 +345,7 @@ impl<'a> Reader<'a> {
     }
 
     /// Appends a node and returns its first output.
-    fn push(&mut self, proto: &'a NodeProto, parsed: Parsed) -> Result<ValueId, GraphError> {
+    fn push(&mut self, proto: &NodeProto, parsed: Parsed) -> Result<ValueId, GraphError> {
         let Parsed {
             op,
             inputs,

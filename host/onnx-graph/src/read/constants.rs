@@ -1,15 +1,69 @@
 //! Constants that nodes compute while a model is read.
 
 use super::build::Reader;
+use super::{half, tensor};
 use crate::fold::{self, Folded};
 use crate::ops::Op;
-use crate::proto::{NodeProto, plain};
+use crate::proto::{NodeProto, TensorProto, plain};
+use crate::types::{dtype, unsupported};
 use crate::value::ValueId;
-use crate::{Attribute, AttributeValue, GraphError, Scaling, Tensor};
+use crate::{Attribute, AttributeValue, DType, GraphError, Scaling, Tensor};
 
-impl<'a> Reader<'a> {
+impl Reader<'_> {
+    /// Defines a constant of the file. Elements of 16-bit floats are held in 32 bits.
+    pub(super) fn file_constant(
+        &mut self,
+        name: &str,
+        proto: &TensorProto,
+    ) -> Result<(), GraphError> {
+        let Some(widen) = half::widening(proto.data_type) else {
+            let tensor = tensor::tensor(proto, name, self.external)?;
+            return self.constant(name, tensor).map(drop);
+        };
+        let tensor = tensor::widened(proto, name, self.external, widen)?;
+        let id = self.constant(name, tensor)?;
+        self.halves.insert(id, proto.data_type);
+        Ok(())
+    }
+
+    /// Defines the result of a node that casts a constant of 16-bit floats to 32 bits, and
+    /// returns whether the node is one. Of the other nodes over such constants, those pass whose
+    /// results are the same over 32-bit floats.
+    pub(super) fn widened(&mut self, node: &NodeProto, first: &str) -> Result<bool, GraphError> {
+        let inputs = node.input.iter().map(|name| self.scope.get(name).copied());
+        let inputs: Vec<Option<ValueId>> = inputs.collect();
+        let halves = inputs.iter().flatten();
+        let mut halves = halves.filter_map(|id| Some((*id, *self.halves.get(id)?)));
+        let Some((id, code)) = halves.next() else {
+            return Ok(false);
+        };
+        let is_output = self.outputs.contains(first);
+        let to = node.attribute.iter().find(|a| a.name == "to");
+        let to = to.and_then(|a| dtype(i32::try_from(a.i?).ok()?));
+        match (plain(&node.domain), node.op_type.as_str(), to) {
+            ("", "Cast", Some(DType::F32)) if !is_output => {
+                if let Some(tensor) = self.graph.constant(id).cloned() {
+                    self.computed(first, tensor)?;
+                    self.release(&inputs);
+                }
+                Ok(true)
+            }
+            ("", "Cast", Some(_)) => Ok(false),
+            // Another name, for which the same holds.
+            ("", "Identity", _) if !is_output => Ok(false),
+            _ => Err(GraphError::Unsupported {
+                place: format!("node '{}'", node.label()),
+                reason: format!(
+                    "it reads '{}', and {}",
+                    self.graph.value(id).name,
+                    unsupported(code)
+                ),
+            }),
+        }
+    }
+
     /// Defines a constant that a node computes.
-    pub(super) fn computed(&mut self, name: &'a str, tensor: Tensor) -> Result<(), GraphError> {
+    pub(super) fn computed(&mut self, name: &str, tensor: Tensor) -> Result<(), GraphError> {
         self.budget.charge(tensor.len());
         let id = self.define(name, None, None)?;
         self.graph.make_constant(id, tensor);
@@ -92,8 +146,8 @@ impl<'a> Reader<'a> {
     }
 
     /// Defines another name for a constant.
-    pub(super) fn alias(&mut self, name: &'a str, id: ValueId) -> Result<(), GraphError> {
-        if self.scope.insert(name, id).is_some() {
+    pub(super) fn alias(&mut self, name: &str, id: ValueId) -> Result<(), GraphError> {
+        if self.scope.insert(name.to_owned(), id).is_some() {
             return Err(GraphError::TwoProducers {
                 value: name.to_owned(),
             });

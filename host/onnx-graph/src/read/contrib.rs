@@ -1,5 +1,7 @@
-//! [Activations of ONNX Runtime's own](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md)
-//! are read as the operators of ONNX that they stand for. The runtime fuses these again.
+//! [ONNX Runtime's own][contributed] activations are read as the operators of ONNX that they stand
+//! for. The runtime fuses these again.
+//!
+//! [contributed]: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 
 use std::f32::consts::SQRT_2;
 

@@ -2,16 +2,18 @@
 
 use std::collections::HashMap;
 
+use super::attribute::DEPTH;
 use super::build::Reader;
+use super::captures::{is_if, reads};
 use crate::GraphError;
 use crate::order::topological;
-use crate::proto::GraphProto;
+use crate::proto::NodeProto;
 
 impl Reader<'_> {
-    /// The nodes of the file in topological order.
-    pub(super) fn order(&self, proto: &GraphProto) -> Result<Vec<usize>, GraphError> {
+    /// The order in which nodes of the file can be read: what a node reads comes first.
+    pub(super) fn order(&self, nodes: &[NodeProto]) -> Result<Vec<usize>, GraphError> {
         let mut producer: HashMap<&str, usize> = HashMap::new();
-        for (i, node) in proto.node.iter().enumerate() {
+        for (i, node) in nodes.iter().enumerate() {
             for name in node.output.iter().filter(|n| !n.is_empty()) {
                 if producer.insert(name, i).is_some() || self.scope.contains_key(name.as_str()) {
                     return Err(GraphError::TwoProducers {
@@ -20,9 +22,14 @@ impl Reader<'_> {
                 }
             }
         }
-        let mut needs = Vec::with_capacity(proto.node.len());
-        for node in &proto.node {
+        let mut needs = Vec::with_capacity(nodes.len());
+        for node in nodes {
             let mut list = Vec::with_capacity(node.input.len());
+            if is_if(node) {
+                let reads = reads(std::slice::from_ref(node), DEPTH);
+                list.extend(reads.keys().filter_map(|name| producer.get(name.as_str())));
+                list.sort_unstable();
+            }
             for name in node.input.iter().filter(|n| !n.is_empty()) {
                 match producer.get(name.as_str()) {
                     Some(&i) => list.push(i),
@@ -38,7 +45,7 @@ impl Reader<'_> {
             needs.push(list);
         }
         topological(&needs).map_err(|at| GraphError::Malformed {
-            place: format!("node '{}'", proto.node[at].label()),
+            place: format!("node '{}'", nodes[at].label()),
             reason: "it waits for itself".into(),
         })
     }

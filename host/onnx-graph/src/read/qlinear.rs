@@ -1,8 +1,11 @@
-//! Operators on integers with scales, such as
-//! [QLinearConv](https://onnx.ai/onnx/operators/onnx__QLinearConv.html) and
-//! [those of ONNX Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md),
-//! are read as the operator in floats between DequantizeLinear and QuantizeLinear. By their
-//! specification they compute that, and runtimes fuse it back.
+//! Operators on integers with scales are read as the operator in floats between DequantizeLinear
+//! and QuantizeLinear. By their specification they compute that, and runtimes fuse it back.
+//!
+//! They are ONNX's own, such as
+//! [QLinearConv](https://onnx.ai/onnx/operators/onnx__QLinearConv.html), and
+//! [ONNX Runtime's][contributed].
+//!
+//! [contributed]: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 
 use super::rewrite::Rewrite;
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind, plain};

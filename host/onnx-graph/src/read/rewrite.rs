@@ -2,6 +2,8 @@
 
 use std::collections::HashSet;
 
+use super::attribute::DEPTH;
+use super::captures::reads;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Number of 32-bit floats among ONNX's element types.
@@ -27,14 +29,18 @@ impl Rewrite {
             return;
         }
         let nodes = std::mem::take(&mut graph.node);
-        let values = nodes
-            .iter()
-            .flat_map(|node| node.input.iter().chain(&node.output));
+        let read = reads(&nodes, DEPTH).into_keys();
+        let made = nodes.iter().flat_map(|node| &node.output);
         let ports = graph.input.iter().chain(&graph.output);
         let ports = ports.map(|port| &port.name);
         let constants = graph.initializer.iter().map(|tensor| &tensor.name);
         let mut rewrite = Self {
-            names: values.chain(ports).chain(constants).cloned().collect(),
+            names: made
+                .chain(ports)
+                .chain(constants)
+                .cloned()
+                .chain(read)
+                .collect(),
             nodes: Vec::with_capacity(nodes.len()),
             constants: Vec::new(),
         };

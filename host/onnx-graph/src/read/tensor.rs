@@ -1,8 +1,10 @@
 //! Tensors of the file.
 
+use std::borrow::Cow;
+
 use crate::external::{ExternalData, escapes};
 use crate::proto::TensorProto;
-use crate::types::{dtype, dtype_name};
+use crate::types::{dtype, unsupported};
 use crate::{DType, GraphError, Tensor, TensorData};
 
 /// Reads a tensor; messages call it `name`.
@@ -11,40 +13,80 @@ pub(super) fn tensor(
     name: &str,
     external: &dyn ExternalData,
 ) -> Result<Tensor, GraphError> {
-    let place = || format!("tensor '{name}'");
-    let malformed = |reason: String| GraphError::Malformed {
-        place: place(),
-        reason,
-    };
     let Some(dtype) = dtype(proto.data_type) else {
-        let reason = format!(
-            "elements of {} are not supported; export the model in 32-bit floats",
-            dtype_name(proto.data_type)
-        );
         return Err(GraphError::Unsupported {
-            place: place(),
-            reason,
+            place: format!("tensor '{name}'"),
+            reason: unsupported(proto.data_type),
         });
     };
-    let dims: Option<Vec<usize>> = proto
-        .dims
-        .iter()
-        .map(|&d| usize::try_from(d).ok())
-        .collect();
-    let dims = dims.ok_or_else(|| malformed(format!("negative dimension in {:?}", proto.dims)))?;
-    let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
-    let bytes = count.and_then(|n| dtype.bytes(n));
-    let (Some(count), Some(bytes)) = (count, bytes) else {
-        return Err(malformed(format!("{dims:?} is too large")));
+    let layout = Layout::of(proto, name, dtype.bits())?;
+    let data = match stored(proto, name, &layout, external)? {
+        Some(data) => raw(dtype, &data, layout.count),
+        None => typed(proto, dtype, layout.count),
     };
-    let data = if proto.data_location == 1 {
-        raw(dtype, &load(proto, name, bytes, external)?, count)
-    } else if let Some(data) = &proto.raw_data {
-        raw(dtype, data, count)
-    } else {
-        typed(proto, dtype, count)
+    let malformed = |reason| malformed(name, reason);
+    Tensor::new(layout.dims, data.map_err(malformed)?).map_err(|e| malformed(e.to_string()))
+}
+
+/// Reads a tensor of 16-bit floats as 32-bit floats by `widen`.
+pub(super) fn widened(
+    proto: &TensorProto,
+    name: &str,
+    external: &dyn ExternalData,
+    widen: fn(u16) -> f32,
+) -> Result<Tensor, GraphError> {
+    let layout = Layout::of(proto, name, 16)?;
+    let malformed = |reason| malformed(name, reason);
+    let bits = match stored(proto, name, &layout, external)? {
+        Some(data) => whole(&data, 16).map(|()| each(&data, u16::from_le_bytes)),
+        None => narrow(&proto.int32_data),
     };
-    Tensor::new(dims, data.map_err(malformed)?).map_err(|e| malformed(e.to_string()))
+    let data = bits.map_err(malformed)?.into_iter().map(widen).collect();
+    Tensor::f32(layout.dims, data).map_err(|e| malformed(e.to_string()))
+}
+
+fn malformed(name: &str, reason: String) -> GraphError {
+    GraphError::Malformed {
+        place: format!("tensor '{name}'"),
+        reason,
+    }
+}
+
+/// What the dimensions and the element type of a tensor determine.
+struct Layout {
+    dims: Vec<usize>,
+    /// The number of elements.
+    count: usize,
+    bytes: usize,
+}
+
+impl Layout {
+    fn of(proto: &TensorProto, name: &str, bits: usize) -> Result<Self, GraphError> {
+        let dims = proto.dims.iter().map(|&d| usize::try_from(d).ok());
+        let dims: Vec<usize> = dims.collect::<Option<_>>().ok_or_else(|| {
+            let reason = format!("negative dimension in {:?}", proto.dims);
+            malformed(name, reason)
+        })?;
+        let count = dims.iter().try_fold(1usize, |n, &d| n.checked_mul(d));
+        let bytes = count.and_then(|n| Some(n.checked_mul(bits)?.div_ceil(8)));
+        match (count, bytes) {
+            (Some(count), Some(bytes)) => Ok(Self { dims, count, bytes }),
+            _ => Err(malformed(name, format!("{dims:?} is too large"))),
+        }
+    }
+}
+
+/// The bytes of a tensor, if they are stored as such.
+fn stored<'p>(
+    proto: &'p TensorProto,
+    name: &str,
+    layout: &Layout,
+    external: &dyn ExternalData,
+) -> Result<Option<Cow<'p, [u8]>>, GraphError> {
+    if proto.data_location == 1 {
+        return Ok(Some(load(proto, name, layout.bytes, external)?.into()));
+    }
+    Ok(proto.raw_data.as_ref().map(|data| Cow::Borrowed(&**data)))
 }
 
 fn load(
@@ -106,16 +148,30 @@ fn signed(half: u8) -> i8 {
     (half << 4).cast_signed() >> 4
 }
 
-fn raw(dtype: DType, data: &[u8], count: usize) -> Result<TensorData, String> {
-    if !(data.len() * 8).is_multiple_of(dtype.bits()) {
+/// Checks that bytes are a whole number of elements.
+fn whole(data: &[u8], bits: usize) -> Result<(), String> {
+    if !(data.len() * 8).is_multiple_of(bits) {
         return Err(format!(
             "{} bytes are no whole number of elements",
             data.len()
         ));
     }
-    fn each<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
-        data.as_chunks::<N>().0.iter().map(|&c| from(c)).collect()
-    }
+    Ok(())
+}
+
+fn each<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
+    data.as_chunks::<N>().0.iter().map(|&c| from(c)).collect()
+}
+
+/// Small elements, each of which takes a 32-bit integer of the file.
+fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
+    list.iter()
+        .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))
+        .collect()
+}
+
+fn raw(dtype: DType, data: &[u8], count: usize) -> Result<TensorData, String> {
+    whole(data, dtype.bits())?;
     Ok(match dtype {
         DType::F32 => TensorData::F32(each(data, f32::from_le_bytes)),
         DType::F64 => TensorData::F64(each(data, f64::from_le_bytes)),
@@ -130,11 +186,6 @@ fn raw(dtype: DType, data: &[u8], count: usize) -> Result<TensorData, String> {
 }
 
 fn typed(proto: &TensorProto, dtype: DType, count: usize) -> Result<TensorData, String> {
-    fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
-        list.iter()
-            .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))
-            .collect()
-    }
     Ok(match dtype {
         DType::F32 => TensorData::F32(proto.float_data.clone()),
         DType::F64 => TensorData::F64(proto.double_data.clone()),
