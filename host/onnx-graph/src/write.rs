@@ -3,7 +3,8 @@
 mod node;
 mod tensor;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use crate::graph::Graph;
 use crate::ops::Op;
@@ -27,6 +28,17 @@ const OLDEST_IR: i64 = 4;
 /// in the operator set that is written, if the type of an input or output is unknown, and if the
 /// model exceeds 2 GiB.
 pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
+    write_with_ranges(graph).map(|(bytes, _)| bytes)
+}
+
+/// As [`write()`], and the bytes that hold the elements of each constant, little-endian in
+/// row-major order. Constants stored as integers are not listed.
+///
+/// # Errors
+/// Those of [`write()`].
+pub fn write_with_ranges(
+    graph: &Graph,
+) -> Result<(Vec<u8>, BTreeMap<ValueId, Range<usize>>), GraphError> {
     graph.check()?;
     let opset = operator_set(graph)?;
     let mut writer = Writer::new(graph, opset);
@@ -54,6 +66,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
             value_infos.extend(outputs.filter_map(|&v| value_info(graph.value(v))));
         }
     }
+    let ids: Vec<ValueId> = floats.iter().map(|(id, _)| **id).collect();
     let constants = floats.into_iter();
     let constants = constants.map(|(&id, t)| (graph.value(id).name.clone(), t));
     let extra = writer.extra.iter();
@@ -101,10 +114,12 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         functions: graph.functions.clone(),
         ..about.model()
     };
-    encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
-        place: format!("graph '{}'", graph.name),
-        reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
-    })
+    let (bytes, ranges) =
+        encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
+            place: format!("graph '{}'", graph.name),
+            reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
+        })?;
+    Ok((bytes, ids.into_iter().zip(ranges).collect()))
 }
 
 /// The graph's operator set, or the first with the forms of all nodes.
