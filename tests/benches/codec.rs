@@ -73,7 +73,12 @@ impl Subject {
         );
     }
 
-    fn compress(&self, name: &str, encode: impl Fn(&[u8]) -> Vec<u8>, decode: fn(&[u8]) -> Vec<u8>) {
+    fn compress(
+        &self,
+        name: &str,
+        encode: impl Fn(&[u8]) -> Vec<u8>,
+        decode: fn(&[u8]) -> Vec<u8>,
+    ) {
         let clock = Instant::now();
         let packed = encode(&self.file);
         let encoding = clock.elapsed();
@@ -112,8 +117,7 @@ impl Subject {
 }
 
 fn deflate(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder =
-        flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
+    let mut encoder = flate2::write::DeflateEncoder::new(Vec::new(), flate2::Compression::best());
     std::io::Write::write_all(&mut encoder, bytes).expect("memory is written");
     encoder.finish().expect("memory is written")
 }
@@ -143,7 +147,12 @@ fn main() {
     println!("{model}: {} bytes as ONNX\n", subject.file.len());
     println!("| | bytes | % | accuracy, % | same class, % | encoding | decoding |");
     println!("|---|---|---|---|---|---|---|");
-    subject.report("ONNX", subject.file.len(), &subject.file, [Duration::ZERO; 2]);
+    subject.report(
+        "ONNX",
+        subject.file.len(),
+        &subject.file,
+        [Duration::ZERO; 2],
+    );
     subject.compress("deflate", deflate, inflate);
     subject.compress(&format!("zstd {ZSTD}"), zstd_of, of_zstd);
 

@@ -263,9 +263,17 @@ fn weights_that_are_no_numbers_are_stored_bit_by_bit_or_refused() {
     let folder = Folder::new();
     for broken in [f32::NAN, f32::INFINITY] {
         fs::write(folder.0.path("model.onnx"), network(Some(broken))).unwrap();
-        for form in [&["--bits", "4"][..], &["--bytes", "15k"], &["--surp", "0.5"]] {
+        for form in [
+            &["--bits", "4"][..],
+            &["--bytes", "15k"],
+            &["--surp", "0.5"],
+        ] {
             let args = [&["pack", "model.onnx"], form].concat();
-            folder.refuse(&args, 1, (&["'model'", "tensor w2", "value 7"], "model.gpw"));
+            folder.refuse(
+                &args,
+                1,
+                (&["'model'", "tensor w2", "value 7"], "model.gpw"),
+            );
         }
         folder.pack(&["--lossless"]);
         let restored = folder.unpack("model.gpw", &[]);

@@ -116,7 +116,7 @@ fn a_gram_implies_the_energy_of_the_outputs() {
         (MatMul.into(), vec![flat, 3], 1),
     ];
     for (op, dims, groups) in cases {
-        let name = op.name();
+        let name = op.name().to_owned();
         let graph = network(op, &dims);
         let found = grams(&graph, &batches(), usize::MAX, 0).unwrap();
         let (weight, gram) = found.first_key_value().unwrap();

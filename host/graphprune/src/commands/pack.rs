@@ -3,9 +3,7 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{
-    DataSpec, PackData, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack,
-};
+use pipeline::{DataSpec, PackData, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack};
 
 use crate::options::{InputSizes, Usage, part};
 use crate::output::say;
@@ -131,7 +129,10 @@ fn size(text: &str) -> Result<usize, String> {
 fn print(packed: &Packed) {
     let share = |bytes: usize| bytes as f64 / packed.model_bytes.max(1) as f64 * 100.0;
     say!("{:>10} bytes as ONNX", packed.model_bytes);
-    for (bytes, how) in [(packed.deflated_bytes, "deflated"), (packed.bytes, "packed")] {
+    for (bytes, how) in [
+        (packed.deflated_bytes, "deflated"),
+        (packed.bytes, "packed"),
+    ] {
         say!("{bytes:>10} bytes {how} ({:.1} %)", share(bytes));
     }
     for method in [

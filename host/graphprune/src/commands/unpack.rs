@@ -10,7 +10,7 @@ use crate::output::say;
 /// Unpack a network that `graphprune pack` packed.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune unpack resnet20.gpw --out resnet20.onnx\n  head -c 40000 resnet20.gpw > beginning.gpw && graphprune unpack beginning.gpw --out coarse.onnx --prefix"
+    after_help = "Examples:\n  graphprune unpack resnet20.gpw --out resnet20.onnx\n  graphprune unpack beginning.gpw --out coarse.onnx --prefix"
 )]
 pub struct Args {
     /// Packed network

@@ -210,10 +210,7 @@ impl Subject<'_> {
 }
 
 /// The energy of the outputs that a weight makes, in the measure of its quantiser.
-fn energy(
-    tensor: &weight_codec::Tensor<'_>,
-    quantizer: &dyn Quantizer,
-) -> Result<f64, CodecError> {
+fn energy(tensor: &weight_codec::Tensor<'_>, quantizer: &dyn Quantizer) -> Result<f64, CodecError> {
     let channels = tensor.dims[tensor.channel_axis];
     let zeros = vec![0; tensor.values.len()];
     let zeros = Quantized::new(tensor, Bits::MIN, zeros, vec![0.0; channels])?;

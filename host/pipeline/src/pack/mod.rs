@@ -26,9 +26,7 @@ use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::progress::{Reporter, StopFlag};
 
-pub use request::{
-    PackData, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor,
-};
+pub use request::{PackData, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor};
 pub use unpack::{UnpackRequest, Unpacked, unpack};
 
 /// Images per batch of evaluation.
@@ -131,7 +129,11 @@ fn quality(
     let share = |count: usize| count as f64 / before.len().max(1) as f64;
     let right = |classes: &[usize]| {
         let classes = classes.iter().enumerate();
-        share(classes.filter(|&(image, class)| test.label(image) == *class).count())
+        share(
+            classes
+                .filter(|&(image, class)| test.label(image) == *class)
+                .count(),
+        )
     };
     let same = before.iter().zip(&after).filter(|(a, b)| a == b).count();
     Ok(PackQuality {

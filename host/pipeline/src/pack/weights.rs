@@ -9,7 +9,7 @@ use onnx_graph::{Deployed, Node, Tensor, ValueId};
 
 /// Tensors with fewer values stay with the rest of the file, which is deflated: a line of the
 /// container's table would take more than the coding saves.
-const FEWEST: usize = 64;
+const FEWEST: usize = 16;
 
 /// The float constants of a written network.
 pub(super) struct Weights {
