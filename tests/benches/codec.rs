@@ -1,7 +1,7 @@
 //! Bytes, accuracy and time of a network packed in several ways.
 //!
-//! `cargo bench -p graphprune-tests --bench codec [-- MODEL]`: a trained CIFAR network of the shared
-//! folder (cifar10_resnet20 by default), whose ONNX file with BatchNormalization folded is
+//! `cargo bench -p graphprune-tests --bench codec [-- MODEL]`: a trained CIFAR network of the
+//! shared folder (cifar10_resnet20 by default), whose ONNX file with BatchNormalization folded is
 //! compressed by deflate and by zstd, and packed by `graphprune pack`. Accuracy, and the share of
 //! images in the same class as before, are of the test set, computed with the unpacked file.
 //! Encoding includes the observation of 512 training images where there is GPTQ.

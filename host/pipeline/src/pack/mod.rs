@@ -19,7 +19,7 @@ use onnx_graph::{Graph, GraphError, InputSize, NoExternalData, deploy, read_size
 use train::{Runtime, classify};
 
 use self::encode::{OWN, Subject};
-use self::open::open;
+use self::open::{Classifier, open};
 use self::rounding::roundings;
 use self::weights::Weights;
 use crate::error::PipelineError;
@@ -49,7 +49,7 @@ pub fn pack(
         model: name.clone(),
         source,
     };
-    let deployed = deploy(&opened.graph, opened.batch).map_err(fail)?;
+    let deployed = deploy(&opened.graph, None).map_err(fail)?;
     let weights = Weights::of(&deployed);
     let is_refined = matches!(
         request.form,
@@ -88,10 +88,10 @@ pub fn pack(
     if stop.is_set() {
         return Err(PipelineError::Stopped);
     }
-    let quality = match &opened.splits {
-        Some(splits) => {
+    let quality = match &opened.classifier {
+        Some(Classifier { graph, splits }) => {
             let (packed, _) = packed.with_open_batch("N").map_err(fail)?;
-            Some(quality(&opened.graph, &packed, splits.test.as_ref())?)
+            Some(quality(graph, &packed, splits.test.as_ref())?)
         }
         None => None,
     };

@@ -14,11 +14,16 @@ use crate::progress::Reporter;
 /// A network, and its data if they are given.
 pub(super) struct Opened {
     pub name: String,
-    /// With an open batch if there are data.
+    /// As it is in the file.
     pub graph: Graph,
-    /// The batch of the file, where the graph's was opened.
-    pub batch: Option<usize>,
-    pub splits: Option<Splits>,
+    pub classifier: Option<Classifier>,
+}
+
+/// The network as a classifier of images.
+pub(super) struct Classifier {
+    /// With an open batch.
+    pub graph: Graph,
+    pub splits: Splits,
 }
 
 pub(super) fn open(
@@ -26,29 +31,26 @@ pub(super) fn open(
     reporter: &mut dyn Reporter,
 ) -> Result<Opened, PipelineError> {
     let spec = &request.model;
-    let opened = match &request.data {
-        // Any network can be packed; only data need a classifier of images.
-        None => Opened {
-            name: Path::new(spec.name())
-                .file_stem()
-                .map_or_else(String::new, |stem| stem.to_string_lossy().into_owned()),
-            graph: read_spec(spec)?,
-            batch: None,
-            splits: None,
-        },
+    // What is packed must not depend on data, and opening a batch changes more than its size.
+    let graph = read_spec(spec)?;
+    let name = Path::new(spec.name()).file_stem();
+    let name = name.map_or_else(String::new, |stem| stem.to_string_lossy().into_owned());
+    refuse_training(&graph, &name)?;
+    let classifier = match &request.data {
+        None => None,
         Some(data) => {
             let model = load_model(spec, 0, [0; 3], request.seed, Default::default())?;
-            let splits = read_data(data, &model, reporter)?;
-            Opened {
-                name: model.name,
+            Some(Classifier {
+                splits: read_data(data, &model, reporter)?,
                 graph: model.graph,
-                batch: model.batch,
-                splits: Some(splits),
-            }
+            })
         }
     };
-    refuse_training(&opened.graph, &opened.name)?;
-    Ok(opened)
+    Ok(Opened {
+        name,
+        graph,
+        classifier,
+    })
 }
 
 fn read_data(

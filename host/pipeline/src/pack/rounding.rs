@@ -2,12 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use datasets::Splits;
 use onnx_graph::fold_batch_norm;
 use train::{Gram, Runtime, draw_batches, grams};
 use weight_codec::{CodecError, Gptq, GptqConfig, Hessian, Nearest, Quantizer};
 
-use super::open::Opened;
+use super::open::{Classifier, Opened};
 use super::request::{PackForm, PackMethod, PackRequest};
 use super::weights::{Weight, Weights};
 use crate::error::PipelineError;
@@ -30,8 +29,8 @@ pub(super) fn roundings(
     reporter: &mut dyn Reporter,
 ) -> Result<Vec<Rounding>, PipelineError> {
     let is_rounded = request.form != PackForm::Lossless;
-    let mut observed = match &opened.splits {
-        Some(splits) if is_rounded => observe(request, opened, splits)?,
+    let mut observed = match &opened.classifier {
+        Some(classifier) if is_rounded => observe(request, &opened.name, classifier)?,
         _ => BTreeMap::new(),
     };
     let mut all = Vec::new();
@@ -44,7 +43,7 @@ pub(super) fn roundings(
     }
     let of_gptq = all.iter().filter(|of| of.method == PackMethod::Gptq);
     let nearest = all.len() - of_gptq.count();
-    match &opened.splits {
+    match &opened.classifier {
         None => reporter.note(
             "weights are rounded to the nearest; with --data, GPTQ loses less and accuracy is measured",
         ),
@@ -61,16 +60,16 @@ pub(super) fn roundings(
 /// The Gram matrices of the inputs, by the name of the weight.
 fn observe(
     request: &PackRequest,
-    opened: &Opened,
-    splits: &Splits,
+    model: &str,
+    classifier: &Classifier,
 ) -> Result<BTreeMap<String, Gram>, PipelineError> {
-    let folded = fold_batch_norm(&opened.graph);
+    let folded = fold_batch_norm(&classifier.graph);
     let graph = folded.map_err(|source| PipelineError::Model {
-        model: opened.name.clone(),
+        model: model.to_owned(),
         source,
     })?;
     let device = Runtime::default().device;
-    let train = splits.train.as_ref();
+    let train = classifier.splits.train.as_ref();
     let images = draw_batches(train, &graph, request.images, request.seed, device)?;
     let found = grams(&graph, &images, ROWS, request.seed)?;
     let named = found.into_iter();
