@@ -8,7 +8,7 @@ use crate::cost::{Costs, costs};
 use crate::graph::Graph;
 use crate::patch::fold_batch_norm;
 use crate::value::ValueId;
-use crate::write::write_with_ranges;
+use crate::write::{Written, write_with_ranges};
 
 /// A network in its deployed form.
 #[derive(Debug, Clone)]
@@ -19,8 +19,7 @@ pub struct Deployed {
     pub costs: Costs,
     /// The ONNX file.
     pub bytes: Vec<u8>,
-    /// The bytes of the file that hold the elements of each constant, as in
-    /// [`write_with_ranges`].
+    /// The bytes of the file that hold the elements of each constant, as in [`Written::ranges`].
     pub ranges: BTreeMap<ValueId, Range<usize>>,
 }
 
@@ -35,7 +34,7 @@ pub fn deploy(graph: &Graph, batch: Option<usize>) -> Result<Deployed, GraphErro
     if let Some(batch) = batch {
         graph = graph.with_batch(batch)?;
     }
-    let (bytes, ranges) = write_with_ranges(&graph)?;
+    let Written { bytes, ranges } = write_with_ranges(&graph)?;
     Ok(Deployed {
         costs: costs(&graph),
         bytes,

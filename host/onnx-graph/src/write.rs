@@ -28,17 +28,24 @@ const OLDEST_IR: i64 = 4;
 /// in the operator set that is written, if the type of an input or output is unknown, and if the
 /// model exceeds 2 GiB.
 pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
-    write_with_ranges(graph).map(|(bytes, _)| bytes)
+    write_with_ranges(graph).map(|written| written.bytes)
 }
 
-/// As [`write()`], and the bytes that hold the elements of each constant, little-endian in
-/// row-major order. Constants stored as integers are not listed.
+/// A written model.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The ONNX file.
+    pub bytes: Vec<u8>,
+    /// The bytes of the file that hold the elements of each constant, little-endian in row-major
+    /// order. Constants stored as integers are not listed.
+    pub ranges: BTreeMap<ValueId, Range<usize>>,
+}
+
+/// As [`write()`], with the places of the constants.
 ///
 /// # Errors
 /// Those of [`write()`].
-pub fn write_with_ranges(
-    graph: &Graph,
-) -> Result<(Vec<u8>, BTreeMap<ValueId, Range<usize>>), GraphError> {
+pub fn write_with_ranges(graph: &Graph) -> Result<Written, GraphError> {
     graph.check()?;
     let opset = operator_set(graph)?;
     let mut writer = Writer::new(graph, opset);
@@ -119,7 +126,10 @@ pub fn write_with_ranges(
             place: format!("graph '{}'", graph.name),
             reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
         })?;
-    Ok((bytes, ids.into_iter().zip(ranges).collect()))
+    Ok(Written {
+        bytes,
+        ranges: ids.into_iter().zip(ranges).collect(),
+    })
 }
 
 /// The graph's operator set, or the first with the forms of all nodes.
