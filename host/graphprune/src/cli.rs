@@ -24,6 +24,8 @@ pub enum Command {
     Inspect(commands::inspect::Args),
     Prune(commands::prune::Args),
     Quantize(commands::quantize::Args),
+    Pack(commands::pack::Args),
+    Unpack(commands::unpack::Args),
     Train(commands::stage::TrainArgs),
     Search(commands::stage::SearchArgs),
     Finetune(commands::stage::FinetuneArgs),

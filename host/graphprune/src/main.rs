@@ -62,6 +62,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
+        Command::Pack(args) => commands::pack::run(&args),
+        Command::Unpack(args) => commands::unpack::run(&args),
         Command::Train(args) => commands::stage::train(&args),
         Command::Search(args) => commands::stage::search(&args),
         Command::Finetune(args) => commands::stage::finetune(&args),
@@ -85,6 +87,7 @@ fn code_of(error: &anyhow::Error) -> u8 {
     }
     match error.downcast_ref() {
         Some(pipeline::PipelineError::Stopped) => 130,
+        Some(pipeline::PipelineError::BytesOutOfReach { .. }) => 3,
         Some(pipeline::PipelineError::Slower { .. }) => 4,
         Some(pipeline::PipelineError::Config(_)) => 2,
         Some(error) if error.is_usage() => 2,

@@ -152,6 +152,22 @@ fn options_that_do_not_go_together_are_wrong_usage() {
         &["prune", "--out", "run", "--resume", "--macs", "0.5"],
         &["--resume", "--macs"],
     );
+    check(&["pack", "a.onnx"], &["--bits", "--bytes", "--lossless"]);
+    check(
+        &["pack", "a.onnx", "--bits", "4", "--lossless"],
+        &["--bits", "--lossless"],
+    );
+    check(&["pack", "a.onnx", "--bits", "9"], &["2..=8"]);
+    check(&["pack", "a.onnx", "--bytes", "90K"], &["90k"]);
+    check(
+        &["pack", "a.onnx", "--lossless", "--normalise", "unit"],
+        &["--data"],
+    );
+    check(
+        &["pack", "a.onnx", "--bits", "4", "--images", "0"],
+        &["--images"],
+    );
+    check(&["unpack", "a.gpw"], &["--out"]);
     check(
         &["device", "monitor", "local", "--count", "0"],
         &["--count"],

@@ -88,4 +88,4 @@ pub use patch::{InsertedNorm, Patch, Wire, fold_batch_norm, insert_batch_norm};
 pub use read::{read, read_owned, read_sized};
 pub use tensor::{DType, Scaling, Stored, Tensor, TensorData};
 pub use value::{Dim, NodeId, Shape, Value, ValueId};
-pub use write::write;
+pub use write::{Written, write, write_with_ranges};

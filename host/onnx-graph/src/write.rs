@@ -3,7 +3,8 @@
 mod node;
 mod tensor;
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ops::Range;
 
 use crate::graph::Graph;
 use crate::ops::Op;
@@ -27,6 +28,24 @@ const OLDEST_IR: i64 = 4;
 /// in the operator set that is written, if the type of an input or output is unknown, and if the
 /// model exceeds 2 GiB.
 pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
+    write_with_ranges(graph).map(|written| written.bytes)
+}
+
+/// A written model.
+#[derive(Debug, Clone)]
+pub struct Written {
+    /// The ONNX file.
+    pub bytes: Vec<u8>,
+    /// The bytes of the file that hold the elements of each constant, little-endian in row-major
+    /// order. Constants stored as integers are not listed.
+    pub ranges: BTreeMap<ValueId, Range<usize>>,
+}
+
+/// As [`write()`], with the places of the constants.
+///
+/// # Errors
+/// Those of [`write()`].
+pub fn write_with_ranges(graph: &Graph) -> Result<Written, GraphError> {
     graph.check()?;
     let opset = operator_set(graph)?;
     let mut writer = Writer::new(graph, opset);
@@ -54,6 +73,7 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
             value_infos.extend(outputs.filter_map(|&v| value_info(graph.value(v))));
         }
     }
+    let ids: Vec<ValueId> = floats.iter().map(|(id, _)| **id).collect();
     let constants = floats.into_iter();
     let constants = constants.map(|(&id, t)| (graph.value(id).name.clone(), t));
     let extra = writer.extra.iter();
@@ -101,9 +121,14 @@ pub fn write(graph: &Graph) -> Result<Vec<u8>, GraphError> {
         functions: graph.functions.clone(),
         ..about.model()
     };
-    encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
-        place: format!("graph '{}'", graph.name),
-        reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
+    let (bytes, ranges) =
+        encode(&model, &proto, initializers).ok_or_else(|| GraphError::Unsupported {
+            place: format!("graph '{}'", graph.name),
+            reason: "the model is over 2 GiB, more than one ONNX file holds".to_owned(),
+        })?;
+    Ok(Written {
+        bytes,
+        ranges: ids.into_iter().zip(ranges).collect(),
     })
 }
 

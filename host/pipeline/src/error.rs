@@ -128,6 +128,36 @@ pub enum PipelineError {
         /// A node that makes or reads integers.
         node: String,
     },
+    /// A network cannot be packed, or a container not unpacked.
+    #[error("'{name}': {source}")]
+    Codec {
+        /// The network or the container.
+        name: String,
+        /// Why.
+        source: weight_codec::CodecError,
+    },
+    /// A container cannot be as small as it should be.
+    #[error(
+        "model '{model}': {limit} bytes are not reachable; the smallest container has {smallest} bytes. Allow so many, or prune \
+         the network first"
+    )]
+    BytesOutOfReach {
+        /// The network.
+        model: String,
+        /// The bytes asked for.
+        limit: usize,
+        /// The fewest possible.
+        smallest: usize,
+    },
+    /// A container restores another file than was packed.
+    #[error(
+        "model '{model}': the container does not restore the packed file; nothing was written. This is a fault in graphprune: \
+         please report it with the model"
+    )]
+    NotRestored {
+        /// The network.
+        model: String,
+    },
     /// An exported network computes something else than the trained one.
     #[error(
         "the exported network '{model}' differs from the trained one by {error:.2e} of its output spread (at most \
@@ -239,6 +269,21 @@ impl PipelineError {
                 ..
             }
         )
+    }
+
+    /// An error of packing or unpacking `name`.
+    pub(crate) fn codec(name: &str, source: weight_codec::CodecError) -> Self {
+        match source {
+            weight_codec::CodecError::Unreachable { limit, smallest } => Self::BytesOutOfReach {
+                model: name.to_owned(),
+                limit,
+                smallest,
+            },
+            source => Self::Codec {
+                name: name.to_owned(),
+                source,
+            },
+        }
     }
 
     pub(crate) fn io(path: &Path, action: &'static str, source: io::Error) -> Self {

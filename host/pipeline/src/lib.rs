@@ -27,6 +27,7 @@ mod news;
 mod on_device;
 mod operators;
 mod pace;
+mod pack;
 mod predict;
 mod prepare;
 mod progress;
@@ -59,6 +60,10 @@ pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};
 pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, load_model, read_model_file};
 pub use onnx_graph::{InputSize, InputSizeError};
+pub use pack::{
+    PackData, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest,
+    Unpacked, pack, unpack,
+};
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
 pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};

@@ -219,6 +219,31 @@ pub fn evaluate(
     count(&network, (&params, None), batches, &[])
 }
 
+/// Returns the class that `graph` gives to each image of `data`, as [`evaluate`] counts them.
+///
+/// # Errors
+/// Those of [`evaluate`].
+pub fn classify(
+    graph: &Graph,
+    data: &dyn Dataset,
+    batch: usize,
+    runtime: Runtime,
+) -> Result<Vec<usize>, TrainError> {
+    let _guard = tch::no_grad_guard();
+    let network = Network::new(graph, runtime.options)?;
+    network.check_classes(data.classes().len())?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    let indices: Vec<usize> = (0..data.len()).collect();
+    let mut classes = Vec::with_capacity(indices.len());
+    for batch in indices.chunks(batch.max(1)) {
+        let (images, _) = read(data, batch, runtime.device)?;
+        let logits = network.logits(&images, &params, None, NormMode::Running)?;
+        let of_batch: Vec<i64> = Vec::try_from(&logits.f_argmax(-1, false)?)?;
+        classes.extend(of_batch.iter().map(|&class| class as usize));
+    }
+    Ok(classes)
+}
+
 /// Measures on `batches`; `originals` are the original's predictions on each of them, or empty.
 fn count(
     network: &Network,

@@ -9,6 +9,9 @@ const HELD_VALUES: usize = 1 << 30;
 /// The most images of a batch for gradients: more do not run faster.
 const LARGEST_BATCH: usize = 64;
 
+/// The most inputs of an output whose products are held: half a gigabyte of doubles.
+pub(crate) const MOST_FEATURES: i64 = 8192;
+
 /// How many images pass through a network at once without taking too much memory; at least one.
 pub(crate) fn images_in_memory(graph: &Graph) -> usize {
     let largest = value_sizes(graph).max().unwrap_or(1);

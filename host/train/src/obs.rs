@@ -10,11 +10,8 @@ use torch_exec::{ExecError, ExecOptions, Params, Program, WeightSource};
 
 use crate::TrainError;
 use crate::importance::Batches;
-use crate::memory::images_in_memory;
-use crate::repair::{Fitted, Positions, find_layers};
-
-/// The most inputs of an output whose products are inverted: half a gigabyte of doubles.
-const MOST_FEATURES: i64 = 8192;
+use crate::memory::{MOST_FEATURES, images_in_memory};
+use crate::repair::{Fitted, Positions, find_layers, mean_products};
 
 /// Structured OBS importance, as in ZipLM (Kurtic et al., NeurIPS 2023) and OBC (Frantar and
 /// Alistarh, NeurIPS 2022). The first unit to drop is the one whose absence adds the least squared
@@ -143,7 +140,7 @@ impl Reader {
         };
         let weight = layer.constants(op, &own)?.weight.f_squeeze_dim(0)?;
         let weight = weight.f_detach()?.f_to_kind(Kind::Double)?;
-        let Some(inputs) = positions.inputs(op, value, layer, graph)? else {
+        let Some(inputs) = positions.inputs(op, value, layer.output, graph)? else {
             return Ok(None);
         };
         let inputs = inputs.f_squeeze_dim(1)?;
@@ -152,10 +149,7 @@ impl Reader {
             return Ok(None);
         }
         let centred = inputs.f_sub(&inputs.f_mean_dim(0i64, true, Kind::Float)?)?;
-        let products = centred.f_transpose(0, 1)?.f_mm(&centred)?;
-        let products = products
-            .f_div_scalar(rows as f64)?
-            .f_to_kind(Kind::Double)?;
+        let products = mean_products(&centred.f_unsqueeze(0)?)?.f_squeeze_dim(0)?;
         let energy = weight
             .f_mul(&products.f_mm(&weight)?)?
             .f_sum(Kind::Double)?;

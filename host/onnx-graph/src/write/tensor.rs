@@ -1,5 +1,7 @@
 //! Tensors and the message that contains them.
 
+use std::ops::Range;
+
 use prost::Message;
 use prost::encoding::{WireType, encode_key, encode_varint, encoded_len_varint, key_len};
 
@@ -54,20 +56,24 @@ impl<'a> Initializer<'a> {
         self.head.len() + field_len(RAW_DATA, self.raw_len())
     }
 
-    fn append(&self, out: &mut Vec<u8>) {
+    /// Appends the message and returns where its elements are.
+    fn append(&self, out: &mut Vec<u8>) -> Range<usize> {
         open_field(INITIALIZER, self.len(), out);
         out.extend_from_slice(&self.head);
         open_field(RAW_DATA, self.raw_len(), out);
+        let start = out.len();
         append_raw(self.tensor, out);
+        start..out.len()
     }
 }
 
-/// Encodes `model` with `graph` and its initialisers; `None` if the message is too large.
+/// Encodes `model` with `graph` and its initialisers, and returns the bytes of each one's elements;
+/// `None` if the message is too large.
 pub(super) fn encode(
     model: &ModelProto,
     graph: &GraphProto,
     initializers: Vec<Initializer<'_>>,
-) -> Option<Vec<u8>> {
+) -> Option<(Vec<u8>, Vec<Range<usize>>)> {
     let rest = graph.encode_to_vec();
     let tensors = initializers.iter().map(|t| field_len(INITIALIZER, t.len()));
     let graph_len = tensors.fold(rest.len(), usize::saturating_add);
@@ -81,10 +87,8 @@ pub(super) fn encode(
     model.encode_raw(&mut out);
     open_field(GRAPH, graph_len, &mut out);
     out.extend_from_slice(&rest);
-    for tensor in initializers {
-        tensor.append(&mut out);
-    }
-    Some(out)
+    let ranges = initializers.iter().map(|of| of.append(&mut out)).collect();
+    Some((out, ranges))
 }
 
 /// Two integers of four bits in a byte, the first one in the lower half.

@@ -70,7 +70,8 @@ pub(crate) fn find(graph: &Graph) -> Vec<Fitted> {
     layers
 }
 
-fn fitted(readers: &Readers<'_>, id: NodeId) -> Option<Fitted> {
+/// The input and the weight of a layer with a weight of its own.
+pub(crate) fn weighted(readers: &Readers<'_>, id: NodeId) -> Option<(ValueId, ValueId)> {
     let graph = readers.graph;
     let node = graph.node(id);
     let is_kind = match &node.op {
@@ -80,9 +81,14 @@ fn fitted(readers: &Readers<'_>, id: NodeId) -> Option<Fitted> {
         _ => false,
     };
     let (input, weight) = (node.input(0)?, node.input(1)?);
-    if !is_kind || graph.constant(input).is_some() || !readers.is_own(weight, None) {
-        return None;
-    }
+    let is_layer = is_kind && graph.constant(input).is_none() && readers.is_own(weight, None);
+    is_layer.then_some((input, weight))
+}
+
+fn fitted(readers: &Readers<'_>, id: NodeId) -> Option<Fitted> {
+    let (input, weight) = weighted(readers, id)?;
+    let graph = readers.graph;
+    let node = graph.node(id);
     let mut output = node.output();
     let rank = graph.value(output).shape.as_ref()?.len();
     let out_axis = match node.op {

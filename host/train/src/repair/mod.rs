@@ -31,8 +31,9 @@ use crate::network::Runtime;
 use crate::prunable::Prunable;
 use crate::samples::{draw, read};
 use layers::Target;
-pub(crate) use layers::{Fitted, find as find_layers};
+pub(crate) use layers::{Fitted, find as find_layers, weighted};
 pub(crate) use rows::Positions;
+pub(crate) use solve::mean_products;
 
 /// Settings of a [`Repairer`].
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -221,7 +222,7 @@ impl Repairer {
         let constants = layer.constants(op, &own)?;
         let inputs = self
             .positions
-            .inputs(op, &known[&layer.input], layer, &self.graph)?;
+            .inputs(op, &known[&layer.input], layer.output, &self.graph)?;
         let Some(inputs) = inputs else {
             repaired.kept.borrow_mut().push(layer.name.clone());
             return Ok(());

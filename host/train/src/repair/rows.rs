@@ -4,11 +4,10 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use onnx_graph::Graph;
 use onnx_graph::ops::Op;
+use onnx_graph::{Graph, ValueId};
 use tch::{TchError, Tensor};
 
-use super::layers::Fitted;
 use crate::samples::draw;
 
 /// Draws positions, the same ones for all values of equal size.
@@ -46,13 +45,14 @@ impl Positions {
         flat.f_index_select(0, &indices(self.of(per_image).iter().copied(), value))
     }
 
-    /// Returns what the outputs of a layer at the sampled positions read: `[rows, groups, inputs *
-    /// kernel]`. `None` where the output's size is unknown.
+    /// Returns what `output`, the value of a layer `op` of `graph`, reads of the layer's input at
+    /// the sampled positions: `[rows, groups, inputs * kernel]`. `None` where the output's size is
+    /// unknown.
     pub fn inputs(
         &self,
         op: &Op,
         input: &Tensor,
-        layer: &Fitted,
+        output: ValueId,
         graph: &Graph,
     ) -> Result<Option<Tensor>, TchError> {
         let window = match op {
@@ -82,7 +82,7 @@ impl Positions {
             _ => 1,
         } as i64;
         let known = |dims: &[usize]| dims.get(2..).map(<[usize]>::to_vec);
-        let shape = graph.value(layer.output).shape.as_ref();
+        let shape = graph.value(output).shape.as_ref();
         let output = shape.and_then(|shape| {
             let dims: Option<Vec<usize>> = shape.get(2..)?.iter().map(|dim| dim.known()).collect();
             dims

@@ -46,7 +46,7 @@ pub(super) fn refit(
     let count = rows as f64;
     let left = x.f_transpose(1, 2)?;
     let double = |t: Tensor| t.f_div_scalar(count)?.f_to_kind(Kind::Double);
-    let gram = double(left.f_bmm(&x)?)?;
+    let gram = mean_products(&x)?;
     let before = constants.weight.f_to_kind(Kind::Double)?;
     let towards = double(left.f_bmm(&y)?)?.f_sub(&gram.f_bmm(&before)?)?;
     let mean_square = gram
@@ -84,6 +84,14 @@ pub(super) fn refit(
         Ok(t.f_isfinite()?.f_all()?.f_int64_value(&[])? == 1)
     };
     Ok((finite(&fit.weight)? && finite(&fit.bias)?).then_some(fit))
+}
+
+/// Returns the mean over the rows of `[groups, rows, n]` of the products of each two of a row's
+/// values: `[groups, n, n]`, in double precision.
+pub(crate) fn mean_products(x: &Tensor) -> Result<Tensor, TchError> {
+    let rows = x.size()[1] as f64;
+    let products = x.f_transpose(1, 2)?.f_bmm(x)?;
+    products.f_div_scalar(rows)?.f_to_kind(Kind::Double)
 }
 
 /// Returns `[groups, rows, n]` less its mean over the rows, and that mean `[groups, n]`. Where the

@@ -11,7 +11,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
 
-use super::target::{PACKAGE, PROFILE, place};
+use super::target::{PACKAGE, PROFILE, UNPACK, place};
 use super::toolchain;
 use crate::output::say;
 use crate::setup;
@@ -38,12 +38,11 @@ pub fn run(checkout: &Checkout) -> Result<()> {
             let folder = output.join("agents").join(TRIPLE);
             fs::create_dir_all(&folder)
                 .with_context(|| format!("cannot create {}", folder.display()))?;
-            let program = output
-                .join("cross")
-                .join(TRIPLE)
-                .join(PROFILE)
-                .join(PACKAGE);
-            place(&program, &folder.join(PACKAGE)).map(drop)
+            let built = output.join("cross").join(TRIPLE).join(PROFILE);
+            for program in [PACKAGE, UNPACK] {
+                place(&built.join(program), &folder.join(program))?;
+            }
+            Ok(())
         });
     }
     say!("ANDROID_NDK_HOME or cargo-ndk is missing: the agent is type-checked, not built");

@@ -1,6 +1,8 @@
 //! `cargo xtask agents`: the agent for other architectures, in `target/agents/TRIPLE`, together
 //! with its libraries.
 //!
+//! `graphprune-unpack` lies beside the agent, for devices that receive packed networks.
+//!
 //! `graphprune-agent` and `libonnxruntime.so` run on Linux with the glibc stated in
 //! `agents.json`. For targets with an older one or none, such as phones, the folder `libc`
 //! contains a loader: `./ld-linux-aarch64.so.1 --argv0 agent --library-path .
@@ -21,7 +23,7 @@ use anyhow::{Context, Result};
 use clap::Args;
 
 use self::manifest::Agent;
-use self::target::{LIBRARY, PACKAGE, TARGETS, Target, place};
+use self::target::{LIBRARY, PACKAGE, TARGETS, Target, UNPACK, place};
 use self::toolchain::Toolchain;
 use crate::debian::Debian;
 use crate::output::say;
@@ -102,6 +104,7 @@ fn make(
         place(&program, &folder.join(PACKAGE))?,
         place(&runtime.library, &folder.join(LIBRARY))?,
     ];
+    place(&program.with_file_name(UNPACK), &folder.join(UNPACK))?;
     let libc = folder.join("libc");
     setup::remove(&libc)?;
     if bundle {

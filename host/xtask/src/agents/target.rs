@@ -10,6 +10,8 @@ pub const GLIBC: &str = "2.28";
 /// The cargo profile of the agents.
 pub const PROFILE: &str = "agent";
 pub const PACKAGE: &str = "graphprune-agent";
+/// The package's second program, which unpacks networks. It is not deployed with the agent.
+pub const UNPACK: &str = "graphprune-unpack";
 pub const LIBRARY: &str = "libonnxruntime.so";
 
 /// A target.

@@ -23,7 +23,7 @@ const ALLOWED: &[Row] = &[
     ),
     ("search", &[]),
     ("agent-protocol", &[]),
-    ("graphprune-agent", &["agent-protocol"]),
+    ("graphprune-agent", &["agent-protocol", "weight-codec"]),
     ("latency", &["agent-protocol"]),
     (
         "latency-model",
@@ -47,6 +47,7 @@ const ALLOWED: &[Row] = &[
             "latency-model",
             "measuring",
             "report",
+            "weight-codec",
         ],
     ),
     (
@@ -70,6 +71,7 @@ const ALLOWED: &[Row] = &[
             "measuring",
             "regression",
             "report",
+            "weight-codec",
             "pipeline",
         ],
     ),

@@ -1,0 +1,210 @@
+//! `graphprune pack`: a network in few bytes, for a slow link.
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use pipeline::{DataSpec, PackData, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack};
+
+use crate::options::{InputSizes, Usage, part};
+use crate::output::say;
+use crate::progress::Terminal;
+use crate::stop;
+
+/// Pack a network into few bytes, for a download over a slow link. `graphprune unpack`, or the
+/// small program graphprune-unpack on a device, restores the ONNX file.
+#[derive(Debug, clap::Args)]
+#[command(
+    group(clap::ArgGroup::new("form").required(true).args(["lossless", "bits", "bytes", "surp", "surp_bytes"])),
+    after_help = "Examples:\n  graphprune pack resnet20.onnx --bits 4 --data cifar10:cifar-10-batches-bin\n  graphprune pack resnet20.onnx --bytes 90k --data cifar10:cifar-10-batches-bin --json\n  graphprune pack model.onnx --lossless\n  graphprune pack model.onnx --surp 0.4\n\nExit code 3: the bytes cannot be reached; no file is written."
+)]
+pub struct Args {
+    /// ONNX file
+    model: PathBuf,
+    #[command(flatten)]
+    sizes: InputSizes,
+    /// Store all weights bit by bit
+    #[arg(long)]
+    lossless: bool,
+    /// Store the weights of layers in 2 to 8 bits, those of the first and the last layer in 8
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=8))]
+    bits: Option<u8>,
+    /// Choose the bits of each layer so that the file has at most this size (90k, 90kB, 1.5M)
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    bytes: Option<usize>,
+    /// Store weights by successive refinement (SuRP), of which every prefix is a network, until
+    /// this share of them is not zero (0.4, 40%)
+    #[arg(long, value_name = "DENSITY", value_parser = part)]
+    surp: Option<f64>,
+    /// Store weights by successive refinement in a file of at most this size
+    #[arg(long, value_name = "SIZE", value_parser = size)]
+    surp_bytes: Option<usize>,
+    /// Data set for rounding by GPTQ and for accuracy: cifar10:DIR, mnist:DIR, fashion-mnist:DIR,
+    /// idx:DIR, folder:DIR, shapes. Without it, weights are rounded to the nearest
+    #[arg(long, value_name = "DATA")]
+    data: Option<DataSpec>,
+    /// Normalisation of the images: cifar10, imagenet, mnist, half, unit, none255
+    #[arg(long, value_name = "PRESET", requires = "data")]
+    normalise: Option<String>,
+    /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
+    #[arg(long, requires = "data")]
+    allow_skipped: bool,
+    /// File of the packed network (default: the model's name with .gpw)
+    #[arg(long, value_name = "FILE")]
+    out: Option<PathBuf>,
+    /// Number of training images that GPTQ observes
+    #[arg(long, default_value_t = 512)]
+    images: usize,
+    /// Seed of the draw of images and of the order of refinement
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Print JSON
+    #[arg(long)]
+    json: bool,
+    /// Print only warnings while it runs
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Packs and prints.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if args.images == 0 {
+        return Err(Usage::error("--images 0: GPTQ needs at least one image"));
+    }
+    let data = args.data.clone().map(|spec| PackData {
+        spec,
+        normalise: args.normalise.clone(),
+        allow_skipped: args.allow_skipped,
+    });
+    let out = args.out.clone();
+    let request = PackRequest {
+        model: args.sizes.of(&args.model.to_string_lossy()),
+        data,
+        form: form(args),
+        out: out.unwrap_or_else(|| args.model.with_extension("gpw")),
+        images: args.images,
+        seed: args.seed,
+    };
+    let stop = stop::on_interrupt()?;
+    let packed = pack(&request, &stop, &mut Terminal::new(args.quiet))?;
+    if args.json {
+        say!("{}", serde_json::to_string_pretty(&packed)?);
+    } else {
+        print(&packed);
+    }
+    Ok(ExitCode::SUCCESS)
+}
+
+/// The form that the options name; clap admits exactly one.
+fn form(args: &Args) -> PackForm {
+    let forms = [
+        args.bits.map(PackForm::Bits),
+        args.bytes.map(PackForm::Bytes),
+        args.surp.map(PackForm::RefinedDensity),
+        args.surp_bytes.map(PackForm::RefinedBytes),
+    ];
+    let named = forms.into_iter().flatten().next();
+    named.unwrap_or(PackForm::Lossless)
+}
+
+/// A number of bytes with or without a unit.
+fn size(text: &str) -> Result<usize, String> {
+    let units = [
+        ("kB", 1e3),
+        ("MB", 1e6),
+        ("k", 1e3),
+        ("M", 1e6),
+        ("B", 1.0),
+        ("", 1.0),
+    ];
+    let unit = units
+        .iter()
+        .find_map(|(unit, of)| Some((text.trim().strip_suffix(unit)?.trim(), of)));
+    let bytes = unit.and_then(|(number, of)| Some(number.parse::<f64>().ok()? * of));
+    match bytes {
+        Some(bytes) if (1.0..1e15).contains(&bytes) => Ok(bytes as usize),
+        _ => Err("write a number of bytes, such as 90k, 90kB, 1.5M or 90000".into()),
+    }
+}
+
+fn print(packed: &Packed) {
+    let share = |bytes: usize| bytes as f64 / packed.model_bytes.max(1) as f64 * 100.0;
+    say!("{:>10} bytes as ONNX", packed.model_bytes);
+    for (bytes, how) in [
+        (packed.deflated_bytes, "deflated"),
+        (packed.bytes, "packed"),
+    ] {
+        say!("{bytes:>10} bytes {how} ({:.1} %)", share(bytes));
+    }
+    for method in [
+        PackMethod::Gptq,
+        PackMethod::Nearest,
+        PackMethod::Refined,
+        PackMethod::Lossless,
+    ] {
+        let of = |tensor: &&PackedTensor| tensor.method == method;
+        let tensors: Vec<&PackedTensor> = packed.tensors.iter().filter(of).collect();
+        if !tensors.is_empty() {
+            say!("{}", line(method, &tensors));
+        }
+    }
+    if let Some(quality) = &packed.quality {
+        say!(
+            "{:.2} % of {} test images right, {:.2} % before packing; {:.2} % in the same class",
+            quality.accuracy * 100.0,
+            quality.test_images,
+            quality.original_accuracy * 100.0,
+            quality.agreement * 100.0
+        );
+    }
+    say!("written: {}", packed.file.display());
+}
+
+/// The tensors of one method in a line.
+fn line(method: PackMethod, tensors: &[&PackedTensor]) -> String {
+    let values: usize = tensors.iter().map(|tensor| tensor.values).sum();
+    let how = match method {
+        PackMethod::Lossless => "bit by bit".into(),
+        PackMethod::Refined => "by successive refinement".into(),
+        PackMethod::Nearest | PackMethod::Gptq => {
+            let bits = |bits: u8| {
+                let count = tensors.iter().filter(|of| of.bits == Some(bits)).count();
+                (count > 0).then(|| format!("{count} in {bits}"))
+            };
+            let bits: Vec<String> = (2..=8).filter_map(bits).collect();
+            let by = if method == PackMethod::Gptq {
+                "by GPTQ"
+            } else {
+                "to the nearest"
+            };
+            format!("rounded {by}: {} bits", bits.join(", "))
+        }
+    };
+    format!("{} tensors of {values} values {how}", tensors.len())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::size;
+
+    #[test]
+    fn sizes_have_known_units() {
+        for (text, bytes) in [
+            ("90k", Some(90_000)),
+            ("90kB", Some(90_000)),
+            ("1.5M", Some(1_500_000)),
+            ("2 MB", Some(2_000_000)),
+            ("123", Some(123)),
+            ("12B", Some(12)),
+            ("0", None),
+            ("-1k", None),
+            ("nan", None),
+            ("infM", None),
+            ("90K", None),
+            ("90kb", None),
+            ("90GiB", None),
+            ("", None),
+        ] {
+            assert_eq!(size(text).ok(), bytes, "{text:?}");
+        }
+    }
+}
