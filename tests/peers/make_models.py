@@ -529,6 +529,63 @@ def activations_with_slopes(n):
     n.head(n.op("PRelu", n.conv(x, 16, 8), n.floats(1, low=0.1, high=0.5)), 8)
 
 
+@model(opset=22, ir_version=10)
+def activations_that_saturate_below(n):
+    x = n.op("Elu", n.conv("x", 3, 12), alpha=0.7)
+    x = n.op("Selu", n.conv(x, 12, 8))
+    x = n.op("Celu", n.conv(x, 8, 12), alpha=1.5)
+    x = n.op("Mish", n.conv(x, 12, 8))
+    x = n.op("Softplus", n.conv(x, 8, 12))
+    x = n.op("ThresholdedRelu", n.op("Softsign", n.conv(x, 12, 8)), alpha=-0.3)
+    n.head(x, 8)
+
+
+@model(opset=22, ir_version=10)
+def functions_of_single_elements(n):
+    x = n.conv("x", 3, 12)
+    x = n.op("Add", n.op("Sin", x), n.op("Cos", n.op("Abs", x)))
+    x = n.op("Tanh", n.conv(n.op("Neg", x), 12, 8))
+    small = n.op("Mul", x, n.const(numpy.float32(0.8)))
+    parts = [n.op(name, small) for name in ("Asin", "Acos", "Atan", "Atanh", "Asinh", "Sinh", "Cosh", "Tan")]
+    x = n.conv(n.op("Sum", *parts), 8, 12)
+    large = n.op("Add", n.op("Exp", n.op("Tanh", x)), n.const(numpy.float32(1)))
+    n.head(n.op("Mul", n.op("Log", large), n.op("Add", n.op("Reciprocal", large), n.op("Acosh", large))), 12)
+
+
+@model()
+def joins_of_any_number_of_operands(n):
+    a, b, c = (n.block("x", 3, 12, kernel=kernel) for kernel in (1, 3, 1))
+    x = n.op("Max", a, n.op("Min", a, b, c), n.const(numpy.float32(0.1)))
+    x = n.op("Mean", x, n.op("Sum", b), n.op("Min", c, n.floats(12, 1, 1, low=0.5, high=2)))
+    n.head(n.block(n.op("Sum", x, a, b), 12, 16), 16)
+
+
+@model()
+def reductions_over_positions(n):
+    x = n.block("x", 3, 12)
+    parts = [
+        n.op(name, x, axes=[2, 3], keepdims=1)
+        for name in ("ReduceMax", "ReduceMin", "ReduceL1", "ReduceSumSquare", "ReduceLogSumExp")
+    ]
+    x = n.op("Mul", x, n.op("Sigmoid", n.op("Mean", *parts)))
+    n.head(n.block(x, 12, 16), 16)
+
+
+@model()
+def attention_by_the_extrema_over_channels(n):
+    x = n.block("x", 3, 12)
+    high, low = (n.op(name, x, axes=[1], keepdims=1) for name in ("ReduceMax", "ReduceMin"))
+    n.head(n.block(n.op("Mul", x, n.op("Sigmoid", n.op("Sub", high, low))), 12, 16), 16)
+
+
+@model()
+def channels_that_become_positions_and_back(n):
+    x = n.block("x", 3, 32)
+    x = n.block(n.op("DepthToSpace", x, blocksize=2, mode="CRD"), 8, 16)
+    x = n.block(n.op("DepthToSpace", x, blocksize=2), 4, 12)
+    n.head(n.block(n.op("SpaceToDepth", x, blocksize=2), 48, 16), 16)
+
+
 @model()
 def gelu_written_out_with_erf(n):
     x = n.conv("x", 3, 12)

@@ -344,10 +344,12 @@ made! {
     a_constant_that_is_also_an_output Executed;
     a_function_with_a_branch Pruned;
     activations_that_do_not_map_zero_to_zero Executed;
+    activations_that_saturate_below Executed;
     activations_with_slopes Executed;
     an_operator_of_another_domain Pruned;
     an_output_in_the_middle_of_a_chain Executed;
     asymmetric_pads_and_dilations Executed;
+    attention_by_the_extrema_over_channels Executed;
     auto_pad_same_lower Executed;
     auto_pad_same_upper Executed;
     auto_pad_valid Executed;
@@ -358,6 +360,7 @@ made! {
     channel_slices_added Executed;
     channels_last_before_the_flatten Executed;
     channels_reversed_by_a_slice Executed;
+    channels_that_become_positions_and_back Executed;
     concat_of_rows_and_of_columns Executed;
     convnext_block_in_channels_last Executed;
     dense_blocks_with_batch_norm_after_concat Executed;
@@ -373,12 +376,14 @@ made! {
     frozen_batch_norm_as_mul_and_add Executed;
     fully_linear_network Executed;
     functions_of_another_operator_set Executed;
+    functions_of_single_elements Executed;
     functions_that_call_functions Executed;
     gelu_written_out_with_erf Executed;
     gemm_without_bias_then_batch_norm Executed;
     grouped_convolution_in_a_residual_block Executed;
     grouped_convolution_that_changes_width Executed;
     instance_norm_and_local_response_norm Pruned;
+    joins_of_any_number_of_operands Executed;
     layer_norm_over_positions_and_over_whole_images Executed;
     layer_norm_over_the_channels Executed;
     matmul_and_add_as_a_linear_layer Executed;
@@ -397,6 +402,7 @@ made! {
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
     reduce_mean_over_channels Executed;
+    reductions_over_positions Executed;
     resize_by_fractions Executed;
     resize_by_nearest_neighbours_into_a_pyramid Executed;
     resize_in_the_middle Executed;

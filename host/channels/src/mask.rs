@@ -204,6 +204,8 @@ impl Masker<'_> {
                 self.kept_statistics(node, &norm, inputs, (channels, name))
             }
             Op::ReduceMean(op) => self.kept_mean(node, op, inputs, (channels, name)),
+            Op::ReduceMax(_) => self.kept_extremum(node, inputs, (f32::MIN, name)),
+            Op::ReduceMin(_) => self.kept_extremum(node, inputs, (f32::MAX, name)),
             _ => Ok(None),
         }
     }
@@ -217,6 +219,8 @@ impl Masker<'_> {
             Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
             Op::InstanceNormalization(_) => *axis > 1,
             Op::ReduceMean(op) => op.axes(rank)?.contains(axis),
+            Op::ReduceMax(op) => op.axes(rank)?.contains(axis),
+            Op::ReduceMin(op) => op.axes(rank)?.contains(axis),
             _ => false,
         };
         let (all, left) = (atoms.len(), self.kept.count(atoms));
@@ -240,6 +244,28 @@ impl Masker<'_> {
         let mean = out.push(&format!("{}_all", node.name), op.clone().into(), &[*x])?;
         let inputs = vec![Some(mean), Some(share)];
         Ok(out.push_node(&node.name, Mul.into(), inputs, &[Some(name)])?[0])
+    }
+
+    /// An extremum over the kept channels: the others hold `neutral`, which never is one.
+    fn kept_extremum(
+        &mut self,
+        node: &Node,
+        inputs: &[Option<ValueId>],
+        (neutral, name): (f32, &str),
+    ) -> Result<Option<ValueId>, ChannelError> {
+        let mask = node.input(0).map(|input| self.mask_of(input)).transpose()?;
+        let (Some(Some(x)), Some(Some(mask))) = (inputs.first(), mask) else {
+            return Ok(None);
+        };
+        let out = &mut self.out;
+        let mask = out.add_constant(&format!("{name}_kept"), mask);
+        let neutral = out.add_constant(&format!("{name}_neutral"), Tensor::scalar(neutral));
+        let kept = out.push(
+            &format!("{}_kept", node.name),
+            Where.into(),
+            &[mask, *x, neutral],
+        )?;
+        Ok(out.push_node(&node.name, node.op.clone(), vec![Some(kept)], &[Some(name)])?[0])
     }
 
     /// A normalisation with mean and variance of the kept channels. Its input is masked, and the

@@ -122,10 +122,15 @@ operators! {
     concat: Concat;
     conv: Conv;
     conv_transpose: ConvTranspose;
+    depth_to_space: DepthToSpace, SpaceToDepth;
     dequantize_linear: DequantizeLinear;
     dropout: Dropout;
     einsum: Einsum;
+    elementwise: Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Ceil, Celu, Cos, Cosh, Elu, Floor, Log,
+        Mish, Neg, Reciprocal, Round, Selu, Sign, Sin, Sinh, Softplus, Softsign, Swish, Tan,
+        ThresholdedRelu;
     expand: Expand;
+    extremum: Max, Min;
     flatten: Flatten;
     gather: Gather;
     gelu: Gelu;
@@ -142,6 +147,7 @@ operators! {
     quantize_linear: QuantizeLinear;
     reduce_l2: ReduceL2;
     reduce_mean: ReduceMean;
+    reduce_others: ReduceL1, ReduceLogSumExp, ReduceMax, ReduceMin, ReduceSumSquare;
     reduce_sum: ReduceSum;
     reshape: Reshape;
     resize: Resize;

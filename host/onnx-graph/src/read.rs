@@ -4,11 +4,14 @@ mod attribute;
 mod budget;
 mod build;
 mod constants;
+mod contrib;
 mod expand;
 mod forms;
 mod functions;
+mod joins;
 mod order;
 mod qlinear;
+mod rewrite;
 mod tensor;
 #[cfg(test)]
 mod tests;

@@ -548,3 +548,103 @@ fn an_unknown_operator_is_written_back_unchanged() {
         "an output of unknown type cannot be written"
     );
 }
+
+#[test]
+fn functions_of_single_elements_keep_the_shape() {
+    let ops: Vec<Op> = vec![
+        Abs {}.into(),
+        Acos {}.into(),
+        Acosh {}.into(),
+        Asin {}.into(),
+        Asinh {}.into(),
+        Atan {}.into(),
+        Atanh {}.into(),
+        Ceil {}.into(),
+        Celu { alpha: 0.5 }.into(),
+        Cos {}.into(),
+        Cosh {}.into(),
+        Elu { alpha: 0.5 }.into(),
+        Floor {}.into(),
+        Log {}.into(),
+        Mish {}.into(),
+        Neg {}.into(),
+        Reciprocal {}.into(),
+        Round {}.into(),
+        Selu::default().into(),
+        Sign {}.into(),
+        Sin {}.into(),
+        Sinh {}.into(),
+        Softplus {}.into(),
+        Softsign {}.into(),
+        Swish { alpha: 2.0 }.into(),
+        Tan {}.into(),
+        ThresholdedRelu { alpha: 0.1 }.into(),
+    ];
+    for op in ops {
+        check(op, &[Data(&[2, 3, 4])], &[&[2, 3, 4]]);
+    }
+}
+
+#[test]
+fn extrema_broadcast() {
+    check(Max, &[Data(&[2, 3, 1]), Data(&[3, 4])], &[&[2, 3, 4]]);
+    check(Min, &[Data(&[2, 3]), Weight(&[3])], &[&[2, 3]]);
+    refuse(Max, &[Data(&[2, 3]), Data(&[2, 4])], 1);
+}
+
+#[test]
+fn reductions_drop_their_axes_or_set_them_to_one() {
+    let (axes, keepdims) = (vec![2, 3], false);
+    check(
+        ReduceMax {
+            axes: axes.clone(),
+            keepdims,
+        },
+        &[Data(&[2, 3, 4, 5])],
+        &[&[2, 3]],
+    );
+    check(
+        ReduceMin {
+            axes: axes.clone(),
+            keepdims: true,
+        },
+        &[Data(&[2, 3, 4, 5])],
+        &[&[2, 3, 1, 1]],
+    );
+    check(
+        ReduceL1 {
+            axes: vec![1],
+            keepdims,
+        },
+        &[Data(&[2, 3, 4])],
+        &[&[2, 4]],
+    );
+    check(
+        ReduceSumSquare {
+            axes: axes.clone(),
+            keepdims,
+        },
+        &[Data(&[2, 3, 4, 5])],
+        &[&[2, 3]],
+    );
+    check(
+        ReduceLogSumExp { axes, keepdims },
+        &[Data(&[2, 3, 4, 5])],
+        &[&[2, 3]],
+    );
+}
+
+#[test]
+fn blocks_of_positions_and_channels_change_into_each_other() {
+    for adjacent in [false, true] {
+        let op = DepthToSpace {
+            blocksize: 2,
+            adjacent,
+        };
+        check(op, &[Data(&[1, 12, 4, 5])], &[&[1, 3, 8, 10]]);
+        refuse(op, &[Data(&[1, 10, 4, 5])], 1);
+    }
+    let op = SpaceToDepth { blocksize: 2 };
+    check(op, &[Data(&[1, 3, 8, 10])], &[&[1, 12, 4, 5]]);
+    refuse(op, &[Data(&[1, 3, 7, 10])], 1);
+}

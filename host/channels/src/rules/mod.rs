@@ -8,6 +8,7 @@ mod concat;
 mod contraction;
 mod conv;
 mod conv_transpose;
+mod depth_to_space;
 mod einsum;
 mod expand;
 mod flatten;
@@ -18,6 +19,7 @@ mod instance_normalization;
 mod layer_normalization;
 mod matmul;
 mod pad;
+mod reduce_max;
 mod reduce_mean;
 mod reduce_sum;
 mod reshape;
@@ -60,11 +62,13 @@ macro_rules! rules {
 
 rules! {
     (cx, id, node)
-    Add(_) | Sub(_) | Mul(_) | Div(_) | PRelu(_) => binary::rule(cx, node);
+    Add(_) | Sub(_) | Mul(_) | Div(_) | Max(_) | Min(_) | PRelu(_) => binary::rule(cx, node);
     BatchNormalization(_) => batch_normalization::rule(cx, node);
     Concat(op) => concat::rule(cx, node, op);
     Conv(op) => conv::rule(cx, id, node, op);
     ConvTranspose(op) => conv_transpose::rule(cx, id, node, op);
+    DepthToSpace(op) => depth_to_space::depth_to_space(cx, node, *op);
+    SpaceToDepth(op) => depth_to_space::space_to_depth(cx, node, *op);
     Einsum(op) => einsum::rule(cx, node, op);
     Expand(op) => expand::rule(cx, node, op);
     Flatten(op) => flatten::rule(cx, id, node, op);
@@ -75,6 +79,11 @@ rules! {
     LayerNormalization(op) => layer_normalization::rule(cx, node, op);
     MatMul(_) => matmul::rule(cx, id, node);
     Pad(op) => pad::rule(cx, id, node, op);
+    ReduceL1(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
+    ReduceSumSquare(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
+    ReduceLogSumExp(op) => reduce_max::elsewhere(cx, node, |rank| op.axes(rank), op.keepdims);
+    ReduceMax(op) => reduce_max::rule(cx, node, |rank| op.axes(rank), op.keepdims);
+    ReduceMin(op) => reduce_max::rule(cx, node, |rank| op.axes(rank), op.keepdims);
     ReduceL2(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
     ReduceMean(op) => reduce_mean::rule(cx, node, op);
     ReduceSum(op) => reduce_sum::rule(cx, node, |rank| op.axes(rank), op.keepdims);
@@ -90,9 +99,12 @@ rules! {
     Squeeze(op) => squeeze::squeeze(cx, node, op);
     Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);
     Transpose(op) => transpose::rule(cx, node, op);
-    Clip(_) | DequantizeLinear(_) | Dropout(_) | Erf(_) | Exp(_) | Gelu(_) | HardSigmoid(_)
-        | HardSwish(_) | Identity(_) | LeakyRelu(_) | Pow(_) | QuantizeLinear(_) | Relu(_)
-        | Sigmoid(_) | Sqrt(_) | Tanh(_) => {
+    Abs(_) | Acos(_) | Acosh(_) | Asin(_) | Asinh(_) | Atan(_) | Atanh(_) | Ceil(_) | Celu(_)
+        | Clip(_) | Cos(_) | Cosh(_) | DequantizeLinear(_) | Dropout(_) | Elu(_) | Erf(_) | Exp(_)
+        | Floor(_) | Gelu(_) | HardSigmoid(_) | HardSwish(_) | Identity(_) | LeakyRelu(_) | Log(_)
+        | Mish(_) | Neg(_) | Pow(_) | QuantizeLinear(_) | Reciprocal(_) | Relu(_) | Round(_)
+        | Selu(_) | Sigmoid(_) | Sign(_) | Sin(_) | Sinh(_) | Softplus(_) | Softsign(_) | Sqrt(_)
+        | Swish(_) | Tan(_) | Tanh(_) | ThresholdedRelu(_) => {
         unary::rule(cx, node)
     };
     Where(_) => where_::rule(cx, node);

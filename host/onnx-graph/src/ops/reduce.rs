@@ -93,6 +93,10 @@ macro_rules! reduction {
             }
 
             fn parse(node: &mut $crate::ops::Parsing<'_>) -> Result<Option<Self>, $crate::GraphError> {
+                // Where it is not folded in its typed form, it is in its opaque one.
+                if Self::FOLD.is_never() && !$crate::ops::elementwise::is_activation(node) {
+                    return Ok(None);
+                }
                 Ok($crate::ops::reduce::parse(node)?.map(|(axes, keepdims)| Self { axes, keepdims }))
             }
 

@@ -4,7 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
 use super::functions::{Functions, Imports};
-use super::{attribute, tensor, unshare};
+use super::rewrite::Rewrite;
+use super::{attribute, contrib, joins, qlinear, tensor, unshare};
 use crate::about::About;
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
@@ -40,7 +41,10 @@ pub(super) fn build(model: ModelProto, external: &dyn ExternalData) -> Result<Gr
     let mut imports = Imports::of_model(&model.opset_import, &functions)
         .ok_or_else(|| malformed("model", "no version of the operator set is stated"))?;
     let mut inlined = functions.inline(&mut proto, &mut imports)?;
-    super::qlinear::expand(&mut proto, &mut inlined.opsets);
+    let opsets = &mut inlined.opsets;
+    Rewrite::run(&mut proto, opsets, qlinear::is, qlinear::expand);
+    Rewrite::run(&mut proto, opsets, joins::is, joins::expand);
+    Rewrite::run(&mut proto, opsets, contrib::is, contrib::expand);
     let mut graph = Graph::new(proto.name.clone(), imports.opset);
     graph.ir_version = model.ir_version;
     graph.imports = imports.others;

@@ -8,8 +8,10 @@ mod clip;
 mod concat;
 mod conv;
 mod conv_transpose;
+mod depth_to_space;
 mod dequantize_linear;
 mod einsum;
+mod elementwise;
 mod expand;
 mod flatten;
 mod gather;
@@ -26,6 +28,7 @@ mod prelu;
 mod quantize_linear;
 mod reduce_l2;
 mod reduce_mean;
+mod reduce_others;
 mod reduce_sum;
 mod reshape;
 mod resize;
@@ -89,7 +92,7 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         | Op::MatMul(_)
         | Op::PRelu(_)
         | Op::LayerNormalization(_) => 2,
-        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) => 2,
+        Op::Add(_) | Op::Sub(_) | Op::Mul(_) | Op::Div(_) | Op::Max(_) | Op::Min(_) => 2,
         _ => 1,
     };
     let present = (0..least).all(|i| node.input(i).is_some());
@@ -155,6 +158,33 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Gelu(op) => args.need(0)?.f_gelu(if op.tanh { "tanh" } else { "none" }),
         Op::Pow(op) => args.need(0)?.f_pow_tensor_scalar(f64::from(op.exponent)),
         Op::Exp(_) => args.need(0)?.f_exp(),
+        Op::Abs(_) => args.need(0)?.f_abs(),
+        Op::Acos(_) => args.need(0)?.f_acos(),
+        Op::Acosh(_) => args.need(0)?.f_acosh(),
+        Op::Asin(_) => args.need(0)?.f_asin(),
+        Op::Asinh(_) => args.need(0)?.f_asinh(),
+        Op::Atan(_) => args.need(0)?.f_atan(),
+        Op::Atanh(_) => args.need(0)?.f_atanh(),
+        Op::Ceil(_) => args.need(0)?.f_ceil(),
+        Op::Celu(op) => elementwise::celu(op, args),
+        Op::Cos(_) => args.need(0)?.f_cos(),
+        Op::Cosh(_) => args.need(0)?.f_cosh(),
+        Op::Elu(op) => elementwise::elu(op, args),
+        Op::Floor(_) => args.need(0)?.f_floor(),
+        Op::Log(_) => args.need(0)?.f_log(),
+        Op::Mish(_) => args.need(0)?.f_mish(),
+        Op::Neg(_) => args.need(0)?.f_neg(),
+        Op::Reciprocal(_) => args.need(0)?.f_reciprocal(),
+        Op::Round(_) => args.need(0)?.f_round(),
+        Op::Selu(op) => elementwise::selu(op, args),
+        Op::Sign(_) => args.need(0)?.f_sign(),
+        Op::Sin(_) => args.need(0)?.f_sin(),
+        Op::Sinh(_) => args.need(0)?.f_sinh(),
+        Op::Softplus(_) => args.need(0)?.f_softplus(),
+        Op::Softsign(_) => elementwise::softsign(args),
+        Op::Swish(op) => elementwise::swish(op, args),
+        Op::Tan(_) => args.need(0)?.f_tan(),
+        Op::ThresholdedRelu(op) => elementwise::thresholded_relu(op, args),
         Op::Sqrt(_) => args.need(0)?.f_sqrt(),
         // Pruned networks are trained without dropout.
         Op::Identity(_) | Op::Dropout(_) => Ok(args.need(0)?.shallow_clone()),
@@ -167,6 +197,8 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Sub(_) => args.need(0)?.f_sub(args.need(1)?),
         Op::Mul(_) => args.need(0)?.f_mul(args.need(1)?),
         Op::Div(_) => args.need(0)?.f_div(args.need(1)?),
+        Op::Max(_) => args.need(0)?.f_maximum(args.need(1)?),
+        Op::Min(_) => args.need(0)?.f_minimum(args.need(1)?),
         Op::GroupNormalization(op) => group_normalization::run(op, args),
         Op::InstanceNormalization(op) => instance_normalization::run(op, args),
         Op::LayerNormalization(op) => layer_normalization::run(op, args),
@@ -176,8 +208,15 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::GlobalAveragePool(_) => global_pool::average(args),
         Op::GlobalMaxPool(_) => global_pool::max(args),
         Op::ReduceMean(op) => reduce_mean::run(op, args),
+        Op::ReduceL1(op) => reduce_others::l1(op, args),
         Op::ReduceL2(op) => reduce_l2::run(op, args),
+        Op::ReduceLogSumExp(op) => reduce_others::log_sum_exp(op, args),
+        Op::ReduceMax(op) => reduce_others::max(op, args),
+        Op::ReduceMin(op) => reduce_others::min(op, args),
+        Op::ReduceSumSquare(op) => reduce_others::sum_square(op, args),
         Op::ReduceSum(op) => reduce_sum::run(op, args),
+        Op::DepthToSpace(op) => depth_to_space::depth_to_space(op, args),
+        Op::SpaceToDepth(op) => depth_to_space::space_to_depth(op, args),
         Op::Flatten(op) => flatten::run(op, args),
         Op::Reshape(op) => reshape::run(op, args),
         Op::Resize(op) => resize::run(op, args),

@@ -245,7 +245,8 @@ fn an_output_that_is_an_input_or_another_output_is_copied() {
             "f/Relu_b: Relu(x) q",
             "f/a: Identity(x) p",
             "f/b: Identity(q) r",
-            "Sum_y: Sum(p q r) y",
+            "Sum_y_1_Add: Add(p q) Sum_y_1",
+            "Sum_y: Add(Sum_y_1 r) y",
         ],
     );
 }
