@@ -223,3 +223,91 @@ fn a_number_of_channels_pins_them_only_where_it_is_read() {
         check(net, out, &expected[usize::from(pinned.is_some())..], pinned);
     }
 }
+
+fn turn(perm: &[usize]) -> Transpose {
+    Transpose {
+        perm: perm.to_vec(),
+    }
+}
+
+fn reshape(target: &[i64]) -> Reshape {
+    Reshape {
+        target: target.to_vec(),
+        allow_zero: false,
+    }
+}
+
+#[test]
+fn a_product_over_tokens_passes_the_channels_on_their_axis() {
+    // Tokens behind the channels, and channels behind the tokens.
+    for perm in [[0, 1, 2], [0, 2, 1]] {
+        let (mut net, x) = Net::new(Some(4));
+        let a = net.conv("a", x, 3, 8);
+        let tokens = net.push("tokens", reshape(&[0, 8, 16]), &[a]);
+        let w = net.weight(&[16, 16]);
+        let y = match perm {
+            [0, 1, 2] => net.push("mix", MatMul, &[tokens, w]),
+            _ => {
+                let rows = net.push("rows", turn(&perm), &[tokens]);
+                let mixed = net.push("mix", MatMul, &[w, rows]);
+                net.push("back", turn(&perm), &[mixed])
+            }
+        };
+        let sum = net.push("sum", Add, &[tokens, y]);
+        let image = net.push("image", reshape(&[0, 8, 4, 4]), &[sum]);
+        let out = net.conv("out", image, 8, 2);
+        check(net, out, &[("a", 8)], None);
+    }
+}
+
+#[test]
+fn a_product_with_a_matrix_of_another_size_than_the_channels_is_refused() {
+    let (mut net, x) = Net::new(Some(4));
+    let a = net.conv("a", x, 3, 8);
+    let w = net.weight(&[5, 4]);
+    let last = net.push("last", turn(&[0, 2, 3, 1]), &[a]);
+    assert!(net.graph.push("mix", MatMul.into(), &[last, w]).is_err());
+}
+
+#[test]
+fn a_flattening_keeps_the_channels_apart_unless_it_merges_them_with_the_batch() {
+    let cases: [(&[usize], i64, Option<&str>); 4] = [
+        (&[0, 2, 3, 1], 3, None),
+        (&[0, 2, 3, 1], -1, None),
+        (&[0, 1, 2, 3], 1, None),
+        (
+            &[0, 1, 2, 3],
+            2,
+            Some("mixes the channels with an open size"),
+        ),
+    ];
+    for (perm, axis, pinned) in cases {
+        let (mut net, x) = Net::new(Some(4));
+        let a = net.conv("a", x, 3, 8);
+        let turned = net.push("turned", turn(perm), &[a]);
+        let flat = net.push("flat", Flatten { axis }, &[turned]);
+        let columns = net.graph.value(flat).shape.as_ref().unwrap()[1].known();
+        let w = net.weight(&[columns.unwrap(), 2]);
+        let out = net.push("out", Gemm::default(), &[flat, w]);
+        let expected: &[_] = if pinned.is_some() { &[] } else { &[("a", 8)] };
+        check(net, out, expected, pinned);
+    }
+}
+
+#[test]
+fn blocks_of_a_linear_layer_become_the_channels_of_the_layer_over_images_behind() {
+    // Which axis the layer behind reads, and whether other operators stand between.
+    for (perm, units) in [([0, 1, 2, 3], 8), ([0, 2, 1, 3], 4), ([0, 3, 2, 1], 2)] {
+        let (mut net, x) = Net::new(Some(4));
+        let pooled = net.push("pooled", GlobalAveragePool, &[x]);
+        let flat = net.push("flat", Flatten { axis: 1 }, &[pooled]);
+        let w = net.weight(&[3, 64]);
+        let linear = net.push("linear", Gemm::default(), &[flat, w]);
+        let linear = net.push("relu", Relu, &[linear]);
+        let image = net.push("image", reshape(&[-1, 8, 4, 2]), &[linear]);
+        let turned = net.push("turned", turn(&perm), &[image]);
+        let active = net.push("tanh", Tanh, &[turned]);
+        let out = net.conv("out", active, units, 2);
+        check(net, out, &[("linear", units)], None);
+    }
+}

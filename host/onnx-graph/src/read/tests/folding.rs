@@ -375,3 +375,36 @@ fn a_constant_of_shape_may_have_an_open_batch() {
     let shape: Vec<String> = shape.iter().map(Dim::to_string).collect();
     assert_eq!(shape, ["N", "6", "4"]);
 }
+
+#[test]
+fn zeros_beside_an_image_become_a_padding_and_other_constants_stay() {
+    let beside = |parts: [&str; 2]| {
+        let nodes = vec![
+            node("Shape", &["x"], "sizes", &[]),
+            filled("ConstantOfShape", &["sizes"], "filled", 1, 0.0),
+            filled("ConstantOfShape", &["sizes"], "ones", 1, 1.0),
+            node("Concat", &parts, "y", &[int("axis", 1)]),
+        ];
+        let constants = vec![
+            floats("zeros", &[2, 3, 1, 1], &[0.0; 6]),
+            floats("parameter", &[2, 3, 1, 1], &[0.5; 6]),
+        ];
+        settled(&model(17, &["N", "3", "1", "1"], nodes, constants))
+    };
+    for (parts, pads) in [
+        (["x", "filled"], [0, 3]),
+        (["filled", "x"], [3, 0]),
+        (["x", "zeros"], [0, 3]),
+    ] {
+        let graph = beside(parts);
+        assert_eq!(names(&graph), ["Pad"], "{parts:?}");
+        let Op::Pad(pad) = &graph.nodes()[0].op else {
+            unreachable!()
+        };
+        assert_eq!((pad.pads[1], pad.pads[5]), (pads[0], pads[1]));
+    }
+    for parts in [["x", "ones"], ["x", "parameter"]] {
+        let graph = beside(parts);
+        assert_eq!(names(&graph).last(), Some(&"Concat"), "{parts:?}");
+    }
+}
