@@ -79,6 +79,7 @@ impl Net {
 /// and a well-formed masked original.
 fn check(mut net: Net, output: ValueId, expected: &[(&str, usize)], pinned: Option<&str>) {
     net.graph.add_output(output);
+    net.graph.infer_shapes().unwrap();
     let graph = net.graph;
     let analysis = analyse(&graph).unwrap();
     let groups = analysis.groups().iter();
