@@ -262,15 +262,6 @@ fn a_product_over_tokens_passes_the_channels_on_their_axis() {
 }
 
 #[test]
-fn a_product_with_a_matrix_of_another_size_than_the_channels_is_refused() {
-    let (mut net, x) = Net::new(Some(4));
-    let a = net.conv("a", x, 3, 8);
-    let w = net.weight(&[5, 4]);
-    let last = net.push("last", turn(&[0, 2, 3, 1]), &[a]);
-    assert!(net.graph.push("mix", MatMul.into(), &[last, w]).is_err());
-}
-
-#[test]
 fn a_flattening_keeps_the_channels_apart_unless_it_merges_them_with_the_batch() {
     let cases: [(&[usize], i64, Option<&str>); 4] = [
         (&[0, 2, 3, 1], 3, None),
