@@ -321,6 +321,16 @@ def spatial_attention_broadcast_over_channels(n):
 
 
 @model()
+def attention_of_channels_and_then_of_positions(n):
+    x = n.block("x", 3, 16)
+    s = n.op("GlobalAveragePool", x)
+    x = n.op("Mul", x, n.op("Sigmoid", n.conv(n.block(s, 16, 4, kernel=1), 4, 16, kernel=1)))
+    both = n.op("Concat", n.op("ReduceMean", x, axes=[1], keepdims=1), n.op("ReduceMean", x, axes=[1], keepdims=1), axis=1)
+    x = n.op("Mul", n.op("Sigmoid", n.conv(both, 2, 1, kernel=7)), x)
+    n.head(n.block(n.op("Add", x, n.conv(x, 16, 1)), 16, 12), 12)
+
+
+@model()
 def product_and_difference_of_branches(n):
     a, b = n.block("x", 3, 12), n.block("x", 3, 12, kernel=1)
     x = n.op("Sub", n.op("Mul", a, b), n.block(a, 12, 12))
@@ -571,6 +581,46 @@ def resize_to_sizes_out_of_shapes(n):
     up = n.op("Resize", small, "", "", n.op("Concat", lead, to, axis=0), mode="linear",
               coordinate_transformation_mode="half_pixel")
     n.head(n.block(n.op("Concat", x, up, axis=1), 28, 16), 16)
+
+
+@model(input_shape=("N", 3, "H", "W"))
+def resize_to_computed_sizes_of_an_open_image(n):
+    x = n.block("x", 3, 12)
+    small = n.block(x, 12, 16, strides=[2, 2])
+    sizes = [n.op("Unsqueeze", n.op("Gather", n.op("Shape", x), n.const(numpy.int64(i))), n.ints(0)) for i in (2, 3)]
+    lead = n.op("Slice", n.op("Shape", small), n.ints(0), n.ints(2), n.ints(0))
+    up = n.op("Resize", small, "", "", n.op("Concat", lead, *sizes, axis=0), mode="nearest",
+              coordinate_transformation_mode="asymmetric", nearest_mode="floor")
+    n.head(n.block(n.op("Concat", x, up, axis=1), 28, 16), 16)
+
+
+@model()
+def zeros_of_a_computed_shape_beside_the_channels(n):
+    x = n.block("x", 3, 8)
+    x = n.op("Add", n.conv(n.block(x, 8, 12), 12, 16), n.op("Concat", x, n.op("ConstantOfShape", n.op("Shape", x)), axis=1))
+    x = n.relu(x)
+    zeros = n.op("ConstantOfShape", n.op("Shape", n.op("Slice", x, n.ints(0), n.ints(4), n.ints(1))))
+    n.head(n.op("Add", n.block(x, 16, 24), n.op("Concat", zeros, x, zeros, axis=1)), 24)
+
+
+@model()
+def tokens_mixed_behind_and_before_the_channels(n):
+    x = n.block("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4)
+    x = n.op("Reshape", x, n.ints(0, 12, -1))
+    y = n.op("MatMul", n.op("Add", n.op("MatMul", x, n.floats(16, 20)), n.floats(20, low=-1, high=1)), n.floats(20, 16))
+    x = n.op("Transpose", n.op("Add", x, n.op("Erf", y)), perm=[0, 2, 1])
+    x = n.op("Add", x, n.op("MatMul", n.floats(16, 16), n.op("MatMul", n.relu(n.op("MatMul", x, n.floats(12, 10))), n.floats(10, 12))))
+    x = n.op("Flatten", n.op("MatMul", x, n.floats(12, 14)), axis=2)
+    x = n.op("Reshape", n.bn(x, 14), n.ints(-1, 16, 14))
+    n.outputs.append(n.gemm(n.op("ReduceMean", x, axes=[1], keepdims=0), 14, 5))
+
+
+@model()
+def blocks_of_a_linear_layer_as_an_image(n):
+    x = n.op("Flatten", n.op("GlobalAveragePool", n.block("x", 3, 12)))
+    x = n.op("Reshape", n.relu(n.gemm(x, 12, 128)), n.ints(-1, 8, 4, 4))
+    x = n.op("ConvTranspose", x, n.floats(8, 6, 4, 4), n.floats(6, low=-1, high=1), strides=[2, 2], pads=[1] * 4)
+    n.head(n.block(x, 6, 10), 10)
 
 
 @model()

@@ -97,7 +97,9 @@ fn check(name: &str, bytes: &[u8], range: [f32; 2], reach: Reach) {
 fn feeds(graph: &Graph, range: [f32; 2]) -> Vec<Array> {
     let shape = graph.value(graph.inputs()[0]).shape.clone().unwrap();
     let batches = shape[0].known().map_or(vec![1, 3], |n| vec![n]);
-    let image: Vec<usize> = shape[1..].iter().filter_map(Dim::known).collect();
+    // An open size may be any.
+    let size = |dim: &Dim| dim.known().unwrap_or(16);
+    let image: Vec<usize> = shape[1..].iter().map(size).collect();
     let shapes = batches
         .into_iter()
         .map(|n| [&[n], image.as_slice()].concat());
@@ -350,10 +352,12 @@ made! {
     an_output_in_the_middle_of_a_chain Executed;
     asymmetric_pads_and_dilations Executed;
     attention_by_the_extrema_over_channels Executed;
+    attention_of_channels_and_then_of_positions Executed;
     auto_pad_same_lower Executed;
     auto_pad_same_upper Executed;
     auto_pad_valid Executed;
     batch_norm_before_any_convolution Executed;
+    blocks_of_a_linear_layer_as_an_image Executed;
     channel_attention_by_a_convolution_over_channels Executed;
     channel_padding_with_a_value Executed;
     channel_shuffle Executed;
@@ -406,6 +410,7 @@ made! {
     resize_by_fractions Executed;
     resize_by_nearest_neighbours_into_a_pyramid Executed;
     resize_in_the_middle Executed;
+    resize_to_computed_sizes_of_an_open_image Pruned;
     resize_to_sizes_out_of_shapes Executed;
     selective_kernels_of_two_branches Executed;
     several_outputs Executed;
@@ -418,9 +423,11 @@ made! {
     squeeze_and_excitation_by_linear_layers Executed;
     sum_with_a_pooled_branch Executed;
     the_same_value_twice_in_a_concat Executed;
+    tokens_mixed_behind_and_before_the_channels Executed;
     transposed_convolution_with_auto_pad Pruned;
     transposed_convolutions Executed;
     weights_in_constant_nodes Executed;
+    zeros_of_a_computed_shape_beside_the_channels Executed;
 }
 
 /// A Resize to `to`, given as a list of sizes, whose result meets an input of that size: both

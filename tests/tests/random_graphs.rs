@@ -86,7 +86,7 @@ impl Net {
 
     fn step(&mut self) {
         let (x, c) = (self.x, self.channels);
-        match self.rng.random_range(0..16) {
+        match self.rng.random_range(0..20) {
             0 => self.convolve(),
             1 => self.residual(),
             2 => {
@@ -124,6 +124,10 @@ impl Net {
             12 | 13 => self.attend(),
             14 if c.is_multiple_of(2) => self.normalise_groups(),
             15 => self.normalise_responses(),
+            16 => self.gate_positions(),
+            17 => self.mix_tokens(),
+            18 => self.unflatten(),
+            19 => self.append_zeros(),
             _ => self.convolve(),
         }
     }
@@ -193,6 +197,86 @@ impl Net {
         let s = self.conv(s, inner, c, 1, 1);
         let s = self.push(Sigmoid, &[s]);
         self.x = self.push(Mul, &[x, s]);
+    }
+
+    /// A map of one channel that meets all channels.
+    fn gate_positions(&mut self) {
+        let gate = self.conv(self.x, self.channels, 1, 1, 1);
+        let gate = self.push(Sigmoid, &[gate]);
+        let op: Op = if self.rng.random_bool(0.5) {
+            Mul.into()
+        } else {
+            Add.into()
+        };
+        let operands = if self.rng.random_bool(0.5) {
+            [self.x, gate]
+        } else {
+            [gate, self.x]
+        };
+        self.x = self.push(op, &operands);
+    }
+
+    /// A product over the positions, behind or before the channels, beside its input.
+    fn mix_tokens(&mut self) {
+        let (x, c, side) = (self.x, self.channels as i64, self.side as i64);
+        let tokens = self.side * self.side;
+        let reshape = |target: Vec<i64>| Reshape {
+            target,
+            allow_zero: false,
+        };
+        let turn = || Transpose {
+            perm: vec![0, 2, 1],
+        };
+        let rows = self.push(reshape(vec![0, c, -1]), &[x]);
+        let weight = self.weight(&[tokens, tokens], -0.3, 0.3);
+        let mixed = if self.rng.random_bool(0.5) {
+            let mixed = self.push(MatMul, &[rows, weight]);
+            let bias = self.weight(&[tokens], -0.5, 0.5);
+            self.push(Add, &[mixed, bias])
+        } else {
+            let columns = self.push(turn(), &[rows]);
+            let mixed = self.push(MatMul, &[weight, columns]);
+            self.push(turn(), &[mixed])
+        };
+        let sum = self.push(Add, &[rows, mixed]);
+        self.x = self.push(reshape(vec![-1, c, side, side]), &[sum]);
+    }
+
+    /// An image whose channels are blocks of a linear layer's.
+    fn unflatten(&mut self) {
+        let (c, side) = (self.some_channels(), self.side);
+        let x = self.push(GlobalAveragePool, &[self.x]);
+        let x = self.push(Flatten { axis: 1 }, &[x]);
+        let weight = self.weight(&[self.channels, c * side * side], -0.5, 0.5);
+        let x = self.push(Gemm::default(), &[x, weight]);
+        let target = [c, side, side].map(|n| n as i64);
+        let image = Reshape {
+            target: [&[-1], target.as_slice()].concat(),
+            allow_zero: false,
+        };
+        let x = self.push(image, &[x]);
+        let to = self.some_channels();
+        self.x = self.conv(x, c, to, 1, 1);
+        self.channels = to;
+    }
+
+    /// A short-cut that appends as many zeros as there are channels.
+    fn append_zeros(&mut self) {
+        let (x, c) = (self.x, self.channels);
+        let whole = Shape {
+            start: 0,
+            end: None,
+        };
+        let sizes = self.push(whole, &[x]);
+        let fill = Opaque {
+            op_type: "ConstantOfShape".into(),
+            ..Opaque::default()
+        };
+        let zeros = self.push(fill, &[sizes]);
+        let short = self.push(Concat { axis: 1 }, &[x, zeros]);
+        let y = self.conv(x, c, 2 * c, 1, 1);
+        self.x = self.push(Add, &[short, y]);
+        self.channels = 2 * c;
     }
 
     fn normalise_layers(&mut self) {

@@ -58,6 +58,13 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
                 "channels of a graph output",
             );
         }
+        for count in cx.counts.get(&output).cloned().unwrap_or_default() {
+            cx.pin(
+                &count.atoms,
+                &graph.value(output).name,
+                "a number of channels is a graph output",
+            );
+        }
     }
     pin_partly_bound_constants(&mut cx);
     let mut analysis = Builder::new(cx).build();

@@ -1,5 +1,6 @@
 //! Atoms, their union-find, and the context in which the channel rules run.
 
+use std::collections::BTreeMap;
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -34,6 +35,13 @@ impl Deref for Atoms {
 #[derive(Debug, Clone)]
 pub(crate) struct Map {
     pub axis: usize,
+    pub atoms: Atoms,
+}
+
+/// An entry of a list of sizes that is a number of channels.
+#[derive(Debug, Clone)]
+pub(crate) struct Count {
+    pub at: usize,
     pub atoms: Atoms,
 }
 
@@ -153,6 +161,8 @@ pub(crate) struct Context<'g> {
     pub lists: usize,
     /// Per value its channel axis.
     pub maps: Vec<Option<Map>>,
+    /// Per list of sizes the entries that count channels.
+    pub counts: BTreeMap<ValueId, Vec<Count>>,
     /// Per constant, by value, its bound axes.
     pub constants: Vec<Vec<Bound>>,
     /// Pinned atoms with their reasons.
@@ -172,6 +182,7 @@ impl<'g> Context<'g> {
             union: UnionFind::default(),
             lists: 0,
             maps: vec![None; graph.values().len()],
+            counts: BTreeMap::new(),
             constants: vec![Vec::new(); graph.values().len()],
             pins: Vec::new(),
             edits: Vec::new(),
@@ -214,6 +225,19 @@ impl<'g> Context<'g> {
 
     pub fn set(&mut self, value: ValueId, axis: usize, atoms: Atoms) {
         self.maps[value.index()] = Some(Map { axis, atoms });
+    }
+
+    /// The entries of input `i` of `node` that count channels.
+    pub fn counts(&self, node: &Node, i: usize) -> Vec<Count> {
+        let counts = node.input(i).and_then(|v| self.counts.get(&v));
+        counts.cloned().unwrap_or_default()
+    }
+
+    /// Records which entries of a list of sizes count channels.
+    pub fn count(&mut self, list: ValueId, counts: Vec<Count>) {
+        if !counts.is_empty() {
+            self.counts.insert(list, counts);
+        }
     }
 
     pub fn unite(&mut self, a: &[u32], b: &[u32]) {

@@ -173,6 +173,10 @@ impl Finder<'_> {
             let outputs = || node.outputs.iter().flatten();
             let makes = makes_channels(&node.op) && outputs().all(&emptied);
             if makes || self.reads_only_masked(node) {
+                // The sizes of a masked value are not masked.
+                if matches!(node.op, Op::Shape(_)) {
+                    return None;
+                }
                 if outputs().any(|v| self.graph.outputs().contains(v)) {
                     return None;
                 }

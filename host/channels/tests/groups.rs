@@ -234,22 +234,6 @@ fn a_concatenation_joins_channels_and_flatten_repeats_them() {
 }
 
 #[test]
-fn a_gate_of_one_channel_is_multiplied_in_without_being_pruned() {
-    let (mut net, x) = Net::new(3, 8);
-    let a = net.conv("a", x, 8, 3, 1);
-    let gate = net.conv("gate", a, 1, 1, 1);
-    let gated = net.graph.push("gated", Op::Mul(Mul), &[a, gate]).unwrap();
-    let out = net.conv("out", gated, 4, 1, 1);
-    let graph = net.done(out);
-    let analysis = analyse(&graph).unwrap();
-    assert!(
-        analysis.groups().is_empty(),
-        "channels that do not line up are pinned: {:?}",
-        analysis.groups()
-    );
-}
-
-#[test]
 fn an_unknown_operator_pins_its_channels_with_its_name() {
     let (mut net, x) = Net::new(3, 8);
     let a = net.conv("a", x, 8, 3, 1);

@@ -1,8 +1,9 @@
 //! Shape inference.
 
-use crate::graph::{Graph, Node};
+use crate::graph::Graph;
 use crate::ops::{INVENTED, Op, Output};
-use crate::value::{Dim, Shape, ValueId};
+use crate::sizes::Lists;
+use crate::value::{Dim, ValueId};
 use crate::{DType, GraphError};
 
 impl Graph {
@@ -85,32 +86,30 @@ impl Graph {
     /// # Errors
     /// [`GraphError::Shape`] at the first node that rejects the shapes of its inputs.
     pub fn infer_shapes(&mut self) -> Result<(), GraphError> {
-        self.infer_all(|_, _| None)
+        self.infer_all(None)
     }
 
     /// As [`Graph::infer_shapes`], for an edited form of `before` with the same value ids. A
     /// value whose shape no rule determines keeps its earlier shape if all inputs of its node
-    /// keep theirs.
+    /// keep theirs, and has none otherwise.
     ///
     /// # Errors
     /// As [`Graph::infer_shapes`].
     pub fn infer_shapes_after(&mut self, before: &Self) -> Result<(), GraphError> {
-        let earlier = |id: ValueId| before.values.get(id.index())?.shape.as_ref();
-        self.infer_all(|graph, node| {
-            let output = node.outputs.first().copied().flatten()?;
-            let mut read = node.inputs.iter().flatten();
-            let same = read.all(|&v| graph.value(v).shape.as_ref() == earlier(v));
-            earlier(output).filter(|_| same).cloned()
-        })
+        self.infer_all(Some(before))
     }
 
-    /// Infers all shapes; `known` may supply the shape of a first output that no rule determines.
-    fn infer_all(
-        &mut self,
-        known: impl Fn(&Self, &Node) -> Option<Shape>,
-    ) -> Result<(), GraphError> {
+    /// Infers all shapes, with those of an earlier form where no rule determines them.
+    fn infer_all(&mut self, before: Option<&Self>) -> Result<(), GraphError> {
+        let earlier = |id: ValueId| before?.values.get(id.index())?.shape.as_ref();
+        let mut lists = Lists::new();
         for index in 0..self.nodes.len() {
-            if !matches!(self.nodes[index].op, Op::Opaque(_)) {
+            let node = &self.nodes[index];
+            let mut read = node.inputs.iter().flatten();
+            let same =
+                before.is_some() && read.all(|&v| self.value(v).shape.as_ref() == earlier(v));
+            // A shape stated for an opaque node holds for the inputs that it had.
+            if !matches!(node.op, Op::Opaque(_)) || before.is_some() && !same {
                 for value in self.nodes[index].outputs.iter().flatten() {
                     // ONNX requires a shape of a graph output, so the declared one is the
                     // fallback.
@@ -120,12 +119,13 @@ impl Graph {
                 }
             }
             self.infer_node(index)?;
-            let node = &self.nodes[index];
-            if let Some(first) = node.outputs.first().copied().flatten()
+            self.shape_by_sizes(index, &lists);
+            lists.extend(self.listed(index, &lists));
+            if let Some(first) = self.nodes[index].outputs.first().copied().flatten()
                 && self.values[first.index()].shape.is_none()
-                && let Some(shape) = known(self, node)
+                && same
             {
-                self.values[first.index()].shape = Some(shape);
+                self.values[first.index()].shape = earlier(first).cloned();
             }
         }
         Ok(())

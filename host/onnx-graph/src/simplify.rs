@@ -3,6 +3,7 @@
 
 mod neighbours;
 mod strided;
+mod zeros;
 
 use crate::dims::blocks;
 use crate::graph::{Graph, Node};
@@ -11,8 +12,8 @@ use crate::patch::Patch;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 
-/// Separates packed projections, splits heads in one step, and drops broadcasts that the reader
-/// does itself.
+/// Separates packed projections, splits heads in one step, drops broadcasts that the reader does
+/// itself, and turns concatenated zeros into paddings.
 pub(crate) fn simplify(graph: &mut Graph) {
     for form in [
         in_order,
@@ -20,6 +21,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
         unpacked,
         split_at_once,
         broadcast_by_reader,
+        zeros::padding,
     ] {
         everywhere(graph, form);
     }

@@ -60,7 +60,8 @@ impl<'a> StructuredObs<'a> {
         let layers = find_layers(graph);
         let mut of_value: BTreeMap<ValueId, Vec<&Fitted>> = BTreeMap::new();
         for layer in &layers {
-            if analysis.value_channels(layer.input).is_some() && is_dense(graph, layer) {
+            let follows = analysis.value_channels(layer.input).is_some();
+            if follows && layer.sums_channels(analysis) && is_dense(graph, layer) {
                 of_value.entry(layer.input).or_default().push(layer);
             }
         }

@@ -1,6 +1,7 @@
 //! [Add](https://onnx.ai/onnx/operators/onnx__Add.html), Sub, Mul, Div and PRelu with
 //! broadcasting: equal indices of the channel axes are united, and a constant operand follows the
-//! channels.
+//! channels. A map of one channel, such as the mask of a spatial attention, is the same for all
+//! channels of the other operand, so that it relates nothing.
 
 use onnx_graph::{Dim, Node, ValueId};
 
@@ -57,12 +58,15 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {
                 atoms: b,
             },
         ) => {
-            if fa != fb || a.len() != b.len() {
-                let reason = "the operands' channels do not line up index by index";
-                return cx.pin_inputs(node, reason);
+            if fa == fb && a.len() == b.len() {
+                cx.unite(&a, &b);
+                return cx.set(node.output(), out_rank - fa, a);
             }
-            cx.unite(&a, &b);
-            cx.set(node.output(), out_rank - fa, a);
+            match (a.len(), b.len()) {
+                (1, n) if n > 1 => spread(cx, node, (left, a), (fb, b), out_rank),
+                (n, 1) if n > 1 => spread(cx, node, (right, b), (fa, a), out_rank),
+                _ => cx.pin_inputs(node, "the operands' channels do not line up index by index"),
+            }
         }
         (Operand::Channels { from_right, atoms }, Operand::Unknown) => {
             with_unknown(cx, node, right, (from_right, atoms), out_rank);
@@ -94,6 +98,19 @@ fn with_constant(
         Some(_) => return cx.pin_inputs(node, "a constant whose size does not fit the channels"),
     }
     cx.set(node.output(), out_rank - from_right, atoms);
+}
+
+/// Keeps the single channel of the operand `one`, which the result has no axis for, and passes
+/// the channels of the other operand through.
+fn spread(
+    cx: &mut Context<'_>,
+    node: &Node,
+    (id, one): (ValueId, Atoms),
+    many: (usize, Atoms),
+    out_rank: usize,
+) {
+    cx.pin(&one, &node.name, "one channel spread over many");
+    with_unknown(cx, node, id, many, out_rank);
 }
 
 /// Passes the channels through if the other operand, whose channels are unknown, has one value

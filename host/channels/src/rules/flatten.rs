@@ -1,12 +1,13 @@
-//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html) behind the batch: each channel
-//! repeats for every position.
+//! [Flatten](https://onnx.ai/onnx/operators/onnx__Flatten.html): behind the batch each channel
+//! repeats for every position; elsewhere the channels continue as at a [Reshape](reshape).
 
-use onnx_graph::Node;
 use onnx_graph::ops::Flatten;
+use onnx_graph::{Node, NodeId};
 
+use super::reshape;
 use crate::atoms::Context;
 
-pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Flatten) {
+pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Flatten) {
     let Some(map) = cx.map(node, 0) else { return };
     let shape = node
         .input(0)
@@ -20,9 +21,12 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Flatten) {
             let repeated = cx.list(repeated.collect::<Vec<_>>());
             cx.set(node.output(), 1, repeated);
         }
-        _ => cx.pin_inputs(
-            node,
-            "a flattening that mixes the channels with other axes than the positions",
-        ),
+        _ => match reshape::continued(cx, id, node, &map) {
+            Some((axis, atoms)) => cx.set(node.output(), axis, atoms),
+            None => cx.pin_inputs(
+                node,
+                "a flattening that mixes the channels with an open size",
+            ),
+        },
     }
 }

@@ -1,5 +1,6 @@
 //! [MatMul](https://onnx.ai/onnx/operators/onnx__MatMul.html) by a constant matrix, a fully
-//! connected layer over the last axis. Other products are [contractions](contraction).
+//! connected layer over the last axis. Channels on another axis pass through, as in a mixing of
+//! tokens. Other products are [contractions](contraction).
 
 use onnx_graph::{Node, NodeId, Tensor};
 
@@ -21,11 +22,11 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node) {
         return contraction::rule(cx, node, &Labels::matmul(rank, other_rank));
     };
     if let Some(map) = cx.map(node, 0) {
-        if map.axis + 1 != rank || map.atoms.len() != inputs {
-            return cx.pin_inputs(
-                node,
-                "the channels arrive on an axis this product does not read",
-            );
+        if map.axis + 1 < rank {
+            return cx.set(node.output(), map.axis, map.atoms);
+        }
+        if map.atoms.len() != inputs {
+            return cx.pin_inputs(node, "a matrix whose size does not fit the channels");
         }
         cx.bind(weight_id, 0, &map.atoms);
     }

@@ -24,6 +24,7 @@ mod reduce_mean;
 mod reduce_sum;
 mod reshape;
 mod shape;
+mod sizes;
 mod slice;
 mod softmax;
 mod spatial;
@@ -43,8 +44,10 @@ macro_rules! rules {
     (($cx:ident, $id:ident, $node:ident) $($($name:ident($op:pat))|+ => $rule:expr;)*) => {
         /// Applies the rule of a node's operator.
         pub(crate) fn apply($cx: &mut Context<'_>, $id: NodeId, $node: &Node) {
+            sizes::follow($cx, $node);
             match &$node.op {
                 $($(Op::$name($op))|+ => $rule,)*
+                Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
                 other => {
                     let reason = format!("operator {} has no channel rule", other.name());
                     $cx.pin_inputs($node, &reason);
@@ -68,7 +71,7 @@ rules! {
     SpaceToDepth(op) => depth_to_space::space_to_depth(cx, node, *op);
     Einsum(op) => einsum::rule(cx, node, op);
     Expand(op) => expand::rule(cx, node, op);
-    Flatten(op) => flatten::rule(cx, node, op);
+    Flatten(op) => flatten::rule(cx, id, node, op);
     Gather(op) => gather::rule(cx, node, op);
     Gemm(op) => gemm::rule(cx, id, node, op);
     GroupNormalization(op) => group_normalization::rule(cx, id, node, op);

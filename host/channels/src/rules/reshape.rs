@@ -5,12 +5,13 @@
 //! element has a channel and a position on the output axis that continues them; channels and
 //! positions that meet in an element are coupled. Flattened channels therefore repeat, merged
 //! ones repeat in turn, and split ones are united across the other parts: the rows of a channel
-//! shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention.
+//! shuffle (ShuffleNet, Zhang et al., CVPR 2018), the heads of an attention. Channels that are
+//! split for a layer over images, as by Unflatten, continue along the axis that it reads.
 
 use std::collections::{BTreeSet, HashMap};
 
 use onnx_graph::ops::{Op, Reshape};
-use onnx_graph::{Dim, Node, NodeId, blocks};
+use onnx_graph::{Dim, Node, NodeId, ValueId, blocks};
 
 use crate::atoms::{Atoms, Context, Edit, Map};
 use crate::options::Attention;
@@ -44,7 +45,12 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Reshape) 
 }
 
 /// The output axis that continues the channels, and its atoms.
-fn continued(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option<(usize, Atoms)> {
+pub(super) fn continued(
+    cx: &mut Context<'_>,
+    id: NodeId,
+    node: &Node,
+    map: &Map,
+) -> Option<(usize, Atoms)> {
     let shape = |v| cx.graph.value(v).shape.as_deref();
     let (from, to) = (shape(node.input(0)?)?, shape(node.output())?);
     let (source, landing) = blocks(from, to)?
@@ -74,7 +80,11 @@ fn continued(cx: &mut Context<'_>, id: NodeId, node: &Node, map: &Map) -> Option
         [] => (0, Stride { size: 1, stride: 1 }),
         [one] => *one,
         [first, .., last] => {
-            if continues_first(cx, id, landing.start + first.0) {
+            let at = landing.start;
+            let read = |part: &&(usize, Stride)| is_read(cx, node.output(), at + part.0);
+            if let Some(part) = parts.iter().find(read) {
+                *part
+            } else if continues_first(cx, id, at + first.0) {
                 *first
             } else {
                 *last
@@ -169,6 +179,58 @@ fn gcd(a: usize, b: usize) -> usize {
     if b == 0 { a } else { gcd(b, a % b) }
 }
 
+/// Whether a layer over images reads `axis` of a value as its channels.
+fn is_read(cx: &Context<'_>, value: ValueId, axis: usize) -> bool {
+    let mut visited: BTreeSet<ValueId> = BTreeSet::new();
+    let mut next = vec![(value, axis)];
+    while let Some((value, axis)) = next.pop() {
+        if !visited.insert(value) {
+            continue;
+        }
+        for &reader in cx.consumers(value) {
+            let node = cx.graph.node(reader);
+            let axis = match &node.op {
+                Op::Conv(_)
+                | Op::ConvTranspose(_)
+                | Op::BatchNormalization(_)
+                | Op::AveragePool(_)
+                | Op::GlobalAveragePool(_)
+                | Op::GlobalMaxPool(_)
+                | Op::MaxPool(_)
+                | Op::Resize(_)
+                    if axis == 1 =>
+                {
+                    return true;
+                }
+                Op::Transpose(op) => op.perm.iter().position(|&from| from == axis),
+                Op::Reshape(_) => alone(cx, node, axis),
+                Op::Clip(_)
+                | Op::Dropout(_)
+                | Op::Gelu(_)
+                | Op::HardSigmoid(_)
+                | Op::HardSwish(_)
+                | Op::Identity(_)
+                | Op::LeakyRelu(_)
+                | Op::Relu(_)
+                | Op::Sigmoid(_)
+                | Op::Tanh(_) => Some(axis),
+                Op::Add(_) | Op::Mul(_) if cx.rank(value) == cx.rank(node.output()) => Some(axis),
+                _ => None,
+            };
+            next.extend(axis.map(|axis| (node.output(), axis)));
+        }
+    }
+    false
+}
+
+/// The axis that a Reshape makes of `axis` alone.
+fn alone(cx: &Context<'_>, node: &Node, axis: usize) -> Option<usize> {
+    let shape = |v| cx.graph.value(v).shape.as_deref();
+    let runs = blocks(shape(node.input(0)?)?, shape(node.output())?)?;
+    let (from, to) = runs.into_iter().find(|(from, _)| from.contains(&axis))?;
+    (from.len() == 1 && to.len() == 1).then_some(to.start)
+}
+
 /// Whether split channels continue along the first of their parts instead of the last: the groups
 /// of a normalisation, and the heads of an attention if heads are pruned.
 fn continues_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
@@ -182,7 +244,7 @@ fn continues_first(cx: &Context<'_>, id: NodeId, axis: usize) -> bool {
         match &node.op {
             Op::InstanceNormalization(_) => return axis == 1,
             Op::MatMul(_) | Op::Einsum(_) => {
-                let computed = |v: &onnx_graph::ValueId| cx.graph.constant(*v).is_none();
+                let computed = |v: &ValueId| cx.graph.constant(*v).is_none();
                 if node.inputs.iter().flatten().filter(|v| computed(v)).count() == 2 {
                     return cx.options.attention == Attention::Heads;
                 }

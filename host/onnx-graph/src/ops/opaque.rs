@@ -46,4 +46,31 @@ impl Opaque {
             _ => default,
         }
     }
+
+    /// A text attribute.
+    #[must_use]
+    pub fn text(&self, name: &str) -> Option<&str> {
+        match self.attribute(name) {
+            Some(AttributeValue::Text(text)) => std::str::from_utf8(text).ok(),
+            _ => None,
+        }
+    }
+
+    /// The position of the input that lists the sizes of the output, for operators that have
+    /// one.
+    #[must_use]
+    pub fn sizes_input(&self) -> Option<usize> {
+        match (self.domain.as_str(), self.op_type.as_str()) {
+            ("", "ConstantOfShape") => Some(0),
+            ("", "Expand" | "Reshape") => Some(1),
+            // With these attributes the list has the sizes of some axes, or bounds of them.
+            ("", "Resize") => {
+                let policy = self.attribute("keep_aspect_ratio_policy");
+                let stretches =
+                    policy.is_none() || self.text("keep_aspect_ratio_policy") == Some("stretch");
+                (stretches && self.attribute("axes").is_none()).then_some(3)
+            }
+            _ => None,
+        }
+    }
 }

@@ -376,8 +376,9 @@ impl<'a> Reader<'a> {
             inputs,
             outputs: ids,
         });
-        self.graph.infer_node(self.graph.nodes.len() - 1)?;
-        self.shape_by_sizes(first);
+        let index = self.graph.nodes.len() - 1;
+        self.graph.infer_node(index)?;
+        self.graph.shape_by_sizes(index, &self.open_sizes);
         Ok(first)
     }
 }

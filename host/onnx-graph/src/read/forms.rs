@@ -2,11 +2,9 @@
 
 use super::build::Reader;
 use crate::GraphError;
-use crate::dims::broadcast;
-use crate::fold::Element;
 use crate::graph::Node;
 use crate::ops::{self, Op, Opaque};
-use crate::value::{Shape, ValueId};
+use crate::value::ValueId;
 
 impl Reader<'_> {
     /// Whether a node casts its input to the type it already has.
@@ -60,33 +58,5 @@ impl Reader<'_> {
             place: format!("node '{node}'"),
             reason,
         })
-    }
-
-    /// Sets the output shape of the last node if it is opaque and takes a target with open sizes.
-    pub(super) fn shape_by_sizes(&mut self, output: ValueId) {
-        let Some(node) = self.graph.nodes.last() else {
-            return;
-        };
-        let Op::Opaque(op) = &node.op else { return };
-        let target = match (op.domain.as_str(), op.op_type.as_str()) {
-            ("", "ConstantOfShape") => node.input(0),
-            ("", "Expand") => node.input(1),
-            _ => None,
-        };
-        let sizes = target.and_then(|id| self.open_sizes.get(&id)?.elements());
-        let sizes = sizes.and_then(|all| all.iter().map(Element::dim).collect::<Option<Shape>>());
-        let shape = match (op.op_type.as_str(), sizes) {
-            (_, None) => return,
-            ("Expand", Some(sizes)) => {
-                let read = node
-                    .input(0)
-                    .and_then(|id| self.graph.value(id).shape.as_ref());
-                read.and_then(|read| broadcast(read, &sizes).ok())
-            }
-            (_, sizes) => sizes,
-        };
-        if shape.is_some() {
-            self.graph.values[output.index()].shape = shape;
-        }
     }
 }

@@ -214,8 +214,10 @@ pub(super) fn targets<'a>(
     cut: &Cut,
 ) -> Vec<Target<'a>> {
     let changed = changed(graph, analysis, cut);
-    let changes =
-        |layer: &&Fitted| !cut.dead.contains(&layer.node) && changed[layer.output.index()];
+    let changes = |layer: &&Fitted| {
+        let is_live = !cut.dead.contains(&layer.node);
+        is_live && changed[layer.output.index()] && layer.sums_channels(analysis)
+    };
     let target = |layer: &'a Fitted| {
         let Some(sum) = layer.sum else {
             return Target {
@@ -270,6 +272,14 @@ fn changed(graph: &Graph, analysis: &Analysis, cut: &Cut) -> Vec<bool> {
 }
 
 impl Fitted {
+    /// Whether channels that may be dropped lie on the axis that the layer sums over and writes. A
+    /// product over tokens passes them on another axis.
+    pub fn sums_channels(&self, analysis: &Analysis) -> bool {
+        let values = [self.input, self.output].into_iter();
+        let mut axes = values.filter_map(|value| analysis.value_axis(value));
+        axes.all(|(axis, _)| axis == self.out_axis)
+    }
+
     /// Returns the layer's constants in the pruned network, in the form of a solution.
     pub fn constants(
         &self,

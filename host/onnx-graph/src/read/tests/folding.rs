@@ -375,3 +375,28 @@ fn a_constant_of_shape_may_have_an_open_batch() {
     let shape: Vec<String> = shape.iter().map(Dim::to_string).collect();
     assert_eq!(shape, ["N", "6", "4"]);
 }
+
+#[test]
+fn zeros_beside_an_image_become_a_padding_and_other_constants_stay() {
+    for (batch, parts, pads) in [
+        ("N", ["x", "zeros"], Some([0, 3])),
+        ("N", ["zeros", "x"], Some([3, 0])),
+        ("2", ["x", "zeros"], Some([0, 3])),
+        ("2", ["x", "parameter"], None),
+        ("N", ["x", "ones"], None),
+    ] {
+        let nodes = vec![
+            node("Shape", &["x"], "sizes", &[]),
+            filled("ConstantOfShape", &["sizes"], "zeros", 1, 0.0),
+            filled("ConstantOfShape", &["sizes"], "ones", 1, 1.0),
+            node("Concat", &parts, "y", &[int("axis", 1)]),
+        ];
+        let constants = vec![floats("parameter", &[2, 3, 1, 1], &[0.5; 6])];
+        let graph = settled(&model(17, &[batch, "3", "1", "1"], nodes, constants));
+        let found = match &graph.nodes().last().unwrap().op {
+            Op::Pad(pad) => Some([pad.pads[1], pad.pads[5]]),
+            _ => None,
+        };
+        assert_eq!(found, pads, "{parts:?}");
+    }
+}

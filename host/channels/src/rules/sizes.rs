@@ -1,0 +1,129 @@
+//! Lists of sizes that a graph assembles at run time from
+//! [Shape](https://onnx.ai/onnx/operators/onnx__Shape.html). A number of channels in a list counts
+//! those that are left. It is followed to the node that gives its output this size; any other
+//! reader pins the channels.
+
+use onnx_graph::Node;
+use onnx_graph::ops::{Op, Opaque, Slice};
+
+use crate::atoms::{Context, Count, Map};
+
+/// Why a number of channels pins them.
+const READ: &str = "the number of channels is read at run time";
+
+/// Records which entries of a node's output count channels. Readers that are not followed pin
+/// them.
+pub(super) fn follow(cx: &mut Context<'_>, node: &Node) {
+    let counts = |v: &onnx_graph::ValueId| cx.counts.contains_key(v);
+    if !node.inputs.iter().flatten().any(counts) {
+        return;
+    }
+    match passed(cx, node) {
+        Some(counts) => cx.count(node.output(), counts),
+        None => {
+            let sizes = sizes_input(node);
+            for i in (0..node.inputs.len()).filter(|&i| sizes != Some(i)) {
+                for Count { atoms, .. } in cx.counts(node, i) {
+                    cx.pin(&atoms, &node.name, READ);
+                }
+            }
+        }
+    }
+}
+
+/// The input with the sizes of the output, of nodes whose rule is [`resized`].
+fn sizes_input(node: &Node) -> Option<usize> {
+    match &node.op {
+        Op::Opaque(op) if matches!(op.op_type.as_str(), "Expand" | "Resize") => op.sizes_input(),
+        _ => None,
+    }
+}
+
+/// The entries that a node passes on to its output; `None` if it computes with them.
+fn passed(cx: &Context<'_>, node: &Node) -> Option<Vec<Count>> {
+    let length = |i: usize| match cx.graph.value(node.input(i)?).shape.as_deref()? {
+        [size] => size.known(),
+        _ => None,
+    };
+    let first = || cx.counts(node, 0);
+    let picked = |indices: Vec<Option<usize>>| {
+        let entries = indices.into_iter().enumerate().flat_map(|(to, from)| {
+            let same = first().into_iter().filter(move |c| Some(c.at) == from);
+            same.map(move |c| Count { at: to, ..c })
+        });
+        entries.collect()
+    };
+    match &node.op {
+        Op::Identity(_) | Op::Squeeze(_) | Op::Unsqueeze(_) => Some(first()),
+        Op::Gather(op) => {
+            let size = length(0)?;
+            let index = |&i: &i64| Context::axis(i, size);
+            Some(picked(op.indices.iter().map(index).collect()))
+        }
+        Op::Slice(op) => Some(picked(range(op, length(0)?)?.map(Some).collect())),
+        Op::Concat(_) => {
+            let mut entries = Vec::new();
+            let mut start = 0;
+            for i in 0..node.inputs.len() {
+                let counts = cx.counts(node, i).into_iter();
+                entries.extend(counts.map(|c| Count {
+                    at: c.at + start,
+                    ..c
+                }));
+                start += length(i)?;
+            }
+            Some(entries)
+        }
+        _ => None,
+    }
+}
+
+/// The entries that a slice takes from a list.
+fn range(op: &Slice, size: usize) -> Option<std::ops::Range<usize>> {
+    let (&[start], &[end]) = (op.starts.as_slice(), op.ends.as_slice()) else {
+        return None;
+    };
+    if !matches!(op.steps[..], [] | [1]) {
+        return None;
+    }
+    let signed = i64::try_from(size).ok()?;
+    let clamp = |v: i64| if v < 0 { v.saturating_add(signed) } else { v }.clamp(0, signed) as usize;
+    Some(clamp(start)..clamp(end).max(clamp(start)))
+}
+
+/// A Resize or an Expand to sizes that are computed: the channels pass through if their number is
+/// that of the input. Returns false, without effect, for other nodes.
+pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
+    let Some(sizes) = sizes_input(node) else {
+        return false;
+    };
+    let counts = cx.counts(node, sizes);
+    let axis = cx.map(node, 0).and_then(|map| landed(cx, node, op, &map));
+    let kept = |c: &&Count| Some(c.at) == axis.as_ref().map(|(axis, _)| *axis);
+    let followed = counts.iter().find(kept).cloned();
+    for other in counts.iter().filter(|c| !kept(c)) {
+        cx.pin(&other.atoms, &node.name, READ);
+    }
+    match (axis, followed) {
+        (Some((axis, map)), Some(count)) if count.atoms.len() == map.atoms.len() => {
+            cx.unite(&map.atoms, &count.atoms);
+            cx.set(node.output(), axis, map.atoms);
+        }
+        (_, followed) => {
+            if let Some(count) = followed {
+                cx.pin(&count.atoms, &node.name, READ);
+            }
+            cx.pin_inputs(node, "the channels are given another size at run time");
+        }
+    }
+    true
+}
+
+/// The axis of the output that continues the channels, and the channels.
+fn landed(cx: &Context<'_>, node: &Node, op: &Opaque, map: &Map) -> Option<(usize, Map)> {
+    // This mapping takes positions from a region that is stated for the channels as well.
+    let crops = op.text("coordinate_transformation_mode") == Some("tf_crop_and_resize");
+    let (from, to) = (cx.input_rank(node)?, cx.rank(node.output())?);
+    let axis = (map.axis + to).checked_sub(from).filter(|_| !crops)?;
+    Some((axis, map.clone()))
+}

@@ -1,0 +1,305 @@
+//! Forms of networks in which channels reach a layer through a broadcast, a list of sizes that is
+//! computed, a product over tokens, or an axis that is split off. The whole-pipeline tests check in
+//! ONNX Runtime what pruned networks of these forms compute.
+
+use channels::{PrunePlan, analyse, apply, cut, mask};
+use onnx_graph::ops::*;
+use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
+
+/// A network under construction.
+struct Net {
+    graph: Graph,
+}
+
+impl Net {
+    /// An image of 3 channels and open sizes `H` and `W`, or of the given `side`.
+    fn new(side: Option<usize>) -> (Self, ValueId) {
+        let mut graph = Graph::new("test", 17);
+        let open = |name: &str| side.map_or(Dim::Symbol(name.into()), Dim::Known);
+        let shape = vec![Dim::Symbol("N".into()), Dim::Known(3), open("H"), open("W")];
+        let x = graph.add_input("x", DType::F32, shape);
+        (Self { graph }, x)
+    }
+
+    fn push(&mut self, name: &str, op: impl Into<Op>, inputs: &[ValueId]) -> ValueId {
+        self.graph.push(name, op.into(), inputs).unwrap()
+    }
+
+    /// A node of an operator without a typed form, some of whose inputs are absent.
+    fn opaque(&mut self, name: &str, inputs: &[Option<ValueId>]) -> ValueId {
+        let op = Opaque {
+            op_type: name.into(),
+            ..Opaque::default()
+        };
+        let outputs = self
+            .graph
+            .push_node(name, op.into(), inputs.to_vec(), &[Some(name)]);
+        outputs.unwrap()[0].unwrap()
+    }
+
+    fn weight(&mut self, dims: &[usize]) -> ValueId {
+        let count = dims.iter().product::<usize>();
+        let data = (0..count).map(|i| i as f32 + 1.0).collect();
+        self.graph
+            .add_constant("w", Tensor::f32(dims, data).unwrap())
+    }
+
+    fn ints(&mut self, list: &[i64]) -> ValueId {
+        self.graph.add_constant("i", Tensor::i64s(list.to_vec()))
+    }
+
+    fn conv(&mut self, name: &str, x: ValueId, inputs: usize, outputs: usize) -> ValueId {
+        let w = self.weight(&[outputs, inputs, 1, 1]);
+        let op = Conv {
+            kernel: vec![1; 2],
+            strides: vec![1; 2],
+            pads: vec![0; 4],
+            dilations: vec![1; 2],
+            group: 1,
+        };
+        self.push(name, op, &[x, w])
+    }
+
+    fn pick(&mut self, list: ValueId, indices: &[i64]) -> ValueId {
+        let op = Gather {
+            axis: 0,
+            indices: indices.to_vec(),
+            dims: vec![indices.len()],
+        };
+        self.push("pick", op, &[list])
+    }
+
+    fn join(&mut self, parts: &[ValueId]) -> ValueId {
+        self.push("join", Concat { axis: 0 }, parts)
+    }
+}
+
+/// The groups must be exactly the expected ones (name and units), and the reason must be among
+/// those of the pinned channels. Keeping half of each group must give a graph whose shapes infer,
+/// and a well-formed masked original.
+fn check(mut net: Net, output: ValueId, expected: &[(&str, usize)], pinned: Option<&str>) {
+    net.graph.add_output(output);
+    net.graph.infer_shapes().unwrap();
+    let graph = net.graph;
+    let analysis = analyse(&graph).unwrap();
+    let groups = analysis.groups().iter();
+    let found: Vec<_> = groups.map(|g| (g.name.as_str(), g.channels)).collect();
+    assert_eq!(found, expected, "pinned: {:?}", analysis.pinned());
+    if let Some(reason) = pinned {
+        let told = analysis.pinned().iter().any(|p| p.reason.contains(reason));
+        assert!(told, "pinned: {:?}", analysis.pinned());
+    }
+    let half = |g: &channels::Group| (0..g.channels).step_by(2).collect();
+    let plan = PrunePlan {
+        keep: analysis.groups().iter().map(half).collect(),
+    };
+    let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
+    pruned.check().unwrap();
+    let shape = |graph: &Graph| graph.value(graph.outputs()[0]).shape.clone();
+    assert_eq!(shape(&pruned), shape(&graph));
+    mask(&graph, &analysis, &plan).unwrap();
+}
+
+#[test]
+fn a_map_of_one_channel_is_kept_and_relates_nothing_to_the_channels_it_meets() {
+    let ops: [(fn() -> Op, bool); 4] = [
+        (|| Mul.into(), false),
+        (|| Mul.into(), true),
+        (|| Add.into(), false),
+        (|| Div.into(), true),
+    ];
+    for (op, map_first) in ops {
+        let (mut net, x) = Net::new(Some(8));
+        let a = net.conv("a", x, 3, 8);
+        let map = net.conv("map", a, 8, 1);
+        let operands = if map_first { [map, a] } else { [a, map] };
+        let met = net.push("met", op(), &operands);
+        let out = net.conv("out", met, 8, 2);
+        check(net, out, &[("a", 8)], Some("one channel spread over many"));
+    }
+}
+
+#[test]
+fn a_number_of_channels_pins_them_only_where_it_is_read() {
+    const READ: Option<&str> = Some("read at run time");
+    const OUTPUT: Option<&str> = Some("a number of channels is a graph output");
+    const RESIZED: Option<&str> = Some("another size at run time");
+    type Case = (
+        fn(&mut Net, ValueId, ValueId) -> ValueId,
+        Option<&'static str>,
+    );
+    // Each reads the list of sizes of `a` and passes `a` on.
+    let cases: [Case; 8] = [
+        (
+            |net, a, list| {
+                let others = net.pick(list, &[0, 2, -1]);
+                net.opaque("Watch", &[Some(others)]);
+                a
+            },
+            None,
+        ),
+        (
+            |net, a, list| {
+                let channels = net.pick(list, &[1]);
+                net.opaque("Watch", &[Some(channels)]);
+                a
+            },
+            READ,
+        ),
+        (
+            |net, a, list| {
+                net.graph.add_output(list);
+                a
+            },
+            OUTPUT,
+        ),
+        (
+            |net, a, list| {
+                let slice = Slice {
+                    starts: vec![2],
+                    ends: vec![i64::MAX],
+                    axes: vec![0],
+                    steps: vec![1],
+                };
+                let sides = net.push("sides", slice, &[list]);
+                let sum = net.push("sum", Add, &[sides, sides]);
+                net.opaque("Watch", &[Some(sum)]);
+                a
+            },
+            None,
+        ),
+        (
+            |net, a, list| {
+                let both = net.pick(list, &[0, 1]);
+                let sides = net.ints(&[9, 9]);
+                let sizes = net.join(&[both, sides]);
+                net.opaque("Resize", &[Some(a), None, None, Some(sizes)])
+            },
+            None,
+        ),
+        (
+            |net, a, list| {
+                let batch = net.pick(list, &[0]);
+                let others = net.ints(&[8, 9, 9]);
+                let sizes = net.join(&[batch, others]);
+                net.opaque("Resize", &[Some(a), None, None, Some(sizes)])
+            },
+            RESIZED,
+        ),
+        (
+            |net, a, list| {
+                let both = net.pick(list, &[0, 1]);
+                let rows = net.ints(&[9]);
+                let columns = net.pick(list, &[1]);
+                let sizes = net.join(&[both, rows, columns]);
+                net.opaque("Resize", &[Some(a), None, None, Some(sizes)])
+            },
+            READ,
+        ),
+        (
+            |net, a, list| {
+                let doubled = net.push("doubled", Add, &[list, list]);
+                net.opaque("Watch", &[Some(doubled)]);
+                a
+            },
+            READ,
+        ),
+    ];
+    for (i, (read, pinned)) in cases.into_iter().enumerate() {
+        println!("case {i}");
+        let (mut net, x) = Net::new(None);
+        let a = net.conv("a", x, 3, 8);
+        let list = net.push(
+            "list",
+            Shape {
+                start: 0,
+                end: None,
+            },
+            &[a],
+        );
+        let read = read(&mut net, a, list);
+        let b = net.conv("b", read, 8, 6);
+        let out = net.conv("out", b, 6, 2);
+        let expected = [("a", 8), ("b", 6)];
+        check(net, out, &expected[usize::from(pinned.is_some())..], pinned);
+    }
+}
+
+fn turn(perm: &[usize]) -> Transpose {
+    Transpose {
+        perm: perm.to_vec(),
+    }
+}
+
+fn reshape(target: &[i64]) -> Reshape {
+    Reshape {
+        target: target.to_vec(),
+        allow_zero: false,
+    }
+}
+
+#[test]
+fn a_product_over_tokens_passes_the_channels_on_their_axis() {
+    // Tokens behind the channels, and channels behind the tokens.
+    for perm in [[0, 1, 2], [0, 2, 1]] {
+        let (mut net, x) = Net::new(Some(4));
+        let a = net.conv("a", x, 3, 8);
+        let tokens = net.push("tokens", reshape(&[0, 8, 16]), &[a]);
+        let w = net.weight(&[16, 16]);
+        let y = match perm {
+            [0, 1, 2] => net.push("mix", MatMul, &[tokens, w]),
+            _ => {
+                let rows = net.push("rows", turn(&perm), &[tokens]);
+                let mixed = net.push("mix", MatMul, &[w, rows]);
+                net.push("back", turn(&perm), &[mixed])
+            }
+        };
+        let sum = net.push("sum", Add, &[tokens, y]);
+        let image = net.push("image", reshape(&[0, 8, 4, 4]), &[sum]);
+        let out = net.conv("out", image, 8, 2);
+        check(net, out, &[("a", 8)], None);
+    }
+}
+
+#[test]
+fn a_flattening_keeps_the_channels_apart_unless_it_merges_them_with_the_batch() {
+    let cases: [(&[usize], i64, Option<&str>); 4] = [
+        (&[0, 2, 3, 1], 3, None),
+        (&[0, 2, 3, 1], -1, None),
+        (&[0, 1, 2, 3], 1, None),
+        (
+            &[0, 1, 2, 3],
+            2,
+            Some("mixes the channels with an open size"),
+        ),
+    ];
+    for (perm, axis, pinned) in cases {
+        let (mut net, x) = Net::new(Some(4));
+        let a = net.conv("a", x, 3, 8);
+        let turned = net.push("turned", turn(perm), &[a]);
+        let flat = net.push("flat", Flatten { axis }, &[turned]);
+        let columns = net.graph.value(flat).shape.as_ref().unwrap()[1].known();
+        let w = net.weight(&[columns.unwrap(), 2]);
+        let out = net.push("out", Gemm::default(), &[flat, w]);
+        let expected: &[_] = if pinned.is_some() { &[] } else { &[("a", 8)] };
+        check(net, out, expected, pinned);
+    }
+}
+
+#[test]
+fn blocks_of_a_linear_layer_become_the_channels_of_the_layer_over_images_behind() {
+    // Which axis the layer behind reads, and whether other operators stand between.
+    for (perm, units) in [([0, 1, 2, 3], 8), ([0, 2, 1, 3], 4), ([0, 3, 2, 1], 2)] {
+        let (mut net, x) = Net::new(Some(4));
+        let pooled = net.push("pooled", GlobalAveragePool, &[x]);
+        let flat = net.push("flat", Flatten { axis: 1 }, &[pooled]);
+        let w = net.weight(&[3, 64]);
+        let linear = net.push("linear", Gemm::default(), &[flat, w]);
+        let linear = net.push("relu", Relu, &[linear]);
+        let image = net.push("image", reshape(&[-1, 8, 4, 2]), &[linear]);
+        let turned = net.push("turned", turn(&perm), &[image]);
+        let active = net.push("tanh", Tanh, &[turned]);
+        let out = net.conv("out", active, units, 2);
+        check(net, out, &[("linear", units)], None);
+    }
+}
