@@ -13,7 +13,7 @@ import numpy
 import onnx
 from onnx import TensorProto, helper, numpy_helper
 
-from model_net import MODELS, Net, Reference, model
+from model_net import MODELS, Reference, model, write
 
 # Padding and kernels
 
@@ -765,27 +765,6 @@ def fully_linear_network(n):
     x = n.op("Flatten", "x")
     x = n.relu(n.gemm(x, 768, 32))
     n.outputs.append(n.gemm(n.op("Dropout", n.relu(n.gemm(x, 32, 16))), 16, 5))
-
-
-def write(name, directory):
-    function, opset, ir_version, input_shape, domains = MODELS[name]
-    net = Net(name, opset, input_shape)
-    function(net)
-    # ONNX infers no shape behind an operator of another domain, and its checker wants one on every output.
-    shape = ["N", 5] if domains else None
-    graph = helper.make_graph(
-        net.nodes,
-        name,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)],
-        [helper.make_tensor_value_info(o, TensorProto.FLOAT, shape) for o in net.outputs],
-        net.initializers,
-    )
-    imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains]
-    made = helper.make_model(graph, opset_imports=imports, ir_version=ir_version, functions=net.functions)
-    made = onnx.shape_inference.infer_shapes(made)
-    if not domains:
-        onnx.checker.check_model(made, full_check=True)
-    onnx.save(made, directory / f"{name}.onnx")
 
 
 def main():
