@@ -345,6 +345,7 @@ made! {
     a_branch_with_a_subgraph Refused;
     a_constant_that_is_also_an_output Executed;
     a_function_with_a_branch Pruned;
+    activations_of_another_domain Executed;
     activations_that_do_not_map_zero_to_zero Executed;
     activations_that_saturate_below Executed;
     activations_with_slopes Executed;
