@@ -68,7 +68,7 @@ fn rounded() -> Vec<u8> {
     packed(&values, Storage::Quantized(&quantized), &[])
 }
 
-/// A container of which every prefix from some length on decodes.
+/// A container whose prefixes decode, from some length on.
 fn refined() -> Vec<u8> {
     let values = weights();
     let stream = surp_encode(&[tensor(&values)], &SurpConfig::default()).unwrap();

@@ -13,7 +13,9 @@ use std::time::{Duration, Instant};
 use datasets::{InputSpec, Splits};
 use graphprune_tests::{shared_data, shared_model};
 use onnx_graph::{NoExternalData, deploy, read};
-use pipeline::{ModelSpec, NoReporter, PackData, PackForm, PackRequest, PipelineError, StopFlag};
+use pipeline::{
+    ClassifierData, ModelSpec, NoReporter, PackForm, PackRequest, PipelineError, StopFlag,
+};
 use train::{Runtime, classify};
 use weight_codec::{Limits, unpack};
 
@@ -89,7 +91,7 @@ impl Subject {
 
     fn pack(&self, model: &Path, (name, form, is_gptq): (&str, PackForm, bool)) {
         let out = model.with_extension("gpw");
-        let data = is_gptq.then(|| PackData {
+        let data = is_gptq.then(|| ClassifierData {
             spec: self.spec.parse().expect("a good specification"),
             normalise: None,
             allow_skipped: false,

@@ -84,7 +84,7 @@ pub struct Tensor {
     stored: Option<Arc<Stored>>,
 }
 
-/// How integers stand for floats: `(integer - zero_point) * scale`, with one scale and zero point
+/// The values of integers: `(integer - zero_point) * scale`, with one scale and zero point
 /// for the tensor or one per index of an axis.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Scaling {
@@ -96,12 +96,12 @@ pub struct Scaling {
     pub axis: Option<usize>,
 }
 
-/// The integers of a float tensor, and what they stand for.
+/// The integers of a float tensor, and their scaling.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Stored {
     /// The integers, of the tensor's dimensions.
     pub integers: Tensor,
-    /// What they stand for.
+    /// Scales and zero points.
     pub scaling: Scaling,
 }
 

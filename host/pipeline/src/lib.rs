@@ -12,6 +12,7 @@ mod closeness;
 #[cfg(test)]
 mod compatibility;
 mod config;
+mod data;
 mod environment;
 mod episodes;
 mod error;
@@ -47,6 +48,7 @@ pub use config::{
     ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, ResultConfig,
     RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode, WeightOrigin,
 };
+pub use data::ClassifierData;
 pub use datasets::DataSpec;
 pub use episodes::{EpisodeRecord, Timings};
 pub use error::PipelineError;
@@ -61,8 +63,8 @@ pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, load_model, read_model_file};
 pub use onnx_graph::{InputSize, InputSizeError};
 pub use pack::{
-    PackData, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest,
-    Unpacked, pack, unpack,
+    PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest, Unpacked,
+    pack, unpack,
 };
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
 pub use prepare::width_space;

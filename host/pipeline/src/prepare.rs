@@ -4,7 +4,7 @@
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, GroupId, Scores, importance_order};
-use datasets::{Augment, InputSpec, Loader, LoaderConfig, Notes, Source, Splits};
+use datasets::{Augment, Loader, LoaderConfig, Source, Splits};
 use latency_model::{CostTable, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::quantize::{Scheme, store_layers};
@@ -15,6 +15,7 @@ use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, Prunable, Runtime};
 
 use crate::config::{ConfigError, ModelSource, RunConfig};
+use crate::data::{ClassifierData, check_classes, data_doubts};
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
 use crate::progress::Reporter;
@@ -75,25 +76,22 @@ impl Prepared {
         let Some(data_spec) = &config.data else {
             return Err(ConfigError::value("data", "no data set is named").into());
         };
-        let preset = config
-            .normalise
-            .as_deref()
-            .unwrap_or_else(|| data_spec.default_preset());
-        let open = |shape: [usize; 3]| {
-            let input = InputSpec::preset(preset, shape)?;
-            datasets::open_with(data_spec, &input, config.allow_skipped)
+        let data = ClassifierData {
+            spec: data_spec.clone(),
+            normalise: config.normalise.clone(),
+            allow_skipped: config.allow_skipped,
         };
         let load =
             |classes, shape| load_model(&config.model, classes, shape, config.seed, config.groups);
         let (model, splits) = match config.model.source() {
             ModelSource::Zoo(_) => {
                 let shape = data_spec.natural_shape();
-                let splits = open(shape)?;
+                let splits = data.open(shape)?;
                 (load(splits.train.classes().len(), shape)?, splits)
             }
             ModelSource::File(_) => {
                 let model = load(0, [0; 3])?;
-                let splits = open(model.input)?;
+                let splits = data.open(model.input)?;
                 (model, splits)
             }
         };
@@ -101,17 +99,7 @@ impl Prepared {
         if let Some(warning) = model.training_warning() {
             reporter.warn(&warning);
         }
-        let classes = splits.train.classes().len();
-        if classes != model.classes {
-            let reason = format!(
-                "has {} outputs, the data has {classes} classes",
-                model.classes
-            );
-            return Err(PipelineError::UnfitModel {
-                model: model.name,
-                reason,
-            });
-        }
+        check_classes(&model, &splits)?;
         let cost = costs(&model.graph);
         reporter.note(&format!(
             "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
@@ -227,21 +215,6 @@ impl Prepared {
     pub fn cut_original(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
         Ok(channels::apply(&self.graph, &self.cut(widths)?)?)
     }
-}
-
-/// Warnings about the data, for the terminal and the report.
-pub(crate) fn data_doubts(notes: &Notes) -> Vec<String> {
-    let mut doubts = Vec::new();
-    if notes.left_out() > 0 {
-        doubts.push(format!(
-            "{} of {} image files cannot be used and are left out: {}.",
-            notes.left_out(),
-            notes.files,
-            notes.reasons()
-        ));
-    }
-    doubts.extend(notes.warnings.iter().cloned());
-    doubts
 }
 
 /// The widths that `grid` admits for the groups of a network.

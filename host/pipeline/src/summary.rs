@@ -12,11 +12,12 @@ use report::{
 use serde::{Deserialize, Serialize};
 
 use crate::chance::Hits;
+use crate::data::data_doubts;
 use crate::error::PipelineError;
 use crate::evidence::{device_warnings, evidence, newest};
 use crate::folder::write_atomically;
 use crate::news::DEVICE_NEWS;
-use crate::prepare::{Prepared, data_doubts};
+use crate::prepare::Prepared;
 use crate::records::{Key, Records};
 use crate::stages::candidate::Searching;
 use crate::stages::export::{EXPORT, FinalRow, NetworkRole};

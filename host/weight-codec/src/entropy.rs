@@ -30,7 +30,7 @@ pub(crate) struct Model {
 }
 
 impl Model {
-    /// The model of a decision of which nothing is known.
+    /// The model before the first decision.
     pub const NEW: Self = Self {
         of_true: 1 << (PRECISION - 1),
         seen: 0,

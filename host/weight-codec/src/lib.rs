@@ -6,7 +6,7 @@
 //!   it. Neither knows the file's format: the restored file has the same layout, with the weights
 //!   that the decoder restores.
 //! - [`fit()`] chooses the bits per tensor for a number of bytes.
-//! - [`surp_encode`] stores weights as a stream of which every prefix decodes
+//! - [`surp_encode`] stores weights as a stream whose prefixes all decode
 //!   ([`SurpDecoder`]), also within a container ([`pack_refined`], [`unpack_prefix`]).
 //!
 //! Invariants:

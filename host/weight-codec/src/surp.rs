@@ -21,7 +21,7 @@
 //!
 //! Departures from the authors' code: the amount is `alpha` times the mean residual, where alpha
 //! falls until a residual is larger, instead of after every 20 failures; and the amounts are sent
-//! rather than computed from the residuals, of which the decoder knows nothing. The decoder also
+//! because the decoder cannot compute them: it does not know the residuals. The decoder also
 //! estimates what is left of a refined weight.
 
 mod bits;

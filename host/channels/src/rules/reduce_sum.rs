@@ -1,6 +1,7 @@
-//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html) and
-//! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html): channels pass through unless
-//! they are reduced. Channels that are zero do not change a sum.
+//! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html), ReduceL1, ReduceL2,
+//! ReduceSumSquare, ReduceMax and ReduceMin: channels pass through unless they are reduced.
+//! Channels of zeros do not change a sum. An extremum over the channels becomes the extremum of the
+//! kept ones, and the masked reference leaves the others out.
 
 use onnx_graph::Node;
 

@@ -3,7 +3,9 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use pipeline::{DataSpec, PackData, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack};
+use pipeline::{
+    ClassifierData, DataSpec, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack,
+};
 
 use crate::options::{InputSizes, Usage, part};
 use crate::output::say;
@@ -31,8 +33,8 @@ pub struct Args {
     /// Choose the bits of each layer so that the file has at most this size (90k, 90kB, 1.5M)
     #[arg(long, value_name = "SIZE", value_parser = size)]
     bytes: Option<usize>,
-    /// Store weights by successive refinement (SuRP), of which every prefix is a network, until
-    /// this share of them is not zero (0.4, 40%)
+    /// Store weights by successive refinement (SuRP) until this share of them is not zero (0.4,
+    /// 40%). Every prefix of the file is a network
     #[arg(long, value_name = "DENSITY", value_parser = part)]
     surp: Option<f64>,
     /// Store weights by successive refinement in a file of at most this size
@@ -70,7 +72,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.images == 0 {
         return Err(Usage::error("--images 0: GPTQ needs at least one image"));
     }
-    let data = args.data.clone().map(|spec| PackData {
+    let data = args.data.clone().map(|spec| ClassifierData {
         spec,
         normalise: args.normalise.clone(),
         allow_skipped: args.allow_skipped,

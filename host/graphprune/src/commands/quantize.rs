@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use latency::stats::Interval;
 use pipeline::{
-    DataSpec, DeviceSpec, Gate, QuantizeCandidate, QuantizeRequest, Quantized, RangeMethod,
-    SamplingEffort, quantize,
+    ClassifierData, DataSpec, DeviceSpec, Gate, QuantizeCandidate, QuantizeRequest, Quantized,
+    RangeMethod, SamplingEffort, quantize,
 };
 
 use crate::options::{InputSizes, Usage};
@@ -85,9 +85,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let request = QuantizeRequest {
         model: args.sizes.of(&args.model.to_string_lossy()),
-        data: args.data.clone(),
-        normalise: args.normalise.clone(),
-        allow_skipped: args.allow_skipped,
+        data: ClassifierData {
+            spec: args.data.clone(),
+            normalise: args.normalise.clone(),
+            allow_skipped: args.allow_skipped,
+        },
         device: args.device.clone(),
         out: args.out.clone().unwrap_or_else(|| int8_name(&args.model)),
         images: args.images,

@@ -8,13 +8,13 @@ use crate::{DType, GraphError, Tensor, TensorData};
 /// Operator set from which on integers of four bits are quantised to.
 const FOUR_BITS: i64 = 21;
 
-/// Scale, zero point and integer type of a quantised tensor: an integer `q` stands for
-/// `(q - zero_point) * scale`.
+/// Scale, zero point and integer type of a quantised tensor: the value of an
+/// integer `q` is `(q - zero_point) * scale`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Quantization {
     /// Distance of two neighbouring values.
     pub scale: f32,
-    /// The integer that stands for 0.
+    /// The integer whose value is 0.
     pub zero_point: i32,
     /// The integer type, of at most eight bits.
     pub dtype: DType,
@@ -32,7 +32,7 @@ impl Quantization {
         }
     }
 
-    /// Returns the least and the greatest value that an integer stands for.
+    /// Returns the values of the least and the greatest integer.
     #[must_use]
     pub fn range(&self) -> (f32, f32) {
         let (low, high) = self.integers();

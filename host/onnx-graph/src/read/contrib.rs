@@ -1,5 +1,5 @@
-//! [ONNX Runtime's own][contributed] activations are read as the operators of ONNX that they stand
-//! for. The runtime fuses these again.
+//! [ONNX Runtime's own][contributed] activations are read as operators of ONNX. The runtime fuses
+//! these again.
 //!
 //! [contributed]: https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md
 

@@ -52,14 +52,14 @@ fn layout(node: &NodeProto) -> Option<Layout> {
         }),
         ("", "QLinearMatMul") => Some(Layout {
             op_type: "MatMul",
-            axis: 1,
+            axis: -1,
             ..TWO
         }),
         ("com.microsoft", "QGemm") => Some(Layout {
             op_type: "Gemm",
             bias: Some(6),
             output: [7, 8],
-            axis: 1,
+            axis: -1,
             ..TWO
         }),
         ("com.microsoft", "QLinearAdd") => two("Add"),
@@ -78,14 +78,23 @@ pub(super) fn is(node: &NodeProto) -> bool {
     layout(node).is_some() && is_plain(node)
 }
 
-/// Whether the node has the meaning of the operator on floats: channels come second, and a factor
-/// applies to no bias.
+/// The operator set since which Softmax works along one axis.
+const SOFTMAX_OF_ONE_AXIS: i64 = 13;
+
+/// Whether the node has the meaning of the operator on floats: channels come second, a factor
+/// applies to no bias, and Softmax works along one stated axis.
 fn is_plain(node: &NodeProto) -> bool {
-    let scaled = |a: &AttributeProto| a.name == "alpha" && a.f != Some(1.0);
-    let gemm = node.op_type == "QGemm" && node.attribute.iter().any(scaled);
-    let last = |a: &AttributeProto| a.name == "channels_last" && a.i.unwrap_or(0) != 0;
+    let find = |name: &str| node.attribute.iter().find(|a| a.name == name);
+    let int = |name: &str| find(name).and_then(|a| a.i);
     let one_output = node.output.len() == 1 && !node.output[0].is_empty();
-    one_output && !gemm && !node.attribute.iter().any(last)
+    let operator = match node.op_type.as_str() {
+        "QGemm" => find("alpha").is_none_or(|a| a.f == Some(1.0)),
+        "QLinearSoftmax" => {
+            int("axis").is_some() && int("opset").is_some_and(|set| set >= SOFTMAX_OF_ONE_AXIS)
+        }
+        _ => true,
+    };
+    one_output && operator && int("channels_last").unwrap_or(0) == 0
 }
 
 /// Appends the node that makes floats of an operand, with its scales along `axis`.

@@ -163,7 +163,7 @@ fn each<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
     data.as_chunks::<N>().0.iter().map(|&c| from(c)).collect()
 }
 
-/// Small elements, each of which takes a 32-bit integer of the file.
+/// Small elements. The file holds each in a 32-bit integer.
 fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
     list.iter()
         .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))

@@ -103,8 +103,8 @@ impl Tensor {
         Ok(tensor)
     }
 
-    /// Rounds floats to the nearest integers of `dtype` and returns the floats that these stand
-    /// for, which are stored as the integers.
+    /// Rounds floats to the nearest integers of `dtype` and returns their values, which are
+    /// stored as the integers.
     ///
     /// # Example
     /// ```

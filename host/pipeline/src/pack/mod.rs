@@ -26,7 +26,7 @@ use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::progress::{Reporter, StopFlag};
 
-pub use request::{PackData, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor};
+pub use request::{PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor};
 pub use unpack::{UnpackRequest, Unpacked, unpack};
 
 /// Images per batch of evaluation.

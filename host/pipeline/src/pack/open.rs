@@ -2,13 +2,12 @@
 
 use std::path::Path;
 
-use datasets::{InputSpec, Splits};
+use datasets::Splits;
 use onnx_graph::Graph;
 
-use super::request::{PackData, PackRequest};
+use super::request::PackRequest;
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, load_model, read_spec, refuse_training};
-use crate::prepare::data_doubts;
+use crate::model::{load_model, read_spec, refuse_training};
 use crate::progress::Reporter;
 
 /// A network, and its data if they are given.
@@ -41,7 +40,7 @@ pub(super) fn open(
         Some(data) => {
             let model = load_model(spec, 0, [0; 3], request.seed, Default::default())?;
             Some(Classifier {
-                splits: read_data(data, &model, reporter)?,
+                splits: data.open_for(&model, reporter)?,
                 graph: model.graph,
             })
         }
@@ -51,29 +50,4 @@ pub(super) fn open(
         graph,
         classifier,
     })
-}
-
-fn read_data(
-    data: &PackData,
-    model: &LoadedModel,
-    reporter: &mut dyn Reporter,
-) -> Result<Splits, PipelineError> {
-    let preset = data.normalise.as_deref();
-    let preset = preset.unwrap_or_else(|| data.spec.default_preset());
-    let input = InputSpec::preset(preset, model.input)?;
-    let splits = datasets::open_with(&data.spec, &input, data.allow_skipped)?;
-    let classes = splits.train.classes().len();
-    if classes != model.classes {
-        return Err(PipelineError::UnfitModel {
-            model: model.name.clone(),
-            reason: format!(
-                "has {} outputs, the data has {classes} classes",
-                model.classes
-            ),
-        });
-    }
-    for line in data_doubts(&splits.notes) {
-        reporter.warn(&line);
-    }
-    Ok(splits)
 }

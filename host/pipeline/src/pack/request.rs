@@ -2,18 +2,19 @@
 
 use std::path::PathBuf;
 
-use datasets::DataSpec;
 use serde::Serialize;
 
 use crate::config::ModelSpec;
+use crate::data::ClassifierData;
 
 /// A network to pack.
 #[derive(Debug, Clone)]
 pub struct PackRequest {
     /// The network, an ONNX file.
     pub model: ModelSpec,
-    /// Images for GPTQ and for accuracy; without them, weights are rounded to the nearest.
-    pub data: Option<PackData>,
+    /// GPTQ observes training images, and accuracy is of the test split. Without images, weights
+    /// are rounded to the nearest.
+    pub data: Option<ClassifierData>,
     /// How weights are stored.
     pub form: PackForm,
     /// The file of the container.
@@ -22,17 +23,6 @@ pub struct PackRequest {
     pub images: usize,
     /// Seed of the draw of images, and of the order of refinement.
     pub seed: u64,
-}
-
-/// The data of a classifier. GPTQ observes training images, accuracy is of the test split.
-#[derive(Debug, Clone)]
-pub struct PackData {
-    /// The data set.
-    pub spec: DataSpec,
-    /// Normalisation of the images; the data's own by default.
-    pub normalise: Option<String>,
-    /// Whether to go on if more than 1 % of a folder's image files are unusable.
-    pub allow_skipped: bool,
 }
 
 /// How the weights of layers are stored. Other tensors are stored bit by bit. Except with

@@ -5,7 +5,7 @@ mod candidate;
 mod request;
 mod trial;
 
-use datasets::{InputSpec, Splits};
+use datasets::Splits;
 use latency::Model;
 use measuring::{Session, SessionConfig};
 use onnx_graph::deploy;
@@ -19,7 +19,6 @@ use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::model::{LoadedModel, load_model, refuse_training};
 use crate::on_device::Feed;
-use crate::prepare::data_doubts;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 
@@ -52,7 +51,7 @@ pub fn quantize(
             node: node.name.clone(),
         });
     }
-    let splits = open_data(request, &model, reporter)?;
+    let splits = request.data.open_for(&model, reporter)?;
     let runtime = Runtime::default();
     let subject = observe(request, &model, &splits, runtime)?;
     reporter.note(&format!(
@@ -120,31 +119,6 @@ pub fn quantize(
         answer.chosen = Some(index);
     }
     Ok(answer)
-}
-
-fn open_data(
-    request: &QuantizeRequest,
-    model: &LoadedModel,
-    reporter: &mut dyn Reporter,
-) -> Result<Splits, PipelineError> {
-    let preset = request.normalise.as_deref();
-    let preset = preset.unwrap_or_else(|| request.data.default_preset());
-    let input = InputSpec::preset(preset, model.input)?;
-    let splits = datasets::open_with(&request.data, &input, request.allow_skipped)?;
-    let classes = splits.train.classes().len();
-    if classes != model.classes {
-        return Err(PipelineError::UnfitModel {
-            model: model.name.clone(),
-            reason: format!(
-                "has {} outputs, the data has {classes} classes",
-                model.classes
-            ),
-        });
-    }
-    for line in data_doubts(&splits.notes) {
-        reporter.warn(&line);
-    }
-    Ok(splits)
 }
 
 /// Folds the network and observes its activations on training images.

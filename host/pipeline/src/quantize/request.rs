@@ -2,26 +2,22 @@
 
 use std::path::PathBuf;
 
-use datasets::DataSpec;
 use latency::stats::Interval;
 use measuring::SamplingEffort;
 use serde::Serialize;
 use torch_exec::RangeMethod;
 
 use crate::config::{DeviceSpec, ModelSpec};
+use crate::data::ClassifierData;
 
 /// A trained network, data and a device.
 #[derive(Debug, Clone)]
 pub struct QuantizeRequest {
     /// The network, an ONNX file in floats.
     pub model: ModelSpec,
-    /// The data: ranges are observed on training images, the gate compares outputs on images of
-    /// the search split, and accuracy is of the test split.
-    pub data: DataSpec,
-    /// Normalisation of the images; the data's own by default.
-    pub normalise: Option<String>,
-    /// Whether to go on if more than 1 % of a folder's image files are unusable.
-    pub allow_skipped: bool,
+    /// Ranges are observed on training images, the gate compares outputs on images of the search
+    /// split, and accuracy is of the test split.
+    pub data: ClassifierData,
     /// The device that decides.
     pub device: DeviceSpec,
     /// The file of the quantised network.

@@ -5,7 +5,7 @@ use tch::{TchError, Tensor};
 
 use super::Args;
 
-/// The floats that integers, held as floats, stand for.
+/// Scales integers. The tensor holds them as floats.
 pub(super) fn run(op: &DequantizeLinear, args: &Args) -> Result<Tensor, TchError> {
     let quantization = op.0;
     let distance = args

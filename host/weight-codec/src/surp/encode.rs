@@ -44,12 +44,12 @@ impl Default for SurpConfig {
     }
 }
 
-/// Encodes tensors as a stream of which every prefix decodes. Each is divided by its Euclidean
+/// Encodes tensors as a stream whose prefixes all decode. Each tensor is divided by its Euclidean
 /// norm, so that all layers are refined alike. See [`SurpDecoder`](crate::SurpDecoder) for an
 /// example. The stream ends earlier if no weight is left to refine.
 ///
-/// Takes about `log(n)` per step and `n` per refresh of the amount, of which there are some
-/// hundred.
+/// Takes about `log(n)` per step and `n` per refresh of the amount. There are some hundred
+/// refreshes.
 ///
 /// # Errors
 /// [`CodecError::Tensor`] for a tensor that is empty, whose values are not finite, or whose norm

@@ -151,7 +151,7 @@ fn local_response_normalisation_is_read() {
 
 #[test]
 fn branches_nest_and_may_use_equal_names() {
-    // Inner branches read the `a` of the branch around them, of which there are two.
+    // Two branches define an `a`. An inner branch reads the `a` of the branch around it.
     let inner = branch(vec![node("Relu", &["a"], "b", &[])], "b");
     let outer = vec![
         node("Sigmoid", &["x"], "a", &[]),

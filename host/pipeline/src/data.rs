@@ -1,0 +1,72 @@
+//! Opening the images of a classifier.
+
+use datasets::{DataError, DataSpec, InputSpec, Notes, Splits};
+
+use crate::error::PipelineError;
+use crate::model::LoadedModel;
+use crate::progress::Reporter;
+
+/// The images of a classifier.
+#[derive(Debug, Clone)]
+pub struct ClassifierData {
+    /// The data set.
+    pub spec: DataSpec,
+    /// Normalisation of the images; the data's own by default.
+    pub normalise: Option<String>,
+    /// Whether to go on if more than 1 % of a folder's image files are unusable.
+    pub allow_skipped: bool,
+}
+
+impl ClassifierData {
+    /// Opens the splits, for images of `shape` (channels, height, width).
+    pub(crate) fn open(&self, shape: [usize; 3]) -> Result<Splits, DataError> {
+        let preset = self.normalise.as_deref();
+        let preset = preset.unwrap_or_else(|| self.spec.default_preset());
+        let input = InputSpec::preset(preset, shape)?;
+        datasets::open_with(&self.spec, &input, self.allow_skipped)
+    }
+
+    /// Opens the splits for a network, and reports what is doubtful about them.
+    pub(crate) fn open_for(
+        &self,
+        model: &LoadedModel,
+        reporter: &mut dyn Reporter,
+    ) -> Result<Splits, PipelineError> {
+        let splits = self.open(model.input)?;
+        check_classes(model, &splits)?;
+        for line in data_doubts(&splits.notes) {
+            reporter.warn(&line);
+        }
+        Ok(splits)
+    }
+}
+
+/// Refuses data with another number of classes than the network has.
+pub(crate) fn check_classes(model: &LoadedModel, splits: &Splits) -> Result<(), PipelineError> {
+    let classes = splits.train.classes().len();
+    if classes == model.classes {
+        return Ok(());
+    }
+    Err(PipelineError::UnfitModel {
+        model: model.name.clone(),
+        reason: format!(
+            "has {} outputs, the data has {classes} classes",
+            model.classes
+        ),
+    })
+}
+
+/// Warnings about the data, for the terminal and the report.
+pub(crate) fn data_doubts(notes: &Notes) -> Vec<String> {
+    let mut doubts = Vec::new();
+    if notes.left_out() > 0 {
+        doubts.push(format!(
+            "{} of {} image files cannot be used and are left out: {}.",
+            notes.left_out(),
+            notes.files,
+            notes.reasons()
+        ));
+    }
+    doubts.extend(notes.warnings.iter().cloned());
+    doubts
+}
