@@ -3,8 +3,8 @@
 use std::process::Command;
 
 #[test]
-fn the_help_of_packing_and_unpacking_is_the_reviewed_one() {
-    for command in ["pack", "unpack"] {
+fn the_help_is_the_reviewed_one() {
+    for command in ["pack", "quantize", "unpack"] {
         let output = Command::new(env!("CARGO_BIN_EXE_graphprune"))
             .args([command, "--help"])
             .env("COLUMNS", "100")

@@ -5,6 +5,7 @@ mod branches;
 mod folding;
 mod functions;
 mod halves;
+mod integers;
 mod interface;
 mod training;
 
