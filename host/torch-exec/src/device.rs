@@ -123,7 +123,12 @@ pub fn reuse_memory() {
     });
 }
 
-/// Seeds libtorch's random generators on all devices.
+/// Seeds libtorch's random generators on all devices, for programs with one thread that draws: the
+/// generators belong to the process.
+#[expect(
+    clippy::disallowed_methods,
+    reason = "this is the one place that states the limits"
+)]
 pub fn seed(seed: i64) {
     tch::manual_seed(seed);
 }
