@@ -8,7 +8,7 @@ use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
     AnalysisOptions, Attention, DataSpec, DeviceSpec, EvaluationWeights, InputSize, LatencyBudget,
-    ModelSpec, Run, RunConfig, StorePlace, StrategyKind, TrainingMode,
+    ModelSpec, PrecisionChoice, Run, RunConfig, StorePlace, StrategyKind, TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.
@@ -155,6 +155,10 @@ pub struct RunOptions {
     /// then begins with
     #[arg(long, value_name = "generated|repaired")]
     pub weights: Option<EvaluationWeights>,
+    /// Numbers of the result: those of the model, or floats and 8-bit integers by part of the
+    /// network, as the search decides (joint pruning and quantisation)
+    #[arg(long, value_name = "given|joint")]
+    pub precision: Option<PrecisionChoice>,
     /// Number of configurations the search tries (default: 240, knapsack 24)
     #[arg(long)]
     pub episodes: Option<u64>,
@@ -231,6 +235,7 @@ impl RunOptions {
             ("--seed", self.seed.is_some()),
             ("--strategy", self.strategy.is_some()),
             ("--weights", self.weights.is_some()),
+            ("--precision", self.precision.is_some()),
             ("--episodes", self.episodes.is_some()),
             ("--epochs", self.epochs.is_some()),
             ("--finetune-epochs", self.finetune_epochs.is_some()),
@@ -275,6 +280,7 @@ impl RunOptions {
         config.allow_skipped |= self.allow_skipped;
         set(&mut config.seed, self.seed);
         set_some(&mut config.search.weights, self.weights);
+        set(&mut config.precision, self.precision);
         set_some(&mut config.search.episodes, self.episodes);
         set(&mut config.joint.epochs, self.epochs);
         set(&mut config.finetune.epochs, self.finetune_epochs);

@@ -8,7 +8,7 @@ use onnx_graph::cost::costs;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Node, NodeId, ValueId};
 
-use crate::Kernel;
+use crate::{Kernel, Precision};
 
 mod times;
 
@@ -34,6 +34,12 @@ fn reachable(axis: &AxisCount, widths: &[Vec<usize>]) -> Vec<usize> {
     numbers.into_iter().collect()
 }
 
+/// The entry of a configuration for a part of the network that computes in integers.
+pub const IN_INTEGERS: usize = 1;
+
+/// The entry of a configuration for a part of the network that computes in floats.
+pub const IN_FLOATS: usize = 2;
+
 /// A layer with multiplications: `outputs x inputs x scale` MACs per image.
 #[derive(Debug, Clone)]
 struct Layer {
@@ -43,7 +49,18 @@ struct Layer {
     /// Groups whose width 0 removes this layer.
     removed_by: Vec<usize>,
     kernel: Option<Kernel>,
+    /// The part that the layer belongs to, if its precision is open.
+    part: Option<Part>,
     name: String,
+}
+
+/// The precision of a layer where that is open.
+#[derive(Debug, Clone)]
+struct Part {
+    /// Index of the part's entry in a configuration.
+    entry: usize,
+    /// The layer's kernel in integers.
+    kernel: Option<Kernel>,
 }
 
 impl Layer {
@@ -55,8 +72,14 @@ impl Layer {
             scale: macs as f64,
             removed_by: Vec::new(),
             kernel: None,
+            part: None,
             name: node.name.clone(),
         }
+    }
+
+    fn is_in_integers(&self, widths: &[usize]) -> bool {
+        let part = self.part.as_ref();
+        part.is_some_and(|part| widths[part.entry] == IN_INTEGERS)
     }
 
     fn is_removed(&self, widths: &[usize]) -> bool {
@@ -78,7 +101,10 @@ impl Layer {
 #[derive(Debug, Clone)]
 pub struct CostTable {
     layers: Vec<Layer>,
+    /// The configuration of the whole network: the channels of every group, then
+    /// [`IN_FLOATS`] for every part whose precision is open.
     sizes: Vec<usize>,
+    groups: usize,
     full_macs: f64,
 }
 
@@ -107,11 +133,39 @@ impl CostTable {
             .collect();
         let mut table = Self {
             layers,
+            groups: sizes.len(),
             sizes: sizes.clone(),
             full_macs: 0.0,
         };
         table.full_macs = table.macs(&sizes);
         table
+    }
+
+    /// Leaves the precision of parts of the network open. Each part is given by the names of its
+    /// layers, in the order of the network; its layers compute in floats, or in `integers`.
+    ///
+    /// A configuration then has an entry for each part after those of the groups:
+    /// [`IN_INTEGERS`] or [`IN_FLOATS`].
+    #[must_use]
+    pub fn with_parts(mut self, parts: &[BTreeSet<String>], integers: Precision) -> Self {
+        self.sizes.truncate(self.groups);
+        for layer in &mut self.layers {
+            let part = parts.iter().position(|part| part.contains(&layer.name));
+            layer.part = part.map(|part| Part {
+                entry: self.groups + part,
+                kernel: layer
+                    .kernel
+                    .as_ref()
+                    .and_then(|kernel| kernel.in_precision(integers)),
+            });
+        }
+        self.sizes.extend(parts.iter().map(|_| IN_FLOATS));
+        self
+    }
+
+    /// The entries of `widths` for the parts of open precision.
+    fn parts<'w>(&self, widths: &'w [usize]) -> &'w [usize] {
+        &widths[self.groups..self.sizes.len()]
     }
 
     /// Returns the MACs of the unpruned network per image.
@@ -125,7 +179,9 @@ impl CostTable {
     }
 
     /// Returns the features of the latency model: each layer's MACs as a share of the full
-    /// network's, for output channels rounded up to blocks of 1, 4, 8 and 16.
+    /// network's, for output channels rounded up to blocks of 1, 4, 8 and 16. Parts of open
+    /// precision add whether each is in integers, how many MACs that concerns, and whether it
+    /// differs from the part before, because a boundary costs conversions.
     ///
     /// Kernels of inference runtimes work in such blocks, so the rounded counts follow the steps
     /// of a device's latency. On an x86-64 core with AVX-512 they reduced the prediction error
@@ -137,7 +193,25 @@ impl CostTable {
                 .iter()
                 .map(move |l| l.macs(widths, block) / self.full_macs.max(1.0))
         });
-        blocks.collect()
+        let mut features: Vec<f64> = blocks.collect();
+        let parts = self.parts(widths);
+        for (part, &precision) in parts.iter().enumerate() {
+            let belongs =
+                |l: &&Layer| matches!(&l.part, Some(of) if of.entry == self.groups + part);
+            let layers = self.layers.iter().filter(belongs);
+            let macs: f64 = layers.map(|l| l.macs(widths, 1.0)).sum();
+            let integers = f64::from(u8::from(precision == IN_INTEGERS));
+            let before = part
+                .checked_sub(1)
+                .map_or(IN_FLOATS, |before| parts[before]);
+            let boundary = f64::from(u8::from(before != precision));
+            features.extend([
+                integers,
+                integers * macs / self.full_macs.max(1.0),
+                boundary,
+            ]);
+        }
+        features
     }
 
     /// Returns the names of the layers, in the order of [`CostTable::layer_ns`].
@@ -200,6 +274,7 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node) -> Option<Layer>
         scale: taps * scale,
         removed_by: Vec::new(),
         kernel: None,
+        part: None,
         name: node.name.clone(),
     })
 }
@@ -238,6 +313,7 @@ fn product(
         scale,
         removed_by: Vec::new(),
         kernel: None,
+        part: None,
         name: node.name.clone(),
     })
 }

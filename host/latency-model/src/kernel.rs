@@ -123,6 +123,18 @@ impl Kernel {
         }
     }
 
+    /// Returns the kernel that computes with other numbers; `None` for a matrix product, which
+    /// ends a network and is not measured in integers.
+    #[must_use]
+    pub fn in_precision(&self, of: Precision) -> Option<Self> {
+        let mut kernel = self.clone();
+        match &mut kernel {
+            Self::Conv { precision, .. } => *precision = of,
+            Self::Gemm => return None,
+        }
+        Some(kernel)
+    }
+
     /// Returns whether the kernel has one input channel for each output channel.
     pub fn is_depthwise(&self) -> bool {
         matches!(

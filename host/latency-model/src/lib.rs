@@ -54,7 +54,7 @@ mod steps;
 #[cfg(test)]
 mod testing;
 
-pub use cost::{CostTable, LayerTimes};
+pub use cost::{CostTable, IN_FLOATS, IN_INTEGERS, LayerTimes};
 pub use error::LatencyModelError;
 pub use kernel::{Grouping, Kernel, Precision};
 pub use learn::{LatencyModel, LatencyModelConfig, ModelFit, Scale, kendall, spearman};

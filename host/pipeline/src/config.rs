@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod importance;
 mod model;
+mod precision;
 mod recipe;
 mod result;
 mod shares;
@@ -28,6 +29,7 @@ pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use importance::{Criterion, ImportanceConfig};
 pub use model::{ModelSource, ModelSpec};
+pub use precision::PrecisionChoice;
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
@@ -107,6 +109,9 @@ pub struct RunConfig {
     pub batch: usize,
     /// How channels are grouped where there is a choice: `attention = "widths"` or `"heads"`.
     pub groups: AnalysisOptions,
+    /// The numbers that the result computes in: `given` (those of the model) or `joint`, where the
+    /// search decides for each part of the network between floats and 8-bit integers.
+    pub precision: PrecisionChoice,
     /// Admissible widths.
     pub widths: WidthGrid,
     /// Which channels are dropped first.
@@ -158,6 +163,7 @@ impl Default for RunConfig {
             exec: None,
             batch: 128,
             groups: AnalysisOptions::default(),
+            precision: PrecisionChoice::default(),
             widths: WidthGrid::default(),
             importance: ImportanceConfig::default(),
             joint: train::JointConfig::default(),
@@ -242,6 +248,7 @@ impl RunConfig {
     pub fn check(&self) -> Result<(), ConfigError> {
         self.budget.check()?;
         self.check_recipe()?;
+        self.check_precision()?;
         self.check_stored()
     }
 

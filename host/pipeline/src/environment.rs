@@ -6,6 +6,7 @@ use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor}
 use search::{CostKind, Environment, LatencyInterval, Limits, SearchError, Space, Widths};
 use train::PruningNet;
 
+use crate::precision::OpenPrecision;
 use crate::prepare::Prepared;
 use crate::start::Feasibility;
 
@@ -82,6 +83,7 @@ pub(crate) fn search_interval(of: Interval) -> LatencyInterval {
 pub(crate) struct SearchEnvironment<'a> {
     pub space: &'a Space,
     pub net: &'a PruningNet,
+    pub open: Option<&'a OpenPrecision>,
     pub costs: CostModel<'a>,
     /// Per group and admissible width.
     pub losses: Option<Vec<Vec<f64>>>,
@@ -96,9 +98,14 @@ impl Environment for SearchEnvironment<'_> {
     }
 
     fn embeddings(&mut self, partial: &Widths) -> Result<Vec<Vec<f32>>, SearchError> {
-        self.net
-            .group_embeddings(&partial.0)
-            .map_err(|e| SearchError::Outside(Box::new(e)))
+        let parts = self.open.map_or(0, |open| open.groups.len());
+        let widths = &partial.0[..partial.0.len() - parts];
+        let embeddings = self.net.group_embeddings(widths);
+        let mut embeddings = embeddings.map_err(|e| SearchError::Outside(Box::new(e)))?;
+        // A part is where its groups are.
+        let of_parts = self.open.map(|open| open.embeddings(&embeddings));
+        embeddings.extend(of_parts.into_iter().flatten());
+        Ok(embeddings)
     }
 
     fn cost(&self, config: &Widths) -> f64 {

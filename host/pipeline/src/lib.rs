@@ -29,6 +29,7 @@ mod on_device;
 mod operators;
 mod pace;
 mod pack;
+mod precision;
 mod predict;
 mod prepare;
 mod progress;
@@ -45,8 +46,9 @@ mod work;
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
-    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, ResultConfig,
-    RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode, WeightOrigin,
+    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, PrecisionChoice,
+    ResultConfig, RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode,
+    WeightOrigin,
 };
 pub use data::ClassifierData;
 pub use datasets::DataSpec;

@@ -1,11 +1,12 @@
 //! From a configuration to the inputs of the stages: network, groups, data, device of the
 //! training.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, GroupId, Scores, importance_order};
 use datasets::{Augment, Loader, LoaderConfig, Source, Splits};
-use latency_model::{CostTable, LayerTimes};
+use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::quantize::{Scheme, store_layers};
 use onnx_graph::{Deployed, Graph, deploy, fold_batch_norm, insert_batch_norm};
@@ -18,6 +19,7 @@ use crate::config::{ConfigError, ModelSource, RunConfig};
 use crate::data::{ClassifierData, check_classes, data_doubts};
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
+use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 
 /// The inputs of the stages.
@@ -52,6 +54,9 @@ pub(crate) struct Prepared {
     /// How the layers of the given network are quantised, if they are. Layers keep integers in
     /// what is deployed.
     pub scheme: Option<Scheme>,
+    /// The parts whose precision the search decides. A configuration has an entry for each after
+    /// the widths of the groups.
+    pub open: Option<OpenPrecision>,
 }
 
 /// Which BatchNormalization nodes of a trained network are moved to the statistics of training
@@ -138,6 +143,7 @@ impl Prepared {
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
+            open: None,
             scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
@@ -191,15 +197,68 @@ impl Prepared {
         deploy(&graph, self.batch).map_err(fail)
     }
 
-    /// The network of `widths` as it is deployed, cut from the model's own weights: latency does
-    /// not depend on their values.
-    pub fn deploy_widths(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
-        self.deploy(&self.cut_original(widths)?)
+    /// The network of a configuration as it is deployed, cut from the model's own weights: latency
+    /// does not depend on their values.
+    pub fn deploy_widths(&self, config: &[usize]) -> Result<Deployed, PipelineError> {
+        let cut = self.cut_original(config)?;
+        self.deploy(&self.in_precision(&cut, config, Ranges::OfOriginal)?)
     }
 
-    /// The cut from the whole network to the one of `widths`.
-    pub fn cut(&self, widths: &[usize]) -> Result<Cut, PipelineError> {
-        Ok(self.prunable().cut(widths)?)
+    /// Adds an axis to the space for each part of open precision.
+    pub fn open_precision(&mut self, open: OpenPrecision) -> Result<(), SearchError> {
+        for space in [&mut self.space, &mut self.all_widths] {
+            let groups = space.groups.iter().cloned();
+            *space = Space::new(groups.chain(open.parts.axes()).collect())?;
+        }
+        let table = self.table.clone();
+        self.table = table.with_parts(&open.parts.open, open.parts.precision());
+        self.open = Some(open);
+        Ok(())
+    }
+
+    /// The groups that the layers among the operators of these names write or read.
+    pub fn groups_of(&self, names: &BTreeSet<String>) -> Vec<usize> {
+        let layers: Vec<&str> = self.table.layer_names().collect();
+        let touched = |&group: &usize| {
+            let mut touched = self.table.layers_of(group);
+            touched.any(|layer| names.contains(layers[layer]))
+        };
+        (0..self.analysis.groups().len()).filter(touched).collect()
+    }
+
+    /// The widths of a configuration, and its entries for the parts of open precision.
+    pub fn split<'c>(&self, config: &'c [usize]) -> (&'c [usize], &'c [usize]) {
+        config.split_at(self.analysis.groups().len())
+    }
+
+    /// The configuration of these widths with every part of open precision in integers.
+    pub fn in_integers(&self, widths: &[usize]) -> Vec<usize> {
+        let axes = &self.space.groups[self.analysis.groups().len()..];
+        let integers = axes.iter().map(|_| IN_INTEGERS);
+        widths.iter().copied().chain(integers).collect()
+    }
+
+    /// The network with its parts in the precision of a configuration.
+    pub fn in_precision(
+        &self,
+        graph: &Graph,
+        config: &[usize],
+        ranges: Ranges,
+    ) -> Result<Graph, PipelineError> {
+        match &self.open {
+            Some(open) => open.apply(graph, self.split(config).1, ranges),
+            None => Ok(graph.clone()),
+        }
+    }
+
+    /// Whether the network of a configuration has integers in its layers.
+    pub fn has_integers(&self, config: &[usize]) -> bool {
+        self.scheme.is_some() || self.split(config).1.contains(&IN_INTEGERS)
+    }
+
+    /// The cut from the whole network to the one of a configuration.
+    pub fn cut(&self, config: &[usize]) -> Result<Cut, PipelineError> {
+        Ok(self.prunable().cut(self.split(config).0)?)
     }
 
     /// The network with everything that determines its pruned forms.
@@ -211,9 +270,9 @@ impl Prepared {
         }
     }
 
-    /// A network of `widths` cut from the model's own weights.
-    pub fn cut_original(&self, widths: &[usize]) -> Result<Graph, PipelineError> {
-        Ok(channels::apply(&self.graph, &self.cut(widths)?)?)
+    /// The network of a configuration's widths cut from the model's own weights.
+    pub fn cut_original(&self, config: &[usize]) -> Result<Graph, PipelineError> {
+        Ok(channels::apply(&self.graph, &self.cut(config)?)?)
     }
 }
 

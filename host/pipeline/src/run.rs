@@ -21,7 +21,8 @@ use crate::stages::candidate::Searching;
 use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
 use crate::stages::{
-    calibrate, export, importance, kernels, repair, search as episodes, select, train as joint,
+    calibrate, export, importance, kernels, precision, repair, search as episodes, select,
+    train as joint,
 };
 use crate::start;
 use crate::store::store_of_run;
@@ -214,6 +215,7 @@ fn advance(
 ) -> Result<RunOutcome, PipelineError> {
     let (mut work, mut prepared) = open(opening)?;
     let work = &mut work;
+    precision::run(work, &mut prepared)?;
     let feasibility = start::feasibility(work, &prepared)?;
     if !work.folder.holds_run() {
         let config = work.config.to_toml()?;

@@ -176,7 +176,11 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     let macs = row.macs as f64 / searching.prepared.full_macs.max(1) as f64;
     let budget = &work.config.budget;
     let slow = doubt(row.ratio.as_ref()).unwrap_or_default();
-    let why = format!("{figures}, {macs:.3}x of its MACs; asked for: {budget}{slow}");
+    let prepared = searching.prepared;
+    let precision = prepared.open.as_ref().map_or(String::new(), |open| {
+        format!(", {}", open.parts.words(prepared.split(&row.widths).1))
+    });
+    let why = format!("{figures}, {macs:.3}x of its MACs{precision}; asked for: {budget}{slow}");
     if is_within(row, searching.feasibility) {
         Verdict::Met(why)
     } else {

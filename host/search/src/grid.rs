@@ -14,9 +14,23 @@ pub struct GroupSpace {
     /// Admissible widths, ascending, ending with `channels`. A width of 0 removes the group and
     /// with it its branch.
     pub widths: Vec<usize>,
+    /// The width in every uniform configuration; the one nearest to its ratio if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uniform: Option<usize>,
 }
 
 impl GroupSpace {
+    /// Returns an axis beside the groups of channels: one of `options`, ascending, which is
+    /// `uniform` in every uniform configuration.
+    pub fn choice(name: impl Into<String>, options: Vec<usize>, uniform: usize) -> Self {
+        Self {
+            name: name.into(),
+            channels: options.last().copied().unwrap_or(0),
+            widths: options,
+            uniform: Some(uniform),
+        }
+    }
+
     /// Returns the keep ratio at `position` in the range from the smallest (0) to the full width
     /// (1).
     pub(crate) fn ratio_at(&self, position: f64) -> f64 {
@@ -119,6 +133,7 @@ impl WidthGrid {
             name: name.into(),
             channels,
             widths: self.widths(channels),
+            uniform: None,
         }
     }
 

@@ -17,6 +17,12 @@ pub enum RewardMode {
         /// Exponent, negative; usually -0.07.
         w: f64,
     },
+    /// A target: accuracy - w x |cost / budget - 1|, on either side of it (Galen, arXiv
+    /// 2212.07818).
+    Target {
+        /// Weight of the distance, positive; 5 in the paper.
+        w: f64,
+    },
 }
 
 /// Settings of the reward.
@@ -77,14 +83,18 @@ impl Judge {
     /// Creates a judge from `config` and limits resolved for the same cost kind.
     ///
     /// # Errors
-    /// [`SearchError::InvalidOption`] if the exponent is not a finite number at most 0.
+    /// [`SearchError::InvalidOption`] if the exponent is not a finite number at most 0, or the
+    /// weight not one of at least 0.
     pub fn new(config: RewardConfig, limits: Limits) -> Result<Self, SearchError> {
-        if let RewardMode::Soft { w } = config.mode
-            && !(w.is_finite() && w <= 0.0)
-        {
+        let (w, fits, what) = match config.mode {
+            RewardMode::Budget => return Ok(Self { config, limits }),
+            RewardMode::Soft { w } => (w, w <= 0.0, "at most 0"),
+            RewardMode::Target { w } => (w, w >= 0.0, "at least 0"),
+        };
+        if !(w.is_finite() && fits) {
             return Err(SearchError::InvalidOption {
                 option: "w",
-                reason: format!("must be finite and at most 0, not {w}"),
+                reason: format!("must be finite and {what}, not {w}"),
             });
         }
         Ok(Self { config, limits })
@@ -95,13 +105,22 @@ impl Judge {
         self.config.mode == RewardMode::Budget
     }
 
+    /// The ratio within a predicted interval that has the highest reward.
+    pub(crate) fn best_ratio(&self, predicted: LatencyInterval) -> f64 {
+        let LatencyInterval { low, high, .. } = predicted;
+        match (self.config.mode, self.limits.latency_ratio) {
+            (RewardMode::Target { .. }, Some(target)) => target.max(low).min(high),
+            _ => low,
+        }
+    }
+
     /// Judges a candidate of the given accuracy (0 to 1).
     ///
     /// A candidate is feasible if the upper end of its confidence interval is within the budget.
     /// In budget mode the reward of a feasible candidate is its accuracy, that of another one
     /// `-(load - 1)`. The load is that of the upper end, too, so that an infeasible candidate
     /// always ranks below a feasible one (our choice; with the median its reward could be
-    /// positive). Soft mode uses the median.
+    /// positive). The other modes use the median.
     ///
     /// # Errors
     /// [`SearchError::LatencyMissing`] if latency counts and was not measured;
@@ -126,13 +145,12 @@ impl Judge {
             .limits
             .load(cost.macs, cost.latency.map(|l| l.high.max(l.ratio)));
         let feasible = load <= 1.0;
+        let median = self.limits.load(cost.macs, cost.latency.map(|l| l.ratio));
         let reward = match self.config.mode {
             RewardMode::Budget if feasible => accuracy,
             RewardMode::Budget => -(load - 1.0),
-            RewardMode::Soft { w } => {
-                let median = self.limits.load(cost.macs, cost.latency.map(|l| l.ratio));
-                accuracy * median.max(f64::MIN_POSITIVE).powf(w)
-            }
+            RewardMode::Soft { w } => accuracy * median.max(f64::MIN_POSITIVE).powf(w),
+            RewardMode::Target { w } => accuracy - w * (median - 1.0).abs(),
         };
         Ok(Outcome {
             accuracy,
@@ -185,6 +203,7 @@ mod tests {
             macs: Some(100.0),
         };
         let soft = RewardMode::Soft { w: -0.5 };
+        let target = RewardMode::Target { w: 2.0 };
         #[rustfmt::skip]
         let cases = [
             (RewardMode::Budget, by_latency, 0.9, 999, latency(0.4, 0.5), 0.9, true),
@@ -199,6 +218,9 @@ mod tests {
             (soft, by_latency, 0.8, 1, latency(0.125, 0.125), 1.6, true),
             (soft, by_latency, 0.8, 1, latency(2.0, 2.0), 0.4, false),
             (soft, by_macs, 0.8, 400, None, 0.4, false),
+            (target, by_latency, 0.8, 1, latency(0.45, 0.46), 0.6, true),
+            (target, by_latency, 0.8, 1, latency(0.55, 0.55), 0.6, false),
+            (target, by_latency, 0.8, 1, latency(0.5, 0.51), 0.8, false),
         ];
         for (mode, limits, accuracy, macs, latency, reward, feasible) in cases {
             let judge = Judge::new(
@@ -257,18 +279,40 @@ mod tests {
                 )
                 .is_err()
         );
-        for w in [0.1, f64::NAN] {
-            assert!(
-                Judge::new(
-                    RewardConfig {
-                        mode: RewardMode::Soft { w },
-                        ..RewardConfig::default()
-                    },
-                    limits
-                )
-                .is_err()
-            );
+        for mode in [
+            RewardMode::Soft { w: 0.1 },
+            RewardMode::Soft { w: f64::NAN },
+            RewardMode::Target { w: -0.1 },
+            RewardMode::Target { w: f64::INFINITY },
+        ] {
+            let config = RewardConfig {
+                mode,
+                ..RewardConfig::default()
+            };
+            assert!(Judge::new(config, limits).is_err(), "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_prediction_is_judged_by_the_ratio_that_suits_the_reward() {
+        let limits = Limits {
+            latency_ratio: Some(0.5),
+            macs: None,
+        };
+        let best = |mode, low: f64, high: f64| {
+            let config = RewardConfig {
+                mode,
+                ..RewardConfig::default()
+            };
+            let ratio = (low + high) / 2.0;
+            let judge = Judge::new(config, limits).unwrap();
+            judge.best_ratio(LatencyInterval { ratio, low, high })
+        };
+        let target = RewardMode::Target { w: 5.0 };
+        assert_eq!(best(RewardMode::Budget, 0.4, 0.6), 0.4);
+        assert_eq!(best(target, 0.4, 0.6), 0.5);
+        assert_eq!(best(target, 0.2, 0.3), 0.3);
+        assert_eq!(best(target, 0.7, 0.8), 0.7);
     }
 
     #[test]

@@ -111,14 +111,15 @@ pub fn screen(
     let (true, Some(predicted), Some(best)) = (config.enabled, prospect.predicted, best) else {
         return Ok(Screening::MayWin);
     };
+    let ratio = judge.best_ratio(predicted);
     let Outcome { reward, .. } = judge.judge(
         (prospect.accuracy + config.margin).min(1.0),
         Cost {
             macs: prospect.macs,
             latency: Some(LatencyInterval {
-                ratio: predicted.low,
-                low: predicted.low,
-                high: predicted.low,
+                ratio,
+                low: ratio,
+                high: ratio,
             }),
         },
     )?;

@@ -48,11 +48,13 @@ impl Space {
         for group in &groups {
             let ascending = group.widths.windows(2).all(|w| w[0] < w[1]);
             let ends = group.channels > 0 && group.widths.last() == Some(&group.channels);
-            if !ascending || !ends {
+            let admits = group.uniform.is_none_or(|w| group.widths.contains(&w));
+            if !ascending || !ends || !admits {
                 return Err(SearchError::InvalidSpace {
                     group: group.name.clone(),
                     reason: format!(
-                        "widths {:?} must ascend to the full width {}, which is at least 1",
+                        "widths {:?} must ascend to the full width {}, which is at least 1, and \
+                         hold the uniform one",
                         group.widths, group.channels
                     ),
                 });
@@ -100,6 +102,9 @@ impl Space {
     /// uniform network has all its layers.
     pub fn uniform(&self, ratio: f64) -> Widths {
         let width = |g: usize| {
+            if let Some(width) = self.groups[g].uniform {
+                return width;
+            }
             let index = self.snap_index(g, ratio);
             let widths = &self.groups[g].widths;
             match widths[index] {
@@ -127,6 +132,7 @@ impl Space {
         let mut ratios: Vec<f64> = self
             .groups
             .iter()
+            .filter(|g| g.uniform.is_none())
             .flat_map(|g| {
                 g.widths
                     .windows(2)
@@ -206,6 +212,7 @@ mod tests {
                 name: "g".into(),
                 channels: 8,
                 widths,
+                uniform: None,
             };
             assert!(matches!(
                 Space::new(vec![group]),
@@ -227,6 +234,23 @@ mod tests {
             ..grid
         };
         assert_eq!(kept.removable_group("b", 16), kept.group("b", 16));
+    }
+
+    #[test]
+    fn an_axis_with_a_uniform_option_keeps_it_at_every_level() {
+        let grid = WidthGrid::default();
+        let numbers = GroupSpace::choice("numbers", vec![1, 2], 1);
+        let space = Space::new(vec![grid.group("a", 16), numbers.clone()]).unwrap();
+        assert_eq!(space.full().0, [16, 2]);
+        let levels = space.uniform_levels();
+        assert_eq!(levels.last().unwrap().1.0, [16, 1]);
+        assert!(levels.iter().all(|(_, c)| c.0[1] == 1));
+        assert_eq!(levels.len(), grid.widths(16).len());
+        let other = GroupSpace {
+            uniform: Some(3),
+            ..numbers
+        };
+        assert!(Space::new(vec![other]).is_err());
     }
 
     #[test]

@@ -187,14 +187,37 @@ impl Evaluator {
         self.measure(repaired, Some(repaired.cut()))
     }
 
+    /// Measures any network of the same task on the search split, with its own weights and
+    /// statistics.
+    ///
+    /// # Errors
+    /// Errors of compiling and running the network.
+    pub fn accuracy_of_graph(
+        &self,
+        graph: &Graph,
+        runtime: Runtime,
+    ) -> Result<Accuracy, TrainError> {
+        let network = Network::new(graph, runtime.options)?;
+        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+        count(&network, (&params, None), self.search(), &self.originals)
+    }
+
+    fn search(&self) -> impl Iterator<Item = Result<(Tensor, Tensor), TrainError>> {
+        let search = self.search.iter();
+        search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())))
+    }
+
     fn measure(
         &self,
         weights: &dyn WeightSource,
         cut: Option<&Cut>,
     ) -> Result<Accuracy, TrainError> {
-        let search = self.search.iter();
-        let search = search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())));
-        count(&self.network, (weights, cut), search, &self.originals)
+        count(
+            &self.network,
+            (weights, cut),
+            self.search(),
+            &self.originals,
+        )
     }
 }
 

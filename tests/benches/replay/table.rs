@@ -76,6 +76,7 @@ impl Table {
                 name: format!("group {group}"),
                 channels: order.len(),
                 widths: widths_of(group, order.len()),
+                uniform: None,
             })
             .collect();
         let losses = groups.iter().zip(&order).zip(&units);

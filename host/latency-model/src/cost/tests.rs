@@ -212,3 +212,92 @@ fn the_table_counts_the_macs_of_the_pruned_network() {
     check("mobilenet_v2", [3, 32, 32]);
     check("vgg16_bn", [3, 32, 32]);
 }
+
+/// A ResNet-20 whose precision is open in two halves, with the widths of its groups.
+fn halves() -> (CostTable, Vec<Vec<usize>>) {
+    let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+    let analysis = analyse(&graph).unwrap();
+    let table = CostTable::new(&graph, &analysis);
+    let names: Vec<String> = table.layer_names().map(str::to_owned).collect();
+    let (first, second) = names.split_at(names.len() / 2);
+    let part = |names: &[String]| names.iter().cloned().collect();
+    let table = table.with_parts(&[part(first), part(second)], Precision::Unsigned);
+    let groups = analysis.groups().iter();
+    let mut widths: Vec<Vec<usize>> = groups
+        .map(|g| (1..=g.channels / 4).map(|i| i * 4).collect())
+        .collect();
+    widths.extend([(); 2].map(|()| vec![IN_INTEGERS, IN_FLOATS]));
+    (table, widths)
+}
+
+fn is_float(kernel: &Kernel) -> bool {
+    !matches!(kernel, Kernel::Conv { precision, .. } if *precision != Precision::Float)
+}
+
+/// A device that takes 2 ns per MAC in floats, 1 ns in integers with outputs in blocks of 16.
+fn two_speeds(point: &crate::ProbePoint) -> f64 {
+    let outputs = point.outputs as f64;
+    let macs = costs(&point.network().unwrap()).macs as f64 / outputs;
+    if is_float(&point.kernel) {
+        5e3 + macs * outputs * 2.0
+    } else {
+        5e3 + macs * (outputs / 16.0).ceil() * 16.0
+    }
+}
+
+#[test]
+fn each_part_takes_the_times_of_its_precision_and_the_whole_network_is_in_floats() {
+    let (table, widths) = halves();
+    let half = table.layers.len() / 2;
+    let plan = ProbePlan::new(&table, &widths);
+    let kernels = plan.points().iter().map(|p| (p.clone(), two_speeds(p)));
+    let times = table.layer_times(&KernelTable::new(kernels, 0.0));
+    let groups = widths.len() - 2;
+    let full: Vec<usize> = widths.iter().map(|w| *w.last().unwrap()).collect();
+    let of = |parts: [usize; 2]| {
+        let mut config = full.clone();
+        config[groups..].copy_from_slice(&parts);
+        (table.layer_ns(&times, &config), table.features(&config))
+    };
+    let (floats, plain) = of([IN_FLOATS, IN_FLOATS]);
+    assert!((floats.iter().sum::<f64>() - times.full_ns()).abs() < 1.0);
+    for parts in [
+        [IN_INTEGERS, IN_FLOATS],
+        [IN_FLOATS, IN_INTEGERS],
+        [IN_INTEGERS; 2],
+    ] {
+        let (ns, features) = of(parts);
+        assert_ne!(features, plain, "{parts:?}");
+        for (layer, (ns, floats)) in ns.iter().zip(&floats).enumerate() {
+            let part = usize::from(layer >= half);
+            // The product that ends the network is not measured in integers.
+            let is_conv = layer + 1 < table.layers.len();
+            let expected = match parts[part] {
+                IN_INTEGERS if is_conv => floats / 2.0,
+                _ => *floats,
+            };
+            assert!(
+                (ns - expected).abs() < 0.01 * expected,
+                "{parts:?}, layer {layer}"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_step_edges_of_a_group_are_those_of_both_precisions() {
+    let (table, widths) = halves();
+    let plan = ProbePlan::new(&table, &widths);
+    let group = widths.len() - 3;
+    let stepped = |point: &crate::ProbePoint| {
+        let block = if is_float(&point.kernel) { 32.0 } else { 16.0 };
+        let whole = |n: usize| (n as f64 / block).ceil() * block;
+        5e3 + 100.0 * whole(point.inputs) * whole(point.outputs)
+    };
+    let kernels = plan.points().iter().map(|p| (p.clone(), stepped(p)));
+    let times = table.layer_times(&KernelTable::new(kernels, 0.0));
+    let edges = table.step_edges(&times, group, &widths[group], 0.01);
+    assert_eq!(edges, [4, 16, 32, 48, 64]);
+    let choice = table.step_edges(&times, group + 1, &widths[group + 1], 0.01);
+    assert_eq!(choice, [IN_INTEGERS, IN_FLOATS]);
+}

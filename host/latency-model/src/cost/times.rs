@@ -2,17 +2,19 @@
 
 use channels::GroupId;
 
-use super::{CostTable, Layer, reachable};
+use super::{CostTable, IN_FLOATS, IN_INTEGERS, Layer, reachable};
 use crate::probe::{KindTimes, LayerChannels, LayerKind};
-use crate::{Curve, KernelTable};
+use crate::{Curve, Kernel, KernelTable};
 
 impl CostTable {
     /// Returns the kinds of the layers whose kernels can be measured alone, with the numbers of
-    /// channels that the admissible `widths` of the groups reach.
+    /// channels that the admissible `widths` of the groups reach. A layer of open precision has
+    /// two.
     pub fn kinds(&self, widths: &[Vec<usize>]) -> Vec<LayerChannels> {
-        let layers = self.layers.iter().filter_map(|layer| {
-            Some(LayerChannels {
-                kind: self.kind(layer)?,
+        let layers = self.layers.iter().flat_map(|layer| {
+            let kinds = [self.kind(layer), self.kind_in_integers(layer)];
+            kinds.into_iter().flatten().map(|kind| LayerChannels {
+                kind,
                 inputs: reachable(&layer.inputs, widths),
                 outputs: reachable(&layer.outputs, widths),
             })
@@ -21,7 +23,15 @@ impl CostTable {
     }
 
     fn kind(&self, layer: &Layer) -> Option<LayerKind> {
-        let kernel = layer.kernel.clone()?;
+        self.kind_of(layer, layer.kernel.as_ref())
+    }
+
+    fn kind_in_integers(&self, layer: &Layer) -> Option<LayerKind> {
+        self.kind_of(layer, layer.part.as_ref()?.kernel.as_ref())
+    }
+
+    fn kind_of(&self, layer: &Layer, kernel: Option<&Kernel>) -> Option<LayerKind> {
+        let kernel = kernel?.clone();
         let outputs = layer.outputs.full();
         let inputs = if kernel.is_depthwise() {
             outputs
@@ -42,12 +52,12 @@ impl CostTable {
 
     /// Looks up the times of each layer in `kernels`.
     pub fn layer_times(&self, kernels: &KernelTable) -> LayerTimes {
-        let times = self
-            .layers
-            .iter()
-            .map(|layer| kernels.kind(&self.kind(layer)?));
+        let layers = self.layers.iter();
+        let times = layers.clone().map(|layer| kernels.kind(&self.kind(layer)?));
+        let integers = layers.map(|layer| kernels.kind(&self.kind_in_integers(layer)?));
         let mut times = LayerTimes {
             times: times.collect(),
+            integers: integers.collect(),
             ns_per_mac: 0.0,
             full_ns: 0.0,
         };
@@ -63,7 +73,8 @@ impl CostTable {
     }
 
     /// Returns the time of each layer, ns; 0 for a removed one. A layer without a measured kernel
-    /// is assigned the mean time per MAC of the others.
+    /// is assigned the mean time per MAC of the others, and one whose kernel in integers is not
+    /// measured takes its time in floats.
     pub fn layer_ns(&self, times: &LayerTimes, widths: &[usize]) -> Vec<f64> {
         (0..self.layers.len())
             .map(|layer| self.one_layer_ns(times, layer, widths))
@@ -71,8 +82,10 @@ impl CostTable {
     }
 
     fn one_layer_ns(&self, times: &LayerTimes, layer: usize, widths: &[usize]) -> f64 {
-        let (layer, measured) = (&self.layers[layer], &times.times[layer]);
-        match measured {
+        let (measured, integers) = (&times.times[layer], &times.integers[layer]);
+        let layer = &self.layers[layer];
+        let integers = integers.as_ref().filter(|_| layer.is_in_integers(widths));
+        match integers.or(measured.as_ref()) {
             _ if layer.is_removed(widths) => 0.0,
             Some(times) => {
                 let (inputs, outputs) = (layer.inputs.kept(widths), layer.outputs.kept(widths));
@@ -89,6 +102,7 @@ impl CostTable {
             layer.outputs.depends_on(GroupId(group))
                 || layer.inputs.depends_on(GroupId(group))
                 || layer.removed_by.contains(&group)
+                || layer.part.as_ref().is_some_and(|part| part.entry == group)
         };
         let layers = self.layers.iter().enumerate();
         layers
@@ -113,7 +127,8 @@ impl CostTable {
 
     /// Returns the step edges among the widths of a group, by the sum of its layers' times with
     /// the other groups at full width; `noise` as for [`Curve::step_edges`]. The narrowest and
-    /// the widest width are kept. All widths are kept if none of the layers was measured.
+    /// the widest width are kept. All widths are kept if none of the layers was measured. Where
+    /// precision is open, the edges are those in floats and those in integers.
     pub fn step_edges(
         &self,
         times: &LayerTimes,
@@ -122,20 +137,25 @@ impl CostTable {
         noise: f64,
     ) -> Vec<usize> {
         let layers: Vec<usize> = self.layers_of(group).collect();
-        if layers.iter().all(|&layer| times.times[layer].is_none()) {
+        let unknown = layers.iter().all(|&layer| times.times[layer].is_none());
+        if unknown || group >= self.groups {
             return widths.to_vec();
         }
-        let mut config = self.sizes.clone();
-        let curve = Curve::new(widths.iter().map(|&width| {
-            config[group] = width;
-            let ns = layers
-                .iter()
-                .map(|&layer| self.one_layer_ns(times, layer, &config));
-            (width, ns.sum())
-        }));
-        let mut edges = curve.step_edges(noise);
-        edges.extend(widths.first());
-        edges.extend(widths.last());
+        let ends = [widths.first(), widths.last()];
+        let mut edges: Vec<usize> = ends.into_iter().flatten().copied().collect();
+        let integers = (self.sizes.len() > self.groups).then_some(IN_INTEGERS);
+        for precision in [Some(IN_FLOATS), integers].into_iter().flatten() {
+            let mut config = self.sizes.clone();
+            config[self.groups..].fill(precision);
+            let curve = Curve::new(widths.iter().map(|&width| {
+                config[group] = width;
+                let ns = layers
+                    .iter()
+                    .map(|&layer| self.one_layer_ns(times, layer, &config));
+                (width, ns.sum())
+            }));
+            edges.extend(curve.step_edges(noise));
+        }
         edges.sort_unstable();
         edges.dedup();
         edges
@@ -146,6 +166,8 @@ impl CostTable {
 #[derive(Debug, Clone, PartialEq)]
 pub struct LayerTimes {
     times: Vec<Option<KindTimes>>,
+    /// The times in integers of layers of open precision.
+    integers: Vec<Option<KindTimes>>,
     /// Mean time per MAC of the measured layers.
     ns_per_mac: f64,
     full_ns: f64,

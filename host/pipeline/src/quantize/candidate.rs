@@ -9,7 +9,7 @@ use onnx_graph::{Graph, NodeId, ValueId, deploy};
 use crate::error::PipelineError;
 
 /// The network in floats, and what is known of it.
-pub(super) struct Subject {
+pub(crate) struct Subject {
     pub name: String,
     /// With its normalisations folded and an open batch.
     pub graph: Graph,
@@ -21,7 +21,7 @@ pub(super) struct Subject {
 
 /// What is in integers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Form {
+pub(crate) struct Form {
     pub scheme: Scheme,
     /// Operators that stay in floats.
     pub float: BTreeSet<NodeId>,
@@ -30,7 +30,7 @@ pub(super) struct Form {
 }
 
 /// A form as a network.
-pub(super) struct Built {
+pub(crate) struct Built {
     pub graph: Graph,
     pub model: Model,
     pub bytes: Vec<u8>,
@@ -102,7 +102,7 @@ impl Form {
 }
 
 /// A part of the network that may stay in floats.
-pub(super) struct Part {
+pub(crate) struct Part {
     pub name: String,
     pub nodes: BTreeSet<NodeId>,
 }

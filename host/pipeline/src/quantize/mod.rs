@@ -13,8 +13,6 @@ use onnx_graph::ops::Op;
 use torch_exec::activation_ranges;
 use train::{Calibration, EvaluatorConfig, Runtime, evaluate};
 
-use self::candidate::Subject;
-use self::trial::Trial;
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::model::{LoadedModel, load_model, refuse_training};
@@ -22,10 +20,12 @@ use crate::on_device::Feed;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 
+pub(crate) use candidate::{Form, Subject};
 pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
+pub(crate) use trial::Trial;
 
 /// Images per batch of calibration and comparison.
-const BATCH: usize = 100;
+pub(crate) const BATCH: usize = 100;
 
 /// Quantises a network and writes it to [`QuantizeRequest::out`], if integers are faster on the
 /// device and the gate holds.
@@ -40,17 +40,7 @@ pub fn quantize(
 ) -> Result<Quantized, PipelineError> {
     let model = load_model(&request.model, 0, [0; 3], request.seed, Default::default())?;
     refuse_training(&model.graph, &model.name)?;
-    let integer = model.graph.nodes().iter().find(|node| {
-        let name = node.op.name();
-        matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_))
-            || name.starts_with("QLinear")
-    });
-    if let Some(node) = integer {
-        return Err(PipelineError::Quantized {
-            model: model.name.clone(),
-            node: node.name.clone(),
-        });
-    }
+    refuse_integers(&model)?;
     let splits = request.data.open_for(&model, reporter)?;
     let runtime = Runtime::default();
     let subject = observe(request, &model, &splits, runtime)?;
@@ -86,7 +76,7 @@ pub fn quantize(
         classes: model.classes,
         gate: request.gate,
         runtime,
-        session,
+        session: &mut session,
         stop,
         reporter,
         tried: Vec::new(),
@@ -94,7 +84,7 @@ pub fn quantize(
     let bits = trial.weight_bits()?;
     trial.measure_all(bits)?;
     let chosen = trial.choose()?;
-    let Trial { session, tried, .. } = trial;
+    let tried = trial.tried;
     let test = splits.test.as_ref();
     let original = evaluate(&subject.graph, test, BATCH, runtime)?;
     let mut answer = Quantized {
@@ -119,6 +109,22 @@ pub fn quantize(
         answer.chosen = Some(index);
     }
     Ok(answer)
+}
+
+/// Refuses a network that has integers already.
+pub(crate) fn refuse_integers(model: &LoadedModel) -> Result<(), PipelineError> {
+    let integer = model.graph.nodes().iter().find(|node| {
+        let name = node.op.name();
+        matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_))
+            || name.starts_with("QLinear")
+    });
+    match integer {
+        None => Ok(()),
+        Some(node) => Err(PipelineError::Quantized {
+            model: model.name.clone(),
+            node: node.name.clone(),
+        }),
+    }
 }
 
 /// Folds the network and observes its activations on training images.

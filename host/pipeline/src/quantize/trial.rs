@@ -17,7 +17,7 @@ use crate::progress::{Reporter, StopFlag};
 const PROBED: usize = 50;
 
 /// A form that was measured.
-pub(super) struct Tried {
+pub(crate) struct Tried {
     pub form: Form,
     pub candidate: QuantizeCandidate,
     /// Latency of the network in floats next to it, nanoseconds.
@@ -32,7 +32,7 @@ struct Images {
 }
 
 /// The forms of one network on one device.
-pub(super) struct Trial<'a> {
+pub(crate) struct Trial<'a> {
     pub subject: &'a Subject,
     /// The search split.
     pub search: &'a dyn Dataset,
@@ -40,7 +40,7 @@ pub(super) struct Trial<'a> {
     pub classes: usize,
     pub gate: Gate,
     pub runtime: Runtime,
-    pub session: Session,
+    pub session: &'a mut Session,
     pub stop: &'a StopFlag,
     pub reporter: &'a mut dyn Reporter,
     pub tried: Vec<Tried>,
@@ -95,8 +95,7 @@ impl Trial<'_> {
         built: &Built,
         images: &Images,
     ) -> Result<(Closeness, Closeness), PipelineError> {
-        let outputs =
-            outputs_on_device(&mut self.session, &built.model, &images.pixels, self.feed)?;
+        let outputs = outputs_on_device(self.session, &built.model, &images.pixels, self.feed)?;
         let (_, host) =
             reference_outputs(&built.graph, self.search, &images.indices, self.runtime)?;
         let to = |expected: &[f32]| closeness(&outputs, expected, self.classes);
@@ -104,8 +103,9 @@ impl Trial<'_> {
     }
 
     /// Measures all schemes; then, from the fastest one, parts in floats, each kept if it is
-    /// faster so beyond noise. `bits` are those of weights.
-    pub fn measure_all(&mut self, bits: u8) -> Result<(), PipelineError> {
+    /// faster so beyond noise. `bits` are those of weights. Returns the fastest form with its
+    /// latency over that of floats.
+    pub fn measure_all(&mut self, bits: u8) -> Result<Option<(Interval, Form)>, PipelineError> {
         let parts = self.subject.parts();
         let steps = schemes(bits).len() + parts.len();
         self.reporter.begin("forms in integers", 0, steps as u64);
@@ -132,7 +132,7 @@ impl Trial<'_> {
         let count = self.tried.len();
         self.reporter
             .end(&format!("{count} forms in integers measured"));
-        Ok(())
+        Ok(best)
     }
 
     /// The latency of a form over that of floats; `None` without a valid measurement.

@@ -8,12 +8,13 @@ use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
 use onnx_graph::Deployed;
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
-use train::{Accuracy, Evaluator, PruningNet, Repairer};
+use train::{Accuracy, Evaluator, PruningNet, Repairer, materialise};
 
 use crate::config::StrategyKind;
 use crate::environment::{CostModel, search_interval};
 use crate::episodes::{EpisodeRecord, Timings, score};
 use crate::error::PipelineError;
+use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::stages::calibrate::Calibration;
 use crate::start::Feasibility;
@@ -35,6 +36,27 @@ pub(crate) struct Searching<'a> {
 impl Searching<'_> {
     fn measures_latency(&self) -> bool {
         self.feasibility.cost != CostKind::Macs
+    }
+
+    /// The accuracy of a configuration on the search split, with repaired or generated weights.
+    fn accuracy(&self, config: &[usize]) -> Result<Accuracy, PipelineError> {
+        let (prepared, evaluator) = (self.prepared, self.evaluator);
+        let (widths, parts) = prepared.split(config);
+        if parts.is_empty() {
+            return Ok(match self.repairer {
+                Some(repairer) => evaluator.accuracy_of(&repairer.repair(widths)?)?,
+                None => evaluator.accuracy(self.net, widths)?,
+            });
+        }
+        let graph = match self.repairer {
+            Some(repairer) => repairer.repair(widths)?.graph()?,
+            None => {
+                let (images, runtime) = (evaluator.calibration(), prepared.runtime);
+                materialise(self.net, prepared.prunable(), widths, images, runtime)?
+            }
+        };
+        let graph = prepared.in_precision(&graph, config, Ranges::Observed)?;
+        Ok(evaluator.accuracy_of_graph(&graph, prepared.exact)?)
     }
 
     /// The outcome of a recorded candidate by its measurement; `None` where the cost that counts
@@ -85,11 +107,7 @@ impl Asked {
     ) -> Result<Evaluated, PipelineError> {
         let widths = &self.config.0;
         let clock = Instant::now();
-        let evaluator = searching.evaluator;
-        let accuracy = match searching.repairer {
-            Some(repairer) => evaluator.accuracy_of(&repairer.repair(widths)?)?,
-            None => evaluator.accuracy(searching.net, widths)?,
-        };
+        let accuracy = searching.accuracy(widths)?;
         let evaluating = clock.elapsed();
         let clock = Instant::now();
         let deployed = searching.prepared.deploy_widths(widths)?;

@@ -14,6 +14,7 @@ use crate::closeness::{HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::folder::{ORIGINAL, RunFolder};
 use crate::on_device::{Feed, outputs_on_device};
+use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::{Key, Records};
 use crate::work::Work;
@@ -121,6 +122,7 @@ pub(crate) fn run(
     if work.stop.is_set() {
         return Err(PipelineError::Stopped);
     }
+    let graph = &prepared.in_precision(graph, widths, Ranges::Observed)?;
     let deployed = prepared.deploy(graph)?;
     let model = Model::new(role.to_string(), &deployed.bytes[..]);
     // Integers are rounded in what is deployed only.
@@ -128,7 +130,8 @@ pub(crate) fn run(
         Some(_) => &deployed.graph,
         None => graph,
     };
-    let difference = verify(&mut work.session, prepared, computed, &model)?;
+    let integers = prepared.has_integers(widths);
+    let difference = verify(&mut work.session, prepared, (computed, integers), &model)?;
     let measured = work.session.final_ratio(model);
     work.report_devices()?;
     let FinalRatio { ratio, checks } = measured?;
@@ -202,7 +205,7 @@ pub(crate) fn refuse_slower(records: &Records, folder: &RunFolder) -> Result<(),
 fn verify(
     session: &mut Session,
     prepared: &Prepared,
-    graph: &Graph,
+    (graph, integers): (&Graph, bool),
     model: &Model,
 ) -> Result<f64, PipelineError> {
     let data = prepared.splits.search.as_ref();
@@ -214,12 +217,11 @@ fn verify(
         batch: prepared.batch,
     };
     let outputs = outputs_on_device(session, model, &images, feed)?;
-    let (error, tolerance) = match prepared.scheme {
-        None => (relative_difference(&outputs, &expected), TOLERANCE),
-        Some(_) => {
-            let db = closeness(&outputs, &expected, prepared.model.classes).sqnr_db;
-            (noise_share(db), noise_share(HOST_SQNR_DB))
-        }
+    let (error, tolerance) = if integers {
+        let db = closeness(&outputs, &expected, prepared.model.classes).sqnr_db;
+        (noise_share(db), noise_share(HOST_SQNR_DB))
+    } else {
+        (relative_difference(&outputs, &expected), TOLERANCE)
     };
     if error > tolerance {
         return Err(PipelineError::NotEquivalent {

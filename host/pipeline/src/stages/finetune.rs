@@ -10,6 +10,7 @@ use train::{
 
 use crate::config::WeightOrigin;
 use crate::error::PipelineError;
+use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::Key;
 use crate::work::Work;
@@ -68,13 +69,13 @@ impl Purpose {
     }
 }
 
-/// Fine-tunes the network of `widths` under `label`, or reads it back if that is done.
+/// Fine-tunes the network of a configuration under `label`, or reads it back if that is done.
 pub(crate) fn run(
     work: &mut Work<'_>,
     source: &Source<'_>,
     purpose: Purpose,
     label: &str,
-    widths: &[usize],
+    config: &[usize],
 ) -> Result<(Tuned, Graph), PipelineError> {
     let folder = purpose.folder();
     let key = purpose.key(label);
@@ -84,14 +85,15 @@ pub(crate) fn run(
     }
     let started = std::time::Instant::now();
     let prepared = source.prepared;
+    let (widths, _) = prepared.split(config);
     work.folder.dir(folder)?;
     // A checkpoint belongs to exactly this network.
     let plan = work.steadily(|| plan(work, prepared, widths))?;
     let start = work.steadily(|| starting_point(work, source, (widths, &plan)))?;
     let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
-    let mut config: FinetuneConfig = work.config.finetune.clone();
+    let mut settings: FinetuneConfig = work.config.finetune.clone();
     if purpose == Purpose::Halving {
-        config.epochs = work.config.result.halving.epochs;
+        settings.epochs = work.config.result.halving.epochs;
     }
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
@@ -104,7 +106,7 @@ pub(crate) fn run(
     let job = TrainJob {
         graph: &start,
         loader: &loader,
-        config: &config,
+        config: &settings,
         runtime: prepared.runtime,
         seed,
         checkpoint: Some(&checkpoint),
@@ -122,7 +124,9 @@ pub(crate) fn run(
         source.evaluator.calibration(),
         prepared.exact,
     )?;
-    let accuracy = evaluate(&graph, prepared.splits.search.as_ref(), 250, prepared.exact)?;
+    let computed = prepared.in_precision(&graph, config, Ranges::Observed)?;
+    let search = prepared.splits.search.as_ref();
+    let accuracy = evaluate(&computed, search, 250, prepared.exact)?;
     let file = format!("{folder}/{label}.onnx");
     let fail = |source| PipelineError::Model {
         model: label.to_owned(),
@@ -132,7 +136,7 @@ pub(crate) fn run(
         .write(&file, &onnx_graph::write(&graph).map_err(fail)?)?;
     let tuned = Tuned {
         label: label.into(),
-        widths: widths.to_vec(),
+        widths: config.to_vec(),
         search_accuracy: accuracy.share(),
         file,
         seconds: started.elapsed().as_secs_f64(),

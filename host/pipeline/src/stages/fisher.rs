@@ -27,8 +27,9 @@ pub(crate) fn run(work: &mut Work<'_>, searching: &Searching<'_>) -> Result<(), 
     }
     let samples = searching.calibration.iter().map(Calibration::sample);
     let costs = CostModel::new(prepared, searching.feasibility, samples)?;
-    let load = |widths: &[usize]| costs.load(&Widths(widths.to_vec()));
+    let load = |widths: &[usize]| costs.load(&Widths(prepared.in_integers(widths)));
     let groups = prepared.space.groups.iter();
+    let groups = groups.take(prepared.analysis.groups().len());
     let widths: Vec<Vec<usize>> = groups.map(|group| group.widths.clone()).collect();
     let seed = work.config.seed.wrapping_add(2);
     let loader = prepared.training_loader(work.config.batch, seed)?;
@@ -45,7 +46,10 @@ pub(crate) fn run(work: &mut Work<'_>, searching: &Searching<'_>) -> Result<(), 
     let milestones = job.run(&mut watch)?;
     watch.finish();
     let milestones = milestones.ok_or(PipelineError::Stopped)?;
-    let mut trajectory: Vec<Widths> = milestones.into_iter().map(|m| Widths(m.widths)).collect();
+    let mut trajectory: Vec<Widths> = milestones
+        .into_iter()
+        .map(|m| Widths(prepared.in_integers(&m.widths)))
+        .collect();
     trajectory.dedup();
     work.records.finish(&TRAJECTORY, &trajectory)
 }

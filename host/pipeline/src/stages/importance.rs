@@ -107,18 +107,18 @@ fn estimated(
     Ok(recorded)
 }
 
-/// What the network loses at each admissible width of each group: the losses of the units that the
-/// width drops.
+/// What the network loses at each option of each axis of the space: the losses of the units that
+/// a width drops, and those of integers.
 pub(crate) fn losses_by_width(
     losses: &Scores,
-    order: &[Vec<usize>],
+    prepared: &Prepared,
     space: &Space,
 ) -> Vec<Vec<f64>> {
-    let groups = space.groups.iter().zip(order).zip(&losses.groups);
-    groups
-        .map(|((group, order), losses)| {
-            let dropped = |&width: &usize| order[width..].iter().map(|&unit| losses[unit]).sum();
-            group.widths.iter().map(dropped).collect()
-        })
-        .collect()
+    let groups = space.groups.iter().zip(&prepared.order).zip(&losses.groups);
+    let parts = prepared.open.as_ref().map(|open| open.parts.losses());
+    let groups = groups.map(|((group, order), losses)| {
+        let dropped = |&width: &usize| order[width..].iter().map(|&unit| losses[unit]).sum();
+        group.widths.iter().map(dropped).collect()
+    });
+    groups.chain(parts.into_iter().flatten()).collect()
 }

@@ -185,8 +185,9 @@ pub(crate) fn environment<'a>(
     };
     Ok(SearchEnvironment {
         space,
+        open: prepared.open.as_ref(),
         proposals,
-        losses: losses.map(|losses| losses_by_width(losses, &prepared.order, space)),
+        losses: losses.map(|losses| losses_by_width(losses, prepared, space)),
         net: searching.net,
         costs: CostModel::new(prepared, searching.feasibility, calibration.chain(measured))?,
         enforces_budget: matches!(work.config.search.reward.mode, RewardMode::Budget),

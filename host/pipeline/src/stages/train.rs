@@ -58,16 +58,14 @@ pub(crate) fn run(
     let started = std::time::Instant::now();
     work.folder.dir("train")?;
     let checkpoint = work.folder.path(CHECKPOINT);
-    let widths: Vec<Vec<usize>> = prepared
-        .space
-        .groups
-        .iter()
-        .map(|g| g.widths.clone())
-        .collect();
+    let groups = prepared.space.groups.iter();
+    let groups = groups.take(prepared.analysis.groups().len());
+    let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
     let net = net_config(work, prepared);
     let samples = calibration.iter().map(Calibration::sample);
     let costs = CostModel::new(prepared, feasibility, samples)?;
-    let load = |widths: &[usize]| costs.load(&Widths(widths.to_vec()));
+    // In integers, where precision is open: near the budget most networks are.
+    let load = |widths: &[usize]| costs.load(&Widths(prepared.in_integers(widths)));
     let joint = JointConfig {
         draw: work.config.joint.draw.fitted(&widths, load, 1.0),
         ..work.config.joint.clone()

@@ -1,0 +1,98 @@
+//! `graphprune prune --precision joint` with the real agent: widths and precision in one search.
+//! Profiles are quick and networks untrained: what counts is what is written.
+
+use std::fs;
+
+use graphprune_tests::{Sandbox, TINY, zoo_bytes};
+use onnx_graph::quantize::{Quantize, quantize};
+use onnx_graph::{NoExternalData, fold_batch_norm, read, write};
+use serde_json::Value;
+
+/// Runs a joint search that is killed and resumed. Residual networks of this size are faster in
+/// integers on any processor, and the budget is below what integers alone reach.
+fn check(strategy: &str, killed_at: &str) {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("model.onnx"), zoo_bytes("resnet20")).expect("a writable folder");
+    let config = TINY.replace("\"ddpg\"", &format!("\"{strategy}\""));
+    fs::write(sandbox.path("joint.toml"), config).expect("a writable folder");
+    let args = ["prune", "model.onnx", "--config", "joint.toml"];
+    let args = [
+        &args[..],
+        &["--precision", "joint", "--latency", "0.4x", "--out", "run"],
+    ]
+    .concat();
+    sandbox.kill_at(&args, killed_at);
+    let output = sandbox.run(&["prune", "--resume", "--out", "run"]);
+    sandbox.check_result(&output, "run");
+    let pruned = fs::read(sandbox.path("run/pruned.onnx")).expect("it is written");
+    let pruned = read(&pruned, &NoExternalData).expect("it reads");
+    let stored = pruned.constants().values().filter(|t| t.stored().is_some());
+    assert!(stored.count() > 0, "{strategy}: no integers in the result");
+    let report = fs::read(sandbox.path("run/report.json")).expect("it is written");
+    let report: Value = serde_json::from_slice(&report).expect("JSON");
+    let groups = report["groups"].as_array().expect("a list").len();
+    let candidates = report["candidates"].as_array().expect("a list");
+    assert!(!candidates.is_empty());
+    for candidate in candidates {
+        let config = candidate["widths"].as_array().expect("a list");
+        let parts = &config[groups..];
+        assert!(
+            !parts.is_empty(),
+            "{strategy}: no entry for a part: {candidate}"
+        );
+        assert!(
+            parts
+                .iter()
+                .all(|part| matches!(part.as_u64(), Some(1 | 2)))
+        );
+    }
+    let verdict = report["verdict"].to_string();
+    assert!(verdict.contains("in integers"), "{verdict}");
+}
+
+#[test]
+fn a_knapsack_over_widths_and_precision_goes_on_where_it_was_killed() {
+    check("knapsack", "search (knapsack)");
+}
+
+#[test]
+fn reinforcement_learning_decides_widths_and_precision() {
+    check("ddpg", "precision is open");
+}
+
+#[test]
+fn a_network_in_integers_has_no_open_precision() {
+    let sandbox = Sandbox::new();
+    let graph = read(&zoo_bytes("shapes_net"), &NoExternalData).expect("it reads");
+    let folded = fold_batch_norm(&graph).expect("it folds");
+    let made = folded.nodes().iter().map(|node| node.output());
+    let values = made.chain(folded.inputs().iter().copied());
+    let options = Quantize {
+        ranges: values.map(|value| (value, (-1.0, 1.0))).collect(),
+        ..Quantize::default()
+    };
+    let quantized = quantize(&folded, &options).expect("it quantises");
+    let bytes = write(&quantized).expect("it is written");
+    fs::write(sandbox.path("model.onnx"), bytes).expect("a writable folder");
+    let args = [
+        "prune",
+        "model.onnx",
+        "--config",
+        "tiny.toml",
+        "--strategy",
+        "knapsack",
+    ];
+    let args = [
+        &args[..],
+        &["--precision", "joint", "--latency", "0.9x", "--out", "run"],
+    ]
+    .concat();
+    let output = sandbox.run(&args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(!output.status.success(), "{error}");
+    assert!(error.contains("quantised already"), "{error}");
+    assert!(
+        !sandbox.path("run/config.toml").exists(),
+        "no run was started"
+    );
+}
