@@ -57,7 +57,7 @@ fn a_knapsack_over_widths_and_precision_goes_on_where_it_was_killed() {
 
 #[test]
 fn reinforcement_learning_decides_widths_and_precision() {
-    check("ddpg", "precision is open");
+    check("ddpg", "joint training");
 }
 
 #[test]

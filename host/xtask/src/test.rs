@@ -19,7 +19,7 @@ pub struct Options {
     #[arg(long)]
     quick: bool,
     /// Seconds for which each fuzz target runs
-    #[arg(long, default_value_t = 20)]
+    #[arg(long, default_value_t = 6)]
     fuzz_seconds: u32,
     /// Run only the tests with this in their name, and no check
     filter: Option<String>,
