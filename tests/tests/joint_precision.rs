@@ -46,6 +46,21 @@ fn check(strategy: &str, killed_at: &str) {
                 .all(|part| matches!(part.as_u64(), Some(1 | 2)))
         );
     }
+    // The plan cuts the given file to the result's widths.
+    let plan = [
+        "apply",
+        "model.onnx",
+        "--plan",
+        "run/plan.json",
+        "--out",
+        "cut.onnx",
+        "--json",
+    ];
+    let applied = sandbox.run(&plan);
+    let applied: Value = serde_json::from_slice(&applied.stdout).expect("JSON");
+    let rows = report["rows"].as_array().expect("a list");
+    let row = rows.iter().find(|row| row["label"] == "pruned");
+    assert_eq!(applied["macs"][1], row.expect("a result")["macs"]);
     let verdict = report["verdict"].to_string();
     assert!(verdict.contains("in integers"), "{verdict}");
 }

@@ -23,6 +23,8 @@ pub struct Cli {
 pub enum Command {
     Inspect(commands::inspect::Args),
     Prune(commands::prune::Args),
+    Apply(commands::apply::Args),
+    Plan(commands::plan::Args),
     Quantize(commands::quantize::Args),
     Pack(commands::pack::Args),
     Unpack(commands::unpack::Args),

@@ -61,6 +61,8 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
     match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
+        Command::Apply(args) => commands::apply::run(&args),
+        Command::Plan(args) => commands::plan::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
         Command::Unpack(args) => commands::unpack::run(&args),

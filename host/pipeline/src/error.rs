@@ -214,6 +214,14 @@ pub enum PipelineError {
         /// The database's reason.
         source: rusqlite::Error,
     },
+    /// A plan cannot be read, or does not fit the network.
+    #[error("the plan '{}' cannot be used: {reason}", path.display())]
+    BadPlan {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
     /// An entry of the record database cannot be read.
     #[error("the records of the run hold an entry that cannot be read: {reason}")]
     BadRecord {

@@ -12,6 +12,9 @@ pub(crate) const CONFIG_FILE: &str = "config.toml";
 /// The original as it is deployed.
 pub(crate) const ORIGINAL: &str = "original.onnx";
 
+/// What the result keeps of the given network.
+pub(crate) const PLAN: &str = "plan.json";
+
 /// The database of finished stages and episodes.
 pub(crate) const RECORDS_FILE: &str = "run.sqlite";
 

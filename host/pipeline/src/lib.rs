@@ -7,6 +7,7 @@
 //! themselves (`train`, `search`), measuring (`measuring`).
 #![forbid(unsafe_code)]
 
+mod apply;
 mod chance;
 mod closeness;
 #[cfg(test)]
@@ -29,6 +30,7 @@ mod on_device;
 mod operators;
 mod pace;
 mod pack;
+mod plan;
 mod precision;
 mod predict;
 mod prepare;
@@ -43,6 +45,7 @@ mod store;
 mod summary;
 mod work;
 
+pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
@@ -68,6 +71,7 @@ pub use pack::{
     PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest, Unpacked,
     pack, unpack,
 };
+pub use plan::{CutPlan, PLAN_VERSION, PlannedAxis, PlannedGroup, PlannedParameter, RemovedBranch};
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
 pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};

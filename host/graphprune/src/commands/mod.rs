@@ -1,5 +1,6 @@
 //! The sub-commands, one a file.
 
+pub mod apply;
 pub mod bench;
 pub mod completions;
 pub mod device;
@@ -8,6 +9,7 @@ pub mod inspect;
 pub mod measure;
 pub mod measurements;
 pub mod pack;
+pub mod plan;
 pub mod predict;
 pub mod prune;
 pub mod quantize;

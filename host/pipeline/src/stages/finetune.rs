@@ -88,7 +88,7 @@ pub(crate) fn run(
     let (widths, _) = prepared.split(config);
     work.folder.dir(folder)?;
     // A checkpoint belongs to exactly this network.
-    let plan = work.steadily(|| plan(work, prepared, widths))?;
+    let plan = kept_units(work, prepared, widths)?;
     let start = work.steadily(|| starting_point(work, source, (widths, &plan)))?;
     let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
     let mut settings: FinetuneConfig = work.config.finetune.clone();
@@ -164,8 +164,17 @@ fn origin(work: &Work<'_>, prepared: &Prepared) -> WeightOrigin {
     }
 }
 
-/// The units that the network of `widths` keeps: those that come first by importance, or a genetic
-/// selection. Generated weights belong to the order by importance.
+/// The units that the network of `widths` keeps.
+pub(crate) fn kept_units(
+    work: &Work<'_>,
+    prepared: &Prepared,
+    widths: &[usize],
+) -> Result<PrunePlan, PipelineError> {
+    work.steadily(|| plan(work, prepared, widths))
+}
+
+/// Those that come first by importance, or a genetic selection. Generated weights belong to the
+/// order by importance.
 fn plan(
     work: &Work<'_>,
     prepared: &Prepared,

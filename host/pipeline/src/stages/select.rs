@@ -10,7 +10,8 @@ use train::Evaluator;
 use crate::config::StrategyKind;
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
-use crate::folder::ORIGINAL;
+use crate::folder::{ORIGINAL, PLAN};
+use crate::plan::{CutPlan, Planned};
 use crate::prepare::Prepared;
 use crate::records::Key;
 use crate::stages::candidate::{Asked, Judged, Searching, measure_all};
@@ -222,6 +223,25 @@ fn confirmed(
     Ok(met)
 }
 
+/// Writes what the result keeps of the given network.
+fn write_plan(
+    work: &mut Work<'_>,
+    prepared: &Prepared,
+    tuned: &Tuned,
+) -> Result<(), PipelineError> {
+    let (widths, _) = prepared.split(&tuned.widths);
+    let units = finetune::kept_units(work, prepared, widths)?;
+    let planned = Planned {
+        file: (&prepared.model.name, &prepared.model.sha256),
+        given: &prepared.model.graph,
+        graph: &prepared.graph,
+        analysis: &prepared.analysis,
+    };
+    let plan = CutPlan::new(planned, &units)?.to_json()?;
+    work.folder.write(PLAN, &plan)?;
+    Ok(())
+}
+
 /// Exports, measures and tests the original, the winner on the search split, and the baselines.
 pub(crate) fn export_all(
     work: &mut Work<'_>,
@@ -248,6 +268,9 @@ pub(crate) fn export_all(
     let baselines = baselines
         .iter()
         .map(|of| (NetworkRole::Baseline(of.0.label.clone()), of));
+    if let Some((_, (tuned, _))) = &best {
+        write_plan(work, prepared, tuned)?;
+    }
     for (role, (tuned, graph)) in best.into_iter().chain(baselines) {
         let described = (&tuned.widths[..], Some(tuned.search_accuracy));
         rows.push(export::run(work, prepared, role, graph, described)?);

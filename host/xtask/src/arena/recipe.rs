@@ -15,16 +15,29 @@ pub enum Recipe {
     Repaired,
     /// Repaired weights, and a search that begins with the knapsack's candidates: DDPG, evolution
     Seeded,
+    /// Widths and precision in one search, with repaired weights: DDPG, knapsack, evolution, uniform
+    /// widths in integers
+    Joint,
+    /// The same by DDPG with the reward of Galen, a distance from the budget
+    Galen,
 }
 
 impl Recipe {
-    pub const ALL: [Self; 3] = [Self::Generated, Self::Repaired, Self::Seeded];
+    pub const ALL: [Self; 5] = [
+        Self::Generated,
+        Self::Repaired,
+        Self::Seeded,
+        Self::Joint,
+        Self::Galen,
+    ];
 
     pub fn name(self) -> &'static str {
         match self {
             Self::Generated => "generated",
             Self::Repaired => "repaired",
             Self::Seeded => "seeded",
+            Self::Joint => "joint",
+            Self::Galen => "galen",
         }
     }
 
@@ -65,6 +78,34 @@ impl Recipe {
                 [result]
                 weights = "repaired"
                 baselines = ["evolution"]
+                "#
+            }
+            Self::Joint => {
+                r#"
+                precision = "joint"
+                [importance]
+                criterion = "obs"
+                [search]
+                strategy = "ddpg"
+                weights = "repaired"
+                [result]
+                weights = "repaired"
+                baselines = ["knapsack", "evolution", "uniform"]
+                "#
+            }
+            Self::Galen => {
+                r#"
+                precision = "joint"
+                [importance]
+                criterion = "obs"
+                [search]
+                strategy = "ddpg"
+                weights = "repaired"
+                [search.reward.mode.target]
+                w = 5.0
+                [result]
+                weights = "repaired"
+                baselines = []
                 "#
             }
         }

@@ -1,0 +1,115 @@
+//! Cutting a network without training: the units of a plan, or those with the largest weights.
+
+use std::path::PathBuf;
+
+use channels::{AnalysisOptions, PrunePlan, importance_order};
+use onnx_graph::cost::costs;
+use onnx_graph::write;
+use serde::Serialize;
+
+use crate::config::ModelSpec;
+use crate::error::PipelineError;
+use crate::folder::write_atomically;
+use crate::model::{hex_sha256, read_spec};
+use crate::plan::{CutPlan, Planned};
+
+/// What a cut keeps.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Keep {
+    /// A share of each group's units, those with the largest weights; at least one.
+    Share(f64),
+    /// So many units of each group, in the order of `inspect`, those with the largest weights; 0
+    /// removes a branch.
+    Widths(Vec<usize>),
+    /// The units that a plan lists.
+    Plan(PathBuf),
+}
+
+/// A network to cut.
+#[derive(Debug, Clone)]
+pub struct ApplyRequest {
+    /// The network, an ONNX file.
+    pub model: ModelSpec,
+    /// How channels are grouped.
+    pub groups: AnalysisOptions,
+    /// What is kept.
+    pub keep: Keep,
+    /// The file of the cut network.
+    pub out: PathBuf,
+    /// Where the plan is written, if anywhere.
+    pub plan: Option<PathBuf>,
+}
+
+/// A network that was cut.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Applied {
+    /// The file.
+    pub file: PathBuf,
+    /// The width of each group.
+    pub widths: Vec<usize>,
+    /// MACs per image before and after, of the layers whose cost is known.
+    pub macs: (u64, u64),
+    /// Whether the cost of every layer is known.
+    pub counted: bool,
+    /// Parameters before and after.
+    pub parameters: (u64, u64),
+    /// Bytes of the file.
+    pub bytes: usize,
+}
+
+/// Cuts a network and writes it to [`ApplyRequest::out`]. Its weights stay as they are.
+///
+/// # Errors
+/// When the network or the plan cannot be read, the plan or the widths do not fit, or a file
+/// cannot be written.
+pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
+    let name = request.model.name();
+    let graph = read_spec(&request.model)?;
+    let analysis = channels::analyse_with(&graph, request.groups)?;
+    let order = || importance_order(&graph, &analysis);
+    let plan = match &request.keep {
+        Keep::Plan(path) => {
+            let units = CutPlan::read(path)?.units(&analysis);
+            units.map_err(|reason| PipelineError::BadPlan {
+                path: path.clone(),
+                reason,
+            })?
+        }
+        Keep::Widths(widths) => PrunePlan::from_widths(&analysis, &order(), widths)?,
+        Keep::Share(share) => {
+            let kept = |channels: usize| (channels as f64 * share).round() as usize;
+            let groups = analysis.groups().iter();
+            let widths = groups.map(|g| kept(g.channels).clamp(1, g.channels));
+            PrunePlan::from_widths(&analysis, &order(), &widths.collect::<Vec<_>>())?
+        }
+    };
+    let pruned = channels::prune(&graph, &analysis, &plan)?;
+    let bytes = write(&pruned).map_err(|source| PipelineError::Model {
+        model: name.to_owned(),
+        source,
+    })?;
+    write_atomically(&request.out, &bytes)?;
+    if let Some(path) = &request.plan {
+        let file = std::fs::read(name)
+            .map_err(|e| PipelineError::io(std::path::Path::new(name), "read the model", e))?;
+        let described = CutPlan::new(
+            Planned {
+                file: (name, &hex_sha256(&file)),
+                given: &graph,
+                graph: &graph,
+                analysis: &analysis,
+            },
+            &plan,
+        )?;
+        write_atomically(path, &described.to_json()?)?;
+    }
+    let (before, after) = (costs(&graph), costs(&pruned));
+    Ok(Applied {
+        file: request.out.clone(),
+        widths: plan.widths(),
+        macs: (before.macs, after.macs),
+        counted: before.uncounted.is_empty() && after.uncounted.is_empty(),
+        parameters: (before.parameters, after.parameters),
+        bytes: bytes.len(),
+    })
+}

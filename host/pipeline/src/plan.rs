@@ -1,0 +1,340 @@
+//! What a run keeps of its network, by the names in the user's file: for cutting the same network
+//! elsewhere, such as in the framework that it comes from.
+
+use std::collections::BTreeSet;
+use std::path::Path;
+
+use channels::{Analysis, Cut, GroupId, PrunePlan, cut};
+use onnx_graph::{Graph, NodeId, Tensor};
+use serde::{Deserialize, Serialize};
+
+use crate::error::PipelineError;
+
+/// The version of the schema. A reader refuses others.
+pub const PLAN_VERSION: u32 = 1;
+
+/// The kept channels of a network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CutPlan {
+    /// [`PLAN_VERSION`].
+    pub version: u32,
+    /// The name of the network.
+    pub model: String,
+    /// SHA-256 of its file, as hex.
+    pub model_sha256: String,
+    /// Every group of channels.
+    pub groups: Vec<PlannedGroup>,
+    /// The parameters that get smaller.
+    pub parameters: Vec<PlannedParameter>,
+    /// The residual branches that are removed.
+    pub removed: Vec<RemovedBranch>,
+}
+
+/// The kept units of a group.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedGroup {
+    /// The name that `inspect` shows.
+    pub name: String,
+    /// Units before.
+    pub channels: usize,
+    /// Kept units, ascending.
+    pub keep: Vec<usize>,
+}
+
+/// The kept part of a parameter.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedParameter {
+    /// The initializer's name in the file.
+    pub name: String,
+    /// Its shape in the file.
+    pub shape: Vec<usize>,
+    /// Its shape after the cut.
+    pub pruned_shape: Vec<usize>,
+    /// Axes that lose indices.
+    pub axes: Vec<PlannedAxis>,
+}
+
+/// The kept indices of an axis.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct PlannedAxis {
+    /// The axis.
+    pub axis: usize,
+    /// Kept indices, ascending.
+    pub keep: Vec<usize>,
+}
+
+/// A residual branch that is removed with its group: the addition passes its other operand on.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemovedBranch {
+    /// The group that keeps nothing.
+    pub group: String,
+    /// The names of the operators that go.
+    pub operators: Vec<String>,
+    /// The names of the parameters that go.
+    pub parameters: Vec<String>,
+}
+
+/// The network of a plan.
+#[derive(Clone, Copy)]
+pub(crate) struct Planned<'a> {
+    /// Its name and the SHA-256 of its file.
+    pub file: (&'a str, &'a str),
+    /// The network as it is in the file.
+    pub given: &'a Graph,
+    /// The network that is cut: the given one, possibly with further normalisations.
+    pub graph: &'a Graph,
+    /// Analysis of `graph`.
+    pub analysis: &'a Analysis,
+}
+
+impl CutPlan {
+    /// Describes what `plan` keeps. Only what the file has is named.
+    pub(crate) fn new(of: Planned<'_>, plan: &PrunePlan) -> Result<Self, PipelineError> {
+        let cut = cut(of.graph, of.analysis, plan)?;
+        let groups = of.analysis.groups().iter().zip(&plan.keep);
+        let removed = groups.clone().enumerate();
+        let removed = removed.filter(|(_, (_, keep))| keep.is_empty());
+        let removed: Vec<RemovedBranch> = removed
+            .map(|(i, (group, _))| removal(of, GroupId(i), &group.name))
+            .collect();
+        let gone: BTreeSet<&String> = removed.iter().flat_map(|r| &r.parameters).collect();
+        let mut parameters = parameters(of, &cut);
+        parameters.retain(|parameter| !gone.contains(&parameter.name));
+        Ok(Self {
+            version: PLAN_VERSION,
+            model: of.file.0.to_owned(),
+            model_sha256: of.file.1.to_owned(),
+            groups: groups
+                .map(|(group, keep)| PlannedGroup {
+                    name: group.name.clone(),
+                    channels: group.channels,
+                    keep: keep.clone(),
+                })
+                .collect(),
+            parameters,
+            removed,
+        })
+    }
+
+    /// The plan as a file.
+    pub(crate) fn to_json(&self) -> Result<Vec<u8>, PipelineError> {
+        serde_json::to_vec_pretty(self).map_err(|e| PipelineError::BadRecord {
+            reason: e.to_string(),
+        })
+    }
+
+    /// Reads a plan.
+    ///
+    /// # Errors
+    /// [`PipelineError::Io`]; [`PipelineError::BadPlan`] for another version or a file that is no
+    /// plan.
+    pub fn read(path: &Path) -> Result<Self, PipelineError> {
+        let bytes = std::fs::read(path).map_err(|e| PipelineError::io(path, "read the plan", e))?;
+        let bad = |reason: String| PipelineError::BadPlan {
+            path: path.to_owned(),
+            reason,
+        };
+        // The version first: another one may have other fields.
+        #[derive(Deserialize)]
+        struct Version {
+            version: u32,
+        }
+        let of: Version = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
+        if of.version != PLAN_VERSION {
+            let version = of.version;
+            return Err(bad(format!(
+                "its version is {version}, this program reads {PLAN_VERSION}"
+            )));
+        }
+        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
+    }
+
+    /// The plan's units for the groups of a network.
+    pub(crate) fn units(&self, analysis: &Analysis) -> Result<PrunePlan, String> {
+        let groups = analysis.groups();
+        if groups.len() != self.groups.len() {
+            return Err(format!(
+                "it has {} groups, the network {}",
+                self.groups.len(),
+                groups.len()
+            ));
+        }
+        for (own, group) in self.groups.iter().zip(groups) {
+            if (&own.name, own.channels) != (&group.name, group.channels) {
+                return Err(format!(
+                    "its group '{}' of {} is '{}' of {} in the network",
+                    own.name, own.channels, group.name, group.channels
+                ));
+            }
+        }
+        let plan = PrunePlan {
+            keep: self.groups.iter().map(|group| group.keep.clone()).collect(),
+        };
+        plan.check(analysis).map_err(|e| e.to_string())?;
+        Ok(plan)
+    }
+}
+
+/// A constant of the given file by its name.
+fn given<'a>(of: Planned<'a>, name: &str) -> Option<&'a Tensor> {
+    of.given.constant(of.given.find_value(name)?)
+}
+
+fn parameters(of: Planned<'_>, cut: &Cut) -> Vec<PlannedParameter> {
+    let crops = cut.crops.iter().filter_map(|(&id, crop)| {
+        let name = &of.graph.value(id).name;
+        let shape = given(of, name)?.dims().to_vec();
+        let mut pruned_shape = shape.clone();
+        for (axis, keep) in &crop.axes {
+            *pruned_shape.get_mut(*axis)? = keep.len();
+        }
+        let axes = crop.axes.iter().map(|(axis, keep)| PlannedAxis {
+            axis: *axis,
+            keep: keep.clone(),
+        });
+        Some(PlannedParameter {
+            name: name.clone(),
+            shape,
+            pruned_shape,
+            axes: axes.collect(),
+        })
+    });
+    crops.collect()
+}
+
+fn removal(of: Planned<'_>, group: GroupId, name: &str) -> RemovedBranch {
+    let dead: BTreeSet<NodeId> = of
+        .analysis
+        .removal(group)
+        .map(|removal| removal.dead.iter().copied().collect())
+        .unwrap_or_default();
+    let in_file: BTreeSet<&str> = of.given.nodes().iter().map(|n| n.name.as_str()).collect();
+    let names = dead.iter().map(|&id| of.graph.node(id).name.clone());
+    let readers = of.graph.consumers();
+    let mut parameters: Vec<String> = dead
+        .iter()
+        .flat_map(|&id| of.graph.node(id).inputs.iter().flatten())
+        .filter(|value| readers[value.index()].iter().all(|id| dead.contains(id)))
+        .map(|&value| of.graph.value(value).name.clone())
+        .filter(|name| given(of, name).is_some())
+        .collect();
+    parameters.sort_unstable();
+    parameters.dedup();
+    RemovedBranch {
+        group: name.to_owned(),
+        operators: names
+            .filter(|name| in_file.contains(name.as_str()))
+            .collect(),
+        parameters,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use onnx_graph::{fold_batch_norm, insert_batch_norm};
+
+    fn resnet() -> Graph {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        fold_batch_norm(&graph).unwrap()
+    }
+
+    /// Half of every group, and no unit of the first one that can be removed.
+    fn halves(analysis: &Analysis) -> (PrunePlan, usize) {
+        let groups = 0..analysis.groups().len();
+        let gone = groups
+            .clone()
+            .find(|&i| analysis.removal(GroupId(i)).is_some());
+        let gone = gone.unwrap();
+        let keep = groups.map(|i| match analysis.groups()[i].channels {
+            _ if i == gone => Vec::new(),
+            channels => (0..channels).step_by(2).collect(),
+        });
+        let keep = keep.collect();
+        (PrunePlan { keep }, gone)
+    }
+
+    #[test]
+    fn a_plan_names_what_the_file_has_with_the_shapes_of_the_cut() {
+        let file = resnet();
+        let (graph, _) = insert_batch_norm(&file).unwrap();
+        let analysis = channels::analyse(&graph).unwrap();
+        let (plan, gone) = halves(&analysis);
+        let planned = Planned {
+            file: ("resnet20", "00"),
+            given: &file,
+            graph: &graph,
+            analysis: &analysis,
+        };
+        let described = CutPlan::new(planned, &plan).unwrap();
+        // The file itself, cut by the plan's units, has the shapes that the plan says.
+        let of_file = channels::analyse(&file).unwrap();
+        let units = described.units(&of_file).unwrap();
+        assert_eq!(units, plan);
+        let pruned = channels::prune(&file, &of_file, &units).unwrap();
+        let mut named = 0;
+        for (&id, before) in file.constants() {
+            let name = &file.value(id).name;
+            let parameter = described.parameters.iter().find(|p| p.name == *name);
+            let after = pruned.find_value(name).and_then(|id| pruned.constant(id));
+            match (parameter, after) {
+                (Some(parameter), Some(after)) => {
+                    assert_eq!(parameter.shape, before.dims(), "{name}");
+                    assert_eq!(parameter.pruned_shape, after.dims(), "{name}");
+                    named += 1;
+                }
+                (None, Some(after)) => assert_eq!(after.dims(), before.dims(), "{name}"),
+                (None, None) => assert!(described.removed[0].parameters.contains(name), "{name}"),
+                (Some(_), None) => panic!("{name} is gone, and not said to be"),
+            }
+        }
+        assert_eq!(named, described.parameters.len());
+        assert_eq!(described.removed.len(), 1);
+        assert_eq!(described.removed[0].group, analysis.groups()[gone].name);
+        assert!(described.removed[0].operators.len() >= 2);
+    }
+
+    #[test]
+    fn a_plan_is_read_back_and_one_of_another_version_or_network_is_refused() {
+        let graph = resnet();
+        let analysis = channels::analyse(&graph).unwrap();
+        let planned = Planned {
+            file: ("resnet20", "00"),
+            given: &graph,
+            graph: &graph,
+            analysis: &analysis,
+        };
+        let plan = CutPlan::new(planned, &halves(&analysis).0).unwrap();
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("plan.json");
+        let write = |plan: &CutPlan| std::fs::write(&path, serde_json::to_vec(plan).unwrap());
+        write(&plan).unwrap();
+        assert_eq!(CutPlan::read(&path).unwrap(), plan);
+        let other = CutPlan {
+            version: PLAN_VERSION + 1,
+            ..plan.clone()
+        };
+        write(&other).unwrap();
+        let error = CutPlan::read(&path).unwrap_err().to_string();
+        assert!(
+            error.contains("version") && error.contains("plan.json"),
+            "{error}"
+        );
+        std::fs::write(&path, "{").unwrap();
+        assert!(matches!(
+            CutPlan::read(&path),
+            Err(PipelineError::BadPlan { .. })
+        ));
+        let mut renamed = plan.clone();
+        renamed.groups[0].name = "another".into();
+        assert!(renamed.units(&analysis).unwrap_err().contains("another"));
+        let mut unit = plan.clone();
+        unit.groups[0].keep.push(1 << 20);
+        assert!(unit.units(&analysis).is_err());
+    }
+}
