@@ -11,7 +11,7 @@ use serde_json::Value;
 const MODEL: &str = "resnet20";
 
 /// Two branches go.
-const WIDTHS: [usize; 12] = [16, 8, 0, 12, 32, 20, 0, 32, 64, 40, 64, 16];
+const WIDTHS: [usize; 12] = [16, 8, 0, 12, 32, 12, 0, 32, 64, 20, 64, 16];
 
 fn graph(bytes: &[u8]) -> Graph {
     read(bytes, &NoExternalData).expect("it reads")
@@ -51,7 +51,7 @@ fn masked(widths: &[usize]) -> Vec<u8> {
 #[test]
 fn a_cut_by_share_or_widths_computes_what_the_masked_original_does() {
     let sandbox = sandbox();
-    let half = [8, 8, 8, 8, 16, 16, 16, 16, 32, 32, 32, 32];
+    let half = [8, 8, 8, 8, 16, 8, 16, 16, 32, 16, 32, 32];
     let widths = WIDTHS.map(|w| w.to_string()).join(",");
     let full = outputs(&zoo_bytes(MODEL));
     for (keep, expected) in [(["--keep", "50%"], half), (["--widths", &widths], WIDTHS)] {

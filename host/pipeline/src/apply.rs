@@ -1,6 +1,6 @@
 //! Cutting a network without training: the units of a plan, or those with the largest weights.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use channels::{AnalysisOptions, PrunePlan, importance_order};
 use onnx_graph::cost::costs;
@@ -91,10 +91,12 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
     write_atomically(&request.out, &bytes)?;
     if let Some(path) = &request.plan {
         let file = std::fs::read(name)
-            .map_err(|e| PipelineError::io(std::path::Path::new(name), "read the model", e))?;
+            .map_err(|e| PipelineError::io(Path::new(name), "read the model", e))?;
+        let stem = Path::new(name).file_stem();
+        let stem = stem.map_or_else(|| name.into(), |stem| stem.to_string_lossy());
         let described = CutPlan::new(
             Planned {
-                file: (name, &hex_sha256(&file)),
+                file: (&stem, &hex_sha256(&file)),
                 given: &graph,
                 graph: &graph,
                 analysis: &analysis,

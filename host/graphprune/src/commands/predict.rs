@@ -16,7 +16,7 @@ use crate::stop;
 /// networks with --learn.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,24,32,32,64,48,64,64 --json"
+    after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,12,32,32,64,24,64,64 --json"
 )]
 pub struct Args {
     /// ONNX file, or the name of a zoo network
