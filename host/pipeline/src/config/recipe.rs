@@ -1,6 +1,9 @@
 //! The recipe: strategy and weights that a run takes where its settings leave them open.
 
-use super::{ConfigError, EvaluationWeights, ModelSource, RunConfig, StrategyKind, WeightOrigin};
+use super::{
+    ConfigError, EvaluationWeights, ModelSource, PrecisionChoice, RunConfig, StrategyKind,
+    WeightOrigin,
+};
 
 impl RunConfig {
     /// The strategy of the search.
@@ -60,6 +63,21 @@ impl RunConfig {
         };
         let reason = format!("{what} needs a network that is given trained: an ONNX file");
         Err(ConfigError::value(key, reason))
+    }
+
+    /// Refuses to search precision where it has no ranges or no effect.
+    pub(super) fn check_precision(&self) -> Result<(), ConfigError> {
+        if self.precision == PrecisionChoice::Given {
+            return Ok(());
+        }
+        let refuse = |reason: &str| Err(ConfigError::value("precision", reason));
+        if let ModelSource::Zoo(_) = self.model.source() {
+            return refuse("`joint` needs a network that is given trained: an ONNX file");
+        }
+        if self.budget.latency.is_none() {
+            return refuse("`joint` needs a latency budget: integers save time, and no MACs");
+        }
+        Ok(())
     }
 
     /// Writes down the recipe, so that a later version goes on with the same.
@@ -155,5 +173,29 @@ mod tests {
         let stored = RunConfig::stored(earlier, "config.toml".into()).unwrap();
         assert_eq!(stored.evaluation_weights(), EvaluationWeights::Generated);
         assert_eq!(stored.weight_origin(), WeightOrigin::Original);
+    }
+
+    fn check_precision(model: &str, budget: &str, refusal: Option<&str>) {
+        let settings = format!("precision = \"joint\"\nbudget.{budget}");
+        let mut config = RunConfig::from_toml(&settings, None).unwrap();
+        config.model = ModelSpec::new(model);
+        match (config.check(), refusal) {
+            (Ok(()), None) => {}
+            (Err(error), Some(reason)) => {
+                let error = error.to_string();
+                assert!(
+                    error.contains("precision") && error.contains(reason),
+                    "{error}"
+                );
+            }
+            (found, expected) => panic!("{found:?} instead of {expected:?}"),
+        }
+    }
+
+    #[test]
+    fn joint_precision_needs_a_trained_network_and_a_latency_budget() {
+        check_precision("net.onnx", "latency = 0.5", None);
+        check_precision("resnet20", "latency = 0.5", Some("given trained"));
+        check_precision("net.onnx", "macs = 0.5", Some("latency budget"));
     }
 }

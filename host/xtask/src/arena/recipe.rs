@@ -15,8 +15,8 @@ pub enum Recipe {
     Repaired,
     /// Repaired weights, and a search that begins with the knapsack's candidates: DDPG, evolution
     Seeded,
-    /// Widths and precision in one search, with repaired weights: DDPG, knapsack, evolution, uniform
-    /// widths in integers
+    /// Widths and precision in one search, with repaired weights: DDPG, knapsack, evolution,
+    /// uniform widths in integers
     Joint,
     /// The same by DDPG with the reward of Galen, a distance from the budget
     Galen,
