@@ -9,6 +9,7 @@ use crate::graph::{Graph, Node};
 use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
+use crate::renaming::Renaming;
 use crate::value::{Dim, ValueId};
 use crate::{GraphError, Stored, Tensor};
 
@@ -116,7 +117,12 @@ impl<'a> Writer<'a> {
             inputs: Vec::new(),
         };
         node.op.emit(&mut emission);
-        let mut input: Vec<String> = node.inputs.iter().map(|&v| self.value_name(v)).collect();
+        let captured = match &node.op {
+            Op::Opaque(op) => op.captured.as_slice(),
+            _ => &[],
+        };
+        let (given, read) = node.inputs.split_at(node.inputs.len() - captured.len());
+        let mut input: Vec<String> = given.iter().map(|&v| self.value_name(v)).collect();
         for extra in emission.inputs {
             input.push(match extra {
                 None => String::new(),
@@ -133,12 +139,16 @@ impl<'a> Writer<'a> {
         };
         let attribute = emission.attributes.iter();
         let attribute = attribute.map(|a| attribute_proto(a, &node.name));
+        let mut attribute: Vec<_> = attribute.collect::<Result<_, _>>()?;
+        let named = captured.iter().cloned();
+        let named = named.zip(read.iter().map(|&v| self.value_name(v)));
+        Renaming::new(named.collect()).subgraphs(&mut attribute)?;
         self.nodes.push(NodeProto {
             input,
             output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
             name: node.name.clone(),
             op_type: node.op.name().to_owned(),
-            attribute: attribute.collect::<Result<_, _>>()?,
+            attribute,
             domain,
             overload,
         });

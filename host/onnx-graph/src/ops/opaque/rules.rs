@@ -52,7 +52,8 @@ impl Opaque {
     }
 
     /// The target type of a Cast.
-    pub(crate) fn cast_to(&self) -> Option<DType> {
+    #[must_use]
+    pub fn cast_to(&self) -> Option<DType> {
         match self.attribute("to") {
             Some(AttributeValue::Int(code)) if self.op_type == "Cast" => coded(*code),
             _ => None,
