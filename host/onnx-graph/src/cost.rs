@@ -9,7 +9,6 @@
 
 use std::collections::HashSet;
 
-use crate::DType;
 use crate::dims::Product;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
@@ -133,7 +132,7 @@ fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
         (None, _) => false,
         (Some(tensor), Some(weights)) => weights.contains(&i) && tensor.len() > 1,
         (Some(tensor), None) => {
-            matches!(tensor.dtype(), DType::F32 | DType::F64) && (tensor.len() > 1 || !adds)
+            tensor.dtype().is_float() && (tensor.len() > 1 || !adds)
         }
     };
     let inputs = node.inputs.iter().take(last).enumerate();

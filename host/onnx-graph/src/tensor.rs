@@ -46,6 +46,12 @@ pub enum DType {
 }
 
 impl DType {
+    /// Whether elements are floats, of any width.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+    }
+
     /// Returns the bits of an element.
     #[must_use]
     pub fn bits(self) -> usize {

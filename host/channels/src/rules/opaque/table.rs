@@ -23,6 +23,7 @@ const PLACES: &str = "channels that are read as positions";
 const MATRIX: &str = "an operator on whole matrices";
 const TRAINING: &str = "an operator of training";
 const IMAGE: &str = "an operator that decodes images";
+const SOURCE: &str = "an operator that makes constants, of a size that is read at run time";
 const LABELS: &str = "an operator that makes classes of numbers";
 
 pub(super) static TABLE: &[Row] = &[
@@ -327,6 +328,11 @@ pub(super) static TABLE: &[Row] = &[
         Pins(PLACES),
     ),
     ("", &["Det"], Pins(MATRIX)),
+    (
+        "",
+        &["Constant", "ConstantOfShape", "Range"],
+        Pins(SOURCE),
+    ),
     (
         "",
         &["EyeLike", "Size"],

@@ -67,10 +67,10 @@ impl Opaque {
     }
 
     /// The result over constants and sizes.
-    pub(crate) fn fold(
+    pub(crate) fn fold<'a>(
         &self,
         shape: Option<&[Dim]>,
-        operands: impl FnOnce() -> Option<Operands>,
+        operands: impl FnOnce() -> Option<Operands<'a>>,
     ) -> Option<Array> {
         let signature = table::find(&self.domain, &self.op_type)?;
         signature.fold.apply(self, shape, operands)

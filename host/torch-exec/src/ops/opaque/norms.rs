@@ -26,10 +26,12 @@ pub(super) fn local_response(op: &Opaque, args: &Args) -> Result<Tensor, TchErro
 pub(super) fn lp(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     let (x, axis) = (args.need(0)?, op.int("axis", -1));
     let norm = match op.int("p", 2) {
-        1 => x.f_abs()?.f_sum_dim_intlist([axis], true, None::<Kind>)?,
+        1 => x
+            .f_abs()?
+            .f_sum_dim_intlist(&[axis][..], true, None::<Kind>)?,
         _ => x
             .f_square()?
-            .f_sum_dim_intlist([axis], true, None::<Kind>)?
+            .f_sum_dim_intlist(&[axis][..], true, None::<Kind>)?
             .f_sqrt()?,
     };
     let zero = norm.f_eq(0.0)?;
