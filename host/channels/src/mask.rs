@@ -121,6 +121,8 @@ impl Masker<'_> {
             let (Some(old), Some(mut new)) = (*old, new) else {
                 continue;
             };
+            let value = self.graph.value(old);
+            self.out.state_type(new, value.dtype, value.shape.as_ref());
             if let Some(mask) = mask {
                 new = self.masked(old, new, mask)?;
             }

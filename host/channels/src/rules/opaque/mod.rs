@@ -4,6 +4,7 @@
 mod axes;
 mod moves;
 mod norms;
+mod passage;
 mod table;
 
 use onnx_graph::ops::Opaque;
@@ -11,22 +12,8 @@ use onnx_graph::{Node, NodeId};
 
 use super::{join, spatial, unary};
 use crate::atoms::Context;
+use passage::Passage;
 use table::find;
-
-/// What an operator does to the channels of its inputs.
-#[derive(Clone, Copy)]
-enum Passage {
-    /// Every element of the first input alone: they pass through.
-    Elements,
-    /// Operands that broadcast against each other.
-    Join,
-    /// The axes behind the second of the first input: channels pass through.
-    Positions,
-    /// A rule of its own.
-    Rule(fn(&mut Context<'_>, &Node, &Opaque) -> Result<(), &'static str>),
-    /// They are pinned, for this reason.
-    Pins(&'static str),
-}
 
 /// Applies the rule of an operator without typed attributes.
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque) {

@@ -1,6 +1,6 @@
 //! The table of operators.
 
-use super::Passage::{self, Elements, Join, Pins, Positions, Rule};
+use super::passage::Passage::{self, Elements, Join, Pins, Positions, Rule};
 use super::{axes, moves, norms};
 
 /// Operators of one domain with the same rule.
@@ -328,11 +328,7 @@ pub(super) static TABLE: &[Row] = &[
         Pins(PLACES),
     ),
     ("", &["Det"], Pins(MATRIX)),
-    (
-        "",
-        &["Constant", "ConstantOfShape", "Range"],
-        Pins(SOURCE),
-    ),
+    ("", &["Constant", "ConstantOfShape", "Range"], Pins(SOURCE)),
     (
         "",
         &["EyeLike", "Size"],

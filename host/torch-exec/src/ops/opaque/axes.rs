@@ -3,7 +3,8 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::{Args, list, number};
+use super::reading::{list, number};
+use crate::ops::Args;
 
 pub(super) fn arg_max(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     extremum(op, args, |x, axis, keep| x.f_argmax(axis, keep))

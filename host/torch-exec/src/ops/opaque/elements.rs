@@ -3,7 +3,8 @@
 use onnx_graph::ops::Opaque;
 use tch::{TchError, Tensor};
 
-use super::{Args, kind};
+use super::reading::kind;
+use crate::ops::Args;
 
 /// Defines functions of two operands that broadcast against each other.
 macro_rules! joins {

@@ -5,13 +5,14 @@ mod elements;
 mod moves;
 mod norms;
 mod pools;
+mod reading;
 mod sizes;
 
-use onnx_graph::DType;
 use onnx_graph::ops::Opaque;
-use tch::{Kind, TchError, Tensor};
+use tch::{TchError, Tensor};
 
 use super::Args;
+use reading::kind;
 
 /// Runs an operator on its arguments.
 type Run = fn(&Opaque, &Args) -> Result<Tensor, TchError>;
@@ -73,38 +74,9 @@ pub(super) fn runs(op: &Opaque) -> bool {
     find(op).is_some() && (op.op_type != "Cast" || casts())
 }
 
-/// The libtorch type of elements that are cast to.
-fn kind(dtype: DType) -> Option<Kind> {
-    Some(match dtype {
-        DType::F32 => Kind::Float,
-        DType::F64 => Kind::Double,
-        DType::I64 => Kind::Int64,
-        DType::I32 => Kind::Int,
-        DType::Bool => Kind::Bool,
-        _ => return None,
-    })
-}
-
 pub(super) fn run(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     match find(op) {
         Some(run) => run(op, args),
         None => Err(TchError::Torch(format!("{} is not run", op.op_type))),
-    }
-}
-
-/// The integers of a list that is computed.
-fn list(args: &Args, i: usize) -> Result<Vec<i64>, TchError> {
-    let flat = args.need(i)?.f_to_kind(Kind::Int64)?.f_flatten(0, -1)?;
-    Vec::try_from(&flat)
-}
-
-/// The single integer of a computed tensor.
-fn number(args: &Args, i: usize) -> Result<i64, TchError> {
-    match list(args, i)?[..] {
-        [number] => Ok(number),
-        ref other => Err(TchError::Torch(format!(
-            "{} numbers where one is needed",
-            other.len()
-        ))),
     }
 }

@@ -3,7 +3,8 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::{Args, list, number};
+use super::reading::{list, number};
+use crate::ops::Args;
 
 pub(super) fn tile(_: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     args.need(0)?.f_repeat(list(args, 1)?)

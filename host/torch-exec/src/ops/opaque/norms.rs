@@ -3,7 +3,7 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::Args;
+use crate::ops::Args;
 
 /// Each channel over a power of the sum of squares of its neighbours.
 pub(super) fn local_response(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {

@@ -3,7 +3,7 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::Args;
+use crate::ops::Args;
 
 pub(super) fn global_norm(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     let x = args.need(0)?;

@@ -5,7 +5,8 @@ use onnx_graph::TensorData;
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::{Args, list};
+use super::reading::list;
+use crate::ops::Args;
 
 pub(super) fn constant(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     let (sizes, device) = (list(args, 0)?, args.need(0)?.device());
