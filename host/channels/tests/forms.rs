@@ -358,9 +358,9 @@ fn channels_that_are_tiled_or_picked_by_number_stay_with_their_copies() {
     let widths: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
     // What no pick reads forms a group beside each of the three picked channels' places.
     assert_eq!(widths.iter().sum::<usize>(), 6);
-    let keep = analysis.groups().iter().enumerate();
+    let keep = analysis.groups().iter();
     let mut plan = PrunePlan {
-        keep: keep.map(|(_, g)| (0..g.channels).collect()).collect(),
+        keep: keep.map(|g| (0..g.channels).collect()).collect(),
     };
     // Unit 0 of the group with the fewest channels goes, if another is left.
     let wide = (0..widths.len()).max_by_key(|&g| widths[g]).unwrap();

@@ -117,11 +117,7 @@ impl<'a> Writer<'a> {
             inputs: Vec::new(),
         };
         node.op.emit(&mut emission);
-        let captured = match &node.op {
-            Op::Opaque(op) => op.captured.as_slice(),
-            _ => &[],
-        };
-        let (given, read) = node.inputs.split_at(node.inputs.len() - captured.len());
+        let (given, read) = (node.given(), node.captured());
         let mut input: Vec<String> = given.iter().map(|&v| self.value_name(v)).collect();
         for extra in emission.inputs {
             input.push(match extra {
@@ -140,9 +136,11 @@ impl<'a> Writer<'a> {
         let attribute = emission.attributes.iter();
         let attribute = attribute.map(|a| attribute_proto(a, &node.name));
         let mut attribute: Vec<_> = attribute.collect::<Result<_, _>>()?;
-        let named = captured.iter().cloned();
-        let named = named.zip(read.iter().map(|&v| self.value_name(v)));
-        Renaming::new(named.collect()).subgraphs(&mut attribute)?;
+        if let Op::Opaque(op) = &node.op {
+            let named = op.captured.iter().cloned();
+            let named = named.zip(read.iter().map(|&v| self.value_name(v)));
+            Renaming::new(named.collect()).subgraphs(&mut attribute)?;
+        }
         self.nodes.push(NodeProto {
             input,
             output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
