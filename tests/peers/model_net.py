@@ -10,9 +10,9 @@ from onnx import TensorProto, helper, numpy_helper
 MODELS = {}
 
 
-def model(opset=17, ir_version=8, input_shape=("N", 3, 16, 16), domains=()):
+def model(opset=17, ir_version=8, input_shape=("N", 3, 16, 16), domains=(), element=TensorProto.FLOAT):
     def register(function):
-        MODELS[function.__name__] = (function, opset, ir_version, list(input_shape), domains)
+        MODELS[function.__name__] = (function, opset, ir_version, list(input_shape), domains, element)
         return function
 
     return register
@@ -104,16 +104,17 @@ class Net:
 
 
 def write(name, directory):
-    function, opset, ir_version, input_shape, domains = MODELS[name]
+    function, opset, ir_version, input_shape, domains, element = MODELS[name]
     net = Net(name, opset, input_shape)
     function(net)
     # ONNX infers no shape behind an operator of another domain, and its checker wants one on every output.
     shape = ["N", 5] if domains else None
+    result = element if element == TensorProto.FLOAT16 else TensorProto.FLOAT
     graph = helper.make_graph(
         net.nodes,
         name,
-        [helper.make_tensor_value_info("x", TensorProto.FLOAT, input_shape)],
-        [helper.make_tensor_value_info(o, TensorProto.FLOAT, shape) for o in net.outputs],
+        [helper.make_tensor_value_info("x", element, input_shape)],
+        [helper.make_tensor_value_info(o, result, shape) for o in net.outputs],
         net.initializers,
     )
     imports = [helper.make_opsetid("", opset)] + [helper.make_opsetid(d, 1) for d in domains]

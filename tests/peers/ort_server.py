@@ -4,6 +4,7 @@ Speaks on stdin and stdout. Every message is a sequence of frames; a frame is a 
 bytes. A request is one frame of JSON, then the binary frames it announces:
 
   {"op": "load", "check": bool}              + model bytes        -> {"ok": true, "handle": n, "inputs": [...], "outputs": [...]}
+      optionally with "zeros": [{"name", "axis", "indices"}], entries of initialisers that are set to zero first
   {"op": "run", "handle": n, "shapes": [..]} + float32 per input  -> {"ok": true, "outputs": [{"name", "shape"}]} + float32 per output
   {"op": "drop", "handle": n}                                     -> {"ok": true}
 
@@ -16,7 +17,11 @@ import sys
 
 import numpy
 import onnx
+import onnx.numpy_helper
 import onnxruntime
+
+# The types of inputs that are made of the floats of a request.
+ELEMENTS = {"tensor(float16)": "f2", "tensor(uint8)": "u1", "tensor(int64)": "i8", "tensor(int32)": "i4"}
 
 STDIN, STDOUT = sys.stdin.buffer, sys.stdout.buffer
 
@@ -43,6 +48,18 @@ def describe(values):
     ]
 
 
+def with_zeros(model, slices):
+    """The model with zeros in slices of its initialisers."""
+    made = onnx.load_from_string(model)
+    tensors = {tensor.name: tensor for tensor in made.graph.initializer}
+    for entry in slices:
+        tensor = tensors[entry["name"]]
+        array = onnx.numpy_helper.to_array(tensor).copy()
+        array[(slice(None),) * entry["axis"] + (entry["indices"],)] = 0
+        tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
+    return made.SerializeToString()
+
+
 class Server:
     def __init__(self):
         self.sessions = {}
@@ -53,6 +70,8 @@ class Server:
 
     def load(self, request, frames):
         (model,) = frames
+        if request.get("zeros"):
+            model = with_zeros(model, request["zeros"])
         if request["check"]:
             onnx.checker.check_model(model, full_check=True)
         session = onnxruntime.InferenceSession(
@@ -71,7 +90,7 @@ class Server:
     def run(self, request, frames):
         session = self.sessions[request["handle"]]
         feeds = {
-            value.name: numpy.frombuffer(data, "<f4").reshape(shape)
+            value.name: numpy.frombuffer(data, "<f4").reshape(shape).astype(ELEMENTS.get(value.type, "<f4"))
             for value, shape, data in zip(
                 session.get_inputs(), request["shapes"], frames, strict=True
             )

@@ -22,7 +22,7 @@ pub use fixtures::{
 pub use models::{
     made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
 };
-pub use ort::{Array, Ort, PeerError, Reply};
+pub use ort::{Array, Ort, PeerError, Reply, Zeros};
 pub use peer::Peer;
 pub use prune::{Compared, array, execute, prune_and_compare, random_plan, tensor};
 pub use sandbox::{Sandbox, TINY, descendants, quick_profile};

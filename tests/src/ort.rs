@@ -6,7 +6,7 @@ use std::sync::{Mutex, MutexGuard, OnceLock, PoisonError};
 
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{peer_script, python};
 
@@ -32,6 +32,17 @@ impl Array {
             data,
         }
     }
+}
+
+/// Entries of an axis of an initialiser to set to zero.
+#[derive(Debug, Clone, Serialize)]
+pub struct Zeros {
+    /// Name of the initialiser.
+    pub name: String,
+    /// The axis.
+    pub axis: usize,
+    /// Positions on the axis.
+    pub indices: Vec<usize>,
 }
 
 /// An error of the reference.
@@ -143,6 +154,24 @@ impl Ort {
             .collect();
         self.ask(&serde_json::json!({"op": "drop", "handle": handle}), &[])?;
         results
+    }
+
+    /// Runs `model` with zeros in slices of its initialisers, which are written into the file
+    /// before it is loaded. Returns the outputs.
+    ///
+    /// # Errors
+    /// As [`Ort::run`].
+    pub fn run_with_zeros(
+        &mut self,
+        model: &[u8],
+        zeros: &[Zeros],
+        feed: &Array,
+    ) -> Result<Vec<Array>, PeerError> {
+        let request = serde_json::json!({"op": "load", "check": false, "zeros": zeros});
+        let handle = self.ask(&request, &[model])?.handle;
+        let outputs = self.run_loaded(handle, feed);
+        self.ask(&serde_json::json!({"op": "drop", "handle": handle}), &[])?;
+        outputs
     }
 
     fn run_loaded(&mut self, handle: u64, feed: &Array) -> Result<Vec<Array>, PeerError> {

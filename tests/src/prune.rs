@@ -1,17 +1,19 @@
 //! Pruning by a random plan, compared with the network whose dropped channels are masked.
 
+use std::collections::BTreeSet;
 use std::ops::RangeInclusive;
 use std::time::{Duration, Instant};
 
 use channels::{Analysis, Cut, GroupId, PrunePlan, apply, cut, mask};
-use onnx_graph::{Graph, write};
+use onnx_graph::ops::Op;
+use onnx_graph::{Graph, ValueId, write};
 use rand::seq::index;
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use torch_exec::{Device, ExecError, Kind, NormMode, Params, Program, Tensor};
 
-use crate::{Array, Difference, Ort, difference};
+use crate::{Array, Difference, Ort, Zeros, difference};
 
 /// Drops a random share of each group's units, drawn from `drop` for each group, and empties
 /// each removable group with the probability `remove`. A group that stays keeps at least one
@@ -49,14 +51,57 @@ pub struct Compared {
     pub pruned: Graph,
     /// Its outputs in ONNX Runtime.
     pub outputs: Vec<Array>,
-    /// The largest difference of an output.
+    /// The largest difference of an output from either reference.
     pub apart: Difference,
+    /// Whether the original with zeros in its weights was a reference, too.
+    pub sliced: bool,
     /// Time of cutting.
     pub took: Duration,
 }
 
-/// Prunes `graph` and runs the result and the masked original in ONNX Runtime. The pruned
-/// network must also pass ONNX's checker.
+/// The slices of weights that a plan drops. Zeros there keep the dropped channels from everything
+/// that reads them, so that the original computes what the pruned network does.
+///
+/// `None` where that does not hold: where a branch is removed, and where a node counts the channels
+/// or combines them without weights.
+fn dropped_slices(graph: &Graph, cut: &Cut) -> Option<Vec<Zeros>> {
+    let combines = |op: &Op| match op {
+        Op::LayerNormalization(_) | Op::InstanceNormalization(_) | Op::GroupNormalization(_) => {
+            true
+        }
+        Op::Opaque(op) => !matches!(
+            op.op_type.as_str(),
+            "Cast" | "ConstantOfShape" | "GlobalLpPool" | "Greater" | "LpPool" | "Tile" | "Trilu"
+        ),
+        other => other.name().starts_with("Reduce"),
+    };
+    if !cut.bypassed.is_empty() || graph.nodes().iter().any(|n| combines(&n.op)) {
+        return None;
+    }
+    let mut divides: BTreeSet<ValueId> = BTreeSet::new();
+    for node in graph.nodes() {
+        let at = match &node.op {
+            Op::Div(_) => 1,
+            Op::BatchNormalization(_) => 4,
+            _ => continue,
+        };
+        divides.extend(node.input(at));
+    }
+    let crops = cut.crops.iter().filter(|(id, _)| !divides.contains(*id));
+    let zeros = crops.flat_map(|(&id, crop)| {
+        let dims = graph.constant(id).map_or(&[][..], |t| t.dims());
+        crop.axes.iter().map(move |(axis, keep)| Zeros {
+            name: graph.value(id).name.clone(),
+            axis: *axis,
+            indices: (0..dims[*axis]).filter(|i| !keep.contains(i)).collect(),
+        })
+    });
+    Some(zeros.collect())
+}
+
+/// Prunes `graph` and runs the result in ONNX Runtime, beside two originals: one with the dropped
+/// channels masked, and where it applies one with zeros in the slices of its weights that are
+/// dropped, which are written into its file. The pruned network must also pass ONNX's checker.
 ///
 /// # Errors
 /// The error as text; also for a constant output, which would prove nothing.
@@ -71,12 +116,17 @@ pub fn prune_and_compare(
     let pruned = apply(graph, &cut).map_err(|e| e.to_string())?;
     let took = start.elapsed();
     let masked = mask(graph, analysis, plan).map_err(|e| e.to_string())?;
-    let references = run(&masked, false, feed)?;
+    let mut references = vec![run(&masked, false, feed)?];
+    let slices = dropped_slices(graph, &cut);
+    let sliced = slices.is_some();
+    if let Some(zeros) = slices {
+        let bytes = write(graph).map_err(|e| e.to_string())?;
+        let outputs = Ort::shared().run_with_zeros(&bytes, &zeros, feed);
+        references.push(outputs.map_err(|e| e.to_string())?);
+    }
     let outputs = run(&pruned, true, feed)?;
-    let found = outputs
-        .iter()
-        .zip(&references)
-        .map(|(o, r)| difference(o, r));
+    let pairs = references.iter().flat_map(|r| outputs.iter().zip(r));
+    let found = pairs.map(|(o, r)| difference(o, r));
     let apart = found.max_by(|a, b| a.relative.total_cmp(&b.relative));
     let apart = apart.ok_or("it gave no output")?;
     if apart.spread == 0.0 {
@@ -87,6 +137,7 @@ pub fn prune_and_compare(
         pruned,
         outputs,
         apart,
+        sliced,
         took,
     })
 }

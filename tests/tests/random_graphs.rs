@@ -2,6 +2,8 @@
 //! outputs of the network with the dropped channels masked, with ONNX Runtime in a process of
 //! its own as the reference.
 
+mod random_operators;
+
 use channels::{AnalysisOptions, Attention, analyse_with};
 use graphprune_tests::{Array, difference, execute, prune_and_compare, random_plan};
 use onnx_graph::ops::*;
@@ -86,7 +88,7 @@ impl Net {
 
     fn step(&mut self) {
         let (x, c) = (self.x, self.channels);
-        match self.rng.random_range(0..20) {
+        match self.rng.random_range(0..25) {
             0 => self.convolve(),
             1 => self.residual(),
             2 => {
@@ -128,6 +130,11 @@ impl Net {
             17 => self.mix_tokens(),
             18 => self.unflatten(),
             19 => self.append_zeros(),
+            20 => self.bend(),
+            21 => self.join(),
+            22 => self.slide(),
+            23 => self.move_elements(),
+            24 => self.scale(),
             _ => self.convolve(),
         }
     }
@@ -408,7 +415,7 @@ impl Net {
 }
 
 fn check(seeds: std::ops::Range<u64>) {
-    let (mut pruned_units, mut removed) = (0, 0);
+    let (mut pruned_units, mut removed, mut sliced) = (0, 0, 0);
     for seed in seeds {
         let mut net = Net::new(seed);
         net.convolve();
@@ -435,6 +442,7 @@ fn check(seeds: std::ops::Range<u64>) {
                 "seed {seed}: {}",
                 found.apart
             );
+            sliced += usize::from(found.sliced);
             let executed = execute(&graph, Some(&found.cut), &feed).unwrap();
             let executed = difference(&executed, &found.outputs[0]);
             assert!(
@@ -446,8 +454,10 @@ fn check(seeds: std::ops::Range<u64>) {
             removed += plan.keep.iter().filter(|k| k.is_empty()).count();
         }
     }
-    println!("{pruned_units} units dropped, {removed} branches removed");
-    assert!(pruned_units > 0 && removed > 0);
+    println!(
+        "{pruned_units} units dropped, {removed} branches removed, {sliced} with zeros in the file"
+    );
+    assert!(pruned_units > 0 && removed > 0 && sliced > 0);
 }
 
 #[test]

@@ -50,6 +50,7 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     for (id, node) in graph.iter() {
         rules::apply(&mut cx, id, node);
     }
+    let inside = cx.pins.len();
     for &output in graph.outputs() {
         if let Some(map) = cx.maps[output.index()].clone() {
             cx.pin(
@@ -66,6 +67,8 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
             );
         }
     }
+    // Channels that are outputs stay for that reason, whatever else happens to them.
+    cx.pins.rotate_left(inside);
     pin_partly_bound_constants(&mut cx);
     let mut analysis = Builder::new(cx).build();
     analysis.removals = removal::find(graph, &ends, &analysis);

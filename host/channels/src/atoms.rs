@@ -69,6 +69,8 @@ pub(crate) enum Edit {
         before: Atoms,
         after: Atoms,
     },
+    /// Channels that are picked by number.
+    Gather { input: Atoms, output: Atoms },
     /// A reshape whose target contains the number of channels at `position`.
     Reshape { position: usize, output: Atoms },
 }

@@ -84,7 +84,7 @@ fn magnitudes(graph: &Graph, analysis: &Analysis) -> Vec<Vec<f64>> {
         .constants()
         .iter()
         .filter_map(|(id, tensor)| {
-            let data = tensor.as_f32().filter(|_| tensor.dims().len() > 1)?;
+            let data = tensor.to_f32s().filter(|_| tensor.dims().len() > 1)?;
             Some((*id, &analysis.constants[id.index()], tensor.dims(), data))
         })
         .filter(|(_, axes, ..)| !axes.is_empty())
@@ -206,13 +206,13 @@ fn norm_factors(graph: &Graph) -> BTreeMap<NodeId, Vec<f64>> {
             continue;
         };
         let layer = node.input(0).and_then(|v| producers[v.index()]);
-        let scale = graph.constant_input(node, 1).and_then(|t| t.as_f32());
-        let variance = graph.constant_input(node, 4).and_then(|t| t.as_f32());
+        let scale = graph.constant_input(node, 1).and_then(|t| t.to_f32s());
+        let variance = graph.constant_input(node, 4).and_then(|t| t.to_f32s());
         if let (Some(layer), Some(scale), Some(variance)) = (layer, scale, variance) {
             let epsilon = f64::from(norm.epsilon);
             let factor =
                 |(&s, &v): (&f32, &f32)| f64::from(s) * f64::from(s) / (f64::from(v) + epsilon);
-            out.insert(layer, scale.iter().zip(variance).map(factor).collect());
+            out.insert(layer, scale.iter().zip(&*variance).map(factor).collect());
         }
     }
     out

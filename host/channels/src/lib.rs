@@ -78,5 +78,5 @@ pub use importance::{Importance, Magnitude, Scores, importance_order, weight_out
 pub use mask::mask;
 pub use options::{AnalysisOptions, Attention};
 pub use plan::{Crop, Cut, PrunePlan, cut};
-pub use rules::operators_with_rule;
+pub use rules::{OperatorRule, operator_rules};
 pub use units::{AxisUnit, GroupId};

@@ -121,6 +121,8 @@ impl Masker<'_> {
             let (Some(old), Some(mut new)) = (*old, new) else {
                 continue;
             };
+            let value = self.graph.value(old);
+            self.out.state_type(new, value.dtype, value.shape.as_ref());
             if let Some(mask) = mask {
                 new = self.masked(old, new, mask)?;
             }
@@ -136,12 +138,7 @@ impl Masker<'_> {
         };
         let keep: Vec<bool> = atoms.iter().map(|&a| self.kept.atom(a)).collect();
         // The float that is made of a quantised value is masked.
-        let is_float = self
-            .graph
-            .value(value)
-            .dtype
-            .is_none_or(|d| d == DType::F32);
-        if keep.iter().all(|&k| k) || !is_float {
+        if keep.iter().all(|&k| k) || self.zero(value).is_none() {
             return Ok(None);
         }
         let Some(shape) = &self.graph.value(value).shape else {
@@ -151,6 +148,18 @@ impl Masker<'_> {
         let mut dims = vec![1; shape.len()];
         dims[*axis] = keep.len();
         Ok(Some(Tensor::new(dims, TensorData::Bool(keep))?))
+    }
+
+    /// The zero of a float value's type.
+    fn zero(&self, value: ValueId) -> Option<Tensor> {
+        let data = match self.graph.value(value).dtype {
+            None | Some(DType::F32) => TensorData::F32(vec![0.0]),
+            Some(DType::F64) => TensorData::F64(vec![0.0]),
+            Some(DType::F16) => TensorData::F16(vec![0]),
+            Some(DType::BF16) => TensorData::BF16(vec![0]),
+            Some(_) => return None,
+        };
+        Tensor::new(Vec::new(), data).ok()
     }
 
     /// `raw` with zeros where `mask` is false, under the name of the value `old`.
@@ -163,7 +172,7 @@ impl Masker<'_> {
         let output = &self.graph.value(old).name;
         let name = format!("{output}_mask");
         let mask = self.out.add_constant(&name, mask);
-        let zero = Tensor::scalar(0.0);
+        let zero = self.zero(old).unwrap_or_else(|| Tensor::scalar(0.0));
         let zero = self.out.add_constant(&format!("{name}_zero"), zero);
         let inputs = vec![Some(mask), Some(raw), Some(zero)];
         let masked = self
@@ -203,6 +212,10 @@ impl Masker<'_> {
                 };
                 self.kept_statistics(node, &norm, inputs, (channels, name))
             }
+            Op::Opaque(op) if op.is_root_mean_square() => {
+                let epsilon = op.float("epsilon", 1e-5);
+                self.kept_root(node, epsilon, inputs, (channels, name))
+            }
             Op::ReduceMean(op) => self.kept_mean(node, op, inputs, (channels, name)),
             Op::ReduceMax(_) => self.kept_extremum(node, inputs, (f32::MIN, name)),
             Op::ReduceMin(_) => self.kept_extremum(node, inputs, (f32::MAX, name)),
@@ -218,6 +231,7 @@ impl Masker<'_> {
         let over_channels = match &node.op {
             Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
             Op::InstanceNormalization(_) => *axis > 1,
+            Op::Opaque(op) => op.is_root_mean_square() && *axis + 1 == rank,
             Op::ReduceMean(op) => op.axes(rank)?.contains(axis),
             Op::ReduceMax(op) => op.axes(rank)?.contains(axis),
             Op::ReduceMin(op) => op.axes(rank)?.contains(axis),
@@ -266,6 +280,38 @@ impl Masker<'_> {
             &[mask, *x, neutral],
         )?;
         Ok(out.push_node(&node.name, node.op.clone(), vec![Some(kept)], &[Some(name)])?[0])
+    }
+
+    /// A normalisation by the root of the mean square of the kept channels. Its input is masked.
+    fn kept_root(
+        &mut self,
+        node: &Node,
+        epsilon: f32,
+        inputs: &[Option<ValueId>],
+        (Reduced { all, left }, name): (Reduced, &str),
+    ) -> Result<Option<ValueId>, ChannelError> {
+        let &[Some(x), Some(scale)] = inputs else {
+            return Ok(None);
+        };
+        let out = &mut self.out;
+        let share = Tensor::scalar(all as f32 / left.max(1) as f32);
+        let share = out.add_constant(&format!("{name}_share"), share);
+        let epsilon = out.add_constant(&format!("{name}_epsilon"), Tensor::scalar(epsilon));
+        let mean_of = ReduceMean {
+            axes: vec![-1],
+            keepdims: true,
+        };
+        let mut push = |what: &str, op: Op, inputs: &[ValueId]| {
+            out.push(&format!("{}_{what}", node.name), op, inputs)
+        };
+        let square = push("square", Mul.into(), &[x, x])?;
+        let mean = push("mean", mean_of.into(), &[square])?;
+        let mean = push("kept_mean", Mul.into(), &[mean, share])?;
+        let safe = push("safe", Add.into(), &[mean, epsilon])?;
+        let root = push("root", Sqrt.into(), &[safe])?;
+        let unit = push("unit", Div.into(), &[x, root])?;
+        let operands = vec![Some(unit), Some(scale)];
+        Ok(out.push_node(&node.name, Mul.into(), operands, &[Some(name)])?[0])
     }
 
     /// A normalisation with mean and variance of the kept channels. Its input is masked, and the

@@ -164,6 +164,15 @@ impl<'a> Kept<'a> {
         atoms.iter().filter(|&&a| self.atom(a)).count()
     }
 
+    /// Per index the number of kept ones before it.
+    fn positions(&self, atoms: &[u32]) -> Vec<usize> {
+        let kept = atoms.iter().map(|&a| usize::from(self.atom(a)));
+        kept.scan(0, |before, kept| {
+            Some(std::mem::replace(before, *before + kept))
+        })
+        .collect()
+    }
+
     /// The kept indices, or `None` if all are kept.
     pub fn indices(&self, atoms: &[u32]) -> Option<Vec<usize>> {
         let kept: Vec<usize> = (0..atoms.len()).filter(|&i| self.atom(atoms[i])).collect();
@@ -233,6 +242,19 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             ) => {
                 pad.pads[*axis] = kept.count(before) as i64;
                 pad.pads[axis + rank] = kept.count(after) as i64;
+            }
+            (Op::Gather(gather), Edit::Gather { input, output }) => {
+                let kept_before = kept.positions(input);
+                let picks = gather.indices.iter().zip(output.iter());
+                let picks = picks.filter(|&(_, &atom)| kept.atom(atom));
+                let numbers = picks.map(|(&i, _)| {
+                    let at = if i < 0 { i + input.len() as i64 } else { i };
+                    kept_before[at as usize] as i64
+                });
+                gather.indices = numbers.collect();
+                if let [count] = &mut gather.dims[..] {
+                    *count = gather.indices.len();
+                }
             }
             (Op::Reshape(reshape), Edit::Reshape { position, output }) => {
                 reshape.target[*position] = kept.count(output) as i64;

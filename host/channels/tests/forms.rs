@@ -303,3 +303,121 @@ fn blocks_of_a_linear_layer_become_the_channels_of_the_layer_over_images_behind(
         check(net, out, &[("linear", units)], None);
     }
 }
+
+#[test]
+fn an_operator_without_typed_attributes_passes_channels_by_its_own_rule() {
+    let stay = |reason| (&[("b", 8)][..], Some(reason));
+    let pass: (&[(&str, usize)], Option<&str>) = (&[("a", 6), ("b", 8)], None);
+    let cases: [(&str, Option<&[i64]>, _); 8] = [
+        ("Shrink", None, pass),
+        ("Cast", None, pass),
+        ("CumSum", Some(&[1]), pass),
+        ("Trilu", None, pass),
+        ("GlobalLpPool", None, pass),
+        ("LpNormalization", None, pass),
+        (
+            "LRN",
+            None,
+            stay("a local response normalisation couples neighbouring channels"),
+        ),
+        (
+            "Mystery",
+            None,
+            stay("operator Mystery has no channel rule"),
+        ),
+    ];
+    for (name, list, (groups, reason)) in cases {
+        let (mut net, x) = Net::new(Some(8));
+        let a = net.conv("a", x, 3, 6);
+        let list = list.map(|list| net.ints(list));
+        let y = net.opaque(name, &[&[Some(a)], list.map(Some).as_slice()].concat());
+        let b = net.conv("b", y, 6, 8);
+        let c = net.conv("c", b, 8, 4);
+        check(net, c, groups, reason);
+    }
+}
+
+#[test]
+fn channels_that_are_tiled_or_picked_by_number_stay_with_their_copies() {
+    let (mut net, x) = Net::new(Some(8));
+    let a = net.conv("a", x, 3, 6);
+    let repeats = net.ints(&[1, 2, 1, 1]);
+    let twice = net.opaque("Tile", &[Some(a), Some(repeats)]);
+    let indices = vec![3, 3, -1, 0];
+    let pick = Gather {
+        axis: 1,
+        dims: vec![indices.len()],
+        indices,
+    };
+    let picked = net.push("picked", pick, &[twice]);
+    let b = net.conv("b", picked, 4, 5);
+    net.graph.add_output(b);
+    net.graph.infer_shapes().unwrap();
+    let graph = net.graph;
+    let analysis = analyse(&graph).unwrap();
+    let widths: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+    // What no pick reads forms a group beside each of the three picked channels' places.
+    assert_eq!(widths.iter().sum::<usize>(), 6);
+    let keep = analysis.groups().iter();
+    let mut plan = PrunePlan {
+        keep: keep.map(|g| (0..g.channels).collect()).collect(),
+    };
+    // Unit 0 of the group with the fewest channels goes, if another is left.
+    let wide = (0..widths.len()).max_by_key(|&g| widths[g]).unwrap();
+    plan.keep[wide].remove(0);
+    let pruned = apply(&graph, &cut(&graph, &analysis, &plan).unwrap()).unwrap();
+    let weights = |name: &str| {
+        let node = pruned.nodes().iter().find(|n| n.name == name).unwrap();
+        pruned.constant_input(node, 1).unwrap().dims().to_vec()
+    };
+    assert_eq!(weights("a")[0], 5);
+    let Op::Gather(gather) = &pruned
+        .nodes()
+        .iter()
+        .find(|n| n.name == "picked")
+        .unwrap()
+        .op
+    else {
+        panic!("the pick stays a Gather");
+    };
+    assert_eq!(gather.indices.len(), weights("b")[1]);
+    assert!(gather.indices.iter().all(|&i| (0..10).contains(&i)));
+}
+
+#[test]
+fn a_root_mean_square_of_channels_is_that_of_the_kept_ones() {
+    let (mut net, x) = Net::new(Some(8));
+    let a = net.conv("a", x, 3, 6);
+    let last = Transpose {
+        perm: vec![0, 2, 3, 1],
+    };
+    let rows = net.push("rows", last, &[a]);
+    let scale = net.weight(&[6]);
+    let normed = net.opaque("RMSNormalization", &[Some(rows), Some(scale)]);
+    let first = Transpose {
+        perm: vec![0, 3, 1, 2],
+    };
+    let image = net.push("image", first, &[normed]);
+    let b = net.conv("b", image, 6, 4);
+    check(net, b, &[("a", 6)], None);
+}
+
+#[test]
+fn values_that_a_subgraph_reads_keep_their_channels_and_the_others_do_not() {
+    let (mut net, x) = Net::new(Some(8));
+    let a = net.conv("a", x, 3, 6);
+    let b = net.conv("b", a, 6, 8);
+    let condition = net.weight(&[1]);
+    let op = Opaque {
+        op_type: "If".into(),
+        captured: vec!["b".into()],
+        ..Opaque::default()
+    };
+    let inputs = vec![Some(condition), Some(b)];
+    let chosen = net
+        .graph
+        .push_node("chosen", op.into(), inputs, &[Some("chosen")]);
+    let chosen = chosen.unwrap()[0].unwrap();
+    let reason = "an operator with subgraphs that read it";
+    check(net, chosen, &[("a", 6)], Some(reason));
+}

@@ -9,7 +9,6 @@
 
 use std::collections::HashSet;
 
-use crate::DType;
 use crate::dims::Product;
 use crate::graph::{Graph, Node};
 use crate::ops::Op;
@@ -132,9 +131,7 @@ fn trainable<'a>(graph: &'a Graph, node: &'a Node) -> impl Iterator<Item = Value
     let weight = move |i: usize, id: ValueId| match (graph.constant(id), quantised) {
         (None, _) => false,
         (Some(tensor), Some(weights)) => weights.contains(&i) && tensor.len() > 1,
-        (Some(tensor), None) => {
-            matches!(tensor.dtype(), DType::F32 | DType::F64) && (tensor.len() > 1 || !adds)
-        }
+        (Some(tensor), None) => tensor.dtype().is_float() && (tensor.len() > 1 || !adds),
     };
     let inputs = node.inputs.iter().take(last).enumerate();
     inputs.filter_map(move |(i, &id)| id.filter(|&id| weight(i, id)))

@@ -4,8 +4,8 @@ use rayon::prelude::*;
 
 use crate::graph::Graph;
 use crate::ops::Op;
-use crate::value::{NodeId, ValueId};
-use crate::{GraphError, Node, Tensor};
+use crate::value::{NodeId, Shape, ValueId};
+use crate::{DType, GraphError, Node, Tensor};
 
 impl Graph {
     /// Returns a copy with every constant mapped by `change`. Shapes are stale until
@@ -45,6 +45,18 @@ impl Graph {
         }
         node.op = op;
         Ok(())
+    }
+
+    /// States element type and shape of a value where no rule has determined them, as a file may.
+    ///
+    /// # Panics
+    /// If the graph has no such value.
+    pub fn state_type(&mut self, id: ValueId, dtype: Option<DType>, shape: Option<&Shape>) {
+        let value = &mut self.values[id.index()];
+        value.dtype = value.dtype.or(dtype);
+        if value.shape.is_none() {
+            value.shape = shape.cloned();
+        }
     }
 
     /// Appends a node with new outputs of the given names, infers their shapes, and returns them.

@@ -8,11 +8,10 @@
 
 mod array;
 mod operands;
+mod runs;
 mod sizes;
 
 use std::collections::HashMap;
-
-use ndarray::{ArrayD, IxDyn};
 
 use crate::Tensor;
 use crate::graph::Graph;
@@ -20,7 +19,8 @@ use crate::ops::Op;
 use crate::value::ValueId;
 
 pub(crate) use array::{Array, Folded, chosen, common, each, volume, zipped};
-pub(crate) use operands::{Arithmetic, Fold, Operands};
+pub(crate) use operands::{Arithmetic, Fold, Operand, Operands};
+pub(crate) use runs::{Runs, strides};
 pub(crate) use sizes::{Element, OpenSizes};
 
 /// The result of a node, if constants and sizes determine it and it has at most `limit` elements.
@@ -43,22 +43,22 @@ pub(crate) fn evaluate(
         if inputs.is_empty() || !inputs.iter().all(within) {
             return None;
         }
-        let array = |id: &Option<ValueId>| match open_sizes.get(&(*id)?) {
-            Some(s) => {
-                let list = ArrayD::from_shape_vec(IxDyn(&s.dims), s.list.clone()).ok()?;
-                Some(Array::Sizes(list, s.dtype))
-            }
-            None => Array::of(graph.constant((*id)?)?),
+        let operand = |id: &Option<ValueId>| match open_sizes.get(&(*id)?) {
+            Some(sizes) => Some(Operand::Sizes(sizes)),
+            None => Some(Operand::Constant(graph.constant((*id)?)?)),
         };
-        let arrays = inputs.iter().map(array).collect::<Option<_>>()?;
-        Some(Operands { arrays, limit })
+        let operands = inputs.iter().map(operand).collect::<Option<_>>()?;
+        Some(Operands { operands, limit })
     };
     op.fold(shape, operands)?.folded()
 }
 
 /// The result of `op` over constants, if it is a constant of at most `limit` elements.
 pub(crate) fn evaluate_constant(op: &Op, inputs: &[&Tensor], limit: usize) -> Option<Tensor> {
-    match op.fold(None, || Operands::of(inputs, limit))?.folded()? {
+    match op
+        .fold(None, || Some(Operands::of(inputs, limit)))?
+        .folded()?
+    {
         Folded::Tensor(tensor) => Some(tensor),
         Folded::Open(_) => None,
     }

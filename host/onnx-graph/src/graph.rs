@@ -25,6 +25,20 @@ pub struct Node {
 }
 
 impl Node {
+    /// The inputs without those that only subgraphs of the node read.
+    pub(crate) fn given(&self) -> &[Option<ValueId>] {
+        &self.inputs[..self.inputs.len() - self.captured().len()]
+    }
+
+    /// The inputs that only subgraphs of the node read.
+    pub(crate) fn captured(&self) -> &[Option<ValueId>] {
+        let count = match &self.op {
+            Op::Opaque(op) => op.captured.len(),
+            _ => 0,
+        };
+        &self.inputs[self.inputs.len().saturating_sub(count)..]
+    }
+
     /// Returns the `i`-th input, if present.
     #[must_use]
     pub fn input(&self, i: usize) -> Option<ValueId> {

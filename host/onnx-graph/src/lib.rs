@@ -45,6 +45,7 @@
 mod about;
 mod attribute;
 mod batch;
+mod captures;
 mod consumers;
 pub mod cost;
 mod dead;
@@ -67,6 +68,7 @@ mod ports;
 mod proto;
 pub mod quantize;
 mod read;
+mod renaming;
 mod same;
 mod simplify;
 mod sizes;

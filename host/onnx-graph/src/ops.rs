@@ -87,10 +87,10 @@ macro_rules! operators {
 
             /// The result over constants and sizes, if these determine it. `shape` is the shape
             /// of the first input; `operands` are collected only for an operator that reads them.
-            pub(crate) fn fold(
+            pub(crate) fn fold<'a>(
                 &self,
                 shape: Option<&[Dim]>,
-                operands: impl FnOnce() -> Option<Operands>,
+                operands: impl FnOnce() -> Option<Operands<'a>>,
             ) -> Option<Array> {
                 match self {
                     $($(Self::$name(op) => {

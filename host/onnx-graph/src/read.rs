@@ -4,19 +4,16 @@ mod attribute;
 mod branches;
 mod budget;
 mod build;
-mod captures;
 mod constants;
 mod contrib;
 mod ends;
 mod expand;
 mod forms;
 mod functions;
-mod half;
 mod joins;
 mod order;
 mod plain;
 mod qlinear;
-mod renaming;
 mod rewrite;
 mod tensor;
 #[cfg(test)]
@@ -41,7 +38,7 @@ use crate::{Graph, GraphError};
 /// - Biases and normalisation parameters that several layers share are copied for each.
 /// - The branch that an If takes replaces it, if its condition follows from constants and known
 ///   sizes.
-/// - Constants of 16-bit floats that are cast to 32-bit floats become these.
+/// - Constants of 16-bit floats that are cast to wider floats become these.
 /// - Nodes in training mode take their inference form; [`Graph::training`] names them.
 /// - Calls of the model's own functions are inlined at the operator sets that the functions
 ///   import. A function with a subgraph in its body stays, and so do its calls.

@@ -1,8 +1,15 @@
 //! Comparison of graphs.
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 
-use crate::graph::Graph;
+use prost::Message;
+
+use crate::AttributeValue;
+use crate::graph::{Graph, Node};
+use crate::ops::{Op, Opaque};
+use crate::proto::AttributeProto;
+use crate::renaming::Renaming;
 use crate::value::ValueId;
 
 impl Graph {
@@ -54,11 +61,19 @@ impl Graph {
             if a.name != b.name {
                 return fail("other names");
             }
+            let (ours, theirs) = (self.settled(a), other.settled(b));
             // An attribute that is NaN equals itself only as text.
-            if a.op != b.op && format!("{:?}", a.op) != format!("{:?}", b.op) {
-                return fail(&format!("{:?} against {:?}", a.op, b.op));
+            if ours != theirs && format!("{ours:?}") != format!("{theirs:?}") {
+                return fail(&format!("{ours:?} against {theirs:?}"));
             }
-            if wires(self, &a.inputs) != wires(other, &b.inputs)
+            let read = |graph: &Self, node: &Node| {
+                let mut names = wires(graph, node.given());
+                let mut captured = wires(graph, node.captured());
+                captured.sort();
+                names.append(&mut captured);
+                names
+            };
+            if read(self, a) != read(other, b)
                 || wires(self, &a.outputs) != wires(other, &b.outputs)
             {
                 return fail("other inputs or outputs");
@@ -89,5 +104,36 @@ impl Graph {
             }
         }
         Ok(())
+    }
+
+    /// The operator of a node, whose subgraphs read values by the names that these have now.
+    fn settled<'a>(&self, node: &'a Node) -> Cow<'a, Op> {
+        let Op::Opaque(op) = &node.op else {
+            return Cow::Borrowed(&node.op);
+        };
+        let now = node.captured().iter().flatten();
+        let now = now.map(|&v| self.value(v).name.clone());
+        let mut captured: Vec<String> = now.clone().collect();
+        captured.sort();
+        let mut renaming = Renaming::new(op.captured.iter().cloned().zip(now).collect());
+        let attributes = op.attributes.iter().map(|attribute| {
+            let mut attribute = attribute.clone();
+            if let AttributeValue::Encoded(bytes) = &mut attribute.value
+                && let Ok(mut proto) = AttributeProto::decode(bytes.as_slice())
+                && matches!(
+                    renaming.subgraphs(std::slice::from_mut(&mut proto)),
+                    Ok(true)
+                )
+            {
+                *bytes = proto.encode_to_vec();
+            }
+            attribute
+        });
+        let attributes = attributes.collect();
+        Cow::Owned(Op::Opaque(Opaque {
+            attributes,
+            captured,
+            ..op.clone()
+        }))
     }
 }

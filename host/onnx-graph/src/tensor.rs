@@ -1,8 +1,10 @@
 //! Constant tensors: initialisers and the values of Constant nodes.
 
 mod crop;
+mod half;
 mod stored;
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use crate::GraphError;
@@ -15,10 +17,22 @@ pub enum DType {
     F32,
     /// 64-bit IEEE float.
     F64,
+    /// 16-bit IEEE float.
+    F16,
+    /// The upper half of a 32-bit IEEE float.
+    BF16,
     /// Signed 64-bit integer, the type of shapes and axes.
     I64,
     /// Signed 32-bit integer.
     I32,
+    /// Signed 16-bit integer.
+    I16,
+    /// Unsigned 64-bit integer.
+    U64,
+    /// Unsigned 32-bit integer.
+    U32,
+    /// Unsigned 16-bit integer.
+    U16,
     /// Unsigned byte.
     U8,
     /// Signed byte.
@@ -32,12 +46,19 @@ pub enum DType {
 }
 
 impl DType {
+    /// Whether elements are floats, of any width.
+    #[must_use]
+    pub fn is_float(self) -> bool {
+        matches!(self, Self::F32 | Self::F64 | Self::F16 | Self::BF16)
+    }
+
     /// Returns the bits of an element.
     #[must_use]
     pub fn bits(self) -> usize {
         match self {
-            Self::F64 | Self::I64 => 64,
-            Self::F32 | Self::I32 => 32,
+            Self::F64 | Self::I64 | Self::U64 => 64,
+            Self::F32 | Self::I32 | Self::U32 => 32,
+            Self::F16 | Self::BF16 | Self::I16 | Self::U16 => 16,
             Self::U8 | Self::I8 | Self::Bool => 8,
             Self::U4 | Self::I4 => 4,
         }
@@ -58,10 +79,22 @@ pub enum TensorData {
     F32(Vec<f32>),
     /// 64-bit floats.
     F64(Vec<f64>),
+    /// Bits of 16-bit IEEE floats.
+    F16(Vec<u16>),
+    /// Upper halves of 32-bit IEEE floats.
+    BF16(Vec<u16>),
     /// 64-bit integers.
     I64(Vec<i64>),
     /// 32-bit integers.
     I32(Vec<i32>),
+    /// 16-bit integers.
+    I16(Vec<i16>),
+    /// Unsigned 64-bit integers.
+    U64(Vec<u64>),
+    /// Unsigned 32-bit integers.
+    U32(Vec<u32>),
+    /// Unsigned 16-bit integers.
+    U16(Vec<u16>),
     /// Unsigned bytes.
     U8(Vec<u8>),
     /// Signed bytes.
@@ -110,8 +143,14 @@ macro_rules! each_data {
         match $data {
             TensorData::F32($v) => $body,
             TensorData::F64($v) => $body,
+            TensorData::F16($v) => $body,
+            TensorData::BF16($v) => $body,
             TensorData::I64($v) => $body,
             TensorData::I32($v) => $body,
+            TensorData::I16($v) => $body,
+            TensorData::U64($v) => $body,
+            TensorData::U32($v) => $body,
+            TensorData::U16($v) => $body,
             TensorData::U8($v) => $body,
             TensorData::I8($v) => $body,
             TensorData::U4($v) => $body,
@@ -205,8 +244,14 @@ impl Tensor {
         match *self.data {
             TensorData::F32(_) => DType::F32,
             TensorData::F64(_) => DType::F64,
+            TensorData::F16(_) => DType::F16,
+            TensorData::BF16(_) => DType::BF16,
             TensorData::I64(_) => DType::I64,
             TensorData::I32(_) => DType::I32,
+            TensorData::I16(_) => DType::I16,
+            TensorData::U64(_) => DType::U64,
+            TensorData::U32(_) => DType::U32,
+            TensorData::U16(_) => DType::U16,
             TensorData::U8(_) => DType::U8,
             TensorData::I8(_) => DType::I8,
             TensorData::U4(_) => DType::U4,
@@ -223,6 +268,20 @@ impl Tensor {
         } else {
             None
         }
+    }
+
+    /// Returns floats of any width as 32-bit floats; `None` for integers. Those of 16 bits widen
+    /// without loss.
+    #[must_use]
+    pub fn to_f32s(&self) -> Option<Cow<'_, [f32]>> {
+        let widened = |v: &[u16], widen: fn(u16) -> f32| v.iter().map(|&x| widen(x)).collect();
+        Some(match &*self.data {
+            TensorData::F32(v) => Cow::Borrowed(v),
+            TensorData::F64(v) => v.iter().map(|&x| x as f32).collect(),
+            TensorData::F16(v) => widened(v, half::half),
+            TensorData::BF16(v) => widened(v, half::bfloat),
+            _ => return None,
+        })
     }
 
     /// Returns the elements as 64-bit integers if they are integers of 64 or 32 bits.

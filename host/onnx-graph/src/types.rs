@@ -10,10 +10,16 @@ pub(crate) fn dtype(code: i32) -> Option<DType> {
         1 => DType::F32,
         2 => DType::U8,
         3 => DType::I8,
+        4 => DType::U16,
+        5 => DType::I16,
         6 => DType::I32,
         7 => DType::I64,
         9 => DType::Bool,
+        10 => DType::F16,
         11 => DType::F64,
+        12 => DType::U32,
+        13 => DType::U64,
+        16 => DType::BF16,
         21 => DType::U4,
         22 => DType::I4,
         _ => return None,
@@ -26,10 +32,16 @@ pub(crate) fn code(dtype: DType) -> i32 {
         DType::F32 => 1,
         DType::U8 => 2,
         DType::I8 => 3,
+        DType::U16 => 4,
+        DType::I16 => 5,
         DType::I32 => 6,
         DType::I64 => 7,
         DType::Bool => 9,
+        DType::F16 => 10,
         DType::F64 => 11,
+        DType::U32 => 12,
+        DType::U64 => 13,
+        DType::BF16 => 16,
         DType::U4 => 21,
         DType::I4 => 22,
     }
@@ -39,28 +51,17 @@ pub(crate) fn code(dtype: DType) -> i32 {
 fn dtype_name(code: i32) -> String {
     let known = match code {
         0 => "undefined",
-        4 => "uint16",
-        5 => "int16",
         8 => "string",
-        10 => "float16",
-        12 => "uint32",
-        13 => "uint64",
         14 => "complex64",
         15 => "complex128",
-        16 => "bfloat16",
         _ => return format!("type {code}"),
     };
     known.to_owned()
 }
 
-/// Why a tensor with elements of an unsupported type is refused, with a remedy if there is one.
+/// Why a tensor with elements of an unsupported type is refused.
 pub(crate) fn unsupported(code: i32) -> String {
-    let remedy = match code {
-        10 | 16 => "; export the model in 32-bit floats, in PyTorch after `model.float()`",
-        _ => "",
-    };
-    let name = dtype_name(code);
-    format!("elements of {name} are not supported{remedy}")
+    format!("elements of {} are not supported", dtype_name(code))
 }
 
 /// A tensor type of the file.

@@ -529,6 +529,7 @@ fn an_unknown_operator_is_written_back_unchanged() {
         op_type: "Strange".into(),
         overload: "twisted".into(),
         attributes,
+        ..Opaque::default()
     });
     let mut graph = Graph::new("g", 17);
     let x = graph.add_input(

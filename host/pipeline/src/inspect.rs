@@ -1,8 +1,8 @@
 //! The prunable groups of a network and its costs, without a run.
 
-use channels::{Analysis, AnalysisOptions, GroupId};
+use channels::{Analysis, AnalysisOptions, ChannelError, Cut, GroupId, PrunePlan, apply, cut};
 use onnx_graph::Graph;
-use onnx_graph::cost::{NodeCost, costs};
+use onnx_graph::cost::{Costs, NodeCost, costs};
 use serde::Serialize;
 
 use crate::config::{ModelSource, ModelSpec};
@@ -47,6 +47,26 @@ pub struct LayerInfo {
     pub parameters: u64,
 }
 
+/// What is left of the costs when every group keeps half of its channels, rounded up.
+#[derive(Debug, Clone, Serialize)]
+pub struct HalfInfo {
+    /// Multiply-accumulates per image; `None` if input sizes are open.
+    pub macs: Option<u64>,
+    /// Parameters.
+    pub parameters: u64,
+}
+
+/// Parameters of a node that stay whatever the widths of the groups.
+#[derive(Debug, Clone, Serialize)]
+pub struct FixedInfo {
+    /// The node that reads them first.
+    pub node: String,
+    /// Its operator.
+    pub operator: String,
+    /// Number of parameters.
+    pub parameters: u64,
+}
+
 /// The result of [`inspect`].
 #[derive(Debug, Clone, Serialize)]
 pub struct Inspection {
@@ -67,6 +87,10 @@ pub struct Inspection {
     pub activation_bytes: Option<u64>,
     /// The gaps in these figures.
     pub missing: Missing,
+    /// What is left with half of the channels.
+    pub half: HalfInfo,
+    /// Parameters that stay whatever is pruned, in the graph's order.
+    pub fixed: Vec<FixedInfo>,
     /// Warnings before the network is pruned.
     pub warnings: Vec<String>,
     /// Prunable groups in topological order.
@@ -84,9 +108,18 @@ fn training_warning(nodes: String) -> String {
 }
 
 /// Inspects a network.
-#[must_use]
-pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
+///
+/// # Errors
+/// [`ChannelError`] if half of the channels cannot be cut, which would be a fault of the channel
+/// rules.
+pub fn inspect(graph: &Graph, analysis: &Analysis) -> Result<Inspection, ChannelError> {
     let cost = costs(graph);
+    let keep = analysis.groups().iter();
+    let keep = keep
+        .map(|g| (0..g.channels.div_ceil(2)).collect())
+        .collect();
+    let halved = cut(graph, analysis, &PrunePlan { keep })?;
+    let half = costs(&apply(graph, &halved)?);
     let ports = |ids: &[onnx_graph::ValueId]| {
         ids.iter()
             .map(|&id| {
@@ -126,7 +159,8 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         macs: known(n).then_some(n.macs),
         parameters: n.parameters,
     });
-    Inspection {
+    let fixed = fixed_parameters(graph, &halved, &cost);
+    Ok(Inspection {
         opset: graph.opset,
         nodes: graph.nodes().len(),
         inputs: ports(graph.inputs()),
@@ -141,8 +175,37 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Inspection {
         groups: groups.collect(),
         pinned: pinned.collect(),
         layers: layers.collect(),
+        half: HalfInfo {
+            macs: sized.then_some(half.macs),
+            parameters: half.parameters,
+        },
+        fixed,
         missing,
-    }
+    })
+}
+
+/// The parameters that a cut of every group leaves as they are, by node.
+fn fixed_parameters(graph: &Graph, cut: &Cut, cost: &Costs) -> Vec<FixedInfo> {
+    let fixed = |n: &NodeCost| {
+        let node = graph.node(n.node);
+        let of = |id: &onnx_graph::ValueId| graph.constant(*id).map(|t| t.len() as u64);
+        let cropped = node
+            .inputs
+            .iter()
+            .flatten()
+            .filter(|id| cut.crops.contains_key(*id));
+        // What is cropped here and not counted is a statistic, or counted at an earlier node.
+        let parameters = match cropped.clone().count() {
+            0 => n.parameters,
+            _ => n.parameters.saturating_sub(cropped.filter_map(of).sum()),
+        };
+        (parameters > 0).then(|| FixedInfo {
+            node: node.name.clone(),
+            operator: node.op.name().to_owned(),
+            parameters,
+        })
+    };
+    cost.nodes.iter().filter_map(fixed).collect()
 }
 
 /// Loads a network (see [`crate::load_model`]) and inspects it.
@@ -158,12 +221,12 @@ pub fn inspect_model(
     Ok(match spec.source() {
         ModelSource::Zoo(_) => {
             let model = load_model(spec, classes, input, 0, groups)?;
-            inspect(&model.graph, &model.analysis)
+            inspect(&model.graph, &model.analysis)?
         }
         // Networks that are no image classifiers cannot be pruned, but inspected.
         ModelSource::File(_) => {
             let graph = read_spec(spec)?;
-            inspect(&graph, &channels::analyse_with(&graph, groups)?)
+            inspect(&graph, &channels::analyse_with(&graph, groups)?)?
         }
     })
 }

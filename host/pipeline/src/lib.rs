@@ -60,7 +60,8 @@ pub use error::PipelineError;
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inspect::{
-    GroupInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model, zoo_networks,
+    FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model,
+    zoo_networks,
 };
 pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models};
 pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};

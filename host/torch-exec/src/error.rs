@@ -34,6 +34,14 @@ pub enum ExecError {
         /// Their names.
         names: Vec<String>,
     },
+    /// The graph's input has elements of another type than 32-bit floats.
+    #[error("the input '{name}' is of {dtype:?}; libtorch runs networks over 32-bit floats here")]
+    InputType {
+        /// Its name.
+        name: String,
+        /// Its element type.
+        dtype: onnx_graph::DType,
+    },
     /// The graph has no output.
     #[error("the network has no output")]
     NoOutput,

@@ -36,6 +36,7 @@ pub use device::{has_bf16, parse_device, reuse_memory, seed, set_threads, thread
 pub use error::ExecError;
 pub use loss::{accuracy, cross_entropy, distillation};
 pub use norm::{NormMode, NormStats};
+pub use ops::untyped_operators;
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;
 pub use program::{Observer, Program};

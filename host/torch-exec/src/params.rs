@@ -64,6 +64,7 @@ impl Params {
                 TensorData::F32(v) => Tensor::from_slice(v),
                 TensorData::F64(v) => Tensor::from_slice(v).to_kind(Kind::Float),
                 TensorData::I64(v) => Tensor::from_slice(v),
+                TensorData::I32(v) => Tensor::from_slice(v),
                 TensorData::Bool(v) => Tensor::from_slice(v),
                 _ => continue,
             };
@@ -258,6 +259,7 @@ fn roles(graph: &Graph) -> BTreeMap<ValueId, Role> {
             Op::LayerNormalization(_)
             | Op::InstanceNormalization(_)
             | Op::GroupNormalization(_) => (&[1, 2], &[]),
+            Op::Opaque(op) if op.is_root_mean_square() => (&[1], &[]),
             Op::Add(_) if after_matmul(node.input(0)) => (&[1], &[]),
             Op::Add(_) if after_matmul(node.input(1)) => (&[0], &[]),
             _ => continue,

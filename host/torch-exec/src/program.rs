@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use channels::{Crop, Cut};
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, NodeId, ValueId};
+use onnx_graph::{DType, Graph, NodeId, ValueId};
 use tch::{Kind, TchError, Tensor};
 
 use crate::ops::{self, Args};
@@ -71,6 +71,10 @@ impl Program {
                 names,
             });
         };
+        if let Some(dtype) = graph.value(input).dtype.filter(|&d| d != DType::F32) {
+            let name = graph.value(input).name.clone();
+            return Err(ExecError::InputType { name, dtype });
+        }
         crate::reuse_memory();
         let &output = graph.outputs().first().ok_or(ExecError::NoOutput)?;
         let live = graph.live(|_, _| true).nodes;

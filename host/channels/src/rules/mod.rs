@@ -3,7 +3,6 @@
 //! channels in forms that it does not cover.
 
 mod batch_normalization;
-mod binary;
 mod concat;
 mod contraction;
 mod conv;
@@ -16,8 +15,10 @@ mod gather;
 mod gemm;
 mod group_normalization;
 mod instance_normalization;
+mod join;
 mod layer_normalization;
 mod matmul;
+mod opaque;
 mod pad;
 mod reduce_log_sum_exp;
 mod reduce_mean;
@@ -32,7 +33,6 @@ mod split;
 mod squeeze;
 mod transpose;
 mod unary;
-mod where_;
 
 use onnx_graph::ops::Op;
 use onnx_graph::{Node, NodeId};
@@ -48,10 +48,7 @@ macro_rules! rules {
             match &$node.op {
                 $($(Op::$name($op))|+ => $rule,)*
                 Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
-                other => {
-                    let reason = format!("operator {} has no channel rule", other.name());
-                    $cx.pin_inputs($node, &reason);
-                }
+                Op::Opaque(op) => opaque::rule($cx, $id, op),
             }
         }
 
@@ -62,7 +59,9 @@ macro_rules! rules {
 
 rules! {
     (cx, id, node)
-    Add(_) | Sub(_) | Mul(_) | Div(_) | Max(_) | Min(_) | PRelu(_) => binary::rule(cx, node);
+    Add(_) | Sub(_) | Mul(_) | Div(_) | Max(_) | Min(_) | PRelu(_) | Where(_) => {
+        join::rule(cx, node)
+    };
     BatchNormalization(_) => batch_normalization::rule(cx, node);
     Concat(op) => concat::rule(cx, node, op);
     Conv(op) => conv::rule(cx, id, node, op);
@@ -72,7 +71,7 @@ rules! {
     Einsum(op) => einsum::rule(cx, node, op);
     Expand(op) => expand::rule(cx, node, op);
     Flatten(op) => flatten::rule(cx, id, node, op);
-    Gather(op) => gather::rule(cx, node, op);
+    Gather(op) => gather::rule(cx, id, node, op);
     Gemm(op) => gemm::rule(cx, id, node, op);
     GroupNormalization(op) => group_normalization::rule(cx, id, node, op);
     InstanceNormalization(_) => instance_normalization::rule(cx, node);
@@ -107,12 +106,29 @@ rules! {
         | Swish(_) | Tan(_) | Tanh(_) | ThresholdedRelu(_) => {
         unary::rule(cx, node)
     };
-    Where(_) => where_::rule(cx, node);
 }
 
-/// Returns the names of ONNX's operators with a channel rule. Channels at all other operators are
-/// pinned, and so are those at forms of an operator without typed attributes.
-#[must_use]
-pub fn operators_with_rule() -> &'static [&'static str] {
-    WITH_RULE
+/// What happens to the channels at an operator.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OperatorRule {
+    /// Name in the domain.
+    pub name: &'static str,
+    /// Operator domain; empty for ONNX's own.
+    pub domain: &'static str,
+    /// Why channels are pinned in all forms of the operator; `None` where a rule follows them in
+    /// at least one.
+    pub pinned: Option<&'static str>,
+}
+
+/// Returns the operators with a channel rule. At all other operators channels are pinned, and so
+/// they are at forms that a rule does not cover. An operator may be in the list twice: with typed
+/// attributes and without.
+pub fn operator_rules() -> impl Iterator<Item = OperatorRule> {
+    let typed = WITH_RULE.iter().map(|name| ("", *name, None));
+    let all = typed.chain(opaque::operators());
+    all.map(|(domain, name, pinned)| OperatorRule {
+        name,
+        domain,
+        pinned,
+    })
 }

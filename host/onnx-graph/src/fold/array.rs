@@ -60,7 +60,16 @@ impl Array {
     /// The array as a constant, or as a short list with open sizes.
     pub fn folded(self) -> Option<Folded> {
         fn list<T: Clone>(x: ArrayD<T>) -> (Vec<usize>, Vec<T>) {
-            (x.shape().to_vec(), x.into_iter().collect())
+            let dims = x.shape().to_vec();
+            let whole = x.is_standard_layout() && x.as_slice().is_some();
+            match (whole, x.len()) {
+                // An array that was cut out of a longer one holds more elements than its own.
+                (true, len) => match x.into_raw_vec_and_offset() {
+                    (v, None | Some(0)) if v.len() == len => (dims, v),
+                    (v, offset) => (dims, v[offset.unwrap_or(0)..][..len].to_vec()),
+                },
+                (false, _) => (dims, x.into_iter().collect()),
+            }
         }
         let ints = |list: Vec<i64>, dtype| match dtype {
             DType::I32 => {

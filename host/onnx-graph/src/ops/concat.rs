@@ -21,7 +21,8 @@ impl Concat {
     }
 
     fn fold(&self, operands: &Operands) -> Option<Array> {
-        let parts = &operands.arrays;
+        let count = operands.operands.len();
+        let parts: Vec<Array> = (0..count).map(|i| operands.get(i)).collect::<Option<_>>()?;
         let rank = parts.first()?.dims().len();
         let total = parts
             .iter()
@@ -30,7 +31,7 @@ impl Concat {
         if total > operands.limit || parts.iter().any(|x| x.dims().len() != rank) {
             return None;
         }
-        Array::concatenated(parts.clone(), self.axis(rank)?)
+        Array::concatenated(parts, self.axis(rank)?)
     }
 }
 

@@ -12,6 +12,7 @@ mod table;
 mod versions;
 mod work;
 
+use crate::Tensor;
 use crate::attribute::{Attribute, AttributeValue};
 
 pub(crate) use node::INVENTED;
@@ -31,6 +32,9 @@ pub struct Opaque {
     pub overload: String,
     /// Attributes in the form of the file.
     pub attributes: Vec<Attribute>,
+    /// Names under which the node's subgraphs read values of the graph around them. These values
+    /// are the last inputs of the node.
+    pub captured: Vec<String>,
 }
 
 impl Opaque {
@@ -40,10 +44,38 @@ impl Opaque {
     }
 
     /// An integer attribute; `default` if it is absent or of another type.
-    pub(crate) fn int(&self, name: &str, default: i64) -> i64 {
+    #[must_use]
+    pub fn int(&self, name: &str, default: i64) -> i64 {
         match self.attribute(name) {
             Some(AttributeValue::Int(v)) => *v,
             _ => default,
+        }
+    }
+
+    /// A float attribute; `default` if it is absent or of another type.
+    #[must_use]
+    pub fn float(&self, name: &str, default: f32) -> f32 {
+        match self.attribute(name) {
+            Some(AttributeValue::Float(v)) => *v,
+            _ => default,
+        }
+    }
+
+    /// A tensor attribute.
+    #[must_use]
+    pub fn tensor(&self, name: &str) -> Option<&Tensor> {
+        match self.attribute(name) {
+            Some(AttributeValue::Tensor(tensor)) => Some(tensor),
+            _ => None,
+        }
+    }
+
+    /// A list of integers.
+    #[must_use]
+    pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
+        match self.attribute(name)? {
+            AttributeValue::Ints(list) => Some(list.clone()),
+            _ => None,
         }
     }
 
@@ -53,6 +85,19 @@ impl Opaque {
         match self.attribute(name) {
             Some(AttributeValue::Text(text)) => std::str::from_utf8(text).ok(),
             _ => None,
+        }
+    }
+
+    /// Whether the node divides by the root of the mean square:
+    /// [RMSNormalization](https://onnx.ai/onnx/operators/onnx__RMSNormalization.html), and the
+    /// same under the name that ONNX Runtime's own tools write.
+    #[must_use]
+    pub fn is_root_mean_square(&self) -> bool {
+        let name = self.op_type.as_str();
+        match self.domain.as_str() {
+            "" => matches!(name, "RMSNormalization" | "SimplifiedLayerNormalization"),
+            "com.microsoft" => name == "SimplifiedLayerNormalization",
+            _ => false,
         }
     }
 

@@ -2,8 +2,11 @@
 //! newer ones, are resolved into the operator.
 
 use super::context::{Facts, Input, Parsing, one};
+use ndarray::{ArrayD, IxDyn};
+
 use crate::GraphError;
 use crate::dims;
+use crate::fold::{Array, Operands, Runs, strides, volume};
 use crate::value::{Dim, Shape};
 
 /// Axes (empty means all) and whether they stay; `None` if they are unknown or there is nothing
@@ -59,10 +62,60 @@ pub(super) fn shapes(
     one(Some(kept.collect()))
 }
 
+/// How a reduction combines elements.
+#[derive(Clone, Copy)]
+pub(super) struct Reducing {
+    pub first: f64,
+    pub add: fn(f64, f64) -> f64,
+    /// The result of what was added up and the number of elements.
+    pub last: fn(f64, f64) -> f64,
+}
+
+impl Reducing {
+    /// The result over a constant of floats.
+    pub fn fold(&self, axes: &[usize], keepdims: bool, operands: &Operands<'_>) -> Option<Array> {
+        let (dims, x) = operands.slice(0)?;
+        let reduced = |i: &usize| axes.contains(i);
+        let kept: Vec<usize> = (0..dims.len())
+            .map(|i| if reduced(&i) { 1 } else { dims[i] })
+            .collect();
+        let count = volume(&kept, operands.limit)?;
+        let own = strides(&kept);
+        let steps: Vec<usize> = (0..dims.len())
+            .map(|i| if reduced(&i) { 0 } else { own[i] })
+            .collect();
+        let mut sums = vec![self.first; count];
+        let add = self.add;
+        Runs::new(dims, [&strides(dims), &steps]).each(|[from, to], length, [_, step]| {
+            let run = x[from..][..length].iter().map(|&v| f64::from(v));
+            if step == 0 {
+                sums[to] = run.fold(sums[to], add);
+            } else {
+                run.enumerate().for_each(|(i, v)| {
+                    let sum = &mut sums[to + i * step];
+                    *sum = add(*sum, v);
+                });
+            }
+        });
+        let share = (x.len() / count.max(1)) as f64;
+        let results = sums.into_iter().map(|v| (self.last)(v, share) as f32);
+        let shape: Vec<usize> = match keepdims {
+            true => kept,
+            false => (0..dims.len())
+                .filter(|i| !reduced(i))
+                .map(|i| dims[i])
+                .collect(),
+        };
+        Some(Array::Floats(
+            ArrayD::from_shape_vec(IxDyn(&shape), results.collect()).ok()?,
+        ))
+    }
+}
+
 /// Defines a reduction over axes. They are an input since the operator set `$since`, an attribute
 /// before.
 macro_rules! reduction {
-    ($(#[$doc:meta])* $name:ident $versions:expr, axes are an input since $since:literal, $fold:expr) => {
+    ($(#[$doc:meta])* $name:ident $versions:expr, axes are an input since $since:literal, $reducing:expr) => {
         $(#[$doc])*
         #[derive(Debug, Clone, PartialEq, Eq)]
         pub struct $name {
@@ -86,17 +139,16 @@ macro_rules! reduction {
             const VERSIONS: &'static [i64] = &$versions;
             const INPUTS: (usize, usize) = (1, 1);
             const SINCE: i64 = 1;
-            const FOLD: $crate::fold::Fold<Self> = $fold;
+            const FOLD: $crate::fold::Fold<Self> = $crate::fold::Fold::Elements(|op, operands| {
+                let axes = op.axes(operands.slice(0)?.0.len())?;
+                $reducing.fold(&axes, op.keepdims, operands)
+            });
 
             fn since(&self, _facts: &$crate::ops::Facts<'_>) -> i64 {
                 $crate::ops::context::since_axes(Self::SINCE, &self.axes)
             }
 
             fn parse(node: &mut $crate::ops::Parsing<'_>) -> Result<Option<Self>, $crate::GraphError> {
-                // Where it is not folded in its typed form, it is in its opaque one.
-                if Self::FOLD.is_never() && !node.is_activation() {
-                    return Ok(None);
-                }
                 Ok($crate::ops::reduce::parse(node)?.map(|(axes, keepdims)| Self { axes, keepdims }))
             }
 
@@ -123,3 +175,9 @@ macro_rules! reduction {
 }
 
 pub(super) use reduction;
+
+pub(super) const SUM: Reducing = Reducing {
+    first: 0.0,
+    add: |sum, v| sum + v,
+    last: |sum, _| sum,
+};

@@ -1,9 +1,12 @@
 //! [ReduceL2](https://onnx.ai/onnx/operators/onnx__ReduceL2.html).
 
-use super::reduce::reduction;
-use crate::fold::Fold;
+use super::reduce::{Reducing, SUM, reduction};
 
 reduction! {
     /// The Euclidean norm over `axes`.
-    ReduceL2 [1, 11, 13, 18], axes are an input since 18, Fold::Never
+    ReduceL2 [1, 11, 13, 18], axes are an input since 18, Reducing {
+        add: |sum, v| sum + v * v,
+        last: |sum, _| sum.sqrt(),
+        ..SUM
+    }
 }

@@ -1,9 +1,8 @@
 //! [ReduceSum](https://onnx.ai/onnx/operators/onnx__ReduceSum.html).
 
-use super::reduce::reduction;
-use crate::fold::Fold;
+use super::reduce::{SUM, reduction};
 
 reduction! {
     /// The sum over `axes`.
-    ReduceSum [1, 11, 13], axes are an input since 13, Fold::Never
+    ReduceSum [1, 11, 13], axes are an input since 13, SUM
 }

@@ -5,13 +5,11 @@ use std::collections::HashSet;
 use prost::Message;
 
 use crate::attribute::{Attribute, AttributeValue};
+use crate::captures::{DEPTH, subgraphs};
 use crate::external::ExternalData;
 use crate::proto::{AttributeProto, GraphProto, NodeProto, attribute_type as kind};
 use crate::types::dtype;
 use crate::{GraphError, Tensor, TensorData};
-
-/// Subgraphs nest at most this deep.
-pub(super) const DEPTH: usize = 16;
 
 /// Reads the attributes of a node.
 pub(crate) fn attributes(
@@ -31,7 +29,7 @@ pub(crate) fn attributes(
             });
         }
         for graph in proto.g.iter().chain(&proto.graphs) {
-            closed(graph, &HashSet::new(), DEPTH).map_err(|reason| GraphError::Unsupported {
+            readable(graph, DEPTH).map_err(|reason| GraphError::Unsupported {
                 place: place(),
                 reason,
             })?;
@@ -103,34 +101,15 @@ fn guess(proto: &AttributeProto) -> i32 {
     }
 }
 
-/// Checks that a subgraph reads no value of the enclosing graphs, since edits do not track such
-/// uses.
-fn closed(bytes: &[u8], outer: &HashSet<String>, depth: usize) -> Result<(), String> {
+/// Checks that a subgraph and those in it can be decoded.
+fn readable(bytes: &[u8], depth: usize) -> Result<(), String> {
     let graph =
         GraphProto::decode(bytes).map_err(|e| format!("its subgraph cannot be read: {e}"))?;
     if depth == 0 {
         return Err("its subgraphs nest too deep".into());
     }
-    let mut known = outer.clone();
-    known.extend(graph.input.iter().map(|v| v.name.clone()));
-    known.extend(graph.initializer.iter().map(|t| t.name.clone()));
-    known.extend(graph.node.iter().flat_map(|n| n.output.iter().cloned()));
-    known.insert(String::new());
-    let outputs = graph.output.iter().map(|v| &v.name);
-    for name in graph.node.iter().flat_map(|n| &n.input).chain(outputs) {
-        if !known.contains(name) {
-            return Err(format!(
-                "its subgraph reads '{name}' of the graph around it, which is supported only in an If whose condition \
-                 follows from constants and known sizes"
-            ));
-        }
-    }
-    for attribute in graph.node.iter().flat_map(|n| &n.attribute) {
-        for inner in attribute.g.iter().chain(&attribute.graphs) {
-            closed(inner, &known, depth - 1)?;
-        }
-    }
-    Ok(())
+    let mut inner = graph.node.iter().flat_map(subgraphs);
+    inner.try_for_each(|graph| readable(graph, depth - 1))
 }
 
 /// The value of a Constant node, if it is numeric.

@@ -6,12 +6,11 @@ use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::attribute::DEPTH;
 use super::build::Reader;
-use super::captures::{is_if, reads};
 use super::plain::plain_operators;
-use super::renaming::Renaming;
+use crate::captures::{DEPTH, is_if, reads};
 use crate::proto::{GraphProto, NodeProto};
+use crate::renaming::Renaming;
 use crate::value::ValueId;
 use crate::{GraphError, TensorData};
 

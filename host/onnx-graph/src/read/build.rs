@@ -3,18 +3,19 @@
 use std::collections::{HashMap, HashSet};
 
 use super::budget::Budget;
-use super::captures::{Reads, defined, reads};
 use super::functions::{Functions, Imports};
 use super::plain::plain_operators;
-use super::{attribute, half, unshare};
+use super::{attribute, unshare};
 use crate::about::About;
+use crate::captures::{DEPTH, Reads, captured, defined, reads};
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
 use crate::graph::{Graph, Node};
 use crate::names::Names;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::ports::Ports;
-use crate::proto::{AttributeProto, GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
+use crate::proto::{GraphProto, ModelProto, NodeProto, ValueInfoProto, plain};
+use crate::renaming::Renaming;
 use crate::simplify::simplify;
 use crate::types::tensor_type;
 use crate::value::{Shape, ValueId};
@@ -73,8 +74,6 @@ pub(super) struct Reader<'a> {
     stated: HashMap<&'a str, &'a ValueInfoProto>,
     pub open_sizes: HashMap<ValueId, OpenSizes>,
     pub budget: Budget,
-    /// Constants that the file holds in 16-bit floats, with ONNX's number of their type.
-    pub halves: HashMap<ValueId, i32>,
     /// Names of values in the graph and its inlined branches.
     pub names: Names,
     /// How many branches around the present node are being inlined.
@@ -96,7 +95,7 @@ impl<'a> Reader<'a> {
         proto: &'a GraphProto,
         external: &'a dyn ExternalData,
     ) -> Result<Self, GraphError> {
-        let mut reads = reads(&proto.node, attribute::DEPTH);
+        let mut reads = reads(&proto.node, DEPTH);
         for output in &proto.output {
             *reads.entry(output.name.clone()).or_default() += 1;
         }
@@ -120,7 +119,6 @@ impl<'a> Reader<'a> {
                 .collect(),
             open_sizes: HashMap::new(),
             budget: Budget::new(),
-            halves: HashMap::new(),
             names,
             depth: 0,
         };
@@ -189,6 +187,8 @@ impl<'a> Reader<'a> {
 
     /// Reads a node.
     pub fn node(&mut self, proto: &NodeProto, opset: i64) -> Result<(), GraphError> {
+        let settled = self.settled(proto)?;
+        let proto = settled.as_ref().unwrap_or(proto);
         let name = proto.label();
         let Some(first) = proto.output.first().filter(|o| !o.is_empty()) else {
             return Err(GraphError::NoOutput { node: name });
@@ -196,29 +196,18 @@ impl<'a> Reader<'a> {
         if self.inline_branch(proto, opset)? {
             return Ok(());
         }
-        if self.widened(proto, first)? {
-            return Ok(());
-        }
         let is_constant = proto.op_type == "Constant" && plain(&proto.domain).is_empty();
-        if let (
-            true,
-            [
-                AttributeProto {
-                    t: Some(tensor), ..
-                },
-            ],
-        ) = (is_constant, &proto.attribute[..])
-            && half::widening(tensor.data_type).is_some()
-        {
-            return self.file_constant(first, tensor);
-        }
         let attributes = attribute::attributes(proto, &name, self.external)?;
         if is_constant && let Some(tensor) = attribute::constant_value(&attributes, &name)? {
             self.constant(first, tensor)?;
             return Ok(());
         }
         let is_output = self.outputs.contains(first.as_str());
-        if !is_output && let Some((tensor, inputs)) = self.dequantized(proto, &attributes) {
+        let floats = || {
+            let widened = self.widened(proto);
+            widened.or_else(|| self.dequantized(proto, &attributes))
+        };
+        if !is_output && let Some((tensor, inputs)) = floats() {
             self.computed(first, tensor)?;
             self.release(&inputs);
             return Ok(());
@@ -262,6 +251,22 @@ impl<'a> Reader<'a> {
             self.relayout(id)?;
         }
         Ok(())
+    }
+
+    /// The node with subgraphs that read values of this graph by their own names instead of
+    /// further ones; `None` if they do already.
+    fn settled(&self, proto: &NodeProto) -> Result<Option<NodeProto>, GraphError> {
+        let named = captured(proto).into_iter().filter_map(|name| {
+            let id = self.scope.get(name.as_str())?;
+            Some((name, self.graph.value(*id).name.clone()))
+        });
+        let named: HashMap<String, String> = named.filter(|(old, new)| old != new).collect();
+        if named.is_empty() {
+            return Ok(None);
+        }
+        let mut settled = proto.clone();
+        Renaming::new(named).subgraphs(&mut settled.attribute)?;
+        Ok(Some(settled))
     }
 
     /// The operator of a node, opaque if it has no typed form.
@@ -313,11 +318,21 @@ impl<'a> Reader<'a> {
                 training: parsing.training,
             });
         }
+        let captured = captured(proto);
+        for name in &captured {
+            let id = self.scope.get(name.as_str()).copied();
+            let id = id.ok_or_else(|| GraphError::NotReady {
+                node: proto.label(),
+                value: name.clone(),
+            })?;
+            inputs.push(Some(id));
+        }
         let opaque = Opaque {
             domain: domain.to_owned(),
             op_type: proto.op_type.clone(),
             overload: proto.overload.clone(),
             attributes,
+            captured,
         };
         Ok(Parsed {
             op: opaque.into(),

@@ -1,65 +1,46 @@
 //! Constants that nodes compute while a model is read.
 
 use super::build::Reader;
-use super::{half, tensor};
+use super::tensor;
 use crate::fold::{self, Folded};
 use crate::ops::Op;
 use crate::proto::{NodeProto, TensorProto, plain};
-use crate::types::{dtype, unsupported};
+use crate::types::dtype;
 use crate::value::ValueId;
-use crate::{Attribute, AttributeValue, DType, GraphError, Scaling, Tensor};
+use crate::{Attribute, AttributeValue, DType, GraphError, Scaling, Tensor, TensorData};
 
 impl Reader<'_> {
-    /// Defines a constant of the file. Elements of 16-bit floats are held in 32 bits.
+    /// Defines a constant of the file.
     pub(super) fn file_constant(
         &mut self,
         name: &str,
         proto: &TensorProto,
     ) -> Result<(), GraphError> {
-        let Some(widen) = half::widening(proto.data_type) else {
-            let tensor = tensor::tensor(proto, name, self.external)?;
-            return self.constant(name, tensor).map(drop);
-        };
-        let tensor = tensor::widened(proto, name, self.external, widen)?;
-        let id = self.constant(name, tensor)?;
-        self.halves.insert(id, proto.data_type);
-        Ok(())
+        let tensor = tensor::tensor(proto, name, self.external)?;
+        self.constant(name, tensor).map(drop)
     }
 
-    /// Defines the result of a node that casts a constant of 16-bit floats to 32 bits, and
-    /// returns whether the node is one. Of the other nodes over such constants, those pass whose
-    /// results are the same over 32-bit floats.
-    pub(super) fn widened(&mut self, node: &NodeProto, first: &str) -> Result<bool, GraphError> {
-        let inputs = node.input.iter().map(|name| self.scope.get(name).copied());
-        let inputs: Vec<Option<ValueId>> = inputs.collect();
-        let halves = inputs.iter().flatten();
-        let mut halves = halves.filter_map(|id| Some((*id, *self.halves.get(id)?)));
-        let Some((id, code)) = halves.next() else {
-            return Ok(false);
-        };
-        let is_output = self.outputs.contains(first);
-        let to = node.attribute.iter().find(|a| a.name == "to");
-        let to = to.and_then(|a| dtype(i32::try_from(a.i?).ok()?));
-        match (plain(&node.domain), node.op_type.as_str(), to) {
-            ("", "Cast", Some(DType::F32)) if !is_output => {
-                if let Some(tensor) = self.graph.constant(id).cloned() {
-                    self.computed(first, tensor)?;
-                    self.release(&inputs);
-                }
-                Ok(true)
-            }
-            ("", "Cast", Some(_)) => Ok(false),
-            // Another name, for which the same holds.
-            ("", "Identity", _) if !is_output => Ok(false),
-            _ => Err(GraphError::Unsupported {
-                place: format!("node '{}'", node.label()),
-                reason: format!(
-                    "it reads '{}', and {}",
-                    self.graph.value(id).name,
-                    unsupported(code)
-                ),
-            }),
+    /// The floats that a Cast makes of a constant of floats of another width, and the inputs of
+    /// the node. `None` for other nodes.
+    pub(super) fn widened(&self, node: &NodeProto) -> Option<(Tensor, Vec<Option<ValueId>>)> {
+        if !plain(&node.domain).is_empty() || node.op_type != "Cast" || node.output.len() > 1 {
+            return None;
         }
+        let id = *self.scope.get(node.input.first()?)?;
+        let tensor = self.graph.constant(id)?;
+        let to = node.attribute.iter().find(|a| a.name == "to")?.i?;
+        let floats = tensor.to_f32s()?;
+        let data = match (tensor.dtype(), dtype(i32::try_from(to).ok()?)?) {
+            (DType::F16 | DType::BF16 | DType::F64, DType::F32) => {
+                TensorData::F32(floats.into_owned())
+            }
+            (DType::F16 | DType::BF16, DType::F64) => {
+                TensorData::F64(floats.iter().map(|&v| f64::from(v)).collect())
+            }
+            _ => return None,
+        };
+        let widened = Tensor::new(tensor.dims().to_vec(), data).ok()?;
+        Some((widened, vec![Some(id)]))
     }
 
     /// Defines a constant that a node computes.

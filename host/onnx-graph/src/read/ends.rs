@@ -35,9 +35,6 @@ impl Reader<'_> {
                     value: output.name.clone(),
                 });
             };
-            if let Some(&code) = self.halves.get(&id) {
-                return Err(fail(unsupported(code)));
-            }
             if self.graph.value(id).dtype.is_none() {
                 let stated = tensor_type(output.r#type.as_ref(), &output.name);
                 return Err(fail(match stated {

@@ -2,10 +2,9 @@
 
 use std::collections::HashMap;
 
-use super::attribute::DEPTH;
 use super::build::Reader;
-use super::captures::{is_if, reads};
 use crate::GraphError;
+use crate::captures::captured;
 use crate::order::topological;
 use crate::proto::NodeProto;
 
@@ -25,11 +24,12 @@ impl Reader<'_> {
         let mut needs = Vec::with_capacity(nodes.len());
         for node in nodes {
             let mut list = Vec::with_capacity(node.input.len());
-            if is_if(node) {
-                let reads = reads(std::slice::from_ref(node), DEPTH);
-                list.extend(reads.keys().filter_map(|name| producer.get(name.as_str())));
-                list.sort_unstable();
-            }
+            let captured = captured(node);
+            list.extend(
+                captured
+                    .iter()
+                    .filter_map(|name| producer.get(name.as_str())),
+            );
             for name in node.input.iter().filter(|n| !n.is_empty()) {
                 match producer.get(name.as_str()) {
                     Some(&i) => list.push(i),

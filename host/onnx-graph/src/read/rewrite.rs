@@ -2,8 +2,7 @@
 
 use std::collections::HashSet;
 
-use super::attribute::DEPTH;
-use super::captures::reads;
+use crate::captures::{DEPTH, reads};
 use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 /// Number of 32-bit floats among ONNX's element types.

@@ -1,6 +1,7 @@
 //! Tensors of the file.
 
 use std::borrow::Cow;
+use std::fmt::Display;
 
 use crate::external::{ExternalData, escapes};
 use crate::proto::TensorProto;
@@ -26,23 +27,6 @@ pub(super) fn tensor(
     };
     let malformed = |reason| malformed(name, reason);
     Tensor::new(layout.dims, data.map_err(malformed)?).map_err(|e| malformed(e.to_string()))
-}
-
-/// Reads a tensor of 16-bit floats as 32-bit floats by `widen`.
-pub(super) fn widened(
-    proto: &TensorProto,
-    name: &str,
-    external: &dyn ExternalData,
-    widen: fn(u16) -> f32,
-) -> Result<Tensor, GraphError> {
-    let layout = Layout::of(proto, name, 16)?;
-    let malformed = |reason| malformed(name, reason);
-    let bits = match stored(proto, name, &layout, external)? {
-        Some(data) => whole(&data, 16).map(|()| each(&data, u16::from_le_bytes)),
-        None => narrow(&proto.int32_data),
-    };
-    let data = bits.map_err(malformed)?.into_iter().map(widen).collect();
-    Tensor::f32(layout.dims, data).map_err(|e| malformed(e.to_string()))
 }
 
 fn malformed(name: &str, reason: String) -> GraphError {
@@ -163,8 +147,8 @@ fn each<const N: usize, T>(data: &[u8], from: impl Fn([u8; N]) -> T) -> Vec<T> {
     data.as_chunks::<N>().0.iter().map(|&c| from(c)).collect()
 }
 
-/// Small elements. The file holds each in a 32-bit integer.
-fn narrow<T: TryFrom<i32>>(list: &[i32]) -> Result<Vec<T>, String> {
+/// Small elements. The file holds each in a larger integer.
+fn narrow<F: Copy + Display, T: TryFrom<F>>(list: &[F]) -> Result<Vec<T>, String> {
     list.iter()
         .map(|&v| T::try_from(v).map_err(|_| format!("the element {v} is out of range")))
         .collect()
@@ -176,7 +160,13 @@ fn raw(dtype: DType, data: &[u8], count: usize) -> Result<TensorData, String> {
         DType::F32 => TensorData::F32(each(data, f32::from_le_bytes)),
         DType::F64 => TensorData::F64(each(data, f64::from_le_bytes)),
         DType::I64 => TensorData::I64(each(data, i64::from_le_bytes)),
+        DType::F16 => TensorData::F16(each(data, u16::from_le_bytes)),
+        DType::BF16 => TensorData::BF16(each(data, u16::from_le_bytes)),
         DType::I32 => TensorData::I32(each(data, i32::from_le_bytes)),
+        DType::I16 => TensorData::I16(each(data, i16::from_le_bytes)),
+        DType::U64 => TensorData::U64(each(data, u64::from_le_bytes)),
+        DType::U32 => TensorData::U32(each(data, u32::from_le_bytes)),
+        DType::U16 => TensorData::U16(each(data, u16::from_le_bytes)),
         DType::U8 => TensorData::U8(data.to_vec()),
         DType::I8 => TensorData::I8(each(data, i8::from_le_bytes)),
         DType::U4 => TensorData::U4(halves(data.iter().copied(), count, |h| h)),
@@ -190,16 +180,22 @@ fn typed(proto: &TensorProto, dtype: DType, count: usize) -> Result<TensorData, 
         DType::F32 => TensorData::F32(proto.float_data.clone()),
         DType::F64 => TensorData::F64(proto.double_data.clone()),
         DType::I64 => TensorData::I64(proto.int64_data.clone()),
+        DType::F16 => TensorData::F16(narrow(&proto.int32_data)?),
+        DType::BF16 => TensorData::BF16(narrow(&proto.int32_data)?),
         DType::I32 => TensorData::I32(proto.int32_data.clone()),
+        DType::I16 => TensorData::I16(narrow(&proto.int32_data)?),
+        DType::U64 => TensorData::U64(proto.uint64_data.clone()),
+        DType::U32 => TensorData::U32(narrow(&proto.uint64_data)?),
+        DType::U16 => TensorData::U16(narrow(&proto.int32_data)?),
         DType::U8 => TensorData::U8(narrow(&proto.int32_data)?),
         DType::I8 => TensorData::I8(narrow(&proto.int32_data)?),
         DType::U4 => TensorData::U4(halves(
-            narrow::<u8>(&proto.int32_data)?.into_iter(),
+            narrow::<i32, u8>(&proto.int32_data)?.into_iter(),
             count,
             |h| h,
         )),
         DType::I4 => TensorData::I4(halves(
-            narrow::<u8>(&proto.int32_data)?.into_iter(),
+            narrow::<i32, u8>(&proto.int32_data)?.into_iter(),
             count,
             signed,
         )),

@@ -649,7 +649,7 @@ fn broken_models_give_errors_that_name_the_place() {
         ..f32s("w", &[1])
     };
     let sub = GraphProto {
-        node: vec![node("Relu", &["x"], "z", &[])],
+        node: vec![node("Relu", &["nowhere"], "z", &[])],
         ..GraphProto::default()
     };
     let capture = AttributeProto {
@@ -691,7 +691,7 @@ fn broken_models_give_errors_that_name_the_place() {
         ),
         (
             with(vec![node("If", &["x"], "y", &[capture])], vec![]),
-            "'x' of the graph around it",
+            "'nowhere'",
         ),
         (conv(&[ints("strides", &[0, 1])]), "strides"),
         (conv(&[ints("pads", &[-1, 0, 0, 0])]), "pads"),

@@ -9,6 +9,7 @@ use crate::graph::{Graph, Node};
 use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
+use crate::renaming::Renaming;
 use crate::value::{Dim, ValueId};
 use crate::{GraphError, Stored, Tensor};
 
@@ -116,7 +117,8 @@ impl<'a> Writer<'a> {
             inputs: Vec::new(),
         };
         node.op.emit(&mut emission);
-        let mut input: Vec<String> = node.inputs.iter().map(|&v| self.value_name(v)).collect();
+        let (given, read) = (node.given(), node.captured());
+        let mut input: Vec<String> = given.iter().map(|&v| self.value_name(v)).collect();
         for extra in emission.inputs {
             input.push(match extra {
                 None => String::new(),
@@ -133,12 +135,18 @@ impl<'a> Writer<'a> {
         };
         let attribute = emission.attributes.iter();
         let attribute = attribute.map(|a| attribute_proto(a, &node.name));
+        let mut attribute: Vec<_> = attribute.collect::<Result<_, _>>()?;
+        if let Op::Opaque(op) = &node.op {
+            let named = op.captured.iter().cloned();
+            let named = named.zip(read.iter().map(|&v| self.value_name(v)));
+            Renaming::new(named.collect()).subgraphs(&mut attribute)?;
+        }
         self.nodes.push(NodeProto {
             input,
             output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
             name: node.name.clone(),
             op_type: node.op.name().to_owned(),
-            attribute: attribute.collect::<Result<_, _>>()?,
+            attribute,
             domain,
             overload,
         });

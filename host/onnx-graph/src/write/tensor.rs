@@ -105,7 +105,13 @@ fn append_raw(tensor: &Tensor, out: &mut Vec<u8>) {
         TensorData::F32(v) => each(v, out, f32::to_le_bytes),
         TensorData::F64(v) => each(v, out, f64::to_le_bytes),
         TensorData::I64(v) => each(v, out, i64::to_le_bytes),
+        TensorData::F16(v) | TensorData::BF16(v) | TensorData::U16(v) => {
+            each(v, out, u16::to_le_bytes);
+        }
         TensorData::I32(v) => each(v, out, i32::to_le_bytes),
+        TensorData::I16(v) => each(v, out, i16::to_le_bytes),
+        TensorData::U64(v) => each(v, out, u64::to_le_bytes),
+        TensorData::U32(v) => each(v, out, u32::to_le_bytes),
         TensorData::U8(v) => out.extend_from_slice(v),
         TensorData::I8(v) => each(v, out, i8::to_le_bytes),
         TensorData::U4(v) => out.extend(v.chunks(2).map(halves)),

@@ -23,6 +23,7 @@ mod layer_normalization;
 mod layout;
 mod matmul;
 mod max_pool;
+mod opaque;
 mod pad;
 mod prelu;
 mod quantize_linear;
@@ -63,6 +64,13 @@ pub(crate) fn check(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         })
     };
     match &node.op {
+        Op::Opaque(op) if opaque::runs(op) => {
+            let outputs = node.outputs.iter().skip(1).any(Option::is_some);
+            match outputs {
+                true => form("its further outputs are not supported"),
+                false => check_inputs(graph, node),
+            }
+        }
         Op::Opaque(_) => Err(ExecError::Unsupported {
             node: node.name.clone(),
             op: node.op.name().to_owned(),
@@ -96,10 +104,11 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         _ => 1,
     };
     let present = (0..least).all(|i| node.input(i).is_some());
-    let lists = match node.op {
-        Op::Concat(_) => Some(DType::I64),
-        Op::Where(_) => Some(DType::Bool),
-        _ => None,
+    let lists: &[DType] = match node.op {
+        Op::Concat(_) => &[DType::I64],
+        Op::Where(_) => &[DType::Bool],
+        Op::Opaque(_) => &[DType::I32, DType::I64, DType::Bool],
+        _ => &[],
     };
     let float = node
         .inputs
@@ -108,7 +117,7 @@ fn check_inputs(graph: &Graph, node: &Node) -> Result<(), ExecError> {
         .filter_map(|&v| graph.constant(v))
         .all(|c| match c.dtype() {
             DType::F32 | DType::F64 => true,
-            dtype => lists == Some(dtype),
+            dtype => lists.contains(&dtype),
         });
     let reason = match (present, float) {
         (true, true) => return Ok(()),
@@ -138,6 +147,12 @@ pub(crate) fn output_is_free(op: &Op) -> bool {
             | Op::Concat(_)
             | Op::AveragePool(_)
     )
+}
+
+/// The names of the operators that run in forms without typed attributes. Operators with typed
+/// attributes run in these.
+pub fn untyped_operators() -> impl Iterator<Item = &'static str> {
+    opaque::names()
 }
 
 /// Runs one operator other than BatchNormalization; see [`normalise`].
@@ -231,7 +246,8 @@ pub(crate) fn run(op: &Op, args: &mut Args) -> Result<Vec<Tensor>, TchError> {
         Op::Squeeze(op) => squeeze::squeeze(op, args),
         Op::Unsqueeze(op) => squeeze::unsqueeze(op, args),
         Op::Where(_) => where_::run(args),
-        Op::BatchNormalization(_) | Op::Opaque(_) => Err(TchError::Torch(format!(
+        Op::Opaque(op) => opaque::run(op, args),
+        Op::BatchNormalization(_) => Err(TchError::Torch(format!(
             "{} is not run as a plain operator",
             op.name()
         ))),

@@ -3,7 +3,7 @@
 
 use onnx_graph::ops::Op;
 use onnx_graph::{DType, Dim, Graph};
-use torch_exec::{Device, NormMode, Params, Program, Tensor};
+use torch_exec::{Device, Kind, NormMode, Params, Program, Tensor};
 
 pub fn input(graph: &mut Graph, dims: &[usize]) -> onnx_graph::ValueId {
     graph.add_input(
@@ -14,7 +14,7 @@ pub fn input(graph: &mut Graph, dims: &[usize]) -> onnx_graph::ValueId {
 }
 
 pub fn values(t: &Tensor) -> Vec<f32> {
-    Vec::try_from(&t.contiguous().flatten(0, -1)).unwrap()
+    Vec::try_from(&t.to_kind(Kind::Float).contiguous().flatten(0, -1)).unwrap()
 }
 
 pub fn tensor(dims: &[usize], data: &[f32]) -> Tensor {

@@ -58,10 +58,7 @@ impl<'a> OpaqueNode<'a> {
     }
 
     pub fn ints(&self, name: &str) -> Option<Vec<i64>> {
-        match self.attribute(name)? {
-            AttributeValue::Ints(list) => Some(list.clone()),
-            _ => None,
-        }
+        self.op.ints(name)
     }
 
     pub fn floats(&self, name: &str) -> Option<Vec<f32>> {

@@ -52,7 +52,8 @@ impl Opaque {
     }
 
     /// The target type of a Cast.
-    pub(crate) fn cast_to(&self) -> Option<DType> {
+    #[must_use]
+    pub fn cast_to(&self) -> Option<DType> {
         match self.attribute("to") {
             Some(AttributeValue::Int(code)) if self.op_type == "Cast" => coded(*code),
             _ => None,
@@ -66,10 +67,10 @@ impl Opaque {
     }
 
     /// The result over constants and sizes.
-    pub(crate) fn fold(
+    pub(crate) fn fold<'a>(
         &self,
         shape: Option<&[Dim]>,
-        operands: impl FnOnce() -> Option<Operands>,
+        operands: impl FnOnce() -> Option<Operands<'a>>,
     ) -> Option<Array> {
         let signature = table::find(&self.domain, &self.op_type)?;
         signature.fold.apply(self, shape, operands)

@@ -7,8 +7,8 @@ use prost::Message;
 
 use super::{Functions, Key, callee, title};
 use crate::GraphError;
+use crate::captures::DEPTH;
 use crate::proto::{GraphProto, NodeProto, plain};
-use crate::read::attribute::DEPTH;
 
 /// The called functions, and the operator domains in use.
 #[derive(Default)]

@@ -400,3 +400,53 @@ fn zeros_beside_an_image_become_a_padding_and_other_constants_stay() {
         assert_eq!(found, pads, "{parts:?}");
     }
 }
+
+#[test]
+fn reductions_of_weights_are_folded() {
+    let weights = [1.0, -2.0, 2.0, 4.0, 0.5, -1.0];
+    for (op, expected) in [
+        ("ReduceL1", [5.0, 5.5]),
+        ("ReduceL2", [3.0, 4.153_312]),
+        ("ReduceSum", [1.0, 3.5]),
+        ("ReduceSumSquare", [9.0, 17.25]),
+        ("ReduceMean", [1.0 / 3.0, 3.5 / 3.0]),
+        ("ReduceMax", [2.0, 4.0]),
+        ("ReduceMin", [-2.0, -1.0]),
+        ("ReduceLogSumExp", [2.326_563, 4.036_27]),
+    ] {
+        let constants = || vec![floats("w", &[2, 3], &weights)];
+        let reduce = |keepdims| {
+            let attributes = [ints("axes", &[-1]), int("keepdims", keepdims)];
+            match op {
+                // Its axes are an input of this operator set.
+                "ReduceSum" => vec![node(op, &["w", "axes"], "c", &attributes[1..])],
+                _ => vec![node(op, &["w"], "c", &attributes)],
+            }
+        };
+        let axes = TensorProto {
+            dims: vec![1],
+            data_type: 7,
+            int64_data: vec![-1],
+            name: "axes".into(),
+            ..TensorProto::default()
+        };
+        let with_axes = || [constants(), vec![axes.clone()]].concat();
+        added(reduce(0), with_axes(), &[2], &expected);
+        added(reduce(1), with_axes(), &[2, 1], &expected);
+    }
+}
+
+#[test]
+fn a_normalised_weight_is_read_as_a_constant() {
+    // Rows of length 5 and 13, with the gains 10 and 26.
+    let nodes = vec![
+        node("ReduceL2", &["v"], "n", &[ints("axes", &[1, 2])]),
+        node("Div", &["v", "n"], "u", &[]),
+        node("Mul", &["u", "g"], "c", &[]),
+    ];
+    let constants = vec![
+        floats("v", &[2, 1, 2], &[3.0, -4.0, 5.0, 12.0]),
+        floats("g", &[2, 1, 1], &[10.0, 26.0]),
+    ];
+    added(nodes, constants, &[2, 1, 2], &[6.0, -8.0, 10.0, 24.0]);
+}

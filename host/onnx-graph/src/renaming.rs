@@ -1,16 +1,15 @@
-//! New names for the values of a branch, also where subgraphs in the branch read them.
+//! New names for values, also where subgraphs read them.
 
 use std::collections::{HashMap, HashSet};
 
 use prost::Message;
 
-use super::attribute::DEPTH;
-use super::captures::defined;
 use crate::GraphError;
-use crate::proto::{GraphProto, NodeProto};
+use crate::captures::{DEPTH, defined};
+use crate::proto::{AttributeProto, GraphProto, NodeProto};
 
 /// New names by old ones.
-pub(super) struct Renaming {
+pub(crate) struct Renaming {
     names: HashMap<String, String>,
     targets: HashSet<String>,
     /// Names that the subgraphs around the present place define themselves, outermost first.
@@ -55,7 +54,16 @@ impl Renaming {
         if self.names.is_empty() || self.hidden.len() == DEPTH {
             return Ok(changed);
         }
-        for attribute in &mut node.attribute {
+        Ok(self.subgraphs(&mut node.attribute)? || changed)
+    }
+
+    /// Renames what the subgraphs of a node read; returns whether one changed.
+    ///
+    /// # Errors
+    /// As [`Renaming::node`].
+    pub fn subgraphs(&mut self, attributes: &mut [AttributeProto]) -> Result<bool, GraphError> {
+        let mut changed = false;
+        for attribute in attributes {
             for graph in attribute.g.iter_mut().chain(&mut attribute.graphs) {
                 changed |= self.subgraph(graph)?;
             }

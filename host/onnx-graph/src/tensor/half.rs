@@ -1,16 +1,7 @@
-//! 16-bit floats of the file, which widen to 32 bits without loss.
-
-/// The conversion of elements with ONNX's number `code` to 32 bits, if they are 16-bit floats.
-pub(super) fn widening(code: i32) -> Option<fn(u16) -> f32> {
-    match code {
-        10 => Some(half),
-        16 => Some(bfloat),
-        _ => None,
-    }
-}
+//! 16-bit floats, which widen to 32 bits without loss.
 
 /// An IEEE 754 half-precision float.
-fn half(bits: u16) -> f32 {
+pub(super) fn half(bits: u16) -> f32 {
     let sign = u32::from(bits >> 15) << 31;
     let exponent = u32::from(bits >> 10) & 0x1f;
     let mantissa = u32::from(bits) & 0x3ff;
@@ -25,7 +16,7 @@ fn half(bits: u16) -> f32 {
 }
 
 /// A bfloat16: the upper half of a 32-bit float.
-fn bfloat(bits: u16) -> f32 {
+pub(super) fn bfloat(bits: u16) -> f32 {
     f32::from_bits(u32::from(bits) << 16)
 }
 

@@ -1,0 +1,64 @@
+//! Nodes without typed attributes, by a table of operators: further operators, and forms of those
+//! with a typed counterpart that read elements of other types or inputs that are computed.
+
+mod axes;
+mod moves;
+mod norms;
+mod passage;
+mod table;
+
+use onnx_graph::ops::Opaque;
+use onnx_graph::{Node, NodeId};
+
+use super::{join, spatial, unary};
+use crate::atoms::Context;
+use passage::Passage;
+use table::find;
+
+/// Applies the rule of an operator without typed attributes.
+pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque) {
+    let node = cx.graph.node(id);
+    match find(&op.domain, &op.op_type) {
+        Some(Passage::Elements) => {
+            unary::rule(cx, node);
+            pin_others(cx, node);
+        }
+        Some(Passage::Join) => join::rule(cx, node),
+        Some(Passage::Positions) => {
+            spatial::rule(cx, node);
+            pin_others(cx, node);
+        }
+        Some(Passage::Rule(rule)) => {
+            if let Err(reason) = rule(cx, node, op) {
+                cx.pin_inputs(node, reason);
+            }
+        }
+        Some(Passage::Pins(reason)) => cx.pin_inputs(node, reason),
+        None => {
+            let reason = format!("operator {} has no channel rule", op.op_type);
+            cx.pin_inputs(node, &reason);
+        }
+    }
+}
+
+/// Pins the channels of all inputs but the first.
+fn pin_others(cx: &mut Context<'_>, node: &Node) {
+    for i in 1..node.inputs.len() {
+        if let Some(map) = cx.map(node, i) {
+            let reason = "channels that are read as a parameter";
+            cx.pin(&map.atoms, &node.name, reason);
+        }
+    }
+}
+
+/// The operators in the table: domain, name, and why they pin channels, if they do.
+pub(super) fn operators() -> impl Iterator<Item = (&'static str, &'static str, Option<&'static str>)>
+{
+    table::TABLE.iter().flat_map(|(domain, names, passage)| {
+        let reason = match passage {
+            Passage::Pins(reason) => Some(*reason),
+            _ => None,
+        };
+        names.iter().map(move |name| (*domain, *name, reason))
+    })
+}

@@ -1,0 +1,350 @@
+//! The table of operators.
+
+use super::passage::Passage::{self, Elements, Join, Pins, Positions, Rule};
+use super::{axes, moves, norms};
+
+/// Operators of one domain with the same rule.
+type Row = (&'static str, &'static [&'static str], Passage);
+
+const MICROSOFT: &str = "com.microsoft";
+
+/// Why operators pin channels.
+const DATA: &str = "an operator whose output's size the data decides";
+const RANDOM: &str = "an operator of random numbers";
+const SUBGRAPH: &str = "an operator with subgraphs that read it";
+const RECURRENT: &str = "a recurrent layer, whose gates and states share a packed weight";
+const INTEGERS: &str = "an operator on integers with scales, in a form that is not followed";
+const ATTENTION: &str = "an attention in one operator, whose heads share a packed layout";
+const PACKED: &str = "a product with packed weights";
+const SIGNAL: &str = "a transform of signals, which mixes its axis";
+const TEXT: &str = "an operator on texts";
+const SEQUENCE: &str = "an operator on sequences or optional values";
+const PLACES: &str = "channels that are read as positions";
+const MATRIX: &str = "an operator on whole matrices";
+const TRAINING: &str = "an operator of training";
+const IMAGE: &str = "an operator that decodes images";
+const SOURCE: &str = "an operator that makes constants, of a size that is read at run time";
+const LABELS: &str = "an operator that makes classes of numbers";
+
+pub(super) static TABLE: &[Row] = &[
+    (
+        "",
+        &[
+            "Abs",
+            "Acos",
+            "Acosh",
+            "Asin",
+            "Asinh",
+            "Atan",
+            "Atanh",
+            "BitCast",
+            "BitwiseNot",
+            "Cast",
+            "CastLike",
+            "Ceil",
+            "Celu",
+            "Clip",
+            "Cos",
+            "Cosh",
+            "Elu",
+            "Erf",
+            "Exp",
+            "Floor",
+            "Gelu",
+            "HardSigmoid",
+            "HardSwish",
+            "Identity",
+            "IsInf",
+            "IsNaN",
+            "LeakyRelu",
+            "Log",
+            "Mish",
+            "Neg",
+            "Not",
+            "Reciprocal",
+            "Relu",
+            "Round",
+            "Selu",
+            "Shrink",
+            "Sigmoid",
+            "Sign",
+            "Sin",
+            "Sinh",
+            "Softplus",
+            "Softsign",
+            "Sqrt",
+            "Swish",
+            "Tan",
+            "Tanh",
+            "ThresholdedRelu",
+        ],
+        Elements,
+    ),
+    (MICROSOFT, &["Gelu", "QuickGelu"], Elements),
+    (
+        "",
+        &[
+            "Add",
+            "And",
+            "BitShift",
+            "BitwiseAnd",
+            "BitwiseOr",
+            "BitwiseXor",
+            "Div",
+            "Equal",
+            "Greater",
+            "GreaterOrEqual",
+            "Less",
+            "LessOrEqual",
+            "Max",
+            "Mean",
+            "Min",
+            "Mod",
+            "Mul",
+            "Or",
+            "PRelu",
+            "Pow",
+            "Sub",
+            "Sum",
+            "Where",
+            "Xor",
+        ],
+        Join,
+    ),
+    (MICROSOFT, &["BiasAdd", "BiasGelu", "FastGelu"], Join),
+    (
+        "",
+        &[
+            "AveragePool",
+            "GlobalAveragePool",
+            "GlobalLpPool",
+            "GlobalMaxPool",
+            "GridSample",
+            "LpPool",
+            "MaxPool",
+            "MaxRoiPool",
+            "RoiAlign",
+            "Upsample",
+        ],
+        Positions,
+    ),
+    (MICROSOFT, &["GridSample"], Positions),
+    ("", &["CumSum"], Rule(axes::running_sum)),
+    ("", &["CumProd"], Rule(axes::running)),
+    ("", &["TopK"], Rule(axes::last)),
+    ("", &["Hardmax"], Rule(axes::hardmax)),
+    ("", &["LogSoftmax", "Softmax"], Rule(axes::softmax)),
+    ("", &["ArgMax", "ArgMin"], Rule(axes::arg)),
+    ("", &["ReverseSequence"], Rule(axes::reverse_sequence)),
+    (
+        "",
+        &["MeanVarianceNormalization"],
+        Rule(axes::mean_variance),
+    ),
+    ("", &["LpNormalization"], Rule(axes::norm)),
+    ("", &["LRN"], Rule(axes::neighbours)),
+    ("", &["Trilu"], Rule(axes::matrices)),
+    (MICROSOFT, &["Trilu"], Rule(axes::matrices)),
+    (
+        "",
+        &[
+            "ReduceL1",
+            "ReduceL2",
+            "ReduceLogSum",
+            "ReduceSum",
+            "ReduceSumSquare",
+        ],
+        Rule(axes::sum),
+    ),
+    (
+        "",
+        &[
+            "ReduceLogSumExp",
+            "ReduceMax",
+            "ReduceMean",
+            "ReduceMin",
+            "ReduceProd",
+        ],
+        Rule(axes::reduction),
+    ),
+    ("", &["Tile"], Rule(moves::tile)),
+    ("", &["Pad"], Rule(moves::pad)),
+    ("", &["Slice"], Rule(moves::slice)),
+    ("", &["Gather"], Rule(moves::gather)),
+    (
+        "",
+        &["GatherElements", "Scatter", "ScatterElements"],
+        Rule(moves::elements),
+    ),
+    ("", &["ScatterND"], Rule(moves::scatter_slices)),
+    ("", &["GatherND"], Rule(moves::gather_slices)),
+    (
+        "",
+        &[
+            "LayerNormalization",
+            "RMSNormalization",
+            "SimplifiedLayerNormalization",
+        ],
+        Rule(norms::rows),
+    ),
+    (
+        MICROSOFT,
+        &[
+            "LayerNormalization",
+            "RMSNormalization",
+            "SimplifiedLayerNormalization",
+        ],
+        Rule(norms::rows),
+    ),
+    (
+        "",
+        &["Compress", "NonMaxSuppression", "NonZero", "Unique"],
+        Pins(DATA),
+    ),
+    (
+        "",
+        &[
+            "Bernoulli",
+            "Multinomial",
+            "RandomNormal",
+            "RandomNormalLike",
+            "RandomUniform",
+            "RandomUniformLike",
+        ],
+        Pins(RANDOM),
+    ),
+    ("", &["If", "Loop", "Scan", "SequenceMap"], Pins(SUBGRAPH)),
+    ("", &["GRU", "LSTM", "RNN"], Pins(RECURRENT)),
+    (
+        "",
+        &[
+            "ConvInteger",
+            "DequantizeLinear",
+            "DynamicQuantizeLinear",
+            "MatMulInteger",
+            "QLinearConv",
+            "QLinearMatMul",
+            "QuantizeLinear",
+        ],
+        Pins(INTEGERS),
+    ),
+    (
+        MICROSOFT,
+        &[
+            "DequantizeLinear",
+            "DynamicQuantizeMatMul",
+            "MatMulIntegerToFloat",
+            "QGemm",
+            "QLinearAdd",
+            "QLinearAveragePool",
+            "QLinearConcat",
+            "QLinearConv",
+            "QLinearGlobalAveragePool",
+            "QLinearLeakyRelu",
+            "QLinearMul",
+            "QLinearReduceMean",
+            "QLinearSigmoid",
+            "QLinearSoftmax",
+            "QLinearWhere",
+            "QuantizeLinear",
+        ],
+        Pins(INTEGERS),
+    ),
+    (
+        "",
+        &[
+            "Attention",
+            "CausalConvWithState",
+            "LinearAttention",
+            "RotaryEmbedding",
+            "TensorScatter",
+        ],
+        Pins(ATTENTION),
+    ),
+    (
+        MICROSOFT,
+        &[
+            "Attention",
+            "GroupQueryAttention",
+            "MultiHeadAttention",
+            "RotaryEmbedding",
+        ],
+        Pins(ATTENTION),
+    ),
+    (
+        MICROSOFT,
+        &["MatMulBnb4", "MatMulFpQ4", "MatMulNBits"],
+        Pins(PACKED),
+    ),
+    (
+        "",
+        &[
+            "BlackmanWindow",
+            "DFT",
+            "HammingWindow",
+            "HannWindow",
+            "MelWeightMatrix",
+            "STFT",
+        ],
+        Pins(SIGNAL),
+    ),
+    (
+        "",
+        &[
+            "RegexFullMatch",
+            "StringConcat",
+            "StringNormalizer",
+            "StringSplit",
+            "TfIdfVectorizer",
+        ],
+        Pins(TEXT),
+    ),
+    (
+        "",
+        &[
+            "ConcatFromSequence",
+            "Optional",
+            "OptionalGetElement",
+            "OptionalHasElement",
+            "SequenceAt",
+            "SequenceConstruct",
+            "SequenceEmpty",
+            "SequenceErase",
+            "SequenceInsert",
+            "SequenceLength",
+            "SplitToSequence",
+        ],
+        Pins(SEQUENCE),
+    ),
+    (
+        "",
+        &[
+            "AffineGrid",
+            "CenterCropPad",
+            "Col2Im",
+            "DeformConv",
+            "MaxUnpool",
+        ],
+        Pins(PLACES),
+    ),
+    ("", &["Det"], Pins(MATRIX)),
+    ("", &["Constant", "ConstantOfShape", "Range"], Pins(SOURCE)),
+    (
+        "",
+        &["EyeLike", "Size"],
+        Pins("a size that is read at run time"),
+    ),
+    ("", &["OneHot"], Pins(LABELS)),
+    ("", &["ImageDecoder"], Pins(IMAGE)),
+    (
+        "",
+        &["NegativeLogLikelihoodLoss", "SoftmaxCrossEntropyLoss"],
+        Pins(TRAINING),
+    ),
+];
+
+/// The rule of an operator.
+pub(super) fn find(domain: &str, name: &str) -> Option<Passage> {
+    let row = |(of, names, _): &&Row| *of == domain && names.contains(&name);
+    TABLE.iter().find(row).map(|(_, _, passage)| *passage)
+}
