@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod board;
 pub mod bounds;
 mod check;
 mod clients;
@@ -48,6 +49,7 @@ pub mod wire {
     tonic::include_proto!("graphprune.agent.v1");
 }
 
+pub use board::{BoardClock, BoardSpec, FirmwarePlace, RegisterStep};
 pub use agent::{Activity, AgentState, MonitorEvent};
 pub use check::decode;
 pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};

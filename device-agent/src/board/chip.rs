@@ -1,0 +1,185 @@
+//! The chip of a board, as probe-rs describes it: found without a probe.
+
+use agent_protocol::{BoardSpec, FirmwarePlace};
+use probe_rs::config::{MemoryRegion, Registry, RegistryError};
+use probe_rs::{CoreType, Target};
+
+use super::BoardFault;
+use super::firmware::Origins;
+
+/// Names in an error about an unknown chip.
+const NEAREST: usize = 3;
+
+/// A chip.
+pub struct Chip {
+    /// probe-rs's description.
+    pub target: Target,
+    /// The registry it comes from, which may have a description of the profile's.
+    pub registry: Registry,
+    /// The name of its core family: that of the firmware's file.
+    pub family: &'static str,
+    /// Its flash.
+    pub flash: Range,
+    /// Its RAM.
+    pub ram: Range,
+}
+
+/// A part of the chip's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Its first address.
+    pub from: u32,
+    /// Its bytes.
+    pub bytes: u32,
+}
+
+impl Chip {
+    /// Finds the chip of a board.
+    pub fn find(spec: &BoardSpec) -> Result<Self, BoardFault> {
+        let mut registry = Registry::from_builtin_families();
+        if !spec.description.is_empty() {
+            registry
+                .add_target_family_from_yaml(&spec.description)
+                .map_err(|error| BoardFault::Description {
+                    chip: spec.chip.clone(),
+                    detail: error.to_string(),
+                })?;
+        }
+        let target = match registry.get_target_by_name(&spec.chip) {
+            Ok(target) if target.name.eq_ignore_ascii_case(&spec.chip) => target,
+            Ok(_) | Err(RegistryError::ChipNotFound(_) | RegistryError::ChipNotUnique(..)) => {
+                return Err(BoardFault::Chip {
+                    name: spec.chip.clone(),
+                    nearest: nearest(&registry, &spec.chip),
+                });
+            }
+            Err(error) => {
+                return Err(BoardFault::Description {
+                    chip: spec.chip.clone(),
+                    detail: error.to_string(),
+                });
+            }
+        };
+        let no_memory = |memory| BoardFault::NoMemory {
+            chip: spec.chip.clone(),
+            memory,
+        };
+        let mut flash = first(&target, |region| match region {
+            MemoryRegion::Nvm(region) if !region.is_alias => Some(region.range.clone()),
+            _ => None,
+        })
+        .ok_or_else(|| no_memory("flash"))?;
+        let mut ram = first(&target, |region| match region {
+            MemoryRegion::Ram(region) => Some(region.range.clone()),
+            _ => None,
+        })
+        .ok_or_else(|| no_memory("RAM"))?;
+        flash.limit(spec.flash_bytes);
+        ram.limit(spec.ram_bytes);
+        Ok(Self {
+            family: family(&target, &spec.chip)?,
+            target,
+            registry,
+            flash,
+            ram,
+        })
+    }
+
+    /// Returns where the firmware goes.
+    pub fn origins(&self, place: FirmwarePlace, code_bytes_in_ram: u32) -> Origins {
+        match place {
+            FirmwarePlace::Flash => Origins {
+                code: self.flash.from,
+                ram: self.ram.from,
+            },
+            FirmwarePlace::Ram => Origins {
+                code: self.ram.from,
+                ram: self.ram.from + code_bytes_in_ram,
+            },
+        }
+    }
+}
+
+impl Range {
+    fn limit(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.bytes = self.bytes.min(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Returns the address after the last one.
+    pub fn end(self) -> u32 {
+        self.from.saturating_add(self.bytes)
+    }
+}
+
+fn first(
+    target: &Target,
+    range: impl Fn(&MemoryRegion) -> Option<std::ops::Range<u64>>,
+) -> Option<Range> {
+    let range = target.memory_map.iter().find_map(range)?;
+    Some(Range {
+        from: u32::try_from(range.start).ok()?,
+        bytes: u32::try_from(range.end - range.start).ok()?,
+    })
+}
+
+fn family(target: &Target, chip: &str) -> Result<&'static str, BoardFault> {
+    match target.default_core().core_type {
+        CoreType::Armv6m => Ok("thumbv6m"),
+        CoreType::Armv7m => Ok("thumbv7m"),
+        CoreType::Armv7em => Ok("thumbv7em"),
+        CoreType::Armv8m => Ok("thumbv8m"),
+        other => Err(BoardFault::Core {
+            chip: chip.to_owned(),
+            core: format!("{other:?}"),
+        }),
+    }
+}
+
+/// Returns the names that are most like this one.
+fn nearest(registry: &Registry, name: &str) -> Vec<String> {
+    let name = name.to_ascii_uppercase();
+    let mut all: Vec<(usize, String)> = registry
+        .families()
+        .iter()
+        .flat_map(|family| &family.variants)
+        .map(|variant| (distance(&name, &variant.name.to_ascii_uppercase()), variant.name.clone()))
+        .collect();
+    all.sort();
+    all.dedup();
+    all.into_iter().take(NEAREST).map(|(_, name)| name).collect()
+}
+
+/// Returns Levenshtein's distance of two names.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.bytes().enumerate() {
+            let replaced = before + usize::from(left != right);
+            before = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_of_names_counts_changed_letters() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("STM32F407VG", "STM32F407VG", 0),
+            ("STM32F407VG", "STM32F407VE", 1),
+            ("NRF52840", "NRF5284", 1),
+            ("A", "BCD", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+}
