@@ -1,0 +1,68 @@
+//! Columns of bytes, multiplied without any instruction of a particular processor.
+
+use super::factors::Factors;
+
+/// Columns of up to two output pixels.
+pub(crate) struct Columns<'a> {
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
+    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
+        Self {
+            bytes: scratch,
+            len,
+        }
+    }
+
+    /// Lets `gather` fill the column of pixel `slot`, 0 or 1.
+    pub fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [u8])) {
+        let start = slot * self.len;
+        if let Some(column) = self.bytes.get_mut(start..start + self.len) {
+            gather(column);
+        }
+    }
+
+    /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
+    /// group's outputs per pixel.
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_>, to: [&mut [u8]; PIXELS]) {
+        let columns: [&[u8]; PIXELS] = core::array::from_fn(|slot| {
+            let column = self.bytes.get(slot * self.len..(slot + 1) * self.len);
+            column.unwrap_or_default()
+        });
+        let pairs = by.packed.chunks_exact((2 * self.len).max(1));
+        for (index, (packed, scales)) in pairs.zip(by.scales.chunks(2)).enumerate() {
+            let sums = products(packed, columns);
+            for (pixel, &sums) in sums.iter().enumerate() {
+                for (output, (sum, scale)) in sums.iter().zip(scales).enumerate() {
+                    let [bias, multiplier] = scale.map(i32::from_le_bytes);
+                    by.store(
+                        to[pixel],
+                        2 * index + output,
+                        (sum.wrapping_add(bias), multiplier),
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// The products of two outputs' weights with each column, summed.
+#[inline(always)]
+fn products<const PIXELS: usize>(packed: &[u8], columns: [&[u8]; PIXELS]) -> [[i32; 2]; PIXELS] {
+    let (packed, _) = packed.as_chunks::<8>();
+    columns.map(|column| {
+        let (column, _) = column.as_chunks::<4>();
+        let mut sums = [0i32; 2];
+        for (weights, column) in packed.iter().zip(column) {
+            for (entry, &x) in column.iter().enumerate() {
+                let x = i32::from(x as i8);
+                sums[0] = sums[0].wrapping_add(i32::from(weights[entry] as i8) * x);
+                sums[1] = sums[1].wrapping_add(i32::from(weights[4 + entry] as i8) * x);
+            }
+        }
+        sums
+    })
+}

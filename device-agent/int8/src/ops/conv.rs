@@ -1,0 +1,240 @@
+//! A convolution that sums over channels; a matrix product is one over a single pixel.
+
+use super::common::{
+    Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
+    are_bytes, weights,
+};
+use super::window::Window;
+use crate::bounds::Bounds;
+use crate::kernels::{Columns, Factors};
+use crate::requant::{Clamp, Requant};
+use crate::tensor::{Element, Region, Tensor};
+use crate::wire::record;
+
+record! {
+    /// A convolution in groups of channels.
+    ///
+    /// The *column* of an output pixel is what its sums read of a group: per position of the
+    /// window, row by row, the group's input channels; padded to a multiple of 4. Weights: per
+    /// group, for each two outputs (the last alone if they are odd, with zeros as the second), and
+    /// each four entries of the column, the four bytes of the first output and the four of the
+    /// second.
+    pub struct Conv {
+        /// What it reads.
+        pub input: Tensor,
+        /// What it makes; `i32` elements are the sums themselves.
+        pub output: Tensor,
+        /// The window.
+        pub window: Window,
+        /// Number of groups.
+        pub groups: u16,
+        /// How sums become outputs.
+        pub requant: Requant,
+        /// The interval of outputs.
+        pub clamp: Clamp,
+        /// Where the packed weights lie.
+        pub weights: u32,
+        /// Where bias and multiplier of each output channel lie, as pairs of `i32`. The bias
+        /// contains the effect of the input's zero point.
+        pub scales: u32,
+        /// Where [`Conv::scratch_bytes`] of the arena lie that the kernels gather columns in.
+        pub scratch: u32,
+    }
+}
+
+/// Pixels whose columns are gathered at a time.
+pub(super) const PIXELS: usize = 2;
+
+impl Conv {
+    fn per_group(&self, tensor: &Tensor) -> u32 {
+        u32::from(tensor.channels) / u32::from(self.groups).max(1)
+    }
+
+    /// Entries of a column, padded to a multiple of 4.
+    #[must_use]
+    pub fn column(&self) -> Option<u32> {
+        let entries = self
+            .window
+            .positions()
+            .checked_mul(self.per_group(&self.input));
+        entries?.checked_next_multiple_of(4)
+    }
+
+    /// Bytes of the packed weights of a group.
+    #[must_use]
+    pub fn group_bytes(&self) -> Option<u32> {
+        self.per_group(&self.output)
+            .next_multiple_of(2)
+            .checked_mul(self.column()?)
+    }
+
+    /// Bytes of the packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> Option<u32> {
+        self.group_bytes()?.checked_mul(self.groups.into())
+    }
+
+    /// Bytes of arena that the kernels gather columns in: two columns of halfwords, and one of
+    /// bytes.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> Option<u32> {
+        self.column()?.checked_mul(5)
+    }
+
+    fn scale_bytes(&self) -> u32 {
+        u32::from(self.output.channels) * 8
+    }
+
+    /// Multiplications of a weight and an activation, those with padding included.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        let outputs: u64 = self.output.dims().iter().map(|&d| d as u64).product();
+        outputs * u64::from(self.window.positions()) * u64::from(self.per_group(&self.input))
+    }
+
+    pub(super) fn check(&self, bounds: Bounds) -> Result<(), &'static str> {
+        let (from, to) = (&self.input, &self.output);
+        let whole = |t: &Tensor| {
+            t.channels > 0 && self.groups > 0 && t.channels.is_multiple_of(self.groups)
+        };
+        let scratch = Region {
+            offset: self.scratch,
+            len: self.scratch_bytes().unwrap_or(u32::MAX),
+        };
+        let tensors = [from.region(), to.region(), scratch];
+        let apart = (0..3).all(|i| !tensors[i].meets(tensors[(i + 1) % 3]));
+        all_hold(&[
+            (are_bytes(&[from]), NOT_BYTES),
+            (bounds.holds(from) && bounds.holds(to), OUTSIDE),
+            (bounds.has(self.scratch, self.scratch_bytes()), OUTSIDE),
+            (
+                whole(from) && whole(to) && self.window.is_sound(),
+                OTHER_SHAPE,
+            ),
+            (apart, OVERLAP),
+            (
+                bounds.has_weights(self.weights, self.weight_bytes())
+                    && bounds.has_weights(self.scales, Some(self.scale_bytes())),
+                NO_WEIGHTS,
+            ),
+            (self.requant.is_sound() && self.clamp.in_order(), UNSOUND),
+        ])
+    }
+}
+
+/// A convolution while it runs: what the columns are gathered from.
+struct Gathering<'a> {
+    conv: &'a Conv,
+    from: &'a [u8],
+    /// Input channels before the group's, and of the group.
+    channels: (usize, usize),
+}
+
+impl Conv {
+    pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
+        let (Some(column), Some(group_bytes)) = (self.column(), self.group_bytes()) else {
+            return Err(Failed);
+        };
+        let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
+        let scales = weights(memory.weights, self.scales, Some(self.scale_bytes()))?;
+        let start = self.scratch as usize;
+        let scratch = start..start + self.scratch_bytes().ok_or(Failed)? as usize;
+        let [from, to, scratch] =
+            memory.parts([self.input.range(), self.output.range(), scratch])?;
+        let rounding = (self.output.element == Element::I8)
+            .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
+        let per_group = self.per_group(&self.output) as usize;
+        let entries = self.per_group(&self.input) as usize;
+        let mut columns = Columns::new(scratch, column as usize);
+        for group in 0..usize::from(self.groups) {
+            let bytes = group_bytes as usize;
+            let packed = packed.get(group * bytes..(group + 1) * bytes);
+            let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
+            let scales = scales.get(group * per_group..(group + 1) * per_group);
+            let factors = Factors {
+                packed: packed.ok_or(Failed)?,
+                scales: scales.ok_or(Failed)?,
+                rounding,
+            };
+            let gathering = Gathering {
+                conv: self,
+                from,
+                channels: (group * entries, entries),
+            };
+            gathering.group(&mut columns, factors, (&mut *to, group * per_group))?;
+        }
+        Ok(())
+    }
+}
+
+impl Gathering<'_> {
+    /// Computes the outputs of a group, `first` being its first output channel.
+    fn group(
+        &self,
+        columns: &mut Columns<'_>,
+        factors: Factors<'_>,
+        (to, first): (&mut [u8], usize),
+    ) -> Result<(), Failed> {
+        let output = &self.conv.output;
+        let (width, element) = (usize::from(output.width), output.element.bytes());
+        let pixel = usize::from(output.channels) * element;
+        let outputs = first * element..(first + factors.scales.len()) * element;
+        for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
+            let count = pair.len() / pixel;
+            for slot in 0..count {
+                let at = index * PIXELS + slot;
+                columns.fill(slot, |column| self.gather([at / width, at % width], column));
+            }
+            let (one, two) = pair.split_at_mut(pixel);
+            let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
+            match two.get_mut(outputs.clone()) {
+                Some(two) => columns.multiply(factors, [one, two]),
+                None => columns.multiply(factors, [one]),
+            }
+        }
+        Ok(())
+    }
+
+    /// Gathers the column of an output pixel.
+    fn gather(&self, [row, column]: [usize; 2], to: &mut [u8]) {
+        let window = &self.conv.window;
+        let [height, width, channels] = self.conv.input.dims();
+        let (first, count) = self.channels;
+        let zero = self.conv.input.zero_point as u8;
+        let mut rest = to;
+        let mut put = |from: Option<&[u8]>, count: usize| {
+            let (now, later) = core::mem::take(&mut rest).split_at_mut(count);
+            match from {
+                Some(from) => now.copy_from_slice(from),
+                None => now.fill(zero),
+            }
+            rest = later;
+        };
+        // Pixels that lie side by side are one run of bytes.
+        let side_by_side = window.dilation[1] == 1 && count == channels;
+        let inside = window.inside(1, column, width);
+        let kernel = window.kernel.map(usize::from);
+        for y in 0..kernel[0] {
+            let Some(y) = window.source(0, row, y, height) else {
+                put(None, kernel[1] * count);
+                continue;
+            };
+            if side_by_side {
+                put(None, inside.start * count);
+                if let Some(x) = window.source(1, column, inside.start, width) {
+                    let start = (y * width + x) * channels;
+                    let len = inside.len() * count;
+                    put(self.from.get(start..start + len), len);
+                }
+                put(None, (kernel[1] - inside.end) * count);
+                continue;
+            }
+            for x in 0..kernel[1] {
+                let x = window.source(1, column, x, width);
+                let start = x.map(|x| (y * width + x) * channels + first);
+                put(start.and_then(|s| self.from.get(s..s + count)), count);
+            }
+        }
+        rest.fill(0);
+    }
+}
