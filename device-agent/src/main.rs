@@ -18,6 +18,8 @@
 //! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on
 //! a network without TLS.
 
+#[cfg(feature = "probe")]
+mod board;
 mod child;
 mod clients;
 mod conditions;

@@ -5,6 +5,8 @@
 
 use core::arch::asm;
 
+use int8_engine::{Observer, Plan};
+
 use crate::counter::{self, Counter};
 
 /// Words of a command: its number, the counter, then its arguments.
@@ -17,9 +19,15 @@ const PROTOCOL: u32 = 1;
 
 const HELLO: u32 = 1;
 const PACE: u32 = 2;
+const COUNT: u32 = 3;
+const RUN: u32 = 4;
 
 const DONE: u32 = 0;
 const UNKNOWN: u32 = 1;
+const BAD_PLAN: u32 = 2;
+const NOT_RUN: u32 = 3;
+/// The buffer of counts has fewer words than the plan operators.
+const FEW_COUNTS: u32 = 4;
 /// The core faulted; the next word is the fault status.
 pub const FAULTED: u32 = 0x101;
 /// The program panicked; the next word is the line.
@@ -33,7 +41,12 @@ pub fn answer(frame: &[u32; COMMAND_WORDS]) -> [u32; ANSWER_WORDS] {
     match (*command, Counter::of(*counter)) {
         (HELLO, _) => hello(),
         (PACE, Some(counter)) => pace(counter, arguments[0]),
-        _ => [UNKNOWN, 0, 0, 0, 0, 0, 0, 0],
+        (COUNT, Some(counter)) => {
+            counter.start();
+            done(counter.now(), 0)
+        }
+        (RUN, Some(counter)) => run(counter, arguments),
+        _ => refused(UNKNOWN),
     }
 }
 
@@ -60,5 +73,74 @@ fn pace(counter: Counter, rounds: u32) -> [u32; ANSWER_WORDS] {
     }
     let ticks = counter.now().wrapping_sub(from);
     counter.stop();
-    [DONE, ticks, 0, 0, 0, 0, 0, 0]
+    done(ticks, 0)
+}
+
+fn done(first: u32, second: u32) -> [u32; ANSWER_WORDS] {
+    [DONE, first, second, 0, 0, 0, 0, 0]
+}
+
+fn refused(reason: u32) -> [u32; ANSWER_WORDS] {
+    [reason, 0, 0, 0, 0, 0, 0, 0]
+}
+
+/// Counts each operator.
+struct Counts<'a> {
+    counter: Counter,
+    began: u32,
+    each: &'a mut [u32],
+}
+
+impl Observer for Counts<'_> {
+    fn begin(&mut self, _op: usize) {
+        self.began = self.counter.now();
+    }
+
+    fn end(&mut self, op: usize) {
+        let ticks = self.counter.now().wrapping_sub(self.began);
+        if let Some(count) = self.each.get_mut(op) {
+            *count = ticks;
+        }
+    }
+}
+
+/// Runs a plan once. The arguments are address and length of the plan, the weights, the arena and
+/// the counts, all of which the agent placed in memory that the firmware does not use.
+fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
+    let &[plan, plan_bytes, weights, weight_bytes, arena, arena_bytes, counts, count_words] =
+        arguments
+    else {
+        return refused(UNKNOWN);
+    };
+    // SAFETY: the agent gives parts of memory that exist, do not overlap and are used by nothing
+    // else until this command is answered. Every byte is a value of these types, and the words'
+    // place is a multiple of four.
+    let (plan, weights, arena, counts) = unsafe {
+        (
+            core::slice::from_raw_parts(plan as *const u8, plan_bytes as usize),
+            core::slice::from_raw_parts(weights as *const u8, weight_bytes as usize),
+            core::slice::from_raw_parts_mut(arena as *mut u8, arena_bytes as usize),
+            core::slice::from_raw_parts_mut(counts as *mut u32, count_words as usize),
+        )
+    };
+    let Ok(plan) = Plan::parse(plan) else {
+        return refused(BAD_PLAN);
+    };
+    if counts.len() < plan.len() {
+        return refused(FEW_COUNTS);
+    }
+    counter.start();
+    let from = counter.now();
+    let mut observer = Counts {
+        counter,
+        began: from,
+        each: counts,
+    };
+    let outcome = int8_engine::run(&plan, weights, arena, &mut observer);
+    let ticks = counter.now().wrapping_sub(from);
+    counter.stop();
+    match outcome {
+        Ok(()) => done(ticks, plan.len() as u32),
+        Err(_) => refused(NOT_RUN),
+    }
 }

@@ -85,6 +85,66 @@ impl Chip {
         })
     }
 
+    /// Returns the beginning of the first sector at or after an address of the flash.
+    pub fn sector_after(&self, address: u32) -> u32 {
+        let holds = |range: &std::ops::Range<u64>| range.contains(&u64::from(address));
+        let algorithm = self
+            .target
+            .flash_algorithms
+            .iter()
+            .find(|algorithm| holds(&algorithm.flash_properties.address_range));
+        let Some(properties) = algorithm.map(|algorithm| &algorithm.flash_properties) else {
+            return address;
+        };
+        let base = properties.address_range.start as u32;
+        let offset = address - base;
+        // The last sector size whose part of the flash begins at or before the address.
+        let sector = properties
+            .sectors
+            .iter()
+            .rev()
+            .find(|sector| sector.address <= u64::from(offset));
+        let Some(sector) = sector.filter(|sector| sector.size > 0) else {
+            return address;
+        };
+        let (first, size) = (sector.address as u32, sector.size as u32);
+        base + first + (offset - first).next_multiple_of(size)
+    }
+
+    /// Checks that the processor that answered is of the chip's kind.
+    pub fn check_core(&self, cpuid: u32) -> Result<(), BoardFault> {
+        // The architecture field tells Armv6-M and Armv8-M Baseline from the others; the part
+        // number tells those apart (Armv7-M Architecture Reference Manual, B3.2.3).
+        let part = cpuid >> 4 & 0xfff;
+        let (found, family) = match part {
+            0xc20 => ("Cortex-M0", "thumbv6m"),
+            0xc60 => ("Cortex-M0+", "thumbv6m"),
+            0xc21 => ("Cortex-M1", "thumbv6m"),
+            0xc23 => ("Cortex-M3", "thumbv7m"),
+            0xc24 => ("Cortex-M4", "thumbv7em"),
+            0xc27 => ("Cortex-M7", "thumbv7em"),
+            0xd20 => ("Cortex-M23", "thumbv8m"),
+            0xd21 => ("Cortex-M33", "thumbv8m"),
+            0xd22 => ("Cortex-M55", "thumbv8m"),
+            0xd23 => ("Cortex-M85", "thumbv8m"),
+            // A licensee's own core tells nothing.
+            _ => return Ok(()),
+        };
+        if family == self.family {
+            return Ok(());
+        }
+        Err(BoardFault::OtherCore {
+            chip: self.target.name.clone(),
+            found: found.to_owned(),
+            expected: match self.family {
+                "thumbv6m" => "core of Armv6-M, such as a Cortex-M0+",
+                "thumbv7m" => "Cortex-M3",
+                "thumbv7em" => "Cortex-M4 or M7",
+                _ => "core of Armv8-M, such as a Cortex-M33",
+            },
+        })
+    }
+
     /// Returns where the firmware goes.
     pub fn origins(&self, place: FirmwarePlace, code_bytes_in_ram: u32) -> Origins {
         match place {

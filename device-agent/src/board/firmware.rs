@@ -9,11 +9,7 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use agent_protocol::Sha256;
-use object::elf::{
-    R_ARM_ABS32, R_ARM_CALL, R_ARM_NONE, R_ARM_PREL31, R_ARM_REL32, R_ARM_THM_ALU_PREL_11_0,
-    R_ARM_THM_CALL, R_ARM_THM_JUMP6, R_ARM_THM_JUMP8, R_ARM_THM_JUMP11, R_ARM_THM_JUMP19,
-    R_ARM_THM_JUMP24, R_ARM_THM_MOVT_ABS, R_ARM_THM_MOVW_ABS_NC, R_ARM_THM_PC8, R_ARM_THM_PC12,
-};
+use object::elf::{R_ARM_ABS32, R_ARM_NONE, R_ARM_THM_MOVT_ABS, R_ARM_THM_MOVW_ABS_NC};
 use object::read::elf::ElfFile32;
 use object::{
     Object as _, ObjectSection as _, ObjectSymbol as _, RelocationFlags, RelocationTarget,
@@ -26,6 +22,9 @@ use super::BoardFault;
 const LINKED_FLASH: u32 = 0x0800_0000;
 /// Likewise, RAM.
 const LINKED_RAM: u32 = 0x2000_0000;
+/// Relocations relative to their place, by their numbers in the specification: REL32, THM_CALL,
+/// THM_PC8, CALL, JUMP24, THM_JUMP24, PREL31, and those of short branches and loads.
+const RELATIVE: [u32; 14] = [3, 10, 11, 28, 29, 30, 42, 51, 52, 53, 54, 102, 103, 105];
 /// The symbol of RTT's control block, by SEGGER's convention.
 const RTT: &str = "_SEGGER_RTT";
 /// The end of the variables and the stack.
@@ -69,19 +68,11 @@ impl Firmware {
     fn of(bytes: &[u8], to: Origins) -> Result<Self, String> {
         let file = ElfFile32::<object::LittleEndian>::parse(bytes).map_err(|error| error.to_string())?;
         let mut moved = Moved::new(to);
-        for section in file.sections() {
-            let SectionFlags::Elf { sh_flags } = section.flags() else {
-                continue;
-            };
-            let is_loaded = sh_flags & u64::from(object::elf::SHF_ALLOC) != 0;
-            let is_empty = section.kind() == SectionKind::UninitializedData || section.size() == 0;
-            if !is_loaded || is_empty || section.address() >= u64::from(LINKED_RAM) {
-                continue;
-            }
+        for section in file.sections().filter(is_code) {
             let data = section.data().map_err(|error| error.to_string())?;
             moved.place(section.address(), data)?;
         }
-        for section in file.sections() {
+        for section in file.sections().filter(is_code) {
             let mut addends = HashMap::new();
             for (offset, relocation) in section.relocations() {
                 let RelocationFlags::Elf { r_type } = relocation.flags() else {
@@ -112,6 +103,16 @@ impl Firmware {
             sha256: Sha256::of(bytes),
         })
     }
+}
+
+/// Whether a section has bytes that are written to the chip.
+fn is_code<'data>(section: &impl object::ObjectSection<'data>) -> bool {
+    let SectionFlags::Elf { sh_flags } = section.flags() else {
+        return false;
+    };
+    sh_flags & u64::from(object::elf::SHF_ALLOC) != 0
+        && section.kind() != SectionKind::UninitializedData
+        && section.size() > 0
 }
 
 /// The code while it is moved.
@@ -204,10 +205,7 @@ impl Moved {
                 self.set_word(place, with_immediate(word, high(new)));
             }
             // Relative to the place, which moves as the target does: both are code.
-            R_ARM_THM_CALL | R_ARM_THM_JUMP24 | R_ARM_THM_JUMP19 | R_ARM_THM_JUMP11
-            | R_ARM_THM_JUMP8 | R_ARM_THM_JUMP6 | R_ARM_THM_PC8 | R_ARM_THM_PC12
-            | R_ARM_THM_ALU_PREL_11_0 | R_ARM_CALL | R_ARM_PREL31 | R_ARM_REL32
-                if old < LINKED_RAM => {}
+            kind if RELATIVE.contains(&kind) && old < LINKED_RAM => {}
             R_ARM_NONE => {}
             _ => {
                 return Err(format!(

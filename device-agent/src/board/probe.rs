@@ -56,7 +56,9 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
 }
 
 fn selector(address: &str) -> Result<DebugProbeSelector, BoardFault> {
-    DebugProbeSelector::try_from(address).map_err(|_| BoardFault::Selector(address.to_owned()))
+    address
+        .parse()
+        .map_err(|_| BoardFault::Selector(address.to_owned()))
 }
 
 /// Takes the lock of a probe: two agents that measured on one board would disturb each other.

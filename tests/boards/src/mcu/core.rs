@@ -192,6 +192,8 @@ impl Core {
     /// Remembers why a running core stopped.
     fn note(&mut self, stop: Stop) -> io::Result<()> {
         self.running = false;
+        // A core that stops by itself sets the bit.
+        self.control |= C_HALT;
         self.dfsr |= match stop {
             Stop::Requested => DFSR_HALTED,
             Stop::Trap => DFSR_BKPT,
@@ -216,6 +218,7 @@ impl Core {
             }
             (false, false) if value & C_STEP != 0 => {
                 self.gdb.step()?;
+                self.control |= C_HALT;
                 self.dfsr |= DFSR_HALTED;
                 Ok(())
             }
@@ -244,8 +247,7 @@ impl Core {
         if self.running {
             return Err(io::Error::other("the core runs"));
         }
-        if selector & (1 << 16) != 0 {
-            self.gdb.set_register(register, self.transfer)
+        if selector & (1 << 16) != 0 { self.gdb.set_register(register, self.transfer)
         } else {
             self.transfer = self.gdb.register(register)?;
             Ok(())
@@ -298,6 +300,7 @@ impl Core {
         self.gdb.set_register(Register::PC, start & !1)?;
         if self.demcr & VC_CORERESET != 0 && self.control & C_DEBUGEN != 0 {
             self.running = false;
+            self.control |= C_HALT;
             self.dfsr |= DFSR_VCATCH;
             return Ok(());
         }

@@ -27,14 +27,20 @@ const MOST_BYTES: u32 = 1024;
 /// The ports of a core.
 pub(super) struct Port {
     core: Core,
-    /// The bits that the target sends next, lowest first.
-    sent: u64,
+    /// The last bits that the probe sent, the last one highest.
+    asked: u8,
+    /// The bits that the target sends next, lowest first. `None`: what the probe sent last decides.
+    sent: Option<u64>,
 }
 
 impl Port {
     /// The ports of this core.
     pub(super) fn new(core: Core) -> Self {
-        Self { core, sent: 0 }
+        Self {
+            core,
+            asked: 0,
+            sent: None,
+        }
     }
 
     /// The core.
@@ -48,14 +54,17 @@ impl Port {
             Request::Name => Answer::Text("Black Magic Probe (emulated)".into()),
             Request::Version => Answer::Number(PROTOCOL),
             Request::SwdOut { bits, count } => {
-                self.take_bits(*bits, *count);
+                for bit in 0..u32::from(*count).min(32) {
+                    self.asked = self.asked >> 1 | ((bits >> bit & 1) as u8) << 7;
+                }
+                self.sent = None;
                 Answer::Number(0)
             }
             Request::SwdIn { count } => {
                 let count = u32::from(*count).min(63);
-                let bits = self.sent & ((1 << count) - 1);
-                self.sent >>= count;
-                Answer::Number(bits)
+                let sent = self.sent.unwrap_or_else(|| sent(self.asked));
+                self.sent = Some(sent >> count);
+                Answer::Number(sent & ((1 << count) - 1))
             }
             Request::ReadDp { address } => Answer::Register(match address & 0xf {
                 0 => DPIDR,
@@ -85,17 +94,22 @@ impl Port {
             },
         })
     }
+}
 
-    /// Takes bits from the wire. Only the identification is read in this way.
-    fn take_bits(&mut self, bits: u32, count: u8) {
-        // Start bit, stop bit and park bit of a transfer; bit 2 is a read.
-        if count == 8 && bits & 0xc1 == 0x81 {
-            self.sent = ACK_OK;
-            if bits & 4 != 0 {
-                let parity = u64::from(DPIDR.count_ones() % 2);
-                self.sent |= (u64::from(DPIDR) << 3) | (parity << 35);
-            }
+/// Returns what the target sends after a transfer's request: the acknowledgement, and for a read
+/// 32 bits with their parity. Only the identification is read bit by bit, with the buffer of the
+/// last access, which is empty.
+fn sent(request: u8) -> u64 {
+    // Start bit, stop bit and park bit; bit 2 is a read, bits 3 and 4 are the address.
+    if request & 0xc1 != 0x81 {
+        return 0;
+    }
+    match (request & 4 != 0, request >> 3 & 3) {
+        (true, 0) => {
+            let parity = u64::from(DPIDR.count_ones() % 2);
+            ACK_OK | (u64::from(DPIDR) << 3) | (parity << 35)
         }
+        _ => ACK_OK,
     }
 }
 
