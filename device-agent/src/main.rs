@@ -115,6 +115,7 @@ fn run() -> anyhow::Result<()> {
             let system = device::System {
                 sysfs: "/sys".into(),
                 folder: folder.work(),
+                probe: None,
             };
             let info = serde_json::json!({
                 "device": system.info(facts),

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::check::{amount, name};
+use crate::{ProtocolError, Sha256, wire};
+
 /// Where the firmware is put.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
@@ -84,4 +87,89 @@ pub struct BoardSpec {
     /// are marked as simulated and are no latencies.
     #[serde(default)]
     pub simulated: bool,
+}
+
+/// A board and what its times rest on: the evidence of a measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoardInfo {
+    /// The chip, by probe-rs's name.
+    pub chip: String,
+    /// The driver of its probe.
+    pub probe: String,
+    /// The core's CPUID register.
+    pub cpuid: u32,
+    /// Digest of the firmware's file.
+    pub firmware_sha256: Sha256,
+    /// `DWT` or `SysTick`.
+    pub counter: String,
+    /// The profile's frequency of the core, Hz.
+    pub declared_hz: u64,
+    /// The frequency by the host's clock, Hz; `None` for a simulated board.
+    pub measured_hz: Option<f64>,
+    /// Whether it is an emulated board whose counter follows its instructions. Its times are no
+    /// latencies.
+    pub simulated: bool,
+}
+
+impl TryFrom<wire::BoardInfo> for BoardInfo {
+    type Error = ProtocolError;
+
+    fn try_from(m: wire::BoardInfo) -> Result<Self, ProtocolError> {
+        const M: &str = "BoardInfo";
+        Ok(Self {
+            chip: name(M, "chip", m.chip)?,
+            probe: name(M, "probe", m.probe)?,
+            cpuid: m.cpuid,
+            firmware_sha256: Sha256::from_wire(M, &m.firmware_sha256)?,
+            counter: name(M, "counter", m.counter)?,
+            declared_hz: m.declared_hz,
+            measured_hz: m
+                .measured_hz
+                .map(|hz| amount(M, "measured_hz", hz))
+                .transpose()?,
+            simulated: m.simulated,
+        })
+    }
+}
+
+impl From<BoardInfo> for wire::BoardInfo {
+    fn from(b: BoardInfo) -> Self {
+        Self {
+            chip: b.chip,
+            probe: b.probe,
+            cpuid: b.cpuid,
+            firmware_sha256: b.firmware_sha256.0.to_vec(),
+            counter: b.counter,
+            declared_hz: b.declared_hz,
+            measured_hz: b.measured_hz,
+            simulated: b.simulated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{assert_refused, assert_survives};
+
+    #[test]
+    fn the_evidence_of_a_board_survives_the_wire_and_is_checked() {
+        let info = BoardInfo {
+            chip: "STM32F407VG".into(),
+            probe: "ST-Link V2-1".into(),
+            cpuid: 0x410f_c241,
+            firmware_sha256: Sha256::of(b"firmware"),
+            counter: "DWT".into(),
+            declared_hz: 168_000_000,
+            measured_hz: Some(168_010_000.0),
+            simulated: false,
+        };
+        assert_survives::<wire::BoardInfo, _>(&info);
+        let check = |spoil: fn(&mut wire::BoardInfo), needle: &str| {
+            assert_refused::<_, BoardInfo>(&wire::BoardInfo::from(info.clone()), spoil, needle);
+        };
+        check(|b| b.chip = "a\nb".into(), "control characters");
+        check(|b| b.firmware_sha256.truncate(3), "3 bytes");
+        check(|b| b.measured_hz = Some(f64::NAN), "measured_hz");
+    }
 }

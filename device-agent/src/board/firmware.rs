@@ -6,7 +6,7 @@
 //! Reference Manual, A7.7.76 (MOV) and A7.7.79 (MOVT).
 
 use std::collections::HashMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use agent_protocol::Sha256;
 use object::elf::{R_ARM_ABS32, R_ARM_NONE, R_ARM_THM_MOVT_ABS, R_ARM_THM_MOVW_ABS_NC};
@@ -233,22 +233,6 @@ fn with_immediate(word: u32, value: u16) -> u32 {
     let first = (word & 0xfbf0) | (value >> 12) | ((value >> 11 & 1) << 10);
     let second = (word >> 16 & 0x8f00) | ((value >> 8 & 7) << 12) | (value & 0xff);
     first | second << 16
-}
-
-/// Returns the folder of the firmware: the one named, otherwise the one next to this program,
-/// otherwise that of the checkout this program was built in.
-pub fn find_folder(named: Option<&Path>) -> PathBuf {
-    const FOLDER: &str = "firmware";
-    if let Some(named) = named {
-        return named.to_owned();
-    }
-    let own = crate::launch::program().unwrap_or_default();
-    let beside = own.with_file_name(FOLDER);
-    let in_checkout = own.ancestors().map(|folder| folder.join(".deps").join(FOLDER));
-    std::iter::once(beside.clone())
-        .chain(in_checkout)
-        .find(|folder| folder.is_dir())
-        .unwrap_or(beside)
 }
 
 #[cfg(test)]

@@ -51,6 +51,15 @@ pub enum Command {
     },
 }
 
+impl std::fmt::Display for Counter {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Cycles => "DWT",
+            Self::SysTick => "SysTick",
+        })
+    }
+}
+
 impl Counter {
     fn number(self) -> u32 {
         match self {

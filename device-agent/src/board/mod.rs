@@ -18,7 +18,9 @@ mod mailbox;
 mod probe;
 mod session;
 
+pub use chip::Chip;
 pub use fault::BoardFault;
+pub use session::{Board, Network, Placed};
 
 #[cfg(test)]
 mod tests;

@@ -4,7 +4,7 @@ use std::fs::File;
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use agent_protocol::{BoardSpec, FirmwarePlace, Sha256};
+use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
 use probe_rs::flashing::{DownloadOptions, FlashProgress};
 use probe_rs::rtt::{Rtt, ScanRegion};
 use probe_rs::{Core, CoreStatus, Error, HaltReason, MemoryInterface as _, Permissions, Session};
@@ -30,23 +30,6 @@ const VTOR: u64 = 0xe000_ed08;
 const SP: u16 = 13;
 const PC: u16 = 15;
 
-/// What is known of a board once its firmware runs.
-#[derive(Clone, Debug)]
-pub struct Facts {
-    /// The chip, by probe-rs's name.
-    pub chip: String,
-    /// The probe's driver.
-    pub probe: String,
-    /// The core's CPUID.
-    pub cpuid: u32,
-    /// Digest of the firmware.
-    pub firmware: Sha256,
-    /// The counter of its times.
-    pub counter: Counter,
-    /// The clock, as measured against the host's; `None` for a simulated board.
-    pub measured_hz: Option<f64>,
-}
-
 /// A board whose firmware runs.
 pub struct Board {
     session: Session,
@@ -54,7 +37,8 @@ pub struct Board {
     chip: Chip,
     firmware: Firmware,
     rtt: Rtt,
-    facts: Facts,
+    info: BoardInfo,
+    counter: Counter,
     /// The first address of RAM that the firmware does not use.
     free_ram: u32,
     _lock: File,
@@ -105,14 +89,17 @@ impl Board {
         write_firmware(&mut session, spec, &firmware)?;
         let rtt = start(&mut session, spec, &firmware)?;
         let mut board = Self {
-            facts: Facts {
+            info: BoardInfo {
                 chip: chip.target.name.clone(),
                 probe: opened.name,
                 cpuid: 0,
-                firmware: firmware.sha256,
-                counter: Counter::Cycles,
+                firmware_sha256: firmware.sha256,
+                counter: String::new(),
+                declared_hz: spec.clock.hz,
                 measured_hz: None,
+                simulated: spec.simulated,
             },
+            counter: Counter::Cycles,
             session,
             spec: spec.clone(),
             free_ram: firmware.stack_top.next_multiple_of(8),
@@ -125,15 +112,22 @@ impl Board {
         Ok(board)
     }
 
-    /// Returns what is known of it.
-    pub fn facts(&self) -> &Facts {
-        &self.facts
+    /// Returns what its times rest on.
+    pub fn info(&self) -> BoardInfo {
+        self.info.clone()
+    }
+
+    /// Returns a time of its counter in nanoseconds, by the declared clock.
+    pub fn nanoseconds(&self, ticks: u32) -> u64 {
+        let hz = u128::from(self.spec.clock.hz.max(1));
+        // Four billion ticks take less than an hour at any clock above a megahertz.
+        u64::try_from((u128::from(ticks) * 1_000_000_000 + hz / 2) / hz).unwrap_or(u64::MAX)
     }
 
     /// Checks that the core's counter counts cycles at the declared clock. Without it no time of
     /// this board is a latency.
     pub fn check_clock(&mut self) -> Result<(), BoardFault> {
-        let counter = self.facts.counter;
+        let counter = self.counter;
         let [ticks, ..] = self.ask(
             Command::Pace {
                 counter,
@@ -158,7 +152,7 @@ impl Board {
         let mut core = core(&mut self.session, "checking the clock")?;
         let measured = clock::measure(&mut core, counter, self.spec.clock.hz)?;
         clock::check(measured, &self.spec.clock)?;
-        self.facts.measured_hz = Some(measured);
+        self.info.measured_hz = Some(measured);
         Ok(())
     }
 
@@ -238,7 +232,7 @@ impl Board {
     pub fn run(&mut self, placed: &Placed, within: Duration) -> Result<Counted, BoardFault> {
         let [ticks, ..] = self.ask(
             Command::Run {
-                counter: self.facts.counter,
+                counter: self.counter,
                 plan: placed.plan,
                 weights: placed.weights,
                 arena: placed.arena,
@@ -272,12 +266,13 @@ impl Board {
             });
         }
         self.chip.check_core(cpuid)?;
-        self.facts.cpuid = cpuid;
-        self.facts.counter = if self.spec.simulated || claims_cycles == 0 {
+        self.info.cpuid = cpuid;
+        self.counter = if self.spec.simulated || claims_cycles == 0 {
             Counter::SysTick
         } else {
             Counter::Cycles
         };
+        self.info.counter = self.counter.to_string();
         Ok(())
     }
 

@@ -52,6 +52,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
             node_providers: Vec::new(),
             options: RuntimeOptions::default(),
             confinement: Vec::new(),
+            board: None,
         },
         verdict: Verdict::Valid,
         notes: Vec::new(),
