@@ -42,7 +42,10 @@ fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
 /// A small network whose activations are rounded to fixed ranges: what counts are the integers.
 fn network() -> Lowered {
     let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
-    let ranges = graph.values().map(|(id, _)| (id, (-4.0, 4.0))).collect();
+    let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+    let values = graph.inputs().iter().copied();
+    let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
+    let ranges = values.map(|value| (value, (-4.0, 4.0))).collect();
     let options = Quantize {
         scheme: Scheme::default(),
         ranges,
