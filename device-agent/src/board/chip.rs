@@ -242,4 +242,47 @@ mod tests {
             assert_eq!(distance(a, b), expected, "{a} {b}");
         }
     }
+
+    fn spec(chip: &str, firmware: FirmwarePlace) -> BoardSpec {
+        BoardSpec {
+            probe: String::new(),
+            chip: chip.to_owned(),
+            description: String::new(),
+            clock: agent_protocol::BoardClock::default(),
+            firmware,
+            ram_bytes: 0,
+            flash_bytes: 0,
+            under_reset: false,
+            allow_erase: false,
+            simulated: false,
+        }
+    }
+
+    #[test]
+    fn the_chip_of_every_built_in_profile_is_found_without_a_probe() {
+        let mut boards = 0;
+        for name in latency::Profile::NAMES {
+            let Some(board) = latency::Profile::find(name).unwrap().board else {
+                continue;
+            };
+            boards += 1;
+            let chip = Chip::find(&board).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            println!("{name} {} {:x?} {:x?}", chip.family, chip.flash, chip.ram);
+            assert!(chip.ram.bytes >= 64 << 10, "{name}: {:?}", chip.ram);
+            let origins = chip.origins(board.firmware, 0);
+            assert_ne!(origins.code, 1, "{name}");
+        }
+        assert_eq!(boards, 8);
+    }
+
+    #[test]
+    fn a_wrong_chip_is_answered_with_the_three_nearest_names() {
+        let check = |chip: &str, near: &str| {
+            let fault = Chip::find(&spec(chip, FirmwarePlace::Flash)).err().unwrap().to_string();
+            assert!(fault.contains(chip) && fault.contains(near), "{fault}");
+            assert_eq!(fault.matches(", ").count(), 2, "{fault}");
+        };
+        check("STM32F407VX", "STM32F407VG");
+        check("nRF52840", "nRF52840_xxAA");
+    }
 }

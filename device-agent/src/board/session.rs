@@ -166,11 +166,23 @@ impl Board {
         let plan = free.take(plan_bytes, "the plan in RAM")?;
         let counts = free.take(4 * network.operators, "the counts in RAM")?;
         let arena = free.take(network.arena_bytes, "the arena in RAM")?;
-        let mut flash = Room(self.flash_for_weights());
-        let weights = flash.take(network.weight_bytes, "the weights in flash")?;
-        if let Some(bytes) = network.weights {
-            self.write_weights(weights, bytes)?;
-        }
+        let weights = match self.spec.firmware {
+            FirmwarePlace::Flash => {
+                let mut flash = Room(self.flash_for_weights());
+                let weights = flash.take(network.weight_bytes, "the weights in flash")?;
+                if let Some(bytes) = network.weights {
+                    self.write_weights(weights, bytes)?;
+                }
+                weights
+            }
+            FirmwarePlace::Ram => {
+                let weights = free.take(network.weight_bytes, "the weights in RAM")?;
+                if let Some(bytes) = network.weights {
+                    self.write(weights, bytes, "writing the weights")?;
+                }
+                weights
+            }
+        };
         self.write(plan, network.plan, "writing the plan")?;
         Ok(Placed {
             plan: (plan, plan_bytes),
@@ -182,15 +194,9 @@ impl Board {
 
     /// Returns the flash behind the firmware.
     fn flash_for_weights(&self) -> Range {
-        let from = match self.spec.firmware {
-            FirmwarePlace::Flash => {
-                let end = self.firmware.origin + self.firmware.code.len() as u32;
-                // A sector of its own: the firmware is not erased when weights change.
-                let sector = self.chip.sector_after(end);
-                sector.min(self.chip.flash.end())
-            }
-            FirmwarePlace::Ram => self.chip.flash.from,
-        };
+        let end = self.firmware.origin + self.firmware.code.len() as u32;
+        // A sector of its own: the firmware is not erased when weights change.
+        let from = self.chip.sector_after(end).min(self.chip.flash.end());
         Range {
             from,
             bytes: self.chip.flash.end() - from,

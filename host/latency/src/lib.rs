@@ -145,4 +145,4 @@ pub use store::{
     Comparison, DamagedEntry, Donor, Filter, Key, Origin, Record, STORE_FILE, Selection, Store,
     user_store,
 };
-pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
+pub use transport::{Adb, AdbClient, Launcher, Link, Local, Probe, Ssh, SshClient, Tcp};

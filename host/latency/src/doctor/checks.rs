@@ -33,7 +33,7 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
         Finding::ok("agent", format!("graphprune-agent {own}"))
     } else {
         let advice = match profile.transport {
-            TransportKind::Local => "build both from the same sources".to_owned(),
+            TransportKind::Local | TransportKind::Probe => "build both from the same sources".to_owned(),
             _ => format!("`graphprune device deploy {device}` brings this one's"),
         };
         let seen = format!(
@@ -82,7 +82,7 @@ fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Findi
     }
     let seen = format!("{seen}; the profile asks for {} too", missing.join(", "));
     let advice = match profile.transport {
-        TransportKind::Local => {
+        TransportKind::Local | TransportKind::Probe => {
             "name a library that has them in ORT_DYLIB_PATH, or take another profile".to_owned()
         }
         TransportKind::Tcp => {
