@@ -49,11 +49,12 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("resolving {}", path.display()))
 }
 
-/// Finds the folder of the boards' firmware: the one named, otherwise the one next to this program,
-/// otherwise that of the checkout this program was built in.
+/// Finds the folder of the boards' firmware: the one named, otherwise the one in
+/// GRAPHPRUNE_FIRMWARE, otherwise the one next to this program, otherwise that of the checkout this program was built in.
 pub fn find_firmware(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    if let Some(named) = named {
-        return Ok(named.to_owned());
+    let variable = std::env::var_os("GRAPHPRUNE_FIRMWARE").filter(|path| !path.is_empty());
+    if let Some(named) = named.map(Path::to_owned).or(variable.map(PathBuf::from)) {
+        return Ok(named);
     }
     let own = launch::program().context("finding this program's own place")?;
     let beside = own.with_file_name(FIRMWARE);

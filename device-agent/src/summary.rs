@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use agent_protocol::{
-    BoardInfo, Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
-    RuntimeOptions, Sentinel, Verdict, pace, stats, wire,
+    BoardInfo, Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio,
+    RuntimeInfo, RuntimeOptions, Sentinel, Verdict, pace, stats, wire,
 };
 
 use crate::conditions;

@@ -70,7 +70,11 @@ pub struct BoardSpec {
     /// Where the firmware is put.
     #[serde(default)]
     pub firmware: FirmwarePlace,
-    /// The RAM that may be used, bytes from its beginning; 0: all of the first one.
+    /// The beginning of the RAM to use, for a chip with several. None: the largest one from
+    /// 0x20000000 to 0x3fffffff.
+    #[serde(default)]
+    pub ram_origin: Option<u32>,
+    /// The RAM that may be used, bytes from its beginning; 0: all of it.
     #[serde(default)]
     pub ram_bytes: u64,
     /// The flash that may be used, bytes from its beginning; 0: all of the first one.

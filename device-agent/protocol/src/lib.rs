@@ -49,8 +49,8 @@ pub mod wire {
     tonic::include_proto!("graphprune.agent.v1");
 }
 
-pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterStep};
 pub use agent::{Activity, AgentState, MonitorEvent};
+pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterStep};
 pub use check::decode;
 pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};
 pub use conditions::Conditions;

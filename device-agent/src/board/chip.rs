@@ -7,6 +7,8 @@ use probe_rs::{CoreType, Target};
 use super::BoardFault;
 use super::firmware::Origins;
 
+/// The addresses of RAM in every Cortex-M (Armv7-M Architecture Reference Manual, B3.1).
+const SRAM: std::ops::Range<u32> = 0x2000_0000..0x4000_0000;
 /// Names in an error about an unknown chip.
 const NEAREST: usize = 3;
 
@@ -69,11 +71,7 @@ impl Chip {
             _ => None,
         })
         .ok_or_else(|| no_memory("flash"))?;
-        let mut ram = first(&target, |region| match region {
-            MemoryRegion::Ram(region) => Some(region.range.clone()),
-            _ => None,
-        })
-        .ok_or_else(|| no_memory("RAM"))?;
+        let mut ram = main_ram(&target, spec.ram_origin).ok_or_else(|| no_memory("RAM"))?;
         flash.limit(spec.flash_bytes);
         ram.limit(spec.ram_bytes);
         Ok(Self {
@@ -161,6 +159,13 @@ impl Chip {
 }
 
 impl Range {
+    fn of(range: &std::ops::Range<u64>) -> Option<Self> {
+        Some(Self {
+            from: u32::try_from(range.start).ok()?,
+            bytes: u32::try_from(range.end.checked_sub(range.start)?).ok()?,
+        })
+    }
+
     fn limit(&mut self, bytes: u64) {
         if bytes > 0 {
             self.bytes = self.bytes.min(u32::try_from(bytes).unwrap_or(u32::MAX));
@@ -177,11 +182,44 @@ fn first(
     target: &Target,
     range: impl Fn(&MemoryRegion) -> Option<std::ops::Range<u64>>,
 ) -> Option<Range> {
-    let range = target.memory_map.iter().find_map(range)?;
-    Some(Range {
-        from: u32::try_from(range.start).ok()?,
-        bytes: u32::try_from(range.end - range.start).ok()?,
-    })
+    Range::of(&target.memory_map.iter().find_map(range)?)
+}
+
+/// Returns the RAM that begins at `origin`, otherwise the largest one in the part of the address
+/// space that Arm gives to RAM: others are coupled to the core, or second views of the same.
+fn main_ram(target: &Target, origin: Option<u32>) -> Option<Range> {
+    let all = target.memory_map.iter().filter_map(|region| match region {
+        MemoryRegion::Ram(region) => Range::of(&region.range),
+        _ => None,
+    });
+    let all = joined(all.collect());
+    match origin {
+        Some(origin) => all.into_iter().find(|range| range.from == origin),
+        None => all
+            .into_iter()
+            .filter(|range| SRAM.contains(&range.from))
+            // Of two that are equally large, the first.
+            .reduce(|best, range| {
+                if range.bytes > best.bytes {
+                    range
+                } else {
+                    best
+                }
+            }),
+    }
+}
+
+/// Joins memories that follow each other.
+fn joined(mut all: Vec<Range>) -> Vec<Range> {
+    all.sort_by_key(|range| range.from);
+    let mut joined: Vec<Range> = Vec::new();
+    for range in all {
+        match joined.last_mut() {
+            Some(last) if last.end() == range.from => last.bytes += range.bytes,
+            _ => joined.push(range),
+        }
+    }
+    joined
 }
 
 fn family(target: &Target, chip: &str) -> Result<&'static str, BoardFault> {
@@ -200,15 +238,24 @@ fn family(target: &Target, chip: &str) -> Result<&'static str, BoardFault> {
 /// Returns the names that are most like this one.
 fn nearest(registry: &Registry, name: &str) -> Vec<String> {
     let name = name.to_ascii_uppercase();
-    let mut all: Vec<(usize, String)> = registry
+    let mut all: Vec<((usize, usize), String)> = registry
         .families()
         .iter()
         .flat_map(|family| &family.variants)
-        .map(|variant| (distance(&name, &variant.name.to_ascii_uppercase()), variant.name.clone()))
+        .map(|variant| {
+            let other = variant.name.to_ascii_uppercase();
+            // A name that lacks only its end, such as the package, is near.
+            let begins = other.get(..name.len()).unwrap_or(&other);
+            let far = (distance(&name, begins), distance(&name, &other));
+            (far, variant.name.clone())
+        })
         .collect();
     all.sort();
     all.dedup();
-    all.into_iter().take(NEAREST).map(|(_, name)| name).collect()
+    all.into_iter()
+        .take(NEAREST)
+        .map(|(_, name)| name)
+        .collect()
 }
 
 /// Returns Levenshtein's distance of two names.
@@ -250,6 +297,7 @@ mod tests {
             description: String::new(),
             clock: agent_protocol::BoardClock::default(),
             firmware,
+            ram_origin: None,
             ram_bytes: 0,
             flash_bytes: 0,
             under_reset: false,
@@ -267,10 +315,9 @@ mod tests {
             };
             boards += 1;
             let chip = Chip::find(&board).unwrap_or_else(|fault| panic!("{name}: {fault}"));
-            println!("{name} {} {:x?} {:x?}", chip.family, chip.flash, chip.ram);
-            assert!(chip.ram.bytes >= 64 << 10, "{name}: {:?}", chip.ram);
+            assert!(chip.ram.bytes >= 128 << 10, "{name}: {:x?}", chip.ram);
             let origins = chip.origins(board.firmware, 0);
-            assert_ne!(origins.code, 1, "{name}");
+            assert!(SRAM.contains(&origins.ram), "{name}: {origins:x?}");
         }
         assert_eq!(boards, 8);
     }
@@ -278,7 +325,10 @@ mod tests {
     #[test]
     fn a_wrong_chip_is_answered_with_the_three_nearest_names() {
         let check = |chip: &str, near: &str| {
-            let fault = Chip::find(&spec(chip, FirmwarePlace::Flash)).err().unwrap().to_string();
+            let fault = Chip::find(&spec(chip, FirmwarePlace::Flash))
+                .err()
+                .unwrap()
+                .to_string();
             assert!(fault.contains(chip) && fault.contains(near), "{fault}");
             assert_eq!(fault.matches(", ").count(), 2, "{fault}");
         };

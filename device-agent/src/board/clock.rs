@@ -57,11 +57,7 @@ pub fn set(core: &mut Core<'_>, steps: &[RegisterStep]) -> Result<(), BoardFault
 /// the host's clock, in hertz.
 ///
 /// The counter of 24 bits turns several times in between: `declared_hz` tells how often.
-pub fn measure(
-    core: &mut Core<'_>,
-    counter: Counter,
-    declared_hz: u64,
-) -> Result<f64, BoardFault> {
+pub fn measure(core: &mut Core<'_>, counter: Counter, declared_hz: u64) -> Result<f64, BoardFault> {
     let mut read = || {
         let before = Instant::now();
         let value = match counter {
@@ -121,7 +117,10 @@ mod tests {
         assert!(check(16_100_000.0, &clock).is_ok());
         assert!(check(15_900_000.0, &clock).is_ok());
         let error = check(8_000_000.0, &clock).unwrap_err().to_string();
-        assert!(error.contains("8.000 MHz") && error.contains("16.000 MHz"), "{error}");
+        assert!(
+            error.contains("8.000 MHz") && error.contains("16.000 MHz"),
+            "{error}"
+        );
         assert!(check(f64::NAN, &clock).is_err());
     }
 }

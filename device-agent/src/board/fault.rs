@@ -22,7 +22,9 @@ pub enum BoardFault {
         source: std::io::Error,
     },
     /// Somebody listens and says nothing.
-    #[error("the probe on {address} accepts connections and does not answer ({source}): restart it, or end its other user")]
+    #[error(
+        "the probe on {address} accepts connections and does not answer ({source}): restart it, or end its other user"
+    )]
     SilentProbe {
         /// Where.
         address: String,
@@ -106,7 +108,9 @@ pub enum BoardFault {
         chip: String,
     },
     /// Another processor answers than the chip has.
-    #[error("the board's processor is a {found}, the chip `{chip}` has a {expected}: correct the profile's chip")]
+    #[error(
+        "the board's processor is a {found}, the chip `{chip}` has a {expected}: correct the profile's chip"
+    )]
     OtherCore {
         /// The chip.
         chip: String,
@@ -210,14 +214,11 @@ impl BoardFault {
     /// Returns the kind of failure for the protocol.
     pub fn kind(&self) -> FailureKind {
         match self {
-            Self::StandsStill | Self::TooFast { .. } | Self::Clock { .. } => FailureKind::Conditions,
             Self::TooLarge { .. } => FailureKind::OutOfMemory,
             Self::NoFirmware(_) | Self::Firmware { .. } => FailureKind::RuntimeMissing,
-            Self::LockedUp { .. } | Self::Faulted { .. } | Self::Lost { .. } => {
-                FailureKind::Crashed
-            }
-            Self::Silent { .. } => FailureKind::TimedOut,
-            _ => FailureKind::Provider,
+            Self::Faulted { .. } | Self::Refused { .. } => FailureKind::Crashed,
+            // The board, not the network: another board may succeed.
+            _ => FailureKind::Conditions,
         }
     }
 }

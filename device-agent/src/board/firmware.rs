@@ -60,13 +60,13 @@ impl Firmware {
     /// Reads the firmware of a core family, such as `thumbv7em`, and moves it.
     pub fn load(folder: &Path, family: &str, to: Origins) -> Result<Self, BoardFault> {
         let path = folder.join(format!("{family}.elf"));
-        let bytes =
-            std::fs::read(&path).map_err(|_| BoardFault::NoFirmware(path.clone()))?;
+        let bytes = std::fs::read(&path).map_err(|_| BoardFault::NoFirmware(path.clone()))?;
         Self::of(&bytes, to).map_err(|detail| BoardFault::Firmware { path, detail })
     }
 
     fn of(bytes: &[u8], to: Origins) -> Result<Self, String> {
-        let file = ElfFile32::<object::LittleEndian>::parse(bytes).map_err(|error| error.to_string())?;
+        let file =
+            ElfFile32::<object::LittleEndian>::parse(bytes).map_err(|error| error.to_string())?;
         let mut moved = Moved::new(to);
         for section in file.sections().filter(is_code) {
             let data = section.data().map_err(|error| error.to_string())?;
@@ -81,7 +81,9 @@ impl Firmware {
                 let RelocationTarget::Symbol(index) = relocation.target() else {
                     continue;
                 };
-                let symbol = file.symbol_by_index(index).map_err(|error| error.to_string())?;
+                let symbol = file
+                    .symbol_by_index(index)
+                    .map_err(|error| error.to_string())?;
                 // Symbols without a section are numbers, not addresses.
                 let symbol = symbol.section_index().map(|_| symbol.address() as u32);
                 moved.relocate(offset as u32, r_type, symbol, (index.0, &mut addends))?;
@@ -252,7 +254,10 @@ mod tests {
 
     #[test]
     fn bytes_that_are_no_firmware_are_refused() {
-        let to = Origins { code: 0, ram: 0x2000_0000 };
+        let to = Origins {
+            code: 0,
+            ram: 0x2000_0000,
+        };
         assert!(Firmware::of(b"", to).is_err());
         assert!(Firmware::of(&[0x7f, b'E', b'L', b'F', 1, 1, 1, 0, 0], to).is_err());
     }

@@ -115,7 +115,10 @@ impl Answer {
     pub fn of(bytes: &[u8; 4 * ANSWER_WORDS]) -> Self {
         let mut words = [0; ANSWER_WORDS];
         for (word, four) in words.iter_mut().zip(bytes.chunks(4)) {
-            *word = four.iter().rev().fold(0, |word, byte| word << 8 | u32::from(*byte));
+            *word = four
+                .iter()
+                .rev()
+                .fold(0, |word, byte| word << 8 | u32::from(*byte));
         }
         let [status, results @ ..] = words;
         match status {

@@ -43,7 +43,9 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
         selector: address.to_owned(),
         detail: chain(error),
     };
-    let mut probe = Lister::new().open(selector).map_err(|error| failed(&error))?;
+    let mut probe = Lister::new()
+        .open(selector)
+        .map_err(|error| failed(&error))?;
     // The driver of the Black Magic Probe has no default.
     probe
         .select_protocol(WireProtocol::Swd)

@@ -325,10 +325,7 @@ fn no_channel(doing: &'static str) -> BoardFault {
     }
 }
 
-fn understood(
-    answer: Answer,
-    doing: &'static str,
-) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
+fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
     match answer {
         Answer::Done(results) => Ok(results),
         Answer::Faulted(status) => Err(BoardFault::Faulted { doing, status }),
@@ -403,9 +400,13 @@ fn attach(
     };
     attached.map_err(|error| {
         let detail = chain(&error);
-        let is_protected = ["lacked the permission", "MissingPermissions", "read protection"]
-            .iter()
-            .any(|sign| detail.contains(sign));
+        let is_protected = [
+            "lacked the permission",
+            "MissingPermissions",
+            "read protection",
+        ]
+        .iter()
+        .any(|sign| detail.contains(sign));
         if is_protected {
             return BoardFault::Protected {
                 chip: spec.chip.clone(),
@@ -464,7 +465,8 @@ fn start(session: &mut Session, spec: &BoardSpec, firmware: &Firmware) -> Result
     clock::set(&mut core, &spec.clock.steps)?;
     let region = ScanRegion::Exact(u64::from(firmware.rtt));
     // A block of an earlier start would be taken for this one's.
-    core.write_8(u64::from(firmware.rtt), &[0; 16]).map_err(lost)?;
+    core.write_8(u64::from(firmware.rtt), &[0; 16])
+        .map_err(lost)?;
     core.write_word_32(VTOR, firmware.origin).map_err(lost)?;
     core.write_core_reg(SP, firmware.stack_top).map_err(lost)?;
     core.write_core_reg(PC, firmware.entry & !1).map_err(lost)?;

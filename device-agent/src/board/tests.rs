@@ -7,8 +7,8 @@ use graphprune_boards::{Mcu, McuConfig, McuCore};
 use board_plan::Lowered;
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 
-use super::session::{Board, Network};
 use super::BoardFault;
+use super::session::{Board, Network};
 
 fn spec(mcu: &Mcu) -> BoardSpec {
     BoardSpec {
@@ -21,6 +21,7 @@ fn spec(mcu: &Mcu) -> BoardSpec {
             steps: Vec::new(),
         },
         firmware: FirmwarePlace::Flash,
+        ram_origin: None,
         ram_bytes: 0,
         flash_bytes: 0,
         under_reset: false,
@@ -78,7 +79,9 @@ fn check_core(core: McuCore, part: u32) {
         arena_bytes: lowered.footprint.arena,
         operators: lowered.nodes.len() as u32,
     };
-    let placed = board.place(&network).unwrap_or_else(|fault| panic!("{fault}"));
+    let placed = board
+        .place(&network)
+        .unwrap_or_else(|fault| panic!("{fault}"));
     let mut reference = lowered.reference().unwrap();
     for seed in 0..3 {
         let image = image(&lowered, seed);
@@ -95,7 +98,10 @@ fn check_core(core: McuCore, part: u32) {
             .read_output(&placed, region.offset, region.len as usize)
             .unwrap();
         let expected = reference.run(&image).unwrap();
-        assert!(expected.iter().any(|byte| *byte != expected[0]), "no signal");
+        assert!(
+            expected.iter().any(|byte| *byte != expected[0]),
+            "no signal"
+        );
         assert_eq!(output, expected, "{core:?}, image {seed}");
     }
 }

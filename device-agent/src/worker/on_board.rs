@@ -121,8 +121,8 @@ fn open(
 fn lower(model: &wire::WorkerModel) -> Result<Model<'_>, WorkerError> {
     let load = Instant::now();
     let bytes = std::fs::read(&model.path).map_err(WorkerError::internal)?;
-    let graph = onnx_graph::read_owned(bytes, &onnx_graph::NoExternalData)
-        .map_err(WorkerError::model)?;
+    let graph =
+        onnx_graph::read_owned(bytes, &onnx_graph::NoExternalData).map_err(WorkerError::model)?;
     let lowered = board_plan::lower(&graph).map_err(WorkerError::model)?;
     Ok(Model {
         name: &model.name,
@@ -171,7 +171,8 @@ fn sample(
         });
     }
     if spec.simulated {
-        notes.push("simulated: times are counts of an emulator's instructions, no latencies".into());
+        notes
+            .push("simulated: times are counts of an emulator's instructions, no latencies".into());
     }
     Ok(wire::WorkerSamples {
         series,
@@ -233,14 +234,14 @@ fn profile(
     let counted = board.run(&placed, limit(job))?;
     let plan = int8_engine::Plan::parse(&model.lowered.plan).map_err(WorkerError::internal)?;
     let operators = plan.ops().zip(&model.lowered.nodes).zip(counted.operators);
-    let node_providers = operators.take(bounds::MAX_NODES).map(|((op, node), ticks)| {
-        wire::NodeProvider {
+    let node_providers = operators
+        .take(bounds::MAX_NODES)
+        .map(|((op, node), ticks)| wire::NodeProvider {
             node: node.clone(),
             op_type: op.name().to_owned(),
             provider: PROVIDER.to_owned(),
             time_ns: Some(board.nanoseconds(ticks)),
-        }
-    });
+        });
     Ok(wire::WorkerProfile {
         node_providers: node_providers.collect(),
     })

@@ -251,7 +251,11 @@ mod tests {
         check("adb:a;reboot", None, None);
         check("probe:0483:374b", None, Some("probe:0483:374b"));
         check("probe:0483:374B:066A", None, Some("probe:0483:374B:066A"));
-        check("probe:1d50:6018:127.0.0.1:4242", None, Some("probe:1d50:6018:127.0.0.1:4242"));
+        check(
+            "probe:1d50:6018:127.0.0.1:4242",
+            None,
+            Some("probe:1d50:6018:127.0.0.1:4242"),
+        );
         check("probe:stlink", None, None);
         check("probe:0483", None, None);
     }

@@ -105,11 +105,12 @@ mod store;
 mod transport;
 
 pub use agent_protocol::{
-    Activity, AgentState, AllowedClients, Battery, Conditions, Contention, CoreState, DeviceInfo,
-    DeviceState, Evidence, Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer,
-    MonitorEvent, NodeProvider, Optimisation, ProcessFigures, Progress, ProtocolError, Provider,
-    Ratio, Right, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256,
-    Stage, ThermalZone, Token, Verdict, bounds, plain, stats,
+    Activity, AgentState, AllowedClients, Battery, BoardClock, BoardInfo, BoardSpec, Conditions,
+    Contention, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, FirmwarePlace,
+    InputShape, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider, Optimisation,
+    ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right, RunJob,
+    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
+    Verdict, bounds, plain, stats,
 };
 
 pub use address::{Address, Transport};

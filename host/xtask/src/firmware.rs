@@ -100,7 +100,9 @@ fn linker_of_active(checkout: &Checkout) -> Result<PathBuf> {
         .current_dir(checkout.root())
         .args(["--print", "target-libdir"]);
     let libraries = shell::output(&mut rustc)?;
-    let linker = Path::new(libraries.trim()).with_file_name("bin").join("rust-lld");
+    let linker = Path::new(libraries.trim())
+        .with_file_name("bin")
+        .join("rust-lld");
     if !linker.is_file() {
         bail!(
             "{} is missing: install Rust with rustup, or a target for the firmware with `rustup target add thumbv7em-none-eabi`",

@@ -33,6 +33,6 @@ pub use adbd::{Adbd, AdbdConfig};
 pub use agents::write_agents;
 pub use error::BoardError;
 pub use kit::{Kit, System};
-pub use mcu::{Mcu, McuConfig, McuCore};
 pub use link::{SlowLink, Upstream};
+pub use mcu::{Mcu, McuConfig, McuCore};
 pub use sshd::{Board, BoardConfig, Sshd};

@@ -33,7 +33,9 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
         Finding::ok("agent", format!("graphprune-agent {own}"))
     } else {
         let advice = match profile.transport {
-            TransportKind::Local | TransportKind::Probe => "build both from the same sources".to_owned(),
+            TransportKind::Local | TransportKind::Probe => {
+                "build both from the same sources".to_owned()
+            }
             _ => format!("`graphprune device deploy {device}` brings this one's"),
         };
         let seen = format!(

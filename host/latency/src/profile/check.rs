@@ -67,7 +67,10 @@ const CHECKS: &[Check] = &[
             return Err("chip is empty: name one as probe-rs does".into());
         }
         if clock.hz == 0 || clock.hz > MOST_HZ {
-            return Err(format!("clock.hz ({}) must be from 1 to {MOST_HZ}", clock.hz));
+            return Err(format!(
+                "clock.hz ({}) must be from 1 to {MOST_HZ}",
+                clock.hz
+            ));
         }
         if !(clock.tolerance_rel > 0.0 && clock.tolerance_rel <= MOST_TOLERANCE) {
             return Err(format!(

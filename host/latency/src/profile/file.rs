@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use agent_protocol::{BoardSpec, Conditions, Limits, Optimisation, Provider, RuntimeOptions, Sampling};
+use agent_protocol::{
+    BoardSpec, Conditions, Limits, Optimisation, Provider, RuntimeOptions, Sampling,
+};
 use serde::Deserialize;
 
 use super::settings::{AgentSettings, Knowledge, Profile, TransportKind};

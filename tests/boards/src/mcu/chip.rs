@@ -111,7 +111,10 @@ impl Chip {
         let Self {
             name, architecture, ..
         } = self;
-        let code: Vec<u8> = ALGORITHM.iter().flat_map(|half| half.to_le_bytes()).collect();
+        let code: Vec<u8> = ALGORITHM
+            .iter()
+            .flat_map(|half| half.to_le_bytes())
+            .collect();
         let code = base64(&code);
         format!(
             "name: graphprune emulated {name}
@@ -169,10 +172,9 @@ fn base64(bytes: &[u8]) -> String {
     const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut text = String::new();
     for group in bytes.chunks(3) {
-        let word = group
-            .iter()
-            .enumerate()
-            .fold(0u32, |word, (at, byte)| word | u32::from(*byte) << (16 - 8 * at));
+        let word = group.iter().enumerate().fold(0u32, |word, (at, byte)| {
+            word | u32::from(*byte) << (16 - 8 * at)
+        });
         for digit in 0..4 {
             let letter = match digit <= group.len() {
                 true => char::from(DIGITS[(word >> (18 - 6 * digit)) as usize & 63]),
@@ -191,7 +193,12 @@ mod tests {
 
     #[test]
     fn base64_is_that_of_rfc_4648() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foobar", "Zm9vYmFy")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

@@ -247,7 +247,8 @@ impl Core {
         if self.running {
             return Err(io::Error::other("the core runs"));
         }
-        if selector & (1 << 16) != 0 { self.gdb.set_register(register, self.transfer)
+        if selector & (1 << 16) != 0 {
+            self.gdb.set_register(register, self.transfer)
         } else {
             self.transfer = self.gdb.register(register)?;
             Ok(())

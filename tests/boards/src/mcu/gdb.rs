@@ -57,7 +57,10 @@ impl Register {
 }
 
 fn malformed(what: &str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, format!("the emulator's stub: {what}"))
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the emulator's stub: {what}"),
+    )
 }
 
 impl Gdb {

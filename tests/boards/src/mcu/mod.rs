@@ -19,7 +19,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::unix::net::UnixStream;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use tempfile::TempDir;
@@ -68,6 +68,7 @@ pub struct Mcu {
 struct Bridge {
     port: Mutex<Port>,
     is_closed: AtomicBool,
+    requests: AtomicU64,
 }
 
 impl std::fmt::Debug for Bridge {
@@ -98,6 +99,7 @@ impl Mcu {
         let bridge = Arc::new(Bridge {
             port: Mutex::new(port),
             is_closed: AtomicBool::new(false),
+            requests: AtomicU64::new(0),
         });
         let of_thread = Arc::clone(&bridge);
         std::thread::spawn(move || of_thread.listen(&listener));
@@ -113,6 +115,11 @@ impl Mcu {
     /// Returns where the probe listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Returns how many requests the probe has answered.
+    pub fn requests(&self) -> u64 {
+        self.bridge.requests.load(Ordering::Relaxed)
     }
 
     /// Returns the chip's name in [`Self::description`].
@@ -209,6 +216,7 @@ impl Bridge {
                 None => wire::Answer::Failed,
             };
             answers.write_all(answer.text().as_bytes())?;
+            self.requests.fetch_add(1, Ordering::Relaxed);
         }
     }
 }
@@ -225,8 +233,16 @@ fn emulator(
     let words = kit.mcu("qemu-system-arm", "usr/bin/qemu-system-arm");
     let mut command = Command::new(&words[0]);
     command.args(&words[1..]).args([
-        "-M", chip.machine, "-nodefaults", "-display", "none", "-serial", "none", "-monitor",
-        "none", "-S",
+        "-M",
+        chip.machine,
+        "-nodefaults",
+        "-display",
+        "none",
+        "-serial",
+        "none",
+        "-monitor",
+        "none",
+        "-S",
     ]);
     command.arg("-chardev").arg(format!(
         "socket,id=gdb,path={},server=on,wait=off",
@@ -255,7 +271,9 @@ fn connect(socket: &Path, emulator: &mut Child, log: &PathBuf) -> Result<UnixStr
             Ok(None) => Ok(None),
             _ => Err(BoardError::Program {
                 program: "qemu-system-arm".into(),
-                status: emulator.wait().map_err(BoardError::start("qemu-system-arm"))?,
+                status: emulator
+                    .wait()
+                    .map_err(BoardError::start("qemu-system-arm"))?,
                 output: output(),
             }),
         }
@@ -269,10 +287,7 @@ fn connect(socket: &Path, emulator: &mut Child, log: &PathBuf) -> Result<UnixStr
 }
 
 /// Opens the probe of a started emulator.
-fn open(
-    stream: UnixStream,
-    chip: Chip,
-) -> Result<(TcpListener, SocketAddr, Port), BoardError> {
+fn open(stream: UnixStream, chip: Chip) -> Result<(TcpListener, SocketAddr, Port), BoardError> {
     let opened = Gdb::new(stream)
         .and_then(|gdb| core::Core::new(gdb, chip.flash, chip.is_v8))
         .and_then(|core| {

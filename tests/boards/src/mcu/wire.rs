@@ -115,7 +115,13 @@ mod tests {
             assert_eq!(Request::parse(text), expected, "{text}");
         };
         check("GA", Some(Request::Name));
-        check("So08a5", Some(Request::SwdOut { bits: 0xa5, count: 8 }));
+        check(
+            "So08a5",
+            Some(Request::SwdOut {
+                bits: 0xa5,
+                count: 8,
+            }),
+        );
         check("Si20", Some(Request::SwdIn { count: 32 }));
         check("Ad00ff0004", Some(Request::ReadDp { address: 4 }));
         check(
