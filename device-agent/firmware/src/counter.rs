@@ -93,11 +93,12 @@ impl Counter {
         unsafe {
             match self {
                 Self::Cycles => DWT_CYCCNT.read_volatile(),
+                // It counts down, and turns when it reaches zero; a tick later it begins again.
                 Self::SysTick => loop {
                     let turns = TURNS.0.get().read_volatile();
                     let left = SYST_CVR.read_volatile();
-                    if TURNS.0.get().read_volatile() == turns {
-                        return (turns << SYST_BITS).wrapping_add(SYST_MOST - left);
+                    if left != 0 && TURNS.0.get().read_volatile() == turns {
+                        return (turns << SYST_BITS).wrapping_add(SYST_MOST + 1 - left);
                     }
                 },
             }

@@ -70,7 +70,7 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
     let confinement = confine::seal(&confine::Reach {
         folder,
         readable: models.chain(libraries).collect(),
-        local_sockets: providers::open_local_sockets(&options),
+        sockets: providers::sockets(&options),
     });
     if !job.models.is_empty() && !job.allow_unconfined {
         require(&confinement)?;

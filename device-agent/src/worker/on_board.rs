@@ -98,7 +98,7 @@ fn seal(job: &wire::WorkerJob) -> confine::Confinement {
     confine::seal(&confine::Reach {
         folder: Path::new(&job.folder),
         readable: models.collect(),
-        local_sockets: false,
+        sockets: confine::Sockets::Opened,
     })
 }
 

@@ -37,7 +37,7 @@ pub(super) struct Chip {
 /// Bytes of the flash.
 const FLASH_BYTES: u32 = 512 << 10;
 /// Bytes of the RAM.
-const RAM_BYTES: u32 = 256 << 10;
+const RAM_BYTES: u32 = 512 << 10;
 /// Bytes that the algorithm erases at once.
 const SECTOR_BYTES: u32 = 4096;
 /// Bytes that it programs at once.

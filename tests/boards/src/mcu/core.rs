@@ -48,6 +48,8 @@ pub(super) struct Core {
     whole_addresses: bool,
     running: bool,
     locked_up: bool,
+    /// Whether the probe holds a core that is locked up.
+    held: bool,
     was_reset: bool,
     control: u32,
     transfer: u32,
@@ -67,6 +69,7 @@ impl Core {
             whole_addresses,
             running: false,
             locked_up: false,
+            held: false,
             was_reset: false,
             control: 0,
             transfer: 0,
@@ -96,6 +99,7 @@ impl Core {
         self.pause()?;
         self.running = false;
         self.locked_up = true;
+        self.held = false;
         Ok(())
     }
 
@@ -177,11 +181,10 @@ impl Core {
             self.note(stop)?;
         }
         let mut status = self.control | S_REGRDY;
-        if !self.running && !self.locked_up {
-            status |= S_HALT;
-        }
-        if self.locked_up {
+        if self.locked_up && !self.held {
             status |= S_LOCKUP;
+        } else if !self.running {
+            status |= S_HALT;
         }
         if std::mem::take(&mut self.was_reset) {
             status |= S_RESET_ST;
@@ -208,7 +211,9 @@ impl Core {
         self.control = value & (C_DEBUGEN | C_HALT | C_STEP | C_MASKINTS);
         let halt = value & C_HALT != 0 && value & C_DEBUGEN != 0;
         if self.locked_up {
-            // A halt request ends the state of lock-up; the program cannot go on all the same.
+            // It can be held, and locks up again when it is let go.
+            self.held = halt || value & C_STEP != 0;
+            self.dfsr |= DFSR_HALTED;
             return Ok(());
         }
         match (self.running, halt) {
