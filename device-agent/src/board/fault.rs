@@ -127,6 +127,9 @@ pub enum BoardFault {
         /// What the driver reports.
         detail: String,
     },
+    /// The driver gave up.
+    #[error("the probe's driver stopped, most likely because the probe is gone: {0}")]
+    Driver(String),
     /// The flash could not be written.
     #[error("the board's flash could not be written: {0}")]
     Flash(String),

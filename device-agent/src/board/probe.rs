@@ -107,10 +107,14 @@ fn check_listener(place: &str) -> Result<(), BoardFault> {
 
 /// Returns an error with its causes, each once, in one line.
 pub fn chain(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    let line = |error: &dyn std::error::Error| {
+        let text = error.to_string();
+        text.trim_end_matches('.').to_owned()
+    };
+    let mut text = line(error);
     let mut cause = error.source();
     while let Some(inner) = cause {
-        let inner_text = inner.to_string();
+        let inner_text = line(inner);
         if !text.contains(&inner_text) {
             text = format!("{text}: {inner_text}");
         }

@@ -3,6 +3,7 @@
 //! The agent lowers, rather than the host, so that everything above it treats a board as any other
 //! device: a model is an ONNX file, and its digest names it in every store.
 
+use std::panic::AssertUnwindSafe;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -55,15 +56,32 @@ impl Model<'_> {
     }
 }
 
-/// Runs a pass.
+/// Runs a pass. A driver that panics, as some do when their probe is gone, is a fault of the board.
 pub fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError> {
     let spec: BoardSpec = serde_json::from_str(&job.board).map_err(WorkerError::internal)?;
+    let pass = AssertUnwindSafe(|| pass(job, &spec, events));
+    std::panic::catch_unwind(pass).unwrap_or_else(|payload| {
+        let texts = (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>());
+        let text = match texts {
+            (Some(text), _) => text,
+            (_, Some(text)) => *text,
+            _ => "it gave no reason",
+        };
+        Err(BoardFault::Driver(text.to_owned()).into())
+    })
+}
+
+fn pass(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<Event, WorkerError> {
     match job.pass() {
-        wire::WorkerPass::Runtime => runtime(job, &spec).map(Event::Runtime),
-        wire::WorkerPass::Sample => sample(job, &spec, events).map(Event::Samples),
+        wire::WorkerPass::Runtime => runtime(job, spec).map(Event::Runtime),
+        wire::WorkerPass::Sample => sample(job, spec, events).map(Event::Samples),
         wire::WorkerPass::Memory => memory(job, events).map(Event::Memory),
-        wire::WorkerPass::Profile => profile(job, &spec, events).map(Event::Profile),
-        wire::WorkerPass::Run => run(job, &spec, events).map(Event::Output),
+        wire::WorkerPass::Profile => profile(job, spec, events).map(Event::Profile),
+        wire::WorkerPass::Run => run(job, spec, events).map(Event::Output),
         wire::WorkerPass::Libraries | wire::WorkerPass::Unspecified => {
             Err(WorkerError::internal("boards have no such pass"))
         }

@@ -90,7 +90,7 @@ fn a_probe_that_is_pulled_costs_one_measurement() {
         let pull = |_: &mut Mcu, link: &SlowLink| {
             link.cut();
         };
-        let mut bench = check_during(requests, pull, "failed to fill whole buffer");
+        let mut bench = check_during(requests, pull, "probe");
         check_next(&mut bench);
     }
 }
@@ -112,7 +112,7 @@ fn a_probe_that_falls_silent_is_ended_by_the_workers_limit() {
 fn a_board_that_loses_its_power_costs_one_measurement() {
     for requests in MOMENTS {
         let lose = |mcu: &mut Mcu, _: &SlowLink| mcu.kill();
-        check_during(requests, lose, "failed to fill whole buffer");
+        check_during(requests, lose, "probe");
     }
 }
 
