@@ -202,10 +202,7 @@ pub fn seal(reach: &Reach<'_>) -> Confinement {
             "files (landlock)",
             only_thread().and_then(|()| files(reach)),
         ),
-        (
-            "system calls (seccomp)",
-            syscalls::deny(reach.sockets),
-        ),
+        ("system calls (seccomp)", syscalls::deny(reach.sockets)),
     ] {
         match outcome {
             Ok(()) => confinement.in_effect.push(layer.to_owned()),

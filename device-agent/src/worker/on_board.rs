@@ -61,7 +61,10 @@ pub fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerE
     let spec: BoardSpec = serde_json::from_str(&job.board).map_err(WorkerError::internal)?;
     let pass = AssertUnwindSafe(|| pass(job, &spec, events));
     std::panic::catch_unwind(pass).unwrap_or_else(|payload| {
-        let texts = (payload.downcast_ref::<String>(), payload.downcast_ref::<&str>());
+        let texts = (
+            payload.downcast_ref::<String>(),
+            payload.downcast_ref::<&str>(),
+        );
         let text = match texts {
             (Some(text), _) => text,
             (_, Some(text)) => *text,
