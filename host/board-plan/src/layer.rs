@@ -23,6 +23,9 @@ pub(crate) struct Layer {
     pub scales: Vec<f32>,
 }
 
+/// What the kernels gather windows in, in reports.
+const SCRATCH: &str = "gathered windows";
+
 /// Weights of a node as integers around 0, in the order of the file, with a scale per output.
 pub(crate) fn integers(
     graph: &Graph,
@@ -159,7 +162,7 @@ impl Layer {
         output.offset = program.buffer(node, bytes);
         let scales = self.store_scales(program, &multipliers);
         let op = if self.is_depthwise() && element == Element::I8 {
-            self.depthwise(program, output, (requant, clamp), scales)
+            self.depthwise(program, output, (requant, clamp), scales)?
         } else {
             self.dense(program, output, (requant, clamp), scales)?
         };
@@ -189,7 +192,7 @@ impl Layer {
         output: Tensor,
         (requant, clamp): (Requant, Clamp),
         scales: u32,
-    ) -> Op {
+    ) -> Result<Op, String> {
         let mut op = Depthwise {
             input: self.input.tensor,
             output,
@@ -198,16 +201,21 @@ impl Layer {
             clamp,
             weights: 0,
             scales,
+            scratch: 0,
         };
-        let row = op.row_bytes() as usize;
-        let mut packed = vec![0; row * self.entries()];
-        for (channel, weights) in self.weights.chunks(self.entries()).enumerate() {
+        let large = || "its weights exceed 4 GiB".to_string();
+        let mut packed = vec![0; op.weight_bytes().ok_or_else(large)? as usize];
+        let entries = self.entries();
+        for (channel, weights) in self.weights.chunks(entries).enumerate() {
+            let first = channel / 4 * 4 * entries + channel % 4;
             for (position, &weight) in weights.iter().enumerate() {
-                packed[position * row + channel] = weight as u8;
+                packed[first + 4 * position] = weight as u8;
             }
         }
         op.weights = program.store(packed);
-        op.into()
+        let scratch = op.scratch_bytes().ok_or_else(large)?;
+        op.scratch = program.buffer(SCRATCH, scratch);
+        Ok(op.into())
     }
 
     fn dense(
@@ -251,7 +259,7 @@ impl Layer {
             }
         }
         op.weights = program.store(packed);
-        op.scratch = program.buffer("columns", scratch);
+        op.scratch = program.buffer(SCRATCH, scratch);
         Ok(op.into())
     }
 }

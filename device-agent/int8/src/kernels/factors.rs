@@ -1,5 +1,7 @@
 //! The constants of a layer.
 
+#[cfg(dsp)]
+use crate::requant::Plain;
 use crate::requant::Rounding;
 
 /// What a layer multiplies columns with.
@@ -13,7 +15,24 @@ pub(crate) struct Factors<'a> {
     pub rounding: Option<Rounding>,
 }
 
+/// What a window of a depthwise layer covers, in one piece or in the input itself.
+#[derive(Clone, Copy)]
+pub(crate) struct Patch<'a> {
+    /// From the first position's first channel on.
+    pub bytes: &'a [u8],
+    /// Rows and columns of positions.
+    pub positions: [usize; 2],
+    /// Bytes from a position to the next below and beside it.
+    pub steps: [usize; 2],
+}
+
 impl Factors<'_> {
+    /// How sums become bytes, where the upper half of a product decides.
+    #[cfg(dsp)]
+    pub fn plain(&self) -> Option<Plain> {
+        self.rounding.and_then(Rounding::plain)
+    }
+
     /// Writes output `index` of a pixel.
     #[inline(always)]
     pub fn store(&self, to: &mut [u8], index: usize, (sum, multiplier): (i32, i32)) {

@@ -17,11 +17,13 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Lets `gather` fill the column of pixel `slot`, 0 or 1.
-    pub fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [u8])) {
+    /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
+    /// multiple of 4 entries.
+    pub fn writer(&mut self, slot: usize, _whole: bool) -> Writer<'_> {
         let start = slot * self.len;
-        if let Some(column) = self.bytes.get_mut(start..start + self.len) {
-            gather(column);
+        let column = self.bytes.get_mut(start..start + self.len);
+        Writer {
+            rest: column.unwrap_or_default(),
         }
     }
 
@@ -46,6 +48,36 @@ impl<'a> Columns<'a> {
                 }
             }
         }
+    }
+}
+
+/// Writes a column piece by piece.
+pub(crate) struct Writer<'a> {
+    rest: &'a mut [u8],
+}
+
+impl Writer<'_> {
+    fn next(&mut self, count: usize) -> &mut [u8] {
+        let rest = core::mem::take(&mut self.rest);
+        let (now, later) = rest.split_at_mut(count.min(rest.len()));
+        self.rest = later;
+        now
+    }
+
+    /// Appends `count` times the same byte.
+    pub fn fill(&mut self, byte: u8, count: usize) {
+        self.next(count).fill(byte);
+    }
+
+    /// Appends bytes.
+    pub fn copy(&mut self, from: &[u8]) {
+        let to = self.next(from.len());
+        to.copy_from_slice(&from[..to.len()]);
+    }
+
+    /// Ends the column with zeros.
+    pub fn finish(self) {
+        self.rest.fill(0);
     }
 }
 

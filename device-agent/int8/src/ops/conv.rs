@@ -2,11 +2,11 @@
 
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
-    are_bytes, weights,
+    are_apart, are_bytes, weights,
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors};
+use crate::kernels::{Columns, Factors, Writer};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -101,8 +101,6 @@ impl Conv {
             offset: self.scratch,
             len: self.scratch_bytes().unwrap_or(u32::MAX),
         };
-        let tensors = [from.region(), to.region(), scratch];
-        let apart = (0..3).all(|i| !tensors[i].meets(tensors[(i + 1) % 3]));
         all_hold(&[
             (are_bytes(&[from]), NOT_BYTES),
             (bounds.holds(from) && bounds.holds(to), OUTSIDE),
@@ -111,7 +109,7 @@ impl Conv {
                 whole(from) && whole(to) && self.window.is_sound(),
                 OTHER_SHAPE,
             ),
-            (apart, OVERLAP),
+            (are_apart([from.region(), to.region(), scratch]), OVERLAP),
             (
                 bounds.has_weights(self.weights, self.weight_bytes())
                     && bounds.has_weights(self.scales, Some(self.scale_bytes())),
@@ -183,7 +181,10 @@ impl Gathering<'_> {
             let count = pair.len() / pixel;
             for slot in 0..count {
                 let at = index * PIXELS + slot;
-                columns.fill(slot, |column| self.gather([at / width, at % width], column));
+                self.gather(
+                    [at / width, at % width],
+                    columns.writer(slot, self.is_whole()),
+                );
             }
             let (one, two) = pair.split_at_mut(pixel);
             let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
@@ -195,46 +196,46 @@ impl Gathering<'_> {
         Ok(())
     }
 
+    /// Whether the pieces of columns have multiples of 4 entries.
+    fn is_whole(&self) -> bool {
+        self.channels.1.is_multiple_of(4)
+    }
+
     /// Gathers the column of an output pixel.
-    fn gather(&self, [row, column]: [usize; 2], to: &mut [u8]) {
+    fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
         let window = &self.conv.window;
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;
         let zero = self.conv.input.zero_point as u8;
-        let mut rest = to;
-        let mut put = |from: Option<&[u8]>, count: usize| {
-            let (now, later) = core::mem::take(&mut rest).split_at_mut(count);
-            match from {
-                Some(from) => now.copy_from_slice(from),
-                None => now.fill(zero),
-            }
-            rest = later;
-        };
         // Pixels that lie side by side are one run of bytes.
         let side_by_side = window.dilation[1] == 1 && count == channels;
         let inside = window.inside(1, column, width);
         let kernel = window.kernel.map(usize::from);
         for y in 0..kernel[0] {
             let Some(y) = window.source(0, row, y, height) else {
-                put(None, kernel[1] * count);
+                to.fill(zero, kernel[1] * count);
                 continue;
             };
             if side_by_side {
-                put(None, inside.start * count);
+                to.fill(zero, inside.start * count);
                 if let Some(x) = window.source(1, column, inside.start, width) {
                     let start = (y * width + x) * channels;
-                    let len = inside.len() * count;
-                    put(self.from.get(start..start + len), len);
+                    let end = start + inside.len() * count;
+                    to.copy(self.from.get(start..end).unwrap_or_default());
                 }
-                put(None, (kernel[1] - inside.end) * count);
+                to.fill(zero, (kernel[1] - inside.end) * count);
                 continue;
             }
             for x in 0..kernel[1] {
-                let x = window.source(1, column, x, width);
-                let start = x.map(|x| (y * width + x) * channels + first);
-                put(start.and_then(|s| self.from.get(s..s + count)), count);
+                match window.source(1, column, x, width) {
+                    Some(x) => {
+                        let start = (y * width + x) * channels + first;
+                        to.copy(self.from.get(start..start + count).unwrap_or_default());
+                    }
+                    None => to.fill(zero, count),
+                }
             }
         }
-        rest.fill(0);
+        to.finish();
     }
 }

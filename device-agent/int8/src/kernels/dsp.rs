@@ -1,0 +1,148 @@
+//! The same sums with the instructions of the DSP extension, which multiply two pairs of halfwords
+//! and add the products.
+//!
+//! Columns are kept as halfwords: for each four entries `a b c d`, the words `a c` and `b d`, as
+//! SXTB16 makes them of four bytes; the words of two pixels alternate. The weights' bytes are
+//! extended likewise while they are read.
+#![allow(unsafe_code)]
+
+mod assembly;
+
+use assembly::{Blocks, Pairs};
+
+use super::depthwise::depthwise_from;
+use super::factors::{Factors, Patch};
+
+/// Columns of up to two output pixels.
+pub(crate) struct Columns<'a> {
+    /// Two columns of halfwords, then one of bytes.
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
+    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
+        Self {
+            bytes: scratch,
+            len,
+        }
+    }
+
+    /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
+    /// multiple of 4 entries.
+    pub fn writer(&mut self, slot: usize, whole: bool) -> Writer<'_> {
+        let middle = (4 * self.len).min(self.bytes.len());
+        let (halves, staged) = self.bytes.split_at_mut(middle);
+        Writer {
+            halves,
+            at: 4 * slot.min(1),
+            staged: if whole { &mut [] } else { staged },
+            count: 0,
+        }
+    }
+
+    /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
+    /// group's outputs per pixel.
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_>, mut to: [&mut [u8]; PIXELS]) {
+        let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
+        let mut done = 0;
+        if let (Some(plain), [one, two]) = (by.plain(), &mut to[..]) {
+            let pairs = Pairs {
+                packed: by.packed,
+                halves,
+                scales: by.scales,
+                plain,
+            };
+            done = pairs.multiply(one, two);
+        }
+        let pairs = by.packed.chunks_exact((2 * self.len).max(1));
+        let rest = pairs.zip(by.scales.chunks(2)).enumerate();
+        for (index, (packed, scales)) in rest.skip(done) {
+            let sums = assembly::sums::<PIXELS>(packed, halves);
+            for (pixel, sums) in sums.iter().enumerate().take(PIXELS) {
+                for (output, (&sum, scale)) in sums.iter().zip(scales).enumerate() {
+                    let [bias, multiplier] = scale.map(i32::from_le_bytes);
+                    let sum = (sum.wrapping_add(bias), multiplier);
+                    by.store(to[pixel], 2 * index + output, sum);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a column piece by piece.
+pub(crate) struct Writer<'a> {
+    halves: &'a mut [u8],
+    /// Where the next word goes.
+    at: usize,
+    /// Bytes that wait to be extended, if pieces end between words.
+    staged: &'a mut [u8],
+    count: usize,
+}
+
+/// Distance of two words of a column.
+const STEP: usize = 8;
+
+impl Writer<'_> {
+    /// Appends `count` times the same byte.
+    pub fn fill(&mut self, byte: u8, count: usize) {
+        if !self.staged.is_empty() {
+            if let Some(to) = self.staged.get_mut(self.count..self.count + count) {
+                to.fill(byte);
+            }
+            self.count += count;
+            return;
+        }
+        let half = i16::from(byte as i8).to_le_bytes();
+        let word = [half[0], half[1], half[0], half[1]];
+        for _ in 0..count / 2 {
+            if let Some(to) = self.halves.get_mut(self.at..self.at + 4) {
+                to.copy_from_slice(&word);
+            }
+            self.at += STEP;
+        }
+    }
+
+    /// Appends bytes.
+    pub fn copy(&mut self, from: &[u8]) {
+        if self.staged.is_empty() {
+            self.at += assembly::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
+            return;
+        }
+        if let Some(to) = self.staged.get_mut(self.count..self.count + from.len()) {
+            to.copy_from_slice(from);
+        }
+        self.count += from.len();
+    }
+
+    /// Ends the column with zeros.
+    pub fn finish(self) {
+        if !self.staged.is_empty() {
+            if let Some(rest) = self.staged.get_mut(self.count..) {
+                rest.fill(0);
+            }
+            assembly::extend(
+                self.staged,
+                self.halves.get_mut(self.at..).unwrap_or_default(),
+            );
+        }
+    }
+}
+
+/// Outputs of a pixel of a depthwise layer with one output channel per input channel.
+pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
+    let done = match by.plain() {
+        Some(plain) => {
+            let blocks = Blocks {
+                patch,
+                packed: by.packed,
+                scales: by.scales,
+                plain,
+            };
+            4 * blocks.multiply(to)
+        }
+        None => 0,
+    };
+    depthwise_from(done, patch, by, to);
+}
