@@ -3,13 +3,16 @@
 use super::factors::{Factors, Patch};
 use crate::requant::Rounding;
 
-/// Outputs of a pixel of a depthwise layer with one output channel per input channel.
+/// Outputs of pixels side by side of a depthwise layer with one output channel per input channel.
 #[cfg(not(dsp))]
 pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
-    depthwise_from(0, patch, by, to);
+    for (index, pixel) in to.chunks_exact_mut(by.scales.len().max(1)).enumerate() {
+        let bytes = patch.bytes.get(index * patch.next..).unwrap_or_default();
+        depthwise_from(0, Patch { bytes, ..patch }, by, pixel);
+    }
 }
 
-/// As [`depthwise`], from the output `first` on, a multiple of 4.
+/// Outputs of one pixel, from the channel `first` on, a multiple of 4.
 pub(crate) fn depthwise_from(first: usize, patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
     let Some(rounding) = by.rounding else {
         return;

@@ -130,8 +130,9 @@ impl Writer<'_> {
     }
 }
 
-/// Outputs of a pixel of a depthwise layer with one output channel per input channel.
+/// Outputs of pixels side by side of a depthwise layer with one output channel per input channel.
 pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
+    let channels = by.scales.len().max(1);
     let done = match by.plain() {
         Some(plain) => {
             let blocks = Blocks {
@@ -144,5 +145,12 @@ pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
         }
         None => 0,
     };
-    depthwise_from(done, patch, by, to);
+    if done == channels {
+        return;
+    }
+    for (index, pixel) in to.chunks_exact_mut(channels).enumerate() {
+        let bytes = patch.bytes.get(index * patch.next..).unwrap_or_default();
+        let first = if index == 0 { done } else { 0 };
+        depthwise_from(first, Patch { bytes, ..patch }, by, pixel);
+    }
 }

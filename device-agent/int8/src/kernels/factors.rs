@@ -15,7 +15,8 @@ pub(crate) struct Factors<'a> {
     pub rounding: Option<Rounding>,
 }
 
-/// What a window of a depthwise layer covers, in one piece or in the input itself.
+/// What the windows of pixels side by side of a depthwise layer cover: a copy, or the input
+/// itself.
 #[derive(Clone, Copy)]
 pub(crate) struct Patch<'a> {
     /// From the first position's first channel on.
@@ -24,6 +25,8 @@ pub(crate) struct Patch<'a> {
     pub positions: [usize; 2],
     /// Bytes from a position to the next below and beside it.
     pub steps: [usize; 2],
+    /// Bytes from a window to that of the next pixel.
+    pub next: usize,
 }
 
 impl Factors<'_> {

@@ -99,17 +99,40 @@ impl Depthwise {
         let scratch = start..start + self.scratch_bytes().ok_or(Failed)? as usize;
         let [from, to, scratch] =
             memory.parts([self.input.range(), self.output.range(), scratch])?;
-        let out_width = usize::from(self.output.width);
-        let channels = usize::from(self.output.channels).max(1);
-        for (index, pixel) in to.chunks_exact_mut(channels).enumerate() {
-            let at = [index / out_width, index % out_width];
-            if self.output.channels == self.input.channels {
-                depthwise(self.patch(at, from, scratch)?, factors, pixel);
-            } else {
-                self.multiple(at, from, (factors, pixel))?;
+        let [_, out_width, channels] = self.output.dims();
+        let single = self.output.channels == self.input.channels;
+        for (row, pixels) in to.chunks_exact_mut(out_width * channels).enumerate() {
+            let mut rest = pixels;
+            let mut column = 0;
+            while !rest.is_empty() {
+                let at = [row, column];
+                let count = if single { self.run_from(at) } else { 1 };
+                let (now, later) = rest.split_at_mut((count * channels).min(rest.len()));
+                if single {
+                    depthwise(self.patch(at, from, scratch)?, factors, now);
+                } else {
+                    self.multiple(at, from, (factors, now))?;
+                }
+                rest = later;
+                column += count;
             }
         }
         Ok(())
+    }
+
+    /// The number of pixels from one on, in its row, whose windows the kernels find in the input
+    /// itself: they have no padding, and whole words of channels. 1 if there is none.
+    fn run_from(&self, [row, column]: [usize; 2]) -> usize {
+        let [height, width, channels] = self.input.dims();
+        let full = |axis, at, size| {
+            self.window.inside(axis, at, size).len() == usize::from(self.window.kernel[axis])
+        };
+        if !channels.is_multiple_of(4) || !full(0, row, height) {
+            return 1;
+        }
+        let end = usize::from(self.output.width);
+        let last = (column..end).find(|&column| !full(1, column, width));
+        (last.unwrap_or(end) - column).max(1)
     }
 
     /// What the window of an output pixel covers: the input itself where it has whole words of
@@ -136,6 +159,7 @@ impl Depthwise {
                 bytes: from.get((y * width + x) * channels..).ok_or(Failed)?,
                 positions,
                 steps: [down * width * channels, beside * channels],
+                next: usize::from(window.stride[1]) * channels,
             });
         }
         let step = channels.next_multiple_of(4);
@@ -161,6 +185,7 @@ impl Depthwise {
             bytes: scratch,
             positions,
             steps: [positions[1] * step, step],
+            next: 0,
         })
     }
 

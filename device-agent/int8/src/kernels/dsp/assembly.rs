@@ -24,14 +24,29 @@ pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
 #[unsafe(naked)]
 unsafe extern "C" fn extend_words(from: *const u8, to: *mut u8, words: usize) {
     naked_asm!(
-        "2:",
+        // Two words a round, the first round half as long where they are odd.
+        "lsrs r2, #1",
+        "bcc 3f",
+        "ldr r3, [r0], #4",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "str r12, [r1], #8",
+        "str r3, [r1], #8",
+        "beq 4f",
+        "3:",
+        "ldr r3, [r0], #4",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "str r12, [r1], #8",
+        "str r3, [r1], #8",
         "ldr r3, [r0], #4",
         "subs r2, #1",
         "sxtb16 r12, r3",
         "sxtb16 r3, r3, ror #8",
         "str r12, [r1], #8",
         "str r3, [r1], #8",
-        "bne 2b",
+        "bne 3b",
+        "4:",
         "bx lr",
     )
 }
@@ -137,7 +152,7 @@ pub(super) struct Pairs<'a> {
     pub plain: Plain,
 }
 
-/// What [`two_pixels`] reads; its order is that of the assembly.
+/// What [`even_pixels`] reads; its order is that of the assembly.
 #[repr(C)]
 struct PairsCall {
     packed: *const u8,
@@ -176,18 +191,27 @@ impl Pairs<'_> {
         // SAFETY: `quads` and `pairs` are positive; there are 16 * quads bytes of halfwords, as
         // many weights as pairs times 8 * quads, and two scales and two bytes of either output
         // per pair. All but the outputs begin on words.
-        unsafe { two_pixels(&call) };
+        unsafe {
+            if quads.is_multiple_of(2) {
+                even_pixels(&call);
+            } else {
+                odd_pixels(&call);
+            }
+        }
         self.plain.limit(&mut one[..2 * pairs]);
         self.plain.limit(&mut two[..2 * pairs]);
         pairs
     }
 }
 
-/// # Safety
-/// The call's ends lie behind their beginnings, by whole pairs; all of what it points to is there.
-#[unsafe(naked)]
-unsafe extern "C" fn two_pixels(call: &PairsCall) {
-    naked_asm!(
+/// Defines a function that computes the outputs of two pixels. `$entry` goes to the second half of
+/// the unrolled loop where a column has an odd number of words.
+macro_rules! two_pixels {
+    ($(#[$doc:meta])* $name:ident $entry:literal) => {
+        $(#[$doc])*
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(call: &PairsCall) {
+            naked_asm!(
         "push {{r4-r11, lr}}",
         "sub sp, #36",
         // The call moves to the stack, where one register less is needed to reach it.
@@ -199,13 +223,29 @@ unsafe extern "C" fn two_pixels(call: &PairsCall) {
         "mov r0, r1",
         "mov lr, r3",
         "2:",
-        "ldrd r1, r4, [sp, #4]",
+        "ldr r1, [sp, #4]",
         "ldr r4, [sp, #12]",
         "ldr r8, [r4]",
         "ldr r10, [r4, #8]",
         "mov r9, r8",
         "mov r11, r10",
+        $entry,
         "3:",
+        "ldmia r0!, {{r2, r3}}",
+        "ldmia r1!, {{r4-r7}}",
+        "sxtb16 r12, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlad r8, r12, r4, r8",
+        "smlad r9, r12, r5, r9",
+        "smlad r8, r2, r6, r8",
+        "smlad r9, r2, r7, r9",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "smlad r10, r12, r4, r10",
+        "smlad r11, r12, r5, r11",
+        "smlad r10, r3, r6, r10",
+        "smlad r11, r3, r7, r11",
+        "4:",
         "ldmia r0!, {{r2, r3}}",
         "ldmia r1!, {{r4-r7}}",
         "cmp r1, lr",
@@ -250,10 +290,25 @@ unsafe extern "C" fn two_pixels(call: &PairsCall) {
         "bne 2b",
         "add sp, #36",
         "pop {{r4-r11, pc}}",
-    )
+            )
+        }
+    };
 }
 
-/// Channels of a pixel of a depthwise layer, by four.
+two_pixels! {
+    /// # Safety
+    /// The call's ends lie behind their beginnings, by whole pairs and an even number of words;
+    /// all of what it points to is there.
+    even_pixels ""
+}
+
+two_pixels! {
+    /// # Safety
+    /// As [`even_pixels`], with an odd number of words.
+    odd_pixels "b 4f"
+}
+
+/// Channels of pixels side by side of a depthwise layer, by four.
 pub(super) struct Blocks<'a> {
     pub patch: Patch<'a>,
     pub packed: &'a [u8],
@@ -261,7 +316,7 @@ pub(super) struct Blocks<'a> {
     pub plain: Plain,
 }
 
-/// What [`four_channels`] reads; its order is that of the assembly.
+/// What [`any_window`] reads and counts in; its order is that of the assembly.
 #[repr(C)]
 struct BlocksCall {
     packed: *const u8,
@@ -274,26 +329,42 @@ struct BlocksCall {
     rows: usize,
     columns: usize,
     beside: usize,
-    /// Bytes from the position behind a row to the next row.
+    /// Bytes from where a row ends in the loop to the next row.
     back: isize,
+    /// The input of the first channel.
+    window: *const u8,
+    /// Bytes to the next pixel's window.
+    next: usize,
+    first_scales: *const [[u8; 4]; 2],
+    pixels: usize,
 }
 
 impl Blocks<'_> {
-    /// Computes the channels that come in fours; returns the number of fours.
+    /// Computes the outputs of as many whole pixels as `to` has, if the channels come in fours;
+    /// otherwise the fours of one pixel. Returns the number of fours per pixel.
     pub fn multiply(&self, to: &mut [u8]) -> usize {
         let [rows, columns] = self.patch.positions;
         let [down, beside] = self.patch.steps;
-        let positions = rows * columns;
-        let fours =
-            (self.scales.len().min(to.len()) / 4).min(self.packed.len() / (4 * positions).max(1));
-        let last = rows.saturating_sub(1) * down + columns.saturating_sub(1) * beside;
-        if positions == 0 || fours == 0 || self.patch.bytes.len() < last + 4 * fours {
+        let (positions, channels) = (rows * columns, self.scales.len());
+        let fours = (channels / 4).min(self.packed.len() / (4 * positions).max(1));
+        let pixels = match 4 * fours == channels {
+            true => to.len() / channels.max(1),
+            false => usize::from(to.len() >= channels),
+        };
+        if positions == 0 || fours == 0 || pixels == 0 {
+            return 0;
+        }
+        let last = (rows - 1) * down + (columns - 1) * beside + (pixels - 1) * self.patch.next;
+        if self.patch.bytes.len() < last + 4 * fours {
             return 0;
         }
         let scales = self.scales[..4 * fours].as_ptr_range();
+        let input = self.patch.bytes.as_ptr();
+        // The loop over three positions does not move along a row.
+        let moved = if columns == 3 { 0 } else { columns * beside };
         let mut call = BlocksCall {
             packed: self.packed.as_ptr(),
-            input: self.patch.bytes.as_ptr(),
+            input,
             scales: scales.start,
             scales_end: scales.end,
             output: to.as_mut_ptr(),
@@ -302,13 +373,23 @@ impl Blocks<'_> {
             rows,
             columns,
             beside,
-            back: down as isize - (columns * beside) as isize,
+            back: down as isize - moved as isize,
+            window: input,
+            next: self.patch.next,
+            first_scales: scales.start,
+            pixels,
         };
-        // SAFETY: rows, columns and fours are positive; the last position's channels lie in the
-        // patch; there are weights, scales and outputs for all fours. Weights and scales begin on
-        // words.
-        unsafe { four_channels(&mut call) };
-        self.plain.limit(&mut to[..4 * fours]);
+        // SAFETY: rows, columns, fours and pixels are positive; the last window's channels lie in
+        // the patch; there are weights and scales for all fours, and outputs for all pixels.
+        // Weights and scales begin on words.
+        unsafe {
+            if columns == 3 {
+                three_columns(&mut call);
+            } else {
+                any_window(&mut call);
+            }
+        }
+        self.plain.limit(&mut to[..pixels * 4 * fours]);
         fours
     }
 }
@@ -316,11 +397,12 @@ impl Blocks<'_> {
 /// # Safety
 /// The counts of the call are positive; all of what it points to is there.
 #[unsafe(naked)]
-unsafe extern "C" fn four_channels(call: &mut BlocksCall) {
+unsafe extern "C" fn any_window(call: &mut BlocksCall) {
     naked_asm!(
         "push {{r0, r4-r11, lr}}",
         "ldr r11, [r0]",
         "2:",
+        // Bias of four channels.
         "ldr r0, [sp]",
         "ldrd r1, r2, [r0, #4]",
         "ldr r4, [r2]",
@@ -350,17 +432,17 @@ unsafe extern "C" fn four_channels(call: &mut BlocksCall) {
         "add r1, r2",
         "bne 3b",
         "ldrd r1, r2, [r0, #4]",
-        "adds r1, #4",
         "ldrd r8, r9, [r0, #20]",
+        "adds r1, #4",
         "ldr r3, [r2, #4]",
         "ldr r10, [r2, #12]",
-        "smmla r4, r4, r3, r8",
-        "ldr r3, [r2, #20]",
-        "smmla r5, r5, r10, r8",
-        "ldr r10, [r2, #28]",
-        "smmla r6, r6, r3, r8",
-        "smmla r7, r7, r10, r8",
+        "ldr r12, [r2, #20]",
+        "ldr lr, [r2, #28]",
         "adds r2, #32",
+        "smmla r4, r4, r3, r8",
+        "smmla r5, r5, r10, r8",
+        "smmla r6, r6, r12, r8",
+        "smmla r7, r7, lr, r8",
         "strd r1, r2, [r0, #4]",
         "ldrd r3, r10, [r0, #12]",
         "asr r4, r4, r9",
@@ -377,6 +459,112 @@ unsafe extern "C" fn four_channels(call: &mut BlocksCall) {
         "strb r7, [r10], #1",
         "str r10, [r0, #16]",
         "cmp r2, r3",
+        "bne 2b",
+        // The next pixel: all channels again, of the next window.
+        "ldrd r4, r5, [r0, #44]",
+        "ldrd r6, r7, [r0, #52]",
+        "adds r4, r5",
+        "ldr r11, [r0]",
+        "subs r7, #1",
+        "str r4, [r0, #4]",
+        "str r6, [r0, #8]",
+        "str r4, [r0, #44]",
+        "str r7, [r0, #56]",
+        "bne 2b",
+        "pop {{r0, r4-r11, pc}}",
+    )
+}
+
+/// # Safety
+/// As [`any_window`], and there are three columns.
+#[unsafe(naked)]
+unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
+    naked_asm!(
+        "push {{r0, r4-r11, lr}}",
+        "ldr r11, [r0]",
+        "2:",
+        // Bias of four channels.
+        "ldr r0, [sp]",
+        "ldrd r1, r2, [r0, #4]",
+        "ldr r4, [r2]",
+        "ldr r5, [r2, #8]",
+        "ldr r6, [r2, #16]",
+        "ldr r7, [r2, #24]",
+        "ldr lr, [r0, #28]",
+        "ldr r10, [r0, #36]",
+        "3:",
+        "ldmia r11!, {{r3, r8, r9}}",
+        "ldr r2, [r1]",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r3, r5",
+        "smlatt r7, r2, r3, r7",
+        "ldr r2, [r1, r10]",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r8, r5",
+        "smlatt r7, r2, r8, r7",
+        "ldr r2, [r1, r10, lsl #1]",
+        "sxtb16 r12, r9",
+        "sxtb16 r9, r9, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r9, r5",
+        "smlatt r7, r2, r9, r7",
+        "ldr r0, [sp]",
+        "subs lr, #1",
+        "ldr r2, [r0, #40]",
+        "add r1, r2",
+        "bne 3b",
+        "ldrd r1, r2, [r0, #4]",
+        "ldrd r8, r9, [r0, #20]",
+        "adds r1, #4",
+        "ldr r3, [r2, #4]",
+        "ldr r10, [r2, #12]",
+        "ldr r12, [r2, #20]",
+        "ldr lr, [r2, #28]",
+        "adds r2, #32",
+        "smmla r4, r4, r3, r8",
+        "smmla r5, r5, r10, r8",
+        "smmla r6, r6, r12, r8",
+        "smmla r7, r7, lr, r8",
+        "strd r1, r2, [r0, #4]",
+        "ldrd r3, r10, [r0, #12]",
+        "asr r4, r4, r9",
+        "asr r5, r5, r9",
+        "asr r6, r6, r9",
+        "asr r7, r7, r9",
+        "ssat r4, #8, r4",
+        "ssat r5, #8, r5",
+        "ssat r6, #8, r6",
+        "ssat r7, #8, r7",
+        "strb r4, [r10], #1",
+        "strb r5, [r10], #1",
+        "strb r6, [r10], #1",
+        "strb r7, [r10], #1",
+        "str r10, [r0, #16]",
+        "cmp r2, r3",
+        "bne 2b",
+        // The next pixel: all channels again, of the next window.
+        "ldrd r4, r5, [r0, #44]",
+        "ldrd r6, r7, [r0, #52]",
+        "adds r4, r5",
+        "ldr r11, [r0]",
+        "subs r7, #1",
+        "str r4, [r0, #4]",
+        "str r6, [r0, #8]",
+        "str r4, [r0, #44]",
+        "str r7, [r0, #56]",
         "bne 2b",
         "pop {{r0, r4-r11, pc}}",
     )
