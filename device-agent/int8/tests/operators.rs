@@ -122,13 +122,28 @@ impl Layer {
             .iter()
             .map(|_| rng.random_range(1 << 26..i32::MAX))
             .collect();
+        let outputs_in_all = usize::from(self.outputs);
         let depthwise = per_group == 1 && self.groups > 1 && !self.sums;
+        let rows = weights.chunks(entries).zip(&biases);
+        let folded: Vec<i32> = rows
+            .map(|(row, bias)| bias + 17 * row.iter().map(|&w| i32::from(w)).sum::<i32>())
+            .collect();
+        let (group, block) = if depthwise {
+            (outputs_in_all, 4)
+        } else {
+            (outputs_in_all / usize::from(self.groups), 2)
+        };
         let mut packed = Vec::new();
-        for (row, (&bias, &multiplier)) in biases.iter().zip(&multipliers).enumerate() {
-            let row = &weights[row * entries..][..entries];
-            let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
-            packed.extend((bias + 17 * sum).to_le_bytes());
-            packed.extend(multiplier.to_le_bytes());
+        for first in (0..outputs_in_all).step_by(group) {
+            for first_of_block in (first..first + group).step_by(block) {
+                for list in [&folded, &multipliers] {
+                    for output in first_of_block..first_of_block + block {
+                        let there = output < first + group;
+                        let value = if there { list[output] } else { 0 };
+                        packed.extend(value.to_le_bytes());
+                    }
+                }
+            }
         }
         let start = packed.len() as u32;
         if depthwise {

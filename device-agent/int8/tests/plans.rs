@@ -123,6 +123,8 @@ fn try_run(bytes: &[u8]) -> Option<Result<(), RunError>> {
 }
 
 proptest! {
+    #![proptest_config(ProptestConfig::with_cases(20_000))]
+
     #[test]
     fn changed_plans_are_refused_or_stay_within_their_bounds(
         changes in proptest::collection::vec((any::<prop::sample::Index>(), any::<u8>()), 1..6),

@@ -160,8 +160,9 @@ impl Layer {
         };
         let bytes = output.bytes().ok_or("its output exceeds 4 GiB")?;
         output.offset = program.buffer(node, bytes);
-        let scales = self.store_scales(program, &multipliers);
-        let op = if self.is_depthwise() && element == Element::I8 {
+        let depthwise = self.is_depthwise() && element == Element::I8;
+        let scales = self.store_scales(program, &multipliers, depthwise);
+        let op = if depthwise {
             self.depthwise(program, output, (requant, clamp), scales)?
         } else {
             self.dense(program, output, (requant, clamp), scales)?
@@ -173,17 +174,30 @@ impl Layer {
         })
     }
 
-    /// Stores biases, with the effect of the input's zero point, and multipliers.
-    fn store_scales(&self, program: &mut Program, multipliers: &[i32]) -> u32 {
+    /// Stores biases, with the effect of the input's zero point, and multipliers: per group in
+    /// blocks of as many outputs as the kernels take at a time.
+    fn store_scales(&self, program: &mut Program, multipliers: &[i32], depthwise: bool) -> u32 {
         let zero_point = i32::from(self.input.tensor.zero_point);
         let rows = self.weights.chunks(self.entries().max(1));
         let biases = rows.zip(&self.bias).map(|(row, bias)| {
             let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
             bias - zero_point * sum
         });
-        let pairs = biases.zip(multipliers).flat_map(|(bias, &m)| [bias, m]);
-        let bytes: Vec<u8> = pairs.flat_map(i32::to_le_bytes).collect();
-        program.store(bytes)
+        let biases: Vec<i32> = biases.collect();
+        let (group, block) = match depthwise {
+            true => (biases.len(), 4),
+            false => (biases.len() / usize::from(self.groups), 2),
+        };
+        let mut words: Vec<i32> = Vec::new();
+        for (biases, multipliers) in biases.chunks(group).zip(multipliers.chunks(group)) {
+            for (biases, multipliers) in biases.chunks(block).zip(multipliers.chunks(block)) {
+                for list in [biases, multipliers] {
+                    words.extend(list);
+                    words.resize(words.len().next_multiple_of(block), 0);
+                }
+            }
+        }
+        program.store(words.into_iter().flat_map(i32::to_le_bytes))
     }
 
     fn depthwise(

@@ -44,27 +44,19 @@ impl<'a> Columns<'a> {
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
-    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_>, mut to: [&mut [u8]; PIXELS]) {
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let mut done = 0;
         if let (Some(plain), [one, two]) = (by.plain(), &mut to[..]) {
-            let pairs = Pairs {
-                packed: by.packed,
-                halves,
-                scales: by.scales,
-                plain,
-            };
+            let pairs = Pairs { by, halves, plain };
             done = pairs.multiply(one, two);
         }
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
-        let rest = pairs.zip(by.scales.chunks(2)).enumerate();
-        for (index, (packed, scales)) in rest.skip(done) {
+        for (index, packed) in pairs.enumerate().skip(done) {
             let sums = assembly::sums::<PIXELS>(packed, halves);
-            for (pixel, sums) in sums.iter().enumerate().take(PIXELS) {
-                for (output, (&sum, scale)) in sums.iter().zip(scales).enumerate() {
-                    let [bias, multiplier] = scale.map(i32::from_le_bytes);
-                    let sum = (sum.wrapping_add(bias), multiplier);
-                    by.store(to[pixel], 2 * index + output, sum);
+            for (to, sums) in to.iter_mut().zip(sums) {
+                for (output, sum) in sums.into_iter().enumerate() {
+                    by.store(to, 2 * index + output, sum);
                 }
             }
         }
@@ -131,16 +123,11 @@ impl Writer<'_> {
 }
 
 /// Outputs of pixels side by side of a depthwise layer with one output channel per input channel.
-pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_>, to: &mut [u8]) {
-    let channels = by.scales.len().max(1);
+pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_, 4>, to: &mut [u8]) {
+    let channels = by.outputs.max(1);
     let done = match by.plain() {
         Some(plain) => {
-            let blocks = Blocks {
-                patch,
-                packed: by.packed,
-                scales: by.scales,
-                plain,
-            };
+            let blocks = Blocks { patch, by, plain };
             4 * blocks.multiply(to)
         }
         None => 0,

@@ -29,22 +29,18 @@ impl<'a> Columns<'a> {
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
-    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_>, to: [&mut [u8]; PIXELS]) {
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
         let columns: [&[u8]; PIXELS] = core::array::from_fn(|slot| {
             let column = self.bytes.get(slot * self.len..(slot + 1) * self.len);
             column.unwrap_or_default()
         });
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
-        for (index, (packed, scales)) in pairs.zip(by.scales.chunks(2)).enumerate() {
+        let mut to = to;
+        for (index, packed) in pairs.enumerate() {
             let sums = products(packed, columns);
-            for (pixel, &sums) in sums.iter().enumerate() {
-                for (output, (sum, scale)) in sums.iter().zip(scales).enumerate() {
-                    let [bias, multiplier] = scale.map(i32::from_le_bytes);
-                    by.store(
-                        to[pixel],
-                        2 * index + output,
-                        (sum.wrapping_add(bias), multiplier),
-                    );
+            for (to, sums) in to.iter_mut().zip(sums) {
+                for (output, sum) in sums.into_iter().enumerate() {
+                    by.store(to, 2 * index + output, sum);
                 }
             }
         }

@@ -34,8 +34,8 @@ record! {
         pub clamp: Clamp,
         /// Where the packed weights lie.
         pub weights: u32,
-        /// Where bias and multiplier of each output channel lie, as pairs of `i32`. The bias
-        /// contains the effect of the input's zero point.
+        /// Where the scales lie: per group, for each two outputs, two biases and two multipliers,
+        /// all `i32`. A bias contains the effect of the input's zero point.
         pub scales: u32,
         /// Where [`Conv::scratch_bytes`] of the arena lie that the kernels gather columns in.
         pub scratch: u32,
@@ -81,8 +81,15 @@ impl Conv {
         self.column()?.checked_mul(5)
     }
 
-    fn scale_bytes(&self) -> u32 {
-        u32::from(self.output.channels) * 8
+    /// Blocks of two outputs in a group.
+    fn blocks(&self) -> u32 {
+        self.per_group(&self.output).div_ceil(2)
+    }
+
+    /// Bytes of biases and multipliers.
+    #[must_use]
+    pub fn scale_bytes(&self) -> Option<u32> {
+        (self.blocks() * 16).checked_mul(self.groups.into())
     }
 
     /// Multiplications of a weight and an activation, those with padding included.
@@ -112,7 +119,7 @@ impl Conv {
             (are_apart([from.region(), to.region(), scratch]), OVERLAP),
             (
                 bounds.has_weights(self.weights, self.weight_bytes())
-                    && bounds.has_weights(self.scales, Some(self.scale_bytes())),
+                    && bounds.has_weights(self.scales, self.scale_bytes()),
                 NO_WEIGHTS,
             ),
             (self.requant.is_sound() && self.clamp.in_order(), UNSOUND),
@@ -134,7 +141,7 @@ impl Conv {
             return Err(Failed);
         };
         let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
-        let scales = weights(memory.weights, self.scales, Some(self.scale_bytes()))?;
+        let scales = weights(memory.weights, self.scales, self.scale_bytes())?;
         let start = self.scratch as usize;
         let scratch = start..start + self.scratch_bytes().ok_or(Failed)? as usize;
         let [from, to, scratch] =
@@ -147,11 +154,19 @@ impl Conv {
         for group in 0..usize::from(self.groups) {
             let bytes = group_bytes as usize;
             let packed = packed.get(group * bytes..(group + 1) * bytes);
-            let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
-            let scales = scales.get(group * per_group..(group + 1) * per_group);
+            let scales = scales
+                .as_chunks::<4>()
+                .0
+                .as_chunks::<2>()
+                .0
+                .as_chunks::<2>()
+                .0;
+            let blocks = self.blocks() as usize;
+            let scales = scales.get(group * blocks..(group + 1) * blocks);
             let factors = Factors {
                 packed: packed.ok_or(Failed)?,
                 scales: scales.ok_or(Failed)?,
+                outputs: per_group,
                 rounding,
             };
             let gathering = Gathering {
@@ -170,13 +185,13 @@ impl Gathering<'_> {
     fn group(
         &self,
         columns: &mut Columns<'_>,
-        factors: Factors<'_>,
+        factors: Factors<'_, 2>,
         (to, first): (&mut [u8], usize),
     ) -> Result<(), Failed> {
         let output = &self.conv.output;
         let (width, element) = (usize::from(output.width), output.element.bytes());
         let pixel = usize::from(output.channels) * element;
-        let outputs = first * element..(first + factors.scales.len()) * element;
+        let outputs = first * element..(first + factors.outputs) * element;
         for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
             let count = pair.len() / pixel;
             for slot in 0..count {

@@ -29,8 +29,8 @@ record! {
         pub clamp: Clamp,
         /// Where the packed weights lie.
         pub weights: u32,
-        /// Where bias and multiplier of each output channel lie, as pairs of `i32`. The bias
-        /// contains the effect of the input's zero point.
+        /// Where the scales lie: for each four outputs, four biases and four multipliers, all
+        /// `i32`. A bias contains the effect of the input's zero point.
         pub scales: u32,
         /// Where [`Depthwise::scratch_bytes`] of the arena lie that windows with padding are
         /// gathered in.
@@ -53,8 +53,10 @@ impl Depthwise {
         self.window.positions().checked_mul(channels)
     }
 
-    fn scale_bytes(&self) -> u32 {
-        u32::from(self.output.channels) * 8
+    /// Bytes of biases and multipliers.
+    #[must_use]
+    pub fn scale_bytes(&self) -> Option<u32> {
+        Some(u32::from(self.output.channels).div_ceil(4) * 32)
     }
 
     /// Multiplications of a weight and an activation, those with padding included.
@@ -80,7 +82,7 @@ impl Depthwise {
             (are_apart([from.region(), to.region(), scratch]), OVERLAP),
             (
                 bounds.has_weights(self.weights, self.weight_bytes())
-                    && bounds.has_weights(self.scales, Some(self.scale_bytes())),
+                    && bounds.has_weights(self.scales, self.scale_bytes()),
                 NO_WEIGHTS,
             ),
             (self.requant.is_sound() && self.clamp.in_order(), UNSOUND),
@@ -89,10 +91,17 @@ impl Depthwise {
 
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
         let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
-        let scales = weights(memory.weights, self.scales, Some(self.scale_bytes()))?;
+        let scales = weights(memory.weights, self.scales, self.scale_bytes())?;
         let factors = Factors {
             packed,
-            scales: scales.as_chunks::<4>().0.as_chunks::<2>().0,
+            scales: scales
+                .as_chunks::<4>()
+                .0
+                .as_chunks::<4>()
+                .0
+                .as_chunks::<2>()
+                .0,
+            outputs: self.output.channels.into(),
             rounding: Some(self.requant.rounding(self.output.zero_point, self.clamp)),
         };
         let start = self.scratch as usize;
@@ -194,16 +203,14 @@ impl Depthwise {
         &self,
         [row, column]: [usize; 2],
         from: &[u8],
-        (by, to): (Factors<'_>, &mut [u8]),
+        (by, to): (Factors<'_, 4>, &mut [u8]),
     ) -> Result<(), Failed> {
-        let rounding = by.rounding.ok_or(Failed)?;
         let [height, width, channels] = self.input.dims();
         let kernel = self.window.kernel.map(usize::from);
         let multiple = (to.len() / channels.max(1)).max(1);
         let positions = kernel[0] * kernel[1];
-        for (channel, value) in to.iter_mut().enumerate() {
-            let [bias, multiplier] = by.scales.get(channel).ok_or(Failed)?;
-            let mut sum = i32::from_le_bytes(*bias);
+        for channel in 0..to.len() {
+            let mut sum = 0i32;
             let mut weight = channel / 4 * 4 * positions + channel % 4;
             for y in 0..kernel[0] {
                 let y = self.window.source(0, row, y, height);
@@ -221,7 +228,7 @@ impl Depthwise {
                     weight += 4;
                 }
             }
-            *value = rounding.apply(sum, i32::from_le_bytes(*multiplier)) as u8;
+            by.store(to, channel, sum);
         }
         Ok(())
     }

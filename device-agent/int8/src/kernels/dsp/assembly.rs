@@ -2,7 +2,7 @@
 
 use core::arch::naked_asm;
 
-use crate::kernels::factors::Patch;
+use crate::kernels::factors::{Factors, Patch, Scales};
 use crate::requant::Plain;
 
 /// Extends bytes to halfwords: of each four, the words go to `to` at 0 and 8, and so on. Returns
@@ -146,9 +146,8 @@ unsafe extern "C" fn one_sums(
 
 /// Two pixels of a layer.
 pub(super) struct Pairs<'a> {
-    pub packed: &'a [u8],
+    pub by: Factors<'a, 2>,
     pub halves: &'a [u8],
-    pub scales: &'a [[[u8; 4]; 2]],
     pub plain: Plain,
 }
 
@@ -158,8 +157,8 @@ struct PairsCall {
     packed: *const u8,
     halves: *const u8,
     halves_end: *const u8,
-    scales: *const [[u8; 4]; 2],
-    scales_end: *const [[u8; 4]; 2],
+    scales: *const Scales<2>,
+    scales_end: *const Scales<2>,
     offset: i32,
     shift: u32,
     one: *mut u8,
@@ -170,15 +169,16 @@ impl Pairs<'_> {
     /// Computes the outputs that come in pairs; returns the number of pairs.
     pub fn multiply(&self, one: &mut [u8], two: &mut [u8]) -> usize {
         let quads = self.halves.len() / 16;
-        let outputs = self.scales.len().min(one.len()).min(two.len());
-        let pairs = (outputs / 2).min(self.packed.len() / (8 * quads).max(1));
+        let outputs = self.by.outputs.min(one.len()).min(two.len());
+        let pairs = (outputs / 2).min(self.by.packed.len() / (8 * quads).max(1));
+        let pairs = pairs.min(self.by.scales.len());
         if quads == 0 || pairs == 0 {
             return 0;
         }
         let halves = self.halves[..16 * quads].as_ptr_range();
-        let scales = self.scales[..2 * pairs].as_ptr_range();
+        let scales = self.by.scales[..pairs].as_ptr_range();
         let call = PairsCall {
-            packed: self.packed.as_ptr(),
+            packed: self.by.packed.as_ptr(),
             halves: halves.start,
             halves_end: halves.end,
             scales: scales.start,
@@ -189,7 +189,7 @@ impl Pairs<'_> {
             two: two.as_mut_ptr(),
         };
         // SAFETY: `quads` and `pairs` are positive; there are 16 * quads bytes of halfwords, as
-        // many weights as pairs times 8 * quads, and two scales and two bytes of either output
+        // many weights as pairs times 8 * quads, and a block of scales and two bytes of either output
         // per pair. All but the outputs begin on words.
         unsafe {
             if quads.is_multiple_of(2) {
@@ -225,8 +225,7 @@ macro_rules! two_pixels {
         "2:",
         "ldr r1, [sp, #4]",
         "ldr r4, [sp, #12]",
-        "ldr r8, [r4]",
-        "ldr r10, [r4, #8]",
+        "ldrd r8, r10, [r4]",
         "mov r9, r8",
         "mov r11, r10",
         $entry,
@@ -264,8 +263,7 @@ macro_rules! two_pixels {
         "bne 3b",
         "ldrd r4, r5, [sp, #12]",
         "ldrd r6, r7, [sp, #20]",
-        "ldr r2, [r4, #4]",
-        "ldr r3, [r4, #12]",
+        "ldrd r2, r3, [r4, #8]",
         "adds r4, #16",
         "str r4, [sp, #12]",
         "cmp r4, r5",
@@ -311,8 +309,7 @@ two_pixels! {
 /// Channels of pixels side by side of a depthwise layer, by four.
 pub(super) struct Blocks<'a> {
     pub patch: Patch<'a>,
-    pub packed: &'a [u8],
-    pub scales: &'a [[[u8; 4]; 2]],
+    pub by: Factors<'a, 4>,
     pub plain: Plain,
 }
 
@@ -321,8 +318,8 @@ pub(super) struct Blocks<'a> {
 struct BlocksCall {
     packed: *const u8,
     input: *const u8,
-    scales: *const [[u8; 4]; 2],
-    scales_end: *const [[u8; 4]; 2],
+    scales: *const Scales<4>,
+    scales_end: *const Scales<4>,
     output: *mut u8,
     offset: i32,
     shift: u32,
@@ -335,7 +332,7 @@ struct BlocksCall {
     window: *const u8,
     /// Bytes to the next pixel's window.
     next: usize,
-    first_scales: *const [[u8; 4]; 2],
+    first_scales: *const Scales<4>,
     pixels: usize,
 }
 
@@ -345,8 +342,9 @@ impl Blocks<'_> {
     pub fn multiply(&self, to: &mut [u8]) -> usize {
         let [rows, columns] = self.patch.positions;
         let [down, beside] = self.patch.steps;
-        let (positions, channels) = (rows * columns, self.scales.len());
-        let fours = (channels / 4).min(self.packed.len() / (4 * positions).max(1));
+        let (positions, channels) = (rows * columns, self.by.outputs);
+        let fours = (channels / 4).min(self.by.packed.len() / (4 * positions).max(1));
+        let fours = fours.min(self.by.scales.len());
         let pixels = match 4 * fours == channels {
             true => to.len() / channels.max(1),
             false => usize::from(to.len() >= channels),
@@ -358,12 +356,12 @@ impl Blocks<'_> {
         if self.patch.bytes.len() < last + 4 * fours {
             return 0;
         }
-        let scales = self.scales[..4 * fours].as_ptr_range();
+        let scales = self.by.scales[..fours].as_ptr_range();
         let input = self.patch.bytes.as_ptr();
         // The loop over three positions does not move along a row.
         let moved = if columns == 3 { 0 } else { columns * beside };
         let mut call = BlocksCall {
-            packed: self.packed.as_ptr(),
+            packed: self.by.packed.as_ptr(),
             input,
             scales: scales.start,
             scales_end: scales.end,
@@ -383,10 +381,10 @@ impl Blocks<'_> {
         // the patch; there are weights and scales for all fours, and outputs for all pixels.
         // Weights and scales begin on words.
         unsafe {
-            if columns == 3 {
-                three_columns(&mut call);
-            } else {
-                any_window(&mut call);
+            match [rows, columns] {
+                [3, 3] => three_by_three(&mut call),
+                [_, 3] => three_columns(&mut call),
+                _ => any_window(&mut call),
             }
         }
         self.plain.limit(&mut to[..pixels * 4 * fours]);
@@ -405,10 +403,7 @@ unsafe extern "C" fn any_window(call: &mut BlocksCall) {
         // Bias of four channels.
         "ldr r0, [sp]",
         "ldrd r1, r2, [r0, #4]",
-        "ldr r4, [r2]",
-        "ldr r5, [r2, #8]",
-        "ldr r6, [r2, #16]",
-        "ldr r7, [r2, #24]",
+        "ldmia r2, {{r4-r7}}",
         "ldr r10, [r0, #28]",
         "ldr r12, [r0, #36]",
         "3:",
@@ -434,11 +429,8 @@ unsafe extern "C" fn any_window(call: &mut BlocksCall) {
         "ldrd r1, r2, [r0, #4]",
         "ldrd r8, r9, [r0, #20]",
         "adds r1, #4",
-        "ldr r3, [r2, #4]",
-        "ldr r10, [r2, #12]",
-        "ldr r12, [r2, #20]",
-        "ldr lr, [r2, #28]",
-        "adds r2, #32",
+        "adds r2, #16",
+        "ldmia r2!, {{r3, r10, r12, lr}}",
         "smmla r4, r4, r3, r8",
         "smmla r5, r5, r10, r8",
         "smmla r6, r6, r12, r8",
@@ -486,10 +478,7 @@ unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
         // Bias of four channels.
         "ldr r0, [sp]",
         "ldrd r1, r2, [r0, #4]",
-        "ldr r4, [r2]",
-        "ldr r5, [r2, #8]",
-        "ldr r6, [r2, #16]",
-        "ldr r7, [r2, #24]",
+        "ldmia r2, {{r4-r7}}",
         "ldr lr, [r0, #28]",
         "ldr r10, [r0, #36]",
         "3:",
@@ -529,11 +518,150 @@ unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
         "ldrd r1, r2, [r0, #4]",
         "ldrd r8, r9, [r0, #20]",
         "adds r1, #4",
-        "ldr r3, [r2, #4]",
-        "ldr r10, [r2, #12]",
-        "ldr r12, [r2, #20]",
-        "ldr lr, [r2, #28]",
-        "adds r2, #32",
+        "adds r2, #16",
+        "ldmia r2!, {{r3, r10, r12, lr}}",
+        "smmla r4, r4, r3, r8",
+        "smmla r5, r5, r10, r8",
+        "smmla r6, r6, r12, r8",
+        "smmla r7, r7, lr, r8",
+        "strd r1, r2, [r0, #4]",
+        "ldrd r3, r10, [r0, #12]",
+        "asr r4, r4, r9",
+        "asr r5, r5, r9",
+        "asr r6, r6, r9",
+        "asr r7, r7, r9",
+        "ssat r4, #8, r4",
+        "ssat r5, #8, r5",
+        "ssat r6, #8, r6",
+        "ssat r7, #8, r7",
+        "strb r4, [r10], #1",
+        "strb r5, [r10], #1",
+        "strb r6, [r10], #1",
+        "strb r7, [r10], #1",
+        "str r10, [r0, #16]",
+        "cmp r2, r3",
+        "bne 2b",
+        // The next pixel: all channels again, of the next window.
+        "ldrd r4, r5, [r0, #44]",
+        "ldrd r6, r7, [r0, #52]",
+        "adds r4, r5",
+        "ldr r11, [r0]",
+        "subs r7, #1",
+        "str r4, [r0, #4]",
+        "str r6, [r0, #8]",
+        "str r4, [r0, #44]",
+        "str r7, [r0, #56]",
+        "bne 2b",
+        "pop {{r0, r4-r11, pc}}",
+    )
+}
+
+/// # Safety
+/// As [`any_window`], and there are three rows and columns.
+#[unsafe(naked)]
+unsafe extern "C" fn three_by_three(call: &mut BlocksCall) {
+    naked_asm!(
+        "push {{r0, r4-r11, lr}}",
+        "ldr r11, [r0]",
+        "2:",
+        // Bias of four channels.
+        "ldr r0, [sp]",
+        "ldrd r1, r2, [r0, #4]",
+        "ldmia r2, {{r4-r7}}",
+        "ldr lr, [r0, #40]",
+        "ldr r10, [r0, #36]",
+        "ldmia r11!, {{r3, r8, r9}}",
+        "ldr r2, [r1]",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r3, r5",
+        "smlatt r7, r2, r3, r7",
+        "ldr r2, [r1, r10]",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r8, r5",
+        "smlatt r7, r2, r8, r7",
+        "ldr r2, [r1, r10, lsl #1]",
+        "sxtb16 r12, r9",
+        "sxtb16 r9, r9, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r9, r5",
+        "smlatt r7, r2, r9, r7",
+        "add r1, lr",
+        "ldmia r11!, {{r3, r8, r9}}",
+        "ldr r2, [r1]",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r3, r5",
+        "smlatt r7, r2, r3, r7",
+        "ldr r2, [r1, r10]",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r8, r5",
+        "smlatt r7, r2, r8, r7",
+        "ldr r2, [r1, r10, lsl #1]",
+        "sxtb16 r12, r9",
+        "sxtb16 r9, r9, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r9, r5",
+        "smlatt r7, r2, r9, r7",
+        "add r1, lr",
+        "ldmia r11!, {{r3, r8, r9}}",
+        "ldr r2, [r1]",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r3, r5",
+        "smlatt r7, r2, r3, r7",
+        "ldr r2, [r1, r10]",
+        "sxtb16 r12, r8",
+        "sxtb16 r8, r8, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r8, r5",
+        "smlatt r7, r2, r8, r7",
+        "ldr r2, [r1, r10, lsl #1]",
+        "sxtb16 r12, r9",
+        "sxtb16 r9, r9, ror #8",
+        "sxtb16 r0, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlabb r4, r0, r12, r4",
+        "smlatt r6, r0, r12, r6",
+        "smlabb r5, r2, r9, r5",
+        "smlatt r7, r2, r9, r7",
+        "ldr r0, [sp]",
+        "ldrd r1, r2, [r0, #4]",
+        "ldrd r8, r9, [r0, #20]",
+        "adds r1, #4",
+        "adds r2, #16",
+        "ldmia r2!, {{r3, r10, r12, lr}}",
         "smmla r4, r4, r3, r8",
         "smmla r5, r5, r10, r8",
         "smmla r6, r6, r12, r8",
