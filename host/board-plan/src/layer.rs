@@ -146,7 +146,11 @@ impl Layer {
             Ending::Bytes(..) => self.input.scale * scale / quantity.scale,
             Ending::Sums => 1e-3,
         };
-        let factors: Vec<f32> = self.scales.iter().map(factor).collect();
+        let mut factors: Vec<f32> = self.scales.iter().map(factor).collect();
+        let mut biases = self.bias.clone();
+        if element == Element::I8 {
+            self.level(&mut factors, &mut biases);
+        }
         let (requant, multipliers) =
             fixed::requant(&factors, &sums).ok_or("its scale is far above that of its output")?;
         let [height, width, channels] = self.output;
@@ -161,7 +165,7 @@ impl Layer {
         let bytes = output.bytes().ok_or("its output exceeds 4 GiB")?;
         output.offset = program.buffer(node, bytes);
         let depthwise = self.is_depthwise() && element == Element::I8;
-        let scales = self.store_scales(program, &multipliers, depthwise);
+        let scales = self.store_scales(program, (&biases, &multipliers), depthwise);
         let op = if depthwise {
             self.depthwise(program, output, (requant, clamp), scales)?
         } else {
@@ -174,12 +178,37 @@ impl Layer {
         })
     }
 
+    /// Gives outputs without weights the greatest scale of the others, and the bias that gives
+    /// the same constant. Their own scale is arbitrary, and a far greater one would take the
+    /// digits of the others' multipliers.
+    fn level(&self, factors: &mut [f32], biases: &mut [i32]) {
+        let rows = self.weights.chunks(self.entries().max(1));
+        let flat: Vec<bool> = rows.map(|row| row.iter().all(|&w| w == 0)).collect();
+        let others = factors.iter().zip(&flat).filter(|(_, flat)| !**flat);
+        let most = others.fold(0.0f32, |most, (&factor, _)| most.max(factor));
+        if most == 0.0 || most > 0.5 {
+            return;
+        }
+        for ((factor, bias), _) in factors.iter_mut().zip(biases).zip(flat).filter(|(_, f)| *f) {
+            let constant = (*bias as f32 * *factor)
+                .round_ties_even()
+                .clamp(-512.0, 512.0);
+            *bias = (constant / most).round() as i32;
+            *factor = most;
+        }
+    }
+
     /// Stores biases, with the effect of the input's zero point, and multipliers: per group in
     /// blocks of as many outputs as the kernels take at a time.
-    fn store_scales(&self, program: &mut Program, multipliers: &[i32], depthwise: bool) -> u32 {
+    fn store_scales(
+        &self,
+        program: &mut Program,
+        (biases, multipliers): (&[i32], &[i32]),
+        depthwise: bool,
+    ) -> u32 {
         let zero_point = i32::from(self.input.tensor.zero_point);
         let rows = self.weights.chunks(self.entries().max(1));
-        let biases = rows.zip(&self.bias).map(|(row, bias)| {
+        let biases = rows.zip(biases).map(|(row, bias)| {
             let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
             bias - zero_point * sum
         });

@@ -232,13 +232,17 @@ impl Gathering<'_> {
                 continue;
             };
             if side_by_side {
-                to.fill(zero, inside.start * count);
+                if inside.start > 0 {
+                    to.fill(zero, inside.start * count);
+                }
                 if let Some(x) = window.source(1, column, inside.start, width) {
                     let start = (y * width + x) * channels;
                     let end = start + inside.len() * count;
                     to.copy(self.from.get(start..end).unwrap_or_default());
                 }
-                to.fill(zero, (kernel[1] - inside.end) * count);
+                if inside.end < kernel[1] {
+                    to.fill(zero, (kernel[1] - inside.end) * count);
+                }
                 continue;
             }
             for x in 0..kernel[1] {

@@ -133,15 +133,19 @@ impl Depthwise {
     /// itself: they have no padding, and whole words of channels. 1 if there is none.
     fn run_from(&self, [row, column]: [usize; 2]) -> usize {
         let [height, width, channels] = self.input.dims();
+        let window = &self.window;
         let full = |axis, at, size| {
-            self.window.inside(axis, at, size).len() == usize::from(self.window.kernel[axis])
+            window.inside(axis, at, size).len() == usize::from(window.kernel[axis])
         };
-        if !channels.is_multiple_of(4) || !full(0, row, height) {
+        if !channels.is_multiple_of(4) || !full(0, row, height) || !full(1, column, width) {
             return 1;
         }
-        let end = usize::from(self.output.width);
-        let last = (column..end).find(|&column| !full(1, column, width));
-        (last.unwrap_or(end) - column).max(1)
+        let [_, stride] = window.stride.map(usize::from);
+        let [_, pad] = window.pad.map(usize::from);
+        let extent = usize::from(window.kernel[1] - 1) * usize::from(window.dilation[1]) + 1;
+        let last = (width + pad).saturating_sub(extent) / stride;
+        let end = usize::from(self.output.width).min(last + 1);
+        end.saturating_sub(column).max(1)
     }
 
     /// What the window of an output pixel covers: the input itself where it has whole words of
@@ -172,22 +176,31 @@ impl Depthwise {
             });
         }
         let step = channels.next_multiple_of(4);
-        let mut pieces = scratch.chunks_exact_mut(step);
+        let zero = self.input.zero_point as u8;
+        let [_, beside] = window.dilation.map(usize::from);
+        let mut lines = scratch.chunks_exact_mut(positions[1] * step);
         for y in 0..positions[0] {
-            let y = window.source(0, row, y, height);
-            for x in 0..positions[1] {
-                let x = window.source(1, column, x, width);
-                let piece = pieces.next().ok_or(Failed)?;
-                let Some((y, x)) = y.zip(x) else {
-                    piece.fill(self.input.zero_point as u8);
-                    continue;
-                };
-                let start = (y * width + x) * channels;
-                let source = from.get(start..start + channels).ok_or(Failed)?;
-                piece
-                    .get_mut(..channels)
-                    .ok_or(Failed)?
-                    .copy_from_slice(source);
+            let line = lines.next().ok_or(Failed)?;
+            let Some(y) = window.source(0, row, y, height) else {
+                line.fill(zero);
+                continue;
+            };
+            let (first, rest) = line.split_at_mut(inside[1].start * step);
+            let (middle, last) = rest.split_at_mut(inside[1].len() * step);
+            first.fill(zero);
+            last.fill(zero);
+            let Some(x) = window.source(1, column, inside[1].start, width) else {
+                continue;
+            };
+            let source = from.get((y * width + x) * channels..).ok_or(Failed)?;
+            if beside == 1 && step == channels {
+                middle.copy_from_slice(source.get(..middle.len()).ok_or(Failed)?);
+                continue;
+            }
+            let pixels = source.chunks(beside * channels);
+            for (to, from) in middle.chunks_exact_mut(step).zip(pixels) {
+                let (to, from) = (to.get_mut(..channels), from.get(..channels));
+                to.ok_or(Failed)?.copy_from_slice(from.ok_or(Failed)?);
             }
         }
         Ok(Patch {
