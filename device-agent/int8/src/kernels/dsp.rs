@@ -6,9 +6,12 @@
 //! extended likewise while they are read.
 #![allow(unsafe_code)]
 
-mod assembly;
+mod blocks;
+mod pixels;
+mod sums;
 
-use assembly::{Blocks, Pairs};
+use blocks::Blocks;
+use pixels::Pairs;
 
 use super::depthwise::depthwise_from;
 use super::factors::{Factors, Patch};
@@ -53,7 +56,7 @@ impl<'a> Columns<'a> {
         }
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
         for (index, packed) in pairs.enumerate().skip(done) {
-            let sums = assembly::sums::<PIXELS>(packed, halves);
+            let sums = sums::sums::<PIXELS>(packed, halves);
             for (to, sums) in to.iter_mut().zip(sums) {
                 for (output, sum) in sums.into_iter().enumerate() {
                     by.store(to, 2 * index + output, sum);
@@ -99,7 +102,7 @@ impl Writer<'_> {
     /// Appends bytes.
     pub fn copy(&mut self, from: &[u8]) {
         if self.staged.is_empty() {
-            self.at += assembly::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
+            self.at += sums::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
             return;
         }
         if let Some(to) = self.staged.get_mut(self.count..self.count + from.len()) {
@@ -114,7 +117,7 @@ impl Writer<'_> {
             if let Some(rest) = self.staged.get_mut(self.count..) {
                 rest.fill(0);
             }
-            assembly::extend(
+            sums::extend(
                 self.staged,
                 self.halves.get_mut(self.at..).unwrap_or_default(),
             );
