@@ -33,6 +33,8 @@ const ALLOWED: &[Row] = &[
     ("regression", &["latency"]),
     ("report", &["agent-protocol"]),
     ("weight-codec", &[]),
+    ("int8-engine", &[]),
+    ("board-plan", &["onnx-graph", "int8-engine"]),
     (
         "pipeline",
         &[
@@ -72,6 +74,8 @@ const ALLOWED: &[Row] = &[
             "regression",
             "report",
             "weight-codec",
+            "int8-engine",
+            "board-plan",
             "pipeline",
         ],
     ),
