@@ -7,9 +7,12 @@ use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(dsp)");
+    println!("cargo::rustc-check-cfg=cfg(dsp, armv8m)");
     let target = env::var("TARGET").unwrap_or_default();
     let stated = env::var_os("CARGO_FEATURE_DSP").is_some() && target.starts_with("thumbv8m.main");
+    if stated {
+        println!("cargo::rustc-cfg=armv8m");
+    }
     if stated || target.starts_with("thumbv7em") {
         println!("cargo::rustc-cfg=dsp");
     }

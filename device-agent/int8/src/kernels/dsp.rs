@@ -6,6 +6,23 @@
 //! extended likewise while they are read.
 #![allow(unsafe_code)]
 
+/// Directive that lets the assembler take the extension's instructions, where the target leaves
+/// it open.
+#[cfg(armv8m)]
+macro_rules! machine {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
+/// All processors of the target have the extension.
+#[cfg(not(armv8m))]
+macro_rules! machine {
+    () => {
+        ""
+    };
+}
+
 mod blocks;
 mod pixels;
 mod sums;
@@ -34,6 +51,7 @@ impl<'a> Columns<'a> {
 
     /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
     /// multiple of 4 entries.
+    #[inline(always)]
     pub fn writer(&mut self, slot: usize, whole: bool) -> Writer<'_> {
         let middle = (4 * self.len).min(self.bytes.len());
         let (halves, staged) = self.bytes.split_at_mut(middle);
@@ -81,6 +99,7 @@ const STEP: usize = 8;
 
 impl Writer<'_> {
     /// Appends `count` times the same byte.
+    #[inline(always)]
     pub fn fill(&mut self, byte: u8, count: usize) {
         if !self.staged.is_empty() {
             if let Some(to) = self.staged.get_mut(self.count..self.count + count) {
@@ -100,6 +119,7 @@ impl Writer<'_> {
     }
 
     /// Appends bytes.
+    #[inline(always)]
     pub fn copy(&mut self, from: &[u8]) {
         if self.staged.is_empty() {
             self.at += sums::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());

@@ -96,6 +96,7 @@ impl Blocks<'_> {
 #[unsafe(naked)]
 unsafe extern "C" fn any_window(call: &mut BlocksCall) {
     naked_asm!(
+        machine!(),
         "push {{r0, r4-r11, lr}}",
         "ldr r11, [r0]",
         "2:",
@@ -171,6 +172,7 @@ unsafe extern "C" fn any_window(call: &mut BlocksCall) {
 #[unsafe(naked)]
 unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
     naked_asm!(
+        machine!(),
         "push {{r0, r4-r11, lr}}",
         "ldr r11, [r0]",
         "2:",
@@ -260,6 +262,7 @@ unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
 #[unsafe(naked)]
 unsafe extern "C" fn three_by_three(call: &mut BlocksCall) {
     naked_asm!(
+        machine!(),
         "push {{r0, r4-r11, lr}}",
         "ldr r11, [r0]",
         "2:",

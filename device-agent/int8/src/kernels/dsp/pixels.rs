@@ -73,6 +73,7 @@ macro_rules! two_pixels {
         #[unsafe(naked)]
         unsafe extern "C" fn $name(call: &PairsCall) {
             naked_asm!(
+                machine!(),
                 "push {{r4-r11, lr}}",
                 "sub sp, #36",
                 // The call moves to the stack, where one register less is needed to reach it.

@@ -5,6 +5,7 @@ use core::arch::naked_asm;
 
 /// Extends bytes to halfwords: of each four, the words go to `to` at 0 and 8, and so on. Returns
 /// the bytes passed in `to`.
+#[inline(always)]
 pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
     // The last word is written at 16 * words - 8, with four bytes.
     let words = (from.len() / 4).min((to.len() + 4) / 16);
@@ -22,6 +23,7 @@ pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
 #[unsafe(naked)]
 unsafe extern "C" fn extend_words(from: *const u8, to: *mut u8, words: usize) {
     naked_asm!(
+        machine!(),
         // Two words a round, the first round half as long where they are odd.
         "lsrs r2, #1",
         "bcc 3f",
@@ -77,6 +79,7 @@ unsafe extern "C" fn two_sums(
     sums: &mut [[i32; 2]; 2],
 ) {
     naked_asm!(
+        machine!(),
         "push {{r3-r11, lr}}",
         "add lr, r1, r2, lsl #4",
         "mov r8, #0",
@@ -118,6 +121,7 @@ unsafe extern "C" fn one_sums(
     sums: &mut [[i32; 2]; 2],
 ) {
     naked_asm!(
+        machine!(),
         "push {{r4-r7, lr}}",
         "add lr, r1, r2, lsl #4",
         "mov r6, #0",
