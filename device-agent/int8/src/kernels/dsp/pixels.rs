@@ -12,7 +12,7 @@ pub(super) struct Pairs<'a> {
     pub plain: Plain,
 }
 
-/// What [`even_pixels`] reads; its order is that of the assembly.
+/// What [`by_four`] reads; its order is that of the assembly.
 #[repr(C)]
 struct PairsCall {
     packed: *const u8,
@@ -53,10 +53,11 @@ impl Pairs<'_> {
         // per pair 8 * quads weights, a block of scales and two bytes of either output. All but
         // the outputs begin on words.
         unsafe {
-            if quads.is_multiple_of(2) {
-                even_pixels(&call);
-            } else {
-                odd_pixels(&call);
+            match quads % 4 {
+                0 => by_four(&call),
+                1 => and_one(&call),
+                2 => and_two(&call),
+                _ => and_three(&call),
             }
         }
         self.plain.limit(&mut one[..2 * pairs]);
@@ -65,8 +66,8 @@ impl Pairs<'_> {
     }
 }
 
-/// Defines a function that computes the outputs of two pixels. `$entry` goes to the second half of
-/// the unrolled loop where a column has an odd number of words.
+/// Defines a function that computes the outputs of two pixels. The loop takes four quads of a
+/// column a round; `$entry` skips what the first round has less.
 macro_rules! two_pixels {
     ($(#[$doc:meta])* $name:ident $entry:literal) => {
         $(#[$doc])*
@@ -107,6 +108,36 @@ macro_rules! two_pixels {
                 "smlad r10, r3, r6, r10",
                 "smlad r11, r3, r7, r11",
                 "4:",
+                "ldmia r0!, {{r2, r3}}",
+                "ldmia r1!, {{r4-r7}}",
+                "sxtb16 r12, r2",
+                "sxtb16 r2, r2, ror #8",
+                "smlad r8, r12, r4, r8",
+                "smlad r9, r12, r5, r9",
+                "smlad r8, r2, r6, r8",
+                "smlad r9, r2, r7, r9",
+                "sxtb16 r12, r3",
+                "sxtb16 r3, r3, ror #8",
+                "smlad r10, r12, r4, r10",
+                "smlad r11, r12, r5, r11",
+                "smlad r10, r3, r6, r10",
+                "smlad r11, r3, r7, r11",
+                "5:",
+                "ldmia r0!, {{r2, r3}}",
+                "ldmia r1!, {{r4-r7}}",
+                "sxtb16 r12, r2",
+                "sxtb16 r2, r2, ror #8",
+                "smlad r8, r12, r4, r8",
+                "smlad r9, r12, r5, r9",
+                "smlad r8, r2, r6, r8",
+                "smlad r9, r2, r7, r9",
+                "sxtb16 r12, r3",
+                "sxtb16 r3, r3, ror #8",
+                "smlad r10, r12, r4, r10",
+                "smlad r11, r12, r5, r11",
+                "smlad r10, r3, r6, r10",
+                "smlad r11, r3, r7, r11",
+                "6:",
                 "ldmia r0!, {{r2, r3}}",
                 "ldmia r1!, {{r4-r7}}",
                 "cmp r1, lr",
@@ -157,13 +188,25 @@ macro_rules! two_pixels {
 
 two_pixels! {
     /// # Safety
-    /// The call's ends lie behind their beginnings, by whole pairs and an even number of words;
+    /// The call's ends lie behind their beginnings, by whole pairs and a multiple of four quads;
     /// all of what it points to is there.
-    even_pixels ""
+    by_four ""
 }
 
 two_pixels! {
     /// # Safety
-    /// As [`even_pixels`], with an odd number of words.
-    odd_pixels "b 4f"
+    /// As [`by_four`], with one quad more.
+    and_one "b 6f"
+}
+
+two_pixels! {
+    /// # Safety
+    /// As [`by_four`], with two quads more.
+    and_two "b 5f"
+}
+
+two_pixels! {
+    /// # Safety
+    /// As [`by_four`], with three quads more.
+    and_three "b 4f"
 }
