@@ -10,7 +10,7 @@ mod portable;
 #[cfg(not(dsp))]
 pub(crate) use depthwise::depthwise;
 #[cfg(dsp)]
-pub(crate) use dsp::{Columns, Writer, depthwise};
+pub(crate) use dsp::{Columns, Writer, copy, depthwise};
 pub(crate) use factors::{Factors, Patch};
 #[cfg(not(dsp))]
-pub(crate) use portable::{Columns, Writer};
+pub(crate) use portable::{Columns, Writer, copy};

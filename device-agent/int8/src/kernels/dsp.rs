@@ -26,9 +26,11 @@ macro_rules! machine {
 mod blocks;
 mod pixels;
 mod sums;
+mod words;
 
 use blocks::Blocks;
 use pixels::Pairs;
+pub(crate) use words::copy;
 
 use super::depthwise::depthwise_from;
 use super::factors::{Factors, Patch};

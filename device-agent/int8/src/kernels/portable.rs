@@ -47,6 +47,12 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Copies as many bytes as both have.
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    let len = to.len().min(from.len());
+    to[..len].copy_from_slice(&from[..len]);
+}
+
 /// Writes a column piece by piece.
 pub(crate) struct Writer<'a> {
     rest: &'a mut [u8],

@@ -6,7 +6,7 @@ use super::common::{
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Factors, Patch, depthwise};
+use crate::kernels::{Factors, Patch, copy, depthwise};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Region, Tensor};
 use crate::wire::record;
@@ -194,7 +194,7 @@ impl Depthwise {
             };
             let source = from.get((y * width + x) * channels..).ok_or(Failed)?;
             if beside == 1 && step == channels {
-                middle.copy_from_slice(source.get(..middle.len()).ok_or(Failed)?);
+                copy(middle, source);
                 continue;
             }
             let pixels = source.chunks(beside * channels);
