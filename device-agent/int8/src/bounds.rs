@@ -10,9 +10,10 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Whether a tensor of bytes lies in the arena, on a word.
+    /// Whether a tensor has elements and lies in the arena, on a word.
     pub fn holds(self, tensor: &Tensor) -> bool {
-        self.has(tensor.offset, tensor.bytes())
+        let bytes = tensor.bytes().filter(|&bytes| bytes > 0);
+        self.has(tensor.offset, bytes)
     }
 
     /// Whether `len` bytes from `offset` on lie in the arena, on a word.

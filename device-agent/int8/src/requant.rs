@@ -86,7 +86,40 @@ impl Requant {
     }
 }
 
+/// The form of [`Rounding`] that the upper half of the product decides.
+#[cfg(dsp)]
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Plain {
+    /// Added to the upper half.
+    pub offset: i32,
+    /// Binary digits of the upper half that are dropped.
+    pub shift: u32,
+    clamp: Clamp,
+}
+
+#[cfg(dsp)]
+impl Plain {
+    /// Applies the interval to outputs that fit a byte.
+    pub fn limit(&self, outputs: &mut [u8]) {
+        if self.clamp != Clamp::NONE {
+            for byte in outputs {
+                *byte = self.clamp.apply(i32::from(*byte as i8)) as u8;
+            }
+        }
+    }
+}
+
 impl Rounding {
+    /// The form that the upper half of the product decides, if it is that.
+    #[cfg(dsp)]
+    pub fn plain(self) -> Option<Plain> {
+        (!self.exact).then_some(Plain {
+            offset: self.offset,
+            shift: self.shift - 32,
+            clamp: self.clamp,
+        })
+    }
+
     /// Rounds one sum.
     #[inline(always)]
     pub fn apply(self, sum: i32, multiplier: i32) -> i8 {

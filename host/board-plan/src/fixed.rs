@@ -25,8 +25,12 @@ pub(crate) fn requant(scales: &[f32], sums: &[u64]) -> Option<(Requant, Vec<i32>
     let best = shift_for(f64::from(greatest.max(f32::MIN_POSITIVE)), 31);
     let multipliers = |shift| scales.iter().map(move |&s| scaled(f64::from(s), shift));
     let plain = best.min(MOST_PLAIN);
-    let halves = |(multiplier, &sum): (i32, &u64)| gives_halves(multiplier, plain, sum);
-    let exact = plain < 33 || multipliers(plain).zip(sums).any(halves);
+    let halves = |((multiplier, &sum), &scale): ((i32, &u64), &f32)| {
+        // Beyond a byte's range all sums end at its limit.
+        let within = 256.0 / f64::from(scale);
+        gives_halves(multiplier, plain, sum.min(within as u64))
+    };
+    let exact = plain < 33 || multipliers(plain).zip(sums).zip(scales).any(halves);
     let shift = if exact { best.min(62) } else { plain };
     let requant = Requant {
         shift: u8::try_from(shift).ok().filter(|&s| s > 0)?,

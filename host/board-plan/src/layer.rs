@@ -23,6 +23,9 @@ pub(crate) struct Layer {
     pub scales: Vec<f32>,
 }
 
+/// What the kernels gather windows in, in reports.
+const SCRATCH: &str = "gathered windows";
+
 /// Weights of a node as integers around 0, in the order of the file, with a scale per output.
 pub(crate) fn integers(
     graph: &Graph,
@@ -143,7 +146,11 @@ impl Layer {
             Ending::Bytes(..) => self.input.scale * scale / quantity.scale,
             Ending::Sums => 1e-3,
         };
-        let factors: Vec<f32> = self.scales.iter().map(factor).collect();
+        let mut factors: Vec<f32> = self.scales.iter().map(factor).collect();
+        let mut biases = self.bias.clone();
+        if element == Element::I8 {
+            self.level(&mut factors, &mut biases);
+        }
         let (requant, multipliers) =
             fixed::requant(&factors, &sums).ok_or("its scale is far above that of its output")?;
         let [height, width, channels] = self.output;
@@ -157,9 +164,10 @@ impl Layer {
         };
         let bytes = output.bytes().ok_or("its output exceeds 4 GiB")?;
         output.offset = program.buffer(node, bytes);
-        let scales = self.store_scales(program, &multipliers);
-        let op = if self.is_depthwise() && element == Element::I8 {
-            self.depthwise(program, output, (requant, clamp), scales)
+        let depthwise = self.is_depthwise() && element == Element::I8;
+        let scales = self.store_scales(program, (&biases, &multipliers), depthwise);
+        let op = if depthwise {
+            self.depthwise(program, output, (requant, clamp), scales)?
         } else {
             self.dense(program, output, (requant, clamp), scales)?
         };
@@ -170,17 +178,55 @@ impl Layer {
         })
     }
 
-    /// Stores biases, with the effect of the input's zero point, and multipliers.
-    fn store_scales(&self, program: &mut Program, multipliers: &[i32]) -> u32 {
+    /// Gives outputs without weights the greatest scale of the others, and the bias that gives
+    /// the same constant. Their own scale is arbitrary, and a far greater one would take the
+    /// digits of the others' multipliers.
+    fn level(&self, factors: &mut [f32], biases: &mut [i32]) {
+        let rows = self.weights.chunks(self.entries().max(1));
+        let flat: Vec<bool> = rows.map(|row| row.iter().all(|&w| w == 0)).collect();
+        let others = factors.iter().zip(&flat).filter(|(_, flat)| !**flat);
+        let most = others.fold(0.0f32, |most, (&factor, _)| most.max(factor));
+        if most == 0.0 || most > 0.5 {
+            return;
+        }
+        for ((factor, bias), _) in factors.iter_mut().zip(biases).zip(flat).filter(|(_, f)| *f) {
+            let constant = (*bias as f32 * *factor)
+                .round_ties_even()
+                .clamp(-512.0, 512.0);
+            *bias = (constant / most).round() as i32;
+            *factor = most;
+        }
+    }
+
+    /// Stores biases, with the effect of the input's zero point, and multipliers: per group in
+    /// blocks of as many outputs as the kernels take at a time.
+    fn store_scales(
+        &self,
+        program: &mut Program,
+        (biases, multipliers): (&[i32], &[i32]),
+        depthwise: bool,
+    ) -> u32 {
         let zero_point = i32::from(self.input.tensor.zero_point);
         let rows = self.weights.chunks(self.entries().max(1));
-        let biases = rows.zip(&self.bias).map(|(row, bias)| {
+        let biases = rows.zip(biases).map(|(row, bias)| {
             let sum: i32 = row.iter().map(|&w| i32::from(w)).sum();
             bias - zero_point * sum
         });
-        let pairs = biases.zip(multipliers).flat_map(|(bias, &m)| [bias, m]);
-        let bytes: Vec<u8> = pairs.flat_map(i32::to_le_bytes).collect();
-        program.store(bytes)
+        let biases: Vec<i32> = biases.collect();
+        let (group, block) = match depthwise {
+            true => (biases.len(), 4),
+            false => (biases.len() / usize::from(self.groups), 2),
+        };
+        let mut words: Vec<i32> = Vec::new();
+        for (biases, multipliers) in biases.chunks(group).zip(multipliers.chunks(group)) {
+            for (biases, multipliers) in biases.chunks(block).zip(multipliers.chunks(block)) {
+                for list in [biases, multipliers] {
+                    words.extend(list);
+                    words.resize(words.len().next_multiple_of(block), 0);
+                }
+            }
+        }
+        program.store(words.into_iter().flat_map(i32::to_le_bytes))
     }
 
     fn depthwise(
@@ -189,7 +235,7 @@ impl Layer {
         output: Tensor,
         (requant, clamp): (Requant, Clamp),
         scales: u32,
-    ) -> Op {
+    ) -> Result<Op, String> {
         let mut op = Depthwise {
             input: self.input.tensor,
             output,
@@ -198,16 +244,21 @@ impl Layer {
             clamp,
             weights: 0,
             scales,
+            scratch: 0,
         };
-        let row = op.row_bytes() as usize;
-        let mut packed = vec![0; row * self.entries()];
-        for (channel, weights) in self.weights.chunks(self.entries()).enumerate() {
+        let large = || "its weights exceed 4 GiB".to_string();
+        let mut packed = vec![0; op.weight_bytes().ok_or_else(large)? as usize];
+        let entries = self.entries();
+        for (channel, weights) in self.weights.chunks(entries).enumerate() {
+            let first = channel / 4 * 4 * entries + channel % 4;
             for (position, &weight) in weights.iter().enumerate() {
-                packed[position * row + channel] = weight as u8;
+                packed[first + 4 * position] = weight as u8;
             }
         }
         op.weights = program.store(packed);
-        op.into()
+        let scratch = op.scratch_bytes().ok_or_else(large)?;
+        op.scratch = program.buffer(SCRATCH, scratch);
+        Ok(op.into())
     }
 
     fn dense(
@@ -251,7 +302,7 @@ impl Layer {
             }
         }
         op.weights = program.store(packed);
-        op.scratch = program.buffer("columns", scratch);
+        op.scratch = program.buffer(SCRATCH, scratch);
         Ok(op.into())
     }
 }

@@ -35,7 +35,12 @@ fn uses(op: &mut Op) -> Uses<'_> {
             Some(&mut op.scratch),
             false,
         ),
-        Op::Depthwise(op) => (vec![&mut op.input], &mut op.output, None, false),
+        Op::Depthwise(op) => (
+            vec![&mut op.input],
+            &mut op.output,
+            Some(&mut op.scratch),
+            false,
+        ),
         Op::Add(op) => (op.inputs.iter_mut().collect(), &mut op.output, None, true),
         Op::AveragePool(op) => (vec![&mut op.input], &mut op.output, None, false),
         Op::MaxPool(op) => (vec![&mut op.input], &mut op.output, None, false),

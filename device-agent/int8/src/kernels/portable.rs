@@ -17,35 +17,69 @@ impl<'a> Columns<'a> {
         }
     }
 
-    /// Lets `gather` fill the column of pixel `slot`, 0 or 1.
-    pub fn fill(&mut self, slot: usize, gather: impl FnOnce(&mut [u8])) {
+    /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
+    /// multiple of 4 entries.
+    pub fn writer(&mut self, slot: usize, _whole: bool) -> Writer<'_> {
         let start = slot * self.len;
-        if let Some(column) = self.bytes.get_mut(start..start + self.len) {
-            gather(column);
+        let column = self.bytes.get_mut(start..start + self.len);
+        Writer {
+            rest: column.unwrap_or_default(),
         }
     }
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
-    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_>, to: [&mut [u8]; PIXELS]) {
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
         let columns: [&[u8]; PIXELS] = core::array::from_fn(|slot| {
             let column = self.bytes.get(slot * self.len..(slot + 1) * self.len);
             column.unwrap_or_default()
         });
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
-        for (index, (packed, scales)) in pairs.zip(by.scales.chunks(2)).enumerate() {
+        let mut to = to;
+        for (index, packed) in pairs.enumerate() {
             let sums = products(packed, columns);
-            for (pixel, &sums) in sums.iter().enumerate() {
-                for (output, (sum, scale)) in sums.iter().zip(scales).enumerate() {
-                    let [bias, multiplier] = scale.map(i32::from_le_bytes);
-                    by.store(
-                        to[pixel],
-                        2 * index + output,
-                        (sum.wrapping_add(bias), multiplier),
-                    );
+            for (to, sums) in to.iter_mut().zip(sums) {
+                for (output, sum) in sums.into_iter().enumerate() {
+                    by.store(to, 2 * index + output, sum);
                 }
             }
         }
+    }
+}
+
+/// Copies as many bytes as both have.
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    let len = to.len().min(from.len());
+    to[..len].copy_from_slice(&from[..len]);
+}
+
+/// Writes a column piece by piece.
+pub(crate) struct Writer<'a> {
+    rest: &'a mut [u8],
+}
+
+impl Writer<'_> {
+    fn next(&mut self, count: usize) -> &mut [u8] {
+        let rest = core::mem::take(&mut self.rest);
+        let (now, later) = rest.split_at_mut(count.min(rest.len()));
+        self.rest = later;
+        now
+    }
+
+    /// Appends `count` times the same byte.
+    pub fn fill(&mut self, byte: u8, count: usize) {
+        self.next(count).fill(byte);
+    }
+
+    /// Appends bytes.
+    pub fn copy(&mut self, from: &[u8]) {
+        let to = self.next(from.len());
+        to.copy_from_slice(&from[..to.len()]);
+    }
+
+    /// Ends the column with zeros.
+    pub fn finish(self) {
+        self.rest.fill(0);
     }
 }
 

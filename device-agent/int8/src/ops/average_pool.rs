@@ -38,10 +38,7 @@ impl AveragePool {
         all_hold(&[
             (are_bytes(&[from, to]), NOT_BYTES),
             (bounds.holds(from) && bounds.holds(to), OUTSIDE),
-            (
-                from.channels == to.channels && self.window.is_sound(),
-                OTHER_SHAPE,
-            ),
+            (from.channels == to.channels, OTHER_SHAPE),
             (self.window.meets(from, to), OTHER_SHAPE),
             (!from.region().meets(to.region()), OVERLAP),
             (sound && self.clamp.in_order(), UNSOUND),

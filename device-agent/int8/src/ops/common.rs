@@ -2,7 +2,7 @@
 
 use core::ops::Range;
 
-use crate::tensor::{Element, Tensor};
+use crate::tensor::{Element, Region, Tensor};
 
 /// What an operator works on.
 pub(crate) struct Memory<'a> {
@@ -31,12 +31,6 @@ pub(super) fn weights(all: &[u8], offset: u32, len: Option<u32>) -> Result<&[u8]
     end.and_then(|end| all.get(start..end)).ok_or(Failed)
 }
 
-/// The `index`-th word of a list of little-endian words; 0 behind its end.
-#[inline(always)]
-pub(super) fn word(words: &[[u8; 4]], index: usize) -> i32 {
-    words.get(index).copied().map_or(0, i32::from_le_bytes)
-}
-
 /// The first of `all` that does not hold.
 pub(super) fn all_hold(all: &[(bool, &'static str)]) -> Result<(), &'static str> {
     match all.iter().find(|(holds, _)| !holds) {
@@ -54,4 +48,10 @@ pub(super) const UNSOUND: &str = "a number is out of its range";
 
 pub(super) fn are_bytes(tensors: &[&Tensor]) -> bool {
     tensors.iter().all(|t| t.element == Element::I8)
+}
+
+/// Whether three regions have no byte in common.
+pub(super) fn are_apart(regions: [Region; 3]) -> bool {
+    let [a, b, c] = regions;
+    !a.meets(b) && !b.meets(c) && !c.meets(a)
 }

@@ -2,11 +2,11 @@
 
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
-    are_bytes, weights,
+    are_apart, are_bytes, weights,
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors};
+use crate::kernels::{Columns, Factors, Writer};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -34,8 +34,8 @@ record! {
         pub clamp: Clamp,
         /// Where the packed weights lie.
         pub weights: u32,
-        /// Where bias and multiplier of each output channel lie, as pairs of `i32`. The bias
-        /// contains the effect of the input's zero point.
+        /// Where the scales lie: per group, for each two outputs, two biases and two multipliers,
+        /// all `i32`. A bias contains the effect of the input's zero point.
         pub scales: u32,
         /// Where [`Conv::scratch_bytes`] of the arena lie that the kernels gather columns in.
         pub scratch: u32,
@@ -81,8 +81,15 @@ impl Conv {
         self.column()?.checked_mul(5)
     }
 
-    fn scale_bytes(&self) -> u32 {
-        u32::from(self.output.channels) * 8
+    /// Blocks of two outputs in a group.
+    fn blocks(&self) -> u32 {
+        self.per_group(&self.output).div_ceil(2)
+    }
+
+    /// Bytes of biases and multipliers.
+    #[must_use]
+    pub fn scale_bytes(&self) -> Option<u32> {
+        (self.blocks() * 16).checked_mul(self.groups.into())
     }
 
     /// Multiplications of a weight and an activation, those with padding included.
@@ -101,8 +108,6 @@ impl Conv {
             offset: self.scratch,
             len: self.scratch_bytes().unwrap_or(u32::MAX),
         };
-        let tensors = [from.region(), to.region(), scratch];
-        let apart = (0..3).all(|i| !tensors[i].meets(tensors[(i + 1) % 3]));
         all_hold(&[
             (are_bytes(&[from]), NOT_BYTES),
             (bounds.holds(from) && bounds.holds(to), OUTSIDE),
@@ -111,10 +116,10 @@ impl Conv {
                 whole(from) && whole(to) && self.window.is_sound(),
                 OTHER_SHAPE,
             ),
-            (apart, OVERLAP),
+            (are_apart([from.region(), to.region(), scratch]), OVERLAP),
             (
                 bounds.has_weights(self.weights, self.weight_bytes())
-                    && bounds.has_weights(self.scales, Some(self.scale_bytes())),
+                    && bounds.has_weights(self.scales, self.scale_bytes()),
                 NO_WEIGHTS,
             ),
             (self.requant.is_sound() && self.clamp.in_order(), UNSOUND),
@@ -136,7 +141,7 @@ impl Conv {
             return Err(Failed);
         };
         let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
-        let scales = weights(memory.weights, self.scales, Some(self.scale_bytes()))?;
+        let scales = weights(memory.weights, self.scales, self.scale_bytes())?;
         let start = self.scratch as usize;
         let scratch = start..start + self.scratch_bytes().ok_or(Failed)? as usize;
         let [from, to, scratch] =
@@ -149,11 +154,19 @@ impl Conv {
         for group in 0..usize::from(self.groups) {
             let bytes = group_bytes as usize;
             let packed = packed.get(group * bytes..(group + 1) * bytes);
-            let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
-            let scales = scales.get(group * per_group..(group + 1) * per_group);
+            let scales = scales
+                .as_chunks::<4>()
+                .0
+                .as_chunks::<2>()
+                .0
+                .as_chunks::<2>()
+                .0;
+            let blocks = self.blocks() as usize;
+            let scales = scales.get(group * blocks..(group + 1) * blocks);
             let factors = Factors {
                 packed: packed.ok_or(Failed)?,
                 scales: scales.ok_or(Failed)?,
+                outputs: per_group,
                 rounding,
             };
             let gathering = Gathering {
@@ -172,18 +185,21 @@ impl Gathering<'_> {
     fn group(
         &self,
         columns: &mut Columns<'_>,
-        factors: Factors<'_>,
+        factors: Factors<'_, 2>,
         (to, first): (&mut [u8], usize),
     ) -> Result<(), Failed> {
         let output = &self.conv.output;
         let (width, element) = (usize::from(output.width), output.element.bytes());
         let pixel = usize::from(output.channels) * element;
-        let outputs = first * element..(first + factors.scales.len()) * element;
+        let outputs = first * element..(first + factors.outputs) * element;
         for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
             let count = pair.len() / pixel;
             for slot in 0..count {
                 let at = index * PIXELS + slot;
-                columns.fill(slot, |column| self.gather([at / width, at % width], column));
+                self.gather(
+                    [at / width, at % width],
+                    columns.writer(slot, self.is_whole()),
+                );
             }
             let (one, two) = pair.split_at_mut(pixel);
             let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
@@ -195,46 +211,50 @@ impl Gathering<'_> {
         Ok(())
     }
 
+    /// Whether the pieces of columns have multiples of 4 entries.
+    fn is_whole(&self) -> bool {
+        self.channels.1.is_multiple_of(4)
+    }
+
     /// Gathers the column of an output pixel.
-    fn gather(&self, [row, column]: [usize; 2], to: &mut [u8]) {
+    fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
         let window = &self.conv.window;
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;
         let zero = self.conv.input.zero_point as u8;
-        let mut rest = to;
-        let mut put = |from: Option<&[u8]>, count: usize| {
-            let (now, later) = core::mem::take(&mut rest).split_at_mut(count);
-            match from {
-                Some(from) => now.copy_from_slice(from),
-                None => now.fill(zero),
-            }
-            rest = later;
-        };
         // Pixels that lie side by side are one run of bytes.
         let side_by_side = window.dilation[1] == 1 && count == channels;
         let inside = window.inside(1, column, width);
         let kernel = window.kernel.map(usize::from);
         for y in 0..kernel[0] {
             let Some(y) = window.source(0, row, y, height) else {
-                put(None, kernel[1] * count);
+                to.fill(zero, kernel[1] * count);
                 continue;
             };
             if side_by_side {
-                put(None, inside.start * count);
+                if inside.start > 0 {
+                    to.fill(zero, inside.start * count);
+                }
                 if let Some(x) = window.source(1, column, inside.start, width) {
                     let start = (y * width + x) * channels;
-                    let len = inside.len() * count;
-                    put(self.from.get(start..start + len), len);
+                    let end = start + inside.len() * count;
+                    to.copy(self.from.get(start..end).unwrap_or_default());
                 }
-                put(None, (kernel[1] - inside.end) * count);
+                if inside.end < kernel[1] {
+                    to.fill(zero, (kernel[1] - inside.end) * count);
+                }
                 continue;
             }
             for x in 0..kernel[1] {
-                let x = window.source(1, column, x, width);
-                let start = x.map(|x| (y * width + x) * channels + first);
-                put(start.and_then(|s| self.from.get(s..s + count)), count);
+                match window.source(1, column, x, width) {
+                    Some(x) => {
+                        let start = (y * width + x) * channels + first;
+                        to.copy(self.from.get(start..start + count).unwrap_or_default());
+                    }
+                    None => to.fill(zero, count),
+                }
             }
         }
-        rest.fill(0);
+        to.finish();
     }
 }

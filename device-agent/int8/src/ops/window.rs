@@ -61,8 +61,11 @@ impl Window {
         first..end.max(first)
     }
 
-    /// Whether every window begins inside of the input, so that none is empty.
+    /// Whether the window is sound, and covers some of the input at every output.
     pub(super) fn meets(&self, input: &Tensor, output: &Tensor) -> bool {
+        if !self.is_sound() {
+            return false;
+        }
         let sizes = [(input.height, output.height), (input.width, output.width)];
         sizes.iter().enumerate().all(|(axis, &(from, to))| {
             (0..usize::from(to)).all(|out| !self.inside(axis, out, from.into()).is_empty())

@@ -42,6 +42,8 @@ const ALLOWED: &[Row] = &[
     ("regression", &["latency"]),
     ("report", &["agent-protocol"]),
     ("weight-codec", &[]),
+    ("int8-engine", &[]),
+    ("board-plan", &["onnx-graph", "int8-engine"]),
     (
         "pipeline",
         &[
@@ -81,6 +83,8 @@ const ALLOWED: &[Row] = &[
             "regression",
             "report",
             "weight-codec",
+            "int8-engine",
+            "board-plan",
             "pipeline",
         ],
     ),

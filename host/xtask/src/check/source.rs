@@ -42,11 +42,12 @@ const REGISTRY_HOSTS: [(&str, &str); 8] = [
 const MACHINE_FOLDERS: [&str; 6] = ["work", "tmp", "root", "home", "Users", "mnt"];
 
 /// Folders of the packages without unsafe code, files, sockets and processes.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "host/onnx-graph/",
     "host/channels/",
     "host/model-zoo/",
     "host/weight-codec/",
+    "host/board-plan/",
 ];
 const IMPURE_MODULES: [&str; 3] = ["std::fs", "std::net", "std::process"];
 
