@@ -25,6 +25,11 @@ const ANSWER: Duration = Duration::from_secs(2);
 const CODE_IN_RAM: u32 = 48 << 10;
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
+/// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture
+/// Reference Manual, D1.2.104).
+const ID_ISAR3: u64 = 0xe000_ed6c;
+const ISAR3_SIMD: u32 = 0xf0;
+const ISAR3_DSP: u32 = 0x30;
 /// Registers by which a program is started: the vector table's address.
 const VTOR: u64 = 0xe000_ed08;
 const SP: u16 = 13;
@@ -82,10 +87,11 @@ impl Board {
     /// `firmware` is the folder of the firmware's files, `locks` that of the probes' locks.
     pub fn open(spec: &BoardSpec, firmware: &Path, locks: &Path) -> Result<Self, BoardFault> {
         let chip = Chip::find(spec)?;
-        let origins = chip.origins(spec.firmware, CODE_IN_RAM);
-        let firmware = Firmware::load(firmware, chip.family, origins)?;
         let opened = probe::open(&spec.probe, locks)?;
         let mut session = attach(opened.probe, spec, &chip)?;
+        let origins = chip.origins(spec.firmware, CODE_IN_RAM);
+        let family = family(&mut session, &chip)?;
+        let firmware = Firmware::load(firmware, family, origins)?;
         write_firmware(&mut session, spec, &firmware)?;
         let rtt = start(&mut session, spec, &firmware)?;
         let mut board = Self {
@@ -417,6 +423,23 @@ fn attach(
             chip: spec.chip.clone(),
             detail,
         }
+    })
+}
+
+/// Returns the name of the firmware's file: that of the chip's core family, and of the DSP
+/// extension where it is the chip's choice.
+fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardFault> {
+    const DOING: &str = "reading what the core offers";
+    if chip.family != "thumbv8m" {
+        return Ok(chip.family);
+    }
+    let features = core(session, DOING)?
+        .read_word_32(ID_ISAR3)
+        .map_err(|error| lost(DOING, &error))?;
+    Ok(if features & ISAR3_SIMD == ISAR3_DSP {
+        "thumbv8m-dsp"
+    } else {
+        chip.family
     })
 }
 

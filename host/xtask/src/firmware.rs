@@ -17,12 +17,13 @@ use crate::output::say;
 use crate::setup;
 use crate::shell::{self, Checkout};
 
-/// The firmware's name and target for each core family.
-const FAMILIES: [(&str, &str); 4] = [
-    ("thumbv6m", "thumbv6m-none-eabi"),
-    ("thumbv7m", "thumbv7m-none-eabi"),
-    ("thumbv7em", "thumbv7em-none-eabi"),
-    ("thumbv8m", "thumbv8m.main-none-eabi"),
+/// The firmware's name, target and features for each core family.
+const FAMILIES: [(&str, &str, &str); 5] = [
+    ("thumbv6m", "thumbv6m-none-eabi", ""),
+    ("thumbv7m", "thumbv7m-none-eabi", ""),
+    ("thumbv7em", "thumbv7em-none-eabi", ""),
+    ("thumbv8m", "thumbv8m.main-none-eabi", ""),
+    ("thumbv8m-dsp", "thumbv8m.main-none-eabi", "dsp"),
 ];
 
 /// The firmware's package, with a workspace of its own.
@@ -42,11 +43,12 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     let folder = checkout.deps().join("firmware");
     fs::create_dir_all(&folder).with_context(|| format!("cannot create {}", folder.display()))?;
     let output = checkout.metadata()?.target_directory.join("firmware");
-    for (family, triple) in FAMILIES {
+    for (family, triple, features) in FAMILIES {
         let mut cargo = checkout.cargo();
         cargo
             .current_dir(checkout.root().join(PLACE))
             .args(["build", "--release", "--locked", "--target", triple])
+            .args(["--features", features])
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_PROFILE_RELEASE_DEBUG");
