@@ -50,7 +50,8 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
 }
 
 /// Finds the folder of the boards' firmware: the one named, otherwise the one in
-/// GRAPHPRUNE_FIRMWARE, otherwise the one next to this program, otherwise that of the checkout this program was built in.
+/// GRAPHPRUNE_FIRMWARE, otherwise the one next to this program, otherwise that of the checkout
+/// this program was built in.
 pub fn find_firmware(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let variable = std::env::var_os("GRAPHPRUNE_FIRMWARE").filter(|path| !path.is_empty());
     if let Some(named) = named.map(Path::to_owned).or(variable.map(PathBuf::from)) {

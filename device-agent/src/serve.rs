@@ -55,8 +55,8 @@ pub struct Options {
     /// program].
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
-    /// Measure on a bare-metal board behind a debug probe instead of this device: its description as
-    /// JSON, as graphprune writes it from a profile.
+    /// Measure on a bare-metal board behind a debug probe instead of this device: its description
+    /// as JSON, as graphprune writes it from a profile.
     #[arg(long, value_name = "JSON", conflicts_with = "runtime")]
     board: Option<String>,
     /// Folder of the boards' firmware [default: `firmware` next to this program].

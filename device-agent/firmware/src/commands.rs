@@ -107,8 +107,16 @@ impl Observer for Counts<'_> {
 /// Runs a plan once. The arguments are address and length of the plan, the weights, the arena and
 /// the counts, all of which the agent placed in memory that the firmware does not use.
 fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
-    let &[plan, plan_bytes, weights, weight_bytes, arena, arena_bytes, counts, count_words] =
-        arguments
+    let &[
+        plan,
+        plan_bytes,
+        weights,
+        weight_bytes,
+        arena,
+        arena_bytes,
+        counts,
+        count_words,
+    ] = arguments
     else {
         return refused(UNKNOWN);
     };

@@ -125,7 +125,12 @@ impl Channel {
                 core::hint::spin_loop();
             }
             fence(Ordering::SeqCst);
-            let byte = _SEGGER_RTT.down.get().cast::<u8>().add(read as usize).read_volatile();
+            let byte = _SEGGER_RTT
+                .down
+                .get()
+                .cast::<u8>()
+                .add(read as usize)
+                .read_volatile();
             (&raw mut (*ring).read).write_volatile((read + 1) % RING_BYTES as u32);
             byte
         }
@@ -141,7 +146,12 @@ impl Channel {
             while (&raw const (*ring).read).read_volatile() == next {
                 core::hint::spin_loop();
             }
-            _SEGGER_RTT.up.get().cast::<u8>().add(write as usize).write_volatile(byte);
+            _SEGGER_RTT
+                .up
+                .get()
+                .cast::<u8>()
+                .add(write as usize)
+                .write_volatile(byte);
             fence(Ordering::SeqCst);
             (&raw mut (*ring).write).write_volatile(next);
         }

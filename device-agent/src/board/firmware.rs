@@ -2,8 +2,8 @@
 //!
 //! One file serves every chip of a core family. It is linked at two placeholder origins with its
 //! relocations kept; each is applied again for the chip's own origins. Source: "ELF for the Arm
-//! Architecture" (Arm IHI 0044), 5.6, and "Thumb-2 instruction encodings" of the Armv7-M Architecture
-//! Reference Manual, A7.7.76 (MOV) and A7.7.79 (MOVT).
+//! Architecture" (Arm IHI 0044), 5.6, and the encodings in the Armv7-M Architecture Reference
+//! Manual, A7.7.76 (MOV) and A7.7.79 (MOVT).
 
 use std::collections::HashMap;
 use std::path::Path;

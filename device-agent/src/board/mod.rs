@@ -1,7 +1,7 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
-//! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its memory
-//! ([`firmware`]), writes it there and starts it ([`session`]), sets and verifies the clock
+//! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its
+//! memory ([`firmware`]), writes it there and starts it ([`session`]), sets and verifies the clock
 //! ([`clock`]), and lets the firmware run a network's plan ([`mailbox`] has the commands).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a

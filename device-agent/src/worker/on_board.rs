@@ -103,7 +103,7 @@ fn runtime(job: &wire::WorkerJob, spec: &BoardSpec) -> Result<wire::WorkerRuntim
         version: version(),
         providers: Vec::new(),
         confinement: confinement.in_effect,
-        unconfined: Vec::new(),
+        unconfined: confinement.missing.into_iter().map(Into::into).collect(),
         chip: Some(wire::BoardChip {
             name: chip.target.name.clone(),
             architecture: chip.family.to_owned(),
@@ -169,6 +169,8 @@ fn sample(
         "no weights were written to the flash: the time of these operators does not depend on their values"
             .to_owned(),
     ];
+    // A driver for USB starts threads of its own, after which some layers cannot be put in place.
+    notes.extend(super::notes(&confinement));
     let mut series = Vec::new();
     for model in &job.models {
         events.enter(Stage::Load, &model.name);

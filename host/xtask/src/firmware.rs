@@ -2,8 +2,8 @@
 //! `.deps/firmware`, where the agents of this checkout find it.
 //!
 //! The active compiler builds it if it has the family's target (`rustup target add
-//! thumbv7em-none-eabi`). Otherwise Debian's compiler of [`crate::agents`] does, with `core` from its
-//! sources, and the linker is the one that comes with the active compiler.
+//! thumbv7em-none-eabi`). Otherwise Debian's compiler of [`crate::agents`] does, with `core` from
+//! its sources, and the linker is the one that comes with the active compiler.
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask setup | demo | test | agents | firmware | check | fuzz | bench | arena |
-//! zoo`.
+//! Developer commands: `cargo xtask setup | demo | test | agents | firmware | check | fuzz |
+//! bench | arena | zoo`.
 //!
 //! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
 //! all installed files are in `.deps` of the checkout; every command can be killed and run again.

@@ -1,6 +1,6 @@
 //! Checks of a device's description and state.
 
-use agent_protocol::{DeviceInfo, DeviceState, Provider, Sampling};
+use agent_protocol::{BoardSpec, DeviceInfo, DeviceState, Provider, Sampling};
 
 use super::examination::{Finding, Noise};
 use crate::{Profile, TransportKind};
@@ -257,6 +257,17 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
         return Finding::warning(CHECK, text, advice);
     }
     Finding::ok(CHECK, text)
+}
+
+/// Says what was examined of a board, and what only a measurement examines.
+pub(super) fn board(board: &BoardSpec) -> Finding {
+    Finding::ok(
+        "board",
+        format!(
+            "the chip {} is known; its probe, core and clock are examined by each measurement of a network in integers",
+            board.chip
+        ),
+    )
 }
 
 /// The throttling bits of the Raspberry Pi's firmware: the lowest are current, those sixteen bits
