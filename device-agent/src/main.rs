@@ -59,7 +59,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Answer calls until ended. Prints one line of JSON with the port when ready.
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Print the device and its state as JSON.
     Info {
         /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this
@@ -106,7 +106,7 @@ fn run() -> anyhow::Result<()> {
         parsed => parsed.unwrap_or_else(|error| error.exit()),
     };
     match arguments.command {
-        Task::Serve(options) => serve::serve(options),
+        Task::Serve(options) => serve::serve(*options),
         Task::Info { runtime } => {
             let library = runtime::find_library(runtime.as_deref())?;
             let folder = folder::Folder::new(&folder::default_place()?)?;
