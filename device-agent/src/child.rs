@@ -36,7 +36,7 @@ pub fn run(
     let launching = Launching::start(job, most_bytes(job)).map_err(|error| cannot_start(&error))?;
     let mut worker = wait_for_start(launching, time, progress)?;
     let outcome = match receive(&worker, begun, time, progress) {
-        Ok(Received::Last(event)) => Ok(event),
+        Ok(Received::Last(event)) => Ok(*event),
         Ok(Received::Exited(last)) => Err(exit::failure(&last, &worker.reap(), job, oom_kills)),
         Err(failure) => Err(failure),
     };
@@ -115,7 +115,7 @@ fn wait_for_start(
 /// How the events of a worker ended.
 enum Received {
     /// With its final event.
-    Last(Event),
+    Last(Box<Event>),
     /// With the process, after this progress; its status gives the reason.
     Exited(Progress),
 }
@@ -144,7 +144,7 @@ fn receive(
                     let reported = Failure::try_from(reported);
                     return Err(reported.unwrap_or_else(|error| internal(&last, &error)));
                 }
-                Ok(Ok(last)) => return Ok(Received::Last(last)),
+                Ok(Ok(last)) => return Ok(Received::Last(Box::new(last))),
                 Ok(Err(error)) => return Err(internal(&last, &error)),
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => output_is_open = false,

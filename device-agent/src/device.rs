@@ -31,11 +31,29 @@ pub struct System {
     pub sysfs: PathBuf,
     /// The folder in which the agent keeps its files.
     pub folder: PathBuf,
+    /// The address of the board's probe, where the agent measures on one. This machine's own state
+    /// says nothing about a board.
+    pub probe: Option<String>,
 }
 
 impl System {
     /// Reads the device's identity.
     pub fn info(&self, runtime: RuntimeFacts) -> DeviceInfo {
+        if let Some(chip) = runtime.chip {
+            return DeviceInfo {
+                agent_version: env!("CARGO_PKG_VERSION").to_owned(),
+                runtime_version: runtime.version,
+                cpu_model: chip.name,
+                cores: 1,
+                memory_bytes: chip.ram_bytes,
+                os: "bare metal".to_owned(),
+                arch: chip.architecture,
+                serial: self.probe.clone().unwrap_or_default(),
+                confinement: runtime.confinement,
+                unconfined: runtime.unconfined,
+                ..DeviceInfo::default()
+            };
+        }
         let cpu = std::fs::read_to_string("/proc/cpuinfo").unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let board = || read::text("/proc/device-tree/model");
@@ -61,6 +79,12 @@ impl System {
 
     /// Reads the device's current state.
     pub fn state(&self) -> DeviceState {
+        if self.probe.is_some() {
+            return DeviceState {
+                taken_unix_ns: now_unix_ns(),
+                ..DeviceState::default()
+            };
+        }
         let stat = std::fs::read_to_string("/proc/stat").unwrap_or_default();
         let meminfo = std::fs::read_to_string("/proc/meminfo").unwrap_or_default();
         let (busy, steal) = cpu_times(&stat).unzip();
@@ -137,6 +161,7 @@ mod tests {
         let system = System {
             sysfs: "/sys".into(),
             folder: std::env::temp_dir(),
+            probe: None,
         };
         let state = system.state();
         assert!(!state.cores.is_empty() && state.taken_unix_ns > 0);

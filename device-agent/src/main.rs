@@ -18,6 +18,8 @@
 //! Deliberately absent: pruning, training, any file outside the agent's own folder, listening on
 //! a network without TLS.
 
+#[cfg(feature = "probe")]
+mod board;
 mod child;
 mod clients;
 mod conditions;
@@ -57,7 +59,7 @@ struct Arguments {
 #[derive(Subcommand)]
 enum Task {
     /// Answer calls until ended. Prints one line of JSON with the port when ready.
-    Serve(serve::Options),
+    Serve(Box<serve::Options>),
     /// Print the device and its state as JSON.
     Info {
         /// ONNX Runtime's library [default: ORT_DYLIB_PATH, then libonnxruntime.so next to this
@@ -104,7 +106,7 @@ fn run() -> anyhow::Result<()> {
         parsed => parsed.unwrap_or_else(|error| error.exit()),
     };
     match arguments.command {
-        Task::Serve(options) => serve::serve(options),
+        Task::Serve(options) => serve::serve(*options),
         Task::Info { runtime } => {
             let library = runtime::find_library(runtime.as_deref())?;
             let folder = folder::Folder::new(&folder::default_place()?)?;
@@ -113,6 +115,7 @@ fn run() -> anyhow::Result<()> {
             let system = device::System {
                 sysfs: "/sys".into(),
                 folder: folder.work(),
+                probe: None,
             };
             let info = serde_json::json!({
                 "device": system.info(facts),

@@ -1,10 +1,11 @@
-//! ONNX Runtime on this device: its library, and the jobs of workers that load it.
+//! The runtime of this agent, and the jobs of its workers: ONNX Runtime on this device, or a board
+//! behind a debug probe.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{Limits, MissingLayer, RuntimeOptions, Sampling, wire};
+use agent_protocol::{BoardSpec, Limits, MissingLayer, RuntimeOptions, Sampling, wire};
 use anyhow::{Context, anyhow, bail};
 
 use crate::{child, launch};
@@ -12,6 +13,8 @@ use crate::{child, launch};
 const LIBRARY: &str = "libonnxruntime.so";
 /// Where the set-up of a checkout puts the library, a few folders above the programs built in it.
 const IN_CHECKOUT: &str = ".deps/onnxruntime";
+/// The folder of the boards' firmware, next to the agent or in `.deps` of a checkout.
+const FIRMWARE: &str = "firmware";
 /// Time a worker has to report on the library.
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
@@ -46,6 +49,26 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("resolving {}", path.display()))
 }
 
+/// Finds the folder of the boards' firmware: the one named, otherwise the one in
+/// GRAPHPRUNE_FIRMWARE, otherwise the one next to this program, otherwise that of the checkout
+/// this program was built in.
+pub fn find_firmware(named: Option<&Path>) -> anyhow::Result<PathBuf> {
+    let variable = std::env::var_os("GRAPHPRUNE_FIRMWARE").filter(|path| !path.is_empty());
+    if let Some(named) = named.map(Path::to_owned).or(variable.map(PathBuf::from)) {
+        return Ok(named);
+    }
+    let own = launch::program().context("finding this program's own place")?;
+    let beside = own.with_file_name(FIRMWARE);
+    let in_checkout = own
+        .ancestors()
+        .map(|folder| folder.join(".deps").join(FIRMWARE));
+    // A folder that is missing is reported with the file that is read from it.
+    Ok(std::iter::once(beside.clone())
+        .chain(in_checkout)
+        .find(|folder| folder.is_dir())
+        .unwrap_or(beside))
+}
+
 /// The facts about a library, and about the worker it was loaded in.
 #[derive(Default)]
 pub struct RuntimeFacts {
@@ -57,14 +80,30 @@ pub struct RuntimeFacts {
     pub confinement: Vec<String>,
     /// Layers of confinement that are not in effect.
     pub unconfined: Vec<MissingLayer>,
+    /// The chip of a board; `None` for ONNX Runtime.
+    pub chip: Option<wire::BoardChip>,
 }
 
-/// A library, and how workers load it.
+/// A runtime, and how workers use it.
 pub struct Runtime {
-    library: PathBuf,
-    library_folders: Vec<PathBuf>,
+    kind: Kind,
     work_folder: PathBuf,
     allow_unconfined: bool,
+}
+
+/// What runs the models.
+enum Kind {
+    /// ONNX Runtime's library, and the folders of it and its dependencies.
+    Library {
+        library: PathBuf,
+        folders: Vec<PathBuf>,
+    },
+    /// A board, as JSON, and the folders of the firmware and of the probes' locks.
+    Board {
+        spec: String,
+        firmware: PathBuf,
+        locks: PathBuf,
+    },
 }
 
 impl Runtime {
@@ -79,9 +118,12 @@ impl Runtime {
         allow_unconfined: bool,
     ) -> anyhow::Result<Self> {
         let own = library.parent().map(Path::to_owned);
+        let kind = Kind::Library {
+            library: library.clone(),
+            folders: Vec::new(),
+        };
         let mut runtime = Self {
-            library,
-            library_folders: Vec::new(),
+            kind,
             work_folder,
             allow_unconfined,
         };
@@ -89,16 +131,41 @@ impl Runtime {
             bail!("the worker did not report the folders of the runtime's libraries");
         };
         let folders = report.folders.into_iter().map(PathBuf::from);
-        runtime.library_folders = own.into_iter().chain(folders).collect();
+        runtime.kind = Kind::Library {
+            library,
+            folders: own.into_iter().chain(folders).collect(),
+        };
         Ok(runtime)
+    }
+
+    /// Prepares a board for workers that run in `work_folder`. `firmware` is the folder of the
+    /// firmware's files. Nothing is opened yet.
+    pub fn of_board(
+        spec: &BoardSpec,
+        firmware: PathBuf,
+        work_folder: PathBuf,
+    ) -> anyhow::Result<Self> {
+        Ok(Self {
+            kind: Kind::Board {
+                spec: serde_json::to_string(spec).context("writing the board's description")?,
+                firmware,
+                // The same for all agents of this machine, whose probes have one user at a time.
+                locks: std::env::temp_dir(),
+            },
+            work_folder,
+            allow_unconfined: false,
+        })
     }
 
     /// Returns the folders of libraries that workers may read.
     pub fn library_folders(&self) -> &[PathBuf] {
-        &self.library_folders
+        match &self.kind {
+            Kind::Library { folders, .. } => folders,
+            Kind::Board { .. } => &[],
+        }
     }
 
-    /// Loads the library in a confined worker and returns what it reports.
+    /// Asks a worker about the library, which it loads, or about the board's chip.
     pub fn facts(&self) -> anyhow::Result<RuntimeFacts> {
         let Event::Runtime(report) = self.ask(wire::WorkerPass::Runtime)? else {
             bail!("the worker did not report the runtime's version");
@@ -109,6 +176,7 @@ impl Runtime {
             providers: report.providers,
             confinement: report.confinement,
             unconfined: unconfined.collect::<Result<_, _>>()?,
+            chip: report.chip,
         })
     }
 
@@ -132,21 +200,32 @@ impl Runtime {
         options: &RuntimeOptions,
     ) -> wire::WorkerJob {
         let text = |path: &PathBuf| path.display().to_string();
+        let job = match &self.kind {
+            Kind::Library { library, folders } => wire::WorkerJob {
+                runtime_path: text(library),
+                library_folders: folders.iter().map(text).collect(),
+                ..wire::WorkerJob::default()
+            },
+            Kind::Board {
+                spec,
+                firmware,
+                locks,
+            } => wire::WorkerJob {
+                board: spec.clone(),
+                firmware_folder: text(firmware),
+                lock_folder: text(locks),
+                ..wire::WorkerJob::default()
+            },
+        };
         wire::WorkerJob {
-            runtime_path: text(&self.library),
             pass: pass.into(),
-            models: Vec::new(),
-            first_is_reference: false,
-            reversed: false,
             sampling: Some(sampling.clone().into()),
             limits: Some(limits.clone().into()),
             agent_pid: std::process::id(),
-            input: Vec::new(),
-            shape: Vec::new(),
             runtime: Some(options.clone().into()),
             folder: text(&self.work_folder),
             allow_unconfined: self.allow_unconfined,
-            library_folders: self.library_folders.iter().map(text).collect(),
+            ..job
         }
     }
 }

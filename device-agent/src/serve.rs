@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use agent_protocol::{MissingLayer, PROTOCOL_VERSION, Token};
+use agent_protocol::{BoardSpec, MissingLayer, PROTOCOL_VERSION, Token};
 use anyhow::{Context, bail};
 use clap::Args;
 use rustix::process::{DumpableBehavior, set_dumpable_behavior};
@@ -55,6 +55,13 @@ pub struct Options {
     /// program].
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
+    /// Measure on a bare-metal board behind a debug probe instead of this device: its description
+    /// as JSON, as graphprune writes it from a profile.
+    #[arg(long, value_name = "JSON", conflicts_with = "runtime")]
+    board: Option<String>,
+    /// Folder of the boards' firmware [default: `firmware` next to this program].
+    #[arg(long, value_name = "DIR", requires = "board")]
+    firmware: Option<PathBuf>,
     /// Read the token from the first line of standard input instead of GRAPHPRUNE_AGENT_TOKEN.
     #[arg(long, conflicts_with = "tls")]
     token_stdin: bool,
@@ -135,6 +142,27 @@ impl Options {
         Ok(())
     }
 
+    /// Reads the description of the board.
+    fn board(&self) -> anyhow::Result<Option<BoardSpec>> {
+        let text = self.board.as_deref();
+        text.map(serde_json::from_str)
+            .transpose()
+            .context("reading the description of the board")
+    }
+
+    /// Prepares the runtime: that of a board, or ONNX Runtime's library.
+    fn open_runtime(&self, board: Option<&BoardSpec>, work: PathBuf) -> anyhow::Result<Runtime> {
+        if let Some(board) = board {
+            let firmware = runtime::find_firmware(self.firmware.as_deref())?;
+            return Runtime::of_board(board, firmware, work);
+        }
+        let library = runtime::find_library(self.runtime.as_deref())?;
+        // Once before the library is loaded; the caller checks the folders of its dependencies.
+        let beside = library.parent().map(Path::to_owned);
+        self.check_apart(beside.as_slice())?;
+        Runtime::probe(library, work, self.allow_unconfined)
+    }
+
     fn credential(&self, tls: Option<&Tls>) -> anyhow::Result<Credential> {
         if let Some(tls) = tls {
             return Ok(Credential::Certificate(Arc::clone(&tls.clients)));
@@ -161,22 +189,20 @@ pub fn serve(options: Options) -> anyhow::Result<()> {
     let _ = set_dumpable_behavior(DumpableBehavior::NotDumpable);
     let (address, tls) = options.entrance()?;
     let credential = options.credential(tls.as_ref())?;
-    let library = runtime::find_library(options.runtime.as_deref())?;
-    // Once before the library is loaded, and again with the folders of its dependencies.
-    let beside = library.parent().map(Path::to_owned);
-    options.check_apart(beside.as_slice())?;
+    let board = options.board()?;
     let place = match &options.work {
         Some(place) => place.clone(),
         None => folder::default_place().context("finding a place for models")?,
     };
     let models = Arc::new(ModelStore::new(&place, options.model_bytes)?);
-    let runtime = Runtime::probe(library, models.work_folder(), options.allow_unconfined)?;
+    let runtime = options.open_runtime(board.as_ref(), models.work_folder())?;
     options.check_apart(runtime.library_folders())?;
     let facts = runtime.facts()?;
     warn_of(&facts.unconfined, options.allow_unconfined);
     let system = System {
         sysfs: options.sysfs.clone(),
         folder: models.work_folder(),
+        probe: board.map(|board| board.probe),
     };
     let (end, mut ended) = watch::channel(false);
     if options.exit_with_parent {

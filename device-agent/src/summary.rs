@@ -9,8 +9,8 @@
 use std::time::Duration;
 
 use agent_protocol::{
-    Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio, RuntimeInfo,
-    RuntimeOptions, Sentinel, Verdict, pace, stats, wire,
+    BoardInfo, Contention, DeviceState, MeasureJob, Measurement, ModelRef, NodeProvider, Ratio,
+    RuntimeInfo, RuntimeOptions, Sentinel, Verdict, pace, stats, wire,
 };
 
 use crate::conditions;
@@ -73,6 +73,11 @@ pub fn measurements(
         node_providers: Vec::new(),
         options: job.runtime.clone(),
         confinement: samples.confinement,
+        board: samples
+            .board
+            .map(BoardInfo::try_from)
+            .transpose()
+            .map_err(|error| error.to_string())?,
     };
     let pass = Pass {
         job,

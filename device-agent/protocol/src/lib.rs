@@ -17,6 +17,7 @@
 #![forbid(unsafe_code)]
 
 mod agent;
+mod board;
 pub mod bounds;
 mod check;
 mod clients;
@@ -49,6 +50,7 @@ pub mod wire {
 }
 
 pub use agent::{Activity, AgentState, MonitorEvent};
+pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterStep};
 pub use check::decode;
 pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};
 pub use conditions::Conditions;

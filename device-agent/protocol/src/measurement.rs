@@ -373,6 +373,7 @@ mod tests {
                 }],
                 options: options(),
                 confinement: vec!["no-new-privileges".into()],
+                board: None,
             },
             verdict: Verdict::Invalid {
                 reason: "too hot".into(),

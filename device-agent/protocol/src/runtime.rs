@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::check::{count, list, name, names, text, within};
 use crate::mirror::mirror_enum;
-use crate::{ProtocolError, bounds, wire};
+use crate::{BoardInfo, ProtocolError, bounds, wire};
 
 /// An execution provider of ONNX Runtime and its options.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -204,7 +204,7 @@ impl From<NodeProvider> for wire::NodeProvider {
 }
 
 /// The runtime that ran a model, and how.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RuntimeInfo {
     /// ONNX Runtime's version.
     pub version: String,
@@ -228,6 +228,9 @@ pub struct RuntimeInfo {
     /// Layers of confinement in effect on the worker.
     #[serde(default)]
     pub confinement: Vec<String>,
+    /// The board that ran it; `None` for ONNX Runtime.
+    #[serde(default)]
+    pub board: Option<BoardInfo>,
 }
 
 impl TryFrom<wire::RuntimeInfo> for RuntimeInfo {
@@ -246,6 +249,7 @@ impl TryFrom<wire::RuntimeInfo> for RuntimeInfo {
             node_providers: list(M, "node_providers", m.node_providers, bounds::MAX_NODES)?,
             options: m.options.unwrap_or_default().try_into()?,
             confinement: names(M, "confinement", m.confinement)?,
+            board: m.board.map(BoardInfo::try_from).transpose()?,
         })
     }
 }
@@ -262,6 +266,7 @@ impl From<RuntimeInfo> for wire::RuntimeInfo {
             node_providers: r.node_providers.into_iter().map(Into::into).collect(),
             options: Some(r.options.into()),
             confinement: r.confinement,
+            board: r.board.map(Into::into),
         }
     }
 }

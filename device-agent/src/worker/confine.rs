@@ -25,6 +25,7 @@ use rustix::thread::{
 
 use super::layer::Missing;
 use super::syscalls;
+pub use super::syscalls::Sockets;
 use crate::launch;
 
 /// Maximum open files; drivers of accelerators need hundreds.
@@ -173,8 +174,8 @@ pub struct Reach<'a> {
     pub folder: &'a Path,
     /// The files and folders it may read, besides those of the system.
     pub readable: Vec<PathBuf>,
-    /// Whether it may open local sockets.
-    pub local_sockets: bool,
+    /// The sockets it may use.
+    pub sockets: Sockets,
 }
 
 /// The outcome of each layer.
@@ -201,10 +202,7 @@ pub fn seal(reach: &Reach<'_>) -> Confinement {
             "files (landlock)",
             only_thread().and_then(|()| files(reach)),
         ),
-        (
-            "system calls (seccomp)",
-            syscalls::deny(reach.local_sockets),
-        ),
+        ("system calls (seccomp)", syscalls::deny(reach.sockets)),
     ] {
         match outcome {
             Ok(()) => confinement.in_effect.push(layer.to_owned()),

@@ -9,6 +9,8 @@ mod events;
 mod input;
 mod layer;
 mod model;
+#[cfg(feature = "probe")]
+mod on_board;
 mod passes;
 mod placement;
 pub mod providers;
@@ -55,6 +57,9 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
     let options = job.runtime.clone().unwrap_or_default();
     let options = RuntimeOptions::try_from(options).map_err(WorkerError::internal)?;
     confine::limit(job.agent_pid, &limits, &sampling).map_err(WorkerError::internal)?;
+    if !job.board.is_empty() {
+        return on_board(job, events);
+    }
     let library = Path::new(&job.runtime_path);
     if job.pass() == wire::WorkerPass::Libraries {
         return find_libraries(library);
@@ -65,7 +70,7 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
     let confinement = confine::seal(&confine::Reach {
         folder,
         readable: models.chain(libraries).collect(),
-        local_sockets: providers::open_local_sockets(&options),
+        sockets: providers::sockets(&options),
     });
     if !job.models.is_empty() && !job.allow_unconfined {
         require(&confinement)?;
@@ -105,10 +110,25 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
             providers: bench.offered,
             confinement: confinement.in_effect,
             unconfined: confinement.missing.into_iter().map(Into::into).collect(),
+            chip: None,
         })),
         wire::WorkerPass::Libraries => Err(WorkerError::internal("the pass ended before")),
         wire::WorkerPass::Unspecified => Err(WorkerError::internal("the job names no pass")),
     }
+}
+
+/// Runs the pass on a board.
+#[cfg(feature = "probe")]
+fn on_board(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError> {
+    on_board::work(job, events)
+}
+
+/// Refuses the pass: this agent cannot open a probe.
+#[cfg(not(feature = "probe"))]
+fn on_board(_job: &wire::WorkerJob, _events: &mut Events) -> Result<Event, WorkerError> {
+    Err(WorkerError::runtime(
+        "this agent was built without support for debug probes: build it with the feature `probe`",
+    ))
 }
 
 /// Loads the library and returns the folders of it and its dependencies.

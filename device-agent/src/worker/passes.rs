@@ -12,7 +12,8 @@ use super::placement;
 /// Runs in a pass without timing: enough for the arena to reach its size.
 const RUNS: usize = 3;
 
-fn only_model(job: &wire::WorkerJob) -> Result<&wire::WorkerModel, WorkerError> {
+/// Returns the model of a pass that has one.
+pub fn only_model(job: &wire::WorkerJob) -> Result<&wire::WorkerModel, WorkerError> {
     match job.models.as_slice() {
         [model] => Ok(model),
         models => Err(WorkerError::internal(format!(

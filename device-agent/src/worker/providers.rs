@@ -6,6 +6,7 @@ use agent_protocol::{Provider, RuntimeOptions, bounds, plain, wire};
 use ort::ep::{self, ArbitrarilyConfigurableExecutionProvider, ExecutionProviderDispatch};
 use ort::session::builder::SessionBuilder;
 
+use super::confine::Sockets;
 use super::error::WorkerError;
 
 /// The runtime's name of the provider that runs the nodes no other provider accepts.
@@ -53,11 +54,16 @@ pub fn is_cpu(provider: &Provider) -> bool {
     provider.name == "cpu"
 }
 
-/// Whether the library of a requested provider needs a local socket to start. CUDA's does: with
-/// `socket`, `bind` or `listen` denied, `cudaSetDevice` fails with error 304 (driver 580).
-pub fn open_local_sockets(options: &RuntimeOptions) -> bool {
+/// Returns the sockets that the library of a requested provider needs to start. CUDA's needs local
+/// ones: with `socket`, `bind` or `listen` denied, `cudaSetDevice` fails with error 304 (driver
+/// 580).
+pub fn sockets(options: &RuntimeOptions) -> Sockets {
     let opens = |provider: &Provider| matches!(provider.name.as_str(), "cuda" | "tensorrt");
-    options.providers.iter().any(opens)
+    if options.providers.iter().any(opens) {
+        Sockets::Local
+    } else {
+        Sockets::None
+    }
 }
 
 /// Whether nodes may run on the CPU provider: it was requested, or no provider was.

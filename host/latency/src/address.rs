@@ -3,13 +3,16 @@
 use std::fmt;
 use std::str::FromStr;
 
+use agent_protocol::BoardSpec;
+
 use crate::shell::{LocalShell, Shell};
-use crate::transport::tcp;
+use crate::transport::{probe, tcp};
 use crate::{
-    Adb, AdbClient, LatencyError, Launcher, Local, Ssh, SshClient, Tcp, TransportKind, home,
+    Adb, AdbClient, LatencyError, Launcher, Local, Probe, Ssh, SshClient, Tcp, TransportKind, home,
 };
 
-/// A device's address: `local`, `ssh:pi@board`, `adb:SERIAL`, `tcp:host:port`.
+/// A device's address: `local`, `ssh:pi@board`, `adb:SERIAL`, `tcp:host:port`,
+/// `probe:VID:PID[:SERIAL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The kind of transport.
@@ -43,7 +46,7 @@ impl Address {
             (None, Some(kind)) => (kind, text),
             (None, None) => {
                 return Err(format!(
-                    "`{text}` is not an address: write ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT"
+                    "`{text}` is not an address: write ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT or probe:VID:PID:SERIAL"
                 ));
             }
         };
@@ -68,6 +71,7 @@ impl Address {
             TransportKind::Tcp => tcp::split(text)
                 .map(drop)
                 .ok_or_else(|| format!("`{text}` is not HOST:PORT")),
+            TransportKind::Probe => probe::check(text),
             TransportKind::Ssh | TransportKind::Adb => Ok(()),
         }
     }
@@ -78,6 +82,7 @@ fn kind_of(word: &str) -> Option<TransportKind> {
         "ssh" => TransportKind::Ssh,
         "adb" => TransportKind::Adb,
         "tcp" => TransportKind::Tcp,
+        "probe" => TransportKind::Probe,
         _ => return None,
     })
 }
@@ -110,6 +115,8 @@ pub enum Transport {
     Adb(Adb),
     /// TLS to an independent agent.
     Tcp(Tcp),
+    /// An agent on this machine, for a board behind a debug probe.
+    Probe(Probe),
 }
 
 impl Transport {
@@ -153,6 +160,12 @@ impl Transport {
                 address: address.text.clone(),
                 certificates: home::certificates()?,
             }),
+            TransportKind::Probe => Self::Probe(Probe {
+                device,
+                probe: address.text.clone(),
+                board: None,
+                agent: None,
+            }),
         })
     }
 
@@ -163,7 +176,19 @@ impl Transport {
             Self::Local(local) => local.allow_unconfined = true,
             Self::Ssh(ssh) => ssh.allow_unconfined = true,
             Self::Adb(adb) => adb.allow_unconfined = true,
-            Self::Tcp(_) => {}
+            Self::Tcp(_) | Self::Probe(_) => {}
+        }
+    }
+
+    /// Sets the board behind a probe. Returns whether the transport leads to a board exactly if
+    /// there is one.
+    pub(crate) fn set_board(&mut self, board: Option<&BoardSpec>) -> bool {
+        match self {
+            Self::Probe(probe) => {
+                probe.board = board.cloned();
+                board.is_some()
+            }
+            _ => board.is_none(),
         }
     }
 
@@ -174,6 +199,7 @@ impl Transport {
             Self::Ssh(ssh) => Box::new(ssh.clone()),
             Self::Adb(adb) => Box::new(adb.clone()),
             Self::Tcp(tcp) => Box::new(tcp.clone()),
+            Self::Probe(probe) => Box::new(probe.clone()),
         }
     }
 
@@ -183,7 +209,7 @@ impl Transport {
             Self::Local(_) => Some(Box::new(LocalShell)),
             Self::Ssh(ssh) => Some(Box::new(ssh.clone())),
             Self::Adb(adb) => Some(Box::new(adb.clone())),
-            Self::Tcp(_) => None,
+            Self::Tcp(_) | Self::Probe(_) => None,
         }
     }
 
@@ -192,7 +218,7 @@ impl Transport {
         match self {
             Self::Ssh(ssh) => Some(&ssh.folder),
             Self::Adb(adb) => Some(&adb.folder),
-            Self::Local(_) | Self::Tcp(_) => None,
+            Self::Local(_) | Self::Tcp(_) | Self::Probe(_) => None,
         }
     }
 }
@@ -223,5 +249,14 @@ mod tests {
         check("ssh:", None, None);
         check("tcp:host:99999", None, None);
         check("adb:a;reboot", None, None);
+        check("probe:0483:374b", None, Some("probe:0483:374b"));
+        check("probe:0483:374B:066A", None, Some("probe:0483:374B:066A"));
+        check(
+            "probe:1d50:6018:127.0.0.1:4242",
+            None,
+            Some("probe:1d50:6018:127.0.0.1:4242"),
+        );
+        check("probe:stlink", None, None);
+        check("probe:0483", None, None);
     }
 }

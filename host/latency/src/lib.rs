@@ -105,11 +105,12 @@ mod store;
 mod transport;
 
 pub use agent_protocol::{
-    Activity, AgentState, AllowedClients, Battery, Conditions, Contention, CoreState, DeviceInfo,
-    DeviceState, Evidence, Failure, FailureKind, InputShape, Limits, Measurement, MissingLayer,
-    MonitorEvent, NodeProvider, Optimisation, ProcessFigures, Progress, ProtocolError, Provider,
-    Ratio, Right, RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256,
-    Stage, ThermalZone, Token, Verdict, bounds, plain, stats,
+    Activity, AgentState, AllowedClients, Battery, BoardClock, BoardInfo, BoardSpec, Conditions,
+    Contention, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, FirmwarePlace,
+    InputShape, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider, Optimisation,
+    ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right, RunJob,
+    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
+    Verdict, bounds, plain, stats,
 };
 
 pub use address::{Address, Transport};
@@ -145,4 +146,4 @@ pub use store::{
     Comparison, DamagedEntry, Donor, Filter, Key, Origin, Record, STORE_FILE, Selection, Store,
     user_store,
 };
-pub use transport::{Adb, AdbClient, Launcher, Link, Local, Ssh, SshClient, Tcp};
+pub use transport::{Adb, AdbClient, Launcher, Link, Local, Probe, Ssh, SshClient, Tcp};

@@ -38,6 +38,21 @@ impl Resolved {
         if profile.agent.allow_unconfined {
             transport.allow_unconfined();
         }
+        if !transport.set_board(profile.board.as_ref()) {
+            return Err(LatencyError::UnknownDevice {
+                name: name.to_owned(),
+                advice: match &profile.board {
+                    Some(_) => format!(
+                        "its profile {} is of a bare-metal board, and {address} leads to none: write probe:VID:PID:SERIAL",
+                        profile.name
+                    ),
+                    None => format!(
+                        "{address} is a debug probe, and its profile {} is of no bare-metal board",
+                        profile.name
+                    ),
+                },
+            });
+        }
         Ok(Self {
             name: name.to_owned(),
             launcher: transport.launcher(),

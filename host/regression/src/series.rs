@@ -79,6 +79,15 @@ impl Series {
     }
 }
 
+/// Why a simulated board's figures are no baseline.
+const SIMULATED: &str =
+    "the board is simulated: its times are counts of an emulator's instructions, no latencies";
+
+fn is_simulated(measurement: &Measurement) -> bool {
+    let board = measurement.runtime.board.as_ref();
+    board.is_some_and(|board| board.simulated)
+}
+
 /// The models of a series.
 #[derive(Clone, Copy, Debug)]
 pub struct ModelPair<'a> {
@@ -125,6 +134,7 @@ pub fn measure_series(
         };
         match (&candidate.verdict, swapped, &base) {
             (latency::Verdict::Invalid { reason }, ..) => series.rejections.push(reason.clone()),
+            _ if is_simulated(&candidate) => series.rejections.push(SIMULATED.to_owned()),
             (latency::Verdict::Valid, Some(_), Some(new)) => {
                 let ratio = candidate.ratio.map(|ratio| 1.0 / ratio.interval.value);
                 series.processes.push(process(new, Some(&candidate), ratio));

@@ -2,8 +2,8 @@
 
 use latency::stats::Interval;
 use latency::{
-    DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement, Model,
-    Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
+    BoardInfo, DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement,
+    Model, Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
 };
 use regression::{ModelPair, Series, SeriesConfig, measure_series};
 
@@ -14,6 +14,8 @@ struct ByteDevice {
     /// The numbers, from 1, of the requests with an invalid result.
     invalid: Vec<usize>,
     requests: usize,
+    /// Whether it is an emulated board.
+    simulated: bool,
 }
 
 fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Measurement {
@@ -52,6 +54,7 @@ fn measurement(model: &Model, reference: Option<(Sha256, f64)>, ns: f64) -> Meas
             node_providers: Vec::new(),
             options: RuntimeOptions::default(),
             confinement: Vec::new(),
+            board: None,
         },
         verdict: Verdict::Valid,
         notes: Vec::new(),
@@ -80,6 +83,18 @@ impl LatencySource for ByteDevice {
                 reason: "a storm".into(),
             };
         }
+        if self.simulated {
+            candidate.runtime.board = Some(BoardInfo {
+                chip: "emulated-m4".into(),
+                probe: "a bridge".into(),
+                cpuid: 0x410f_c241,
+                firmware_sha256: Sha256::of(b"firmware"),
+                counter: "SysTick".into(),
+                declared_hz: 25_000_000,
+                measured_hz: None,
+                simulated: true,
+            });
+        }
         let base = reference.map(|r| measurement(r, None, bytes(r)));
         Ok(std::iter::once(candidate).chain(base).collect())
     }
@@ -94,11 +109,16 @@ fn model(bytes: usize) -> Model {
 }
 
 fn series(new: usize, old: Option<usize>, second_faster: f64, invalid: &[usize]) -> Series {
-    let mut device = ByteDevice {
+    let device = ByteDevice {
         second_faster,
         invalid: invalid.to_vec(),
         requests: 0,
+        simulated: false,
     };
+    series_of(device, new, old)
+}
+
+fn series_of(mut device: ByteDevice, new: usize, old: Option<usize>) -> Series {
     let profile = Profile::local().unwrap();
     let config = SeriesConfig {
         min_processes: 6,
@@ -154,4 +174,22 @@ fn an_invalid_measurement_is_kept_but_does_not_count() {
     let alone = series(10_500, None, 0.0, &[2]);
     assert_eq!((alone.processes.len(), alone.measurements.len()), (5, 6));
     assert_eq!(alone.change(), None);
+}
+
+#[test]
+fn a_simulated_boards_figures_are_kept_and_do_not_count() {
+    let device = ByteDevice {
+        second_faster: 0.0,
+        invalid: Vec::new(),
+        requests: 0,
+        simulated: true,
+    };
+    let series = series_of(device, 10_500, Some(10_000));
+    assert_eq!((series.processes.len(), series.measurements.len()), (0, 12));
+    assert!(
+        series.rejections[0].contains("simulated"),
+        "{:?}",
+        series.rejections
+    );
+    assert_eq!(series.change(), None);
 }

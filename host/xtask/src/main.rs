@@ -1,5 +1,5 @@
-//! Developer commands: `cargo xtask setup | demo | test | agents | check | fuzz | bench | arena |
-//! zoo`.
+//! Developer commands: `cargo xtask setup | demo | test | agents | firmware | check | fuzz |
+//! bench | arena | zoo`.
 //!
 //! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
 //! all installed files are in `.deps` of the checkout; every command can be killed and run again.
@@ -15,6 +15,7 @@ mod bench;
 mod check;
 mod debian;
 mod demo;
+mod firmware;
 mod fuzz;
 mod output;
 mod setup;
@@ -54,6 +55,8 @@ enum Command {
     Test(test::Options),
     /// Build the agent for other architectures, into `target/agents`
     Agents(agents::Options),
+    /// Build the firmware of bare-metal boards, into `.deps/firmware`
+    Firmware(firmware::Options),
     /// Check the architecture and the rules for sources
     Check(check::Options),
     /// Run the fuzz targets
@@ -78,6 +81,7 @@ fn main() -> ExitCode {
         Command::Demo { cuda, more } => demo::run(&checkout, *cuda, more),
         Command::Test(options) => test::run(&checkout, options),
         Command::Agents(options) => agents::run(&checkout, options),
+        Command::Firmware(options) => firmware::run(&checkout, options),
         Command::Check(options) => check::run(&checkout, options),
         Command::Fuzz(options) => fuzz::run(&checkout, *options),
         Command::Bench { more } => bench::run(&checkout, more),

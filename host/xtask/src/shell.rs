@@ -129,8 +129,9 @@ impl Checkout {
                     "CARGO_CRATE_NAME",
                 ]
                 .contains(&text.as_ref());
-            // `.cargo/config.toml` sets these two for all programs that cargo starts.
-            let of_config = ["LIBTORCH", "ORT_DYLIB_PATH"].contains(&text.as_ref())
+            // `.cargo/config.toml` sets these for all programs that cargo starts.
+            let of_config = ["GRAPHPRUNE_FIRMWARE", "LIBTORCH", "ORT_DYLIB_PATH"]
+                .contains(&text.as_ref())
                 && Path::new(&value).starts_with(self.deps());
             if of_package || of_config {
                 command.env_remove(name);

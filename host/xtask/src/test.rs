@@ -7,7 +7,7 @@ use clap::Args;
 
 use crate::output::say;
 use crate::shell::{self, Checkout, Watch};
-use crate::{check, fuzz, setup};
+use crate::{check, firmware, fuzz, setup};
 
 /// Of the changes that the fuzz targets make.
 const FUZZ_SEED: u32 = 1;
@@ -37,6 +37,9 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
         ..setup::Options::default()
     };
     setup::run(checkout, &everything)?;
+    step("firmware", &mut || {
+        firmware::run(checkout, &firmware::Options::default())
+    })?;
     if options.filter.is_none() {
         step("check", &mut || {
             check::run(checkout, &check::Options::default())

@@ -6,6 +6,7 @@
 //! | `android` | adbd and adb with theirs |
 //! | `qemu` | `usr/bin/qemu-aarch64` and `qemu-arm`, static |
 //! | `aarch64` | the file system of the board: busybox, C and C++ libraries |
+//! | `mcu` | qemu-system-arm with its libraries |
 //!
 //! Each has a `stamp`, written when it is complete. The loader beside the programs starts them,
 //! so the machine's libraries do not matter.
@@ -36,7 +37,7 @@ pub struct Kit {
     loader: &'static str,
 }
 
-const SETS: [&str; 4] = ["tools", "android", "qemu", "aarch64"];
+const SETS: [&str; 5] = ["tools", "android", "qemu", "aarch64", "mcu"];
 
 impl Kit {
     /// Finds the set-up of the checkout that this package was built in.
@@ -104,6 +105,13 @@ impl Kit {
             name,
             &at.join(program),
         )
+    }
+
+    /// Returns the words that start `program` of the set `mcu` on this machine itself.
+    pub(crate) fn mcu(&self, name: &str, program: &str) -> Vec<String> {
+        let at = self.set("mcu");
+        let own = self.libraries(&at.join("usr/lib"));
+        words(&own.join(self.loader), &[own], name, &at.join(program))
     }
 
     fn libraries(&self, folder: &Path) -> PathBuf {

@@ -4,6 +4,7 @@
 //! - [`Board`]: the same server over an aarch64 Linux with transparent emulation: `uname -m`
 //!   prints `aarch64`.
 //! - [`Adbd`]: Android's debug bridge daemon with a server and client of its own.
+//! - [`Mcu`]: a Cortex-M microcontroller in QEMU behind a debug probe on TCP.
 //! - [`SlowLink`]: a link between a client and one of these, with a bandwidth, that can be cut.
 //!
 //! Each runs in namespaces of its own (`container`), so the machine is not changed and root is not
@@ -23,6 +24,7 @@ mod container;
 mod error;
 mod kit;
 mod link;
+mod mcu;
 mod poll;
 mod processes;
 mod sshd;
@@ -32,4 +34,5 @@ pub use agents::write_agents;
 pub use error::BoardError;
 pub use kit::{Kit, System};
 pub use link::{SlowLink, Upstream};
+pub use mcu::{Mcu, McuConfig, McuCore};
 pub use sshd::{Board, BoardConfig, Sshd};

@@ -13,7 +13,7 @@ fn in_confinement(folder: &Path, readable: &[PathBuf], ask: impl FnOnce(&Confine
         &Reach {
             folder,
             readable: readable.to_vec(),
-            local_sockets: false,
+            sockets: Sockets::None,
         },
         ask,
     )
@@ -87,7 +87,7 @@ fn a_library_that_needs_a_local_socket_may_listen_on_it_and_no_process_reaches_i
     let reach = Reach {
         folder: folder.path(),
         readable: Vec::new(),
-        local_sockets: true,
+        sockets: Sockets::Local,
     };
     let answer = in_reach(&reach, |confinement| {
         if confinement.missing.iter().any(|missing| missing.offered) {
@@ -313,7 +313,7 @@ fn a_confined_process_can_abort() {
     let reach = Reach {
         folder: folder.path(),
         readable: Vec::new(),
-        local_sockets: false,
+        sockets: Sockets::None,
     };
     // SAFETY: as in `in_confinement`.
     match unsafe { fork() }.unwrap() {
@@ -352,14 +352,14 @@ fn a_running_thread_is_the_reason_for_missing_layers() {
         &Reach {
             folder: folder.path(),
             readable: Vec::new(),
-            local_sockets: false,
+            sockets: Sockets::None,
         },
         |_| {
             std::thread::spawn(|| std::thread::sleep(std::time::Duration::from_secs(60)));
             let again = seal(&Reach {
                 folder: folder.path(),
                 readable: Vec::new(),
-                local_sockets: false,
+                sockets: Sockets::None,
             });
             let named = again
                 .missing

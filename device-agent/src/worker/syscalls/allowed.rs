@@ -217,6 +217,9 @@ pub const BY_FIRST_ARGUMENT: &[(c_long, &[u32])] = &[
 /// name it binds is in the worker's folder or abstract, and accepting and connecting are denied.
 pub const LOCAL_SOCKETS: &[c_long] = &[libc::SYS_bind, libc::SYS_listen];
 
+/// Further calls of a worker that has opened a debug probe on TCP. It can open no other socket.
+pub const OPENED_SOCKETS: &[c_long] = &[libc::SYS_sendto, libc::SYS_recvfrom];
+
 /// Names of calls that are denied, for reports.
 pub const DENIED_NAMES: &[(c_long, &str)] = &[
     (libc::SYS_socket, "socket"),

@@ -13,7 +13,7 @@ use libc::{c_long, sock_filter, sock_fprog};
 use nix::errno::Errno;
 
 use super::layer::Missing;
-use allowed::{ALLOWED, BY_FIRST_ARGUMENT, LOCAL_SOCKETS, OLDER, OWN};
+use allowed::{ALLOWED, BY_FIRST_ARGUMENT, LOCAL_SOCKETS, OLDER, OPENED_SOCKETS, OWN};
 
 /// Instruction codes (linux/bpf_common.h). The crate `libc` has them for some of its targets
 /// only.
@@ -50,9 +50,19 @@ const NUMBER: u32 = 0;
 const AUDIT: u32 = 4;
 const FIRST_ARGUMENT: u32 = 16;
 
-/// Denies all calls but the allowed ones to all threads of this process, irrevocably. With
-/// `local_sockets`, local sockets may be opened.
-pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
+/// The sockets that a worker may use.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Sockets {
+    /// None.
+    None,
+    /// Local ones, which it may open.
+    Local,
+    /// Those that are open.
+    Opened,
+}
+
+/// Denies all calls but the allowed ones to all threads of this process, irrevocably.
+pub(super) fn deny(sockets: Sockets) -> Result<(), Missing> {
     let Some(architecture) = ARCHITECTURE else {
         return Err(Missing::not_offered(format!(
             "the system calls of {} are not supported",
@@ -61,13 +71,13 @@ pub(super) fn deny(local_sockets: bool) -> Result<(), Missing> {
     };
     // A library's threads may block all signals, and a blocked SIGSYS ends the process. CUDA was
     // not tried, so its denied calls return the error without a signal.
-    let verdict = if local_sockets {
+    let verdict = if sockets == Sockets::Local {
         error_of(libc::EPERM)
     } else {
         denials::record().map_err(|error| Missing::failed(error.to_string()))?;
         libc::SECCOMP_RET_TRAP
     };
-    let mut filter = filter(architecture, std::process::id(), local_sockets, verdict);
+    let mut filter = filter(architecture, std::process::id(), sockets, verdict);
     let len = filter
         .len()
         .try_into()
@@ -141,7 +151,7 @@ fn by_first_argument(number: c_long, allowed: &[u32], verdict: u32) -> Vec<sock_
 
 /// Returns the filter's program, which ends with `verdict` for a call that is not allowed.
 /// `process` is this process, which may signal its own threads.
-fn filter(architecture: u32, process: u32, local_sockets: bool, verdict: u32) -> Vec<sock_filter> {
+fn filter(architecture: u32, process: u32, sockets: Sockets, verdict: u32) -> Vec<sock_filter> {
     let allow = || end_with(libc::SECCOMP_RET_ALLOW);
     let mut all = vec![
         load(AUDIT),
@@ -154,7 +164,11 @@ fn filter(architecture: u32, process: u32, local_sockets: bool, verdict: u32) ->
         instruction(bpf::JMP | bpf::JGE | bpf::K, X32, 0, 1),
         end_with(error_of(libc::EPERM)),
     ]);
-    let further = if local_sockets { LOCAL_SOCKETS } else { &[] };
+    let further = match sockets {
+        Sockets::None => &[],
+        Sockets::Local => LOCAL_SOCKETS,
+        Sockets::Opened => OPENED_SOCKETS,
+    };
     for &number in ALLOWED.iter().chain(OLDER).chain(OWN).chain(further) {
         all.extend([skip_unless_equal(number as u32, 1), allow()]);
     }
@@ -163,7 +177,7 @@ fn filter(architecture: u32, process: u32, local_sockets: bool, verdict: u32) ->
     }
     // A process that aborts signals itself.
     all.extend(by_first_argument(libc::SYS_tgkill, &[process], verdict));
-    if local_sockets {
+    if sockets == Sockets::Local {
         let families = [libc::AF_UNIX as u32];
         all.extend(by_first_argument(libc::SYS_socket, &families, verdict));
     }

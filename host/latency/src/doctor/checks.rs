@@ -1,6 +1,6 @@
 //! Checks of a device's description and state.
 
-use agent_protocol::{DeviceInfo, DeviceState, Provider, Sampling};
+use agent_protocol::{BoardSpec, DeviceInfo, DeviceState, Provider, Sampling};
 
 use super::examination::{Finding, Noise};
 use crate::{Profile, TransportKind};
@@ -33,7 +33,9 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
         Finding::ok("agent", format!("graphprune-agent {own}"))
     } else {
         let advice = match profile.transport {
-            TransportKind::Local => "build both from the same sources".to_owned(),
+            TransportKind::Local | TransportKind::Probe => {
+                "build both from the same sources".to_owned()
+            }
             _ => format!("`graphprune device deploy {device}` brings this one's"),
         };
         let seen = format!(
@@ -82,7 +84,7 @@ fn providers(info: &DeviceInfo, profile: &Profile, device: &str) -> Option<Findi
     }
     let seen = format!("{seen}; the profile asks for {} too", missing.join(", "));
     let advice = match profile.transport {
-        TransportKind::Local => {
+        TransportKind::Local | TransportKind::Probe => {
             "name a library that has them in ORT_DYLIB_PATH, or take another profile".to_owned()
         }
         TransportKind::Tcp => {
@@ -255,6 +257,17 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
         return Finding::warning(CHECK, text, advice);
     }
     Finding::ok(CHECK, text)
+}
+
+/// Says what was examined of a board, and what only a measurement examines.
+pub(super) fn board(board: &BoardSpec) -> Finding {
+    Finding::ok(
+        "board",
+        format!(
+            "the chip {} is known; its probe, core and clock are examined by each measurement of a network in integers",
+            board.chip
+        ),
+    )
 }
 
 /// The throttling bits of the Raspberry Pi's firmware: the lowest are current, those sixteen bits

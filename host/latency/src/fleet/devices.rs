@@ -49,7 +49,7 @@ use crate::{LatencyError, LatencySource};
 /// #         after: DeviceState::default(), runtime: RuntimeInfo {
 /// #             version: "1".into(), provider: "CPUExecutionProvider".into(), threads: 1,
 /// #             spinning: false, cores: vec![], nice: 0, node_providers: vec![],
-/// #             options: RuntimeOptions::default(), confinement: vec![],
+/// #             options: RuntimeOptions::default(), confinement: vec![], board: None,
 /// #         },
 /// #         verdict: Verdict::Valid, notes: vec![], taken_unix_ns: 0, load_ns: 0,
 /// #         sentinel: None, contention: None, processes: vec![], reference_excess_rel: None,

@@ -44,6 +44,7 @@ fn measurement(name: &str, median_ns: f64, ratio: Option<f64>) -> Measurement {
             node_providers: Vec::new(),
             options: agent_protocol::RuntimeOptions::default(),
             confinement: Vec::new(),
+            board: None,
         },
         verdict: Verdict::Valid,
         notes: Vec::new(),

@@ -1,6 +1,11 @@
 //! Checks of a profile beyond its syntax.
 
-use super::settings::Profile;
+use super::settings::{Profile, TransportKind};
+
+/// The fastest clock of a microcontroller, Hz.
+const MOST_HZ: u64 = 4_000_000_000;
+/// With a larger difference a clock is another one.
+const MOST_TOLERANCE: f64 = 0.1;
 
 /// A named check, with the problem as its error.
 type Check = (&'static str, fn(&Profile) -> Result<(), String>);
@@ -46,6 +51,34 @@ const CHECKS: &[Check] = &[
         Err(format!(
             "limits.time_ns ({limit}) must be longer than sampling.warmup_ns, sustained_ns and max_duration_ns together ({need})"
         ))
+    }),
+    ("board", |profile| {
+        let Some(board) = &profile.board else {
+            return match profile.transport {
+                TransportKind::Probe => Err("the transport `probe` needs a [board]".into()),
+                _ => Ok(()),
+            };
+        };
+        let clock = &board.clock;
+        if profile.transport != TransportKind::Probe {
+            return Err("a [board] is reached by the transport `probe`".into());
+        }
+        if board.chip.is_empty() {
+            return Err("chip is empty: name one as probe-rs does".into());
+        }
+        if clock.hz == 0 || clock.hz > MOST_HZ {
+            return Err(format!(
+                "clock.hz ({}) must be from 1 to {MOST_HZ}",
+                clock.hz
+            ));
+        }
+        if !(clock.tolerance_rel > 0.0 && clock.tolerance_rel <= MOST_TOLERANCE) {
+            return Err(format!(
+                "clock.tolerance_rel ({}) must be above 0 and at most {MOST_TOLERANCE}",
+                clock.tolerance_rel
+            ));
+        }
+        Ok(())
     }),
     ("cores", |profile| {
         let (cores, threads) = (

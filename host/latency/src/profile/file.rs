@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use agent_protocol::{Conditions, Limits, Optimisation, Provider, RuntimeOptions, Sampling};
+use agent_protocol::{
+    BoardSpec, Conditions, Limits, Optimisation, Provider, RuntimeOptions, Sampling,
+};
 use serde::Deserialize;
 
 use super::settings::{AgentSettings, Knowledge, Profile, TransportKind};
@@ -26,6 +28,7 @@ pub(super) struct ProfileFile {
     limits: LimitsTable,
     #[serde(default)]
     conditions: ConditionsTable,
+    board: Option<BoardSpec>,
     #[serde(default)]
     knowledge: Knowledge,
 }
@@ -42,6 +45,7 @@ impl From<ProfileFile> for Profile {
             sampling: file.sampling.into(),
             limits: file.limits.into(),
             conditions: file.conditions.into(),
+            board: file.board,
             knowledge: file.knowledge,
         }
     }

@@ -43,6 +43,14 @@ const BUILT_IN: &[(&str, &str)] = built_in!(
     "snapdragon",
     "imx-8m-plus",
     "armv7",
+    "stm32f4-discovery",
+    "stm32h743",
+    "stm32u585",
+    "stm32n657",
+    "nrf52840",
+    "rp2040",
+    "rp2350",
+    "imxrt1060",
 );
 
 impl Profile {
@@ -163,7 +171,8 @@ mod tests {
             if name != "local" {
                 assert!(!profile.knowledge.known.is_empty(), "{name}");
                 assert!(!profile.knowledge.not_run.is_empty(), "{name}");
-                let is_here = profile.transport == TransportKind::Local;
+                let here = [TransportKind::Local, TransportKind::Probe];
+                let is_here = here.contains(&profile.transport);
                 assert!(is_here || !profile.agent.triple.is_empty(), "{name}");
             }
         }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use agent_protocol::{Conditions, DeviceInfo, Limits, RuntimeOptions, Sampling};
+use agent_protocol::{BoardSpec, Conditions, DeviceInfo, Limits, RuntimeOptions, Sampling};
 use serde::Deserialize;
 
 use crate::{MeasureRequest, Model};
@@ -19,6 +19,8 @@ pub enum TransportKind {
     Adb,
     /// TCP with mutual TLS to a running agent.
     Tcp,
+    /// A bare-metal board behind a debug probe on this machine.
+    Probe,
 }
 
 impl fmt::Display for TransportKind {
@@ -28,6 +30,7 @@ impl fmt::Display for TransportKind {
             Self::Ssh => "ssh",
             Self::Adb => "adb",
             Self::Tcp => "tcp",
+            Self::Probe => "probe",
         })
     }
 }
@@ -80,6 +83,8 @@ pub struct Profile {
     pub limits: Limits,
     /// Requirements on the state of the device before a measurement.
     pub conditions: Conditions,
+    /// The board, for a bare-metal one behind a debug probe.
+    pub board: Option<BoardSpec>,
     /// Notes on the device.
     pub knowledge: Knowledge,
 }
@@ -102,6 +107,16 @@ impl Profile {
     /// Describes a device of this profile in one line: profile, processor, system, runtime,
     /// threads.
     pub fn describe(&self, device: &DeviceInfo) -> String {
+        if self.board.is_some() {
+            return format!(
+                "{} ({}, {}, {} kB RAM), {}",
+                self.name,
+                device.cpu_model,
+                device.arch,
+                device.memory_bytes >> 10,
+                device.runtime_version
+            );
+        }
         format!(
             "{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
             self.name,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use agent_protocol::Token;
+use agent_protocol::{BoardSpec, Token};
 
 use super::link::{Launcher, Link};
 use super::process::{ALLOW_UNCONFINED, AgentProcess};
@@ -20,6 +20,8 @@ pub struct Local {
     pub runtime_library: Option<PathBuf>,
     /// Whether models run without a layer of confinement that the kernel offers.
     pub allow_unconfined: bool,
+    /// A board that the agent measures on instead of this machine.
+    pub board: Option<BoardSpec>,
 }
 
 impl Launcher for Local {
@@ -37,6 +39,13 @@ impl Launcher for Local {
         command.args(["serve", "--exit-with-parent", "--token-stdin"]);
         if let Some(library) = &self.runtime_library {
             command.arg("--runtime").arg(library);
+        }
+        if let Some(board) = &self.board {
+            let board = serde_json::to_string(board).map_err(|error| LatencyError::AgentStart {
+                place: program.display().to_string(),
+                detail: error.to_string(),
+            })?;
+            command.arg("--board").arg(board);
         }
         if self.allow_unconfined {
             command.arg(ALLOW_UNCONFINED);

@@ -4,6 +4,7 @@
 mod adb;
 mod link;
 mod local;
+pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod remote;
 pub(crate) mod ssh;
@@ -12,5 +13,6 @@ pub(crate) mod tcp;
 pub use adb::{Adb, AdbClient};
 pub use link::{Launcher, Link};
 pub use local::Local;
+pub use probe::Probe;
 pub use ssh::{Ssh, SshClient};
 pub use tcp::Tcp;

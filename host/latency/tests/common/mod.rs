@@ -44,6 +44,7 @@ pub fn measurement(model: &Model, reference: Option<&Model>, full: bool) -> Meas
             node_providers: Vec::new(),
             options: RuntimeOptions::default(),
             confinement: Vec::new(),
+            board: None,
         },
         verdict: Verdict::Valid,
         notes: Vec::new(),

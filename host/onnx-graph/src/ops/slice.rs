@@ -56,6 +56,14 @@ impl Slice {
         dims::axis(axis, rank).ok()
     }
 
+    /// Returns the first index, the step and the number of what entry `i` takes from an axis of
+    /// `size`.
+    #[must_use]
+    pub fn taken(&self, i: usize, size: usize) -> Option<(i64, i64, usize)> {
+        let step = self.steps.get(i).copied().unwrap_or(1);
+        range(*self.starts.get(i)?, *self.ends.get(i)?, step, size).ok()
+    }
+
     fn fold(&self, operands: &Operands) -> Option<Array> {
         let x = operands.get(0)?;
         let rank = x.dims().len();

@@ -31,7 +31,8 @@ pub fn run(checkout: &Checkout) -> Result<()> {
             let mut cargo = checkout.cargo();
             cargo
                 .args(["ndk", "--target", TRIPLE, "--platform", API_LEVEL, "build"])
-                .args(["--profile", PROFILE, "--package", PACKAGE, "--target-dir"])
+                .args(["--profile", PROFILE, "--package", PACKAGE])
+                .args(["--no-default-features", "--target-dir"])
                 .arg(output.join("cross"))
                 .env("CARGO_ENCODED_RUSTFLAGS", "");
             shell::run(&mut cargo)?;
@@ -57,6 +58,7 @@ pub fn run(checkout: &Checkout) -> Result<()> {
                 "check",
                 "--package",
                 PACKAGE,
+                "--no-default-features",
                 "--target",
                 TRIPLE,
                 "--target-dir",

@@ -14,7 +14,7 @@ mod android;
 mod libraries;
 mod manifest;
 mod target;
-mod toolchain;
+pub mod toolchain;
 
 use std::fs;
 use std::path::Path;

@@ -101,6 +101,8 @@ impl Toolchain {
         path.extend(env::split_paths(&env::var_os("PATH").unwrap_or_default()));
         cargo
             .args(["zigbuild", "--profile", PROFILE, "--package", PACKAGE])
+            // Debug probes are plugged into hosts.
+            .arg("--no-default-features")
             .args(["--target", &format!("{}.{GLIBC}", target.triple)])
             .arg("--target-dir")
             .arg(output)

@@ -23,7 +23,16 @@ const ALLOWED: &[Row] = &[
     ),
     ("search", &[]),
     ("agent-protocol", &[]),
-    ("graphprune-agent", &["agent-protocol", "weight-codec"]),
+    (
+        "graphprune-agent",
+        &[
+            "onnx-graph",
+            "board-plan",
+            "agent-protocol",
+            "weight-codec",
+            "int8-engine",
+        ],
+    ),
     ("latency", &["agent-protocol"]),
     (
         "latency-model",
@@ -33,6 +42,8 @@ const ALLOWED: &[Row] = &[
     ("regression", &["latency"]),
     ("report", &["agent-protocol"]),
     ("weight-codec", &[]),
+    ("int8-engine", &[]),
+    ("board-plan", &["onnx-graph", "int8-engine"]),
     (
         "pipeline",
         &[
@@ -72,6 +83,8 @@ const ALLOWED: &[Row] = &[
             "regression",
             "report",
             "weight-codec",
+            "int8-engine",
+            "board-plan",
             "pipeline",
         ],
     ),
@@ -82,7 +95,7 @@ const FENCES: &[(&str, &[&str])] = &[
     ("tch", &["torch-exec", "train", "search"]),
     ("torch-sys", &[]),
     ("ort", &["graphprune-agent"]),
-    ("probe-rs", &["latency"]),
+    ("probe-rs", &["graphprune-agent"]),
     ("clap", BINARIES),
     ("clap_complete", BINARIES),
     ("anyhow", BINARIES),

@@ -42,13 +42,17 @@ const REGISTRY_HOSTS: [(&str, &str); 8] = [
 const MACHINE_FOLDERS: [&str; 6] = ["work", "tmp", "root", "home", "Users", "mnt"];
 
 /// Folders of the packages without unsafe code, files, sockets and processes.
-const PURE: [&str; 4] = [
+const PURE: [&str; 5] = [
     "host/onnx-graph/",
     "host/channels/",
     "host/model-zoo/",
     "host/weight-codec/",
+    "host/board-plan/",
 ];
 const IMPURE_MODULES: [&str; 3] = ["std::fs", "std::net", "std::process"];
+
+/// The driver of debug probes, and the only folder whose files name it.
+const PROBES: (&str, &str) = ("probe_rs", "device-agent/src/board/");
 
 /// The most lines between a justification and its unsafe block.
 const JUSTIFICATION_LINES: usize = 8;
@@ -123,6 +127,9 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
             report(format!("has {word}"));
         }
         if path.ends_with(".rs") {
+            if names_probes(path, line) {
+                report(format!("{} outside of {}", PROBES.0, PROBES.1));
+            }
             if is_wide_comment(line) {
                 report(format!("a comment wider than {COMMENT_COLUMNS} columns"));
             }
@@ -139,6 +146,13 @@ pub fn violations(path: &str, text: &str) -> Vec<String> {
         }
     }
     found
+}
+
+/// Whether a line names the driver of debug probes where it may not.
+fn names_probes(path: &str, line: &str) -> bool {
+    let (driver, within) = PROBES;
+    let is_path = line.contains(&format!("{driver}::"));
+    is_path && !path.starts_with(within)
 }
 
 /// Whether a line is a comment wider than the limit, which rustfmt does not wrap.

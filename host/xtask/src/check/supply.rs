@@ -24,6 +24,16 @@ struct Rules {
 #[derive(Deserialize)]
 struct Licenses {
     allow: Vec<String>,
+    #[serde(default)]
+    exceptions: Vec<Exception>,
+}
+
+/// Licences that are allowed for one crate only.
+#[derive(Deserialize)]
+struct Exception {
+    #[serde(rename = "crate")]
+    package: String,
+    allow: Vec<String>,
 }
 
 #[derive(Deserialize)]
@@ -84,16 +94,22 @@ fn deny_is_installed() -> bool {
 }
 
 fn judge(packages: &[Locked], rules: &Rules) -> Result<Vec<String>> {
-    let allowed = rules
-        .licenses
-        .allow
-        .iter()
-        .map(|text| spdx::Licensee::parse(text).with_context(|| format!("{RULES}: licence {text}")))
-        .collect::<Result<Vec<_>>>()?;
-    let mut violations: Vec<_> = packages
-        .iter()
-        .filter_map(|package| licence(package, &allowed))
-        .collect();
+    let parsed = |texts: &[String]| {
+        let parse = |text: &String| {
+            spdx::Licensee::parse(text).with_context(|| format!("{RULES}: licence {text}"))
+        };
+        texts.iter().map(parse).collect::<Result<Vec<_>>>()
+    };
+    let allowed = parsed(&rules.licenses.allow)?;
+    let mut violations = Vec::new();
+    for package in packages {
+        let exceptions = rules.licenses.exceptions.iter();
+        let mut own = allowed.clone();
+        for exception in exceptions.filter(|exception| exception.package == package.name) {
+            own.extend(parsed(&exception.allow)?);
+        }
+        violations.extend(licence(package, &own));
+    }
 
     let mut unused: BTreeSet<&str> = rules
         .bans
@@ -159,7 +175,7 @@ mod tests {
 
     fn check(packages: &[(&str, &str, Option<&str>)], expected: &[&str]) {
         let rules = toml::from_str(
-            "licenses.allow = ['MIT', 'ISC']\nbans.skip = [{ crate = 'old@1.0.0', reason = 'x' }]",
+            "licenses.allow = ['MIT', 'ISC']\nlicenses.exceptions = [{ crate = 'apart', allow = ['MPL-2.0'] }]\nbans.skip = [{ crate = 'old@1.0.0', reason = 'x' }]",
         )
         .unwrap();
         let packages: Vec<_> = packages
@@ -186,6 +202,11 @@ mod tests {
             &["a 1.0.0: its licence MIT AND Apache-2.0 is not allowed by .cargo/deny.toml"],
         );
         check(&with_old(("a", "1.0.0", None)), &["a 1.0.0: no licence"]);
+        check(&with_old(("apart", "1.0.0", Some("MPL-2.0"))), &[]);
+        check(
+            &with_old(("a", "1.0.0", Some("MPL-2.0"))),
+            &["a 1.0.0: its licence MPL-2.0 is not allowed by .cargo/deny.toml"],
+        );
     }
 
     #[test]

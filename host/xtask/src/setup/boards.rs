@@ -30,12 +30,16 @@ const ANDROID: [&str; 2] = ["adbd", "adb"];
 /// The file system of the ARM board.
 const BOARD: &str = "busybox-static:arm64 libc6:arm64 libgcc-s1:arm64 libstdc++6:arm64";
 
+/// The emulator of microcontroller boards; apt resolves its libraries.
+const MCU: [&str; 1] = ["qemu-system-arm"];
+
 /// The sets, each a folder in `.deps/boards`, with the paths to keep.
-const SETS: [(&str, &[&str]); 4] = [
+const SETS: [(&str, &[&str]); 5] = [
     ("tools", &[]),
     ("android", &[]),
     ("qemu", &["usr/bin/qemu-aarch64", "usr/bin/qemu-arm"]),
     ("aarch64", &[]),
+    ("mcu", &[]),
 ];
 
 /// Installs the missing sets.
@@ -73,6 +77,10 @@ fn packages(debian: &Debian, name: &str) -> Result<(Vec<String>, &'static str)> 
         "tools" => (TOOLS.split_whitespace().map(native).collect(), STABLE),
         "android" => {
             let needed = debian.closure(&ANDROID)?;
+            (needed.iter().map(|name| native(name)).collect(), TESTING)
+        }
+        "mcu" => {
+            let needed = debian.closure(&MCU)?;
             (needed.iter().map(|name| native(name)).collect(), TESTING)
         }
         "qemu" => (vec![native("qemu-user")], TESTING),
@@ -115,6 +123,7 @@ fn stamp(name: &str) -> String {
     let words = match name {
         "tools" => TOOLS.to_owned(),
         "android" => ANDROID.join(" "),
+        "mcu" => MCU.join(" "),
         "qemu" => "qemu-user".to_owned(),
         _ => BOARD.to_owned(),
     };

@@ -1,0 +1,78 @@
+//! The vector table and the start of the program.
+
+use core::arch::asm;
+
+use crate::counter;
+use crate::fault;
+
+/// Entries before those of a chip's own interrupts, which stay off.
+const EXCEPTIONS: usize = 16;
+
+unsafe extern "C" {
+    static mut _bss_start: u32;
+    static mut _bss_end: u32;
+    static _stack_top: u32;
+}
+
+/// An entry of the vector table.
+#[repr(C)]
+pub union Vector {
+    handler: unsafe extern "C" fn() -> !,
+    returning: extern "C" fn(),
+    stack: *const u32,
+    reserved: usize,
+}
+
+// SAFETY: the table is never written.
+unsafe impl Sync for Vector {}
+
+const FAULT: Vector = Vector {
+    handler: fault::handler,
+};
+const RESERVED: Vector = Vector { reserved: 0 };
+
+#[unsafe(link_section = ".vectors")]
+#[used]
+static VECTORS: [Vector; EXCEPTIONS] = [
+    Vector {
+        stack: &raw const _stack_top,
+    },
+    Vector { handler: reset },
+    FAULT,
+    FAULT,
+    FAULT,
+    FAULT,
+    FAULT,
+    FAULT,
+    RESERVED,
+    RESERVED,
+    RESERVED,
+    FAULT,
+    FAULT,
+    RESERVED,
+    FAULT,
+    Vector {
+        returning: counter::systick,
+    },
+];
+
+/// Clears memory and begins.
+///
+/// # Safety
+/// Only the start of the core may call it: it clears every variable.
+#[unsafe(no_mangle)]
+pub unsafe extern "C" fn reset() -> ! {
+    let mut word = &raw mut _bss_start;
+    let end = &raw mut _bss_end;
+    while word < end {
+        // SAFETY: the linker reserves the words between both symbols for variables, none of which
+        // is in use yet.
+        unsafe {
+            word.write_volatile(0);
+            word = word.add(1);
+        }
+    }
+    // SAFETY: turning interrupts off touches no memory.
+    unsafe { asm!("cpsid i", options(nomem, nostack)) };
+    crate::main()
+}

@@ -1,0 +1,16 @@
+//! The inner loops, with the DSP extension and without.
+
+mod depthwise;
+#[cfg(dsp)]
+mod dsp;
+mod factors;
+#[cfg(not(dsp))]
+mod portable;
+
+#[cfg(not(dsp))]
+pub(crate) use depthwise::depthwise;
+#[cfg(dsp)]
+pub(crate) use dsp::{Columns, Writer, copy, depthwise};
+pub(crate) use factors::{Factors, Patch};
+#[cfg(not(dsp))]
+pub(crate) use portable::{Columns, Writer, copy};

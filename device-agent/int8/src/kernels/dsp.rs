@@ -1,0 +1,168 @@
+//! The same sums with the instructions of the DSP extension, which multiply two pairs of halfwords
+//! and add the products.
+//!
+//! Columns are kept as halfwords: for each four entries `a b c d`, the words `a c` and `b d`, as
+//! SXTB16 makes them of four bytes; the words of two pixels alternate. The weights' bytes are
+//! extended likewise while they are read.
+#![allow(unsafe_code)]
+
+/// Directive that lets the assembler take the extension's instructions, where the target leaves
+/// it open.
+#[cfg(armv8m)]
+macro_rules! machine {
+    () => {
+        ".cpu cortex-m33"
+    };
+}
+
+/// All processors of the target have the extension.
+#[cfg(not(armv8m))]
+macro_rules! machine {
+    () => {
+        ""
+    };
+}
+
+mod blocks;
+mod pixels;
+mod sums;
+mod words;
+
+use blocks::Blocks;
+use pixels::Pairs;
+pub(crate) use words::copy;
+
+use super::depthwise::depthwise_from;
+use super::factors::{Factors, Patch};
+
+/// Columns of up to two output pixels.
+pub(crate) struct Columns<'a> {
+    /// Two columns of halfwords, then one of bytes.
+    bytes: &'a mut [u8],
+    len: usize,
+}
+
+impl<'a> Columns<'a> {
+    /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
+    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
+        Self {
+            bytes: scratch,
+            len,
+        }
+    }
+
+    /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
+    /// multiple of 4 entries.
+    #[inline(always)]
+    pub fn writer(&mut self, slot: usize, whole: bool) -> Writer<'_> {
+        let middle = (4 * self.len).min(self.bytes.len());
+        let (halves, staged) = self.bytes.split_at_mut(middle);
+        Writer {
+            halves,
+            at: 4 * slot.min(1),
+            staged: if whole { &mut [] } else { staged },
+            count: 0,
+        }
+    }
+
+    /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
+    /// group's outputs per pixel.
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
+        let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
+        let mut done = 0;
+        if let (Some(plain), [one, two]) = (by.plain(), &mut to[..]) {
+            let pairs = Pairs { by, halves, plain };
+            done = pairs.multiply(one, two);
+        }
+        let pairs = by.packed.chunks_exact((2 * self.len).max(1));
+        for (index, packed) in pairs.enumerate().skip(done) {
+            let sums = sums::sums::<PIXELS>(packed, halves);
+            for (to, sums) in to.iter_mut().zip(sums) {
+                for (output, sum) in sums.into_iter().enumerate() {
+                    by.store(to, 2 * index + output, sum);
+                }
+            }
+        }
+    }
+}
+
+/// Writes a column piece by piece.
+pub(crate) struct Writer<'a> {
+    halves: &'a mut [u8],
+    /// Where the next word goes.
+    at: usize,
+    /// Bytes that wait to be extended, if pieces end between words.
+    staged: &'a mut [u8],
+    count: usize,
+}
+
+/// Distance of two words of a column.
+const STEP: usize = 8;
+
+impl Writer<'_> {
+    /// Appends `count` times the same byte.
+    #[inline(always)]
+    pub fn fill(&mut self, byte: u8, count: usize) {
+        if !self.staged.is_empty() {
+            if let Some(to) = self.staged.get_mut(self.count..self.count + count) {
+                to.fill(byte);
+            }
+            self.count += count;
+            return;
+        }
+        let half = i16::from(byte as i8).to_le_bytes();
+        let word = [half[0], half[1], half[0], half[1]];
+        for _ in 0..count / 2 {
+            if let Some(to) = self.halves.get_mut(self.at..self.at + 4) {
+                to.copy_from_slice(&word);
+            }
+            self.at += STEP;
+        }
+    }
+
+    /// Appends bytes.
+    #[inline(always)]
+    pub fn copy(&mut self, from: &[u8]) {
+        if self.staged.is_empty() {
+            self.at += sums::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
+            return;
+        }
+        if let Some(to) = self.staged.get_mut(self.count..self.count + from.len()) {
+            to.copy_from_slice(from);
+        }
+        self.count += from.len();
+    }
+
+    /// Ends the column with zeros.
+    pub fn finish(self) {
+        if !self.staged.is_empty() {
+            if let Some(rest) = self.staged.get_mut(self.count..) {
+                rest.fill(0);
+            }
+            sums::extend(
+                self.staged,
+                self.halves.get_mut(self.at..).unwrap_or_default(),
+            );
+        }
+    }
+}
+
+/// Outputs of pixels side by side of a depthwise layer with one output channel per input channel.
+pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_, 4>, to: &mut [u8]) {
+    let channels = by.outputs.max(1);
+    let done = match by.plain() {
+        Some(plain) => {
+            let blocks = Blocks { patch, by, plain };
+            4 * blocks.multiply(to)
+        }
+        None => 0,
+    };
+    if done == channels {
+        return;
+    }
+    for (index, pixel) in to.chunks_exact_mut(channels).enumerate() {
+        let bytes = patch.bytes.get(index * patch.next..).unwrap_or_default();
+        let first = if index == 0 { done } else { 0 };
+        depthwise_from(first, Patch { bytes, ..patch }, by, pixel);
+    }
+}

@@ -1,0 +1,147 @@
+//! Extending bytes to halfwords, and sums of columns. Each loop is behind a function that is safe:
+//! lengths are checked before.
+
+use core::arch::naked_asm;
+
+/// Extends bytes to halfwords: of each four, the words go to `to` at 0 and 8, and so on. Returns
+/// the bytes passed in `to`.
+#[inline(always)]
+pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
+    // The last word is written at 16 * words - 8, with four bytes.
+    let words = (from.len() / 4).min((to.len() + 4) / 16);
+    if words == 0 {
+        return 0;
+    }
+    // SAFETY: `words` is positive; `from` has 4 * words bytes; the last word written ends at
+    // 16 * words - 4, which is not beyond `to`. Any alignment is allowed for single words.
+    unsafe { extend_words(from.as_ptr(), to.as_mut_ptr(), words) };
+    16 * words
+}
+
+/// # Safety
+/// `words` is positive; 4 * words bytes at `from`, 16 * words - 4 bytes at `to`.
+#[unsafe(naked)]
+unsafe extern "C" fn extend_words(from: *const u8, to: *mut u8, words: usize) {
+    naked_asm!(
+        machine!(),
+        // Two words a round, the first round half as long where they are odd.
+        "lsrs r2, #1",
+        "bcc 3f",
+        "ldr r3, [r0], #4",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "str r12, [r1], #8",
+        "str r3, [r1], #8",
+        "beq 4f",
+        "3:",
+        "ldr r3, [r0], #4",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "str r12, [r1], #8",
+        "str r3, [r1], #8",
+        "ldr r3, [r0], #4",
+        "subs r2, #1",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "str r12, [r1], #8",
+        "str r3, [r1], #8",
+        "bne 3b",
+        "4:",
+        "bx lr",
+    )
+}
+
+/// The sums of two outputs for each of `PIXELS` columns.
+pub(super) fn sums<const PIXELS: usize>(packed: &[u8], halves: &[u8]) -> [[i32; 2]; 2] {
+    let quads = (packed.len() / 8).min(halves.len() / 16);
+    let mut sums = [[0; 2]; 2];
+    if quads > 0 {
+        // SAFETY: `quads` is positive, with 8 bytes of weights and 16 of halfwords each. Both
+        // begin on a word: arena and weights do, and their parts have whole words.
+        unsafe {
+            if PIXELS == 2 {
+                two_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
+            } else {
+                one_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
+            }
+        }
+    }
+    sums
+}
+
+/// # Safety
+/// `quads` is positive; 8 * quads bytes at `packed` and 16 * quads at `halves`, both on words.
+#[unsafe(naked)]
+unsafe extern "C" fn two_sums(
+    packed: *const u8,
+    halves: *const u8,
+    quads: usize,
+    sums: &mut [[i32; 2]; 2],
+) {
+    naked_asm!(
+        machine!(),
+        "push {{r3-r11, lr}}",
+        "add lr, r1, r2, lsl #4",
+        "mov r8, #0",
+        "mov r9, #0",
+        "mov r10, #0",
+        "mov r11, #0",
+        "2:",
+        "ldmia r0!, {{r2, r3}}",
+        "ldmia r1!, {{r4-r7}}",
+        "cmp r1, lr",
+        "sxtb16 r12, r2",
+        "sxtb16 r2, r2, ror #8",
+        "smlad r8, r12, r4, r8",
+        "smlad r9, r12, r5, r9",
+        "smlad r8, r2, r6, r8",
+        "smlad r9, r2, r7, r9",
+        "sxtb16 r12, r3",
+        "sxtb16 r3, r3, ror #8",
+        "smlad r10, r12, r4, r10",
+        "smlad r11, r12, r5, r11",
+        "smlad r10, r3, r6, r10",
+        "smlad r11, r3, r7, r11",
+        "bne 2b",
+        // Pixel by pixel, two outputs each.
+        "pop {{r3}}",
+        "strd r8, r10, [r3]",
+        "strd r9, r11, [r3, #8]",
+        "pop {{r4-r11, pc}}",
+    )
+}
+
+/// # Safety
+/// As [`two_sums`].
+#[unsafe(naked)]
+unsafe extern "C" fn one_sums(
+    packed: *const u8,
+    halves: *const u8,
+    quads: usize,
+    sums: &mut [[i32; 2]; 2],
+) {
+    naked_asm!(
+        machine!(),
+        "push {{r4-r7, lr}}",
+        "add lr, r1, r2, lsl #4",
+        "mov r6, #0",
+        "mov r7, #0",
+        "2:",
+        "ldr r4, [r0], #4",
+        "ldr r5, [r0], #4",
+        "ldr r2, [r1], #8",
+        "sxtb16 r12, r4",
+        "smlad r6, r12, r2, r6",
+        "sxtb16 r12, r5",
+        "smlad r7, r12, r2, r7",
+        "ldr r2, [r1], #8",
+        "sxtb16 r4, r4, ror #8",
+        "cmp r1, lr",
+        "smlad r6, r4, r2, r6",
+        "sxtb16 r5, r5, ror #8",
+        "smlad r7, r5, r2, r7",
+        "bne 2b",
+        "strd r6, r7, [r3]",
+        "pop {{r4-r7, pc}}",
+    )
+}

@@ -1,0 +1,57 @@
+//! What operators work on, and the reasons to refuse one.
+
+use core::ops::Range;
+
+use crate::tensor::{Element, Region, Tensor};
+
+/// What an operator works on.
+pub(crate) struct Memory<'a> {
+    pub arena: &'a mut [u8],
+    pub weights: &'a [u8],
+}
+
+/// An operator met other bounds than were checked.
+#[derive(Debug)]
+pub(crate) struct Failed;
+
+impl Memory<'_> {
+    /// Disjoint parts of the arena.
+    pub fn parts<const N: usize>(
+        &mut self,
+        ranges: [Range<usize>; N],
+    ) -> Result<[&mut [u8]; N], Failed> {
+        self.arena.get_disjoint_mut(ranges).map_err(|_| Failed)
+    }
+}
+
+/// `len` bytes of the weights.
+pub(super) fn weights(all: &[u8], offset: u32, len: Option<u32>) -> Result<&[u8], Failed> {
+    let start = offset as usize;
+    let end = len.and_then(|len| start.checked_add(len as usize));
+    end.and_then(|end| all.get(start..end)).ok_or(Failed)
+}
+
+/// The first of `all` that does not hold.
+pub(super) fn all_hold(all: &[(bool, &'static str)]) -> Result<(), &'static str> {
+    match all.iter().find(|(holds, _)| !holds) {
+        Some(&(_, reason)) => Err(reason),
+        None => Ok(()),
+    }
+}
+
+pub(super) const OUTSIDE: &str = "a tensor does not lie in the arena";
+pub(super) const OVERLAP: &str = "tensors overlap";
+pub(super) const NO_WEIGHTS: &str = "its weights do not lie in the weights";
+pub(super) const OTHER_SHAPE: &str = "the shapes of its tensors do not fit";
+pub(super) const NOT_BYTES: &str = "a tensor has wide elements";
+pub(super) const UNSOUND: &str = "a number is out of its range";
+
+pub(super) fn are_bytes(tensors: &[&Tensor]) -> bool {
+    tensors.iter().all(|t| t.element == Element::I8)
+}
+
+/// Whether three regions have no byte in common.
+pub(super) fn are_apart(regions: [Region; 3]) -> bool {
+    let [a, b, c] = regions;
+    !a.meets(b) && !b.meets(c) && !c.meets(a)
+}

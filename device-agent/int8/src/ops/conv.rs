@@ -1,0 +1,260 @@
+//! A convolution that sums over channels; a matrix product is one over a single pixel.
+
+use super::common::{
+    Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
+    are_apart, are_bytes, weights,
+};
+use super::window::Window;
+use crate::bounds::Bounds;
+use crate::kernels::{Columns, Factors, Writer};
+use crate::requant::{Clamp, Requant};
+use crate::tensor::{Element, Region, Tensor};
+use crate::wire::record;
+
+record! {
+    /// A convolution in groups of channels.
+    ///
+    /// The *column* of an output pixel is what its sums read of a group: per position of the
+    /// window, row by row, the group's input channels; padded to a multiple of 4. Weights: per
+    /// group, for each two outputs (the last alone if they are odd, with zeros as the second), and
+    /// each four entries of the column, the four bytes of the first output and the four of the
+    /// second.
+    pub struct Conv {
+        /// What it reads.
+        pub input: Tensor,
+        /// What it makes; `i32` elements are the sums themselves.
+        pub output: Tensor,
+        /// The window.
+        pub window: Window,
+        /// Number of groups.
+        pub groups: u16,
+        /// How sums become outputs.
+        pub requant: Requant,
+        /// The interval of outputs.
+        pub clamp: Clamp,
+        /// Where the packed weights lie.
+        pub weights: u32,
+        /// Where the scales lie: per group, for each two outputs, two biases and two multipliers,
+        /// all `i32`. A bias contains the effect of the input's zero point.
+        pub scales: u32,
+        /// Where [`Conv::scratch_bytes`] of the arena lie that the kernels gather columns in.
+        pub scratch: u32,
+    }
+}
+
+/// Pixels whose columns are gathered at a time.
+pub(super) const PIXELS: usize = 2;
+
+impl Conv {
+    fn per_group(&self, tensor: &Tensor) -> u32 {
+        u32::from(tensor.channels) / u32::from(self.groups).max(1)
+    }
+
+    /// Entries of a column, padded to a multiple of 4.
+    #[must_use]
+    pub fn column(&self) -> Option<u32> {
+        let entries = self
+            .window
+            .positions()
+            .checked_mul(self.per_group(&self.input));
+        entries?.checked_next_multiple_of(4)
+    }
+
+    /// Bytes of the packed weights of a group.
+    #[must_use]
+    pub fn group_bytes(&self) -> Option<u32> {
+        self.per_group(&self.output)
+            .next_multiple_of(2)
+            .checked_mul(self.column()?)
+    }
+
+    /// Bytes of the packed weights.
+    #[must_use]
+    pub fn weight_bytes(&self) -> Option<u32> {
+        self.group_bytes()?.checked_mul(self.groups.into())
+    }
+
+    /// Bytes of arena that the kernels gather columns in: two columns of halfwords, and one of
+    /// bytes.
+    #[must_use]
+    pub fn scratch_bytes(&self) -> Option<u32> {
+        self.column()?.checked_mul(5)
+    }
+
+    /// Blocks of two outputs in a group.
+    fn blocks(&self) -> u32 {
+        self.per_group(&self.output).div_ceil(2)
+    }
+
+    /// Bytes of biases and multipliers.
+    #[must_use]
+    pub fn scale_bytes(&self) -> Option<u32> {
+        (self.blocks() * 16).checked_mul(self.groups.into())
+    }
+
+    /// Multiplications of a weight and an activation, those with padding included.
+    #[must_use]
+    pub fn macs(&self) -> u64 {
+        let outputs: u64 = self.output.dims().iter().map(|&d| d as u64).product();
+        outputs * u64::from(self.window.positions()) * u64::from(self.per_group(&self.input))
+    }
+
+    pub(super) fn check(&self, bounds: Bounds) -> Result<(), &'static str> {
+        let (from, to) = (&self.input, &self.output);
+        let whole = |t: &Tensor| {
+            t.channels > 0 && self.groups > 0 && t.channels.is_multiple_of(self.groups)
+        };
+        let scratch = Region {
+            offset: self.scratch,
+            len: self.scratch_bytes().unwrap_or(u32::MAX),
+        };
+        all_hold(&[
+            (are_bytes(&[from]), NOT_BYTES),
+            (bounds.holds(from) && bounds.holds(to), OUTSIDE),
+            (bounds.has(self.scratch, self.scratch_bytes()), OUTSIDE),
+            (
+                whole(from) && whole(to) && self.window.is_sound(),
+                OTHER_SHAPE,
+            ),
+            (are_apart([from.region(), to.region(), scratch]), OVERLAP),
+            (
+                bounds.has_weights(self.weights, self.weight_bytes())
+                    && bounds.has_weights(self.scales, self.scale_bytes()),
+                NO_WEIGHTS,
+            ),
+            (self.requant.is_sound() && self.clamp.in_order(), UNSOUND),
+        ])
+    }
+}
+
+/// A convolution while it runs: what the columns are gathered from.
+struct Gathering<'a> {
+    conv: &'a Conv,
+    from: &'a [u8],
+    /// Input channels before the group's, and of the group.
+    channels: (usize, usize),
+}
+
+impl Conv {
+    pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
+        let (Some(column), Some(group_bytes)) = (self.column(), self.group_bytes()) else {
+            return Err(Failed);
+        };
+        let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
+        let scales = weights(memory.weights, self.scales, self.scale_bytes())?;
+        let start = self.scratch as usize;
+        let scratch = start..start + self.scratch_bytes().ok_or(Failed)? as usize;
+        let [from, to, scratch] =
+            memory.parts([self.input.range(), self.output.range(), scratch])?;
+        let rounding = (self.output.element == Element::I8)
+            .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
+        let per_group = self.per_group(&self.output) as usize;
+        let entries = self.per_group(&self.input) as usize;
+        let mut columns = Columns::new(scratch, column as usize);
+        for group in 0..usize::from(self.groups) {
+            let bytes = group_bytes as usize;
+            let packed = packed.get(group * bytes..(group + 1) * bytes);
+            let scales = scales
+                .as_chunks::<4>()
+                .0
+                .as_chunks::<2>()
+                .0
+                .as_chunks::<2>()
+                .0;
+            let blocks = self.blocks() as usize;
+            let scales = scales.get(group * blocks..(group + 1) * blocks);
+            let factors = Factors {
+                packed: packed.ok_or(Failed)?,
+                scales: scales.ok_or(Failed)?,
+                outputs: per_group,
+                rounding,
+            };
+            let gathering = Gathering {
+                conv: self,
+                from,
+                channels: (group * entries, entries),
+            };
+            gathering.group(&mut columns, factors, (&mut *to, group * per_group))?;
+        }
+        Ok(())
+    }
+}
+
+impl Gathering<'_> {
+    /// Computes the outputs of a group, `first` being its first output channel.
+    fn group(
+        &self,
+        columns: &mut Columns<'_>,
+        factors: Factors<'_, 2>,
+        (to, first): (&mut [u8], usize),
+    ) -> Result<(), Failed> {
+        let output = &self.conv.output;
+        let (width, element) = (usize::from(output.width), output.element.bytes());
+        let pixel = usize::from(output.channels) * element;
+        let outputs = first * element..(first + factors.outputs) * element;
+        for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
+            let count = pair.len() / pixel;
+            for slot in 0..count {
+                let at = index * PIXELS + slot;
+                self.gather(
+                    [at / width, at % width],
+                    columns.writer(slot, self.is_whole()),
+                );
+            }
+            let (one, two) = pair.split_at_mut(pixel);
+            let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
+            match two.get_mut(outputs.clone()) {
+                Some(two) => columns.multiply(factors, [one, two]),
+                None => columns.multiply(factors, [one]),
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether the pieces of columns have multiples of 4 entries.
+    fn is_whole(&self) -> bool {
+        self.channels.1.is_multiple_of(4)
+    }
+
+    /// Gathers the column of an output pixel.
+    fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
+        let window = &self.conv.window;
+        let [height, width, channels] = self.conv.input.dims();
+        let (first, count) = self.channels;
+        let zero = self.conv.input.zero_point as u8;
+        // Pixels that lie side by side are one run of bytes.
+        let side_by_side = window.dilation[1] == 1 && count == channels;
+        let inside = window.inside(1, column, width);
+        let kernel = window.kernel.map(usize::from);
+        for y in 0..kernel[0] {
+            let Some(y) = window.source(0, row, y, height) else {
+                to.fill(zero, kernel[1] * count);
+                continue;
+            };
+            if side_by_side {
+                if inside.start > 0 {
+                    to.fill(zero, inside.start * count);
+                }
+                if let Some(x) = window.source(1, column, inside.start, width) {
+                    let start = (y * width + x) * channels;
+                    let end = start + inside.len() * count;
+                    to.copy(self.from.get(start..end).unwrap_or_default());
+                }
+                if inside.end < kernel[1] {
+                    to.fill(zero, (kernel[1] - inside.end) * count);
+                }
+                continue;
+            }
+            for x in 0..kernel[1] {
+                match window.source(1, column, x, width) {
+                    Some(x) => {
+                        let start = (y * width + x) * channels + first;
+                        to.copy(self.from.get(start..start + count).unwrap_or_default());
+                    }
+                    None => to.fill(zero, count),
+                }
+            }
+        }
+        to.finish();
+    }
+}

@@ -1,0 +1,179 @@
+//! A bare-metal board behind a debug probe: what an agent needs to know to measure on it.
+
+use serde::{Deserialize, Serialize};
+
+use crate::check::{amount, name};
+use crate::{ProtocolError, Sha256, wire};
+
+/// Where the firmware is put.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum FirmwarePlace {
+    /// In the chip's first flash.
+    #[default]
+    Flash,
+    /// In RAM: for chips whose flash is not mapped before their boot code has run, and for a flash
+    /// that must keep its contents.
+    Ram,
+}
+
+/// One step of a chip's clock set-up, done over the probe while the core is halted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RegisterStep {
+    /// Address of a 32-bit register.
+    pub address: u32,
+    /// The bits that are written or waited for; the others are kept.
+    #[serde(default = "all_bits")]
+    pub mask: u32,
+    /// Their value.
+    pub value: u32,
+    /// Whether to wait until the bits have the value instead of writing it.
+    #[serde(default)]
+    pub wait: bool,
+}
+
+fn all_bits() -> u32 {
+    u32::MAX
+}
+
+/// The clock of a board's core.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardClock {
+    /// The core's frequency once the steps are done, in hertz.
+    pub hz: u64,
+    /// How far the measured frequency may be off, as a share: a crystal's clock 1 %, an RC
+    /// oscillator's 3 %.
+    pub tolerance_rel: f64,
+    /// The steps after a reset. None: the core keeps the clock it has after a reset.
+    #[serde(default)]
+    pub steps: Vec<RegisterStep>,
+}
+
+/// A board and its probe.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct BoardSpec {
+    /// The probe: `VID:PID[:SERIAL]`, `1d50:6018:HOST:PORT` for a Black Magic Probe on TCP. Empty
+    /// in a profile; the device's address has it.
+    #[serde(default)]
+    pub probe: String,
+    /// The chip, by probe-rs's name.
+    pub chip: String,
+    /// The chip's description in probe-rs's YAML format, for a chip that probe-rs does not know;
+    /// empty otherwise.
+    #[serde(default)]
+    pub description: String,
+    /// The clock.
+    pub clock: BoardClock,
+    /// Where the firmware is put.
+    #[serde(default)]
+    pub firmware: FirmwarePlace,
+    /// The beginning of the RAM to use, for a chip with several. None: the largest one from
+    /// 0x20000000 to 0x3fffffff.
+    #[serde(default)]
+    pub ram_origin: Option<u32>,
+    /// The RAM that may be used, bytes from its beginning; 0: all of it.
+    #[serde(default)]
+    pub ram_bytes: u64,
+    /// The flash that may be used, bytes from its beginning; 0: all of the first one.
+    #[serde(default)]
+    pub flash_bytes: u64,
+    /// Whether to connect while the reset line is held, for a chip whose program turns its debug
+    /// port off.
+    #[serde(default)]
+    pub under_reset: bool,
+    /// Whether a protected chip may be erased as a whole to open it.
+    #[serde(default)]
+    pub allow_erase: bool,
+    /// Whether the board is an emulated one whose SysTick follows the instructions. Its figures
+    /// are marked as simulated and are no latencies.
+    #[serde(default)]
+    pub simulated: bool,
+}
+
+/// A board and what its times rest on: the evidence of a measurement.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct BoardInfo {
+    /// The chip, by probe-rs's name.
+    pub chip: String,
+    /// The driver of its probe.
+    pub probe: String,
+    /// The core's CPUID register.
+    pub cpuid: u32,
+    /// Digest of the firmware's file.
+    pub firmware_sha256: Sha256,
+    /// `DWT` or `SysTick`.
+    pub counter: String,
+    /// The profile's frequency of the core, Hz.
+    pub declared_hz: u64,
+    /// The frequency by the host's clock, Hz; `None` for a simulated board.
+    pub measured_hz: Option<f64>,
+    /// Whether it is an emulated board whose counter follows its instructions. Its times are no
+    /// latencies.
+    pub simulated: bool,
+}
+
+impl TryFrom<wire::BoardInfo> for BoardInfo {
+    type Error = ProtocolError;
+
+    fn try_from(m: wire::BoardInfo) -> Result<Self, ProtocolError> {
+        const M: &str = "BoardInfo";
+        Ok(Self {
+            chip: name(M, "chip", m.chip)?,
+            probe: name(M, "probe", m.probe)?,
+            cpuid: m.cpuid,
+            firmware_sha256: Sha256::from_wire(M, &m.firmware_sha256)?,
+            counter: name(M, "counter", m.counter)?,
+            declared_hz: m.declared_hz,
+            measured_hz: m
+                .measured_hz
+                .map(|hz| amount(M, "measured_hz", hz))
+                .transpose()?,
+            simulated: m.simulated,
+        })
+    }
+}
+
+impl From<BoardInfo> for wire::BoardInfo {
+    fn from(b: BoardInfo) -> Self {
+        Self {
+            chip: b.chip,
+            probe: b.probe,
+            cpuid: b.cpuid,
+            firmware_sha256: b.firmware_sha256.0.to_vec(),
+            counter: b.counter,
+            declared_hz: b.declared_hz,
+            measured_hz: b.measured_hz,
+            simulated: b.simulated,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::check::{assert_refused, assert_survives};
+
+    #[test]
+    fn the_evidence_of_a_board_survives_the_wire_and_is_checked() {
+        let info = BoardInfo {
+            chip: "STM32F407VG".into(),
+            probe: "ST-Link V2-1".into(),
+            cpuid: 0x410f_c241,
+            firmware_sha256: Sha256::of(b"firmware"),
+            counter: "DWT".into(),
+            declared_hz: 168_000_000,
+            measured_hz: Some(168_010_000.0),
+            simulated: false,
+        };
+        assert_survives::<wire::BoardInfo, _>(&info);
+        let check = |spoil: fn(&mut wire::BoardInfo), needle: &str| {
+            assert_refused::<_, BoardInfo>(&wire::BoardInfo::from(info.clone()), spoil, needle);
+        };
+        check(|b| b.chip = "a\nb".into(), "control characters");
+        check(|b| b.firmware_sha256.truncate(3), "3 bytes");
+        check(|b| b.measured_hz = Some(f64::NAN), "measured_hz");
+    }
+}

@@ -1,0 +1,338 @@
+//! The chip of a board, as probe-rs describes it: found without a probe.
+
+use agent_protocol::{BoardSpec, FirmwarePlace};
+use probe_rs::config::{MemoryRegion, Registry, RegistryError};
+use probe_rs::{CoreType, Target};
+
+use super::BoardFault;
+use super::firmware::Origins;
+
+/// The addresses of RAM in every Cortex-M (Armv7-M Architecture Reference Manual, B3.1).
+const SRAM: std::ops::Range<u32> = 0x2000_0000..0x4000_0000;
+/// Names in an error about an unknown chip.
+const NEAREST: usize = 3;
+
+/// A chip.
+pub struct Chip {
+    /// probe-rs's description.
+    pub target: Target,
+    /// The registry it comes from, which may have a description of the profile's.
+    pub registry: Registry,
+    /// The name of its core family: that of the firmware's file.
+    pub family: &'static str,
+    /// Its flash.
+    pub flash: Range,
+    /// Its RAM.
+    pub ram: Range,
+}
+
+/// A part of the chip's memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Range {
+    /// Its first address.
+    pub from: u32,
+    /// Its bytes.
+    pub bytes: u32,
+}
+
+impl Chip {
+    /// Finds the chip of a board.
+    pub fn find(spec: &BoardSpec) -> Result<Self, BoardFault> {
+        let mut registry = Registry::from_builtin_families();
+        if !spec.description.is_empty() {
+            registry
+                .add_target_family_from_yaml(&spec.description)
+                .map_err(|error| BoardFault::Description {
+                    chip: spec.chip.clone(),
+                    detail: error.to_string(),
+                })?;
+        }
+        let target = match registry.get_target_by_name(&spec.chip) {
+            Ok(target) if target.name.eq_ignore_ascii_case(&spec.chip) => target,
+            Ok(_) | Err(RegistryError::ChipNotFound(_) | RegistryError::ChipNotUnique(..)) => {
+                return Err(BoardFault::Chip {
+                    name: spec.chip.clone(),
+                    nearest: nearest(&registry, &spec.chip),
+                });
+            }
+            Err(error) => {
+                return Err(BoardFault::Description {
+                    chip: spec.chip.clone(),
+                    detail: error.to_string(),
+                });
+            }
+        };
+        let no_memory = |memory| BoardFault::NoMemory {
+            chip: spec.chip.clone(),
+            memory,
+        };
+        let mut flash = first(&target, |region| match region {
+            MemoryRegion::Nvm(region) if !region.is_alias => Some(region.range.clone()),
+            _ => None,
+        })
+        .ok_or_else(|| no_memory("flash"))?;
+        let mut ram = main_ram(&target, spec.ram_origin).ok_or_else(|| no_memory("RAM"))?;
+        flash.limit(spec.flash_bytes);
+        ram.limit(spec.ram_bytes);
+        Ok(Self {
+            family: family(&target, &spec.chip)?,
+            target,
+            registry,
+            flash,
+            ram,
+        })
+    }
+
+    /// Returns the beginning of the first sector at or after an address of the flash.
+    pub fn sector_after(&self, address: u32) -> u32 {
+        let holds = |range: &std::ops::Range<u64>| range.contains(&u64::from(address));
+        let algorithm = self
+            .target
+            .flash_algorithms
+            .iter()
+            .find(|algorithm| holds(&algorithm.flash_properties.address_range));
+        let Some(properties) = algorithm.map(|algorithm| &algorithm.flash_properties) else {
+            return address;
+        };
+        let base = properties.address_range.start as u32;
+        let offset = address - base;
+        // The last sector size whose part of the flash begins at or before the address.
+        let sector = properties
+            .sectors
+            .iter()
+            .rev()
+            .find(|sector| sector.address <= u64::from(offset));
+        let Some(sector) = sector.filter(|sector| sector.size > 0) else {
+            return address;
+        };
+        let (first, size) = (sector.address as u32, sector.size as u32);
+        base + first + (offset - first).next_multiple_of(size)
+    }
+
+    /// Checks that the processor that answered is of the chip's kind.
+    pub fn check_core(&self, cpuid: u32) -> Result<(), BoardFault> {
+        // The architecture field tells Armv6-M and Armv8-M Baseline from the others; the part
+        // number tells those apart (Armv7-M Architecture Reference Manual, B3.2.3).
+        let part = cpuid >> 4 & 0xfff;
+        let (found, family) = match part {
+            0xc20 => ("Cortex-M0", "thumbv6m"),
+            0xc60 => ("Cortex-M0+", "thumbv6m"),
+            0xc21 => ("Cortex-M1", "thumbv6m"),
+            0xc23 => ("Cortex-M3", "thumbv7m"),
+            0xc24 => ("Cortex-M4", "thumbv7em"),
+            0xc27 => ("Cortex-M7", "thumbv7em"),
+            0xd20 => ("Cortex-M23", "thumbv8m"),
+            0xd21 => ("Cortex-M33", "thumbv8m"),
+            0xd22 => ("Cortex-M55", "thumbv8m"),
+            0xd23 => ("Cortex-M85", "thumbv8m"),
+            // A licensee's own core tells nothing.
+            _ => return Ok(()),
+        };
+        if family == self.family {
+            return Ok(());
+        }
+        Err(BoardFault::OtherCore {
+            chip: self.target.name.clone(),
+            found: found.to_owned(),
+            expected: match self.family {
+                "thumbv6m" => "core of Armv6-M, such as a Cortex-M0+",
+                "thumbv7m" => "Cortex-M3",
+                "thumbv7em" => "Cortex-M4 or M7",
+                _ => "core of Armv8-M, such as a Cortex-M33",
+            },
+        })
+    }
+
+    /// Returns where the firmware goes.
+    pub fn origins(&self, place: FirmwarePlace, code_bytes_in_ram: u32) -> Origins {
+        match place {
+            FirmwarePlace::Flash => Origins {
+                code: self.flash.from,
+                ram: self.ram.from,
+            },
+            FirmwarePlace::Ram => Origins {
+                code: self.ram.from,
+                ram: self.ram.from + code_bytes_in_ram,
+            },
+        }
+    }
+}
+
+impl Range {
+    fn of(range: &std::ops::Range<u64>) -> Option<Self> {
+        Some(Self {
+            from: u32::try_from(range.start).ok()?,
+            bytes: u32::try_from(range.end.checked_sub(range.start)?).ok()?,
+        })
+    }
+
+    fn limit(&mut self, bytes: u64) {
+        if bytes > 0 {
+            self.bytes = self.bytes.min(u32::try_from(bytes).unwrap_or(u32::MAX));
+        }
+    }
+
+    /// Returns the address after the last one.
+    pub fn end(self) -> u32 {
+        self.from.saturating_add(self.bytes)
+    }
+}
+
+fn first(
+    target: &Target,
+    range: impl Fn(&MemoryRegion) -> Option<std::ops::Range<u64>>,
+) -> Option<Range> {
+    Range::of(&target.memory_map.iter().find_map(range)?)
+}
+
+/// Returns the RAM that begins at `origin`, otherwise the largest one in the part of the address
+/// space that Arm gives to RAM: others are coupled to the core, or second views of the same.
+fn main_ram(target: &Target, origin: Option<u32>) -> Option<Range> {
+    let all = target.memory_map.iter().filter_map(|region| match region {
+        MemoryRegion::Ram(region) => Range::of(&region.range),
+        _ => None,
+    });
+    let all = joined(all.collect());
+    match origin {
+        Some(origin) => all.into_iter().find(|range| range.from == origin),
+        None => all
+            .into_iter()
+            .filter(|range| SRAM.contains(&range.from))
+            // Of two that are equally large, the first.
+            .reduce(|best, range| {
+                if range.bytes > best.bytes {
+                    range
+                } else {
+                    best
+                }
+            }),
+    }
+}
+
+/// Joins memories that follow each other.
+fn joined(mut all: Vec<Range>) -> Vec<Range> {
+    all.sort_by_key(|range| range.from);
+    let mut joined: Vec<Range> = Vec::new();
+    for range in all {
+        match joined.last_mut() {
+            Some(last) if last.end() == range.from => last.bytes += range.bytes,
+            _ => joined.push(range),
+        }
+    }
+    joined
+}
+
+fn family(target: &Target, chip: &str) -> Result<&'static str, BoardFault> {
+    match target.default_core().core_type {
+        CoreType::Armv6m => Ok("thumbv6m"),
+        CoreType::Armv7m => Ok("thumbv7m"),
+        CoreType::Armv7em => Ok("thumbv7em"),
+        CoreType::Armv8m => Ok("thumbv8m"),
+        other => Err(BoardFault::Core {
+            chip: chip.to_owned(),
+            core: format!("{other:?}"),
+        }),
+    }
+}
+
+/// Returns the names that are most like this one.
+fn nearest(registry: &Registry, name: &str) -> Vec<String> {
+    let name = name.to_ascii_uppercase();
+    let mut all: Vec<((usize, usize), String)> = registry
+        .families()
+        .iter()
+        .flat_map(|family| &family.variants)
+        .map(|variant| {
+            let other = variant.name.to_ascii_uppercase();
+            // A name that lacks only its end, such as the package, is near.
+            let begins = other.get(..name.len()).unwrap_or(&other);
+            let far = (distance(&name, begins), distance(&name, &other));
+            (far, variant.name.clone())
+        })
+        .collect();
+    all.sort();
+    all.dedup();
+    all.into_iter()
+        .take(NEAREST)
+        .map(|(_, name)| name)
+        .collect()
+}
+
+/// Returns Levenshtein's distance of two names.
+fn distance(a: &str, b: &str) -> usize {
+    let mut row: Vec<usize> = (0..=b.len()).collect();
+    for (i, left) in a.bytes().enumerate() {
+        let mut before = row[0];
+        row[0] = i + 1;
+        for (j, right) in b.bytes().enumerate() {
+            let replaced = before + usize::from(left != right);
+            before = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(before + 1);
+        }
+    }
+    row[b.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_distance_of_names_counts_changed_letters() {
+        for (a, b, expected) in [
+            ("", "", 0),
+            ("STM32F407VG", "STM32F407VG", 0),
+            ("STM32F407VG", "STM32F407VE", 1),
+            ("NRF52840", "NRF5284", 1),
+            ("A", "BCD", 3),
+        ] {
+            assert_eq!(distance(a, b), expected, "{a} {b}");
+        }
+    }
+
+    fn spec(chip: &str, firmware: FirmwarePlace) -> BoardSpec {
+        BoardSpec {
+            probe: String::new(),
+            chip: chip.to_owned(),
+            description: String::new(),
+            clock: agent_protocol::BoardClock::default(),
+            firmware,
+            ram_origin: None,
+            ram_bytes: 0,
+            flash_bytes: 0,
+            under_reset: false,
+            allow_erase: false,
+            simulated: false,
+        }
+    }
+
+    #[test]
+    fn the_chip_of_every_built_in_profile_is_found_without_a_probe() {
+        let mut boards = 0;
+        for name in latency::Profile::NAMES {
+            let Some(board) = latency::Profile::find(name).unwrap().board else {
+                continue;
+            };
+            boards += 1;
+            let chip = Chip::find(&board).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert!(chip.ram.bytes >= 128 << 10, "{name}: {:x?}", chip.ram);
+            let origins = chip.origins(board.firmware, 0);
+            assert!(SRAM.contains(&origins.ram), "{name}: {origins:x?}");
+        }
+        assert_eq!(boards, 8);
+    }
+
+    #[test]
+    fn a_wrong_chip_is_answered_with_the_three_nearest_names() {
+        let check = |chip: &str, near: &str| {
+            let fault = Chip::find(&spec(chip, FirmwarePlace::Flash))
+                .err()
+                .unwrap()
+                .to_string();
+            assert!(fault.contains(chip) && fault.contains(near), "{fault}");
+            assert_eq!(fault.matches(", ").count(), 2, "{fault}");
+        };
+        check("STM32F407VX", "STM32F407VG");
+        check("nRF52840", "nRF52840_xxAA");
+    }
+}

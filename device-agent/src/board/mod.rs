@@ -1,0 +1,26 @@
+//! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
+//!
+//! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its
+//! memory ([`firmware`]), writes it there and starts it ([`session`]), sets and verifies the clock
+//! ([`clock`]), and lets the firmware run a network's plan ([`mailbox`] has the commands).
+//!
+//! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
+//! core, or whose clock is not the declared one gives no figure. A fault is one sentence
+//! ([`BoardFault`]).
+//!
+//! Deliberately absent: time limits for a driver that hangs. The agent ends the worker.
+
+mod chip;
+mod clock;
+mod fault;
+mod firmware;
+mod mailbox;
+mod probe;
+mod session;
+
+pub use chip::Chip;
+pub use fault::BoardFault;
+pub use session::{Board, Network, Placed};
+
+#[cfg(test)]
+mod tests;

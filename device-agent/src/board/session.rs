@@ -1,0 +1,511 @@
+//! A board whose firmware runs.
+
+use std::fs::File;
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
+use probe_rs::flashing::{DownloadOptions, FlashProgress};
+use probe_rs::rtt::{Rtt, ScanRegion};
+use probe_rs::{Core, CoreStatus, Error, HaltReason, MemoryInterface as _, Permissions, Session};
+
+use super::chip::{Chip, Range};
+use super::firmware::Firmware;
+use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
+use super::probe::chain;
+use super::{BoardFault, clock, probe};
+
+/// How long a core may take to halt.
+const HALT: Duration = Duration::from_millis(500);
+/// How long the firmware may take to fill in its block after its start.
+const START: Duration = Duration::from_secs(2);
+/// How long it may take to answer a command that computes nothing.
+const ANSWER: Duration = Duration::from_secs(2);
+/// Bytes that the firmware's code may take in RAM.
+const CODE_IN_RAM: u32 = 48 << 10;
+/// Rounds of the loop that tells a core from an emulator.
+const PACE_ROUNDS: u32 = 20_000;
+/// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture
+/// Reference Manual, D1.2.104).
+const ID_ISAR3: u64 = 0xe000_ed6c;
+const ISAR3_SIMD: u32 = 0xf0;
+const ISAR3_DSP: u32 = 0x30;
+/// Registers by which a program is started: the vector table's address.
+const VTOR: u64 = 0xe000_ed08;
+const SP: u16 = 13;
+const PC: u16 = 15;
+
+/// A board whose firmware runs.
+pub struct Board {
+    session: Session,
+    spec: BoardSpec,
+    chip: Chip,
+    firmware: Firmware,
+    rtt: Rtt,
+    info: BoardInfo,
+    counter: Counter,
+    /// The first address of RAM that the firmware does not use.
+    free_ram: u32,
+    _lock: File,
+}
+
+/// A network for the board.
+pub struct Network<'a> {
+    /// Its plan.
+    pub plan: &'a [u8],
+    /// Its packed weights. `None`: any bytes of the flash, since time does not depend on them.
+    pub weights: Option<&'a [u8]>,
+    /// Bytes of weights that the plan reads.
+    pub weight_bytes: u32,
+    /// Bytes of its arena.
+    pub arena_bytes: u32,
+    /// Number of operators.
+    pub operators: u32,
+}
+
+/// Where a network is on the board.
+#[derive(Clone, Copy, Debug)]
+pub struct Placed {
+    plan: (u32, u32),
+    weights: (u32, u32),
+    arena: (u32, u32),
+    counts: (u32, u32),
+}
+
+/// The counts of one run.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Counted {
+    /// Ticks of the whole run.
+    pub ticks: u32,
+    /// Ticks of each operator.
+    pub operators: Vec<u32>,
+}
+
+impl Board {
+    /// Opens the probe, writes the firmware unless it is there, and starts it.
+    ///
+    /// `firmware` is the folder of the firmware's files, `locks` that of the probes' locks.
+    pub fn open(spec: &BoardSpec, firmware: &Path, locks: &Path) -> Result<Self, BoardFault> {
+        let chip = Chip::find(spec)?;
+        let opened = probe::open(&spec.probe, locks)?;
+        let mut session = attach(opened.probe, spec, &chip)?;
+        let origins = chip.origins(spec.firmware, CODE_IN_RAM);
+        let family = family(&mut session, &chip)?;
+        let firmware = Firmware::load(firmware, family, origins)?;
+        write_firmware(&mut session, spec, &firmware)?;
+        let rtt = start(&mut session, spec, &firmware)?;
+        let mut board = Self {
+            info: BoardInfo {
+                chip: chip.target.name.clone(),
+                probe: opened.name,
+                cpuid: 0,
+                firmware_sha256: firmware.sha256,
+                counter: String::new(),
+                declared_hz: spec.clock.hz,
+                measured_hz: None,
+                simulated: spec.simulated,
+            },
+            counter: Counter::Cycles,
+            session,
+            spec: spec.clone(),
+            free_ram: firmware.stack_top.next_multiple_of(8),
+            chip,
+            firmware,
+            rtt,
+            _lock: opened.lock,
+        };
+        board.greet()?;
+        Ok(board)
+    }
+
+    /// Returns what its times rest on.
+    pub fn info(&self) -> BoardInfo {
+        self.info.clone()
+    }
+
+    /// Returns a time of its counter in nanoseconds, by the declared clock.
+    pub fn nanoseconds(&self, ticks: u32) -> u64 {
+        let hz = u128::from(self.spec.clock.hz.max(1));
+        // Four billion ticks take less than an hour at any clock above a megahertz.
+        u64::try_from((u128::from(ticks) * 1_000_000_000 + hz / 2) / hz).unwrap_or(u64::MAX)
+    }
+
+    /// Checks that the core's counter counts cycles at the declared clock. Without it no time of
+    /// this board is a latency.
+    pub fn check_clock(&mut self) -> Result<(), BoardFault> {
+        let counter = self.counter;
+        let [ticks, ..] = self.ask(
+            Command::Pace {
+                counter,
+                rounds: PACE_ROUNDS,
+            },
+            ANSWER,
+            "checking the counter",
+        )?;
+        if ticks == 0 {
+            return Err(BoardFault::StandsStill);
+        }
+        if self.spec.simulated {
+            return Ok(());
+        }
+        if ticks < PACE_ROUNDS {
+            return Err(BoardFault::TooFast {
+                rounds: PACE_ROUNDS,
+                ticks,
+            });
+        }
+        self.ask(Command::Count { counter }, ANSWER, "checking the clock")?;
+        let mut core = core(&mut self.session, "checking the clock")?;
+        let measured = clock::measure(&mut core, counter, self.spec.clock.hz)?;
+        clock::check(measured, &self.spec.clock)?;
+        self.info.measured_hz = Some(measured);
+        Ok(())
+    }
+
+    /// Puts a network on the board: its plan in RAM, its weights in the flash behind the firmware.
+    pub fn place(&mut self, network: &Network<'_>) -> Result<Placed, BoardFault> {
+        let mut free = Room(Range {
+            from: self.free_ram,
+            bytes: self.chip.ram.end().saturating_sub(self.free_ram),
+        });
+        let plan_bytes = network.plan.len() as u32;
+        let plan = free.take(plan_bytes, "the plan in RAM")?;
+        let counts = free.take(4 * network.operators, "the counts in RAM")?;
+        let arena = free.take(network.arena_bytes, "the arena in RAM")?;
+        let weights = match self.spec.firmware {
+            FirmwarePlace::Flash => {
+                let mut flash = Room(self.flash_for_weights());
+                let weights = flash.take(network.weight_bytes, "the weights in flash")?;
+                if let Some(bytes) = network.weights {
+                    self.write_weights(weights, bytes)?;
+                }
+                weights
+            }
+            FirmwarePlace::Ram => {
+                let weights = free.take(network.weight_bytes, "the weights in RAM")?;
+                if let Some(bytes) = network.weights {
+                    self.write(weights, bytes, "writing the weights")?;
+                }
+                weights
+            }
+        };
+        self.write(plan, network.plan, "writing the plan")?;
+        Ok(Placed {
+            plan: (plan, plan_bytes),
+            weights: (weights, network.weight_bytes),
+            arena: (arena, network.arena_bytes),
+            counts: (counts, network.operators),
+        })
+    }
+
+    /// Returns the flash behind the firmware.
+    fn flash_for_weights(&self) -> Range {
+        let end = self.firmware.origin + self.firmware.code.len() as u32;
+        // A sector of its own: the firmware is not erased when weights change.
+        let from = self.chip.sector_after(end).min(self.chip.flash.end());
+        Range {
+            from,
+            bytes: self.chip.flash.end() - from,
+        }
+    }
+
+    fn write_weights(&mut self, address: u32, bytes: &[u8]) -> Result<(), BoardFault> {
+        flash(&mut self.session, &[(address, bytes)])?;
+        // The algorithm of the flash ran in the firmware's RAM.
+        self.rtt = start(&mut self.session, &self.spec, &self.firmware)?;
+        self.greet()
+    }
+
+    /// Writes the network's input, at this offset of its arena.
+    pub fn write_input(
+        &mut self,
+        placed: &Placed,
+        offset: u32,
+        bytes: &[u8],
+    ) -> Result<(), BoardFault> {
+        self.write(placed.arena.0 + offset, bytes, "writing the input")
+    }
+
+    /// Reads the network's output, at this offset of its arena.
+    pub fn read_output(
+        &mut self,
+        placed: &Placed,
+        offset: u32,
+        length: usize,
+    ) -> Result<Vec<u8>, BoardFault> {
+        let mut bytes = vec![0; length];
+        let mut core = core(&mut self.session, "reading the output")?;
+        core.read_8(u64::from(placed.arena.0 + offset), &mut bytes)
+            .map_err(|error| lost("reading the output", &error))?;
+        Ok(bytes)
+    }
+
+    /// Runs a placed network once.
+    pub fn run(&mut self, placed: &Placed, within: Duration) -> Result<Counted, BoardFault> {
+        let [ticks, ..] = self.ask(
+            Command::Run {
+                counter: self.counter,
+                plan: placed.plan,
+                weights: placed.weights,
+                arena: placed.arena,
+                counts: placed.counts,
+            },
+            within,
+            "running the network",
+        )?;
+        let mut operators = vec![0; placed.counts.1 as usize];
+        let mut core = core(&mut self.session, "reading the counts")?;
+        core.read_32(u64::from(placed.counts.0), &mut operators)
+            .map_err(|error| lost("reading the counts", &error))?;
+        Ok(Counted { ticks, operators })
+    }
+
+    fn write(&mut self, address: u32, bytes: &[u8], doing: &'static str) -> Result<(), BoardFault> {
+        let mut core = core(&mut self.session, doing)?;
+        // Whole words are written faster than bytes.
+        core.write(u64::from(address), bytes)
+            .map_err(|error| lost(doing, &error))
+    }
+
+    /// Asks for the firmware's protocol and the core's counter.
+    fn greet(&mut self) -> Result<(), BoardFault> {
+        const DOING: &str = "starting the firmware";
+        let [protocol, cpuid, claims_cycles, ..] = self.ask(Command::Hello, ANSWER, DOING)?;
+        if protocol != PROTOCOL {
+            return Err(BoardFault::Refused {
+                doing: DOING,
+                detail: format!("it speaks protocol {protocol}, the agent {PROTOCOL}"),
+            });
+        }
+        self.chip.check_core(cpuid)?;
+        self.info.cpuid = cpuid;
+        self.counter = if self.spec.simulated || claims_cycles == 0 {
+            Counter::SysTick
+        } else {
+            Counter::Cycles
+        };
+        self.info.counter = self.counter.to_string();
+        Ok(())
+    }
+
+    /// Sends a command and waits for its answer.
+    fn ask(
+        &mut self,
+        command: Command,
+        within: Duration,
+        doing: &'static str,
+    ) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
+        let mut core = core(&mut self.session, doing)?;
+        let rtt_lost = |error: probe_rs::rtt::Error| BoardFault::Lost {
+            doing,
+            detail: chain(&error),
+        };
+        let begun = Instant::now();
+        let bytes = command.bytes();
+        let mut sent = 0;
+        let mut answer = [0; 4 * ANSWER_WORDS];
+        let mut got = 0;
+        loop {
+            if sent < bytes.len() {
+                let down = self.rtt.down_channel(0);
+                let down = down.ok_or_else(|| no_channel(doing))?;
+                sent += down.write(&mut core, &bytes[sent..]).map_err(rtt_lost)?;
+            }
+            let up = self.rtt.up_channel(0).ok_or_else(|| no_channel(doing))?;
+            got += up.read(&mut core, &mut answer[got..]).map_err(rtt_lost)?;
+            if got == answer.len() {
+                return understood(Answer::of(&answer), doing);
+            }
+            check_running(&mut core, doing)?;
+            if begun.elapsed() > within {
+                return Err(BoardFault::Silent { doing, within });
+            }
+        }
+    }
+}
+
+fn no_channel(doing: &'static str) -> BoardFault {
+    BoardFault::Lost {
+        doing,
+        detail: "the firmware's block has no channel".into(),
+    }
+}
+
+fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS - 1], BoardFault> {
+    match answer {
+        Answer::Done(results) => Ok(results),
+        Answer::Faulted(status) => Err(BoardFault::Faulted { doing, status }),
+        Answer::Panicked(line) => Err(BoardFault::Refused {
+            doing,
+            detail: format!("it stopped at line {line}"),
+        }),
+        Answer::Refused(reason, _) => Err(BoardFault::Refused {
+            doing,
+            detail: format!("reason {reason}"),
+        }),
+    }
+}
+
+/// A part of memory that is given out from its beginning.
+struct Room(Range);
+
+impl Room {
+    /// Takes so many bytes, at a multiple of eight.
+    fn take(&mut self, bytes: u32, what: &'static str) -> Result<u32, BoardFault> {
+        let taken = bytes.next_multiple_of(8);
+        if taken > self.0.bytes {
+            return Err(BoardFault::TooLarge {
+                what,
+                needed: bytes.into(),
+                available: self.0.bytes.into(),
+            });
+        }
+        let from = self.0.from;
+        self.0.from += taken;
+        self.0.bytes -= taken;
+        Ok(from)
+    }
+}
+
+fn lost(doing: &'static str, error: &Error) -> BoardFault {
+    BoardFault::Lost {
+        doing,
+        detail: chain(error),
+    }
+}
+
+fn core<'a>(session: &'a mut Session, doing: &'static str) -> Result<Core<'a>, BoardFault> {
+    session.core(0).map_err(|error| lost(doing, &error))
+}
+
+/// Fails if the core no longer runs.
+fn check_running(core: &mut Core<'_>, doing: &'static str) -> Result<(), BoardFault> {
+    match core.status().map_err(|error| lost(doing, &error))? {
+        CoreStatus::LockedUp => Err(BoardFault::LockedUp { doing }),
+        CoreStatus::Halted(HaltReason::Exception) => Err(BoardFault::Faulted { doing, status: 0 }),
+        _ => Ok(()),
+    }
+}
+
+/// Attaches to the chip. A chip that does not answer under reset is attached to without.
+fn attach(
+    probe: probe_rs::probe::Probe,
+    spec: &BoardSpec,
+    chip: &Chip,
+) -> Result<Session, BoardFault> {
+    let permissions = if spec.allow_erase {
+        Permissions::new().allow_erase_all()
+    } else {
+        Permissions::new()
+    };
+    let target = chip.target.clone();
+    let attached = if spec.under_reset {
+        probe.attach_under_reset_with_registry(target, permissions, &chip.registry)
+    } else {
+        probe.attach_with_registry(target, permissions, &chip.registry)
+    };
+    attached.map_err(|error| {
+        let detail = chain(&error);
+        let is_protected = [
+            "lacked the permission",
+            "MissingPermissions",
+            "read protection",
+        ]
+        .iter()
+        .any(|sign| detail.contains(sign));
+        if is_protected {
+            return BoardFault::Protected {
+                chip: spec.chip.clone(),
+            };
+        }
+        BoardFault::Attach {
+            selector: spec.probe.clone(),
+            chip: spec.chip.clone(),
+            detail,
+        }
+    })
+}
+
+/// Returns the name of the firmware's file: that of the chip's core family, and of the DSP
+/// extension where it is the chip's choice.
+fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardFault> {
+    const DOING: &str = "reading what the core offers";
+    if chip.family != "thumbv8m" {
+        return Ok(chip.family);
+    }
+    let features = core(session, DOING)?
+        .read_word_32(ID_ISAR3)
+        .map_err(|error| lost(DOING, &error))?;
+    Ok(if features & ISAR3_SIMD == ISAR3_DSP {
+        "thumbv8m-dsp"
+    } else {
+        chip.family
+    })
+}
+
+/// Writes the firmware to the flash, unless it is there, or to RAM.
+fn write_firmware(
+    session: &mut Session,
+    spec: &BoardSpec,
+    firmware: &Firmware,
+) -> Result<(), BoardFault> {
+    const DOING: &str = "writing the firmware";
+    core(session, DOING)?
+        .reset_and_halt(HALT)
+        .map_err(|error| lost("resetting the core", &error))?;
+    match spec.firmware {
+        FirmwarePlace::Flash => flash(session, &[(firmware.origin, &firmware.code)]),
+        FirmwarePlace::Ram => core(session, DOING)?
+            .write(u64::from(firmware.origin), &firmware.code)
+            .map_err(|error| lost(DOING, &error)),
+    }
+}
+
+/// Writes parts of the flash that differ, and verifies them.
+fn flash(session: &mut Session, parts: &[(u32, &[u8])]) -> Result<(), BoardFault> {
+    let failed = |error: &dyn std::error::Error| BoardFault::Flash(chain(error));
+    let mut loader = session.target().flash_loader();
+    for (address, bytes) in parts {
+        loader
+            .add_data(u64::from(*address), bytes)
+            .map_err(|error| failed(&error))?;
+    }
+    let mut options = DownloadOptions::new();
+    options.progress = FlashProgress::empty();
+    options.preverify = true;
+    options.verify = true;
+    loader
+        .commit(session, options)
+        .map_err(|error| failed(&error))
+}
+
+/// Starts the firmware from a reset, and waits for its channel.
+fn start(session: &mut Session, spec: &BoardSpec, firmware: &Firmware) -> Result<Rtt, BoardFault> {
+    const DOING: &str = "starting the firmware";
+    let mut core = core(session, DOING)?;
+    let lost = |error: Error| lost(DOING, &error);
+    core.reset_and_halt(HALT).map_err(lost)?;
+    clock::set(&mut core, &spec.clock.steps)?;
+    let region = ScanRegion::Exact(u64::from(firmware.rtt));
+    // A block of an earlier start would be taken for this one's.
+    core.write_8(u64::from(firmware.rtt), &[0; 16])
+        .map_err(lost)?;
+    core.write_word_32(VTOR, firmware.origin).map_err(lost)?;
+    core.write_core_reg(SP, firmware.stack_top).map_err(lost)?;
+    core.write_core_reg(PC, firmware.entry & !1).map_err(lost)?;
+    core.run().map_err(lost)?;
+    let begun = Instant::now();
+    loop {
+        match Rtt::attach_region(&mut core, &region) {
+            Ok(rtt) => return Ok(rtt),
+            Err(probe_rs::rtt::Error::Probe(error)) => return Err(lost(error)),
+            Err(_) => check_running(&mut core, DOING)?,
+        }
+        if begun.elapsed() > START {
+            return Err(BoardFault::Silent {
+                doing: DOING,
+                within: START,
+            });
+        }
+    }
+}

@@ -1,0 +1,132 @@
+use std::path::Path;
+use std::time::Duration;
+
+use agent_protocol::{BoardClock, BoardSpec, FirmwarePlace};
+use graphprune_boards::{Mcu, McuConfig, McuCore};
+
+use board_plan::Lowered;
+use onnx_graph::quantize::{Quantize, Scheme, quantize};
+
+use super::BoardFault;
+use super::session::{Board, Network};
+
+fn spec(mcu: &Mcu) -> BoardSpec {
+    BoardSpec {
+        probe: format!("1d50:6018:{}", mcu.address()),
+        chip: mcu.chip().to_owned(),
+        description: mcu.description(),
+        clock: BoardClock {
+            hz: 25_000_000,
+            tolerance_rel: 0.01,
+            steps: Vec::new(),
+        },
+        firmware: FirmwarePlace::Flash,
+        ram_origin: None,
+        ram_bytes: 0,
+        flash_bytes: 0,
+        under_reset: false,
+        allow_erase: false,
+        simulated: false,
+    }
+}
+
+fn firmware() -> std::path::PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../.deps/firmware")
+}
+
+fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
+    let locks = tempfile::tempdir().unwrap();
+    assert!(spec.probe.ends_with(&mcu.address().to_string()));
+    Board::open(spec, &firmware(), locks.path())
+}
+
+/// A small network whose activations are rounded to fixed ranges: what counts are the integers.
+fn network() -> Lowered {
+    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+    let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+    let values = graph.inputs().iter().copied();
+    let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
+    let ranges = values.map(|value| (value, (-4.0, 4.0))).collect();
+    let options = Quantize {
+        scheme: Scheme::default(),
+        ranges,
+        ..Quantize::default()
+    };
+    board_plan::lower(&quantize(&graph, &options).unwrap()).unwrap()
+}
+
+/// Different numbers between -1 and 1.
+fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
+    let count = lowered.input.dims.iter().product();
+    (0..count)
+        .map(|at: usize| ((at * 7919 + seed * 104_729) % 2001) as f32 / 1000.0 - 1.0)
+        .collect()
+}
+
+fn check_core(core: McuCore, part: u32) {
+    let mcu = Mcu::start(McuConfig {
+        core,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let mut board = open(&mcu, &spec(&mcu)).unwrap_or_else(|fault| panic!("{fault}"));
+    assert_eq!(board.info().cpuid >> 4 & 0xfff, part, "{core:?}");
+    let lowered = network();
+    let network = Network {
+        plan: &lowered.plan,
+        weights: Some(&lowered.weights),
+        weight_bytes: lowered.footprint.weights,
+        arena_bytes: lowered.footprint.arena,
+        operators: lowered.nodes.len() as u32,
+    };
+    let placed = board
+        .place(&network)
+        .unwrap_or_else(|fault| panic!("{fault}"));
+    let mut reference = lowered.reference().unwrap();
+    for seed in 0..3 {
+        let image = image(&lowered, seed);
+        let offset = lowered.input.tensor.offset;
+        board
+            .write_input(&placed, offset, &lowered.encode(&image).unwrap())
+            .unwrap();
+        let counted = board
+            .run(&placed, Duration::from_secs(10))
+            .unwrap_or_else(|fault| panic!("{fault}"));
+        assert_eq!(counted.operators.len(), lowered.nodes.len());
+        let region = lowered.output.tensor.region();
+        let output = board
+            .read_output(&placed, region.offset, region.len as usize)
+            .unwrap();
+        let expected = reference.run(&image).unwrap();
+        assert!(
+            expected.iter().any(|byte| *byte != expected[0]),
+            "no signal"
+        );
+        assert_eq!(output, expected, "{core:?}, image {seed}");
+    }
+}
+
+#[test]
+fn an_emulated_m3_computes_what_the_host_computes() {
+    check_core(McuCore::M3, 0xc23);
+}
+
+#[test]
+fn an_emulated_m4_computes_what_the_host_computes() {
+    check_core(McuCore::M4, 0xc24);
+}
+
+#[test]
+fn an_emulated_m7_computes_what_the_host_computes() {
+    check_core(McuCore::M7, 0xc27);
+}
+
+#[test]
+fn an_emulated_m33_computes_what_the_host_computes() {
+    check_core(McuCore::M33, 0xd21);
+}
+
+#[test]
+fn an_emulated_m55_computes_what_the_host_computes() {
+    check_core(McuCore::M55, 0xd22);
+}

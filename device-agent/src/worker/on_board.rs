@@ -1,0 +1,320 @@
+//! Passes on a bare-metal board: the network is lowered here, and runs there.
+//!
+//! The agent lowers, rather than the host, so that everything above it treats a board as any other
+//! device: a model is an ONNX file, and its digest names it in every store.
+
+use std::panic::AssertUnwindSafe;
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use agent_protocol::wire::worker_event::Event;
+use agent_protocol::{BoardSpec, Stage, bounds, wire};
+use board_plan::Lowered;
+
+use super::confine;
+use super::error::WorkerError;
+use super::events::Events;
+use super::passes::only_model;
+use crate::board::{Board, BoardFault, Chip, Network, Placed};
+
+/// Rounds of a measurement: as many as an interval of the median needs. A core without caches and
+/// interrupts takes the same time in each.
+const ROUNDS: usize = 6;
+/// Spread of the rounds that is noted, relative to the least.
+const SPREAD_NOTED: f64 = 0.001;
+/// The processor's name in a list of operators.
+const PROVIDER: &str = "board";
+/// The runtime's name; its version is the engine's.
+const RUNTIME: &str = "int8-engine";
+
+impl From<BoardFault> for WorkerError {
+    fn from(fault: BoardFault) -> Self {
+        Self {
+            kind: fault.kind(),
+            detail: fault.to_string(),
+        }
+    }
+}
+
+/// A network, lowered for boards.
+struct Model<'a> {
+    name: &'a str,
+    lowered: Lowered,
+    load: Instant,
+}
+
+impl Model<'_> {
+    fn network(&self, weights: bool) -> Network<'_> {
+        let lowered = &self.lowered;
+        Network {
+            plan: &lowered.plan,
+            weights: weights.then_some(&lowered.weights),
+            weight_bytes: lowered.footprint.weights,
+            arena_bytes: lowered.footprint.arena,
+            operators: lowered.nodes.len() as u32,
+        }
+    }
+}
+
+/// Runs a pass. A driver that panics, as some do when their probe is gone, is a fault of the board.
+pub fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError> {
+    let spec: BoardSpec = serde_json::from_str(&job.board).map_err(WorkerError::internal)?;
+    let pass = AssertUnwindSafe(|| pass(job, &spec, events));
+    std::panic::catch_unwind(pass).unwrap_or_else(|payload| {
+        let texts = (
+            payload.downcast_ref::<String>(),
+            payload.downcast_ref::<&str>(),
+        );
+        let text = match texts {
+            (Some(text), _) => text,
+            (_, Some(text)) => *text,
+            _ => "it gave no reason",
+        };
+        Err(BoardFault::Driver(text.to_owned()).into())
+    })
+}
+
+fn pass(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<Event, WorkerError> {
+    match job.pass() {
+        wire::WorkerPass::Runtime => runtime(job, spec).map(Event::Runtime),
+        wire::WorkerPass::Sample => sample(job, spec, events).map(Event::Samples),
+        wire::WorkerPass::Memory => memory(job, events).map(Event::Memory),
+        wire::WorkerPass::Profile => profile(job, spec, events).map(Event::Profile),
+        wire::WorkerPass::Run => run(job, spec, events).map(Event::Output),
+        wire::WorkerPass::Libraries | wire::WorkerPass::Unspecified => {
+            Err(WorkerError::internal("boards have no such pass"))
+        }
+    }
+}
+
+fn version() -> String {
+    format!("{RUNTIME} {}", env!("CARGO_PKG_VERSION"))
+}
+
+/// Reports the chip, which needs no probe.
+fn runtime(job: &wire::WorkerJob, spec: &BoardSpec) -> Result<wire::WorkerRuntime, WorkerError> {
+    let chip = Chip::find(spec)?;
+    let confinement = seal(job);
+    Ok(wire::WorkerRuntime {
+        version: version(),
+        providers: Vec::new(),
+        confinement: confinement.in_effect,
+        unconfined: confinement.missing.into_iter().map(Into::into).collect(),
+        chip: Some(wire::BoardChip {
+            name: chip.target.name.clone(),
+            architecture: chip.family.to_owned(),
+            ram_bytes: chip.ram.bytes.into(),
+            flash_bytes: chip.flash.bytes.into(),
+        }),
+    })
+}
+
+/// Denies this process everything but its models and the probe that it has opened.
+fn seal(job: &wire::WorkerJob) -> confine::Confinement {
+    let models = job.models.iter().map(|model| PathBuf::from(&model.path));
+    confine::seal(&confine::Reach {
+        folder: Path::new(&job.folder),
+        readable: models.collect(),
+        sockets: confine::Sockets::Opened,
+    })
+}
+
+fn open(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<(Board, confine::Confinement), WorkerError> {
+    events.enter(Stage::Load, "");
+    let board = Board::open(
+        spec,
+        Path::new(&job.firmware_folder),
+        Path::new(&job.lock_folder),
+    )?;
+    // The probe is open, so nothing else is needed. The model is read afterwards.
+    let confinement = seal(job);
+    Ok((board, confinement))
+}
+
+fn lower(model: &wire::WorkerModel) -> Result<Model<'_>, WorkerError> {
+    let load = Instant::now();
+    let bytes = std::fs::read(&model.path).map_err(WorkerError::internal)?;
+    let graph =
+        onnx_graph::read_owned(bytes, &onnx_graph::NoExternalData).map_err(WorkerError::model)?;
+    let lowered = board_plan::lower(&graph).map_err(WorkerError::model)?;
+    Ok(Model {
+        name: &model.name,
+        lowered,
+        load,
+    })
+}
+
+fn limit(job: &wire::WorkerJob) -> Duration {
+    Duration::from_nanos(job.limits.map_or(0, |limits| limits.time_ns))
+}
+
+/// Measures all models of the job, in turn.
+fn sample(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<wire::WorkerSamples, WorkerError> {
+    let begun = Instant::now();
+    let (mut board, confinement) = open(job, spec, events)?;
+    board.check_clock()?;
+    let mut notes = vec![
+        "no weights were written to the flash: the time of these operators does not depend on their values"
+            .to_owned(),
+    ];
+    // A driver for USB starts threads of its own, after which some layers cannot be put in place.
+    notes.extend(super::notes(&confinement));
+    let mut series = Vec::new();
+    for model in &job.models {
+        events.enter(Stage::Load, &model.name);
+        let model = lower(model)?;
+        let placed = board.place(&model.network(false))?;
+        let load_ns = nanoseconds(model.load.elapsed());
+        events.enter(Stage::Sampling, model.name);
+        let mut samples_ns = Vec::new();
+        for _ in 0..ROUNDS {
+            let counted = board.run(&placed, limit(job))?;
+            samples_ns.push(board.nanoseconds(counted.ticks));
+        }
+        notes.push(size_note(&model));
+        notes.extend(spread_note(&model, &samples_ns));
+        series.push(wire::WorkerSeries {
+            samples_ns,
+            block_runs: 1,
+            finite: true,
+            load_ns,
+            ..wire::WorkerSeries::default()
+        });
+    }
+    if spec.simulated {
+        notes
+            .push("simulated: times are counts of an emulator's instructions, no latencies".into());
+    }
+    Ok(wire::WorkerSamples {
+        series,
+        runtime_version: version(),
+        elapsed_ns: nanoseconds(begun.elapsed()),
+        confinement: confinement.in_effect,
+        notes,
+        board: Some(board.info().into()),
+        ..wire::WorkerSamples::default()
+    })
+}
+
+fn size_note(model: &Model<'_>) -> String {
+    let of = &model.lowered.footprint;
+    format!(
+        "`{}` takes {} bytes of RAM, most of them for `{}`, and {} bytes of weights",
+        model.name,
+        u64::from(of.arena) + u64::from(of.plan),
+        of.peak,
+        of.weights
+    )
+}
+
+fn spread_note(model: &Model<'_>, samples_ns: &[u64]) -> Option<String> {
+    let (least, most) = (samples_ns.iter().min()?, samples_ns.iter().max()?);
+    let spread = (most - least) as f64 / (*least).max(1) as f64;
+    (spread > SPREAD_NOTED).then(|| {
+        format!(
+            "the rounds of `{}` differ by {:.2} %: something else uses the board's bus or core",
+            model.name,
+            spread * 100.0
+        )
+    })
+}
+
+/// Returns the network's bytes of RAM, which are known without the board.
+fn memory(job: &wire::WorkerJob, events: &mut Events) -> Result<wire::WorkerMemory, WorkerError> {
+    let model = only_model(job)?;
+    events.enter(Stage::Memory, &model.name);
+    seal(job);
+    let footprint = lower(model)?.lowered.footprint;
+    Ok(wire::WorkerMemory {
+        peak_bytes: u64::from(footprint.arena) + u64::from(footprint.plan),
+    })
+}
+
+/// Counts each operator.
+fn profile(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<wire::WorkerProfile, WorkerError> {
+    let (mut board, _) = open(job, spec, events)?;
+    board.check_clock()?;
+    let model = only_model(job)?;
+    events.enter(Stage::Profile, &model.name);
+    let model = lower(model)?;
+    let placed = board.place(&model.network(false))?;
+    let counted = board.run(&placed, limit(job))?;
+    let plan = int8_engine::Plan::parse(&model.lowered.plan).map_err(WorkerError::internal)?;
+    let operators = plan.ops().zip(&model.lowered.nodes).zip(counted.operators);
+    let node_providers = operators
+        .take(bounds::MAX_NODES)
+        .map(|((op, node), ticks)| wire::NodeProvider {
+            node: node.clone(),
+            op_type: op.name().to_owned(),
+            provider: PROVIDER.to_owned(),
+            time_ns: Some(board.nanoseconds(ticks)),
+        });
+    Ok(wire::WorkerProfile {
+        node_providers: node_providers.collect(),
+    })
+}
+
+/// Runs the model on the job's input, with its own weights, and returns its output. This needs no
+/// counter.
+fn run(
+    job: &wire::WorkerJob,
+    spec: &BoardSpec,
+    events: &mut Events,
+) -> Result<wire::RunOutput, WorkerError> {
+    let (mut board, _) = open(job, spec, events)?;
+    let model = only_model(job)?;
+    events.enter(Stage::Load, &model.name);
+    let model = lower(model)?;
+    let input = model.lowered.encode(&job.input).ok_or_else(|| {
+        WorkerError::model(format!(
+            "{} numbers are given as input, and its size is {:?}",
+            job.input.len(),
+            model.lowered.input.dims
+        ))
+    })?;
+    let placed = board.place(&model.network(true))?;
+    events.enter(Stage::Run, model.name);
+    let bytes = once(&mut board, &model.lowered, &placed, (&input, limit(job)))?;
+    let output = model
+        .lowered
+        .decode(&bytes)
+        .ok_or_else(|| WorkerError::internal("the board's output is too short"))?;
+    let shape = model.lowered.output.dims.iter().map(|&dim| dim as u64);
+    Ok(wire::RunOutput {
+        output,
+        shape: shape.collect(),
+    })
+}
+
+/// Runs a placed network once, and returns the bytes of its output.
+fn once(
+    board: &mut Board,
+    lowered: &Lowered,
+    placed: &Placed,
+    (input, within): (&[u8], Duration),
+) -> Result<Vec<u8>, WorkerError> {
+    board.write_input(placed, lowered.input.tensor.offset, input)?;
+    board.run(placed, within)?;
+    let region = lowered.output.tensor.region();
+    Ok(board.read_output(placed, region.offset, region.len as usize)?)
+}
+
+fn nanoseconds(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}

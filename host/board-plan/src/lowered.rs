@@ -1,0 +1,114 @@
+//! The result of lowering.
+
+use int8_engine::{Element, Tensor};
+
+use crate::value::Quantity;
+
+/// What a network needs of a board.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Footprint {
+    /// Bytes of memory for tensors.
+    pub arena: u32,
+    /// The greatest of the tensors that are needed when the most bytes are, by the node that makes
+    /// it.
+    pub peak: String,
+    /// Bytes of packed weights.
+    pub weights: u32,
+    /// Bytes of the plan.
+    pub plan: u32,
+}
+
+/// An input or output of a network.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Port {
+    /// Its name in the network.
+    pub name: String,
+    /// Its dimensions in the network, batch first.
+    pub dims: Vec<usize>,
+    /// Its place in the arena.
+    pub tensor: Tensor,
+    /// A scale, or one per channel.
+    pub scales: Vec<f32>,
+}
+
+/// A network for boards.
+#[derive(Debug, Clone)]
+pub struct Lowered {
+    /// The plan, for `int8_engine::Plan::parse`.
+    pub plan: Vec<u8>,
+    /// The packed weights.
+    pub weights: Vec<u8>,
+    /// What it needs.
+    pub footprint: Footprint,
+    /// The image.
+    pub input: Port,
+    /// The result.
+    pub output: Port,
+    /// The name of the node of each operator of the plan.
+    pub nodes: Vec<String>,
+    /// Whether the network ends in a Softmax, which is left to the reader of the result.
+    pub softmax: bool,
+}
+
+impl Port {
+    /// Height, width, channels.
+    fn sizes(&self) -> [usize; 3] {
+        self.tensor.dims()
+    }
+
+    /// Positions of the arena's elements in the network's order: channels first.
+    fn order(&self) -> impl Iterator<Item = usize> + use<> {
+        let [height, width, channels] = self.sizes();
+        let pixels = height * width;
+        (0..channels).flat_map(move |channel| (0..pixels).map(move |p| p * channels + channel))
+    }
+}
+
+impl Lowered {
+    /// The bytes of an image for the input's place in the arena; `image` is in the network's
+    /// order, channels first. `None` if it has another number of elements.
+    #[must_use]
+    pub fn encode(&self, image: &[f32]) -> Option<Vec<u8>> {
+        let quantity = Quantity {
+            scale: *self.input.scales.first()?,
+            zero_point: self.input.tensor.zero_point,
+        };
+        let mut bytes = vec![0; self.input.order().count()];
+        if image.len() != bytes.len() {
+            return None;
+        }
+        for (at, &value) in self.input.order().zip(image) {
+            bytes[at] = quantity.round(value) as u8;
+        }
+        Some(bytes)
+    }
+
+    /// The integers of a result, in the network's order, of the bytes of the output's place.
+    /// `None` if there are fewer bytes.
+    #[must_use]
+    pub fn integers(&self, bytes: &[u8]) -> Option<Vec<i32>> {
+        let at = |at: usize| match self.output.tensor.element {
+            Element::I8 => bytes.get(at).map(|&b| i32::from(b as i8)),
+            Element::I32 => {
+                let word = bytes.get(4 * at..)?.first_chunk()?;
+                Some(i32::from_le_bytes(*word))
+            }
+        };
+        self.output.order().map(at).collect()
+    }
+
+    /// The values of a result, in the network's order and before a Softmax, of the bytes of the
+    /// output's place. `None` if there are fewer bytes.
+    #[must_use]
+    pub fn decode(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let integers = self.integers(bytes)?;
+        let port = &self.output;
+        let pixels = integers.len() / port.sizes()[2].max(1);
+        let value = |(index, &integer): (usize, &i32)| {
+            let channel = index / pixels.max(1);
+            let scale = port.scales.get(channel).or(port.scales.first())?;
+            Some((integer - i32::from(port.tensor.zero_point)) as f32 * scale)
+        };
+        integers.iter().enumerate().map(value).collect()
+    }
+}

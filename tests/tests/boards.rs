@@ -1,0 +1,94 @@
+//! Bare-metal boards through the command line, with the real agent and an emulated board.
+
+use std::fs;
+
+use graphprune_boards::{Mcu, McuConfig};
+use graphprune_tests::Sandbox;
+use onnx_graph::quantize::{Quantize, quantize};
+use serde_json::Value;
+
+/// Registers a board as `m4`, and writes `model.onnx`, a network in integers.
+fn sandbox(mcu: &Mcu, simulated: bool) -> Sandbox {
+    let sandbox = Sandbox::new();
+    let profile = format!(
+        r#"
+name = "emulated"
+transport = "probe"
+[sampling]
+warmup_ns = 0
+max_duration_ns = 10_000_000_000
+[limits]
+time_ns = 30_000_000_000
+[board]
+chip = "{}"
+simulated = {simulated}
+description = '''
+{}'''
+[board.clock]
+hz = 25_000_000
+tolerance_rel = 0.03
+"#,
+        mcu.chip(),
+        mcu.description()
+    );
+    fs::write(sandbox.path("emulated.toml"), profile).unwrap();
+    fs::write(sandbox.path("model.onnx"), network()).unwrap();
+    let address = format!("probe:1d50:6018:{}", mcu.address());
+    let add = ["device", "add", "m4", "--profile", "./emulated.toml"];
+    let output = sandbox.run(&[&add[..], &["--address", &address]].concat());
+    assert!(output.status.success(), "{output:?}");
+    sandbox
+}
+
+/// A small network with activations of fixed ranges.
+fn network() -> Vec<u8> {
+    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+    let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+    let values = graph.inputs().iter().copied();
+    let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
+    let options = Quantize {
+        ranges: values.map(|value| (value, (-4.0, 4.0))).collect(),
+        ..Quantize::default()
+    };
+    onnx_graph::write(&quantize(&graph, &options).unwrap()).unwrap()
+}
+
+/// Measures on the board. Returns the exit code, standard output and standard error.
+fn measure(sandbox: &Sandbox, more: &[&str]) -> (Option<i32>, String, String) {
+    let args = ["measure", "model.onnx", "--device", "m4", "--effort", "0.1"];
+    let output = sandbox.run(&[&args[..], more].concat());
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
+}
+
+#[test]
+fn a_simulated_board_is_measured_as_any_device_and_marked() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let (code, stdout, stderr) = measure(&sandbox, &["--json"]);
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    let measured: Value = serde_json::from_str(&stdout).expect("a list");
+    let notes = measured[0]["notes"].to_string();
+    assert!(notes.contains("simulated: times are counts"), "{notes}");
+    assert!(measured[0]["median_ns"].as_f64().expect("a time") > 1e6);
+    let (_, stdout, stderr) = measure(&sandbox, &[]);
+    assert!(stdout.contains("simulated"), "{stdout}\n{stderr}");
+}
+
+#[test]
+fn an_emulators_time_is_an_error_and_not_a_figure() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    let sandbox = sandbox(&mcu, false);
+    let (code, stdout, stderr) = measure(&sandbox, &[]);
+    assert_eq!(code, Some(1), "{stdout}\n{stderr}");
+    assert!(stderr.contains("cycle counter stands still"), "{stderr}");
+    assert!(stdout.is_empty(), "{stdout}");
+}
