@@ -187,6 +187,23 @@ pub struct Confinement {
     pub missing: Vec<MissingLayer>,
 }
 
+impl Confinement {
+    /// The layers that the kernel offers and that are not in effect.
+    pub fn broken(&self) -> impl Iterator<Item = &MissingLayer> {
+        self.missing.iter().filter(|missing| missing.offered)
+    }
+
+    /// Returns notes on them, for a measurement.
+    pub fn notes(&self) -> impl Iterator<Item = String> {
+        self.broken().map(|missing| {
+            format!(
+                "the worker ran without {}: {}",
+                missing.layer, missing.reason
+            )
+        })
+    }
+}
+
 /// Irrevocably denies the network, other processes and all files out of reach. Returns the
 /// layers in effect, the limits of [`limit`] among them, and the missing ones.
 pub fn seal(reach: &Reach<'_>) -> Confinement {

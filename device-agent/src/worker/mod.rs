@@ -27,7 +27,7 @@ use std::io::BufReader;
 use std::path::{Path, PathBuf};
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{Limits, MissingLayer, RuntimeOptions, Sampling, bounds, frame, wire};
+use agent_protocol::{Limits, RuntimeOptions, Sampling, bounds, frame, wire};
 use anyhow::Context;
 use nix::unistd::{dup, dup2_stdout};
 
@@ -97,7 +97,7 @@ fn work(job: &wire::WorkerJob, events: &mut Events) -> Result<Event, WorkerError
         wire::WorkerPass::Sample => {
             let mut samples = sample::pass(job, &bench, events)?;
             samples.runtime_version = version;
-            samples.notes.extend(notes(&confinement));
+            samples.notes.extend(confinement.notes());
             samples.notes.extend(denied_calls());
             samples.confinement = confinement.in_effect;
             Ok(Event::Samples(samples))
@@ -154,14 +154,10 @@ fn denied_calls() -> Option<String> {
     })
 }
 
-/// The layers that the kernel offers and that are not in effect.
-fn broken(confinement: &Confinement) -> impl Iterator<Item = &MissingLayer> {
-    confinement.missing.iter().filter(|missing| missing.offered)
-}
-
 /// Refuses to run a model without a layer that the kernel offers.
 fn require(confinement: &Confinement) -> Result<(), WorkerError> {
-    let broken: Vec<String> = broken(confinement)
+    let broken: Vec<String> = confinement
+        .broken()
         .map(|missing| format!("{} ({})", missing.layer, missing.reason))
         .collect();
     if broken.is_empty() {
@@ -172,13 +168,4 @@ fn require(confinement: &Confinement) -> Result<(), WorkerError> {
          that you trust, start the agent with --allow-unconfined (allow_unconfined in the profile's [agent])",
         broken.join(", ")
     )))
-}
-
-fn notes(confinement: &Confinement) -> impl Iterator<Item = String> {
-    broken(confinement).map(|missing| {
-        format!(
-            "the worker ran without {}: {}",
-            missing.layer, missing.reason
-        )
-    })
 }

@@ -170,7 +170,7 @@ fn sample(
             .to_owned(),
     ];
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
-    notes.extend(super::notes(&confinement));
+    notes.extend(confinement.notes());
     let mut series = Vec::new();
     for model in &job.models {
         events.enter(Stage::Load, &model.name);

@@ -218,6 +218,7 @@ pub const BY_FIRST_ARGUMENT: &[(c_long, &[u32])] = &[
 pub const LOCAL_SOCKETS: &[c_long] = &[libc::SYS_bind, libc::SYS_listen];
 
 /// Further calls of a worker that has opened a debug probe on TCP. It can open no other socket.
+#[cfg(feature = "probe")]
 pub const OPENED_SOCKETS: &[c_long] = &[libc::SYS_sendto, libc::SYS_recvfrom];
 
 /// Names of calls that are denied, for reports.

@@ -13,7 +13,7 @@ use libc::{c_long, sock_filter, sock_fprog};
 use nix::errno::Errno;
 
 use super::layer::Missing;
-use allowed::{ALLOWED, BY_FIRST_ARGUMENT, LOCAL_SOCKETS, OLDER, OPENED_SOCKETS, OWN};
+use allowed::{ALLOWED, BY_FIRST_ARGUMENT, LOCAL_SOCKETS, OLDER, OWN};
 
 /// Instruction codes (linux/bpf_common.h). The crate `libc` has them for some of its targets
 /// only.
@@ -58,6 +58,7 @@ pub enum Sockets {
     /// Local ones, which it may open.
     Local,
     /// Those that are open.
+    #[cfg(feature = "probe")]
     Opened,
 }
 
@@ -167,7 +168,8 @@ fn filter(architecture: u32, process: u32, sockets: Sockets, verdict: u32) -> Ve
     let further = match sockets {
         Sockets::None => &[],
         Sockets::Local => LOCAL_SOCKETS,
-        Sockets::Opened => OPENED_SOCKETS,
+        #[cfg(feature = "probe")]
+        Sockets::Opened => allowed::OPENED_SOCKETS,
     };
     for &number in ALLOWED.iter().chain(OLDER).chain(OWN).chain(further) {
         all.extend([skip_unless_equal(number as u32, 1), allow()]);
