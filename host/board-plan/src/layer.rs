@@ -37,7 +37,10 @@ pub(crate) fn integers(
         .ok_or("its weights are computed")?;
     let stored = tensor.stored().ok_or("its weights are not quantised")?;
     let scaling = &stored.scaling;
-    let outputs = tensor.dims()[output_axis];
+    let outputs = tensor.dims().get(output_axis).copied();
+    let outputs = outputs
+        .filter(|&n| n > 0)
+        .ok_or("its weights have no output channels")?;
     if scaling.axis.is_some_and(|axis| axis != output_axis) {
         return Err("the scales of its weights are not by output channel".into());
     }
