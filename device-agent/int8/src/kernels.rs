@@ -9,6 +9,7 @@ mod portable;
 
 #[cfg(not(dsp))]
 pub(crate) use depthwise::depthwise;
+pub(crate) use depthwise::halves;
 #[cfg(dsp)]
 pub(crate) use dsp::{Columns, Writer, copy, depthwise};
 pub(crate) use factors::{Factors, Patch};

@@ -37,7 +37,10 @@ pub(crate) fn integers(
         .ok_or("its weights are computed")?;
     let stored = tensor.stored().ok_or("its weights are not quantised")?;
     let scaling = &stored.scaling;
-    let outputs = tensor.dims()[output_axis];
+    let outputs = tensor.dims().get(output_axis).copied();
+    let outputs = outputs
+        .filter(|&n| n > 0)
+        .ok_or("its weights have no output channels")?;
     if scaling.axis.is_some_and(|axis| axis != output_axis) {
         return Err("the scales of its weights are not by output channel".into());
     }
@@ -250,9 +253,10 @@ impl Layer {
         let mut packed = vec![0; op.weight_bytes().ok_or_else(large)? as usize];
         let entries = self.entries();
         for (channel, weights) in self.weights.chunks(entries).enumerate() {
-            let first = channel / 4 * 4 * entries + channel % 4;
+            let first = channel / 4 * 8 * entries + [0, 4, 2, 6][channel % 4];
             for (position, &weight) in weights.iter().enumerate() {
-                packed[first + 4 * position] = weight as u8;
+                let half = i16::from(weight).to_le_bytes();
+                packed[first + 8 * position..][..2].copy_from_slice(&half);
             }
         }
         op.weights = program.store(packed);

@@ -40,7 +40,13 @@ fn overlap(a: &Life, b: &Life) -> bool {
 pub(crate) fn place(buffers: &[Buffer], lives: &[Option<Life>]) -> Layout {
     let mut order: Vec<usize> = (0..buffers.len()).collect();
     order.retain(|&b| lives[b].is_some());
-    let bytes = |b: usize| buffers[b].bytes.next_multiple_of(WORD);
+    // What exceeds 32 bits ends at their limit, which no board has.
+    let bytes = |b: usize| {
+        buffers[b]
+            .bytes
+            .checked_next_multiple_of(WORD)
+            .unwrap_or(u32::MAX)
+    };
     let life = |b: usize| lives[b].clone().unwrap_or(0..=0);
     let length = |b: usize| life(b).end() - life(b).start();
     let mut orders = [order.clone(), order.clone(), order];
@@ -48,24 +54,24 @@ pub(crate) fn place(buffers: &[Buffer], lives: &[Option<Life>]) -> Layout {
     orders[1].sort_by_key(|&b| (*life(b).start(), Reverse(bytes(b))));
     orders[2].sort_by_key(|&b| (Reverse(length(b)), Reverse(bytes(b))));
     let placed = orders.iter().map(|order| {
-        let mut offsets = vec![0; buffers.len()];
+        let mut offsets = vec![0u32; buffers.len()];
         let mut arena = 0;
         for (position, &b) in order.iter().enumerate() {
             let mut taken: Vec<(u32, u32)> = order[..position]
                 .iter()
                 .filter(|&&other| overlap(&life(b), &life(other)))
-                .map(|&other| (offsets[other], offsets[other] + bytes(other)))
+                .map(|&other| (offsets[other], offsets[other].saturating_add(bytes(other))))
                 .collect();
             taken.sort_unstable();
-            let mut at = 0;
+            let mut at = 0u32;
             for (start, end) in taken {
-                if at + bytes(b) <= start {
+                if at.saturating_add(bytes(b)) <= start {
                     break;
                 }
                 at = at.max(end);
             }
             offsets[b] = at;
-            arena = arena.max(at + bytes(b));
+            arena = arena.max(at.saturating_add(bytes(b)));
         }
         (arena, offsets)
     });

@@ -18,6 +18,8 @@ pub(super) fn axis(axis: usize, rank: usize) -> Result<usize, String> {
 pub(super) fn lower(context: Context<'_>, op: &Concat) -> Result<State, String> {
     let rank = context.dims(Some(context.node.output()))?.len();
     let along = axis(op.axis(rank).ok_or("its axis is out of range")?, rank)?;
+    // The sizes of the parts add up to one that fits.
+    context.output()?;
     let parts = (0..context.node.inputs.len()).map(|i| context.image(i));
     let work = Work::Concat(parts.collect::<Result<_, _>>()?, along);
     Ok(State::Pending(Pending::new(&context.node.name, work)))
