@@ -92,3 +92,30 @@ fn an_emulators_time_is_an_error_and_not_a_figure() {
     assert!(stderr.contains("cycle counter stands still"), "{stderr}");
     assert!(stdout.is_empty(), "{stdout}");
 }
+
+#[test]
+fn a_network_is_pruned_with_latency_in_the_loop_on_a_simulated_board() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let config = graphprune_tests::TINY
+        .replace("\"ddpg\"", "\"knapsack\"")
+        .replace("device = \"quick.toml\"", "device = \"m4\"");
+    fs::write(sandbox.path("board.toml"), config).unwrap();
+    let args = ["prune", "model.onnx", "--config", "board.toml"];
+    let output = sandbox.run(&[&args[..], &["--latency", "0.7x", "--out", "run"]].concat());
+    sandbox.check_result(&output, "run");
+    let report = fs::read(sandbox.path("run/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let rows = report["rows"].as_array().expect("a list");
+    let ratio = |label: &str| {
+        let row = rows.iter().find(|row| row["label"] == label);
+        row.expect("a row")["latency"]["ratio"].as_f64()
+    };
+    let pruned = ratio("pruned").expect("it is measured");
+    assert!(pruned <= 0.7, "{pruned}");
+    assert!(report.to_string().contains("simulated"), "not marked");
+}

@@ -43,7 +43,7 @@ fn a_silent_probe_costs_one_measurement() {
 }
 
 #[test]
-fn a_probe_that_nobody_serves_is_named() {
+fn a_probe_without_a_server_is_named() {
     let mut bench = Setting::simulated().start();
     bench.link = None;
     check(&mut bench, "no probe listens on 127.0.0.1");
