@@ -1,16 +1,17 @@
-"""Checks the Python package `graphprune` (host/python): a module that is cut by a plan computes what the cut ONNX file computes.
+"""Checks the Python package `graphprune` (host/python): a module cut by a plan computes what the cut ONNX file does.
 
     python bridge.py --graphprune PROGRAM [--table FILE] [NAME ...]
 
-For each network and export: `graphprune apply` by a keep ratio, and, where branches can be removed, by widths with zeros; then `cut`,
-and `load` of a file with other weights and its BatchNorms folded. Outputs are compared with ONNX Runtime's, relative to the largest
-output. `--table` writes the differences as a table. Without names, all networks are checked: small ones of this file, and, if
-torchvision and timm are installed, theirs. The example of the package's README is run, too.
+For each network and export: `graphprune apply` by a keep ratio, and, where branches can be removed, by widths with zeros; then
+`cut`, and `load` of a file with other weights and its BatchNorms folded. Outputs are compared with ONNX Runtime's, relative to
+the largest output. `--table` writes the differences as a table. Without names, all networks are checked: small ones of this
+file, and some of torchvision and timm. The example of the package's README is run, too.
 """
 
 import argparse
 import copy
 import json
+import os
 import pathlib
 import re
 import subprocess
@@ -46,10 +47,11 @@ class Residual(nn.Module):
     def __init__(self):
         super().__init__()
         self.stem, self.norm = nn.Conv2d(3, 16, 3, padding=1, bias=False), nn.BatchNorm2d(16)
-        self.first = nn.ModuleList([nn.Conv2d(16, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24), nn.Conv2d(24, 32, 3, padding=1),
-                                    nn.BatchNorm2d(32)])
+        self.first = nn.ModuleList([nn.Conv2d(16, 24, 3, 2, 1, bias=False), nn.BatchNorm2d(24),
+                                    nn.Conv2d(24, 32, 3, padding=1), nn.BatchNorm2d(32)])
         self.beside = nn.Sequential(nn.Conv2d(16, 32, 1, 2, bias=False), nn.BatchNorm2d(32))
-        self.second = nn.Sequential(nn.Conv2d(32, 20, 3, padding="same"), nn.PReLU(20), nn.Conv2d(20, 32, 1), nn.GroupNorm(4, 32))
+        self.second = nn.Sequential(nn.Conv2d(32, 20, 3, padding="same"), nn.PReLU(20), nn.Conv2d(20, 32, 1),
+                                    nn.GroupNorm(4, 32))
         self.up = nn.ConvTranspose2d(32, 12, 2, 2)
         self.last = nn.Linear(12, 10)
 
@@ -157,10 +159,12 @@ def tuned(source, target):
     """The file as a fine-tuning leaves it: other weights, by the names that it has."""
     model = onnx.load(str(source))
     generator = numpy.random.default_rng(1)
+    sizes = {value for node in model.graph.node if node.op_type == "Resize" for value in node.input}
     for constant in model.graph.initializer:
         value = onnx.numpy_helper.to_array(constant)
         # What has one value throughout is a constant of the network.
-        if constant.data_type == onnx.TensorProto.FLOAT and (value != value.flat[0]).any():
+        weight = constant.data_type == onnx.TensorProto.FLOAT and constant.name not in sizes
+        if weight and (value != value.flat[0]).any():
             value = value * generator.uniform(0.8, 1.2, value.shape).astype(numpy.float32)
             constant.CopyFrom(onnx.numpy_helper.from_array(value, constant.name))
     onnx.save(model, str(target))
@@ -241,6 +245,46 @@ def check(program, name, how, folder):
     return found
 
 
+def example(program):
+    """Runs the example of the package's README, with the program on PATH."""
+    code = re.search("```python\n(.*?)```", (ROOT / "host/python/README.md").read_text(), re.DOTALL).group(1)
+    here, path = os.getcwd(), os.environ["PATH"]
+    with tempfile.TemporaryDirectory() as folder:
+        os.chdir(folder)
+        os.environ["PATH"] = f"{pathlib.Path(program).resolve().parent}{os.pathsep}{path}"
+        try:
+            exec(compile(code, "README.md", "exec"), {})
+        finally:
+            os.chdir(here)
+            os.environ["PATH"] = path
+
+
+def refusals(folder):
+    """What does not belong together is one error that names it, and changes nothing."""
+    network, image = build("residual"), torch.ones(1, 3, 16, 16)
+    path = folder / "model.onnx"
+    write(network, image, path, "names kept")
+    axes = [{"axis": 0, "keep": [0, 1]}]
+    entry = {"name": "stem.weight", "shape": [16, 3, 3, 3], "pruned_shape": [2, 3, 3, 3], "axes": axes}
+    plan = {"version": 1, "model": "model", "model_sha256": "00", "groups": [], "parameters": [entry], "removed": []}
+    for change, onnx_file, reason in (({"version": 2}, None, "version is 2"), ({}, path, "is not the file"),
+                                      ({"parameters": [{**entry, "name": "onnx::Conv_1"}]}, None, "'onnx::Conv_1'"),
+                                      ({"parameters": [{**entry, "axes": [{"axis": 0, "keep": [16]}]}]}, None, "no index 16")):
+        try:
+            graphprune.cut(network, {**plan, **change}, onnx_file)
+        except graphprune.BridgeError as error:
+            assert reason in str(error), error
+        else:
+            raise AssertionError(f"'{reason}' is not refused")
+        assert network.stem.weight.shape[0] == 16
+    try:
+        graphprune.load(network, path)
+    except graphprune.BridgeError as error:
+        assert "was not cut" in str(error)
+    else:
+        raise AssertionError("weights were loaded into a module that was not cut")
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--graphprune", required=True)
@@ -250,6 +294,10 @@ def main():
     options = parser.parse_args()
     names = options.names or (*SMALL, *TORCHVISION, *TIMM)
     rows, failed = [], 0
+    if not options.names:
+        example(options.graphprune)
+        with tempfile.TemporaryDirectory() as folder:
+            refusals(pathlib.Path(folder))
     for name in names:
         for how in options.export or EXPORTS:
             with tempfile.TemporaryDirectory() as folder:

@@ -9,13 +9,11 @@ from torch import nn
 from torch.nn.modules.batchnorm import _NormBase
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from graphprune.files import BridgeError, read, tensors
+from graphprune.files import BridgeError, parent, read, tensors
 from graphprune.names import Binding, Link, bind, out_axis
 
 VERSION = 1
 NORMS = (_NormBase, nn.GroupNorm, nn.LayerNorm, *([nn.RMSNorm] if hasattr(nn, "RMSNorm") else []))
-# Their forward computes with sizes that are stated apart from their parameters.
-CLOSED = (nn.MultiheadAttention, nn.RNNBase, nn.RNNCellBase, nn.Bilinear)
 
 
 class Zero(nn.Module):
@@ -23,25 +21,17 @@ class Zero(nn.Module):
 
     def __init__(self, layer, channels):
         super().__init__()
-        self.channels, self.axes, self.grows = channels, None, None
-        if isinstance(layer, _ConvNd):
-            padding = [layer.padding] * len(layer.stride) if isinstance(layer.padding, str) else layer.padding
-            self.axes = list(zip(layer.kernel_size, layer.stride, padding, layer.dilation))
-            self.grows = layer.output_padding if isinstance(layer, _ConvTransposeNd) else None
-
-    def size(self, axis, size):
-        kernel, stride, padding, dilation = self.axes[axis]
-        reach = dilation * (kernel - 1)
-        if self.grows is not None:
-            return (size - 1) * stride - 2 * padding + reach + self.grows[axis] + 1
-        around = {"same": reach, "valid": 0}[padding] if isinstance(padding, str) else 2 * padding
-        return (size + around - reach - 1) // stride + 1
+        self.channels, self.axes, self.up = channels, [], isinstance(layer, _ConvTransposeNd)
+        for axis, kernel in enumerate(getattr(layer, "kernel_size", ())):
+            reach, padding = layer.dilation[axis] * (kernel - 1) + 1, layer.padding
+            around = {"same": reach - 1, "valid": 0}[padding] if isinstance(padding, str) else 2 * padding[axis]
+            self.axes.append((layer.stride[axis], reach - around + (layer.output_padding[axis] if self.up else 0)))
 
     def forward(self, x):
-        if self.axes is None:
-            return x.new_zeros((*x.shape[:-1], self.channels))
-        sides = [self.size(axis, size) for axis, size in enumerate(x.shape[-len(self.axes):])]
-        return x.new_zeros((*x.shape[:-len(sides) - 1], self.channels, *sides))
+        ends = x.dim() - len(self.axes)
+        sizes = [(size - 1) * stride + reach if self.up else (size - reach) // stride + 1
+                 for size, (stride, reach) in zip(x.shape[ends:], self.axes)]
+        return x.new_zeros((*x.shape[:ends - 1], self.channels, *sizes))
 
 
 class Cutter:
@@ -50,9 +40,6 @@ class Cutter:
     def __init__(self, module):
         self.named, self.modules, self.keep = tensors(module), dict(module.named_modules()), {}
         self.names = {id(tensor): name for name, tensor in self.named.items()}
-
-    def owner(self, name):
-        return self.modules[name.rpartition(".")[0]]
 
     def crop(self, tensor, axis, keep):
         name, axes = self.names[id(tensor)], self.keep.setdefault(id(tensor), {})
@@ -71,23 +58,20 @@ class Cutter:
             if keep is not None and layer.bias is not None and layer.weight.shape[out_axis(layer)] == len(layer.bias):
                 self.crop(layer.bias, 0, keep)
         for weight, norm in norms:
-            keep = self.kept(self.named[weight], out_axis(self.owner(weight)))
+            keep = self.kept(self.named[weight], out_axis(self.modules[parent(weight)]))
             for tensor in vectors(self.modules[norm]) if keep is not None else ():
                 self.crop(tensor, 0, keep)
-        for norm in self.modules.values():
-            found = [self.kept(tensor, 0) for tensor in vectors(norm)] if isinstance(norm, NORMS) else []
-            for keep in [keep for keep in found if keep is not None][:1]:
-                for tensor in vectors(norm):
-                    self.crop(tensor, 0, keep)
+        for norm in [layer for layer in self.modules.values() if isinstance(layer, NORMS)]:
+            found = [keep for keep in (self.kept(tensor, 0) for tensor in vectors(norm)) if keep is not None]
+            for tensor in vectors(norm) if found else ():
+                self.crop(tensor, 0, found[0])
 
     def adapt(self, path, layer):
         """Sets the attributes that state sizes, while the layer's parameters are still whole."""
-        cut = [key for key, tensor in layer.named_parameters(recurse=False) if id(tensor) in self.keep]
-        if cut and isinstance(layer, CLOSED):
-            raise BridgeError(f"'{path}' is a {type(layer).__name__}, whose forward states its sizes: it cannot be cut")
-        if not torch.is_tensor(getattr(layer, "weight", None)) or "weight" not in cut:
+        weight = getattr(layer, "weight", None)
+        if id(weight) not in self.keep:
             return
-        axes, before = self.keep[id(layer.weight)], layer.weight.shape
+        axes, before = self.keep[id(weight)], weight.shape
         shape = [len(axes.get(axis, range(size))) for axis, size in enumerate(before)]
         if isinstance(layer, _ConvNd):
             layer.groups = groups(path, before[0], axes.get(0), layer.groups)
@@ -113,17 +97,6 @@ class Cutter:
                 tensor.data = tensor.data.index_select(axis, torch.tensor(keep, device=tensor.device))
             tensor.grad = None
 
-    def refuse_folded(self):
-        """Without the file, a BatchNorm that stays whole behind a layer that is cut may be folded in the file."""
-        leaves = [(path, layer) for path, layer in self.modules.items() if not list(layer.children())]
-        for (_, layer), (path, norm) in zip(leaves, leaves[1:]):
-            if isinstance(layer, (_ConvNd, nn.Linear)) and isinstance(norm, _NormBase):
-                cut = self.kept(layer.weight, out_axis(layer)) is not None
-                if cut and layer.weight.shape[out_axis(layer)] == norm.num_features \
-                        and all(self.kept(tensor, 0) is None for tensor in vectors(norm)):
-                    raise BridgeError(f"the layer before '{path}' is cut, '{path}' is not in the plan: give the ONNX file, where it "
-                                      "may be folded")
-
 
 def vectors(layer):
     """The parameters and buffers with a value for each channel."""
@@ -132,13 +105,11 @@ def vectors(layer):
 
 def groups(path, channels, keep, number):
     """The number of groups that keep a channel. Each of these must keep as many."""
-    counts = [0] * number
-    for index in range(channels) if keep is None else keep:
-        counts[index * number // channels] += 1
-    left = [count for count in counts if count]
-    if len(set(left)) != 1:
-        raise BridgeError(f"the groups of '{path}' keep different numbers of channels: {left}")
-    return len(left)
+    kept = torch.tensor(list(range(channels) if keep is None else keep)) * number // channels
+    counts = kept.unique(return_counts=True)[1].tolist()
+    if len(set(counts)) != 1:
+        raise BridgeError(f"the groups of '{path}' keep different numbers of channels: {counts}")
+    return len(counts)
 
 
 def resolve(module, plan, entries, onnx):
@@ -161,8 +132,8 @@ def resolve(module, plan, entries, onnx):
 
 
 def cut(module, plan, onnx=None):
-    """Cuts `module` in place: parameters, buffers and the attributes that state their sizes. It computes then what the file does
-    that graphprune wrote with `plan`: a run's folder, a plan file, or its content. Create an optimiser afterwards.
+    """Cuts `module` in place: parameters, buffers and the attributes that state their sizes. It computes then what the file
+    does that graphprune wrote with `plan`: a run's folder, a plan file, or its content. Create an optimiser afterwards.
 
     `onnx`, the file that was pruned, is needed if its initializers are not named as the module's parameters, if BatchNorms are
     folded in it, and for `load`. The module must have the weights that it was exported with. Returns the module."""
@@ -179,18 +150,16 @@ def cut(module, plan, onnx=None):
         for axis in [axis for axis in entry["axes"] if axis["axis"] in link.order]:
             cutter.crop(cutter.named[link.tensor], link.order.index(axis["axis"]), axis["keep"])
     cutter.follow([(binding.links[weight].tensor, norm) for weight, norm in binding.norms.items()])
-    if onnx is None:
-        cutter.refuse_folded()
-    removed = {cutter.owner(binding.links[entry["name"]].tensor) for entry in gone}
+    removed = {cutter.modules[parent(binding.links[entry["name"]].tensor)] for entry in gone}
     removed |= {cutter.modules[binding.norms[entry["name"]]] for entry in gone if entry["name"] in binding.norms}
     for path, layer in cutter.modules.items():
         cutter.adapt(path, layer)
     cutter.write()
-    for parent in list(cutter.modules.values()):
-        for name, child in [(name, child) for name, child in parent._modules.items() if child in removed]:
-            if isinstance(child, (_ConvNd, nn.Linear)):
-                parent._modules[name] = Zero(child, child.out_channels if isinstance(child, _ConvNd) else child.out_features)
-            elif isinstance(child, (*NORMS, nn.PReLU)):
-                parent._modules[name] = nn.Identity()
+    for whole in cutter.modules.values():
+        for name, part in [(name, part) for name, part in whole._modules.items() if part in removed]:
+            if isinstance(part, (_ConvNd, nn.Linear)):
+                whole._modules[name] = Zero(part, part.out_channels if isinstance(part, _ConvNd) else part.out_features)
+            elif isinstance(part, (*NORMS, nn.PReLU)):
+                whole._modules[name] = nn.Identity()
     module.graphprune = None if onnx is None else binding
     return module

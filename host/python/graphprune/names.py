@@ -1,4 +1,4 @@
-"""Finds the module's tensor behind each constant of an ONNX file: by name, else by value and shape, folded with a BatchNorm."""
+"""Finds the module's tensor behind each constant of an ONNX file: by name, or by value, also folded with a BatchNorm."""
 
 from dataclasses import dataclass, field
 
@@ -7,7 +7,7 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 from torch.nn.modules.conv import _ConvNd, _ConvTransposeNd
 
-from graphprune.files import LAYERS, BridgeError, tensors
+from graphprune.files import LAYERS, BridgeError, parent, tensors
 
 
 @dataclass
@@ -18,15 +18,15 @@ class Link:
     order: tuple
 
     def view(self, constant, shape):
-        """The constant as the tensor that it is in the module."""
+        """The constant as a tensor of the module; None if it has other sizes."""
         axes = [axis for axis in self.order if axis is not None]
-        return constant.permute(axes + [axis for axis in range(constant.dim()) if axis not in axes]).reshape(shape)
+        moved = constant.permute(axes + [axis for axis in range(constant.dim()) if axis not in axes])
+        return moved.reshape(shape) if [n for n in moved.shape if n != 1] == [n for n in shape if n != 1] else None
 
 
 @dataclass
 class Binding:
-    """The constants of a file: the `links` to tensors; by a layer's weight the path of the BatchNorm behind it, in `norms`; and
-    those without a tensor, in `unbound`."""
+    """A file's constants: their tensors, for a layer's weight the path of the BatchNorm behind it, and those without."""
 
     links: dict = field(default_factory=dict)
     norms: dict = field(default_factory=dict)
@@ -58,18 +58,15 @@ def scale_of(layer, folded):
 
 def explains(norm, layer, scale, bias):
     """Whether a BatchNorm behind `layer` gives it this factor and bias when it is folded."""
-    if norm.running_var is None or bias is None or not norm.num_features == len(scale) == bias.numel():
+    if norm.running_var is None or not norm.num_features == len(scale) == bias.numel():
         return False
-    mean, variance = norm.running_mean.double().cpu(), norm.running_var.double().cpu()
-    weight, shift = (torch.full_like(mean, default) if tensor is None else tensor.detach().double().cpu()
-                     for tensor, default in ((norm.weight, 1), (norm.bias, 0)))
-    gain = weight / (variance + norm.eps).sqrt()
-    own = 0 if layer.bias is None else layer.bias.detach().double().cpu()
+    weight, shift, own = (torch.full_like(scale, default) if tensor is None else tensor.detach().double().cpu()
+                          for tensor, default in ((norm.weight, 1), (norm.bias, 0), (layer.bias, 0)))
+    gain, mean = weight / (norm.running_var.double().cpu() + norm.eps).sqrt(), norm.running_mean.double().cpu()
+    apart, terms = bias.double() - (own - mean) * gain - shift, (own.abs() + mean.abs()) * gain.abs() + shift.abs()
     # A filter of zeros has no factor.
-    known = (scale != 0) | (gain == 0)
-    terms = (own * gain).abs() + (mean * gain).abs() + shift.abs() if layer.bias is not None else (mean * gain).abs() + shift.abs()
-    biased = (bias.double() - (own - mean) * gain - shift).abs() <= 1e-5 * terms + 1e-9
-    return bool((biased & (~known | ((scale - gain).abs() <= 1e-5 * gain.abs()))).all())
+    scaled = (scale == 0) | ((scale - gain).abs() <= 1e-5 * gain.abs())
+    return bool((scaled & (apart.abs() <= 1e-5 * terms + 1e-9)).all())
 
 
 def sole(found, name):
@@ -82,25 +79,26 @@ def bind(module, nodes, constants):
     """Finds the tensor of every constant that has one."""
     binding, named, modules = Binding(), tensors(module), dict(module.named_modules())
     values = {name: tensor.detach().cpu() for name, tensor in named.items()}
-    layers = {path + "." * bool(path) + "weight": layer for path, layer in modules.items() if isinstance(layer, (_ConvNd, nn.Linear))}
+    layers = {name: modules[parent(name)] for name in named
+              if name.endswith("weight") and isinstance(modules[parent(name)], (_ConvNd, nn.Linear))}
     batch_norms = {path: norm for path, norm in modules.items() if isinstance(norm, _BatchNorm)}
     biases = {node.input[1]: node.input[2] for node in nodes if node.op_type in LAYERS and len(node.input) == 3}
-    once = tensors(module, duplicates=False)
     for name, constant in constants.items():
         if name in binding.links:
             continue
-        links = [(Link(candidate, order), values[candidate].shape) for candidate in ([name] if name in named else once)
-                 if values[candidate].numel() == constant.numel() for order in orders(constant.shape, values[candidate].shape)]
-        equal = {link.tensor: link for link, shape in reversed(links) if torch.equal(link.view(constant, shape), values[link.tensor])}
+        candidates = [name] if name in named else tensors(module, duplicates=False)
+        links = [Link(path, order) for path in candidates for order in orders(constant.shape, named[path].shape)]
+        views = [(link, values[link.tensor], link.view(constant, named[link.tensor].shape)) for link in links]
+        equal = {link.tensor: link for link, value, view in reversed(views) if torch.equal(view, value)}
         # What the file has by its name is in question only if nothing else fits.
         equal = {path: link for path, link in equal.items() if path not in constants} or equal
         if equal:
             binding.links[name] = equal[sole(list(equal), name)]
             continue
         bias, folded = constants.get(biases.get(name)), {}
-        for link, shape in links if bias is not None else ():
+        for link, _, view in views if bias is not None else ():
             layer = layers.get(link.tensor)
-            scale = None if layer is None else scale_of(layer, link.view(constant, shape))
+            scale = None if layer is None else scale_of(layer, view)
             fits = [path for path, norm in batch_norms.items() if scale is not None and explains(norm, layer, scale, bias)]
             folded.update({link.tensor: (link, fits)} if fits else {})
         if not folded:
@@ -108,8 +106,7 @@ def bind(module, nodes, constants):
             continue
         weight = sole(list(folded), name)
         binding.links[name], norm = folded[weight][0], sole(folded[weight][1], name)
-        binding.norms[name] = norm
-        own = layers[weight].bias is not None
+        binding.norms[name], own = norm, layers[weight].bias is not None
         binding.links[biases[name]] = Link(weight.removesuffix("weight") + "bias" if own else f"{norm}.bias", (0,))
         binding.unbound.pop(biases[name], None)
     producers = {value: node for node in nodes for value in node.output}
@@ -117,5 +114,5 @@ def bind(module, nodes, constants):
         layer = producers.get(node.input[0]) if node.op_type == "BatchNormalization" else None
         found = [binding.links[name].tensor for name in node.input[1:] if name in binding.links]
         if found and layer is not None and layer.op_type in LAYERS:
-            binding.norms[layer.input[1]] = found[0].rpartition(".")[0]
+            binding.norms[layer.input[1]] = parent(found[0])
     return binding
