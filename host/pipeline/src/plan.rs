@@ -107,7 +107,7 @@ impl CutPlan {
         let removed = groups.clone().enumerate();
         let removed = removed.filter(|(_, (_, keep))| keep.is_empty());
         let removed: Vec<RemovedBranch> = removed
-            .map(|(i, (group, _))| removal(of, &narrow, GroupId(i)))
+            .map(|(i, _)| removal(of, &narrow, GroupId(i)))
             .collect();
         let gone = removed.iter().flat_map(|branch| &branch.parameters);
         let gone: BTreeSet<&String> = gone.map(|parameter| &parameter.name).collect();
