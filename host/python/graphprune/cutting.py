@@ -91,6 +91,8 @@ class Cutter:
             layer.num_embeddings, layer.embedding_dim = shape
 
     def write(self):
+        for path, layer in self.modules.items():
+            self.adapt(path, layer)
         for identity, axes in self.keep.items():
             tensor = self.named[self.names[identity]]
             for axis, keep in axes.items():
@@ -150,10 +152,10 @@ def cut(module, plan, onnx=None):
         for axis in [axis for axis in entry["axes"] if axis["axis"] in link.order]:
             cutter.crop(cutter.named[link.tensor], link.order.index(axis["axis"]), axis["keep"])
     cutter.follow([(binding.links[weight].tensor, norm) for weight, norm in binding.norms.items()])
-    removed = {cutter.modules[parent(binding.links[entry["name"]].tensor)] for entry in gone}
+    dropped = {binding.links[entry["name"]].tensor for entry in gone}
+    binding.links = {name: link for name, link in binding.links.items() if link.tensor not in dropped}
+    removed = {cutter.modules[parent(name)] for name in dropped}
     removed |= {cutter.modules[binding.norms[entry["name"]]] for entry in gone if entry["name"] in binding.norms}
-    for path, layer in cutter.modules.items():
-        cutter.adapt(path, layer)
     cutter.write()
     for whole in cutter.modules.values():
         for name, part in [(name, part) for name, part in whole._modules.items() if part in removed]:

@@ -64,8 +64,7 @@ def explains(norm, layer, scale, bias):
                           for tensor, default in ((norm.weight, 1), (norm.bias, 0), (layer.bias, 0)))
     gain, mean = weight / (norm.running_var.double().cpu() + norm.eps).sqrt(), norm.running_mean.double().cpu()
     apart, terms = bias.double() - (own - mean) * gain - shift, (own.abs() + mean.abs()) * gain.abs() + shift.abs()
-    # A filter of zeros has no factor.
-    scaled = (scale == 0) | ((scale - gain).abs() <= 1e-5 * gain.abs())
+    scaled = (scale == 0) | ((scale - gain).abs() <= 1e-5 * gain.abs())  # a filter of zeros has no factor
     return bool((scaled & (apart.abs() <= 1e-5 * terms + 1e-9)).all())
 
 
@@ -90,8 +89,7 @@ def bind(module, nodes, constants):
         links = [Link(path, order) for path in candidates for order in orders(constant.shape, named[path].shape)]
         views = [(link, values[link.tensor], link.view(constant, named[link.tensor].shape)) for link in links]
         equal = {link.tensor: link for link, value, view in reversed(views) if torch.equal(view, value)}
-        # What the file has by its name is in question only if nothing else fits.
-        equal = {path: link for path, link in equal.items() if path not in constants} or equal
+        equal = {path: link for path, link in equal.items() if path not in constants} or equal  # named elsewhere
         if equal:
             binding.links[name] = equal[sole(list(equal), name)]
             continue
