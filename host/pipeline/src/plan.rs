@@ -4,8 +4,8 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
-use channels::{Analysis, Cut, GroupId, PrunePlan, cut};
-use onnx_graph::{Graph, NodeId, Tensor};
+use channels::{Analysis, Cut, GroupId, PrunePlan};
+use onnx_graph::{Graph, NodeId, Tensor, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::PipelineError;
@@ -75,8 +75,9 @@ pub struct RemovedBranch {
     pub group: String,
     /// The names of the operators that go.
     pub operators: Vec<String>,
-    /// The names of the parameters that go.
-    pub parameters: Vec<String>,
+    /// The parameters that go, as if the group kept its first unit: the branch's last layer shows
+    /// which channels its addition keeps.
+    pub parameters: Vec<PlannedParameter>,
 }
 
 /// The network of a plan.
@@ -95,15 +96,23 @@ pub(crate) struct Planned<'a> {
 impl CutPlan {
     /// Describes what `plan` keeps. Only what the file has is named.
     pub(crate) fn new(of: Planned<'_>, plan: &PrunePlan) -> Result<Self, PipelineError> {
-        let cut = cut(of.graph, of.analysis, plan)?;
+        let cut = channels::cut(of.graph, of.analysis, plan)?;
+        let narrow = plan.keep.iter().map(|keep| match keep.as_slice() {
+            [] => vec![0],
+            _ => keep.clone(),
+        });
+        let keep = narrow.collect();
+        let narrow = channels::cut(of.graph, of.analysis, &PrunePlan { keep })?;
         let groups = of.analysis.groups().iter().zip(&plan.keep);
         let removed = groups.clone().enumerate();
         let removed = removed.filter(|(_, (_, keep))| keep.is_empty());
         let removed: Vec<RemovedBranch> = removed
-            .map(|(i, (group, _))| removal(of, GroupId(i), &group.name))
+            .map(|(i, _)| removal(of, &narrow, GroupId(i)))
             .collect();
-        let gone: BTreeSet<&String> = removed.iter().flat_map(|r| &r.parameters).collect();
-        let mut parameters = parameters(of, &cut);
+        let gone = removed.iter().flat_map(|branch| &branch.parameters);
+        let gone: BTreeSet<&String> = gone.map(|parameter| &parameter.name).collect();
+        let crops = cut.crops.keys();
+        let mut parameters: Vec<_> = crops.filter_map(|&id| parameter(of, &cut, id)).collect();
         parameters.retain(|parameter| !gone.contains(&parameter.name));
         Ok(Self {
             version: PLAN_VERSION,
@@ -185,29 +194,30 @@ fn given<'a>(of: Planned<'a>, name: &str) -> Option<&'a Tensor> {
     of.given.constant(of.given.find_value(name)?)
 }
 
-fn parameters(of: Planned<'_>, cut: &Cut) -> Vec<PlannedParameter> {
-    let crops = cut.crops.iter().filter_map(|(&id, crop)| {
-        let name = &of.graph.value(id).name;
-        let shape = given(of, name)?.dims().to_vec();
-        let mut pruned_shape = shape.clone();
-        for (axis, keep) in &crop.axes {
-            *pruned_shape.get_mut(*axis)? = keep.len();
-        }
-        let axes = crop.axes.iter().map(|(axis, keep)| PlannedAxis {
+/// What the cut leaves of a constant, if the file has it.
+fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter> {
+    let name = &of.graph.value(id).name;
+    let shape = given(of, name)?.dims().to_vec();
+    let mut pruned_shape = shape.clone();
+    let crop = cut.crops.get(&id);
+    let axes = crop.map(|crop| crop.axes.iter()).into_iter().flatten();
+    let axes = axes.map(|(axis, keep)| {
+        *pruned_shape.get_mut(*axis)? = keep.len();
+        Some(PlannedAxis {
             axis: *axis,
             keep: keep.clone(),
-        });
-        Some(PlannedParameter {
-            name: name.clone(),
-            shape,
-            pruned_shape,
-            axes: axes.collect(),
         })
     });
-    crops.collect()
+    let axes = axes.collect::<Option<Vec<_>>>()?;
+    Some(PlannedParameter {
+        name: name.clone(),
+        shape,
+        pruned_shape,
+        axes,
+    })
 }
 
-fn removal(of: Planned<'_>, group: GroupId, name: &str) -> RemovedBranch {
+fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {
     let dead: BTreeSet<NodeId> = of
         .analysis
         .removal(group)
@@ -216,17 +226,18 @@ fn removal(of: Planned<'_>, group: GroupId, name: &str) -> RemovedBranch {
     let in_file: BTreeSet<&str> = of.given.nodes().iter().map(|n| n.name.as_str()).collect();
     let names = dead.iter().map(|&id| of.graph.node(id).name.clone());
     let readers = of.graph.consumers();
-    let mut parameters: Vec<String> = dead
+    let values = dead
         .iter()
         .flat_map(|&id| of.graph.node(id).inputs.iter().flatten())
-        .filter(|value| readers[value.index()].iter().all(|id| dead.contains(id)))
-        .map(|&value| of.graph.value(value).name.clone())
-        .filter(|name| given(of, name).is_some())
+        .filter(|value| readers[value.index()].iter().all(|id| dead.contains(id)));
+    let values: BTreeSet<ValueId> = values.copied().collect();
+    let mut parameters: Vec<PlannedParameter> = values
+        .into_iter()
+        .filter_map(|id| parameter(of, narrow, id))
         .collect();
-    parameters.sort_unstable();
-    parameters.dedup();
+    parameters.sort_unstable_by(|a, b| a.name.cmp(&b.name));
     RemovedBranch {
-        group: name.to_owned(),
+        group: of.analysis.groups()[group.0].name.clone(),
         operators: names
             .filter(|name| in_file.contains(name.as_str()))
             .collect(),
@@ -278,6 +289,8 @@ mod tests {
         assert_eq!(units, plan);
         let pruned = channels::prune(&file, &of_file, &units).unwrap();
         let mut named = 0;
+        let branch = &described.removed[0];
+        let names: Vec<&String> = branch.parameters.iter().map(|p| &p.name).collect();
         for (&id, before) in file.constants() {
             let name = &file.value(id).name;
             let parameter = described.parameters.iter().find(|p| p.name == *name);
@@ -289,7 +302,7 @@ mod tests {
                     named += 1;
                 }
                 (None, Some(after)) => assert_eq!(after.dims(), before.dims(), "{name}"),
-                (None, None) => assert!(described.removed[0].parameters.contains(name), "{name}"),
+                (None, None) => assert!(names.contains(&name), "{name}"),
                 (Some(_), None) => panic!("{name} is gone, and not said to be"),
             }
         }
@@ -297,6 +310,10 @@ mod tests {
         assert_eq!(described.removed.len(), 1);
         assert_eq!(described.removed[0].group, analysis.groups()[gone].name);
         assert!(described.removed[0].operators.len() >= 2);
+        // The branch's last weight shows the channels that its addition keeps.
+        let kept = |p: &PlannedParameter| (p.pruned_shape[0] * 2, p.pruned_shape.get(1).copied());
+        let mut parameters = branch.parameters.iter();
+        assert!(parameters.any(|p| kept(p) == (p.shape[0], Some(1))));
     }
 
     #[test]

@@ -1,5 +1,5 @@
 //! Developer commands: `cargo xtask setup | demo | test | agents | firmware | check | fuzz |
-//! bench | arena | zoo`.
+//! bench | arena | zoo | bridge`.
 //!
 //! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
 //! all installed files are in `.deps` of the checkout; every command can be killed and run again.
@@ -12,6 +12,7 @@
 mod agents;
 mod arena;
 mod bench;
+mod bridge;
 mod check;
 mod debian;
 mod demo;
@@ -72,6 +73,8 @@ enum Command {
     /// Export the networks of torchvision and timm, and check that each is read, pruned exactly
     /// and trained
     Zoo(zoo::Options),
+    /// Check the Python package: cut modules compute what the cut files of their exports compute
+    Bridge(bridge::Options),
 }
 
 fn main() -> ExitCode {
@@ -87,6 +90,7 @@ fn main() -> ExitCode {
         Command::Bench { more } => bench::run(&checkout, more),
         Command::Arena(options) => arena::run(&checkout, options),
         Command::Zoo(options) => zoo::run(&checkout, options),
+        Command::Bridge(options) => bridge::run(&checkout, options),
     });
     let outcome = outcome.and_then(|()| match output::failure() {
         Some(error) => bail!("cannot write to standard output: {error}"),

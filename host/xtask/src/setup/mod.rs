@@ -101,7 +101,7 @@ impl Set {
 
     fn roots(self) -> Vec<&'static str> {
         match self {
-            Self::Peers => [&[TORCH, TOOLS[1], TOOLS[2]], ZOO.as_slice()].concat(),
+            Self::Peers => [&[TORCH, ONNX_RUNTIME, TOOLS[1], TOOLS[2]], ZOO.as_slice()].concat(),
             Self::Cpu | Self::Full => [&[TORCH], TOOLS.as_slice()].concat(),
         }
     }
@@ -119,7 +119,7 @@ impl Set {
                  torch.cuda.is_available(), 'and ONNX Runtime', onnxruntime.__version__, 'load')"
             }
             Self::Peers => {
-                "import numpy, onnx, onnxscript, timm, torch, torchvision; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
+                "import numpy, onnx, onnxruntime, onnxscript, timm, torch, torchvision; print('torch', torch.__version__, 'loads:', torch.ones(2).sum().item())"
             }
         }
     }
