@@ -47,8 +47,8 @@ def parent(name):
 
 def export(module, args, path, **options):
     """Writes `module` in evaluation mode to `path`, traced with `args`. Initializers have the parameters' names, BatchNorms
-    stay, and nothing is folded. `options` go to torch.onnx.export, such as `input_names` and `dynamic_axes`; the opset is 17 by
-    default. Raises BridgeError if the exporter merges parameters of equal value."""
+    stay, and nothing is folded. `options` go to torch.onnx.export, such as `input_names` and `dynamic_axes`; the opset is 17
+    by default. Raises BridgeError if the exporter merges parameters of equal value."""
     training = {part: part.training for part in module.modules()}
     module.eval()
     given = {"dynamo": False, "opset_version": 17, "do_constant_folding": False,
@@ -87,7 +87,7 @@ def load(module, onnx):
         path, prefix = parent(binding.links[node.input[1]].tensor), binding.norms.get(node.input[1])
         layer, norm = modules[path], modules.get(prefix)
         bias = constants.get(node.input[2]) if len(node.input) == 3 and node.input[2] not in binding.links else None
-        if isinstance(norm, torch.nn.modules.batchnorm._BatchNorm) and not {f"{prefix}.running_mean", f"{prefix}.running_var"} & set(found):
+        if hasattr(norm, "running_var") and not {f"{prefix}.running_mean", f"{prefix}.running_var"} & set(found):
             one, shift = torch.ones_like(norm.running_var), found.get(f"{prefix}.bias", bias)
             found.update({f"{prefix}.running_mean": one * 0, f"{prefix}.running_var": one - norm.eps})
             if norm.affine:
