@@ -10,12 +10,13 @@ use graphprune_tests::{
 use int8_engine::Element;
 use model_zoo::ZooConfig;
 use onnx_graph::ops::{
-    Add, AveragePool, Clip, Concat, Conv, Flatten, Gemm, GlobalAveragePool, HardSwish, MaxPool, Op,
-    Pad, PadMode, Relu, Resize, ResizeMode, Sigmoid, Slice, Softmax,
+    Add, AveragePool, Clip, Concat, Conv, DequantizeLinear, Flatten, Gemm, GlobalAveragePool,
+    HardSwish, MaxPool, Op, Pad, PadMode, Quantization, QuantizeLinear, Relu, Resize, ResizeMode,
+    Sigmoid, Slice, Softmax,
 };
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 use onnx_graph::{
-    DType, Dim, Graph, NoExternalData, Tensor, ValueId, fold_batch_norm, read, write,
+    DType, Dim, Graph, NoExternalData, Scaling, Tensor, ValueId, fold_batch_norm, read, write,
 };
 use torch_exec::{RangeMethod, activation_ranges};
 
@@ -317,16 +318,87 @@ fn a_flattened_image_is_multiplied_in_the_boards_order() {
     let made = quantized(&net.graph, &batch, scheme(false));
     let lowered = lower(&made).expect("it has a plan");
     assert!(lowered.softmax, "the host computes it");
-    let got: Vec<f32> = on_board(&lowered, &batch)
-        .chunks(7)
-        .flat_map(|row| {
-            let total: f32 = row.iter().map(|v| v.exp()).sum();
-            row.iter().map(move |v| v.exp() / total)
-        })
-        .collect();
+    let mut reference = lowered.reference().expect("the plan parses");
+    let images = batch.data.chunks(batch.data.len() / 4);
+    let got = images.flat_map(|image| {
+        let bytes = reference.run(image).expect("it runs");
+        lowered.result(&bytes).expect("enough bytes")
+    });
+    let got: Vec<f32> = got.collect();
+    assert_eq!(got.len(), 4 * 7);
     let expected = in_onnx_runtime(&made, &batch);
     for (got, expected) in got.iter().zip(&expected.data) {
         assert!((got - expected).abs() < 0.01, "{got} against {expected}");
+    }
+}
+
+/// A convolution between integers: `x` and the result are what the network is fed and gives.
+fn between_integers(dtype: DType, floats: bool) -> Graph {
+    let zero_point = if dtype == DType::U8 { 100 } else { -28 };
+    let form = |scale| Quantization {
+        scale,
+        zero_point,
+        dtype,
+    };
+    let mut graph = Graph::new("integers", 17);
+    let shape = [1, 2, 3, 3].map(Dim::Known).to_vec();
+    let outside = if floats { DType::F32 } else { dtype };
+    let mut x = graph.add_input("x", outside, shape);
+    if floats {
+        x = graph
+            .push("q", QuantizeLinear(form(0.5)).into(), &[x])
+            .expect("it fits");
+    }
+    let x = graph.push("dq", DequantizeLinear(form(0.5)).into(), &[x]);
+    let weight = Tensor::f32([3, 2, 1, 1], vec![0.5, -0.25, 0.125, 1.0, -1.0, 0.75]);
+    let scaling = Scaling::symmetric(vec![1.0 / 127.0; 3], Some(0));
+    let weight = weight.and_then(|w| w.quantized(DType::I8, scaling));
+    let weight = graph.add_constant("w", weight.expect("it fits"));
+    let conv = Conv {
+        kernel: vec![1; 2],
+        strides: vec![1; 2],
+        pads: vec![0; 4],
+        dilations: vec![1; 2],
+        group: 1,
+    };
+    let y = graph.push("y", conv.into(), &[x.expect("it fits"), weight]);
+    let y = graph.push(
+        "qy",
+        QuantizeLinear(form(0.75)).into(),
+        &[y.expect("it fits")],
+    );
+    let mut y = y.expect("it fits");
+    if floats {
+        y = graph
+            .push("dqy", DequantizeLinear(form(0.75)).into(), &[y])
+            .expect("it fits");
+    }
+    graph.add_output(y);
+    graph
+}
+
+#[test]
+fn a_network_that_is_fed_integers_gives_those_of_the_one_that_is_fed_floats() {
+    for dtype in [DType::U8, DType::I8] {
+        let lowered = [true, false]
+            .map(|floats| lower(&between_integers(dtype, floats)).expect("it has a plan"));
+        let [by_floats, by_integers] = &lowered;
+        let zero_point = if dtype == DType::U8 { 100.0 } else { -28.0 };
+        let integers: Vec<f32> = (0..18)
+            .map(|i| zero_point + (i * 7 % 19) as f32 - 9.0)
+            .collect();
+        let values: Vec<f32> = integers.iter().map(|i| (i - zero_point) * 0.5).collect();
+        let run = |lowered: &Lowered, image: &[f32]| {
+            let mut reference = lowered.reference().expect("the plan parses");
+            let bytes = reference.run(image).expect("it runs");
+            lowered.result(&bytes).expect("enough bytes")
+        };
+        let expected = run(by_floats, &values);
+        let got = run(by_integers, &integers);
+        assert!(got.iter().any(|&i| i != got[0]), "{got:?}");
+        for (integer, value) in got.iter().zip(&expected) {
+            assert_eq!((integer - zero_point) * 0.75, *value, "{dtype:?}");
+        }
     }
 }
 

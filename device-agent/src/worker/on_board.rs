@@ -281,24 +281,36 @@ fn run(
     let model = only_model(job)?;
     events.enter(Stage::Load, &model.name);
     let model = lower(model)?;
-    let input = model.lowered.encode(&job.input).ok_or_else(|| {
+    let lowered = &model.lowered;
+    let unfit = || {
         WorkerError::model(format!(
-            "{} numbers are given as input, and its size is {:?}",
+            "{} numbers are given as input, and an image has the size {:?}",
             job.input.len(),
-            model.lowered.input.dims
+            lowered.input.dims
         ))
-    })?;
+    };
+    // The board runs one image at a time.
+    let size = lowered.input.dims.iter().product::<usize>().max(1);
+    let images = job.input.chunks_exact(size);
+    if images.len() == 0 || !images.remainder().is_empty() {
+        return Err(unfit());
+    }
+    let count = images.len() as u64;
     let placed = board.place(&model.network(true))?;
     events.enter(Stage::Run, model.name);
-    let bytes = once(&mut board, &model.lowered, &placed, (&input, limit(job)))?;
-    let output = model
-        .lowered
-        .decode(&bytes)
-        .ok_or_else(|| WorkerError::internal("the board's output is too short"))?;
-    let shape = model.lowered.output.dims.iter().map(|&dim| dim as u64);
+    let mut output = Vec::new();
+    for image in images {
+        let input = lowered.encode(image).ok_or_else(unfit)?;
+        let bytes = once(&mut board, lowered, &placed, (&input, limit(job)))?;
+        let result = lowered
+            .result(&bytes)
+            .ok_or_else(|| WorkerError::internal("the board's output is too short"))?;
+        output.extend(result);
+    }
+    let others = lowered.output.dims.iter().skip(1).map(|&dim| dim as u64);
     Ok(wire::RunOutput {
         output,
-        shape: shape.collect(),
+        shape: std::iter::once(count).chain(others).collect(),
     })
 }
 

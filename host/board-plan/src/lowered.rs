@@ -29,6 +29,9 @@ pub struct Port {
     pub tensor: Tensor,
     /// A scale, or one per channel.
     pub scales: Vec<f32>,
+    /// How far the board's integers are below the network's, where these are no floats: 128 for
+    /// bytes without a sign.
+    pub moved: Option<i32>,
 }
 
 /// A network for boards.
@@ -66,7 +69,7 @@ impl Port {
 
 impl Lowered {
     /// The bytes of an image for the input's place in the arena; `image` is in the network's
-    /// order, channels first. `None` if it has another number of elements.
+    /// order, channels first, and holds whole numbers where the network is fed integers. `None` if it has another number of elements.
     #[must_use]
     pub fn encode(&self, image: &[f32]) -> Option<Vec<u8>> {
         let quantity = Quantity {
@@ -78,7 +81,11 @@ impl Lowered {
             return None;
         }
         for (at, &value) in self.input.order().zip(image) {
-            bytes[at] = quantity.round(value) as u8;
+            let integer = match self.input.moved {
+                None => quantity.round(value),
+                Some(moved) => (value.round_ties_even() as i32 - moved).clamp(-128, 127) as i8,
+            };
+            bytes[at] = integer as u8;
         }
         Some(bytes)
     }
@@ -97,6 +104,25 @@ impl Lowered {
         self.output.order().map(at).collect()
     }
 
+    /// The values of a result, as [`Lowered::decode`] gives them, after the Softmax that the network
+    /// may end in, over its channels.
+    #[must_use]
+    pub fn result(&self, bytes: &[u8]) -> Option<Vec<f32>> {
+        let mut values = self.decode(bytes)?;
+        if self.softmax {
+            let channels = self.output.sizes()[2].max(1);
+            let pixels = values.len() / channels;
+            for pixel in 0..pixels {
+                let of = || (0..channels).map(|channel| channel * pixels + pixel);
+                let most = of().map(|at| values[at]).fold(f32::NEG_INFINITY, f32::max);
+                of().for_each(|at| values[at] = (values[at] - most).exp());
+                let sum: f32 = of().map(|at| values[at]).sum();
+                of().for_each(|at| values[at] /= sum);
+            }
+        }
+        Some(values)
+    }
+
     /// The values of a result, in the network's order and before a Softmax, of the bytes of the
     /// output's place. `None` if there are fewer bytes.
     #[must_use]
@@ -104,6 +130,9 @@ impl Lowered {
         let integers = self.integers(bytes)?;
         let port = &self.output;
         let pixels = integers.len() / port.sizes()[2].max(1);
+        if let Some(moved) = port.moved {
+            return Some(integers.iter().map(|&i| (i + moved) as f32).collect());
+        }
         let value = |(index, &integer): (usize, &i32)| {
             let channel = index / pixels.max(1);
             let scale = port.scales.get(channel).or(port.scales.first())?;

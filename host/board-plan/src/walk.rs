@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use onnx_graph::ops::{Op, Quantization};
-use onnx_graph::{Graph, Node, ValueId};
+use onnx_graph::{DType, Graph, Node, ValueId};
 
 use crate::error::LowerError;
 use crate::layer::Ending;
@@ -143,9 +143,14 @@ impl Walk<'_> {
         Ok(integers)
     }
 
-    fn dequantize(&self, node: &Node, of: &Quantization) -> Result<State, String> {
+    fn dequantize(&mut self, node: &Node, of: &Quantization) -> Result<State, String> {
         let quantity = Quantity::of(of).ok_or("boards take integers of 8 bits")?;
-        match self.state(node)?.1 {
+        let (id, state) = self.state(node)?;
+        match state {
+            // The network is fed integers.
+            State::Image if self.graph.value(id).dtype == Some(of.dtype) => {
+                Ok(State::Integers(self.image(id, quantity)?))
+            }
             // An operator that moves integers does not know their scale.
             State::Integers(from) if from.quantity() == quantity => Ok(State::Integers(from)),
             State::Integers(_) => Err("the integers have another scale".into()),
@@ -187,6 +192,11 @@ impl Walk<'_> {
             dims: graph.dims(id).unwrap_or_default(),
             tensor,
             scales,
+            moved: match graph.value(id).dtype {
+                Some(DType::U8) => Some(128),
+                Some(DType::I8) => Some(0),
+                _ => None,
+            },
         };
         Ok(Lowered {
             footprint: Footprint {

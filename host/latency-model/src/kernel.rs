@@ -123,6 +123,15 @@ impl Kernel {
         }
     }
 
+    /// Returns the numbers that it computes with.
+    #[must_use]
+    pub fn precision(&self) -> Precision {
+        match self {
+            Self::Conv { precision, .. } => *precision,
+            Self::Gemm => Precision::Float,
+        }
+    }
+
     /// Returns the kernel that computes with other numbers; `None` for a matrix product, which
     /// ends a network and is not measured in integers.
     #[must_use]

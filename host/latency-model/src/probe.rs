@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use onnx_graph::{Graph, GraphError};
 use serde::{Deserialize, Serialize};
 
-use crate::{CostTable, Curve, Kernel};
+use crate::{CostTable, Curve, Grouping, Kernel, Precision};
 
 /// A kernel with its numbers of channels in the unpruned network.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -56,10 +56,19 @@ impl ProbePlan {
     /// of each group, ascending; 0 removes the group's branch.
     ///
     /// The plan includes a 1x1 product. Its time is the overhead of a run, which a network pays
-    /// once.
+    /// once. It is in integers if all layers are: a device may run nothing else.
     pub fn new(table: &CostTable, widths: &[Vec<usize>]) -> Self {
-        let mut points = BTreeSet::from([smallest()]);
-        for layer in table.kinds(widths) {
+        let layers = table.kinds(widths);
+        let precisions: BTreeSet<Precision> = layers
+            .iter()
+            .map(|layer| layer.kind.kernel.precision())
+            .collect();
+        let only = match precisions.len() {
+            1 => precisions.first().copied(),
+            _ => None,
+        };
+        let mut points = BTreeSet::from([smallest(only.unwrap_or_default())]);
+        for layer in layers {
             let LayerKind {
                 kernel,
                 inputs,
@@ -104,9 +113,23 @@ pub struct LayerChannels {
     pub outputs: Vec<usize>,
 }
 
-fn smallest() -> ProbePoint {
+/// The least that a run computes.
+fn smallest(precision: Precision) -> ProbePoint {
+    let one = || vec![1; 2];
+    let kernel = match precision {
+        Precision::Float => Kernel::Gemm,
+        precision => Kernel::Conv {
+            kernel: one(),
+            strides: one(),
+            pads: vec![0; 4],
+            dilations: one(),
+            image: one(),
+            grouping: Grouping::Dense,
+            precision,
+        },
+    };
     ProbePoint {
-        kernel: Kernel::Gemm,
+        kernel,
         inputs: 1,
         outputs: 1,
     }
@@ -142,8 +165,12 @@ impl KernelTable {
 
     /// The overhead of a run, ns.
     fn overhead_ns(&self) -> f64 {
-        let smallest = smallest();
-        let entry = self.times.iter().find(|(point, _)| *point == smallest);
+        let all = [Precision::Float, Precision::Unsigned, Precision::Signed];
+        let smallest = all.map(smallest);
+        let entry = self
+            .times
+            .iter()
+            .find(|(point, _)| smallest.contains(point));
         entry.map_or(0.0, |&(_, ns)| ns)
     }
 
