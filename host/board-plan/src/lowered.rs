@@ -69,7 +69,8 @@ impl Port {
 
 impl Lowered {
     /// The bytes of an image for the input's place in the arena; `image` is in the network's
-    /// order, channels first, and holds whole numbers where the network is fed integers. `None` if it has another number of elements.
+    /// order, channels first, and holds whole numbers where the network is fed integers. `None` if
+    /// it has another number of elements.
     #[must_use]
     pub fn encode(&self, image: &[f32]) -> Option<Vec<u8>> {
         let quantity = Quantity {
@@ -104,8 +105,8 @@ impl Lowered {
         self.output.order().map(at).collect()
     }
 
-    /// The values of a result, as [`Lowered::decode`] gives them, after the Softmax that the network
-    /// may end in, over its channels.
+    /// The values of a result, as [`Lowered::decode`] gives them, after the Softmax over channels
+    /// that the network may end in.
     #[must_use]
     pub fn result(&self, bytes: &[u8]) -> Option<Vec<f32>> {
         let mut values = self.decode(bytes)?;
