@@ -10,8 +10,9 @@ use serde::Serialize;
 use crate::config::ModelSpec;
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
-use crate::model::{hex_sha256, read_spec};
+use crate::model::{hex_sha256, read_model_bytes};
 use crate::plan::{CutPlan, Planned};
+use crate::prepare::share_of_units;
 
 /// What a cut keeps.
 #[derive(Debug, Clone, PartialEq)]
@@ -64,7 +65,10 @@ pub struct Applied {
 /// cannot be written.
 pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
     let name = request.model.name();
-    let graph = read_spec(&request.model)?;
+    let path = Path::new(name);
+    let file = std::fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
+    let sha256 = hex_sha256(&file);
+    let graph = read_model_bytes(path, file, &request.model.input_sizes)?;
     let analysis = channels::analyse_with(&graph, request.groups)?;
     let order = || importance_order(&graph, &analysis);
     let plan = match &request.keep {
@@ -77,10 +81,8 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
         }
         Keep::Widths(widths) => PrunePlan::from_widths(&analysis, &order(), widths)?,
         Keep::Share(share) => {
-            let kept = |channels: usize| (channels as f64 * share).round() as usize;
-            let groups = analysis.groups().iter();
-            let widths = groups.map(|g| kept(g.channels).clamp(1, g.channels));
-            PrunePlan::from_widths(&analysis, &order(), &widths.collect::<Vec<_>>())?
+            let widths = share_of_units(&analysis, *share);
+            PrunePlan::from_widths(&analysis, &order(), &widths)?
         }
     };
     let pruned = channels::prune(&graph, &analysis, &plan)?;
@@ -89,21 +91,19 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
         source,
     })?;
     write_atomically(&request.out, &bytes)?;
-    if let Some(path) = &request.plan {
-        let file = std::fs::read(name)
-            .map_err(|e| PipelineError::io(Path::new(name), "read the model", e))?;
-        let stem = Path::new(name).file_stem();
+    if let Some(place) = &request.plan {
+        let stem = path.file_stem();
         let stem = stem.map_or_else(|| name.into(), |stem| stem.to_string_lossy());
         let described = CutPlan::new(
             Planned {
-                file: (&stem, &hex_sha256(&file)),
+                file: (&stem, &sha256),
                 given: &graph,
                 graph: &graph,
                 analysis: &analysis,
             },
             &plan,
         )?;
-        write_atomically(path, &described.to_json()?)?;
+        write_atomically(place, &described.to_json()?)?;
     }
     let (before, after) = (costs(&graph), costs(&pruned));
     Ok(Applied {

@@ -126,7 +126,8 @@ pub(crate) fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph
     read_model_bytes(path, bytes, sizes)
 }
 
-fn read_model_bytes(
+/// Reads the bytes of an ONNX file; `path` is where its external tensors are.
+pub(crate) fn read_model_bytes(
     path: &Path,
     bytes: Vec<u8>,
     sizes: &[InputSize],

@@ -1,11 +1,12 @@
 //! Precision as an axis of the search: parts of a network that compute in floats or in 8-bit
 //! integers, as joint pruning and quantisation (AJPQ, arXiv 2011.06231) decides per layer.
 
+use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use latency_model::{IN_FLOATS, IN_INTEGERS, Precision};
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
-use onnx_graph::{Graph, GraphError, fold_batch_norm};
+use onnx_graph::{Graph, GraphError, ValueId, fold_batch_norm};
 use search::GroupSpace;
 use serde::{Deserialize, Serialize};
 use torch_exec::{RangeMethod, activation_ranges};
@@ -56,6 +57,29 @@ pub(crate) struct OpenPrecision {
 }
 
 impl Parts {
+    /// A network with folded normalisations in integers, as far as `entries` selects its parts and
+    /// `ranges` has its activations.
+    pub fn form(
+        &self,
+        folded: &Graph,
+        entries: &[usize],
+        ranges: BTreeMap<ValueId, (f32, f32)>,
+    ) -> Result<Graph, GraphError> {
+        let parts = self.open.iter().zip(entries);
+        let integers: BTreeSet<&String> = parts
+            .filter(|(_, entry)| **entry == IN_INTEGERS)
+            .flat_map(|(part, _)| part)
+            .collect();
+        let float = folded.iter();
+        let float = float.filter(|(_, node)| !integers.contains(&node.name));
+        let options = Quantize {
+            scheme: self.scheme,
+            ranges,
+            float: float.map(|(id, _)| id).collect(),
+        };
+        quantize(folded, &options)
+    }
+
     /// The numbers of a layer in integers.
     pub fn precision(&self) -> Precision {
         if self.scheme.signed {
@@ -106,14 +130,14 @@ impl Parts {
 impl OpenPrecision {
     /// The network of `graph` with the parts in integers that `entries` selects, and its
     /// normalisations folded; `graph` itself where all parts are in floats.
-    pub fn apply(
+    pub fn apply<'g>(
         &self,
-        graph: &Graph,
+        graph: &'g Graph,
         entries: &[usize],
         ranges: Ranges,
-    ) -> Result<Graph, PipelineError> {
+    ) -> Result<Cow<'g, Graph>, PipelineError> {
         if !entries.contains(&IN_INTEGERS) {
-            return Ok(graph.clone());
+            return Ok(Cow::Borrowed(graph));
         }
         let fail = |source: GraphError| PipelineError::Model {
             model: self.model.clone(),
@@ -131,19 +155,8 @@ impl OpenPrecision {
                     .collect()
             }
         };
-        let parts = self.parts.open.iter().zip(entries);
-        let integers: BTreeSet<&String> = parts
-            .filter(|(_, entry)| **entry == IN_INTEGERS)
-            .flat_map(|(part, _)| part)
-            .collect();
-        let float = folded.iter();
-        let float = float.filter(|(_, node)| !integers.contains(&node.name));
-        let options = Quantize {
-            scheme: self.parts.scheme,
-            ranges,
-            float: float.map(|(id, _)| id).collect(),
-        };
-        quantize(&folded, &options).map_err(fail)
+        let form = self.parts.form(&folded, entries, ranges).map_err(fail)?;
+        Ok(Cow::Owned(form))
     }
 
     /// The mean of the embeddings of the groups of each part.

@@ -1,6 +1,7 @@
 //! From a configuration to the inputs of the stages: network, groups, data, device of the
 //! training.
 
+use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
@@ -201,7 +202,8 @@ impl Prepared {
     /// does not depend on their values.
     pub fn deploy_widths(&self, config: &[usize]) -> Result<Deployed, PipelineError> {
         let cut = self.cut_original(config)?;
-        self.deploy(&self.in_precision(&cut, config, Ranges::OfOriginal)?)
+        let graph = self.in_precision(&cut, config, Ranges::OfOriginal)?;
+        self.deploy(&graph)
     }
 
     /// Adds an axis to the space for each part of open precision.
@@ -239,15 +241,15 @@ impl Prepared {
     }
 
     /// The network with its parts in the precision of a configuration.
-    pub fn in_precision(
+    pub fn in_precision<'g>(
         &self,
-        graph: &Graph,
+        graph: &'g Graph,
         config: &[usize],
         ranges: Ranges,
-    ) -> Result<Graph, PipelineError> {
+    ) -> Result<Cow<'g, Graph>, PipelineError> {
         match &self.open {
             Some(open) => open.apply(graph, self.split(config).1, ranges),
-            None => Ok(graph.clone()),
+            None => Ok(Cow::Borrowed(graph)),
         }
     }
 
@@ -287,6 +289,12 @@ pub fn width_space(analysis: &Analysis, grid: &WidthGrid) -> Result<Space, Searc
         None => grid.group(&g.name, g.channels),
     });
     Space::new(groups.collect())
+}
+
+/// The widths that keep a share of each group's units, at least one.
+pub(crate) fn share_of_units(analysis: &Analysis, share: f64) -> Vec<usize> {
+    let kept = |channels: usize| ((channels as f64 * share).round() as usize).clamp(1, channels);
+    analysis.groups().iter().map(|g| kept(g.channels)).collect()
 }
 
 /// The widths of each group of a space, those of one configuration among them.

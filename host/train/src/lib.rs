@@ -64,7 +64,7 @@ pub use materialise::{materialise, recalibrate};
 pub use network::{Network, Runtime};
 pub use obs::StructuredObs;
 pub use observer::{Event, Observer, Silent};
-pub use outputs::reference_outputs;
+pub use outputs::{reference_logits, reference_outputs};
 pub use prunable::Prunable;
 pub use pruning_net::{Bound, PruningNet};
 pub use repair::{RepairConfig, Repaired, Repairer};

@@ -6,7 +6,7 @@ use tch::Tensor;
 use torch_exec::{NormMode, Params, Program};
 
 use crate::TrainError;
-use crate::network::Runtime;
+use crate::network::{Network, Runtime};
 use crate::samples::read;
 
 /// Returns the normalised images at `indices` `[N, C, H, W]` and the network's first output for
@@ -26,6 +26,24 @@ pub fn reference_outputs(
     let params = Params::with_options(graph, runtime.device, &runtime.options)?;
     let outputs = program.forward(&images, &params, None, NormMode::Running)?;
     Ok((floats(&images)?, floats(&outputs)?))
+}
+
+/// Returns the logits of a classifier for the images at `indices`, row-major `[N, classes]`, under
+/// BatchNorm's stored statistics. A final softmax is left out.
+///
+/// # Errors
+/// As [`reference_outputs`].
+pub fn reference_logits(
+    graph: &Graph,
+    data: &dyn Dataset,
+    indices: &[usize],
+    runtime: Runtime,
+) -> Result<Vec<f32>, TrainError> {
+    let _guard = tch::no_grad_guard();
+    let (images, _) = read(data, indices, runtime.device)?;
+    let network = Network::new(graph, runtime.options)?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    floats(&network.logits(&images, &params, None, NormMode::Running)?)
 }
 
 fn floats(tensor: &Tensor) -> Result<Vec<f32>, TrainError> {

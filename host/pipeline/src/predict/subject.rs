@@ -11,7 +11,7 @@ use crate::config::ModelSource;
 use crate::error::PipelineError;
 use crate::missing::all_counted;
 use crate::model::{load_model, read_spec, refuse_training};
-use crate::prepare::width_space;
+use crate::prepare::{share_of_units, width_space};
 
 /// The network of a prediction.
 pub(super) struct Subject {
@@ -53,11 +53,9 @@ impl Subject {
 
     /// The widths of a request.
     pub fn widths(&self, request: &PredictRequest) -> Result<Vec<usize>, PipelineError> {
-        let sizes = self.space.full().0;
-        let kept = |&n: &usize| ((n as f64 * request.keep).round() as usize).clamp(1, n);
         let widths = match &request.widths {
             Some(widths) => widths.clone(),
-            None => sizes.iter().map(kept).collect(),
+            None => share_of_units(&self.analysis, request.keep),
         };
         // A prediction from kernels alone cuts no network, but widths that leave none are refused
         // all the same.

@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use latency::Model;
 use onnx_graph::quantize::{Quantize, Role, Scheme, quantize, regions, role};
 use onnx_graph::{Graph, NodeId, ValueId, deploy};
+use torch_exec::{RangeMethod, activation_ranges};
+use train::Calibration;
 
 use crate::error::PipelineError;
 
@@ -151,6 +153,22 @@ impl Subject {
             graph,
             model: Model::new(form.name(), &deployed.bytes[..]),
             bytes: deployed.bytes,
+        })
+    }
+
+    /// A network with folded normalisations and an open batch, given with its name and the batch of
+    /// its file, and the ranges of its activations on images.
+    pub fn observe(
+        (name, graph, batch): (&str, Graph, Option<usize>),
+        images: &Calibration,
+        method: RangeMethod,
+    ) -> Result<Self, PipelineError> {
+        Ok(Self {
+            name: name.to_owned(),
+            ranges: activation_ranges(&graph, images.batches(), method)?,
+            graph,
+            batch,
+            regions: Vec::new(),
         })
     }
 

@@ -5,12 +5,11 @@ mod candidate;
 mod request;
 mod trial;
 
-use datasets::Splits;
+use datasets::{Dataset, Splits};
 use latency::Model;
 use measuring::{Session, SessionConfig};
 use onnx_graph::deploy;
 use onnx_graph::ops::Op;
-use torch_exec::activation_ranges;
 use train::{Calibration, EvaluatorConfig, Runtime, evaluate};
 
 use crate::error::PipelineError;
@@ -25,7 +24,7 @@ pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
 pub(crate) use trial::Trial;
 
 /// Images per batch of calibration and comparison.
-pub(crate) const BATCH: usize = 100;
+const BATCH: usize = 100;
 
 /// Quantises a network and writes it to [`QuantizeRequest::out`], if integers are faster on the
 /// device and the gate holds.
@@ -139,19 +138,23 @@ fn observe(
         model: model.name.clone(),
         source,
     })?;
+    let data = splits.train.as_ref();
+    let images = range_images(data, (request.images, request.seed), runtime.device)?;
+    let subject = Subject::observe((&model.name, graph, model.batch), &images, request.ranges)?;
+    Ok(subject.with_regions(request.regions))
+}
+
+/// Training images on which ranges are observed: so many, drawn with a seed.
+pub(crate) fn range_images(
+    data: &dyn Dataset,
+    (images, seed): (usize, u64),
+    device: torch_exec::Device,
+) -> Result<Calibration, PipelineError> {
     let draw = EvaluatorConfig {
-        calibration_batches: request.images.div_ceil(BATCH),
-        calibration_batch: BATCH.min(request.images),
-        seed: request.seed,
+        calibration_batches: images.div_ceil(BATCH),
+        calibration_batch: BATCH.min(images),
+        seed,
         ..EvaluatorConfig::default()
     };
-    let images = Calibration::draw(splits.train.as_ref(), &draw, runtime.device)?;
-    let subject = Subject {
-        name: model.name.clone(),
-        ranges: activation_ranges(&graph, images.batches(), request.ranges)?,
-        graph,
-        batch: model.batch,
-        regions: Vec::new(),
-    };
-    Ok(subject.with_regions(request.regions))
+    Ok(Calibration::draw(data, &draw, device)?)
 }

@@ -122,7 +122,7 @@ pub(crate) fn run(
     if work.stop.is_set() {
         return Err(PipelineError::Stopped);
     }
-    let graph = &prepared.in_precision(graph, widths, Ranges::Observed)?;
+    let graph = &*prepared.in_precision(graph, widths, Ranges::Observed)?;
     let deployed = prepared.deploy(graph)?;
     let model = Model::new(role.to_string(), &deployed.bytes[..]);
     // Integers are rounded in what is deployed only.

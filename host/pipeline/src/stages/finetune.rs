@@ -25,6 +25,9 @@ pub(crate) struct Tuned {
     /// The network, BatchNorm kept, inside the run folder.
     pub file: String,
     pub seconds: f64,
+    /// The kept units; absent in runs of versions that wrote no plan.
+    #[serde(default)]
+    pub units: Option<PrunePlan>,
 }
 
 /// The trained networks that candidates are compared with and learn from.
@@ -140,6 +143,7 @@ pub(crate) fn run(
         search_accuracy: accuracy.share(),
         file,
         seconds: started.elapsed().as_secs_f64(),
+        units: Some(plan),
     };
     work.reporter.note(&format!(
         "{label}: {:.2} % on the search split {}",

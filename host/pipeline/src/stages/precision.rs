@@ -3,17 +3,18 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use onnx_graph::quantize::{Quantize, Scheme, quantize};
+use latency_model::{IN_FLOATS, IN_INTEGERS};
+use onnx_graph::quantize::Scheme;
 use onnx_graph::{Graph, fold_batch_norm};
-use torch_exec::{RangeMethod, activation_ranges};
-use train::{Calibration, EvaluatorConfig, reference_outputs};
+use torch_exec::RangeMethod;
+use train::{Calibration, reference_logits};
 
 use crate::config::PrecisionChoice;
 use crate::error::PipelineError;
 use crate::on_device::Feed;
 use crate::precision::{OpenPrecision, Parts};
 use crate::prepare::Prepared;
-use crate::quantize::{BATCH, Form, Gate, Subject, Trial, refuse_integers};
+use crate::quantize::{Form, Gate, Subject, Trial, range_images, refuse_integers};
 use crate::records::Key;
 use crate::work::Work;
 
@@ -31,14 +32,8 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
         return Ok(());
     }
     refuse_integers(&prepared.model)?;
-    let draw = EvaluatorConfig {
-        calibration_batches: IMAGES / BATCH,
-        calibration_batch: BATCH,
-        seed: work.config.seed,
-        ..EvaluatorConfig::default()
-    };
     let (train, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
-    let images = Calibration::draw(train, &draw, device)?;
+    let images = range_images(train, (IMAGES, work.config.seed), device)?;
     let parts = match work.records.get(&PRECISION)? {
         Some(parts) => parts,
         None => {
@@ -70,13 +65,11 @@ fn find(
         source,
     };
     let graph = fold_batch_norm(&prepared.graph).map_err(fail)?;
-    let subject = Subject {
-        name: prepared.model.name.clone(),
-        ranges: activation_ranges(&graph, images.batches(), RangeMethod::default())?,
-        graph,
-        batch: prepared.batch,
-        regions: Vec::new(),
-    };
+    let subject = Subject::observe(
+        (&prepared.model.name, graph, prepared.batch),
+        images,
+        RangeMethod::default(),
+    )?;
     let subject = subject.with_regions(PARTS);
     let mut trial = Trial {
         subject: &subject,
@@ -112,18 +105,16 @@ fn find(
         ratio.value,
         form.name()
     ));
-    let of_part = |part: &BTreeSet<String>| distance(prepared, &subject, form.scheme, part);
-    let losses = open.iter().map(of_part).collect::<Result<_, _>>()?;
-    let name = |graph: &Graph, id| graph.value(id).name.clone();
+    let name = |id| subject.graph.value(id).name.clone();
     let ranges = subject.ranges.iter();
-    Ok(Parts {
+    let mut parts = Parts {
         scheme: form.scheme,
-        ranges: ranges
-            .map(|(&id, &range)| (name(&subject.graph, id), range))
-            .collect(),
+        ranges: ranges.map(|(&id, &range)| (name(id), range)).collect(),
         open,
-        losses,
-    })
+        losses: Vec::new(),
+    };
+    parts.losses = losses(prepared, &subject, &parts)?;
+    Ok(parts)
 }
 
 /// The parts of the network less what the best form leaves in floats.
@@ -138,35 +129,32 @@ fn open_parts(subject: &Subject, form: &Form) -> Vec<BTreeSet<String>> {
     parts.filter(|part| !part.is_empty()).collect()
 }
 
-/// The mean over images of the squared distance between the outputs of the network in floats and
-/// of the one with `part` in integers: what Group Fisher scores estimate for a unit that is
-/// dropped (`train::MaskedLoss::GaussNewton`), so that one criterion weighs widths and precision.
-fn distance(
+/// For each part the mean over images of the squared distance between the logits in floats and
+/// those with the part in integers: what Group Fisher scores estimate for a unit that is dropped
+/// (`train::MaskedLoss::GaussNewton`), so that one criterion weighs widths and precision.
+fn losses(
     prepared: &Prepared,
     subject: &Subject,
-    scheme: Scheme,
-    part: &BTreeSet<String>,
-) -> Result<f64, PipelineError> {
-    let float = subject.graph.iter();
-    let float = float.filter(|(_, node)| !part.contains(&node.name));
-    let options = Quantize {
-        scheme,
-        ranges: subject.ranges.clone(),
-        float: float.map(|(id, _)| id).collect(),
-    };
-    let quantized = quantize(&subject.graph, &options);
-    let quantized = quantized.map_err(|source| PipelineError::Model {
-        model: subject.name.clone(),
-        source,
-    })?;
+    parts: &Parts,
+) -> Result<Vec<f64>, PipelineError> {
     let data = prepared.splits.train.as_ref();
     let count = IMAGES.min(data.len());
     // Data sets often are sorted by class.
     let indices: Vec<usize> = (0..count).map(|i| i * data.len() / count).collect();
-    let outputs = |graph: &Graph| reference_outputs(graph, data, &indices, prepared.exact);
-    let (_, floats) = outputs(&subject.graph)?;
-    let (_, integers) = outputs(&quantized)?;
-    let apart = floats.iter().zip(&integers);
-    let squares = apart.map(|(a, b)| f64::from(a - b).powi(2));
-    Ok(squares.sum::<f64>() / count.max(1) as f64)
+    let logits = |graph: &Graph| reference_logits(graph, data, &indices, prepared.exact);
+    let floats = logits(&subject.graph)?;
+    let of_part = |part: usize| {
+        let mut entries = vec![IN_FLOATS; parts.open.len()];
+        entries[part] = IN_INTEGERS;
+        let form = parts.form(&subject.graph, &entries, subject.ranges.clone());
+        let form = form.map_err(|source| PipelineError::Model {
+            model: subject.name.clone(),
+            source,
+        })?;
+        let integers = logits(&form)?;
+        let apart = floats.iter().zip(&integers);
+        let squares = apart.map(|(a, b)| f64::from(a - b).powi(2));
+        Ok(squares.sum::<f64>() / count.max(1) as f64)
+    };
+    (0..parts.open.len()).map(of_part).collect()
 }

@@ -229,8 +229,10 @@ fn write_plan(
     prepared: &Prepared,
     tuned: &Tuned,
 ) -> Result<(), PipelineError> {
-    let (widths, _) = prepared.split(&tuned.widths);
-    let units = finetune::kept_units(work, prepared, widths)?;
+    let units = match &tuned.units {
+        Some(units) => units.clone(),
+        None => finetune::kept_units(work, prepared, prepared.split(&tuned.widths).0)?,
+    };
     let planned = Planned {
         file: (&prepared.model.name, &prepared.model.sha256),
         given: &prepared.model.graph,
