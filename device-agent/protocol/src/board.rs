@@ -52,7 +52,7 @@ pub struct BoardClock {
 }
 
 /// A board and its probe.
-#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct BoardSpec {
     /// The probe: `VID:PID[:SERIAL]`, `1d50:6018:HOST:PORT` for a Black Magic Probe on TCP. Empty

@@ -292,17 +292,9 @@ mod tests {
 
     fn spec(chip: &str, firmware: FirmwarePlace) -> BoardSpec {
         BoardSpec {
-            probe: String::new(),
             chip: chip.to_owned(),
-            description: String::new(),
-            clock: agent_protocol::BoardClock::default(),
             firmware,
-            ram_origin: None,
-            ram_bytes: 0,
-            flash_bytes: 0,
-            under_reset: false,
-            allow_erase: false,
-            simulated: false,
+            ..BoardSpec::default()
         }
     }
 

@@ -1,7 +1,7 @@
 use std::path::Path;
 use std::time::Duration;
 
-use agent_protocol::{BoardClock, BoardSpec, FirmwarePlace};
+use agent_protocol::{BoardClock, BoardSpec};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
 use board_plan::Lowered;
@@ -20,13 +20,7 @@ fn spec(mcu: &Mcu) -> BoardSpec {
             tolerance_rel: 0.01,
             steps: Vec::new(),
         },
-        firmware: FirmwarePlace::Flash,
-        ram_origin: None,
-        ram_bytes: 0,
-        flash_bytes: 0,
-        under_reset: false,
-        allow_erase: false,
-        simulated: false,
+        ..BoardSpec::default()
     }
 }
 

@@ -5,8 +5,8 @@ use std::path::PathBuf;
 use board_plan::Lowered;
 use graphprune_boards::{Mcu, McuConfig, McuCore, SlowLink, Upstream};
 use latency::{
-    AgentDevice, BoardClock, BoardSpec, FirmwarePlace, LatencyError, LatencySource as _, Limits,
-    MeasureRequest, Measurement, Model, Patience, Probe, RuntimeOptions, Sampling,
+    AgentDevice, BoardClock, BoardSpec, LatencyError, LatencySource as _, Limits, MeasureRequest,
+    Measurement, Model, Patience, Probe, RuntimeOptions, Sampling,
 };
 use onnx_graph::Graph;
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
@@ -80,7 +80,6 @@ impl Setting {
     /// Starts an agent for a board.
     pub fn agent(&self, mcu: &Mcu, link: &SlowLink) -> Result<AgentDevice, LatencyError> {
         let mut board = BoardSpec {
-            probe: String::new(),
             chip: mcu.chip().to_owned(),
             description: mcu.description(),
             clock: BoardClock {
@@ -88,13 +87,8 @@ impl Setting {
                 tolerance_rel: 0.03,
                 steps: Vec::new(),
             },
-            firmware: FirmwarePlace::Flash,
-            ram_origin: None,
-            ram_bytes: 0,
-            flash_bytes: 0,
-            under_reset: false,
-            allow_erase: false,
             simulated: self.simulated,
+            ..BoardSpec::default()
         };
         (self.spoil)(&mut board);
         let probe = Probe {

@@ -126,8 +126,8 @@ operators! {
     dequantize_linear: DequantizeLinear;
     dropout: Dropout;
     einsum: Einsum;
-    elementwise: Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Ceil, Celu, Cos, Cosh, Elu, Floor, Log,
-        Mish, Neg, Reciprocal, Round, Selu, Sign, Sin, Sinh, Softplus, Softsign, Swish, Tan,
+    elementwise: Abs, Acos, Acosh, Asin, Asinh, Atan, Atanh, Ceil, Celu, Cos, Cosh, Elu, Floor,
+        HardSigmoid, LeakyRelu, Log, Mish, Neg, Reciprocal, Round, Selu, Sign, Sin, Sinh, Softplus, Softsign, Swish, Tan,
         ThresholdedRelu;
     expand: Expand;
     extremum: Max, Min;
@@ -157,7 +157,7 @@ operators! {
     split: Split;
     squeeze: Squeeze, Unsqueeze;
     transpose: Transpose;
-    unary: Erf, Exp, HardSigmoid, HardSwish, Identity, LeakyRelu, Relu, Sigmoid, Sqrt, Tanh;
+    unary: Erf, Exp, HardSwish, Identity, Relu, Sigmoid, Sqrt, Tanh;
     where_: Where;
 }
 

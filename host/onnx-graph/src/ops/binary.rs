@@ -1,9 +1,8 @@
 //! Arithmetic on two operands that broadcast against each other, such as
 //! [Add](https://onnx.ai/onnx/operators/onnx__Add.html).
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
+use super::context::{Emission, Facts, Operator, Parsing, broadcast_two};
 use crate::GraphError;
-use crate::dims::broadcast;
 use crate::fold::{Arithmetic, Element, Fold};
 use crate::value::Shape;
 
@@ -35,10 +34,7 @@ macro_rules! binary {
             fn emit(&self, _out: &mut Emission) {}
 
             fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-                let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else {
-                    return one(None);
-                };
-                one(Some(broadcast(a, b)?))
+                broadcast_two(facts)
             }
         }
     )*};

@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use crate::attribute::{Attribute, AttributeValue};
+use crate::dims::broadcast;
 use crate::fold::{Fold, OpenSizes};
 use crate::value::{Dim, Shape, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor, TensorData};
@@ -55,6 +56,14 @@ pub(crate) fn one(shape: Option<Shape>) -> Result<Vec<Option<Shape>>, String> {
 /// The output has the shape of the first input.
 pub(crate) fn same(facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
     one(facts.shape(0).map(<[Dim]>::to_vec))
+}
+
+/// The output has the shape of the first two inputs, broadcast against each other.
+pub(crate) fn broadcast_two(facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
+    let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else {
+        return one(None);
+    };
+    one(Some(broadcast(a, b)?))
 }
 
 /// The shape of an image of `channels` whose other sizes are open and named after the node.

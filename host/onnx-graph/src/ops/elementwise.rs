@@ -82,6 +82,18 @@ elementwise! {
     }
     /// The greatest integer that is not above `x`.
     Floor [1, 6, 13], since 6 {}
+    /// `max(0, min(1, alpha * x + beta))`.
+    HardSigmoid [1, 6, 22], since 6 {
+        /// Slope.
+        alpha = 0.2,
+        /// Value at zero.
+        beta = 0.5,
+    }
+    /// `x` where it is positive, `alpha * x` elsewhere.
+    LeakyRelu [1, 6, 16], since 6 {
+        /// Slope of the negative half.
+        alpha = 0.01,
+    }
     /// Natural logarithm.
     Log [1, 6, 13], since 6 {}
     /// `x * tanh(ln(1 + e^x))`.

@@ -3,8 +3,7 @@
 //! against each other. Nodes with more are read as a chain of these. Nodes over constants and
 //! integers stay opaque: they are folded there.
 
-use super::context::{Emission, Facts, Operator, Parsing, one};
-use crate::dims::broadcast;
+use super::context::{Emission, Facts, Operator, Parsing, broadcast_two};
 use crate::value::Shape;
 use crate::{DType, GraphError};
 
@@ -30,10 +29,7 @@ macro_rules! extremum {
             fn emit(&self, _out: &mut Emission) {}
 
             fn shapes(&self, facts: &Facts<'_>) -> Result<Vec<Option<Shape>>, String> {
-                let (Some(a), Some(b)) = (facts.shape(0), facts.shape(1)) else {
-                    return one(None);
-                };
-                one(Some(broadcast(a, b)?))
+                broadcast_two(facts)
             }
         }
     )*};

@@ -5,7 +5,7 @@ use onnx_graph::Node;
 use onnx_graph::ops::Opaque;
 
 use crate::atoms::{Context, Map};
-use crate::rules::reduce_mean::remaining;
+use crate::rules::reduce::remaining;
 
 /// Why an operator along the channels pins them.
 const OVER: &str = "an operator over the channels whose result depends on all of them";

@@ -3,7 +3,7 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::reading::{list, number};
+use super::reading::{list, number, size};
 use crate::ops::Args;
 
 pub(super) fn arg_max(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
@@ -27,18 +27,6 @@ fn extremum(
     let size = size(x, axis)?;
     let last = find(&x.f_flip([axis])?, axis, keep)?;
     last.f_neg()?.f_add_scalar(size - 1)
-}
-
-fn size(x: &Tensor, axis: i64) -> Result<i64, TchError> {
-    let sizes = x.size();
-    let at = if axis < 0 {
-        axis + sizes.len() as i64
-    } else {
-        axis
-    };
-    let size = usize::try_from(at).ok().and_then(|at| sizes.get(at));
-    size.copied()
-        .ok_or_else(|| TchError::Torch(format!("axis {axis} of {sizes:?}")))
 }
 
 pub(super) fn cumulative_sum(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {

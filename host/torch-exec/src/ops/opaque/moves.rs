@@ -3,7 +3,7 @@
 use onnx_graph::ops::Opaque;
 use tch::{Kind, TchError, Tensor};
 
-use super::reading::{list, number};
+use super::reading::{list, number, position, size};
 use crate::ops::Args;
 
 pub(super) fn tile(_: &Opaque, args: &Args) -> Result<Tensor, TchError> {
@@ -25,14 +25,7 @@ pub(super) fn triangle(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
 
 /// Numbers of entries along an axis; negative ones count from the end.
 fn positions(x: &Tensor, numbers: &Tensor, axis: i64) -> Result<Tensor, TchError> {
-    let sizes = x.size();
-    let at = if axis < 0 {
-        axis + sizes.len() as i64
-    } else {
-        axis
-    };
-    let size = usize::try_from(at).ok().and_then(|at| sizes.get(at));
-    let size = *size.ok_or_else(|| TchError::Torch(format!("axis {axis} of {sizes:?}")))?;
+    let size = size(x, axis)?;
     numbers.f_to_kind(Kind::Int64)?.f_remainder(size)
 }
 
@@ -40,11 +33,7 @@ pub(super) fn gather(op: &Opaque, args: &Args) -> Result<Tensor, TchError> {
     let (x, axis) = (args.need(0)?, op.int("axis", 0));
     let numbers = positions(x, args.need(1)?, axis)?;
     let rows = x.f_index_select(axis, &numbers.f_flatten(0, -1)?)?;
-    let at = if axis < 0 {
-        axis + x.dim() as i64
-    } else {
-        axis
-    } as usize;
+    let at = position(x, axis)?;
     let mut sizes = x.size();
     sizes.splice(at..=at, numbers.size());
     rows.f_reshape(sizes)

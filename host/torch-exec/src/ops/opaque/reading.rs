@@ -1,7 +1,7 @@
 //! Numbers and types that operators read at run time.
 
 use onnx_graph::DType;
-use tch::{Kind, TchError};
+use tch::{Kind, TchError, Tensor};
 
 use crate::ops::Args;
 
@@ -32,4 +32,17 @@ pub(super) fn number(args: &Args, i: usize) -> Result<i64, TchError> {
             other.len()
         ))),
     }
+}
+
+/// The position of an axis; a negative one counts from the end.
+pub(super) fn position(x: &Tensor, axis: i64) -> Result<usize, TchError> {
+    let rank = x.dim();
+    let at = if axis < 0 { axis + rank as i64 } else { axis };
+    let at = usize::try_from(at).ok().filter(|&at| at < rank);
+    at.ok_or_else(|| TchError::Torch(format!("axis {axis} of {:?}", x.size())))
+}
+
+/// The size of an axis; a negative one counts from the end.
+pub(super) fn size(x: &Tensor, axis: i64) -> Result<i64, TchError> {
+    Ok(x.size()[position(x, axis)?])
 }
