@@ -23,6 +23,27 @@ macro_rules! machine {
     };
 }
 
+/// Adds the products of four entries of two pixels with the weights of two outputs: weights in r2
+/// and r3, halfwords in r4 to r7, the sums in r8 to r11.
+macro_rules! quad {
+    () => {
+        concat!(
+            "sxtb16 r12, r2\n",
+            "sxtb16 r2, r2, ror #8\n",
+            "smlad r8, r12, r4, r8\n",
+            "smlad r9, r12, r5, r9\n",
+            "smlad r8, r2, r6, r8\n",
+            "smlad r9, r2, r7, r9\n",
+            "sxtb16 r12, r3\n",
+            "sxtb16 r3, r3, ror #8\n",
+            "smlad r10, r12, r4, r10\n",
+            "smlad r11, r12, r5, r11\n",
+            "smlad r10, r3, r6, r10\n",
+            "smlad r11, r3, r7, r11\n",
+        )
+    };
+}
+
 mod blocks;
 mod pixels;
 mod sums;
