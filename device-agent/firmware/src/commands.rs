@@ -58,7 +58,8 @@ fn hello() -> [u32; ANSWER_WORDS] {
     [DONE, PROTOCOL, cpuid, claims, 0, 0, 0, 0]
 }
 
-/// Counts a loop of known length: two instructions, of which a core needs at least one cycle.
+/// Counts the ticks of a loop of known length. A round has two instructions and takes at least one
+/// cycle.
 fn pace(counter: Counter, rounds: u32) -> [u32; ANSWER_WORDS] {
     counter.start();
     let from = counter.now();
@@ -105,7 +106,7 @@ impl Observer for Counts<'_> {
 }
 
 /// Runs a plan once. The arguments are address and length of the plan, the weights, the arena and
-/// the counts, all of which the agent placed in memory that the firmware does not use.
+/// the counts. The agent places them in memory that the firmware does not use.
 fn run(counter: Counter, arguments: &[u32]) -> [u32; ANSWER_WORDS] {
     let &[
         plan,

@@ -1,4 +1,4 @@
-//! The end of a program that cannot go on: the agent is told, and the core waits.
+//! Fatal errors: the firmware reports them to the agent, then stays in a loop.
 
 use core::panic::PanicInfo;
 

@@ -52,6 +52,7 @@ const EMPTY: Ring = Ring {
 };
 
 /// All zero, so that it takes no room in the flash; [`Channel::open`] fills it in.
+// SAFETY: no other symbol has this name, by which the probe finds the block.
 #[unsafe(no_mangle)]
 static _SEGGER_RTT: Memory = Memory {
     block: UnsafeCell::new(Block {

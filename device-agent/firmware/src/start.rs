@@ -8,6 +8,7 @@ use crate::fault;
 /// Entries before those of a chip's own interrupts, which stay off.
 const EXCEPTIONS: usize = 16;
 
+// SAFETY: the linker script defines these symbols, with addresses of words.
 unsafe extern "C" {
     static mut _bss_start: u32;
     static mut _bss_end: u32;
@@ -31,6 +32,7 @@ const FAULT: Vector = Vector {
 };
 const RESERVED: Vector = Vector { reserved: 0 };
 
+// SAFETY: the section holds nothing else, and the linker script puts it where the core reads it.
 #[unsafe(link_section = ".vectors")]
 #[used]
 static VECTORS: [Vector; EXCEPTIONS] = [
@@ -60,13 +62,14 @@ static VECTORS: [Vector; EXCEPTIONS] = [
 ///
 /// # Safety
 /// Only the start of the core may call it: it clears every variable.
+// SAFETY: no other symbol has this name.
 #[unsafe(no_mangle)]
 pub unsafe extern "C" fn reset() -> ! {
     let mut word = &raw mut _bss_start;
     let end = &raw mut _bss_end;
     while word < end {
-        // SAFETY: the linker reserves the words between both symbols for variables, none of which
-        // is in use yet.
+        // SAFETY: the linker reserves the words between both symbols for variables, and the program
+        // uses no variable yet.
         unsafe {
             word.write_volatile(0);
             word = word.add(1);

@@ -211,27 +211,35 @@ fn unfinished(line: &str) -> Option<String> {
         .map(|word| format!("the word {word}"))
 }
 
-/// Whether a line opens an unsafe block or implementation, outside of comments.
+/// Whether a line opens an unsafe block, implementation, function, attribute or block of external
+/// items, outside of comments.
 fn opens_unsafe(line: &str) -> bool {
     let code = line.split("//").next().unwrap_or(line);
-    [" {", " impl "].iter().any(|after| {
-        let opening = format!("unsafe{after}");
-        code.match_indices(&opening).any(|(at, _)| {
-            let before = &code[..at];
-            // Skip occurrences in string literals.
-            before.matches('"').count().is_multiple_of(2)
-                && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+    [" {", " impl ", " fn ", " extern ", "("]
+        .iter()
+        .any(|after| {
+            let opening = format!("unsafe{after}");
+            code.match_indices(&opening).any(|(at, _)| {
+                let before = &code[..at];
+                // The type of a function is no function.
+                let is_item = before.trim().is_empty() || before.trim().starts_with("pub");
+                let is_type = [" fn ", " extern "].contains(after) && !is_item;
+                // Skip occurrences in string literals.
+                before.matches('"').count().is_multiple_of(2)
+                    && !before.ends_with(|c: char| c.is_alphanumeric() || c == '_')
+                    && !is_type
+            })
         })
-    })
 }
 
-/// Whether the last line, or one of the lines shortly above it, has a justification.
+/// Whether the last line, or one of the lines shortly above it, has a justification, or says as
+/// documentation what a caller must ensure.
 fn justified(lines: &[&str]) -> bool {
     lines
         .iter()
         .rev()
         .take(JUSTIFICATION_LINES + 1)
-        .any(|line| line.contains("SAFETY:"))
+        .any(|line| line.contains("SAFETY:") || line.trim() == "/// # Safety")
 }
 
 #[cfg(test)]
@@ -302,6 +310,15 @@ mod tests {
             &["unsa", "fe impl Send for A {}"].concat(),
             &["unsafe without a SAFETY comment above it"],
         );
+        for opening in ["fn f() {", "extern \"C\" {", "extern \"C\" fn f() {"] {
+            let bare = format!("{} {opening}", ["unsa", "fe"].concat());
+            check(&bare, &["unsafe without a SAFETY comment above it"]);
+            check(&format!("/// # Safety\n/// Once only.\n{bare}"), &[]);
+        }
+        let field = format!("handler: {} extern \"C\" fn(),", ["unsa", "fe"].concat());
+        check(&field, &[]);
+        let attribute = ["#[unsa", "fe(no_mangle)]"].concat();
+        check(&attribute, &["unsafe without a SAFETY comment above it"]);
         check(&format!("// SAFETY: f has no preconditions\n{bare}"), &[]);
         check(
             &format!("// SAFETY: far away{}{bare}", "\n".repeat(20)),

@@ -171,6 +171,7 @@ macro_rules! results {
 
 /// # Safety
 /// The counts of the call are positive; all of what it points to is there.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn any_window(call: &mut BlocksCall) {
     naked_asm!(
@@ -208,6 +209,7 @@ unsafe extern "C" fn any_window(call: &mut BlocksCall) {
 
 /// # Safety
 /// As [`any_window`], and there are three columns.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
     naked_asm!(
@@ -234,6 +236,7 @@ unsafe extern "C" fn three_columns(call: &mut BlocksCall) {
 
 /// # Safety
 /// As [`any_window`], and there are three rows and columns.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn three_by_three(call: &mut BlocksCall) {
     naked_asm!(

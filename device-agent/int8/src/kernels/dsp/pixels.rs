@@ -71,6 +71,7 @@ impl Pairs<'_> {
 macro_rules! two_pixels {
     ($(#[$doc:meta])* $name:ident $entry:literal) => {
         $(#[$doc])*
+        // SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
         #[unsafe(naked)]
         unsafe extern "C" fn $name(call: &PairsCall) {
             naked_asm!(

@@ -20,6 +20,7 @@ pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
 
 /// # Safety
 /// `words` is positive; 4 * words bytes at `from`, 16 * words - 4 bytes at `to`.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn extend_words(from: *const u8, to: *mut u8, words: usize) {
     naked_asm!(
@@ -71,6 +72,7 @@ pub(super) fn sums<const PIXELS: usize>(packed: &[u8], halves: &[u8]) -> [[i32; 
 
 /// # Safety
 /// `quads` is positive; 8 * quads bytes at `packed` and 16 * quads at `halves`, both on words.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn two_sums(
     packed: *const u8,
@@ -102,6 +104,7 @@ unsafe extern "C" fn two_sums(
 
 /// # Safety
 /// As [`two_sums`].
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn one_sums(
     packed: *const u8,

@@ -26,6 +26,7 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
 
 /// # Safety
 /// `steps` is positive; 16 * steps bytes at either, on words, that do not overlap.
+// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn copy_steps(to: *mut u8, from: *const u8, steps: usize) {
     naked_asm!(
