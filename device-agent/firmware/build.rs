@@ -1,4 +1,4 @@
-//! Tells the code which architecture it is built for: the target's features do not say.
+//! Sets the architecture as a configuration: the target's features do not contain it.
 
 fn main() {
     println!("cargo::rustc-check-cfg=cfg(armv6m)");

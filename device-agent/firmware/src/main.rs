@@ -16,7 +16,7 @@ mod fault;
 mod rtt;
 mod start;
 
-/// Serves commands for ever.
+/// Serves commands; never returns.
 fn main() -> ! {
     let channel = rtt::Channel::open();
     loop {

@@ -1,8 +1,8 @@
-//! What operators have to stay within.
+//! The limits of memory for operators.
 
 use crate::tensor::Tensor;
 
-/// The sizes that operators have to stay within.
+/// The sizes of arena and weights.
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Bounds {
     pub arena: u32,
@@ -10,18 +10,18 @@ pub(crate) struct Bounds {
 }
 
 impl Bounds {
-    /// Whether a tensor has elements and lies in the arena, on a word.
+    /// Whether a tensor has elements, is inside of the arena and begins on a word.
     pub fn holds(self, tensor: &Tensor) -> bool {
         let bytes = tensor.bytes().filter(|&bytes| bytes > 0);
         self.has(tensor.offset, bytes)
     }
 
-    /// Whether `len` bytes from `offset` on lie in the arena, on a word.
+    /// Whether `len` bytes from `offset` on are inside of the arena and begin on a word.
     pub fn has(self, offset: u32, len: Option<u32>) -> bool {
         within(offset, len, self.arena)
     }
 
-    /// Whether `len` bytes from `offset` on lie in the weights, on a word.
+    /// Whether `len` bytes from `offset` on are inside of the weights and begin on a word.
     pub fn has_weights(self, offset: u32, len: Option<u32>) -> bool {
         within(offset, len, self.weights)
     }

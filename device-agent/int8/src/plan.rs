@@ -1,4 +1,4 @@
-//! Plans: their bytes, and what holds of them.
+//! Plans: their bytes and their checks.
 
 use crate::bounds::Bounds;
 use crate::ops::{self, Op};
@@ -12,7 +12,7 @@ pub const MAGIC: [u8; 4] = *b"I8PL";
 pub const VERSION: u16 = 1;
 
 record! {
-    /// What stands before the operators.
+    /// The header, before the operators.
     pub struct Header {
         /// [`MAGIC`].
         pub magic: [u8; 4],
@@ -58,7 +58,7 @@ pub enum PlanError {
         held: usize,
     },
     /// The input or output is not in the arena.
-    #[error("the network's {end} does not lie in the arena")]
+    #[error("the network's {end} is outside of the arena")]
     End {
         /// Which.
         end: &'static str,
@@ -184,7 +184,7 @@ impl<'a> Plan<'a> {
     }
 }
 
-/// What a plan is written of.
+/// The parts of a plan to write.
 #[derive(Debug, Clone, Copy)]
 pub struct Build<'a> {
     /// Bytes of the arena.

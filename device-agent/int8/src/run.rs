@@ -3,7 +3,7 @@
 use crate::ops::{Failed, Memory};
 use crate::plan::Plan;
 
-/// Is told when operators begin and end, to count cycles.
+/// Receives the begin and the end of each operator, to count cycles.
 pub trait Observer {
     /// Operator `op`, by its position in the plan, is about to begin.
     fn begin(&mut self, op: usize);

@@ -13,7 +13,7 @@ pub enum BoardFault {
         "`{0}` names no probe: write VID:PID, VID:PID:SERIAL, or 1d50:6018:HOST:PORT for a Black Magic Probe on TCP"
     )]
     Selector(String),
-    /// Nobody listens.
+    /// No process listens there.
     #[error("no probe listens on {address} ({source}): start it, or correct the device's address")]
     NoListener {
         /// Where.
@@ -21,7 +21,7 @@ pub enum BoardFault {
         /// The system's error.
         source: std::io::Error,
     },
-    /// Somebody listens and says nothing.
+    /// A process listens and does not answer.
     #[error(
         "the probe on {address} accepts connections and does not answer ({source}): restart it, or end its other user"
     )]
@@ -119,7 +119,7 @@ pub enum BoardFault {
         /// What was expected.
         expected: &'static str,
     },
-    /// The probe stopped to answer or the board is gone.
+    /// The probe stopped answering, or the board is gone.
     #[error("the connection to the board was lost while {doing}: {detail}")]
     Lost {
         /// The step.
@@ -199,7 +199,7 @@ pub enum BoardFault {
         /// The profile's, Hz.
         declared_hz: f64,
     },
-    /// A step of the clock's set-up did not come true.
+    /// A register of the clock did not take its value.
     #[error(
         "the clock cannot be set: the register {address:#010x} did not take the value {value:#010x} (mask {mask:#010x})"
     )]

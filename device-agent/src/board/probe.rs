@@ -82,8 +82,8 @@ fn lock(address: &str, folder: &Path) -> Result<File, BoardFault> {
     }
 }
 
-/// Connects once and asks for the probe's name. The driver waits for ever for a silent probe, and
-/// looks for a USB device where no process listens.
+/// Connects once and asks for the probe's name. The driver waits without limit for a silent probe,
+/// and looks for a USB device where no process listens.
 fn check_listener(place: &str) -> Result<(), BoardFault> {
     let stream = place.to_socket_addrs().and_then(|mut all| {
         let address = all

@@ -14,7 +14,7 @@ record! {
     pub struct Add {
         /// The summands.
         pub inputs: [Tensor; 2],
-        /// The sum, of the same shape; it may take the place of a summand.
+        /// The sum, of the same shape; it may share the memory of a summand.
         pub output: Tensor,
         /// A multiplier per summand, from 0 to 2^21.
         pub multipliers: [i32; 2],

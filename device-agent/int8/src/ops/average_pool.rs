@@ -13,9 +13,9 @@ record! {
     /// The mean of a window: the sum of distances from the zero point, times a multiplier, divided
     /// by `2^shift` and rounded to the nearest integer, halves to the even one.
     pub struct AveragePool {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it makes.
+        /// The output.
         pub output: Tensor,
         /// The window.
         pub window: Window,

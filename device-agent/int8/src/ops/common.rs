@@ -1,16 +1,16 @@
-//! What operators work on, and the reasons to refuse one.
+//! The memory of operators, and the reasons to refuse one.
 
 use core::ops::Range;
 
 use crate::tensor::{Element, Region, Tensor};
 
-/// What an operator works on.
+/// The memory of a run.
 pub(crate) struct Memory<'a> {
     pub arena: &'a mut [u8],
     pub weights: &'a [u8],
 }
 
-/// An operator met other bounds than were checked.
+/// The bounds differ from those that were checked.
 #[derive(Debug)]
 pub(crate) struct Failed;
 
@@ -39,9 +39,9 @@ pub(super) fn all_hold(all: &[(bool, &'static str)]) -> Result<(), &'static str>
     }
 }
 
-pub(super) const OUTSIDE: &str = "a tensor does not lie in the arena";
+pub(super) const OUTSIDE: &str = "a tensor is outside of the arena";
 pub(super) const OVERLAP: &str = "tensors overlap";
-pub(super) const NO_WEIGHTS: &str = "its weights do not lie in the weights";
+pub(super) const NO_WEIGHTS: &str = "its weights are outside of the plan's";
 pub(super) const OTHER_SHAPE: &str = "the shapes of its tensors do not fit";
 pub(super) const NOT_BYTES: &str = "a tensor has wide elements";
 pub(super) const UNSOUND: &str = "a number is out of its range";

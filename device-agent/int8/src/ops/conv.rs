@@ -20,9 +20,9 @@ record! {
     /// each four entries of the column, the four bytes of the first output and the four of the
     /// second.
     pub struct Conv {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it makes; `i32` elements are the sums themselves.
+        /// The output; `i32` elements are the sums themselves.
         pub output: Tensor,
         /// The window.
         pub window: Window,
@@ -32,12 +32,12 @@ record! {
         pub requant: Requant,
         /// The interval of outputs.
         pub clamp: Clamp,
-        /// Where the packed weights lie.
+        /// Offset of the packed weights.
         pub weights: u32,
-        /// Where the scales lie: per group, for each two outputs, two biases and two multipliers,
+        /// Offset of the scales: per group, for each two outputs, two biases and two multipliers,
         /// all `i32`. A bias contains the effect of the input's zero point.
         pub scales: u32,
-        /// Where [`Conv::scratch_bytes`] of the arena lie that the kernels gather columns in.
+        /// Offset of [`Conv::scratch_bytes`] in the arena, in which the kernels gather columns.
         pub scratch: u32,
     }
 }

@@ -18,9 +18,9 @@ record! {
     /// the window, row by row, a halfword per channel, in the order 0, 2, 1, 3. Bytes would have
     /// to be extended for every pixel, and these layers have few weights.
     pub struct Depthwise {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it makes.
+        /// The output.
         pub output: Tensor,
         /// The window.
         pub window: Window,
@@ -28,13 +28,13 @@ record! {
         pub requant: Requant,
         /// The interval of outputs.
         pub clamp: Clamp,
-        /// Where the packed weights lie.
+        /// Offset of the packed weights.
         pub weights: u32,
-        /// Where the scales lie: for each four outputs, four biases and four multipliers, all
+        /// Offset of the scales: for each four outputs, four biases and four multipliers, all
         /// `i32`. A bias contains the effect of the input's zero point.
         pub scales: u32,
-        /// Where [`Depthwise::scratch_bytes`] of the arena lie that windows with padding are
-        /// gathered in.
+        /// Offset of [`Depthwise::scratch_bytes`] in the arena, in which windows with padding are
+        /// gathered.
         pub scratch: u32,
     }
 }

@@ -12,9 +12,9 @@ record! {
     /// The greatest element of a window, of those that are not padding. Input and output have one
     /// scale and zero point.
     pub struct MaxPool {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it makes.
+        /// The output.
         pub output: Tensor,
         /// The window.
         pub window: Window,

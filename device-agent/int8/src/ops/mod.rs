@@ -1,4 +1,4 @@
-//! Operators: per file the record, what has to hold of it, and what it computes.
+//! Operators: each file has the record, its checks and its computation.
 
 mod add;
 mod average_pool;

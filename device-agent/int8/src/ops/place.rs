@@ -17,9 +17,9 @@ record! {
     /// Copies elements of a tensor into a part of another. Lists are of rows, columns, channels:
     /// element `i` of the part is element `start + i / repeat * step` of the input.
     pub struct Place {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it writes into.
+        /// The output.
         pub output: Tensor,
         /// First element that is read.
         pub start: [u16; 3],
@@ -37,7 +37,7 @@ record! {
         pub value: i8,
         /// Whether elements are replaced by the entry of a table, to another scale.
         pub translate: bool,
-        /// Where the table lies in the weights.
+        /// Offset of the table in the weights.
         pub table: u32,
     }
 }

@@ -12,11 +12,11 @@ record! {
     /// Each byte is replaced by the entry of a table: HardSwish, Sigmoid, a ReLU that is not part
     /// of another operator, a change of scale.
     pub struct Table {
-        /// What it reads.
+        /// The input.
         pub input: Tensor,
-        /// What it makes, of the same shape; it may take the place of the input.
+        /// The output, of the same shape; it may share the memory of the input.
         pub output: Tensor,
-        /// Where the 256 results lie in the weights, the first that of -128.
+        /// Offset of the 256 results in the weights; the first is that of -128.
         pub table: u32,
     }
 }

@@ -20,8 +20,8 @@ pub(super) fn lower(context: Context<'_>) -> Result<State, String> {
     }
 }
 
-/// Integers under another shape. An image becomes a row without moving: whoever reads the row finds
-/// the channels last.
+/// The same integers with another shape. An image becomes a row without being moved, so the row has
+/// the order of the board: channels last.
 fn seen_as(integers: Integers, shape: [u16; 3]) -> Result<Integers, String> {
     let [height, width, _] = integers.dims();
     let row = shape[..2] == [1, 1];

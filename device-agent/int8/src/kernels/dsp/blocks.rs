@@ -170,7 +170,7 @@ macro_rules! results {
 }
 
 /// # Safety
-/// The counts of the call are positive; all of what it points to is there.
+/// The counts of the call are positive; its pointers are valid for them.
 // SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
 #[unsafe(naked)]
 unsafe extern "C" fn any_window(call: &mut BlocksCall) {

@@ -145,8 +145,8 @@ macro_rules! two_pixels {
 
 two_pixels! {
     /// # Safety
-    /// The call's ends lie behind their beginnings, by whole pairs and a multiple of four quads;
-    /// all of what it points to is there.
+    /// Each end of the call comes after its beginning, by whole pairs and a multiple of four quads;
+    /// the pointers are valid between them.
     by_four ""
 }
 
