@@ -84,6 +84,19 @@ fn a_simulated_board_is_measured_as_any_device_and_marked() {
 }
 
 #[test]
+fn the_doctor_speaks_of_the_board_and_its_runtime() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    let output = sandbox(&mcu, false).run(&["device", "doctor", "m4"]);
+    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(output.status.success(), "{seen}");
+    assert!(seen.contains("runtime: int8-engine"), "{seen}");
+    assert!(seen.contains(" kB, bare metal"), "{seen}");
+    for foreign in ["ONNX Runtime", "governor", "temperature", "virtual machine"] {
+        assert!(!seen.contains(foreign), "{foreign}: {seen}");
+    }
+}
+
+#[test]
 fn an_emulators_time_is_an_error_and_not_a_figure() {
     let mcu = Mcu::start(McuConfig::default()).unwrap();
     let sandbox = sandbox(&mcu, false);

@@ -50,7 +50,7 @@ pub struct DeviceInfo {
     pub name: String,
     /// The agent's version.
     pub agent_version: String,
-    /// ONNX Runtime's version.
+    /// ONNX Runtime's version, or name and version of another runtime.
     pub runtime_version: String,
     /// The processor's name, as the system reports it.
     pub cpu_model: String,
@@ -309,6 +309,44 @@ impl From<DeviceState> for wire::DeviceState {
             free_disk_bytes: s.free_disk_bytes,
             firmware_throttled: s.firmware_throttled,
         }
+    }
+}
+
+/// A runtime with its version, in words. ONNX Runtime reports a number; another runtime reports its
+/// name, too.
+///
+/// # Examples
+/// ```
+/// use agent_protocol::runtime_in_words;
+///
+/// assert_eq!(runtime_in_words("1.30.0"), "ONNX Runtime 1.30.0");
+/// assert_eq!(runtime_in_words("int8-engine 0.1.0"), "int8-engine 0.1.0");
+/// ```
+#[must_use]
+pub fn runtime_in_words(version: &str) -> String {
+    if version.starts_with(|c: char| c.is_ascii_alphabetic()) {
+        version.to_owned()
+    } else {
+        format!("ONNX Runtime {version}")
+    }
+}
+
+/// Bytes of memory in GB, or in kB for a microcontroller.
+///
+/// # Examples
+/// ```
+/// use agent_protocol::memory_in_words;
+///
+/// assert_eq!(memory_in_words(16_000_000_000), "16.0 GB");
+/// assert_eq!(memory_in_words(128 << 10), "128 kB");
+/// ```
+#[must_use]
+pub fn memory_in_words(bytes: u64) -> String {
+    const LARGE: u64 = 100_000_000;
+    if bytes < LARGE {
+        format!("{} kB", bytes >> 10)
+    } else {
+        format!("{:.1} GB", bytes as f64 / 1e9)
     }
 }
 

@@ -54,7 +54,10 @@ pub use board::{BoardClock, BoardInfo, BoardSpec, FirmwarePlace, RegisterStep};
 pub use check::decode;
 pub use clients::{AllowedClient, AllowedClients, CLIENTS_FILE, Right, check_name};
 pub use conditions::Conditions;
-pub use device::{Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, ThermalZone};
+pub use device::{
+    Battery, CoreState, DeviceInfo, DeviceState, MissingLayer, ThermalZone, memory_in_words,
+    runtime_in_words,
+};
 pub use digest::Sha256;
 pub use error::ProtocolError;
 pub use job::{Evidence, InputShape, MeasureJob, ModelRef};

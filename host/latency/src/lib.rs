@@ -110,7 +110,7 @@ pub use agent_protocol::{
     InputShape, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider, Optimisation,
     ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right, RunJob,
     RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
-    Verdict, bounds, plain, stats,
+    Verdict, bounds, memory_in_words, plain, runtime_in_words, stats,
 };
 
 pub use address::{Address, Transport};

@@ -1,6 +1,6 @@
 //! The evidence of a report: devices, runtime, and the measurements behind the final table.
 
-use latency::{DeviceState, Measurement, Record, Verdict};
+use latency::{DeviceState, Measurement, Record, Verdict, memory_in_words, runtime_in_words};
 use measuring::Session;
 use report::{DeviceLine, Evidence, Fact, MeasurementLine, Provider};
 
@@ -52,8 +52,11 @@ fn devices(session: &Session, stored: &[Record]) -> Vec<DeviceLine> {
             DeviceLine {
                 about: state.device.map_or_else(String::new, |info| {
                     format!(
-                        "{}, {} cores, {}, ONNX Runtime {}",
-                        info.cpu_model, info.cores, info.hostname, info.runtime_version
+                        "{}, {} cores, {}, {}",
+                        info.cpu_model,
+                        info.cores,
+                        info.hostname,
+                        runtime_in_words(&info.runtime_version)
                     )
                 }),
                 name: state.name,
@@ -82,12 +85,9 @@ pub(crate) fn evidence(session: &Session, stored: &[Record], rows: &[FinalRow]) 
             "processor",
             format!("{}, {} cores, {}", info.cpu_model, info.cores, info.arch),
         ),
-        (
-            "memory",
-            format!("{:.1} GB", info.memory_bytes as f64 / 1e9),
-        ),
+        ("memory", memory_in_words(info.memory_bytes)),
         ("system", info.os.clone()),
-        ("ONNX Runtime", info.runtime_version.clone()),
+        ("runtime", runtime_in_words(&info.runtime_version)),
         ("agent", info.agent_version.clone()),
         ("threads", sampling.threads.to_string()),
         (

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use latency::stats::Interval;
 use latency::{
     Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Verdict,
-    members,
+    members, runtime_in_words,
 };
 use measuring::SamplingEffort;
 use onnx_graph::InputSize;
@@ -152,8 +152,9 @@ pub(crate) fn runtime_line(m: &Measurement) -> String {
         format!(", {placed}")
     };
     format!(
-        "ONNX Runtime {}, {} thread(s){placed}",
-        m.runtime.version, m.runtime.threads
+        "{}, {} thread(s){placed}",
+        runtime_in_words(&m.runtime.version),
+        m.runtime.threads
     )
 }
 

@@ -1,6 +1,8 @@
 //! Checks of a device's description and state.
 
-use agent_protocol::{BoardSpec, DeviceInfo, DeviceState, Provider, Sampling};
+use agent_protocol::{
+    BoardSpec, DeviceInfo, DeviceState, Provider, Sampling, memory_in_words, runtime_in_words,
+};
 
 use super::examination::{Finding, Noise};
 use crate::{Profile, TransportKind};
@@ -21,10 +23,10 @@ const LOW_BATTERY: u32 = 30;
 pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Finding> {
     let own = env!("CARGO_PKG_VERSION");
     let described = format!(
-        "{}, {} cores, {:.1} GB, {} {}",
+        "{}, {} cores, {}, {} {}",
         info.cpu_model,
         info.cores,
-        info.memory_bytes as f64 / 1e9,
+        memory_in_words(info.memory_bytes),
         info.os,
         info.arch
     );
@@ -46,7 +48,7 @@ pub fn of_info(info: &DeviceInfo, profile: &Profile, device: &str) -> Vec<Findin
     });
     all.push(Finding::ok(
         "runtime",
-        format!("ONNX Runtime {}", info.runtime_version),
+        runtime_in_words(&info.runtime_version),
     ));
     all.extend(providers(info, profile, device));
     let cores = &profile.sampling.cores;

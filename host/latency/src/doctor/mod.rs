@@ -63,12 +63,13 @@ fn run(device: Resolved, patience: &Patience, result: &mut Examination) -> Resul
     result.info = Some(info);
     let (state, clock_ns) = request_state(&mut agent).map_err(|error| failed("state", &error))?;
     result.findings.push(checks::clock(clock_ns));
-    result.findings.extend(checks::of_state(&state, &profile));
-    result.state = Some(state);
     if let Some(board) = &profile.board {
+        // The state is that of the agent's machine, on which a board's times do not depend.
         result.findings.push(checks::board(board));
         return Ok(());
     }
+    result.findings.extend(checks::of_state(&state, &profile));
+    result.state = Some(state);
     let (noise, finding) = measure(&mut agent, &profile)?;
     result.findings.push(finding);
     result.noise = Some(noise);

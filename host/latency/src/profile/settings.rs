@@ -2,7 +2,10 @@
 
 use std::fmt;
 
-use agent_protocol::{BoardSpec, Conditions, DeviceInfo, Limits, RuntimeOptions, Sampling};
+use agent_protocol::{
+    BoardSpec, Conditions, DeviceInfo, Limits, RuntimeOptions, Sampling, memory_in_words,
+    runtime_in_words,
+};
 use serde::Deserialize;
 
 use crate::{MeasureRequest, Model};
@@ -109,22 +112,22 @@ impl Profile {
     pub fn describe(&self, device: &DeviceInfo) -> String {
         if self.board.is_some() {
             return format!(
-                "{} ({}, {}, {} kB RAM), {}",
+                "{} ({}, {}, {} RAM), {}",
                 self.name,
                 device.cpu_model,
                 device.arch,
-                device.memory_bytes >> 10,
-                device.runtime_version
+                memory_in_words(device.memory_bytes),
+                runtime_in_words(&device.runtime_version)
             );
         }
         format!(
-            "{} ({}, {} cores, {} {}), ONNX Runtime {}, {} thread(s)",
+            "{} ({}, {} cores, {} {}), {}, {} thread(s)",
             self.name,
             device.cpu_model,
             device.cores,
             device.os,
             device.arch,
-            device.runtime_version,
+            runtime_in_words(&device.runtime_version),
             self.sampling.threads
         )
     }
