@@ -132,3 +132,48 @@ fn a_network_is_pruned_with_latency_in_the_loop_on_a_simulated_board() {
     assert!(pruned <= 0.7, "{pruned}");
     assert!(report.to_string().contains("simulated"), "not marked");
 }
+
+#[test]
+fn a_simulated_board_is_predicted_and_explained_and_no_baseline_is_saved_of_it() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let run = |args: &[&str]| {
+        let output = sandbox.run(args);
+        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
+        (output.status.code(), stdout, stderr)
+    };
+    let predict = ["predict", "model.onnx", "--device", "m4", "--keep", "0.5"];
+    let (code, stdout, stderr) = run(&[&predict[..], &["--check", "--json"]].concat());
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    let predicted: Value = serde_json::from_str(&stdout).expect("JSON");
+    let ratio = predicted["ratio"].as_f64().expect("a ratio");
+    let measured = predicted["measured"][0].as_f64();
+    let measured = measured.unwrap_or_else(|| panic!("no measurement: {stdout}"));
+    assert!(
+        (ratio / measured - 1.0).abs() < 0.25,
+        "{ratio} and {measured}"
+    );
+    let apply = ["apply", "model.onnx", "--keep", "0.5", "--out", "half.onnx"];
+    assert_eq!(run(&apply).0, Some(0));
+    let (code, stdout, stderr) = run(&["explain", "model.onnx", "half.onnx", "--device", "m4"]);
+    assert_eq!(code, Some(0), "{stdout}\n{stderr}");
+    assert!(
+        stdout.contains("QLinearConv") || stdout.contains("conv"),
+        "{stdout}"
+    );
+    let (code, stdout, stderr) = run(&[
+        "bench",
+        "model.onnx",
+        "--device",
+        "m4",
+        "--save-baseline",
+        "base",
+    ]);
+    assert_ne!(code, Some(0), "{stdout}\n{stderr}");
+    assert!((stdout + &stderr).contains("simulated"), "{stderr}");
+}
