@@ -1,8 +1,6 @@
 //! [AveragePool](https://onnx.ai/onnx/operators/onnx__AveragePool.html) and GlobalAveragePool.
 
-use super::common::{
-    Failed, Memory, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold, are_bytes,
-};
+use super::common::{Failed, Memory, UNSOUND, all_hold, pools};
 use super::window::Window;
 use crate::bounds::Bounds;
 use crate::requant::{Clamp, shift_to_even};
@@ -33,16 +31,9 @@ record! {
 
 impl AveragePool {
     pub(super) fn check(&self, bounds: Bounds) -> Result<(), &'static str> {
-        let (from, to) = (&self.input, &self.output);
         let sound = self.multiplier >= 0 && (1..=62).contains(&self.shift);
-        all_hold(&[
-            (are_bytes(&[from, to]), NOT_BYTES),
-            (bounds.holds(from) && bounds.holds(to), OUTSIDE),
-            (from.channels == to.channels, OTHER_SHAPE),
-            (self.window.meets(from, to), OTHER_SHAPE),
-            (!from.region().meets(to.region()), OVERLAP),
-            (sound && self.clamp.in_order(), UNSOUND),
-        ])
+        pools(bounds, &self.window, [&self.input, &self.output])?;
+        all_hold(&[(sound && self.clamp.in_order(), UNSOUND)])
     }
 
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {

@@ -2,6 +2,8 @@
 
 use core::ops::Range;
 
+use super::window::Window;
+use crate::bounds::Bounds;
 use crate::tensor::{Element, Region, Tensor};
 
 /// The memory of a run.
@@ -37,6 +39,21 @@ pub(super) fn all_hold(all: &[(bool, &'static str)]) -> Result<(), &'static str>
         Some(&(_, reason)) => Err(reason),
         None => Ok(()),
     }
+}
+
+/// Checks that a window takes one tensor to another of the same channels.
+pub(super) fn pools(
+    bounds: Bounds,
+    window: &Window,
+    [from, to]: [&Tensor; 2],
+) -> Result<(), &'static str> {
+    all_hold(&[
+        (are_bytes(&[from, to]), NOT_BYTES),
+        (bounds.holds(from) && bounds.holds(to), OUTSIDE),
+        (from.channels == to.channels, OTHER_SHAPE),
+        (window.meets(from, to), OTHER_SHAPE),
+        (!from.region().meets(to.region()), OVERLAP),
+    ])
 }
 
 pub(super) const OUTSIDE: &str = "a tensor is outside of the arena";

@@ -1,8 +1,6 @@
 //! [MaxPool](https://onnx.ai/onnx/operators/onnx__MaxPool.html) and GlobalMaxPool.
 
-use super::common::{
-    Failed, Memory, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, all_hold, are_bytes,
-};
+use super::common::{Failed, Memory, pools};
 use super::window::Window;
 use crate::bounds::Bounds;
 use crate::tensor::Tensor;
@@ -23,14 +21,7 @@ record! {
 
 impl MaxPool {
     pub(super) fn check(&self, bounds: Bounds) -> Result<(), &'static str> {
-        let (from, to) = (&self.input, &self.output);
-        all_hold(&[
-            (are_bytes(&[from, to]), NOT_BYTES),
-            (bounds.holds(from) && bounds.holds(to), OUTSIDE),
-            (from.channels == to.channels, OTHER_SHAPE),
-            (self.window.meets(from, to), OTHER_SHAPE),
-            (!from.region().meets(to.region()), OVERLAP),
-        ])
+        pools(bounds, &self.window, [&self.input, &self.output])
     }
 
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {

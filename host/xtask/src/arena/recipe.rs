@@ -22,6 +22,16 @@ pub enum Recipe {
     Galen,
 }
 
+/// Settings of all recipes but the first.
+const REPAIRED: &str = r#"
+    [importance]
+    criterion = "obs"
+    [search]
+    weights = "repaired"
+    [result]
+    weights = "repaired"
+"#;
+
 impl Recipe {
     pub const ALL: [Self; 5] = [
         Self::Generated,
@@ -57,54 +67,38 @@ impl Recipe {
             }
             Self::Repaired => {
                 r#"
-                [importance]
-                criterion = "obs"
                 [search]
                 strategy = "knapsack"
-                weights = "repaired"
                 [result]
-                weights = "repaired"
                 baselines = ["fisher", "evolution", "random", "uniform"]
                 "#
             }
             Self::Seeded => {
                 r#"
-                [importance]
-                criterion = "obs"
                 [search]
                 strategy = "ddpg"
-                weights = "repaired"
                 seeded = true
                 [result]
-                weights = "repaired"
                 baselines = ["evolution"]
                 "#
             }
             Self::Joint => {
                 r#"
                 precision = "joint"
-                [importance]
-                criterion = "obs"
                 [search]
                 strategy = "ddpg"
-                weights = "repaired"
                 [result]
-                weights = "repaired"
                 baselines = ["knapsack", "evolution", "uniform"]
                 "#
             }
             Self::Galen => {
                 r#"
                 precision = "joint"
-                [importance]
-                criterion = "obs"
                 [search]
                 strategy = "ddpg"
-                weights = "repaired"
                 [search.reward.mode.target]
                 w = 5.0
                 [result]
-                weights = "repaired"
                 baselines = []
                 "#
             }
@@ -113,8 +107,14 @@ impl Recipe {
 
     /// Overrides the settings of `config` by those of the recipe.
     pub fn apply(self, config: &mut toml::Table) -> Result<()> {
-        let own: toml::Table = self.settings().parse().context("the recipe's settings")?;
-        merge(config, own);
+        let shared = match self {
+            Self::Generated => "",
+            _ => REPAIRED,
+        };
+        for settings in [shared, self.settings()] {
+            let own: toml::Table = settings.parse().context("the recipe's settings")?;
+            merge(config, own);
+        }
         Ok(())
     }
 }
