@@ -31,7 +31,7 @@ pub struct Port {
     pub scales: Vec<f32>,
     /// How far the board's integers are below the network's, where these are no floats: 128 for
     /// bytes without a sign.
-    pub moved: Option<i32>,
+    pub integer_shift: Option<i32>,
 }
 
 /// A network for boards.
@@ -82,9 +82,9 @@ impl Lowered {
             return None;
         }
         for (at, &value) in self.input.order().zip(image) {
-            let integer = match self.input.moved {
+            let integer = match self.input.integer_shift {
                 None => quantity.round(value),
-                Some(moved) => (value.round_ties_even() as i32 - moved).clamp(-128, 127) as i8,
+                Some(shift) => (value.round_ties_even() as i32 - shift).clamp(-128, 127) as i8,
             };
             bytes[at] = integer as u8;
         }
@@ -131,8 +131,8 @@ impl Lowered {
         let integers = self.integers(bytes)?;
         let port = &self.output;
         let pixels = integers.len() / port.sizes()[2].max(1);
-        if let Some(moved) = port.moved {
-            return Some(integers.iter().map(|&i| (i + moved) as f32).collect());
+        if let Some(shift) = port.integer_shift {
+            return Some(integers.iter().map(|&i| (i + shift) as f32).collect());
         }
         let value = |(index, &integer): (usize, &i32)| {
             let channel = index / pixels.max(1);

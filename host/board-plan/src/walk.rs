@@ -192,7 +192,7 @@ impl Walk<'_> {
             dims: graph.dims(id).unwrap_or_default(),
             tensor,
             scales,
-            moved: match graph.value(id).dtype {
+            integer_shift: match graph.value(id).dtype {
                 Some(DType::U8) => Some(128),
                 Some(DType::I8) => Some(0),
                 _ => None,
