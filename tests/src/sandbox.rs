@@ -17,6 +17,8 @@ max_choices = 5
 [knowledge.probe]
 block_ns = 100_000
 rounds = 6
+[original]
+epochs = 1
 [joint]
 epochs = 1
 checkpoint_seconds = 0

@@ -110,10 +110,10 @@ fn a_search_that_ends_beyond_its_budget_is_narrowed_into_it() {
 #[test]
 fn a_run_killed_in_each_stage_goes_on_to_a_valid_result() {
     let sandbox = Sandbox::new();
-    sandbox.kill_at(&start(&["--macs", "0.6"]), "joint training:");
+    sandbox.kill_at(&start(&["--macs", "0.6"]), "training of the original:");
     let resume = ["prune", "--out", "run", "--resume"];
+    sandbox.kill_at(&resume, "joint training:");
     sandbox.kill_at(&resume, "search (ddpg):");
-    sandbox.kill_at(&resume, "fine-tuning (original):");
     sandbox.kill_at(&resume, "fine-tuning (ddpg");
     let output = sandbox.run(&resume);
     sandbox.check_result(&output, "run");

@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod importance;
 mod model;
+mod original;
 mod precision;
 mod recipe;
 mod result;
@@ -29,6 +30,7 @@ pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use importance::{Criterion, ImportanceConfig};
 pub use model::{ModelSource, ModelSpec};
+pub use original::OriginalConfig;
 pub use precision::PrecisionChoice;
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
@@ -116,6 +118,8 @@ pub struct RunConfig {
     pub widths: WidthGrid,
     /// Which channels are dropped first.
     pub importance: ImportanceConfig,
+    /// Training of a network of the zoo, before it is pruned.
+    pub original: OriginalConfig,
     /// Joint training of the Graph PruningNet.
     pub joint: train::JointConfig,
     /// The Graph PruningNet.
@@ -166,6 +170,7 @@ impl Default for RunConfig {
             precision: PrecisionChoice::default(),
             widths: WidthGrid::default(),
             importance: ImportanceConfig::default(),
+            original: OriginalConfig::default(),
             joint: train::JointConfig::default(),
             pruning_net: train::PruningNetConfig::default(),
             knowledge: KnowledgeConfig::default(),
@@ -247,7 +252,6 @@ impl RunConfig {
     /// As [`Self::check_stored`], and when the budget does not lie below the original's cost.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.budget.check()?;
-        self.check_recipe()?;
         self.check_precision()?;
         self.check_stored()
     }

@@ -50,6 +50,15 @@ pub enum PipelineError {
         /// The run folder.
         path: PathBuf,
     },
+    /// The run began with a version that trained networks of the zoo in another way.
+    #[error(
+        "'{}' was started with a version that took the original out of the joint training; start in another folder",
+        path.display()
+    )]
+    EarlierRun {
+        /// The run folder.
+        path: PathBuf,
+    },
     /// The folder's configuration is not that of this call.
     #[error(
         "'{}' was started with another {what} ('{stored}', now '{given}'); resume without that option, or start \

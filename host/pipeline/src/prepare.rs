@@ -19,7 +19,7 @@ use train::{Calibration, Prunable, Runtime};
 use crate::config::{ConfigError, ModelSource, RunConfig};
 use crate::data::{ClassifierData, check_classes, data_doubts};
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
+use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm, load_model};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 
@@ -169,6 +169,27 @@ impl Prepared {
             exact,
             norms,
         })
+    }
+
+    /// Goes on with the network as this run has trained it.
+    pub fn take_trained(
+        &mut self,
+        trained: Graph,
+        config: &RunConfig,
+    ) -> Result<(), PipelineError> {
+        let fail = |source| PipelineError::Model {
+            model: self.model.name.clone(),
+            source,
+        };
+        self.model.sha256 = hex_sha256(&onnx_graph::write(&trained).map_err(fail)?);
+        self.model.graph = trained;
+        self.model.trained = true;
+        let basis = (self.exact, self.norms);
+        (self.graph, _) = with_batch_norm(&self.model, &self.splits, config, basis)?;
+        self.analysis = channels::analyse_with(&self.graph, config.groups)?;
+        self.order = importance_order(&self.graph, &self.analysis);
+        self.table = CostTable::new(&self.graph, &self.analysis);
+        Ok(())
     }
 
     /// A loader of augmented training batches.

@@ -21,8 +21,8 @@ use crate::stages::candidate::Searching;
 use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
 use crate::stages::{
-    calibrate, export, importance, kernels, precision, repair, search as episodes, select,
-    train as joint,
+    calibrate, export, importance, kernels, original, precision, repair, search as episodes,
+    select, train as joint,
 };
 use crate::start;
 use crate::store::store_of_run;
@@ -182,7 +182,8 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     start::same_inputs(&mut opening, &prepared)?;
     let (options, threads) = start::training_setup(&mut opening, &prepared)?;
     prepared.runtime.options = options;
-    start::classifies(&mut opening, &prepared)?;
+    original::restore(&mut opening, &mut prepared)?;
+    start::classifies(opening.records, opening.reporter, config.seed, &prepared)?;
     let original = prepared.deploy(&prepared.model.graph)?.bytes;
     // A network that is trained in this run is written after its training.
     if prepared.model.trained {
@@ -230,6 +231,7 @@ fn advance(
         data: None,
     };
 
+    original::run(work, &mut prepared)?;
     importance::run(work, &mut prepared)?;
     let donor = kernels::run(work, &mut prepared, feasibility.cost)?;
     // Before the training, which draws its networks near the budget.
@@ -247,9 +249,7 @@ fn advance(
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
-        repairer: repairer
-            .as_ref()
-            .filter(|_| repair::evaluates(work.config, &prepared)),
+        repairer: repairer.as_ref().filter(|_| repair::evaluates(work.config)),
         judge: Judge::new(work.config.search.reward, feasibility.limits)?,
         feasibility: &feasibility,
         calibration: &calibration,
@@ -267,13 +267,12 @@ fn advance(
         return Ok(outcome);
     }
 
-    let teacher = select::teacher(work, &prepared, &net, &evaluator)?;
     let source = Source {
         prepared: &prepared,
         net: &net,
         evaluator: &evaluator,
         repairer: repairer.as_ref(),
-        teacher: Some(&teacher.1),
+        teacher: &prepared.model.graph,
     };
     let count = config.result.candidates;
     let winners = select::finetune_best(work, &searching, &source, main, count)?;
@@ -292,7 +291,7 @@ fn advance(
         return Ok(outcome);
     }
 
-    let rows = select::export_all(work, &prepared, &teacher, &winners, &others)?;
+    let rows = select::export_all(work, &prepared, &winners, &others)?;
     summary::tick(work.records, started.elapsed().as_secs_f64())?;
     let data = summary::report_data(work, &searching, &rows)?;
     let html = report::render(&data);

@@ -7,6 +7,7 @@ pub(crate) mod finetune;
 pub(crate) mod fisher;
 pub(crate) mod importance;
 pub(crate) mod kernels;
+pub(crate) mod original;
 pub(crate) mod precision;
 pub(crate) mod repair;
 pub(crate) mod search;

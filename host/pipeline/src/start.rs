@@ -18,7 +18,8 @@ use crate::config::ConfigError;
 use crate::error::PipelineError;
 use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
-use crate::records::Key;
+use crate::progress::Reporter;
+use crate::records::{Key, Records};
 use crate::work::{Opening, Threads, Work};
 
 /// Whether and how the budget can be met, from the measurement before training.
@@ -183,33 +184,35 @@ pub(crate) fn training_setup(
 /// Images on which the given network is tried.
 const TRIED: usize = 1000;
 
-/// Tries a network that is given as trained on some images of the search split, and warns where
+/// Tries a trained network on some images of the search split, and warns where
 /// its accuracy is that of a guess.
 pub(crate) fn classifies(
-    opening: &mut Opening<'_>,
+    records: &mut Records,
+    reporter: &mut dyn Reporter,
+    seed: u64,
     prepared: &Prepared,
 ) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
     }
-    let hits = match opening.records.get(&CLASSIFIES)? {
+    let hits = match records.get(&CLASSIFIES)? {
         Some(recorded) => recorded,
         None => {
             let all = Arc::clone(&prepared.splits.search);
-            let images = Subset::stratified(all, TRIED, opening.config.seed, "tried")?;
+            let images = Subset::stratified(all, TRIED, seed, "tried")?;
             let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
             let hits = Hits::among(&images, accuracy.correct);
-            opening.records.finish(&CLASSIFIES, &hits)?;
+            records.finish(&CLASSIFIES, &hits)?;
             hits
         }
     };
-    opening.reporter.note(&format!(
+    reporter.note(&format!(
         "original on the search split: {}; {}",
         hits.figures(),
         hits.against()
     ));
     if let Some(warning) = hits.warning() {
-        opening.reporter.warn(&warning);
+        reporter.warn(&warning);
     }
     Ok(())
 }

@@ -22,6 +22,7 @@ use crate::records::{Key, Records};
 use crate::stages::candidate::Searching;
 use crate::stages::export::{EXPORT, FinalRow, NetworkRole};
 use crate::stages::finetune::Purpose;
+use crate::stages::original::TRAINED;
 use crate::start::{CLASSIFIES, Feasibility};
 use crate::work::Work;
 
@@ -89,7 +90,7 @@ pub(crate) fn report_data(
         })
         .collect();
     let evidence = evidence(session, &stored, &work.records.all_of::<FinalRow>(EXPORT)?);
-    let mut warnings = warnings(&table, prepared.model.trained);
+    let mut warnings = warnings(&table, work.records.get(&TRAINED)?.is_some());
     warnings.extend(prepared.model.training_warning());
     warnings.extend(device_warnings(&evidence.devices));
     warnings.extend(work.records.get(&DEVICE_NEWS)?.unwrap_or_default());
@@ -229,7 +230,7 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
     }
 }
 
-fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
+fn warnings(rows: &[Row], trained_here: bool) -> Vec<String> {
     let mut out = Vec::new();
     let accuracy = |role: Role| {
         rows.iter()
@@ -257,12 +258,8 @@ fn warnings(rows: &[Row], trained: bool) -> Vec<String> {
             "The pruned network is slower than the original: graphprune explain shows why.".into(),
         );
     }
-    if !trained {
-        out.push(
-            "The original was trained in this run: its accuracy is that of the full-width network out of the joint \
-             training after fine-tuning."
-                .into(),
-        );
+    if trained_here {
+        out.push("The original was trained in this run.".into());
     }
     out
 }

@@ -8,8 +8,7 @@ use serde::{Deserialize, Serialize};
 )]
 #[serde(rename_all = "lowercase")]
 pub enum Criterion {
-    /// Magnitude of the weights (DepGraph's). It needs no data, and is that of a network that was
-    /// not given trained.
+    /// Magnitude of the weights (DepGraph's). It needs no data.
     Magnitude,
     /// First-order Taylor expansion of the cross-entropy (HALP's).
     Taylor,

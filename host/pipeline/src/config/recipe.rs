@@ -9,23 +9,17 @@ impl RunConfig {
     /// The strategy of the search.
     #[must_use]
     pub fn strategy(&self) -> StrategyKind {
-        // The losses that a knapsack weighs are those of trained weights.
-        let usual = match self.model.source() {
-            ModelSource::File(_) => StrategyKind::Knapsack,
-            ModelSource::Zoo(_) => StrategyKind::Ddpg,
-        };
-        self.search.strategy.unwrap_or(usual)
+        self.search.strategy.unwrap_or(StrategyKind::Knapsack)
     }
 
     /// The weights that candidates are evaluated with.
     #[must_use]
     pub fn evaluation_weights(&self) -> EvaluationWeights {
-        let usual = match self.model.source() {
-            // DDPG reads the states of the Graph PruningNet, so that is trained in any case.
-            ModelSource::File(_) if !self.strategy().reads_embeddings() => {
-                EvaluationWeights::Repaired
-            }
-            _ => EvaluationWeights::Generated,
+        // DDPG reads the states of the Graph PruningNet, so that is trained in any case.
+        let usual = if self.strategy().reads_embeddings() {
+            EvaluationWeights::Generated
+        } else {
+            EvaluationWeights::Repaired
         };
         self.search.weights.unwrap_or(usual)
     }
@@ -45,24 +39,6 @@ impl RunConfig {
             EvaluationWeights::Generated => WeightOrigin::Original,
         };
         self.result.weights.unwrap_or(usual)
-    }
-
-    /// Refuses strategies that read the importance of trained weights for a model that has none
-    /// before the run trains it.
-    pub(super) fn check_recipe(&self) -> Result<(), ConfigError> {
-        if let ModelSource::File(_) = self.model.source() {
-            return Ok(());
-        }
-        let mut kinds =
-            std::iter::once(self.strategy()).chain(self.result.baselines.iter().copied());
-        let reader = kinds.find(|kind| kind.weighs_losses() || kind.reads_proposals());
-        let (key, what) = match reader {
-            Some(kind) => ("search.strategy", format!("`{}`", kind.name())),
-            None if self.search.seeded => ("search.seeded", "a seeded search".to_owned()),
-            None => return Ok(()),
-        };
-        let reason = format!("{what} needs a network that is given trained: an ONNX file");
-        Err(ConfigError::value(key, reason))
     }
 
     /// Refuses to search precision where it has no ranges or no effect.
@@ -115,18 +91,15 @@ mod tests {
     }
 
     #[test]
-    fn a_trained_model_is_repaired_and_one_that_the_run_trains_is_not() {
+    fn every_network_is_repaired_unless_the_strategy_reads_the_graph_pruning_net() {
         use EvaluationWeights::{Generated, Repaired};
         use StrategyKind::{Ddpg, Evolution, Knapsack};
         let origin = WeightOrigin::Original;
-        check(
-            "net.onnx",
-            "",
-            (Knapsack, Repaired, 24, WeightOrigin::Repaired),
-        );
-        check("resnet20", "", (Ddpg, Generated, 240, origin));
-        let ddpg = "search.strategy = \"ddpg\"";
-        check("net.onnx", ddpg, (Ddpg, Generated, 240, origin));
+        for model in ["net.onnx", "resnet20"] {
+            check(model, "", (Knapsack, Repaired, 24, WeightOrigin::Repaired));
+            let ddpg = "search.strategy = \"ddpg\"";
+            check(model, ddpg, (Ddpg, Generated, 240, origin));
+        }
         let evolution = "search.strategy = \"evolution\"\nsearch.episodes = 7";
         check(
             "net.onnx",
@@ -141,29 +114,6 @@ mod tests {
         );
         let generated = "search.weights = \"generated\"";
         check("net.onnx", generated, (Knapsack, Generated, 24, origin));
-    }
-
-    #[test]
-    fn importance_of_a_network_that_the_run_trains_is_refused() {
-        let check = |model: &str, settings: &str| {
-            let settings = format!("budget.macs = 0.5\n{settings}");
-            let mut config = RunConfig::from_toml(&settings, None).unwrap();
-            config.model = ModelSpec::new(model);
-            config.check().map_err(|error| error.to_string())
-        };
-        for (settings, name) in [
-            ("search.strategy = \"fisher\"", "`fisher`"),
-            ("result.baselines = [\"knapsack\"]", "`knapsack`"),
-            ("search.seeded = true", "seeded"),
-        ] {
-            let error = check("resnet20", settings).unwrap_err();
-            assert!(
-                error.contains(name) && error.contains("given trained"),
-                "{error}"
-            );
-            check("net.onnx", settings).unwrap();
-        }
-        check("resnet20", "").unwrap();
     }
 
     #[test]

@@ -139,8 +139,8 @@ pub(crate) fn run(
     let refused =
         role == NetworkRole::Pruned && ratio.ratio.low > 1.0 && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
-    // A network that was given trained is there since the start of the run.
-    if role != NetworkRole::Original || !prepared.model.trained {
+    // The original is there since it was read or trained.
+    if role != NetworkRole::Original {
         work.folder.write(&file, &deployed.bytes)?;
     }
     let accuracy = evaluate(computed, prepared.splits.test.as_ref(), 250, prepared.exact)?;

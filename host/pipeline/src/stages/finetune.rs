@@ -37,7 +37,7 @@ pub(crate) struct Source<'a> {
     pub evaluator: &'a Evaluator,
     /// Of a run that fine-tunes repaired networks.
     pub repairer: Option<&'a Repairer>,
-    pub teacher: Option<&'a Graph>,
+    pub teacher: &'a Graph,
 }
 
 /// The purpose of a fine-tuning.
@@ -102,10 +102,10 @@ pub(crate) fn run(
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
     let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
     let features = features(&prepared.graph, &prepared.analysis, &plan)?;
-    let teacher = source.teacher.map(|graph| TeacherSetup {
-        graph,
+    let teacher = TeacherSetup {
+        graph: source.teacher,
         features: &features,
-    });
+    };
     let job = TrainJob {
         graph: &start,
         loader: &loader,
@@ -114,7 +114,7 @@ pub(crate) fn run(
         seed,
         checkpoint: Some(&checkpoint),
     };
-    let (graph, completion) = finetune(&job, teacher, &mut watch)?;
+    let (graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
     watch.finish();
     if completion == Completion::Stopped {
         return Err(PipelineError::Stopped);
@@ -159,15 +159,6 @@ pub(crate) fn run(
     Ok((tuned, graph))
 }
 
-fn origin(work: &Work<'_>, prepared: &Prepared) -> WeightOrigin {
-    match work.config.weight_origin() {
-        WeightOrigin::Original | WeightOrigin::Repaired if !prepared.model.trained => {
-            WeightOrigin::Generated
-        }
-        origin => origin,
-    }
-}
-
 /// The units that the network of `widths` keeps.
 pub(crate) fn kept_units(
     work: &Work<'_>,
@@ -186,10 +177,7 @@ fn plan(
 ) -> Result<PrunePlan, PipelineError> {
     let config = &work.config.importance;
     let (graph, analysis) = (&prepared.graph, &prepared.analysis);
-    if !config.genetic
-        || !prepared.model.trained
-        || origin(work, prepared) == WeightOrigin::Generated
-    {
+    if !config.genetic || work.config.weight_origin() == WeightOrigin::Generated {
         return Ok(PrunePlan::from_widths(analysis, &prepared.order, widths)?);
     }
     let (data, device) = (prepared.splits.train.as_ref(), prepared.exact.device);
@@ -211,7 +199,7 @@ fn starting_point(
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
     let calibration = source.evaluator.calibration();
-    Ok(match origin(work, prepared) {
+    Ok(match work.config.weight_origin() {
         WeightOrigin::Generated => {
             let (net, runtime) = (source.net, prepared.runtime);
             materialise(net, prepared.prunable(), widths, calibration, runtime)?

@@ -18,11 +18,10 @@ pub(crate) const TRAJECTORY: Key<Vec<Widths>> = Key::new("fisher");
 /// measurement may lie on either side of its prediction.
 const LOADS: [f64; 10] = [1.06, 1.04, 1.02, 1.0, 0.99, 0.98, 0.97, 0.96, 0.94, 0.92];
 
-/// Trains and prunes the network, or reads back what that gave. A model that is not given trained
-/// has no trajectory.
+/// Trains and prunes the network, or reads back what that gave.
 pub(crate) fn run(work: &mut Work<'_>, searching: &Searching<'_>) -> Result<(), PipelineError> {
     let prepared = searching.prepared;
-    if work.records.get(&TRAJECTORY)?.is_some() || !prepared.model.trained {
+    if work.records.get(&TRAJECTORY)?.is_some() {
         return Ok(());
     }
     let samples = searching.calibration.iter().map(Calibration::sample);

@@ -49,16 +49,15 @@ fn estimated(
 ) -> Result<Recorded, PipelineError> {
     let config = &work.config.importance;
     let (graph, analysis) = (&prepared.graph, &prepared.analysis);
-    // Gradients and activations of a network that has learned nothing say nothing.
-    let by = if prepared.model.trained && !is_earlier {
-        config.criterion
-    } else {
+    let by = if is_earlier {
         Criterion::Magnitude
+    } else {
+        config.criterion
     };
     let result = &work.config.result;
     let kinds = std::iter::once(work.config.strategy()).chain(result.baselines.iter().copied());
     let weighs = kinds.clone().any(StrategyKind::weighs_losses) || work.config.search.seeded;
-    let weighs = weighs && prepared.model.trained && !is_earlier;
+    let weighs = weighs && !is_earlier;
     if by == Criterion::Magnitude && !weighs {
         return Ok(Recorded {
             order: prepared.order.clone(),

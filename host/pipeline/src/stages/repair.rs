@@ -8,8 +8,8 @@ use crate::prepare::Prepared;
 use crate::work::Work;
 
 /// Whether candidates are evaluated with repaired weights.
-pub(crate) fn evaluates(config: &RunConfig, prepared: &Prepared) -> bool {
-    config.evaluation_weights() == EvaluationWeights::Repaired && prepared.model.trained
+pub(crate) fn evaluates(config: &RunConfig) -> bool {
+    config.evaluation_weights() == EvaluationWeights::Repaired
 }
 
 /// The repairer of a run that evaluates or fine-tunes repaired networks.
@@ -18,8 +18,7 @@ pub(crate) fn repairer(
     prepared: &Prepared,
 ) -> Result<Option<Repairer>, PipelineError> {
     let config = work.config;
-    let starts = config.weight_origin() == WeightOrigin::Repaired && prepared.model.trained;
-    if !starts && !evaluates(config, prepared) {
+    if config.weight_origin() != WeightOrigin::Repaired && !evaluates(config) {
         return Ok(None);
     }
     let (train, settings) = (prepared.splits.train.as_ref(), &config.repair);
@@ -28,13 +27,12 @@ pub(crate) fn repairer(
     Ok(Some(repairer))
 }
 
-/// Whether anything of a run comes out of the joint training: weights of candidates or results, the
-/// states of the reinforcement learning, or the original where it is not given trained.
-pub(crate) fn needs_joint_training(config: &RunConfig, prepared: &Prepared) -> bool {
+/// Whether anything of a run comes out of the joint training: weights of candidates or results, or
+/// the states of the reinforcement learning.
+pub(crate) fn needs_joint_training(config: &RunConfig) -> bool {
     let mut strategies =
         std::iter::once(config.strategy()).chain(config.result.baselines.iter().copied());
-    !prepared.model.trained
-        || !evaluates(config, prepared)
+    !evaluates(config)
         || config.weight_origin() == WeightOrigin::Generated
         || strategies.any(StrategyKind::reads_embeddings)
 }

@@ -26,10 +26,10 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
     );
     let (config, runtime) = (&work.config.evaluate, prepared.runtime);
     let mut evaluator = Evaluator::new(prepared.prunable(), data, config, runtime)?;
-    if prepared.model.trained && prepared.norms == NormOrigin::All {
+    if prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
     }
-    if work.config.search.score == Score::Kl && prepared.model.trained {
+    if work.config.search.score == Score::Kl {
         work.steadily(|| evaluator.remember_original(runtime))?;
     }
     Ok(evaluator)

@@ -5,12 +5,11 @@ use latency::Model;
 use measuring::Effort;
 use onnx_graph::Graph;
 use search::{CostKind, RewardMode, Widths, narrow};
-use train::Evaluator;
 
 use crate::config::StrategyKind;
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
-use crate::folder::{ORIGINAL, PLAN};
+use crate::folder::PLAN;
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::Prepared;
 use crate::records::Key;
@@ -19,29 +18,6 @@ use crate::stages::export::{self, FinalRow, NetworkRole};
 use crate::stages::finetune::{self, Purpose, Source, Tuned};
 use crate::stages::search::environment;
 use crate::work::Work;
-
-/// The original: the given network when it is trained, else the full-width network out of the
-/// joint training, fine-tuned as the candidates are.
-pub(crate) fn teacher(
-    work: &mut Work<'_>,
-    prepared: &Prepared,
-    net: &train::PruningNet,
-    evaluator: &Evaluator,
-) -> Result<(Option<Tuned>, Graph), PipelineError> {
-    if prepared.model.trained {
-        return Ok((None, prepared.model.graph.clone()));
-    }
-    let source = Source {
-        prepared,
-        net,
-        evaluator,
-        repairer: None,
-        teacher: None,
-    };
-    let full = prepared.space.full();
-    let (tuned, graph) = finetune::run(work, &source, Purpose::Result, "original", &full.0)?;
-    Ok((Some(tuned), graph))
-}
 
 /// Fine-tunes the `count` best candidates of a strategy that a measurement with the final effort
 /// confirms.
@@ -248,19 +224,18 @@ fn write_plan(
 pub(crate) fn export_all(
     work: &mut Work<'_>,
     prepared: &Prepared,
-    teacher: &(Option<Tuned>, Graph),
     winners: &[(Tuned, Graph)],
     baselines: &[(Tuned, Graph)],
 ) -> Result<Vec<FinalRow>, PipelineError> {
     let full = prepared.space.full();
-    let accuracy = teacher.0.as_ref().map(|t| t.search_accuracy);
-    let original = (&full.0[..], accuracy);
-    let original = export::run(work, prepared, NetworkRole::Original, &teacher.1, original)?;
-    // Earlier versions wrote the untrained network over it when a finished run was resumed.
-    let deployed = prepared.deploy(&teacher.1)?.bytes;
-    if std::fs::read(work.folder.path(ORIGINAL)).is_ok_and(|held| held != deployed) {
-        work.folder.write(ORIGINAL, &deployed)?;
-    }
+    let given = &prepared.model.graph;
+    let original = export::run(
+        work,
+        prepared,
+        NetworkRole::Original,
+        given,
+        (&full.0, None),
+    )?;
     let mut rows = vec![original];
     let accuracy = |of: &&(Tuned, Graph)| of.0.search_accuracy;
     let best = winners

@@ -2,10 +2,7 @@
 
 use search::Widths;
 use serde::{Deserialize, Serialize};
-use train::{
-    Completion, JointConfig, JointSetup, JointState, PruningNet, PruningNetConfig, Start,
-    train_joint,
-};
+use train::{Completion, JointConfig, JointSetup, JointState, PruningNet, train_joint};
 
 use crate::environment::CostModel;
 use crate::error::PipelineError;
@@ -27,18 +24,6 @@ pub(crate) const TRAIN: Key<Trained> = Key::new("train");
 
 pub(crate) const CHECKPOINT: &str = "train/pruning-net.safetensors";
 
-fn net_config(work: &Work<'_>, prepared: &Prepared) -> PruningNetConfig {
-    let start = if prepared.model.trained {
-        work.config.pruning_net.start
-    } else {
-        Start::Scratch
-    };
-    PruningNetConfig {
-        start,
-        ..work.config.pruning_net.clone()
-    }
-}
-
 /// Starts or resumes the joint training, and runs it to its end.
 pub(crate) fn run(
     work: &mut Work<'_>,
@@ -49,7 +34,7 @@ pub(crate) fn run(
     if work.records.get(&TRAIN)?.is_some() {
         return Ok(());
     }
-    if !needs_joint_training(work.config, prepared) {
+    if !needs_joint_training(work.config) {
         work.reporter
             .note("joint training: not needed, candidates are evaluated with repaired weights");
         let (seconds, steps) = (0.0, 0);
@@ -61,7 +46,7 @@ pub(crate) fn run(
     let groups = prepared.space.groups.iter();
     let groups = groups.take(prepared.analysis.groups().len());
     let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
-    let net = net_config(work, prepared);
+    let net = &work.config.pruning_net;
     let samples = calibration.iter().map(Calibration::sample);
     let costs = CostModel::new(prepared, feasibility, samples)?;
     // In integers, where precision is open: near the budget most networks are.
@@ -73,7 +58,7 @@ pub(crate) fn run(
     let mut state = JointState::new(&JointSetup {
         prunable: prepared.prunable(),
         widths: &widths,
-        net: &net,
+        net,
         config: &joint,
         runtime: prepared.runtime,
         seed: work.config.seed,
@@ -96,15 +81,14 @@ pub(crate) fn run(
 
 /// The Graph PruningNet: trained, unless nothing comes out of it.
 pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, PipelineError> {
-    let net = net_config(work, prepared);
     let mut net = PruningNet::new(
         &prepared.graph,
         &prepared.analysis,
-        &net,
+        &work.config.pruning_net,
         prepared.runtime.device,
         work.config.seed,
     )?;
-    if needs_joint_training(work.config, prepared) {
+    if needs_joint_training(work.config) {
         net.load(&work.folder.path(CHECKPOINT))?;
     }
     Ok(net)
