@@ -19,7 +19,7 @@ const COMMAND: [&str; 10] = [
     "--device",
     "local",
     "--latency",
-    "0.4x",
+    "0.25x",
     "--config",
     CONFIG,
 ];
