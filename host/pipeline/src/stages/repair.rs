@@ -30,11 +30,11 @@ pub(crate) fn repairer(
 
 /// Whether anything of a run comes out of the joint training: weights of candidates or results, the
 /// states of the reinforcement learning, or the original where it is not given trained.
-pub(crate) fn needs_joint_training(config: &RunConfig, prepared: &Prepared) -> bool {
+pub(crate) fn needs_joint_training(config: &RunConfig, trained: bool) -> bool {
     let mut strategies =
         std::iter::once(config.strategy()).chain(config.result.baselines.iter().copied());
-    !prepared.model.trained
-        || !evaluates(config, prepared)
+    !trained
+        || config.evaluation_weights() != EvaluationWeights::Repaired
         || config.weight_origin() == WeightOrigin::Generated
         || strategies.any(StrategyKind::reads_embeddings)
 }

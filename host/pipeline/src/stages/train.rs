@@ -49,7 +49,7 @@ pub(crate) fn run(
     if work.records.get(&TRAIN)?.is_some() {
         return Ok(());
     }
-    if !needs_joint_training(work.config, prepared) {
+    if !needs_joint_training(work.config, prepared.model.trained) {
         work.reporter
             .note("joint training: not needed, candidates are evaluated with repaired weights");
         let (seconds, steps) = (0.0, 0);
@@ -104,7 +104,7 @@ pub(crate) fn load(work: &Work<'_>, prepared: &Prepared) -> Result<PruningNet, P
         prepared.runtime.device,
         work.config.seed,
     )?;
-    if needs_joint_training(work.config, prepared) {
+    if needs_joint_training(work.config, prepared.model.trained) {
         net.load(&work.folder.path(CHECKPOINT))?;
     }
     Ok(net)
