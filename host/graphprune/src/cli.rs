@@ -2,17 +2,14 @@
 
 use clap::{Parser, Subcommand};
 
-use crate::commands;
+use crate::{commands, exit};
 
 /// Prune a CNN for one device by latency measured on that device.
 #[derive(Debug, Parser)]
 #[command(
     name = "graphprune",
     version,
-    after_help = "Exit codes: 0 success; 1 error; 2 wrong usage; 3 finished, but the budget is not met by the final \
-                  measurement; 4 finished, but the pruned network is slower than the original and is refused; 130 stopped \
-                  by Ctrl-C (continue with --resume).\n\
-                  RUST_LOG=info (or debug) writes a log to standard error."
+    after_help = exit::help()
 )]
 pub struct Cli {
     #[command(subcommand)]
@@ -24,6 +21,7 @@ pub enum Command {
     Inspect(commands::inspect::Args),
     Prune(commands::prune::Args),
     Apply(commands::apply::Args),
+    Diff(commands::diff::Args),
     Plan(commands::plan::Args),
     Quantize(commands::quantize::Args),
     Pack(commands::pack::Args),
@@ -41,5 +39,6 @@ pub enum Command {
     #[command(hide = true)]
     BenchStatistics(commands::bench::StatisticsArgs),
     Device(commands::device::Args),
+    Config(commands::config::Args),
     Completions(commands::completions::Args),
 }

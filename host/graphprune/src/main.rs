@@ -7,6 +7,7 @@
 
 mod cli;
 mod commands;
+mod exit;
 mod options;
 mod output;
 mod progress;
@@ -19,7 +20,6 @@ use clap::{CommandFactory as _, Parser as _};
 use tracing_subscriber::EnvFilter;
 
 use cli::{Cli, Command};
-use options::Usage;
 use output::note;
 
 fn main() -> ExitCode {
@@ -34,17 +34,11 @@ fn main() -> ExitCode {
         Ok(cli) => cli.command,
         Err(message) => return not_a_command(&message),
     };
-    // For the guard, 1 is a regression.
-    let failed = if let Command::Bench(_) = command {
-        2
-    } else {
-        1
-    };
     let code = run(command).unwrap_or_else(|error| {
         note!("error: {}", output::with_causes(&error));
-        ExitCode::from(code_of(&error))
+        ExitCode::from(exit::of_error(&error))
     });
-    output::conclude(code, failed)
+    output::conclude(code)
 }
 
 /// Prints clap's message: help and the version on standard output, wrong usage on standard error.
@@ -53,8 +47,8 @@ fn not_a_command(message: &clap::Error) -> ExitCode {
     if !message.use_stderr() {
         output::keep(printed);
     }
-    let code = u8::try_from(message.exit_code()).unwrap_or(2);
-    output::conclude(ExitCode::from(code), 1)
+    let code = u8::try_from(message.exit_code()).unwrap_or(exit::USAGE);
+    output::conclude(ExitCode::from(code))
 }
 
 fn run(command: Command) -> anyhow::Result<ExitCode> {
@@ -62,6 +56,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Apply(args) => commands::apply::run(&args),
+        Command::Diff(args) => commands::diff::run(&args),
         Command::Plan(args) => commands::plan::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
@@ -78,21 +73,7 @@ fn run(command: Command) -> anyhow::Result<ExitCode> {
         Command::Bench(args) => commands::bench::run(&args),
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
+        Command::Config(args) => commands::config::run(&args),
         Command::Completions(args) => commands::completions::run(&args, &mut Cli::command()),
-    }
-}
-
-/// The exit code of an error.
-fn code_of(error: &anyhow::Error) -> u8 {
-    if error.is::<Usage>() || error.is::<pipeline::ConfigError>() {
-        return 2;
-    }
-    match error.downcast_ref() {
-        Some(pipeline::PipelineError::Stopped) => 130,
-        Some(pipeline::PipelineError::BytesOutOfReach { .. }) => 3,
-        Some(pipeline::PipelineError::Slower { .. }) => 4,
-        Some(pipeline::PipelineError::Config(_)) => 2,
-        Some(error) if error.is_usage() => 2,
-        _ => 1,
     }
 }

@@ -8,7 +8,7 @@ use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
     AnalysisOptions, Attention, DataSpec, DeviceSpec, EvaluationWeights, InputSize, LatencyBudget,
-    ModelSpec, PrecisionChoice, Run, RunConfig, StorePlace, StrategyKind, TrainingMode,
+    ModelSpec, PrecisionChoice, Run, RunConfig, RunSet, StorePlace, StrategyKind, TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.
@@ -123,9 +123,16 @@ pub struct RunOptions {
     /// file
     #[arg(long, value_name = "run|user|FILE")]
     pub measurements: Option<StorePlace>,
-    /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms)
-    #[arg(long, value_name = "LATENCY", value_parser = LatencyBudget::budget, allow_hyphen_values = true)]
-    pub latency: Option<LatencyBudget>,
+    /// Latency budget: a share of the original's (0.7x, 70%, 0.7) or a time (1.8ms). `prune` takes
+    /// several, separated by commas, and makes a network for each
+    #[arg(
+        long,
+        value_name = "LATENCY",
+        value_delimiter = ',',
+        value_parser = LatencyBudget::budget,
+        allow_hyphen_values = true
+    )]
+    pub latency: Vec<LatencyBudget>,
     /// Budget of multiply-accumulates: a share of the original's (0.5x, 50%, 0.5)
     #[arg(long, value_name = "SHARE", value_parser = budget, allow_hyphen_values = true)]
     pub macs: Option<f64>,
@@ -188,6 +195,10 @@ pub struct RunOptions {
     /// Number of training threads (default: measured at the start)
     #[arg(long)]
     pub threads: Option<usize>,
+    /// Check the device, the network, the data, the budget, the folder and its disk, print what the
+    /// run would do, and stop
+    #[arg(long, conflicts_with = "resume")]
+    pub dry_run: bool,
     /// Print the result as JSON on standard output
     #[arg(long)]
     pub json: bool,
@@ -206,18 +217,40 @@ impl RunOptions {
         Ok(run)
     }
 
+    /// Whether the options are those of several runs.
+    pub fn is_set(&self) -> bool {
+        self.latency.len() > 1 || (self.resume && RunSet::is_at(&self.out))
+    }
+
+    /// Starts or resumes the runs for several budgets.
+    pub fn open_set(&self) -> anyhow::Result<RunSet> {
+        if self.resume {
+            self.refuse_given()?;
+            return Ok(RunSet::resume(&self.out)?);
+        }
+        let mut config = self.configuration()?;
+        config.result.allow_slower |= self.allow_slower;
+        Ok(RunSet::start(config, self.latency.clone(), &self.out)?)
+    }
+
     fn start_or_resume(&self) -> anyhow::Result<Run> {
         if self.resume {
-            let given = self.given();
-            if !given.is_empty() {
-                return Err(Usage::error(format!(
-                    "--resume continues with the settings the run was started with; omit {}",
-                    given.join(", ")
-                )));
-            }
+            self.refuse_given()?;
             return Ok(Run::resume(&self.out)?);
         }
         Ok(Run::start(self.configuration()?, &self.out)?)
+    }
+
+    /// Refuses settings beside --resume.
+    fn refuse_given(&self) -> anyhow::Result<()> {
+        let given = self.given();
+        if given.is_empty() {
+            return Ok(());
+        }
+        Err(Usage::error(format!(
+            "--resume continues with the settings the run was started with; omit {}",
+            given.join(", ")
+        )))
     }
 
     /// The settings given on the command line besides the folder.
@@ -229,7 +262,7 @@ impl RunOptions {
             ("--allow-skipped", self.allow_skipped),
             ("--device", self.device.is_some()),
             ("--measurements", self.measurements.is_some()),
-            ("--latency", self.latency.is_some()),
+            ("--latency", !self.latency.is_empty()),
             ("--macs", self.macs.is_some()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
@@ -251,7 +284,8 @@ impl RunOptions {
         .collect()
     }
 
-    fn configuration(&self) -> anyhow::Result<RunConfig> {
+    /// The configuration that file and flags make.
+    pub fn configuration(&self) -> anyhow::Result<RunConfig> {
         let mut config = match &self.config {
             Some(path) => {
                 let text = std::fs::read_to_string(path).with_context(|| {
@@ -270,7 +304,7 @@ impl RunOptions {
         }
         set(&mut config.device, self.device.clone());
         set(&mut config.measurements, self.measurements.clone());
-        set_some(&mut config.budget.latency, self.latency);
+        set_some(&mut config.budget.latency, self.latency.first().copied());
         set_some(&mut config.budget.macs, self.macs);
         set_some(&mut config.search.strategy, self.strategy);
         set(&mut config.groups.attention, self.attention);

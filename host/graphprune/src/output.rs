@@ -85,15 +85,15 @@ pub fn keep(outcome: io::Result<()>) {
     }
 }
 
-/// The exit code of a finished program: `code`, or `failed` where output was lost.
-pub fn conclude(code: ExitCode, failed: u8) -> ExitCode {
+/// The exit code of a finished program: `code`, or that of an error where output was lost.
+pub fn conclude(code: ExitCode) -> ExitCode {
     flush();
     match FAILURE.get() {
         None => code,
         Some(error) if error.kind() == ErrorKind::BrokenPipe => code,
         Some(error) => {
             note!("error: cannot write to standard output: {error}");
-            ExitCode::from(failed)
+            ExitCode::from(crate::exit::ERROR)
         }
     }
 }

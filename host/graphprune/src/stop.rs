@@ -1,9 +1,17 @@
-//! Ctrl-C: the first asks the run to stop at the next safe point, the second ends the process at
-//! once (which a run survives as well as a power cut).
+//! Ctrl-C: the command stops at the next safe point, and ends at once where none is near. A run
+//! survives that as well as a power cut.
 
+use std::thread;
+use std::time::Duration;
+
+use crate::exit;
 use crate::output::note;
 use anyhow::Context as _;
 use pipeline::StopFlag;
+
+/// The time within which a stage should reach a safe point. A stage that computes for longer
+/// without one, such as the evaluation of a large network, is ended in the middle of its work.
+const PATIENCE: Duration = Duration::from_millis(1500);
 
 /// A flag that Ctrl-C (and SIGTERM) sets.
 pub fn on_interrupt() -> anyhow::Result<StopFlag> {
@@ -11,10 +19,20 @@ pub fn on_interrupt() -> anyhow::Result<StopFlag> {
     let handler = flag.clone();
     ctrlc::set_handler(move || {
         if handler.set() {
-            std::process::exit(130);
+            end();
         }
-        note!("\nstopping after the current step; press Ctrl-C again to stop at once");
+        note!("\nstopping");
+        thread::spawn(|| {
+            thread::sleep(PATIENCE);
+            end();
+        });
     })
     .context("cannot listen for Ctrl-C")?;
     Ok(flag)
+}
+
+/// Ends the process without the destructors of the stage that is at work.
+fn end() -> ! {
+    note!("stopped; a run continues with --resume");
+    std::process::exit(i32::from(exit::STOPPED))
 }

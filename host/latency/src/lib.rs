@@ -75,6 +75,7 @@
 #![forbid(unsafe_code)]
 
 mod address;
+mod aside;
 mod client;
 mod command;
 mod deploy;
@@ -114,6 +115,7 @@ pub use agent_protocol::{
 };
 
 pub use address::{Address, Transport};
+pub use aside::temporary_in;
 pub use client::Client;
 pub use command::Finished;
 pub use deploy::{Agents, DeployStep, Deployed, Deployment, deploy};

@@ -13,6 +13,7 @@ use crate::folder::write_atomically;
 use crate::model::{hex_sha256, read_model_bytes};
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::share_of_units;
+use crate::provenance::Provenance;
 
 /// What a cut keeps.
 #[derive(Debug, Clone, PartialEq)]
@@ -86,7 +87,9 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
         }
     };
     let pruned = channels::prune(&graph, &analysis, &plan)?;
-    let bytes = write(&pruned).map_err(|source| PipelineError::Model {
+    let origin = Provenance::new(name, &sha256).with("budget", "none: cut without training");
+    let bytes = write(&pruned).and_then(|onnx| origin.stamp(&onnx));
+    let bytes = bytes.map_err(|source| PipelineError::Model {
         model: name.to_owned(),
         source,
     })?;

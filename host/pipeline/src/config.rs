@@ -3,7 +3,6 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use channels::AnalysisOptions;
 use datasets::{Augment, DataSpec, Source};
 use latency::ShareFileError;
 use search::WidthGrid;
@@ -13,11 +12,13 @@ use torch_exec::ExecOptions;
 mod budget;
 mod device;
 mod error;
+mod groups;
 mod importance;
 mod model;
 mod original;
 mod precision;
 mod recipe;
+mod reference;
 mod result;
 mod shares;
 mod store;
@@ -28,10 +29,13 @@ mod tests;
 pub use budget::{BudgetConfig, LatencyBudget};
 pub use device::DeviceSpec;
 pub use error::ConfigError;
+pub(crate) use groups::GroupNames;
+pub use groups::{Extent, GroupRule, GroupsConfig};
 pub use importance::{Criterion, ImportanceConfig};
 pub use model::{ModelSource, ModelSpec};
 pub use original::OriginalConfig;
 pub use precision::PrecisionChoice;
+pub use reference::{Setting, SettingsTable, settings};
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
@@ -109,8 +113,9 @@ pub struct RunConfig {
     pub exec: Option<ExecOptions>,
     /// Images of a training batch.
     pub batch: usize,
-    /// How channels are grouped where there is a choice: `attention = "widths"` or `"heads"`.
-    pub groups: AnalysisOptions,
+    /// How channels are grouped where there is a choice, and rules for single groups in tables of
+    /// their own, `[groups."PATTERN"]`.
+    pub groups: GroupsConfig,
     /// The numbers that the result computes in: `given` (those of the model) or `joint`, where the
     /// search decides for each part of the network between floats and 8-bit integers.
     pub precision: PrecisionChoice,
@@ -166,7 +171,7 @@ impl Default for RunConfig {
             threads: 0,
             exec: None,
             batch: 128,
-            groups: AnalysisOptions::default(),
+            groups: GroupsConfig::default(),
             precision: PrecisionChoice::default(),
             widths: WidthGrid::default(),
             importance: ImportanceConfig::default(),
@@ -252,6 +257,7 @@ impl RunConfig {
     /// As [`Self::check_stored`], and when the budget does not lie below the original's cost.
     pub fn check(&self) -> Result<(), ConfigError> {
         self.budget.check()?;
+        self.groups.check()?;
         self.check_precision()?;
         self.check_stored()
     }

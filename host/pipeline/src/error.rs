@@ -59,6 +59,20 @@ pub enum PipelineError {
         /// The run folder.
         path: PathBuf,
     },
+    /// The files of a run do not fit on the disk.
+    #[error(
+        "the disk of '{}' has {} free, and the files of the run need at least {}: no space left on device. Free some space, or \
+         choose a folder on another disk with --out",
+        path.display(), megabytes(*free), megabytes(*needed)
+    )]
+    NoRoom {
+        /// The run folder.
+        path: PathBuf,
+        /// Bytes that are free.
+        free: u64,
+        /// Bytes that are needed at least.
+        needed: u64,
+    },
     /// The folder's configuration is not that of this call.
     #[error(
         "'{}' was started with another {what} ('{stored}', now '{given}'); resume without that option, or start \
@@ -310,6 +324,10 @@ impl PipelineError {
             source,
         }
     }
+}
+
+fn megabytes(bytes: u64) -> String {
+    format!("{:.1} MB", bytes as f64 / 1e6)
 }
 
 /// Advice for a database on a full disk.

@@ -12,6 +12,12 @@ pub(crate) const CONFIG_FILE: &str = "config.toml";
 /// The original as it is deployed.
 pub(crate) const ORIGINAL: &str = "original.onnx";
 
+/// The result.
+pub(crate) const RESULT: &str = "pruned.onnx";
+
+/// The data of the report.
+pub(crate) const REPORT_DATA: &str = "report.json";
+
 /// What the result keeps of the given network.
 pub(crate) const PLAN: &str = "plan.json";
 
@@ -83,6 +89,40 @@ impl RunFolder {
             }
         }
         Ok(folder)
+    }
+
+    /// Checks that a new run could start in a folder, without making it.
+    ///
+    /// # Errors
+    /// Those of [`RunFolder::create`].
+    pub fn check(root: &Path) -> Result<(), PipelineError> {
+        let existing = root.ancestors().find(|path| path.exists());
+        let existing = existing.filter(|path| !path.as_os_str().is_empty());
+        let existing = existing.unwrap_or(Path::new("."));
+        let fail =
+            |e: rustix::io::Errno| PipelineError::io(root, "create the run folder", e.into());
+        rustix::fs::access(existing, rustix::fs::Access::WRITE_OK).map_err(fail)?;
+        if !existing.is_dir() {
+            return Err(fail(rustix::io::Errno::NOTDIR));
+        }
+        // An existing folder is locked for a moment, and stays as it is.
+        match root.join(LOCK_FILE).exists() || root.join(CONFIG_FILE).exists() {
+            true => match Self::lock(root, false)?.holds_run() {
+                true => Err(PipelineError::FolderNotEmpty {
+                    path: root.to_owned(),
+                }),
+                false => Ok(()),
+            },
+            false
+                if root.exists()
+                    && fs::read_dir(root).is_ok_and(|mut all| all.next().is_some()) =>
+            {
+                Err(PipelineError::FolderForeign {
+                    path: root.to_owned(),
+                })
+            }
+            false => Ok(()),
+        }
     }
 
     /// Removes the files of an attempt that ended before the folder became a run's, and the
@@ -181,11 +221,7 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Pipeline
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".writing-")
-        .suffix(".tmp")
-        .tempfile_in(dir)
-        .map_err(fail)?;
+    let mut file = latency::temporary_in(dir).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;
     file.persist(path).map_err(|e| fail(e.error))?;

@@ -9,6 +9,7 @@ use crate::config::{ModelSource, ModelSpec};
 use crate::error::PipelineError;
 use crate::missing::Missing;
 use crate::model::{load_model, read_spec, training_nodes};
+use crate::provenance::provenance;
 
 /// A prunable group, for output.
 #[derive(Debug, Clone, Serialize)]
@@ -72,6 +73,8 @@ pub struct FixedInfo {
 pub struct Inspection {
     /// Operator set version.
     pub opset: i64,
+    /// Where the network comes from, by key, if its file says so.
+    pub provenance: Vec<(String, String)>,
     /// Nodes.
     pub nodes: usize,
     /// Inputs with their shapes; an open dimension appears by its name.
@@ -162,6 +165,7 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Result<Inspection, Channel
     let fixed = fixed_parameters(graph, &halved, &cost);
     Ok(Inspection {
         opset: graph.opset,
+        provenance: provenance(graph),
         nodes: graph.nodes().len(),
         inputs: ports(graph.inputs()),
         outputs: ports(graph.outputs()),

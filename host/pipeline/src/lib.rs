@@ -14,12 +14,15 @@ mod closeness;
 mod compatibility;
 mod config;
 mod data;
+mod diff;
+mod dry_run;
 mod environment;
 mod episodes;
 mod error;
 mod evidence;
 mod explain;
 mod folder;
+mod inputs;
 mod inspect;
 mod kernels;
 mod measure;
@@ -35,9 +38,11 @@ mod precision;
 mod predict;
 mod prepare;
 mod progress;
+mod provenance;
 mod quantize;
 mod records;
 mod run;
+mod set;
 mod sizes;
 mod stages;
 mod start;
@@ -48,17 +53,20 @@ mod work;
 pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
-    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, PrecisionChoice,
-    ResultConfig, RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode,
-    WeightOrigin,
+    BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
+    GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
+    ModelSpec, PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig, Setting,
+    SettingsTable, StorePlace, StrategyKind, TrainingMode, WeightOrigin, settings,
 };
 pub use data::ClassifierData;
 pub use datasets::DataSpec;
+pub use diff::{DiffSide, GroupDiff, NetworkDiff, diff};
+pub use dry_run::{PlanLine, RunPlan, dry_run};
 pub use episodes::{EpisodeRecord, Timings};
 pub use error::PipelineError;
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
+pub use inputs::width_space;
 pub use inspect::{
     FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model,
     zoo_networks,
@@ -74,7 +82,6 @@ pub use pack::{
 };
 pub use plan::{CutPlan, PLAN_VERSION, PlannedAxis, PlannedGroup, PlannedParameter, RemovedBranch};
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};
-pub use prepare::width_space;
 pub use progress::{NoReporter, Reporter, StopFlag};
 pub use quantize::{Gate, QuantizeCandidate, QuantizeRequest, Quantized, quantize};
 pub use records::Records;
@@ -82,6 +89,7 @@ pub use report::{
     Explanation, GroupSteps, PredictedPoint, ReportData, explanation_text, text_table as table,
 };
 pub use run::{Run, RunOutcome, Stage};
+pub use set::{RunSet, SetMember, SetOutcome};
 pub use sizes::with_input_sizes;
 pub use summary::rewrite_report;
 pub use torch_exec::RangeMethod;

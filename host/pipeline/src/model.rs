@@ -29,6 +29,8 @@ pub struct LoadedModel {
     pub input: [usize; 3],
     /// Number of classes: size of the output.
     pub classes: usize,
+    /// Bytes of the file, or of the exported zoo network.
+    pub bytes: u64,
     /// Images of a batch, where the file fixes them. The graph's batch is open.
     pub batch: Option<usize>,
 }
@@ -155,7 +157,7 @@ pub fn load_model(
     seed: u64,
     groups: AnalysisOptions,
 ) -> Result<LoadedModel, PipelineError> {
-    let (name, graph, trained, sha256) = match spec.source() {
+    let (name, graph, trained, (sha256, bytes)) = match spec.source() {
         ModelSource::Zoo(zoo) => {
             let config = model_zoo::ZooConfig {
                 classes,
@@ -172,7 +174,8 @@ pub fn load_model(
                 .check_input_sizes(&spec.input_sizes)
                 .map_err(|e| fail(e.into()))?;
             let bytes = onnx_graph::write(&graph).map_err(fail)?;
-            (zoo.to_owned(), graph, false, hex_sha256(&bytes))
+            let digest = (hex_sha256(&bytes), bytes.len() as u64);
+            (zoo.to_owned(), graph, false, digest)
         }
         ModelSource::File(path) => {
             if !path.exists() && path.extension().is_none() {
@@ -187,11 +190,11 @@ pub fn load_model(
                 });
             }
             let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
-            let sha256 = hex_sha256(&bytes);
+            let digest = (hex_sha256(&bytes), bytes.len() as u64);
             let graph = read_model_bytes(path, bytes, &spec.input_sizes)?;
             let stem = path.file_stem().map(|s| s.to_string_lossy().into_owned());
             let name = stem.unwrap_or_else(|| spec.name().to_owned());
-            (name, graph, true, sha256)
+            (name, graph, true, digest)
         }
     };
     let unfit = |reason: String| PipelineError::UnfitModel {
@@ -241,6 +244,7 @@ pub fn load_model(
         analysis,
         trained,
         sha256,
+        bytes,
         input: [c, h, w],
         classes,
         batch,

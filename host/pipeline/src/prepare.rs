@@ -5,21 +5,20 @@ use std::borrow::Cow;
 use std::collections::BTreeSet;
 use std::sync::Arc;
 
-use channels::{Analysis, Cut, GroupId, Scores, importance_order};
-use datasets::{Augment, Loader, LoaderConfig, Source, Splits};
+use channels::{Analysis, Cut, Scores, importance_order};
+use datasets::{Augment, Loader, LoaderConfig, Splits};
 use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
-use onnx_graph::cost::costs;
 use onnx_graph::quantize::{Scheme, store_layers};
-use onnx_graph::{Deployed, Graph, deploy, fold_batch_norm, insert_batch_norm};
-use search::{GroupSpace, SearchError, Space, WidthGrid};
+use onnx_graph::{Deployed, Graph, GraphError, deploy, fold_batch_norm, insert_batch_norm};
+use search::{GroupSpace, SearchError, Space};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, Prunable, Runtime};
 
-use crate::config::{ConfigError, ModelSource, RunConfig};
-use crate::data::{ClassifierData, check_classes, data_doubts};
+use crate::config::{ConfigError, RunConfig};
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm, load_model};
+use crate::inputs::{Inputs, searched_space};
+use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 
@@ -75,59 +74,11 @@ pub(crate) enum NormOrigin {
 impl Prepared {
     pub fn new(
         config: &RunConfig,
-        norms: NormOrigin,
+        inputs: Inputs,
+        (exact, norms): (Runtime, NormOrigin),
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
-        let exact = runtime(config)?;
-        let Some(data_spec) = &config.data else {
-            return Err(ConfigError::value("data", "no data set is named").into());
-        };
-        let data = ClassifierData {
-            spec: data_spec.clone(),
-            normalise: config.normalise.clone(),
-            allow_skipped: config.allow_skipped,
-        };
-        let load =
-            |classes, shape| load_model(&config.model, classes, shape, config.seed, config.groups);
-        let (model, splits) = match config.model.source() {
-            ModelSource::Zoo(_) => {
-                let shape = data_spec.natural_shape();
-                let splits = data.open(shape)?;
-                (load(splits.train.classes().len(), shape)?, splits)
-            }
-            ModelSource::File(_) => {
-                let model = load(0, [0; 3])?;
-                let splits = data.open(model.input)?;
-                (model, splits)
-            }
-        };
-        model.accept_training(config.training_mode)?;
-        if let Some(warning) = model.training_warning() {
-            reporter.warn(&warning);
-        }
-        check_classes(&model, &splits)?;
-        let cost = costs(&model.graph);
-        reporter.note(&format!(
-            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
-            model.name,
-            model.analysis.groups().len(),
-            cost.macs as f64 / 1e6,
-            cost.parameters as f64 / 1e6,
-            splits.train.len(),
-            splits.search.len(),
-            splits.test.len(),
-        ));
-
-        for line in data_doubts(&splits.notes) {
-            reporter.warn(&line);
-        }
-        for others in &splits.notes.others {
-            reporter.note(&format!("left out of the data: {others}"));
-        }
-        if model.input[0] == 1 && matches!(data_spec.source, Source::Folder { .. }) {
-            reporter.note("the model takes one channel: the folder's images are read in grey");
-        }
-
+        let Inputs { model, splits } = inputs;
         let (graph, changes) = with_batch_norm(&model, &splits, config, (exact, norms))?;
         changes.iter().for_each(|line| reporter.note(line));
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
@@ -136,11 +87,9 @@ impl Prepared {
                  can cost accuracy, and goes on so: a new run is likely to end better.",
             );
         }
-        let analysis = channels::analyse_with(&graph, config.groups)?;
+        let analysis = channels::analyse_with(&graph, config.groups.analysis())?;
         let order = importance_order(&graph, &analysis);
-        config.widths.check()?;
-        config.joint.draw.check()?;
-        let space = width_space(&analysis, &config.widths)?;
+        let space = searched_space(&graph, &analysis, config)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
@@ -161,7 +110,8 @@ impl Prepared {
             augment: config
                 .augment
                 .clone()
-                .unwrap_or_else(|| data_spec.default_augment()),
+                .or_else(|| Some(config.data.as_ref()?.default_augment()))
+                .unwrap_or_default(),
             runtime: Runtime {
                 options: config.exec.unwrap_or_default(),
                 ..exact
@@ -186,7 +136,7 @@ impl Prepared {
         self.model.trained = true;
         let basis = (self.exact, self.norms);
         (self.graph, _) = with_batch_norm(&self.model, &self.splits, config, basis)?;
-        self.analysis = channels::analyse_with(&self.graph, config.groups)?;
+        self.analysis = channels::analyse_with(&self.graph, config.groups.analysis())?;
         self.order = importance_order(&self.graph, &self.analysis);
         self.table = CostTable::new(&self.graph, &self.analysis);
         Ok(())
@@ -211,12 +161,7 @@ impl Prepared {
             model: self.model.name.clone(),
             source,
         };
-        let Some(scheme) = &self.scheme else {
-            return deploy(graph, self.batch).map_err(fail);
-        };
-        let mut graph = fold_batch_norm(graph).map_err(fail)?;
-        store_layers(&mut graph, scheme).map_err(fail)?;
-        deploy(&graph, self.batch).map_err(fail)
+        deployed(graph, self.scheme.as_ref(), self.batch).map_err(fail)
     }
 
     /// The network of a configuration as it is deployed, cut from the model's own weights: latency
@@ -299,17 +244,18 @@ impl Prepared {
     }
 }
 
-/// The widths that `grid` admits for the groups of a network.
-///
-/// # Errors
-/// When the network has no group.
-pub fn width_space(analysis: &Analysis, grid: &WidthGrid) -> Result<Space, SearchError> {
-    let groups = analysis.groups().iter().enumerate();
-    let groups = groups.map(|(i, g)| match analysis.removal(GroupId(i)) {
-        Some(_) => grid.removable_group(&g.name, g.channels),
-        None => grid.group(&g.name, g.channels),
-    });
-    Space::new(groups.collect())
+/// A network as it is deployed: in the integers of `scheme`, if there is one, and with this batch.
+pub(crate) fn deployed(
+    graph: &Graph,
+    scheme: Option<&Scheme>,
+    batch: Option<usize>,
+) -> Result<Deployed, GraphError> {
+    let Some(scheme) = scheme else {
+        return deploy(graph, batch);
+    };
+    let mut graph = fold_batch_norm(graph)?;
+    store_layers(&mut graph, scheme)?;
+    deploy(&graph, batch)
 }
 
 /// The widths that keep a share of each group's units, at least one.
@@ -331,7 +277,8 @@ pub(crate) fn widths_with(space: &Space, config: &[usize]) -> Vec<Vec<usize>> {
     groups.map(with).collect()
 }
 
-fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
+/// Where training runs, in full precision.
+pub(crate) fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     let bad = || {
         ConfigError::value(
             "train_on",

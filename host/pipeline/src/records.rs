@@ -150,6 +150,27 @@ impl Records {
         done.map(drop).map_err(|e| self.fail(e))
     }
 
+    /// Takes over the results of stages from another run, where it has them and this one has not.
+    ///
+    /// # Errors
+    /// A database error.
+    pub(crate) fn copy_from(&mut self, other: &Self, names: &[&str]) -> Result<(), PipelineError> {
+        for name in names {
+            let result: Option<String> = other
+                .db
+                .query_row("SELECT result FROM stage WHERE name = ?1", [name], |r| {
+                    r.get(0)
+                })
+                .optional()
+                .map_err(|e| other.fail(e))?;
+            let Some(result) = result else { continue };
+            let insert = "INSERT OR IGNORE INTO stage (name, result) VALUES (?1, ?2)";
+            let done = self.db.execute(insert, params![name, result]);
+            done.map_err(|e| self.fail(e))?;
+        }
+        Ok(())
+    }
+
     /// Removes the result of a stage, so that it is done again.
     ///
     /// # Errors

@@ -4,17 +4,18 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
-use latency::Model;
+use latency::{Model, Resolved};
 use measuring::{Session, SessionConfig};
 use report::ReportData;
 use report::events::EventWriter;
 use search::Judge;
 use serde::{Deserialize, Serialize};
 
-use crate::config::{RunConfig, StrategyKind};
+use crate::config::{PrecisionChoice, RunConfig, StrategyKind};
 use crate::error::PipelineError;
-use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, RunFolder};
-use crate::prepare::Prepared;
+use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, REPORT_DATA, RESULT, RunFolder};
+use crate::inputs::Inputs;
+use crate::prepare::{Prepared, runtime};
 use crate::progress::{Reporter, StopFlag};
 use crate::records::Records;
 use crate::stages::candidate::Searching;
@@ -24,7 +25,7 @@ use crate::stages::{
     calibrate, export, importance, kernels, original, precision, repair, search as episodes,
     select, train as joint,
 };
-use crate::start;
+use crate::start::{self, Feasibility};
 use crate::store::store_of_run;
 use crate::summary;
 use crate::work::{Opening, Work};
@@ -119,6 +120,11 @@ impl Run {
         self.config.result.allow_slower = true;
     }
 
+    /// The records.
+    pub(crate) fn records_mut(&mut self) -> &mut Records {
+        &mut self.records
+    }
+
     /// The configuration.
     #[must_use]
     pub fn config(&self) -> &RunConfig {
@@ -171,32 +177,15 @@ impl Drop for Run {
     }
 }
 
-/// Settles the inputs, and starts the devices.
+/// Checks everything that is checked quickly: the device of the training, the devices by name,
+/// the network, the devices by starting them, the data. Then settles the inputs.
 fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError> {
-    let dir = opening.folder.dir(EVENTS)?;
-    let events = EventWriter::create(&dir)
-        .map_err(|e| PipelineError::io(&dir, "write TensorBoard events", e))?;
     let config = opening.config;
-    let norms = start::norm_origin(&mut opening)?;
-    let mut prepared = Prepared::new(config, norms, opening.reporter)?;
-    start::same_inputs(&mut opening, &prepared)?;
-    let (options, threads) = start::training_setup(&mut opening, &prepared)?;
-    prepared.runtime.options = options;
-    original::restore(&mut opening, &mut prepared)?;
-    start::classifies(opening.records, opening.reporter, config.seed, &prepared)?;
-    let original = prepared.deploy(&prepared.model.graph)?.bytes;
-    // A network that is trained in this run is written after its training.
-    if prepared.model.trained {
-        opening.folder.write(ORIGINAL, &original)?;
-    }
-    let store = store_of_run(&config.measurements, opening.folder.root())?;
-    let settings = SessionConfig {
-        attempts: config.search.measure_attempts,
-        final_effort: config.result.final_effort,
-        fleet: config.fleet.clone(),
-    };
-    let mut session = Session::start(config.device.resolve()?, Some(&store), settings)?;
-    session.set_reference(Model::new("original", original));
+    let root = opening.folder.root();
+    let exact = runtime(config)?;
+    let devices = config.device.resolve()?;
+    let network = Inputs::network(config, root)?;
+    let session = session(config, devices, root)?;
     let reporter = &mut *opening.reporter;
     reporter.note(&format!("device: {}", session.describe()));
     for (one, other) in session.twins() {
@@ -204,9 +193,55 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
             "{one} and {other} look like one machine: if they are, they disturb each other"
         ));
     }
-    let mut work = Work::new(opening, session, events, threads);
+    let inputs = Inputs::open(config, root, network, reporter)?;
+    start::same_inputs(&mut opening, &inputs)?;
+
+    let dir = opening.folder.dir(EVENTS)?;
+    let events = EventWriter::create(&dir)
+        .map_err(|e| PipelineError::io(&dir, "write TensorBoard events", e))?;
+    let norms = start::norm_origin(&mut opening)?;
+    let mut prepared = Prepared::new(config, inputs, (exact, norms), opening.reporter)?;
+    original::restore(&mut opening, &mut prepared)?;
+    let original = prepared.deploy(&prepared.model.graph)?.bytes;
+    // A network that is trained in this run is written after its training.
+    if prepared.model.trained {
+        opening.folder.write(ORIGINAL, &original)?;
+    }
+    let mut work = Work::new(opening, session, events);
+    work.session.set_reference(Model::new("original", original));
     work.report_devices()?;
     Ok((work, prepared))
+}
+
+/// Starts the devices of a run in `root`.
+pub(crate) fn session(
+    config: &RunConfig,
+    devices: Vec<Resolved>,
+    root: &Path,
+) -> Result<Session, PipelineError> {
+    let store = store_of_run(&config.measurements, root)?;
+    let settings = SessionConfig {
+        attempts: config.search.measure_attempts,
+        final_effort: config.result.final_effort,
+        fleet: config.fleet.clone(),
+    };
+    Ok(Session::start(devices, Some(&store), settings)?)
+}
+
+/// Decides how training runs, and tries the given network. The ranges of integers are observed
+/// after that; otherwise the budget comes first, which takes less time.
+fn feasibility(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<Feasibility, PipelineError> {
+    if work.config.precision == PrecisionChoice::Joint {
+        start::training_setup(work, prepared)?;
+        start::classifies(work, prepared)?;
+        precision::run(work, prepared)?;
+        return start::feasibility(work, prepared);
+    }
+    let feasibility = start::feasibility(work, prepared)?;
+    start::training_setup(work, prepared)?;
+    start::classifies(work, prepared)?;
+    precision::run(work, prepared)?;
+    Ok(feasibility)
 }
 
 fn advance(
@@ -216,10 +251,9 @@ fn advance(
 ) -> Result<RunOutcome, PipelineError> {
     let (mut work, mut prepared) = open(opening)?;
     let work = &mut work;
-    precision::run(work, &mut prepared)?;
-    let feasibility = start::feasibility(work, &prepared)?;
+    let feasibility = feasibility(work, &mut prepared)?;
     if !work.folder.holds_run() {
-        let config = work.config.to_toml()?;
+        let config = work.config.annotated()?;
         work.folder.write(CONFIG_FILE, config.as_bytes())?;
     }
     let mut outcome = RunOutcome {
@@ -299,10 +333,10 @@ fn advance(
     let json = serde_json::to_vec_pretty(&data).map_err(|e| PipelineError::BadRecord {
         reason: e.to_string(),
     })?;
-    work.folder.write("report.json", &json)?;
+    work.folder.write(REPORT_DATA, &json)?;
     let mut pruned = rows.iter().filter(|r| r.role == NetworkRole::Pruned);
     outcome.within_budget = Some(pruned.any(|row| summary::is_within(row, &feasibility)));
-    outcome.model = Some(work.folder.path("pruned.onnx"));
+    outcome.model = Some(work.folder.path(RESULT));
     outcome.data = Some(data);
     Ok(outcome)
 }

@@ -7,19 +7,19 @@ use std::time::Duration;
 use datasets::Subset;
 use latency::Model;
 use latency::stats::Interval;
-use measuring::Effort;
+use measuring::{Effort, MeasuredRatio};
 use search::{CostKind, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
 use torch_exec::{Device, ExecOptions};
 use train::Runtime;
 
 use crate::chance::Hits;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, RunConfig};
 use crate::error::PipelineError;
+use crate::inputs::Inputs;
 use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
-use crate::progress::Reporter;
-use crate::records::{Key, Records};
+use crate::records::Key;
 use crate::work::{Opening, Threads, Work};
 
 /// Whether and how the budget can be met, from the measurement before training.
@@ -35,7 +35,7 @@ pub(crate) struct Feasibility {
 }
 
 pub(crate) const NORMS: Key<NormOrigin> = Key::new("norms");
-pub(crate) const INPUTS: Key<Inputs> = Key::new("inputs");
+pub(crate) const INPUTS: Key<Digests> = Key::new("inputs");
 pub(crate) const EXEC: Key<ExecOptions> = Key::new("exec");
 pub(crate) const STEADY: Key<usize> = Key::new("steady-threads");
 pub(crate) const CLASSIFIES: Key<Hits> = Key::new("classifies");
@@ -57,17 +57,14 @@ pub(crate) fn norm_origin(opening: &mut Opening<'_>) -> Result<NormOrigin, Pipel
 }
 
 /// Digests of the model, the training data and the test data.
-pub(crate) type Inputs = (String, String, String);
+pub(crate) type Digests = (String, String, String);
 
 /// Refuses to go on with other inputs than those that the run started with.
-pub(crate) fn same_inputs(
-    opening: &mut Opening<'_>,
-    prepared: &Prepared,
-) -> Result<(), PipelineError> {
+pub(crate) fn same_inputs(opening: &mut Opening<'_>, inputs: &Inputs) -> Result<(), PipelineError> {
     let now = (
-        prepared.model.sha256.clone(),
-        prepared.splits.train.identity(),
-        prepared.splits.test.identity(),
+        inputs.model.sha256.clone(),
+        inputs.splits.train.identity(),
+        inputs.splits.test.identity(),
     );
     let Some(then) = opening.records.get(&INPUTS)? else {
         return opening.records.finish(&INPUTS, &now);
@@ -95,19 +92,19 @@ const TYPICAL_KEEP: f64 = 0.6;
 /// Memory order, precision and number of threads of the training: as configured, or the fastest
 /// by a measurement that is made once a run, so that a resumed one goes on alike.
 pub(crate) fn training_setup(
-    opening: &mut Opening<'_>,
-    prepared: &Prepared,
-) -> Result<(ExecOptions, Threads), PipelineError> {
-    let batch = opening.config.batch.min(prepared.splits.train.len());
+    work: &mut Work<'_>,
+    prepared: &mut Prepared,
+) -> Result<(), PipelineError> {
+    let batch = work.config.batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
     let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
-    let mut options = match opening.config.exec {
+    let mut options = match work.config.exec {
         Some(options) => Some(options),
-        None => opening.records.get(&EXEC)?,
+        None => work.records.get(&EXEC)?,
     };
     // Operations on another device do not run on this processor's threads.
-    let choose = opening.config.threads == 0 && device == Device::Cpu;
-    let mut pace = opening.records.get(&PACE)?.filter(|_| choose);
+    let choose = work.config.threads == 0 && device == Device::Cpu;
+    let mut pace = work.records.get(&PACE)?.filter(|_| choose);
     if let Some(pace) = &mut pace {
         // The run may have moved to a smaller machine.
         pace.threads = pace.threads.min(train::cores());
@@ -130,7 +127,7 @@ pub(crate) fn training_setup(
             pace = paces.first().copied();
             if let (Some(pace), true) = (pace, paces.len() > 1) {
                 let measured: Vec<String> = paces.into_iter().map(Pace::words).collect();
-                opening.reporter.note(&format!(
+                work.reporter.note(&format!(
                     "training runs with {} of {} threads (measured: {})",
                     pace.threads,
                     train::cores(),
@@ -149,7 +146,7 @@ pub(crate) fn training_setup(
                 let measured = times
                     .iter()
                     .map(|t| format!("{} {:.0} images/s", t.options, rate(t.step)));
-                opening.reporter.note(&format!(
+                work.reporter.note(&format!(
                     "training runs {} (measured: {})",
                     fastest.options,
                     measured.collect::<Vec<_>>().join(", ")
@@ -157,28 +154,30 @@ pub(crate) fn training_setup(
                 if let Some(pace) = &mut pace {
                     pace.images_per_second = rate(fastest.step);
                 }
-                opening.records.finish(&EXEC, &fastest.options)?;
+                work.records.finish(&EXEC, &fastest.options)?;
                 options = Some(fastest.options);
             }
         }
         if let Some(pace) = &pace {
-            opening.records.finish(&PACE, pace)?;
+            work.records.finish(&PACE, pace)?;
         }
     }
-    let steady = match opening.records.get(&STEADY)? {
+    let steady = match work.records.get(&STEADY)? {
         Some(recorded) => recorded,
         None => {
             // A run of a version that did not measure threads has used the library's own number.
-            let chosen = pace.filter(|_| !opening.folder.holds_run());
+            let chosen = pace.filter(|_| !work.folder.holds_run());
             let threads = chosen.map_or_else(torch_exec::threads, |pace| pace.threads);
-            opening.records.finish(&STEADY, &threads)?;
+            work.records.finish(&STEADY, &threads)?;
             threads
         }
     };
     if let Some(pace) = pace {
         torch_exec::set_threads(pace.threads);
     }
-    Ok((options.unwrap_or_default(), Threads { pace, steady }))
+    prepared.runtime.options = options.unwrap_or_default();
+    work.run_with(Threads { pace, steady });
+    Ok(())
 }
 
 /// Images on which the given network is tried.
@@ -186,35 +185,73 @@ const TRIED: usize = 1000;
 
 /// Tries a trained network on some images of the search split, and warns where
 /// its accuracy is that of a guess.
-pub(crate) fn classifies(
-    records: &mut Records,
-    reporter: &mut dyn Reporter,
-    seed: u64,
-    prepared: &Prepared,
-) -> Result<(), PipelineError> {
+pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
     }
-    let hits = match records.get(&CLASSIFIES)? {
+    let hits = match work.records.get(&CLASSIFIES)? {
         Some(recorded) => recorded,
         None => {
             let all = Arc::clone(&prepared.splits.search);
-            let images = Subset::stratified(all, TRIED, seed, "tried")?;
+            let images = Subset::stratified(all, TRIED, work.config.seed, "tried")?;
             let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
             let hits = Hits::among(&images, accuracy.correct);
-            records.finish(&CLASSIFIES, &hits)?;
+            work.records.finish(&CLASSIFIES, &hits)?;
             hits
         }
     };
-    reporter.note(&format!(
+    work.reporter.note(&format!(
         "original on the search split: {}; {}",
         hits.figures(),
         hits.against()
     ));
     if let Some(warning) = hits.warning() {
-        reporter.warn(&warning);
+        work.reporter.warn(&warning);
     }
     Ok(())
+}
+
+/// The smallest network of a run.
+pub(crate) struct Smallest<'a> {
+    /// Its MACs.
+    pub macs: f64,
+    /// Those of the original.
+    pub full_macs: u64,
+    /// Its latency.
+    pub measured: &'a MeasuredRatio,
+}
+
+/// The costs that have a budget and their limits, where the smallest network meets them.
+///
+/// # Errors
+/// [`PipelineError::BudgetOutOfReach`] where it does not.
+pub(crate) fn within_reach(
+    config: &RunConfig,
+    smallest: &Smallest<'_>,
+) -> Result<(CostKind, Limits), PipelineError> {
+    let budget = &config.budget;
+    let cost = budget
+        .cost()
+        .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
+    let limits = budget.of_search().resolve(
+        cost,
+        &Reference {
+            macs: smallest.full_macs,
+            latency_ns: Some(smallest.measured.reference_ns),
+        },
+    )?;
+    let ratio = smallest.measured.ratio.value;
+    let hard = matches!(config.search.reward.mode, RewardMode::Budget);
+    if hard && limits.load(smallest.macs as u64, Some(ratio)) > 1.0 {
+        return Err(PipelineError::BudgetOutOfReach {
+            budget: budget.to_string(),
+            smallest: format!(
+                "takes {ratio:.3}x of the original's latency and {:.3}x of its MACs",
+                smallest.macs / smallest.full_macs as f64
+            ),
+        });
+    }
+    Ok((cost, limits))
 }
 
 /// Measures the smallest network, so that a budget out of reach ends the run before the training.
@@ -225,10 +262,6 @@ pub(crate) fn feasibility(
     if let Some(recorded) = work.records.get(&FEASIBILITY)? {
         return Ok(recorded);
     }
-    let budget = &work.config.budget;
-    let cost = budget
-        .cost()
-        .ok_or_else(|| ConfigError::value("budget", "give a budget"))?;
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
     let onnx = prepared.deploy_widths(&smallest.0)?.bytes;
@@ -241,13 +274,6 @@ pub(crate) fn feasibility(
         work.reporter.warn(&format!("of the device: {note}"));
     }
     let original_ns = measured.reference_ns;
-    let limits = budget.of_search().resolve(
-        cost,
-        &Reference {
-            macs: prepared.full_macs,
-            latency_ns: Some(original_ns),
-        },
-    )?;
     let ratio = measured.ratio;
     work.reporter.note(&format!(
         "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
@@ -256,18 +282,14 @@ pub(crate) fn feasibility(
         ratio.value,
         smallest_macs / 1e6
     ));
-    if matches!(work.config.search.reward.mode, RewardMode::Budget)
-        && limits.load(smallest_macs as u64, Some(ratio.value)) > 1.0
-    {
-        return Err(PipelineError::BudgetOutOfReach {
-            budget: budget.to_string(),
-            smallest: format!(
-                "takes {:.3}x of the original's latency and {:.3}x of its MACs",
-                ratio.value,
-                smallest_macs / prepared.full_macs as f64
-            ),
-        });
-    }
+    let (cost, limits) = within_reach(
+        work.config,
+        &Smallest {
+            macs: smallest_macs,
+            full_macs: prepared.full_macs,
+            measured: &measured,
+        },
+    )?;
     let feasibility = Feasibility {
         limits,
         cost,

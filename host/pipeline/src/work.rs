@@ -48,12 +48,7 @@ pub(crate) struct Work<'a> {
 }
 
 impl<'a> Work<'a> {
-    pub fn new(
-        opening: Opening<'a>,
-        session: Session,
-        events: EventWriter,
-        threads: Threads,
-    ) -> Self {
+    pub fn new(opening: Opening<'a>, session: Session, events: EventWriter) -> Self {
         let Opening {
             folder,
             config,
@@ -70,8 +65,16 @@ impl<'a> Work<'a> {
             session,
             news: DeviceNews::default(),
             events,
-            threads,
+            threads: Threads {
+                pace: None,
+                steady: torch_exec::threads(),
+            },
         }
+    }
+
+    /// Computes with these numbers of threads from now on; until then, with the library's own.
+    pub fn run_with(&mut self, threads: Threads) {
+        self.threads = threads;
     }
 
     /// Reports devices that were set aside or returned.

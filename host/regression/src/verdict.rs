@@ -34,12 +34,13 @@ pub enum Severity {
 }
 
 impl Severity {
-    /// Returns the exit code of a guard with this result.
+    /// Returns the exit code of a guard with this result: that of a limit that is not met for a
+    /// regression, and that of an error where nothing could be compared.
     pub fn exit_code(self) -> u8 {
         match self {
             Self::Success => 0,
-            Self::Failure => 1,
-            Self::Error => 2,
+            Self::Error => 1,
+            Self::Failure => 3,
         }
     }
 }

@@ -11,8 +11,8 @@ pub struct GroupSpace {
     pub name: String,
     /// Number of channels in the unpruned network.
     pub channels: usize,
-    /// Admissible widths, ascending, ending with `channels`. A width of 0 removes the group and
-    /// with it its branch.
+    /// Admissible widths, ascending, ending with `channels` where the group may stay whole. A
+    /// width of 0 removes the group and with it its branch.
     pub widths: Vec<usize>,
     /// The width in every uniform configuration; the one nearest to its ratio if absent.
     #[serde(default, skip_serializing_if = "Option::is_none")]

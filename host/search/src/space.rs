@@ -37,7 +37,7 @@ impl Space {
     ///
     /// # Errors
     /// [`SearchError::InvalidSpace`] if there is no group, or if a group's widths are not
-    /// strictly ascending or do not end with its full width of at least 1.
+    /// strictly ascending or do not end with a width from 1 to its full one.
     pub fn new(groups: Vec<GroupSpace>) -> Result<Self, SearchError> {
         if groups.is_empty() {
             return Err(SearchError::InvalidSpace {
@@ -47,14 +47,17 @@ impl Space {
         }
         for group in &groups {
             let ascending = group.widths.windows(2).all(|w| w[0] < w[1]);
-            let ends = group.channels > 0 && group.widths.last() == Some(&group.channels);
+            let ends = group
+                .widths
+                .last()
+                .is_some_and(|&w| 0 < w && w <= group.channels);
             let admits = group.uniform.is_none_or(|w| group.widths.contains(&w));
             if !ascending || !ends || !admits {
                 return Err(SearchError::InvalidSpace {
                     group: group.name.clone(),
                     reason: format!(
-                        "widths {:?} must ascend to the full width {}, which is at least 1, and \
-                         hold the uniform one",
+                        "widths {:?} must ascend to one from 1 to the full width {}, and hold the \
+                         uniform one",
                         group.widths, group.channels
                     ),
                 });
@@ -73,7 +76,7 @@ impl Space {
         self.groups.is_empty()
     }
 
-    /// Returns every group at full width.
+    /// Returns every group at full width, as in the unpruned network. A group may admit less only.
     pub fn full(&self) -> Widths {
         Widths(self.groups.iter().map(|g| g.channels).collect())
     }
@@ -207,7 +210,7 @@ mod tests {
 
     #[test]
     fn invalid_spaces_are_refused() {
-        for widths in [vec![], vec![0], vec![4, 4, 8], vec![8, 4], vec![4]] {
+        for widths in [vec![], vec![0], vec![4, 4, 8], vec![8, 4], vec![4, 9]] {
             let group = GroupSpace {
                 name: "g".into(),
                 channels: 8,

@@ -132,6 +132,9 @@ fn print(inspection: &Inspection, args: &Args) {
         }
     }
     say_part!("{}", figures(inspection));
+    for (key, value) in &inspection.provenance {
+        say!("{:<16} {value}", key.replace('_', " "));
+    }
     for warning in &inspection.warnings {
         say!("warning: {warning}");
     }
@@ -209,6 +212,7 @@ mod tests {
     fn inspection(macs: Option<u64>, missing: Missing) -> Inspection {
         Inspection {
             opset: 17,
+            provenance: Vec::new(),
             nodes: 9,
             inputs: Vec::new(),
             outputs: Vec::new(),

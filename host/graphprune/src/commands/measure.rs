@@ -8,6 +8,7 @@ use pipeline::{
     DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
 };
 
+use crate::exit;
 use crate::options::{InputSizes, Usage};
 use crate::output::{note, say, say_part};
 
@@ -92,7 +93,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             note!("{} takes longer than {budget} on {}", m.name, m.device);
         }
     }
-    Ok(ExitCode::from(if within { 0 } else { 3 }))
+    Ok(exit::met(within))
 }
 
 /// One line a model, one column a device: the ratio to the reference, the latency of the

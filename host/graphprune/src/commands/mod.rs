@@ -3,7 +3,9 @@
 pub mod apply;
 pub mod bench;
 pub mod completions;
+pub mod config;
 pub mod device;
+pub mod diff;
 pub mod explain;
 pub mod inspect;
 pub mod measure;

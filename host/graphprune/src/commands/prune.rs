@@ -3,9 +3,10 @@
 
 use std::process::ExitCode;
 
-use pipeline::{Reporter as _, RunOutcome, Stage};
+use pipeline::{PlanLine, Reporter as _, RunOutcome, Stage, StopFlag};
 
-use crate::options::RunOptions;
+use crate::exit;
+use crate::options::{RunOptions, Usage};
 use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
@@ -16,6 +17,8 @@ use crate::waiting;
 #[command(after_help = "Examples:\n  \
     graphprune prune resnet20.onnx --data cifar10:cifar-10-batches-bin --device local --latency 0.7x --out runs/a\n  \
     graphprune prune model.onnx --data folder:photos --latency 12ms --config my.toml --out runs/b\n  \
+    graphprune prune model.onnx --data folder:photos --latency 0.8x,0.6x,0.4x --out runs/set\n  \
+    graphprune prune model.onnx --data folder:photos --latency 12ms --out runs/b --dry-run\n  \
     graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c\n  \
     graphprune prune --out runs/a --resume")]
 pub struct Args {
@@ -31,7 +34,13 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 /// Runs all stages up to `stage` and prints the result.
 pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     waiting::asleep();
+    if options.dry_run {
+        return describe(options);
+    }
     let stop = stop::on_interrupt()?;
+    if options.is_set() {
+        return advance_set(options, stage, &stop);
+    }
     let mut run = options.open()?;
     let mut terminal = Terminal::new(options.quiet);
     terminal.note(&format!("budget: {}", run.config().budget.words()));
@@ -41,11 +50,54 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     } else {
         print(&outcome);
     }
-    Ok(if outcome.within_budget == Some(false) {
-        ExitCode::from(3)
+    Ok(exit::met(outcome.within_budget != Some(false)))
+}
+
+/// Makes a network for each of several budgets.
+fn advance_set(options: &RunOptions, stage: Stage, stop: &StopFlag) -> anyhow::Result<ExitCode> {
+    if stage != Stage::Export {
+        return Err(Usage::error(
+            "several latency budgets: only `graphprune prune` takes them; give one to a single stage",
+        ));
+    }
+    let set = options.open_set()?;
+    let outcome = set.advance(stop, &mut Terminal::new(options.quiet))?;
+    if options.json {
+        say!("{}", serde_json::to_string_pretty(&outcome)?);
     } else {
-        ExitCode::SUCCESS
-    })
+        say!("{}", pipeline::table(&outcome.data));
+        for member in &outcome.members {
+            match &member.model {
+                Some(model) => say!("{}: {}", member.budget, model.display()),
+                None => say!("{}: no network", member.budget),
+            }
+        }
+    }
+    Ok(exit::met(outcome.members.iter().all(|of| of.within_budget)))
+}
+
+/// Checks the run and prints what it would do.
+fn describe(options: &RunOptions) -> anyhow::Result<ExitCode> {
+    let mut terminal = Terminal::new(options.quiet);
+    let plan = pipeline::dry_run(options.configuration()?, &options.out, &mut terminal)?;
+    if options.json {
+        say!("{}", serde_json::to_string_pretty(&plan)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    say!("checked");
+    plan.checked.iter().for_each(line);
+    say!("\nthe run would do");
+    plan.stages.iter().for_each(line);
+    say!(
+        "\n{} images pass through its trainings: about {} min, and the measurements besides. Nothing was started.",
+        plan.training_images,
+        (plan.training_seconds / 60.0).ceil()
+    );
+    Ok(ExitCode::SUCCESS)
+}
+
+fn line(line: &PlanLine) {
+    say!("  {:<17}  {}", line.name, line.text);
 }
 
 fn print(outcome: &RunOutcome) {

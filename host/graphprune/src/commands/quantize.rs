@@ -9,6 +9,7 @@ use pipeline::{
     RangeMethod, SamplingEffort, quantize,
 };
 
+use crate::exit;
 use crate::options::{InputSizes, Usage};
 use crate::output::say;
 use crate::progress::Terminal;
@@ -110,11 +111,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         print(&quantized);
     }
-    Ok(ExitCode::from(if quantized.chosen.is_some() {
-        0
-    } else {
-        3
-    }))
+    Ok(exit::met(quantized.chosen.is_some()))
 }
 
 /// `model.onnx` as `model.int8.onnx`.

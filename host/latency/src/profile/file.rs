@@ -5,12 +5,12 @@ use std::collections::BTreeMap;
 use agent_protocol::{
     BoardSpec, Conditions, Limits, Optimisation, Provider, RuntimeOptions, Sampling,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use super::settings::{AgentSettings, Knowledge, Profile, TransportKind};
 
 /// A profile's file.
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub(super) struct ProfileFile {
     name: String,
@@ -51,11 +51,29 @@ impl From<ProfileFile> for Profile {
     }
 }
 
+impl From<Profile> for ProfileFile {
+    fn from(profile: Profile) -> Self {
+        Self {
+            name: profile.name,
+            description: profile.description,
+            transport: profile.transport,
+            address: profile.address,
+            agent: profile.agent,
+            runtime: profile.runtime.into(),
+            sampling: profile.sampling.into(),
+            limits: profile.limits.into(),
+            conditions: profile.conditions.into(),
+            board: profile.board,
+            knowledge: profile.knowledge,
+        }
+    }
+}
+
 /// Defines a table whose keys are the fields of one of the protocol's types, with the defaults of
 /// that type.
 macro_rules! table {
     ($table:ident for $target:ident { $($key:ident: $kind:ty),* $(,)? }) => {
-        #[derive(Deserialize)]
+        #[derive(Serialize, Deserialize)]
         #[serde(default, deny_unknown_fields)]
         struct $table {
             $($key: $kind),*
@@ -63,7 +81,13 @@ macro_rules! table {
 
         impl Default for $table {
             fn default() -> Self {
-                let $target { $($key),* } = $target::default();
+                $target::default().into()
+            }
+        }
+
+        impl From<$target> for $table {
+            fn from(target: $target) -> Self {
+                let $target { $($key),* } = target;
                 Self { $($key),* }
             }
         }
@@ -107,12 +131,24 @@ table!(ConditionsTable for Conditions {
     governor: Option<String>,
 });
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 struct RuntimeTable {
     providers: Vec<ProviderTable>,
     strict: bool,
     optimisation: OptimisationWord,
+}
+
+impl From<RuntimeOptions> for RuntimeTable {
+    fn from(options: RuntimeOptions) -> Self {
+        let provider = |Provider { name, options }| ProviderTable { name, options };
+        Self {
+            // Values before tables.
+            strict: options.strict,
+            optimisation: options.optimisation.into(),
+            providers: options.providers.into_iter().map(provider).collect(),
+        }
+    }
 }
 
 impl From<RuntimeTable> for RuntimeOptions {
@@ -125,7 +161,7 @@ impl From<RuntimeTable> for RuntimeOptions {
     }
 }
 
-#[derive(Deserialize)]
+#[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 struct ProviderTable {
     name: String,
@@ -142,7 +178,7 @@ impl From<ProviderTable> for Provider {
     }
 }
 
-#[derive(Default, Deserialize)]
+#[derive(Default, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 enum OptimisationWord {
     None,
@@ -150,6 +186,17 @@ enum OptimisationWord {
     Extended,
     #[default]
     All,
+}
+
+impl From<Optimisation> for OptimisationWord {
+    fn from(optimisation: Optimisation) -> Self {
+        match optimisation {
+            Optimisation::None => Self::None,
+            Optimisation::Basic => Self::Basic,
+            Optimisation::Extended => Self::Extended,
+            Optimisation::All => Self::All,
+        }
+    }
 }
 
 impl From<OptimisationWord> for Optimisation {

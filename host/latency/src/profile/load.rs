@@ -102,6 +102,19 @@ impl Profile {
         })
     }
 
+    /// Returns the profile as TOML with every setting, those that take their defaults included.
+    ///
+    /// # Errors
+    /// Fails if a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String, LatencyError> {
+        toml::to_string_pretty(&ProfileFile::from(self.clone())).map_err(|error| {
+            LatencyError::Profile {
+                origin: self.name.clone(),
+                problems: vec![error.to_string()],
+            }
+        })
+    }
+
     /// Reads a profile from a file.
     ///
     /// # Errors
@@ -166,6 +179,8 @@ mod tests {
         for name in Profile::NAMES {
             let profile = Profile::find(name).unwrap();
             assert_eq!(profile.name, name);
+            let whole = profile.to_toml().unwrap();
+            assert_eq!(Profile::parse(&whole, name).unwrap(), profile, "{whole}");
             assert!(!profile.description.is_empty(), "{name}");
             assert_eq!(profile.address, None, "{name}");
             if name != "local" {

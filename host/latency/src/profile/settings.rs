@@ -6,12 +6,12 @@ use agent_protocol::{
     BoardSpec, Conditions, DeviceInfo, Limits, RuntimeOptions, Sampling, memory_in_words,
     runtime_in_words,
 };
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 use crate::{MeasureRequest, Model};
 
 /// The kind of connection to an agent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "lowercase")]
 pub enum TransportKind {
     /// A process on this machine.
@@ -39,7 +39,7 @@ impl fmt::Display for TransportKind {
 }
 
 /// The agent that a device needs.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct AgentSettings {
     /// The agent's target triple, such as `aarch64-unknown-linux-gnu`; empty to detect it on the
@@ -54,7 +54,7 @@ pub struct AgentSettings {
 }
 
 /// Notes on the device of a profile.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Knowledge {
     /// Facts with their sources.

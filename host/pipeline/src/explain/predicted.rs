@@ -8,8 +8,9 @@ use super::attribute::{Shares, split};
 use super::layout::Layout;
 use super::pair::Pair;
 use crate::error::PipelineError;
+use crate::inputs::width_space;
 use crate::kernels::own_kernels;
-use crate::prepare::{width_space, widths_with};
+use crate::prepare::widths_with;
 use crate::progress::{Reporter, StopFlag};
 
 /// Times of the layers of both networks, from kernels measured alone.

@@ -44,7 +44,12 @@ impl Subject {
                     .map_err(|e| PipelineError::io(&config, "read the configuration", e))?;
                 let config = RunConfig::stored(&text, config)?;
                 let original = root.join(ORIGINAL);
-                (original, root.join(pruned), config.device, config.groups)
+                (
+                    original,
+                    root.join(pruned),
+                    config.device,
+                    config.groups.analysis(),
+                )
             }
         };
         if let Some(attention) = request.attention {

@@ -9,9 +9,10 @@ use search::{Space, WidthGrid};
 use super::request::PredictRequest;
 use crate::config::ModelSource;
 use crate::error::PipelineError;
+use crate::inputs::width_space;
 use crate::missing::all_counted;
 use crate::model::{load_model, read_spec, refuse_training};
-use crate::prepare::{share_of_units, width_space};
+use crate::prepare::share_of_units;
 
 /// The network of a prediction.
 pub(super) struct Subject {

@@ -41,6 +41,9 @@ impl Calibration {
 
 pub(crate) const CALIBRATION: Key<Vec<Calibration>> = Key::new("calibration");
 
+/// Networks that another run of the set has measured.
+pub(crate) const LEARNED_BEFORE: Key<Vec<Calibration>> = Key::new("learned-before");
+
 /// Measures the configurations, or reads back those of an earlier call. `donor` is the device
 /// whose kernels are used in place of this one's.
 pub(crate) fn run(
@@ -60,7 +63,9 @@ pub(crate) fn run(
         return Ok(recorded);
     }
     work.reporter.begin("latency calibration", 0, most);
-    let (mut predictor, load) = CostModel::new(prepared, feasibility, [])?.into_parts();
+    let before = work.records.get(&LEARNED_BEFORE)?.unwrap_or_default();
+    let samples = before.iter().map(Calibration::sample);
+    let (mut predictor, load) = CostModel::new(prepared, feasibility, samples)?.into_parts();
     let mut networks = NearBudget {
         prepared,
         load,
@@ -90,7 +95,7 @@ pub(crate) fn run(
         device: Some(of.measured.device),
         measuring_ns: nanoseconds(of.took),
     });
-    let calibration = calibration.collect();
+    let calibration = before.into_iter().chain(calibration).collect();
     work.records.finish(&CALIBRATION, &calibration)?;
     Ok(calibration)
 }

@@ -12,10 +12,11 @@ use train::evaluate;
 
 use crate::closeness::{HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
-use crate::folder::{ORIGINAL, RunFolder};
+use crate::folder::{ORIGINAL, RESULT, RunFolder};
 use crate::on_device::{Feed, outputs_on_device};
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
+use crate::provenance::Provenance;
 use crate::records::{Key, Records};
 use crate::work::Work;
 
@@ -23,8 +24,6 @@ use crate::work::Work;
 /// libtorch, as a share of the output's spread. Deep networks differ by up to 3e-4 between
 /// runtimes.
 const TOLERANCE: f64 = 1e-3;
-
-const RESULT: &str = "pruned.onnx";
 
 /// The file of a result that is slower than the original, under a name that prevents its
 /// deployment by accident.
@@ -139,11 +138,28 @@ pub(crate) fn run(
     let refused =
         role == NetworkRole::Pruned && ratio.ratio.low > 1.0 && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
-    // The original is there since it was read or trained.
-    if role != NetworkRole::Original {
-        work.folder.write(&file, &deployed.bytes)?;
-    }
     let accuracy = evaluate(computed, prepared.splits.test.as_ref(), 250, prepared.exact)?;
+    let given = &prepared.model;
+    let mut onnx = deployed.bytes;
+    if role != NetworkRole::Original {
+        let tested = format!("{:.4} of {} images", accuracy.share(), accuracy.total);
+        let stamped = Provenance::new(&given.name, &given.sha256)
+            .with("device", work.session.describe())
+            .with("budget", work.config.budget.words())
+            .with("test_accuracy", tested)
+            .with_latency(&ratio)
+            .with("macs", deployed.costs.macs.to_string())
+            .with("parameters", deployed.costs.parameters.to_string())
+            .with("strategy", work.config.strategy().name())
+            .with("seed", work.config.seed.to_string())
+            .stamp(&onnx);
+        onnx = stamped.map_err(|source| PipelineError::Model {
+            model: role.to_string(),
+            source,
+        })?;
+        // The original is there since it was read or trained.
+        work.folder.write(&file, &onnx)?;
+    }
     let row = FinalRow {
         role,
         widths: widths.to_vec(),
@@ -152,7 +168,7 @@ pub(crate) fn run(
         test_images: accuracy.total,
         macs: deployed.costs.macs,
         parameters: deployed.costs.parameters,
-        bytes: deployed.bytes.len() as u64,
+        bytes: onnx.len() as u64,
         ratio: Some(ratio),
         checks,
         difference: Some(difference),

@@ -146,7 +146,13 @@ fn measure(
         .iter()
         .map(|g| g.widths.clone())
         .collect();
-    let plan = ProbePlan::new(&prepared.table, &all);
+    // Curves begin at the full width, whether or not the search may take it.
+    let probed = all.iter().zip(prepared.space.full().0);
+    let probed = probed.map(|(widths, full)| match widths.last() {
+        Some(&last) if last < full => widths.iter().copied().chain([full]).collect(),
+        _ => widths.clone(),
+    });
+    let plan = ProbePlan::new(&prepared.table, &probed.collect::<Vec<_>>());
     let count = plan.points().len() as u64;
     let clock = Instant::now();
     let config = &work.config.knowledge;

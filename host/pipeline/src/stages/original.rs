@@ -89,5 +89,5 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
     work.folder.write(ORIGINAL, &original)?;
     work.records.finish(&TRAINED, &trained)?;
     work.session.set_reference(Model::new("original", original));
-    start::classifies(work.records, work.reporter, work.config.seed, prepared)
+    start::classifies(work, prepared)
 }

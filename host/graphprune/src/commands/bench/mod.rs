@@ -27,7 +27,7 @@ use crate::output::{self, note, say, say_part};
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  graphprune bench models/ --device pi4 --save-baseline main\n  graphprune bench models/ --device pi4 --baseline main --fail-above 3%\n  graphprune bench runs/resnet20 net.onnx --baseline main --junit bench.xml --markdown summary.md --report history.html\n  graphprune bench history --model net\n\nExit codes: 0 fine, 1 a regression, 2 something could not be measured or compared."
+    after_help = "Examples:\n  graphprune bench models/ --device pi4 --save-baseline main\n  graphprune bench models/ --device pi4 --baseline main --fail-above 3%\n  graphprune bench runs/resnet20 net.onnx --baseline main --junit bench.xml --markdown summary.md --report history.html\n  graphprune bench history --model net\n\nExit codes: 0 no regression, 3 a regression, 1 something could not be measured or compared."
 )]
 pub struct Args {
     #[command(subcommand)]

@@ -5,12 +5,13 @@ use std::process::ExitCode;
 use latency::{Grade, Patience, examine};
 
 use super::which::Which;
+use crate::exit;
 use crate::output::say;
 
 /// Check that a device can measure, and report conditions that would distort its figures.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 the device is fit for measuring, possibly with warnings; 1 it is not."
+    after_help = "Exit codes: 0 the device is fit for measuring, possibly with warnings; 3 it is not."
 )]
 pub struct Args {
     #[command(flatten)]
@@ -45,5 +46,5 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             }
         }
     }
-    Ok(ExitCode::from(u8::from(!found.is_well())))
+    Ok(exit::met(found.is_well()))
 }

@@ -6,6 +6,7 @@ mod doctor;
 mod enroll;
 mod list;
 mod monitor;
+mod profile;
 mod remove;
 mod which;
 
@@ -32,6 +33,7 @@ enum Command {
     Deploy(deploy::Args),
     Doctor(doctor::Args),
     Monitor(monitor::Args),
+    Profile(profile::Args),
     Enroll(enroll::Args),
 }
 
@@ -44,6 +46,7 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         Command::Deploy(args) => deploy::run(args),
         Command::Doctor(args) => doctor::run(&args),
         Command::Monitor(args) => monitor::run(&args),
+        Command::Profile(args) => profile::run(&args),
         Command::Enroll(args) => enroll::run(args),
     }
 }

@@ -1,0 +1,290 @@
+//! What a run would do: everything that is checked before anything takes long, and the stages that
+//! follow. Nothing is written.
+
+use std::path::Path;
+
+use channels::{PrunePlan, importance_order};
+use latency::Model;
+use latency_model::{CostTable, ProbePlan};
+use measuring::{Effort, Session, SessionConfig};
+use onnx_graph::quantize::Scheme;
+use search::{CostKind, Space};
+use serde::Serialize;
+use torch_exec::Device;
+
+use crate::config::{RunConfig, StrategyKind};
+use crate::error::PipelineError;
+use crate::folder::RunFolder;
+use crate::inputs::{Inputs, searched_space};
+use crate::prepare::{deployed, runtime};
+use crate::progress::Reporter;
+use crate::stages::repair::needs_joint_training;
+use crate::start::{Smallest, within_reach};
+
+/// Keep ratio of the network whose training is timed.
+const TYPICAL_KEEP: f64 = 0.6;
+
+/// A check that was passed, or a stage that would run.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct PlanLine {
+    /// What was checked, or the stage.
+    pub name: String,
+    /// What was found, or what the stage does.
+    pub text: String,
+}
+
+/// What a run would do.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct RunPlan {
+    /// What was checked.
+    pub checked: Vec<PlanLine>,
+    /// The stages in their order.
+    pub stages: Vec<PlanLine>,
+    /// Images that pass through the trainings of the run, forwards and backwards.
+    pub training_images: u64,
+    /// About how long the trainings take, by timing a few steps, seconds.
+    pub training_seconds: f64,
+}
+
+/// Checks a run in `out` without starting it: the device of the training, the devices, the
+/// network, the data, the budget, the folder and its disk. The smallest network is measured, and a
+/// few steps of training are timed.
+///
+/// # Errors
+/// Those with which the run would end before its first long stage.
+pub fn dry_run(
+    config: RunConfig,
+    out: &Path,
+    reporter: &mut dyn Reporter,
+) -> Result<RunPlan, PipelineError> {
+    let config = config.settled()?;
+    config.check()?;
+    RunFolder::check(out)?;
+    let runtime = runtime(&config)?;
+    let devices = config.device.resolve()?;
+    let network = Inputs::network(&config, out)?;
+    let settings = SessionConfig {
+        attempts: config.search.measure_attempts,
+        final_effort: config.result.final_effort,
+        fleet: config.fleet.clone(),
+    };
+    let mut session = Session::start(devices, None, settings)?;
+    let inputs = Inputs::open(&config, out, network, reporter)?;
+    let space = searched_space(&inputs.model.graph, &inputs.model.analysis, &config)?;
+    let planned = Planned {
+        table: CostTable::new(&inputs.model.graph, &inputs.model.analysis),
+        config: &config,
+        inputs: &inputs,
+        space: &space,
+    };
+    let budget = planned.budget(&mut session)?;
+    let line = |name: &str, text: String| PlanLine {
+        name: name.to_owned(),
+        text,
+    };
+    let checked = vec![
+        line("folder", format!("{} can hold a run", out.display())),
+        line("network", inputs.describe()),
+        line("data", planned.data()),
+        line("device", session.describe()),
+        line("budget", budget),
+        line("training", format!("on {}", config.train_on)),
+    ];
+    let training_images = planned.training_images();
+    let rate = planned.images_per_second(runtime.device)?;
+    Ok(RunPlan {
+        checked,
+        stages: planned.stages(),
+        training_images,
+        training_seconds: training_images as f64 / rate.max(f64::MIN_POSITIVE),
+    })
+}
+
+/// A run that is described.
+struct Planned<'a> {
+    config: &'a RunConfig,
+    inputs: &'a Inputs,
+    space: &'a Space,
+    table: CostTable,
+}
+
+impl Planned<'_> {
+    fn data(&self) -> String {
+        let classes = self.inputs.splits.train.classes();
+        let shown: Vec<&str> = classes.iter().take(3).map(String::as_str).collect();
+        let more = if classes.len() > 3 { ", ..." } else { "" };
+        let data = self.config.data.as_ref().map(ToString::to_string);
+        format!(
+            "{}: {} classes ({}{more}), as many as the network has",
+            data.unwrap_or_default(),
+            classes.len(),
+            shown.join(", ")
+        )
+    }
+
+    /// Measures the smallest network, and checks that it meets the budget.
+    fn budget(&self, session: &mut Session) -> Result<String, PipelineError> {
+        let smallest = self.space.smallest();
+        let full_macs = self.table.macs(&self.space.full().0).round() as u64;
+        let macs = self.table.macs(&smallest.0);
+        let original = self.deployed(&self.space.full().0)?;
+        session.set_reference(Model::new("original", original));
+        let model = Model::new("smallest", self.deployed(&smallest.0)?);
+        let measured = session.ratio(model, Effort::Search)?;
+        within_reach(
+            self.config,
+            &Smallest {
+                macs,
+                full_macs,
+                measured: &measured,
+            },
+        )?;
+        Ok(format!(
+            "{}; the smallest network takes {:.3}x of its {:.3} ms and has {:.3}x of its MACs",
+            self.config.budget.words(),
+            measured.ratio.value,
+            measured.reference_ns / 1e6,
+            macs / full_macs as f64
+        ))
+    }
+
+    /// The network with so many units of each group as it is deployed.
+    fn deployed(&self, widths: &[usize]) -> Result<Vec<u8>, PipelineError> {
+        let model = &self.inputs.model;
+        let cut = self.cut(widths)?;
+        let batch = model.batch.filter(|_| !self.config.result.dynamic_batch);
+        let scheme = Scheme::of(&model.graph);
+        let deployed = deployed(&cut, scheme.as_ref(), batch);
+        let deployed = deployed.map_err(|source| PipelineError::Model {
+            model: model.name.clone(),
+            source,
+        })?;
+        Ok(deployed.bytes)
+    }
+
+    fn cut(&self, widths: &[usize]) -> Result<onnx_graph::Graph, PipelineError> {
+        let model = &self.inputs.model;
+        let order = importance_order(&model.graph, &model.analysis);
+        let plan = PrunePlan::from_widths(&model.analysis, &order, widths)?;
+        Ok(channels::prune(&model.graph, &model.analysis, &plan)?)
+    }
+
+    fn images_per_second(&self, device: Device) -> Result<f64, PipelineError> {
+        let batch = self.config.batch.min(self.inputs.splits.train.len()).max(1);
+        let typical = self.cut(&self.space.uniform(TYPICAL_KEEP).0)?;
+        let times = train::step_times(&typical, self.inputs.model.input, batch, device)?;
+        let fastest = times.first().map_or(0.0, |time| time.step.as_secs_f64());
+        Ok(batch as f64 / fastest.max(1e-9))
+    }
+
+    fn baselines(&self) -> Vec<StrategyKind> {
+        let main = self.config.strategy();
+        let all = self.config.result.baselines.iter().copied();
+        all.filter(|&kind| kind != main).collect()
+    }
+
+    /// Candidates of the short fine-tuning.
+    fn halved(&self) -> usize {
+        let result = &self.config.result;
+        let is_halved =
+            self.config.strategy().uses_halving() && result.halving.candidates > result.candidates;
+        if is_halved {
+            result.halving.candidates
+        } else {
+            0
+        }
+    }
+
+    fn training_images(&self) -> u64 {
+        let config = self.config;
+        let joint = if needs_joint_training(config) {
+            config.joint.epochs
+        } else {
+            0
+        };
+        let original = if self.inputs.model.trained {
+            0
+        } else {
+            config.original.epochs
+        };
+        let short = self.halved() * config.result.halving.epochs;
+        let full = config.result.candidates + self.baselines().len();
+        let epochs = original + joint + short + full * config.finetune.epochs;
+        (epochs * self.inputs.splits.train.len()) as u64
+    }
+
+    fn stages(&self) -> Vec<PlanLine> {
+        let config = self.config;
+        let mut stages = Vec::new();
+        let mut add = |name: &str, text: String| {
+            stages.push(PlanLine {
+                name: name.to_owned(),
+                text,
+            });
+        };
+        if !self.inputs.model.trained {
+            let epochs = config.original.epochs;
+            add("training of the original", format!("{epochs} epochs"));
+        }
+        let images = config.importance.images.min(self.inputs.splits.train.len());
+        add(
+            "importance",
+            format!(
+                "{} on {images} training images",
+                config.importance.criterion.name()
+            ),
+        );
+        let has_latency = config.budget.cost() != Some(CostKind::Macs);
+        if has_latency && config.knowledge.kernels {
+            let groups = self.space.groups.iter();
+            let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
+            let count = ProbePlan::new(&self.table, &widths).points().len();
+            add("kernels", format!("{count} measured alone"));
+        }
+        if has_latency && config.search.calibration > 0 {
+            let most = config.search.calibration;
+            add(
+                "latency model",
+                format!("at most {most} whole networks measured"),
+            );
+        }
+        if needs_joint_training(config) {
+            let epochs = config.joint.epochs;
+            add(
+                "joint training",
+                format!("{epochs} epochs of the Graph PruningNet"),
+            );
+        }
+        let main = config.strategy();
+        let tried =
+            |kind: StrategyKind, episodes| format!("{}, {episodes} configurations", kind.name());
+        add("search", tried(main, config.episodes()));
+        for kind in self.baselines() {
+            add(
+                "baseline",
+                tried(kind, kind.baseline_episodes(config.episodes())),
+            );
+        }
+        let (halved, epochs) = (self.halved(), config.result.halving.epochs);
+        if halved > 0 {
+            add(
+                "short fine-tuning",
+                format!("{halved} candidates, {epochs} epochs each"),
+            );
+        }
+        let count = config.result.candidates + self.baselines().len();
+        let epochs = config.finetune.epochs;
+        add(
+            "fine-tuning",
+            format!("{count} networks, {epochs} epochs each"),
+        );
+        let test = self.inputs.splits.test.len();
+        add(
+            "result",
+            format!(
+                "exported, compared, measured over several processes, tested once on {test} images"
+            ),
+        );
+        stages
+    }
+}
