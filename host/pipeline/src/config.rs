@@ -14,6 +14,7 @@ mod budget;
 mod device;
 mod error;
 mod importance;
+mod memory;
 mod model;
 mod precision;
 mod recipe;
@@ -25,6 +26,7 @@ mod strategy;
 mod tests;
 
 pub use budget::{BudgetConfig, LatencyBudget};
+pub use memory::Bytes;
 pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use importance::{Criterion, ImportanceConfig};

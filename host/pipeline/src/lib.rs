@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod board;
 mod chance;
 mod closeness;
 #[cfg(test)]
@@ -46,9 +47,10 @@ mod summary;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
+pub use board::{BoardNeeds, MemoryLimits};
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
+    BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
     ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, PrecisionChoice,
     ResultConfig, RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode,
     WeightOrigin,
@@ -60,6 +62,7 @@ pub use error::PipelineError;
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inspect::{
+    BoardInspection, board_by_name,
     FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model,
     zoo_networks,
 };

@@ -16,12 +16,14 @@ use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, Prunable, Runtime};
 
+use crate::board::{Board, BoardNeeds, MemoryLimits};
 use crate::config::{ConfigError, ModelSource, RunConfig};
 use crate::data::{ClassifierData, check_classes, data_doubts};
 use crate::error::PipelineError;
 use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
+use crate::quantize::in_integers;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -55,6 +57,8 @@ pub(crate) struct Prepared {
     /// How the layers of the given network are quantised, if they are. Layers keep integers in
     /// what is deployed.
     pub scheme: Option<Scheme>,
+    /// The bare-metal board that the networks are for.
+    pub board: Option<Board>,
     /// The parts whose precision the search decides. A configuration has an entry for each after
     /// the widths of the groups.
     pub open: Option<OpenPrecision>,
@@ -102,10 +106,23 @@ impl Prepared {
             }
         };
         model.accept_training(config.training_mode)?;
+        let board = Board::of(&config.device, &config.budget)?;
+        let (limits, has_board) = (&config.budget, board.is_some());
+        if !has_board && (limits.ram.is_some() || limits.flash.is_some()) {
+            return Err(ConfigError::value(
+                "budget",
+                "RAM and flash are limits of bare-metal boards, and the device is none",
+            )
+            .into());
+        }
         if let Some(warning) = model.training_warning() {
             reporter.warn(&warning);
         }
         check_classes(&model, &splits)?;
+        let model = match &board {
+            Some(board) => for_board(model, board, &splits, config, reporter)?,
+            None => model,
+        };
         let cost = costs(&model.graph);
         reporter.note(&format!(
             "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
@@ -145,6 +162,7 @@ impl Prepared {
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
             open: None,
+            board,
             scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
@@ -196,6 +214,23 @@ impl Prepared {
         let mut graph = fold_batch_norm(graph).map_err(fail)?;
         store_layers(&mut graph, scheme).map_err(fail)?;
         deploy(&graph, self.batch).map_err(fail)
+    }
+
+    /// What a deployed network needs of the board; `None` where there is no board.
+    pub fn board_needs(&self, deployed: &Graph) -> Result<Option<BoardNeeds>, PipelineError> {
+        let board = self.board.as_ref();
+        board
+            .map(|board| BoardNeeds::of(deployed, &board.spec, &self.model.name))
+            .transpose()
+    }
+
+    /// The memory of a deployed network as a share of what it may take; 0 where there is no board.
+    pub fn memory_load(&self, deployed: &Graph) -> Result<f64, PipelineError> {
+        let needs = self.board_needs(deployed)?;
+        let board = self.board.as_ref();
+        Ok(needs
+            .zip(board)
+            .map_or(0.0, |(needs, board)| needs.load(&board.limits)))
     }
 
     /// The network of a configuration as it is deployed, cut from the model's own weights: latency
@@ -308,6 +343,52 @@ pub(crate) fn widths_with(space: &Space, config: &[usize]) -> Vec<Vec<usize>> {
         all
     };
     groups.map(with).collect()
+}
+
+/// The network as a board runs it: in integers, quantised on training images if it is in floats.
+fn for_board(
+    model: LoadedModel,
+    board: &Board,
+    splits: &Splits,
+    config: &RunConfig,
+    reporter: &mut dyn Reporter,
+) -> Result<LoadedModel, PipelineError> {
+    let model = if board_plan::has_integers(&model.graph) {
+        model
+    } else if !model.trained {
+        return Err(PipelineError::UnfitModel {
+            model: model.name,
+            reason: "is not trained, and a board computes in integers, whose ranges are those of a trained network: train it \
+                     first, or give a file"
+                .into(),
+        });
+    } else {
+        let quantised = in_integers(&model, splits.train.as_ref(), config.seed)?;
+        reporter.note(&format!(
+            "{}: quantised to 8-bit integers for the board, on training images",
+            model.name
+        ));
+        LoadedModel {
+            analysis: channels::analyse_with(&quantised.graph, config.groups)?,
+            graph: quantised.graph,
+            ..model
+        }
+    };
+    let needs = BoardNeeds::of(&model.graph, &board.spec, &model.name)?;
+    reporter.note(&format!(
+        "{}: {}, most RAM for '{}'",
+        model.name,
+        needs.words(&board.limits),
+        needs.peak
+    ));
+    let own = MemoryLimits::of_profile(&board.spec);
+    if needs.load(&own) > 1.0 {
+        return Err(PipelineError::TooLargeForBoard {
+            needs: needs.words(&own),
+            model: model.name,
+        });
+    }
+    Ok(model)
 }
 
 fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
