@@ -67,6 +67,9 @@ enum Task {
         #[arg(long, value_name = "FILE")]
         runtime: Option<PathBuf>,
     },
+    /// Print the debug probes that are plugged in as JSON.
+    #[cfg(feature = "probe")]
+    Probes,
     /// One pass of a measurement, over standard input and output.
     #[command(hide = true)]
     Worker,
@@ -124,6 +127,13 @@ fn run() -> anyhow::Result<()> {
             });
             let mut out = std::io::stdout();
             writeln!(out, "{}", serde_json::to_string_pretty(&info)?)
+                .and_then(|()| out.flush())
+                .context("cannot write to standard output")
+        }
+        #[cfg(feature = "probe")]
+        Task::Probes => {
+            let mut out = std::io::stdout();
+            writeln!(out, "{}", serde_json::to_string(&board::plugged_in())?)
                 .and_then(|()| out.flush())
                 .context("cannot write to standard output")
         }

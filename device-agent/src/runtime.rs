@@ -13,8 +13,6 @@ use crate::{child, launch};
 const LIBRARY: &str = "libonnxruntime.so";
 /// Where the set-up of a checkout puts the library, a few folders above the programs built in it.
 const IN_CHECKOUT: &str = ".deps/onnxruntime";
-/// The folder of the boards' firmware, next to the agent or in `.deps` of a checkout.
-const FIRMWARE: &str = "firmware";
 /// Time a worker has to report on the library.
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
@@ -49,24 +47,10 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
         .with_context(|| format!("resolving {}", path.display()))
 }
 
-/// Finds the folder of the boards' firmware: the one named, otherwise the one in
-/// GRAPHPRUNE_FIRMWARE, otherwise the one next to this program, otherwise that of the checkout
-/// this program was built in.
+/// Finds the folder of the boards' firmware, as [`agent_protocol::firmware_folder`] says.
 pub fn find_firmware(named: Option<&Path>) -> anyhow::Result<PathBuf> {
-    let variable = std::env::var_os("GRAPHPRUNE_FIRMWARE").filter(|path| !path.is_empty());
-    if let Some(named) = named.map(Path::to_owned).or(variable.map(PathBuf::from)) {
-        return Ok(named);
-    }
     let own = launch::program().context("finding this program's own place")?;
-    let beside = own.with_file_name(FIRMWARE);
-    let in_checkout = own
-        .ancestors()
-        .map(|folder| folder.join(".deps").join(FIRMWARE));
-    // A folder that is missing is reported with the file that is read from it.
-    Ok(std::iter::once(beside.clone())
-        .chain(in_checkout)
-        .find(|folder| folder.is_dir())
-        .unwrap_or(beside))
+    Ok(agent_protocol::firmware_folder(named, &own))
 }
 
 /// The facts about a library, and about the worker it was loaded in.

@@ -129,6 +129,7 @@ fn episode(c: &mut Criterion) {
             .judge(
                 accuracy,
                 Cost {
+                    memory: 0.0,
                     macs: ((&bench).cost(config) * 1e9) as u64,
                     latency: None,
                 },

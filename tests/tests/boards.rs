@@ -2,7 +2,7 @@
 
 use std::fs;
 
-use graphprune_boards::{Mcu, McuConfig};
+use graphprune_boards::{Mcu, McuConfig, Sshd, write_agents};
 use graphprune_tests::Sandbox;
 use onnx_graph::quantize::{Quantize, quantize};
 use serde_json::Value;
@@ -10,6 +10,16 @@ use serde_json::Value;
 /// Registers a board as `m4`, and writes `model.onnx`, a network in integers.
 fn sandbox(mcu: &Mcu, simulated: bool) -> Sandbox {
     let sandbox = Sandbox::new();
+    write_files(&sandbox, mcu, simulated);
+    let address = format!("probe:1d50:6018:{}", mcu.address());
+    let add = ["device", "add", "m4", "--profile", "./emulated.toml"];
+    let output = sandbox.run(&[&add[..], &["--address", &address]].concat());
+    assert!(output.status.success(), "{output:?}");
+    sandbox
+}
+
+/// Writes the profile of a board, and `model.onnx`.
+fn write_files(sandbox: &Sandbox, mcu: &Mcu, simulated: bool) {
     let profile = format!(
         r#"
 name = "emulated"
@@ -33,11 +43,16 @@ tolerance_rel = 0.03
     );
     fs::write(sandbox.path("emulated.toml"), profile).unwrap();
     fs::write(sandbox.path("model.onnx"), network()).unwrap();
-    let address = format!("probe:1d50:6018:{}", mcu.address());
-    let add = ["device", "add", "m4", "--profile", "./emulated.toml"];
-    let output = sandbox.run(&[&add[..], &["--address", &address]].concat());
-    assert!(output.status.success(), "{output:?}");
-    sandbox
+}
+
+/// Standard output and standard error of a command, and its exit code.
+fn seen(output: &std::process::Output) -> (Option<i32>, String, String) {
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    (
+        output.status.code(),
+        text(&output.stdout),
+        text(&output.stderr),
+    )
 }
 
 /// A small network with activations of fixed ranges.
@@ -56,13 +71,7 @@ fn network() -> Vec<u8> {
 /// Measures on the board. Returns the exit code, standard output and standard error.
 fn measure(sandbox: &Sandbox, more: &[&str]) -> (Option<i32>, String, String) {
     let args = ["measure", "model.onnx", "--device", "m4", "--effort", "0.1"];
-    let output = sandbox.run(&[&args[..], more].concat());
-    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    (
-        output.status.code(),
-        text(&output.stdout),
-        text(&output.stderr),
-    )
+    seen(&sandbox.run(&[&args[..], more].concat()))
 }
 
 #[test]
@@ -84,15 +93,103 @@ fn a_simulated_board_is_measured_as_any_device_and_marked() {
 }
 
 #[test]
-fn the_doctor_speaks_of_the_board_and_its_runtime() {
-    let mcu = Mcu::start(McuConfig::default()).unwrap();
-    let output = sandbox(&mcu, false).run(&["device", "doctor", "m4"]);
-    let seen = String::from_utf8_lossy(&output.stdout).into_owned();
-    assert!(output.status.success(), "{seen}");
-    assert!(seen.contains("runtime: int8-engine"), "{seen}");
-    assert!(seen.contains(" kB, bare metal"), "{seen}");
+fn the_doctor_opens_the_probe_and_speaks_of_the_board_alone() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let (code, seen, _) = seen(&sandbox(&mcu, true).run(&["device", "doctor", "m4"]));
+    assert_eq!(code, Some(0), "{seen}");
+    for part in [
+        "runtime: int8-engine",
+        " kB, bare metal",
+        "emulated-m4 answers (CPUID 0x410fc24",
+        "SysTick follows an emulator's instructions; a small network takes",
+    ] {
+        assert!(seen.contains(part), "{part}: {seen}");
+    }
     for foreign in ["ONNX Runtime", "governor", "temperature", "virtual machine"] {
         assert!(!seen.contains(foreign), "{foreign}: {seen}");
+    }
+}
+
+#[test]
+fn the_doctor_names_what_is_wrong_with_a_board() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    let sandbox = sandbox(&mcu, false);
+    let profile = fs::read_to_string(sandbox.path("emulated.toml")).unwrap();
+    let check = |from: &str, to: &str, needles: &[&str]| {
+        fs::write(sandbox.path("emulated.toml"), profile.replace(from, to)).unwrap();
+        let (code, stdout, stderr) = seen(&sandbox.run(&["device", "doctor", "m4"]));
+        assert_eq!(code, Some(1), "{stdout}{stderr}");
+        for needle in needles {
+            assert!(stdout.contains(needle), "{needle}: {stdout}");
+        }
+    };
+    check("", "", &["ERROR  board", "cycle counter stands still"]);
+    let nearest = ["the nearest names are", "STM32F407VG"];
+    check("\"emulated-m4\"", "\"STM32F407VX\"", &nearest);
+    let other_core = ["the board's processor is a Cortex-M4", "has a Cortex-M3"];
+    check("type: armv7em", "type: armv7m", &other_core);
+    let small = ["the network does not fit", "arena in RAM"];
+    check("[board]\n", "[board]\nram_bytes = 8192\n", &small);
+}
+
+#[test]
+fn a_board_at_another_machine_is_measured_by_the_agent_there() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let lab = Sshd::with_home(1 << 30).unwrap();
+    let sandbox = Sandbox::new();
+    write_files(&sandbox, &mcu, true);
+    let config = lab.config().display().to_string();
+    let address = format!("board/probe:1d50:6018:{}", mcu.address());
+    let add = ["device", "add", "m4", "--profile", "./emulated.toml"];
+    let ssh = ["--ssh-argument", "-F", "--ssh-argument", &config];
+    let (code, stdout, stderr) =
+        seen(&sandbox.run(&[&add[..], &["--address", &address], &ssh].concat()));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let (_, stdout, stderr) = measure(&sandbox, &[]);
+    assert!(stderr.contains("device deploy m4"), "{stdout}{stderr}");
+
+    let agent = graphprune_tests::binary("graphprune-agent");
+    let runtime = std::env::var_os("ORT_DYLIB_PATH").expect("ORT_DYLIB_PATH");
+    let files = [
+        ("graphprune-agent".to_owned(), fs::read(agent).unwrap()),
+        ("libonnxruntime.so".to_owned(), fs::read(runtime).unwrap()),
+    ];
+    write_agents(&sandbox.path("agents"), &files).unwrap();
+    let (code, stdout, stderr) =
+        seen(&sandbox.run(&["device", "deploy", "m4", "--agents", "agents"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let (code, stdout, stderr) = measure(&sandbox, &[]);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("simulated"), "{stdout}");
+    let (code, stdout, stderr) = seen(&sandbox.run(&["device", "doctor", "m4"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("the probe 1d50:6018:"), "{stdout}");
+}
+
+#[test]
+fn the_probes_that_are_plugged_in_are_listed() {
+    let sandbox = Sandbox::new();
+    let (code, stdout, stderr) = seen(&sandbox.run(&["device", "list", "--probes", "--json"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let probes: Vec<latency::PluggedProbe> = serde_json::from_str(&stdout).expect("a list");
+    let (code, stdout, _) = seen(&sandbox.run(&["device", "list", "--probes"]));
+    assert_eq!(code, Some(0), "{stdout}");
+    match &probes[..] {
+        [] => assert!(
+            stdout.contains("No debug probe is plugged in") && stdout.contains("lsusb"),
+            "{stdout}"
+        ),
+        probes => probes
+            .iter()
+            .for_each(|probe| assert!(stdout.contains(&probe.selector), "{stdout}")),
     }
 }
 
@@ -141,12 +238,7 @@ fn a_simulated_board_is_predicted_and_explained_and_no_baseline_is_saved_of_it()
     })
     .unwrap();
     let sandbox = sandbox(&mcu, true);
-    let run = |args: &[&str]| {
-        let output = sandbox.run(args);
-        let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-        let (stdout, stderr) = (text(&output.stdout), text(&output.stderr));
-        (output.status.code(), stdout, stderr)
-    };
+    let run = |args: &[&str]| seen(&sandbox.run(args));
     let predict = ["predict", "model.onnx", "--device", "m4", "--keep", "0.5"];
     let (code, stdout, stderr) = run(&[&predict[..], &["--check", "--json"]].concat());
     assert_eq!(code, Some(0), "{stdout}\n{stderr}");

@@ -154,6 +154,12 @@ pub struct Measurement {
 }
 
 impl Measurement {
+    /// Whether an emulated board counted instructions in place of time.
+    pub fn is_simulated(&self) -> bool {
+        let board = self.runtime.board.as_ref();
+        board.is_some_and(|board| board.simulated)
+    }
+
     /// Whether it may be used.
     pub fn is_valid(&self) -> bool {
         self.verdict == Verdict::Valid

@@ -31,6 +31,33 @@ pub enum BoardFault {
         /// The system's error.
         source: std::io::Error,
     },
+    /// It is not there.
+    #[error(
+        "no probe {selector} is plugged in ({}): plug it in, or correct the device's address by `graphprune device list --probes`",
+        if others.is_empty() { "there is none".to_owned() } else { format!("there are {}", others.join(", ")) }
+    )]
+    NotPlugged {
+        /// The probe.
+        selector: String,
+        /// The probes that are there.
+        others: Vec<String>,
+    },
+    /// The user may not open it.
+    #[error("this user may not open the probe {selector}: {advice}")]
+    NotPermitted {
+        /// The probe.
+        selector: String,
+        /// How to get the permission.
+        advice: String,
+    },
+    /// The address fits several.
+    #[error("{} are plugged in, and {selector} may be any of them: add the serial number to the device's address", all.join(", "))]
+    Ambiguous {
+        /// The address.
+        selector: String,
+        /// The probes.
+        all: Vec<String>,
+    },
     /// The probe cannot be opened.
     #[error("the probe {selector} cannot be opened: {detail}")]
     Probe {
@@ -198,6 +225,17 @@ pub enum BoardFault {
         measured_hz: f64,
         /// The profile's, Hz.
         declared_hz: f64,
+    },
+    /// Time depends on the values of weights.
+    #[error(
+        "the network takes {own} ticks with its own weights and {other} with others: on this chip time depends on values, and \
+         measurements without the own weights mean nothing"
+    )]
+    ValuesMatter {
+        /// Ticks with its own weights.
+        own: u32,
+        /// Ticks with other bytes.
+        other: u32,
     },
     /// A register of the clock did not take its value.
     #[error(

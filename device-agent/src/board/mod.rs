@@ -1,7 +1,8 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
 //! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its
-//! memory ([`firmware`]), writes it there and starts it ([`session`]), sets and verifies the clock
+//! memory ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware and starts
+//! it ([`session`]), sets and verifies the clock
 //! ([`clock`]), and lets the firmware run a network's plan ([`mailbox`] has the commands).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
@@ -14,13 +15,16 @@ mod chip;
 mod clock;
 mod fault;
 mod firmware;
+mod layout;
 mod mailbox;
 mod probe;
 mod session;
 
 pub use chip::Chip;
 pub use fault::BoardFault;
-pub use session::{Board, Network, Placed};
+pub use layout::{Network, Placed};
+pub use probe::plugged_in;
+pub use session::{Attached, Board};
 
 #[cfg(test)]
 mod tests;

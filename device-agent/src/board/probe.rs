@@ -6,7 +6,8 @@ use std::net::{TcpStream, ToSocketAddrs as _};
 use std::path::Path;
 use std::time::Duration;
 
-use probe_rs::probe::list::Lister;
+use agent_protocol::PluggedProbe;
+use probe_rs::probe::list::{Accessibility, Lister, ProbeListItem};
 use probe_rs::probe::{DebugProbeSelector, Probe, WireProtocol};
 
 use super::BoardFault;
@@ -28,16 +29,36 @@ pub struct Opened {
     pub lock: File,
 }
 
+/// Lists the probes on USB, those that this user may not open included.
+pub fn plugged_in() -> Vec<PluggedProbe> {
+    let all = Lister::new().list_all_with_access();
+    all.iter().map(plugged).collect()
+}
+
+fn plugged(item: &ProbeListItem) -> PluggedProbe {
+    let info = &item.info;
+    let serial = info.serial_number.as_deref().unwrap_or_default();
+    let ids = format!("{:04x}:{:04x}", info.vendor_id, info.product_id);
+    PluggedProbe {
+        selector: if serial.is_empty() {
+            ids
+        } else {
+            format!("{ids}:{serial}")
+        },
+        name: info.identifier.clone(),
+        driver: info.probe_type(),
+        accessible: item.accessibility == Accessibility::Accessible,
+    }
+}
+
 /// Opens the probe of an address. `folder` keeps the locks of all probes.
 pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
     let selector = selector(address)?;
     let lock = lock(address, folder)?;
     let is_black_magic = (selector.vendor_id, selector.product_id) == BLACK_MAGIC;
-    if let Some(place) = selector.serial_number.as_deref()
-        && is_black_magic
-        && place.contains(':')
-    {
-        check_listener(place)?;
+    match selector.serial_number.as_deref() {
+        Some(place) if is_black_magic && place.contains(':') => check_listener(place)?,
+        _ => check_plugged(&Lister::new(), address, &selector)?,
     }
     let failed = |error: &dyn std::error::Error| BoardFault::Probe {
         selector: address.to_owned(),
@@ -55,6 +76,45 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
         probe,
         lock,
     })
+}
+
+/// Checks that the probe is plugged in, alone of its kind, and that this user may open it: the
+/// driver says the same of all three.
+fn check_plugged(
+    lister: &Lister,
+    address: &str,
+    selector: &DebugProbeSelector,
+) -> Result<(), BoardFault> {
+    let found = lister.list_with_access(Some(selector));
+    match &found[..] {
+        [] => Err(BoardFault::NotPlugged {
+            selector: address.to_owned(),
+            others: lister
+                .list_all_with_access()
+                .iter()
+                .map(|item| plugged(item).selector)
+                .collect(),
+        }),
+        [only] if only.accessibility == Accessibility::PermissionDenied => {
+            Err(BoardFault::NotPermitted {
+                selector: address.to_owned(),
+                advice: PluggedProbe::permission(&format!("{:04x}", selector.vendor_id)),
+            })
+        }
+        [_] => Ok(()),
+        several => {
+            let mut all: Vec<String> = several.iter().map(|item| plugged(item).selector).collect();
+            // A probe with several interfaces is listed once for each.
+            all.dedup();
+            if all.len() == 1 {
+                return Ok(());
+            }
+            Err(BoardFault::Ambiguous {
+                selector: address.to_owned(),
+                all,
+            })
+        }
+    }
 }
 
 fn selector(address: &str) -> Result<DebugProbeSelector, BoardFault> {
@@ -121,4 +181,79 @@ pub fn chain(error: &dyn std::error::Error) -> String {
         cause = inner.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use probe_rs::probe::blackmagic::BlackMagicProbeFactory;
+    use probe_rs::probe::list::ProbeLister;
+    use probe_rs::probe::{DebugProbeError, DebugProbeInfo, ProbeCreationError};
+
+    use super::*;
+
+    /// USB as a system reports it, of which this machine has none.
+    #[derive(Debug)]
+    struct Usb(Vec<ProbeListItem>);
+
+    impl ProbeLister for Usb {
+        fn open(&self, _: &DebugProbeSelector) -> Result<Probe, DebugProbeError> {
+            Err(ProbeCreationError::CouldNotOpen.into())
+        }
+
+        fn list_with_access(&self, selector: Option<&DebugProbeSelector>) -> Vec<ProbeListItem> {
+            let fits = |item: &&ProbeListItem| {
+                let info = &item.info;
+                selector.is_none_or(|selector| {
+                    let ids = (selector.vendor_id, selector.product_id);
+                    let serial = &selector.serial_number;
+                    ids == (info.vendor_id, info.product_id)
+                        && (serial.is_none() || *serial == info.serial_number)
+                })
+            };
+            self.0.iter().filter(fits).cloned().collect()
+        }
+    }
+
+    fn item(serial: &str, accessibility: Accessibility) -> ProbeListItem {
+        ProbeListItem {
+            info: DebugProbeInfo::new(
+                "ST-Link V2-1",
+                0x0483,
+                0x374b,
+                Some(serial.to_owned()),
+                &BlackMagicProbeFactory,
+                None,
+                false,
+            ),
+            accessibility,
+        }
+    }
+
+    #[test]
+    fn a_probe_that_cannot_be_opened_is_told_apart_by_its_cause() {
+        use Accessibility::{Accessible, PermissionDenied};
+        let check = |items: &[ProbeListItem], address: &str, needles: &[&str]| {
+            let lister = Lister::with_lister(Box::new(Usb(items.to_vec())));
+            let text = match check_plugged(&lister, address, &selector(address).unwrap()) {
+                Ok(()) => "fine".to_owned(),
+                Err(fault) => fault.to_string(),
+            };
+            for needle in needles {
+                assert!(text.contains(needle), "{address}: {text}");
+            }
+        };
+        let (one, other) = (item("A1", Accessible), item("B2", Accessible));
+        let locked = item("A1", PermissionDenied);
+        check(&[], "0483:374b", &["no probe 0483:374b", "there is none"]);
+        let others = ["there are 0483:374b:B2", "device list --probes"];
+        check(std::slice::from_ref(&other), "0483:374b:A1", &others);
+        check(
+            &[locked],
+            "0483:374b",
+            &["may not open", "idVendor}==\"0483\""],
+        );
+        let both = ["A1", "B2", "serial number"];
+        check(&[one.clone(), other.clone()], "0483:374b", &both);
+        check(&[one, other], "0483:374b:B2", &["fine"]);
+    }
 }

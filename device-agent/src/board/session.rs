@@ -5,12 +5,14 @@ use std::path::Path;
 use std::time::{Duration, Instant};
 
 use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
+use board_plan::FIRMWARE_CODE_IN_RAM_BYTES;
 use probe_rs::flashing::{DownloadOptions, FlashProgress};
 use probe_rs::rtt::{Rtt, ScanRegion};
 use probe_rs::{Core, CoreStatus, Error, HaltReason, MemoryInterface as _, Permissions, Session};
 
-use super::chip::{Chip, Range};
+use super::chip::Chip;
 use super::firmware::Firmware;
+use super::layout::{Network, Placed};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::{BoardFault, clock, probe};
@@ -21,8 +23,6 @@ const HALT: Duration = Duration::from_millis(500);
 const START: Duration = Duration::from_secs(2);
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(2);
-/// Bytes that the firmware's code may take in RAM.
-const CODE_IN_RAM: u32 = 48 << 10;
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
 /// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture
@@ -30,6 +30,8 @@ const PACE_ROUNDS: u32 = 20_000;
 const ID_ISAR3: u64 = 0xe000_ed6c;
 const ISAR3_SIMD: u32 = 0xf0;
 const ISAR3_DSP: u32 = 0x30;
+/// The identity of the core.
+const CPUID: u64 = 0xe000_ed00;
 /// Registers by which a program is started: the vector table's address.
 const VTOR: u64 = 0xe000_ed08;
 const SP: u16 = 13;
@@ -44,32 +46,7 @@ pub struct Board {
     rtt: Rtt,
     info: BoardInfo,
     counter: Counter,
-    /// The first address of RAM that the firmware does not use.
-    free_ram: u32,
     _lock: File,
-}
-
-/// A network for the board.
-pub struct Network<'a> {
-    /// Its plan.
-    pub plan: &'a [u8],
-    /// Its packed weights. `None`: any bytes of the flash, since time does not depend on them.
-    pub weights: Option<&'a [u8]>,
-    /// Bytes of weights that the plan reads.
-    pub weight_bytes: u32,
-    /// Bytes of its arena.
-    pub arena_bytes: u32,
-    /// Number of operators.
-    pub operators: u32,
-}
-
-/// Where a network is on the board.
-#[derive(Clone, Copy, Debug)]
-pub struct Placed {
-    plan: (u32, u32),
-    weights: (u32, u32),
-    arena: (u32, u32),
-    counts: (u32, u32),
 }
 
 /// The counts of one run.
@@ -81,43 +58,77 @@ pub struct Counted {
     pub operators: Vec<u32>,
 }
 
-impl Board {
-    /// Opens the probe, writes the firmware unless it is there, and starts it.
+/// A chip that is attached to. Nothing is written yet.
+pub struct Attached {
+    session: Session,
+    spec: BoardSpec,
+    chip: Chip,
+    firmware: Firmware,
+    probe: String,
+    lock: File,
+}
+
+impl Attached {
+    /// Opens the probe and reads the firmware.
     ///
     /// `firmware` is the folder of the firmware's files, `locks` that of the probes' locks.
     pub fn open(spec: &BoardSpec, firmware: &Path, locks: &Path) -> Result<Self, BoardFault> {
         let chip = Chip::find(spec)?;
         let opened = probe::open(&spec.probe, locks)?;
         let mut session = attach(opened.probe, spec, &chip)?;
-        let origins = chip.origins(spec.firmware, CODE_IN_RAM);
+        let origins = chip.origins(spec.firmware, FIRMWARE_CODE_IN_RAM_BYTES);
+        let cpuid = core(&mut session, "reading the core's identity")?
+            .read_word_32(CPUID)
+            .map_err(|error| lost("reading the core's identity", &error))?;
+        chip.check_core(cpuid)?;
         let family = family(&mut session, &chip)?;
-        let firmware = Firmware::load(firmware, family, origins)?;
-        write_firmware(&mut session, spec, &firmware)?;
-        let rtt = start(&mut session, spec, &firmware)?;
-        let mut board = Self {
-            info: BoardInfo {
-                chip: chip.target.name.clone(),
-                probe: opened.name,
-                cpuid: 0,
-                firmware_sha256: firmware.sha256,
-                counter: String::new(),
-                declared_hz: spec.clock.hz,
-                measured_hz: None,
-                simulated: spec.simulated,
-            },
-            counter: Counter::Cycles,
+        Ok(Self {
+            firmware: Firmware::load(firmware, family, origins)?,
             session,
             spec: spec.clone(),
-            free_ram: firmware.stack_top.next_multiple_of(8),
             chip,
-            firmware,
+            probe: opened.name,
+            lock: opened.lock,
+        })
+    }
+
+    /// Checks that a network fits.
+    ///
+    /// # Errors
+    /// [`BoardFault::TooLarge`] with the part that does not.
+    pub fn check_fit(&self, network: &Network<'_>) -> Result<(), BoardFault> {
+        Placed::of(network, &self.chip, &self.firmware, self.spec.firmware).map(drop)
+    }
+
+    /// Writes the firmware unless it is there, and starts it.
+    pub fn start(mut self) -> Result<Board, BoardFault> {
+        write_firmware(&mut self.session, &self.spec, &self.firmware)?;
+        let rtt = start(&mut self.session, &self.spec, &self.firmware)?;
+        let mut board = Board {
+            info: BoardInfo {
+                chip: self.chip.target.name.clone(),
+                probe: self.probe,
+                cpuid: 0,
+                firmware_sha256: self.firmware.sha256,
+                counter: String::new(),
+                declared_hz: self.spec.clock.hz,
+                measured_hz: None,
+                simulated: self.spec.simulated,
+            },
+            counter: Counter::Cycles,
+            session: self.session,
+            spec: self.spec,
+            chip: self.chip,
+            firmware: self.firmware,
             rtt,
-            _lock: opened.lock,
+            _lock: self.lock,
         };
         board.greet()?;
         Ok(board)
     }
+}
 
+impl Board {
     /// Returns what its times rest on.
     pub fn info(&self) -> BoardInfo {
         self.info.clone()
@@ -162,51 +173,20 @@ impl Board {
         Ok(())
     }
 
-    /// Puts a network on the board: its plan in RAM, its weights in the flash behind the firmware.
+    /// Puts a network on the board, where [`Placed::of`] says.
     pub fn place(&mut self, network: &Network<'_>) -> Result<Placed, BoardFault> {
-        let mut free = Room(Range {
-            from: self.free_ram,
-            bytes: self.chip.ram.end().saturating_sub(self.free_ram),
-        });
-        let plan_bytes = network.plan.len() as u32;
-        let plan = free.take(plan_bytes, "the plan in RAM")?;
-        let counts = free.take(4 * network.operators, "the counts in RAM")?;
-        let arena = free.take(network.arena_bytes, "the arena in RAM")?;
-        let weights = match self.spec.firmware {
-            FirmwarePlace::Flash => {
-                let mut flash = Room(self.flash_for_weights());
-                let weights = flash.take(network.weight_bytes, "the weights in flash")?;
-                if let Some(bytes) = network.weights {
-                    self.write_weights(weights, bytes)?;
+        let place = self.spec.firmware;
+        let placed = Placed::of(network, &self.chip, &self.firmware, place)?;
+        if let Some(bytes) = network.weights {
+            match place {
+                FirmwarePlace::Flash => self.write_weights(placed.weights.0, bytes)?,
+                FirmwarePlace::Ram => {
+                    self.write(placed.weights.0, bytes, "writing the weights")?;
                 }
-                weights
             }
-            FirmwarePlace::Ram => {
-                let weights = free.take(network.weight_bytes, "the weights in RAM")?;
-                if let Some(bytes) = network.weights {
-                    self.write(weights, bytes, "writing the weights")?;
-                }
-                weights
-            }
-        };
-        self.write(plan, network.plan, "writing the plan")?;
-        Ok(Placed {
-            plan: (plan, plan_bytes),
-            weights: (weights, network.weight_bytes),
-            arena: (arena, network.arena_bytes),
-            counts: (counts, network.operators),
-        })
-    }
-
-    /// Returns the flash behind the firmware.
-    fn flash_for_weights(&self) -> Range {
-        let end = self.firmware.origin + self.firmware.code.len() as u32;
-        // A sector of its own: the firmware is not erased when weights change.
-        let from = self.chip.sector_after(end).min(self.chip.flash.end());
-        Range {
-            from,
-            bytes: self.chip.flash.end() - from,
         }
+        self.write(placed.plan.0, network.plan, "writing the plan")?;
+        Ok(placed)
     }
 
     fn write_weights(&mut self, address: u32, bytes: &[u8]) -> Result<(), BoardFault> {
@@ -260,6 +240,30 @@ impl Board {
         Ok(Counted { ticks, operators })
     }
 
+    /// Checks that time does not depend on the weights' values, on which every measurement without
+    /// its own weights rests: a placed network takes as long with the bytes of the firmware as
+    /// weights.
+    ///
+    /// # Errors
+    /// [`BoardFault::ValuesMatter`] if it does not.
+    pub fn check_values(&mut self, placed: &Placed, within: Duration) -> Result<(), BoardFault> {
+        let own = self.run(placed, within)?.ticks;
+        let (from, bytes) = match self.spec.firmware {
+            FirmwarePlace::Flash => (self.chip.flash.from, self.chip.flash.bytes),
+            FirmwarePlace::Ram => (self.chip.ram.from, self.chip.ram.bytes),
+        };
+        let others = Placed {
+            weights: (from, placed.weights.1.min(bytes)),
+            ..*placed
+        };
+        let other = self.run(&others, within)?.ticks;
+        if alike(own, other) {
+            Ok(())
+        } else {
+            Err(BoardFault::ValuesMatter { own, other })
+        }
+    }
+
     fn write(&mut self, address: u32, bytes: &[u8], doing: &'static str) -> Result<(), BoardFault> {
         let mut core = core(&mut self.session, doing)?;
         // Whole words are written faster than bytes.
@@ -277,7 +281,6 @@ impl Board {
                 detail: format!("it speaks protocol {protocol}, the agent {PROTOCOL}"),
             });
         }
-        self.chip.check_core(cpuid)?;
         self.info.cpuid = cpuid;
         self.counter = if self.spec.simulated || claims_cycles == 0 {
             Counter::SysTick
@@ -324,6 +327,13 @@ impl Board {
     }
 }
 
+/// Whether two counts of the same work differ by at most a thousandth, or two ticks of a coarse
+/// counter.
+fn alike(one: u32, other: u32) -> bool {
+    let most = (one.max(other) / 1000).max(2);
+    one.abs_diff(other) <= most
+}
+
 fn no_channel(doing: &'static str) -> BoardFault {
     BoardFault::Lost {
         doing,
@@ -343,27 +353,6 @@ fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS 
             doing,
             detail: format!("reason {reason}"),
         }),
-    }
-}
-
-/// A part of memory that is given out from its beginning.
-struct Room(Range);
-
-impl Room {
-    /// Takes so many bytes, at a multiple of eight.
-    fn take(&mut self, bytes: u32, what: &'static str) -> Result<u32, BoardFault> {
-        let taken = bytes.next_multiple_of(8);
-        if taken > self.0.bytes {
-            return Err(BoardFault::TooLarge {
-                what,
-                needed: bytes.into(),
-                available: self.0.bytes.into(),
-            });
-        }
-        let from = self.0.from;
-        self.0.from += taken;
-        self.0.bytes -= taken;
-        Ok(from)
     }
 }
 
@@ -506,6 +495,24 @@ fn start(session: &mut Session, spec: &BoardSpec, firmware: &Firmware) -> Result
                 doing: DOING,
                 within: START,
             });
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::alike;
+
+    #[test]
+    fn counts_of_the_same_work_differ_by_at_most_a_thousandth() {
+        for (one, other, expected) in [
+            (100_000, 100_100, true),
+            (100_000, 100_101, false),
+            (0, 2, true),
+            (10, 13, false),
+        ] {
+            assert_eq!(alike(one, other), expected, "{one} {other}");
+            assert_eq!(alike(other, one), expected, "{other} {one}");
         }
     }
 }

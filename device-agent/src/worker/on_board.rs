@@ -8,18 +8,17 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use agent_protocol::wire::worker_event::Event;
-use agent_protocol::{BoardSpec, Stage, bounds, wire};
+use agent_protocol::{BoardSpec, Sampling, Stage, bounds, stats, wire};
 use board_plan::Lowered;
 
 use super::confine;
 use super::error::WorkerError;
 use super::events::Events;
 use super::passes::only_model;
-use crate::board::{Board, BoardFault, Chip, Network, Placed};
+use crate::board::{Attached, Board, BoardFault, Chip, Network, Placed};
 
-/// Rounds of a measurement: as many as an interval of the median needs. A core without caches and
-/// interrupts takes the same time in each.
-const ROUNDS: usize = 6;
+/// As many as an interval of the median needs.
+const LEAST_ROUNDS: usize = 6;
 /// Spread of the rounds that is noted, relative to the least.
 const SPREAD_NOTED: f64 = 0.001;
 /// The processor's name in a list of operators.
@@ -123,20 +122,39 @@ fn seal(job: &wire::WorkerJob) -> confine::Confinement {
     })
 }
 
-fn open(
-    job: &wire::WorkerJob,
+/// A board whose firmware runs, and the job's models, all of which fit.
+struct Opened<'a> {
+    board: Board,
+    models: Vec<Model<'a>>,
+    confinement: confine::Confinement,
+}
+
+fn open<'a>(
+    job: &'a wire::WorkerJob,
     spec: &BoardSpec,
     events: &mut Events,
-) -> Result<(Board, confine::Confinement), WorkerError> {
+) -> Result<Opened<'a>, WorkerError> {
     events.enter(Stage::Load, "");
-    let board = Board::open(
+    let attached = Attached::open(
         spec,
         Path::new(&job.firmware_folder),
         Path::new(&job.lock_folder),
     )?;
-    // The probe is open, so nothing else is needed. The model is read afterwards.
+    // The probe is open, so nothing else is needed. The models are read afterwards.
     let confinement = seal(job);
-    Ok((board, confinement))
+    let mut models = Vec::new();
+    for model in &job.models {
+        events.enter(Stage::Load, &model.name);
+        let model = lower(model)?;
+        // Before anything is written.
+        attached.check_fit(&model.network(false))?;
+        models.push(model);
+    }
+    Ok(Opened {
+        board: attached.start()?,
+        models,
+        confinement,
+    })
 }
 
 fn lower(model: &wire::WorkerModel) -> Result<Model<'_>, WorkerError> {
@@ -163,7 +181,13 @@ fn sample(
     events: &mut Events,
 ) -> Result<wire::WorkerSamples, WorkerError> {
     let begun = Instant::now();
-    let (mut board, confinement) = open(job, spec, events)?;
+    let sampling = job.sampling.clone().unwrap_or_default();
+    let sampling = Sampling::try_from(sampling).map_err(WorkerError::internal)?;
+    let Opened {
+        mut board,
+        models,
+        confinement,
+    } = open(job, spec, events)?;
     board.check_clock()?;
     let mut notes = vec![
         "no weights were written to the flash: the time of these operators does not depend on their values"
@@ -172,26 +196,30 @@ fn sample(
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
     notes.extend(confinement.notes());
     let mut series = Vec::new();
-    for model in &job.models {
-        events.enter(Stage::Load, &model.name);
-        let model = lower(model)?;
+    for model in &models {
         let placed = board.place(&model.network(false))?;
         let load_ns = nanoseconds(model.load.elapsed());
         events.enter(Stage::Sampling, model.name);
-        let mut samples_ns = Vec::new();
-        for _ in 0..ROUNDS {
+        let mut run = || {
             let counted = board.run(&placed, limit(job))?;
-            samples_ns.push(board.nanoseconds(counted.ticks));
-        }
-        notes.push(size_note(&model));
-        notes.extend(spread_note(&model, &samples_ns));
+            Ok(board.nanoseconds(counted.ticks))
+        };
+        let times = rounds(&sampling, &mut run)?;
+        notes.push(size_note(model));
+        notes.extend(spread_note(model, &times.samples_ns));
         series.push(wire::WorkerSeries {
-            samples_ns,
+            samples_ns: times.samples_ns,
+            warmup_ns: times.warmup_ns,
             block_runs: 1,
             finite: true,
             load_ns,
             ..wire::WorkerSeries::default()
         });
+    }
+    // Ratios are of rounds beside each other.
+    let least = series.iter().map(|of| of.samples_ns.len()).min();
+    for of in &mut series {
+        of.samples_ns.truncate(least.unwrap_or(0));
     }
     if spec.simulated {
         notes
@@ -205,6 +233,54 @@ fn sample(
         notes,
         board: Some(board.info().into()),
         ..wire::WorkerSamples::default()
+    })
+}
+
+/// The times of one model, ns.
+struct Times {
+    warmup_ns: Vec<u64>,
+    samples_ns: Vec<u64>,
+}
+
+/// Runs a model as its settings say; a round is one run. A core without caches and interrupts takes
+/// the same time in each, so the least number of rounds is usually enough.
+fn rounds(
+    sampling: &Sampling,
+    run: &mut dyn FnMut() -> Result<u64, WorkerError>,
+) -> Result<Times, WorkerError> {
+    let warm_up = |warmup_ns: &[u64]| {
+        let least = sampling.warmup_ns.saturating_add(sampling.sustained_ns);
+        warmup_ns.len() < sampling.warmup_runs as usize || warmup_ns.iter().sum::<u64>() < least
+    };
+    let mut warmup_ns = Vec::new();
+    while warm_up(&warmup_ns) && warmup_ns.len() < bounds::MAX_SAMPLES {
+        // A counter that stands still ends in an error elsewhere, not in an endless warm-up.
+        warmup_ns.push(run()?.max(1));
+    }
+    let most = (sampling.max_rounds as usize).clamp(LEAST_ROUNDS, bounds::MAX_SAMPLES);
+    let least = (sampling.min_rounds as usize).clamp(LEAST_ROUNDS, most);
+    let begun = Instant::now();
+    let mut samples_ns: Vec<u64> = Vec::new();
+    while samples_ns.len() < most {
+        samples_ns.push(run()?);
+        let is_late = nanoseconds(begun.elapsed()) >= sampling.max_duration_ns;
+        if is_late && samples_ns.len() >= LEAST_ROUNDS {
+            break;
+        }
+        if samples_ns.len() >= least {
+            let values = stats::ascending(&samples_ns);
+            let (interval, median) = (stats::median_ci(&values), stats::median(&values));
+            let half = interval
+                .zip(median)
+                .map(|((low, high), median)| (high - low) / 2.0 / median.max(f64::MIN_POSITIVE));
+            if half.is_some_and(|half| half <= sampling.ci_target_rel) {
+                break;
+            }
+        }
+    }
+    Ok(Times {
+        warmup_ns,
+        samples_ns,
     })
 }
 
@@ -248,11 +324,13 @@ fn profile(
     spec: &BoardSpec,
     events: &mut Events,
 ) -> Result<wire::WorkerProfile, WorkerError> {
-    let (mut board, _) = open(job, spec, events)?;
+    let name = &only_model(job)?.name;
+    let Opened {
+        mut board, models, ..
+    } = open(job, spec, events)?;
     board.check_clock()?;
-    let model = only_model(job)?;
-    events.enter(Stage::Profile, &model.name);
-    let model = lower(model)?;
+    events.enter(Stage::Profile, name);
+    let model = first(&models)?;
     let placed = board.place(&model.network(false))?;
     let counted = board.run(&placed, limit(job))?;
     let plan = int8_engine::Plan::parse(&model.lowered.plan).map_err(WorkerError::internal)?;
@@ -277,10 +355,11 @@ fn run(
     spec: &BoardSpec,
     events: &mut Events,
 ) -> Result<wire::RunOutput, WorkerError> {
-    let (mut board, _) = open(job, spec, events)?;
-    let model = only_model(job)?;
-    events.enter(Stage::Load, &model.name);
-    let model = lower(model)?;
+    only_model(job)?;
+    let Opened {
+        mut board, models, ..
+    } = open(job, spec, events)?;
+    let model = first(&models)?;
     let lowered = &model.lowered;
     let unfit = || {
         WorkerError::model(format!(
@@ -307,11 +386,18 @@ fn run(
             .ok_or_else(|| WorkerError::internal("the board's output is too short"))?;
         output.extend(result);
     }
+    board.check_values(&placed, limit(job))?;
     let others = lowered.output.dims.iter().skip(1).map(|&dim| dim as u64);
     Ok(wire::RunOutput {
         output,
         shape: std::iter::once(count).chain(others).collect(),
     })
+}
+
+fn first<'m, 'a>(models: &'m [Model<'a>]) -> Result<&'m Model<'a>, WorkerError> {
+    models
+        .first()
+        .ok_or_else(|| WorkerError::internal("the job has no model"))
 }
 
 /// Runs a placed network once, and returns the bytes of its output.
@@ -329,4 +415,39 @@ fn once(
 
 fn nanoseconds(time: Duration) -> u64 {
     u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_board_samples_as_its_settings_say() {
+        let settings = |warmup_runs, warmup_ns, min_rounds, max_rounds| Sampling {
+            warmup_runs,
+            warmup_ns,
+            min_rounds,
+            max_rounds,
+            ci_target_rel: 0.001,
+            ..Sampling::default()
+        };
+        let check = |sampling: Sampling, times: &[u64], expected: (usize, usize)| {
+            let mut of = times.iter().cycle();
+            let mut run = || Ok(of.next().copied().unwrap_or(0));
+            let done = rounds(&sampling, &mut run).unwrap_or_else(|_| panic!("it failed"));
+            let counts = (done.warmup_ns.len(), done.samples_ns.len());
+            assert_eq!(counts, expected, "{sampling:?}");
+        };
+        // Equal times need no more than the least number of rounds.
+        check(settings(0, 0, 6, 40), &[100], (0, 6));
+        check(settings(3, 0, 10, 40), &[100], (3, 10));
+        check(settings(1, 450, 6, 6), &[100], (5, 6));
+        // Times that differ by more than the target do.
+        check(settings(0, 0, 6, 40), &[100, 110], (0, 40));
+        let hurried = Sampling {
+            max_duration_ns: 0,
+            ..settings(0, 0, 10, 40)
+        };
+        check(hurried, &[100, 110], (0, 6));
+    }
 }

@@ -4,7 +4,7 @@
 use std::time::{Duration, Instant};
 
 use graphprune_boards::{Mcu, McuCore, SlowLink};
-use latency::LatencySource as _;
+use latency::{BoardSpec, FirmwarePlace, LatencySource as _};
 
 use crate::fixture::{Bench, LIMIT_NS, Setting, network, request};
 
@@ -53,6 +53,16 @@ fn a_probe_without_a_server_is_named() {
 fn check_during(requests: u64, fault: fn(&mut Mcu, &SlowLink), needle: &str) -> Bench {
     let mut bench = Setting::simulated().start();
     check_next(&mut bench);
+    check_while(bench, requests, fault, &[needle])
+}
+
+/// The same on a board as it is. The sentence has one of the needles.
+fn check_while(
+    mut bench: Bench,
+    requests: u64,
+    fault: fn(&mut Mcu, &SlowLink),
+    needles: &[&str],
+) -> Bench {
     let Bench { mcu, link, device } = &mut bench;
     let link = link.as_ref().unwrap();
     let from = mcu.requests();
@@ -72,7 +82,9 @@ fn check_during(requests: u64, fault: fn(&mut Mcu, &SlowLink), needle: &str) -> 
         measuring.join().expect("it fails")
     });
     assert!(taken < WITHIN, "{taken:?}: {error}");
-    assert!(error.contains(needle) && !error.contains('\n'), "{error}");
+    assert!(!error.contains('\n'), "{error}");
+    let names = needles.iter().any(|needle| error.contains(needle));
+    assert!(names, "{needles:?}: {error}");
     assert!(
         bench.device.client().is_some(),
         "the agent is gone: {error}"
@@ -124,6 +136,80 @@ fn a_core_that_is_locked_up_is_reset() {
 }
 
 #[test]
+fn a_core_that_locks_up_during_a_run_costs_one_measurement() {
+    let mut bench = Setting::simulated().start();
+    check_next(&mut bench);
+    let before = bench.mcu.requests();
+    check_next(&mut bench);
+    // Most requests of a measurement wait for the end of a run.
+    let late = (bench.mcu.requests() - before) * 3 / 4;
+    let lock_up = |mcu: &mut Mcu, _: &SlowLink| mcu.lock_up().unwrap();
+    let mut bench = check_while(bench, late, lock_up, &["locked up while running"]);
+    check_next(&mut bench);
+}
+
+/// Requests that the probe has answered while an empty board's flash is erased and programmed.
+const FLASHING: [u64; 3] = [60, 120, 240];
+
+#[test]
+fn a_probe_that_is_pulled_while_the_flash_is_written_costs_one_measurement() {
+    for requests in FLASHING {
+        let pull = |_: &mut Mcu, link: &SlowLink| {
+            link.cut();
+        };
+        let bench = Setting::simulated().start();
+        let mut bench = check_while(bench, requests, pull, &["flash could not", "the probe"]);
+        check_next(&mut bench);
+        bench.check_run(&network());
+    }
+}
+
+#[test]
+fn a_flash_that_was_half_written_is_written_again() {
+    let mut bench = Setting::simulated().start();
+    check_next(&mut bench);
+    // As a power cut leaves it: a sector erased, the next one half programmed.
+    bench.mcu.write(0x1000, &[0xff; 4096]).unwrap();
+    bench.mcu.write(0x2800, &[0x5a; 2048]).unwrap();
+    check_next(&mut bench);
+    bench.check_run(&network());
+}
+
+/// A chip of Nordic's that is locked. The emulated board has no flash controller of its kind, so
+/// the firmware runs from RAM.
+fn locked(allow_erase: bool) -> Bench {
+    let spoil: fn(&mut BoardSpec) = match allow_erase {
+        true => |board| {
+            nordic(board);
+            board.allow_erase = true;
+        },
+        false => nordic,
+    };
+    let setting = Setting {
+        locked: true,
+        spoil,
+        ..Setting::simulated()
+    };
+    setting.start()
+}
+
+fn nordic(board: &mut BoardSpec) {
+    board.chip = "nRF52840_xxAA".into();
+    board.description = String::new();
+    board.firmware = FirmwarePlace::Ram;
+}
+
+#[test]
+fn a_protected_chip_is_refused_and_opened_only_where_that_is_allowed() {
+    let mut bench = locked(false);
+    check(&mut bench, "is protected against debuggers");
+    check(&mut bench, "set allow_erase");
+    let mut bench = locked(true);
+    check_next(&mut bench);
+    bench.check_run(&network());
+}
+
+#[test]
 fn a_stale_block_is_not_taken_for_the_firmwares() {
     let mut bench = Setting::simulated().start();
     check_next(&mut bench);
@@ -165,13 +251,27 @@ fn a_chip_of_another_core_is_refused() {
 }
 
 #[test]
-fn a_network_that_does_not_fit_is_refused() {
+fn a_core_of_another_kind_is_named_before_anything_is_written() {
+    let mut bench = Setting {
+        spoil: |board| board.description = board.description.replace("armv7em", "armv7m"),
+        ..Setting::simulated()
+    }
+    .start();
+    let before = bench.mcu.read(0x100, 64).unwrap();
+    check(&mut bench, "the board's processor is a Cortex-M4");
+    assert_eq!(bench.mcu.read(0x100, 64).unwrap(), before);
+}
+
+#[test]
+fn a_network_that_does_not_fit_is_refused_before_anything_is_written() {
     let mut bench = Setting {
         spoil: |board| board.ram_bytes = 16 << 10,
         ..Setting::simulated()
     }
     .start();
+    let before = bench.mcu.read(0x100, 64).unwrap();
     check(&mut bench, "does not fit");
+    assert_eq!(bench.mcu.read(0x100, 64).unwrap(), before);
 }
 
 #[test]

@@ -30,6 +30,8 @@ pub struct Setting {
     pub core: McuCore,
     /// Whether the board counts instructions and says so.
     pub simulated: bool,
+    /// Whether the chip is locked against debuggers.
+    pub locked: bool,
     /// Changes the board's description.
     pub spoil: fn(&mut BoardSpec),
 }
@@ -39,6 +41,7 @@ impl Default for Setting {
         Self {
             core: McuCore::M4,
             simulated: false,
+            locked: false,
             spoil: |_| {},
         }
     }
@@ -71,6 +74,7 @@ impl Setting {
         let mcu = Mcu::start(McuConfig {
             core: self.core,
             counts_instructions: self.simulated,
+            locked: self.locked,
         })
         .unwrap();
         let link = SlowLink::start(Upstream::Tcp(mcu.address())).unwrap();

@@ -4,6 +4,12 @@
 #[derive(Debug, Clone, PartialEq, thiserror::Error)]
 #[non_exhaustive]
 pub enum LowerError {
+    /// There is no operator in integers.
+    #[error(
+        "the network computes in floats, and a board in 8-bit integers: quantise it with `graphprune quantize`, or give images to \
+         calibrate it with (--data)"
+    )]
+    Floats,
     /// A node has a form that the boards' operators do not cover.
     #[error("node '{node}' ({op}) does not run on a board: {reason}")]
     Node {

@@ -61,7 +61,10 @@ mod value;
 mod walk;
 
 pub use error::LowerError;
-pub use lowered::{Footprint, Lowered, Port};
+pub use lowered::{
+    FIRMWARE_CODE_IN_RAM_BYTES, FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Footprint, Lowered,
+    Needs, Port,
+};
 pub use reference::Reference;
 pub use value::Quantity;
-pub use walk::lower;
+pub use walk::{has_integers, lower};

@@ -4,6 +4,15 @@ use int8_engine::{Element, Tensor};
 
 use crate::value::Quantity;
 
+/// The most flash that the firmware takes, bytes.
+pub const FIRMWARE_FLASH_BYTES: u32 = 32 << 10;
+/// The most RAM that its variables and its stack take, bytes.
+pub const FIRMWARE_RAM_BYTES: u32 = 5 << 10;
+/// RAM that is kept for the firmware's code where it runs from there, bytes.
+pub const FIRMWARE_CODE_IN_RAM_BYTES: u32 = 48 << 10;
+/// Bytes of an operator's count.
+const COUNT_BYTES: u64 = 4;
+
 /// What a network needs of a board.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Footprint {
@@ -16,6 +25,40 @@ pub struct Footprint {
     pub weights: u32,
     /// Bytes of the plan.
     pub plan: u32,
+    /// Number of operators.
+    pub operators: u32,
+}
+
+/// Memory of a board that a network and the firmware take.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Needs {
+    /// Bytes of RAM.
+    pub ram: u64,
+    /// Bytes of flash.
+    pub flash: u64,
+}
+
+impl Footprint {
+    /// The memory with that of the firmware, whose code and whose network's weights are in flash or
+    /// in RAM. Weights begin in a sector of their own, so a flash of large sectors holds less.
+    #[must_use]
+    pub fn needs(&self, in_ram: bool) -> Needs {
+        let counts = COUNT_BYTES * u64::from(self.operators);
+        let tensors = u64::from(self.arena) + u64::from(self.plan) + counts;
+        let ram = tensors + u64::from(FIRMWARE_RAM_BYTES);
+        let weights = u64::from(self.weights);
+        if in_ram {
+            let code = u64::from(FIRMWARE_CODE_IN_RAM_BYTES);
+            return Needs {
+                ram: ram + weights + code,
+                flash: 0,
+            };
+        }
+        Needs {
+            ram,
+            flash: weights + u64::from(FIRMWARE_FLASH_BYTES),
+        }
+    }
 }
 
 /// An input or output of a network.

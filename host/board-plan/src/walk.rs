@@ -18,6 +18,9 @@ use crate::value::{Integers, Quantity, image, tensor};
 /// # Errors
 /// The node, input or output that the boards' operators do not cover.
 pub fn lower(graph: &Graph) -> Result<Lowered, LowerError> {
+    if !has_integers(graph) {
+        return Err(LowerError::Floats);
+    }
     let one;
     let graph = if graph.batch().and_then(onnx_graph::Dim::known) == Some(1) {
         graph
@@ -44,6 +47,13 @@ pub fn lower(graph: &Graph) -> Result<Lowered, LowerError> {
         walk.states.insert(node.output(), state);
     }
     walk.finish()
+}
+
+/// Whether any operator of a network makes integers of floats or the reverse.
+#[must_use]
+pub fn has_integers(graph: &Graph) -> bool {
+    let is = |node: &Node| matches!(node.op, Op::QuantizeLinear(_) | Op::DequantizeLinear(_));
+    graph.nodes().iter().any(is)
 }
 
 /// The network for one image.
@@ -204,6 +214,7 @@ impl Walk<'_> {
                 peak: placed.peak,
                 weights: program.weights.len() as u32,
                 plan: placed.plan.len() as u32,
+                operators: program.names.len() as u32,
             },
             input: port(input, placed.input, vec![image.scale]),
             output: port(output, placed.output, scales),

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
-    AnalysisOptions, Attention, DataSpec, DeviceSpec, EvaluationWeights, InputSize, LatencyBudget,
-    ModelSpec, PrecisionChoice, Run, RunConfig, RunSet, StorePlace, StrategyKind, TrainingMode,
+    AnalysisOptions, Attention, Bytes, DataSpec, DeviceSpec, EvaluationWeights, InputSize,
+    LatencyBudget, ModelSpec, PrecisionChoice, Run, RunConfig, RunSet, StorePlace, StrategyKind,
+    TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.
@@ -136,6 +137,12 @@ pub struct RunOptions {
     /// Budget of multiply-accumulates: a share of the original's (0.5x, 50%, 0.5)
     #[arg(long, value_name = "SHARE", value_parser = budget, allow_hyphen_values = true)]
     pub macs: Option<f64>,
+    /// RAM budget on a bare-metal board, beside --latency or --macs (96k, 96KiB)
+    #[arg(long, value_name = "BYTES")]
+    pub ram: Option<Bytes>,
+    /// Flash budget on a bare-metal board, likewise
+    #[arg(long, value_name = "BYTES")]
+    pub flash: Option<Bytes>,
     /// Folder of the run
     #[arg(long, value_name = "DIR")]
     pub out: PathBuf,
@@ -264,6 +271,8 @@ impl RunOptions {
             ("--measurements", self.measurements.is_some()),
             ("--latency", !self.latency.is_empty()),
             ("--macs", self.macs.is_some()),
+            ("--ram", self.ram.is_some()),
+            ("--flash", self.flash.is_some()),
             ("--config", self.config.is_some()),
             ("--seed", self.seed.is_some()),
             ("--strategy", self.strategy.is_some()),
@@ -306,6 +315,8 @@ impl RunOptions {
         set(&mut config.measurements, self.measurements.clone());
         set_some(&mut config.budget.latency, self.latency.first().copied());
         set_some(&mut config.budget.macs, self.macs);
+        set_some(&mut config.budget.ram, self.ram);
+        set_some(&mut config.budget.flash, self.flash);
         set_some(&mut config.search.strategy, self.strategy);
         set(&mut config.groups.attention, self.attention);
         set(&mut config.training_mode, self.training_mode);

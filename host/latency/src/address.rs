@@ -12,7 +12,7 @@ use crate::{
 };
 
 /// A device's address: `local`, `ssh:pi@board`, `adb:SERIAL`, `tcp:host:port`,
-/// `probe:VID:PID[:SERIAL]`.
+/// `probe:VID:PID[:SERIAL]`, `ssh:lab@host/probe:VID:PID[:SERIAL]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Address {
     /// The kind of transport.
@@ -38,6 +38,11 @@ impl Address {
         if text == "local" && kind.is_none_or(|kind| kind == TransportKind::Local) {
             return Ok(Self::local());
         }
+        // A probe at another machine is reached by ssh, whatever the profile's transport is.
+        let kind = match probe::at_machine(text) {
+            Some(_) => Some(TransportKind::Ssh),
+            None => kind,
+        };
         let prefixed = text
             .split_once(':')
             .and_then(|(kind, rest)| Some((kind_of(kind)?, rest)));
@@ -46,7 +51,7 @@ impl Address {
             (None, Some(kind)) => (kind, text),
             (None, None) => {
                 return Err(format!(
-                    "`{text}` is not an address: write ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT or probe:VID:PID:SERIAL"
+                    "`{text}` is not an address: write ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT, probe:VID:PID:SERIAL or USER@HOST/probe:VID:PID:SERIAL"
                 ));
             }
         };
@@ -72,6 +77,12 @@ impl Address {
                 .map(drop)
                 .ok_or_else(|| format!("`{text}` is not HOST:PORT")),
             TransportKind::Probe => probe::check(text),
+            TransportKind::Ssh if probe::at_machine(text).is_some() => {
+                match probe::at_machine(text) {
+                    Some(("", _)) | None => Err(format!("`{text}` names no machine")),
+                    Some((_, of_probe)) => probe::check(of_probe),
+                }
+            }
             TransportKind::Ssh | TransportKind::Adb => Ok(()),
         }
     }
@@ -139,16 +150,26 @@ impl Transport {
         };
         Ok(match address.kind {
             TransportKind::Local => Self::Local(Local::default()),
-            TransportKind::Ssh => Self::Ssh(Ssh {
-                device,
-                destination: address.text.clone(),
-                folder: folder(Ssh::FOLDER),
-                client: SshClient {
-                    arguments: ssh_arguments.to_vec(),
-                    ..SshClient::default()
-                },
-                allow_unconfined: false,
-            }),
+            TransportKind::Ssh => {
+                let (machine, of_probe) = match probe::at_machine(&address.text) {
+                    Some((machine, of_probe)) => (machine, Some(of_probe)),
+                    None => (&address.text[..], None),
+                };
+                Self::Ssh(Ssh {
+                    device,
+                    destination: machine.to_owned(),
+                    folder: folder(Ssh::FOLDER),
+                    client: SshClient {
+                        arguments: ssh_arguments.to_vec(),
+                        ..SshClient::default()
+                    },
+                    allow_unconfined: false,
+                    board: of_probe.map(|of_probe| BoardSpec {
+                        probe: of_probe.to_owned(),
+                        ..BoardSpec::default()
+                    }),
+                })
+            }
             TransportKind::Adb => Self::Adb(Adb {
                 device,
                 folder: folder(Adb::FOLDER),
@@ -188,7 +209,30 @@ impl Transport {
                 probe.board = board.cloned();
                 board.is_some()
             }
+            Self::Ssh(Ssh {
+                board: Some(own), ..
+            }) => match board {
+                Some(board) => {
+                    *own = BoardSpec {
+                        probe: std::mem::take(&mut own.probe),
+                        ..board.clone()
+                    };
+                    true
+                }
+                None => false,
+            },
             _ => board.is_none(),
+        }
+    }
+
+    /// Returns its kind.
+    pub fn kind(&self) -> TransportKind {
+        match self {
+            Self::Local(_) => TransportKind::Local,
+            Self::Ssh(_) => TransportKind::Ssh,
+            Self::Adb(_) => TransportKind::Adb,
+            Self::Tcp(_) => TransportKind::Tcp,
+            Self::Probe(_) => TransportKind::Probe,
         }
     }
 
@@ -256,6 +300,12 @@ mod tests {
             None,
             Some("probe:1d50:6018:127.0.0.1:4242"),
         );
+        let (probe, lab) = (Some(TransportKind::Probe), "ssh:lab@host/probe:0483:374b");
+        check("lab@host/probe:0483:374b", probe, Some(lab));
+        check("ssh:lab@host/probe:0483:374b", None, Some(lab));
+        check("lab@host/probe:0483:374b", None, Some(lab));
+        check("lab@host/probe:stlink", probe, None);
+        check("/probe:0483:374b", probe, None);
         check("probe:stlink", None, None);
         check("probe:0483", None, None);
     }

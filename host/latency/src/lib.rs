@@ -92,6 +92,7 @@ mod moment;
 mod mutation;
 mod obstacle;
 mod onnx_file;
+mod plugged;
 mod processes;
 mod profile;
 mod registry;
@@ -109,9 +110,9 @@ pub use agent_protocol::{
     Activity, AgentState, AllowedClients, Battery, BoardClock, BoardInfo, BoardSpec, Conditions,
     Contention, CoreState, DeviceInfo, DeviceState, Evidence, Failure, FailureKind, FirmwarePlace,
     InputShape, Limits, Measurement, MissingLayer, MonitorEvent, NodeProvider, Optimisation,
-    ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right, RunJob,
-    RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone, Token,
-    Verdict, bounds, memory_in_words, plain, runtime_in_words, stats,
+    PluggedProbe, ProcessFigures, Progress, ProtocolError, Provider, Ratio, RegisterStep, Right,
+    RunJob, RunOutput, RuntimeInfo, RuntimeOptions, Sampling, Sentinel, Sha256, Stage, ThermalZone,
+    Token, Verdict, bounds, firmware_folder, memory_in_words, plain, runtime_in_words, stats,
 };
 
 pub use address::{Address, Transport};
@@ -135,6 +136,7 @@ pub use model::Model;
 pub use moment::{MomentError, format_moment, parse_moment};
 pub use obstacle::Obstacle;
 pub use onnx_file::self_contained;
+pub use plugged::plugged_in;
 pub use processes::{Logarithms, over_processes, student};
 pub use profile::{AgentSettings, Knowledge, Profile, TransportKind};
 pub use registry::{Registered, Registry};

@@ -1,6 +1,9 @@
 //! The view that a strategy has of a run: the space, predicted costs in units of the budget, and
 //! the Graph PruningNet's embeddings.
 
+use std::collections::HashMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
 use latency::stats::Interval;
 use latency_model::{CostTable, LatencyModelConfig, LatencyModelError, Predictor};
 use search::{CostKind, Environment, LatencyInterval, Limits, SearchError, Space, Widths};
@@ -11,19 +14,47 @@ use crate::prepare::Prepared;
 use crate::start::Feasibility;
 
 /// The cost of configurations as a share of the budget.
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 pub(crate) struct Load<'a> {
     table: &'a CostTable,
     limits: Limits,
     cost: CostKind,
+    memory: Option<Memory<'a>>,
+}
+
+/// The memory of configurations on a board, each computed once.
+#[derive(Clone)]
+struct Memory<'a> {
+    prepared: &'a Prepared,
+    known: Arc<Mutex<HashMap<Vec<usize>, f64>>>,
+}
+
+impl Memory<'_> {
+    /// As a share of what it may take. A configuration that cannot be made is too large.
+    fn load(&self, widths: &[usize]) -> f64 {
+        let known = || self.known.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(&load) = known().get(widths) {
+            return load;
+        }
+        let deployed = self.prepared.deploy_widths(widths);
+        let load = deployed.and_then(|deployed| self.prepared.memory_load(&deployed.graph));
+        let load = load.unwrap_or(f64::INFINITY);
+        known().insert(widths.to_vec(), load);
+        load
+    }
 }
 
 impl Load<'_> {
     /// The load of a configuration with the latency that `predictor` gives.
     pub fn of(&self, predictor: &Predictor<'_>, widths: &[usize]) -> f64 {
         let ratio = (self.cost != CostKind::Macs).then(|| predictor.ratio(widths));
-        self.limits
-            .load(self.table.macs(widths).round() as u64, ratio)
+        let macs = self.table.macs(widths).round() as u64;
+        let load = self.limits.load(macs, ratio);
+        match &self.memory {
+            // It takes milliseconds, and what is too slow needs no more.
+            Some(memory) if load <= 1.0 => load.max(memory.load(widths)),
+            _ => load,
+        }
     }
 }
 
@@ -55,6 +86,10 @@ impl<'a> CostModel<'a> {
                 table: &prepared.table,
                 limits: feasibility.limits,
                 cost: feasibility.cost,
+                memory: has_limits(prepared).then(|| Memory {
+                    prepared,
+                    known: Arc::default(),
+                }),
             },
         })
     }
@@ -68,6 +103,12 @@ impl<'a> CostModel<'a> {
     pub fn into_parts(self) -> (Predictor<'a>, Load<'a>) {
         (self.predictor, self.load)
     }
+}
+
+/// Whether the memory of a board is limited.
+fn has_limits(prepared: &Prepared) -> bool {
+    let limits = prepared.board.as_ref().map(|board| board.limits);
+    limits.is_some_and(|limits| limits.ram.is_some() || limits.flash.is_some())
 }
 
 /// A latency ratio for the search.

@@ -23,6 +23,9 @@ pub struct EpisodeRecord {
     pub divergence: Option<f64>,
     /// MACs per image.
     pub macs: u64,
+    /// Memory on a bare-metal board as a share of what it may take.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub memory: Option<f64>,
     /// Latency over the original's; `None` without a valid measurement.
     pub ratio: Option<Interval>,
     /// Median latency, nanoseconds.

@@ -129,6 +129,25 @@ pub enum PipelineError {
         /// What the smallest network costs, in words.
         smallest: String,
     },
+    /// A network does not run on a bare-metal board.
+    #[error("'{model}' does not run on the board: {source}")]
+    Board {
+        /// The network.
+        model: String,
+        /// What is missing.
+        source: board_plan::LowerError,
+    },
+    /// A network does not fit a board.
+    #[error(
+        "'{model}' does not fit the board: it needs {needs}, and every candidate is measured beside it. Search on a board of this \
+         kind with more memory, with --ram and --flash for this one"
+    )]
+    TooLargeForBoard {
+        /// The network.
+        model: String,
+        /// Its memory beside the board's.
+        needs: String,
+    },
     /// No candidate met the budget.
     #[error(
         "no configuration met the budget in {episodes} episodes; the nearest cost {nearest:.3} of the original. \
@@ -193,6 +212,19 @@ pub enum PipelineError {
         error: f64,
         /// The largest difference allowed.
         tolerance: f64,
+    },
+    /// A board computes other integers than the host.
+    #[error(
+        "{differ} of {outputs} outputs of '{model}' on the board differ from the reference on the host; no time of it counts. \
+         This is a fault of the board, its memory, or graphprune: measure again on another board, and please report it"
+    )]
+    NotBitEqual {
+        /// The network.
+        model: String,
+        /// Outputs that differ.
+        differ: usize,
+        /// All outputs.
+        outputs: usize,
     },
     /// The run is finished, and its result is slower than the original.
     #[error(

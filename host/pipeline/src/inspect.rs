@@ -1,11 +1,13 @@
 //! The prunable groups of a network and its costs, without a run.
 
 use channels::{Analysis, AnalysisOptions, ChannelError, Cut, GroupId, PrunePlan, apply, cut};
+use latency::{BoardSpec, Profile};
 use onnx_graph::Graph;
 use onnx_graph::cost::{Costs, NodeCost, costs};
 use serde::Serialize;
 
-use crate::config::{ModelSource, ModelSpec};
+use crate::board::{BoardNeeds, MemoryLimits, board_of};
+use crate::config::{ConfigError, DeviceSpec, ModelSource, ModelSpec};
 use crate::error::PipelineError;
 use crate::missing::Missing;
 use crate::model::{load_model, read_spec, training_nodes};
@@ -102,6 +104,29 @@ pub struct Inspection {
     pub pinned: Vec<PinnedInfo>,
     /// Layers with weights.
     pub layers: Vec<LayerInfo>,
+    /// What it needs of a bare-metal board, where one is given.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardInspection>,
+}
+
+/// What a network needs of a bare-metal board.
+#[derive(Debug, Clone, Serialize)]
+pub struct BoardInspection {
+    /// The chip.
+    pub chip: String,
+    /// What it needs.
+    #[serde(flatten)]
+    pub needs: BoardNeeds,
+    /// What the profile says that the board has.
+    pub limits: MemoryLimits,
+}
+
+impl BoardInspection {
+    /// Whether it fits, as far as the profile tells.
+    #[must_use]
+    pub fn fits(&self) -> bool {
+        self.needs.load(&self.limits) <= 1.0
+    }
 }
 
 fn training_warning(nodes: String) -> String {
@@ -185,6 +210,7 @@ pub fn inspect(graph: &Graph, analysis: &Analysis) -> Result<Inspection, Channel
         },
         fixed,
         missing,
+        board: None,
     })
 }
 
@@ -220,19 +246,51 @@ pub fn inspect_model(
     spec: &ModelSpec,
     classes: usize,
     input: [usize; 3],
-    groups: AnalysisOptions,
+    (groups, board): (AnalysisOptions, Option<&BoardSpec>),
 ) -> Result<Inspection, PipelineError> {
-    Ok(match spec.source() {
+    let (graph, analysis) = match spec.source() {
         ModelSource::Zoo(_) => {
             let model = load_model(spec, classes, input, 0, groups)?;
-            inspect(&model.graph, &model.analysis)?
+            (model.graph, model.analysis)
         }
         // Networks that are no image classifiers cannot be pruned, but inspected.
         ModelSource::File(_) => {
             let graph = read_spec(spec)?;
-            inspect(&graph, &channels::analyse_with(&graph, groups)?)?
+            let analysis = channels::analyse_with(&graph, groups)?;
+            (graph, analysis)
         }
-    })
+    };
+    let mut inspection = inspect(&graph, &analysis)?;
+    if let Some(board) = board {
+        inspection.board = Some(BoardInspection {
+            chip: board.chip.clone(),
+            needs: BoardNeeds::of(&graph, board, spec.name())?,
+            limits: MemoryLimits::of_profile(board),
+        });
+    }
+    Ok(inspection)
+}
+
+/// The board of a device, or of a profile by its name or file.
+///
+/// # Errors
+/// When there is no such device or profile, or it is of no bare-metal board.
+pub fn board_by_name(
+    device: Option<&DeviceSpec>,
+    profile: Option<&str>,
+) -> Result<Option<BoardSpec>, PipelineError> {
+    let (name, board) = match (device, profile) {
+        (Some(device), _) => (device.to_string(), board_of(device)?),
+        (None, Some(profile)) => (profile.to_owned(), Profile::find(profile)?.board),
+        (None, None) => return Ok(None),
+    };
+    let none = || {
+        ConfigError::value(
+            "device",
+            format!("'{name}' is no bare-metal board: memory is known of these alone"),
+        )
+    };
+    Ok(Some(board.ok_or_else(none)?))
 }
 
 /// The networks of the zoo with a line on each.

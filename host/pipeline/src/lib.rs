@@ -8,6 +8,7 @@
 #![forbid(unsafe_code)]
 
 mod apply;
+mod board;
 mod chance;
 mod closeness;
 #[cfg(test)]
@@ -51,9 +52,10 @@ mod summary;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
+pub use board::{BoardNeeds, MemoryLimits};
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
-    BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
+    BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
     ModelSpec, PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig, Setting,
     SettingsTable, StorePlace, StrategyKind, TrainingMode, WeightOrigin, settings,
@@ -68,8 +70,8 @@ pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inputs::width_space;
 pub use inspect::{
-    FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model,
-    zoo_networks,
+    BoardInspection, FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo,
+    board_by_name, inspect, inspect_model, zoo_networks,
 };
 pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models};
 pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};

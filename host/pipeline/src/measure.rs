@@ -1,7 +1,8 @@
 //! The latency of files on devices, outside of any run.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
+use channels::AnalysisOptions;
 use latency::stats::Interval;
 use latency::{
     Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Verdict,
@@ -11,8 +12,13 @@ use measuring::SamplingEffort;
 use onnx_graph::InputSize;
 use serde::Serialize;
 
-use crate::config::{DeviceSpec, LatencyBudget};
+use crate::board::board_of;
+use crate::config::{ConfigError, DeviceSpec, LatencyBudget, ModelSpec};
+use crate::data::ClassifierData;
 use crate::error::PipelineError;
+use crate::model::{load_model, refuse_training};
+use crate::progress::Reporter;
+use crate::quantize::in_integers;
 use crate::sizes::with_input_sizes;
 
 /// A measurement, for people and JSON.
@@ -80,6 +86,8 @@ pub struct MeasureFiles<'a> {
     pub files: &'a [PathBuf],
     /// Sizes of inputs that the models leave open.
     pub input_sizes: &'a [InputSize],
+    /// Images that calibrate networks in floats for a bare-metal board.
+    pub data: Option<&'a ClassifierData>,
     /// How much is sampled.
     pub effort: SamplingEffort,
 }
@@ -88,12 +96,26 @@ pub struct MeasureFiles<'a> {
 ///
 /// # Errors
 /// When a file cannot be read, a size is for no input, or no device can measure.
-pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineError> {
-    let (profile, members) = members(what.device.resolve()?, Ok)?;
+pub fn measure_models(
+    what: &MeasureFiles<'_>,
+    reporter: &mut dyn Reporter,
+) -> Result<MeasuredOn, PipelineError> {
+    let board = board_of(what.device)?;
+    if board.is_none() && what.data.is_some() {
+        return Err(ConfigError::value(
+            "data",
+            "images calibrate networks for bare-metal boards, and the device is none",
+        )
+        .into());
+    }
     let mut models = Vec::new();
     for file in what.files {
-        models.push(Model::read(file.display().to_string(), file)?);
+        models.push(match (&board, what.data) {
+            (Some(_), Some(data)) => on_board(file, what, data, reporter)?,
+            _ => Model::read(file.display().to_string(), file)?,
+        });
     }
+    let (profile, members) = members(what.device.resolve()?, Ok)?;
     let mut models = with_input_sizes(models, what.input_sizes)?;
     let mut fleet = Fleet::start(members, FleetConfig::default())?;
     let reference = if models.len() > 1 {
@@ -131,6 +153,25 @@ pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineErr
         }
     }
     Ok(MeasuredOn { measured, failed })
+}
+
+/// A network as a board runs it: quantised on training images if it is in floats.
+fn on_board(
+    file: &Path,
+    what: &MeasureFiles<'_>,
+    data: &ClassifierData,
+    reporter: &mut dyn Reporter,
+) -> Result<Model, PipelineError> {
+    let name = file.display().to_string();
+    let spec = ModelSpec::new(&name).with_input_sizes(what.input_sizes.to_vec());
+    let model = load_model(&spec, 0, [0; 3], 0, AnalysisOptions::default())?;
+    if board_plan::has_integers(&model.graph) {
+        return Ok(Model::read(name, file)?);
+    }
+    refuse_training(&model.graph, &name)?;
+    let splits = data.open_for(&model, reporter)?;
+    let quantised = in_integers(&model, splits.train.as_ref(), 0)?;
+    Ok(Model::new(name, quantised.bytes))
 }
 
 pub(crate) fn runtime_line(m: &Measurement) -> String {

@@ -15,12 +15,14 @@ use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, Prunable, Runtime};
 
+use crate::board::{Board, BoardNeeds, MemoryLimits};
 use crate::config::{ConfigError, RunConfig};
 use crate::error::PipelineError;
 use crate::inputs::{Inputs, searched_space};
 use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
+use crate::quantize::in_integers;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -54,6 +56,8 @@ pub(crate) struct Prepared {
     /// How the layers of the given network are quantised, if they are. Layers keep integers in
     /// what is deployed.
     pub scheme: Option<Scheme>,
+    /// The bare-metal board that the networks are for.
+    pub board: Option<Board>,
     /// The parts whose precision the search decides. A configuration has an entry for each after
     /// the widths of the groups.
     pub open: Option<OpenPrecision>,
@@ -79,6 +83,19 @@ impl Prepared {
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
         let Inputs { model, splits } = inputs;
+        let board = Board::of(&config.device, &config.budget)?;
+        let limits = &config.budget;
+        if board.is_none() && (limits.ram.is_some() || limits.flash.is_some()) {
+            return Err(ConfigError::value(
+                "budget",
+                "RAM and flash are limits of bare-metal boards, and the device is none",
+            )
+            .into());
+        }
+        let model = match &board {
+            Some(board) => for_board(model, board, &splits, config, reporter)?,
+            None => model,
+        };
         let (graph, changes) = with_batch_norm(&model, &splits, config, (exact, norms))?;
         changes.iter().for_each(|line| reporter.note(line));
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
@@ -94,6 +111,7 @@ impl Prepared {
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
             open: None,
+            board,
             scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
@@ -162,6 +180,23 @@ impl Prepared {
             source,
         };
         deployed(graph, self.scheme.as_ref(), self.batch).map_err(fail)
+    }
+
+    /// What a deployed network needs of the board; `None` where there is no board.
+    pub fn board_needs(&self, deployed: &Graph) -> Result<Option<BoardNeeds>, PipelineError> {
+        let board = self.board.as_ref();
+        board
+            .map(|board| BoardNeeds::of(deployed, &board.spec, &self.model.name))
+            .transpose()
+    }
+
+    /// The memory of a deployed network as a share of what it may take; 0 where there is no board.
+    pub fn memory_load(&self, deployed: &Graph) -> Result<f64, PipelineError> {
+        let needs = self.board_needs(deployed)?;
+        let board = self.board.as_ref();
+        Ok(needs
+            .zip(board)
+            .map_or(0.0, |(needs, board)| needs.load(&board.limits)))
     }
 
     /// The network of a configuration as it is deployed, cut from the model's own weights: latency
@@ -275,6 +310,52 @@ pub(crate) fn widths_with(space: &Space, config: &[usize]) -> Vec<Vec<usize>> {
         all
     };
     groups.map(with).collect()
+}
+
+/// The network as a board runs it: in integers, quantised on training images if it is in floats.
+fn for_board(
+    model: LoadedModel,
+    board: &Board,
+    splits: &Splits,
+    config: &RunConfig,
+    reporter: &mut dyn Reporter,
+) -> Result<LoadedModel, PipelineError> {
+    let model = if board_plan::has_integers(&model.graph) {
+        model
+    } else if !model.trained {
+        return Err(PipelineError::UnfitModel {
+            model: model.name,
+            reason: "is not trained, and a board computes in integers, whose ranges are those of a trained network: train it \
+                     first, or give a file"
+                .into(),
+        });
+    } else {
+        let quantised = in_integers(&model, splits.train.as_ref(), config.seed)?;
+        reporter.note(&format!(
+            "{}: quantised to 8-bit integers for the board, on training images",
+            model.name
+        ));
+        LoadedModel {
+            analysis: channels::analyse_with(&quantised.graph, config.groups.analysis())?,
+            graph: quantised.graph,
+            ..model
+        }
+    };
+    let needs = BoardNeeds::of(&model.graph, &board.spec, &model.name)?;
+    reporter.note(&format!(
+        "{}: {}, most RAM for '{}'",
+        model.name,
+        needs.words(&board.limits),
+        needs.peak
+    ));
+    let own = MemoryLimits::of_profile(&board.spec);
+    if needs.load(&own) > 1.0 {
+        return Err(PipelineError::TooLargeForBoard {
+            needs: needs.words(&own),
+            model: model.name,
+        });
+    }
+    Ok(model)
 }
 
 /// Where training runs, in full precision.

@@ -281,6 +281,7 @@ mod tests {
             accuracy: 0.5,
             divergence: None,
             macs: 10,
+            memory: None,
             ratio: Some((0.6, 0.59, 0.61).into()),
             latency_ns: Some(1e6),
             predicted_ratio: 0.62,

@@ -335,7 +335,8 @@ fn advance(
     })?;
     work.folder.write(REPORT_DATA, &json)?;
     let mut pruned = rows.iter().filter(|r| r.role == NetworkRole::Pruned);
-    outcome.within_budget = Some(pruned.any(|row| summary::is_within(row, &feasibility)));
+    outcome.within_budget =
+        Some(pruned.any(|row| summary::is_within(row, &feasibility, prepared.board.as_ref())));
     outcome.model = Some(work.folder.path(RESULT));
     outcome.data = Some(data);
     Ok(outcome)

@@ -264,7 +264,16 @@ pub(crate) fn feasibility(
     }
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
-    let onnx = prepared.deploy_widths(&smallest.0)?.bytes;
+    let deployed = prepared.deploy_widths(&smallest.0)?;
+    if let (Some(board), Some(needs)) = (&prepared.board, prepared.board_needs(&deployed.graph)?)
+        && needs.load(&board.limits) > 1.0
+    {
+        return Err(PipelineError::BudgetOutOfReach {
+            budget: work.config.budget.to_string(),
+            smallest: format!("takes {}", needs.words(&board.limits)),
+        });
+    }
+    let onnx = deployed.bytes;
     let measured = work
         .session
         .ratio(Model::new("smallest", onnx), Effort::Search);

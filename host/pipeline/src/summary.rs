@@ -11,6 +11,7 @@ use report::{
 };
 use serde::{Deserialize, Serialize};
 
+use crate::board::Board;
 use crate::chance::Hits;
 use crate::data::data_doubts;
 use crate::error::PipelineError;
@@ -69,6 +70,8 @@ pub(crate) fn report_data(
             .and_then(|p| p.widths.get(i).copied())
             .unwrap_or(g.channels),
     });
+    let board = session.profile().board.as_ref();
+    let simulated = board.is_some_and(|board| board.simulated);
     let hits = work.records.get(&CLASSIFIES)?;
     let tested: Vec<Hits> = rows.iter().map(|r| tested(prepared, r)).collect();
     let doubts = rows.iter().zip(&tested);
@@ -79,7 +82,10 @@ pub(crate) fn report_data(
         .iter()
         .zip(&tested)
         .map(|(final_row, tested)| {
-            let row = row(&stored, several, final_row);
+            let mut row = row(&stored, several, final_row);
+            for figure in row.latency.iter_mut().chain(&mut row.checks) {
+                figure.simulated = simulated;
+            }
             let original = hits.as_ref().filter(|_| row.role == Role::Original);
             Row {
                 test_images: Some(tested.total as u64),
@@ -117,6 +123,8 @@ pub(crate) fn report_data(
         budget: Budget {
             latency_ratio: searching.feasibility.limits.latency_ratio,
             macs_ratio: work.config.budget.macs,
+            ram_bytes: work.config.budget.ram.map(|bytes| bytes.0),
+            flash_bytes: work.config.budget.flash.map(|bytes| bytes.0),
         },
         candidates,
         groups: groups.collect(),
@@ -151,9 +159,11 @@ fn tested(prepared: &Prepared, row: &FinalRow) -> Hits {
 
 /// Whether a network meets the budget by its final measurement, the upper end of the interval
 /// included.
-pub(crate) fn is_within(row: &FinalRow, feasibility: &Feasibility) -> bool {
+pub(crate) fn is_within(row: &FinalRow, feasibility: &Feasibility, board: Option<&Board>) -> bool {
+    let memory = board.zip(row.board.as_ref());
+    let memory = memory.map_or(0.0, |(board, needs)| needs.load(&board.limits));
     let latency = row.ratio.as_ref().map(|of| of.ratio.worst());
-    feasibility.limits.load(row.macs, latency) <= 1.0
+    feasibility.limits.load(row.macs, latency).max(memory) <= 1.0
 }
 
 /// Returns the doubt about a ratio that was measured beside an original that was too slow.
@@ -181,8 +191,14 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     let precision = prepared.open.as_ref().map_or(String::new(), |open| {
         format!(", {}", open.parts.words(prepared.split(&row.widths).1))
     });
-    let why = format!("{figures}, {macs:.3}x of its MACs{precision}; asked for: {budget}{slow}");
-    if is_within(row, searching.feasibility) {
+    let board = prepared.board.as_ref();
+    let memory = board.zip(row.board.as_ref());
+    let memory = memory.map_or(String::new(), |(board, needs)| {
+        format!(", {}", needs.words(&board.limits))
+    });
+    let why =
+        format!("{figures}, {macs:.3}x of its MACs{precision}{memory}; asked for: {budget}{slow}");
+    if is_within(row, searching.feasibility, board) {
         Verdict::Met(why)
     } else {
         Verdict::NotMet(why)
@@ -203,6 +219,7 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
         ratio_low: Some(of.ratio.low),
         ratio_high: Some(of.ratio.high),
         samples_ns: Vec::new(),
+        simulated: false,
     };
     let latency = row.ratio.as_ref().map(|of| {
         let measurement = newest(stored, &of.model_sha256, &of.device);

@@ -89,6 +89,12 @@ pub struct Budget {
     pub latency_ratio: Option<f64>,
     /// Largest ratio of multiply-accumulates (MACs).
     pub macs_ratio: Option<f64>,
+    /// Most RAM on a bare-metal board, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ram_bytes: Option<u64>,
+    /// Most flash on a bare-metal board, bytes.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash_bytes: Option<u64>,
 }
 
 /// The role of a network in the comparison.
@@ -152,6 +158,9 @@ pub struct LatencyFigure {
     pub ratio_high: Option<f64>,
     /// Raw samples without warm-up.
     pub samples_ns: Vec<u64>,
+    /// Whether an emulated board counted instructions in place of time: it is no latency.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub simulated: bool,
 }
 
 /// One configuration of the search.
@@ -300,6 +309,15 @@ fn number<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
 }
 
 impl ReportData {
+    /// Whether any latency of the table is of a simulated board.
+    pub(crate) fn is_simulated(&self) -> bool {
+        let figures = |row: &Row| {
+            let own = row.latency.iter().any(|of| of.simulated);
+            own || row.checks.iter().any(|of| of.simulated)
+        };
+        self.rows.iter().any(figures)
+    }
+
     /// The first row of a role.
     pub(crate) fn row(&self, role: Role) -> Option<&Row> {
         self.rows.iter().find(|row| row.role == role)

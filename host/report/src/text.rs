@@ -26,10 +26,35 @@ pub fn text_table(data: &ReportData) -> String {
     ];
     let mut rows = Vec::new();
     for row in &data.rows {
-        rows.push(network(row));
-        rows.extend(row.checks.iter().map(other_device));
+        rows.push((network(row), row.latency.as_ref()));
+        let checks = row.checks.iter();
+        rows.extend(checks.map(|check| (other_device(check), Some(check))));
     }
-    let mut out = lines(head, rows, Style::Figures).join("\n") + "\n";
+    let table = if data.is_simulated() {
+        let rows = rows.into_iter().map(|(cells, latency)| {
+            let [label, accuracy, latency_ms, ratio, macs, parameters, bytes] = cells;
+            let origin = latency.map_or_else(none, origin);
+            [
+                label, accuracy, latency_ms, ratio, origin, macs, parameters, bytes,
+            ]
+        });
+        let [label, accuracy, latency, ratio, macs, parameters, bytes] = head;
+        let head = [
+            label,
+            accuracy,
+            latency,
+            ratio,
+            "simulated",
+            macs,
+            parameters,
+            bytes,
+        ];
+        lines(head, rows.collect(), Style::Figures)
+    } else {
+        let rows = rows.into_iter().map(|(cells, _)| cells);
+        lines(head, rows.collect(), Style::Figures)
+    };
+    let mut out = table.join("\n") + "\n";
     // Writing to a string does not fail.
     let _ = match &data.verdict {
         Verdict::Unfinished => writeln!(out, "The run is not finished."),
@@ -68,6 +93,11 @@ fn other_device(latency: &LatencyFigure) -> [String; 7] {
     let label = format::shorten(&label, LETTERS);
     let (latency, ratio) = measured(latency);
     [label, none(), latency, ratio, none(), none(), none()]
+}
+
+/// Whether a figure is of a simulated board.
+fn origin(latency: &LatencyFigure) -> String {
+    if latency.simulated { "yes" } else { "no" }.to_owned()
 }
 
 fn none() -> String {

@@ -53,6 +53,9 @@ pub struct Cost {
     pub macs: u64,
     /// Latency, if it was measured.
     pub latency: Option<LatencyInterval>,
+    /// Memory that it needs as a share of that it may take, known without a measurement; 0 without
+    /// such a limit.
+    pub memory: f64,
 }
 
 /// A judged candidate.
@@ -143,9 +146,11 @@ impl Judge {
         }
         let load = self
             .limits
-            .load(cost.macs, cost.latency.map(|l| l.high.max(l.ratio)));
+            .load(cost.macs, cost.latency.map(|l| l.high.max(l.ratio)))
+            .max(cost.memory);
         let feasible = load <= 1.0;
         let median = self.limits.load(cost.macs, cost.latency.map(|l| l.ratio));
+        let median = median.max(cost.memory);
         let reward = match self.config.mode {
             RewardMode::Budget if feasible => accuracy,
             RewardMode::Budget => -(load - 1.0),
@@ -231,7 +236,16 @@ mod tests {
                 limits,
             )
             .unwrap();
-            let outcome = judge.judge(accuracy, Cost { macs, latency }).unwrap();
+            let outcome = judge
+                .judge(
+                    accuracy,
+                    Cost {
+                        macs,
+                        latency,
+                        memory: 0.0,
+                    },
+                )
+                .unwrap();
             assert!(
                 (outcome.reward - reward).abs() < 1e-12,
                 "{mode:?} {limits:?} {macs} {latency:?}: {outcome:?}"
@@ -252,6 +266,7 @@ mod tests {
                 0.5,
                 Cost {
                     macs: 1,
+                    memory: 0.0,
                     latency: None
                 }
             ),
@@ -263,6 +278,7 @@ mod tests {
                     f64::NAN,
                     Cost {
                         macs: 1,
+                        memory: 0.0,
                         latency: latency(0.5, 0.5)
                     }
                 )
@@ -274,6 +290,7 @@ mod tests {
                     0.5,
                     Cost {
                         macs: 1,
+                        memory: 0.0,
                         latency: latency(f64::NAN, 0.5)
                     }
                 )
@@ -291,6 +308,28 @@ mod tests {
             };
             assert!(Judge::new(config, limits).is_err(), "{mode:?}");
         }
+    }
+
+    #[test]
+    fn a_candidate_above_the_memory_is_not_feasible_however_fast_it_is() {
+        let limits = Limits {
+            latency_ratio: Some(0.5),
+            macs: None,
+        };
+        let judge = Judge::new(RewardConfig::default(), limits).unwrap();
+        let check = |memory, load, feasible| {
+            let cost = Cost {
+                macs: 1,
+                latency: latency(0.4, 0.45),
+                memory,
+            };
+            let outcome = judge.judge(0.9, cost).unwrap();
+            assert_eq!((outcome.load, outcome.feasible), (load, feasible));
+            assert_eq!(outcome.reward > 0.0, feasible);
+        };
+        check(0.0, 0.9, true);
+        check(1.0, 1.0, true);
+        check(1.25, 1.25, false);
     }
 
     #[test]
@@ -331,6 +370,7 @@ mod tests {
                 Cost {
                     macs: 1,
                     latency: latency(0.4, 0.5),
+                    memory: 0.0,
                 },
             )
             .unwrap();
@@ -340,6 +380,7 @@ mod tests {
                 Cost {
                     macs: 1,
                     latency: latency(0.49, 0.5001),
+                    memory: 0.0,
                 },
             )
             .unwrap();

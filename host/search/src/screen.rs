@@ -92,6 +92,8 @@ pub struct Prospect {
     pub macs: u64,
     /// Predicted latency; `None` while there is no model.
     pub predicted: Option<LatencyInterval>,
+    /// As of [`Cost`].
+    pub memory: f64,
 }
 
 /// Decides whether a candidate is measured.
@@ -121,6 +123,7 @@ pub fn screen(
                 low: ratio,
                 high: ratio,
             }),
+            memory: prospect.memory,
         },
     )?;
     Ok(if reward > best {
@@ -161,6 +164,7 @@ mod tests {
                 accuracy,
                 macs: 1,
                 predicted: Some(LatencyInterval { ratio, low, high }),
+                memory: 0.0,
             };
             let screening = screen(&config, &judge, &prospect, best, passed);
             assert_eq!(screening.unwrap(), expected, "{prospect:?} {best:?}");
@@ -215,6 +219,7 @@ mod tests {
                 accuracy: 0.1,
                 macs: 1,
                 predicted,
+                memory: 0.0,
             };
             let screening = screen(&config, &judge, &prospect, Some(0.9), 0);
             assert_eq!(screening.unwrap(), Screening::MayWin);

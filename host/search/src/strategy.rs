@@ -89,7 +89,7 @@ pub trait Environment {
 ///         low: ratio,
 ///         high: ratio,
 ///     });
-///     let outcome = judge.judge(accuracy, Cost { macs: 1, latency })?;
+///     let outcome = judge.judge(accuracy, Cost { macs: 1, latency, memory: 0.0 })?;
 ///     strategy.tell(&widths, &outcome)?;
 ///     best = best.max(outcome.reward);
 /// }

@@ -49,6 +49,7 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             .current_dir(checkout.root().join(PLACE))
             .args(["build", "--release", "--locked", "--target", triple])
             .args(["--features", features])
+            .args(size_of(family))
             .env_remove("RUSTFLAGS")
             .env_remove("CARGO_ENCODED_RUSTFLAGS")
             .env_remove("CARGO_PROFILE_RELEASE_DEBUG");
@@ -73,6 +74,18 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     }
     say!(".deps/firmware is complete");
     Ok(())
+}
+
+/// The arguments for a smaller firmware where the fastest one exceeds the 32 kB of flash that are
+/// kept for it: Armv6-M lacks the instructions for short code.
+fn size_of(family: &str) -> &'static [&'static str] {
+    match family {
+        "thumbv6m" => &[
+            "--config",
+            "profile.release.package.int8-engine.opt-level=2",
+        ],
+        _ => &[],
+    }
 }
 
 /// Lets cargo use Debian's compiler, which has no target without an operating system.

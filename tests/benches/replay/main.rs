@@ -130,6 +130,7 @@ fn judged(replay: &Replay, judge: &Judge, widths: &Widths) -> Outcome {
         high: ratio,
     };
     let cost = Cost {
+        memory: 0.0,
         macs: 1,
         latency: Some(latency),
     };

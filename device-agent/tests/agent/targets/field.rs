@@ -92,6 +92,7 @@ fn by(config: &Path) -> Ssh {
             ..SshClient::default()
         },
         allow_unconfined: false,
+        board: None,
     }
 }
 

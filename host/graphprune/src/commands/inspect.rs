@@ -2,7 +2,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{FixedInfo, Inspection};
+use pipeline::{BoardInspection, DeviceSpec, FixedInfo, Inspection};
 
 use crate::options::NetworkOptions;
 use crate::output::{say, say_part};
@@ -13,7 +13,7 @@ const MOST_PINNED: usize = 20;
 /// Show the prunable groups of a network, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect --zoo"
+    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect model.onnx --profile stm32f4-discovery   (RAM and flash on a board)\n  graphprune inspect --zoo"
 )]
 pub struct Args {
     /// ONNX file, or the name of a zoo network
@@ -27,6 +27,12 @@ pub struct Args {
     pinned: bool,
     #[command(flatten)]
     network: NetworkOptions,
+    /// Show RAM and flash on this bare-metal board, without connecting to it
+    #[arg(long)]
+    device: Option<DeviceSpec>,
+    /// The same for a board's profile: a name or a file
+    #[arg(long, value_name = "PROFILE", conflicts_with = "device")]
+    profile: Option<String>,
     /// List the zoo networks
     #[arg(long, conflicts_with_all = ["model", "layers", "pinned", "json"])]
     zoo: bool,
@@ -45,14 +51,30 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     }
     let network = &args.network;
     let spec = network.sizes.of(args.model.as_deref().unwrap_or_default());
-    let inspection =
-        pipeline::inspect_model(&spec, network.classes, network.image()?, network.groups())?;
+    let board = pipeline::board_by_name(args.device.as_ref(), args.profile.as_deref())?;
+    let groups = (network.groups(), board.as_ref());
+    let inspection = pipeline::inspect_model(&spec, network.classes, network.image()?, groups)?;
     if args.json {
         say!("{}", serde_json::to_string_pretty(&inspection)?);
     } else {
         print(&inspection, args);
     }
     Ok(ExitCode::SUCCESS)
+}
+
+/// What it needs of a board, in words.
+fn on_board(board: &BoardInspection) -> String {
+    let verdict = if board.fits() {
+        ""
+    } else {
+        ": it does NOT fit"
+    };
+    format!(
+        "on {}, in 8-bit integers: {}; the most RAM is for '{}'{verdict}",
+        board.chip,
+        board.needs.words(&board.limits),
+        board.needs.peak
+    )
 }
 
 /// The costs in words, with their gaps.
@@ -134,6 +156,9 @@ fn print(inspection: &Inspection, args: &Args) {
     say_part!("{}", figures(inspection));
     for (key, value) in &inspection.provenance {
         say!("{:<16} {value}", key.replace('_', " "));
+    }
+    if let Some(board) = &inspection.board {
+        say!("{}", on_board(board));
     }
     for warning in &inspection.warnings {
         say!("warning: {warning}");
@@ -233,6 +258,7 @@ mod tests {
             groups: Vec::new(),
             pinned: Vec::new(),
             layers: Vec::new(),
+            board: None,
         }
     }
 

@@ -5,12 +5,14 @@ use std::process::ExitCode;
 
 use latency::stats::Interval;
 use pipeline::{
-    DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
+    ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn,
+    SamplingEffort, measure_models,
 };
 
 use crate::exit;
 use crate::options::{InputSizes, Usage};
 use crate::output::{note, say, say_part};
+use crate::progress::Terminal;
 
 /// Measure the latency of models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
@@ -41,6 +43,13 @@ pub struct Args {
     at_most: Option<LatencyBudget>,
     #[command(flatten)]
     sizes: InputSizes,
+    /// Data set that calibrates networks in floats for a bare-metal board: cifar10:DIR, mnist:DIR,
+    /// fashion-mnist:DIR, idx:DIR, folder:DIR, shapes
+    #[arg(long, value_name = "DATA")]
+    data: Option<DataSpec>,
+    /// Normalisation of these images: cifar10, imagenet, mnist, half, unit, none255
+    #[arg(long, value_name = "PRESET", requires = "data")]
+    normalise: Option<String>,
     /// Print JSON with all samples
     #[arg(long)]
     json: bool,
@@ -57,12 +66,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         note!("limit: {}", limit.words("the reference"));
     }
-    let MeasuredOn { measured, failed } = measure_models(&MeasureFiles {
+    let data = args.data.clone().map(|spec| ClassifierData {
+        spec,
+        normalise: args.normalise.clone(),
+        allow_skipped: false,
+    });
+    let files = MeasureFiles {
         device: &args.device,
         files: &args.models,
         input_sizes: &args.sizes.input_sizes,
+        data: data.as_ref(),
         effort: args.effort,
-    })?;
+    };
+    let MeasuredOn { measured, failed } = measure_models(&files, &mut Terminal::new(true))?;
     // Device by device, each with all the models.
     let devices: Vec<&[Measured]> = measured.chunks(args.models.len()).collect();
     if args.json {

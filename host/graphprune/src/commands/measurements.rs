@@ -172,8 +172,13 @@ fn line(record: &Record) -> String {
         "" => &record.device,
         name => name,
     };
+    let origin = if m.is_simulated() {
+        "simulated"
+    } else {
+        "measured"
+    };
     format!(
-        "{:>6}  {}  {:.12}  {} on {device}: {:.3} ms{ratio}{verdict}",
+        "{:>6}  {}  {origin:9}  {:.12}  {} on {device}: {:.3} ms{ratio}{verdict}",
         record.id,
         format_moment(m.taken_unix_ns),
         m.model_sha256.to_string(),

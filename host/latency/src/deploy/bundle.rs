@@ -239,11 +239,40 @@ impl Bundle {
         if let Some(library) = &deployment.runtime {
             self.put(library, LIBRARY.to_owned())?;
         }
+        if let Some(folder) = &deployment.firmware {
+            self.put_firmware(folder, deployment)?;
+        }
         for path in &deployment.with {
             let name = path.file_name().unwrap_or_default();
             self.put(path, name.to_string_lossy().into_owned())?;
         }
         Ok(self)
+    }
+
+    /// Adds the firmware of all core families.
+    fn put_firmware(&mut self, folder: &Path, deployment: &Deployment) -> Result<(), LatencyError> {
+        let files = std::fs::read_dir(folder).map(|entries| {
+            let paths = entries.filter_map(|entry| Some(entry.ok()?.path()));
+            paths
+                .filter(|path| path.extension().is_some_and(|end| end == "elf"))
+                .collect::<Vec<_>>()
+        });
+        // A folder that is missing has none.
+        let files = files.unwrap_or_default();
+        if files.is_empty() {
+            return Err(LatencyError::Deploy {
+                device: deployment.device.clone(),
+                problem: format!(
+                    "there is no firmware for boards in {}: build it with `cargo xtask firmware`",
+                    folder.display()
+                ),
+            });
+        }
+        for path in &files {
+            let name = path.file_name().unwrap_or_default();
+            self.put(path, format!("firmware/{}", name.to_string_lossy()))?;
+        }
+        Ok(())
     }
 
     /// Puts a start script in the place of the program if there is a bundled C library.

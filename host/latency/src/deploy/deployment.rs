@@ -15,6 +15,8 @@ pub struct Deployment {
     pub libc: bool,
     /// ONNX Runtime's library; the agent's own by default.
     pub runtime: Option<PathBuf>,
+    /// The folder of the boards' firmware, for a machine whose agent measures on a board.
+    pub firmware: Option<PathBuf>,
     /// Further files for the agent's folder, such as the libraries of an execution provider.
     pub with: Vec<PathBuf>,
 }

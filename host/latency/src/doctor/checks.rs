@@ -1,7 +1,8 @@
 //! Checks of a device's description and state.
 
 use agent_protocol::{
-    BoardSpec, DeviceInfo, DeviceState, Provider, Sampling, memory_in_words, runtime_in_words,
+    BoardInfo, DeviceInfo, DeviceState, Measurement, Provider, Sampling, memory_in_words,
+    runtime_in_words,
 };
 
 use super::examination::{Finding, Noise};
@@ -261,15 +262,41 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
     Finding::ok(CHECK, text)
 }
 
-/// Says what was examined of a board, and what only a measurement examines.
-pub(super) fn board(board: &BoardSpec) -> Finding {
-    Finding::ok(
-        "board",
-        format!(
-            "the chip {} is known; its probe, core and clock are examined by each measurement of a network in integers",
-            board.chip
+/// Reports what a measurement of a small network found out about a board.
+pub(super) fn of_board(measured: &Measurement, board: &BoardInfo) -> Vec<Finding> {
+    let chip = format!(
+        "{} answers (CPUID {:#010x}) through {}, and runs the firmware {}",
+        board.chip,
+        board.cpuid,
+        board.probe,
+        &board.firmware_sha256.to_string()[..12]
+    );
+    let declared = board.declared_hz as f64 / 1e6;
+    let time = format!("a small network takes {:.3} ms", measured.median_ns / 1e6);
+    let clock = match board.measured_hz {
+        _ if board.simulated => Finding::warning(
+            "clock",
+            format!(
+                "{} follows an emulator's instructions; {time}",
+                board.counter
+            ),
+            "such times are no latencies: they are marked as simulated, and baselines refuse them",
         ),
-    )
+        Some(hz) => Finding::ok(
+            "clock",
+            format!(
+                "{:.3} MHz by this machine's clock, {declared:.3} MHz in the profile, counted by {}; {time}",
+                hz / 1e6,
+                board.counter
+            ),
+        ),
+        None => Finding::error(
+            "clock",
+            format!("the agent did not verify the profile's {declared:.3} MHz"),
+            "deploy the agent of this version",
+        ),
+    };
+    vec![Finding::ok("board", chip), clock]
 }
 
 /// The throttling bits of the Raspberry Pi's firmware: the lowest are current, those sixteen bits

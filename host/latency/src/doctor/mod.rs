@@ -7,7 +7,7 @@ mod sentinel;
 
 use std::time::{Duration, Instant};
 
-use agent_protocol::{Conditions, DeviceState, Sampling, Verdict};
+use agent_protocol::{Conditions, DeviceState, Evidence, Sampling, Verdict};
 
 use crate::moment::now_unix_ns;
 use crate::{
@@ -53,7 +53,11 @@ fn run(device: Resolved, patience: &Patience, result: &mut Examination) -> Resul
         );
         result.findings.push(Finding::ok("way", seen));
     }
-    let profile = device.profile;
+    // The way that is taken decides how an agent is renewed, not the profile's usual one.
+    let profile = Profile {
+        transport: device.transport.kind(),
+        ..device.profile
+    };
     let mut agent = AgentDevice::start(device.launcher, &profile.name, patience.clone())
         .map_err(|error| failed("agent", &error))?;
     let info = agent.describe();
@@ -63,9 +67,9 @@ fn run(device: Resolved, patience: &Patience, result: &mut Examination) -> Resul
     result.info = Some(info);
     let (state, clock_ns) = request_state(&mut agent).map_err(|error| failed("state", &error))?;
     result.findings.push(checks::clock(clock_ns));
-    if let Some(board) = &profile.board {
+    if profile.board.is_some() {
         // The state is that of the agent's machine, on which a board's times do not depend.
-        result.findings.push(checks::board(board));
+        result.findings.extend(run_on_board(&mut agent, &profile)?);
         return Ok(());
     }
     result.findings.extend(checks::of_state(&state, &profile));
@@ -93,6 +97,28 @@ fn request_state(agent: &mut AgentDevice) -> Result<(DeviceState, i128), Latency
     let here = (i128::from(before) + i128::from(after)) / 2;
     let ahead = i128::from(state.taken_unix_ns) - here;
     Ok((state, ahead))
+}
+
+/// Measures a small network in integers on a board: this opens its probe, writes the firmware, and
+/// verifies core and clock.
+fn run_on_board(agent: &mut AgentDevice, profile: &Profile) -> Result<Vec<Finding>, Finding> {
+    const CHECK: &str = "board";
+    let request = MeasureRequest {
+        evidence: Evidence::Full,
+        ..profile.request(vec![sentinel::integer_model("sentinel")], None)
+    };
+    let measured = agent
+        .measure(&request)
+        .map_err(|error| failed(CHECK, &error))?;
+    let board = measured
+        .first()
+        .and_then(|first| Some((first, first.runtime.board.as_ref()?)));
+    let (first, board) =
+        board.ok_or_else(|| Finding::error(CHECK, "the agent returned no measurement", ""))?;
+    if let Verdict::Invalid { reason } = &first.verdict {
+        return Err(Finding::error(CHECK, reason.clone(), ""));
+    }
+    Ok(checks::of_board(first, board))
 }
 
 /// Measures a small network against itself with the profile's settings, for at most two seconds.

@@ -54,6 +54,8 @@ struct TensorProto {
     data_type: i32,
     #[prost(float, repeated, tag = "4")]
     float_data: Vec<f32>,
+    #[prost(int32, repeated, tag = "5")]
+    int32_data: Vec<i32>,
     #[prost(string, tag = "8")]
     name: String,
 }
@@ -93,6 +95,7 @@ struct DimProto {
 }
 
 const FLOAT: i32 = 1;
+const INT8: i32 = 3;
 /// Channels of the convolutions, which take 2.4 million MACs each.
 const CHANNELS: i64 = 16;
 const SIZE: i64 = 32;
@@ -101,19 +104,6 @@ const LAYERS: usize = 4;
 /// Returns a network of a few 3x3 convolutions with ReLU, for an input of 1x16x32x32. The name
 /// does not change the work.
 pub fn model(name: &str) -> Model {
-    let value = |value_name: &str, size: i64| ValueProto {
-        name: value_name.into(),
-        kind: Some(TypeProto {
-            tensor: Some(TensorTypeProto {
-                element: FLOAT,
-                shape: Some(ShapeProto {
-                    dim: [1, CHANNELS, size, size]
-                        .map(|value| DimProto { value })
-                        .into(),
-                }),
-            }),
-        }),
-    };
     let weight = TensorProto {
         dims: vec![CHANNELS, CHANNELS, 3, 3],
         data_type: FLOAT,
@@ -121,6 +111,7 @@ pub fn model(name: &str) -> Model {
             .map(|n| (n % 7) as f32 / 64.0 - 0.05)
             .collect(),
         name: "weight".into(),
+        ..TensorProto::default()
     };
     let node = (0..LAYERS)
         .flat_map(|layer| {
@@ -142,16 +133,99 @@ pub fn model(name: &str) -> Model {
         .collect();
     // Each layer without padding removes a pixel on every side.
     let end = SIZE - 2 * LAYERS as i64;
+    let output = format!("x{LAYERS}");
+    network(name, node, vec![weight], (&output, end))
+}
+
+/// Returns a network from the image `x0` to an output of this name and size.
+fn network(
+    name: &str,
+    node: Vec<NodeProto>,
+    initializer: Vec<TensorProto>,
+    (output, end): (&str, i64),
+) -> Model {
+    let value = |value_name: &str, size: i64| ValueProto {
+        name: value_name.into(),
+        kind: Some(TypeProto {
+            tensor: Some(TensorTypeProto {
+                element: FLOAT,
+                shape: Some(ShapeProto {
+                    dim: [1, CHANNELS, size, size]
+                        .map(|value| DimProto { value })
+                        .into(),
+                }),
+            }),
+        }),
+    };
     let model = ModelProto {
         ir_version: 8,
         graph: Some(GraphProto {
             node,
             name: name.into(),
-            initializer: vec![weight],
+            initializer,
             input: vec![value("x0", SIZE)],
-            output: vec![value(&format!("x{LAYERS}"), end)],
+            output: vec![value(output, end)],
         }),
         opset_import: vec![OpsetProto { version: 13 }],
     };
     Model::new(name, model.encode_to_vec())
+}
+
+/// Returns a network of two 3x3 convolutions in 8-bit integers, for an input of 1x16x32x32: the one
+/// of [`model`] for boards, which compute in integers only.
+pub fn integer_model(name: &str) -> Model {
+    const STEP: f32 = 1.0 / 32.0;
+    const LAYERS: i64 = 2;
+    let scalar = |name: &str, value: f32| TensorProto {
+        data_type: FLOAT,
+        float_data: vec![value],
+        name: name.into(),
+        ..TensorProto::default()
+    };
+    let zero = TensorProto {
+        data_type: INT8,
+        int32_data: vec![0],
+        name: "zero".into(),
+        ..TensorProto::default()
+    };
+    let weight = TensorProto {
+        dims: vec![CHANNELS, CHANNELS, 3, 3],
+        data_type: INT8,
+        int32_data: (0..CHANNELS * CHANNELS * 9)
+            .map(|n| (n % 7) as i32 - 3)
+            .collect(),
+        name: "weight".into(),
+        ..TensorProto::default()
+    };
+    let node = |op: &str, inputs: &[&str], output: String| NodeProto {
+        input: inputs.iter().map(|&input| input.into()).collect(),
+        name: format!("{op}-{output}"),
+        output: vec![output],
+        op_type: op.into(),
+    };
+    let mut nodes = vec![
+        node("QuantizeLinear", &["x0", "step", "zero"], "q0".into()),
+        node("DequantizeLinear", &["q0", "step", "zero"], "d0".into()),
+        node("DequantizeLinear", &["weight", "step", "zero"], "w".into()),
+    ];
+    for layer in 0..LAYERS {
+        let at = |kind: &str, layer: i64| format!("{kind}{layer}");
+        let (from, to) = (at("d", layer), at("y", layer + 1));
+        nodes.push(node("Conv", &[&from, "w"], to.clone()));
+        let quantised = at("q", layer + 1);
+        nodes.push(node(
+            "QuantizeLinear",
+            &[&to, "step", "zero"],
+            quantised.clone(),
+        ));
+        let back = at("d", layer + 1);
+        nodes.push(node(
+            "DequantizeLinear",
+            &[&quantised, "step", "zero"],
+            back,
+        ));
+    }
+    let constants = vec![scalar("step", STEP), zero, weight];
+    let output = format!("d{LAYERS}");
+    network(name, nodes, constants, (&output, SIZE - 2 * LAYERS))
 }

@@ -75,6 +75,7 @@ const COLUMNS: &[Column] = columns! {
         Verdict::Valid => "",
         Verdict::Invalid { reason } => reason,
     });
+    "simulated" Truth |r| Value::Truth(r.measurement.is_simulated());
     "median_ns" Real |r| Value::Real(Some(r.measurement.median_ns));
     "median_ci95_low_ns" Real |r| Value::Real(Some(r.measurement.ci95_ns.0));
     "median_ci95_high_ns" Real |r| Value::Real(Some(r.measurement.ci95_ns.1));

@@ -177,7 +177,7 @@ impl Adb {
             doing: "making a token for the agent".into(),
             source,
         })?;
-        let script = remote::agent_script(&self.folder, self.allow_unconfined);
+        let script = remote::agent_script(&self.folder, None, self.allow_unconfined);
         let command = self.client.shell(&script);
         let (process, greeting) = AgentProcess::start(command, &token, patience)
             .map_err(|failure| self.failed(&failure))?;

@@ -62,7 +62,7 @@ impl Launcher for Local {
     }
 }
 
-fn find_agent(config: &Local) -> Result<PathBuf, LatencyError> {
+pub(crate) fn find_agent(config: &Local) -> Result<PathBuf, LatencyError> {
     let named = config
         .agent
         .clone()

@@ -3,7 +3,7 @@
 
 mod adb;
 mod link;
-mod local;
+pub(crate) mod local;
 pub(crate) mod probe;
 pub(crate) mod process;
 pub(crate) mod remote;

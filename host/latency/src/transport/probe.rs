@@ -44,6 +44,11 @@ impl Launcher for Probe {
     }
 }
 
+/// Splits an address `lab@host/probe:VID:PID` into the machine and its probe.
+pub(crate) fn at_machine(text: &str) -> Option<(&str, &str)> {
+    text.split_once("/probe:")
+}
+
 /// Checks the notation of a probe's address.
 ///
 /// # Errors

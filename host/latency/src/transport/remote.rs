@@ -1,10 +1,12 @@
 //! Shell commands that start the agent on another machine.
 
+use agent_protocol::BoardSpec;
+
 use super::process::{ALLOW_UNCONFINED, StartFailure};
 use crate::Obstacle;
 
 /// The exit status of [`agent_script`] if there is no agent.
-const NOT_DEPLOYED: i32 = 97;
+pub(crate) const NOT_DEPLOYED: i32 = 97;
 /// The exit statuses of a shell that cannot run a file.
 const NOT_EXECUTABLE: [i32; 2] = [126, 127];
 /// Messages of shells for a program of another processor, or without its loader. Some shells run
@@ -47,22 +49,38 @@ fn quote_strictly(word: &str) -> String {
     format!("'{}'", word.replace('\'', r"'\''"))
 }
 
-/// Returns the script that starts the agent deployed in `folder`. The agent's work folder lies
-/// there as well, since temporary folders can be small or in memory. It is private: adb's shell
-/// creates world-writable folders, and the agent refuses those.
-pub fn agent_script(folder: &str, allow_unconfined: bool) -> String {
+/// Returns the beginning of a script, which finds the agent deployed in `folder` as `$a`.
+fn agent_found(folder: &str) -> String {
     let folder = quote_path(folder);
-    let more = if allow_unconfined {
-        format!(" {ALLOW_UNCONFINED}")
-    } else {
-        String::new()
-    };
     format!(
         "f={folder}\n\
          a=\"$f\"/current/graphprune-agent\n\
-         [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n\
-         mkdir -p \"$f\"/work && chmod 700 \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
-         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\"{more}"
+         [ -e \"$a\" ] || {{ echo \"there is no $a\" >&2; exit {NOT_DEPLOYED}; }}\n"
+    )
+}
+
+/// Returns the script that runs the agent deployed in `folder` with this argument.
+pub fn agent_call(folder: &str, argument: &str) -> String {
+    format!("{}exec \"$a\" {}", agent_found(folder), quote(argument))
+}
+
+/// Returns the script that starts the agent deployed in `folder`, for a board where there is one.
+/// The agent's work folder lies there as well, since temporary folders can be small or in memory.
+/// It is private: adb's shell creates world-writable folders, and the agent refuses those.
+pub fn agent_script(folder: &str, board: Option<&BoardSpec>, allow_unconfined: bool) -> String {
+    let mut more = String::new();
+    // A description of plain fields is always JSON.
+    if let Some(board) = board.and_then(|board| serde_json::to_string(board).ok()) {
+        more = format!(" --board {}", quote(&board));
+    }
+    if allow_unconfined {
+        more.push(' ');
+        more.push_str(ALLOW_UNCONFINED);
+    }
+    format!(
+        "{}mkdir -p \"$f\"/work && chmod 700 \"$f\"/work && w=$(cd \"$f\"/work && pwd) || exit\n\
+         exec \"$a\" serve --exit-with-parent --token-stdin --work \"$w\"{more}",
+        agent_found(folder)
     )
 }
 
@@ -110,8 +128,9 @@ mod tests {
 
     #[test]
     fn an_agent_runs_models_unconfined_only_where_that_is_allowed() {
-        assert!(!agent_script("~/agent", false).contains(ALLOW_UNCONFINED));
-        assert!(agent_script("~/agent", true).ends_with("--work \"$w\" --allow-unconfined"));
+        assert!(!agent_script("~/agent", None, false).contains(ALLOW_UNCONFINED));
+        let allowed = agent_script("~/agent", None, true);
+        assert!(allowed.ends_with("--work \"$w\" --allow-unconfined"));
     }
 
     #[test]

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::Duration;
 
-use agent_protocol::Token;
+use agent_protocol::{BoardSpec, Token};
 
 use super::link::{Launcher, Link};
 use super::process::{AgentProcess, StartFailure};
@@ -80,7 +80,7 @@ impl SshClient {
     }
 }
 
-/// A device reached by ssh, with a deployed agent.
+/// A device reached by ssh, with a deployed agent; or a board whose probe is plugged in there.
 #[derive(Clone, Debug)]
 pub struct Ssh {
     /// The user's name for the device.
@@ -93,6 +93,8 @@ pub struct Ssh {
     pub client: SshClient,
     /// Whether models run without a layer of confinement that the kernel offers.
     pub allow_unconfined: bool,
+    /// A board that the agent measures on instead of its own machine.
+    pub board: Option<BoardSpec>,
 }
 
 impl Ssh {
@@ -125,7 +127,10 @@ impl Ssh {
 
 impl Launcher for Ssh {
     fn place(&self) -> String {
-        format!("ssh {}", self.destination)
+        match &self.board {
+            Some(board) => format!("the probe {} at ssh {}", board.probe, self.destination),
+            None => format!("ssh {}", self.destination),
+        }
     }
 
     fn launch(&self, patience: Duration) -> Result<Link, LatencyError> {
@@ -141,6 +146,7 @@ impl Launcher for Ssh {
             .arg(&self.destination)
             .arg(remote::in_sh(&remote::agent_script(
                 &self.folder,
+                self.board.as_ref(),
                 self.allow_unconfined,
             )));
         let (process, greeting) = AgentProcess::start(command, &token, patience)

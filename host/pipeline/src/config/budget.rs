@@ -7,7 +7,7 @@ use latency::ShareOf;
 use search::{Budget, CostKind};
 use serde::{Deserialize, Serialize};
 
-use super::ConfigError;
+use super::{Bytes, ConfigError};
 
 /// A limit on a latency: a share of a reference's (`0.7x`, `70%`, `0.7`) or a time (`1.8ms`,
 /// `950us`).
@@ -124,6 +124,12 @@ pub struct BudgetConfig {
     pub latency: Option<LatencyBudget>,
     /// Multiply-accumulates as a share of the original's, in (0, 1).
     pub macs: Option<f64>,
+    /// RAM on a bare-metal board, such as "96KiB", beside one of the others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub ram: Option<Bytes>,
+    /// Flash on a bare-metal board, likewise.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub flash: Option<Bytes>,
 }
 
 impl BudgetConfig {
@@ -147,8 +153,20 @@ impl BudgetConfig {
         let macs = self
             .macs
             .map(|share| format!("at most {share}x of the original's MACs"));
-        let all: Vec<String> = latency.into_iter().chain(macs).collect();
+        let all: Vec<String> = latency
+            .into_iter()
+            .chain(macs)
+            .chain(self.memory_words("at most "))
+            .collect();
         all.join(" and ")
+    }
+
+    /// The limits of memory in words, each after `before`.
+    fn memory_words(&self, before: &str) -> impl Iterator<Item = String> {
+        let limits = [("RAM", self.ram), ("flash", self.flash)];
+        limits
+            .into_iter()
+            .filter_map(move |(what, limit)| Some(format!("{before}{} of {what}", limit?)))
     }
 
     /// The budget of the search.
@@ -185,6 +203,7 @@ impl fmt::Display for BudgetConfig {
             &latency
                 .into_iter()
                 .chain(macs)
+                .chain(self.memory_words(""))
                 .collect::<Vec<_>>()
                 .join(" and "),
         )
@@ -235,10 +254,18 @@ mod tests {
         let budget = BudgetConfig {
             latency: "70%".parse().ok(),
             macs: Some(0.5),
+            ..BudgetConfig::default()
+        };
+        let words =
+            "at most 0.7x of the original's latency and at most 0.5x of the original's MACs";
+        assert_eq!(budget.words(), words);
+        let on_board = BudgetConfig {
+            ram: "96KiB".parse().ok(),
+            ..budget
         };
         assert_eq!(
-            budget.words(),
-            "at most 0.7x of the original's latency and at most 0.5x of the original's MACs"
+            on_board.words(),
+            format!("{words} and at most 98.3 kB of RAM")
         );
     }
 }

@@ -10,6 +10,8 @@ use latency::Model;
 use measuring::{Session, SessionConfig};
 use onnx_graph::deploy;
 use onnx_graph::ops::Op;
+use onnx_graph::quantize::Scheme;
+use torch_exec::RangeMethod;
 use train::{Calibration, EvaluatorConfig, Runtime, evaluate};
 
 use crate::error::PipelineError;
@@ -19,7 +21,7 @@ use crate::on_device::Feed;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 
-pub(crate) use candidate::{Form, Subject};
+pub(crate) use candidate::{Built, Form, Subject};
 pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
 pub(crate) use trial::Trial;
 
@@ -108,6 +110,26 @@ pub fn quantize(
         answer.chosen = Some(index);
     }
     Ok(answer)
+}
+
+/// Training images on which the ranges of a network for a board are observed.
+const BOARD_IMAGES: usize = 200;
+
+/// A network in floats as a board runs it: whole in integers, with ranges that are observed on
+/// training images.
+pub(crate) fn in_integers(
+    model: &LoadedModel,
+    train: &dyn Dataset,
+    seed: u64,
+) -> Result<Built, PipelineError> {
+    let folded = onnx_graph::fold_batch_norm(&model.graph);
+    let graph = folded.map_err(|source| PipelineError::Model {
+        model: model.name.clone(),
+        source,
+    })?;
+    let images = range_images(train, (BOARD_IMAGES, seed), Runtime::default().device)?;
+    let subject = (&model.name[..], graph, model.batch);
+    Subject::observe(subject, &images, RangeMethod::MinMax)?.build(&Form::new(Scheme::default()))
 }
 
 /// Refuses a network that has integers already.

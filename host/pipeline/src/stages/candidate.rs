@@ -76,6 +76,7 @@ impl Searching<'_> {
         let cost = Cost {
             macs: record.macs,
             latency: latency.map(search_interval),
+            memory: record.memory.unwrap_or(0.0),
         };
         Ok(self.judge.judge(record.score(), cost)?)
     }
@@ -93,6 +94,8 @@ pub(crate) struct Evaluated {
     asked: Asked,
     accuracy: Accuracy,
     deployed: Deployed,
+    /// Its memory on a board as a share of what it may take; `None` where there is no board.
+    memory: Option<f64>,
     predicted_ratio: f64,
     predicted: Option<Interval>,
     evaluating: Duration,
@@ -110,9 +113,15 @@ impl Asked {
         let accuracy = searching.accuracy(widths)?;
         let evaluating = clock.elapsed();
         let clock = Instant::now();
-        let deployed = searching.prepared.deploy_widths(widths)?;
+        let prepared = searching.prepared;
+        let deployed = prepared.deploy_widths(widths)?;
+        let memory = match &prepared.board {
+            Some(_) => Some(prepared.memory_load(&deployed.graph)?),
+            None => None,
+        };
         Ok(Evaluated {
             accuracy,
+            memory,
             deployed,
             predicted_ratio: costs.predictor.ratio(widths),
             predicted: costs.predictor.interval(widths),
@@ -167,6 +176,7 @@ pub(crate) fn screen_all(
             accuracy: score(candidate.accuracy.share(), candidate.accuracy.divergence),
             macs: candidate.deployed.costs.macs,
             predicted: candidate.predicted.map(search_interval),
+            memory: candidate.memory.unwrap_or(0.0),
         };
         let config = &work.config.knowledge.screen;
         let screening = screen(config, &searching.judge, &prospect, best, passed_over)?;
@@ -292,6 +302,7 @@ impl Measured {
             accuracy: candidate.accuracy.share(),
             divergence: candidate.accuracy.divergence,
             macs: candidate.deployed.costs.macs,
+            memory: candidate.memory,
             ratio: measured.as_ref().map(|of| of.ratio),
             latency_ns: measured.as_ref().map(|of| of.latency_ns),
             device: measured.map(|of| of.device),

@@ -10,6 +10,7 @@ use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::evaluate;
 
+use crate::board::BoardNeeds;
 use crate::closeness::{HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::folder::{ORIGINAL, RESULT, RunFolder};
@@ -103,6 +104,9 @@ pub(crate) struct FinalRow {
     /// Largest difference between ONNX Runtime on the device and libtorch, as a share of the
     /// output's spread.
     pub difference: Option<f64>,
+    /// What it needs of a bare-metal board.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardNeeds>,
     pub file: String,
 }
 
@@ -131,6 +135,10 @@ pub(crate) fn run(
     };
     let integers = prepared.has_integers(widths);
     let difference = verify(&mut work.session, prepared, (computed, integers), &model)?;
+    if prepared.board.is_some() {
+        let words = "its outputs on the board are those of the reference on the host, bit for bit";
+        work.reporter.note(&format!("{}: {words}", model.name()));
+    }
     let measured = work.session.final_ratio(model);
     work.report_devices()?;
     let FinalRatio { ratio, checks } = measured?;
@@ -172,6 +180,7 @@ pub(crate) fn run(
         ratio: Some(ratio),
         checks,
         difference: Some(difference),
+        board: prepared.board_needs(&deployed.graph)?,
         file,
     };
     work.records.finish(&key, &row)?;
@@ -233,6 +242,9 @@ fn verify(
         batch: prepared.batch,
     };
     let outputs = outputs_on_device(session, model, &images, feed)?;
+    if prepared.board.is_some() {
+        check_bits((model, graph), &images, &outputs)?;
+    }
     let (error, tolerance) = if integers {
         let db = closeness(&outputs, &expected, prepared.model.classes).sqnr_db;
         (noise_share(db), noise_share(HOST_SQNR_DB))
@@ -247,6 +259,36 @@ fn verify(
         });
     }
     Ok(error)
+}
+
+/// Compares a board's outputs with those of the reference on the host, which have to be the same.
+fn check_bits(
+    (model, graph): (&Model, &Graph),
+    images: &[f32],
+    outputs: &[f32],
+) -> Result<(), PipelineError> {
+    let of_board = |source| PipelineError::Board {
+        model: model.name().into(),
+        source,
+    };
+    let lowered = board_plan::lower(graph).map_err(of_board)?;
+    let mut reference = lowered.reference().map_err(|e| of_board(e.into()))?;
+    let size = lowered.input.dims.iter().product::<usize>().max(1);
+    let mut expected = Vec::new();
+    for image in images.chunks_exact(size) {
+        let bytes = reference.run(image).map_err(of_board)?;
+        expected.extend(lowered.result(&bytes).unwrap_or_default());
+    }
+    let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
+    if bits(outputs) == bits(&expected) {
+        return Ok(());
+    }
+    let differ = outputs.iter().zip(&expected).filter(|(a, b)| a != b);
+    Err(PipelineError::NotBitEqual {
+        model: model.name().into(),
+        differ: differ.count(),
+        outputs: expected.len(),
+    })
 }
 
 /// The error as a share of the outputs, by their ratio in decibels.

@@ -185,7 +185,9 @@ fn confirmed(
         .feasibility
         .limits
         .load(record.macs, Some(ratio.worst()));
-    let met = load <= 1.0 - settings.confirm_margin;
+    // Memory is known exactly.
+    let fits = record.memory.is_none_or(|memory| memory <= 1.0);
+    let met = fits && load <= 1.0 - settings.confirm_margin;
     let verdict = if met {
         "confirmed"
     } else {

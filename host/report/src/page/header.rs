@@ -51,7 +51,14 @@ fn budget(data: &ReportData) -> Option<String> {
     let limits = limits.into_iter();
     let limits =
         limits.filter_map(|(name, ratio)| Some(format!("{name} \u{2264} {}\u{d7}", ratio?)));
-    let limits: Vec<String> = limits.collect();
+    let memory = [
+        ("RAM", data.budget.ram_bytes),
+        ("flash", data.budget.flash_bytes),
+    ];
+    let memory = memory
+        .into_iter()
+        .filter_map(|(name, bytes)| Some(format!("{name} \u{2264} {}", format::bytes(bytes?))));
+    let limits: Vec<String> = limits.chain(memory).collect();
     (!limits.is_empty()).then(|| limits.join(", "))
 }
 

@@ -35,10 +35,19 @@ fn networks(data: &ReportData) -> Markup {
         "file size",
     ]
     .map(Figure);
+    let simulated = data.is_simulated();
+    let mut head = head.to_vec();
+    head.extend(simulated.then_some(Figure("simulated")));
     let rows = html! {
         @for row in &data.rows {
-            tr class=[(row.role == Role::Pruned).then_some("pruned")] { (network(row, data.row(Role::Original))) }
-            @for check in &row.checks { tr { (other_device(check)) } }
+            tr class=[(row.role == Role::Pruned).then_some("pruned")] {
+                (network(row, data.row(Role::Original)))
+                @if simulated { (origin(row.latency.as_ref())) }
+            }
+            @for check in &row.checks { tr {
+                (other_device(check))
+                @if simulated { (origin(Some(check))) }
+            } }
         }
     };
     table("The networks compared", "", &head, rows)
@@ -81,6 +90,11 @@ fn latency(latency: Option<&LatencyFigure>, is_original: bool) -> Markup {
         (qualified(median, interval))
         (qualified(ratio, ends.or(reference)))
     }
+}
+
+/// Whether the latency is one, or a count of an emulator's instructions.
+fn origin(latency: Option<&LatencyFigure>) -> Markup {
+    cell(latency.map(|of| if of.simulated { "yes" } else { "no" }.to_owned()))
 }
 
 /// The same network on another device, which only has a latency.

@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 /// The processor of a microcontroller board.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum McuCore {
+    /// A Cortex-M0, Armv6-M: `microbit`, whose chip is an nRF51822 with a flash of its own.
+    M0,
     /// A Cortex-M3, Armv7-M: `mps2-an385`.
     M3,
     /// A Cortex-M4 with FPU, Armv7E-M: `mps2-an386`.
@@ -75,6 +77,7 @@ const PROGRAM_PAGE: usize = 22;
 impl Chip {
     pub(super) fn of(core: McuCore) -> Self {
         let (name, machine, architecture, flash, ram) = match core {
+            McuCore::M0 => ("nRF51822_xxAA", "microbit", "armv6m", 0, 0x2000_0000),
             McuCore::M3 => ("emulated-m3", "mps2-an385", "armv7m", 0, 0x2000_0000),
             McuCore::M4 => ("emulated-m4", "mps2-an386", "armv7em", 0, 0x2000_0000),
             McuCore::M7 => ("emulated-m7", "mps2-an500", "armv7em", 0, 0x2000_0000),
@@ -104,8 +107,12 @@ impl Chip {
         }
     }
 
-    /// Returns the description that `Registry::add_target_family_from_yaml` reads.
+    /// Returns the description that `Registry::add_target_family_from_yaml` reads; empty for a chip
+    /// that probe-rs knows.
     pub(super) fn description(&self) -> String {
+        if self.machine == "microbit" {
+            return String::new();
+        }
         let (flash_end, ram_end) = (self.flash + FLASH_BYTES, self.ram + RAM_BYTES);
         let (flash, ram) = (self.flash, self.ram);
         let Self {

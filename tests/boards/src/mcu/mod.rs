@@ -43,6 +43,8 @@ pub struct McuConfig {
     /// Whether time on the board follows the instructions, one a nanosecond, rather than this
     /// machine's clock.
     pub counts_instructions: bool,
+    /// Whether debuggers are locked out as on Nordic's nRF52, until all of the chip is erased.
+    pub locked: bool,
 }
 
 impl Default for McuConfig {
@@ -50,6 +52,7 @@ impl Default for McuConfig {
         Self {
             core: McuCore::M4,
             counts_instructions: false,
+            locked: false,
         }
     }
 }
@@ -88,7 +91,7 @@ impl Mcu {
         let socket = folder.path().join("gdb");
         let mut emulator = emulator(&Kit::find()?, chip, &socket, config.counts_instructions)?;
         let opened = connect(&socket, &mut emulator, &folder.path().join("log"))
-            .and_then(|stream| open(stream, chip));
+            .and_then(|stream| open(stream, chip, config.locked));
         let (listener, address, port) = match opened {
             Ok(opened) => opened,
             Err(error) => {
@@ -160,6 +163,19 @@ impl Mcu {
                 what: format!("writing memory at {address:#x}"),
                 source,
             })
+    }
+
+    /// Reads the board's memory past the probe.
+    ///
+    /// # Errors
+    /// When the emulator has ended, or there is no memory.
+    pub fn read(&self, address: u32, length: usize) -> Result<Vec<u8>, BoardError> {
+        let mut bytes = vec![0; length];
+        let read = self.bridge.port().core().read(address, &mut bytes);
+        read.map(|()| bytes).map_err(|source| BoardError::Io {
+            what: format!("reading memory at {address:#x}"),
+            source,
+        })
     }
 
     /// Kills the emulator. The probe stays, and reports that its target is gone by closing each
@@ -287,13 +303,17 @@ fn connect(socket: &Path, emulator: &mut Child, log: &PathBuf) -> Result<UnixStr
 }
 
 /// Opens the probe of a started emulator.
-fn open(stream: UnixStream, chip: Chip) -> Result<(TcpListener, SocketAddr, Port), BoardError> {
+fn open(
+    stream: UnixStream,
+    chip: Chip,
+    locked: bool,
+) -> Result<(TcpListener, SocketAddr, Port), BoardError> {
     let opened = Gdb::new(stream)
         .and_then(|gdb| core::Core::new(gdb, chip.flash, chip.is_v8))
         .and_then(|core| {
             let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0))?;
             let address = listener.local_addr()?;
-            Ok((listener, address, Port::new(core)))
+            Ok((listener, address, Port::new(core, locked)))
         });
     opened.map_err(|source| BoardError::Io {
         what: "opening the probe of the microcontroller board".into(),

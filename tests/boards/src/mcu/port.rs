@@ -13,6 +13,12 @@ const DPIDR: u32 = 0x2ba0_1477;
 const AP_IDR: u32 = 0x2477_0011;
 /// An access port that is enabled, with 32-bit accesses.
 const AP_CSW: u32 = 0x2300_0042;
+/// The control port of Nordic's chips, by which a locked one is erased (nRF52840 Product
+/// Specification, 4.8).
+const CTRL_AP: u8 = 1;
+const CTRL_AP_IDR: u32 = 0x0288_0000;
+const ERASEALL: u16 = 0x04;
+const APPROTECTSTATUS: u16 = 0x0c;
 /// No table of components.
 const NO_ROM_TABLE: u32 = u32::MAX;
 /// Both power domains report that they are on.
@@ -27,6 +33,8 @@ const MOST_BYTES: u32 = 1024;
 /// The ports of a core.
 pub(super) struct Port {
     core: Core,
+    /// Whether the core is locked, as the control port says.
+    locked: bool,
     /// The last bits that the probe sent, the last one highest.
     asked: u8,
     /// The bits that the target sends next, lowest first. `None`: what the probe sent last decides.
@@ -35,9 +43,10 @@ pub(super) struct Port {
 
 impl Port {
     /// The ports of this core.
-    pub(super) fn new(core: Core) -> Self {
+    pub(super) fn new(core: Core, locked: bool) -> Self {
         Self {
             core,
+            locked,
             asked: 0,
             sent: None,
         }
@@ -77,7 +86,22 @@ impl Port {
                 0xfc => AP_IDR,
                 _ => 0,
             }),
+            Request::ReadAp {
+                port: CTRL_AP,
+                address,
+            } => Answer::Register(match address & 0xff {
+                APPROTECTSTATUS => u32::from(!self.locked),
+                0xfc => CTRL_AP_IDR,
+                _ => 0,
+            }),
             Request::ReadAp { .. } => Answer::Register(0),
+            Request::WriteAp {
+                port: CTRL_AP,
+                address,
+            } if address & 0xff == ERASEALL => {
+                self.locked = false;
+                Answer::Number(0)
+            }
             Request::WriteDp { .. } | Request::WriteAp { .. } | Request::Setting => {
                 Answer::Number(0)
             }

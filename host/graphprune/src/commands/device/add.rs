@@ -13,6 +13,8 @@ use latency::{Address, Profile, Registered, Registry, TransportKind};
 #[command(after_help = "Examples:\n  \
     graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \
     graphprune device add phone --profile pixel --address adb:0A1B2C3D\n  \
+    graphprune device add f4 --profile stm32f4-discovery --address probe:0483:374b   (a board: see --probes of device list)\n  \
+    graphprune device add lab-f4 --profile stm32f4-discovery --address lab@host/probe:0483:374b\n  \
     graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070   (see `graphprune device enroll`)")]
 pub struct Args {
     /// Name: lower-case letters, digits, hyphens
@@ -20,8 +22,8 @@ pub struct Args {
     /// Name of a built-in profile, or the path of a profile
     #[arg(long)]
     profile: String,
-    /// Address: ssh:USER@HOST, adb:SERIAL or tcp:HOST:PORT. The prefix defaults to the profile's
-    /// transport
+    /// Address: ssh:USER@HOST, adb:SERIAL, tcp:HOST:PORT, probe:VID:PID[:SERIAL] or
+    /// USER@HOST/probe:VID:PID[:SERIAL]. The prefix defaults to the profile's transport
     #[arg(long)]
     address: String,
     /// The agent's folder on the device [default: .graphprune in the home folder,

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::bail;
+use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use latency::{Agents, DeployStep, Deployment, deploy};
 
@@ -32,6 +32,10 @@ pub struct Args {
     /// Library of ONNX Runtime, in place of the one that comes with the agent
     #[arg(long, value_name = "FILE")]
     runtime: Option<PathBuf>,
+    /// Folder of the boards' firmware, for a machine with a board's probe [default:
+    /// GRAPHPRUNE_FIRMWARE, then `firmware` next to this program, then that of the checkout]
+    #[arg(long, value_name = "DIR")]
+    firmware: Option<PathBuf>,
     /// Further file to install beside the library, such as an execution provider's; repeatable
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
@@ -47,12 +51,20 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
         );
     };
     let agents = Agents::find(args.agents.as_deref())?;
+    let firmware = match &device.profile.board {
+        Some(_) => {
+            let own = std::env::current_exe().context("finding this program's own place")?;
+            Some(latency::firmware_folder(args.firmware.as_deref(), &own))
+        }
+        None => args.firmware,
+    };
     let deployment = Deployment {
         device: device.name.clone(),
         folder: folder.to_owned(),
         triple: device.profile.agent.triple.clone(),
         libc: args.libc,
         runtime: args.runtime,
+        firmware,
         with: args.with,
     };
     let bar = ProgressBar::new_spinner();

@@ -3,8 +3,9 @@
 use std::process::ExitCode;
 use std::time::Duration;
 
+use crate::options::Usage;
 use crate::output::say;
-use latency::{Profile, Registry, resolve};
+use latency::{Address, Profile, Registry, Transport, TransportKind, plugged_in, resolve};
 use serde::Serialize;
 
 /// The time within which an agent must start.
@@ -16,6 +17,10 @@ pub struct Args {
     /// Start each device's agent to check that it can be reached
     #[arg(long)]
     check: bool,
+    /// List the debug probes that are plugged in, here or at a machine behind ssh with a deployed
+    /// agent
+    #[arg(long, value_name = "USER@HOST", num_args = 0..=1, require_equals = true, default_missing_value = "", conflicts_with = "check")]
+    probes: Option<String>,
     /// Print JSON
     #[arg(long)]
     json: bool,
@@ -41,6 +46,9 @@ struct List {
 
 /// Lists.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if let Some(lab) = &args.probes {
+        return list_probes(lab, args.json);
+    }
     let registry = Registry::of_user()?;
     let local = ("local".to_owned(), "local".to_owned(), "local".to_owned());
     let registered = registry.devices()?;
@@ -76,6 +84,47 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&list);
     }
     Ok(ExitCode::from(u8::from(!all_reachable)))
+}
+
+/// Lists the debug probes of a machine; an empty name is this one's.
+fn list_probes(lab: &str, json: bool) -> anyhow::Result<ExitCode> {
+    let transport = match lab {
+        "" => None,
+        lab => {
+            let address = Address::parse(lab, Some(TransportKind::Ssh))
+                .map_err(|problem| Usage::error(format!("--probes: {problem}")))?;
+            Some(Transport::new(lab, &address, "", &[])?)
+        }
+    };
+    let (ssh, prefix) = match &transport {
+        Some(Transport::Ssh(ssh)) => (Some(ssh), format!("{lab}/")),
+        Some(_) => return Err(Usage::error(format!("--probes: {lab} is not behind ssh"))),
+        None => (None, String::new()),
+    };
+    let probes = plugged_in(ssh)?;
+    if json {
+        say!("{}", serde_json::to_string_pretty(&probes)?);
+        return Ok(ExitCode::SUCCESS);
+    }
+    if probes.is_empty() {
+        let place = if lab.is_empty() { "this machine" } else { lab };
+        say!(
+            "No debug probe is plugged in at {place}. Connect one by USB, and check that `lsusb` lists it. A Black Magic Probe \
+             on TCP is not listed: its address is {prefix}probe:1d50:6018:HOST:PORT."
+        );
+    }
+    for probe in &probes {
+        say!(
+            "{prefix}probe:{}  {} ({})",
+            probe.selector,
+            probe.name,
+            probe.driver
+        );
+        if let Some(advice) = probe.advice() {
+            say!("  this user may not open it: {advice}");
+        }
+    }
+    Ok(ExitCode::SUCCESS)
 }
 
 fn check(row: &mut Row) {

@@ -1,14 +1,17 @@
+mod instructions;
+
 use std::path::Path;
 use std::time::Duration;
 
 use agent_protocol::{BoardClock, BoardSpec};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
-use board_plan::Lowered;
+use board_plan::{FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Lowered};
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 
 use super::BoardFault;
-use super::session::{Board, Network};
+use super::firmware::{Firmware, Origins};
+use super::{Attached, Board, Network};
 
 fn spec(mcu: &Mcu) -> BoardSpec {
     BoardSpec {
@@ -31,12 +34,17 @@ fn firmware() -> std::path::PathBuf {
 fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
     let locks = tempfile::tempdir().unwrap();
     assert!(spec.probe.ends_with(&mcu.address().to_string()));
-    Board::open(spec, &firmware(), locks.path())
+    Attached::open(spec, &firmware(), locks.path())?.start()
 }
 
-/// A small network whose activations are rounded to fixed ranges: what counts are the integers.
-fn network() -> Lowered {
-    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+/// A small network for images of this size whose activations are rounded to fixed ranges: what
+/// counts are the integers.
+fn network(input: [usize; 3]) -> Lowered {
+    let config = model_zoo::ZooConfig {
+        input,
+        ..model_zoo::ZooConfig::default()
+    };
+    let graph = model_zoo::build("shapes_net", &config).unwrap();
     let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
@@ -58,6 +66,10 @@ fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
 }
 
 fn check_core(core: McuCore, part: u32) {
+    check_core_with(core, part, [3, 32, 32]);
+}
+
+fn check_core_with(core: McuCore, part: u32, input: [usize; 3]) {
     let mcu = Mcu::start(McuConfig {
         core,
         ..McuConfig::default()
@@ -65,7 +77,7 @@ fn check_core(core: McuCore, part: u32) {
     .unwrap();
     let mut board = open(&mcu, &spec(&mcu)).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(board.info().cpuid >> 4 & 0xfff, part, "{core:?}");
-    let lowered = network();
+    let lowered = network(input);
     let network = Network {
         plan: &lowered.plan,
         weights: Some(&lowered.weights),
@@ -97,6 +109,33 @@ fn check_core(core: McuCore, part: u32) {
             "no signal"
         );
         assert_eq!(output, expected, "{core:?}, image {seed}");
+    }
+}
+
+#[test]
+fn an_emulated_m0_computes_what_the_host_computes() {
+    // The chip has 16 kB of RAM.
+    check_core_with(McuCore::M0, 0xc20, [3, 8, 8]);
+}
+
+#[test]
+fn the_firmware_takes_no_more_than_the_planner_reckons_with() {
+    let folder = firmware();
+    let origins = Origins {
+        code: 0x0800_0000,
+        ram: 0x2000_0000,
+    };
+    for family in [
+        "thumbv6m",
+        "thumbv7m",
+        "thumbv7em",
+        "thumbv8m",
+        "thumbv8m-dsp",
+    ] {
+        let firmware = Firmware::load(&folder, family, origins).unwrap();
+        let (code, ram) = (firmware.code.len(), firmware.stack_top - origins.ram);
+        assert!(code <= FIRMWARE_FLASH_BYTES as usize, "{family}: {code}");
+        assert!(ram <= FIRMWARE_RAM_BYTES, "{family}: {ram}");
     }
 }
 

@@ -1,0 +1,118 @@
+//! Instructions of the firmware's operators, which the emulator counts exactly. A change of one
+//! percent is a change of the kernels, or of the compiler that the firmware is built with: if it is
+//! meant, the table changes with it.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::time::Duration;
+
+use graphprune_boards::{Mcu, McuConfig};
+use onnx_graph::ops::Conv;
+use onnx_graph::quantize::{Quantize, quantize};
+use onnx_graph::{DType, Dim, Graph, Tensor};
+
+use super::super::Network;
+use super::{open, spec};
+
+/// Instructions of a tick of the emulated SysTick: 25 MHz, one instruction a nanosecond.
+const OF_TICK: u64 = 40;
+
+/// A convolution: its image is as large as its result.
+struct Layer {
+    kernel: usize,
+    channels: [usize; 2],
+    side: usize,
+    groups: usize,
+    /// Instructions on a Cortex-M4, the interpreter included.
+    instructions: u64,
+}
+
+#[rustfmt::skip]
+const LAYERS: [Layer; 8] = [
+    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: 0 },
+    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: 0 },
+    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: 0 },
+    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: 0 },
+    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: 0 },
+    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: 0 },
+    Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: 0 },
+    Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: 0 },
+];
+
+impl Layer {
+    fn name(&self) -> String {
+        let (k, [from, to], side) = (self.kernel, self.channels, self.side);
+        format!(
+            "{k}x{k}, {from} to {to}, {side}x{side}, {} groups",
+            self.groups
+        )
+    }
+
+    fn multiplications(&self) -> u64 {
+        let [from, to] = self.channels;
+        (self.kernel.pow(2) * from / self.groups * to * self.side.pow(2)) as u64
+    }
+
+    fn graph(&self) -> Graph {
+        let (k, [from, to], side) = (self.kernel, self.channels, self.side);
+        let mut graph = Graph::new("layer", 17);
+        let dims = [1, from, side, side].map(Dim::Known).to_vec();
+        let x = graph.add_input("image", DType::F32, dims);
+        let count = to * (from / self.groups) * k * k;
+        let values = (0..count).map(|i| ((i * 7919) % 255) as f32 / 255.0 - 0.5);
+        let weight = Tensor::f32([to, from / self.groups, k, k], values.collect()).unwrap();
+        let w = graph.add_constant("weight", weight);
+        let conv = Conv {
+            kernel: vec![k, k],
+            strides: vec![1, 1],
+            pads: vec![k / 2; 4],
+            dilations: vec![1, 1],
+            group: self.groups,
+        };
+        let y = graph.push("conv", conv.into(), &[x, w]).unwrap();
+        graph.add_output(y);
+        let options = Quantize {
+            ranges: BTreeMap::from([(x, (-1.0, 1.0)), (y, (-4.0, 4.0))]),
+            ..Quantize::default()
+        };
+        quantize(&graph, &options).unwrap()
+    }
+}
+
+#[test]
+fn every_operator_takes_the_instructions_of_the_table() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let mut spec = spec(&mcu);
+    spec.simulated = true;
+    let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{fault}"));
+    let mut wrong = String::new();
+    for layer in LAYERS {
+        let lowered = board_plan::lower(&layer.graph()).unwrap();
+        let network = Network {
+            plan: &lowered.plan,
+            weights: None,
+            weight_bytes: lowered.footprint.weights,
+            arena_bytes: lowered.footprint.arena,
+            operators: lowered.nodes.len() as u32,
+        };
+        let placed = board.place(&network).unwrap();
+        let counted = board.run(&placed, Duration::from_secs(10)).unwrap();
+        let counted = u64::from(counted.ticks) * OF_TICK;
+        let allowed = (layer.instructions / 100).max(OF_TICK);
+        if counted.abs_diff(layer.instructions) > allowed {
+            let each = counted as f64 / layer.multiplications() as f64;
+            writeln!(
+                wrong,
+                "{}: {counted}, {each:.2} a multiplication, not {}",
+                layer.name(),
+                layer.instructions
+            )
+            .unwrap();
+        }
+    }
+    assert!(wrong.is_empty(), "instructions have changed:\n{wrong}");
+}
