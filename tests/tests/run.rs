@@ -438,7 +438,10 @@ fn check_full_disk(size: &str, needles: &[&str]) {
 
 #[test]
 fn a_disk_that_is_too_small_is_named_before_anything_else() {
-    check_full_disk("300k", &["small/run", "and the files of the run need", "--out"]);
+    check_full_disk(
+        "300k",
+        &["small/run", "and the files of the run need", "--out"],
+    );
 }
 
 #[test]

@@ -10,18 +10,19 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, LatencyBudget, RunConfig, StorePlace};
 use crate::error::PipelineError;
-use crate::folder::{CONFIG_FILE, RECORDS_FILE, write_atomically};
+use crate::folder::{CONFIG_FILE, ORIGINAL, RECORDS_FILE, write_atomically};
 use crate::progress::{Reporter, StopFlag};
 use crate::records::Records;
 use crate::run::{Run, Stage};
 use crate::stages::calibrate::{CALIBRATION, LEARNED_BEFORE};
+use crate::stages::original::FILE as TRAINED_ORIGINAL;
 use crate::stages::train::CHECKPOINT;
 
 /// The file that makes a folder a set's.
 const SET_FILE: &str = "set.json";
 
 /// The stages whose results do not depend on the budget.
-const SHARED: [&str; 9] = [
+const SHARED: [&str; 10] = [
     "norms",
     "exec",
     "pace",
@@ -30,8 +31,12 @@ const SHARED: [&str; 9] = [
     "precision",
     "importance",
     "kernels",
+    "original",
     "train",
 ];
+
+/// The files of these stages.
+const SHARED_FILES: [&str; 3] = [CHECKPOINT, TRAINED_ORIGINAL, ORIGINAL];
 
 /// What a set's folder stores.
 #[derive(Debug, Clone, Serialize, Deserialize)]
@@ -241,11 +246,13 @@ fn inherit(records: &mut Records, first: &Path, folder: &Path) -> Result<(), Pip
     if let Some(learned) = from.get(&CALIBRATION)? {
         records.finish(&LEARNED_BEFORE, &learned)?;
     }
-    let (trained, own) = (first.join(CHECKPOINT), folder.join(CHECKPOINT));
-    if let (true, Some(parent)) = (trained.is_file(), own.parent()) {
-        let fail = |e| PipelineError::io(&own, "copy the joint training to", e);
-        fs::create_dir_all(parent).map_err(fail)?;
-        fs::copy(&trained, &own).map_err(fail)?;
+    for name in SHARED_FILES {
+        let (shared, own) = (first.join(name), folder.join(name));
+        if let (true, Some(parent)) = (shared.is_file(), own.parent()) {
+            let fail = |e| PipelineError::io(&own, "copy what the runs share to", e);
+            fs::create_dir_all(parent).map_err(fail)?;
+            fs::copy(&shared, &own).map_err(fail)?;
+        }
     }
     Ok(())
 }

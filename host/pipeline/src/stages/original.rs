@@ -23,7 +23,7 @@ pub(crate) struct TrainedOriginal {
 
 pub(crate) const TRAINED: Key<TrainedOriginal> = Key::new("original");
 
-const FILE: &str = "train/original.onnx";
+pub(crate) const FILE: &str = "train/original.onnx";
 const CHECKPOINT: &str = "train/original.safetensors";
 
 /// Takes up the network that an earlier call trained.
