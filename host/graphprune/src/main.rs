@@ -11,6 +11,7 @@ mod options;
 mod output;
 mod progress;
 mod stop;
+mod task_options;
 mod waiting;
 
 use std::process::ExitCode;

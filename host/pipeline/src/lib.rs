@@ -19,6 +19,7 @@ mod episodes;
 mod error;
 mod evidence;
 mod explain;
+mod external;
 mod folder;
 mod inspect;
 mod kernels;
@@ -43,15 +44,16 @@ mod stages;
 mod start;
 mod store;
 mod summary;
+mod task;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, ConfigError, Criterion, DeviceSpec, EvaluationWeights, HalvingConfig,
-    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, PrecisionChoice,
-    ResultConfig, RunConfig, Score, SearchConfig, StorePlace, StrategyKind, TrainingMode,
-    WeightOrigin,
+    ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource, ModelSpec, OutputChoice,
+    PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig, StorePlace, StrategyKind,
+    TaskConfig, TaskKind, TrainingMode, WeightOrigin,
 };
 pub use data::ClassifierData;
 pub use datasets::DataSpec;

@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, GroupId, Scores, importance_order};
-use datasets::{Augment, Loader, LoaderConfig, Source, Splits};
+use datasets::{DataSpec, Augment, Loader, LoaderConfig, Source, Splits};
 use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
 use onnx_graph::cost::costs;
 use onnx_graph::quantize::{Scheme, store_layers};
@@ -14,14 +14,15 @@ use onnx_graph::{Deployed, Graph, deploy, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space, WidthGrid};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{Calibration, Prunable, Runtime};
+use train::{Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task, images_of_a_backward_pass};
 
-use crate::config::{ConfigError, ModelSource, RunConfig};
-use crate::data::{ClassifierData, check_classes, data_doubts};
+use crate::config::{ConfigError, ModelSource, RunConfig, TaskKind};
+use crate::data::{ClassifierData, check_classes, data_doubts, open_run};
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model};
+use crate::model::{LoadedModel, has_batch_norm, lacks_batch_norm, load_model, load_network};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
+use crate::task;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -46,6 +47,11 @@ pub(crate) struct Prepared {
     /// The batch of deployed networks, where it is fixed.
     pub batch: Option<usize>,
     pub splits: Splits,
+    /// What the network is for.
+    pub task: Arc<dyn Task>,
+    pub kind: TaskKind,
+    /// Samples that pass through the network at once.
+    pub fits: Fitting,
     pub augment: Augment,
     /// How training and the search's evaluations run: the fastest way.
     pub runtime: Runtime,
@@ -72,7 +78,95 @@ pub(crate) enum NormOrigin {
     All,
 }
 
+/// How many samples pass through a network at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitting {
+    /// Of a training batch.
+    pub batch: usize,
+    /// Of an evaluation.
+    pub evaluation: usize,
+    /// The evaluation of candidates.
+    pub evaluate: EvaluatorConfig,
+}
+
+impl Fitting {
+    /// As configured; for samples other than a classifier's images as many as fit into memory.
+    fn new(config: &RunConfig, model: &LoadedModel, kind: TaskKind) -> Self {
+        let mut evaluate = config.evaluate.clone();
+        let (mut batch, mut evaluation) = (config.batch, 250);
+        if kind != TaskKind::Classification {
+            let most = images_of_a_backward_pass(&model.graph);
+            let images = evaluate.calibration_batches * evaluate.calibration_batch;
+            (batch, evaluation) = (batch.min(most), evaluation.min(2 * most));
+            evaluate.batch = evaluate.batch.min(2 * most);
+            if evaluate.calibration_batch > 2 * most {
+                evaluate.calibration_batch = 2 * most;
+                evaluate.calibration_batches = images.div_ceil(2 * most).min(MOST_CALIBRATIONS);
+            }
+        }
+        Self {
+            batch,
+            evaluation,
+            evaluate,
+        }
+    }
+}
+
+/// The most batches for the statistics of batch normalisations where few samples fit into one: each
+/// costs a pass through every candidate.
+const MOST_CALIBRATIONS: usize = 16;
+
+/// The random changes to training images.
+fn augmentation(
+    config: &RunConfig,
+    spec: &DataSpec,
+    kind: TaskKind,
+) -> Result<Augment, ConfigError> {
+    let changes_target = matches!(kind, TaskKind::Segmentation | TaskKind::Regression);
+    match &config.augment {
+        Some(augment) if changes_target && *augment != Augment::none() => {
+            let reason = format!(
+                "changes images and not what they are compared with; the task {} takes none",
+                kind.name()
+            );
+            Err(ConfigError::value("augment", reason))
+        }
+        Some(augment) => Ok(augment.clone()),
+        None if changes_target => Ok(Augment::none()),
+        None => Ok(spec.default_augment()),
+    }
+}
+
 impl Prepared {
+    /// The figure of the final table: the task's score, or that of the user's command.
+    pub fn metric(&self, config: &RunConfig) -> report::Metric {
+        match config.task.score_with {
+            Some(_) => report::Metric {
+                name: "score".into(),
+                percent: false,
+            },
+            None => self.estimate(),
+        }
+    }
+
+    /// The figure of candidates: the task's score.
+    pub fn estimate(&self) -> report::Metric {
+        report::Metric {
+            name: self.task.score_name().into(),
+            percent: true,
+        }
+    }
+
+    /// The original and a network to compare with it, as the task sees them.
+    pub fn subject<'a>(&'a self, graph: &'a Graph) -> Subject<'a> {
+        let follows = self.task.follows_original();
+        Subject {
+            graph,
+            task: &*self.task,
+            original: follows.then_some(&self.model.graph),
+        }
+    }
+
     pub fn new(
         config: &RunConfig,
         norms: NormOrigin,
@@ -82,22 +176,25 @@ impl Prepared {
         let Some(data_spec) = &config.data else {
             return Err(ConfigError::value("data", "no data set is named").into());
         };
-        let data = ClassifierData {
-            spec: data_spec.clone(),
-            normalise: config.normalise.clone(),
-            allow_skipped: config.allow_skipped,
-        };
-        let load =
-            |classes, shape| load_model(&config.model, classes, shape, config.seed, config.groups);
+        let kind = task::kind(config, data_spec)?;
         let (model, splits) = match config.model.source() {
             ModelSource::Zoo(_) => {
+                let data = ClassifierData {
+                    spec: data_spec.clone(),
+                    normalise: config.normalise.clone(),
+                    allow_skipped: config.allow_skipped,
+                };
                 let shape = data_spec.natural_shape();
                 let splits = data.open(shape)?;
-                (load(splits.train.classes().len(), shape)?, splits)
+                let classes = splits.train.classes().len();
+                let model = load_model(&config.model, classes, shape, config.seed, config.groups)?;
+                check_classes(&model, &splits)?;
+                (model, splits)
             }
             ModelSource::File(_) => {
-                let model = load(0, [0; 3])?;
-                let splits = data.open(model.input)?;
+                let seed = config.seed;
+                let model = load_network(&config.model, 0, [0; 3], seed, config.groups)?;
+                let splits = open_run(config, data_spec, &model, kind)?;
                 (model, splits)
             }
         };
@@ -105,10 +202,9 @@ impl Prepared {
         if let Some(warning) = model.training_warning() {
             reporter.warn(&warning);
         }
-        check_classes(&model, &splits)?;
         let cost = costs(&model.graph);
         reporter.note(&format!(
-            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
+            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test {}",
             model.name,
             model.analysis.groups().len(),
             cost.macs as f64 / 1e6,
@@ -116,7 +212,9 @@ impl Prepared {
             splits.train.len(),
             splits.search.len(),
             splits.test.len(),
+            if kind == TaskKind::Classification { "images" } else { "samples" },
         ));
+        let fits = Fitting::new(config, &model, kind);
 
         for line in data_doubts(&splits.notes) {
             reporter.warn(&line);
@@ -128,7 +226,11 @@ impl Prepared {
             reporter.note("the model takes one channel: the folder's images are read in grey");
         }
 
-        let (graph, changes) = with_batch_norm(&model, &splits, config, (exact, norms))?;
+        let train = splits.train.as_ref();
+        let (task, line) = task::settled(config, &model, kind, train, exact)?;
+        task.check(&model.graph, train)?;
+        line.iter().for_each(|line| reporter.note(line));
+        let (graph, changes) = with_batch_norm(&model, &splits, &fits.evaluate, (exact, norms))?;
         changes.iter().for_each(|line| reporter.note(line));
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
             reporter.warn(
@@ -140,6 +242,7 @@ impl Prepared {
         let order = importance_order(&graph, &analysis);
         config.widths.check()?;
         config.joint.draw.check()?;
+        let augment = augmentation(config, data_spec, kind)?;
         let space = width_space(&analysis, &config.widths)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
@@ -158,10 +261,10 @@ impl Prepared {
             times: None,
             full_macs,
             splits,
-            augment: config
-                .augment
-                .clone()
-                .unwrap_or_else(|| data_spec.default_augment()),
+            task,
+            kind,
+            fits,
+            augment,
             runtime: Runtime {
                 options: config.exec.unwrap_or_default(),
                 ..exact
@@ -174,7 +277,7 @@ impl Prepared {
     /// A loader of augmented training batches.
     pub fn training_loader(&self, batch: usize, seed: u64) -> Result<Loader, PipelineError> {
         let config = LoaderConfig {
-            batch: batch.min(self.splits.train.len()),
+            batch: batch.min(self.fits.batch).min(self.splits.train.len()),
             shuffle: true,
             seed,
             augment: self.augment.clone(),
@@ -336,7 +439,7 @@ fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
 fn with_batch_norm(
     model: &LoadedModel,
     splits: &Splits,
-    config: &RunConfig,
+    evaluate: &EvaluatorConfig,
     (runtime, norms): (Runtime, NormOrigin),
 ) -> Result<(Graph, Vec<String>), PipelineError> {
     let fail = |source| PipelineError::Model {
@@ -352,8 +455,8 @@ fn with_batch_norm(
     let mut changes = Vec::new();
     let moved = match norms {
         NormOrigin::Inserted if !inserted.is_empty() => {
-            let images = config.evaluate.calibration_batch.min(train.len());
-            let batches = config.evaluate.calibration_batches.max(1);
+            let images = evaluate.calibration_batch.min(train.len());
+            let batches = evaluate.calibration_batches.max(1);
             let indices: Vec<usize> = (0..(images * batches).min(train.len())).collect();
             let mut tensors = Vec::new();
             for chunk in indices.chunks(images.max(1)) {
@@ -363,7 +466,7 @@ fn with_batch_norm(
             inserted.len()
         }
         NormOrigin::All if model.trained || !inserted.is_empty() => {
-            let images = Calibration::draw(train, &config.evaluate, runtime.device)?;
+            let images = Calibration::draw(train, evaluate, runtime.device)?;
             let batches = images
                 .batches()
                 .iter()

@@ -182,8 +182,8 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     start::same_inputs(&mut opening, &prepared)?;
     let (options, threads) = start::training_setup(&mut opening, &prepared)?;
     prepared.runtime.options = options;
-    start::classifies(&mut opening, &prepared)?;
     let original = prepared.deploy(&prepared.model.graph)?.bytes;
+    start::tried(&mut opening, &prepared, &original)?;
     // A network that is trained in this run is written after its training.
     if prepared.model.trained {
         opening.folder.write(ORIGINAL, &original)?;
@@ -203,7 +203,7 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
             "{one} and {other} look like one machine: if they are, they disturb each other"
         ));
     }
-    let mut work = Work::new(opening, session, events, threads);
+    let mut work = Work::new(opening, session, events, (threads, prepared.task.score_name()));
     work.report_devices()?;
     Ok((work, prepared))
 }
@@ -281,6 +281,8 @@ fn advance(
     for kind in baselines {
         match select::finetune_best(work, &searching, &source, kind, 1) {
             Ok(mut tuned) => others.append(&mut tuned),
+            // Its failures were reported one by one.
+            Err(PipelineError::Command { .. }) => {}
             Err(PipelineError::NothingFeasible { .. }) => {
                 work.reporter
                     .warn(&format!("{}: no configuration met the budget", kind.name()));

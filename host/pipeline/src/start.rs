@@ -14,8 +14,9 @@ use torch_exec::{Device, ExecOptions};
 use train::Runtime;
 
 use crate::chance::Hits;
-use crate::config::ConfigError;
+use crate::config::{ConfigError, TaskKind};
 use crate::error::PipelineError;
+use crate::external::user_score;
 use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
 use crate::records::Key;
@@ -97,7 +98,8 @@ pub(crate) fn training_setup(
     opening: &mut Opening<'_>,
     prepared: &Prepared,
 ) -> Result<(ExecOptions, Threads), PipelineError> {
-    let batch = opening.config.batch.min(prepared.splits.train.len());
+    let batch = opening.config.batch.min(prepared.fits.batch);
+    let batch = batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
     let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
     let mut options = match opening.config.exec {
@@ -183,22 +185,51 @@ pub(crate) fn training_setup(
 /// Images on which the given network is tried.
 const TRIED: usize = 1000;
 
-/// Tries a network that is given as trained on some images of the search split, and warns where
-/// its accuracy is that of a guess.
-pub(crate) fn classifies(
+/// Tries a network that is given as trained, by its task and by the user's command.
+pub(crate) fn tried(
     opening: &mut Opening<'_>,
     prepared: &Prepared,
+    original: &[u8],
 ) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
     }
+    match prepared.kind {
+        TaskKind::Classification => classifies(opening, prepared)?,
+        // It follows itself exactly.
+        TaskKind::Follow => {}
+        TaskKind::Segmentation | TaskKind::Regression => {
+            let (search, batch) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
+            let subject = prepared.subject(&prepared.model.graph);
+            let score = train::score(subject, search, batch, prepared.exact)?;
+            opening.reporter.note(&format!(
+                "original: {}",
+                prepared.estimate().on_search_split(score.value)
+            ));
+        }
+    }
+    match user_score(&opening.config.task, opening.records, original)? {
+        None => Ok(()),
+        Some(Ok(score)) => {
+            let metric = prepared.metric(opening.config);
+            opening.reporter.note(&format!("original: {}", metric.on_search_split(score)));
+            Ok(())
+        }
+        // A command that fails for the given network fails for all.
+        Some(Err(failure)) => Err(PipelineError::command("original", failure)),
+    }
+}
+
+/// Tries a network that is given as trained on some images of the search split, and warns where
+/// its accuracy is that of a guess.
+fn classifies(opening: &mut Opening<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     let hits = match opening.records.get(&CLASSIFIES)? {
         Some(recorded) => recorded,
         None => {
             let all = Arc::clone(&prepared.splits.search);
             let images = Subset::stratified(all, TRIED, opening.config.seed, "tried")?;
             let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
-            let hits = Hits::among(&images, accuracy.correct);
+            let hits = Hits::among(&images, accuracy.correct());
             opening.records.finish(&CLASSIFIES, &hits)?;
             hits
         }

@@ -43,6 +43,8 @@ pub(crate) struct Work<'a> {
     pub reporter: &'a mut dyn Reporter,
     pub session: Session,
     pub news: DeviceNews,
+    /// The name of the task's score.
+    pub score: &'static str,
     events: EventWriter,
     threads: Threads,
 }
@@ -52,7 +54,7 @@ impl<'a> Work<'a> {
         opening: Opening<'a>,
         session: Session,
         events: EventWriter,
-        threads: Threads,
+        (threads, score): (Threads, &'static str),
     ) -> Self {
         let Opening {
             folder,
@@ -69,6 +71,7 @@ impl<'a> Work<'a> {
             reporter,
             session,
             news: DeviceNews::default(),
+            score,
             events,
             threads,
         }
@@ -94,6 +97,7 @@ impl<'a> Work<'a> {
         let pacer = pace.map(|pace| Pacer::new(pace, train::thread_counts(train::cores())));
         Watch {
             batch: self.config.batch,
+            score: self.score,
             pacer,
             pace: &mut self.threads.pace,
             records: self.records,
@@ -151,6 +155,7 @@ pub(crate) struct Watch<'a> {
     reporter: &'a mut dyn Reporter,
     events: &'a mut EventWriter,
     batch: usize,
+    score: &'static str,
     pacer: Option<Pacer>,
     pace: &'a mut Option<Pace>,
     records: &'a mut Records,
@@ -233,18 +238,19 @@ impl train::Observer for Watch<'_> {
         }
         self.last = event.step;
         self.line = format!(
-            "epoch {}/{}, loss {:.3}, batch accuracy {:.1} %, {:.0} images/s",
+            "epoch {}/{}, loss {:.3}, batch {} {:.1} %, {:.0} images/s",
             event.epoch + 1,
             event.epochs,
             event.loss,
-            event.accuracy * 100.0,
+            self.score,
+            event.score * 100.0,
             event.images_per_second
         );
         self.reporter.step(event.step, &self.line);
         if event.step.is_multiple_of(10) {
             for (name, value) in [
                 ("loss", event.loss),
-                ("accuracy", event.accuracy),
+                (self.score, event.score),
                 ("lr", event.lr),
             ] {
                 // A lost curve is no reason to end a training; the next checkpoint reports a full
