@@ -14,8 +14,9 @@ use graphprune_tests::{shared_data, shared_model};
 use onnx_graph::{Graph, insert_batch_norm};
 use torch_exec::calibrate_norms;
 use train::{
-    Calibration, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss, Prunable,
-    RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate, recalibrate,
+    Calibration, Classification, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss,
+    Prunable, RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate,
+    recalibrate,
 };
 
 /// Images for gradients and sums.
@@ -154,6 +155,7 @@ fn main() {
         println!("|---|---|---|---|---|---|");
         let fisher = |loss| {
             let fisher = GroupFisher {
+                task: &Classification,
                 batches: &batches,
                 loss,
                 projections: 4,
@@ -172,7 +174,10 @@ fn main() {
             (
                 "Taylor",
                 Box::new(|| {
-                    let taylor = Taylor { batches: &batches };
+                    let taylor = Taylor {
+                        task: &Classification,
+                        batches: &batches,
+                    };
                     taylor.scores(graph, analysis).expect("the network runs")
                 }),
             ),

@@ -26,8 +26,8 @@ use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, Precision, Tensor, has_bf16, seed, set_threads,
 };
 use train::{
-    FinetuneConfig, JointConfig, JointSetup, JointState, Prunable, PruningNetConfig, Runtime,
-    Start, TrainJob, Tuning,
+    Classification, FinetuneConfig, JointConfig, JointSetup, JointState, Prunable,
+    PruningNetConfig, Runtime, Start, TrainJob, Tuning,
 };
 
 const BATCH: i64 = 128;
@@ -63,7 +63,7 @@ impl Step {
 }
 
 enum Trained {
-    Plain(Box<Tuning>),
+    Plain(Box<Tuning<'static>>),
     Joint(Box<JointState>),
 }
 
@@ -144,7 +144,13 @@ impl Trainer {
         seed(0);
         set_threads(THREADS);
         let config = FinetuneConfig::default();
-        let tuning = Tuning::new("training", graph, None, &config, runtime(options));
+        let tuning = Tuning::new(
+            "training",
+            (graph, &Classification),
+            None,
+            &config,
+            runtime(options),
+        );
         Self {
             trained: Trained::Plain(Box::new(tuning.expect("the network compiles"))),
             images: Tensor::randn([batch, 3, side, side], (Kind::Float, device())),
@@ -337,6 +343,7 @@ fn whole(steps: usize, joint: bool) -> f64 {
         };
         let graph = resnet20();
         let job = TrainJob {
+            task: &Classification,
             graph: &graph,
             loader: &loader,
             config: &config,

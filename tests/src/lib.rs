@@ -8,6 +8,7 @@
 mod compare;
 mod fixtures;
 mod models;
+mod networks;
 pub mod onnx;
 mod ort;
 mod peer;
@@ -21,6 +22,9 @@ pub use fixtures::{
 };
 pub use models::{
     made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
+};
+pub use networks::{
+    audio_model, detector_model, noise, segmentation_model, two_input_model, write_npy, write_npz,
 };
 pub use ort::{Array, Ort, PeerError, Reply, Zeros};
 pub use peer::Peer;

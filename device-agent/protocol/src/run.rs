@@ -2,7 +2,7 @@
 
 use crate::check::{count, name, need};
 use crate::mirror::mirror_struct;
-use crate::{Limits, ModelRef, ProtocolError, RuntimeOptions, Sha256, bounds, wire};
+use crate::{InputShape, Limits, ModelRef, ProtocolError, RuntimeOptions, Sha256, bounds, wire};
 
 /// Checks that a tensor is not too large and its shape fits its values.
 fn check_tensor(
@@ -30,7 +30,9 @@ fn check_tensor(
 /// A request to run a model once.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunJob {
-    /// The model. It has a single input, of floats.
+    /// The model. It has a single input, of floats, unless it comes with the sizes of all inputs:
+    /// `input` then holds them one after the other in this order, and all outputs of floats are
+    /// returned likewise.
     pub model: ModelRef,
     /// The input, row-major.
     pub input: Vec<f32>,
@@ -54,6 +56,19 @@ impl RunJob {
             });
         }
         check_tensor(M, "input", &self.input, &self.shape)?;
+        let sizes = self.model.inputs.iter().map(|of| &of.dims);
+        let size = |dims: &Vec<u64>| dims.iter().try_fold(1u64, |all, &dim| all.checked_mul(dim));
+        let total = sizes
+            .map(size)
+            .try_fold(0u64, |all, of| all.checked_add(of?));
+        if !self.model.inputs.is_empty() && total != Some(self.input.len() as u64) {
+            return Err(ProtocolError::field(
+                M,
+                "inputs",
+                format!("sizes of {total:?} values for {}", self.input.len()),
+                "together they must be as many as there are values",
+            ));
+        }
         self.runtime.check()?;
         self.limits.check()
     }
@@ -68,7 +83,7 @@ impl TryFrom<wire::RunRequest> for RunJob {
             model: ModelRef {
                 name: name(M, "name", m.name)?,
                 sha256: Sha256::from_wire(M, &m.sha256)?,
-                inputs: Vec::new(),
+                inputs: InputShape::list(M, m.inputs)?,
             },
             input: m.input,
             shape: m.shape,
@@ -85,6 +100,7 @@ impl From<RunJob> for wire::RunRequest {
         Self {
             sha256: job.model.sha256.0.to_vec(),
             name: job.model.name,
+            inputs: job.model.inputs.into_iter().map(Into::into).collect(),
             input: job.input,
             shape: job.shape,
             limits: Some(job.limits.into()),
@@ -93,7 +109,7 @@ impl From<RunJob> for wire::RunRequest {
     }
 }
 
-/// A model's first output.
+/// A model's first output, or all its outputs of floats one after the other.
 #[derive(Clone, Debug, PartialEq)]
 pub struct RunOutput {
     /// The values, row-major.
@@ -133,6 +149,13 @@ mod tests {
     #[test]
     fn a_run_and_its_output_survive_the_wire() {
         assert_survives::<wire::RunRequest, _>(&job());
+        let named = |name: &str, dims: &[u64]| InputShape {
+            name: name.into(),
+            dims: dims.to_vec(),
+        };
+        let mut several = job();
+        several.model.inputs = vec![named("x", &[2, 5]), named("y", &[2])];
+        assert_survives::<wire::RunRequest, _>(&several);
         assert_survives::<wire::RunOutput, _>(&RunOutput {
             output: vec![1.5],
             shape: vec![],
@@ -151,5 +174,10 @@ mod tests {
         check(|r| (r.input, r.shape) = (vec![], vec![0]), "input");
         check(|r| r.sha256.clear(), "0 bytes");
         check(|r| r.limits = None, "limits");
+        let eleven = |r: &mut wire::RunRequest| {
+            let (name, dims) = ("x".into(), vec![11]);
+            r.inputs = vec![wire::InputShape { name, dims }];
+        };
+        check(eleven, "inputs");
     }
 }

@@ -9,6 +9,7 @@ mod events;
 mod input;
 mod layer;
 mod model;
+mod named;
 #[cfg(feature = "probe")]
 mod on_board;
 mod passes;

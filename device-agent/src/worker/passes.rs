@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
-use agent_protocol::{Stage, wire};
+use agent_protocol::{InputShape, Stage, wire};
 
 use super::error::WorkerError;
 use super::events::Events;
 use super::model::{self, Bench, Runner};
+use super::named;
 use super::placement;
 
 /// Runs in a pass without timing: enough for the arena to reach its size.
@@ -57,7 +58,7 @@ fn peak_bytes() -> Result<u64, WorkerError> {
         .ok_or_else(|| WorkerError::internal("/proc/self/status has no VmHWM"))
 }
 
-/// Runs the model on the job's input and returns its first output.
+/// Runs the model on the job's input and returns its first output, or all.
 pub fn run(
     job: &wire::WorkerJob,
     bench: &Bench,
@@ -67,7 +68,13 @@ pub fn run(
     events.enter(Stage::Load, &model.name);
     let mut opened = model::open(bench, Path::new(&model.path), None)?;
     events.enter(Stage::Run, &model.name);
-    model::run_on(&mut opened.session, &job.input, &job.shape)
+    let session = &mut opened.session;
+    if model.inputs.is_empty() {
+        return model::run_on(session, &job.input, &job.shape);
+    }
+    let shapes = InputShape::list("WorkerModel", model.inputs.clone());
+    let shapes = shapes.map_err(WorkerError::internal)?;
+    named::run(session, &job.input, &shapes)
 }
 
 /// Finds each node's execution provider and mean time.

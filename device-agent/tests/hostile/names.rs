@@ -115,7 +115,7 @@ fn no_name_in_a_request_reaches_a_file_outside_the_agents_folder() {
                 input: vec![1.0; 3 * 16 * 16],
                 shape: vec![1, 3, 16, 16],
                 limits: Some(latency::Limits::default().into()),
-                runtime: None,
+                ..wire::RunRequest::default()
             };
             let reply = stub.run(run).await.unwrap().into_inner();
             assert!(matches!(reply.end, Some(wire::run_reply::End::Output(_))));

@@ -1,11 +1,12 @@
-//! The interface of labelled images.
+//! The interface of samples: images or other arrays, with labels or targets.
 
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::{DataError, InputSpec};
 
-/// A finite, indexable set of labelled images of one shape.
+/// A finite, indexable set of samples of one shape. A sample is an image, or one row of numbers: the
+/// inputs of a network, one after the other.
 pub trait Dataset: Send + Sync {
     /// Number of images.
     fn len(&self) -> usize;
@@ -18,7 +19,7 @@ pub trait Dataset: Send + Sync {
     /// Names of the classes, indexed by label.
     fn classes(&self) -> &[String];
 
-    /// Shape of every decoded image: channels, height, width.
+    /// Shape of every decoded image: channels, height, width. A row of `n` numbers is `[1, 1, n]`.
     fn image_shape(&self) -> [usize; 3];
 
     /// Class of image `index`. Panics if `index >= len()`.
@@ -37,6 +38,16 @@ pub trait Dataset: Send + Sync {
         out: &mut [f32],
     ) -> Result<(), DataError> {
         self.decode(index, out)
+    }
+
+    /// Number of target values of a sample; 0 for data that is labelled by class, or not at all.
+    fn target_len(&self) -> usize {
+        0
+    }
+
+    /// Reads the target values of sample `index` into `out`, of length [`Dataset::target_len`].
+    fn target(&self, _index: usize, _out: &mut [f32]) -> Result<(), DataError> {
+        Ok(())
     }
 
     /// Hash of an image's content, for data whose images can be compared without decoding.

@@ -122,6 +122,14 @@ pub enum DataError {
         /// Error of the decoder.
         reason: String,
     },
+    /// A file does not fit what the network takes, or what its task compares with.
+    #[error("'{}' does not fit: {reason}", path.display())]
+    Unfit {
+        /// The file or folder.
+        path: PathBuf,
+        /// What does not fit.
+        reason: String,
+    },
     /// The data's images do not fit the model's input.
     #[error(
         "the model takes {}, but {data} has images of {}: {hint}",

@@ -117,55 +117,65 @@ impl FolderDataset {
     pub fn path(&self, index: usize) -> &Path {
         &self.files[index].0
     }
+}
 
-    fn read(&self, index: usize) -> Result<RgbImage, DataError> {
-        let path = self.path(index);
-        let broken = |reason: String| DataError::BrokenImage {
-            path: path.to_path_buf(),
-            reason,
-        };
-        let mut decoder = ImageReader::open(path)
-            .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
-            .with_guessed_format()
-            .map_err(|e| DataError::io(path, e))?
-            .into_decoder()
-            .map_err(|e| broken(e.to_string()))?;
-        let orientation = decoder.orientation().map_err(|e| broken(e.to_string()))?;
-        let mut image = DynamicImage::from_decoder(decoder).map_err(|e| broken(e.to_string()))?;
-        image.apply_orientation(orientation);
-        Ok(over_white(image))
+/// Reads an image upright, over white.
+pub(crate) fn read_image(path: &Path) -> Result<RgbImage, DataError> {
+    let broken = |reason: String| DataError::BrokenImage {
+        path: path.to_path_buf(),
+        reason,
+    };
+    let mut decoder = ImageReader::open(path)
+        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
+        .with_guessed_format()
+        .map_err(|e| DataError::io(path, e))?
+        .into_decoder()
+        .map_err(|e| broken(e.to_string()))?;
+    let orientation = decoder.orientation().map_err(|e| broken(e.to_string()))?;
+    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| broken(e.to_string()))?;
+    image.apply_orientation(orientation);
+    Ok(over_white(image))
+}
+
+/// Scales a part of an image to the input and writes its planes.
+pub(crate) fn write_area(image: &RgbImage, area: Area, input: &InputSpec, out: &mut [f32]) {
+    let (width, height) = (input.width as u32, input.height as u32);
+    let view = imageops::crop_imm(image, area.left, area.top, area.width, area.height);
+    let scaled = imageops::resize(&*view, width, height, imageops::FilterType::Triangle);
+    if input.channels == 3 {
+        planes(&scaled, out);
+        return;
     }
-
-    /// Scales a part of the image to the input and writes its planes.
-    fn write(&self, image: &RgbImage, area: Area, out: &mut [f32]) {
-        let (width, height) = (self.input.width as u32, self.input.height as u32);
-        let view = imageops::crop_imm(image, area.left, area.top, area.width, area.height);
-        let scaled = imageops::resize(&*view, width, height, imageops::FilterType::Triangle);
-        if self.input.channels == 3 {
-            planes(&scaled, out);
-            return;
-        }
-        for (value, pixel) in out.iter_mut().zip(imageops::grayscale(&scaled).pixels()) {
-            *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
-        }
+    for (value, pixel) in out.iter_mut().zip(imageops::grayscale(&scaled).pixels()) {
+        *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
     }
 }
 
+/// A part of an image, pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct Area {
-    left: u32,
-    top: u32,
-    width: u32,
-    height: u32,
+pub(crate) struct Area {
+    pub left: u32,
+    pub top: u32,
+    pub width: u32,
+    pub height: u32,
 }
 
 /// Returns the centre part of a `width` x `height` image with the side ratio of the input,
 /// without the margin.
 fn centre(width: u32, height: u32, input: &InputSpec) -> Area {
+    middle(width, height, input, EVALUATION_MARGIN)
+}
+
+/// Returns the largest centre part of an image with the side ratio of the input.
+pub(crate) fn fitted(width: u32, height: u32, input: &InputSpec) -> Area {
+    middle(width, height, input, 1.0)
+}
+
+/// Returns the centre part of an image that is `margin` times smaller than the largest.
+fn middle(width: u32, height: u32, input: &InputSpec, margin: f64) -> Area {
     let (input_width, input_height) = (input.width as f64, input.height as f64);
     // Image pixels per input pixel if the image just covers input x margin.
-    let scale =
-        (f64::from(width) / input_width).min(f64::from(height) / input_height) / EVALUATION_MARGIN;
+    let scale = (f64::from(width) / input_width).min(f64::from(height) / input_height) / margin;
     let side = |pixels: f64, most: u32| ((pixels * scale).round() as u32).clamp(1, most);
     let (w, h) = (side(input_width, width), side(input_height, height));
     Area {
@@ -313,9 +323,9 @@ impl Dataset for FolderDataset {
     }
 
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
-        let image = self.read(index)?;
+        let image = read_image(self.path(index))?;
         let area = centre(image.width(), image.height(), &self.input);
-        self.write(&image, area, out);
+        write_area(&image, area, &self.input, out);
         Ok(())
     }
 
@@ -325,9 +335,9 @@ impl Dataset for FolderDataset {
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<(), DataError> {
-        let image = self.read(index)?;
+        let image = read_image(self.path(index))?;
         let area = random_area(image.width(), image.height(), &self.input, rng);
-        self.write(&image, area, out);
+        write_area(&image, area, &self.input, out);
         Ok(())
     }
 

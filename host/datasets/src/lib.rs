@@ -1,8 +1,9 @@
-//! Image classification data: reading, splitting, augmenting and loading in parallel with
-//! training.
+//! Data for networks: images by class, and samples of any inputs with or without targets. Reading,
+//! splitting, augmenting and loading in parallel with training.
 //!
 //! [`open`] turns a [`DataSpec`] (`shapes`, `cifar10:DIR`, `mnist:DIR`, `folder:DIR`, ...) and an
-//! [`InputSpec`] (the model's input) into [`Splits`]; a [`Loader`] turns a split into batches.
+//! [`InputSpec`] (the model's input) into [`Splits`]; [`open_samples`] does so for the inputs and targets of any network ([`Wanted`]). A
+//! [`Loader`] turns a split into batches.
 //!
 //! Invariants:
 //! - The three splits share no record. `search` is held out of the training data (stratified by
@@ -14,7 +15,7 @@
 //!   to a model of another shape: that is [`DataError::InputMismatch`].
 //! - Dropping an unfinished epoch stops and joins its worker threads.
 //!
-//! Out of scope: downloads, tensors of any framework, labels other than one class per image.
+//! Out of scope: downloads, tensors of any framework.
 
 #![forbid(unsafe_code)]
 
@@ -28,6 +29,7 @@ mod idx;
 mod input;
 mod loader;
 mod open;
+mod samples;
 mod shapes;
 mod spec;
 mod split;
@@ -40,7 +42,8 @@ pub use error::DataError;
 pub use folder::FolderDataset;
 pub use input::{InputSpec, Normalise, PRESETS, PixelScale};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
-pub use open::{open, open_with};
+pub use open::{open, open_samples, open_with};
+pub use samples::{SampleDataset, Targets, TensorSpec, Wanted, has_classes};
 pub use shapes::{SHAPE_CLASSES, render_shape};
 pub use spec::{DataSpec, IdxFlavour, KINDS, Portion, Source};
 pub use split::{Splits, Subset};

@@ -65,6 +65,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// One class per image.
     pub labels: Vec<i64>,
+    /// The target values of the samples, one after the other; empty for data without.
+    pub targets: Vec<f32>,
     /// Images, channels, height, width.
     pub shape: [usize; 4],
 }
@@ -207,9 +209,15 @@ impl Job {
             dataset.input().normalise(image);
             labels.push(dataset.label(index) as i64);
         }
+        let size = dataset.target_len();
+        let mut targets = vec![0.0; indices.len() * size];
+        for (&index, target) in indices.iter().zip(targets.chunks_exact_mut(size.max(1))) {
+            dataset.target(index, target)?;
+        }
         Ok(Batch {
             images,
             labels,
+            targets,
             shape: [indices.len(), channels, height, width],
         })
     }

@@ -1,5 +1,6 @@
 //! Opens the data that a specification names.
 
+use crate::samples::{self, Wanted};
 use crate::split::{doubts, splits};
 use crate::{DataError, DataSpec, InputSpec, Notes, Source, Splits, cifar, folder, idx, shapes};
 
@@ -59,9 +60,31 @@ pub fn open_with(
             }
             (stored, notes)
         }
+        Source::Npz { .. }
+        | Source::Npy { .. }
+        | Source::Wav { .. }
+        | Source::Csv { .. }
+        | Source::Images { .. } => {
+            let kind = spec.kind();
+            let reason = format!("'{kind}' is not for this command: it reads images by class");
+            return Err(DataError::Option {
+                option: "data",
+                reason,
+            });
+        }
     };
     let mut splits = splits(spec, stored)?;
     splits.notes = notes;
     splits.notes.warnings.extend(doubts(&splits));
     Ok(splits)
+}
+
+/// Opens samples for the inputs of any network, with the targets of its task. Files are listed and
+/// their sizes checked at once, and read when they are needed.
+///
+/// # Errors
+/// [`DataError::Unfit`] for a file that does not fit by name, rank, type or size;
+/// [`DataError::Missing`] and [`DataError::Io`] for files that cannot be read.
+pub fn open_samples(spec: &DataSpec, wanted: &Wanted) -> Result<Splits, DataError> {
+    splits(spec, samples::open(spec, wanted)?)
 }

@@ -7,8 +7,9 @@ use serde::{Deserialize, Serialize};
 use crate::{Augment, ColourJitter, DataError};
 
 /// Accepted forms of a [`DataSpec`].
-pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR or folder:DIR, each with optional \
-                     ,train=N ,test=N ,search=N (or a fraction) ,seed=N ,resize=N ,pad=N";
+pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, images:DIR, npz:DIR, \
+                     npy:DIR, wav:DIR or csv:FILE, each with optional ,train=N ,test=N ,search=N (or a fraction) ,seed=N \
+                     ,resize=N ,pad=N";
 
 /// Source of the records.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,6 +36,31 @@ pub enum Source {
     Folder {
         /// The outer folder.
         dir: PathBuf,
+    },
+    /// Image files without labels, or in class folders, or in `images` beside `masks`.
+    Images {
+        /// The outer folder.
+        dir: PathBuf,
+    },
+    /// NumPy archives with an array for each input, by its name.
+    Npz {
+        /// Folder of the files.
+        dir: PathBuf,
+    },
+    /// NumPy arrays of the only input, or in a folder for each input.
+    Npy {
+        /// Folder of the files.
+        dir: PathBuf,
+    },
+    /// WAV files without labels, or in class folders.
+    Wav {
+        /// The outer folder.
+        dir: PathBuf,
+    },
+    /// A table of paths with labels, values or masks.
+    Csv {
+        /// The table.
+        file: PathBuf,
     },
 }
 
@@ -102,7 +128,7 @@ impl DataSpec {
         }
     }
 
-    /// Short name of the kind: `shapes`, `cifar10`, `mnist`, `fashion-mnist`, `idx` or `folder`.
+    /// Short name of the kind: `shapes`, `cifar10`, `npz`, ...
     pub fn kind(&self) -> &'static str {
         match &self.source {
             Source::Shapes => "shapes",
@@ -120,15 +146,35 @@ impl DataSpec {
                 ..
             } => "idx",
             Source::Folder { .. } => "folder",
+            Source::Images { .. } => "images",
+            Source::Npz { .. } => "npz",
+            Source::Npy { .. } => "npy",
+            Source::Wav { .. } => "wav",
+            Source::Csv { .. } => "csv",
         }
     }
 
-    /// Folder of the data; `None` for shapes.
+    /// Folder of the data, or its table; `None` for shapes.
     pub fn dir(&self) -> Option<&std::path::Path> {
         match &self.source {
             Source::Shapes => None,
-            Source::Cifar10 { dir } | Source::Idx { dir, .. } | Source::Folder { dir } => Some(dir),
+            Source::Cifar10 { dir }
+            | Source::Idx { dir, .. }
+            | Source::Folder { dir }
+            | Source::Images { dir }
+            | Source::Npz { dir }
+            | Source::Npy { dir }
+            | Source::Wav { dir } => Some(dir),
+            Source::Csv { file } => Some(file),
         }
+    }
+
+    /// Whether the source holds images by class and nothing else.
+    pub fn is_images_by_class(&self) -> bool {
+        matches!(
+            self.source,
+            Source::Shapes | Source::Cifar10 { .. } | Source::Idx { .. } | Source::Folder { .. }
+        )
     }
 
     /// Channels, height and width of the data, for a network built to fit it. Photographs count
@@ -137,7 +183,7 @@ impl DataSpec {
         let (channels, side) = match &self.source {
             Source::Shapes | Source::Cifar10 { .. } => (3, 32),
             Source::Idx { .. } => (1, 28),
-            Source::Folder { .. } => (3, 224),
+            _ => (3, 224),
         };
         let side = self.pad.or(self.resize).unwrap_or(side);
         [channels, side, side]
@@ -148,7 +194,7 @@ impl DataSpec {
         match self.kind() {
             "cifar10" => "cifar10",
             "mnist" | "fashion-mnist" => "mnist",
-            "folder" => "imagenet",
+            "folder" | "images" | "csv" => "imagenet",
             _ => "half",
         }
     }
@@ -174,10 +220,12 @@ impl DataSpec {
                 colour: Some(ColourJitter::default()),
                 ..none
             },
-            _ => Augment {
+            "mnist" | "idx" => Augment {
                 crop_pad: 2,
                 ..none
             },
+            // A mask or a value of a changed image would be another one.
+            _ => none,
         }
     }
 }
@@ -240,6 +288,11 @@ impl FromStr for DataSpec {
                 flavour: IdxFlavour::Plain,
             },
             "folder" => Source::Folder { dir: needs_dir()? },
+            "images" => Source::Images { dir: needs_dir()? },
+            "npz" => Source::Npz { dir: needs_dir()? },
+            "npy" => Source::Npy { dir: needs_dir()? },
+            "wav" => Source::Wav { dir: needs_dir()? },
+            "csv" => Source::Csv { file: needs_dir()? },
             _ => {
                 return Err(fail(format!(
                     "'{kind}' is no kind of data; accepted: {KINDS}"

@@ -124,6 +124,14 @@ impl Dataset for Subset {
         self.base.decode_random_crop(self.indices[index], rng, out)
     }
 
+    fn target_len(&self) -> usize {
+        self.base.target_len()
+    }
+
+    fn target(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        self.base.target(self.indices[index], out)
+    }
+
     fn content_hash(&self, index: usize) -> Option<u64> {
         self.base.content_hash(self.indices[index])
     }

@@ -12,6 +12,7 @@ mod options;
 mod output;
 mod progress;
 mod stop;
+mod task_options;
 mod waiting;
 
 use std::process::ExitCode;

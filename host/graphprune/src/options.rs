@@ -12,6 +12,8 @@ use pipeline::{
     TrainingMode,
 };
 
+use crate::task_options::TaskOptions;
+
 /// Sizes of inputs that a model leaves open.
 #[derive(Debug, Default, Args)]
 pub struct InputSizes {
@@ -108,10 +110,14 @@ pub struct RunOptions {
     pub model: Option<String>,
     #[command(flatten)]
     pub sizes: InputSizes,
-    /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes (generated
-    /// images). Required for an ONNX file; the default for a zoo network is shapes
+    /// Data set. Images by class: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR,
+    /// shapes (generated images). Inputs of any network, with or without labels: images:DIR,
+    /// npz:DIR (arrays by input name), npy:DIR, wav:DIR, csv:FILE. Required for an ONNX file; the
+    /// default for a zoo network is shapes
     #[arg(long, value_name = "DATA")]
     pub data: Option<DataSpec>,
+    #[command(flatten)]
+    pub task: TaskOptions,
     /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
     #[arg(long)]
     pub allow_skipped: bool,
@@ -289,6 +295,7 @@ impl RunOptions {
             ("--threads", self.threads.is_some()),
         ]
         .into_iter()
+        .chain(self.task.given())
         .filter_map(|(name, given)| given.then_some(name))
         .collect()
     }
@@ -322,6 +329,7 @@ impl RunOptions {
         set(&mut config.training_mode, self.training_mode);
         config.result.dynamic_batch |= self.dynamic_batch;
         set_some(&mut config.data, self.data.clone());
+        self.task.apply(&mut config.task);
         config.allow_skipped |= self.allow_skipped;
         set(&mut config.seed, self.seed);
         set_some(&mut config.search.weights, self.weights);

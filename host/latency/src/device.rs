@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agent_protocol::{
-    DeviceInfo, FailureKind, Limits, MeasureJob, Measurement, ModelRef, ProtocolError, RunJob,
-    RuntimeOptions, Verdict,
+    DeviceInfo, FailureKind, InputShape, Limits, MeasureJob, Measurement, ModelRef, ProtocolError,
+    RunJob, RuntimeOptions, Verdict,
 };
 use serde::{Deserialize, Serialize};
 
@@ -114,10 +114,41 @@ impl AgentDevice {
         shape: &[usize; 4],
         runtime: &RuntimeOptions,
     ) -> Result<Vec<f32>, LatencyError> {
+        let shape = shape.iter().map(|&dim| dim as u64).collect();
+        self.run_job(model, (reference_to(model), input, shape), runtime)
+    }
+
+    /// Runs a model with inputs of these sizes once and returns all its outputs of floats, one after
+    /// the other, row-major. `input` holds the inputs likewise, in the order of `shapes`. The worker
+    /// has the default [`Limits`] and one thread.
+    ///
+    /// # Errors
+    /// As [`Self::run`].
+    pub fn run_named(
+        &mut self,
+        model: &Model,
+        input: &[f32],
+        shapes: &[InputShape],
+        runtime: &RuntimeOptions,
+    ) -> Result<Vec<f32>, LatencyError> {
+        let reference = ModelRef {
+            inputs: shapes.to_vec(),
+            ..reference_to(model)
+        };
+        let shape = vec![input.len() as u64];
+        self.run_job(model, (reference, input, shape), runtime)
+    }
+
+    fn run_job(
+        &mut self,
+        model: &Model,
+        (reference, input, shape): (ModelRef, &[f32], Vec<u64>),
+        runtime: &RuntimeOptions,
+    ) -> Result<Vec<f32>, LatencyError> {
         let job = RunJob {
-            model: reference_to(model),
+            model: reference,
             input: input.to_vec(),
-            shape: shape.iter().map(|&dim| dim as u64).collect(),
+            shape,
             limits: Limits::default(),
             runtime: runtime.clone(),
         };

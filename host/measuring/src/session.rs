@@ -342,6 +342,23 @@ impl Session {
         })
     }
 
+    /// Runs a model once on a device: all outputs of floats, one after the other, for the inputs of
+    /// `shapes`, which `input` holds likewise.
+    ///
+    /// # Errors
+    /// When the device fails.
+    pub fn run_named(
+        &mut self,
+        model: &Model,
+        input: &[f32],
+        shapes: &[latency::InputShape],
+    ) -> Result<Vec<f32>, MeasuringError> {
+        self.on_device(|device, profile| {
+            let runtime = &profile.runtime;
+            Ok(device.agent().run_named(model, input, shapes, runtime)?)
+        })
+    }
+
     /// The keys under which each device's measurements of the reference lie.
     fn keys(&self) -> Vec<(String, Key)> {
         let Some(reference) = &self.reference else {

@@ -24,6 +24,7 @@ mod result;
 mod shares;
 mod store;
 mod strategy;
+mod task;
 #[cfg(test)]
 mod tests;
 
@@ -42,6 +43,7 @@ pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
 pub use store::StorePlace;
 pub use strategy::{EvaluationWeights, KnowledgeConfig, Score, SearchConfig};
+pub use task::{OutputChoice, TaskConfig, TaskKind};
 
 /// What happens to nodes in training mode: batch normalisations with the statistics of the batch,
 /// dropouts that drop.
@@ -82,11 +84,13 @@ pub struct RunConfig {
     pub model: ModelSpec,
     /// What happens to nodes of the model that are in training mode: `refuse`, or `inference`.
     pub training_mode: TrainingMode,
-    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `shapes`. A file needs one; a
-    /// network of the zoo takes `shapes` by default.
+    /// The data set, for example `cifar10:DIR`, `folder:DIR`, `npz:DIR`, `shapes`. A file needs
+    /// one; a network of the zoo takes `shapes` by default.
     #[serde(deserialize_with = "data_if_named")]
     #[schemars(with = "Option<String>")]
     pub data: Option<DataSpec>,
+    /// What the network is for.
+    pub task: TaskConfig,
     /// Whether a run goes on where more than one in a hundred image files of a folder cannot be
     /// used.
     pub allow_skipped: bool,
@@ -162,6 +166,7 @@ impl Default for RunConfig {
             model: ModelSpec::default(),
             training_mode: TrainingMode::default(),
             data: None,
+            task: TaskConfig::default(),
             allow_skipped: false,
             normalise: None,
             augment: None,
@@ -261,6 +266,7 @@ impl RunConfig {
         self.budget.check()?;
         self.groups.check()?;
         self.check_precision()?;
+        self.task.check()?;
         self.check_stored()
     }
 

@@ -1,7 +1,8 @@
-//! Opening the images of a classifier.
+//! Opening the data of a run: the images of a classifier, or samples for any inputs.
 
-use datasets::{DataError, DataSpec, InputSpec, Notes, Splits};
+use datasets::{DataError, DataSpec, InputSpec, Notes, Splits, Wanted, has_classes};
 
+use crate::config::{RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::model::LoadedModel;
 use crate::progress::Reporter;
@@ -39,6 +40,38 @@ impl ClassifierData {
         }
         Ok(splits)
     }
+}
+
+/// Opens the data of a run for a network and a task.
+pub(crate) fn open_run(
+    config: &RunConfig,
+    spec: &DataSpec,
+    model: &LoadedModel,
+    kind: TaskKind,
+) -> Result<Splits, PipelineError> {
+    let by_class = spec.is_images_by_class() && has_classes(spec)?;
+    let normalise = config.normalise.as_deref();
+    if by_class && matches!(kind, TaskKind::Classification | TaskKind::Follow) {
+        model.check_classifier()?;
+        let data = ClassifierData {
+            spec: spec.clone(),
+            normalise: config.normalise.clone(),
+            allow_skipped: config.allow_skipped,
+        };
+        let splits = data.open(model.input)?;
+        if kind == TaskKind::Classification {
+            check_classes(model, &splits)?;
+        }
+        return Ok(splits);
+    }
+    let wanted = Wanted {
+        inputs: model.inputs.clone(),
+        targets: crate::task::targets(config, model, kind)?,
+        normalise: normalise
+            .unwrap_or_else(|| spec.default_preset())
+            .to_owned(),
+    };
+    Ok(datasets::open_samples(spec, &wanted)?)
 }
 
 /// Refuses data with another number of classes than the network has.

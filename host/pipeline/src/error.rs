@@ -258,6 +258,14 @@ pub enum PipelineError {
         /// The difference.
         reason: String,
     },
+    /// A command of the user gave no result.
+    #[error("{network}: {reason}")]
+    Command {
+        /// The network that the command was given.
+        network: String,
+        /// What the command did.
+        reason: String,
+    },
     /// The user stopped the run.
     #[error("stopped; continue with --resume")]
     Stopped,
@@ -332,6 +340,14 @@ impl PipelineError {
                 ..
             }
         )
+    }
+
+    /// A command of the user that gave no result for a network.
+    pub(crate) fn command(network: &str, failure: impl std::fmt::Display) -> Self {
+        Self::Command {
+            network: network.to_owned(),
+            reason: failure.to_string(),
+        }
     }
 
     /// An error of packing or unpacking `name`.

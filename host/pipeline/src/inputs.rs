@@ -10,11 +10,12 @@ use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 use search::{GroupSpace, RewardMode, Space};
 
-use crate::config::{ConfigError, GroupNames, ModelSource, RunConfig};
-use crate::data::{ClassifierData, check_classes, data_doubts};
+use crate::config::{ConfigError, GroupNames, ModelSource, RunConfig, TaskKind};
+use crate::data::{ClassifierData, check_classes, data_doubts, open_run};
 use crate::error::PipelineError;
-use crate::model::{LoadedModel, load_model};
+use crate::model::{LoadedModel, load_network};
 use crate::progress::Reporter;
+use crate::task;
 
 /// A run writes at least the original, the result and a baseline: so many files of its model's
 /// size must fit on the disk.
@@ -24,6 +25,7 @@ const FILES: u64 = 3;
 pub(crate) struct Inputs {
     pub model: LoadedModel,
     pub splits: Splits,
+    pub kind: TaskKind,
 }
 
 impl Inputs {
@@ -52,28 +54,34 @@ impl Inputs {
         let Some(spec) = &config.data else {
             return Err(ConfigError::value("data", "no data set is named").into());
         };
-        let data = ClassifierData {
-            spec: spec.clone(),
-            normalise: config.normalise.clone(),
-            allow_skipped: config.allow_skipped,
-        };
-        let shape = network
-            .as_ref()
-            .map_or_else(|| spec.natural_shape(), |model| model.input);
-        let splits = data.open(shape)?;
-        let model = match network {
-            Some(model) => model,
+        let kind = task::kind(config, spec)?;
+        let (model, splits) = match network {
+            Some(model) => {
+                let splits = open_run(config, spec, &model, kind)?;
+                (model, splits)
+            }
             None => {
+                let data = ClassifierData {
+                    spec: spec.clone(),
+                    normalise: config.normalise.clone(),
+                    allow_skipped: config.allow_skipped,
+                };
+                let shape = spec.natural_shape();
+                let splits = data.open(shape)?;
                 let model = load(config, splits.train.classes().len(), shape)?;
                 fits(config, &model, out)?;
-                model
+                check_classes(&model, &splits)?;
+                (model, splits)
             }
         };
-        check_classes(&model, &splits)?;
         if let Some(warning) = model.training_warning() {
             reporter.warn(&warning);
         }
-        let inputs = Self { model, splits };
+        let inputs = Self {
+            model,
+            splits,
+            kind,
+        };
         reporter.note(&inputs.describe());
         for line in data_doubts(&inputs.splits.notes) {
             reporter.warn(&line);
@@ -91,7 +99,7 @@ impl Inputs {
     pub fn describe(&self) -> String {
         let cost = costs(&self.model.graph);
         format!(
-            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test images",
+            "{}: {} prunable groups, {:.2} M MACs, {:.3} M parameters; {} training, {} search, {} test {}",
             self.model.name,
             self.model.analysis.groups().len(),
             cost.macs as f64 / 1e6,
@@ -99,6 +107,10 @@ impl Inputs {
             self.splits.train.len(),
             self.splits.search.len(),
             self.splits.test.len(),
+            match self.kind {
+                TaskKind::Classification => "images",
+                _ => "samples",
+            },
         )
     }
 }
@@ -109,7 +121,7 @@ fn load(
     shape: [usize; 3],
 ) -> Result<LoadedModel, PipelineError> {
     let groups = config.groups.analysis();
-    load_model(&config.model, classes, shape, config.seed, groups)
+    load_network(&config.model, classes, shape, config.seed, groups)
 }
 
 /// Checks a network against the settings that need nothing else.

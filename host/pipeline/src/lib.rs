@@ -22,6 +22,7 @@ mod episodes;
 mod error;
 mod evidence;
 mod explain;
+mod external;
 mod folder;
 mod inputs;
 mod inspect;
@@ -49,6 +50,7 @@ mod stages;
 mod start;
 mod store;
 mod summary;
+mod task;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
@@ -57,8 +59,9 @@ pub use channels::{AnalysisOptions, Attention};
 pub use config::{
     BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
-    ModelSpec, PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig, Setting,
-    SettingsTable, StorePlace, StrategyKind, TrainingMode, WeightOrigin, settings,
+    ModelSpec, OutputChoice, PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig,
+    Setting, SettingsTable, StorePlace, StrategyKind, TaskConfig, TaskKind, TrainingMode,
+    WeightOrigin, settings,
 };
 pub use data::ClassifierData;
 pub use datasets::DataSpec;

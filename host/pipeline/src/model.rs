@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use channels::{Analysis, AnalysisOptions};
+use datasets::TensorSpec;
 use onnx_graph::ops::Op;
 use onnx_graph::{Graph, InputSize, NoExternalData};
 use sha2::{Digest as _, Sha256};
@@ -11,6 +12,7 @@ use sha2::{Digest as _, Sha256};
 use crate::config::{ModelSource, ModelSpec, TrainingMode};
 use crate::error::PipelineError;
 use crate::missing::all_counted;
+use crate::task::tensor_spec;
 
 /// A network that can be pruned.
 #[derive(Debug, Clone)]
@@ -25,9 +27,12 @@ pub struct LoadedModel {
     pub trained: bool,
     /// SHA-256 of the file, or of the exported zoo network.
     pub sha256: String,
-    /// Channels, height and width of the input image.
+    /// Its inputs, for one sample.
+    pub inputs: Vec<TensorSpec>,
+    /// Channels, height and width of the input image. Of other inputs `[1, 1, n]`, with `n` numbers
+    /// for a sample.
     pub input: [usize; 3],
-    /// Number of classes: size of the output.
+    /// Number of classes of a classifier: the last size of the first output, 0 if it is open.
     pub classes: usize,
     /// Bytes of the file, or of the exported zoo network.
     pub bytes: u64,
@@ -36,6 +41,35 @@ pub struct LoadedModel {
 }
 
 impl LoadedModel {
+    /// Refuses a network that is no classifier of images.
+    ///
+    /// # Errors
+    /// [`PipelineError::UnfitModel`] with what is missing.
+    pub(crate) fn check_classifier(&self) -> Result<(), PipelineError> {
+        let reason = match &self.inputs[..] {
+            [_] if self.graph.channel_axis(self.graph.inputs()[0]) != 1 => String::from(
+                "its input has the channels last (batch, height, width, channels); export it with the channels first, as \
+                 PyTorch does (tf2onnx: --inputs-as-nchw)",
+            ),
+            [input] if input.dims.len() != 3 || input.integers => String::from(
+                "its input is not an image of known size (batch, channels, height, width)",
+            ),
+            [_] if self.classes == 0 => String::from(
+                "the size of its output is not known, so neither is the number of classes",
+            ),
+            [_] => return Ok(()),
+            inputs => format!(
+                "has {} inputs and {} outputs; a classifier with one image input is needed",
+                inputs.len(),
+                self.graph.outputs().len()
+            ),
+        };
+        Err(PipelineError::UnfitModel {
+            model: self.name.clone(),
+            reason,
+        })
+    }
+
     /// Refuses a network with nodes in training mode, unless `mode` takes them as they are at
     /// inference.
     ///
@@ -144,13 +178,30 @@ pub(crate) fn read_model_bytes(
     Ok(graph)
 }
 
-/// Loads the network `spec` names. A zoo network is built for `classes` classes and images of
+/// Loads the classifier `spec` names. A zoo network is built for `classes` classes and images of
 /// `input` (channels, height, width), initialised from `seed`. Its channels are grouped as
 /// `groups` says.
 ///
 /// # Errors
 /// When the file cannot be read, is not a model, or does not look like an image classifier.
 pub fn load_model(
+    spec: &ModelSpec,
+    classes: usize,
+    input: [usize; 3],
+    seed: u64,
+    groups: AnalysisOptions,
+) -> Result<LoadedModel, PipelineError> {
+    let model = load_network(spec, classes, input, seed, groups)?;
+    model.check_classifier()?;
+    Ok(model)
+}
+
+/// Loads the network `spec` names, whatever it is for.
+///
+/// # Errors
+/// When the file cannot be read, is not a model, leaves sizes of inputs open, or does not work on
+/// batches.
+pub(crate) fn load_network(
     spec: &ModelSpec,
     classes: usize,
     input: [usize; 3],
@@ -201,18 +252,9 @@ pub fn load_model(
         model: spec.name().to_owned(),
         reason,
     };
-    if graph.inputs().len() != 1 || graph.outputs().is_empty() {
-        let reason = format!(
-            "has {} inputs and {} outputs; a classifier with one image input is needed",
-            graph.inputs().len(),
-            graph.outputs().len()
-        );
-        return Err(unfit(reason));
-    }
-    if graph.channel_axis(graph.inputs()[0]) != 1 {
-        let reason = "its input has the channels last (batch, height, width, channels); export it with the channels \
-                      first, as PyTorch does (tf2onnx: --inputs-as-nchw)";
-        return Err(unfit(reason.into()));
+    if graph.inputs().is_empty() || graph.outputs().is_empty() {
+        let (inputs, outputs) = (graph.inputs().len(), graph.outputs().len());
+        return Err(unfit(format!("has {inputs} inputs and {outputs} outputs")));
     }
     let (graph, batch) = graph.with_open_batch("N").map_err(|e| {
         unfit(format!(
@@ -221,22 +263,22 @@ pub fn load_model(
         ))
     })?;
     all_counted(&graph, &name, "pruning")?;
-    let Some((c, h, w)) = graph.input_image() else {
-        return Err(unfit(
-            "its input is not an image of known size (batch, channels, height, width)".into(),
-        ));
+    let inputs = graph.inputs().iter().map(|&id| {
+        let spec = tensor_spec(&graph, id);
+        spec.ok_or_else(|| {
+            let name = &graph.value(id).name;
+            unfit(format!(
+                "sizes of its input '{name}' are open; fix them with --input-size {name}=1x..."
+            ))
+        })
+    });
+    let inputs: Vec<TensorSpec> = inputs.collect::<Result<_, _>>()?;
+    let input = match (&inputs[..], graph.input_image()) {
+        ([_], Some((c, h, w))) => [c, h, w],
+        (all, _) => [1, 1, all.iter().map(TensorSpec::size).sum()],
     };
-    let classes = graph
-        .value(graph.outputs()[0])
-        .shape
-        .as_ref()
-        .and_then(|s| s.last())
-        .and_then(|d| d.known());
-    let Some(classes) = classes else {
-        return Err(unfit(
-            "the size of its output is not known, so neither is the number of classes".into(),
-        ));
-    };
+    let first = graph.value(graph.outputs()[0]).shape.as_ref();
+    let classes = first.and_then(|shape| shape.last()?.known()).unwrap_or(0);
     let analysis = channels::analyse_with(&graph, groups)?;
     Ok(LoadedModel {
         name,
@@ -245,7 +287,8 @@ pub fn load_model(
         trained,
         sha256,
         bytes,
-        input: [c, h, w],
+        inputs,
+        input,
         classes,
         batch,
     })

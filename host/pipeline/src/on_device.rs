@@ -1,6 +1,7 @@
 //! Outputs of networks on the device, and how far they are from others.
 
-use latency::Model;
+use datasets::TensorSpec;
+use latency::{InputShape, Model};
 use measuring::Session;
 
 use crate::error::PipelineError;
@@ -39,5 +40,48 @@ pub(crate) fn outputs_on_device(
     // The outputs of all images are of one length.
     let images_run = count.div_ceil(batch) * batch;
     outputs.truncate(outputs.len() / images_run.max(1) * count);
+    Ok(outputs)
+}
+
+/// The device's outputs of floats for `rows`, each of which holds the inputs of a sample one after
+/// the other. An output has one of the `sizes` for a sample. The last batch is filled up with samples
+/// from the front.
+pub(crate) fn all_outputs_on_device(
+    session: &mut Session,
+    model: &Model,
+    (inputs, batch): (&[TensorSpec], usize),
+    rows: &[f32],
+    sizes: &[usize],
+) -> Result<Vec<Vec<f32>>, PipelineError> {
+    let size: usize = inputs.iter().map(TensorSpec::size).sum();
+    let (count, batch) = (rows.len() / size.max(1), batch.max(1));
+    let shape = |input: &TensorSpec| InputShape {
+        name: input.name.clone(),
+        dims: std::iter::once(batch)
+            .chain(input.dims.iter().copied())
+            .map(|dim| dim as u64)
+            .collect(),
+    };
+    let shapes: Vec<InputShape> = inputs.iter().map(shape).collect();
+    let mut outputs = vec![Vec::new(); sizes.len()];
+    for first in (0..count).step_by(batch) {
+        let mut fed = Vec::with_capacity(batch * size);
+        let mut from = 0;
+        for input in inputs {
+            for index in first..first + batch {
+                let row = (index % count) * size + from;
+                fed.extend_from_slice(&rows[row..row + input.size()]);
+            }
+            from += input.size();
+        }
+        let given = session.run_named(model, &fed, &shapes)?;
+        let wanted = batch.min(count - first);
+        let mut rest = &given[..];
+        for (output, size) in outputs.iter_mut().zip(sizes) {
+            let (own, others) = rest.split_at((batch * size).min(rest.len()));
+            output.extend_from_slice(&own[..(wanted * size).min(own.len())]);
+            rest = others;
+        }
+    }
     Ok(outputs)
 }

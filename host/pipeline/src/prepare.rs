@@ -6,23 +6,26 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, Scores, importance_order};
-use datasets::{Augment, Loader, LoaderConfig, Splits};
+use datasets::{Augment, DataSpec, Loader, LoaderConfig, Splits};
 use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
 use onnx_graph::quantize::{Scheme, store_layers};
 use onnx_graph::{Deployed, Graph, GraphError, deploy, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{Calibration, Prunable, Runtime};
+use train::{
+    Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task, images_of_a_backward_pass,
+};
 
 use crate::board::{Board, BoardNeeds, MemoryLimits};
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::inputs::{Inputs, searched_space};
 use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
 use crate::quantize::in_integers;
+use crate::task;
 
 /// The inputs of the stages.
 pub(crate) struct Prepared {
@@ -47,6 +50,11 @@ pub(crate) struct Prepared {
     /// The batch of deployed networks, where it is fixed.
     pub batch: Option<usize>,
     pub splits: Splits,
+    /// What the network is for.
+    pub task: Arc<dyn Task>,
+    pub kind: TaskKind,
+    /// Samples that pass through the network at once.
+    pub fits: Fitting,
     pub augment: Augment,
     /// How training and the search's evaluations run: the fastest way.
     pub runtime: Runtime,
@@ -75,14 +83,106 @@ pub(crate) enum NormOrigin {
     All,
 }
 
+/// How many samples pass through a network at once.
+#[derive(Debug, Clone)]
+pub(crate) struct Fitting {
+    /// Of a training batch.
+    pub batch: usize,
+    /// Of an evaluation.
+    pub evaluation: usize,
+    /// The evaluation of candidates.
+    pub evaluate: EvaluatorConfig,
+}
+
+impl Fitting {
+    /// As configured; for samples other than a classifier's images as many as fit into memory.
+    fn new(config: &RunConfig, model: &LoadedModel, kind: TaskKind) -> Self {
+        let mut evaluate = config.evaluate.clone();
+        let (mut batch, mut evaluation) = (config.batch, 250);
+        if kind != TaskKind::Classification {
+            let most = images_of_a_backward_pass(&model.graph);
+            let images = evaluate.calibration_batches * evaluate.calibration_batch;
+            (batch, evaluation) = (batch.min(most), evaluation.min(2 * most));
+            evaluate.batch = evaluate.batch.min(2 * most);
+            if evaluate.calibration_batch > 2 * most {
+                evaluate.calibration_batch = 2 * most;
+                evaluate.calibration_batches = images.div_ceil(2 * most).min(MOST_CALIBRATIONS);
+            }
+        }
+        Self {
+            batch,
+            evaluation,
+            evaluate,
+        }
+    }
+}
+
+/// The most batches for the statistics of batch normalisations where few samples fit into one: each
+/// costs a pass through every candidate.
+const MOST_CALIBRATIONS: usize = 16;
+
+/// The random changes to training images.
+fn augmentation(
+    config: &RunConfig,
+    spec: &DataSpec,
+    kind: TaskKind,
+) -> Result<Augment, ConfigError> {
+    let changes_target = matches!(kind, TaskKind::Segmentation | TaskKind::Regression);
+    match &config.augment {
+        Some(augment) if changes_target && *augment != Augment::none() => {
+            let reason = format!(
+                "changes images and not what they are compared with; the task {} takes none",
+                kind.name()
+            );
+            Err(ConfigError::value("augment", reason))
+        }
+        Some(augment) => Ok(augment.clone()),
+        None if changes_target => Ok(Augment::none()),
+        None => Ok(spec.default_augment()),
+    }
+}
+
 impl Prepared {
+    /// The figure of the final table: the task's score, or that of the user's command.
+    pub fn metric(&self, config: &RunConfig) -> report::Metric {
+        match config.task.score_with {
+            Some(_) => report::Metric {
+                name: "score".into(),
+                percent: false,
+            },
+            None => self.estimate(),
+        }
+    }
+
+    /// The figure of candidates: the task's score.
+    pub fn estimate(&self) -> report::Metric {
+        report::Metric {
+            name: self.task.score_name().into(),
+            percent: true,
+        }
+    }
+
+    /// The original and a network to compare with it, as the task sees them.
+    pub fn subject<'a>(&'a self, graph: &'a Graph) -> Subject<'a> {
+        let follows = self.task.follows_original();
+        Subject {
+            graph,
+            task: &*self.task,
+            original: follows.then_some(&self.model.graph),
+        }
+    }
+
     pub fn new(
         config: &RunConfig,
         inputs: Inputs,
         (exact, norms): (Runtime, NormOrigin),
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
-        let Inputs { model, splits } = inputs;
+        let Inputs {
+            model,
+            splits,
+            kind,
+        } = inputs;
         let board = Board::of(&config.device, &config.budget)?;
         let limits = &config.budget;
         if board.is_none() && (limits.ram.is_some() || limits.flash.is_some()) {
@@ -96,7 +196,15 @@ impl Prepared {
             Some(board) => for_board(model, board, &splits, config, reporter)?,
             None => model,
         };
-        let (graph, changes) = with_batch_norm(&model, &splits, config, (exact, norms))?;
+        let Some(data_spec) = &config.data else {
+            return Err(ConfigError::value("data", "no data set is named").into());
+        };
+        let fits = Fitting::new(config, &model, kind);
+        let train = splits.train.as_ref();
+        let (task, line) = task::settled(config, &model, kind, train, exact)?;
+        task.check(&model.graph, train)?;
+        line.iter().for_each(|line| reporter.note(line));
+        let (graph, changes) = with_batch_norm(&model, &splits, &fits.evaluate, (exact, norms))?;
         changes.iter().for_each(|line| reporter.note(line));
         if norms == NormOrigin::Inserted && model.trained && has_batch_norm(&model.graph) {
             reporter.warn(
@@ -106,6 +214,7 @@ impl Prepared {
         }
         let analysis = channels::analyse_with(&graph, config.groups.analysis())?;
         let order = importance_order(&graph, &analysis);
+        let augment = augmentation(config, data_spec, kind)?;
         let space = searched_space(&graph, &analysis, config)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
@@ -125,11 +234,10 @@ impl Prepared {
             times: None,
             full_macs,
             splits,
-            augment: config
-                .augment
-                .clone()
-                .or_else(|| Some(config.data.as_ref()?.default_augment()))
-                .unwrap_or_default(),
+            task,
+            kind,
+            fits,
+            augment,
             runtime: Runtime {
                 options: config.exec.unwrap_or_default(),
                 ..exact
@@ -153,7 +261,7 @@ impl Prepared {
         self.model.graph = trained;
         self.model.trained = true;
         let basis = (self.exact, self.norms);
-        (self.graph, _) = with_batch_norm(&self.model, &self.splits, config, basis)?;
+        (self.graph, _) = with_batch_norm(&self.model, &self.splits, &self.fits.evaluate, basis)?;
         self.analysis = channels::analyse_with(&self.graph, config.groups.analysis())?;
         self.order = importance_order(&self.graph, &self.analysis);
         self.table = CostTable::new(&self.graph, &self.analysis);
@@ -163,7 +271,7 @@ impl Prepared {
     /// A loader of augmented training batches.
     pub fn training_loader(&self, batch: usize, seed: u64) -> Result<Loader, PipelineError> {
         let config = LoaderConfig {
-            batch: batch.min(self.splits.train.len()),
+            batch: batch.min(self.fits.batch).min(self.splits.train.len()),
             shuffle: true,
             seed,
             augment: self.augment.clone(),
@@ -385,7 +493,7 @@ pub(crate) fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
 fn with_batch_norm(
     model: &LoadedModel,
     splits: &Splits,
-    config: &RunConfig,
+    evaluate: &EvaluatorConfig,
     (runtime, norms): (Runtime, NormOrigin),
 ) -> Result<(Graph, Vec<String>), PipelineError> {
     let fail = |source| PipelineError::Model {
@@ -401,8 +509,8 @@ fn with_batch_norm(
     let mut changes = Vec::new();
     let moved = match norms {
         NormOrigin::Inserted if !inserted.is_empty() => {
-            let images = config.evaluate.calibration_batch.min(train.len());
-            let batches = config.evaluate.calibration_batches.max(1);
+            let images = evaluate.calibration_batch.min(train.len());
+            let batches = evaluate.calibration_batches.max(1);
             let indices: Vec<usize> = (0..(images * batches).min(train.len())).collect();
             let mut tensors = Vec::new();
             for chunk in indices.chunks(images.max(1)) {
@@ -412,7 +520,7 @@ fn with_batch_norm(
             inserted.len()
         }
         NormOrigin::All if model.trained || !inserted.is_empty() => {
-            let images = Calibration::draw(train, &config.evaluate, runtime.device)?;
+            let images = Calibration::draw(train, evaluate, runtime.device)?;
             let batches = images
                 .batches()
                 .iter()

@@ -207,7 +207,7 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     if prepared.model.trained {
         opening.folder.write(ORIGINAL, &original)?;
     }
-    let mut work = Work::new(opening, session, events);
+    let mut work = Work::new(opening, session, events, prepared.task.score_name());
     work.session.set_reference(Model::new("original", original));
     work.report_devices()?;
     Ok((work, prepared))
@@ -233,13 +233,13 @@ pub(crate) fn session(
 fn feasibility(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<Feasibility, PipelineError> {
     if work.config.precision == PrecisionChoice::Joint {
         start::training_setup(work, prepared)?;
-        start::classifies(work, prepared)?;
+        start::tried(work, prepared)?;
         precision::run(work, prepared)?;
         return start::feasibility(work, prepared);
     }
     let feasibility = start::feasibility(work, prepared)?;
     start::training_setup(work, prepared)?;
-    start::classifies(work, prepared)?;
+    start::tried(work, prepared)?;
     precision::run(work, prepared)?;
     Ok(feasibility)
 }
@@ -314,6 +314,8 @@ fn advance(
     for kind in baselines {
         match select::finetune_best(work, &searching, &source, kind, 1) {
             Ok(mut tuned) => others.append(&mut tuned),
+            // Its failures were reported one by one.
+            Err(PipelineError::Command { .. }) => {}
             Err(PipelineError::NothingFeasible { .. }) => {
                 work.reporter
                     .warn(&format!("{}: no configuration met the budget", kind.name()));

@@ -14,8 +14,9 @@ use torch_exec::{Device, ExecOptions};
 use train::Runtime;
 
 use crate::chance::Hits;
-use crate::config::{ConfigError, RunConfig};
+use crate::config::{ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
+use crate::external::user_score;
 use crate::inputs::Inputs;
 use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
@@ -95,7 +96,8 @@ pub(crate) fn training_setup(
     work: &mut Work<'_>,
     prepared: &mut Prepared,
 ) -> Result<(), PipelineError> {
-    let batch = work.config.batch.min(prepared.splits.train.len());
+    let batch = work.config.batch.min(prepared.fits.batch);
+    let batch = batch.min(prepared.splits.train.len());
     let device = prepared.runtime.device;
     let rate = |step: Duration| batch as f64 / step.as_secs_f64().max(1e-9);
     let mut options = match work.config.exec {
@@ -183,19 +185,49 @@ pub(crate) fn training_setup(
 /// Images on which the given network is tried.
 const TRIED: usize = 1000;
 
-/// Tries a trained network on some images of the search split, and warns where
-/// its accuracy is that of a guess.
-pub(crate) fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
+/// Tries a trained network, by its task and by the user's command.
+pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     if !prepared.model.trained {
         return Ok(());
     }
+    match prepared.kind {
+        TaskKind::Classification => classifies(work, prepared)?,
+        // It follows itself exactly.
+        TaskKind::Follow => {}
+        TaskKind::Segmentation | TaskKind::Regression => {
+            let (search, batch) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
+            let subject = prepared.subject(&prepared.model.graph);
+            let score = train::score(subject, search, batch, prepared.exact)?;
+            work.reporter.note(&format!(
+                "original: {}",
+                prepared.estimate().on_search_split(score.value)
+            ));
+        }
+    }
+    let original = prepared.deploy(&prepared.model.graph)?.bytes;
+    match user_score(&work.config.task, work.records, &original)? {
+        None => Ok(()),
+        Some(Ok(score)) => {
+            let metric = prepared.metric(work.config);
+            work.reporter
+                .note(&format!("original: {}", metric.on_search_split(score)));
+            Ok(())
+        }
+        // A command that fails for the given network fails for all.
+        Some(Err(failure)) => Err(PipelineError::command("original", failure)),
+    }
+}
+
+/// Tries a trained network on some images of the search split, and warns where
+/// its accuracy is that of a guess.
+fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineError> {
     let hits = match work.records.get(&CLASSIFIES)? {
         Some(recorded) => recorded,
         None => {
             let all = Arc::clone(&prepared.splits.search);
             let images = Subset::stratified(all, TRIED, work.config.seed, "tried")?;
             let accuracy = train::evaluate(&prepared.model.graph, &images, 250, prepared.exact)?;
-            let hits = Hits::among(&images, accuracy.correct);
+            let hits = Hits::among(&images, accuracy.correct());
             work.records.finish(&CLASSIFIES, &hits)?;
             hits
         }

@@ -7,12 +7,15 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use latency::Record;
 use measuring::MeasuredRatio;
 use report::{
-    Budget, Candidate, Group, Header, LatencyFigure, ReportData, Role, Row, SkippedFiles, Verdict,
+    Budget, Candidate, Group, Header, LatencyFigure, Metric, ReportData, Role, Row, RowFigure,
+    SkippedFiles, Verdict,
 };
 use serde::{Deserialize, Serialize};
+use train::Figure;
 
 use crate::board::Board;
 use crate::chance::Hits;
+use crate::config::TaskKind;
 use crate::data::data_doubts;
 use crate::error::PipelineError;
 use crate::evidence::{device_warnings, evidence, newest};
@@ -73,10 +76,15 @@ pub(crate) fn report_data(
     let board = session.profile().board.as_ref();
     let simulated = board.is_some_and(|board| board.simulated);
     let hits = work.records.get(&CLASSIFIES)?;
-    let tested: Vec<Hits> = rows.iter().map(|r| tested(prepared, r)).collect();
+    let is_share =
+        prepared.kind == TaskKind::Classification && work.config.task.score_with.is_none();
+    let tested: Vec<Option<Hits>> = rows
+        .iter()
+        .map(|row| is_share.then(|| tested(prepared, row)))
+        .collect();
     let doubts = rows.iter().zip(&tested);
     let doubts: Vec<String> = doubts
-        .filter_map(|(row, hits)| hits.final_warning(&row.role.to_string()))
+        .filter_map(|(row, hits)| hits.as_ref()?.final_warning(&row.role.to_string()))
         .collect();
     let table: Vec<Row> = rows
         .iter()
@@ -86,17 +94,20 @@ pub(crate) fn report_data(
             for figure in row.latency.iter_mut().chain(&mut row.checks) {
                 figure.simulated = simulated;
             }
-            let original = hits.as_ref().filter(|_| row.role == Role::Original);
+            let original = hits
+                .as_ref()
+                .filter(|_| row.role == Role::Original && is_share);
             Row {
-                test_images: Some(tested.total as u64),
-                test_interval: Some(tested.interval()),
+                test_images: Some(final_row.test_images as u64),
+                test_interval: tested.as_ref().map(Hits::interval),
                 search_accuracy: row.search_accuracy.or(original.map(Hits::share)),
                 ..row
             }
         })
         .collect();
     let evidence = evidence(session, &stored, &work.records.all_of::<FinalRow>(EXPORT)?);
-    let mut warnings = warnings(&table, work.records.get(&TRAINED)?.is_some());
+    let metric = prepared.metric(work.config);
+    let mut warnings = warnings(&table, &metric, work.records.get(&TRAINED)?.is_some());
     warnings.extend(prepared.model.training_warning());
     warnings.extend(device_warnings(&evidence.devices));
     warnings.extend(work.records.get(&DEVICE_NEWS)?.unwrap_or_default());
@@ -110,6 +121,9 @@ pub(crate) fn report_data(
             device: session.profile().name.clone(),
             data: data.map_or_else(String::new, ToString::to_string),
             strategy: work.config.strategy().name().into(),
+            task: prepared.task.name().into(),
+            score: metric,
+            estimate: prepared.estimate(),
             started_unix_s: clock.map(|c| c.started_unix_s),
             duration_s: clock.map(|c| c.worked_s),
             seed: Some(work.config.seed),
@@ -236,6 +250,7 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
             NetworkRole::Baseline(_) => Role::Baseline,
         },
         test_accuracy: Some(row.test_accuracy),
+        figures: row.figures.iter().map(shown).collect(),
         test_images: None,
         test_interval: None,
         search_accuracy: row.search_accuracy,
@@ -247,7 +262,14 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
     }
 }
 
-fn warnings(rows: &[Row], trained_here: bool) -> Vec<String> {
+fn shown(figure: &Figure) -> RowFigure {
+    RowFigure {
+        name: figure.name.clone(),
+        value: figure.value,
+    }
+}
+
+fn warnings(rows: &[Row], metric: &Metric, trained_here: bool) -> Vec<String> {
     let mut out = Vec::new();
     let accuracy = |role: Role| {
         rows.iter()
@@ -260,9 +282,14 @@ fn warnings(rows: &[Row], trained_here: bool) -> Vec<String> {
     ) && pruned < best
     {
         out.push(format!(
-            "A baseline is more accurate on the test set than the result ({:.2} % against {:.2} %).",
-            best * 100.0,
-            pruned * 100.0
+            "A baseline is {} on the test set than the result ({} against {}).",
+            if metric.name == "accuracy" {
+                "more accurate"
+            } else {
+                "better"
+            },
+            metric.write(best),
+            metric.write(pruned)
         ));
     }
     let slower = rows

@@ -43,12 +43,19 @@ pub(crate) struct Work<'a> {
     pub reporter: &'a mut dyn Reporter,
     pub session: Session,
     pub news: DeviceNews,
+    /// The name of the task's score.
+    pub score: &'static str,
     events: EventWriter,
     threads: Threads,
 }
 
 impl<'a> Work<'a> {
-    pub fn new(opening: Opening<'a>, session: Session, events: EventWriter) -> Self {
+    pub fn new(
+        opening: Opening<'a>,
+        session: Session,
+        events: EventWriter,
+        score: &'static str,
+    ) -> Self {
         let Opening {
             folder,
             config,
@@ -64,6 +71,7 @@ impl<'a> Work<'a> {
             reporter,
             session,
             news: DeviceNews::default(),
+            score,
             events,
             threads: Threads {
                 pace: None,
@@ -97,6 +105,7 @@ impl<'a> Work<'a> {
         let pacer = pace.map(|pace| Pacer::new(pace, train::thread_counts(train::cores())));
         Watch {
             batch: self.config.batch,
+            score: self.score,
             pacer,
             pace: &mut self.threads.pace,
             records: self.records,
@@ -154,6 +163,7 @@ pub(crate) struct Watch<'a> {
     reporter: &'a mut dyn Reporter,
     events: &'a mut EventWriter,
     batch: usize,
+    score: &'static str,
     pacer: Option<Pacer>,
     pace: &'a mut Option<Pace>,
     records: &'a mut Records,
@@ -236,18 +246,19 @@ impl train::Observer for Watch<'_> {
         }
         self.last = event.step;
         self.line = format!(
-            "epoch {}/{}, loss {:.3}, batch accuracy {:.1} %, {:.0} images/s",
+            "epoch {}/{}, loss {:.3}, batch {} {:.1} %, {:.0} images/s",
             event.epoch + 1,
             event.epochs,
             event.loss,
-            event.accuracy * 100.0,
+            self.score,
+            event.score * 100.0,
             event.images_per_second
         );
         self.reporter.step(event.step, &self.line);
         if event.step.is_multiple_of(10) {
             for (name, value) in [
                 ("loss", event.loss),
-                ("accuracy", event.accuracy),
+                (self.score, event.score),
                 ("lr", event.lr),
             ] {
                 // A lost curve is no reason to end a training; the next checkpoint reports a full

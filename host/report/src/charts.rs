@@ -162,7 +162,11 @@ impl<'a> Strategies<'a> {
 pub(crate) fn candidate_tip(data: &ReportData, candidate: &Candidate) -> String {
     let mut lines = vec![
         format!("{} episode {}", candidate.strategy, candidate.episode),
-        format!("accuracy {}", format::percent(candidate.accuracy)),
+        format!(
+            "{} {}",
+            data.header.estimate.name,
+            format::percent(candidate.accuracy)
+        ),
     ];
     lines.push(match candidate.latency_ratio {
         Some(ratio) => format!("latency {}", format::ratio_with_interval(ratio)),

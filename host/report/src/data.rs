@@ -4,6 +4,8 @@
 use agent_protocol::stats::Interval;
 use serde::{Deserialize, Serialize};
 
+use crate::format;
+
 /// The content of a run's report. Every part may be missing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -44,6 +46,73 @@ pub struct SkippedFiles {
     pub image: bool,
 }
 
+/// What networks are compared by.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct Metric {
+    /// Its name.
+    pub name: String,
+    /// Whether it is a share, shown in percent.
+    pub percent: bool,
+}
+
+impl Default for Metric {
+    fn default() -> Self {
+        Self {
+            name: "accuracy".into(),
+            percent: true,
+        }
+    }
+}
+
+impl Metric {
+    /// Its name at the start of a title.
+    #[must_use]
+    pub fn title(&self) -> String {
+        let mut letters = self.name.chars();
+        let first = letters.next().map(|c| c.to_uppercase().to_string());
+        first.unwrap_or_default() + letters.as_str()
+    }
+
+    /// A value of the metric.
+    #[must_use]
+    pub fn write(&self, value: f64) -> String {
+        match self.percent {
+            true => format::percent(value),
+            false => format!("{value:.4}"),
+        }
+    }
+
+    /// A difference of two values.
+    #[must_use]
+    pub fn change(&self, by: f64) -> String {
+        match self.percent {
+            true => format!("{} points", format::points(by)),
+            false => format!("{by:+.4}"),
+        }
+    }
+
+    /// A value on the search split, in words.
+    #[must_use]
+    pub fn on_search_split(&self, value: f64) -> String {
+        match (&self.name[..], self.percent) {
+            ("accuracy", true) => format!("{:.2} % on the search split", value * 100.0),
+            (name, true) => format!("{name} {:.2} % on the search split", value * 100.0),
+            (name, false) => format!("{name} {value:.4}"),
+        }
+    }
+}
+
+/// A figure behind a network's score.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(default)]
+pub struct RowFigure {
+    /// An output, or a second measure.
+    pub name: String,
+    /// A share, 0 to 1.
+    pub value: f64,
+}
+
 /// Model, device, data and settings of a run.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -56,6 +125,12 @@ pub struct Header {
     pub data: String,
     /// The search strategy.
     pub strategy: String,
+    /// What the network is for; empty in runs of versions that knew classifiers only.
+    pub task: String,
+    /// What the networks of the table are compared by.
+    pub score: Metric,
+    /// What the candidates of the search are compared by.
+    pub estimate: Metric,
     /// Start of the run, in seconds since 1970 (UTC).
     pub started_unix_s: Option<u64>,
     /// Duration of the run over all its resumptions, in seconds.
@@ -118,8 +193,10 @@ pub struct Row {
     pub label: String,
     /// Its role.
     pub role: Role,
-    /// Accuracy on the test split.
+    /// Accuracy on the test split, or another score.
     pub test_accuracy: Option<f64>,
+    /// Figures behind that score.
+    pub figures: Vec<RowFigure>,
     /// Number of images in the test split.
     pub test_images: Option<u64>,
     /// The 95 % interval of the accuracy on the test split.

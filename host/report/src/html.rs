@@ -139,17 +139,17 @@ pub(crate) fn warnings(warnings: &[String]) -> Markup {
 
 /// A column of a table by its title. The first column of a table is always on the left.
 #[derive(Clone, Copy)]
-pub(crate) enum Column {
+pub(crate) enum Column<'a> {
     /// Figures, on the right.
-    Figure(&'static str),
+    Figure(&'a str),
     /// Text, on the left.
-    Text(&'static str),
+    Text(&'a str),
 }
 
 pub(crate) use Column::{Figure, Text};
 
 /// A table that scrolls by itself in a narrow window. `class` is "dense", "tall" or both.
-pub(crate) fn table(label: &str, class: &str, head: &[Column], rows: Markup) -> Markup {
+pub(crate) fn table(label: &str, class: &str, head: &[Column<'_>], rows: Markup) -> Markup {
     html! {
         div class={ "scroll " (class) } tabindex="0" role="region" aria-label=(label) {
             table {

@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::data::{LatencyFigure, ReportData, Row, Verdict};
+use crate::data::{LatencyFigure, Metric, ReportData, Row, Verdict};
 use crate::format::{self, single_line};
 use crate::table::{Style, lines};
 
@@ -15,9 +15,14 @@ pub fn text_table(data: &ReportData) -> String {
     if data.rows.is_empty() {
         return "No network was compared: not run.\n".to_owned();
     }
+    let metric = &data.header.score;
+    let score = match &metric.name[..] {
+        "accuracy" => "test acc.".to_owned(),
+        name => single_line(&format!("test {name}")),
+    };
     let head = [
         "",
-        "test acc.",
+        &score[..],
         "latency [95 %]",
         "ratio [95 %]",
         "MACs",
@@ -26,7 +31,7 @@ pub fn text_table(data: &ReportData) -> String {
     ];
     let mut rows = Vec::new();
     for row in &data.rows {
-        rows.push((network(row), row.latency.as_ref()));
+        rows.push((network(row, metric), row.latency.as_ref()));
         let checks = row.checks.iter();
         rows.extend(checks.map(|check| (other_device(check), Some(check))));
     }
@@ -55,6 +60,20 @@ pub fn text_table(data: &ReportData) -> String {
         lines(head, rows.collect(), Style::Figures)
     };
     let mut out = table.join("\n") + "\n";
+    for row in data
+        .rows
+        .iter()
+        .filter(|row| row.figures.len() > 1 || metric.name != "fidelity")
+    {
+        let figures = row.figures.iter();
+        let figures = figures.map(|of| format!("{} {}", of.name, format::percent(of.value)));
+        let figures: Vec<String> = figures.collect();
+        if !figures.is_empty() {
+            let line = format!("{}: {}", row.label, figures.join(", "));
+            // Writing to a string does not fail.
+            let _ = writeln!(out, "{}", single_line(&line));
+        }
+    }
     // Writing to a string does not fail.
     let _ = match &data.verdict {
         Verdict::Unfinished => writeln!(out, "The run is not finished."),
@@ -67,7 +86,7 @@ pub fn text_table(data: &ReportData) -> String {
     out
 }
 
-fn network(row: &Row) -> [String; 7] {
+fn network(row: &Row, metric: &Metric) -> [String; 7] {
     let (latency, ratio) = match &row.latency {
         None => (none(), none()),
         Some(latency) => measured(latency),
@@ -78,7 +97,8 @@ fn network(row: &Row) -> [String; 7] {
     };
     [
         format::shorten(&label, LETTERS),
-        row.test_accuracy.map_or_else(none, format::percent),
+        row.test_accuracy
+            .map_or_else(none, |value| metric.write(value)),
         latency,
         ratio,
         row.macs.map_or_else(none, format::short),

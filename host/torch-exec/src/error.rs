@@ -26,16 +26,20 @@ pub enum ExecError {
         /// The unsupported or inconsistent part.
         reason: String,
     },
-    /// The graph does not have exactly one input that is not a constant.
-    #[error("a network must have one input, this one has {count}: {names:?}")]
+    /// The graph has no input that is not a constant, or several whose sizes are not all known.
+    #[error(
+        "a network must have an input, and several of them must be of known sizes; this one has {count}: {names:?}"
+    )]
     Inputs {
         /// Number of inputs.
         count: usize,
         /// Their names.
         names: Vec<String>,
     },
-    /// The graph's input has elements of another type than 32-bit floats.
-    #[error("the input '{name}' is of {dtype:?}; libtorch runs networks over 32-bit floats here")]
+    /// An input has elements of a type that a batch of floats cannot hold.
+    #[error(
+        "the input '{name}' is of {dtype:?}; libtorch runs networks over 32-bit floats, integers and booleans here"
+    )]
     InputType {
         /// Its name.
         name: String,

@@ -19,6 +19,7 @@
 mod calibrate;
 mod device;
 mod error;
+mod feed;
 mod loss;
 mod norm;
 mod ops;

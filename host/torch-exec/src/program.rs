@@ -4,9 +4,10 @@ use std::collections::BTreeSet;
 
 use channels::{Crop, Cut};
 use onnx_graph::ops::Op;
-use onnx_graph::{DType, Graph, NodeId, ValueId};
+use onnx_graph::{Graph, NodeId, ValueId};
 use tch::{Kind, TchError, Tensor};
 
+use crate::feed::Feed;
 use crate::ops::{self, Args};
 use crate::order::deferred;
 use crate::step::{Arg, Slots, Step, flatten};
@@ -19,7 +20,9 @@ pub struct Program {
     step_of: Vec<Option<usize>>,
     slots: Slots,
     names: Vec<String>,
-    input: usize,
+    feed: Feed,
+    /// Slots of the inputs, in the order of the graph.
+    inputs: Vec<usize>,
     output: usize,
     options: ExecOptions,
 }
@@ -39,8 +42,8 @@ impl Program {
     /// Compiles a graph with inferred shapes. Nodes that no output depends on are left out.
     ///
     /// # Errors
-    /// [`ExecError::Unsupported`] for an operator that can't be run; [`ExecError::Inputs`] and
-    /// [`ExecError::NoOutput`] unless there are exactly one input and at least one output.
+    /// [`ExecError::Unsupported`] for an operator that can't be run; [`ExecError::Inputs`] or
+    /// [`ExecError::InputType`] for inputs that a batch cannot hold; [`ExecError::NoOutput`].
     pub fn compile(graph: &Graph) -> Result<Self, ExecError> {
         Self::with_options(graph, ExecOptions::default())
     }
@@ -63,26 +66,17 @@ impl Program {
         options: ExecOptions,
         late: &BTreeSet<NodeId>,
     ) -> Result<Self, ExecError> {
-        let &[input] = graph.inputs() else {
-            let name = |&v: &ValueId| graph.value(v).name.clone();
-            let names: Vec<String> = graph.inputs().iter().map(name).collect();
-            return Err(ExecError::Inputs {
-                count: names.len(),
-                names,
-            });
-        };
-        if let Some(dtype) = graph.value(input).dtype.filter(|&d| d != DType::F32) {
-            let name = graph.value(input).name.clone();
-            return Err(ExecError::InputType { name, dtype });
-        }
+        let feed = Feed::new(graph)?;
         crate::reuse_memory();
         let &output = graph.outputs().first().ok_or(ExecError::NoOutput)?;
         let live = graph.live(|_, _| true).nodes;
-        let slots = Slots::assign(graph, &live, input);
+        let slots = Slots::assign(graph, &live);
         let slot = |v: ValueId| slots.of(v).ok_or(ExecError::NoOutput);
-        let (input, output) = (slot(input)?, slot(output)?);
+        let inputs = graph.inputs().iter().map(|&input| slot(input));
+        let inputs: Vec<usize> = inputs.collect::<Result<_, _>>()?;
+        let output = slot(output)?;
         let order = deferred(graph, &live, late);
-        let steps = flatten(graph, &order, &slots, (input, output))?;
+        let steps = flatten(graph, &order, &slots, (&inputs, output))?;
         let mut step_of = vec![None; graph.nodes().len()];
         for (index, step) in steps.iter().enumerate() {
             step_of[step.node.index()] = Some(index);
@@ -93,7 +87,8 @@ impl Program {
             step_of,
             slots,
             names,
-            input,
+            feed,
+            inputs,
             output,
             options,
         })
@@ -105,8 +100,9 @@ impl Program {
         self.options
     }
 
-    /// Returns the network's first output for `input` `[N, C, H, W]`; with a cut, that of the
-    /// pruned network, for which `weights` must provide cropped tensors. Gradients flow to the
+    /// Returns the network's first output for the batch `input` `[N, ...]`, which has a row for each
+    /// sample: a network with several inputs takes them one after the other, flattened, out of the
+    /// row. With a cut, the output is that of the pruned network, for which `weights` must provide cropped tensors. Gradients flow to the
     /// weights, unless inside [`tch::no_grad`].
     ///
     /// # Errors
@@ -183,12 +179,16 @@ impl Program {
         }
         let pinned = tapped.iter().map(Option::is_some).collect();
         let mut execution = Execution::new(self, pass, pinned)?;
-        let input = to_format(input, self.options.memory_format)
-            .map_err(ExecError::tensor("preparing the input"))?;
-        if let Some(id) = tapped[self.input] {
-            observe(id, &input)?;
+        let failed = ExecError::tensor("preparing the input");
+        let inputs = self.feed.inputs(input).map_err(failed)?;
+        for (&slot, input) in self.inputs.iter().zip(inputs) {
+            let input = to_format(&input, self.options.memory_format)
+                .map_err(ExecError::tensor("preparing the input"))?;
+            if let Some(id) = tapped[slot] {
+                observe(id, &input)?;
+            }
+            execution.tensors[slot] = Some(input);
         }
-        execution.tensors[self.input] = Some(input);
         for index in 0..self.steps.len() {
             for slot in execution.step(index)? {
                 if let (Some(id), Some(tensor)) = (tapped[slot], &execution.tensors[slot]) {

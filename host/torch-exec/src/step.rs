@@ -77,13 +77,15 @@ pub(crate) struct Slots {
 }
 
 impl Slots {
-    /// Assigns a slot to `input` and to every output of the `live` nodes.
-    pub fn assign(graph: &Graph, live: &[bool], input: ValueId) -> Self {
+    /// Assigns a slot to every input and to every output of the `live` nodes.
+    pub fn assign(graph: &Graph, live: &[bool]) -> Self {
         let mut slots = Self {
             by_value: vec![None; graph.values().len()],
             count: 0,
         };
-        slots.add(input);
+        for &input in graph.inputs() {
+            slots.add(input);
+        }
         for (_, node) in graph.iter().filter(|(id, _)| live[id.index()]) {
             for &output in node.outputs.iter().flatten() {
                 slots.add(output);
@@ -123,19 +125,19 @@ impl Slots {
     }
 }
 
-/// Flattens nodes of a graph with the slots `input` and `output` into steps, in this order.
+/// Flattens nodes of a graph with the slots `inputs` and `output` into steps, in this order.
 pub(crate) fn flatten(
     graph: &Graph,
     order: &[NodeId],
     slots: &Slots,
-    (input, output): (usize, usize),
+    (inputs, output): (&[usize], usize),
 ) -> Result<Vec<Step>, ExecError> {
     let mut steps = order
         .iter()
         .map(|&id| Step::new(graph, id, slots))
         .collect::<Result<Vec<_>, _>>()?;
     mark_last_uses(&mut steps, slots.len(), output);
-    mark_in_place(&mut steps, &slots.shapes(graph), input);
+    mark_in_place(&mut steps, &slots.shapes(graph), inputs);
     Ok(steps)
 }
 
@@ -155,7 +157,7 @@ fn mark_last_uses(steps: &mut [Step], slots: usize, output: usize) {
 
 /// Lets a step overwrite an argument without other readers whose producer allocates it and does
 /// not need it in its backward pass.
-fn mark_in_place(steps: &mut [Step], shapes: &[Option<Shape>], input: usize) {
+fn mark_in_place(steps: &mut [Step], shapes: &[Option<Shape>], inputs: &[usize]) {
     let mut uses = vec![0usize; shapes.len()];
     let mut fresh = vec![false; shapes.len()];
     for step in steps.iter() {
@@ -166,7 +168,9 @@ fn mark_in_place(steps: &mut [Step], shapes: &[Option<Shape>], input: usize) {
             fresh[out] = ops::output_is_free(&step.op);
         }
     }
-    fresh[input] = false;
+    for &input in inputs {
+        fresh[input] = false;
+    }
     for step in steps.iter_mut() {
         let [Some(out)] = step.outputs[..] else {
             continue;

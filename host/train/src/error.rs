@@ -89,6 +89,20 @@ pub enum TrainError {
         /// Images per batch.
         batch: usize,
     },
+    /// A network's outputs do not fit a task.
+    #[error("{task}: {reason}")]
+    Output {
+        /// The task.
+        task: &'static str,
+        /// What does not fit.
+        reason: String,
+    },
+    /// A task without labels was given no original to follow.
+    #[error("{task}: it has no labels, and no original network was given to follow")]
+    NoOriginal {
+        /// The task.
+        task: &'static str,
+    },
     /// The network's output does not fit the labels.
     #[error(
         "the network's output has {outputs} classes, the data {classes}: set the number of classes or the data"

@@ -1,11 +1,12 @@
-//! Accuracy of a width configuration on the search split and of a graph on any data.
+//! Score of a width configuration on the search split and of a graph on any data.
 
 use channels::{Analysis, Cut};
 use datasets::Dataset;
 use onnx_graph::Graph;
-use serde::{Deserialize, Serialize};
-use tch::{Kind, Reduction, Tensor};
-use torch_exec::{NormMode, Overlay, Params, WeightSource, cross_entropy};
+use std::sync::Arc;
+
+use tch::Tensor;
+use torch_exec::{NormMode, Overlay, Params, WeightSource};
 
 use crate::TrainError;
 use crate::calibration::Calibration;
@@ -14,31 +15,9 @@ use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::repair::Repaired;
 use crate::samples::{EvaluatorConfig, draw, read};
+use crate::task::{Classification, Score, Task};
 
-/// A measured accuracy.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
-pub struct Accuracy {
-    /// Number of correctly classified images.
-    pub correct: usize,
-    /// Number of images.
-    pub total: usize,
-    /// Mean cross-entropy.
-    pub loss: f64,
-    /// Mean Kullback-Leibler divergence of the predictions from the original's, nats. `None` if
-    /// the evaluator does not know the original's.
-    #[serde(default)]
-    pub divergence: Option<f64>,
-}
-
-impl Accuracy {
-    /// Share of correctly classified images, 0 to 1.
-    #[must_use]
-    pub fn share(&self) -> f64 {
-        self.correct as f64 / self.total.max(1) as f64
-    }
-}
-
-/// Measures the accuracy of width configurations on images in memory.
+/// Measures the score of width configurations on samples in memory.
 ///
 /// # Examples
 /// The accuracy of a network that keeps half of every group, with weights of a warm start:
@@ -76,26 +55,42 @@ pub struct Evaluator {
     network: Network,
     analysis: Analysis,
     order: Vec<Vec<usize>>,
+    task: Arc<dyn Task>,
     calibration: Calibration,
     search: Vec<(Tensor, Tensor)>,
-    /// Logarithms of the original's probabilities on each batch of `search`, `[N, classes]`.
-    originals: Vec<Tensor>,
+    /// The original's heads on each batch of `search`.
+    originals: Vec<Vec<Tensor>>,
 }
 
 impl Evaluator {
-    /// Reads the images of the training and the search split.
+    /// Reads the images of the training and the search split for a classifier.
     ///
     /// # Errors
     /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`],
     /// [`TrainError::Classes`].
     pub fn new(
         prunable: Prunable<'_>,
-        (train, search): (&dyn Dataset, &dyn Dataset),
+        data: (&dyn Dataset, &dyn Dataset),
         config: &EvaluatorConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let network = Network::new(prunable.graph, runtime.options)?;
-        network.check_classes(search.classes().len())?;
+        Self::for_task(prunable, data, Arc::new(Classification), config, runtime)
+    }
+
+    /// Reads the samples of the training and the search split for any task.
+    ///
+    /// # Errors
+    /// [`TrainError::Data`] if a sample cannot be read, [`TrainError::TooFewImages`],
+    /// [`TrainError::Classes`] or [`TrainError::Output`] for data that does not fit.
+    pub fn for_task(
+        prunable: Prunable<'_>,
+        (train, search): (&dyn Dataset, &dyn Dataset),
+        task: Arc<dyn Task>,
+        config: &EvaluatorConfig,
+        runtime: Runtime,
+    ) -> Result<Self, TrainError> {
+        let network = Network::for_task(prunable.graph, &*task, runtime.options)?;
+        task.check(prunable.graph, search)?;
         if search.is_empty() {
             return Err(TrainError::TooFewImages {
                 what: "the search split",
@@ -116,6 +111,7 @@ impl Evaluator {
             .collect();
         Ok(Self {
             network,
+            task,
             analysis: prunable.analysis.clone(),
             order: prunable.order.to_vec(),
             calibration,
@@ -139,7 +135,7 @@ impl Evaluator {
     }
 
     /// Computes the predictions of the network with its own weights. Later measurements are
-    /// compared with them: see [`Accuracy::divergence`]. Meaningful only for a trained network.
+    /// compared with them: see [`Score::divergence`]. Meaningful only for a trained network.
     ///
     /// # Errors
     /// Errors of running the network.
@@ -147,12 +143,14 @@ impl Evaluator {
         let _guard = tch::no_grad_guard();
         let graph = self.network.graph();
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-        let logits = self.search.iter().map(|(images, _)| {
+        let heads = self.search.iter().map(|(images, _)| {
             let mode = NormMode::Running;
-            let logits = self.network.logits(images, &params, None, mode)?;
-            Ok(logits.f_log_softmax(-1, Kind::Float)?)
+            Ok(self
+                .network
+                .outputs(images, &params, None, mode, &[])?
+                .heads)
         });
-        self.originals = logits.collect::<Result<_, TrainError>>()?;
+        self.originals = heads.collect::<Result<_, TrainError>>()?;
         Ok(())
     }
 
@@ -160,7 +158,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// [`TrainError::Widths`] if the widths do not fit.
-    pub fn accuracy(&self, net: &PruningNet, widths: &[usize]) -> Result<Accuracy, TrainError> {
+    pub fn accuracy(&self, net: &PruningNet, widths: &[usize]) -> Result<Score, TrainError> {
         let _guard = tch::no_grad_guard();
         let prunable = Prunable {
             graph: self.network.graph(),
@@ -183,7 +181,7 @@ impl Evaluator {
     ///
     /// # Errors
     /// Errors of running the network.
-    pub fn accuracy_of(&self, repaired: &Repaired<'_>) -> Result<Accuracy, TrainError> {
+    pub fn accuracy_of(&self, repaired: &Repaired<'_>) -> Result<Score, TrainError> {
         self.measure(repaired, Some(repaired.cut()))
     }
 
@@ -192,14 +190,22 @@ impl Evaluator {
     ///
     /// # Errors
     /// Errors of compiling and running the network.
-    pub fn accuracy_of_graph(
-        &self,
-        graph: &Graph,
-        runtime: Runtime,
-    ) -> Result<Accuracy, TrainError> {
-        let network = Network::new(graph, runtime.options)?;
+    pub fn accuracy_of_graph(&self, graph: &Graph, runtime: Runtime) -> Result<Score, TrainError> {
+        let network = Network::for_task(graph, &*self.task, runtime.options)?;
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-        count(&network, (&params, None), self.search(), &self.originals)
+        let original = |index: usize, _: &Tensor| self.original(index);
+        count(
+            (&network, &*self.task),
+            (&params, None),
+            self.search(),
+            original,
+        )
+    }
+
+    /// The original's heads on a batch, where they are remembered.
+    fn original(&self, index: usize) -> Result<Option<Vec<Tensor>>, TrainError> {
+        let heads = self.originals.get(index);
+        Ok(heads.map(|heads| heads.iter().map(Tensor::shallow_clone).collect()))
     }
 
     fn search(&self) -> impl Iterator<Item = Result<(Tensor, Tensor), TrainError>> {
@@ -207,39 +213,77 @@ impl Evaluator {
         search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())))
     }
 
-    fn measure(
-        &self,
-        weights: &dyn WeightSource,
-        cut: Option<&Cut>,
-    ) -> Result<Accuracy, TrainError> {
-        count(
-            &self.network,
-            (weights, cut),
-            self.search(),
-            &self.originals,
-        )
+    fn measure(&self, weights: &dyn WeightSource, cut: Option<&Cut>) -> Result<Score, TrainError> {
+        let original = |index: usize, _: &Tensor| self.original(index);
+        let network = (&self.network, &*self.task);
+        count(network, (weights, cut), self.search(), original)
     }
 }
 
-/// Measures `graph` with BatchNorm's stored statistics on all of `data`, `batch` images at a
+/// A network that is measured for a task.
+#[derive(Clone, Copy)]
+pub struct Subject<'a> {
+    /// The network.
+    pub graph: &'a Graph,
+    /// What it is for.
+    pub task: &'a dyn Task,
+    /// The network that it is compared with; required by a task that follows it.
+    pub original: Option<&'a Graph>,
+}
+
+/// Measures a network with BatchNorm's stored statistics on all of `data`, `batch` samples at a
 /// time.
 ///
 /// # Errors
-/// [`TrainError::Data`] if an image cannot be read, [`TrainError::Classes`], and errors of
-/// running the graph.
+/// [`TrainError::Data`] if a sample cannot be read; [`TrainError::Classes`], [`TrainError::Output`]
+/// or [`TrainError::NoOriginal`] for what does not fit; errors of running the graphs.
+pub fn score(
+    subject: Subject<'_>,
+    data: &dyn Dataset,
+    batch: usize,
+    runtime: Runtime,
+) -> Result<Score, TrainError> {
+    let Subject {
+        graph,
+        task,
+        original,
+    } = subject;
+    let compile = |graph: &Graph| {
+        let network = Network::for_task(graph, task, runtime.options)?;
+        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+        Ok::<_, TrainError>((network, params))
+    };
+    let (network, params) = compile(graph)?;
+    task.check(graph, data)?;
+    let original = original.map(compile).transpose()?;
+    let indices: Vec<usize> = (0..data.len()).collect();
+    let batches = indices.chunks(batch.max(1));
+    let batches = batches.map(|c| read(data, c, runtime.device));
+    let of_original = |_: usize, images: &Tensor| {
+        let outputs = original
+            .as_ref()
+            .map(|(network, params)| network.outputs(images, params, None, NormMode::Running, &[]));
+        Ok(outputs.transpose()?.map(|outputs| outputs.heads))
+    };
+    count((&network, task), (&params, None), batches, of_original)
+}
+
+/// As [`score`], for a classifier.
+///
+/// # Errors
+/// As [`score`].
 pub fn evaluate(
     graph: &Graph,
     data: &dyn Dataset,
     batch: usize,
     runtime: Runtime,
-) -> Result<Accuracy, TrainError> {
-    let network = Network::new(graph, runtime.options)?;
-    network.check_classes(data.classes().len())?;
-    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-    let indices: Vec<usize> = (0..data.len()).collect();
-    let batches = indices.chunks(batch.max(1));
-    let batches = batches.map(|c| read(data, c, runtime.device));
-    count(&network, (&params, None), batches, &[])
+) -> Result<Score, TrainError> {
+    let subject = Subject {
+        graph,
+        task: &Classification,
+        original: None,
+    };
+    score(subject, data, batch, runtime)
 }
 
 /// Returns the class that `graph` gives to each image of `data`, as [`evaluate`] counts them.
@@ -254,7 +298,7 @@ pub fn classify(
 ) -> Result<Vec<usize>, TrainError> {
     let _guard = tch::no_grad_guard();
     let network = Network::new(graph, runtime.options)?;
-    network.check_classes(data.classes().len())?;
+    Classification.check(graph, data)?;
     let params = Params::with_options(graph, runtime.device, &runtime.options)?;
     let indices: Vec<usize> = (0..data.len()).collect();
     let mut classes = Vec::with_capacity(indices.len());
@@ -267,35 +311,19 @@ pub fn classify(
     Ok(classes)
 }
 
-/// Measures on `batches`; `originals` are the original's predictions on each of them, or empty.
+/// Measures on `batches`; `original` gives the original's heads on the batch of an index.
 fn count(
-    network: &Network,
+    (network, task): (&Network, &dyn Task),
     (weights, cut): (&dyn WeightSource, Option<&Cut>),
     batches: impl Iterator<Item = Result<(Tensor, Tensor), TrainError>>,
-    originals: &[Tensor],
-) -> Result<Accuracy, TrainError> {
+    original: impl Fn(usize, &Tensor) -> Result<Option<Vec<Tensor>>, TrainError>,
+) -> Result<Score, TrainError> {
     let _guard = tch::no_grad_guard();
-    let mut out = Accuracy {
-        correct: 0,
-        total: 0,
-        loss: 0.0,
-        divergence: (!originals.is_empty()).then_some(0.0),
-    };
+    let mut tally = task.tally();
     for (index, batch) in batches.enumerate() {
-        let (images, labels) = batch?;
-        let logits = network.logits(&images, weights, cut, NormMode::Running)?;
-        let rows = labels.size()[0] as usize;
-        out.correct += torch_exec::accuracy(&logits, &labels)?;
-        out.loss += cross_entropy(&logits, &labels, 0.0)?.f_double_value(&[])? * rows as f64;
-        out.total += rows;
-        if let (Some(sum), Some(original)) = (&mut out.divergence, originals.get(index)) {
-            let own = logits.f_log_softmax(-1, Kind::Float)?;
-            let apart = own.f_kl_div(original, Reduction::Sum, true)?;
-            *sum += apart.f_double_value(&[])?;
-        }
+        let (images, targets) = batch?;
+        let own = network.outputs(&images, weights, cut, NormMode::Running, &[])?;
+        tally.add(&own.heads, &targets, original(index, &images)?.as_deref())?;
     }
-    let total = out.total.max(1) as f64;
-    out.loss /= total;
-    out.divergence = out.divergence.map(|sum| sum / total);
-    Ok(out)
+    Ok(tally.score())
 }

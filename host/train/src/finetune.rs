@@ -8,13 +8,16 @@ use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-use torch_exec::{NormMode, Params, accuracy};
+use torch_exec::{NormMode, Params};
 
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
+use crate::task::Task;
 use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, TeacherSetup, mixed_loss};
-use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_identity, tensors};
+use crate::training::{
+    Completion, Position, Schedule, StepResult, Steps, loader_identity, tensors,
+};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of a fine-tuning or plain training. Batch size and augmentation are the loader's.
@@ -71,6 +74,8 @@ impl FinetuneConfig {
 pub struct TrainJob<'a> {
     /// The network, with BatchNorm and the weights to start from.
     pub graph: &'a Graph,
+    /// What it is for.
+    pub task: &'a dyn Task,
     /// The training data.
     pub loader: &'a Loader,
     /// The settings.
@@ -84,8 +89,9 @@ pub struct TrainJob<'a> {
 }
 
 /// A fine-tuning or plain training in progress.
-pub struct Tuning {
+pub struct Tuning<'a> {
     stage: &'static str,
+    task: &'a dyn Task,
     device: Device,
     network: Network,
     params: Params,
@@ -97,7 +103,7 @@ pub struct Tuning {
     averages: Vec<Tensor>,
 }
 
-impl Tuning {
+impl<'a> Tuning<'a> {
     /// Creates a training of `graph` (with BatchNorm), with distillation from `teacher` if there
     /// is one.
     ///
@@ -106,12 +112,12 @@ impl Tuning {
     /// graphs.
     pub fn new(
         stage: &'static str,
-        graph: &Graph,
+        (graph, task): (&Graph, &'a dyn Task),
         teacher: Option<TeacherSetup<'_>>,
         config: &FinetuneConfig,
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
-        let network = Network::new(graph, runtime.options)?;
+        let network = Network::for_task(graph, task, runtime.options)?;
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
         let trained: Vec<Trained> = params
             .trainable(graph)
@@ -139,9 +145,10 @@ impl Tuning {
             }
             _ => Vec::new(),
         };
-        let teacher = Teacher::new(teacher.map(|t| t.graph), weights, runtime)?;
+        let teacher = Teacher::new(teacher.map(|t| t.graph), task, weights, runtime)?;
         Ok(Self {
             stage,
+            task,
             device: runtime.device,
             network,
             params,
@@ -165,7 +172,7 @@ impl Tuning {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let result = Task::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
+        let result = Steps::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
         Ok(result.loss)
     }
 
@@ -196,7 +203,7 @@ impl Tuning {
     }
 }
 
-impl Task for Tuning {
+impl Steps for Tuning<'_> {
     fn stage(&self) -> &'static str {
         self.stage
     }
@@ -216,11 +223,17 @@ impl Task for Tuning {
             .map(|t| t.outputs(images, &teacher_taps))
             .transpose()?;
         let weights = self.config.loss_weights();
-        let loss = mixed_loss(&own, labels, target.as_ref(), &self.pairs, weights)?;
+        let both = (&own, target.as_ref());
+        let loss = mixed_loss(self.task, both, labels, &self.pairs, weights)?;
         self.sgd.backward(&loss)?;
+        let _guard = tch::no_grad_guard();
+        let mut tally = self.task.tally();
+        // A teacher's divergence is of no use here.
+        let original = target.as_ref().filter(|_| self.task.follows_original());
+        tally.add(&own.heads, labels, original.map(|of| &of.heads[..]))?;
         Ok(StepResult {
             loss: loss.f_double_value(&[])?,
-            correct: accuracy(&own.logits.detach(), labels)?,
+            score: tally.score().value,
         })
     }
 
@@ -287,15 +300,15 @@ fn tune(
 ) -> Result<(Graph, Completion), TrainError> {
     let TrainJob {
         graph,
+        task: purpose,
         loader,
         config,
         runtime,
         seed,
         checkpoint,
     } = *job;
-    let mut task = Tuning::new(stage, graph, teacher, config, runtime)?;
-    task.network
-        .check_classes(loader.dataset().classes().len())?;
+    purpose.check(graph, loader.dataset().as_ref())?;
+    let mut task = Tuning::new(stage, (graph, purpose), teacher, config, runtime)?;
     let identity = (
         materialise::graph_fingerprint(graph),
         teacher

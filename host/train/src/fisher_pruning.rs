@@ -4,7 +4,7 @@ use channels::{Cut, PrunePlan};
 use datasets::Loader;
 use onnx_graph::ValueId;
 use tch::{Kind, Reduction, Tensor};
-use torch_exec::{NormMode, Params, accuracy};
+use torch_exec::{NormMode, Params};
 
 use crate::TrainError;
 use crate::importance::{Written, by_image, written};
@@ -12,7 +12,7 @@ use crate::network::{Network, Runtime};
 use crate::observer::{Event, Observer};
 use crate::prunable::Prunable;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::training::{Position, StepResult, Task, Throughput, tensors};
+use crate::training::{Position, StepResult, Steps, Throughput, share_correct, tensors};
 
 /// What a step is taken to save at least, as a share of the cost: a price needs a divisor.
 const LEAST_SAVED: f64 = 1e-6;
@@ -120,7 +120,7 @@ impl FisherPruning<'_> {
                     steps: PROGRESS,
                     images_per_second: throughput.add(count),
                     loss: result.loss,
-                    accuracy: result.correct as f64 / count.max(1) as f64,
+                    score: result.score,
                     lr: sgd.lr,
                     checkpointed: false,
                 };
@@ -268,7 +268,7 @@ impl<'a> Shrinking<'a> {
     }
 }
 
-impl Task for Shrinking<'_> {
+impl Steps for Shrinking<'_> {
     fn stage(&self) -> &'static str {
         "pruning by Group Fisher"
     }
@@ -281,7 +281,7 @@ impl Task for Shrinking<'_> {
         taps.sort_unstable();
         taps.dedup();
         let outputs = (self.network).outputs(images, &self.params, Some(&self.cut), mode, &taps)?;
-        let logits = &outputs.logits;
+        let logits = outputs.logits()?;
         // Summed, so that an image's derivative does not depend on the size of the batch.
         let count = labels.size()[0];
         let sum =
@@ -306,7 +306,7 @@ impl Task for Shrinking<'_> {
         self.sgd.backward(&loss)?;
         Ok(StepResult {
             loss: loss.f_double_value(&[])?,
-            correct: accuracy(&logits.detach(), labels)?,
+            score: share_correct(&logits.detach(), labels)?,
         })
     }
 

@@ -12,12 +12,14 @@ use onnx_graph::{Graph, NodeId, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
-use tch::{Kind, Reduction, TchError, Tensor};
+use tch::{Kind, TchError, Tensor};
 use torch_exec::{ExecError, ExecOptions, NormMode, Params};
 
 use crate::TrainError;
 use crate::network::Network;
 use crate::readers::Readers;
+use crate::task::Task;
+use crate::teacher::LossWeights;
 
 /// The loss that masks are derived for.
 #[derive(
@@ -25,10 +27,10 @@ use crate::readers::Readers;
 )]
 #[serde(rename_all = "kebab-case")]
 pub enum MaskedLoss {
-    /// The cross-entropy with the labels. A network that has learnt its training images has next to
-    /// no gradient there.
+    /// The loss of the labels: of a classifier the cross-entropy. A network that has learnt its
+    /// training images has next to no gradient there.
     CrossEntropy,
-    /// A random projection of the outputs: the expected square of its derivatives is the diagonal
+    /// A random projection of what the task reads of the outputs: the expected square of its derivatives is the diagonal
     /// of the Gauss-Newton matrix of the squared distance from the outputs. It needs no labels.
     #[default]
     GaussNewton,
@@ -41,6 +43,8 @@ pub type Batches = [(Tensor, Tensor)];
 /// of the loss by a unit's mask. Half of it estimates the loss that the unit's removal adds, so
 /// scores of different groups can be compared.
 pub struct GroupFisher<'a> {
+    /// What the network is for.
+    pub task: &'a dyn Task,
     /// The images.
     pub batches: &'a Batches,
     /// The loss.
@@ -52,8 +56,10 @@ pub struct GroupFisher<'a> {
 }
 
 /// First-order Taylor importance, as in HALP (Shen et al., NeurIPS 2022): the absolute mean over
-/// images of the derivative of the cross-entropy by a unit's mask.
+/// images of the derivative of the loss of the labels by a unit's mask.
 pub struct Taylor<'a> {
+    /// What the network is for.
+    pub task: &'a dyn Task,
     /// The images.
     pub batches: &'a Batches,
 }
@@ -62,7 +68,7 @@ impl Importance for GroupFisher<'_> {
     type Error = TrainError;
 
     fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, TrainError> {
-        let masks = Masks::new(graph, analysis)?;
+        let masks = Masks::new((graph, self.task), analysis)?;
         let mut rng = ChaCha8Rng::seed_from_u64(self.seed);
         let rounds = match self.loss {
             MaskedLoss::CrossEntropy => 1,
@@ -71,9 +77,9 @@ impl Importance for GroupFisher<'_> {
         let mut sums = Sums::new(analysis);
         for (images, labels) in self.batches {
             for _ in 0..rounds {
-                let derivatives = masks.derivatives(images, |logits| match self.loss {
-                    MaskedLoss::CrossEntropy => summed_cross_entropy(logits, labels),
-                    MaskedLoss::GaussNewton => projection(logits, &mut rng),
+                let derivatives = masks.derivatives(images, |heads| match self.loss {
+                    MaskedLoss::CrossEntropy => summed_loss(self.task, heads, labels),
+                    MaskedLoss::GaussNewton => Ok(projection(&self.task.rows(heads)?, &mut rng)?),
                 })?;
                 sums.add(&derivatives, |by_image| by_image.f_square())?;
             }
@@ -86,10 +92,10 @@ impl Importance for Taylor<'_> {
     type Error = TrainError;
 
     fn scores(&self, graph: &Graph, analysis: &Analysis) -> Result<Scores, TrainError> {
-        let masks = Masks::new(graph, analysis)?;
+        let masks = Masks::new((graph, self.task), analysis)?;
         let mut sums = Sums::new(analysis);
         for (images, labels) in self.batches {
-            let loss = |logits: &Tensor| summed_cross_entropy(logits, labels);
+            let loss = |heads: &[Tensor]| summed_loss(self.task, heads, labels);
             let derivatives = masks.derivatives(images, loss)?;
             sums.add(&derivatives, |by_image| Ok(by_image.shallow_clone()))?;
         }
@@ -98,8 +104,10 @@ impl Importance for Taylor<'_> {
 }
 
 /// Summed, so that the derivative by an image's mask does not depend on the batch.
-fn summed_cross_entropy(logits: &Tensor, labels: &Tensor) -> Result<Tensor, TchError> {
-    logits.f_cross_entropy_loss(labels, None::<&Tensor>, Reduction::Sum, -100, 0.0)
+fn summed_loss(task: &dyn Task, heads: &[Tensor], targets: &Tensor) -> Result<Tensor, TrainError> {
+    let loss = task.loss(heads, targets, None, LossWeights::of_labels())?;
+    let images = targets.size().first().copied().unwrap_or(1);
+    Ok(loss.f_mul_scalar(images)?)
 }
 
 /// The sum of the outputs with random signs: the signs' covariance is the identity.
@@ -155,9 +163,9 @@ struct Masks<'a> {
 }
 
 impl<'a> Masks<'a> {
-    fn new(graph: &Graph, analysis: &'a Analysis) -> Result<Self, TrainError> {
+    fn new((graph, task): (&Graph, &dyn Task), analysis: &'a Analysis) -> Result<Self, TrainError> {
         Ok(Self {
-            network: Network::new(graph, ExecOptions::default())?,
+            network: Network::for_task(graph, task, ExecOptions::default())?,
             params: Params::from_graph(graph, tch::Device::Cpu)?,
             written: written(graph, analysis),
             analysis,
@@ -168,7 +176,7 @@ impl<'a> Masks<'a> {
     fn derivatives(
         &self,
         images: &Tensor,
-        loss: impl FnOnce(&Tensor) -> Result<Tensor, TchError>,
+        loss: impl FnOnce(&[Tensor]) -> Result<Tensor, TrainError>,
     ) -> Result<Vec<Tensor>, TrainError> {
         let mut taps: Vec<ValueId> = self.written.iter().map(|of| of.value).collect();
         taps.sort_unstable();
@@ -180,7 +188,7 @@ impl<'a> Masks<'a> {
         let outputs = self
             .network
             .outputs(images, &self.params, None, mode, &taps)?;
-        let loss = loss(&outputs.logits)?;
+        let loss = loss(&outputs.heads)?;
         let values: Vec<&Tensor> = taps.iter().filter_map(|&id| outputs.tap(id)).collect();
         let gradients = Tensor::f_run_backward(&[loss], &values, false, false)?;
         let products: Vec<_> = (taps.iter().copied().zip(values).zip(&gradients))

@@ -10,7 +10,7 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use torch_exec::{NormMode, accuracy, distillation};
+use torch_exec::{NormMode, distillation};
 
 use crate::config::{PruningNetConfig, Start};
 use crate::draw::DrawConfig;
@@ -20,8 +20,11 @@ use crate::observer::Observer;
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
+use crate::task::{Classification, Task as _};
 use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, mixed_loss};
-use crate::training::{Completion, Position, Schedule, StepResult, Task, loader_identity};
+use crate::training::{
+    Completion, Position, Schedule, StepResult, Steps, loader_identity, share_correct,
+};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of the joint training. Batch size and augmentation are the loader's.
@@ -162,7 +165,12 @@ impl JointState {
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            teacher = Teacher::new(Some(graph), config.loss_weights(), setup.runtime)?;
+            teacher = Teacher::new(
+                Some(graph),
+                &Classification,
+                config.loss_weights(),
+                setup.runtime,
+            )?;
         }
         let identity = (
             materialise::graph_fingerprint(graph),
@@ -216,7 +224,7 @@ impl JointState {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let result = Task::train_batch(self, (images, labels), self.position, &sgd, lr)?;
+        let result = Steps::train_batch(self, (images, labels), self.position, &sgd, lr)?;
         self.position.step += 1;
         Ok(result.loss)
     }
@@ -271,7 +279,7 @@ impl JointState {
     }
 }
 
-impl Task for JointState {
+impl Steps for JointState {
     fn stage(&self) -> &'static str {
         "joint training"
     }
@@ -299,17 +307,20 @@ impl Task for JointState {
                 .outputs(images, &bound, cut.as_ref(), NormMode::Batch, &taps)?;
             let loss = match (&first, &target) {
                 // Without a teacher the smaller networks learn from the largest one.
-                (Some((largest, _)), None) => distillation(&own.logits, largest, 1.0)?,
-                (_, target) => mixed_loss(&own, labels, target.as_ref(), &pairs, weights)?,
+                (Some((largest, _)), None) => distillation(&own.logits()?, largest, 1.0)?,
+                (_, target) => {
+                    let both = (&own, target.as_ref());
+                    mixed_loss(&Classification, both, labels, &pairs, weights)?
+                }
             };
-            let logits = own.logits;
+            let logits = own.logits()?;
             self.sgd.backward(&loss)?;
             let value = loss.f_double_value(&[])?;
             match &mut first {
                 None => {
                     let result = StepResult {
                         loss: value,
-                        correct: accuracy(&logits.detach(), labels)?,
+                        score: share_correct(&logits.detach(), labels)?,
                     };
                     first = Some((logits.detach(), result));
                 }
@@ -320,7 +331,7 @@ impl Task for JointState {
         }
         let nothing = StepResult {
             loss: 0.0,
-            correct: 0,
+            score: 0.0,
         };
         Ok(first.map_or(nothing, |(_, result)| result))
     }
@@ -371,9 +382,7 @@ pub fn train_joint(
     checkpoint: Option<&Path>,
     observer: &mut dyn Observer,
 ) -> Result<Completion, TrainError> {
-    state
-        .network
-        .check_classes(loader.dataset().classes().len())?;
+    Classification.check(state.network.graph(), loader.dataset().as_ref())?;
     let config = state.config.clone();
     let fingerprint = checkpoint::fingerprint(&(&state.fingerprint, loader_identity(loader)));
     let schedule = Schedule {

@@ -4,14 +4,15 @@
 //! A typical sequence: [`JointState::new`] and [`train_joint`] yield a [`PruningNet`]. During the
 //! search an [`Evaluator`] measures the accuracy of configurations, and
 //! [`PruningNet::group_embeddings`] describes them. [`materialise()`] turns the best one into a
-//! graph, [`finetune`] trains it, and [`evaluate`] measures it on the test set.
+//! graph, [`finetune`] trains it, and [`score`] measures it on the test set. What all of them compute
+//! depends on the [`Task`].
 //!
 //! Invariants:
 //! - Equal seeds give equal trainings, up to the rounding of parallel sums.
 //! - Every training resumes from its checkpoint at the step after the last saved one, with the
 //!   same draws.
 //! - A checkpoint is replaced atomically, and never by a non-finite state.
-//! - The test set is read only if a caller passes it to [`evaluate`].
+//! - The test set is read only if a caller passes it to [`score`].
 //!
 //! Out of scope: choosing widths, latency, reading ONNX, decoding and augmenting images.
 
@@ -43,6 +44,7 @@ mod repair;
 mod samples;
 mod sgd;
 mod speed;
+mod task;
 mod teacher;
 mod topology;
 mod training;
@@ -51,7 +53,7 @@ pub use calibration::Calibration;
 pub use config::{PruningNetConfig, Start};
 pub use draw::DrawConfig;
 pub use error::TrainError;
-pub use evaluate::{Accuracy, Evaluator, classify, evaluate};
+pub use evaluate::{Evaluator, Subject, classify, evaluate, score};
 pub use features::{Feature, features};
 pub use finetune::{FinetuneConfig, TrainJob, Tuning, finetune, train_plain};
 pub use fisher_pruning::{FisherPruning, FisherPruningConfig, Milestone};
@@ -61,16 +63,21 @@ pub use importance::{Batches, GroupFisher, MaskedLoss, Taylor};
 pub use init::initialise;
 pub use joint::{JointConfig, JointSetup, JointState, train_joint};
 pub use materialise::{materialise, recalibrate};
+pub use memory::images_of_a_backward_pass;
 pub use network::{Network, Runtime};
 pub use obs::StructuredObs;
 pub use observer::{Event, Observer, Silent};
-pub use outputs::{reference_logits, reference_outputs};
+pub use outputs::{all_outputs, reference_logits, reference_outputs};
 pub use prunable::Prunable;
 pub use pruning_net::{Bound, PruningNet};
 pub use repair::{RepairConfig, Repaired, Repairer};
 pub use samples::{EvaluatorConfig, draw_batches, read};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
-pub use teacher::{DistillConfig, TeacherSetup};
+pub use task::{
+    Classification, Figure, Follow, Followed, OutputForm, Regression, Score, Segmentation, Tally,
+    Task, float_outputs,
+};
+pub use teacher::{DistillConfig, LossWeights, TeacherSetup};
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

@@ -19,7 +19,8 @@ pub(crate) fn images_in_memory(graph: &Graph) -> usize {
 }
 
 /// How many images a backward pass can take at once; at least one.
-pub(crate) fn images_of_a_backward_pass(graph: &Graph) -> usize {
+#[must_use]
+pub fn images_of_a_backward_pass(graph: &Graph) -> usize {
     let held: usize = value_sizes(graph).sum();
     (HELD_VALUES / size_of::<f32>() / held.max(1)).clamp(1, LARGEST_BATCH)
 }

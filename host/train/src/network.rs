@@ -1,12 +1,12 @@
 //! A graph compiled for training, with its logits and a search for non-finite layers.
 
 use channels::Cut;
-use onnx_graph::ops::Op;
 use onnx_graph::{Graph, ValueId};
 use tch::{Device, Tensor};
 use torch_exec::{ExecOptions, NormMode, Program, WeightSource};
 
 use crate::TrainError;
+use crate::task::{Classification, Task};
 
 /// Device, memory order and precision of networks.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -28,12 +28,17 @@ impl Default for Runtime {
 
 /// Outputs of a network for a batch.
 pub(crate) struct Outputs {
-    /// Logits `[N, classes]`.
-    pub logits: Tensor,
+    /// The values that the task reads; of a classifier the logits `[N, classes]`.
+    pub heads: Vec<Tensor>,
     taps: Vec<(ValueId, Tensor)>,
 }
 
 impl Outputs {
+    /// The logits `[N, classes]` of a classifier.
+    pub fn logits(&self) -> Result<Tensor, TrainError> {
+        Classification.rows(&self.heads)
+    }
+
     /// Returns a tapped value.
     pub fn tap(&self, id: ValueId) -> Option<&Tensor> {
         self.taps.iter().find(|(tap, _)| *tap == id).map(|(_, t)| t)
@@ -44,29 +49,40 @@ impl Outputs {
 pub struct Network {
     graph: Graph,
     program: Program,
-    /// Input of a final softmax: losses take logits.
-    logits: Option<ValueId>,
+    /// What the task reads. Losses take logits: the input of a final softmax.
+    heads: Vec<ValueId>,
 }
 
 impl Network {
-    /// Compiles a graph with inferred shapes.
+    /// Compiles a classifier with inferred shapes.
     ///
     /// # Errors
     /// As [`Program::compile`].
     pub fn new(graph: &Graph, options: ExecOptions) -> Result<Self, TrainError> {
-        let program = Program::with_options(graph, options)?;
-        let last = graph
-            .outputs()
-            .first()
-            .and_then(|o| graph.producers()[o.index()])
-            .map(|n| graph.node(n));
-        let logits = last
-            .filter(|n| matches!(n.op, Op::Softmax(_)))
-            .and_then(|n| n.input(0));
+        Self::for_task(graph, &Classification, options)
+    }
+
+    /// Compiles a graph with inferred shapes for any task.
+    ///
+    /// # Errors
+    /// As [`Program::compile`], and [`TrainError::Output`] if the task does not fit the network.
+    pub fn for_task(
+        graph: &Graph,
+        task: &dyn Task,
+        options: ExecOptions,
+    ) -> Result<Self, TrainError> {
+        Self::with_heads(graph, options, task.heads(graph)?)
+    }
+
+    pub(crate) fn with_heads(
+        graph: &Graph,
+        options: ExecOptions,
+        heads: Vec<ValueId>,
+    ) -> Result<Self, TrainError> {
         Ok(Self {
             graph: graph.clone(),
-            program,
-            logits,
+            program: Program::with_options(graph, options)?,
+            heads,
         })
     }
 
@@ -93,10 +109,10 @@ impl Network {
         cut: Option<&Cut>,
         mode: NormMode<'_>,
     ) -> Result<Tensor, TrainError> {
-        Ok(self.outputs(images, weights, cut, mode, &[])?.logits)
+        self.outputs(images, weights, cut, mode, &[])?.logits()
     }
 
-    /// As [`Network::logits`], with the values `taps`.
+    /// Returns the heads for a batch, with the values `taps`.
     ///
     /// # Errors
     /// As [`Program::forward_with`].
@@ -108,42 +124,22 @@ impl Network {
         mode: NormMode<'_>,
         taps: &[ValueId],
     ) -> Result<Outputs, TrainError> {
+        let end = self.graph.outputs().first().copied();
+        let tapped = self.heads.iter().copied().filter(|&id| Some(id) != end);
         let mut observed = taps.to_vec();
-        observed.extend(self.logits);
-        let (end, mut values) = self
+        observed.extend(tapped);
+        let (first, values) = self
             .program
             .forward_with(images, weights, cut, mode, &observed)?;
-        let out = match self.logits {
-            Some(_) => values.pop().unwrap_or(end),
-            None => end,
-        };
-        let logits = if out.dim() == 2 {
-            out
-        } else {
-            out.f_flatten(1, -1)?
-        };
+        let taps: Vec<(ValueId, Tensor)> = observed.into_iter().zip(values).collect();
+        let heads = self.heads.iter().map(|&id| {
+            let tap = taps.iter().find(|(tap, _)| *tap == id && Some(id) != end);
+            tap.map_or(&first, |(_, value)| value).shallow_clone()
+        });
         Ok(Outputs {
-            logits,
-            taps: observed.into_iter().zip(values).collect(),
+            heads: heads.collect(),
+            taps,
         })
-    }
-
-    /// Checks that the output has `classes` classes.
-    ///
-    /// # Errors
-    /// [`TrainError::Classes`] if it has another number.
-    pub fn check_classes(&self, classes: usize) -> Result<(), TrainError> {
-        let shape = self
-            .graph
-            .outputs()
-            .first()
-            .and_then(|&o| self.graph.value(o).shape.as_deref());
-        let known: Option<usize> =
-            shape.and_then(|s| s.get(1..)?.iter().map(|d| d.known()).product());
-        match known {
-            Some(outputs) if outputs != classes => Err(TrainError::Classes { outputs, classes }),
-            _ => Ok(()),
-        }
     }
 
     /// Returns the first node in execution order with a non-finite constant or output.

@@ -19,8 +19,8 @@ pub struct Event {
     pub images_per_second: f64,
     /// Loss of the step.
     pub loss: f64,
-    /// Accuracy on the step's batch, 0 to 1; in joint training, of the first network drawn.
-    pub accuracy: f64,
+    /// Score on the step's batch, 0 to 1; in joint training, of the first network drawn.
+    pub score: f64,
     /// Learning rate of the step.
     pub lr: f64,
     /// Whether a checkpoint was written after the step.

@@ -8,6 +8,7 @@ use torch_exec::{NormMode, Params, Program};
 use crate::TrainError;
 use crate::network::{Network, Runtime};
 use crate::samples::read;
+use crate::task::float_outputs;
 
 /// Returns the normalised images at `indices` `[N, C, H, W]` and the network's first output for
 /// them under BatchNorm's stored statistics, both row-major.
@@ -26,6 +27,28 @@ pub fn reference_outputs(
     let params = Params::with_options(graph, runtime.device, &runtime.options)?;
     let outputs = program.forward(&images, &params, None, NormMode::Running)?;
     Ok((floats(&images)?, floats(&outputs)?))
+}
+
+/// Returns the inputs of the samples at `indices`, row by row, and each output of floats for them,
+/// row-major, under BatchNorm's stored statistics.
+///
+/// # Errors
+/// As [`reference_outputs`].
+pub fn all_outputs(
+    graph: &Graph,
+    data: &dyn Dataset,
+    indices: &[usize],
+    runtime: Runtime,
+) -> Result<(Vec<f32>, Vec<Vec<f32>>), TrainError> {
+    let _guard = tch::no_grad_guard();
+    let (rows, _) = read(data, indices, runtime.device)?;
+    let program = Program::with_options(graph, runtime.options)?;
+    let params = Params::with_options(graph, runtime.device, &runtime.options)?;
+    let outputs = float_outputs(graph);
+    let mode = NormMode::Running;
+    let (_, values) = program.forward_with(&rows, &params, None, mode, &outputs)?;
+    let values: Result<_, _> = values.iter().map(floats).collect();
+    Ok((floats(&rows)?, values?))
 }
 
 /// Returns the logits of a classifier for the images at `indices`, row-major `[N, classes]`, under

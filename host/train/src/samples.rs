@@ -47,8 +47,8 @@ pub(crate) fn draw(total: usize, count: usize, seed: u64) -> Vec<usize> {
     indices
 }
 
-/// Draws `count` images of `data` with their labels, in batches `[N, C, H, W]` and `[N]` small
-/// enough for a backward pass through `graph`.
+/// Draws `count` images of `data` with their labels, in batches `[N, C, H, W]` and `[N]` (targets
+/// `[N, targets]`) small enough for a backward pass through `graph`.
 ///
 /// # Errors
 /// [`TrainError::Data`] if an image cannot be read, [`TrainError::TooFewImages`] without any.
@@ -72,7 +72,8 @@ pub fn draw_batches(
     batches.map(|batch| read(data, batch, device)).collect()
 }
 
-/// Reads normalised images `[N, C, H, W]` and labels `[N]`, in parallel.
+/// Reads normalised images `[N, C, H, W]` and labels `[N]`, or the targets `[N, targets]` of data that
+/// has some, in parallel.
 ///
 /// # Errors
 /// [`TrainError::Data`] if an image cannot be read.
@@ -92,7 +93,7 @@ pub fn read(
             data.input().normalise(image);
             Ok::<_, datasets::DataError>(())
         })?;
-    let labels: Vec<i64> = indices.iter().map(|&i| data.label(i) as i64).collect();
+    let labels = targets(data, indices)?;
     let dims = [
         indices.len() as i64,
         shape[0] as i64,
@@ -102,5 +103,20 @@ pub fn read(
     let images = Tensor::f_from_slice(&images)?
         .f_reshape(dims)?
         .f_to_device(device)?;
-    Ok((images, Tensor::f_from_slice(&labels)?.f_to_device(device)?))
+    Ok((images, labels.f_to_device(device)?))
+}
+
+/// The labels `[N]` of samples, or their targets `[N, targets]` if the data has some.
+fn targets(data: &dyn Dataset, indices: &[usize]) -> Result<Tensor, TrainError> {
+    let size = data.target_len();
+    if size == 0 {
+        let labels: Vec<i64> = indices.iter().map(|&i| data.label(i) as i64).collect();
+        return Ok(Tensor::f_from_slice(&labels)?);
+    }
+    let mut rows = vec![0f32; indices.len() * size];
+    for (row, &index) in rows.chunks_mut(size).zip(indices) {
+        data.target(index, row)?;
+    }
+    let dims = [indices.len() as i64, size as i64];
+    Ok(Tensor::f_from_slice(&rows)?.f_reshape(dims)?)
 }

@@ -107,7 +107,8 @@ fn random_batch(
     device: Device,
 ) -> Result<(Tensor, Tensor), TrainError> {
     let shape = [batch, channels, height, width].map(|d| d as i64);
-    let images = Tensor::f_randn(shape, (Kind::Float, device))?;
+    // From 0 to 1: an input of integers then is 0 throughout, which is an index into any table.
+    let images = Tensor::f_rand(shape, (Kind::Float, device))?;
     let labels = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
     Ok((images, labels))
 }

@@ -4,11 +4,12 @@
 use onnx_graph::{Graph, ValueId};
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use torch_exec::{NormMode, Params, cross_entropy, distillation};
+use torch_exec::{NormMode, Params};
 
 use crate::TrainError;
 use crate::features::{Feature, distance, select, value_of};
 use crate::network::{Network, Outputs, Runtime};
+use crate::task::Task;
 
 /// Settings of the distillation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -41,13 +42,28 @@ pub struct TeacherSetup<'a> {
 
 /// Weights of the parts of the loss.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct LossWeights {
+pub struct LossWeights {
     /// Label smoothing of the cross-entropy.
     pub label_smoothing: f64,
     /// Distillation from the teacher's outputs.
     pub distil: DistillConfig,
     /// Weight of the distance from the teacher's features.
     pub features: f64,
+}
+
+impl LossWeights {
+    /// The loss of the labels alone.
+    pub(crate) fn of_labels() -> Self {
+        let nothing = DistillConfig {
+            share: 0.0,
+            ..DistillConfig::default()
+        };
+        Self {
+            label_smoothing: 0.0,
+            distil: nothing,
+            features: 0.0,
+        }
+    }
 }
 
 /// A frozen network to learn from.
@@ -60,22 +76,25 @@ impl Teacher {
     /// Compiles the teacher, if there is one and the loss uses it.
     pub fn new(
         graph: Option<&Graph>,
+        task: &dyn Task,
         weights: LossWeights,
         runtime: Runtime,
     ) -> Result<Option<Self>, TrainError> {
         let compile = |graph: &Graph| {
             Ok(Self {
-                network: Network::new(graph, runtime.options)?,
+                network: Network::for_task(graph, task, runtime.options)?,
                 params: Params::with_options(graph, runtime.device, &runtime.options)?,
             })
         };
         graph
-            .filter(|_| weights.distil.share > 0.0 || weights.features > 0.0)
+            .filter(|_| {
+                task.follows_original() || weights.distil.share > 0.0 || weights.features > 0.0
+            })
             .map(compile)
             .transpose()
     }
 
-    /// Returns the logits and the values `taps` for `images`, without gradients.
+    /// Returns the heads and the values `taps` for `images`, without gradients.
     pub fn outputs(&self, images: &Tensor, taps: &[ValueId]) -> Result<Outputs, TrainError> {
         let mode = NormMode::Running;
         tch::no_grad(|| self.network.outputs(images, &self.params, None, mode, taps))
@@ -103,24 +122,20 @@ impl FeaturePair {
     }
 }
 
-/// Returns the cross-entropy, mixed with the distillation from the teacher's outputs, if there is
-/// a teacher, and the distances of the feature pairs.
+/// Returns the loss of a task, and added to it the distances of the feature pairs, if there is a
+/// teacher.
 pub(crate) fn mixed_loss(
-    student: &Outputs,
-    labels: &Tensor,
-    teacher: Option<&Outputs>,
+    task: &dyn Task,
+    (student, teacher): (&Outputs, Option<&Outputs>),
+    targets: &Tensor,
     pairs: &[FeaturePair],
     weights: LossWeights,
 ) -> Result<Tensor, TrainError> {
-    let loss = cross_entropy(&student.logits, labels, weights.label_smoothing)?;
+    let heads = teacher.map(|teacher| &teacher.heads[..]);
+    let mut loss = task.loss(&student.heads, targets, heads, weights)?;
     let Some(teacher) = teacher else {
         return Ok(loss);
     };
-    let DistillConfig { share, temperature } = weights.distil;
-    let distilled = distillation(&student.logits, &teacher.logits, temperature)?;
-    let mut loss = loss
-        .f_mul_scalar(1.0 - share)?
-        .f_add(&distilled.f_mul_scalar(share)?)?;
     for pair in pairs {
         if let (Some(own), Some(target)) = (student.tap(pair.student), teacher.tap(pair.teacher)) {
             let apart = distance(own, &select(target, pair.keep.as_deref())?)?;

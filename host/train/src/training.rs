@@ -21,14 +21,14 @@ pub enum Completion {
     Stopped,
 }
 
-/// Result of a step: its loss and the number of correctly classified images.
+/// Result of a step: its loss, and the score of the batch.
 pub(crate) struct StepResult {
     pub loss: f64,
-    pub correct: usize,
+    pub score: f64,
 }
 
 /// The parts in which trainings differ.
-pub(crate) trait Task {
+pub(crate) trait Steps {
     fn stage(&self) -> &'static str;
     /// Runs the forward pass and adds the gradients to the cleared optimiser.
     fn step(
@@ -110,7 +110,7 @@ pub(crate) struct Schedule<'a> {
 
 impl Schedule<'_> {
     /// Restores the checkpoint, if there is one.
-    pub fn resume(&self, task: &mut dyn Task) -> Result<Position, TrainError> {
+    pub fn resume(&self, task: &mut dyn Steps) -> Result<Position, TrainError> {
         let Some(path) = self.checkpoint else {
             return Ok(Position::default());
         };
@@ -141,7 +141,7 @@ impl Schedule<'_> {
         })
     }
 
-    fn save(&self, task: &mut dyn Task, position: Position, lr: f64) -> Result<bool, TrainError> {
+    fn save(&self, task: &mut dyn Steps, position: Position, lr: f64) -> Result<bool, TrainError> {
         let Some(path) = self.checkpoint else {
             return Ok(false);
         };
@@ -164,7 +164,7 @@ impl Schedule<'_> {
     /// Trains from `position` to the end and keeps `position` up to date.
     pub fn run(
         &self,
-        task: &mut dyn Task,
+        task: &mut dyn Steps,
         position: &mut Position,
         observer: &mut dyn Observer,
     ) -> Result<Completion, TrainError> {
@@ -207,7 +207,7 @@ impl Schedule<'_> {
                     steps,
                     images_per_second: throughput.add(count),
                     loss: result.loss,
-                    accuracy: result.correct as f64 / count.max(1) as f64,
+                    score: result.score,
                     lr,
                     checkpointed,
                 };
@@ -269,14 +269,24 @@ impl Throughput {
     }
 }
 
-/// Converts a batch into images `[N, C, H, W]` and labels `[N]`.
+/// Converts a batch into images `[N, C, H, W]` and labels `[N]`, or targets `[N, targets]`.
 pub(crate) fn tensors(batch: &Batch, device: Device) -> Result<(Tensor, Tensor), TrainError> {
     let dims = batch.shape.map(|d| d as i64);
     let images = Tensor::f_from_slice(&batch.images)?
         .f_reshape(dims)?
         .f_to_device(device)?;
-    let labels = Tensor::f_from_slice(&batch.labels)?.f_to_device(device)?;
-    Ok((images, labels))
+    let labels = if batch.targets.is_empty() {
+        Tensor::f_from_slice(&batch.labels)?
+    } else {
+        Tensor::f_from_slice(&batch.targets)?.f_reshape([batch.labels.len() as i64, -1])?
+    };
+    Ok((images, labels.f_to_device(device)?))
+}
+
+/// The share of a batch that logits `[N, classes]` name correctly.
+pub(crate) fn share_correct(logits: &Tensor, labels: &Tensor) -> Result<f64, TrainError> {
+    let count = labels.size()[0].max(1) as f64;
+    Ok(torch_exec::accuracy(logits, labels)? as f64 / count)
 }
 
 /// Returns the properties of a loader that determine its batches; the number of threads does not.

@@ -9,8 +9,8 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Tensor as Constant};
 use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_norms, no_grad};
 use train::{
-    Calibration, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig, Silent, TrainJob,
-    evaluate, materialise, recalibrate, reference_outputs, train_plain,
+    Calibration, Classification, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig,
+    Silent, TrainJob, evaluate, materialise, recalibrate, reference_outputs, train_plain,
 };
 
 /// Returns a trained network with the statistics of other images but an unchanged function.
@@ -24,6 +24,7 @@ fn shifted() -> Graph {
         ..FinetuneConfig::default()
     };
     let job = TrainJob {
+        task: &Classification,
         graph: &network(5),
         loader: &loader(192, 16),
         config: &config,
@@ -104,7 +105,7 @@ fn estimated(graph: &Graph, anchored: bool, images: usize) -> (Graph, usize) {
     let mut again = apply(graph, &cut).unwrap();
     let calibration = evaluator.calibration();
     recalibrate(&mut again, &cut, calibration, Runtime::default()).unwrap();
-    (again, accuracy.correct)
+    (again, accuracy.correct())
 }
 
 #[test]
@@ -129,7 +130,7 @@ fn at_full_width_a_trained_network_keeps_its_function_and_accuracy() {
         for images in [48, 7] {
             let (again, correct) = estimated(graph, true, images);
             assert!(apart(&again, &given) < 1e-4, "{}", apart(&again, &given));
-            assert_eq!(correct, own.correct);
+            assert_eq!(correct, own.correct());
         }
     }
     // Only centred: up to the noise of the batches.

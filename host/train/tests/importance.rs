@@ -6,7 +6,9 @@ use channels::{Importance, Magnitude, importance_order};
 use common::{Subject, data, subject};
 use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, Program};
-use train::{GeneticSelection, GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read};
+use train::{
+    Classification, GeneticSelection, GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read,
+};
 
 /// Producers of the groups of the test network, by name: a mask on what a convolution and its batch
 /// normalisation write scales the latter's scale and bias.
@@ -86,6 +88,7 @@ fn group_fisher_is_the_mean_square_of_every_images_own_gradient_summed_over_coup
     let batches = batches(24, 8);
     let subject = subject();
     let fisher = GroupFisher {
+        task: &Classification,
         batches: &batches,
         loss: MaskedLoss::CrossEntropy,
         projections: 1,
@@ -100,7 +103,11 @@ fn group_fisher_is_the_mean_square_of_every_images_own_gradient_summed_over_coup
 fn taylor_is_the_absolute_mean_of_the_same_gradients() {
     let batches = batches(24, 8);
     let subject = subject();
-    let scores = Taylor { batches: &batches }.scores(&subject.graph, &subject.analysis);
+    let scores = Taylor {
+        task: &Classification,
+        batches: &batches,
+    }
+    .scores(&subject.graph, &subject.analysis);
     let mean = |of: &[f64]| (of.iter().sum::<f64>() / of.len() as f64).abs();
     check(&scores.unwrap().groups, &brute_force(&batches), mean);
 }
@@ -111,6 +118,7 @@ fn projections_approach_the_gauss_newton_diagonal_and_need_no_labels() {
     let subject = subject();
     let scores = |projections, seed| {
         let fisher = GroupFisher {
+            task: &Classification,
             batches: &batches,
             loss: MaskedLoss::GaussNewton,
             projections,

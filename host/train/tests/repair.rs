@@ -381,6 +381,6 @@ fn a_repaired_network_is_the_same_as_weights_and_as_a_graph() {
     let logits = tch::no_grad(|| network.logits(&all, &repaired, cut, mode)).unwrap();
     assert_eq!(
         torch_exec::accuracy(&logits, &labels).unwrap(),
-        expected.correct
+        expected.correct()
     );
 }

@@ -9,9 +9,9 @@ use common::{data, joint_config, loader, network, subject};
 use datasets::Loader;
 use onnx_graph::Graph;
 use train::{
-    Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig, JointConfig,
-    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, TrainJob,
-    evaluate, features, finetune, initialise, materialise, train_joint, train_plain,
+    Classification, Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig,
+    JointConfig, PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError,
+    TrainJob, evaluate, features, finetune, initialise, materialise, train_joint, train_plain,
 };
 
 fn weights(graph: &Graph) -> Vec<f32> {
@@ -39,6 +39,7 @@ fn tuning(epochs: usize, lr: f64) -> FinetuneConfig {
 
 fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig) -> TrainJob<'a> {
     TrainJob {
+        task: &Classification,
         graph,
         loader,
         config,
@@ -294,6 +295,7 @@ fn a_resumed_fine_tuning_equals_an_uninterrupted_one() {
     };
     let run = |checkpoint, observer: &mut dyn train::Observer| {
         let job = TrainJob {
+            task: &Classification,
             checkpoint,
             ..job(&graph, &loader, &config)
         };

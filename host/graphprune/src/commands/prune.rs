@@ -19,6 +19,9 @@ use crate::waiting;
     graphprune prune model.onnx --data folder:photos --latency 12ms --config my.toml --out runs/b\n  \
     graphprune prune model.onnx --data folder:photos --latency 0.8x,0.6x,0.4x --out runs/set\n  \
     graphprune prune model.onnx --data folder:photos --latency 12ms --out runs/b --dry-run\n  \
+    graphprune prune detector.onnx --data images:photos --latency 0.7x --out runs/d\n  \
+    graphprune prune two_inputs.onnx --data npz:samples --task follow --output boxes --latency 0.7x --out runs/e\n  \
+    graphprune prune detector.onnx --data images:photos --score-with 'python map.py {model}' --latency 0.7x --out runs/f\n  \
     graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c\n  \
     graphprune prune --out runs/a --resume")]
 pub struct Args {

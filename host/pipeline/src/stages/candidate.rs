@@ -8,7 +8,7 @@ use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio, MeasuringError};
 use onnx_graph::Deployed;
 use search::{Cost, CostKind, Judge, Outcome, Prospect, Screening, Widths, screen};
-use train::{Accuracy, Evaluator, PruningNet, Repairer, materialise};
+use train::{Evaluator, PruningNet, Repairer, Score, materialise};
 
 use crate::config::StrategyKind;
 use crate::environment::{CostModel, search_interval};
@@ -38,8 +38,8 @@ impl Searching<'_> {
         self.feasibility.cost != CostKind::Macs
     }
 
-    /// The accuracy of a configuration on the search split, with repaired or generated weights.
-    fn accuracy(&self, config: &[usize]) -> Result<Accuracy, PipelineError> {
+    /// The score of a configuration on the search split, with repaired or generated weights.
+    fn accuracy(&self, config: &[usize]) -> Result<Score, PipelineError> {
         let (prepared, evaluator) = (self.prepared, self.evaluator);
         let (widths, parts) = prepared.split(config);
         if parts.is_empty() {
@@ -92,7 +92,7 @@ pub(crate) struct Asked {
 /// With its accuracy, its predicted latency and its deployable network.
 pub(crate) struct Evaluated {
     asked: Asked,
-    accuracy: Accuracy,
+    accuracy: Score,
     deployed: Deployed,
     /// Its memory on a board as a share of what it may take; `None` where there is no board.
     memory: Option<f64>,

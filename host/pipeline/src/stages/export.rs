@@ -8,13 +8,15 @@ use latency::Model;
 use measuring::{FinalRatio, MeasuredRatio, Session};
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
-use train::evaluate;
+use train::{Figure, score};
 
 use crate::board::BoardNeeds;
 use crate::closeness::{HOST_SQNR_DB, closeness};
+use crate::config::TaskKind;
 use crate::error::PipelineError;
+use crate::external::user_score;
 use crate::folder::{ORIGINAL, RESULT, RunFolder};
-use crate::on_device::{Feed, outputs_on_device};
+use crate::on_device::{Feed, all_outputs_on_device, outputs_on_device};
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::provenance::Provenance;
@@ -92,6 +94,7 @@ pub(crate) struct FinalRow {
     pub role: NetworkRole,
     pub widths: Vec<usize>,
     pub search_accuracy: Option<f64>,
+    /// The task's score on the test split, 0 to 1, or that of the user's command.
     pub test_accuracy: f64,
     pub test_images: usize,
     pub macs: u64,
@@ -108,6 +111,9 @@ pub(crate) struct FinalRow {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardNeeds>,
     pub file: String,
+    /// Figures behind the task's score on the test split.
+    #[serde(default)]
+    pub figures: Vec<Figure>,
 }
 
 /// Exports, compares, measures and tests one network, or reads the row back if that is done.
@@ -146,15 +152,20 @@ pub(crate) fn run(
     let refused =
         role == NetworkRole::Pruned && ratio.ratio.low > 1.0 && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
-    let accuracy = evaluate(computed, prepared.splits.test.as_ref(), 250, prepared.exact)?;
+    let (test, batch) = (prepared.splits.test.as_ref(), prepared.fits.evaluation);
+    let tested = score(prepared.subject(computed), test, batch, prepared.exact)?;
+    let by_user = user_score(&work.config.task, work.records, &deployed.bytes)?.transpose();
+    let by_user = by_user.map_err(|failure| PipelineError::command(&role.to_string(), failure))?;
+    let value = by_user.unwrap_or(tested.value);
     let given = &prepared.model;
     let mut onnx = deployed.bytes;
     if role != NetworkRole::Original {
-        let tested = format!("{:.4} of {} images", accuracy.share(), accuracy.total);
+        let metric = prepared.metric(work.config).name;
+        let on_test = format!("{metric} {value:.4}, {} samples", tested.total);
         let stamped = Provenance::new(&given.name, &given.sha256)
             .with("device", work.session.describe())
             .with("budget", work.config.budget.words())
-            .with("test_accuracy", tested)
+            .with("test", on_test)
             .with_latency(&ratio)
             .with("macs", deployed.costs.macs.to_string())
             .with("parameters", deployed.costs.parameters.to_string())
@@ -172,8 +183,8 @@ pub(crate) fn run(
         role,
         widths: widths.to_vec(),
         search_accuracy,
-        test_accuracy: accuracy.share(),
-        test_images: accuracy.total,
+        test_accuracy: value,
+        test_images: tested.total,
         macs: deployed.costs.macs,
         parameters: deployed.costs.parameters,
         bytes: onnx.len() as u64,
@@ -182,6 +193,7 @@ pub(crate) fn run(
         difference: Some(difference),
         board: prepared.board_needs(&deployed.graph)?,
         file,
+        figures: tested.figures,
     };
     work.records.finish(&key, &row)?;
     Ok(row)
@@ -236,6 +248,14 @@ fn verify(
     let data = prepared.splits.search.as_ref();
     let count = 8.min(data.len());
     let indices: Vec<usize> = (0..count).collect();
+    if prepared.kind != TaskKind::Classification {
+        let (rows, expected) = train::all_outputs(graph, data, &indices, prepared.exact)?;
+        let batch = prepared.batch.unwrap_or(1);
+        let sizes: Vec<usize> = expected.iter().map(|of| of.len() / count.max(1)).collect();
+        let inputs = (&prepared.model.inputs[..], batch);
+        let outputs = all_outputs_on_device(session, model, inputs, &rows, &sizes)?;
+        return equivalent(model, &outputs, &expected);
+    }
     let (images, expected) = train::reference_outputs(graph, data, &indices, prepared.exact)?;
     let feed = Feed {
         image: prepared.model.input,
@@ -289,6 +309,25 @@ fn check_bits(
         differ: differ.count(),
         outputs: expected.len(),
     })
+}
+
+/// The largest difference of an output; refuses one beyond the tolerance.
+fn equivalent(
+    model: &Model,
+    outputs: &[Vec<f32>],
+    expected: &[Vec<f32>],
+) -> Result<f64, PipelineError> {
+    let pairs = outputs.iter().zip(expected);
+    let differences = pairs.map(|(own, of)| relative_difference(own, of));
+    let error = differences.fold(0.0, f64::max);
+    if error > TOLERANCE {
+        return Err(PipelineError::NotEquivalent {
+            model: model.name().into(),
+            error,
+            tolerance: TOLERANCE,
+        });
+    }
+    Ok(error)
 }
 
 /// The error as a share of the outputs, by their ratio in decibels.

@@ -5,11 +5,12 @@ use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
     Completion, Evaluator, FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs,
-    TeacherSetup, TrainJob, draw_batches, evaluate, features, finetune, materialise, recalibrate,
+    TeacherSetup, TrainJob, draw_batches, features, finetune, materialise, recalibrate, score,
 };
 
 use crate::config::WeightOrigin;
 use crate::error::PipelineError;
+use crate::external::{user_score, user_training};
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::Key;
@@ -20,7 +21,7 @@ use crate::work::Work;
 pub(crate) struct Tuned {
     pub label: String,
     pub widths: Vec<usize>,
-    /// On the search split, 0 to 1.
+    /// The task's score on the search split, 0 to 1, or that of the user's command.
     pub search_accuracy: f64,
     /// The network, BatchNorm kept, inside the run folder.
     pub file: String,
@@ -93,43 +94,28 @@ pub(crate) fn run(
     // A checkpoint belongs to exactly this network.
     let plan = kept_units(work, prepared, widths)?;
     let start = work.steadily(|| starting_point(work, source, (widths, &plan)))?;
-    let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
-    let mut settings: FinetuneConfig = work.config.finetune.clone();
-    if purpose == Purpose::Halving {
-        settings.epochs = work.config.result.halving.epochs;
-    }
-    let seed = work.config.seed;
-    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
-    let features = features(&prepared.graph, &prepared.analysis, &plan)?;
-    let teacher = TeacherSetup {
-        graph: source.teacher,
-        features: &features,
+    let graph = match user_training(&work.config.task, &start)? {
+        Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
+        None => trained(work, source, (purpose, label), (start, &plan))?,
     };
-    let job = TrainJob {
-        graph: &start,
-        loader: &loader,
-        config: &settings,
-        runtime: prepared.runtime,
-        seed,
-        checkpoint: Some(&checkpoint),
-    };
-    let (graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
-    watch.finish();
-    if completion == Completion::Stopped {
-        return Err(PipelineError::Stopped);
-    }
-    let mut graph = graph;
-    let cut = channels::cut(&prepared.graph, &prepared.analysis, &plan)?;
-    recalibrate(
-        &mut graph,
-        &cut,
-        source.evaluator.calibration(),
-        prepared.exact,
-    )?;
     let computed = prepared.in_precision(&graph, config, Ranges::Observed)?;
-    let search = prepared.splits.search.as_ref();
-    let accuracy = evaluate(&computed, search, 250, prepared.exact)?;
+    let accuracy = match &work.config.task.score_with {
+        Some(_) => {
+            let deployed = prepared.deploy(&computed)?.bytes;
+            let scored = user_score(&work.config.task, work.records, &deployed)?;
+            scored
+                .transpose()
+                .map_err(|failure| PipelineError::command(label, failure))?
+        }
+        None => None,
+    };
+    let accuracy = match accuracy {
+        Some(by_user) => by_user,
+        None => {
+            let (search, images) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
+            score(prepared.subject(&computed), search, images, prepared.exact)?.share()
+        }
+    };
     let file = format!("{folder}/{label}.onnx");
     let fail = |source| PipelineError::Model {
         model: label.to_owned(),
@@ -140,14 +126,14 @@ pub(crate) fn run(
     let tuned = Tuned {
         label: label.into(),
         widths: config.to_vec(),
-        search_accuracy: accuracy.share(),
+        search_accuracy: accuracy,
         file,
         seconds: started.elapsed().as_secs_f64(),
         units: Some(plan),
     };
     work.reporter.note(&format!(
-        "{label}: {:.2} % on the search split {}",
-        accuracy.share() * 100.0,
+        "{label}: {} {}",
+        prepared.metric(work.config).on_search_split(accuracy),
         match purpose {
             Purpose::Result => "after fine-tuning",
             Purpose::Halving => "after the short fine-tuning",
@@ -157,6 +143,51 @@ pub(crate) fn run(
     // Read back, so that this call and a resumed one continue with the same network.
     let graph = crate::model::read_model_file(&work.folder.path(&tuned.file))?;
     Ok((tuned, graph))
+}
+
+/// The network, fine-tuned from `start` by its task.
+fn trained(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    (purpose, label): (Purpose, &str),
+    (start, plan): (Graph, &PrunePlan),
+) -> Result<Graph, PipelineError> {
+    let (prepared, folder) = (source.prepared, purpose.folder());
+    let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
+    let mut settings: FinetuneConfig = work.config.finetune.clone();
+    if purpose == Purpose::Halving {
+        settings.epochs = work.config.result.halving.epochs;
+    }
+    let seed = work.config.seed;
+    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
+    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
+    let features = features(&prepared.graph, &prepared.analysis, plan)?;
+    let teacher = TeacherSetup {
+        graph: source.teacher,
+        features: &features,
+    };
+    let job = TrainJob {
+        graph: &start,
+        task: &*prepared.task,
+        loader: &loader,
+        config: &settings,
+        runtime: prepared.runtime,
+        seed,
+        checkpoint: Some(&checkpoint),
+    };
+    let (mut graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
+    watch.finish();
+    if completion == Completion::Stopped {
+        return Err(PipelineError::Stopped);
+    }
+    let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
+    recalibrate(
+        &mut graph,
+        &cut,
+        source.evaluator.calibration(),
+        prepared.exact,
+    )?;
+    Ok(graph)
 }
 
 /// The units that the network of `widths` keeps.

@@ -68,6 +68,7 @@ fn estimated(
     let seed = work.config.seed;
     let batches = draw_batches(data, graph, config.images, seed, device)?;
     let fisher = GroupFisher {
+        task: &*prepared.task,
         batches: &batches,
         loss: MaskedLoss::GaussNewton,
         projections: config.projections,
@@ -83,7 +84,10 @@ fn estimated(
         let order = match (by, &losses) {
             (Criterion::Fisher, Some(losses)) => losses.order(),
             (Criterion::Taylor, _) => {
-                let taylor = Taylor { batches: &batches };
+                let taylor = Taylor {
+                    task: &*prepared.task,
+                    batches: &batches,
+                };
                 taylor.scores(graph, analysis)?.order()
             }
             (Criterion::Obs, _) => {

@@ -60,6 +60,7 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
     let start = work.steadily(|| initialise(&prepared.graph, seed))?;
     let job = TrainJob {
         graph: &start,
+        task: &*prepared.task,
         loader: &loader,
         config: &settings,
         runtime: prepared.runtime,
@@ -89,5 +90,5 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
     work.folder.write(ORIGINAL, &original)?;
     work.records.finish(&TRAINED, &trained)?;
     work.session.set_reference(Model::new("original", original));
-    start::classifies(work, prepared)
+    start::tried(work, prepared)
 }

@@ -1,6 +1,7 @@
 //! The search: a strategy proposes configurations, which are evaluated, measured, judged and
 //! recorded.
 
+use std::sync::Arc;
 use std::time::Instant;
 
 use search::{RewardMode, SearchError};
@@ -24,12 +25,14 @@ pub(crate) fn evaluator(work: &Work<'_>, prepared: &Prepared) -> Result<Evaluato
         prepared.splits.train.as_ref(),
         prepared.splits.search.as_ref(),
     );
-    let (config, runtime) = (&work.config.evaluate, prepared.runtime);
-    let mut evaluator = Evaluator::new(prepared.prunable(), data, config, runtime)?;
+    let (config, runtime) = (&prepared.fits.evaluate, prepared.runtime);
+    let task = Arc::clone(&prepared.task);
+    let mut evaluator = Evaluator::for_task(prepared.prunable(), data, task, config, runtime)?;
     if prepared.norms == NormOrigin::All {
         work.steadily(|| evaluator.anchor())?;
     }
-    if work.config.search.score == Score::Kl {
+    let compares = work.config.search.score == Score::Kl || prepared.task.follows_original();
+    if compares {
         work.steadily(|| evaluator.remember_original(runtime))?;
     }
     Ok(evaluator)

@@ -73,10 +73,23 @@ pub(crate) fn finetune_best(
             nearest: ratios.fold(f64::INFINITY, f64::min),
         });
     }
-    chosen
-        .iter()
-        .map(|r| finetune::run(work, source, Purpose::Result, &r.label(), &r.widths))
-        .collect()
+    let mut tuned = Vec::new();
+    let mut failed = None;
+    for record in chosen {
+        let label = record.label();
+        match finetune::run(work, source, Purpose::Result, &label, &record.widths) {
+            Err(error @ PipelineError::Command { .. }) => {
+                work.reporter
+                    .warn(&format!("{error}; the candidate is passed over"));
+                failed = Some(error);
+            }
+            other => tuned.push(other?),
+        }
+    }
+    match failed {
+        Some(error) if tuned.is_empty() => Err(error),
+        _ => Ok(tuned),
+    }
 }
 
 /// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the
@@ -87,10 +100,20 @@ fn halve(
     candidates: Vec<EpisodeRecord>,
 ) -> Result<Vec<EpisodeRecord>, PipelineError> {
     let mut results = Vec::new();
+    let mut failed = None;
     for record in candidates {
         let (label, purpose) = (record.label(), Purpose::Halving);
-        let (tuned, _) = finetune::run(work, source, purpose, &label, &record.widths)?;
-        results.push((tuned.search_accuracy, record));
+        match finetune::run(work, source, purpose, &label, &record.widths) {
+            Err(error @ PipelineError::Command { .. }) => {
+                work.reporter
+                    .warn(&format!("{error}; the candidate is passed over"));
+                failed = Some(error);
+            }
+            other => results.push((other?.0.search_accuracy, record)),
+        }
+    }
+    if let (true, Some(error)) = (results.is_empty(), failed) {
+        return Err(error);
     }
     results.sort_by(|a, b| b.0.total_cmp(&a.0));
     Ok(results.into_iter().map(|(_, record)| record).collect())

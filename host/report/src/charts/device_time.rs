@@ -63,6 +63,7 @@ pub(crate) fn device_time(data: &ReportData) -> Option<Chart<'_>> {
     if all.is_empty() {
         return None;
     }
+    let name = &data.header.estimate.name[..];
     let summaries: Vec<String> = all.iter().filter_map(summary).collect();
     let legend = all.iter().map(|one| {
         let class = format!("line {}", strategies.colour(one.strategy));
@@ -70,13 +71,14 @@ pub(crate) fn device_time(data: &ReportData) -> Option<Chart<'_>> {
     });
     Some(Chart {
         id: "device-time",
-        title: "Accuracy over device time".into(),
+        title: format!("{} over device time", data.header.estimate.title()),
         description: format!(
-            "The best accuracy within the budget by device time spent on measurements. {}.",
+            "The best {} within the budget by device time spent on measurements. {}.",
+            data.header.estimate.name,
             summaries.join(". ")
         ),
         legend: legend.collect(),
-        draw: Box::new(move |window| draw(&strategies, &all, window)),
+        draw: Box::new(move |window| draw((&strategies, name), &all, window)),
     })
 }
 
@@ -94,7 +96,11 @@ fn summary(progress: &Progress<'_>) -> Option<String> {
     ))
 }
 
-fn draw(strategies: &Strategies<'_>, all: &[Progress<'_>], window: Window) -> Drawing {
+fn draw(
+    (strategies, name): (&Strategies<'_>, &str),
+    all: &[Progress<'_>],
+    window: Window,
+) -> Drawing {
     let frame = Frame {
         height: window.pick(400.0, 300.0),
         ..Frame::new(window)
@@ -108,7 +114,7 @@ fn draw(strategies: &Strategies<'_>, all: &[Progress<'_>], window: Window) -> Dr
     frame.axes(
         &mut svg,
         (&x, "device time, s", &plain),
-        (&y, "best accuracy, %", &hundredths),
+        (&y, &format!("best {name}, %"), &hundredths),
         window,
     );
     for one in all {
@@ -121,7 +127,7 @@ fn draw(strategies: &Strategies<'_>, all: &[Progress<'_>], window: Window) -> Dr
             line.push(point);
             height = Some(point.1);
             let tip = format!(
-                "{} episode {}\naccuracy {}\nafter {:.1} s of the device",
+                "{} episode {}\n{name} {}\nafter {:.1} s of the device",
                 one.strategy,
                 record.episode,
                 format::percent(record.accuracy),

@@ -56,7 +56,7 @@ pub(crate) fn front(data: &ReportData) -> Option<Chart<'_>> {
     let title = if by_latency { "latency" } else { "MACs" };
     Some(Chart {
         id: "front",
-        title: format!("Accuracy and {title}"),
+        title: format!("{} and {title}", data.header.estimate.title()),
         description: front.description(),
         legend: front.legend(),
         draw: Box::new(move |window| front.draw(window)),
@@ -76,7 +76,11 @@ fn points<'a>(data: &'a ReportData, by_latency: bool) -> Vec<(f64, f64, &'a Cand
     data.candidates.iter().filter_map(point).collect()
 }
 
+/// Networks of the table, where they are compared by what the candidates are.
 fn networks(data: &ReportData, by_latency: bool) -> Vec<Network<'_>> {
+    if data.header.score != data.header.estimate {
+        return Vec::new();
+    }
     let rows = data.rows.iter().filter_map(|row| {
         let cost = if by_latency {
             row.latency_ratio()?
@@ -110,8 +114,9 @@ impl Front<'_> {
     fn description(&self) -> String {
         let feasible = self.points.iter().filter(|(_, _, c)| c.feasible).count();
         format!(
-            "Accuracy on the search split against {} relative to the original, {} candidates, {feasible} within the budget. \
+            "{} on the search split against {} relative to the original, {} candidates, {feasible} within the budget. \
              Up and to the left is better; the front joins the candidates that no other beats in both.",
+            self.data.header.estimate.title(),
             self.cost,
             self.points.len()
         )
@@ -152,11 +157,11 @@ impl Front<'_> {
             svg.rect("within", (frame.left, frame.top), size, None);
         }
         let title = format!("{}, relative to the original", self.cost);
-        let y_title = "accuracy on the search split, %";
+        let y_title = format!("{} on the search split, %", self.data.header.estimate.name);
         frame.axes(
             &mut svg,
             (&x, &title, &plain),
-            (&y, y_title, &hundredths),
+            (&y, &y_title, &hundredths),
             window,
         );
         if let Some((budget, left)) = budget {
@@ -203,8 +208,9 @@ impl Front<'_> {
         for (network, height) in self.networks.iter().zip(heights) {
             let center = (x.map(network.cost), y.map(network.accuracy));
             let tip = format!(
-                "{}\naccuracy {}\n{} {}",
+                "{}\n{} {}\n{} {}",
                 network.label,
+                self.data.header.estimate.name,
                 format::percent(network.accuracy),
                 self.cost,
                 format::ratio(network.cost)

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::data::{Candidate, ReportData};
+use crate::data::{Candidate, Metric, ReportData};
 use crate::format::{self, NONE};
 use crate::html::{Figure, Text, none, table};
 
@@ -17,7 +17,7 @@ pub(super) fn candidates(data: &ReportData) -> Markup {
     let head = [
         Figure("episode"),
         Text("strategy"),
-        Figure("accuracy"),
+        Figure(&data.header.estimate.name),
         Figure("latency ratio (95 %)"),
         Figure("predicted"),
         Figure("MACs"),
@@ -28,7 +28,7 @@ pub(super) fn candidates(data: &ReportData) -> Markup {
         Text("kept channels per group"),
     ];
     let rows = html! {
-        @for candidate in all.iter().take(MOST) { tr { (row(candidate)) } }
+        @for candidate in all.iter().take(MOST) { tr { (row(candidate, &data.header.score)) } }
     };
     html! {
         details {
@@ -41,7 +41,7 @@ pub(super) fn candidates(data: &ReportData) -> Markup {
     }
 }
 
-fn row(candidate: &Candidate) -> Markup {
+fn row(candidate: &Candidate, score: &Metric) -> Markup {
     let or_none = |text: Option<String>| text.unwrap_or_else(|| NONE.to_owned());
     let widths: Vec<String> = candidate.widths.iter().map(usize::to_string).collect();
     let within = match (candidate.screened, candidate.feasible) {
@@ -57,7 +57,7 @@ fn row(candidate: &Candidate) -> Markup {
         td { (or_none(candidate.predicted_ratio.map(format::ratio))) }
         td { (format::exact(candidate.macs)) }
         td { (format::significant(candidate.reward, 5)) }
-        td { (or_none(candidate.halving_accuracy.map(format::percent))) }
+        td { (or_none(candidate.halving_accuracy.map(|value| score.write(value)))) }
         td { (within) }
         td.l { (candidate.device.as_deref().unwrap_or(NONE)) }
         td.l { (widths.join(" ")) }

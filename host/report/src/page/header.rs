@@ -34,6 +34,7 @@ fn settings(data: &ReportData) -> impl Iterator<Item = (&'static str, String)> {
     let facts = [
         ("budget", budget(data)),
         ("data", text(&header.data)),
+        ("task", text(&header.task)),
         ("strategy", text(&header.strategy)),
         ("started", header.started_unix_s.map(format::moment)),
         ("took", header.duration_s.map(format::duration)),
@@ -80,9 +81,15 @@ fn figures(data: &ReportData) -> Option<Vec<Tile<'static>>> {
     let mut tiles: Vec<Tile<'static>> = latency(pruned).into_iter().collect();
     if let Some(accuracy) = pruned.test_accuracy {
         let before = original.test_accuracy;
-        let change = before.map(|before| format!("{} points", format::points(accuracy - before)));
-        let accuracy = format::percent(accuracy);
-        tiles.push(("Test accuracy", accuracy, change.unwrap_or_default()));
+        let metric = &data.header.score;
+        let change = before.map(|before| metric.change(accuracy - before));
+        let title = match &metric.name[..] {
+            "accuracy" => "Test accuracy",
+            "fidelity" => "Test fidelity",
+            "mean IoU" => "Test mean IoU",
+            _ => "Test score",
+        };
+        tiles.push((title, metric.write(accuracy), change.unwrap_or_default()));
     }
     let short: fn(u64) -> String = format::short;
     let counts = [

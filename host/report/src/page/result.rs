@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::data::{LatencyFigure, ReportData, Role, Row};
+use crate::data::{LatencyFigure, Metric, ReportData, Role, Row};
 use crate::format;
 use crate::html::{Figure, cell, none, qualified, row_name, table};
 
@@ -24,10 +24,15 @@ pub(super) fn result(data: &ReportData) -> Markup {
 }
 
 fn networks(data: &ReportData) -> Markup {
+    let score = &data.header.score;
+    let (tested, searched) = (
+        format!("test {}", score.name),
+        format!("search {}", score.name),
+    );
     let head = [
         "network",
-        "test accuracy",
-        "search accuracy",
+        &tested[..],
+        &searched[..],
         "latency, ms",
         "latency ratio",
         "MACs",
@@ -41,7 +46,7 @@ fn networks(data: &ReportData) -> Markup {
     let rows = html! {
         @for row in &data.rows {
             tr class=[(row.role == Role::Pruned).then_some("pruned")] {
-                (network(row, data.row(Role::Original)))
+                (network(row, data.row(Role::Original), score))
                 @if simulated { (origin(row.latency.as_ref())) }
             }
             @for check in &row.checks { tr {
@@ -53,12 +58,12 @@ fn networks(data: &ReportData) -> Markup {
     table("The networks compared", "", &head, rows)
 }
 
-fn network(row: &Row, original: Option<&Row>) -> Markup {
+fn network(row: &Row, original: Option<&Row>, score: &Metric) -> Markup {
     let original = original.filter(|_| row.role != Role::Original);
     let accuracy = |of: fn(&Row) -> Option<f64>| {
         let change = of(row).zip(original.and_then(of));
-        let change = change.map(|(now, before)| format!("{} points", format::points(now - before)));
-        qualified(of(row).map(format::percent), change)
+        let change = change.map(|(now, before)| score.change(now - before));
+        qualified(of(row).map(|value| score.write(value)), change)
     };
     let count = |value: Option<u64>, write: fn(u64) -> String| {
         qualified(value.map(write), value.map(format::exact))
@@ -68,6 +73,9 @@ fn network(row: &Row, original: Option<&Row>) -> Markup {
         th scope="row" title=(row.label) {
             (row.label)
             @if !device.is_empty() { small { "on " (device) } }
+            @for figure in &row.figures {
+                small { (figure.name) " " (format::percent(figure.value)) " " }
+            }
         }
         (accuracy(|row| row.test_accuracy))
         (accuracy(|row| row.search_accuracy))

@@ -4,7 +4,7 @@
 use agent_protocol::stats::Interval;
 use report::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
-    Provider, ReportData, Role, Row, SkippedFiles, Verdict,
+    Metric, Provider, ReportData, Role, Row, SkippedFiles, Verdict,
 };
 
 /// A reproducible sequence of numbers in 0..1.
@@ -49,6 +49,7 @@ fn latency(noise: &mut Noise, median_ns: f64, ratio: Option<f64>, samples: usize
         ratio_low: ratio.map(|r| r - 0.006),
         ratio_high: ratio.map(|r| r + 0.008),
         samples_ns,
+        simulated: false,
     }
 }
 
@@ -136,6 +137,7 @@ pub fn run() -> ReportData {
             macs: Some(full),
             parameters: Some(272_474),
             bytes: Some(1_096_322),
+            figures: Vec::new(),
         },
         Row {
             label: "pruned".into(),
@@ -149,6 +151,7 @@ pub fn run() -> ReportData {
             macs: Some(23_118_592),
             parameters: Some(158_090),
             bytes: Some(640_114),
+            figures: Vec::new(),
         },
         Row {
             label: "uniform 0.68, fine-tuned alike".into(),
@@ -162,6 +165,7 @@ pub fn run() -> ReportData {
             macs: Some(19_405_824),
             parameters: Some(128_744),
             bytes: Some(521_002),
+            figures: Vec::new(),
         },
         Row {
             label: "budget in MACs".into(),
@@ -175,6 +179,7 @@ pub fn run() -> ReportData {
             macs: Some(28_500_000),
             parameters: Some(170_022),
             bytes: None,
+            figures: Vec::new(),
         },
     ];
     let measurement = |name: &str, median: f64, invalid: Option<&str>| MeasurementLine {
@@ -199,6 +204,9 @@ pub fn run() -> ReportData {
             device: "workstation (local)".into(),
             data: "cifar10 (9000 train, 1000 search, 2000 test)".into(),
             strategy: "ddpg".into(),
+            task: "classification".into(),
+            score: Metric::default(),
+            estimate: Metric::default(),
             started_unix_s: Some(1_795_463_060),
             duration_s: Some(2_871.0),
             seed: Some(1),
@@ -206,7 +214,7 @@ pub fn run() -> ReportData {
             command: "graphprune prune cifar10_resnet20.onnx --data cifar10:data --device local --latency 0.7x --out run".into(),
         },
         verdict: Verdict::Met("latency ratio 0.679, upper end of its 95 % interval 0.687, budget 0.7".into()),
-        budget: Budget { latency_ratio: Some(0.7), macs_ratio: None },
+        budget: Budget { latency_ratio: Some(0.7), ..Budget::default() },
         rows,
         candidates,
         groups,

@@ -1,0 +1,351 @@
+//! Samples for networks of any inputs: arrays by name, image and sound files with or without
+//! labels, tables of paths.
+
+mod arrays;
+mod folders;
+mod image;
+mod listing;
+mod npy;
+mod table;
+mod wanted;
+mod wav;
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use sha2::{Digest, Sha256};
+
+pub use wanted::{Targets, TensorSpec, Wanted};
+
+use crate::array::hex;
+use crate::split::StoredSplits;
+use crate::{DataError, DataSpec, Dataset, InputSpec, Normalise, PixelScale, Source};
+use arrays::ArrayRef;
+
+/// Where the inputs of a sample are.
+#[derive(Debug, Clone)]
+enum Inputs {
+    /// Of the only input, which is an image.
+    Image(PathBuf),
+    /// Of the only input, which has one long axis.
+    Sound(PathBuf),
+    /// One for each input.
+    Arrays(Vec<ArrayRef>),
+}
+
+/// Where the target of a sample is.
+#[derive(Debug, Clone)]
+enum Target {
+    None,
+    Values(Vec<f32>),
+    Mask(PathBuf),
+    Arrays(Vec<ArrayRef>),
+}
+
+/// A sample.
+#[derive(Debug, Clone)]
+struct Record {
+    inputs: Inputs,
+    target: Target,
+    label: Option<usize>,
+}
+
+/// The samples of one part of the data.
+#[derive(Debug, Clone, Default)]
+struct Part {
+    records: Vec<Record>,
+    /// Empty for samples without labels.
+    classes: Vec<String>,
+}
+
+/// Samples that are read when they are needed.
+#[derive(Debug)]
+pub struct SampleDataset {
+    from: String,
+    wanted: Wanted,
+    records: Vec<Record>,
+    classes: Vec<String>,
+    input: InputSpec,
+    hash: String,
+}
+
+impl SampleDataset {
+    fn new(from: String, part: Part, wanted: &Wanted) -> Result<Self, DataError> {
+        let Part {
+            records,
+            mut classes,
+        } = part;
+        let fail = |reason: String| DataError::Unfit {
+            path: PathBuf::from(&from),
+            reason,
+        };
+        if records.is_empty() {
+            return Err(fail("it holds no sample".into()));
+        }
+        if wanted.targets == Targets::Class && records.iter().any(|r| r.label.is_none()) {
+            return Err(fail("its samples have no class labels".into()));
+        }
+        let needs_target = wanted.targets.size() > 0;
+        if needs_target && records.iter().any(|r| matches!(r.target, Target::None)) {
+            let what = match wanted.targets {
+                Targets::Mask { .. } => "masks",
+                _ => "values to compare the outputs with",
+            };
+            return Err(fail(format!("its samples have no {what}")));
+        }
+        if classes.is_empty() {
+            classes.push(String::new());
+        }
+        let mut hasher = Sha256::new();
+        for record in &records {
+            hasher.update(format!("{:?}", record.described()));
+            hasher.update([0]);
+        }
+        let input = input_spec(wanted, &records)?;
+        Ok(Self {
+            from,
+            wanted: wanted.clone(),
+            records,
+            classes,
+            input,
+            hash: hex(&hasher.finalize()),
+        })
+    }
+}
+
+impl Record {
+    /// What tells a sample from others: files by name and length.
+    fn described(&self) -> String {
+        let file = |path: &PathBuf| {
+            let length = std::fs::metadata(path).map_or(0, |of| of.len());
+            format!("{}:{length}", listing::name(path))
+        };
+        let arrays = |all: &[ArrayRef]| {
+            let words = all.iter().map(|of| match of {
+                ArrayRef::File(path, name) => format!("{}#{name:?}", file(path)),
+                ArrayRef::Row(values, row) => format!("{row} of {}", digest(values)),
+            });
+            words.collect::<Vec<_>>().join(",")
+        };
+        let inputs = match &self.inputs {
+            Inputs::Image(path) | Inputs::Sound(path) => file(path),
+            Inputs::Arrays(all) => arrays(all),
+        };
+        let target = match &self.target {
+            Target::None => String::new(),
+            Target::Values(values) => format!("{values:?}"),
+            Target::Mask(path) => file(path),
+            Target::Arrays(all) => arrays(all),
+        };
+        format!("{inputs} {target} {:?}", self.label)
+    }
+}
+
+/// A digest of an array in memory, by its length and some of its values.
+fn digest(values: &[f32]) -> String {
+    let some = values.iter().step_by((values.len() / 64).max(1));
+    let sum: f64 = some.map(|&value| f64::from(value)).sum();
+    format!("{} values, {sum}", values.len())
+}
+
+/// How the loader normalises: pixels by the preset, anything else not at all.
+fn input_spec(wanted: &Wanted, records: &[Record]) -> Result<InputSpec, DataError> {
+    let is_image = records.iter().any(|r| matches!(r.inputs, Inputs::Image(_)));
+    match &wanted.inputs[..] {
+        [input] if is_image => match input.dims[..] {
+            [channels, height, width] => {
+                InputSpec::preset(&wanted.normalise, [channels, height, width])
+            }
+            _ => Err(not_an_image(input)),
+        },
+        inputs => Ok(InputSpec {
+            channels: 1,
+            height: 1,
+            width: inputs.iter().map(TensorSpec::size).sum(),
+            normalise: Normalise::default(),
+            scale: PixelScale::Unit,
+        }),
+    }
+}
+
+fn not_an_image(input: &TensorSpec) -> DataError {
+    DataError::Option {
+        option: "data",
+        reason: format!(
+            "the network's '{}' takes {:?} for a sample, which is no image of 1 or 3 channels; give arrays (npz:DIR)",
+            input.name, input.dims
+        ),
+    }
+}
+
+impl Dataset for SampleDataset {
+    fn len(&self) -> usize {
+        self.records.len()
+    }
+
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn image_shape(&self) -> [usize; 3] {
+        self.input.shape()
+    }
+
+    fn label(&self, index: usize) -> usize {
+        self.records[index].label.unwrap_or(0)
+    }
+
+    fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        match &self.records[index].inputs {
+            Inputs::Image(path) => image::read(path, &self.input, out),
+            Inputs::Sound(path) => wav::read(path, out),
+            Inputs::Arrays(all) => {
+                let mut rest = out;
+                for (array, spec) in all.iter().zip(&self.wanted.inputs) {
+                    let (own, others) = rest.split_at_mut(spec.size());
+                    array.read(own)?;
+                    rest = others;
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn target_len(&self) -> usize {
+        self.wanted.targets.size()
+    }
+
+    fn target(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
+        match (&self.records[index].target, &self.wanted.targets) {
+            (Target::Values(values), _) => out.copy_from_slice(values),
+            (Target::Mask(path), Targets::Mask { dims, classes, .. }) => {
+                let (height, width) = (dims.first(), dims.get(1));
+                let size = (height.map_or(1, |&h| h), width.map_or(1, |&w| w));
+                image::read_mask(path, &self.input, size, out)?;
+                check_classes(path, out, *classes)?;
+            }
+            (Target::Arrays(all), Targets::Values(outputs)) => {
+                let mut rest = out;
+                for (array, spec) in all.iter().zip(outputs) {
+                    let (own, others) = rest.split_at_mut(spec.size());
+                    array.read(own)?;
+                    rest = others;
+                }
+            }
+            (Target::Arrays(all), Targets::Mask { classes, .. }) => {
+                if let Some(array) = all.first() {
+                    array.read(out)?;
+                    check_classes(std::path::Path::new(&self.from), out, *classes)?;
+                }
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
+    fn input(&self) -> &InputSpec {
+        &self.input
+    }
+
+    fn identity(&self) -> String {
+        format!(
+            "'{}' ({} samples, sha256 of the list {})",
+            self.from,
+            self.len(),
+            self.hash
+        )
+    }
+}
+
+/// Refuses class numbers that the network does not have; 255 does not count.
+fn check_classes(path: &std::path::Path, mask: &[f32], classes: usize) -> Result<(), DataError> {
+    let most = classes as f32;
+    match mask.iter().find(|&&class| class >= most && class != 255.0) {
+        Some(class) => Err(arrays::unfit(
+            path,
+            format!("a mask names the class {class}, and the network has {classes} classes"),
+        )),
+        None => Ok(()),
+    }
+}
+
+/// Opens the parts of the data.
+pub(crate) fn open(spec: &DataSpec, wanted: &Wanted) -> Result<StoredSplits, DataError> {
+    if wanted.inputs.is_empty() {
+        return Err(DataError::Option {
+            option: "data",
+            reason: "the network has no input".into(),
+        });
+    }
+    let array = matches!(spec.source, Source::Cifar10 { .. } | Source::Idx { .. });
+    let Some(dir) = spec.dir().filter(|_| !array) else {
+        let kind = spec.kind();
+        let reason =
+            format!("'{kind}' holds images by class, and nothing that this task compares with");
+        return Err(DataError::Option {
+            option: "data",
+            reason,
+        });
+    };
+    let dataset = |from: &std::path::Path, classes: Option<&[String]>| {
+        let part = match &spec.source {
+            Source::Csv { .. } => table::part(from, wanted)?,
+            Source::Npz { .. } => folders::archives(from, wanted)?,
+            Source::Npy { .. } => folders::arrays(from, wanted)?,
+            Source::Wav { .. } => folders::sounds(from, wanted, classes)?,
+            _ => folders::images(from, wanted, classes)?,
+        };
+        SampleDataset::new(from.display().to_string(), part, wanted)
+    };
+    let train = dir.join("train");
+    if matches!(spec.source, Source::Csv { .. }) || !train.is_dir() {
+        return Ok(StoredSplits {
+            train: Arc::new(dataset(dir, None)?),
+            validation: None,
+            test: None,
+        });
+    }
+    let train = dataset(&train, None)?;
+    let classes = (!train.classes[0].is_empty()).then(|| train.classes.clone());
+    let part = |names: &[&str]| -> Result<Option<Arc<dyn Dataset>>, DataError> {
+        let Some(name) = names.iter().find(|name| dir.join(name).is_dir()) else {
+            return Ok(None);
+        };
+        Ok(Some(Arc::new(dataset(
+            &dir.join(name),
+            classes.as_deref(),
+        )?)))
+    };
+    let (validation, test) = (part(&["validation", "valid", "val"])?, part(&["test"])?);
+    let (validation, test) = match test {
+        Some(test) => (validation, Some(test)),
+        None => (None, validation),
+    };
+    Ok(StoredSplits {
+        train: Arc::new(train),
+        validation,
+        test,
+    })
+}
+
+/// Whether the data has a class for each sample.
+///
+/// # Errors
+/// When the folder or the table cannot be read.
+pub fn has_classes(spec: &DataSpec) -> Result<bool, DataError> {
+    let Some(dir) = spec.dir() else {
+        return Ok(true);
+    };
+    let train = dir.join("train");
+    let part = if train.is_dir() { &*train } else { dir };
+    match &spec.source {
+        Source::Csv { .. } => table::has_labels(dir),
+        Source::Npz { .. } => folders::has_label_array(part),
+        Source::Npy { .. } => Ok(false),
+        Source::Wav { .. } => folders::has_class_folders(part, listing::SOUNDS),
+        Source::Images { .. } | Source::Folder { .. } => {
+            folders::has_class_folders(part, listing::IMAGES)
+        }
+        Source::Shapes | Source::Cifar10 { .. } | Source::Idx { .. } => Ok(true),
+    }
+}

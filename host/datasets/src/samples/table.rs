@@ -1,0 +1,170 @@
+//! A CSV table of samples: a column of paths, and columns of labels, values or masks.
+
+use std::path::Path;
+
+use super::arrays::{self, unfit};
+use super::folders::{archive, check_sound, same_rate};
+use super::listing::{IMAGES, SOUNDS};
+use super::wanted::{Targets, Wanted};
+use super::{Inputs, Part, Record, Target, not_an_image};
+use crate::DataError;
+
+/// The column of classes.
+const LABEL: &str = "label";
+/// The column of masks.
+const MASK: &str = "mask";
+
+struct Table {
+    columns: Vec<String>,
+    rows: Vec<Vec<String>>,
+}
+
+impl Table {
+    fn read(path: &Path) -> Result<Self, DataError> {
+        let broken = |e: csv::Error| unfit(path, format!("it is no table: {e}"));
+        let file = std::fs::File::open(path)
+            .map_err(|e| DataError::missing_or_io(path, e, "a CSV table of samples"))?;
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(file);
+        let columns = reader.headers().map_err(broken)?;
+        let columns: Vec<String> = columns.iter().map(str::to_owned).collect();
+        let rows = reader.records().map(|row| {
+            let row = row.map_err(broken)?;
+            Ok(row.iter().map(str::to_owned).collect())
+        });
+        let rows: Vec<Vec<String>> = rows.collect::<Result<_, DataError>>()?;
+        Ok(Self { columns, rows })
+    }
+
+    fn column(&self, name: &str) -> Option<usize> {
+        self.columns.iter().position(|column| column == name)
+    }
+}
+
+/// Whether the table has a column of classes.
+pub(super) fn has_labels(path: &Path) -> Result<bool, DataError> {
+    Ok(Table::read(path)?.column(LABEL).is_some())
+}
+
+/// The samples of a table. The first column holds paths, relative to the table.
+pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
+    let table = Table::read(path)?;
+    let dir = path.parent().unwrap_or(Path::new(""));
+    let label = table
+        .column(LABEL)
+        .filter(|_| wanted.targets == Targets::Class);
+    let classes = label.map_or_else(Vec::new, |column| classes(&table, column));
+    let others = [LABEL, MASK];
+    let values: Vec<usize> = (1..table.columns.len())
+        .filter(|&column| !others.contains(&&table.columns[column][..]))
+        .collect();
+    let mut records = Vec::new();
+    for (row, line) in table.rows.iter().zip(2..) {
+        let cell = |column: usize| row.get(column).map_or("", String::as_str);
+        let at = |reason: String| unfit(path, format!("line {line}: {reason}"));
+        let target = match &wanted.targets {
+            Targets::Values(_) => {
+                let numbers = values.iter().map(|&column| {
+                    let text = cell(column);
+                    let number = text.parse::<f32>().ok().filter(|n| n.is_finite());
+                    number.ok_or_else(|| {
+                        at(format!(
+                            "'{text}' in '{}' is no number",
+                            table.columns[column]
+                        ))
+                    })
+                });
+                let numbers: Vec<f32> = numbers.collect::<Result<_, _>>()?;
+                if numbers.len() != wanted.targets.size() {
+                    return Err(at(format!(
+                        "{} columns of values, and the network's outputs have {}",
+                        numbers.len(),
+                        wanted.targets.size()
+                    )));
+                }
+                Target::Values(numbers)
+            }
+            Targets::Mask { .. } => match table.column(MASK) {
+                Some(column) => Target::Mask(dir.join(cell(column))),
+                None => return Err(unfit(path, format!("it has no column '{MASK}'"))),
+            },
+            Targets::None | Targets::Class => Target::None,
+        };
+        let label = label.and_then(|column| classes.iter().position(|c| c == cell(column)));
+        for inputs in inputs(&dir.join(cell(0)), wanted)? {
+            records.push(Record {
+                inputs,
+                target: target.clone(),
+                label,
+            });
+        }
+    }
+    same_rate(records.iter().filter_map(|record| match &record.inputs {
+        Inputs::Sound(path) => Some(path.as_path()),
+        _ => None,
+    }))?;
+    Ok(Part { records, classes })
+}
+
+/// The classes of a column: from 0 on if all are numbers, else the names in order.
+fn classes(table: &Table, column: usize) -> Vec<String> {
+    let cells = table.rows.iter().filter_map(|row| row.get(column));
+    let numbers: Option<Vec<usize>> = cells.clone().map(|cell| cell.parse().ok()).collect();
+    match numbers {
+        Some(numbers) => {
+            let most = numbers.into_iter().max().unwrap_or(0);
+            (0..=most).map(|class| class.to_string()).collect()
+        }
+        None => {
+            let mut names: Vec<String> = cells.cloned().collect();
+            names.sort();
+            names.dedup();
+            names
+        }
+    }
+}
+
+/// The inputs of the file that a line names.
+fn inputs(file: &Path, wanted: &Wanted) -> Result<Vec<Inputs>, DataError> {
+    let extension = file.extension().map(|e| e.to_string_lossy().to_lowercase());
+    let is = |known: &[&str]| extension.as_deref().is_some_and(|e| known.contains(&e));
+    if is(&["npz"]) {
+        let bare = Wanted {
+            targets: Targets::None,
+            ..wanted.clone()
+        };
+        let records = archive(file, &bare)?;
+        return Ok(records.into_iter().map(|record| record.inputs).collect());
+    }
+    let [input] = &wanted.inputs[..] else {
+        return Err(unfit(
+            file,
+            format!(
+                "it is one input, and the network has {}",
+                wanted.inputs.len()
+            ),
+        ));
+    };
+    if is(IMAGES) {
+        return match input.dims.len() {
+            3 if !input.integers => Ok(vec![Inputs::Image(file.to_owned())]),
+            _ => Err(not_an_image(input)),
+        };
+    }
+    if is(SOUNDS) {
+        check_sound(input, file)?;
+        return Ok(vec![Inputs::Sound(file.to_owned())]);
+    }
+    if is(&["npy"]) {
+        let rows = arrays::rows(file, None, input)?;
+        return Ok(rows
+            .into_iter()
+            .map(|row| Inputs::Arrays(vec![row]))
+            .collect());
+    }
+    Err(unfit(
+        file,
+        "a table names .jpg, .png, .wav, .npy and .npz files",
+    ))
+}

@@ -1,0 +1,359 @@
+//! Following: without labels, a network keeps to the outputs of the original.
+
+use datasets::Dataset;
+use onnx_graph::{Graph, ValueId};
+use tch::{Kind, Reduction, Tensor};
+use torch_exec::{NormMode, Params, distillation};
+
+use super::form::{
+    Moments, OutputForm, apart, by_position, class_axis, float_outputs, head_of, softmax_axis,
+};
+use super::{Figure, Score, Tally, Task, count};
+use crate::TrainError;
+use crate::network::{Network, Runtime};
+use crate::samples::draw_batches;
+use crate::teacher::LossWeights;
+
+/// An output to follow, as a user names it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Followed {
+    /// Name of the output.
+    pub name: String,
+    /// Weight of its error among those of all outputs.
+    pub weight: f64,
+    /// Its form; `None` for classes behind a softmax and values elsewhere.
+    pub form: Option<OutputForm>,
+}
+
+/// An output with what its errors are measured in.
+#[derive(Debug, Clone)]
+struct Output {
+    name: String,
+    weight: f64,
+    /// The axis of classes or channels.
+    axis: usize,
+    /// The standard deviation of each channel over samples of the data; `None` for classes.
+    spread: Option<Vec<f32>>,
+}
+
+/// The network keeps to the outputs of the original on given inputs. The loss of an output is the
+/// distillation of its distribution over classes, or the squared error over the squared spread of
+/// its values. The score is the fidelity: the share of equal decisions, or one less the error over
+/// the spread; weighted over outputs.
+#[derive(Debug, Clone)]
+pub struct Follow {
+    outputs: Vec<Output>,
+}
+
+impl Follow {
+    /// Settles what is followed of `original`, all outputs of floats if `outputs` is empty. The
+    /// spread of values is that over `samples` of `data`.
+    ///
+    /// # Errors
+    /// [`TrainError::Output`] for an output that does not exist, is not of floats, or is constant;
+    /// [`TrainError::Data`]; errors of running the network.
+    pub fn new(
+        original: &Graph,
+        outputs: &[Followed],
+        data: &dyn Dataset,
+        (samples, seed): (usize, u64),
+        runtime: Runtime,
+    ) -> Result<Self, TrainError> {
+        let chosen = chosen(original, outputs)?;
+        let mut heads = Vec::new();
+        let mut open = Vec::new();
+        for (id, of) in &chosen {
+            let softmax = softmax_axis(original, *id);
+            let usual = match softmax {
+                Some(_) => OutputForm::Classes,
+                None => OutputForm::Values,
+            };
+            let form = of.form.unwrap_or(usual);
+            heads.push(match form {
+                OutputForm::Classes => head_of(original, *id),
+                OutputForm::Values => *id,
+            });
+            let output = Output {
+                name: of.name.clone(),
+                weight: of.weight,
+                axis: softmax.unwrap_or_else(|| class_axis(original, *id)),
+                spread: None,
+            };
+            open.push((output, form));
+        }
+        let network = Network::with_heads(original, runtime.options, heads)?;
+        let params = Params::with_options(original, runtime.device, &runtime.options)?;
+        let mut moments: Vec<Moments> = chosen.iter().map(|_| Moments::default()).collect();
+        let _guard = tch::no_grad_guard();
+        if open.iter().any(|(_, form)| *form == OutputForm::Values) {
+            for (batch, _) in draw_batches(data, original, samples, seed, runtime.device)? {
+                let mode = NormMode::Running;
+                let given = network.outputs(&batch, &params, None, mode, &[])?;
+                let all = moments.iter_mut().zip(&given.heads).zip(&open);
+                for ((moments, head), (output, _)) in all {
+                    moments.add(&by_position(head, output.axis)?)?;
+                }
+            }
+        }
+        let mut settled = Vec::new();
+        for ((mut output, form), moments) in open.into_iter().zip(&moments) {
+            if form == OutputForm::Values {
+                output.spread = moments.spread();
+                if output.spread.is_none() {
+                    // One constant among several outputs is nothing to follow.
+                    continue;
+                }
+            }
+            settled.push(output);
+        }
+        if settled.is_empty() {
+            let reason = "no followed output differs between the given inputs".to_owned();
+            return Err(fail(reason));
+        }
+        Ok(Self { outputs: settled })
+    }
+
+    /// Names of the followed outputs, with their forms in words.
+    #[must_use]
+    pub fn words(&self) -> String {
+        let words = self.outputs.iter().map(|output| {
+            let form = match output.spread {
+                Some(_) => "values",
+                None => "classes",
+            };
+            let weight = match output.weight {
+                1.0 => String::new(),
+                weight => format!(", weight {weight}"),
+            };
+            format!("'{}' ({form}{weight})", output.name)
+        });
+        words.collect::<Vec<_>>().join(", ")
+    }
+
+    fn original<'t>(&self, heads: Option<&'t [Tensor]>) -> Result<&'t [Tensor], TrainError> {
+        heads.ok_or(TrainError::NoOriginal { task: NAME })
+    }
+}
+
+const NAME: &str = "follow";
+
+fn fail(reason: String) -> TrainError {
+    TrainError::Output { task: NAME, reason }
+}
+
+/// The outputs that are followed.
+fn chosen(graph: &Graph, named: &[Followed]) -> Result<Vec<(ValueId, Followed)>, TrainError> {
+    let floats = float_outputs(graph);
+    let name = |id: &ValueId| graph.value(*id).name.clone();
+    let names = || {
+        let names = floats.iter().map(|id| format!("'{}'", name(id)));
+        names.collect::<Vec<_>>().join(", ")
+    };
+    if named.is_empty() {
+        let all = floats.iter().map(|id| {
+            let followed = Followed {
+                name: name(id),
+                weight: 1.0,
+                form: None,
+            };
+            (*id, followed)
+        });
+        let all: Vec<_> = all.collect();
+        return match all.is_empty() {
+            true => Err(fail("the network has no output of floats".into())),
+            false => Ok(all),
+        };
+    }
+    let mut out = Vec::new();
+    for of in named.iter().filter(|of| of.weight > 0.0) {
+        let id = floats.iter().find(|id| name(id) == of.name);
+        let id = id.ok_or_else(|| {
+            let names = names();
+            fail(format!(
+                "the network has no output of floats '{}'; it has {names}",
+                of.name
+            ))
+        })?;
+        out.push((*id, of.clone()));
+    }
+    match out.is_empty() {
+        true => Err(fail("every output has the weight 0".into())),
+        false => Ok(out),
+    }
+}
+
+impl Task for Follow {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn score_name(&self) -> &'static str {
+        "fidelity"
+    }
+
+    fn heads(&self, graph: &Graph) -> Result<Vec<ValueId>, TrainError> {
+        let of = |output: &Output| {
+            let named = |id: &&ValueId| graph.value(**id).name == output.name;
+            let id = graph.outputs().iter().find(named).copied();
+            let id = id.ok_or_else(|| fail(format!("the network has no output '{}'", output.name)));
+            Ok(match output.spread {
+                None => head_of(graph, id?),
+                Some(_) => id?,
+            })
+        };
+        self.outputs.iter().map(of).collect()
+    }
+
+    fn check(&self, _: &Graph, _: &dyn Dataset) -> Result<(), TrainError> {
+        Ok(())
+    }
+
+    fn follows_original(&self) -> bool {
+        true
+    }
+
+    fn loss(
+        &self,
+        heads: &[Tensor],
+        _: &Tensor,
+        teacher: Option<&[Tensor]>,
+        weights: LossWeights,
+    ) -> Result<Tensor, TrainError> {
+        let teacher = self.original(teacher)?;
+        let mut sum: Option<Tensor> = None;
+        let mut all = 0.0;
+        for ((output, own), target) in self.outputs.iter().zip(heads).zip(teacher) {
+            let target = target.f_detach()?;
+            let loss = match &output.spread {
+                Some(spread) => apart((own, &target), output.axis, spread)?
+                    .f_square()?
+                    .f_mean(Kind::Float)?,
+                None => {
+                    let own = by_position(own, output.axis)?;
+                    let target = by_position(&target, output.axis)?;
+                    distillation(&own, &target, weights.distil.temperature)?
+                }
+            };
+            let loss = loss.f_mul_scalar(output.weight)?;
+            sum = Some(match sum {
+                Some(sum) => sum.f_add(&loss)?,
+                None => loss,
+            });
+            all += output.weight;
+        }
+        let sum = sum.ok_or_else(|| fail("no output was computed".into()))?;
+        Ok(sum.f_div_scalar(all)?)
+    }
+
+    fn rows(&self, heads: &[Tensor]) -> Result<Tensor, TrainError> {
+        let mut parts = Vec::new();
+        for (output, head) in self.outputs.iter().zip(heads) {
+            let rows = count(head) as i64;
+            let by_position = by_position(head, output.axis)?;
+            let scaled = match &output.spread {
+                Some(spread) => {
+                    let spread = Tensor::f_from_slice(spread)?.f_to_device(head.device())?;
+                    by_position.f_div(&spread)?
+                }
+                None => by_position,
+            };
+            let rows = scaled.f_reshape([rows, -1])?;
+            // An output counts by its weight, not by how many numbers it has.
+            let share = (output.weight / rows.size()[1].max(1) as f64).sqrt();
+            parts.push(rows.f_mul_scalar(share)?);
+        }
+        Ok(Tensor::f_cat(&parts, 1)?)
+    }
+
+    fn tally(&self) -> Box<dyn Tally> {
+        Box::new(Distances {
+            sums: vec![Sum::default(); self.outputs.len()],
+            of: self.clone(),
+            total: 0,
+        })
+    }
+}
+
+/// Sums of an output over positions.
+#[derive(Debug, Clone, Default)]
+struct Sum {
+    /// Squared errors over squared spreads, or divergences.
+    error: f64,
+    /// Equal decisions.
+    equal: f64,
+    /// Values or decisions.
+    count: f64,
+}
+
+struct Distances {
+    of: Follow,
+    sums: Vec<Sum>,
+    total: usize,
+}
+
+impl Tally for Distances {
+    fn add(
+        &mut self,
+        heads: &[Tensor],
+        _: &Tensor,
+        original: Option<&[Tensor]>,
+    ) -> Result<(), TrainError> {
+        let original = self.of.original(original)?;
+        let all = self.of.outputs.iter().zip(&mut self.sums);
+        for (((output, sum), own), target) in all.zip(heads).zip(original) {
+            match &output.spread {
+                Some(spread) => {
+                    let squares = apart((own, target), output.axis, spread)?.f_square()?;
+                    sum.error += squares.f_sum(Kind::Double)?.f_double_value(&[])?;
+                    sum.count += squares.numel() as f64;
+                }
+                None => {
+                    let own = by_position(own, output.axis)?;
+                    let target = by_position(target, output.axis)?;
+                    let same = own.f_argmax(-1, false)?;
+                    let same = same.f_eq_tensor(&target.f_argmax(-1, false)?)?;
+                    sum.equal += same.f_sum(Kind::Int64)?.f_int64_value(&[])? as f64;
+                    let (own, target) = (
+                        own.f_log_softmax(-1, Kind::Float)?,
+                        target.f_log_softmax(-1, Kind::Float)?,
+                    );
+                    let apart = own.f_kl_div(&target, Reduction::Sum, true)?;
+                    sum.error += apart.f_double_value(&[])?;
+                    sum.count += own.size()[0] as f64;
+                }
+            }
+        }
+        self.total += heads.first().map_or(0, count);
+        Ok(())
+    }
+
+    fn score(&self) -> Score {
+        let (mut value, mut error, mut all) = (0.0, 0.0, 0.0);
+        let mut figures = Vec::new();
+        for (output, sum) in self.of.outputs.iter().zip(&self.sums) {
+            let count = sum.count.max(1.0);
+            let (kept, apart) = match output.spread {
+                Some(_) => {
+                    let error = (sum.error / count).sqrt();
+                    ((1.0 - error).max(0.0), error)
+                }
+                None => (sum.equal / count, (sum.error / count).max(0.0)),
+            };
+            value += output.weight * kept;
+            error += output.weight * apart;
+            all += output.weight;
+            figures.push(Figure {
+                name: output.name.clone(),
+                value: kept,
+            });
+        }
+        let all = if all > 0.0 { all } else { 1.0 };
+        Score {
+            value: value / all,
+            total: self.total,
+            loss: error / all,
+            divergence: Some(error / all),
+            figures,
+        }
+    }
+}

@@ -1,0 +1,133 @@
+//! The form of an output: a choice of class, or values in units of their own.
+
+use onnx_graph::ops::Op;
+use onnx_graph::{DType, Dim, Graph, ValueId};
+use tch::{Kind, Tensor};
+
+use crate::TrainError;
+
+/// What the numbers of an output are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum OutputForm {
+    /// Logits or probabilities over the classes of one axis.
+    Classes,
+    /// Values.
+    Values,
+}
+
+/// The outputs of floats, in the order of the graph.
+#[must_use]
+pub fn float_outputs(graph: &Graph) -> Vec<ValueId> {
+    let producers = graph.producers();
+    let outputs = graph.outputs().iter().copied();
+    let is_followed = |id: &ValueId| {
+        let dtype = graph.value(*id).dtype;
+        producers[id.index()].is_some() && dtype.is_none_or(|dtype| dtype == DType::F32)
+    };
+    outputs.filter(is_followed).collect()
+}
+
+/// The axis of the softmax that writes an output, if one does.
+#[must_use]
+pub fn softmax_axis(graph: &Graph, output: ValueId) -> Option<usize> {
+    let producer = graph.producers()[output.index()]?;
+    let rank = graph.value(output).shape.as_ref().map_or(2, Vec::len);
+    match &graph.node(producer).op {
+        Op::Softmax(op) => op.axis(rank).or(Some(rank.saturating_sub(1))),
+        Op::LogSoftmax(op) => op.axis(rank).or(Some(rank.saturating_sub(1))),
+        _ => None,
+    }
+}
+
+/// The value that a loss reads in place of an output: the input of its softmax.
+pub(crate) fn head_of(graph: &Graph, output: ValueId) -> ValueId {
+    let producer = graph.producers()[output.index()];
+    let node = producer.map(|id| graph.node(id));
+    let softmax = node.filter(|n| matches!(n.op, Op::Softmax(_) | Op::LogSoftmax(_)));
+    softmax.and_then(|n| n.input(0)).unwrap_or(output)
+}
+
+/// The axis of an output that holds channels or classes, where no softmax tells: the last of two,
+/// the shorter one behind the batch of three, the second of more.
+#[must_use]
+pub fn class_axis(graph: &Graph, output: ValueId) -> usize {
+    let shape = graph.value(output).shape.as_deref().unwrap_or_default();
+    match shape {
+        [_, Dim::Known(a), Dim::Known(b)] if b < a => 2,
+        [_, _, ..] => 1,
+        _ => 0,
+    }
+}
+
+/// `value` as `[positions, channels]`.
+pub(crate) fn by_position(value: &Tensor, axis: usize) -> Result<Tensor, TrainError> {
+    let channels = value.size().get(axis).copied().unwrap_or(1);
+    Ok(value
+        .f_to_kind(Kind::Float)?
+        .f_movedim_int(axis as i64, -1)?
+        .f_reshape([-1, channels])?)
+}
+
+/// Standard deviations below this share of the median one of an output count as that much: a
+/// channel that hardly moves must not outweigh the others.
+const LEAST: f64 = 0.1;
+
+/// Sums and squares per channel, from which the spread of an output follows.
+#[derive(Debug, Default)]
+pub(crate) struct Moments {
+    count: f64,
+    sum: Vec<f64>,
+    square: Vec<f64>,
+}
+
+impl Moments {
+    /// Adds values `[positions, channels]`.
+    pub fn add(&mut self, values: &Tensor) -> Result<(), TrainError> {
+        let values = values.f_to_kind(Kind::Double)?;
+        let total = |t: &Tensor| -> Result<Vec<f64>, TrainError> {
+            let sum = t.f_sum_dim_intlist(0i64, false, Kind::Double)?;
+            Ok(Vec::try_from(&sum.f_to_device(tch::Device::Cpu)?)?)
+        };
+        let (sum, square) = (total(&values)?, total(&values.f_square()?)?);
+        self.sum.resize(sum.len(), 0.0);
+        self.square.resize(sum.len(), 0.0);
+        self.sum
+            .iter_mut()
+            .zip(sum)
+            .for_each(|(all, of)| *all += of);
+        let squares = self.square.iter_mut().zip(square);
+        squares.for_each(|(all, of)| *all += of);
+        self.count += values.size()[0] as f64;
+        Ok(())
+    }
+
+    /// The standard deviation of each channel; `None` if no channel moves.
+    pub fn spread(&self) -> Option<Vec<f32>> {
+        let count = self.count.max(1.0);
+        let deviation = |(sum, square): (&f64, &f64)| {
+            let mean = sum / count;
+            (square / count - mean * mean).max(0.0).sqrt()
+        };
+        let all: Vec<f64> = self.sum.iter().zip(&self.square).map(deviation).collect();
+        let mut sorted = all.clone();
+        sorted.sort_by(f64::total_cmp);
+        let largest = sorted
+            .last()
+            .copied()
+            .filter(|&of| of > 0.0 && of.is_finite())?;
+        // More than half of the channels may be constant.
+        let floor = (LEAST * sorted[sorted.len() / 2]).max(1e-3 * largest);
+        Some(all.into_iter().map(|of| of.max(floor) as f32).collect())
+    }
+}
+
+/// The difference of two values over the spread of their channels, `[positions, channels]`.
+pub(crate) fn apart(
+    (own, target): (&Tensor, &Tensor),
+    axis: usize,
+    spread: &[f32],
+) -> Result<Tensor, TrainError> {
+    let spread = Tensor::f_from_slice(spread)?.f_to_device(own.device())?;
+    let (own, target) = (by_position(own, axis)?, by_position(target, axis)?);
+    Ok(own.f_sub(&target)?.f_div(&spread)?)
+}

@@ -1,0 +1,160 @@
+//! Regression: values, scored by their error relative to the spread of the targets.
+
+use datasets::Dataset;
+use onnx_graph::{Graph, ValueId};
+use tch::{Kind, Tensor};
+
+use super::form::{Moments, apart, float_outputs};
+use super::{Score, Tally, Task, count};
+use crate::TrainError;
+use crate::teacher::LossWeights;
+
+const NAME: &str = "regression";
+
+/// All outputs of floats are values, one after the other, as are the targets of a sample. Loss and
+/// score measure them by the spread of each target over the training data; the score is one less
+/// the root of the mean squared error.
+#[derive(Debug, Clone)]
+pub struct Regression {
+    spread: Vec<f32>,
+}
+
+impl Regression {
+    /// Reads the targets of `train`, at most the first 10,000.
+    ///
+    /// # Errors
+    /// [`TrainError::Output`] without targets or if they are constant; [`TrainError::Data`].
+    pub fn new(train: &dyn Dataset) -> Result<Self, TrainError> {
+        const MOST: usize = 10_000;
+        let fail = |reason: &str| TrainError::Output {
+            task: NAME,
+            reason: reason.into(),
+        };
+        let size = train.target_len();
+        if size == 0 {
+            return Err(fail("the data has no values to compare the outputs with"));
+        }
+        let mut moments = Moments::default();
+        let mut row = vec![0f32; size];
+        for index in 0..train.len().min(MOST) {
+            train.target(index, &mut row)?;
+            moments.add(&Tensor::f_from_slice(&row)?.f_reshape([1, -1])?)?;
+        }
+        let spread = moments.spread();
+        let spread = spread.ok_or_else(|| fail("the targets are the same for all samples"))?;
+        Ok(Self { spread })
+    }
+}
+
+/// All heads of a batch, side by side.
+fn joined(heads: &[Tensor]) -> Result<Tensor, TrainError> {
+    let flat: Result<Vec<Tensor>, tch::TchError> = heads
+        .iter()
+        .map(|head| {
+            head.f_reshape([count(head) as i64, -1])?
+                .f_to_kind(Kind::Float)
+        })
+        .collect();
+    Ok(Tensor::f_cat(&flat?, 1)?)
+}
+
+impl Task for Regression {
+    fn name(&self) -> &'static str {
+        NAME
+    }
+
+    fn score_name(&self) -> &'static str {
+        "fit"
+    }
+
+    fn heads(&self, graph: &Graph) -> Result<Vec<ValueId>, TrainError> {
+        Ok(float_outputs(graph))
+    }
+
+    fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
+        let size = |id: &ValueId| -> Option<usize> {
+            let shape = graph.value(*id).shape.as_ref()?.get(1..)?;
+            shape.iter().map(|dim| dim.known()).product()
+        };
+        let sizes: Option<usize> = float_outputs(graph).iter().map(size).sum();
+        match sizes {
+            Some(values) if values != data.target_len() => Err(TrainError::Output {
+                task: NAME,
+                reason: format!(
+                    "the network's outputs have {values} values, the data has {} for a sample",
+                    data.target_len()
+                ),
+            }),
+            _ => Ok(()),
+        }
+    }
+
+    fn loss(
+        &self,
+        heads: &[Tensor],
+        targets: &Tensor,
+        teacher: Option<&[Tensor]>,
+        weights: LossWeights,
+    ) -> Result<Tensor, TrainError> {
+        let own = joined(heads)?;
+        let error = |target: &Tensor| -> Result<Tensor, TrainError> {
+            let apart = apart((&own, &target.f_detach()?), 1, &self.spread)?;
+            Ok(apart.f_square()?.f_mean(Kind::Float)?)
+        };
+        let loss = error(targets)?;
+        let Some(teacher) = teacher else {
+            return Ok(loss);
+        };
+        let share = weights.distil.share;
+        let distilled = error(&joined(teacher)?)?.f_mul_scalar(share)?;
+        Ok(loss.f_mul_scalar(1.0 - share)?.f_add(&distilled)?)
+    }
+
+    fn rows(&self, heads: &[Tensor]) -> Result<Tensor, TrainError> {
+        let rows = joined(heads)?;
+        let spread = Tensor::f_from_slice(&self.spread)?.f_to_device(rows.device())?;
+        Ok(rows.f_div(&spread)?)
+    }
+
+    fn tally(&self) -> Box<dyn Tally> {
+        Box::new(Errors {
+            of: self.clone(),
+            squares: 0.0,
+            values: 0.0,
+            total: 0,
+        })
+    }
+}
+
+struct Errors {
+    of: Regression,
+    squares: f64,
+    values: f64,
+    total: usize,
+}
+
+impl Tally for Errors {
+    fn add(
+        &mut self,
+        heads: &[Tensor],
+        targets: &Tensor,
+        _: Option<&[Tensor]>,
+    ) -> Result<(), TrainError> {
+        let squares = apart((&joined(heads)?, targets), 1, &self.of.spread)?.f_square()?;
+        self.squares += squares.f_sum(Kind::Double)?.f_double_value(&[])?;
+        self.values += squares.numel() as f64;
+        self.total += count(targets);
+        Ok(())
+    }
+
+    fn score(&self) -> Score {
+        let mean = self.squares / self.values.max(1.0);
+        Score {
+            value: (1.0 - mean.sqrt()).max(0.0),
+            total: self.total,
+            loss: mean,
+            divergence: Some(mean.sqrt()),
+            figures: Vec::new(),
+        }
+    }
+}

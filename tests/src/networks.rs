@@ -1,0 +1,216 @@
+//! Small networks of other kinds than image classifiers, with random weights, and samples for them.
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+
+use onnx_graph::ops::{Concat, Conv, Flatten, Gemm, GlobalAveragePool, Op, Relu, Sigmoid, Softmax};
+use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
+use rand::{RngExt as _, SeedableRng as _};
+use rand_chacha::ChaCha8Rng;
+
+/// A network in the making.
+struct Network {
+    graph: Graph,
+    rng: ChaCha8Rng,
+}
+
+impl Network {
+    fn new(name: &str) -> Self {
+        Self {
+            graph: Graph::new(name, 17),
+            rng: ChaCha8Rng::seed_from_u64(1),
+        }
+    }
+
+    fn input(&mut self, name: &str, dims: &[usize]) -> ValueId {
+        let open = std::iter::once(Dim::Symbol("N".into()));
+        let shape = open.chain(dims.iter().map(|&dim| Dim::Known(dim)));
+        self.graph.add_input(name, DType::F32, shape.collect())
+    }
+
+    fn push(&mut self, name: &str, op: Op, inputs: &[ValueId]) -> ValueId {
+        self.graph.push(name, op, inputs).expect("the shapes fit")
+    }
+
+    fn weight(&mut self, name: &str, dims: &[usize]) -> ValueId {
+        let fan_in: usize = dims[1..].iter().product();
+        let scale = (6.0 / fan_in as f32).sqrt();
+        let count = dims.iter().product();
+        let values = (0..count).map(|_| (self.rng.random::<f32>() * 2.0 - 1.0) * scale);
+        let tensor = Tensor::f32(dims.to_vec(), values.collect()).expect("as many as elements");
+        self.graph.add_constant(name, tensor)
+    }
+
+    /// A convolution over any number of axes, padded by half its kernel.
+    fn conv(
+        &mut self,
+        name: &str,
+        x: ValueId,
+        (from, to): (usize, usize),
+        (kernel, stride): (&[usize], usize),
+    ) -> ValueId {
+        let dims: Vec<usize> = [to, from]
+            .into_iter()
+            .chain(kernel.iter().copied())
+            .collect();
+        let weight = self.weight(&format!("{name}.weight"), &dims);
+        let half: Vec<usize> = kernel.iter().map(|k| k / 2).collect();
+        let op = Conv {
+            kernel: kernel.to_vec(),
+            strides: vec![stride; kernel.len()],
+            pads: [&half[..], &half[..]].concat(),
+            dilations: vec![1; kernel.len()],
+            group: 1,
+        };
+        self.push(name, op.into(), &[x, weight])
+    }
+
+    fn relu(&mut self, name: &str, x: ValueId) -> ValueId {
+        self.push(&format!("{name}.relu"), Relu.into(), &[x])
+    }
+
+    fn dense(&mut self, name: &str, x: ValueId, (from, to): (usize, usize)) -> ValueId {
+        let weight = self.weight(&format!("{name}.weight"), &[to, from]);
+        let op = Gemm {
+            alpha: 1.0,
+            beta: 1.0,
+            trans_a: false,
+            trans_b: true,
+        };
+        self.push(name, op.into(), &[x, weight])
+    }
+
+    fn pooled(&mut self, x: ValueId) -> ValueId {
+        let x = self.push("pool", GlobalAveragePool.into(), &[x]);
+        self.push("flat", Flatten { axis: 1 }.into(), &[x])
+    }
+
+    fn finish(mut self, outputs: &[ValueId]) -> Vec<u8> {
+        for &output in outputs {
+            self.graph.add_output(output);
+        }
+        onnx_graph::write(&self.graph).expect("the network is written")
+    }
+}
+
+/// A network with two inputs: `image [N, 3, 8, 8]` and `side [N, 6]`, and one output of four values,
+/// `head_out`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn two_input_model() -> Vec<u8> {
+    let mut net = Network::new("two_inputs");
+    let image = net.input("image", &[3, 8, 8]);
+    let side = net.input("side", &[6]);
+    let x = net.conv("conv1", image, (3, 16), (&[3, 3], 1));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[3, 3], 2));
+    let x = net.relu("conv2", x);
+    let x = net.pooled(x);
+    let y = net.dense("side1", side, (6, 12));
+    let y = net.relu("side1", y);
+    let both = net.push("both", Concat { axis: 1 }.into(), &[x, y]);
+    let head = net.dense("head", both, (28, 4));
+    net.finish(&[head])
+}
+
+/// A network over sounds: `x [N, 1, 256]`, and the probabilities of four classes.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn audio_model() -> Vec<u8> {
+    let mut net = Network::new("audio");
+    let x = net.input("x", &[1, 256]);
+    let x = net.conv("conv1", x, (1, 16), (&[9], 4));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 24), (&[5], 2));
+    let x = net.relu("conv2", x);
+    let x = net.pooled(x);
+    let x = net.dense("head", x, (24, 4));
+    let y = net.push("softmax", Softmax { axis: 1 }.into(), &[x]);
+    net.finish(&[y])
+}
+
+/// A segmentation network: `x [N, 3, 16, 16]`, and logits of three classes for each pixel.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn segmentation_model() -> Vec<u8> {
+    let mut net = Network::new("segmenter");
+    let x = net.input("x", &[3, 16, 16]);
+    let x = net.conv("conv1", x, (3, 16), (&[3, 3], 1));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[3, 3], 1));
+    let x = net.relu("conv2", x);
+    let y = net.conv("head", x, (16, 3), (&[1, 1], 1));
+    net.finish(&[y])
+}
+
+/// A detector's shape: `x [N, 3, 16, 16]`, and the outputs `boxes_out [N, 8, 8, 8]` and
+/// `scores_out [N, 3, 8, 8]`.
+///
+/// # Panics
+/// Never, unless the graph is refused.
+#[must_use]
+pub fn detector_model() -> Vec<u8> {
+    let mut net = Network::new("detector");
+    let x = net.input("x", &[3, 16, 16]);
+    let x = net.conv("conv1", x, (3, 16), (&[3, 3], 2));
+    let x = net.relu("conv1", x);
+    let x = net.conv("conv2", x, (16, 16), (&[3, 3], 1));
+    let x = net.relu("conv2", x);
+    let boxes = net.conv("boxes", x, (16, 8), (&[1, 1], 1));
+    let logits = net.conv("logits", x, (16, 3), (&[1, 1], 1));
+    let scores = net.push("scores", Sigmoid.into(), &[logits]);
+    net.finish(&[boxes, scores])
+}
+
+/// Writes an array of floats as NumPy does.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_npy(path: &Path, shape: &[usize], values: &[f32]) {
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder is made");
+    fs::write(path, npy(shape, values)).expect("an array is written");
+}
+
+fn npy(shape: &[usize], values: &[f32]) -> Vec<u8> {
+    let dims: String = shape.iter().map(|dim| format!("{dim}, ")).collect();
+    let header = format!("{{'descr': '<f4', 'fortran_order': False, 'shape': ({dims}), }}\n");
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(values.iter().flat_map(|value| value.to_le_bytes()));
+    out
+}
+
+/// Writes an archive of arrays as NumPy does.
+///
+/// # Panics
+/// When it cannot be written.
+pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], Vec<f32>)]) {
+    fs::create_dir_all(path.parent().expect("a file has a folder")).expect("a folder is made");
+    let file = fs::File::create(path).expect("an archive is made");
+    let mut zip = zip::ZipWriter::new(file);
+    for (name, shape, values) in arrays {
+        let options = zip::write::FileOptions::default();
+        zip.start_file(format!("{name}.npy"), options)
+            .expect("a member begins");
+        zip.write_all(&npy(shape, values))
+            .expect("a member is written");
+    }
+    zip.finish().expect("an archive is finished");
+}
+
+/// Seeded values between -1 and 1.
+#[must_use]
+pub fn noise(count: usize, seed: u64) -> Vec<f32> {
+    let mut rng = ChaCha8Rng::seed_from_u64(seed);
+    (0..count)
+        .map(|_| rng.random::<f32>() * 2.0 - 1.0)
+        .collect()
+}

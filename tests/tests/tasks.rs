@@ -1,0 +1,270 @@
+//! Whole runs of networks that are no image classifiers, and with the user's own commands. The
+//! networks are small and have random weights, which a run follows as well as trained ones.
+
+use std::fs;
+use std::process::Output;
+
+use graphprune_tests::{
+    Sandbox, TINY, audio_model, detector_model, noise, segmentation_model, two_input_model,
+    write_npy, write_npz, zoo_bytes,
+};
+use serde_json::Value;
+
+/// Settings of a run that takes seconds, without data and strategy.
+fn settings() -> String {
+    let own: Vec<&str> = TINY
+        .lines()
+        .filter(|line| !line.starts_with("data =") && !line.starts_with("strategy ="))
+        .collect();
+    let own = own.join("\n").replace("batch = 50", "batch = 16");
+    format!("{own}\n[importance]\nimages = 32\nprojections = 1\n[repair]\nimages = 16\n")
+}
+
+fn sandbox(model: &[u8]) -> Sandbox {
+    let sandbox = Sandbox::new();
+    fs::write(sandbox.path("net.onnx"), model).unwrap();
+    fs::write(sandbox.path("tiny.toml"), settings()).unwrap();
+    sandbox
+}
+
+fn prune(sandbox: &Sandbox, data: &str, more: &[&str]) -> Output {
+    let mut args = vec![
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--out",
+        "run",
+        "--macs",
+        "0.7",
+        "--data",
+    ];
+    args.push(data);
+    args.extend(more);
+    sandbox.run(&args)
+}
+
+fn report(sandbox: &Sandbox) -> Value {
+    serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap()
+}
+
+/// Expects a finished run of a task whose networks are compared by `score`.
+fn check(sandbox: &Sandbox, output: &Output, task: &str, score: &str) -> Value {
+    sandbox.check_result(output, "run");
+    let report = report(sandbox);
+    assert_eq!(report["header"]["task"], task);
+    assert_eq!(report["header"]["score"]["name"], score);
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains(&format!("test {score}")), "{table}");
+    for row in report["rows"].as_array().unwrap() {
+        let tested = row["test_accuracy"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&tested), "{row}");
+    }
+    report
+}
+
+fn tested(report: &Value, label: &str) -> f64 {
+    let rows = report["rows"].as_array().unwrap();
+    let row = rows.iter().find(|row| row["label"] == label).unwrap();
+    row["test_accuracy"].as_f64().unwrap()
+}
+
+#[test]
+fn a_network_with_two_inputs_follows_its_original_without_labels() {
+    let sandbox = sandbox(&two_input_model());
+    for seed in 0..40u64 {
+        let arrays: [(&str, &[usize], Vec<f32>); 2] = [
+            ("image", &[3, 8, 8], noise(192, seed)),
+            ("side", &[1, 6], noise(6, 100 + seed)),
+        ];
+        write_npz(&sandbox.path(&format!("data/{seed:02}.npz")), &arrays);
+    }
+    let output = prune(&sandbox, "npz:data", &[]);
+    let report = check(&sandbox, &output, "follow", "fidelity");
+    assert_eq!(tested(&report, "original"), 1.0, "it follows itself");
+    let pruned = tested(&report, "pruned");
+    assert!(pruned > 0.0 && pruned < 1.0, "{pruned}");
+}
+
+#[test]
+fn a_network_over_sounds_is_pruned_by_its_decisions() {
+    let sandbox = sandbox(&audio_model());
+    fs::create_dir(sandbox.path("sounds")).unwrap();
+    let spec = hound::WavSpec {
+        channels: 1,
+        sample_rate: 8000,
+        bits_per_sample: 16,
+        sample_format: hound::SampleFormat::Int,
+    };
+    for seed in 0..40u64 {
+        let path = sandbox.path(&format!("sounds/{seed:02}.wav"));
+        let mut writer = hound::WavWriter::create(path, spec).unwrap();
+        for value in noise(300, seed) {
+            writer.write_sample((value * 30_000.0) as i16).unwrap();
+        }
+        writer.finalize().unwrap();
+    }
+    let output = prune(&sandbox, "wav:sounds", &[]);
+    check(&sandbox, &output, "follow", "fidelity");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("(classes)"), "{stderr}");
+}
+
+#[test]
+fn a_detector_follows_the_outputs_that_are_named() {
+    let sandbox = sandbox(&detector_model());
+    for seed in 0..40u64 {
+        let path = sandbox.path(&format!("data/{seed:02}.npy"));
+        write_npy(&path, &[3, 16, 16], &noise(768, seed));
+    }
+    let output = prune(&sandbox, "npy:data", &[]);
+    let report = check(&sandbox, &output, "follow", "fidelity");
+    let figures = report["rows"][1]["figures"].as_array().unwrap();
+    let names: Vec<&str> = figures
+        .iter()
+        .map(|of| of["name"].as_str().unwrap())
+        .collect();
+    assert_eq!(names, ["boxes_out", "scores_out"]);
+
+    fs::remove_dir_all(sandbox.path("run")).unwrap();
+    let output = prune(&sandbox, "npy:data", &["--output", "boxes_out=values:2"]);
+    let report = check(&sandbox, &output, "follow", "fidelity");
+    assert_eq!(report["rows"][1]["figures"].as_array().unwrap().len(), 1);
+    fs::remove_dir_all(sandbox.path("run")).unwrap();
+    let refused = prune(&sandbox, "npy:data", &["--output", "masks"]);
+    let stderr = String::from_utf8_lossy(&refused.stderr);
+    assert!(
+        stderr.contains("no output of floats 'masks'; it has 'boxes_out', 'scores_out'"),
+        "{stderr}"
+    );
+}
+
+#[test]
+fn a_segmentation_network_is_scored_by_its_masks() {
+    let sandbox = sandbox(&segmentation_model());
+    for (index, seed) in (0..40u64).enumerate() {
+        let image = noise(768, seed);
+        // The class follows the first two channels.
+        let class = |at: usize| match (image[at] > 0.0, image[256 + at] > 0.0) {
+            (true, _) => 0.0,
+            (false, true) => 1.0,
+            (false, false) => 2.0,
+        };
+        let mask: Vec<f32> = (0..256).map(class).collect();
+        write_npy(
+            &sandbox.path(&format!("data/x/{index:02}.npy")),
+            &[3, 16, 16],
+            &image,
+        );
+        let path = sandbox.path(&format!("data/head_out/{index:02}.npy"));
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, integers(&mask)).unwrap();
+    }
+    let output = prune(&sandbox, "npy:data", &["--task", "segmentation"]);
+    let report = check(&sandbox, &output, "segmentation", "mean IoU");
+    let table = String::from_utf8_lossy(&output.stdout).into_owned();
+    assert!(table.contains("pixel accuracy"), "{table}");
+    assert!(tested(&report, "pruned") > 0.0);
+}
+
+/// A mask of 16 x 16 bytes as NumPy writes it.
+fn integers(mask: &[f32]) -> Vec<u8> {
+    let header = "{'descr': '|u1', 'fortran_order': False, 'shape': (16, 16), }\n";
+    let mut out = b"\x93NUMPY\x01\x00".to_vec();
+    out.extend((header.len() as u16).to_le_bytes());
+    out.extend(header.as_bytes());
+    out.extend(mask.iter().map(|&class| class as u8));
+    out
+}
+
+#[test]
+fn values_are_fitted_relative_to_their_spread() {
+    let sandbox = sandbox(&two_input_model());
+    for seed in 0..40u64 {
+        let side = noise(6, 100 + seed);
+        let target: Vec<f32> = side[..4].iter().map(|value| value * 3.0).collect();
+        let arrays: [(&str, &[usize], Vec<f32>); 3] = [
+            ("image", &[3, 8, 8], noise(192, seed)),
+            ("side", &[6], side),
+            ("target", &[4], target),
+        ];
+        write_npz(&sandbox.path(&format!("data/{seed:02}.npz")), &arrays);
+    }
+    let output = prune(&sandbox, "npz:data", &["--task", "regression"]);
+    check(&sandbox, &output, "regression", "fit");
+}
+
+/// A sandbox with a detector, its data, and a script of the user.
+fn with_script(script: &str) -> Sandbox {
+    let sandbox = sandbox(&detector_model());
+    for seed in 0..40u64 {
+        let path = sandbox.path(&format!("data/{seed:02}.npy"));
+        write_npy(&path, &[3, 16, 16], &noise(768, seed));
+    }
+    fs::write(sandbox.path("own.sh"), script).unwrap();
+    sandbox
+}
+
+#[test]
+fn the_users_score_decides_and_a_failure_costs_one_candidate() {
+    // The score is the size of the file, and calls are counted. The second one, of the first
+    // candidate, prints nonsense.
+    let script = "echo x >> calls\nn=$(wc -l < calls)\n[ $n -eq 2 ] && echo none && exit 0\n\
+                  echo \"{\\\"score\\\": $(wc -c < \"$1\")}\"\n";
+    let sandbox = with_script(script);
+    let output = prune(&sandbox, "npy:data", &["--score-with", "sh own.sh {model}"]);
+    sandbox.check_result(&output, "run");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(stderr.contains("--score-with printed 'none'"), "{stderr}");
+    assert!(stderr.contains("the candidate is passed over"), "{stderr}");
+    let report = report(&sandbox);
+    assert_eq!(report["header"]["score"]["name"], "score");
+    let bytes = fs::metadata(sandbox.path("run/pruned.onnx")).unwrap().len();
+    assert_eq!(tested(&report, "pruned"), bytes as f64);
+    let calls = fs::read_to_string(sandbox.path("calls"))
+        .unwrap()
+        .lines()
+        .count();
+    // A resumed run asks for no score again.
+    let again = sandbox.run(&["prune", "--out", "run", "--resume"]);
+    sandbox.check_result(&again, "run");
+    let later = fs::read_to_string(sandbox.path("calls"))
+        .unwrap()
+        .lines()
+        .count();
+    assert_eq!(calls, later);
+}
+
+#[test]
+fn a_score_command_that_fails_for_the_original_ends_the_run_with_its_reason() {
+    let sandbox = with_script("echo no labels here >&2; exit 3\n");
+    let output = prune(&sandbox, "npy:data", &["--score-with", "sh own.sh {model}"]);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    for part in [
+        "original: the command of --score-with failed",
+        "no labels here",
+    ] {
+        assert!(stderr.contains(part), "no '{part}' in {stderr}");
+    }
+    assert!(!sandbox.path("run").exists());
+}
+
+#[test]
+fn the_users_training_is_taken_and_another_network_refused() {
+    let sandbox = with_script("cp \"$1\" \"$2\"\n");
+    let own = ["--train-with", "sh own.sh {model} {out}"];
+    let output = prune(&sandbox, "npy:data", &own);
+    check(&sandbox, &output, "follow", "fidelity");
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    assert!(!stderr.contains("fine-tuning (knapsack"), "{stderr}");
+
+    fs::remove_dir_all(sandbox.path("run")).unwrap();
+    fs::write(sandbox.path("other.onnx"), zoo_bytes("shapes_net")).unwrap();
+    fs::write(sandbox.path("own.sh"), "cp other.onnx \"$2\"\n").unwrap();
+    let output = prune(&sandbox, "npy:data", &own);
+    assert_eq!(output.status.code(), Some(1));
+    let stderr = String::from_utf8_lossy(&output.stderr);
+    let reason = "--train-with changed the network: its inputs have other names, types or sizes";
+    assert!(stderr.contains(reason), "{stderr}");
+}
