@@ -14,9 +14,10 @@ use crate::output::{note, say, say_part};
 
 /// Measure the latency of models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json\n  graphprune measure original.onnx pruned.onnx --at-most 0.7x   (exit code 3 when a model is slower)"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune measure model.onnx\n  \
+    graphprune measure model.onnx runs/a/pruned.onnx --device local --json\n  \
+    graphprune measure model.onnx runs/a/pruned.onnx --at-most 0.9x")]
 pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
