@@ -17,7 +17,8 @@ const IN_CHECKOUT: &str = ".deps/onnxruntime";
 const PROBE_TIME: Duration = Duration::from_secs(60);
 
 /// Finds the library: the one named, otherwise the one in ORT_DYLIB_PATH, otherwise one next to
-/// this program, otherwise that of the checkout this program was built in.
+/// this program, otherwise that of the Python environment that it is installed in, otherwise that
+/// of the checkout this program was built in.
 pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     let variable = std::env::var_os("ORT_DYLIB_PATH").filter(|path| !path.is_empty());
     let (path, from) = match (named, variable) {
@@ -30,6 +31,7 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
                 .ancestors()
                 .map(|folder| folder.join(IN_CHECKOUT).join(LIBRARY));
             let path = std::iter::once(beside.clone())
+                .chain(in_environment(&own))
                 .chain(in_checkout)
                 .find(|path| path.is_file())
                 .unwrap_or(beside);
@@ -45,6 +47,19 @@ pub fn find_library(named: Option<&Path>) -> anyhow::Result<PathBuf> {
     // The worker runs in another folder.
     path.canonicalize()
         .with_context(|| format!("resolving {}", path.display()))
+}
+
+/// The library in the wheel `onnxruntime` of the Python environment whose `bin` holds `own`.
+fn in_environment(own: &Path) -> Option<PathBuf> {
+    let root = own.parent()?.parent()?;
+    let pythons = std::fs::read_dir(root.join("lib")).ok()?.flatten();
+    let folders = pythons.map(|python| python.path().join("site-packages/onnxruntime/capi"));
+    let files = folders.filter_map(|folder| std::fs::read_dir(folder).ok());
+    let mut paths = files.flat_map(|files| files.flatten().map(|file| file.path()));
+    paths.find(|path| {
+        let name = path.file_name().unwrap_or_default();
+        name.to_string_lossy().starts_with(LIBRARY)
+    })
 }
 
 /// Finds the folder of the boards' firmware, as [`agent_protocol::firmware_folder`] says.

@@ -163,6 +163,8 @@ fn compare(device: &mut Device, old: &Model, new: &Model, count: usize) -> Vec<J
         folder: &folder,
         baseline: None,
         config: SeriesConfig::default(),
+        adds: false,
+        largest_growth: None,
     };
     let saved = guard
         .turn(device, old, |_, _| {})

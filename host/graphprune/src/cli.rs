@@ -40,5 +40,6 @@ pub enum Command {
     BenchStatistics(commands::bench::StatisticsArgs),
     Device(commands::device::Args),
     Config(commands::config::Args),
+    Example(commands::example::Args),
     Completions(commands::completions::Args),
 }

@@ -1,80 +1,8 @@
-//! `graphprune`: prune a CNN for one device by measured latency.
-//!
-//! This binary holds messages and wiring only: a file per sub-command, the progress bars, the
-//! exit codes. The work is done by the `pipeline` crate.
+//! The program `graphprune`: everything but what computes with libtorch.
 #![forbid(unsafe_code)]
-#![deny(clippy::print_stdout, clippy::print_stderr)]
-
-mod cli;
-mod commands;
-mod exit;
-mod options;
-mod output;
-mod progress;
-mod stop;
-mod task_options;
-mod waiting;
 
 use std::process::ExitCode;
 
-use clap::{CommandFactory as _, Parser as _};
-use tracing_subscriber::EnvFilter;
-
-use cli::{Cli, Command};
-use output::note;
-
 fn main() -> ExitCode {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error"));
-    tracing_subscriber::fmt()
-        .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        // It would report them on standard error, which is what fails.
-        .log_internal_errors(false)
-        .init();
-    let command = match Cli::try_parse() {
-        Ok(cli) => cli.command,
-        Err(message) => return not_a_command(&message),
-    };
-    let code = run(command).unwrap_or_else(|error| {
-        note!("error: {}", output::with_causes(&error));
-        ExitCode::from(exit::of_error(&error))
-    });
-    output::conclude(code)
-}
-
-/// Prints clap's message: help and the version on standard output, wrong usage on standard error.
-fn not_a_command(message: &clap::Error) -> ExitCode {
-    let printed = message.print();
-    if !message.use_stderr() {
-        output::keep(printed);
-    }
-    let code = u8::try_from(message.exit_code()).unwrap_or(exit::USAGE);
-    output::conclude(ExitCode::from(code))
-}
-
-fn run(command: Command) -> anyhow::Result<ExitCode> {
-    match command {
-        Command::Inspect(args) => commands::inspect::run(&args),
-        Command::Prune(args) => commands::prune::run(&args),
-        Command::Apply(args) => commands::apply::run(&args),
-        Command::Diff(args) => commands::diff::run(&args),
-        Command::Plan(args) => commands::plan::run(&args),
-        Command::Quantize(args) => commands::quantize::run(&args),
-        Command::Pack(args) => commands::pack::run(&args),
-        Command::Unpack(args) => commands::unpack::run(&args),
-        Command::Train(args) => commands::stage::train(&args),
-        Command::Search(args) => commands::stage::search(&args),
-        Command::Finetune(args) => commands::stage::finetune(&args),
-        Command::Export(args) => commands::stage::export(&args),
-        Command::Measure(args) => commands::measure::run(&args),
-        Command::Predict(args) => commands::predict::run(&args),
-        Command::Explain(args) => commands::explain::run(&args),
-        Command::Measurements(args) => commands::measurements::run(&args),
-        Command::Report(args) => commands::report::run(&args),
-        Command::Bench(args) => commands::bench::run(&args),
-        Command::BenchStatistics(args) => commands::bench::statistics(&args),
-        Command::Device(args) => commands::device::run(args),
-        Command::Config(args) => commands::config::run(&args),
-        Command::Completions(args) => commands::completions::run(&args, &mut Cli::command()),
-    }
+    graphprune::start()
 }

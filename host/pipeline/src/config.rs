@@ -254,6 +254,9 @@ impl RunConfig {
             }
             self.data = Some(DataSpec::new(Source::Shapes));
         }
+        if let Some(data) = &self.data {
+            self.augment.get_or_insert_with(|| data.default_augment());
+        }
         self.settle_recipe();
         Ok(self)
     }

@@ -21,6 +21,7 @@ mod environment;
 mod episodes;
 mod error;
 mod evidence;
+mod example;
 mod explain;
 mod external;
 mod folder;
@@ -69,6 +70,7 @@ pub use diff::{DiffSide, GroupDiff, NetworkDiff, diff};
 pub use dry_run::{PlanLine, RunPlan, dry_run};
 pub use episodes::{EpisodeRecord, Timings};
 pub use error::PipelineError;
+pub use example::{Example, example};
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inputs::width_space;
@@ -76,7 +78,7 @@ pub use inspect::{
     BoardInspection, FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo,
     board_by_name, inspect, inspect_model, zoo_networks,
 };
-pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models};
+pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models, measure_on_board};
 pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};
 pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, load_model, read_model_file};

@@ -86,8 +86,6 @@ pub struct MeasureFiles<'a> {
     pub files: &'a [PathBuf],
     /// Sizes of inputs that the models leave open.
     pub input_sizes: &'a [InputSize],
-    /// Images that calibrate networks in floats for a bare-metal board.
-    pub data: Option<&'a ClassifierData>,
     /// How much is sampled.
     pub effort: SamplingEffort,
 }
@@ -96,12 +94,23 @@ pub struct MeasureFiles<'a> {
 ///
 /// # Errors
 /// When a file cannot be read, a size is for no input, or no device can measure.
-pub fn measure_models(
+pub fn measure_models(what: &MeasureFiles<'_>) -> Result<MeasuredOn, PipelineError> {
+    let read = |file: &PathBuf| Model::read(file.display().to_string(), file);
+    let models: Result<Vec<Model>, _> = what.files.iter().map(read).collect();
+    measure(what, models?)
+}
+
+/// Measures ONNX files on a bare-metal board, networks in floats after quantising them on training
+/// images of `data`. It computes with libtorch.
+///
+/// # Errors
+/// As [`measure_models`]; also when the device is no board, or the data do not fit a network.
+pub fn measure_on_board(
     what: &MeasureFiles<'_>,
+    data: &ClassifierData,
     reporter: &mut dyn Reporter,
 ) -> Result<MeasuredOn, PipelineError> {
-    let board = board_of(what.device)?;
-    if board.is_none() && what.data.is_some() {
+    if board_of(what.device)?.is_none() {
         return Err(ConfigError::value(
             "data",
             "images calibrate networks for bare-metal boards, and the device is none",
@@ -110,11 +119,12 @@ pub fn measure_models(
     }
     let mut models = Vec::new();
     for file in what.files {
-        models.push(match (&board, what.data) {
-            (Some(_), Some(data)) => on_board(file, what, data, reporter)?,
-            _ => Model::read(file.display().to_string(), file)?,
-        });
+        models.push(on_board(file, what, data, reporter)?);
     }
+    measure(what, models)
+}
+
+fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, PipelineError> {
     let (profile, members) = members(what.device.resolve()?, Ok)?;
     let mut models = with_input_sizes(models, what.input_sizes)?;
     let mut fleet = Fleet::start(members, FleetConfig::default())?;

@@ -1,5 +1,7 @@
 //! The guard: measures one model on one device, compares it with the baseline and judges it.
 
+use std::time::Instant;
+
 use latency::{DeviceInfo, Key, LatencyError, LatencySource, Measurement, Model, Origin, Profile};
 
 use crate::Verdict;
@@ -43,6 +45,10 @@ pub struct Guard<'a> {
     pub baseline: Option<&'a Baseline>,
     /// Settings of the series.
     pub config: SeriesConfig,
+    /// Whether a model that the baseline lacks is to be added to it, which is no failure.
+    pub adds: bool,
+    /// Largest relative growth of a file; any where there is none.
+    pub largest_growth: Option<f64>,
 }
 
 /// The two sides of a comparison.
@@ -68,6 +74,7 @@ impl Guard<'_> {
         model: &Model,
         progress: impl FnMut(usize, Option<Change>),
     ) -> Result<Turn, LatencyError> {
+        let started = Instant::now();
         let info = device.source.describe();
         let sides = self.sides(model, &info, &device.profile);
         let pair = ModelPair {
@@ -83,6 +90,7 @@ impl Guard<'_> {
         };
         let mut compared = self.compared(&sides, &series, &info);
         compared.device.clone_from(&device.name);
+        compared.seconds = started.elapsed().as_secs_f64();
         if let Some(error) = error {
             compared.notes.insert(0, error);
         }
@@ -130,7 +138,8 @@ impl Guard<'_> {
     fn compared(&self, sides: &Sides<'_>, series: &Series, info: &DeviceInfo) -> Compared {
         let median_ns = series.median_ns();
         let mut notes = rejections(series);
-        if let (Some(baseline), None) = (self.baseline, sides.old) {
+        let is_added = self.adds && sides.old.is_none();
+        if let (Some(baseline), None, false) = (self.baseline, sides.old, is_added) {
             let known: Vec<&str> = baseline.entries.iter().map(|e| e.model.as_str()).collect();
             notes.push(format!(
                 "the baseline has no entry for it on this device with these settings (it has {}); save it with --save-baseline",
@@ -153,7 +162,32 @@ impl Guard<'_> {
                 );
             }
         }
+        let bytes = sides.model.onnx().len();
+        let before = sides.reference.as_ref().map(|old| old.onnx().len());
+        let growth = before.map(|before| bytes as f64 / before.max(1) as f64 - 1.0);
+        let mut verdict = match (median_ns, self.baseline, change) {
+            (None, ..) => Verdict::Unmeasured,
+            (Some(_), None, _) => Verdict::NoBaseline,
+            (Some(_), Some(_), None) if is_added => Verdict::NoBaseline,
+            (Some(_), Some(_), None) => Verdict::Uncompared,
+            (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
+        };
+        if let (Some(growth), Some(most), Some(before)) = (growth, self.largest_growth, before)
+            && growth > most
+        {
+            notes.push(format!(
+                "the file has {bytes} bytes, {:+.1} % over the baseline's {before}; {:.1} % are allowed",
+                growth * 100.0,
+                most * 100.0
+            ));
+            if matches!(verdict, Verdict::Fine | Verdict::Improved) {
+                verdict = Verdict::Grown;
+            }
+        }
         Compared {
+            bytes,
+            baseline_bytes: before,
+            seconds: 0.0,
             model: sides.model.name().to_owned(),
             device: String::new(),
             device_id: sides.key.device.clone(),
@@ -166,12 +200,7 @@ impl Guard<'_> {
                 .and_then(|entry| latency::stats::median(&entry.medians_ns)),
             change,
             interleaved: sides.reference.is_some(),
-            verdict: match (median_ns, self.baseline, change) {
-                (None, ..) => Verdict::Unmeasured,
-                (Some(_), None, _) => Verdict::NoBaseline,
-                (Some(_), Some(_), None) => Verdict::Uncompared,
-                (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
-            },
+            verdict,
             notes,
             statistics: None,
         }

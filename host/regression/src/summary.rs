@@ -18,6 +18,12 @@ pub struct Compared {
     pub device_id: String,
     /// The digest of the model.
     pub sha256: String,
+    /// Bytes of the model's file.
+    pub bytes: usize,
+    /// Bytes of the baseline's, if it was kept.
+    pub baseline_bytes: Option<usize>,
+    /// How long the comparison took, seconds.
+    pub seconds: f64,
     /// Median latency, ns; `None` if the model could not be measured.
     pub median_ns: Option<f64>,
     /// The 95 % interval of the latency over worker processes, ns.
@@ -46,6 +52,9 @@ impl Compared {
             device: device.to_owned(),
             device_id: String::new(),
             sha256: model.sha256().to_string(),
+            bytes: model.onnx().len(),
+            baseline_bytes: None,
+            seconds: 0.0,
             median_ns: None,
             median_ci95_ns: None,
             processes: 0,
@@ -66,6 +75,10 @@ pub struct Summary {
     pub all: Vec<Compared>,
     /// The largest relative change that is not a regression.
     pub threshold: f64,
+    /// Name of the baseline, if there is one.
+    pub baseline: Option<String>,
+    /// Label of the run.
+    pub label: String,
     /// The error that ended the run early.
     pub failure: Option<String>,
 }

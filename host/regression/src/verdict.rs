@@ -18,6 +18,8 @@ pub enum Verdict {
     Improved,
     /// Slower by more than the threshold and by more than noise.
     Regressed,
+    /// No slower than the threshold allows, but its file is larger than another one allows.
+    Grown,
     /// Noise hides a change as large as the threshold.
     Undecided,
 }
@@ -47,13 +49,14 @@ impl Severity {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 8] = [
         Self::Unmeasured,
         Self::NoBaseline,
         Self::Uncompared,
         Self::Fine,
         Self::Improved,
         Self::Regressed,
+        Self::Grown,
         Self::Undecided,
     ];
 
@@ -61,7 +64,7 @@ impl Verdict {
     pub fn severity(self) -> Severity {
         match self {
             Self::NoBaseline | Self::Fine | Self::Improved => Severity::Success,
-            Self::Regressed => Severity::Failure,
+            Self::Regressed | Self::Grown => Severity::Failure,
             Self::Unmeasured | Self::Uncompared | Self::Undecided => Severity::Error,
         }
     }
@@ -75,6 +78,7 @@ impl Verdict {
             Self::Fine => "fine",
             Self::Improved => "improved",
             Self::Regressed => "regressed",
+            Self::Grown => "grown",
             Self::Undecided => "undecided",
         }
     }
@@ -94,6 +98,7 @@ impl std::fmt::Display for Verdict {
             Self::Fine => "fine",
             Self::Improved => "improved",
             Self::Regressed => "REGRESSED",
+            Self::Grown => "FILE GREW",
             Self::Undecided => "too noisy to decide",
         })
     }

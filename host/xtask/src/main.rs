@@ -1,4 +1,4 @@
-//! Developer commands: `cargo xtask setup | demo | test | agents | firmware | check | fuzz |
+//! Developer commands: `cargo xtask setup | demo | test | agents | firmware | dist | check | fuzz |
 //! bench | arena | zoo | bridge`.
 //!
 //! Invariants: this package builds without libtorch and ONNX Runtime, because it installs them;
@@ -16,6 +16,7 @@ mod bridge;
 mod check;
 mod debian;
 mod demo;
+mod dist;
 mod firmware;
 mod fuzz;
 mod output;
@@ -58,6 +59,8 @@ enum Command {
     Agents(agents::Options),
     /// Build the firmware of bare-metal boards, into `.deps/firmware`
     Firmware(firmware::Options),
+    /// Build what a user installs, into `target/dist`: a tarball, a wheel, a file for a container
+    Dist(dist::Options),
     /// Check the architecture and the rules for sources
     Check(check::Options),
     /// Run the fuzz targets
@@ -85,6 +88,7 @@ fn main() -> ExitCode {
         Command::Test(options) => test::run(&checkout, options),
         Command::Agents(options) => agents::run(&checkout, options),
         Command::Firmware(options) => firmware::run(&checkout, options),
+        Command::Dist(options) => dist::run(&checkout, options),
         Command::Check(options) => check::run(&checkout, options),
         Command::Fuzz(options) => fuzz::run(&checkout, *options),
         Command::Bench { more } => bench::run(&checkout, more),

@@ -15,8 +15,9 @@ use crate::output::say;
 #[command(
     group(ArgGroup::new("kept").required(true).args(["keep", "widths", "plan"])),
     after_help = "The outputs of the file are those of the original with the dropped channels set to zero.\n\n\
-    Examples:\n  graphprune apply model.onnx --keep 0.5 --out half.onnx\n  \
-    graphprune apply net.onnx --widths 16,8,0,32,24 --out cut.onnx --write-plan cut.json\n  \
+    Examples:\n  \
+    graphprune apply model.onnx --keep 0.5 --out half.onnx\n  \
+    graphprune apply model.onnx --widths 32,48,64,0,96,48 --out cut.onnx --write-plan cut.json\n  \
     graphprune apply model.onnx --plan runs/a/plan.json --out cut.onnx"
 )]
 pub struct Args {

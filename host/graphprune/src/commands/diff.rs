@@ -11,9 +11,9 @@ use crate::output::say;
 /// Compare two networks group by group: ONNX files, or the results of finished runs
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    graphprune diff model.onnx cut.onnx\n  \
-    graphprune diff runs/a runs/b\n  \
-    graphprune diff model.onnx runs/a --json")]
+    graphprune diff model.onnx half.onnx\n  \
+    graphprune diff model.onnx runs/a --json\n  \
+    graphprune diff runs/a runs/a --all")]
 pub struct Args {
     /// ONNX file or run folder
     first: PathBuf,

@@ -15,9 +15,11 @@ use crate::stop;
 
 /// Show the predicted and the measured saving of each group, with a reason if there is none.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune explain runs/a\n  graphprune explain runs/a --report why.html\n  graphprune explain original.onnx pruned.onnx --device local --json\n  graphprune explain original.onnx pruned.onnx --input-size image=1x3x224x224"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune explain runs/a\n  \
+    graphprune explain runs/a --report why.html\n  \
+    graphprune explain model.onnx runs/a/pruned.onnx --device local --json\n  \
+    graphprune explain model.onnx runs/a/pruned.onnx --input-size 1x3x32x32")]
 pub struct Args {
     /// Folder of a finished run, or the original network's ONNX file
     run: PathBuf,

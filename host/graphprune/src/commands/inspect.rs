@@ -12,9 +12,12 @@ const MOST_PINNED: usize = 20;
 
 /// Show the prunable groups of a network, its pinned channels with the reasons, and its costs.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune inspect model.onnx\n  graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  graphprune inspect open.onnx --input-size 1x3x224x224\n  graphprune inspect model.onnx --profile stm32f4-discovery   (RAM and flash on a board)\n  graphprune inspect --zoo"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune inspect model.onnx\n  \
+    graphprune inspect resnet50 --input 3x224x224 --classes 1000\n  \
+    graphprune inspect model.onnx --input-size 1x3x32x32\n  \
+    graphprune inspect model.onnx --profile stm32f4-discovery\n  \
+    graphprune inspect --zoo")]
 pub struct Args {
     /// ONNX file, or the name of a zoo network
     #[arg(required_unless_present = "zoo")]

@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use latency::stats::Interval;
 use pipeline::{
     ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn,
-    SamplingEffort, measure_models,
+    SamplingEffort, measure_models, measure_on_board,
 };
 
 use crate::exit;
@@ -16,9 +16,10 @@ use crate::progress::Terminal;
 
 /// Measure the latency of models on a device, interleaved with the first one as reference.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune measure model.onnx\n  graphprune measure original.onnx pruned.onnx --device local --json\n  graphprune measure original.onnx pruned.onnx --at-most 0.7x   (exit code 3 when a model is slower)"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune measure model.onnx\n  \
+    graphprune measure model.onnx runs/a/pruned.onnx --device local --json\n  \
+    graphprune measure model.onnx runs/a/pruned.onnx --at-most 0.9x")]
 pub struct Args {
     /// ONNX files; the first is the reference of the others
     #[arg(required = true)]
@@ -55,8 +56,46 @@ pub struct Args {
     json: bool,
 }
 
-/// Measures and prints.
+impl Args {
+    /// Whether networks in floats are calibrated first, which takes libtorch.
+    pub fn has_data(&self) -> bool {
+        self.data.is_some()
+    }
+
+    fn files(&self) -> MeasureFiles<'_> {
+        MeasureFiles {
+            device: &self.device,
+            files: &self.models,
+            input_sizes: &self.sizes.input_sizes,
+            effort: self.effort,
+        }
+    }
+}
+
+/// Measures files as they are, and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    show_limit(args)?;
+    shown(args, measure_models(&args.files())?)
+}
+
+/// Calibrates networks in floats for a board, measures them, and prints.
+pub fn run_calibrated(args: &Args) -> anyhow::Result<ExitCode> {
+    let Some(spec) = args.data.clone() else {
+        return run(args);
+    };
+    show_limit(args)?;
+    let data = ClassifierData {
+        spec,
+        normalise: args.normalise.clone(),
+        allow_skipped: false,
+    };
+    shown(
+        args,
+        measure_on_board(&args.files(), &data, &mut Terminal::new(true))?,
+    )
+}
+
+fn show_limit(args: &Args) -> anyhow::Result<()> {
     if let Some(limit) = args.at_most {
         if let (LatencyBudget::Ratio(_), [_]) = (limit, args.models.as_slice()) {
             return Err(Usage::error(format!(
@@ -66,19 +105,11 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         }
         note!("limit: {}", limit.words("the reference"));
     }
-    let data = args.data.clone().map(|spec| ClassifierData {
-        spec,
-        normalise: args.normalise.clone(),
-        allow_skipped: false,
-    });
-    let files = MeasureFiles {
-        device: &args.device,
-        files: &args.models,
-        input_sizes: &args.sizes.input_sizes,
-        data: data.as_ref(),
-        effort: args.effort,
-    };
-    let MeasuredOn { measured, failed } = measure_models(&files, &mut Terminal::new(true))?;
+    Ok(())
+}
+
+fn shown(args: &Args, on: MeasuredOn) -> anyhow::Result<ExitCode> {
+    let MeasuredOn { measured, failed } = on;
     // Device by device, each with all the models.
     let devices: Vec<&[Measured]> = measured.chunks(args.models.len()).collect();
     if args.json {

@@ -13,9 +13,10 @@ use latency::{
 
 /// List, show or export stored measurements.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune measurements list --store runs/a --valid\n  graphprune measurements show 17 --store runs/a\n  graphprune measurements export --format parquet --samples --out all.parquet --since 7d"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune measurements list --store runs/a --valid\n  \
+    graphprune measurements show 1 --store runs/a\n  \
+    graphprune measurements export --store runs/a --format parquet --samples --out all.parquet --since 7d")]
 pub struct Args {
     #[command(subcommand)]
     action: Action,

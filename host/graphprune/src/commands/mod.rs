@@ -6,6 +6,7 @@ pub mod completions;
 pub mod config;
 pub mod device;
 pub mod diff;
+pub mod example;
 pub mod explain;
 pub mod inspect;
 pub mod measure;

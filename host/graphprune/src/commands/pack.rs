@@ -17,7 +17,11 @@ use crate::stop;
 #[derive(Debug, clap::Args)]
 #[command(
     group(clap::ArgGroup::new("form").required(true).args(["lossless", "bits", "bytes", "surp", "surp_bytes"])),
-    after_help = "Examples:\n  graphprune pack resnet20.onnx --bits 4 --data cifar10:cifar-10-batches-bin\n  graphprune pack resnet20.onnx --bytes 90k --data cifar10:cifar-10-batches-bin --json\n  graphprune pack model.onnx --lossless\n  graphprune pack model.onnx --surp 0.4\n\nExit code 3: the bytes cannot be reached; no file is written."
+    after_help = "Examples:\n  \
+    graphprune pack model.onnx --bits 4 --data folder:photos\n  \
+    graphprune pack model.onnx --bytes 200k --data folder:photos --json\n  \
+    graphprune pack model.onnx --lossless\n  \
+    graphprune pack model.onnx --surp 0.4\n\nExit code 3: the bytes cannot be reached; no file is written."
 )]
 pub struct Args {
     /// ONNX file

@@ -15,9 +15,10 @@ use crate::stop;
 /// Predict the latency of a width configuration from kernels measured in isolation, and from whole
 /// networks with --learn.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune predict model.onnx --device local --keep 0.5\n  graphprune predict model.onnx --device pi4 --keep 0.5 --learn 40 --check --report predict.html\n  graphprune predict resnet20 --widths 16,8,16,16,32,12,32,32,64,24,64,64 --json"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune predict model.onnx --device local --keep 0.5\n  \
+    graphprune predict model.onnx --keep 0.5 --learn 8 --check --report predict.html\n  \
+    graphprune predict shapes_net --widths 32,48,64,32,96,48 --json")]
 pub struct Args {
     /// ONNX file, or the name of a zoo network
     model: String,

@@ -10,20 +10,17 @@ use crate::options::{RunOptions, Usage};
 use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
-use crate::waiting;
 
 /// Prune a network for a device: train, search, fine-tune, export, measure, report.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    graphprune prune resnet20.onnx --data cifar10:cifar-10-batches-bin --device local --latency 0.7x --out runs/a\n  \
-    graphprune prune model.onnx --data folder:photos --latency 12ms --config my.toml --out runs/b\n  \
+    graphprune prune model.onnx --data folder:photos --device local --latency 0.7x --config quick.toml --out runs/a\n  \
+    graphprune prune --out runs/a --resume\n  \
     graphprune prune model.onnx --data folder:photos --latency 0.8x,0.6x,0.4x --out runs/set\n  \
-    graphprune prune model.onnx --data folder:photos --latency 12ms --out runs/b --dry-run\n  \
-    graphprune prune detector.onnx --data images:photos --latency 0.7x --out runs/d\n  \
-    graphprune prune two_inputs.onnx --data npz:samples --task follow --output boxes --latency 0.7x --out runs/e\n  \
-    graphprune prune detector.onnx --data images:photos --score-with 'python map.py {model}' --latency 0.7x --out runs/f\n  \
-    graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c\n  \
-    graphprune prune --out runs/a --resume")]
+    graphprune prune model.onnx --data folder:photos --latency 0.05ms --out runs/b --dry-run\n  \
+    graphprune prune model.onnx --data images:photos/train --task follow --latency 0.7x --out runs/d\n  \
+    graphprune prune model.onnx --data folder:photos --score-with 'python score.py {model}' --latency 0.7x --out runs/e\n  \
+    graphprune prune shapes_net --data shapes --macs 0.5 --out runs/c")]
 pub struct Args {
     #[command(flatten)]
     options: RunOptions,
@@ -36,7 +33,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Runs all stages up to `stage` and prints the result.
 pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
-    waiting::asleep();
     if options.dry_run {
         return describe(options);
     }

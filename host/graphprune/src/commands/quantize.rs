@@ -19,9 +19,9 @@ use crate::stop;
 /// forms are measured next to the network in floats, and the fastest that computes nearly the same
 /// is written.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune quantize resnet20.onnx --data cifar10:cifar-10-batches-bin --device local\n  graphprune quantize model.onnx --data folder:photos --device pi4 --out model.int8.onnx --json\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written."
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune quantize model.onnx --data folder:photos --device local\n  \
+    graphprune quantize model.onnx --data folder:photos --out small.int8.onnx --json\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written.")]
 pub struct Args {
     /// ONNX file in floats
     model: PathBuf,

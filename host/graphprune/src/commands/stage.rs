@@ -11,7 +11,7 @@ use crate::options::RunOptions;
 /// Run up to the joint training of the Graph PruningNet.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
-    graphprune train resnet20.onnx --data cifar10:DIR --latency 0.7x --out runs/a\n  \
+    graphprune train model.onnx --data folder:photos --latency 0.7x --out runs/d\n  \
     graphprune train --out runs/a --resume")]
 pub struct TrainArgs {
     #[command(flatten)]

@@ -9,9 +9,9 @@ use crate::output::say;
 
 /// Unpack a network that `graphprune pack` packed.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune unpack resnet20.gpw --out resnet20.onnx\n  graphprune unpack beginning.gpw --out coarse.onnx --prefix"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune unpack model.gpw --out restored.onnx\n  \
+    graphprune unpack model.gpw --out coarse.onnx --prefix")]
 pub struct Args {
     /// Packed network
     file: PathBuf,

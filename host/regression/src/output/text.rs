@@ -19,7 +19,7 @@ const COLUMNS: [&str; 6] = [
 ];
 
 /// Milliseconds with three decimals.
-fn ms(ns: Option<f64>) -> String {
+pub(super) fn ms(ns: Option<f64>) -> String {
     ns.map_or_else(|| "-".into(), |ns| format!("{:.3}", ns / 1e6))
 }
 
@@ -27,7 +27,7 @@ fn percent(share: f64) -> String {
     format!("{:+.1} %", share * 100.0)
 }
 
-fn interval(change: Option<&Change>) -> String {
+pub(super) fn interval(change: Option<&Change>) -> String {
     change.map_or_else(
         || "-".into(),
         |c| {
@@ -79,14 +79,19 @@ pub(super) fn sentence(compared: &Compared, threshold: f64) -> String {
 impl Summary {
     /// Returns the result in a few words.
     pub fn headline(&self) -> String {
-        let count = |severity| {
+        let count = |of: &dyn Fn(Verdict) -> bool| {
             let all = self.all.iter();
-            all.filter(|c| c.verdict.severity() == severity).count()
+            all.filter(|c| of(c.verdict)).count()
         };
-        let (slower, uncompared) = (count(Severity::Failure), count(Severity::Error));
+        let slower = count(&|verdict| verdict == Verdict::Regressed);
+        let grown = count(&|verdict| verdict == Verdict::Grown);
+        let uncompared = count(&|verdict| verdict.severity() == Severity::Error);
         let mut parts = Vec::new();
         if slower > 0 {
             parts.push(format!("{slower} slower than before"));
+        }
+        if grown > 0 {
+            parts.push(format!("{grown} with a file that grew"));
         }
         if uncompared > 0 {
             parts.push(format!("{uncompared} could not be compared"));
@@ -144,7 +149,7 @@ impl Summary {
         let errors = self
             .all
             .iter()
-            .filter(|c| c.verdict.severity() == Severity::Error);
+            .filter(|c| c.verdict.severity() == Severity::Error || c.verdict == Verdict::Grown);
         let sentences: Vec<String> = errors.map(|c| sentence(c, self.threshold)).collect();
         for line in sentences.iter().chain(&self.failure) {
             let _ = write!(text, "\n- {}", line.replace('\n', " "));
@@ -180,13 +185,20 @@ mod tests {
     fn compared(verdict: Verdict) -> Compared {
         let is_compared = matches!(
             verdict,
-            Verdict::Fine | Verdict::Improved | Verdict::Regressed | Verdict::Undecided
+            Verdict::Fine
+                | Verdict::Improved
+                | Verdict::Regressed
+                | Verdict::Grown
+                | Verdict::Undecided
         );
         Compared {
             model: "net".into(),
             device: "board".into(),
             device_id: "board-1".into(),
             sha256: "00".into(),
+            bytes: 1000,
+            baseline_bytes: is_compared.then_some(900),
+            seconds: 2.5,
             median_ns: (verdict != Verdict::Unmeasured).then_some(2.1e6),
             median_ci95_ns: Some((2.0e6, 2.2e6)),
             processes: 5,
@@ -212,6 +224,8 @@ mod tests {
             all: verdicts.iter().copied().map(compared).collect(),
             threshold: 0.03,
             failure: failure.map(Into::into),
+            baseline: Some("main".into()),
+            label: "46c16f1".into(),
         }
     }
 
@@ -263,7 +277,9 @@ net on board: the device is gone
 
     #[test]
     fn every_output_and_the_exit_code_agree_on_every_verdict() {
-        use Verdict::{Fine, Improved, NoBaseline, Regressed, Uncompared, Undecided, Unmeasured};
+        use Verdict::{
+            Fine, Grown, Improved, NoBaseline, Regressed, Uncompared, Undecided, Unmeasured,
+        };
         let nothing = "measured, compared with nothing";
         check(&summary(&[Fine], None), 0, (0, 0), "no regression");
         check(
@@ -278,6 +294,12 @@ net on board: the device is gone
             3,
             (1, 0),
             "1 slower than before",
+        );
+        check(
+            &summary(&[Grown, Fine], None),
+            3,
+            (1, 0),
+            "1 with a file that grew",
         );
         for error in [Unmeasured, Uncompared, Undecided] {
             check(
@@ -306,6 +328,23 @@ net on board: the device is gone
                 .markdown()
                 .contains("no such baseline")
         );
+    }
+
+    #[test]
+    fn junit_has_the_duration_the_properties_and_the_skips() {
+        let junit = summary(&[Verdict::Regressed, Verdict::NoBaseline], None).junit();
+        let junit = junit.unwrap();
+        for part in [
+            "time=\"2.500\"",
+            "<property name=\"change\" value=\"+5.0 % (+4.0 % to +6.0 %)\"/>",
+            "<property name=\"latency_ms\" value=\"2.100\"/>",
+            "<property name=\"bytes\" value=\"1000\"/>",
+            "<property name=\"baseline\" value=\"main\"/>",
+            "<property name=\"label\" value=\"46c16f1\"/>",
+            "<skipped",
+        ] {
+            assert!(junit.contains(part), "{part}: {junit}");
+        }
     }
 
     #[test]

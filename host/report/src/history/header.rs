@@ -44,6 +44,7 @@ fn outcome(data: &HistoryData) -> Markup {
         matching.count()
     };
     let slower = count(&[RunVerdict::Regressed]);
+    let grown = count(&[RunVerdict::Grown]);
     let unclear = count(&[
         RunVerdict::Undecided,
         RunVerdict::Unmeasured,
@@ -56,6 +57,11 @@ fn outcome(data: &HistoryData) -> Markup {
         let why =
             format!("In the newest run of each model, {slower} of {total} is slower than allowed.");
         verdict(Tone::Bad, "Slower", &why)
+    } else if grown > 0 {
+        let why = format!(
+            "In the newest run of each model, {grown} of {total} has a file that grew by more than is allowed."
+        );
+        verdict(Tone::Bad, "Larger", &why)
     } else if unclear > 0 {
         let why =
             format!("In the newest run of each model, {unclear} of {total} could not be judged.");

@@ -82,17 +82,20 @@ pub enum RunVerdict {
     Improved,
     /// Slower than allowed.
     Regressed,
+    /// No slower than allowed, but its file grew by more than is allowed.
+    Grown,
     /// Too noisy for a verdict.
     Undecided,
 }
 
 impl RunVerdict {
     /// All verdicts in the order of the legends.
-    const ALL: [Self; 7] = [
+    const ALL: [Self; 8] = [
         Self::Fine,
         Self::NoBaseline,
         Self::Uncompared,
         Self::Regressed,
+        Self::Grown,
         Self::Improved,
         Self::Undecided,
         Self::Unmeasured,
@@ -106,6 +109,7 @@ impl RunVerdict {
             Self::Fine => "fine",
             Self::Improved => "faster",
             Self::Regressed => "slower",
+            Self::Grown => "file grew",
             Self::Undecided => "too noisy to decide",
         }
     }

@@ -11,9 +11,9 @@ use crate::output::{say, say_part};
 
 /// Print the results of earlier runs, or write them as a page.
 #[derive(Debug, clap::Args)]
-#[command(
-    after_help = "Examples:\n  graphprune bench history --model net\n  graphprune bench history --report history.html"
-)]
+#[command(after_help = "Examples:\n  \
+    graphprune bench history --model model\n  \
+    graphprune bench history --report history.html")]
 pub struct Args {
     /// Filter by the model's name
     #[arg(long, value_name = "NAME")]
@@ -121,6 +121,7 @@ fn run_of(past: &PastComparison) -> Run {
             Verdict::Fine => history::RunVerdict::Fine,
             Verdict::Improved => history::RunVerdict::Improved,
             Verdict::Regressed => history::RunVerdict::Regressed,
+            Verdict::Grown => history::RunVerdict::Grown,
             Verdict::Undecided => history::RunVerdict::Undecided,
         },
         notes: c.notes.clone(),

@@ -8,12 +8,13 @@ mod models;
 use std::path::PathBuf;
 use std::process::ExitCode;
 
+use clap::ArgGroup;
 use latency::stats::Interval;
 use latency::{LatencyError, Model, Patience, Resolved, percent};
 use pipeline::with_input_sizes;
 use regression::{
     Baseline, BaselineFolder, Compared, Device, Entry, Guard, GuardRun, History, SeriesConfig,
-    Summary,
+    Summary, Verdict,
 };
 
 use criterion::criterion;
@@ -27,7 +28,11 @@ use crate::output::{self, note, say, say_part};
 #[command(
     args_conflicts_with_subcommands = true,
     subcommand_negates_reqs = true,
-    after_help = "Examples:\n  graphprune bench models/ --device pi4 --save-baseline main\n  graphprune bench models/ --device pi4 --baseline main --fail-above 3%\n  graphprune bench runs/resnet20 net.onnx --baseline main --junit bench.xml --markdown summary.md --report history.html\n  graphprune bench history --model net\n\nExit codes: 0 no regression, 3 a regression, 1 something could not be measured or compared."
+    after_help = "Examples:\n  \
+    graphprune bench model.onnx runs/a --device local --save-baseline main\n  \
+    graphprune bench model.onnx --guard main --fail-above 3% --fail-growth-above 5%\n  \
+    graphprune bench runs/a model.onnx --baseline main --junit bench.xml --markdown summary.md --report history.html\n  \
+    graphprune bench history --model model\n\nExit codes: 0 no regression, 3 a regression, 1 something could not be measured or compared."
 )]
 pub struct Args {
     #[command(subcommand)]
@@ -42,6 +47,7 @@ enum Action {
 }
 
 #[derive(Debug, clap::Args)]
+#[command(group(ArgGroup::new("compared").args(["guard", "baseline"])))]
 struct MeasureArgs {
     /// ONNX files, folders of them, or runs (for their pruned network)
     #[arg(required = true, value_name = "MODEL")]
@@ -50,6 +56,10 @@ struct MeasureArgs {
     /// paths, separated by commas
     #[arg(long, default_value = "local")]
     device: String,
+    /// Compare with this baseline, and save what it lacks: the first time the whole of it, later the
+    /// models that are new
+    #[arg(long, value_name = "NAME", conflicts_with_all = ["baseline", "save_baseline"])]
+    guard: Option<String>,
     /// Compare with this baseline
     #[arg(long, value_name = "NAME")]
     baseline: Option<String>,
@@ -63,9 +73,18 @@ struct MeasureArgs {
         default_value = "3%",
         value_parser = change,
         allow_hyphen_values = true,
-        requires = "baseline"
+        requires = "compared"
     )]
     fail_above: f64,
+    /// Also fail if the file of a model grows by more than this (5%, 0.05)
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = change,
+        allow_hyphen_values = true,
+        requires = "compared"
+    )]
+    fail_growth_above: Option<f64>,
     #[command(flatten)]
     sizes: InputSizes,
     /// Folder of the baselines and the history; keep it between jobs
@@ -99,6 +118,13 @@ struct MeasureArgs {
     quiet: bool,
 }
 
+impl MeasureArgs {
+    /// The name of the baseline to compare with.
+    fn compared_with(&self) -> Option<&String> {
+        self.baseline.as_ref().or(self.guard.as_ref())
+    }
+}
+
 /// Measures, compares and reports, or prints the history.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if let Some(Action::History(args)) = &args.action {
@@ -107,6 +133,8 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let args = &args.measure;
     let mut summary = Summary {
         threshold: args.fail_above,
+        baseline: args.compared_with().cloned(),
+        label: args.label.clone().or_else(commit).unwrap_or_default(),
         ..Summary::default()
     };
     // A failure is in every file as well, or a job would read a success there.
@@ -162,9 +190,10 @@ fn write_files(args: &MeasureArgs, summary: &Summary) -> anyhow::Result<()> {
 /// Adds every comparison to the summary, up to the first failure.
 fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> {
     let folder = BaselineFolder::new(&args.folder);
-    let baseline = match &args.baseline {
-        Some(name) => Some(folder.get(name)?),
-        None => None,
+    let baseline = match (&args.baseline, &args.guard) {
+        (Some(name), _) => Some(folder.get(name)?),
+        (None, Some(name)) => folder.read(name)?,
+        (None, None) => None,
     };
     if let Some(name) = &args.save_baseline {
         // An invalid name is reported before anything is measured.
@@ -177,8 +206,8 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
     }
     let mut history = History::open(&folder)?;
     let run = GuardRun {
-        label: args.label.clone().or_else(commit).unwrap_or_default(),
-        baseline: args.baseline.clone().unwrap_or_default(),
+        label: summary.label.clone(),
+        baseline: args.compared_with().cloned().unwrap_or_default(),
         threshold: args.fail_above,
     };
     let guard = Guard {
@@ -189,6 +218,8 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
             max_processes: args.max_processes as usize,
             ..SeriesConfig::default()
         },
+        adds: args.guard.is_some(),
+        largest_growth: args.fail_growth_above,
     };
     let mut entries = Vec::new();
     for found in devices {
@@ -231,13 +262,21 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
                 Err(error) => turn.compared.notes.push(output::with_causes(&error)),
             }
             history.add(&turn, &run)?;
-            entries.extend(turn.entry);
+            let is_new = turn.compared.verdict == Verdict::NoBaseline;
+            if args.save_baseline.is_some() || (args.guard.is_some() && is_new) {
+                entries.extend(turn.entry);
+            }
             summary.all.push(turn.compared);
         }
     }
-    match &args.save_baseline {
-        Some(name) => save(args, name, &models, entries, &summary.all),
-        None => Ok(()),
+    match (&args.save_baseline, &args.guard) {
+        (Some(name), _) => save(args, name, &models, entries, &summary.all),
+        (None, Some(name)) if !entries.is_empty() => {
+            let new = |c: &&Compared| c.verdict == Verdict::NoBaseline;
+            let new: Vec<Compared> = summary.all.iter().filter(new).cloned().collect();
+            save(args, name, &models, entries, &new)
+        }
+        _ => Ok(()),
     }
 }
 

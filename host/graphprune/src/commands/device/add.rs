@@ -13,9 +13,9 @@ use latency::{Address, Profile, Registered, Registry, TransportKind};
 #[command(after_help = "Examples:\n  \
     graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \
     graphprune device add phone --profile pixel --address adb:0A1B2C3D\n  \
-    graphprune device add f4 --profile stm32f4-discovery --address probe:0483:374b   (a board: see --probes of device list)\n  \
+    graphprune device add f4 --profile stm32f4-discovery --address probe:0483:374b\n  \
     graphprune device add lab-f4 --profile stm32f4-discovery --address lab@host/probe:0483:374b\n  \
-    graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070   (see `graphprune device enroll`)")]
+    graphprune device add rack --profile rock-5b --address tcp:10.0.0.7:7070")]
 pub struct Args {
     /// Name: lower-case letters, digits, hyphens
     name: String,

@@ -11,7 +11,7 @@ use crate::output::say;
 /// Check that a device can measure, and report conditions that would distort its figures.
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Exit codes: 0 the device is fit for measuring, possibly with warnings; 3 it is not."
+    after_help = "Exit codes: 0 the device is fit for measuring, possibly with warnings; 3 it is not; 1 an error."
 )]
 pub struct Args {
     #[command(flatten)]

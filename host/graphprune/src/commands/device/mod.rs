@@ -18,8 +18,9 @@ use clap::Subcommand;
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     graphprune device add kitchen --profile raspberry-pi-5 --address pi@kitchen\n  \
-    graphprune device deploy kitchen && graphprune device doctor kitchen\n  \
-    graphprune prune --device kitchen ...")]
+    graphprune device deploy kitchen\n  \
+    graphprune device doctor local\n  \
+    graphprune device list --check")]
 pub struct Args {
     #[command(subcommand)]
     command: Command,
