@@ -12,6 +12,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::array::{hex, planes};
+use crate::scale::Pixels;
 use crate::split::StoredSplits;
 use crate::survey::{Tally, Verdict, examine, files_below, named_as_image};
 use crate::{DataError, Dataset, InputSpec, Notes};
@@ -137,18 +138,25 @@ pub(crate) fn read_image(path: &Path) -> Result<RgbImage, DataError> {
     Ok(over_white(image))
 }
 
-/// Scales a part of an image to the input and writes its planes.
-pub(crate) fn write_area(image: &RgbImage, area: Area, input: &InputSpec, out: &mut [f32]) {
+/// Scales a part of the image of a file to the input and writes its planes.
+pub(crate) fn write_area(
+    path: &Path,
+    image: &RgbImage,
+    area: Area,
+    input: &InputSpec,
+    out: &mut [f32],
+) -> Result<(), DataError> {
     let (width, height) = (input.width as u32, input.height as u32);
-    let view = imageops::crop_imm(image, area.left, area.top, area.width, area.height);
-    let scaled = imageops::resize(&*view, width, height, imageops::FilterType::Triangle);
+    let bytes = Pixels::of(image).scaled(area, (width, height), path)?;
+    let scaled = RgbImage::from_raw(width, height, bytes).unwrap_or_default();
     if input.channels == 3 {
         planes(&scaled, out);
-        return;
+        return Ok(());
     }
     for (value, pixel) in out.iter_mut().zip(imageops::grayscale(&scaled).pixels()) {
         *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
     }
+    Ok(())
 }
 
 /// A part of an image, pixels.
@@ -323,10 +331,10 @@ impl Dataset for FolderDataset {
     }
 
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
-        let image = read_image(self.path(index))?;
+        let path = self.path(index);
+        let image = read_image(path)?;
         let area = centre(image.width(), image.height(), &self.input);
-        write_area(&image, area, &self.input, out);
-        Ok(())
+        write_area(path, &image, area, &self.input, out)
     }
 
     fn decode_random_crop(
@@ -335,10 +343,10 @@ impl Dataset for FolderDataset {
         rng: &mut ChaCha8Rng,
         out: &mut [f32],
     ) -> Result<(), DataError> {
-        let image = read_image(self.path(index))?;
+        let path = self.path(index);
+        let image = read_image(path)?;
         let area = random_area(image.width(), image.height(), &self.input, rng);
-        write_area(&image, area, &self.input, out);
-        Ok(())
+        write_area(path, &image, area, &self.input, out)
     }
 
     fn content_hash(&self, index: usize) -> Option<u64> {

@@ -31,6 +31,7 @@ mod loader;
 mod open;
 mod png;
 mod samples;
+mod scale;
 mod shapes;
 mod spec;
 mod split;

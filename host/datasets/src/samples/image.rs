@@ -12,8 +12,7 @@ use crate::{DataError, InputSpec};
 pub(super) fn read(path: &Path, input: &InputSpec, out: &mut [f32]) -> Result<(), DataError> {
     let image = read_image(path)?;
     let area = fitted(image.width(), image.height(), input);
-    write_area(&image, area, input, out);
-    Ok(())
+    write_area(path, &image, area, input, out)
 }
 
 /// Writes the class numbers of a mask: its grey values or palette indices, in the part of the image
