@@ -25,6 +25,7 @@ mod ops;
 mod options;
 mod order;
 mod params;
+mod places;
 mod program;
 mod ranges;
 mod reestimate;
