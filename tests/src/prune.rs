@@ -71,7 +71,17 @@ fn dropped_slices(graph: &Graph, cut: &Cut) -> Option<Vec<Zeros>> {
         }
         Op::Opaque(op) => !matches!(
             op.op_type.as_str(),
-            "Cast" | "ConstantOfShape" | "GlobalLpPool" | "Greater" | "LpPool" | "Tile" | "Trilu"
+            "Cast"
+                | "ConstantOfShape"
+                | "DeformConv"
+                | "GlobalLpPool"
+                | "Greater"
+                | "GRU"
+                | "LpPool"
+                | "LSTM"
+                | "RNN"
+                | "Tile"
+                | "Trilu"
         ),
         other => other.name().starts_with("Reduce"),
     };

@@ -389,7 +389,9 @@ made! {
     channels_that_are_tiled Executed;
     channels_that_become_positions_and_back Executed;
     concat_of_rows_and_of_columns Executed;
+    context_of_all_positions_with_a_norm_of_trailing_ones Executed;
     convnext_block_in_channels_last Executed;
+    convolutions_at_computed_positions Pruned;
     dense_blocks_with_batch_norm_after_concat Executed;
     depthwise_convolution_with_a_multiplier Executed;
     depthwise_convolutions Executed;
@@ -397,6 +399,7 @@ made! {
     elements_that_are_chosen_by_a_mask_per_channel Executed;
     elements_that_are_compared_and_chosen Executed;
     equal_initializers_shared_through_identity Executed;
+    every_second_channel_by_slices Executed;
     extrema_by_number Executed;
     flatten_by_negative_axis_then_scaled_gemm Executed;
     flatten_by_reshape Executed;
@@ -425,8 +428,10 @@ made! {
     one_weight_read_by_two_convolutions Executed;
     operator_set_11 Executed;
     operator_set_21 Executed;
+    operator_set_25 Executed;
     operator_set_7_with_spatial_batch_norm Executed;
     operator_set_9 Executed;
+    operators_that_the_runtime_fuses Pruned;
     optional_inputs_left_out Executed;
     padding_of_edges Executed;
     pooling_of_a_non_square_window Executed;
@@ -434,6 +439,9 @@ made! {
     pools_by_norms Executed;
     positions_by_number_for_each_channel Executed;
     product_and_difference_of_branches Executed;
+    products_with_channels_on_two_axes Executed;
+    queries_of_a_decoder_and_chosen_tokens Pruned;
+    recurrent_layers_over_the_columns_of_a_map Pruned;
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
     reduce_mean_over_channels Executed;
@@ -460,8 +468,10 @@ made! {
     tokens_mixed_behind_and_before_the_channels Executed;
     transposed_convolution_with_auto_pad Pruned;
     transposed_convolutions Executed;
+    transposed_convolutions_in_groups Executed;
     triangles_of_positions Executed;
     weights_in_constant_nodes Executed;
+    windows_that_slide_along_channels_and_rows Executed;
     zeros_of_a_computed_shape_beside_the_channels Executed;
 }
 

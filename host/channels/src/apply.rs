@@ -2,12 +2,12 @@
 
 use std::collections::HashMap;
 
-use onnx_graph::ops::Op;
-use onnx_graph::{Graph, GraphError, Patch, ValueId};
+use onnx_graph::ops::{Gather, Op, Pad, PadMode};
+use onnx_graph::{Graph, GraphError, Patch, ValueId, Wire};
 
 use crate::error::ChannelError;
 use crate::groups::Analysis;
-use crate::plan::{Cut, PrunePlan, cut};
+use crate::plan::{Cut, PrunePlan, Spread, cut};
 
 /// Returns the pruned graph of a plan: [`cut`] and [`apply`] in one step.
 ///
@@ -19,7 +19,7 @@ pub fn prune(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Gra
 
 /// Returns the pruned graph: constants are cropped, attributes replaced, removed branches dropped
 /// and shapes inferred anew. Value ids are those of the original, and so are node ids unless a
-/// branch is removed.
+/// branch is removed or a node computes with all places of the channels ([`Spread`]).
 ///
 /// # Example
 /// ```
@@ -71,7 +71,60 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
         out.remove_dead();
     }
     out.infer_shapes_after(graph)?;
+    let live = cut.spreads.iter().filter(|(id, _)| !cut.dead.contains(*id));
+    for (&id, spread) in live {
+        put_back(graph.node(id).output(), spread, &mut out)?;
+    }
+    if !cut.spreads.is_empty() {
+        out.remove_dead();
+    }
     Ok(out)
+}
+
+/// Puts zeros in the places of dropped channels before the node that makes `output`, and leaves
+/// the results in those places out.
+fn put_back(output: ValueId, spread: &Spread, out: &mut Graph) -> Result<(), ChannelError> {
+    let Some(id) = out.producers()[output.index()] else {
+        return Ok(());
+    };
+    let node = out.node(id).clone();
+    let (name, axis) = (&node.name, spread.axis);
+    let (Some(input), Some(rank)) = (
+        node.input(0),
+        out.value(output).shape.as_ref().map(Vec::len),
+    ) else {
+        return Ok(());
+    };
+    let present = spread.places.iter().flatten().count();
+    let mut pads = vec![0; 2 * rank];
+    pads[rank + axis] = 1;
+    let zero = Pad {
+        pads,
+        mode: PadMode::Constant,
+        value: 0.0,
+    };
+    let pick = |places: Vec<usize>| Gather {
+        axis: axis as i64,
+        dims: vec![places.len()],
+        indices: places.into_iter().map(|place| place as i64).collect(),
+    };
+    let places = spread.places.iter().map(|place| place.unwrap_or(present));
+    let mut patch = Patch::new(name);
+    let padded = patch.node(format!("{name}/zero"), zero, &[input.into()]);
+    let whole = patch.node(format!("{name}/places"), pick(places.collect()), &[padded]);
+    let others = node.inputs.iter().skip(1).flatten();
+    let inputs: Vec<Wire> = std::iter::once(whole)
+        .chain(others.map(|&v| v.into()))
+        .collect();
+    let computed = patch.node(name, node.op.clone(), &inputs);
+    let kept = patch.node(
+        format!("{name}/kept"),
+        pick(spread.kept.clone()),
+        &[computed],
+    );
+    patch.replace(output, kept);
+    out.apply(patch)?;
+    Ok(())
 }
 
 /// Replaces bypassed additions by the operands that they pass on. A Relu behind one is dropped

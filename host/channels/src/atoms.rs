@@ -54,13 +54,13 @@ pub(crate) enum Edit {
     Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Atoms> },
-    /// A slice `start..end` along the channel axis, which is at `position` of the operator's
-    /// axes.
+    /// A slice of the channels in `range`, whole steps, from the `offset` in each step on; the
+    /// channel axis is at `position` of the operator's axes.
     Slice {
         position: usize,
         input: Atoms,
-        start: usize,
-        end: usize,
+        range: Range<usize>,
+        offset: usize,
     },
     /// A padding of the channel axis: the added atoms before and after.
     Pad {
@@ -71,6 +71,17 @@ pub(crate) enum Edit {
     },
     /// Channels that are picked by number.
     Gather { input: Atoms, output: Atoms },
+    /// An axis of size one that is expanded to the channels, at `position` of the sizes.
+    Expand { position: usize, output: Atoms },
+    /// A node that computes with all places of the channel axis: zeros stand for dropped inputs,
+    /// and dropped outputs are left out.
+    Spread {
+        axis: usize,
+        input: Atoms,
+        output: Atoms,
+    },
+    /// A recurrent layer's number of states.
+    Hidden { states: Atoms },
     /// A reshape whose target contains the number of channels at `position`.
     Reshape { position: usize, output: Atoms },
 }
@@ -324,10 +335,22 @@ impl<'g> Context<'g> {
             return false;
         };
         let stated = (axis + op.sizes.len()).checked_sub(wide.len());
-        let free = stated.is_none_or(|at| op.sizes[at] == Dim::Known(1));
         let alone = self.maps[value.index()].is_none() && self.consumers(value).len() == 1;
-        if !free || !alone || !self.adopt(from, inner, atoms) {
+        if !alone {
             return false;
+        }
+        match stated {
+            Some(position) if narrow[inner] == Dim::Known(1) && atoms.len() > 1 => {
+                if op.sizes[position] != Dim::Known(atoms.len()) {
+                    return false;
+                }
+                let output = atoms.clone();
+                self.edits
+                    .push((producer, Edit::Expand { position, output }));
+            }
+            Some(position) if op.sizes[position] != Dim::Known(1) => return false,
+            _ if !self.adopt(from, inner, atoms) => return false,
+            _ => {}
         }
         self.set(value, axis, atoms.clone());
         true

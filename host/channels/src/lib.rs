@@ -77,6 +77,6 @@ pub use importance::{Importance, Magnitude, Scores, importance_order, weight_out
 #[cfg(feature = "testing")]
 pub use mask::mask;
 pub use options::{AnalysisOptions, Attention};
-pub use plan::{Crop, Cut, PrunePlan, cut};
+pub use plan::{Crop, Cut, PrunePlan, Spread, cut};
 pub use rules::{OperatorRule, operator_rules};
 pub use units::{AxisUnit, GroupId};

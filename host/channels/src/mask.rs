@@ -4,7 +4,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use onnx_graph::ops::{Add, Div, Mul, Op, ReduceMean, Sqrt, Sub, Where};
-use onnx_graph::{DType, Graph, Node, NodeId, Tensor, TensorData, ValueId};
+use onnx_graph::{DType, Graph, GraphError, Node, NodeId, Tensor, TensorData, ValueId};
 
 use crate::atoms::Map;
 use crate::error::ChannelError;
@@ -85,6 +85,11 @@ impl Masker<'_> {
     fn node(&mut self, id: NodeId, node: &Node) -> Result<(), ChannelError> {
         let inputs = node.inputs.iter().map(|i| i.map(|i| self.renamed[&i]));
         let mut inputs: Vec<_> = inputs.collect();
+        if let Op::Opaque(op) = &node.op
+            && matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN")
+        {
+            self.silence_states(node, &mut inputs)?;
+        }
         if let Some(&survivor) = self.bypassed.get(&id) {
             let name = format!("{}_branch", node.name);
             let zero = Tensor::scalar(0.0);
@@ -127,6 +132,28 @@ impl Masker<'_> {
                 new = self.masked(old, new, mask)?;
             }
             self.renamed.insert(old, new);
+        }
+        Ok(())
+    }
+
+    /// Gives a recurrent layer weights with zeros for its dropped states: it reads its own states.
+    fn silence_states(
+        &mut self,
+        node: &Node,
+        inputs: &mut [Option<ValueId>],
+    ) -> Result<(), ChannelError> {
+        for (given, input) in node.inputs.iter().zip(inputs) {
+            let Some((id, tensor)) = given.and_then(|id| Some((id, self.graph.constant(id)?)))
+            else {
+                continue;
+            };
+            let mut kept = tensor.clone();
+            for bound in &self.analysis.constants[id.index()] {
+                let keep = bound.atoms.iter().map(|&atom| self.kept.atom(atom));
+                kept = zeroed(&kept, bound.axis, &keep.collect::<Vec<bool>>())?;
+            }
+            let name = format!("{}_silent", self.graph.value(id).name);
+            *input = Some(self.out.add_constant(&name, kept));
         }
         Ok(())
     }
@@ -194,8 +221,13 @@ impl Masker<'_> {
         };
         match &node.op {
             Op::LayerNormalization(op) => {
+                let rank = node.input(0).and_then(|v| {
+                    let shape = self.graph.value(v).shape.as_ref()?;
+                    Some((op.axis(shape.len())?, shape.len()))
+                });
+                let (first, rank) = rank.unwrap_or((0, 0));
                 let norm = Normalisation {
-                    axes: vec![-1],
+                    axes: (first..rank).map(|a| a as i64).collect(),
                     epsilon: op.epsilon,
                 };
                 self.kept_statistics(node, &norm, inputs, (channels, name))
@@ -209,6 +241,13 @@ impl Masker<'_> {
                 let norm = Normalisation {
                     axes: (2..rank).map(|a| a as i64).collect(),
                     epsilon: op.epsilon,
+                };
+                self.kept_statistics(node, &norm, inputs, (channels, name))
+            }
+            Op::Opaque(op) if op.op_type == "LayerNormalization" => {
+                let norm = Normalisation {
+                    axes: vec![-1],
+                    epsilon: op.float("epsilon", 1e-5),
                 };
                 self.kept_statistics(node, &norm, inputs, (channels, name))
             }
@@ -231,7 +270,10 @@ impl Masker<'_> {
         let over_channels = match &node.op {
             Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
             Op::InstanceNormalization(_) => *axis > 1,
-            Op::Opaque(op) => op.is_root_mean_square() && *axis + 1 == rank,
+            Op::Opaque(op) => {
+                let normalises = op.is_root_mean_square() || op.op_type == "LayerNormalization";
+                normalises && *axis + 1 == rank
+            }
             Op::ReduceMean(op) => op.axes(rank)?.contains(axis),
             Op::ReduceMax(op) => op.axes(rank)?.contains(axis),
             Op::ReduceMin(op) => op.axes(rank)?.contains(axis),
@@ -363,4 +405,19 @@ impl Masker<'_> {
         let operands = operands.map(Some).to_vec();
         Ok(out.push_node(&node.name, op, operands, &[Some(name)])?[0])
     }
+}
+
+/// `tensor`, if it has 32-bit floats, with zeros where `keep` is false along `axis`.
+fn zeroed(tensor: &Tensor, axis: usize, keep: &[bool]) -> Result<Tensor, GraphError> {
+    let dims = tensor.dims().to_vec();
+    let Some(data) = tensor.as_f32() else {
+        return Ok(tensor.clone());
+    };
+    let behind: usize = dims[axis + 1..].iter().product();
+    let element = |(i, &x): (usize, &f32)| match keep[i / behind % keep.len()] {
+        true => x,
+        false => 0.0,
+    };
+    let data = data.iter().enumerate().map(element).collect();
+    Tensor::f32(dims, data)
 }

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, Live, NodeId, ValueId};
+use onnx_graph::{AttributeValue, Dim, Graph, Live, NodeId, ValueId};
 use serde::{Deserialize, Serialize};
 
 use crate::atoms::{Atoms, Edit};
@@ -117,12 +117,26 @@ pub struct Crop {
     pub axes: Vec<(usize, Vec<usize>)>,
 }
 
+/// The places of kept channels on an axis of a node that computes with all of them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Spread {
+    /// The axis, of the first input and of the output.
+    pub axis: usize,
+    /// Per place of the original's input the position among the kept channels; `None` for a
+    /// dropped one, where a zero stands.
+    pub places: Vec<Option<usize>>,
+    /// Kept places of the output, ascending.
+    pub kept: Vec<usize>,
+}
+
 /// The changes that a plan makes to attributes of nodes and axes of constants. Node and value ids
 /// are those of the original.
 #[derive(Debug, Clone, PartialEq, Default)]
 pub struct Cut {
     /// Nodes whose attributes change, with the new operators.
     pub ops: BTreeMap<NodeId, Op>,
+    /// Nodes that compute with all places of an axis.
+    pub spreads: BTreeMap<NodeId, Spread>,
     /// Constants that shrink.
     pub crops: BTreeMap<ValueId, Crop>,
     /// Additions that pass one operand on because the branch of the other is removed, with the
@@ -173,6 +187,24 @@ impl<'a> Kept<'a> {
         .collect()
     }
 
+    /// The places of a node's kept channels; `None` if all are kept.
+    fn spread(&self, axis: usize, input: &[u32], output: &[u32]) -> Option<Spread> {
+        let all = |atoms: &[u32]| self.count(atoms) == atoms.len();
+        if all(input) && all(output) {
+            return None;
+        }
+        let positions = self.positions(input).into_iter().zip(input);
+        Some(Spread {
+            axis,
+            places: positions
+                .map(|(position, &atom)| self.atom(atom).then_some(position))
+                .collect(),
+            kept: (0..output.len())
+                .filter(|&i| self.atom(output[i]))
+                .collect(),
+        })
+    }
+
     /// The kept indices, or `None` if all are kept.
     pub fn indices(&self, atoms: &[u32]) -> Option<Vec<usize>> {
         let kept: Vec<usize> = (0..atoms.len()).filter(|&i| self.atom(atoms[i])).collect();
@@ -210,9 +242,31 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         if out.dead.contains(&id) {
             continue;
         }
+        if let Edit::Spread {
+            axis,
+            input,
+            output,
+        } = edit
+        {
+            let spread = kept.spread(*axis, input, output);
+            out.spreads.extend(spread.map(|spread| (id, spread)));
+            continue;
+        }
         let mut op = graph.node(id).op.clone();
         match (&mut op, edit) {
             (Op::Conv(conv), Edit::Depthwise { input }) => conv.group = kept.count(input),
+            (Op::ConvTranspose(conv), Edit::Depthwise { input }) => {
+                conv.group = kept.count(input);
+            }
+            (Op::Opaque(layer), Edit::Hidden { states }) => {
+                let stated = layer.attributes.iter_mut();
+                for attribute in stated.filter(|a| a.name == "hidden_size") {
+                    attribute.value = AttributeValue::Int(kept.count(states) as i64);
+                }
+            }
+            (Op::Expand(expand), Edit::Expand { position, output }) => {
+                expand.sizes[*position] = Dim::Known(kept.count(output));
+            }
             (Op::GroupNormalization(norm), Edit::Groups { first }) => {
                 norm.groups = kept.count(first);
             }
@@ -224,12 +278,13 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
                 Edit::Slice {
                     position,
                     input,
-                    start,
-                    end,
+                    range,
+                    offset,
                 },
             ) => {
-                slice.starts[*position] = kept.count(&input[..*start]) as i64;
-                slice.ends[*position] = kept.count(&input[..*end]) as i64;
+                let start = kept.count(&input[..range.start]) + offset;
+                slice.starts[*position] = start as i64;
+                slice.ends[*position] = kept.count(&input[..range.end]) as i64;
             }
             (
                 Op::Pad(pad),

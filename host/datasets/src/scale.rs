@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use fast_image_resize::images::{Image, ImageRef};
+use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
 
@@ -40,14 +40,13 @@ impl<'a> Pixels<'a> {
         };
         let from = ImageRef::new(self.width, self.height, self.bytes, self.kind);
         let from = from.map_err(|e| fail(e.to_string()))?;
+        // A crop as an option of the resizing would let the filter see the pixels around it.
+        let from = CroppedImage::new(&from, area.left, area.top, area.width, area.height);
+        let from = from.map_err(|e| fail(e.to_string()))?;
         let mut to = Image::new(width, height, self.kind);
-        let [left, top] = [area.left, area.top].map(f64::from);
-        let [w, h] = [area.width, area.height].map(f64::from);
-        let options = ResizeOptions::new()
-            .crop(left, top, w, h)
-            .resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
+        let triangle = ResizeAlg::Convolution(FilterType::Bilinear);
         Resizer::new()
-            .resize(&from, &mut to, &options)
+            .resize(&from, &mut to, &ResizeOptions::new().resize_alg(triangle))
             .map_err(|e| fail(e.to_string()))?;
         Ok(to.into_vec())
     }

@@ -258,10 +258,12 @@ fn convolution(graph: &Graph, analysis: &Analysis, node: &Node) -> Option<Layer>
     };
     let taps: f64 = dims[2..].iter().map(|&d| d as f64).product();
     let (outputs, inputs, scale) = match &node.op {
-        Op::ConvTranspose(op) => {
-            let scale = positions(graph, node.input(0)?) / op.group as f64;
-            (channels_of(1), channels_of(0), scale)
-        }
+        // The weight's second axis has the outputs of one group.
+        Op::ConvTranspose(_) => (
+            channels_of(1),
+            channels_of(0),
+            positions(graph, node.input(0)?),
+        ),
         _ => (
             channels_of(0),
             channels_of(1),

@@ -7,6 +7,7 @@ use foldhash::{HashSet, HashSetExt};
 use crate::about::About;
 use crate::names::Names;
 use crate::ops::{Facts, Op};
+use crate::origin::Origin;
 use crate::ports::Ports;
 use crate::value::{Dim, NodeId, Shape, Value, ValueId, ValueTable};
 use crate::{DType, GraphError, Tensor};
@@ -77,6 +78,8 @@ pub struct Graph {
     pub(crate) imports: Vec<(String, i64)>,
     /// Encoded functions of the model that opaque nodes still call.
     pub(crate) functions: Vec<Vec<u8>>,
+    /// Per name of a constant that the reader has moved, where it comes from.
+    pub(crate) origins: BTreeMap<String, Origin>,
     /// Names of the nodes that the file has in training mode.
     pub(crate) training: Vec<String>,
     /// Descriptive fields of the file.
@@ -120,6 +123,13 @@ impl Graph {
     #[must_use]
     pub fn training(&self) -> &[String] {
         &self.training
+    }
+
+    /// The constant of the file that a constant is made of, if the reader has only moved its
+    /// elements.
+    #[must_use]
+    pub fn origin(&self, id: ValueId) -> Option<&Origin> {
+        self.origins.get(&self.value(id).name)
     }
 
     /// The nodes, in topological order.

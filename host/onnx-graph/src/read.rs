@@ -10,6 +10,7 @@ mod ends;
 mod expand;
 mod forms;
 mod functions;
+mod fused;
 mod joins;
 mod order;
 mod plain;

@@ -2,6 +2,8 @@
 //! belong together.
 
 mod neighbours;
+mod picks;
+mod states;
 mod strided;
 mod zeros;
 
@@ -12,10 +14,12 @@ use crate::patch::Patch;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 
-/// Separates packed projections, splits heads in one step, drops broadcasts that the reader does
+/// Omits first states of zeros, separates packed projections, splits heads in one step, drops broadcasts that the reader does
 /// itself, and turns concatenated zeros into paddings.
 pub(crate) fn simplify(graph: &mut Graph) {
+    states::omit_zeros(graph);
     for form in [
+        picks::by_number,
         in_order,
         strided::view,
         unpacked,

@@ -29,6 +29,10 @@ pub struct CutPlan {
     pub parameters: Vec<PlannedParameter>,
     /// The residual branches that are removed.
     pub removed: Vec<RemovedBranch>,
+    /// The operators that slide along the channels: zeros stand for the dropped ones there, which
+    /// a cut of parameters alone cannot express.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub placed: Vec<String>,
 }
 
 /// The kept units of a group.
@@ -113,6 +117,9 @@ impl CutPlan {
         let gone: BTreeSet<&String> = gone.map(|parameter| &parameter.name).collect();
         let crops = cut.crops.keys();
         let mut parameters: Vec<_> = crops.filter_map(|&id| parameter(of, &cut, id)).collect();
+        // A weight that two layers read in two layouts is one initializer.
+        parameters.sort_by(|a, b| a.name.cmp(&b.name));
+        parameters.dedup();
         parameters.retain(|parameter| !gone.contains(&parameter.name));
         Ok(Self {
             version: PLAN_VERSION,
@@ -127,6 +134,11 @@ impl CutPlan {
                 .collect(),
             parameters,
             removed,
+            placed: cut
+                .spreads
+                .keys()
+                .map(|&id| of.graph.node(id).name.clone())
+                .collect(),
         })
     }
 
@@ -194,24 +206,34 @@ fn given<'a>(of: Planned<'a>, name: &str) -> Option<&'a Tensor> {
     of.given.constant(of.given.find_value(name)?)
 }
 
-/// What the cut leaves of a constant, if the file has it.
+/// What the cut leaves of a constant, if the file has it: under the name and with the axes of the
+/// file's initializer, unless these are not those of the constant that is cut.
 fn parameter(of: Planned<'_>, cut: &Cut, id: ValueId) -> Option<PlannedParameter> {
     let name = &of.graph.value(id).name;
-    let shape = given(of, name)?.dims().to_vec();
-    let mut pruned_shape = shape.clone();
+    let constant = given(of, name)?;
     let crop = cut.crops.get(&id);
-    let axes = crop.map(|crop| crop.axes.iter()).into_iter().flatten();
-    let axes = axes.map(|(axis, keep)| {
-        *pruned_shape.get_mut(*axis)? = keep.len();
+    let crops: Vec<_> = crop.map_or(Vec::new(), |crop| crop.axes.iter().collect());
+    let origin = of.graph.origin(id).and_then(|origin| {
+        let axes = crops.iter().map(|(axis, _)| *origin.axes.get(*axis)?);
+        Some((origin, axes.collect::<Option<Vec<usize>>>()?))
+    });
+    let (name, shape, places) = match origin {
+        Some((origin, places)) => (&origin.name, &origin.dims[..], places),
+        None => (name, constant.dims(), crops.iter().map(|c| c.0).collect()),
+    };
+    let mut pruned_shape = shape.to_vec();
+    let axes = places.into_iter().zip(crops).map(|(axis, (_, keep))| {
+        *pruned_shape.get_mut(axis)? = keep.len();
         Some(PlannedAxis {
-            axis: *axis,
+            axis,
             keep: keep.clone(),
         })
     });
-    let axes = axes.collect::<Option<Vec<_>>>()?;
+    let mut axes = axes.collect::<Option<Vec<_>>>()?;
+    axes.sort_unstable_by_key(|axis| axis.axis);
     Some(PlannedParameter {
         name: name.clone(),
-        shape,
+        shape: shape.to_vec(),
         pruned_shape,
         axes,
     })

@@ -144,6 +144,8 @@ def cut(module, plan, onnx=None):
         plan = json.loads((path / "plan.json" if path.is_dir() else path).read_text())
     if plan.get("version") != VERSION:
         raise BridgeError(f"the plan's version is {plan.get('version')}, this package reads {VERSION}")
+    if placed := plan.get("placed"):
+        raise BridgeError(f"{placed[0]} slides along the channels, and reads zeros for the dropped ones in the cut file")
     gone = [entry for branch in plan["removed"] for entry in branch["parameters"]]
     binding, cutter = resolve(module, plan, plan["parameters"] + gone, onnx), Cutter(module)
     gone = [entry for entry in gone if entry["name"] in binding.links]

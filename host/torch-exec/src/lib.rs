@@ -26,6 +26,7 @@ mod ops;
 mod options;
 mod order;
 mod params;
+mod places;
 mod program;
 mod ranges;
 mod reestimate;

@@ -10,6 +10,7 @@ use tch::{Kind, TchError, Tensor};
 use crate::feed::Feed;
 use crate::ops::{self, Args};
 use crate::order::deferred;
+use crate::places::at_all_places;
 use crate::step::{Arg, Slots, Step, flatten};
 use crate::{ExecError, ExecOptions, NormMode, Precision, WeightSource, to_format};
 
@@ -320,11 +321,15 @@ impl<'a> Execution<'a> {
 
     fn compute(&mut self, step: &Step, op: &Op) -> Result<Vec<Tensor>, ExecError> {
         let mut args = self.args(step)?;
+        let spread = self.pass.cut.and_then(|cut| cut.spreads.get(&step.node));
         let failed = |source: TchError| ExecError::Torch {
             node: step.name.clone(),
             op: step.op.name().to_owned(),
             source,
         };
+        if let Some(spread) = spread {
+            return at_all_places(spread, op, args).map_err(failed);
+        }
         let Op::BatchNormalization(norm) = op else {
             return ops::run(op, &mut args).map_err(failed);
         };

@@ -1,10 +1,12 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): axis 1 of the weight follows the input
 //! channels, axis 0 the output channels, which are new atoms. In a depthwise convolution the
-//! channels pass through; in a grouped one equal offsets of the groups are united.
+//! channels pass through; in a grouped one equal offsets of the groups are united. A convolution may
+//! also slide along the channels ([`neighbours`]).
 
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};
 
+use super::neighbours;
 use crate::atoms::{Atoms, Context, Edit, Map};
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
@@ -25,6 +27,13 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     }
     let (outputs, per_group) = (weight[0], weight[1]);
     let inputs = per_group * op.group;
+    if let Some(map) = neighbours::channels(cx, node) {
+        if outputs > 1 {
+            let own = cx.produce(id, outputs);
+            cx.pin(&own, &node.name, "a convolution along the channels");
+        }
+        return neighbours::rule(cx, id, node, map);
+    }
     if let Some(map) = &input
         && (map.axis != 1 || map.atoms.len() != inputs)
     {
@@ -43,20 +52,9 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         depthwise(cx, id, node, input, outputs)
     } else {
         let channels = cx.produce(id, outputs);
-        for group in 1..op.group {
-            let size = outputs / op.group;
-            cx.unite(
-                &channels[..size],
-                &channels[group * size..(group + 1) * size],
-            );
-            if let Some(map) = &input {
-                cx.unite(
-                    &map.atoms[..per_group],
-                    &map.atoms[group * per_group..(group + 1) * per_group],
-                );
-            }
-        }
+        unite_groups(cx, &channels, op.group);
         if let Some(map) = &input {
+            unite_groups(cx, &map.atoms, op.group);
             let first = cx.list(&map.atoms[..per_group]);
             cx.bind(weight_id, 1, &first);
         }
@@ -69,8 +67,16 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
     cx.set(node.output(), 1, channels);
 }
 
+/// Unites channels of equal offset in their groups.
+pub(super) fn unite_groups(cx: &mut Context<'_>, atoms: &Atoms, groups: usize) {
+    let size = atoms.len() / groups;
+    for group in 1..groups {
+        cx.unite(&atoms[..size], &atoms[group * size..(group + 1) * size]);
+    }
+}
+
 /// The output channels of a convolution with one or several per input channel.
-fn depthwise(
+pub(super) fn depthwise(
     cx: &mut Context<'_>,
     id: NodeId,
     node: &Node,

@@ -1,9 +1,10 @@
 //! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html): the weight is `[in,
-//! out, ...]`.
+//! out / group, ...]`. Groups are treated as those of a [convolution](super::conv).
 
 use onnx_graph::ops::ConvTranspose;
 use onnx_graph::{Node, NodeId, Tensor};
 
+use super::conv::{depthwise, unite_groups};
 use crate::atoms::Context;
 
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &ConvTranspose) {
@@ -21,20 +22,36 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &ConvTrans
             "the bias of this transposed convolution is computed, not constant",
         );
     }
-    if op.group != 1 {
-        return cx.pin_inputs(node, "grouped transposed convolutions are kept whole");
+    let (inputs, each) = (weight[0], weight[1]);
+    let map = cx.map(node, 0);
+    if let Some(map) = &map
+        && (map.axis != 1 || map.atoms.len() != inputs)
+    {
+        return cx.pin_inputs(
+            node,
+            "the channels arrive on an axis a convolution does not read them from",
+        );
     }
-    if let Some(map) = cx.map(node, 0) {
-        if map.axis != 1 || map.atoms.len() != weight[0] {
-            return cx.pin_inputs(
-                node,
-                "the channels arrive on an axis a convolution does not read them from",
-            );
+    let outputs = each * op.group;
+    let channels = if op.group == 1 {
+        let channels = cx.produce(id, outputs);
+        cx.bind(weight_id, 1, &channels);
+        channels
+    } else if inputs == op.group {
+        depthwise(cx, id, node, map.clone(), outputs)
+    } else {
+        let channels = cx.produce(id, outputs);
+        unite_groups(cx, &channels, op.group);
+        if let Some(map) = &map {
+            unite_groups(cx, &map.atoms, op.group);
         }
+        let first = cx.list(&channels[..each]);
+        cx.bind(weight_id, 1, &first);
+        channels
+    };
+    if let Some(map) = map {
         cx.bind(weight_id, 0, &map.atoms);
     }
-    let channels = cx.produce(id, weight[1]);
-    cx.bind(weight_id, 1, &channels);
     if let Some(bias) = bias {
         cx.bind(bias, 0, &channels);
     }

@@ -1,6 +1,7 @@
 //! Operands that broadcast against each other: equal indices of the channel axes are united, and
 //! constant operands follow the channels. A map of one channel, such as the mask of a spatial
-//! attention, is the same for all channels of the other operands, so that it relates nothing.
+//! attention, is the same for all channels of the other operands, so that it relates nothing. Of
+//! channels on two axes, those on the wider one pass on.
 
 use onnx_graph::{Dim, Node, ValueId};
 
@@ -13,7 +14,7 @@ struct Channels {
     atoms: Atoms,
 }
 
-/// Relates the channels of `operands`, and returns whether they pass on to the output.
+/// Relates the channels of `operands`, and passes those on that all operands can follow.
 fn related(cx: &mut Context<'_>, node: &Node, operands: &[ValueId]) -> Result<(), &'static str> {
     let ranks: Option<Vec<usize>> = operands.iter().map(|&v| cx.rank(v)).collect();
     let ranks = ranks.ok_or("an operand of unknown shape")?;
@@ -27,25 +28,57 @@ fn related(cx: &mut Context<'_>, node: &Node, operands: &[ValueId]) -> Result<()
         })
     };
     let maps: Vec<Channels> = operands.iter().zip(&ranks).filter_map(channels).collect();
-    let wide = maps.iter().find(|m| m.atoms.len() > 1);
-    let Some(first) = wide.or(maps.first()) else {
-        return Ok(());
-    };
-    let (from_right, atoms) = (first.from_right, first.atoms.clone());
+    // Of channels on two axes, the wider ones pass on, unless another operand cannot follow them.
+    let mut candidates: Vec<&Channels> = Vec::new();
     for map in &maps {
-        let same = map.from_right == from_right && map.atoms.len() == atoms.len();
-        if !same && map.atoms.len() > 1 {
+        if candidates
+            .iter()
+            .all(|c| c.from_right != map.from_right || c.atoms.len() == 1)
+        {
+            candidates.push(map);
+        }
+    }
+    candidates.sort_by_key(|map| std::cmp::Reverse(map.atoms.len()));
+    let mut refused = None;
+    for passing in candidates {
+        match followed(cx, operands, &maps, passing) {
+            Ok(()) => {
+                unite(cx, node, operands, &maps, passing);
+                let axis = out_rank - passing.from_right;
+                cx.set(node.output(), axis, passing.atoms.clone());
+                return Ok(());
+            }
+            Err(reason) => refused = refused.or(Some(reason)),
+        }
+    }
+    refused.map_or(Ok(()), Err)
+}
+
+impl Channels {
+    /// Whether these are on the same axis of the result, and as many.
+    fn line_up(&self, other: &Self) -> bool {
+        self.from_right == other.from_right && self.atoms.len() == other.atoms.len()
+    }
+}
+
+/// Whether all operands can follow the channels `passing`.
+fn followed(
+    cx: &Context<'_>,
+    operands: &[ValueId],
+    maps: &[Channels],
+    passing: &Channels,
+) -> Result<(), &'static str> {
+    let (from_right, atoms) = (passing.from_right, &passing.atoms);
+    for map in maps {
+        let beside = map.from_right == from_right && map.atoms.len() != atoms.len();
+        if beside && map.atoms.len() > 1 {
             return Err("the operands' channels do not line up index by index");
         }
     }
-    let followed = |v: ValueId| {
-        let same = |m: &Channels| m.from_right == from_right && m.atoms.len() == atoms.len();
-        maps.iter().any(|m| m.operand == v && same(m))
-    };
-    for &operand in operands.iter().filter(|&&v| !followed(v)) {
-        let size = met(cx, operand, from_right);
+    let follows = |v: ValueId| maps.iter().any(|m| m.operand == v && m.line_up(passing));
+    for &operand in operands.iter().filter(|&&v| !follows(v)) {
         let constant = cx.graph.constant(operand).is_some();
-        match size {
+        match met(cx, operand, from_right) {
             None | Some(Dim::Known(1)) => {}
             Some(Dim::Known(n)) if constant && n == atoms.len() => {}
             _ if constant && atoms.len() == 1 => {
@@ -55,25 +88,39 @@ fn related(cx: &mut Context<'_>, node: &Node, operands: &[ValueId]) -> Result<()
             Some(_) => return Err("the other operand's channels are not followed"),
         }
     }
+    Ok(())
+}
+
+/// Ties the operands to the channels `passing`.
+fn unite(
+    cx: &mut Context<'_>,
+    node: &Node,
+    operands: &[ValueId],
+    maps: &[Channels],
+    passing: &Channels,
+) {
+    let atoms = &passing.atoms;
     for &operand in operands {
         if let Some(map) = maps.iter().find(|m| m.operand == operand) {
-            if followed(operand) {
-                cx.unite(&atoms, &map.atoms);
+            if map.line_up(passing) {
+                cx.unite(atoms, &map.atoms);
             } else {
-                cx.pin(&map.atoms, &node.name, "one channel spread over many");
+                let reason = match map.atoms.len() {
+                    1 => "one channel spread over many",
+                    _ => "operands with channels on two axes",
+                };
+                cx.pin(&map.atoms, &node.name, reason);
             }
         } else if let Some(constant) = cx.graph.constant(operand) {
             let dims = constant.dims();
-            if let Some(axis) = dims.len().checked_sub(from_right)
+            if let Some(axis) = dims.len().checked_sub(passing.from_right)
                 && dims[axis] == atoms.len()
                 && dims[axis] > 1
             {
-                cx.bind(operand, axis, &atoms);
+                cx.bind(operand, axis, atoms);
             }
         }
     }
-    cx.set(node.output(), out_rank - from_right, atoms);
-    Ok(())
 }
 
 /// The size of the axis of `operand` that meets the channels, if it has one there.

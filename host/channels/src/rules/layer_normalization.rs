@@ -2,10 +2,10 @@
 //! channels: scale and bias follow them. The statistics of a pruned network are those of the kept
 //! channels, and the masked reference counts them in the same way.
 
-use onnx_graph::Node;
 use onnx_graph::ops::LayerNormalization;
+use onnx_graph::{Dim, Node, ValueId};
 
-use crate::atoms::Context;
+use crate::atoms::{Context, Map};
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
     let Some(map) = cx.map(node, 0) else { return };
@@ -16,9 +16,37 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
     if map.axis < first {
         return cx.set(node.output(), map.axis, map.atoms);
     }
-    if Some(first + 1) != rank || !cx.bind_parameters(node, 1..3, &map.atoms) {
+    if !bind(cx, node, first, &map) {
         let reason = "a normalisation over more than the channels, or with computed parameters";
         return cx.pin_inputs(node, reason);
     }
     cx.set(node.output(), map.axis, map.atoms);
+}
+
+/// Ties scale and bias to the channels. Returns false, without effect, unless these are all that is
+/// normalised: other axes are of size one.
+fn bind(cx: &mut Context<'_>, node: &Node, first: usize, map: &Map) -> bool {
+    let shape = node.input(0).map(|v| cx.graph.value(v).shape.clone());
+    let Some(Some(shape)) = shape else {
+        return false;
+    };
+    let behind = shape.iter().enumerate().skip(first);
+    let mut others = behind.filter(|(axis, _)| *axis != map.axis);
+    if !others.all(|(_, size)| *size == Dim::Known(1)) {
+        return false;
+    }
+    // Parameters may omit leading axes of size one.
+    let axis_in = |value: ValueId| {
+        let dims = cx.graph.constant(value)?.dims();
+        let axis = (map.axis + dims.len()).checked_sub(shape.len())?;
+        (dims.get(axis) == Some(&map.atoms.len())).then_some((value, axis))
+    };
+    let parameters = (1..3).filter_map(|i| node.input(i)).map(axis_in);
+    let Some(parameters) = parameters.collect::<Option<Vec<_>>>() else {
+        return false;
+    };
+    for (value, axis) in parameters {
+        cx.bind(value, axis, &map.atoms);
+    }
+    true
 }

@@ -18,6 +18,7 @@ mod instance_normalization;
 mod join;
 mod layer_normalization;
 mod matmul;
+mod neighbours;
 mod opaque;
 mod pad;
 mod reduce;
@@ -66,7 +67,7 @@ rules! {
     ConvTranspose(op) => conv_transpose::rule(cx, id, node, op);
     DepthToSpace(op) => depth_to_space::depth_to_space(cx, node, *op);
     SpaceToDepth(op) => depth_to_space::space_to_depth(cx, node, *op);
-    Einsum(op) => einsum::rule(cx, node, op);
+    Einsum(op) => einsum::rule(cx, id, node, op);
     Expand(op) => expand::rule(cx, node, op);
     Flatten(op) => flatten::rule(cx, id, node, op);
     Gather(op) => gather::rule(cx, id, node, op);
@@ -89,9 +90,11 @@ rules! {
     Slice(op) => slice::rule(cx, id, node, op);
     Softmax(op) => softmax::rule(cx, node, op.axis);
     LogSoftmax(op) => softmax::rule(cx, node, op.axis);
-    AveragePool(_) | GlobalAveragePool(_) | GlobalMaxPool(_) | MaxPool(_) | Resize(_) => {
-        spatial::rule(cx, node)
+    AveragePool(_) | MaxPool(_) => match neighbours::channels(cx, node) {
+        Some(map) => neighbours::rule(cx, id, node, map),
+        None => spatial::rule(cx, node),
     };
+    GlobalAveragePool(_) | GlobalMaxPool(_) | Resize(_) => spatial::rule(cx, node);
     Split(op) => split::rule(cx, id, node, op);
     Squeeze(op) => squeeze::squeeze(cx, node, op);
     Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);

@@ -222,6 +222,8 @@ impl<'a> Reader<'a> {
             }
             match self.compute(&parsed.op, &parsed.inputs) {
                 Some(Folded::Tensor(tensor)) => {
+                    let from = parsed.inputs.first().copied().flatten();
+                    self.trace(first, tensor.dims(), &parsed.op, from);
                     self.computed(first, tensor)?;
                     self.release(&parsed.inputs);
                     return Ok(());
@@ -342,9 +344,12 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Replaces a Cast without effect by Identity, and a slice of the sizes of a Shape by a
+    /// Replaces a CastLike by a Cast, a Cast without effect by Identity, and a slice of the sizes of a Shape by a
     /// Shape.
     fn normalise(&self, parsed: &mut Parsed) {
+        if let Op::Opaque(cast) = &mut parsed.op {
+            self.cast_to_like(cast, &mut parsed.inputs);
+        }
         match &parsed.op {
             Op::Opaque(cast) if self.keeps_type(cast, &parsed.inputs) => {
                 parsed.op = ops::Identity.into();

@@ -7,7 +7,7 @@ use crate::ops::Op;
 use crate::proto::{NodeProto, TensorProto, plain};
 use crate::types::dtype;
 use crate::value::ValueId;
-use crate::{Attribute, AttributeValue, DType, GraphError, Scaling, Tensor, TensorData};
+use crate::{Attribute, AttributeValue, DType, GraphError, Origin, Scaling, Tensor, TensorData};
 
 impl Reader<'_> {
     /// Defines a constant of the file.
@@ -49,6 +49,19 @@ impl Reader<'_> {
         let id = self.define(name, None, None)?;
         self.graph.make_constant(id, tensor);
         Ok(())
+    }
+
+    /// Records where the constant `name` comes from, which an operator makes of `from`.
+    pub(super) fn trace(&mut self, name: &str, dims: &[usize], op: &Op, from: Option<ValueId>) {
+        let Some((from, tensor)) = from.and_then(|id| Some((id, self.graph.constant(id)?))) else {
+            return;
+        };
+        let given = self.graph.origin(from).cloned();
+        let file = || Origin::of_file(&self.graph.value(from).name, tensor.dims());
+        let moved = given.unwrap_or_else(file).moved(op, tensor.dims(), dims);
+        if let Some(moved) = moved {
+            self.graph.origins.insert(name.to_owned(), moved);
+        }
     }
 
     /// The result of a node over constants or sizes. A change of the layout of a constant without
@@ -152,7 +165,9 @@ impl Reader<'_> {
         let Some(perm) = layout(&node.op) else {
             return Ok(());
         };
-        let perm = perm.map(<[usize]>::to_vec);
+        let (perm, op) = (perm.map(<[usize]>::to_vec), node.op.clone());
+        let name = self.graph.value(output).name.clone();
+        self.trace(&name, &dims, &op, Some(input));
         if let Some(tensor) = self.graph.constants.remove(&input) {
             let tensor = match perm {
                 None => tensor.reshaped(dims)?,

@@ -1,10 +1,11 @@
 //! Forms of nodes that depend on the values around them.
 
 use super::build::Reader;
-use crate::GraphError;
 use crate::graph::Node;
 use crate::ops::{self, Op, Opaque};
+use crate::types::code;
 use crate::value::ValueId;
+use crate::{Attribute, AttributeValue, GraphError};
 
 impl Reader<'_> {
     /// Whether a node casts its input to the type it already has.
@@ -12,6 +13,23 @@ impl Reader<'_> {
         let input = inputs.first().copied().flatten();
         let dtype = input.and_then(|v| self.graph.value(v).dtype);
         op.domain.is_empty() && dtype.is_some() && op.cast_to() == dtype
+    }
+
+    /// Makes a CastLike to a known type a Cast to it.
+    pub(super) fn cast_to_like(&self, op: &mut Opaque, inputs: &mut Vec<Option<ValueId>>) {
+        if !op.domain.is_empty() || op.op_type != "CastLike" {
+            return;
+        }
+        let like = inputs.get(1).copied().flatten();
+        let Some(dtype) = like.and_then(|v| self.graph.value(v).dtype) else {
+            return;
+        };
+        "Cast".clone_into(&mut op.op_type);
+        op.attributes.push(Attribute {
+            name: "to".to_owned(),
+            value: AttributeValue::Int(i64::from(code(dtype))),
+        });
+        inputs.truncate(1);
     }
 
     /// The Shape node equal to a slice of the sizes that another Shape lists, and its input.

@@ -10,6 +10,8 @@ const FLOAT: i32 = 1;
 
 /// The nodes that replace others, in the order of the file.
 pub(super) struct Rewrite {
+    /// The operator set of the node that is replaced.
+    pub opset: i64,
     names: HashSet<String>,
     nodes: Vec<NodeProto>,
     constants: Vec<TensorProto>,
@@ -34,6 +36,7 @@ impl Rewrite {
         let ports = ports.map(|port| &port.name);
         let constants = graph.initializer.iter().map(|tensor| &tensor.name);
         let mut rewrite = Self {
+            opset: 0,
             names: made
                 .chain(ports)
                 .chain(constants)
@@ -46,6 +49,7 @@ impl Rewrite {
         let mut new_opsets = Vec::with_capacity(nodes.len());
         for (node, &opset) in nodes.into_iter().zip(opsets.iter()) {
             if is(&node) {
+                rewrite.opset = opset;
                 expand(&mut rewrite, node);
             } else {
                 rewrite.nodes.push(node);

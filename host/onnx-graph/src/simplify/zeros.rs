@@ -69,7 +69,7 @@ fn zero(tensor: &Tensor) -> bool {
 }
 
 /// Whether a node fills its output with zeros.
-fn fills(graph: &Graph, id: NodeId) -> bool {
+pub(super) fn fills(graph: &Graph, id: NodeId) -> bool {
     let Op::Opaque(op) = &graph.node(id).op else {
         return false;
     };

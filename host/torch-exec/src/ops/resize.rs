@@ -8,8 +8,10 @@ use super::Args;
 /// Rejects at compile time the forms that libtorch has no function for. All nearest-neighbour
 /// forms are supported: they gather by position.
 pub(super) fn check(op: &Resize) -> Result<(), String> {
-    if op.axes() != 2 {
-        return Err("two axes can be resized, as in images".to_owned());
+    if !(1..=3).contains(&op.axes()) {
+        return Err(
+            "one to three axes can be resized, as in signals, images and volumes".to_owned(),
+        );
     }
     let grows = match &op.to {
         Extent::Scales(scales) => scales.iter().all(|&s| s >= 1.0),
@@ -35,10 +37,10 @@ pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
         Extent::Scales(scales) => scales.get(axis).map(|&s| f64::from(s)),
         Extent::Sizes(_) => None,
     };
-    let [height, width] = [0, 1].map(factor);
+    let [first, second, third] = [0, 1, 2].map(factor);
     match op.mode {
-        ResizeMode::Nearest(_) if repeats(op, &dims) => {
-            x.f_upsample_nearest2d(sizes, height, width)
+        ResizeMode::Nearest(_) if dims.len() == 2 && repeats(op, &dims) => {
+            x.f_upsample_nearest2d(sizes, first, second)
         }
         ResizeMode::Nearest(_) => {
             let mut out = x.shallow_clone();
@@ -52,7 +54,11 @@ pub(super) fn run(op: &Resize, args: &Args) -> Result<Tensor, TchError> {
         }
         _ => {
             let corners = op.coordinates == Coordinates::AlignCorners;
-            x.f_upsample_bilinear2d(sizes, corners, height, width)
+            match dims.len() {
+                1 => x.f_upsample_linear1d(sizes, corners, first),
+                2 => x.f_upsample_bilinear2d(sizes, corners, first, second),
+                _ => x.f_upsample_trilinear3d(sizes, corners, first, second, third),
+            }
         }
     }
 }

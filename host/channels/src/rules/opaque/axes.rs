@@ -5,6 +5,7 @@ use onnx_graph::Node;
 use onnx_graph::ops::Opaque;
 
 use crate::atoms::{Context, Map};
+use crate::rules::neighbours::at_full_width;
 use crate::rules::reduce::remaining;
 
 /// Why an operator along the channels pins them.
@@ -155,7 +156,7 @@ pub(super) fn norm(cx: &mut Context<'_>, node: &Node, _: &Opaque) -> Result<(), 
     Ok(())
 }
 
-/// Windows over the second axis.
+/// Windows over the second axis, at which channels read their neighbours.
 pub(super) fn neighbours(
     cx: &mut Context<'_>,
     node: &Node,
@@ -164,11 +165,13 @@ pub(super) fn neighbours(
     let Some((map, _)) = channels(cx, node)? else {
         return Ok(());
     };
-    if map.axis == 1 {
-        return Err("a local response normalisation couples neighbouring channels");
+    match cx.ends.producers[node.output().index()] {
+        Some(id) if map.axis == 1 => at_full_width(cx, id, node, map),
+        _ => {
+            pass_all(cx, node, &map);
+            Ok(())
+        }
     }
-    pass_all(cx, node, &map);
-    Ok(())
 }
 
 /// A reduction whose result channels of zeros do not change.

@@ -2,9 +2,12 @@
 //! with a typed counterpart that read elements of other types or inputs that are computed.
 
 mod axes;
+mod deform_conv;
+mod fused;
 mod moves;
 mod norms;
 mod passage;
+mod recurrent;
 mod table;
 
 use onnx_graph::ops::Opaque;

@@ -116,22 +116,20 @@ pub(super) fn elements(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result
     if axis.is_none_or(|axis| axis == map.axis) {
         return Err("channels that are picked by number");
     }
-    let fits = |(i, other): (usize, &Option<Map>)| match (other, node.input(i)) {
-        (Some(other), _) => other.axis == map.axis && other.atoms.len() == map.atoms.len(),
-        (None, None) => true,
-        (None, Some(id)) => {
-            let dims = cx.graph.constant(id).map(onnx_graph::Tensor::dims);
-            dims.is_some_and(|d| d.get(map.axis) == Some(&map.atoms.len()))
-        }
-    };
-    if !maps.iter().enumerate().all(fits) {
-        return Err("the other operand's channels are not followed");
-    }
     for (i, other) in maps.iter().enumerate() {
-        match (other, node.input(i)) {
-            (Some(other), _) => cx.unite(&map.atoms, &other.atoms),
-            (None, Some(id)) => cx.bind(id, map.axis, &map.atoms),
-            (None, None) => {}
+        let follows = match (other, node.input(i)) {
+            (Some(other), _) => {
+                let same = other.axis == map.axis && other.atoms.len() == map.atoms.len();
+                if same {
+                    cx.unite(&map.atoms, &other.atoms);
+                }
+                same
+            }
+            (None, Some(id)) => cx.adopt(id, map.axis, &map.atoms),
+            (None, None) => true,
+        };
+        if !follows {
+            return Err("the other operand's channels are not followed");
         }
     }
     cx.set(node.output(), map.axis, map.atoms);

@@ -16,7 +16,8 @@ pub(super) fn rows(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(),
     let first = Context::axis(op.int("axis", -1), rank).ok_or("a normalisation of no axis")?;
     if map.axis >= first {
         let alone = first + 1 == rank && node.outputs.iter().skip(1).all(Option::is_none);
-        if op.is_root_mean_square() && alone && cx.bind_parameters(node, 1..2, &map.atoms) {
+        let parameters = if op.is_root_mean_square() { 1..2 } else { 1..3 };
+        if alone && cx.bind_parameters(node, parameters, &map.atoms) {
             cx.set(node.output(), map.axis, map.atoms);
             return Ok(());
         }

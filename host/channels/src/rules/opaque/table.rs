@@ -1,18 +1,18 @@
 //! The table of operators.
 
 use super::passage::Passage::{self, Elements, Join, Pins, Positions, Rule};
-use super::{axes, moves, norms};
+use super::{axes, deform_conv, fused, moves, norms, recurrent};
 
 /// Operators of one domain with the same rule.
 type Row = (&'static str, &'static [&'static str], Passage);
 
 const MICROSOFT: &str = "com.microsoft";
+const NCHWC: &str = "com.microsoft.nchwc";
 
 /// Why operators pin channels.
 const DATA: &str = "an operator whose output's size the data decides";
 const RANDOM: &str = "an operator of random numbers";
 const SUBGRAPH: &str = "an operator with subgraphs that read it";
-const RECURRENT: &str = "a recurrent layer, whose gates and states share a packed weight";
 const INTEGERS: &str = "an operator on integers with scales, in a form that is not followed";
 const ATTENTION: &str = "an attention in one operator, whose heads share a packed layout";
 const PACKED: &str = "a product with packed weights";
@@ -24,6 +24,7 @@ const MATRIX: &str = "an operator on whole matrices";
 const TRAINING: &str = "an operator of training";
 const IMAGE: &str = "an operator that decodes images";
 const SOURCE: &str = "an operator that makes constants, of a size that is read at run time";
+const LAYOUT: &str = "an operator in a memory order of the runtime";
 const LABELS: &str = "an operator that makes classes of numbers";
 
 pub(super) static TABLE: &[Row] = &[
@@ -129,6 +130,7 @@ pub(super) static TABLE: &[Row] = &[
         Positions,
     ),
     (MICROSOFT, &["GridSample"], Positions),
+    ("", &["DeformConv"], Rule(deform_conv::rule)),
     ("", &["CumSum"], Rule(axes::running_sum)),
     ("", &["CumProd"], Rule(axes::running)),
     ("", &["TopK"], Rule(axes::last)),
@@ -214,7 +216,12 @@ pub(super) static TABLE: &[Row] = &[
         Pins(RANDOM),
     ),
     ("", &["If", "Loop", "Scan", "SequenceMap"], Pins(SUBGRAPH)),
-    ("", &["GRU", "LSTM", "RNN"], Pins(RECURRENT)),
+    ("", &["GRU", "LSTM", "RNN"], Rule(recurrent::rule)),
+    (
+        MICROSOFT,
+        &["FusedMatMul", "TransposeMatMul"],
+        Rule(fused::product),
+    ),
     (
         "",
         &[
@@ -265,6 +272,7 @@ pub(super) static TABLE: &[Row] = &[
         MICROSOFT,
         &[
             "Attention",
+            "EmbedLayerNormalization",
             "GroupQueryAttention",
             "MultiHeadAttention",
             "RotaryEmbedding",
@@ -318,14 +326,28 @@ pub(super) static TABLE: &[Row] = &[
     ),
     (
         "",
-        &[
-            "AffineGrid",
-            "CenterCropPad",
-            "Col2Im",
-            "DeformConv",
-            "MaxUnpool",
-        ],
+        &["AffineGrid", "CenterCropPad", "Col2Im", "MaxUnpool"],
         Pins(PLACES),
+    ),
+    (
+        NCHWC,
+        &[
+            "AveragePool",
+            "GlobalAveragePool",
+            "GlobalMaxPool",
+            "MaxPool",
+            "ReorderInput",
+            "ReorderOutput",
+            "Upsample",
+        ],
+        Pins(LAYOUT),
+    ),
+    (MICROSOFT, &["NhwcMaxPool"], Pins(LAYOUT)),
+    (NCHWC, &["Conv"], Rule(fused::layout)),
+    (
+        MICROSOFT,
+        &["NhwcConv", "NhwcFusedConv"],
+        Rule(fused::layout),
     ),
     ("", &["Det"], Pins(MATRIX)),
     ("", &["Constant", "ConstantOfShape", "Range"], Pins(SOURCE)),

@@ -1,0 +1,58 @@
+//! First states of recurrent layers.
+
+use super::zeros::fills;
+use crate::graph::Graph;
+use crate::ops::Op;
+use crate::value::{NodeId, ValueId};
+
+/// Omits first states of zeros, which is their default: PyTorch writes them as zeros of a computed
+/// size, whose number would follow no state.
+pub(super) fn omit_zeros(graph: &mut Graph) {
+    let producers = graph.producers();
+    let mut changed = false;
+    for index in 0..graph.nodes.len() {
+        let Op::Opaque(op) = &graph.nodes[index].op else {
+            continue;
+        };
+        let recurrent = matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN");
+        if !op.domain.is_empty() || !recurrent {
+            continue;
+        }
+        for i in 5..7 {
+            let state = graph.nodes[index].input(i);
+            if state.is_some_and(|state| is_zero(graph, &producers, state)) {
+                graph.nodes[index].inputs[i] = None;
+                changed = true;
+            }
+        }
+        let inputs = &mut graph.nodes[index].inputs;
+        while inputs.last() == Some(&None) {
+            inputs.pop();
+        }
+    }
+    if changed {
+        graph.remove_dead();
+    }
+}
+
+/// Whether a value is zeros of a computed size, or a part of such.
+fn is_zero(graph: &Graph, producers: &[Option<NodeId>], mut value: ValueId) -> bool {
+    while let Some(producer) = producers[value.index()] {
+        let node = graph.node(producer);
+        match &node.op {
+            Op::Slice(_)
+            | Op::Split(_)
+            | Op::Unsqueeze(_)
+            | Op::Squeeze(_)
+            | Op::Gather(_)
+            | Op::Expand(_)
+            | Op::Identity(_) => {}
+            _ => return fills(graph, producer),
+        }
+        match node.input(0) {
+            Some(from) => value = from,
+            None => return false,
+        }
+    }
+    false
+}
