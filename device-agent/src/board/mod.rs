@@ -22,8 +22,8 @@ mod session;
 
 pub use chip::Chip;
 pub use fault::BoardFault;
-pub use probe::plugged_in;
 pub use layout::{Network, Placed};
+pub use probe::plugged_in;
 pub use session::{Attached, Board};
 
 #[cfg(test)]

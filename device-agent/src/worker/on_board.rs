@@ -270,9 +270,9 @@ fn rounds(
         if samples_ns.len() >= least {
             let values = stats::ascending(&samples_ns);
             let (interval, median) = (stats::median_ci(&values), stats::median(&values));
-            let half = interval.zip(median).map(|((low, high), median)| {
-                (high - low) / 2.0 / median.max(f64::MIN_POSITIVE)
-            });
+            let half = interval
+                .zip(median)
+                .map(|((low, high), median)| (high - low) / 2.0 / median.max(f64::MIN_POSITIVE));
             if half.is_some_and(|half| half <= sampling.ci_target_rel) {
                 break;
             }

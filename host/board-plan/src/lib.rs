@@ -62,8 +62,8 @@ mod walk;
 
 pub use error::LowerError;
 pub use lowered::{
-    FIRMWARE_CODE_IN_RAM_BYTES, FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Footprint, Lowered, Needs,
-    Port,
+    FIRMWARE_CODE_IN_RAM_BYTES, FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Footprint, Lowered,
+    Needs, Port,
 };
 pub use reference::Reference;
 pub use value::Quantity;

@@ -7,8 +7,9 @@ use anyhow::Context as _;
 use clap::Args;
 use latency::{ShareError, ShareOf};
 use pipeline::{
-    AnalysisOptions, Attention, Bytes, DataSpec, DeviceSpec, EvaluationWeights, InputSize, LatencyBudget,
-    ModelSpec, PrecisionChoice, Run, RunConfig, StorePlace, StrategyKind, TrainingMode,
+    AnalysisOptions, Attention, Bytes, DataSpec, DeviceSpec, EvaluationWeights, InputSize,
+    LatencyBudget, ModelSpec, PrecisionChoice, Run, RunConfig, StorePlace, StrategyKind,
+    TrainingMode,
 };
 
 /// Sizes of inputs that a model leaves open.

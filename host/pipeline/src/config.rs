@@ -26,10 +26,10 @@ mod strategy;
 mod tests;
 
 pub use budget::{BudgetConfig, LatencyBudget};
-pub use memory::Bytes;
 pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub use importance::{Criterion, ImportanceConfig};
+pub use memory::Bytes;
 pub use model::{ModelSource, ModelSpec};
 pub use precision::PrecisionChoice;
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};

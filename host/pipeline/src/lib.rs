@@ -62,9 +62,8 @@ pub use error::PipelineError;
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
 pub use inspect::{
-    BoardInspection, board_by_name,
-    FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo, inspect, inspect_model,
-    zoo_networks,
+    BoardInspection, FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo,
+    board_by_name, inspect, inspect_model, zoo_networks,
 };
 pub use measure::{MeasureFiles, Measured, MeasuredOn, measure_models};
 pub use measuring::{EffortError, MeasuringError, ProbeConfig, SamplingEffort};

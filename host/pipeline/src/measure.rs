@@ -2,12 +2,12 @@
 
 use std::path::{Path, PathBuf};
 
+use channels::AnalysisOptions;
 use latency::stats::Interval;
 use latency::{
     Evidence, Fleet, FleetConfig, MeasureRequest, Measurement, Model, ProcessFigures, Verdict,
     members, runtime_in_words,
 };
-use channels::AnalysisOptions;
 use measuring::SamplingEffort;
 use onnx_graph::InputSize;
 use serde::Serialize;

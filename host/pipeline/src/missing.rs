@@ -225,8 +225,9 @@ mod tests {
     fn open_sizes_are_no_figure_until_they_are_given() {
         let dir = tempfile::tempdir().unwrap();
         let mut spec = file(&dir, &network("SIDE", None));
-        let look =
-            |spec: &ModelSpec| inspect_model(spec, 0, [0; 3], (AnalysisOptions::default(), None)).unwrap();
+        let look = |spec: &ModelSpec| {
+            inspect_model(spec, 0, [0; 3], (AnalysisOptions::default(), None)).unwrap()
+        };
         let found = look(&spec);
         assert_eq!((found.macs, found.activation_bytes), (None, None));
         assert!(!found.groups.is_empty() && found.parameters > 0);
@@ -242,7 +243,8 @@ mod tests {
         assert_eq!(found.macs, Some(24 * (3 * 8 + 8 * 4)));
         assert!(found.missing.knows_macs());
         spec.input_sizes = vec!["1x1x6x4".parse::<InputSize>().unwrap()];
-        let error = inspect_model(&spec, 0, [0; 3], (AnalysisOptions::default(), None)).unwrap_err();
+        let error =
+            inspect_model(&spec, 0, [0; 3], (AnalysisOptions::default(), None)).unwrap_err();
         assert!(error.is_usage(), "{error}");
     }
 

@@ -59,6 +59,8 @@ pub(crate) struct Prepared {
     pub scheme: Option<Scheme>,
     /// The bare-metal board that the networks are for.
     pub board: Option<Board>,
+    /// Whether the given network is in floats, and this run quantised it.
+    pub is_quantised_here: bool,
     /// The parts whose precision the search decides. A configuration has an entry for each after
     /// the widths of the groups.
     pub open: Option<OpenPrecision>,
@@ -119,6 +121,7 @@ impl Prepared {
             reporter.warn(&warning);
         }
         check_classes(&model, &splits)?;
+        let had_integers = board_plan::has_integers(&model.graph);
         let model = match &board {
             Some(board) => for_board(model, board, &splits, config, reporter)?,
             None => model,
@@ -162,6 +165,7 @@ impl Prepared {
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
             open: None,
+            is_quantised_here: board.is_some() && !had_integers,
             board,
             scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),

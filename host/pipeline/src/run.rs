@@ -302,7 +302,8 @@ fn advance(
     })?;
     work.folder.write("report.json", &json)?;
     let mut pruned = rows.iter().filter(|r| r.role == NetworkRole::Pruned);
-    outcome.within_budget = Some(pruned.any(|row| summary::is_within(row, &feasibility, prepared.board.as_ref())));
+    outcome.within_budget =
+        Some(pruned.any(|row| summary::is_within(row, &feasibility, prepared.board.as_ref())));
     outcome.model = Some(work.folder.path("pruned.onnx"));
     outcome.data = Some(data);
     Ok(outcome)

@@ -158,11 +158,7 @@ fn tested(prepared: &Prepared, row: &FinalRow) -> Hits {
 
 /// Whether a network meets the budget by its final measurement, the upper end of the interval
 /// included.
-pub(crate) fn is_within(
-    row: &FinalRow,
-    feasibility: &Feasibility,
-    board: Option<&Board>,
-) -> bool {
+pub(crate) fn is_within(row: &FinalRow, feasibility: &Feasibility, board: Option<&Board>) -> bool {
     let memory = board.zip(row.board.as_ref());
     let memory = memory.map_or(0.0, |(board, needs)| needs.load(&board.limits));
     let latency = row.ratio.as_ref().map(|of| of.ratio.worst());

@@ -34,10 +34,21 @@ pub fn text_table(data: &ReportData) -> String {
         let rows = rows.into_iter().map(|(cells, latency)| {
             let [label, accuracy, latency_ms, ratio, macs, parameters, bytes] = cells;
             let origin = latency.map_or_else(none, origin);
-            [label, accuracy, latency_ms, ratio, origin, macs, parameters, bytes]
+            [
+                label, accuracy, latency_ms, ratio, origin, macs, parameters, bytes,
+            ]
         });
         let [label, accuracy, latency, ratio, macs, parameters, bytes] = head;
-        let head = [label, accuracy, latency, ratio, "simulated", macs, parameters, bytes];
+        let head = [
+            label,
+            accuracy,
+            latency,
+            ratio,
+            "simulated",
+            macs,
+            parameters,
+            bytes,
+        ];
         lines(head, rows.collect(), Style::Figures)
     } else {
         let rows = rows.into_iter().map(|(cells, _)| cells);

@@ -236,7 +236,16 @@ mod tests {
                 limits,
             )
             .unwrap();
-            let outcome = judge.judge(accuracy, Cost { macs, latency, memory: 0.0 }).unwrap();
+            let outcome = judge
+                .judge(
+                    accuracy,
+                    Cost {
+                        macs,
+                        latency,
+                        memory: 0.0,
+                    },
+                )
+                .unwrap();
             assert!(
                 (outcome.reward - reward).abs() < 1e-12,
                 "{mode:?} {limits:?} {macs} {latency:?}: {outcome:?}"

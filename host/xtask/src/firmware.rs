@@ -80,7 +80,10 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
 /// kept for it: Armv6-M lacks the instructions for short code.
 fn size_of(family: &str) -> &'static [&'static str] {
     match family {
-        "thumbv6m" => &["--config", "profile.release.package.int8-engine.opt-level=2"],
+        "thumbv6m" => &[
+            "--config",
+            "profile.release.package.int8-engine.opt-level=2",
+        ],
         _ => &[],
     }
 }

@@ -5,7 +5,8 @@ use std::process::ExitCode;
 
 use latency::stats::Interval;
 use pipeline::{
-    ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn, SamplingEffort, measure_models,
+    ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn,
+    SamplingEffort, measure_models,
 };
 
 use crate::options::{InputSizes, Usage};

@@ -172,7 +172,11 @@ fn line(record: &Record) -> String {
         "" => &record.device,
         name => name,
     };
-    let origin = if m.is_simulated() { "simulated" } else { "measured" };
+    let origin = if m.is_simulated() {
+        "simulated"
+    } else {
+        "measured"
+    };
     format!(
         "{:>6}  {}  {origin:9}  {:.12}  {} on {device}: {:.3} ms{ratio}{verdict}",
         record.id,

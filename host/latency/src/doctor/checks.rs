@@ -276,7 +276,10 @@ pub(super) fn of_board(measured: &Measurement, board: &BoardInfo) -> Vec<Finding
     let clock = match board.measured_hz {
         _ if board.simulated => Finding::warning(
             "clock",
-            format!("{} follows an emulator's instructions; {time}", board.counter),
+            format!(
+                "{} follows an emulator's instructions; {time}",
+                board.counter
+            ),
             "such times are no latencies: they are marked as simulated, and baselines refuse them",
         ),
         Some(hz) => Finding::ok(

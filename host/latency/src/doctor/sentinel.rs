@@ -213,9 +213,17 @@ pub fn integer_model(name: &str) -> Model {
         let (from, to) = (at("d", layer), at("y", layer + 1));
         nodes.push(node("Conv", &[&from, "w"], to.clone()));
         let quantised = at("q", layer + 1);
-        nodes.push(node("QuantizeLinear", &[&to, "step", "zero"], quantised.clone()));
+        nodes.push(node(
+            "QuantizeLinear",
+            &[&to, "step", "zero"],
+            quantised.clone(),
+        ));
         let back = at("d", layer + 1);
-        nodes.push(node("DequantizeLinear", &[&quantised, "step", "zero"], back));
+        nodes.push(node(
+            "DequantizeLinear",
+            &[&quantised, "step", "zero"],
+            back,
+        ));
     }
     let constants = vec![scalar("step", STEP), zero, weight];
     let output = format!("d{LAYERS}");

@@ -55,9 +55,9 @@ fn budget(data: &ReportData) -> Option<String> {
         ("RAM", data.budget.ram_bytes),
         ("flash", data.budget.flash_bytes),
     ];
-    let memory = memory.into_iter().filter_map(|(name, bytes)| {
-        Some(format!("{name} \u{2264} {}", format::bytes(bytes?)))
-    });
+    let memory = memory
+        .into_iter()
+        .filter_map(|(name, bytes)| Some(format!("{name} \u{2264} {}", format::bytes(bytes?))));
     let limits: Vec<String> = limits.chain(memory).collect();
     (!limits.is_empty()).then(|| limits.join(", "))
 }

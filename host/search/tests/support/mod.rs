@@ -108,7 +108,14 @@ impl Synthetic {
             high: ratio,
         });
         self.judge
-            .judge(self.accuracy(widths), Cost { macs: 1, latency, memory: 0.0 })
+            .judge(
+                self.accuracy(widths),
+                Cost {
+                    macs: 1,
+                    latency,
+                    memory: 0.0,
+                },
+            )
             .unwrap()
     }
 
