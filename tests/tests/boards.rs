@@ -4,6 +4,7 @@ use std::fs;
 
 use graphprune_boards::{Mcu, McuConfig, Sshd, write_agents};
 use graphprune_tests::Sandbox;
+use onnx_graph::Graph;
 use onnx_graph::quantize::{Quantize, quantize};
 use serde_json::Value;
 
@@ -26,6 +27,8 @@ name = "emulated"
 transport = "probe"
 [sampling]
 warmup_ns = 0
+warmup_runs = 0
+min_rounds = 6
 max_duration_ns = 10_000_000_000
 [limits]
 time_ns = 30_000_000_000
@@ -55,10 +58,14 @@ fn seen(output: &std::process::Output) -> (Option<i32>, String, String) {
     )
 }
 
-/// A small network with activations of fixed ranges.
+/// A small network in floats.
+fn floats() -> Graph {
+    model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap()
+}
+
+/// The same in integers, with activations of fixed ranges.
 fn network() -> Vec<u8> {
-    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
-    let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+    let graph = onnx_graph::fold_batch_norm(&floats()).unwrap();
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
     let options = Quantize {
@@ -228,6 +235,88 @@ fn a_network_is_pruned_with_latency_in_the_loop_on_a_simulated_board() {
     let pruned = ratio("pruned").expect("it is measured");
     assert!(pruned <= 0.7, "{pruned}");
     assert!(report.to_string().contains("simulated"), "not marked");
+    let (_, stdout, _) = seen(&output);
+    let head = stdout.lines().find(|line| line.contains("test acc."));
+    assert!(
+        head.is_some_and(|head| head.contains("simulated")),
+        "{stdout}"
+    );
+    let store = ["measurements", "list", "--store", "run"];
+    let (_, stdout, stderr) = seen(&sandbox.run(&store));
+    let of_store: Vec<&str> = stdout.lines().filter(|line| line.contains(" ms")).collect();
+    assert!(!of_store.is_empty(), "{stdout}{stderr}");
+    assert!(
+        of_store.iter().all(|line| line.contains("  simulated  ")),
+        "{stdout}"
+    );
+}
+
+/// A network in floats and a board: images calibrate it, memory is a budget, and what the board
+/// computes is compared with the host bit for bit.
+#[test]
+fn a_network_in_floats_is_quantised_and_pruned_within_a_budget_of_memory() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let file = onnx_graph::write(&floats()).unwrap();
+    fs::write(sandbox.path("model.onnx"), file).unwrap();
+    let (code, stdout, stderr) = measure(&sandbox, &[]);
+    assert_eq!(code, Some(1), "{stdout}{stderr}");
+    for needle in ["computes in floats", "graphprune quantize", "--data"] {
+        assert!(stderr.contains(needle), "{stderr}");
+    }
+    let data = ["--data", "shapes:train=600,test=200,search=100"];
+    let (code, stdout, stderr) = measure(&sandbox, &data);
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+
+    let inspect = ["inspect", "model.onnx", "--device", "m4", "--json"];
+    let (code, stdout, stderr) = seen(&sandbox.run(&inspect));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let inspected: Value = serde_json::from_str(&stdout).expect("JSON");
+    let bytes = |of: &str| inspected["board"][of].as_u64().expect("a number");
+    let (ram, flash) = (bytes("ram_bytes"), bytes("flash_bytes"));
+    assert!(
+        inspected["board"]["peak"]
+            .as_str()
+            .is_some_and(|peak| !peak.is_empty())
+    );
+
+    let config = graphprune_tests::TINY
+        .replace("\"ddpg\"", "\"knapsack\"")
+        .replace("device = \"quick.toml\"", "device = \"m4\"");
+    fs::write(sandbox.path("board.toml"), config).unwrap();
+    let prune = |ram: u64, flash: u64, out: &str| {
+        let (ram, flash) = (ram.to_string(), flash.to_string());
+        let args = [
+            "prune",
+            "model.onnx",
+            "--config",
+            "board.toml",
+            "--latency",
+            "0.9x",
+        ];
+        let budgets = ["--ram", &ram, "--flash", &flash, "--out", out];
+        sandbox.run(&[&args[..], &budgets].concat())
+    };
+    let (code, stdout, stderr) = seen(&prune(6_000, flash, "never"));
+    assert_ne!(code, Some(0), "{stdout}{stderr}");
+    assert!(stderr.contains("of RAM cannot be met"), "{stderr}");
+
+    // The firmware's share is fixed.
+    let limit = flash - (flash - u64::from(board_plan::FIRMWARE_FLASH_BYTES)) / 3;
+    let output = prune(ram, limit, "run");
+    sandbox.check_result(&output, "run");
+    let (_, stdout, stderr) = seen(&output);
+    assert!(stderr.contains("bit for bit"), "{stderr}");
+    assert!(stdout.contains(" of flash"), "{stdout}");
+    let pruned = ["inspect", "run/pruned.onnx", "--device", "m4", "--json"];
+    let (_, stdout, stderr) = seen(&sandbox.run(&pruned));
+    let pruned: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+    let flash = pruned["board"]["flash_bytes"].as_u64().expect("a number");
+    assert!(flash <= limit, "{flash} of {limit}");
 }
 
 #[test]

@@ -310,6 +310,15 @@ mod tests {
             assert!(chip.ram.bytes >= 128 << 10, "{name}: {:x?}", chip.ram);
             let origins = chip.origins(board.firmware, 0);
             assert!(SRAM.contains(&origins.ram), "{name}: {origins:x?}");
+            // What is said without a device is what the chip has.
+            let all = BoardSpec {
+                ram_bytes: 0,
+                flash_bytes: 0,
+                ..board.clone()
+            };
+            let all = Chip::find(&all).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            assert!(board.ram_bytes <= all.ram.bytes.into(), "{name}");
+            assert!(board.flash_bytes <= all.flash.bytes.into(), "{name}");
         }
         assert_eq!(boards, 8);
     }

@@ -19,10 +19,11 @@ use super::{BoardFault, clock, probe};
 
 /// How long a core may take to halt.
 const HALT: Duration = Duration::from_millis(500);
-/// How long the firmware may take to fill in its block after its start.
-const START: Duration = Duration::from_secs(2);
+/// How long the firmware may take to fill in its block after its start: an emulated board beside
+/// other work takes seconds.
+const START: Duration = Duration::from_secs(10);
 /// How long it may take to answer a command that computes nothing.
-const ANSWER: Duration = Duration::from_secs(2);
+const ANSWER: Duration = Duration::from_secs(10);
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
 /// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use graphprune_boards::{Mcu, McuCore, SlowLink};
 use latency::{BoardSpec, FirmwarePlace, LatencySource as _};
 
-use crate::fixture::{Bench, LIMIT_NS, Setting, network, request};
+use crate::fixture::{Bench, LIMIT_NS, Setting, network, request, small};
 
 /// Time after which an agent has answered, whatever the fault: the worker's limit and what it takes
 /// to end it.
@@ -137,14 +137,8 @@ fn a_core_that_is_locked_up_is_reset() {
 
 #[test]
 fn a_core_that_locks_up_during_a_run_costs_one_measurement() {
-    let mut bench = Setting::simulated().start();
-    check_next(&mut bench);
-    let before = bench.mcu.requests();
-    check_next(&mut bench);
-    // Most requests of a measurement wait for the end of a run.
-    let late = (bench.mcu.requests() - before) * 3 / 4;
     let lock_up = |mcu: &mut Mcu, _: &SlowLink| mcu.lock_up().unwrap();
-    let mut bench = check_while(bench, late, lock_up, &["locked up while running"]);
+    let mut bench = check_during(MOMENTS[2], lock_up, "the core is locked up");
     check_next(&mut bench);
 }
 
@@ -205,8 +199,7 @@ fn a_protected_chip_is_refused_and_opened_only_where_that_is_allowed() {
     check(&mut bench, "is protected against debuggers");
     check(&mut bench, "set allow_erase");
     let mut bench = locked(true);
-    check_next(&mut bench);
-    bench.check_run(&network());
+    bench.check_run(&small());
 }
 
 #[test]

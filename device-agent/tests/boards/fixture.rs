@@ -8,8 +8,9 @@ use latency::{
     AgentDevice, BoardClock, BoardSpec, LatencyError, LatencySource as _, Limits, MeasureRequest,
     Measurement, Model, Patience, Probe, RuntimeOptions, Sampling,
 };
-use onnx_graph::Graph;
+use onnx_graph::ops::Conv;
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
+use onnx_graph::{DType, Dim, Graph, Tensor};
 
 /// Time of a worker on an emulated board, ns: it takes about a second beside other tests.
 pub const LIMIT_NS: u64 = 20_000_000_000;
@@ -146,6 +147,8 @@ pub fn request(graph: &Graph) -> MeasureRequest {
         models: vec![model(graph)],
         sampling: Sampling {
             warmup_ns: 0,
+            warmup_runs: 0,
+            min_rounds: 6,
             max_duration_ns: LIMIT_NS / 2,
             ..Sampling::default()
         },
@@ -174,6 +177,30 @@ pub fn network() -> Graph {
     let options = Quantize {
         scheme: Scheme::default(),
         ranges: values.map(|value| (value, (-4.0, 4.0))).collect(),
+        ..Quantize::default()
+    };
+    quantize(&graph, &options).unwrap()
+}
+
+/// One convolution in integers, for a board with little memory.
+pub fn small() -> Graph {
+    let mut graph = Graph::new("small", 17);
+    let dims = [1, 3, 8, 8].map(Dim::Known).to_vec();
+    let x = graph.add_input("image", DType::F32, dims);
+    let values = (0..4 * 3 * 9).map(|i| (i % 7) as f32 / 7.0 - 0.4);
+    let weight = Tensor::f32([4, 3, 3, 3], values.collect()).unwrap();
+    let w = graph.add_constant("weight", weight);
+    let conv = Conv {
+        kernel: vec![3, 3],
+        strides: vec![1, 1],
+        pads: vec![1; 4],
+        dilations: vec![1, 1],
+        group: 1,
+    };
+    let y = graph.push("conv", conv.into(), &[x, w]).unwrap();
+    graph.add_output(y);
+    let options = Quantize {
+        ranges: [(x, (-1.0, 1.0)), (y, (-4.0, 4.0))].into(),
         ..Quantize::default()
     };
     quantize(&graph, &options).unwrap()

@@ -86,7 +86,7 @@ impl<'a> CostModel<'a> {
                 table: &prepared.table,
                 limits: feasibility.limits,
                 cost: feasibility.cost,
-                memory: has_limits(prepared).then(|| Memory {
+                memory: memory_limits(prepared).then(|| Memory {
                     prepared,
                     known: Arc::default(),
                 }),
@@ -105,10 +105,10 @@ impl<'a> CostModel<'a> {
     }
 }
 
-/// Whether the memory of a board is limited.
-fn has_limits(prepared: &Prepared) -> bool {
-    let limits = prepared.board.as_ref().map(|board| board.limits);
-    limits.is_some_and(|limits| limits.ram.is_some() || limits.flash.is_some())
+/// Whether the memory of a board limits widths: narrower networks need no more than the original.
+fn memory_limits(prepared: &Prepared) -> bool {
+    let load = prepared.memory_load(&prepared.model.graph);
+    load.is_ok_and(|load| load > 1.0)
 }
 
 /// A latency ratio for the search.

@@ -66,6 +66,8 @@ pub(crate) struct Prepared {
     pub scheme: Option<Scheme>,
     /// The bare-metal board that the networks are for.
     pub board: Option<Board>,
+    /// Whether the given network is in floats, and this run quantised it.
+    pub is_quantised_here: bool,
     /// The parts whose precision the search decides. A configuration has an entry for each after
     /// the widths of the groups.
     pub open: Option<OpenPrecision>,
@@ -192,6 +194,7 @@ impl Prepared {
             )
             .into());
         }
+        let had_integers = board_plan::has_integers(&model.graph);
         let model = match &board {
             Some(board) => for_board(model, board, &splits, config, reporter)?,
             None => model,
@@ -220,6 +223,7 @@ impl Prepared {
         let full_macs = table.macs(&space.full().0).round() as u64;
         Ok(Self {
             open: None,
+            is_quantised_here: board.is_some() && !had_integers,
             board,
             scheme: Scheme::of(&model.graph),
             batch: model.batch.filter(|_| !config.result.dynamic_batch),

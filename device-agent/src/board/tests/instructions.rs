@@ -18,25 +18,26 @@ use super::{open, spec};
 const OF_TICK: u64 = 40;
 
 /// A convolution: its image is as large as its result.
-struct Layer {
-    kernel: usize,
-    channels: [usize; 2],
-    side: usize,
-    groups: usize,
+pub struct Layer {
+    pub kernel: usize,
+    /// Of the image and of the result.
+    pub channels: [usize; 2],
+    pub side: usize,
+    pub groups: usize,
     /// Instructions on a Cortex-M4, the interpreter included.
-    instructions: u64,
+    pub instructions: u64,
 }
 
 #[rustfmt::skip]
 const LAYERS: [Layer; 8] = [
-    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: 0 },
-    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: 0 },
-    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: 0 },
-    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: 0 },
-    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: 0 },
-    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: 0 },
-    Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: 0 },
-    Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: 0 },
+    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: 2_895_800 },
+    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: 2_290_920 },
+    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: 1_124_640 },
+    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: 874_240 },
+    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: 1_154_840 },
+    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: 551_360 },
+    Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: 73_640 },
+    Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: 18_440 },
 ];
 
 impl Layer {
@@ -53,7 +54,7 @@ impl Layer {
         (self.kernel.pow(2) * from / self.groups * to * self.side.pow(2)) as u64
     }
 
-    fn graph(&self) -> Graph {
+    pub fn graph(&self) -> Graph {
         let (k, [from, to], side) = (self.kernel, self.channels, self.side);
         let mut graph = Graph::new("layer", 17);
         let dims = [1, from, side, side].map(Dim::Known).to_vec();

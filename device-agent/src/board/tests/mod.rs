@@ -3,6 +3,8 @@ mod instructions;
 use std::path::Path;
 use std::time::Duration;
 
+use instructions::Layer;
+
 use agent_protocol::{BoardClock, BoardSpec};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
@@ -37,14 +39,9 @@ fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
     Attached::open(spec, &firmware(), locks.path())?.start()
 }
 
-/// A small network for images of this size whose activations are rounded to fixed ranges: what
-/// counts are the integers.
-fn network(input: [usize; 3]) -> Lowered {
-    let config = model_zoo::ZooConfig {
-        input,
-        ..model_zoo::ZooConfig::default()
-    };
-    let graph = model_zoo::build("shapes_net", &config).unwrap();
+/// A small network whose activations are rounded to fixed ranges: what counts are the integers.
+fn network() -> Lowered {
+    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
     let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
@@ -66,10 +63,10 @@ fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
 }
 
 fn check_core(core: McuCore, part: u32) {
-    check_core_with(core, part, [3, 32, 32]);
+    check_core_with(core, part, &[network()]);
 }
 
-fn check_core_with(core: McuCore, part: u32, input: [usize; 3]) {
+fn check_core_with(core: McuCore, part: u32, networks: &[Lowered]) {
     let mcu = Mcu::start(McuConfig {
         core,
         ..McuConfig::default()
@@ -77,7 +74,13 @@ fn check_core_with(core: McuCore, part: u32, input: [usize; 3]) {
     .unwrap();
     let mut board = open(&mcu, &spec(&mcu)).unwrap_or_else(|fault| panic!("{fault}"));
     assert_eq!(board.info().cpuid >> 4 & 0xfff, part, "{core:?}");
-    let lowered = network(input);
+    networks
+        .iter()
+        .for_each(|lowered| check_network(&mut board, lowered));
+}
+
+/// Runs a network on a board and on the host, on three images.
+fn check_network(board: &mut Board, lowered: &Lowered) {
     let network = Network {
         plan: &lowered.plan,
         weights: Some(&lowered.weights),
@@ -90,7 +93,7 @@ fn check_core_with(core: McuCore, part: u32, input: [usize; 3]) {
         .unwrap_or_else(|fault| panic!("{fault}"));
     let mut reference = lowered.reference().unwrap();
     for seed in 0..3 {
-        let image = image(&lowered, seed);
+        let image = image(lowered, seed);
         let offset = lowered.input.tensor.offset;
         board
             .write_input(&placed, offset, &lowered.encode(&image).unwrap())
@@ -108,14 +111,25 @@ fn check_core_with(core: McuCore, part: u32, input: [usize; 3]) {
             expected.iter().any(|byte| *byte != expected[0]),
             "no signal"
         );
-        assert_eq!(output, expected, "{core:?}, image {seed}");
+        assert_eq!(output, expected, "image {seed}");
     }
 }
 
 #[test]
 fn an_emulated_m0_computes_what_the_host_computes() {
-    // The chip has 16 kB of RAM.
-    check_core_with(McuCore::M0, 0xc20, [3, 8, 8]);
+    // The chip has 16 kB of RAM: layers alone.
+    let layers = [(3, [4, 8], 1), (1, [8, 6], 1), (3, [8, 8], 8)];
+    let layers = layers.map(|(kernel, channels, groups)| {
+        let layer = Layer {
+            kernel,
+            channels,
+            side: 8,
+            groups,
+            instructions: 0,
+        };
+        board_plan::lower(&layer.graph()).unwrap()
+    });
+    check_core_with(McuCore::M0, 0xc20, &layers);
 }
 
 #[test]

@@ -124,10 +124,10 @@ pub struct BudgetConfig {
     pub latency: Option<LatencyBudget>,
     /// Multiply-accumulates as a share of the original's, in (0, 1).
     pub macs: Option<f64>,
-    /// RAM on a bare-metal board, such as "96KiB", beside one of the others.
+    /// RAM on a bare-metal board, such as "96KiB", beside a budget of latency or MACs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub ram: Option<Bytes>,
-    /// Flash on a bare-metal board, likewise.
+    /// Flash on a bare-metal board, such as "256KiB", beside a budget of latency or MACs.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub flash: Option<Bytes>,
 }

@@ -359,7 +359,37 @@ fn relative_difference(got: &[f32], expected: &[f32]) -> f64 {
 
 #[cfg(test)]
 mod tests {
-    use super::{NetworkRole, relative_difference};
+    use std::collections::BTreeMap;
+
+    use latency::Model;
+    use onnx_graph::quantize::{Quantize, quantize};
+
+    use super::{NetworkRole, check_bits, relative_difference};
+
+    #[test]
+    fn outputs_of_a_board_are_the_references_bit_for_bit_or_none() {
+        let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+        let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+        let values = graph.inputs().iter().copied();
+        let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
+        let ranges: BTreeMap<_, _> = values.map(|value| (value, (-4.0, 4.0))).collect();
+        let options = Quantize {
+            ranges,
+            ..Quantize::default()
+        };
+        let graph = quantize(&graph, &options).unwrap();
+        let lowered = board_plan::lower(&graph).unwrap();
+        let size: usize = lowered.input.dims.iter().product();
+        let images: Vec<f32> = (0..2 * size).map(|i| (i % 17) as f32 / 9.0 - 1.0).collect();
+        let mut reference = lowered.reference().unwrap();
+        let run = |image: &[f32]| lowered.result(&reference.run(image).unwrap()).unwrap();
+        let mut outputs: Vec<f32> = images.chunks(size).flat_map(run).collect();
+        let model = Model::new("net", Vec::new());
+        check_bits((&model, &graph), &images, &outputs).unwrap();
+        outputs[3] += 1e-3;
+        let error = check_bits((&model, &graph), &images, &outputs).unwrap_err();
+        assert!(error.to_string().starts_with("1 of 20 outputs"), "{error}");
+    }
 
     #[test]
     fn a_role_is_recorded_as_its_label() {

@@ -10,6 +10,7 @@ use crate::config::StrategyKind;
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 use crate::folder::PLAN;
+use crate::model::hex_sha256;
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::Prepared;
 use crate::records::Key;
@@ -234,8 +235,13 @@ fn write_plan(
         Some(units) => units.clone(),
         None => finetune::kept_units(work, prepared, prepared.split(&tuned.widths).0)?,
     };
+    // A plan names the parameters of a file: that of the network as the run quantised it.
+    let sha256 = match prepared.is_quantised_here {
+        true => hex_sha256(&prepared.deploy(&prepared.model.graph)?.bytes),
+        false => prepared.model.sha256.clone(),
+    };
     let planned = Planned {
-        file: (&prepared.model.name, &prepared.model.sha256),
+        file: (&prepared.model.name, &sha256),
         given: &prepared.model.graph,
         graph: &prepared.graph,
         analysis: &prepared.analysis,
