@@ -402,9 +402,8 @@ fn external_data_outside_the_models_folder_is_refused() {
 fn a_full_disk_is_named_with_the_file_and_the_next_step() {
     let sandbox = Sandbox::new();
     fs::create_dir(sandbox.path("small")).unwrap();
-    // A file system of 300 kB in a mount namespace: enough to begin, too little for a
-    // checkpoint.
-    let script = "mount -t tmpfs -o size=300k none small && exec \"$@\"";
+    // A file system of 6 MB in a mount namespace: enough to begin, too little for a checkpoint.
+    let script = "mount -t tmpfs -o size=6m none small && exec \"$@\"";
     let program = binary("graphprune");
     let mut command = Command::new("unshare");
     command.current_dir(sandbox.path(".")).args([
