@@ -39,7 +39,7 @@ pub enum PipelineError {
         path: PathBuf,
     },
     /// The folder holds no run.
-    #[error("'{}' holds no run (no config.toml); start one without --resume", path.display())]
+    #[error("'{}' holds no run (no config.toml): name the folder of a run, or start one without --resume", path.display())]
     NoRun {
         /// The run folder.
         path: PathBuf,
