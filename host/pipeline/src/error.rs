@@ -33,7 +33,7 @@ pub enum PipelineError {
         path: PathBuf,
     },
     /// The folder holds other files.
-    #[error("'{}' holds other files; choose a new or empty folder with --out", path.display())]
+    #[error("'{}' holds other files; choose a new or empty folder", path.display())]
     FolderForeign {
         /// The folder.
         path: PathBuf,
