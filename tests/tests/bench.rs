@@ -60,7 +60,7 @@ fn a_slower_network_fails_the_guard_and_stays_in_the_history() {
         "bench.xml",
         "--quiet",
     ];
-    let output = check(&sandbox, &compare, 1);
+    let output = check(&sandbox, &compare, 3);
     assert!(String::from_utf8_lossy(&output.stdout).contains("REGRESSED"));
     assert!(
         fs::read_to_string(sandbox.path("bench.xml"))
@@ -118,7 +118,7 @@ fn a_failed_measurement_or_comparison_is_no_success() {
         "page.html",
         "--quiet",
     ];
-    check(&sandbox, &args, 2);
+    check(&sandbox, &args, 1);
     let entries = history(&sandbox);
     assert_eq!(entries.len(), 1);
     assert_eq!(entries[0]["verdict"], "unmeasured");
@@ -132,9 +132,9 @@ fn a_failed_measurement_or_comparison_is_no_success() {
             .contains("not measured")
     );
 
-    let missing = check(&sandbox, &["noise.onnx", "--baseline", "main"], 2);
+    let missing = check(&sandbox, &["noise.onnx", "--baseline", "main"], 1);
     assert!(String::from_utf8_lossy(&missing.stderr).contains("there is no baseline"));
-    check(&sandbox, &["nowhere.onnx"], 2);
+    check(&sandbox, &["nowhere.onnx"], 1);
     assert_eq!(
         history(&sandbox).len(),
         1,
@@ -226,4 +226,47 @@ fn every_output_agrees_with_the_exit_code() {
         junit.contains("errors=\"1\"") && junit.contains("there is no baseline"),
         "{junit}"
     );
+}
+
+#[test]
+fn one_command_saves_what_the_baseline_lacks_and_compares_the_rest() {
+    let sandbox = Sandbox::new();
+    let put = |name: &str, network: &str| {
+        fs::write(sandbox.path(name), graphprune_tests::zoo_bytes(network)).unwrap();
+    };
+    fs::write(sandbox.path("board.toml"), quick_profile("bench")).unwrap();
+    put("net.onnx", "shapes_net");
+    let guard = |models: &[&str], code: i32| -> Vec<String> {
+        let options = [
+            "--guard",
+            "main",
+            "--fail-above",
+            "50%",
+            "--fail-growth-above",
+            "5%",
+            "--device",
+            "./board.toml",
+            "--json",
+            "--quiet",
+        ];
+        let output = check(&sandbox, &[models, &options].concat(), code);
+        let all: Vec<Value> = serde_json::from_slice(&output.stdout).unwrap();
+        let verdict = |one: &Value| one["verdict"].as_str().unwrap().to_owned();
+        all.iter().map(verdict).collect()
+    };
+    assert_eq!(guard(&["net.onnx"], 0), ["no_baseline"]);
+    put("other.onnx", "resnet20");
+    assert_eq!(
+        guard(&["net.onnx", "other.onnx"], 0),
+        ["fine", "no_baseline"]
+    );
+    // A larger file that is as fast.
+    let network = graphprune_tests::zoo_bytes("shapes_net");
+    let larger = onnx_graph::with_metadata(
+        &network,
+        "notes.",
+        &[("x".into(), "y".repeat(network.len() / 10))],
+    );
+    fs::write(sandbox.path("net.onnx"), larger.unwrap()).unwrap();
+    assert_eq!(guard(&["net.onnx", "other.onnx"], 3), ["grown", "fine"]);
 }

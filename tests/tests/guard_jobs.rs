@@ -1,5 +1,5 @@
-//! The job files in the documentation of the guard run as written: their scripts are extracted
-//! from the page and executed against the local agent.
+//! The job files in the documentation of the guard run as written: their scripts are executed
+//! against the local agent.
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -9,14 +9,11 @@ use std::process::Command;
 use graphprune_tests::{Sandbox, binary, zoo_bytes};
 use yaml_rust2::{Yaml, YamlLoader};
 
-/// Returns the job file below a heading of the page.
-fn job_file(heading: &str) -> Yaml {
-    let page = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/docs/guard.md");
-    let page = fs::read_to_string(page).unwrap();
-    let (_, section) = page.split_once(&format!("\n## {heading}\n")).unwrap();
-    let (_, rest) = section.split_once("```yaml\n").unwrap();
-    let (text, _) = rest.split_once("```").unwrap();
-    YamlLoader::load_from_str(text).unwrap().remove(0)
+/// Returns a job file of the documentation.
+fn job_file(name: &str) -> Yaml {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../host/docs/ci");
+    let text = fs::read_to_string(path.join(name)).unwrap();
+    YamlLoader::load_from_str(&text).unwrap().remove(0)
 }
 
 /// A repository with one model, and `graphprune` on the path.
@@ -65,60 +62,63 @@ impl Repository {
 }
 
 #[test]
-fn the_github_job_saves_a_baseline_and_reports_a_regression() {
-    let job = job_file("GitHub Actions");
-    let steps = job["jobs"]["latency"]["steps"].as_vec().unwrap();
+fn the_github_action_saves_a_baseline_and_reports_a_regression() {
+    let action = job_file("github-action.yml");
+    let step = &action["runs"]["steps"][0];
     let repository = Repository::new();
     let summary = repository.sandbox.path("step-summary.md");
-    let variables = [
-        ("GITHUB_STEP_SUMMARY", summary.to_str().unwrap()),
-        ("GITHUB_SHA", "0123456789012345678901234567890123456789"),
-    ];
-    // A step whose condition does not start with `always()` is skipped after a failure.
+    let inputs = &action["inputs"];
+    let default = |name: &str| inputs[name]["default"].as_str().unwrap().to_owned();
     let run = |event: &str| {
-        let mut code = 0;
-        for step in steps.iter().filter(|step| !step["run"].is_badvalue()) {
-            let condition = step["if"].as_str().unwrap();
-            let is_due = code == 0 || condition.starts_with("always() && ");
-            if is_due && condition.ends_with(&format!("github.event_name == '{event}'")) {
-                let ended = repository.run(step["run"].as_str().unwrap(), &variables);
-                code = if code == 0 { ended } else { code };
-            }
+        let mut variables = vec![
+            ("GITHUB_STEP_SUMMARY", summary.display().to_string()),
+            ("GITHUB_SHA", "0123456789".repeat(4)),
+            ("GITHUB_EVENT_NAME", event.to_owned()),
+        ];
+        // The service replaces `${{ inputs.NAME }}`.
+        for (variable, value) in step["env"].as_hash().unwrap() {
+            let value = value.as_str().unwrap();
+            let name = value.strip_prefix("${{ inputs.").unwrap();
+            let name = name.strip_suffix(" }}").unwrap();
+            variables.push((variable.as_str().unwrap(), default(name)));
         }
-        code
+        let variables: Vec<(&str, &str)> = variables.iter().map(|(n, v)| (*n, &v[..])).collect();
+        repository.run(step["run"].as_str().unwrap(), &variables)
     };
 
     repository.commit("resnet56");
-    assert_eq!(run("push"), 0);
+    assert_eq!(run("pull_request"), 0, "the first time it saves");
+    assert!(repository.read("bench.xml").contains("<skipped"));
     repository.commit("resnet20");
     assert_eq!(run("pull_request"), 0, "a faster network");
-    assert!(
-        fs::read_to_string(&summary)
-            .unwrap()
-            .contains("no regression")
-    );
+    let written = || fs::read_to_string(&summary).unwrap();
+    assert!(written().contains("no regression"));
     assert_eq!(run("push"), 0);
     repository.commit("resnet56");
-    assert_eq!(run("pull_request"), 1, "a slower network");
+    assert_eq!(run("pull_request"), 3, "a slower network");
     assert!(repository.read("bench.xml").contains("failures=\"1\""));
-    assert!(fs::read_to_string(&summary).unwrap().contains("1 slower"));
+    assert!(written().contains("1 slower"));
 }
 
 #[test]
 fn the_gitlab_job_saves_a_baseline_and_reports_a_regression() {
-    let job = job_file("GitLab");
-    let script = job["latency"]["script"].as_vec().unwrap();
+    let job = job_file("gitlab.yml");
+    let job = &job["latency"];
+    let script = job["script"].as_vec().unwrap();
     let script: Vec<&str> = script.iter().map(|line| line.as_str().unwrap()).collect();
     let repository = Repository::new();
     let run = |branch: &str| {
-        let variables = [("CI_COMMIT_BRANCH", branch), ("CI_DEFAULT_BRANCH", "main")];
+        let mut variables = vec![("CI_COMMIT_BRANCH", branch), ("CI_DEFAULT_BRANCH", "main")];
+        let own = job["variables"].as_hash().unwrap().iter();
+        variables
+            .extend(own.map(|(name, value)| (name.as_str().unwrap(), value.as_str().unwrap())));
         repository.run(&script.join("\n"), &variables)
     };
 
     repository.commit("resnet20");
     assert_eq!(run("main"), 0);
     repository.commit("resnet56");
-    assert_eq!(run("feature"), 1, "a slower network");
-    let results = job["latency"]["artifacts"]["reports"]["junit"].as_str();
+    assert_eq!(run("feature"), 3, "a slower network");
+    let results = job["artifacts"]["reports"]["junit"].as_str();
     assert!(repository.read(results.unwrap()).contains("failures=\"1\""));
 }

@@ -78,3 +78,14 @@ fn the_wheel_makes_guards_and_prunes_a_network_in_an_empty_folder() {
     );
     assert!(plan.contains("the run would do"), "{plan}");
 }
+
+#[test]
+fn the_program_needs_libtorch_for_training_only() {
+    let needs = |program: &str| {
+        let bytes = std::fs::read(binary(program)).unwrap();
+        let name = b"libtorch_cpu.so\0";
+        bytes.windows(name.len()).any(|window| window == name)
+    };
+    assert!(needs("graphprune-train"));
+    assert!(!needs("graphprune"));
+}

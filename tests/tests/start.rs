@@ -317,3 +317,126 @@ fn a_training_waits_asleep_with_the_fastest_number_of_threads() {
     );
     assert!(!text.contains("threads (measured: "), "{text}");
 }
+
+#[test]
+fn what_is_checked_quickly_is_checked_before_anything_takes_long() {
+    let sandbox = with_file();
+    let check = |option: &str, value: &str, code: i32, needle: &str| {
+        let mut args = vec!["prune", "net.onnx", "--config", "tiny.toml", "--out", "run"];
+        args.extend([option, value]);
+        if option != "--macs" {
+            args.extend(["--macs", "0.6"]);
+        }
+        let (text, ended) = stderr_of(&sandbox, &args);
+        assert_eq!(ended, Some(code), "{text}");
+        holds(&text, &[needle]);
+        for late in [
+            "original on the search split",
+            "training runs",
+            "original: ",
+        ] {
+            assert!(!text.contains(late), "{late} before it ends:\n{text}");
+        }
+        assert!(!sandbox.path("run").exists());
+    };
+    check("--device", "nowhere", 1, "no device `nowhere`");
+    check("--macs", "0.001", 1, "cannot be met");
+    check("--data", "cifar10:nowhere", 1, "nowhere");
+}
+
+#[test]
+fn a_dry_run_says_what_the_run_would_do_and_writes_nothing() {
+    let sandbox = with_file();
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--latency",
+        "0.9x",
+        "--out",
+        "run",
+        "--dry-run",
+    ];
+    let output = sandbox.run(&args);
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(
+        output.status.success(),
+        "{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
+    holds(
+        &text,
+        &[
+            "10 classes",
+            "at most 0.9x",
+            "the smallest network takes",
+            "joint training",
+            "4 configurations",
+            "Nothing was started",
+        ],
+    );
+    assert!(!sandbox.path("run").exists());
+    let (text, code) = stderr_of(
+        &sandbox,
+        &[
+            &args[..4],
+            &["--latency", "0.0001x", "--out", "run", "--dry-run"],
+        ]
+        .concat(),
+    );
+    assert_eq!(code, Some(1), "{text}");
+    holds(&text, &["cannot be met"]);
+}
+
+#[test]
+fn a_set_has_a_network_for_each_budget_that_obeys_the_rules_for_groups() {
+    let sandbox = with_file();
+    let rules =
+        format!("{TINY}\n[groups.\"conv1\"]\nignore = true\n[groups.\"block3*\"]\nkeep = 20\n");
+    let rules = rules.replace("strategy = \"ddpg\"", "strategy = \"uniform\"");
+    fs::write(sandbox.path("rules.toml"), rules).unwrap();
+    let args = [
+        "prune",
+        "net.onnx",
+        "--config",
+        "rules.toml",
+        "--latency",
+        "0.95x,0.9x",
+        "--out",
+        "set",
+        "--json",
+    ];
+    let output = sandbox.run(&args);
+    let error = String::from_utf8_lossy(&output.stderr);
+    assert!(matches!(output.status.code(), Some(0 | 3)), "{error}");
+    let set: Value = serde_json::from_slice(&output.stdout).unwrap();
+    for member in set["members"].as_array().unwrap() {
+        let folder = member["folder"].as_str().unwrap();
+        let plan = sandbox.run(&["plan", folder, "--json"]);
+        let plan: Value = serde_json::from_slice(&plan.stdout).unwrap();
+        let kept = |name: &str| {
+            let groups = plan["groups"].as_array().unwrap();
+            let group = groups.iter().find(|group| group["name"] == name).unwrap();
+            group["keep"].as_array().unwrap().len()
+        };
+        assert_eq!((kept("conv1"), kept("block3.conv1")), (32, 20), "{plan}");
+    }
+    let importance = error.matches("importance").count();
+    assert!(importance <= 1, "estimated {importance} times:\n{error}");
+    let again = sandbox.run(&["prune", "--out", "set", "--resume"]);
+    assert_eq!(again.status.code(), output.status.code());
+    let diff = sandbox.run(&["diff", "net.onnx", "set/latency-0.9x", "--json"]);
+    let diff: Value = serde_json::from_slice(&diff.stdout).unwrap();
+    assert!(diff["sides"][1]["macs"].as_u64() < diff["sides"][0]["macs"].as_u64());
+    let inspected = sandbox.run(&["inspect", "set/latency-0.9x/pruned.onnx"]);
+    let inspected = String::from_utf8_lossy(&inspected.stdout);
+    holds(
+        &inspected,
+        &[
+            "original sha256",
+            "at most 0.9x of the original's latency",
+            "latency ratio",
+        ],
+    );
+}

@@ -80,6 +80,16 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
                 reason,
             })?
         }
+        Keep::Widths(widths) if widths.len() != analysis.groups().len() => {
+            return Err(PipelineError::UnfitModel {
+                model: name.to_owned(),
+                reason: format!(
+                    "it has {} groups, and {} widths are given; `graphprune inspect {name}` lists the groups",
+                    analysis.groups().len(),
+                    widths.len()
+                ),
+            });
+        }
         Keep::Widths(widths) => PrunePlan::from_widths(&analysis, &order(), widths)?,
         Keep::Share(share) => {
             let widths = share_of_units(&analysis, *share);

@@ -83,7 +83,7 @@ pub(crate) fn check_classes(model: &LoadedModel, splits: &Splits) -> Result<(), 
     Err(PipelineError::UnfitModel {
         model: model.name.clone(),
         reason: format!(
-            "has {} outputs, the data has {classes} classes",
+            "has {} outputs, the data has {classes} classes; give the data that the network was trained on",
             model.classes
         ),
     })

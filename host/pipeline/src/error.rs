@@ -33,13 +33,13 @@ pub enum PipelineError {
         path: PathBuf,
     },
     /// The folder holds other files.
-    #[error("'{}' holds other files; choose a new or empty folder with --out", path.display())]
+    #[error("'{}' holds other files; choose a new or empty folder", path.display())]
     FolderForeign {
         /// The folder.
         path: PathBuf,
     },
     /// The folder holds no run.
-    #[error("'{}' holds no run (no config.toml); start one without --resume", path.display())]
+    #[error("'{}' holds no run (no config.toml): name the folder of a run, or start one without --resume", path.display())]
     NoRun {
         /// The run folder.
         path: PathBuf,

@@ -23,7 +23,7 @@ const NETWORK: &str = "shapes_net";
 const TRAINED_ON: usize = 6000;
 
 /// Passes over them.
-const EPOCHS: usize = 4;
+const EPOCHS: usize = 8;
 
 /// Images of a split that are written as files.
 const WRITTEN: [(&str, usize); 2] = [("train", 1500), ("test", 500)];

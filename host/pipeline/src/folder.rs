@@ -221,6 +221,13 @@ pub(crate) fn write_atomically(path: &Path, bytes: &[u8]) -> Result<(), Pipeline
         .parent()
         .filter(|p| !p.as_os_str().is_empty())
         .unwrap_or(Path::new("."));
+    if !dir.is_dir() {
+        let missing = format!("there is no folder '{}'", dir.display());
+        return Err(fail(std::io::Error::new(
+            std::io::ErrorKind::NotFound,
+            missing,
+        )));
+    }
     let mut file = latency::temporary_in(dir).map_err(fail)?;
     file.write_all(bytes).map_err(fail)?;
     file.as_file().sync_all().map_err(fail)?;

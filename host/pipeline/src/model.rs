@@ -158,8 +158,24 @@ pub(crate) fn read_spec(spec: &ModelSpec) -> Result<Graph, PipelineError> {
 /// Reads an ONNX file with these sizes for inputs left open; a size that names none of its inputs
 /// is an error.
 pub(crate) fn read_sized_model(path: &Path, sizes: &[InputSize]) -> Result<Graph, PipelineError> {
+    is_known(path)?;
     let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
     read_model_bytes(path, bytes, sizes)
+}
+
+/// Refuses a name that is neither a file nor looks like one, with the names of the zoo.
+fn is_known(path: &Path) -> Result<(), PipelineError> {
+    if path.exists() || path.extension().is_some() {
+        return Ok(());
+    }
+    let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
+    Err(PipelineError::UnfitModel {
+        model: path.display().to_string(),
+        reason: format!(
+            "neither a file nor a network of the zoo; the zoo has {}",
+            known.join(", ")
+        ),
+    })
 }
 
 /// Reads the bytes of an ONNX file; `path` is where its external tensors are.
@@ -229,17 +245,7 @@ pub(crate) fn load_network(
             (zoo.to_owned(), graph, false, digest)
         }
         ModelSource::File(path) => {
-            if !path.exists() && path.extension().is_none() {
-                let known: Vec<_> = model_zoo::names().iter().map(|n| n.name).collect();
-                let reason = format!(
-                    "neither a file nor a network of the zoo; the zoo has {}",
-                    known.join(", ")
-                );
-                return Err(PipelineError::UnfitModel {
-                    model: spec.name().to_owned(),
-                    reason,
-                });
-            }
+            is_known(path)?;
             let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
             let digest = (hex_sha256(&bytes), bytes.len() as u64);
             let graph = read_model_bytes(path, bytes, &spec.input_sizes)?;

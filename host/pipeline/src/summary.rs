@@ -19,7 +19,7 @@ use crate::config::TaskKind;
 use crate::data::data_doubts;
 use crate::error::PipelineError;
 use crate::evidence::{device_warnings, evidence, newest};
-use crate::folder::{REPORT_DATA, write_atomically};
+use crate::folder::{CONFIG_FILE, REPORT_DATA, write_atomically};
 use crate::news::DEVICE_NEWS;
 use crate::prepare::Prepared;
 use crate::records::{Key, Records};
@@ -328,6 +328,11 @@ pub(crate) fn tick(records: &mut Records, worked_s: f64) -> Result<(), PipelineE
 /// # Errors
 /// [`PipelineError::NoRun`] when the folder holds no finished run, or its data cannot be read.
 pub fn rewrite_report(root: &Path) -> Result<(ReportData, PathBuf), PipelineError> {
+    if !root.join(CONFIG_FILE).is_file() {
+        return Err(PipelineError::NoRun {
+            path: root.to_owned(),
+        });
+    }
     let path = root.join(REPORT_DATA);
     if !path.is_file() {
         return Err(PipelineError::NoReport {

@@ -29,6 +29,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     } else {
         args.run.clone()
     };
+    if args.run.is_dir() && !args.run.join("config.toml").exists() {
+        return Err(Usage::error(format!(
+            "'{}' holds no run (no config.toml): name the folder of a run, or a plan file",
+            args.run.display()
+        )));
+    }
     if args.run.is_dir() && !path.exists() {
         return Err(Usage::error(format!(
             "'{}' has no plan yet: it is written when the run is exported (`graphprune prune --out {} --resume`)",
