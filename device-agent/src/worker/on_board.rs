@@ -196,6 +196,11 @@ fn sample(
     // A driver for USB starts threads of its own, after which some layers cannot be put in place.
     notes.extend(confinement.notes());
     let mut series = Vec::new();
+    let tick_ns = board.nanoseconds(1);
+    let sampling = Sampling {
+        max_duration_ns: sampling.max_duration_ns / models.len().max(1) as u64,
+        ..sampling
+    };
     for model in &models {
         let placed = board.place(&model.network(false))?;
         let load_ns = nanoseconds(model.load.elapsed());
@@ -204,7 +209,7 @@ fn sample(
             let counted = board.run(&placed, limit(job))?;
             Ok(board.nanoseconds(counted.ticks))
         };
-        let times = rounds(&sampling, &mut run)?;
+        let times = rounds(&sampling, tick_ns, &mut run)?;
         notes.push(size_note(model));
         notes.extend(spread_note(model, &times.samples_ns));
         series.push(wire::WorkerSeries {
@@ -243,19 +248,21 @@ struct Times {
 }
 
 /// Runs a model as its settings say; a round is one run. A core without caches and interrupts takes
-/// the same time in each, so the least number of rounds is usually enough.
+/// the same time in each, so the least number of rounds is usually enough. Two ticks of a coarse
+/// counter are no difference.
 fn rounds(
     sampling: &Sampling,
+    tick_ns: u64,
     run: &mut dyn FnMut() -> Result<u64, WorkerError>,
 ) -> Result<Times, WorkerError> {
-    let warm_up = |warmup_ns: &[u64]| {
-        let least = sampling.warmup_ns.saturating_add(sampling.sustained_ns);
-        warmup_ns.len() < sampling.warmup_runs as usize || warmup_ns.iter().sum::<u64>() < least
-    };
-    let mut warmup_ns = Vec::new();
-    while warm_up(&warmup_ns) && warmup_ns.len() < bounds::MAX_SAMPLES {
-        // A counter that stands still ends in an error elsewhere, not in an endless warm-up.
-        warmup_ns.push(run()?.max(1));
+    let least = sampling.warmup_ns.saturating_add(sampling.sustained_ns);
+    let begun = Instant::now();
+    let mut warmup_ns: Vec<u64> = Vec::new();
+    // By this machine's clock: a kernel of some ticks takes far longer to start than to run.
+    while (warmup_ns.len() < sampling.warmup_runs as usize || nanoseconds(begun.elapsed()) < least)
+        && warmup_ns.len() < bounds::MAX_SAMPLES
+    {
+        warmup_ns.push(run()?);
     }
     let most = (sampling.max_rounds as usize).clamp(LEAST_ROUNDS, bounds::MAX_SAMPLES);
     let least = (sampling.min_rounds as usize).clamp(LEAST_ROUNDS, most);
@@ -270,10 +277,11 @@ fn rounds(
         if samples_ns.len() >= least {
             let values = stats::ascending(&samples_ns);
             let (interval, median) = (stats::median_ci(&values), stats::median(&values));
-            let half = interval
-                .zip(median)
-                .map(|((low, high), median)| (high - low) / 2.0 / median.max(f64::MIN_POSITIVE));
-            if half.is_some_and(|half| half <= sampling.ci_target_rel) {
+            let is_sure = interval.zip(median).is_some_and(|((low, high), median)| {
+                high - low <= (2 * tick_ns) as f64
+                    || (high - low) / 2.0 <= sampling.ci_target_rel * median
+            });
+            if is_sure {
                 break;
             }
         }
@@ -434,14 +442,15 @@ mod tests {
         let check = |sampling: Sampling, times: &[u64], expected: (usize, usize)| {
             let mut of = times.iter().cycle();
             let mut run = || Ok(of.next().copied().unwrap_or(0));
-            let done = rounds(&sampling, &mut run).unwrap_or_else(|_| panic!("it failed"));
+            let done = rounds(&sampling, 1, &mut run).unwrap_or_else(|_| panic!("it failed"));
             let counts = (done.warmup_ns.len(), done.samples_ns.len());
             assert_eq!(counts, expected, "{sampling:?}");
         };
         // Equal times need no more than the least number of rounds.
         check(settings(0, 0, 6, 40), &[100], (0, 6));
         check(settings(3, 0, 10, 40), &[100], (3, 10));
-        check(settings(1, 450, 6, 6), &[100], (5, 6));
+        check(settings(1, 0, 6, 6), &[100], (1, 6));
+        check(settings(0, 0, 6, 40), &[100, 102], (0, 6));
         // Times that differ by more than the target do.
         check(settings(0, 0, 6, 40), &[100, 110], (0, 40));
         let hurried = Sampling {
