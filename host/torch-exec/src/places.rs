@@ -8,7 +8,11 @@ use crate::ops::{self, Args};
 
 /// Runs a node that computes with all places of the channels: zeros stand for the dropped ones,
 /// whose results are left out.
-pub(crate) fn at_all_places(spread: &Spread, op: &Op, mut args: Args) -> Result<Vec<Tensor>, TchError> {
+pub(crate) fn at_all_places(
+    spread: &Spread,
+    op: &Op,
+    mut args: Args,
+) -> Result<Vec<Tensor>, TchError> {
     let axis = spread.axis as i64;
     let numbers = |places: Vec<usize>, like: &Tensor| {
         let places: Vec<i64> = places.into_iter().map(|place| place as i64).collect();

@@ -31,7 +31,10 @@ fn related(cx: &mut Context<'_>, node: &Node, operands: &[ValueId]) -> Result<()
     // Of channels on two axes, the wider ones pass on, unless another operand cannot follow them.
     let mut candidates: Vec<&Channels> = Vec::new();
     for map in &maps {
-        if candidates.iter().all(|c| c.from_right != map.from_right || c.atoms.len() == 1) {
+        if candidates
+            .iter()
+            .all(|c| c.from_right != map.from_right || c.atoms.len() == 1)
+        {
             candidates.push(map);
         }
     }

@@ -60,7 +60,10 @@ pub(super) fn channels(cx: &Context<'_>, node: &Node) -> Option<Map> {
 /// Passes the channels `map` of the node's input, which lie on a spatial axis.
 pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, map: Map) {
     let Some(slide) = Slide::of(&node.op, map.axis - 2) else {
-        return cx.pin_inputs(node, "the channels lie on an axis that is pooled or resized");
+        return cx.pin_inputs(
+            node,
+            "the channels lie on an axis that is pooled or resized",
+        );
     };
     if (slide.kernel, slide.stride, slide.pads) == (1, 1, (0, 0)) {
         return cx.set(node.output(), map.axis, map.atoms);

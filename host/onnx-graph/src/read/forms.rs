@@ -1,11 +1,11 @@
 //! Forms of nodes that depend on the values around them.
 
 use super::build::Reader;
-use crate::{Attribute, AttributeValue, GraphError};
 use crate::graph::Node;
 use crate::ops::{self, Op, Opaque};
 use crate::types::code;
 use crate::value::ValueId;
+use crate::{Attribute, AttributeValue, GraphError};
 
 impl Reader<'_> {
     /// Whether a node casts its input to the type it already has.

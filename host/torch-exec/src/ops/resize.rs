@@ -9,7 +9,9 @@ use super::Args;
 /// forms are supported: they gather by position.
 pub(super) fn check(op: &Resize) -> Result<(), String> {
     if !(1..=3).contains(&op.axes()) {
-        return Err("one to three axes can be resized, as in signals, images and volumes".to_owned());
+        return Err(
+            "one to three axes can be resized, as in signals, images and volumes".to_owned(),
+        );
     }
     let grows = match &op.to {
         Extent::Scales(scales) => scales.iter().all(|&s| s >= 1.0),

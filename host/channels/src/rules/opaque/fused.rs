@@ -30,7 +30,8 @@ pub(super) fn product(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<
     }
     contraction::rule(cx, node, &labels);
     let made = node.input(1).filter(|_| right == 2);
-    let made = made.and_then(|v| Some((v, cx.graph.constant(v)?.dims()[usize::from(!transposes[1])])));
+    let made =
+        made.and_then(|v| Some((v, cx.graph.constant(v)?.dims()[usize::from(!transposes[1])])));
     let id = cx.ends.producers[node.output().index()];
     if let (Some((weight, outputs)), Some(id), None) = (made, id, &cx.maps[node.output().index()]) {
         let channels = cx.produce(id, outputs);

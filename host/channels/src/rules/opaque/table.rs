@@ -326,12 +326,7 @@ pub(super) static TABLE: &[Row] = &[
     ),
     (
         "",
-        &[
-            "AffineGrid",
-            "CenterCropPad",
-            "Col2Im",
-            "MaxUnpool",
-        ],
+        &["AffineGrid", "CenterCropPad", "Col2Im", "MaxUnpool"],
         Pins(PLACES),
     ),
     (
