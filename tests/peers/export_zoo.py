@@ -44,6 +44,17 @@ resnest14d resnet26d resnet50 resnetv2_50 resnext26ts rexnet_100 rexnetr_200 sel
 skresnet18 spnasnet_100 starnet_s1 tf_efficientnet_b0 tf_efficientnetv2_b0 tf_mobilenetv3_small_075 tinynet_e tresnet_m
 vgg11_bn wide_resnet50_2 xception41 xception65
 """.split()
+# Later families of timm, with attention, recurrence or mixing of tokens; most fix the size of the image.
+NEWER = """
+efficientvit_b0 efficientvit_m0 efficientformer_l1 efficientformerv2_s0 levit_128s convmixer_768_32 coat_tiny coatnet_pico_rw_224
+crossvit_tiny_240 davit_tiny eva02_tiny_patch14_224 focalnet_tiny_srf gcvit_xxtiny gmixer_12_224 gmlp_ti16_224 halonet26t lambda_resnet26t
+botnet26t_256 sebotnet33ts_256 mambaout_femto caformer_s18 convformer_s18 poolformerv2_s12 mobilevit_xxs mobilevitv2_050
+mobilenetv4_hybrid_medium nest_tiny nextvit_small pit_ti_224 pvt_v2_b0 rdnet_tiny resmlp_12_224 sequencer2d_s shvit_s1 swiftformer_xs
+tiny_vit_5m_224 tnt_s_patch16_224 twins_pcpvt_small twins_svt_small visformer_tiny vitamin_small_224 volo_d1_224 xcit_nano_12_p16_224
+hiera_tiny_224 mixer_s32_224 cait_xxs24_224 convit_tiny
+""".split()
+# Of these, networks that fix the size of the image though they do not say so.
+FULL_WORDS = ("halo", "bot", "lambda", "vit")
 # Networks of pytorchcv, each of a family of its own.
 CV = """
 airnet50_1x64d_r2 airnext50_32x4d_r2 bagnet9 bam_resnet18 bisenet_resnet18_celebamaskhq bninception cbam_resnet18 cgnet_cityscapes
@@ -146,7 +157,7 @@ def names():
     modules = (torchvision.models, torchvision.models.segmentation)
     found = [sorted(torchvision.models.list_models(module=module)) for module in modules]
     own = [name for name in sum(found, []) if name not in TOO_LARGE]
-    others = {"timm": TIMM, "cv": CV, "smp": SMP, "yolo": YOLO, "package": PACKAGES}
+    others = {"timm": TIMM + NEWER, "cv": CV, "smp": SMP, "yolo": YOLO, "package": PACKAGES}
     return own + [f"{prefix}.{name}" for prefix, names in others.items() for name in names]
 
 
@@ -192,8 +203,14 @@ def side(name):
     if name.startswith(("smp.", "yolo.")):
         return 128
     if name.startswith("timm."):
-        return 224 if "vgg" in name else 128
+        return 224 if "vgg" in name else newer_side(name.removeprefix("timm."))
     return 224 if name.startswith(FULL_SIDE) else SIDE.get(name, 64)
+
+
+def newer_side(name):
+    config = timm.get_pretrained_cfg(name)
+    full = name in NEWER and (config.fixed_input_size or any(word in name for word in FULL_WORDS))
+    return config.input_size[-1] if full else 128
 
 
 def keeps_norms(name):
@@ -235,7 +252,7 @@ def export(name, path, opset, dynamo):
         torch.onnx.export(
             network, (image,), str(partial), input_names=["x"], output_names=["y"], opset_version=opset, **options
         )
-    if not name.startswith(OTHERS):
+    if not name.startswith(OTHERS) and name.removeprefix("timm.") not in NEWER:
         reference(network, size, path.with_suffix(".npz"))
     count(network, size, path.with_suffix(".json"))
     partial.rename(path)

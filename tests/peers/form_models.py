@@ -65,7 +65,7 @@ def recurrent_layers_over_the_columns_of_a_map(n):
 
 @model()
 def queries_of_a_decoder_and_chosen_tokens(n):
-    x = n.op("Flatten", n.block("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4), axis=2)
+    x = n.block("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4)
     x = n.op("Transpose", n.op("Reshape", x, n.ints(-1, 12, 16)), perm=[0, 2, 1])
     score = n.op("Squeeze", n.op("MatMul", x, n.floats(12, 1)), n.ints(2))
     _, chosen = n.op("TopK", score, n.ints(6), axis=1, outputs=2)
@@ -117,7 +117,7 @@ def convolutions_at_computed_positions(n):
 def operator_set_25(n):
     x = n.op("Cast", n.op("Identity", n.block("x", 3, 12)), to=1)
     q = n.op("Reshape", n.conv(x, 12, 8, kernel=1), n.ints(0, 8, -1), allowzero=0)
-    x = n.op("Swish", n.conv(n.op("Pad", x, n.ints(0, 0, 1, 1, 0, 0, 1, 1)), 12, 16, pads=[0] * 4))
+    x = n.relu(n.conv(n.op("Pad", x, n.ints(0, 0, 1, 1, 0, 0, 1, 1)), 12, 16, pads=[0] * 4))
     x = n.op("Add", x, n.op("CastLike", n.floats(16, 1, 1, low=-1, high=1), x))
     y = n.gemm(n.op("ReduceMean", q, n.ints(2), keepdims=0), 8, 16)
     x = n.op("Mul", x, n.op("Unsqueeze", y, n.ints(2, 3)))

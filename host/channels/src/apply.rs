@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 
 use onnx_graph::ops::{Gather, Op, Pad, PadMode};
-use onnx_graph::{Graph, GraphError, Patch, ValueId, Wire};
+use onnx_graph::{Graph, GraphError, Patch, Tensor, ValueId};
 
 use crate::error::ChannelError;
 use crate::groups::Analysis;
@@ -58,6 +58,9 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
         return Err(GraphError::NotConstant { value }.into());
     }
     let mut out = graph.with_constants(|id, tensor| {
+        if let Some(&number) = cut.numbers.get(&id) {
+            return Ok(Tensor::i64s(vec![number]));
+        }
         let Some(crop) = cut.crops.get(&id) else {
             return Ok(tensor.clone());
         };
@@ -70,31 +73,22 @@ pub fn apply(graph: &Graph, cut: &Cut) -> Result<Graph, ChannelError> {
         rewire(graph, cut, &mut out)?;
         out.remove_dead();
     }
-    out.infer_shapes_after(graph)?;
     let live = cut.spreads.iter().filter(|(id, _)| !cut.dead.contains(*id));
     for (&id, spread) in live {
         put_back(graph.node(id).output(), spread, &mut out)?;
     }
-    if !cut.spreads.is_empty() {
-        out.remove_dead();
-    }
+    out.infer_shapes_after(graph)?;
     Ok(out)
 }
 
 /// Puts zeros in the places of dropped channels before the node that makes `output`, and leaves
 /// the results in those places out.
 fn put_back(output: ValueId, spread: &Spread, out: &mut Graph) -> Result<(), ChannelError> {
-    let Some(id) = out.producers()[output.index()] else {
+    let rank = out.value(output).shape.as_ref().map(Vec::len);
+    let (Some(id), Some(rank)) = (out.producers()[output.index()], rank) else {
         return Ok(());
     };
-    let node = out.node(id).clone();
-    let (name, axis) = (&node.name, spread.axis);
-    let (Some(input), Some(rank)) = (
-        node.input(0),
-        out.value(output).shape.as_ref().map(Vec::len),
-    ) else {
-        return Ok(());
-    };
+    let axis = spread.axis;
     let present = spread.places.iter().flatten().count();
     let mut pads = vec![0; 2 * rank];
     pads[rank + axis] = 1;
@@ -109,21 +103,9 @@ fn put_back(output: ValueId, spread: &Spread, out: &mut Graph) -> Result<(), Cha
         indices: places.into_iter().map(|place| place as i64).collect(),
     };
     let places = spread.places.iter().map(|place| place.unwrap_or(present));
-    let mut patch = Patch::new(name);
-    let padded = patch.node(format!("{name}/zero"), zero, &[input.into()]);
-    let whole = patch.node(format!("{name}/places"), pick(places.collect()), &[padded]);
-    let others = node.inputs.iter().skip(1).flatten();
-    let inputs: Vec<Wire> = std::iter::once(whole)
-        .chain(others.map(|&v| v.into()))
-        .collect();
-    let computed = patch.node(name, node.op.clone(), &inputs);
-    let kept = patch.node(
-        format!("{name}/kept"),
-        pick(spread.kept.clone()),
-        &[computed],
-    );
-    patch.replace(output, kept);
-    out.apply(patch)?;
+    let places = pick(places.collect());
+    let kept = pick(spread.kept.clone());
+    out.surround(id, vec![zero.into(), places.into()], kept.into())?;
     Ok(())
 }
 

@@ -80,6 +80,8 @@ pub(crate) enum Edit {
         input: Atoms,
         output: Atoms,
     },
+    /// A list of one number, the count of the channels.
+    Number { part: ValueId, output: Atoms },
     /// A recurrent layer's number of states.
     Hidden { states: Atoms },
     /// A reshape whose target contains the number of channels at `position`.

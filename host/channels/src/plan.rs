@@ -137,6 +137,8 @@ pub struct Cut {
     pub ops: BTreeMap<NodeId, Op>,
     /// Nodes that compute with all places of an axis.
     pub spreads: BTreeMap<NodeId, Spread>,
+    /// Constant lists of one number that change.
+    pub numbers: BTreeMap<ValueId, i64>,
     /// Constants that shrink.
     pub crops: BTreeMap<ValueId, Crop>,
     /// Additions that pass one operand on because the branch of the other is removed, with the
@@ -250,6 +252,13 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
         {
             let spread = kept.spread(*axis, input, output);
             out.spreads.extend(spread.map(|spread| (id, spread)));
+            continue;
+        }
+        if let Edit::Number { part, output } = edit {
+            let count = kept.count(output);
+            if count < output.len() {
+                out.numbers.insert(*part, count as i64);
+            }
             continue;
         }
         let mut op = graph.node(id).op.clone();

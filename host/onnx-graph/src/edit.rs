@@ -85,4 +85,42 @@ impl Graph {
         self.infer_node(self.nodes.len() - 1)?;
         Ok(outputs)
     }
+
+    /// Puts the operators `before`, of one input each, in front of the first input of a node, and
+    /// `after` behind its first output, which `after` makes then. The node keeps its name; node ids
+    /// change. Shapes are stale until [`Graph::infer_shapes`] runs.
+    ///
+    /// # Errors
+    /// [`GraphError::Patch`] if the node has no input; [`GraphError::Shape`] if an operator rejects
+    /// its input.
+    pub fn surround(&mut self, id: NodeId, before: Vec<Op>, after: Op) -> Result<(), GraphError> {
+        let count = self.nodes.len();
+        let name = self.node(id).name.clone();
+        let fail = |reason: &str| GraphError::Patch {
+            node: name.clone(),
+            reason: reason.to_owned(),
+        };
+        let input = self.node(id).input(0);
+        let mut value = input.ok_or_else(|| fail("it has no input"))?;
+        for op in before {
+            let label = format!("{name}/{}", op.name());
+            value = self.push(&label, op, &[value])?;
+        }
+        let output = self.node(id).output();
+        let label = format!("{}_all", self.value(output).name);
+        let dtype = self.value(output).dtype;
+        let all = self.add_value(&label, dtype, None);
+        let node = &mut self.nodes[id.index()];
+        node.inputs[0] = Some(value);
+        node.outputs[0] = Some(all);
+        let label = self.take_node_name(&format!("{name}/{}", after.name()));
+        self.nodes.push(Node {
+            name: label,
+            op: after,
+            inputs: vec![Some(all)],
+            outputs: vec![Some(output)],
+        });
+        self.sort_nodes(count)
+            .map_err(|_| fail("it would wait for itself"))
+    }
 }

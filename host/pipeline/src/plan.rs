@@ -270,7 +270,8 @@ fn removal(of: Planned<'_>, narrow: &Cut, group: GroupId) -> RemovedBranch {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use onnx_graph::{fold_batch_norm, insert_batch_norm};
+    use onnx_graph::ops::{MatMul, Transpose};
+    use onnx_graph::{DType, Dim, NoExternalData, fold_batch_norm, insert_batch_norm};
 
     fn resnet() -> Graph {
         let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
@@ -336,6 +337,50 @@ mod tests {
         let kept = |p: &PlannedParameter| (p.pruned_shape[0] * 2, p.pruned_shape.get(1).copied());
         let mut parameters = branch.parameters.iter();
         assert!(parameters.any(|p| kept(p) == (p.shape[0], Some(1))));
+    }
+
+    #[test]
+    fn a_weight_that_the_reader_transposes_has_the_name_and_the_axes_of_the_file() {
+        let mut file = Graph::new("linear", 17);
+        let shape = vec![Dim::Symbol("N".into()), Dim::Known(3)];
+        let x = file.add_input("x", DType::F32, shape);
+        let weight = |dims: [usize; 2]| {
+            let data = (0..dims[0] * dims[1]).map(|i| i as f32 + 1.0).collect();
+            Tensor::f32(dims, data).unwrap()
+        };
+        let w = file.add_constant("hidden.weight", weight([4, 3]));
+        let turn = Transpose { perm: vec![1, 0] };
+        let turned = file.push("turn", turn.into(), &[w]).unwrap();
+        let hidden = file.push("hidden", MatMul.into(), &[x, turned]).unwrap();
+        let w = file.add_constant("out.weight", weight([4, 2]));
+        let out = file.push("out", MatMul.into(), &[hidden, w]).unwrap();
+        file.add_output(out);
+        let bytes = onnx_graph::write(&file).unwrap();
+        let graph = onnx_graph::read(&bytes, &NoExternalData).unwrap();
+        let analysis = channels::analyse(&graph).unwrap();
+        let planned = Planned {
+            file: ("linear", "00"),
+            given: &graph,
+            graph: &graph,
+            analysis: &analysis,
+        };
+        let keep = vec![vec![0, 2]];
+        let plan = CutPlan::new(planned, &PrunePlan { keep }).unwrap();
+        let parameter =
+            |name: &str, shape: [usize; 2], pruned_shape: [usize; 2]| PlannedParameter {
+                name: name.into(),
+                shape: shape.to_vec(),
+                pruned_shape: pruned_shape.to_vec(),
+                axes: vec![PlannedAxis {
+                    axis: 0,
+                    keep: vec![0, 2],
+                }],
+            };
+        let expected = [
+            parameter("hidden.weight", [4, 3], [2, 3]),
+            parameter("out.weight", [4, 2], [2, 2]),
+        ];
+        assert_eq!(plan.parameters, expected);
     }
 
     #[test]

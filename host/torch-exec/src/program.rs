@@ -360,7 +360,10 @@ impl<'a> Execution<'a> {
         for (i, arg) in step.args.iter().enumerate().take(count) {
             inputs.push(match *arg {
                 None => None,
-                Some(Arg::Weight(id)) => Some(self.pass.weights.weight(id, self.crop(id))?),
+                Some(Arg::Weight(id)) => Some(match self.number(id) {
+                    Some(number) => Tensor::from_slice(&[number]),
+                    None => self.pass.weights.weight(id, self.crop(id))?,
+                }),
                 Some(Arg::Slot(slot)) => {
                     if overwrite == Some(i) && self.pinned[slot] {
                         overwrite = None;
@@ -379,6 +382,11 @@ impl<'a> Execution<'a> {
             precision: self.program.options.precision,
             batch_leads: step.batch_leads,
         })
+    }
+
+    /// What a constant number is in the pruned network, if it changes.
+    fn number(&self, id: ValueId) -> Option<i64> {
+        self.pass.cut?.numbers.get(&id).copied()
     }
 
     fn crop(&self, id: ValueId) -> Option<&'a Crop> {

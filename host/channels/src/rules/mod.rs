@@ -3,6 +3,7 @@
 //! channels in forms that it does not cover.
 
 mod batch_normalization;
+mod computed_reshape;
 mod concat;
 mod contraction;
 mod conv;
@@ -46,6 +47,9 @@ macro_rules! rules {
             sizes::follow($cx, $node);
             match &$node.op {
                 $($(Op::$name($op))|+ => $rule,)*
+                Op::Opaque(op) if computed_reshape::is(op) => {
+                    computed_reshape::rule($cx, $id, $node);
+                }
                 Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
                 Op::Opaque(op) => opaque::rule($cx, $id, op),
             }

@@ -9,7 +9,7 @@ use onnx_graph::ops::{Op, Opaque, Slice};
 use crate::atoms::{Context, Count, Map};
 
 /// Why a number of channels pins them.
-const READ: &str = "the number of channels is read at run time";
+pub(super) const READ: &str = "the number of channels is read at run time";
 
 /// Records which entries of a node's output count channels. Readers that are not followed pin
 /// them.
@@ -31,10 +31,13 @@ pub(super) fn follow(cx: &mut Context<'_>, node: &Node) {
     }
 }
 
-/// The input with the sizes of the output, of nodes whose rule is [`resized`].
+/// The input with the sizes of the output, of nodes whose rule is [`resized`] or that of a
+/// [computed Reshape](super::computed_reshape).
 fn sizes_input(node: &Node) -> Option<usize> {
     match &node.op {
-        Op::Opaque(op) if matches!(op.op_type.as_str(), "Expand" | "Resize") => op.sizes_input(),
+        Op::Opaque(op) if matches!(op.op_type.as_str(), "Expand" | "Reshape" | "Resize") => {
+            op.sizes_input()
+        }
         _ => None,
     }
 }
@@ -94,7 +97,7 @@ fn range(op: &Slice, size: usize) -> Option<std::ops::Range<usize>> {
 /// A Resize or an Expand to sizes that are computed: the channels pass through if their number is
 /// that of the input. Returns false, without effect, for other nodes.
 pub(super) fn resized(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> bool {
-    let Some(sizes) = sizes_input(node) else {
+    let Some(sizes) = sizes_input(node).filter(|_| op.op_type != "Reshape") else {
         return false;
     };
     let counts = cx.counts(node, sizes);

@@ -1,6 +1,6 @@
 //! First states of recurrent layers.
 
-use super::zeros::fills;
+use super::zeros::{fills, zero};
 use crate::graph::Graph;
 use crate::ops::Op;
 use crate::value::{NodeId, ValueId};
@@ -54,5 +54,8 @@ fn is_zero(graph: &Graph, producers: &[Option<NodeId>], mut value: ValueId) -> b
             None => return false,
         }
     }
-    false
+    // One number for all, not a first state that is learned.
+    graph
+        .constant(value)
+        .is_some_and(|t| t.len() == 1 && zero(t))
 }

@@ -62,7 +62,7 @@ pub(super) fn padding(graph: &Graph, neighbours: &Neighbours, id: NodeId) -> Opt
 }
 
 /// Whether all elements are zero.
-fn zero(tensor: &Tensor) -> bool {
+pub(super) fn zero(tensor: &Tensor) -> bool {
     tensor
         .as_f32()
         .is_some_and(|all| all.iter().all(|&x| x == 0.0))

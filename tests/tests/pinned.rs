@@ -1,0 +1,44 @@
+//! Which channels of the forms in `tests/peers/form_models.py` stay, with the reason. The tests of
+//! exactness run what pruned networks of these forms compute.
+
+use channels::analyse;
+use graphprune_tests::made_model;
+use onnx_graph::{NoExternalData, read};
+
+/// The channels that can be dropped, and the reasons with the channels that each pins; those of
+/// inputs and outputs are left out.
+fn check(name: &str, prunable: usize, expected: &[(&str, usize)]) {
+    let graph = read(&made_model(name), &NoExternalData).unwrap();
+    let analysis = analyse(&graph).unwrap();
+    let inner = |reason: &str| !reason.starts_with("channels of a graph");
+    let pinned = analysis.pinned().iter().filter(|p| inner(&p.reason));
+    let pinned: Vec<_> = pinned.map(|p| (p.reason.as_str(), p.channels)).collect();
+    let units: usize = analysis.groups().iter().map(|g| g.channels).sum();
+    assert_eq!((units, &pinned[..]), (prunable, expected), "{name}");
+}
+
+macro_rules! pinned {
+    ($($name:ident $units:literal $expected:expr;)*) => {
+        $(#[test]
+        fn $name() {
+            check(stringify!($name), $units, &$expected);
+        })*
+    };
+}
+
+pinned! {
+    channel_attention_by_a_convolution_over_channels 12 [];
+    context_of_all_positions_with_a_norm_of_trailing_ones 20 [("a product with channels on two axes", 1)];
+    convolutions_at_computed_positions 19 [("channels that are read as positions", 54)];
+    every_second_channel_by_slices 26 [];
+    operator_set_25 36 [];
+    operators_that_the_runtime_fuses 30 [];
+    products_with_channels_on_two_axes 30 [
+        ("operands with channels on two axes", 4),
+        ("a softmax over the channels", 3),
+    ];
+    queries_of_a_decoder_and_chosen_tokens 42 [("the channel axis is squeezed away", 1)];
+    recurrent_layers_over_the_columns_of_a_map 45 [];
+    transposed_convolutions_in_groups 24 [];
+    windows_that_slide_along_channels_and_rows 22 [("no layer with weights makes these channels", 4)];
+}
