@@ -5,7 +5,7 @@
 //! without libtorch; for a command that computes with it, it becomes `graphprune-train`, which lies
 //! beside it and takes the same arguments. The linker leaves out of `graphprune` what only the
 //! other one calls, so nothing that [`start`] reaches may compute with libtorch.
-#![forbid(unsafe_code)]
+#![deny(unsafe_code)]
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;

@@ -31,8 +31,11 @@ pub fn on_interrupt() -> anyhow::Result<StopFlag> {
     Ok(flag)
 }
 
-/// Ends the process without the destructors of the stage that is at work.
+/// Ends the process without the destructors of the stage that is at work, nor those of libtorch,
+/// whose threads still compute.
+#[allow(unsafe_code)]
 fn end() -> ! {
     note!("stopped; a run continues with --resume");
-    std::process::exit(i32::from(exit::STOPPED))
+    // SAFETY: `_exit` takes any status, touches no memory of this process and does not return.
+    unsafe { libc::_exit(i32::from(exit::STOPPED)) }
 }

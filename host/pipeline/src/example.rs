@@ -154,7 +154,8 @@ fn write_images(data: &dyn Dataset, folder: &Path, count: usize) -> Result<(), P
     let shape = data.image_shape();
     let mut pixels = vec![0.0; shape.iter().product()];
     for (label, class) in data.classes().iter().enumerate() {
-        let place = folder.join(class);
+        // Classes of a folder are in the order of their names, and the labels must stay.
+        let place = folder.join(format!("{label}-{class}"));
         fs::create_dir_all(&place).map_err(|e| PipelineError::io(&place, "create", e))?;
         let of_class = (0..data.len()).filter(|&index| data.label(index) == label);
         for index in of_class.take(count / data.classes().len()) {
