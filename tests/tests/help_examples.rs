@@ -53,7 +53,8 @@ impl Folder {
     fn examples(&self, command: &str, found: &mut Vec<String>) {
         let (code, help) = self.shell(&format!("graphprune {command} --help"));
         assert_eq!(code, 0, "{help}");
-        let examples = help.lines().map(str::trim);
+        let (_, examples) = help.split_once("\nExample").unwrap_or_default();
+        let examples = examples.lines().map(str::trim);
         found.extend(
             examples
                 .filter(|line| line.starts_with("graphprune "))
