@@ -14,8 +14,9 @@ use graphprune_tests::{shared_data, shared_model};
 use onnx_graph::{Graph, insert_batch_norm};
 use torch_exec::calibrate_norms;
 use train::{
-    Calibration, Classification, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss, Prunable,
-    RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate, recalibrate,
+    Calibration, Classification, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss,
+    Prunable, RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate,
+    recalibrate,
 };
 
 /// Images for gradients and sums.
@@ -174,9 +175,9 @@ fn main() {
                 "Taylor",
                 Box::new(|| {
                     let taylor = Taylor {
-        task: &Classification,
-        batches: &batches,
-    };
+                        task: &Classification,
+                        batches: &batches,
+                    };
                     taylor.scores(graph, analysis).expect("the network runs")
                 }),
             ),

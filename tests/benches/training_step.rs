@@ -26,8 +26,8 @@ use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, Precision, Tensor, has_bf16, seed, set_threads,
 };
 use train::{
-    Classification, FinetuneConfig, JointConfig, JointSetup, JointState, Prunable, PruningNetConfig, Runtime,
-    Start, TrainJob, Tuning,
+    Classification, FinetuneConfig, JointConfig, JointSetup, JointState, Prunable,
+    PruningNetConfig, Runtime, Start, TrainJob, Tuning,
 };
 
 const BATCH: i64 = 128;
@@ -144,7 +144,13 @@ impl Trainer {
         seed(0);
         set_threads(THREADS);
         let config = FinetuneConfig::default();
-        let tuning = Tuning::new("training", (graph, &Classification), None, &config, runtime(options));
+        let tuning = Tuning::new(
+            "training",
+            (graph, &Classification),
+            None,
+            &config,
+            runtime(options),
+        );
         Self {
             trained: Trained::Plain(Box::new(tuning.expect("the network compiles"))),
             images: Tensor::randn([batch, 3, side, side], (Kind::Float, device())),

@@ -50,7 +50,10 @@ impl Network {
         (from, to): (usize, usize),
         (kernel, stride): (&[usize], usize),
     ) -> ValueId {
-        let dims: Vec<usize> = [to, from].into_iter().chain(kernel.iter().copied()).collect();
+        let dims: Vec<usize> = [to, from]
+            .into_iter()
+            .chain(kernel.iter().copied())
+            .collect();
         let weight = self.weight(&format!("{name}.weight"), &dims);
         let half: Vec<usize> = kernel.iter().map(|k| k / 2).collect();
         let op = Conv {
@@ -195,8 +198,10 @@ pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], Vec<f32>)]) {
     let mut zip = zip::ZipWriter::new(file);
     for (name, shape, values) in arrays {
         let options = zip::write::FileOptions::default();
-        zip.start_file(format!("{name}.npy"), options).expect("a member begins");
-        zip.write_all(&npy(shape, values)).expect("a member is written");
+        zip.start_file(format!("{name}.npy"), options)
+            .expect("a member begins");
+        zip.write_all(&npy(shape, values))
+            .expect("a member is written");
     }
     zip.finish().expect("an archive is finished");
 }
@@ -205,5 +210,7 @@ pub fn write_npz(path: &Path, arrays: &[(&str, &[usize], Vec<f32>)]) {
 #[must_use]
 pub fn noise(count: usize, seed: u64) -> Vec<f32> {
     let mut rng = ChaCha8Rng::seed_from_u64(seed);
-    (0..count).map(|_| rng.random::<f32>() * 2.0 - 1.0).collect()
+    (0..count)
+        .map(|_| rng.random::<f32>() * 2.0 - 1.0)
+        .collect()
 }

@@ -29,7 +29,15 @@ fn sandbox(model: &[u8]) -> Sandbox {
 
 fn prune(sandbox: &Sandbox, data: &str, more: &[&str]) -> Output {
     let mut args = vec![
-        "prune", "net.onnx", "--config", "tiny.toml", "--out", "run", "--macs", "0.7", "--data",
+        "prune",
+        "net.onnx",
+        "--config",
+        "tiny.toml",
+        "--out",
+        "run",
+        "--macs",
+        "0.7",
+        "--data",
     ];
     args.push(data);
     args.extend(more);
@@ -112,7 +120,10 @@ fn a_detector_follows_the_outputs_that_are_named() {
     let output = prune(&sandbox, "npy:data", &[]);
     let report = check(&sandbox, &output, "follow", "fidelity");
     let figures = report["rows"][1]["figures"].as_array().unwrap();
-    let names: Vec<&str> = figures.iter().map(|of| of["name"].as_str().unwrap()).collect();
+    let names: Vec<&str> = figures
+        .iter()
+        .map(|of| of["name"].as_str().unwrap())
+        .collect();
     assert_eq!(names, ["boxes_out", "scores_out"]);
 
     fs::remove_dir_all(sandbox.path("run")).unwrap();
@@ -122,7 +133,10 @@ fn a_detector_follows_the_outputs_that_are_named() {
     fs::remove_dir_all(sandbox.path("run")).unwrap();
     let refused = prune(&sandbox, "npy:data", &["--output", "masks"]);
     let stderr = String::from_utf8_lossy(&refused.stderr);
-    assert!(stderr.contains("no output of floats 'masks'; it has 'boxes_out', 'scores_out'"), "{stderr}");
+    assert!(
+        stderr.contains("no output of floats 'masks'; it has 'boxes_out', 'scores_out'"),
+        "{stderr}"
+    );
 }
 
 #[test]
@@ -137,7 +151,11 @@ fn a_segmentation_network_is_scored_by_its_masks() {
             (false, false) => 2.0,
         };
         let mask: Vec<f32> = (0..256).map(class).collect();
-        write_npy(&sandbox.path(&format!("data/x/{index:02}.npy")), &[3, 16, 16], &image);
+        write_npy(
+            &sandbox.path(&format!("data/x/{index:02}.npy")),
+            &[3, 16, 16],
+            &image,
+        );
         let path = sandbox.path(&format!("data/head_out/{index:02}.npy"));
         fs::create_dir_all(path.parent().unwrap()).unwrap();
         fs::write(path, integers(&mask)).unwrap();
@@ -203,11 +221,17 @@ fn the_users_score_decides_and_a_failure_costs_one_candidate() {
     assert_eq!(report["header"]["score"]["name"], "score");
     let bytes = fs::metadata(sandbox.path("run/pruned.onnx")).unwrap().len();
     assert_eq!(tested(&report, "pruned"), bytes as f64);
-    let calls = fs::read_to_string(sandbox.path("calls")).unwrap().lines().count();
+    let calls = fs::read_to_string(sandbox.path("calls"))
+        .unwrap()
+        .lines()
+        .count();
     // A resumed run asks for no score again.
     let again = sandbox.run(&["prune", "--out", "run", "--resume"]);
     sandbox.check_result(&again, "run");
-    let later = fs::read_to_string(sandbox.path("calls")).unwrap().lines().count();
+    let later = fs::read_to_string(sandbox.path("calls"))
+        .unwrap()
+        .lines()
+        .count();
     assert_eq!(calls, later);
 }
 
@@ -217,7 +241,10 @@ fn a_score_command_that_fails_for_the_original_ends_the_run_with_its_reason() {
     let output = prune(&sandbox, "npy:data", &["--score-with", "sh own.sh {model}"]);
     assert_eq!(output.status.code(), Some(1));
     let stderr = String::from_utf8_lossy(&output.stderr);
-    for part in ["original: the command of --score-with failed", "no labels here"] {
+    for part in [
+        "original: the command of --score-with failed",
+        "no labels here",
+    ] {
         assert!(stderr.contains(part), "no '{part}' in {stderr}");
     }
     assert!(!sandbox.path("run").exists());

@@ -58,7 +58,9 @@ impl RunJob {
         check_tensor(M, "input", &self.input, &self.shape)?;
         let sizes = self.model.inputs.iter().map(|of| &of.dims);
         let size = |dims: &Vec<u64>| dims.iter().try_fold(1u64, |all, &dim| all.checked_mul(dim));
-        let total = sizes.map(size).try_fold(0u64, |all, of| all.checked_add(of?));
+        let total = sizes
+            .map(size)
+            .try_fold(0u64, |all, of| all.checked_add(of?));
         if !self.model.inputs.is_empty() && total != Some(self.input.len() as u64) {
             return Err(ProtocolError::field(
                 M,

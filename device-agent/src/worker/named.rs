@@ -85,7 +85,10 @@ fn tensor(
         TensorElementType::Int32 => made!(|&value| value as i32),
         TensorElementType::Bool => made!(|&value| value != 0.0),
         _ => {
-            let reason = format!("its input `{}` is a {declared}, which a run does not fill", shape.name);
+            let reason = format!(
+                "its input `{}` is a {declared}, which a run does not fill",
+                shape.name
+            );
             return Err(WorkerError::model(reason));
         }
     })

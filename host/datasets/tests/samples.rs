@@ -5,7 +5,7 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
-use datasets::{DataSpec, Dataset as _, Splits, Targets, TensorSpec, Wanted, open_samples};
+use datasets::{DataSpec, Splits, Targets, TensorSpec, Wanted, open_samples};
 use zip::ZipWriter;
 use zip::write::FileOptions;
 
@@ -129,7 +129,11 @@ fn arrays_by_name_become_rows_in_the_order_of_the_network() {
         ("x", floats(&[3, 2, 2], 100.0)),
         ("y", floats(&[3, 1], 7.0)),
     ]);
-    let files = [("a.npz", file(0.0, 3)), ("b.npz", file(50.0, 4)), ("c.npz", several)];
+    let files = [
+        ("a.npz", file(0.0, 3)),
+        ("b.npz", file(50.0, 4)),
+        ("c.npz", several),
+    ];
     let inputs = [input("x", &[2, 2], false), input("ids", &[2], true)];
     let targets = Targets::Values(vec![input("y", &[1], false)]);
     let wanted = wanted(&inputs, targets);
@@ -144,7 +148,8 @@ fn arrays_by_name_become_rows_in_the_order_of_the_network() {
 #[test]
 fn a_table_gives_values_and_labels_to_files() {
     let dir = tempfile::tempdir().unwrap();
-    let table = "path,label,left,top\ns/a.wav,yes,1,2.5\ns/b.wav,no,3,4\ns/c.wav,yes,5,6\ns/d.wav,no,7,8\n";
+    let table =
+        "path,label,left,top\ns/a.wav,yes,1,2.5\ns/b.wav,no,3,4\ns/c.wav,yes,5,6\ns/d.wav,no,7,8\n";
     let sound = |loud: i16| wav(8000, &[loud; 6]);
     let files = [
         ("t.csv", table.as_bytes().to_vec()),
@@ -185,7 +190,8 @@ fn images_and_their_masks_are_found_by_name() {
     let spec = "images:DIR,search=1,test=1";
     let splits = opened(dir.path(), &files, spec, &wanted(&inputs, mask)).unwrap();
     let rows = samples(&splits);
-    assert_eq!(rows[2].0, vec![0.4; 64]);
+    let grey = vec![102.0 * (1.0 / 255.0); 64];
+    assert_eq!(rows[2].0, grey);
     assert_eq!(rows[2].1, vec![2.0; 16]);
     assert_eq!(rows[3].1, vec![0.0; 16]);
 }
@@ -213,7 +219,12 @@ fn what_does_not_fit_is_one_sentence() {
         let values = Targets::Values(vec![input("at", &[size], false)]);
         wanted(&[input("x", &[1, 8], false)], values)
     };
-    let table = |text: &str| [("t.csv", text.as_bytes().to_vec()), ("a.wav", wav(8000, &[1; 8]))];
+    let table = |text: &str| {
+        [
+            ("t.csv", text.as_bytes().to_vec()),
+            ("a.wav", wav(8000, &[1; 8])),
+        ]
+    };
     let masks = |grey: u8| {
         let targets = Targets::Mask {
             output: "y".into(),
@@ -224,43 +235,143 @@ fn what_does_not_fit_is_one_sentence() {
         let dir = tempfile::tempdir().unwrap();
         let name = |i: usize, kind: &str| format!("{kind}/{i}.png");
         let files: Vec<(String, Vec<u8>)> = (0..3)
-            .flat_map(|i| [(name(i, "images"), png(8, 0)), (name(i, "masks"), png(8, grey))])
+            .flat_map(|i| {
+                [
+                    (name(i, "images"), png(8, 0)),
+                    (name(i, "masks"), png(8, grey)),
+                ]
+            })
             .collect();
-        let files: Vec<(&str, Vec<u8>)> =
-            files.iter().map(|(name, bytes)| (&name[..], bytes.clone())).collect();
+        let files: Vec<(&str, Vec<u8>)> = files
+            .iter()
+            .map(|(name, bytes)| (&name[..], bytes.clone()))
+            .collect();
         let spec = "images:DIR,search=1,test=1";
         let splits = opened(dir.path(), &files, spec, &wanted).unwrap();
         let read = splits.test.target(0, &mut [0.0; 16]);
         let file = |error: datasets::DataError| {
-            let text = error.to_string().replace(&dir.path().display().to_string(), "DIR");
+            let text = error
+                .to_string()
+                .replace(&dir.path().display().to_string(), "DIR");
             // Which of the three is the test's is drawn.
             text.replace(['0', '1', '2'], "N")
         };
         read.map_or_else(file, |()| "accepted".into())
     };
     let all = [
-        ("another name", of(&[x(), ("id", integers(&[2], 0))], &plain)),
-        ("another rank", of(&[("x", floats(&[4], 0.0)), ("ids", integers(&[2], 0))], &plain)),
-        ("another size", of(&[("x", floats(&[2, 3], 0.0)), ("ids", integers(&[2], 0))], &plain)),
-        ("another type", of(&[x(), ("ids", floats(&[2], 0.0))], &plain)),
-        ("text", of(&[x(), ("ids", npy("<U2", &[2], &[0; 16]))], &plain)),
-        ("cut off", of(&[("x", npy("<f4", &[3, 2, 2], &[0; 8])), ("ids", integers(&[3, 2], 0))], &plain)),
-        ("other counts", of(&[("x", floats(&[3, 2, 2], 0.0)), ("ids", integers(&[2, 2], 0))], &plain)),
-        ("no archive", sentence(&[("a.npz", b"text".to_vec())], "npz:DIR", &plain)),
-        ("no file", sentence(&[("a.txt", Vec::new())], "npz:DIR", &plain)),
+        (
+            "another name",
+            of(&[x(), ("id", integers(&[2], 0))], &plain),
+        ),
+        (
+            "another rank",
+            of(
+                &[("x", floats(&[4], 0.0)), ("ids", integers(&[2], 0))],
+                &plain,
+            ),
+        ),
+        (
+            "another size",
+            of(
+                &[("x", floats(&[2, 3], 0.0)), ("ids", integers(&[2], 0))],
+                &plain,
+            ),
+        ),
+        (
+            "another type",
+            of(&[x(), ("ids", floats(&[2], 0.0))], &plain),
+        ),
+        (
+            "text",
+            of(&[x(), ("ids", npy("<U2", &[2], &[0; 16]))], &plain),
+        ),
+        (
+            "cut off",
+            of(
+                &[
+                    ("x", npy("<f4", &[3, 2, 2], &[0; 8])),
+                    ("ids", integers(&[3, 2], 0)),
+                ],
+                &plain,
+            ),
+        ),
+        (
+            "other counts",
+            of(
+                &[
+                    ("x", floats(&[3, 2, 2], 0.0)),
+                    ("ids", integers(&[2, 2], 0)),
+                ],
+                &plain,
+            ),
+        ),
+        (
+            "no archive",
+            sentence(&[("a.npz", b"text".to_vec())], "npz:DIR", &plain),
+        ),
+        (
+            "no file",
+            sentence(&[("a.txt", Vec::new())], "npz:DIR", &plain),
+        ),
         ("no folder", sentence(&[], "npz:DIR/nowhere", &plain)),
-        ("no labels", of(&[x(), ("ids", integers(&[2], 0))], &wanted(&two, Targets::Class))),
-        ("no values", of(&[x(), ("ids", integers(&[2], 0))], &wanted(&two, valued(2).targets))),
-        ("one array a file", sentence(&[("a.npy", floats(&[3], 0.0))], "npy:DIR", &sound)),
-        ("images for two inputs", sentence(&[("a.png", png(8, 0))], "images:DIR", &plain)),
-        ("images for a sound", sentence(&[("a.png", png(8, 0))], "images:DIR", &sound)),
-        ("sounds for an image", sentence(&[("a.wav", wav(8000, &[1; 8]))], "wav:DIR", &image)),
-        ("no sound", sentence(&[("a.wav", b"RIFF".to_vec())], "wav:DIR", &sound)),
-        ("two rates", sentence(&[("a.wav", wav(8000, &[1; 8])), ("b.wav", wav(16000, &[1; 8]))], "wav:DIR", &sound)),
-        ("no number", sentence(&table("path,at\na.wav,left\n"), "csv:DIR/t.csv", &valued(1))),
-        ("too few columns", sentence(&table("path,at\na.wav,1\n"), "csv:DIR/t.csv", &valued(2))),
+        (
+            "no labels",
+            of(
+                &[x(), ("ids", integers(&[2], 0))],
+                &wanted(&two, Targets::Class),
+            ),
+        ),
+        (
+            "no values",
+            of(
+                &[x(), ("ids", integers(&[2], 0))],
+                &wanted(&two, valued(2).targets),
+            ),
+        ),
+        (
+            "one array a file",
+            sentence(&[("a.npy", floats(&[3], 0.0))], "npy:DIR", &sound),
+        ),
+        (
+            "images for two inputs",
+            sentence(&[("a.png", png(8, 0))], "images:DIR", &plain),
+        ),
+        (
+            "images for a sound",
+            sentence(&[("a.png", png(8, 0))], "images:DIR", &sound),
+        ),
+        (
+            "sounds for an image",
+            sentence(&[("a.wav", wav(8000, &[1; 8]))], "wav:DIR", &image),
+        ),
+        (
+            "no sound",
+            sentence(&[("a.wav", b"RIFF".to_vec())], "wav:DIR", &sound),
+        ),
+        (
+            "two rates",
+            sentence(
+                &[
+                    ("a.wav", wav(8000, &[1; 8])),
+                    ("b.wav", wav(16000, &[1; 8])),
+                ],
+                "wav:DIR",
+                &sound,
+            ),
+        ),
+        (
+            "no number",
+            sentence(&table("path,at\na.wav,left\n"), "csv:DIR/t.csv", &valued(1)),
+        ),
+        (
+            "too few columns",
+            sentence(&table("path,at\na.wav,1\n"), "csv:DIR/t.csv", &valued(2)),
+        ),
         ("a class too many", masks(7)),
-        ("classes of images", sentence(&[], "cifar10:DIR", &valued(1))),
+        (
+            "classes of images",
+            sentence(&[], "cifar10:DIR", &valued(1)),
+        ),
     ];
     let text: String = all
         .iter()

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use agent_protocol::{
-    DeviceInfo, FailureKind, InputShape, Limits, MeasureJob, Measurement, ModelRef, ProtocolError, RunJob,
-    RuntimeOptions, Verdict,
+    DeviceInfo, FailureKind, InputShape, Limits, MeasureJob, Measurement, ModelRef, ProtocolError,
+    RunJob, RuntimeOptions, Verdict,
 };
 use serde::{Deserialize, Serialize};
 

@@ -67,7 +67,9 @@ pub(crate) fn open_run(
     let wanted = Wanted {
         inputs: model.inputs.clone(),
         targets: crate::task::targets(config, model, kind)?,
-        normalise: normalise.unwrap_or_else(|| spec.default_preset()).to_owned(),
+        normalise: normalise
+            .unwrap_or_else(|| spec.default_preset())
+            .to_owned(),
     };
     Ok(datasets::open_samples(spec, &wanted)?)
 }

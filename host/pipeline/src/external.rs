@@ -66,7 +66,10 @@ fn quoted(path: &Path) -> String {
 /// The score in a command's output: the last line with anything on it, a number or JSON with
 /// `score`.
 fn parsed(output: &str) -> Option<f64> {
-    let last = output.lines().map(str::trim).rfind(|line| !line.is_empty())?;
+    let last = output
+        .lines()
+        .map(str::trim)
+        .rfind(|line| !line.is_empty())?;
     let value: Value = serde_json::from_str(last).ok()?;
     let score = match &value {
         Value::Object(all) => all.get("score")?.as_f64(),
@@ -150,8 +153,7 @@ pub(crate) fn user_training(
 }
 
 fn scratch() -> Result<tempfile::TempDir, PipelineError> {
-    tempfile::tempdir()
-        .map_err(|e| PipelineError::io(&std::env::temp_dir(), "make a folder in", e))
+    tempfile::tempdir().map_err(|e| PipelineError::io(&std::env::temp_dir(), "make a folder in", e))
 }
 
 /// What a network has in another form than the one it was trained from.
@@ -159,7 +161,10 @@ fn difference(given: &Graph, trained: &Graph) -> Option<String> {
     let ports = |graph: &Graph, ids: &[onnx_graph::ValueId]| {
         let ports = ids.iter().map(|&id| {
             let value = graph.value(id);
-            let rest = value.shape.as_ref().map(|shape| shape.get(1..).map(<[_]>::to_vec));
+            let rest = value
+                .shape
+                .as_ref()
+                .map(|shape| shape.get(1..).map(<[_]>::to_vec));
             (value.name.clone(), value.dtype, rest)
         });
         ports.collect::<Vec<_>>()
@@ -172,7 +177,10 @@ fn difference(given: &Graph, trained: &Graph) -> Option<String> {
     }
     // Vectors may differ: an exporter folds batch normalisations.
     let matrices = |graph: &Graph| {
-        let inputs = graph.nodes().iter().flat_map(|node| node.inputs.iter().flatten());
+        let inputs = graph
+            .nodes()
+            .iter()
+            .flat_map(|node| node.inputs.iter().flatten());
         let shapes = inputs.filter_map(|&id| Some(graph.constant(id)?.dims().to_vec()));
         let mut shapes: Vec<Vec<usize>> = shapes.filter(|dims| dims.len() > 1).collect();
         shapes.sort();
@@ -212,7 +220,10 @@ mod tests {
     fn a_command_that_fails_hangs_or_is_killed_is_one_sentence() {
         let check = |text: &str, seconds: f64, words: &[&str]| {
             let failure = command(text, seconds).run(&[]).unwrap_err().to_string();
-            assert!(failure.starts_with("the command of --score-with "), "{failure}");
+            assert!(
+                failure.starts_with("the command of --score-with "),
+                "{failure}"
+            );
             assert!(!failure.contains('\n'), "{failure}");
             for word in words {
                 assert!(failure.contains(word), "no '{word}' in {failure}");

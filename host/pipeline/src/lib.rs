@@ -20,6 +20,7 @@ mod error;
 mod evidence;
 mod explain;
 mod external;
+mod fitting;
 mod folder;
 mod inspect;
 mod kernels;

@@ -203,7 +203,12 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
             "{one} and {other} look like one machine: if they are, they disturb each other"
         ));
     }
-    let mut work = Work::new(opening, session, events, (threads, prepared.task.score_name()));
+    let mut work = Work::new(
+        opening,
+        session,
+        events,
+        (threads, prepared.task.score_name()),
+    );
     work.report_devices()?;
     Ok((work, prepared))
 }

@@ -212,7 +212,9 @@ pub(crate) fn tried(
         None => Ok(()),
         Some(Ok(score)) => {
             let metric = prepared.metric(opening.config);
-            opening.reporter.note(&format!("original: {}", metric.on_search_split(score)));
+            opening
+                .reporter
+                .note(&format!("original: {}", metric.on_search_split(score)));
             Ok(())
         }
         // A command that fails for the given network fails for all.

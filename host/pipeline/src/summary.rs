@@ -72,7 +72,8 @@ pub(crate) fn report_data(
             .unwrap_or(g.channels),
     });
     let hits = work.records.get(&CLASSIFIES)?;
-    let is_share = prepared.kind == TaskKind::Classification && work.config.task.score_with.is_none();
+    let is_share =
+        prepared.kind == TaskKind::Classification && work.config.task.score_with.is_none();
     let tested: Vec<Option<Hits>> = rows
         .iter()
         .map(|row| is_share.then(|| tested(prepared, row)))
@@ -86,7 +87,9 @@ pub(crate) fn report_data(
         .zip(&tested)
         .map(|(final_row, tested)| {
             let row = row(&stored, several, final_row);
-            let original = hits.as_ref().filter(|_| row.role == Role::Original && is_share);
+            let original = hits
+                .as_ref()
+                .filter(|_| row.role == Role::Original && is_share);
             Row {
                 test_images: Some(final_row.test_images as u64),
                 test_interval: tested.as_ref().map(Hits::interval),
@@ -262,7 +265,11 @@ fn warnings(rows: &[Row], metric: &Metric, trained: bool) -> Vec<String> {
     {
         out.push(format!(
             "A baseline is {} on the test set than the result ({} against {}).",
-            if metric.name == "accuracy" { "more accurate" } else { "better" },
+            if metric.name == "accuracy" {
+                "more accurate"
+            } else {
+                "better"
+            },
             metric.write(best),
             metric.write(pruned)
         ));

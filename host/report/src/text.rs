@@ -35,7 +35,11 @@ pub fn text_table(data: &ReportData) -> String {
         rows.extend(row.checks.iter().map(other_device));
     }
     let mut out = lines(head, rows, Style::Figures).join("\n") + "\n";
-    for row in data.rows.iter().filter(|row| row.figures.len() > 1 || metric.name != "fidelity") {
+    for row in data
+        .rows
+        .iter()
+        .filter(|row| row.figures.len() > 1 || metric.name != "fidelity")
+    {
         let figures = row.figures.iter();
         let figures = figures.map(|of| format!("{} {}", of.name, format::percent(of.value)));
         let figures: Vec<String> = figures.collect();

@@ -27,7 +27,9 @@ pub enum ExecError {
         reason: String,
     },
     /// The graph has no input that is not a constant, or several whose sizes are not all known.
-    #[error("a network must have an input, and several of them must be of known sizes; this one has {count}: {names:?}")]
+    #[error(
+        "a network must have an input, and several of them must be of known sizes; this one has {count}: {names:?}"
+    )]
     Inputs {
         /// Number of inputs.
         count: usize,
@@ -35,7 +37,9 @@ pub enum ExecError {
         names: Vec<String>,
     },
     /// An input has elements of a type that a batch of floats cannot hold.
-    #[error("the input '{name}' is of {dtype:?}; libtorch runs networks over 32-bit floats, integers and booleans here")]
+    #[error(
+        "the input '{name}' is of {dtype:?}; libtorch runs networks over 32-bit floats, integers and booleans here"
+    )]
     InputType {
         /// Its name.
         name: String,

@@ -117,8 +117,11 @@ mod tests {
     }
 
     fn check(inputs: &[(&str, DType, &[usize])], batch: &[i64], expected: &[(&[i64], Kind)]) {
-        let batch = Tensor::arange(batch.iter().product::<i64>(), (Kind::Float, tch::Device::Cpu))
-            .reshape(batch);
+        let batch = Tensor::arange(
+            batch.iter().product::<i64>(),
+            (Kind::Float, tch::Device::Cpu),
+        )
+        .reshape(batch);
         let got = Feed::new(&graph(inputs)).unwrap().inputs(&batch).unwrap();
         let forms: Vec<(Vec<i64>, Kind)> = got.iter().map(|t| (t.size(), t.kind())).collect();
         let expected: Vec<(Vec<i64>, Kind)> =
@@ -135,12 +138,28 @@ mod tests {
     #[test]
     fn a_row_of_a_batch_holds_the_inputs_one_after_the_other() {
         let (float, int) = (DType::F32, DType::I64);
-        check(&[("x", float, &[3, 4, 4])], &[2, 3, 4, 4], &[(&[2, 3, 4, 4], Kind::Float)]);
-        check(&[("x", float, &[1, 6])], &[2, 1, 1, 6], &[(&[2, 1, 6], Kind::Float)]);
         check(
-            &[("x", float, &[2, 3]), ("at", int, &[2]), ("scale", float, &[])],
+            &[("x", float, &[3, 4, 4])],
+            &[2, 3, 4, 4],
+            &[(&[2, 3, 4, 4], Kind::Float)],
+        );
+        check(
+            &[("x", float, &[1, 6])],
+            &[2, 1, 1, 6],
+            &[(&[2, 1, 6], Kind::Float)],
+        );
+        check(
+            &[
+                ("x", float, &[2, 3]),
+                ("at", int, &[2]),
+                ("scale", float, &[]),
+            ],
             &[5, 1, 1, 9],
-            &[(&[5, 2, 3], Kind::Float), (&[5, 2], Kind::Int64), (&[5], Kind::Float)],
+            &[
+                (&[5, 2, 3], Kind::Float),
+                (&[5, 2], Kind::Int64),
+                (&[5], Kind::Float),
+            ],
         );
     }
 
@@ -149,7 +168,11 @@ mod tests {
         let refused = Feed::new(&graph(&[("x", DType::U8, &[3])])).err().unwrap();
         assert!(refused.to_string().contains("'x'"), "{refused}");
         let mut open = graph(&[("x", DType::F32, &[3])]);
-        open.add_input("y", DType::F32, vec![Dim::Symbol("N".into()), Dim::Symbol("T".into())]);
+        open.add_input(
+            "y",
+            DType::F32,
+            vec![Dim::Symbol("N".into()), Dim::Symbol("T".into())],
+        );
         let refused = Feed::new(&open).err().unwrap();
         assert!(refused.to_string().contains("\"y\""), "{refused}");
     }

@@ -145,7 +145,10 @@ impl Evaluator {
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
         let heads = self.search.iter().map(|(images, _)| {
             let mode = NormMode::Running;
-            Ok(self.network.outputs(images, &params, None, mode, &[])?.heads)
+            Ok(self
+                .network
+                .outputs(images, &params, None, mode, &[])?
+                .heads)
         });
         self.originals = heads.collect::<Result<_, TrainError>>()?;
         Ok(())
@@ -187,15 +190,16 @@ impl Evaluator {
     ///
     /// # Errors
     /// Errors of compiling and running the network.
-    pub fn accuracy_of_graph(
-        &self,
-        graph: &Graph,
-        runtime: Runtime,
-    ) -> Result<Score, TrainError> {
+    pub fn accuracy_of_graph(&self, graph: &Graph, runtime: Runtime) -> Result<Score, TrainError> {
         let network = Network::for_task(graph, &*self.task, runtime.options)?;
         let params = Params::with_options(graph, runtime.device, &runtime.options)?;
         let original = |index: usize, _: &Tensor| self.original(index);
-        count((&network, &*self.task), (&params, None), self.search(), original)
+        count(
+            (&network, &*self.task),
+            (&params, None),
+            self.search(),
+            original,
+        )
     }
 
     /// The original's heads on a batch, where they are remembered.
@@ -209,11 +213,7 @@ impl Evaluator {
         search.map(|(i, l)| Ok((i.shallow_clone(), l.shallow_clone())))
     }
 
-    fn measure(
-        &self,
-        weights: &dyn WeightSource,
-        cut: Option<&Cut>,
-    ) -> Result<Score, TrainError> {
+    fn measure(&self, weights: &dyn WeightSource, cut: Option<&Cut>) -> Result<Score, TrainError> {
         let original = |index: usize, _: &Tensor| self.original(index);
         let network = (&self.network, &*self.task);
         count(network, (weights, cut), self.search(), original)
@@ -260,9 +260,9 @@ pub fn score(
     let batches = indices.chunks(batch.max(1));
     let batches = batches.map(|c| read(data, c, runtime.device));
     let of_original = |_: usize, images: &Tensor| {
-        let outputs = original.as_ref().map(|(network, params)| {
-            network.outputs(images, params, None, NormMode::Running, &[])
-        });
+        let outputs = original
+            .as_ref()
+            .map(|(network, params)| network.outputs(images, params, None, NormMode::Running, &[]));
         Ok(outputs.transpose()?.map(|outputs| outputs.heads))
     };
     count((&network, task), (&params, None), batches, of_original)

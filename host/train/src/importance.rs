@@ -16,10 +16,10 @@ use tch::{Kind, TchError, Tensor};
 use torch_exec::{ExecError, ExecOptions, NormMode, Params};
 
 use crate::TrainError;
+use crate::loss::LossWeights;
 use crate::network::Network;
 use crate::readers::Readers;
 use crate::task::Task;
-use crate::teacher::LossWeights;
 
 /// The loss that masks are derived for.
 #[derive(
@@ -104,11 +104,7 @@ impl Importance for Taylor<'_> {
 }
 
 /// Summed, so that the derivative by an image's mask does not depend on the batch.
-fn summed_loss(
-    task: &dyn Task,
-    heads: &[Tensor],
-    targets: &Tensor,
-) -> Result<Tensor, TrainError> {
+fn summed_loss(task: &dyn Task, heads: &[Tensor], targets: &Tensor) -> Result<Tensor, TrainError> {
     let loss = task.loss(heads, targets, None, LossWeights::of_labels())?;
     let images = targets.size().first().copied().unwrap_or(1);
     Ok(loss.f_mul_scalar(images)?)
@@ -167,10 +163,7 @@ struct Masks<'a> {
 }
 
 impl<'a> Masks<'a> {
-    fn new(
-        (graph, task): (&Graph, &dyn Task),
-        analysis: &'a Analysis,
-    ) -> Result<Self, TrainError> {
+    fn new((graph, task): (&Graph, &dyn Task), analysis: &'a Analysis) -> Result<Self, TrainError> {
         Ok(Self {
             network: Network::for_task(graph, task, ExecOptions::default())?,
             params: Params::from_graph(graph, tch::Device::Cpu)?,
@@ -198,7 +191,9 @@ impl<'a> Masks<'a> {
         let loss = loss(&outputs.heads)?;
         let values: Vec<&Tensor> = taps.iter().filter_map(|&id| outputs.tap(id)).collect();
         let gradients = Tensor::f_run_backward(&[loss], &values, false, false)?;
+        // A value that no head depends on has none.
         let products: Vec<_> = (taps.iter().copied().zip(values).zip(&gradients))
+            .filter(|(_, gradient)| gradient.defined())
             .map(|((id, value), gradient)| (id, value, gradient))
             .collect();
         by_image(&self.written, &products, self.analysis, images)

@@ -15,14 +15,17 @@ use torch_exec::{NormMode, distillation};
 use crate::config::{PruningNetConfig, Start};
 use crate::draw::DrawConfig;
 use crate::features::{StageEnd, kept, stage_ends};
+use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
 use crate::task::{Classification, Task as _};
-use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, mixed_loss};
-use crate::training::{Completion, Position, Schedule, StepResult, Steps, loader_identity, share_correct};
+use crate::teacher::{FeaturePair, Teacher, mixed_loss};
+use crate::training::{
+    Completion, Position, Schedule, StepResult, Steps, loader_identity, share_correct,
+};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of the joint training. Batch size and augmentation are the loader's.
@@ -163,7 +166,12 @@ impl JointState {
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            teacher = Teacher::new(Some(graph), &Classification, config.loss_weights(), setup.runtime)?;
+            teacher = Teacher::new(
+                Some(graph),
+                &Classification,
+                config.loss_weights(),
+                setup.runtime,
+            )?;
         }
         let identity = (
             materialise::graph_fingerprint(graph),

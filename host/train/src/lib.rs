@@ -31,6 +31,7 @@ mod grams;
 mod importance;
 mod init;
 mod joint;
+mod loss;
 mod materialise;
 mod memory;
 mod network;
@@ -62,7 +63,9 @@ pub use grams::{Gram, grams};
 pub use importance::{Batches, GroupFisher, MaskedLoss, Taylor};
 pub use init::initialise;
 pub use joint::{JointConfig, JointSetup, JointState, train_joint};
+pub use loss::{DistillConfig, LossWeights};
 pub use materialise::{materialise, recalibrate};
+pub use memory::images_of_a_backward_pass;
 pub use network::{Network, Runtime};
 pub use obs::StructuredObs;
 pub use observer::{Event, Observer, Silent};
@@ -70,14 +73,13 @@ pub use outputs::{all_outputs, reference_logits, reference_outputs};
 pub use prunable::Prunable;
 pub use pruning_net::{Bound, PruningNet};
 pub use repair::{RepairConfig, Repaired, Repairer};
-pub use memory::images_of_a_backward_pass;
 pub use samples::{EvaluatorConfig, draw_batches, read};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
 pub use task::{
-    Classification, Figure, Follow, Followed, OutputForm, Regression, Score, Segmentation, Tally, Task,
-    float_outputs,
+    Classification, Figure, Follow, Followed, OutputForm, Regression, Score, Segmentation, Tally,
+    Task, float_outputs,
 };
-pub use teacher::{DistillConfig, LossWeights, TeacherSetup};
+pub use teacher::TeacherSetup;
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

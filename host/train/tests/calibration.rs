@@ -9,8 +9,8 @@ use onnx_graph::ops::Op;
 use onnx_graph::{Graph, Tensor as Constant};
 use torch_exec::{Device, NormMode, Params, Program, Tensor, calibrate_norms, no_grad};
 use train::{
-    Calibration, Classification, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig, Silent, TrainJob,
-    evaluate, materialise, recalibrate, reference_outputs, train_plain,
+    Calibration, Classification, Evaluator, EvaluatorConfig, FinetuneConfig, Runtime, SgdConfig,
+    Silent, TrainJob, evaluate, materialise, recalibrate, reference_outputs, train_plain,
 };
 
 /// Returns a trained network with the statistics of other images but an unchanged function.

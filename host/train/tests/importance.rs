@@ -6,7 +6,9 @@ use channels::{Importance, Magnitude, importance_order};
 use common::{Subject, data, subject};
 use tch::{Kind, Reduction, Tensor};
 use torch_exec::{NormMode, Params, Program};
-use train::{Classification, GeneticSelection, GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read};
+use train::{
+    Classification, GeneticSelection, GroupFisher, MaskedLoss, Runtime, StructuredObs, Taylor, read,
+};
 
 /// Producers of the groups of the test network, by name: a mask on what a convolution and its batch
 /// normalisation write scales the latter's scale and bias.
@@ -104,7 +106,8 @@ fn taylor_is_the_absolute_mean_of_the_same_gradients() {
     let scores = Taylor {
         task: &Classification,
         batches: &batches,
-    }.scores(&subject.graph, &subject.analysis);
+    }
+    .scores(&subject.graph, &subject.analysis);
     let mean = |of: &[f64]| (of.iter().sum::<f64>() / of.len() as f64).abs();
     check(&scores.unwrap().groups, &brute_force(&batches), mean);
 }

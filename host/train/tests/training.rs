@@ -9,9 +9,9 @@ use common::{data, joint_config, loader, network, subject};
 use datasets::Loader;
 use onnx_graph::Graph;
 use train::{
-    Classification, Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig, JointConfig,
-    PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError, TrainJob,
-    evaluate, features, finetune, initialise, materialise, train_joint, train_plain,
+    Classification, Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig,
+    JointConfig, PruningNetConfig, Runtime, SgdConfig, Silent, Start, TeacherSetup, TrainError,
+    TrainJob, evaluate, features, finetune, initialise, materialise, train_joint, train_plain,
 };
 
 fn weights(graph: &Graph) -> Vec<f32> {

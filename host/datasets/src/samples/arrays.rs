@@ -53,13 +53,19 @@ pub(super) fn rows(
     let shape = &header.shape[..];
     let of = name.map_or(String::from("it"), |name| format!("the array '{name}'"));
     if wanted.integers && header.kind.is_float() {
-        let reason = format!("{of} holds floats, the network's '{}' takes integers", wanted.name);
+        let reason = format!(
+            "{of} holds floats, the network's '{}' takes integers",
+            wanted.name
+        );
         return Err(unfit(path, reason));
     }
     let dims = &wanted.dims[..];
     // A sample may have its batch of one.
     if shape == dims || (shape.first() == Some(&1) && shape.get(1..) == Some(dims)) {
-        return Ok(vec![ArrayRef::File(path.to_owned(), name.map(str::to_owned))]);
+        return Ok(vec![ArrayRef::File(
+            path.to_owned(),
+            name.map(str::to_owned),
+        )]);
     }
     if shape.get(1..) == Some(dims) {
         let values = Arc::new(read(path, name)?.1);

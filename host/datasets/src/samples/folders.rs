@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::arrays::{self, ArrayRef, unfit};
 use super::listing::{self, Listed, listed};
+use super::record::{Inputs, Part, Record, Target, not_an_image};
 use super::wanted::{Targets, TensorSpec, Wanted};
-use super::{Inputs, Part, Record, Target, not_an_image, wav};
+use super::wav;
 use crate::DataError;
 
 /// The array of a sample's class number.
@@ -52,7 +53,10 @@ pub(super) fn images(
         let mut records = Vec::new();
         for file in listing::files(&from, listing::IMAGES)? {
             let mask = beside(&masks, &file, &["png", "bmp", "jpg"]).ok_or_else(|| {
-                unfit(&file, format!("'{}' has no mask of that name", masks.display()))
+                unfit(
+                    &file,
+                    format!("'{}' has no mask of that name", masks.display()),
+                )
             })?;
             records.push(Record {
                 inputs: Inputs::Image(file),
@@ -137,7 +141,10 @@ pub(super) fn archives(dir: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     let mut most = 0;
     for path in listing::files(dir, &["npz"])? {
         let records = archive(&path, wanted)?;
-        most = records.iter().filter_map(|r| r.label).fold(most, usize::max);
+        most = records
+            .iter()
+            .filter_map(|r| r.label)
+            .fold(most, usize::max);
         part.records.extend(records);
     }
     if part.records.is_empty() {
@@ -168,7 +175,11 @@ pub(super) fn archive(path: &Path, wanted: &Wanted) -> Result<Vec<Record>, DataE
         }
         arrays::rows(path, Some(&input.name), input)
     };
-    let inputs: Vec<_> = wanted.inputs.iter().map(of_input).collect::<Result<_, _>>()?;
+    let inputs: Vec<_> = wanted
+        .inputs
+        .iter()
+        .map(of_input)
+        .collect::<Result<_, _>>()?;
     let targets = match &wanted.targets {
         Targets::Values(outputs) => {
             let first = outputs.first().map(|of| of.name.clone());
@@ -179,8 +190,7 @@ pub(super) fn archive(path: &Path, wanted: &Wanted) -> Result<Vec<Record>, DataE
                     false if is_first && has(TARGET) => TARGET,
                     false => {
                         let name = &output.name;
-                        let reason =
-                            format!("it has no array '{name}' of values for that output");
+                        let reason = format!("it has no array '{name}' of values for that output");
                         return Err(unfit(path, reason));
                     }
                 };
@@ -189,9 +199,14 @@ pub(super) fn archive(path: &Path, wanted: &Wanted) -> Result<Vec<Record>, DataE
             outputs.iter().map(of).collect::<Result<Vec<_>, _>>()?
         }
         Targets::Mask { output, dims, .. } => {
-            let name = [&output[..], "mask", TARGET].into_iter().find(|name| has(name));
+            let name = [&output[..], "mask", TARGET]
+                .into_iter()
+                .find(|name| has(name));
             let name = name.ok_or_else(|| {
-                unfit(path, format!("it has no array '{output}', 'mask' or '{TARGET}' of masks"))
+                unfit(
+                    path,
+                    format!("it has no array '{output}', 'mask' or '{TARGET}' of masks"),
+                )
             })?;
             let wanted = TensorSpec {
                 name: output.clone(),
@@ -259,9 +274,16 @@ pub(super) fn arrays(dir: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     let folder = |name: &str| dir.join(name);
     let first = &wanted.inputs[0];
     let alone = wanted.inputs.len() == 1 && !folder(&first.name).is_dir();
-    let from = if alone { dir.to_owned() } else { folder(&first.name) };
+    let from = if alone {
+        dir.to_owned()
+    } else {
+        folder(&first.name)
+    };
     if wanted.targets == Targets::Class {
-        return Err(unfit(dir, "arrays in .npy files have no labels; give archives (npz:DIR) or a table (csv:FILE)"));
+        return Err(unfit(
+            dir,
+            "arrays in .npy files have no labels; give archives (npz:DIR) or a table (csv:FILE)",
+        ));
     }
     let mut targets: Vec<TensorSpec> = Vec::new();
     match &wanted.targets {
@@ -285,7 +307,11 @@ pub(super) fn arrays(dir: &Path, wanted: &Wanted) -> Result<Part, DataError> {
         let inputs: Vec<_> = wanted.inputs.iter().map(of).collect::<Result<_, _>>()?;
         let compared: Vec<_> = targets.iter().map(of).collect::<Result<_, _>>()?;
         let count = inputs[0].len();
-        if let Some(other) = inputs.iter().chain(&compared).find(|all| all.len() != count) {
+        if let Some(other) = inputs
+            .iter()
+            .chain(&compared)
+            .find(|all| all.len() != count)
+        {
             let reason = format!(
                 "it has {count} samples, a file of that name for another array has {}",
                 other.len()

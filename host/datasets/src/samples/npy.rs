@@ -203,7 +203,10 @@ mod tests {
         check(&array("'<U5'", "(1,)", &[]), "'<U5'");
         check(&array("[('a', '<f4')]", "(1,)", &[]), "a record");
         check(&array("'<f4'", "(2,)", &[0; 4]), "ends after 4 of 8");
-        check(&array("'<f4'", "(99999999999, 99999999999)", &[]), "too large");
+        check(
+            &array("'<f4'", "(99999999999, 99999999999)", &[]),
+            "too large",
+        );
         check(&array("'<f4'", "(-1,)", &[]), "its shape is");
         check(b"\x93NUMPY\x02\x00\xff\xff\xff\xff", "its header has");
         check(b"\x93NUMPY\x01\x00\x02\x00{}", "names no type");

@@ -5,8 +5,8 @@ use std::path::Path;
 use super::arrays::{self, unfit};
 use super::folders::{archive, check_sound, same_rate};
 use super::listing::{IMAGES, SOUNDS};
+use super::record::{Inputs, Part, Record, Target, not_an_image};
 use super::wanted::{Targets, Wanted};
-use super::{Inputs, Part, Record, Target, not_an_image};
 use crate::DataError;
 
 /// The column of classes.
@@ -24,7 +24,9 @@ impl Table {
         let broken = |e: csv::Error| unfit(path, format!("it is no table: {e}"));
         let file = std::fs::File::open(path)
             .map_err(|e| DataError::missing_or_io(path, e, "a CSV table of samples"))?;
-        let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(file);
+        let mut reader = csv::ReaderBuilder::new()
+            .trim(csv::Trim::All)
+            .from_reader(file);
         let columns = reader.headers().map_err(broken)?;
         let columns: Vec<String> = columns.iter().map(str::to_owned).collect();
         let rows = reader.records().map(|row| {
@@ -49,7 +51,9 @@ pub(super) fn has_labels(path: &Path) -> Result<bool, DataError> {
 pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
     let table = Table::read(path)?;
     let dir = path.parent().unwrap_or(Path::new(""));
-    let label = table.column(LABEL).filter(|_| wanted.targets == Targets::Class);
+    let label = table
+        .column(LABEL)
+        .filter(|_| wanted.targets == Targets::Class);
     let classes = label.map_or_else(Vec::new, |column| classes(&table, column));
     let others = [LABEL, MASK];
     let values: Vec<usize> = (1..table.columns.len())
@@ -65,7 +69,10 @@ pub(super) fn part(path: &Path, wanted: &Wanted) -> Result<Part, DataError> {
                     let text = cell(column);
                     let number = text.parse::<f32>().ok().filter(|n| n.is_finite());
                     number.ok_or_else(|| {
-                        at(format!("'{text}' in '{}' is no number", table.columns[column]))
+                        at(format!(
+                            "'{text}' in '{}' is no number",
+                            table.columns[column]
+                        ))
                     })
                 });
                 let numbers: Vec<f32> = numbers.collect::<Result<_, _>>()?;
@@ -133,7 +140,10 @@ fn inputs(file: &Path, wanted: &Wanted) -> Result<Vec<Inputs>, DataError> {
     let [input] = &wanted.inputs[..] else {
         return Err(unfit(
             file,
-            format!("it is one input, and the network has {}", wanted.inputs.len()),
+            format!(
+                "it is one input, and the network has {}",
+                wanted.inputs.len()
+            ),
         ));
     };
     if is(IMAGES) {
@@ -148,7 +158,10 @@ fn inputs(file: &Path, wanted: &Wanted) -> Result<Vec<Inputs>, DataError> {
     }
     if is(&["npy"]) {
         let rows = arrays::rows(file, None, input)?;
-        return Ok(rows.into_iter().map(|row| Inputs::Arrays(vec![row])).collect());
+        return Ok(rows
+            .into_iter()
+            .map(|row| Inputs::Arrays(vec![row]))
+            .collect());
     }
     Err(unfit(
         file,

@@ -20,7 +20,8 @@ pub(super) fn rate(path: &Path) -> Result<u32, DataError> {
 }
 
 fn open(path: &Path) -> Result<WavReader<std::io::BufReader<std::fs::File>>, DataError> {
-    WavReader::open(path).map_err(|e| unfit(path, format!("it is no WAV file that can be read: {e}")))
+    WavReader::open(path)
+        .map_err(|e| unfit(path, format!("it is no WAV file that can be read: {e}")))
 }
 
 /// Writes the mean of the channels, -1 to 1. A longer sound is cut at the end, a shorter one is

@@ -10,8 +10,8 @@ use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{Figure, score};
 
-use crate::config::TaskKind;
 use crate::closeness::{HOST_SQNR_DB, closeness};
+use crate::config::TaskKind;
 use crate::error::PipelineError;
 use crate::external::user_score;
 use crate::folder::{ORIGINAL, RunFolder};

@@ -103,7 +103,9 @@ pub(crate) fn run(
         Some(_) => {
             let deployed = prepared.deploy(&computed)?.bytes;
             let scored = user_score(&work.config.task, work.records, &deployed)?;
-            scored.transpose().map_err(|failure| PipelineError::command(label, failure))?
+            scored
+                .transpose()
+                .map_err(|failure| PipelineError::command(label, failure))?
         }
         None => None,
     };

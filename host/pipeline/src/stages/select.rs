@@ -103,7 +103,8 @@ pub(crate) fn finetune_best(
         let label = record.label();
         match finetune::run(work, source, Purpose::Result, &label, &record.widths) {
             Err(error @ PipelineError::Command { .. }) => {
-                work.reporter.warn(&format!("{error}; the candidate is passed over"));
+                work.reporter
+                    .warn(&format!("{error}; the candidate is passed over"));
                 failed = Some(error);
             }
             other => tuned.push(other?),
@@ -128,7 +129,8 @@ fn halve(
         let (label, purpose) = (record.label(), Purpose::Halving);
         match finetune::run(work, source, purpose, &label, &record.widths) {
             Err(error @ PipelineError::Command { .. }) => {
-                work.reporter.warn(&format!("{error}; the candidate is passed over"));
+                work.reporter
+                    .warn(&format!("{error}; the candidate is passed over"));
                 failed = Some(error);
             }
             other => results.push((other?.0.search_accuracy, record)),

@@ -96,7 +96,11 @@ fn summary(progress: &Progress<'_>) -> Option<String> {
     ))
 }
 
-fn draw((strategies, name): (&Strategies<'_>, &str), all: &[Progress<'_>], window: Window) -> Drawing {
+fn draw(
+    (strategies, name): (&Strategies<'_>, &str),
+    all: &[Progress<'_>],
+    window: Window,
+) -> Drawing {
     let frame = Frame {
         height: window.pick(400.0, 300.0),
         ..Frame::new(window)

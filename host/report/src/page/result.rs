@@ -25,7 +25,10 @@ pub(super) fn result(data: &ReportData) -> Markup {
 
 fn networks(data: &ReportData) -> Markup {
     let score = &data.header.score;
-    let (tested, searched) = (format!("test {}", score.name), format!("search {}", score.name));
+    let (tested, searched) = (
+        format!("test {}", score.name),
+        format!("search {}", score.name),
+    );
     let head = [
         "network",
         &tested[..],

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::form::{Moments, apart, float_outputs};
 use super::{Score, Tally, Task, count};
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 const NAME: &str = "regression";
 
@@ -40,7 +40,7 @@ impl Regression {
             train.target(index, &mut row)?;
             moments.add(&Tensor::f_from_slice(&row)?.f_reshape([1, -1])?)?;
         }
-        let spread = moments.spread();
+        let spread = moments.spread(1)?;
         let spread = spread.ok_or_else(|| fail("the targets are the same for all samples"))?;
         Ok(Self { spread })
     }
@@ -50,7 +50,10 @@ impl Regression {
 fn joined(heads: &[Tensor]) -> Result<Tensor, TrainError> {
     let flat: Result<Vec<Tensor>, tch::TchError> = heads
         .iter()
-        .map(|head| head.f_reshape([count(head) as i64, -1])?.f_to_kind(Kind::Float))
+        .map(|head| {
+            head.f_reshape([count(head) as i64, -1])?
+                .f_to_kind(Kind::Float)
+        })
         .collect();
     Ok(Tensor::f_cat(&flat?, 1)?)
 }

@@ -8,7 +8,7 @@ use torch_exec::distillation;
 use super::form::{by_position, float_outputs, head_of};
 use super::{Figure, Score, Tally, Task, count, only};
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 const NAME: &str = "segmentation";
 /// The class of pixels that do not count.
@@ -190,7 +190,9 @@ impl Tally for Confusion {
         let cells = truth.f_mul_scalar(classes)?.f_add(&given)?;
         let cells = cells.f_masked_select(&counts)?;
         let pixels = cells.f_bincount(None::<&Tensor>, classes * classes)?;
-        let pixels = pixels.f_to_kind(Kind::Double)?.f_to_device(tch::Device::Cpu)?;
+        let pixels = pixels
+            .f_to_kind(Kind::Double)?
+            .f_to_device(tch::Device::Cpu)?;
         let pixels: Vec<f64> = Vec::try_from(&pixels)?;
         let all = self.pixels.iter_mut().zip(pixels);
         all.for_each(|(sum, of)| *sum += of);
@@ -199,8 +201,16 @@ impl Tally for Confusion {
 
     fn score(&self) -> Score {
         let classes = self.of.classes;
-        let row = |class: usize| self.pixels[class * classes..][..classes].iter().sum::<f64>();
-        let column = |class: usize| (0..classes).map(|i| self.pixels[i * classes + class]).sum::<f64>();
+        let row = |class: usize| {
+            self.pixels[class * classes..][..classes]
+                .iter()
+                .sum::<f64>()
+        };
+        let column = |class: usize| {
+            (0..classes)
+                .map(|i| self.pixels[i * classes + class])
+                .sum::<f64>()
+        };
         let hit = |class: usize| self.pixels[class * classes + class];
         // Classes that neither occur nor are given say nothing.
         let shares: Vec<f64> = (0..classes)
