@@ -190,7 +190,8 @@ fn images_and_their_masks_are_found_by_name() {
     let spec = "images:DIR,search=1,test=1";
     let splits = opened(dir.path(), &files, spec, &wanted(&inputs, mask)).unwrap();
     let rows = samples(&splits);
-    assert_eq!(rows[2].0, vec![0.4; 64]);
+    let grey = vec![102.0 * (1.0 / 255.0); 64];
+    assert_eq!(rows[2].0, grey);
     assert_eq!(rows[2].1, vec![2.0; 16]);
     assert_eq!(rows[3].1, vec![0.0; 16]);
 }

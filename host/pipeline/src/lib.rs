@@ -24,6 +24,7 @@ mod evidence;
 mod example;
 mod explain;
 mod external;
+mod fitting;
 mod folder;
 mod inputs;
 mod inspect;

@@ -6,13 +6,12 @@ use std::path::Path;
 use channels::{Analysis, AnalysisOptions};
 use datasets::TensorSpec;
 use onnx_graph::ops::Op;
-use onnx_graph::{Graph, InputSize, NoExternalData};
+use onnx_graph::{DType, Graph, InputSize, NoExternalData, ValueId};
 use sha2::{Digest as _, Sha256};
 
 use crate::config::{ModelSource, ModelSpec, TrainingMode};
 use crate::error::PipelineError;
 use crate::missing::all_counted;
-use crate::task::tensor_spec;
 
 /// A network that can be pruned.
 #[derive(Debug, Clone)]
@@ -297,6 +296,17 @@ pub(crate) fn load_network(
         input,
         classes,
         batch,
+    })
+}
+
+/// An input or an output for one sample; `None` if a size behind the batch is open.
+pub(crate) fn tensor_spec(graph: &Graph, id: ValueId) -> Option<TensorSpec> {
+    let value = graph.value(id);
+    let dims = value.shape.as_ref()?.get(1..)?;
+    Some(TensorSpec {
+        name: value.name.clone(),
+        dims: dims.iter().map(|dim| dim.known()).collect::<Option<_>>()?,
+        integers: value.dtype.is_some_and(|dtype| dtype != DType::F32),
     })
 }
 

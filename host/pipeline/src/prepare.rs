@@ -6,20 +6,19 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use channels::{Analysis, Cut, Scores, importance_order};
-use datasets::{Augment, DataSpec, Loader, LoaderConfig, Splits};
+use datasets::{Augment, Loader, LoaderConfig, Splits};
 use latency_model::{CostTable, IN_INTEGERS, LayerTimes};
 use onnx_graph::quantize::{Scheme, store_layers};
 use onnx_graph::{Deployed, Graph, GraphError, deploy, fold_batch_norm, insert_batch_norm};
 use search::{GroupSpace, SearchError, Space};
 use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
-use train::{
-    Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task, images_of_a_backward_pass,
-};
+use train::{Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task};
 
 use crate::board::{Board, BoardNeeds, MemoryLimits};
 use crate::config::{ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
+use crate::fitting::{Fitting, augmentation};
 use crate::inputs::{Inputs, searched_space};
 use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
@@ -83,65 +82,6 @@ pub(crate) enum NormOrigin {
     /// All, on drawn images: the statistics in the file are of images as they were augmented in
     /// its training.
     All,
-}
-
-/// How many samples pass through a network at once.
-#[derive(Debug, Clone)]
-pub(crate) struct Fitting {
-    /// Of a training batch.
-    pub batch: usize,
-    /// Of an evaluation.
-    pub evaluation: usize,
-    /// The evaluation of candidates.
-    pub evaluate: EvaluatorConfig,
-}
-
-impl Fitting {
-    /// As configured; for samples other than a classifier's images as many as fit into memory.
-    fn new(config: &RunConfig, model: &LoadedModel, kind: TaskKind) -> Self {
-        let mut evaluate = config.evaluate.clone();
-        let (mut batch, mut evaluation) = (config.batch, 250);
-        if kind != TaskKind::Classification {
-            let most = images_of_a_backward_pass(&model.graph);
-            let images = evaluate.calibration_batches * evaluate.calibration_batch;
-            (batch, evaluation) = (batch.min(most), evaluation.min(2 * most));
-            evaluate.batch = evaluate.batch.min(2 * most);
-            if evaluate.calibration_batch > 2 * most {
-                evaluate.calibration_batch = 2 * most;
-                evaluate.calibration_batches = images.div_ceil(2 * most).min(MOST_CALIBRATIONS);
-            }
-        }
-        Self {
-            batch,
-            evaluation,
-            evaluate,
-        }
-    }
-}
-
-/// The most batches for the statistics of batch normalisations where few samples fit into one: each
-/// costs a pass through every candidate.
-const MOST_CALIBRATIONS: usize = 16;
-
-/// The random changes to training images.
-fn augmentation(
-    config: &RunConfig,
-    spec: &DataSpec,
-    kind: TaskKind,
-) -> Result<Augment, ConfigError> {
-    let changes_target = matches!(kind, TaskKind::Segmentation | TaskKind::Regression);
-    match &config.augment {
-        Some(augment) if changes_target && *augment != Augment::none() => {
-            let reason = format!(
-                "changes images and not what they are compared with; the task {} takes none",
-                kind.name()
-            );
-            Err(ConfigError::value("augment", reason))
-        }
-        Some(augment) => Ok(augment.clone()),
-        None if changes_target => Ok(Augment::none()),
-        None => Ok(spec.default_augment()),
-    }
 }
 
 impl Prepared {

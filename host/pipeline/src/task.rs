@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use datasets::{DataSpec, Dataset, Targets, TensorSpec, has_classes};
-use onnx_graph::{DType, Graph, ValueId};
+use onnx_graph::Graph;
 use train::{Classification, Follow, Regression, Runtime, Segmentation, Task, float_outputs};
 
 use crate::config::{
@@ -11,7 +11,7 @@ use crate::config::{
     TaskKind, WeightOrigin,
 };
 use crate::error::PipelineError;
-use crate::model::LoadedModel;
+use crate::model::{LoadedModel, tensor_spec};
 
 /// The task that a run has: the configured one, or what the data allow.
 pub(crate) fn kind(config: &RunConfig, spec: &DataSpec) -> Result<TaskKind, PipelineError> {
@@ -94,17 +94,6 @@ pub(crate) fn targets(
 fn segmentation(config: &RunConfig, graph: &Graph) -> Result<Segmentation, PipelineError> {
     let named = config.task.outputs.first().map(|of| of.0.name.as_str());
     Ok(Segmentation::new(graph, named)?)
-}
-
-/// An input or an output for one sample; `None` if a size behind the batch is open.
-pub(crate) fn tensor_spec(graph: &Graph, id: ValueId) -> Option<TensorSpec> {
-    let value = graph.value(id);
-    let dims = value.shape.as_ref()?.get(1..)?;
-    Some(TensorSpec {
-        name: value.name.clone(),
-        dims: dims.iter().map(|dim| dim.known()).collect::<Option<_>>()?,
-        integers: value.dtype.is_some_and(|dtype| dtype != DType::F32),
-    })
 }
 
 /// The task, settled on the training data; and a line on what it reads, where that is a choice.

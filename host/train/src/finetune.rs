@@ -10,11 +10,12 @@ use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
 use torch_exec::{NormMode, Params};
 
+use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::sgd::{Sgd, SgdConfig, Trained};
 use crate::task::Task;
-use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, TeacherSetup, mixed_loss};
+use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss};
 use crate::training::{
     Completion, Position, Schedule, StepResult, Steps, loader_identity, tensors,
 };

@@ -16,10 +16,10 @@ use tch::{Kind, TchError, Tensor};
 use torch_exec::{ExecError, ExecOptions, NormMode, Params};
 
 use crate::TrainError;
+use crate::loss::LossWeights;
 use crate::network::Network;
 use crate::readers::Readers;
 use crate::task::Task;
-use crate::teacher::LossWeights;
 
 /// The loss that masks are derived for.
 #[derive(
@@ -191,7 +191,9 @@ impl<'a> Masks<'a> {
         let loss = loss(&outputs.heads)?;
         let values: Vec<&Tensor> = taps.iter().filter_map(|&id| outputs.tap(id)).collect();
         let gradients = Tensor::f_run_backward(&[loss], &values, false, false)?;
+        // A value that no head depends on has none.
         let products: Vec<_> = (taps.iter().copied().zip(values).zip(&gradients))
+            .filter(|(_, gradient)| gradient.defined())
             .map(|((id, value), gradient)| (id, value, gradient))
             .collect();
         by_image(&self.written, &products, self.analysis, images)

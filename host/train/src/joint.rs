@@ -15,13 +15,14 @@ use torch_exec::{NormMode, distillation};
 use crate::config::{PruningNetConfig, Start};
 use crate::draw::DrawConfig;
 use crate::features::{StageEnd, kept, stage_ends};
+use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
 use crate::task::{Classification, Task as _};
-use crate::teacher::{DistillConfig, FeaturePair, LossWeights, Teacher, mixed_loss};
+use crate::teacher::{FeaturePair, Teacher, mixed_loss};
 use crate::training::{
     Completion, Position, Schedule, StepResult, Steps, loader_identity, share_correct,
 };

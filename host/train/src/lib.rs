@@ -31,6 +31,7 @@ mod grams;
 mod importance;
 mod init;
 mod joint;
+mod loss;
 mod materialise;
 mod memory;
 mod network;
@@ -62,6 +63,7 @@ pub use grams::{Gram, grams};
 pub use importance::{Batches, GroupFisher, MaskedLoss, Taylor};
 pub use init::initialise;
 pub use joint::{JointConfig, JointSetup, JointState, train_joint};
+pub use loss::{DistillConfig, LossWeights};
 pub use materialise::{materialise, recalibrate};
 pub use memory::images_of_a_backward_pass;
 pub use network::{Network, Runtime};
@@ -78,6 +80,6 @@ pub use task::{
     Classification, Figure, Follow, Followed, OutputForm, Regression, Score, Segmentation, Tally,
     Task, float_outputs,
 };
-pub use teacher::{DistillConfig, LossWeights, TeacherSetup};
+pub use teacher::TeacherSetup;
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};
 pub use training::{Completion, Position};

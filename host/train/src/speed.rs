@@ -7,10 +7,11 @@ use std::time::{Duration, Instant};
 
 use onnx_graph::Graph;
 use tch::{Device, Kind, Tensor};
-use torch_exec::{ExecOptions, MemoryFormat, NormMode, Params, Precision, cross_entropy, has_bf16};
+use torch_exec::{ExecOptions, MemoryFormat, NormMode, Params, Precision, has_bf16};
 
 use crate::TrainError;
 use crate::network::{Network, Runtime};
+use crate::task::float_outputs;
 
 /// Timed steps per setting.
 const STEPS: usize = 3;
@@ -83,11 +84,11 @@ fn timed_threads(
     batch: usize,
     runtime: Runtime,
 ) -> Result<Vec<ThreadTime>, TrainError> {
-    let (images, labels) = random_batch(image, batch, runtime.device)?;
+    let images = random_batch(image, batch, runtime.device)?;
     let mut times: Vec<ThreadTime> = Vec::new();
     for threads in thread_counts(cores()) {
         torch_exec::set_threads(threads);
-        let mut steps = time(graph, &images, &labels, runtime.options)?;
+        let mut steps = time(graph, &images, runtime.options)?;
         steps.sort_unstable();
         // The median: on busy cores the fastest step is not typical of a training.
         let step = steps[steps.len() / 2];
@@ -105,12 +106,10 @@ fn random_batch(
     [channels, height, width]: [usize; 3],
     batch: usize,
     device: Device,
-) -> Result<(Tensor, Tensor), TrainError> {
+) -> Result<Tensor, TrainError> {
     let shape = [batch, channels, height, width].map(|d| d as i64);
     // From 0 to 1: an input of integers then is 0 throughout, which is an index into any table.
-    let images = Tensor::f_rand(shape, (Kind::Float, device))?;
-    let labels = Tensor::f_zeros([batch as i64], (Kind::Int64, device))?;
-    Ok((images, labels))
+    Ok(Tensor::f_rand(shape, (Kind::Float, device))?)
 }
 
 /// Times a training step of `graph` on random images `[batch, C, H, W]` in every memory order and
@@ -124,7 +123,7 @@ pub fn step_times(
     batch: usize,
     device: Device,
 ) -> Result<Vec<StepTime>, TrainError> {
-    let (images, labels) = random_batch(image, batch, device)?;
+    let images = random_batch(image, batch, device)?;
     let mut times = Vec::new();
     for precision in [Precision::Full, Precision::Bf16] {
         if precision == Precision::Bf16 && !has_bf16(device) {
@@ -135,7 +134,7 @@ pub fn step_times(
                 memory_format,
                 precision,
             };
-            let steps = time(graph, &images, &labels, options)?;
+            let steps = time(graph, &images, options)?;
             // The fastest: other load only slows steps down.
             let step = steps.into_iter().min().unwrap_or(Duration::MAX);
             times.push(StepTime { options, step });
@@ -146,13 +145,8 @@ pub fn step_times(
 }
 
 /// Times up to [`STEPS`] steps, at least one.
-fn time(
-    graph: &Graph,
-    images: &Tensor,
-    labels: &Tensor,
-    options: ExecOptions,
-) -> Result<Vec<Duration>, TrainError> {
-    let network = Network::new(graph, options)?;
+fn time(graph: &Graph, images: &Tensor, options: ExecOptions) -> Result<Vec<Duration>, TrainError> {
+    let network = Network::with_heads(graph, options, float_outputs(graph))?;
     let params = Params::with_options(graph, images.device(), &options)?;
     let trained: Vec<Tensor> = params
         .trainable(graph)
@@ -164,12 +158,19 @@ fn time(
     // The first step is not timed: it also selects kernels and allocates memory.
     for step in 0..=STEPS {
         let start = Instant::now();
-        let logits = network.logits(images, &params, None, NormMode::Batch)?;
-        let loss = cross_entropy(&logits, labels, 0.0)?;
+        let outputs = network.outputs(images, &params, None, NormMode::Batch, &[])?;
+        // Any loss that depends on every output takes the time of a training step.
+        let squares = outputs
+            .heads
+            .iter()
+            .map(|head| head.f_square()?.f_mean(Kind::Float));
+        let squares: Vec<Tensor> = squares.collect::<Result<_, _>>()?;
+        let loss = Tensor::f_stack(&squares, 0)?.f_sum(Kind::Float)?;
         let gradients = Tensor::f_run_backward(&[&loss], &trained, false, false)?;
         // Reading a value waits for the GPU.
         gradients
-            .last()
+            .iter()
+            .rfind(|gradient| gradient.defined())
             .map(|g| g.f_sum(Kind::Float)?.f_double_value(&[]))
             .transpose()?;
         if step > 0 {

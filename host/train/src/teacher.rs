@@ -2,34 +2,14 @@
 //! al., arXiv 1503.02531). The teacher sees the augmented batch (Beyer et al., CVPR 2022).
 
 use onnx_graph::{Graph, ValueId};
-use serde::{Deserialize, Serialize};
 use tch::Tensor;
 use torch_exec::{NormMode, Params};
 
 use crate::TrainError;
 use crate::features::{Feature, distance, select, value_of};
+use crate::loss::LossWeights;
 use crate::network::{Network, Outputs, Runtime};
 use crate::task::Task;
-
-/// Settings of the distillation.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
-#[serde(default, deny_unknown_fields)]
-pub struct DistillConfig {
-    /// Weight of the distillation loss; the rest is that of the cross-entropy. Counts as 0
-    /// without a teacher.
-    pub share: f64,
-    /// Temperature of the distillation.
-    pub temperature: f64,
-}
-
-impl Default for DistillConfig {
-    fn default() -> Self {
-        Self {
-            share: 0.9,
-            temperature: 4.0,
-        }
-    }
-}
 
 /// A network to learn from and the features that its student follows.
 #[derive(Debug, Clone, Copy)]
@@ -38,32 +18,6 @@ pub struct TeacherSetup<'a> {
     pub graph: &'a Graph,
     /// The features.
     pub features: &'a [Feature],
-}
-
-/// Weights of the parts of the loss.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct LossWeights {
-    /// Label smoothing of the cross-entropy.
-    pub label_smoothing: f64,
-    /// Distillation from the teacher's outputs.
-    pub distil: DistillConfig,
-    /// Weight of the distance from the teacher's features.
-    pub features: f64,
-}
-
-impl LossWeights {
-    /// The loss of the labels alone.
-    pub(crate) fn of_labels() -> Self {
-        let nothing = DistillConfig {
-            share: 0.0,
-            ..DistillConfig::default()
-        };
-        Self {
-            label_smoothing: 0.0,
-            distil: nothing,
-            features: 0.0,
-        }
-    }
 }
 
 /// A frozen network to learn from.

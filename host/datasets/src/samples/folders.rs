@@ -4,8 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::arrays::{self, ArrayRef, unfit};
 use super::listing::{self, Listed, listed};
+use super::record::{Inputs, Part, Record, Target, not_an_image};
 use super::wanted::{Targets, TensorSpec, Wanted};
-use super::{Inputs, Part, Record, Target, not_an_image, wav};
+use super::wav;
 use crate::DataError;
 
 /// The array of a sample's class number.

@@ -6,6 +6,7 @@ mod folders;
 mod image;
 mod listing;
 mod npy;
+mod record;
 mod table;
 mod wanted;
 mod wav;
@@ -20,43 +21,7 @@ pub use wanted::{Targets, TensorSpec, Wanted};
 use crate::array::hex;
 use crate::split::StoredSplits;
 use crate::{DataError, DataSpec, Dataset, InputSpec, Normalise, PixelScale, Source};
-use arrays::ArrayRef;
-
-/// Where the inputs of a sample are.
-#[derive(Debug, Clone)]
-enum Inputs {
-    /// Of the only input, which is an image.
-    Image(PathBuf),
-    /// Of the only input, which has one long axis.
-    Sound(PathBuf),
-    /// One for each input.
-    Arrays(Vec<ArrayRef>),
-}
-
-/// Where the target of a sample is.
-#[derive(Debug, Clone)]
-enum Target {
-    None,
-    Values(Vec<f32>),
-    Mask(PathBuf),
-    Arrays(Vec<ArrayRef>),
-}
-
-/// A sample.
-#[derive(Debug, Clone)]
-struct Record {
-    inputs: Inputs,
-    target: Target,
-    label: Option<usize>,
-}
-
-/// The samples of one part of the data.
-#[derive(Debug, Clone, Default)]
-struct Part {
-    records: Vec<Record>,
-    /// Empty for samples without labels.
-    classes: Vec<String>,
-}
+use record::{Inputs, Part, Record, Target, not_an_image};
 
 /// Samples that are read when they are needed.
 #[derive(Debug)]
@@ -113,41 +78,6 @@ impl SampleDataset {
     }
 }
 
-impl Record {
-    /// What tells a sample from others: files by name and length.
-    fn described(&self) -> String {
-        let file = |path: &PathBuf| {
-            let length = std::fs::metadata(path).map_or(0, |of| of.len());
-            format!("{}:{length}", listing::name(path))
-        };
-        let arrays = |all: &[ArrayRef]| {
-            let words = all.iter().map(|of| match of {
-                ArrayRef::File(path, name) => format!("{}#{name:?}", file(path)),
-                ArrayRef::Row(values, row) => format!("{row} of {}", digest(values)),
-            });
-            words.collect::<Vec<_>>().join(",")
-        };
-        let inputs = match &self.inputs {
-            Inputs::Image(path) | Inputs::Sound(path) => file(path),
-            Inputs::Arrays(all) => arrays(all),
-        };
-        let target = match &self.target {
-            Target::None => String::new(),
-            Target::Values(values) => format!("{values:?}"),
-            Target::Mask(path) => file(path),
-            Target::Arrays(all) => arrays(all),
-        };
-        format!("{inputs} {target} {:?}", self.label)
-    }
-}
-
-/// A digest of an array in memory, by its length and some of its values.
-fn digest(values: &[f32]) -> String {
-    let some = values.iter().step_by((values.len() / 64).max(1));
-    let sum: f64 = some.map(|&value| f64::from(value)).sum();
-    format!("{} values, {sum}", values.len())
-}
-
 /// How the loader normalises: pixels by the preset, anything else not at all.
 fn input_spec(wanted: &Wanted, records: &[Record]) -> Result<InputSpec, DataError> {
     let is_image = records.iter().any(|r| matches!(r.inputs, Inputs::Image(_)));
@@ -165,16 +95,6 @@ fn input_spec(wanted: &Wanted, records: &[Record]) -> Result<InputSpec, DataErro
             normalise: Normalise::default(),
             scale: PixelScale::Unit,
         }),
-    }
-}
-
-fn not_an_image(input: &TensorSpec) -> DataError {
-    DataError::Option {
-        option: "data",
-        reason: format!(
-            "the network's '{}' takes {:?} for a sample, which is no image of 1 or 3 channels; give arrays (npz:DIR)",
-            input.name, input.dims
-        ),
     }
 }
 

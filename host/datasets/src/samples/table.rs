@@ -5,8 +5,8 @@ use std::path::Path;
 use super::arrays::{self, unfit};
 use super::folders::{archive, check_sound, same_rate};
 use super::listing::{IMAGES, SOUNDS};
+use super::record::{Inputs, Part, Record, Target, not_an_image};
 use super::wanted::{Targets, Wanted};
-use super::{Inputs, Part, Record, Target, not_an_image};
 use crate::DataError;
 
 /// The column of classes.

@@ -8,7 +8,7 @@ use torch_exec::{accuracy, cross_entropy, distillation};
 use super::form::{head_of, softmax_axis};
 use super::{Score, Tally, Task, count, only};
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 /// The first output are the logits or, behind a softmax, the probabilities of classes.
 #[derive(Debug, Clone, Copy, Default)]

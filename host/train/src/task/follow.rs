@@ -10,9 +10,9 @@ use super::form::{
 };
 use super::{Figure, Score, Tally, Task, count};
 use crate::TrainError;
+use crate::loss::LossWeights;
 use crate::network::{Network, Runtime};
 use crate::samples::draw_batches;
-use crate::teacher::LossWeights;
 
 /// An output to follow, as a user names it.
 #[derive(Debug, Clone, PartialEq)]
@@ -32,7 +32,7 @@ struct Output {
     weight: f64,
     /// The axis of classes or channels.
     axis: usize,
-    /// The standard deviation of each channel over samples of the data; `None` for classes.
+    /// The standard deviation of each channel between samples of the data; `None` for classes.
     spread: Option<Vec<f32>>,
 }
 
@@ -89,16 +89,16 @@ impl Follow {
             for (batch, _) in draw_batches(data, original, samples, seed, runtime.device)? {
                 let mode = NormMode::Running;
                 let given = network.outputs(&batch, &params, None, mode, &[])?;
-                let all = moments.iter_mut().zip(&given.heads).zip(&open);
-                for ((moments, head), (output, _)) in all {
-                    moments.add(&by_position(head, output.axis)?)?;
+                let all = moments.iter_mut().zip(&given.heads);
+                for (moments, head) in all {
+                    moments.add(head)?;
                 }
             }
         }
         let mut settled = Vec::new();
         for ((mut output, form), moments) in open.into_iter().zip(&moments) {
             if form == OutputForm::Values {
-                output.spread = moments.spread();
+                output.spread = moments.spread(output.axis)?;
                 if output.spread.is_none() {
                     // One constant among several outputs is nothing to follow.
                     continue;

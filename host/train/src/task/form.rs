@@ -72,52 +72,59 @@ pub(crate) fn by_position(value: &Tensor, axis: usize) -> Result<Tensor, TrainEr
 /// channel that hardly moves must not outweigh the others.
 const LEAST: f64 = 0.1;
 
-/// Sums and squares per channel, from which the spread of an output follows.
+/// Sums and squares of each element over samples, from which the spread of an output follows.
 #[derive(Debug, Default)]
 pub(crate) struct Moments {
     count: f64,
-    sum: Vec<f64>,
-    square: Vec<f64>,
+    sums: Option<(Tensor, Tensor)>,
 }
 
 impl Moments {
-    /// Adds values `[positions, channels]`.
+    /// Adds values `[N, ...]`.
     pub fn add(&mut self, values: &Tensor) -> Result<(), TrainError> {
         let values = values.f_to_kind(Kind::Double)?;
-        let total = |t: &Tensor| -> Result<Vec<f64>, TrainError> {
-            let sum = t.f_sum_dim_intlist(0i64, false, Kind::Double)?;
-            Ok(Vec::try_from(&sum.f_to_device(tch::Device::Cpu)?)?)
-        };
+        let total = |t: &Tensor| t.f_sum_dim_intlist(0i64, true, Kind::Double);
         let (sum, square) = (total(&values)?, total(&values.f_square()?)?);
-        self.sum.resize(sum.len(), 0.0);
-        self.square.resize(sum.len(), 0.0);
-        self.sum
-            .iter_mut()
-            .zip(sum)
-            .for_each(|(all, of)| *all += of);
-        let squares = self.square.iter_mut().zip(square);
-        squares.for_each(|(all, of)| *all += of);
+        self.sums = Some(match self.sums.take() {
+            Some((sums, squares)) => (sums.f_add(&sum)?, squares.f_add(&square)?),
+            None => (sum, square),
+        });
         self.count += values.size()[0] as f64;
         Ok(())
     }
 
-    /// The standard deviation of each channel; `None` if no channel moves.
-    pub fn spread(&self) -> Option<Vec<f32>> {
-        let count = self.count.max(1.0);
-        let deviation = |(sum, square): (&f64, &f64)| {
-            let mean = sum / count;
-            (square / count - mean * mean).max(0.0).sqrt()
+    /// The standard deviation of each channel of `axis`: the root of the mean variance of its
+    /// elements. How elements differ from each other does not count, because that is the same for
+    /// every input, as are the places of a detector's anchors. `None` if no channel moves.
+    pub fn spread(&self, axis: usize) -> Result<Option<Vec<f32>>, TrainError> {
+        let Some((sum, square)) = &self.sums else {
+            return Ok(None);
         };
-        let all: Vec<f64> = self.sum.iter().zip(&self.square).map(deviation).collect();
+        let count = self.count.max(1.0);
+        let mean = sum.f_div_scalar(count)?;
+        let variance = square.f_div_scalar(count)?.f_sub(&mean.f_square()?)?;
+        // Rounding alone.
+        let least = mean.f_square()?.f_mul_scalar(1e-12)?;
+        let moves = variance.f_ge_tensor(&least)?.f_to_kind(Kind::Double)?;
+        let variance = variance.f_clamp_min(0.0)?.f_mul(&moves)?;
+        let channels = variance.size().get(axis).copied().unwrap_or(1);
+        let by_channel = variance
+            .f_movedim_int(axis as i64, -1)?
+            .f_reshape([-1, channels])?
+            .f_mean_dim(0i64, false, Kind::Double)?
+            .f_sqrt()?
+            .f_to_device(tch::Device::Cpu)?;
+        let all: Vec<f64> = Vec::try_from(&by_channel)?;
         let mut sorted = all.clone();
         sorted.sort_by(f64::total_cmp);
-        let largest = sorted
-            .last()
-            .copied()
-            .filter(|&of| of > 0.0 && of.is_finite())?;
+        let largest = sorted.last().copied();
+        let Some(largest) = largest.filter(|&of| of > 0.0 && of.is_finite()) else {
+            return Ok(None);
+        };
         // More than half of the channels may be constant.
         let floor = (LEAST * sorted[sorted.len() / 2]).max(1e-3 * largest);
-        Some(all.into_iter().map(|of| of.max(floor) as f32).collect())
+        let spread = all.into_iter().map(|of| of.max(floor) as f32);
+        Ok(Some(spread.collect()))
     }
 }
 

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use tch::Tensor;
 
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 pub use classification::Classification;
 pub use follow::{Follow, Followed};

@@ -7,7 +7,7 @@ use tch::{Kind, Tensor};
 use super::form::{Moments, apart, float_outputs};
 use super::{Score, Tally, Task, count};
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 const NAME: &str = "regression";
 
@@ -40,7 +40,7 @@ impl Regression {
             train.target(index, &mut row)?;
             moments.add(&Tensor::f_from_slice(&row)?.f_reshape([1, -1])?)?;
         }
-        let spread = moments.spread();
+        let spread = moments.spread(1)?;
         let spread = spread.ok_or_else(|| fail("the targets are the same for all samples"))?;
         Ok(Self { spread })
     }

@@ -8,7 +8,7 @@ use torch_exec::distillation;
 use super::form::{by_position, float_outputs, head_of};
 use super::{Figure, Score, Tally, Task, count, only};
 use crate::TrainError;
-use crate::teacher::LossWeights;
+use crate::loss::LossWeights;
 
 const NAME: &str = "segmentation";
 /// The class of pixels that do not count.
