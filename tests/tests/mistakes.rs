@@ -61,7 +61,7 @@ const MISTAKES: &[&str] = &[
     "prune net.onnx --data shapes --macs 0.5 --config unknown.toml --out run",
     "prune net.onnx --data shapes --macs 0.5 --config pattern.toml --device quick.toml --out run",
     "prune net.onnx --data shapes --macs 0.5 --config rule.toml --out run",
-    "prune shapes_net --data shapes --macs 0.5 --strategy knapsack --out run",
+    "prune shapes_net --data shapes --latency 0.5x --precision joint --out run",
     "apply net.onnx --out cut2.onnx",
     "apply net.onnx --keep 0 --out cut2.onnx",
     "apply net.onnx --widths 1,2 --out cut2.onnx",
@@ -134,7 +134,9 @@ fn every_mistake_has_a_message_that_says_what_to_do() {
         assert!((1..=2).contains(&code), "{line}: exit code {code}");
         let error = String::from_utf8_lossy(&output.stderr);
         let place = sandbox.path("").display().to_string();
-        let error = error.replace(&place, "[folder]/");
+        let error = error
+            .replace(&format!("{place}home/"), "[home]/")
+            .replace(&place, "[folder]/");
         // What a run says before it is specific to the machine.
         let error = error.find("error: ").map_or(&error[..], |at| &error[at..]);
         writeln!(text, "$ graphprune {line}\n[{code}] {}\n", error.trim_end()).unwrap();
