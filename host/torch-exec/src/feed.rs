@@ -128,11 +128,9 @@ mod tests {
             expected.iter().map(|(s, k)| (s.to_vec(), *k)).collect();
         assert_eq!(forms, expected);
         // Nothing is lost: the rows of all inputs side by side are those of the batch.
-        let rows: Vec<Tensor> = got
-            .iter()
-            .map(|t| t.to_kind(Kind::Float).flatten(1, -1))
-            .collect();
-        assert_eq!(Tensor::cat(&rows, 1), batch.flatten(1, -1));
+        let row = |t: &Tensor| t.to_kind(Kind::Float).reshape([t.size()[0], -1]);
+        let rows: Vec<Tensor> = got.iter().map(row).collect();
+        assert_eq!(Tensor::cat(&rows, 1), row(&batch));
     }
 
     #[test]
