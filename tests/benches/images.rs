@@ -2,8 +2,9 @@
 //! crate `image`.
 //!
 //! `cargo bench -p graphprune-tests --bench images [-- FOLDER]`: the photos in `FOLDER/test`, by
-//! default those of the shared folder, for a network of 224 x 224. Both read, decode and scale the same centre of each photo on
-//! one thread, in alternating rounds; the largest difference of a pixel is printed, too.
+//! default those of the shared folder, for a network of 224 x 224. Both read, decode and scale the
+//! same centre of each photo on one thread, in alternating rounds; the largest difference of a
+//! pixel is printed, too.
 
 use std::path::PathBuf;
 use std::time::Instant;

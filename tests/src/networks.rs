@@ -94,8 +94,8 @@ impl Network {
     }
 }
 
-/// A network with two inputs: `image [N, 3, 8, 8]` and `side [N, 6]`, and one output of four values,
-/// `head_out`.
+/// A network with two inputs: `image [N, 3, 8, 8]` and `side [N, 6]`, and one output of four
+/// values, `head_out`.
 ///
 /// # Panics
 /// Never, unless the graph is refused.

@@ -5,8 +5,8 @@ use rayon::prelude::*;
 
 use crate::{DataError, InputSpec};
 
-/// A finite, indexable set of samples of one shape. A sample is an image, or one row of numbers: the
-/// inputs of a network, one after the other.
+/// A finite, indexable set of samples of one shape. A sample is an image, or one row of numbers:
+/// the inputs of a network, one after the other.
 pub trait Dataset: Send + Sync {
     /// Number of images.
     fn len(&self) -> usize;

@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::array::{hex, planes};
-use crate::scale::Pixels;
+use crate::scale::{Area, Pixels};
 use crate::split::StoredSplits;
 use crate::survey::{Tally, Verdict, examine, files_below, named_as_image};
 use crate::{DataError, Dataset, InputSpec, Notes};
@@ -157,15 +157,6 @@ pub(crate) fn write_area(
         *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
     }
     Ok(())
-}
-
-/// A part of an image, pixels.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub(crate) struct Area {
-    pub left: u32,
-    pub top: u32,
-    pub width: u32,
-    pub height: u32,
 }
 
 /// Returns the centre part of a `width` x `height` image with the side ratio of the input,

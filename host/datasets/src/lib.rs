@@ -2,8 +2,8 @@
 //! splitting, augmenting and loading in parallel with training.
 //!
 //! [`open`] turns a [`DataSpec`] (`shapes`, `cifar10:DIR`, `mnist:DIR`, `folder:DIR`, ...) and an
-//! [`InputSpec`] (the model's input) into [`Splits`]; [`open_samples`] does so for the inputs and targets of any network ([`Wanted`]). A
-//! [`Loader`] turns a split into batches.
+//! [`InputSpec`] (the model's input) into [`Splits`]; [`open_samples`] does so for the inputs and
+//! targets of any network ([`Wanted`]). A [`Loader`] turns a split into batches.
 //!
 //! Invariants:
 //! - The three splits share no record. `search` is held out of the training data (stratified by

@@ -7,7 +7,15 @@ use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer
 use image::RgbImage;
 
 use crate::DataError;
-use crate::folder::Area;
+
+/// A part of an image, pixels.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Area {
+    pub left: u32,
+    pub top: u32,
+    pub width: u32,
+    pub height: u32,
+}
 
 /// Pixels of one kind in rows.
 pub(crate) struct Pixels<'a> {

@@ -118,9 +118,9 @@ impl AgentDevice {
         self.run_job(model, (reference_to(model), input, shape), runtime)
     }
 
-    /// Runs a model with inputs of these sizes once and returns all its outputs of floats, one after
-    /// the other, row-major. `input` holds the inputs likewise, in the order of `shapes`. The worker
-    /// has the default [`Limits`] and one thread.
+    /// Runs a model with inputs of these sizes once and returns all its outputs of floats, one
+    /// after the other, row-major. `input` holds the inputs likewise, in the order of `shapes`. The
+    /// worker has the default [`Limits`] and one thread.
     ///
     /// # Errors
     /// As [`Self::run`].

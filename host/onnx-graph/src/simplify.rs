@@ -14,8 +14,8 @@ use crate::patch::Patch;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 
-/// Omits first states of zeros, separates packed projections, splits heads in one step, drops broadcasts that the reader does
-/// itself, and turns concatenated zeros into paddings.
+/// Omits first states of zeros, separates packed projections, splits heads in one step, drops
+/// broadcasts that the reader does itself, and turns concatenated zeros into paddings.
 pub(crate) fn simplify(graph: &mut Graph) {
     states::omit_zeros(graph);
     for form in [

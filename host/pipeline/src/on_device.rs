@@ -44,8 +44,8 @@ pub(crate) fn outputs_on_device(
 }
 
 /// The device's outputs of floats for `rows`, each of which holds the inputs of a sample one after
-/// the other. An output has one of the `sizes` for a sample. The last batch is filled up with samples
-/// from the front.
+/// the other. An output has one of the `sizes` for a sample. The last batch is filled up with
+/// samples from the front.
 pub(crate) fn all_outputs_on_device(
     session: &mut Session,
     model: &Model,

@@ -101,10 +101,10 @@ impl Program {
         self.options
     }
 
-    /// Returns the network's first output for the batch `input` `[N, ...]`, which has a row for each
-    /// sample: a network with several inputs takes them one after the other, flattened, out of the
-    /// row. With a cut, the output is that of the pruned network, for which `weights` must provide cropped tensors. Gradients flow to the
-    /// weights, unless inside [`tch::no_grad`].
+    /// Returns the network's first output for the batch `input` `[N, ...]`, which has a row for
+    /// each sample: a network with several inputs takes them one after the other, flattened, out of
+    /// the row. With a cut, the output is that of the pruned network, for which `weights` must
+    /// provide cropped tensors. Gradients flow to the weights, unless inside [`tch::no_grad`].
     ///
     /// # Errors
     /// [`ExecError::Torch`] with the node if shapes don't fit; errors of the weight source;

@@ -30,8 +30,9 @@ pub enum MaskedLoss {
     /// The loss of the labels: of a classifier the cross-entropy. A network that has learnt its
     /// training images has next to no gradient there.
     CrossEntropy,
-    /// A random projection of what the task reads of the outputs: the expected square of its derivatives is the diagonal
-    /// of the Gauss-Newton matrix of the squared distance from the outputs. It needs no labels.
+    /// A random projection of what the task reads of the outputs: the expected square of its
+    /// derivatives is the diagonal of the Gauss-Newton matrix of the squared distance from the
+    /// outputs. It needs no labels.
     #[default]
     GaussNewton,
 }

@@ -4,8 +4,8 @@
 //! A typical sequence: [`JointState::new`] and [`train_joint`] yield a [`PruningNet`]. During the
 //! search an [`Evaluator`] measures the accuracy of configurations, and
 //! [`PruningNet::group_embeddings`] describes them. [`materialise()`] turns the best one into a
-//! graph, [`finetune`] trains it, and [`score`] measures it on the test set. What all of them compute
-//! depends on the [`Task`].
+//! graph, [`finetune`] trains it, and [`score`] measures it on the test set. What all of them
+//! compute depends on the [`Task`].
 //!
 //! Invariants:
 //! - Equal seeds give equal trainings, up to the rounding of parallel sums.

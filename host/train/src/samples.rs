@@ -72,8 +72,8 @@ pub fn draw_batches(
     batches.map(|batch| read(data, batch, device)).collect()
 }
 
-/// Reads normalised images `[N, C, H, W]` and labels `[N]`, or the targets `[N, targets]` of data that
-/// has some, in parallel.
+/// Reads normalised images `[N, C, H, W]` and labels `[N]`, or the targets `[N, targets]` of data
+/// that has some, in parallel.
 ///
 /// # Errors
 /// [`TrainError::Data`] if an image cannot be read.

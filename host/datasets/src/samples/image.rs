@@ -5,7 +5,8 @@ use std::path::Path;
 use image::{ImageReader, imageops};
 
 use super::arrays::unfit;
-use crate::folder::{Area, fitted, read_image, write_area};
+use crate::folder::{fitted, read_image, write_area};
+use crate::scale::Area;
 use crate::{DataError, InputSpec};
 
 /// Writes the part of an image with the input's side ratio.

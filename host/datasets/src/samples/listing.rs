@@ -55,8 +55,8 @@ pub(super) struct Listed {
     pub classes: Vec<String>,
 }
 
-/// The files of `dir`: those in its class folders if it holds no file itself. `classes` are those of
-/// the training part.
+/// The files of `dir`: those in its class folders if it holds no file itself. `classes` are those
+/// of the training part.
 pub(super) fn listed(
     dir: &Path,
     extensions: &[&str],

@@ -344,8 +344,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Replaces a CastLike by a Cast, a Cast without effect by Identity, and a slice of the sizes of a Shape by a
-    /// Shape.
+    /// Replaces a CastLike by a Cast, a Cast without effect by Identity, and a slice of the sizes
+    /// of a Shape by a Shape.
     fn normalise(&self, parsed: &mut Parsed) {
         if let Op::Opaque(cast) = &mut parsed.op {
             self.cast_to_like(cast, &mut parsed.inputs);

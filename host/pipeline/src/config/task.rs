@@ -136,16 +136,16 @@ pub struct TaskConfig {
     /// `follow` elsewhere.
     pub kind: Option<TaskKind>,
     /// Outputs that `follow` keeps to, or the one that `segmentation` reads: `NAME`, and behind `=`
-    /// its form (`classes` or `values`), its weight, or both as `classes:0.5`. All outputs of floats
-    /// when empty; classes are those behind a softmax.
+    /// its form (`classes` or `values`), its weight, or both as `classes:0.5`. All outputs of
+    /// floats when empty; classes are those behind a softmax.
     #[schemars(with = "Vec<String>")]
     pub outputs: Vec<OutputChoice>,
-    /// A command that prints a score for the ONNX file in place of `{model}`: a number, or JSON with
-    /// `score`; more is better. It replaces the task's score after each fine-tuning, for the choice
-    /// of the result, and in the final table.
+    /// A command that prints a score for the ONNX file in place of `{model}`: a number, or JSON
+    /// with `score`; more is better. It replaces the task's score after each fine-tuning, for the
+    /// choice of the result, and in the final table.
     pub score_with: Option<String>,
-    /// A command that fine-tunes the ONNX file in place of `{model}` and writes the result to `{out}`.
-    /// It replaces the fine-tuning.
+    /// A command that fine-tunes the ONNX file in place of `{model}` and writes the result to
+    /// `{out}`. It replaces the fine-tuning.
     pub train_with: Option<String>,
     /// Most seconds of one call of `score_with`.
     pub score_seconds: f64,

@@ -59,6 +59,7 @@ const ALLOWED: &[Row] = &[
             "measuring",
             "report",
             "weight-codec",
+            "board-plan",
         ],
     ),
     (

@@ -113,9 +113,9 @@ fn containerfile(version: &str) -> String {
     format!(
         "# Build it in the folder of the wheel: podman build --tag graphprune .\n\
          FROM docker.io/library/python:3.12-slim\n\
-         COPY graphprune-{version}-py3-none-linux_*.whl /tmp/\n\
+         COPY graphprune-{version}-py3-none-linux_*.whl /wheel/\n\
          # For a guard over latency alone, leave out [train]: libtorch is not needed then.\n\
-         RUN pip install --no-cache-dir \"$(ls /tmp/graphprune-*.whl)[train]\" && rm /tmp/*.whl\n\
+         RUN pip install --no-cache-dir \"$(ls /wheel/graphprune-*.whl)[train]\" && rm -r /wheel\n\
          WORKDIR /work\n\
          ENTRYPOINT [\"graphprune\"]\n"
     )

@@ -9,11 +9,7 @@ use crate::rules::conv::unite_groups;
 
 /// The groups of its channels are those of a convolution. The channels of offsets and masks are
 /// positions and stay.
-pub(in crate::rules) fn rule(
-    cx: &mut Context<'_>,
-    node: &Node,
-    op: &Opaque,
-) -> Result<(), &'static str> {
+pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
     for i in [2, 4] {
         if let Some(map) = cx.map(node, i) {
             let reason = "channels that are read as positions";

@@ -56,8 +56,8 @@ struct MeasureArgs {
     /// paths, separated by commas
     #[arg(long, default_value = "local")]
     device: String,
-    /// Compare with this baseline, and save what it lacks: the first time the whole of it, later the
-    /// models that are new
+    /// Compare with this baseline, and save what it lacks: the first time the whole of it, later
+    /// the models that are new
     #[arg(long, value_name = "NAME", conflicts_with_all = ["baseline", "save_baseline"])]
     guard: Option<String>,
     /// Compare with this baseline
