@@ -22,6 +22,8 @@ impl Folder {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         std::fs::create_dir(sandbox.path("bin")).unwrap();
+        let completions = ".local/share/bash-completion/completions";
+        std::fs::create_dir_all(sandbox.path(completions)).unwrap();
         symlink(binary("graphprune"), sandbox.path("bin/graphprune")).unwrap();
         let made = sandbox.run(&["example", "demo", "--quiet"]);
         let error = String::from_utf8_lossy(&made.stderr);
@@ -39,6 +41,7 @@ impl Folder {
         bash.args(["-c", line])
             .current_dir(&self.path)
             .env("PATH", path)
+            .env("HOME", self.sandbox.path(""))
             .env("COLUMNS", "1000");
         for (name, value) in self.sandbox.command(&[]).get_envs() {
             bash.env(name, value.unwrap());
