@@ -272,7 +272,7 @@ fn a_model_that_does_not_fit_the_data_is_refused_with_both_shapes() {
 #[test]
 fn a_model_that_does_not_classify_these_images_is_refused_with_the_remedy() {
     let sandbox = Sandbox::new();
-    let last = ["last.onnx", "channels last", "export it"];
+    let last = ["'last'", "channels last", "export it"];
     // Its batch is fixed and can be opened, so only its classes prevent a run.
     let fixed = ["fixed", "5 outputs", "10 classes"];
     let models = [

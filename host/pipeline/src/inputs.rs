@@ -38,6 +38,11 @@ impl Inputs {
             ModelSource::Zoo(_) => Ok(None),
             ModelSource::File(_) => {
                 let model = load(config, 0, [0; 3])?;
+                if let Some(spec) = &config.data
+                    && task::kind(config, spec)? == TaskKind::Classification
+                {
+                    model.check_classifier()?;
+                }
                 fits(config, &model, out)?;
                 Ok(Some(model))
             }
