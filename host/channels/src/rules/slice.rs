@@ -67,7 +67,7 @@ fn strided(
 ) -> Option<Range<usize>> {
     let first = start - start % step;
     let range = first..count.checked_mul(step)?.checked_add(first)?;
-    if atoms.len() % step != 0 || range.end > atoms.len() {
+    if !atoms.len().is_multiple_of(step) || range.end > atoms.len() {
         return None;
     }
     if step > 1 {
