@@ -46,12 +46,17 @@ vgg11_bn wide_resnet50_2 xception41 xception65
 """.split()
 # Later families of timm, with attention, recurrence or mixing of tokens; most fix the size of the image.
 NEWER = """
-efficientvit_b0 efficientvit_m0 efficientformer_l1 efficientformerv2_s0 levit_128s convmixer_768_32 coat_tiny coatnet_pico_rw_224
-crossvit_tiny_240 davit_tiny eva02_tiny_patch14_224 focalnet_tiny_srf gcvit_xxtiny gmixer_12_224 gmlp_ti16_224 halonet26t lambda_resnet26t
-botnet26t_256 sebotnet33ts_256 mambaout_femto caformer_s18 convformer_s18 poolformerv2_s12 mobilevit_xxs mobilevitv2_050
-mobilenetv4_hybrid_medium nest_tiny nextvit_small pit_ti_224 pvt_v2_b0 rdnet_tiny resmlp_12_224 sequencer2d_s shvit_s1 swiftformer_xs
-tiny_vit_5m_224 tnt_s_patch16_224 twins_pcpvt_small twins_svt_small visformer_tiny vitamin_small_224 volo_d1_224 xcit_nano_12_p16_224
-hiera_tiny_224 mixer_s32_224 cait_xxs24_224 convit_tiny
+efficientvit_b0 efficientvit_m0 efficientformer_l1 efficientformerv2_s0 levit_128s convmixer_768_32 coat_tiny
+coatnet_pico_rw_224 crossvit_tiny_240 davit_tiny eva02_tiny_patch14_224 focalnet_tiny_srf gcvit_xxtiny gmixer_12_224
+gmlp_ti16_224 lambda_resnet26t botnet26t_256 sebotnet33ts_256 mambaout_femto caformer_s18 convformer_s18 poolformerv2_s12
+mobilevit_xxs mobilevitv2_050 mobilenetv4_hybrid_medium nest_tiny nextvit_small pvt_v2_b0 rdnet_tiny resmlp_12_224
+sequencer2d_s shvit_s1 swiftformer_xs swin_tiny_patch4_window7_224 tiny_vit_5m_224 tnt_s_patch16_224 twins_pcpvt_small
+twins_svt_small visformer_tiny vitamin_small_224 xcit_nano_12_p16_224 hiera_tiny_224 mixer_s32_224 convit_tiny
+deit3_small_patch16_224 ghostnetv3_100 hgnetv2_b1 mobilenet_edgetpu_v2_xs efficientnet_es efficientnet_blur_b0 resnetaa50
+resnetblur50 resnetrs50 gcresnet33ts legacy_seresnet18 res2net50d regnetv_040 regnetz_c16_evos convnext_zepto_rms starnet_s3
+fasternet_t0 repvit_m1 vit_small_patch32_224 vit_relpos_small_patch16_224 vit_tiny_r_s16_p8_224 swinv2_cr_tiny_224
+swinv2_tiny_window8_256 edgenext_x_small mvitv2_tiny densenetblur121d nfnet_l0 cs3sedarknet_l vovnet39a inception_next_tiny
+selecsls60b skresnext50_32x4d resnest26d hardcorenas_f tinynet_a eca_botnext26ts_256 gernet_s ese_vovnet39b_evos xception71
 """.split()
 # Of these, networks that fix the size of the image though they do not say so.
 FULL_WORDS = ("halo", "bot", "lambda", "vit")
