@@ -111,7 +111,7 @@ mod tests {
         for (name, dtype, dims) in inputs {
             let open = std::iter::once(Dim::Symbol("N".into()));
             let shape = open.chain(dims.iter().map(|&dim| Dim::Known(dim)));
-            graph.add_input(*name, *dtype, shape.collect());
+            graph.add_input(name, *dtype, shape.collect());
         }
         graph
     }
