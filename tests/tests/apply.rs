@@ -119,5 +119,5 @@ fn what_does_not_fit_is_refused_and_nothing_is_written() {
     fs::create_dir(sandbox.path("run")).expect("a writable folder");
     let output = sandbox.run(&["plan", "run"]);
     let error = String::from_utf8_lossy(&output.stderr).into_owned();
-    assert!(error.contains("--resume"), "{error}");
+    assert!(error.contains("name the folder of a run"), "{error}");
 }
