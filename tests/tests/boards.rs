@@ -129,7 +129,7 @@ fn the_doctor_names_what_is_wrong_with_a_board() {
     let check = |from: &str, to: &str, needles: &[&str]| {
         fs::write(sandbox.path("emulated.toml"), profile.replace(from, to)).unwrap();
         let (code, stdout, stderr) = seen(&sandbox.run(&["device", "doctor", "m4"]));
-        assert_eq!(code, Some(1), "{stdout}{stderr}");
+        assert_eq!(code, Some(3), "{stdout}{stderr}");
         for needle in needles {
             assert!(stdout.contains(needle), "{needle}: {stdout}");
         }

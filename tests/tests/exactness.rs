@@ -368,7 +368,7 @@ made! {
     activations_with_slopes Executed;
     an_image_that_is_sampled_on_a_grid Executed;
     an_input_of_bytes Pruned;
-    an_input_of_numbers Pruned;
+    an_input_of_numbers Executed;
     an_operator_of_another_domain Pruned;
     an_output_in_the_middle_of_a_chain Executed;
     asymmetric_pads_and_dilations Executed;
