@@ -187,8 +187,7 @@ fn unreadable_and_unmeasurable_files_are_not_saved() {
                 "bench.xml",
             ],
         ] {
-            let code = if args[0] == "bench" { 2 } else { 1 };
-            let error = stderr(&check(&sandbox, &args, code));
+            let error = stderr(&check(&sandbox, &args, 1));
             assert!(error.contains(file) && error.contains(needle), "{error}");
             assert!(!error.contains("saved"), "{error}");
         }
@@ -206,7 +205,7 @@ fn unreadable_and_unmeasurable_files_are_not_saved() {
 
     // Nothing is measured, so nothing is saved.
     let save = ["bench", "noise.onnx", "--save-baseline", "main"];
-    let error = stderr(&check(&sandbox, &save, 2));
+    let error = stderr(&check(&sandbox, &save, 1));
     assert!(
         error.contains("the baseline `main` is not saved"),
         "{error}"
@@ -220,7 +219,7 @@ fn unreadable_and_unmeasurable_files_are_not_saved() {
         "--save-baseline",
         "main",
     ];
-    let error = stderr(&check(&sandbox, &save, 2));
+    let error = stderr(&check(&sandbox, &save, 1));
     assert!(
         error.contains("1 of 2 measurements are saved") && error.contains("noise on"),
         "{error}"
@@ -303,7 +302,7 @@ fn open_sizes_can_be_given_and_the_guard_stores_them() {
     ];
     check(&sandbox, &compare, 0);
     let other = [&compare[..], &["--input-size", "1x3x64x64"]].concat();
-    let output = check(&sandbox, &other, 2);
+    let output = check(&sandbox, &other, 1);
     assert!(String::from_utf8_lossy(&output.stdout).contains("not in the baseline"));
     let history = sandbox.run(&["bench", "history"]);
     assert!(String::from_utf8_lossy(&history.stdout).contains("input=x=1x3x32x32"));
