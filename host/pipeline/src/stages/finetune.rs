@@ -65,6 +65,11 @@ impl Purpose {
         Key::of(self.folder(), label)
     }
 
+    /// The key of the reason why the network called `label` was passed over.
+    pub fn key_of_failure(self, label: &str) -> Key<String> {
+        Key::of("passed-over", &format!("{}/{label}", self.folder()))
+    }
+
     fn words(self) -> &'static str {
         match self {
             Self::Result => "fine-tuning",

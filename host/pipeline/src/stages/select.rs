@@ -74,23 +74,42 @@ pub(crate) fn finetune_best(
             nearest: ratios.fold(f64::INFINITY, f64::min),
         });
     }
-    let mut tuned = Vec::new();
-    let mut failed = None;
-    for record in chosen {
+    let tuned = tune_all(work, source, Purpose::Result, chosen)?;
+    Ok(tuned.into_iter().map(|(_, network)| network).collect())
+}
+
+/// Fine-tunes candidates. One for which the user's command fails is passed over, for good once the
+/// others are done.
+fn tune_all(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    purpose: Purpose,
+    candidates: Vec<EpisodeRecord>,
+) -> Result<Vec<(EpisodeRecord, (Tuned, Graph))>, PipelineError> {
+    let passed_over = |label: &str| purpose.key_of_failure(label);
+    let (mut tuned, mut failed) = (Vec::new(), Vec::new());
+    for record in candidates {
         let label = record.label();
-        match finetune::run(work, source, Purpose::Result, &label, &record.widths) {
+        if work.records.get(&passed_over(&label))?.is_some() {
+            continue;
+        }
+        match finetune::run(work, source, purpose, &label, &record.widths) {
             Err(error @ PipelineError::Command { .. }) => {
                 work.reporter
                     .warn(&format!("{error}; the candidate is passed over"));
-                failed = Some(error);
+                failed.push((label, error));
             }
-            other => tuned.push(other?),
+            other => tuned.push((record, other?)),
         }
     }
-    match failed {
-        Some(error) if tuned.is_empty() => Err(error),
-        _ => Ok(tuned),
+    for (label, error) in failed {
+        if tuned.is_empty() {
+            return Err(error);
+        }
+        work.records
+            .finish(&passed_over(&label), &error.to_string())?;
     }
+    Ok(tuned)
 }
 
 /// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the
@@ -100,24 +119,10 @@ fn halve(
     source: &Source<'_>,
     candidates: Vec<EpisodeRecord>,
 ) -> Result<Vec<EpisodeRecord>, PipelineError> {
-    let mut results = Vec::new();
-    let mut failed = None;
-    for record in candidates {
-        let (label, purpose) = (record.label(), Purpose::Halving);
-        match finetune::run(work, source, purpose, &label, &record.widths) {
-            Err(error @ PipelineError::Command { .. }) => {
-                work.reporter
-                    .warn(&format!("{error}; the candidate is passed over"));
-                failed = Some(error);
-            }
-            other => results.push((other?.0.search_accuracy, record)),
-        }
-    }
-    if let (true, Some(error)) = (results.is_empty(), failed) {
-        return Err(error);
-    }
-    results.sort_by(|a, b| b.0.total_cmp(&a.0));
-    Ok(results.into_iter().map(|(_, record)| record).collect())
+    let mut tuned = tune_all(work, source, Purpose::Halving, candidates)?;
+    let accuracy = |of: &(EpisodeRecord, (Tuned, Graph))| of.1.0.search_accuracy;
+    tuned.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
+    Ok(tuned.into_iter().map(|(record, _)| record).collect())
 }
 
 /// Configurations narrowed from the nearest one before the search counts as failed.
