@@ -75,7 +75,14 @@ pub(crate) fn finetune_best(
         });
     }
     let tuned = tune_all(work, source, Purpose::Result, chosen)?;
-    Ok(tuned.into_iter().map(|(_, network)| network).collect())
+    Ok(tuned.into_iter().map(|of| (of.tuned, of.graph)).collect())
+}
+
+/// A candidate after a fine-tuning.
+struct Finalist {
+    record: EpisodeRecord,
+    tuned: Tuned,
+    graph: Graph,
 }
 
 /// Fine-tunes candidates. One for which the user's command fails is passed over, for good once the
@@ -85,7 +92,7 @@ fn tune_all(
     source: &Source<'_>,
     purpose: Purpose,
     candidates: Vec<EpisodeRecord>,
-) -> Result<Vec<(EpisodeRecord, (Tuned, Graph))>, PipelineError> {
+) -> Result<Vec<Finalist>, PipelineError> {
     let passed_over = |label: &str| purpose.key_of_failure(label);
     let (mut tuned, mut failed) = (Vec::new(), Vec::new());
     for record in candidates {
@@ -99,7 +106,14 @@ fn tune_all(
                     .warn(&format!("{error}; the candidate is passed over"));
                 failed.push((label, error));
             }
-            other => tuned.push((record, other?)),
+            other => {
+                let (network, graph) = other?;
+                tuned.push(Finalist {
+                    record,
+                    tuned: network,
+                    graph,
+                });
+            }
         }
     }
     for (label, error) in failed {
@@ -120,9 +134,9 @@ fn halve(
     candidates: Vec<EpisodeRecord>,
 ) -> Result<Vec<EpisodeRecord>, PipelineError> {
     let mut tuned = tune_all(work, source, Purpose::Halving, candidates)?;
-    let accuracy = |of: &(EpisodeRecord, (Tuned, Graph))| of.1.0.search_accuracy;
+    let accuracy = |of: &Finalist| of.tuned.search_accuracy;
     tuned.sort_by(|a, b| accuracy(b).total_cmp(&accuracy(a)));
-    Ok(tuned.into_iter().map(|(record, _)| record).collect())
+    Ok(tuned.into_iter().map(|of| of.record).collect())
 }
 
 /// Configurations narrowed from the nearest one before the search counts as failed.
