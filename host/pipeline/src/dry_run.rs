@@ -276,7 +276,10 @@ impl Planned<'_> {
         let epochs = config.finetune.epochs;
         add(
             "fine-tuning",
-            format!("{count} networks, {epochs} epochs each"),
+            match count {
+                1 => format!("1 network, {epochs} epochs"),
+                _ => format!("{count} networks, {epochs} epochs each"),
+            },
         );
         let test = self.inputs.splits.test.len();
         add(
