@@ -191,7 +191,7 @@ mod tests {
 
     use super::*;
 
-    /// USB as a system reports it, of which this machine has none.
+    /// USB as a system reports it: machines that run tests have no probe.
     #[derive(Debug)]
     struct Usb(Vec<ProbeListItem>);
 

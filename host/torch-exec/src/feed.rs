@@ -52,7 +52,7 @@ impl Feed {
     ///
     /// # Errors
     /// [`ExecError::InputType`] for a type that samples cannot hold, [`ExecError::Inputs`] where
-    /// there is no input, or several of which one has no known size.
+    /// there is no input, or one of several has no known size.
     pub fn new(graph: &Graph) -> Result<Self, ExecError> {
         let inputs = graph.inputs();
         let ports: Vec<Port> = inputs

@@ -1,5 +1,5 @@
-//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html) to sizes that are computed, several
-//! of which may be open. The channels continue as in a [Reshape](super::reshape) to constant sizes;
+//! [Reshape](https://onnx.ai/onnx/operators/onnx__Reshape.html) to sizes that are computed; several
+//! may be open. The channels continue as in a [Reshape](super::reshape) to constant sizes;
 //! their number is an entry of the list.
 
 use onnx_graph::ops::{Op, Opaque};

@@ -181,12 +181,12 @@ impl TaskConfig {
             (
                 "task.score_with",
                 holds(&self.score_with, "{model}"),
-                "the command must contain {model}, in place of which it gets a file",
+                "the command must contain {model}: the place of the file",
             ),
             (
                 "task.train_with",
                 holds(&self.train_with, "{model}") && holds(&self.train_with, "{out}"),
-                "the command must contain {model} and {out}, in place of which it gets files",
+                "the command must contain {model} and {out}: the places of the files",
             ),
             (
                 "task.score_seconds",

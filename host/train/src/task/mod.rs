@@ -27,7 +27,7 @@ pub trait Task: Send + Sync {
     /// The task's name, as users write it.
     fn name(&self) -> &'static str;
 
-    /// The name of its score, a share from 0 to 1 of which more is better.
+    /// The name of its score, a share from 0 to 1; more is better.
     fn score_name(&self) -> &'static str;
 
     /// The values of a network that loss and score read: outputs, or the input of the softmax that

@@ -8,7 +8,7 @@ use onnx_graph::ops::Opaque;
 use crate::atoms::Context;
 use crate::rules::contraction::{self, Labels};
 
-/// A product of matrices, of which one or both are transposed before.
+/// A product of matrices; one or both are transposed before.
 pub(super) fn product(cx: &mut Context<'_>, node: &Node, op: &Opaque) -> Result<(), &'static str> {
     let transposes = [op.int("transA", 0) != 0, op.int("transB", 0) != 0];
     if op.int("transBatchA", 0) != 0 || op.int("transBatchB", 0) != 0 {
