@@ -97,15 +97,20 @@ fn wheel(checkout: &Checkout, bin: &Path, out: &Path) -> Result<()> {
     let python = checkout.deps().join("venv/bin/python");
     let torch = fs::read_to_string(checkout.deps().join("libtorch/version.py"));
     let torch = torch.context("cannot read the version of libtorch")?;
-    let torch = torch
-        .split('\'')
-        .nth(1)
-        .context("the version of libtorch is not where it was")?;
+    let torch = version_in(&torch).context("the version of libtorch is not where it was")?;
     let mut pack = Command::new(python);
     pack.args(["-c", WHEEL])
         .args([bin, &checkout.root().join("host/python"), out])
         .args([env!("CARGO_PKG_VERSION"), torch]);
     shell::run(&mut pack)
+}
+
+/// The version in the file `version.py` of torch.
+fn version_in(file: &str) -> Option<&str> {
+    let line = file
+        .lines()
+        .find_map(|line| line.strip_prefix("__version__ = "))?;
+    Some(line.trim_matches(['\'', '"']))
 }
 
 /// A container with the wheel.
@@ -119,4 +124,17 @@ fn containerfile(version: &str) -> String {
          WORKDIR /work\n\
          ENTRYPOINT [\"graphprune\"]\n"
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::version_in;
+
+    #[test]
+    fn the_version_of_torch_is_that_of_its_file() {
+        let file =
+            "__all__ = ['__version__', 'debug']\n__version__ = '2.11.0+cpu'\ndebug = False\n";
+        assert_eq!(version_in(file), Some("2.11.0+cpu"));
+        assert_eq!(version_in("debug = False"), None);
+    }
 }
