@@ -18,6 +18,7 @@ unsafe extern "C" {
 /// An entry of the vector table.
 #[repr(C)]
 pub union Vector {
+    // SAFETY: a type only. The processor calls the handler of a fault, with the stack set up.
     handler: unsafe extern "C" fn() -> !,
     returning: extern "C" fn(),
     stack: *const u32,

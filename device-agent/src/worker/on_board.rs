@@ -122,7 +122,7 @@ fn seal(job: &wire::WorkerJob) -> confine::Confinement {
     })
 }
 
-/// A board whose firmware runs, and the job's models, all of which fit.
+/// A board whose firmware runs, and the job's models. All of them fit.
 struct Opened<'a> {
     board: Board,
     models: Vec<Model<'a>>,

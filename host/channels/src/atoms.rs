@@ -73,8 +73,8 @@ pub(crate) enum Edit {
     Gather { input: Atoms, output: Atoms },
     /// An axis of size one that is expanded to the channels, at `position` of the sizes.
     Expand { position: usize, output: Atoms },
-    /// A node that computes with all places of the channel axis: zeros stand for dropped inputs,
-    /// and dropped outputs are left out.
+    /// A node that needs the channel axis at its full length. Zeros replace the inputs that are
+    /// dropped, and the outputs that are dropped are cut off.
     Spread {
         axis: usize,
         input: Atoms,

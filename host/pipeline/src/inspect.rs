@@ -122,7 +122,7 @@ pub struct BoardInspection {
 }
 
 impl BoardInspection {
-    /// Whether it fits, as far as the profile tells.
+    /// Whether the network fits within the limits that the profile states.
     #[must_use]
     pub fn fits(&self) -> bool {
         self.needs.load(&self.limits) <= 1.0

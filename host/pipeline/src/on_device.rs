@@ -43,9 +43,9 @@ pub(crate) fn outputs_on_device(
     Ok(outputs)
 }
 
-/// The device's outputs of floats for `rows`, each of which holds the inputs of a sample one after
-/// the other. An output has one of the `sizes` for a sample. The last batch is filled up with
-/// samples from the front.
+/// The device's float outputs for `rows`. A row holds the inputs of one sample, concatenated.
+/// `sizes` has the number of values per sample for each output. The last batch is filled up with
+/// the first samples.
 pub(crate) fn all_outputs_on_device(
     session: &mut Session,
     model: &Model,

@@ -29,8 +29,8 @@ pub struct CutPlan {
     pub parameters: Vec<PlannedParameter>,
     /// The residual branches that are removed.
     pub removed: Vec<RemovedBranch>,
-    /// The operators that slide along the channels: zeros stand for the dropped ones there, which
-    /// a cut of parameters alone cannot express.
+    /// The operators that slide along the channels. They need zeros in place of the dropped
+    /// channels, which a cut of parameters alone cannot express.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub placed: Vec<String>,
 }

@@ -6,8 +6,8 @@ use tch::{TchError, Tensor};
 
 use crate::ops::{self, Args};
 
-/// Runs a node that computes with all places of the channels: zeros stand for the dropped ones,
-/// whose results are left out.
+/// Runs a node that needs the channel axis at its full length. Zeros replace the dropped channels,
+/// and their results are cut off.
 pub(crate) fn at_all_places(
     spread: &Spread,
     op: &Op,

@@ -1,6 +1,7 @@
 //! Weights of the parts of a loss.
 
 use serde::{Deserialize, Serialize};
+use tch::{TchError, Tensor};
 
 /// Settings of the distillation.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -34,6 +35,14 @@ pub struct LossWeights {
 }
 
 impl LossWeights {
+    /// The loss of the targets, and that of the teacher by its share.
+    pub(crate) fn mixed(&self, targets: &Tensor, teacher: &Tensor) -> Result<Tensor, TchError> {
+        let share = self.distil.share;
+        targets
+            .f_mul_scalar(1.0 - share)?
+            .f_add(&teacher.f_mul_scalar(share)?)
+    }
+
     /// The loss of the labels alone.
     pub(crate) fn of_labels() -> Self {
         let nothing = DistillConfig {

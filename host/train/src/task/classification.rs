@@ -6,7 +6,7 @@ use tch::{Kind, Reduction, Tensor};
 use torch_exec::{accuracy, cross_entropy, distillation};
 
 use super::form::{head_of, softmax_axis};
-use super::{Score, Tally, Task, count, only};
+use super::{Score, Tally, Task, count, only, values_of_a_sample};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -46,10 +46,7 @@ impl Task for Classification {
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
         let classes = data.classes().len();
         let output = graph.outputs().first();
-        let shape = output.and_then(|&o| graph.value(o).shape.as_deref());
-        let known: Option<usize> =
-            shape.and_then(|s| s.get(1..)?.iter().map(|d| d.known()).product());
-        match known {
+        match output.and_then(|&output| values_of_a_sample(graph, output)) {
             Some(outputs) if outputs != classes => Err(TrainError::Classes { outputs, classes }),
             _ => Ok(()),
         }
@@ -67,12 +64,9 @@ impl Task for Classification {
         let Some(teacher) = teacher else {
             return Ok(loss);
         };
-        let share = weights.distil.share;
         let teacher = flat(only(teacher, self)?)?;
         let distilled = distillation(&logits, &teacher, weights.distil.temperature)?;
-        Ok(loss
-            .f_mul_scalar(1.0 - share)?
-            .f_add(&distilled.f_mul_scalar(share)?)?)
+        Ok(weights.mixed(&loss, &distilled)?)
     }
 
     fn rows(&self, heads: &[Tensor]) -> Result<Tensor, TrainError> {

@@ -130,6 +130,12 @@ impl Score {
     }
 }
 
+/// The numbers that a value has for one sample; `None` if a size is not known.
+fn values_of_a_sample(graph: &Graph, id: ValueId) -> Option<usize> {
+    let shape = graph.value(id).shape.as_ref()?.get(1..)?;
+    shape.iter().map(|dim| dim.known()).product()
+}
+
 /// The number of rows of a tensor.
 fn count(tensor: &Tensor) -> usize {
     tensor.size().first().map_or(0, |&rows| rows as usize)

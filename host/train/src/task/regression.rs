@@ -5,7 +5,7 @@ use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Tensor};
 
 use super::form::{Moments, apart, float_outputs};
-use super::{Score, Tally, Task, count};
+use super::{Score, Tally, Task, count, values_of_a_sample};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -72,12 +72,9 @@ impl Task for Regression {
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
-        let size = |id: &ValueId| -> Option<usize> {
-            let shape = graph.value(*id).shape.as_ref()?.get(1..)?;
-            shape.iter().map(|dim| dim.known()).product()
-        };
-        let sizes: Option<usize> = float_outputs(graph).iter().map(size).sum();
-        match sizes {
+        let sizes = float_outputs(graph).into_iter();
+        let sizes = sizes.map(|id| values_of_a_sample(graph, id));
+        match sizes.sum::<Option<usize>>() {
             Some(values) if values != data.target_len() => Err(TrainError::Output {
                 task: NAME,
                 reason: format!(
@@ -105,9 +102,7 @@ impl Task for Regression {
         let Some(teacher) = teacher else {
             return Ok(loss);
         };
-        let share = weights.distil.share;
-        let distilled = error(&joined(teacher)?)?.f_mul_scalar(share)?;
-        Ok(loss.f_mul_scalar(1.0 - share)?.f_add(&distilled)?)
+        Ok(weights.mixed(&loss, &error(&joined(teacher)?)?)?)
     }
 
     fn rows(&self, heads: &[Tensor]) -> Result<Tensor, TrainError> {

@@ -64,14 +64,21 @@ impl Segmentation {
         self.classes
     }
 
+    fn output_of(&self, graph: &Graph) -> Result<ValueId, TrainError> {
+        let mut outputs = graph.outputs().iter();
+        let named = outputs.find(|id| graph.value(**id).name == self.output);
+        named.copied().ok_or_else(|| TrainError::Output {
+            task: NAME,
+            reason: format!("the network has no output '{}'", self.output),
+        })
+    }
+
     /// The sizes behind the classes: those of a mask.
     ///
     /// # Errors
     /// [`TrainError::Output`] if the network leaves them open.
     pub fn positions(&self, graph: &Graph) -> Result<Vec<usize>, TrainError> {
-        let named = |id: &&ValueId| graph.value(**id).name == self.output;
-        let output = graph.outputs().iter().find(named);
-        let shape = output.and_then(|id| graph.value(*id).shape.as_deref());
+        let shape = graph.value(self.output_of(graph)?).shape.as_deref();
         let sizes: Option<Vec<usize>> =
             shape.and_then(|shape| shape.get(2..)?.iter().map(|dim| dim.known()).collect());
         sizes.ok_or_else(|| TrainError::Output {
@@ -108,13 +115,7 @@ impl Task for Segmentation {
     }
 
     fn heads(&self, graph: &Graph) -> Result<Vec<ValueId>, TrainError> {
-        let named = |id: &&ValueId| graph.value(**id).name == self.output;
-        let output = graph.outputs().iter().find(named);
-        let output = output.ok_or_else(|| TrainError::Output {
-            task: NAME,
-            reason: format!("the network has no output '{}'", self.output),
-        })?;
-        Ok(vec![head_of(graph, *output)])
+        Ok(vec![head_of(graph, self.output_of(graph)?)])
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
@@ -143,10 +144,9 @@ impl Task for Segmentation {
         let Some(teacher) = teacher else {
             return Ok(loss);
         };
-        let (share, temperature) = (weights.distil.share, weights.distil.temperature);
         let (own, teacher) = (by_position(head, 1)?, by_position(only(teacher, self)?, 1)?);
-        let distilled = distillation(&own, &teacher, temperature)?.f_mul_scalar(share)?;
-        Ok(loss.f_mul_scalar(1.0 - share)?.f_add(&distilled)?)
+        let distilled = distillation(&own, &teacher, weights.distil.temperature)?;
+        Ok(weights.mixed(&loss, &distilled)?)
     }
 
     fn rows(&self, heads: &[Tensor]) -> Result<Tensor, TrainError> {
