@@ -7,7 +7,7 @@ use onnx_graph::quantize::{Quantize, Scheme, quantize};
 use onnx_graph::{Graph, ValueId, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BudgetConfig, DeviceSpec};
+use crate::config::{BudgetConfig, Bytes, DeviceSpec};
 use crate::error::PipelineError;
 
 /// Memory that a network takes on a board, with the firmware's.
@@ -116,8 +116,8 @@ impl BoardNeeds {
     #[must_use]
     pub fn words(&self, limits: &MemoryLimits) -> String {
         let part = |what: &str, bytes: u64, limit: Option<u64>| {
-            let of = limit.map_or(String::new(), |limit| format!(" of {}", kilobytes(limit)));
-            format!("{}{of} of {what}", kilobytes(bytes))
+            let of = limit.map_or(String::new(), |limit| format!(" of {}", Bytes(limit)));
+            format!("{}{of} of {what}", Bytes(bytes))
         };
         format!(
             "{} and {}",
@@ -125,11 +125,6 @@ impl BoardNeeds {
             part("flash", self.flash_bytes, limits.flash)
         )
     }
-}
-
-/// Thousands of bytes.
-fn kilobytes(bytes: u64) -> String {
-    format!("{:.1} kB", bytes as f64 / 1e3)
 }
 
 /// The board of a device's profile; `None` if it is none.

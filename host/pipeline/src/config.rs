@@ -10,11 +10,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 use torch_exec::ExecOptions;
 
 mod budget;
+mod bytes;
 mod device;
 mod error;
 mod groups;
 mod importance;
-mod memory;
 mod model;
 mod original;
 mod precision;
@@ -29,12 +29,12 @@ mod task;
 mod tests;
 
 pub use budget::{BudgetConfig, LatencyBudget};
+pub use bytes::Bytes;
 pub use device::DeviceSpec;
 pub use error::ConfigError;
 pub(crate) use groups::GroupNames;
 pub use groups::{Extent, GroupRule, GroupsConfig};
 pub use importance::{Criterion, ImportanceConfig};
-pub use memory::Bytes;
 pub use model::{ModelSource, ModelSpec};
 pub use original::OriginalConfig;
 pub use precision::PrecisionChoice;

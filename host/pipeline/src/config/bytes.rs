@@ -22,7 +22,7 @@ enum Written {
     Number(u64),
 }
 
-const UNITS: [(&str, f64); 9] = [
+const UNITS: [(&str, f64); 10] = [
     ("KiB", 1024.0),
     ("MiB", 1_048_576.0),
     ("Ki", 1024.0),
@@ -31,6 +31,7 @@ const UNITS: [(&str, f64); 9] = [
     ("MB", 1e6),
     ("k", 1e3),
     ("M", 1e6),
+    ("B", 1.0),
     ("", 1.0),
 ];
 
@@ -46,8 +47,8 @@ impl FromStr for Bytes {
         match bytes {
             Some(bytes) if (1.0..1e12).contains(&bytes) => Ok(Self(bytes as u64)),
             _ => Err(ConfigError::value(
-                "budget",
-                format!("`{text}` is no number of bytes: write 96k, 96KiB or 98304"),
+                "bytes",
+                format!("'{text}' is no number of bytes: write 96k, 96kB, 96KiB, 1.5M or 98304"),
             )),
         }
     }
@@ -89,6 +90,11 @@ mod tests {
             (" 1.5 MiB ", Some(1_572_864)),
             ("0.25M", Some(250_000)),
             ("98304", Some(98_304)),
+            ("12B", Some(12)),
+            ("2 MB", Some(2_000_000)),
+            ("nan", None),
+            ("infM", None),
+            ("90kb", None),
             ("96K", None),
             ("-1k", None),
             ("0", None),
