@@ -46,12 +46,19 @@ impl FromStr for Bytes {
         let bytes = unit.and_then(|(number, of)| Some(number.parse::<f64>().ok()? * of));
         match bytes {
             Some(bytes) if (1.0..1e12).contains(&bytes) => Ok(Self(bytes as u64)),
-            _ => Err(ConfigError::value(
-                "bytes",
-                format!("'{text}' is no number of bytes: write 96k, 96kB, 96KiB, 1.5M or 98304"),
-            )),
+            _ => Err(ConfigError::value("bytes", advice(trimmed))),
         }
     }
+}
+
+/// What to write instead. A capital K is refused, since it means 1000 to some and 1024 to others.
+fn advice(text: &str) -> String {
+    let number = text.trim_end_matches(|letter: char| letter.is_ascii_alphabetic());
+    let is_kilo = text[number.len()..].starts_with(['k', 'K']);
+    let number = number.trim_end();
+    let is_positive = number.parse::<f64>().is_ok_and(|number| number > 0.0);
+    let number = if is_kilo && is_positive { number } else { "96" };
+    format!("'{text}' is not a number of bytes: write {number}k, {number}KiB, 1.5M or 98304")
 }
 
 impl TryFrom<Written> for Bytes {
@@ -103,6 +110,19 @@ mod tests {
         ] {
             let bytes = text.parse::<Bytes>().ok().map(|bytes| bytes.0);
             assert_eq!(bytes, expected, "{text}");
+        }
+    }
+
+    #[test]
+    fn a_unit_that_is_ambiguous_is_answered_with_the_two_that_are_not() {
+        for (text, advice) in [
+            ("90K", "write 90k, 90KiB,"),
+            ("1.5 KB", "write 1.5k, 1.5KiB,"),
+            ("-1k", "write 96k, 96KiB,"),
+            ("much", "write 96k, 96KiB,"),
+        ] {
+            let error = text.parse::<Bytes>().unwrap_err().to_string();
+            assert!(error.contains(advice), "{text}: {error}");
         }
     }
 }
