@@ -105,6 +105,15 @@ impl Analysis {
             .collect()
     }
 
+    /// Returns the owner of each index of a constant's axis, where `None` is pinned; `None` if the
+    /// axis follows no channels.
+    #[must_use]
+    pub fn constant_owners(&self, value: ValueId, axis: usize) -> Option<Vec<Option<AxisUnit>>> {
+        let axes = self.constants.get(value.index())?;
+        let bound = axes.iter().find(|bound| bound.axis == axis)?;
+        Some(self.owners(&bound.atoms))
+    }
+
     fn count(&self, atoms: &[u32]) -> AxisCount {
         let owners = atoms.iter().map(|&a| self.unit(a));
         AxisCount::new(owners, |group| self.groups[group.0].channels)

@@ -5,7 +5,7 @@
 pub struct GroupId(pub usize);
 
 /// The owner of one index of a channel axis.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct AxisUnit {
     /// The group.
     pub group: GroupId,

@@ -74,7 +74,7 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
     let order = || importance_order(&graph, &analysis);
     let plan = match &request.keep {
         Keep::Plan(path) => {
-            let units = CutPlan::read(path)?.units(&analysis);
+            let units = CutPlan::read(path)?.units(&graph, &analysis);
             units.map_err(|reason| PipelineError::BadPlan {
                 path: path.clone(),
                 reason,

@@ -18,6 +18,7 @@ use crate::folder::RunFolder;
 use crate::inputs::{Inputs, searched_space};
 use crate::prepare::{deployed, runtime};
 use crate::progress::Reporter;
+use crate::stages::compared;
 use crate::stages::repair::needs_joint_training;
 use crate::start::{Smallest, within_reach};
 
@@ -70,6 +71,7 @@ pub fn dry_run(
     };
     let mut session = Session::start(devices, None, settings)?;
     let inputs = Inputs::open(&config, out, network, reporter)?;
+    compared::plans(&config, &inputs.model)?;
     let space = searched_space(&inputs.model.graph, &inputs.model.analysis, &config)?;
     let planned = Planned {
         table: CostTable::new(&inputs.model.graph, &inputs.model.analysis),
@@ -183,6 +185,12 @@ impl Planned<'_> {
         all.filter(|&kind| kind != main).collect()
     }
 
+    /// Networks of the final table besides the original.
+    fn tuned(&self) -> usize {
+        let result = &self.config.result;
+        result.candidates + self.baselines().len() + result.plans.len()
+    }
+
     /// Candidates of the short fine-tuning.
     fn halved(&self) -> usize {
         let result = &self.config.result;
@@ -208,8 +216,7 @@ impl Planned<'_> {
             config.original.epochs
         };
         let short = self.halved() * config.result.halving.epochs;
-        let full = config.result.candidates + self.baselines().len();
-        let epochs = original + joint + short + full * config.finetune.epochs;
+        let epochs = original + joint + short + self.tuned() * config.finetune.epochs;
         (epochs * self.inputs.splits.train.len()) as u64
     }
 
@@ -272,13 +279,17 @@ impl Planned<'_> {
                 format!("{halved} candidates, {epochs} epochs each"),
             );
         }
-        let count = config.result.candidates + self.baselines().len();
+        match config.result.plans.len() {
+            0 => {}
+            1 => add("compared", "the network of 1 plan".into()),
+            count => add("compared", format!("the networks of {count} plans")),
+        }
         let epochs = config.finetune.epochs;
         add(
             "fine-tuning",
-            match count {
+            match self.tuned() {
                 1 => format!("1 network, {epochs} epochs"),
-                _ => format!("{count} networks, {epochs} epochs each"),
+                count => format!("{count} networks, {epochs} epochs each"),
             },
         );
         let test = self.inputs.splits.test.len();

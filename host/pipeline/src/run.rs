@@ -22,8 +22,8 @@ use crate::stages::candidate::Searching;
 use crate::stages::export::NetworkRole;
 use crate::stages::finetune::Source;
 use crate::stages::{
-    calibrate, export, importance, kernels, original, precision, repair, search as episodes,
-    select, train as joint,
+    calibrate, compared, export, importance, kernels, original, precision, repair,
+    search as episodes, select, train as joint,
 };
 use crate::start::{self, Feasibility};
 use crate::store::store_of_run;
@@ -194,6 +194,7 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
         ));
     }
     let inputs = Inputs::open(config, root, network, reporter)?;
+    compared::settle(config, opening.records, &inputs.model)?;
     start::same_inputs(&mut opening, &inputs)?;
 
     let dir = opening.folder.dir(EVENTS)?;
@@ -323,6 +324,7 @@ fn advance(
             Err(e) => return Err(e),
         }
     }
+    others.append(&mut compared::run(work, &source)?);
     if until == Stage::Finetune {
         return Ok(outcome);
     }

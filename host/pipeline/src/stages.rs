@@ -2,6 +2,7 @@
 
 pub(crate) mod calibrate;
 pub(crate) mod candidate;
+pub(crate) mod compared;
 pub(crate) mod export;
 pub(crate) mod finetune;
 pub(crate) mod fisher;

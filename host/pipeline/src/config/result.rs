@@ -1,5 +1,7 @@
 //! Settings of what follows the search.
 
+use std::path::PathBuf;
+
 use serde::{Deserialize, Serialize};
 
 use super::StrategyKind;
@@ -20,6 +22,10 @@ pub struct ResultConfig {
     /// Strategies to compare with: the best configuration of each gets the same fine-tuning and
     /// measurement.
     pub baselines: Vec<StrategyKind>,
+    /// Plans to compare with, such as those of other pruning tools: each network is cut as its
+    /// plan says and gets the same fine-tuning and measurement, whether or not it meets the
+    /// budget.
+    pub plans: Vec<PathBuf>,
     /// Sampling effort of the final measurements, as a multiple of the search's.
     pub final_effort: f64,
     /// Whether a candidate is measured with the final effort before it is fine-tuned, and passed
@@ -42,6 +48,7 @@ impl Default for ResultConfig {
             halving: HalvingConfig::default(),
             weights: None,
             baselines: vec![StrategyKind::Uniform],
+            plans: Vec::new(),
             final_effort: 4.0,
             confirm_before_finetuning: true,
             confirm_margin: 0.01,

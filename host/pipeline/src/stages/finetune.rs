@@ -78,14 +78,23 @@ impl Purpose {
     }
 }
 
-/// Fine-tunes the network of a configuration under `label`, or reads it back if that is done.
+/// A network to fine-tune.
+#[derive(Clone, Copy)]
+pub(crate) struct Network<'a> {
+    pub label: &'a str,
+    pub config: &'a [usize],
+    /// The kept units, if they are not those that the run's importance chooses.
+    pub units: Option<&'a PrunePlan>,
+}
+
+/// Fine-tunes a network, or reads it back if that is done.
 pub(crate) fn run(
     work: &mut Work<'_>,
     source: &Source<'_>,
     purpose: Purpose,
-    label: &str,
-    config: &[usize],
+    network: Network<'_>,
 ) -> Result<(Tuned, Graph), PipelineError> {
+    let Network { label, config, .. } = network;
     let folder = purpose.folder();
     let key = purpose.key(label);
     if let Some(tuned) = work.records.get(&key)? {
@@ -94,11 +103,18 @@ pub(crate) fn run(
     }
     let started = std::time::Instant::now();
     let prepared = source.prepared;
-    let (widths, _) = prepared.split(config);
     work.folder.dir(folder)?;
     // A checkpoint belongs to exactly this network.
-    let plan = kept_units(work, prepared, widths)?;
-    let start = work.steadily(|| starting_point(work, source, (widths, &plan)))?;
+    let plan = match network.units {
+        Some(units) => units.clone(),
+        None => kept_units(work, prepared, prepared.split(config).0)?,
+    };
+    let origin = match work.config.weight_origin() {
+        // The net generates weights for the run's own choice of units.
+        WeightOrigin::Generated if network.units.is_some() => WeightOrigin::Original,
+        origin => origin,
+    };
+    let start = work.steadily(|| starting_point(work, source, &plan, origin))?;
     let graph = match user_training(&work.config.task, &start)? {
         Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
         None => trained(work, source, (purpose, label), (start, &plan))?,
@@ -231,26 +247,30 @@ fn plan(
 fn starting_point(
     work: &Work<'_>,
     source: &Source<'_>,
-    (widths, plan): (&[usize], &PrunePlan),
+    plan: &PrunePlan,
+    origin: WeightOrigin,
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
     let calibration = source.evaluator.calibration();
-    Ok(match work.config.weight_origin() {
+    let cut = || channels::cut(&prepared.graph, &prepared.analysis, plan);
+    Ok(match origin {
         WeightOrigin::Generated => {
             let (net, runtime) = (source.net, prepared.runtime);
-            materialise(net, prepared.prunable(), widths, calibration, runtime)?
+            let widths = plan.widths();
+            materialise(net, prepared.prunable(), &widths, calibration, runtime)?
         }
         WeightOrigin::Repaired if let Some(repairer) = source.repairer => {
             repairer.repair_plan(plan)?.graph()?
         }
         WeightOrigin::Original | WeightOrigin::Repaired => {
-            let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
+            let cut = cut()?;
             let mut graph = channels::apply(&prepared.graph, &cut)?;
             recalibrate(&mut graph, &cut, calibration, prepared.runtime)?;
             graph
         }
         WeightOrigin::Scratch => {
-            train::initialise(&prepared.cut_original(widths)?, work.config.seed)?
+            let graph = channels::apply(&prepared.graph, &cut()?)?;
+            train::initialise(&graph, work.config.seed)?
         }
     })
 }

@@ -16,7 +16,7 @@ use crate::prepare::Prepared;
 use crate::records::Key;
 use crate::stages::candidate::{Asked, Judged, Searching, measure_all};
 use crate::stages::export::{self, FinalRow, NetworkRole};
-use crate::stages::finetune::{self, Purpose, Source, Tuned};
+use crate::stages::finetune::{self, Network, Purpose, Source, Tuned};
 use crate::stages::search::environment;
 use crate::work::Work;
 
@@ -100,7 +100,12 @@ fn tune_all(
         if work.records.get(&passed_over(&label))?.is_some() {
             continue;
         }
-        match finetune::run(work, source, purpose, &label, &record.widths) {
+        let network = Network {
+            label: &label,
+            config: &record.widths,
+            units: None,
+        };
+        match finetune::run(work, source, purpose, network) {
             Err(error @ PipelineError::Command { .. }) => {
                 work.reporter
                     .warn(&format!("{error}; the candidate is passed over"));

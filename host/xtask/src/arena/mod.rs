@@ -5,49 +5,25 @@
 //! finished run is not repeated, and an unfinished one goes on, so the command can be killed and
 //! run again.
 
+mod options;
+mod peers;
 mod recipe;
 mod table;
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::process::Command;
+use std::path::Path;
 
 use anyhow::{Context, Result, ensure};
-use clap::Args;
 
 use crate::output::say;
 use crate::shell::{self, Checkout};
-pub use recipe::Recipe;
+pub use options::Options;
+use options::graphprune;
+use recipe::Recipe;
 use table::{Entry, Table};
 
-/// The contest.
-#[derive(Args)]
-pub struct Options {
-    /// ONNX file of a trained network
-    #[arg(long)]
-    model: String,
-    /// Data set, as for `graphprune prune`
-    #[arg(long)]
-    data: String,
-    /// Budget of latency
-    #[arg(long, default_value = "0.7x")]
-    latency: String,
-    /// Device, as for `graphprune prune`
-    #[arg(long, default_value = "local")]
-    device: String,
-    /// Seeds
-    #[arg(long, value_delimiter = ',', default_values_t = [1, 2, 3])]
-    seeds: Vec<u64>,
-    /// Recipes [default: all]
-    #[arg(long, value_delimiter = ',', value_enum)]
-    recipes: Vec<Recipe>,
-    /// Settings of every run, a TOML file; those of a recipe override it
-    #[arg(long)]
-    config: Option<PathBuf>,
-    /// Folder of the runs and of the table
-    #[arg(long)]
-    out: PathBuf,
-}
+/// A finished run has it.
+const REPORT: &str = "report.html";
 
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     shell::timed("build", || {
@@ -74,6 +50,11 @@ pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
             let folder = options.out.join(format!("{}-{seed}", recipe.name()));
             let mut config = common.clone();
             recipe.apply(&mut config)?;
+            if recipe == Recipe::Peers && !folder.join(REPORT).exists() {
+                let plans = peers::plans(checkout, options, &options.out.join("plans"))?;
+                let plans = plans.iter().map(|plan| plan.display().to_string());
+                recipe::merge_plans(&mut config, plans.collect());
+            }
             contest(checkout, options, (&folder, &config), seed)?;
             let report = folder.join("report.json");
             table.add(recipe, seed, &report)?;
@@ -91,20 +72,13 @@ fn contest(
     (folder, config): (&Path, &toml::Table),
     seed: u64,
 ) -> Result<()> {
-    if folder.join("report.html").exists() {
+    if folder.join(REPORT).exists() {
         return Ok(());
     }
     let file = folder.with_extension("toml");
     fs::write(&file, toml::to_string_pretty(config)?)
         .with_context(|| format!("cannot write {}", file.display()))?;
-    let program = checkout
-        .metadata()?
-        .target_directory
-        .join("release/graphprune");
-    let mut graphprune = Command::new(program);
-    if let Some(paths) = checkout.library_path()? {
-        graphprune.env("LD_LIBRARY_PATH", paths);
-    }
+    let mut graphprune = graphprune(checkout)?;
     graphprune.arg("prune");
     if folder.join("config.toml").exists() {
         graphprune.arg("--resume");

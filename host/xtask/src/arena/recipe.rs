@@ -20,6 +20,9 @@ pub enum Recipe {
     Joint,
     /// The same by DDPG with the reward of Galen, a distance from the budget
     Galen,
+    /// The choices of Torch-Pruning's pruners at the same measured latency, and uniform widths,
+    /// each with the weights that are left
+    Peers,
 }
 
 /// Settings of all recipes but the first.
@@ -33,12 +36,13 @@ const REPAIRED: &str = r#"
 "#;
 
 impl Recipe {
-    pub const ALL: [Self; 5] = [
+    pub const ALL: [Self; 6] = [
         Self::Generated,
         Self::Repaired,
         Self::Seeded,
         Self::Joint,
         Self::Galen,
+        Self::Peers,
     ];
 
     pub fn name(self) -> &'static str {
@@ -48,6 +52,7 @@ impl Recipe {
             Self::Seeded => "seeded",
             Self::Joint => "joint",
             Self::Galen => "galen",
+            Self::Peers => "peers",
         }
     }
 
@@ -102,6 +107,15 @@ impl Recipe {
                 baselines = []
                 "#
             }
+            Self::Peers => {
+                r#"
+                [search]
+                strategy = "uniform"
+                [result]
+                weights = "original"
+                baselines = []
+                "#
+            }
         }
     }
 
@@ -117,6 +131,16 @@ impl Recipe {
         }
         Ok(())
     }
+}
+
+/// Adds plans to compare with.
+pub fn merge_plans(config: &mut toml::Table, plans: Vec<String>) {
+    let plans = plans.into_iter().map(toml::Value::String).collect();
+    let mut result = toml::Table::new();
+    result.insert("plans".into(), toml::Value::Array(plans));
+    let mut own = toml::Table::new();
+    own.insert("result".into(), toml::Value::Table(result));
+    merge(config, own);
 }
 
 fn merge(into: &mut toml::Table, from: toml::Table) {

@@ -9,7 +9,7 @@ use anyhow::{Context, Result};
 use serde::{Deserialize, Serialize};
 use statrs::distribution::{ContinuousCDF, StudentsT};
 
-use super::Recipe;
+use super::recipe::Recipe;
 
 /// The result of one strategy in one run.
 #[derive(Debug, Clone, Serialize)]
@@ -136,11 +136,13 @@ impl Table {
     }
 }
 
-/// `evolution` of `evolution-12` or `baseline evolution-12`.
+/// `evolution` of `evolution-12` or `baseline evolution-12`; the name of a plan as it is.
 fn strategy_of(label: &str) -> String {
-    let name = label.rsplit(' ').next().unwrap_or(label);
-    let end = name.find('-').unwrap_or(name.len());
-    name[..end].to_owned()
+    let name = label.strip_prefix("baseline ").unwrap_or(label);
+    match name.rsplit_once('-') {
+        Some((strategy, number)) if number.parse::<u64>().is_ok() => strategy.to_owned(),
+        _ => name.to_owned(),
+    }
 }
 
 struct Mean {

@@ -60,13 +60,14 @@ const TOOLS: [&str; 8] = [
 ];
 
 /// The packages whose networks `cargo xtask zoo` exports, and a pruner for comparison.
-const ZOO: [&str; 7] = [
+const ZOO: [&str; 8] = [
     "torchvision==0.26.0",
     "timm==1.0.31",
     "pytorchcv==0.0.74",
     "segmentation-models-pytorch==0.6.0",
     "ultralytics==8.4.190",
     "torch-pruning==1.6.1",
+    "onnx2torch==1.5.15",
     "onnxscript==0.7.2",
 ];
 

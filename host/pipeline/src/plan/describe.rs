@@ -1,88 +1,14 @@
-//! What a run keeps of its network, by the names in the user's file: for cutting the same network
-//! elsewhere, such as in the framework that it comes from.
+//! What a run keeps of its network, as a plan.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 
 use channels::{Analysis, Cut, GroupId, PrunePlan};
 use onnx_graph::{Graph, NodeId, Tensor, ValueId};
-use serde::{Deserialize, Serialize};
 
+use super::schema::{
+    CutPlan, PLAN_VERSION, PlannedAxis, PlannedGroup, PlannedParameter, RemovedBranch,
+};
 use crate::error::PipelineError;
-
-/// The version of the schema. A reader refuses others.
-pub const PLAN_VERSION: u32 = 1;
-
-/// The kept channels of a network.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct CutPlan {
-    /// [`PLAN_VERSION`].
-    pub version: u32,
-    /// The name of the network.
-    pub model: String,
-    /// SHA-256 of its file, as hex.
-    pub model_sha256: String,
-    /// Every group of channels.
-    pub groups: Vec<PlannedGroup>,
-    /// The parameters that get smaller.
-    pub parameters: Vec<PlannedParameter>,
-    /// The residual branches that are removed.
-    pub removed: Vec<RemovedBranch>,
-    /// The operators that slide along the channels. They need zeros in place of the dropped
-    /// channels, which a cut of parameters alone cannot express.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
-    pub placed: Vec<String>,
-}
-
-/// The kept units of a group.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedGroup {
-    /// The name that `inspect` shows.
-    pub name: String,
-    /// Units before.
-    pub channels: usize,
-    /// Kept units, ascending.
-    pub keep: Vec<usize>,
-}
-
-/// The kept part of a parameter.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedParameter {
-    /// The initializer's name in the file.
-    pub name: String,
-    /// Its shape in the file.
-    pub shape: Vec<usize>,
-    /// Its shape after the cut.
-    pub pruned_shape: Vec<usize>,
-    /// Axes that lose indices.
-    pub axes: Vec<PlannedAxis>,
-}
-
-/// The kept indices of an axis.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct PlannedAxis {
-    /// The axis.
-    pub axis: usize,
-    /// Kept indices, ascending.
-    pub keep: Vec<usize>,
-}
-
-/// A residual branch that is removed with its group: the addition passes its other operand on.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub struct RemovedBranch {
-    /// The group that keeps nothing.
-    pub group: String,
-    /// The names of the operators that go.
-    pub operators: Vec<String>,
-    /// The parameters that go, as if the group kept its first unit: the branch's last layer shows
-    /// which channels its addition keeps.
-    pub parameters: Vec<PlannedParameter>,
-}
 
 /// The network of a plan.
 #[derive(Clone, Copy)]
@@ -140,64 +66,6 @@ impl CutPlan {
                 .map(|&id| of.graph.node(id).name.clone())
                 .collect(),
         })
-    }
-
-    /// The plan as a file.
-    pub(crate) fn to_json(&self) -> Result<Vec<u8>, PipelineError> {
-        serde_json::to_vec_pretty(self).map_err(|e| PipelineError::BadRecord {
-            reason: e.to_string(),
-        })
-    }
-
-    /// Reads a plan.
-    ///
-    /// # Errors
-    /// [`PipelineError::Io`]; [`PipelineError::BadPlan`] for another version or a file that is no
-    /// plan.
-    pub fn read(path: &Path) -> Result<Self, PipelineError> {
-        let bytes = std::fs::read(path).map_err(|e| PipelineError::io(path, "read the plan", e))?;
-        let bad = |reason: String| PipelineError::BadPlan {
-            path: path.to_owned(),
-            reason,
-        };
-        // The version first: another one may have other fields.
-        #[derive(Deserialize)]
-        struct Version {
-            version: u32,
-        }
-        let of: Version = serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))?;
-        if of.version != PLAN_VERSION {
-            let version = of.version;
-            return Err(bad(format!(
-                "its version is {version}, this program reads {PLAN_VERSION}"
-            )));
-        }
-        serde_json::from_slice(&bytes).map_err(|e| bad(e.to_string()))
-    }
-
-    /// The plan's units for the groups of a network.
-    pub(crate) fn units(&self, analysis: &Analysis) -> Result<PrunePlan, String> {
-        let groups = analysis.groups();
-        if groups.len() != self.groups.len() {
-            return Err(format!(
-                "it has {} groups, the network {}",
-                self.groups.len(),
-                groups.len()
-            ));
-        }
-        for (own, group) in self.groups.iter().zip(groups) {
-            if (&own.name, own.channels) != (&group.name, group.channels) {
-                return Err(format!(
-                    "its group '{}' of {} is '{}' of {} in the network",
-                    own.name, own.channels, group.name, group.channels
-                ));
-            }
-        }
-        let plan = PrunePlan {
-            keep: self.groups.iter().map(|group| group.keep.clone()).collect(),
-        };
-        plan.check(analysis).map_err(|e| e.to_string())?;
-        Ok(plan)
     }
 }
 
@@ -308,7 +176,7 @@ mod tests {
         let described = CutPlan::new(planned, &plan).unwrap();
         // The file itself, cut by the plan's units, has the shapes that the plan says.
         let of_file = channels::analyse(&file).unwrap();
-        let units = described.units(&of_file).unwrap();
+        let units = described.units(&file, &of_file).unwrap();
         assert_eq!(units, plan);
         let pruned = channels::prune(&file, &of_file, &units).unwrap();
         let mut named = 0;
@@ -381,44 +249,5 @@ mod tests {
             parameter("out.weight", [4, 2], [2, 2]),
         ];
         assert_eq!(plan.parameters, expected);
-    }
-
-    #[test]
-    fn a_plan_is_read_back_and_one_of_another_version_or_network_is_refused() {
-        let graph = resnet();
-        let analysis = channels::analyse(&graph).unwrap();
-        let planned = Planned {
-            file: ("resnet20", "00"),
-            given: &graph,
-            graph: &graph,
-            analysis: &analysis,
-        };
-        let plan = CutPlan::new(planned, &halves(&analysis).0).unwrap();
-        let dir = tempfile::tempdir().unwrap();
-        let path = dir.path().join("plan.json");
-        let write = |plan: &CutPlan| std::fs::write(&path, serde_json::to_vec(plan).unwrap());
-        write(&plan).unwrap();
-        assert_eq!(CutPlan::read(&path).unwrap(), plan);
-        let other = CutPlan {
-            version: PLAN_VERSION + 1,
-            ..plan.clone()
-        };
-        write(&other).unwrap();
-        let error = CutPlan::read(&path).unwrap_err().to_string();
-        assert!(
-            error.contains("version") && error.contains("plan.json"),
-            "{error}"
-        );
-        std::fs::write(&path, "{").unwrap();
-        assert!(matches!(
-            CutPlan::read(&path),
-            Err(PipelineError::BadPlan { .. })
-        ));
-        let mut renamed = plan.clone();
-        renamed.groups[0].name = "another".into();
-        assert!(renamed.units(&analysis).unwrap_err().contains("another"));
-        let mut unit = plan.clone();
-        unit.groups[0].keep.push(1 << 20);
-        assert!(unit.units(&analysis).is_err());
     }
 }
