@@ -215,6 +215,14 @@ pub struct Row {
     pub bytes: Option<u64>,
 }
 
+impl Row {
+    /// The 95 % interval of the score on the test split, in words.
+    pub(crate) fn test_range(&self, metric: &Metric) -> Option<String> {
+        let (low, high) = self.test_interval?;
+        Some(format!("{} to {}", metric.write(low), metric.write(high)))
+    }
+}
+
 /// A measured latency: medians with their 95 % intervals.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -386,6 +394,11 @@ fn number<'de, D: serde::Deserializer<'de>>(input: D) -> Result<f64, D::Error> {
 }
 
 impl ReportData {
+    /// Number of samples of the test split.
+    pub(crate) fn test_images(&self) -> Option<u64> {
+        self.rows.iter().find_map(|row| row.test_images)
+    }
+
     /// Whether any latency of the table is of a simulated board.
     pub(crate) fn is_simulated(&self) -> bool {
         let figures = |row: &Row| {

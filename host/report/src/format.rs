@@ -173,6 +173,11 @@ pub(crate) fn moment(unix_s: u64) -> String {
     }
 }
 
+/// The day of a time in UTC, without its year: "11-23".
+pub(crate) fn day(unix_s: u64) -> String {
+    moment(unix_s).get(5..10).unwrap_or(NONE).to_owned()
+}
+
 /// `text` shortened to `most` characters by an ellipsis in the middle, where names differ least.
 pub(crate) fn shorten(text: &str, most: usize) -> String {
     let chars: Vec<char> = text.chars().collect();
@@ -253,6 +258,8 @@ mod tests {
         assert_eq!(moment(1_795_463_060), "2026-11-23 19:44:20 UTC");
         assert_eq!(moment(4_107_542_400), "2100-03-01 00:00:00 UTC");
         assert_eq!(moment(u64::MAX), NONE);
+        assert_eq!(day(1_795_463_060), "11-23");
+        assert_eq!(day(u64::MAX), NONE);
     }
 
     #[test]

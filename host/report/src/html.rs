@@ -181,10 +181,15 @@ pub(crate) fn cell(figure: Option<String>) -> Markup {
 
 /// A cell with a figure and a qualification in small print.
 pub(crate) fn qualified(figure: Option<String>, small: Option<String>) -> Markup {
+    annotated(figure, small)
+}
+
+/// A cell with a figure and lines in small print.
+pub(crate) fn annotated(figure: Option<String>, small: impl IntoIterator<Item = String>) -> Markup {
     html! {
         td {
             (figure.as_deref().unwrap_or(NONE))
-            @if let Some(small) = small { small { (small) } }
+            @for line in small { small { (line) } }
         }
     }
 }

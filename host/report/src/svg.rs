@@ -129,6 +129,17 @@ impl Scale {
         Some((low - span * margin, high + span * margin))
     }
 
+    /// As [`Self::covering`], at least as wide as `noise`: an axis that is narrower shows chance.
+    pub(crate) fn beyond(
+        noise: f64,
+        values: impl Iterator<Item = f64>,
+        margin: f64,
+    ) -> Option<(f64, f64)> {
+        let (low, high) = Self::covering(values, margin)?;
+        let missing = (noise - (high - low)).max(0.0) / 2.0;
+        Some((low - missing, high + missing))
+    }
+
     /// Maps `low` to the pixel `from` and `high` to `to`.
     pub(crate) fn new((low, high): (f64, f64), from: f64, to: f64) -> Self {
         let high = if high > low { high } else { low + 1.0 };
@@ -300,6 +311,14 @@ mod tests {
         };
         check((0.0, 1.0), &[0.0, 0.2, 0.4, 0.6, 0.8, 1.0], 1);
         check((0.61, 0.73), &[0.625, 0.65, 0.675, 0.7, 0.725], 3);
+    }
+
+    #[test]
+    fn an_axis_is_no_narrower_than_the_noise_of_its_values() {
+        let ends = |noise| Scale::beyond(noise, [0.90, 0.91].into_iter(), 0.0).unwrap();
+        assert_eq!(ends(0.005), (0.90, 0.91));
+        let (low, high) = ends(0.03);
+        assert!((low - 0.89).abs() < 1e-12 && (high - 0.92).abs() < 1e-12);
     }
 
     #[test]

@@ -74,6 +74,10 @@ pub fn text_table(data: &ReportData) -> String {
             let _ = writeln!(out, "{}", single_line(&line));
         }
     }
+    if let Some(line) = tested(data) {
+        // Writing to a string does not fail.
+        let _ = writeln!(out, "{}", single_line(&line));
+    }
     // Writing to a string does not fail.
     let _ = match &data.verdict {
         Verdict::Unfinished => writeln!(out, "The run is not finished."),
@@ -84,6 +88,24 @@ pub fn text_table(data: &ReportData) -> String {
         let _ = writeln!(out, "warning: {}", single_line(warning));
     }
     out
+}
+
+/// How well the test split determines the scores.
+fn tested(data: &ReportData) -> Option<String> {
+    let metric = &data.header.score;
+    let intervals = data
+        .rows
+        .iter()
+        .filter_map(|row| Some(format!("{} {}", row.label, row.test_range(metric)?)));
+    let intervals: Vec<String> = intervals.collect();
+    let samples = format::exact(data.test_images()?);
+    (!intervals.is_empty()).then(|| {
+        format!(
+            "Test {} over {samples} samples, 95 %: {}",
+            metric.name,
+            intervals.join(", ")
+        )
+    })
 }
 
 fn network(row: &Row, metric: &Metric) -> [String; 7] {

@@ -1,6 +1,6 @@
 //! Best accuracy within the budget over the device time of the search.
 
-use crate::charts::{Chart, Drawing, Strategies};
+use crate::charts::{ACCURACY_NOISE, Chart, Drawing, Strategies};
 use crate::data::{Candidate, ReportData};
 use crate::format;
 use crate::svg::{Canvas, Frame, Scale, Window, hundredths, plain};
@@ -109,7 +109,7 @@ fn draw(
     let times = all.iter().map(|one| one.seconds).chain([0.0]);
     let x = frame.x(Scale::covering(times, 0.02).unwrap_or((0.0, 1.0)));
     let records = all.iter().flat_map(|one| &one.records);
-    let y = Scale::covering(records.map(|record| record.accuracy), 0.06);
+    let y = Scale::beyond(ACCURACY_NOISE, records.map(|record| record.accuracy), 0.06);
     let y = frame.y(y.unwrap_or((0.0, 1.0)));
     frame.axes(
         &mut svg,

@@ -1,7 +1,7 @@
 //! Accuracy against cost of all candidates, with their Pareto front, the networks of the table
 //! and the budget.
 
-use crate::charts::{Chart, Drawing, Legend, Strategies, candidate_tip};
+use crate::charts::{ACCURACY_NOISE, Chart, Drawing, Legend, Strategies, candidate_tip};
 use crate::data::{Candidate, ReportData, Role};
 use crate::format;
 use crate::svg::{Canvas, Frame, Point, Scale, Window, hundredths, plain, spread};
@@ -148,8 +148,10 @@ impl Front<'_> {
         let costs = costs.chain(networks.iter().map(|n| n.cost));
         let accuracies = points.iter().map(|p| p.1);
         let accuracies = accuracies.chain(networks.iter().map(|n| n.accuracy));
-        let x = frame.x(Scale::covering(costs.chain(self.budget), 0.05).unwrap_or((0.0, 1.0)));
-        let y = frame.y(Scale::covering(accuracies, 0.06).unwrap_or((0.0, 1.0)));
+        let x = Scale::beyond(self.cost_noise(), costs.chain(self.budget), 0.05);
+        let x = frame.x(x.unwrap_or((0.0, 1.0)));
+        let y = Scale::beyond(ACCURACY_NOISE, accuracies, 0.06);
+        let y = frame.y(y.unwrap_or((0.0, 1.0)));
         let mut svg = Canvas::default();
         let budget = self.budget.map(|budget| (budget, x.map(budget)));
         if let Some((_, left)) = budget {
@@ -181,6 +183,17 @@ impl Front<'_> {
         self.candidates(&mut svg, (&x, &y), window);
         self.marks(&mut svg, &frame, (&x, &y), window);
         Drawing::framed(&frame, svg)
+    }
+
+    /// The median width of the candidates' intervals.
+    fn cost_noise(&self) -> f64 {
+        let widths = self.points.iter().filter_map(|(_, _, candidate)| {
+            let ratio = candidate.latency_ratio?;
+            Some(ratio.high - ratio.low).filter(|width| width.is_finite())
+        });
+        let mut widths: Vec<f64> = widths.collect();
+        widths.sort_by(f64::total_cmp);
+        format::quantile(&widths, 0.5).unwrap_or(0.0)
     }
 
     /// The candidates over the budget lie behind the others.

@@ -3,7 +3,7 @@
 use crate::charts::{Chart, Drawing, Strategies, candidate_tip};
 use crate::data::{Candidate, ReportData};
 use crate::format;
-use crate::svg::{Canvas, Frame, Scale, Window, plain, whole};
+use crate::svg::{Canvas, Frame, Point, Scale, Window, plain, whole};
 
 /// `None` if no candidate has a reward.
 pub(crate) fn rewards(data: &ReportData) -> Option<Chart<'_>> {
@@ -14,13 +14,13 @@ pub(crate) fn rewards(data: &ReportData) -> Option<Chart<'_>> {
     let strategies = Strategies::of(data);
     let span = (points.len() / 20).clamp(5, 25);
     let description = format!(
-        "The rewards of {} episodes, their moving average over {span} episodes, and the best so far: {} in episode {}.",
+        "The rewards of {} episodes, each strategy's moving average over {span} of its episodes, and the best so far: {} in episode {}.",
         points.len(),
         format::significant(best.reward, 4),
         best.episode
     );
     let mut legend = strategies.legend();
-    legend.push(("line average".into(), format!("average of {span}")));
+    legend.push(("line average".into(), format!("averages of {span}")));
     legend.push(("line best".into(), "best so far".into()));
     Some(Chart {
         id: "rewards",
@@ -60,13 +60,10 @@ fn draw(
         let tip = candidate_tip(data, candidate);
         svg.dot(&class, center, window.pick(3.2, 2.8), &tip);
     }
-    let (mut average, mut best) = (Vec::new(), Vec::new());
+    let mut best = Vec::new();
     let mut record = f64::NEG_INFINITY;
-    for (index, (candidate, &reward)) in points.iter().zip(&clipped).enumerate() {
-        let recent = &clipped[(index + 1).saturating_sub(span)..=index];
-        let mean = recent.iter().sum::<f64>() / recent.len() as f64;
+    for (candidate, &reward) in points.iter().zip(&clipped) {
         let left = x.map(candidate.episode as f64);
-        average.push((left, y.map(mean)));
         if reward > record {
             if record.is_finite() {
                 best.push((left, y.map(record)));
@@ -76,8 +73,29 @@ fn draw(
         best.push((left, y.map(record)));
     }
     svg.polyline("line best", &best);
-    svg.polyline("line average", &average);
+    for name in strategies.names() {
+        let own = points.iter().zip(&clipped);
+        let own = own.filter(|(candidate, _)| candidate.strategy == name);
+        let own: Vec<(f64, f64)> = own.map(|(c, &reward)| (c.episode as f64, reward)).collect();
+        let average = averages(&own, span).map(|(episode, mean)| (x.map(episode), y.map(mean)));
+        let average: Vec<Point> = average.collect();
+        // The edge keeps the line apart from the dots of its colour.
+        svg.polyline("line edge", &average);
+        svg.polyline(&format!("line {}", strategies.colour(name)), &average);
+    }
     Drawing::framed(&frame, svg)
+}
+
+/// The mean of each reward and those before it, at most `span` in all.
+fn averages(rewards: &[(f64, f64)], span: usize) -> impl Iterator<Item = (f64, f64)> {
+    rewards
+        .iter()
+        .enumerate()
+        .map(move |(index, &(episode, _))| {
+            let recent = &rewards[(index + 1).saturating_sub(span)..=index];
+            let sum: f64 = recent.iter().map(|of| of.1).sum();
+            (episode, sum / recent.len() as f64)
+        })
 }
 
 /// The ends of the axis. Rewards far below the others are drawn on its lower edge.
@@ -87,4 +105,16 @@ fn visible(points: &[&Candidate]) -> [f64; 2] {
     let (low, high) = (sorted[0], sorted[sorted.len() - 1]);
     let middle = format::quantile(&sorted, 0.25).unwrap_or(low);
     [low.max(middle - 4.0 * (high - middle).max(1e-9)), high]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::averages;
+
+    #[test]
+    fn an_average_is_over_the_last_episodes_of_its_strategy() {
+        let rewards = [(0.0, 1.0), (2.0, 3.0), (5.0, 8.0)];
+        let means: Vec<(f64, f64)> = averages(&rewards, 2).collect();
+        assert_eq!(means, [(0.0, 1.0), (2.0, 2.0), (5.0, 5.5)]);
+    }
 }

@@ -3,7 +3,10 @@
 use super::{Estimate, Run, RunVerdict, Series, change, formatted};
 use crate::charts::{Chart, Drawing};
 use crate::format;
-use crate::svg::{Canvas, Frame, Scale, TickFormat, Window, hundredths, plain, whole};
+use crate::svg::{Canvas, Frame, Scale, TickFormat, Window, hundredths, plain};
+
+/// Longest label of a run at the axis.
+const LABEL: usize = 9;
 
 /// The most runs that are drawn and listed, the newest ones.
 const MOST: usize = 200;
@@ -141,6 +144,21 @@ impl Runs<'_> {
         Scale::covering(whiskers.chain([low, high]), 0.06).unwrap_or((low, high))
     }
 
+    /// The label of the run with this number, or else its date; empty between runs.
+    fn tick(&self, number: f64) -> String {
+        if (number - number.round()).abs() > 1e-6 || number < 1.0 {
+            return String::new();
+        }
+        match self.series.runs.get(number as usize - 1) {
+            None => String::new(),
+            Some(run) if run.label.is_empty() => format::day(run.unix_s),
+            Some(run) => match run.commit() {
+                Some(commit) => commit[..7].to_owned(),
+                None => format::shorten(&run.title(), LABEL),
+            },
+        }
+    }
+
     fn draw(&self, window: Window) -> Drawing {
         let frame = Frame::new(window);
         let mut svg = Canvas::default();
@@ -157,7 +175,9 @@ impl Runs<'_> {
         let levels: Vec<f64> = lines.iter().map(|(_, value)| *value).collect();
         let y = frame.y(self.ends(&levels));
         let (title, write) = self.quantity.axis();
-        frame.axes(&mut svg, (&x, "run", &whole), (&y, title, write), window);
+        let when = |number: f64, _: usize| self.tick(number);
+        let runs = "run, by its label or its date";
+        frame.axes(&mut svg, (&x, runs, &when), (&y, title, write), window);
         for (class, value) in lines {
             let height = y.map(value);
             svg.segment(class, (frame.left, height), (frame.right_edge(), height));

@@ -116,11 +116,16 @@ impl RunVerdict {
 }
 
 impl Run {
+    /// The label if it is a commit's digest.
+    fn commit(&self) -> Option<&str> {
+        let is_digest = self.label.len() == 40 && self.label.bytes().all(|b| b.is_ascii_hexdigit());
+        is_digest.then_some(&self.label)
+    }
+
     /// The label in one line, with a commit's digest shortened; a dash for an empty label.
     fn title(&self) -> String {
-        let is_digest = self.label.len() == 40 && self.label.bytes().all(|b| b.is_ascii_hexdigit());
-        if is_digest {
-            return self.label[..12].to_owned();
+        if let Some(commit) = self.commit() {
+            return commit[..12].to_owned();
         }
         let words: Vec<&str> = self.label.split_whitespace().collect();
         crate::html::or(&words.join(" "), crate::format::NONE).to_owned()

@@ -89,7 +89,10 @@ fn figures(data: &ReportData) -> Option<Vec<Tile<'static>>> {
             "mean IoU" => "Test mean IoU",
             _ => "Test score",
         };
-        tiles.push((title, metric.write(accuracy), change.unwrap_or_default()));
+        let interval = pruned.test_range(metric).map(|ends| format!("95 % {ends}"));
+        let change = change.map(|change| format!("{change} from the original"));
+        let small: Vec<String> = interval.into_iter().chain(change).collect();
+        tiles.push((title, metric.write(accuracy), small.join("; ")));
     }
     let short: fn(u64) -> String = format::short;
     let counts = [

@@ -4,7 +4,7 @@ use maud::{Markup, html};
 
 use crate::data::{LatencyFigure, Metric, ReportData, Role, Row};
 use crate::format;
-use crate::html::{Figure, cell, none, qualified, row_name, table};
+use crate::html::{Figure, annotated, cell, none, qualified, row_name, table};
 
 pub(super) fn result(data: &ReportData) -> Markup {
     html! {
@@ -17,8 +17,9 @@ pub(super) fn result(data: &ReportData) -> Markup {
         }
         p.note {
             "Latencies are medians with their 95 % intervals; ratios are relative to the original, \
-             measured interleaved with it. The test split is read once, at the end; the search uses \
-             only the search split."
+             measured interleaved with it. The test split"
+            @if let Some(images) = data.test_images() { ", " (format::exact(images)) " samples," }
+            " is read once, at the end; the search uses only the search split."
         }
     }
 }
@@ -60,10 +61,15 @@ fn networks(data: &ReportData) -> Markup {
 
 fn network(row: &Row, original: Option<&Row>, score: &Metric) -> Markup {
     let original = original.filter(|_| row.role != Role::Original);
-    let accuracy = |of: fn(&Row) -> Option<f64>| {
+    // A difference says what from: beside intervals it would look like one.
+    let accuracy = |of: fn(&Row) -> Option<f64>, interval: Option<String>| {
         let change = of(row).zip(original.and_then(of));
-        let change = change.map(|(now, before)| score.change(now - before));
-        qualified(of(row).map(|value| score.write(value)), change)
+        let change = change.map(|(now, before)| {
+            let change = score.change(now - before);
+            format!("{change} from the original")
+        });
+        let small = interval.into_iter().chain(change);
+        annotated(of(row).map(|value| score.write(value)), small)
     };
     let count = |value: Option<u64>, write: fn(u64) -> String| {
         qualified(value.map(write), value.map(format::exact))
@@ -77,8 +83,8 @@ fn network(row: &Row, original: Option<&Row>, score: &Metric) -> Markup {
                 small { (figure.name) " " (format::percent(figure.value)) " " }
             }
         }
-        (accuracy(|row| row.test_accuracy))
-        (accuracy(|row| row.search_accuracy))
+        (accuracy(|row| row.test_accuracy, row.test_range(score)))
+        (accuracy(|row| row.search_accuracy, None))
         (latency(row.latency.as_ref(), row.role == Role::Original))
         (count(row.macs, format::short))
         (count(row.parameters, format::short))
