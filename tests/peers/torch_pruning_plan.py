@@ -102,6 +102,8 @@ def main():
         pruned_shape = [len(keep)] + shapes[weight][1:]
         axes = [{"axis": 0, "keep": keep}]
         parameters.append({"name": weight, "shape": shapes[weight], "pruned_shape": pruned_shape, "axes": axes})
+    if not parameters:
+        print("nothing is dropped")
     pathlib.Path(out).write_text(json.dumps({"version": 1, "parameters": parameters}, indent=1))
 
 

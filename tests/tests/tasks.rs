@@ -182,12 +182,11 @@ fn integers(mask: &[f32]) -> Vec<u8> {
     out
 }
 
-#[test]
-fn values_are_fitted_relative_to_their_spread() {
-    let sandbox = sandbox(&two_input_model());
+/// Samples of the network with two inputs, whose target is `target` of each of four values.
+fn write_targets(sandbox: &Sandbox, target: impl Fn(f32) -> f32) {
     for seed in 0..40u64 {
         let side = noise(6, 100 + seed);
-        let target: Vec<f32> = side[..4].iter().map(|value| value * 3.0).collect();
+        let target: Vec<f32> = side[..4].iter().map(|&value| target(value)).collect();
         let arrays: [(&str, &[usize], Vec<f32>); 3] = [
             ("image", &[3, 8, 8], noise(192, seed)),
             ("side", &[6], side),
@@ -195,6 +194,38 @@ fn values_are_fitted_relative_to_their_spread() {
         ];
         write_npz(&sandbox.path(&format!("data/{seed:02}.npz")), &arrays);
     }
+}
+
+#[test]
+fn any_number_of_labels_is_scored_by_f1() {
+    let sandbox = sandbox(&two_input_model());
+    write_targets(&sandbox, |value| f32::from(value > 0.0));
+    let output = prune(&sandbox, "npz:data", &["--task", "multilabel"]);
+    let report = check(&sandbox, &output, "multilabel", "F1");
+    let figures = report["rows"][0]["figures"].to_string();
+    assert!(
+        figures.contains("precision") && figures.contains("recall"),
+        "{figures}"
+    );
+}
+
+#[test]
+fn a_label_that_is_neither_zero_nor_one_is_refused_with_its_sample() {
+    let sandbox = sandbox(&two_input_model());
+    write_targets(&sandbox, |value| value * 3.0);
+    let output = prune(&sandbox, "npz:data", &["--task", "multilabel"]);
+    let error = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(1), "{error}");
+    assert!(
+        error.contains("training sample 0 has the target"),
+        "{error}"
+    );
+}
+
+#[test]
+fn values_are_fitted_relative_to_their_spread() {
+    let sandbox = sandbox(&two_input_model());
+    write_targets(&sandbox, |value| value * 3.0);
     let output = prune(&sandbox, "npz:data", &["--task", "regression"]);
     check(&sandbox, &output, "regression", "fit");
 }

@@ -194,7 +194,7 @@ pub(crate) fn tried(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), Pipe
         TaskKind::Classification => classifies(work, prepared)?,
         // It follows itself exactly.
         TaskKind::Follow => {}
-        TaskKind::Segmentation | TaskKind::Regression => {
+        TaskKind::MultiLabel | TaskKind::Segmentation | TaskKind::Regression => {
             let (search, batch) = (prepared.splits.search.as_ref(), prepared.fits.evaluation);
             let subject = prepared.subject(&prepared.model.graph);
             let score = train::score(subject, search, batch, prepared.exact)?;

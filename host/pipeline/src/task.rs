@@ -4,7 +4,9 @@ use std::sync::Arc;
 
 use datasets::{DataSpec, Dataset, Targets, TensorSpec, has_classes};
 use onnx_graph::Graph;
-use train::{Classification, Follow, Regression, Runtime, Segmentation, Task, float_outputs};
+use train::{
+    Classification, Follow, MultiLabel, Regression, Runtime, Segmentation, Task, float_outputs,
+};
 
 use crate::config::{
     ConfigError, Criterion, EvaluationWeights, ModelSource, PrecisionChoice, RunConfig, Score,
@@ -70,7 +72,7 @@ pub(crate) fn targets(
     Ok(match kind {
         TaskKind::Classification => Targets::Class,
         TaskKind::Follow => Targets::None,
-        TaskKind::Regression => {
+        TaskKind::Regression | TaskKind::MultiLabel => {
             let outputs = float_outputs(&model.graph);
             let outputs = outputs.iter().map(|&id| tensor_spec(&model.graph, id));
             let outputs: Option<Vec<TensorSpec>> = outputs.collect();
@@ -109,6 +111,7 @@ pub(crate) fn settled(
     Ok(match kind {
         TaskKind::Classification => (Arc::new(Classification), None),
         TaskKind::Segmentation => (Arc::new(segmentation(config, &model.graph)?), None),
+        TaskKind::MultiLabel => (Arc::new(MultiLabel::new(train)?), None),
         TaskKind::Regression => (Arc::new(Regression::new(train)?), None),
         TaskKind::Follow => {
             let outputs = config.task.followed();

@@ -77,8 +77,8 @@ pub use samples::{EvaluatorConfig, draw_batches, read};
 pub use sgd::SgdConfig;
 pub use speed::{StepTime, ThreadTime, cores, step_times, thread_counts, thread_times};
 pub use task::{
-    Classification, Figure, Follow, Followed, OutputForm, Regression, Score, Segmentation, Tally,
-    Task, float_outputs,
+    Classification, Figure, Follow, Followed, MultiLabel, OutputForm, Regression, Score,
+    Segmentation, Tally, Task, float_outputs,
 };
 pub use teacher::TeacherSetup;
 pub use topology::{FEATURES, Layer, Topology, normalised_adjacency};

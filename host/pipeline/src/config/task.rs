@@ -14,6 +14,8 @@ use super::ConfigError;
 pub enum TaskKind {
     /// One class for each sample. The score is the share of correct ones.
     Classification,
+    /// Any number of labels for each sample. The score is the F1 over all of them.
+    MultiLabel,
     /// No labels: the network keeps to the outputs of the original. The score is its fidelity.
     Follow,
     /// A class for each position. The score is the mean intersection over union.
@@ -28,6 +30,7 @@ impl TaskKind {
     pub fn name(self) -> &'static str {
         match self {
             Self::Classification => "classification",
+            Self::MultiLabel => "multilabel",
             Self::Follow => "follow",
             Self::Segmentation => "segmentation",
             Self::Regression => "regression",
@@ -41,14 +44,16 @@ impl FromStr for TaskKind {
     fn from_str(text: &str) -> Result<Self, ConfigError> {
         let all = [
             Self::Classification,
+            Self::MultiLabel,
             Self::Follow,
             Self::Segmentation,
             Self::Regression,
         ];
         let found = all.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| {
-            let reason =
-                format!("'{text}' is none of classification, follow, segmentation, regression");
+            let reason = format!(
+                "'{text}' is none of classification, multilabel, follow, segmentation, regression"
+            );
             ConfigError::value("task.kind", reason)
         })
     }

@@ -4,6 +4,7 @@ use onnx_graph::ops::Op;
 use onnx_graph::{DType, Dim, Graph, ValueId};
 use tch::{Kind, Tensor};
 
+use super::count;
 use crate::TrainError;
 
 /// What the numbers of an output are.
@@ -66,6 +67,18 @@ pub(crate) fn by_position(value: &Tensor, axis: usize) -> Result<Tensor, TrainEr
         .f_to_kind(Kind::Float)?
         .f_movedim_int(axis as i64, -1)?
         .f_reshape([-1, channels])?)
+}
+
+/// All heads of a batch, side by side: `[N, values]`.
+pub(crate) fn joined(heads: &[Tensor]) -> Result<Tensor, TrainError> {
+    let flat: Result<Vec<Tensor>, tch::TchError> = heads
+        .iter()
+        .map(|head| {
+            head.f_reshape([count(head) as i64, -1])?
+                .f_to_kind(Kind::Float)
+        })
+        .collect();
+    Ok(Tensor::f_cat(&flat?, 1)?)
 }
 
 /// Standard deviations below this share of the median one of an output count as that much: a

@@ -5,6 +5,7 @@
 mod classification;
 mod follow;
 mod form;
+mod multi_label;
 mod regression;
 mod segmentation;
 
@@ -19,6 +20,7 @@ use crate::loss::LossWeights;
 pub use classification::Classification;
 pub use follow::{Follow, Followed};
 pub use form::{OutputForm, float_outputs};
+pub use multi_label::MultiLabel;
 pub use regression::Regression;
 pub use segmentation::Segmentation;
 

@@ -4,7 +4,7 @@ use datasets::Dataset;
 use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Tensor};
 
-use super::form::{Moments, apart, float_outputs};
+use super::form::{Moments, apart, float_outputs, joined};
 use super::{Score, Tally, Task, count, values_of_a_sample};
 use crate::TrainError;
 use crate::loss::LossWeights;
@@ -44,18 +44,6 @@ impl Regression {
         let spread = spread.ok_or_else(|| fail("the targets are the same for all samples"))?;
         Ok(Self { spread })
     }
-}
-
-/// All heads of a batch, side by side.
-fn joined(heads: &[Tensor]) -> Result<Tensor, TrainError> {
-    let flat: Result<Vec<Tensor>, tch::TchError> = heads
-        .iter()
-        .map(|head| {
-            head.f_reshape([count(head) as i64, -1])?
-                .f_to_kind(Kind::Float)
-        })
-        .collect();
-    Ok(Tensor::f_cat(&flat?, 1)?)
 }
 
 impl Task for Regression {

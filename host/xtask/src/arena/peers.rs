@@ -40,12 +40,8 @@ struct Applied {
 
 #[derive(Deserialize)]
 struct Measured {
-    ratio: Option<Ratio>,
-}
-
-#[derive(Deserialize)]
-struct Ratio {
-    high: f64,
+    /// The ratio, and the ends of its interval.
+    ratio: Option<[f64; 3]>,
 }
 
 /// A choice of channels within the budget.
@@ -135,8 +131,8 @@ impl Method<'_> {
     /// The choice that drops a share of the channels, and the upper end of its measured ratio.
     fn tried(&self, [importance, scope, rounding]: [&str; 3], share: f64) -> Result<(Choice, f64)> {
         let name = format!("{importance}-{scope}-{rounding}-{share:.4}");
-        let plan = self.folder.join(&name).with_extension("plan.json");
-        let cut = self.folder.join(&name).with_extension("onnx");
+        let plan = self.folder.join(format!("{name}.plan.json"));
+        let cut = self.folder.join(format!("{name}.onnx"));
         let python = self.checkout.deps().join("peers/bin/python");
         let mut choose = Command::new(python);
         choose
@@ -150,7 +146,10 @@ impl Method<'_> {
             .args([&share.to_string(), importance, scope, rounding])
             .arg(self.layers)
             .arg(self.options.data.trim_start_matches("cifar10:"));
-        shell::output(&mut choose)?;
+        // The script says when nothing is dropped, since rounding may leave all channels.
+        if shell::output(&mut choose)?.contains("nothing") {
+            return Ok((Choice { plan, macs: 0 }, f64::INFINITY));
+        }
         let mut apply = graphprune(self.checkout)?;
         apply.args(["apply", &self.options.model, "--json", "--plan"]);
         apply.arg(&plan).arg("--out").arg(&cut);
@@ -159,11 +158,13 @@ impl Method<'_> {
         measure.args(["measure", &self.options.model]).arg(&cut);
         measure.args(["--device", &self.options.device, "--effort", "1", "--json"]);
         let measured: Vec<Measured> = serde_json::from_str(&shell::output(&mut measure)?)?;
-        let ratio = measured.into_iter().find_map(|of| of.ratio);
+        // The first model is the reference.
+        let ratio = measured.last().and_then(|of| of.ratio);
         let choice = Choice {
             plan,
             macs: applied.macs.1,
         };
-        Ok((choice, ratio.context("no ratio was measured")?.high))
+        let [_, _, high] = ratio.context("no ratio was measured")?;
+        Ok((choice, high))
     }
 }
