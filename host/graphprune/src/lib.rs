@@ -32,6 +32,7 @@ use output::note;
 /// The program `graphprune`.
 #[must_use]
 pub fn start() -> ExitCode {
+    commands::completions::answer();
     run_with(|command| match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Apply(args) => commands::apply::run(&args),
@@ -49,7 +50,7 @@ pub fn start() -> ExitCode {
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
         Command::Config(args) => commands::config::run(&args),
-        Command::Completions(args) => commands::completions::run(&args, &mut Cli::command()),
+        Command::Completions(args) => commands::completions::run(&args),
         Command::Example(_)
         | Command::Data(_)
         | Command::Prune(_)
