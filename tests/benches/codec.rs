@@ -93,7 +93,7 @@ impl Subject {
         let out = model.with_extension("gpw");
         let data = is_gptq.then(|| ClassifierData {
             spec: self.spec.parse().expect("a good specification"),
-            normalise: None,
+            input: pipeline::Preprocessing::default(),
             allow_skipped: false,
         });
         let request = PackRequest {

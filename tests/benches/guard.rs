@@ -165,6 +165,7 @@ fn compare(device: &mut Device, old: &Model, new: &Model, count: usize) -> Vec<J
         config: SeriesConfig::default(),
         adds: false,
         largest_growth: None,
+        largest_memory_growth: None,
     };
     let saved = guard
         .turn(device, old, |_, _| {})

@@ -3,9 +3,12 @@
 use std::hash::{DefaultHasher, Hash as _, Hasher as _};
 use std::path::Path;
 
-use image::{GrayImage, RgbImage, imageops};
+use image::{GrayImage, imageops};
+use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
+use crate::geometry::Sizing;
+use crate::picture::fitted;
 use crate::{DataError, DataSpec, Dataset, InputSpec};
 
 /// Images of one shape in memory, one byte per value.
@@ -165,11 +168,35 @@ impl Raw {
         if let Some(side) = spec.pad {
             raw = raw.padded(side, name)?;
         }
+        raw = raw.fitted(input, dir)?;
         if raw.shape != input.shape() {
             let data = format!("{} ('{}')", spec.kind(), dir.display());
             return Err(DataError::mismatch(&data, raw.shape, input.shape()));
         }
         ArrayDataset::new(name, raw.pixels, raw.labels, classes, input)
+    }
+
+    /// Scales and colours the images as the input says, where it says so.
+    pub(crate) fn fitted(self, input: &InputSpec, dir: &Path) -> Result<Self, DataError> {
+        let [channels, height, width] = self.shape;
+        let is_scaled = input.geometry.sizing != Sizing::Cover;
+        let fits = [height, width] == [input.height, input.width];
+        let is_coloured = channels == input.channels || input.grey;
+        let is_picture = [channels, input.channels]
+            .iter()
+            .all(|of| [1, 3].contains(of));
+        if !(is_scaled || input.grey) || !(is_scaled || fits) || !is_coloured || !is_picture {
+            return Ok(self);
+        }
+        let images = self.pixels.par_chunks_exact(channels * height * width);
+        let images: Result<Vec<Vec<u8>>, DataError> = images
+            .map(|image| fitted(image, self.shape, input, dir))
+            .collect();
+        Ok(Self {
+            pixels: images?.concat(),
+            labels: self.labels,
+            shape: input.shape(),
+        })
     }
 
     fn resized(self, side: usize) -> Self {
@@ -223,15 +250,5 @@ impl Raw {
             labels: self.labels,
             shape: [channels, side, side],
         })
-    }
-}
-
-/// Writes an RGB image as planes with values in 0..=1.
-pub(crate) fn planes(image: &RgbImage, out: &mut [f32]) {
-    let size = image.width() as usize * image.height() as usize;
-    for (index, pixel) in image.pixels().enumerate() {
-        for (channel, &byte) in pixel.0.iter().enumerate() {
-            out[channel * size + index] = f32::from(byte) * (1.0 / 255.0);
-        }
     }
 }

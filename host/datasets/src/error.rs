@@ -167,6 +167,13 @@ pub enum DataError {
 }
 
 impl DataError {
+    pub(crate) fn option(option: &'static str, reason: impl Into<String>) -> Self {
+        Self::Option {
+            option,
+            reason: reason.into(),
+        }
+    }
+
     pub(crate) fn io(path: &Path, source: std::io::Error) -> Self {
         Self::Io {
             path: path.to_path_buf(),
@@ -188,7 +195,7 @@ impl DataError {
     /// [`DataError::InputMismatch`] with a remedy.
     pub(crate) fn mismatch(data: &str, images: [usize; 3], model: [usize; 3]) -> Self {
         let hint = if images[0] != model[0] {
-            "grey and colour are not converted into one another; choose data or a model with as many channels".to_owned()
+            "grey and colour are not converted into one another unless --grey (input.grey) asks for it; or choose data or a model with as many channels".to_owned()
         } else if model[1] == model[2] {
             let side = model[1];
             let pad = if images[1] <= side && images[2] <= side {

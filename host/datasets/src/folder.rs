@@ -5,14 +5,14 @@ use std::{
     sync::Arc,
 };
 
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage, imageops};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
-use crate::array::{hex, planes};
-use crate::scale::{Area, Pixels};
+use crate::array::hex;
+use crate::picture::{read_image, write_planes};
+use crate::scale::Area;
 use crate::split::StoredSplits;
 use crate::survey::{Tally, Verdict, examine, files_below, named_as_image};
 use crate::{DataError, Dataset, InputSpec, Notes};
@@ -120,74 +120,9 @@ impl FolderDataset {
     }
 }
 
-/// Reads an image upright, over white.
-pub(crate) fn read_image(path: &Path) -> Result<RgbImage, DataError> {
-    let broken = |reason: String| DataError::BrokenImage {
-        path: path.to_path_buf(),
-        reason,
-    };
-    let mut decoder = ImageReader::open(path)
-        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
-        .with_guessed_format()
-        .map_err(|e| DataError::io(path, e))?
-        .into_decoder()
-        .map_err(|e| broken(e.to_string()))?;
-    let orientation = decoder.orientation().map_err(|e| broken(e.to_string()))?;
-    let mut image = DynamicImage::from_decoder(decoder).map_err(|e| broken(e.to_string()))?;
-    image.apply_orientation(orientation);
-    Ok(over_white(image))
-}
-
-/// Scales a part of the image of a file to the input and writes its planes.
-pub(crate) fn write_area(
-    path: &Path,
-    image: &RgbImage,
-    area: Area,
-    input: &InputSpec,
-    out: &mut [f32],
-) -> Result<(), DataError> {
-    let (width, height) = (input.width as u32, input.height as u32);
-    let bytes = Pixels::of(image).scaled(area, (width, height), path)?;
-    let scaled = RgbImage::from_raw(width, height, bytes).unwrap_or_default();
-    if input.channels == 3 {
-        planes(&scaled, out);
-        return Ok(());
-    }
-    for (value, pixel) in out.iter_mut().zip(imageops::grayscale(&scaled).pixels()) {
-        *value = f32::from(pixel.0[0]) * (1.0 / 255.0);
-    }
-    Ok(())
-}
-
-/// Returns the centre part of a `width` x `height` image with the side ratio of the input,
-/// without the margin.
-fn centre(width: u32, height: u32, input: &InputSpec) -> Area {
-    middle(width, height, input, EVALUATION_MARGIN)
-}
-
-/// Returns the largest centre part of an image with the side ratio of the input.
-pub(crate) fn fitted(width: u32, height: u32, input: &InputSpec) -> Area {
-    middle(width, height, input, 1.0)
-}
-
-/// Returns the centre part of an image that is `margin` times smaller than the largest.
-fn middle(width: u32, height: u32, input: &InputSpec, margin: f64) -> Area {
-    let (input_width, input_height) = (input.width as f64, input.height as f64);
-    // Image pixels per input pixel if the image just covers input x margin.
-    let scale = (f64::from(width) / input_width).min(f64::from(height) / input_height) / margin;
-    let side = |pixels: f64, most: u32| ((pixels * scale).round() as u32).clamp(1, most);
-    let (w, h) = (side(input_width, width), side(input_height, height));
-    Area {
-        left: (width - w) / 2,
-        top: (height - h) / 2,
-        width: w,
-        height: h,
-    }
-}
-
-fn random_area(width: u32, height: u32, input: &InputSpec, rng: &mut ChaCha8Rng) -> Area {
+/// A random part of an image of `width` x `height`; `shape` is the input's side ratio in its pixels.
+fn random_area((width, height): (u32, u32), shape: f64, rng: &mut ChaCha8Rng) -> Option<Area> {
     let whole = f64::from(width) * f64::from(height);
-    let shape = input.width as f64 / input.height as f64;
     for _ in 0..CROP_TRIES {
         let area = whole * rng.random_range(CROP_AREA.0..=CROP_AREA.1);
         let ratio = shape
@@ -203,30 +138,15 @@ fn random_area(width: u32, height: u32, input: &InputSpec, rng: &mut ChaCha8Rng)
                 rng.random_range(0..=width - w),
                 rng.random_range(0..=height - h),
             );
-            return Area {
+            return Some(Area {
                 left,
                 top,
                 width: w,
                 height: h,
-            };
+            });
         }
     }
-    centre(width, height, input)
-}
-
-/// Blends transparent pixels with white.
-fn over_white(image: DynamicImage) -> RgbImage {
-    if !image.color().has_alpha() {
-        return image.into_rgb8();
-    }
-    let rgba = image.into_rgba8();
-    RgbImage::from_fn(rgba.width(), rgba.height(), |x, y| {
-        let [r, g, b, a] = rgba.get_pixel(x, y).0;
-        let mix = |value: u8| {
-            ((u16::from(value) * u16::from(a) + 255 * (255 - u16::from(a))) / 255) as u8
-        };
-        image::Rgb([mix(r), mix(g), mix(b)])
-    })
+    None
 }
 
 fn class_folders(root: &Path) -> Result<Vec<String>, DataError> {
@@ -324,8 +244,9 @@ impl Dataset for FolderDataset {
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         let path = self.path(index);
         let image = read_image(path)?;
-        let area = centre(image.width(), image.height(), &self.input);
-        write_area(path, &image, area, &self.input, out)
+        let (geometry, input) = (&self.input.geometry, self.input.size());
+        let placement = geometry.place(image.dimensions(), input, EVALUATION_MARGIN);
+        write_planes(path, &image, &placement, &self.input, out)
     }
 
     fn decode_random_crop(
@@ -336,8 +257,17 @@ impl Dataset for FolderDataset {
     ) -> Result<(), DataError> {
         let path = self.path(index);
         let image = read_image(path)?;
-        let area = random_area(image.width(), image.height(), &self.input, rng);
-        write_area(path, &image, area, &self.input, out)
+        let (geometry, input) = (&self.input.geometry, self.input.size());
+        let size = image.dimensions();
+        let placement = match random_area(size, geometry.ratio(size, input), rng) {
+            Some(part) => geometry.place_part(part, input),
+            None => geometry.place(size, input, EVALUATION_MARGIN),
+        };
+        write_planes(path, &image, &placement, &self.input, out)
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        Some(self.path(index))
     }
 
     fn content_hash(&self, index: usize) -> Option<u64> {

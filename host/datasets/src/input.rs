@@ -1,67 +1,81 @@
-//! A model's input: shape, scale and normalisation.
+//! A model's input: its shape, and how images become its values.
+
+use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+use crate::geometry::{Geometry, Sizing};
 
-/// Names of the [presets](InputSpec::preset).
-pub const PRESETS: [&str; 6] = ["cifar10", "imagenet", "mnist", "half", "unit", "none255"];
-
-/// Range of pixel values before mean and standard deviation apply.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PixelScale {
-    /// 0..=1: bytes divided by 255.
+/// The order of a network's channels.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum ChannelOrder {
+    /// Red, green, blue.
     #[default]
-    Unit,
-    /// 0..=255: plain bytes.
-    Byte,
+    Rgb,
+    /// Blue, green, red, as OpenCV and Caffe have them.
+    Bgr,
 }
 
-impl PixelScale {
-    /// Value of a white pixel.
-    pub fn white(self) -> f32 {
+impl ChannelOrder {
+    /// All of them.
+    pub const ALL: [Self; 2] = [Self::Rgb, Self::Bgr];
+
+    /// The name, as users write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
         match self {
-            Self::Unit => 1.0,
-            Self::Byte => 255.0,
+            Self::Rgb => "rgb",
+            Self::Bgr => "bgr",
         }
     }
 }
 
-/// Mean and standard deviation per channel, in the units of the [`PixelScale`]. A single entry
-/// applies to all channels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+/// How bytes become values: (byte / scale - mean) / std. Means and deviations have one entry per
+/// channel in the network's order, or a single one for all.
+#[derive(Debug, Clone, PartialEq)]
 pub struct Normalise {
+    /// The divisor of bytes.
+    pub scale: f32,
     /// Mean, subtracted.
     pub mean: Vec<f32>,
-    /// Standard deviation, the divisor.
+    /// Standard deviation, the second divisor.
     pub std: Vec<f32>,
 }
 
 impl Default for Normalise {
     fn default() -> Self {
         Self {
+            scale: BYTE,
             mean: vec![0.0],
             std: vec![1.0],
         }
     }
 }
 
+/// The largest byte.
+const BYTE: f32 = 255.0;
+
 /// A model's input.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct InputSpec {
-    /// Channels: 1 (grey) or 3 (red, green, blue).
+    /// Channels: 1 (grey) or 3.
     pub channels: usize,
     /// Height in pixels.
     pub height: usize,
     /// Width in pixels.
     pub width: usize,
-    /// Applied after `scale`.
+    /// How bytes become values.
     pub normalise: Normalise,
-    /// Range of the pixel values.
-    pub scale: PixelScale,
+    /// The order of the channels.
+    pub order: ChannelOrder,
+    /// Whether colours become grey.
+    pub grey: bool,
+    /// How images of other sizes fill it.
+    pub geometry: Geometry,
 }
 
 impl Default for InputSpec {
@@ -71,75 +85,36 @@ impl Default for InputSpec {
             height: 32,
             width: 32,
             normalise: Normalise::default(),
-            scale: PixelScale::Unit,
+            order: ChannelOrder::default(),
+            grey: false,
+            geometry: Geometry::default(),
         }
     }
 }
 
 impl InputSpec {
-    /// Returns a named normalisation for an input of `shape` (channels, height, width):
-    ///
-    /// | name | values | mean | std |
-    /// |---|---|---|---|
-    /// | `cifar10` | 0..=1 | .485 .456 .406 | .229 .224 .225 |
-    /// | `imagenet` | 0..=1 | .485 .456 .406 | .229 .224 .225 |
-    /// | `mnist` | 0..=1 | .1307 | .3081 |
-    /// | `half` | 0..=1 | .5 | .5 |
-    /// | `unit` | 0..=1 | 0 | 1 |
-    /// | `none255` | 0..=255 | 0 | 1 |
-    ///
-    /// `cifar10` has ImageNet's values because common CIFAR-10 ResNets are trained with them.
-    pub fn preset(name: &str, shape: [usize; 3]) -> Result<Self, DataError> {
-        let one = |mean: f32, std: f32| Normalise {
-            mean: vec![mean],
-            std: vec![std],
-        };
-        let (normalise, scale) = match name {
-            "cifar10" | "imagenet" => (
-                Normalise {
-                    mean: vec![0.485, 0.456, 0.406],
-                    std: vec![0.229, 0.224, 0.225],
-                },
-                PixelScale::Unit,
-            ),
-            "mnist" => (one(0.1307, 0.3081), PixelScale::Unit),
-            "half" => (one(0.5, 0.5), PixelScale::Unit),
-            "unit" => (Normalise::default(), PixelScale::Unit),
-            "none255" => (Normalise::default(), PixelScale::Byte),
-            other => {
-                let reason = format!("no preset '{other}'; known: {}", PRESETS.join(", "));
-                return Err(DataError::Option {
-                    option: "normalisation",
-                    reason,
-                });
-            }
-        };
-        let [channels, height, width] = shape;
-        if ![1, channels].contains(&normalise.mean.len()) {
-            let fit = "mnist, half, unit or none255";
-            let reason = format!(
-                "'{name}' has {} values, one per channel, and the model takes {channels} channel(s): choose {fit} (--normalise)",
-                normalise.mean.len()
-            );
-            return Err(DataError::Option {
-                option: "normalisation",
-                reason,
-            });
-        }
-        let input = Self {
-            channels,
-            height,
-            width,
-            normalise,
-            scale,
-        };
-        input.check()?;
-        Ok(input)
-    }
-
     /// Channels, height, width.
     pub fn shape(&self) -> [usize; 3] {
         [self.channels, self.height, self.width]
+    }
+
+    /// Whether samples are rows of numbers and no images.
+    pub fn is_row(&self) -> bool {
+        self.channels == 1 && self.height == 1
+    }
+
+    /// The names of the channels, in the network's order.
+    pub fn channel_names(&self) -> Vec<&'static str> {
+        match (self.channels, self.order) {
+            (3, ChannelOrder::Rgb) => vec!["red", "green", "blue"],
+            (3, ChannelOrder::Bgr) => vec!["blue", "green", "red"],
+            (channels, _) => vec!["grey"; channels],
+        }
+    }
+
+    /// Width and height in pixels.
+    pub(crate) fn size(&self) -> (u32, u32) {
+        (self.width as u32, self.height as u32)
     }
 
     /// Checks that the sizes are positive and that mean and standard deviation fit the channels.
@@ -166,38 +141,108 @@ impl InputSpec {
                 return fail(option, format!("{values:?} must be finite"));
             }
         }
-        if self.normalise.std.iter().any(|&v| v <= 0.0) {
-            return fail("std", format!("{:?} must be positive", self.normalise.std));
+        for (option, values) in [
+            ("std", &self.normalise.std[..]),
+            ("scale", &[self.normalise.scale]),
+        ] {
+            if values.iter().any(|&v| v <= 0.0 || !v.is_finite()) {
+                return fail(option, format!("{values:?} must be positive"));
+            }
         }
         Ok(())
     }
 
+    /// Mean and deviation of a channel of an image, which is in the order red, green, blue.
     fn mean_std(&self, channel: usize) -> (f32, f32) {
-        let pick = |values: &[f32]| {
-            if values.len() == 1 {
-                values[0]
-            } else {
-                values[channel]
-            }
+        let place = match self.order {
+            ChannelOrder::Rgb => channel,
+            ChannelOrder::Bgr => self.channels - 1 - channel,
+        };
+        let pick = |values: &[f32]| match values {
+            [one] => *one,
+            each => each[place],
         };
         (pick(&self.normalise.mean), pick(&self.normalise.std))
     }
 
-    /// Normalises an image (channels x height x width, 0..=1) in place.
+    /// Normalises an image (channels x height x width; red, green, blue; 0..=1) in place, and brings
+    /// its channels into the network's order.
     pub fn normalise(&self, image: &mut [f32]) {
-        let white = self.scale.white();
-        for (channel, plane) in image.chunks_exact_mut(self.height * self.width).enumerate() {
+        let white = BYTE / self.normalise.scale;
+        let plane = self.height * self.width;
+        for (channel, values) in image.chunks_exact_mut(plane).enumerate() {
             let (mean, std) = self.mean_std(channel);
             let (factor, offset) = (white / std, mean / std);
-            for value in plane {
+            for value in values {
                 *value = *value * factor - offset;
+            }
+        }
+        self.reorder(image);
+    }
+
+    /// The image (red, green, blue; 0..=1) that [`InputSpec::normalise`] made these values of, in
+    /// place.
+    pub fn restore(&self, values: &mut [f32]) {
+        self.reorder(values);
+        let white = BYTE / self.normalise.scale;
+        for (channel, plane) in values
+            .chunks_exact_mut(self.height * self.width)
+            .enumerate()
+        {
+            let (mean, std) = self.mean_std(channel);
+            for value in plane {
+                *value = (*value * std + mean) / white;
             }
         }
     }
 
-    /// Returns the value (0..=1) of a channel that normalisation maps to zero; padding uses it.
+    /// Between red, green, blue and the network's order.
+    fn reorder(&self, image: &mut [f32]) {
+        if self.order == ChannelOrder::Bgr {
+            let plane = self.height * self.width;
+            let (first, rest) = image.split_at_mut(plane);
+            let last = rest.len() - plane;
+            first.swap_with_slice(&mut rest[last..]);
+        }
+    }
+
+    /// Returns the value (0..=1) of a channel of an image that normalisation maps to zero; padding
+    /// uses it.
     pub fn neutral(&self, channel: usize) -> f32 {
-        (self.mean_std(channel).0 / self.scale.white()).clamp(0.0, 1.0)
+        (self.mean_std(channel).0 * self.normalise.scale / BYTE).clamp(0.0, 1.0)
+    }
+}
+
+/// In words: `3x224x224, rgb, shorter side to 256, bilinear, (byte / 255 - [0.5]) / [0.5]`.
+impl fmt::Display for InputSpec {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Normalise { scale, mean, std } = &self.normalise;
+        let [channels, height, width] = self.shape();
+        if self.is_row() {
+            return f.write_str("arrays, as they are");
+        }
+        write!(f, "{channels}x{height}x{width}, ")?;
+        match (self.channels, self.grey) {
+            (1, _) | (_, true) => f.write_str("grey, ")?,
+            _ => write!(f, "{}, ", self.order.name())?,
+        }
+        let Geometry {
+            sizing,
+            filter,
+            pad,
+        } = self.geometry;
+        match sizing {
+            Sizing::Cover => f.write_str("covered and cut to the centre, ")?,
+            Sizing::ShortSide(side) => write!(f, "shorter side to {side} and cut, ")?,
+            Sizing::Exact(height, width) => write!(f, "to {height}x{width} and cut, ")?,
+            Sizing::Letterbox => write!(f, "letterbox padded with {pad}, ")?,
+            Sizing::Stretch => f.write_str("stretched, ")?,
+        }
+        f.write_str(filter.interpolation.name())?;
+        if !filter.antialias {
+            f.write_str(" without antialiasing")?;
+        }
+        write!(f, ", (byte / {scale} - {mean:?}) / {std:?}")
     }
 }
 
@@ -206,43 +251,29 @@ mod tests {
     use super::*;
 
     #[test]
-    fn every_preset_is_usable_for_its_channels() {
-        for name in PRESETS {
-            let channels = if name == "mnist" { 1 } else { 3 };
-            InputSpec::preset(name, [channels, 4, 4]).unwrap();
-        }
-        assert!(
-            InputSpec::preset("cifar10", [1, 4, 4])
-                .unwrap_err()
-                .to_string()
-                .contains("one per channel")
-        );
-        assert!(
-            InputSpec::preset("nope", [3, 4, 4])
-                .unwrap_err()
-                .to_string()
-                .contains("none255")
-        );
-    }
-
-    #[test]
-    fn normalisation_maps_white_and_the_mean_as_documented() {
-        let check = |name: &str, channels: usize, channel: usize, white: f32| {
-            let input = InputSpec::preset(name, [channels, 1, 2]).unwrap();
-            let mut image = vec![0.0; channels * 2];
-            image[channel * 2] = 1.0;
-            image[channel * 2 + 1] = input.neutral(channel);
-            input.normalise(&mut image);
-            assert!(
-                (image[channel * 2] - white).abs() < 1e-4,
-                "{name}: {image:?}"
-            );
-            assert!(image[channel * 2 + 1].abs() < 1e-5, "{name}: {image:?}");
+    fn channels_in_reverse_order_have_the_means_of_that_order() {
+        let input = InputSpec {
+            height: 1,
+            width: 1,
+            order: ChannelOrder::Bgr,
+            normalise: Normalise {
+                scale: 1.0,
+                mean: vec![10.0, 20.0, 30.0],
+                std: vec![1.0, 2.0, 4.0],
+            },
+            ..InputSpec::default()
         };
-        check("cifar10", 3, 0, (1.0 - 0.485) / 0.229);
-        check("imagenet", 3, 2, (1.0 - 0.406) / 0.225);
-        check("mnist", 1, 0, (1.0 - 0.1307) / 0.3081);
-        check("half", 3, 1, 1.0);
-        check("none255", 3, 1, 255.0);
+        let image = [50.0, 100.0, 150.0].map(|byte| byte / 255.0);
+        let mut values = image;
+        input.normalise(&mut values);
+        let expected = [150.0 - 10.0, (100.0 - 20.0) / 2.0, (50.0 - 30.0) / 4.0];
+        for (value, expected) in values.iter().zip(expected) {
+            assert!((value - expected).abs() < 1e-4, "{values:?}");
+        }
+        assert!((input.neutral(0) - 30.0 / 255.0).abs() < 1e-6);
+        input.restore(&mut values);
+        for (value, expected) in values.iter().zip(image) {
+            assert!((value - expected).abs() < 1e-6, "{values:?}");
+        }
     }
 }

@@ -11,8 +11,9 @@
 //!   part if it has one.
 //! - Batches depend only on (spec, input, loader seed, epoch), never on the number of workers or
 //!   on timing.
-//! - Images are `f32` in NCHW order, normalised by [`InputSpec`]. Data is never silently adapted
-//!   to a model of another shape: that is [`DataError::InputMismatch`].
+//! - Images are `f32` in NCHW order, normalised by [`InputSpec`], which follows from the user's
+//!   [`Preprocessing`]. Data is never silently adapted to a model of another shape: that is
+//!   [`DataError::InputMismatch`].
 //! - Dropping an unfinished epoch stops and joins its worker threads.
 //!
 //! Out of scope: downloads, tensors of any framework.
@@ -25,29 +26,39 @@ mod cifar;
 mod dataset;
 mod error;
 mod folder;
+mod geometry;
 mod idx;
 mod input;
 mod loader;
 mod open;
+mod picture;
 mod png;
+mod preprocessing;
+mod resize;
 mod samples;
 mod scale;
 mod shapes;
+mod sheet;
 mod spec;
 mod split;
 mod survey;
 
 pub use array::ArrayDataset;
 pub use augment::{Augment, ColourJitter};
-pub use dataset::{Dataset, verify};
+pub use dataset::{Dataset, image_sizes, unreadable, verify};
 pub use error::DataError;
 pub use folder::FolderDataset;
-pub use input::{InputSpec, Normalise, PRESETS, PixelScale};
+pub use geometry::{Geometry, Sizing};
+pub use input::{ChannelOrder, InputSpec, Normalise};
 pub use loader::{Batch, Epoch, Loader, LoaderConfig};
 pub use open::{open, open_samples, open_with};
 pub use png::write_png;
+pub use preprocessing::{Fit, Preprocessing, Preset};
+pub use resize::Resize;
 pub use samples::{SampleDataset, Targets, TensorSpec, Wanted, has_classes};
+pub use scale::{Filter, Interpolation};
 pub use shapes::{SHAPE_CLASSES, render_shape};
+pub use sheet::contact_sheet;
 pub use spec::{DataSpec, IdxFlavour, KINDS, Portion, Source};
 pub use split::{Splits, Subset};
 pub use survey::{Notes, Skipped};

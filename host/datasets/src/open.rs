@@ -16,7 +16,7 @@ const MOST_SKIPPED: usize = 1;
 /// use datasets::{DataSpec, InputSpec, Loader, LoaderConfig};
 ///
 /// let spec: DataSpec = "shapes:train=200,test=50,seed=1".parse()?;
-/// let input = InputSpec::preset(spec.default_preset(), spec.natural_shape())?;
+/// let input = InputSpec::preset(spec.default_preset().name(), spec.natural_shape())?;
 /// let splits = datasets::open(&spec, &input)?;
 /// assert_eq!((splits.train.len(), splits.search.len(), splits.test.len()), (180, 20, 50));
 ///

@@ -1,12 +1,80 @@
-//! Scaling by a triangle filter, as wide as the pixels of the result.
+//! Scaling of images, by filters as wide as the pixels of the result.
 
 use std::path::Path;
 
 use fast_image_resize::images::{CroppedImage, Image, ImageRef};
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use serde::{Deserialize, Serialize};
 
 use crate::DataError;
+
+/// How pixels between those of an image are found.
+#[derive(
+    Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "lowercase")]
+pub enum Interpolation {
+    /// The nearest pixel.
+    Nearest,
+    /// Linear in both directions.
+    #[default]
+    Bilinear,
+    /// Cubic with a = -0.5 (Catmull and Rom), as Pillow's; OpenCV's has a = -0.75.
+    Bicubic,
+    /// The mean of the pixels that the new one covers.
+    Area,
+}
+
+impl Interpolation {
+    /// All of them.
+    pub const ALL: [Self; 4] = [Self::Nearest, Self::Bilinear, Self::Bicubic, Self::Area];
+
+    /// The name, as users write it.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Nearest => "nearest",
+            Self::Bilinear => "bilinear",
+            Self::Bicubic => "bicubic",
+            Self::Area => "area",
+        }
+    }
+}
+
+/// The filter of a scaling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Filter {
+    /// How pixels are found.
+    pub interpolation: Interpolation,
+    /// Whether the filter widens where an image shrinks (Pillow), or reads its few nearest pixels
+    /// only (OpenCV).
+    pub antialias: bool,
+}
+
+impl Default for Filter {
+    fn default() -> Self {
+        Self {
+            interpolation: Interpolation::default(),
+            antialias: true,
+        }
+    }
+}
+
+impl Filter {
+    fn algorithm(self) -> ResizeAlg {
+        let filter = match self.interpolation {
+            Interpolation::Nearest => return ResizeAlg::Nearest,
+            Interpolation::Area => return ResizeAlg::Convolution(FilterType::Box),
+            Interpolation::Bilinear => FilterType::Bilinear,
+            Interpolation::Bicubic => FilterType::CatmullRom,
+        };
+        match self.antialias {
+            true => ResizeAlg::Convolution(filter),
+            false => ResizeAlg::Interpolation(filter),
+        }
+    }
+}
 
 /// A part of an image, pixels.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -15,6 +83,16 @@ pub(crate) struct Area {
     pub top: u32,
     pub width: u32,
     pub height: u32,
+}
+
+/// A part of an image whose edges lie between pixels. The filter sees the pixels around it, as if
+/// the whole image had been scaled and then cut.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(crate) struct Window {
+    pub left: f64,
+    pub top: f64,
+    pub width: f64,
+    pub height: f64,
 }
 
 /// Pixels of one kind in rows.
@@ -35,28 +113,59 @@ impl<'a> Pixels<'a> {
         }
     }
 
-    /// The pixels of an area, scaled to `width` x `height`. `path` is where they come from.
+    /// The pixels of an area, cut first and then scaled to `width` x `height`. `path` is where they
+    /// come from.
     pub fn scaled(
         &self,
         area: Area,
-        (width, height): (u32, u32),
+        to: (u32, u32),
+        filter: Filter,
         path: &Path,
     ) -> Result<Vec<u8>, DataError> {
-        let fail = |reason: String| DataError::BrokenImage {
-            path: path.to_owned(),
-            reason,
-        };
-        let from = ImageRef::new(self.width, self.height, self.bytes, self.kind);
-        let from = from.map_err(|e| fail(e.to_string()))?;
+        let from = self.view(path)?;
         // A crop as an option of the resizing would let the filter see the pixels around it.
         let from = CroppedImage::new(&from, area.left, area.top, area.width, area.height);
-        let from = from.map_err(|e| fail(e.to_string()))?;
-        let mut to = Image::new(width, height, self.kind);
-        let triangle = ResizeAlg::Convolution(FilterType::Bilinear);
-        Resizer::new()
-            .resize(&from, &mut to, &ResizeOptions::new().resize_alg(triangle))
-            .map_err(|e| fail(e.to_string()))?;
+        let from = from.map_err(|e| broken(path, e))?;
+        let mut to = Image::new(to.0, to.1, self.kind);
+        let options = ResizeOptions::new().resize_alg(filter.algorithm());
+        let scaled = Resizer::new().resize(&from, &mut to, &options);
+        scaled.map_err(|e| broken(path, e))?;
         Ok(to.into_vec())
+    }
+
+    /// The pixels of a window, scaled to `width` x `height` as a part of the whole image.
+    pub fn cut_from_scaled(
+        &self,
+        window: Window,
+        to: (u32, u32),
+        filter: Filter,
+        path: &Path,
+    ) -> Result<Vec<u8>, DataError> {
+        let from = self.view(path)?;
+        let mut to = Image::new(to.0, to.1, self.kind);
+        let Window {
+            left,
+            top,
+            width,
+            height,
+        } = window;
+        let options = ResizeOptions::new().resize_alg(filter.algorithm());
+        let options = options.crop(left, top, width, height);
+        let scaled = Resizer::new().resize(&from, &mut to, &options);
+        scaled.map_err(|e| broken(path, e))?;
+        Ok(to.into_vec())
+    }
+
+    fn view(&self, path: &Path) -> Result<ImageRef<'a>, DataError> {
+        let view = ImageRef::new(self.width, self.height, self.bytes, self.kind);
+        view.map_err(|e| broken(path, e))
+    }
+}
+
+fn broken(path: &Path, error: impl std::fmt::Display) -> DataError {
+    DataError::BrokenImage {
+        path: path.to_owned(),
+        reason: error.to_string(),
     }
 }
 
@@ -76,7 +185,8 @@ mod tests {
             image::Rgb([wave(2), wave(5), rng.random()])
         });
         let pixels = Pixels::of(&image);
-        let scaled = pixels.scaled(area, to, Path::new("net.png")).unwrap();
+        let path = Path::new("net.png");
+        let scaled = pixels.scaled(area, to, Filter::default(), path).unwrap();
         let view = imageops::crop_imm(&image, area.left, area.top, area.width, area.height);
         let triangle = imageops::FilterType::Triangle;
         let expected = imageops::resize(&*view, to.0, to.1, triangle).into_raw();
@@ -108,7 +218,8 @@ mod tests {
     fn an_area_beyond_the_image_is_an_error_with_its_file() {
         let image = RgbImage::new(8, 8);
         let pixels = Pixels::of(&image);
-        let error = pixels.scaled(area(4, 4, 8, 8), (4, 4), Path::new("a.png"));
+        let (path, filter) = (Path::new("a.png"), Filter::default());
+        let error = pixels.scaled(area(4, 4, 8, 8), (4, 4), filter, path);
         assert!(error.unwrap_err().to_string().contains("a.png"));
     }
 }

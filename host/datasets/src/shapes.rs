@@ -7,8 +7,12 @@
 mod draw;
 mod outline;
 
+use std::path::Path;
+
 use rayon::prelude::*;
 
+use crate::array::Raw;
+use crate::geometry::Sizing;
 use crate::split::StoredSplits;
 use crate::{ArrayDataset, DataError, DataSpec, InputSpec};
 
@@ -20,12 +24,16 @@ const TEST: usize = 4_000;
 const SMALLEST: usize = 16;
 
 pub(crate) fn open(spec: &DataSpec, input: &InputSpec) -> Result<StoredSplits, DataError> {
-    if input.channels != 3 {
+    if input.channels != 3 && !(input.grey && input.channels == 1) {
         let images = [3, input.height, input.width];
         return Err(DataError::mismatch("shapes", images, input.shape()));
     }
-    for (option, given) in [("resize", spec.resize), ("pad", spec.pad)] {
-        if given.is_some() {
+    let is_scaled = input.geometry.sizing != Sizing::Cover;
+    for (option, given) in [
+        ("resize", spec.resize.is_some() || is_scaled),
+        ("pad", spec.pad.is_some()),
+    ] {
+        if given {
             let reason = "shapes are rendered at the size the model takes".to_owned();
             return Err(DataError::Option { option, reason });
         }
@@ -38,7 +46,8 @@ pub(crate) fn open(spec: &DataSpec, input: &InputSpec) -> Result<StoredSplits, D
         });
     }
     let build = |name: &str, part: u64, count: usize| {
-        let size = input.channels * input.height * input.width;
+        let shape = [3, input.height, input.width];
+        let size = shape.iter().product();
         let mut pixels = vec![0; count * size];
         pixels
             .par_chunks_exact_mut(size)
@@ -55,13 +64,14 @@ pub(crate) fn open(spec: &DataSpec, input: &InputSpec) -> Result<StoredSplits, D
         let labels = (0..count)
             .map(|index| (index % SHAPE_CLASSES.len()) as u16)
             .collect();
-        ArrayDataset::new(
-            name,
+        let raw = Raw {
             pixels,
             labels,
-            SHAPE_CLASSES.map(str::to_owned).to_vec(),
-            input,
-        )
+            shape,
+        };
+        let Raw { pixels, labels, .. } = raw.fitted(input, Path::new(name))?;
+        let classes = SHAPE_CLASSES.map(str::to_owned).to_vec();
+        ArrayDataset::new(name, pixels, labels, classes, input)
     };
     Ok(StoredSplits::with_test(
         build("shapes train", 0, spec.train.unwrap_or(TRAIN))?,

@@ -4,7 +4,7 @@ use std::{fmt, path::PathBuf, str::FromStr};
 
 use serde::{Deserialize, Serialize};
 
-use crate::{Augment, ColourJitter, DataError};
+use crate::{Augment, ColourJitter, DataError, Preset};
 
 /// Accepted forms of a [`DataSpec`].
 pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, images:DIR, npz:DIR, \
@@ -190,12 +190,12 @@ impl DataSpec {
     }
 
     /// Normalisation preset for this data if the model does not determine one.
-    pub fn default_preset(&self) -> &'static str {
+    pub fn default_preset(&self) -> Preset {
         match self.kind() {
-            "cifar10" => "cifar10",
-            "mnist" | "fashion-mnist" => "mnist",
-            "folder" | "images" | "csv" => "imagenet",
-            _ => "half",
+            "cifar10" => Preset::Cifar10,
+            "mnist" | "fashion-mnist" => Preset::Mnist,
+            "folder" | "images" | "csv" => Preset::Imagenet,
+            _ => Preset::Half,
         }
     }
 

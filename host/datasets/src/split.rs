@@ -1,6 +1,7 @@
 //! Splits and subsets of a data set.
 
 use std::collections::{HashMap, HashSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use rand::{SeedableRng, seq::SliceRandom};
@@ -130,6 +131,10 @@ impl Dataset for Subset {
 
     fn target(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         self.base.target(self.indices[index], out)
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        self.base.file(self.indices[index])
     }
 
     fn content_hash(&self, index: usize) -> Option<u64> {

@@ -5,7 +5,9 @@ use std::fs;
 use std::io::{Cursor, Write as _};
 use std::path::Path;
 
-use datasets::{DataSpec, Splits, Targets, TensorSpec, Wanted, open_samples};
+use datasets::{
+    DataSpec, Preprocessing, Preset, Splits, Targets, TensorSpec, Wanted, open_samples,
+};
 use zip::ZipWriter;
 use zip::write::FileOptions;
 
@@ -77,7 +79,8 @@ fn wanted(inputs: &[TensorSpec], targets: Targets) -> Wanted {
     Wanted {
         inputs: inputs.to_vec(),
         targets,
-        normalise: "unit".into(),
+        preprocessing: Preprocessing::default(),
+        preset: Preset::Unit,
     }
 }
 

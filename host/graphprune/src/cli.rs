@@ -39,6 +39,7 @@ pub enum Command {
     #[command(hide = true)]
     BenchStatistics(commands::bench::StatisticsArgs),
     Device(commands::device::Args),
+    Data(commands::data::Args),
     Config(commands::config::Args),
     Example(commands::example::Args),
     Completions(commands::completions::Args),

@@ -10,7 +10,9 @@
 
 mod cli;
 mod commands;
+mod defaults;
 mod exit;
+mod image_options;
 mod options;
 mod output;
 mod progress;
@@ -30,6 +32,7 @@ use output::note;
 /// The program `graphprune`.
 #[must_use]
 pub fn start() -> ExitCode {
+    commands::completions::answer();
     run_with(|command| match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Apply(args) => commands::apply::run(&args),
@@ -47,8 +50,9 @@ pub fn start() -> ExitCode {
         Command::BenchStatistics(args) => commands::bench::statistics(&args),
         Command::Device(args) => commands::device::run(args),
         Command::Config(args) => commands::config::run(&args),
-        Command::Completions(args) => commands::completions::run(&args, &mut Cli::command()),
+        Command::Completions(args) => commands::completions::run(&args),
         Command::Example(_)
+        | Command::Data(_)
         | Command::Prune(_)
         | Command::Quantize(_)
         | Command::Pack(_)
@@ -64,6 +68,7 @@ pub fn start() -> ExitCode {
 pub fn start_training() -> ExitCode {
     run_with(|command| match command {
         Command::Example(args) => commands::example::run(&args),
+        Command::Data(args) => commands::data::run(&args),
         Command::Prune(args) => commands::prune::run(&args),
         Command::Quantize(args) => commands::quantize::run(&args),
         Command::Pack(args) => commands::pack::run(&args),
@@ -88,13 +93,22 @@ fn run_with(run: fn(Command) -> anyhow::Result<ExitCode>) -> ExitCode {
         .init();
     let command = match Cli::try_parse() {
         Ok(cli) => cli.command,
-        Err(message) => return not_a_command(&message),
+        Err(message) => return not_a_command(&with_defaults(message)),
     };
     let code = run(command).unwrap_or_else(|error| {
         note!("error: {}", output::with_causes(&error));
         ExitCode::from(exit::of_error(&error))
     });
     output::conclude(code)
+}
+
+/// The help with the defaults of the configuration, which only it needs.
+fn with_defaults(message: clap::Error) -> clap::Error {
+    if message.use_stderr() {
+        return message;
+    }
+    let full = defaults::shown(Cli::command()).try_get_matches();
+    full.err().unwrap_or(message)
 }
 
 /// Prints clap's message: help and the version on standard output, wrong usage on standard error.

@@ -260,3 +260,52 @@ fn standard_error_that_cannot_be_written_changes_no_exit_code() {
         ended(&output, args, code);
     }
 }
+
+/// What a shell offers for the word behind `before`.
+fn offered(folder: &Folder, before: &[&str], word: &str) -> String {
+    let words = ["graphprune"].iter().chain(before).chain([&word]);
+    let output = folder
+        .command(&["--"])
+        .args(words)
+        .env("GRAPHPRUNE_COMPLETE", "bash")
+        .env("_CLAP_COMPLETE_INDEX", (before.len() + 1).to_string())
+        .env("_CLAP_COMPLETE_COMP_TYPE", "9")
+        .env("_CLAP_IFS", "\n")
+        .output()
+        .unwrap();
+    ended(&output, before, 0);
+    String::from_utf8(output.stdout).unwrap()
+}
+
+#[test]
+fn a_shell_is_offered_strategies_devices_and_profiles() {
+    let folder = Folder::new();
+    let add = "device add kitchen --profile raspberry-pi-4 --address pi@kitchen";
+    let args: Vec<&str> = add.split(' ').collect();
+    let added = folder.command(&args).output().unwrap();
+    ended(&added, &args, 0);
+    let check = |before: &str, word: &str, expected: &[&str]| {
+        let before: Vec<&str> = before.split(' ').collect();
+        let offered = offered(&folder, &before, word);
+        let offered: Vec<&str> = offered.lines().map(str::trim_end).collect();
+        for expected in expected {
+            assert!(offered.contains(expected), "{before:?}: {offered:?}");
+        }
+    };
+    check("prune --strategy", "", &["ddpg", "knapsack", "uniform"]);
+    check("prune --strategy", "kn", &["knapsack"]);
+    check(
+        "measure --device",
+        "",
+        &["local", "kitchen", "raspberry-pi-4"],
+    );
+    check("device doctor", "", &["local", "kitchen"]);
+    check("device add x --profile", "rasp", &["raspberry-pi-4"]);
+    check("prune --normalise", "", &["imagenet", "half"]);
+    for shell in ["bash", "zsh", "fish"] {
+        let output = folder.command(&["completions", shell]).output().unwrap();
+        ended(&output, &["completions", shell], 0);
+        let script = String::from_utf8(output.stdout).unwrap();
+        assert!(script.contains("GRAPHPRUNE_COMPLETE"), "{script}");
+    }
+}

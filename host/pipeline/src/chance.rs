@@ -38,9 +38,15 @@ enum Doubt {
 impl Hits {
     /// `correct` answers on `images`. Only the labels are read.
     pub fn among(images: &dyn Dataset, correct: usize) -> Self {
+        let all: Vec<usize> = (0..images.len()).collect();
+        Self::among_drawn(images, &all, correct)
+    }
+
+    /// `correct` answers on the images at `indices`.
+    pub fn among_drawn(images: &dyn Dataset, indices: &[usize], correct: usize) -> Self {
         let classes = images.classes().len();
         let mut counts = vec![0usize; classes];
-        for index in 0..images.len() {
+        for &index in indices {
             if let Some(count) = counts.get_mut(images.label(index)) {
                 *count += 1;
             }
@@ -48,9 +54,9 @@ impl Hits {
         let most = counts.into_iter().max().unwrap_or(0);
         Self {
             correct,
-            total: images.len(),
+            total: indices.len(),
             classes,
-            majority: most as f64 / images.len().max(1) as f64,
+            majority: most as f64 / indices.len().max(1) as f64,
         }
     }
 
@@ -128,8 +134,8 @@ impl Hits {
         };
         Some(format!(
             "The network classifies {}{surely}: {guess} among {}. Unless it is not trained at all, labels or preprocessing \
-             probably do not fit it. Check that the values are normalised as in its training (normalise), that the channels are \
-             in its order (RGB or BGR), and that the classes are in its order (those of a folder are sorted by name).",
+             probably do not fit it. Check that the values are normalised as in its training (input.preset), that the channels \
+             are in its order (RGB or BGR), and that the classes are in its order (those of a folder are sorted by name).",
             self.figures(),
             self.against(),
         ))

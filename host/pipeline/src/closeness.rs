@@ -37,7 +37,7 @@ pub(crate) fn closeness(got: &[f32], expected: &[f32], classes: usize) -> Closen
 }
 
 /// The index of the greatest value, the first of several.
-fn greatest(values: &[f32]) -> usize {
+pub(crate) fn greatest(values: &[f32]) -> usize {
     let all = values.iter().enumerate();
     let best = all.reduce(|best, this| if this.1 > best.1 { this } else { best });
     best.map_or(0, |(index, _)| index)

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::str::FromStr;
 
-use datasets::{Augment, DataSpec, Source};
+use datasets::{Augment, DataSpec, Preprocessing, Source};
 use latency::ShareFileError;
 use search::WidthGrid;
 use serde::{Deserialize, Deserializer, Serialize};
@@ -15,6 +15,7 @@ mod device;
 mod error;
 mod groups;
 mod importance;
+mod input;
 mod model;
 mod original;
 mod precision;
@@ -94,8 +95,9 @@ pub struct RunConfig {
     /// Whether a run goes on where more than one in a hundred image files of a folder cannot be
     /// used.
     pub allow_skipped: bool,
-    /// How pixels become the model's input: a preset's name; the data set's own when absent.
-    pub normalise: Option<String>,
+    /// How images become the network's input: a value is (byte / scale - mean) / std.
+    #[serde(alias = "normalise", deserialize_with = "input::table_or_preset")]
+    pub input: Preprocessing,
     /// Random changes to training images; when absent, what suits the data set.
     pub augment: Option<Augment>,
     /// The device the latency is measured on.
@@ -168,7 +170,7 @@ impl Default for RunConfig {
             data: None,
             task: TaskConfig::default(),
             allow_skipped: false,
-            normalise: None,
+            input: Preprocessing::default(),
             augment: None,
             device: DeviceSpec::default(),
             measurements: StorePlace::default(),
@@ -269,8 +271,17 @@ impl RunConfig {
         self.budget.check()?;
         self.groups.check()?;
         self.check_precision()?;
-        self.task.check()?;
+        self.check_input()?;
         self.check_stored()
+    }
+
+    /// Checks how data becomes the network's input, and what the network is for.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] naming the key.
+    pub fn check_input(&self) -> Result<(), ConfigError> {
+        self.task.check()?;
+        input::check(&self.input)
     }
 
     /// Checks the ranges of the settings that this crate uses itself.

@@ -1,6 +1,6 @@
 //! Opening the data of a run: the images of a classifier, or samples for any inputs.
 
-use datasets::{DataError, DataSpec, InputSpec, Notes, Splits, Wanted, has_classes};
+use datasets::{DataError, DataSpec, Notes, Preprocessing, Splits, Wanted, has_classes};
 
 use crate::config::{RunConfig, TaskKind};
 use crate::error::PipelineError;
@@ -12,8 +12,8 @@ use crate::progress::Reporter;
 pub struct ClassifierData {
     /// The data set.
     pub spec: DataSpec,
-    /// Normalisation of the images; the data's own by default.
-    pub normalise: Option<String>,
+    /// How images become the network's input.
+    pub input: Preprocessing,
     /// Whether to go on if more than 1 % of a folder's image files are unusable.
     pub allow_skipped: bool,
 }
@@ -21,9 +21,7 @@ pub struct ClassifierData {
 impl ClassifierData {
     /// Opens the splits, for images of `shape` (channels, height, width).
     pub(crate) fn open(&self, shape: [usize; 3]) -> Result<Splits, DataError> {
-        let preset = self.normalise.as_deref();
-        let preset = preset.unwrap_or_else(|| self.spec.default_preset());
-        let input = InputSpec::preset(preset, shape)?;
+        let input = self.input.input(self.spec.default_preset(), shape)?;
         datasets::open_with(&self.spec, &input, self.allow_skipped)
     }
 
@@ -50,12 +48,11 @@ pub(crate) fn open_run(
     kind: TaskKind,
 ) -> Result<Splits, PipelineError> {
     let by_class = spec.is_images_by_class() && has_classes(spec)?;
-    let normalise = config.normalise.as_deref();
     if by_class && matches!(kind, TaskKind::Classification | TaskKind::Follow) {
         model.check_classifier()?;
         let data = ClassifierData {
             spec: spec.clone(),
-            normalise: config.normalise.clone(),
+            input: config.input.clone(),
             allow_skipped: config.allow_skipped,
         };
         let splits = data.open(model.input)?;
@@ -67,9 +64,8 @@ pub(crate) fn open_run(
     let wanted = Wanted {
         inputs: model.inputs.clone(),
         targets: crate::task::targets(config, model, kind)?,
-        normalise: normalise
-            .unwrap_or_else(|| spec.default_preset())
-            .to_owned(),
+        preprocessing: config.input.clone(),
+        preset: spec.default_preset(),
     };
     Ok(datasets::open_samples(spec, &wanted)?)
 }

@@ -2,6 +2,7 @@
 //! follow. Nothing is written.
 
 use std::path::Path;
+use std::time::{Duration, Instant};
 
 use channels::{PrunePlan, importance_order};
 use latency::Model;
@@ -25,6 +26,10 @@ use crate::start::{Smallest, within_reach};
 /// Keep ratio of the network whose training is timed.
 const TYPICAL_KEEP: f64 = 0.6;
 
+/// Worker processes of a figure to rely on, such as that of the result: the fewest at the usual
+/// effort.
+const PROCESSES: u64 = 8;
+
 /// A check that was passed, or a stage that would run.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct PlanLine {
@@ -45,6 +50,11 @@ pub struct RunPlan {
     pub training_images: u64,
     /// About how long the trainings take, by timing a few steps, seconds.
     pub training_seconds: f64,
+    /// The most worker processes that the run measures in: a candidate is measured in one.
+    pub measurements: u64,
+    /// About how long these take, by timing one, seconds. Candidates that the latency model predicts
+    /// well are not measured, so that a run may take much less.
+    pub measuring_seconds: f64,
 }
 
 /// Checks a run in `out` without starting it: the device of the training, the devices, the
@@ -79,7 +89,8 @@ pub fn dry_run(
         inputs: &inputs,
         space: &space,
     };
-    let budget = planned.budget(&mut session)?;
+    let (budget, one) = planned.budget(&mut session)?;
+    let measurements = planned.measurements();
     let line = |name: &str, text: String| PlanLine {
         name: name.to_owned(),
         text,
@@ -99,6 +110,8 @@ pub fn dry_run(
         stages: planned.stages(),
         training_images,
         training_seconds: training_images as f64 / rate.max(f64::MIN_POSITIVE),
+        measurements,
+        measuring_seconds: measurements as f64 * one.as_secs_f64(),
     })
 }
 
@@ -124,15 +137,18 @@ impl Planned<'_> {
         )
     }
 
-    /// Measures the smallest network, and checks that it meets the budget.
-    fn budget(&self, session: &mut Session) -> Result<String, PipelineError> {
+    /// Measures the smallest network, and checks that it meets the budget. Also returns how long one
+    /// measurement takes.
+    fn budget(&self, session: &mut Session) -> Result<(String, Duration), PipelineError> {
         let smallest = self.space.smallest();
         let full_macs = self.table.macs(&self.space.full().0).round() as u64;
         let macs = self.table.macs(&smallest.0);
         let original = self.deployed(&self.space.full().0)?;
         session.set_reference(Model::new("original", original));
         let model = Model::new("smallest", self.deployed(&smallest.0)?);
+        let begun = Instant::now();
         let measured = session.ratio(model, Effort::Search)?;
+        let one = begun.elapsed();
         within_reach(
             self.config,
             &Smallest {
@@ -141,13 +157,14 @@ impl Planned<'_> {
                 measured: &measured,
             },
         )?;
-        Ok(format!(
+        let words = format!(
             "{}; the smallest network takes {:.3}x of its {:.3} ms and has {:.3}x of its MACs",
             self.config.budget.words(),
             measured.ratio.value,
             measured.reference_ns / 1e6,
             macs / full_macs as f64
-        ))
+        );
+        Ok((words, one))
     }
 
     /// The network with so many units of each group as it is deployed.
@@ -177,6 +194,42 @@ impl Planned<'_> {
         let times = train::step_times(&typical, self.inputs.model.input, batch, device)?;
         let fastest = times.first().map_or(0.0, |time| time.step.as_secs_f64());
         Ok(batch as f64 / fastest.max(1e-9))
+    }
+
+    /// Whether the search measures latencies.
+    fn has_latency(&self) -> bool {
+        self.config.budget.cost() != Some(CostKind::Macs)
+    }
+
+    /// Kernels that are measured alone.
+    fn kernels(&self) -> usize {
+        if !self.has_latency() || !self.config.knowledge.kernels {
+            return 0;
+        }
+        let groups = self.space.groups.iter();
+        let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
+        ProbePlan::new(&self.table, &widths).points().len()
+    }
+
+    /// The most worker processes that measure.
+    fn measurements(&self) -> u64 {
+        let config = self.config;
+        let baselines = self.baselines();
+        let networks = baselines.len() as u64 + 2;
+        let at_the_end = networks * PROCESSES;
+        if !self.has_latency() {
+            return at_the_end;
+        }
+        let kernels = self.kernels().div_ceil(config.knowledge.probe.batch.max(1)) as u64;
+        let searched = baselines
+            .iter()
+            .map(|kind| kind.baseline_episodes(config.episodes()));
+        let searched = config.episodes() + searched.sum::<u64>();
+        let confirmed = match config.result.confirm_before_finetuning {
+            true => self.halved().max(config.result.candidates) as u64 * PROCESSES,
+            false => 0,
+        };
+        kernels + config.search.calibration + searched + confirmed + at_the_end
     }
 
     fn baselines(&self) -> Vec<StrategyKind> {
@@ -241,14 +294,11 @@ impl Planned<'_> {
                 config.importance.criterion.name()
             ),
         );
-        let has_latency = config.budget.cost() != Some(CostKind::Macs);
-        if has_latency && config.knowledge.kernels {
-            let groups = self.space.groups.iter();
-            let widths: Vec<Vec<usize>> = groups.map(|g| g.widths.clone()).collect();
-            let count = ProbePlan::new(&self.table, &widths).points().len();
-            add("kernels", format!("{count} measured alone"));
+        let kernels = self.kernels();
+        if kernels > 0 {
+            add("kernels", format!("{kernels} measured alone"));
         }
-        if has_latency && config.search.calibration > 0 {
+        if self.has_latency() && config.search.calibration > 0 {
             let most = config.search.calibration;
             add(
                 "latency model",

@@ -71,7 +71,7 @@ pub fn example(
     let as_folder = DataSpec::new(Source::Folder {
         dir: photos.clone(),
     });
-    let input = InputSpec::preset(as_folder.default_preset(), shape)?;
+    let input = InputSpec::preset(as_folder.default_preset().name(), shape)?;
     let splits = datasets::open(&spec, &input)?;
     let zoo = model_zoo::ZooConfig {
         classes: splits.train.classes().len(),

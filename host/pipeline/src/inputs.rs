@@ -68,7 +68,7 @@ impl Inputs {
             None => {
                 let data = ClassifierData {
                     spec: spec.clone(),
-                    normalise: config.normalise.clone(),
+                    input: config.input.clone(),
                     allow_skipped: config.allow_skipped,
                 };
                 let shape = spec.natural_shape();

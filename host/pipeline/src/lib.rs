@@ -10,6 +10,7 @@
 mod apply;
 mod board;
 mod chance;
+mod check_data;
 mod closeness;
 #[cfg(test)]
 mod compatibility;
@@ -58,6 +59,9 @@ mod work;
 pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use board::{BoardNeeds, MemoryLimits};
 pub use channels::{AnalysisOptions, Attention};
+pub use check_data::{
+    BrokenFile, ClassCheck, DataCheck, DataCheckRequest, ShownSample, ValueCheck, check_data,
+};
 pub use config::{
     BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
@@ -66,7 +70,7 @@ pub use config::{
     WeightOrigin, settings,
 };
 pub use data::ClassifierData;
-pub use datasets::DataSpec;
+pub use datasets::{ChannelOrder, DataSpec, Fit, Interpolation, Preprocessing, Preset, Resize};
 pub use diff::{DiffSide, GroupDiff, NetworkDiff, diff};
 pub use dry_run::{PlanLine, RunPlan, dry_run};
 pub use episodes::{EpisodeRecord, Timings};

@@ -120,6 +120,7 @@ pub(crate) fn report_data(
             model: prepared.model.name.clone(),
             device: session.profile().name.clone(),
             data: data.map_or_else(String::new, ToString::to_string),
+            input: prepared.splits.test.input().to_string(),
             strategy: work.config.strategy().name().into(),
             task: prepared.task.name().into(),
             score: metric,

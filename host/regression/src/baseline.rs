@@ -32,6 +32,9 @@ pub struct Entry {
     pub medians_ns: Vec<f64>,
     /// The same in units of the device's pace; empty if the pace is unknown.
     pub paced: Vec<f64>,
+    /// Peak memory of a process of its own, bytes; unknown in baselines of versions without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub peak_memory_bytes: Option<u64>,
     /// Time of the measurement, ns since 1970.
     pub taken_unix_ns: u64,
 }
@@ -255,6 +258,7 @@ mod tests {
             inputs: Vec::new(),
             medians_ns: vec![median],
             paced: vec![],
+            peak_memory_bytes: None,
             taken_unix_ns: 1,
         }
     }

@@ -49,6 +49,8 @@ pub struct Guard<'a> {
     pub adds: bool,
     /// Largest relative growth of a file; any where there is none.
     pub largest_growth: Option<f64>,
+    /// Largest relative growth of the peak memory, likewise.
+    pub largest_memory_growth: Option<f64>,
 }
 
 /// The two sides of a comparison.
@@ -164,7 +166,11 @@ impl Guard<'_> {
         }
         let bytes = sides.model.onnx().len();
         let before = sides.reference.as_ref().map(|old| old.onnx().len());
-        let growth = before.map(|before| bytes as f64 / before.max(1) as f64 - 1.0);
+        let memory = series.peak_memory_bytes;
+        let memory_before = match &sides.reference {
+            Some(_) => series.reference_peak_memory_bytes,
+            None => sides.old.and_then(|old| old.peak_memory_bytes),
+        };
         let mut verdict = match (median_ns, self.baseline, change) {
             (None, ..) => Verdict::Unmeasured,
             (Some(_), None, _) => Verdict::NoBaseline,
@@ -172,21 +178,41 @@ impl Guard<'_> {
             (Some(_), Some(_), None) => Verdict::Uncompared,
             (Some(_), Some(_), Some(change)) => compare(&change, self.config.threshold),
         };
-        if let (Some(growth), Some(most), Some(before)) = (growth, self.largest_growth, before)
-            && growth > most
-        {
-            notes.push(format!(
-                "the file has {bytes} bytes, {:+.1} % over the baseline's {before}; {:.1} % are allowed",
-                growth * 100.0,
-                most * 100.0
-            ));
+        let file = Growth {
+            what: "the file has",
+            now: Some(bytes as u64),
+            before: before.map(|before| before as u64),
+        };
+        let peak = Growth {
+            what: "the peak memory is",
+            now: memory,
+            before: memory_before,
+        };
+        for (growth, most, grown) in [
+            (file, self.largest_growth, Verdict::Grown),
+            (peak, self.largest_memory_growth, Verdict::MemoryGrown),
+        ] {
+            let Some(note) = growth.beyond(most) else {
+                continue;
+            };
+            notes.push(note);
             if matches!(verdict, Verdict::Fine | Verdict::Improved) {
-                verdict = Verdict::Grown;
+                verdict = grown;
+            }
+        }
+        if self.largest_memory_growth.is_some() && old.is_some() {
+            match (memory, memory_before) {
+                (None, _) => notes.push("the device does not measure peak memory".into()),
+                (_, None) => notes
+                    .push("the baseline has no peak memory to compare with: save it again".into()),
+                _ => {}
             }
         }
         Compared {
             bytes,
             baseline_bytes: before,
+            peak_memory_bytes: memory,
+            baseline_peak_memory_bytes: memory_before,
             seconds: 0.0,
             model: sides.model.name().to_owned(),
             device: String::new(),
@@ -204,6 +230,30 @@ impl Guard<'_> {
             notes,
             statistics: None,
         }
+    }
+}
+
+/// A size that may grow.
+struct Growth {
+    /// The beginning of a sentence about it.
+    what: &'static str,
+    now: Option<u64>,
+    before: Option<u64>,
+}
+
+impl Growth {
+    /// A sentence, if it grew by more than `most`.
+    fn beyond(&self, most: Option<f64>) -> Option<String> {
+        let (now, before, most) = (self.now?, self.before?, most?);
+        let growth = now as f64 / before.max(1) as f64 - 1.0;
+        (growth > most).then(|| {
+            format!(
+                "{} {now} bytes, {:+.1} % over the baseline's {before}; {:.1} % are allowed",
+                self.what,
+                growth * 100.0,
+                most * 100.0
+            )
+        })
     }
 }
 
@@ -226,6 +276,7 @@ fn entry(sides: &Sides<'_>, series: &Series) -> Entry {
         inputs: sides.model.inputs().to_vec(),
         medians_ns: medians(series),
         paced: series.paced().unwrap_or_default(),
+        peak_memory_bytes: series.peak_memory_bytes,
         taken_unix_ns: series.measurements.last().map_or(0, |m| m.taken_unix_ns),
     }
 }

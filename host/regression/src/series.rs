@@ -1,7 +1,8 @@
 //! Series of worker processes, the basis of a comparison.
 
 use latency::{
-    LatencyError, LatencySource, MeasureRequest, Measurement, Model, Profile, Sampling, stats,
+    Evidence, LatencyError, LatencySource, MeasureRequest, Measurement, Model, Profile, Sampling,
+    stats,
 };
 use serde::{Deserialize, Serialize};
 
@@ -53,6 +54,10 @@ pub struct Series {
     pub measurements: Vec<Measurement>,
     /// The reasons of the invalid ones.
     pub rejections: Vec<String>,
+    /// Peak memory of a process of its own, bytes, where the device measures it.
+    pub peak_memory_bytes: Option<u64>,
+    /// That of the reference.
+    pub reference_peak_memory_bytes: Option<u64>,
 }
 
 impl Series {
@@ -101,7 +106,7 @@ pub struct ModelPair<'a> {
 /// is clear or the most processes are done. `progress` is called after each process.
 ///
 /// The two networks swap places from process to process: a worker loads its reference first, and
-/// the order has been worth a fifth of a per cent.
+/// the order has been worth a fifth of a per cent. The first request also finds their peak memory.
 ///
 /// # Errors
 /// Fails if the device does; [`LatencyError::Failed`] if a model cannot run.
@@ -124,14 +129,27 @@ pub fn measure_series(
     };
     let straight = request(model, reference);
     let swapped = reference.map(|reference| request(reference, Some(model)));
+    // Peak memory does not differ from process to process.
+    let first = MeasureRequest {
+        evidence: Evidence::Full,
+        ..straight.clone()
+    };
     let mut series = Series::default();
     for done in 1..=config.max_processes.max(2) {
         let swapped = swapped.as_ref().filter(|_| done % 2 == 0);
-        let mut measured = source.measure(swapped.unwrap_or(&straight))?;
+        let mut measured = source.measure(match done {
+            1 => &first,
+            _ => swapped.unwrap_or(&straight),
+        })?;
         let base = reference.and_then(|_| measured.pop());
         let Some(candidate) = measured.pop() else {
             continue;
         };
+        if done == 1 {
+            series.peak_memory_bytes = candidate.peak_memory_bytes;
+            let of_base = base.as_ref().and_then(|base| base.peak_memory_bytes);
+            series.reference_peak_memory_bytes = of_base;
+        }
         match (&candidate.verdict, swapped, &base) {
             (latency::Verdict::Invalid { reason }, ..) => series.rejections.push(reason.clone()),
             _ if is_simulated(&candidate) => series.rejections.push(SIMULATED.to_owned()),

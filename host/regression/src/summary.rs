@@ -22,6 +22,10 @@ pub struct Compared {
     pub bytes: usize,
     /// Bytes of the baseline's, if it was kept.
     pub baseline_bytes: Option<usize>,
+    /// Peak memory of a process of its own, bytes, where the device measures it.
+    pub peak_memory_bytes: Option<u64>,
+    /// That of the baseline.
+    pub baseline_peak_memory_bytes: Option<u64>,
     /// How long the comparison took, seconds.
     pub seconds: f64,
     /// Median latency, ns; `None` if the model could not be measured.
@@ -54,6 +58,8 @@ impl Compared {
             sha256: model.sha256().to_string(),
             bytes: model.onnx().len(),
             baseline_bytes: None,
+            peak_memory_bytes: None,
+            baseline_peak_memory_bytes: None,
             seconds: 0.0,
             median_ns: None,
             median_ci95_ns: None,

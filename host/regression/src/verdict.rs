@@ -20,6 +20,8 @@ pub enum Verdict {
     Regressed,
     /// No slower than the threshold allows, but its file is larger than another one allows.
     Grown,
+    /// Neither, but its peak memory is larger than a third one allows.
+    MemoryGrown,
     /// Noise hides a change as large as the threshold.
     Undecided,
 }
@@ -49,7 +51,7 @@ impl Severity {
 
 impl Verdict {
     /// Every verdict.
-    pub const ALL: [Self; 8] = [
+    pub const ALL: [Self; 9] = [
         Self::Unmeasured,
         Self::NoBaseline,
         Self::Uncompared,
@@ -57,6 +59,7 @@ impl Verdict {
         Self::Improved,
         Self::Regressed,
         Self::Grown,
+        Self::MemoryGrown,
         Self::Undecided,
     ];
 
@@ -64,7 +67,7 @@ impl Verdict {
     pub fn severity(self) -> Severity {
         match self {
             Self::NoBaseline | Self::Fine | Self::Improved => Severity::Success,
-            Self::Regressed | Self::Grown => Severity::Failure,
+            Self::Regressed | Self::Grown | Self::MemoryGrown => Severity::Failure,
             Self::Unmeasured | Self::Uncompared | Self::Undecided => Severity::Error,
         }
     }
@@ -79,6 +82,7 @@ impl Verdict {
             Self::Improved => "improved",
             Self::Regressed => "regressed",
             Self::Grown => "grown",
+            Self::MemoryGrown => "memory_grown",
             Self::Undecided => "undecided",
         }
     }
@@ -99,6 +103,7 @@ impl std::fmt::Display for Verdict {
             Self::Improved => "improved",
             Self::Regressed => "REGRESSED",
             Self::Grown => "FILE GREW",
+            Self::MemoryGrown => "MEMORY GREW",
             Self::Undecided => "too noisy to decide",
         })
     }

@@ -2,10 +2,13 @@
 
 use latency::stats::Interval;
 use latency::{
-    BoardInfo, DeviceInfo, DeviceState, LatencyError, LatencySource, MeasureRequest, Measurement,
-    Model, Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
+    BoardInfo, DeviceInfo, DeviceState, Evidence, LatencyError, LatencySource, MeasureRequest,
+    Measurement, Model, Profile, Ratio, RuntimeInfo, RuntimeOptions, Sha256, Verdict,
 };
-use regression::{ModelPair, Series, SeriesConfig, measure_series};
+use regression::{
+    Baseline, BaselineFolder, Device, Guard, ModelPair, Series, SeriesConfig, Verdict as Judged,
+    measure_series,
+};
 
 /// A device on which a network takes one nanosecond per byte of its file.
 struct ByteDevice {
@@ -95,7 +98,13 @@ impl LatencySource for ByteDevice {
                 simulated: true,
             });
         }
-        let base = reference.map(|r| measurement(r, None, bytes(r)));
+        let mut base = reference.map(|r| measurement(r, None, bytes(r)));
+        if request.evidence == Evidence::Full {
+            candidate.peak_memory_bytes = Some(10 * model.onnx().len() as u64);
+            if let (Some(base), Some(of)) = (&mut base, reference) {
+                base.peak_memory_bytes = Some(10 * of.onnx().len() as u64);
+            }
+        }
         Ok(std::iter::once(candidate).chain(base).collect())
     }
 
@@ -192,4 +201,64 @@ fn a_simulated_boards_figures_are_kept_and_do_not_count() {
         series.rejections
     );
     assert_eq!(series.change(), None);
+}
+
+#[test]
+fn growth_of_the_peak_memory_is_compared_with_the_baseline_and_limited() {
+    let place = tempfile::tempdir().unwrap();
+    let folder = BaselineFolder::new(place.path());
+    let mut device = Device {
+        name: "bytes".into(),
+        profile: Profile::local().unwrap(),
+        source: Box::new(ByteDevice {
+            second_faster: 0.0,
+            invalid: Vec::new(),
+            requests: 0,
+            simulated: false,
+        }),
+    };
+    let mut guard = Guard {
+        folder: &folder,
+        baseline: None,
+        config: SeriesConfig {
+            threshold: 0.2,
+            ..SeriesConfig::default()
+        },
+        adds: false,
+        largest_growth: None,
+        largest_memory_growth: None,
+    };
+    let (old, new) = (model(10_000), model(10_500));
+    let saved = guard.turn(&mut device, &old, |_, _| {}).unwrap();
+    assert_eq!(saved.compared.peak_memory_bytes, Some(100_000));
+    let entry = saved.entry.unwrap();
+    assert_eq!(entry.peak_memory_bytes, Some(100_000));
+    let baseline = Baseline::new(vec![entry]);
+    guard.baseline = Some(&baseline);
+    let mut check = |kept: bool, most: Option<f64>, verdict: Judged, word: &str| {
+        guard.largest_memory_growth = most;
+        let models = kept.then(|| old.onnx().as_ref());
+        folder.write("main", &baseline, models).unwrap();
+        let compared = guard.turn(&mut device, &new, |_, _| {}).unwrap().compared;
+        assert_eq!(compared.peak_memory_bytes, Some(105_000));
+        assert_eq!(compared.baseline_peak_memory_bytes, Some(100_000));
+        let notes = compared.notes.join("; ");
+        assert!(notes.contains(word), "{notes}");
+        assert_eq!(compared.verdict, verdict, "{notes}");
+    };
+    // Without the baseline's model, its stored figure counts, and no pace tells the latency.
+    check(
+        false,
+        Some(0.04),
+        Judged::Uncompared,
+        "the peak memory is 105000 bytes, +5.0 %",
+    );
+    check(
+        true,
+        Some(0.04),
+        Judged::MemoryGrown,
+        "the peak memory is 105000 bytes, +5.0 %",
+    );
+    check(true, Some(0.06), Judged::Fine, "");
+    check(true, None, Judged::Fine, "");
 }

@@ -123,6 +123,8 @@ pub struct Header {
     pub device: String,
     /// The data set.
     pub data: String,
+    /// How its images become the network's input; empty in runs of versions that did not say.
+    pub input: String,
     /// The search strategy.
     pub strategy: String,
     /// What the network is for; empty in runs of versions that knew classifiers only.

@@ -2,22 +2,24 @@
 
 use std::path::Path;
 
-use image::{ImageReader, imageops};
+use image::ImageReader;
 
 use super::arrays::unfit;
-use crate::folder::{fitted, read_image, write_area};
-use crate::scale::Area;
+use crate::picture::{read_image, write_planes};
 use crate::{DataError, InputSpec};
 
-/// Writes the part of an image with the input's side ratio.
+/// The class number of positions that do not count.
+const IGNORED: f32 = 255.0;
+
+/// Writes an image as the input has it.
 pub(super) fn read(path: &Path, input: &InputSpec, out: &mut [f32]) -> Result<(), DataError> {
     let image = read_image(path)?;
-    let area = fitted(image.width(), image.height(), input);
-    write_area(path, &image, area, input, out)
+    let placement = input.geometry.place(image.dimensions(), input.size(), 1.0);
+    write_planes(path, &image, &placement, input, out)
 }
 
-/// Writes the class numbers of a mask: its grey values or palette indices, in the part of the image
-/// that the network sees, for positions of `height` x `width`.
+/// Writes the class numbers of a mask: its grey values or palette indices where the network sees the
+/// image, for positions of `height` x `width`. Positions of padding do not count.
 pub(super) fn read_mask(
     path: &Path,
     input: &InputSpec,
@@ -41,17 +43,16 @@ pub(super) fn read_mask(
         ));
     }
     let mask = image.into_luma8();
-    let Area {
-        left,
-        top,
-        width: w,
-        height: h,
-    } = fitted(mask.width(), mask.height(), input);
-    let view = imageops::crop_imm(&mask, left, top, w, h);
-    let nearest = imageops::FilterType::Nearest;
-    let scaled = imageops::resize(&*view, width as u32, height as u32, nearest);
-    for (value, pixel) in out.iter_mut().zip(scaled.pixels()) {
-        *value = f32::from(pixel.0[0]);
+    let placement = input.geometry.place(mask.dimensions(), input.size(), 1.0);
+    for (at, value) in out.iter_mut().enumerate() {
+        let middle = |index: usize, of: usize| (index as f64 + 0.5) / of as f64;
+        let (x, y) = (middle(at % width, width), middle(at / width, height));
+        *value = match placement.source(x, y) {
+            Some((x, y)) if x < mask.width() && y < mask.height() => {
+                f32::from(mask.get_pixel(x, y).0[0])
+            }
+            _ => IGNORED,
+        };
     }
     Ok(())
 }

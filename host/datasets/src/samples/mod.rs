@@ -11,7 +11,7 @@ mod table;
 mod wanted;
 mod wav;
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sha2::{Digest, Sha256};
@@ -20,7 +20,7 @@ pub use wanted::{Targets, TensorSpec, Wanted};
 
 use crate::array::hex;
 use crate::split::StoredSplits;
-use crate::{DataError, DataSpec, Dataset, InputSpec, Normalise, PixelScale, Source};
+use crate::{DataError, DataSpec, Dataset, InputSpec, Source};
 use record::{Inputs, Part, Record, Target, not_an_image};
 
 /// Samples that are read when they are needed.
@@ -78,13 +78,14 @@ impl SampleDataset {
     }
 }
 
-/// How the loader normalises: pixels by the preset, anything else not at all.
+/// How the loader normalises: pixels as the user sets it, anything else not at all.
 fn input_spec(wanted: &Wanted, records: &[Record]) -> Result<InputSpec, DataError> {
     let is_image = records.iter().any(|r| matches!(r.inputs, Inputs::Image(_)));
     match &wanted.inputs[..] {
         [input] if is_image => match input.dims[..] {
             [channels, height, width] => {
-                InputSpec::preset(&wanted.normalise, [channels, height, width])
+                let shape = [channels, height, width];
+                wanted.preprocessing.input(wanted.preset, shape)
             }
             _ => Err(not_an_image(input)),
         },
@@ -92,8 +93,7 @@ fn input_spec(wanted: &Wanted, records: &[Record]) -> Result<InputSpec, DataErro
             channels: 1,
             height: 1,
             width: inputs.iter().map(TensorSpec::size).sum(),
-            normalise: Normalise::default(),
-            scale: PixelScale::Unit,
+            ..InputSpec::default()
         }),
     }
 }
@@ -165,6 +165,13 @@ impl Dataset for SampleDataset {
 
     fn input(&self) -> &InputSpec {
         &self.input
+    }
+
+    fn file(&self, index: usize) -> Option<&Path> {
+        match &self.records[index].inputs {
+            Inputs::Image(path) | Inputs::Sound(path) => Some(path),
+            Inputs::Arrays(_) => None,
+        }
     }
 
     fn identity(&self) -> String {

@@ -1,5 +1,7 @@
 //! What a network takes, and what its task compares outputs with.
 
+use crate::{Preprocessing, Preset};
+
 /// An input or an output of a network for one sample.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct TensorSpec {
@@ -53,12 +55,14 @@ impl Targets {
 }
 
 /// Everything that is read of a sample.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Wanted {
     /// The inputs, in the network's order.
     pub inputs: Vec<TensorSpec>,
     /// The targets.
     pub targets: Targets,
-    /// The preset by which pixels of image files become the network's input.
-    pub normalise: String,
+    /// How image files become the network's input.
+    pub preprocessing: Preprocessing,
+    /// The preset of the data, where the user names none.
+    pub preset: Preset,
 }

@@ -1,23 +1,112 @@
-//! `graphprune completions`: shell completions.
+//! `graphprune completions`: shell completions. The script of a shell asks this program for the
+//! candidates, so that it offers the devices that are registered.
 
 use std::process::ExitCode;
 
-use clap_complete::Shell;
+use anyhow::Context as _;
+use clap::CommandFactory as _;
+use clap_complete::CompleteEnv;
+use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
+use clap_complete::env::Shells;
+use latency::{Profile, Registry};
+use pipeline::{ChannelOrder, Fit, Interpolation, Preset, StrategyKind};
 
+use crate::cli::Cli;
 use crate::output::Output;
 
-/// Print shell completions.
+/// The variable that a shell sets to ask for candidates.
+const VARIABLE: &str = "GRAPHPRUNE_COMPLETE";
+
+/// The name of the program.
+const PROGRAM: &str = "graphprune";
+
+/// Print a script that completes commands, options, and their values: strategies, devices, profiles
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "Example:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune"
 )]
 pub struct Args {
     /// Shell
-    shell: Shell,
+    #[arg(value_parser = ["bash", "elvish", "fish", "powershell", "zsh"])]
+    shell: String,
 }
 
-/// Prints the completions.
-pub fn run(args: &Args, command: &mut clap::Command) -> anyhow::Result<ExitCode> {
-    clap_complete::generate(args.shell, command, "graphprune", &mut Output);
+/// Prints the script.
+pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    let shells = Shells::builtins();
+    let shell = shells.completer(&args.shell).context("an unknown shell")?;
+    shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut Output)?;
     Ok(ExitCode::SUCCESS)
+}
+
+/// Answers a shell that asks for candidates, and ends the program then.
+pub fn answer() {
+    CompleteEnv::with_factory(|| with_candidates(Cli::command()))
+        .var(VARIABLE)
+        .bin(PROGRAM)
+        .completer(PROGRAM)
+        .complete();
+}
+
+/// The candidates of options and arguments, by their names.
+fn candidates(command: &str, argument: &str) -> Option<fn() -> Vec<CompletionCandidate>> {
+    Some(match (command, argument) {
+        ("doctor" | "deploy" | "monitor", "device" | "name") | ("remove", "name") => registered,
+        (_, "device") => devices,
+        (_, "profile") => profiles,
+        (_, "strategy") => || named(StrategyKind::ALL.map(StrategyKind::name)),
+        (_, "normalise") => || named(Preset::ALL.map(Preset::name)),
+        (_, "channel_order") => || named(ChannelOrder::ALL.map(ChannelOrder::name)),
+        (_, "fit") => || named(Fit::ALL.map(Fit::name)),
+        (_, "interpolation") => || named(Interpolation::ALL.map(Interpolation::name)),
+        (_, "weights") => || named(["generated", "repaired"]),
+        (_, "precision") => || named(["given", "joint"]),
+        (_, "attention") => || named(["widths", "heads"]),
+        (_, "training_mode") => || named(["refuse", "inference"]),
+        (_, "task") => || named(["classification", "follow", "segmentation", "regression"]),
+        _ => return None,
+    })
+}
+
+fn with_candidates(command: clap::Command) -> clap::Command {
+    let name = command.get_name().to_owned();
+    let command = command.mut_args(|arg| match candidates(&name, arg.get_id().as_str()) {
+        Some(of) => arg.add(ArgValueCandidates::new(of)),
+        None => arg,
+    });
+    command.mut_subcommands(with_candidates)
+}
+
+fn named<const N: usize>(names: [&'static str; N]) -> Vec<CompletionCandidate> {
+    names.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// This machine and the registered devices, with their profiles and addresses. A registry that
+/// cannot be read offers none: a shell has no place for the reason.
+fn registered() -> Vec<CompletionCandidate> {
+    let all = Registry::of_user().and_then(|registry| registry.devices());
+    let all = all.unwrap_or_default().into_iter().map(|(name, device)| {
+        let about = format!("{}, {}", device.profile, device.address);
+        CompletionCandidate::new(name).help(Some(about.into()))
+    });
+    let local = CompletionCandidate::new("local").help(Some("this machine".into()));
+    std::iter::once(local).chain(all).collect()
+}
+
+/// What `--device` takes: a device, or a profile for all devices of it.
+fn devices() -> Vec<CompletionCandidate> {
+    let mut all = registered();
+    all.extend(
+        profiles()
+            .into_iter()
+            .skip_while(|of| of.get_value() == "local"),
+    );
+    all
+}
+
+fn profiles() -> Vec<CompletionCandidate> {
+    Profile::NAMES
+        .iter()
+        .map(CompletionCandidate::new)
+        .collect()
 }

@@ -3,10 +3,10 @@
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-use anyhow::Context as _;
 use pipeline::{RunConfig, settings};
 use serde::Serialize;
 
+use crate::options::read_configuration;
 use crate::output::{say, say_part};
 
 /// Show the settings of runs.
@@ -60,9 +60,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             } else {
                 of.clone()
             };
-            let text = std::fs::read_to_string(&path)
-                .with_context(|| format!("cannot read the configuration '{}'", path.display()))?;
-            RunConfig::from_toml(&text, Some(path))?
+            read_configuration(Some(&path))?
         }
     };
     if args.json {

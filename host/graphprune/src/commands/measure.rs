@@ -10,6 +10,7 @@ use pipeline::{
 };
 
 use crate::exit;
+use crate::image_options::ImageOptions;
 use crate::options::{InputSizes, Usage};
 use crate::output::{note, say, say_part};
 use crate::progress::Terminal;
@@ -48,9 +49,8 @@ pub struct Args {
     /// fashion-mnist:DIR, idx:DIR, folder:DIR, shapes
     #[arg(long, value_name = "DATA")]
     data: Option<DataSpec>,
-    /// Normalisation of these images: cifar10, imagenet, mnist, half, unit, none255
-    #[arg(long, value_name = "PRESET", requires = "data")]
-    normalise: Option<String>,
+    #[command(flatten)]
+    images_as: ImageOptions,
     /// Print JSON with all samples
     #[arg(long)]
     json: bool,
@@ -74,6 +74,7 @@ impl Args {
 
 /// Measures files as they are, and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    args.images_as.need_data()?;
     show_limit(args)?;
     shown(args, measure_models(&args.files())?)
 }
@@ -86,7 +87,7 @@ pub fn run_calibrated(args: &Args) -> anyhow::Result<ExitCode> {
     show_limit(args)?;
     let data = ClassifierData {
         spec,
-        normalise: args.normalise.clone(),
+        input: args.images_as.preprocessing(),
         allow_skipped: false,
     };
     shown(

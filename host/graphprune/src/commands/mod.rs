@@ -4,6 +4,7 @@ pub mod apply;
 pub mod bench;
 pub mod completions;
 pub mod config;
+pub mod data;
 pub mod device;
 pub mod diff;
 pub mod example;

@@ -7,6 +7,7 @@ use pipeline::{
     Bytes, ClassifierData, DataSpec, PackForm, PackMethod, PackRequest, Packed, PackedTensor, pack,
 };
 
+use crate::image_options::ImageOptions;
 use crate::options::{InputSizes, Usage, part};
 use crate::output::say;
 use crate::progress::Terminal;
@@ -48,9 +49,8 @@ pub struct Args {
     /// idx:DIR, folder:DIR, shapes. Without it, weights are rounded to the nearest
     #[arg(long, value_name = "DATA")]
     data: Option<DataSpec>,
-    /// Normalisation of the images: cifar10, imagenet, mnist, half, unit, none255
-    #[arg(long, value_name = "PRESET", requires = "data")]
-    normalise: Option<String>,
+    #[command(flatten)]
+    images_as: ImageOptions,
     /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
     #[arg(long, requires = "data")]
     allow_skipped: bool,
@@ -76,9 +76,12 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.images == 0 {
         return Err(Usage::error("--images 0: GPTQ needs at least one image"));
     }
+    if args.data.is_none() {
+        args.images_as.need_data()?;
+    }
     let data = args.data.clone().map(|spec| ClassifierData {
         spec,
-        normalise: args.normalise.clone(),
+        input: args.images_as.preprocessing(),
         allow_skipped: args.allow_skipped,
     });
     let out = args.out.clone();

@@ -88,9 +88,12 @@ fn describe(options: &RunOptions) -> anyhow::Result<ExitCode> {
     say!("\nthe run would do");
     plan.stages.iter().for_each(line);
     say!(
-        "\n{} images pass through its trainings: about {} min, and the measurements besides. Nothing was started.",
+        "\n{} images pass through its trainings: about {} min. At most {} processes measure: about {} min, and less where the \
+         latency model is sure. Nothing was started.",
         plan.training_images,
-        (plan.training_seconds / 60.0).ceil()
+        (plan.training_seconds / 60.0).ceil(),
+        plan.measurements,
+        (plan.measuring_seconds / 60.0).ceil()
     );
     Ok(ExitCode::SUCCESS)
 }

@@ -10,6 +10,7 @@ use pipeline::{
 };
 
 use crate::exit;
+use crate::image_options::ImageOptions;
 use crate::options::{InputSizes, Usage};
 use crate::output::say;
 use crate::progress::Terminal;
@@ -30,9 +31,8 @@ pub struct Args {
     /// Data set: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, shapes
     #[arg(long, value_name = "DATA")]
     data: DataSpec,
-    /// Normalisation of the images: cifar10, imagenet, mnist, half, unit, none255
-    #[arg(long, value_name = "PRESET")]
-    normalise: Option<String>,
+    #[command(flatten)]
+    images_as: ImageOptions,
     /// Continue if more than 1 % of a folder's image files are unusable (other formats, truncated)
     #[arg(long)]
     allow_skipped: bool,
@@ -88,7 +88,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         model: args.sizes.of(&args.model.to_string_lossy()),
         data: ClassifierData {
             spec: args.data.clone(),
-            normalise: args.normalise.clone(),
+            input: args.images_as.preprocessing(),
             allow_skipped: args.allow_skipped,
         },
         device: args.device.clone(),

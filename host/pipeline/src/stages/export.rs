@@ -163,6 +163,7 @@ pub(crate) fn run(
         let metric = prepared.metric(work.config).name;
         let on_test = format!("{metric} {value:.4}, {} samples", tested.total);
         let stamped = Provenance::new(&given.name, &given.sha256)
+            .with("input", prepared.splits.test.input().to_string())
             .with("device", work.session.describe())
             .with("budget", work.config.budget.words())
             .with("test", on_test)

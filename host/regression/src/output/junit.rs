@@ -51,6 +51,7 @@ impl Summary {
         case.set_classname(&compared.device);
         case.set_time(Duration::from_secs_f64(compared.seconds));
         let number = |of: Option<usize>| of.map(|n| n.to_string());
+        let long = |of: Option<u64>| of.map(|n| n.to_string());
         let properties = [
             ("verdict", Some(compared.verdict.word().to_owned())),
             ("latency_ms", Some(ms(compared.median_ns))),
@@ -63,6 +64,11 @@ impl Summary {
             ("processes", Some(compared.processes.to_string())),
             ("bytes", number(Some(compared.bytes))),
             ("baseline_bytes", number(compared.baseline_bytes)),
+            ("peak_memory_bytes", long(compared.peak_memory_bytes)),
+            (
+                "baseline_peak_memory_bytes",
+                long(compared.baseline_peak_memory_bytes),
+            ),
             ("sha256", Some(compared.sha256.clone())),
             ("device", Some(compared.device_id.clone())),
             ("baseline", self.baseline.clone()),

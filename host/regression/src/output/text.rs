@@ -9,12 +9,13 @@ use crate::summary::{Compared, Summary};
 use crate::verdict::{Severity, Verdict};
 
 /// The columns of both tables.
-const COLUMNS: [&str; 6] = [
+const COLUMNS: [&str; 7] = [
     "model",
     "device",
     "latency, ms",
     "baseline, ms",
     "change (95 %)",
+    "memory, MB",
     "verdict",
 ];
 
@@ -41,13 +42,26 @@ pub(super) fn interval(change: Option<&Change>) -> String {
     )
 }
 
-fn cells(compared: &Compared) -> [String; 6] {
+/// Peak memory, and its change against the baseline's.
+fn memory(compared: &Compared) -> String {
+    let Some(now) = compared.peak_memory_bytes else {
+        return "-".into();
+    };
+    let change = compared.baseline_peak_memory_bytes.map(|before| {
+        let change = now as f64 / before.max(1) as f64 - 1.0;
+        format!(" ({})", percent(change))
+    });
+    format!("{:.1}{}", now as f64 / 1e6, change.unwrap_or_default())
+}
+
+fn cells(compared: &Compared) -> [String; 7] {
     [
         compared.model.clone(),
         compared.device.clone(),
         ms(compared.median_ns),
         ms(compared.baseline_ns),
         interval(compared.change.as_ref()),
+        memory(compared),
         compared.verdict.to_string(),
     ]
 }
@@ -85,6 +99,7 @@ impl Summary {
         };
         let slower = count(&|verdict| verdict == Verdict::Regressed);
         let grown = count(&|verdict| verdict == Verdict::Grown);
+        let hungrier = count(&|verdict| verdict == Verdict::MemoryGrown);
         let uncompared = count(&|verdict| verdict.severity() == Severity::Error);
         let mut parts = Vec::new();
         if slower > 0 {
@@ -92,6 +107,9 @@ impl Summary {
         }
         if grown > 0 {
             parts.push(format!("{grown} with a file that grew"));
+        }
+        if hungrier > 0 {
+            parts.push(format!("{hungrier} with more memory than before"));
         }
         if uncompared > 0 {
             parts.push(format!("{uncompared} could not be compared"));
@@ -146,10 +164,10 @@ impl Summary {
             let row = cells(compared).map(escaped).join(" | ");
             let _ = writeln!(text, "| {row} |");
         }
-        let errors = self
-            .all
-            .iter()
-            .filter(|c| c.verdict.severity() == Severity::Error || c.verdict == Verdict::Grown);
+        let errors = self.all.iter().filter(|c| {
+            c.verdict.severity() == Severity::Error
+                || matches!(c.verdict, Verdict::Grown | Verdict::MemoryGrown)
+        });
         let sentences: Vec<String> = errors.map(|c| sentence(c, self.threshold)).collect();
         for line in sentences.iter().chain(&self.failure) {
             let _ = write!(text, "\n- {}", line.replace('\n', " "));
@@ -189,6 +207,7 @@ mod tests {
                 | Verdict::Improved
                 | Verdict::Regressed
                 | Verdict::Grown
+                | Verdict::MemoryGrown
                 | Verdict::Undecided
         );
         Compared {
@@ -198,6 +217,8 @@ mod tests {
             sha256: "00".into(),
             bytes: 1000,
             baseline_bytes: is_compared.then_some(900),
+            peak_memory_bytes: (verdict != Verdict::Unmeasured).then_some(5_250_000),
+            baseline_peak_memory_bytes: is_compared.then_some(5_000_000),
             seconds: 2.5,
             median_ns: (verdict != Verdict::Unmeasured).then_some(2.1e6),
             median_ci95_ns: Some((2.0e6, 2.2e6)),
@@ -267,9 +288,9 @@ mod tests {
     fn the_table_aligns_its_columns_and_puts_notes_below() {
         let text = summary(&[Verdict::Fine, Verdict::Unmeasured], None).table();
         let expected = "\
-model  device  latency, ms  baseline, ms  change (95 %)              verdict
-net    board   2.100        2.000         +5.0 % (+4.0 % to +6.0 %)  fine
-net    board   -            -             -                          not measured
+model  device  latency, ms  baseline, ms  change (95 %)              memory, MB    verdict
+net    board   2.100        2.000         +5.0 % (+4.0 % to +6.0 %)  5.2 (+5.0 %)  fine
+net    board   -            -             -                          -             not measured
 net on board: the device is gone
 ";
         assert_eq!(text, expected);
@@ -278,7 +299,8 @@ net on board: the device is gone
     #[test]
     fn every_output_and_the_exit_code_agree_on_every_verdict() {
         use Verdict::{
-            Fine, Grown, Improved, NoBaseline, Regressed, Uncompared, Undecided, Unmeasured,
+            Fine, Grown, Improved, MemoryGrown, NoBaseline, Regressed, Uncompared, Undecided,
+            Unmeasured,
         };
         let nothing = "measured, compared with nothing";
         check(&summary(&[Fine], None), 0, (0, 0), "no regression");
@@ -300,6 +322,12 @@ net on board: the device is gone
             3,
             (1, 0),
             "1 with a file that grew",
+        );
+        check(
+            &summary(&[MemoryGrown], None),
+            3,
+            (1, 0),
+            "1 with more memory than before",
         );
         for error in [Unmeasured, Uncompared, Undecided] {
             check(
@@ -339,6 +367,8 @@ net on board: the device is gone
             "<property name=\"change\" value=\"+5.0 % (+4.0 % to +6.0 %)\"/>",
             "<property name=\"latency_ms\" value=\"2.100\"/>",
             "<property name=\"bytes\" value=\"1000\"/>",
+            "<property name=\"peak_memory_bytes\" value=\"5250000\"/>",
+            "<property name=\"baseline_peak_memory_bytes\" value=\"5000000\"/>",
             "<property name=\"baseline\" value=\"main\"/>",
             "<property name=\"label\" value=\"46c16f1\"/>",
             "<skipped",

@@ -123,7 +123,7 @@ fn class(verdict: RunVerdict) -> &'static str {
     match verdict {
         RunVerdict::Fine => "dot c0",
         RunVerdict::NoBaseline => "dot c3",
-        RunVerdict::Regressed | RunVerdict::Grown => "mark slower",
+        RunVerdict::Regressed | RunVerdict::Grown | RunVerdict::MemoryGrown => "mark slower",
         RunVerdict::Improved => "mark faster",
         RunVerdict::Undecided | RunVerdict::Uncompared => "dot unsure",
         RunVerdict::Unmeasured => "dot over",

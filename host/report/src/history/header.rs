@@ -44,7 +44,7 @@ fn outcome(data: &HistoryData) -> Markup {
         matching.count()
     };
     let slower = count(&[RunVerdict::Regressed]);
-    let grown = count(&[RunVerdict::Grown]);
+    let grown = count(&[RunVerdict::Grown, RunVerdict::MemoryGrown]);
     let unclear = count(&[
         RunVerdict::Undecided,
         RunVerdict::Unmeasured,
@@ -59,7 +59,7 @@ fn outcome(data: &HistoryData) -> Markup {
         verdict(Tone::Bad, "Slower", &why)
     } else if grown > 0 {
         let why = format!(
-            "In the newest run of each model, {grown} of {total} has a file that grew by more than is allowed."
+            "In the newest run of each model, {grown} of {total} has a file or a peak memory that grew by more than is allowed."
         );
         verdict(Tone::Bad, "Larger", &why)
     } else if unclear > 0 {

@@ -84,18 +84,21 @@ pub enum RunVerdict {
     Regressed,
     /// No slower than allowed, but its file grew by more than is allowed.
     Grown,
+    /// The same of its peak memory.
+    MemoryGrown,
     /// Too noisy for a verdict.
     Undecided,
 }
 
 impl RunVerdict {
     /// All verdicts in the order of the legends.
-    const ALL: [Self; 8] = [
+    const ALL: [Self; 9] = [
         Self::Fine,
         Self::NoBaseline,
         Self::Uncompared,
         Self::Regressed,
         Self::Grown,
+        Self::MemoryGrown,
         Self::Improved,
         Self::Undecided,
         Self::Unmeasured,
@@ -110,6 +113,7 @@ impl RunVerdict {
             Self::Improved => "faster",
             Self::Regressed => "slower",
             Self::Grown => "file grew",
+            Self::MemoryGrown => "memory grew",
             Self::Undecided => "too noisy to decide",
         }
     }

@@ -78,7 +78,7 @@ fn runs(series: &Series) -> Markup {
 
 fn row(run: &Run) -> Markup {
     let verdict = match run.verdict {
-        RunVerdict::Regressed | RunVerdict::Grown => "l slower",
+        RunVerdict::Regressed | RunVerdict::Grown | RunVerdict::MemoryGrown => "l slower",
         RunVerdict::Improved => "l faster",
         _ => "l",
     };

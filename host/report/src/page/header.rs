@@ -34,6 +34,7 @@ fn settings(data: &ReportData) -> impl Iterator<Item = (&'static str, String)> {
     let facts = [
         ("budget", budget(data)),
         ("data", text(&header.data)),
+        ("input", text(&header.input)),
         ("task", text(&header.task)),
         ("strategy", text(&header.strategy)),
         ("started", header.started_unix_s.map(format::moment)),

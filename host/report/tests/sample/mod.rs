@@ -203,6 +203,7 @@ pub fn run() -> ReportData {
             model: "cifar10_resnet20.onnx".into(),
             device: "workstation (local)".into(),
             data: "cifar10 (9000 train, 1000 search, 2000 test)".into(),
+            input: "3x32x32, rgb, covered and cut to the centre, bilinear, (byte / 255 - [0.485, 0.456, 0.406]) / [0.229, 0.224, 0.225]".into(),
             strategy: "ddpg".into(),
             task: "classification".into(),
             score: Metric::default(),

@@ -4,9 +4,7 @@
 use std::sync::Arc;
 
 use channels::{Analysis, analyse, importance_order};
-use datasets::{
-    ArrayDataset, Augment, Dataset, InputSpec, Loader, LoaderConfig, Normalise, PixelScale,
-};
+use datasets::{ArrayDataset, Augment, Dataset, InputSpec, Loader, LoaderConfig, Normalise};
 use onnx_graph::ops::{self, Op};
 use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
@@ -122,8 +120,9 @@ pub fn data(images: usize, seed: u64) -> Arc<dyn Dataset> {
         normalise: Normalise {
             mean: vec![0.5; 3],
             std: vec![0.25; 3],
+            ..Normalise::default()
         },
-        scale: PixelScale::default(),
+        ..InputSpec::default()
     };
     let classes = (0..CLASSES).map(|c| format!("class {c}")).collect();
     Arc::new(ArrayDataset::new("bright", pixels, labels, classes, &input).unwrap())

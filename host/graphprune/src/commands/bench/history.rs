@@ -122,6 +122,7 @@ fn run_of(past: &PastComparison) -> Run {
             Verdict::Improved => history::RunVerdict::Improved,
             Verdict::Regressed => history::RunVerdict::Regressed,
             Verdict::Grown => history::RunVerdict::Grown,
+            Verdict::MemoryGrown => history::RunVerdict::MemoryGrown,
             Verdict::Undecided => history::RunVerdict::Undecided,
         },
         notes: c.notes.clone(),

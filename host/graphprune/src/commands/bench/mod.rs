@@ -85,6 +85,15 @@ struct MeasureArgs {
         requires = "compared"
     )]
     fail_growth_above: Option<f64>,
+    /// Also fail if the peak memory of a model grows by more than this (10%, 0.1)
+    #[arg(
+        long,
+        value_name = "SHARE",
+        value_parser = change,
+        allow_hyphen_values = true,
+        requires = "compared"
+    )]
+    fail_memory_above: Option<f64>,
     #[command(flatten)]
     sizes: InputSizes,
     /// Folder of the baselines and the history; keep it between jobs
@@ -220,6 +229,7 @@ fn compare_all(args: &MeasureArgs, summary: &mut Summary) -> anyhow::Result<()> 
         },
         adds: args.guard.is_some(),
         largest_growth: args.fail_growth_above,
+        largest_memory_growth: args.fail_memory_above,
     };
     let mut entries = Vec::new();
     for found in devices {
