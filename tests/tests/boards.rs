@@ -320,6 +320,196 @@ fn a_network_in_floats_is_quantised_and_pruned_within_a_budget_of_memory() {
     assert!(flash <= limit, "{flash} of {limit}");
 }
 
+/// What `inspect` says that a network needs of the board.
+fn needs(sandbox: &Sandbox, model: &str) -> (u64, u64) {
+    let (code, stdout, stderr) =
+        seen(&sandbox.run(&["inspect", model, "--device", "m4", "--json"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let inspected: Value = serde_json::from_str(&stdout).expect("JSON");
+    let bytes = |of: &str| inspected["board"][of].as_u64().expect("a number");
+    (bytes("ram_bytes"), bytes("flash_bytes"))
+}
+
+/// The board refuses what does not fit, so a run that reaches its end has sent nothing of the kind.
+#[test]
+fn a_network_that_does_not_fit_is_pruned_to_a_time_until_it_does() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let apply = ["apply", "model.onnx", "--keep", "0.5", "--out", "half.onnx"];
+    assert_eq!(seen(&sandbox.run(&apply)).0, Some(0));
+    let measure = ["measure", "half.onnx", "--device", "m4", "--effort", "0.1"];
+    let (code, stdout, stderr) = seen(&sandbox.run(&[&measure[..], &["--json"]].concat()));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    let measured: Value = serde_json::from_str(&stdout).expect("a list");
+    let half_ms = measured[0]["median_ns"].as_f64().expect("a time") / 1e6;
+    let (whole, half) = (
+        needs(&sandbox, "model.onnx").0,
+        needs(&sandbox, "half.onnx").0,
+    );
+    let limit = half + (whole - half) / 3;
+    let profile = fs::read_to_string(sandbox.path("emulated.toml")).unwrap();
+    let small = profile.replace("[board]\n", &format!("[board]\nram_bytes = {limit}\n"));
+    fs::write(sandbox.path("emulated.toml"), small).unwrap();
+    let config = graphprune_tests::TINY
+        .replace("\"ddpg\"", "\"knapsack\"")
+        .replace("device = \"quick.toml\"", "device = \"m4\"");
+    fs::write(sandbox.path("board.toml"), config).unwrap();
+    let prune = |latency: &str, more: &[&str]| {
+        let args = ["prune", "model.onnx", "--config", "board.toml"];
+        sandbox.run(&[&args[..], &["--latency", latency], more].concat())
+    };
+
+    let (code, _, stderr) = seen(&prune("0.7x", &["--out", "never"]));
+    assert_ne!(code, Some(0), "{stderr}");
+    for needle in ["does not fit the board", "--latency 40ms"] {
+        assert!(stderr.contains(needle), "{needle}: {stderr}");
+    }
+    let budget = format!("{:.3}ms", half_ms * 0.9);
+    let (code, stdout, stderr) = seen(&prune(&budget, &["--dry-run"]));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    assert!(stdout.contains("of its widths takes"), "{stdout}");
+
+    let output = prune(&budget, &["--out", "run"]);
+    sandbox.check_result(&output, "run");
+    let (_, stdout, stderr) = seen(&output);
+    let beside = "networks are measured beside the original at 0.";
+    assert!(stderr.contains(beside), "{stderr}");
+    assert!(stderr.contains("bit for bit"), "{stderr}");
+    for needle in ["does not fit", "Ratios are to the original at 0."] {
+        assert!(stdout.contains(needle), "{needle}: {stdout}");
+    }
+    assert!(!stdout.contains("x of the original's (95"), "{stdout}");
+    let report = fs::read(sandbox.path("run/report.json")).unwrap();
+    let report: Value = serde_json::from_slice(&report).unwrap();
+    let row = |label: &str| {
+        let mut rows = report["rows"].as_array().expect("a list").iter();
+        rows.find(|row| row["label"] == label)
+            .expect("a row")
+            .clone()
+    };
+    let original = row("original");
+    assert_eq!(original["does_not_fit"], true);
+    assert!(original["latency"].is_null(), "{original}");
+    assert!(original["test_accuracy"].is_number(), "{original}");
+    let high = row("pruned")["latency"]["high_ns"].as_f64();
+    assert!(high.expect("a time") / 1e6 <= half_ms * 0.9, "{high:?}");
+    assert!(needs(&sandbox, "run/pruned.onnx").0 <= limit);
+    let page = fs::read_to_string(sandbox.path("run/report.html")).unwrap();
+    assert!(page.contains("the original does not fit"), "{page}");
+}
+
+#[test]
+fn a_board_is_measured_in_windows_as_mlperf_tiny_does() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    let of = |more: &[&str]| {
+        let (code, stdout, stderr) = measure(&sandbox, &[&["--json"], more].concat());
+        assert_eq!(code, Some(0), "{stdout}{stderr}");
+        let measured: Value = serde_json::from_str(&stdout).expect("a list");
+        measured[0].clone()
+    };
+    let single = of(&[]);
+    let median = |of: &Value| of["median_ns"].as_f64().expect("a time");
+    // Three runs fill it.
+    let window = format!("{}ns", (median(&single) * 2.5).round());
+    let windows = of(&["--window", &window]);
+    assert!((median(&windows) / median(&single) - 1.0).abs() < 0.001);
+    let count = |of: &str| windows[of].as_array().map_or(0, Vec::len);
+    assert_eq!(count("samples_ns"), 6, "{windows}");
+    assert!(count("processes") <= 1, "{windows}");
+    let notes = windows["notes"].to_string();
+    assert!(
+        notes.contains("mean of 3 runs or more in a window"),
+        "{notes}"
+    );
+
+    let local = [
+        "measure",
+        "model.onnx",
+        "--device",
+        "local",
+        "--window",
+        "10s",
+    ];
+    let (code, _, stderr) = seen(&sandbox.run(&local));
+    assert_eq!(code, Some(1), "{stderr}");
+    assert!(
+        stderr.contains("windows are of bare-metal boards"),
+        "{stderr}"
+    );
+    let (code, _, stderr) = measure(&sandbox, &["--window", "10x"]);
+    assert_eq!(code, Some(2), "{stderr}");
+    assert!(stderr.contains("write one as 10s"), "{stderr}");
+}
+
+/// What a board does not run is refused before anything is measured, and the remedy works.
+#[test]
+fn a_network_in_floats_is_quantised_into_a_file_for_a_board() {
+    let mcu = Mcu::start(McuConfig {
+        counts_instructions: true,
+        ..McuConfig::default()
+    })
+    .unwrap();
+    let sandbox = sandbox(&mcu, true);
+    fs::write(
+        sandbox.path("floats.onnx"),
+        onnx_graph::write(&floats()).unwrap(),
+    )
+    .unwrap();
+    let predict = ["predict", "floats.onnx", "--device", "m4"];
+    let explain = ["explain", "floats.onnx", "floats.onnx", "--device", "m4"];
+    let bench = ["bench", "floats.onnx", "--device", "m4"];
+    for args in [&predict[..], &explain, &bench] {
+        let (code, stdout, stderr) = seen(&sandbox.run(args));
+        assert_ne!(code, Some(0), "{stdout}{stderr}");
+        let all = stdout + &stderr;
+        for needle in [
+            "floats.onnx",
+            "`graphprune quantize` with the board as --device",
+        ] {
+            assert!(
+                all.contains(needle) || (args[0] == "bench" && needle == "floats.onnx"),
+                "{all}"
+            );
+        }
+    }
+    let quantize = ["quantize", "floats.onnx", "--device", "m4", "--data"];
+    let data = [
+        "shapes:train=600,test=200,search=100",
+        "--out",
+        "for-board.onnx",
+    ];
+    // The network is not trained: its classes are those of noise.
+    let gate = ["--min-agreement", "1%", "--min-sqnr", "3"];
+    let (code, stdout, stderr) = seen(&sandbox.run(&[&quantize[..], &data, &gate].concat()));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+    for needle in [
+        "computes in integers only",
+        " of RAM and ",
+        "written: for-board.onnx",
+    ] {
+        assert!(stdout.contains(needle), "{needle}: {stdout}");
+    }
+    let measure = [
+        "measure",
+        "for-board.onnx",
+        "--device",
+        "m4",
+        "--effort",
+        "0.1",
+    ];
+    let (code, stdout, stderr) = seen(&sandbox.run(&measure));
+    assert_eq!(code, Some(0), "{stdout}{stderr}");
+}
+
 #[test]
 fn a_simulated_board_is_predicted_and_explained_and_no_baseline_is_saved_of_it() {
     let mcu = Mcu::start(McuConfig {

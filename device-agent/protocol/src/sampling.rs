@@ -51,6 +51,10 @@ pub struct Sampling {
     /// How long the models run without a pause between the warm-up and the first sample, ns. The
     /// samples then show what a device sustains rather than what it does for a moment.
     pub sustained_ns: u64,
+    /// On a bare-metal board, the least time of one sample, ns: the network runs back to back
+    /// for so long, and the sample is the mean of these runs. MLPerf Tiny takes windows of ten
+    /// seconds. 0: a sample is one run.
+    pub window_ns: u64,
 }
 
 impl Default for Sampling {
@@ -72,6 +76,7 @@ impl Default for Sampling {
             ci_accept_rel: 0.06,
             drift_accept_rel: 0.25,
             sustained_ns: 0,
+            window_ns: 0,
         }
     }
 }
@@ -93,6 +98,7 @@ impl Sampling {
             ("warmup_ns", self.warmup_ns),
             ("max_duration_ns", self.max_duration_ns),
             ("sustained_ns", self.sustained_ns),
+            ("window_ns", self.window_ns),
         ] {
             within(M, field, value, day, "at most a day")?;
         }
@@ -147,6 +153,7 @@ mirror_struct!(Sampling {
     ci_accept_rel,
     drift_accept_rel,
     sustained_ns,
+    window_ns,
 });
 
 /// What one worker process may use.
@@ -203,6 +210,7 @@ mod tests {
         assert_survives::<wire::Sampling, _>(&Sampling {
             cores: vec![0, 3],
             sustained_ns: 1,
+            window_ns: 2,
             ..Sampling::default()
         });
         assert_survives::<wire::Limits, _>(&Limits::default());
@@ -221,6 +229,7 @@ mod tests {
         check(|s| s.ci_accept_rel = 0.0, "ci_accept_rel is 0");
         check(|s| s.cores = vec![4096], "cores is 4096");
         check(|s| s.max_duration_ns = u64::MAX, "max_duration_ns");
+        check(|s| s.window_ns = u64::MAX, "window_ns");
         let limits = wire::Limits::from(Limits::default());
         assert_refused::<_, Limits>(&limits, |l| l.time_ns = 0, "time_ns is 0");
     }

@@ -211,6 +211,7 @@ fn sample(
         };
         let times = rounds(&sampling, tick_ns, &mut run)?;
         notes.push(size_note(model));
+        notes.extend(window_note(model, &sampling, times.runs));
         notes.extend(spread_note(model, &times.samples_ns));
         series.push(wire::WorkerSeries {
             samples_ns: times.samples_ns,
@@ -245,9 +246,26 @@ fn sample(
 struct Times {
     warmup_ns: Vec<u64>,
     samples_ns: Vec<u64>,
+    /// The fewest runs behind a sample.
+    runs: usize,
 }
 
-/// Runs a model as its settings say; a round is one run. A core without caches and interrupts takes
+/// Runs a model until `window_ns` have passed by its counter, at least once. Returns the mean and
+/// how many runs it is of.
+fn window(
+    window_ns: u64,
+    run: &mut dyn FnMut() -> Result<u64, WorkerError>,
+) -> Result<(u64, usize), WorkerError> {
+    let (mut sum, mut runs) = (run()?, 1);
+    // A kernel below one tick of the counter takes no time.
+    while sum < window_ns && runs < bounds::MAX_SAMPLES {
+        sum = sum.saturating_add(run()?);
+        runs += 1;
+    }
+    Ok((sum / runs as u64, runs))
+}
+
+/// Runs a model as its settings say; a round is one window. A core without caches and interrupts takes
 /// the same time in each, so the least number of rounds is usually enough. Two ticks of a coarse
 /// counter are no difference.
 fn rounds(
@@ -268,8 +286,11 @@ fn rounds(
     let least = (sampling.min_rounds as usize).clamp(LEAST_ROUNDS, most);
     let begun = Instant::now();
     let mut samples_ns: Vec<u64> = Vec::new();
+    let mut fewest = usize::MAX;
     while samples_ns.len() < most {
-        samples_ns.push(run()?);
+        let (mean_ns, runs) = window(sampling.window_ns, run)?;
+        samples_ns.push(mean_ns);
+        fewest = fewest.min(runs);
         let is_late = nanoseconds(begun.elapsed()) >= sampling.max_duration_ns;
         if is_late && samples_ns.len() >= LEAST_ROUNDS {
             break;
@@ -289,6 +310,17 @@ fn rounds(
     Ok(Times {
         warmup_ns,
         samples_ns,
+        runs: fewest,
+    })
+}
+
+fn window_note(model: &Model<'_>, sampling: &Sampling, runs: usize) -> Option<String> {
+    (sampling.window_ns > 0).then(|| {
+        format!(
+            "a sample of `{}` is the mean of {runs} runs or more in a window of at least {:.3} s, as MLPerf Tiny has them",
+            model.name,
+            sampling.window_ns as f64 / 1e9
+        )
     })
 }
 
@@ -458,5 +490,21 @@ mod tests {
             ..settings(0, 0, 10, 40)
         };
         check(hurried, &[100, 110], (0, 6));
+    }
+
+    #[test]
+    fn a_window_is_the_mean_of_the_runs_within_it() {
+        let check = |window_ns, times: &[u64], expected: (u64, usize)| {
+            let mut of = times.iter().cycle();
+            let mut run = || Ok(of.next().copied().unwrap_or(0));
+            let found = window(window_ns, &mut run).unwrap_or_else(|_| panic!("it failed"));
+            assert_eq!(found, expected, "{window_ns} {times:?}");
+        };
+        check(0, &[100], (100, 1));
+        check(100, &[100], (100, 1));
+        check(101, &[100], (100, 2));
+        check(1000, &[100, 200], (142, 7));
+        // What takes less than a tick ends, too.
+        check(1, &[0], (0, bounds::MAX_SAMPLES));
     }
 }

@@ -6,8 +6,8 @@
 pub enum LowerError {
     /// There is no operator in integers.
     #[error(
-        "the network computes in floats, and a board in 8-bit integers: quantise it with `graphprune quantize`, or give images to \
-         calibrate it with (--data)"
+        "the network computes in floats, and a board in 8-bit integers: `graphprune quantize` with the board as --device makes \
+         such a file; `prune` and `measure` quantise on the way, with the images of --data"
     )]
     Floats,
     /// A node has a form that the boards' operators do not cover.

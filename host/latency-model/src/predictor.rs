@@ -5,7 +5,8 @@ use agent_protocol::stats::Interval;
 
 use crate::{CostTable, LatencyModel, LatencyModelConfig, LatencyModelError, LayerTimes, ModelFit};
 
-/// Predicts the latency of one network's configurations relative to the unpruned network.
+/// Predicts the latency of one network's configurations relative to the unpruned network, or to
+/// one configuration ([`Predictor::beside`]).
 ///
 /// The prediction starts from the sum of the kernels' times, or from MACs where these are
 /// unknown. Measured networks then correct it.
@@ -38,6 +39,25 @@ impl<'a> Predictor<'a> {
         })
     }
 
+    /// Creates a predictor of latencies over that of the configuration `reference`, for a network
+    /// that the device cannot run whole.
+    ///
+    /// # Errors
+    /// As [`Predictor::new`].
+    pub fn beside(
+        table: &'a CostTable,
+        times: Option<&'a LayerTimes>,
+        config: LatencyModelConfig,
+        reference: &[usize],
+    ) -> Result<Self, LatencyModelError> {
+        let of_full = Self::new(table, times, config.clone())?;
+        let cost = of_full.cost(reference);
+        Ok(Self {
+            model: LatencyModel::new(config, cost)?,
+            ..of_full
+        })
+    }
+
     fn features(&self, widths: &[usize]) -> Vec<f64> {
         match self.times {
             Some(times) => self.table.features_with(times, widths),
@@ -53,7 +73,7 @@ impl<'a> Predictor<'a> {
         }
     }
 
-    /// Adds measured configurations: widths, and latency over that of the unpruned network. One
+    /// Adds measured configurations: widths, and latency over that of the reference. One
     /// call fits once, however many samples it adds.
     ///
     /// # Errors
@@ -69,7 +89,7 @@ impl<'a> Predictor<'a> {
         self.model.observe(samples)
     }
 
-    /// Returns the predicted latency over that of the unpruned network.
+    /// Returns the predicted latency over that of the reference.
     pub fn ratio(&self, widths: &[usize]) -> f64 {
         self.model
             .predict(&self.features(widths), self.cost(widths))
@@ -179,5 +199,31 @@ mod tests {
             assert!(error.abs() < 0.01, "{error}");
         }
         assert_eq!(predictor.left_out().len(), 30);
+    }
+
+    #[test]
+    fn predictions_beside_a_configuration_are_those_beside_the_network_in_another_unit() {
+        let graph = model_zoo::build("resnet20", &model_zoo::ZooConfig::default()).unwrap();
+        let analysis = channels::analyse(&graph).unwrap();
+        let table = CostTable::new(&graph, &analysis);
+        let share = |part: usize| -> Vec<usize> {
+            let groups = analysis.groups().iter();
+            groups.map(|g| (g.channels * part / 8).max(1)).collect()
+        };
+        let config = LatencyModelConfig::default();
+        let whole = Predictor::new(&table, None, config.clone()).unwrap();
+        let reference = share(6);
+        let mut beside = Predictor::beside(&table, None, config, &reference).unwrap();
+        assert!((beside.ratio(&reference) - 1.0).abs() < 1e-12);
+        let unit = whole.ratio(&reference);
+        for part in [1, 3, 5, 7] {
+            let expected = whole.ratio(&share(part)) / unit;
+            let error = beside.ratio(&share(part)) - expected;
+            assert!(error.abs() < 1e-9, "{part}: {error}");
+        }
+        // With a measured end, the line goes through it and the reference.
+        beside.learn([(&share(1)[..], 0.2)]).unwrap();
+        assert!((beside.ratio(&reference) - 1.0).abs() < 1e-9);
+        assert!((beside.ratio(&share(1)) - 0.2).abs() < 1e-9);
     }
 }

@@ -96,6 +96,14 @@ impl ProbePlan {
         }
     }
 
+    /// Keeps the points that `runs` is true for: those of a device that cannot run all. A curve
+    /// goes on beyond its last point in proportion.
+    #[must_use]
+    pub fn retain(mut self, runs: impl FnMut(&ProbePoint) -> bool) -> Self {
+        self.points.retain(runs);
+        self
+    }
+
     /// Returns the points, in ascending order.
     pub fn points(&self) -> &[ProbePoint] {
         &self.points

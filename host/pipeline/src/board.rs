@@ -2,12 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use latency::{BoardSpec, FirmwarePlace};
+use latency::{BoardSpec, DeviceInfo, FirmwarePlace, Model, Profile};
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 use onnx_graph::{Graph, ValueId, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 
-use crate::config::{BudgetConfig, Bytes, DeviceSpec};
+use crate::config::{BudgetConfig, Bytes, ConfigError, DeviceSpec};
 use crate::error::PipelineError;
 
 /// Memory that a network takes on a board, with the firmware's.
@@ -35,25 +35,54 @@ pub struct MemoryLimits {
 #[derive(Debug, Clone)]
 pub(crate) struct Board {
     pub spec: BoardSpec,
+    /// What the board has.
+    pub own: MemoryLimits,
+    /// What a result may take of it: the budget, too.
     pub limits: MemoryLimits,
 }
 
 impl Board {
-    /// The board that a run measures on, with the limits of its profile and its budget; `None`
-    /// where its device is none.
-    pub fn of(device: &DeviceSpec, budget: &BudgetConfig) -> Result<Option<Self>, PipelineError> {
-        let Some(spec) = board_of(device)? else {
-            return Ok(None);
-        };
-        let own = MemoryLimits::of_profile(&spec);
+    /// The board that a run measures on; `None` where its device is none. Its RAM is the chip's, as
+    /// the agent says, where the profile sets no limit.
+    ///
+    /// # Errors
+    /// [`ConfigError::Value`] for a budget of memory on a device that is no board.
+    pub fn of(
+        profile: &Profile,
+        device: &DeviceInfo,
+        budget: &BudgetConfig,
+    ) -> Result<Option<Self>, ConfigError> {
         let budget = MemoryLimits {
             ram: budget.ram.map(|bytes| bytes.0),
             flash: budget.flash.map(|bytes| bytes.0),
         };
+        let Some(spec) = profile.board.clone() else {
+            return match budget == MemoryLimits::default() {
+                true => Ok(None),
+                false => Err(ConfigError::value(
+                    "budget",
+                    "RAM and flash are limits of bare-metal boards, and the device is none",
+                )),
+            };
+        };
+        let chip = MemoryLimits {
+            ram: (device.memory_bytes > 0).then_some(device.memory_bytes),
+            flash: None,
+        };
+        let own = MemoryLimits::of_profile(&spec).and(chip);
         Ok(Some(Self {
             limits: own.and(budget),
+            own,
             spec,
         }))
+    }
+
+    /// Whether the board has the memory that a network needs.
+    ///
+    /// # Errors
+    /// As [`BoardNeeds::of`].
+    pub fn can_run(&self, graph: &Graph, model: &str) -> Result<bool, PipelineError> {
+        Ok(BoardNeeds::of(graph, &self.spec, model)?.load(&self.own) <= 1.0)
     }
 }
 
@@ -125,6 +154,48 @@ impl BoardNeeds {
             part("flash", self.flash_bytes, limits.flash)
         )
     }
+}
+
+/// The outputs of a network in integers on the host, image after image: those of every board, bit
+/// for bit.
+///
+/// # Errors
+/// [`PipelineError::Board`] naming the node that boards cannot run.
+pub(crate) fn outputs_of_reference(
+    (model, graph): (&Model, &Graph),
+    images: &[f32],
+) -> Result<Vec<f32>, PipelineError> {
+    let of_board = |source| PipelineError::Board {
+        model: model.name().into(),
+        source,
+    };
+    let lowered = board_plan::lower(graph).map_err(of_board)?;
+    let mut reference = lowered.reference().map_err(|e| of_board(e.into()))?;
+    let size = lowered.input.dims.iter().product::<usize>().max(1);
+    let mut outputs = Vec::new();
+    for image in images.chunks_exact(size) {
+        let bytes = reference.run(image).map_err(of_board)?;
+        outputs.extend(lowered.result(&bytes).unwrap_or_default());
+    }
+    Ok(outputs)
+}
+
+/// Refuses a network in floats where the device is a board.
+///
+/// # Errors
+/// [`PipelineError::Board`] with what to do.
+pub(crate) fn refuse_floats(
+    profile: &Profile,
+    model: &str,
+    graph: &Graph,
+) -> Result<(), PipelineError> {
+    if board_plan::has_integers(graph) || profile.board.is_none() {
+        return Ok(());
+    }
+    Err(PipelineError::Board {
+        model: model.to_owned(),
+        source: board_plan::LowerError::Floats,
+    })
 }
 
 /// The board of a device's profile; `None` if it is none.

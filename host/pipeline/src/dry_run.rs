@@ -8,20 +8,23 @@ use channels::{PrunePlan, importance_order};
 use latency::Model;
 use latency_model::{CostTable, ProbePlan};
 use measuring::{Effort, Session, SessionConfig};
+use onnx_graph::Deployed;
 use onnx_graph::quantize::Scheme;
 use search::{CostKind, Space};
 use serde::Serialize;
 use torch_exec::Device;
 
+use crate::board::Board;
 use crate::config::{RunConfig, StrategyKind};
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
+use crate::for_board::{for_board, stand_in};
 use crate::inputs::{Inputs, searched_space};
 use crate::prepare::{deployed, runtime};
 use crate::progress::Reporter;
 use crate::stages::compared;
 use crate::stages::repair::needs_joint_training;
-use crate::start::{Smallest, within_reach};
+use crate::start::{Smallest, memory_within_reach, within_reach};
 
 /// Keep ratio of the network whose training is timed.
 const TYPICAL_KEEP: f64 = 0.6;
@@ -80,14 +83,19 @@ pub fn dry_run(
         fleet: config.fleet.clone(),
     };
     let mut session = Session::start(devices, None, settings)?;
-    let inputs = Inputs::open(&config, out, network, reporter)?;
+    let mut inputs = Inputs::open(&config, out, network, reporter)?;
     compared::plans(&config, &inputs.model)?;
+    let board = Board::of(session.profile(), &session.info(), &config.budget)?;
+    if let Some(board) = &board {
+        inputs.model = for_board(inputs.model, board, &inputs.splits, &config, reporter)?;
+    }
     let space = searched_space(&inputs.model.graph, &inputs.model.analysis, &config)?;
     let planned = Planned {
         table: CostTable::new(&inputs.model.graph, &inputs.model.analysis),
         config: &config,
         inputs: &inputs,
         space: &space,
+        board: board.as_ref(),
     };
     let (budget, one) = planned.budget(&mut session)?;
     let measurements = planned.measurements();
@@ -120,6 +128,7 @@ struct Planned<'a> {
     config: &'a RunConfig,
     inputs: &'a Inputs,
     space: &'a Space,
+    board: Option<&'a Board>,
     table: CostTable,
 }
 
@@ -143,9 +152,23 @@ impl Planned<'_> {
         let smallest = self.space.smallest();
         let full_macs = self.table.macs(&self.space.full().0).round() as u64;
         let macs = self.table.macs(&smallest.0);
-        let original = self.deployed(&self.space.full().0)?;
-        session.set_reference(Model::new("original", original));
-        let model = Model::new("smallest", self.deployed(&smallest.0)?);
+        let name = &self.inputs.model.name;
+        let stand_in = match self.board {
+            Some(board) => {
+                let original = (board, &self.inputs.model.graph);
+                let deployed = |widths: &[usize]| Ok(self.deployed(widths)?.graph);
+                stand_in(original, name, self.space, deployed)?
+            }
+            None => None,
+        };
+        let (reference, of) = match &stand_in {
+            Some(of) => (of.widths.clone(), of.words()),
+            None => (self.space.full().0, "the original".to_owned()),
+        };
+        let deployed = self.deployed(&smallest.0)?;
+        memory_within_reach(self.config, self.board, (&deployed.graph, name))?;
+        session.set_reference(Model::new("reference", self.deployed(&reference)?.bytes));
+        let model = Model::new("smallest", deployed.bytes);
         let begun = Instant::now();
         let measured = session.ratio(model, Effort::Search)?;
         let one = begun.elapsed();
@@ -155,30 +178,30 @@ impl Planned<'_> {
                 macs,
                 full_macs,
                 measured: &measured,
+                stand_in: stand_in.as_ref(),
             },
         )?;
         let words = format!(
-            "{}; the smallest network takes {:.3}x of its {:.3} ms and has {:.3}x of its MACs",
+            "{}; {of} takes {:.3} ms, the smallest network {:.3}x of that and {:.3}x of the original's MACs",
             self.config.budget.words(),
-            measured.ratio.value,
             measured.reference_ns / 1e6,
+            measured.ratio.value,
             macs / full_macs as f64
         );
         Ok((words, one))
     }
 
     /// The network with so many units of each group as it is deployed.
-    fn deployed(&self, widths: &[usize]) -> Result<Vec<u8>, PipelineError> {
+    fn deployed(&self, widths: &[usize]) -> Result<Deployed, PipelineError> {
         let model = &self.inputs.model;
         let cut = self.cut(widths)?;
         let batch = model.batch.filter(|_| !self.config.result.dynamic_batch);
         let scheme = Scheme::of(&model.graph);
         let deployed = deployed(&cut, scheme.as_ref(), batch);
-        let deployed = deployed.map_err(|source| PipelineError::Model {
+        deployed.map_err(|source| PipelineError::Model {
             model: model.name.clone(),
             source,
-        })?;
-        Ok(deployed.bytes)
+        })
     }
 
     fn cut(&self, widths: &[usize]) -> Result<onnx_graph::Graph, PipelineError> {

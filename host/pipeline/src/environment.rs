@@ -45,6 +45,12 @@ impl Memory<'_> {
 }
 
 impl Load<'_> {
+    /// Whether a configuration fits the memory that it may take.
+    pub fn fits_memory(&self, widths: &[usize]) -> bool {
+        let memory = self.memory.as_ref();
+        memory.is_none_or(|memory| memory.load(widths) <= 1.0)
+    }
+
     /// The load of a configuration with the latency that `predictor` gives.
     pub fn of(&self, predictor: &Predictor<'_>, widths: &[usize]) -> f64 {
         let ratio = (self.cost != CostKind::Macs).then(|| predictor.ratio(widths));
@@ -65,19 +71,25 @@ pub(crate) struct CostModel<'a> {
 }
 
 impl<'a> CostModel<'a> {
-    /// A model that has learned the original, the smallest network and `measured` ones.
+    /// A model that has learned the reference, the smallest network and `measured` ones.
     pub fn new<'w>(
         prepared: &'a Prepared,
         feasibility: &Feasibility,
         measured: impl IntoIterator<Item = (&'w [usize], f64)>,
     ) -> Result<Self, LatencyModelError> {
         let config = LatencyModelConfig::default();
-        let mut predictor = Predictor::new(&prepared.table, prepared.times.as_ref(), config)?;
-        let (full, smallest) = (prepared.space.full().0, prepared.space.smallest().0);
+        let (table, times) = (&prepared.table, prepared.times.as_ref());
+        let mut predictor = match &prepared.stand_in {
+            Some(stand_in) => Predictor::beside(table, times, config, &stand_in.widths)?,
+            None => Predictor::new(table, times, config)?,
+        };
+        let (reference, smallest) = (prepared.reference(), prepared.space.smallest().0);
         let smallest = feasibility
             .smallest_ratio
             .map(|ratio| (&smallest[..], ratio.value));
-        let ends = [Some((&full[..], 1.0)), smallest].into_iter().flatten();
+        let ends = [Some((&reference[..], 1.0)), smallest]
+            .into_iter()
+            .flatten();
         predictor.learn(ends)?;
         predictor.learn(measured)?;
         Ok(Self {

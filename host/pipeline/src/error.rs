@@ -137,12 +137,12 @@ pub enum PipelineError {
         /// What is missing.
         source: board_plan::LowerError,
     },
-    /// A network does not fit a board.
+    /// A network does not fit a board, and the budget is a share of its latency there.
     #[error(
-        "'{model}' does not fit the board: it needs {needs}, and every candidate is measured beside it. Search on a board of this \
-         kind with more memory, with --ram and --flash for this one"
+        "'{model}' does not fit the board: it needs {needs}, so there is no latency of it that a budget could be a share of. \
+         Give the budget as a time, such as --latency 40ms"
     )]
-    TooLargeForBoard {
+    NoShareOfBoard {
         /// The network.
         model: String,
         /// Its memory beside the board's.
@@ -150,7 +150,7 @@ pub enum PipelineError {
     },
     /// No candidate met the budget.
     #[error(
-        "no configuration met the budget in {episodes} episodes; the nearest cost {nearest:.3} of the original. \
+        "no configuration met the budget in {episodes} episodes; the nearest cost {nearest:.3} of {reference}. \
          Give the search more episodes (--episodes) or raise the budget"
     )]
     NothingFeasible {
@@ -158,6 +158,8 @@ pub enum PipelineError {
         episodes: u64,
         /// Least latency ratio measured.
         nearest: f64,
+        /// The network that ratios are to, in words.
+        reference: String,
     },
     /// The model is quantised already.
     #[error(

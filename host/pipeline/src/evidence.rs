@@ -73,7 +73,13 @@ fn devices(session: &Session, stored: &[Record]) -> Vec<DeviceLine> {
 }
 
 /// The evidence of the final table's networks, from all measurements of the run.
-pub(crate) fn evidence(session: &Session, stored: &[Record], rows: &[FinalRow]) -> Evidence {
+/// Ratios are to the original, or to `stand_in` where there is one.
+pub(crate) fn evidence(
+    session: &Session,
+    stored: &[Record],
+    rows: &[FinalRow],
+    stand_in: Option<String>,
+) -> Evidence {
     let info = session.info();
     let sampling = &session.profile().sampling;
     let facts = [
@@ -133,11 +139,11 @@ pub(crate) fn evidence(session: &Session, stored: &[Record], rows: &[FinalRow]) 
     let mut notes: Vec<String> = invalid.iter().map(|r| format!("set aside: {r}")).collect();
     notes.extend(of_pruned);
     if rows.iter().any(|row| row.ratio.is_some()) {
-        notes.push(
-            "Every network ran in one process with the original, in alternating blocks; a ratio is the median over \
-             rounds of block against block, its interval that of the order statistics."
-                .into(),
-        );
+        let reference = stand_in.as_deref().unwrap_or("the original");
+        notes.push(format!(
+            "Every network ran in one process with {reference}, in alternating blocks; a ratio is the median over rounds of \
+             block against block, its interval that of the order statistics."
+        ));
     }
     Evidence {
         facts: facts
@@ -148,7 +154,7 @@ pub(crate) fn evidence(session: &Session, stored: &[Record], rows: &[FinalRow]) 
             })
             .collect(),
         providers,
-        reference: Some("original".into()),
+        reference: Some(stand_in.unwrap_or_else(|| "original".into())),
         valid: (stored.len() - invalid.len()) as u64,
         invalid: invalid.len() as u64,
         measurements,

@@ -27,6 +27,7 @@ mod explain;
 mod external;
 mod fitting;
 mod folder;
+mod for_board;
 mod inputs;
 mod inspect;
 mod kernels;

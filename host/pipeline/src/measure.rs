@@ -88,6 +88,9 @@ pub struct MeasureFiles<'a> {
     pub input_sizes: &'a [InputSize],
     /// How much is sampled.
     pub effort: SamplingEffort,
+    /// On a bare-metal board: the least time of a sample, ns, as MLPerf Tiny has it. The median is
+    /// then that of the windows of one process, whatever the effort.
+    pub window_ns: Option<u64>,
 }
 
 /// Measures ONNX files, also those that this program cannot prune.
@@ -125,7 +128,15 @@ pub fn measure_on_board(
 }
 
 fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, PipelineError> {
-    let (profile, members) = members(what.device.resolve()?, Ok)?;
+    let devices = what.device.resolve()?;
+    if what.window_ns.is_some() && devices.iter().any(|of| of.profile.board.is_none()) {
+        return Err(ConfigError::value(
+            "window",
+            "windows are of bare-metal boards: other devices run blocks (sampling.block_ns of the profile)",
+        )
+        .into());
+    }
+    let (profile, members) = members(devices, Ok)?;
     let mut models = with_input_sizes(models, what.input_sizes)?;
     let mut fleet = Fleet::start(members, FleetConfig::default())?;
     let reference = if models.len() > 1 {
@@ -133,11 +144,15 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
     } else {
         None
     };
+    let count = models.len() as u64 + u64::from(reference.is_some());
+    let request = profile.request(models, reference);
+    let request = match what.window_ns {
+        Some(window_ns) => in_windows(request, window_ns, count),
+        None => request.thorough(what.effort.times()),
+    };
     let request = MeasureRequest {
         evidence: Evidence::Full,
-        ..profile
-            .request(models, reference)
-            .thorough(what.effort.times())
+        ..request
     };
     let mut each = fleet.measure_on_each(&request)?;
     if each.measured.is_empty()
@@ -164,6 +179,27 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
     }
     Ok(MeasuredOn { measured, failed })
 }
+
+/// The windows of a measurement: as many as an interval of their median needs.
+const WINDOWS: u32 = 6;
+
+/// How much longer than its counter says a board may take, for the way there and back.
+const TIMES_LONGER: u64 = 2;
+
+/// The request with windows of this length for each of its models.
+fn in_windows(mut request: MeasureRequest, window_ns: u64, models: u64) -> MeasureRequest {
+    let all_ns = window_ns.saturating_mul(u64::from(WINDOWS) * models * TIMES_LONGER);
+    let all_ns = all_ns.min(MOST_NS);
+    let (sampling, limits) = (&mut request.sampling, &mut request.limits);
+    sampling.window_ns = window_ns;
+    sampling.min_rounds = WINDOWS;
+    sampling.max_rounds = WINDOWS;
+    limits.time_ns = limits.time_ns.saturating_add(all_ns).min(MOST_NS);
+    request
+}
+
+/// The longest time of a worker.
+const MOST_NS: u64 = 24 * 3600 * 1_000_000_000;
 
 /// A network as a board runs it: quantised on training images if it is in floats.
 fn on_board(

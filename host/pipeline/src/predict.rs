@@ -48,6 +48,7 @@ pub fn predict(
     let widths = subject.widths(request)?;
     let admissible = widths_with(&subject.space, &widths);
     let (device, store) = (resolve(&request.device)?, user_store()?);
+    subject.refuse_floats(&device.profile)?;
     let mut session = Session::start(vec![device], store.as_deref(), SessionConfig::default())?;
     let reference = subject.model(&subject.space.full().0)?;
     let operators = if request.operators {

@@ -15,15 +15,15 @@ use serde::{Deserialize, Serialize};
 use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task};
 
-use crate::board::{Board, BoardNeeds, MemoryLimits};
+use crate::board::{Board, BoardNeeds};
 use crate::config::{ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::fitting::{Fitting, augmentation};
+use crate::for_board::{StandIn, for_board, stand_in};
 use crate::inputs::{Inputs, searched_space};
 use crate::model::{LoadedModel, has_batch_norm, hex_sha256, lacks_batch_norm};
 use crate::precision::{OpenPrecision, Ranges};
 use crate::progress::Reporter;
-use crate::quantize::in_integers;
 use crate::task;
 
 /// The inputs of the stages.
@@ -65,6 +65,8 @@ pub(crate) struct Prepared {
     pub scheme: Option<Scheme>,
     /// The bare-metal board that the networks are for.
     pub board: Option<Board>,
+    /// The network that others are measured beside where the board cannot run the original.
+    pub stand_in: Option<StandIn>,
     /// Whether the given network is in floats, and this run quantised it.
     pub is_quantised_here: bool,
     /// The parts whose precision the search decides. A configuration has an entry for each after
@@ -117,6 +119,7 @@ impl Prepared {
     pub fn new(
         config: &RunConfig,
         inputs: Inputs,
+        board: Option<Board>,
         (exact, norms): (Runtime, NormOrigin),
         reporter: &mut dyn Reporter,
     ) -> Result<Self, PipelineError> {
@@ -125,15 +128,6 @@ impl Prepared {
             splits,
             kind,
         } = inputs;
-        let board = Board::of(&config.device, &config.budget)?;
-        let limits = &config.budget;
-        if board.is_none() && (limits.ram.is_some() || limits.flash.is_some()) {
-            return Err(ConfigError::value(
-                "budget",
-                "RAM and flash are limits of bare-metal boards, and the device is none",
-            )
-            .into());
-        }
         let had_integers = board_plan::has_integers(&model.graph);
         let model = match &board {
             Some(board) => for_board(model, board, &splits, config, reporter)?,
@@ -161,8 +155,9 @@ impl Prepared {
         let space = searched_space(&graph, &analysis, config)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
-        Ok(Self {
+        let mut prepared = Self {
             open: None,
+            stand_in: None,
             is_quantised_here: board.is_some() && !had_integers,
             board,
             scheme: Scheme::of(&model.graph),
@@ -188,7 +183,28 @@ impl Prepared {
             },
             exact,
             norms,
-        })
+        };
+        if let Some(board) = &prepared.board {
+            let (space, name) = (&prepared.space, &prepared.model.name);
+            let deployed = |widths: &[usize]| Ok(prepared.deploy_widths(widths)?.graph);
+            let original = (board, &prepared.model.graph);
+            prepared.stand_in = stand_in(original, name, space, deployed)?;
+        }
+        Ok(prepared)
+    }
+
+    /// The configuration that others are measured beside: the original, or its stand-in.
+    pub fn reference(&self) -> Vec<usize> {
+        match &self.stand_in {
+            Some(stand_in) => stand_in.widths.clone(),
+            None => self.space.full().0,
+        }
+    }
+
+    /// The same in words.
+    pub fn reference_words(&self) -> String {
+        let stand_in = self.stand_in.as_ref();
+        stand_in.map_or_else(|| "the original".to_owned(), StandIn::words)
     }
 
     /// Goes on with the network as this run has trained it.
@@ -249,6 +265,12 @@ impl Prepared {
         Ok(needs
             .zip(board)
             .map_or(0.0, |(needs, board)| needs.load(&board.limits)))
+    }
+
+    /// Whether the board can run a network; any other device can.
+    pub fn can_run(&self, graph: &Graph) -> Result<bool, PipelineError> {
+        let board = self.board.as_ref();
+        board.map_or(Ok(true), |board| board.can_run(graph, &self.model.name))
     }
 
     /// The network of a configuration as it is deployed, cut from the model's own weights: latency
@@ -362,52 +384,6 @@ pub(crate) fn widths_with(space: &Space, config: &[usize]) -> Vec<Vec<usize>> {
         all
     };
     groups.map(with).collect()
-}
-
-/// The network as a board runs it: in integers, quantised on training images if it is in floats.
-fn for_board(
-    model: LoadedModel,
-    board: &Board,
-    splits: &Splits,
-    config: &RunConfig,
-    reporter: &mut dyn Reporter,
-) -> Result<LoadedModel, PipelineError> {
-    let model = if board_plan::has_integers(&model.graph) {
-        model
-    } else if !model.trained {
-        return Err(PipelineError::UnfitModel {
-            model: model.name,
-            reason: "is not trained, and a board computes in integers, whose ranges are those of a trained network: train it \
-                     first, or give a file"
-                .into(),
-        });
-    } else {
-        let quantised = in_integers(&model, splits.train.as_ref(), config.seed)?;
-        reporter.note(&format!(
-            "{}: quantised to 8-bit integers for the board, on training images",
-            model.name
-        ));
-        LoadedModel {
-            analysis: channels::analyse_with(&quantised.graph, config.groups.analysis())?,
-            graph: quantised.graph,
-            ..model
-        }
-    };
-    let needs = BoardNeeds::of(&model.graph, &board.spec, &model.name)?;
-    reporter.note(&format!(
-        "{}: {}, most RAM for '{}'",
-        model.name,
-        needs.words(&board.limits),
-        needs.peak
-    ));
-    let own = MemoryLimits::of_profile(&board.spec);
-    if needs.load(&own) > 1.0 {
-        return Err(PipelineError::TooLargeForBoard {
-            needs: needs.words(&own),
-            model: model.name,
-        });
-    }
-    Ok(model)
 }
 
 /// Where training runs, in full precision.

@@ -28,13 +28,17 @@ impl Provenance {
     }
 
     /// Adds a latency over that of the original.
-    pub fn with_latency(self, measured: &MeasuredRatio) -> Self {
+    pub fn with_ratio(self, measured: &MeasuredRatio) -> Self {
         let ratio = measured.ratio;
         self.with(
             "latency_ratio",
             format!("{:.4} ({:.4} to {:.4})", ratio.value, ratio.low, ratio.high),
         )
-        .with("latency_ms", format!("{:.6}", measured.latency_ns / 1e6))
+    }
+
+    /// Adds a latency.
+    pub fn with_latency(self, measured: &MeasuredRatio) -> Self {
+        self.with("latency_ms", format!("{:.6}", measured.latency_ns / 1e6))
     }
 
     /// The file of a network with these entries, in place of those that it has.

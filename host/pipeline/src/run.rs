@@ -11,6 +11,7 @@ use report::events::EventWriter;
 use search::Judge;
 use serde::{Deserialize, Serialize};
 
+use crate::board::Board;
 use crate::config::{PrecisionChoice, RunConfig, StrategyKind};
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, REPORT_DATA, RESULT, RunFolder};
@@ -201,7 +202,8 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
     let events = EventWriter::create(&dir)
         .map_err(|e| PipelineError::io(&dir, "write TensorBoard events", e))?;
     let norms = start::norm_origin(&mut opening)?;
-    let mut prepared = Prepared::new(config, inputs, (exact, norms), opening.reporter)?;
+    let board = Board::of(session.profile(), &session.info(), &config.budget)?;
+    let mut prepared = Prepared::new(config, inputs, board, (exact, norms), opening.reporter)?;
     original::restore(&mut opening, &mut prepared)?;
     let original = prepared.deploy(&prepared.model.graph)?.bytes;
     // A network that is trained in this run is written after its training.
@@ -209,7 +211,18 @@ fn open(mut opening: Opening<'_>) -> Result<(Work<'_>, Prepared), PipelineError>
         opening.folder.write(ORIGINAL, &original)?;
     }
     let mut work = Work::new(opening, session, events, prepared.task.score_name());
-    work.session.set_reference(Model::new("original", original));
+    let reference = match &prepared.stand_in {
+        Some(stand_in) => {
+            work.reporter.note(&format!(
+                "the original does not fit the board: networks are measured beside {}",
+                stand_in.words()
+            ));
+            let deployed = prepared.deploy_widths(&stand_in.widths)?;
+            Model::new("reference", deployed.bytes)
+        }
+        None => Model::new("original", original),
+    };
+    work.session.set_reference(reference);
     work.report_devices()?;
     Ok((work, prepared))
 }

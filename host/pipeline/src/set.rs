@@ -5,7 +5,7 @@
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use report::{ReportData, Role, Row, Verdict};
+use report::{Evidence, ReportData, Role, Row, Verdict};
 use serde::{Deserialize, Serialize};
 
 use crate::config::{ConfigError, LatencyBudget, RunConfig, StorePlace};
@@ -260,8 +260,10 @@ fn inherit(records: &mut Records, first: &Path, folder: &Path) -> Result<(), Pip
 /// The original and the result of each budget.
 fn table(done: &[(SetMember, Option<ReportData>)]) -> ReportData {
     let mut rows: Vec<Row> = Vec::new();
+    let mut evidence = Evidence::default();
     for (member, data) in done {
         let Some(data) = data else { continue };
+        evidence.reference.clone_from(&data.evidence.reference);
         let of = |role: Role| data.rows.iter().find(move |row| row.role == role);
         if rows.is_empty() {
             rows.extend(of(Role::Original).cloned());
@@ -283,6 +285,7 @@ fn table(done: &[(SetMember, Option<ReportData>)]) -> ReportData {
         } else {
             Verdict::NotMet(missed.join(", "))
         },
+        evidence,
         ..ReportData::default()
     }
 }

@@ -8,15 +8,18 @@ use datasets::Subset;
 use latency::Model;
 use latency::stats::Interval;
 use measuring::{Effort, MeasuredRatio};
+use onnx_graph::Graph;
 use search::{CostKind, Limits, Reference, RewardMode};
 use serde::{Deserialize, Serialize};
 use torch_exec::{Device, ExecOptions};
 use train::Runtime;
 
+use crate::board::{Board, BoardNeeds};
 use crate::chance::Hits;
 use crate::config::{ConfigError, RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::external::user_score;
+use crate::for_board::StandIn;
 use crate::inputs::Inputs;
 use crate::pace::{PACE, Pace};
 use crate::prepare::{NormOrigin, Prepared};
@@ -28,9 +31,10 @@ use crate::work::{Opening, Threads, Work};
 pub(crate) struct Feasibility {
     pub limits: Limits,
     pub cost: CostKind,
-    /// The original's median latency, nanoseconds.
-    pub original_ns: Option<f64>,
-    /// Latency of the smallest network over the original's.
+    /// Median latency of the original, or of its stand-in, nanoseconds.
+    #[serde(rename = "original_ns")]
+    pub reference_ns: Option<f64>,
+    /// Latency of the smallest network over that.
     pub smallest_ratio: Option<Interval>,
     pub smallest_macs: f64,
 }
@@ -243,6 +247,28 @@ fn classifies(work: &mut Work<'_>, prepared: &Prepared) -> Result<(), PipelineEr
     Ok(())
 }
 
+/// Refuses a board's memory that not even the smallest network fits.
+///
+/// # Errors
+/// [`PipelineError::BudgetOutOfReach`].
+pub(crate) fn memory_within_reach(
+    config: &RunConfig,
+    board: Option<&Board>,
+    (smallest, model): (&Graph, &str),
+) -> Result<(), PipelineError> {
+    let Some(board) = board else {
+        return Ok(());
+    };
+    let needs = BoardNeeds::of(smallest, &board.spec, model)?;
+    if needs.load(&board.limits) <= 1.0 {
+        return Ok(());
+    }
+    Err(PipelineError::BudgetOutOfReach {
+        budget: config.budget.to_string(),
+        smallest: format!("takes {}", needs.words(&board.limits)),
+    })
+}
+
 /// The smallest network of a run.
 pub(crate) struct Smallest<'a> {
     /// Its MACs.
@@ -251,6 +277,21 @@ pub(crate) struct Smallest<'a> {
     pub full_macs: u64,
     /// Its latency.
     pub measured: &'a MeasuredRatio,
+    /// What it is measured beside where the original does not run.
+    pub stand_in: Option<&'a StandIn>,
+}
+
+impl Smallest<'_> {
+    /// Its cost in words.
+    fn words(&self) -> String {
+        let measured = self.measured;
+        let latency = match self.stand_in {
+            Some(_) => format!("{:.3} ms", measured.latency_ns / 1e6),
+            None => format!("{:.3}x of the original's latency", measured.ratio.value),
+        };
+        let macs = self.macs / self.full_macs as f64;
+        format!("takes {latency} and {macs:.3}x of its MACs")
+    }
 }
 
 /// The costs that have a budget and their limits, where the smallest network meets them.
@@ -277,10 +318,7 @@ pub(crate) fn within_reach(
     if hard && limits.load(smallest.macs as u64, Some(ratio)) > 1.0 {
         return Err(PipelineError::BudgetOutOfReach {
             budget: budget.to_string(),
-            smallest: format!(
-                "takes {ratio:.3}x of the original's latency and {:.3}x of its MACs",
-                smallest.macs / smallest.full_macs as f64
-            ),
+            smallest: smallest.words(),
         });
     }
     Ok((cost, limits))
@@ -297,14 +335,8 @@ pub(crate) fn feasibility(
     let smallest = prepared.space.smallest();
     let smallest_macs = prepared.table.macs(&smallest.0);
     let deployed = prepared.deploy_widths(&smallest.0)?;
-    if let (Some(board), Some(needs)) = (&prepared.board, prepared.board_needs(&deployed.graph)?)
-        && needs.load(&board.limits) > 1.0
-    {
-        return Err(PipelineError::BudgetOutOfReach {
-            budget: work.config.budget.to_string(),
-            smallest: format!("takes {}", needs.words(&board.limits)),
-        });
-    }
+    let network = (&deployed.graph, &prepared.model.name[..]);
+    memory_within_reach(work.config, prepared.board.as_ref(), network)?;
     let onnx = deployed.bytes;
     let measured = work
         .session
@@ -312,13 +344,22 @@ pub(crate) fn feasibility(
     work.report_devices()?;
     let measured = measured?;
     for note in &measured.notes {
-        work.reporter.warn(&format!("of the device: {note}"));
+        let note = format!("of the device: {note}");
+        // A board's are facts, such as the bytes that a network takes.
+        match prepared.board {
+            Some(_) => work.reporter.note(&note),
+            None => work.reporter.warn(&note),
+        }
     }
-    let original_ns = measured.reference_ns;
+    let reference_ns = measured.reference_ns;
     let ratio = measured.ratio;
     work.reporter.note(&format!(
-        "original: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
-        original_ns / 1e6,
+        "{}: {:.3} ms; smallest network ({}): {:.3}x, {:.1} M MACs",
+        prepared
+            .stand_in
+            .as_ref()
+            .map_or_else(|| "original".into(), StandIn::words),
+        reference_ns / 1e6,
         smallest,
         ratio.value,
         smallest_macs / 1e6
@@ -329,12 +370,13 @@ pub(crate) fn feasibility(
             macs: smallest_macs,
             full_macs: prepared.full_macs,
             measured: &measured,
+            stand_in: prepared.stand_in.as_ref(),
         },
     )?;
     let feasibility = Feasibility {
         limits,
         cost,
-        original_ns: Some(original_ns),
+        reference_ns: Some(reference_ns),
         smallest_ratio: Some(ratio),
         smallest_macs,
     };

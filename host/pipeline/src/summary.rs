@@ -20,6 +20,7 @@ use crate::data::data_doubts;
 use crate::error::PipelineError;
 use crate::evidence::{device_warnings, evidence, newest};
 use crate::folder::{CONFIG_FILE, REPORT_DATA, write_atomically};
+use crate::for_board::StandIn;
 use crate::news::DEVICE_NEWS;
 use crate::prepare::Prepared;
 use crate::records::{Key, Records};
@@ -91,6 +92,7 @@ pub(crate) fn report_data(
         .zip(&tested)
         .map(|(final_row, tested)| {
             let mut row = row(&stored, several, final_row);
+            row.does_not_fit = row.role == Role::Original && prepared.stand_in.is_some();
             for figure in row.latency.iter_mut().chain(&mut row.checks) {
                 figure.simulated = simulated;
             }
@@ -105,9 +107,18 @@ pub(crate) fn report_data(
             }
         })
         .collect();
-    let evidence = evidence(session, &stored, &work.records.all_of::<FinalRow>(EXPORT)?);
+    let exported = work.records.all_of::<FinalRow>(EXPORT)?;
+    let evidence = evidence(
+        session,
+        &stored,
+        &exported,
+        prepared.stand_in.as_ref().map(StandIn::words),
+    );
     let metric = prepared.metric(work.config);
     let mut warnings = warnings(&table, &metric, work.records.get(&TRAINED)?.is_some());
+    if prepared.stand_in.is_none() {
+        warnings.extend(slower(&table));
+    }
     warnings.extend(prepared.model.training_warning());
     warnings.extend(device_warnings(&evidence.devices));
     warnings.extend(work.records.get(&DEVICE_NEWS)?.unwrap_or_default());
@@ -137,6 +148,7 @@ pub(crate) fn report_data(
         verdict,
         budget: Budget {
             latency_ratio: searching.feasibility.limits.latency_ratio,
+            latency_ns: work.config.budget.latency_ns(),
             macs_ratio: work.config.budget.macs,
             ram_bytes: work.config.budget.ram.map(|bytes| bytes.0),
             flash_bytes: work.config.budget.flash.map(|bytes| bytes.0),
@@ -192,10 +204,18 @@ fn doubt(measured: Option<&MeasuredRatio>) -> Option<String> {
 }
 
 fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdict {
-    let figures = match row.ratio.as_ref().map(|of| of.ratio) {
-        Some(of) => format!(
+    let stand_in = searching.prepared.stand_in.as_ref();
+    let figures = match &row.ratio {
+        Some(MeasuredRatio { ratio: of, .. }) if stand_in.is_none() => format!(
             "latency {:.3}x of the original's (95 % interval {:.3} to {:.3})",
             of.value, of.low, of.high
+        ),
+        // There is none of the original, which does not fit.
+        Some(of) => format!(
+            "latency {:.3} ms (95 % interval {:.3} to {:.3})",
+            of.latency_ns / 1e6,
+            of.interval_ns.0 / 1e6,
+            of.interval_ns.1 / 1e6
         ),
         None => String::from("latency not measured"),
     };
@@ -211,8 +231,14 @@ fn verdict(work: &Work<'_>, searching: &Searching<'_>, row: &FinalRow) -> Verdic
     let memory = memory.map_or(String::new(), |(board, needs)| {
         format!(", {}", needs.words(&board.limits))
     });
-    let why =
-        format!("{figures}, {macs:.3}x of its MACs{precision}{memory}; asked for: {budget}{slow}");
+    let whose = if stand_in.is_some() {
+        "the original's"
+    } else {
+        "its"
+    };
+    let why = format!(
+        "{figures}, {macs:.3}x of {whose} MACs{precision}{memory}; asked for: {budget}{slow}"
+    );
     if is_within(row, searching.feasibility, board) {
         Verdict::Met(why)
     } else {
@@ -257,6 +283,7 @@ fn row(stored: &[Record], several: bool, row: &FinalRow) -> Row {
         search_accuracy: row.search_accuracy,
         latency,
         checks: row.checks.iter().map(figure).collect(),
+        does_not_fit: false,
         macs: Some(row.macs),
         parameters: Some(row.parameters),
         bytes: Some(row.bytes),
@@ -293,20 +320,18 @@ fn warnings(rows: &[Row], metric: &Metric, trained_here: bool) -> Vec<String> {
             metric.write(pruned)
         ));
     }
-    let slower = rows
-        .iter()
-        .filter(|row| row.role == Role::Pruned)
-        .filter_map(|row| row.latency.as_ref()?.ratio_low)
-        .any(|low| low > 1.0);
-    if slower {
-        out.push(
-            "The pruned network is slower than the original: graphprune explain shows why.".into(),
-        );
-    }
     if trained_here {
         out.push("The original was trained in this run.".into());
     }
     out
+}
+
+/// A warning about a result that is slower than the original.
+fn slower(rows: &[Row]) -> Option<String> {
+    let pruned = rows.iter().filter(|row| row.role == Role::Pruned);
+    let mut least = pruned.filter_map(|row| row.latency.as_ref()?.ratio_low);
+    let words = "The pruned network is slower than the original: graphprune explain shows why.";
+    least.any(|low| low > 1.0).then(|| words.to_owned())
 }
 
 /// Adds the time of this call to the run's clock.

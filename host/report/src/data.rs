@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::format;
 
+/// In place of a latency, of a network that the device has not the memory for.
+pub(crate) const DOES_NOT_FIT: &str = "does not fit";
+
 /// The content of a run's report. Every part may be missing.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -164,6 +167,9 @@ pub enum Verdict {
 pub struct Budget {
     /// Largest latency ratio.
     pub latency_ratio: Option<f64>,
+    /// Largest latency where the limit is a time, nanoseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub latency_ns: Option<f64>,
     /// Largest ratio of multiply-accumulates (MACs).
     pub macs_ratio: Option<f64>,
     /// Most RAM on a bare-metal board, bytes.
@@ -207,6 +213,9 @@ pub struct Row {
     pub search_accuracy: Option<f64>,
     /// Latency measured on the device.
     pub latency: Option<LatencyFigure>,
+    /// Whether the device has not the memory for it.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub does_not_fit: bool,
     /// Latencies of the same file on other devices of the profile.
     pub checks: Vec<LatencyFigure>,
     /// Multiply-accumulates per image.
@@ -408,6 +417,16 @@ impl ReportData {
             own || row.checks.iter().any(|of| of.simulated)
         };
         self.rows.iter().any(figures)
+    }
+
+    /// The network that latencies are ratios of, where it is not the original: that one does not
+    /// fit the device.
+    pub(crate) fn stand_in(&self) -> Option<&str> {
+        let original = self.row(Role::Original)?;
+        let name = self.evidence.reference.as_deref();
+        original
+            .does_not_fit
+            .then(|| name.unwrap_or("another network"))
     }
 
     /// The first row of a role.

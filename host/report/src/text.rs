@@ -2,7 +2,7 @@
 
 use std::fmt::Write;
 
-use crate::data::{LatencyFigure, Metric, ReportData, Row, Verdict};
+use crate::data::{DOES_NOT_FIT, LatencyFigure, Metric, ReportData, Row, Verdict};
 use crate::format::{self, single_line};
 use crate::table::{Style, lines};
 
@@ -78,6 +78,14 @@ pub fn text_table(data: &ReportData) -> String {
         // Writing to a string does not fail.
         let _ = writeln!(out, "{}", single_line(&line));
     }
+    if let Some(reference) = data.stand_in() {
+        // Writing to a string does not fail.
+        let _ = writeln!(
+            out,
+            "Ratios are to {}: the original does not fit the device.",
+            single_line(reference)
+        );
+    }
     // Writing to a string does not fail.
     let _ = match &data.verdict {
         Verdict::Unfinished => writeln!(out, "The run is not finished."),
@@ -110,6 +118,7 @@ fn tested(data: &ReportData) -> Option<String> {
 
 fn network(row: &Row, metric: &Metric) -> [String; 7] {
     let (latency, ratio) = match &row.latency {
+        None if row.does_not_fit => (DOES_NOT_FIT.to_owned(), none()),
         None => (none(), none()),
         Some(latency) => measured(latency),
     };

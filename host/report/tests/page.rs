@@ -125,6 +125,32 @@ fn an_empty_report_lists_what_was_not_run() {
 }
 
 #[test]
+fn an_original_that_does_not_fit_has_no_latency_and_ratios_are_to_its_stand_in() {
+    let mut data = run();
+    data.rows[0].latency = None;
+    data.rows[0].does_not_fit = true;
+    data.budget.latency_ns = Some(8e6);
+    let stand_in = "the original at 0.75 of its widths";
+    data.evidence.reference = Some(stand_in.into());
+    let html = render(&data);
+    markup::check(&html);
+    for text in [
+        "<td>does not fit</td>",
+        "latency \u{2264} 8 ms",
+        "ratios are relative to the original at 0.75 of its widths, measured",
+        "measured latency, relative to the original at 0.75 of its widths",
+        "MACs, relative to the original<",
+    ] {
+        assert!(html.contains(text), "'{text}' is missing");
+    }
+    assert!(!html.contains("Latency, relative to the original"));
+    let text = text_table(&data);
+    assert!(text.contains("does not fit"), "{text}");
+    let line = format!("Ratios are to {stand_in}: the original does not fit the device.\n");
+    assert!(text.contains(&line), "{text}");
+}
+
+#[test]
 fn missing_and_absurd_values_do_not_break_the_page() {
     let mut data = run();
     for (index, row) in data.rows.iter_mut().enumerate() {

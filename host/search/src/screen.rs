@@ -69,6 +69,8 @@ pub enum Screening {
     Audit,
     /// Not measured.
     Predicted,
+    /// Not measured: the device has not the memory for it.
+    DoesNotFit,
 }
 
 impl Screening {
@@ -79,7 +81,7 @@ impl Screening {
 
     /// Whether the candidate is measured.
     pub fn measures(self) -> bool {
-        self != Self::Predicted
+        !matches!(self, Self::Predicted | Self::DoesNotFit)
     }
 }
 

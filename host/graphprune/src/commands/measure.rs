@@ -43,6 +43,11 @@ pub struct Args {
     /// exit code 3. For a single model, only a time can be the limit
     #[arg(long, value_name = "LATENCY", allow_hyphen_values = true)]
     at_most: Option<LatencyBudget>,
+    /// Measure a bare-metal board as MLPerf Tiny does: a sample is the mean of the runs in a window
+    /// of at least so long (10s), and the figure the median of six windows in one process, whatever
+    /// the effort
+    #[arg(long, value_name = "TIME", value_parser = window)]
+    window: Option<u64>,
     #[command(flatten)]
     sizes: InputSizes,
     /// Data set that calibrates networks in floats for a bare-metal board: cifar10:DIR, mnist:DIR,
@@ -68,7 +73,16 @@ impl Args {
             files: &self.models,
             input_sizes: &self.sizes.input_sizes,
             effort: self.effort,
+            window_ns: self.window,
         }
+    }
+}
+
+/// The length of a window, ns.
+fn window(text: &str) -> Result<u64, String> {
+    match text.parse() {
+        Ok(LatencyBudget::Nanoseconds(ns)) if ns >= 1.0 => Ok(ns as u64),
+        _ => Err(format!("`{text}` is no time; write one as 10s")),
     }
 }
 

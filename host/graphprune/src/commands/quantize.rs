@@ -18,11 +18,12 @@ use crate::stop;
 
 /// Quantise a trained network to 8-bit integers, as far as that makes it faster on the device:
 /// forms are measured next to the network in floats, and the fastest that computes nearly the same
-/// is written.
+/// is written. For a bare-metal board, which computes in integers only, nothing is measured.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Examples:\n  \
     graphprune quantize model.onnx --data folder:photos --device local\n  \
-    graphprune quantize model.onnx --data folder:photos --out small.int8.onnx --json\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written.")]
+    graphprune quantize model.onnx --data folder:photos --out small.int8.onnx --json\n  \
+    graphprune quantize model.onnx --data folder:photos --device f4\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written.")]
 pub struct Args {
     /// ONNX file in floats
     model: PathBuf,
@@ -120,6 +121,9 @@ fn int8_name(model: &Path) -> PathBuf {
 }
 
 fn print(quantized: &Quantized) {
+    if let Some(needs) = &quantized.board {
+        return print_for_board(quantized, needs);
+    }
     say!("latency over that in floats:");
     for (index, candidate) in quantized.candidates.iter().enumerate() {
         row(candidate, quantized.chosen == Some(index));
@@ -134,12 +138,7 @@ fn print(quantized: &Quantized) {
                 "\n{value:.3}x of the latency in floats ({low:.3} to {high:.3}) on {}",
                 quantized.device
             );
-            say!(
-                "{:.2} % of {images} test images right, {original:.2} % in floats; {} of {} bytes",
-                quantized.accuracy.unwrap_or_default() * 100.0,
-                quantized.bytes.unwrap_or_default(),
-                quantized.original_bytes
-            );
+            say!("{}", accuracy(quantized));
             say!("written: {}", file.display());
         }
         _ => say!(
@@ -147,6 +146,31 @@ fn print(quantized: &Quantized) {
             quantized.device
         ),
     }
+}
+
+/// A board has no latency in floats to compare with.
+fn print_for_board(quantized: &Quantized, needs: &str) {
+    say!("for {}, which computes in integers only:", quantized.device);
+    for candidate in &quantized.candidates {
+        row(candidate, quantized.chosen.is_some());
+    }
+    say!("\n{needs}");
+    if let Some(file) = &quantized.file {
+        say!("{}", accuracy(quantized));
+        say!("written: {}", file.display());
+    }
+}
+
+/// Accuracy and size, beside those in floats.
+fn accuracy(quantized: &Quantized) -> String {
+    format!(
+        "{:.2} % of {} test images right, {:.2} % in floats; {} of {} bytes",
+        quantized.accuracy.unwrap_or_default() * 100.0,
+        quantized.test_images,
+        quantized.original_accuracy * 100.0,
+        quantized.bytes.unwrap_or_default(),
+        quantized.original_bytes
+    )
 }
 
 fn row(candidate: &QuantizeCandidate, is_chosen: bool) {

@@ -52,6 +52,14 @@ const CHECKS: &[Check] = &[
             "limits.time_ns ({limit}) must be longer than sampling.warmup_ns, sustained_ns and max_duration_ns together ({need})"
         ))
     }),
+    ("window", |profile| {
+        match profile.board {
+        None if profile.sampling.window_ns > 0 => Err(
+            "sampling.window_ns is of bare-metal boards: other devices run blocks, sampling.block_ns".into(),
+        ),
+        _ => Ok(()),
+    }
+    }),
     ("board", |profile| {
         let Some(board) = &profile.board else {
             return match profile.transport {

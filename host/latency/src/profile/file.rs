@@ -118,6 +118,7 @@ table!(SamplingTable for Sampling {
     ci_accept_rel: f64,
     drift_accept_rel: f64,
     sustained_ns: u64,
+    window_ns: u64,
 });
 
 table!(LimitsTable for Limits {
@@ -221,7 +222,7 @@ mod tests {
             transport = "ssh"
             address = "pi@board"
             agent = { triple = "aarch64-unknown-linux-gnu", folder = "/opt" }
-            sampling = { threads = 4, cores = [2, 3], ci_target_rel = 0.01, sustained_ns = 5 }
+            sampling = { threads = 4, cores = [2, 3], ci_target_rel = 0.01, sustained_ns = 5, window_ns = 6 }
             limits = { time_ns = 7 }
             conditions = { max_millicelsius = 70000, cool_down_ns = 8, governor = "performance" }
             [runtime]
@@ -237,6 +238,7 @@ mod tests {
                 cores: vec![2, 3],
                 ci_target_rel: 0.01,
                 sustained_ns: 5,
+                window_ns: 6,
                 ..Sampling::default()
             }
         );

@@ -41,7 +41,7 @@ impl Key {
             device: device.id(),
             runtime: device.runtime_version.clone(),
             setup: format!(
-                "threads={} spinning={} batch={} cores={}{}{}",
+                "threads={} spinning={} batch={} cores={}{}{}{}",
                 sampling.threads,
                 sampling.spinning,
                 sampling.batch,
@@ -53,6 +53,10 @@ impl Key {
                 match sampling.sustained_ns {
                     0 => String::new(),
                     ns => format!(" sustained={ns}"),
+                },
+                match sampling.window_ns {
+                    0 => String::new(),
+                    ns => format!(" window={ns}"),
                 },
                 options(runtime),
             ),

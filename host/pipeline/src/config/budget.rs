@@ -169,16 +169,23 @@ impl BudgetConfig {
             .filter_map(move |(what, limit)| Some(format!("{before}{} of {what}", limit?)))
     }
 
+    /// The limit on latency where it is a time, ns.
+    pub(crate) fn latency_ns(&self) -> Option<f64> {
+        match self.latency {
+            Some(LatencyBudget::Nanoseconds(ns)) => Some(ns),
+            _ => None,
+        }
+    }
+
     /// The budget of the search.
     pub(crate) fn of_search(&self) -> Budget {
-        let (latency_ratio, latency_ns) = match self.latency {
-            Some(LatencyBudget::Ratio(ratio)) => (Some(ratio), None),
-            Some(LatencyBudget::Nanoseconds(ns)) => (None, Some(ns)),
-            None => (None, None),
+        let latency_ratio = match self.latency {
+            Some(LatencyBudget::Ratio(ratio)) => Some(ratio),
+            _ => None,
         };
         Budget {
             latency_ratio,
-            latency_ns,
+            latency_ns: self.latency_ns(),
             macs_ratio: self.macs,
         }
     }

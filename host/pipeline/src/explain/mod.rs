@@ -43,6 +43,9 @@ pub fn explain(
     let pair = subject.pair()?;
     let mut devices = subject.device.resolve()?;
     devices.truncate(1);
+    if let Some(device) = devices.first() {
+        subject.refuse_floats(&device.profile)?;
+    }
     // Only predictions use the store.
     let store = if request.predict { user_store()? } else { None };
     let mut session = Session::start(devices, store.as_deref(), SessionConfig::default())?;

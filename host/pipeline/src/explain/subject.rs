@@ -4,12 +4,13 @@ use std::fs;
 use std::path::Path;
 
 use channels::AnalysisOptions;
-use latency::Model;
+use latency::{Model, Profile};
 use onnx_graph::Graph;
 use onnx_graph::cost::costs;
 
 use super::pair::Pair;
 use super::request::{ExplainRequest, ExplainSubject};
+use crate::board::refuse_floats;
 use crate::config::{DeviceSpec, RunConfig};
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, ORIGINAL, RECORDS_FILE};
@@ -80,6 +81,13 @@ impl Subject {
             device: request.device.clone().unwrap_or(device),
             groups,
         })
+    }
+
+    /// Refuses networks in floats for a board.
+    pub fn refuse_floats(&self, profile: &Profile) -> Result<(), PipelineError> {
+        let models = [&self.original, &self.pruned];
+        let mut networks = models.into_iter().zip(&self.graphs);
+        networks.try_for_each(|(model, graph)| refuse_floats(profile, model.name(), graph))
     }
 
     /// The networks with the widths between them.

@@ -1,12 +1,13 @@
 //! The network of a prediction.
 
 use channels::{Analysis, PrunePlan, importance_order};
-use latency::Model;
+use latency::{Model, Profile};
 use latency_model::CostTable;
 use onnx_graph::{Deployed, Graph, deploy};
 use search::{Space, WidthGrid};
 
 use super::request::PredictRequest;
+use crate::board::refuse_floats;
 use crate::config::ModelSource;
 use crate::error::PipelineError;
 use crate::inputs::width_space;
@@ -50,6 +51,11 @@ impl Subject {
             graph,
             analysis,
         })
+    }
+
+    /// Refuses a network in floats for a board.
+    pub fn refuse_floats(&self, profile: &Profile) -> Result<(), PipelineError> {
+        refuse_floats(profile, &self.name, &self.graph)
     }
 
     /// The widths of a request.

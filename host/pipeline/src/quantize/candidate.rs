@@ -10,6 +10,9 @@ use train::Calibration;
 
 use crate::error::PipelineError;
 
+/// Images per batch of calibration and comparison.
+pub(super) const BATCH: usize = 100;
+
 /// The network in floats, and what is known of it.
 pub(crate) struct Subject {
     pub name: String,

@@ -2,6 +2,7 @@
 //! in floats, and the fastest one that computes nearly the same is kept.
 
 mod candidate;
+mod on_board;
 mod request;
 mod trial;
 
@@ -21,15 +22,13 @@ use crate::on_device::Feed;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
 
+use candidate::BATCH;
 pub(crate) use candidate::{Built, Form, Subject};
 pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
 pub(crate) use trial::Trial;
 
-/// Images per batch of calibration and comparison.
-const BATCH: usize = 100;
-
 /// Quantises a network and writes it to [`QuantizeRequest::out`], if integers are faster on the
-/// device and the gate holds.
+/// device and the gate holds; for a bare-metal board, which runs nothing else, if the gate holds.
 ///
 /// # Errors
 /// When the network cannot be read or classified with, the data cannot be read, the device cannot
@@ -52,8 +51,18 @@ pub fn quantize(
         request.ranges,
         request.images.min(splits.train.len())
     ));
+    let float = deploy(&subject.graph, subject.batch);
+    let float = float.map_err(|source| PipelineError::Model {
+        model: model.name.clone(),
+        source,
+    })?;
+    let devices = request.device.resolve()?;
+    if let Some(of) = devices.first().filter(|of| of.profile.board.is_some()) {
+        let (bytes, of) = (float.bytes.len(), &of.profile);
+        return on_board::for_board(request, of, &model, (&subject, &splits), bytes);
+    }
     let mut session = Session::start(
-        request.device.resolve()?,
+        devices,
         user_store()?.as_deref(),
         SessionConfig {
             final_effort: request.effort.times(),
@@ -61,11 +70,6 @@ pub fn quantize(
         },
     )?;
     reporter.note(&format!("device: {}", session.describe()));
-    let float = deploy(&subject.graph, subject.batch);
-    let float = float.map_err(|source| PipelineError::Model {
-        model: model.name.clone(),
-        source,
-    })?;
     session.set_reference(Model::new(&*model.name, &float.bytes[..]));
     let mut trial = Trial {
         subject: &subject,
@@ -101,6 +105,7 @@ pub fn quantize(
         test_images: original.total,
         original_bytes: float.bytes.len(),
         bytes: None,
+        board: None,
     };
     if let Some((index, built)) = chosen {
         answer.accuracy = Some(evaluate(&built.graph, test, BATCH, runtime)?.share());

@@ -7,6 +7,7 @@ use measuring::SamplingEffort;
 use serde::Serialize;
 use torch_exec::RangeMethod;
 
+use crate::closeness::Closeness;
 use crate::config::{DeviceSpec, ModelSpec};
 use crate::data::ClassifierData;
 
@@ -30,7 +31,7 @@ pub struct QuantizeRequest {
     pub gate: Gate,
     /// Parts of the network that are tried in floats.
     pub regions: usize,
-    /// How much each measurement samples.
+    /// How much each measurement samples. A board is not measured: it cannot run floats.
     pub effort: SamplingEffort,
     /// Seed of the draw of images.
     pub seed: u64,
@@ -54,6 +55,25 @@ impl Default for Gate {
             agreement: 0.97,
             sqnr_db: 20.0,
         }
+    }
+}
+
+impl Gate {
+    /// Why a form with this closeness to floats on so many images may not be used.
+    pub(super) fn refused(&self, of_floats: Closeness, images: usize) -> Option<String> {
+        if of_floats.agreement < self.agreement {
+            return Some(format!(
+                "it has another class than floats for {:.1} % of {images} images, {:.1} % are allowed",
+                (1.0 - of_floats.agreement) * 100.0,
+                (1.0 - self.agreement) * 100.0
+            ));
+        }
+        (of_floats.sqnr_db < self.sqnr_db).then(|| {
+            format!(
+                "its outputs are {:.1} dB above their error, {:.1} dB are needed",
+                of_floats.sqnr_db, self.sqnr_db
+            )
+        })
     }
 }
 
@@ -102,4 +122,7 @@ pub struct Quantized {
     pub original_bytes: usize,
     /// Bytes of the answer.
     pub bytes: Option<usize>,
+    /// What it needs of a bare-metal board, in words; `None` for another device.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<String>,
 }

@@ -201,19 +201,9 @@ impl Trial<'_> {
         (of_floats, of_host): (Closeness, Closeness),
         images: usize,
     ) -> Option<String> {
-        let gate = self.gate;
-        if of_floats.agreement < gate.agreement {
-            return Some(format!(
-                "it has another class than floats for {:.1} % of {images} images, {:.1} % are allowed",
-                (1.0 - of_floats.agreement) * 100.0,
-                (1.0 - gate.agreement) * 100.0
-            ));
-        }
-        if of_floats.sqnr_db < gate.sqnr_db {
-            return Some(format!(
-                "its outputs are {:.1} dB above their error, {:.1} dB are needed",
-                of_floats.sqnr_db, gate.sqnr_db
-            ));
+        let refused = self.gate.refused(of_floats, images);
+        if refused.is_some() {
+            return refused;
         }
         (of_host.sqnr_db < HOST_SQNR_DB).then(|| {
             format!(

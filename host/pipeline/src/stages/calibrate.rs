@@ -100,6 +100,10 @@ pub(crate) fn run(
     Ok(calibration)
 }
 
+/// As many configurations as are drawn for each that is looked for, where a board's memory refuses
+/// some.
+const DRAWS: usize = 20;
+
 /// Configurations near the budget, where the search will be.
 struct NearBudget<'a> {
     prepared: &'a Prepared,
@@ -114,10 +118,12 @@ struct NearBudget<'a> {
 impl Networks for NearBudget<'_> {
     type Error = PipelineError;
 
-    /// Of twice as many, those nearer to the budget.
+    /// Of twice as many that fit a board's memory, those nearer to the budget.
     fn draw(&mut self, predictor: &Predictor<'_>, count: usize) -> Vec<Vec<usize>> {
-        let mut drawn: Vec<(f64, Vec<usize>)> = (0..2 * count)
+        let mut drawn: Vec<(f64, Vec<usize>)> = (0..DRAWS * count)
             .map(|_| self.prepared.space.spread(&mut self.rng).0)
+            .filter(|widths| self.load.fits_memory(widths))
+            .take(2 * count)
             .map(|widths| ((self.load.of(predictor, &widths) - 1.0).abs(), widths))
             .collect();
         drawn.sort_by(|a, b| a.0.total_cmp(&b.0));

@@ -96,6 +96,8 @@ pub(crate) struct Evaluated {
     deployed: Deployed,
     /// Its memory on a board as a share of what it may take; `None` where there is no board.
     memory: Option<f64>,
+    /// What it needs of a board that it does not fit, in words.
+    too_large: Option<String>,
     predicted_ratio: f64,
     predicted: Option<Interval>,
     evaluating: Duration,
@@ -115,13 +117,19 @@ impl Asked {
         let clock = Instant::now();
         let prepared = searching.prepared;
         let deployed = prepared.deploy_widths(widths)?;
-        let memory = match &prepared.board {
-            Some(_) => Some(prepared.memory_load(&deployed.graph)?),
-            None => None,
-        };
+        let needs = prepared.board_needs(&deployed.graph)?;
+        let on_board = prepared.board.as_ref().zip(needs);
+        let memory = on_board.as_ref().map(|(of, needs)| needs.load(&of.limits));
+        // A soft budget can be exceeded, a board's memory cannot.
+        let too_large = on_board.and_then(|(board, needs)| {
+            let hard = searching.judge.enforces_budget();
+            let limits = if hard { &board.limits } else { &board.own };
+            (needs.load(limits) > 1.0).then(|| needs.words(limits))
+        });
         Ok(Evaluated {
             accuracy,
             memory,
+            too_large,
             deployed,
             predicted_ratio: costs.predictor.ratio(widths),
             predicted: costs.predictor.interval(widths),
@@ -139,11 +147,19 @@ pub(crate) struct Screened {
 }
 
 impl Evaluated {
-    /// A candidate that is measured whatever its prediction.
+    /// A candidate that is measured whatever its prediction, if it fits.
     pub fn unscreened(self) -> Screened {
+        self.screened(Screening::MayWin)
+    }
+
+    fn screened(self, screening: Screening) -> Screened {
+        let screening = match self.too_large {
+            Some(_) => Screening::DoesNotFit,
+            None => screening,
+        };
         Screened {
             evaluated: self,
-            screening: Screening::MayWin,
+            screening,
         }
     }
 }
@@ -181,10 +197,7 @@ pub(crate) fn screen_all(
         let config = &work.config.knowledge.screen;
         let screening = screen(config, &searching.judge, &prospect, best, passed_over)?;
         passed_over += u64::from(screening.is_passed_over());
-        screened.push(Screened {
-            evaluated: candidate,
-            screening,
-        });
+        screened.push(candidate.screened(screening));
     }
     Ok(screened)
 }
@@ -215,6 +228,15 @@ pub(crate) fn measure_all(
     let mut models = Vec::new();
     let mut measured = Vec::new();
     for mut screened in candidates {
+        let Evaluated {
+            too_large, asked, ..
+        } = &screened.evaluated;
+        if let Some(needs) = too_large {
+            work.reporter.note(&format!(
+                "{} does not fit and is not measured: it takes {needs}",
+                asked.config
+            ));
+        }
         if asks(&screened) {
             let name = format!("{} {}", kind.name(), screened.evaluated.asked.config);
             let bytes = std::mem::take(&mut screened.evaluated.deployed.bytes);
@@ -328,5 +350,43 @@ impl Measured {
             record.feasible = outcome.feasible && outcome.measured;
         }
         Ok(Judged { record, outcome })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_candidate_that_does_not_fit_is_not_measured_whatever_it_promises() {
+        let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+        let evaluated = |too_large: Option<&str>| Evaluated {
+            asked: Asked {
+                config: Widths(vec![8]),
+                took: Duration::ZERO,
+            },
+            accuracy: Score {
+                value: 1.0,
+                total: 1,
+                loss: 0.0,
+                divergence: None,
+                figures: Vec::new(),
+            },
+            deployed: onnx_graph::deploy(&graph, None).unwrap(),
+            memory: Some(1.2),
+            too_large: too_large.map(str::to_owned),
+            predicted_ratio: 0.5,
+            predicted: None,
+            evaluating: Duration::ZERO,
+            exporting: Duration::ZERO,
+        };
+        let large = evaluated(Some("9 kB of 8 kB of RAM")).unscreened();
+        assert_eq!(large.screening, Screening::DoesNotFit);
+        assert!(!large.screening.measures() && !large.screening.is_passed_over());
+        let large = evaluated(Some("9 kB of 8 kB of RAM")).screened(Screening::Audit);
+        assert_eq!(large.screening, Screening::DoesNotFit);
+        // A soft budget is exceeded, the board is not.
+        let over = evaluated(None).screened(Screening::Unsure);
+        assert_eq!(over.screening, Screening::Unsure);
     }
 }

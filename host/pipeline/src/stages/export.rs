@@ -5,12 +5,12 @@ use std::fmt;
 use std::fs;
 
 use latency::Model;
-use measuring::{FinalRatio, MeasuredRatio, Session};
+use measuring::{MeasuredRatio, Session};
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{Figure, score};
 
-use crate::board::BoardNeeds;
+use crate::board::{BoardNeeds, outputs_of_reference};
 use crate::closeness::{HOST_SQNR_DB, closeness};
 use crate::config::TaskKind;
 use crate::error::PipelineError;
@@ -140,17 +140,27 @@ pub(crate) fn run(
         None => graph,
     };
     let integers = prepared.has_integers(widths);
-    let difference = verify(&mut work.session, prepared, (computed, integers), &model)?;
-    if prepared.board.is_some() {
-        let words = "its outputs on the board are those of the reference on the host, bit for bit";
-        work.reporter.note(&format!("{}: {words}", model.name()));
-    }
-    let measured = work.session.final_ratio(model);
-    work.report_devices()?;
-    let FinalRatio { ratio, checks } = measured?;
-    // Slower beyond noise.
-    let refused =
-        role == NetworkRole::Pruned && ratio.ratio.low > 1.0 && !work.config.result.allow_slower;
+    // An original that the board has no memory for has neither outputs nor a latency there.
+    let on_device = if prepared.can_run(&deployed.graph)? {
+        let difference = verify(&mut work.session, prepared, (computed, integers), &model)?;
+        if prepared.board.is_some() {
+            let words =
+                "its outputs on the board are those of the reference on the host, bit for bit";
+            work.reporter.note(&format!("{}: {words}", model.name()));
+        }
+        let measured = work.session.final_ratio(model);
+        work.report_devices()?;
+        Some((difference, measured?))
+    } else {
+        None
+    };
+    let (difference, measured) = on_device.unzip();
+    let (ratio, checks) = measured.map_or((None, Vec::new()), |of| (Some(of.ratio), of.checks));
+    // Slower than the original beyond noise.
+    let slower = |of: &MeasuredRatio| prepared.stand_in.is_none() && of.ratio.low > 1.0;
+    let refused = role == NetworkRole::Pruned
+        && ratio.as_ref().is_some_and(slower)
+        && !work.config.result.allow_slower;
     let file = if refused { REFUSED.into() } else { role.file() };
     let (test, batch) = (prepared.splits.test.as_ref(), prepared.fits.evaluation);
     let tested = score(prepared.subject(computed), test, batch, prepared.exact)?;
@@ -162,12 +172,18 @@ pub(crate) fn run(
     if role != NetworkRole::Original {
         let metric = prepared.metric(work.config).name;
         let on_test = format!("{metric} {value:.4}, {} samples", tested.total);
-        let stamped = Provenance::new(&given.name, &given.sha256)
+        let mut provenance = Provenance::new(&given.name, &given.sha256)
             .with("input", prepared.splits.test.input().to_string())
             .with("device", work.session.describe())
             .with("budget", work.config.budget.words())
-            .with("test", on_test)
-            .with_latency(&ratio)
+            .with("test", on_test);
+        if let Some(ratio) = &ratio {
+            provenance = match prepared.stand_in {
+                None => provenance.with_ratio(ratio).with_latency(ratio),
+                Some(_) => provenance.with_latency(ratio),
+            };
+        }
+        let stamped = provenance
             .with("macs", deployed.costs.macs.to_string())
             .with("parameters", deployed.costs.parameters.to_string())
             .with("strategy", work.config.strategy().name())
@@ -189,9 +205,9 @@ pub(crate) fn run(
         macs: deployed.costs.macs,
         parameters: deployed.costs.parameters,
         bytes: onnx.len() as u64,
-        ratio: Some(ratio),
+        ratio,
         checks,
-        difference: Some(difference),
+        difference,
         board: prepared.board_needs(&deployed.graph)?,
         file,
         figures: tested.figures,
@@ -255,7 +271,11 @@ fn verify(
         let sizes: Vec<usize> = expected.iter().map(|of| of.len() / count.max(1)).collect();
         let inputs = (&prepared.model.inputs[..], batch);
         let outputs = all_outputs_on_device(session, model, inputs, &rows, &sizes)?;
-        return equivalent(model, &outputs, &expected);
+        if prepared.board.is_some() {
+            // A board has one input and one output.
+            check_bits((model, graph), &rows, &outputs.concat())?;
+        }
+        return equivalent(model, integers, &outputs, &expected);
     }
     let (images, expected) = train::reference_outputs(graph, data, &indices, prepared.exact)?;
     let feed = Feed {
@@ -266,20 +286,7 @@ fn verify(
     if prepared.board.is_some() {
         check_bits((model, graph), &images, &outputs)?;
     }
-    let (error, tolerance) = if integers {
-        let db = closeness(&outputs, &expected, prepared.model.classes).sqnr_db;
-        (noise_share(db), noise_share(HOST_SQNR_DB))
-    } else {
-        (relative_difference(&outputs, &expected), TOLERANCE)
-    };
-    if error > tolerance {
-        return Err(PipelineError::NotEquivalent {
-            model: model.name().into(),
-            error,
-            tolerance,
-        });
-    }
-    Ok(error)
+    equivalent(model, integers, &[outputs], &[expected])
 }
 
 /// Compares a board's outputs with those of the reference on the host, which have to be the same.
@@ -288,18 +295,7 @@ fn check_bits(
     images: &[f32],
     outputs: &[f32],
 ) -> Result<(), PipelineError> {
-    let of_board = |source| PipelineError::Board {
-        model: model.name().into(),
-        source,
-    };
-    let lowered = board_plan::lower(graph).map_err(of_board)?;
-    let mut reference = lowered.reference().map_err(|e| of_board(e.into()))?;
-    let size = lowered.input.dims.iter().product::<usize>().max(1);
-    let mut expected = Vec::new();
-    for image in images.chunks_exact(size) {
-        let bytes = reference.run(image).map_err(of_board)?;
-        expected.extend(lowered.result(&bytes).unwrap_or_default());
-    }
+    let expected = outputs_of_reference((model, graph), images)?;
     let bits = |values: &[f32]| values.iter().map(|v| v.to_bits()).collect::<Vec<u32>>();
     if bits(outputs) == bits(&expected) {
         return Ok(());
@@ -312,20 +308,32 @@ fn check_bits(
     })
 }
 
-/// The largest difference of an output; refuses one beyond the tolerance.
+/// The largest difference of an output; refuses one beyond the tolerance. Values in integers that
+/// fall between two are rounded either way.
 fn equivalent(
     model: &Model,
+    integers: bool,
     outputs: &[Vec<f32>],
     expected: &[Vec<f32>],
 ) -> Result<f64, PipelineError> {
+    let difference = |own: &[f32], of: &[f32]| match integers {
+        // The closeness of values does not depend on how many belong to an image.
+        true => noise_share(closeness(own, of, 1).sqnr_db),
+        false => relative_difference(own, of),
+    };
+    let tolerance = match integers {
+        true => noise_share(HOST_SQNR_DB),
+        false => TOLERANCE,
+    };
     let pairs = outputs.iter().zip(expected);
-    let differences = pairs.map(|(own, of)| relative_difference(own, of));
-    let error = differences.fold(0.0, f64::max);
-    if error > TOLERANCE {
+    let error = pairs
+        .map(|(own, of)| difference(own, of))
+        .fold(0.0, f64::max);
+    if error > tolerance {
         return Err(PipelineError::NotEquivalent {
             model: model.name().into(),
             error,
-            tolerance: TOLERANCE,
+            tolerance,
         });
     }
     Ok(error)
@@ -365,7 +373,7 @@ mod tests {
     use latency::Model;
     use onnx_graph::quantize::{Quantize, quantize};
 
-    use super::{NetworkRole, check_bits, relative_difference};
+    use super::{NetworkRole, check_bits, equivalent, relative_difference};
 
     #[test]
     fn outputs_of_a_board_are_the_references_bit_for_bit_or_none() {
@@ -390,6 +398,24 @@ mod tests {
         outputs[3] += 1e-3;
         let error = check_bits((&model, &graph), &images, &outputs).unwrap_err();
         assert!(error.to_string().starts_with("1 of 20 outputs"), "{error}");
+    }
+
+    #[test]
+    fn integers_may_be_rounded_either_way_and_floats_may_not() {
+        let model = Model::new("net", Vec::new());
+        let expected = [vec![1.0, -2.0, 3.0, 0.5], vec![4.0]];
+        let check = |integers, by: f32, passes| {
+            let mut outputs = expected.clone();
+            outputs[0][2] += by;
+            let result = equivalent(&model, integers, &outputs, &expected);
+            assert_eq!(result.is_ok(), passes, "{integers} {by}: {result:?}");
+        };
+        check(true, 0.0, true);
+        check(true, 0.05, true);
+        check(true, 1.0, false);
+        check(true, f32::NAN, false);
+        check(false, 1e-4, true);
+        check(false, 0.05, false);
     }
 
     #[test]

@@ -153,6 +153,15 @@ fn measure(
         _ => widths.clone(),
     });
     let plan = ProbePlan::new(&prepared.table, &probed.collect::<Vec<_>>());
+    let plan = match &prepared.stand_in {
+        // One layer can be too large by itself. A kernel that cannot be built fails below.
+        Some(_) => plan.retain(|point| {
+            let network = point.network().map_err(drop);
+            let runs = network.and_then(|of| prepared.can_run(&of).map_err(drop));
+            runs.unwrap_or(true)
+        }),
+        None => plan,
+    };
     let count = plan.points().len() as u64;
     let clock = Instant::now();
     let config = &work.config.knowledge;

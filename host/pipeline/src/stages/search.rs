@@ -4,7 +4,7 @@
 use std::sync::Arc;
 use std::time::Instant;
 
-use search::{RewardMode, SearchError};
+use search::{RewardMode, Screening, SearchError};
 use train::Evaluator;
 
 use crate::config::{Score, StrategyKind};
@@ -137,9 +137,21 @@ pub(crate) fn run(
     let tried = work.records.episodes(kind);
     let count = tried.len();
     let measured = tried.iter().filter(|e| e.screening.measures()).count();
-    if measured < count {
+    let large = |e: &&EpisodeRecord| e.screening == Screening::DoesNotFit;
+    let large = tried.iter().filter(large).count();
+    let others = [
+        (large, "do not fit the board"),
+        (
+            count - measured - large,
+            "cannot win by their predicted latency and their accuracy",
+        ),
+    ];
+    let others = others.into_iter().filter(|&(count, _)| count > 0);
+    let others: Vec<String> = others.map(|(n, why)| format!("{n} {why}")).collect();
+    if !others.is_empty() {
         work.reporter.note(&format!(
-            "{name}: {measured} of {count} candidates were measured; the others cannot win by their predicted latency and their accuracy"
+            "{name}: {measured} of {count} candidates were measured; {}",
+            others.join(", ")
         ));
     }
     work.records.finish(&key, &(count as u64))

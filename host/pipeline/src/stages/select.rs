@@ -72,6 +72,7 @@ pub(crate) fn finetune_best(
         return Err(PipelineError::NothingFeasible {
             episodes: episodes.len() as u64,
             nearest: ratios.fold(f64::INFINITY, f64::min),
+            reference: searching.prepared.reference_words(),
         });
     }
     let tuned = tune_all(work, source, Purpose::Result, chosen)?;

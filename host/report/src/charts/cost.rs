@@ -14,15 +14,20 @@ type Costed<'a> = (f64, Interval, &'a Candidate);
 /// with both.
 pub(crate) fn macs_against_latency(data: &ReportData) -> Option<Chart<'_>> {
     let points = points(data, |c| data.macs_ratio(c.macs));
-    let axis = "MACs, relative to the original";
+    let axis = "MACs, relative to the original".to_owned();
     chart(data, points, ("macs", "MACs"), axis)
 }
 
 /// Predicted against measured latency; `None` for fewer than two candidates with both.
 pub(crate) fn prediction_against_latency(data: &ReportData) -> Option<Chart<'_>> {
     let points = points(data, |c| c.predicted_ratio);
-    let axis = "predicted latency, relative to the original";
+    let axis = format!("predicted latency, relative to {}", whole(data));
     chart(data, points, ("prediction", "Predicted latency"), axis)
+}
+
+/// What latencies are relative to.
+fn whole(data: &ReportData) -> &str {
+    data.stand_in().unwrap_or("the original")
 }
 
 fn points<'a>(data: &'a ReportData, cost: impl Fn(&Candidate) -> Option<f64>) -> Vec<Costed<'a>> {
@@ -44,7 +49,7 @@ fn chart<'a>(
     data: &'a ReportData,
     points: Vec<Costed<'a>>,
     (id, name): (&'static str, &str),
-    axis: &'static str,
+    axis: String,
 ) -> Option<Chart<'a>> {
     if points.len() < 2 {
         return None;
@@ -67,7 +72,7 @@ fn chart<'a>(
             distance / values.len() as f64
         ),
         legend,
-        draw: Box::new(move |window| draw(data, &points, &strategies, axis, window)),
+        draw: Box::new(move |window| draw(data, &points, &strategies, &axis, window)),
     })
 }
 
@@ -84,8 +89,8 @@ fn draw(
     let latencies = Scale::covering(points.iter().flat_map(|p| [p.1.low, p.1.high]), 0.05);
     let x = frame.x(costs.unwrap_or((0.0, 1.0)));
     let y = frame.y(latencies.unwrap_or((0.0, 1.0)));
-    let y_title = "measured latency, relative to the original";
-    frame.axes(&mut svg, (&x, axis, &plain), (&y, y_title, &plain), window);
+    let y_title = format!("measured latency, relative to {}", whole(data));
+    frame.axes(&mut svg, (&x, axis, &plain), (&y, &y_title, &plain), window);
     let (low, high) = (x.ends().0.max(y.ends().0), x.ends().1.min(y.ends().1));
     if low < high {
         let ends = [low, high].map(|end| (x.map(end), y.map(end)));

@@ -6,12 +6,14 @@ use crate::data::{Candidate, ReportData, Role};
 use crate::format;
 use crate::svg::{Canvas, Frame, Point, Scale, Window, hundredths, plain, spread};
 
-/// What the chart draws; costs are relative to the original.
+/// What the chart draws.
 struct Front<'a> {
     data: &'a ReportData,
     strategies: Strategies<'a>,
     /// The name of the cost: measured latency, or MACs for a run without latencies.
     cost: &'static str,
+    /// What it is relative to.
+    whole: &'a str,
     /// Cost and accuracy of the candidates.
     points: Vec<(f64, f64, &'a Candidate)>,
     networks: Vec<Network<'a>>,
@@ -48,6 +50,10 @@ pub(crate) fn front(data: &ReportData) -> Option<Chart<'_>> {
         } else {
             "MACs"
         },
+        whole: data
+            .stand_in()
+            .filter(|_| by_latency)
+            .unwrap_or("the original"),
         networks: networks(data, by_latency),
         front: pareto(points.iter().map(|&(cost, y, _)| (cost, y)).collect()),
         budget: budget.filter(|budget| budget.is_finite()),
@@ -114,10 +120,11 @@ impl Front<'_> {
     fn description(&self) -> String {
         let feasible = self.points.iter().filter(|(_, _, c)| c.feasible).count();
         format!(
-            "{} on the search split against {} relative to the original, {} candidates, {feasible} within the budget. \
+            "{} on the search split against {} relative to {}, {} candidates, {feasible} within the budget. \
              Up and to the left is better; the front joins the candidates that no other beats in both.",
             self.data.header.estimate.title(),
             self.cost,
+            self.whole,
             self.points.len()
         )
     }
@@ -158,7 +165,7 @@ impl Front<'_> {
             let size = (left - frame.left, frame.bottom_edge() - frame.top);
             svg.rect("within", (frame.left, frame.top), size, None);
         }
-        let title = format!("{}, relative to the original", self.cost);
+        let title = format!("{}, relative to {}", self.cost, self.whole);
         let y_title = format!("{} on the search split, %", self.data.header.estimate.name);
         frame.axes(
             &mut svg,

@@ -46,13 +46,16 @@ fn settings(data: &ReportData) -> impl Iterator<Item = (&'static str, String)> {
 }
 
 fn budget(data: &ReportData) -> Option<String> {
-    let limits = [
-        ("latency", data.budget.latency_ratio),
-        ("MACs", data.budget.macs_ratio),
-    ];
-    let limits = limits.into_iter();
-    let limits =
-        limits.filter_map(|(name, ratio)| Some(format!("{name} \u{2264} {}\u{d7}", ratio?)));
+    let budget = &data.budget;
+    // A share that follows from a time is not what was asked for.
+    let ratio = budget.latency_ratio.filter(|_| budget.latency_ns.is_none());
+    let time = budget
+        .latency_ns
+        .map(|ns| format!("latency \u{2264} {} ms", ns / 1e6));
+    let shares = [("latency", ratio), ("MACs", budget.macs_ratio)];
+    let shares = shares.into_iter();
+    let shares =
+        shares.filter_map(|(name, ratio)| Some(format!("{name} \u{2264} {}\u{d7}", ratio?)));
     let memory = [
         ("RAM", data.budget.ram_bytes),
         ("flash", data.budget.flash_bytes),
@@ -60,7 +63,7 @@ fn budget(data: &ReportData) -> Option<String> {
     let memory = memory
         .into_iter()
         .filter_map(|(name, bytes)| Some(format!("{name} \u{2264} {}", format::bytes(bytes?))));
-    let limits: Vec<String> = limits.chain(memory).collect();
+    let limits: Vec<String> = time.into_iter().chain(shares).chain(memory).collect();
     (!limits.is_empty()).then(|| limits.join(", "))
 }
 
@@ -79,7 +82,11 @@ fn outcome(outcome: &Verdict) -> Markup {
 /// The pruned network in figures; `None` without a result.
 fn figures(data: &ReportData) -> Option<Vec<Tile<'static>>> {
     let (original, pruned) = (data.row(Role::Original)?, data.row(Role::Pruned)?);
-    let mut tiles: Vec<Tile<'static>> = latency(pruned).into_iter().collect();
+    let latency = match data.stand_in() {
+        Some(_) => time(pruned),
+        None => latency(pruned),
+    };
+    let mut tiles: Vec<Tile<'static>> = latency.into_iter().collect();
     if let Some(accuracy) = pruned.test_accuracy {
         let before = original.test_accuracy;
         let metric = &data.header.score;
@@ -119,4 +126,13 @@ fn latency(pruned: &Row) -> Option<Tile<'static>> {
         _ => "no interval".to_owned(),
     };
     Some(("Latency, relative to the original", ratio, interval))
+}
+
+/// The latency itself, where there is none of the original.
+fn time(pruned: &Row) -> Option<Tile<'static>> {
+    let latency = pruned.latency.as_ref()?;
+    let interval = format::range(latency.low_ns, latency.high_ns, format::millis);
+    let time = format!("{} ms", format::millis(latency.median_ns));
+    let small = format!("95 % {interval}; the original does not fit");
+    Some(("Latency", time, small))
 }

@@ -2,7 +2,7 @@
 
 use maud::{Markup, html};
 
-use crate::data::{LatencyFigure, Metric, ReportData, Role, Row};
+use crate::data::{DOES_NOT_FIT, LatencyFigure, Metric, ReportData, Role, Row};
 use crate::format;
 use crate::html::{Figure, annotated, cell, none, qualified, row_name, table};
 
@@ -16,8 +16,9 @@ pub(super) fn result(data: &ReportData) -> Markup {
             }
         }
         p.note {
-            "Latencies are medians with their 95 % intervals; ratios are relative to the original, \
-             measured interleaved with it. The test split"
+            "Latencies are medians with their 95 % intervals; ratios are relative to "
+            (data.stand_in().unwrap_or("the original"))
+            ", measured interleaved with it. The test split"
             @if let Some(images) = data.test_images() { ", " (format::exact(images)) " samples," }
             " is read once, at the end; the search uses only the search split."
         }
@@ -85,7 +86,12 @@ fn network(row: &Row, original: Option<&Row>, score: &Metric) -> Markup {
         }
         (accuracy(|row| row.test_accuracy, row.test_range(score)))
         (accuracy(|row| row.search_accuracy, None))
-        (latency(row.latency.as_ref(), row.role == Role::Original))
+        @if row.does_not_fit {
+            (cell(Some(DOES_NOT_FIT.to_owned())))
+            (cell(None))
+        } @else {
+            (latency(row.latency.as_ref(), row.role == Role::Original))
+        }
         (count(row.macs, format::short))
         (count(row.parameters, format::short))
         (count(row.bytes, format::bytes))

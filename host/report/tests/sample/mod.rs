@@ -138,6 +138,7 @@ pub fn run() -> ReportData {
             parameters: Some(272_474),
             bytes: Some(1_096_322),
             figures: Vec::new(),
+            does_not_fit: false,
         },
         Row {
             label: "pruned".into(),
@@ -152,6 +153,7 @@ pub fn run() -> ReportData {
             parameters: Some(158_090),
             bytes: Some(640_114),
             figures: Vec::new(),
+            does_not_fit: false,
         },
         Row {
             label: "uniform 0.68, fine-tuned alike".into(),
@@ -166,6 +168,7 @@ pub fn run() -> ReportData {
             parameters: Some(128_744),
             bytes: Some(521_002),
             figures: Vec::new(),
+            does_not_fit: false,
         },
         Row {
             label: "budget in MACs".into(),
@@ -180,6 +183,7 @@ pub fn run() -> ReportData {
             parameters: Some(170_022),
             bytes: None,
             figures: Vec::new(),
+            does_not_fit: false,
         },
     ];
     let measurement = |name: &str, median: f64, invalid: Option<&str>| MeasurementLine {
