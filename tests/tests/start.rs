@@ -373,6 +373,7 @@ fn a_dry_run_says_what_the_run_would_do_and_writes_nothing() {
             "the smallest network takes",
             "joint training",
             "4 configurations",
+            "processes measure: about",
             "Nothing was started",
         ],
     );

@@ -120,7 +120,8 @@ impl FolderDataset {
     }
 }
 
-/// A random part of an image of `width` x `height`; `shape` is the input's side ratio in its pixels.
+/// A random part of an image of `width` x `height`; `shape` is the input's side ratio in its
+/// pixels.
 fn random_area((width, height): (u32, u32), shape: f64, rng: &mut ChaCha8Rng) -> Option<Area> {
     let whole = f64::from(width) * f64::from(height);
     for _ in 0..CROP_TRIES {

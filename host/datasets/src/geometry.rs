@@ -222,7 +222,8 @@ fn inside((width, height): (u32, u32), input: (u32, u32)) -> (u32, u32) {
     (side(width, input.0), side(height, input.1))
 }
 
-/// The centre part of an image with the input's side ratio, `margin` times smaller than the largest.
+/// The centre part of an image with the input's side ratio, `margin` times smaller than the
+/// largest.
 fn centre((width, height): (u32, u32), input: (u32, u32), margin: f64) -> Area {
     let (input_width, input_height) = (f64::from(input.0), f64::from(input.1));
     // Image pixels per input pixel if the image just covers input x margin.

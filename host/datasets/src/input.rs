@@ -165,8 +165,8 @@ impl InputSpec {
         (pick(&self.normalise.mean), pick(&self.normalise.std))
     }
 
-    /// Normalises an image (channels x height x width; red, green, blue; 0..=1) in place, and brings
-    /// its channels into the network's order.
+    /// Normalises an image (channels x height x width; red, green, blue; 0..=1) in place, and
+    /// brings its channels into the network's order.
     pub fn normalise(&self, image: &mut [f32]) {
         let white = BYTE / self.normalise.scale;
         let plane = self.height * self.width;

@@ -12,8 +12,8 @@ use crate::{DataError, InputSpec};
 /// Width and height of an image file, as they are stored.
 ///
 /// # Errors
-/// [`DataError::BrokenImage`] for a file that holds no image, [`DataError::Io`] for one that cannot be
-/// read.
+/// [`DataError::BrokenImage`] for a file that holds no image, [`DataError::Io`] for one that cannot
+/// be read.
 pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
     let reader = ImageReader::open(path).map_err(|e| DataError::io(path, e))?;
     let reader = reader.with_guessed_format();

@@ -138,7 +138,8 @@ pub struct Preprocessing {
     pub preset: Option<Preset>,
     /// The divisor of bytes: 255 for values from 0 to 1.
     pub scale: Option<f64>,
-    /// The mean of each channel after the division, in the network's order; one value holds for all.
+    /// The mean of each channel after the division, in the network's order; one value holds for
+    /// all.
     pub mean: Option<Vec<f64>>,
     /// The standard deviation of each channel, likewise.
     pub std: Option<Vec<f64>>,
@@ -292,8 +293,8 @@ impl Preprocessing {
 }
 
 impl InputSpec {
-    /// The input of a network that takes images of `shape` (channels, height, width), by the name of
-    /// a [`Preset`].
+    /// The input of a network that takes images of `shape` (channels, height, width), by the name
+    /// of a [`Preset`].
     ///
     /// # Errors
     /// [`DataError::Option`] for an unknown name, and where the preset does not fit the channels.

@@ -1,5 +1,5 @@
-//! Photos become the same input as with Pillow, OpenCV and NumPy. `data/preprocessing.py` writes the
-//! expected values.
+//! Photos become the same input as with Pillow, OpenCV and NumPy. `data/preprocessing.py` writes
+//! the expected values.
 
 use std::path::Path;
 

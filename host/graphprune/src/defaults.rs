@@ -1,5 +1,5 @@
-//! The defaults that the help shows. Those of clap's options are clap's; those of settings come from
-//! the configuration itself.
+//! The defaults that the help shows. Those of clap's options are clap's; those of settings come
+//! from the configuration itself.
 
 use clap::{Arg, Command};
 use pipeline::{ModelSpec, RunConfig};

@@ -3,16 +3,14 @@
 use clap::Args;
 use pipeline::{ChannelOrder, Fit, Interpolation, Preprocessing, Preset, Resize};
 
-use crate::options::Usage;
-
 /// The part of the help that lists them.
 const HEADING: &str = "Images";
 
 /// How images become the network's input.
 #[derive(Debug, Default, Args)]
 pub struct ImageOptions {
-    /// Normalisation: cifar10, imagenet, mnist, half, unit, none255 (default: that of the data set).
-    /// A value of the input is (byte / scale - mean) / std
+    /// Normalisation: cifar10, imagenet, mnist, half, unit, none255 (default: that of the data
+    /// set). A value of the input is (byte / scale - mean) / std
     #[arg(long, help_heading = HEADING, value_name = "PRESET")]
     normalise: Option<Preset>,
     /// Divisor of bytes (default: the normalisation's)
@@ -104,13 +102,8 @@ impl ImageOptions {
         input
     }
 
-    /// Refuses them where there is no data.
-    pub fn need_data(&self) -> anyhow::Result<()> {
-        match self.given().find(|(_, given)| *given) {
-            Some((name, _)) => Err(Usage::error(format!(
-                "{name} is about the images of a data set: give --data"
-            ))),
-            None => Ok(()),
-        }
+    /// The first option that is given.
+    pub fn first(&self) -> Option<&'static str> {
+        self.given().find_map(|(name, given)| given.then_some(name))
     }
 }

@@ -32,7 +32,7 @@ use output::note;
 /// The program `graphprune`.
 #[must_use]
 pub fn start() -> ExitCode {
-    commands::completions::answer();
+    commands::completions::answer(Cli::command);
     run_with(|command| match command {
         Command::Inspect(args) => commands::inspect::run(&args),
         Command::Apply(args) => commands::apply::run(&args),

@@ -351,6 +351,16 @@ impl RunOptions {
     }
 }
 
+/// Refuses options of images where there is no data.
+pub fn need_data(images: &ImageOptions) -> anyhow::Result<()> {
+    match images.first() {
+        Some(name) => Err(Usage::error(format!(
+            "{name} is about the images of a data set: give --data"
+        ))),
+        None => Ok(()),
+    }
+}
+
 /// The configuration of a file, or the defaults.
 pub fn read_configuration(path: Option<&Path>) -> anyhow::Result<RunConfig> {
     let Some(path) = path else {

@@ -55,8 +55,8 @@ pub struct RunPlan {
     pub training_seconds: f64,
     /// The most worker processes that the run measures in: a candidate is measured in one.
     pub measurements: u64,
-    /// About how long these take, by timing one, seconds. Candidates that the latency model predicts
-    /// well are not measured, so that a run may take much less.
+    /// About how long these take, by timing one, seconds. Candidates that the latency model
+    /// predicts well are not measured, so that a run may take much less.
     pub measuring_seconds: f64,
 }
 
@@ -146,8 +146,8 @@ impl Planned<'_> {
         )
     }
 
-    /// Measures the smallest network, and checks that it meets the budget. Also returns how long one
-    /// measurement takes.
+    /// Measures the smallest network, and checks that it meets the budget. Also returns how long
+    /// one measurement takes.
     fn budget(&self, session: &mut Session) -> Result<(String, Duration), PipelineError> {
         let smallest = self.space.smallest();
         let full_macs = self.table.macs(&self.space.full().0).round() as u64;

@@ -18,8 +18,8 @@ pub(super) fn read(path: &Path, input: &InputSpec, out: &mut [f32]) -> Result<()
     write_planes(path, &image, &placement, input, out)
 }
 
-/// Writes the class numbers of a mask: its grey values or palette indices where the network sees the
-/// image, for positions of `height` x `width`. Positions of padding do not count.
+/// Writes the class numbers of a mask: its grey values or palette indices where the network sees
+/// the image, for positions of `height` x `width`. Positions of padding do not count.
 pub(super) fn read_mask(
     path: &Path,
     input: &InputSpec,

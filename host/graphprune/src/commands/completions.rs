@@ -4,14 +4,12 @@
 use std::process::ExitCode;
 
 use anyhow::Context as _;
-use clap::CommandFactory as _;
 use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::Shells;
 use latency::{Profile, Registry};
 use pipeline::{ChannelOrder, Fit, Interpolation, Preset, StrategyKind};
 
-use crate::cli::Cli;
 use crate::output::Output;
 
 /// The variable that a shell sets to ask for candidates.
@@ -39,9 +37,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
-/// Answers a shell that asks for candidates, and ends the program then.
-pub fn answer() {
-    CompleteEnv::with_factory(|| with_candidates(Cli::command()))
+/// Answers a shell that asks for candidates of `command`, and ends the program then.
+pub fn answer(command: fn() -> clap::Command) {
+    CompleteEnv::with_factory(|| with_candidates(command()))
         .var(VARIABLE)
         .bin(PROGRAM)
         .completer(PROGRAM)

@@ -11,7 +11,7 @@ use pipeline::{
 
 use crate::exit;
 use crate::image_options::ImageOptions;
-use crate::options::{InputSizes, Usage};
+use crate::options::{InputSizes, Usage, need_data};
 use crate::output::{note, say, say_part};
 use crate::progress::Terminal;
 
@@ -88,7 +88,7 @@ fn window(text: &str) -> Result<u64, String> {
 
 /// Measures files as they are, and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
-    args.images_as.need_data()?;
+    need_data(&args.images_as)?;
     show_limit(args)?;
     shown(args, measure_models(&args.files())?)
 }

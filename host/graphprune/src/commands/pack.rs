@@ -8,7 +8,7 @@ use pipeline::{
 };
 
 use crate::image_options::ImageOptions;
-use crate::options::{InputSizes, Usage, part};
+use crate::options::{InputSizes, Usage, need_data, part};
 use crate::output::say;
 use crate::progress::Terminal;
 use crate::stop;
@@ -77,7 +77,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         return Err(Usage::error("--images 0: GPTQ needs at least one image"));
     }
     if args.data.is_none() {
-        args.images_as.need_data()?;
+        need_data(&args.images_as)?;
     }
     let data = args.data.clone().map(|spec| ClassifierData {
         spec,

@@ -22,8 +22,8 @@ const COLUMNS: usize = 4;
 /// Reads the data as a run does, passes some through the network, and draws what it sees.
 ///
 /// # Errors
-/// As the start of a run: the network, the data, and data that do not fit the network. A sample that
-/// cannot be read is a finding.
+/// As the start of a run: the network, the data, and data that do not fit the network. A sample
+/// that cannot be read is a finding.
 pub fn check_data(
     request: &DataCheckRequest,
     stop: &StopFlag,

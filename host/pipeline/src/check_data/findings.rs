@@ -13,8 +13,8 @@ const FEWEST: usize = 3;
 /// Share of the classes that have to be given as one other each to count as exchanged.
 const MOST: f64 = 0.5;
 
-/// Channels whose mean and deviation are far from those that the normalisation is made for. Those of
-/// an input that `fits` the network need not be usual.
+/// Channels whose mean and deviation are far from those that the normalisation is made for. Those
+/// of an input that `fits` the network need not be usual.
 pub(super) fn of_inputs(input: &InputSpec, channels: &[ValueCheck], fits: bool) -> Vec<String> {
     let mut found = Vec::new();
     for of in channels {

@@ -92,9 +92,10 @@ pub(super) fn better(
     let best = best.filter(|(hits, _)| hits.warning().is_none() && hits.interval().0 > least);
     Ok(best.map(|(hits, options)| {
         format!(
-            "With {options}, {:.1} % of {} samples are classified as labelled.",
+            "With {options}, {:.1} % of {} samples are classified as labelled; with the given settings {:.1} %.",
             100.0 * hits.share(),
-            hits.total
+            hits.total,
+            100.0 * given.share()
         )
     }))
 }
