@@ -1,6 +1,6 @@
 //! Atoms, their union-find, and the context in which the channel rules run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -126,6 +126,11 @@ impl UnionFind {
         (self.parent, count as usize)
     }
 
+    /// Number of atoms.
+    pub(crate) fn len(&self) -> usize {
+        self.parent.len()
+    }
+
     pub(crate) fn root(&mut self, mut a: u32) -> u32 {
         while self.parent[a as usize] != a {
             let up = self.parent[self.parent[a as usize] as usize];
@@ -186,6 +191,12 @@ pub(crate) struct Context<'g> {
     pub edits: Vec<(NodeId, Edit)>,
     /// Output channels of layers with weights, in topological order.
     pub layers: Vec<(NodeId, Atoms)>,
+    /// Reshapes that split channels and continue them along the first part, whatever reads them.
+    pub first: BTreeSet<NodeId>,
+    /// Reshapes that split channels and continue them along the last part for lack of a reason.
+    pub last: Vec<(NodeId, Atoms)>,
+    /// Number of pins of inputs and outputs, which come first.
+    pub ends_pinned: usize,
 }
 
 impl<'g> Context<'g> {
@@ -202,6 +213,9 @@ impl<'g> Context<'g> {
             pins: Vec::new(),
             edits: Vec::new(),
             layers: Vec::new(),
+            first: BTreeSet::new(),
+            last: Vec::new(),
+            ends_pinned: 0,
         }
     }
 

@@ -6,7 +6,7 @@ use super::Opaque;
 use crate::DType;
 use crate::attribute::AttributeValue;
 use crate::dims::{self, Product};
-use crate::fold::{Arithmetic, Array, Element, Operands, each, volume, zipped};
+use crate::fold::{Arithmetic, Array, Element, Operands, chosen, each, volume, zipped};
 use crate::value::Dim;
 
 pub(super) fn abs(_: &Opaque, operands: &Operands) -> Option<Array> {
@@ -87,6 +87,29 @@ pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
     let list = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step)));
     let list: Array1<i64> = list.collect();
     Some(Array::Ints(list.into_dyn(), DType::I64))
+}
+
+/// The second of two values at each number's place along a new axis, else the first.
+pub(super) fn one_hot(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let (numbers, depth) = (operands.get(0)?.ints()?, operands.get(1)?.ints()?);
+    let depth = depth.first().copied().filter(|_| depth.len() == 1)?;
+    let axis = dims::axis(op.int("axis", -1), numbers.ndim() + 1).ok()?;
+    let mut sizes = numbers.shape().to_vec();
+    sizes.insert(axis, usize::try_from(depth).ok()?);
+    volume(&sizes, operands.limit)?;
+    let counted = numbers.mapv(|n| if n < 0 { n.saturating_add(depth) } else { n });
+    let places = Array1::from_iter(0..depth).into_dyn();
+    let mut along = vec![1; sizes.len()];
+    along[axis] = places.len();
+    let places = places.into_shape_with_order(IxDyn(&along)).ok()?;
+    let counted = counted.insert_axis(Axis(axis));
+    let chosen_places = zipped(&counted, &places, operands.limit, |a, b| Some(a == b))?;
+    let values = operands.get(2)?;
+    (values.dims() == [2]).then_some(())?;
+    Some(each!(values, x => {
+        let value = |i| x.index_axis(Axis(0), i).to_owned();
+        chosen(&chosen_places, &value(1), &value(0), operands.limit)?
+    }))
 }
 
 pub(super) fn size(_: &Opaque, shape: &[Dim]) -> Option<Array> {

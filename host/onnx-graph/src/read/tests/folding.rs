@@ -135,6 +135,27 @@ fn weights_that_are_standardised_at_run_time_are_folded() {
 }
 
 #[test]
+fn classes_of_numbers_are_folded() {
+    // A number of 3 classes in each column, one from the end and one out of range.
+    let nodes = vec![
+        node(
+            "OneHot",
+            &["numbers", "depth", "values"],
+            "classes",
+            &[int("axis", 0)],
+        ),
+        node("Cast", &["classes"], "c", &[int("to", 1)]),
+    ];
+    let constants = vec![
+        i64s("numbers", &[2, -3, 5]),
+        scalar("depth", 3),
+        i64s("values", &[1, 4]),
+    ];
+    let classes = [1.0, 4.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0, 1.0];
+    added(nodes, constants, &[3, 3], &classes);
+}
+
+#[test]
 fn integers_are_folded_with_the_rounding_of_onnx() {
     // 0, 1, .., 5 modulo 4, in steps of -2 from the end, as floats.
     let nodes = vec![

@@ -268,7 +268,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     (
         &["OneHot"],
-        Signature::new(shape::one_hot, &[Type::Input(2)]),
+        Signature::new(shape::one_hot, &[Type::Input(2)]).folding(fold::one_hot),
     ),
     (&["GridSample"], Signature::new(shape::grid_sample, FIRST)),
     (&["AffineGrid"], Signature::new(shape::affine_grid, FIRST)),
