@@ -32,7 +32,7 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     let split = split_and_pinned(&mut cx);
     if !split.is_empty() {
         let mut by_parts = followed(Context {
-            first: split,
+            outer: split,
             ..Context::new(graph, &ends, options)
         });
         if pinned_inside(&mut by_parts).len() < pinned_inside(&mut cx).len() {
@@ -67,6 +67,7 @@ fn followed(mut cx: Context<'_>) -> Context<'_> {
     }
     let inputs = cx.pins.len();
     for (id, node) in graph.iter() {
+        cx.at = Some(id);
         rules::apply(&mut cx, id, node);
     }
     let inside = cx.pins.len();
@@ -118,9 +119,15 @@ fn split_and_pinned(cx: &mut Context<'_>) -> BTreeSet<NodeId> {
         return BTreeSet::new();
     }
     let pinned = pinned_inside(cx);
+    let union = &mut cx.union;
+    let crossed = cx.crossed.iter().flat_map(|atoms| atoms.iter());
+    let crossed: BTreeSet<u32> = crossed.map(|&atom| union.root(atom)).collect();
+    let mut stays = |atom: u32| pinned.contains(&atom) || crossed.contains(&union.root(atom));
     let split = cx.last.iter();
-    let stays = |(_, atoms): &&(NodeId, Atoms)| atoms.iter().any(|atom| pinned.contains(atom));
-    split.filter(stays).map(|(id, _)| *id).collect()
+    split
+        .filter(|(_, atoms)| atoms.iter().any(|&atom| stays(atom)))
+        .map(|(id, _)| *id)
+        .collect()
 }
 
 /// Pins the axes of constants that some reader does not tie to channels: they cannot be cropped.

@@ -191,10 +191,14 @@ pub(crate) struct Context<'g> {
     pub edits: Vec<(NodeId, Edit)>,
     /// Output channels of layers with weights, in topological order.
     pub layers: Vec<(NodeId, Atoms)>,
-    /// Reshapes that split channels and continue them along the first part, whatever reads them.
-    pub first: BTreeSet<NodeId>,
+    /// Reshapes that split channels and continue them along the last part but one.
+    pub outer: BTreeSet<NodeId>,
     /// Reshapes that split channels and continue them along the last part for lack of a reason.
     pub last: Vec<(NodeId, Atoms)>,
+    /// Channels that pass on although others on another axis of the same value are pinned.
+    pub crossed: Vec<Atoms>,
+    /// The node whose rule is applied.
+    pub at: Option<NodeId>,
     /// Number of pins of inputs and outputs, which come first.
     pub ends_pinned: usize,
 }
@@ -213,8 +217,10 @@ impl<'g> Context<'g> {
             pins: Vec::new(),
             edits: Vec::new(),
             layers: Vec::new(),
-            first: BTreeSet::new(),
+            outer: BTreeSet::new(),
             last: Vec::new(),
+            crossed: Vec::new(),
+            at: None,
             ends_pinned: 0,
         }
     }
@@ -351,8 +357,12 @@ impl<'g> Context<'g> {
             return false;
         };
         let stated = (axis + op.sizes.len()).checked_sub(wide.len());
-        let alone = self.maps[value.index()].is_none() && self.consumers(value).len() == 1;
-        if !alone {
+        // Readers before this one took the value for one without channels.
+        let first = self
+            .consumers(value)
+            .iter()
+            .all(|&reader| Some(reader) >= self.at);
+        if self.maps[value.index()].is_some() || !first {
             return false;
         }
         match stated {

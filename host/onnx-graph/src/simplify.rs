@@ -22,6 +22,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
     states::omit_zeros(graph);
     for form in [
         picks::by_number,
+        picks::unbound,
         in_order,
         strided::view,
         unpacked,

@@ -85,7 +85,9 @@ pub(super) fn continued(
             let read = |part: &&(usize, Stride)| is_read(cx, node.output(), at + part.0);
             if let Some(part) = parts.iter().find(read) {
                 *part
-            } else if cx.first.contains(&id) || continues_first(cx, id, at + first.0) {
+            } else if cx.outer.contains(&id) {
+                parts[parts.len() - 2]
+            } else if continues_first(cx, id, at + first.0) {
                 *first
             } else {
                 by_default = true;

@@ -214,6 +214,20 @@ impl<'a> Reader<'a> {
         }
         let mut parsed = self.parse(proto, opset, attributes)?;
         self.normalise(&mut parsed);
+        if !proto
+            .output
+            .iter()
+            .any(|o| self.outputs.contains(o.as_str()))
+            && let Some(parts) = self.parts(&parsed.op, &parsed.inputs)
+        {
+            for (name, part) in proto.output.iter().zip(parts) {
+                if !name.is_empty() {
+                    self.computed(name, part)?;
+                }
+            }
+            self.release(&parsed.inputs);
+            return Ok(());
+        }
         if !is_output && parsed.outputs == 1 {
             if let (Op::Identity(_), Some(&Some(id))) = (&parsed.op, parsed.inputs.first())
                 && self.graph.constant(id).is_some()

@@ -1,5 +1,7 @@
 //! Folding of operators without a typed form: shape arithmetic, masks, tables of positions.
 
+use std::cmp::Ordering;
+
 use ndarray::{Array1, ArrayD, Axis, IxDyn};
 
 use super::Opaque;
@@ -68,6 +70,53 @@ pub(super) fn equal(_: &Opaque, operands: &Operands) -> Option<Array> {
         (Array::Flags(a), Array::Flags(b)) => zipped(&a, &b, limit, |a, b| Some(a == b))?,
         (a, b) => zipped(&a.sizes()?, &b.sizes()?, limit, Element::equals)?,
     }))
+}
+
+/// Comparisons, and operators on truth values, by name.
+pub(super) fn compared(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let (name, limit) = (op.op_type.as_str(), operands.limit);
+    // Nothing compares with what is not a number.
+    let ordered = |order: Option<Ordering>| {
+        Some(match name {
+            "Greater" => order == Some(Ordering::Greater),
+            "GreaterOrEqual" => order.is_some_and(Ordering::is_ge),
+            "Less" => order == Some(Ordering::Less),
+            "LessOrEqual" => order.is_some_and(Ordering::is_le),
+            _ => return None,
+        })
+    };
+    let joined = |&a: &bool, &b: &bool| match name {
+        "And" => Some(a && b),
+        "Or" => Some(a || b),
+        "Xor" => Some(a != b),
+        _ => None,
+    };
+    Some(Array::Flags(match (operands.get(0)?, operands.get(1)?) {
+        (Array::Flags(a), Array::Flags(b)) => zipped(&a, &b, limit, joined)?,
+        (Array::Floats(a), Array::Floats(b)) => {
+            zipped(&a, &b, limit, |a, b| ordered(a.partial_cmp(b)))?
+        }
+        (a, b) => zipped(&a.ints()?, &b.ints()?, limit, |a, b| {
+            ordered(Some(a.cmp(b)))
+        })?,
+    }))
+}
+
+/// Repeats along each axis.
+pub(super) fn tile(_: &Opaque, operands: &Operands) -> Option<Array> {
+    let (mut x, repeats) = (operands.get(0)?, operands.get(1)?.ints()?);
+    let times = repeats.iter().map(|&n| usize::try_from(n).ok());
+    let times: Vec<usize> = times.collect::<Option<_>>()?;
+    (times.len() == x.dims().len() && !times.contains(&0)).then_some(())?;
+    let sizes = x.dims().iter().zip(&times);
+    let sizes: Vec<usize> = sizes
+        .map(|(size, times)| size.checked_mul(*times))
+        .collect::<Option<_>>()?;
+    volume(&sizes, operands.limit)?;
+    for (axis, &times) in times.iter().enumerate().filter(|(_, times)| **times > 1) {
+        x = Array::concatenated(vec![x; times], axis)?;
+    }
+    Some(x)
 }
 
 pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
