@@ -8,6 +8,7 @@ use crate::atoms::{Atoms, Context, Ends, PinReason};
 use crate::attention::{self, Role};
 use crate::error::ChannelError;
 use crate::groups::{Analysis, Group, PINNED, Pinned, Slot};
+use crate::input_axis;
 use crate::options::AnalysisOptions;
 use crate::removal;
 use crate::rules;
@@ -48,7 +49,7 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
 fn followed(mut cx: Context<'_>) -> Context<'_> {
     let graph = cx.graph;
     for &input in graph.inputs() {
-        let axis = graph.channel_axis(input);
+        let axis = input_axis::channel_axis(graph, cx.ends, input);
         if let Some(channels) = graph
             .value(input)
             .shape
