@@ -143,3 +143,82 @@ def operators_that_the_runtime_fuses(n):
     x = fused("SkipLayerNormalization", y, x, *norm, n.floats(10, low=-0.5, high=0.5), epsilon=1e-5)
     x = n.op("ReduceMean", x, axes=[1], keepdims=0)
     n.outputs.append(fused("FusedGemm", x, *weights(5, 10), activation="Tanh", transB=1))
+
+
+def one_of(n, shape, axis):
+    return n.op("Gather", shape, n.const(numpy.int64(axis)))
+
+
+def listed(n, *sizes):
+    parts = [n.ints(size) if isinstance(size, int) else n.op("Unsqueeze", size, n.ints(0)) for size in sizes]
+    return n.op("Concat", *parts, axis=0)
+
+
+@model()
+def patches_that_are_merged_with_the_batch(n):
+    x = n.block("x", 3, 12)
+    shape = n.op("Shape", x)
+    batch, channels = one_of(n, shape, 0), one_of(n, shape, 1)
+    merged = n.op("Mul", n.op("Mul", batch, channels), n.const(numpy.int64(8)))
+    patches = n.op("Transpose", n.op("Reshape", x, listed(n, merged, 2, 8, 2)), perm=[0, 2, 1, 3])
+    patches = n.op("Transpose", n.op("Reshape", patches, listed(n, batch, channels, 64, 4)), perm=[0, 3, 2, 1])
+    tokens = n.op("Reshape", patches, listed(n, n.op("Mul", batch, n.const(numpy.int64(4))), 64, -1))
+    tokens = n.op("Add", tokens, n.op("MatMul", n.relu(n.op("MatMul", tokens, n.floats(12, 10))), n.floats(10, 12)))
+    x = n.op("Transpose", n.op("Reshape", tokens, listed(n, batch, 4, 64, -1)), perm=[0, 3, 2, 1])
+    x = n.op("Transpose", n.op("Reshape", x, listed(n, merged, 8, 2, 2)), perm=[0, 2, 1, 3])
+    x = n.op("Reshape", x, listed(n, batch, channels, 16, 16))
+    n.head(n.block(x, 12, 8), 8)
+
+
+@model()
+def channels_that_attend_to_each_other(n):
+    x = n.block("x", 3, 12, kernel=4, strides=[4, 4], pads=[0] * 4)
+    table = n.conv(n.floats(1, 6, 4, 4), 6, 12, kernel=1)
+    batch = one_of(n, n.op("Shape", "x"), 0)
+    x = n.op("Add", x, n.op("Tile", table, listed(n, batch, 1, 1, 1)))
+    x = n.op("Transpose", n.op("Reshape", x, n.ints(-1, 12, 16)), perm=[0, 2, 1])
+    packed = n.op("Reshape", n.op("MatMul", x, n.floats(12, 36)), n.ints(-1, 16, 3, 4, 3))
+    parts = n.op("Split", n.op("Transpose", packed, perm=[2, 0, 3, 4, 1]), n.ints(1, 1, 1), axis=0, outputs=3)
+    q, k, v = (n.op("Squeeze", part, n.ints(0)) for part in parts)
+
+    def unit(part):
+        norm = n.op("Clip", n.op("ReduceL2", part, axes=[-1], keepdims=1), n.const(numpy.float32(1e-12)))
+        return n.op("Div", part, n.op("Expand", norm, n.op("Shape", part)))
+
+    product = n.op("MatMul", unit(q), n.op("Transpose", unit(k), perm=[0, 1, 3, 2]))
+    weight = n.op("Softmax", n.op("Mul", product, n.floats(4, 1, 1, low=0.5, high=1.5)), axis=-1)
+    y = n.op("Reshape", n.op("Transpose", n.op("MatMul", weight, v), perm=[0, 3, 1, 2]), n.ints(-1, 16, 12))
+    x = n.op("Add", x, n.op("MatMul", y, n.floats(12, 12)))
+    n.outputs.append(n.gemm(n.op("ReduceMean", x, axes=[1], keepdims=0), 12, 5))
+
+
+@model()
+def statistics_of_groups_that_are_expanded_again(n):
+    x = n.conv("x", 3, 12)
+    groups = n.op("Reshape", x, n.ints(-1, 4, 3, 16, 16))
+    centred = n.op("Sub", groups, n.op("ReduceMean", groups, axes=[2, 3, 4]))
+    variance = n.op("ReduceMean", n.op("Mul", centred, centred), axes=[2, 3, 4])
+    deviation = n.op("Sqrt", n.op("Add", variance, n.const(numpy.float32(1e-5))))
+    deviation = n.op("Reshape", n.op("Expand", deviation, n.ints(1, 1, 3, 16, 16)), n.ints(-1, 12, 16, 16))
+    gated = n.op("Mul", x, n.op("Sigmoid", n.op("Mul", x, n.floats(1, 12, 1, 1, low=0.5, high=1.5))))
+    x = n.op("Mul", n.op("Div", gated, deviation), n.floats(1, 12, 1, 1, low=0.5, high=1.5))
+    x = n.op("Add", x, n.floats(1, 12, 1, 1, low=-0.5, high=0.5))
+    n.head(n.block(x, 12, 8), 8)
+
+
+@model()
+def queries_that_are_repeated_for_every_window(n):
+    x = n.block("x", 3, 12)
+    windows = n.op("Transpose", n.op("Reshape", x, n.ints(-1, 12, 2, 8, 2, 8)), perm=[0, 2, 4, 3, 5, 1])
+    windows = n.op("Reshape", windows, n.ints(-1, 64, 12))
+    query = n.op("Reshape", n.op("MaxPool", x, kernel_shape=[2, 2], strides=[2, 2]), n.ints(-1, 12, 64))
+    query = n.op("Transpose", query, perm=[0, 2, 1])
+    times = n.op("Div", one_of(n, n.op("Shape", windows), 0), one_of(n, n.op("Shape", query), 0))
+    repeats = n.op("OneHot", n.ints(1), n.const(numpy.int64(4)), listed(n, 1, times))
+    repeats = n.op("Reshape", repeats, n.ints(-1))
+    query = n.op("Reshape", n.op("Tile", n.op("Unsqueeze", query, n.ints(1)), repeats), n.ints(-1, 64, 12))
+    q, k, v = n.op("MatMul", query, n.floats(12, 8)), n.op("MatMul", windows, n.floats(12, 8)), n.op("MatMul", windows, n.floats(12, 10))
+    weight = n.op("Softmax", n.op("MatMul", q, n.op("Transpose", k, perm=[0, 2, 1])), axis=-1)
+    windows = n.op("Add", windows, n.op("MatMul", n.op("MatMul", weight, v), n.floats(10, 12)))
+    x = n.op("Transpose", n.op("Reshape", windows, n.ints(-1, 2, 2, 8, 8, 12)), perm=[0, 5, 1, 3, 2, 4])
+    n.head(n.op("Reshape", x, n.ints(-1, 12, 16, 16)), 12)

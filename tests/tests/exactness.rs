@@ -388,6 +388,7 @@ made! {
     channels_reversed_by_a_slice Executed;
     channels_that_are_picked_by_number Executed;
     channels_that_are_tiled Executed;
+    channels_that_attend_to_each_other Executed;
     channels_that_become_positions_and_back Executed;
     concat_of_rows_and_of_columns Executed;
     context_of_all_positions_with_a_norm_of_trailing_ones Executed;
@@ -435,6 +436,7 @@ made! {
     operators_that_the_runtime_fuses Pruned;
     optional_inputs_left_out Executed;
     padding_of_edges Executed;
+    patches_that_are_merged_with_the_batch Executed;
     pooling_of_a_non_square_window Executed;
     pooling_with_ceil_mode_and_counted_pads Executed;
     pools_by_norms Executed;
@@ -442,6 +444,7 @@ made! {
     product_and_difference_of_branches Executed;
     products_with_channels_on_two_axes Executed;
     queries_of_a_decoder_and_chosen_tokens Pruned;
+    queries_that_are_repeated_for_every_window Executed;
     recurrent_layers_over_the_columns_of_a_map Pruned;
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
@@ -463,6 +466,7 @@ made! {
     split_by_number_of_outputs Executed;
     squeeze_and_excitation Executed;
     squeeze_and_excitation_by_linear_layers Executed;
+    statistics_of_groups_that_are_expanded_again Executed;
     sum_with_a_pooled_branch Executed;
     sums_that_run_over_positions_and_over_channels Executed;
     the_same_value_twice_in_a_concat Executed;

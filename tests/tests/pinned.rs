@@ -28,17 +28,21 @@ macro_rules! pinned {
 
 pinned! {
     channel_attention_by_a_convolution_over_channels 12 [];
+    channels_that_attend_to_each_other 16 [];
     context_of_all_positions_with_a_norm_of_trailing_ones 20 [("a product with channels on two axes", 1)];
     convolutions_at_computed_positions 19 [("channels that are read as positions", 54)];
     every_second_channel_by_slices 26 [];
     operator_set_25 36 [];
     operators_that_the_runtime_fuses 30 [];
+    patches_that_are_merged_with_the_batch 30 [];
     products_with_channels_on_two_axes 30 [
         ("operands with channels on two axes", 4),
         ("a softmax over the channels", 3),
     ];
     queries_of_a_decoder_and_chosen_tokens 42 [("the channel axis is squeezed away", 1)];
+    queries_that_are_repeated_for_every_window 30 [];
     recurrent_layers_over_the_columns_of_a_map 45 [];
+    statistics_of_groups_that_are_expanded_again 12 [];
     transposed_convolutions_in_groups 24 [];
     windows_that_slide_along_channels_and_rows 22 [("no layer with weights makes these channels", 4)];
 }

@@ -1,13 +1,14 @@
 //! From a graph to its groups of coupled channels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onnx_graph::{Graph, NodeId};
 
-use crate::atoms::{Context, Ends, PinReason};
+use crate::atoms::{Atoms, Context, Ends, PinReason};
 use crate::attention::{self, Role};
 use crate::error::ChannelError;
 use crate::groups::{Analysis, Group, PINNED, Pinned, Slot};
+use crate::input_axis;
 use crate::options::AnalysisOptions;
 use crate::removal;
 use crate::rules;
@@ -28,9 +29,27 @@ pub fn analyse(graph: &Graph) -> Result<Analysis, ChannelError> {
 pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis, ChannelError> {
     graph.check()?;
     let ends = Ends::of(graph);
-    let mut cx = Context::new(graph, &ends, options);
+    let mut cx = followed(Context::new(graph, &ends, options));
+    let split = split_and_pinned(&mut cx);
+    if !split.is_empty() {
+        let mut by_parts = followed(Context {
+            outer: split,
+            ..Context::new(graph, &ends, options)
+        });
+        if pinned_inside(&mut by_parts).len() < pinned_inside(&mut cx).len() {
+            cx = by_parts;
+        }
+    }
+    let mut analysis = Builder::new(cx).build();
+    analysis.removals = removal::find(graph, &ends, &analysis);
+    Ok(analysis)
+}
+
+/// Applies the rules to all nodes, and pins inputs and outputs.
+fn followed(mut cx: Context<'_>) -> Context<'_> {
+    let graph = cx.graph;
     for &input in graph.inputs() {
-        let axis = graph.channel_axis(input);
+        let axis = input_axis::channel_axis(graph, cx.ends, input);
         if let Some(channels) = graph
             .value(input)
             .shape
@@ -47,7 +66,9 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
             cx.set(input, axis, atoms);
         }
     }
+    let inputs = cx.pins.len();
     for (id, node) in graph.iter() {
+        cx.at = Some(id);
         rules::apply(&mut cx, id, node);
     }
     let inside = cx.pins.len();
@@ -69,10 +90,45 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     }
     // Channels that are outputs stay for that reason, whatever else happens to them.
     cx.pins.rotate_left(inside);
+    cx.ends_pinned = cx.pins.len() - inside + inputs;
     pin_partly_bound_constants(&mut cx);
-    let mut analysis = Builder::new(cx).build();
-    analysis.removals = removal::find(graph, &ends, &analysis);
-    Ok(analysis)
+    cx
+}
+
+/// The channels that stay for another reason than to be inputs or outputs.
+fn pinned_inside(cx: &mut Context<'_>) -> BTreeSet<u32> {
+    let union = &mut cx.union;
+    let mut atoms = |pins: &[(Atoms, PinReason)]| -> BTreeSet<u32> {
+        let atoms = pins.iter().flat_map(|(atoms, _)| atoms.iter());
+        atoms.map(|&atom| union.root(atom)).collect()
+    };
+    let (ends, inside) = cx.pins.split_at(cx.ends_pinned);
+    let (ends, inside) = (atoms(ends), atoms(inside));
+    (0..union.len() as u32)
+        .filter(|&atom| {
+            let root = union.root(atom);
+            inside.contains(&root) && !ends.contains(&root)
+        })
+        .collect()
+}
+
+/// Reshapes that split channels which stay pinned. The channels may be free along another part:
+/// heads where an attention mixes the channels of each (Ali et al., XCiT, NeurIPS 2021), or groups
+/// where statistics of each are expanded again (Liu et al., EvoNorm, NeurIPS 2020).
+fn split_and_pinned(cx: &mut Context<'_>) -> BTreeSet<NodeId> {
+    if cx.last.is_empty() || cx.pins.len() == cx.ends_pinned {
+        return BTreeSet::new();
+    }
+    let pinned = pinned_inside(cx);
+    let union = &mut cx.union;
+    let crossed = cx.crossed.iter().flat_map(|atoms| atoms.iter());
+    let crossed: BTreeSet<u32> = crossed.map(|&atom| union.root(atom)).collect();
+    let mut stays = |atom: u32| pinned.contains(&atom) || crossed.contains(&union.root(atom));
+    let split = cx.last.iter();
+    split
+        .filter(|(_, atoms)| atoms.iter().any(|&atom| stays(atom)))
+        .map(|(id, _)| *id)
+        .collect()
 }
 
 /// Pins the axes of constants that some reader does not tie to channels: they cannot be cropped.

@@ -1,6 +1,6 @@
 //! Atoms, their union-find, and the context in which the channel rules run.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
@@ -126,6 +126,11 @@ impl UnionFind {
         (self.parent, count as usize)
     }
 
+    /// Number of atoms.
+    pub(crate) fn len(&self) -> usize {
+        self.parent.len()
+    }
+
     pub(crate) fn root(&mut self, mut a: u32) -> u32 {
         while self.parent[a as usize] != a {
             let up = self.parent[self.parent[a as usize] as usize];
@@ -186,6 +191,16 @@ pub(crate) struct Context<'g> {
     pub edits: Vec<(NodeId, Edit)>,
     /// Output channels of layers with weights, in topological order.
     pub layers: Vec<(NodeId, Atoms)>,
+    /// Reshapes that split channels and continue them along the last part but one.
+    pub outer: BTreeSet<NodeId>,
+    /// Reshapes that split channels and continue them along the last part for lack of a reason.
+    pub last: Vec<(NodeId, Atoms)>,
+    /// Channels that pass on although others on another axis of the same value are pinned.
+    pub crossed: Vec<Atoms>,
+    /// The node whose rule is applied.
+    pub at: Option<NodeId>,
+    /// Number of pins of inputs and outputs, which come first.
+    pub ends_pinned: usize,
 }
 
 impl<'g> Context<'g> {
@@ -202,6 +217,11 @@ impl<'g> Context<'g> {
             pins: Vec::new(),
             edits: Vec::new(),
             layers: Vec::new(),
+            outer: BTreeSet::new(),
+            last: Vec::new(),
+            crossed: Vec::new(),
+            at: None,
+            ends_pinned: 0,
         }
     }
 
@@ -337,8 +357,12 @@ impl<'g> Context<'g> {
             return false;
         };
         let stated = (axis + op.sizes.len()).checked_sub(wide.len());
-        let alone = self.maps[value.index()].is_none() && self.consumers(value).len() == 1;
-        if !alone {
+        // Readers before this one took the value for one without channels.
+        let first = self
+            .consumers(value)
+            .iter()
+            .all(|&reader| Some(reader) >= self.at);
+        if self.maps[value.index()].is_some() || !first {
             return false;
         }
         match stated {

@@ -60,6 +60,7 @@ mod axis_count;
 mod error;
 mod groups;
 mod importance;
+mod input_axis;
 #[cfg(feature = "testing")]
 mod mask;
 mod options;

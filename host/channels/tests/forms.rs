@@ -417,3 +417,61 @@ fn values_that_a_subgraph_reads_keep_their_channels_and_the_others_do_not() {
     let reason = "an operator with subgraphs that read it";
     check(net, chosen, &[("a", 6)], Some(reason));
 }
+
+#[test]
+fn the_vectors_of_a_sequence_are_its_channels_where_the_first_layer_reads_them() {
+    let sequence = || {
+        let mut graph = Graph::new("test", 17);
+        let shape = vec![Dim::Symbol("N".into()), Dim::Known(20), Dim::Known(3)];
+        let x = graph.add_input("x", DType::F32, shape);
+        (Net { graph }, x)
+    };
+    let (mut net, x) = sequence();
+    let (a, b) = (net.weight(&[3, 6]), net.weight(&[6, 4]));
+    let hidden = net.push("a", MatMul, &[x, a]);
+    let output = net.push("b", MatMul, &[hidden, b]);
+    check(net, output, &[("a", 6)], None);
+
+    let (mut net, x) = sequence();
+    let op = || Conv {
+        kernel: vec![1],
+        strides: vec![1],
+        pads: vec![0; 2],
+        dilations: vec![1],
+        group: 1,
+    };
+    let turned = Transpose {
+        perm: vec![0, 2, 1],
+    };
+    let x = net.push("turned", turned, &[x]);
+    let (a, b) = (net.weight(&[6, 3, 1]), net.weight(&[4, 6, 1]));
+    let hidden = net.push("a", op(), &[x, a]);
+    let output = net.push("b", op(), &[hidden, b]);
+    check(net, output, &[("a", 6)], None);
+}
+
+#[test]
+fn heads_are_the_channels_where_a_product_mixes_those_of_each() {
+    let (mut net, x) = Net::new(Some(4));
+    let reshape = |target: &[i64]| Reshape {
+        target: target.to_vec(),
+        allow_zero: false,
+    };
+    let [q, k, v] = ["q", "k", "v"].map(|name| {
+        let made = net.conv(name, x, 3, 6);
+        net.push("heads", reshape(&[-1, 2, 3, 16]), &[made])
+    });
+    let turned = Transpose {
+        perm: vec![0, 1, 3, 2],
+    };
+    let k = net.push("turned", turned, &[k]);
+    let product = net.push("product", MatMul, &[q, k]);
+    let mixed = net.push("mixed", Softmax { axis: -1 }, &[product]);
+    let values = net.push("values", MatMul, &[mixed, v]);
+    let image = net.push("image", reshape(&[-1, 6, 4, 4]), &[values]);
+    let output = net.conv("out", image, 6, 4);
+    net.graph.add_output(output);
+    let analysis = analyse(&net.graph).unwrap();
+    let units: Vec<usize> = analysis.groups().iter().map(|g| g.channels).collect();
+    assert_eq!(units, [2], "pinned: {:?}", analysis.pinned());
+}

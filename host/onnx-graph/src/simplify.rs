@@ -1,6 +1,7 @@
 //! Rewrites after reading that change no value, for exported forms that hide which channels
 //! belong together.
 
+mod apart;
 mod neighbours;
 mod picks;
 mod states;
@@ -14,15 +15,18 @@ use crate::patch::Patch;
 use crate::value::{Dim, NodeId, ValueId};
 use neighbours::Neighbours;
 
-/// Omits first states of zeros, separates packed projections, splits heads in one step, drops
-/// broadcasts that the reader does itself, and turns concatenated zeros into paddings.
+/// Omits first states of zeros, separates packed projections, keeps the batch apart from channels,
+/// splits heads in one step, drops broadcasts that the reader does itself, and turns concatenated
+/// zeros into paddings.
 pub(crate) fn simplify(graph: &mut Graph) {
     states::omit_zeros(graph);
     for form in [
         picks::by_number,
+        picks::unbound,
         in_order,
         strided::view,
         unpacked,
+        apart::apart,
         split_at_once,
         broadcast_by_reader,
         zeros::padding,

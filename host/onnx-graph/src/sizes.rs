@@ -112,6 +112,12 @@ fn shape_of(op: &Opaque, from: Option<&[Dim]>, sizes: &[Element]) -> Option<Shap
             }
             Some(shape)
         }
+        "Tile" => {
+            let each = from?.iter().zip(stated()?);
+            let repeated = each.map(|(size, times)| Product::one().times(size)?.times(&times));
+            let shape: Shape = repeated.map(|p| Some(p?.dim())).collect::<Option<_>>()?;
+            Some(shape).filter(|shape| shape.len() == sizes.len())
+        }
         "Resize" => stated().filter(|to| from.is_some_and(|from| from.len() == to.len())),
         _ => stated(),
     }

@@ -74,13 +74,14 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, labels: &Labels) {
             Some((first, kept)) if first == axis => Some((first, kept)),
             Some((first, kept)) => {
                 let second = (axis, map);
-                let narrow = kept.atoms.len() == 1 && second.1.atoms.len() > 1;
-                let (kept, other) = match narrow {
+                let wider = second.1.atoms.len() > kept.atoms.len();
+                let (kept, other) = match wider {
                     true => (second, (first, kept)),
                     false => ((first, kept), second),
                 };
                 let reason = "a product with channels on two axes";
                 cx.pin(&other.1.atoms, &node.name, reason);
+                cx.crossed.push(kept.1.atoms.clone());
                 Some(kept)
             }
             None => Some((axis, map)),

@@ -110,6 +110,7 @@ fn unite(
                     _ => "operands with channels on two axes",
                 };
                 cx.pin(&map.atoms, &node.name, reason);
+                cx.crossed.push(atoms.clone());
             }
         } else if let Some(constant) = cx.graph.constant(operand) {
             let dims = constant.dims();

@@ -74,6 +74,7 @@ pub(super) fn continued(
         }
     };
     let parts = if apart.is_empty() { parts } else { apart };
+    let mut by_default = false;
     let (at, position) = match parts.as_slice() {
         // Only open sizes could continue the channels.
         [] if channel.size > 1 => return None,
@@ -84,9 +85,12 @@ pub(super) fn continued(
             let read = |part: &&(usize, Stride)| is_read(cx, node.output(), at + part.0);
             if let Some(part) = parts.iter().find(read) {
                 *part
+            } else if cx.outer.contains(&id) {
+                parts[parts.len() - 2]
             } else if continues_first(cx, id, at + first.0) {
                 *first
             } else {
+                by_default = true;
                 *last
             }
         }
@@ -100,7 +104,11 @@ pub(super) fn continued(
         }
     }
     let atoms: Vec<u32> = atoms.into_iter().collect::<Option<_>>()?;
-    Some((landing.start + at, cx.list(atoms)))
+    let atoms = cx.list(atoms);
+    if by_default {
+        cx.last.push((id, atoms.clone()));
+    }
+    Some((landing.start + at, atoms))
 }
 
 /// The pairs of a channel and a position that meet in some element; `None` if they are too many.

@@ -214,6 +214,20 @@ impl<'a> Reader<'a> {
         }
         let mut parsed = self.parse(proto, opset, attributes)?;
         self.normalise(&mut parsed);
+        if !proto
+            .output
+            .iter()
+            .any(|o| self.outputs.contains(o.as_str()))
+            && let Some(parts) = self.parts(&parsed.op, &parsed.inputs)
+        {
+            for (name, part) in proto.output.iter().zip(parts) {
+                if !name.is_empty() {
+                    self.computed(name, part)?;
+                }
+            }
+            self.release(&parsed.inputs);
+            return Ok(());
+        }
         if !is_output && parsed.outputs == 1 {
             if let (Op::Identity(_), Some(&Some(id))) = (&parsed.op, parsed.inputs.first())
                 && self.graph.constant(id).is_some()
@@ -344,8 +358,8 @@ impl<'a> Reader<'a> {
         })
     }
 
-    /// Replaces a CastLike by a Cast, a Cast without effect by Identity, and a slice of the sizes
-    /// of a Shape by a Shape.
+    /// Replaces a CastLike by a Cast, a Cast without effect by Identity, a slice of the sizes of a
+    /// Shape by a Shape, and a Tile of axes of size one by an Expand.
     fn normalise(&self, parsed: &mut Parsed) {
         if let Op::Opaque(cast) = &mut parsed.op {
             self.cast_to_like(cast, &mut parsed.inputs);
@@ -353,6 +367,13 @@ impl<'a> Reader<'a> {
         match &parsed.op {
             Op::Opaque(cast) if self.keeps_type(cast, &parsed.inputs) => {
                 parsed.op = ops::Identity.into();
+            }
+            Op::Opaque(tile) => {
+                if let Some(expand) = self.expands(tile, &parsed.inputs) {
+                    let open = expand.sizes.iter().any(|s| s.known().is_none());
+                    parsed.inputs.truncate(1 + usize::from(open));
+                    parsed.op = expand.into();
+                }
             }
             Op::Slice(slice) => {
                 if let Some((shape, of)) = self.range_of_shape(slice, &parsed.inputs) {

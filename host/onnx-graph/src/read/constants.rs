@@ -3,7 +3,7 @@
 use super::build::Reader;
 use super::tensor;
 use crate::fold::{self, Folded};
-use crate::ops::Op;
+use crate::ops::{Op, Slice};
 use crate::proto::{NodeProto, TensorProto, plain};
 use crate::types::dtype;
 use crate::value::ValueId;
@@ -75,6 +75,31 @@ impl Reader<'_> {
         }
         let limit = self.budget.limit();
         fold::evaluate(&self.graph, &self.open_sizes, op, inputs, limit)
+    }
+
+    /// The parts that a Split makes of a constant; `None` for other nodes.
+    pub(super) fn parts(&self, op: &Op, inputs: &[Option<ValueId>]) -> Option<Vec<Tensor>> {
+        let (Op::Split(split), &[Some(whole)]) = (op, inputs) else {
+            return None;
+        };
+        self.graph.constant(whole)?;
+        let mut start = 0;
+        let part = |&size: &usize| {
+            let end = start + i64::try_from(size).ok()?;
+            let slice = Slice {
+                starts: vec![start],
+                ends: vec![end],
+                axes: vec![split.axis],
+                steps: vec![1],
+            };
+            start = end;
+            let limit = self.budget.limit();
+            match fold::evaluate(&self.graph, &self.open_sizes, &slice.into(), inputs, limit)? {
+                Folded::Tensor(part) => Some(part),
+                Folded::Open(_) => None,
+            }
+        };
+        split.sizes.iter().map(part).collect()
     }
 
     /// The floats that a DequantizeLinear of constants makes, stored as its integers, and the

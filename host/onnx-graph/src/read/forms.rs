@@ -1,10 +1,11 @@
 //! Forms of nodes that depend on the values around them.
 
 use super::build::Reader;
+use crate::fold::Element;
 use crate::graph::Node;
 use crate::ops::{self, Op, Opaque};
 use crate::types::code;
-use crate::value::ValueId;
+use crate::value::{Dim, ValueId};
 use crate::{Attribute, AttributeValue, GraphError};
 
 impl Reader<'_> {
@@ -30,6 +31,36 @@ impl Reader<'_> {
             value: AttributeValue::Int(i64::from(code(dtype))),
         });
         inputs.truncate(1);
+    }
+
+    /// The Expand equal to a Tile that repeats only axes of size one, and not the second, along
+    /// which a Tile may repeat a single channel.
+    pub(super) fn expands(&self, op: &Opaque, inputs: &[Option<ValueId>]) -> Option<ops::Expand> {
+        let &[Some(from), Some(list)] = inputs else {
+            return None;
+        };
+        if !op.domain.is_empty() || op.op_type != "Tile" || self.graph.opset < 6 {
+            return None;
+        }
+        let shape = self.graph.value(from).shape.as_deref()?;
+        let sizes: Vec<Dim> = match self.graph.constant(list) {
+            Some(repeats) => {
+                let repeats = repeats.to_i64s()?.into_iter();
+                let size = |n| usize::try_from(n).ok().map(Dim::Known);
+                repeats.map(size).collect::<Option<_>>()?
+            }
+            None => {
+                let repeats = self.open_sizes.get(&list)?.elements()?.iter();
+                repeats.map(Element::dim).collect::<Option<_>>()?
+            }
+        };
+        let fits = |(axis, (size, times)): (usize, (&Dim, &Dim))| {
+            let single = axis != 1 && *size == Dim::Known(1) && *times != Dim::Known(0);
+            single || *times == Dim::Known(1)
+        };
+        let each = shape.iter().zip(&sizes).enumerate();
+        (sizes.len() == shape.len() && each.map(fits).all(|fits| fits))
+            .then_some(ops::Expand { sizes })
     }
 
     /// The Shape node equal to a slice of the sizes that another Shape lists, and its input.

@@ -1,12 +1,14 @@
 //! Folding of operators without a typed form: shape arithmetic, masks, tables of positions.
 
+use std::cmp::Ordering;
+
 use ndarray::{Array1, ArrayD, Axis, IxDyn};
 
 use super::Opaque;
 use crate::DType;
 use crate::attribute::AttributeValue;
 use crate::dims::{self, Product};
-use crate::fold::{Arithmetic, Array, Element, Operands, each, volume, zipped};
+use crate::fold::{Arithmetic, Array, Element, Operands, chosen, each, volume, zipped};
 use crate::value::Dim;
 
 pub(super) fn abs(_: &Opaque, operands: &Operands) -> Option<Array> {
@@ -70,6 +72,53 @@ pub(super) fn equal(_: &Opaque, operands: &Operands) -> Option<Array> {
     }))
 }
 
+/// Comparisons, and operators on truth values, by name.
+pub(super) fn compared(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let (name, limit) = (op.op_type.as_str(), operands.limit);
+    // Nothing compares with what is not a number.
+    let ordered = |order: Option<Ordering>| {
+        Some(match name {
+            "Greater" => order == Some(Ordering::Greater),
+            "GreaterOrEqual" => order.is_some_and(Ordering::is_ge),
+            "Less" => order == Some(Ordering::Less),
+            "LessOrEqual" => order.is_some_and(Ordering::is_le),
+            _ => return None,
+        })
+    };
+    let joined = |&a: &bool, &b: &bool| match name {
+        "And" => Some(a && b),
+        "Or" => Some(a || b),
+        "Xor" => Some(a != b),
+        _ => None,
+    };
+    Some(Array::Flags(match (operands.get(0)?, operands.get(1)?) {
+        (Array::Flags(a), Array::Flags(b)) => zipped(&a, &b, limit, joined)?,
+        (Array::Floats(a), Array::Floats(b)) => {
+            zipped(&a, &b, limit, |a, b| ordered(a.partial_cmp(b)))?
+        }
+        (a, b) => zipped(&a.ints()?, &b.ints()?, limit, |a, b| {
+            ordered(Some(a.cmp(b)))
+        })?,
+    }))
+}
+
+/// Repeats along each axis.
+pub(super) fn tile(_: &Opaque, operands: &Operands) -> Option<Array> {
+    let (mut x, repeats) = (operands.get(0)?, operands.get(1)?.ints()?);
+    let times = repeats.iter().map(|&n| usize::try_from(n).ok());
+    let times: Vec<usize> = times.collect::<Option<_>>()?;
+    (times.len() == x.dims().len() && !times.contains(&0)).then_some(())?;
+    let sizes = x.dims().iter().zip(&times);
+    let sizes: Vec<usize> = sizes
+        .map(|(size, times)| size.checked_mul(*times))
+        .collect::<Option<_>>()?;
+    volume(&sizes, operands.limit)?;
+    for (axis, &times) in times.iter().enumerate().filter(|(_, times)| **times > 1) {
+        x = Array::concatenated(vec![x; times], axis)?;
+    }
+    Some(x)
+}
+
 pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
     let one = |i| match operands.get(i)? {
         Array::Ints(x, DType::I64) if x.len() == 1 => x.first().copied(),
@@ -87,6 +136,29 @@ pub(super) fn range(_: &Opaque, operands: &Operands) -> Option<Array> {
     let list = (0..count as i64).map(|i| start.wrapping_add(i.wrapping_mul(step)));
     let list: Array1<i64> = list.collect();
     Some(Array::Ints(list.into_dyn(), DType::I64))
+}
+
+/// The second of two values at each number's place along a new axis, else the first.
+pub(super) fn one_hot(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let (numbers, depth) = (operands.get(0)?.ints()?, operands.get(1)?.ints()?);
+    let depth = depth.first().copied().filter(|_| depth.len() == 1)?;
+    let axis = dims::axis(op.int("axis", -1), numbers.ndim() + 1).ok()?;
+    let mut sizes = numbers.shape().to_vec();
+    sizes.insert(axis, usize::try_from(depth).ok()?);
+    volume(&sizes, operands.limit)?;
+    let counted = numbers.mapv(|n| if n < 0 { n.saturating_add(depth) } else { n });
+    let places = Array1::from_iter(0..depth).into_dyn();
+    let mut along = vec![1; sizes.len()];
+    along[axis] = places.len();
+    let places = places.into_shape_with_order(IxDyn(&along)).ok()?;
+    let counted = counted.insert_axis(Axis(axis));
+    let chosen_places = zipped(&counted, &places, operands.limit, |a, b| Some(a == b))?;
+    let values = operands.get(2)?;
+    (values.dims() == [2]).then_some(())?;
+    Some(each!(values, x => {
+        let value = |i| x.index_axis(Axis(0), i).to_owned();
+        chosen(&chosen_places, &value(1), &value(0), operands.limit)?
+    }))
 }
 
 pub(super) fn size(_: &Opaque, shape: &[Dim]) -> Option<Array> {

@@ -135,6 +135,48 @@ fn weights_that_are_standardised_at_run_time_are_folded() {
 }
 
 #[test]
+fn parts_and_repeats_of_constants_are_folded() {
+    // The difference of two parts, repeated where a comparison of two numbers says so.
+    let nodes = vec![
+        node("Split", &["both", "sizes"], "left right", &[int("axis", 0)]),
+        node("Sub", &["left", "right"], "difference", &[]),
+        node("Greater", &["three", "two"], "more", &[]),
+        node("Cast", &["more"], "once", &[int("to", 7)]),
+        node("Add", &["once", "repeats"], "times", &[]),
+        node("Tile", &["difference", "times"], "c", &[]),
+    ];
+    let constants = vec![
+        floats("both", &[2, 2], &[5.0, 7.0, 1.0, 2.0]),
+        i64s("sizes", &[1, 1]),
+        scalar("three", 3),
+        scalar("two", 2),
+        i64s("repeats", &[1, 0]),
+    ];
+    added(nodes, constants, &[2, 2], &[4.0, 5.0, 4.0, 5.0]);
+}
+
+#[test]
+fn classes_of_numbers_are_folded() {
+    // A number of 3 classes in each column, one from the end and one out of range.
+    let nodes = vec![
+        node(
+            "OneHot",
+            &["numbers", "depth", "values"],
+            "classes",
+            &[int("axis", 0)],
+        ),
+        node("Cast", &["classes"], "c", &[int("to", 1)]),
+    ];
+    let constants = vec![
+        i64s("numbers", &[2, -3, 5]),
+        scalar("depth", 3),
+        i64s("values", &[1, 4]),
+    ];
+    let classes = [1.0, 4.0, 1.0, 1.0, 1.0, 1.0, 4.0, 1.0, 1.0];
+    added(nodes, constants, &[3, 3], &classes);
+}
+
+#[test]
 fn integers_are_folded_with_the_rounding_of_onnx() {
     // 0, 1, .., 5 modulo 4, in steps of -2 from the end, as floats.
     let nodes = vec![

@@ -186,7 +186,7 @@ pub(super) static ROWS: &[Row] = &[
             "Or",
             "Xor",
         ],
-        Signature::new(shape::broadcast, BOOL),
+        Signature::new(shape::broadcast, BOOL).folding(fold::compared),
     ),
     (
         &["Equal"],
@@ -242,7 +242,10 @@ pub(super) static ROWS: &[Row] = &[
     (&["Upsample"], Signature::new(shape::upsample, FIRST)),
     (&["Resize"], Signature::new(shape::resize, FIRST)),
     (&["Pad"], Signature::new(shape::pad, FIRST)),
-    (&["Tile"], Signature::new(shape::tile, FIRST)),
+    (
+        &["Tile"],
+        Signature::new(shape::tile, FIRST).folding(fold::tile),
+    ),
     (&["Concat"], Signature::new(shape::concat, FIRST)),
     (&["Slice"], Signature::new(shape::slice, FIRST)),
     (&["Split"], Signature::new(shape::split, FIRST)),
@@ -268,7 +271,7 @@ pub(super) static ROWS: &[Row] = &[
     ),
     (
         &["OneHot"],
-        Signature::new(shape::one_hot, &[Type::Input(2)]),
+        Signature::new(shape::one_hot, &[Type::Input(2)]).folding(fold::one_hot),
     ),
     (&["GridSample"], Signature::new(shape::grid_sample, FIRST)),
     (&["AffineGrid"], Signature::new(shape::affine_grid, FIRST)),
