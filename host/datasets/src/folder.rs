@@ -1,6 +1,7 @@
 //! Folders of JPEG and PNG images, one subfolder per class.
 
 use std::{
+    io::{BufRead, Seek},
     path::{Path, PathBuf},
     sync::Arc,
 };
@@ -122,12 +123,21 @@ impl FolderDataset {
 
 /// Reads an image upright, over white.
 pub(crate) fn read_image(path: &Path) -> Result<RgbImage, DataError> {
+    let file = ImageReader::open(path)
+        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?;
+    decode_image(file, path)
+}
+
+/// Decodes the image of a reader, upright, over white. `path` is its name.
+pub(crate) fn decode_image<R: BufRead + Seek>(
+    reader: ImageReader<R>,
+    path: &Path,
+) -> Result<RgbImage, DataError> {
     let broken = |reason: String| DataError::BrokenImage {
         path: path.to_path_buf(),
         reason,
     };
-    let mut decoder = ImageReader::open(path)
-        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
+    let mut decoder = reader
         .with_guessed_format()
         .map_err(|e| DataError::io(path, e))?
         .into_decoder()
@@ -161,7 +171,7 @@ pub(crate) fn write_area(
 
 /// Returns the centre part of a `width` x `height` image with the side ratio of the input,
 /// without the margin.
-fn centre(width: u32, height: u32, input: &InputSpec) -> Area {
+pub(crate) fn centre(width: u32, height: u32, input: &InputSpec) -> Area {
     middle(width, height, input, EVALUATION_MARGIN)
 }
 
@@ -185,7 +195,12 @@ fn middle(width: u32, height: u32, input: &InputSpec, margin: f64) -> Area {
     }
 }
 
-fn random_area(width: u32, height: u32, input: &InputSpec, rng: &mut ChaCha8Rng) -> Area {
+pub(crate) fn random_area(
+    width: u32,
+    height: u32,
+    input: &InputSpec,
+    rng: &mut ChaCha8Rng,
+) -> Area {
     let whole = f64::from(width) * f64::from(height);
     let shape = input.width as f64 / input.height as f64;
     for _ in 0..CROP_TRIES {

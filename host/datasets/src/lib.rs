@@ -33,6 +33,7 @@ mod png;
 mod samples;
 mod scale;
 mod shapes;
+mod shards;
 mod spec;
 mod split;
 mod survey;
