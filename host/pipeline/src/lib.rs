@@ -14,6 +14,7 @@ mod closeness;
 #[cfg(test)]
 mod compatibility;
 mod config;
+mod crew;
 mod data;
 mod diff;
 mod dry_run;
@@ -26,8 +27,10 @@ mod explain;
 mod external;
 mod fitting;
 mod folder;
+mod helper;
 mod inputs;
 mod inspect;
+mod job;
 mod kernels;
 mod measure;
 mod missing;
@@ -58,6 +61,7 @@ mod work;
 pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use board::{BoardNeeds, MemoryLimits};
 pub use channels::{AnalysisOptions, Attention};
+pub use collective::Place;
 pub use config::{
     BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
@@ -65,6 +69,7 @@ pub use config::{
     Setting, SettingsTable, StorePlace, StrategyKind, TaskConfig, TaskKind, TrainingMode,
     WeightOrigin, settings,
 };
+pub use crew::Crew;
 pub use data::ClassifierData;
 pub use datasets::DataSpec;
 pub use diff::{DiffSide, GroupDiff, NetworkDiff, diff};
@@ -74,6 +79,7 @@ pub use error::PipelineError;
 pub use example::{Example, example};
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
+pub use helper::help;
 pub use inputs::width_space;
 pub use inspect::{
     BoardInspection, FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo,

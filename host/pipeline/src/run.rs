@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use latency::{Model, Resolved};
@@ -12,6 +13,7 @@ use search::Judge;
 use serde::{Deserialize, Serialize};
 
 use crate::config::{PrecisionChoice, RunConfig, StrategyKind};
+use crate::crew::Crew;
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, REPORT_DATA, RESULT, RunFolder};
 use crate::inputs::Inputs;
@@ -76,6 +78,7 @@ pub struct Run {
     folder: RunFolder,
     config: RunConfig,
     records: Records,
+    crew: Option<Rc<Crew>>,
 }
 
 impl Run {
@@ -93,6 +96,7 @@ impl Run {
             folder,
             config,
             records,
+            crew: None,
         })
     }
 
@@ -112,7 +116,13 @@ impl Run {
             folder,
             config,
             records,
+            crew: None,
         })
+    }
+
+    /// Trains together with other processes from now on.
+    pub fn lead(&mut self, crew: Crew) {
+        self.crew = Some(Rc::new(crew));
     }
 
     /// Accepts a result that is slower than the original.
@@ -154,6 +164,7 @@ impl Run {
             records: &mut self.records,
             stop,
             reporter,
+            crew: self.crew.clone(),
         };
         let result = advance(opening, until, started);
         // The report includes the time already.
