@@ -349,6 +349,7 @@ fn whole(steps: usize, joint: bool) -> f64 {
             config: &config,
             runtime: runtime(options),
             seed: 1,
+            team: None,
             checkpoint: None,
         };
         train::train_plain(&job, &mut observer).expect("the training runs");

@@ -5,25 +5,16 @@ use std::{
     sync::Arc,
 };
 
-use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use sha2::{Digest, Sha256};
 
 use crate::array::hex;
+use crate::crop;
 use crate::picture::{read_image, write_planes};
-use crate::scale::Area;
 use crate::split::StoredSplits;
 use crate::survey::{Tally, Verdict, examine, files_below, named_as_image};
 use crate::{DataError, Dataset, InputSpec, Notes};
-
-/// Evaluation resizes the image to cover this multiple of the input and takes its centre: the
-/// usual 256 for 224.
-const EVALUATION_MARGIN: f64 = 256.0 / 224.0;
-/// Bounds of a random resized crop (Szegedy et al., 2015): share of the area, side ratio.
-const CROP_AREA: (f64, f64) = (0.08, 1.0);
-const CROP_RATIO: (f64, f64) = (3.0 / 4.0, 4.0 / 3.0);
-const CROP_TRIES: usize = 10;
 
 /// Images of a folder, decoded on demand.
 #[derive(Debug)]
@@ -118,36 +109,6 @@ impl FolderDataset {
     pub fn path(&self, index: usize) -> &Path {
         &self.files[index].0
     }
-}
-
-/// A random part of an image of `width` x `height`; `shape` is the input's side ratio in its
-/// pixels.
-fn random_area((width, height): (u32, u32), shape: f64, rng: &mut ChaCha8Rng) -> Option<Area> {
-    let whole = f64::from(width) * f64::from(height);
-    for _ in 0..CROP_TRIES {
-        let area = whole * rng.random_range(CROP_AREA.0..=CROP_AREA.1);
-        let ratio = shape
-            * rng
-                .random_range(CROP_RATIO.0.ln()..=CROP_RATIO.1.ln())
-                .exp();
-        let (w, h) = (
-            (area * ratio).sqrt().round() as u32,
-            (area / ratio).sqrt().round() as u32,
-        );
-        if (1..=width).contains(&w) && (1..=height).contains(&h) {
-            let (left, top) = (
-                rng.random_range(0..=width - w),
-                rng.random_range(0..=height - h),
-            );
-            return Some(Area {
-                left,
-                top,
-                width: w,
-                height: h,
-            });
-        }
-    }
-    None
 }
 
 fn class_folders(root: &Path) -> Result<Vec<String>, DataError> {
@@ -245,8 +206,7 @@ impl Dataset for FolderDataset {
     fn decode(&self, index: usize, out: &mut [f32]) -> Result<(), DataError> {
         let path = self.path(index);
         let image = read_image(path)?;
-        let (geometry, input) = (&self.input.geometry, self.input.size());
-        let placement = geometry.place(image.dimensions(), input, EVALUATION_MARGIN);
+        let placement = crop::whole(image.dimensions(), &self.input);
         write_planes(path, &image, &placement, &self.input, out)
     }
 
@@ -258,12 +218,7 @@ impl Dataset for FolderDataset {
     ) -> Result<(), DataError> {
         let path = self.path(index);
         let image = read_image(path)?;
-        let (geometry, input) = (&self.input.geometry, self.input.size());
-        let size = image.dimensions();
-        let placement = match random_area(size, geometry.ratio(size, input), rng) {
-            Some(part) => geometry.place_part(part, input),
-            None => geometry.place(size, input, EVALUATION_MARGIN),
-        };
+        let placement = crop::random(image.dimensions(), &self.input, rng);
         write_planes(path, &image, &placement, &self.input, out)
     }
 

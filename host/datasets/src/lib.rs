@@ -23,6 +23,7 @@
 mod array;
 mod augment;
 mod cifar;
+mod crop;
 mod dataset;
 mod error;
 mod folder;
@@ -38,6 +39,7 @@ mod resize;
 mod samples;
 mod scale;
 mod shapes;
+mod shards;
 mod sheet;
 mod spec;
 mod split;

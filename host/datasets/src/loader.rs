@@ -65,6 +65,8 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// One class per image.
     pub labels: Vec<i64>,
+    /// Images of the whole batch, of which a [`Loader::slice`] has a part.
+    pub whole: usize,
     /// The target values of the samples, one after the other; empty for data without.
     pub targets: Vec<f32>,
     /// Images, channels, height, width.
@@ -76,6 +78,8 @@ pub struct Batch {
 pub struct Loader {
     dataset: Arc<dyn Dataset>,
     config: LoaderConfig,
+    /// Of how many equal parts of every batch this one is made.
+    part: (usize, usize),
 }
 
 impl Loader {
@@ -95,7 +99,12 @@ impl Loader {
                 dataset.input().shape(),
             ));
         }
-        let loader = Self { dataset, config };
+        let part = (0, 1);
+        let loader = Self {
+            dataset,
+            config,
+            part,
+        };
         if loader.batches() == 0 {
             let reason = format!(
                 "an epoch of {} images has no batch of {}",
@@ -108,6 +117,16 @@ impl Loader {
             });
         }
         Ok(loader)
+    }
+
+    /// The same batches, of which only part `index` of `count` about equal ones is read. The union
+    /// of the parts is the whole batch, whatever their number.
+    #[must_use]
+    pub fn slice(&self, index: usize, count: usize) -> Self {
+        Self {
+            part: (index, count.max(1)),
+            ..self.clone()
+        }
     }
 
     /// The data set.
@@ -193,7 +212,9 @@ impl Job {
     fn make(&self, number: usize) -> Result<Batch, DataError> {
         let (dataset, config) = (&*self.loader.dataset, &self.loader.config);
         let start = number * config.batch;
-        let indices = &self.order[start..(start + config.batch).min(self.order.len())];
+        let whole = &self.order[start..(start + config.batch).min(self.order.len())];
+        let (part, parts) = self.loader.part;
+        let indices = &whole[whole.len() * part / parts..whole.len() * (part + 1) / parts];
         let [channels, height, width] = dataset.image_shape();
         let size = channels * height * width;
         let mut images = vec![0.0; indices.len() * size];
@@ -217,6 +238,7 @@ impl Job {
         Ok(Batch {
             images,
             labels,
+            whole: whole.len(),
             targets,
             shape: [indices.len(), channels, height, width],
         })

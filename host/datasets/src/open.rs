@@ -1,8 +1,12 @@
 //! Opens the data that a specification names.
 
+use std::path::Path;
+
 use crate::samples::{self, Wanted};
 use crate::split::{doubts, splits};
-use crate::{DataError, DataSpec, InputSpec, Notes, Source, Splits, cifar, folder, idx, shapes};
+use crate::{
+    DataError, DataSpec, InputSpec, Notes, Source, Splits, cifar, folder, idx, shapes, shards,
+};
 
 /// Tolerated percentage of unusable image files.
 const MOST_SKIPPED: usize = 1;
@@ -50,14 +54,12 @@ pub fn open_with(
         Source::Idx { dir, flavour } => (idx::open(dir, *flavour, spec, input)?, Notes::default()),
         Source::Folder { dir } => {
             let (stored, notes) = folder::open(dir, input)?;
-            if notes.left_out() * 100 > notes.files * MOST_SKIPPED && !allow_skipped {
-                return Err(DataError::TooManySkipped {
-                    path: dir.clone(),
-                    skipped: notes.left_out(),
-                    files: notes.files,
-                    reasons: notes.reasons(),
-                });
-            }
+            refuse_skipped(&notes, dir, allow_skipped)?;
+            (stored, notes)
+        }
+        Source::Shards { pattern } => {
+            let (stored, notes) = shards::open(pattern, input)?;
+            refuse_skipped(&notes, pattern, allow_skipped)?;
             (stored, notes)
         }
         Source::Npz { .. }
@@ -77,6 +79,19 @@ pub fn open_with(
     splits.notes = notes;
     splits.notes.warnings.extend(doubts(&splits));
     Ok(splits)
+}
+
+/// Refuses data of which more than the tolerated share of image files is unusable.
+fn refuse_skipped(notes: &Notes, path: &Path, allow_skipped: bool) -> Result<(), DataError> {
+    if notes.left_out() * 100 <= notes.files * MOST_SKIPPED || allow_skipped {
+        return Ok(());
+    }
+    Err(DataError::TooManySkipped {
+        path: path.to_owned(),
+        skipped: notes.left_out(),
+        files: notes.files,
+        reasons: notes.reasons(),
+    })
 }
 
 /// Opens samples for the inputs of any network, with the targets of its task. Files are listed and

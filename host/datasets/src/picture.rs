@@ -1,5 +1,6 @@
 //! Image files as the pixels of an input.
 
+use std::io::{BufRead, Seek};
 use std::path::Path;
 
 use fast_image_resize::PixelType;
@@ -27,12 +28,21 @@ pub(crate) fn image_size(path: &Path) -> Result<(u32, u32), DataError> {
 
 /// Reads an image upright, over white.
 pub(crate) fn read_image(path: &Path) -> Result<RgbImage, DataError> {
+    let file = ImageReader::open(path)
+        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?;
+    decode_image(file, path)
+}
+
+/// Decodes the image of a reader, upright, over white. `path` is its name.
+pub(crate) fn decode_image<R: BufRead + Seek>(
+    reader: ImageReader<R>,
+    path: &Path,
+) -> Result<RgbImage, DataError> {
     let broken = |reason: String| DataError::BrokenImage {
         path: path.to_path_buf(),
         reason,
     };
-    let mut decoder = ImageReader::open(path)
-        .map_err(|e| DataError::missing_or_io(path, e, "an image listed before"))?
+    let mut decoder = reader
         .with_guessed_format()
         .map_err(|e| DataError::io(path, e))?
         .into_decoder()

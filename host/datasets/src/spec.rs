@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::{Augment, ColourJitter, DataError, Preset};
 
 /// Accepted forms of a [`DataSpec`].
-pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, images:DIR, npz:DIR, \
-                     npy:DIR, wav:DIR or csv:FILE, each with optional ,train=N ,test=N ,search=N (or a fraction) ,seed=N \
+pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, wds:SHARDS, images:DIR, \
+                     npz:DIR, npy:DIR, wav:DIR or csv:FILE, each with optional ,train=N ,test=N ,search=N (or a fraction) ,seed=N \
                      ,resize=N ,pad=N";
 
 /// Source of the records.
@@ -36,6 +36,12 @@ pub enum Source {
     Folder {
         /// The outer folder.
         dir: PathBuf,
+    },
+    /// Tar files of images by class, as webdataset writes them.
+    Shards {
+        /// A folder of tar files or, for one part, their path with `{000..146}` or `*` in its
+        /// last component.
+        pattern: PathBuf,
     },
     /// Image files without labels, or in class folders, or in `images` beside `masks`.
     Images {
@@ -146,6 +152,7 @@ impl DataSpec {
                 ..
             } => "idx",
             Source::Folder { .. } => "folder",
+            Source::Shards { .. } => "wds",
             Source::Images { .. } => "images",
             Source::Npz { .. } => "npz",
             Source::Npy { .. } => "npy",
@@ -166,6 +173,7 @@ impl DataSpec {
             | Source::Npy { dir }
             | Source::Wav { dir } => Some(dir),
             Source::Csv { file } => Some(file),
+            Source::Shards { pattern } => Some(pattern),
         }
     }
 
@@ -173,7 +181,11 @@ impl DataSpec {
     pub fn is_images_by_class(&self) -> bool {
         matches!(
             self.source,
-            Source::Shapes | Source::Cifar10 { .. } | Source::Idx { .. } | Source::Folder { .. }
+            Source::Shapes
+                | Source::Cifar10 { .. }
+                | Source::Idx { .. }
+                | Source::Folder { .. }
+                | Source::Shards { .. }
         )
     }
 
@@ -194,7 +206,7 @@ impl DataSpec {
         match self.kind() {
             "cifar10" => Preset::Cifar10,
             "mnist" | "fashion-mnist" => Preset::Mnist,
-            "folder" | "images" | "csv" => Preset::Imagenet,
+            "folder" | "wds" | "images" | "csv" => Preset::Imagenet,
             _ => Preset::Half,
         }
     }
@@ -214,7 +226,7 @@ impl DataSpec {
                 flip: true,
                 ..none
             },
-            "folder" => Augment {
+            "folder" | "wds" => Augment {
                 random_resized_crop: true,
                 flip: true,
                 colour: Some(ColourJitter::default()),
@@ -288,6 +300,9 @@ impl FromStr for DataSpec {
                 flavour: IdxFlavour::Plain,
             },
             "folder" => Source::Folder { dir: needs_dir()? },
+            "wds" => Source::Shards {
+                pattern: needs_dir()?,
+            },
             "images" => Source::Images { dir: needs_dir()? },
             "npz" => Source::Npz { dir: needs_dir()? },
             "npy" => Source::Npy { dir: needs_dir()? },
@@ -404,6 +419,11 @@ mod tests {
             Some("x"),
         );
         check("idx:x,resize=28,pad=32", "idx", Some("x"));
+        check(
+            "wds:a/t-{00..12}.tar,seed=1",
+            "wds",
+            Some("a/t-{00..12}.tar"),
+        );
         check("folder:a,b=c,d,seed=3", "folder", Some("a,b=c,d"));
     }
 

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::File;
-use std::io::{Read, Seek, SeekFrom};
+use std::io::{BufReader, Read, Seek, SeekFrom};
 use std::path::{Path, PathBuf};
 
 use image::{ImageFormat, ImageReader};
@@ -171,6 +171,21 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
     let fail = |e| DataError::io(path, e);
     let mut file = File::open(path).map_err(fail)?;
     let length = file.metadata().map_err(fail)?.len();
+    examine_in(&mut file, length, path)
+}
+
+/// As [`examine`], for `length` bytes that are a file of the name `path` in another file.
+pub(crate) fn examine_in<S: Read + Seek>(
+    file: &mut S,
+    length: u64,
+    path: &Path,
+) -> Result<Verdict, DataError> {
+    let fail = |e| DataError::io(path, e);
+    let whole = |file: &mut S| {
+        let mut bytes = Vec::new();
+        let read = file.rewind().and_then(|()| file.read_to_end(&mut bytes));
+        read.map(|_| bytes).map_err(fail)
+    };
     let mut head = Vec::new();
     file.by_ref()
         .take(SAMPLE as u64)
@@ -203,8 +218,8 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
     let name = name_of(format);
     // Decoders fill missing parts with grey without an error.
     let complete = match format {
-        ImageFormat::Jpeg => tail.ends_with(&[0xff, 0xd9]) || jpeg_ends(&read(path)?),
-        _ => tail.ends_with(b"\0\0\0\0IEND\xaeB`\x82") || png_ends(&read(path)?),
+        ImageFormat::Jpeg => tail.ends_with(&[0xff, 0xd9]) || jpeg_ends(&whole(file)?),
+        _ => tail.ends_with(b"\0\0\0\0IEND\xaeB`\x82") || png_ends(&whole(file)?),
     };
     if !complete {
         return Ok(Verdict::Unusable(format!("cut-off {name} images")));
@@ -214,8 +229,8 @@ pub(crate) fn examine(path: &Path) -> Result<Verdict, DataError> {
             "{name} images without an image's extension"
         )));
     }
-    let size = ImageReader::open(path)
-        .map_err(fail)?
+    file.rewind().map_err(fail)?;
+    let size = ImageReader::new(BufReader::new(file))
         .with_guessed_format()
         .map_err(fail)?
         .into_dimensions();
@@ -249,10 +264,6 @@ pub(crate) fn files_below(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
     }
     files.sort();
     Ok(files)
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, DataError> {
-    std::fs::read(path).map_err(|e| DataError::io(path, e))
 }
 
 fn name_of(format: ImageFormat) -> &'static str {

@@ -53,6 +53,14 @@ pub fn met(is_met: bool) -> ExitCode {
     ExitCode::from(if is_met { 0 } else { NOT_MET })
 }
 
+/// The code of a process whose first process says why all ended; other errors are its own.
+pub fn silent_stop(error: pipeline::PipelineError) -> anyhow::Result<ExitCode> {
+    match error {
+        pipeline::PipelineError::Stopped => Ok(ExitCode::from(STOPPED)),
+        error => Err(error.into()),
+    }
+}
+
 /// The code of an error.
 pub fn of_error(error: &anyhow::Error) -> u8 {
     if error.is::<Usage>() || error.is::<pipeline::ConfigError>() {

@@ -31,6 +31,20 @@ pub fn on_interrupt() -> anyhow::Result<StopFlag> {
     Ok(flag)
 }
 
+/// As [`on_interrupt`], for a process that helps another one, which ends it and says so: the
+/// training that they share stops on all in the same step.
+pub fn quietly() -> anyhow::Result<StopFlag> {
+    let flag = StopFlag::default();
+    let handler = flag.clone();
+    ctrlc::set_handler(move || {
+        if handler.set() {
+            end();
+        }
+    })
+    .context("cannot listen for Ctrl-C")?;
+    Ok(flag)
+}
+
 /// Ends the process without the destructors of the stage that is at work, nor those of libtorch,
 /// whose threads still compute.
 #[allow(unsafe_code)]

@@ -16,6 +16,10 @@ const LIBRARY: &str = "libtorch_cpu.so";
 /// Environment variables of the OpenMP libraries that libtorch may use.
 const WAITING: [&str; 3] = ["OMP_WAIT_POLICY", "GOMP_SPINCOUNT", "KMP_BLOCKTIME"];
 
+/// What libtorch writes to standard error by itself. Its collective engine tells of each peer that
+/// is gone with a stack of C++, and the error says so as well.
+const ENGINE_LOG: &str = "TORCH_CPP_LOG_LEVEL";
+
 /// Where the system's linker looks for libraries.
 const LIBRARIES: &str = "LD_LIBRARY_PATH";
 
@@ -43,6 +47,9 @@ pub fn become_it() -> anyhow::Result<ExitCode> {
     command.args(arguments);
     if !WAITING.iter().any(|name| std::env::var_os(name).is_some()) {
         command.env(WAITING[0], "passive");
+    }
+    if std::env::var_os(ENGINE_LOG).is_none() {
+        command.env(ENGINE_LOG, "FATAL");
     }
     if let Some(folder) = libtorch(&own) {
         command.env(LIBRARIES, before(folder, std::env::var_os(LIBRARIES))?);

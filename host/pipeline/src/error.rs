@@ -305,6 +305,27 @@ pub enum PipelineError {
     /// Training failed.
     #[error(transparent)]
     Train(#[from] train::TrainError),
+    /// The processes of a run cannot work together.
+    #[error(transparent)]
+    Collective(#[from] collective::CollectiveError),
+    /// A process of a run reads other data than the first.
+    #[error(
+        "rank {rank} reads other training data than rank 0 ('{own}', not '{first}'): give all machines the same files"
+    )]
+    OtherData {
+        /// The process.
+        rank: usize,
+        /// The identity of its data.
+        own: String,
+        /// The identity of the first process's.
+        first: String,
+    },
+    /// A process of a run does not understand the first.
+    #[error("rank {rank} does not understand rank 0: use one version of graphprune everywhere")]
+    OtherVersion {
+        /// The process.
+        rank: usize,
+    },
     /// The search failed.
     #[error(transparent)]
     Search(#[from] search::SearchError),

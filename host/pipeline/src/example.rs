@@ -103,6 +103,7 @@ pub fn example(
         config: &config,
         runtime,
         seed: 1,
+        team: None,
         checkpoint: None,
     };
     let mut watch = Watch { stop, reporter };

@@ -15,6 +15,7 @@ mod closeness;
 #[cfg(test)]
 mod compatibility;
 mod config;
+mod crew;
 mod data;
 mod diff;
 mod dry_run;
@@ -28,8 +29,10 @@ mod external;
 mod fitting;
 mod folder;
 mod for_board;
+mod helper;
 mod inputs;
 mod inspect;
+mod job;
 mod kernels;
 mod measure;
 mod missing;
@@ -63,6 +66,7 @@ pub use channels::{AnalysisOptions, Attention};
 pub use check_data::{
     BrokenFile, ClassCheck, DataCheck, DataCheckRequest, ShownSample, ValueCheck, check_data,
 };
+pub use collective::Place;
 pub use config::{
     BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
@@ -70,6 +74,7 @@ pub use config::{
     Setting, SettingsTable, StorePlace, StrategyKind, TaskConfig, TaskKind, TrainingMode,
     WeightOrigin, settings,
 };
+pub use crew::Crew;
 pub use data::ClassifierData;
 pub use datasets::{ChannelOrder, DataSpec, Fit, Interpolation, Preprocessing, Preset, Resize};
 pub use diff::{DiffSide, GroupDiff, NetworkDiff, diff};
@@ -79,6 +84,7 @@ pub use error::PipelineError;
 pub use example::{Example, example};
 pub use explain::{ExplainRequest, ExplainSubject, explain, write_explanation};
 pub use folder::RunFolder;
+pub use helper::help;
 pub use inputs::width_space;
 pub use inspect::{
     BoardInspection, FixedInfo, GroupInfo, HalfInfo, Inspection, LayerInfo, PinnedInfo,

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 use std::time::Instant;
 
 use latency::{Model, Resolved};
@@ -13,6 +14,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::board::Board;
 use crate::config::{PrecisionChoice, RunConfig, StrategyKind};
+use crate::crew::Crew;
 use crate::error::PipelineError;
 use crate::folder::{CONFIG_FILE, EVENTS, ORIGINAL, RECORDS_FILE, REPORT_DATA, RESULT, RunFolder};
 use crate::inputs::Inputs;
@@ -77,6 +79,7 @@ pub struct Run {
     folder: RunFolder,
     config: RunConfig,
     records: Records,
+    crew: Option<Rc<Crew>>,
 }
 
 impl Run {
@@ -94,6 +97,7 @@ impl Run {
             folder,
             config,
             records,
+            crew: None,
         })
     }
 
@@ -113,7 +117,13 @@ impl Run {
             folder,
             config,
             records,
+            crew: None,
         })
+    }
+
+    /// Trains together with other processes from now on.
+    pub fn lead(&mut self, crew: Crew) {
+        self.crew = Some(Rc::new(crew));
     }
 
     /// Accepts a result that is slower than the original.
@@ -155,6 +165,7 @@ impl Run {
             records: &mut self.records,
             stop,
             reporter,
+            crew: self.crew.clone(),
         };
         let result = advance(opening, until, started);
         // The report includes the time already.

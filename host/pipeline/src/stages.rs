@@ -13,4 +13,5 @@ pub(crate) mod precision;
 pub(crate) mod repair;
 pub(crate) mod search;
 pub(crate) mod select;
+pub(crate) mod together;
 pub(crate) mod train;

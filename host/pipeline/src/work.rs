@@ -1,12 +1,14 @@
 //! The state that the stages of a run share.
 
 use std::ops::ControlFlow;
+use std::rc::Rc;
 use std::time::{Duration, Instant};
 
 use measuring::Session;
 use report::events::EventWriter;
 
 use crate::config::RunConfig;
+use crate::crew::Crew;
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 use crate::folder::RunFolder;
@@ -22,6 +24,7 @@ pub(crate) struct Opening<'a> {
     pub records: &'a mut Records,
     pub stop: &'a StopFlag,
     pub reporter: &'a mut dyn Reporter,
+    pub crew: Option<Rc<Crew>>,
 }
 
 /// The number of threads of a run's computations.
@@ -41,6 +44,8 @@ pub(crate) struct Work<'a> {
     pub records: &'a mut Records,
     pub stop: &'a StopFlag,
     pub reporter: &'a mut dyn Reporter,
+    /// The other processes that train with this one.
+    pub crew: Option<Rc<Crew>>,
     pub session: Session,
     pub news: DeviceNews,
     /// The name of the task's score.
@@ -62,6 +67,7 @@ impl<'a> Work<'a> {
             records,
             stop,
             reporter,
+            crew,
         } = opening;
         Self {
             folder,
@@ -69,6 +75,7 @@ impl<'a> Work<'a> {
             records,
             stop,
             reporter,
+            crew,
             session,
             news: DeviceNews::default(),
             score,

@@ -97,6 +97,23 @@ pub enum TrainError {
         /// What does not fit.
         reason: String,
     },
+    /// The processes of a training cannot work together.
+    #[error(transparent)]
+    Collective(#[from] collective::CollectiveError),
+    /// Another process of the training failed.
+    #[error("rank {rank} cannot go on: its own message says why")]
+    Peer {
+        /// The process.
+        rank: usize,
+    },
+    /// A process of the training has another network than the first.
+    #[error(
+        "rank {rank} does not train the network of rank 0: use one version of graphprune everywhere"
+    )]
+    Unlike {
+        /// The process.
+        rank: usize,
+    },
     /// A task without labels was given no original to follow.
     #[error("{task}: it has no labels, and no original network was given to follow")]
     NoOriginal {

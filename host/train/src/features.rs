@@ -4,6 +4,7 @@
 
 use channels::{Analysis, Cut, PrunePlan};
 use onnx_graph::{Graph, Node, NodeId, ValueId};
+use serde::{Deserialize, Serialize};
 use tch::{Kind, Tensor};
 
 use crate::TrainError;
@@ -17,7 +18,7 @@ pub(crate) struct StageEnd {
 }
 
 /// A value of the original that a pruned network should reproduce on its kept channels.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Feature {
     /// Name of the node with the value as first input, in both networks.
     pub reader: String,

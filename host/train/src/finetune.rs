@@ -4,6 +4,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use channels::Cut;
+use collective::Team;
 use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
@@ -13,12 +14,11 @@ use torch_exec::{NormMode, Params};
 use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
+use crate::position::{Position, StepResult};
 use crate::sgd::{Sgd, SgdConfig, Trained};
 use crate::task::Task;
 use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss};
-use crate::training::{
-    Completion, Position, Schedule, StepResult, Steps, loader_identity, tensors,
-};
+use crate::training::{Completion, Schedule, Steps, loader_identity, tensors};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of a fine-tuning or plain training. Batch size and augmentation are the loader's.
@@ -85,7 +85,10 @@ pub struct TrainJob<'a> {
     pub runtime: Runtime,
     /// Seed, recorded in the checkpoint; the loader has its own.
     pub seed: u64,
-    /// Checkpoint file, rewritten during the training. If it exists, training resumes from it.
+    /// The processes that train together, each on its slice of every batch.
+    pub team: Option<&'a Team>,
+    /// Checkpoint file, rewritten during the training. If it exists, training resumes from it. Of
+    /// several processes the first one has it.
     pub checkpoint: Option<&'a Path>,
 }
 
@@ -173,7 +176,13 @@ impl<'a> Tuning<'a> {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let result = Steps::train_batch(self, (images, labels), Position::default(), &sgd, lr)?;
+        let result = Steps::train_batch(
+            self,
+            (images, labels),
+            Position::default(),
+            (&sgd, lr),
+            None,
+        )?;
         Ok(result.loss)
     }
 
@@ -262,6 +271,13 @@ impl Steps for Tuning<'_> {
         out
     }
 
+    fn statistics(&self) -> Vec<(String, Tensor)> {
+        let trained = self.sgd.trained();
+        let mut out = self.params.named();
+        out.retain(|(name, _)| trained.iter().all(|of| &of.name != name));
+        out
+    }
+
     fn blame(&self, images: &Tensor, _: u64) -> String {
         self.network
             .first_non_finite_layer(images, &self.params, None)
@@ -306,6 +322,7 @@ fn tune(
         config,
         runtime,
         seed,
+        team,
         checkpoint,
     } = *job;
     purpose.check(graph, loader.dataset().as_ref())?;
@@ -321,6 +338,7 @@ fn tune(
     );
     let schedule = Schedule {
         loader,
+        team,
         epochs: config.epochs,
         sgd: &config.sgd,
         seed,

@@ -10,9 +10,10 @@ use crate::TrainError;
 use crate::importance::{Written, by_image, written};
 use crate::network::{Network, Runtime};
 use crate::observer::{Event, Observer};
+use crate::position::{Position, StepResult};
 use crate::prunable::Prunable;
 use crate::sgd::{Sgd, SgdConfig, Trained};
-use crate::training::{Position, StepResult, Steps, Throughput, share_correct, tensors};
+use crate::training::{Steps, Throughput, share_correct, tensors};
 
 /// What a step is taken to save at least, as a share of the cost: a price needs a divisor.
 const LEAST_SAVED: f64 = 1e-6;
@@ -109,7 +110,7 @@ impl FisherPruning<'_> {
             {
                 let (images, labels) = tensors(&batch?, self.runtime.device)?;
                 let (sgd, batch) = (&self.config.sgd, (&images, &labels));
-                let result = shrinking.train_batch(batch, position, sgd, sgd.lr)?;
+                let result = shrinking.train_batch(batch, position, (sgd, sgd.lr), None)?;
                 position.step += 1;
                 let count = labels.size()[0] as usize;
                 let event = Event {

@@ -1,9 +1,11 @@
 //! Joint training: a Graph PruningNet learns to generate the weights of all width configurations.
 
 use std::path::Path;
+use std::rc::Rc;
 use std::time::Duration;
 
 use channels::{Analysis, Cut, GroupId, cut};
+use collective::Team;
 use datasets::Loader;
 use onnx_graph::ValueId;
 use rand::{RngExt as _, SeedableRng as _};
@@ -18,14 +20,13 @@ use crate::features::{StageEnd, kept, stage_ends};
 use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
+use crate::position::{Position, StepResult};
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
 use crate::task::{Classification, Task as _};
 use crate::teacher::{FeaturePair, Teacher, mixed_loss};
-use crate::training::{
-    Completion, Position, Schedule, StepResult, Steps, loader_identity, share_correct,
-};
+use crate::training::{Completion, Schedule, Steps, loader_identity, share_correct};
 use crate::{TrainError, checkpoint, materialise};
 
 /// Settings of the joint training. Batch size and augmentation are the loader's.
@@ -144,6 +145,7 @@ pub struct JointState {
     ends: Vec<StageEnd>,
     position: Position,
     fingerprint: String,
+    team: Option<Rc<Team>>,
 }
 
 impl JointState {
@@ -198,7 +200,15 @@ impl JointState {
             teacher,
             position: Position::default(),
             fingerprint: checkpoint::fingerprint(&identity),
+            team: None,
         })
+    }
+
+    /// Trains together with the other processes of `team`, each on its slice of every batch. All
+    /// have the same setup; the first one has the checkpoint.
+    #[must_use]
+    pub fn with_team(self, team: Option<Rc<Team>>) -> Self {
+        Self { team, ..self }
     }
 
     /// The Graph PruningNet in its current state.
@@ -225,7 +235,7 @@ impl JointState {
         lr: f64,
     ) -> Result<f64, TrainError> {
         let sgd = self.config.sgd.clone();
-        let result = Steps::train_batch(self, (images, labels), self.position, &sgd, lr)?;
+        let result = Steps::train_batch(self, (images, labels), self.position, (&sgd, lr), None)?;
         self.position.step += 1;
         Ok(result.loss)
     }
@@ -385,9 +395,11 @@ pub fn train_joint(
 ) -> Result<Completion, TrainError> {
     Classification.check(state.network.graph(), loader.dataset().as_ref())?;
     let config = state.config.clone();
+    let team = state.team.clone();
     let fingerprint = checkpoint::fingerprint(&(&state.fingerprint, loader_identity(loader)));
     let schedule = Schedule {
         loader,
+        team: team.as_deref(),
         epochs: config.epochs,
         sgd: &config.sgd,
         seed: state.seed,

@@ -89,6 +89,11 @@ impl Sgd {
         &self.trained
     }
 
+    /// The trained tensors and their gradients.
+    pub fn gradients(&mut self) -> (&[Trained], &mut [Option<Tensor>]) {
+        (&self.trained, &mut self.gradients)
+    }
+
     /// The momentum, by the names of the tensors.
     pub fn state(&self) -> Vec<(String, Tensor)> {
         let named =

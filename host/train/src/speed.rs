@@ -5,6 +5,7 @@
 use std::num::NonZero;
 use std::time::{Duration, Instant};
 
+use collective::Place;
 use onnx_graph::Graph;
 use tch::{Device, Kind, Tensor};
 use torch_exec::{ExecOptions, MemoryFormat, NormMode, Params, Precision, has_bf16};
@@ -53,10 +54,14 @@ pub fn thread_counts(cores: usize) -> Vec<usize> {
     counts
 }
 
-/// Returns the number of cores available to this process.
+/// Returns the number of cores available to this process: its part of the machine's, if several
+/// processes of a run train on it.
 #[must_use]
 pub fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, NonZero::get)
+    let place = Place::from_env().ok().flatten();
+    let here = place.and_then(|place| place.local_size).unwrap_or(1);
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (cores / here.max(1)).max(1)
 }
 
 /// Times a training step of `graph` on random images `[batch, C, H, W]` with several numbers of

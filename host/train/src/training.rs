@@ -4,12 +4,15 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
+use collective::Team;
 use datasets::{Batch, Loader, LoaderConfig};
 use tch::{Device, Tensor};
 
 use crate::TrainError;
 use crate::checkpoint::{self, Meta};
+use crate::exchange::{Exchange, begin_together};
 use crate::observer::{Event, Observer};
+use crate::position::{Position, StepResult};
 use crate::sgd::{Sgd, SgdConfig};
 
 /// End of a training.
@@ -21,10 +24,10 @@ pub enum Completion {
     Stopped,
 }
 
-/// Result of a step: its loss, and the score of the batch.
-pub(crate) struct StepResult {
-    pub loss: f64,
-    pub score: f64,
+/// This process's slice of a batch: its share of the rows, and the way to the other processes.
+pub(crate) struct Slice<'s, 'a> {
+    pub exchange: &'s mut Exchange<'a>,
+    pub share: f64,
 }
 
 /// The parts in which trainings differ.
@@ -42,10 +45,14 @@ pub(crate) trait Steps {
     fn updated(&mut self, step: u64) -> Result<(), TrainError>;
     /// The state without the momentum.
     fn tensors(&self) -> Vec<(String, Tensor)>;
+    /// The running statistics that a step changes.
+    fn statistics(&self) -> Vec<(String, Tensor)> {
+        Vec::new()
+    }
     /// Name of the first layer with non-finite numbers.
     fn blame(&self, images: &Tensor, step: u64) -> String;
 
-    /// Trains on one batch: gradients, clipping, update.
+    /// Trains on one batch, or on this process's slice of it: gradients, clipping, update.
     ///
     /// # Errors
     /// [`TrainError::NonFinite`] if the loss or the gradient is not finite; the weights are
@@ -54,25 +61,49 @@ pub(crate) trait Steps {
         &mut self,
         (images, labels): (&Tensor, &Tensor),
         position: Position,
-        config: &SgdConfig,
-        lr: f64,
+        (config, lr): (&SgdConfig, f64),
+        mut slice: Option<Slice<'_, '_>>,
     ) -> Result<StepResult, TrainError> {
         self.sgd().clear();
-        let result = self.step(images, labels, position.step)?;
-        let broken = |task: &Self, what| TrainError::NonFinite {
-            stage: task.stage(),
-            epoch: position.epoch,
-            step: position.step,
-            layer: task.blame(images, position.step),
-            what,
-            lr,
+        let own = match slice {
+            Some(Slice { share, .. }) if share <= 0.0 => Ok(StepResult::default()),
+            _ => self.step(images, labels, position.step),
+        };
+        let (result, norm, root) = match &mut slice {
+            None => (own?, None, 0),
+            Some(Slice { exchange, share }) => {
+                let common = exchange.sum(self.sgd(), own, *share)?;
+                let root = common.broken.unwrap_or(0);
+                (common.result, Some(common.norm), root)
+            }
+        };
+        let broken = |task: &Self, what| {
+            let find = || task.blame(images, position.step);
+            let layer = match &slice {
+                None => find(),
+                Some(slice) => match slice.exchange.layer(root, find) {
+                    Ok(layer) => layer,
+                    Err(error) => return error,
+                },
+            };
+            TrainError::NonFinite {
+                stage: task.stage(),
+                epoch: position.epoch,
+                step: position.step,
+                layer,
+                what,
+                lr,
+            }
         };
         if !result.loss.is_finite() {
             return Err(broken(self, "the loss"));
         }
         let mut scale = 1.0;
         if config.clip_norm > 0.0 {
-            let norm = self.sgd().gradient_norm()?;
+            let norm = match norm {
+                Some(norm) => norm,
+                None => self.sgd().gradient_norm()?,
+            };
             if !norm.is_finite() {
                 return Err(broken(self, "the gradient"));
             }
@@ -84,20 +115,11 @@ pub(crate) trait Steps {
     }
 }
 
-/// Progress of a training.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub struct Position {
-    /// Current epoch.
-    pub epoch: usize,
-    /// Finished batches of that epoch.
-    pub batch: usize,
-    /// Finished steps over all epochs.
-    pub step: u64,
-}
-
 /// Everything about a run of the loop except the task.
 pub(crate) struct Schedule<'a> {
     pub loader: &'a Loader,
+    /// The processes that train together; the first one has the checkpoint.
+    pub team: Option<&'a Team>,
     pub epochs: usize,
     pub sgd: &'a SgdConfig,
     pub seed: u64,
@@ -109,9 +131,25 @@ pub(crate) struct Schedule<'a> {
 }
 
 impl Schedule<'_> {
-    /// Restores the checkpoint, if there is one.
+    /// Restores the checkpoint, if there is one, on all processes.
     pub fn resume(&self, task: &mut dyn Steps) -> Result<Position, TrainError> {
-        let Some(path) = self.checkpoint else {
+        let found = self.restore(task);
+        let Some(team) = self.team else {
+            return found;
+        };
+        let mut state = task.tensors();
+        state.extend(task.sgd().state());
+        begin_together(team, found, state)
+    }
+
+    /// The file of the process that has it.
+    fn file(&self) -> Option<&Path> {
+        let leads = self.team.is_none_or(Team::leads);
+        self.checkpoint.filter(|_| leads)
+    }
+
+    fn restore(&self, task: &mut dyn Steps) -> Result<Position, TrainError> {
+        let Some(path) = self.file() else {
             return Ok(Position::default());
         };
         let Some((meta, stored)) = checkpoint::load(path)? else {
@@ -142,7 +180,7 @@ impl Schedule<'_> {
     }
 
     fn save(&self, task: &mut dyn Steps, position: Position, lr: f64) -> Result<bool, TrainError> {
-        let Some(path) = self.checkpoint else {
+        let Some(path) = self.file() else {
             return Ok(false);
         };
         let mut state = task.tensors();
@@ -182,12 +220,33 @@ impl Schedule<'_> {
         let mut written = Instant::now();
         let mut throughput = Throughput::default();
         let mut lr = self.sgd.lr_at(position.step, steps, warmup);
+        let statistics = task.statistics();
+        let mut exchange = self
+            .team
+            .map(|team| Exchange::new(team, task.sgd(), statistics));
+        let loader = match self.team {
+            Some(team) => self.loader.slice(team.rank(), team.size()),
+            None => self.loader.clone(),
+        };
         while position.epoch < self.epochs {
             let epoch = position.epoch as u64;
-            for batch in self.loader.epoch_from(epoch, position.batch) {
-                let (images, labels) = tensors(&batch?, self.device)?;
+            for batch in loader.epoch_from(epoch, position.batch) {
+                let read = batch.map_err(TrainError::from).and_then(|batch| {
+                    let (images, labels) = tensors(&batch, self.device)?;
+                    Ok((images, labels, batch.whole))
+                });
+                let (images, labels, count) = match (read, &mut exchange) {
+                    (Ok(read), _) => read,
+                    (Err(error), Some(exchange)) => {
+                        return Err(exchange.give_up(task.sgd(), error));
+                    }
+                    (Err(error), None) => return Err(error),
+                };
                 lr = self.sgd.lr_at(position.step, steps, warmup);
-                let result = task.train_batch((&images, &labels), *position, self.sgd, lr)?;
+                let share = labels.size()[0] as f64 / count as f64;
+                let slice = exchange.as_mut().map(|exchange| Slice { exchange, share });
+                let rates = (self.sgd, lr);
+                let result = task.train_batch((&images, &labels), *position, rates, slice)?;
                 position.step += 1;
                 position.batch += 1;
                 if position.batch == batches {
@@ -198,7 +257,6 @@ impl Schedule<'_> {
                 if checkpointed {
                     written = Instant::now();
                 }
-                let count = labels.size()[0] as usize;
                 let event = Event {
                     stage: task.stage(),
                     epoch: ((position.step - 1) / batches as u64) as usize,
@@ -211,7 +269,13 @@ impl Schedule<'_> {
                     lr,
                     checkpointed,
                 };
-                if observer.progress(event).is_break() {
+                let mut stops = observer.progress(event).is_break();
+                if let Some(exchange) = &mut exchange {
+                    // The others hear of it in the next step, and all stop after that one.
+                    exchange.wishes_to_stop = stops;
+                    stops = exchange.stops;
+                }
+                if stops {
                     if !checkpointed {
                         checkpointed = self.save(task, *position, lr)?;
                     }

@@ -30,6 +30,7 @@ fn shifted() -> Graph {
         config: &config,
         runtime: Runtime::default(),
         seed: 1,
+        team: None,
         checkpoint: None,
     };
     let (mut graph, _) = train_plain(&job, &mut Silent).unwrap();

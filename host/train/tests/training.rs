@@ -45,6 +45,7 @@ fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig) -> 
         config,
         runtime: Runtime::default(),
         seed: 1,
+        team: None,
         checkpoint: None,
     }
 }
@@ -296,6 +297,7 @@ fn a_resumed_fine_tuning_equals_an_uninterrupted_one() {
     let run = |checkpoint, observer: &mut dyn train::Observer| {
         let job = TrainJob {
             task: &Classification,
+            team: None,
             checkpoint,
             ..job(&graph, &loader, &config)
         };

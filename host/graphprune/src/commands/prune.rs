@@ -3,7 +3,7 @@
 
 use std::process::ExitCode;
 
-use pipeline::{PlanLine, Reporter as _, RunOutcome, Stage, StopFlag};
+use pipeline::{Crew, Place, PlanLine, Reporter as _, RunOutcome, Stage, StopFlag};
 
 use crate::exit;
 use crate::options::{RunOptions, Usage};
@@ -33,15 +33,37 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// Runs all stages up to `stage` and prints the result.
 pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
+    let place = Place::from_env()?;
+    let helps = place.as_ref().filter(|place| place.rank > 0);
     if options.dry_run {
-        return describe(options);
+        // The first process checks what all would do.
+        return helps.map_or_else(|| describe(options), |_| Ok(ExitCode::SUCCESS));
+    }
+    if helps.is_some() && options.is_set() {
+        // The first process says why.
+        return Ok(ExitCode::from(exit::USAGE));
+    }
+    if place.is_some() && options.is_set() {
+        return Err(Usage::error(
+            "several latency budgets: one process makes them; start several processes for one budget at a time",
+        ));
+    }
+    if let Some(place) = helps {
+        let ended = pipeline::help(place, &stop::quietly()?);
+        return ended.map(|()| ExitCode::SUCCESS).or_else(exit::silent_stop);
     }
     let stop = stop::on_interrupt()?;
     if options.is_set() {
         return advance_set(options, stage, &stop);
     }
+    // The others wait: they hear of whatever ends this process from here on.
+    let crew = place.as_ref().map(Crew::open).transpose()?;
     let mut run = options.open()?;
     let mut terminal = Terminal::new(options.quiet);
+    if let Some(crew) = crew {
+        terminal.note(&format!("{} processes train together", crew.size()));
+        run.lead(crew);
+    }
     terminal.note(&format!("budget: {}", run.config().budget.words()));
     let outcome = run.advance(stage, &stop, &mut terminal)?;
     if options.json {

@@ -11,9 +11,11 @@ use train::{
 use crate::config::WeightOrigin;
 use crate::error::PipelineError;
 use crate::external::{user_score, user_training};
+use crate::job::Kind;
 use crate::precision::Ranges;
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::together;
 use crate::work::Work;
 
 /// A fine-tuned network, as recorded.
@@ -181,8 +183,14 @@ fn trained(
     }
     let seed = work.config.seed;
     let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
     let features = features(&prepared.graph, &prepared.analysis, plan)?;
+    let kind = Kind::Finetune {
+        settings: settings.clone(),
+        features: features.clone(),
+    };
+    let networks: &[&Graph] = &[&start];
+    let team = together::begin(work, prepared, kind, (networks, seed.wrapping_add(1)))?;
+    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
     let teacher = TeacherSetup {
         graph: source.teacher,
         features: &features,
@@ -194,6 +202,7 @@ fn trained(
         config: &settings,
         runtime: prepared.runtime,
         seed,
+        team: team.as_deref(),
         checkpoint: Some(&checkpoint),
     };
     let (mut graph, completion) = finetune(&job, Some(teacher), &mut watch)?;

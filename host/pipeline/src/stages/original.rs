@@ -6,9 +6,11 @@ use train::{Completion, TrainJob, initialise, train_plain};
 
 use crate::error::PipelineError;
 use crate::folder::ORIGINAL;
+use crate::job::Kind;
 use crate::model::read_model_file;
 use crate::prepare::Prepared;
 use crate::records::Key;
+use crate::stages::together;
 use crate::stages::train::TRAIN;
 use crate::start;
 use crate::work::{Opening, Work};
@@ -58,6 +60,8 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
     let loader = prepared.training_loader(work.config.batch, seed)?;
     let settings = work.config.original.settings();
     let start = work.steadily(|| initialise(&prepared.graph, seed))?;
+    let kind = Kind::Plain(settings.clone());
+    let team = together::begin(work, prepared, kind, (&[&start], seed))?;
     let job = TrainJob {
         graph: &start,
         task: &*prepared.task,
@@ -65,6 +69,7 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
         config: &settings,
         runtime: prepared.runtime,
         seed,
+        team: team.as_deref(),
         checkpoint: Some(&checkpoint),
     };
     let mut watch = work.watch("training of the original");

@@ -6,10 +6,12 @@ use train::{Completion, JointConfig, JointSetup, JointState, PruningNet, train_j
 
 use crate::environment::CostModel;
 use crate::error::PipelineError;
+use crate::job::Kind;
 use crate::prepare::Prepared;
 use crate::records::Key;
 use crate::stages::calibrate::Calibration;
 use crate::stages::repair::needs_joint_training;
+use crate::stages::together;
 use crate::start::Feasibility;
 use crate::work::Work;
 
@@ -55,15 +57,30 @@ pub(crate) fn run(
         draw: work.config.joint.draw.fitted(&widths, load, 1.0),
         ..work.config.joint.clone()
     };
-    let mut state = JointState::new(&JointSetup {
+    let seed = work.config.seed;
+    let kind = Kind::Joint {
+        settings: joint.clone(),
+        net: net.clone(),
+        groups: prepared
+            .analysis
+            .groups()
+            .iter()
+            .map(|group| group.name.clone())
+            .collect(),
+        order: prepared.order.clone(),
+        widths: widths.clone(),
+    };
+    let team = together::begin(work, prepared, kind, (&[&prepared.graph], seed))?;
+    let state = JointState::new(&JointSetup {
         prunable: prepared.prunable(),
         widths: &widths,
         net,
         config: &joint,
         runtime: prepared.runtime,
-        seed: work.config.seed,
+        seed,
     })?;
-    let loader = prepared.training_loader(work.config.batch, work.config.seed)?;
+    let mut state = state.with_team(team);
+    let loader = prepared.training_loader(work.config.batch, seed)?;
     let mut watch = work.watch("joint training");
     let completion = train_joint(&mut state, &loader, Some(&checkpoint), &mut watch)?;
     let steps = watch.finish();

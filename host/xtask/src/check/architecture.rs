@@ -19,8 +19,15 @@ const ALLOWED: &[Row] = &[
     ("datasets", &[]),
     (
         "train",
-        &["onnx-graph", "channels", "torch-exec", "datasets"],
+        &[
+            "onnx-graph",
+            "channels",
+            "torch-exec",
+            "datasets",
+            "collective",
+        ],
     ),
+    ("collective", &[]),
     ("search", &[]),
     ("agent-protocol", &[]),
     (
@@ -52,6 +59,7 @@ const ALLOWED: &[Row] = &[
             "model-zoo",
             "torch-exec",
             "datasets",
+            "collective",
             "train",
             "search",
             "latency",
@@ -76,6 +84,7 @@ const ALLOWED: &[Row] = &[
             "model-zoo",
             "torch-exec",
             "datasets",
+            "collective",
             "train",
             "search",
             "latency",
@@ -93,7 +102,7 @@ const ALLOWED: &[Row] = &[
 
 /// Libraries that are confined to some packages.
 const FENCES: &[(&str, &[&str])] = &[
-    ("tch", &["torch-exec", "train", "search"]),
+    ("tch", &["collective", "torch-exec", "train", "search"]),
     ("torch-sys", &[]),
     ("ort", &["graphprune-agent"]),
     ("probe-rs", &["graphprune-agent"]),
@@ -287,7 +296,7 @@ mod tests {
 
     #[test]
     fn a_confined_library_is_reported_even_in_tests() {
-        let expected = "channels: must not use tch, which is confined to torch-exec, train, search";
+        let expected = "channels: must not use tch, which is confined to collective, torch-exec, train, search";
         check(&[("channels", &["./onnx-graph", "tch"])], &[expected]);
         check(&[("channels", &["./onnx-graph", "dev:tch"])], &[expected]);
         check(

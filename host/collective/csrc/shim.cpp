@@ -1,0 +1,155 @@
+// A C interface to libtorch's TCPStore and ProcessGroupGloo.
+//
+// Every function returns 0, or 1 for "not yet" where that is an answer, or -1 with the reason in `message`, which has room
+// for `room` bytes. No exception leaves this file.
+
+#include <cstring>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include <torch/csrc/distributed/c10d/PrefixStore.hpp>
+#include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
+#include <torch/csrc/distributed/c10d/TCPStore.hpp>
+
+#include <c10/util/Exception.h>
+
+namespace {
+
+struct Team {
+  c10::intrusive_ptr<c10d::Store> store;
+  c10::intrusive_ptr<c10d::ProcessGroupGloo> group;
+};
+
+int failed(char* message, size_t room, const char* reason) {
+  std::strncpy(message, reason, room);
+  message[room - 1] = '\0';
+  return -1;
+}
+
+template <typename Body>
+int guarded(char* message, size_t room, Body body) {
+  try {
+    return body();
+  } catch (const c10::Error& error) {
+    return failed(message, room, error.what_without_backtrace());
+  } catch (const std::exception& error) {
+    return failed(message, room, error.what());
+  } catch (...) {
+    return failed(message, room, "an exception of no known type");
+  }
+}
+
+} // namespace
+
+extern "C" {
+
+struct gp_place {
+  const char* host;
+  // Keys of one team begin with it.
+  const char* prefix;
+  // The network interface, or an empty string.
+  const char* interface_name;
+  // The address that this process listens at, or an empty string; `interface_name` goes before it.
+  const char* own_address;
+  int64_t timeout_ms;
+  int rank;
+  int size;
+  uint16_t port;
+  // Whether this process runs the store's server.
+  uint8_t serves;
+};
+
+int gp_open(const gp_place* place, void** out, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    const std::chrono::milliseconds timeout(place->timeout_ms);
+    c10d::TCPStoreOptions options;
+    options.port = place->port;
+    options.isServer = place->serves != 0;
+    options.numWorkers = place->size;
+    options.waitWorkers = false;
+    options.timeout = timeout;
+    auto tcp = c10::make_intrusive<c10d::TCPStore>(place->host, options);
+    auto team = std::make_unique<Team>();
+    team->store = c10::make_intrusive<c10d::PrefixStore>(place->prefix, tcp);
+    team->store->setTimeout(timeout);
+    auto group = c10d::ProcessGroupGloo::Options::create(timeout);
+    const std::string interface_name = place->interface_name;
+    const std::string own_address = place->own_address;
+    // `createDefaultDevice` does not read the variable for the interface.
+    if (!interface_name.empty()) {
+      group->devices.push_back(c10d::ProcessGroupGloo::createDeviceForInterface(interface_name));
+    } else if (!own_address.empty()) {
+      group->devices.push_back(c10d::ProcessGroupGloo::createDeviceForHostname(own_address));
+    } else {
+      group->devices.push_back(c10d::ProcessGroupGloo::createDefaultDevice());
+    }
+    // One all-reduce at a time is all that a training has.
+    group->threads = 1;
+    team->group = c10::make_intrusive<c10d::ProcessGroupGloo>(team->store, place->rank, place->size, group);
+    *out = team.release();
+    return 0;
+  });
+}
+
+void gp_close(void* team) {
+  delete static_cast<Team*>(team);
+}
+
+int gp_sum(void* team, void* tensor, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    std::vector<at::Tensor> tensors{*static_cast<at::Tensor*>(tensor)};
+    static_cast<Team*>(team)->group->allreduce(tensors)->wait();
+    return 0;
+  });
+}
+
+int gp_broadcast(void* team, void* tensor, int root, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    std::vector<at::Tensor> tensors{*static_cast<at::Tensor*>(tensor)};
+    c10d::BroadcastOptions options;
+    options.rootRank = root;
+    static_cast<Team*>(team)->group->broadcast(tensors, options)->wait();
+    return 0;
+  });
+}
+
+int gp_set(void* team, const char* key, const uint8_t* bytes, size_t length, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    static_cast<Team*>(team)->store->set(key, std::vector<uint8_t>(bytes, bytes + length));
+    return 0;
+  });
+}
+
+// Waits for a key, for at most `timeout_ms`.
+int gp_wait(void* team, const char* key, int64_t timeout_ms, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    try {
+      static_cast<Team*>(team)->store->wait({key}, std::chrono::milliseconds(timeout_ms));
+      return 0;
+    } catch (const c10::DistStoreError&) {
+      return 1;
+    }
+  });
+}
+
+// Copies the value of a key that is set into `bytes`, if it fits, and its length into `length`.
+int gp_get(void* team, const char* key, uint8_t* bytes, size_t* length, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    const auto value = static_cast<Team*>(team)->store->get(key);
+    if (value.size() <= *length) {
+      std::memcpy(bytes, value.data(), value.size());
+    }
+    *length = value.size();
+    return 0;
+  });
+}
+
+int gp_add(void* team, const char* key, int64_t amount, int64_t* sum, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    *sum = static_cast<Team*>(team)->store->add(key, amount);
+    return 0;
+  });
+}
+
+} // extern "C"
