@@ -1,5 +1,7 @@
 //! First states of recurrent layers.
 
+use std::collections::BTreeSet;
+
 use super::zeros::{fills, zero};
 use crate::graph::Graph;
 use crate::ops::Op;
@@ -35,27 +37,39 @@ pub(super) fn omit_zeros(graph: &mut Graph) {
     }
 }
 
-/// Whether a value is zeros of a computed size, or a part of such.
-fn is_zero(graph: &Graph, producers: &[Option<NodeId>], mut value: ValueId) -> bool {
-    while let Some(producer) = producers[value.index()] {
+/// Whether a value is zeros of a computed size, or made of such: Keras joins those of both
+/// directions.
+fn is_zero(graph: &Graph, producers: &[Option<NodeId>], value: ValueId) -> bool {
+    let mut visited = BTreeSet::new();
+    let mut next = vec![value];
+    while let Some(value) = next.pop() {
+        if !visited.insert(value) {
+            continue;
+        }
+        let Some(producer) = producers[value.index()] else {
+            // One number for all, not a first state that is learned.
+            let constant = graph.constant(value);
+            if !constant.is_some_and(|t| t.len() == 1 && zero(t)) {
+                return false;
+            }
+            continue;
+        };
         let node = graph.node(producer);
         match &node.op {
+            Op::Concat(_) => next.extend(node.inputs.iter().flatten()),
             Op::Slice(_)
             | Op::Split(_)
             | Op::Unsqueeze(_)
             | Op::Squeeze(_)
             | Op::Gather(_)
             | Op::Expand(_)
-            | Op::Identity(_) => {}
-            _ => return fills(graph, producer),
-        }
-        match node.input(0) {
-            Some(from) => value = from,
-            None => return false,
+            | Op::Identity(_) => match node.input(0) {
+                Some(from) => next.push(from),
+                None => return false,
+            },
+            _ if fills(graph, producer) => {}
+            _ => return false,
         }
     }
-    // One number for all, not a first state that is learned.
-    graph
-        .constant(value)
-        .is_some_and(|t| t.len() == 1 && zero(t))
+    true
 }
