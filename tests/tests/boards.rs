@@ -369,7 +369,7 @@ fn a_network_that_does_not_fit_is_pruned_to_a_time_until_it_does() {
         assert!(stderr.contains(needle), "{needle}: {stderr}");
     }
     let budget = format!("{:.3}ms", half_ms * 0.9);
-    let (code, stdout, stderr) = seen(&prune(&budget, &["--dry-run"]));
+    let (code, stdout, stderr) = seen(&prune(&budget, &["--dry-run", "--out", "dry"]));
     assert_eq!(code, Some(0), "{stdout}{stderr}");
     assert!(stdout.contains("of its widths takes"), "{stdout}");
 
@@ -440,7 +440,7 @@ fn a_board_is_measured_in_windows_as_mlperf_tiny_does() {
         "10s",
     ];
     let (code, _, stderr) = seen(&sandbox.run(&local));
-    assert_eq!(code, Some(1), "{stderr}");
+    assert_eq!(code, Some(2), "{stderr}");
     assert!(
         stderr.contains("windows are of bare-metal boards"),
         "{stderr}"

@@ -182,7 +182,7 @@ impl Planned<'_> {
             },
         )?;
         let words = format!(
-            "{}; {of} takes {:.3} ms, the smallest network {:.3}x of that and {:.3}x of the original's MACs",
+            "{}; {of} takes {:.3} ms, and the smallest network takes {:.3}x of that and {:.3}x of the original's MACs",
             self.config.budget.words(),
             measured.reference_ns / 1e6,
             measured.ratio.value,
