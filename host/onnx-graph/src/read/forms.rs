@@ -58,9 +58,8 @@ impl Reader<'_> {
             let single = axis != 1 && *size == Dim::Known(1) && *times != Dim::Known(0);
             single || *times == Dim::Known(1)
         };
-        let each = shape.iter().zip(&sizes).enumerate();
-        (sizes.len() == shape.len() && each.map(fits).all(|fits| fits))
-            .then_some(ops::Expand { sizes })
+        let mut each = shape.iter().zip(&sizes).enumerate();
+        (sizes.len() == shape.len() && each.all(fits)).then_some(ops::Expand { sizes })
     }
 
     /// The Shape node equal to a slice of the sizes that another Shape lists, and its input.
