@@ -265,9 +265,9 @@ fn window(
     Ok((sum / runs as u64, runs))
 }
 
-/// Runs a model as its settings say; a round is one window. A core without caches and interrupts takes
-/// the same time in each, so the least number of rounds is usually enough. Two ticks of a coarse
-/// counter are no difference.
+/// Runs a model as its settings say; a round is one window. A core without caches and interrupts
+/// takes the same time in each, so the least number of rounds is usually enough. Two ticks of a
+/// coarse counter are no difference.
 fn rounds(
     sampling: &Sampling,
     tick_ns: u64,

@@ -16,6 +16,7 @@ pub(crate) struct RawPlace {
     pub serves: u8,
 }
 
+// SAFETY: The declarations are those of the definitions in `csrc/shim.cpp`.
 unsafe extern "C" {
     pub(crate) fn gp_open(
         place: *const RawPlace,

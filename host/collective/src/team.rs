@@ -145,7 +145,7 @@ impl Team {
     /// # Errors
     /// [`CollectiveError::Engine`] if the store is gone.
     pub fn wait(&self, key: &str, limit: Duration) -> Result<Option<Vec<u8>>, CollectiveError> {
-        const ACTION: &str = "hear of";
+        const ACTION: &str = "wait for";
         let key = key_of(key);
         let limit = milliseconds(limit);
         let found = self.call(ACTION, |message| {

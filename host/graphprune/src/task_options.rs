@@ -7,8 +7,8 @@ use pipeline::{OutputChoice, TaskConfig, TaskKind};
 #[derive(Debug, Default, Args)]
 pub struct TaskOptions {
     /// What the network is for: classification, multilabel, follow (no labels: keep to the
-    /// original's outputs), segmentation or regression. Default: classification if the data has a class for each sample,
-    /// follow otherwise
+    /// original's outputs), segmentation or regression. Default: classification if the data has a
+    /// class for each sample, follow otherwise
     #[arg(long, value_name = "TASK")]
     pub task: Option<TaskKind>,
     /// Output that --task follow keeps to (segmentation: the one with the classes), and behind =

@@ -10,7 +10,7 @@ use collective::{CollectiveError, Place, Team};
 use crate::error::PipelineError;
 use crate::job::{END, Job, TRAINING, key, leaving};
 
-/// How long the first process waits at its end for the others to have heard of it.
+/// How long the first process waits for the others when it ends.
 const FAREWELL: Duration = Duration::from_secs(5);
 
 /// The other processes. When this is dropped, they end.

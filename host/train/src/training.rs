@@ -271,7 +271,7 @@ impl Schedule<'_> {
                 };
                 let mut stops = observer.progress(event).is_break();
                 if let Some(exchange) = &mut exchange {
-                    // The others hear of it in the next step, and all stop after that one.
+                    // The next sum carries the wish, and all stop after that step.
                     exchange.wishes_to_stop = stops;
                     stops = exchange.stops;
                 }

@@ -56,7 +56,7 @@ pub fn advance(options: &RunOptions, stage: Stage) -> anyhow::Result<ExitCode> {
     if options.is_set() {
         return advance_set(options, stage, &stop);
     }
-    // The others wait: they hear of whatever ends this process from here on.
+    // The others wait: whatever ends this process from here on ends them, too.
     let crew = place.as_ref().map(Crew::open).transpose()?;
     let mut run = options.open()?;
     let mut terminal = Terminal::new(options.quiet);

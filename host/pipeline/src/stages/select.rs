@@ -6,7 +6,7 @@ use measuring::Effort;
 use onnx_graph::Graph;
 use search::{CostKind, RewardMode, Widths, narrow};
 
-use crate::config::StrategyKind;
+use crate::config::{RunConfig, StrategyKind, WeightOrigin};
 use crate::episodes::EpisodeRecord;
 use crate::error::PipelineError;
 use crate::folder::PLAN;
@@ -17,6 +17,7 @@ use crate::records::Key;
 use crate::stages::candidate::{Asked, Judged, Searching, measure_all};
 use crate::stages::export::{self, FinalRow, NetworkRole};
 use crate::stages::finetune::{self, Network, Purpose, Source, Tuned};
+use crate::stages::repair;
 use crate::stages::search::environment;
 use crate::work::Work;
 
@@ -95,6 +96,7 @@ fn tune_all(
     candidates: Vec<EpisodeRecord>,
 ) -> Result<Vec<Finalist>, PipelineError> {
     let passed_over = |label: &str| purpose.key_of_failure(label);
+    let prepared = source.prepared;
     let (mut tuned, mut failed) = (Vec::new(), Vec::new());
     for record in candidates {
         let label = record.label();
@@ -114,6 +116,14 @@ fn tune_all(
             }
             other => {
                 let (network, graph) = other?;
+                if loses(work.config, record.accuracy, network.search_accuracy) {
+                    let metric = prepared.metric(work.config);
+                    work.reporter.warn(&format!(
+                        "{label}: before the fine-tuning it was {}; give `finetune.epochs` more passes or `finetune.sgd.lr` a \
+                         lower value",
+                        metric.on_search_split(record.accuracy)
+                    ));
+                }
                 tuned.push(Finalist {
                     record,
                     tuned: network,
@@ -130,6 +140,19 @@ fn tune_all(
             .finish(&passed_over(&label), &error.to_string())?;
     }
     Ok(tuned)
+}
+
+/// A fine-tuning that loses more than this share of the score does harm. A trained network knows
+/// the search split by heart, so a smaller loss says nothing about other images.
+const LOST: f64 = 0.1;
+
+/// Whether the run's fine-tuning made the network of a candidate much worse: `before` is its score
+/// as the search evaluated it.
+fn loses(config: &RunConfig, before: f64, after: f64) -> bool {
+    let is_the_users = config.task.score_with.is_some() || config.task.train_with.is_some();
+    let begins_there =
+        config.weight_origin() == WeightOrigin::Repaired && repair::evaluates(config);
+    begins_there && !is_the_users && before - after > LOST
 }
 
 /// The candidates by their accuracy after a short fine-tuning, the best first; equal ones in the
@@ -309,4 +332,25 @@ pub(crate) fn export_all(
         rows.push(export::run(work, prepared, role, graph, described)?);
     }
     Ok(rows)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_fine_tuning_that_does_harm_is_told_from_a_split_known_by_heart() {
+        let check = |settings: &str, (before, after): (f64, f64), expected: bool| {
+            let config = RunConfig::from_toml(settings, None).unwrap();
+            assert_eq!(loses(&config, before, after), expected, "{settings}");
+        };
+        let repaired = "[search]\nstrategy = \"knapsack\"\nweights = \"repaired\"";
+        check(repaired, (0.74, 0.57), true);
+        check(repaired, (0.95, 0.91), false);
+        check(repaired, (0.57, 0.74), false);
+        let generated = "[search]\nweights = \"generated\"";
+        check(generated, (0.74, 0.57), false);
+        let trained = format!("{repaired}\n[task]\ntrain_with = \"t {{model}} {{out}}\"");
+        check(&trained, (0.74, 0.57), false);
+    }
 }
