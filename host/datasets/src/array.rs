@@ -185,7 +185,8 @@ impl Raw {
         let is_picture = [channels, input.channels]
             .iter()
             .all(|of| [1, 3].contains(of));
-        if !(is_scaled || input.grey) || !(is_scaled || fits) || !is_coloured || !is_picture {
+        let is_changed = is_scaled || (input.grey && fits);
+        if !(is_changed && is_coloured && is_picture) {
             return Ok(self);
         }
         let images = self.pixels.par_chunks_exact(channels * height * width);

@@ -172,7 +172,7 @@ impl Placement {
         let across = |share: f64, side: u32, (left, width): (u32, u32), (at, most): (f64, f64)| {
             let inside = (share * f64::from(side) - f64::from(left)) / f64::from(width);
             let is_inside = (0.0..1.0).contains(&inside);
-            is_inside.then(|| (at + inside * most) as u32)
+            is_inside.then_some((at + inside * most) as u32)
         };
         let column = across(x, input.0, (to.left, to.width), (window.left, window.width))?;
         let row = across(y, input.1, (to.top, to.height), (window.top, window.height))?;

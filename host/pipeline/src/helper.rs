@@ -62,9 +62,17 @@ pub fn help(place: &Place, stop: &StopFlag) -> Result<(), PipelineError> {
     Ok(())
 }
 
-/// The data and the task of the last training, which the next one most often has as well.
+/// What a training reads.
+#[derive(Clone)]
+struct Material {
+    data: Arc<dyn Dataset>,
+    task: Arc<dyn Task>,
+}
+
+/// The run's own network with the material of the last training, which the next one most often has
+/// as well.
 #[derive(Default)]
-struct Opened(Option<(Vec<u8>, Arc<dyn Dataset>, Arc<dyn Task>)>);
+struct Opened(Option<(Vec<u8>, Material)>);
 
 impl Opened {
     fn open(
@@ -72,12 +80,12 @@ impl Opened {
         job: &Job,
         config: &RunConfig,
         (runtime, rank): (Runtime, usize),
-    ) -> Result<(Arc<dyn Dataset>, Arc<dyn Task>), PipelineError> {
+    ) -> Result<Material, PipelineError> {
         let own = job.networks.first().cloned().unwrap_or_default();
-        if let Some((network, data, task)) = &self.0
+        if let Some((network, material)) = &self.0
             && *network == own
         {
-            return Ok((Arc::clone(data), Arc::clone(task)));
+            return Ok(material.clone());
         }
         let Some(spec) = &config.data else {
             return Err(ConfigError::value("data", "no data set is named").into());
@@ -91,17 +99,18 @@ impl Opened {
         let groups = config.groups.analysis();
         let model = load_network(&ModelSpec::new(&*name), 0, [0; 3], config.seed, groups)?;
         let kind = task::kind(config, spec)?;
-        let train = open_run(config, spec, &model, kind)?.train;
-        if train.identity() != job.data {
+        let data = open_run(config, spec, &model, kind)?.train;
+        if data.identity() != job.data {
             return Err(PipelineError::OtherData {
                 rank,
-                own: train.identity(),
+                own: data.identity(),
                 first: job.data.clone(),
             });
         }
-        let (task, _) = task::settled(config, &model, kind, train.as_ref(), runtime)?;
-        self.0 = Some((own, Arc::clone(&train), Arc::clone(&task)));
-        Ok((train, task))
+        let (task, _) = task::settled(config, &model, kind, data.as_ref(), runtime)?;
+        let material = Material { data, task };
+        self.0 = Some((own, material.clone()));
+        Ok(material)
     }
 }
 
@@ -123,7 +132,7 @@ fn train(
         options: job.options,
         ..exact
     };
-    let (data, task) = opened.open(job, &config, (exact, team.rank()))?;
+    let Material { data, task } = opened.open(job, &config, (exact, team.rank()))?;
     let loader = Loader::new(data, job.loader.clone())?;
     let graph = |index: usize| -> Result<Graph, PipelineError> {
         let bytes = job.networks.get(index).map_or(&[][..], Vec::as_slice);
