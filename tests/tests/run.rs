@@ -36,6 +36,10 @@ fn a_run_by_latency_ends_with_a_verified_network_and_a_report() {
     );
     let table = sandbox.run(&["report", "run"]);
     assert!(String::from_utf8_lossy(&table.stdout).contains("pruned"));
+    let report: Value =
+        serde_json::from_slice(&fs::read(sandbox.path("run/report.json")).unwrap()).unwrap();
+    let given = "graphprune prune shapes_net --config tiny.toml --out run --latency 0.8x";
+    assert_eq!(report["header"]["command"], given);
 }
 
 #[test]

@@ -9,6 +9,7 @@
 #![deny(clippy::print_stdout, clippy::print_stderr)]
 
 mod cli;
+mod command_line;
 mod commands;
 mod defaults;
 mod exit;

@@ -12,6 +12,7 @@ use pipeline::{
     TrainingMode,
 };
 
+use crate::command_line;
 use crate::image_options::ImageOptions;
 use crate::task_options::TaskOptions;
 
@@ -265,7 +266,9 @@ impl RunOptions {
             self.refuse_given()?;
             return Ok(Run::resume(&self.out)?);
         }
-        Ok(Run::start(self.configuration()?, &self.out)?)
+        let mut run = Run::start(self.configuration()?, &self.out)?;
+        run.given(&command_line::given())?;
+        Ok(run)
     }
 
     /// Refuses settings beside --resume.

@@ -131,6 +131,14 @@ impl Run {
         self.config.result.allow_slower = true;
     }
 
+    /// Keeps the command that the run was started with, for its report.
+    ///
+    /// # Errors
+    /// [`PipelineError::Records`].
+    pub fn given(&mut self, command: &str) -> Result<(), PipelineError> {
+        self.records.finish(&summary::COMMAND, &command.to_owned())
+    }
+
     /// The records.
     pub(crate) fn records_mut(&mut self) -> &mut Records {
         &mut self.records

@@ -39,6 +39,8 @@ pub(crate) struct Clock {
 }
 
 pub(crate) const CLOCK: Key<Clock> = Key::new("clock");
+/// The command that the run was started with; absent in runs of versions that kept none.
+pub(crate) const COMMAND: Key<String> = Key::new("command");
 
 /// The report of a run.
 pub(crate) fn report_data(
@@ -140,10 +142,10 @@ pub(crate) fn report_data(
             duration_s: clock.map(|c| c.worked_s),
             seed: Some(work.config.seed),
             program: format!("graphprune {}", env!("CARGO_PKG_VERSION")),
-            command: format!(
-                "graphprune prune --out {} --resume",
-                work.folder.root().display()
-            ),
+            command: work.records.get(&COMMAND)?.unwrap_or_else(|| {
+                let folder = work.folder.root().display();
+                format!("graphprune prune --out {folder} --resume")
+            }),
         },
         verdict,
         budget: Budget {

@@ -245,7 +245,8 @@ impl Front<'_> {
             } else {
                 (13.0, "label")
             };
-            let label = format::shorten(network.label, window.pick(26, 18));
+            let name = network.label.strip_prefix("baseline ");
+            let label = format::shorten(name.unwrap_or(network.label), window.pick(30, 22));
             let class = format!("{anchor}{strong}");
             svg.text(&class, (center.0 + side, height), &label);
         }

@@ -20,7 +20,10 @@ pub(crate) fn rewards(data: &ReportData) -> Option<Chart<'_>> {
         best.episode
     );
     let mut legend = strategies.legend();
-    legend.push(("line average".into(), format!("averages of {span}")));
+    legend.push((
+        "line front".into(),
+        format!("average of {span}, by strategy"),
+    ));
     legend.push(("line best".into(), "best so far".into()));
     Some(Chart {
         id: "rewards",
