@@ -71,7 +71,7 @@ TRANSLATED = {torch.ops.aten.silu.default: Swish, torch.ops.aten.leaky_relu.defa
 
 
 class Activations(nn.Module):
-    """Activations that are exported as functions of the model, one of which calls the other."""
+    """Activations that are exported as functions of the model; one calls the other."""
 
     def __init__(self):
         super().__init__()

@@ -244,8 +244,7 @@ impl Dataset for FolderDataset {
     }
 }
 
-/// Opens the parts of a folder and notes the files that were left out. A `validation/` without
-/// `test/` is the test part, as in ImageNet's layout.
+/// Opens the parts of a folder and notes the files that were left out.
 pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(StoredSplits, Notes), DataError> {
     let train_dir = dir.join("train");
     if !train_dir.is_dir() {
@@ -269,14 +268,6 @@ pub(crate) fn open(dir: &Path, input: &InputSpec) -> Result<(StoredSplits, Notes
         Ok(Some(Arc::new(part)))
     };
     let (validation, test) = (part(&["validation", "valid", "val"])?, part(&["test"])?);
-    let (validation, test) = match test {
-        Some(test) => (validation, Some(test)),
-        None => (None, validation),
-    };
-    let stored = StoredSplits {
-        train: Arc::new(train),
-        validation,
-        test,
-    };
+    let stored = StoredSplits::of_parts(Arc::new(train), validation, test);
     Ok((stored, notes))
 }

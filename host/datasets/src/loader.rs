@@ -65,7 +65,7 @@ pub struct Batch {
     pub images: Vec<f32>,
     /// One class per image.
     pub labels: Vec<i64>,
-    /// Images of the whole batch, of which a [`Loader::slice`] has a part.
+    /// Images of the whole batch; a [`Loader::slice`] reads a part of them.
     pub whole: usize,
     /// The target values of the samples, one after the other; empty for data without.
     pub targets: Vec<f32>,
@@ -119,8 +119,8 @@ impl Loader {
         Ok(loader)
     }
 
-    /// The same batches, of which only part `index` of `count` about equal ones is read. The union
-    /// of the parts is the whole batch, whatever their number.
+    /// Reads part `index` of `count` about equal parts of each batch. The parts together are the
+    /// whole batch, whatever their number.
     #[must_use]
     pub fn slice(&self, index: usize, count: usize) -> Self {
         Self {

@@ -81,7 +81,7 @@ pub fn open_with(
     Ok(splits)
 }
 
-/// Refuses data of which more than the tolerated share of image files is unusable.
+/// Refuses data with more unusable image files than are tolerated.
 fn refuse_skipped(notes: &Notes, path: &Path, allow_skipped: bool) -> Result<(), DataError> {
     if notes.left_out() * 100 <= notes.files * MOST_SKIPPED || allow_skipped {
         return Ok(());

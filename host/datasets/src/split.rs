@@ -43,6 +43,24 @@ pub(crate) struct StoredSplits {
 }
 
 impl StoredSplits {
+    /// Splits of a source with parts. A validation part without a test part is the test part, as in
+    /// ImageNet's layout.
+    pub fn of_parts(
+        train: Arc<dyn Dataset>,
+        validation: Option<Arc<dyn Dataset>>,
+        test: Option<Arc<dyn Dataset>>,
+    ) -> Self {
+        let (validation, test) = match test {
+            Some(test) => (validation, Some(test)),
+            None => (None, validation),
+        };
+        Self {
+            train,
+            validation,
+            test,
+        }
+    }
+
     pub fn with_test(train: ArrayDataset, test: ArrayDataset) -> Self {
         Self {
             train: Arc::new(train),

@@ -34,7 +34,7 @@ fn together<T: Send>(size: usize, body: impl Fn(Rc<Team>) -> T + Sync) -> Vec<T>
     })
 }
 
-/// Images of which one cannot be used: it is not a number, or cannot be read.
+/// Images with one that cannot be used: it is not a number, or cannot be read.
 struct Faulty {
     images: Arc<dyn Dataset>,
     at: usize,

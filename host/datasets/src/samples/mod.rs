@@ -244,15 +244,8 @@ pub(crate) fn open(spec: &DataSpec, wanted: &Wanted) -> Result<StoredSplits, Dat
         )?)))
     };
     let (validation, test) = (part(&["validation", "valid", "val"])?, part(&["test"])?);
-    let (validation, test) = match test {
-        Some(test) => (validation, Some(test)),
-        None => (None, validation),
-    };
-    Ok(StoredSplits {
-        train: Arc::new(train),
-        validation,
-        test,
-    })
+    let train = Arc::new(train);
+    Ok(StoredSplits::of_parts(train, validation, test))
 }
 
 /// Whether the data has a class for each sample.

@@ -194,15 +194,7 @@ pub(crate) fn open(pattern: &Path, input: &InputSpec) -> Result<(StoredSplits, N
     let validation = share(others.pop().flatten())?;
     check(&train, &classes)?;
     train.classes.clone_from(&classes);
-    let (validation, test) = match test {
-        Some(test) => (validation, Some(test)),
-        None => (None, validation),
-    };
-    let stored = StoredSplits {
-        train: Arc::new(train),
-        validation,
-        test,
-    };
+    let stored = StoredSplits::of_parts(Arc::new(train), validation, test);
     Ok((stored, notes))
 }
 

@@ -46,7 +46,7 @@ impl CutPlan {
 /// Whether a unit is kept, and the parameter that says so.
 type Verdict<'a> = (bool, &'a str);
 
-/// The units of which no parameter drops a channel. Parameters that disagree are an error: such a
+/// The units whose channels every parameter keeps. Parameters that disagree are an error: such a
 /// plan belongs to channels that are coupled differently.
 fn by_parameters(
     parameters: &[PlannedParameter],

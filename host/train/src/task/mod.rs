@@ -8,6 +8,7 @@ mod form;
 mod multi_label;
 mod regression;
 mod segmentation;
+mod values;
 
 use datasets::Dataset;
 use onnx_graph::{Graph, ValueId};

@@ -6,7 +6,8 @@ use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Reduction, Tensor};
 
 use super::form::{float_outputs, joined, softmax_axis};
-use super::{Figure, Score, Tally, Task, count, values_of_a_sample};
+use super::values::{check_values, each_target};
+use super::{Figure, Score, Tally, Task, count};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -26,23 +27,17 @@ impl MultiLabel {
     /// [`TrainError::Output`] without targets or with one that is neither 0 nor 1;
     /// [`TrainError::Data`].
     pub fn new(train: &dyn Dataset) -> Result<Self, TrainError> {
-        const MOST: usize = 10_000;
-        let fail = |reason: String| TrainError::Output { task: NAME, reason };
-        let size = train.target_len();
-        if size == 0 {
-            return Err(fail(
-                "the data has no labels to compare the outputs with".into(),
-            ));
-        }
-        let mut row = vec![0f32; size];
-        for index in 0..train.len().min(MOST) {
-            train.target(index, &mut row)?;
-            if let Some(other) = row.iter().find(|&&value| value != 0.0 && value != 1.0) {
-                return Err(fail(format!(
-                    "training sample {index} has the target {other}; a label is 1 where it holds, and 0 elsewhere"
-                )));
+        each_target(train, NAME, |index, row| {
+            match row.iter().find(|&&value| value != 0.0 && value != 1.0) {
+                None => Ok(()),
+                Some(other) => Err(TrainError::Output {
+                    task: NAME,
+                    reason: format!(
+                        "training sample {index} has the target {other}; a label is 1 where it holds, and 0 elsewhere"
+                    ),
+                }),
             }
-        }
+        })?;
         Ok(Self)
     }
 }
@@ -92,18 +87,7 @@ impl Task for MultiLabel {
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
-        let sizes = float_outputs(graph).into_iter();
-        let sizes = sizes.map(|id| values_of_a_sample(graph, id));
-        match sizes.sum::<Option<usize>>() {
-            Some(values) if values != data.target_len() => Err(TrainError::Output {
-                task: NAME,
-                reason: format!(
-                    "the network's outputs have {values} labels, the data has {} for a sample",
-                    data.target_len()
-                ),
-            }),
-            _ => Ok(()),
-        }
+        check_values(self, graph, data)
     }
 
     fn loss(

@@ -5,7 +5,8 @@ use onnx_graph::{Graph, ValueId};
 use tch::{Kind, Tensor};
 
 use super::form::{Moments, apart, float_outputs, joined};
-use super::{Score, Tally, Task, count, values_of_a_sample};
+use super::values::{check_values, each_target};
+use super::{Score, Tally, Task, count};
 use crate::TrainError;
 use crate::loss::LossWeights;
 
@@ -25,23 +26,15 @@ impl Regression {
     /// # Errors
     /// [`TrainError::Output`] without targets or if they are constant; [`TrainError::Data`].
     pub fn new(train: &dyn Dataset) -> Result<Self, TrainError> {
-        const MOST: usize = 10_000;
-        let fail = |reason: &str| TrainError::Output {
-            task: NAME,
-            reason: reason.into(),
-        };
-        let size = train.target_len();
-        if size == 0 {
-            return Err(fail("the data has no values to compare the outputs with"));
-        }
         let mut moments = Moments::default();
-        let mut row = vec![0f32; size];
-        for index in 0..train.len().min(MOST) {
-            train.target(index, &mut row)?;
-            moments.add(&Tensor::f_from_slice(&row)?.f_reshape([1, -1])?)?;
-        }
+        each_target(train, NAME, |_, row| {
+            moments.add(&Tensor::f_from_slice(row)?.f_reshape([1, -1])?)
+        })?;
         let spread = moments.spread(1)?;
-        let spread = spread.ok_or_else(|| fail("the targets are the same for all samples"))?;
+        let spread = spread.ok_or_else(|| TrainError::Output {
+            task: NAME,
+            reason: "the targets are the same for all samples".into(),
+        })?;
         Ok(Self { spread })
     }
 }
@@ -60,18 +53,7 @@ impl Task for Regression {
     }
 
     fn check(&self, graph: &Graph, data: &dyn Dataset) -> Result<(), TrainError> {
-        let sizes = float_outputs(graph).into_iter();
-        let sizes = sizes.map(|id| values_of_a_sample(graph, id));
-        match sizes.sum::<Option<usize>>() {
-            Some(values) if values != data.target_len() => Err(TrainError::Output {
-                task: NAME,
-                reason: format!(
-                    "the network's outputs have {values} values, the data has {} for a sample",
-                    data.target_len()
-                ),
-            }),
-            _ => Ok(()),
-        }
+        check_values(self, graph, data)
     }
 
     fn loss(
