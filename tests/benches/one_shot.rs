@@ -6,18 +6,17 @@
 //! squares. The last column is the time of importance and repair. Accuracy is that of the test set,
 //! which no step reads.
 
+mod trained;
+
 use std::time::Instant;
 
-use channels::{Analysis, GroupId, Importance, Magnitude, PrunePlan, Scores, analyse, apply, cut};
-use datasets::{Dataset, InputSpec, Splits};
-use graphprune_tests::{shared_data, shared_model};
-use onnx_graph::{Graph, insert_batch_norm};
-use torch_exec::calibrate_norms;
+use channels::{GroupId, Importance, Magnitude, PrunePlan, Scores, apply, cut};
+use datasets::Dataset;
 use train::{
-    Calibration, Classification, EvaluatorConfig, GeneticSelection, GroupFisher, MaskedLoss,
-    Prunable, RepairConfig, Repairer, Runtime, StructuredObs, Taylor, draw_batches, evaluate,
-    recalibrate,
+    Calibration, Classification, GeneticSelection, GroupFisher, MaskedLoss, Prunable, RepairConfig,
+    Repairer, Runtime, StructuredObs, Taylor, draw_batches, recalibrate,
 };
+use trained::Trained;
 
 /// Images for gradients and sums.
 const IMAGES: usize = 512;
@@ -26,50 +25,14 @@ const MODELS: [&str; 2] = ["cifar10_resnet20", "cifar10_resnet56"];
 /// A criterion under test.
 type Criterion<'a> = Box<dyn Fn() -> Scores + 'a>;
 
-struct Subject {
-    graph: Graph,
-    analysis: Analysis,
-    splits: Splits,
-    calibration: Calibration,
-}
+struct Subject(Trained, Calibration);
 
 impl Subject {
-    fn new(model: &str) -> Option<Self> {
-        let bytes = shared_model(&format!("{model}.onnx"))?;
-        let spec = format!("cifar10:{}", shared_data("cifar10-small")?.display());
-        let input = InputSpec::preset("cifar10", [3, 32, 32]).expect("a known preset");
-        let spec = spec.parse().expect("a good specification");
-        let splits = datasets::open(&spec, &input).expect("the data set is whole");
-        let given =
-            onnx_graph::read(&bytes, &onnx_graph::NoExternalData).expect("the file is sound");
-        let (mut graph, _) = insert_batch_norm(&given).expect("layers to give a norm");
-        let config = EvaluatorConfig::default();
-        let device = Runtime::default().device;
-        let mut calibration =
-            Calibration::draw(&*splits.train, &config, device).expect("images are read");
-        let batches = calibration.batches().iter().map(|of| of.shallow_clone());
-        calibrate_norms(&mut graph, batches).expect("the network runs");
-        calibration.anchor(&graph).expect("the network runs");
-        let analysis = analyse(&graph).expect("the network is sound");
-        Some(Self {
-            graph,
-            analysis,
-            splits,
-            calibration,
-        })
-    }
-
-    fn accuracy(&self, graph: &Graph) -> f64 {
-        let test = self.splits.test.as_ref();
-        let accuracy = evaluate(graph, test, 250, Runtime::default());
-        accuracy.expect("the network runs").share() * 100.0
-    }
-
     /// Half, or another share, of every group inside a block; the others at full width.
     fn widths(&self, share: f64) -> Vec<usize> {
-        let groups = self.analysis.groups().iter().enumerate();
+        let groups = self.0.analysis.groups().iter().enumerate();
         groups
-            .map(|(i, group)| match self.analysis.removal(GroupId(i)) {
+            .map(|(i, group)| match self.0.analysis.removal(GroupId(i)) {
                 Some(_) => (group.channels as f64 * share) as usize,
                 None => group.channels,
             })
@@ -82,12 +45,12 @@ impl Subject {
         let order = scores().order();
         let ranking = clock.elapsed();
         let runtime = Runtime::default();
-        let train: &dyn Dataset = self.splits.train.as_ref();
+        let train: &dyn Dataset = self.0.splits.train.as_ref();
         let config = RepairConfig::default();
         let clock = Instant::now();
         let by_order = Prunable {
-            graph: &self.graph,
-            analysis: &self.analysis,
+            graph: &self.0.graph,
+            analysis: &self.0.analysis,
             order: &order,
         };
         let repairer = Repairer::new(by_order, train, &config, runtime).expect("images are read");
@@ -96,7 +59,7 @@ impl Subject {
             let widths = self.widths(share);
             let clock = Instant::now();
             let selected = genetic.map(|obs| {
-                let network = (&self.graph, &self.analysis);
+                let network = (&self.0.graph, &self.0.analysis);
                 let selection = GeneticSelection::default().select(network, obs, &order, &widths);
                 let selection = selection.expect("the order fits");
                 let errors = selection.errors.iter().flatten();
@@ -107,21 +70,21 @@ impl Subject {
             });
             let ranking = ranking + clock.elapsed();
             let order = selected.as_ref().unwrap_or(&order);
-            let plan = PrunePlan::from_widths(&self.analysis, order, &widths);
+            let plan = PrunePlan::from_widths(&self.0.analysis, order, &widths);
             let plan = plan.expect("the widths fit");
-            let cut = cut(&self.graph, &self.analysis, &plan).expect("the plan fits");
-            let plain = apply(&self.graph, &cut).expect("the cut fits");
+            let cut = cut(&self.0.graph, &self.0.analysis, &plan).expect("the plan fits");
+            let plain = apply(&self.0.graph, &cut).expect("the cut fits");
             let mut normed = plain.clone();
-            recalibrate(&mut normed, &cut, &self.calibration, runtime).expect("the network runs");
+            recalibrate(&mut normed, &cut, &self.1, runtime).expect("the network runs");
             let clock = Instant::now();
             let repaired = repairer.repair_plan(&plan).expect("the plan fits");
             let repairing = clock.elapsed();
             let graph = repaired.graph().expect("the cut fits");
             println!(
                 "| {name} | {share} | {:.2} | {:.2} | {:.2} | {:.1} + {:.1} + {:.1} s |",
-                self.accuracy(&plain),
-                self.accuracy(&normed),
-                self.accuracy(&graph),
+                self.0.accuracy(&plain),
+                self.0.accuracy(&normed),
+                self.0.accuracy(&graph),
                 ranking.as_secs_f64(),
                 preparing.as_secs_f64(),
                 repairing.as_secs_f64(),
@@ -139,17 +102,18 @@ fn main() {
         if !(named.is_empty() || named.iter().any(|name| name == model)) {
             continue;
         }
-        let Some(subject) = Subject::new(model) else {
+        let Some((trained, calibration)) = Trained::open(model, "cifar10") else {
             continue;
         };
+        let subject = Subject(trained, calibration);
         let device = Runtime::default().device;
-        let train = subject.splits.train.as_ref();
-        let (graph, analysis) = (&subject.graph, &subject.analysis);
+        let train = subject.0.splits.train.as_ref();
+        let (graph, analysis) = (&subject.0.graph, &subject.0.analysis);
         let batches = draw_batches(train, graph, IMAGES, 1, device).expect("images are read");
         println!(
             "\n{model}: {:.2} % on {} test images\n",
-            subject.accuracy(graph),
-            subject.splits.test.len()
+            subject.0.accuracy(graph),
+            subject.0.splits.test.len()
         );
         println!("| criterion | inner widths | cut, % | batch norm, % | repaired, % | time |");
         println!("|---|---|---|---|---|---|");

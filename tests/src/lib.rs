@@ -7,6 +7,7 @@
 
 mod compare;
 mod fixtures;
+mod kendall;
 mod models;
 mod networks;
 pub mod onnx;
@@ -20,6 +21,7 @@ pub use fixtures::{
     binary, channels_last_model, exported, model_with_external_data, write_idx, write_image_folder,
     zoo_bytes,
 };
+pub use kendall::{Agreement, kendall};
 pub use models::{
     made_model, made_names, peer_script, python, quantized_models, shared_data, shared_model,
 };

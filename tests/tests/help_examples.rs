@@ -22,8 +22,13 @@ impl Folder {
     fn new() -> Self {
         let sandbox = Sandbox::new();
         std::fs::create_dir(sandbox.path("bin")).unwrap();
-        let completions = ".local/share/bash-completion/completions";
-        std::fs::create_dir_all(sandbox.path(completions)).unwrap();
+        for shell in [
+            ".local/share/bash-completion/completions",
+            ".config/fish/completions",
+            ".zfunc",
+        ] {
+            std::fs::create_dir_all(sandbox.path(shell)).unwrap();
+        }
         symlink(binary("graphprune"), sandbox.path("bin/graphprune")).unwrap();
         let made = sandbox.run(&["example", "demo", "--quiet"]);
         let error = String::from_utf8_lossy(&made.stderr);

@@ -60,7 +60,7 @@ pub use resize::Resize;
 pub use samples::{SampleDataset, Targets, TensorSpec, Wanted, has_classes};
 pub use scale::{Filter, Interpolation};
 pub use shapes::{SHAPE_CLASSES, render_shape};
-pub use sheet::contact_sheet;
+pub use sheet::{Line, Tile, Tone, contact_sheet};
 pub use spec::{DataSpec, IdxFlavour, KINDS, Portion, Source};
 pub use split::{Splits, Subset};
 pub use survey::{Notes, Skipped};

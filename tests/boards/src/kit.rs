@@ -7,6 +7,7 @@
 //! | `qemu` | `usr/bin/qemu-aarch64` and `qemu-arm`, static |
 //! | `aarch64` | the file system of the board: busybox, C and C++ libraries |
 //! | `mcu` | qemu-system-arm with its libraries |
+//! | `shells` | zsh and fish with theirs |
 //!
 //! Each has a `stamp`, written when it is complete. The loader beside the programs starts them,
 //! so the machine's libraries do not matter.
@@ -37,7 +38,7 @@ pub struct Kit {
     loader: &'static str,
 }
 
-const SETS: [&str; 5] = ["tools", "android", "qemu", "aarch64", "mcu"];
+const SETS: [&str; 6] = ["tools", "android", "qemu", "aarch64", "mcu", "shells"];
 
 impl Kit {
     /// Finds the set-up of the checkout that this package was built in.
@@ -87,12 +88,7 @@ impl Kit {
     /// Returns the words that start `program` of the set `tools`, where the set is mounted at
     /// `at`; `name` is the program's own name, its argument zero.
     pub(crate) fn tool(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
-        let libraries = [
-            self.libraries(&at.join("lib")),
-            self.libraries(&at.join("usr/lib")),
-        ];
-        let loader = at.join("lib").join(self.triplet).join(self.loader);
-        words(&loader, &libraries, name, &at.join(program))
+        self.of_stable(at, name, program)
     }
 
     /// As [`Self::tool`], for the set `android`, which has the layout of newer systems.
@@ -112,6 +108,29 @@ impl Kit {
         let at = self.set("mcu");
         let own = self.libraries(&at.join("usr/lib"));
         words(&own.join(self.loader), &[own], name, &at.join(program))
+    }
+
+    /// Returns the words that start fish on this machine itself.
+    #[must_use]
+    pub fn fish(&self) -> Vec<String> {
+        self.of_stable(&self.set("shells"), "fish", "usr/bin/fish")
+    }
+
+    /// Returns zsh, and the folder of its functions, in which it finds its completion system.
+    #[must_use]
+    pub fn zsh(&self) -> [PathBuf; 2] {
+        let at = self.set("shells");
+        [
+            at.join("bin/zsh-static"),
+            at.join("usr/share/zsh/functions"),
+        ]
+    }
+
+    /// As [`Self::tool`], for any set of the stable suite, which has two folders of libraries.
+    fn of_stable(&self, at: &Path, name: &str, program: &str) -> Vec<String> {
+        let libraries = ["lib", "usr/lib"].map(|folder| self.libraries(&at.join(folder)));
+        let loader = at.join("lib").join(self.triplet).join(self.loader);
+        words(&loader, &libraries, name, &at.join(program))
     }
 
     fn libraries(&self, folder: &Path) -> PathBuf {

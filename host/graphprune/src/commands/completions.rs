@@ -1,6 +1,7 @@
 //! `graphprune completions`: shell completions. The script of a shell asks this program for the
 //! candidates, so that it offers the devices that are registered.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 
 use anyhow::Context as _;
@@ -8,7 +9,7 @@ use clap_complete::CompleteEnv;
 use clap_complete::engine::{ArgValueCandidates, CompletionCandidate};
 use clap_complete::env::Shells;
 use latency::{Profile, Registry};
-use pipeline::{ChannelOrder, Fit, Interpolation, Preset, StrategyKind};
+use pipeline::{ChannelOrder, Fit, Interpolation, Preset, StrategyKind, TaskKind};
 
 use crate::output::Output;
 
@@ -18,10 +19,20 @@ const VARIABLE: &str = "GRAPHPRUNE_COMPLETE";
 /// The name of the program.
 const PROGRAM: &str = "graphprune";
 
+/// Lets the script complete when zsh has loaded it from `fpath` for a first completion. It then
+/// runs as the body of the completer, and defines the function that later completions call.
+const FIRST_CALL: &str = r#"
+if [[ ${funcstack[1]} == _graphprune ]]; then
+    _clap_dynamic_completer_graphprune "$@"
+fi
+"#;
+
 /// Print a script that completes commands, options, and their values: strategies, devices, profiles
 #[derive(Debug, clap::Args)]
 #[command(
-    after_help = "Example:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune"
+    after_help = "Examples:\n  graphprune completions bash > ~/.local/share/bash-completion/completions/graphprune\n  \
+                  graphprune completions fish > ~/.config/fish/completions/graphprune.fish\n  \
+                  graphprune completions zsh > ~/.zfunc/_graphprune   # with fpath+=~/.zfunc before compinit"
 )]
 pub struct Args {
     /// Shell
@@ -34,6 +45,9 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     let shells = Shells::builtins();
     let shell = shells.completer(&args.shell).context("an unknown shell")?;
     shell.write_registration(VARIABLE, PROGRAM, PROGRAM, PROGRAM, &mut Output)?;
+    if args.shell == "zsh" {
+        Output.write_all(FIRST_CALL.as_bytes())?;
+    }
     Ok(ExitCode::SUCCESS)
 }
 
@@ -61,7 +75,8 @@ fn candidates(command: &str, argument: &str) -> Option<fn() -> Vec<CompletionCan
         (_, "precision") => || named(["given", "joint"]),
         (_, "attention") => || named(["widths", "heads"]),
         (_, "training_mode") => || named(["refuse", "inference"]),
-        (_, "task") => || named(["classification", "follow", "segmentation", "regression"]),
+        (_, "ranges") => || named(["min-max", "percentile:99.99", "least-squares"]),
+        (_, "task") => || named(TaskKind::ALL.map(TaskKind::name)),
         _ => return None,
     })
 }
@@ -107,4 +122,48 @@ fn profiles() -> Vec<CompletionCandidate> {
         .iter()
         .map(CompletionCandidate::new)
         .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use std::ffi::OsString;
+
+    use clap::CommandFactory as _;
+    use clap::error::ErrorKind;
+
+    use super::*;
+    use crate::cli::Cli;
+
+    /// Gives every candidate to its option, of the command that `path` leads to.
+    fn check(command: &clap::Command, path: &[String], accepted: &mut usize) {
+        for argument in command.get_arguments() {
+            let of = candidates(command.get_name(), argument.get_id().as_str());
+            for candidate in of.iter().flat_map(|of| of()) {
+                let mut words: Vec<OsString> = path.iter().map(OsString::from).collect();
+                words.extend(argument.get_long().map(|long| format!("--{long}").into()));
+                words.push(candidate.get_value().to_owned());
+                // Other arguments are missing, which is reported after the values.
+                let kind = Cli::command()
+                    .try_get_matches_from(&words)
+                    .map_or_else(|error| Some(error.kind()), |_| None);
+                let is_refused = [ErrorKind::InvalidValue, ErrorKind::ValueValidation];
+                assert!(
+                    !kind.is_some_and(|kind| is_refused.contains(&kind)),
+                    "{words:?}"
+                );
+                *accepted += 1;
+            }
+        }
+        for below in command.get_subcommands() {
+            let path = [path, &[below.get_name().to_owned()]].concat();
+            check(below, &path, accepted);
+        }
+    }
+
+    #[test]
+    fn every_candidate_is_a_value_of_its_option() {
+        let mut accepted = 0;
+        check(&Cli::command(), &[PROGRAM.to_owned()], &mut accepted);
+        assert!(accepted > 100, "{accepted} candidates");
+    }
 }

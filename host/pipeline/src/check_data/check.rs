@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use datasets::{Dataset, InputSpec, contact_sheet, image_sizes, write_png};
+use datasets::{Dataset, InputSpec, Line, Tile, Tone, contact_sheet, image_sizes, write_png};
 use train::{Runtime, all_outputs, float_outputs, reference_logits};
 
 use super::found::{ClassCheck, DataCheck, DataCheckRequest, ShownSample, ValueCheck};
@@ -250,19 +250,36 @@ fn shown(
         label: name(drawn.label(readable[place])).filter(|_| has_labels),
         predicted: passed.predicted.get(place).and_then(|&class| name(class)),
     });
-    let samples = samples.collect();
+    let samples: Vec<ShownSample> = samples.collect();
     let input = subject.splits.train.input();
     if input.is_row() || count == 0 {
         return Ok((samples, None));
     }
     let size = input.shape().iter().product::<usize>();
-    let images = places.iter().map(|&place| {
-        let mut image = passed.rows[place * size..][..size].to_vec();
-        input.restore(&mut image);
-        image
+    let tiles = places.iter().zip(&samples).map(|(&place, sample)| {
+        let mut pixels = passed.rows[place * size..][..size].to_vec();
+        input.restore(&mut pixels);
+        let caption = caption(sample);
+        Tile { pixels, caption }
     });
-    let images: Vec<Vec<f32>> = images.collect();
-    let (shape, pixels) = contact_sheet(&images, input.shape(), COLUMNS);
+    let tiles: Vec<Tile> = tiles.collect();
+    let (shape, pixels) = contact_sheet(&tiles, input.shape(), COLUMNS);
     write_png(&request.sheet, shape, &pixels)?;
     Ok((samples, Some(request.sheet.clone())))
+}
+
+/// The label, and the network's answer in the colour of its being right.
+fn caption(sample: &ShownSample) -> Vec<Line> {
+    let line = |text: &String, tone| Line {
+        text: text.clone(),
+        tone,
+    };
+    let tone = match (&sample.label, &sample.predicted) {
+        (Some(label), Some(predicted)) if label == predicted => Tone::Right,
+        (Some(_), Some(_)) => Tone::Wrong,
+        _ => Tone::Plain,
+    };
+    let label = sample.label.iter().map(|text| line(text, Tone::Plain));
+    let predicted = sample.predicted.iter().map(|text| line(text, tone));
+    label.chain(predicted).collect()
 }

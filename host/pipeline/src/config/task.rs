@@ -25,6 +25,15 @@ pub enum TaskKind {
 }
 
 impl TaskKind {
+    /// All tasks.
+    pub const ALL: [Self; 5] = [
+        Self::Classification,
+        Self::MultiLabel,
+        Self::Follow,
+        Self::Segmentation,
+        Self::Regression,
+    ];
+
     /// The name, as users write it.
     #[must_use]
     pub fn name(self) -> &'static str {
@@ -42,14 +51,7 @@ impl FromStr for TaskKind {
     type Err = ConfigError;
 
     fn from_str(text: &str) -> Result<Self, ConfigError> {
-        let all = [
-            Self::Classification,
-            Self::MultiLabel,
-            Self::Follow,
-            Self::Segmentation,
-            Self::Regression,
-        ];
-        let found = all.into_iter().find(|kind| kind.name() == text);
+        let found = Self::ALL.into_iter().find(|kind| kind.name() == text);
         found.ok_or_else(|| {
             let reason = format!(
                 "'{text}' is none of classification, multilabel, follow, segmentation, regression"

@@ -1,5 +1,5 @@
 //! Fills `.deps/boards`, from which `graphprune-boards` starts an SSH server, an ARM board and a
-//! phone.
+//! phone, and with which tests drive shells.
 //!
 //! The layout is documented in that package's `kit` module. Each set is installed in one step
 //! with a stamp that lists its packages, so an interrupted setup continues with the next missing
@@ -33,13 +33,20 @@ const BOARD: &str = "busybox-static:arm64 libc6:arm64 libgcc-s1:arm64 libstdc++6
 /// The emulator of microcontroller boards; apt resolves its libraries.
 const MCU: [&str; 1] = ["qemu-system-arm"];
 
+/// Shells whose completions are tested, with all their libraries. The static zsh has its modules
+/// built in; the other one looks for them in the system's folders. The manuals and the Python that
+/// both depend on have no part in it.
+const SHELLS: &str = "zsh-static zsh-common fish fish-common libc6 libgcc-s1 libpcre2-32-0 libstdc++6 \
+    libtinfo6";
+
 /// The sets, each a folder in `.deps/boards`, with the paths to keep.
-const SETS: [(&str, &[&str]); 5] = [
+const SETS: [(&str, &[&str]); 6] = [
     ("tools", &[]),
     ("android", &[]),
     ("qemu", &["usr/bin/qemu-aarch64", "usr/bin/qemu-arm"]),
     ("aarch64", &[]),
     ("mcu", &[]),
+    ("shells", &[]),
 ];
 
 /// Installs the missing sets.
@@ -73,16 +80,15 @@ pub fn run(checkout: &Checkout) -> Result<()> {
 fn packages(debian: &Debian, name: &str) -> Result<(Vec<String>, &'static str)> {
     let architecture = debian::architecture()?;
     let native = |name: &str| format!("{name}:{architecture}");
+    let with_libraries = |roots: &[&str]| -> Result<_> {
+        let needed = debian.closure(roots)?;
+        Ok((needed.iter().map(|name| native(name)).collect(), TESTING))
+    };
     Ok(match name {
         "tools" => (TOOLS.split_whitespace().map(native).collect(), STABLE),
-        "android" => {
-            let needed = debian.closure(&ANDROID)?;
-            (needed.iter().map(|name| native(name)).collect(), TESTING)
-        }
-        "mcu" => {
-            let needed = debian.closure(&MCU)?;
-            (needed.iter().map(|name| native(name)).collect(), TESTING)
-        }
+        "android" => with_libraries(&ANDROID)?,
+        "mcu" => with_libraries(&MCU)?,
+        "shells" => (SHELLS.split_whitespace().map(native).collect(), STABLE),
         "qemu" => (vec![native("qemu-user")], TESTING),
         _ => (
             BOARD.split_whitespace().map(str::to_owned).collect(),
@@ -124,6 +130,7 @@ fn stamp(name: &str) -> String {
         "tools" => TOOLS.to_owned(),
         "android" => ANDROID.join(" "),
         "mcu" => MCU.join(" "),
+        "shells" => SHELLS.to_owned(),
         "qemu" => "qemu-user".to_owned(),
         _ => BOARD.to_owned(),
     };
