@@ -105,7 +105,8 @@ pub use progress::{NoReporter, Reporter, StopFlag};
 pub use quantize::{Gate, QuantizeCandidate, QuantizeRequest, Quantized, quantize};
 pub use records::Records;
 pub use report::{
-    Explanation, GroupSteps, PredictedPoint, ReportData, explanation_text, text_table as table,
+    Explanation, GroupSteps, PredictedPoint, ReportData, explanation_text, schema as report_schema,
+    text_table as table,
 };
 pub use run::{Run, RunOutcome, Stage};
 pub use set::{RunSet, SetMember, SetOutcome};

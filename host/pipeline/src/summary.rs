@@ -129,6 +129,7 @@ pub(crate) fn report_data(
     warnings.extend(data_doubts(&prepared.splits.notes));
     let data = work.config.data.as_ref();
     Ok(ReportData {
+        schema: report::SCHEMA,
         header: Header {
             model: prepared.model.name.clone(),
             device: session.profile().name.clone(),

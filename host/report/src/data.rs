@@ -9,10 +9,16 @@ use crate::format;
 /// In place of a latency, of a network that the device has not the memory for.
 pub(crate) const DOES_NOT_FIT: &str = "does not fit";
 
-/// The content of a run's report. Every part may be missing.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+/// The version of the schema of `report.json`. It rises when a field changes its meaning or is no
+/// longer written; a new field does not raise it.
+pub const SCHEMA: u32 = 1;
+
+/// The content of a run's report, as it is stored in `report.json`. Every part may be missing.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct ReportData {
+    /// Version of the schema; 0 in files of versions that did not say.
+    pub schema: u32,
     /// Model, device, data and settings of the run.
     pub header: Header,
     /// Whether the budget was met.
@@ -35,8 +41,14 @@ pub struct ReportData {
     pub warnings: Vec<String>,
 }
 
+/// The JSON schema of `report.json`.
+#[must_use]
+pub fn schema() -> schemars::Schema {
+    schemars::schema_for!(ReportData)
+}
+
 /// Files of a data set that were skipped for one reason.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct SkippedFiles {
     /// The reason.
@@ -50,7 +62,7 @@ pub struct SkippedFiles {
 }
 
 /// What networks are compared by.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Metric {
     /// Its name.
@@ -107,7 +119,7 @@ impl Metric {
 }
 
 /// A figure behind a network's score.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct RowFigure {
     /// An output, or a second measure.
@@ -117,7 +129,7 @@ pub struct RowFigure {
 }
 
 /// Model, device, data and settings of a run.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Header {
     /// Name or file of the model.
@@ -149,7 +161,7 @@ pub struct Header {
 }
 
 /// Whether the budget was met.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(rename_all = "kebab-case", tag = "kind", content = "why")]
 pub enum Verdict {
     /// The run has not finished.
@@ -162,7 +174,7 @@ pub enum Verdict {
 }
 
 /// The limits of a run, relative to the original.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Budget {
     /// Largest latency ratio.
@@ -181,7 +193,9 @@ pub struct Budget {
 }
 
 /// The role of a network in the comparison.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Role {
     /// The given network.
@@ -194,7 +208,7 @@ pub enum Role {
 }
 
 /// One network of the table.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Row {
     /// The network's name in the table.
@@ -235,7 +249,7 @@ impl Row {
 }
 
 /// A measured latency: medians with their 95 % intervals.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct LatencyFigure {
     /// The measuring device; empty if there is only one.
@@ -260,7 +274,7 @@ pub struct LatencyFigure {
 }
 
 /// One configuration of the search.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Candidate {
     /// Index of the episode.
@@ -269,8 +283,10 @@ pub struct Candidate {
     pub strategy: String,
     /// Accuracy on the search split.
     #[serde(deserialize_with = "number")]
+    #[schemars(with = "Option<f64>")]
     pub accuracy: f64,
-    /// Measured latency ratio.
+    /// Measured latency ratio, with the ends of its 95 % interval.
+    #[schemars(with = "Option<(f64, f64, f64)>")]
     pub latency_ratio: Option<Interval>,
     /// Multiply-accumulates per image.
     pub macs: u64,
@@ -278,6 +294,7 @@ pub struct Candidate {
     pub predicted_ratio: Option<f64>,
     /// Reward.
     #[serde(deserialize_with = "number")]
+    #[schemars(with = "Option<f64>")]
     pub reward: f64,
     /// Whether it is within the budget, by its measurement or else its prediction.
     pub feasible: bool,
@@ -297,7 +314,7 @@ pub struct Candidate {
 }
 
 /// One group of coupled channels.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Group {
     /// Name.
@@ -309,7 +326,7 @@ pub struct Group {
 }
 
 /// Measurements, devices and their conditions.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct Evidence {
     /// Facts about the device and the runtime: processor, governor, versions, threads, affinity.
@@ -331,7 +348,7 @@ pub struct Evidence {
 }
 
 /// One of several devices.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct DeviceLine {
     /// The user's name for the device.
@@ -343,10 +360,13 @@ pub struct DeviceLine {
     /// Number of valid measurements of candidates.
     pub measured: u64,
     /// The original's latency on this device, in nanoseconds.
+    #[schemars(with = "Option<(f64, f64, f64)>")]
     pub reference_ns: Option<Interval>,
     /// The original's latency ratio to itself.
+    #[schemars(with = "Option<(f64, f64, f64)>")]
     pub itself: Option<Interval>,
     /// Its ratios divided by those of the other devices, over the models that several measured.
+    #[schemars(with = "Option<(f64, f64, f64)>")]
     pub bias: Option<Interval>,
     /// Number of those models.
     pub shared: u64,
@@ -356,7 +376,7 @@ pub struct DeviceLine {
 }
 
 /// A named fact.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Fact {
     /// The name.
     pub name: String,
@@ -365,7 +385,7 @@ pub struct Fact {
 }
 
 /// The number of nodes that an execution provider ran.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 pub struct Provider {
     /// Name of the execution provider.
     pub name: String,
@@ -374,7 +394,7 @@ pub struct Provider {
 }
 
 /// One measurement.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default)]
 pub struct MeasurementLine {
     /// The measured network.

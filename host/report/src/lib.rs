@@ -33,7 +33,7 @@ mod text;
 
 pub use data::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
-    Metric, Provider, ReportData, Role, Row, RowFigure, SkippedFiles, Verdict,
+    Metric, Provider, ReportData, Role, Row, RowFigure, SCHEMA, SkippedFiles, Verdict, schema,
 };
 pub use explanation::{
     Explanation, GroupSaving, LayerChange, LayerRun, OtherOperators, Remainder, explanation_text,

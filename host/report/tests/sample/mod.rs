@@ -4,7 +4,7 @@
 use agent_protocol::stats::Interval;
 use report::{
     Budget, Candidate, DeviceLine, Evidence, Fact, Group, Header, LatencyFigure, MeasurementLine,
-    Metric, Provider, ReportData, Role, Row, SkippedFiles, Verdict,
+    Metric, Provider, ReportData, Role, Row, SCHEMA, SkippedFiles, Verdict,
 };
 
 /// A reproducible sequence of numbers in 0..1.
@@ -203,6 +203,7 @@ pub fn run() -> ReportData {
         value: value.into(),
     };
     ReportData {
+        schema: SCHEMA,
         header: Header {
             model: "cifar10_resnet20.onnx".into(),
             device: "workstation (local)".into(),
