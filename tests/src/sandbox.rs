@@ -3,7 +3,7 @@
 use std::fs;
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Command, Output, Stdio};
+use std::process::{Command, ExitStatus, Output, Stdio};
 
 use crate::binary;
 
@@ -111,6 +111,13 @@ impl Sandbox {
     /// Starts a run and kills it (SIGKILL) at the first line of standard error that contains
     /// `moment`.
     pub fn kill_at(&self, args: &[&str], moment: &str) {
+        let (status, _) = self.signal_at(args, "KILL", moment);
+        assert!(!status.success());
+    }
+
+    /// Starts a run, sends it a signal, such as `INT`, at the first line of standard error that
+    /// contains `moment`, and waits for its end. Returns its status and all of standard error.
+    pub fn signal_at(&self, args: &[&str], signal: &str, moment: &str) -> (ExitStatus, String) {
         let mut child = self
             .command(args)
             .stderr(Stdio::piped())
@@ -130,10 +137,13 @@ impl Sandbox {
                 break;
             }
         }
-        child.kill().unwrap();
-        assert!(!child.wait().unwrap().success());
-        let mut rest = String::new();
-        reader.read_to_string(&mut rest).unwrap();
+        let process = child.id().to_string();
+        let mut kill = Command::new("kill");
+        kill.args(["-s", signal, &process]);
+        assert!(kill.status().unwrap().success());
+        let status = child.wait().unwrap();
+        reader.read_to_string(&mut stderr).unwrap();
+        (status, stderr)
     }
 
     /// Expects the run to have ended with a smaller network and a report.
