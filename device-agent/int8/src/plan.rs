@@ -9,7 +9,7 @@ use crate::wire::{Field, Reader, Sink, record};
 pub const MAGIC: [u8; 4] = *b"I8PL";
 
 /// Version of the format that this crate reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 record! {
     /// The header, before the operators.

@@ -31,6 +31,9 @@ const PACE_ROUNDS: u32 = 20_000;
 const ID_ISAR3: u64 = 0xe000_ed6c;
 const ISAR3_SIMD: u32 = 0xf0;
 const ISAR3_DSP: u32 = 0x30;
+/// Whether it has the vector extension (D1.2.162); zero without an FPU.
+const MVFR1: u64 = 0xe000_ef44;
+const MVFR1_MVE: u32 = 0xf00;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
 /// Registers by which a program is started: the vector table's address.
@@ -416,17 +419,21 @@ fn attach(
     })
 }
 
-/// Returns the name of the firmware's file: that of the chip's core family, and of the DSP
-/// extension where it is the chip's choice.
+/// Returns the name of the firmware's file: that of the chip's core family, and of the extension
+/// where it is the chip's choice.
 fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardFault> {
     const DOING: &str = "reading what the core offers";
     if chip.family != "thumbv8m" {
         return Ok(chip.family);
     }
-    let features = core(session, DOING)?
-        .read_word_32(ID_ISAR3)
-        .map_err(|error| lost(DOING, &error))?;
-    Ok(if features & ISAR3_SIMD == ISAR3_DSP {
+    let mut core = core(session, DOING)?;
+    let mut read = |register| {
+        core.read_word_32(register)
+            .map_err(|error| lost(DOING, &error))
+    };
+    Ok(if read(MVFR1)? & MVFR1_MVE != 0 {
+        "thumbv8m-helium"
+    } else if read(ID_ISAR3)? & ISAR3_SIMD == ISAR3_DSP {
         "thumbv8m-dsp"
     } else {
         chip.family

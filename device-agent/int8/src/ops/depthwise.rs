@@ -15,8 +15,8 @@ record! {
     /// A depthwise convolution: output channel `o` reads input channel `o / multiple`.
     ///
     /// Weights: for each four output channels (with zeros behind the last), and each position of
-    /// the window, row by row, a halfword per channel, in the order 0, 2, 1, 3. Bytes would have
-    /// to be extended for every pixel, and these layers have few weights.
+    /// the window, row by row, a halfword per channel. Bytes would have to be extended for every
+    /// pixel, and these layers have few weights.
     pub struct Depthwise {
         /// The input.
         pub input: Tensor,

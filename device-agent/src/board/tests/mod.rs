@@ -115,21 +115,60 @@ fn check_network(board: &mut Board, lowered: &Lowered) {
     }
 }
 
+/// A layer alone, of a kernel, channels, the side of its image and groups.
+fn layer(kernel: usize, channels: [usize; 2], side: usize, groups: usize) -> Lowered {
+    let layer = Layer {
+        kernel,
+        channels,
+        side,
+        groups,
+        instructions: [0; 2],
+    };
+    board_plan::lower(&layer.graph()).unwrap()
+}
+
 #[test]
 fn an_emulated_m0_computes_what_the_host_computes() {
     // The chip has 16 kB of RAM: layers alone.
-    let layers = [(3, [4, 8], 1), (1, [8, 6], 1), (3, [8, 8], 8)];
-    let layers = layers.map(|(kernel, channels, groups)| {
-        let layer = Layer {
-            kernel,
-            channels,
-            side: 8,
-            groups,
-            instructions: 0,
-        };
-        board_plan::lower(&layer.graph()).unwrap()
-    });
+    let layers = [
+        layer(3, [4, 8], 8, 1),
+        layer(1, [8, 6], 8, 1),
+        layer(3, [8, 8], 8, 8),
+    ];
     check_core_with(McuCore::M0, 0xc20, &layers);
+}
+
+/// Layers whose sizes are at the edges of the kernels with instructions of a processor's own: an
+/// odd number of pixels and of outputs, columns of no whole step, few channels.
+fn edges() -> Vec<Lowered> {
+    let mut all = Vec::new();
+    for outputs in [1, 2, 3, 4, 5, 7, 8, 17] {
+        all.push(layer(1, [20, outputs], 3, 1));
+    }
+    for inputs in [1, 3, 4, 12, 16, 28, 33, 64] {
+        all.push(layer(1, [inputs, 6], 1, 1));
+        all.push(layer(3, [inputs, 5], 5, 1));
+    }
+    for channels in [2, 3, 4, 6, 8, 13] {
+        for kernel in [1, 3, 5] {
+            all.push(layer(kernel, [channels, channels], 7, channels));
+        }
+        all.push(layer(3, [channels, channels], 1, channels));
+        all.push(layer(3, [channels, channels], 3, channels));
+    }
+    all.extend([layer(3, [8, 12], 5, 2), layer(3, [9, 15], 5, 3)]);
+    all
+}
+
+#[test]
+fn layers_at_the_edges_of_the_kernels_are_those_of_the_host() {
+    for (core, part) in [
+        (McuCore::M4, 0xc24),
+        (McuCore::M33, 0xd21),
+        (McuCore::M55, 0xd22),
+    ] {
+        check_core_with(core, part, &edges());
+    }
 }
 
 #[test]
@@ -145,6 +184,7 @@ fn the_firmware_takes_no_more_than_the_planner_reckons_with() {
         "thumbv7em",
         "thumbv8m",
         "thumbv8m-dsp",
+        "thumbv8m-helium",
     ] {
         let firmware = Firmware::load(&folder, family, origins).unwrap();
         let (code, ram) = (firmware.code.len(), firmware.stack_top - origins.ram);

@@ -1,0 +1,28 @@
+//! Copying by sixteen bytes at a time.
+
+use core::arch::naked_asm;
+
+/// Copies as many bytes as both have.
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    let len = to.len().min(from.len());
+    // SAFETY: both have `len` bytes; one of them is exclusive, so they do not overlap.
+    unsafe { copy_bytes(to.as_mut_ptr(), from.as_ptr(), len) };
+}
+
+/// # Safety
+/// `len` bytes at either, which do not overlap.
+// SAFETY: the code keeps to the calling convention and returns.
+#[unsafe(naked)]
+unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, len: usize) {
+    naked_asm!(
+        machine!(),
+        "push {{r7, lr}}",
+        "wlstp.8 lr, r2, 3f",
+        "2:",
+        "vldrb.u8 q0, [r1], #16",
+        "vstrb.8 q0, [r0], #16",
+        "letp lr, 2b",
+        "3:",
+        "pop {{r7, pc}}",
+    )
+}
