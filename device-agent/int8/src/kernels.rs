@@ -17,9 +17,9 @@ pub(crate) use columns::{Columns, Writer};
 pub(crate) use depthwise::depthwise;
 pub(crate) use depthwise::halves;
 #[cfg(dsp)]
-pub(crate) use dsp::{Columns, Writer, copy, depthwise};
+pub(crate) use dsp::{Columns, Writer, copy, depthwise, fill};
 pub(crate) use factors::{Factors, Patch};
 #[cfg(helium)]
-pub(crate) use helium::{copy, depthwise};
+pub(crate) use helium::{copy, depthwise, fill};
 #[cfg(not(assembly))]
-pub(crate) use portable::copy;
+pub(crate) use portable::{copy, fill};

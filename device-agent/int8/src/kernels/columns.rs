@@ -1,6 +1,6 @@
 //! Columns of bytes.
 
-use super::copy;
+use super::{copy, fill};
 
 /// Columns of up to two output pixels.
 pub(crate) struct Columns<'a> {
@@ -52,7 +52,7 @@ impl Writer<'_> {
 
     /// Appends `count` times the same byte.
     pub fn fill(&mut self, byte: u8, count: usize) {
-        self.next(count).fill(byte);
+        fill(self.next(count), byte);
     }
 
     /// Appends bytes.

@@ -46,12 +46,14 @@ macro_rules! quad {
 
 mod blocks;
 mod pixels;
+mod single;
 mod sums;
 mod words;
 
 use blocks::Blocks;
 use pixels::Pairs;
-pub(crate) use words::copy;
+use single::Single;
+pub(crate) use words::{copy, fill};
 
 use super::depthwise::depthwise_from;
 use super::factors::{Factors, Patch};
@@ -90,11 +92,11 @@ impl<'a> Columns<'a> {
     /// group's outputs per pixel.
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
-        let mut done = 0;
-        if let (Some(plain), [one, two]) = (by.plain(), &mut to[..]) {
-            let pairs = Pairs { by, halves, plain };
-            done = pairs.multiply(one, two);
-        }
+        let done = match (by.plain(), &mut to[..]) {
+            (Some(plain), [one]) => Single { by, halves, plain }.multiply(one),
+            (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
+            _ => 0,
+        };
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
         for (index, packed) in pairs.enumerate().skip(done) {
             let sums = sums::sums::<PIXELS>(packed, halves);

@@ -34,7 +34,7 @@ mod words;
 
 use blocks::Blocks;
 use pixels::Pixels;
-pub(crate) use words::copy;
+pub(crate) use words::{copy, fill};
 
 use super::columns::Columns;
 use super::depthwise::depthwise_from;

@@ -1,4 +1,4 @@
-//! Copying by sixteen bytes at a time.
+//! Copying and filling by sixteen bytes at a time.
 
 use core::arch::naked_asm;
 
@@ -7,6 +7,30 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     let len = to.len().min(from.len());
     // SAFETY: both have `len` bytes; one of them is exclusive, so they do not overlap.
     unsafe { copy_bytes(to.as_mut_ptr(), from.as_ptr(), len) };
+}
+
+/// Sets all bytes of a slice to one.
+pub(crate) fn fill(to: &mut [u8], byte: u8) {
+    // SAFETY: the slice has as many bytes.
+    unsafe { fill_bytes(to.as_mut_ptr(), byte.into(), to.len()) };
+}
+
+/// # Safety
+/// `len` bytes.
+// SAFETY: the code keeps to the calling convention and returns.
+#[unsafe(naked)]
+unsafe extern "C" fn fill_bytes(to: *mut u8, byte: u32, len: usize) {
+    naked_asm!(
+        machine!(),
+        "push {{r7, lr}}",
+        "vdup.8 q0, r1",
+        "wlstp.8 lr, r2, 3f",
+        "2:",
+        "vstrb.8 q0, [r0], #16",
+        "letp lr, 2b",
+        "3:",
+        "pop {{r7, pc}}",
+    )
 }
 
 /// # Safety
