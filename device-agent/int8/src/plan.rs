@@ -141,9 +141,14 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The records of the operators.
+    pub(crate) fn records(&self) -> Reader<'a> {
+        Reader(self.operators)
+    }
+
     /// The operators, in the order of execution.
     pub fn ops(&self) -> impl Iterator<Item = Op> + use<'a> {
-        let mut rest = Reader(self.operators);
+        let mut rest = self.records();
         core::iter::from_fn(move || ops::read(&mut rest))
     }
 

@@ -88,12 +88,21 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
+    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
+        if from.len() != self.len || by.rounding.is_some_and(|of| of.plain().is_none()) {
+            return false;
+        }
+        let halves = self.bytes.get_mut(..2 * self.len).unwrap_or_default();
+        sums::extend_alone(from, halves);
+        Single { by, halves }.multiply(to)
+    }
+
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let done = match (by.plain(), &mut to[..]) {
-            (Some(plain), [one]) => Single { by, halves, plain }.multiply(one),
             (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
             _ => 0,
         };

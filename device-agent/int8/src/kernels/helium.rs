@@ -64,22 +64,39 @@ impl From<Plain> for Limits {
 }
 
 impl Columns<'_> {
+    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
+    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
+        let is_whole = from.len() == self.len && from.as_ptr().addr().is_multiple_of(4);
+        if is_whole {
+            multiply([from], by, [to]);
+        }
+        is_whole
+    }
+
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
-    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
-        let columns = self.all::<PIXELS>();
-        if let Some(plain) = by.plain() {
-            let pixels = Pixels { by, columns };
-            if pixels.multiply(plain.into(), &mut to) {
-                return;
-            }
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
+        multiply(self.all::<PIXELS>(), by, to);
+    }
+}
+
+fn multiply<const PIXELS: usize>(
+    columns: [&[u8]; PIXELS],
+    by: Factors<'_, 2>,
+    mut to: [&mut [u8]; PIXELS],
+) {
+    if let Some(plain) = by.plain() {
+        let pixels = Pixels { by, columns };
+        if pixels.multiply(plain.into(), &mut to) {
+            return;
         }
-        let pairs = by.packed.chunks_exact((2 * self.len).max(1));
-        for (index, packed) in pairs.enumerate() {
-            for (to, column) in to.iter_mut().zip(columns) {
-                for (output, sum) in pixels::sums(packed, column).into_iter().enumerate() {
-                    by.store(to, 2 * index + output, sum);
-                }
+    }
+    let len = columns.first().map_or(0, |column| column.len());
+    let pairs = by.packed.chunks_exact((2 * len).max(1));
+    for (index, packed) in pairs.enumerate() {
+        for (to, column) in to.iter_mut().zip(columns) {
+            for (output, sum) in pixels::sums(packed, column).into_iter().enumerate() {
+                by.store(to, 2 * index + output, sum);
             }
         }
     }

@@ -39,9 +39,15 @@ fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
     Attached::open(spec, &firmware(), locks.path())?.start()
 }
 
-/// A small network whose activations are rounded to fixed ranges: what counts are the integers.
-fn network() -> Lowered {
-    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+/// A network of the zoo for images of `side`, whose activations are rounded to fixed ranges: what
+/// counts are the integers.
+fn network(name: &str, side: usize, width_mult: f64) -> Lowered {
+    let config = model_zoo::ZooConfig {
+        input: [3, side, side],
+        width_mult,
+        ..model_zoo::ZooConfig::default()
+    };
+    let graph = model_zoo::build(name, &config).unwrap();
     let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
@@ -54,6 +60,14 @@ fn network() -> Lowered {
     board_plan::lower(&quantize(&graph, &options).unwrap()).unwrap()
 }
 
+/// A residual network, and one of inverted residuals.
+fn networks() -> [Lowered; 2] {
+    [
+        network("shapes_net", 32, 1.0),
+        network("mobilenet_v2", 32, 0.25),
+    ]
+}
+
 /// Different numbers between -1 and 1.
 fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
     let count = lowered.input.dims.iter().product();
@@ -63,7 +77,7 @@ fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
 }
 
 fn check_core(core: McuCore, part: u32) {
-    check_core_with(core, part, &[network()]);
+    check_core_with(core, part, &networks());
 }
 
 fn check_core_with(core: McuCore, part: u32, networks: &[Lowered]) {
