@@ -36,6 +36,11 @@ const ISAR3_DSP: u32 = 0x30;
 /// Whether it has the vector extension (D1.2.162); zero without an FPU.
 const MVFR1: u64 = 0xe000_ef44;
 const MVFR1_MVE: u32 = 0xf00;
+/// Configuration and control, with a bit for either cache (Armv7-M Architecture Reference Manual,
+/// B3.2.8; reserved on cores without caches).
+const CCR: u64 = 0xe000_ed14;
+const CCR_DC: u32 = 1 << 16;
+const CCR_IC: u32 = 1 << 17;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
 /// Registers by which a program is started: the vector table's address.
@@ -175,6 +180,21 @@ impl Board {
         clock::check(measured, &self.spec.clock)?;
         self.info.measured_hz = Some(measured);
         Ok(())
+    }
+
+    /// Says which of the core's caches are on. A chip's own, of its flash, is part of the clock's
+    /// steps.
+    pub fn caches(&mut self) -> Result<String, BoardFault> {
+        const DOING: &str = "reading what the core offers";
+        let control = core(&mut self.session, DOING)?
+            .read_word_32(CCR)
+            .map_err(|error| lost(DOING, &error))?;
+        let state = |bit| if control & bit != 0 { "on" } else { "off" };
+        Ok(format!(
+            "the core's instruction cache is {}, its data cache {}",
+            state(CCR_IC),
+            state(CCR_DC)
+        ))
     }
 
     /// Puts a network on the board, where [`Placed::of`] says.

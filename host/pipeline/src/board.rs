@@ -140,16 +140,20 @@ impl BoardNeeds {
         share(self.ram_bytes, limits.ram).max(share(self.flash_bytes, limits.flash))
     }
 
-    /// What cannot be compared without the board, because no limit is known; `None` if all can.
+    /// Says what cannot be compared without the board, because no limit is known; `None` if all
+    /// can.
     #[must_use]
-    pub fn unknown(&self, limits: &MemoryLimits) -> Option<&'static str> {
+    pub fn unknown(&self, limits: &MemoryLimits) -> Option<String> {
         let flash = self.flash_bytes > 0 && limits.flash.is_none();
-        Some(match (limits.ram.is_none(), flash) {
+        let what = match (limits.ram.is_none(), flash) {
             (false, false) => return None,
-            (true, false) => "the profile states no RAM (`ram_bytes`)",
-            (false, true) => "the profile states no flash (`flash_bytes`)",
-            (true, true) => "the profile states neither RAM nor flash (`ram_bytes`, `flash_bytes`)",
-        })
+            (true, false) => "RAM (`ram_bytes`)",
+            (false, true) => "flash (`flash_bytes`)",
+            (true, true) => "RAM and flash (`ram_bytes`, `flash_bytes`)",
+        };
+        Some(format!(
+            "the profile does not limit {what}: the agent compares with the chip's before anything is written"
+        ))
     }
 
     /// In words, beside the limits: `52.3 kB of 98.3 kB of RAM and 113 kB of flash`.
@@ -277,8 +281,8 @@ mod tests {
         assert_eq!(needs.load(&MemoryLimits::default()), 0.0);
         assert_eq!(needs.unknown(&both), None);
         let unknown = |of: &MemoryLimits| needs.unknown(of).unwrap();
-        assert!(unknown(&limits(Some(1), None)).contains("no flash"));
-        assert!(unknown(&MemoryLimits::default()).contains("neither RAM nor flash"));
+        assert!(unknown(&limits(Some(1), None)).contains("not limit flash"));
+        assert!(unknown(&MemoryLimits::default()).contains("not limit RAM and flash"));
         let in_ram = BoardNeeds {
             flash_bytes: 0,
             ..needs

@@ -69,9 +69,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 fn on_board(board: &BoardInspection) -> String {
     let verdict = match board.needs.unknown(&board.limits) {
         _ if !board.fits() => ": it does NOT fit".to_owned(),
-        Some(unknown) => {
-            format!("; {unknown}: the agent compares with the chip's before anything is written")
-        }
+        Some(unknown) => format!("; {unknown}"),
         None => String::new(),
     };
     format!(
