@@ -92,8 +92,8 @@ fn check_while(
     bench
 }
 
-/// Requests that the probe has answered when it is attached, when the firmware is verified and
-/// when a network is placed.
+/// Requests that the probe has answered when it is attached, when the core sums up its firmware
+/// and when a network runs.
 const MOMENTS: [u64; 3] = [20, 100, 300];
 
 #[test]
