@@ -48,13 +48,16 @@ pub fn write_firmware(
     halted
         .reset_and_halt(HALT)
         .map_err(|error| lost("resetting the core", &error))?;
-    // A core that cannot run the routine has other contents than the firmware's.
-    if holds(&mut halted, firmware).unwrap_or(false) {
-        return Ok(());
+    match holds(&mut halted, firmware) {
+        Ok(Some(true)) => return Ok(()),
+        Ok(None) => {}
+        // The routine ran, or could not: other contents than the firmware's.
+        Ok(Some(false)) | Err(_) => {
+            halted
+                .reset_and_halt(HALT)
+                .map_err(|error| lost("resetting the core", &error))?;
+        }
     }
-    halted
-        .reset_and_halt(HALT)
-        .map_err(|error| lost("resetting the core", &error))?;
     match spec.firmware {
         FirmwarePlace::Flash => {
             drop(halted);
@@ -66,14 +69,15 @@ pub fn write_firmware(
     }
 }
 
-/// Whether a halted core's memory holds the firmware.
-fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<bool, Error> {
+/// Whether a halted core's memory holds the firmware; `None` if its first words say that it does
+/// not, and the core has not run.
+fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<Option<bool>, Error> {
     let (words, _) = firmware.code.as_chunks::<4>();
     // The vector table tells an empty flash, on which a core may not run.
     let mut table = [0; 8];
     core.read(u64::from(firmware.origin), &mut table)?;
     if !firmware.code.starts_with(&table) || 4 * words.len() != firmware.code.len() {
-        return Ok(false);
+        return Ok(None);
     }
     // In the firmware's stack, which it begins anew.
     let place = (firmware.stack_top - 64) & !3;
@@ -99,7 +103,7 @@ fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<bool, Error> {
     core.run()?;
     core.wait_for_core_halted(SUM)?;
     let sum: u32 = core.read_core_reg(2u16)?;
-    Ok(sum == sum_of(words))
+    Ok(Some(sum == sum_of(words)))
 }
 
 /// What the routine computes.
