@@ -55,7 +55,7 @@ pub fn write_firmware(
         Ok(Some(false)) | Err(_) => {
             halted
                 .reset_and_halt(HALT)
-                .map_err(|error| lost("resetting the core", &error))?;
+                .map_err(|error| lost(DOING, &error))?;
         }
     }
     match spec.firmware {

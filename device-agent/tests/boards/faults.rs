@@ -147,7 +147,7 @@ fn a_core_that_locks_up_during_a_run_costs_one_measurement() {
 }
 
 /// Requests that the probe has answered while an empty board's flash is erased and programmed.
-const FLASHING: [u64; 3] = [100, 150, 240];
+const FLASHING: [u64; 3] = [250, 320, 400];
 
 #[test]
 fn a_probe_that_is_pulled_while_the_flash_is_written_costs_one_measurement() {
