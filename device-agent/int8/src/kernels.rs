@@ -10,6 +10,8 @@ mod factors;
 mod helium;
 #[cfg(not(assembly))]
 mod portable;
+#[cfg(not(dsp))]
+mod words;
 
 #[cfg(not(dsp))]
 pub(crate) use columns::{Columns, Writer};
@@ -20,6 +22,6 @@ pub(crate) use depthwise::halves;
 pub(crate) use dsp::{Columns, Writer, copy, depthwise, fill};
 pub(crate) use factors::{Factors, Patch};
 #[cfg(helium)]
-pub(crate) use helium::{copy, depthwise, fill};
-#[cfg(not(assembly))]
-pub(crate) use portable::{copy, fill};
+pub(crate) use helium::depthwise;
+#[cfg(not(dsp))]
+pub(crate) use words::{copy, fill};

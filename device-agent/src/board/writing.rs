@@ -31,8 +31,8 @@ const ROUTINE: [u16; 7] = [
 ];
 /// Where it ends, in bytes.
 const END: u32 = 12;
-/// The numbers of FNV-1a (draft-eastlake-fnv, 5), here over words; the turn lets high bits count for
-/// low ones.
+/// The numbers of FNV-1a (draft-eastlake-fnv, 5), here over words; the turn lets high bits count
+/// for low ones.
 const BASIS: u32 = 0x811c_9dc5;
 const PRIME: u32 = 0x0100_0193;
 const TURN: u32 = 13;

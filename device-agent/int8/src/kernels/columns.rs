@@ -1,6 +1,6 @@
 //! Columns of bytes.
 
-use super::{copy, fill};
+use super::words::{copy, fill};
 
 /// Columns of up to two output pixels.
 pub(crate) struct Columns<'a> {

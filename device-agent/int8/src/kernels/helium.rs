@@ -29,39 +29,15 @@ macro_rules! rounded {
 }
 
 mod blocks;
+mod limits;
 mod pixels;
-mod words;
 
 use blocks::Blocks;
 use pixels::Pixels;
-pub(crate) use words::{copy, fill};
 
 use super::columns::Columns;
 use super::depthwise::depthwise_from;
 use super::factors::{Factors, Patch};
-use crate::requant::Plain;
-
-/// How sums become bytes, as the assembly reads it.
-#[repr(C)]
-#[derive(Clone, Copy)]
-struct Limits {
-    /// Minus the shift.
-    shift: i32,
-    offset: i32,
-    low: i32,
-    high: i32,
-}
-
-impl From<Plain> for Limits {
-    fn from(plain: Plain) -> Self {
-        Self {
-            shift: -(plain.shift as i32),
-            offset: plain.offset,
-            low: plain.clamp.low.into(),
-            high: plain.clamp.high.into(),
-        }
-    }
-}
 
 impl Columns<'_> {
     /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.

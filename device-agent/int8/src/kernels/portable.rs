@@ -37,17 +37,6 @@ fn multiply<const PIXELS: usize>(
     }
 }
 
-/// Copies as many bytes as both have.
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    let len = to.len().min(from.len());
-    to[..len].copy_from_slice(&from[..len]);
-}
-
-/// Sets all bytes of a slice to one.
-pub(crate) fn fill(to: &mut [u8], byte: u8) {
-    to.fill(byte);
-}
-
 /// The products of two outputs' weights with each column, summed.
 #[inline(always)]
 fn products<const PIXELS: usize>(packed: &[u8], columns: [&[u8]; PIXELS]) -> [[i32; 2]; PIXELS] {

@@ -2,7 +2,7 @@
 
 use core::arch::naked_asm;
 
-use super::Limits;
+use super::limits::Limits;
 use crate::kernels::factors::{Factors, Patch, Scales};
 
 /// Channels of pixels side by side of a depthwise layer, by four.

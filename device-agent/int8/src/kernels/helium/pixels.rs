@@ -2,7 +2,7 @@
 
 use core::arch::naked_asm;
 
-use super::Limits;
+use super::limits::Limits;
 use crate::kernels::factors::{Factors, Scales};
 
 /// Entries of a column that are multiplied at a time.

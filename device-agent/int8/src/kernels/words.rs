@@ -1,8 +1,24 @@
-//! Copying and filling by sixteen bytes at a time.
+//! Copying and filling bytes, with the vector extension by sixteen at a time.
+#![cfg_attr(helium, allow(unsafe_code))]
 
+#[cfg(helium)]
 use core::arch::naked_asm;
 
 /// Copies as many bytes as both have.
+#[cfg(not(helium))]
+pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
+    let len = to.len().min(from.len());
+    to[..len].copy_from_slice(&from[..len]);
+}
+
+/// Sets all bytes of a slice to one.
+#[cfg(not(helium))]
+pub(crate) fn fill(to: &mut [u8], byte: u8) {
+    to.fill(byte);
+}
+
+/// Copies as many bytes as both have.
+#[cfg(helium)]
 pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     let len = to.len().min(from.len());
     // SAFETY: both have `len` bytes; one of them is exclusive, so they do not overlap.
@@ -10,6 +26,7 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
 }
 
 /// Sets all bytes of a slice to one.
+#[cfg(helium)]
 pub(crate) fn fill(to: &mut [u8], byte: u8) {
     // SAFETY: the slice has as many bytes.
     unsafe { fill_bytes(to.as_mut_ptr(), byte.into(), to.len()) };
@@ -18,10 +35,11 @@ pub(crate) fn fill(to: &mut [u8], byte: u8) {
 /// # Safety
 /// `len` bytes.
 // SAFETY: the code keeps to the calling convention and returns.
+#[cfg(helium)]
 #[unsafe(naked)]
 unsafe extern "C" fn fill_bytes(to: *mut u8, byte: u32, len: usize) {
     naked_asm!(
-        machine!(),
+        ".cpu cortex-m55",
         "push {{r7, lr}}",
         "vdup.8 q0, r1",
         "wlstp.8 lr, r2, 3f",
@@ -36,10 +54,11 @@ unsafe extern "C" fn fill_bytes(to: *mut u8, byte: u32, len: usize) {
 /// # Safety
 /// `len` bytes at either, which do not overlap.
 // SAFETY: the code keeps to the calling convention and returns.
+#[cfg(helium)]
 #[unsafe(naked)]
 unsafe extern "C" fn copy_bytes(to: *mut u8, from: *const u8, len: usize) {
     naked_asm!(
-        machine!(),
+        ".cpu cortex-m55",
         "push {{r7, lr}}",
         "wlstp.8 lr, r2, 3f",
         "2:",
