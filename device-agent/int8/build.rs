@@ -1,19 +1,29 @@
-//! Finds out whether the processor has the DSP extension.
+//! Finds out which extension the processor has, for the kernels' instructions.
 //!
-//! All Armv7E-M processors have it. In Armv8-M it is optional, and stable compilers do not tell
-//! whether it is enabled: there, the feature `dsp` of this crate says so.
+//! All Armv7E-M processors have the DSP extension. In Armv8-M it is optional, and so is the vector
+//! extension (Helium) in Armv8.1-M; stable compilers do not tell whether they are enabled: there,
+//! the features `dsp` and `helium` of this crate say so. Helium's kernels replace those of DSP.
 
 use std::env;
 
 fn main() {
     println!("cargo::rerun-if-changed=build.rs");
-    println!("cargo::rustc-check-cfg=cfg(dsp, armv8m)");
+    println!("cargo::rustc-check-cfg=cfg(assembly, dsp, helium, armv8m)");
     let target = env::var("TARGET").unwrap_or_default();
-    let stated = env::var_os("CARGO_FEATURE_DSP").is_some() && target.starts_with("thumbv8m.main");
+    let is_v8m = target.starts_with("thumbv8m.main");
+    let has = |feature: &str| is_v8m && env::var_os(feature).is_some();
+    let set = |name: &str| println!("cargo::rustc-cfg={name}");
+    if has("CARGO_FEATURE_HELIUM") {
+        set("helium");
+        set("assembly");
+        return;
+    }
+    let stated = has("CARGO_FEATURE_DSP");
     if stated {
-        println!("cargo::rustc-cfg=armv8m");
+        set("armv8m");
     }
     if stated || target.starts_with("thumbv7em") {
-        println!("cargo::rustc-cfg=dsp");
+        set("dsp");
+        set("assembly");
     }
 }

@@ -46,6 +46,7 @@ impl System {
                 cpu_model: chip.name,
                 cores: 1,
                 memory_bytes: chip.ram_bytes,
+                flash_bytes: chip.flash_bytes,
                 os: "bare metal".to_owned(),
                 arch: chip.architecture,
                 serial: self.probe.clone().unwrap_or_default(),
@@ -66,6 +67,7 @@ impl System {
             cores: std::thread::available_parallelism()
                 .map_or(1, |n| u32::try_from(n.get()).unwrap_or(u32::MAX)),
             memory_bytes: meminfo_bytes(&meminfo, "MemTotal:").unwrap_or(0),
+            flash_bytes: 0,
             os: identity::os(Path::new("/")).to_owned(),
             arch: std::env::consts::ARCH.to_owned(),
             hostname: read::text("/proc/sys/kernel/hostname").unwrap_or_default(),

@@ -94,9 +94,23 @@ fn a_simulated_board_is_measured_as_any_device_and_marked() {
     let measured: Value = serde_json::from_str(&stdout).expect("a list");
     let notes = measured[0]["notes"].to_string();
     assert!(notes.contains("simulated: times are counts"), "{notes}");
-    assert!(measured[0]["median_ns"].as_f64().expect("a time") > 1e6);
+    assert!(
+        notes.contains("the core's instruction cache is off"),
+        "{notes}"
+    );
+    let median_ns = measured[0]["median_ns"].as_f64().expect("a time");
+    assert!(median_ns > 1e6);
+    // The operators' counts make up the run: a tick takes 40 ns.
+    let board = &measured[0]["board"];
+    assert_eq!(board["simulated"], true);
+    let layers = board["layers"].as_array().expect("a list");
+    let ticks: f64 = layers.iter().map(|of| of["cycles"].as_f64().unwrap()).sum();
+    let share = ticks * 40.0 / median_ns;
+    assert!((0.9..=1.0).contains(&share), "{share} of {stdout}");
+    assert!(layers.iter().any(|of| of["macs"].as_u64() > Some(0)));
     let (_, stdout, stderr) = measure(&sandbox, &[]);
     assert!(stdout.contains("simulated"), "{stdout}\n{stderr}");
+    assert!(stdout.contains("ticks/MAC"), "{stdout}\n{stderr}");
 }
 
 #[test]

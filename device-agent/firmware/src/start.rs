@@ -78,5 +78,27 @@ pub unsafe extern "C" fn reset() -> ! {
     }
     // SAFETY: turning interrupts off touches no memory.
     unsafe { asm!("cpsid i", options(nomem, nostack)) };
+    if cfg!(feature = "helium") {
+        enable_vectors();
+    }
     crate::main()
+}
+
+/// Access to coprocessors, of which 10 and 11 are the vector extension (Armv8-M Architecture
+/// Reference Manual, D1.2.14).
+const CPACR: *mut u32 = 0xe000_ed88 as *mut u32;
+const CP10_CP11: u32 = 0b1111 << 20;
+/// Configuration and control; its bit `LOB` lets loops branch without a delay (D1.2.10).
+const CCR: *mut u32 = 0xe000_ed14 as *mut u32;
+const LOB: u32 = 1 << 19;
+
+/// Enables the vector extension, which is off after a reset.
+fn enable_vectors() {
+    // SAFETY: the registers exist on cores with the extension, and the agent starts this firmware
+    // on no other. No instruction of the extension has run yet; the barriers come before one.
+    unsafe {
+        CPACR.write_volatile(CPACR.read_volatile() | CP10_CP11);
+        CCR.write_volatile(CCR.read_volatile() | LOB);
+        asm!("dsb", "isb", options(nostack));
+    }
 }

@@ -17,8 +17,8 @@
 //! as ONNX Runtime rounds `x * scale` ([`Requant`] has the details). CMSIS-NN and TensorFlow Lite
 //! round twice.
 #![no_std]
-#![cfg_attr(not(dsp), forbid(unsafe_code))]
-#![cfg_attr(dsp, deny(unsafe_code))]
+#![cfg_attr(not(assembly), forbid(unsafe_code))]
+#![cfg_attr(assembly, deny(unsafe_code))]
 
 mod bounds;
 mod kernels;

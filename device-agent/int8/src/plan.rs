@@ -9,7 +9,7 @@ use crate::wire::{Field, Reader, Sink, record};
 pub const MAGIC: [u8; 4] = *b"I8PL";
 
 /// Version of the format that this crate reads and writes.
-pub const VERSION: u16 = 1;
+pub const VERSION: u16 = 2;
 
 record! {
     /// The header, before the operators.
@@ -141,9 +141,14 @@ impl<'a> Plan<'a> {
         }
     }
 
+    /// The records of the operators.
+    pub(crate) fn records(&self) -> Reader<'a> {
+        Reader(self.operators)
+    }
+
     /// The operators, in the order of execution.
     pub fn ops(&self) -> impl Iterator<Item = Op> + use<'a> {
-        let mut rest = Reader(self.operators);
+        let mut rest = self.records();
         core::iter::from_fn(move || ops::read(&mut rest))
     }
 

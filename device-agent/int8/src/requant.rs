@@ -87,14 +87,15 @@ impl Requant {
 }
 
 /// The form of [`Rounding`] that the upper half of the product decides.
-#[cfg(dsp)]
+#[cfg(assembly)]
 #[derive(Debug, Clone, Copy)]
 pub(crate) struct Plain {
     /// Added to the upper half.
     pub offset: i32,
     /// Binary digits of the upper half that are dropped.
     pub shift: u32,
-    clamp: Clamp,
+    /// The interval of outputs.
+    pub clamp: Clamp,
 }
 
 #[cfg(dsp)]
@@ -111,7 +112,7 @@ impl Plain {
 
 impl Rounding {
     /// The form that the upper half of the product decides, if it is that.
-    #[cfg(dsp)]
+    #[cfg(assembly)]
     pub fn plain(self) -> Option<Plain> {
         (!self.exact).then_some(Plain {
             offset: self.offset,

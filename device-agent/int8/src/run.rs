@@ -1,6 +1,6 @@
 //! Running a plan.
 
-use crate::ops::{Failed, Memory};
+use crate::ops::{self, Failed, Memory};
 use crate::plan::Plan;
 
 /// Receives the begin and the end of each operator, to count cycles.
@@ -78,9 +78,10 @@ pub fn run(
         return Err(RunError::Alignment);
     }
     let mut memory = Memory { arena, weights };
-    for (index, op) in plan.ops().enumerate() {
+    let mut records = plan.records();
+    for index in 0..plan.len() {
         probe.begin(index);
-        op.run(&mut memory)
+        ops::run_next(&mut records, &mut memory)
             .map_err(|Failed| RunError::Bounds { op: index })?;
         probe.end(index);
     }

@@ -25,6 +25,9 @@ impl Element {
 }
 
 impl Field for Element {
+    const BYTES: usize = 1;
+
+    #[inline(always)]
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         match u8::read(from)? {
             0 => Some(Self::I8),

@@ -17,6 +17,7 @@ pub(crate) struct Reader<'a>(pub &'a [u8]);
 
 impl<'a> Reader<'a> {
     /// The next `N` bytes, if there are as many.
+    #[inline(always)]
     pub fn take<const N: usize>(&mut self) -> Option<[u8; N]> {
         let (first, rest) = self.0.split_first_chunk()?;
         self.0 = rest;
@@ -24,6 +25,7 @@ impl<'a> Reader<'a> {
     }
 
     /// The next `count` bytes, if there are as many.
+    #[inline(always)]
     pub fn slice(&mut self, count: usize) -> Option<&'a [u8]> {
         let (first, rest) = self.0.split_at_checked(count)?;
         self.0 = rest;
@@ -33,6 +35,8 @@ impl<'a> Reader<'a> {
 
 /// A part of a record.
 pub(crate) trait Field: Sized {
+    /// Bytes that it takes.
+    const BYTES: usize;
     /// Reads it; `None` if the bytes end before, or have no meaning.
     fn read(from: &mut Reader<'_>) -> Option<Self>;
     /// Writes it.
@@ -42,6 +46,9 @@ pub(crate) trait Field: Sized {
 macro_rules! integers {
     ($($type:ty),+) => {$(
         impl Field for $type {
+            const BYTES: usize = size_of::<$type>();
+
+            #[inline(always)]
             fn read(from: &mut Reader<'_>) -> Option<Self> {
                 from.take().map(Self::from_le_bytes)
             }
@@ -56,6 +63,9 @@ macro_rules! integers {
 integers!(u8, i8, u16, u32, i32);
 
 impl Field for bool {
+    const BYTES: usize = 1;
+
+    #[inline(always)]
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         match u8::read(from)? {
             0 => Some(false),
@@ -70,6 +80,9 @@ impl Field for bool {
 }
 
 impl<T: Field + Copy + Default, const N: usize> Field for [T; N] {
+    const BYTES: usize = N * T::BYTES;
+
+    #[inline(always)]
     fn read(from: &mut Reader<'_>) -> Option<Self> {
         let mut all = [T::default(); N];
         for one in &mut all {
@@ -97,7 +110,11 @@ macro_rules! record {
         }
 
         impl $crate::wire::Field for $name {
+            const BYTES: usize = 0 $(+ <$type as $crate::wire::Field>::BYTES)*;
+
             fn read(from: &mut $crate::wire::Reader<'_>) -> Option<Self> {
+                // One check of the length, of which the compiler concludes all others.
+                let from = &mut $crate::wire::Reader(from.slice(Self::BYTES)?);
                 $(let $field = <$type as $crate::wire::Field>::read(from)?;)*
                 Some(Self { $($field,)* })
             }

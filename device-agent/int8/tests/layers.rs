@@ -226,7 +226,7 @@ fn packed_by_fours(weights: &[i8], entries: usize) -> Vec<u8> {
     for first in (0..outputs).step_by(4) {
         for entry in 0..entries {
             let weight = |output: usize| weights.get(output * entries + entry);
-            for output in [0, 2, 1, 3] {
+            for output in 0..4 {
                 let half = weight(first + output).map_or(0, |&w| i16::from(w));
                 packed.extend(half.to_le_bytes());
             }

@@ -58,6 +58,9 @@ pub struct DeviceInfo {
     pub cores: u32,
     /// Memory, bytes.
     pub memory_bytes: u64,
+    /// Flash of a bare-metal board, bytes; 0 for other devices.
+    #[serde(default)]
+    pub flash_bytes: u64,
     /// Operating system.
     pub os: String,
     /// Processor architecture.
@@ -121,6 +124,7 @@ impl TryFrom<wire::DeviceInfo> for DeviceInfo {
             cpu_model: name(M, "cpu_model", m.cpu_model)?,
             cores: m.cores,
             memory_bytes: m.memory_bytes,
+            flash_bytes: m.flash_bytes,
             os: name(M, "os", m.os)?,
             arch: name(M, "arch", m.arch)?,
             hostname: name(M, "hostname", m.hostname)?,
@@ -141,6 +145,7 @@ impl From<DeviceInfo> for wire::DeviceInfo {
             cpu_model: d.cpu_model,
             cores: d.cores,
             memory_bytes: d.memory_bytes,
+            flash_bytes: d.flash_bytes,
             os: d.os,
             arch: d.arch,
             hostname: d.hostname,

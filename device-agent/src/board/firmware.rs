@@ -5,6 +5,7 @@
 //! Architecture" (Arm IHI 0044), 5.6, and the encodings in the Armv7-M Architecture Reference
 //! Manual, A7.7.76 (MOV) and A7.7.79 (MOVT).
 
+use std::borrow::Cow;
 use std::collections::HashMap;
 use std::path::Path;
 
@@ -29,6 +30,9 @@ const RELATIVE: [u32; 14] = [3, 10, 11, 28, 29, 30, 42, 51, 52, 53, 54, 102, 103
 const RTT: &str = "_SEGGER_RTT";
 /// The end of the variables and the stack.
 const STACK_TOP: &str = "_stack_top";
+
+/// The firmware of each core family that was there when the agent was built.
+static EMBEDDED: &[(&str, &[u8])] = include!(concat!(env!("OUT_DIR"), "/firmware.rs"));
 
 /// The firmware, moved to a chip's memory.
 #[derive(Debug)]
@@ -57,10 +61,16 @@ pub struct Origins {
 }
 
 impl Firmware {
-    /// Reads the firmware of a core family, such as `thumbv7em`, and moves it.
+    /// Reads the firmware of a core family, such as `thumbv7em`, and moves it: the file in the
+    /// folder, otherwise what the agent was built with.
     pub fn load(folder: &Path, family: &str, to: Origins) -> Result<Self, BoardFault> {
         let path = folder.join(format!("{family}.elf"));
-        let bytes = std::fs::read(&path).map_err(|_| BoardFault::NoFirmware(path.clone()))?;
+        let embedded = EMBEDDED.iter().find(|(name, _)| *name == family);
+        let bytes = match (std::fs::read(&path), embedded) {
+            (Ok(bytes), _) => Cow::Owned(bytes),
+            (Err(_), Some((_, bytes))) => Cow::Borrowed(*bytes),
+            (Err(_), None) => return Err(BoardFault::NoFirmware(path)),
+        };
         Self::of(&bytes, to).map_err(|detail| BoardFault::Firmware { path, detail })
     }
 
@@ -250,6 +260,23 @@ mod tests {
         for value in [0, 1, 0x0800, 0x1234, 0xf800, 0xffff] {
             assert_eq!(immediate(with_immediate(word, value)), value, "{value:#x}");
         }
+    }
+
+    #[test]
+    fn an_agent_that_was_built_with_firmware_needs_no_files() {
+        let (to, empty) = (
+            Origins {
+                code: 0x0800_0000,
+                ram: 0x2000_0000,
+            },
+            tempfile::tempdir().unwrap(),
+        );
+        for (family, bytes) in EMBEDDED {
+            let firmware = Firmware::load(empty.path(), family, to).unwrap();
+            assert_eq!(firmware.sha256, Sha256::of(bytes), "{family}");
+        }
+        let unknown = Firmware::load(empty.path(), "thumbv0", to).unwrap_err();
+        assert!(matches!(unknown, BoardFault::NoFirmware(_)), "{unknown}");
     }
 
     #[test]

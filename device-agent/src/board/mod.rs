@@ -1,9 +1,9 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
 //! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its
-//! memory ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware and starts
-//! it ([`session`]), sets and verifies the clock
-//! ([`clock`]), and lets the firmware run a network's plan ([`mailbox`] has the commands).
+//! memory ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware unless it
+//! is there ([`writing`]) and starts it ([`session`]), sets and verifies the clock ([`clock`]), and
+//! lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`] the core).
 //!
 //! Invariants: only this module names probe-rs. A counter that stands still, that is too fast for a
 //! core, or whose clock is not the declared one gives no figure. A fault is one sentence
@@ -16,9 +16,11 @@ mod clock;
 mod fault;
 mod firmware;
 mod layout;
+mod link;
 mod mailbox;
 mod probe;
 mod session;
+mod writing;
 
 pub use chip::Chip;
 pub use fault::BoardFault;

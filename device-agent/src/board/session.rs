@@ -6,24 +6,26 @@ use std::time::{Duration, Instant};
 
 use agent_protocol::{BoardInfo, BoardSpec, FirmwarePlace};
 use board_plan::FIRMWARE_CODE_IN_RAM_BYTES;
-use probe_rs::flashing::{DownloadOptions, FlashProgress};
 use probe_rs::rtt::{Rtt, ScanRegion};
-use probe_rs::{Core, CoreStatus, Error, HaltReason, MemoryInterface as _, Permissions, Session};
+use probe_rs::{Error, MemoryInterface as _, Permissions, Session};
 
 use super::chip::Chip;
 use super::firmware::Firmware;
 use super::layout::{Network, Placed};
+use super::link::{HALT, PC, SP, check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
+use super::writing::{flash, write_firmware};
 use super::{BoardFault, clock, probe};
 
-/// How long a core may take to halt.
-const HALT: Duration = Duration::from_millis(500);
 /// How long the firmware may take to fill in its block after its start: an emulated board beside
 /// other work takes seconds.
 const START: Duration = Duration::from_secs(10);
 /// How long it may take to answer a command that computes nothing.
 const ANSWER: Duration = Duration::from_secs(10);
+/// The pauses between two looks for an answer: each is an access to the board's memory, for which
+/// some probes halt the core. They grow as long as there is none.
+const PAUSES: [Duration; 2] = [Duration::from_micros(100), Duration::from_millis(4)];
 /// Rounds of the loop that tells a core from an emulator.
 const PACE_ROUNDS: u32 = 20_000;
 /// The instructions of a core: whether it has those of the DSP extension (Armv8-M Architecture
@@ -31,12 +33,18 @@ const PACE_ROUNDS: u32 = 20_000;
 const ID_ISAR3: u64 = 0xe000_ed6c;
 const ISAR3_SIMD: u32 = 0xf0;
 const ISAR3_DSP: u32 = 0x30;
+/// Whether it has the vector extension (D1.2.162); zero without an FPU.
+const MVFR1: u64 = 0xe000_ef44;
+const MVFR1_MVE: u32 = 0xf00;
+/// Configuration and control, with a bit for either cache (Armv7-M Architecture Reference Manual,
+/// B3.2.8; reserved on cores without caches).
+const CCR: u64 = 0xe000_ed14;
+const CCR_DC: u32 = 1 << 16;
+const CCR_IC: u32 = 1 << 17;
 /// The identity of the core.
 const CPUID: u64 = 0xe000_ed00;
 /// Registers by which a program is started: the vector table's address.
 const VTOR: u64 = 0xe000_ed08;
-const SP: u16 = 13;
-const PC: u16 = 15;
 
 /// A board whose firmware runs.
 pub struct Board {
@@ -174,6 +182,21 @@ impl Board {
         Ok(())
     }
 
+    /// Says which of the core's caches are on. A chip's own, of its flash, is part of the clock's
+    /// steps.
+    pub fn caches(&mut self) -> Result<String, BoardFault> {
+        const DOING: &str = "reading what the core offers";
+        let control = core(&mut self.session, DOING)?
+            .read_word_32(CCR)
+            .map_err(|error| lost(DOING, &error))?;
+        let state = |bit| if control & bit != 0 { "on" } else { "off" };
+        Ok(format!(
+            "the core's instruction cache is {}, its data cache {}",
+            state(CCR_IC),
+            state(CCR_DC)
+        ))
+    }
+
     /// Puts a network on the board, where [`Placed::of`] says.
     pub fn place(&mut self, network: &Network<'_>) -> Result<Placed, BoardFault> {
         let place = self.spec.firmware;
@@ -309,6 +332,7 @@ impl Board {
         let mut sent = 0;
         let mut answer = [0; 4 * ANSWER_WORDS];
         let mut got = 0;
+        let [mut pause, longest] = PAUSES;
         loop {
             if sent < bytes.len() {
                 let down = self.rtt.down_channel(0);
@@ -323,6 +347,10 @@ impl Board {
             check_running(&mut core, doing)?;
             if begun.elapsed() > within {
                 return Err(BoardFault::Silent { doing, within });
+            }
+            if sent == bytes.len() {
+                std::thread::sleep(pause);
+                pause = (2 * pause).min(longest);
             }
         }
     }
@@ -354,26 +382,6 @@ fn understood(answer: Answer, doing: &'static str) -> Result<[u32; ANSWER_WORDS 
             doing,
             detail: format!("reason {reason}"),
         }),
-    }
-}
-
-fn lost(doing: &'static str, error: &Error) -> BoardFault {
-    BoardFault::Lost {
-        doing,
-        detail: chain(error),
-    }
-}
-
-fn core<'a>(session: &'a mut Session, doing: &'static str) -> Result<Core<'a>, BoardFault> {
-    session.core(0).map_err(|error| lost(doing, &error))
-}
-
-/// Fails if the core no longer runs.
-fn check_running(core: &mut Core<'_>, doing: &'static str) -> Result<(), BoardFault> {
-    match core.status().map_err(|error| lost(doing, &error))? {
-        CoreStatus::LockedUp => Err(BoardFault::LockedUp { doing }),
-        CoreStatus::Halted(HaltReason::Exception) => Err(BoardFault::Faulted { doing, status: 0 }),
-        _ => Ok(()),
     }
 }
 
@@ -416,57 +424,25 @@ fn attach(
     })
 }
 
-/// Returns the name of the firmware's file: that of the chip's core family, and of the DSP
-/// extension where it is the chip's choice.
+/// Returns the name of the firmware's file: that of the chip's core family, and of the extension
+/// where it is the chip's choice.
 fn family(session: &mut Session, chip: &Chip) -> Result<&'static str, BoardFault> {
     const DOING: &str = "reading what the core offers";
     if chip.family != "thumbv8m" {
         return Ok(chip.family);
     }
-    let features = core(session, DOING)?
-        .read_word_32(ID_ISAR3)
-        .map_err(|error| lost(DOING, &error))?;
-    Ok(if features & ISAR3_SIMD == ISAR3_DSP {
+    let mut core = core(session, DOING)?;
+    let mut read = |register| {
+        core.read_word_32(register)
+            .map_err(|error| lost(DOING, &error))
+    };
+    Ok(if read(MVFR1)? & MVFR1_MVE != 0 {
+        "thumbv8m-helium"
+    } else if read(ID_ISAR3)? & ISAR3_SIMD == ISAR3_DSP {
         "thumbv8m-dsp"
     } else {
         chip.family
     })
-}
-
-/// Writes the firmware to the flash, unless it is there, or to RAM.
-fn write_firmware(
-    session: &mut Session,
-    spec: &BoardSpec,
-    firmware: &Firmware,
-) -> Result<(), BoardFault> {
-    const DOING: &str = "writing the firmware";
-    core(session, DOING)?
-        .reset_and_halt(HALT)
-        .map_err(|error| lost("resetting the core", &error))?;
-    match spec.firmware {
-        FirmwarePlace::Flash => flash(session, &[(firmware.origin, &firmware.code)]),
-        FirmwarePlace::Ram => core(session, DOING)?
-            .write(u64::from(firmware.origin), &firmware.code)
-            .map_err(|error| lost(DOING, &error)),
-    }
-}
-
-/// Writes parts of the flash that differ, and verifies them.
-fn flash(session: &mut Session, parts: &[(u32, &[u8])]) -> Result<(), BoardFault> {
-    let failed = |error: &dyn std::error::Error| BoardFault::Flash(chain(error));
-    let mut loader = session.target().flash_loader();
-    for (address, bytes) in parts {
-        loader
-            .add_data(u64::from(*address), bytes)
-            .map_err(|error| failed(&error))?;
-    }
-    let mut options = DownloadOptions::new();
-    options.progress = FlashProgress::empty();
-    options.preverify = true;
-    options.verify = true;
-    loader
-        .commit(session, options)
-        .map_err(|error| failed(&error))
 }
 
 /// Starts the firmware from a reset, and waits for its channel.

@@ -253,7 +253,7 @@ impl Layer {
         let mut packed = vec![0; op.weight_bytes().ok_or_else(large)? as usize];
         let entries = self.entries();
         for (channel, weights) in self.weights.chunks(entries).enumerate() {
-            let first = channel / 4 * 8 * entries + [0, 4, 2, 6][channel % 4];
+            let first = channel / 4 * 8 * entries + 2 * (channel % 4);
             for (position, &weight) in weights.iter().enumerate() {
                 let half = i16::from(weight).to_le_bytes();
                 packed[first + 8 * position..][..2].copy_from_slice(&half);

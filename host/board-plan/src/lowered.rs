@@ -1,6 +1,6 @@
 //! The result of lowering.
 
-use int8_engine::{Element, Tensor};
+use int8_engine::{Element, Plan, PlanError, Tensor};
 
 use crate::value::Quantity;
 
@@ -111,6 +111,15 @@ impl Port {
 }
 
 impl Lowered {
+    /// The multiplications of a weight and an activation in each operator of the plan.
+    ///
+    /// # Errors
+    /// Those of [`Plan::parse`], if the plan was changed.
+    pub fn macs(&self) -> Result<Vec<u64>, PlanError> {
+        let plan = Plan::parse(&self.plan)?;
+        Ok(plan.ops().map(|op| op.macs()).collect())
+    }
+
     /// The bytes of an image for the input's place in the arena; `image` is in the network's
     /// order, channels first, and holds whole numbers where the network is fed integers. `None` if
     /// it has another number of elements.

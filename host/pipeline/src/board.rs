@@ -42,8 +42,8 @@ pub(crate) struct Board {
 }
 
 impl Board {
-    /// The board that a run measures on; `None` where its device is none. Its RAM is the chip's, as
-    /// the agent says, where the profile sets no limit.
+    /// The board that a run measures on; `None` where its device is none. Its memory is the chip's,
+    /// as the agent says, where the profile sets no limit.
     ///
     /// # Errors
     /// [`ConfigError::Value`] for a budget of memory on a device that is no board.
@@ -65,10 +65,7 @@ impl Board {
                 )),
             };
         };
-        let chip = MemoryLimits {
-            ram: (device.memory_bytes > 0).then_some(device.memory_bytes),
-            flash: None,
-        };
+        let chip = MemoryLimits::of([device.memory_bytes, device.flash_bytes]);
         let own = MemoryLimits::of_profile(&spec).and(chip);
         Ok(Some(Self {
             limits: own.and(budget),
@@ -90,11 +87,13 @@ impl MemoryLimits {
     /// What a profile says of its board: nothing where all of a chip's memory may be used.
     #[must_use]
     pub fn of_profile(spec: &BoardSpec) -> Self {
-        let known = |bytes: u64| (bytes > 0).then_some(bytes);
-        Self {
-            ram: known(spec.ram_bytes),
-            flash: known(spec.flash_bytes),
-        }
+        Self::of([spec.ram_bytes, spec.flash_bytes])
+    }
+
+    /// RAM and flash in bytes, 0 where they are unknown.
+    fn of(bytes: [u64; 2]) -> Self {
+        let [ram, flash] = bytes.map(|bytes| (bytes > 0).then_some(bytes));
+        Self { ram, flash }
     }
 
     /// The tighter of two limits each.
@@ -139,6 +138,22 @@ impl BoardNeeds {
             limit.map_or(0.0, |limit| bytes as f64 / limit.max(1) as f64)
         };
         share(self.ram_bytes, limits.ram).max(share(self.flash_bytes, limits.flash))
+    }
+
+    /// Says what cannot be compared without the board, because no limit is known; `None` if all
+    /// can.
+    #[must_use]
+    pub fn unknown(&self, limits: &MemoryLimits) -> Option<String> {
+        let flash = self.flash_bytes > 0 && limits.flash.is_none();
+        let what = match (limits.ram.is_none(), flash) {
+            (false, false) => return None,
+            (true, false) => "RAM (`ram_bytes`)",
+            (false, true) => "flash (`flash_bytes`)",
+            (true, true) => "RAM and flash (`ram_bytes`, `flash_bytes`)",
+        };
+        Some(format!(
+            "the profile does not limit {what}: the agent compares with the chip's before anything is written"
+        ))
     }
 
     /// In words, beside the limits: `52.3 kB of 98.3 kB of RAM and 113 kB of flash`.
@@ -264,5 +279,14 @@ mod tests {
         assert_eq!(needs.load(&both), 0.9);
         assert_eq!(needs.load(&limits(Some(30), None)), 2.0);
         assert_eq!(needs.load(&MemoryLimits::default()), 0.0);
+        assert_eq!(needs.unknown(&both), None);
+        let unknown = |of: &MemoryLimits| needs.unknown(of).unwrap();
+        assert!(unknown(&limits(Some(1), None)).contains("not limit flash"));
+        assert!(unknown(&MemoryLimits::default()).contains("not limit RAM and flash"));
+        let in_ram = BoardNeeds {
+            flash_bytes: 0,
+            ..needs
+        };
+        assert_eq!(in_ram.unknown(&limits(Some(1), None)), None);
     }
 }

@@ -9,6 +9,7 @@
 
 mod apply;
 mod board;
+mod board_layers;
 mod chance;
 mod check_data;
 mod closeness;
@@ -62,6 +63,7 @@ mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
 pub use board::{BoardNeeds, MemoryLimits};
+pub use board_layers::{BoardLayer, BoardLayers};
 pub use channels::{AnalysisOptions, Attention};
 pub use check_data::{
     BrokenFile, ClassCheck, DataCheck, DataCheckRequest, ShownSample, ValueCheck, check_data,

@@ -13,6 +13,7 @@ use onnx_graph::InputSize;
 use serde::Serialize;
 
 use crate::board::board_of;
+use crate::board_layers::BoardLayers;
 use crate::config::{ConfigError, DeviceSpec, LatencyBudget, ModelSpec};
 use crate::data::ClassifierData;
 use crate::error::PipelineError;
@@ -53,6 +54,9 @@ pub struct Measured {
     pub processes: Vec<ProcessFigures>,
     /// Every timed run, nanoseconds, process by process.
     pub samples_ns: Vec<u64>,
+    /// What each operator took on a bare-metal board.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub board: Option<BoardLayers>,
 }
 
 impl Measured {
@@ -165,7 +169,9 @@ fn measure(what: &MeasureFiles<'_>, models: Vec<Model>) -> Result<MeasuredOn, Pi
         if request.reference.is_some() {
             measurements.rotate_right(1);
         }
-        measured.extend(measurements.into_iter().map(|m| summarise(&device, m)));
+        let models = request.reference.iter().chain(&request.models);
+        let each = measurements.into_iter().zip(models);
+        measured.extend(each.map(|(m, model)| summarise(&device, model, m)));
     }
     let unreached = fleet
         .states()
@@ -245,7 +251,7 @@ pub(crate) fn runtime_line(m: &Measurement) -> String {
     )
 }
 
-fn summarise(device: &str, m: Measurement) -> Measured {
+fn summarise(device: &str, model: &Model, m: Measurement) -> Measured {
     let invalid = match &m.verdict {
         Verdict::Valid => None,
         Verdict::Invalid { reason } => Some(reason.clone()),
@@ -260,6 +266,7 @@ fn summarise(device: &str, m: Measurement) -> Measured {
         ratio: m.ratio.map(|ratio| ratio.interval),
         peak_memory_bytes: m.peak_memory_bytes,
         runtime: runtime_line(&m),
+        board: BoardLayers::of(model, &m),
         notes: m.notes,
         invalid,
         processes: m.processes,
@@ -289,6 +296,7 @@ mod tests {
             invalid: invalid.map(Into::into),
             processes: Vec::new(),
             samples_ns: Vec::new(),
+            board: None,
         };
         let cases = [
             ("0.7x", Some((0.6, 0.5, 0.7)), None, true),

@@ -18,12 +18,13 @@ use crate::setup;
 use crate::shell::{self, Checkout};
 
 /// The firmware's name, target and features for each core family.
-const FAMILIES: [(&str, &str, &str); 5] = [
+const FAMILIES: [(&str, &str, &str); 6] = [
     ("thumbv6m", "thumbv6m-none-eabi", ""),
     ("thumbv7m", "thumbv7m-none-eabi", ""),
     ("thumbv7em", "thumbv7em-none-eabi", ""),
     ("thumbv8m", "thumbv8m.main-none-eabi", ""),
     ("thumbv8m-dsp", "thumbv8m.main-none-eabi", "dsp"),
+    ("thumbv8m-helium", "thumbv8m.main-none-eabi", "helium"),
 ];
 
 /// The firmware's package, with a workspace of its own.

@@ -3,7 +3,7 @@
 use super::factors::{Factors, Patch};
 
 /// Outputs of pixels side by side of a depthwise layer with one output channel per input channel.
-#[cfg(not(dsp))]
+#[cfg(not(assembly))]
 pub(crate) fn depthwise(patch: Patch<'_>, by: Factors<'_, 4>, to: &mut [u8]) {
     for (index, pixel) in to.chunks_exact_mut(by.outputs.max(1)).enumerate() {
         let bytes = patch.bytes.get(index * patch.next..).unwrap_or_default();
@@ -26,8 +26,8 @@ pub(crate) fn depthwise_from(first: usize, patch: Patch<'_>, by: Factors<'_, 4>,
 /// The weights of four channels at a position.
 #[inline(always)]
 pub(crate) fn halves(weights: &[u8; 8]) -> [i32; 4] {
-    let half = |at: usize| i32::from(i16::from_le_bytes([weights[at], weights[at + 1]]));
-    [half(0), half(4), half(2), half(6)]
+    let (halves, _) = weights.as_chunks::<2>();
+    core::array::from_fn(|channel| i32::from(i16::from_le_bytes(halves[channel])))
 }
 
 /// The sums of up to four channels, from `channel` on.

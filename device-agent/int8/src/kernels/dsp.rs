@@ -46,12 +46,14 @@ macro_rules! quad {
 
 mod blocks;
 mod pixels;
+mod single;
 mod sums;
 mod words;
 
 use blocks::Blocks;
 use pixels::Pairs;
-pub(crate) use words::copy;
+use single::Single;
+pub(crate) use words::{copy, fill};
 
 use super::depthwise::depthwise_from;
 use super::factors::{Factors, Patch};
@@ -86,15 +88,24 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
+    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
+        if from.len() != self.len || by.rounding.is_some_and(|of| of.plain().is_none()) {
+            return false;
+        }
+        let halves = self.bytes.get_mut(..2 * self.len).unwrap_or_default();
+        sums::extend_alone(from, halves);
+        Single { by, halves }.multiply(to)
+    }
+
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
-        let mut done = 0;
-        if let (Some(plain), [one, two]) = (by.plain(), &mut to[..]) {
-            let pairs = Pairs { by, halves, plain };
-            done = pairs.multiply(one, two);
-        }
+        let done = match (by.plain(), &mut to[..]) {
+            (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
+            _ => 0,
+        };
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
         for (index, packed) in pairs.enumerate().skip(done) {
             let sums = sums::sums::<PIXELS>(packed, halves);

@@ -1,6 +1,6 @@
 //! The constants of a layer.
 
-#[cfg(dsp)]
+#[cfg(assembly)]
 use crate::requant::Plain;
 use crate::requant::Rounding;
 
@@ -36,7 +36,7 @@ pub(crate) struct Patch<'a> {
 
 impl<const N: usize> Factors<'_, N> {
     /// How sums become bytes, where the upper half of a product decides.
-    #[cfg(dsp)]
+    #[cfg(assembly)]
     pub fn plain(&self) -> Option<Plain> {
         self.rounding.and_then(Rounding::plain)
     }

@@ -1,85 +1,39 @@
 //! Columns of bytes, multiplied without any instruction of a particular processor.
 
+use super::columns::Columns;
 use super::factors::Factors;
 
-/// Columns of up to two output pixels.
-pub(crate) struct Columns<'a> {
-    bytes: &'a mut [u8],
-    len: usize,
-}
-
-impl<'a> Columns<'a> {
-    /// Columns of `len` entries, a multiple of 4, kept in `scratch` of five times as many bytes.
-    pub fn new(scratch: &'a mut [u8], len: usize) -> Self {
-        Self {
-            bytes: scratch,
-            len,
+impl Columns<'_> {
+    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
+    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
+        let is_whole = from.len() == self.len;
+        if is_whole {
+            multiply([from], by, [to]);
         }
-    }
-
-    /// Begins to write the column of pixel `slot`, 0 or 1. With `whole` pieces, each has a
-    /// multiple of 4 entries.
-    pub fn writer(&mut self, slot: usize, _whole: bool) -> Writer<'_> {
-        let start = slot * self.len;
-        let column = self.bytes.get_mut(start..start + self.len);
-        Writer {
-            rest: column.unwrap_or_default(),
-        }
+        is_whole
     }
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
-        let columns: [&[u8]; PIXELS] = core::array::from_fn(|slot| {
-            let column = self.bytes.get(slot * self.len..(slot + 1) * self.len);
-            column.unwrap_or_default()
-        });
-        let pairs = by.packed.chunks_exact((2 * self.len).max(1));
-        let mut to = to;
-        for (index, packed) in pairs.enumerate() {
-            let sums = products(packed, columns);
-            for (to, sums) in to.iter_mut().zip(sums) {
-                for (output, sum) in sums.into_iter().enumerate() {
-                    by.store(to, 2 * index + output, sum);
-                }
+        multiply(self.all::<PIXELS>(), by, to);
+    }
+}
+
+fn multiply<const PIXELS: usize>(
+    columns: [&[u8]; PIXELS],
+    by: Factors<'_, 2>,
+    mut to: [&mut [u8]; PIXELS],
+) {
+    let len = columns.first().map_or(0, |column| column.len());
+    let pairs = by.packed.chunks_exact((2 * len).max(1));
+    for (index, packed) in pairs.enumerate() {
+        let sums = products(packed, columns);
+        for (to, sums) in to.iter_mut().zip(sums) {
+            for (output, sum) in sums.into_iter().enumerate() {
+                by.store(to, 2 * index + output, sum);
             }
         }
-    }
-}
-
-/// Copies as many bytes as both have.
-pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
-    let len = to.len().min(from.len());
-    to[..len].copy_from_slice(&from[..len]);
-}
-
-/// Writes a column piece by piece.
-pub(crate) struct Writer<'a> {
-    rest: &'a mut [u8],
-}
-
-impl Writer<'_> {
-    fn next(&mut self, count: usize) -> &mut [u8] {
-        let rest = core::mem::take(&mut self.rest);
-        let (now, later) = rest.split_at_mut(count.min(rest.len()));
-        self.rest = later;
-        now
-    }
-
-    /// Appends `count` times the same byte.
-    pub fn fill(&mut self, byte: u8, count: usize) {
-        self.next(count).fill(byte);
-    }
-
-    /// Appends bytes.
-    pub fn copy(&mut self, from: &[u8]) {
-        let to = self.next(from.len());
-        to.copy_from_slice(&from[..to.len()]);
-    }
-
-    /// Ends the column with zeros.
-    pub fn finish(self) {
-        self.rest.fill(0);
     }
 }
 

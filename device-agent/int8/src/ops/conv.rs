@@ -148,35 +148,42 @@ impl Conv {
             memory.parts([self.input.range(), self.output.range(), scratch])?;
         let rounding = (self.output.element == Element::I8)
             .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
-        let per_group = self.per_group(&self.output) as usize;
-        let entries = self.per_group(&self.input) as usize;
+        let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
         let mut columns = Columns::new(scratch, column as usize);
+        let mut factors = Factors {
+            packed,
+            scales: scales.as_chunks::<2>().0,
+            outputs: self.per_group(&self.output) as usize,
+            rounding,
+        };
+        let entries = self.per_group(&self.input) as usize;
+        if self.is_product() {
+            let from = from.get(..entries).ok_or(Failed)?;
+            if columns.product(from, factors, to) {
+                return Ok(());
+            }
+        }
+        let (all, bytes, blocks) = (factors, group_bytes as usize, self.blocks() as usize);
         for group in 0..usize::from(self.groups) {
-            let bytes = group_bytes as usize;
-            let packed = packed.get(group * bytes..(group + 1) * bytes);
-            let scales = scales
-                .as_chunks::<4>()
-                .0
-                .as_chunks::<2>()
-                .0
-                .as_chunks::<2>()
-                .0;
-            let blocks = self.blocks() as usize;
-            let scales = scales.get(group * blocks..(group + 1) * blocks);
-            let factors = Factors {
-                packed: packed.ok_or(Failed)?,
-                scales: scales.ok_or(Failed)?,
-                outputs: per_group,
-                rounding,
-            };
+            let packed = all.packed.get(group * bytes..(group + 1) * bytes);
+            let scales = all.scales.get(group * blocks..(group + 1) * blocks);
+            factors.packed = packed.ok_or(Failed)?;
+            factors.scales = scales.ok_or(Failed)?;
             let gathering = Gathering {
                 conv: self,
                 from,
                 channels: (group * entries, entries),
             };
-            gathering.group(&mut columns, factors, (&mut *to, group * per_group))?;
+            gathering.group(&mut columns, factors, (&mut *to, group * factors.outputs))?;
         }
         Ok(())
+    }
+
+    /// Whether it is a matrix product, whose only column is the input as it lies.
+    fn is_product(&self) -> bool {
+        let [height, width, _] = self.output.dims();
+        let is_one = height * width == 1 && self.window.positions() == 1;
+        is_one && self.groups == 1 && self.window.pad == [0; 2]
     }
 }
 

@@ -6,7 +6,7 @@ use super::common::{
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Factors, Patch, copy, depthwise, halves};
+use crate::kernels::{Factors, Patch, copy, depthwise, fill, halves};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Region, Tensor};
 use crate::wire::record;
@@ -15,8 +15,8 @@ record! {
     /// A depthwise convolution: output channel `o` reads input channel `o / multiple`.
     ///
     /// Weights: for each four output channels (with zeros behind the last), and each position of
-    /// the window, row by row, a halfword per channel, in the order 0, 2, 1, 3. Bytes would have
-    /// to be extended for every pixel, and these layers have few weights.
+    /// the window, row by row, a halfword per channel. Bytes would have to be extended for every
+    /// pixel, and these layers have few weights.
     pub struct Depthwise {
         /// The input.
         pub input: Tensor,
@@ -186,13 +186,13 @@ impl Depthwise {
         for y in 0..positions[0] {
             let line = lines.next().ok_or(Failed)?;
             let Some(y) = window.source(0, row, y, height) else {
-                line.fill(zero);
+                fill(line, zero);
                 continue;
             };
             let (first, rest) = line.split_at_mut(inside[1].start * step);
             let (middle, last) = rest.split_at_mut(inside[1].len() * step);
-            first.fill(zero);
-            last.fill(zero);
+            fill(first, zero);
+            fill(last, zero);
             let Some(x) = window.source(1, column, inside[1].start, width) else {
                 continue;
             };

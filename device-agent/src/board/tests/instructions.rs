@@ -6,13 +6,13 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use graphprune_boards::{Mcu, McuConfig};
+use graphprune_boards::{Mcu, McuConfig, McuCore};
 use onnx_graph::ops::Conv;
 use onnx_graph::quantize::{Quantize, quantize};
 use onnx_graph::{DType, Dim, Graph, Tensor};
 
 use super::super::Network;
-use super::{firmware, open, spec};
+use super::{firmware, network, open, spec};
 
 /// The compiler of the firmware that the table is of, as its file names it.
 const COMPILER: &[u8] = b"rustc version 1.95.0";
@@ -20,8 +20,27 @@ const COMPILER: &[u8] = b"rustc version 1.95.0";
 /// The hundredths that counts may differ by: of that compiler's firmware, and of others'.
 const ALLOWED: [u64; 2] = [1, 15];
 
-/// Instructions of a tick of the emulated SysTick: 25 MHz, one instruction a nanosecond.
-const OF_TICK: u64 = 40;
+/// A core of the table: its clock and the firmware that it runs.
+struct Counted {
+    core: McuCore,
+    /// Of the emulated SysTick, Hz. An instruction takes a nanosecond.
+    hz: u64,
+    firmware: &'static str,
+}
+
+/// The columns of the table.
+const CORES: [Counted; 2] = [
+    Counted {
+        core: McuCore::M4,
+        hz: 25_000_000,
+        firmware: "thumbv7em",
+    },
+    Counted {
+        core: McuCore::M55,
+        hz: 32_000_000,
+        firmware: "thumbv8m-helium",
+    },
+];
 
 /// A convolution: its image is as large as its result.
 pub struct Layer {
@@ -30,20 +49,35 @@ pub struct Layer {
     pub channels: [usize; 2],
     pub side: usize,
     pub groups: usize,
-    /// Instructions on a Cortex-M4, the interpreter included.
-    pub instructions: u64,
+    /// Instructions on each of [`CORES`], the interpreter included.
+    pub instructions: [u64; 2],
 }
 
 #[rustfmt::skip]
-const LAYERS: [Layer; 8] = [
-    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: 2_895_800 },
-    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: 2_290_920 },
-    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: 1_124_640 },
-    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: 874_240 },
-    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: 1_154_840 },
-    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: 551_360 },
-    Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: 73_640 },
-    Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: 18_440 },
+const LAYERS: [Layer; 9] = [
+    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: [2_895_800, 763_562] },
+    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: [2_290_920, 381_218] },
+    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: [1_135_960, 510_281] },
+    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: [874_240, 339_687] },
+    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: [1_154_840, 293_875] },
+    Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: [545_200, 366_250] },
+    Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: [68_600, 45_500] },
+    Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: [12_200, 2_375] },
+    Layer { kernel: 1, channels: [64, 10], side: 1, groups: 1, instructions: [1_520, 687] },
+];
+
+/// A whole network of the zoo.
+struct Whole {
+    name: &'static str,
+    side: usize,
+    width_mult: f64,
+    instructions: [u64; 2],
+}
+
+#[rustfmt::skip]
+const NETWORKS: [Whole; 2] = [
+    Whole { name: "resnet20", side: 32, width_mult: 1.0, instructions: [46_991_600, 12_161_437] },
+    Whole { name: "mobilenet_v1", side: 96, width_mult: 0.25, instructions: [12_790_200, 5_693_187] },
 ];
 
 impl Layer {
@@ -53,11 +87,6 @@ impl Layer {
             "{k}x{k}, {from} to {to}, {side}x{side}, {} groups",
             self.groups
         )
-    }
-
-    fn multiplications(&self) -> u64 {
-        let [from, to] = self.channels;
-        (self.kernel.pow(2) * from / self.groups * to * self.side.pow(2)) as u64
     }
 
     pub fn graph(&self) -> Graph {
@@ -86,22 +115,30 @@ impl Layer {
     }
 }
 
-#[test]
-fn every_operator_takes_the_instructions_of_the_table() {
+/// Counts all layers on a core; returns what differs from the table.
+fn wrong(index: usize, of: &Counted) -> String {
     let mcu = Mcu::start(McuConfig {
+        core: of.core,
         counts_instructions: true,
         ..McuConfig::default()
     })
     .unwrap();
     let mut spec = spec(&mcu);
     spec.simulated = true;
-    let file = std::fs::read(firmware().join("thumbv7em.elf")).unwrap();
+    let file = std::fs::read(firmware().join(format!("{}.elf", of.firmware))).unwrap();
     let is_tables = file.windows(COMPILER.len()).any(|bytes| bytes == COMPILER);
     let hundredths = ALLOWED[usize::from(!is_tables)];
     let mut board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{fault}"));
     let mut wrong = String::new();
-    for layer in LAYERS {
+    let layers = LAYERS.iter().map(|layer| {
         let lowered = board_plan::lower(&layer.graph()).unwrap();
+        (layer.name(), lowered, layer.instructions)
+    });
+    let networks = NETWORKS.iter().map(|of| {
+        let lowered = network(of.name, of.side, of.width_mult);
+        (of.name.to_owned(), lowered, of.instructions)
+    });
+    for (name, lowered, instructions) in layers.chain(networks) {
         let network = Network {
             plan: &lowered.plan,
             weights: None,
@@ -110,19 +147,30 @@ fn every_operator_takes_the_instructions_of_the_table() {
             operators: lowered.nodes.len() as u32,
         };
         let placed = board.place(&network).unwrap();
-        let counted = board.run(&placed, Duration::from_secs(10)).unwrap();
-        let counted = u64::from(counted.ticks) * OF_TICK;
-        let allowed = (layer.instructions * hundredths / 100).max(OF_TICK);
-        if counted.abs_diff(layer.instructions) > allowed {
-            let each = counted as f64 / layer.multiplications() as f64;
+        let counted = board.run(&placed, Duration::from_secs(30)).unwrap();
+        let counted = u64::from(counted.ticks) * 1_000_000_000 / of.hz;
+        let expected = instructions[index];
+        let allowed = (expected * hundredths / 100).max(1_000_000_000 / of.hz);
+        if counted.abs_diff(expected) > allowed {
+            let plan = int8_engine::Plan::parse(&lowered.plan).unwrap();
+            let products: u64 = plan.ops().map(|op| op.macs()).sum();
+            let (core, each) = (of.core, counted as f64 / products as f64);
             writeln!(
                 wrong,
-                "{}: {counted}, {each:.2} a multiplication, not {}",
-                layer.name(),
-                layer.instructions
+                "{core:?}, {name}: {counted}, {each:.2} a multiplication, not {expected}"
             )
             .unwrap();
         }
     }
+    wrong
+}
+
+#[test]
+fn every_operator_takes_the_instructions_of_the_table() {
+    let wrong: String = CORES
+        .iter()
+        .enumerate()
+        .map(|(at, of)| wrong(at, of))
+        .collect();
     assert!(wrong.is_empty(), "instructions have changed:\n{wrong}");
 }

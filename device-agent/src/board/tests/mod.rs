@@ -39,9 +39,15 @@ fn open(mcu: &Mcu, spec: &BoardSpec) -> Result<Board, BoardFault> {
     Attached::open(spec, &firmware(), locks.path())?.start()
 }
 
-/// A small network whose activations are rounded to fixed ranges: what counts are the integers.
-fn network() -> Lowered {
-    let graph = model_zoo::build("shapes_net", &model_zoo::ZooConfig::default()).unwrap();
+/// A network of the zoo for images of `side`, whose activations are rounded to fixed ranges: what
+/// counts are the integers.
+fn network(name: &str, side: usize, width_mult: f64) -> Lowered {
+    let config = model_zoo::ZooConfig {
+        input: [3, side, side],
+        width_mult,
+        ..model_zoo::ZooConfig::default()
+    };
+    let graph = model_zoo::build(name, &config).unwrap();
     let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
@@ -54,6 +60,14 @@ fn network() -> Lowered {
     board_plan::lower(&quantize(&graph, &options).unwrap()).unwrap()
 }
 
+/// A residual network, and one of inverted residuals.
+fn networks() -> [Lowered; 2] {
+    [
+        network("shapes_net", 32, 1.0),
+        network("mobilenet_v2", 32, 0.25),
+    ]
+}
+
 /// Different numbers between -1 and 1.
 fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
     let count = lowered.input.dims.iter().product();
@@ -63,7 +77,7 @@ fn image(lowered: &Lowered, seed: usize) -> Vec<f32> {
 }
 
 fn check_core(core: McuCore, part: u32) {
-    check_core_with(core, part, &[network()]);
+    check_core_with(core, part, &networks());
 }
 
 fn check_core_with(core: McuCore, part: u32, networks: &[Lowered]) {
@@ -115,21 +129,60 @@ fn check_network(board: &mut Board, lowered: &Lowered) {
     }
 }
 
+/// A layer alone, of a kernel, channels, the side of its image and groups.
+fn layer(kernel: usize, channels: [usize; 2], side: usize, groups: usize) -> Lowered {
+    let layer = Layer {
+        kernel,
+        channels,
+        side,
+        groups,
+        instructions: [0; 2],
+    };
+    board_plan::lower(&layer.graph()).unwrap()
+}
+
 #[test]
 fn an_emulated_m0_computes_what_the_host_computes() {
     // The chip has 16 kB of RAM: layers alone.
-    let layers = [(3, [4, 8], 1), (1, [8, 6], 1), (3, [8, 8], 8)];
-    let layers = layers.map(|(kernel, channels, groups)| {
-        let layer = Layer {
-            kernel,
-            channels,
-            side: 8,
-            groups,
-            instructions: 0,
-        };
-        board_plan::lower(&layer.graph()).unwrap()
-    });
+    let layers = [
+        layer(3, [4, 8], 8, 1),
+        layer(1, [8, 6], 8, 1),
+        layer(3, [8, 8], 8, 8),
+    ];
     check_core_with(McuCore::M0, 0xc20, &layers);
+}
+
+/// Layers whose sizes are at the edges of the kernels with instructions of a processor's own: an
+/// odd number of pixels and of outputs, columns of no whole step, few channels.
+fn edges() -> Vec<Lowered> {
+    let mut all = Vec::new();
+    for outputs in [1, 2, 3, 4, 5, 7, 8, 17] {
+        all.push(layer(1, [20, outputs], 3, 1));
+    }
+    for inputs in [1, 3, 4, 12, 16, 28, 33, 64] {
+        all.push(layer(1, [inputs, 6], 1, 1));
+        all.push(layer(3, [inputs, 5], 5, 1));
+    }
+    for channels in [2, 3, 4, 6, 8, 13] {
+        for kernel in [1, 3, 5] {
+            all.push(layer(kernel, [channels, channels], 7, channels));
+        }
+        all.push(layer(3, [channels, channels], 1, channels));
+        all.push(layer(3, [channels, channels], 3, channels));
+    }
+    all.extend([layer(3, [8, 12], 5, 2), layer(3, [9, 15], 5, 3)]);
+    all
+}
+
+#[test]
+fn layers_at_the_edges_of_the_kernels_are_those_of_the_host() {
+    for (core, part) in [
+        (McuCore::M4, 0xc24),
+        (McuCore::M33, 0xd21),
+        (McuCore::M55, 0xd22),
+    ] {
+        check_core_with(core, part, &edges());
+    }
 }
 
 #[test]
@@ -145,6 +198,7 @@ fn the_firmware_takes_no_more_than_the_planner_reckons_with() {
         "thumbv7em",
         "thumbv8m",
         "thumbv8m-dsp",
+        "thumbv8m-helium",
     ] {
         let firmware = Firmware::load(&folder, family, origins).unwrap();
         let (code, ram) = (firmware.code.len(), firmware.stack_top - origins.ram);

@@ -67,10 +67,10 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
 
 /// What it needs of a board, in words.
 fn on_board(board: &BoardInspection) -> String {
-    let verdict = if board.fits() {
-        ""
-    } else {
-        ": it does NOT fit"
+    let verdict = match board.needs.unknown(&board.limits) {
+        _ if !board.fits() => ": it does NOT fit".to_owned(),
+        Some(unknown) => format!("; {unknown}"),
+        None => String::new(),
     };
     format!(
         "on {}, in 8-bit integers: {}; the most RAM is for '{}'{verdict}",

@@ -5,8 +5,8 @@ use std::process::ExitCode;
 
 use latency::stats::Interval;
 use pipeline::{
-    ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles, Measured, MeasuredOn,
-    SamplingEffort, measure_models, measure_on_board,
+    BoardLayer, BoardLayers, ClassifierData, DataSpec, DeviceSpec, LatencyBudget, MeasureFiles,
+    Measured, MeasuredOn, SamplingEffort, measure_models, measure_on_board,
 };
 
 use crate::exit;
@@ -202,10 +202,27 @@ fn print(m: &Measured) {
         say!("  peak memory {:.1} MB", bytes as f64 / 1e6);
     }
     say!("  {}", m.runtime);
+    m.board.iter().for_each(layers);
     for note in &m.notes {
         say!("  note: {note}");
     }
     if let Some(reason) = &m.invalid {
         say!("  NOT VALID: {reason}");
+    }
+}
+
+/// The operators of a network on a board.
+fn layers(of: &BoardLayers) {
+    let unit = if of.simulated { "ticks" } else { "cycles" };
+    say!("  {unit:>12}  {:>12}  {unit}/MAC  operator", "MACs");
+    for layer in &of.layers {
+        let each = layer.cycles_per_mac();
+        let each = each.map_or(String::new(), |each| format!("{each:.3}"));
+        let (BoardLayer { cycles, macs, .. }, width) = (layer, unit.len() + 4);
+        say!(
+            "  {cycles:>12}  {macs:>12}  {each:>width$}  {}, {}",
+            layer.operator,
+            layer.node
+        );
     }
 }

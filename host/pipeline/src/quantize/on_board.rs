@@ -27,6 +27,8 @@ pub(super) fn for_board(
     let form = Form::new(Scheme::default());
     let Built { graph, bytes, .. } = subject.build(&form)?;
     let needs = BoardNeeds::of(&graph, &spec, &model.name)?;
+    let limits = MemoryLimits::of_profile(&spec);
+    let stated = [Some(needs.words(&limits)), needs.unknown(&limits)];
     let (search, test) = (splits.search.as_ref(), splits.test.as_ref());
     let runtime = Runtime::default();
     let indices: Vec<usize> = (0..request.gate.images.min(search.len())).collect();
@@ -57,7 +59,7 @@ pub(super) fn for_board(
         test_images: original.total,
         original_bytes,
         bytes: None,
-        board: Some(needs.words(&MemoryLimits::of_profile(&spec))),
+        board: Some(stated.into_iter().flatten().collect::<Vec<_>>().join("; ")),
     };
     if is_written {
         answer.accuracy = Some(evaluate(&graph, test, BATCH, runtime)?.share());

@@ -8,8 +8,8 @@ use anyhow::{Context as _, Result};
 use clap::Args;
 
 use crate::output::say;
-use crate::setup;
 use crate::shell::{self, Checkout};
+use crate::{firmware, setup};
 
 /// What is installed.
 const PROGRAMS: [&str; 4] = [
@@ -39,6 +39,8 @@ pub struct Options {
 /// Builds the programs and packs them.
 pub fn run(checkout: &Checkout, options: &Options) -> Result<()> {
     setup::run(checkout, &setup::Options::default())?;
+    // The agent has it in itself.
+    firmware::run(checkout, &firmware::Options::default())?;
     let target = checkout.metadata()?.target_directory;
     let mut cargo = checkout.cargo_with_torch()?;
     cargo.args([

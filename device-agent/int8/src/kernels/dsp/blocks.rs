@@ -94,14 +94,14 @@ impl Blocks<'_> {
 /// Adds the products of four channels at one position: their bytes in r2, their weights in two
 /// registers, the sums in r4 to r7.
 macro_rules! position {
-    ($even:literal, $odd:literal) => {
+    ($first:literal, $second:literal) => {
         concat!(
             "sxtb16 r0, r2\n",
             "sxtb16 r2, r2, ror #8\n",
-            concat!("smlabb r4, r0, ", $even, ", r4\n"),
-            concat!("smlatt r6, r0, ", $even, ", r6\n"),
-            concat!("smlabb r5, r2, ", $odd, ", r5\n"),
-            concat!("smlatt r7, r2, ", $odd, ", r7\n"),
+            concat!("smlabb r4, r0, ", $first, ", r4\n"),
+            concat!("smlabt r5, r2, ", $first, ", r5\n"),
+            concat!("smlatb r6, r0, ", $second, ", r6\n"),
+            concat!("smlatt r7, r2, ", $second, ", r7\n"),
         )
     };
 }
@@ -195,8 +195,8 @@ unsafe extern "C" fn any_window(call: &mut BlocksCall) {
         "sxtb16 r8, r2",
         "sxtb16 r2, r2, ror #8",
         "smlabb r4, r8, r3, r4",
-        "smlatt r6, r8, r3, r6",
-        "smlabb r5, r2, r9, r5",
+        "smlabt r5, r2, r3, r5",
+        "smlatb r6, r8, r9, r6",
         "smlatt r7, r2, r9, r7",
         "bne 4b",
         "ldr r2, [r0, #40]",

@@ -18,38 +18,63 @@ pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
     16 * words
 }
 
-/// # Safety
-/// `words` is positive; 4 * words bytes at `from`, 16 * words - 4 bytes at `to`.
-// SAFETY: the code keeps to the calling convention: it restores r4 to r11 and returns.
-#[unsafe(naked)]
-unsafe extern "C" fn extend_words(from: *const u8, to: *mut u8, words: usize) {
-    naked_asm!(
-        machine!(),
-        // Two words a round, the first round half as long where they are odd.
-        "lsrs r2, #1",
-        "bcc 3f",
-        "ldr r3, [r0], #4",
-        "sxtb16 r12, r3",
-        "sxtb16 r3, r3, ror #8",
-        "str r12, [r1], #8",
-        "str r3, [r1], #8",
-        "beq 4f",
-        "3:",
-        "ldr r3, [r0], #4",
-        "sxtb16 r12, r3",
-        "sxtb16 r3, r3, ror #8",
-        "str r12, [r1], #8",
-        "str r3, [r1], #8",
-        "ldr r3, [r0], #4",
-        "subs r2, #1",
-        "sxtb16 r12, r3",
-        "sxtb16 r3, r3, ror #8",
-        "str r12, [r1], #8",
-        "str r3, [r1], #8",
-        "bne 3b",
-        "4:",
-        "bx lr",
-    )
+/// As [`extend`], for one column alone: its words follow each other.
+pub(super) fn extend_alone(from: &[u8], to: &mut [u8]) -> usize {
+    let words = (from.len() / 4).min(to.len() / 8);
+    if words == 0 {
+        return 0;
+    }
+    // SAFETY: `words` is positive; `from` has 4 * words bytes and `to` twice as many, on words.
+    unsafe { extend_alone_words(from.as_ptr(), to.as_mut_ptr(), words) };
+    8 * words
+}
+
+/// Defines a function that extends words.
+macro_rules! extend_words {
+    ($(#[$doc:meta])* $name:ident $store:literal) => {
+        $(#[$doc])*
+        // SAFETY: the code keeps to the calling convention and returns.
+        #[unsafe(naked)]
+        unsafe extern "C" fn $name(from: *const u8, to: *mut u8, words: usize) {
+            naked_asm!(
+                machine!(),
+                // Two words a round, the first round half as long where they are odd.
+                "lsrs r2, #1",
+                "bcc 3f",
+                "ldr r12, [r0], #4",
+                "sxtb16 r3, r12",
+                "sxtb16 r12, r12, ror #8",
+                $store,
+                "beq 4f",
+                "3:",
+                "ldr r12, [r0], #4",
+                "sxtb16 r3, r12",
+                "sxtb16 r12, r12, ror #8",
+                $store,
+                "ldr r12, [r0], #4",
+                "subs r2, #1",
+                "sxtb16 r3, r12",
+                "sxtb16 r12, r12, ror #8",
+                $store,
+                "bne 3b",
+                "4:",
+                "bx lr",
+            )
+        }
+    };
+}
+
+extend_words! {
+    /// # Safety
+    /// `words` is positive; 4 * words bytes at `from`, 16 * words - 4 bytes at `to`.
+    extend_words "str r3, [r1], #8\nstr r12, [r1], #8"
+}
+
+extend_words! {
+    /// # Safety
+    /// `words` is positive; 4 * words bytes at `from`, 8 * words bytes at `to`, which begins on a
+    /// word.
+    extend_alone_words "stmia r1!, {{r3, r12}}"
 }
 
 /// The sums of two outputs for each of `PIXELS` columns.

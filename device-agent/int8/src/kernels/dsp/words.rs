@@ -1,4 +1,4 @@
-//! Copying by several words at a time.
+//! Copying and filling by several words at a time.
 
 use core::arch::naked_asm;
 
@@ -22,6 +22,39 @@ pub(crate) fn copy(to: &mut [u8], from: &[u8]) {
     if steps * STEP < len {
         to[steps * STEP..].copy_from_slice(&from[steps * STEP..]);
     }
+}
+
+/// Sets all bytes of a slice to one.
+pub(crate) fn fill(to: &mut [u8], byte: u8) {
+    let steps = match to.as_ptr().addr().is_multiple_of(4) {
+        true => to.len() / STEP,
+        false => 0,
+    };
+    if steps > 0 {
+        // SAFETY: `steps` is positive; the slice begins on a word and has as many steps.
+        unsafe { fill_steps(to.as_mut_ptr(), u32::from_ne_bytes([byte; 4]), steps) };
+    }
+    if steps * STEP < to.len() {
+        to[steps * STEP..].fill(byte);
+    }
+}
+
+/// # Safety
+/// `steps` is positive; 16 * steps bytes, on words.
+// SAFETY: the code keeps to the calling convention: it restores r4 and returns.
+#[unsafe(naked)]
+unsafe extern "C" fn fill_steps(to: *mut u8, word: u32, steps: usize) {
+    naked_asm!(
+        "push {{r4, lr}}",
+        "mov r3, r1",
+        "mov r4, r1",
+        "mov r12, r1",
+        "2:",
+        "subs r2, #1",
+        "stmia r0!, {{r1, r3, r4, r12}}",
+        "bne 2b",
+        "pop {{r4, pc}}",
+    )
 }
 
 /// # Safety

@@ -54,7 +54,9 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
     let firmware = match &device.profile.board {
         Some(_) => {
             let own = std::env::current_exe().context("finding this program's own place")?;
-            Some(latency::firmware_folder(args.firmware.as_deref(), &own))
+            let folder = latency::firmware_folder(args.firmware.as_deref(), &own);
+            // Without it the agent runs what it was built with.
+            (args.firmware.is_some() || folder.is_dir()).then_some(folder)
         }
         None => args.firmware,
     };

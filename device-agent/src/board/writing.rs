@@ -1,0 +1,149 @@
+//! Writing the firmware, unless it is there.
+//!
+//! Reading 30 kB back takes a slow probe longer than all else of a measurement. So the core itself
+//! sums up what its memory holds, with a routine that is put into its RAM.
+
+use std::time::Duration;
+
+use agent_protocol::{BoardSpec, FirmwarePlace};
+use probe_rs::flashing::{DownloadOptions, FlashProgress};
+use probe_rs::{Core, Error, MemoryInterface as _, Session};
+
+use super::BoardFault;
+use super::firmware::Firmware;
+use super::link::{HALT, PC, core, lost};
+use super::probe::chain;
+
+/// How long the routine may take: some milliseconds on a core of 4 MHz.
+const SUM: Duration = Duration::from_secs(2);
+/// The link register, by its number for debuggers.
+const LR: u16 = 14;
+/// The routine, in instructions that all cores have. It begins with an address in r0, a number of
+/// words in r1, [`BASIS`] in r2, [`PRIME`] in r4 and [`TURN`] in r5, and leaves the sum in r2.
+const ROUTINE: [u16; 7] = [
+    0xc808, // 1: ldmia r0!, {r3}
+    0x405a, // eors r2, r3
+    0x4362, // muls r2, r4
+    0x41ea, // rors r2, r5
+    0x3901, // subs r1, #1
+    0xd1f9, // bne 1b
+    0xbe00, // bkpt #0
+];
+/// Where it ends, in bytes.
+const END: u32 = 12;
+/// The numbers of FNV-1a (draft-eastlake-fnv, 5), here over words; the turn lets high bits count
+/// for low ones.
+const BASIS: u32 = 0x811c_9dc5;
+const PRIME: u32 = 0x0100_0193;
+const TURN: u32 = 13;
+
+/// Writes the firmware to the flash or to RAM, unless it is there.
+pub fn write_firmware(
+    session: &mut Session,
+    spec: &BoardSpec,
+    firmware: &Firmware,
+) -> Result<(), BoardFault> {
+    const DOING: &str = "writing the firmware";
+    let mut halted = core(session, DOING)?;
+    halted
+        .reset_and_halt(HALT)
+        .map_err(|error| lost("resetting the core", &error))?;
+    match holds(&mut halted, firmware) {
+        Ok(Some(true)) => return Ok(()),
+        Ok(None) => {}
+        // The routine ran, or could not: other contents than the firmware's.
+        Ok(Some(false)) | Err(_) => {
+            halted
+                .reset_and_halt(HALT)
+                .map_err(|error| lost(DOING, &error))?;
+        }
+    }
+    match spec.firmware {
+        FirmwarePlace::Flash => {
+            drop(halted);
+            flash(session, &[(firmware.origin, &firmware.code)])
+        }
+        FirmwarePlace::Ram => halted
+            .write(u64::from(firmware.origin), &firmware.code)
+            .map_err(|error| lost(DOING, &error)),
+    }
+}
+
+/// Whether a halted core's memory holds the firmware; `None` if its first words say that it does
+/// not, and the core has not run.
+fn holds(core: &mut Core<'_>, firmware: &Firmware) -> Result<Option<bool>, Error> {
+    let (words, _) = firmware.code.as_chunks::<4>();
+    // The vector table tells an empty flash, on which a core may not run.
+    let mut table = [0; 8];
+    core.read(u64::from(firmware.origin), &mut table)?;
+    if !firmware.code.starts_with(&table) || 4 * words.len() != firmware.code.len() {
+        return Ok(None);
+    }
+    // In the firmware's stack, which it begins anew.
+    let place = (firmware.stack_top - 64) & !3;
+    let routine: Vec<u8> = ROUTINE
+        .iter()
+        .flat_map(|half| half.to_le_bytes())
+        .chain([0; 2])
+        .collect();
+    core.write(u64::from(place), &routine)?;
+    let registers = [
+        (0, firmware.origin),
+        (1, words.len() as u32),
+        (2, BASIS),
+        (4, PRIME),
+        (5, TURN),
+        // Flash algorithms return to such an instruction, so that emulators expect it there.
+        (LR, (place + END) | 1),
+        (PC, place),
+    ];
+    for (register, value) in registers {
+        core.write_core_reg(register, value)?;
+    }
+    core.run()?;
+    core.wait_for_core_halted(SUM)?;
+    let sum: u32 = core.read_core_reg(2u16)?;
+    Ok(Some(sum == sum_of(words)))
+}
+
+/// What the routine computes.
+fn sum_of(words: &[[u8; 4]]) -> u32 {
+    words.iter().fold(BASIS, |sum, word| {
+        (sum ^ u32::from_le_bytes(*word))
+            .wrapping_mul(PRIME)
+            .rotate_right(TURN)
+    })
+}
+
+/// Writes parts of the flash that differ, and verifies them.
+pub fn flash(session: &mut Session, parts: &[(u32, &[u8])]) -> Result<(), BoardFault> {
+    let failed = |error: &dyn std::error::Error| BoardFault::Flash(chain(error));
+    let mut loader = session.target().flash_loader();
+    for (address, bytes) in parts {
+        loader
+            .add_data(u64::from(*address), bytes)
+            .map_err(|error| failed(&error))?;
+    }
+    let mut options = DownloadOptions::new();
+    options.progress = FlashProgress::empty();
+    options.preverify = true;
+    options.verify = true;
+    loader
+        .commit(session, options)
+        .map_err(|error| failed(&error))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_bit_of_every_word_changes_the_sum() {
+        let words = [[0xff; 4]; 6];
+        for (at, bit) in (0..6).flat_map(|at| (0..32).map(move |bit| (at, bit))) {
+            let mut other = words;
+            other[at][bit / 8] ^= 1 << (bit % 8);
+            assert_ne!(sum_of(&words), sum_of(&other), "word {at}, bit {bit}");
+        }
+    }
+}
