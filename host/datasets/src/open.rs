@@ -58,7 +58,12 @@ pub fn open_with(
             (stored, notes)
         }
         Source::Shards { pattern } => {
-            let (stored, notes) = shards::open(pattern, input)?;
+            let (stored, notes) = shards::open_tars(pattern, input)?;
+            refuse_skipped(&notes, pattern, allow_skipped)?;
+            (stored, notes)
+        }
+        Source::Parquet { pattern } => {
+            let (stored, notes) = shards::open_tables(pattern, input)?;
             refuse_skipped(&notes, pattern, allow_skipped)?;
             (stored, notes)
         }

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::{Augment, ColourJitter, DataError, Preset};
 
 /// Accepted forms of a [`DataSpec`].
-pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, wds:SHARDS, images:DIR, \
+pub const KINDS: &str = "shapes, cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR, wds:SHARDS, parquet:FILES, images:DIR, \
                      npz:DIR, npy:DIR, wav:DIR or csv:FILE, each with optional ,train=N ,test=N ,search=N (or a fraction) ,seed=N \
                      ,resize=N ,pad=N";
 
@@ -41,6 +41,12 @@ pub enum Source {
     Shards {
         /// A folder of tar files or, for one part, their path with `{000..146}` or `*` in its
         /// last component.
+        pattern: PathBuf,
+    },
+    /// Parquet files of images by class, as Hugging Face's datasets have them.
+    Parquet {
+        /// A folder of files or, for one part, their path with `{000..146}` or `*` in its last
+        /// component.
         pattern: PathBuf,
     },
     /// Image files without labels, or in class folders, or in `images` beside `masks`.
@@ -153,6 +159,7 @@ impl DataSpec {
             } => "idx",
             Source::Folder { .. } => "folder",
             Source::Shards { .. } => "wds",
+            Source::Parquet { .. } => "parquet",
             Source::Images { .. } => "images",
             Source::Npz { .. } => "npz",
             Source::Npy { .. } => "npy",
@@ -173,7 +180,7 @@ impl DataSpec {
             | Source::Npy { dir }
             | Source::Wav { dir } => Some(dir),
             Source::Csv { file } => Some(file),
-            Source::Shards { pattern } => Some(pattern),
+            Source::Shards { pattern } | Source::Parquet { pattern } => Some(pattern),
         }
     }
 
@@ -186,6 +193,7 @@ impl DataSpec {
                 | Source::Idx { .. }
                 | Source::Folder { .. }
                 | Source::Shards { .. }
+                | Source::Parquet { .. }
         )
     }
 
@@ -206,7 +214,7 @@ impl DataSpec {
         match self.kind() {
             "cifar10" => Preset::Cifar10,
             "mnist" | "fashion-mnist" => Preset::Mnist,
-            "folder" | "wds" | "images" | "csv" => Preset::Imagenet,
+            "folder" | "wds" | "parquet" | "images" | "csv" => Preset::Imagenet,
             _ => Preset::Half,
         }
     }
@@ -226,7 +234,7 @@ impl DataSpec {
                 flip: true,
                 ..none
             },
-            "folder" | "wds" => Augment {
+            "folder" | "wds" | "parquet" => Augment {
                 random_resized_crop: true,
                 flip: true,
                 colour: Some(ColourJitter::default()),
@@ -301,6 +309,9 @@ impl FromStr for DataSpec {
             },
             "folder" => Source::Folder { dir: needs_dir()? },
             "wds" => Source::Shards {
+                pattern: needs_dir()?,
+            },
+            "parquet" => Source::Parquet {
                 pattern: needs_dir()?,
             },
             "images" => Source::Images { dir: needs_dir()? },

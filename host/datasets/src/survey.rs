@@ -180,6 +180,15 @@ pub(crate) fn examine_in<S: Read + Seek>(
     length: u64,
     path: &Path,
 ) -> Result<Verdict, DataError> {
+    examine_as(file, length, (path, named_as_image(path)))
+}
+
+/// As [`examine_in`], for bytes whose place says whether they are an image, `named`.
+pub(crate) fn examine_as<S: Read + Seek>(
+    file: &mut S,
+    length: u64,
+    (path, named): (&Path, bool),
+) -> Result<Verdict, DataError> {
     let fail = |e| DataError::io(path, e);
     let whole = |file: &mut S| {
         let mut bytes = Vec::new();
@@ -191,7 +200,6 @@ pub(crate) fn examine_in<S: Read + Seek>(
         .take(SAMPLE as u64)
         .read_to_end(&mut head)
         .map_err(fail)?;
-    let named = named_as_image(path);
     let format = match image::guess_format(&head) {
         Ok(format @ (ImageFormat::Jpeg | ImageFormat::Png)) => format,
         // Short magic numbers such as BM begin many files, so the extension must agree.
@@ -205,9 +213,10 @@ pub(crate) fn examine_in<S: Read + Seek>(
         _ if named => {
             let kind = path.extension().unwrap_or_default().to_string_lossy();
             let kind = kind.to_ascii_lowercase();
-            return Ok(Verdict::Unusable(format!(
-                "files named .{kind} that hold no JPEG or PNG image"
-            )));
+            return Ok(Verdict::Unusable(match &*kind {
+                "" => "images that are neither JPEG nor PNG".into(),
+                kind => format!("files named .{kind} that hold no JPEG or PNG image"),
+            }));
         }
         _ => return Ok(Verdict::NoImage),
     };

@@ -266,8 +266,10 @@ pub fn has_classes(spec: &DataSpec) -> Result<bool, DataError> {
         Source::Images { .. } | Source::Folder { .. } => {
             folders::has_class_folders(part, listing::IMAGES)
         }
-        Source::Shapes | Source::Cifar10 { .. } | Source::Idx { .. } | Source::Shards { .. } => {
-            Ok(true)
-        }
+        Source::Shapes
+        | Source::Cifar10 { .. }
+        | Source::Idx { .. }
+        | Source::Shards { .. }
+        | Source::Parquet { .. } => Ok(true),
     }
 }

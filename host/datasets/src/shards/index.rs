@@ -6,21 +6,10 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
+use super::Sample;
 use super::window::Window;
 use crate::DataError;
 use crate::survey::{Tally, Verdict, examine_in, named_as_image};
-
-/// An image in a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Sample {
-    /// Number of the shard.
-    pub shard: usize,
-    /// First byte in the shard.
-    pub start: u64,
-    pub length: u64,
-    pub label: u16,
-    pub content_hash: u64,
-}
 
 /// The most bytes of a file with a label; a longer one is none.
 const LONGEST_LABEL: u64 = 1 << 20;

@@ -4,13 +4,16 @@
 //! Opening reads the headers of the members, and both ends of each image. An image itself is read
 //! where it lies, when a batch needs it, so an epoch holds no more of the data than its batches,
 //! and of several processes each reads its own rows only.
+//!
+//! Parquet files of images are read alike: opening passes over all of them once.
 
 mod index;
 mod pattern;
+mod table;
 mod window;
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Cursor};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -25,15 +28,66 @@ use crate::picture::{decode_image, write_planes};
 use crate::split::StoredSplits;
 use crate::survey::Tally;
 use crate::{DataError, Dataset, InputSpec, Notes};
-use index::{Sample, index};
+use index::index;
+use table::Table;
 use window::Window;
 
 /// The file beside the shards with the name of a class on each line.
 const CLASSES: &str = "classes.txt";
 
-/// Images in tar files.
+/// An image in a shard.
+#[derive(Debug, Clone, PartialEq, Eq)]
+struct Sample {
+    /// Number of the shard.
+    shard: usize,
+    /// First byte in a tar file, or row of a table.
+    start: u64,
+    /// Bytes of the image's file.
+    length: u64,
+    label: u16,
+    content_hash: u64,
+}
+
+/// What shards are.
+#[derive(Debug)]
+enum Content {
+    Tars,
+    /// Parquet files, all of them open.
+    Tables(Vec<Table>),
+}
+
+impl Content {
+    fn extension(&self) -> &'static str {
+        match self {
+            Self::Tars => "tar",
+            Self::Tables(_) => "parquet",
+        }
+    }
+
+    /// The same for other shards.
+    fn of(&self, shards: &[PathBuf]) -> Result<Self, DataError> {
+        Ok(match self {
+            Self::Tars => Self::Tars,
+            Self::Tables(_) => {
+                let tables = shards.par_iter().map(|shard| Table::open(shard));
+                Self::Tables(tables.collect::<Result<_, _>>()?)
+            }
+        })
+    }
+
+    fn index(&self, shard: (usize, &Path), tally: &mut Tally) -> Result<Vec<Sample>, DataError> {
+        let (number, path) = shard;
+        match self {
+            Self::Tars => index((path, number), tally),
+            Self::Tables(tables) => tables[number].index(number, tally),
+        }
+    }
+}
+
+/// Images in tar or Parquet files.
 #[derive(Debug)]
 struct ShardDataset {
+    content: Content,
     pattern: PathBuf,
     shards: Vec<PathBuf>,
     samples: Vec<Sample>,
@@ -43,9 +97,9 @@ struct ShardDataset {
 }
 
 impl ShardDataset {
-    /// Reads the headers of `shards`.
+    /// Lists the images of `shards`.
     fn open(
-        pattern: &Path,
+        (pattern, content): (&Path, Content),
         shards: Vec<PathBuf>,
         input: &InputSpec,
     ) -> Result<(Self, Notes), DataError> {
@@ -54,7 +108,7 @@ impl ShardDataset {
             .into_par_iter()
             .map(|(number, shard)| {
                 let mut tally = Tally::default();
-                let samples = index((shard, number), &mut tally)?;
+                let samples = content.index((number, shard), &mut tally)?;
                 Ok((samples, tally.notes()))
             })
             .collect();
@@ -67,10 +121,18 @@ impl ShardDataset {
         if samples.is_empty() {
             return Err(DataError::Unfit {
                 path: pattern.to_owned(),
-                reason: format!(
-                    "no shard holds an image with its class number beside it (KEY.jpg and KEY.cls); {}",
-                    notes.reasons()
-                ),
+                reason: match content {
+                    Content::Tars => format!(
+                        "no shard holds an image with its class number beside it (KEY.jpg and KEY.cls); {}",
+                        notes.reasons()
+                    ),
+                    Content::Tables(_) => {
+                        format!(
+                            "no file holds an image with its class number; {}",
+                            notes.reasons()
+                        )
+                    }
+                },
             });
         }
         let mut hasher = Sha256::new();
@@ -82,6 +144,7 @@ impl ShardDataset {
             hasher.update(sample.label.to_le_bytes());
         }
         let dataset = Self {
+            content,
             pattern: pattern.to_owned(),
             shards,
             classes: Vec::new(),
@@ -100,6 +163,11 @@ impl ShardDataset {
     /// Decodes an image, and returns it with its name.
     fn image(&self, index: usize) -> Result<(RgbImage, PathBuf), DataError> {
         let sample = &self.samples[index];
+        if let Content::Tables(tables) = &self.content {
+            let (bytes, name) = tables[sample.shard].image(sample.start)?;
+            let image = decode_image(ImageReader::new(Cursor::new(bytes)), &name)?;
+            return Ok((image, name));
+        }
         let shard = &self.shards[sample.shard];
         let file = File::open(shard)
             .map_err(|e| DataError::missing_or_io(shard, e, "a shard listed before"))?;
@@ -154,7 +222,8 @@ impl Dataset for ShardDataset {
 
     fn identity(&self) -> String {
         format!(
-            "shards '{}' ({} images, sha256 of the list {})",
+            "{} shards '{}' ({} images, sha256 of the list {})",
+            self.content.extension(),
             self.pattern.display(),
             self.len(),
             self.hash
@@ -162,21 +231,41 @@ impl Dataset for ShardDataset {
     }
 }
 
-/// Opens the parts of the shards that `pattern` names, and notes the images that were left out.
-pub(crate) fn open(pattern: &Path, input: &InputSpec) -> Result<(StoredSplits, Notes), DataError> {
+/// Opens the parts of the tar files that `pattern` names, and notes the images that were left out.
+pub(crate) fn open_tars(
+    pattern: &Path,
+    input: &InputSpec,
+) -> Result<(StoredSplits, Notes), DataError> {
+    open((pattern, &Content::Tars), input)
+}
+
+/// As [`open_tars`], for Parquet files.
+pub(crate) fn open_tables(
+    pattern: &Path,
+    input: &InputSpec,
+) -> Result<(StoredSplits, Notes), DataError> {
+    open((pattern, &Content::Tables(Vec::new())), input)
+}
+
+fn open(
+    (pattern, content): (&Path, &Content),
+    input: &InputSpec,
+) -> Result<(StoredSplits, Notes), DataError> {
     if ![1, 3].contains(&input.channels) {
         let images = [3, input.height, input.width];
         let data = format!("shards '{}'", pattern.display());
         return Err(DataError::mismatch(&data, images, input.shape()));
     }
-    let parts = pattern::list(pattern)?;
-    let (mut train, mut notes) = ShardDataset::open(pattern, parts.train, input)?;
+    let parts = pattern::list(pattern, content.extension())?;
+    let own = content.of(&parts.train)?;
+    let (mut train, mut notes) = ShardDataset::open((pattern, own), parts.train, input)?;
     let mut others = Vec::new();
     for shards in [parts.validation, parts.test] {
         others.push(if shards.is_empty() {
             None
         } else {
-            let (part, noted) = ShardDataset::open(pattern, shards, input)?;
+            let own = content.of(&shards)?;
+            let (part, noted) = ShardDataset::open((pattern, own), shards, input)?;
             notes.add(noted);
             Some(part)
         });
@@ -198,7 +287,8 @@ pub(crate) fn open(pattern: &Path, input: &InputSpec) -> Result<(StoredSplits, N
     Ok((stored, notes))
 }
 
-/// The names in `classes.txt` beside the shards or, without it, the numbers of the training data.
+/// The names in `classes.txt` beside the shards, those in a table or, without either, the numbers of
+/// the training data.
 fn classes(pattern: &Path, train: &ShardDataset) -> Result<Vec<String>, DataError> {
     let folder = if pattern.is_dir() {
         pattern
@@ -210,6 +300,11 @@ fn classes(pattern: &Path, train: &ShardDataset) -> Result<Vec<String>, DataErro
         let text = std::fs::read_to_string(&path).map_err(|e| DataError::io(&path, e))?;
         let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
         return Ok(names.map(str::to_owned).collect());
+    }
+    if let Content::Tables(tables) = &train.content {
+        if let Some(names) = tables.first().and_then(Table::classes) {
+            return Ok(names);
+        }
     }
     Ok((0..=train.most()).map(|label| label.to_string()).collect())
 }

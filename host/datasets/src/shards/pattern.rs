@@ -15,18 +15,18 @@ pub(super) struct Parts {
 /// A range of numbers of more shards than this is a mistake.
 const MOST: usize = 1_000_000;
 
-/// Lists the shards of `pattern`: those of a folder, or those that `{000..146}` or `*` in the last
-/// component names. Parts are the folders `train`, `validation` (or `val`) and `test`, or these
-/// words in the shards' names.
-pub(super) fn list(pattern: &Path) -> Result<Parts, DataError> {
+/// Lists the shards of `pattern`, files of one `extension`: those of a folder, or those that
+/// `{000..146}` or `*` in the last component names. Parts are the folders `train`, `validation` (or
+/// `val`) and `test`, or these words in the shards' names.
+pub(super) fn list(pattern: &Path, extension: &str) -> Result<Parts, DataError> {
     let missing = |reason: &str| DataError::Missing {
         path: pattern.to_owned(),
         expected: reason.to_owned(),
     };
     if !pattern.is_dir() {
-        let shards = named(pattern)?;
+        let shards = named(pattern, extension)?;
         if shards.is_empty() {
-            return Err(missing("tar files with such names"));
+            return Err(missing(&format!("{extension} files with such names")));
         }
         return Ok(by_name(shards));
     }
@@ -36,17 +36,20 @@ pub(super) fn list(pattern: &Path) -> Result<Parts, DataError> {
     };
     let parts = match folder(&["train"]) {
         Some(train) => {
-            let of = |folder: Option<PathBuf>| folder.map_or(Ok(Vec::new()), |dir| tars(&dir));
+            let of = |folder: Option<PathBuf>| {
+                folder.map_or(Ok(Vec::new()), |dir| files(&dir, extension))
+            };
             Parts {
-                train: tars(&train)?,
+                train: files(&train, extension)?,
                 validation: of(folder(&["validation", "valid", "val"]))?,
                 test: of(folder(&["test"]))?,
             }
         }
-        None => by_name(tars(pattern)?),
+        None => by_name(files(pattern, extension)?),
     };
     if parts.train.is_empty() {
-        return Err(missing("tar files, or a folder 'train' with some"));
+        let some = format!("{extension} files, or a folder 'train' with some");
+        return Err(missing(&some));
     }
     Ok(parts)
 }
@@ -73,11 +76,11 @@ fn by_name(shards: Vec<PathBuf>) -> Parts {
     parts
 }
 
-fn tars(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
+fn files(dir: &Path, with: &str) -> Result<Vec<PathBuf>, DataError> {
     let mut shards = Vec::new();
     for entry in std::fs::read_dir(dir).map_err(|e| DataError::io(dir, e))? {
         let path = entry.map_err(|e| DataError::io(dir, e))?.path();
-        if path.extension().is_some_and(|extension| extension == "tar") {
+        if path.extension().is_some_and(|extension| extension == with) {
             shards.push(path);
         }
     }
@@ -86,7 +89,7 @@ fn tars(dir: &Path) -> Result<Vec<PathBuf>, DataError> {
 }
 
 /// The files that a last component with `{a..b}` or `*` names.
-fn named(pattern: &Path) -> Result<Vec<PathBuf>, DataError> {
+fn named(pattern: &Path, extension: &str) -> Result<Vec<PathBuf>, DataError> {
     let name = pattern.file_name().unwrap_or_default().to_string_lossy();
     let folder = pattern.parent().filter(|dir| !dir.as_os_str().is_empty());
     let folder = folder.unwrap_or(Path::new("."));
@@ -97,7 +100,7 @@ fn named(pattern: &Path) -> Result<Vec<PathBuf>, DataError> {
             long && name.starts_with(before) && name.ends_with(after)
         };
         let all = if folder.is_dir() {
-            tars(folder)?
+            files(folder, extension)?
         } else {
             Vec::new()
         };
@@ -167,7 +170,7 @@ mod tests {
         ];
         let dir = folder(&files);
         let check = |pattern: &str, expected: [usize; 3]| {
-            let found = list(&dir.path().join(pattern)).unwrap();
+            let found = list(&dir.path().join(pattern), "tar").unwrap();
             let counts = [found.train.len(), found.validation.len(), found.test.len()];
             assert_eq!(counts, expected, "{pattern}");
         };
@@ -176,7 +179,7 @@ mod tests {
         check("a-t*.tar", [2, 0, 1]);
         check("a-val-00.tar", [1, 0, 0]);
         let dir = folder(&["train/x.tar", "val/y.tar", "z.tar"]);
-        let found = list(dir.path()).unwrap();
+        let found = list(dir.path(), "tar").unwrap();
         assert_eq!((found.train.len(), found.validation.len()), (1, 1));
     }
 
@@ -184,7 +187,9 @@ mod tests {
     fn shards_that_are_not_there_are_an_error_that_names_them() {
         let dir = folder(&["s-0.tar", "s-2.tar"]);
         let check = |pattern: &str, part: &str| {
-            let error = list(&dir.path().join(pattern)).unwrap_err().to_string();
+            let error = list(&dir.path().join(pattern), "tar")
+                .unwrap_err()
+                .to_string();
             assert!(error.contains(part), "{pattern}: {error}");
         };
         check("s-{0..2}.tar", "s-1.tar");
