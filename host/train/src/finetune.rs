@@ -44,8 +44,8 @@ pub struct FinetuneConfig {
     pub norm_momentum: f64,
     /// Most seconds between checkpoints; every epoch also ends with one.
     pub checkpoint_seconds: f64,
-    /// Whether weights that are 0 stay 0, as those of a sparse network.
-    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    /// Whether weights that are 0 stay 0, as those of a sparse network. No setting of a run.
+    #[serde(skip)]
     pub keep_zeros: bool,
 }
 

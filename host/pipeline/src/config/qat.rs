@@ -18,7 +18,7 @@ impl Default for QatConfig {
     fn default() -> Self {
         Self {
             epochs: 0,
-            lr: 0.003,
+            lr: 0.001,
         }
     }
 }

@@ -204,7 +204,7 @@ impl Trial<'_> {
     }
 
     /// Compares the forms with the network in floats, the fastest first, and returns the first
-    /// that computes nearly the same. If calibration does not hold the fastest one, it is trained
+    /// that computes nearly the same. If faster ones do not, the closest of the fastest is trained
     /// with its rounding, and is the answer if it does then.
     pub fn choose(&mut self) -> Result<Option<(usize, Built)>, PipelineError> {
         let ratio = |t: &Tried| t.candidate.ratio;
@@ -213,27 +213,43 @@ impl Trial<'_> {
         let value = |i: usize| ratio(&self.tried[i]).map_or(f64::INFINITY, |r| r.value);
         order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
         let images = self.images(self.gate.images)?;
-        let fastest = order.first().copied();
+        let (mut refused, mut chosen) = (Vec::new(), None);
         for index in order {
             if self.stop.is_set() {
                 return Err(PipelineError::Stopped);
             }
             let built = self.subject.build(&self.tried[index].form)?;
             if self.holds(index, &built, &images)? {
-                return Ok(Some((index, built)));
+                chosen = Some((index, built));
+                break;
             }
-            let is_in_integers = matches!(self.tried[index].form, Form::Integers(_));
-            if Some(index) == fastest
-                && is_in_integers
-                && let Some(training) = self.training
-            {
-                let (index, trained) = self.train(training, index, &built)?;
-                if self.holds(index, &trained, &images)? {
-                    return Ok(Some((index, trained)));
-                }
+            refused.push(index);
+        }
+        if let Some(training) = self.training
+            && let Some(index) = self.to_train(&refused)
+        {
+            let built = self.subject.build(&self.tried[index].form)?;
+            let (index, trained) = self.train(training, index, &built)?;
+            if self.holds(index, &trained, &images)? {
+                return Ok(Some((index, trained)));
             }
         }
-        Ok(None)
+        Ok(chosen)
+    }
+
+    /// Of the refused forms in integers, the fastest first, the one to train: those that are as
+    /// fast as the first one but for noise differ in how close to floats they begin.
+    fn to_train(&self, refused: &[usize]) -> Option<usize> {
+        let candidate = |&index: &usize| &self.tried[index].candidate;
+        let fastest = candidate(refused.first()?).ratio?;
+        let as_fast = |index: &usize| {
+            let is_in_integers = matches!(self.tried[*index].form, Form::Integers(_));
+            let ratio = candidate(index).ratio;
+            is_in_integers && ratio.is_some_and(|ratio| ratio.low <= fastest.high)
+        };
+        let sqnr = |index: &usize| candidate(index).sqnr_db.unwrap_or(f64::NEG_INFINITY);
+        let all = refused.iter().copied().filter(as_fast);
+        all.max_by(|a, b| sqnr(a).total_cmp(&sqnr(b)))
     }
 
     /// Whether a form computes nearly the same as floats, which is noted with its figures.
