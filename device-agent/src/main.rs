@@ -36,6 +36,7 @@ mod serve;
 mod service;
 mod summary;
 mod tls;
+mod unpack;
 mod worker;
 
 use std::io::Write as _;
@@ -70,6 +71,8 @@ enum Task {
     /// Print the debug probes that are plugged in as JSON.
     #[cfg(feature = "probe")]
     Probes,
+    /// Unpack a network that `graphprune pack` packed
+    Unpack(unpack::Options),
     /// One pass of a measurement, over standard input and output.
     #[command(hide = true)]
     Worker,
@@ -110,6 +113,7 @@ fn run() -> anyhow::Result<()> {
     };
     match arguments.command {
         Task::Serve(options) => serve::serve(*options),
+        Task::Unpack(options) => unpack::unpack(&options),
         Task::Info { runtime } => {
             let library = runtime::find_library(runtime.as_deref())?;
             let folder = folder::Folder::new(&folder::default_place()?)?;

@@ -22,6 +22,9 @@ use weight_codec::{Limits, unpack};
 /// Level of zstd; the highest without a larger window.
 const ZSTD: i32 = 19;
 
+/// Epochs of training between the rounds of a refinement.
+const RETRAIN_EPOCHS: usize = 1;
+
 struct Subject {
     spec: String,
     splits: Splits,
@@ -90,6 +93,15 @@ impl Subject {
     }
 
     fn pack(&self, model: &Path, (name, form, is_gptq): (&str, PackForm, bool)) {
+        self.pack_retrained(model, (name, form, is_gptq), 0);
+    }
+
+    fn pack_retrained(
+        &self,
+        model: &Path,
+        (name, form, is_gptq): (&str, PackForm, bool),
+        retrain_epochs: usize,
+    ) {
         let out = model.with_extension("gpw");
         let data = is_gptq.then(|| ClassifierData {
             spec: self.spec.parse().expect("a good specification"),
@@ -102,6 +114,7 @@ impl Subject {
             form,
             out: out.clone(),
             images: 512,
+            retrain_epochs,
             seed: 0,
         };
         let packed = match pipeline::pack(&request, &StopFlag::default(), &mut NoReporter) {
@@ -173,6 +186,9 @@ fn main() {
     }
     for density in [0.2, 0.3, 0.4, 0.5, 0.6] {
         let name = format!("SuRP, density {density}");
-        subject.pack(&path, (&name, PackForm::RefinedDensity(density), true));
+        let form = PackForm::RefinedDensity(density);
+        subject.pack(&path, (&name, form, true));
+        let name = format!("{name}, {RETRAIN_EPOCHS} epochs between rounds");
+        subject.pack_retrained(&path, (&name, form, true), RETRAIN_EPOCHS);
     }
 }

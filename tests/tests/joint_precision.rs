@@ -10,7 +10,7 @@ use serde_json::Value;
 
 /// Runs a joint search that is killed and resumed. Residual networks of this size are faster in
 /// integers on any processor, and the budget is below what integers alone reach.
-fn check(strategy: &str, killed_at: &str) {
+fn check(strategy: &str, killed_at: &str, qat_epochs: &str) {
     let sandbox = Sandbox::new();
     fs::write(sandbox.path("model.onnx"), zoo_bytes("resnet20")).expect("a writable folder");
     let config = TINY.replace("\"ddpg\"", &format!("\"{strategy}\""));
@@ -19,6 +19,7 @@ fn check(strategy: &str, killed_at: &str) {
     let args = [
         &args[..],
         &["--precision", "joint", "--latency", "0.4x", "--out", "run"],
+        &["--qat-epochs", qat_epochs],
     ]
     .concat();
     sandbox.kill_at(&args, killed_at);
@@ -61,18 +62,27 @@ fn check(strategy: &str, killed_at: &str) {
     let rows = report["rows"].as_array().expect("a list");
     let row = rows.iter().find(|row| row["label"] == "pruned");
     assert_eq!(applied["macs"][1], row.expect("a result")["macs"]);
+    let trained = fs::read_dir(sandbox.path("run/finetune")).expect("a folder");
+    let trained = trained.filter_map(|file| file.ok()?.file_name().into_string().ok());
+    let trained = trained.filter(|name| name.ends_with(".qat.safetensors"));
+    assert_eq!(trained.count() > 0, qat_epochs != "0", "{strategy}");
     let verdict = report["verdict"].to_string();
     assert!(verdict.contains("in integers"), "{verdict}");
 }
 
 #[test]
 fn a_knapsack_over_widths_and_precision_goes_on_where_it_was_killed() {
-    check("knapsack", "search (knapsack)");
+    check("knapsack", "search (knapsack)", "0");
+}
+
+#[test]
+fn a_training_with_rounding_goes_on_where_it_was_killed() {
+    check("knapsack", "quantisation-aware training", "2");
 }
 
 #[test]
 fn reinforcement_learning_decides_widths_and_precision() {
-    check("ddpg", "joint training");
+    check("ddpg", "joint training", "0");
 }
 
 #[test]

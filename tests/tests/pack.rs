@@ -263,6 +263,28 @@ fn each_beginning_of_a_refined_network_is_a_network() {
 }
 
 #[test]
+fn retraining_between_rounds_trains_what_is_left_and_leaves_a_refinable_stream() {
+    let folder = Folder::new();
+    let options = ["--surp", "0.6", "--data", DATA];
+    let (plain, _) = folder.pack(&options);
+    let (trained, _) = folder.pack(&[&options[..], &["--retrain-epochs", "1"]].concat());
+    assert!(plain != trained, "nothing was trained");
+    let whole = folder.unpack("model.gpw", &[]);
+    fs::write(folder.0.path("part.gpw"), &trained[..trained.len() - 300]).unwrap();
+    let part = folder.unpack("part.gpw", &["--prefix"]);
+    assert!(part != whole && part.len() == whole.len());
+    let files = fs::read_dir(folder.0.path("")).unwrap();
+    let names = files.map(|file| file.unwrap().file_name().into_string().unwrap());
+    let left: Vec<String> = names.filter(|name| name.contains("safetensors")).collect();
+    assert_eq!(left, [""; 0], "checkpoints are left");
+    let args = ["pack", "model.onnx", "--retrain-epochs", "1"];
+    for form in [&["--bits", "4", "--data", DATA][..], &["--surp", "0.6"]] {
+        let args = [&args[..], &["--out", "x.gpw"], form].concat();
+        folder.refuse(&args, 2, (&["--surp", "--data"], "x.gpw"));
+    }
+}
+
+#[test]
 fn weights_that_are_no_numbers_are_stored_bit_by_bit_or_refused() {
     let folder = Folder::new();
     for broken in [f32::NAN, f32::INFINITY] {

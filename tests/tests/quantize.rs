@@ -89,11 +89,53 @@ fn floats_are_the_answer_where_no_form_is_close_enough() {
     let args = ["model.onnx", "--min-sqnr", "300", "--out", "other.onnx"];
     let (code, stdout, stderr) = quantize(&sandbox, &args);
     assert_eq!(code, Some(3), "{stderr}");
+    assert!(stdout.contains("fp32: no other form is faster"), "{stdout}");
+    assert!(!sandbox.path("other.onnx").exists());
+}
+
+#[test]
+fn the_fastest_form_is_trained_if_calibration_does_not_hold_it() {
+    let sandbox = sandbox();
+    let args = [
+        "model.onnx",
+        "--json",
+        "--weight-bits",
+        "2",
+        "--qat-epochs",
+        "1",
+        "--min-sqnr",
+        "200",
+    ];
+    let (_, stdout, stderr) = quantize(&sandbox, &args);
+    let answer: Value = serde_json::from_str(&stdout).unwrap_or_else(|e| panic!("{e}: {stderr}"));
+    let candidates = answer["candidates"].as_array().expect("a list");
+    let name = |of: &Value| of["name"].as_str().expect("a name").to_owned();
+    let bits = candidates.iter().filter(|of| name(of).contains("2-bit"));
+    assert!(bits.count() > 3, "{stdout}");
     assert!(
-        stdout.contains("fp32: no form in integers is faster"),
+        candidates.iter().any(|of| name(of) == "16-bit floats"),
         "{stdout}"
     );
-    assert!(!sandbox.path("other.onnx").exists());
+    // Which form is faster depends on the machine.
+    let value = |of: &&Value| of["ratio"][0].as_f64().unwrap_or(f64::INFINITY);
+    let faster = |of: &&Value| of["ratio"][2].as_f64().is_some_and(|high| high < 1.0);
+    let measured = candidates
+        .iter()
+        .filter(|of| !name(of).ends_with("trained"));
+    let fastest = measured
+        .filter(faster)
+        .min_by(|a, b| value(a).total_cmp(&value(b)));
+    let trained = candidates.iter().find(|of| name(of).ends_with("; trained"));
+    let is_in_integers = fastest.is_some_and(|of| name(of).contains("activations"));
+    assert_eq!(trained.is_some(), is_in_integers, "{stdout}");
+    if let Some(trained) = trained {
+        assert!(trained["sqnr_db"].is_number() && trained["refused"].is_string());
+        assert!(
+            !sandbox
+                .path("model.int8.onnx.training.safetensors")
+                .exists()
+        );
+    }
 }
 
 #[test]
@@ -107,6 +149,7 @@ fn what_cannot_be_quantised_is_refused_before_anything_is_measured() {
         (&["missing.onnx"], 1, "missing.onnx"),
         (&["model.onnx", "--images", "0"], 2, "at least one image"),
         (&["model.onnx", "--ranges", "entropy"], 2, "min-max"),
+        (&["model.onnx", "--qat-lr", "0"], 2, "positive"),
         (
             &["model.onnx", "--min-agreement", "3"],
             2,

@@ -6,14 +6,13 @@
 //!
 //! Deliberately absent: decoding while the container arrives.
 
-use std::fs::File;
-use std::io::{Read as _, Write as _};
-use std::path::{Path, PathBuf};
+#[path = "../unpack.rs"]
+mod unpack;
+
+use std::io::Write as _;
 use std::process::ExitCode;
 
-use anyhow::{Context as _, bail};
 use clap::Parser;
-use weight_codec::{Limits, unpack, unpack_prefix};
 
 /// Unpack a network that `graphprune pack` packed.
 #[derive(Parser)]
@@ -23,21 +22,12 @@ use weight_codec::{Limits, unpack, unpack_prefix};
     after_help = "Examples:\n  graphprune-unpack resnet20.gpw resnet20.onnx\n  graphprune-unpack beginning.gpw coarse.onnx --prefix"
 )]
 struct Arguments {
-    /// Packed network
-    file: PathBuf,
-    /// ONNX file to write
-    out: PathBuf,
-    /// Accept the beginning of a network packed by successive refinement
-    #[arg(long)]
-    prefix: bool,
-    /// Refuse a network with more than this many MiB. Unpacking takes up to six times as much
-    /// memory
-    #[arg(long, value_name = "MIB", default_value_t = 1024)]
-    limit: usize,
+    #[command(flatten)]
+    options: unpack::Options,
 }
 
 fn main() -> ExitCode {
-    match run(&Arguments::parse()) {
+    match unpack::unpack(&Arguments::parse().options) {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
             // It may contain names from the file, with control characters.
@@ -48,46 +38,4 @@ fn main() -> ExitCode {
             ExitCode::FAILURE
         }
     }
-}
-
-fn run(arguments: &Arguments) -> anyhow::Result<()> {
-    let limits = Limits {
-        declared: arguments.limit.saturating_mul(1 << 20),
-    };
-    let (from, to) = (&arguments.file, &arguments.out);
-    let bytes = read(from, limits.declared)?;
-    let unpacked = if arguments.prefix {
-        unpack_prefix(&bytes, &limits).map(|prefix| prefix.file)
-    } else {
-        unpack(&bytes, &limits)
-    };
-    let file = unpacked.with_context(|| format!("cannot unpack '{}'", from.display()))?;
-    write(to, &file).with_context(|| format!("cannot write '{}'", to.display()))
-}
-
-/// Reads a container. One that is larger than what it may contain is not read to its end.
-fn read(path: &Path, most: usize) -> anyhow::Result<Vec<u8>> {
-    let failed = || format!("cannot read '{}'", path.display());
-    let file = File::open(path).with_context(failed)?;
-    let mut bytes = Vec::new();
-    let mut beginning = file.take((most as u64).saturating_add(1));
-    beginning.read_to_end(&mut bytes).with_context(failed)?;
-    if bytes.len() > most {
-        bail!("'{}' has more than {most} bytes, the limit", path.display());
-    }
-    Ok(bytes)
-}
-
-/// Writes a file under a temporary name, and renames it.
-fn write(path: &Path, bytes: &[u8]) -> std::io::Result<()> {
-    let folder = path.parent().filter(|of| !of.as_os_str().is_empty());
-    let mut builder = tempfile::Builder::new();
-    // As any new file: the user's umask decides.
-    #[cfg(unix)]
-    builder.permissions(std::os::unix::fs::PermissionsExt::from_mode(0o666));
-    let mut file = builder.tempfile_in(folder.unwrap_or(Path::new(".")))?;
-    file.write_all(bytes)?;
-    file.as_file().sync_all()?;
-    file.persist(path)?;
-    Ok(())
 }

@@ -204,6 +204,9 @@ pub struct RunOptions {
     /// Epochs of fine-tuning
     #[arg(long, value_name = "EPOCHS")]
     pub finetune_epochs: Option<usize>,
+    /// Epochs of quantisation-aware training after fine-tuning, of a network with integers
+    #[arg(long, value_name = "EPOCHS")]
+    pub qat_epochs: Option<usize>,
     /// What to prune in attention blocks: the widths of the heads, or whole heads
     #[arg(long, value_name = "widths|heads")]
     pub attention: Option<Attention>,
@@ -305,6 +308,7 @@ impl RunOptions {
             ("--episodes", self.episodes.is_some()),
             ("--epochs", self.epochs.is_some()),
             ("--finetune-epochs", self.finetune_epochs.is_some()),
+            ("--qat-epochs", self.qat_epochs.is_some()),
             ("--attention", self.attention.is_some()),
             ("--training-mode", self.training_mode.is_some()),
             ("--dynamic-batch", self.dynamic_batch),
@@ -342,6 +346,7 @@ impl RunOptions {
         set_some(&mut config.search.episodes, self.episodes);
         set(&mut config.joint.epochs, self.epochs);
         set(&mut config.finetune.epochs, self.finetune_epochs);
+        set(&mut config.qat.epochs, self.qat_epochs);
         set(&mut config.train_on, self.train_on.clone());
         set(&mut config.threads, self.threads);
         self.images.apply(&mut config.input);

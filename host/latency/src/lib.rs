@@ -119,7 +119,7 @@ pub use address::{Address, Transport};
 pub use aside::temporary_in;
 pub use client::Client;
 pub use command::{Finished, run as run_program};
-pub use deploy::{Agents, DeployStep, Deployed, Deployment, deploy};
+pub use deploy::{Agents, DeployStep, Deployed, Deployment, PackedNetwork, deploy, send_network};
 pub use device::{AgentDevice, Patience};
 pub use doctor::{Examination, Finding, Grade, Noise, examine};
 pub use enroll::{

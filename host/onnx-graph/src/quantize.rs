@@ -86,6 +86,8 @@ pub struct Quantize {
     pub ranges: BTreeMap<ValueId, (f32, f32)>,
     /// Operators that stay in floats.
     pub float: BTreeSet<NodeId>,
+    /// Bits of the weights of single layers, in place of the scheme's.
+    pub bits: BTreeMap<NodeId, u8>,
 }
 
 #[cfg(test)]

@@ -284,6 +284,17 @@ impl Tensor {
         })
     }
 
+    /// The nearest 16-bit floats; `None` unless these are floats of 32 bits within their range.
+    pub(crate) fn to_halves(&self) -> Option<Self> {
+        let each = |&value: &f32| {
+            let narrow = half::narrow(value);
+            let fits = half::half(narrow).is_finite() || !value.is_finite();
+            fits.then_some(narrow)
+        };
+        let halves = self.as_f32()?.iter().map(each).collect::<Option<_>>()?;
+        Self::new(self.dims.clone(), TensorData::F16(halves)).ok()
+    }
+
     /// Returns the elements as 64-bit integers if they are integers of 64 or 32 bits.
     #[must_use]
     pub fn to_i64s(&self) -> Option<Vec<i64>> {

@@ -19,6 +19,7 @@ mod input;
 mod model;
 mod original;
 mod precision;
+mod qat;
 mod recipe;
 mod reference;
 mod result;
@@ -39,6 +40,7 @@ pub use importance::{Criterion, ImportanceConfig};
 pub use model::{ModelSource, ModelSpec};
 pub use original::OriginalConfig;
 pub use precision::PrecisionChoice;
+pub use qat::QatConfig;
 pub use reference::{Setting, SettingsTable, settings};
 pub use result::{HalvingConfig, ResultConfig, WeightOrigin};
 pub use search::StrategyKind;
@@ -149,6 +151,8 @@ pub struct RunConfig {
     pub repair: train::RepairConfig,
     /// Fine-tuning.
     pub finetune: train::FinetuneConfig,
+    /// Quantisation-aware training of networks with integers, after fine-tuning.
+    pub qat: QatConfig,
     /// From candidates to the result.
     pub result: ResultConfig,
 }
@@ -193,6 +197,7 @@ impl Default for RunConfig {
             evaluate: train::EvaluatorConfig::default(),
             repair: train::RepairConfig::default(),
             finetune: train::FinetuneConfig::default(),
+            qat: QatConfig::default(),
             result: ResultConfig::default(),
         }
     }
@@ -307,6 +312,11 @@ impl RunConfig {
             ),
             ("search.episodes", search.episodes != Some(0), one),
             ("batch", self.batch > 0, one),
+            (
+                "qat.lr",
+                self.qat.lr > 0.0 && self.qat.lr.is_finite(),
+                "must be a positive number",
+            ),
             ("importance.images", self.importance.images > 0, one),
             ("repair.images", self.repair.images > 0, one),
             (

@@ -59,6 +59,7 @@ mod start;
 mod store;
 mod summary;
 mod task;
+mod tuning;
 mod work;
 
 pub use apply::{Applied, ApplyRequest, Keep, apply};
@@ -72,9 +73,9 @@ pub use collective::Place;
 pub use config::{
     BudgetConfig, Bytes, ConfigError, Criterion, DeviceSpec, EvaluationWeights, Extent, GroupRule,
     GroupsConfig, HalvingConfig, ImportanceConfig, KnowledgeConfig, LatencyBudget, ModelSource,
-    ModelSpec, OutputChoice, PrecisionChoice, ResultConfig, RunConfig, Score, SearchConfig,
-    Setting, SettingsTable, StorePlace, StrategyKind, TaskConfig, TaskKind, TrainingMode,
-    WeightOrigin, settings,
+    ModelSpec, OutputChoice, PrecisionChoice, QatConfig, ResultConfig, RunConfig, Score,
+    SearchConfig, Setting, SettingsTable, StorePlace, StrategyKind, TaskConfig, TaskKind,
+    TrainingMode, WeightOrigin, settings,
 };
 pub use crew::Crew;
 pub use data::ClassifierData;
@@ -98,8 +99,8 @@ pub use missing::{Missing, OpenInput};
 pub use model::{LoadedModel, load_model, read_model_file};
 pub use onnx_graph::{InputSize, InputSizeError};
 pub use pack::{
-    PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest, Unpacked,
-    pack, unpack,
+    Container, PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor, UnpackRequest,
+    Unpacked, container, pack, unpack,
 };
 pub use plan::{CutPlan, PLAN_VERSION, PlannedAxis, PlannedGroup, PlannedParameter, RemovedBranch};
 pub use predict::{LayerTime, PredictRequest, Predicted, predict, write_prediction};

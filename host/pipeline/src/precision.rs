@@ -5,8 +5,9 @@ use std::borrow::Cow;
 use std::collections::{BTreeMap, BTreeSet};
 
 use latency_model::{IN_FLOATS, IN_INTEGERS, Precision};
+use onnx_graph::ops::Op;
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
-use onnx_graph::{Graph, GraphError, ValueId, fold_batch_norm};
+use onnx_graph::{Graph, GraphError, Node, ValueId, fold_batch_norm};
 use search::GroupSpace;
 use serde::{Deserialize, Serialize};
 use torch_exec::{RangeMethod, activation_ranges};
@@ -76,6 +77,7 @@ impl Parts {
             scheme: self.scheme,
             ranges,
             float: float.map(|(id, _)| id).collect(),
+            ..Quantize::default()
         };
         quantize(folded, &options)
     }
@@ -129,14 +131,16 @@ impl Parts {
 
 impl OpenPrecision {
     /// The network of `graph` with the parts in integers that `entries` selects, and its
-    /// normalisations folded; `graph` itself where all parts are in floats.
+    /// normalisations folded; `graph` itself where all parts are in floats, or in integers already:
+    /// those that it was trained with.
     pub fn apply<'g>(
         &self,
         graph: &'g Graph,
         entries: &[usize],
         ranges: Ranges,
     ) -> Result<Cow<'g, Graph>, PipelineError> {
-        if !entries.contains(&IN_INTEGERS) {
+        let is_rounded = |node: &Node| matches!(node.op, Op::QuantizeLinear(_));
+        if !entries.contains(&IN_INTEGERS) || graph.nodes().iter().any(is_rounded) {
             return Ok(Cow::Borrowed(graph));
         }
         let fail = |source: GraphError| PipelineError::Model {

@@ -16,7 +16,7 @@ use torch_exec::{ExecOptions, calibrate_inserted_norms, calibrate_norms};
 use train::{Calibration, EvaluatorConfig, Prunable, Runtime, Subject, Task};
 
 use crate::board::{Board, BoardNeeds};
-use crate::config::{ConfigError, RunConfig, TaskKind};
+use crate::config::{ConfigError, PrecisionChoice, RunConfig, TaskKind};
 use crate::error::PipelineError;
 use crate::fitting::{Fitting, augmentation};
 use crate::for_board::{StandIn, for_board, stand_in};
@@ -152,6 +152,13 @@ impl Prepared {
         let analysis = channels::analyse_with(&graph, config.groups.analysis())?;
         let order = importance_order(&graph, &analysis);
         let augment = augmentation(config, data_spec, kind)?;
+        let scheme = Scheme::of(&model.graph);
+        let computes_in_floats = scheme.is_none() && config.precision == PrecisionChoice::Given;
+        if config.qat.epochs > 0 && computes_in_floats {
+            let reason = "the network is in floats: train it in integers with `precision = \"joint\"`, or give a \
+                          quantised one";
+            return Err(ConfigError::value("qat.epochs", reason).into());
+        }
         let space = searched_space(&graph, &analysis, config)?;
         let table = CostTable::new(&graph, &analysis);
         let full_macs = table.macs(&space.full().0).round() as u64;
@@ -160,7 +167,7 @@ impl Prepared {
             stand_in: None,
             is_quantised_here: board.is_some() && !had_integers,
             board,
-            scheme: Scheme::of(&model.graph),
+            scheme,
             batch: model.batch.filter(|_| !config.result.dynamic_batch),
             model,
             graph,
@@ -248,6 +255,17 @@ impl Prepared {
             source,
         };
         deployed(graph, self.scheme.as_ref(), self.batch).map_err(fail)
+    }
+
+    /// The network with the weights that it is deployed with: in integers where the model's are.
+    pub fn stored(&self, graph: &Graph) -> Result<Graph, PipelineError> {
+        let Some(scheme) = &self.scheme else {
+            return Ok(graph.clone());
+        };
+        stored(graph, scheme).map_err(|source| PipelineError::Model {
+            model: self.model.name.clone(),
+            source,
+        })
     }
 
     /// What a deployed network needs of the board; `None` where there is no board.
@@ -359,12 +377,17 @@ pub(crate) fn deployed(
     scheme: Option<&Scheme>,
     batch: Option<usize>,
 ) -> Result<Deployed, GraphError> {
-    let Some(scheme) = scheme else {
-        return deploy(graph, batch);
-    };
+    match scheme {
+        Some(scheme) => deploy(&stored(graph, scheme)?, batch),
+        None => deploy(graph, batch),
+    }
+}
+
+/// A network whose layers with rounded inputs store their weights in the integers of a scheme.
+fn stored(graph: &Graph, scheme: &Scheme) -> Result<Graph, GraphError> {
     let mut graph = fold_batch_norm(graph)?;
     store_layers(&mut graph, scheme)?;
-    deploy(&graph, batch)
+    Ok(graph)
 }
 
 /// The widths that keep a share of each group's units, at least one.

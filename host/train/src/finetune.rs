@@ -9,13 +9,14 @@ use datasets::Loader;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use tch::{Device, Tensor};
-use torch_exec::{NormMode, Params};
+use torch_exec::NormMode;
 
 use crate::loss::{DistillConfig, LossWeights};
 use crate::network::{Network, Runtime};
 use crate::observer::Observer;
 use crate::position::{Position, StepResult};
-use crate::sgd::{Sgd, SgdConfig, Trained};
+use crate::rounding::Weights;
+use crate::sgd::{Sgd, SgdConfig};
 use crate::task::Task;
 use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss};
 use crate::training::{Completion, Schedule, Steps, loader_identity, tensors};
@@ -43,6 +44,9 @@ pub struct FinetuneConfig {
     pub norm_momentum: f64,
     /// Most seconds between checkpoints; every epoch also ends with one.
     pub checkpoint_seconds: f64,
+    /// Whether weights that are 0 stay 0, as those of a sparse network. No setting of a run.
+    #[serde(skip)]
+    pub keep_zeros: bool,
 }
 
 impl Default for FinetuneConfig {
@@ -56,6 +60,7 @@ impl Default for FinetuneConfig {
             ema: 0.0,
             norm_momentum: 0.1,
             checkpoint_seconds: 20.0,
+            keep_zeros: false,
         }
     }
 }
@@ -98,7 +103,7 @@ pub struct Tuning<'a> {
     task: &'a dyn Task,
     device: Device,
     network: Network,
-    params: Params,
+    weights: Weights,
     teacher: Option<Teacher>,
     pairs: Vec<FeaturePair>,
     config: FinetuneConfig,
@@ -122,16 +127,8 @@ impl<'a> Tuning<'a> {
         runtime: Runtime,
     ) -> Result<Self, TrainError> {
         let network = Network::for_task(graph, task, runtime.options)?;
-        let params = Params::with_options(graph, runtime.device, &runtime.options)?;
-        let trained: Vec<Trained> = params
-            .trainable(graph)
-            .into_iter()
-            .map(|(_, name, tensor)| Trained {
-                name,
-                decay: tensor.dim() > 1,
-                tensor,
-            })
-            .collect();
+        let weights = Weights::new(graph, runtime, config.keep_zeros)?;
+        let trained = weights.trained(graph);
         if trained.is_empty() {
             return Err(TrainError::NoLayers {
                 network: graph.name.clone(),
@@ -142,20 +139,20 @@ impl<'a> Tuning<'a> {
         } else {
             vec![]
         };
-        let weights = config.loss_weights();
+        let losses = config.loss_weights();
         let pairs = match teacher {
-            Some(teacher) if weights.features > 0.0 => {
+            Some(teacher) if losses.features > 0.0 => {
                 FeaturePair::resolve(graph, teacher.graph, teacher.features)
             }
             _ => Vec::new(),
         };
-        let teacher = Teacher::new(teacher.map(|t| t.graph), task, weights, runtime)?;
+        let teacher = Teacher::new(teacher.map(|t| t.graph), task, losses, runtime)?;
         Ok(Self {
             stage,
             task,
             device: runtime.device,
             network,
-            params,
+            weights,
             teacher,
             pairs,
             config: config.clone(),
@@ -195,7 +192,7 @@ impl<'a> Tuning<'a> {
         runtime: Runtime,
     ) -> Result<(), TrainError> {
         if self.averages.is_empty() {
-            return Ok(self.params.write_back(graph)?);
+            return self.weights.write_back(graph);
         }
         {
             let _guard = tch::no_grad_guard();
@@ -203,7 +200,7 @@ impl<'a> Tuning<'a> {
                 trained.tensor.shallow_clone().f_copy_(average)?;
             }
         }
-        self.params.write_back(graph)?;
+        self.weights.write_back(graph)?;
         // The running statistics belong to the last weights, not to their average.
         let mut batches = Vec::new();
         for batch in loader.epoch(0).take(20) {
@@ -226,7 +223,7 @@ impl Steps for Tuning<'_> {
             self.pairs.iter().map(|p| (p.student, p.teacher)).unzip();
         let own = self
             .network
-            .outputs(images, &self.params, None, mode, &student_taps)?;
+            .outputs(images, &self.weights, None, mode, &student_taps)?;
         let target = self
             .teacher
             .as_ref()
@@ -265,7 +262,7 @@ impl Steps for Tuning<'_> {
     }
 
     fn tensors(&self) -> Vec<(String, Tensor)> {
-        let mut out = self.params.named();
+        let mut out = self.weights.named(self.network.graph());
         let named = self.averages.iter().zip(self.sgd.trained());
         out.extend(named.map(|(a, t)| (format!("average/{}", t.name), a.shallow_clone())));
         out
@@ -273,20 +270,21 @@ impl Steps for Tuning<'_> {
 
     fn statistics(&self) -> Vec<(String, Tensor)> {
         let trained = self.sgd.trained();
-        let mut out = self.params.named();
+        let mut out = self.weights.params().named();
         out.retain(|(name, _)| trained.iter().all(|of| &of.name != name));
         out
     }
 
     fn blame(&self, images: &Tensor, _: u64) -> String {
         self.network
-            .first_non_finite_layer(images, &self.params, None)
+            .first_non_finite_layer(images, &self.weights, None)
             .unwrap_or_else(|| "the loss".into())
     }
 }
 
 /// Fine-tunes a network, with distillation from `teacher` if there is one, and returns it with
-/// the trained weights and running statistics.
+/// the trained weights and running statistics. Weights that the network stores as integers are
+/// trained with their rounding, and what is returned stores the integers that were trained.
 ///
 /// # Errors
 /// As [`crate::train_joint`].

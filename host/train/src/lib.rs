@@ -44,6 +44,7 @@ mod prunable;
 mod pruning_net;
 mod readers;
 mod repair;
+mod rounding;
 mod samples;
 mod sgd;
 mod speed;

@@ -70,6 +70,11 @@ pub fn recalibrate(
 
 /// Replaces a constant of a graph.
 pub(crate) fn set(graph: &mut Graph, id: ValueId, tensor: &Tensor) -> Result<(), TrainError> {
+    Ok(graph.set_constant(id, constant(tensor)?)?)
+}
+
+/// A tensor as a constant of a graph.
+pub(crate) fn constant(tensor: &Tensor) -> Result<Constant, TrainError> {
     let t = tensor
         .f_detach()?
         .f_to_device(Device::Cpu)?
@@ -79,7 +84,7 @@ pub(crate) fn set(graph: &mut Graph, id: ValueId, tensor: &Tensor) -> Result<(),
     let count = values.len();
     t.f_copy_data(&mut values, count)?;
     let dims: Vec<usize> = t.size().iter().map(|&d| d as usize).collect();
-    Ok(graph.set_constant(id, Constant::f32(dims, values)?)?)
+    Ok(Constant::f32(dims, values)?)
 }
 
 /// Returns the SHA-256 over the nodes and float constants of a graph, as hex.

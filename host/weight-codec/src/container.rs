@@ -39,3 +39,9 @@ fn fill(bytes: &mut [u8], values: &[f32]) {
         *place = value.to_le_bytes();
     }
 }
+
+/// Whether bytes begin as those of [`pack()`] do.
+#[must_use]
+pub fn is_container(bytes: &[u8]) -> bool {
+    bytes.starts_with(&MAGIC)
+}

@@ -31,7 +31,9 @@ mod surp;
 mod tensor;
 mod wire;
 
-pub use container::{Prefix, Storage, Stored, pack, pack_refined, unpack, unpack_prefix};
+pub use container::{
+    Prefix, Storage, Stored, is_container, pack, pack_refined, unpack, unpack_prefix,
+};
 pub use error::CodecError;
 pub use fit::{Fit, FitConfig, FitTensor, fit};
 pub use limits::Limits;

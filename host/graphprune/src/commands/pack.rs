@@ -60,7 +60,11 @@ pub struct Args {
     /// Number of training images that GPTQ observes
     #[arg(long, default_value_t = 512)]
     images: usize,
-    /// Seed of the draw of images and of the order of refinement
+    /// Epochs of training between the rounds of --surp and --surp-bytes, each of which leaves 80 %
+    /// of the weights, with the network as it was as teacher
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
+    retrain_epochs: usize,
+    /// Seed of the draw of images, of the order of refinement, and of the training
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Print JSON
@@ -75,6 +79,11 @@ pub struct Args {
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
     if args.images == 0 {
         return Err(Usage::error("--images 0: GPTQ needs at least one image"));
+    }
+    if args.retrain_epochs > 0 && !(form(args).is_refined() && args.data.is_some()) {
+        return Err(Usage::error(
+            "--retrain-epochs trains between the rounds of a refinement: give --surp or --surp-bytes, and --data",
+        ));
     }
     if args.data.is_none() {
         need_data(&args.images_as)?;
@@ -91,6 +100,7 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         form: form(args),
         out: out.unwrap_or_else(|| args.model.with_extension("gpw")),
         images: args.images,
+        retrain_epochs: args.retrain_epochs,
         seed: args.seed,
     };
     let stop = stop::on_interrupt()?;

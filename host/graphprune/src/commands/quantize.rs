@@ -1,12 +1,12 @@
 //! `graphprune quantize`: a trained network in 8-bit integers, if that is faster on the device.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::ExitCode;
 
 use latency::stats::Interval;
 use pipeline::{
-    ClassifierData, DataSpec, DeviceSpec, Gate, QuantizeCandidate, QuantizeRequest, Quantized,
-    RangeMethod, SamplingEffort, quantize,
+    ClassifierData, DataSpec, DeviceSpec, Gate, QatConfig, QuantizeCandidate, QuantizeRequest,
+    Quantized, RangeMethod, SamplingEffort, quantize,
 };
 
 use crate::exit;
@@ -23,7 +23,7 @@ use crate::stop;
 #[command(after_help = "Examples:\n  \
     graphprune quantize model.onnx --data folder:photos --device local\n  \
     graphprune quantize model.onnx --data folder:photos --out small.int8.onnx --json\n  \
-    graphprune quantize model.onnx --data folder:photos --device f4\n\nExit code 3: no form in integers is faster than floats and close enough; no file is written.")]
+    graphprune quantize model.onnx --data folder:photos --device f4\n\nExit code 3: no form is faster than floats and close enough; no file is written.")]
 pub struct Args {
     /// ONNX file in floats
     model: PathBuf,
@@ -40,7 +40,8 @@ pub struct Args {
     /// Device: `local`, a registered name, or the path of a profile with an address
     #[arg(long, default_value = "local")]
     device: DeviceSpec,
-    /// File of the quantised network (default: the model's name with .int8.onnx)
+    /// File of the answer (default: the model's name with .int8.onnx, or .fp16.onnx where 16-bit
+    /// floats are fastest)
     #[arg(long, value_name = "FILE")]
     out: Option<PathBuf>,
     /// Number of training images on which ranges are observed
@@ -50,6 +51,17 @@ pub struct Args {
     /// least-squares
     #[arg(long, value_name = "METHOD", default_value = "min-max")]
     ranges: RangeMethod,
+    /// Most bits of weights, 2 to 8; the first and the last layer keep 8. Fewer are no faster, but
+    /// `pack` stores them in fewer bytes
+    #[arg(long, value_name = "BITS", value_parser = clap::value_parser!(u8).range(2..=8))]
+    weight_bits: Option<u8>,
+    /// Epochs of quantisation-aware training of the fastest form, if calibration alone does not
+    /// keep it close enough to floats
+    #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
+    qat_epochs: usize,
+    /// Peak learning rate of quantisation-aware training
+    #[arg(long, value_name = "RATE", default_value_t = QatConfig::default().lr)]
+    qat_lr: f64,
     /// Number of parts of the network that are also tried in floats
     #[arg(long, value_name = "N", default_value_t = 4)]
     regions: usize,
@@ -67,7 +79,7 @@ pub struct Args {
         allow_hyphen_values = true
     )]
     effort: SamplingEffort,
-    /// Seed of the draw of images
+    /// Seed of the draw of images and of the training
     #[arg(long, default_value_t = 0)]
     seed: u64,
     /// Print JSON
@@ -80,11 +92,21 @@ pub struct Args {
 
 /// Quantises and prints.
 pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
+    if !(args.qat_lr > 0.0 && args.qat_lr.is_finite()) {
+        return Err(Usage::error(format!(
+            "--qat-lr {}: a learning rate is a positive number",
+            args.qat_lr
+        )));
+    }
     if args.images == 0 {
         return Err(Usage::error(
             "--images 0: ranges are observed on at least one image",
         ));
     }
+    let name = |end: &str| match &args.out {
+        Some(out) => out.clone(),
+        None => args.model.with_extension(end),
+    };
     let request = QuantizeRequest {
         model: args.sizes.of(&args.model.to_string_lossy()),
         data: ClassifierData {
@@ -93,13 +115,19 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
             allow_skipped: args.allow_skipped,
         },
         device: args.device.clone(),
-        out: args.out.clone().unwrap_or_else(|| int8_name(&args.model)),
+        out: name("int8.onnx"),
+        out_in_halves: name("fp16.onnx"),
         images: args.images,
         ranges: args.ranges,
         gate: Gate {
             agreement: args.min_agreement,
             sqnr_db: args.min_sqnr,
             ..Gate::default()
+        },
+        weight_bits: args.weight_bits,
+        qat: QatConfig {
+            epochs: args.qat_epochs,
+            lr: args.qat_lr,
         },
         regions: args.regions,
         effort: args.effort,
@@ -113,11 +141,6 @@ pub fn run(args: &Args) -> anyhow::Result<ExitCode> {
         print(&quantized);
     }
     Ok(exit::met(quantized.chosen.is_some()))
-}
-
-/// `model.onnx` as `model.int8.onnx`.
-fn int8_name(model: &Path) -> PathBuf {
-    model.with_extension("int8.onnx")
 }
 
 fn print(quantized: &Quantized) {
@@ -142,7 +165,7 @@ fn print(quantized: &Quantized) {
             say!("written: {}", file.display());
         }
         _ => say!(
-            "\nfp32: no form in integers is faster on {} and close enough; {original:.2} % of {images} test images right",
+            "\nfp32: no other form is faster on {} and close enough; {original:.2} % of {images} test images right",
             quantized.device
         ),
     }
@@ -151,8 +174,8 @@ fn print(quantized: &Quantized) {
 /// A board has no latency in floats to compare with.
 fn print_for_board(quantized: &Quantized, needs: &str) {
     say!("for {}, which computes in integers only:", quantized.device);
-    for candidate in &quantized.candidates {
-        row(candidate, quantized.chosen.is_some());
+    for (index, candidate) in quantized.candidates.iter().enumerate() {
+        row(candidate, quantized.chosen == Some(index));
     }
     say!("\n{needs}");
     if let Some(file) = &quantized.file {

@@ -6,30 +6,27 @@
 
 mod bundle;
 mod deployment;
+mod link;
+mod network;
 mod target;
 
 use std::time::Duration;
 
-use agent_protocol::Token;
 pub use bundle::Agents;
 use bundle::{AGENT, Bundle, BundleFile};
 pub use deployment::{DeployStep, Deployed, Deployment};
+use link::{CALL, SLOWEST, SPARE, mark};
+pub use network::{PackedNetwork, send_network};
 use target::Target;
 
 use crate::shell::Shell;
 use crate::transport::remote::{is_foreign, quote};
 use crate::{LatencyError, Obstacle};
 
-/// Time limit of a short command on the device.
-const CALL: Duration = Duration::from_secs(60);
 /// Time limit of the agent's first run, in which a slow card has to read the library.
 const FIRST_RUN: Duration = Duration::from_secs(180);
-/// The lowest supported speed of a connection, bytes per second.
-const SLOWEST: u64 = 32 * 1024;
 /// Number of retries for a file after a connection failure.
 const RETRIES: u32 = 2;
-/// Space that must stay free, bytes.
-const SPARE: u64 = 16 << 20;
 
 /// Deploys the agent to a device, unless the same version is there.
 ///
@@ -70,15 +67,6 @@ pub fn deploy(
         libc: bundle.libc.clone(),
         sent,
     })
-}
-
-/// A random name for the temporary files of this deployment.
-fn mark() -> Result<String, LatencyError> {
-    let token = Token::generate().map_err(|source| LatencyError::Io {
-        doing: "generating a random name".into(),
-        source,
-    })?;
-    Ok(token.secret().chars().take(12).collect())
 }
 
 struct Deploying<'a> {

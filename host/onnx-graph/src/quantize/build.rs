@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, HashMap};
 
 use super::role::{Role, role};
-use super::{Quantize, weights};
+use super::{Quantize, Scheme, weights};
 use crate::graph::{Graph, Node};
 use crate::ops::{DequantizeLinear, Op, Pad, Quantization, QuantizeLinear};
 use crate::value::{NodeId, ValueId};
@@ -16,7 +16,7 @@ use crate::{DType, GraphError};
 /// it would cut. The outputs of the network stay floats.
 ///
 /// # Errors
-/// [`GraphError::Scaling`] for weights that are not finite; [`GraphError::Shape`] if an operator
+/// [`GraphError::Unsupported`] for weights that are not finite; [`GraphError::Shape`] if an operator
 /// rejects its inputs, which would be a fault of this function.
 pub fn quantize(graph: &Graph, options: &Quantize) -> Result<Graph, GraphError> {
     let plan = Plan::new(graph, options);
@@ -306,7 +306,7 @@ impl Builder<'_> {
             return self.pad(node, pad);
         }
         let layer = match role {
-            Role::Layer => self.layer(node)?,
+            Role::Layer => self.layer(id, node)?,
             _ => [None, None],
         };
         let mut inputs = Vec::with_capacity(node.inputs.len());
@@ -384,13 +384,18 @@ impl Builder<'_> {
     }
 
     /// Adds weights and bias of a layer as integers.
-    fn layer(&mut self, node: &Node) -> Result<[Option<ValueId>; 2], GraphError> {
+    fn layer(&mut self, id: NodeId, node: &Node) -> Result<[Option<ValueId>; 2], GraphError> {
         let x = node.input(0).and_then(|x| self.plan.integers.get(&x));
         let (Some(x), Some(w)) = (x, self.graph.constant_input(node, 1)) else {
             return Ok([None, None]);
         };
         let bias = self.graph.constant_input(node, 2);
-        let (w, b) = weights::integers(node, (w, bias), x.scale, &self.options.scheme)?;
+        let scheme = self.options.scheme;
+        let scheme = Scheme {
+            weight_bits: *self.options.bits.get(&id).unwrap_or(&scheme.weight_bits),
+            ..scheme
+        };
+        let (w, b) = weights::integers(node, (w, bias), x.scale, &scheme)?;
         let mut added = [None, None];
         for (i, tensor) in [Some(w), b].into_iter().enumerate() {
             if let (Some(old), Some(tensor)) = (node.input(i + 1), tensor) {

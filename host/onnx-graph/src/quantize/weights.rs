@@ -28,6 +28,13 @@ pub(super) fn integers(
     scheme: &Scheme,
 ) -> Result<(Tensor, Option<Tensor>), GraphError> {
     let axis = output_axis(node, weights.dims().len());
+    let values = weights.as_f32().unwrap_or_default();
+    if !values.iter().all(|v| v.is_finite()) {
+        return Err(GraphError::Unsupported {
+            place: format!("the weights of node '{}'", node.name),
+            reason: "some are not finite, and have no integers".into(),
+        });
+    }
     let mut scales = greatest(weights, axis);
     if !scheme.per_channel {
         let all = scales.iter().fold(0.0f32, |a, &b| a.max(b));
@@ -109,7 +116,7 @@ impl Scheme {
 /// after training the floats. Returns the names of these layers.
 ///
 /// # Errors
-/// [`GraphError::Scaling`] for weights that are not finite.
+/// [`GraphError::Unsupported`] for weights that are not finite.
 pub fn store_layers(graph: &mut Graph, scheme: &Scheme) -> Result<Vec<String>, GraphError> {
     let producers = graph.producers();
     let mut changed = Vec::new();

@@ -203,11 +203,11 @@ impl<'a> Reader<'a> {
             return Ok(());
         }
         let is_output = self.outputs.contains(first.as_str());
-        let floats = || {
+        let folded = || {
             let widened = self.widened(proto);
-            widened.or_else(|| self.dequantized(proto, &attributes))
+            widened.or_else(|| self.requantized(proto, &attributes))
         };
-        if !is_output && let Some((tensor, inputs)) = floats() {
+        if !is_output && let Some((tensor, inputs)) = folded() {
             self.computed(first, tensor)?;
             self.release(&inputs);
             return Ok(());

@@ -102,17 +102,15 @@ impl Reader<'_> {
         split.sizes.iter().map(part).collect()
     }
 
-    /// The floats that a DequantizeLinear of constants makes, stored as its integers, and the
-    /// inputs of the node. `None` for other nodes and forms.
-    pub(super) fn dequantized(
+    /// What QuantizeLinear or DequantizeLinear makes of constants, and the inputs of the node: the
+    /// integers, or floats that are stored as integers. Quantisers of frameworks leave weights in
+    /// floats with both operators behind them. `None` for other nodes and forms.
+    pub(super) fn requantized(
         &self,
         node: &NodeProto,
         attributes: &[Attribute],
     ) -> Option<(Tensor, Vec<Option<ValueId>>)> {
-        if node.op_type != "DequantizeLinear" || node.output.len() > 1 {
-            return None;
-        }
-        if !matches!(plain(&node.domain), "" | "com.microsoft") {
+        if !matches!(plain(&node.domain), "" | "com.microsoft") || node.output.len() > 1 {
             return None;
         }
         let mut axis = 1;
@@ -120,6 +118,7 @@ impl Reader<'_> {
             match (attribute.name.as_str(), &attribute.value) {
                 ("axis", AttributeValue::Int(v)) => axis = *v,
                 ("block_size", AttributeValue::Int(0))
+                | ("saturate", AttributeValue::Int(1))
                 | ("output_dtype", AttributeValue::Int(0 | 1)) => {}
                 _ => return None,
             }
@@ -130,23 +129,34 @@ impl Reader<'_> {
             .map(|name| self.scope.get(name.as_str()).copied());
         let inputs: Vec<_> = inputs.collect();
         let constant = |i: usize| self.graph.constant(inputs.get(i).copied().flatten()?);
-        let (integers, scales) = (constant(0)?, constant(1)?.as_f32()?);
+        let (operand, scales) = (constant(0)?, constant(1)?.as_f32()?);
         let zero_points = match node.input.get(2).filter(|name| !name.is_empty()) {
-            None => vec![0; scales.len()],
-            Some(_) => constant(2)?.to_i32s()?,
+            None => None,
+            Some(_) => Some(constant(2)?),
         };
-        let rank = integers.dims().len() as i64;
+        let rank = operand.dims().len() as i64;
         let axis = if axis < 0 { axis + rank } else { axis };
         let scaling = Scaling {
             scales: scales.to_vec(),
-            zero_points,
+            zero_points: match zero_points {
+                None => vec![0; scales.len()],
+                Some(points) => points.to_i32s()?,
+            },
             axis: match scales.len() {
                 1 => None,
                 _ => Some(usize::try_from(axis).ok().filter(|&a| (a as i64) < rank)?),
             },
         };
-        let tensor = Tensor::dequantized(integers.clone(), scaling).ok()?;
-        Some((tensor, inputs))
+        let made = match node.op_type.as_str() {
+            "DequantizeLinear" => Tensor::dequantized(operand.clone(), scaling).ok()?,
+            "QuantizeLinear" => {
+                let dtype = zero_points.map_or(DType::U8, Tensor::dtype);
+                let rounded = operand.quantized(dtype, scaling).ok()?;
+                rounded.stored()?.integers.clone()
+            }
+            _ => return None,
+        };
+        Some((made, inputs))
     }
 
     /// Drops the inputs of a folded node that have no further readers.

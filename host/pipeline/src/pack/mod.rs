@@ -8,6 +8,7 @@
 mod encode;
 mod open;
 mod request;
+mod retrain;
 mod rounding;
 mod unpack;
 mod weights;
@@ -15,11 +16,12 @@ mod weights;
 use std::time::Instant;
 
 use datasets::Dataset;
-use onnx_graph::{Graph, GraphError, InputSize, NoExternalData, deploy, read_sized};
+use onnx_graph::{Graph, deploy};
 use train::{Runtime, classify};
 
 use self::encode::{OWN, Subject};
-use self::open::{Classifier, open};
+use self::open::{Classifier, open, read_again};
+use self::retrain::{Retraining, with_weights};
 use self::rounding::roundings;
 use self::weights::Weights;
 use crate::error::PipelineError;
@@ -27,7 +29,7 @@ use crate::folder::write_atomically;
 use crate::progress::{Reporter, StopFlag};
 
 pub use request::{PackForm, PackMethod, PackQuality, PackRequest, Packed, PackedTensor};
-pub use unpack::{UnpackRequest, Unpacked, unpack};
+pub use unpack::{Container, UnpackRequest, Unpacked, container, unpack};
 
 /// Images per batch of evaluation.
 const BATCH: usize = 100;
@@ -51,10 +53,7 @@ pub fn pack(
     };
     let deployed = deploy(&opened.graph, None).map_err(fail)?;
     let weights = Weights::of(&deployed);
-    let is_refined = matches!(
-        request.form,
-        PackForm::RefinedDensity(_) | PackForm::RefinedBytes(_)
-    );
+    let is_refined = request.form.is_refined();
     if is_refined && weights.layers.len() < 3 {
         return Err(PipelineError::UnfitModel {
             model: name.clone(),
@@ -62,7 +61,29 @@ pub fn pack(
         });
     }
     let clock = Instant::now();
-    let quantizers = roundings(request, &opened, &weights, reporter)?;
+    let retraining = opened.classifier.as_ref();
+    let retraining = retraining.filter(|_| is_refined && request.retrain_epochs > 0);
+    let retraining = retraining.map(|classifier| Retraining {
+        request,
+        name,
+        classifier,
+        stop,
+    });
+    let trained = match &retraining {
+        Some(retraining) => Some(retraining.run(reporter)?),
+        None => None,
+    };
+    let (deployed, weights) = match &trained {
+        Some(trained) => {
+            let names = weights.layers.iter().map(|weight| &weight.name[..]);
+            let graph = with_weights(&opened.graph, trained, names).map_err(fail)?;
+            let deployed = deploy(&graph, None).map_err(fail)?;
+            let weights = Weights::of(&deployed);
+            (deployed, weights)
+        }
+        None => (deployed, weights),
+    };
+    let quantizers = roundings(request, (&opened, trained.as_ref()), &weights, reporter)?;
     if stop.is_set() {
         return Err(PipelineError::Stopped);
     }
@@ -89,7 +110,7 @@ pub fn pack(
         return Err(PipelineError::Stopped);
     }
     let quality = match &opened.classifier {
-        Some(Classifier { graph, splits }) => {
+        Some(Classifier { graph, splits, .. }) => {
             let (packed, _) = packed.with_open_batch("N").map_err(fail)?;
             Some(quality(graph, &packed, splits.test.as_ref())?)
         }
@@ -97,6 +118,9 @@ pub fn pack(
     };
     let deflated = weight_codec::pack(&deployed.bytes, &[]).map_err(failed)?;
     write_atomically(&request.out, &encoded.container)?;
+    if let Some(retraining) = &retraining {
+        retraining.forget()?;
+    }
     Ok(Packed {
         model: name.clone(),
         file: request.out.clone(),
@@ -109,13 +133,6 @@ pub fn pack(
         encode_s,
         decode_s,
     })
-}
-
-/// The network of an unpacked file.
-fn read_again(file: Vec<u8>, sizes: &[InputSize]) -> Result<Graph, GraphError> {
-    let mut graph = read_sized(file, &NoExternalData, sizes)?;
-    graph.infer_shapes()?;
-    Ok(graph)
 }
 
 fn quality(

@@ -2,8 +2,8 @@
 
 use std::path::Path;
 
-use datasets::Splits;
-use onnx_graph::Graph;
+use datasets::{Augment, Splits};
+use onnx_graph::{Graph, GraphError, InputSize, NoExternalData, read_sized};
 
 use super::request::PackRequest;
 use crate::error::PipelineError;
@@ -23,6 +23,8 @@ pub(super) struct Classifier {
     /// With an open batch.
     pub graph: Graph,
     pub splits: Splits,
+    /// What suits the data.
+    pub augment: Augment,
 }
 
 pub(super) fn open(
@@ -41,6 +43,7 @@ pub(super) fn open(
             let model = load_model(spec, 0, [0; 3], request.seed, Default::default())?;
             Some(Classifier {
                 splits: data.open_for(&model, reporter)?,
+                augment: data.spec.default_augment(),
                 graph: model.graph,
             })
         }
@@ -50,4 +53,11 @@ pub(super) fn open(
         graph,
         classifier,
     })
+}
+
+/// The network of an unpacked file.
+pub(super) fn read_again(file: Vec<u8>, sizes: &[InputSize]) -> Result<Graph, GraphError> {
+    let mut graph = read_sized(file, &NoExternalData, sizes)?;
+    graph.infer_shapes()?;
+    Ok(graph)
 }

@@ -21,7 +21,10 @@ pub struct PackRequest {
     pub out: PathBuf,
     /// Training images that GPTQ observes.
     pub images: usize,
-    /// Seed of the draw of images, and of the order of refinement.
+    /// Epochs of training between the rounds of successive refinement; 0 refines the network as
+    /// it is.
+    pub retrain_epochs: usize,
+    /// Seed of the draw of images, of the order of refinement, and of the training.
     pub seed: u64,
 }
 
@@ -40,6 +43,14 @@ pub enum PackForm {
     RefinedDensity(f64),
     /// By successive refinement, with so many bytes for the container.
     RefinedBytes(usize),
+}
+
+impl PackForm {
+    /// Whether weights are stored by successive refinement.
+    #[must_use]
+    pub fn is_refined(&self) -> bool {
+        matches!(self, Self::RefinedDensity(_) | Self::RefinedBytes(_))
+    }
 }
 
 /// How a tensor is stored.

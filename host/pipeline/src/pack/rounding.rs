@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use onnx_graph::fold_batch_norm;
+use datasets::Splits;
+use onnx_graph::{Graph, fold_batch_norm};
 use train::{Gram, Runtime, draw_batches, grams};
 use weight_codec::{CodecError, Gptq, GptqConfig, Hessian, Nearest, Quantizer};
 
-use super::open::{Classifier, Opened};
+use super::open::Opened;
 use super::request::{PackForm, PackMethod, PackRequest};
 use super::weights::{Weight, Weights};
 use crate::error::PipelineError;
@@ -21,16 +22,20 @@ pub(super) struct Rounding {
     pub method: PackMethod,
 }
 
-/// The roundings of the layers: GPTQ with data, to the nearest without.
+/// The roundings of the layers: GPTQ with data, to the nearest without. `trained` is the network,
+/// if it was retrained.
 pub(super) fn roundings(
     request: &PackRequest,
-    opened: &Opened,
+    (opened, trained): (&Opened, Option<&Graph>),
     weights: &Weights,
     reporter: &mut dyn Reporter,
 ) -> Result<Vec<Rounding>, PipelineError> {
     let is_rounded = request.form != PackForm::Lossless;
     let mut observed = match &opened.classifier {
-        Some(classifier) if is_rounded => observe(request, &opened.name, classifier)?,
+        Some(classifier) if is_rounded => {
+            let graph = trained.unwrap_or(&classifier.graph);
+            observe(request, &opened.name, (graph, &classifier.splits))?
+        }
         _ => BTreeMap::new(),
     };
     let mut all = Vec::new();
@@ -61,15 +66,15 @@ pub(super) fn roundings(
 fn observe(
     request: &PackRequest,
     model: &str,
-    classifier: &Classifier,
+    (graph, splits): (&Graph, &Splits),
 ) -> Result<BTreeMap<String, Gram>, PipelineError> {
-    let folded = fold_batch_norm(&classifier.graph);
+    let folded = fold_batch_norm(graph);
     let graph = folded.map_err(|source| PipelineError::Model {
         model: model.to_owned(),
         source,
     })?;
     let device = Runtime::default().device;
-    let train = classifier.splits.train.as_ref();
+    let train = splits.train.as_ref();
     let images = draw_batches(train, &graph, request.images, request.seed, device)?;
     let found = grams(&graph, &images, ROWS, request.seed)?;
     let named = found.into_iter();
@@ -79,12 +84,16 @@ fn observe(
 }
 
 impl Rounding {
+    pub fn nearest() -> Self {
+        Self {
+            quantizer: Box::new(Nearest),
+            method: PackMethod::Nearest,
+        }
+    }
+
     fn new(weight: &Weight, gram: Option<Gram>) -> Result<Self, CodecError> {
         let Some(Gram { size, groups }) = gram else {
-            return Ok(Self {
-                quantizer: Box::new(Nearest),
-                method: PackMethod::Nearest,
-            });
+            return Ok(Self::nearest());
         };
         let hessians = groups.iter().map(|values| Hessian { size, values });
         let hessians: Vec<Hessian> = hessians.collect();

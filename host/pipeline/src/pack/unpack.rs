@@ -1,7 +1,7 @@
 //! Restoring the file of a container.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use serde::Serialize;
 use weight_codec::{Limits, Prefix, unpack_prefix};
@@ -59,5 +59,36 @@ pub fn unpack(request: &UnpackRequest) -> Result<Unpacked, PipelineError> {
         file: request.out.clone(),
         bytes: file.len(),
         complete,
+    })
+}
+
+/// A file in its packed form, for a link.
+#[derive(Debug, Clone)]
+pub struct Container {
+    /// The container.
+    pub packed: Vec<u8>,
+    /// Bytes of the file that it restores.
+    pub unpacked_bytes: usize,
+}
+
+/// A container of [`pack`](super::pack), checked, or any other file without loss in one.
+///
+/// # Errors
+/// As [`unpack`].
+pub fn container(path: &Path) -> Result<Container, PipelineError> {
+    let bytes = fs::read(path).map_err(|e| PipelineError::io(path, "read", e))?;
+    let failed = |source| PipelineError::codec(&path.display().to_string(), source);
+    if !weight_codec::is_container(&bytes) {
+        let unpacked_bytes = bytes.len();
+        let packed = weight_codec::pack(&bytes, &[]).map_err(failed)?;
+        return Ok(Container {
+            packed,
+            unpacked_bytes,
+        });
+    }
+    let file = weight_codec::unpack(&bytes, &Limits::default()).map_err(failed)?;
+    Ok(Container {
+        packed: bytes,
+        unpacked_bytes: file.len(),
     })
 }

@@ -1,10 +1,10 @@
-//! Forms of a network in integers.
+//! Forms of a network in numbers of fewer bits.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use latency::Model;
 use onnx_graph::quantize::{Quantize, Role, Scheme, quantize, regions, role};
-use onnx_graph::{Graph, NodeId, ValueId, deploy};
+use onnx_graph::{Graph, NodeId, ValueId, deploy, in_halves};
 use torch_exec::{RangeMethod, activation_ranges};
 use train::Calibration;
 
@@ -24,14 +24,48 @@ pub(crate) struct Subject {
     pub regions: Vec<BTreeSet<NodeId>>,
 }
 
+/// The numbers of a form.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// 8-bit integers, as far as these say.
+    Integers(Integers),
+    /// Floats of 16 bits.
+    Halves,
+}
+
 /// What is in integers.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Form {
+pub(crate) struct Integers {
     pub scheme: Scheme,
     /// Operators that stay in floats.
     pub float: BTreeSet<NodeId>,
+    /// Bits of the weights of single layers.
+    pub bits: BTreeMap<NodeId, u8>,
     /// The parts in floats, in words.
     pub left: Vec<String>,
+}
+
+/// The bits of weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct WeightBits {
+    /// Of those that are multiplied with unsigned activations.
+    pub layers: u8,
+    /// Of those that are multiplied with signed ones.
+    pub signed: u8,
+    /// Of the first and the last layer, where others have fewer: they are small and sensitive.
+    pub ends: u8,
+}
+
+impl WeightBits {
+    /// At most `limit` bits, where the device adds products with `exact` bits exactly.
+    pub fn limited(exact: u8, limit: Option<u8>) -> Self {
+        let limit = limit.unwrap_or(8);
+        Self {
+            layers: exact.min(limit),
+            signed: limit.min(8),
+            ends: exact,
+        }
+    }
 }
 
 /// A form as a network.
@@ -42,17 +76,17 @@ pub(crate) struct Built {
 }
 
 /// The schemes that runtimes have kernels for. Which of them is fast depends on the processor:
-/// unsigned activations on x86, signed ones on Arm. `bits` are those of weights that are multiplied
-/// with unsigned activations.
-pub(super) fn schemes(bits: u8) -> [Scheme; 4] {
+/// unsigned activations on x86, signed ones on Arm.
+fn schemes(bits: WeightBits) -> [Scheme; 4] {
     let usual = Scheme {
-        weight_bits: bits,
+        weight_bits: bits.layers,
         ..Scheme::default()
     };
     [
         usual,
         Scheme {
             signed: true,
+            weight_bits: bits.signed,
             ..Scheme::default()
         },
         Scheme {
@@ -67,10 +101,26 @@ pub(super) fn schemes(bits: u8) -> [Scheme; 4] {
 }
 
 impl Form {
+    /// All of a network in integers, as boards compute.
+    pub fn whole() -> Self {
+        Self::Integers(Integers::new(Scheme::default()))
+    }
+
+    /// In words.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Integers(integers) => integers.name(),
+            Self::Halves => "16-bit floats".into(),
+        }
+    }
+}
+
+impl Integers {
     pub fn new(scheme: Scheme) -> Self {
         Self {
             scheme,
             float: BTreeSet::new(),
+            bits: BTreeMap::new(),
             left: Vec::new(),
         }
     }
@@ -88,6 +138,9 @@ impl Form {
             if signed { "i8" } else { "u8" },
             if per_channel { "channel" } else { "tensor" }
         );
+        if let Some(bits) = self.bits.values().next() {
+            name.push_str(&format!(" ({bits} at the ends)"));
+        }
         if layers_only {
             name.push_str(", layers only");
         }
@@ -113,18 +166,36 @@ pub(crate) struct Part {
 }
 
 impl Subject {
-    /// The first and the last layer, and the regions between conversions.
-    pub fn parts(&self) -> Vec<Part> {
+    /// The first and the last layer.
+    pub fn ends(&self) -> BTreeSet<NodeId> {
         let scheme = Scheme::default();
         let layers = self.graph.iter();
-        let layers: Vec<NodeId> = layers
+        let mut layers = layers
             .filter(|(_, node)| role(&self.graph, node, &scheme) == Some(Role::Layer))
-            .map(|(id, _)| id)
-            .collect();
+            .map(|(id, _)| id);
+        let first = layers.next();
+        first.into_iter().chain(layers.last()).collect()
+    }
+
+    /// The forms that are tried first, with weights of these bits.
+    pub fn forms(&self, bits: WeightBits) -> Vec<Integers> {
+        let ends = self.ends().into_iter().map(|id| (id, bits.ends));
+        let ends: BTreeMap<NodeId, u8> = match bits.layers < bits.ends {
+            true => ends.collect(),
+            false => BTreeMap::new(),
+        };
+        let schemes = schemes(bits).into_iter();
+        let forms = schemes.map(|scheme| Integers {
+            bits: ends.clone(),
+            ..Integers::new(scheme)
+        });
+        forms.collect()
+    }
+
+    /// The first and the last layer, and the regions between conversions.
+    pub fn parts(&self) -> Vec<Part> {
         let mut parts = Vec::new();
-        let ends = [layers.last(), layers.first()];
-        let ends: BTreeSet<NodeId> = ends.into_iter().flatten().copied().collect();
-        for &id in ends.iter().rev() {
+        for &id in self.ends().iter().rev() {
             parts.push(Part {
                 name: format!("layer '{}'", self.graph.node(id).name),
                 nodes: [id].into(),
@@ -145,16 +216,46 @@ impl Subject {
             model: self.name.clone(),
             source,
         };
+        let form = match form {
+            Form::Integers(integers) => integers,
+            Form::Halves => return self.halves(form.name()),
+        };
         let options = Quantize {
             scheme: form.scheme,
             ranges: self.ranges.clone(),
             float: form.float.clone(),
+            bits: form.bits.clone(),
         };
         let graph = quantize(&self.graph, &options).map_err(fail)?;
+        self.built(form.name(), graph)
+    }
+
+    /// The network in 16-bit floats.
+    fn halves(&self, name: String) -> Result<Built, PipelineError> {
+        let fail = |source| PipelineError::Model {
+            model: self.name.clone(),
+            source,
+        };
+        let graph = self.graph.rounded_to_halves().map_err(fail)?;
         let deployed = deploy(&graph, self.batch).map_err(fail)?;
+        let bytes = in_halves(&deployed.bytes).map_err(fail)?;
         Ok(Built {
             graph,
-            model: Model::new(form.name(), &deployed.bytes[..]),
+            model: Model::new(name, &bytes[..]),
+            bytes,
+        })
+    }
+
+    /// A form of the network under a name.
+    pub fn built(&self, name: String, graph: Graph) -> Result<Built, PipelineError> {
+        let deployed = deploy(&graph, self.batch);
+        let deployed = deployed.map_err(|source| PipelineError::Model {
+            model: self.name.clone(),
+            source,
+        })?;
+        Ok(Built {
+            graph,
+            model: Model::new(name, &deployed.bytes[..]),
             bytes: deployed.bytes,
         })
     }

@@ -11,21 +11,23 @@ use latency::Model;
 use measuring::{Session, SessionConfig};
 use onnx_graph::deploy;
 use onnx_graph::ops::Op;
-use onnx_graph::quantize::Scheme;
 use torch_exec::RangeMethod;
-use train::{Calibration, EvaluatorConfig, Runtime, evaluate};
+use train::{Calibration, EvaluatorConfig, FinetuneConfig, Runtime, evaluate};
 
+use crate::config::QatConfig;
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::model::{LoadedModel, load_model, refuse_training};
 use crate::on_device::Feed;
 use crate::progress::{Reporter, StopFlag};
 use crate::store::user_store;
+use crate::tuning::Tuning;
 
 use candidate::BATCH;
-pub(crate) use candidate::{Built, Form, Subject};
+pub(crate) use candidate::{Built, Form, Integers, Subject, WeightBits};
+use on_board::ForBoard;
 pub use request::{Gate, QuantizeCandidate, QuantizeRequest, Quantized};
-pub(crate) use trial::Trial;
+pub(crate) use trial::{Training, Trial};
 
 /// Quantises a network and writes it to [`QuantizeRequest::out`], if integers are faster on the
 /// device and the gate holds; for a bare-metal board, which runs nothing else, if the gate holds.
@@ -56,10 +58,30 @@ pub fn quantize(
         model: model.name.clone(),
         source,
     })?;
+    let tuning = Tuning::new(
+        (&splits, request.data.spec.default_augment()),
+        (settings(&request.qat), request.seed),
+        &request.out,
+        stop,
+    );
+    let training = (request.qat.epochs > 0).then_some(Training {
+        tuning: &tuning,
+        teacher: &model.graph,
+    });
     let devices = request.device.resolve()?;
     if let Some(of) = devices.first().filter(|of| of.profile.board.is_some()) {
-        let (bytes, of) = (float.bytes.len(), &of.profile);
-        return on_board::for_board(request, of, &model, (&subject, &splits), bytes);
+        let for_board = ForBoard {
+            request,
+            profile: &of.profile,
+            model: &model,
+            subject: &subject,
+            splits: &splits,
+            original_bytes: float.bytes.len(),
+            training,
+        };
+        let answer = for_board.run(reporter)?;
+        tuning.forget()?;
+        return Ok(answer);
     }
     let mut session = Session::start(
         devices,
@@ -80,16 +102,19 @@ pub fn quantize(
         },
         classes: model.classes,
         gate: request.gate,
+        training,
         runtime,
         session: &mut session,
         stop,
         reporter,
         tried: Vec::new(),
     };
-    let bits = trial.weight_bits()?;
-    trial.measure_all(bits)?;
+    let exact = trial.weight_bits()?;
+    trial.measure_all(WeightBits::limited(exact, request.weight_bits))?;
+    trial.measure_halves()?;
     let chosen = trial.choose()?;
     let tried = trial.tried;
+    let forms: Vec<Form> = tried.iter().map(|of| of.form.clone()).collect();
     let test = splits.test.as_ref();
     let original = evaluate(&subject.graph, test, BATCH, runtime)?;
     let mut answer = Quantized {
@@ -109,12 +134,26 @@ pub fn quantize(
     };
     if let Some((index, built)) = chosen {
         answer.accuracy = Some(evaluate(&built.graph, test, BATCH, runtime)?.share());
-        write_atomically(&request.out, &built.bytes)?;
+        let file = match forms[index] {
+            Form::Integers(_) => &request.out,
+            Form::Halves => &request.out_in_halves,
+        };
+        write_atomically(file, &built.bytes)?;
         answer.bytes = Some(built.bytes.len());
-        answer.file = Some(request.out.clone());
+        answer.file = Some(file.clone());
         answer.chosen = Some(index);
     }
+    tuning.forget()?;
     Ok(answer)
+}
+
+/// The settings of quantisation-aware training. The network has no other losses than those of its
+/// outputs: a feature is the network's own value, rounded.
+fn settings(qat: &QatConfig) -> FinetuneConfig {
+    qat.settings(&FinetuneConfig {
+        features: 0.0,
+        ..FinetuneConfig::default()
+    })
 }
 
 /// Training images on which the ranges of a network for a board are observed.
@@ -134,7 +173,7 @@ pub(crate) fn in_integers(
     })?;
     let images = range_images(train, (BOARD_IMAGES, seed), Runtime::default().device)?;
     let subject = (&model.name[..], graph, model.batch);
-    Subject::observe(subject, &images, RangeMethod::MinMax)?.build(&Form::new(Scheme::default()))
+    Subject::observe(subject, &images, RangeMethod::MinMax)?.build(&Form::whole())
 }
 
 /// Refuses a network that has integers already.

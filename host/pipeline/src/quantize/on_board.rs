@@ -4,68 +4,110 @@
 
 use datasets::Splits;
 use latency::{Model, Profile};
-use onnx_graph::quantize::Scheme;
 use train::{Runtime, evaluate, reference_outputs};
 
-use super::candidate::{BATCH, Built, Form, Subject};
+use super::candidate::{BATCH, Built, Form, Subject, WeightBits};
 use super::request::{QuantizeCandidate, QuantizeRequest, Quantized};
+use super::trial::Training;
 use crate::board::{BoardNeeds, MemoryLimits, outputs_of_reference};
-use crate::closeness::closeness;
+use crate::closeness::{Closeness, closeness};
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
 use crate::model::LoadedModel;
+use crate::progress::Reporter;
 
-/// Quantises a network for the board of `profile`, and writes it if the gate holds.
-pub(super) fn for_board(
-    request: &QuantizeRequest,
-    profile: &Profile,
-    model: &LoadedModel,
-    (subject, splits): (&Subject, &Splits),
-    original_bytes: usize,
-) -> Result<Quantized, PipelineError> {
-    let spec = profile.board.clone().unwrap_or_default();
-    let form = Form::new(Scheme::default());
-    let Built { graph, bytes, .. } = subject.build(&form)?;
-    let needs = BoardNeeds::of(&graph, &spec, &model.name)?;
-    let limits = MemoryLimits::of_profile(&spec);
-    let stated = [Some(needs.words(&limits)), needs.unknown(&limits)];
-    let (search, test) = (splits.search.as_ref(), splits.test.as_ref());
-    let runtime = Runtime::default();
-    let indices: Vec<usize> = (0..request.gate.images.min(search.len())).collect();
-    let (images, expected) = reference_outputs(&subject.graph, search, &indices, runtime)?;
-    let network = Model::new(&model.name[..], &bytes[..]);
-    let outputs = outputs_of_reference((&network, &graph), &images)?;
-    let close = closeness(&outputs, &expected, model.classes);
-    let refused = request.gate.refused(close, indices.len());
-    let is_written = refused.is_none();
-    let original = evaluate(&subject.graph, test, BATCH, runtime)?;
-    let mut answer = Quantized {
-        model: model.name.clone(),
-        device: profile.name.clone(),
-        ranges: request.ranges.to_string(),
-        candidates: vec![QuantizeCandidate {
-            name: form.name(),
-            ratio: None,
-            agreement: Some(close.agreement),
-            sqnr_db: Some(close.sqnr_db),
-            sqnr_to_host_db: None,
-            refused,
-        }],
-        chosen: is_written.then_some(0),
-        file: None,
-        original_ns: None,
-        original_accuracy: original.share(),
-        accuracy: None,
-        test_images: original.total,
-        original_bytes,
-        bytes: None,
-        board: Some(stated.into_iter().flatten().collect::<Vec<_>>().join("; ")),
-    };
-    if is_written {
-        answer.accuracy = Some(evaluate(&graph, test, BATCH, runtime)?.share());
-        write_atomically(&request.out, &bytes)?;
-        answer.bytes = Some(bytes.len());
-        answer.file = Some(request.out.clone());
+/// A network that is quantised for a board.
+pub(super) struct ForBoard<'a> {
+    pub request: &'a QuantizeRequest,
+    pub profile: &'a Profile,
+    pub model: &'a LoadedModel,
+    pub subject: &'a Subject,
+    pub splits: &'a Splits,
+    /// Bytes of the network in floats.
+    pub original_bytes: usize,
+    pub training: Option<Training<'a>>,
+}
+
+impl ForBoard<'_> {
+    /// Quantises the network, and writes it if the gate holds: trained with its rounding, if
+    /// calibration alone does not hold it.
+    pub fn run(&self, reporter: &mut dyn Reporter) -> Result<Quantized, PipelineError> {
+        let bits = WeightBits::limited(8, self.request.weight_bits);
+        let forms = self.subject.forms(bits);
+        let form = Form::Integers(forms[0].clone());
+        let calibrated = self.subject.build(&form)?;
+        let spec = self.profile.board.clone().unwrap_or_default();
+        // Training does not change them.
+        let needs = BoardNeeds::of(&calibrated.graph, &spec, &self.model.name)?;
+        let limits = MemoryLimits::of_profile(&spec);
+        let stated = [Some(needs.words(&limits)), needs.unknown(&limits)];
+        let needs = stated.into_iter().flatten().collect::<Vec<_>>().join("; ");
+        let judged = self.judge(&calibrated)?;
+        let mut tried = vec![(form.name(), judged, calibrated)];
+        if let (Some(Training { tuning, teacher }), Some(_)) = (self.training, &tried[0].1.1) {
+            let stage = "quantisation-aware training";
+            let graph = tuning.run(stage, (&tried[0].2.graph, teacher), reporter)?;
+            let name = format!("{}; trained", form.name());
+            let trained = self.subject.built(name.clone(), graph)?;
+            tried.push((name, self.judge(&trained)?, trained));
+        }
+        self.answer(tried, needs)
     }
-    Ok(answer)
+
+    /// The closeness to the network in floats, and why it is not close enough.
+    fn judge(&self, built: &Built) -> Result<(Closeness, Option<String>), PipelineError> {
+        let (search, runtime) = (self.splits.search.as_ref(), Runtime::default());
+        let gate = &self.request.gate;
+        let indices: Vec<usize> = (0..gate.images.min(search.len())).collect();
+        let (images, expected) = reference_outputs(&self.subject.graph, search, &indices, runtime)?;
+        let network = Model::new(&self.model.name[..], &built.bytes[..]);
+        let outputs = outputs_of_reference((&network, &built.graph), &images)?;
+        let close = closeness(&outputs, &expected, self.model.classes);
+        Ok((close, gate.refused(close, indices.len())))
+    }
+
+    /// The last of what was tried is the answer, if it is close enough.
+    fn answer(
+        &self,
+        tried: Vec<(String, (Closeness, Option<String>), Built)>,
+        needs: String,
+    ) -> Result<Quantized, PipelineError> {
+        let (test, runtime) = (self.splits.test.as_ref(), Runtime::default());
+        let candidates = tried
+            .iter()
+            .map(|(name, (close, refused), _)| QuantizeCandidate {
+                name: name.clone(),
+                ratio: None,
+                agreement: Some(close.agreement),
+                sqnr_db: Some(close.sqnr_db),
+                sqnr_to_host_db: None,
+                refused: refused.clone(),
+            });
+        let candidates: Vec<QuantizeCandidate> = candidates.collect();
+        let chosen = candidates.iter().position(|of| of.refused.is_none());
+        let Built { graph, bytes, .. } = &tried[chosen.unwrap_or(0)].2;
+        let original = evaluate(&self.subject.graph, test, BATCH, runtime)?;
+        let mut answer = Quantized {
+            model: self.model.name.clone(),
+            device: self.profile.name.clone(),
+            ranges: self.request.ranges.to_string(),
+            candidates,
+            chosen,
+            file: None,
+            original_ns: None,
+            original_accuracy: original.share(),
+            accuracy: None,
+            test_images: original.total,
+            original_bytes: self.original_bytes,
+            bytes: None,
+            board: Some(needs),
+        };
+        if chosen.is_some() {
+            answer.accuracy = Some(evaluate(graph, test, BATCH, runtime)?.share());
+            write_atomically(&self.request.out, bytes)?;
+            answer.bytes = Some(bytes.len());
+            answer.file = Some(self.request.out.clone());
+        }
+        Ok(answer)
+    }
 }

@@ -8,7 +8,7 @@ use serde::Serialize;
 use torch_exec::RangeMethod;
 
 use crate::closeness::Closeness;
-use crate::config::{DeviceSpec, ModelSpec};
+use crate::config::{DeviceSpec, ModelSpec, QatConfig};
 use crate::data::ClassifierData;
 
 /// A trained network, data and a device.
@@ -23,12 +23,19 @@ pub struct QuantizeRequest {
     pub device: DeviceSpec,
     /// The file of the quantised network.
     pub out: PathBuf,
+    /// The file of the network in 16-bit floats, where these are the answer.
+    pub out_in_halves: PathBuf,
     /// Training images on which ranges are observed.
     pub images: usize,
     /// How ranges follow from what is observed.
     pub ranges: RangeMethod,
     /// What a quantised network must hold.
     pub gate: Gate,
+    /// Most bits of the weights, 2 to 8; the first and the last layer keep 8. Runtimes compute with
+    /// 8 in any case, so that fewer save bytes of a packed file alone.
+    pub weight_bits: Option<u8>,
+    /// Training of the fastest form, if calibration alone does not hold it.
+    pub qat: QatConfig,
     /// Parts of the network that are tried in floats.
     pub regions: usize,
     /// How much each measurement samples. A board is not measured: it cannot run floats.

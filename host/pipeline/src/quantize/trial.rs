@@ -2,16 +2,18 @@
 
 use datasets::Dataset;
 use latency::stats::Interval;
-use measuring::{FinalRatio, MeasuringError, Session};
+use measuring::{FinalRatio, MeasuredRatio, MeasuringError, Session};
+use onnx_graph::Graph;
 use onnx_graph::quantize::Scheme;
 use train::{Runtime, reference_outputs};
 
-use super::candidate::{Built, Form, Subject, schemes};
+use super::candidate::{Built, Form, Integers, Subject, WeightBits};
 use super::request::{Gate, QuantizeCandidate};
 use crate::closeness::{Closeness, HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::on_device::{Feed, outputs_on_device};
 use crate::progress::{Reporter, StopFlag};
+use crate::tuning::Tuning;
 
 /// Images on which the device is probed.
 const PROBED: usize = 50;
@@ -31,6 +33,14 @@ struct Images {
     expected: Vec<f32>,
 }
 
+/// Training of a form that calibration alone does not hold.
+#[derive(Clone, Copy)]
+pub(crate) struct Training<'a> {
+    pub tuning: &'a Tuning<'a>,
+    /// The network in floats.
+    pub teacher: &'a Graph,
+}
+
 /// The forms of one network on one device.
 pub(crate) struct Trial<'a> {
     pub subject: &'a Subject,
@@ -39,6 +49,7 @@ pub(crate) struct Trial<'a> {
     pub feed: Feed,
     pub classes: usize,
     pub gate: Gate,
+    pub training: Option<Training<'a>>,
     pub runtime: Runtime,
     pub session: &'a mut Session,
     pub stop: &'a StopFlag,
@@ -72,7 +83,7 @@ impl Trial<'_> {
 
     /// The ratio of a scheme's outputs on the device to their distance from the host's, decibels.
     fn probe(&mut self, scheme: Scheme, images: &Images) -> Result<f64, PipelineError> {
-        let built = self.subject.build(&Form::new(scheme))?;
+        let built = self.subject.build(&Form::Integers(Integers::new(scheme)))?;
         let (_, host) = self.closeness(&built, images)?;
         Ok(host.sqnr_db)
     }
@@ -103,16 +114,17 @@ impl Trial<'_> {
     }
 
     /// Measures all schemes; then, from the fastest one, parts in floats, each kept if it is
-    /// faster so beyond noise. `bits` are those of weights. Returns the fastest form with its
-    /// latency over that of floats.
-    pub fn measure_all(&mut self, bits: u8) -> Result<Option<(Interval, Form)>, PipelineError> {
-        let parts = self.subject.parts();
-        let steps = schemes(bits).len() + parts.len();
+    /// faster so beyond noise. Returns the fastest form with its latency over that of floats.
+    pub fn measure_all(
+        &mut self,
+        bits: WeightBits,
+    ) -> Result<Option<(Interval, Integers)>, PipelineError> {
+        let (forms, parts) = (self.subject.forms(bits), self.subject.parts());
+        let steps = forms.len() + parts.len();
         self.reporter.begin("forms in integers", 0, steps as u64);
-        let mut best: Option<(Interval, Form)> = None;
-        for scheme in schemes(bits) {
-            let form = Form::new(scheme);
-            let Some(ratio) = self.measure(&form)? else {
+        let mut best: Option<(Interval, Integers)> = None;
+        for form in forms {
+            let Some(ratio) = self.measure(&Form::Integers(form.clone()))? else {
                 continue;
             };
             if best
@@ -125,7 +137,8 @@ impl Trial<'_> {
         for part in &parts {
             let Some((least, form)) = &best else { break };
             let (least, form) = (least.value, form.without(part));
-            if let Some(ratio) = self.measure(&form)?.filter(|ratio| ratio.met_below(least)) {
+            let ratio = self.measure(&Form::Integers(form.clone()))?;
+            if let Some(ratio) = ratio.filter(|ratio| ratio.met_below(least)) {
                 best = Some((ratio, form));
             }
         }
@@ -135,39 +148,64 @@ impl Trial<'_> {
         Ok(best)
     }
 
+    /// Measures the network in 16-bit floats, which few runtimes have kernels for.
+    pub fn measure_halves(&mut self) -> Result<(), PipelineError> {
+        let done = self.tried.len() as u64;
+        self.reporter.begin("16-bit floats", done, done + 1);
+        let ratio = self.measure(&Form::Halves)?;
+        let words = ratio.map_or("not measured".into(), |of| format!("{:.3}x", of.value));
+        self.reporter.end(&format!("16-bit floats: {words}"));
+        Ok(())
+    }
+
     /// The latency of a form over that of floats; `None` without a valid measurement.
     fn measure(&mut self, form: &Form) -> Result<Option<Interval>, PipelineError> {
         if self.stop.is_set() {
             return Err(PipelineError::Stopped);
         }
-        let built = self.subject.build(form)?;
-        let (measured, refused) = match self.session.final_ratio(built.model) {
-            Ok(FinalRatio { ratio, .. }) => (Some(ratio), None),
-            Err(error @ MeasuringError::NoMeasurement { .. }) => (None, Some(error.to_string())),
+        let built = match self.subject.build(form) {
+            // An operator or a constant that has no such form.
+            Err(PipelineError::Model { source, .. }) if *form == Form::Halves => {
+                self.note(form, Err(source.to_string()));
+                return Ok(None);
+            }
+            built => built?,
+        };
+        let measured = match self.session.final_ratio(built.model) {
+            Ok(FinalRatio { ratio, .. }) => Ok(ratio),
+            Err(error @ MeasuringError::NoMeasurement { .. }) => Err(error.to_string()),
             Err(error) => return Err(error.into()),
         };
-        let ratio = measured.as_ref().map(|m| m.ratio);
+        let ratio = measured.as_ref().ok().map(|m| m.ratio);
+        self.note(form, measured);
+        Ok(ratio)
+    }
+
+    /// Notes a form with its measurement, or with the reason why there is none.
+    fn note(&mut self, form: &Form, measured: Result<MeasuredRatio, String>) {
+        let ratio = measured.as_ref().ok().map(|m| m.ratio);
+        let reference_ns = measured.as_ref().ok().map(|m| m.reference_ns);
         let candidate = QuantizeCandidate {
             name: form.name(),
             ratio,
             agreement: None,
             sqnr_db: None,
             sqnr_to_host_db: None,
-            refused,
+            refused: measured.err(),
         };
         let figure = ratio.map_or("not measured".into(), |r| format!("{:.3}x", r.value));
         let detail = format!("{figure} {}", candidate.name);
         self.tried.push(Tried {
             form: form.clone(),
             candidate,
-            reference_ns: measured.map(|m| m.reference_ns),
+            reference_ns,
         });
         self.reporter.step(self.tried.len() as u64, &detail);
-        Ok(ratio)
     }
 
     /// Compares the forms with the network in floats, the fastest first, and returns the first
-    /// that computes nearly the same.
+    /// that computes nearly the same. If faster ones do not, the closest of the fastest is trained
+    /// with its rounding, and is the answer if it does then.
     pub fn choose(&mut self) -> Result<Option<(usize, Built)>, PipelineError> {
         let ratio = |t: &Tried| t.candidate.ratio;
         let mut order: Vec<usize> = (0..self.tried.len()).collect();
@@ -175,24 +213,90 @@ impl Trial<'_> {
         let value = |i: usize| ratio(&self.tried[i]).map_or(f64::INFINITY, |r| r.value);
         order.sort_by(|&a, &b| value(a).total_cmp(&value(b)));
         let images = self.images(self.gate.images)?;
+        let (mut refused, mut chosen) = (Vec::new(), None);
         for index in order {
             if self.stop.is_set() {
                 return Err(PipelineError::Stopped);
             }
             let built = self.subject.build(&self.tried[index].form)?;
-            let closeness = self.closeness(&built, &images)?;
-            let refused = self.refused(closeness, images.indices.len());
-            let candidate = &mut self.tried[index].candidate;
-            let (of_floats, of_host) = closeness;
-            candidate.agreement = Some(of_floats.agreement);
-            candidate.sqnr_db = Some(of_floats.sqnr_db);
-            candidate.sqnr_to_host_db = Some(of_host.sqnr_db);
-            candidate.refused = refused;
-            if candidate.refused.is_none() {
-                return Ok(Some((index, built)));
+            if self.holds(index, &built, &images)? {
+                chosen = Some((index, built));
+                break;
+            }
+            refused.push(index);
+        }
+        if let Some(training) = self.training
+            && let Some(index) = self.to_train(&refused)
+        {
+            let built = self.subject.build(&self.tried[index].form)?;
+            let (index, trained) = self.train(training, index, &built)?;
+            if self.holds(index, &trained, &images)? {
+                return Ok(Some((index, trained)));
             }
         }
-        Ok(None)
+        Ok(chosen)
+    }
+
+    /// Of the refused forms in integers, the fastest first, the one to train: those that are as
+    /// fast as the first one but for noise differ in how close to floats they begin.
+    fn to_train(&self, refused: &[usize]) -> Option<usize> {
+        let candidate = |&index: &usize| &self.tried[index].candidate;
+        let fastest = candidate(refused.first()?).ratio?;
+        let as_fast = |index: &usize| {
+            let is_in_integers = matches!(self.tried[*index].form, Form::Integers(_));
+            let ratio = candidate(index).ratio;
+            is_in_integers && ratio.is_some_and(|ratio| ratio.low <= fastest.high)
+        };
+        let sqnr = |index: &usize| candidate(index).sqnr_db.unwrap_or(f64::NEG_INFINITY);
+        let all = refused.iter().copied().filter(as_fast);
+        all.max_by(|a, b| sqnr(a).total_cmp(&sqnr(b)))
+    }
+
+    /// Whether a form computes nearly the same as floats, which is noted with its figures.
+    fn holds(
+        &mut self,
+        index: usize,
+        built: &Built,
+        images: &Images,
+    ) -> Result<bool, PipelineError> {
+        let (of_floats, of_host) = self.closeness(built, images)?;
+        let refused = self.refused((of_floats, of_host), images.indices.len());
+        let candidate = &mut self.tried[index].candidate;
+        candidate.agreement = Some(of_floats.agreement);
+        candidate.sqnr_db = Some(of_floats.sqnr_db);
+        candidate.sqnr_to_host_db = Some(of_host.sqnr_db);
+        candidate.refused = refused;
+        Ok(candidate.refused.is_none())
+    }
+
+    /// Trains a form with its rounding. It has the latency of the form: that does not depend on
+    /// the values of weights.
+    fn train(
+        &mut self,
+        training: Training<'_>,
+        index: usize,
+        built: &Built,
+    ) -> Result<(usize, Built), PipelineError> {
+        let Training { tuning, teacher } = training;
+        let stage = "quantisation-aware training";
+        let graph = tuning.run(stage, (&built.graph, teacher), self.reporter)?;
+        let of = &self.tried[index];
+        let name = format!("{}; trained", of.candidate.name);
+        let built = self.subject.built(name.clone(), graph)?;
+        let trained = Tried {
+            form: of.form.clone(),
+            candidate: QuantizeCandidate {
+                name,
+                ratio: of.candidate.ratio,
+                agreement: None,
+                sqnr_db: None,
+                sqnr_to_host_db: None,
+                refused: None,
+            },
+            reference_ns: of.reference_ns,
+        };
+        self.tried.push(trained);
+        Ok((self.tried.len() - 1, built))
     }
 
     /// Why a form of this closeness, to floats and to the host, may not be used.

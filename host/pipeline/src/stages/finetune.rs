@@ -4,8 +4,9 @@ use channels::PrunePlan;
 use onnx_graph::Graph;
 use serde::{Deserialize, Serialize};
 use train::{
-    Completion, Evaluator, FinetuneConfig, GeneticSelection, PruningNet, Repairer, StructuredObs,
-    TeacherSetup, TrainJob, draw_batches, features, finetune, materialise, recalibrate, score,
+    Completion, Evaluator, Feature, FinetuneConfig, GeneticSelection, PruningNet, Repairer,
+    StructuredObs, TeacherSetup, TrainJob, draw_batches, features, finetune, materialise,
+    recalibrate, score,
 };
 
 use crate::config::WeightOrigin;
@@ -25,7 +26,7 @@ pub(crate) struct Tuned {
     pub widths: Vec<usize>,
     /// The task's score on the search split, 0 to 1, or that of the user's command.
     pub search_accuracy: f64,
-    /// The network, BatchNorm kept, inside the run folder.
+    /// The network, BatchNorm kept, inside the run folder; in integers if it was trained so.
     pub file: String,
     pub seconds: f64,
     /// The kept units; absent in runs of versions that wrote no plan.
@@ -121,6 +122,14 @@ pub(crate) fn run(
         Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
         None => trained(work, source, (purpose, label), (start, &plan))?,
     };
+    let rounds = work.config.qat.epochs > 0 && purpose == Purpose::Result;
+    let graph = match rounds && prepared.has_integers(config) {
+        true => {
+            let calibrated = prepared.in_precision(&graph, config, Ranges::Observed)?;
+            trained_in_integers(work, source, label, (&calibrated, &plan))?
+        }
+        false => graph,
+    };
     let computed = prepared.in_precision(&graph, config, Ranges::Observed)?;
     let accuracy = match &work.config.task.score_with {
         Some(_) => {
@@ -175,41 +184,18 @@ fn trained(
     (purpose, label): (Purpose, &str),
     (start, plan): (Graph, &PrunePlan),
 ) -> Result<Graph, PipelineError> {
-    let (prepared, folder) = (source.prepared, purpose.folder());
-    let checkpoint = work.folder.path(format!("{folder}/{label}.safetensors"));
+    let prepared = source.prepared;
     let mut settings: FinetuneConfig = work.config.finetune.clone();
     if purpose == Purpose::Halving {
         settings.epochs = work.config.result.halving.epochs;
     }
-    let seed = work.config.seed;
-    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
-    let features = features(&prepared.graph, &prepared.analysis, plan)?;
-    let kind = Kind::Finetune {
-        settings: settings.clone(),
-        features: features.clone(),
+    let training = Distillation {
+        stage: format!("{} ({label})", purpose.words()),
+        checkpoint: format!("{}/{label}.safetensors", purpose.folder()),
+        settings,
+        features: features(&prepared.graph, &prepared.analysis, plan)?,
     };
-    let networks: &[&Graph] = &[&start];
-    let team = together::begin(work, prepared, kind, (networks, seed.wrapping_add(1)))?;
-    let mut watch = work.watch(&format!("{} ({label})", purpose.words()));
-    let teacher = TeacherSetup {
-        graph: source.teacher,
-        features: &features,
-    };
-    let job = TrainJob {
-        graph: &start,
-        task: &*prepared.task,
-        loader: &loader,
-        config: &settings,
-        runtime: prepared.runtime,
-        seed,
-        team: team.as_deref(),
-        checkpoint: Some(&checkpoint),
-    };
-    let (mut graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
-    watch.finish();
-    if completion == Completion::Stopped {
-        return Err(PipelineError::Stopped);
-    }
+    let mut graph = distilled(work, source, training, &start)?;
     let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
     recalibrate(
         &mut graph,
@@ -218,6 +204,77 @@ fn trained(
         prepared.exact,
     )?;
     Ok(graph)
+}
+
+/// A fine-tuned network in the integers of its configuration, trained with its rounding.
+fn trained_in_integers(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    label: &str,
+    (graph, plan): (&Graph, &PrunePlan),
+) -> Result<Graph, PipelineError> {
+    let prepared = source.prepared;
+    let training = Distillation {
+        stage: format!("quantisation-aware training ({label})"),
+        checkpoint: format!("{}/{label}.qat.safetensors", Purpose::Result.folder()),
+        settings: work.config.qat.settings(&work.config.finetune),
+        features: features(&prepared.graph, &prepared.analysis, plan)?,
+    };
+    distilled(work, source, training, &prepared.stored(graph)?)
+}
+
+/// A training of a network with the original as teacher.
+struct Distillation {
+    stage: String,
+    /// The checkpoint in the run folder.
+    checkpoint: String,
+    settings: FinetuneConfig,
+    features: Vec<Feature>,
+}
+
+fn distilled(
+    work: &mut Work<'_>,
+    source: &Source<'_>,
+    training: Distillation,
+    start: &Graph,
+) -> Result<Graph, PipelineError> {
+    let prepared = source.prepared;
+    let Distillation {
+        stage,
+        checkpoint,
+        settings,
+        features,
+    } = training;
+    let checkpoint = work.folder.path(checkpoint);
+    let seed = work.config.seed;
+    let loader = prepared.training_loader(work.config.batch, seed.wrapping_add(1))?;
+    let kind = Kind::Finetune {
+        settings: settings.clone(),
+        features: features.clone(),
+    };
+    let networks: &[&Graph] = &[start];
+    let team = together::begin(work, prepared, kind, (networks, seed.wrapping_add(1)))?;
+    let mut watch = work.watch(&stage);
+    let teacher = TeacherSetup {
+        graph: source.teacher,
+        features: &features,
+    };
+    let job = TrainJob {
+        graph: start,
+        task: &*prepared.task,
+        loader: &loader,
+        config: &settings,
+        runtime: prepared.runtime,
+        seed,
+        team: team.as_deref(),
+        checkpoint: Some(&checkpoint),
+    };
+    let (graph, completion) = finetune(&job, Some(teacher), &mut watch)?;
+    watch.finish();
+    match completion {
+        Completion::Stopped => Err(PipelineError::Stopped),
+        Completion::Finished => Ok(graph),
+    }
 }
 
 /// The units that the network of `widths` keeps.

@@ -14,7 +14,7 @@ use crate::error::PipelineError;
 use crate::on_device::Feed;
 use crate::precision::{OpenPrecision, Parts};
 use crate::prepare::Prepared;
-use crate::quantize::{Form, Gate, Subject, Trial, range_images, refuse_integers};
+use crate::quantize::{Gate, Integers, Subject, Trial, WeightBits, range_images, refuse_integers};
 use crate::records::Key;
 use crate::work::Work;
 
@@ -80,14 +80,15 @@ fn find(
         },
         classes: prepared.model.classes,
         gate: Gate::default(),
+        training: None,
         runtime: prepared.exact,
         session: &mut work.session,
         stop: work.stop,
         reporter: &mut *work.reporter,
         tried: Vec::new(),
     };
-    let bits = trial.weight_bits()?;
-    let best = trial.measure_all(bits)?;
+    let exact = trial.weight_bits()?;
+    let best = trial.measure_all(WeightBits::limited(exact, None))?;
     let Some((ratio, form)) = best.filter(|(ratio, _)| ratio.met_below(1.0)) else {
         work.reporter
             .note("no form in integers is faster on this device: the search is over widths alone");
@@ -118,7 +119,7 @@ fn find(
 }
 
 /// The parts of the network less what the best form leaves in floats.
-fn open_parts(subject: &Subject, form: &Form) -> Vec<BTreeSet<String>> {
+fn open_parts(subject: &Subject, form: &Integers) -> Vec<BTreeSet<String>> {
     let part = |nodes: &BTreeSet<_>| {
         let nodes = nodes.difference(&form.float);
         nodes

@@ -1,22 +1,25 @@
 //! `graphprune device deploy`.
 
-use std::path::PathBuf;
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 
 use anyhow::{Context as _, bail};
 use indicatif::{ProgressBar, ProgressStyle};
-use latency::{Agents, DeployStep, Deployment, deploy};
+use latency::{Agents, DeployStep, Deployment, PackedNetwork, Shell, deploy, send_network};
+use pipeline::{Container, container};
 
 use super::which::Which;
 use crate::output::say;
 
-/// Install the agent and ONNX Runtime on a device.
+/// Install the agent and ONNX Runtime on a device, and a network if one is given.
 #[derive(Debug, clap::Args)]
 #[command(
     after_help = "The agents come from `cargo xtask agents`. A version that does not run on the device is taken back, and \
     the one before is kept.\n\nExamples:\n  graphprune device deploy kitchen\n  \
     graphprune device deploy phone --libc\n  \
+    graphprune device deploy kitchen --network resnet20.gpw\n  \
     graphprune device deploy jetson --runtime libonnxruntime.so --with libonnxruntime_providers_cuda.so"
 )]
 pub struct Args {
@@ -39,6 +42,10 @@ pub struct Args {
     /// Further file to install beside the library, such as an execution provider's; repeatable
     #[arg(long, value_name = "FILE")]
     with: Vec<PathBuf>,
+    /// Also put a network there: a file of `graphprune pack`, or an ONNX file, which is sent
+    /// deflated. The agent unpacks it into its folder `networks`
+    #[arg(long, value_name = "FILE")]
+    network: Option<PathBuf>,
 }
 
 /// Deploys.
@@ -110,5 +117,43 @@ pub fn run(args: Args) -> anyhow::Result<ExitCode> {
             done.sent as f64 / 1e6
         );
     }
+    if let Some(file) = &args.network {
+        send(shell.as_ref(), &device.name, folder, file)?;
+    }
     Ok(ExitCode::SUCCESS)
+}
+
+/// Sends a network packed.
+fn send(shell: &dyn Shell, device: &str, folder: &str, file: &Path) -> anyhow::Result<()> {
+    let Container {
+        packed,
+        unpacked_bytes,
+    } = container(file)?;
+    let mut local = tempfile::NamedTempFile::new().context("creating a temporary file")?;
+    local
+        .write_all(&packed)
+        .context("writing a temporary file")?;
+    let name = file.with_extension("onnx");
+    let name = name.file_name().unwrap_or_default();
+    let network = PackedNetwork {
+        folder: folder.to_owned(),
+        file: local.path().to_owned(),
+        bytes: packed.len() as u64,
+        unpacked_bytes: unpacked_bytes as u64,
+        name: name.to_string_lossy().into_owned(),
+    };
+    let bar = ProgressBar::new(network.bytes);
+    bar.set_style(ProgressStyle::with_template(
+        "{bar:30} {bytes}/{total_bytes} {bytes_per_sec} {msg}",
+    )?);
+    bar.set_message(network.name.clone());
+    let place = send_network(shell, &network, &mut |sent| bar.set_position(sent));
+    bar.finish_and_clear();
+    say!(
+        "{device}: {} is there, {} bytes; {} were sent",
+        place?,
+        network.unpacked_bytes,
+        network.bytes
+    );
+    Ok(())
 }

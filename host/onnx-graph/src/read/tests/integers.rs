@@ -85,3 +85,31 @@ fn a_softmax_is_read_in_floats_only_if_it_works_along_one_axis() {
         );
     }
 }
+
+#[test]
+fn weights_in_floats_behind_which_a_quantiser_left_both_operators_are_stored_as_integers() {
+    let weights = TensorProto {
+        dims: vec![4, 4],
+        ..scale("w", &[0.9, 2.0, 3.3, -9.0].repeat(4))
+    };
+    let constants = vec![
+        weights,
+        scale("ws", &[1.0, 2.0, 3.0, 4.0]),
+        constant("wz", I8, &[0; 4]),
+    ];
+    let by_row = [int("axis", 0)];
+    let nodes = vec![
+        node("QuantizeLinear", &["w", "ws", "wz"], "wq", &by_row),
+        node("DequantizeLinear", &["wq", "ws", "wz"], "wd", &by_row),
+        node("MatMul", &["x", "wd"], "y", &[]),
+    ];
+    let bytes = model(17, &["N", "4"], nodes, constants).encode_to_vec();
+    let graph = crate::read(&bytes, &NoExternalData).expect("it reads");
+    assert_eq!(graph.nodes().len(), 1, "the product alone is left");
+    let weights = graph.constants().values().find_map(Tensor::stored);
+    let weights = weights.expect("integers");
+    assert_eq!(weights.scaling.axis, Some(0));
+    let integers = weights.integers.to_i32s().expect("integers");
+    assert_eq!(integers[..4], [1, 2, 3, -9]);
+    assert_eq!(integers[4..8], [0, 1, 2, -4]);
+}
