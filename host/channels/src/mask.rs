@@ -86,7 +86,7 @@ impl Masker<'_> {
         let inputs = node.inputs.iter().map(|i| i.map(|i| self.renamed[&i]));
         let mut inputs: Vec<_> = inputs.collect();
         if let Op::Opaque(op) = &node.op
-            && matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN")
+            && op.is_recurrent()
         {
             self.silence_states(node, &mut inputs)?;
         }

@@ -1,6 +1,8 @@
 //! Nodes as messages, with the constants and auxiliary nodes that their form in the operator set
 //! needs.
 
+use std::collections::HashSet;
+
 use prost::Message;
 
 use super::tensor::tensor;
@@ -22,6 +24,8 @@ const INPUTS_OF_SLICE: i64 = 10;
 pub(super) struct Writer<'a> {
     graph: &'a Graph,
     opset: i64,
+    /// Values that a node reads or that are outputs.
+    used: &'a HashSet<ValueId>,
     names: Names,
     node_names: Names,
     /// The nodes so far.
@@ -31,10 +35,11 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(graph: &'a Graph, opset: i64) -> Self {
+    pub fn new(graph: &'a Graph, opset: i64, used: &'a HashSet<ValueId>) -> Self {
         Self {
             graph,
             opset,
+            used,
             names: graph.value_names.clone(),
             node_names: graph.node_names.clone(),
             nodes: Vec::with_capacity(graph.nodes.len()),
@@ -143,7 +148,7 @@ impl<'a> Writer<'a> {
         }
         self.nodes.push(NodeProto {
             input,
-            output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
+            output: self.outputs(node),
             name: node.name.clone(),
             op_type: node.op.name().to_owned(),
             attribute,
@@ -151,6 +156,22 @@ impl<'a> Writer<'a> {
             overload,
         });
         Ok(())
+    }
+
+    /// The names of a node's outputs. A recurrent layer leaves out the states of all steps if only
+    /// the last ones are read.
+    fn outputs(&self, node: &Node) -> Vec<String> {
+        let last_only = match &node.op {
+            Op::Opaque(op) => op.is_recurrent() && node.outputs.len() > 1,
+            _ => false,
+        };
+        let given = |v: &ValueId| !last_only || self.used.contains(v);
+        let given = node.outputs.iter().map(|v| v.filter(given));
+        let mut outputs: Vec<String> = given.map(|v| self.value_name(v)).collect();
+        while outputs.len() > 1 && outputs.last().is_some_and(String::is_empty) {
+            outputs.pop();
+        }
+        outputs
     }
 
     /// The list of the first `leading` sizes of a node's first input, followed by `rest`: a
