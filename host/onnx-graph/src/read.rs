@@ -5,6 +5,7 @@ mod attribute;
 mod branches;
 mod budget;
 mod build;
+mod composed;
 mod constants;
 mod contrib;
 mod ends;
@@ -21,6 +22,8 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod unshare;
+
+pub use composed::composed_operators;
 
 use prost::Message;
 use prost::bytes::{Buf, Bytes};

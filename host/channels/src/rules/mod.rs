@@ -98,7 +98,8 @@ rules! {
         Some(map) => neighbours::rule(cx, id, node, map),
         None => spatial::rule(cx, node),
     };
-    GlobalAveragePool(_) | GlobalMaxPool(_) | Resize(_) => spatial::rule(cx, node);
+    GlobalAveragePool(_) | GlobalMaxPool(_) => spatial::whole(cx, node);
+    Resize(_) => spatial::rule(cx, node);
     Split(op) => split::rule(cx, id, node, op);
     Squeeze(op) => squeeze::squeeze(cx, node, op);
     Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);
