@@ -478,7 +478,7 @@ made! {
     sums_that_run_over_positions_and_over_channels Executed;
     the_same_value_twice_in_a_concat Executed;
     tokens_mixed_behind_and_before_the_channels Executed;
-    transposed_convolution_with_auto_pad Pruned;
+    transposed_convolution_with_auto_pad Executed;
     transposed_convolutions Executed;
     transposed_convolutions_by_the_size_of_their_output Executed;
     transposed_convolutions_in_groups Executed;

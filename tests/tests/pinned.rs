@@ -27,11 +27,11 @@ macro_rules! pinned {
 }
 
 pinned! {
-    groups_of_a_convolution_and_of_its_normalisation 22 [];
+    groups_of_a_convolution_and_of_its_normalisation 23 [];
     a_table_of_positions_that_is_resized 22 [];
     channel_attention_by_a_convolution_over_channels 12 [];
     channels_that_attend_to_each_other 16 [];
-    attentions_in_one_operator 34 [];
+    attentions_in_one_operator 48 [];
     context_of_all_positions_with_a_norm_of_trailing_ones 20 [("a product with channels on two axes", 1)];
     convolutions_at_computed_positions 19 [("channels that are read as positions", 54)];
     every_second_channel_by_slices 26 [];

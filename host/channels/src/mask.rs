@@ -258,7 +258,9 @@ impl Masker<'_> {
             Op::ReduceMean(_) | Op::GlobalAveragePool(_) => {
                 self.kept_mean(node, inputs, (channels, name))
             }
-            Op::ReduceMax(_) | Op::GlobalMaxPool(_) => self.kept_extremum(node, inputs, (f32::MIN, name)),
+            Op::ReduceMax(_) | Op::GlobalMaxPool(_) => {
+                self.kept_extremum(node, inputs, (f32::MIN, name))
+            }
             Op::ReduceMin(_) => self.kept_extremum(node, inputs, (f32::MAX, name)),
             _ => Ok(None),
         }

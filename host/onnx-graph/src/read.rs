@@ -1,5 +1,6 @@
 //! ONNX bytes to a graph.
 
+mod attend;
 mod attention;
 mod attribute;
 mod branches;

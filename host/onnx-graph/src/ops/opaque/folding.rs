@@ -106,8 +106,14 @@ pub(super) fn product(op: &Opaque, operands: &Operands) -> Option<Array> {
         return None;
     }
     let one = Element::Known(1);
-    let product = list.iter().try_fold(one, |product, size| product.times(size))?;
-    let dims: &[usize] = if op.int("keepdims", 1) == 0 { &[] } else { &[1] };
+    let product = list
+        .iter()
+        .try_fold(one, |product, size| product.times(size))?;
+    let dims: &[usize] = if op.int("keepdims", 1) == 0 {
+        &[]
+    } else {
+        &[1]
+    };
     Some(Array::Sizes(ArrayD::from_elem(IxDyn(dims), product), dtype))
 }
 
