@@ -65,8 +65,9 @@ def transposed_convolutions_by_the_size_of_their_output(n):
     x = n.block("x", 3, 12, strides=[4, 4])
     x = n.relu(n.op("ConvTranspose", x, n.floats(12, 10, 3, 3), strides=[2, 2], output_shape=[8, 8]))
     x = n.relu(n.op("ConvTranspose", x, n.floats(10, 8, 4, 4), strides=[2, 2], auto_pad="SAME_UPPER"))
-    x = n.relu(n.op("ConvTranspose", x, n.floats(8, 8, 2, 2), strides=[3, 3], auto_pad="SAME_LOWER"))
-    n.head(x, 8)
+    x = n.relu(n.op("ConvTranspose", x, n.floats(8, 8, 3, 3), strides=[2, 2], auto_pad="SAME_LOWER"))
+    x = n.relu(n.op("ConvTranspose", x, n.floats(8, 6, 2, 2), strides=[3, 3], output_shape=[96, 96]))
+    n.head(x, 6)
 
 
 @model()

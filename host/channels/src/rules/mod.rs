@@ -51,7 +51,10 @@ macro_rules! rules {
                     computed_reshape::rule($cx, $id, $node);
                 }
                 Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
-                Op::Opaque(op) => opaque::rule($cx, $id, op),
+                Op::Opaque(op) => {
+                    let typed = WITH_RULE.contains(&op.op_type.as_str());
+                    opaque::rule($cx, $id, op, typed);
+                }
             }
         }
 

@@ -155,6 +155,8 @@ fn padding(
         (None, None) => return None,
     };
     if whole < aim {
+        // ONNX Runtime does not enlarge the output for SAME padding, other than the specification.
+        stated?;
         let added = output_padding.checked_add(aim - whole)?;
         return (added < stride).then_some(((0, 0), added));
     }

@@ -161,15 +161,11 @@ impl<'a> Writer<'a> {
     /// The names of a node's outputs. A recurrent layer leaves out the states of all steps if only
     /// the last ones are read.
     fn outputs(&self, node: &Node) -> Vec<String> {
-        let last_only = match &node.op {
-            Op::Opaque(op) => op.is_recurrent() && node.outputs.len() > 1,
-            _ => false,
-        };
-        let given = |v: &ValueId| !last_only || self.used.contains(v);
-        let given = node.outputs.iter().map(|v| v.filter(given));
-        let mut outputs: Vec<String> = given.map(|v| self.value_name(v)).collect();
-        while outputs.len() > 1 && outputs.last().is_some_and(String::is_empty) {
-            outputs.pop();
+        let mut outputs: Vec<String> = node.outputs.iter().map(|&v| self.value_name(v)).collect();
+        let recurrent = matches!(&node.op, Op::Opaque(op) if op.is_recurrent());
+        let used = |v: &Option<ValueId>| v.is_some_and(|v| self.used.contains(&v));
+        if recurrent && node.outputs.iter().any(used) && !node.outputs.first().is_some_and(used) {
+            outputs[0].clear();
         }
         outputs
     }
