@@ -1,6 +1,6 @@
 //! From a graph to its groups of coupled channels.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onnx_graph::{Graph, NodeId};
 
@@ -32,14 +32,21 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     let ends = Ends::of(graph);
     let mut cx = followed(Context::new(graph, &ends, options));
     let (outer, whole) = (split_and_pinned(&mut cx), tied_groups(&mut cx));
-    if !outer.is_empty() || !whole.is_empty() {
-        let mut by_parts = followed(Context {
+    let mut others = vec![(outer.clone(), BTreeSet::new())];
+    if !whole.is_empty() {
+        others.push((outer, whole));
+    }
+    for (outer, whole) in others {
+        if outer.is_empty() && whole.is_empty() {
+            continue;
+        }
+        let mut other = followed(Context {
             outer,
             whole,
             ..Context::new(graph, &ends, options)
         });
-        if choice(&mut by_parts) < choice(&mut cx) {
-            cx = by_parts;
+        if choice(&mut other) < choice(&mut cx) {
+            cx = other;
         }
     }
     let mut analysis = Builder::new(cx).build();
