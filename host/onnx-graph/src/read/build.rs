@@ -10,7 +10,7 @@ use crate::about::About;
 use crate::captures::{DEPTH, Reads, captured, defined, reads};
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, unread};
 use crate::names::Names;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::ports::Ports;
@@ -294,7 +294,7 @@ impl<'a> Reader<'a> {
         if proto.output.first().is_none_or(given) || !proto.output.iter().any(given) {
             return None;
         }
-        let name = self.names.unused(&format!("{}_unread", proto.label()));
+        let name = self.names.unused(&unread(&proto.label()));
         self.names.take(&name, 0);
         let mut completed = proto.clone();
         completed.output[0] = name;

@@ -7,7 +7,7 @@ use prost::Message;
 
 use super::tensor::tensor;
 use crate::attribute::{Attribute, AttributeValue};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, unread};
 use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
@@ -158,13 +158,18 @@ impl<'a> Writer<'a> {
         Ok(())
     }
 
-    /// The names of a node's outputs. A recurrent layer leaves out the states of all steps if only
-    /// the last ones are read.
+    /// The names of a node's outputs. A recurrent layer that was read without the states of all
+    /// steps is written without them.
     fn outputs(&self, node: &Node) -> Vec<String> {
         let mut outputs: Vec<String> = node.outputs.iter().map(|&v| self.value_name(v)).collect();
         let recurrent = matches!(&node.op, Op::Opaque(op) if op.is_recurrent());
         let used = |v: &Option<ValueId>| v.is_some_and(|v| self.used.contains(&v));
-        if recurrent && node.outputs.iter().any(used) && !node.outputs.first().is_some_and(used) {
+        if let [Some(first), ..] = node.outputs[..]
+            && recurrent
+            && !self.used.contains(&first)
+            && node.outputs.iter().any(used)
+            && outputs[0].starts_with(&unread(&node.name))
+        {
             outputs[0].clear();
         }
         outputs
