@@ -1,7 +1,8 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): axis 1 of the weight follows the input
 //! channels, axis 0 the output channels, which are new atoms. In a depthwise convolution the
 //! channels pass through; in a grouped one equal offsets of the groups are united, or the channels
-//! of each group where the channels around leave no other choice. A convolution may also slide along the channels ([`neighbours`]).
+//! of each group where the channels around leave no other choice. A convolution may also slide
+//! along the channels ([`neighbours`]).
 
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};

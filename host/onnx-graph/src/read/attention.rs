@@ -1,7 +1,8 @@
 //! Attentions in one operator are read as the products and the softmax that they are made of, so
-//! that their heads and widths are followed: [Attention](https://onnx.ai/onnx/operators/onnx__Attention.html),
-//! which PyTorch's newest exporter writes, and Attention and MultiHeadAttention of
-//! [ONNX Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
+//! that their heads and widths are followed:
+//! [Attention](https://onnx.ai/onnx/operators/onnx__Attention.html), which PyTorch's newest
+//! exporter writes, and Attention and MultiHeadAttention of [ONNX
+//! Runtime](https://github.com/microsoft/onnxruntime/blob/main/docs/ContribOperators.md).
 //!
 //! Forms with a cache, groups of queries, a cap or further outputs stay as they are.
 
