@@ -1,5 +1,5 @@
-//! Which channels of the forms in `tests/peers/form_models.py` stay, with the reason. The tests of
-//! exactness run what pruned networks of these forms compute.
+//! Which channels of the forms in `tests/peers/form_models.py` and `fused_models.py` stay, with the
+//! reason. The tests of exactness run what pruned networks of these forms compute.
 
 use channels::analyse;
 use graphprune_tests::made_model;
