@@ -49,14 +49,14 @@ impl Operator for ConvTranspose {
             return Ok(None);
         };
         let n = window.kernel.len();
-        let mut output_padding = node
-            .sizes("output_padding")?
-            .unwrap_or_else(|| vec![0; n]);
+        let mut output_padding = node.sizes("output_padding")?.unwrap_or_else(|| vec![0; n]);
         if output_padding.len() != n {
             return Err(node.malformed(format!("attribute 'output_padding' is {output_padding:?}")));
         }
         if stated.is_some() || upper.is_some() {
-            let stated = stated.as_ref().and_then(|s| s.get(s.len().checked_sub(n)?..));
+            let stated = stated
+                .as_ref()
+                .and_then(|s| s.get(s.len().checked_sub(n)?..));
             let sizes = node.shape(0).and_then(|s| s.get(2..));
             for i in 0..n {
                 let size = sizes.and_then(|s| s.get(i)?.known());
@@ -144,7 +144,8 @@ fn padding(
     upper: Option<bool>,
 ) -> Option<((usize, usize), usize)> {
     let stride = window.strides[i];
-    let grown = window::extent(window.kernel[i], window.dilations[i])?.checked_add(output_padding)?;
+    let grown =
+        window::extent(window.kernel[i], window.dilations[i])?.checked_add(output_padding)?;
     // Both without the steps between the first and the last input.
     let (whole, aim) = match (stated, upper) {
         (Some((output, input)), _) => {
