@@ -362,6 +362,7 @@ made! {
     a_network_of_16_bit_floats Pruned;
     a_recurrent_layer_of_long_memory Pruned;
     a_recurrent_layer_with_gates Pruned;
+    a_table_of_positions_that_is_resized Pruned;
     activations_of_another_domain Executed;
     activations_that_do_not_map_zero_to_zero Executed;
     activations_that_saturate_below Executed;
@@ -374,6 +375,8 @@ made! {
     asymmetric_pads_and_dilations Executed;
     attention_by_the_extrema_over_channels Executed;
     attention_of_channels_and_then_of_positions Executed;
+    attentions_in_one_operator Executed;
+    attentions_that_the_runtime_fuses Executed;
     auto_pad_same_lower Executed;
     auto_pad_same_upper Executed;
     auto_pad_valid Executed;
@@ -417,12 +420,15 @@ made! {
     gemm_without_bias_then_batch_norm Executed;
     grouped_convolution_in_a_residual_block Executed;
     grouped_convolution_that_changes_width Executed;
+    groups_of_a_convolution_and_of_its_normalisation Executed;
     instance_norm_and_local_response_norm Executed;
     joins_of_any_number_of_operands Executed;
     largest_positions Pruned;
     layer_norm_over_positions_and_over_whole_images Executed;
     layer_norm_over_the_channels Executed;
     matmul_and_add_as_a_linear_layer Executed;
+    matrices_that_are_merged_by_computed_sizes Executed;
+    means_over_channels_by_pools_of_all_positions Executed;
     nodes_without_names Executed;
     normalisations_by_the_root_mean_square Executed;
     norms_over_channels_and_over_positions Executed;
@@ -445,6 +451,7 @@ made! {
     products_with_channels_on_two_axes Executed;
     queries_of_a_decoder_and_chosen_tokens Pruned;
     queries_that_are_repeated_for_every_window Executed;
+    recurrent_layers_of_which_the_last_states_are_read Pruned;
     recurrent_layers_over_the_columns_of_a_map Pruned;
     reduce_mean_axes_as_attribute Executed;
     reduce_mean_axes_as_input Executed;
@@ -471,8 +478,9 @@ made! {
     sums_that_run_over_positions_and_over_channels Executed;
     the_same_value_twice_in_a_concat Executed;
     tokens_mixed_behind_and_before_the_channels Executed;
-    transposed_convolution_with_auto_pad Pruned;
+    transposed_convolution_with_auto_pad Executed;
     transposed_convolutions Executed;
+    transposed_convolutions_by_the_size_of_their_output Executed;
     transposed_convolutions_in_groups Executed;
     triangles_of_positions Executed;
     weights_in_constant_nodes Executed;

@@ -8,6 +8,7 @@ use std::process::Command;
 
 use channels::operator_rules;
 use graphprune_tests::{peer_script, python};
+use onnx_graph::composed_operators;
 use onnx_graph::ops::{Form, OperatorInfo, operators};
 use torch_exec::untyped_operators;
 
@@ -25,7 +26,8 @@ This page is generated from the tables of operators, channel rules and execution
 - *Opsets* are the operator sets that introduced or changed an operator, up to opset 25.
 - *Form*: a *typed* operator is resolved on reading and may be written in another form; a node of another operator is
   written back as it was read. *shapes* means that its shapes and element types are inferred; without it the file
-  states them.
+  states them. *made of others* means that its usual forms are read as the operators that it is made of, and narrowed
+  and run as these are.
 - *Channels* at an operator are *narrowed*, or they stay, with the reason. A rule may not cover some form of its
   operator: `graphprune inspect` then lists the channels with the reason.
 - *Runs*: libtorch executes it with a gradient where there is one. A network with another operator is inspected,
@@ -63,6 +65,7 @@ fn listed() -> BTreeMap<String, Vec<i64>> {
 #[derive(Default)]
 struct Entry {
     typed: bool,
+    composed: bool,
     known: bool,
     folded: bool,
     runs: bool,
@@ -73,10 +76,11 @@ struct Entry {
 impl Entry {
     fn cells(&self) -> String {
         let yes = |flag: bool| if flag { "yes" } else { "" };
-        let form = match (self.typed, self.known) {
-            (true, _) => "typed",
-            (false, true) => "shapes",
-            (false, false) => "",
+        let form = match (self.typed, self.composed, self.known) {
+            (true, _, _) => "typed",
+            (false, true, _) => "made of others",
+            (false, false, true) => "shapes",
+            (false, false, false) => "",
         };
         let channels = match self.channels {
             Some(Ok(())) => "narrowed".to_owned(),
@@ -118,6 +122,10 @@ fn entries() -> BTreeMap<(&'static str, &'static str), Entry> {
     for name in untyped_operators() {
         entries.entry(("", name)).or_default().runs = true;
     }
+    for operator in composed_operators() {
+        let entry = entries.entry(operator).or_default();
+        (entry.composed, entry.runs, entry.channels) = (true, true, Some(Ok(())));
+    }
     entries
 }
 
@@ -135,8 +143,8 @@ fn page() -> String {
         writeln!(page, "| {link} | {} | {}", sets.join(", "), entry.cells()).unwrap();
     }
     page += "\n## Operators of ONNX Runtime\n\n";
-    page += "These are of the domain `com.microsoft`, or have no domain and are in none of ONNX's operator sets. Gelu, QuickGelu, \
-             BiasGelu and FastGelu are read as operators of ONNX, which the runtime fuses again.\n\n";
+    page += "These are of the domain `com.microsoft`, or have no domain and are in none of ONNX's operator sets. The runtime \
+             fuses again what is made of others.\n\n";
     page += TABLE;
     let contributed = entries
         .iter()

@@ -1,5 +1,5 @@
-//! Which channels of the forms in `tests/peers/form_models.py` stay, with the reason. The tests of
-//! exactness run what pruned networks of these forms compute.
+//! Which channels of the forms in `tests/peers/form_models.py` and `fused_models.py` stay, with the
+//! reason. The tests of exactness run what pruned networks of these forms compute.
 
 use channels::analyse;
 use graphprune_tests::made_model;
@@ -27,11 +27,16 @@ macro_rules! pinned {
 }
 
 pinned! {
+    groups_of_a_convolution_and_of_its_normalisation 23 [];
+    a_table_of_positions_that_is_resized 22 [];
     channel_attention_by_a_convolution_over_channels 12 [];
     channels_that_attend_to_each_other 16 [];
+    attentions_in_one_operator 48 [];
     context_of_all_positions_with_a_norm_of_trailing_ones 20 [("a product with channels on two axes", 1)];
     convolutions_at_computed_positions 19 [("channels that are read as positions", 54)];
     every_second_channel_by_slices 26 [];
+    matrices_that_are_merged_by_computed_sizes 22 [];
+    means_over_channels_by_pools_of_all_positions 28 [];
     operator_set_25 36 [];
     operators_that_the_runtime_fuses 30 [];
     patches_that_are_merged_with_the_batch 30 [];

@@ -4,8 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use onnx_graph::{Graph, NodeId};
 
-use crate::atoms::{Atoms, Context, Ends, PinReason};
+use crate::atoms::{Context, Ends, PinReason};
 use crate::attention::{self, Role};
+use crate::by_parts::{choice, split_and_pinned, tied_groups};
 use crate::error::ChannelError;
 use crate::groups::{Analysis, Group, PINNED, Pinned, Slot};
 use crate::input_axis;
@@ -30,14 +31,22 @@ pub fn analyse_with(graph: &Graph, options: AnalysisOptions) -> Result<Analysis,
     graph.check()?;
     let ends = Ends::of(graph);
     let mut cx = followed(Context::new(graph, &ends, options));
-    let split = split_and_pinned(&mut cx);
-    if !split.is_empty() {
-        let mut by_parts = followed(Context {
-            outer: split,
+    let (outer, whole) = (split_and_pinned(&mut cx), tied_groups(&mut cx));
+    let mut others = vec![(outer.clone(), BTreeSet::new())];
+    if !whole.is_empty() {
+        others.push((outer, whole));
+    }
+    for (outer, whole) in others {
+        if outer.is_empty() && whole.is_empty() {
+            continue;
+        }
+        let mut other = followed(Context {
+            outer,
+            whole,
             ..Context::new(graph, &ends, options)
         });
-        if pinned_inside(&mut by_parts).len() < pinned_inside(&mut cx).len() {
-            cx = by_parts;
+        if choice(&mut other) < choice(&mut cx) {
+            cx = other;
         }
     }
     let mut analysis = Builder::new(cx).build();
@@ -93,42 +102,6 @@ fn followed(mut cx: Context<'_>) -> Context<'_> {
     cx.ends_pinned = cx.pins.len() - inside + inputs;
     pin_partly_bound_constants(&mut cx);
     cx
-}
-
-/// The channels that stay for another reason than to be inputs or outputs.
-fn pinned_inside(cx: &mut Context<'_>) -> BTreeSet<u32> {
-    let union = &mut cx.union;
-    let mut atoms = |pins: &[(Atoms, PinReason)]| -> BTreeSet<u32> {
-        let atoms = pins.iter().flat_map(|(atoms, _)| atoms.iter());
-        atoms.map(|&atom| union.root(atom)).collect()
-    };
-    let (ends, inside) = cx.pins.split_at(cx.ends_pinned);
-    let (ends, inside) = (atoms(ends), atoms(inside));
-    (0..union.len() as u32)
-        .filter(|&atom| {
-            let root = union.root(atom);
-            inside.contains(&root) && !ends.contains(&root)
-        })
-        .collect()
-}
-
-/// Reshapes that split channels which stay pinned. The channels may be free along another part:
-/// heads where an attention mixes the channels of each (Ali et al., XCiT, NeurIPS 2021), or groups
-/// where statistics of each are expanded again (Liu et al., EvoNorm, NeurIPS 2020).
-fn split_and_pinned(cx: &mut Context<'_>) -> BTreeSet<NodeId> {
-    if cx.last.is_empty() || cx.pins.len() == cx.ends_pinned {
-        return BTreeSet::new();
-    }
-    let pinned = pinned_inside(cx);
-    let union = &mut cx.union;
-    let crossed = cx.crossed.iter().flat_map(|atoms| atoms.iter());
-    let crossed: BTreeSet<u32> = crossed.map(|&atom| union.root(atom)).collect();
-    let mut stays = |atom: u32| pinned.contains(&atom) || crossed.contains(&union.root(atom));
-    let split = cx.last.iter();
-    split
-        .filter(|(_, atoms)| atoms.iter().any(|&atom| stays(atom)))
-        .map(|(id, _)| *id)
-        .collect()
 }
 
 /// Pins the axes of constants that some reader does not tie to channels: they cannot be cropped.

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::ops::{Deref, Range};
 use std::sync::Arc;
 
-use onnx_graph::ops::Op;
-use onnx_graph::{Consumers, Dim, Graph, Node, NodeId, ValueId};
+use onnx_graph::{Consumers, Graph, Node, NodeId, ValueId};
 
 use crate::options::AnalysisOptions;
 
@@ -50,7 +49,7 @@ pub(crate) struct Count {
 pub(crate) enum Edit {
     /// A depthwise convolution has as many groups as input channels.
     Depthwise { input: Atoms },
-    /// A normalisation by groups of channels: the first atom of each group.
+    /// A normalisation or a convolution by groups of channels: the first atom of each group.
     Groups { first: Vec<u32> },
     /// A split along the channel axis: the size of each part.
     Split { parts: Vec<Atoms> },
@@ -193,6 +192,8 @@ pub(crate) struct Context<'g> {
     pub layers: Vec<(NodeId, Atoms)>,
     /// Reshapes that split channels and continue them along the last part but one.
     pub outer: BTreeSet<NodeId>,
+    /// Grouped convolutions whose groups are kept or dropped as a whole.
+    pub whole: BTreeSet<NodeId>,
     /// Reshapes that split channels and continue them along the last part for lack of a reason.
     pub last: Vec<(NodeId, Atoms)>,
     /// Channels that pass on although others on another axis of the same value are pinned.
@@ -218,6 +219,7 @@ impl<'g> Context<'g> {
             edits: Vec::new(),
             layers: Vec::new(),
             outer: BTreeSet::new(),
+            whole: BTreeSet::new(),
             last: Vec::new(),
             crossed: Vec::new(),
             at: None,
@@ -330,56 +332,6 @@ impl<'g> Context<'g> {
             parameters.iter().for_each(|&p| self.bind(p, 0, atoms));
         }
         all
-    }
-
-    /// Ties `axis` of a constant, or of an expanded constant, to `atoms`. Returns false if that
-    /// is impossible.
-    pub fn adopt(&mut self, value: ValueId, axis: usize, atoms: &Atoms) -> bool {
-        let size = |v: ValueId| self.graph.value(v).shape.as_deref();
-        if let Some(constant) = self.graph.constant(value) {
-            let fits = constant.dims().get(axis) == Some(&atoms.len());
-            if fits {
-                self.bind(value, axis, atoms);
-            }
-            return fits;
-        }
-        let Some(producer) = self.ends.producers[value.index()] else {
-            return false;
-        };
-        let node = self.graph.node(producer);
-        let (Op::Expand(op), Some(from)) = (&node.op, node.input(0)) else {
-            return false;
-        };
-        let (Some(narrow), Some(wide)) = (size(from), size(value)) else {
-            return false;
-        };
-        let Some(inner) = (axis + narrow.len()).checked_sub(wide.len()) else {
-            return false;
-        };
-        let stated = (axis + op.sizes.len()).checked_sub(wide.len());
-        // Readers before this one took the value for one without channels.
-        let first = self
-            .consumers(value)
-            .iter()
-            .all(|&reader| Some(reader) >= self.at);
-        if self.maps[value.index()].is_some() || !first {
-            return false;
-        }
-        match stated {
-            Some(position) if narrow[inner] == Dim::Known(1) && atoms.len() > 1 => {
-                if op.sizes[position] != Dim::Known(atoms.len()) {
-                    return false;
-                }
-                let output = atoms.clone();
-                self.edits
-                    .push((producer, Edit::Expand { position, output }));
-            }
-            Some(position) if op.sizes[position] != Dim::Known(1) => return false,
-            _ if !self.adopt(from, inner, atoms) => return false,
-            _ => {}
-        }
-        self.set(value, axis, atoms.clone());
-        true
     }
 
     /// The nodes that read a value.

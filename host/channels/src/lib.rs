@@ -52,11 +52,13 @@
 //! ```
 #![forbid(unsafe_code)]
 
+mod adopt;
 mod analysis;
 mod apply;
 mod atoms;
 mod attention;
 mod axis_count;
+mod by_parts;
 mod error;
 mod groups;
 mod importance;

@@ -86,7 +86,7 @@ impl Masker<'_> {
         let inputs = node.inputs.iter().map(|i| i.map(|i| self.renamed[&i]));
         let mut inputs: Vec<_> = inputs.collect();
         if let Op::Opaque(op) = &node.op
-            && matches!(op.op_type.as_str(), "GRU" | "LSTM" | "RNN")
+            && op.is_recurrent()
         {
             self.silence_states(node, &mut inputs)?;
         }
@@ -255,8 +255,12 @@ impl Masker<'_> {
                 let epsilon = op.float("epsilon", 1e-5);
                 self.kept_root(node, epsilon, inputs, (channels, name))
             }
-            Op::ReduceMean(op) => self.kept_mean(node, op, inputs, (channels, name)),
-            Op::ReduceMax(_) => self.kept_extremum(node, inputs, (f32::MIN, name)),
+            Op::ReduceMean(_) | Op::GlobalAveragePool(_) => {
+                self.kept_mean(node, inputs, (channels, name))
+            }
+            Op::ReduceMax(_) | Op::GlobalMaxPool(_) => {
+                self.kept_extremum(node, inputs, (f32::MIN, name))
+            }
             Op::ReduceMin(_) => self.kept_extremum(node, inputs, (f32::MAX, name)),
             _ => Ok(None),
         }
@@ -269,7 +273,9 @@ impl Masker<'_> {
         let rank = self.graph.value(input).shape.as_ref()?.len();
         let over_channels = match &node.op {
             Op::LayerNormalization(op) => op.axis(rank)? <= *axis,
-            Op::InstanceNormalization(_) => *axis > 1,
+            Op::InstanceNormalization(_) | Op::GlobalAveragePool(_) | Op::GlobalMaxPool(_) => {
+                *axis > 1
+            }
             Op::Opaque(op) => {
                 let normalises = op.is_root_mean_square() || op.op_type == "LayerNormalization";
                 normalises && *axis + 1 == rank
@@ -287,7 +293,6 @@ impl Masker<'_> {
     fn kept_mean(
         &mut self,
         node: &Node,
-        op: &ReduceMean,
         inputs: &[Option<ValueId>],
         (Reduced { all, left }, name): (Reduced, &str),
     ) -> Result<Option<ValueId>, ChannelError> {
@@ -297,7 +302,7 @@ impl Masker<'_> {
         let out = &mut self.out;
         let share = Tensor::scalar(all as f32 / left.max(1) as f32);
         let share = out.add_constant(&format!("{name}_share"), share);
-        let mean = out.push(&format!("{}_all", node.name), op.clone().into(), &[*x])?;
+        let mean = out.push(&format!("{}_all", node.name), node.op.clone(), &[*x])?;
         let inputs = vec![Some(mean), Some(share)];
         Ok(out.push_node(&node.name, Mul.into(), inputs, &[Some(name)])?[0])
     }

@@ -279,6 +279,7 @@ pub fn cut(graph: &Graph, analysis: &Analysis, plan: &PrunePlan) -> Result<Cut, 
             (Op::GroupNormalization(norm), Edit::Groups { first }) => {
                 norm.groups = kept.count(first);
             }
+            (Op::Conv(conv), Edit::Groups { first }) => conv.group = kept.count(first),
             (Op::Split(split), Edit::Split { parts }) => {
                 split.sizes = parts.iter().map(|p| kept.count(p)).collect();
             }

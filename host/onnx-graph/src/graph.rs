@@ -56,6 +56,11 @@ impl Node {
     }
 }
 
+/// The name of a first output that the file leaves out.
+pub(crate) fn unread(node: &str) -> String {
+    format!("{node}_unread")
+}
+
 /// A network.
 ///
 /// Invariants, checked by [`Graph::check`]: nodes are in topological order, every value has one

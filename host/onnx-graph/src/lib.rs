@@ -93,7 +93,7 @@ pub use input_size::{InputSize, InputSizeError, resolve_input_sizes};
 pub use metadata::with_metadata;
 pub use origin::Origin;
 pub use patch::{InsertedNorm, Patch, Wire, fold_batch_norm, insert_batch_norm};
-pub use read::{read, read_owned, read_sized};
+pub use read::{composed_operators, read, read_owned, read_sized};
 pub use tensor::{DType, Scaling, Stored, Tensor, TensorData};
 pub use value::{Dim, NodeId, Shape, Value, ValueId};
 pub use write::{Written, write, write_with_ranges};

@@ -1,9 +1,12 @@
 //! ONNX bytes to a graph.
 
+mod attend;
+mod attention;
 mod attribute;
 mod branches;
 mod budget;
 mod build;
+mod composed;
 mod constants;
 mod contrib;
 mod ends;
@@ -20,6 +23,8 @@ mod tensor;
 #[cfg(test)]
 mod tests;
 mod unshare;
+
+pub use composed::composed_operators;
 
 use prost::Message;
 use prost::bytes::{Buf, Bytes};
@@ -41,6 +46,7 @@ use crate::{Graph, GraphError};
 ///   sizes.
 /// - Constants of 16-bit floats that are cast to wider floats become these.
 /// - Nodes in training mode take their inference form; [`Graph::training`] names them.
+/// - An attention in one operator is read as the products and the softmax that it is made of.
 /// - Calls of the model's own functions are inlined at the operator sets that the functions
 ///   import. A function with a subgraph in its body stays, and so do its calls.
 /// - A node without a typed form becomes [`crate::ops::Opaque`].

@@ -48,13 +48,13 @@ pub struct Written {
 pub fn write_with_ranges(graph: &Graph) -> Result<Written, GraphError> {
     graph.check()?;
     let opset = operator_set(graph)?;
-    let mut writer = Writer::new(graph, opset);
     let mut value_infos = Vec::new();
     let read = graph
         .nodes
         .iter()
         .flat_map(|node| node.inputs.iter().flatten());
     let used: HashSet<ValueId> = graph.outputs.iter().chain(read).copied().collect();
+    let mut writer = Writer::new(graph, opset, &used);
     let constants = graph.constants.iter().filter(|(id, _)| used.contains(id));
     let (stored, floats): (Vec<_>, Vec<_>) = constants.partition(|(_, t)| t.stored().is_some());
     for (&id, tensor) in stored {

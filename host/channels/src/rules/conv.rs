@@ -1,7 +1,8 @@
 //! [Conv](https://onnx.ai/onnx/operators/onnx__Conv.html): axis 1 of the weight follows the input
 //! channels, axis 0 the output channels, which are new atoms. In a depthwise convolution the
-//! channels pass through; in a grouped one equal offsets of the groups are united. A convolution
-//! may also slide along the channels ([`neighbours`]).
+//! channels pass through; in a grouped one equal offsets of the groups are united, or the channels
+//! of each group where the channels around leave no other choice. A convolution may also slide
+//! along the channels ([`neighbours`]).
 
 use onnx_graph::ops::Conv;
 use onnx_graph::{Node, NodeId, Tensor};
@@ -50,6 +51,8 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, node: &Node, op: &Conv) {
         cx.produce(id, outputs)
     } else if per_group == 1 {
         depthwise(cx, id, node, input, outputs)
+    } else if let Some(map) = input.as_ref().filter(|_| cx.whole.contains(&id)) {
+        whole_groups(cx, id, &map.atoms, (outputs, op.group))
     } else {
         let channels = cx.produce(id, outputs);
         unite_groups(cx, &channels, op.group);
@@ -73,6 +76,27 @@ pub(super) fn unite_groups(cx: &mut Context<'_>, atoms: &Atoms, groups: usize) {
     for group in 1..groups {
         cx.unite(&atoms[..size], &atoms[group * size..(group + 1) * size]);
     }
+}
+
+/// The output channels of a convolution whose groups are kept or dropped as a whole.
+fn whole_groups(
+    cx: &mut Context<'_>,
+    id: NodeId,
+    inputs: &Atoms,
+    (outputs, groups): (usize, usize),
+) -> Atoms {
+    let channels = cx.produce(id, outputs);
+    let parts = |atoms: &Atoms| atoms.len() / groups.max(1);
+    let (read, made) = (parts(inputs), parts(&channels));
+    let pairs = inputs.chunks(read.max(1)).zip(channels.chunks(made.max(1)));
+    for (inputs, outputs) in pairs {
+        for atom in inputs[1..].iter().chain(outputs) {
+            cx.unite(&inputs[..1], std::slice::from_ref(atom));
+        }
+    }
+    let first = channels.iter().step_by(made.max(1)).copied().collect();
+    cx.edits.push((id, Edit::Groups { first }));
+    channels
 }
 
 /// The output channels of a convolution with one or several per input channel.

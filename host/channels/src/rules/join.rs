@@ -85,6 +85,7 @@ fn followed(
                 return Err("one channel spread over many by a constant");
             }
             _ if constant => return Err("a constant whose size does not fit the channels"),
+            Some(_) if adopts(cx, operand, passing) => {}
             Some(_) => return Err("the other operand's channels are not followed"),
         }
     }
@@ -112,6 +113,15 @@ fn unite(
                 cx.pin(&map.atoms, &node.name, reason);
                 cx.crossed.push(atoms.clone());
             }
+        } else if let Some(axis) = axis_in(cx, operand, passing.from_right)
+            && cx.graph.constant(operand).is_none()
+        {
+            if met(cx, operand, passing.from_right) != Some(Dim::Known(1))
+                && !cx.adopt(operand, axis, atoms)
+            {
+                let reason = "the other operand's channels are not followed";
+                cx.pin(atoms, &node.name, reason);
+            }
         } else if let Some(constant) = cx.graph.constant(operand) {
             let dims = constant.dims();
             if let Some(axis) = dims.len().checked_sub(passing.from_right)
@@ -124,11 +134,22 @@ fn unite(
     }
 }
 
-/// The size of the axis of `operand` that meets the channels, if it has one there.
+/// The axis of `operand` that meets the channels, if it has one there.
+fn axis_in(cx: &Context<'_>, operand: ValueId, from_right: usize) -> Option<usize> {
+    cx.rank(operand)?.checked_sub(from_right)
+}
+
+/// The size of that axis.
 fn met(cx: &Context<'_>, operand: ValueId, from_right: usize) -> Option<Dim> {
-    let shape = cx.graph.value(operand).shape.as_ref()?;
-    let axis = shape.len().checked_sub(from_right)?;
-    Some(shape[axis].clone())
+    let axis = axis_in(cx, operand, from_right)?;
+    Some(cx.graph.value(operand).shape.as_ref()?[axis].clone())
+}
+
+/// Whether an operand that is made of constants can take on the channels `passing`.
+fn adopts(cx: &Context<'_>, operand: ValueId, passing: &Channels) -> bool {
+    let free = cx.maps[operand.index()].is_none() && passing.atoms.len() > 1;
+    let axis = axis_in(cx, operand, passing.from_right).filter(|_| free);
+    axis.is_some_and(|axis| cx.adopts(operand, axis, &passing.atoms))
 }
 
 pub(super) fn rule(cx: &mut Context<'_>, node: &Node) {

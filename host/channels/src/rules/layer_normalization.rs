@@ -3,7 +3,7 @@
 //! channels, and the masked reference counts them in the same way.
 
 use onnx_graph::ops::LayerNormalization;
-use onnx_graph::{Dim, Node, ValueId};
+use onnx_graph::{Node, ValueId};
 
 use crate::atoms::{Context, Map};
 
@@ -16,25 +16,20 @@ pub(super) fn rule(cx: &mut Context<'_>, node: &Node, op: &LayerNormalization) {
     if map.axis < first {
         return cx.set(node.output(), map.axis, map.atoms);
     }
-    if !bind(cx, node, first, &map) {
-        let reason = "a normalisation over more than the channels, or with computed parameters";
+    if !bind(cx, node, &map) {
+        let reason = "a normalisation whose parameters are computed or have no size per channel";
         return cx.pin_inputs(node, reason);
     }
     cx.set(node.output(), map.axis, map.atoms);
 }
 
-/// Ties scale and bias to the channels. Returns false, without effect, unless these are all that is
-/// normalised: other axes are of size one.
-fn bind(cx: &mut Context<'_>, node: &Node, first: usize, map: &Map) -> bool {
+/// Ties scale and bias to the channels, beside which further axes may be normalised. Returns false,
+/// without effect, unless both are constants with a size per channel.
+fn bind(cx: &mut Context<'_>, node: &Node, map: &Map) -> bool {
     let shape = node.input(0).map(|v| cx.graph.value(v).shape.clone());
     let Some(Some(shape)) = shape else {
         return false;
     };
-    let behind = shape.iter().enumerate().skip(first);
-    let mut others = behind.filter(|(axis, _)| *axis != map.axis);
-    if !others.all(|(_, size)| *size == Dim::Known(1)) {
-        return false;
-    }
     // Parameters may omit leading axes of size one.
     let axis_in = |value: ValueId| {
         let dims = cx.graph.constant(value)?.dims();

@@ -51,7 +51,10 @@ macro_rules! rules {
                     computed_reshape::rule($cx, $id, $node);
                 }
                 Op::Opaque(op) if sizes::resized($cx, $node, op) => {}
-                Op::Opaque(op) => opaque::rule($cx, $id, op),
+                Op::Opaque(op) => {
+                    let typed = WITH_RULE.contains(&op.op_type.as_str());
+                    opaque::rule($cx, $id, op, typed);
+                }
             }
         }
 
@@ -98,7 +101,8 @@ rules! {
         Some(map) => neighbours::rule(cx, id, node, map),
         None => spatial::rule(cx, node),
     };
-    GlobalAveragePool(_) | GlobalMaxPool(_) | Resize(_) => spatial::rule(cx, node);
+    GlobalAveragePool(_) | GlobalMaxPool(_) => spatial::whole(cx, node);
+    Resize(_) => spatial::rule(cx, node);
     Split(op) => split::rule(cx, id, node, op);
     Squeeze(op) => squeeze::squeeze(cx, node, op);
     Unsqueeze(op) => squeeze::unsqueeze(cx, node, op);

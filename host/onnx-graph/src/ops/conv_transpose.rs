@@ -1,5 +1,5 @@
-//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html); nodes that state an
-//! output size or SAME padding instead of explicit padding stay opaque.
+//! [ConvTranspose](https://onnx.ai/onnx/operators/onnx__ConvTranspose.html); a stated output size
+//! and SAME padding are read as the explicit padding that gives them.
 
 use super::context::{Emission, Facts, Operator, Parsing, one, open_shape};
 use super::window::{self, Window};
@@ -31,30 +31,49 @@ impl Operator for ConvTranspose {
     const SINCE: i64 = 1;
 
     fn parse(node: &mut Parsing<'_>) -> Result<Option<Self>, GraphError> {
-        if node.has("output_shape")
-            || matches!(node.text("auto_pad")?, Some("SAME_UPPER" | "SAME_LOWER"))
-        {
-            return Ok(None);
-        }
+        let stated = node.sizes("output_shape")?;
+        let upper = match node.text("auto_pad")? {
+            Some("SAME_UPPER") => Some(true),
+            Some("SAME_LOWER") => Some(false),
+            _ => None,
+        };
         let group = super::group(node)?;
         let kernel = node
             .shape(1)
             .and_then(|w| w.get(2..)?.iter().map(Dim::known).collect());
-        let Some(Window {
+        let window = match (&stated, upper) {
+            (None, None) => window::parse(node, kernel)?,
+            _ => window::explicit(node, kernel)?,
+        };
+        let Some(mut window) = window else {
+            return Ok(None);
+        };
+        let n = window.kernel.len();
+        let mut output_padding = node.sizes("output_padding")?.unwrap_or_else(|| vec![0; n]);
+        if output_padding.len() != n {
+            return Err(node.malformed(format!("attribute 'output_padding' is {output_padding:?}")));
+        }
+        if stated.is_some() || upper.is_some() {
+            let stated = stated
+                .as_ref()
+                .and_then(|s| s.get(s.len().checked_sub(n)?..));
+            let sizes = node.shape(0).and_then(|s| s.get(2..));
+            for i in 0..n {
+                let size = sizes.and_then(|s| s.get(i)?.known());
+                let aim = stated.map(|s| s[i]).zip(size);
+                let Some((cut, added)) = padding(&window, i, output_padding[i], aim, upper) else {
+                    return Ok(None);
+                };
+                (window.pads[i], window.pads[n + i]) = cut;
+                output_padding[i] = added;
+            }
+        }
+        let Window {
             kernel,
             strides,
             pads,
             dilations,
-        }) = window::parse(node, kernel)?
-        else {
-            return Ok(None);
-        };
-        let output_padding = node
-            .sizes("output_padding")?
-            .unwrap_or_else(|| vec![0; kernel.len()]);
-        if output_padding.len() != kernel.len() {
-            return Err(node.malformed(format!("attribute 'output_padding' is {output_padding:?}")));
-        }
+        } = window;
         Ok(Some(Self {
             kernel,
             strides,
@@ -113,6 +132,43 @@ impl Operator for ConvTranspose {
         }
         one(Some(out))
     }
+}
+
+/// The sizes cut from both ends of axis `i`, and that added at its end, so that the output has a
+/// stated size, given as `(output, input)`, or else the input's size times the stride.
+fn padding(
+    window: &Window,
+    i: usize,
+    output_padding: usize,
+    stated: Option<(usize, usize)>,
+    upper: Option<bool>,
+) -> Option<((usize, usize), usize)> {
+    let stride = window.strides[i];
+    let grown =
+        window::extent(window.kernel[i], window.dilations[i])?.checked_add(output_padding)?;
+    // Both without the steps between the first and the last input.
+    let (whole, aim) = match (stated, upper) {
+        (Some((output, input)), _) => {
+            let steps = input.checked_sub(1)?.checked_mul(stride)?;
+            (steps.checked_add(grown)?, output)
+        }
+        (None, Some(_)) => (grown, stride),
+        (None, None) => return None,
+    };
+    if whole < aim {
+        // ONNX Runtime does not enlarge the output for SAME padding, other than the specification.
+        stated?;
+        let added = output_padding.checked_add(aim - whole)?;
+        return (added < stride).then_some(((0, 0), added));
+    }
+    let cut = whole - aim;
+    let (small, large) = (cut / 2, cut - cut / 2);
+    let cut = if upper == Some(true) {
+        (small, large)
+    } else {
+        (large, small)
+    };
+    Some((cut, output_padding))
 }
 
 impl ConvTranspose {

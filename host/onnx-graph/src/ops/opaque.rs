@@ -89,6 +89,12 @@ impl Opaque {
     }
 
     /// Whether the node divides by the root of the mean square:
+    /// A recurrent layer: GRU, LSTM or RNN.
+    #[must_use]
+    pub fn is_recurrent(&self) -> bool {
+        self.domain.is_empty() && matches!(self.op_type.as_str(), "GRU" | "LSTM" | "RNN")
+    }
+
     /// [RMSNormalization](https://onnx.ai/onnx/operators/onnx__RMSNormalization.html), and the
     /// same under the name that ONNX Runtime's own tools write.
     #[must_use]

@@ -12,9 +12,9 @@ pub(crate) struct Window {
     pub dilations: Vec<usize>,
 }
 
-/// Reads the window; `None` if it is undetermined (no kernel size, or SAME padding of an open
-/// size).
-pub(crate) fn parse(
+/// Reads the window with its explicit padding, whatever `auto_pad` is; `None` without a kernel
+/// size.
+pub(crate) fn explicit(
     node: &mut Parsing<'_>,
     fallback: Option<Vec<usize>>,
 ) -> Result<Option<Window>, GraphError> {
@@ -44,9 +44,33 @@ pub(crate) fn parse(
             2 * n
         )));
     }
+    Ok(Some(Window {
+        kernel,
+        strides,
+        pads: explicit.unwrap_or_else(|| vec![0; 2 * n]),
+        dilations,
+    }))
+}
+
+/// Reads the window; `None` if it is undetermined (no kernel size, or SAME padding of an open
+/// size).
+pub(crate) fn parse(
+    node: &mut Parsing<'_>,
+    fallback: Option<Vec<usize>>,
+) -> Result<Option<Window>, GraphError> {
+    let Some(Window {
+        kernel,
+        strides,
+        pads,
+        dilations,
+    }) = explicit(node, fallback)?
+    else {
+        return Ok(None);
+    };
+    let n = kernel.len();
     let auto = node.text("auto_pad")?.unwrap_or("NOTSET");
     let pads = match auto {
-        "NOTSET" | "" => explicit.unwrap_or_else(|| vec![0; 2 * n]),
+        "NOTSET" | "" => pads,
         "VALID" => vec![0; 2 * n],
         "SAME_UPPER" | "SAME_LOWER" => {
             let spatial = node

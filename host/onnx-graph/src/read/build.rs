@@ -10,7 +10,7 @@ use crate::about::About;
 use crate::captures::{DEPTH, Reads, captured, defined, reads};
 use crate::external::ExternalData;
 use crate::fold::{Folded, OpenSizes};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, unread};
 use crate::names::Names;
 use crate::ops::{self, Op, Opaque, Parsing};
 use crate::ports::Ports;
@@ -190,10 +190,12 @@ impl<'a> Reader<'a> {
         let settled = self.settled(proto)?;
         let proto = settled.as_ref().unwrap_or(proto);
         let name = proto.label();
+        let completed = self.completed(proto);
+        let proto = completed.as_ref().unwrap_or(proto);
         let Some(first) = proto.output.first().filter(|o| !o.is_empty()) else {
             return Err(GraphError::NoOutput { node: name });
         };
-        if self.inline_branch(proto, opset)? {
+        if self.inline_branch(proto, opset)? || self.attend(proto, opset)? {
             return Ok(());
         }
         let is_constant = proto.op_type == "Constant" && plain(&proto.domain).is_empty();
@@ -283,6 +285,20 @@ impl<'a> Reader<'a> {
         let mut settled = proto.clone();
         Renaming::new(named).subgraphs(&mut settled.attribute)?;
         Ok(Some(settled))
+    }
+
+    /// The node with a name for its first output, which a recurrent layer may leave out if only
+    /// its last states are read; `None` if it has one.
+    fn completed(&mut self, proto: &NodeProto) -> Option<NodeProto> {
+        let given = |output: &String| !output.is_empty();
+        if proto.output.first().is_none_or(given) || !proto.output.iter().any(given) {
+            return None;
+        }
+        let name = self.names.unused(&unread(&proto.label()));
+        self.names.take(&name, 0);
+        let mut completed = proto.clone();
+        completed.output[0] = name;
+        Some(completed)
     }
 
     /// The operator of a node, opaque if it has no typed form.

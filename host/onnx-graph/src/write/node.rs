@@ -1,11 +1,13 @@
 //! Nodes as messages, with the constants and auxiliary nodes that their form in the operator set
 //! needs.
 
+use std::collections::HashSet;
+
 use prost::Message;
 
 use super::tensor::tensor;
 use crate::attribute::{Attribute, AttributeValue};
-use crate::graph::{Graph, Node};
+use crate::graph::{Graph, Node, unread};
 use crate::names::Names;
 use crate::ops::{self, Emission, Extra, Op};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
@@ -22,6 +24,8 @@ const INPUTS_OF_SLICE: i64 = 10;
 pub(super) struct Writer<'a> {
     graph: &'a Graph,
     opset: i64,
+    /// Values that a node reads or that are outputs.
+    used: &'a HashSet<ValueId>,
     names: Names,
     node_names: Names,
     /// The nodes so far.
@@ -31,10 +35,11 @@ pub(super) struct Writer<'a> {
 }
 
 impl<'a> Writer<'a> {
-    pub fn new(graph: &'a Graph, opset: i64) -> Self {
+    pub fn new(graph: &'a Graph, opset: i64, used: &'a HashSet<ValueId>) -> Self {
         Self {
             graph,
             opset,
+            used,
             names: graph.value_names.clone(),
             node_names: graph.node_names.clone(),
             nodes: Vec::with_capacity(graph.nodes.len()),
@@ -143,7 +148,7 @@ impl<'a> Writer<'a> {
         }
         self.nodes.push(NodeProto {
             input,
-            output: node.outputs.iter().map(|&v| self.value_name(v)).collect(),
+            output: self.outputs(node),
             name: node.name.clone(),
             op_type: node.op.name().to_owned(),
             attribute,
@@ -151,6 +156,23 @@ impl<'a> Writer<'a> {
             overload,
         });
         Ok(())
+    }
+
+    /// The names of a node's outputs. A recurrent layer that was read without the states of all
+    /// steps is written without them.
+    fn outputs(&self, node: &Node) -> Vec<String> {
+        let mut outputs: Vec<String> = node.outputs.iter().map(|&v| self.value_name(v)).collect();
+        let recurrent = matches!(&node.op, Op::Opaque(op) if op.is_recurrent());
+        let used = |v: &Option<ValueId>| v.is_some_and(|v| self.used.contains(&v));
+        if let [Some(first), ..] = node.outputs[..]
+            && recurrent
+            && !self.used.contains(&first)
+            && node.outputs.iter().any(used)
+            && outputs[0].starts_with(&unread(&node.name))
+        {
+            outputs[0].clear();
+        }
+        outputs
     }
 
     /// The list of the first `leading` sizes of a node's first input, followed by `rest`: a

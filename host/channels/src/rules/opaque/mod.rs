@@ -18,8 +18,9 @@ use crate::atoms::Context;
 use passage::Passage;
 use table::find;
 
-/// Applies the rule of an operator without typed attributes.
-pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque) {
+/// Applies the rule of an operator without typed attributes; `typed` says whether other forms of it
+/// have some.
+pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque, typed: bool) {
     let node = cx.graph.node(id);
     match find(&op.domain, &op.op_type) {
         Some(Passage::Elements) => {
@@ -38,7 +39,11 @@ pub(super) fn rule(cx: &mut Context<'_>, id: NodeId, op: &Opaque) {
         }
         Some(Passage::Pins(reason)) => cx.pin_inputs(node, reason),
         None => {
-            let reason = format!("operator {} has no channel rule", op.op_type);
+            let name = &op.op_type;
+            let reason = match typed && op.domain.is_empty() {
+                true => format!("operator {name} in a form that is not followed"),
+                false => format!("operator {name} has no channel rule"),
+            };
             cx.pin_inputs(node, &reason);
         }
     }

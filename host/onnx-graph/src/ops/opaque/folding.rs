@@ -63,6 +63,60 @@ pub(super) fn modulo(op: &Opaque, operands: &Operands) -> Option<Array> {
     arithmetic.fold(operands)
 }
 
+/// The greater or the lesser of two, by name. Of open sizes only equal ones are ordered.
+pub(super) fn extremum(op: &Opaque, operands: &Operands) -> Option<Array> {
+    fn same(a: &Element, b: &Element) -> Option<Element> {
+        (a.equals(b)? && a.dim()?.known().is_none()).then(|| a.clone())
+    }
+    fn greater(a: &Element, b: &Element) -> Option<Element> {
+        match (a.known(), b.known()) {
+            (Some(a), Some(b)) => Some(Element::Known(a.max(b))),
+            _ => same(a, b),
+        }
+    }
+    fn lesser(a: &Element, b: &Element) -> Option<Element> {
+        match (a.known(), b.known()) {
+            (Some(a), Some(b)) => Some(Element::Known(a.min(b))),
+            _ => same(a, b),
+        }
+    }
+    (operands.operands.len() == 2).then_some(())?;
+    let arithmetic = match op.op_type.as_str() {
+        "Max" => Arithmetic {
+            floats: Some(f32::max),
+            integers: |a, b| Some(a.max(b)),
+            sizes: greater,
+        },
+        _ => Arithmetic {
+            floats: Some(f32::min),
+            integers: |a, b| Some(a.min(b)),
+            sizes: lesser,
+        },
+    };
+    arithmetic.fold(operands)
+}
+
+/// The product of all elements of a list of integers.
+pub(super) fn product(op: &Opaque, operands: &Operands) -> Option<Array> {
+    let all = matches!(op.ints("axes").as_deref(), None | Some([0 | -1]));
+    let list = operands.get(0)?;
+    let dtype = list.integers()?;
+    let list = list.sizes()?;
+    if !all || list.ndim() != 1 || operands.operands.len() != 1 {
+        return None;
+    }
+    let one = Element::Known(1);
+    let product = list
+        .iter()
+        .try_fold(one, |product, size| product.times(size))?;
+    let dims: &[usize] = if op.int("keepdims", 1) == 0 {
+        &[]
+    } else {
+        &[1]
+    };
+    Some(Array::Sizes(ArrayD::from_elem(IxDyn(dims), product), dtype))
+}
+
 pub(super) fn equal(_: &Opaque, operands: &Operands) -> Option<Array> {
     let limit = operands.limit;
     Some(Array::Flags(match (operands.get(0)?, operands.get(1)?) {
