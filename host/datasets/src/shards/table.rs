@@ -245,7 +245,7 @@ impl Table {
     }
 
     fn name(&self, row: u64) -> PathBuf {
-        PathBuf::from(format!("{} row {row}", self.path.display()))
+        self.path.join(format!("row {row}"))
     }
 
     fn column(&self, group: usize, column: usize) -> Result<ColumnReader, DataError> {
