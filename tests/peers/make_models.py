@@ -662,13 +662,14 @@ def instance_norm_and_local_response_norm(n):
 
 @model(domains=("com.microsoft",))
 def an_operator_of_another_domain(n):
-    x = n.op("FastGelu", n.conv("x", 3, 12), domain="com.microsoft")
+    x = n.op("Trilu", n.conv("x", 3, 12), domain="com.microsoft", upper=1)
     n.head(n.block(x, 12, 16), 16)
 
 
 @model(domains=("com.microsoft",))
 def activations_of_another_domain(n):
     x = n.op("QuickGelu", n.conv("x", 3, 12), domain="com.microsoft", alpha=1.7)
+    x = n.op("FastGelu", n.conv(x, 12, 12), domain="com.microsoft")
     x = n.op("Gelu", n.conv(x, 12, 8), domain="com.microsoft")
     x = n.op("Transpose", n.conv(x, 8, 12), perm=[0, 2, 3, 1])
     x = n.op("BiasGelu", x, n.floats(12, low=-1, high=1), domain="com.microsoft")

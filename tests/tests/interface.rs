@@ -199,11 +199,14 @@ fn a_network_in_training_mode_is_refused_unless_inference_is_requested() {
     for args in [
         &["predict", "model.onnx"][..],
         &["explain", "model.onnx", "model.onnx"],
+        &["apply", "model.onnx", "--keep", "0.5", "--out", "cut.onnx"],
+        &["pack", "model.onnx", "--bits", "4", "--out", "cut.onnx"],
     ] {
         let output = sandbox.run(args);
         let error = String::from_utf8_lossy(&output.stderr);
         assert_eq!(output.status.code(), Some(1), "{args:?}: {error}");
         assert!(error.contains("training mode"), "{args:?}: {error}");
+        assert!(!sandbox.path("cut.onnx").exists(), "{args:?}");
     }
     let taken = sandbox.run(&prune(&["--training-mode", "inference", "--json"]));
     sandbox.check_result(&taken, "run");

@@ -10,7 +10,7 @@ use serde::Serialize;
 use crate::config::ModelSpec;
 use crate::error::PipelineError;
 use crate::folder::write_atomically;
-use crate::model::{hex_sha256, read_model_bytes};
+use crate::model::{hex_sha256, read_model_bytes, refuse_training};
 use crate::plan::{CutPlan, Planned};
 use crate::prepare::share_of_units;
 use crate::provenance::Provenance;
@@ -70,6 +70,7 @@ pub fn apply(request: &ApplyRequest) -> Result<Applied, PipelineError> {
     let file = std::fs::read(path).map_err(|e| PipelineError::io(path, "read the model", e))?;
     let sha256 = hex_sha256(&file);
     let graph = read_model_bytes(path, file, &request.model.input_sizes)?;
+    refuse_training(&graph, name)?;
     let analysis = channels::analyse_with(&graph, request.groups)?;
     let order = || importance_order(&graph, &analysis);
     let plan = match &request.keep {
