@@ -84,9 +84,10 @@ fn a_packed_network_arrives_whole_or_not_at_all() {
         "{said}"
     );
     assert!(there() == zoo_bytes("shapes_net"));
-    let left = device
-        .run("ls -a /home/*/networks ~/*/networks 2>/dev/null")
-        .unwrap();
+    let left = device.run(&format!("ls -a $(dirname /{path})")).unwrap();
     let left = String::from_utf8_lossy(&left.stdout).into_owned();
-    assert!(!left.contains(".incoming"), "{left}");
+    assert!(
+        left.contains(".onnx") && !left.contains(".incoming"),
+        "{left}"
+    );
 }

@@ -196,8 +196,8 @@ fn rows_that_cannot_be_used_are_named_and_left_out_up_to_a_share() {
         notes.contains("row 9") && notes.contains("row 10"),
         "{notes}"
     );
-    for row in 20..60 {
-        all[row].0 = None;
+    for row in &mut all[20..60] {
+        row.0 = None;
     }
     write(&path, (NESTED, Compression::SNAPPY), &all, 100);
     let error = open(&path, "").unwrap_err().to_string();

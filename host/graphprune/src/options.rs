@@ -124,9 +124,9 @@ pub struct RunOptions {
     #[command(flatten)]
     pub sizes: InputSizes,
     /// Data set. Images by class: cifar10:DIR, mnist:DIR, fashion-mnist:DIR, idx:DIR, folder:DIR,
-    /// wds:SHARDS (tar files), parquet:FILES, shapes (generated images). Inputs of any network, with
-    /// or without labels: images:DIR, npz:DIR (arrays by input name), npy:DIR, wav:DIR, csv:FILE.
-    /// Required for an ONNX file; default: shapes for a zoo network
+    /// wds:SHARDS (tar files), parquet:FILES, shapes (generated images). Inputs of any network,
+    /// with or without labels: images:DIR, npz:DIR (arrays by input name), npy:DIR, wav:DIR,
+    /// csv:FILE. Required for an ONNX file; default: shapes for a zoo network
     #[arg(long, value_name = "DATA")]
     pub data: Option<DataSpec>,
     #[command(flatten)]

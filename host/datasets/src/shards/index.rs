@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use serde_json::Value;
 
-use super::Sample;
+use super::sample::Sample;
 use super::window::Window;
 use crate::DataError;
 use crate::survey::{Tally, Verdict, examine_in, named_as_image};

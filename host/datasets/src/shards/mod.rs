@@ -9,6 +9,7 @@
 
 mod index;
 mod pattern;
+mod sample;
 mod table;
 mod window;
 
@@ -29,24 +30,12 @@ use crate::split::StoredSplits;
 use crate::survey::Tally;
 use crate::{DataError, Dataset, InputSpec, Notes};
 use index::index;
+use sample::Sample;
 use table::Table;
 use window::Window;
 
 /// The file beside the shards with the name of a class on each line.
 const CLASSES: &str = "classes.txt";
-
-/// An image in a shard.
-#[derive(Debug, Clone, PartialEq, Eq)]
-struct Sample {
-    /// Number of the shard.
-    shard: usize,
-    /// First byte in a tar file, or row of a table.
-    start: u64,
-    /// Bytes of the image's file.
-    length: u64,
-    label: u16,
-    content_hash: u64,
-}
 
 /// What shards are.
 #[derive(Debug)]
@@ -287,8 +276,8 @@ fn open(
     Ok((stored, notes))
 }
 
-/// The names in `classes.txt` beside the shards, those in a table or, without either, the numbers of
-/// the training data.
+/// The names in `classes.txt` beside the shards, those in a table or, without either, the numbers
+/// of the training data.
 fn classes(pattern: &Path, train: &ShardDataset) -> Result<Vec<String>, DataError> {
     let folder = if pattern.is_dir() {
         pattern
@@ -301,10 +290,10 @@ fn classes(pattern: &Path, train: &ShardDataset) -> Result<Vec<String>, DataErro
         let names = text.lines().map(str::trim).filter(|name| !name.is_empty());
         return Ok(names.map(str::to_owned).collect());
     }
-    if let Content::Tables(tables) = &train.content {
-        if let Some(names) = tables.first().and_then(Table::classes) {
-            return Ok(names);
-        }
+    if let Content::Tables(tables) = &train.content
+        && let Some(names) = tables.first().and_then(Table::classes)
+    {
+        return Ok(names);
     }
     Ok((0..=train.most()).map(|label| label.to_string()).collect())
 }

@@ -18,7 +18,7 @@ use parquet::errors::ParquetError;
 use parquet::file::reader::{ChunkReader, FileReader as _, Length, SerializedFileReader};
 use serde_json::Value;
 
-use super::Sample;
+use super::sample::Sample;
 use crate::DataError;
 use crate::survey::{Tally, Verdict, examine_as};
 

@@ -16,8 +16,8 @@ use crate::{DType, GraphError};
 /// it would cut. The outputs of the network stay floats.
 ///
 /// # Errors
-/// [`GraphError::Unsupported`] for weights that are not finite; [`GraphError::Shape`] if an operator
-/// rejects its inputs, which would be a fault of this function.
+/// [`GraphError::Unsupported`] for weights that are not finite; [`GraphError::Shape`] if an
+/// operator rejects its inputs, which would be a fault of this function.
 pub fn quantize(graph: &Graph, options: &Quantize) -> Result<Graph, GraphError> {
     let plan = Plan::new(graph, options);
     let mut builder = Builder {

@@ -58,7 +58,7 @@ pub(super) fn expand(rewrite: &mut Rewrite, node: NodeProto) {
 fn fast_gelu(rewrite: &mut Rewrite, label: &str, x: String, output: Vec<String>) {
     let mut float = |name: &str, value| rewrite.float(format!("{label}_{name}"), value);
     let cubic = float("cubic", 0.044_715);
-    let root = float("root", 0.797_884_56);
+    let root = float("root", 0.797_884_6);
     let one = float("one", 1.0);
     let half = float("half", 0.5);
     let mut push = |op: &str, name: &str, a: &String, b: Option<&String>| {

@@ -174,7 +174,7 @@ impl Subject {
             .filter(|(_, node)| role(&self.graph, node, &scheme) == Some(Role::Layer))
             .map(|(id, _)| id);
         let first = layers.next();
-        first.into_iter().chain(layers.last()).collect()
+        first.into_iter().chain(layers.next_back()).collect()
     }
 
     /// The forms that are tried first, with weights of these bits.
