@@ -181,7 +181,7 @@ impl<'a> Contest<'a> {
     fn row(&self, widths: Vec<usize>) -> Row {
         let runtime = Runtime::default();
         let mut scores = vec![(
-            "fewer MACs removed".to_owned(),
+            "multiply-accumulates".to_owned(),
             macs(self.prunable(), &widths),
         )];
         let mut add = |name: &str, score: Score| {
