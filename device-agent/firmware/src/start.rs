@@ -84,7 +84,7 @@ pub unsafe extern "C" fn reset() -> ! {
     crate::main()
 }
 
-/// Access to coprocessors, of which 10 and 11 are the vector extension (Armv8-M Architecture
+/// Access to coprocessors. Numbers 10 and 11 are the vector extension (Armv8-M Architecture
 /// Reference Manual, D1.2.14).
 const CPACR: *mut u32 = 0xe000_ed88 as *mut u32;
 const CP10_CP11: u32 = 0b1111 << 20;

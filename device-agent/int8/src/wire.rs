@@ -113,7 +113,7 @@ macro_rules! record {
             const BYTES: usize = 0 $(+ <$type as $crate::wire::Field>::BYTES)*;
 
             fn read(from: &mut $crate::wire::Reader<'_>) -> Option<Self> {
-                // One check of the length, of which the compiler concludes all others.
+                // One check of the length, from which the compiler concludes all others.
                 let from = &mut $crate::wire::Reader(from.slice(Self::BYTES)?);
                 $(let $field = <$type as $crate::wire::Field>::read(from)?;)*
                 Some(Self { $($field,)* })

@@ -19,7 +19,7 @@ use crate::sgd::Trained;
 /// The least share of its first size that a step falls to.
 const LEAST: f64 = 0.1;
 
-/// The constants of a graph, some of which have a form.
+/// The constants of a graph. Some of them have a form.
 pub(crate) struct Weights {
     params: Params,
     rounded: BTreeMap<ValueId, Rounding>,

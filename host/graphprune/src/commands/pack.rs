@@ -60,8 +60,8 @@ pub struct Args {
     /// Number of training images that GPTQ observes
     #[arg(long, default_value_t = 512)]
     images: usize,
-    /// Epochs of training between the rounds of --surp and --surp-bytes, each of which leaves 80 %
-    /// of the weights, with the network as it was as teacher
+    /// Epochs of training between the rounds of --surp and --surp-bytes, with the network as it was
+    /// as teacher; each round leaves 80 % of the weights
     #[arg(long, value_name = "EPOCHS", default_value_t = 0)]
     retrain_epochs: usize,
     /// Seed of the draw of images, of the order of refinement, and of the training

@@ -274,8 +274,8 @@ macro_rules! pixels {
 
 pixels! {
     /// # Safety
-    /// The pointers are valid for the numbers of the call, which are positive but for `steps` and
-    /// `words`, one of which is.
+    /// The pointers are valid for the numbers of the call. All are positive, except that one of
+    /// `steps` and `words` may be 0.
     one_pixel one_column keep_one store_one
 }
 
