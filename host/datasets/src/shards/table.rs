@@ -354,9 +354,17 @@ impl Numbers<'_> {
     }
 }
 
+/// A damaged file, or one with a compression that is not read.
 fn corrupt(path: &Path, error: &ParquetError) -> DataError {
-    DataError::Corrupt {
-        path: path.to_owned(),
-        reason: error.to_string(),
+    let (path, reason) = (path.to_owned(), error.to_string());
+    // The library has no variant of its own for a codec that it was built without.
+    match reason.split_once("Disabled feature at compile time: ") {
+        Some((_, codec)) => DataError::Unfit {
+            reason: format!(
+                "its pages are compressed by {codec}; write it uncompressed, or with Snappy or gzip"
+            ),
+            path,
+        },
+        None => DataError::Corrupt { path, reason },
     }
 }
