@@ -1,7 +1,7 @@
 //! Writing the firmware, unless it is there.
 //!
-//! Reading 30 kB back takes a slow probe longer than all else of a measurement. So the core itself
-//! sums up what its memory holds, with a routine that is put into its RAM.
+//! Reading 30 kB back takes a slow probe longer than all else of a measurement. Instead, the core
+//! computes a checksum of its flash, by a routine that the agent puts into its RAM.
 
 use std::time::Duration;
 

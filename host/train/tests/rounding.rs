@@ -4,13 +4,13 @@ mod common;
 
 use std::ops::ControlFlow;
 
-use common::{CLASSES, data, loader, network};
+use common::{CLASSES, data, job, loader, network};
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 use onnx_graph::{Graph, NoExternalData, Tensor, fold_batch_norm, read, write};
 use torch_exec::{RangeMethod, activation_ranges};
 use train::{
-    Calibration, Classification, Completion, DistillConfig, EvaluatorConfig, Event, FinetuneConfig,
-    Runtime, SgdConfig, Silent, TeacherSetup, TrainJob, finetune, reference_logits, train_plain,
+    Calibration, Completion, DistillConfig, EvaluatorConfig, Event, FinetuneConfig, Runtime,
+    SgdConfig, Silent, TeacherSetup, TrainJob, finetune, reference_logits, train_plain,
 };
 
 fn tuning(epochs: usize) -> FinetuneConfig {
@@ -27,23 +27,6 @@ fn tuning(epochs: usize) -> FinetuneConfig {
             ..SgdConfig::default()
         },
         ..FinetuneConfig::default()
-    }
-}
-
-fn job<'a>(
-    graph: &'a Graph,
-    loader: &'a datasets::Loader,
-    config: &'a FinetuneConfig,
-) -> TrainJob<'a> {
-    TrainJob {
-        task: &Classification,
-        graph,
-        loader,
-        config,
-        runtime: Runtime::default(),
-        seed: 1,
-        team: None,
-        checkpoint: None,
     }
 }
 

@@ -5,8 +5,7 @@ mod common;
 use std::ops::ControlFlow;
 
 use channels::PrunePlan;
-use common::{data, joint_config, loader, network, subject};
-use datasets::Loader;
+use common::{data, job, joint_config, loader, network, subject};
 use onnx_graph::Graph;
 use train::{
     Classification, Completion, Evaluator, EvaluatorConfig, Event, Feature, FinetuneConfig,
@@ -34,19 +33,6 @@ fn tuning(epochs: usize, lr: f64) -> FinetuneConfig {
         epochs,
         sgd,
         ..FinetuneConfig::default()
-    }
-}
-
-fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig) -> TrainJob<'a> {
-    TrainJob {
-        task: &Classification,
-        graph,
-        loader,
-        config,
-        runtime: Runtime::default(),
-        seed: 1,
-        team: None,
-        checkpoint: None,
     }
 }
 

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 
 use super::attention::{Form, Mask, Source};
 use super::build::Reader;
+use super::rewrite::Nodes;
 use crate::captures::{DEPTH, reads};
 use crate::proto::{AttributeProto, NodeProto, attribute_type as kind};
 use crate::{GraphError, Tensor};
@@ -12,7 +13,7 @@ use crate::{GraphError, Tensor};
 struct Draft<'r, 'a> {
     reader: &'r mut Reader<'a>,
     label: String,
-    nodes: Vec<NodeProto>,
+    nodes: Nodes,
     constants: Vec<(String, Tensor)>,
 }
 
@@ -25,12 +26,14 @@ impl Reader<'_> {
         let mut draft = Draft {
             label: node.label(),
             reader: self,
-            nodes: Vec::new(),
+            nodes: Nodes::default(),
             constants: Vec::new(),
         };
         draft.build(node, &form);
         let Draft {
-            nodes, constants, ..
+            nodes: Nodes(nodes),
+            constants,
+            ..
         } = draft;
         let mut before: HashMap<&String, usize> = HashMap::new();
         for input in &node.input {
@@ -86,24 +89,27 @@ impl Draft<'_, '_> {
             scores = self.push("Where", "seen_scores", vec![seen.clone(), scores, least]);
         }
         let mut shares = self.push("Softmax", "shares", vec![scores]);
-        self.attribute(AttributeProto {
+        self.nodes.attributes([AttributeProto {
             name: "axis".into(),
             i: Some(-1),
             r#type: kind::INT,
             ..AttributeProto::default()
-        });
+        }]);
         if let Some(seen) = seen {
             let nothing = self.constant("nothing", Tensor::scalar(0.0));
             shares = self.push("Where", "seen_shares", vec![seen, shares, nothing]);
         }
         let output = node.output[..1].to_vec();
         match form.packed {
-            None => self.end("MatMul", self.label.clone(), vec![shares, values], output),
+            None => self
+                .nodes
+                .end("MatMul", self.label.clone(), vec![shares, values], output),
             Some(_) => {
                 let result = self.push("MatMul", "result", vec![shares, values]);
                 let moved = self.transposed(result, &[0, 2, 1, 3]);
                 let target = self.constant("merged", Tensor::i64s(vec![0, 0, -1]));
-                self.end("Reshape", self.label.clone(), vec![moved, target], output);
+                self.nodes
+                    .end("Reshape", self.label.clone(), vec![moved, target], output);
             }
         }
     }
@@ -160,12 +166,12 @@ impl Draft<'_, '_> {
 
     fn transposed(&mut self, value: String, perm: &[i64]) -> String {
         let moved = self.push("Transpose", "moved", vec![value]);
-        self.attribute(AttributeProto {
+        self.nodes.attributes([AttributeProto {
             name: "perm".into(),
             ints: perm.to_vec(),
             r#type: kind::INTS,
             ..AttributeProto::default()
-        });
+        }]);
         moved
     }
 
@@ -185,25 +191,6 @@ impl Draft<'_, '_> {
 
     fn push(&mut self, op_type: &str, of: &str, input: Vec<String>) -> String {
         let output = self.name(of);
-        let name = format!("{output}_{op_type}");
-        self.end(op_type, name, input, vec![output.clone()]);
-        output
-    }
-
-    fn end(&mut self, op_type: &str, name: String, input: Vec<String>, output: Vec<String>) {
-        self.nodes.push(NodeProto {
-            input,
-            output,
-            name,
-            op_type: op_type.into(),
-            ..NodeProto::default()
-        });
-    }
-
-    /// Adds an attribute to the last node.
-    fn attribute(&mut self, attribute: AttributeProto) {
-        if let Some(node) = self.nodes.last_mut() {
-            node.attribute.push(attribute);
-        }
+        self.nodes.push(op_type, output, input)
     }
 }

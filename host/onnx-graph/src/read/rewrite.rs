@@ -8,12 +8,43 @@ use crate::proto::{AttributeProto, GraphProto, NodeProto, TensorProto};
 /// Number of 32-bit floats among ONNX's element types.
 const FLOAT: i32 = 1;
 
+/// New nodes, in the order of their execution.
+#[derive(Default)]
+pub(super) struct Nodes(pub Vec<NodeProto>);
+
+impl Nodes {
+    /// Appends a node with one output, and returns the output.
+    pub fn push(&mut self, op_type: &str, output: String, input: Vec<String>) -> String {
+        let name = format!("{output}_{op_type}");
+        self.end(op_type, name, input, vec![output.clone()]);
+        output
+    }
+
+    /// Appends a node with the given outputs.
+    pub fn end(&mut self, op_type: &str, name: String, input: Vec<String>, output: Vec<String>) {
+        self.0.push(NodeProto {
+            input,
+            output,
+            name,
+            op_type: op_type.into(),
+            ..NodeProto::default()
+        });
+    }
+
+    /// Adds attributes to the last node.
+    pub fn attributes(&mut self, attributes: impl IntoIterator<Item = AttributeProto>) {
+        if let Some(node) = self.0.last_mut() {
+            node.attribute.extend(attributes);
+        }
+    }
+}
+
 /// The nodes that replace others, in the order of the file.
 pub(super) struct Rewrite {
     /// The operator set of the node that is replaced.
     pub opset: i64,
     names: HashSet<String>,
-    nodes: Vec<NodeProto>,
+    nodes: Nodes,
     constants: Vec<TensorProto>,
 }
 
@@ -43,7 +74,7 @@ impl Rewrite {
                 .cloned()
                 .chain(read)
                 .collect(),
-            nodes: Vec::with_capacity(nodes.len()),
+            nodes: Nodes(Vec::with_capacity(nodes.len())),
             constants: Vec::new(),
         };
         let mut new_opsets = Vec::with_capacity(nodes.len());
@@ -52,11 +83,11 @@ impl Rewrite {
                 rewrite.opset = opset;
                 expand(&mut rewrite, node);
             } else {
-                rewrite.nodes.push(node);
+                rewrite.nodes.0.push(node);
             }
-            new_opsets.resize(rewrite.nodes.len(), opset);
+            new_opsets.resize(rewrite.nodes.0.len(), opset);
         }
-        graph.node = rewrite.nodes;
+        graph.node = rewrite.nodes.0;
         graph.initializer.append(&mut rewrite.constants);
         *opsets = new_opsets;
     }
@@ -75,27 +106,17 @@ impl Rewrite {
     /// Appends a node with a new output, named after `base`, and returns the output.
     pub fn push(&mut self, op_type: &str, base: String, input: Vec<String>) -> String {
         let output = self.name(base);
-        let name = format!("{output}_{op_type}");
-        self.end(op_type, name, input, vec![output.clone()]);
-        output
+        self.nodes.push(op_type, output, input)
     }
 
     /// Appends a node with the given outputs.
     pub fn end(&mut self, op_type: &str, name: String, input: Vec<String>, output: Vec<String>) {
-        self.nodes.push(NodeProto {
-            input,
-            output,
-            name,
-            op_type: op_type.into(),
-            ..NodeProto::default()
-        });
+        self.nodes.end(op_type, name, input, output);
     }
 
     /// Adds attributes to the last node.
     pub fn attributes(&mut self, attributes: impl IntoIterator<Item = AttributeProto>) {
-        if let Some(node) = self.nodes.last_mut() {
-            node.attribute.extend(attributes);
-        }
+        self.nodes.attributes(attributes);
     }
 
     /// Adds a float without dimensions.

@@ -10,7 +10,8 @@ use onnx_graph::{DType, Dim, Graph, Tensor, ValueId};
 use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use train::{
-    JointConfig, JointSetup, JointState, Prunable, PruningNet, PruningNetConfig, Runtime, SgdConfig,
+    Classification, FinetuneConfig, JointConfig, JointSetup, JointState, Prunable, PruningNet,
+    PruningNetConfig, Runtime, SgdConfig, TrainJob,
 };
 
 pub const CLASSES: usize = 3;
@@ -210,5 +211,19 @@ impl Subject {
             seed,
         })
         .unwrap()
+    }
+}
+
+/// A training of a classifier by one process, without a checkpoint.
+pub fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig) -> TrainJob<'a> {
+    TrainJob {
+        task: &Classification,
+        graph,
+        loader,
+        config,
+        runtime: Runtime::default(),
+        seed: 1,
+        team: None,
+        checkpoint: None,
     }
 }
