@@ -1,12 +1,17 @@
 //! Columns of bytes.
 
+use super::factors::Factors;
+#[cfg(helium)]
+use super::helium::{ALIGNMENT, multiply};
+#[cfg(not(assembly))]
+use super::portable::{ALIGNMENT, multiply};
 use super::words::{copy, fill};
 
 /// Columns of up to two output pixels.
 pub(crate) struct Columns<'a> {
     bytes: &'a mut [u8],
     /// Entries of a column.
-    pub(super) len: usize,
+    len: usize,
 }
 
 impl<'a> Columns<'a> {
@@ -28,8 +33,24 @@ impl<'a> Columns<'a> {
         }
     }
 
+    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
+    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
+        let is_aligned = from.as_ptr().addr().is_multiple_of(ALIGNMENT);
+        let is_whole = from.len() == self.len && is_aligned;
+        if is_whole {
+            multiply([from], by, [to]);
+        }
+        is_whole
+    }
+
+    /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
+    /// group's outputs per pixel.
+    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
+        multiply(self.all::<PIXELS>(), by, to);
+    }
+
     /// The column of each pixel.
-    pub(super) fn all<const PIXELS: usize>(&self) -> [&[u8]; PIXELS] {
+    fn all<const PIXELS: usize>(&self) -> [&[u8]; PIXELS] {
         core::array::from_fn(|slot| {
             let column = self.bytes.get(slot * self.len..(slot + 1) * self.len);
             column.unwrap_or_default()

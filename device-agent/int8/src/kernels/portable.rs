@@ -1,26 +1,12 @@
 //! Columns of bytes, multiplied without any instruction of a particular processor.
 
-use super::columns::Columns;
 use super::factors::Factors;
 
-impl Columns<'_> {
-    /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
-    pub fn product(&mut self, from: &[u8], by: Factors<'_, 2>, to: &mut [u8]) -> bool {
-        let is_whole = from.len() == self.len;
-        if is_whole {
-            multiply([from], by, [to]);
-        }
-        is_whole
-    }
+/// Columns begin anywhere.
+pub(super) const ALIGNMENT: usize = 1;
 
-    /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
-    /// group's outputs per pixel.
-    pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, to: [&mut [u8]; PIXELS]) {
-        multiply(self.all::<PIXELS>(), by, to);
-    }
-}
-
-fn multiply<const PIXELS: usize>(
+/// Multiplies columns with the weights of a group; each of `to` takes the group's outputs.
+pub(super) fn multiply<const PIXELS: usize>(
     columns: [&[u8]; PIXELS],
     by: Factors<'_, 2>,
     mut to: [&mut [u8]; PIXELS],
