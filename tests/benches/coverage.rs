@@ -1,11 +1,12 @@
 //! How often the 95 % interval of a ratio holds the quiet machine's long-run value.
 //!
-//! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--truth N]`:
+//! `cargo bench -p graphprune-tests --bench coverage [-- CONDITION...] [--runs N] [--pairs 1,3]`:
 //! four pairs of networks, 30 runs each, on the quiet machine and beside other programs: `quiet`,
 //! `loop` (one busy loop), `loops` (two), `memory` (a program that streams through memory). A run
 //! is what `graphprune measure` does by default. A run that calls itself invalid holds nothing and
-//! is counted apart. The long-run value is a series of 60 processes before the runs and another
-//! one after them, both quiet; an interleaved loop in Python over 8 processes is printed beside it.
+//! is counted apart. The long-run value is the mean of eight quiet processes after each round of
+//! conditions: the machine's pace drifts by the minute, so it is taken over the same time as the
+//! runs. An interleaved loop in Python over 8 processes is printed beside it.
 //!
 //! A second table compares estimators on the same samples: each takes one ratio from a process, and
 //! all are averaged over processes alike. Each is judged by its own long-run value.
@@ -23,7 +24,8 @@ use latency::{
 use model_zoo::ZooConfig;
 
 const RUNS: usize = 30;
-const TRUTH: u32 = 60;
+/// Processes of the long-run value after each round of conditions.
+const QUIET: u32 = 8;
 /// Effort of `graphprune measure` by default.
 const EFFORT: f64 = 4.0;
 /// Bytes through which the memory load streams: more than any cache.
@@ -192,11 +194,11 @@ fn parts(m: &Measurement) -> Vec<Vec<f64>> {
     m.processes.iter().map(part).collect()
 }
 
-/// The ratios of many processes on the quiet machine, by each estimator.
-fn series(device: &mut AgentDevice, profile: &Profile, pair: &Pair, count: u32) -> Vec<Vec<f64>> {
+/// The ratios of some processes on the quiet machine, by each estimator.
+fn series(device: &mut AgentDevice, profile: &Profile, pair: &Pair) -> Vec<Vec<f64>> {
     let processes = Processes {
-        fewest: count,
-        most: count,
+        fewest: QUIET,
+        most: QUIET,
     };
     Measured::of(device, profile, pair, Some(processes)).ratios()
 }
@@ -301,13 +303,16 @@ impl Series {
 
 fn main() {
     let mut arguments = std::env::args().skip(1);
-    let (mut named, mut count, mut long) = (Vec::new(), RUNS, TRUTH);
+    let (mut named, mut count, mut chosen) = (Vec::new(), RUNS, Vec::new());
     while let Some(argument) = arguments.next() {
         let mut value = || arguments.next().unwrap_or_default();
         match argument.as_str() {
             "--load" => load(&value()),
             "--runs" => count = value().parse().expect("--runs takes a number"),
-            "--truth" => long = value().parse().expect("--truth takes a number"),
+            "--pairs" => {
+                let number = |n: &str| n.parse::<usize>().expect("--pairs takes numbers from 1");
+                chosen = value().split(',').map(number).collect();
+            }
             other if other.starts_with('-') => {}
             _ => named.push(argument),
         }
@@ -324,21 +329,25 @@ fn main() {
     );
     println!("|---|---|---|---|---|---|---|---|---|");
     let mut comparisons = Vec::new();
-    for pair in pairs() {
-        let mut ratios = series(&mut device, &profile, &pair, long);
+    for (_, pair) in (1..)
+        .zip(pairs())
+        .filter(|(number, _)| chosen.is_empty() || chosen.contains(number))
+    {
         let python = in_python(&pair);
-        let mut all = Vec::new();
-        for &&(condition, loads) in &conditions {
-            let _loads = Loads::start(loads);
-            let runs = (0..count).map(|_| Run::of(&mut device, &profile, &pair));
-            all.push(Series {
-                condition,
-                runs: runs.collect(),
-            });
-        }
-        let after = series(&mut device, &profile, &pair, long);
-        for (ratios, after) in ratios.iter_mut().zip(after) {
-            ratios.extend(after);
+        let of_condition = |&&(condition, _): &&(&'static str, _)| Series {
+            condition,
+            runs: Vec::new(),
+        };
+        let mut all: Vec<Series> = conditions.iter().map(of_condition).collect();
+        let mut ratios: Vec<Vec<f64>> = vec![Vec::new(); ESTIMATORS.len() + 1];
+        for _ in 0..count {
+            for (series, (_, loads)) in all.iter_mut().zip(&conditions) {
+                let _loads = Loads::start(loads);
+                series.runs.push(Run::of(&mut device, &profile, &pair));
+            }
+            for (all, more) in ratios.iter_mut().zip(series(&mut device, &profile, &pair)) {
+                all.extend(more);
+            }
         }
         let truths: Vec<Interval> = ratios.iter().filter_map(|of| over_processes(of)).collect();
         let truth = truths.first().expect("the quiet machine measures");

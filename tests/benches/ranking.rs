@@ -5,7 +5,8 @@
 //! [--joint 20]`: for each trained network of the shared folder, networks of random widths, the
 //! same for all evaluators, each fine-tuned from repaired weights. Scores on the search split:
 //! accuracy, and divergence from the original, with weights that a Graph PruningNet generates (with
-//! full and with factored generators) and with repaired ones; multiply-accumulates for comparison.
+//! full and with factored generators), with shared ones of a stage-wise training, and with repaired
+//! ones; multiply-accumulates for comparison.
 //! Results are kept in `target/tmp/ranking`, so that a killed run goes on.
 
 mod trained;
@@ -21,8 +22,9 @@ use search::WidthGrid;
 use serde::{Deserialize, Serialize};
 use train::{
     Classification, DrawConfig, Evaluator, EvaluatorConfig, FinetuneConfig, JointConfig,
-    JointSetup, JointState, Prunable, PruningNetConfig, RepairConfig, Repairer, Runtime, Score,
-    Silent, StructuredObs, TeacherSetup, TrainJob, draw_batches, features, finetune, train_joint,
+    JointSetup, JointState, NetWeights, Prunable, PruningNetConfig, RepairConfig, Repairer,
+    Runtime, Score, Silent, StructuredObs, TeacherSetup, TrainJob, draw_batches, features,
+    finetune, train_joint,
 };
 use trained::Trained;
 
@@ -72,20 +74,22 @@ impl Options {
     }
 }
 
-/// One network: its scores by evaluator, higher is better, and the test accuracy in the end.
+/// One network, and the test accuracy in the end.
 #[derive(Serialize, Deserialize)]
 struct Row {
     widths: Vec<usize>,
-    scores: Vec<(String, f64)>,
     accuracy: f64,
 }
+
+/// Scores by evaluator; higher is better.
+type Scores = Vec<(String, f64)>;
 
 struct Contest<'a> {
     subject: &'a Trained,
     order: &'a [Vec<usize>],
     evaluator: Evaluator,
     repairer: Repairer,
-    /// Joint trainings, by the name of their generators.
+    /// Joint trainings, by the source of their weights.
     joint: Vec<(&'static str, JointState)>,
     loader: Loader,
     options: &'a Options,
@@ -121,7 +125,11 @@ impl<'a> Contest<'a> {
             factor_above: 0,
             ..full.clone()
         };
-        let state = |net: &PruningNetConfig| {
+        let shared = PruningNetConfig {
+            weights: NetWeights::Shared,
+            ..full.clone()
+        };
+        let state = |net: &PruningNetConfig, stagewise: bool| {
             let grid = WidthGrid::default();
             let groups = subject.analysis.groups().iter();
             let widths = groups.map(|group| grid.group(&group.name, group.channels).widths);
@@ -130,6 +138,8 @@ impl<'a> Contest<'a> {
             let whole = costs(&subject.graph).macs as f64;
             let config = JointConfig {
                 epochs: options.joint,
+                stagewise,
+                sandwich: stagewise,
                 draw: draw.fitted(&widths, |widths| macs(prunable, widths) / whole, MEAN_MACS),
                 ..JointConfig::default()
             };
@@ -148,7 +158,11 @@ impl<'a> Contest<'a> {
             order,
             evaluator,
             repairer: repairer.expect("images are read"),
-            joint: vec![("full", state(&full)), ("factored", state(&factored))],
+            joint: vec![
+                ("generated (full)", state(&full, false)),
+                ("generated (factored)", state(&factored, false)),
+                ("shared (stage-wise)", state(&shared, true)),
+            ],
             loader,
             options,
         }
@@ -178,11 +192,11 @@ impl<'a> Contest<'a> {
         draws.flatten().collect()
     }
 
-    fn row(&self, widths: Vec<usize>) -> Row {
-        let runtime = Runtime::default();
+    /// What the evaluators say of a network.
+    fn scores(&self, widths: &[usize]) -> Scores {
         let mut scores = vec![(
             "multiply-accumulates".to_owned(),
-            macs(self.prunable(), &widths),
+            macs(self.prunable(), widths),
         )];
         let mut add = |name: &str, score: Score| {
             scores.push((format!("{name}, accuracy"), score.share()));
@@ -190,15 +204,19 @@ impl<'a> Contest<'a> {
             scores.push((format!("{name}, divergence"), -divergence));
         };
         for (name, state) in &self.joint {
-            let score = self.evaluator.accuracy(state.net(), &widths);
-            add(
-                &format!("generated ({name})"),
-                score.expect("the network runs"),
-            );
+            let score = self.evaluator.accuracy(state.net(), widths);
+            add(name, score.expect("the network runs"));
         }
-        let repaired = self.repairer.repair(&widths).expect("the widths fit");
+        let repaired = self.repairer.repair(widths).expect("the widths fit");
         let score = self.evaluator.accuracy_of(&repaired);
         add("repaired", score.expect("the network runs"));
+        scores
+    }
+
+    /// Fine-tunes a network.
+    fn row(&self, widths: Vec<usize>) -> Row {
+        let runtime = Runtime::default();
+        let repaired = self.repairer.repair(&widths).expect("the widths fit");
         let plan = PrunePlan::from_widths(&self.subject.analysis, self.order, &widths);
         let plan = plan.expect("the widths fit");
         let followed = features(&self.subject.graph, &self.subject.analysis, &plan);
@@ -210,6 +228,7 @@ impl<'a> Contest<'a> {
         let graph = repaired.graph().expect("the cut fits");
         let job = TrainJob {
             graph: &graph,
+            floats: None,
             task: &Classification,
             loader: &self.loader,
             config: &config,
@@ -225,7 +244,6 @@ impl<'a> Contest<'a> {
         let (tuned, _) = finetune(&job, Some(teacher), &mut Silent).expect("the training ends");
         Row {
             widths,
-            scores,
             accuracy: self.subject.accuracy(&tuned),
         }
     }
@@ -245,12 +263,12 @@ fn read(file: &Path) -> Vec<Row> {
     }
 }
 
-fn print(rows: &[Row]) {
+fn print(rows: &[Row], scores: &[Scores]) {
     println!("\n| evaluator | Kendall's tau-b with the order after fine-tuning (95 % interval) |");
     println!("|---|---|");
     let ends: Vec<f64> = rows.iter().map(|row| row.accuracy).collect();
-    for (index, (name, _)) in rows[0].scores.iter().enumerate() {
-        let scores: Vec<f64> = rows.iter().map(|row| row.scores[index].1).collect();
+    for (index, (name, _)) in scores[0].iter().enumerate() {
+        let scores: Vec<f64> = scores.iter().map(|of| of[index].1).collect();
         let Agreement { tau, low, high } = kendall(&scores, &ends, SEED);
         println!("| {name} | {tau:.2} ({low:.2} to {high:.2}) |");
     }
@@ -287,11 +305,12 @@ fn main() {
         let mut rows = read(&file);
         for widths in contest.widths().into_iter().skip(rows.len()) {
             let row = contest.row(widths);
-            println!("{:.2} %: {:?}", row.accuracy, row.scores);
+            println!("{:.2} %: {:?}", row.accuracy, row.widths);
             rows.push(row);
             let bytes = serde_json::to_vec_pretty(&rows).expect("rows are plain data");
             fs::write(&file, bytes).expect("the results can be written");
         }
-        print(&rows);
+        let scores: Vec<Scores> = rows.iter().map(|row| contest.scores(&row.widths)).collect();
+        print(&rows, &scores);
     }
 }

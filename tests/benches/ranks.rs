@@ -122,6 +122,7 @@ fn rate(team: Option<&Team>) -> f64 {
     let graph = network();
     let job = TrainJob {
         graph: &graph,
+        floats: None,
         task: &Classification,
         loader: &loader,
         config: &settings,

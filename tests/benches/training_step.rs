@@ -345,6 +345,7 @@ fn whole(steps: usize, joint: bool) -> f64 {
         let job = TrainJob {
             task: &Classification,
             graph: &graph,
+            floats: None,
             loader: &loader,
             config: &config,
             runtime: runtime(options),

@@ -313,6 +313,11 @@ impl RunConfig {
             ("search.episodes", search.episodes != Some(0), one),
             ("batch", self.batch > 0, one),
             (
+                "joint.stagewise",
+                !self.joint.stagewise || self.pruning_net.start == train::Start::Warm,
+                "follows the given network: needs `pruning_net.start = \"warm\"`",
+            ),
+            (
                 "qat.lr",
                 self.qat.lr > 0.0 && self.qat.lr.is_finite(),
                 "must be a positive number",

@@ -99,6 +99,7 @@ pub fn example(
     let job = TrainJob {
         task: &Classification,
         graph: &graph,
+        floats: None,
         loader: &Loader::new(Arc::clone(&splits.train), loader)?,
         config: &config,
         runtime,

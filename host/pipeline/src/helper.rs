@@ -140,12 +140,14 @@ fn train(
         read_model_bytes(Path::new(&name), bytes.to_vec(), &[])
     };
     let student = graph(1)?;
+    let floats = (job.networks.len() > 2).then(|| graph(2)).transpose()?;
     let mut watch = |_: Event| match stop.is_set() {
         true => ControlFlow::Break(()),
         false => ControlFlow::Continue(()),
     };
     let training = |settings| TrainJob {
         graph: &student,
+        floats: floats.as_ref(),
         task: &*task,
         loader: &loader,
         config: settings,

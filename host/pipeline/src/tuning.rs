@@ -27,6 +27,15 @@ pub(crate) struct Tuning<'a> {
     pub stop: &'a StopFlag,
 }
 
+/// The networks of a training.
+#[derive(Clone, Copy)]
+pub(crate) struct Lesson<'a> {
+    pub student: &'a Graph,
+    /// The student before its weights became integers.
+    pub floats: Option<&'a Graph>,
+    pub teacher: &'a Graph,
+}
+
 impl<'a> Tuning<'a> {
     /// With the checkpoint beside the file `out`.
     pub fn new(
@@ -47,14 +56,14 @@ impl<'a> Tuning<'a> {
         }
     }
 
-    /// Trains `student` to compute what `teacher` does.
+    /// Trains the student to compute what its teacher does.
     ///
     /// # Errors
     /// [`PipelineError::Stopped`], and those of the training.
     pub fn run(
         &self,
         stage: &str,
-        (student, teacher): (&Graph, &Graph),
+        lesson: Lesson<'_>,
         reporter: &mut dyn Reporter,
     ) -> Result<Graph, PipelineError> {
         let config = LoaderConfig {
@@ -67,7 +76,8 @@ impl<'a> Tuning<'a> {
         };
         let loader = Loader::new(Arc::clone(self.train), config)?;
         let job = TrainJob {
-            graph: student,
+            graph: lesson.student,
+            floats: lesson.floats,
             task: &Classification,
             loader: &loader,
             config: &self.settings,
@@ -77,7 +87,7 @@ impl<'a> Tuning<'a> {
             checkpoint: Some(&self.checkpoint),
         };
         let teacher = TeacherSetup {
-            graph: teacher,
+            graph: lesson.teacher,
             features: &[],
         };
         let mut line = String::new();

@@ -171,11 +171,7 @@ fn centre(
             }
             Ok(())
         };
-        let pass = Pass {
-            weights: params,
-            cut: None,
-            mode: NormMode::Running,
-        };
+        let pass = Pass::new(params, None, NormMode::Running);
         program.run(&batch, pass, &taps, &mut observe).map(drop)?;
     }
     for norm in norms {

@@ -41,7 +41,7 @@ pub use norm::{NormMode, NormStats};
 pub use ops::untyped_operators;
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;
-pub use program::{Observer, Program};
+pub use program::{Observer, Program, Stages};
 pub use ranges::{RangeMethod, activation_ranges};
 pub use reestimate::{NormDrift, Overlay, reestimate};
 pub use tch::{Device, Kind, TchError, Tensor, no_grad};

@@ -37,6 +37,21 @@ pub(crate) struct Pass<'a> {
     pub weights: &'a dyn WeightSource,
     pub cut: Option<&'a Cut>,
     pub mode: NormMode<'a>,
+    /// Values that take the place of the network's own as soon as these are observed.
+    pub replaced: &'a [(ValueId, Tensor)],
+}
+
+/// What a pass of a network in stages takes; see [`Program::forward_in_stages`].
+#[derive(Clone, Copy)]
+pub struct Stages<'a> {
+    /// The weights.
+    pub weights: &'a dyn WeightSource,
+    /// The cut of a pruned network.
+    pub cut: Option<&'a Cut>,
+    /// The statistics.
+    pub mode: NormMode<'a>,
+    /// What the stage behind each of these values reads in its place.
+    pub inputs: &'a [(ValueId, Tensor)],
 }
 
 impl Program {
@@ -116,7 +131,7 @@ impl Program {
         cut: Option<&Cut>,
         mode: NormMode,
     ) -> Result<Tensor, ExecError> {
-        let pass = Pass { weights, cut, mode };
+        let pass = Pass::new(weights, cut, mode);
         self.run(input, pass, &[], &mut |_, _| Ok(()))
     }
 
@@ -133,7 +148,41 @@ impl Program {
         mode: NormMode,
         taps: &[ValueId],
     ) -> Result<(Tensor, Vec<Tensor>), ExecError> {
-        let pass = Pass { weights, cut, mode };
+        self.observed(input, Pass::new(weights, cut, mode), taps)
+    }
+
+    /// As [`Program::forward_with`], for a network in stages: what reads one of the values
+    /// `stages.inputs` reads the given tensor in its place. The values that the network itself
+    /// computes are returned among `taps`. So no gradient flows from one stage into the one before.
+    ///
+    /// # Errors
+    /// As [`Program::forward_with`].
+    pub fn forward_in_stages(
+        &self,
+        input: &Tensor,
+        stages: Stages<'_>,
+        taps: &[ValueId],
+    ) -> Result<(Tensor, Vec<Tensor>), ExecError> {
+        let Stages {
+            weights,
+            cut,
+            mode,
+            inputs,
+        } = stages;
+        let pass = Pass {
+            replaced: inputs,
+            ..Pass::new(weights, cut, mode)
+        };
+        self.observed(input, pass, taps)
+    }
+
+    /// The output and the values `taps`.
+    fn observed(
+        &self,
+        input: &Tensor,
+        pass: Pass<'_>,
+        taps: &[ValueId],
+    ) -> Result<(Tensor, Vec<Tensor>), ExecError> {
         let mut observed: Vec<Option<Tensor>> = taps.iter().map(|_| None).collect();
         let out = self.run(input, pass, taps, &mut |id, tensor| {
             for (held, _) in observed.iter_mut().zip(taps).filter(|(_, tap)| **tap == id) {
@@ -160,8 +209,7 @@ impl Program {
         taps: &[ValueId],
         observe: Observer<'_>,
     ) -> Result<(), ExecError> {
-        let mode = NormMode::Running;
-        let pass = Pass { weights, cut, mode };
+        let pass = Pass::new(weights, cut, NormMode::Running);
         tch::no_grad(|| self.run(input, pass, taps, observe)).map(drop)
     }
 
@@ -174,7 +222,8 @@ impl Program {
         observe: Observer,
     ) -> Result<Tensor, ExecError> {
         let mut tapped: Vec<Option<ValueId>> = vec![None; self.slots.len()];
-        for &id in taps {
+        let replaced = pass.replaced.iter().map(|(id, _)| id);
+        for &id in taps.iter().chain(replaced) {
             let slot = self.slots.of(id).ok_or_else(|| self.not_computed(id))?;
             tapped[slot] = Some(id);
         }
@@ -192,8 +241,13 @@ impl Program {
         }
         for index in 0..self.steps.len() {
             for slot in execution.step(index)? {
-                if let (Some(id), Some(tensor)) = (tapped[slot], &execution.tensors[slot]) {
+                let Some(id) = tapped[slot] else { continue };
+                if let Some(tensor) = &execution.tensors[slot] {
                     observe(id, tensor)?;
+                }
+                let given = pass.replaced.iter().find(|(of, _)| *of == id);
+                if let Some((_, given)) = given {
+                    execution.tensors[slot] = Some(given.shallow_clone());
                 }
             }
         }
@@ -247,6 +301,17 @@ impl Program {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
         self.steps.iter().map(|s| s.node).collect()
+    }
+}
+
+impl<'a> Pass<'a> {
+    pub fn new(weights: &'a dyn WeightSource, cut: Option<&'a Cut>, mode: NormMode<'a>) -> Self {
+        Self {
+            weights,
+            cut,
+            mode,
+            replaced: &[],
+        }
     }
 }
 

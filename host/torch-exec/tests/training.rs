@@ -8,8 +8,8 @@ use onnx_graph::ops::*;
 use onnx_graph::{DType, Dim, Graph, ValueId, insert_batch_norm};
 use torch_exec::{
     Device, ExecOptions, Kind, MemoryFormat, NormMode, NormStats, Overlay, Params, Precision,
-    Program, Tensor, calibrate_inserted_norms, calibrate_norms, cross_entropy, no_grad, reestimate,
-    seed,
+    Program, Stages, Tensor, calibrate_inserted_norms, calibrate_norms, cross_entropy, no_grad,
+    reestimate, seed,
 };
 
 /// Reproducible pseudo-random numbers.
@@ -132,6 +132,39 @@ fn gradients_agree_with_finite_differences() {
             .set(id, &Tensor::from_slice(&start).reshape(tensor.size()))
             .unwrap();
     }
+}
+
+#[test]
+fn a_stage_reads_the_given_value_and_sends_no_gradient_before_it() {
+    let small = small();
+    let program = Program::compile(&small.graph).unwrap();
+    let params = Params::from_graph(&small.graph, Device::Cpu).unwrap();
+    let x = images(4, 2, 4, 9);
+    let run = |inputs: &[(ValueId, Tensor)]| {
+        let stages = Stages {
+            weights: &params,
+            cut: None,
+            mode: NormMode::Running,
+            inputs,
+        };
+        let (out, taps) = program
+            .forward_in_stages(&x, stages, &[small.conv_out])
+            .unwrap();
+        (out, taps.into_iter().next().unwrap())
+    };
+    let (whole, value) = run(&[]);
+    let (same, own) = run(&[(small.conv_out, value.detach())]);
+    assert_eq!(distance(&whole, &same), 0.0);
+    let (other, observed) = run(&[(small.conv_out, value.detach() * 2.0)]);
+    assert!(distance(&whole, &other) > 1e-3);
+    assert_eq!(distance(&observed, &value), 0.0);
+    let convolution = params.get(small.graph.find_value("w").unwrap()).unwrap();
+    let reaches = |loss: &Tensor| {
+        let sum = loss.sum(Kind::Float);
+        Tensor::run_backward(&[&sum], &[&convolution], true, false)[0].defined()
+    };
+    assert!(reaches(&whole) && reaches(&own));
+    assert!(!reaches(&same));
 }
 
 /// Returns batch mean and unbiased variance of the convolution's output.

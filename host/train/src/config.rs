@@ -17,6 +17,20 @@ pub enum Start {
     Scratch,
 }
 
+/// Where the weights of a configuration come from.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, schemars::JsonSchema,
+)]
+#[serde(rename_all = "kebab-case")]
+pub enum NetWeights {
+    /// A generator for each layer, from the layer's embedding.
+    #[default]
+    Generated,
+    /// The same weights for all configurations, cropped to their channels (Yu et al., ICLR 2019).
+    /// Only the embeddings depend on the configuration.
+    Shared,
+}
+
 /// Settings of a [`PruningNet`](crate::PruningNet).
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
@@ -27,6 +41,8 @@ pub struct PruningNetConfig {
     pub layers: usize,
     /// Initial values of the generated weights.
     pub start: Start,
+    /// Whether a configuration has weights of its own or shares those of all others.
+    pub weights: NetWeights,
     /// Standard deviation of U's elements, as a share of that of the layer's weights over the
     /// root of `hidden`.
     pub u_scale: f64,
@@ -42,6 +58,7 @@ impl Default for PruningNetConfig {
             hidden: 32,
             layers: 2,
             start: Start::Warm,
+            weights: NetWeights::Generated,
             u_scale: 0.01,
             factor_above: 200_000,
             rank: 4,

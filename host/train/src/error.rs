@@ -114,6 +114,11 @@ pub enum TrainError {
         /// The process.
         rank: usize,
     },
+    /// A stage-wise training begins with random weights.
+    #[error(
+        "stage-wise training follows the given network, so that its weights are the start: set `start = \"warm\"`"
+    )]
+    NothingToFollow,
     /// A task without labels was given no original to follow.
     #[error("{task}: it has no labels, and no original network was given to follow")]
     NoOriginal {

@@ -80,6 +80,9 @@ impl FinetuneConfig {
 pub struct TrainJob<'a> {
     /// The network, with BatchNorm and the weights to start from.
     pub graph: &'a Graph,
+    /// The network before its weights became integers: the training of those begins at these
+    /// floats, found by name, and not at their rounded values.
+    pub floats: Option<&'a Graph>,
     /// What it is for.
     pub task: &'a dyn Task,
     /// The training data.
@@ -114,7 +117,7 @@ pub struct Tuning<'a> {
 
 impl<'a> Tuning<'a> {
     /// Creates a training of `graph` (with BatchNorm), with distillation from `teacher` if there
-    /// is one.
+    /// is one. It begins at the graph's own weights.
     ///
     /// # Errors
     /// [`TrainError::NoLayers`] if the graph has nothing to train; errors of compiling the
@@ -159,6 +162,16 @@ impl<'a> Tuning<'a> {
             sgd: Sgd::new(trained),
             averages,
         })
+    }
+
+    /// Begins at the weights of `floats` where `graph`, the network that is trained, has integers.
+    fn start_at(&self, graph: &Graph, floats: &Graph) -> Result<(), TrainError> {
+        self.weights.start_at(graph, floats)?;
+        let _guard = tch::no_grad_guard();
+        for (average, trained) in self.averages.iter().zip(self.sgd.trained()) {
+            average.shallow_clone().f_copy_(&trained.tensor)?;
+        }
+        Ok(())
     }
 
     /// Runs one step outside of a training, on images `[N, C, H, W]` and labels `[N]` at learning
@@ -315,6 +328,7 @@ fn tune(
 ) -> Result<(Graph, Completion), TrainError> {
     let TrainJob {
         graph,
+        floats,
         task: purpose,
         loader,
         config,
@@ -325,8 +339,13 @@ fn tune(
     } = *job;
     purpose.check(graph, loader.dataset().as_ref())?;
     let mut task = Tuning::new(stage, (graph, purpose), teacher, config, runtime)?;
+    let mut begins = materialise::graph_fingerprint(graph);
+    if let Some(floats) = floats {
+        task.start_at(graph, floats)?;
+        begins += &materialise::graph_fingerprint(floats);
+    }
     let identity = (
-        materialise::graph_fingerprint(graph),
+        begins,
         teacher
             .filter(|_| task.teacher.is_some())
             .map(|t| materialise::graph_fingerprint(t.graph)),

@@ -12,13 +12,13 @@ use rand::{RngExt as _, SeedableRng as _};
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 use tch::Tensor;
-use torch_exec::{NormMode, distillation};
+use torch_exec::{NormMode, Stages, distillation};
 
 use crate::config::{PruningNetConfig, Start};
 use crate::draw::DrawConfig;
-use crate::features::{StageEnd, kept, stage_ends};
+use crate::features::{StageEnd, kept, select, stage_ends};
 use crate::loss::{DistillConfig, LossWeights};
-use crate::network::{Network, Runtime};
+use crate::network::{Network, Outputs, Runtime};
 use crate::observer::Observer;
 use crate::position::{Position, StepResult};
 use crate::prunable::Prunable;
@@ -51,6 +51,10 @@ pub struct JointConfig {
     /// one random network. The latter two learn from the first, or all three from the original
     /// network. Takes about twice the time.
     pub sandwich: bool,
+    /// Stage-wise training (arXiv 2011.04908): each resolution reads the values of the given
+    /// network at its beginning, on the channels that are kept, and follows its values at the end.
+    /// So a stage does not depend on the widths of those before it. Needs a warm start.
+    pub stagewise: bool,
     /// Share of the batches that train the full network instead of a random one. Ignored under
     /// the sandwich rule.
     pub full_share: f64,
@@ -70,6 +74,7 @@ impl Default for JointConfig {
             distil: DistillConfig::default(),
             features: 3.0,
             sandwich: false,
+            stagewise: false,
             full_share: 0.0,
             draw: DrawConfig::default(),
             checkpoint_seconds: 20.0,
@@ -107,6 +112,9 @@ pub struct JointSetup<'a> {
 impl JointSetup<'_> {
     fn check(&self) -> Result<(), TrainError> {
         self.config.draw.check()?;
+        if self.config.stagewise && self.net.start != Start::Warm {
+            return Err(TrainError::NothingToFollow);
+        }
         let groups = self.prunable.analysis.groups();
         let bad = |reason: String| Err(TrainError::Widths { reason });
         if self.prunable.order.len() != groups.len() || self.widths.len() != groups.len() {
@@ -168,12 +176,12 @@ impl JointState {
         let mut teacher = None;
         if setup.net.start == Start::Warm {
             config.sgd.lr = config.warm_lr;
-            teacher = Teacher::new(
-                Some(graph),
-                &Classification,
-                config.loss_weights(),
-                setup.runtime,
-            )?;
+            let mut needed = config.loss_weights();
+            if config.stagewise {
+                // The stages read it even if no loss does.
+                needed.features = needed.features.max(1.0);
+            }
+            teacher = Teacher::new(Some(graph), &Classification, needed, setup.runtime)?;
         }
         let identity = (
             materialise::graph_fingerprint(graph),
@@ -190,7 +198,7 @@ impl JointState {
             order: order.to_vec(),
             widths: setup.widths.to_vec(),
             ends: match &teacher {
-                Some(_) if config.features > 0.0 => stage_ends(graph, analysis),
+                Some(_) if config.features > 0.0 || config.stagewise => stage_ends(graph, analysis),
                 _ => Vec::new(),
             },
             config,
@@ -313,9 +321,17 @@ impl Steps for JointState {
             let (cut, pairs) = self.cut(&widths)?;
             let bound = self.net.bind(&widths, cut.as_ref())?;
             let taps: Vec<ValueId> = pairs.iter().map(|p| p.student).collect();
-            let own = self
-                .network
-                .outputs(images, &bound, cut.as_ref(), NormMode::Batch, &taps)?;
+            let inputs = match &target {
+                Some(target) if self.config.stagewise => stage_inputs(&pairs, target)?,
+                _ => Vec::new(),
+            };
+            let stages = Stages {
+                weights: &bound,
+                cut: cut.as_ref(),
+                mode: NormMode::Batch,
+                inputs: &inputs,
+            };
+            let own = self.network.outputs_in_stages(images, stages, &taps)?;
             let loss = match (&first, &target) {
                 // Without a teacher the smaller networks learn from the largest one.
                 (Some((largest, _)), None) => distillation(&own.logits()?, largest, 1.0)?,
@@ -377,6 +393,18 @@ impl Steps for JointState {
         }
         "the loss".into()
     }
+}
+
+/// The teacher's values at the ends of stages, on the channels that the student keeps.
+fn stage_inputs(
+    pairs: &[FeaturePair],
+    teacher: &Outputs,
+) -> Result<Vec<(ValueId, Tensor)>, TrainError> {
+    let input = |pair: &FeaturePair| {
+        let value = teacher.tap(pair.teacher)?;
+        Some(select(value, pair.keep.as_deref()).map(|value| (pair.student, value)))
+    };
+    pairs.iter().filter_map(input).collect()
 }
 
 /// Trains `state` to the end, or until `observer` stops it. If the file `checkpoint` exists,

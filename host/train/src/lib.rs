@@ -54,7 +54,7 @@ mod topology;
 mod training;
 
 pub use calibration::Calibration;
-pub use config::{PruningNetConfig, Start};
+pub use config::{NetWeights, PruningNetConfig, Start};
 pub use draw::DrawConfig;
 pub use error::TrainError;
 pub use evaluate::{Evaluator, Subject, classify, evaluate, score};

@@ -3,7 +3,7 @@
 use channels::Cut;
 use onnx_graph::{Graph, ValueId};
 use tch::{Device, Tensor};
-use torch_exec::{ExecOptions, NormMode, Program, WeightSource};
+use torch_exec::{ExecOptions, NormMode, Program, Stages, WeightSource};
 
 use crate::TrainError;
 use crate::task::{Classification, Task};
@@ -124,13 +124,30 @@ impl Network {
         mode: NormMode<'_>,
         taps: &[ValueId],
     ) -> Result<Outputs, TrainError> {
+        let stages = Stages {
+            weights,
+            cut,
+            mode,
+            inputs: &[],
+        };
+        self.outputs_in_stages(images, stages, taps)
+    }
+
+    /// As [`Network::outputs`], for a network in stages.
+    ///
+    /// # Errors
+    /// As [`Program::forward_in_stages`].
+    pub(crate) fn outputs_in_stages(
+        &self,
+        images: &Tensor,
+        stages: Stages<'_>,
+        taps: &[ValueId],
+    ) -> Result<Outputs, TrainError> {
         let end = self.graph.outputs().first().copied();
         let tapped = self.heads.iter().copied().filter(|&id| Some(id) != end);
         let mut observed = taps.to_vec();
         observed.extend(tapped);
-        let (first, values) = self
-            .program
-            .forward_with(images, weights, cut, mode, &observed)?;
+        let (first, values) = self.program.forward_in_stages(images, stages, &observed)?;
         let taps: Vec<(ValueId, Tensor)> = observed.into_iter().zip(values).collect();
         let heads = self.heads.iter().map(|&id| {
             let tap = taps.iter().find(|(tap, _)| *tap == id && Some(id) != end);

@@ -23,7 +23,7 @@ use torch_exec::{ExecError, Params, WeightSource, crop};
 
 use crate::TrainError;
 use crate::checkpoint::{self, Meta};
-use crate::config::{PruningNetConfig, Start};
+use crate::config::{NetWeights, PruningNetConfig, Start};
 use crate::generator::{Generator, Kernel, generators};
 use crate::init::{RandomTensors, initialise};
 use crate::sgd::Trained;
@@ -122,7 +122,10 @@ impl PruningNet {
         let mut random = RandomTensors::new(seed, 1, device);
         Ok(Self {
             thetas: thetas(config, &mut random)?,
-            generators: generators(&topology, &trainable, config, &mut random)?,
+            generators: match config.weights {
+                NetWeights::Generated => generators(&topology, &trainable, config, &mut random)?,
+                NetWeights::Shared => Vec::new(),
+            },
             adjacency: adjacency(&topology, device)?,
             groups: NetGroup::all(analysis, &topology),
             topology,
@@ -267,7 +270,9 @@ impl PruningNet {
                 decay,
             });
         };
-        for (i, theta) in self.thetas.iter().enumerate() {
+        // Without a generator, nothing that is trained depends on an embedding.
+        let thetas = self.thetas.iter().filter(|_| !self.generators.is_empty());
+        for (i, theta) in thetas.enumerate() {
             add(format!("theta/{i}"), theta, true);
         }
         for generator in &self.generators {

@@ -7,7 +7,7 @@
 use std::collections::BTreeMap;
 
 use channels::Crop;
-use onnx_graph::{DType, Graph, Scaling, Stored, ValueId};
+use onnx_graph::{DType, Graph, Scaling, Stored, Tensor as Constant, ValueId};
 use tch::{Kind, TchError, Tensor};
 use torch_exec::{ExecError, Params, WeightSource};
 
@@ -77,6 +77,24 @@ impl Weights {
             rounded,
             masks,
         })
+    }
+
+    /// Moves the weights with integers to what they were before: to the constants of `floats` with
+    /// their names and dimensions. Others stay.
+    pub fn start_at(&self, graph: &Graph, floats: &Graph) -> Result<(), TrainError> {
+        for &id in self.rounded.keys() {
+            let name = &graph.value(id).name;
+            let own = graph.constant(id).map(Constant::dims);
+            let before = floats.find_value(name).and_then(|id| floats.constant(id));
+            let before = before.filter(|before| Some(before.dims()) == own);
+            let Some(values) = before.and_then(Constant::as_f32) else {
+                continue;
+            };
+            let dims: Vec<i64> = own.unwrap_or_default().iter().map(|&d| d as i64).collect();
+            let values = Tensor::f_from_slice(values)?.f_reshape(dims)?;
+            self.params.set(id, &values)?;
+        }
+        Ok(())
     }
 
     /// The tensors of the graph that change, before rounding.

@@ -26,6 +26,7 @@ fn shifted() -> Graph {
     let job = TrainJob {
         task: &Classification,
         graph: &network(5),
+        floats: None,
         loader: &loader(192, 16),
         config: &config,
         runtime: Runtime::default(),

@@ -121,6 +121,48 @@ fn training_with_rounding_recovers_what_few_bits_lose_and_keeps_the_bits() {
 }
 
 #[test]
+fn a_training_with_rounding_begins_at_the_floats_where_it_is_given_them() {
+    let floats = floats();
+    let (loader, none) = (loader(48, 16), tuning(0));
+    // All weights of a layer are one integer, far from its limits.
+    let name = "a.w";
+    let mut calibrated = integers(&floats, 3);
+    let id = calibrated.find_value(name).unwrap();
+    let moved = {
+        let old = calibrated.constant(id).unwrap();
+        let stored = old.stored().unwrap();
+        let zeros = Tensor::f32(old.dims().to_vec(), vec![0.0; old.len()]).unwrap();
+        zeros
+            .quantized(stored.integers.dtype(), stored.scaling.clone())
+            .unwrap()
+    };
+    let before = calibrated
+        .constant(id)
+        .unwrap()
+        .stored()
+        .unwrap()
+        .integers
+        .to_i32s();
+    calibrated.set_constant(id, moved).unwrap();
+    let run = |floats| {
+        let training = TrainJob {
+            floats,
+            ..job(&calibrated, &loader, &none)
+        };
+        let (trained, _) = finetune(&training, None, &mut Silent).unwrap();
+        trained
+            .constant(id)
+            .unwrap()
+            .stored()
+            .unwrap()
+            .integers
+            .to_i32s()
+    };
+    assert!(run(None).unwrap().iter().all(|&integer| integer == 0));
+    assert_eq!(run(Some(&floats)), before);
+}
+
+#[test]
 fn the_file_of_a_network_computes_what_was_trained() {
     let floats = floats();
     let (loader, config) = (loader(48, 16), tuning(2));

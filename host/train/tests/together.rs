@@ -106,6 +106,7 @@ fn job<'a>(
 ) -> TrainJob<'a> {
     TrainJob {
         graph,
+        floats: None,
         task: &Classification,
         loader,
         config,

@@ -44,9 +44,8 @@ impl ForBoard<'_> {
         let needs = stated.into_iter().flatten().collect::<Vec<_>>().join("; ");
         let judged = self.judge(&calibrated)?;
         let mut tried = vec![(form.name(), judged, calibrated)];
-        if let (Some(Training { tuning, teacher }), Some(_)) = (self.training, &tried[0].1.1) {
-            let stage = "quantisation-aware training";
-            let graph = tuning.run(stage, (&tried[0].2.graph, teacher), reporter)?;
+        if let (Some(training), Some(_)) = (self.training, &tried[0].1.1) {
+            let graph = training.run((self.subject, &tried[0].2), reporter)?;
             let name = format!("{}; trained", form.name());
             let trained = self.subject.built(name.clone(), graph)?;
             tried.push((name, self.judge(&trained)?, trained));

@@ -13,7 +13,7 @@ use crate::closeness::{Closeness, HOST_SQNR_DB, closeness};
 use crate::error::PipelineError;
 use crate::on_device::{Feed, outputs_on_device};
 use crate::progress::{Reporter, StopFlag};
-use crate::tuning::Tuning;
+use crate::tuning::{Lesson, Tuning};
 
 /// Images on which the device is probed.
 const PROBED: usize = 50;
@@ -39,6 +39,23 @@ pub(crate) struct Training<'a> {
     pub tuning: &'a Tuning<'a>,
     /// The network in floats.
     pub teacher: &'a Graph,
+}
+
+impl Training<'_> {
+    /// Trains a form of the network, from its weights in floats.
+    pub fn run(
+        &self,
+        (subject, form): (&Subject, &Built),
+        reporter: &mut dyn Reporter,
+    ) -> Result<Graph, PipelineError> {
+        let lesson = Lesson {
+            student: &form.graph,
+            floats: Some(&subject.graph),
+            teacher: self.teacher,
+        };
+        let stage = "quantisation-aware training";
+        self.tuning.run(stage, lesson, reporter)
+    }
 }
 
 /// The forms of one network on one device.
@@ -277,9 +294,7 @@ impl Trial<'_> {
         index: usize,
         built: &Built,
     ) -> Result<(usize, Built), PipelineError> {
-        let Training { tuning, teacher } = training;
-        let stage = "quantisation-aware training";
-        let graph = tuning.run(stage, (&built.graph, teacher), self.reporter)?;
+        let graph = training.run((self.subject, built), self.reporter)?;
         let of = &self.tried[index];
         let name = format!("{}; trained", of.candidate.name);
         let built = self.subject.built(name.clone(), graph)?;

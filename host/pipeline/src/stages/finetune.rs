@@ -1,7 +1,7 @@
 //! From a configuration to a trained network: materialised weights, fine-tuned with distillation.
 
 use channels::PrunePlan;
-use onnx_graph::Graph;
+use onnx_graph::{Graph, fold_batch_norm};
 use serde::{Deserialize, Serialize};
 use train::{
     Completion, Evaluator, Feature, FinetuneConfig, GeneticSelection, PruningNet, Repairer,
@@ -122,11 +122,18 @@ pub(crate) fn run(
         Some(trained) => trained.map_err(|failure| PipelineError::command(label, failure))?,
         None => trained(work, source, (purpose, label), (start, &plan))?,
     };
+    let fail = |source| PipelineError::Model {
+        model: label.to_owned(),
+        source,
+    };
     let rounds = work.config.qat.epochs > 0 && purpose == Purpose::Result;
     let graph = match rounds && prepared.has_integers(config) {
         true => {
             let calibrated = prepared.in_precision(&graph, config, Ranges::Observed)?;
-            trained_in_integers(work, source, label, (&calibrated, &plan))?
+            // As its layers were before their weights became integers.
+            let floats = fold_batch_norm(&graph).map_err(fail)?;
+            let networks = (&*calibrated, &floats);
+            trained_in_integers(work, source, label, (networks, &plan))?
         }
         false => graph,
     };
@@ -149,10 +156,6 @@ pub(crate) fn run(
         }
     };
     let file = format!("{folder}/{label}.onnx");
-    let fail = |source| PipelineError::Model {
-        model: label.to_owned(),
-        source,
-    };
     work.folder
         .write(&file, &onnx_graph::write(&graph).map_err(fail)?)?;
     let tuned = Tuned {
@@ -194,6 +197,7 @@ fn trained(
         checkpoint: format!("{}/{label}.safetensors", purpose.folder()),
         settings,
         features: features(&prepared.graph, &prepared.analysis, plan)?,
+        floats: None,
     };
     let mut graph = distilled(work, source, training, &start)?;
     let cut = channels::cut(&prepared.graph, &prepared.analysis, plan)?;
@@ -211,7 +215,7 @@ fn trained_in_integers(
     work: &mut Work<'_>,
     source: &Source<'_>,
     label: &str,
-    (graph, plan): (&Graph, &PrunePlan),
+    ((graph, floats), plan): ((&Graph, &Graph), &PrunePlan),
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
     let training = Distillation {
@@ -219,23 +223,26 @@ fn trained_in_integers(
         checkpoint: format!("{}/{label}.qat.safetensors", Purpose::Result.folder()),
         settings: work.config.qat.settings(&work.config.finetune),
         features: features(&prepared.graph, &prepared.analysis, plan)?,
+        floats: Some(floats),
     };
     distilled(work, source, training, &prepared.stored(graph)?)
 }
 
 /// A training of a network with the original as teacher.
-struct Distillation {
+struct Distillation<'a> {
     stage: String,
     /// The checkpoint in the run folder.
     checkpoint: String,
     settings: FinetuneConfig,
     features: Vec<Feature>,
+    /// The network before its weights became integers.
+    floats: Option<&'a Graph>,
 }
 
 fn distilled(
     work: &mut Work<'_>,
     source: &Source<'_>,
-    training: Distillation,
+    training: Distillation<'_>,
     start: &Graph,
 ) -> Result<Graph, PipelineError> {
     let prepared = source.prepared;
@@ -244,6 +251,7 @@ fn distilled(
         checkpoint,
         settings,
         features,
+        floats,
     } = training;
     let checkpoint = work.folder.path(checkpoint);
     let seed = work.config.seed;
@@ -252,8 +260,8 @@ fn distilled(
         settings: settings.clone(),
         features: features.clone(),
     };
-    let networks: &[&Graph] = &[start];
-    let team = together::begin(work, prepared, kind, (networks, seed.wrapping_add(1)))?;
+    let networks: Vec<&Graph> = std::iter::once(start).chain(floats).collect();
+    let team = together::begin(work, prepared, kind, (&networks, seed.wrapping_add(1)))?;
     let mut watch = work.watch(&stage);
     let teacher = TeacherSetup {
         graph: source.teacher,
@@ -261,6 +269,7 @@ fn distilled(
     };
     let job = TrainJob {
         graph: start,
+        floats,
         task: &*prepared.task,
         loader: &loader,
         config: &settings,

@@ -64,6 +64,7 @@ pub(crate) fn run(work: &mut Work<'_>, prepared: &mut Prepared) -> Result<(), Pi
     let team = together::begin(work, prepared, kind, (&[&start], seed))?;
     let job = TrainJob {
         graph: &start,
+        floats: None,
         task: &*prepared.task,
         loader: &loader,
         config: &settings,

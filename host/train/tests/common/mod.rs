@@ -219,6 +219,7 @@ pub fn job<'a>(graph: &'a Graph, loader: &'a Loader, config: &'a FinetuneConfig)
     TrainJob {
         task: &Classification,
         graph,
+        floats: None,
         loader,
         config,
         runtime: Runtime::default(),
