@@ -115,8 +115,12 @@ impl Place {
         "--device=bench"
     }
 
-    /// Programs of the agent that run.
+    /// Programs of the agent that run and are no descendants of a run.
     fn agents(&self) -> BTreeSet<Process> {
+        // A local agent is one. Those that are not belong to other runs.
+        if matches!(self, Self::Local) {
+            return BTreeSet::new();
+        }
         let entries = std::fs::read_dir("/proc").expect("the processes");
         let pids = entries.flatten().filter_map(|entry| {
             let pid = entry.file_name().to_str()?.parse().ok()?;
@@ -180,7 +184,6 @@ fn kill(place: &Place, moment: Duration, undisturbed: &BTreeSet<String>) -> Outc
     while begun.elapsed() < moment {
         let deep = (1..=2).flat_map(|depth| descendants(run.id(), depth));
         below.extend(deep.filter_map(Process::of));
-        // An agent behind ssh is no descendant.
         below.extend(place.agents().difference(&others).cloned());
         std::thread::sleep(Duration::from_millis(20).min(moment.saturating_sub(begun.elapsed())));
     }
