@@ -19,8 +19,8 @@ BLOCK_NS = 5e6
 def one_process(paths, seconds):
     models = [ort_latency.load(path) for path in paths]
     runs = []
-    for session, feed in models:
-        typical = ort_latency.measure(session, feed, 20)
+    for session, binding in models:
+        typical = ort_latency.measure(session, binding, 20)
         runs.append(max(1, int(BLOCK_NS / typical)))
     ratios = []
     end = time.monotonic() + seconds
