@@ -114,6 +114,7 @@ fn runtime(options: ExecOptions) -> Runtime {
     Runtime {
         options,
         device: device(),
+        ..Runtime::default()
     }
 }
 

@@ -13,6 +13,7 @@
 #include <thread>
 #include <vector>
 
+#include <torch/csrc/autograd/custom_function.h>
 #include <torch/csrc/distributed/c10d/PrefixStore.hpp>
 #include <torch/csrc/distributed/c10d/ProcessGroupGloo.hpp>
 #include <torch/csrc/distributed/c10d/TCPStore.hpp>
@@ -40,6 +41,36 @@ int guarded(char* message, size_t room, Body body) {
     return failed(message, room, "an exception of no known type");
   }
 }
+
+void sum_up(Team* team, at::Tensor& tensor) {
+  std::vector<at::Tensor> tensors{tensor};
+  team->group->allreduce(tensors)->wait();
+}
+
+// A sum over the processes whose gradient is summed as well. Losses of the processes count by their weights.
+struct Sum : torch::autograd::Function<Sum> {
+  static at::Tensor forward(
+      torch::autograd::AutogradContext* context,
+      const at::Tensor& tensor,
+      int64_t team,
+      double weight) {
+    context->saved_data["team"] = team;
+    context->saved_data["weight"] = weight;
+    auto sum = tensor.detach().clone(at::MemoryFormat::Contiguous);
+    sum_up(reinterpret_cast<Team*>(team), sum);
+    return sum;
+  }
+
+  static torch::autograd::variable_list backward(
+      torch::autograd::AutogradContext* context,
+      torch::autograd::variable_list gradients) {
+    auto* team = reinterpret_cast<Team*>(context->saved_data["team"].toInt());
+    const double weight = context->saved_data["weight"].toDouble();
+    auto gradient = gradients[0].mul(weight).contiguous();
+    sum_up(team, gradient);
+    return {gradient.div_(weight), at::Tensor(), at::Tensor()};
+  }
+};
 
 } // namespace
 
@@ -99,8 +130,16 @@ void gp_close(void* team) {
 
 int gp_sum(void* team, void* tensor, char* message, size_t room) {
   return guarded(message, room, [&] {
-    std::vector<at::Tensor> tensors{*static_cast<at::Tensor*>(tensor)};
-    static_cast<Team*>(team)->group->allreduce(tensors)->wait();
+    sum_up(static_cast<Team*>(team), *static_cast<at::Tensor*>(tensor));
+    return 0;
+  });
+}
+
+// A new tensor, the sum of `tensor` over all processes; see `Sum`. The team must live until the backward pass is over.
+int gp_differentiable_sum(void* team, void* tensor, double weight, void** out, char* message, size_t room) {
+  return guarded(message, room, [&] {
+    const auto& own = *static_cast<at::Tensor*>(tensor);
+    *out = new at::Tensor(Sum::apply(own, reinterpret_cast<int64_t>(team), weight));
     return 0;
   });
 }

@@ -31,6 +31,14 @@ unsafe extern "C" {
         message: *mut c_char,
         room: usize,
     ) -> c_int;
+    pub(crate) fn gp_differentiable_sum(
+        team: *mut c_void,
+        tensor: *mut c_void,
+        weight: f64,
+        out: *mut *mut c_void,
+        message: *mut c_char,
+        room: usize,
+    ) -> c_int;
     pub(crate) fn gp_broadcast(
         team: *mut c_void,
         tensor: *mut c_void,

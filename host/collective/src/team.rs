@@ -88,6 +88,30 @@ impl Team {
         Ok(())
     }
 
+    /// Returns the sum of a host tensor over all processes. A gradient of the result is summed over
+    /// the processes, too: the loss of all is the sum of theirs, each times its `weight`, a positive
+    /// number. Every process must make the backward pass while its team lives.
+    ///
+    /// # Errors
+    /// As [`Team::sum`]; in a backward pass, an error of libtorch.
+    pub fn differentiable_sum(
+        &self,
+        tensor: &Tensor,
+        weight: f64,
+    ) -> Result<Tensor, CollectiveError> {
+        let mut out = std::ptr::null_mut();
+        self.call("sum up with", |message| {
+            // SAFETY: `raw` is a live team, the tensor outlives the call, and `out` is written
+            // before it returns 0.
+            unsafe {
+                let tensor = tensor.as_ptr().cast_mut().cast();
+                ffi::gp_differentiable_sum(self.raw, tensor, weight, &raw mut out, message, ROOM)
+            }
+        })?;
+        // SAFETY: `out` is a new tensor that nothing else owns.
+        Ok(unsafe { Tensor::from_ptr(out.cast()) })
+    }
+
     /// Replaces the elements of a contiguous host tensor by those of process `root`.
     ///
     /// # Errors

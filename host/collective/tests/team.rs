@@ -56,6 +56,26 @@ fn a_sum_is_the_same_on_all_ranks() {
 }
 
 #[test]
+fn a_gradient_of_a_sum_is_summed_with_the_weights_of_the_losses() {
+    // Of all losses, the sum of (r + 1) c_r S with S the sum of the values and c_r = r + 2.
+    let size = 3;
+    let gradients = together(size, |team| {
+        let rank = team.rank() as f64;
+        let value = Tensor::from_slice(&[rank, 2.0 * rank]).set_requires_grad(true);
+        let weight = rank + 1.0;
+        let sum = team.differentiable_sum(&value, weight).unwrap();
+        assert_eq!(Vec::<f64>::try_from(&sum.detach()).unwrap(), [3.0, 6.0]);
+        (sum * (rank + 2.0)).sum(tch::Kind::Double).backward();
+        Vec::<f64>::try_from(value.grad() * weight).unwrap()
+    });
+    // The derivative of the weighted losses by any value: 1 * 2 + 2 * 3 + 3 * 4.
+    assert!(
+        gradients.iter().all(|of| of == &[20.0, 20.0]),
+        "{gradients:?}"
+    );
+}
+
+#[test]
 fn bytes_and_keys_reach_all_ranks() {
     let long = vec![7u8; 1 << 20];
     let got = together(2, |team| {

@@ -123,6 +123,10 @@ pub struct RunConfig {
     pub exec: Option<ExecOptions>,
     /// Images of a training batch.
     pub batch: usize,
+    /// Whether several processes that train one run normalise each batch as a whole
+    /// (SyncBatchNorm), and not each process's images by their own statistics. So their number does
+    /// not change what a network with BatchNorm learns. It takes two more sums for each layer.
+    pub sync_batch_norm: bool,
     /// How channels are grouped where there is a choice, and rules for single groups in tables of
     /// their own, `[groups."PATTERN"]`.
     pub groups: GroupsConfig,
@@ -184,6 +188,7 @@ impl Default for RunConfig {
             threads: 0,
             exec: None,
             batch: 128,
+            sync_batch_norm: false,
             groups: GroupsConfig::default(),
             precision: PrecisionChoice::default(),
             widths: WidthGrid::default(),

@@ -9,7 +9,6 @@ use std::sync::Arc;
 use datasets::{DataSpec, Dataset, InputSpec, Loader, LoaderConfig, Source, write_png};
 use onnx_graph::deploy;
 use serde::Serialize;
-use torch_exec::{Device, ExecOptions};
 use train::{Classification, Completion, FinetuneConfig, Runtime, TrainJob, evaluate, train_plain};
 
 use crate::error::PipelineError;
@@ -92,10 +91,7 @@ pub fn example(
         epochs: EPOCHS,
         ..FinetuneConfig::default()
     };
-    let runtime = Runtime {
-        device: Device::Cpu,
-        options: ExecOptions::default(),
-    };
+    let runtime = Runtime::default();
     let job = TrainJob {
         task: &Classification,
         graph: &graph,

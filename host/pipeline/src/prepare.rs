@@ -427,6 +427,7 @@ pub(crate) fn runtime(config: &RunConfig) -> Result<Runtime, PipelineError> {
     Ok(Runtime {
         device,
         options: ExecOptions::default(),
+        sync_norms: config.sync_batch_norm,
     })
 }
 

@@ -122,7 +122,12 @@ pub(crate) fn training_setup(
         let image = prepared.model.input;
         if choose {
             let options = options.unwrap_or_default();
-            let times = train::thread_times(&typical, image, batch, Runtime { device, options })?;
+            let runtime = Runtime {
+                device,
+                options,
+                ..Runtime::default()
+            };
+            let times = train::thread_times(&typical, image, batch, runtime)?;
             let paces: Vec<Pace> = times
                 .iter()
                 .map(|t| Pace {

@@ -37,7 +37,7 @@ pub use calibrate::{calibrate_inserted_norms, calibrate_norms};
 pub use device::{has_bf16, parse_device, reuse_memory, seed, set_threads, threads};
 pub use error::ExecError;
 pub use loss::{accuracy, cross_entropy, distillation};
-pub use norm::{NormMode, NormStats};
+pub use norm::{NormMode, NormStats, Sums};
 pub use ops::untyped_operators;
 pub use options::{ExecOptions, MemoryFormat, Precision, to_format};
 pub use params::Params;

@@ -4,7 +4,7 @@ use std::cell::RefCell;
 use std::collections::BTreeMap;
 
 use onnx_graph::ValueId;
-use tch::{Device, Kind, Tensor};
+use tch::{Device, Kind, TchError, Tensor};
 
 /// Statistics that BatchNormalization uses in a pass, and whether it stores them.
 #[derive(Clone, Copy)]
@@ -22,6 +22,34 @@ pub enum NormMode<'a> {
     },
     /// Batch statistics; their plain average over the passes is collected.
     Collect(&'a NormStats),
+    /// Statistics of a batch whose images are spread over several processes (PyTorch's
+    /// SyncBatchNorm). The stored ones move towards them if there is a momentum.
+    Synced {
+        /// Sums over the processes.
+        sums: &'a dyn Sums,
+        /// As for `Update`.
+        momentum: Option<f64>,
+    },
+}
+
+impl NormMode<'_> {
+    /// Whether the stored statistics move.
+    pub(crate) fn stores(self) -> bool {
+        match self {
+            Self::Update { .. } => true,
+            Self::Synced { momentum, .. } => momentum.is_some(),
+            Self::Running | Self::Batch | Self::Collect(_) => false,
+        }
+    }
+}
+
+/// Sums over the processes that share a batch.
+pub trait Sums {
+    /// Returns the sum of a tensor over all processes, through which gradients flow.
+    ///
+    /// # Errors
+    /// A reason in words if another process is gone or silent.
+    fn sum(&self, tensor: &Tensor) -> Result<Tensor, TchError>;
 }
 
 /// Mean and variance values of a BatchNormalization.

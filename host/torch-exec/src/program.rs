@@ -400,7 +400,7 @@ impl<'a> Execution<'a> {
         };
         let mode = self.pass.mode;
         let out = ops::normalise(norm, &args, mode, step.statistics).map_err(failed)?;
-        if let (NormMode::Update { .. }, Some((mean, var))) = (mode, step.statistics) {
+        if let (true, Some((mean, var))) = (mode.stores(), step.statistics) {
             // libtorch updates uncropped statistics in the store; cropped ones are copies.
             for (i, id) in [(3, mean), (4, var)] {
                 if let (Some(crop), Some(value)) = (self.crop(id), args.get(i)) {
@@ -414,7 +414,8 @@ impl<'a> Execution<'a> {
     /// Collects the arguments of a step; releases tensors at their last use.
     fn args(&mut self, step: &Step) -> Result<Args, ExecError> {
         // Batch statistics replace the stored ones, which then may be absent.
-        let stored = matches!(self.pass.mode, NormMode::Running | NormMode::Update { .. });
+        let mode = self.pass.mode;
+        let stored = matches!(mode, NormMode::Running) || mode.stores();
         let count = if step.statistics.is_some() && !stored {
             3
         } else {

@@ -2,8 +2,8 @@
 //!
 //! Each process computes its slice of the same batch. The sum of their gradients, weighted by
 //! their rows, is that of the whole batch, so the number of processes is no part of what a
-//! training computes. BatchNorm's batch statistics are those of a slice; the running statistics
-//! are averaged.
+//! training computes. BatchNorm's batch statistics are those of a slice, unless they are
+//! [synced](crate::synced); the running statistics are averaged.
 
 use collective::Team;
 use rayon::prelude::*;
@@ -127,6 +127,24 @@ impl<'a> Exchange<'a> {
             norm: self.norm(),
             broken: first(broken),
         })
+    }
+
+    /// Learns whether all processes have their rows of a step whose forward pass needs every one.
+    /// The process that has none is left to return its own error.
+    ///
+    /// # Errors
+    /// [`TrainError::Peer`] if another process has none.
+    pub fn begin_step(&self, is_ready: bool) -> Result<(), TrainError> {
+        let mut failed = vec![0f32; self.team.size()];
+        failed[self.team.rank()] = f32::from(u8::from(!is_ready));
+        let flags = Tensor::f_from_slice(&failed)?;
+        self.team.sum(&flags)?;
+        flags.f_copy_data(&mut failed, self.team.size())?;
+        let first = failed.iter().position(|&flag| flag > 0.0);
+        match first.filter(|_| is_ready) {
+            Some(rank) => Err(TrainError::Peer { rank }),
+            None => Ok(()),
+        }
     }
 
     /// Tells the others in the step's sum that this process cannot go on, and returns why.

@@ -17,6 +17,7 @@ use crate::observer::Observer;
 use crate::position::{Position, StepResult};
 use crate::rounding::Weights;
 use crate::sgd::{Sgd, SgdConfig};
+use crate::synced::{AcrossTeam, over_all};
 use crate::task::Task;
 use crate::teacher::{FeaturePair, Teacher, TeacherSetup, mixed_loss};
 use crate::training::{Completion, Schedule, Steps, loader_identity, tensors};
@@ -113,6 +114,8 @@ pub struct Tuning<'a> {
     sgd: Sgd,
     /// The moving averages, in the order of the optimiser's tensors.
     averages: Vec<Tensor>,
+    /// The processes whose batch is normalised as a whole.
+    synced: Option<&'a Team>,
 }
 
 impl<'a> Tuning<'a> {
@@ -161,6 +164,7 @@ impl<'a> Tuning<'a> {
             config: config.clone(),
             sgd: Sgd::new(trained),
             averages,
+            synced: None,
         })
     }
 
@@ -229,9 +233,11 @@ impl Steps for Tuning<'_> {
     }
 
     fn step(&mut self, images: &Tensor, labels: &Tensor, _: u64) -> Result<StepResult, TrainError> {
-        let mode = NormMode::Update {
+        let sums = self.synced.map(|team| AcrossTeam::new(team, images));
+        let update = NormMode::Update {
             momentum: self.config.norm_momentum,
         };
+        let mode = over_all(sums.as_ref(), update);
         let (student_taps, teacher_taps): (Vec<_>, Vec<_>) =
             self.pairs.iter().map(|p| (p.student, p.teacher)).unzip();
         let own = self
@@ -259,6 +265,10 @@ impl Steps for Tuning<'_> {
 
     fn sgd(&mut self) -> &mut Sgd {
         &mut self.sgd
+    }
+
+    fn is_synced(&self) -> bool {
+        self.synced.is_some()
     }
 
     fn updated(&mut self, step: u64) -> Result<(), TrainError> {
@@ -339,6 +349,7 @@ fn tune(
     } = *job;
     purpose.check(graph, loader.dataset().as_ref())?;
     let mut task = Tuning::new(stage, (graph, purpose), teacher, config, runtime)?;
+    task.synced = team.filter(|_| runtime.sync_norms);
     let mut begins = materialise::graph_fingerprint(graph);
     if let Some(floats) = floats {
         task.start_at(graph, floats)?;

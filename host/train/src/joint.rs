@@ -24,6 +24,7 @@ use crate::position::{Position, StepResult};
 use crate::prunable::Prunable;
 use crate::pruning_net::PruningNet;
 use crate::sgd::{Sgd, SgdConfig};
+use crate::synced::{AcrossTeam, over_all};
 use crate::task::{Classification, Task as _};
 use crate::teacher::{FeaturePair, Teacher, mixed_loss};
 use crate::training::{Completion, Schedule, Steps, loader_identity, share_correct};
@@ -316,6 +317,8 @@ impl Steps for JointState {
             .map(|t| t.outputs(images, &ends))
             .transpose()?;
         let weights = self.config.loss_weights();
+        let team = self.team.as_deref().filter(|_| self.runtime.sync_norms);
+        let sums = team.map(|team| AcrossTeam::new(team, images));
         let mut first: Option<(Tensor, StepResult)> = None;
         for widths in self.draws(step) {
             let (cut, pairs) = self.cut(&widths)?;
@@ -328,7 +331,7 @@ impl Steps for JointState {
             let stages = Stages {
                 weights: &bound,
                 cut: cut.as_ref(),
-                mode: NormMode::Batch,
+                mode: over_all(sums.as_ref(), NormMode::Batch),
                 inputs: &inputs,
             };
             let own = self.network.outputs_in_stages(images, stages, &taps)?;
@@ -365,6 +368,10 @@ impl Steps for JointState {
 
     fn sgd(&mut self) -> &mut Sgd {
         &mut self.sgd
+    }
+
+    fn is_synced(&self) -> bool {
+        self.runtime.sync_norms && self.team.is_some()
     }
 
     fn updated(&mut self, _: u64) -> Result<(), TrainError> {

@@ -48,6 +48,7 @@ mod rounding;
 mod samples;
 mod sgd;
 mod speed;
+mod synced;
 mod task;
 mod teacher;
 mod topology;

@@ -15,6 +15,9 @@ pub struct Runtime {
     pub device: Device,
     /// Memory order and precision.
     pub options: ExecOptions,
+    /// Whether a training of several processes normalises each batch as a whole, and not each
+    /// process's rows by their own statistics.
+    pub sync_norms: bool,
 }
 
 impl Default for Runtime {
@@ -22,6 +25,7 @@ impl Default for Runtime {
         Self {
             device: Device::Cpu,
             options: ExecOptions::default(),
+            sync_norms: false,
         }
     }
 }

@@ -41,6 +41,10 @@ pub(crate) trait Steps {
         step: u64,
     ) -> Result<StepResult, TrainError>;
     fn sgd(&mut self) -> &mut Sgd;
+    /// Whether the forward pass sums over all processes, so that each of them must make it.
+    fn is_synced(&self) -> bool {
+        false
+    }
     /// Called after the update.
     fn updated(&mut self, step: u64) -> Result<(), TrainError>;
     /// The state without the momentum.
@@ -199,6 +203,25 @@ impl Schedule<'_> {
         Ok(true)
     }
 
+    /// Checks that every process has a row of each batch.
+    fn check_rows(&self) -> Result<(), TrainError> {
+        let ranks = self.team.map_or(1, Team::size);
+        let (held, config) = (self.loader.dataset().len(), self.loader.config());
+        let last = match held % config.batch.max(1) {
+            0 => config.batch,
+            rest if !config.drop_last => rest,
+            _ => config.batch,
+        };
+        match last < ranks {
+            true => Err(TrainError::TooFewImages {
+                what: "a batch that is normalised as a whole",
+                held: last,
+                batch: ranks,
+            }),
+            false => Ok(()),
+        }
+    }
+
     /// Trains from `position` to the end and keeps `position` up to date.
     pub fn run(
         &self,
@@ -224,6 +247,9 @@ impl Schedule<'_> {
         let mut exchange = self
             .team
             .map(|team| Exchange::new(team, task.sgd(), statistics));
+        if task.is_synced() {
+            self.check_rows()?;
+        }
         let loader = match self.team {
             Some(team) => self.loader.slice(team.rank(), team.size()),
             None => self.loader.clone(),
@@ -235,7 +261,11 @@ impl Schedule<'_> {
                     let (images, labels) = tensors(&batch, self.device)?;
                     Ok((images, labels, batch.whole))
                 });
+                if let Some(exchange) = exchange.as_mut().filter(|_| task.is_synced()) {
+                    exchange.begin_step(read.is_ok())?;
+                }
                 let (images, labels, count) = match (read, &mut exchange) {
+                    (Err(error), Some(_)) if task.is_synced() => return Err(error),
                     (Ok(read), _) => read,
                     (Err(error), Some(exchange)) => {
                         return Err(exchange.give_up(task.sgd(), error));

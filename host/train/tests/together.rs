@@ -13,8 +13,8 @@ use common::{data, joint_config, network, subject};
 use datasets::{DataError, Dataset, InputSpec, Loader, LoaderConfig};
 use onnx_graph::{Graph, fold_batch_norm};
 use train::{
-    Classification, Completion, Event, FinetuneConfig, PruningNetConfig, Runtime, SgdConfig,
-    Silent, Start, TrainError, TrainJob, train_joint, train_plain,
+    Classification, Completion, Event, FinetuneConfig, JointSetup, JointState, PruningNetConfig,
+    Runtime, SgdConfig, Silent, Start, TrainError, TrainJob, train_joint, train_plain,
 };
 
 /// Runs `body` as each of `size` ranks, and returns the results by rank.
@@ -165,6 +165,91 @@ fn two_three_and_four_processes_train_fifty_steps_as_one_does() {
 }
 
 #[test]
+fn processes_that_normalise_a_batch_as_a_whole_train_as_one_does() {
+    let graph = network(5);
+    // The last batch of an epoch has 8 images of 20, in parts that are not equal.
+    let (loader, config) = (loader(data(88, 1), 20), config(4));
+    let once = |team: Option<&Team>| {
+        let job = TrainJob {
+            runtime: Runtime {
+                sync_norms: true,
+                ..Runtime::default()
+            },
+            ..job((&graph, &loader, &config), team, None)
+        };
+        weights(&train_plain(&job, &mut Silent).unwrap().0)
+    };
+    let alone = once(None);
+    for size in [2, 3] {
+        check_alike(&alone, &together(size, |team| once(Some(&team))));
+    }
+    let apart = together(2, |team| {
+        let own = job((&graph, &loader, &config), Some(&team), None);
+        weights(&train_plain(&own, &mut Silent).unwrap().0)
+    });
+    let most = alone.iter().zip(&apart[0]).map(|(a, b)| (a - b).abs());
+    assert!(
+        most.fold(0.0, f32::max) > 1e-3,
+        "statistics of a slice do as well"
+    );
+}
+
+#[test]
+fn processes_that_normalise_a_batch_as_a_whole_train_jointly_as_one_does() {
+    let subject = subject();
+    let net = PruningNetConfig {
+        start: Start::Scratch,
+        ..PruningNetConfig::default()
+    };
+    let (loader, config) = (loader(data(64, 1), 16), joint_config(2, 0.02));
+    let once = |team: Option<Rc<Team>>| {
+        let runtime = Runtime {
+            sync_norms: true,
+            ..Runtime::default()
+        };
+        let setup = JointSetup {
+            prunable: subject.prunable(),
+            widths: &subject.widths,
+            net: &net,
+            config: &config,
+            runtime,
+            seed: 1,
+        };
+        let mut state = JointState::new(&setup).unwrap().with_team(team);
+        train_joint(&mut state, &loader, None, &mut Silent).unwrap();
+        let direct = state.net().params().trainable(&subject.graph);
+        let flat =
+            |tensor: &tch::Tensor| Vec::<f32>::try_from(tensor.detach().flatten(0, -1)).unwrap();
+        let flat: Vec<Vec<f32>> = direct.iter().map(|(_, _, tensor)| flat(tensor)).collect();
+        flat.concat()
+    };
+    let alone = once(None);
+    check_alike(&alone, &together(2, |team| once(Some(team))));
+}
+
+#[test]
+fn a_batch_with_fewer_images_than_processes_is_not_normalised_as_a_whole() {
+    let graph = network(5);
+    let (loader, config) = (loader(data(34, 1), 16), config(1));
+    let errors = together(3, |team| {
+        let job = TrainJob {
+            runtime: Runtime {
+                sync_norms: true,
+                ..Runtime::default()
+            },
+            ..job((&graph, &loader, &config), Some(&team), None)
+        };
+        train_plain(&job, &mut Silent).map(|_| ()).unwrap_err()
+    });
+    for error in errors {
+        let TrainError::TooFewImages { held, batch, .. } = error else {
+            panic!("{error}")
+        };
+        assert_eq!((held, batch), (2, 3));
+    }
+}
+
+#[test]
 fn running_statistics_are_equal_on_all_processes() {
     let graph = network(5);
     let (loader, config) = (loader(data(64, 1), 16), config(2));
@@ -240,8 +325,11 @@ fn two_processes_resume_what_one_began() {
 
 /// Trains with an image that cannot be used, in the slice of the last of three processes, and
 /// returns their errors.
-fn errors(is_read: bool) -> Vec<TrainError> {
-    let graph = without_batch_norm();
+fn errors(is_read: bool, sync_norms: bool) -> Vec<TrainError> {
+    let graph = match sync_norms {
+        true => network(5),
+        false => without_batch_norm(),
+    };
     let images = Faulty {
         images: data(48, 1),
         at: 31,
@@ -249,14 +337,20 @@ fn errors(is_read: bool) -> Vec<TrainError> {
     };
     let (loader, config) = (loader(Arc::new(images), 16), config(1));
     together(3, |team| {
-        let job = job((&graph, &loader, &config), Some(&team), None);
+        let job = TrainJob {
+            runtime: Runtime {
+                sync_norms,
+                ..Runtime::default()
+            },
+            ..job((&graph, &loader, &config), Some(&team), None)
+        };
         train_plain(&job, &mut Silent).map(|_| ()).unwrap_err()
     })
 }
 
 #[test]
 fn a_number_that_is_not_finite_on_one_process_ends_all_in_the_same_step() {
-    let errors = errors(true);
+    let errors = errors(true, false);
     let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
     assert!(texts.iter().all(|text| text == &texts[0]), "{texts:?}");
     let TrainError::NonFinite {
@@ -271,18 +365,15 @@ fn a_number_that_is_not_finite_on_one_process_ends_all_in_the_same_step() {
 
 #[test]
 fn an_error_of_one_process_ends_all_and_is_its_own() {
-    let errors = errors(false);
-    assert!(
-        matches!(errors[0], TrainError::Peer { rank: 2 }),
-        "{}",
-        errors[0]
-    );
-    assert!(
-        matches!(errors[1], TrainError::Peer { rank: 2 }),
-        "{}",
-        errors[1]
-    );
-    assert!(matches!(errors[2], TrainError::Data(_)), "{}", errors[2]);
+    for sync_norms in [false, true] {
+        let errors = errors(false, sync_norms);
+        let texts: Vec<String> = errors.iter().map(ToString::to_string).collect();
+        let are_told = errors[..2]
+            .iter()
+            .all(|error| matches!(error, TrainError::Peer { rank: 2 }));
+        assert!(are_told, "{texts:?}");
+        assert!(matches!(errors[2], TrainError::Data(_)), "{texts:?}");
+    }
 }
 
 #[test]
