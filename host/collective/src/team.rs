@@ -88,9 +88,9 @@ impl Team {
         Ok(())
     }
 
-    /// Returns the sum of a host tensor over all processes. A gradient of the result is summed over
-    /// the processes, too: the loss of all is the sum of theirs, each times its `weight`, a positive
-    /// number. Every process must make the backward pass while its team lives.
+    /// Returns the sum of a host tensor over all processes. A gradient of the result is summed
+    /// over the processes, too: the loss of all is the sum of theirs, each times its `weight`, a
+    /// positive number. Every process must make the backward pass while its team lives.
     ///
     /// # Errors
     /// As [`Team::sum`]; in a backward pass, an error of libtorch.
