@@ -1,6 +1,6 @@
 //! Columns of bytes.
 
-use super::factors::Factors;
+use super::factors::{Factors, Rows};
 #[cfg(helium)]
 use super::helium::{ALIGNMENT, multiply};
 #[cfg(not(assembly))]
@@ -31,6 +31,15 @@ impl<'a> Columns<'a> {
         Writer {
             rest: column.unwrap_or_default(),
         }
+    }
+
+    /// Writes the column of pixel `slot`, 0 or 1, whose pieces are the rows of a window. Returns
+    /// whether it did.
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) -> bool {
+        let mut to = self.writer(slot, true);
+        rows.iter().for_each(|row| to.copy(row));
+        to.finish();
+        true
     }
 
     /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.

@@ -46,6 +46,7 @@ macro_rules! quad {
 
 mod blocks;
 mod pixels;
+mod rows;
 mod single;
 mod sums;
 mod words;
@@ -56,7 +57,7 @@ use single::Single;
 pub(crate) use words::{copy, fill};
 
 use super::depthwise::depthwise_from;
-use super::factors::{Factors, Patch};
+use super::factors::{Factors, Patch, Rows};
 
 /// Columns of up to two output pixels.
 pub(crate) struct Columns<'a> {
@@ -78,13 +79,38 @@ impl<'a> Columns<'a> {
     /// multiple of 4 entries.
     #[inline(always)]
     pub fn writer(&mut self, slot: usize, whole: bool) -> Writer<'_> {
-        let middle = (4 * self.len).min(self.bytes.len());
-        let (halves, staged) = self.bytes.split_at_mut(middle);
+        let (halves, staged) = self.parts();
         Writer {
             halves,
             at: 4 * slot.min(1),
-            staged: if whole { &mut [] } else { staged },
+            staged: if whole { &mut [] } else { begun(staged) },
             count: 0,
+        }
+    }
+
+    /// The halfwords, and the bytes that wait to be extended.
+    #[inline(always)]
+    fn parts(&mut self) -> (&mut [u8], &mut [u8]) {
+        let middle = (4 * self.len).min(self.bytes.len());
+        self.bytes.split_at_mut(middle)
+    }
+
+    /// Writes the column of pixel `slot`, 0 or 1, whose pieces are the rows of a window. Returns
+    /// whether it did.
+    #[inline(always)]
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) -> bool {
+        let (halves, staged) = self.parts();
+        let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
+        match (rows.count, rows.len) {
+            (3, 9) => rows::extend_three_of_nine(rows, halves),
+            (_, len) if len.is_multiple_of(4) => rows::extend(rows, halves),
+            _ => {
+                let is_there = rows::copy(rows, begun(staged));
+                if is_there {
+                    rows::extend_bytes(staged, halves);
+                }
+                is_there
+            }
         }
     }
 
@@ -118,6 +144,15 @@ impl<'a> Columns<'a> {
     }
 }
 
+/// Bytes that wait to be extended: they end with zeros unless all of them are written.
+#[inline(always)]
+fn begun(staged: &mut [u8]) -> &mut [u8] {
+    if let Some(last) = staged.last_chunk_mut::<4>() {
+        *last = [0; 4];
+    }
+    staged
+}
+
 /// Writes a column piece by piece.
 pub(crate) struct Writer<'a> {
     halves: &'a mut [u8],
@@ -137,45 +172,39 @@ impl Writer<'_> {
     pub fn fill(&mut self, byte: u8, count: usize) {
         if !self.staged.is_empty() {
             if let Some(to) = self.staged.get_mut(self.count..self.count + count) {
-                to.fill(byte);
+                rows::fill(to, byte);
             }
             self.count += count;
             return;
         }
         let half = i16::from(byte as i8).to_le_bytes();
         let word = [half[0], half[1], half[0], half[1]];
-        for _ in 0..count / 2 {
-            if let Some(to) = self.halves.get_mut(self.at..self.at + 4) {
-                to.copy_from_slice(&word);
+        let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+        for to in rest.chunks_mut(STEP).take(count / 2) {
+            if let Some(to) = to.first_chunk_mut() {
+                *to = word;
             }
-            self.at += STEP;
         }
+        self.at += STEP * (count / 2);
     }
 
     /// Appends bytes.
     #[inline(always)]
     pub fn copy(&mut self, from: &[u8]) {
         if self.staged.is_empty() {
-            self.at += sums::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
+            let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+            self.at += rows::extend_bytes(from, rest);
             return;
         }
-        if let Some(to) = self.staged.get_mut(self.count..self.count + from.len()) {
-            to.copy_from_slice(from);
-        }
+        let rest = self.staged.get_mut(self.count..).unwrap_or_default();
+        rows::copy(Rows::one(from), rest);
         self.count += from.len();
     }
 
-    /// Ends the column with zeros.
+    /// Ends the column.
     pub fn finish(self) {
-        if !self.staged.is_empty() {
-            if let Some(rest) = self.staged.get_mut(self.count..) {
-                rest.fill(0);
-            }
-            sums::extend(
-                self.staged,
-                self.halves.get_mut(self.at..).unwrap_or_default(),
-            );
-        }
+        let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+        rows::extend_bytes(self.staged, rest);
     }
 }
 

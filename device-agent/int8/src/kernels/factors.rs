@@ -34,6 +34,42 @@ pub(crate) struct Patch<'a> {
     pub next: usize,
 }
 
+/// The rows of a window that lies within an image.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// From the first row's first byte to the last row's last one.
+    pub bytes: &'a [u8],
+    /// Number of rows.
+    pub count: usize,
+    /// Bytes of a row.
+    pub len: usize,
+    /// Bytes from a row to the next.
+    pub step: usize,
+}
+
+impl<'a> Rows<'a> {
+    /// A row alone.
+    #[cfg(dsp)]
+    pub fn one(bytes: &'a [u8]) -> Self {
+        Self {
+            bytes,
+            count: 1,
+            len: bytes.len(),
+            step: 0,
+        }
+    }
+
+    /// The rows in turn.
+    #[cfg(not(dsp))]
+    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+        let row = move |index| {
+            let start = index * self.step;
+            self.bytes.get(start..start + self.len).unwrap_or_default()
+        };
+        (0..self.count).map(row)
+    }
+}
+
 impl<const N: usize> Factors<'_, N> {
     /// How sums become bytes, where the upper half of a product decides.
     #[cfg(assembly)]

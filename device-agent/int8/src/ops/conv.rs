@@ -1,12 +1,14 @@
 //! A convolution that sums over channels; a matrix product is one over a single pixel.
 
+use core::ops::Range;
+
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
     are_apart, are_bytes, weights,
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors, Writer};
+use crate::kernels::{Columns, Factors, Rows, Writer};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -133,6 +135,55 @@ struct Gathering<'a> {
     from: &'a [u8],
     /// Input channels before the group's, and of the group.
     channels: (usize, usize),
+    /// Where positions side by side are one run of bytes.
+    runs: Option<Runs>,
+}
+
+/// The windows of a layer that lie within its image. Their rows are runs of bytes.
+#[derive(Clone)]
+struct Runs {
+    /// The rows and columns of their outputs.
+    outputs: [Range<usize>; 2],
+    /// Bytes of the image from a window to the next below and beside it.
+    steps: [usize; 2],
+    /// Bytes that the first window begins before the image.
+    before: usize,
+    /// Rows of a window, bytes of a row, and bytes from a row to the next.
+    rows: [usize; 3],
+}
+
+impl Runs {
+    fn of(conv: &Conv) -> Self {
+        let (window, [height, width, channels]) = (&conv.window, conv.input.dims());
+        let row = width * channels;
+        let [stride, dilation, pad] =
+            [window.stride, window.dilation, window.pad].map(|of| of.map(usize::from));
+        let kernel = window.kernel.map(usize::from);
+        Self {
+            outputs: [window.within(0, height), window.within(1, width)],
+            steps: [stride[0] * row, stride[1] * channels],
+            before: pad[0] * row + pad[1] * channels,
+            rows: [kernel[0], kernel[1] * channels, dilation[0] * row],
+        }
+    }
+
+    /// The rows of the window of an output pixel, if it lies within the image.
+    #[inline(always)]
+    fn at<'a>(&self, [row, column]: [usize; 2], from: &'a [u8]) -> Option<Rows<'a>> {
+        if !(self.outputs[0].contains(&row) && self.outputs[1].contains(&column)) {
+            return None;
+        }
+        let start = row * self.steps[0] + column * self.steps[1];
+        let start = start.wrapping_sub(self.before);
+        let [count, len, step] = self.rows;
+        let bytes = count.wrapping_sub(1) * step + len;
+        Some(Rows {
+            bytes: from.get(start..start.wrapping_add(bytes))?,
+            count,
+            len,
+            step,
+        })
+    }
 }
 
 impl Conv {
@@ -164,6 +215,8 @@ impl Conv {
             }
         }
         let (all, bytes, blocks) = (factors, group_bytes as usize, self.blocks() as usize);
+        let side_by_side = self.window.dilation[1] == 1 && self.groups == 1;
+        let runs = side_by_side.then(|| Runs::of(self));
         for group in 0..usize::from(self.groups) {
             let packed = all.packed.get(group * bytes..(group + 1) * bytes);
             let scales = all.scales.get(group * blocks..(group + 1) * blocks);
@@ -173,6 +226,7 @@ impl Conv {
                 conv: self,
                 from,
                 channels: (group * entries, entries),
+                runs: runs.clone(),
             };
             gathering.group(&mut columns, factors, (&mut *to, group * factors.outputs))?;
         }
@@ -199,14 +253,18 @@ impl Gathering<'_> {
         let (width, element) = (usize::from(output.width), output.element.bytes());
         let pixel = usize::from(output.channels) * element;
         let outputs = first * element..(first + factors.outputs) * element;
-        for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
-            let count = pair.len() / pixel;
-            for slot in 0..count {
-                let at = index * PIXELS + slot;
-                self.gather(
-                    [at / width, at % width],
-                    columns.writer(slot, self.is_whole()),
-                );
+        let (mut row, mut column) = (0, 0);
+        for pair in to.chunks_mut((PIXELS * pixel).max(1)) {
+            for slot in 0..pair.len() / pixel {
+                let runs = self.runs.as_ref();
+                let rows = runs.and_then(|runs| runs.at([row, column], self.from));
+                if !rows.is_some_and(|rows| columns.rows(slot, rows)) {
+                    self.gather([row, column], columns.writer(slot, self.is_whole()));
+                }
+                column += 1;
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
             }
             let (one, two) = pair.split_at_mut(pixel);
             let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
@@ -229,8 +287,7 @@ impl Gathering<'_> {
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;
         let zero = self.conv.input.zero_point as u8;
-        // Pixels that lie side by side are one run of bytes.
-        let side_by_side = window.dilation[1] == 1 && count == channels;
+        let side_by_side = self.runs.is_some();
         let inside = window.inside(1, column, width);
         let kernel = window.kernel.map(usize::from);
         for y in 0..kernel[0] {
