@@ -38,7 +38,10 @@ mod tests {
     #[test]
     fn a_serial_number_is_its_words_unless_it_is_blank() {
         for (words, expected) in [
-            (&[0x27_003d, 0x3132_470f, 1][..], Some("0027003d-3132470f-00000001")),
+            (
+                &[0x27_003d, 0x3132_470f, 1][..],
+                Some("0027003d-3132470f-00000001"),
+            ),
             (&[0, 5], Some("00000000-00000005")),
             (&[0, 0], None),
             (&[u32::MAX; 3], None),

@@ -44,11 +44,7 @@ impl BoardLayers {
     }
 }
 
-fn layers(
-    model: &Model,
-    measurement: &Measurement,
-    board: &BoardInfo,
-) -> Option<Vec<BoardLayer>> {
+fn layers(model: &Model, measurement: &Measurement, board: &BoardInfo) -> Option<Vec<BoardLayer>> {
     let operators = &measurement.runtime.node_providers;
     // The agent has lowered the same file.
     let graph = onnx_graph::read(model.onnx(), &NoExternalData).ok()?;

@@ -95,23 +95,36 @@ impl<'a> Columns<'a> {
         self.bytes.split_at_mut(middle)
     }
 
-    /// Writes the column of pixel `slot`, 0 or 1, whose pieces are the rows of a window. Returns
-    /// whether it did.
+    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether there
+    /// is one.
     #[inline(always)]
-    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) -> bool {
+    pub fn whole(&mut self, slot: usize, rows: Rows<'_>) -> bool {
+        let (halves, _) = self.parts();
+        let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
+        if (rows.count, rows.len) == (3, 9) {
+            return rows::extend_three_of_nine(rows, halves);
+        }
+        rows.len.is_multiple_of(4) && rows::extend(rows, halves)
+    }
+
+    /// Writes the column of pixel `slot`, 0 or 1, of which a window covers some rows.
+    #[inline(never)]
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) {
         let (halves, staged) = self.parts();
         let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
-        match (rows.count, rows.len) {
-            (3, 9) => rows::extend_three_of_nine(rows, halves),
-            (_, len) if len.is_multiple_of(4) => rows::extend(rows, halves),
-            _ => {
-                let is_there = rows::copy(rows, begun(staged));
-                if is_there {
-                    rows::extend_bytes(staged, halves);
-                }
-                is_there
+        if (rows.len | rows.ahead | rows.pitch).is_multiple_of(4) {
+            if let Some((byte, count)) = rows.padding {
+                rows::fill_halves(halves, byte, count / 2);
             }
+            rows::extend(rows, halves);
+            return;
         }
+        let staged = begun(staged);
+        if let Some((byte, count)) = rows.padding {
+            rows::fill(staged.get_mut(..count).unwrap_or_default(), byte);
+        }
+        rows::copy(rows, staged);
+        rows::extend_bytes(staged, halves);
     }
 
     /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
@@ -126,15 +139,25 @@ impl<'a> Columns<'a> {
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
+    #[inline(always)]
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let done = match (by.plain(), &mut to[..]) {
             (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
             _ => 0,
         };
+        if 2 * done < by.outputs {
+            self.multiply_from(done, by, &mut to);
+        }
+    }
+
+    /// As [`Columns::multiply`], from this pair of outputs on.
+    #[inline(never)]
+    fn multiply_from(&self, done: usize, by: Factors<'_, 2>, to: &mut [&mut [u8]]) {
+        let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
         for (index, packed) in pairs.enumerate().skip(done) {
-            let sums = sums::sums::<PIXELS>(packed, halves);
+            let sums = sums::sums(to.len(), packed, halves);
             for (to, sums) in to.iter_mut().zip(sums) {
                 for (output, sum) in sums.into_iter().enumerate() {
                     by.store(to, 2 * index + output, sum);
@@ -177,14 +200,8 @@ impl Writer<'_> {
             self.count += count;
             return;
         }
-        let half = i16::from(byte as i8).to_le_bytes();
-        let word = [half[0], half[1], half[0], half[1]];
         let rest = self.halves.get_mut(self.at..).unwrap_or_default();
-        for to in rest.chunks_mut(STEP).take(count / 2) {
-            if let Some(to) = to.first_chunk_mut() {
-                *to = word;
-            }
-        }
+        rows::fill_halves(rest, byte, count / 2);
         self.at += STEP * (count / 2);
     }
 
@@ -197,7 +214,7 @@ impl Writer<'_> {
             return;
         }
         let rest = self.staged.get_mut(self.count..).unwrap_or_default();
-        rows::copy(Rows::one(from), rest);
+        copy(rest, from);
         self.count += from.len();
     }
 

@@ -34,10 +34,10 @@ pub(crate) struct Patch<'a> {
     pub next: usize,
 }
 
-/// The rows of a window that lies within an image.
+/// What a window covers of an image, and where that belongs in its column.
 #[derive(Clone, Copy)]
 pub(crate) struct Rows<'a> {
-    /// From the first row's first byte to the last row's last one.
+    /// From the first row's first byte on.
     pub bytes: &'a [u8],
     /// Number of rows.
     pub count: usize,
@@ -45,26 +45,22 @@ pub(crate) struct Rows<'a> {
     pub len: usize,
     /// Bytes from a row to the next.
     pub step: usize,
+    /// Bytes of the column before the first row, and from a row to the next.
+    pub ahead: usize,
+    pub pitch: usize,
+    /// The byte of the padding, and how many bytes of a column it fills but for the rows. `None`:
+    /// the rows fill it.
+    pub padding: Option<(u8, usize)>,
 }
 
+#[cfg(not(dsp))]
 impl<'a> Rows<'a> {
-    /// A row alone.
-    #[cfg(dsp)]
-    pub fn one(bytes: &'a [u8]) -> Self {
-        Self {
-            bytes,
-            count: 1,
-            len: bytes.len(),
-            step: 0,
-        }
-    }
-
-    /// The rows in turn.
-    #[cfg(not(dsp))]
-    pub fn iter(self) -> impl Iterator<Item = &'a [u8]> {
+    /// The rows in turn, each with its place in the column.
+    pub fn iter(self) -> impl Iterator<Item = (usize, &'a [u8])> {
         let row = move |index| {
             let start = index * self.step;
-            self.bytes.get(start..start + self.len).unwrap_or_default()
+            let row = self.bytes.get(start..start + self.len);
+            (self.ahead + index * self.pitch, row.unwrap_or_default())
         };
         (0..self.count).map(row)
     }

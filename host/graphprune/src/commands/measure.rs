@@ -213,7 +213,11 @@ fn print(m: &Measured) {
 
 /// A board, and the operators of a network on it.
 fn board(of: &BoardLayers) {
-    say!("  {}, by {}", of.info.chip_in_words(), of.info.probe_in_words());
+    say!(
+        "  {}, by {}",
+        of.info.chip_in_words(),
+        of.info.probe_in_words()
+    );
     if of.layers.is_empty() {
         return;
     }

@@ -77,9 +77,8 @@ const CHECKS: &[Check] = &[
                 "id must be the addresses of at most {MOST_ID} words, multiples of 4"
             ));
         }
-        let is_sound = |step: &&RegisterStep| {
-            step.address.is_multiple_of(4) && step.value & !step.mask == 0
-        };
+        let is_sound =
+            |step: &&RegisterStep| step.address.is_multiple_of(4) && step.value & !step.mask == 0;
         if let Some(step) = clock.steps.iter().find(|step| !is_sound(step)) {
             return Err(format!(
                 "clock.steps: {:#x} must be a multiple of 4, and its value {:#x} within its mask {:#x}",

@@ -46,15 +46,15 @@ unsafe extern "C" fn extend_alone_words(from: *const u8, to: *mut u8, words: usi
     )
 }
 
-/// The sums of two outputs for each of `PIXELS` columns.
-pub(super) fn sums<const PIXELS: usize>(packed: &[u8], halves: &[u8]) -> [[i32; 2]; 2] {
+/// The sums of two outputs for each of two columns, or the first of them.
+pub(super) fn sums(pixels: usize, packed: &[u8], halves: &[u8]) -> [[i32; 2]; 2] {
     let quads = (packed.len() / 8).min(halves.len() / 16);
     let mut sums = [[0; 2]; 2];
     if quads > 0 {
         // SAFETY: `quads` is positive, with 8 bytes of weights and 16 of halfwords each. Both
         // begin on a word: arena and weights do, and their parts have whole words.
         unsafe {
-            if PIXELS == 2 {
+            if pixels == 2 {
                 two_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
             } else {
                 one_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
