@@ -8,6 +8,9 @@ use onnx_graph::Graph;
 use onnx_graph::quantize::{Quantize, quantize};
 use serde_json::Value;
 
+/// The serial number of the boards' chips: what lies behind everything else in their RAM.
+const SERIAL_NUMBER: &str = "0027003d-3132470f";
+
 /// Registers a board as `m4`, and writes `model.onnx`, a network in integers.
 fn sandbox(mcu: &Mcu, simulated: bool) -> Sandbox {
     let sandbox = Sandbox::new();
@@ -21,6 +24,9 @@ fn sandbox(mcu: &Mcu, simulated: bool) -> Sandbox {
 
 /// Writes the profile of a board, and `model.onnx`.
 fn write_files(sandbox: &Sandbox, mcu: &Mcu, simulated: bool) {
+    let words = [0x0027_003d_u32, 0x3132_470f];
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    mcu.write(0x2007_0000, &bytes).unwrap();
     let profile = format!(
         r#"
 name = "emulated"
@@ -34,6 +40,7 @@ max_duration_ns = 10_000_000_000
 time_ns = 30_000_000_000
 [board]
 chip = "{}"
+id = [0x20070000, 0x20070004]
 simulated = {simulated}
 description = '''
 {}'''
@@ -103,6 +110,9 @@ fn a_simulated_board_is_measured_as_any_device_and_marked() {
     // The operators' counts make up the run: a tick takes 40 ns.
     let board = &measured[0]["board"];
     assert_eq!(board["simulated"], true);
+    assert_eq!(board["chip"], "emulated-m4");
+    assert_eq!(board["chip_id"], SERIAL_NUMBER);
+    assert_eq!(board["probe_firmware"], "Black Magic Probe (emulated)");
     let layers = board["layers"].as_array().expect("a list");
     let ticks: f64 = layers.iter().map(|of| of["cycles"].as_f64().unwrap()).sum();
     let share = ticks * 40.0 / median_ns;
@@ -111,6 +121,10 @@ fn a_simulated_board_is_measured_as_any_device_and_marked() {
     let (_, stdout, stderr) = measure(&sandbox, &[]);
     assert!(stdout.contains("simulated"), "{stdout}\n{stderr}");
     assert!(stdout.contains("ticks/MAC"), "{stdout}\n{stderr}");
+    let evidence = format!(
+        "emulated-m4 (serial number {SERIAL_NUMBER}), by Black Magic probe (firmware Black Magic Probe (emulated))"
+    );
+    assert!(stdout.contains(&evidence), "{stdout}\n{stderr}");
 }
 
 #[test]
@@ -125,7 +139,8 @@ fn the_doctor_opens_the_probe_and_speaks_of_the_board_alone() {
     for part in [
         "runtime: int8-engine",
         " kB, bare metal",
-        "emulated-m4 answers (CPUID 0x410fc24",
+        "emulated-m4 (serial number 0027003d-3132470f) answers (CPUID 0x410fc24",
+        "(firmware Black Magic Probe (emulated)), and runs the firmware",
         "SysTick follows an emulator's instructions; a small network takes",
     ] {
         assert!(seen.contains(part), "{part}: {seen}");
@@ -249,12 +264,18 @@ fn a_network_is_pruned_with_latency_in_the_loop_on_a_simulated_board() {
     let pruned = ratio("pruned").expect("it is measured");
     assert!(pruned <= 0.7, "{pruned}");
     assert!(report.to_string().contains("simulated"), "not marked");
+    let facts = report["evidence"]["facts"].to_string();
+    assert!(facts.contains(SERIAL_NUMBER), "{facts}");
+    assert!(facts.contains("Black Magic Probe (emulated)"), "{facts}");
     let (_, stdout, _) = seen(&output);
     let head = stdout.lines().find(|line| line.contains("test acc."));
     assert!(
         head.is_some_and(|head| head.contains("simulated")),
         "{stdout}"
     );
+    let show = ["measurements", "show", "1", "--store", "run"];
+    let (_, stdout, stderr) = seen(&sandbox.run(&show));
+    assert!(stdout.contains(SERIAL_NUMBER), "{stdout}{stderr}");
     let store = ["measurements", "list", "--store", "run"];
     let (_, stdout, stderr) = seen(&sandbox.run(&store));
     let of_store: Vec<&str> = stdout.lines().filter(|line| line.contains(" ms")).collect();

@@ -20,7 +20,7 @@ pub(crate) use depthwise::depthwise;
 pub(crate) use depthwise::halves;
 #[cfg(dsp)]
 pub(crate) use dsp::{Columns, Writer, copy, depthwise, fill};
-pub(crate) use factors::{Factors, Patch};
+pub(crate) use factors::{Factors, Patch, Rows};
 #[cfg(helium)]
 pub(crate) use helium::depthwise;
 #[cfg(not(dsp))]

@@ -70,7 +70,8 @@ pub struct BoardSpec {
     /// Where the firmware is put.
     #[serde(default)]
     pub firmware: FirmwarePlace,
-    /// The beginning of the RAM to use, for a chip with several. None: the largest one from
+    /// The beginning of the RAM to use, for a chip with several, and one whose first bytes are
+    /// taken. None: the largest one from
     /// 0x20000000 to 0x3fffffff.
     #[serde(default)]
     pub ram_origin: Option<u32>,
@@ -80,6 +81,10 @@ pub struct BoardSpec {
     /// The flash that may be used, bytes from its beginning; 0: all of the first one.
     #[serde(default)]
     pub flash_bytes: u64,
+    /// Addresses of the 32-bit words of the chip's own serial number, the lowest word first. Empty:
+    /// it has none in its memory.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub id: Vec<u32>,
     /// Whether to connect while the reset line is held, for a chip whose program turns its debug
     /// port off.
     #[serde(default)]
@@ -98,8 +103,15 @@ pub struct BoardSpec {
 pub struct BoardInfo {
     /// The chip, by probe-rs's name.
     pub chip: String,
+    /// The chip's own serial number in hexadecimal digits, its lowest word first; `None` where it
+    /// is unknown.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chip_id: Option<String>,
     /// The driver of its probe.
     pub probe: String,
+    /// The version of the probe's firmware; `None` where its driver does not tell.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub probe_firmware: Option<String>,
     /// The core's CPUID register.
     pub cpuid: u32,
     /// Digest of the firmware's file.
@@ -115,14 +127,36 @@ pub struct BoardInfo {
     pub simulated: bool,
 }
 
+impl BoardInfo {
+    /// The chip and its serial number, if that is known, for people.
+    pub fn chip_in_words(&self) -> String {
+        with_detail(&self.chip, "serial number", self.chip_id.as_deref())
+    }
+
+    /// The probe and the version of its firmware, if that is known, for people.
+    pub fn probe_in_words(&self) -> String {
+        with_detail(&self.probe, "firmware", self.probe_firmware.as_deref())
+    }
+}
+
+fn with_detail(name: &str, what: &str, detail: Option<&str>) -> String {
+    detail.map_or_else(
+        || name.to_owned(),
+        |detail| format!("{name} ({what} {detail})"),
+    )
+}
+
 impl TryFrom<wire::BoardInfo> for BoardInfo {
     type Error = ProtocolError;
 
     fn try_from(m: wire::BoardInfo) -> Result<Self, ProtocolError> {
         const M: &str = "BoardInfo";
+        let known = |field, text: Option<String>| text.map(|text| name(M, field, text)).transpose();
         Ok(Self {
             chip: name(M, "chip", m.chip)?,
+            chip_id: known("chip_id", m.chip_id)?,
             probe: name(M, "probe", m.probe)?,
+            probe_firmware: known("probe_firmware", m.probe_firmware)?,
             cpuid: m.cpuid,
             firmware_sha256: Sha256::from_wire(M, &m.firmware_sha256)?,
             counter: name(M, "counter", m.counter)?,
@@ -140,7 +174,9 @@ impl From<BoardInfo> for wire::BoardInfo {
     fn from(b: BoardInfo) -> Self {
         Self {
             chip: b.chip,
+            chip_id: b.chip_id,
             probe: b.probe,
+            probe_firmware: b.probe_firmware,
             cpuid: b.cpuid,
             firmware_sha256: b.firmware_sha256.0.to_vec(),
             counter: b.counter,
@@ -160,7 +196,9 @@ mod tests {
     fn the_evidence_of_a_board_survives_the_wire_and_is_checked() {
         let info = BoardInfo {
             chip: "STM32F407VG".into(),
+            chip_id: Some("0027003d-3132470f-30393938".into()),
             probe: "ST-Link V2-1".into(),
+            probe_firmware: Some("V2J45".into()),
             cpuid: 0x410f_c241,
             firmware_sha256: Sha256::of(b"firmware"),
             counter: "DWT".into(),
@@ -169,10 +207,27 @@ mod tests {
             simulated: false,
         };
         assert_survives::<wire::BoardInfo, _>(&info);
+        let unknown = BoardInfo {
+            chip_id: None,
+            probe_firmware: None,
+            ..info.clone()
+        };
+        assert_survives::<wire::BoardInfo, _>(&unknown);
+        let words = |of: &BoardInfo| [of.chip_in_words(), of.probe_in_words()];
+        assert_eq!(
+            words(&info),
+            [
+                "STM32F407VG (serial number 0027003d-3132470f-30393938)",
+                "ST-Link V2-1 (firmware V2J45)"
+            ]
+        );
+        assert_eq!(words(&unknown), ["STM32F407VG", "ST-Link V2-1"]);
         let check = |spoil: fn(&mut wire::BoardInfo), needle: &str| {
             assert_refused::<_, BoardInfo>(&wire::BoardInfo::from(info.clone()), spoil, needle);
         };
         check(|b| b.chip = "a\nb".into(), "control characters");
+        check(|b| b.chip_id = Some("\u{7}".into()), "chip_id");
+        check(|b| b.probe_firmware = Some("\n".into()), "probe_firmware");
         check(|b| b.firmware_sha256.truncate(3), "3 bytes");
         check(|b| b.measured_hz = Some(f64::NAN), "measured_hz");
     }

@@ -185,7 +185,7 @@ fn first(
     Range::of(&target.memory_map.iter().find_map(range)?)
 }
 
-/// Returns the RAM that begins at `origin`, otherwise the largest one in the part of the address
+/// Returns the RAM from `origin` on, otherwise the largest one in the part of the address
 /// space that Arm gives to RAM: others are coupled to the core, or second views of the same.
 fn main_ram(target: &Target, origin: Option<u32>) -> Option<Range> {
     let all = target.memory_map.iter().filter_map(|region| match region {
@@ -194,7 +194,14 @@ fn main_ram(target: &Target, origin: Option<u32>) -> Option<Range> {
     });
     let all = joined(all.collect());
     match origin {
-        Some(origin) => all.into_iter().find(|range| range.from == origin),
+        Some(origin) => {
+            let mut all = all.into_iter();
+            let range = all.find(|range| (range.from..range.end()).contains(&origin))?;
+            Some(Range {
+                from: origin,
+                bytes: range.end() - origin,
+            })
+        }
         None => all
             .into_iter()
             .filter(|range| SRAM.contains(&range.from))
@@ -310,21 +317,31 @@ mod tests {
             assert!(chip.ram.bytes >= 128 << 10, "{name}: {:x?}", chip.ram);
             let origins = chip.origins(board.firmware, 0);
             assert!(SRAM.contains(&origins.ram), "{name}: {origins:x?}");
-            // What is said without a device is what the chip has.
-            let all = BoardSpec {
-                ram_bytes: 0,
-                flash_bytes: 0,
-                ..board.clone()
-            };
-            let all = Chip::find(&all).unwrap_or_else(|fault| panic!("{name}: {fault}"));
+            // What is said without a device is there.
             let flash = match board.firmware {
-                FirmwarePlace::Flash => u64::from(all.flash.bytes),
+                FirmwarePlace::Flash => u64::from(chip.flash.bytes),
                 FirmwarePlace::Ram => 0,
             };
             let stated = (board.ram_bytes, board.flash_bytes);
-            assert_eq!(stated, (all.ram.bytes.into(), flash), "{name}");
+            assert_eq!(stated, (chip.ram.bytes.into(), flash), "{name}");
         }
         assert_eq!(boards, 8);
+    }
+
+    #[test]
+    fn the_ram_begins_at_the_origin_of_the_profile() {
+        let check = |ram_origin, expected: Option<Range>| {
+            let spec = BoardSpec {
+                ram_origin,
+                ..spec("STM32F407VG", FirmwarePlace::Flash)
+            };
+            assert_eq!(Chip::find(&spec).ok().map(|chip| chip.ram), expected);
+        };
+        let range = |from, bytes| Some(Range { from, bytes });
+        check(None, range(0x2000_0000, 128 << 10));
+        check(Some(0x2000_8000), range(0x2000_8000, 96 << 10));
+        check(Some(0x1000_0000), range(0x1000_0000, 64 << 10));
+        check(Some(0x3000_0000), None);
     }
 
     #[test]

@@ -30,17 +30,18 @@ pub fn set(core: &mut Core<'_>, steps: &[RegisterStep]) -> Result<(), BoardFault
     for step in steps {
         let begun = Instant::now();
         let address = u64::from(step.address);
-        loop {
-            let held = core.read_word_32(address).map_err(|error| lost(&error))?;
-            if !step.wait {
-                let value = (held & !step.mask) | (step.value & step.mask);
-                core.write_word_32(address, value)
-                    .map_err(|error| lost(&error))?;
-                break;
-            }
-            if held & step.mask == step.value & step.mask {
-                break;
-            }
+        let mut read = || core.read_word_32(address).map_err(|error| lost(&error));
+        if !step.wait {
+            // A register that is written as a whole may be one that cannot be read.
+            let kept = match step.mask {
+                u32::MAX => 0,
+                mask => read()? & !mask,
+            };
+            core.write_word_32(address, kept | (step.value & step.mask))
+                .map_err(|error| lost(&error))?;
+            continue;
+        }
+        while read()? & step.mask != step.value & step.mask {
             if begun.elapsed() > READY {
                 return Err(BoardFault::ClockStep {
                     address: step.address,

@@ -1,6 +1,7 @@
 //! A bare-metal board behind a debug probe: the agent's second runtime beside ONNX Runtime.
 //!
-//! A worker opens the probe ([`probe`]), finds the chip ([`chip`]), moves the firmware to its
+//! A worker opens the probe ([`probe`], of whose firmware [`told`] hears), finds the chip ([`chip`])
+//! and reads its serial number ([`identity`]), moves the firmware to its
 //! memory ([`firmware`]), checks that the network fits ([`layout`]), writes the firmware unless it
 //! is there ([`writing`]) and starts it ([`session`]), sets and verifies the clock ([`clock`]), and
 //! lets the firmware run a network's plan ([`mailbox`] has the commands, [`link`] the core).
@@ -15,11 +16,13 @@ mod chip;
 mod clock;
 mod fault;
 mod firmware;
+mod identity;
 mod layout;
 mod link;
 mod mailbox;
 mod probe;
 mod session;
+mod told;
 mod writing;
 
 pub use chip::Chip;

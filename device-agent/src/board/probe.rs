@@ -10,7 +10,7 @@ use agent_protocol::PluggedProbe;
 use probe_rs::probe::list::{Accessibility, Lister, ProbeListItem};
 use probe_rs::probe::{DebugProbeSelector, Probe, WireProtocol};
 
-use super::BoardFault;
+use super::{BoardFault, told};
 
 /// The identity of a Black Magic Probe, which alone is reached over TCP.
 const BLACK_MAGIC: (u16, u16) = (0x1d50, 0x6018);
@@ -25,6 +25,8 @@ pub struct Opened {
     pub probe: Probe,
     /// Its driver's name.
     pub name: String,
+    /// The version of its firmware, if the driver has told it.
+    pub firmware: Option<String>,
     /// Held as long as the probe is used.
     pub lock: File,
 }
@@ -64,15 +66,15 @@ pub fn open(address: &str, folder: &Path) -> Result<Opened, BoardFault> {
         selector: address.to_owned(),
         detail: chain(error),
     };
-    let mut probe = Lister::new()
-        .open(selector)
-        .map_err(|error| failed(&error))?;
+    let (opened, firmware) = told::listen(|| Lister::new().open(selector));
+    let mut probe = opened.map_err(|error| failed(&error))?;
     // The driver of the Black Magic Probe has no default.
     probe
         .select_protocol(WireProtocol::Swd)
         .map_err(|error| failed(&error))?;
     Ok(Opened {
         name: probe.get_name(),
+        firmware,
         probe,
         lock,
     })

@@ -16,7 +16,7 @@ use super::link::{HALT, PC, SP, check_running, core, lost};
 use super::mailbox::{ANSWER_WORDS, Answer, Command, Counter, PROTOCOL};
 use super::probe::chain;
 use super::writing::{flash, write_firmware};
-use super::{BoardFault, clock, probe};
+use super::{BoardFault, clock, identity, probe, told};
 
 /// How long the firmware may take to fill in its block after its start: an emulated board beside
 /// other work takes seconds.
@@ -73,7 +73,9 @@ pub struct Attached {
     spec: BoardSpec,
     chip: Chip,
     firmware: Firmware,
+    chip_id: Option<String>,
     probe: String,
+    probe_firmware: Option<String>,
     lock: File,
 }
 
@@ -84,19 +86,24 @@ impl Attached {
     pub fn open(spec: &BoardSpec, firmware: &Path, locks: &Path) -> Result<Self, BoardFault> {
         let chip = Chip::find(spec)?;
         let opened = probe::open(&spec.probe, locks)?;
-        let mut session = attach(opened.probe, spec, &chip)?;
+        // Some drivers read it only when they attach.
+        let (attached, told) = told::listen(|| attach(opened.probe, spec, &chip));
+        let mut session = attached?;
         let origins = chip.origins(spec.firmware, FIRMWARE_CODE_IN_RAM_BYTES);
         let cpuid = core(&mut session, "reading the core's identity")?
             .read_word_32(CPUID)
             .map_err(|error| lost("reading the core's identity", &error))?;
         chip.check_core(cpuid)?;
         let family = family(&mut session, &chip)?;
+        let chip_id = identity::serial_number(&mut session, &spec.id)?;
         Ok(Self {
             firmware: Firmware::load(firmware, family, origins)?,
+            chip_id,
             session,
             spec: spec.clone(),
             chip,
             probe: opened.name,
+            probe_firmware: opened.firmware.or(told),
             lock: opened.lock,
         })
     }
@@ -116,7 +123,9 @@ impl Attached {
         let mut board = Board {
             info: BoardInfo {
                 chip: self.chip.target.name.clone(),
+                chip_id: self.chip_id,
                 probe: self.probe,
+                probe_firmware: self.probe_firmware,
                 cpuid: 0,
                 firmware_sha256: self.firmware.sha256,
                 counter: String::new(),

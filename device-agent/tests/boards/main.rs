@@ -30,7 +30,13 @@ fn an_emulators_time_is_not_taken_for_a_latency() {
 
 #[test]
 fn a_simulated_board_gives_counts_that_are_marked_as_such() {
-    let mut bench = Setting::simulated().start();
+    const SERIAL_NUMBER: u32 = 0x2007_0000;
+    let mut bench = Setting {
+        spoil: |board| board.id = vec![SERIAL_NUMBER],
+        ..Setting::simulated()
+    }
+    .start();
+    bench.mcu.write(SERIAL_NUMBER, &[1, 2, 3, 4]).unwrap();
     let request = MeasureRequest {
         evidence: Evidence::Full,
         ..fixture::request(&network())
@@ -44,6 +50,11 @@ fn a_simulated_board_gives_counts_that_are_marked_as_such() {
         ("SysTick", 25_000_000)
     );
     assert_eq!(board.cpuid >> 4 & 0xfff, 0xc24);
+    assert_eq!(board.chip_id.as_deref(), Some("04030201"));
+    assert_eq!(
+        board.probe_firmware.as_deref(),
+        Some("Black Magic Probe (emulated)")
+    );
     assert!(
         measured
             .notes

@@ -106,6 +106,7 @@ pub(crate) fn evidence(
         ),
         ("batch", sampling.batch.to_string()),
     ];
+    let facts = facts.into_iter().chain(board(stored));
     let mut measurements = Vec::new();
     let mut providers: Vec<Provider> = Vec::new();
     let mut of_pruned = Vec::new();
@@ -147,7 +148,6 @@ pub(crate) fn evidence(
     }
     Evidence {
         facts: facts
-            .into_iter()
             .map(|(name, value)| Fact {
                 name: name.into(),
                 value,
@@ -161,6 +161,14 @@ pub(crate) fn evidence(
         devices: devices(session, stored),
         notes,
     }
+}
+
+/// The chip and the probe of the newest measurement on a bare-metal board.
+fn board(stored: &[Record]) -> impl Iterator<Item = (&'static str, String)> {
+    let mut boards = stored.iter().rev();
+    let board = boards.find_map(|record| record.measurement.runtime.board.as_ref());
+    let facts = board.map(|of| [("chip", of.chip_in_words()), ("probe", of.probe_in_words())]);
+    facts.into_iter().flatten()
 }
 
 fn line(label: &str, m: &Measurement) -> MeasurementLine {

@@ -54,7 +54,7 @@ pub struct Measured {
     pub processes: Vec<ProcessFigures>,
     /// Every timed run, nanoseconds, process by process.
     pub samples_ns: Vec<u64>,
-    /// What each operator took on a bare-metal board.
+    /// The bare-metal board, and what each operator took on it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub board: Option<BoardLayers>,
 }

@@ -89,7 +89,9 @@ impl LatencySource for ByteDevice {
         if self.simulated {
             candidate.runtime.board = Some(BoardInfo {
                 chip: "emulated-m4".into(),
+                chip_id: None,
                 probe: "a bridge".into(),
+                probe_firmware: None,
                 cpuid: 0x410f_c241,
                 firmware_sha256: Sha256::of(b"firmware"),
                 counter: "SysTick".into(),

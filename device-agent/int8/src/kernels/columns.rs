@@ -1,6 +1,6 @@
 //! Columns of bytes.
 
-use super::factors::Factors;
+use super::factors::{Factors, Rows};
 #[cfg(helium)]
 use super::helium::{ALIGNMENT, multiply};
 #[cfg(not(assembly))]
@@ -30,6 +30,32 @@ impl<'a> Columns<'a> {
         let column = self.bytes.get_mut(start..start + self.len);
         Writer {
             rest: column.unwrap_or_default(),
+        }
+    }
+
+    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether there
+    /// is one.
+    pub fn whole(&mut self, _slot: usize, _rows: Rows<'_>) -> bool {
+        false
+    }
+
+    /// Writes the column of pixel `slot`, 0 or 1, of which a window covers some rows.
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) {
+        let start = slot * self.len;
+        let column = self.bytes.get_mut(start..start + self.len);
+        let column = column.unwrap_or_default();
+        if let Some(last) = column.last_chunk_mut::<4>() {
+            *last = [0; 4];
+        }
+        if let Some((byte, count)) = rows.padding
+            && let Some(to) = column.get_mut(..count)
+        {
+            fill(to, byte);
+        }
+        for (at, row) in rows.iter() {
+            if let Some(to) = column.get_mut(at..at + row.len()) {
+                copy(to, row);
+            }
         }
     }
 

@@ -46,6 +46,7 @@ macro_rules! quad {
 
 mod blocks;
 mod pixels;
+mod rows;
 mod single;
 mod sums;
 mod words;
@@ -56,7 +57,7 @@ use single::Single;
 pub(crate) use words::{copy, fill};
 
 use super::depthwise::depthwise_from;
-use super::factors::{Factors, Patch};
+use super::factors::{Factors, Patch, Rows};
 
 /// Columns of up to two output pixels.
 pub(crate) struct Columns<'a> {
@@ -78,14 +79,52 @@ impl<'a> Columns<'a> {
     /// multiple of 4 entries.
     #[inline(always)]
     pub fn writer(&mut self, slot: usize, whole: bool) -> Writer<'_> {
-        let middle = (4 * self.len).min(self.bytes.len());
-        let (halves, staged) = self.bytes.split_at_mut(middle);
+        let (halves, staged) = self.parts();
         Writer {
             halves,
             at: 4 * slot.min(1),
-            staged: if whole { &mut [] } else { staged },
+            staged: if whole { &mut [] } else { begun(staged) },
             count: 0,
         }
+    }
+
+    /// The halfwords, and the bytes that wait to be extended.
+    #[inline(always)]
+    fn parts(&mut self) -> (&mut [u8], &mut [u8]) {
+        let middle = (4 * self.len).min(self.bytes.len());
+        self.bytes.split_at_mut(middle)
+    }
+
+    /// As [`Columns::rows`], where the rows fill the column, in a faster form. Returns whether there
+    /// is one.
+    #[inline(always)]
+    pub fn whole(&mut self, slot: usize, rows: Rows<'_>) -> bool {
+        let (halves, _) = self.parts();
+        let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
+        if (rows.count, rows.len) == (3, 9) {
+            return rows::extend_three_of_nine(rows, halves);
+        }
+        rows.len.is_multiple_of(4) && rows::extend(rows, halves)
+    }
+
+    /// Writes the column of pixel `slot`, 0 or 1, of which a window covers some rows.
+    #[inline(never)]
+    pub fn rows(&mut self, slot: usize, rows: Rows<'_>) {
+        let (halves, staged) = self.parts();
+        let halves = halves.get_mut(4 * slot.min(1)..).unwrap_or_default();
+        if (rows.len | rows.ahead | rows.pitch).is_multiple_of(4) {
+            if let Some((byte, count)) = rows.padding {
+                rows::fill_halves(halves, byte, count / 2);
+            }
+            rows::extend(rows, halves);
+            return;
+        }
+        let staged = begun(staged);
+        if let Some((byte, count)) = rows.padding {
+            rows::fill(staged.get_mut(..count).unwrap_or_default(), byte);
+        }
+        rows::copy(rows, staged);
+        rows::extend_bytes(staged, halves);
     }
 
     /// Multiplies the only column of a layer, `from`, with its weights. Returns whether it did.
@@ -100,15 +139,25 @@ impl<'a> Columns<'a> {
 
     /// Multiplies the columns of `to.len()` pixels with the weights of a group; `to` takes the
     /// group's outputs per pixel.
+    #[inline(always)]
     pub fn multiply<const PIXELS: usize>(&self, by: Factors<'_, 2>, mut to: [&mut [u8]; PIXELS]) {
         let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let done = match (by.plain(), &mut to[..]) {
             (Some(plain), [one, two]) => Pairs { by, halves, plain }.multiply(one, two),
             _ => 0,
         };
+        if 2 * done < by.outputs {
+            self.multiply_from(done, by, &mut to);
+        }
+    }
+
+    /// As [`Columns::multiply`], from this pair of outputs on.
+    #[inline(never)]
+    fn multiply_from(&self, done: usize, by: Factors<'_, 2>, to: &mut [&mut [u8]]) {
+        let halves = self.bytes.get(..4 * self.len).unwrap_or_default();
         let pairs = by.packed.chunks_exact((2 * self.len).max(1));
         for (index, packed) in pairs.enumerate().skip(done) {
-            let sums = sums::sums::<PIXELS>(packed, halves);
+            let sums = sums::sums(to.len(), packed, halves);
             for (to, sums) in to.iter_mut().zip(sums) {
                 for (output, sum) in sums.into_iter().enumerate() {
                     by.store(to, 2 * index + output, sum);
@@ -116,6 +165,15 @@ impl<'a> Columns<'a> {
             }
         }
     }
+}
+
+/// Bytes that wait to be extended: they end with zeros unless all of them are written.
+#[inline(always)]
+fn begun(staged: &mut [u8]) -> &mut [u8] {
+    if let Some(last) = staged.last_chunk_mut::<4>() {
+        *last = [0; 4];
+    }
+    staged
 }
 
 /// Writes a column piece by piece.
@@ -137,45 +195,33 @@ impl Writer<'_> {
     pub fn fill(&mut self, byte: u8, count: usize) {
         if !self.staged.is_empty() {
             if let Some(to) = self.staged.get_mut(self.count..self.count + count) {
-                to.fill(byte);
+                rows::fill(to, byte);
             }
             self.count += count;
             return;
         }
-        let half = i16::from(byte as i8).to_le_bytes();
-        let word = [half[0], half[1], half[0], half[1]];
-        for _ in 0..count / 2 {
-            if let Some(to) = self.halves.get_mut(self.at..self.at + 4) {
-                to.copy_from_slice(&word);
-            }
-            self.at += STEP;
-        }
+        let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+        rows::fill_halves(rest, byte, count / 2);
+        self.at += STEP * (count / 2);
     }
 
     /// Appends bytes.
     #[inline(always)]
     pub fn copy(&mut self, from: &[u8]) {
         if self.staged.is_empty() {
-            self.at += sums::extend(from, self.halves.get_mut(self.at..).unwrap_or_default());
+            let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+            self.at += rows::extend_bytes(from, rest);
             return;
         }
-        if let Some(to) = self.staged.get_mut(self.count..self.count + from.len()) {
-            to.copy_from_slice(from);
-        }
+        let rest = self.staged.get_mut(self.count..).unwrap_or_default();
+        copy(rest, from);
         self.count += from.len();
     }
 
-    /// Ends the column with zeros.
+    /// Ends the column.
     pub fn finish(self) {
-        if !self.staged.is_empty() {
-            if let Some(rest) = self.staged.get_mut(self.count..) {
-                rest.fill(0);
-            }
-            sums::extend(
-                self.staged,
-                self.halves.get_mut(self.at..).unwrap_or_default(),
-            );
-        }
+        let rest = self.halves.get_mut(self.at..).unwrap_or_default();
+        rows::extend_bytes(self.staged, rest);
     }
 }
 

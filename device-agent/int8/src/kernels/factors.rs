@@ -34,6 +34,38 @@ pub(crate) struct Patch<'a> {
     pub next: usize,
 }
 
+/// What a window covers of an image, and where that belongs in its column.
+#[derive(Clone, Copy)]
+pub(crate) struct Rows<'a> {
+    /// From the first row's first byte on.
+    pub bytes: &'a [u8],
+    /// Number of rows.
+    pub count: usize,
+    /// Bytes of a row.
+    pub len: usize,
+    /// Bytes from a row to the next.
+    pub step: usize,
+    /// Bytes of the column before the first row, and from a row to the next.
+    pub ahead: usize,
+    pub pitch: usize,
+    /// The byte of the padding, and how many bytes of a column it fills but for the rows. `None`:
+    /// the rows fill it.
+    pub padding: Option<(u8, usize)>,
+}
+
+#[cfg(not(dsp))]
+impl<'a> Rows<'a> {
+    /// The rows in turn, each with its place in the column.
+    pub fn iter(self) -> impl Iterator<Item = (usize, &'a [u8])> {
+        let row = move |index| {
+            let start = index * self.step;
+            let row = self.bytes.get(start..start + self.len);
+            (self.ahead + index * self.pitch, row.unwrap_or_default())
+        };
+        (0..self.count).map(row)
+    }
+}
+
 impl<const N: usize> Factors<'_, N> {
     /// How sums become bytes, where the upper half of a product decides.
     #[cfg(assembly)]

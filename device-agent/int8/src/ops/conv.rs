@@ -1,12 +1,14 @@
 //! A convolution that sums over channels; a matrix product is one over a single pixel.
 
+use core::ops::Range;
+
 use super::common::{
     Failed, Memory, NO_WEIGHTS, NOT_BYTES, OTHER_SHAPE, OUTSIDE, OVERLAP, UNSOUND, all_hold,
     are_apart, are_bytes, weights,
 };
 use super::window::Window;
 use crate::bounds::Bounds;
-use crate::kernels::{Columns, Factors, Writer};
+use crate::kernels::{Columns, Factors, Rows, Writer};
 use crate::requant::{Clamp, Requant};
 use crate::tensor::{Element, Region, Tensor};
 use crate::wire::record;
@@ -133,13 +135,48 @@ struct Gathering<'a> {
     from: &'a [u8],
     /// Input channels before the group's, and of the group.
     channels: (usize, usize),
+    /// Where positions side by side are one run of bytes.
+    runs: Option<Runs>,
+}
+
+/// The windows of a layer whose rows are runs of bytes.
+#[derive(Clone)]
+struct Runs {
+    /// The rows and columns of the outputs whose windows lie within the image.
+    within: [Range<usize>; 2],
+    /// Bytes of the image from a window to the next below and beside it.
+    steps: [usize; 2],
+    /// Bytes that the first window begins before the image.
+    before: usize,
+    /// Rows of a window, bytes of a row, and bytes of the image from a row to the next.
+    rows: [usize; 3],
+}
+
+impl Runs {
+    fn of(conv: &Conv) -> Self {
+        let (window, [height, width, channels]) = (&conv.window, conv.input.dims());
+        let row = width * channels;
+        let [stride, dilation, pad] =
+            [window.stride, window.dilation, window.pad].map(|of| of.map(usize::from));
+        let kernel = window.kernel.map(usize::from);
+        Self {
+            within: [window.within(0, height), window.within(1, width)],
+            steps: [stride[0] * row, stride[1] * channels],
+            before: pad[0] * row + pad[1] * channels,
+            rows: [kernel[0], kernel[1] * channels, dilation[0] * row],
+        }
+    }
+
+    /// Whether the window of an output pixel lies within the image.
+    #[inline(always)]
+    fn are_within(&self, [row, column]: [usize; 2]) -> bool {
+        self.within[0].contains(&row) && self.within[1].contains(&column)
+    }
 }
 
 impl Conv {
     pub(super) fn run(&self, memory: &mut Memory<'_>) -> Result<(), Failed> {
-        let (Some(column), Some(group_bytes)) = (self.column(), self.group_bytes()) else {
-            return Err(Failed);
-        };
+        let column = self.column().ok_or(Failed)?;
         let packed = weights(memory.weights, self.weights, self.weight_bytes())?;
         let scales = weights(memory.weights, self.scales, self.scale_bytes())?;
         let start = self.scratch as usize;
@@ -150,20 +187,35 @@ impl Conv {
             .then(|| self.requant.rounding(self.output.zero_point, self.clamp));
         let scales = scales.as_chunks::<4>().0.as_chunks::<2>().0;
         let mut columns = Columns::new(scratch, column as usize);
-        let mut factors = Factors {
+        let factors = Factors {
             packed,
             scales: scales.as_chunks::<2>().0,
             outputs: self.per_group(&self.output) as usize,
             rounding,
         };
-        let entries = self.per_group(&self.input) as usize;
         if self.is_product() {
+            let entries = self.per_group(&self.input) as usize;
             let from = from.get(..entries).ok_or(Failed)?;
             if columns.product(from, factors, to) {
                 return Ok(());
             }
         }
-        let (all, bytes, blocks) = (factors, group_bytes as usize, self.blocks() as usize);
+        self.run_groups(columns, factors, (from, to))
+    }
+
+    /// Computes all groups; `factors` are those of the layer.
+    #[inline(never)]
+    fn run_groups(
+        &self,
+        mut columns: Columns<'_>,
+        mut factors: Factors<'_, 2>,
+        (from, to): (&[u8], &mut [u8]),
+    ) -> Result<(), Failed> {
+        let (all, blocks) = (factors, self.blocks() as usize);
+        let bytes = self.group_bytes().ok_or(Failed)? as usize;
+        let entries = self.per_group(&self.input) as usize;
+        let side_by_side = self.window.dilation[1] == 1 && self.groups == 1;
+        let runs = side_by_side.then(|| Runs::of(self));
         for group in 0..usize::from(self.groups) {
             let packed = all.packed.get(group * bytes..(group + 1) * bytes);
             let scales = all.scales.get(group * blocks..(group + 1) * blocks);
@@ -173,6 +225,7 @@ impl Conv {
                 conv: self,
                 from,
                 channels: (group * entries, entries),
+                runs: runs.clone(),
             };
             gathering.group(&mut columns, factors, (&mut *to, group * factors.outputs))?;
         }
@@ -199,14 +252,23 @@ impl Gathering<'_> {
         let (width, element) = (usize::from(output.width), output.element.bytes());
         let pixel = usize::from(output.channels) * element;
         let outputs = first * element..(first + factors.outputs) * element;
-        for (index, pair) in to.chunks_mut((PIXELS * pixel).max(1)).enumerate() {
-            let count = pair.len() / pixel;
-            for slot in 0..count {
-                let at = index * PIXELS + slot;
-                self.gather(
-                    [at / width, at % width],
-                    columns.writer(slot, self.is_whole()),
-                );
+        let (mut row, mut column) = (0, 0);
+        for pair in to.chunks_mut((PIXELS * pixel).max(1)) {
+            for slot in 0..pair.len() / pixel {
+                match &self.runs {
+                    None => self.gather([row, column], columns.writer(slot, self.is_whole())),
+                    Some(runs) if runs.are_within([row, column]) => {
+                        let rows = self.rows(runs, [row, column]);
+                        if !columns.whole(slot, rows) {
+                            columns.rows(slot, rows);
+                        }
+                    }
+                    Some(runs) => columns.rows(slot, self.rows_at_edge(runs, [row, column])),
+                }
+                column += 1;
+                if column == width {
+                    (row, column) = (row + 1, 0);
+                }
             }
             let (one, two) = pair.split_at_mut(pixel);
             let one = one.get_mut(outputs.clone()).ok_or(Failed)?;
@@ -223,35 +285,59 @@ impl Gathering<'_> {
         self.channels.1.is_multiple_of(4)
     }
 
-    /// Gathers the column of an output pixel.
+    /// What the window of an output pixel covers of the image, if it lies within it.
+    #[inline(always)]
+    fn rows(&self, runs: &Runs, [row, column]: [usize; 2]) -> Rows<'_> {
+        let start = row * runs.steps[0] + column * runs.steps[1];
+        let start = start.wrapping_sub(runs.before);
+        let [count, len, step] = runs.rows;
+        Rows {
+            bytes: self.from.get(start..).unwrap_or_default(),
+            count,
+            len,
+            step,
+            ahead: 0,
+            pitch: len,
+            padding: None,
+        }
+    }
+
+    /// As [`Gathering::rows`], of a window that covers some of the padding.
+    #[inline(never)]
+    fn rows_at_edge(&self, runs: &Runs, [row, column]: [usize; 2]) -> Rows<'_> {
+        let (window, [height, width, channels]) = (&self.conv.window, self.conv.input.dims());
+        let (down, beside) = (
+            window.inside(0, row, height),
+            window.inside(1, column, width),
+        );
+        let [count, pitch, step] = runs.rows;
+        // The first position that is no padding. Where all are, there are no rows.
+        let start = row * runs.steps[0] + column * runs.steps[1] + down.start * step;
+        let start = start + beside.start * channels;
+        let start = start.wrapping_sub(runs.before);
+        Rows {
+            bytes: self.from.get(start..).unwrap_or_default(),
+            count: down.len(),
+            len: beside.len() * channels,
+            step,
+            ahead: down.start * pitch + beside.start * channels,
+            pitch,
+            padding: Some((self.conv.input.zero_point as u8, count * pitch)),
+        }
+    }
+
+    /// Gathers the column of an output pixel by positions.
     fn gather(&self, [row, column]: [usize; 2], mut to: Writer<'_>) {
         let window = &self.conv.window;
         let [height, width, channels] = self.conv.input.dims();
         let (first, count) = self.channels;
         let zero = self.conv.input.zero_point as u8;
-        // Pixels that lie side by side are one run of bytes.
-        let side_by_side = window.dilation[1] == 1 && count == channels;
-        let inside = window.inside(1, column, width);
         let kernel = window.kernel.map(usize::from);
         for y in 0..kernel[0] {
             let Some(y) = window.source(0, row, y, height) else {
                 to.fill(zero, kernel[1] * count);
                 continue;
             };
-            if side_by_side {
-                if inside.start > 0 {
-                    to.fill(zero, inside.start * count);
-                }
-                if let Some(x) = window.source(1, column, inside.start, width) {
-                    let start = (y * width + x) * channels;
-                    let end = start + inside.len() * count;
-                    to.copy(self.from.get(start..end).unwrap_or_default());
-                }
-                if inside.end < kernel[1] {
-                    to.fill(zero, (kernel[1] - inside.end) * count);
-                }
-                continue;
-            }
             for x in 0..kernel[1] {
                 match window.source(1, column, x, width) {
                     Some(x) => {

@@ -61,6 +61,18 @@ impl Window {
         first..end.max(first)
     }
 
+    /// The windows along an axis that lie within the input.
+    pub(super) fn within(&self, axis: usize, size: usize) -> core::ops::Range<usize> {
+        let (stride, pad) = (usize::from(self.stride[axis]), usize::from(self.pad[axis]));
+        let stride = stride.max(1);
+        let last = usize::from(self.kernel[axis]).saturating_sub(1);
+        let reach = last * usize::from(self.dilation[axis]) + 1;
+        match (size + pad).checked_sub(reach) {
+            Some(begin) => pad.div_ceil(stride)..begin / stride + 1,
+            None => 0..0,
+        }
+    }
+
     /// Whether the window is sound, and covers some of the input at every output.
     pub(super) fn meets(&self, input: &Tensor, output: &Tensor) -> bool {
         if !self.is_sound() {

@@ -6,13 +6,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::time::Duration;
 
+use board_plan::Lowered;
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 use onnx_graph::ops::Conv;
 use onnx_graph::quantize::{Quantize, quantize};
-use onnx_graph::{DType, Dim, Graph, Tensor};
+use onnx_graph::{DType, Dim, Graph};
 
 use super::super::Network;
-use super::{firmware, network, open, spec};
+use super::resnet8::{conv, resnet8, square};
+use super::{firmware, lowered, network, open, spec};
 
 /// The compiler of the firmware that the table is of, as its file names it.
 const COMPILER: &[u8] = b"rustc version 1.95.0";
@@ -55,29 +57,29 @@ pub struct Layer {
 
 #[rustfmt::skip]
 const LAYERS: [Layer; 9] = [
-    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: [2_895_800, 763_562] },
-    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: [2_290_920, 381_218] },
-    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: [1_135_960, 510_281] },
-    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: [874_240, 339_687] },
-    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: [1_154_840, 293_875] },
+    Layer { kernel: 3, channels: [16, 16], side: 32, groups: 1, instructions: [2_672_040, 681_406] },
+    Layer { kernel: 3, channels: [64, 64], side: 8, groups: 1, instructions: [2_247_080, 381_218] },
+    Layer { kernel: 3, channels: [3, 16], side: 32, groups: 1, instructions: [745_320, 416_437] },
+    Layer { kernel: 1, channels: [16, 144], side: 16, groups: 1, instructions: [854_640, 325_218] },
+    Layer { kernel: 1, channels: [64, 64], side: 16, groups: 1, instructions: [1_135_200, 279_406] },
     Layer { kernel: 3, channels: [32, 32], side: 24, groups: 32, instructions: [545_200, 366_250] },
     Layer { kernel: 3, channels: [256, 256], side: 3, groups: 256, instructions: [68_600, 45_500] },
     Layer { kernel: 1, channels: [256, 33], side: 1, groups: 1, instructions: [12_200, 2_375] },
     Layer { kernel: 1, channels: [64, 10], side: 1, groups: 1, instructions: [1_520, 687] },
 ];
 
-/// A whole network of the zoo.
+/// A whole network.
 struct Whole {
     name: &'static str,
-    side: usize,
-    width_mult: f64,
+    lowered: fn() -> Lowered,
     instructions: [u64; 2],
 }
 
 #[rustfmt::skip]
-const NETWORKS: [Whole; 2] = [
-    Whole { name: "resnet20", side: 32, width_mult: 1.0, instructions: [46_991_600, 12_161_437] },
-    Whole { name: "mobilenet_v1", side: 96, width_mult: 0.25, instructions: [12_790_200, 5_693_187] },
+const NETWORKS: [Whole; 3] = [
+    Whole { name: "ResNet-8", lowered: || lowered(&resnet8()), instructions: [14_272_360, 4_055_437] },
+    Whole { name: "ResNet-20", lowered: || network("resnet20", 32, 1.0), instructions: [44_544_200, 11_467_281] },
+    Whole { name: "MobileNet 0.25", lowered: || network("mobilenet_v1", 96, 0.25), instructions: [11_559_880, 5_237_718] },
 ];
 
 impl Layer {
@@ -94,18 +96,11 @@ impl Layer {
         let mut graph = Graph::new("layer", 17);
         let dims = [1, from, side, side].map(Dim::Known).to_vec();
         let x = graph.add_input("image", DType::F32, dims);
-        let count = to * (from / self.groups) * k * k;
-        let values = (0..count).map(|i| ((i * 7919) % 255) as f32 / 255.0 - 0.5);
-        let weight = Tensor::f32([to, from / self.groups, k, k], values.collect()).unwrap();
-        let w = graph.add_constant("weight", weight);
-        let conv = Conv {
-            kernel: vec![k, k],
-            strides: vec![1, 1],
-            pads: vec![k / 2; 4],
-            dilations: vec![1, 1],
+        let op = Conv {
             group: self.groups,
+            ..square(k, 1)
         };
-        let y = graph.push("conv", conv.into(), &[x, w]).unwrap();
+        let y = conv(&mut graph, x, [from, to], op);
         graph.add_output(y);
         let options = Quantize {
             ranges: BTreeMap::from([(x, (-1.0, 1.0)), (y, (-4.0, 4.0))]),
@@ -134,10 +129,9 @@ fn wrong(index: usize, of: &Counted) -> String {
         let lowered = board_plan::lower(&layer.graph()).unwrap();
         (layer.name(), lowered, layer.instructions)
     });
-    let networks = NETWORKS.iter().map(|of| {
-        let lowered = network(of.name, of.side, of.width_mult);
-        (of.name.to_owned(), lowered, of.instructions)
-    });
+    let networks = NETWORKS
+        .iter()
+        .map(|of| (of.name.to_owned(), (of.lowered)(), of.instructions));
     for (name, lowered, instructions) in layers.chain(networks) {
         let network = Network {
             plan: &lowered.plan,

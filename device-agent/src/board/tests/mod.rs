@@ -1,14 +1,16 @@
 mod instructions;
+mod resnet8;
 
 use std::path::Path;
 use std::time::Duration;
 
 use instructions::Layer;
 
-use agent_protocol::{BoardClock, BoardSpec};
+use agent_protocol::{BoardClock, BoardSpec, RegisterStep};
 use graphprune_boards::{Mcu, McuConfig, McuCore};
 
 use board_plan::{FIRMWARE_FLASH_BYTES, FIRMWARE_RAM_BYTES, Lowered};
+use onnx_graph::Graph;
 use onnx_graph::quantize::{Quantize, Scheme, quantize};
 
 use super::BoardFault;
@@ -48,7 +50,11 @@ fn network(name: &str, side: usize, width_mult: f64) -> Lowered {
         ..model_zoo::ZooConfig::default()
     };
     let graph = model_zoo::build(name, &config).unwrap();
-    let graph = onnx_graph::fold_batch_norm(&graph).unwrap();
+    lowered(&onnx_graph::fold_batch_norm(&graph).unwrap())
+}
+
+/// A network whose activations are rounded to fixed ranges.
+fn lowered(graph: &Graph) -> Lowered {
     let values = graph.inputs().iter().copied();
     let values = values.chain(graph.nodes().iter().map(onnx_graph::Node::output));
     let ranges = values.map(|value| (value, (-4.0, 4.0))).collect();
@@ -57,12 +63,13 @@ fn network(name: &str, side: usize, width_mult: f64) -> Lowered {
         ranges,
         ..Quantize::default()
     };
-    board_plan::lower(&quantize(&graph, &options).unwrap()).unwrap()
+    board_plan::lower(&quantize(graph, &options).unwrap()).unwrap()
 }
 
-/// A residual network, and one of inverted residuals.
-fn networks() -> [Lowered; 2] {
+/// Residual networks, and one of inverted residuals.
+fn networks() -> [Lowered; 3] {
     [
+        lowered(&resnet8::resnet8()),
         network("shapes_net", 32, 1.0),
         network("mobilenet_v2", 32, 0.25),
     ]
@@ -171,6 +178,10 @@ fn edges() -> Vec<Lowered> {
         all.push(layer(3, [channels, channels], 3, channels));
     }
     all.extend([layer(3, [8, 12], 5, 2), layer(3, [9, 15], 5, 3)]);
+    // Windows that lie within the image, with rows of few bytes, and of no whole words.
+    for (kernel, inputs) in [(3, 1), (3, 3), (5, 1), (5, 4), (7, 3)] {
+        all.push(layer(kernel, [inputs, 6], 11, 1));
+    }
     all
 }
 
@@ -205,6 +216,63 @@ fn the_firmware_takes_no_more_than_the_planner_reckons_with() {
         assert!(code <= FIRMWARE_FLASH_BYTES as usize, "{family}: {code}");
         assert!(ram <= FIRMWARE_RAM_BYTES, "{family}: {ram}");
     }
+}
+
+#[test]
+fn the_evidence_names_the_chips_serial_number_and_the_probes_firmware() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    // In the RAM, behind everything that is written, and where there is no memory.
+    let (at, nowhere) = (0x2007_0000, 0xa000_0000);
+    let words = [0x0027_003d_u32, 0x3132_470f, 0x3039_3938];
+    let bytes: Vec<u8> = words.iter().flat_map(|word| word.to_le_bytes()).collect();
+    mcu.write(at, &bytes).unwrap();
+    let check = |id: &[u32], expected: Option<&str>| {
+        let spec = BoardSpec {
+            id: id.to_vec(),
+            ..spec(&mcu)
+        };
+        let board = open(&mcu, &spec).unwrap_or_else(|fault| panic!("{id:x?}: {fault}"));
+        let info = board.info();
+        assert_eq!(info.chip_id.as_deref(), expected, "{id:x?}");
+        let firmware = info.probe_firmware;
+        assert_eq!(firmware.as_deref(), Some("Black Magic Probe (emulated)"));
+    };
+    check(&[at, at + 4, at + 8], Some("0027003d-3132470f-30393938"));
+    check(&[at + 8], Some("30393938"));
+    check(&[], None);
+    check(&[nowhere], None);
+    check(&[at, nowhere], None);
+}
+
+#[test]
+fn the_steps_of_a_clock_write_bits_and_wait_for_them() {
+    let mcu = Mcu::start(McuConfig::default()).unwrap();
+    // RAM behind everything that is written, in place of registers.
+    let at = 0x2007_0000;
+    mcu.write(at, &[0xff; 8]).unwrap();
+    let step = |address, value, mask, wait| RegisterStep {
+        address,
+        mask,
+        value,
+        wait,
+    };
+    let mut spec = spec(&mcu);
+    spec.clock.steps = vec![
+        step(at, 0x1200, 0xff00, false),
+        step(at, 0x0012_0000, 0x0fff_0000, false),
+        step(at, 0xf012_12ff, u32::MAX, true),
+        step(at + 4, 0x3456, u32::MAX, false),
+    ];
+    open(&mcu, &spec).unwrap_or_else(|fault| panic!("{fault}"));
+    let written = mcu.read(at, 8).unwrap();
+    assert_eq!(written, [0xff, 0x12, 0x12, 0xf0, 0x56, 0x34, 0, 0]);
+    spec.clock.steps.push(step(at, 0x3400, 0xff00, true));
+    let fault = open(&mcu, &spec).err().map(|fault| fault.to_string());
+    let expected = "the register 0x20070000 did not take the value 0x00003400 (mask 0x0000ff00)";
+    assert!(
+        fault.as_ref().is_some_and(|fault| fault.contains(expected)),
+        "{fault:?}"
+    );
 }
 
 #[test]

@@ -202,7 +202,7 @@ fn print(m: &Measured) {
         say!("  peak memory {:.1} MB", bytes as f64 / 1e6);
     }
     say!("  {}", m.runtime);
-    m.board.iter().for_each(layers);
+    m.board.iter().for_each(board);
     for note in &m.notes {
         say!("  note: {note}");
     }
@@ -211,9 +211,17 @@ fn print(m: &Measured) {
     }
 }
 
-/// The operators of a network on a board.
-fn layers(of: &BoardLayers) {
-    let unit = if of.simulated { "ticks" } else { "cycles" };
+/// A board, and the operators of a network on it.
+fn board(of: &BoardLayers) {
+    say!(
+        "  {}, by {}",
+        of.info.chip_in_words(),
+        of.info.probe_in_words()
+    );
+    if of.layers.is_empty() {
+        return;
+    }
+    let unit = if of.info.simulated { "ticks" } else { "cycles" };
     say!("  {unit:>12}  {:>12}  {unit}/MAC  operator", "MACs");
     for layer in &of.layers {
         let each = layer.cycles_per_mac();

@@ -266,9 +266,9 @@ fn governor(state: &DeviceState, profile: &Profile) -> Finding {
 pub(super) fn of_board(measured: &Measurement, board: &BoardInfo) -> Vec<Finding> {
     let chip = format!(
         "{} answers (CPUID {:#010x}) through {}, and runs the firmware {}",
-        board.chip,
+        board.chip_in_words(),
         board.cpuid,
-        board.probe,
+        board.probe_in_words(),
         &board.firmware_sha256.to_string()[..12]
     );
     let declared = board.declared_hz as f64 / 1e6;

@@ -1,6 +1,6 @@
 //! The exported columns, common to all formats.
 
-use agent_protocol::{Measurement, Verdict};
+use agent_protocol::{BoardInfo, Measurement, Verdict};
 
 use crate::Record;
 
@@ -46,6 +46,12 @@ fn hottest(m: &Measurement) -> Option<i64> {
     zones.map(|zone| zone.millicelsius).max()
 }
 
+/// What is known of a bare-metal board.
+fn of_board(record: &Record, get: impl Fn(&BoardInfo) -> Option<&str>) -> Value {
+    let board = record.measurement.runtime.board.as_ref();
+    text(board.and_then(get).unwrap_or_default())
+}
+
 macro_rules! columns {
     ($($name:literal $kind:ident $value:expr;)*) => {
         &[$(Column { name: $name, kind: Kind::$kind, value: $value }),*]
@@ -76,6 +82,8 @@ const COLUMNS: &[Column] = columns! {
         Verdict::Invalid { reason } => reason,
     });
     "simulated" Truth |r| Value::Truth(r.measurement.is_simulated());
+    "chip_id" Text |r| of_board(r, |board| board.chip_id.as_deref());
+    "probe_firmware" Text |r| of_board(r, |board| board.probe_firmware.as_deref());
     "median_ns" Real |r| Value::Real(Some(r.measurement.median_ns));
     "median_ci95_low_ns" Real |r| Value::Real(Some(r.measurement.ci95_ns.0));
     "median_ci95_high_ns" Real |r| Value::Real(Some(r.measurement.ci95_ns.1));

@@ -1,11 +1,15 @@
 //! Checks of a profile beyond its syntax.
 
+use agent_protocol::RegisterStep;
+
 use super::settings::{Profile, TransportKind};
 
 /// The fastest clock of a microcontroller, Hz.
 const MOST_HZ: u64 = 4_000_000_000;
 /// With a larger difference a clock is another one.
 const MOST_TOLERANCE: f64 = 0.1;
+/// The longest serial number of a chip, in words.
+const MOST_ID: usize = 8;
 
 /// A named check, with the problem as its error.
 type Check = (&'static str, fn(&Profile) -> Result<(), String>);
@@ -68,6 +72,19 @@ const CHECKS: &[Check] = &[
             };
         };
         let clock = &board.clock;
+        if board.id.len() > MOST_ID || board.id.iter().any(|at| !at.is_multiple_of(4)) {
+            return Err(format!(
+                "id must be the addresses of at most {MOST_ID} words, multiples of 4"
+            ));
+        }
+        let is_sound =
+            |step: &&RegisterStep| step.address.is_multiple_of(4) && step.value & !step.mask == 0;
+        if let Some(step) = clock.steps.iter().find(|step| !is_sound(step)) {
+            return Err(format!(
+                "clock.steps: {:#x} must be a multiple of 4, and its value {:#x} within its mask {:#x}",
+                step.address, step.value, step.mask
+            ));
+        }
         if profile.transport != TransportKind::Probe {
             return Err("a [board] is reached by the transport `probe`".into());
         }

@@ -224,6 +224,23 @@ mod tests {
             &["sampling.ci_target_rel: `2` is 200 %", "write 2%"],
         );
         check(
+            "name = \"a\"\ntransport = \"probe\"\n[board]\nchip = \"c\"\nid = [2]\nclock = { hz = 1, tolerance_rel = 0.01 }",
+            &["board: id must be", "multiples of 4"],
+        );
+        let step = |step: &str| {
+            format!(
+                "name = \"a\"\ntransport = \"probe\"\n[board]\nchip = \"c\"\nclock = {{ hz = 1, tolerance_rel = 0.01, steps = [{{ {step} }}] }}"
+            )
+        };
+        check(
+            &step("address = 6, value = 1"),
+            &["board: clock.steps: 0x6 must be a multiple of 4"],
+        );
+        check(
+            &step("address = 4, value = 3, mask = 1"),
+            &["its value 0x3 within its mask 0x1"],
+        );
+        check(
             "name = \"a\"\ntransport = \"local\"\n[sampling]\nthreads = 2\ncores = [1]",
             &["cores: sampling.threads is 2"],
         );

@@ -1,24 +1,10 @@
-//! Extending bytes to halfwords, and sums of columns. Each loop is behind a function that is safe:
-//! lengths are checked before.
+//! Sums of columns, and the halfwords of a column alone. Each loop is behind a function that is
+//! safe: lengths are checked before.
 
 use core::arch::naked_asm;
 
-/// Extends bytes to halfwords: of each four, the words go to `to` at 0 and 8, and so on. Returns
-/// the bytes passed in `to`.
-#[inline(always)]
-pub(super) fn extend(from: &[u8], to: &mut [u8]) -> usize {
-    // The last word is written at 16 * words - 8, with four bytes.
-    let words = (from.len() / 4).min((to.len() + 4) / 16);
-    if words == 0 {
-        return 0;
-    }
-    // SAFETY: `words` is positive; `from` has 4 * words bytes; the last word written ends at
-    // 16 * words - 4, which is not beyond `to`. Any alignment is allowed for single words.
-    unsafe { extend_words(from.as_ptr(), to.as_mut_ptr(), words) };
-    16 * words
-}
-
-/// As [`extend`], for one column alone: its words follow each other.
+/// Extends the bytes of one column alone to halfwords: its words follow each other. Returns the
+/// bytes passed in `to`.
 pub(super) fn extend_alone(from: &[u8], to: &mut [u8]) -> usize {
     let words = (from.len() / 4).min(to.len() / 8);
     if words == 0 {
@@ -29,63 +15,46 @@ pub(super) fn extend_alone(from: &[u8], to: &mut [u8]) -> usize {
     8 * words
 }
 
-/// Defines a function that extends words.
-macro_rules! extend_words {
-    ($(#[$doc:meta])* $name:ident $store:literal) => {
-        $(#[$doc])*
-        // SAFETY: the code keeps to the calling convention and returns.
-        #[unsafe(naked)]
-        unsafe extern "C" fn $name(from: *const u8, to: *mut u8, words: usize) {
-            naked_asm!(
-                machine!(),
-                // Two words a round, the first round half as long where they are odd.
-                "lsrs r2, #1",
-                "bcc 3f",
-                "ldr r12, [r0], #4",
-                "sxtb16 r3, r12",
-                "sxtb16 r12, r12, ror #8",
-                $store,
-                "beq 4f",
-                "3:",
-                "ldr r12, [r0], #4",
-                "sxtb16 r3, r12",
-                "sxtb16 r12, r12, ror #8",
-                $store,
-                "ldr r12, [r0], #4",
-                "subs r2, #1",
-                "sxtb16 r3, r12",
-                "sxtb16 r12, r12, ror #8",
-                $store,
-                "bne 3b",
-                "4:",
-                "bx lr",
-            )
-        }
-    };
+/// # Safety
+/// `words` is positive; 4 * words bytes at `from`, 8 * words bytes at `to`, which begins on a word.
+// SAFETY: the code keeps to the calling convention and returns.
+#[unsafe(naked)]
+unsafe extern "C" fn extend_alone_words(from: *const u8, to: *mut u8, words: usize) {
+    naked_asm!(
+        machine!(),
+        // Two words a round, the first round half as long where they are odd.
+        "lsrs r2, #1",
+        "bcc 3f",
+        "ldr r12, [r0], #4",
+        "sxtb16 r3, r12",
+        "sxtb16 r12, r12, ror #8",
+        "stmia r1!, {{r3, r12}}",
+        "beq 4f",
+        "3:",
+        "ldr r12, [r0], #4",
+        "sxtb16 r3, r12",
+        "sxtb16 r12, r12, ror #8",
+        "stmia r1!, {{r3, r12}}",
+        "ldr r12, [r0], #4",
+        "subs r2, #1",
+        "sxtb16 r3, r12",
+        "sxtb16 r12, r12, ror #8",
+        "stmia r1!, {{r3, r12}}",
+        "bne 3b",
+        "4:",
+        "bx lr",
+    )
 }
 
-extend_words! {
-    /// # Safety
-    /// `words` is positive; 4 * words bytes at `from`, 16 * words - 4 bytes at `to`.
-    extend_words "str r3, [r1], #8\nstr r12, [r1], #8"
-}
-
-extend_words! {
-    /// # Safety
-    /// `words` is positive; 4 * words bytes at `from`, 8 * words bytes at `to`, which begins on a
-    /// word.
-    extend_alone_words "stmia r1!, {{r3, r12}}"
-}
-
-/// The sums of two outputs for each of `PIXELS` columns.
-pub(super) fn sums<const PIXELS: usize>(packed: &[u8], halves: &[u8]) -> [[i32; 2]; 2] {
+/// The sums of two outputs for each of two columns, or the first of them.
+pub(super) fn sums(pixels: usize, packed: &[u8], halves: &[u8]) -> [[i32; 2]; 2] {
     let quads = (packed.len() / 8).min(halves.len() / 16);
     let mut sums = [[0; 2]; 2];
     if quads > 0 {
         // SAFETY: `quads` is positive, with 8 bytes of weights and 16 of halfwords each. Both
         // begin on a word: arena and weights do, and their parts have whole words.
         unsafe {
-            if PIXELS == 2 {
+            if pixels == 2 {
                 two_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
             } else {
                 one_sums(packed.as_ptr(), halves.as_ptr(), quads, &mut sums);
